@@ -1,0 +1,7 @@
+//! heirloom trains small language models from the good layers of big ones, from a terminal.
+//!
+//! Dependencies point downwards: `cli -> dashboard -> run` and
+//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `model -> ops`.
+
+pub mod config;
+pub mod run;

@@ -1,0 +1,103 @@
+//! What an operator, a script or a policy may ask of a trainer.
+//!
+//! Every command is journaled with who asked and answered with an [`Answer`](super::event::Body::Answer)
+//! event: applied at step N, or refused and why.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How a grown model starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrowMode {
+    /// All layers come fresh from the reference; new optimizer, new schedule.
+    Restart,
+    /// Trained layers stay, the reference's next layers are appended; old moments are kept.
+    Keep,
+}
+
+impl fmt::Display for GrowMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Restart => "restart",
+            Self::Keep => "keep",
+        })
+    }
+}
+
+/// Who sent a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    Keyboard,
+    Policy,
+    Signal,
+    Control,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keyboard => "keyboard",
+            Self::Policy => "policy",
+            Self::Signal => "signal",
+            Self::Control => "control",
+        })
+    }
+}
+
+/// One request to the trainer. Those that answer a decision carry its `decision` id, so that an answer to a
+/// decision that has been replaced meanwhile (other step, other round) is refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Command {
+    /// Stop stepping at the next step boundary; the process stays.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// Write a checkpoint at the next step boundary.
+    Checkpoint,
+    /// Evaluate on the validation windows at the next step boundary.
+    Eval,
+    /// Probe the attention ranks at the next step boundary.
+    Probe,
+    /// Gather fresh evidence and open a decision.
+    Decide,
+    /// Grow by `layers` and start the next round.
+    Grow {
+        layers: usize,
+        mode: GrowMode,
+        decision: u64,
+    },
+    /// Train `steps` more before the next decision is offered.
+    TrainOn { steps: u64, decision: u64 },
+    /// End the recipe here: the present model is the result.
+    Stop { decision: u64 },
+    /// Checkpoint, then end the process; the run can be resumed.
+    Quit,
+}
+
+impl Command {
+    /// One line for the event strip.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Pause => "pause".into(),
+            Self::Resume => "resume".into(),
+            Self::Checkpoint => "checkpoint".into(),
+            Self::Eval => "evaluate".into(),
+            Self::Probe => "probe ranks".into(),
+            Self::Decide => "decide".into(),
+            Self::Grow { layers, mode, .. } => format!("grow by {layers} ({mode})"),
+            Self::TrainOn { steps, .. } => format!("train on for {steps} steps"),
+            Self::Stop { .. } => "stop growing".into(),
+            Self::Quit => "checkpoint and quit".into(),
+        }
+    }
+}
+
+/// A command with its sender, as it travels to the trainer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    pub by: By,
+    pub command: Command,
+}
