@@ -4,4 +4,6 @@
 //! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `model -> ops`.
 
 pub mod config;
+pub mod model;
+pub mod ops;
 pub mod run;

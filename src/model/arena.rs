@@ -1,0 +1,72 @@
+//! Parameters, gradients and moments as flat arenas: one allocation each, one view per tensor.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::config::Part;
+
+/// One parameter tensor of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    /// Name in the family's own files.
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub part: Part,
+    /// Block it belongs to.
+    pub layer: Option<usize>,
+}
+
+impl Param {
+    pub(super) fn new(name: &str, shape: &[usize], part: Part, layer: Option<usize>) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.into(),
+            part,
+            layer,
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Never true: every parameter has elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Weight decay falls on tensors with two or more dimensions (nanoGPT's rule).
+    pub fn decays(&self) -> bool {
+        self.shape.len() >= 2
+    }
+}
+
+/// A flat f32 tensor with a view for each parameter.
+#[derive(Debug, Clone)]
+pub struct Arena {
+    pub flat: Tensor,
+    pub views: Vec<Tensor>,
+}
+
+impl Arena {
+    /// An arena of zeros for `params`, in their order and without gaps.
+    pub fn zeros(params: &[Param], device: &Device) -> Result<Self> {
+        let total = params.iter().map(Param::len).sum::<usize>();
+        let flat = Tensor::zeros(total, DType::F32, device)?;
+        let mut views = Vec::with_capacity(params.len());
+        let mut offset = 0;
+        for p in params {
+            let view = flat.narrow(0, offset, p.len())?;
+            views.push(view.reshape(p.shape.as_slice())?);
+            offset += p.len();
+        }
+        Ok(Self { flat, views })
+    }
+
+    /// `n` neighbouring tensors from the `first` on, as one flat view.
+    pub fn span(&self, params: &[Param], first: usize, n: usize) -> Result<Tensor> {
+        let offset: usize = params[..first].iter().map(Param::len).sum();
+        let len: usize = params[first..first + n].iter().map(Param::len).sum();
+        self.flat.narrow(0, offset, len)
+    }
+}

@@ -1,0 +1,235 @@
+//! Weights in and out: a directory with `config.json` and `model.safetensors`, with Hugging Face's names.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Value, json};
+
+use super::arena::Param;
+use super::config::Gpt2Config;
+use super::gpt2::Gpt2;
+use crate::ops;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("{path}: {source}")]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path}: {what}")]
+    Format { path: PathBuf, what: String },
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// The file that holds a model's tensors.
+pub fn weights_file(dir: &Path) -> PathBuf {
+    dir.join("model.safetensors")
+}
+
+/// `config.json` of a model. Plain GPT-2 readers are invited (`model_type` `gpt2`) only when they would read it
+/// right: with biases, and with attention scales they know of. Otherwise the type is `heirloom`, so that they refuse.
+fn config_json(config: &Gpt2Config) -> Value {
+    let plain = config.attention_scales.iter().all(|&s| s == 1.0);
+    let by_layer = (0usize..)
+        .zip(&config.attention_scales)
+        .all(|(i, &s)| s == 1.0 / (i + 1) as f32);
+    let readable = config.bias && (plain || by_layer);
+    json!({
+        "model_type": if readable { "gpt2" } else { "heirloom" },
+        "architectures": ["GPT2LMHeadModel"],
+        "n_layer": config.n_layer,
+        "n_head": config.n_head,
+        "n_embd": config.n_embd,
+        "n_positions": config.context_length,
+        "n_ctx": config.context_length,
+        "vocab_size": config.vocab,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": config.layer_norm_epsilon,
+        "scale_attn_weights": true,
+        "scale_attn_by_inverse_layer_idx": by_layer && !plain,
+        "tie_word_embeddings": true,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "torch_dtype": "float32",
+        "heirloom": { "bias": config.bias, "attention_scales": config.attention_scales },
+    })
+}
+
+/// Writes `config.json` and `model.safetensors`, each flushed to disk.
+pub fn save(model: &Gpt2, dir: &Path) -> Result<(), ModelError> {
+    let path = dir.join("config.json");
+    let text = format!("{:#}\n", config_json(&model.config));
+    write_synced(&path, text.as_bytes())?;
+    let tensors = named(&model.params, &model.weights.views)?;
+    save_tensors(
+        &weights_file(dir),
+        &tensors,
+        HashMap::from([("format".into(), "pt".into())]),
+    )
+}
+
+/// A tensor by name, as bytes.
+pub type Named = (String, Vec<usize>, Vec<u8>);
+
+/// The values of `views`, under their parameters' names.
+pub fn named(params: &[Param], views: &[candle_core::Tensor]) -> Result<Vec<Named>, ModelError> {
+    let mut all = Vec::with_capacity(params.len());
+    for (p, view) in params.iter().zip(views) {
+        let values = ops::read(view)?;
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        all.push((p.name.clone(), p.shape.clone(), bytes));
+    }
+    Ok(all)
+}
+
+/// Writes f32 tensors as a safetensors file and flushes it to disk.
+pub fn save_tensors(
+    path: &Path,
+    tensors: &[Named],
+    metadata: HashMap<String, String>,
+) -> Result<(), ModelError> {
+    let format = |e: &dyn std::fmt::Display| ModelError::Format {
+        path: path.into(),
+        what: e.to_string(),
+    };
+    let mut views = Vec::with_capacity(tensors.len());
+    for (name, shape, bytes) in tensors {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|e| format(&e))?;
+        views.push((name.as_str(), view));
+    }
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| format(&e))?;
+    write_synced(path, &bytes)
+}
+
+/// Writes a file and waits until the disk has it.
+pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let io = |source| ModelError::Io {
+        path: path.into(),
+        source,
+    };
+    let mut file = fs::File::create(path).map_err(io)?;
+    std::io::Write::write_all(&mut file, bytes).map_err(io)?;
+    file.sync_all().map_err(io)
+}
+
+/// Reads a GPT-2 directory: this program's own, or Hugging Face's with or without the `transformer.` prefix.
+///
+/// # Errors
+/// When a file is missing or damaged, the family is another one, or tensors are missing or of other shapes.
+pub fn load(dir: &Path, device: &Device) -> Result<Gpt2, ModelError> {
+    let config = read_config(&dir.join("config.json"))?;
+    let path = weights_file(dir);
+    let bytes = read(&path)?;
+    let format = |what: String| ModelError::Format {
+        path: path.clone(),
+        what,
+    };
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|e| format(format!("not a whole safetensors file ({e})")))?;
+    let model = Gpt2::zeros(config, device)?;
+    load_into(&file, &model.params, &model.weights.views, &path)?;
+    Ok(model)
+}
+
+/// Fills `views` from the file's tensors of the same names and shapes.
+pub fn load_into(
+    file: &SafeTensors<'_>,
+    params: &[Param],
+    views: &[candle_core::Tensor],
+    path: &Path,
+) -> Result<(), ModelError> {
+    let format = |what: String| ModelError::Format {
+        path: path.into(),
+        what,
+    };
+    for (p, view) in params.iter().zip(views) {
+        let short = p.name.strip_prefix("transformer.").unwrap_or(&p.name);
+        let tensor = file
+            .tensor(&p.name)
+            .or_else(|_| file.tensor(short))
+            .map_err(|_| format(format!("tensor {} is missing", p.name)))?;
+        if tensor.shape() != p.shape {
+            return Err(format(format!(
+                "tensor {} has shape {:?}, expected {:?}",
+                p.name,
+                tensor.shape(),
+                p.shape
+            )));
+        }
+        if tensor.dtype() != Dtype::F32 {
+            return Err(format(format!(
+                "tensor {} is {:?}; only F32 files are read so far",
+                p.name,
+                tensor.dtype()
+            )));
+        }
+        let (words, _) = tensor.data().as_chunks::<4>();
+        let values: Vec<f32> = words.iter().map(|&w| f32::from_le_bytes(w)).collect();
+        ops::write(view, &values)?;
+    }
+    Ok(())
+}
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    fs::read(path).map_err(|source| ModelError::Io {
+        path: path.into(),
+        source,
+    })
+}
+
+fn read_config(path: &Path) -> Result<Gpt2Config, ModelError> {
+    let format = |what: String| ModelError::Format {
+        path: path.into(),
+        what,
+    };
+    let text = String::from_utf8_lossy(&read(path)?).into_owned();
+    let json: Value = serde_json::from_str(&text).map_err(|e| format(e.to_string()))?;
+    let family = json["model_type"].as_str().unwrap_or("unknown");
+    if !matches!(family, "gpt2" | "heirloom") {
+        return Err(format(format!(
+            "model_type is {family}; only gpt2 is read so far"
+        )));
+    }
+    let size = |key: &str| {
+        json[key]
+            .as_u64()
+            .filter(|&n| n > 0)
+            .and_then(|n| usize::try_from(n).ok())
+            .ok_or_else(|| format(format!("{key} is missing or not a positive number")))
+    };
+    let n_layer = size("n_layer")?;
+    let own = &json["heirloom"];
+    let by_layer = json["scale_attn_by_inverse_layer_idx"].as_bool() == Some(true);
+    let attention_scales: Vec<f32> = match serde_json::from_value(own["attention_scales"].clone()) {
+        Ok(scales) => scales,
+        Err(_) if by_layer => (1..=n_layer).map(|i| 1.0 / i as f32).collect(),
+        Err(_) => vec![1.0; n_layer],
+    };
+    let activation = json["activation_function"].as_str().unwrap_or("gelu_new");
+    if activation != "gelu_new" {
+        return Err(format(format!(
+            "activation_function is {activation}; only gelu_new is known"
+        )));
+    }
+    let config = Gpt2Config {
+        n_layer,
+        n_head: size("n_head")?,
+        n_embd: size("n_embd")?,
+        context_length: size("n_positions")?,
+        vocab: size("vocab_size")?,
+        bias: own["bias"].as_bool().unwrap_or(true),
+        attention_scales,
+        layer_norm_epsilon: json["layer_norm_epsilon"].as_f64().unwrap_or(1e-5),
+    };
+    if !config.n_embd.is_multiple_of(config.n_head) || config.attention_scales.len() != n_layer {
+        return Err(format("the sizes do not fit each other".into()));
+    }
+    Ok(config)
+}

@@ -1,0 +1,196 @@
+//! Borrowing the memory of candle tensors as slices, through candle's own in-place operation and its locks.
+
+use candle_core::{
+    CpuStorage, DType, Error, InplaceOp1, Layout, Result, Storage, Tensor, WithDType, bail,
+};
+use std::cell::RefCell;
+use std::ops::Deref;
+
+/// A read lock on a tensor's storage.
+pub struct Guard<'a, S> {
+    storage: S,
+    layout: &'a Layout,
+}
+
+/// Locks a tensor for reading.
+pub fn guard(t: &Tensor) -> Guard<'_, impl Deref<Target = Storage> + '_> {
+    let (storage, layout) = t.storage_and_layout();
+    Guard { storage, layout }
+}
+
+impl<S: Deref<Target = Storage>> Guard<'_, S> {
+    fn slice<T: WithDType>(&self) -> Result<&[T]> {
+        let Storage::Cpu(storage) = &*self.storage else {
+            bail!("this operation has no implementation for this device yet")
+        };
+        contiguous(storage.as_slice::<T>()?, self.layout)
+    }
+}
+
+/// The slice behind an optional guard.
+pub fn opt<'g, S: Deref<Target = Storage>>(
+    guard: &'g Option<Guard<'_, S>>,
+) -> Result<Option<&'g [f32]>> {
+    guard.as_ref().map(Guard::slice).transpose()
+}
+
+fn contiguous<'s, T>(all: &'s [T], layout: &Layout) -> Result<&'s [T]> {
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&all[from..to]),
+        None => bail!("operand is not contiguous: {layout:?}"),
+    }
+}
+
+/// An in-place operation that lends the destination's slice to a closure once.
+struct Lend<F>(RefCell<Option<F>>);
+
+impl<F: FnOnce(&mut CpuStorage, &Layout) -> Result<()>> InplaceOp1 for Lend<F> {
+    fn name(&self) -> &'static str {
+        "heirloom-op"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        match self.0.borrow_mut().take() {
+            Some(f) => f(storage, layout),
+            None => bail!("an in-place operation ran twice"),
+        }
+    }
+}
+
+fn lend<R>(t: &Tensor, f: impl FnOnce(&mut [f32]) -> Result<R>) -> Result<R> {
+    let mut result = None;
+    t.inplace_op1(&Lend(RefCell::new(Some(
+        |storage: &mut CpuStorage, layout: &Layout| {
+            let CpuStorage::F32(all) = storage else {
+                return Err(Error::UnexpectedDType {
+                    msg: "destination",
+                    expected: DType::F32,
+                    got: storage_dtype(storage),
+                });
+            };
+            let Some((from, to)) = layout.contiguous_offsets() else {
+                bail!("destination is not contiguous: {layout:?}")
+            };
+            result = Some(f(&mut all[from..to])?);
+            Ok(())
+        },
+    ))))?;
+    result.ok_or_else(|| Error::Msg("an in-place operation did not run".into()))
+}
+
+fn storage_dtype(storage: &CpuStorage) -> DType {
+    match storage {
+        CpuStorage::U32(_) => DType::U32,
+        CpuStorage::F64(_) => DType::F64,
+        CpuStorage::U8(_) => DType::U8,
+        CpuStorage::I64(_) => DType::I64,
+        CpuStorage::BF16(_) => DType::BF16,
+        _ => DType::F16,
+    }
+}
+
+/// Lends `D` destinations and `S` sources to `f`. A destination must not share storage with any other operand:
+/// candle's lock would be waited for for ever, so that is checked first.
+pub fn slices<const D: usize, const S: usize, R>(
+    dst: [&Tensor; D],
+    src: [&Tensor; S],
+    f: impl FnOnce([&mut [f32]; D], [&[f32]; S]) -> Result<R>,
+) -> Result<R> {
+    check_distinct(&dst, &src)?;
+    let guards = src.map(guard);
+    let mut sources: [&[f32]; S] = [&[]; S];
+    for (slice, guard) in sources.iter_mut().zip(&guards) {
+        *slice = guard.slice()?;
+    }
+    lend_all(dst, |dst| f(dst, sources))
+}
+
+/// As [`slices`], with one more source of token ids.
+pub fn slices_with_ids<const D: usize, const S: usize, R>(
+    dst: [&Tensor; D],
+    src: [&Tensor; S],
+    ids: &Tensor,
+    f: impl FnOnce([&mut [f32]; D], [&[f32]; S], &[u32]) -> Result<R>,
+) -> Result<R> {
+    let ids = guard(ids);
+    slices(dst, src, |dst, src| f(dst, src, ids.slice()?))
+}
+
+fn lend_all<const D: usize, R>(
+    dst: [&Tensor; D],
+    f: impl FnOnce([&mut [f32]; D]) -> Result<R>,
+) -> Result<R> {
+    fn go<'a, const D: usize, R>(
+        rest: &[&Tensor],
+        taken: Vec<&'a mut [f32]>,
+        f: Box<dyn FnOnce([&mut [f32]; D]) -> Result<R> + '_>,
+    ) -> Result<R> {
+        match rest.split_first() {
+            None => match <[&mut [f32]; D]>::try_from(taken) {
+                Ok(dst) => f(dst),
+                Err(_) => bail!("wrong number of destinations"),
+            },
+            Some((first, rest)) => lend(first, |slice| {
+                let mut longer: Vec<&mut [f32]> = Vec::with_capacity(D);
+                longer.extend(taken);
+                longer.push(slice);
+                go(rest, longer, f)
+            }),
+        }
+    }
+    go(&dst, Vec::new(), Box::new(f))
+}
+
+fn check_distinct(dst: &[&Tensor], src: &[&Tensor]) -> Result<()> {
+    for (i, d) in dst.iter().enumerate() {
+        let mut others = dst[..i].iter().chain(src);
+        if others.any(|t| address(t) == address(d)) {
+            bail!("a destination shares its storage with another operand");
+        }
+    }
+    Ok(())
+}
+
+/// Identifies a tensor's storage.
+fn address(t: &Tensor) -> usize {
+    let (storage, _) = t.storage_and_layout();
+    std::ptr::from_ref::<Storage>(&storage).addr()
+}
+
+/// Copies a tensor's values out.
+pub fn read(t: &Tensor) -> Result<Vec<f32>> {
+    Ok(guard(t).slice::<f32>()?.to_vec())
+}
+
+/// Overwrites a tensor's values (of any of the element types used here).
+pub fn write<T: WithDType>(t: &Tensor, values: &[T]) -> Result<()> {
+    if t.elem_count() != values.len() {
+        bail!(
+            "{} values for a tensor of shape {:?}",
+            values.len(),
+            t.shape()
+        );
+    }
+    t.inplace_op1(&Lend(RefCell::new(Some(
+        |storage: &mut CpuStorage, layout: &Layout| {
+            let Some((from, to)) = layout.contiguous_offsets() else {
+                bail!("destination is not contiguous: {layout:?}")
+            };
+            match storage {
+                CpuStorage::F32(all) => copy_as(&mut all[from..to], values),
+                CpuStorage::U32(all) => copy_as(&mut all[from..to], values),
+                other => bail!("cannot write to {:?}", storage_dtype(other)),
+            }
+        },
+    ))))
+}
+
+fn copy_as<A: WithDType, T: WithDType>(into: &mut [A], from: &[T]) -> Result<()> {
+    if A::DTYPE != T::DTYPE {
+        bail!("{:?} values for a tensor of {:?}", T::DTYPE, A::DTYPE);
+    }
+    // SAFETY: equal DTYPE means the same element type, and the lengths were compared by the caller.
+    let same = unsafe { std::slice::from_raw_parts(from.as_ptr().cast::<A>(), from.len()) };
+    into.copy_from_slice(same);
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! Causal multi-head attention without a `[T, T]` matrix in memory: queries go in blocks, each against the keys up to
+//! its own end, and the backward pass makes the probabilities again from the kept log-sum-exp (the recomputation of
+//! FlashAttention, Dao et al., arXiv 2205.14135).
+
+use rayon::prelude::*;
+use std::cell::RefCell;
+
+use super::{Mat, Shared, Threads, math, matmul, simd};
+use crate::ops::AttentionShape;
+
+/// Queries handled at once.
+const BLOCK: usize = 64;
+
+thread_local! {
+    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+/// Lends two scratch buffers of `len` each; they grow once and stay with the thread.
+fn with_scratch(len: usize, f: impl FnOnce(&mut [f32], &mut [f32])) {
+    SCRATCH.with_borrow_mut(|[a, b]| {
+        if a.len() < len {
+            a.resize(len, 0.0);
+            b.resize(len, 0.0);
+        }
+        f(&mut a[..len], &mut b[..len]);
+    });
+}
+
+/// Where head `h` of window `b` lies in `qkv[B, T, 3C]` and `out[B, T, C]`.
+struct Head {
+    q: usize,
+    k: usize,
+    v: usize,
+    out: usize,
+    /// Offset in `lse[B, H, T]`.
+    lse: usize,
+}
+
+impl Head {
+    fn new(index: usize, s: &AttentionShape) -> Self {
+        let (b, h) = (index / s.n_head, index % s.n_head);
+        let c = s.n_head * s.head_size;
+        let q = b * s.time * 3 * c + h * s.head_size;
+        Self {
+            q,
+            k: q + c,
+            v: q + 2 * c,
+            out: b * s.time * c + h * s.head_size,
+            lse: index * s.time,
+        }
+    }
+}
+
+fn check(qkv: &[f32], out: usize, lse: usize, s: &AttentionShape) {
+    let c = s.n_head * s.head_size;
+    let m = s.batch * s.time;
+    assert!(
+        qkv.len() == m * 3 * c && out == m * c && lse == m * s.n_head,
+        "attention: operands do not fit {s:?}"
+    );
+}
+
+fn strided(data: &[f32], offset: usize, row: usize) -> Mat {
+    Mat {
+        ptr: data[offset..].as_ptr(),
+        row,
+        col: 1,
+    }
+}
+
+/// Forward pass.
+pub fn forward(out: &mut [f32], lse: &mut [f32], qkv: &[f32], s: AttentionShape) {
+    check(qkv, out.len(), lse.len(), &s);
+    let c = s.n_head * s.head_size;
+    let out = Shared(out.as_mut_ptr());
+    lse.par_chunks_mut(s.time).enumerate().for_each(|(i, lse)| {
+        let head = Head::new(i, &s);
+        with_scratch(BLOCK * s.time, |probs, _| {
+            for from in (0..s.time).step_by(BLOCK) {
+                let rows = BLOCK.min(s.time - from);
+                let keys = from + rows;
+                scores(probs, qkv, &head, from, rows, &s);
+                simd(|| softmax_rows(probs, &mut lse[from..keys], from, keys));
+                // SAFETY: `check` bounds every offset; head i writes only its own columns of its own window.
+                unsafe {
+                    matmul(
+                        (rows, keys, s.head_size),
+                        out.at(head.out + from * c),
+                        c,
+                        false,
+                        Mat::rows(probs, keys),
+                        strided(qkv, head.v, 3 * c),
+                        1.0,
+                        Threads::One,
+                    );
+                }
+            }
+        });
+    });
+}
+
+/// `into[rows, keys] = scale · Q Kᵀ` of queries `from..from + rows` against keys `0..from + rows`.
+fn scores(
+    into: &mut [f32],
+    qkv: &[f32],
+    head: &Head,
+    from: usize,
+    rows: usize,
+    s: &AttentionShape,
+) {
+    let c3 = 3 * s.n_head * s.head_size;
+    let keys = from + rows;
+    // SAFETY: `into` holds BLOCK x T; the operands were checked against the shape.
+    unsafe {
+        matmul(
+            (rows, s.head_size, keys),
+            into.as_mut_ptr(),
+            keys,
+            false,
+            strided(qkv, head.q + from * c3, c3),
+            strided(qkv, head.k, c3).t(),
+            s.scale,
+            Threads::One,
+        );
+    }
+}
+
+/// Softmax over the causal part of each row; the rest becomes zero.
+#[inline(always)]
+fn softmax_rows(probs: &mut [f32], lse: &mut [f32], from: usize, keys: usize) {
+    for (i, (row, lse)) in probs.chunks_exact_mut(keys).zip(lse).enumerate() {
+        let (seen, masked) = row.split_at_mut(from + i + 1);
+        let max = math::max(seen);
+        for z in seen.iter_mut() {
+            *z = math::exp(*z - max);
+        }
+        let total = math::sum(seen);
+        let factor = 1.0 / total;
+        for z in seen.iter_mut() {
+            *z *= factor;
+        }
+        masked.fill(0.0);
+        *lse = max + total.ln();
+    }
+}
+
+/// Backward pass: `dqkv = …`.
+pub fn backward(
+    dqkv: &mut [f32],
+    dout: &[f32],
+    out: &[f32],
+    qkv: &[f32],
+    lse: &[f32],
+    s: AttentionShape,
+) {
+    check(qkv, out.len(), lse.len(), &s);
+    assert!(dqkv.len() == qkv.len() && dout.len() == out.len());
+    let c = s.n_head * s.head_size;
+    let dqkv = Shared(dqkv.as_mut_ptr());
+    (0..s.batch * s.n_head).into_par_iter().for_each(|i| {
+        let head = Head::new(i, &s);
+        with_scratch(BLOCK * s.time, |probs, dprobs| {
+            // Last block first: it touches every key, so that its products can overwrite dK and dV.
+            let blocks = (0..s.time).step_by(BLOCK);
+            for from in blocks.rev() {
+                let rows = BLOCK.min(s.time - from);
+                let keys = from + rows;
+                let last = keys == s.time;
+                scores(probs, qkv, &head, from, rows, &s);
+                simd(|| {
+                    for (i, row) in probs[..rows * keys].chunks_exact_mut(keys).enumerate() {
+                        let (seen, masked) = row.split_at_mut(from + i + 1);
+                        let lse = lse[head.lse + from + i];
+                        for z in seen.iter_mut() {
+                            *z = math::exp(*z - lse);
+                        }
+                        masked.fill(0.0);
+                    }
+                });
+                let d_rows = strided(dout, head.out + from * c, c);
+                // SAFETY: `check` bounds every offset; head i writes only its own columns of its own window; the
+                // scratch buffers hold BLOCK x T each.
+                unsafe {
+                    // dV (+)= Pᵀ dO
+                    matmul(
+                        (keys, rows, s.head_size),
+                        dqkv.at(head.v),
+                        3 * c,
+                        !last,
+                        Mat::rows(probs, keys).t(),
+                        d_rows,
+                        1.0,
+                        Threads::One,
+                    );
+                    // dP = dO Vᵀ
+                    matmul(
+                        (rows, s.head_size, keys),
+                        dprobs.as_mut_ptr(),
+                        keys,
+                        false,
+                        d_rows,
+                        strided(qkv, head.v, 3 * c).t(),
+                        1.0,
+                        Threads::One,
+                    );
+                }
+                simd(|| {
+                    for i in 0..rows {
+                        let at = head.out + (from + i) * c;
+                        // Σ_j P_ij dP_ij = dO_i · O_i
+                        let delta =
+                            math::dot(&dout[at..][..s.head_size], &out[at..][..s.head_size]);
+                        let p = &mut probs[i * keys..][..keys];
+                        let dp = &dprobs[i * keys..][..keys];
+                        for (p, dp) in p.iter_mut().zip(dp) {
+                            *p *= (dp - delta) * s.scale;
+                        }
+                    }
+                });
+                // SAFETY: as above.
+                unsafe {
+                    // dQ = dS K
+                    matmul(
+                        (rows, keys, s.head_size),
+                        dqkv.at(head.q + from * 3 * c),
+                        3 * c,
+                        false,
+                        Mat::rows(probs, keys),
+                        strided(qkv, head.k, 3 * c),
+                        1.0,
+                        Threads::One,
+                    );
+                    // dK (+)= dSᵀ Q
+                    matmul(
+                        (keys, rows, s.head_size),
+                        dqkv.at(head.k),
+                        3 * c,
+                        !last,
+                        Mat::rows(probs, keys).t(),
+                        strided(qkv, head.q + from * 3 * c, 3 * c),
+                        1.0,
+                        Threads::One,
+                    );
+                }
+            }
+        });
+    });
+}
+
+/// The probabilities themselves, `[B, H, T, T]`, zero above the diagonal.
+pub fn probs(probs: &mut [f32], qkv: &[f32], s: AttentionShape) {
+    let t = s.time;
+    check(qkv, qkv.len() / 3, s.batch * s.n_head * t, &s);
+    assert_eq!(probs.len(), s.batch * s.n_head * t * t);
+    probs.par_chunks_mut(t * t).enumerate().for_each(|(i, p)| {
+        let head = Head::new(i, &s);
+        let mut lse = vec![0.0; t];
+        scores(p, qkv, &head, 0, t, &s);
+        simd(|| softmax_rows(p, &mut lse, 0, t));
+    });
+}

@@ -1,0 +1,119 @@
+//! Linear layers with weights `[in, out]`.
+
+use rayon::prelude::*;
+
+use super::{Mat, ROWS_PER_TASK, Threads, matmul, simd};
+
+/// `out = x w (+ bias) (+ residual)`; the addends are laid down first and the product is accumulated on them.
+pub fn forward(
+    out: &mut [f32],
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    residual: Option<&[f32]>,
+    k: usize,
+    n: usize,
+) {
+    let m = out.len() / n;
+    assert!(
+        out.len() == m * n && x.len() == m * k && w.len() == k * n,
+        "linear: {m}x{k} times {k}x{n}"
+    );
+    let accumulate = bias.is_some() || residual.is_some();
+    if accumulate {
+        out.par_chunks_mut(ROWS_PER_TASK * n)
+            .enumerate()
+            .for_each(|(task, rows)| simd(|| addends(rows, task, bias, residual, n)));
+    }
+    // SAFETY: sizes were asserted; `out` is a separate `&mut`.
+    unsafe {
+        matmul(
+            (m, k, n),
+            out.as_mut_ptr(),
+            n,
+            accumulate,
+            Mat::rows(x, k),
+            Mat::rows(w, n),
+            1.0,
+            Threads::All,
+        );
+    }
+}
+
+#[inline(always)]
+fn addends(
+    rows: &mut [f32],
+    task: usize,
+    bias: Option<&[f32]>,
+    residual: Option<&[f32]>,
+    n: usize,
+) {
+    match residual {
+        Some(r) => {
+            let from = task * ROWS_PER_TASK * n;
+            rows.copy_from_slice(&r[from..from + rows.len()]);
+        }
+        None => rows.fill(0.0),
+    }
+    if let Some(b) = bias {
+        for row in rows.chunks_exact_mut(n) {
+            for (o, b) in row.iter_mut().zip(b) {
+                *o += b;
+            }
+        }
+    }
+}
+
+/// `dx = dy wᵀ`.
+pub fn backward_input(dx: &mut [f32], dy: &[f32], w: &[f32], k: usize, n: usize) {
+    let m = dy.len() / n;
+    assert!(dx.len() == m * k && dy.len() == m * n && w.len() == k * n);
+    // SAFETY: sizes were asserted; `dx` is a separate `&mut`.
+    unsafe {
+        matmul(
+            (m, n, k),
+            dx.as_mut_ptr(),
+            k,
+            false,
+            Mat::rows(dy, n),
+            Mat::rows(w, n).t(),
+            1.0,
+            Threads::All,
+        );
+    }
+}
+
+/// `dw += xᵀ dy`.
+pub fn backward_weight(dw: &mut [f32], x: &[f32], dy: &[f32], k: usize, n: usize) {
+    let m = dy.len() / n;
+    assert!(dw.len() == k * n && x.len() == m * k && dy.len() == m * n);
+    // SAFETY: sizes were asserted; `dw` is a separate `&mut`.
+    unsafe {
+        matmul(
+            (k, m, n),
+            dw.as_mut_ptr(),
+            n,
+            true,
+            Mat::rows(x, k).t(),
+            Mat::rows(dy, n),
+            1.0,
+            Threads::All,
+        );
+    }
+}
+
+/// `db += Σ_rows dy`, each column in row order.
+pub fn backward_bias(db: &mut [f32], dy: &[f32]) {
+    let n = db.len();
+    // Columns are split, not rows: every column keeps one order of addition.
+    db.par_chunks_mut(64).enumerate().for_each(|(task, part)| {
+        simd(|| {
+            let from = task * 64;
+            for row in dy.chunks_exact(n) {
+                for (b, d) in part.iter_mut().zip(&row[from..]) {
+                    *b += d;
+                }
+            }
+        });
+    });
+}

@@ -1,0 +1,54 @@
+//! AdamW and the gradient norm.
+
+use rayon::prelude::*;
+
+use super::{ELEMENTS_PER_TASK, simd};
+use crate::ops::AdamW;
+
+/// Sum of squares in f64: fixed pieces, added in order.
+pub fn sum_of_squares(x: &[f32]) -> f64 {
+    let parts: Vec<f64> = x
+        .par_chunks(ELEMENTS_PER_TASK)
+        .map(|part| {
+            simd(|| {
+                let mut lanes = [0f64; 8];
+                let chunks = part.chunks_exact(8);
+                let rest = chunks.remainder();
+                for chunk in chunks {
+                    for i in 0..8 {
+                        let v = f64::from(chunk[i]);
+                        lanes[i] += v * v;
+                    }
+                }
+                let tail: f64 = rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+                lanes.iter().sum::<f64>() + tail
+            })
+        })
+        .collect();
+    parts.iter().sum()
+}
+
+/// One AdamW step over one tensor.
+pub fn adamw(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], o: AdamW) {
+    assert!(p.len() == m.len() && p.len() == v.len() && p.len() == g.len());
+    let step = i32::try_from(o.step).unwrap_or(i32::MAX);
+    // In f64: 1 - beta^t loses digits in f32 when beta is near one.
+    let c1 = (1.0 / (1.0 - f64::from(o.beta1).powi(step))) as f32;
+    let c2 = (1.0 / (1.0 - f64::from(o.beta2).powi(step))) as f32;
+    let keep = 1.0 - o.lr * o.weight_decay;
+    p.par_chunks_mut(ELEMENTS_PER_TASK)
+        .zip(m.par_chunks_mut(ELEMENTS_PER_TASK))
+        .zip(v.par_chunks_mut(ELEMENTS_PER_TASK))
+        .zip(g.par_chunks(ELEMENTS_PER_TASK))
+        .for_each(|(((p, m), v), g)| {
+            simd(|| {
+                for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                    let g = g * o.grad_scale;
+                    *m = o.beta1 * *m + (1.0 - o.beta1) * g;
+                    *v = o.beta2 * *v + (1.0 - o.beta2) * g * g;
+                    let update = *m * c1 / ((*v * c2).sqrt() + o.eps);
+                    *p = *p * keep - o.lr * update;
+                }
+            });
+        });
+}

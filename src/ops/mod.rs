@@ -1,0 +1,288 @@
+//! Fused operations with their backward passes, over candle tensors.
+//!
+//! Each op is a plain function over slices in [`cpu`] behind one function here that borrows the tensors' storage
+//! through candle's in-place mechanism. Destinations are preallocated; nothing here allocates tensors. A CUDA side
+//! will stand beside the CPU one; until then another device is an error, never a silent copy.
+//!
+//! Shapes: B windows of T tokens, C = `n_embd`, M = B T rows, H heads of size D = C / H, V the padded vocabulary.
+//! Linear weights lie as `[in, out]` (GPT-2's Conv1D), the embedding as `[V, C]`. All arithmetic is f32; reductions
+//! over rows have a fixed order, so results repeat to the bit for the same thread count.
+//!
+//! This room knows no model, no file and no run.
+
+mod access;
+pub mod cpu;
+
+use candle_core::{Result, Tensor};
+
+pub use access::{read, write};
+use access::{slices, slices_with_ids};
+
+/// `out[M, N] = x[M, K] w[K, N] (+ bias[N]) (+ residual[M, N])`.
+pub fn linear(
+    out: &Tensor,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    residual: Option<&Tensor>,
+) -> Result<()> {
+    let (k, n) = w.dims2()?;
+    let bias = bias.map(access::guard);
+    let residual = residual.map(access::guard);
+    slices([out], [x, w], |[out], [x, w]| {
+        let bias = access::opt(&bias)?;
+        let residual = access::opt(&residual)?;
+        cpu::linear::forward(out, x, w, bias, residual, k, n);
+        Ok(())
+    })
+}
+
+/// `dx = dy wᵀ`.
+pub fn linear_backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor) -> Result<()> {
+    let (k, n) = w.dims2()?;
+    slices([dx], [dy, w], |[dx], [dy, w]| {
+        cpu::linear::backward_input(dx, dy, w, k, n);
+        Ok(())
+    })
+}
+
+/// `dw += xᵀ dy` and `dbias += Σ_rows dy`.
+pub fn linear_backward_weight(
+    dw: &Tensor,
+    dbias: Option<&Tensor>,
+    x: &Tensor,
+    dy: &Tensor,
+) -> Result<()> {
+    let (k, n) = dw.dims2()?;
+    slices([dw], [x, dy], |[dw], [x, dy]| {
+        cpu::linear::backward_weight(dw, x, dy, k, n);
+        Ok(())
+    })?;
+    match dbias {
+        Some(db) => slices([db], [dy], |[db], [dy]| {
+            cpu::linear::backward_bias(db, dy);
+            Ok(())
+        }),
+        None => Ok(()),
+    }
+}
+
+/// LayerNorm over the last dimension; keeps mean and 1/std per row in `stats[2, M]`.
+pub fn layer_norm(
+    out: &Tensor,
+    stats: &Tensor,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    eps: f32,
+) -> Result<()> {
+    let bias = bias.map(access::guard);
+    slices([out, stats], [x, w], |[out, stats], [x, w]| {
+        cpu::norm::forward(out, stats, x, w, access::opt(&bias)?, eps);
+        Ok(())
+    })
+}
+
+/// LayerNorm's gradients: `dx += …`, and `dwb += …` where `dwb` holds the weight's gradient, then the bias's if there
+/// is one (they lie side by side in the gradient arena).
+pub fn layer_norm_backward(
+    dx: &Tensor,
+    dwb: &Tensor,
+    dy: &Tensor,
+    x: &Tensor,
+    w: &Tensor,
+    stats: &Tensor,
+) -> Result<()> {
+    slices(
+        [dx, dwb],
+        [dy, x, w, stats],
+        |[dx, dwb], [dy, x, w, stats]| {
+            cpu::norm::backward(dx, dwb, dy, x, w, stats);
+            Ok(())
+        },
+    )
+}
+
+/// tanh-approximated GELU.
+pub fn gelu(out: &Tensor, x: &Tensor) -> Result<()> {
+    slices([out], [x], |[out], [x]| {
+        cpu::gelu::forward(out, x);
+        Ok(())
+    })
+}
+
+/// `d *= gelu'(x)`, in place on the gradient.
+pub fn gelu_backward(d: &Tensor, x: &Tensor) -> Result<()> {
+    slices([d], [x], |[d], [x]| {
+        cpu::gelu::backward(d, x);
+        Ok(())
+    })
+}
+
+/// Sizes of a multi-head attention.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionShape {
+    pub batch: usize,
+    pub time: usize,
+    pub n_head: usize,
+    pub head_size: usize,
+    /// Factor of the scores, usually `1/sqrt(head_size)`.
+    pub scale: f32,
+}
+
+/// Causal attention: `qkv[B, T, 3C]` to `out[B, T, C]`, keeping the log-sum-exp of each row in `lse[B, H, T]`.
+pub fn attention(out: &Tensor, lse: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
+    slices([out, lse], [qkv], |[out, lse], [qkv]| {
+        cpu::attention::forward(out, lse, qkv, s);
+        Ok(())
+    })
+}
+
+/// Gradient of [`attention`]: overwrites `dqkv[B, T, 3C]`.
+pub fn attention_backward(
+    dqkv: &Tensor,
+    dout: &Tensor,
+    out: &Tensor,
+    qkv: &Tensor,
+    lse: &Tensor,
+    s: AttentionShape,
+) -> Result<()> {
+    slices(
+        [dqkv],
+        [dout, out, qkv, lse],
+        |[dqkv], [dout, out, qkv, lse]| {
+            cpu::attention::backward(dqkv, dout, out, qkv, lse, s);
+            Ok(())
+        },
+    )
+}
+
+/// The attention matrices themselves, `probs[B, H, T, T]`, for analysis.
+pub fn attention_probs(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
+    slices([probs], [qkv], |[probs], [qkv]| {
+        cpu::attention::probs(probs, qkv, s);
+        Ok(())
+    })
+}
+
+/// `out[M, C] = wte[id] + wpe[t]`; `ids` is `u32[B, T]`.
+///
+/// # Errors
+/// When an id is not below the vocabulary's size.
+pub fn embedding(out: &Tensor, ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<()> {
+    let (_, t) = ids.dims2()?;
+    let (v, c) = wte.dims2()?;
+    slices_with_ids([out], [wte, wpe], ids, |[out], [wte, wpe], ids| {
+        check_ids(ids, v)?;
+        cpu::embedding::forward(out, ids, wte, wpe, t, c);
+        Ok(())
+    })
+}
+
+/// `dwte[id] += dx`, `dwpe[t] += dx`, in a fixed order.
+pub fn embedding_backward(dwte: &Tensor, dwpe: &Tensor, ids: &Tensor, dx: &Tensor) -> Result<()> {
+    let (_, t) = ids.dims2()?;
+    let (_, c) = dwte.dims2()?;
+    // Both gradients lie in one arena, which can be borrowed once at a time.
+    slices_with_ids([dwte], [dx], ids, |[dwte], [dx], ids| {
+        cpu::embedding::backward_tokens(dwte, ids, dx, c);
+        Ok(())
+    })?;
+    slices([dwpe], [dx], |[dwpe], [dx]| {
+        cpu::embedding::backward_positions(dwpe, dx, t, c);
+        Ok(())
+    })
+}
+
+/// The tied head and cross entropy in one, chunked over rows so that no `[M, V]` matrix exists.
+///
+/// `losses[M]` gets each row's loss in nats. With `grads`, also `dx[M, C] = scale · ∂Σloss/∂x` and
+/// `dwte += scale · ∂Σloss/∂wte`. `chunk[R, V]` is scratch.
+pub fn head_cross_entropy(
+    losses: &Tensor,
+    grads: Option<(&Tensor, &Tensor)>,
+    chunk: &Tensor,
+    x: &Tensor,
+    wte: &Tensor,
+    targets: &Tensor,
+    scale: f32,
+) -> Result<()> {
+    let (v, c) = wte.dims2()?;
+    match grads {
+        Some((dx, dwte)) => slices_with_ids(
+            [losses, chunk, dx, dwte],
+            [x, wte],
+            targets,
+            |[losses, chunk, dx, dwte], [x, wte], ids| {
+                check_ids(ids, v)?;
+                let grads = Some((dx, dwte));
+                cpu::head::cross_entropy(losses, grads, chunk, x, wte, ids, scale, c);
+                Ok(())
+            },
+        ),
+        None => slices_with_ids(
+            [losses, chunk],
+            [x, wte],
+            targets,
+            |[losses, chunk], [x, wte], ids| {
+                check_ids(ids, v)?;
+                cpu::head::cross_entropy(losses, None, chunk, x, wte, ids, scale, c);
+                Ok(())
+            },
+        ),
+    }
+}
+
+/// `logits[M, V] = x[M, C] wteᵀ`.
+pub fn head_logits(logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
+    let (v, c) = wte.dims2()?;
+    slices([logits], [x, wte], |[logits], [x, wte]| {
+        cpu::head::logits(logits, x, wte, c, v);
+        Ok(())
+    })
+}
+
+/// Sum of squares in f64, in a fixed order.
+pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
+    slices([], [x], |[], [x]| Ok(cpu::optimizer::sum_of_squares(x)))
+}
+
+/// One AdamW update of one tensor. `step` counts from 1.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    pub lr: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+    /// Decoupled weight decay (0 for tensors that are not decayed).
+    pub weight_decay: f32,
+    /// Factor on the gradient: the clipping coefficient.
+    pub grad_scale: f32,
+    pub step: u32,
+}
+
+/// AdamW (Loshchilov and Hutter, arXiv 1711.05101) with bias correction: `p`, `m` and `v` are updated in place.
+pub fn adamw(p: &Tensor, m: &Tensor, v: &Tensor, g: &Tensor, o: AdamW) -> Result<()> {
+    slices([p, m, v], [g], |[p, m, v], [g]| {
+        cpu::optimizer::adamw(p, m, v, g, o);
+        Ok(())
+    })
+}
+
+/// Sets every element to zero.
+pub fn zero(x: &Tensor) -> Result<()> {
+    slices([x], [], |[x], []| {
+        x.fill(0.0);
+        Ok(())
+    })
+}
+
+fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
+    match ids.iter().position(|&id| id as usize >= vocab) {
+        Some(i) => candle_core::bail!(
+            "token id {} at position {i} is not below the vocabulary's size {vocab}",
+            ids[i]
+        ),
+        None => Ok(()),
+    }
+}
