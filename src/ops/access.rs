@@ -116,6 +116,9 @@ pub fn slices_with_ids<const D: usize, const S: usize, R>(
     slices(dst, src, |dst, src| f(dst, src, ids.slice()?))
 }
 
+/// What is done once all destinations are borrowed.
+type WithSlices<'f, const D: usize, R> = Box<dyn FnOnce([&mut [f32]; D]) -> Result<R> + 'f>;
+
 fn lend_all<const D: usize, R>(
     dst: [&Tensor; D],
     f: impl FnOnce([&mut [f32]; D]) -> Result<R>,
@@ -123,7 +126,7 @@ fn lend_all<const D: usize, R>(
     fn go<'a, const D: usize, R>(
         rest: &[&Tensor],
         taken: Vec<&'a mut [f32]>,
-        f: Box<dyn FnOnce([&mut [f32]; D]) -> Result<R> + '_>,
+        f: WithSlices<'_, D, R>,
     ) -> Result<R> {
         match rest.split_first() {
             None => match <[&mut [f32]; D]>::try_from(taken) {

@@ -1,0 +1,99 @@
+//! Loss over a fixed, evenly strided pass of the validation text, and the paired gap between two models.
+//!
+//! Every model sees the same windows, so differences are taken window by window: their standard error is a fraction
+//! of that of two separate means.
+
+use candle_core::{Device, Result};
+
+use crate::corpus::{Tokens, even_starts, fill_batch};
+use crate::model::{Gpt2, Gpt2Config, Mode, Workspace};
+use crate::ops;
+
+/// Most tokens in one forward pass.
+const BATCH_TOKENS: usize = 4096;
+
+/// Mean and standard error (sample standard deviation with ddof 1, over the square root of n).
+pub fn mean_stderr(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    if values.len() < 2 {
+        return (mean, f64::NAN);
+    }
+    let var = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, (var / n).sqrt())
+}
+
+/// Mean and standard error of the paired differences `model - reference` (positive: the model is worse).
+pub fn paired_gap(model: &[f64], reference: &[f64]) -> (f64, f64) {
+    debug_assert_eq!(model.len(), reference.len());
+    let differences: Vec<f64> = model.iter().zip(reference).map(|(a, b)| a - b).collect();
+    mean_stderr(&differences)
+}
+
+/// Evaluates models of one width and vocabulary on the same windows.
+pub struct Evaluator {
+    starts: Vec<usize>,
+    workspace: Workspace,
+    inputs: Vec<u32>,
+    targets: Vec<u32>,
+}
+
+impl Evaluator {
+    /// Lays out `windows` windows of the context's length over `n_tokens` validation tokens.
+    pub fn new(config: &Gpt2Config, n_tokens: usize, windows: usize, device: &Device) -> Result<Self> {
+        let time = config.context_length;
+        let batch = (BATCH_TOKENS / time).clamp(1, windows);
+        Ok(Self {
+            starts: even_starts(n_tokens, time, windows),
+            workspace: Workspace::new(config, batch, time, Mode::Forward, device)?,
+            inputs: vec![0; batch * time],
+            targets: vec![0; batch * time],
+        })
+    }
+
+    /// Number of windows.
+    pub fn windows(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Mean loss in nats of each window.
+    pub fn losses(&mut self, model: &Gpt2, tokens: &Tokens) -> Result<Vec<f64>> {
+        let (batch, time) = (self.workspace.batch, self.workspace.time);
+        let mut all = Vec::with_capacity(self.starts.len());
+        for starts in self.starts.chunks(batch) {
+            // The last piece is filled up with its first window, whose extra losses are dropped.
+            let mut padded = starts.to_vec();
+            padded.resize(batch, starts[0]);
+            fill_batch(tokens, &padded, time, &mut self.inputs, &mut self.targets);
+            ops::write(&self.workspace.inputs, &self.inputs)?;
+            ops::write(&self.workspace.targets, &self.targets)?;
+            model.forward(&self.workspace, |_, _, _| Ok(()))?;
+            let losses = ops::read(&self.workspace.losses)?;
+            let windows = losses.chunks_exact(time).take(starts.len());
+            all.extend(windows.map(|w| w.iter().map(|&l| f64::from(l)).sum::<f64>() / time as f64));
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paired_error_leaves_out_what_both_share() {
+        // Window difficulty varies by nats, the models differ by 0.1 with a little noise.
+        let reference: Vec<f64> = (0..50).map(|i| 3.0 + f64::from(i % 7)).collect();
+        let model: Vec<f64> = reference
+            .iter()
+            .enumerate()
+            .map(|(i, r)| r + 0.1 + if i % 2 == 0 { 0.01 } else { -0.01 })
+            .collect();
+        let (gap, stderr) = paired_gap(&model, &reference);
+        assert!((gap - 0.1).abs() < 1e-12);
+        // sd with ddof 1 of ±0.01 is 0.01 * sqrt(50/49).
+        assert!((stderr - 0.01 * (50f64 / 49.0).sqrt() / 50f64.sqrt()).abs() < 1e-12);
+        assert!(mean_stderr(&reference).1 > 0.2);
+        assert!(mean_stderr(&[1.0]).1.is_nan());
+    }
+}

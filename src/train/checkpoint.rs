@@ -1,0 +1,389 @@
+//! Checkpoints on disk: written beside, flushed, renamed, checked by checksums when read.
+//!
+//! A checkpoint is a directory under `checkpoints/` with `config.json` and `model.safetensors` (Hugging Face's names),
+//! `tokenizer.json`, `optimizer.safetensors` and `state.json`. `state.json` is written last and holds the length and
+//! BLAKE3 of every other file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use safetensors::tensor::SafeTensors;
+use serde::{Deserialize, Serialize};
+
+use super::optimizer::Optimizer;
+use super::state::TrainState;
+use crate::model::{self, Gpt2, ModelError, Param};
+
+/// Bytes that stay free beside a checkpoint.
+const SPARE_BYTES: u64 = 64 << 20;
+
+const STATE: &str = "state.json";
+const OPTIMIZER: &str = "optimizer.safetensors";
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error("checkpoint {name} is damaged: {what}{}", offer(.whole))]
+    Damaged {
+        name: String,
+        what: String,
+        /// The newest other checkpoint that is whole.
+        whole: Option<String>,
+    },
+    #[error("no checkpoint {name} under {dir}; there are: {there}")]
+    Missing {
+        name: String,
+        dir: PathBuf,
+        there: String,
+    },
+    #[error("only {free} MB are free at {dir}; a checkpoint needs {need} MB")]
+    NoSpace { dir: PathBuf, free: u64, need: u64 },
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+fn offer(whole: &Option<String>) -> String {
+    match whole {
+        Some(name) => format!("; {name} is whole: resume from it with RUN@{name}"),
+        None => String::new(),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileSum {
+    bytes: u64,
+    blake3: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateFile {
+    v: u32,
+    program: String,
+    files: BTreeMap<String, FileSum>,
+    state: TrainState,
+}
+
+/// What a checkpoint gives back.
+pub struct Loaded {
+    pub model: Gpt2,
+    pub optimizer: Optimizer,
+    pub state: TrainState,
+}
+
+/// The checkpoints of one run.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    dir: PathBuf,
+}
+
+impl Checkpoints {
+    /// Opens the folder, making it if needed, and clears away what an interrupted write left.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(dir: PathBuf) -> Result<Self, CheckpointError> {
+        let io = |source| CheckpointError::Io {
+            path: dir.clone(),
+            source,
+        };
+        fs::create_dir_all(&dir).map_err(io)?;
+        for entry in fs::read_dir(&dir).map_err(io)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(".writing-") {
+                // A leftover that cannot be removed does no harm.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        Ok(Self { dir })
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Bytes of a checkpoint of a model.
+    pub fn bytes_for(model: &Gpt2) -> u64 {
+        12 * model.config.parameters() + (1 << 20)
+    }
+
+    /// A name for a checkpoint of this state that no directory has yet.
+    pub fn name_for(&self, state: &TrainState) -> String {
+        let base = format!("b{}-s{:08}-{}", state.branch, state.step, state.phase);
+        let free = |name: &String| fs::symlink_metadata(self.dir.join(name)).is_err();
+        std::iter::once(base.clone())
+            .chain((2..).map(|i| format!("{base}-{i}")))
+            .find(free)
+            .unwrap_or(base)
+    }
+
+    /// Writes a checkpoint under `name` and returns its size in bytes. With `verify` it is read back and compared.
+    ///
+    /// # Errors
+    /// When there is no room (checked first) or writing fails; a half-written one leaves nothing behind.
+    pub fn save(
+        &self,
+        name: &str,
+        model: &Gpt2,
+        optimizer: &Optimizer,
+        state: &TrainState,
+        tokenizer: &[u8],
+        verify: bool,
+    ) -> Result<u64, CheckpointError> {
+        self.check_space(Self::bytes_for(model))?;
+        let tmp = self.dir.join(format!(".writing-{name}"));
+        let result = self.write(&tmp, name, model, optimizer, state, tokenizer, verify);
+        if result.is_err() {
+            let _ = fs::remove_dir_all(&tmp);
+        }
+        result
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn write(
+        &self,
+        tmp: &Path,
+        name: &str,
+        model: &Gpt2,
+        optimizer: &Optimizer,
+        state: &TrainState,
+        tokenizer: &[u8],
+        verify: bool,
+    ) -> Result<u64, CheckpointError> {
+        let io = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| CheckpointError::Io { path, source }
+        };
+        fs::create_dir_all(tmp).map_err(io(tmp))?;
+        model::save(model, tmp)?;
+        model::write_synced(&tmp.join("tokenizer.json"), tokenizer)?;
+        let mut tensors = Vec::new();
+        for (prefix, arena) in [("m", &optimizer.m), ("v", &optimizer.v)] {
+            for (tensor, shape, bytes) in model::named(&model.params, &arena.views)? {
+                tensors.push((format!("{prefix}.{tensor}"), shape, bytes));
+            }
+        }
+        model::save_tensors(&tmp.join(OPTIMIZER), &tensors, HashMap::new())?;
+        let mut files = BTreeMap::new();
+        for file in ["config.json", "model.safetensors", "tokenizer.json", OPTIMIZER] {
+            files.insert(file.to_string(), checksum(&tmp.join(file))?);
+        }
+        let total: u64 = files.values().map(|f| f.bytes).sum();
+        let state = StateFile {
+            v: 1,
+            program: crate::PROGRAM.into(),
+            files,
+            state: TrainState {
+                optimizer_steps: optimizer.steps.clone(),
+                ..state.clone()
+            },
+        };
+        let text = serde_json::to_vec_pretty(&state).map_err(|e| io(tmp)(e.into()))?;
+        model::write_synced(&tmp.join(STATE), &text)?;
+        sync_dir(tmp)?;
+        if verify {
+            self.verify_at(tmp, name)?;
+            let device = model.weights.flat.device();
+            let again = model::load(tmp, device)?;
+            for (p, (a, b)) in model.params.iter().zip(model.weights.views.iter().zip(&again.weights.views)) {
+                if crate::ops::read(a).map_err(ModelError::from)? != crate::ops::read(b).map_err(ModelError::from)? {
+                    return Err(damaged(name, format!("{} reads back differently", p.name)));
+                }
+            }
+        }
+        let target = self.dir.join(name);
+        fs::rename(tmp, &target).map_err(io(&target))?;
+        sync_dir(&self.dir)?;
+        Ok(total + text.len() as u64)
+    }
+
+    /// Refuses a write that would not fit.
+    fn check_space(&self, need: u64) -> Result<(), CheckpointError> {
+        let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else {
+            return Ok(()); // a file system that does not say is tried
+        };
+        let free = stat.blocks_available() as u64 * stat.fragment_size() as u64;
+        if free < need + SPARE_BYTES {
+            return Err(CheckpointError::NoSpace {
+                dir: self.dir.clone(),
+                free: free >> 20,
+                need: (need + SPARE_BYTES) >> 20,
+            });
+        }
+        Ok(())
+    }
+
+    /// Points a link (`latest`, `best`, `reference`, `pre-grow-1`) at a checkpoint, replacing it atomically.
+    ///
+    /// # Errors
+    /// When the link cannot be made.
+    pub fn link(&self, link: &str, name: &str) -> Result<(), CheckpointError> {
+        let tmp = self.dir.join(format!(".link-{link}"));
+        let path = self.dir.join(link);
+        let _ = fs::remove_file(&tmp);
+        std::os::unix::fs::symlink(name, &tmp)
+            .and_then(|()| fs::rename(&tmp, &path))
+            .map_err(|source| CheckpointError::Io { path, source })?;
+        sync_dir(&self.dir)
+    }
+
+    /// The checkpoint that a name or a link means.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn resolve(&self, name: &str) -> Result<String, CheckpointError> {
+        let path = self.dir.join(name);
+        let real = fs::read_link(&path).map_or(path, |target| self.dir.join(target));
+        match (real.is_dir(), real.file_name()) {
+            (true, Some(real)) => Ok(real.to_string_lossy().into_owned()),
+            _ => {
+                let there = self.names();
+                Err(CheckpointError::Missing {
+                    name: name.into(),
+                    dir: self.dir.clone(),
+                    there: if there.is_empty() { "none".into() } else { there.join(", ") },
+                })
+            }
+        }
+    }
+
+    /// All checkpoint directories, oldest first by step.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Checks every file of a checkpoint against its checksum.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`], naming the newest whole one.
+    pub fn verify(&self, name: &str) -> Result<TrainState, CheckpointError> {
+        self.verify_at(&self.dir.join(name), name).map_err(|error| match error {
+            CheckpointError::Damaged { name, what, .. } => {
+                let mut others: Vec<(u64, String)> = self
+                    .names()
+                    .into_iter()
+                    .filter(|other| *other != name)
+                    .filter_map(|other| {
+                        let state = self.verify_at(&self.dir.join(&other), &other).ok()?;
+                        Some((state.seq, other))
+                    })
+                    .collect();
+                others.sort();
+                let whole = others.pop().map(|(_, name)| name);
+                CheckpointError::Damaged { name, what, whole }
+            }
+            other => other,
+        })
+    }
+
+    fn verify_at(&self, path: &Path, name: &str) -> Result<TrainState, CheckpointError> {
+        let text = fs::read(path.join(STATE))
+            .map_err(|e| damaged(name, format!("{STATE} cannot be read ({e})")))?;
+        let file: StateFile = serde_json::from_slice(&text)
+            .map_err(|e| damaged(name, format!("{STATE} is not whole ({e})")))?;
+        for (part, want) in &file.files {
+            let got = checksum(&path.join(part)).map_err(|e| damaged(name, e.to_string()))?;
+            if got.bytes != want.bytes {
+                let what = format!("{part} has {} of {} bytes", got.bytes, want.bytes);
+                return Err(damaged(name, what));
+            }
+            if got.blake3 != want.blake3 {
+                return Err(damaged(name, format!("{part} does not match its checksum")));
+            }
+        }
+        Ok(file.state)
+    }
+
+    /// Verifies and reads a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::verify`], or when its tensors do not fit the model.
+    pub fn load(&self, name: &str, device: &Device) -> Result<Loaded, CheckpointError> {
+        let state = self.verify(name)?;
+        let model = self.load_model(name, device)?;
+        let mut optimizer = Optimizer::new(&model, device).map_err(ModelError::from)?;
+        let path = self.dir.join(name).join(OPTIMIZER);
+        let bytes = model::read(&path)?;
+        let file = SafeTensors::deserialize(&bytes)
+            .map_err(|e| damaged(name, format!("{OPTIMIZER} is not whole ({e})")))?;
+        for (prefix, arena) in [("m", &optimizer.m), ("v", &optimizer.v)] {
+            let params: Vec<Param> = model
+                .params
+                .iter()
+                .map(|p| Param {
+                    name: format!("{prefix}.{}", p.name),
+                    ..p.clone()
+                })
+                .collect();
+            model::load_into(&file, &params, &arena.views, &path)?;
+        }
+        if state.optimizer_steps.len() != model.params.len() {
+            return Err(damaged(name, "its step counts do not fit its tensors".into()));
+        }
+        optimizer.steps.clone_from(&state.optimizer_steps);
+        Ok(Loaded { model, optimizer, state })
+    }
+
+    /// Reads a checkpoint's model alone.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn load_model(&self, name: &str, device: &Device) -> Result<Gpt2, CheckpointError> {
+        let name = self.resolve(name)?;
+        Ok(model::load(&self.dir.join(name), device)?)
+    }
+
+    /// Deletes a checkpoint.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), CheckpointError> {
+        let path = self.dir.join(name);
+        // Renamed first: a half-deleted directory must not look like a checkpoint.
+        let tmp = self.dir.join(format!(".writing-{name}"));
+        fs::rename(&path, &tmp)
+            .and_then(|()| fs::remove_dir_all(&tmp))
+            .map_err(|source| CheckpointError::Io { path, source })
+    }
+}
+
+fn damaged(name: &str, what: String) -> CheckpointError {
+    CheckpointError::Damaged {
+        name: name.into(),
+        what,
+        whole: None,
+    }
+}
+
+fn checksum(path: &Path) -> Result<FileSum, CheckpointError> {
+    let io = |source| CheckpointError::Io {
+        path: path.into(),
+        source,
+    };
+    let mut hash = blake3::Hasher::new();
+    let mut file = File::open(path).map_err(io)?;
+    let bytes = io::copy(&mut file, &mut hash).map_err(io)?;
+    Ok(FileSum {
+        bytes,
+        blake3: hash.finalize().to_hex().to_string(),
+    })
+}
+
+fn sync_dir(path: &Path) -> Result<(), CheckpointError> {
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|source| CheckpointError::Io {
+            path: path.into(),
+            source,
+        })
+}

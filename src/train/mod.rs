@@ -1,0 +1,18 @@
+//! Training: optimizer, schedule, checkpoints, and the recipe as a state machine
+//! (reference, inherit, train, decide, grow, controls).
+//!
+//! The trainer takes [`Request`](crate::run::command::Request)s and tells everything it does as events. It knows no
+//! screen and waits for none.
+
+pub mod checkpoint;
+pub mod evidence;
+pub mod optimizer;
+pub mod plan;
+mod recipe;
+pub mod schedule;
+pub mod signals;
+pub mod state;
+mod step;
+pub mod trainer;
+
+pub use trainer::{Ended, Setup, Trainer};

@@ -1,0 +1,72 @@
+//! AdamW over a model's arena: moments, a step count per tensor, decay groups, clipping.
+
+use candle_core::{Device, Result};
+
+use crate::config::TrainConfig;
+use crate::model::{Arena, Gpt2};
+use crate::ops::{self, AdamW};
+
+/// Epsilon of AdamW.
+const EPS: f32 = 1e-8;
+
+/// AdamW's state for one model.
+#[derive(Debug)]
+pub struct Optimizer {
+    /// First moments.
+    pub m: Arena,
+    /// Second moments.
+    pub v: Arena,
+    /// Updates each tensor has had: tensors that a growth brings start at zero.
+    pub steps: Vec<u32>,
+}
+
+impl Optimizer {
+    /// Zero moments for a model.
+    pub fn new(model: &Gpt2, device: &Device) -> Result<Self> {
+        Ok(Self {
+            m: Arena::zeros(&model.params, device)?,
+            v: Arena::zeros(&model.params, device)?,
+            steps: vec![0; model.params.len()],
+        })
+    }
+
+    /// State for `grown`, whose tensors of the same name as in `old` keep their moments and counts.
+    pub fn carried(self, old: &Gpt2, grown: &Gpt2, device: &Device) -> Result<Self> {
+        let mut new = Self::new(grown, device)?;
+        for (i, p) in grown.params.iter().enumerate() {
+            if let Some(j) = old.params.iter().position(|q| q.name == p.name) {
+                ops::write(&new.m.views[i], &ops::read(&self.m.views[j])?)?;
+                ops::write(&new.v.views[i], &ops::read(&self.v.views[j])?)?;
+                new.steps[i] = self.steps[j];
+            }
+        }
+        Ok(new)
+    }
+
+    /// Norm of all gradients.
+    pub fn grad_norm(model: &Gpt2) -> Result<f64> {
+        Ok(ops::sum_of_squares(&model.grads.flat)?.sqrt())
+    }
+
+    /// One update with learning rate `lr`; gradients of a larger norm than `clip` are scaled down to it.
+    pub fn step(&mut self, model: &Gpt2, lr: f64, grad_norm: f64, config: &TrainConfig) -> Result<()> {
+        let clipped = config.clip > 0.0 && grad_norm > config.clip;
+        let grad_scale = if clipped { config.clip / grad_norm } else { 1.0 };
+        for (i, p) in model.params.iter().enumerate() {
+            self.steps[i] += 1;
+            let decay = if p.decays() { config.weight_decay } else { 0.0 };
+            let update = AdamW {
+                lr: lr as f32,
+                beta1: config.betas[0] as f32,
+                beta2: config.betas[1] as f32,
+                eps: EPS,
+                weight_decay: decay as f32,
+                grad_scale: grad_scale as f32,
+                step: self.steps[i],
+            };
+            let (p, m, v) = (&model.weights.views[i], &self.m.views[i], &self.v.views[i]);
+            ops::adamw(p, m, v, &model.grads.views[i], update)?;
+        }
+        Ok(())
+    }
+}

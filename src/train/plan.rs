@@ -1,0 +1,159 @@
+//! Shapes and costs that follow from a config before anything is trained.
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+
+use super::schedule::LearningRate;
+use crate::config::{Config, ReferenceTrainConfig};
+use crate::corpus::Tokenizer;
+use crate::inherit;
+use crate::model::{Gpt2, Gpt2Config, memory_bytes};
+use crate::run::event::Phase;
+
+/// The shape of a reference that is trained here.
+pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> Gpt2Config {
+    let m = &config.model;
+    let scale = |layer: usize| {
+        if m.scale_attn_by_inverse_layer_idx {
+            1.0 / (layer + 1) as f32
+        } else {
+            1.0
+        }
+    };
+    Gpt2Config {
+        n_layer: m.n_layer,
+        n_head: m.n_head,
+        n_embd: m.n_embd,
+        context_length: m.context_length,
+        vocab: if m.vocab == 0 { tokenizer.padded_vocab() } else { m.vocab },
+        bias: m.bias,
+        attention_scales: (0..m.n_layer).map(scale).collect(),
+        layer_norm_epsilon: 1e-5,
+    }
+}
+
+/// Windows per optimizer step and per forward pass.
+pub fn windows(config: &Config, context: usize) -> Result<(usize, usize)> {
+    let batch = usize::try_from(config.train.batch_tokens)?;
+    if batch == 0 || !batch.is_multiple_of(context) {
+        bail!("train.batch_tokens = {batch} is not a multiple of the context of {context} tokens");
+    }
+    let windows = batch / context;
+    let micro = match config.train.micro_batch {
+        0 => windows,
+        n => n,
+    };
+    if !windows.is_multiple_of(micro) {
+        bail!("train.micro_batch = {micro} does not divide the {windows} windows of a step");
+    }
+    Ok((windows, micro))
+}
+
+/// The learning rate of a phase of `steps`; the reference's own where `[reference.train]` says so.
+pub fn learning_rate(config: &Config, phase: &Phase, steps: u64) -> LearningRate {
+    let t = &config.train;
+    let reference = match phase {
+        Phase::Reference => config.reference.train.clone(),
+        _ => None,
+    };
+    let r = reference.unwrap_or(ReferenceTrainConfig {
+        steps,
+        lr: None,
+        min_lr: None,
+        warmup: None,
+        schedule: None,
+    });
+    let peak = r.lr.unwrap_or(t.lr);
+    // A reference with a peak of its own does not share the rounds' floor unless it says so.
+    let shared = if r.lr.is_some() { None } else { t.min_lr };
+    LearningRate {
+        kind: r.schedule.unwrap_or(t.schedule),
+        peak,
+        min: r.min_lr.or(shared).unwrap_or(peak / 10.0),
+        warmup: r.warmup.unwrap_or(t.warmup).min(steps),
+        steps,
+    }
+}
+
+/// Most layers the recipe may grow to.
+pub fn max_layers(config: &Config, reference_layers: usize) -> usize {
+    match config.grow.max_layers {
+        0 => (reference_layers - 1).max(1),
+        n => n.min(reference_layers),
+    }
+}
+
+/// One line of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedPhase {
+    pub phase: Phase,
+    /// Whether the phase happens only if those before it do not match.
+    pub conditional: bool,
+    pub layers: usize,
+    pub parameters: u64,
+    pub steps: u64,
+    pub tokens: u64,
+    /// Parameters, gradients, moments and activations.
+    pub memory_bytes: u64,
+    /// Training FLOPs, evaluations included (a forward pass is a third of a step).
+    pub flops: f64,
+}
+
+/// Every phase that can happen.
+pub fn phases(config: &Config, reference: &Gpt2Config) -> Result<Vec<PlannedPhase>> {
+    let context = reference.context_length;
+    let (_, micro) = windows(config, context)?;
+    let planned = |phase: Phase, layers: usize, steps: u64, conditional: bool| {
+        let scales = (0..layers).map(|_| 1.0).collect();
+        let shape = reference.with_layers(scales);
+        let tokens = steps * config.train.batch_tokens;
+        let evals = steps / config.eval.every + 2;
+        let eval_tokens = evals * (config.eval.windows * context) as u64;
+        let per_token = shape.flops_per_token(context);
+        PlannedPhase {
+            phase,
+            conditional,
+            layers,
+            parameters: shape.parameters(),
+            steps,
+            tokens,
+            memory_bytes: memory_bytes(&shape, micro, context),
+            flops: per_token * (tokens as f64 + eval_tokens as f64 / 3.0),
+        }
+    };
+    let reference_steps = config.reference.train.as_ref().map_or(0, |r| r.steps);
+    let mut all = vec![planned(Phase::Reference, reference.n_layer, reference_steps, false)];
+    let mut layers = inherit::choose(&config.inherit.layers, reference.n_layer)?;
+    let max = max_layers(config, reference.n_layer);
+    for round in 1.. {
+        all.push(planned(Phase::Round(round), layers.len(), config.train.steps, round > 1));
+        let room = config.grow.step.min(max.saturating_sub(layers.len()));
+        let next = inherit::next_layers(&layers, room, reference.n_layer);
+        if next.is_empty() {
+            break;
+        }
+        layers.extend(next);
+    }
+    if config.control.random {
+        all.push(planned(Phase::ControlRandom, layers.len(), config.train.steps, false));
+    }
+    if config.control.reference_continued {
+        all.push(planned(Phase::ControlReference, reference.n_layer, config.train.steps, false));
+    }
+    Ok(all)
+}
+
+/// The reference at `path`, checked against the tokenizer.
+pub fn load_reference(path: &str, tokenizer: &Tokenizer, device: &Device) -> Result<Gpt2> {
+    let model = crate::model::load(std::path::Path::new(path), device)
+        .with_context(|| format!("reference.path = \"{path}\" cannot be used"))?;
+    if model.config.vocab < tokenizer.size() {
+        bail!(
+            "reference.path = \"{path}\": its vocabulary of {} is smaller than the {} tokenizer's {}",
+            model.config.vocab,
+            tokenizer.name(),
+            tokenizer.size()
+        );
+    }
+    Ok(model)
+}

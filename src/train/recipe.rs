@@ -1,0 +1,569 @@
+//! The recipe: reference, inherit, train, decide, grow, controls (Algorithm 1 of arXiv 2404.08634).
+
+use anyhow::{Context, Result, anyhow};
+
+use super::evidence;
+use super::optimizer::Optimizer;
+use super::plan;
+use super::state::{Benchmark, EvalRecord, Task};
+use super::trainer::{Boundary, Choice, Ended, Open, Trainer};
+use crate::config::{LayerChoice, PolicyMode};
+use crate::inherit;
+use crate::model::{Gpt2, Mode, Workspace, memory_bytes};
+use crate::run::command::{By, Command, GrowMode};
+use crate::run::event::{
+    Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, PhaseResult, Plateau,
+    RunStatus, Start, Suggestion,
+};
+use crate::run::state::{ControlResult, RoundResult};
+
+impl Trainer {
+    /// Trains the present phase to its end. `Some` ends this process's part.
+    pub(super) fn phase(&mut self) -> Result<Option<Ended>> {
+        if self.state.phase == Phase::Reference && self.state.evals.is_empty() {
+            self.begin_reference()?;
+        }
+        loop {
+            match self.boundary()? {
+                Boundary::Step => {}
+                Boundary::Choice(choice) => return self.conclude(choice).map(|()| None),
+                Boundary::End(ended) => return Ok(Some(ended)),
+            }
+            if self.state.phase_step >= self.state.due {
+                match self.due()? {
+                    Due::Choice(choice) => return self.conclude(choice).map(|()| None),
+                    Due::PhaseOver => return self.conclude_plain().map(|()| None),
+                    Due::Wait => continue,
+                    Due::TrainOn => {}
+                    Due::Leave => return Ok(Some(Ended::Preempted)),
+                }
+            }
+            if !self.train_step()? && let Some(failed) = self.on_nonfinite() {
+                return Ok(Some(failed));
+            }
+            self.in_passing()?;
+        }
+    }
+
+    /// Evaluations, probes and checkpoints on their schedules.
+    fn in_passing(&mut self) -> Result<()> {
+        let step = self.state.phase_step;
+        if step.is_multiple_of(self.config.eval.every) {
+            let record = self.evaluate()?;
+            self.probe_within_budget()?;
+            self.offer_early(&record)?;
+        }
+        let every = self.config.checkpoint.every;
+        // The phase's last checkpoint is written with its result.
+        if every > 0 && step.is_multiple_of(every) && step != self.state.due {
+            self.checkpoint("schedule", false, false);
+        }
+        Ok(())
+    }
+
+    /// NaN or infinity: the step was not taken. Somebody may go on; alone, the run ends.
+    fn on_nonfinite(&mut self) -> Option<Ended> {
+        let step = self.state.step;
+        let what = format!("loss or gradient is not finite at step {step}; that update was left out");
+        self.warn(what.clone());
+        if self.attended() {
+            self.pause(Some(format!("{what}; p goes on with the next batch")));
+            return None;
+        }
+        Some(Ended::Failed(format!(
+            "{what}. Resume from the last checkpoint with a lower rate: --resume {} --set train.lr=...",
+            self.dir.name()
+        )))
+    }
+
+    fn begin_reference(&mut self) -> Result<()> {
+        let trained = self.config.reference.train.as_ref().map_or(0, |r| r.steps);
+        let start = if trained > 0 { Start::Random } else { Start::Loaded };
+        let layers = (0..self.model.config.n_layer).collect();
+        let layers = if trained > 0 { Vec::new() } else { layers };
+        self.begin(Phase::Reference, start, layers, trained)
+    }
+
+    /// Starts a phase with the present model: event, first evaluation, first probe.
+    fn begin(&mut self, phase: Phase, start: Start, layers: Vec<usize>, steps: u64) -> Result<()> {
+        self.state.begin_phase(phase, start, layers, steps);
+        self.interval_seconds = 0.0;
+        self.decision = None;
+        let body = Body::Phase {
+            layers: self.model.config.n_layer,
+            parameters: self.model.config.parameters(),
+            steps,
+            start,
+            source_layers: self.state.source_layers.clone(),
+            result: None,
+        };
+        self.emit(body);
+        self.evaluate()?;
+        self.probe()?;
+        Ok(())
+    }
+
+    /// The steps of the phase are over.
+    fn due(&mut self) -> Result<Due> {
+        if !matches!(self.state.phase, Phase::Round(_)) {
+            return Ok(Due::PhaseOver);
+        }
+        let asked = self.decision.as_ref().is_some_and(|d| d.phase_step >= self.state.due);
+        if !asked {
+            if self.policy != PolicyMode::Auto {
+                self.evaluate()?;
+                self.probe()?;
+                self.checkpoint("end of steps", true, false);
+            }
+            let evidence = self.open_decision(DecisionReason::EndOfSteps)?;
+            return Ok(match self.policy {
+                PolicyMode::Auto => Due::Choice(self.decide_alone(&evidence)),
+                PolicyMode::Pause => {
+                    self.pause(Some("waiting for a decision".into()));
+                    Due::Wait
+                }
+                PolicyMode::Ask => Due::TrainOn,
+            });
+        }
+        let overrun = match self.config.policy.max_overrun_steps {
+            0 => self.state.steps,
+            n => n,
+        };
+        if self.policy == PolicyMode::Ask && self.state.phase_step >= self.state.due + overrun {
+            if !self.attended() {
+                self.warn(format!("nobody answered within {overrun} steps past the round's end"));
+                self.checkpoint("unattended", false, false);
+                return Ok(Due::Leave);
+            }
+            if !self.paused {
+                self.pause(Some(format!("{overrun} steps past the round's end; waiting for a decision")));
+                return Ok(Due::Wait);
+            }
+        }
+        Ok(Due::TrainOn)
+    }
+
+    /// Algorithm 1: grow while worse than the benchmark.
+    fn decide_alone(&mut self, evidence: &Evidence) -> Choice {
+        let choice = match &evidence.growth {
+            _ if evidence.matched => Choice::Stop,
+            Some(growth) => Choice::Grow {
+                layers: growth.add,
+                mode: self.config.grow.mode,
+            },
+            None => Choice::Limit(Outcome::LimitLayers),
+        };
+        let text = match choice {
+            Choice::Grow { layers, mode } => {
+                let decision = self.state.decisions;
+                Command::Grow { layers, mode, decision }.describe()
+            }
+            Choice::Stop => "stop: matched".into(),
+            Choice::Limit(outcome) => format!("stop: {outcome}"),
+        };
+        self.resolve(By::Policy, text);
+        choice
+    }
+
+    /// Under `ask` and `pause`, a match or a plateau before the round's end is offered once.
+    fn offer_early(&mut self, record: &EvalRecord) -> Result<()> {
+        let early = self.state.phase_step < self.state.due;
+        if self.policy == PolicyMode::Auto || self.state.round() == 0 || !early {
+            return Ok(());
+        }
+        let flat = evidence::plateau(evidence::slope_per_1k(&self.state.evals)) == Plateau::Likely;
+        let reason = match (record.matched, flat) {
+            (true, _) => DecisionReason::Matched,
+            (false, true) => DecisionReason::Plateau,
+            _ => return Ok(()),
+        };
+        if self.decision.is_none() && !self.state.offered.contains(&reason) {
+            self.state.offered.push(reason);
+            self.open_decision(reason)?;
+        }
+        Ok(())
+    }
+
+    /// Gathers evidence at this step and opens a decision (replacing an open one).
+    pub(super) fn open_decision(&mut self, reason: DecisionReason) -> Result<Evidence> {
+        let record = self.evaluate()?;
+        self.probe()?;
+        let evidence = self.evidence(&record, reason)?;
+        self.state.decisions += 1;
+        self.decision = Some(Open {
+            id: self.state.decisions,
+            reason,
+            phase_step: self.state.phase_step,
+        });
+        self.emit(Body::Decision {
+            id: self.state.decisions,
+            status: DecisionStatus::Open,
+            reason,
+            evidence: Some(Box::new(evidence.clone())),
+            choice: None,
+            by: None,
+        });
+        Ok(evidence)
+    }
+
+    fn evidence(&self, record: &EvalRecord, reason: DecisionReason) -> Result<Evidence> {
+        let state = &self.state;
+        let benchmark = state.benchmark.as_ref().context("a round has a benchmark")?;
+        let layers = self.model.config.n_layer;
+        let (gap, gap_stderr) = (
+            record.gap.unwrap_or(f64::NAN),
+            record.gap_stderr.unwrap_or(f64::NAN),
+        );
+        let slope = evidence::slope_per_1k(&state.evals);
+        let plateau = evidence::plateau(slope);
+        let growth = self.growth_cost(self.config.grow.step);
+        let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
+        let can_grow = growth.is_some();
+        let (suggestion, why) =
+            evidence::suggest(record.matched, at_end, plateau, can_grow, (gap, gap_stderr), layers);
+        let ahead = state.phase_step + self.config.train.steps;
+        let grown_layers = growth.as_ref().map_or(layers, |g| g.layers);
+        let rounds = evidence::rounds_so_far(state, layers, record.val_loss);
+        Ok(Evidence {
+            round: state.round(),
+            layers,
+            val_loss: record.val_loss,
+            stderr: record.stderr,
+            benchmark: benchmark.val_loss,
+            reference_layers: benchmark.layers,
+            gap,
+            gap_stderr,
+            tolerance: self.config.matching.tolerance,
+            matched: record.matched,
+            slope_per_1k: slope.map(|s| s.0),
+            slope_stderr: slope.map(|s| s.1),
+            plateau,
+            forecast: evidence::forecast(&state.evals, ahead),
+            forecast_grown: evidence::forecast_grown(&rounds, grown_layers, self.config.train.steps),
+            lazy_layers: state.probe.as_ref().map_or(Vec::new(), |p| p.lazy_layers.clone()),
+            reference_lazy_layers: benchmark.lazy_layers.clone(),
+            growth,
+            suggestion,
+            why,
+        })
+    }
+
+    /// What growing by up to `add` layers would cost; `None` when no layer is left.
+    fn growth_cost(&self, add: usize) -> Option<GrowthCost> {
+        let shape = &self.model.config;
+        let max = plan::max_layers(&self.config, self.reference_layers);
+        let room = add.min(max.saturating_sub(shape.n_layer));
+        let sources = inherit::next_layers(&self.state.source_layers, room, self.reference_layers);
+        if sources.is_empty() {
+            return None;
+        }
+        let grown = shape.with_layers(vec![1.0; shape.n_layer + sources.len()]);
+        let time = shape.context_length;
+        let now = self.tokens_per_second();
+        let speed = now * shape.flops_per_token(time) / grown.flops_per_token(time);
+        let tokens = (self.config.train.steps * self.config.train.batch_tokens) as f64;
+        Some(GrowthCost {
+            add: sources.len(),
+            layers: grown.n_layer,
+            parameters: grown.parameters(),
+            memory_bytes: memory_bytes(&grown, self.workspace.batch, time),
+            tokens_per_second: speed,
+            hours: tokens / speed / 3600.0,
+            source_layers: sources,
+        })
+    }
+
+    /// Why the model cannot grow by `layers`, if it cannot.
+    pub(super) fn cannot_grow(&self, layers: usize) -> Option<String> {
+        let have = self.model.config.n_layer;
+        let max = plan::max_layers(&self.config, self.reference_layers);
+        if layers == 0 {
+            return Some("growing by 0 layers is no growth; give at least 1".into());
+        }
+        if matches!(&self.config.inherit.layers, LayerChoice::List(_)) && self.growth_cost(1).is_none() {
+            return Some("the layers were picked by a list, so that no next one is known".into());
+        }
+        match self.growth_cost(layers) {
+            None => Some(format!("{have} layers is the most (grow.max_layers = {max})")),
+            Some(g) if g.add < layers => {
+                Some(format!("only {} more layers can be had (grow.max_layers = {max})", g.add))
+            }
+            Some(g) => {
+                let free = available_memory()?;
+                let grown = g.memory_bytes.saturating_sub(memory_bytes(
+                    &self.model.config,
+                    self.workspace.batch,
+                    self.workspace.time,
+                ));
+                (grown > free).then(|| {
+                    format!("{} MB more memory would be needed, {} MB are free", grown >> 20, free >> 20)
+                })
+            }
+        }
+    }
+
+    fn tokens_per_second(&self) -> f64 {
+        let tokens = (self.state.phase_step * self.config.train.batch_tokens) as f64;
+        if self.state.train_seconds > 0.0 { tokens / self.state.train_seconds } else { 0.0 }
+    }
+
+    /// Measures the phase's end and tells its row of the table.
+    fn result(&mut self) -> Result<PhaseResult> {
+        let record = self.evaluate()?;
+        self.probe()?;
+        let state = &self.state;
+        let tokens = state.phase_step * self.config.train.batch_tokens;
+        let probe = state.probe.clone().context("probed just now")?;
+        let result = PhaseResult {
+            layers: self.model.config.n_layer,
+            parameters: self.model.config.parameters(),
+            steps: state.phase_step,
+            tokens,
+            val_loss: record.val_loss,
+            stderr: record.stderr,
+            gap: record.gap,
+            gap_stderr: record.gap_stderr,
+            tokens_per_second: self.tokens_per_second(),
+            tokens_per_second_wall: tokens as f64 / state.wall_seconds.max(1e-9),
+            lazy_layers: probe.lazy_layers,
+            max_rank: probe.max_rank,
+            start: state.start,
+            matched: record.matched,
+        };
+        self.emit(Body::Phase {
+            layers: result.layers,
+            parameters: result.parameters,
+            steps: self.state.steps,
+            start: self.state.start,
+            source_layers: self.state.source_layers.clone(),
+            result: Some(result.clone()),
+        });
+        Ok(result)
+    }
+
+    /// Ends the reference's phase or a control's.
+    fn conclude_plain(&mut self) -> Result<()> {
+        let result = self.result()?;
+        match self.state.phase.clone() {
+            Phase::Reference => {
+                // A resume at exactly this step finds the record but not the windows' losses.
+                if self.window_losses.is_empty() {
+                    self.window_losses = self.evaluator.losses(&self.model, &self.dataset.val)?;
+                }
+                self.state.benchmark = Some(Benchmark {
+                    losses: self.window_losses.clone(),
+                    val_loss: result.val_loss,
+                    layers: result.layers,
+                    lazy_layers: result.lazy_layers.clone(),
+                });
+                self.state.reference = Some(result);
+                self.state.task = Task::Inherit;
+                let name = self.checkpoint("reference", true, true);
+                let name = name.ok_or_else(|| anyhow!("the reference's checkpoint could not be written, and the recipe inherits from it; make room and resume"))?;
+                self.link("reference", &name);
+            }
+            phase => {
+                let name = match phase {
+                    Phase::ControlRandom => "random",
+                    _ => "reference_continued",
+                };
+                self.state.controls.push(ControlResult { name: name.into(), result });
+                self.state.task = match phase {
+                    Phase::ControlRandom if self.config.control.reference_continued => Task::ControlReference,
+                    _ => Task::Finish,
+                };
+                self.checkpoint("control", false, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a round (or, at a limit, whatever runs) with a choice.
+    fn conclude(&mut self, choice: Choice) -> Result<()> {
+        self.go_on();
+        if self.state.round() == 0 {
+            // A limit during the reference: there is no model to compare yet.
+            let Choice::Limit(outcome) = choice else { return Ok(()) };
+            self.state.outcome = Some(outcome);
+            self.state.task = Task::Finish;
+            self.checkpoint("limit", true, false);
+            return Ok(());
+        }
+        let result = self.result()?;
+        let matched = result.matched;
+        let round = self.state.round();
+        self.state.rounds.push(RoundResult { round, result });
+        let controls = if self.config.control.random {
+            Task::ControlRandom
+        } else if self.config.control.reference_continued {
+            Task::ControlReference
+        } else {
+            Task::Finish
+        };
+        let outcome = match choice {
+            Choice::Grow { .. } => None,
+            Choice::Stop if matched => Some(Outcome::Matched),
+            Choice::Stop => Some(Outcome::Stopped),
+            Choice::Limit(outcome) => Some(outcome),
+        };
+        self.state.outcome = outcome;
+        self.state.task = match choice {
+            Choice::Grow { layers, mode } => Task::Grow { layers, mode },
+            Choice::Limit(Outcome::LimitTokens | Outcome::LimitHours) => Task::Finish,
+            Choice::Stop | Choice::Limit(_) => controls,
+        };
+        let grows = matches!(choice, Choice::Grow { .. });
+        let reason = if grows { "before growth" } else { "round end" };
+        match self.checkpoint(reason, true, grows) {
+            Some(name) if grows => self.link(&format!("pre-grow-{round}"), &name),
+            Some(_) => {}
+            None if grows => {
+                return Err(anyhow!("no checkpoint could be written before the growth, so the model was not grown; make room and resume"));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Takes a new model (and optimizer) into use.
+    fn install(&mut self, model: Gpt2, optimizer: Optimizer) -> Result<()> {
+        if model.config.n_layer != self.model.config.n_layer {
+            let (batch, time) = (self.workspace.batch, self.workspace.time);
+            self.workspace = Workspace::new(&model.config, batch, time, Mode::Train, &self.device)?;
+        }
+        self.model = model;
+        self.optimizer = optimizer;
+        Ok(())
+    }
+
+    fn reference(&self) -> Result<Gpt2> {
+        Ok(self.checkpoints.load_model("reference", &self.device)?)
+    }
+
+    /// A model made afresh of the reference's layers.
+    fn inherited(&self, reference: &Gpt2, layers: &[usize]) -> Result<Gpt2> {
+        let what = &self.config.inherit.what;
+        Ok(inherit::inherit(reference, layers, what, self.config.train.seed, &self.device)?)
+    }
+
+    /// Round 1.
+    pub(super) fn inherit(&mut self) -> Result<()> {
+        let reference = self.reference()?;
+        let layers = inherit::choose(&self.config.inherit.layers, reference.config.n_layer)?;
+        let model = self.inherited(&reference, &layers)?;
+        let optimizer = Optimizer::new(&model, &self.device)?;
+        self.install(model, optimizer)?;
+        self.state.stream = 1;
+        self.emit(Body::Inherit {
+            layers: layers.clone(),
+            what: self.config.inherit.what.clone(),
+            from: "the reference".into(),
+        });
+        self.begin(Phase::Round(1), Start::Inherit, layers, self.config.train.steps)?;
+        self.checkpoint("start of round 1", false, false);
+        Ok(())
+    }
+
+    /// The next round, with `add` more layers.
+    pub(super) fn grow(&mut self, add: usize, mode: GrowMode) -> Result<()> {
+        let reference = self.reference()?;
+        let before = self.state.source_layers.clone();
+        let added = inherit::next_layers(&before, add, reference.config.n_layer);
+        let layers: Vec<usize> = before.iter().chain(&added).copied().collect();
+        let round = self.state.rounds.last().map_or(1, |r| r.round) + 1;
+        let start = match mode {
+            GrowMode::Restart => {
+                let model = self.inherited(&reference, &layers)?;
+                let optimizer = Optimizer::new(&model, &self.device)?;
+                self.install(model, optimizer)?;
+                Start::Restart
+            }
+            GrowMode::Keep => {
+                let grown = inherit::append(&self.model, &reference, &added, &self.device)?;
+                let fresh = Optimizer::new(&self.model, &self.device)?;
+                let old = std::mem::replace(&mut self.optimizer, fresh);
+                let optimizer = old.carried(&self.model, &grown, &self.device)?;
+                self.install(grown, optimizer)?;
+                Start::Keep
+            }
+        };
+        self.state.stream = u64::from(round);
+        self.emit(Body::Grow {
+            from_layers: before.len(),
+            to_layers: layers.len(),
+            added,
+            mode,
+            round,
+        });
+        self.begin(Phase::Round(round), start, layers, self.config.train.steps)?;
+        self.checkpoint(&format!("start of round {round}"), false, false);
+        Ok(())
+    }
+
+    /// Control: a random start of the final size, with the steps and batches of the final model.
+    pub(super) fn control_random(&mut self) -> Result<()> {
+        let shape = match self.state.rounds.last() {
+            Some(r) => self.model.config.with_layers(vec![1.0; r.result.layers]),
+            None => return Err(anyhow!("a control needs a finished round")),
+        };
+        // Other random numbers than the reference began with.
+        let model = Gpt2::random(shape, self.config.train.seed ^ 0x5eed, &self.device)?;
+        let optimizer = Optimizer::new(&model, &self.device)?;
+        self.install(model, optimizer)?;
+        let steps = self.state.recipe_steps();
+        self.begin(Phase::ControlRandom, Start::Random, Vec::new(), steps)
+    }
+
+    /// Control: the reference itself, trained on with the final model's steps, batches and learning rates.
+    pub(super) fn control_reference(&mut self) -> Result<()> {
+        let model = self.reference()?;
+        let optimizer = Optimizer::new(&model, &self.device)?;
+        let layers = (0..model.config.n_layer).collect();
+        self.install(model, optimizer)?;
+        let steps = self.state.recipe_steps();
+        self.begin(Phase::ControlReference, Start::Reference, layers, steps)
+    }
+
+    /// Says how the recipe ended.
+    pub(super) fn finish(&mut self) {
+        let state = &self.state;
+        let outcome = state.outcome.unwrap_or(Outcome::Stopped);
+        let message = match (state.rounds.last(), &state.reference) {
+            (Some(last), Some(reference)) => format!(
+                "{outcome}: {} of {} layers, val {:.4} against {:.4}, gap {:+.4} ±{:.4}",
+                last.result.layers,
+                reference.layers,
+                last.result.val_loss,
+                reference.val_loss,
+                last.result.gap.unwrap_or(f64::NAN),
+                last.result.gap_stderr.unwrap_or(f64::NAN),
+            ),
+            _ => format!("{outcome} before the first round ended"),
+        };
+        self.emit(Body::Done {
+            outcome: Some(outcome),
+            failed: false,
+            message,
+        });
+        self.journal.flush();
+    }
+}
+
+/// What the end of a phase's steps leads to.
+enum Due {
+    PhaseOver,
+    Choice(Choice),
+    /// Paused: look at the boundary again.
+    Wait,
+    TrainOn,
+    /// Nobody answers: end the process.
+    Leave,
+}
+
+/// Memory that can be had without swapping, where the system tells it.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    let kb: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kb << 10)
+}

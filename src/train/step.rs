@@ -1,0 +1,317 @@
+//! What happens at and between step boundaries: a training step, an evaluation, a probe, a checkpoint.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::{DType, Tensor};
+
+use super::checkpoint::Checkpoints;
+use super::optimizer::Optimizer;
+use super::state::{EvalRecord, Kept, ProbeRecord};
+use super::trainer::Trainer;
+use crate::corpus::{even_starts_rank, fill_batch};
+use crate::eval::{mean_stderr, paired_gap};
+use crate::model::{Gpt2Config, Mode, Workspace};
+use crate::ops;
+use crate::rank::{ProbeAccumulator, ProbeBudget};
+use crate::run::event::{Body, Phase, finite};
+
+/// Most attention elements in memory during a probe.
+const PROBE_ELEMENTS: usize = 8 << 20;
+
+impl Trainer {
+    /// One optimizer step. Returns false, without touching the weights, when loss or gradient are not finite.
+    pub(super) fn train_step(&mut self) -> Result<bool> {
+        let began = Instant::now();
+        let lr = self.learning_rate().at(self.state.phase_step);
+        let loss = self.gradients()?;
+        let norm = Optimizer::grad_norm(&self.model)?;
+        let good = loss.is_finite() && norm.is_finite();
+        if good {
+            self.optimizer.step(&self.model, lr, norm, &self.config.train)?;
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let state = &mut self.state;
+        state.step += 1;
+        state.phase_step += 1;
+        state.tokens += self.config.train.batch_tokens;
+        state.loss_sum += loss;
+        state.loss_count += 1;
+        state.train_seconds += seconds;
+        state.wall_seconds += seconds;
+        self.interval_seconds += seconds;
+        if !good || self.state.phase_step.is_multiple_of(self.config.train.log_every) {
+            self.tell_step(lr, norm);
+        }
+        Ok(good)
+    }
+
+    /// Gradients of the mean loss of this step's batch, and that loss in nats.
+    fn gradients(&mut self) -> Result<f64> {
+        let (windows, time) = (self.windows, self.workspace.time);
+        let tokens = &self.dataset.train;
+        let starts = self.sampler.starts(
+            self.state.stream,
+            self.state.phase_step,
+            windows,
+            tokens.len(),
+            time,
+        );
+        let scale = 1.0 / (windows * time) as f32;
+        ops::zero(&self.model.grads.flat)?;
+        let mut sum = 0.0;
+        for starts in starts.chunks(self.workspace.batch) {
+            fill_batch(tokens, starts, time, &mut self.inputs, &mut self.targets);
+            ops::write(&self.workspace.inputs, &self.inputs)?;
+            ops::write(&self.workspace.targets, &self.targets)?;
+            self.model.forward_backward(&self.workspace, scale)?;
+            sum += ops::read(&self.workspace.losses)?.iter().map(|&l| f64::from(l)).sum::<f64>();
+        }
+        Ok(sum / (windows * time) as f64)
+    }
+
+    fn tell_step(&mut self, lr: f64, norm: f64) {
+        let state = &mut self.state;
+        let tokens = state.loss_count * self.config.train.batch_tokens;
+        let (loss, nonfinite) = finite(state.loss_sum / state.loss_count as f64);
+        state.loss_sum = 0.0;
+        state.loss_count = 0;
+        let tokens_per_second = tokens as f64 / self.interval_seconds.max(1e-9);
+        self.interval_seconds = 0.0;
+        let body = Body::Train {
+            loss,
+            nonfinite,
+            lr,
+            grad_norm: finite(norm).0,
+            tokens: self.state.tokens,
+            tokens_per_second,
+        };
+        self.emit(body);
+        self.journal.flush();
+        self.tell_journal_problem();
+    }
+
+    /// Evaluates on the fixed windows, unless that was done at this very step.
+    pub(super) fn evaluate(&mut self) -> Result<EvalRecord> {
+        if let Some(record) = self.state.eval_now() {
+            return Ok(*record);
+        }
+        let began = Instant::now();
+        let losses = self.evaluator.losses(&self.model, &self.dataset.val)?;
+        let (val_loss, stderr) = mean_stderr(&losses);
+        let gap = self.state.benchmark.as_ref().map(|b| paired_gap(&losses, &b.losses));
+        let within = gap.is_some_and(|(gap, _)| gap <= self.config.matching.tolerance);
+        self.state.consecutive_matches = match (within, &self.state.phase) {
+            (true, Phase::Round(_)) => self.state.consecutive_matches + 1,
+            _ => 0,
+        };
+        let matched = self.state.consecutive_matches >= self.config.matching.patience;
+        let record = EvalRecord {
+            phase_step: self.state.phase_step,
+            val_loss,
+            stderr,
+            gap: gap.map(|g| g.0),
+            gap_stderr: gap.map(|g| g.1),
+            matched,
+        };
+        self.state.evals.push(record);
+        self.window_losses = losses;
+        let seconds = began.elapsed().as_secs_f64();
+        self.state.wall_seconds += seconds;
+        let (loss, nonfinite) = finite(val_loss);
+        let windows = self.evaluator.windows();
+        self.emit(Body::Eval {
+            val_loss: loss,
+            nonfinite,
+            stderr: finite(stderr).0,
+            windows,
+            gap: record.gap.and_then(|g| finite(g).0),
+            gap_stderr: record.gap_stderr.and_then(|g| finite(g).0),
+            matched,
+            seconds,
+        });
+        Ok(record)
+    }
+
+    /// Probes the attention ranks, unless that was done at this very step.
+    pub(super) fn probe(&mut self) -> Result<()> {
+        let done = self.state.probe.as_ref().is_some_and(|p| p.phase_step == self.state.phase_step);
+        if done {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let result = self.attention_ranks()?;
+        let file = format!("rank/b{}-s{:08}-{}.safetensors", self.state.branch, self.state.step, self.state.phase);
+        if let Err(error) = result.save(&self.dir.path().join(&file)) {
+            self.warn(format!("{file} was not written: {error}"));
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        self.state.last_probe_seconds = seconds;
+        self.state.wall_seconds += seconds;
+        self.state.probe = Some(ProbeRecord {
+            phase_step: self.state.phase_step,
+            max_rank: result.max_rank.clone(),
+            lazy_layers: result.lazy_layers.clone(),
+        });
+        self.emit(Body::Probe {
+            max_rank: result.max_rank,
+            avg_mass: result.avg_mass,
+            rank: result.rank,
+            lazy_layers: result.lazy_layers,
+            windows: result.windows,
+            length: result.length,
+            tau: result.tau,
+            seconds,
+            file,
+        });
+        Ok(())
+    }
+
+    /// Probes in passing, if the time budget allows.
+    pub(super) fn probe_within_budget(&mut self) -> Result<()> {
+        let budget = ProbeBudget {
+            share: self.config.probe.budget,
+        };
+        let s = &self.state;
+        if budget.may_probe(s.train_seconds, s.probe_seconds, s.last_probe_seconds) {
+            self.probe()?;
+            self.state.probe_seconds += self.state.last_probe_seconds;
+        }
+        Ok(())
+    }
+
+    /// Ranks and masses over the probe's windows, a few windows and one layer at a time.
+    fn attention_ranks(&mut self) -> Result<crate::rank::ProbeResult> {
+        let shape = &self.model.config;
+        let length = self.config.probe.length.min(shape.context_length);
+        let (ws, probs) = probe_buffers(&mut self.probe_buffers, shape, length, self.config.probe.windows)?;
+        let starts = even_starts_rank(self.dataset.val.len(), length, self.config.probe.windows);
+        let mut ranks = ProbeAccumulator::new(shape.n_layer, shape.n_head, self.config.probe.tau, length)?;
+        let mut ids = vec![0u32; ws.batch * length];
+        for starts in starts.chunks(ws.batch) {
+            for (row, &start) in ids.chunks_exact_mut(length).zip(starts.iter().chain(std::iter::repeat(&starts[0]))) {
+                self.dataset.val.copy_to(start, row);
+            }
+            ops::write(&ws.inputs, &ids)?;
+            let matrices = starts.len() * shape.n_head * length * length;
+            self.model.forward(ws, |layer, qkv, s| {
+                ops::attention_probs(probs, qkv, s)?;
+                let values = ops::read(probs)?;
+                ranks
+                    .add(layer, &values[..matrices])
+                    .map_err(candle_core::Error::wrap)
+            })?;
+        }
+        Ok(ranks.finish())
+    }
+
+    /// Writes a checkpoint, points `latest` (and `best`) at it and deletes what retention does not keep. A failure is a
+    /// warning: training goes on. Returns the name when it was written.
+    pub(super) fn checkpoint(&mut self, reason: &str, milestone: bool, verify: bool) -> Option<String> {
+        let began = Instant::now();
+        let name = self.checkpoints.name_for(&self.state);
+        self.state.kept.push(Kept {
+            name: name.clone(),
+            milestone,
+        });
+        self.state.seq = self.journal.next_seq();
+        let val_loss = self.state.eval_now().map(|e| e.val_loss);
+        let best = match (&self.state.best, val_loss) {
+            (Some((_, best)), Some(now)) => now < *best,
+            (None, Some(_)) => true,
+            _ => false,
+        };
+        if best && let Some(now) = val_loss {
+            self.state.best = Some((name.clone(), now));
+        }
+        let saved = self.checkpoints.save(
+            &name,
+            &self.model,
+            &self.optimizer,
+            &self.state,
+            &self.tokenizer_json,
+            verify,
+        );
+        let bytes = match saved {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.state.kept.pop();
+                self.warn(format!("no checkpoint was written: {error}"));
+                return None;
+            }
+        };
+        self.emit(Body::Checkpoint {
+            name: name.clone(),
+            bytes,
+            seconds: began.elapsed().as_secs_f64(),
+            val_loss,
+            reason: reason.into(),
+            verified: verify,
+        });
+        self.link("latest", &name);
+        if best && matches!(self.state.phase, Phase::Round(_)) {
+            self.link("best", &name);
+        }
+        self.retain();
+        Some(name)
+    }
+
+    pub(super) fn link(&mut self, link: &str, name: &str) {
+        if let Err(error) = self.checkpoints.link(link, name) {
+            self.warn(format!("checkpoints/{link} was not updated: {error}"));
+        }
+    }
+
+    /// Deletes the oldest checkpoints beyond `checkpoint.keep` that are neither milestones nor the best.
+    fn retain(&mut self) {
+        let best = self.state.best.as_ref().map(|(name, _)| name.clone());
+        let spare = |k: &Kept| !k.milestone && Some(&k.name) != best.as_ref();
+        let count = self.state.kept.len();
+        let newest = count.saturating_sub(self.config.checkpoint.keep);
+        let gone: Vec<Kept> = self.state.kept[..newest].iter().filter(|k| spare(k)).cloned().collect();
+        for kept in gone {
+            // One that is gone already (deleted by hand) needs no removal.
+            let there = self.checkpoints.dir().join(&kept.name).exists();
+            if there && let Err(error) = self.checkpoints.remove(&kept.name) {
+                self.warn(format!("old checkpoint {} was not removed: {error}", kept.name));
+            }
+            self.state.kept.retain(|k| *k != kept);
+        }
+    }
+
+    /// Takes checkpoints into account that an interrupted process left and the resumed state does not know.
+    pub(super) fn adopt_strays(&mut self) {
+        for name in self.checkpoints.names() {
+            if !self.state.kept.iter().any(|k| k.name == name) {
+                self.state.kept.insert(0, Kept { name, milestone: false });
+            }
+        }
+    }
+
+    /// What a checkpoint of the present model takes on disk.
+    pub(super) fn checkpoint_bytes(&self) -> u64 {
+        Checkpoints::bytes_for(&self.model)
+    }
+}
+
+/// The workspace and attention matrix buffer of probes, made once per head count, width and length.
+fn probe_buffers<'b>(
+    kept: &'b mut Option<(Workspace, Tensor)>,
+    shape: &Gpt2Config,
+    length: usize,
+    windows: usize,
+) -> Result<(&'b Workspace, &'b Tensor)> {
+    let buffers = match kept.take() {
+        Some(buffers) => buffers,
+        None => {
+            let per_window = shape.n_head * length * length;
+            let batch = (PROBE_ELEMENTS / per_window).clamp(1, windows);
+            let device = candle_core::Device::Cpu;
+            let ws = Workspace::new(shape, batch, length, Mode::Forward, &device)?;
+            let probs = Tensor::zeros((batch, shape.n_head, length, length), DType::F32, &device)?;
+            (ws, probs)
+        }
+    };
+    let (ws, probs) = kept.insert(buffers);
+    Ok((ws, probs))
+}
