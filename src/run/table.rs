@@ -21,10 +21,10 @@ const WORDS: [usize; 3] = [0, 7, 8];
 pub fn text(state: &RunState) -> String {
     let rows = rows(state);
     let mut out = String::new();
-    if rows.is_empty() {
+    if rows.len() == 1 {
         out.push_str("no phase has ended yet\n");
     } else {
-        push_aligned(&mut out, &rows);
+        out.push_str(&aligned(&rows, &WORDS));
         push_legend(&mut out, state);
     }
     out.push_str(&outcome(state));
@@ -34,7 +34,7 @@ pub fn text(state: &RunState) -> String {
 
 fn rows(state: &RunState) -> Vec<[String; 9]> {
     let core = &state.core;
-    let mut rows = Vec::new();
+    let mut rows = vec![HEADINGS.map(String::from)];
     if let Some(reference) = &core.reference {
         rows.push(row("reference".into(), reference));
     }
@@ -96,20 +96,19 @@ pub fn count(n: u64) -> String {
     }
 }
 
-fn push_aligned(out: &mut String, rows: &[[String; 9]]) {
-    let headings = HEADINGS.map(String::from);
-    let all: Vec<&[String; 9]> = std::iter::once(&headings).chain(rows).collect();
-    let widths: Vec<usize> = (0..HEADINGS.len())
-        .map(|i| all.iter().map(|r| r[i].len()).max().unwrap_or(0))
-        .collect();
-    for row in all {
+/// Rows as lines of aligned columns, two spaces apart. Columns in `words` are aligned to the left, the others to the
+/// right.
+pub fn aligned<const N: usize>(rows: &[[String; N]], words: &[usize]) -> String {
+    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut out = String::new();
+    for row in rows {
         let mut line = String::new();
-        for (i, cell) in row.iter().enumerate() {
-            let width = widths[i];
+        for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
             if i > 0 {
                 line.push_str("  ");
             }
-            line.push_str(&if WORDS.contains(&i) {
+            line.push_str(&if words.contains(&i) {
                 format!("{cell:<width$}")
             } else {
                 format!("{cell:>width$}")
@@ -118,6 +117,7 @@ fn push_aligned(out: &mut String, rows: &[[String; 9]]) {
         out.push_str(line.trim_end());
         out.push('\n');
     }
+    out
 }
 
 fn push_legend(out: &mut String, state: &RunState) {
