@@ -3,6 +3,7 @@
 //! Dependencies point downwards: `cli -> dashboard -> run` and
 //! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `model -> ops`.
 
+pub mod cli;
 pub mod config;
 pub mod model;
 pub mod ops;

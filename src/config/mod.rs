@@ -2,10 +2,104 @@
 //!
 //! A flag beats the config, the config beats the default. [`load`] reads, overrides and checks; messages name
 //! file and line.
+//!
+//! [`keys`] is the table of all keys, [`load`] reads text and overrides, [`check`] judges the values.
+
+mod check;
+pub mod keys;
+mod load;
 
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use crate::run::command::GrowMode;
+
+pub use check::check;
+pub use keys::keys_markdown;
+pub use load::{Loaded, Source, load};
+
+/// Texts that are part of the program begin like this: `builtin:tinyshakespeare`.
+pub const BUILTIN: &str = "builtin:";
+/// Their names.
+pub const BUILTIN_TEXTS: [&str; 1] = ["tinyshakespeare"];
+
+/// What is wrong with a config: every problem that was found, one a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", problems.join("\n"))]
+pub struct ConfigError {
+    pub problems: Vec<String>,
+}
+
+impl ConfigError {
+    fn one(problem: String) -> Self {
+        Self {
+            problems: vec![problem],
+        }
+    }
+}
+
+/// A config that is part of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preset {
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub text: &'static str,
+}
+
+/// The presets, the first one to try first.
+pub fn presets() -> &'static [Preset] {
+    &[
+        Preset {
+            name: "tiny",
+            summary: "an 8-layer byte model on embedded Shakespeare: the whole recipe in minutes, offline, on a CPU",
+            text: include_str!("../../configs/tiny.toml"),
+        },
+        Preset {
+            name: "books",
+            summary: "the same recipe on any text, with GPT-2 tokens and a 12-layer reference",
+            text: include_str!("../../configs/books.toml"),
+        },
+    ]
+}
+
+/// Makes the paths of data and reference absolute, so that the config can be used from anywhere. `base` is the
+/// directory that relative ones start from ([`Loaded::base`]).
+pub fn resolve_paths(config: &mut Config, base: &Path) {
+    let data = &mut config.data;
+    let paths = [
+        Some(&mut data.train),
+        data.val.as_mut(),
+        config.reference.path.as_mut(),
+    ];
+    for path in paths.into_iter().flatten() {
+        if !path.starts_with(BUILTIN) {
+            let joined = base.join(&*path);
+            // Fails for an empty path only, which a checked config does not have.
+            let full = std::path::absolute(&joined).unwrap_or(joined);
+            *path = full.display().to_string();
+        }
+    }
+}
+
+/// The config as TOML that [`load`] reads back to the same one, headed by the program's version.
+pub fn to_toml(config: &Config) -> String {
+    let mut config = config.clone();
+    let data = &mut config.data;
+    let paths = [
+        Some(&mut data.train),
+        data.val.as_mut(),
+        config.reference.path.as_mut(),
+    ];
+    for path in paths.into_iter().flatten() {
+        // Reading would take a `$` for the start of a variable's name.
+        *path = path.replace('$', "$$");
+    }
+    // TOML's integers end at i64::MAX; only a seed may sensibly come near, and `check` refuses larger ones.
+    config.train.seed = config.train.seed.min(i64::MAX as u64);
+    let version = env!("CARGO_PKG_VERSION");
+    let body = toml::to_string(&config).unwrap_or_else(|e| format!("# cannot be written: {e}\n"));
+    format!("# The resolved config of a run, written by heirloom {version}.\n\n{body}")
+}
 
 /// A whole config, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,6 +225,18 @@ pub enum LayerChoice {
     First(usize),
     List(Vec<usize>),
     Named(String),
+}
+
+impl LayerChoice {
+    /// The indices chosen from a reference of `n_layer` layers, in order. Of an unknown name: none.
+    pub fn of(&self, n_layer: usize) -> Vec<usize> {
+        match self {
+            Self::First(n) => (0..*n).collect(),
+            Self::List(list) => list.clone(),
+            Self::Named(name) if name == "half" => (0..(n_layer / 2).max(1)).collect(),
+            Self::Named(_) => Vec::new(),
+        }
+    }
 }
 
 /// `[inherit]`: what the small model takes from the reference.

@@ -201,12 +201,17 @@ pub struct RunState {
     /// Rises with every event, so that a view can tell whether anything changed.
     pub version: u64,
     snapshots: Vec<(u64, Core)>,
+    /// The status the journal tells, while [`Self::settle`] shows another.
+    journaled: Option<Status>,
 }
 
 impl RunState {
     /// Folds one event in.
     pub fn apply(&mut self, event: &Event) {
         self.version += 1;
+        if let Some(status) = self.journaled.take() {
+            self.core.status = status;
+        }
         self.seq = event.seq;
         self.t = event.t;
         self.elapsed = event.elapsed;
@@ -507,6 +512,35 @@ impl RunState {
             level,
             text,
         });
+    }
+
+    /// Adds a warning that no event told.
+    pub fn warn(&mut self, text: String) {
+        self.version += 1;
+        if self.notes.len() == NOTES_KEPT {
+            self.notes.pop_front();
+        }
+        self.notes.push_back(Note {
+            t: self.t,
+            step: self.core.step,
+            level: Level::Warning,
+            text,
+        });
+    }
+
+    /// Shows a run as interrupted that the journal leaves running or paused when no process is `alive` that works
+    /// on it; undone by the next event, or by settling again once there is one.
+    pub fn settle(&mut self, alive: bool) {
+        let told = self.journaled.unwrap_or(self.core.status);
+        let shown = match told {
+            Status::Running | Status::Paused if !alive => Status::Interrupted,
+            told => told,
+        };
+        self.journaled = (shown != told).then_some(told);
+        if shown != self.core.status {
+            self.core.status = shown;
+            self.version += 1;
+        }
     }
 
     /// The reference's validation loss, once it is known.

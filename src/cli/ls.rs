@@ -1,0 +1,113 @@
+//! `heirloom ls`: the runs under a directory.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use crate::run::state::RunState;
+use crate::run::{show, table, tail};
+
+/// List the runs, the one that changed last first
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// Print a JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    /// # Errors
+    /// When the directory cannot be read. A run that cannot be read is told on stderr and left out.
+    pub fn run(self) -> anyhow::Result<()> {
+        let mut runs = Vec::new();
+        for dir in RunDir::list(&self.runs)? {
+            match tail::load(dir.path()) {
+                Ok(state) => runs.push((dir, state)),
+                Err(e) => eprintln!("heirloom: cannot read {}: {e}", dir.events().display()),
+            }
+        }
+        runs.sort_by_key(|(_, state)| std::cmp::Reverse(state.t));
+        if self.json {
+            let all = runs
+                .iter()
+                .map(|(dir, state)| show::summary_json(state, dir));
+            let list = serde_json::Value::Array(all.collect());
+            return print(&format!("{list:#}\n"));
+        }
+        if runs.is_empty() {
+            let place = self.runs.display();
+            return print(&format!(
+                "no runs under {place}; `heirloom train tiny` starts one\n"
+            ));
+        }
+        print(&lines(&runs))
+    }
+}
+
+fn lines(runs: &[(RunDir, RunState)]) -> String {
+    let headings = [
+        "run", "state", "phase", "layers", "step", "val loss", "gap", "time",
+    ];
+    let mut rows = vec![headings.map(String::from)];
+    rows.extend(runs.iter().map(|(dir, state)| row(dir, state)));
+    table::aligned(&rows, &[0, 1, 2])
+}
+
+fn row(dir: &RunDir, state: &RunState) -> [String; 8] {
+    let core = &state.core;
+    let dash = || "-".to_string();
+    let now = core.phase.as_ref();
+    let word = match core.outcome {
+        Some(outcome) => outcome.to_string(),
+        None => show::state_word(state, dir).into(),
+    };
+    let gap = core.rounds.last().and_then(|r| r.result.gap);
+    [
+        table::ascii(&dir.name()),
+        word,
+        now.map_or_else(dash, |now| table::phase_name(&now.phase)),
+        now.map_or_else(dash, |now| now.layers.to_string()),
+        core.step.to_string(),
+        state
+            .evals
+            .last()
+            .map_or_else(dash, |e| format!("{:.4}", e.val_loss)),
+        gap.map_or_else(dash, |gap| format!("{gap:+.4}")),
+        show::duration(state.elapsed),
+    ]
+}
+
+/// Prints to stdout; a reader that has left (`| head`) is no error.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_aligned_and_tells_states() {
+        let tmp = tempfile::tempdir().unwrap();
+        let mut runs = Vec::new();
+        for name in ["tiny-1", "a-much-longer-name"] {
+            let dir = RunDir::create(tmp.path(), "tiny", Some(name)).unwrap();
+            runs.push((dir, RunState::default()));
+        }
+        let text = lines(&runs);
+        assert!(
+            text.starts_with("run                 state        phase  layers  step"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\ntiny-1              interrupted  -           -     0"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,37 @@
+//! `heirloom show`: a run's state and final table, as text or JSON.
+
+use anyhow::Context;
+use std::path::PathBuf;
+
+use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use crate::run::{show, tail};
+
+/// Show a run: its state, the table of its phases, its checkpoints
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run's name under the runs directory, or a path
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    /// # Errors
+    /// When there is no such run, or it cannot be read.
+    pub fn run(self) -> anyhow::Result<()> {
+        let dir = RunDir::open(&self.runs, &self.run)?;
+        let state = tail::load(dir.path())
+            .with_context(|| format!("cannot read {}", dir.events().display()))?;
+        let text = if self.json {
+            format!("{:#}\n", show::json(&state, &dir))
+        } else {
+            show::text(&state, &dir)
+        };
+        super::ls::print(&text)
+    }
+}

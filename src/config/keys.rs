@@ -1,0 +1,371 @@
+//! Every key of the config: its type, its default, what it is for. The documentation, the type checks and the
+//! suggestions for misspelled keys all come from this table.
+
+use Kind::{Count, Flag, Layers, OneOf, Pair, Real, Text, Texts};
+use Need::{Default, Required, Unless};
+
+/// What a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number, not negative.
+    Count,
+    /// A finite number.
+    Real,
+    Flag,
+    Text,
+    Texts,
+    OneOf(&'static [&'static str]),
+    /// `"half"`, a number of layers or a list of indices.
+    Layers,
+    /// Two numbers.
+    Pair,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Count => f.write_str("a whole number"),
+            Real => f.write_str("a number"),
+            Flag => f.write_str("true or false"),
+            Text => f.write_str("a text in quotes"),
+            Texts => f.write_str("a list of texts"),
+            OneOf(names) => write!(f, "one of {}", names.join(", ")),
+            Layers => f.write_str("\"half\", a number of layers or a list of layer indices"),
+            Pair => f.write_str("a list of two numbers"),
+        }
+    }
+}
+
+/// What happens when a key is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// It must be given (where its section is); an example.
+    Required(&'static str),
+    /// A value, as TOML.
+    Default(&'static str),
+    /// Something that is not a plain value, in words.
+    Unless(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// `section.key`.
+    pub path: &'static str,
+    pub kind: Kind,
+    pub need: Need,
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// The section and the key's own name.
+    pub fn parts(&self) -> (&'static str, &'static str) {
+        self.path.rsplit_once('.').unwrap_or(("", self.path))
+    }
+}
+
+const fn key(path: &'static str, kind: Kind, need: Need, doc: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        need,
+        doc,
+    }
+}
+
+const SCHEDULES: Kind = OneOf(&["cosine", "linear", "constant", "wsd"]);
+const FROM_TRAIN: Need = Unless("as in `[train]`");
+
+/// The sections, in the order they are documented, with what each is about.
+pub const SECTIONS: [(&str, &str); 13] = [
+    (
+        "model",
+        "The shape of a reference that is trained here; a loaded reference brings its own.",
+    ),
+    (
+        "data",
+        "Text or token files. Paths are relative to the config file; `$NAME` takes an environment variable (`$$` is a plain `$`).",
+    ),
+    (
+        "reference",
+        "The big model: exactly one of `path` and `[reference.train]`.",
+    ),
+    (
+        "reference.train",
+        "Train the reference here first; what is absent is taken from `[train]`.",
+    ),
+    ("inherit", "What the small model takes from the reference."),
+    ("train", "One round of training."),
+    (
+        "eval",
+        "The fixed, evenly strided pass over the validation text.",
+    ),
+    ("probe", "Attention ranks."),
+    ("grow", "How the model grows between rounds."),
+    (
+        "match",
+        "When the small model counts as good as the reference.",
+    ),
+    ("policy", "Who decides, and the limits of every policy."),
+    ("control", "Honest comparisons at the end."),
+    ("checkpoint", "What is kept on disk."),
+];
+
+/// All keys, by section.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("model.family", OneOf(&["gpt2"]), Default("\"gpt2\""), "Model family: learned positions, LayerNorm, tanh-GELU, tied head."),
+    key("model.n_layer", Count, Default("8"), "Blocks of the reference."),
+    key("model.n_head", Count, Default("4"), "Attention heads; divides `n_embd`."),
+    key("model.n_embd", Count, Default("128"), "Width."),
+    key("model.context_length", Count, Default("128"), "Longest context in tokens; also the length of training and validation windows."),
+    key("model.vocab", Count, Default("0"), "Padded vocabulary; 0: the tokenizer's size rounded up to a multiple of 64."),
+    key("model.bias", Flag, Default("true"), "Biases in linear layers and norms."),
+    key("model.scale_attn_by_inverse_layer_idx", Flag, Default("false"), "Also divide attention scores by (layer index + 1)."),
+    key("data.train", Text, Required("\"corpus.txt\""), "Training text: `.txt`, `.jsonl` (field `text`), `.bin` (from `heirloom data prepare`) or `builtin:tinyshakespeare`."),
+    key("data.val", Text, Unless("the end of the training text"), "Validation text, in the same formats."),
+    key("data.val_fraction", Real, Default("0.1"), "Share of the training text held out at its end when `val` is absent."),
+    key("data.tokenizer", OneOf(&["byte", "gpt2"]), Default("\"byte\""), "How text becomes tokens."),
+    key("reference.path", Text, Unless("`[reference.train]`"), "A checkpoint directory with `config.json` and `model.safetensors`."),
+    key("reference.train.steps", Count, Required("1000"), "Optimizer steps of the reference."),
+    key("reference.train.lr", Real, FROM_TRAIN, "Peak learning rate."),
+    key("reference.train.min_lr", Real, FROM_TRAIN, "Learning rate at the end of the schedule."),
+    key("reference.train.warmup", Count, FROM_TRAIN, "Steps of linear warm-up."),
+    key("reference.train.schedule", SCHEDULES, FROM_TRAIN, "Course of the learning rate."),
+    key("inherit.layers", Layers, Default("\"half\""), "`\"half\"`, a number of first layers, or a list of indices from 0."),
+    key("inherit.what", Texts, Default("[\"attention\", \"mlp\", \"norms\", \"embeddings\", \"positions\", \"final_norm\", \"head\"]"), "The parts taken; the rest starts random."),
+    key("train.steps", Count, Required("200"), "Optimizer steps per round (T of Algorithm 1)."),
+    key("train.batch_tokens", Count, Required("1024"), "Tokens per optimizer step; a multiple of the context length."),
+    key("train.micro_batch", Count, Default("0"), "Windows per forward pass; the rest is gradient accumulation. 0: the whole batch at once."),
+    key("train.lr", Real, Required("1e-3"), "Peak learning rate."),
+    key("train.min_lr", Real, Unless("a tenth of `lr`"), "Learning rate at the end of the schedule, and past it."),
+    key("train.warmup", Count, Default("0"), "Steps of linear warm-up."),
+    key("train.schedule", SCHEDULES, Default("\"cosine\""), "Course of the learning rate; `wsd`: warm up, stay, decay over the last fifth."),
+    key("train.betas", Pair, Default("[0.9, 0.95]"), "AdamW's beta1 and beta2."),
+    key("train.weight_decay", Real, Default("0.1"), "Decoupled weight decay of every tensor with two or more dimensions."),
+    key("train.clip", Real, Default("1.0"), "The global gradient norm is clipped to this; 0: no clipping."),
+    key("train.dtype", Text, Default("\"f32\""), "Compute type."),
+    key("train.seed", Count, Default("0"), "Seed of initial weights and of the batches."),
+    key("train.log_every", Count, Default("10"), "Steps between `train` events."),
+    key("eval.every", Count, Default("100"), "Steps between evaluations."),
+    key("eval.windows", Count, Default("256"), "Validation windows; the same for every model."),
+    key("probe.budget", Real, Default("0.01"), "Share of training time; phase starts and ends are exempt. 0: only those."),
+    key("probe.windows", Count, Default("100"), "Validation windows per probe."),
+    key("probe.length", Count, Default("100"), "Tokens per window; at most the context length."),
+    key("probe.tau", Real, Default("0.9"), "Share of the squared singular values (and of column mass) that counts."),
+    key("grow.step", Count, Default("2"), "Layers added per growth."),
+    key("grow.mode", OneOf(&["restart", "keep"]), Default("\"restart\""), "`restart`: every layer fresh from the reference; `keep`: trained layers stay, the next ones are added."),
+    key("grow.max_layers", Count, Default("0"), "Most layers; 0: one fewer than the reference has."),
+    key("match.tolerance", Real, Default("0.0"), "Largest paired gap in nats that counts as a match."),
+    key("match.patience", Count, Default("1"), "Consecutive evaluations that must match."),
+    key("policy.mode", OneOf(&["ask", "pause", "auto"]), Unless("`ask` at a terminal, `auto` without one"), "`ask`: train on until answered; `pause`: wait; `auto`: grow while worse than the reference."),
+    key("policy.max_overrun_steps", Count, Default("0"), "Under `ask`: steps past the round's end before the run pauses. 0: as many as the round has."),
+    key("policy.max_tokens", Count, Default("0"), "Tokens over all phases; then the recipe ends. 0: no limit."),
+    key("policy.max_hours", Real, Default("0.0"), "Hours of run time; then the recipe ends. 0: no limit."),
+    key("control.random", Flag, Default("true"), "Train a random start of the final size for the same steps."),
+    key("control.reference_continued", Flag, Default("true"), "Continue the reference for the same extra steps."),
+    key("checkpoint.every", Count, Default("500"), "Steps between checkpoints; 0: only at phase ends, growths and exit."),
+    key("checkpoint.keep", Count, Default("2"), "How many of the newest are kept, beside the milestones."),
+];
+
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|k| k.path == path)
+}
+
+pub fn is_section(path: &str) -> bool {
+    SECTIONS.iter().any(|(name, _)| *name == path)
+}
+
+/// The known key that is spelled most like `path`; failing that, one of the same name in another section.
+pub fn nearest(path: &str) -> Option<&'static str> {
+    let name = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
+    let wanted = path.rsplit('.').next().unwrap_or(path);
+    best(path, KEYS.iter().map(|k| k.path), 0.75).or_else(|| {
+        let name = best(wanted, KEYS.iter().map(|k| name(k.path)), 0.75)?;
+        KEYS.iter()
+            .map(|k| k.path)
+            .find(|p| p.ends_with(&format!(".{name}")))
+    })
+}
+
+pub fn nearest_section(path: &str) -> Option<&'static str> {
+    best(path, SECTIONS.iter().map(|(name, _)| *name), 0.6)
+}
+
+/// The candidate most like `word`, when it is at least `enough` (of 1) like it.
+pub fn best<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+    enough: f64,
+) -> Option<&'a str> {
+    candidates
+        .map(|c| (strsim::normalized_damerau_levenshtein(word, c), c))
+        .filter(|(score, _)| *score >= enough)
+        // The first of equals: ties go by the table's order.
+        .fold(None, |best: Option<(f64, &str)>, found| match best {
+            Some(best) if best.0 >= found.0 => Some(best),
+            _ => Some(found),
+        })
+        .map(|(_, c)| c)
+}
+
+/// The reference page of the config, as Markdown.
+pub fn keys_markdown() -> String {
+    let mut out = String::new();
+    for (section, doc) in SECTIONS {
+        out.push_str(&format!(
+            "## `[{section}]`\n\n{doc}\n\n| key | type | default | |\n|---|---|---|---|\n"
+        ));
+        for key in KEYS.iter().filter(|k| k.parts().0 == section) {
+            let default = match key.need {
+                Required(_) => "required".into(),
+                Default(value) => format!("`{value}`"),
+                Unless(words) => words.into(),
+            };
+            let (_, name) = key.parts();
+            out.push_str(&format!(
+                "| `{name}` | {} | {default} | {} |\n",
+                key.kind, key.doc
+            ));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::*;
+    use std::collections::BTreeMap;
+
+    fn leaves(value: &toml::Value, path: &str, found: &mut BTreeMap<String, toml::Value>) {
+        match value {
+            toml::Value::Table(table) => {
+                for (name, value) in table {
+                    let path = match path {
+                        "" => name.clone(),
+                        path => format!("{path}.{name}"),
+                    };
+                    leaves(value, &path, found);
+                }
+            }
+            value => drop(found.insert(path.into(), value.clone())),
+        }
+    }
+
+    fn written(config: &Config) -> BTreeMap<String, toml::Value> {
+        let mut found = BTreeMap::new();
+        leaves(&toml::Value::try_from(config).unwrap(), "", &mut found);
+        found
+    }
+
+    fn minimal() -> Config {
+        toml::from_str(
+            "data.train = 'a.txt'\nreference.train.steps = 1\n[train]\nsteps = 1\nbatch_tokens = 128\nlr = 0.5\n",
+        )
+        .unwrap()
+    }
+
+    /// Every optional value is there.
+    fn full() -> Config {
+        let mut config = minimal();
+        config.data.val = Some("b.txt".into());
+        config.reference.path = Some("dir".into());
+        config.reference.train = Some(ReferenceTrainConfig {
+            steps: 1,
+            lr: Some(0.5),
+            min_lr: Some(0.5),
+            warmup: Some(1),
+            schedule: Some(Schedule::Wsd),
+        });
+        config.train.min_lr = Some(0.5);
+        config.policy.mode = Some(PolicyMode::Ask);
+        config
+    }
+
+    #[test]
+    fn the_table_has_exactly_the_structs_keys_and_types() {
+        let structs = written(&full());
+        let mut table: Vec<&str> = KEYS.iter().map(|k| k.path).collect();
+        table.sort_unstable();
+        assert_eq!(
+            table,
+            structs.keys().map(String::as_str).collect::<Vec<_>>()
+        );
+        for key in KEYS {
+            let value = &structs[key.path];
+            let fits = match key.kind {
+                Count => value.is_integer(),
+                Real => value.is_float(),
+                Flag => value.is_bool(),
+                Text | OneOf(_) => value.is_str(),
+                Texts | Pair => value.is_array(),
+                Layers => value.as_str() == Some("half"),
+            };
+            assert!(fits, "{}: {value:?}", key.path);
+            assert!(is_section(key.parts().0), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn the_tables_defaults_are_the_structs() {
+        let config = written(&minimal());
+        for key in KEYS {
+            match key.need {
+                Default(text) => {
+                    let table: toml::Table = toml::from_str(&format!("x = {text}")).unwrap();
+                    assert_eq!(config[key.path], table["x"], "{}", key.path);
+                }
+                Unless(_) => assert!(!config.contains_key(key.path), "{}", key.path),
+                Required(example) => {
+                    toml::from_str::<toml::Table>(&format!("x = {example}")).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_choices_are_those_that_serde_reads() {
+        for key in KEYS {
+            let OneOf(names) = key.kind else { continue };
+            for name in names {
+                let mut table = toml::Table::try_from(full()).unwrap();
+                let (section, own) = key.parts();
+                let mut at = &mut table;
+                for part in section.split('.') {
+                    at = at[part].as_table_mut().unwrap();
+                }
+                at.insert(own.into(), toml::Value::String((*name).into()));
+                let read: Result<Config, _> = table.try_into();
+                assert!(read.is_ok(), "{} = {name}", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn a_misspelled_key_finds_its_neighbour() {
+        assert_eq!(nearest("train.stpes"), Some("train.steps"));
+        assert_eq!(nearest("grow.setp"), Some("grow.step"));
+        assert_eq!(nearest("steps"), Some("reference.train.steps"));
+        assert_eq!(
+            nearest("train.context_length"),
+            Some("model.context_length")
+        );
+        assert_eq!(nearest("colour.of.the.sky"), None);
+        assert_eq!(nearest_section("trian"), Some("train"));
+    }
+
+    #[test]
+    fn the_page_names_every_key() {
+        let page = keys_markdown();
+        for key in KEYS {
+            assert!(
+                page.contains(&format!("| `{}` |", key.parts().1)),
+                "{}",
+                key.path
+            );
+            assert!(page.contains(key.doc));
+        }
+        assert!(page.contains("## `[reference.train]`"));
+    }
+}

@@ -1,0 +1,348 @@
+//! Where a run's files lie, and how a run is found by name.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The directory runs are written to unless `--runs DIR` says otherwise.
+pub const DEFAULT_RUNS: &str = "runs";
+
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    #[error("run {name} exists already ({}); choose another --name, or `heirloom resume {name}`", path.display())]
+    Exists { name: String, path: PathBuf },
+    #[error(
+        "{0:?} cannot be a run's name: use letters, digits, '.', '_' and '-', not first '.' or '-'"
+    )]
+    BadName(String),
+    #[error("cannot write runs under {}: {source}; choose another directory with --runs DIR", path.display())]
+    Unwritable { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("no run {run} under {}{}", runs.display(), hint(near))]
+    NotFound {
+        run: String,
+        runs: PathBuf,
+        near: Vec<String>,
+    },
+    #[error("{} is not a run: it has neither events.jsonl nor config.toml", path.display())]
+    NotARun { path: PathBuf },
+}
+
+fn hint(near: &[String]) -> String {
+    if near.is_empty() {
+        "; `heirloom ls` lists the runs".into()
+    } else {
+        format!("; did you mean {}?", near.join(" or "))
+    }
+}
+
+/// One run's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run: `name`, or `<preset>-<date>-<time>`.
+    ///
+    /// # Errors
+    /// When the name is taken or unusable, or `runs` cannot be written.
+    pub fn create(runs: &Path, preset: &str, name: Option<&str>) -> Result<Self, DirError> {
+        let unwritable = |source| DirError::Unwritable {
+            path: runs.to_path_buf(),
+            source,
+        };
+        if let Some(name) = name {
+            check_name(name)?;
+        }
+        std::fs::create_dir_all(runs).map_err(unwritable)?;
+        let made = match name {
+            Some(name) => {
+                let path = runs.join(name);
+                std::fs::create_dir(&path).map_err(|e| match e.kind() {
+                    io::ErrorKind::AlreadyExists => DirError::Exists {
+                        name: name.into(),
+                        path: path.clone(),
+                    },
+                    _ => unwritable(e),
+                })?;
+                Self { path }
+            }
+            None => Self::create_dated(runs, preset).map_err(unwritable)?,
+        };
+        for dir in [made.checkpoints(), made.rank()] {
+            std::fs::create_dir(dir).map_err(unwritable)?;
+        }
+        Ok(made)
+    }
+
+    /// Two runs of one second get `-2`, `-3`, ... after the time.
+    fn create_dated(runs: &Path, preset: &str) -> io::Result<Self> {
+        let stem: String = preset
+            .chars()
+            .map(|c| if name_char(c) { c } else { '-' })
+            .collect();
+        let stem = match stem.trim_start_matches(['.', '-']) {
+            "" => "run",
+            stem => stem,
+        };
+        let now = jiff::ZonedDateTime::now()
+            .strftime("%Y%m%d-%H%M%S")
+            .to_string();
+        let mut n = 1;
+        loop {
+            let path = match n {
+                1 => runs.join(format!("{stem}-{now}")),
+                n => runs.join(format!("{stem}-{now}-{n}")),
+            };
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && n < 1000 => n += 1,
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Finds a run by its name under `runs`, or by path.
+    ///
+    /// # Errors
+    /// When there is none; the message lists names that are near.
+    pub fn open(runs: &Path, run: &str) -> Result<Self, DirError> {
+        let plain = !run.is_empty() && !run.contains('/') && run != "." && run != "..";
+        if plain {
+            let named = Self::at(&runs.join(run));
+            if named.is_run() {
+                return Ok(named);
+            }
+        }
+        let path = Path::new(run);
+        let by_path = Self::at(path);
+        if by_path.is_run() {
+            return Ok(by_path);
+        }
+        if path.is_dir() && !plain {
+            return Err(DirError::NotARun { path: path.into() });
+        }
+        let wanted = path
+            .file_name()
+            .map_or(run.into(), |n| n.to_string_lossy().into_owned());
+        Err(DirError::NotFound {
+            run: run.into(),
+            runs: runs.into(),
+            near: near(&wanted, Self::list(runs).unwrap_or_default()),
+        })
+    }
+
+    /// A directory that is taken to be a run's, unseen.
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+        }
+    }
+
+    /// The runs under a directory, sorted by name; none when the directory does not exist.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn list(runs: &Path) -> Result<Vec<Self>, DirError> {
+        let unreadable = |source| DirError::Unreadable {
+            path: runs.to_path_buf(),
+            source,
+        };
+        let entries = match std::fs::read_dir(runs) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(unreadable)?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let run = Self::at(&entry.map_err(unreadable)?.path());
+            if run.is_run() {
+                found.push(run);
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    fn is_run(&self) -> bool {
+        self.events().is_file() || self.config().is_file()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory's own name.
+    pub fn name(&self) -> String {
+        let known = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
+        known(&self.path)
+            .or_else(|| known(&self.path.canonicalize().ok()?))
+            .unwrap_or_else(|| self.path.display().to_string())
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    pub fn rank(&self) -> PathBuf {
+        self.path.join("rank")
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log.txt")
+    }
+}
+
+fn name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+fn check_name(name: &str) -> Result<(), DirError> {
+    let fits = !name.is_empty()
+        && name.len() <= 128
+        && name.chars().all(name_char)
+        && !name.starts_with(['.', '-']);
+    if fits {
+        Ok(())
+    } else {
+        Err(DirError::BadName(name.into()))
+    }
+}
+
+/// At most three names that begin like `wanted` or are spelled much like it, the nearest first.
+fn near(wanted: &str, runs: Vec<RunDir>) -> Vec<String> {
+    let mut scored: Vec<(f64, String)> = runs
+        .iter()
+        .map(RunDir::name)
+        .map(|name| {
+            let begins = !wanted.is_empty() && name.starts_with(wanted);
+            let score = strsim::normalized_damerau_levenshtein(wanted, &name);
+            (if begins { 1.0 + score } else { score }, name)
+        })
+        .filter(|(score, _)| *score >= 0.8)
+        .collect();
+    // Of equally near names the latest is the likelier one.
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| b.1.cmp(&a.1)));
+    scored.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(runs: &Path, name: &str) -> RunDir {
+        let dir = RunDir::create(runs, "tiny", Some(name)).unwrap();
+        std::fs::write(dir.events(), "").unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_named_run_is_made_once() {
+        let tmp = tempfile::tempdir().unwrap();
+        let runs = tmp.path().join("deep/runs");
+        let dir = RunDir::create(&runs, "tiny", Some("first")).unwrap();
+        assert_eq!(dir.path(), runs.join("first"));
+        assert!(dir.checkpoints().is_dir() && dir.rank().is_dir());
+        let message = RunDir::create(&runs, "tiny", Some("first"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.starts_with("run first exists already ("),
+            "{message}"
+        );
+        assert!(message.contains("heirloom resume first"), "{message}");
+    }
+
+    #[test]
+    fn dated_names_begin_with_the_preset_and_never_clash() {
+        let tmp = tempfile::tempdir().unwrap();
+        let a = RunDir::create(tmp.path(), "tiny", None).unwrap();
+        let b = RunDir::create(tmp.path(), "tiny", None).unwrap();
+        assert!(a.name().starts_with("tiny-20"), "{}", a.name());
+        assert_ne!(a, b);
+        let odd = RunDir::create(tmp.path(), "../my config", None).unwrap();
+        assert!(odd.name().starts_with("my-config-20"), "{}", odd.name());
+        assert_eq!(odd.path().parent(), Some(tmp.path()));
+    }
+
+    #[test]
+    fn names_that_are_paths_or_options_are_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        for name in ["", "..", "a/b", "-x", ".hidden", "two words", "\u{1b}[2J"] {
+            let error = RunDir::create(tmp.path(), "tiny", Some(name)).unwrap_err();
+            assert!(matches!(error, DirError::BadName(_)), "{name:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_unwritable_place_is_told_with_the_way_out() {
+        let tmp = tempfile::tempdir().unwrap();
+        let file = tmp.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let message = RunDir::create(&file, "tiny", None).unwrap_err().to_string();
+        assert!(message.starts_with("cannot write runs under"), "{message}");
+        assert!(
+            message.ends_with("choose another directory with --runs DIR"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_run_opens_by_name_and_by_path() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = run(tmp.path(), "first");
+        assert_eq!(RunDir::open(tmp.path(), "first").unwrap(), dir);
+        let path = format!("{}/", dir.path().display());
+        assert_eq!(
+            RunDir::open(Path::new("elsewhere"), &path).unwrap().name(),
+            "first"
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_lists_near_ones() {
+        let tmp = tempfile::tempdir().unwrap();
+        run(tmp.path(), "tiny-20260101-120000");
+        run(tmp.path(), "tiny-20260102-120000");
+        run(tmp.path(), "books-20260102-120000");
+        let said = |name: &str| RunDir::open(tmp.path(), name).unwrap_err().to_string();
+        let message = said("tiny-20260102-12000");
+        assert!(
+            message.contains("did you mean tiny-20260102-120000"),
+            "{message}"
+        );
+        assert!(!message.contains("books"), "{message}");
+        assert!(said("tiny").contains("did you mean tiny-20260102-120000 or tiny-20260101"));
+        assert!(said("zzz").ends_with("`heirloom ls` lists the runs"));
+        let path = tmp.path().display().to_string();
+        assert!(said(&path).contains("is not a run"));
+    }
+
+    #[test]
+    fn the_list_holds_runs_only() {
+        let tmp = tempfile::tempdir().unwrap();
+        run(tmp.path(), "b");
+        run(tmp.path(), "a");
+        std::fs::create_dir(tmp.path().join("not-a-run")).unwrap();
+        std::fs::write(tmp.path().join("README.md"), "").unwrap();
+        let names: Vec<String> = RunDir::list(tmp.path())
+            .unwrap()
+            .iter()
+            .map(RunDir::name)
+            .collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(RunDir::list(&tmp.path().join("none")).unwrap(), []);
+    }
+}

@@ -1,0 +1,316 @@
+//! One process per run: flock on the file `lock`, which also says who holds it.
+//!
+//! Being flocked is the truth; the file's content only names the holder. It is emptied when the holder ends well.
+
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// [`RunLock::holder`] takes a shared lock for a moment; so long an acquirer waits for such a glance to pass.
+const GLANCE: Duration = Duration::from_millis(20);
+const GLANCES: u32 = 10;
+/// A holder on another machine whose lock cannot be seen from here counts as alive while its journal is this young.
+const FRESH: Duration = Duration::from_secs(600);
+
+/// Who works on a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub pid: u32,
+    pub host: String,
+    pub boot_id: String,
+    /// Address of the control socket.
+    pub socket: Option<String>,
+    /// RFC 3339.
+    pub started: String,
+    /// False when the lock itself cannot be seen (another machine's) and only the file says so.
+    #[serde(skip)]
+    pub confirmed: bool,
+}
+
+impl Holder {
+    fn of_this_process() -> Self {
+        Self {
+            pid: std::process::id(),
+            host: host_name(),
+            boot_id: boot_id(),
+            socket: None,
+            started: jiff::Timestamp::now().to_string(),
+            confirmed: true,
+        }
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} on host {}", self.pid, self.host)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("run {run} is in use by {}", match holder {
+        Some(holder) => holder.to_string(),
+        None => "another process".to_string(),
+    })]
+    Held { run: String, holder: Option<Holder> },
+    #[error("cannot lock {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// The right to write a run's directory, held until dropped.
+#[derive(Debug)]
+pub struct RunLock {
+    file: File,
+    holder: Holder,
+}
+
+impl RunLock {
+    /// Takes the run's lock for this process.
+    ///
+    /// # Errors
+    /// When another process holds it (named in the message), or the file cannot be written.
+    pub fn acquire(dir: &Path) -> Result<Self, LockError> {
+        let path = dir.join("lock");
+        let fail = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(&path)
+            .map_err(fail)?;
+        for attempt in 0.. {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if attempt < GLANCES => std::thread::sleep(GLANCE),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LockError::Held {
+                        run: super::dir::RunDir::at(dir).name(),
+                        holder: read_holder(&path),
+                    });
+                }
+                Err(TryLockError::Error(e)) => return Err(fail(e)),
+            }
+        }
+        let mut lock = Self {
+            file,
+            holder: Holder::of_this_process(),
+        };
+        lock.write().map_err(fail)?;
+        Ok(lock)
+    }
+
+    /// Names the control socket in the lock file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set_socket(&mut self, address: Option<String>) -> io::Result<()> {
+        self.holder.socket = address;
+        self.write()
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut text = serde_json::to_string(&self.holder)?;
+        text.push('\n');
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(text.as_bytes())
+    }
+
+    /// Who holds the run at `dir`, if anybody does.
+    pub fn holder(dir: &Path) -> Option<Holder> {
+        let path = dir.join("lock");
+        let file = File::open(&path).ok()?;
+        match file.try_lock_shared() {
+            Ok(()) => {
+                // Free as seen from here, which says nothing where flock does not reach the other machine.
+                drop(file);
+                let said = read_holder(&path)?;
+                let elsewhere = said.boot_id != boot_id() && said.host != host_name();
+                elsewhere.then_some(Holder {
+                    confirmed: false,
+                    ..said
+                })
+            }
+            Err(TryLockError::WouldBlock) => Some(read_holder(&path).unwrap_or(Holder {
+                pid: 0,
+                host: "unknown".into(),
+                boot_id: String::new(),
+                socket: None,
+                started: String::new(),
+                confirmed: true,
+            })),
+            // No flock on this file system.
+            Err(TryLockError::Error(_)) => read_holder(&path).map(|said| Holder {
+                confirmed: false,
+                ..said
+            }),
+        }
+    }
+
+    /// Whether a process works on the run at `dir`. A holder that cannot be confirmed counts while the journal is
+    /// fresh, so that a copied directory does not look alive for ever.
+    pub fn is_live(dir: &Path) -> bool {
+        Self::holder(dir).is_some_and(|holder| holder.confirmed || is_fresh(dir))
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Only the content: the lock itself ends with the descriptor.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// The file's word. A holder writes it just after locking, so an empty file is looked at again.
+fn read_holder(path: &Path) -> Option<Holder> {
+    for _ in 0..3 {
+        let mut text = String::new();
+        File::open(path)
+            .ok()?
+            .take(64 << 10)
+            .read_to_string(&mut text)
+            .ok()?;
+        if let Ok(holder) = serde_json::from_str::<Holder>(&text) {
+            return Some(Holder {
+                confirmed: true,
+                ..holder
+            });
+        }
+        if text.is_empty() {
+            // Emptied by a holder that ended, unless someone has it locked.
+            let locked = File::open(path).is_ok_and(|f| f.try_lock_shared().is_err());
+            if !locked {
+                return None;
+            }
+        }
+        std::thread::sleep(GLANCE);
+    }
+    None
+}
+
+fn is_fresh(dir: &Path) -> bool {
+    let changed = std::fs::metadata(dir.join("events.jsonl")).and_then(|m| m.modified());
+    changed.is_ok_and(|t| {
+        SystemTime::now()
+            .duration_since(t)
+            .is_ok_and(|age| age < FRESH)
+    })
+}
+
+/// This machine's name.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(
+        |_| "unknown".into(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// Changes with every boot; empty where the system has none.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_string())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_and_the_first_is_named() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("tiny-1");
+        std::fs::create_dir(&dir).unwrap();
+        assert_eq!(RunLock::holder(&dir), None);
+        let lock = RunLock::acquire(&dir).unwrap();
+        let holder = RunLock::holder(&dir).unwrap();
+        assert_eq!(holder.pid, std::process::id());
+        assert!(holder.confirmed && RunLock::is_live(&dir));
+        let said = RunLock::acquire(&dir).unwrap_err().to_string();
+        let wanted = format!(
+            "run tiny-1 is in use by process {} on host {}",
+            std::process::id(),
+            host_name()
+        );
+        assert_eq!(said, wanted);
+        drop(lock);
+        assert_eq!(RunLock::holder(&dir), None);
+        assert!(dir.join("lock").is_file());
+        RunLock::acquire(&dir).unwrap();
+    }
+
+    /// The holder is a flock(1) that keeps the lock until it is killed.
+    #[test]
+    fn another_process_is_refused_and_named() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("lock");
+        let said = r#"{"pid":1234,"host":"box","boot_id":"b","socket":null,"started":""}"#;
+        std::fs::write(&path, said).unwrap();
+        let Ok(mut other) = std::process::Command::new("flock")
+            .args(["--no-fork", "--exclusive"])
+            .arg(&path)
+            .args(["sleep", "60"])
+            .spawn()
+        else {
+            eprintln!("skipped: no flock(1) on this machine");
+            return;
+        };
+        let glance = File::open(&path).unwrap();
+        for _ in 0..500 {
+            match glance.try_lock_shared() {
+                Ok(()) => glance.unlock().unwrap(),
+                Err(_) => break,
+            }
+            std::thread::sleep(GLANCE);
+        }
+        let refused = RunLock::acquire(tmp.path()).map(|_| ());
+        let holder = RunLock::holder(tmp.path());
+        let _ = other.kill();
+        let _ = other.wait();
+        let message = refused.unwrap_err().to_string();
+        assert!(
+            message.ends_with("is in use by process 1234 on host box"),
+            "{message}"
+        );
+        assert_eq!(holder.unwrap().pid, 1234);
+    }
+
+    #[test]
+    fn a_killed_holder_leaves_no_lock_behind() {
+        let tmp = tempfile::tempdir().unwrap();
+        let mut dead = Holder::of_this_process();
+        dead.pid = 999_999;
+        std::fs::write(
+            tmp.path().join("lock"),
+            serde_json::to_string(&dead).unwrap(),
+        )
+        .unwrap();
+        assert_eq!(RunLock::holder(tmp.path()), None);
+        RunLock::acquire(tmp.path()).unwrap();
+    }
+
+    #[test]
+    fn another_machines_word_is_taken_while_its_journal_is_fresh() {
+        let tmp = tempfile::tempdir().unwrap();
+        std::fs::write(
+            tmp.path().join("lock"),
+            r#"{"pid":7,"host":"faraway.example","boot_id":"other","socket":null,"started":""}"#,
+        )
+        .unwrap();
+        let holder = RunLock::holder(tmp.path()).unwrap();
+        assert_eq!((holder.pid, holder.confirmed), (7, false));
+        assert!(!RunLock::is_live(tmp.path()), "no journal");
+        let journal = File::create(tmp.path().join("events.jsonl")).unwrap();
+        assert!(RunLock::is_live(tmp.path()));
+        journal.set_modified(SystemTime::now() - 2 * FRESH).unwrap();
+        assert!(!RunLock::is_live(tmp.path()));
+    }
+}

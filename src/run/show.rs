@@ -1,0 +1,305 @@
+//! A run told as JSON (`show --json`) and as text (`show`).
+
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+use super::dir::RunDir;
+use super::event::PhaseResult;
+use super::lock::{Holder, RunLock};
+use super::state::{RunState, Status};
+use super::table;
+
+/// `running`, `paused`, `interrupted`, `done` or `failed`. A run without any event is running when a process
+/// holds it, else interrupted.
+pub fn state_word(state: &RunState, dir: &RunDir) -> &'static str {
+    match state.core.status {
+        Status::Running => "running",
+        Status::Paused => "paused",
+        Status::Interrupted => "interrupted",
+        Status::Done => "done",
+        Status::Failed => "failed",
+        Status::Empty if RunLock::is_live(dir.path()) => "running",
+        Status::Empty => "interrupted",
+    }
+}
+
+/// The object that `show --json` prints.
+pub fn json(state: &RunState, dir: &RunDir) -> Value {
+    let core = &state.core;
+    json!({
+        "name": dir.name(),
+        "state": state_word(state, dir),
+        "outcome": core.outcome,
+        "message": core.message,
+        "phase": core.phase.as_ref().map(|now| now.phase.to_string()),
+        "step": core.step,
+        "tokens": core.tokens,
+        "reference": core.reference.as_ref().map(reference),
+        "rounds": core.rounds,
+        "controls": core.controls,
+    })
+}
+
+fn reference(r: &PhaseResult) -> Value {
+    json!({
+        "layers": r.layers,
+        "parameters": r.parameters,
+        "steps": r.steps,
+        "tokens": r.tokens,
+        "val_loss": r.val_loss,
+        "stderr": r.stderr,
+        "tokens_per_second": r.tokens_per_second,
+        "tokens_per_second_wall": r.tokens_per_second_wall,
+        "lazy_layers": r.lazy_layers,
+        "max_rank": r.max_rank,
+    })
+}
+
+/// The text that `show` prints. ASCII only.
+pub fn text(state: &RunState, dir: &RunDir) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = head(&mut out, state, dir);
+    out.push('\n');
+    out.push_str(&table::text(state));
+    let _ = checkpoints(&mut out, state, dir);
+    let _ = next(&mut out, state, dir);
+    out
+}
+
+fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
+    let core = &state.core;
+    writeln!(out, "run        {}", table::ascii(&dir.name()))?;
+    writeln!(out, "directory  {}", dir.path().display())?;
+    let holder = match RunLock::holder(dir.path()) {
+        Some(holder) if is_live(core.status) => format!(", {}", holder_line(&holder)),
+        _ => String::new(),
+    };
+    writeln!(out, "status     {}{holder}", state_word(state, dir))?;
+    if let Some(info) = &state.info {
+        writeln!(
+            out,
+            "reference  {} layers, {} heads, width {}, context {}, vocabulary {}",
+            info.n_layer, info.n_head, info.n_embd, info.context_length, info.vocab
+        )?;
+        writeln!(
+            out,
+            "data       {} training tokens, {} for validation, tokenizer {}",
+            table::count(info.train_tokens),
+            table::count(info.val_tokens),
+            table::ascii(&info.tokenizer)
+        )?;
+        writeln!(
+            out,
+            "recipe     {} steps a round of {} tokens, grow by {} up to {} layers, policy {}",
+            info.round_steps,
+            info.batch_tokens,
+            info.grow_step,
+            info.max_layers,
+            table::ascii(&info.policy)
+        )?;
+        writeln!(
+            out,
+            "device     {}, {} threads, {}",
+            table::ascii(&info.device),
+            info.threads,
+            table::ascii(&info.program)
+        )?;
+    }
+    if let Some(now) = &core.phase {
+        let name = table::phase_name(&now.phase);
+        writeln!(
+            out,
+            "last step  {} ({name}, step {} of {}), {} tokens, {}",
+            core.step,
+            core.phase_step,
+            now.steps,
+            table::count(core.tokens),
+            duration(state.elapsed)
+        )?;
+    }
+    if let Some(decision) = &core.decision {
+        let why = table::ascii(&decision.evidence.why);
+        writeln!(
+            out,
+            "decision   waiting since step {}: {why}",
+            decision.step
+        )?;
+    }
+    Ok(())
+}
+
+fn is_live(status: Status) -> bool {
+    matches!(status, Status::Running | Status::Paused | Status::Empty)
+}
+
+fn holder_line(holder: &Holder) -> String {
+    table::ascii(&holder.to_string())
+}
+
+fn checkpoints(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
+    let there = |name: &str| dir.checkpoints().join(name).is_dir();
+    let kept: Vec<_> = state
+        .core
+        .checkpoints
+        .iter()
+        .filter(|c| there(&c.name))
+        .collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\ncheckpoints")?;
+    for checkpoint in kept {
+        let val = checkpoint
+            .val_loss
+            .map_or(String::new(), |v| format!("  val loss {v:.4}"));
+        let name = table::ascii(&checkpoint.name);
+        writeln!(out, "  {name}  step {}{val}", checkpoint.step)?;
+    }
+    Ok(())
+}
+
+/// What the reader may do next.
+fn next(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
+    let run = table::ascii(&dir.path().display().to_string());
+    match state_word(state, dir) {
+        "running" | "paused" => writeln!(out, "\nfollow it: heirloom watch {run}"),
+        "interrupted" => writeln!(out, "\ngo on with it: heirloom resume {run}"),
+        "failed" if !state.core.checkpoints.is_empty() => writeln!(
+            out,
+            "\ngo on from its last checkpoint: heirloom resume {run}"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// `48 s`, `3m12s`, `2h05m`.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        _ => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+    }
+}
+
+/// One line of `heirloom ls --json`.
+pub fn summary_json(state: &RunState, dir: &RunDir) -> Value {
+    let core = &state.core;
+    let round = core.rounds.last();
+    json!({
+        "name": dir.name(),
+        "path": dir.path(),
+        "state": state_word(state, dir),
+        "outcome": core.outcome,
+        "phase": core.phase.as_ref().map(|now| now.phase.to_string()),
+        "layers": core.phase.as_ref().map(|now| now.layers),
+        "step": core.step,
+        "elapsed": state.elapsed,
+        "t": state.t,
+        "val_loss": state.evals.last().map(|e| e.val_loss),
+        "round": round.map(|r| r.round),
+        "gap": round.and_then(|r| r.result.gap),
+        "gap_stderr": round.and_then(|r| r.result.gap_stderr),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::table::tests::finished;
+
+    fn keys(value: &Value) -> Vec<&str> {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect()
+    }
+
+    #[test]
+    fn the_json_has_the_promised_fields() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(tmp.path(), "tiny", Some("a")).unwrap();
+        let value = json(&finished(), &dir);
+        assert_eq!(value["state"], "done");
+        assert_eq!(value["outcome"], "matched");
+        for field in [
+            "layers",
+            "parameters",
+            "val_loss",
+            "stderr",
+            "tokens_per_second",
+            "lazy_layers",
+            "max_rank",
+        ] {
+            assert!(!value["reference"][field].is_null(), "{field}");
+        }
+        assert!(value["reference"].get("gap").is_none());
+        let row = [
+            "layers",
+            "parameters",
+            "steps",
+            "tokens",
+            "val_loss",
+            "stderr",
+            "gap",
+            "gap_stderr",
+            "tokens_per_second",
+            "tokens_per_second_wall",
+            "lazy_layers",
+            "max_rank",
+            "start",
+            "matched",
+        ];
+        assert_eq!(keys(&value["rounds"][1]), [&["round"][..], &row].concat());
+        assert_eq!(keys(&value["controls"][0]), [&["name"][..], &row].concat());
+        assert_eq!(value["rounds"][0]["start"], "inherit");
+        assert_eq!(value["rounds"][1]["matched"], true);
+        assert_eq!(value["controls"][1]["name"], "reference_continued");
+    }
+
+    #[test]
+    fn a_run_without_events_is_interrupted_and_has_empty_lists() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(tmp.path(), "tiny", Some("a")).unwrap();
+        let value = json(&RunState::default(), &dir);
+        assert_eq!(value["state"], "interrupted");
+        assert!(value["outcome"].is_null() && value["reference"].is_null());
+        assert_eq!(value["rounds"], json!([]));
+        let lock = RunLock::acquire(dir.path()).unwrap();
+        assert_eq!(json(&RunState::default(), &dir)["state"], "running");
+        drop(lock);
+    }
+
+    #[test]
+    fn the_text_says_how_to_go_on() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(tmp.path(), "tiny", Some("a")).unwrap();
+        let mut state = finished();
+        state.core.status = Status::Interrupted;
+        state.core.outcome = None;
+        state.core.checkpoints = vec![crate::run::state::CheckpointNote {
+            name: "b0-s00000050".into(),
+            step: 50,
+            val_loss: Some(1.7),
+        }];
+        std::fs::create_dir(dir.checkpoints().join("b0-s00000050")).unwrap();
+        let text = text(&state, &dir);
+        assert!(text.contains("status     interrupted\n"), "{text}");
+        assert!(
+            text.contains("b0-s00000050  step 50  val loss 1.7000"),
+            "{text}"
+        );
+        assert!(text.contains("go on with it: heirloom resume "), "{text}");
+    }
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(
+            [0.4, 59.0, 192.0, 7500.0].map(duration),
+            ["0 s", "59 s", "3m12s", "2h05m"]
+        );
+    }
+}

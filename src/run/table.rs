@@ -1,0 +1,297 @@
+//! The final table of a run as text: the reference, every round, the controls.
+
+use super::event::{Phase, PhaseResult};
+use super::state::{RunState, Status};
+
+const HEADINGS: [&str; 9] = [
+    "phase",
+    "layers",
+    "parameters",
+    "steps",
+    "val loss",
+    "gap to reference",
+    "tok/s",
+    "lazy layers",
+    "start",
+];
+/// Columns of words; numbers are aligned to the right.
+const WORDS: [usize; 3] = [0, 7, 8];
+
+/// The table with its legend and the outcome, each line ended by a newline. ASCII only.
+pub fn text(state: &RunState) -> String {
+    let rows = rows(state);
+    let mut out = String::new();
+    if rows.len() == 1 {
+        out.push_str("no phase has ended yet\n");
+    } else {
+        out.push_str(&aligned(&rows, &WORDS));
+        push_legend(&mut out, state);
+    }
+    out.push_str(&outcome(state));
+    out.push('\n');
+    out
+}
+
+fn rows(state: &RunState) -> Vec<[String; 9]> {
+    let core = &state.core;
+    let mut rows = vec![HEADINGS.map(String::from)];
+    if let Some(reference) = &core.reference {
+        rows.push(row("reference".into(), reference));
+    }
+    for round in &core.rounds {
+        rows.push(row(format!("round {}", round.round), &round.result));
+    }
+    for control in &core.controls {
+        let name = match control.name.as_str() {
+            "random" => "random",
+            "reference_continued" => "continued",
+            other => other,
+        };
+        rows.push(row(ascii(name), &control.result));
+    }
+    rows
+}
+
+fn row(phase: String, r: &PhaseResult) -> [String; 9] {
+    let gap = match (r.gap, r.gap_stderr) {
+        (Some(gap), Some(stderr)) => format!("{gap:+.4} +/- {stderr:.4}"),
+        (Some(gap), None) => format!("{gap:+.4}"),
+        (None, _) => "-".into(),
+    };
+    [
+        phase,
+        r.layers.to_string(),
+        count(r.parameters),
+        r.steps.to_string(),
+        format!("{:.4}", r.val_loss),
+        gap,
+        count(r.tokens_per_second.max(0.0) as u64),
+        lazy(r),
+        r.start.to_string(),
+    ]
+}
+
+/// `3 of 8`, or `-` when ranks were not measured.
+fn lazy(r: &PhaseResult) -> String {
+    if r.max_rank.is_empty() && r.lazy_layers.is_empty() {
+        "-".into()
+    } else {
+        format!("{} of {}", r.lazy_layers.len(), r.layers)
+    }
+}
+
+/// Four digits at most: `812`, `1.61M`, `355M`.
+pub fn count(n: u64) -> String {
+    let x = n as f64;
+    let (value, unit) = match n {
+        0..10_000 => return n.to_string(),
+        10_000..1_000_000 => (x / 1e3, "k"),
+        1_000_000..1_000_000_000 => (x / 1e6, "M"),
+        _ => (x / 1e9, "B"),
+    };
+    match value {
+        v if v < 10.0 => format!("{v:.2}{unit}"),
+        v if v < 100.0 => format!("{v:.1}{unit}"),
+        v => format!("{v:.0}{unit}"),
+    }
+}
+
+/// Rows as lines of aligned columns, two spaces apart. Columns in `words` are aligned to the left, the others to the
+/// right.
+pub fn aligned<const N: usize>(rows: &[[String; N]], words: &[usize]) -> String {
+    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
+            if i > 0 {
+                line.push_str("  ");
+            }
+            line.push_str(&if words.contains(&i) {
+                format!("{cell:<width$}")
+            } else {
+                format!("{cell:>width$}")
+            });
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn push_legend(out: &mut String, state: &RunState) {
+    out.push_str(
+        "gap: mean paired difference of the validation loss to the reference, in nats, +/- its\n\
+         standard error over the same windows; positive is worse than the reference\n",
+    );
+    for control in &state.core.controls {
+        out.push_str(match control.name.as_str() {
+            "random" => {
+                "random: control, a random start of the final size, trained for as many steps\n"
+            }
+            "reference_continued" => {
+                "continued: control, the reference trained on for as many extra steps\n"
+            }
+            _ => "",
+        });
+    }
+}
+
+/// One line: how the run ended, or where it stands.
+pub fn outcome(state: &RunState) -> String {
+    let core = &state.core;
+    let message = match core.message.as_str() {
+        "" => String::new(),
+        message => format!(" - {}", ascii(message)),
+    };
+    match (core.status, core.outcome) {
+        (Status::Failed, _) => format!("outcome: failed{message}"),
+        (Status::Done, Some(outcome)) => format!("outcome: {outcome}{message}"),
+        (Status::Done, None) => format!("outcome: done{message}"),
+        (status, _) => {
+            let phase = core.phase.as_ref().map_or(String::new(), |now| {
+                format!(
+                    ", {} at step {} of {}",
+                    phase_name(&now.phase),
+                    core.phase_step,
+                    now.steps
+                )
+            });
+            format!("outcome: none yet ({status}{phase})")
+        }
+    }
+}
+
+/// `round 2`, `reference`, ...
+pub fn phase_name(phase: &Phase) -> String {
+    match phase {
+        Phase::Round(n) => format!("round {n}"),
+        Phase::ControlRandom => "control random".into(),
+        Phase::ControlReference => "control reference continued".into(),
+        other => ascii(&other.to_string()),
+    }
+}
+
+/// Text from a journal made harmless for any terminal: every character that is not printable ASCII becomes `?`.
+pub fn ascii(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            ' '..='~' => c,
+            '\t' | '\n' => ' ',
+            '±' => '~',
+            '→' => '>',
+            '–' | '—' => '-',
+            _ => '?',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::run::event::{Outcome, Start};
+    use crate::run::state::{ControlResult, RoundResult};
+
+    pub fn result(layers: usize, gap: Option<f64>, start: Start) -> PhaseResult {
+        PhaseResult {
+            layers,
+            parameters: 200_000 * layers as u64,
+            steps: 200,
+            tokens: 204_800,
+            val_loss: 1.65 + gap.unwrap_or(0.0),
+            stderr: 0.012,
+            gap,
+            gap_stderr: gap.map(|_| 0.0045),
+            tokens_per_second: 12_345.6,
+            tokens_per_second_wall: 11_000.0,
+            lazy_layers: (layers - 1..layers).collect(),
+            max_rank: vec![2.0; layers],
+            start,
+            matched: gap.is_some_and(|g| g <= 0.0),
+        }
+    }
+
+    /// A finished run of two rounds and both controls.
+    pub fn finished() -> RunState {
+        let mut state = RunState::default();
+        let core = &mut state.core;
+        core.status = Status::Done;
+        core.outcome = Some(Outcome::Matched);
+        core.message = "round 2 matched the reference".into();
+        core.reference = Some(result(8, None, Start::Random));
+        core.rounds = vec![
+            RoundResult {
+                round: 1,
+                result: result(4, Some(0.0412), Start::Inherit),
+            },
+            RoundResult {
+                round: 2,
+                result: result(6, Some(-0.0021), Start::Restart),
+            },
+        ];
+        core.controls = vec![
+            ControlResult {
+                name: "random".into(),
+                result: result(6, Some(0.2), Start::Random),
+            },
+            ControlResult {
+                name: "reference_continued".into(),
+                result: result(8, Some(-0.05), Start::Reference),
+            },
+        ];
+        state
+    }
+
+    #[test]
+    fn the_table_is_aligned_ascii() {
+        let text = text(&finished());
+        let wanted = "\
+phase      layers  parameters  steps  val loss    gap to reference  tok/s  lazy layers  start
+reference       8       1.60M    200    1.6500                   -  12.3k  1 of 8       random
+round 1         4        800k    200    1.6912  +0.0412 +/- 0.0045  12.3k  1 of 4       inherit
+round 2         6       1.20M    200    1.6479  -0.0021 +/- 0.0045  12.3k  1 of 6       restart
+random          6       1.20M    200    1.8500  +0.2000 +/- 0.0045  12.3k  1 of 6       random
+continued       8       1.60M    200    1.6000  -0.0500 +/- 0.0045  12.3k  1 of 8       reference
+gap: mean paired difference of the validation loss to the reference, in nats, +/- its
+standard error over the same windows; positive is worse than the reference
+random: control, a random start of the final size, trained for as many steps
+continued: control, the reference trained on for as many extra steps
+outcome: matched - round 2 matched the reference
+";
+        assert_eq!(text, wanted);
+        assert!(text.is_ascii());
+    }
+
+    #[test]
+    fn an_unfinished_run_says_so() {
+        let state = RunState::default();
+        assert_eq!(
+            text(&state),
+            "no phase has ended yet\noutcome: none yet (empty)\n"
+        );
+        let mut state = finished();
+        state.core.status = Status::Failed;
+        state.core.message = "loss is not a number\u{1b}[2J".into();
+        assert!(text(&state).ends_with("outcome: failed - loss is not a number?[2J\n"));
+    }
+
+    #[test]
+    fn counts_take_four_digits() {
+        let all = [
+            0,
+            9_999,
+            12_345,
+            999_999,
+            1_606_400,
+            14_500_000,
+            355_000_000,
+            1_500_000_000,
+        ];
+        let said = all.map(count);
+        let wanted = [
+            "0", "9999", "12.3k", "1000k", "1.61M", "14.5M", "355M", "1.50B",
+        ];
+        assert_eq!(said, wanted);
+    }
+}
