@@ -5,6 +5,15 @@
 
 pub mod cli;
 pub mod config;
+pub mod corpus;
+pub mod dashboard;
+pub mod eval;
+pub mod inherit;
 pub mod model;
 pub mod ops;
+pub mod rank;
 pub mod run;
+pub mod train;
+
+/// Name and version of this program, as written into runs.
+pub const PROGRAM: &str = concat!("heirloom ", env!("CARGO_PKG_VERSION"));

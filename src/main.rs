@@ -1,1 +1,31 @@
-fn main() {}
+//! Arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use heirloom::cli::{Cli, exit};
+
+fn main() -> ExitCode {
+    keep_freed_memory();
+    let code = match Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("heirloom: {error:#}");
+            exit::code(&error)
+        }
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// Tells glibc to keep freed memory instead of giving it back page by page: mapping it anew costs more than training
+/// steps do (docs/performance.md).
+fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt takes plain numbers and runs before any other thread exists.
+    unsafe {
+        const LARGE: i32 = 1 << 30;
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+    }
+}

@@ -78,25 +78,46 @@ fn candle_loss(config: &Gpt2Config, vars: &[Var], ws: &Workspace) -> Result<Tens
     let tokens = wte.index_select(&flat, 0)?.reshape((b, t, c))?;
     let mut x = tokens.broadcast_add(&wpe.narrow(0, 0, t)?)?;
     let mask: Vec<f32> = (0..t * t)
-        .map(|i| if i % t > i / t { f32::NEG_INFINITY } else { 0.0 })
+        .map(|i| {
+            if i % t > i / t {
+                f32::NEG_INFINITY
+            } else {
+                0.0
+            }
+        })
         .collect();
     let mask = Tensor::from_vec(mask, (1, 1, t, t), &Device::Cpu)?;
     for layer in 0..config.n_layer {
         let mut pair = || (next(), config.bias.then(&mut next));
         let (ln_1, attn, proj, ln_2, fc, fc_proj) =
             (pair(), pair(), pair(), pair(), pair(), pair());
-        let qkv = norm(&x, ln_1.0, ln_1.1)?.reshape((b * t, c))?.matmul(attn.0)?;
+        let qkv = norm(&x, ln_1.0, ln_1.1)?
+            .reshape((b * t, c))?
+            .matmul(attn.0)?;
         let qkv = maybe(qkv, attn.1)?.reshape((b, t, 3, h, c / h))?;
-        let part = |i: usize| qkv.narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous();
+        let part = |i: usize| {
+            qkv.narrow(2, i, 1)?
+                .squeeze(2)?
+                .transpose(1, 2)?
+                .contiguous()
+        };
         let (q, k, v) = (part(0)?, part(1)?, part(2)?);
         let scale = f64::from(config.attention_scales[layer]) / ((c / h) as f64).sqrt();
         let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? * scale)?;
         let scores = scores.broadcast_add(&mask)?;
-        let exp = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
+        let exp = scores
+            .broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?
+            .exp()?;
         let probs = exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?;
-        let att = probs.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((b * t, c))?;
+        let att = probs
+            .matmul(&v)?
+            .transpose(1, 2)?
+            .contiguous()?
+            .reshape((b * t, c))?;
         x = (x + maybe(att.matmul(proj.0)?, proj.1)?.reshape((b, t, c))?)?;
-        let hidden = norm(&x, ln_2.0, ln_2.1)?.reshape((b * t, c))?.matmul(fc.0)?;
+        let hidden = norm(&x, ln_2.0, ln_2.1)?
+            .reshape((b * t, c))?
+            .matmul(fc.0)?;
         let hidden = maybe(hidden, fc.1)?.gelu()?;
         x = (x + maybe(hidden.matmul(fc_proj.0)?, fc_proj.1)?.reshape((b, t, c))?)?;
     }
@@ -125,7 +146,9 @@ fn gradients_agree_with_candles_autograd() -> Result<()> {
         assert!((ours - theirs).abs() < 2e-5, "loss {ours}, candle {theirs}");
         for ((p, grad), var) in model.params.iter().zip(&model.grads.views).zip(&vars) {
             let got = ops::read(&grad.flatten_all()?)?;
-            let want = oracle.get(var).unwrap_or_else(|| panic!("{}: candle lost it", p.name));
+            let want = oracle
+                .get(var)
+                .unwrap_or_else(|| panic!("{}: candle lost it", p.name));
             let want = want.contiguous()?.flatten_all()?.to_vec1::<f32>()?;
             let largest = want.iter().fold(0f32, |a, x| a.max(x.abs()));
             assert!(largest > 0.0, "{} has no gradient", p.name);
@@ -150,7 +173,11 @@ fn gradients_agree_with_finite_differences() -> Result<()> {
         let start = ops::read(&model.weights.views[i])?;
         let grad = ops::read(&model.grads.views[i])?;
         // Along the gradient's own direction the difference is as large as it can be.
-        let length = grad.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        let length = grad
+            .iter()
+            .map(|g| f64::from(*g).powi(2))
+            .sum::<f64>()
+            .sqrt();
         let h = 2e-2 / length.max(1.0);
         let at = |sign: f64| -> Result<f64> {
             let moved: Vec<f32> = start
@@ -182,7 +209,10 @@ fn accumulated_micro_batches_give_the_whole_batchs_gradient() -> Result<()> {
     let one = Workspace::new(&model.config, 1, 40, Mode::Train, &Device::Cpu)?;
     for row in 0..2 {
         for (from, to) in [(&whole.inputs, &one.inputs), (&whole.targets, &one.targets)] {
-            ops::write(to, &from.narrow(0, row, 1)?.flatten_all()?.to_vec1::<u32>()?)?;
+            ops::write(
+                to,
+                &from.narrow(0, row, 1)?.flatten_all()?.to_vec1::<u32>()?,
+            )?;
         }
         model.forward_backward(&one, 1.0 / 80.0)?;
     }
@@ -213,7 +243,10 @@ fn a_token_outside_the_vocabulary_is_refused() -> Result<()> {
     let mut ids = vec![0u32; 16];
     ids[5] = 53;
     ops::write(&ws.inputs, &ids)?;
-    let error = model.forward(&ws, |_, _, _| Ok(())).unwrap_err().to_string();
+    let error = model
+        .forward(&ws, |_, _, _| Ok(()))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("token id 53 at position 5"), "{error}");
     assert_eq!(ws.inputs.dtype(), DType::U32);
     Ok(())

@@ -40,7 +40,12 @@ pub struct Evaluator {
 
 impl Evaluator {
     /// Lays out `windows` windows of the context's length over `n_tokens` validation tokens.
-    pub fn new(config: &Gpt2Config, n_tokens: usize, windows: usize, device: &Device) -> Result<Self> {
+    pub fn new(
+        config: &Gpt2Config,
+        n_tokens: usize,
+        windows: usize,
+        device: &Device,
+    ) -> Result<Self> {
         let time = config.context_length;
         let batch = (BATCH_TOKENS / time).clamp(1, windows);
         Ok(Self {

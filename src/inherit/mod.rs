@@ -22,7 +22,9 @@ pub fn choose(choice: &LayerChoice, n_layer: usize) -> Result<Vec<usize>> {
         LayerChoice::Named(name) => bail!("inherit.layers = \"{name}\" is not known"),
     };
     match layers.iter().find(|&&l| l >= n_layer) {
-        Some(l) => bail!("inherit.layers names layer {l}; the reference has {n_layer}, counted from 0"),
+        Some(l) => {
+            bail!("inherit.layers names layer {l}; the reference has {n_layer}, counted from 0")
+        }
         None if layers.is_empty() => bail!("inherit.layers names no layer"),
         None => Ok(layers),
     }
@@ -105,7 +107,10 @@ fn renamed(name: &str, layer: Option<usize>, source: Option<usize>) -> String {
 
 fn copy(from: &Gpt2, name: &str, to: &Gpt2, index: usize) -> Result<()> {
     match from.params.iter().position(|p| p.name == name) {
-        Some(i) => ops::write(&to.weights.views[index], &ops::read(&from.weights.views[i])?),
+        Some(i) => ops::write(
+            &to.weights.views[index],
+            &ops::read(&from.weights.views[i])?,
+        ),
         None => bail!("the source model has no tensor {name}"),
     }
 }
@@ -128,7 +133,9 @@ mod tests {
         };
         let model = Gpt2::random(config, 3, &Device::Cpu).unwrap();
         for (i, view) in model.weights.views.iter().enumerate() {
-            let values: Vec<f32> = (0..view.elem_count()).map(|j| (i * 1000 + j) as f32).collect();
+            let values: Vec<f32> = (0..view.elem_count())
+                .map(|j| (i * 1000 + j) as f32)
+                .collect();
             ops::write(view, &values).unwrap();
         }
         model
@@ -152,7 +159,11 @@ mod tests {
             let got = tensor(&model, &format!("transformer.h.0.{part}"));
             assert_eq!(got, tensor(&r, &format!("transformer.h.2.{part}")));
         }
-        for name in ["transformer.wpe.weight", "transformer.ln_f.weight", "transformer.wte.weight"] {
+        for name in [
+            "transformer.wpe.weight",
+            "transformer.ln_f.weight",
+            "transformer.wte.weight",
+        ] {
             assert_eq!(tensor(&model, name), tensor(&r, name), "{name}");
         }
     }
@@ -172,11 +183,19 @@ mod tests {
     fn appending_keeps_what_was_trained() {
         let r = reference();
         let small = inherit(&r, &[0, 1], &all(), 1, &Device::Cpu).unwrap();
-        let i = small.params.iter().position(|p| p.name.contains("h.1.mlp.c_fc.weight")).unwrap();
+        let i = small
+            .params
+            .iter()
+            .position(|p| p.name.contains("h.1.mlp.c_fc.weight"))
+            .unwrap();
         ops::zero(&small.weights.views[i]).unwrap();
         let grown = append(&small, &r, &[2, 3], &Device::Cpu).unwrap();
         assert_eq!(grown.config.n_layer, 4);
-        assert!(tensor(&grown, "transformer.h.1.mlp.c_fc.weight").iter().all(|&x| x == 0.0));
+        assert!(
+            tensor(&grown, "transformer.h.1.mlp.c_fc.weight")
+                .iter()
+                .all(|&x| x == 0.0)
+        );
         let name = "transformer.h.3.attn.c_proj.weight";
         assert_eq!(tensor(&grown, name), tensor(&r, name));
     }
@@ -191,8 +210,13 @@ mod tests {
 
     #[test]
     fn a_layer_the_reference_lacks_is_named() {
-        let error = choose(&LayerChoice::List(vec![0, 9]), 4).unwrap_err().to_string();
+        let error = choose(&LayerChoice::List(vec![0, 9]), 4)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("layer 9; the reference has 4"), "{error}");
-        assert_eq!(choose(&LayerChoice::Named("half".into()), 5).unwrap(), [0, 1]);
+        assert_eq!(
+            choose(&LayerChoice::Named("half".into()), 5).unwrap(),
+            [0, 1]
+        );
     }
 }

@@ -168,7 +168,12 @@ impl Checkpoints {
         }
         model::save_tensors(&tmp.join(OPTIMIZER), &tensors, HashMap::new())?;
         let mut files = BTreeMap::new();
-        for file in ["config.json", "model.safetensors", "tokenizer.json", OPTIMIZER] {
+        for file in [
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            OPTIMIZER,
+        ] {
             files.insert(file.to_string(), checksum(&tmp.join(file))?);
         }
         let total: u64 = files.values().map(|f| f.bytes).sum();
@@ -188,8 +193,14 @@ impl Checkpoints {
             self.verify_at(tmp, name)?;
             let device = model.weights.flat.device();
             let again = model::load(tmp, device)?;
-            for (p, (a, b)) in model.params.iter().zip(model.weights.views.iter().zip(&again.weights.views)) {
-                if crate::ops::read(a).map_err(ModelError::from)? != crate::ops::read(b).map_err(ModelError::from)? {
+            for (p, (a, b)) in model
+                .params
+                .iter()
+                .zip(model.weights.views.iter().zip(&again.weights.views))
+            {
+                if crate::ops::read(a).map_err(ModelError::from)?
+                    != crate::ops::read(b).map_err(ModelError::from)?
+                {
                     return Err(damaged(name, format!("{} reads back differently", p.name)));
                 }
             }
@@ -244,7 +255,11 @@ impl Checkpoints {
                 Err(CheckpointError::Missing {
                     name: name.into(),
                     dir: self.dir.clone(),
-                    there: if there.is_empty() { "none".into() } else { there.join(", ") },
+                    there: if there.is_empty() {
+                        "none".into()
+                    } else {
+                        there.join(", ")
+                    },
                 })
             }
         }
@@ -267,23 +282,24 @@ impl Checkpoints {
     /// # Errors
     /// [`CheckpointError::Damaged`], naming the newest whole one.
     pub fn verify(&self, name: &str) -> Result<TrainState, CheckpointError> {
-        self.verify_at(&self.dir.join(name), name).map_err(|error| match error {
-            CheckpointError::Damaged { name, what, .. } => {
-                let mut others: Vec<(u64, String)> = self
-                    .names()
-                    .into_iter()
-                    .filter(|other| *other != name)
-                    .filter_map(|other| {
-                        let state = self.verify_at(&self.dir.join(&other), &other).ok()?;
-                        Some((state.seq, other))
-                    })
-                    .collect();
-                others.sort();
-                let whole = others.pop().map(|(_, name)| name);
-                CheckpointError::Damaged { name, what, whole }
-            }
-            other => other,
-        })
+        self.verify_at(&self.dir.join(name), name)
+            .map_err(|error| match error {
+                CheckpointError::Damaged { name, what, .. } => {
+                    let mut others: Vec<(u64, String)> = self
+                        .names()
+                        .into_iter()
+                        .filter(|other| *other != name)
+                        .filter_map(|other| {
+                            let state = self.verify_at(&self.dir.join(&other), &other).ok()?;
+                            Some((state.seq, other))
+                        })
+                        .collect();
+                    others.sort();
+                    let whole = others.pop().map(|(_, name)| name);
+                    CheckpointError::Damaged { name, what, whole }
+                }
+                other => other,
+            })
     }
 
     fn verify_at(&self, path: &Path, name: &str) -> Result<TrainState, CheckpointError> {
@@ -328,10 +344,17 @@ impl Checkpoints {
             model::load_into(&file, &params, &arena.views, &path)?;
         }
         if state.optimizer_steps.len() != model.params.len() {
-            return Err(damaged(name, "its step counts do not fit its tensors".into()));
+            return Err(damaged(
+                name,
+                "its step counts do not fit its tensors".into(),
+            ));
         }
         optimizer.steps.clone_from(&state.optimizer_steps);
-        Ok(Loaded { model, optimizer, state })
+        Ok(Loaded {
+            model,
+            optimizer,
+            state,
+        })
     }
 
     /// Reads a checkpoint's model alone.

@@ -1,7 +1,7 @@
 //! What a decision rests on: slope, plateau, forecasts and the cost of growing.
 
 use super::state::{EvalRecord, TrainState};
-use crate::run::event::{Forecast, Plateau, PhaseResult, Suggestion};
+use crate::run::event::{Forecast, PhaseResult, Plateau, Suggestion};
 
 /// Evaluations that a slope looks back on.
 const SLOPE_POINTS: usize = 6;
@@ -72,7 +72,10 @@ pub fn slope_per_1k(evals: &[EvalRecord]) -> Option<(f64, f64)> {
     if recent.len() < SLOPE_LEAST {
         return None;
     }
-    let points: Vec<_> = recent.iter().map(|e| (e.phase_step as f64, e.val_loss)).collect();
+    let points: Vec<_> = recent
+        .iter()
+        .map(|e| (e.phase_step as f64, e.val_loss))
+        .collect();
     let line = Line::fit(&points)?;
     Some((1000.0 * line.slope, 1000.0 * line.slope_stderr))
 }
@@ -93,7 +96,10 @@ pub fn forecast(evals: &[EvalRecord], at_phase_step: u64) -> Option<Forecast> {
     if recent.len() < SLOPE_LEAST {
         return None;
     }
-    let points: Vec<_> = recent.iter().map(|e| ((e.phase_step as f64).ln(), e.val_loss)).collect();
+    let points: Vec<_> = recent
+        .iter()
+        .map(|e| ((e.phase_step as f64).ln(), e.val_loss))
+        .collect();
     let (val_loss, stderr) = Line::fit(&points)?.predict((at_phase_step as f64).ln());
     Some(Forecast {
         val_loss,
@@ -143,8 +149,14 @@ pub fn suggest(
     let behind = format!("{layers} layers are {gap:.4} ±{stderr:.4} behind the reference");
     match (at_end || plateau == Plateau::Likely, can_grow) {
         (true, true) => (Suggestion::Grow, behind),
-        (true, false) => (Suggestion::Stop, format!("{behind}, and no layer is left to inherit")),
-        (false, _) => (Suggestion::TrainOn, format!("{behind}, but still improving")),
+        (true, false) => (
+            Suggestion::Stop,
+            format!("{behind}, and no layer is left to inherit"),
+        ),
+        (false, _) => (
+            Suggestion::TrainOn,
+            format!("{behind}, but still improving"),
+        ),
     }
 }
 
@@ -168,7 +180,9 @@ mod tests {
     fn the_line_agrees_with_textbook_values() {
         // Anscombe's first quartet set: slope 0.5001 ± 0.1179, residual standard error 1.237.
         let x = [10., 8., 13., 9., 11., 14., 6., 4., 12., 7., 5.];
-        let y = [8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68];
+        let y = [
+            8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68,
+        ];
         let points: Vec<_> = x.into_iter().zip(y).collect();
         let line = Line::fit(&points).unwrap();
         assert!((line.slope - 0.5001).abs() < 1e-4);
@@ -185,7 +199,10 @@ mod tests {
         assert_eq!(plateau(slope), Plateau::No);
         let flat = evals(&[9.0, 2.600, 2.602, 2.599, 2.601, 2.600]);
         assert_eq!(plateau(slope_per_1k(&flat)), Plateau::Likely);
-        assert_eq!(plateau(slope_per_1k(&evals(&[9.0, 3.0, 2.9]))), Plateau::InsufficientData);
+        assert_eq!(
+            plateau(slope_per_1k(&evals(&[9.0, 3.0, 2.9]))),
+            Plateau::InsufficientData
+        );
     }
 
     #[test]

@@ -49,9 +49,19 @@ impl Optimizer {
     }
 
     /// One update with learning rate `lr`; gradients of a larger norm than `clip` are scaled down to it.
-    pub fn step(&mut self, model: &Gpt2, lr: f64, grad_norm: f64, config: &TrainConfig) -> Result<()> {
+    pub fn step(
+        &mut self,
+        model: &Gpt2,
+        lr: f64,
+        grad_norm: f64,
+        config: &TrainConfig,
+    ) -> Result<()> {
         let clipped = config.clip > 0.0 && grad_norm > config.clip;
-        let grad_scale = if clipped { config.clip / grad_norm } else { 1.0 };
+        let grad_scale = if clipped {
+            config.clip / grad_norm
+        } else {
+            1.0
+        };
         for (i, p) in model.params.iter().enumerate() {
             self.steps[i] += 1;
             let decay = if p.decays() { config.weight_decay } else { 0.0 };

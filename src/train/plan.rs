@@ -25,7 +25,11 @@ pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> Gpt2Config {
         n_head: m.n_head,
         n_embd: m.n_embd,
         context_length: m.context_length,
-        vocab: if m.vocab == 0 { tokenizer.padded_vocab() } else { m.vocab },
+        vocab: if m.vocab == 0 {
+            tokenizer.padded_vocab()
+        } else {
+            m.vocab
+        },
         bias: m.bias,
         attention_scales: (0..m.n_layer).map(scale).collect(),
         layer_norm_epsilon: 1e-5,
@@ -122,11 +126,21 @@ pub fn phases(config: &Config, reference: &Gpt2Config) -> Result<Vec<PlannedPhas
         }
     };
     let reference_steps = config.reference.train.as_ref().map_or(0, |r| r.steps);
-    let mut all = vec![planned(Phase::Reference, reference.n_layer, reference_steps, false)];
+    let mut all = vec![planned(
+        Phase::Reference,
+        reference.n_layer,
+        reference_steps,
+        false,
+    )];
     let mut layers = inherit::choose(&config.inherit.layers, reference.n_layer)?;
     let max = max_layers(config, reference.n_layer);
     for round in 1.. {
-        all.push(planned(Phase::Round(round), layers.len(), config.train.steps, round > 1));
+        all.push(planned(
+            Phase::Round(round),
+            layers.len(),
+            config.train.steps,
+            round > 1,
+        ));
         let room = config.grow.step.min(max.saturating_sub(layers.len()));
         let next = inherit::next_layers(&layers, room, reference.n_layer);
         if next.is_empty() {
@@ -135,10 +149,20 @@ pub fn phases(config: &Config, reference: &Gpt2Config) -> Result<Vec<PlannedPhas
         layers.extend(next);
     }
     if config.control.random {
-        all.push(planned(Phase::ControlRandom, layers.len(), config.train.steps, false));
+        all.push(planned(
+            Phase::ControlRandom,
+            layers.len(),
+            config.train.steps,
+            false,
+        ));
     }
     if config.control.reference_continued {
-        all.push(planned(Phase::ControlReference, reference.n_layer, config.train.steps, false));
+        all.push(planned(
+            Phase::ControlReference,
+            reference.n_layer,
+            config.train.steps,
+            false,
+        ));
     }
     Ok(all)
 }

@@ -12,8 +12,8 @@ use crate::inherit;
 use crate::model::{Gpt2, Mode, Workspace, memory_bytes};
 use crate::run::command::{By, Command, GrowMode};
 use crate::run::event::{
-    Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, PhaseResult, Plateau,
-    RunStatus, Start, Suggestion,
+    Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, PhaseResult,
+    Plateau, Start,
 };
 use crate::run::state::{ControlResult, RoundResult};
 
@@ -38,7 +38,9 @@ impl Trainer {
                     Due::Leave => return Ok(Some(Ended::Preempted)),
                 }
             }
-            if !self.train_step()? && let Some(failed) = self.on_nonfinite() {
+            if !self.train_step()?
+                && let Some(failed) = self.on_nonfinite()
+            {
                 return Ok(Some(failed));
             }
             self.in_passing()?;
@@ -64,7 +66,8 @@ impl Trainer {
     /// NaN or infinity: the step was not taken. Somebody may go on; alone, the run ends.
     fn on_nonfinite(&mut self) -> Option<Ended> {
         let step = self.state.step;
-        let what = format!("loss or gradient is not finite at step {step}; that update was left out");
+        let what =
+            format!("loss or gradient is not finite at step {step}; that update was left out");
         self.warn(what.clone());
         if self.attended() {
             self.pause(Some(format!("{what}; p goes on with the next batch")));
@@ -78,7 +81,11 @@ impl Trainer {
 
     fn begin_reference(&mut self) -> Result<()> {
         let trained = self.config.reference.train.as_ref().map_or(0, |r| r.steps);
-        let start = if trained > 0 { Start::Random } else { Start::Loaded };
+        let start = if trained > 0 {
+            Start::Random
+        } else {
+            Start::Loaded
+        };
         let layers = (0..self.model.config.n_layer).collect();
         let layers = if trained > 0 { Vec::new() } else { layers };
         self.begin(Phase::Reference, start, layers, trained)
@@ -108,7 +115,10 @@ impl Trainer {
         if !matches!(self.state.phase, Phase::Round(_)) {
             return Ok(Due::PhaseOver);
         }
-        let asked = self.decision.as_ref().is_some_and(|d| d.phase_step >= self.state.due);
+        let asked = self
+            .decision
+            .as_ref()
+            .is_some_and(|d| d.phase_step >= self.state.due);
         if !asked {
             if self.policy != PolicyMode::Auto {
                 self.evaluate()?;
@@ -131,12 +141,16 @@ impl Trainer {
         };
         if self.policy == PolicyMode::Ask && self.state.phase_step >= self.state.due + overrun {
             if !self.attended() {
-                self.warn(format!("nobody answered within {overrun} steps past the round's end"));
+                self.warn(format!(
+                    "nobody answered within {overrun} steps past the round's end"
+                ));
                 self.checkpoint("unattended", false, false);
                 return Ok(Due::Leave);
             }
             if !self.paused {
-                self.pause(Some(format!("{overrun} steps past the round's end; waiting for a decision")));
+                self.pause(Some(format!(
+                    "{overrun} steps past the round's end; waiting for a decision"
+                )));
                 return Ok(Due::Wait);
             }
         }
@@ -156,7 +170,12 @@ impl Trainer {
         let text = match choice {
             Choice::Grow { layers, mode } => {
                 let decision = self.state.decisions;
-                Command::Grow { layers, mode, decision }.describe()
+                Command::Grow {
+                    layers,
+                    mode,
+                    decision,
+                }
+                .describe()
             }
             Choice::Stop => "stop: matched".into(),
             Choice::Limit(outcome) => format!("stop: {outcome}"),
@@ -208,7 +227,10 @@ impl Trainer {
 
     fn evidence(&self, record: &EvalRecord, reason: DecisionReason) -> Result<Evidence> {
         let state = &self.state;
-        let benchmark = state.benchmark.as_ref().context("a round has a benchmark")?;
+        let benchmark = state
+            .benchmark
+            .as_ref()
+            .context("a round has a benchmark")?;
         let layers = self.model.config.n_layer;
         let (gap, gap_stderr) = (
             record.gap.unwrap_or(f64::NAN),
@@ -219,8 +241,14 @@ impl Trainer {
         let growth = self.growth_cost(self.config.grow.step);
         let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
         let can_grow = growth.is_some();
-        let (suggestion, why) =
-            evidence::suggest(record.matched, at_end, plateau, can_grow, (gap, gap_stderr), layers);
+        let (suggestion, why) = evidence::suggest(
+            record.matched,
+            at_end,
+            plateau,
+            can_grow,
+            (gap, gap_stderr),
+            layers,
+        );
         let ahead = state.phase_step + self.config.train.steps;
         let grown_layers = growth.as_ref().map_or(layers, |g| g.layers);
         let rounds = evidence::rounds_so_far(state, layers, record.val_loss);
@@ -239,8 +267,15 @@ impl Trainer {
             slope_stderr: slope.map(|s| s.1),
             plateau,
             forecast: evidence::forecast(&state.evals, ahead),
-            forecast_grown: evidence::forecast_grown(&rounds, grown_layers, self.config.train.steps),
-            lazy_layers: state.probe.as_ref().map_or(Vec::new(), |p| p.lazy_layers.clone()),
+            forecast_grown: evidence::forecast_grown(
+                &rounds,
+                grown_layers,
+                self.config.train.steps,
+            ),
+            lazy_layers: state
+                .probe
+                .as_ref()
+                .map_or(Vec::new(), |p| p.lazy_layers.clone()),
             reference_lazy_layers: benchmark.lazy_layers.clone(),
             growth,
             suggestion,
@@ -280,14 +315,19 @@ impl Trainer {
         if layers == 0 {
             return Some("growing by 0 layers is no growth; give at least 1".into());
         }
-        if matches!(&self.config.inherit.layers, LayerChoice::List(_)) && self.growth_cost(1).is_none() {
+        if matches!(&self.config.inherit.layers, LayerChoice::List(_))
+            && self.growth_cost(1).is_none()
+        {
             return Some("the layers were picked by a list, so that no next one is known".into());
         }
         match self.growth_cost(layers) {
-            None => Some(format!("{have} layers is the most (grow.max_layers = {max})")),
-            Some(g) if g.add < layers => {
-                Some(format!("only {} more layers can be had (grow.max_layers = {max})", g.add))
-            }
+            None => Some(format!(
+                "{have} layers is the most (grow.max_layers = {max})"
+            )),
+            Some(g) if g.add < layers => Some(format!(
+                "only {} more layers can be had (grow.max_layers = {max})",
+                g.add
+            )),
             Some(g) => {
                 let free = available_memory()?;
                 let grown = g.memory_bytes.saturating_sub(memory_bytes(
@@ -296,7 +336,11 @@ impl Trainer {
                     self.workspace.time,
                 ));
                 (grown > free).then(|| {
-                    format!("{} MB more memory would be needed, {} MB are free", grown >> 20, free >> 20)
+                    format!(
+                        "{} MB more memory would be needed, {} MB are free",
+                        grown >> 20,
+                        free >> 20
+                    )
                 })
             }
         }
@@ -304,7 +348,11 @@ impl Trainer {
 
     fn tokens_per_second(&self) -> f64 {
         let tokens = (self.state.phase_step * self.config.train.batch_tokens) as f64;
-        if self.state.train_seconds > 0.0 { tokens / self.state.train_seconds } else { 0.0 }
+        if self.state.train_seconds > 0.0 {
+            tokens / self.state.train_seconds
+        } else {
+            0.0
+        }
     }
 
     /// Measures the phase's end and tells its row of the table.
@@ -367,9 +415,14 @@ impl Trainer {
                     Phase::ControlRandom => "random",
                     _ => "reference_continued",
                 };
-                self.state.controls.push(ControlResult { name: name.into(), result });
+                self.state.controls.push(ControlResult {
+                    name: name.into(),
+                    result,
+                });
                 self.state.task = match phase {
-                    Phase::ControlRandom if self.config.control.reference_continued => Task::ControlReference,
+                    Phase::ControlRandom if self.config.control.reference_continued => {
+                        Task::ControlReference
+                    }
                     _ => Task::Finish,
                 };
                 self.checkpoint("control", false, false);
@@ -383,7 +436,9 @@ impl Trainer {
         self.go_on();
         if self.state.round() == 0 {
             // A limit during the reference: there is no model to compare yet.
-            let Choice::Limit(outcome) = choice else { return Ok(()) };
+            let Choice::Limit(outcome) = choice else {
+                return Ok(());
+            };
             self.state.outcome = Some(outcome);
             self.state.task = Task::Finish;
             self.checkpoint("limit", true, false);
@@ -418,7 +473,9 @@ impl Trainer {
             Some(name) if grows => self.link(&format!("pre-grow-{round}"), &name),
             Some(_) => {}
             None if grows => {
-                return Err(anyhow!("no checkpoint could be written before the growth, so the model was not grown; make room and resume"));
+                return Err(anyhow!(
+                    "no checkpoint could be written before the growth, so the model was not grown; make room and resume"
+                ));
             }
             None => {}
         }
@@ -443,7 +500,13 @@ impl Trainer {
     /// A model made afresh of the reference's layers.
     fn inherited(&self, reference: &Gpt2, layers: &[usize]) -> Result<Gpt2> {
         let what = &self.config.inherit.what;
-        Ok(inherit::inherit(reference, layers, what, self.config.train.seed, &self.device)?)
+        Ok(inherit::inherit(
+            reference,
+            layers,
+            what,
+            self.config.train.seed,
+            &self.device,
+        )?)
     }
 
     /// Round 1.
@@ -459,7 +522,12 @@ impl Trainer {
             what: self.config.inherit.what.clone(),
             from: "the reference".into(),
         });
-        self.begin(Phase::Round(1), Start::Inherit, layers, self.config.train.steps)?;
+        self.begin(
+            Phase::Round(1),
+            Start::Inherit,
+            layers,
+            self.config.train.steps,
+        )?;
         self.checkpoint("start of round 1", false, false);
         Ok(())
     }

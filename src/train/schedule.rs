@@ -59,14 +59,22 @@ mod tests {
 
     #[test]
     fn every_schedule_warms_up_and_ends_where_it_should() {
-        for kind in [Schedule::Cosine, Schedule::Linear, Schedule::Constant, Schedule::Wsd] {
+        for kind in [
+            Schedule::Cosine,
+            Schedule::Linear,
+            Schedule::Constant,
+            Schedule::Wsd,
+        ] {
             let lr = rate(kind);
             assert!((lr.at(0) - 0.1).abs() < 1e-12);
             assert!((lr.at(9) - 1.0).abs() < 1e-12);
             let end = if kind == Schedule::Constant { 1.0 } else { 0.1 };
             assert_eq!(lr.at(110), end);
             assert_eq!(lr.at(10_000), end);
-            assert!((lr.at(109) - end).abs() < 0.05, "{kind:?} has almost arrived");
+            assert!(
+                (lr.at(109) - end).abs() < 0.05,
+                "{kind:?} has almost arrived"
+            );
         }
     }
 

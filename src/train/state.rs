@@ -15,7 +15,10 @@ pub enum Task {
     /// Start round 1 from the reference.
     Inherit,
     /// Start the next round with `layers` more.
-    Grow { layers: usize, mode: GrowMode },
+    Grow {
+        layers: usize,
+        mode: GrowMode,
+    },
     /// Start a control.
     ControlRandom,
     ControlReference,
@@ -187,7 +190,9 @@ impl TrainState {
 
     /// The latest evaluation, if it was made at the present step.
     pub fn eval_now(&self) -> Option<&EvalRecord> {
-        self.evals.last().filter(|e| e.phase_step == self.phase_step)
+        self.evals
+            .last()
+            .filter(|e| e.phase_step == self.phase_step)
     }
 
     /// Steps and tokens that made the final model out of the reference's layers: its last round after a restart, all

@@ -5,7 +5,6 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::{DType, Tensor};
 
-use super::checkpoint::Checkpoints;
 use super::optimizer::Optimizer;
 use super::state::{EvalRecord, Kept, ProbeRecord};
 use super::trainer::Trainer;
@@ -28,7 +27,8 @@ impl Trainer {
         let norm = Optimizer::grad_norm(&self.model)?;
         let good = loss.is_finite() && norm.is_finite();
         if good {
-            self.optimizer.step(&self.model, lr, norm, &self.config.train)?;
+            self.optimizer
+                .step(&self.model, lr, norm, &self.config.train)?;
         }
         let seconds = began.elapsed().as_secs_f64();
         let state = &mut self.state;
@@ -40,7 +40,12 @@ impl Trainer {
         state.train_seconds += seconds;
         state.wall_seconds += seconds;
         self.interval_seconds += seconds;
-        if !good || self.state.phase_step.is_multiple_of(self.config.train.log_every) {
+        if !good
+            || self
+                .state
+                .phase_step
+                .is_multiple_of(self.config.train.log_every)
+        {
             self.tell_step(lr, norm);
         }
         Ok(good)
@@ -65,7 +70,10 @@ impl Trainer {
             ops::write(&self.workspace.inputs, &self.inputs)?;
             ops::write(&self.workspace.targets, &self.targets)?;
             self.model.forward_backward(&self.workspace, scale)?;
-            sum += ops::read(&self.workspace.losses)?.iter().map(|&l| f64::from(l)).sum::<f64>();
+            sum += ops::read(&self.workspace.losses)?
+                .iter()
+                .map(|&l| f64::from(l))
+                .sum::<f64>();
         }
         Ok(sum / (windows * time) as f64)
     }
@@ -99,7 +107,11 @@ impl Trainer {
         let began = Instant::now();
         let losses = self.evaluator.losses(&self.model, &self.dataset.val)?;
         let (val_loss, stderr) = mean_stderr(&losses);
-        let gap = self.state.benchmark.as_ref().map(|b| paired_gap(&losses, &b.losses));
+        let gap = self
+            .state
+            .benchmark
+            .as_ref()
+            .map(|b| paired_gap(&losses, &b.losses));
         let within = gap.is_some_and(|(gap, _)| gap <= self.config.matching.tolerance);
         self.state.consecutive_matches = match (within, &self.state.phase) {
             (true, Phase::Round(_)) => self.state.consecutive_matches + 1,
@@ -135,13 +147,20 @@ impl Trainer {
 
     /// Probes the attention ranks, unless that was done at this very step.
     pub(super) fn probe(&mut self) -> Result<()> {
-        let done = self.state.probe.as_ref().is_some_and(|p| p.phase_step == self.state.phase_step);
+        let done = self
+            .state
+            .probe
+            .as_ref()
+            .is_some_and(|p| p.phase_step == self.state.phase_step);
         if done {
             return Ok(());
         }
         let began = Instant::now();
         let result = self.attention_ranks()?;
-        let file = format!("rank/b{}-s{:08}-{}.safetensors", self.state.branch, self.state.step, self.state.phase);
+        let file = format!(
+            "rank/b{}-s{:08}-{}.safetensors",
+            self.state.branch, self.state.step, self.state.phase
+        );
         if let Err(error) = result.save(&self.dir.path().join(&file)) {
             self.warn(format!("{file} was not written: {error}"));
         }
@@ -184,12 +203,21 @@ impl Trainer {
     fn attention_ranks(&mut self) -> Result<crate::rank::ProbeResult> {
         let shape = &self.model.config;
         let length = self.config.probe.length.min(shape.context_length);
-        let (ws, probs) = probe_buffers(&mut self.probe_buffers, shape, length, self.config.probe.windows)?;
+        let (ws, probs) = probe_buffers(
+            &mut self.probe_buffers,
+            shape,
+            length,
+            self.config.probe.windows,
+        )?;
         let starts = even_starts_rank(self.dataset.val.len(), length, self.config.probe.windows);
-        let mut ranks = ProbeAccumulator::new(shape.n_layer, shape.n_head, self.config.probe.tau, length)?;
+        let mut ranks =
+            ProbeAccumulator::new(shape.n_layer, shape.n_head, self.config.probe.tau, length)?;
         let mut ids = vec![0u32; ws.batch * length];
         for starts in starts.chunks(ws.batch) {
-            for (row, &start) in ids.chunks_exact_mut(length).zip(starts.iter().chain(std::iter::repeat(&starts[0]))) {
+            for (row, &start) in ids
+                .chunks_exact_mut(length)
+                .zip(starts.iter().chain(std::iter::repeat(&starts[0])))
+            {
                 self.dataset.val.copy_to(start, row);
             }
             ops::write(&ws.inputs, &ids)?;
@@ -207,7 +235,12 @@ impl Trainer {
 
     /// Writes a checkpoint, points `latest` (and `best`) at it and deletes what retention does not keep. A failure is a
     /// warning: training goes on. Returns the name when it was written.
-    pub(super) fn checkpoint(&mut self, reason: &str, milestone: bool, verify: bool) -> Option<String> {
+    pub(super) fn checkpoint(
+        &mut self,
+        reason: &str,
+        milestone: bool,
+        verify: bool,
+    ) -> Option<String> {
         let began = Instant::now();
         let name = self.checkpoints.name_for(&self.state);
         self.state.kept.push(Kept {
@@ -268,12 +301,19 @@ impl Trainer {
         let spare = |k: &Kept| !k.milestone && Some(&k.name) != best.as_ref();
         let count = self.state.kept.len();
         let newest = count.saturating_sub(self.config.checkpoint.keep);
-        let gone: Vec<Kept> = self.state.kept[..newest].iter().filter(|k| spare(k)).cloned().collect();
+        let gone: Vec<Kept> = self.state.kept[..newest]
+            .iter()
+            .filter(|k| spare(k))
+            .cloned()
+            .collect();
         for kept in gone {
             // One that is gone already (deleted by hand) needs no removal.
             let there = self.checkpoints.dir().join(&kept.name).exists();
             if there && let Err(error) = self.checkpoints.remove(&kept.name) {
-                self.warn(format!("old checkpoint {} was not removed: {error}", kept.name));
+                self.warn(format!(
+                    "old checkpoint {} was not removed: {error}",
+                    kept.name
+                ));
             }
             self.state.kept.retain(|k| *k != kept);
         }
@@ -283,14 +323,15 @@ impl Trainer {
     pub(super) fn adopt_strays(&mut self) {
         for name in self.checkpoints.names() {
             if !self.state.kept.iter().any(|k| k.name == name) {
-                self.state.kept.insert(0, Kept { name, milestone: false });
+                self.state.kept.insert(
+                    0,
+                    Kept {
+                        name,
+                        milestone: false,
+                    },
+                );
             }
         }
-    }
-
-    /// What a checkpoint of the present model takes on disk.
-    pub(super) fn checkpoint_bytes(&self) -> u64 {
-        Checkpoints::bytes_for(&self.model)
     }
 }
 

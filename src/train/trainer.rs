@@ -63,7 +63,10 @@ pub enum Ended {
 /// What the operator or the policy chose at a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
-    Grow { layers: usize, mode: GrowMode },
+    Grow {
+        layers: usize,
+        mode: GrowMode,
+    },
     Stop,
     /// A limit of the policy ends the recipe.
     Limit(Outcome),
@@ -123,7 +126,13 @@ impl Trainer {
     /// # Errors
     /// When the reference or the checkpoint cannot be read, the shapes do not fit, or the data is not the run's.
     pub fn new(setup: Setup) -> Result<Self> {
-        let Setup { config, device, dataset, dir, .. } = setup;
+        let Setup {
+            config,
+            device,
+            dataset,
+            dir,
+            ..
+        } = setup;
         let checkpoints = Checkpoints::open(dir.checkpoints())?;
         std::fs::create_dir_all(dir.rank())?;
         let data = [dataset.train.fingerprint(), dataset.val.fingerprint()];
@@ -132,7 +141,9 @@ impl Trainer {
                 let name = checkpoints.resolve(name)?;
                 let loaded = checkpoints.load(&name, &device)?;
                 if loaded.state.data != data {
-                    bail!("the training or validation text has changed since this run began; it cannot be continued on other data");
+                    bail!(
+                        "the training or validation text has changed since this run began; it cannot be continued on other data"
+                    );
                 }
                 let layers = match &loaded.state.benchmark {
                     Some(b) => b.layers,
@@ -149,15 +160,23 @@ impl Trainer {
                     }
                 };
                 let layers = model.config.n_layer;
-                (model, Optimizer::new(&model, &device)?, TrainState::new(data), layers)
+                let optimizer = Optimizer::new(&model, &device)?;
+                (model, optimizer, TrainState::new(data), layers)
             }
         };
         let context = model.config.context_length;
         let (windows, micro) = plan::windows(&config, context)?;
         let mut trainer = Self {
-            evaluator: Evaluator::new(&model.config, dataset.val.len(), config.eval.windows, &device)?,
+            evaluator: Evaluator::new(
+                &model.config,
+                dataset.val.len(),
+                config.eval.windows,
+                &device,
+            )?,
             workspace: Workspace::new(&model.config, micro, context, Mode::Train, &device)?,
-            sampler: Sampler { seed: config.train.seed },
+            sampler: Sampler {
+                seed: config.train.seed,
+            },
             tokenizer_json: serde_json::to_vec(&dataset.tokenizer.tokenizer_json())?,
             inputs: vec![0; micro * context],
             targets: vec![0; micro * context],
@@ -226,13 +245,25 @@ impl Trainer {
         let name = self.checkpoints.resolve(checkpoint)?;
         let from_seq = self.state.seq;
         self.adopt_strays();
-        self.emit(Body::Resumed { from_seq, checkpoint: name });
+        self.emit(Body::Resumed {
+            from_seq,
+            checkpoint: name,
+        });
         self.tell_run(RunStatus::Running, Some(info), None);
         Ok(())
     }
 
-    pub(super) fn tell_run(&mut self, status: RunStatus, info: Option<RunInfo>, message: Option<String>) {
-        self.emit(Body::Run { status, info, message });
+    pub(super) fn tell_run(
+        &mut self,
+        status: RunStatus,
+        info: Option<RunInfo>,
+        message: Option<String>,
+    ) {
+        self.emit(Body::Run {
+            status,
+            info,
+            message,
+        });
         self.journal.flush();
     }
 
@@ -401,18 +432,22 @@ impl Trainer {
             Err(message) => (false, message),
         };
         let seconds = began.elapsed().as_secs_f64();
-        let message = if seconds > 1.0 { format!("{message} ({seconds:.1} s)") } else { message };
-        self.emit(Body::Answer { id, applied, message });
+        let message = if seconds > 1.0 {
+            format!("{message} ({seconds:.1} s)")
+        } else {
+            message
+        };
+        self.emit(Body::Answer {
+            id,
+            applied,
+            message,
+        });
         self.journal.flush();
         Ok(boundary)
     }
 
     /// The outer result is a failure of the trainer, the inner one a refusal.
-    fn apply(
-        &mut self,
-        by: By,
-        command: &Command,
-    ) -> Result<Result<(Boundary, String), String>> {
+    fn apply(&mut self, by: By, command: &Command) -> Result<Result<(Boundary, String), String>> {
         let done = |message: String| Ok(Ok((Boundary::Step, message)));
         let step = self.state.step;
         match command {
@@ -440,20 +475,32 @@ impl Trainer {
             }
             Command::Decide if !matches!(self.state.phase, Phase::Round(_)) => {
                 let phase = &self.state.phase;
-                Ok(Err(format!("there is nothing to decide in phase {phase}: decisions belong to rounds")))
+                Ok(Err(format!(
+                    "there is nothing to decide in phase {phase}: decisions belong to rounds"
+                )))
             }
             Command::Decide => {
                 self.open_decision(DecisionReason::Asked)?;
                 done(format!("evidence of step {step}"))
             }
-            Command::Grow { layers, mode, decision } => {
+            Command::Grow {
+                layers,
+                mode,
+                decision,
+            } => {
                 if let Some(refusal) = self.stale(*decision).or_else(|| self.cannot_grow(*layers)) {
                     return Ok(Err(refusal));
                 }
                 let to = self.model.config.n_layer + layers;
                 self.resolve(by, command.describe());
-                let choice = Choice::Grow { layers: *layers, mode: *mode };
-                Ok(Ok((Boundary::Choice(choice), format!("growing to {to} layers"))))
+                let choice = Choice::Grow {
+                    layers: *layers,
+                    mode: *mode,
+                };
+                Ok(Ok((
+                    Boundary::Choice(choice),
+                    format!("growing to {to} layers"),
+                )))
             }
             Command::TrainOn { steps, decision } => {
                 if let Some(refusal) = self.stale(*decision) {
@@ -465,14 +512,20 @@ impl Trainer {
                 self.state.due = self.state.phase_step + steps;
                 self.resolve(by, command.describe());
                 self.unpause();
-                done(format!("next decision at step {} of the round", self.state.due))
+                done(format!(
+                    "next decision at step {} of the round",
+                    self.state.due
+                ))
             }
             Command::Stop { decision } => {
                 if let Some(refusal) = self.stale(*decision) {
                     return Ok(Err(refusal));
                 }
                 self.resolve(by, command.describe());
-                Ok(Ok((Boundary::Choice(Choice::Stop), "the present model is the result".into())))
+                Ok(Ok((
+                    Boundary::Choice(Choice::Stop),
+                    "the present model is the result".into(),
+                )))
             }
             Command::Quit => {
                 self.checkpoint("quit", false, false);

@@ -1,0 +1,110 @@
+//! `train --dry-run`: what a config would cost, from its shapes and a few real training steps.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::Device;
+
+use crate::config::Config;
+use crate::corpus::{Dataset, Sampler, fill_batch};
+use crate::model::{Gpt2, Gpt2Config, Mode, Workspace};
+use crate::ops;
+use crate::run::show::duration;
+use crate::run::table;
+use crate::train::plan;
+
+/// Steps that are timed, after one that is not.
+const TIMED: u32 = 3;
+
+/// Prints the plan.
+///
+/// # Errors
+/// When the shapes do not fit or the reference cannot be read.
+pub fn run(config: &Config, dataset: &Dataset, threads: usize) -> Result<()> {
+    let device = Device::Cpu;
+    let shape = match &config.reference.path {
+        Some(path) => plan::load_reference(path, &dataset.tokenizer, &device)?.config,
+        None => plan::reference_shape(config, &dataset.tokenizer),
+    };
+    let phases = plan::phases(config, &shape)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?;
+    let speed = pool.install(|| flops_per_second(config, &shape, dataset, &device))?;
+
+    let mut rows = vec![
+        [
+            "phase",
+            "layers",
+            "parameters",
+            "steps",
+            "tokens",
+            "memory",
+            "time",
+        ]
+        .map(String::from),
+    ];
+    for p in &phases {
+        rows.push([
+            format!(
+                "{}{}",
+                table::phase_name(&p.phase),
+                if p.conditional { " (if needed)" } else { "" }
+            ),
+            p.layers.to_string(),
+            table::count(p.parameters),
+            p.steps.to_string(),
+            table::count(p.tokens),
+            format!("{} MB", p.memory_bytes >> 20),
+            format!("~{}", duration(p.flops / speed)),
+        ]);
+    }
+    print!("{}", table::aligned(&rows, &[0]));
+    let checkpoint = |parameters: u64| 12 * parameters;
+    let most = phases.iter().map(|p| p.parameters).max().unwrap_or(0);
+    let milestones: u64 = phases.iter().map(|p| checkpoint(p.parameters)).sum();
+    let disk = milestones + (config.checkpoint.keep as u64 + 1) * checkpoint(most);
+    let total: f64 = phases.iter().map(|p| p.flops / speed).sum();
+    println!();
+    println!(
+        "text     {} training and {} validation tokens ({})",
+        table::count(dataset.train.len() as u64),
+        table::count(dataset.val.len() as u64),
+        dataset.tokenizer.name()
+    );
+    println!("disk     at most {} MB of checkpoints", disk >> 20);
+    println!(
+        "time     at most {}, from {TIMED} timed steps of the reference on {threads} threads ({:.0} GFLOP/s)",
+        duration(total),
+        speed / 1e9
+    );
+    Ok(())
+}
+
+/// Training speed of the reference, measured.
+fn flops_per_second(
+    config: &Config,
+    shape: &Gpt2Config,
+    dataset: &Dataset,
+    device: &Device,
+) -> Result<f64> {
+    let time = shape.context_length;
+    let (_, micro) = plan::windows(config, time)?;
+    let model = Gpt2::random(shape.clone(), config.train.seed, device)?;
+    let ws = Workspace::new(shape, micro, time, Mode::Train, device)?;
+    let sampler = Sampler {
+        seed: config.train.seed,
+    };
+    let starts = sampler.starts(0, 0, micro, dataset.train.len(), time);
+    let (mut inputs, mut targets) = (vec![0; micro * time], vec![0; micro * time]);
+    fill_batch(&dataset.train, &starts, time, &mut inputs, &mut targets);
+    ops::write(&ws.inputs, &inputs)?;
+    ops::write(&ws.targets, &targets)?;
+    model.forward_backward(&ws, 1e-6)?;
+    let began = Instant::now();
+    for _ in 0..TIMED {
+        model.forward_backward(&ws, 1e-6)?;
+    }
+    let seconds = began.elapsed().as_secs_f64() / f64::from(TIMED);
+    Ok(shape.flops_per_token(time) * (micro * time) as f64 / seconds)
+}

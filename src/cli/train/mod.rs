@@ -1,0 +1,335 @@
+//! `heirloom train`: start or resume a run, with or without a dashboard.
+
+mod detached;
+mod dry_run;
+mod session;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+
+use crate::config::{self, Config, Loaded, PolicyMode, Source};
+use crate::corpus::Dataset;
+use crate::dashboard;
+use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use crate::run::event::Event;
+use crate::run::journal::Journal;
+use crate::run::lock::RunLock;
+use crate::run::state::RunState;
+use crate::run::table;
+use crate::train::signals::Signalled;
+use crate::train::{Ended, Setup};
+
+use super::{UiArgs, exit};
+use session::Session;
+
+/// Train a reference and the recipe on it, live in a dashboard; without a terminal, as plain lines
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A preset (tiny, books) or a path to a TOML config
+    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    config: Option<String>,
+    /// Go on with an interrupted run, from its latest checkpoint or a named one
+    #[arg(long, value_name = "RUN[@CHECKPOINT]")]
+    resume: Option<String>,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// The run's name [default: the preset's, with date and time]
+    #[arg(long, conflicts_with = "resume")]
+    name: Option<String>,
+    /// Override a key of the config, e.g. train.lr=3e-4; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Where to compute: auto or cpu
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Compute threads [default: one per core]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print parameters, memory, tokens, disk and estimated time per phase, and train nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the journal's events instead of plain lines, without a dashboard
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ui: UiArgs,
+}
+
+/// How events are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Show {
+    Dashboard,
+    Lines,
+    Json,
+}
+
+impl Args {
+    /// Arguments that train a preset and leave everything else as it is.
+    pub fn preset(name: &str, runs: &Path, ui: UiArgs) -> Vec<String> {
+        let mut args = vec!["train".to_string(), name.into()];
+        args.extend(["--runs".into(), runs.display().to_string()]);
+        args.extend(ui.to_args());
+        args
+    }
+
+    /// # Errors
+    /// When the arguments, the config or the data are not usable (exit code 2), or training fails (1).
+    pub fn run(self) -> Result<i32> {
+        if let Some(threads) = self.threads
+            && threads == 0
+        {
+            bail!(exit::usage("--threads must be at least 1, is 0"));
+        }
+        device(&self.device)?;
+        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let show = match (self.json, terminal && !self.ui.plain() && !self.dry_run) {
+            (true, _) => Show::Json,
+            (_, true) => Show::Dashboard,
+            _ => Show::Lines,
+        };
+        if show == Show::Dashboard && !detached::is_child() {
+            return detached::wait_for_child();
+        }
+        if self.dry_run {
+            let loaded = self.load().map_err(exit::input)?;
+            let dataset = open_data(&loaded.config).map_err(exit::input)?;
+            return dry_run::run(&loaded.config, &dataset, self.threads()).map(|()| exit::OK);
+        }
+        let mut parts = self.prepare(show).map_err(exit::input)?;
+        let name = parts.dir.name();
+        let ended = match show {
+            Show::Dashboard => self.with_dashboard(parts)?,
+            Show::Lines | Show::Json => {
+                let (setup, printer) = (&mut parts.setup, printer(show));
+                setup.journal.subscribe(printer);
+                let session = Session::start(parts.setup, self.threads())?;
+                session.join()
+            }
+        };
+        Ok(match ended {
+            Ended::Done => exit::OK,
+            Ended::Stopped => exit::STOPPED,
+            Ended::Preempted => exit::PREEMPTED,
+            Ended::Failed(message) => {
+                eprintln!("heirloom: run {name} failed: {message}");
+                exit::FAILED
+            }
+        })
+    }
+
+    fn threads(&self) -> usize {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or(all)
+    }
+
+    fn load(&self) -> Result<Loaded> {
+        let source = match (&self.config, &self.resume) {
+            (Some(word), _) => Source::named(word)?,
+            (None, Some(run)) => Source::Path(self.resumed(run)?.0.config()),
+            (None, None) => bail!("name a preset or a config"),
+        };
+        let mut loaded = config::load(&source, &self.overrides)?;
+        config::resolve_paths(&mut loaded.config, &loaded.base);
+        Ok(loaded)
+    }
+
+    /// The directory and the checkpoint that `--resume` means.
+    fn resumed(&self, run: &str) -> Result<(RunDir, String)> {
+        // A path may hold an @ of its own.
+        let (name, checkpoint) = match run.rsplit_once('@') {
+            Some((name, checkpoint)) if !checkpoint.contains('/') => (name, checkpoint),
+            _ => (run, "latest"),
+        };
+        Ok((RunDir::open(&self.runs, name)?, checkpoint.into()))
+    }
+
+    /// Everything up to the trainer's first step: config, data, directory, lock, journal.
+    fn prepare(&self, show: Show) -> Result<Parts> {
+        let loaded = self.load()?;
+        let (dir, resume, lock) = match &self.resume {
+            Some(run) => {
+                let (dir, checkpoint) = self.resumed(run)?;
+                let lock = RunLock::acquire(dir.path())?;
+                let state = crate::run::tail::load(dir.path())?;
+                if state.core.status == crate::run::state::Status::Done {
+                    bail!(
+                        "run {} is done; `heirloom show {0}` prints its table",
+                        dir.name()
+                    );
+                }
+                (dir, Some(checkpoint), Some(lock))
+            }
+            None => (RunDir::at(Path::new("")), None, None),
+        };
+        // Before a directory is made: a run without data is none.
+        let dataset = open_data(&loaded.config)?;
+        let (dir, lock) = match lock {
+            Some(lock) => (dir, lock),
+            None => {
+                let dir = RunDir::create(&self.runs, &loaded.name, self.name.as_deref())?;
+                let lock = RunLock::acquire(dir.path())?;
+                (dir, lock)
+            }
+        };
+        std::fs::write(dir.config(), config::to_toml(&loaded.config))
+            .with_context(|| format!("cannot write {}", dir.config().display()))?;
+        let (journal, warning) = match resume {
+            Some(_) => Journal::open(dir.path())?,
+            None => (Journal::create(dir.path())?, None),
+        };
+        if let Some(warning) = warning {
+            eprintln!("heirloom: {warning}");
+        }
+        let policy = loaded.config.policy.mode.unwrap_or(match show {
+            Show::Dashboard => PolicyMode::Ask,
+            _ => PolicyMode::Auto,
+        });
+        let (commands, requests) = std::sync::mpsc::channel();
+        let attended = Arc::new(AtomicBool::new(show == Show::Dashboard));
+        let signalled = Signalled::watch()?;
+        Ok(Parts {
+            commands,
+            attended: Arc::clone(&attended),
+            signalled: Arc::clone(&signalled),
+            dir: dir.clone(),
+            _lock: lock,
+            setup: Setup {
+                config: loaded.config,
+                policy,
+                dir,
+                journal,
+                dataset,
+                device: device(&self.device)?,
+                threads: self.threads(),
+                requests,
+                signalled,
+                attended,
+                resume,
+            },
+        })
+    }
+
+    /// Trains under a dashboard; when that goes (detached, or the terminal is lost), trains on without it.
+    fn with_dashboard(&self, mut parts: Parts) -> Result<Ended> {
+        let (sender, events) = std::sync::mpsc::channel::<Event>();
+        parts.setup.journal.subscribe(Box::new(move |event| {
+            // A dashboard that has ended no longer listens.
+            let _ = sender.send(event.clone());
+        }));
+        let log = parts.dir.log();
+        let options = self.ui.options(&parts.dir.name());
+        let output = dashboard::redirect_output(&log)?;
+        let session = Session::start(parts.setup, self.threads())?;
+        let mut feed = dashboard::LiveFeed::new(events, parts.commands);
+        let shown = dashboard::run(&mut feed, &options);
+        parts.attended.store(false, Ordering::SeqCst);
+        drop(feed);
+        match shown {
+            Ok((dashboard::Exit::Closed | dashboard::Exit::QuitRequested, state)) => {
+                drop(output);
+                let ended = session.join();
+                print!("{}", parting(&state, &parts.dir, &ended));
+                Ok(ended)
+            }
+            Ok((dashboard::Exit::Detach, _)) => {
+                drop(output);
+                println!("{}", detached::farewell(&parts.dir));
+                detached::leave_terminal(&log)?;
+                Ok(session.join())
+            }
+            Ok((dashboard::Exit::Hangup, _)) => {
+                drop(output);
+                detached::leave_terminal(&log)?;
+                Ok(session.join())
+            }
+            Err(error) => {
+                drop(output);
+                eprintln!("heirloom: the dashboard ended ({error:#}); training goes on without it");
+                println!("{}", detached::farewell(&parts.dir));
+                detached::leave_terminal(&log)?;
+                Ok(session.join())
+            }
+        }
+    }
+}
+
+/// What `train` holds while it works.
+struct Parts {
+    setup: Setup,
+    dir: RunDir,
+    commands: std::sync::mpsc::Sender<crate::run::command::Request>,
+    attended: Arc<AtomicBool>,
+    #[allow(dead_code)]
+    signalled: Arc<Signalled>,
+    _lock: RunLock,
+}
+
+/// The text left in the shell when a dashboard is closed.
+fn parting(state: &RunState, dir: &RunDir, ended: &Ended) -> String {
+    match ended {
+        Ended::Done => table::text(state),
+        _ => format!(
+            "run {} can go on: heirloom train --resume {}\n",
+            dir.name(),
+            dir.path().display()
+        ),
+    }
+}
+
+/// Writes plain lines, or the events themselves, to stdout.
+fn printer(show: Show) -> Box<dyn FnMut(&Event) + Send> {
+    use std::io::Write;
+    let mut state = RunState::default();
+    let mut plain = dashboard::PlainPrinter::default();
+    Box::new(move |event| {
+        state.apply(event);
+        let line = match show {
+            Show::Json => Some(event.to_line()),
+            _ => plain.line(&state, event),
+        };
+        let mut out = std::io::stdout().lock();
+        // A reader that has gone must not stop the training.
+        if let Some(line) = line {
+            let _ = writeln!(out, "{line}");
+        }
+        let finished = matches!(
+            event.body,
+            crate::run::event::Body::Done { failed: false, .. }
+        );
+        if finished && show == Show::Lines {
+            let _ = write!(out, "\n{}", table::text(&state));
+        }
+        let _ = out.flush();
+    })
+}
+
+fn open_data(config: &Config) -> Result<Dataset> {
+    let d = &config.data;
+    let context = config.model.context_length;
+    let progress = |line: &str| eprintln!("heirloom: {line}");
+    let dataset = Dataset::open(
+        &d.train,
+        d.val.as_deref(),
+        d.val_fraction,
+        &d.tokenizer,
+        context,
+        &progress,
+    )?;
+    Ok(dataset)
+}
+
+fn device(name: &str) -> Result<Device> {
+    match name {
+        "cpu" | "auto" => Ok(Device::Cpu),
+        "cuda" => bail!(exit::usage(
+            "--device cuda: this program has no CUDA support yet; use cpu"
+        )),
+        other => bail!(exit::usage(&format!("--device {other}: use auto or cpu"))),
+    }
+}

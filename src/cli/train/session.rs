@@ -1,0 +1,72 @@
+//! The trainer on a thread of its own, in a compute pool that is polite to the dashboard.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+
+use crate::train::{Ended, Setup, Trainer};
+
+/// Added to the niceness of compute threads, so that keys and drawing stay quick on a busy machine.
+const NICE: i32 = 5;
+
+/// A trainer at work.
+pub struct Session {
+    thread: JoinHandle<Ended>,
+}
+
+impl Session {
+    /// Builds the trainer and sets it to work.
+    ///
+    /// # Errors
+    /// When the trainer cannot be built (nothing has been trained then) or no thread can be had.
+    pub fn start(setup: Setup, threads: usize) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("compute-{i}"))
+            .start_handler(|_| be_nice())
+            .build()
+            .context("cannot start compute threads")?;
+        let mut trainer = Trainer::new(setup).map_err(crate::cli::exit::input)?;
+        let thread = std::thread::Builder::new()
+            .name("trainer".into())
+            .spawn(move || {
+                let work = AssertUnwindSafe(|| pool.install(|| trainer.run()));
+                let ended = match catch_unwind(work) {
+                    Ok(Ok(ended)) => return ended,
+                    Ok(Err(error)) => format!("{error:#}"),
+                    Err(panic) => format!("the trainer panicked: {}", words(&*panic)),
+                };
+                // The journal outlives a panic in the middle of a step.
+                let told = AssertUnwindSafe(|| trainer.fail(&ended));
+                let _ = catch_unwind(told);
+                Ended::Failed(ended)
+            })
+            .context("cannot start the trainer's thread")?;
+        Ok(Self { thread })
+    }
+
+    /// Waits for the trainer's end.
+    pub fn join(self) -> Ended {
+        let lost = || Ended::Failed("the trainer's thread died".into());
+        self.thread.join().unwrap_or_else(|_| lost())
+    }
+}
+
+/// A panic's message.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
+
+/// Lowers the calling thread's priority. (On Linux niceness belongs to threads.)
+fn be_nice() {
+    // SAFETY: `setpriority` takes plain numbers; 0 means the calling thread. A refusal changes nothing.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+    }
+}
