@@ -370,7 +370,7 @@ pub enum Body {
         max_rank: Vec<f64>,
         /// AvgMass per layer: mean over heads of the mean m*.
         avg_mass: Vec<f64>,
-        /// Mean k* as [layer][head].
+        /// Mean k* as `[layer][head]`.
         rank: Vec<Vec<f64>>,
         /// Layers in which every k* is 1, in every head and window.
         lazy_layers: Vec<usize>,
