@@ -1,7 +1,7 @@
 //! What the values of a config must be, alone and together.
 
 use super::keys;
-use super::load::Places;
+use super::places::Places;
 use super::{BUILTIN, BUILTIN_TEXTS, Config, ConfigError, INHERITABLE, LayerChoice};
 
 /// Checks a config that was put together or changed in memory.

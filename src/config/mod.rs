@@ -8,6 +8,10 @@
 mod check;
 pub mod keys;
 mod load;
+mod places;
+#[cfg(test)]
+mod tests;
+mod types;
 
 use serde::{Deserialize, Serialize};
 use std::path::Path;

@@ -113,6 +113,11 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// Reads the `null` that a number which is not finite is written as.
+fn null_is_nan<'de, D: serde::Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
+}
+
 /// Facts about a run that do not change while it lives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
@@ -174,16 +179,20 @@ pub struct PhaseResult {
     /// Tokens trained on in this phase.
     pub tokens: u64,
     /// Mean cross-entropy in nats over the fixed validation windows.
+    #[serde(deserialize_with = "null_is_nan")]
     pub val_loss: f64,
     /// Standard error of that mean over windows.
+    #[serde(deserialize_with = "null_is_nan")]
     pub stderr: f64,
     /// Mean paired difference to the reference (positive: worse). `None` for the reference.
     pub gap: Option<f64>,
     /// Standard error (ddof 1) of the paired differences.
     pub gap_stderr: Option<f64>,
     /// Training steps only.
+    #[serde(deserialize_with = "null_is_nan")]
     pub tokens_per_second: f64,
     /// With evaluation and probes.
+    #[serde(deserialize_with = "null_is_nan")]
     pub tokens_per_second_wall: f64,
     pub lazy_layers: Vec<usize>,
     /// MaxRank per layer.
@@ -203,7 +212,9 @@ pub enum Plateau {
 /// A forecast of the validation loss with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
+    #[serde(deserialize_with = "null_is_nan")]
     pub val_loss: f64,
+    #[serde(deserialize_with = "null_is_nan")]
     pub stderr: f64,
     /// Phase step the forecast is for.
     pub at_phase_step: u64,
@@ -220,8 +231,10 @@ pub struct GrowthCost {
     /// Parameters, gradients, moments and activations.
     pub memory_bytes: u64,
     /// Estimated from the measured speed and the FLOPs per token.
+    #[serde(deserialize_with = "null_is_nan")]
     pub tokens_per_second: f64,
     /// Hours one round of the grown model takes.
+    #[serde(deserialize_with = "null_is_nan")]
     pub hours: f64,
 }
 
@@ -238,14 +251,20 @@ pub enum Suggestion {
 pub struct Evidence {
     pub round: u32,
     pub layers: usize,
+    #[serde(deserialize_with = "null_is_nan")]
     pub val_loss: f64,
+    #[serde(deserialize_with = "null_is_nan")]
     pub stderr: f64,
     /// The reference's validation loss on the same windows.
+    #[serde(deserialize_with = "null_is_nan")]
     pub benchmark: f64,
     pub reference_layers: usize,
     /// Mean paired difference (positive: worse than the reference).
+    #[serde(deserialize_with = "null_is_nan")]
     pub gap: f64,
+    #[serde(deserialize_with = "null_is_nan")]
     pub gap_stderr: f64,
+    #[serde(deserialize_with = "null_is_nan")]
     pub tolerance: f64,
     pub matched: bool,
     /// Slope of the validation loss per 1000 steps over the last evaluations, with its standard error.
@@ -325,11 +344,13 @@ pub enum Body {
         loss: Option<f64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nonfinite: Option<String>,
+        #[serde(deserialize_with = "null_is_nan")]
         lr: f64,
         /// Global gradient norm before clipping (last step).
         grad_norm: Option<f64>,
         /// Tokens since the run began, over all phases.
         tokens: u64,
+        #[serde(deserialize_with = "null_is_nan")]
         tokens_per_second: f64,
     },
     Eval {
@@ -341,6 +362,7 @@ pub enum Body {
         gap: Option<f64>,
         gap_stderr: Option<f64>,
         matched: bool,
+        #[serde(deserialize_with = "null_is_nan")]
         seconds: f64,
     },
     Probe {
@@ -348,13 +370,15 @@ pub enum Body {
         max_rank: Vec<f64>,
         /// AvgMass per layer: mean over heads of the mean m*.
         avg_mass: Vec<f64>,
-        /// Mean k* as [layer][head].
+        /// Mean k* as `[layer][head]`.
         rank: Vec<Vec<f64>>,
         /// Layers in which every k* is 1, in every head and window.
         lazy_layers: Vec<usize>,
         windows: usize,
         length: usize,
+        #[serde(deserialize_with = "null_is_nan")]
         tau: f64,
+        #[serde(deserialize_with = "null_is_nan")]
         seconds: f64,
         /// File under `rank/`, relative to the run directory.
         file: String,
@@ -363,6 +387,7 @@ pub enum Body {
         /// Directory under `checkpoints/`.
         name: String,
         bytes: u64,
+        #[serde(deserialize_with = "null_is_nan")]
         seconds: f64,
         val_loss: Option<f64>,
         reason: String,
@@ -639,6 +664,26 @@ mod tests {
         .to_line();
         assert!(line.contains(r#""loss":null"#), "{line}");
         assert!(line.contains(r#""nonfinite":"-inf""#), "{line}");
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_do_not_make_an_event_unknown() {
+        let line = event(Body::Train {
+            loss: Some(1.0),
+            nonfinite: None,
+            lr: 0.0,
+            grad_norm: None,
+            tokens: 0,
+            tokens_per_second: f64::INFINITY,
+        })
+        .to_line();
+        let Body::Train {
+            tokens_per_second, ..
+        } = Event::from_line(&line).unwrap().body
+        else {
+            panic!("{line}")
+        };
+        assert!(tokens_per_second.is_nan());
     }
 
     #[test]

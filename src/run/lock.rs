@@ -55,7 +55,10 @@ pub enum LockError {
         Some(holder) => holder.to_string(),
         None => "another process".to_string(),
     })]
-    Held { run: String, holder: Option<Holder> },
+    Held {
+        run: String,
+        holder: Option<Box<Holder>>,
+    },
     #[error("cannot lock {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -93,7 +96,7 @@ impl RunLock {
                 Err(TryLockError::WouldBlock) => {
                     return Err(LockError::Held {
                         run: super::dir::RunDir::at(dir).name(),
-                        holder: read_holder(&path),
+                        holder: read_holder(&path).map(Box::new),
                     });
                 }
                 Err(TryLockError::Error(e)) => return Err(fail(e)),

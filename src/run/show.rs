@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::path::Path;
 
-use super::dir::RunDir;
+use super::dir::{DEFAULT_RUNS, RunDir};
 use super::event::PhaseResult;
 use super::lock::{Holder, RunLock};
 use super::state::{RunState, Status};
@@ -55,7 +56,7 @@ fn reference(r: &PhaseResult) -> Value {
     })
 }
 
-/// The text that `show` prints. ASCII only.
+/// The text that `show` prints.
 pub fn text(state: &RunState, dir: &RunDir) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -161,7 +162,11 @@ fn checkpoints(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Re
 
 /// What the reader may do next.
 fn next(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
-    let run = table::ascii(&dir.path().display().to_string());
+    let by_name = dir.path().parent() == Some(Path::new(DEFAULT_RUNS));
+    let run = match by_name {
+        true => dir.name(),
+        false => dir.path().display().to_string(),
+    };
     match state_word(state, dir) {
         "running" | "paused" => writeln!(out, "\nfollow it: heirloom watch {run}"),
         "interrupted" => writeln!(out, "\ngo on with it: heirloom resume {run}"),

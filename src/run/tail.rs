@@ -26,6 +26,10 @@ const GLANCE: Duration = Duration::from_secs(1);
 const HEAD: usize = 256;
 
 /// What a poll brings.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every item is an event, a box would only cost"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum TailItem {
     Event(Event),
@@ -381,6 +385,26 @@ mod tests {
             _ => None,
         };
         items.iter().filter_map(step).collect()
+    }
+
+    #[test]
+    fn a_journal_and_its_tail_can_live_on_any_thread() {
+        fn sendable<T: Send>() {}
+        sendable::<Tail>();
+        sendable::<Journal>();
+        sendable::<RunLock>();
+    }
+
+    #[test]
+    fn a_round_that_ended_without_a_number_is_still_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path()).unwrap();
+        let mut broken = result();
+        broken.val_loss = f64::NAN;
+        journal.emit(at(1), phase(Some(broken)));
+        drop(journal);
+        let state = load(dir.path()).unwrap();
+        assert!(state.core.reference.unwrap().val_loss.is_nan());
     }
 
     #[test]

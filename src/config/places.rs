@@ -1,0 +1,79 @@
+//! Where each key was given, so that every message can say so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ConfigError;
+
+/// Where each given key was given, and what is wrong so far.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// File label; empty when a config did not come from a file.
+    pub label: String,
+    pub at: BTreeMap<String, Place>,
+    /// Keys that are wrong already: nothing more is said about them.
+    pub bad: BTreeSet<String>,
+    pub problems: Vec<(usize, String)>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    Line(usize),
+    /// The key of a `--set`.
+    Set(String),
+}
+
+impl Places {
+    /// Whether the file or an override gives this key or section.
+    pub fn given(&self, path: &str) -> bool {
+        self.at.contains_key(path)
+    }
+
+    /// Notes a problem with the first of `keys` that was given, unless one of them is known to be wrong already.
+    pub fn problem(&mut self, keys: &[&str], message: impl std::fmt::Display) {
+        if keys.iter().any(|k| self.bad.contains(*k)) {
+            return;
+        }
+        let sections = keys.iter().filter_map(|k| k.rsplit_once('.'));
+        let place = keys
+            .iter()
+            .find_map(|k| self.at.get(*k))
+            .or_else(|| {
+                sections
+                    .into_iter()
+                    .find_map(|(section, _)| self.at.get(section))
+            })
+            .cloned();
+        self.say(place.as_ref(), message);
+    }
+
+    pub fn say(&mut self, place: Option<&Place>, message: impl std::fmt::Display) {
+        let (order, text) = match place {
+            Some(Place::Line(n)) => (*n, format!("{}:{n}: {message}", self.label)),
+            Some(Place::Set(key)) => (usize::MAX - 1, format!("--set {key}=...: {message}")),
+            None if self.label.is_empty() => (usize::MAX, message.to_string()),
+            None => (usize::MAX, format!("{}: {message}", self.label)),
+        };
+        // Names come from the file: they must not be able to draw on the terminal.
+        let text = text.replace(char::is_control, "?");
+        self.problems.push((order, text));
+    }
+
+    /// Notes a problem with a key and keeps later ones that involve it quiet.
+    pub fn bad(&mut self, path: &str, message: impl std::fmt::Display) {
+        self.problem(&[path], message);
+        self.bad.insert(path.into());
+    }
+
+    /// # Errors
+    /// When there are problems, in the order of their lines.
+    pub fn finish(&mut self) -> Result<(), ConfigError> {
+        let mut problems = std::mem::take(&mut self.problems);
+        problems.sort_by_key(|(order, _)| *order);
+        let problems: Vec<String> = problems.into_iter().map(|(_, text)| text).collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError { problems })
+        }
+    }
+}

@@ -1,0 +1,588 @@
+//! What a config file may say, and every message about what it may not.
+
+use std::path::Path;
+
+use super::load::{expand, load_with};
+use super::*;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "HEIRLOOM_DATA" => Some("/data".into()),
+        "HOME" => Some("/home/me".into()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn text(text: &str) -> Source {
+    Source::Text {
+        name: "t".into(),
+        text: text.into(),
+    }
+}
+
+fn loaded(source: &Source, overrides: &[&str]) -> Result<Loaded, ConfigError> {
+    let overrides: Vec<String> = overrides.iter().map(|s| s.to_string()).collect();
+    load_with(source, &overrides, Path::new("/work"), &env)
+}
+
+/// The problems, without the `preset t` that all file places begin with.
+fn problems(source: &str, overrides: &[&str]) -> Vec<String> {
+    match loaded(&text(source), overrides) {
+        Ok(_) => Vec::new(),
+        Err(e) => e
+            .problems
+            .iter()
+            .map(|p| p.strip_prefix("preset t").unwrap_or(p).to_string())
+            .collect(),
+    }
+}
+
+const GOOD: &str = "\
+data.train = 'builtin:tinyshakespeare'
+[reference.train]
+steps = 100
+[train]
+steps = 50
+batch_tokens = 1024
+lr = 1e-3
+";
+
+#[test]
+fn a_small_config_takes_the_defaults() {
+    let config = loaded(&text(GOOD), &[]).unwrap().config;
+    assert_eq!(config.train.steps, 50);
+    assert_eq!(config.train.betas, [0.9, 0.95]);
+    assert_eq!(config.model.n_layer, 8);
+    assert_eq!(config.reference.train.unwrap().lr, None);
+}
+
+/// Each override makes one value wrong; the message must be exactly this one.
+#[test]
+fn every_wrong_value_is_told_in_its_own_words() {
+    for (set, message) in [
+        (
+            "model.family=llama",
+            "model.family must be one of gpt2, is \"llama\"",
+        ),
+        ("model.n_layer=0", "model.n_layer must be at least 1, is 0"),
+        (
+            "model.n_layer=5000",
+            "model.n_layer must be at most 1000, is 5000",
+        ),
+        ("model.n_head=0", "model.n_head must be at least 1, is 0"),
+        (
+            "model.n_head=3",
+            "model.n_head must divide model.n_embd: 3 heads, width 128",
+        ),
+        (
+            "model.n_head=128",
+            "model.n_embd / model.n_head must be even, is 1",
+        ),
+        ("model.n_embd=0", "model.n_embd must be at least 1, is 0"),
+        (
+            "model.context_length=0",
+            "model.context_length must be at least 1, is 0",
+        ),
+        (
+            "model.vocab=256",
+            "model.vocab must be 0 or at least 257 for the byte tokenizer, is 256",
+        ),
+        (
+            "model.bias=1",
+            "model.bias must be true or false, found the number 1",
+        ),
+        ("data.train=", "data.train is empty"),
+        (
+            "data.train=builtin:x",
+            "data.train: no builtin text \"x\"; there is builtin:tinyshakespeare",
+        ),
+        (
+            "data.val_fraction=0",
+            "data.val_fraction must be between 0 and 1 (both excluded), is 0",
+        ),
+        (
+            "data.val_fraction=1.0",
+            "data.val_fraction must be between 0 and 1 (both excluded), is 1",
+        ),
+        (
+            "data.tokenizer=gpt-2",
+            "data.tokenizer must be one of byte, gpt2, is \"gpt-2\"; did you mean \"gpt2\"?",
+        ),
+        (
+            "data.train=$NOPE/a",
+            "data.train needs the environment variable NOPE, which is not set; export it, or give --set data.train=PATH",
+        ),
+        (
+            "data.train=${EMPTY}/a",
+            "data.train needs the environment variable EMPTY, which is not set; export it, or give --set data.train=PATH",
+        ),
+        (
+            "reference.path=/m",
+            "reference.path and [reference.train] exclude each other; keep one",
+        ),
+        (
+            "reference.train.steps=0",
+            "reference.train.steps must be at least 1, is 0",
+        ),
+        (
+            "reference.train.lr=0",
+            "reference.train.lr must be above 0, is 0",
+        ),
+        (
+            "reference.train.min_lr=1",
+            "reference.train.min_lr must be between 0 and reference.train.lr (0.001), is 1",
+        ),
+        (
+            "reference.train.warmup=101",
+            "reference.train.warmup must be at most reference.train.steps (100), is 101",
+        ),
+        (
+            "reference.train.schedule=cosin",
+            "reference.train.schedule must be one of cosine, linear, constant, wsd, is \"cosin\"; did you mean \"cosine\"?",
+        ),
+        (
+            "inherit.layers=auto",
+            "inherit.layers = \"auto\" comes later; give a number",
+        ),
+        (
+            "inherit.layers=all",
+            "inherit.layers must be \"half\", a number of layers or a list of layer indices, is \"all\"",
+        ),
+        (
+            "inherit.layers=0",
+            "inherit.layers must be at least 1, is 0",
+        ),
+        (
+            "inherit.layers=8",
+            "inherit.layers must be fewer than the reference's 8, is 8",
+        ),
+        (
+            "inherit.layers=[]",
+            "inherit.layers is an empty list; name at least one layer",
+        ),
+        (
+            "inherit.layers=[0, 0]",
+            "inherit.layers names layer 0 twice",
+        ),
+        (
+            "inherit.layers=[0, 8]",
+            "inherit.layers: no layer 8 in a reference of 8 (they count from 0)",
+        ),
+        (
+            "inherit.layers=[0, -1]",
+            "inherit.layers must be \"half\", a number of layers or a list of layer indices, found a list of 2",
+        ),
+        (
+            "inherit.layers=1.5",
+            "inherit.layers must be \"half\", a number of layers or a list of layer indices, found the number 1.5",
+        ),
+        (
+            "inherit.what=[]",
+            "inherit.what is empty; name some of attention, mlp, norms, embeddings, positions, final_norm, head",
+        ),
+        (
+            "inherit.what=['atention']",
+            "inherit.what: unknown part \"atention\"; did you mean \"attention\"?",
+        ),
+        (
+            "inherit.what=['mlp', 'mlp']",
+            "inherit.what names \"mlp\" twice",
+        ),
+        (
+            "inherit.what=mlp",
+            "inherit.what must be a list of texts, found the text \"mlp\"",
+        ),
+        ("train.steps=0", "train.steps must be at least 1, is 0"),
+        (
+            "train.steps=-3",
+            "train.steps must be a whole number of at least 0, is -3",
+        ),
+        (
+            "train.steps=1e3",
+            "train.steps must be a whole number, found the number 1000.0",
+        ),
+        (
+            "train.steps=many",
+            "train.steps must be a whole number, found the text \"many\"",
+        ),
+        (
+            "train.steps=2020-01-01",
+            "train.steps must be a whole number, found a date",
+        ),
+        (
+            "train.batch_tokens=0",
+            "train.batch_tokens must be at least 1, is 0",
+        ),
+        (
+            "train.batch_tokens=1000",
+            "train.batch_tokens must be a multiple of model.context_length (128), is 1000",
+        ),
+        (
+            "train.micro_batch=3",
+            "train.micro_batch must divide the 8 windows of a batch, is 3",
+        ),
+        ("train.lr=0", "train.lr must be above 0, is 0"),
+        ("train.lr=nan", "train.lr must be a finite number, is NaN"),
+        ("train.lr=inf", "train.lr must be a finite number, is inf"),
+        (
+            "train.lr=fast",
+            "train.lr must be a number, found the text \"fast\"",
+        ),
+        (
+            "train.warmup=51",
+            "train.warmup must be at most train.steps (50), is 51",
+        ),
+        (
+            "train.schedule=step",
+            "train.schedule must be one of cosine, linear, constant, wsd, is \"step\"",
+        ),
+        (
+            "train.betas=[0.9, 1.0]",
+            "train.betas must be at least 0 and below 1, holds 1",
+        ),
+        (
+            "train.betas=[0.9, nan]",
+            "train.betas must be finite numbers, holds NaN",
+        ),
+        (
+            "train.betas=[0.9]",
+            "train.betas must be a list of two numbers, found a list of 1",
+        ),
+        (
+            "train.betas=0.9",
+            "train.betas must be a list of two numbers, found the number 0.9",
+        ),
+        (
+            "train.weight_decay=-1",
+            "train.weight_decay must be at least 0, is -1",
+        ),
+        ("train.clip=-0.5", "train.clip must be at least 0, is -0.5"),
+        (
+            "train.dtype=bf16",
+            "train.dtype = \"bf16\" is not supported yet; use \"f32\"",
+        ),
+        ("train.dtype=f8", "train.dtype must be \"f32\", is \"f8\""),
+        (
+            "train.log_every=0",
+            "train.log_every must be at least 1, is 0",
+        ),
+        ("eval.every=0", "eval.every must be at least 1, is 0"),
+        ("eval.windows=1", "eval.windows must be at least 2, is 1"),
+        (
+            "probe.budget=1.5",
+            "probe.budget must be between 0 and 1, is 1.5",
+        ),
+        ("probe.windows=0", "probe.windows must be at least 1, is 0"),
+        ("probe.length=1", "probe.length must be at least 2, is 1"),
+        (
+            "probe.length=129",
+            "probe.length must be at most model.context_length (128), is 129",
+        ),
+        (
+            "probe.tau=0",
+            "probe.tau must be above 0 and at most 1, is 0",
+        ),
+        (
+            "probe.tau=1.1",
+            "probe.tau must be above 0 and at most 1, is 1.1",
+        ),
+        ("grow.step=0", "grow.step must be at least 1, is 0"),
+        (
+            "grow.mode=keeep",
+            "grow.mode must be one of restart, keep, is \"keeep\"; did you mean \"keep\"?",
+        ),
+        (
+            "grow.max_layers=3",
+            "grow.max_layers must be 0 or between the 4 inherited layers and the reference's 8, is 3",
+        ),
+        (
+            "grow.max_layers=9",
+            "grow.max_layers must be 0 or between the 4 inherited layers and the reference's 8, is 9",
+        ),
+        (
+            "match.tolerance=-inf",
+            "match.tolerance must be a finite number, is -inf",
+        ),
+        (
+            "match.patience=0",
+            "match.patience must be at least 1, is 0",
+        ),
+        (
+            "policy.mode=never",
+            "policy.mode must be one of ask, pause, auto, is \"never\"",
+        ),
+        (
+            "policy.max_hours=-1",
+            "policy.max_hours must be at least 0, is -1",
+        ),
+        (
+            "control.random=yes",
+            "control.random must be true or false, found the text \"yes\"",
+        ),
+        (
+            "checkpoint.keep=0",
+            "checkpoint.keep must be at least 1, is 0",
+        ),
+        (
+            "train.stpes=5",
+            "unknown key train.stpes; did you mean train.steps?",
+        ),
+        ("train=5", "train is a section; name one of its keys"),
+        ("zzz=5", "unknown key zzz"),
+    ] {
+        let key = set.split('=').next().unwrap();
+        assert_eq!(
+            problems(GOOD, &[set]),
+            [format!("--set {key}=...: {message}")],
+            "{set}"
+        );
+    }
+    assert_eq!(
+        problems(GOOD, &["lr"]),
+        ["--set lr: give it as section.key=value"]
+    );
+}
+
+#[test]
+fn good_values_pass() {
+    for set in [
+        "inherit.layers=4",
+        "inherit.layers=[0, 2, 5]",
+        "inherit.what=[\"mlp\"]",
+        "grow.max_layers=8",
+        "grow.max_layers=4",
+        "train.micro_batch=4",
+        "train.lr=3e-4",
+        "train.weight_decay=0",
+        "model.vocab=320",
+        "probe.budget=0",
+        "match.tolerance=-0.01",
+        "checkpoint.every=0",
+        "policy.mode=pause",
+        "train.min_lr=0",
+    ] {
+        assert_eq!(problems(GOOD, &[set]), Vec::<String>::new(), "{set}");
+    }
+    // A share is not needed where there is a validation text.
+    assert_eq!(
+        problems(GOOD, &["data.val=v.txt", "data.val_fraction=0"]),
+        Vec::<String>::new()
+    );
+    // A loaded reference brings its own shape.
+    let loaded = "[data]\ntrain='a'\n[reference]\npath='m'\n[inherit]\nlayers=12\n[train]\nsteps=1\nbatch_tokens=1000\nlr=1\n";
+    assert_eq!(problems(loaded, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn problems_of_the_file_are_told_together_with_their_lines() {
+    let file = "\
+[data]
+train = 5
+[reference.train]
+stpes = 100
+[trian]
+steps = 50
+[train]
+batch_tokens = 1000
+lr = -1.0
+warmup = 1
+[grow]
+step = 0
+[[probe]]
+";
+    assert_eq!(
+        problems(file, &["eval.windows=1"]),
+        [
+            ":2: data.train must be a text in quotes, found the number 5",
+            ":3: missing reference.train.steps; add steps = 1000 under [reference.train]",
+            ":4: unknown key reference.train.stpes; did you mean reference.train.steps?",
+            ":5: unknown section [trian]; did you mean [train]?",
+            ":7: missing train.steps; add steps = 200 under [train]",
+            ":8: train.batch_tokens must be a multiple of model.context_length (128), is 1000",
+            ":9: train.lr must be above 0, is -1",
+            ":12: grow.step must be at least 1, is 0",
+            ":13: [[probe]] must be one section [probe]",
+            "--set eval.windows=...: eval.windows must be at least 2, is 1",
+        ]
+    );
+}
+
+#[test]
+fn missing_parts_say_what_to_add() {
+    assert_eq!(
+        problems("", &[]),
+        [
+            ": missing data.train; add train = \"corpus.txt\" under [data]",
+            ": missing train.steps; add steps = 200 under [train]",
+            ": missing train.batch_tokens; add batch_tokens = 1024 under [train]",
+            ": missing train.lr; add lr = 1e-3 under [train]",
+            ": missing reference; add [reference.train] with steps = 1000, or path = \"DIR\" of a checkpoint under [reference]",
+        ]
+    );
+    assert_eq!(problems("x = [", &[]).len(), 1);
+    let said = &problems("[train]\nsteps = \n", &[])[0];
+    assert!(said.starts_with(":2: "), "{said}");
+    let said = problems("train = 3\n[reference]\ntrain = 4\n", &[]);
+    assert!(
+        said.contains(&":1: train must be a section [train]".into()),
+        "{said:?}"
+    );
+    assert!(said.contains(&":3: reference.train must be a section [reference.train]".into()));
+    let said = problems(
+        &GOOD.replace("lr = 1e-3", "lr = 1e-3\n[train.seed]\na = 1"),
+        &[],
+    );
+    assert_eq!(
+        said,
+        [":8: train.seed must be a whole number, is a section"]
+    );
+}
+
+#[test]
+fn combinations_point_at_the_value_that_was_given() {
+    let file = GOOD.to_string() + "[model]\ncontext_length = 64\n";
+    assert_eq!(
+        problems(&file, &[]),
+        [":9: probe.length must be at most model.context_length (64), is 100"]
+    );
+    let said = problems(GOOD, &["train.min_lr=1"]);
+    assert_eq!(
+        said[0],
+        "--set train.min_lr=...: train.min_lr must be between 0 and train.lr (0.001), is 1"
+    );
+}
+
+#[test]
+fn overrides_beat_the_file_and_the_last_one_wins() {
+    let sets = [
+        "train.lr=3e-4",
+        "train.steps=7",
+        "train.steps = 8",
+        "grow.mode=keep",
+        "inherit.layers=[1,2]",
+    ];
+    let config = loaded(&text(GOOD), &sets).unwrap().config;
+    assert_eq!((config.train.lr, config.train.steps), (3e-4, 8));
+    assert_eq!(config.grow.mode, crate::run::command::GrowMode::Keep);
+    assert_eq!(config.inherit.layers.of(8), [1, 2]);
+    // An override mends a wrong value of the file.
+    assert_eq!(
+        problems(&GOOD.replace("lr = 1e-3", "lr = 'x'"), &["train.lr=1"]),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn paths_expand_and_become_absolute() {
+    let file = GOOD.replace("builtin:tinyshakespeare", "texts/a.txt");
+    let sets = ["data.val=$HEIRLOOM_DATA/v.txt"];
+    let Loaded { mut config, .. } = loaded(&text(&file), &sets).unwrap();
+    resolve_paths(&mut config, Path::new("/base"));
+    assert_eq!(config.data.train, "/base/texts/a.txt");
+    assert_eq!(config.data.val.as_deref(), Some("/data/v.txt"));
+    // What is typed at a shell starts from where it is typed.
+    let config = loaded(&text(GOOD), &["data.train=5"]).unwrap().config;
+    assert_eq!(config.data.train, "/work/5");
+    let mut config = loaded(&text(GOOD), &[]).unwrap().config;
+    resolve_paths(&mut config, Path::new("/base"));
+    assert_eq!(config.data.train, "builtin:tinyshakespeare");
+}
+
+#[test]
+fn variables_expand_in_both_spellings() {
+    let said = |text: &str| expand(text, &env);
+    assert_eq!(said("$HEIRLOOM_DATA/x").unwrap(), "/data/x");
+    assert_eq!(said("${HEIRLOOM_DATA}s/x").unwrap(), "/datas/x");
+    assert_eq!(said("a$$HEIRLOOM_DATA").unwrap(), "a$HEIRLOOM_DATA");
+    assert_eq!(said("100$ $5 $").unwrap(), "100$ $5 $");
+    assert_eq!(said("$NOPE"), Err("NOPE".into()));
+    assert_eq!(said("~/x").unwrap(), "/home/me/x");
+    assert_eq!(said("x~/x").unwrap(), "x~/x");
+}
+
+#[test]
+fn a_written_config_reads_back_the_same() {
+    let presets = presets().iter().map(|p| Source::named(p.name).unwrap());
+    let odd = text(&GOOD.replace("builtin:tinyshakespeare", "/odd $$HOME/\u{e4} \\ text"));
+    for source in presets.chain([odd, text(GOOD)]) {
+        let Loaded {
+            mut config, base, ..
+        } = loaded(&source, &["train.min_lr=1e-5"]).unwrap();
+        resolve_paths(&mut config, &base);
+        let written = to_toml(&config);
+        assert!(written.starts_with("# The resolved config of a run, written by heirloom 0."));
+        let again = loaded(&text(&written), &[]).unwrap().config;
+        assert_eq!(again, config);
+        assert_eq!(check(&again), Ok(()));
+    }
+}
+
+#[test]
+fn presets_load_by_name_and_files_by_path() {
+    let tiny = loaded(&Source::named("tiny").unwrap(), &[]).unwrap();
+    assert_eq!(
+        (tiny.name.as_str(), tiny.config.grow.max_layers),
+        ("tiny", 6)
+    );
+    let books = loaded(&Source::named("books").unwrap(), &[])
+        .unwrap()
+        .config;
+    assert_eq!(books.data.train, "/data/books/train.txt");
+    let tmp = tempfile::tempdir().unwrap();
+    let path = tmp.path().join("mine.toml");
+    std::fs::write(&path, GOOD.replace("50", "0")).unwrap();
+    let source = Source::named(&path.display().to_string()).unwrap();
+    let said = loaded(&source, &[]).unwrap_err().to_string();
+    assert_eq!(
+        said,
+        format!("{}:5: train.steps must be at least 1, is 0", path.display())
+    );
+    std::fs::write(&path, GOOD).unwrap();
+    let mine = loaded(&source, &[]).unwrap();
+    assert_eq!(
+        (mine.name.as_str(), mine.base.as_path()),
+        ("mine", tmp.path())
+    );
+    let said = Source::named("tinny").unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "tinny is neither a config file nor a preset; did you mean the preset tiny?"
+    );
+    let said = Source::named("none.toml").unwrap_err().to_string();
+    assert!(said.ends_with("presets are tiny, books"), "{said}");
+    let gone = Source::Path("/nowhere/x.toml".into());
+    assert!(
+        loaded(&gone, &[])
+            .unwrap_err()
+            .to_string()
+            .starts_with("cannot read /nowhere/x.toml: ")
+    );
+}
+
+#[test]
+fn a_config_changed_in_memory_is_checked_without_places() {
+    let mut config = loaded(&text(GOOD), &[]).unwrap().config;
+    config.grow.step = 0;
+    config.train.lr = f64::NAN;
+    let said = check(&config).unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "train.lr must be above 0, is NaN\ngrow.step must be at least 1, is 0"
+    );
+}
+
+#[test]
+fn quoted_names_are_taken_word_for_word_and_cannot_draw() {
+    let said = problems(
+        &format!("\"train.seed\" = 5\n\"a\\u001b[2J\" = 1\n{GOOD}"),
+        &[],
+    );
+    assert_eq!(
+        said,
+        [
+            ":1: unknown key \"train.seed\"; did you mean train.seed?",
+            ":2: unknown key a?[2J",
+        ]
+    );
+}

@@ -1,0 +1,81 @@
+//! Whether a TOML value is of its key's type, and what to say when it is not.
+
+use toml_edit::Value;
+
+use super::keys::{self, Key, Kind};
+
+/// What is expected and what was found, when a value has the wrong type.
+pub(super) fn fits(key: &Key, value: &Value) -> Result<(), String> {
+    let number = |v: &Value| v.as_float().or_else(|| v.as_integer().map(|n| n as f64));
+    let wrong = || Err(format!("{}, found {}", key.kind, found(value)));
+    match key.kind {
+        Kind::Count => match value.as_integer() {
+            Some(0..) => Ok(()),
+            Some(n) => Err(format!("a whole number of at least 0, is {n}")),
+            None => wrong(),
+        },
+        Kind::Real => match number(value) {
+            Some(x) if x.is_finite() => Ok(()),
+            Some(x) => Err(format!("a finite number, is {x}")),
+            None => wrong(),
+        },
+        Kind::Flag if value.is_bool() => Ok(()),
+        Kind::Text if value.is_str() => Ok(()),
+        Kind::Texts if list(value).is_some_and(|mut l| l.all(Value::is_str)) => Ok(()),
+        Kind::Pair => match list(value).map(|l| l.map(number).collect::<Vec<_>>()) {
+            Some(pair) if pair.len() == 2 && pair.iter().all(Option::is_some) => {
+                match pair.iter().flatten().find(|x| !x.is_finite()) {
+                    Some(x) => Err(format!("finite numbers, holds {x}")),
+                    None => Ok(()),
+                }
+            }
+            Some(list) => Err(format!("{}, found a list of {}", key.kind, list.len())),
+            None => wrong(),
+        },
+        Kind::OneOf(names) => match value.as_str() {
+            Some(word) if names.contains(&word) => Ok(()),
+            Some(word) => {
+                let hint = keys::best(word, names.iter().copied(), 0.6)
+                    .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+                Err(format!("{}, is {word:?}{hint}", key.kind))
+            }
+            None => wrong(),
+        },
+        Kind::Layers => {
+            let index = |v: &Value| v.as_integer().is_some_and(|n| n >= 0);
+            let fits = value.is_str()
+                || index(value)
+                || list(value).is_some_and(|mut layers| layers.all(index));
+            if fits { Ok(()) } else { wrong() }
+        }
+        _ => wrong(),
+    }
+}
+
+fn list(value: &Value) -> Option<impl Iterator<Item = &Value>> {
+    value.as_array().map(toml_edit::Array::iter)
+}
+
+/// A value in words.
+fn found(value: &Value) -> String {
+    match value {
+        Value::String(s) => format!("the text {:?}", s.value()),
+        Value::Integer(n) => format!("the number {}", n.value()),
+        Value::Float(x) => format!("the number {:?}", x.value()),
+        Value::Boolean(b) => b.value().to_string(),
+        Value::Datetime(_) => "a date".into(),
+        Value::Array(list) => format!("a list of {}", list.len()),
+        Value::InlineTable(_) => "a section".into(),
+    }
+}
+
+pub(super) fn plain(value: &Value) -> Option<toml::Value> {
+    Some(match value {
+        Value::String(s) => toml::Value::String(s.value().clone()),
+        Value::Integer(n) => toml::Value::Integer(*n.value()),
+        Value::Float(x) => toml::Value::Float(*x.value()),
+        Value::Boolean(b) => toml::Value::Boolean(*b.value()),
+        Value::Array(list) => toml::Value::Array(list.iter().map(plain).collect::<Option<_>>()?),
+        Value::Datetime(_) | Value::InlineTable(_) => return None,
+    })
+}
