@@ -1,0 +1,242 @@
+//! Ranks and masses of a whole model over many windows.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::approximate::{RankError, k_star, m_star};
+
+/// Running sums of one head.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    n: u32,
+    k: f64,
+    k2: f64,
+    m: f64,
+    m2: f64,
+    largest: usize,
+}
+
+/// Takes attention matrices in, layer by layer and batch by batch.
+#[derive(Debug)]
+pub struct ProbeAccumulator {
+    n_head: usize,
+    tau: f64,
+    length: usize,
+    layers: Vec<Vec<Sums>>,
+}
+
+/// Ranks and masses, `[layer][head]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeResult {
+    /// Mean k* over the windows, and its standard deviation (ddof 1).
+    pub rank: Vec<Vec<f64>>,
+    pub rank_std: Vec<Vec<f64>>,
+    /// Mean m* over the windows, and its standard deviation.
+    pub mass: Vec<Vec<f64>>,
+    pub mass_std: Vec<Vec<f64>>,
+    /// Per layer: the largest mean k* of its heads.
+    pub max_rank: Vec<f64>,
+    /// Per layer: the mean over heads of the mean m*.
+    pub avg_mass: Vec<f64>,
+    /// Layers in which k* = 1 in every head and window.
+    pub lazy_layers: Vec<usize>,
+    pub windows: usize,
+    pub length: usize,
+    pub tau: f64,
+}
+
+impl ProbeAccumulator {
+    /// For windows of `length` tokens.
+    ///
+    /// # Errors
+    /// When `tau` is outside (0, 1].
+    pub fn new(n_layer: usize, n_head: usize, tau: f64, length: usize) -> Result<Self, RankError> {
+        if !(tau > 0.0 && tau <= 1.0) {
+            return Err(RankError::Threshold(tau));
+        }
+        Ok(Self {
+            n_head,
+            tau,
+            length,
+            layers: vec![vec![Sums::default(); n_head]; n_layer],
+        })
+    }
+
+    /// Adds a layer's matrices of some windows, `attention[B, H, T, T]`.
+    ///
+    /// # Errors
+    /// When a matrix holds a number that is not finite, named by layer and head.
+    pub fn add(&mut self, layer: usize, attention: &[f32]) -> Result<(), RankError> {
+        let (t, tau, n_head) = (self.length, self.tau, self.n_head);
+        let counts: Vec<(usize, usize)> = attention
+            .par_chunks_exact(t * t)
+            .enumerate()
+            .map(|(i, a)| {
+                let both = k_star(a, t, tau).and_then(|k| Ok((k, m_star(a, t, tau)?)));
+                both.map_err(|source| RankError::At {
+                    layer,
+                    head: i % n_head,
+                    source: Box::new(source),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        for (i, (k, m)) in counts.into_iter().enumerate() {
+            let sums = &mut self.layers[layer][i % n_head];
+            let (kf, mf) = (k as f64, m as f64);
+            sums.n += 1;
+            sums.k += kf;
+            sums.k2 += kf * kf;
+            sums.m += mf;
+            sums.m2 += mf * mf;
+            sums.largest = sums.largest.max(k);
+        }
+        Ok(())
+    }
+
+    /// Means, spreads and verdicts.
+    pub fn finish(self) -> ProbeResult {
+        let table = |f: &dyn Fn(&Sums) -> f64| -> Vec<Vec<f64>> {
+            self.layers
+                .iter()
+                .map(|heads| heads.iter().map(f).collect())
+                .collect()
+        };
+        let rank = table(&|s| s.k / f64::from(s.n));
+        let mass = table(&|s| s.m / f64::from(s.n));
+        let lazy = |heads: &Vec<Sums>| heads.iter().all(|s| s.largest == 1);
+        ProbeResult {
+            rank_std: table(&|s| std(f64::from(s.n), s.k, s.k2)),
+            mass_std: table(&|s| std(f64::from(s.n), s.m, s.m2)),
+            max_rank: rank
+                .iter()
+                .map(|heads| heads.iter().copied().fold(0.0, f64::max))
+                .collect(),
+            avg_mass: mass
+                .iter()
+                .map(|heads| heads.iter().sum::<f64>() / heads.len() as f64)
+                .collect(),
+            lazy_layers: (0..self.layers.len())
+                .filter(|&l| lazy(&self.layers[l]))
+                .collect(),
+            windows: self
+                .layers
+                .first()
+                .and_then(|heads| heads.first())
+                .map_or(0, |s| s.n as usize),
+            length: self.length,
+            tau: self.tau,
+            rank,
+            mass,
+        }
+    }
+}
+
+/// Sample standard deviation from sums; 0 for a single value. (Counts up to a few thousand: no cancellation to fear.)
+fn std(n: f64, sum: f64, squares: f64) -> f64 {
+    if n < 2.0 {
+        return 0.0;
+    }
+    ((squares - sum * sum / n).max(0.0) / (n - 1.0)).sqrt()
+}
+
+impl ProbeResult {
+    /// Writes `rank`, `rank_std`, `mass` and `mass_std`, f32 `[L, H]`, as safetensors.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let shape = vec![self.rank.len(), self.rank.first().map_or(0, Vec::len)];
+        let bytes = |table: &[Vec<f64>]| -> Vec<u8> {
+            table
+                .iter()
+                .flatten()
+                .flat_map(|&x| (x as f32).to_le_bytes())
+                .collect()
+        };
+        let tables = [
+            ("rank", bytes(&self.rank)),
+            ("rank_std", bytes(&self.rank_std)),
+            ("mass", bytes(&self.mass)),
+            ("mass_std", bytes(&self.mass_std)),
+        ];
+        let metadata = HashMap::from([
+            ("tau".to_string(), self.tau.to_string()),
+            ("length".to_string(), self.length.to_string()),
+            ("windows".to_string(), self.windows.to_string()),
+        ]);
+        let mut views = Vec::new();
+        for (name, bytes) in &tables {
+            let view =
+                TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(io::Error::other)?;
+            views.push((*name, view));
+        }
+        let file = safetensors::serialize(views, Some(metadata)).map_err(io::Error::other)?;
+        std::fs::write(path, file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_column(t: usize) -> Vec<f32> {
+        (0..t * t)
+            .map(|i| if i % t == 0 { 1.0 } else { 0.0 })
+            .collect()
+    }
+
+    fn identity(t: usize) -> Vec<f32> {
+        (0..t * t)
+            .map(|i| if i % t == i / t { 1.0 } else { 0.0 })
+            .collect()
+    }
+
+    #[test]
+    fn a_layer_is_lazy_only_when_every_head_and_window_is() {
+        let t = 10;
+        let mut probe = ProbeAccumulator::new(3, 2, 0.9, t).unwrap();
+        let (lazy, full) = (first_column(t), identity(t));
+        // Two windows, two heads each: [window][head].
+        probe
+            .add(
+                0,
+                &[lazy.clone(), lazy.clone(), lazy.clone(), lazy.clone()].concat(),
+            )
+            .unwrap();
+        probe
+            .add(
+                1,
+                &[lazy.clone(), lazy.clone(), lazy.clone(), full.clone()].concat(),
+            )
+            .unwrap();
+        probe
+            .add(
+                2,
+                &[full.clone(), lazy.clone(), full.clone(), lazy.clone()].concat(),
+            )
+            .unwrap();
+        let result = probe.finish();
+        assert_eq!(result.lazy_layers, [0]);
+        assert_eq!(result.rank, [[1.0, 1.0], [1.0, 5.0], [9.0, 1.0]]);
+        assert_eq!(result.max_rank, [1.0, 5.0, 9.0]);
+        assert_eq!(result.avg_mass, [1.0, 3.0, 5.0]);
+        assert_eq!(result.windows, 2);
+        assert!((result.rank_std[1][1] - 32f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_nan_names_its_layer_and_head() {
+        let mut probe = ProbeAccumulator::new(2, 2, 0.9, 4).unwrap();
+        let mut bad = identity(4);
+        bad[5] = f32::NAN;
+        let error = probe
+            .add(1, &[identity(4), bad].concat())
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("layer 1, head 1:"), "{error}");
+    }
+}
