@@ -1,37 +1,62 @@
 //! One file per subcommand; thin: arguments in, a call into the library, text out.
 
+pub mod data;
 pub mod exit;
+pub mod home;
 pub mod ls;
 pub mod show;
 pub mod train;
+pub mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::dashboard;
+use crate::dashboard::glyphs::Glyphs;
+use crate::dashboard::theme::{ColorMode, Theme};
+use crate::run::dir::DEFAULT_RUNS;
 
 /// Train small language models from the good layers of big ones.
 ///
 /// Without a command, the home screen: presets to start, runs to open.
 #[derive(Debug, Parser)]
-#[command(name = "heirloom", version, about, max_term_width = 100)]
+#[command(
+    name = "heirloom",
+    version,
+    about,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    #[command(flatten)]
+    ui: UiArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Watch(watch::Args),
     Show(show::Args),
     Ls(ls::Args),
+    Data(data::Args),
 }
 
 /// How a dashboard looks.
 #[derive(Debug, Clone, clap::Args)]
 pub struct UiArgs {
+    /// Colours; auto heeds NO_COLOR and the terminal's name
+    #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
+    color: ColorMode,
+    /// What charts are drawn with [default: braille, ascii in a locale without UTF-8]
+    #[arg(long, value_enum, value_name = "SET")]
+    glyphs: Option<Glyphs>,
     /// No full-screen dashboard: plain lines (as with ACCESSIBLE=1)
     #[arg(long)]
     plain: bool,
@@ -42,14 +67,27 @@ impl UiArgs {
     pub fn plain(&self) -> bool {
         self.plain || std::env::var_os("ACCESSIBLE").is_some_and(|v| v == "1")
     }
+
     /// As arguments for another call of this program.
     pub fn to_args(&self) -> Vec<String> {
-        Vec::new()
+        let mut args = Vec::new();
+        let mut push = |name: &str, value: Option<clap::builder::PossibleValue>| {
+            if let Some(value) = value {
+                args.push(format!("--{name}={}", value.get_name()));
+            }
+        };
+        push("color", self.color.to_possible_value());
+        push("glyphs", self.glyphs.and_then(|g| g.to_possible_value()));
+        args
     }
-    /// Options of a dashboard with this title.
-    pub fn options(&self, title: &str) -> dashboard::Options {
+
+    /// Options of a dashboard with this title; stray output goes to `log`.
+    pub fn options(&self, title: &str, log: Option<&Path>) -> dashboard::Options {
         dashboard::Options {
+            theme: Theme::new(self.color),
+            glyphs: self.glyphs.unwrap_or_else(Glyphs::of_locale),
             title: title.into(),
+            log: log.map(Path::to_path_buf),
         }
     }
 }
@@ -62,12 +100,11 @@ impl Cli {
     pub fn run(self) -> Result<i32> {
         match self.command {
             Some(Command::Train(args)) => args.run(),
+            Some(Command::Watch(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
-            None => {
-                let _ = PathBuf::new();
-                Ok(0)
-            }
+            Some(Command::Data(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            None => home::run(&self.runs, &self.ui),
         }
     }
 }

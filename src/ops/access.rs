@@ -123,9 +123,9 @@ fn lend_all<const D: usize, R>(
     dst: [&Tensor; D],
     f: impl FnOnce([&mut [f32]; D]) -> Result<R>,
 ) -> Result<R> {
-    fn go<'a, const D: usize, R>(
+    fn go<const D: usize, R>(
         rest: &[&Tensor],
-        taken: Vec<&'a mut [f32]>,
+        taken: Vec<&mut [f32]>,
         f: WithSlices<'_, D, R>,
     ) -> Result<R> {
         match rest.split_first() {

@@ -8,7 +8,7 @@ pub const DEFAULT_RUNS: &str = "runs";
 
 #[derive(Debug, thiserror::Error)]
 pub enum DirError {
-    #[error("run {name} exists already ({}); choose another --name, or `heirloom resume {name}`", path.display())]
+    #[error("run {name} exists already ({}); choose another --name, or `heirloom train --resume {name}`", path.display())]
     Exists { name: String, path: PathBuf },
     #[error(
         "{0:?} cannot be a run's name: use letters, digits, '.', '_' and '-', not first '.' or '-'"
@@ -262,7 +262,10 @@ mod tests {
             message.starts_with("run first exists already ("),
             "{message}"
         );
-        assert!(message.contains("heirloom resume first"), "{message}");
+        assert!(
+            message.contains("heirloom train --resume first"),
+            "{message}"
+        );
     }
 
     #[test]

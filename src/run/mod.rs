@@ -15,3 +15,4 @@ pub mod show;
 pub mod state;
 pub mod table;
 pub mod tail;
+pub mod trend;

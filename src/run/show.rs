@@ -169,10 +169,10 @@ fn next(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
     };
     match state_word(state, dir) {
         "running" | "paused" => writeln!(out, "\nfollow it: heirloom watch {run}"),
-        "interrupted" => writeln!(out, "\ngo on with it: heirloom resume {run}"),
+        "interrupted" => writeln!(out, "\ngo on with it: heirloom train --resume {run}"),
         "failed" if !state.core.checkpoints.is_empty() => writeln!(
             out,
-            "\ngo on from its last checkpoint: heirloom resume {run}"
+            "\ngo on from its last checkpoint: heirloom train --resume {run}"
         ),
         _ => Ok(()),
     }
@@ -297,7 +297,10 @@ mod tests {
             text.contains("b0-s00000050  step 50  val loss 1.7000"),
             "{text}"
         );
-        assert!(text.contains("go on with it: heirloom resume "), "{text}");
+        assert!(
+            text.contains("go on with it: heirloom train --resume "),
+            "{text}"
+        );
     }
 
     #[test]

@@ -548,17 +548,18 @@ impl RunState {
         self.core.reference.as_ref().map(|r| r.val_loss)
     }
 
+    /// Event numbers at which phases began.
+    pub fn phase_starts(&self) -> Vec<u64> {
+        let starts = self.marks.iter();
+        starts
+            .filter(|m| matches!(m.kind, MarkKind::Phase(_)))
+            .map(|m| m.seq)
+            .collect()
+    }
+
     /// Evaluations of the present phase, oldest first.
     pub fn evals_of_phase(&self) -> &[EvalPoint] {
-        let Some(phase) = &self.core.phase else {
-            return &[];
-        };
-        let seq = self
-            .marks
-            .iter()
-            .rev()
-            .find(|m| matches!(&m.kind, MarkKind::Phase(p) if *p == phase.phase))
-            .map_or(0, |m| m.seq);
+        let seq = self.phase_starts().last().copied().unwrap_or(0);
         let first = self.evals.partition_point(|e| e.seq < seq);
         &self.evals[first..]
     }

@@ -189,16 +189,20 @@ impl Tail {
     }
 
     /// Waits until the journal may have changed: a file notification, a second, or `timeout`, whichever is first.
-    pub fn wait(&mut self, timeout: Duration) {
+    /// False when it was only the clock.
+    pub fn wait(&mut self, timeout: Duration) -> bool {
         let Some(watch) = &self.watch else {
             // Changes between the last poll and this moment would not wake anybody: let the caller poll again.
             self.watch = Some(watch(&self.path));
-            return;
+            return true;
         };
         let timeout = timeout.min(GLANCE);
         match &watch._watcher {
-            Some(_) => drop(watch.changed.recv_timeout(timeout)),
-            None => std::thread::sleep(timeout),
+            Some(_) => watch.changed.recv_timeout(timeout).is_ok(),
+            None => {
+                std::thread::sleep(timeout);
+                false
+            }
         }
     }
 }

@@ -216,7 +216,7 @@ impl Checkpoints {
         let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else {
             return Ok(()); // a file system that does not say is tried
         };
-        let free = stat.blocks_available() as u64 * stat.fragment_size() as u64;
+        let free = stat.blocks_available() * stat.fragment_size();
         if free < need + SPARE_BYTES {
             return Err(CheckpointError::NoSpace {
                 dir: self.dir.clone(),

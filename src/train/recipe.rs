@@ -16,6 +16,7 @@ use crate::run::event::{
     Plateau, Start,
 };
 use crate::run::state::{ControlResult, RoundResult};
+use crate::run::trend;
 
 impl Trainer {
     /// Trains the present phase to its end. `Some` ends this process's part.
@@ -190,7 +191,8 @@ impl Trainer {
         if self.policy == PolicyMode::Auto || self.state.round() == 0 || !early {
             return Ok(());
         }
-        let flat = evidence::plateau(evidence::slope_per_1k(&self.state.evals)) == Plateau::Likely;
+        let losses = evidence::losses(&self.state.evals);
+        let flat = trend::plateau(trend::slope_per_1k(&losses)) == Plateau::Likely;
         let reason = match (record.matched, flat) {
             (true, _) => DecisionReason::Matched,
             (false, true) => DecisionReason::Plateau,
@@ -236,8 +238,9 @@ impl Trainer {
             record.gap.unwrap_or(f64::NAN),
             record.gap_stderr.unwrap_or(f64::NAN),
         );
-        let slope = evidence::slope_per_1k(&state.evals);
-        let plateau = evidence::plateau(slope);
+        let losses = evidence::losses(&state.evals);
+        let slope = trend::slope_per_1k(&losses);
+        let plateau = trend::plateau(slope);
         let growth = self.growth_cost(self.config.grow.step);
         let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
         let can_grow = growth.is_some();
@@ -266,7 +269,7 @@ impl Trainer {
             slope_per_1k: slope.map(|s| s.0),
             slope_stderr: slope.map(|s| s.1),
             plateau,
-            forecast: evidence::forecast(&state.evals, ahead),
+            forecast: evidence::forecast(&losses, ahead),
             forecast_grown: evidence::forecast_grown(
                 &rounds,
                 grown_layers,

@@ -375,10 +375,7 @@ impl Trainer {
     }
 
     fn next_request(&mut self) -> Option<Request> {
-        match self.requests.try_recv() {
-            Ok(request) => Some(request),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.requests.try_recv().ok()
     }
 
     fn limit(&self) -> Option<Outcome> {

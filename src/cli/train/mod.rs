@@ -5,16 +5,17 @@ mod dry_run;
 mod session;
 
 use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 
 use crate::config::{self, Config, Loaded, PolicyMode, Source};
 use crate::corpus::Dataset;
-use crate::dashboard;
+use crate::dashboard::{self, Exit};
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::event::Event;
 use crate::run::journal::Journal;
@@ -71,7 +72,7 @@ enum Show {
 
 impl Args {
     /// Arguments that train a preset and leave everything else as it is.
-    pub fn preset(name: &str, runs: &Path, ui: UiArgs) -> Vec<String> {
+    pub fn preset(name: &str, runs: &Path, ui: &UiArgs) -> Vec<String> {
         let mut args = vec!["train".to_string(), name.into()];
         args.extend(["--runs".into(), runs.display().to_string()]);
         args.extend(ui.to_args());
@@ -223,39 +224,31 @@ impl Args {
             let _ = sender.send(event.clone());
         }));
         let log = parts.dir.log();
-        let options = self.ui.options(&parts.dir.name());
-        let output = dashboard::redirect_output(&log)?;
+        let options = self.ui.options(&parts.dir.name(), Some(&log));
         let session = Session::start(parts.setup, self.threads())?;
         let mut feed = dashboard::LiveFeed::new(events, parts.commands);
-        let shown = dashboard::run(&mut feed, &options);
+        // A dashboard that panics has given the terminal back on the way; the training is none of its business.
+        let shown = catch_unwind(AssertUnwindSafe(|| dashboard::run(&mut feed, &options)));
         parts.attended.store(false, Ordering::SeqCst);
         drop(feed);
+        let shown =
+            shown.unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", session::words(&*panic))));
         match shown {
-            Ok((dashboard::Exit::Closed | dashboard::Exit::QuitRequested, state)) => {
-                drop(output);
+            Ok((Exit::Closed | Exit::QuitRequested, state)) => {
                 let ended = session.join();
                 print!("{}", parting(&state, &parts.dir, &ended));
-                Ok(ended)
+                return Ok(ended);
             }
-            Ok((dashboard::Exit::Detach, _)) => {
-                drop(output);
-                println!("{}", detached::farewell(&parts.dir));
-                detached::leave_terminal(&log)?;
-                Ok(session.join())
-            }
-            Ok((dashboard::Exit::Hangup, _)) => {
-                drop(output);
-                detached::leave_terminal(&log)?;
-                Ok(session.join())
-            }
+            Ok((Exit::Detach, _)) => println!("{}", detached::farewell(&parts.dir)),
+            // Nobody is there to be told anything.
+            Ok((Exit::Hangup, _)) => {}
             Err(error) => {
-                drop(output);
                 eprintln!("heirloom: the dashboard ended ({error:#}); training goes on without it");
                 println!("{}", detached::farewell(&parts.dir));
-                detached::leave_terminal(&log)?;
-                Ok(session.join())
             }
         }
+        detached::leave_terminal(&log)?;
+        Ok(session.join())
     }
 }
 

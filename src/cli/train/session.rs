@@ -55,7 +55,7 @@ impl Session {
 }
 
 /// A panic's message.
-fn words(panic: &(dyn Any + Send)) -> &str {
+pub fn words(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

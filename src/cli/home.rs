@@ -1,0 +1,38 @@
+//! `heirloom` alone: the home screen.
+
+use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+
+use super::{Cli, UiArgs, exit, train, watch};
+use crate::dashboard::home::{self, Choice};
+use crate::run::dir::RunDir;
+
+/// Shows it until the operator starts a preset, which replaces this process, or leaves.
+///
+/// # Errors
+/// When the runs cannot be listed or a preset cannot be started.
+pub fn run(runs: &Path, ui: &UiArgs) -> Result<i32> {
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if !terminal || ui.plain() {
+        // Nobody can choose anything here.
+        eprintln!("{}", Cli::command().render_help());
+        return Ok(exit::INPUT);
+    }
+    loop {
+        match home::run(runs, &ui.options("", None)).map_err(exit::input)? {
+            Choice::Quit => return Ok(exit::OK),
+            Choice::Run(path) => watch::dashboard(&RunDir::at(&path), ui)?,
+            Choice::Preset(name) => {
+                let program =
+                    std::env::current_exe().context("cannot find this program's own file")?;
+                let args = train::Args::preset(&name, runs, ui);
+                let error = std::process::Command::new(program).args(args).exec();
+                return Err(error).context("cannot start the training");
+            }
+        }
+    }
+}

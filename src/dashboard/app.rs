@@ -1,0 +1,176 @@
+//! The loop: input, events, frames.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
+
+use super::curve::Curve;
+use super::feed::Feed;
+use super::glyphs::Glyphs;
+use super::terminal::{Input, Terminal, redirect_output};
+use super::theme::Theme;
+use super::update::{self, Effect, Ui};
+use super::view;
+use crate::run::command::{By, Request};
+use crate::run::state::{RunState, Status};
+
+/// How often events are looked for when no key comes.
+const TICK: Duration = Duration::from_millis(50);
+/// At most so many frames for data; keys draw at once.
+const FRAME_GAP: Duration = Duration::from_millis(250);
+/// The same when the terminal does not keep up.
+const SLOW_GAP: Duration = Duration::from_secs(1);
+/// Resizes are gathered for this long.
+const RESIZE_GAP: Duration = Duration::from_millis(50);
+
+/// Why a dashboard ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The operator leaves; training goes on.
+    Detach,
+    /// The run is over, or the view owns nothing.
+    Closed,
+    /// The terminal is gone; training goes on.
+    Hangup,
+    /// The stop after a checkpoint was asked for and has happened.
+    QuitRequested,
+}
+
+/// How a dashboard looks and where stray output goes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub theme: Theme,
+    pub glyphs: Glyphs,
+    /// The run's name, until an event tells it.
+    pub title: String,
+    /// Stdout and stderr go here while the screen is up.
+    pub log: Option<PathBuf>,
+}
+
+/// Shows a run until the operator leaves, the terminal goes, or a stop that was asked for has happened.
+///
+/// # Errors
+/// When the terminal cannot be taken over or the feed cannot be read; the terminal is restored.
+pub fn run(feed: &mut dyn Feed, options: &Options) -> Result<(Exit, RunState)> {
+    let mut terminal = Terminal::enter().context("the dashboard needs a terminal")?;
+    let output = options.log.as_deref().map(redirect_output).transpose();
+    let _output = output.context("cannot open the log")?;
+    let mut app = App::new(feed.read_only());
+    let exit = app.run(feed, options, &mut terminal)?;
+    Ok((exit, app.state))
+}
+
+struct App {
+    ui: Ui,
+    state: RunState,
+    curve: Curve,
+    zone: TimeZone,
+    drawn: (u64, Instant),
+    dirty: bool,
+}
+
+impl App {
+    fn new(read_only: bool) -> Self {
+        let ui = Ui {
+            read_only,
+            owner: !read_only,
+            ..Ui::default()
+        };
+        Self {
+            ui,
+            state: RunState::default(),
+            curve: Curve::default(),
+            zone: TimeZone::system(),
+            drawn: (u64::MAX, Instant::now() - FRAME_GAP),
+            dirty: true,
+        }
+    }
+
+    fn run(
+        &mut self,
+        feed: &mut dyn Feed,
+        options: &Options,
+        terminal: &mut Terminal,
+    ) -> Result<Exit> {
+        loop {
+            if !self.ui.ended && !feed.drain(&mut self.state)? {
+                self.ui.ended = true;
+                self.dirty = true;
+            }
+            let now = Instant::now();
+            update::on_run(&mut self.ui, &self.state, now);
+            if self.ui.ended && self.ui.quitting {
+                return Ok(Exit::QuitRequested);
+            }
+            if self.due(terminal, now) {
+                self.draw(options, terminal, now);
+            }
+            for input in terminal.inputs(TICK) {
+                match input {
+                    Input::Hangup => return Ok(Exit::Hangup),
+                    Input::Resized => {
+                        // A dragged window sends many: one frame for a burst.
+                        std::thread::sleep(RESIZE_GAP);
+                        self.dirty = true;
+                    }
+                    Input::Key(key) => {
+                        self.dirty = true;
+                        for effect in
+                            update::on_key(&mut self.ui, &self.state, &key, Instant::now())
+                        {
+                            match effect {
+                                Effect::Detach => return Ok(Exit::Detach),
+                                Effect::Close => return Ok(Exit::Closed),
+                                Effect::Send(command) => {
+                                    let by = By::Keyboard;
+                                    if !feed.send(Request { by, command }) {
+                                        self.ui.notice =
+                                            Some("not sent: the trainer has ended".into());
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a frame is called for: at once after keys, a few times a second for data, never when nothing changed.
+    fn due(&self, terminal: &Terminal, now: Instant) -> bool {
+        let (version, at) = self.drawn;
+        let gap = if terminal.keeps_up() {
+            FRAME_GAP
+        } else {
+            SLOW_GAP
+        };
+        let changed = version != self.state.version && self.ui.frozen.is_none();
+        self.dirty || (changed && now.duration_since(at) >= gap)
+    }
+
+    fn draw(&mut self, options: &Options, terminal: &mut Terminal, now: Instant) {
+        let state = self.ui.frozen.as_deref().unwrap_or(&self.state);
+        self.curve
+            .follow(&state.train, &state.phase_starts(), self.ui.chart.smoothing);
+        let scene = view::Scene {
+            run: state,
+            ui: &self.ui,
+            curve: &self.curve,
+            theme: &options.theme,
+            glyphs: options.glyphs,
+            title: &options.title,
+            zone: &self.zone,
+        };
+        // A terminal that is gone shows at the next look at it.
+        let _ = terminal.draw(|frame| view::draw(frame, &scene));
+        self.drawn = (self.state.version, now);
+        self.dirty = false;
+    }
+}
+
+/// Whether a run's status is final.
+pub(super) fn is_over(status: Status) -> bool {
+    matches!(status, Status::Done | Status::Failed)
+}

@@ -1,0 +1,72 @@
+//! When the recipe will be over, at most.
+
+use crate::run::event::{Phase, RunInfo};
+use crate::run::state::{RunState, Status};
+
+/// Points of the training curve that the speed is taken from.
+const RECENT: usize = 50;
+
+/// Seconds to the end of the recipe if every growth happens, from the speed of late (evaluations and probes included)
+/// and the cost of each model left to train. `None` before a speed is known, and when nothing runs.
+pub fn seconds(run: &RunState) -> Option<f64> {
+    let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
+    if run.core.status != Status::Running {
+        return None;
+    }
+    let seq = run.phase_starts().last().copied().unwrap_or(0);
+    let first = run.train.partition_point(|p| p.seq < seq);
+    let points = &run.train[first.max(run.train.len().saturating_sub(RECENT))..];
+    let (a, b) = (points.first()?, points.last()?);
+    let tokens = b.tokens.checked_sub(a.tokens).filter(|&t| t > 0)? as f64;
+    let seconds_per_flop = (b.elapsed - a.elapsed) / (tokens * cost(info, now.layers));
+    let left = now.steps.saturating_sub(run.core.phase_step) as f64 * cost(info, now.layers);
+    let later: f64 = later(info, &now.phase, now.layers)
+        .into_iter()
+        .map(|(layers, steps)| steps as f64 * cost(info, layers))
+        .sum();
+    Some((left + later) * info.batch_tokens as f64 * seconds_per_flop)
+}
+
+/// Training cost of one token, in units that cancel: blocks, attention over half a context, head.
+fn cost(info: &RunInfo, layers: usize) -> f64 {
+    let (d, t) = (info.n_embd as f64, info.context_length as f64);
+    layers as f64 * (12.0 * d * d + d * t) + info.vocab as f64 * d
+}
+
+/// Layers and steps of the phases after `phase`, all growths taken.
+fn later(info: &RunInfo, phase: &Phase, layers: usize) -> Vec<(usize, u64)> {
+    let steps = info.round_steps;
+    let mut all = Vec::new();
+    let mut last = layers;
+    match phase {
+        // How many layers the first round will have is in no event yet: half, as the recipe has it.
+        Phase::Reference => {
+            last = (info.n_layer / 2).max(1);
+            all.push((last, steps));
+        }
+        Phase::Round(_) => {}
+        Phase::ControlRandom if info.control_reference => return vec![(info.n_layer, steps)],
+        _ => return all,
+    }
+    while info.grow_step > 0 && last < info.max_layers {
+        last = (last + info.grow_step).min(info.max_layers);
+        all.push((last, steps));
+    }
+    if info.control_random {
+        all.push((last, steps));
+    }
+    if info.control_reference {
+        all.push((info.n_layer, steps));
+    }
+    all
+}
+
+/// `40 s`, `4m30s`, `3h10m`: to two figures or so, so that it does not tick.
+pub fn words(seconds: f64) -> String {
+    let coarse = match seconds {
+        s if s < 60.0 => (s / 5.0).ceil() * 5.0,
+        s if s < 600.0 => (s / 10.0).ceil() * 10.0,
+        s => (s / 60.0).ceil() * 60.0,
+    };
+    crate::run::show::duration(coarse)
+}

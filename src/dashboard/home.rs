@@ -1,0 +1,310 @@
+//! The home screen: presets to start, runs to open.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
+
+use super::Options;
+use super::keys;
+use super::sanitize::sanitize;
+use super::terminal::{Input, Terminal};
+use crate::config;
+use crate::run::dir::RunDir;
+use crate::run::state::RunState;
+use crate::run::{show, table, tail};
+
+/// How long input is waited for when all runs have been read.
+const REST: Duration = Duration::from_secs(1);
+
+/// What the operator chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// Train this preset.
+    Preset(String),
+    /// Open this run.
+    Run(PathBuf),
+    Quit,
+}
+
+/// What the screen shows: presets first, then runs, the newest first.
+#[derive(Debug, Default)]
+struct Home {
+    runs: Vec<(RunDir, Option<Row>)>,
+    selected: usize,
+}
+
+/// A run in the list.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    state: String,
+    phase: String,
+    layers: String,
+    val: String,
+    gap: String,
+}
+
+/// Shows the home screen until something is chosen.
+///
+/// # Errors
+/// When there is no terminal or the runs directory cannot be read.
+pub fn run(runs: &Path, options: &Options) -> Result<Choice> {
+    let mut home = Home {
+        runs: listed(runs)?,
+        selected: 0,
+    };
+    let mut terminal = Terminal::enter().context("the home screen needs a terminal")?;
+    let mut dirty = true;
+    loop {
+        if dirty {
+            let _ = terminal.draw(|frame| draw(frame, &home, options));
+            dirty = false;
+        }
+        // One run a turn is read, so that keys are answered while a long journal is.
+        let reading = home.runs.iter_mut().find(|(_, row)| row.is_none());
+        let wait = if reading.is_some() {
+            Duration::ZERO
+        } else {
+            REST
+        };
+        if let Some((dir, row)) = reading {
+            *row = Some(read(dir));
+            dirty = true;
+        }
+        for input in terminal.inputs(wait) {
+            dirty = true;
+            match input {
+                Input::Hangup => return Ok(Choice::Quit),
+                Input::Resized => {}
+                Input::Key(key) => {
+                    if let Some(choice) = home.on_key(&key) {
+                        return Ok(choice);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The runs, the one that changed last first.
+fn listed(runs: &Path) -> Result<Vec<(RunDir, Option<Row>)>> {
+    let mut all = RunDir::list(runs)?;
+    let changed = |dir: &RunDir| {
+        std::fs::metadata(dir.events())
+            .and_then(|m| m.modified())
+            .ok()
+    };
+    all.sort_by_key(|dir| std::cmp::Reverse(changed(dir)));
+    Ok(all.into_iter().map(|dir| (dir, None)).collect())
+}
+
+fn read(dir: &RunDir) -> Row {
+    let Ok(state) = tail::load(dir.path()) else {
+        return Row {
+            state: "unreadable".into(),
+            ..Row::of(&RunState::default(), dir)
+        };
+    };
+    Row::of(&state, dir)
+}
+
+impl Row {
+    fn of(state: &RunState, dir: &RunDir) -> Self {
+        let core = &state.core;
+        let dash = || "-".to_string();
+        let now = core.phase.as_ref();
+        let last = state.evals.last();
+        Self {
+            state: core
+                .outcome
+                .map_or_else(|| show::state_word(state, dir).into(), |o| o.to_string()),
+            phase: now.map_or_else(dash, |p| table::phase_name(&p.phase)),
+            layers: now.map_or_else(dash, |p| p.layers.to_string()),
+            val: last.map_or_else(dash, |e| format!("{:.4}", e.val_loss)),
+            gap: core
+                .rounds
+                .last()
+                .and_then(|r| r.result.gap)
+                .map_or_else(dash, |g| format!("{g:+.4}")),
+        }
+    }
+}
+
+impl Home {
+    fn len(&self) -> usize {
+        config::presets().len() + self.runs.len()
+    }
+
+    fn on_key(&mut self, key: &KeyEvent) -> Option<Choice> {
+        if keys::is_interrupt(key) {
+            return Some(Choice::Quit);
+        }
+        let last = self.len() - 1;
+        match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return Some(Choice::Quit),
+            KeyCode::Up | KeyCode::Char('k') => self.selected = self.selected.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => self.selected = (self.selected + 1).min(last),
+            KeyCode::Home | KeyCode::Char('g') => self.selected = 0,
+            KeyCode::End | KeyCode::Char('G') => self.selected = last,
+            KeyCode::Enter => {
+                let presets = config::presets();
+                return Some(match presets.get(self.selected) {
+                    Some(preset) => Choice::Preset(preset.name.into()),
+                    None => Choice::Run(self.runs[self.selected - presets.len()].0.path().into()),
+                });
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+fn draw(frame: &mut Frame<'_>, home: &Home, options: &Options) {
+    let area = frame.area();
+    let presets = config::presets();
+    let tall = area.height >= 15;
+    let [head, top, below, about, foot] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(if tall {
+            presets.len() as u16 + 2
+        } else {
+            presets.len() as u16
+        }),
+        Constraint::Fill(1),
+        Constraint::Length(if tall { 4 } else { 0 }),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    let theme = &options.theme;
+    let title = format!(" heirloom {}", env!("CARGO_PKG_VERSION"));
+    frame.render_widget(Line::styled(title, theme.title), head);
+    let marked = |i: usize, text: String| {
+        let (mark, style) = if i == home.selected {
+            ("> ", theme.selected)
+        } else {
+            ("  ", theme.plain)
+        };
+        Line::styled(format!("{mark}{text} "), style)
+    };
+    let starts = presets.iter().enumerate();
+    let starts = starts.map(|(i, p)| {
+        marked(
+            i,
+            format!("{:<10} {}", p.name, options.glyphs.text(p.summary)),
+        )
+    });
+    let starts: Vec<Line<'_>> = starts.collect();
+    frame.render_widget(panel(options, tall, " start a preset ", starts), top);
+
+    let rows = usize::from(below.height).saturating_sub(if tall { 2 } else { 0 });
+    let chosen = home.selected.checked_sub(presets.len());
+    // The chosen run stays in sight.
+    let from = chosen.map_or(0, |c| (c + 1).saturating_sub(rows));
+    let mut lines = Vec::new();
+    for (i, (dir, row)) in home.runs.iter().enumerate().skip(from).take(rows) {
+        let name = options.glyphs.text(&sanitize(&dir.name()));
+        let text = match row {
+            None => format!("{name:<26} ..."),
+            Some(r) => format!(
+                "{name:<26} {:<12} {:<12} {:>2} layers  val {:<7} gap {}",
+                r.state, r.phase, r.layers, r.val, r.gap
+            ),
+        };
+        lines.push(marked(presets.len() + i, text));
+    }
+    if home.runs.is_empty() {
+        lines.push(Line::styled("  none yet", theme.dim));
+    }
+    frame.render_widget(panel(options, tall, " open a run ", lines), below);
+    frame.render_widget(
+        panel(options, tall, " ", vec![described(home, options)]).wrap(Wrap { trim: true }),
+        about,
+    );
+    footer(frame, options, foot);
+}
+
+fn panel<'a>(
+    options: &Options,
+    framed: bool,
+    title: &'a str,
+    lines: Vec<Line<'a>>,
+) -> Paragraph<'a> {
+    let text = Paragraph::new(lines);
+    if !framed {
+        return text;
+    }
+    let block = Block::new()
+        .borders(Borders::ALL)
+        .border_set(options.glyphs.border());
+    let block = block
+        .border_style(options.theme.dim)
+        .title(Span::styled(title, options.theme.title));
+    text.block(block)
+}
+
+fn described<'a>(home: &Home, options: &Options) -> Line<'a> {
+    let presets = config::presets();
+    let text = match presets.get(home.selected) {
+        Some(preset) => format!("heirloom train {}", preset.name),
+        None => {
+            let dir = &home.runs[home.selected - presets.len()].0;
+            format!(
+                "heirloom watch {}",
+                sanitize(&dir.path().display().to_string())
+            )
+        }
+    };
+    Line::styled(options.glyphs.text(&format!(" {text}")), options.theme.dim)
+}
+
+fn footer(frame: &mut Frame<'_>, options: &Options, area: Rect) {
+    let keys = [
+        ("Up Down", "choose"),
+        ("Enter", "start or open"),
+        ("q", "quit"),
+    ];
+    let mut line = Line::default();
+    for (key, what) in keys {
+        line.push_span(Span::styled(format!(" {key}"), options.theme.key));
+        line.push_span(Span::styled(format!(" {what} "), options.theme.dim));
+    }
+    frame.render_widget(line, area);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossterm::event::KeyModifiers;
+
+    fn press(home: &mut Home, code: KeyCode) -> Option<Choice> {
+        home.on_key(&KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    #[test]
+    fn keys_choose_presets_then_runs() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(tmp.path(), "tiny", Some("mine")).unwrap();
+        std::fs::write(dir.config(), "").unwrap();
+        let mut home = Home {
+            runs: listed(tmp.path()).unwrap(),
+            selected: 0,
+        };
+        assert_eq!(
+            press(&mut home, KeyCode::Enter),
+            Some(Choice::Preset("tiny".into()))
+        );
+        assert_eq!(press(&mut home, KeyCode::Up), None);
+        assert_eq!(press(&mut home, KeyCode::End), None);
+        assert_eq!(press(&mut home, KeyCode::Down), None);
+        assert_eq!(
+            press(&mut home, KeyCode::Enter),
+            Some(Choice::Run(dir.path().into()))
+        );
+        assert_eq!(press(&mut home, KeyCode::Char('q')), Some(Choice::Quit));
+    }
+}

@@ -1,0 +1,80 @@
+//! A grid of dots finer than cells, in several layers of which the foremost shows in a cell.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::dashboard::glyphs::Glyphs;
+
+/// Dots over an area; layer 0 lies behind.
+pub struct Dots {
+    glyphs: Glyphs,
+    /// Cells across and down.
+    cells: (usize, usize),
+    layers: Vec<Vec<u8>>,
+}
+
+impl Dots {
+    /// An empty grid.
+    pub fn new(glyphs: Glyphs, area: Rect, layers: usize) -> Self {
+        let cells = (usize::from(area.width), usize::from(area.height));
+        Self {
+            glyphs,
+            cells,
+            layers: vec![vec![0; cells.0 * cells.1]; layers],
+        }
+    }
+
+    /// Dots across and down.
+    pub fn size(&self) -> (usize, usize) {
+        let (across, down) = self.glyphs.dots();
+        (self.cells.0 * across, self.cells.1 * down)
+    }
+
+    /// Sets the dots of column `x` from `y0` to `y1`, whichever is above.
+    pub fn column(&mut self, layer: usize, x: usize, y0: usize, y1: usize) {
+        for y in y0.min(y1)..=y0.max(y1) {
+            self.set(layer, x, y);
+        }
+    }
+
+    /// A straight line.
+    pub fn line(&mut self, layer: usize, from: (usize, usize), to: (usize, usize)) {
+        let (dx, dy) = (to.0 as f64 - from.0 as f64, to.1 as f64 - from.1 as f64);
+        let steps = dx.abs().max(dy.abs()).max(1.0) as usize;
+        for i in 0..=steps {
+            let t = i as f64 / steps as f64;
+            let x = from.0 as f64 + t * dx;
+            let y = from.1 as f64 + t * dy;
+            self.set(layer, x.round() as usize, y.round() as usize);
+        }
+    }
+
+    /// Sets one dot; outside the grid nothing happens.
+    pub fn set(&mut self, layer: usize, x: usize, y: usize) {
+        let (across, down) = self.glyphs.dots();
+        let (column, row) = (x / across, y / down);
+        if column < self.cells.0 && row < self.cells.1 {
+            let bit = x % across + y % down * across;
+            self.layers[layer][row * self.cells.0 + column] |= 1 << bit;
+        }
+    }
+
+    /// Draws the foremost layer of each cell; `plain` are the layers' characters where there are no dots.
+    pub fn draw(&self, buffer: &mut Buffer, area: Rect, styles: &[Style], plain: &[char]) {
+        for row in 0..self.cells.1 {
+            for column in 0..self.cells.0 {
+                let cell = row * self.cells.0 + column;
+                let Some(layer) = (0..self.layers.len())
+                    .rev()
+                    .find(|&l| self.layers[l][cell] != 0)
+                else {
+                    continue;
+                };
+                let c = self.glyphs.cell(self.layers[layer][cell], plain[layer]);
+                let (x, y) = (area.x + column as u16, area.y + row as u16);
+                buffer[(x, y)].set_char(c).set_style(styles[layer]);
+            }
+        }
+    }
+}

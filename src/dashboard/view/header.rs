@@ -1,0 +1,100 @@
+//! The two lines on top: which run, what it does, how fast, how long still.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::{Scene, fitted, thousands};
+use crate::dashboard::eta;
+use crate::run::state::Status;
+use crate::run::table;
+
+/// Two lines.
+pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    frame.render_widget(fitted(identity(scene), area.width), area);
+    let second = Rect {
+        y: area.y + 1,
+        height: 1,
+        ..area
+    };
+    if area.height > 1 {
+        frame.render_widget(fitted(speed(scene), area.width), second);
+    }
+}
+
+/// One line.
+pub fn short(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    let mut all = identity(scene);
+    // The name of the program is the first thing to go.
+    all.remove(0);
+    frame.render_widget(fitted(all, area.width), area);
+}
+
+fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
+    let (run, theme) = (scene.run, scene.theme);
+    let core = &run.core;
+    let name = run.info.as_ref().map_or(scene.title, |i| &i.name);
+    let (word, style) = match core.status {
+        Status::Empty => ("WAITING", theme.dim),
+        Status::Running => ("● TRAIN", theme.good),
+        Status::Paused => ("PAUSED", theme.warning),
+        Status::Interrupted => ("INTERRUPTED", theme.warning),
+        Status::Done => ("DONE", theme.good),
+        Status::Failed => ("FAILED", theme.warning),
+    };
+    let mut all = vec![
+        ("heirloom".to_string(), theme.title),
+        (scene.text(name), theme.title),
+        (scene.text(word), style),
+    ];
+    if let Some(now) = &core.phase {
+        let phase = table::phase_name(&now.phase);
+        let layers = format!("{phase} · {} layers", now.layers);
+        all.push((scene.text(&layers), theme.plain));
+        let step = format!(
+            "step {}/{}",
+            thousands(core.phase_step),
+            thousands(now.steps)
+        );
+        all.push((step, theme.plain));
+    }
+    if scene.ui.read_only {
+        all.push(("read only".into(), theme.dim));
+    }
+    if scene.ui.frozen.is_some() {
+        all.push(("FROZEN".into(), theme.warning));
+    }
+    all
+}
+
+fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
+    let (run, theme) = (scene.run, scene.theme);
+    let core = &run.core;
+    let mut all = Vec::new();
+    let mut push = |text: String| all.push((scene.text(&text), theme.plain));
+    if let Some(left) = eta::seconds(run) {
+        push(format!("ETA ≤{}", eta::words(left)));
+    }
+    if core.tokens > 0 {
+        push(format!(
+            "{} tok/s",
+            table::count(core.tokens_per_second as u64)
+        ));
+        push(format!("{} tokens", table::count(core.tokens)));
+        push(format!("lr {:.2e}", core.lr));
+    }
+    if let Some(info) = &run.info {
+        push(format!("{} · {} threads", info.device, info.threads));
+        push(format!("policy {}", info.policy));
+        if core.tokens > 0 {
+            push(format!("step {} in all", thousands(core.step)));
+        }
+        if let Some(norm) = core.grad_norm {
+            push(format!("grad norm {norm:.2}"));
+        }
+    }
+    if run.dropped > 0 {
+        push(format!("{} points dropped", run.dropped));
+    }
+    all
+}

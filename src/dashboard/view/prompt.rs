@@ -1,0 +1,199 @@
+//! The decision prompt with its evidence, and the leave prompt.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+
+use super::decision::slope_words;
+use super::{Scene, thousands};
+use crate::dashboard::update::{DecisionPrompt, Entry, LeaveEntry, LeavePrompt};
+use crate::run::event::{Evidence, Forecast};
+use crate::run::show::duration;
+use crate::run::table;
+
+/// Width of the evidence table.
+const EVIDENCE: u16 = 52;
+
+/// Evidence and choices, side by side or stacked as the area has it.
+pub fn decision(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &DecisionPrompt, area: Rect) {
+    let e = &p.decision.evidence;
+    let title = format!(
+        " decide · round {} · evidence of step {} ({}) ",
+        e.round,
+        thousands(p.decision.step),
+        p.decision.reason
+    );
+    let block = scene
+        .panel(scene.text(&title))
+        .border_style(scene.theme.key);
+    let inside = framed(frame, block, area);
+    let choices = choices(scene, p);
+    let mut why = vec![Line::styled(scene.text(&e.why), scene.theme.title)];
+    if area.width < EVIDENCE {
+        // Too narrow for the table: the sentence and the choices.
+        why.extend(choices);
+        frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: false }), inside);
+        return;
+    }
+    let table = evidence(scene, e);
+    if area.width < EVIDENCE + 24 {
+        let mut lines = why;
+        lines.extend(choices);
+        lines.push(Line::default());
+        lines.extend(table);
+        frame.render_widget(Paragraph::new(lines), inside);
+        return;
+    }
+    let [line, rest] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(inside);
+    let [left, right] =
+        Layout::horizontal([Constraint::Length(EVIDENCE), Constraint::Fill(1)]).areas(rest);
+    frame.render_widget(Paragraph::new(why), line);
+    frame.render_widget(Paragraph::new(table), left);
+    frame.render_widget(Paragraph::new(choices).wrap(Wrap { trim: false }), right);
+}
+
+fn framed(frame: &mut Frame<'_>, block: Block<'_>, area: Rect) -> Rect {
+    let inside = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    inside
+}
+
+/// Now, reference or limit, reading.
+fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
+    let theme = scene.theme;
+    let cells = |label: &str, now: &str, limit: &str, reading: &str| {
+        Line::from(vec![
+            Span::styled(format!("{label:<9}"), theme.dim),
+            Span::styled(
+                scene.text(&format!("{now:<17}{limit:<8}{reading}")),
+                theme.plain,
+            ),
+        ])
+    };
+    let forecast = |f: &Option<Forecast>| match f {
+        Some(f) => format!("{:.4} ±{:.4}", f.val_loss, f.stderr),
+        None => "insufficient data".into(),
+    };
+    let (slope, plateau) = slope_words(e.slope_per_1k.zip(e.slope_stderr));
+    let benchmark = format!("{:.4}", e.benchmark);
+    let ahead = e
+        .forecast
+        .map_or(String::new(), |f| format!("at step {}", f.at_phase_step));
+    let mut lines = vec![
+        Line::styled(
+            format!("{:<9}{:<17}{:<8}reading", "", "now", "ref"),
+            theme.dim,
+        ),
+        cells(
+            "val loss",
+            &format!("{:.4} ±{:.4}", e.val_loss, e.stderr),
+            &benchmark,
+            &format!("gap {:+.4} ±{:.4}", e.gap, e.gap_stderr),
+        ),
+        cells("slope", &slope, "", &format!("plateau: {plateau}")),
+        cells("forecast", &forecast(&e.forecast), &benchmark, &ahead),
+        cells("  grown", &forecast(&e.forecast_grown), &benchmark, ""),
+        cells(
+            "lazy",
+            &format!("{} of {}", e.lazy_layers.len(), e.layers),
+            &format!(
+                "{} of {}",
+                e.reference_lazy_layers.len(),
+                e.reference_layers
+            ),
+            "",
+        ),
+    ];
+    match &e.growth {
+        Some(g) => {
+            let sources: Vec<String> = g.source_layers.iter().map(usize::to_string).collect();
+            let time = duration(3600.0 * g.hours);
+            let cost = format!(
+                "to {} layers ({} from the reference): {} parameters",
+                g.layers,
+                sources.join(","),
+                table::count(g.parameters)
+            );
+            let rest = format!(
+                "{} MB, {} tok/s, {time} a round",
+                g.memory_bytes >> 20,
+                table::count(g.tokens_per_second as u64)
+            );
+            lines.push(cells("growing", &cost, "", ""));
+            lines.push(cells("", &rest, "", ""));
+        }
+        None => lines.push(cells("growing", "no layer is left to inherit", "", "")),
+    }
+    lines
+}
+
+/// The entries, or the question that confirms one.
+fn choices(scene: &Scene<'_>, p: &DecisionPrompt) -> Vec<Line<'static>> {
+    let theme = scene.theme;
+    if p.confirming {
+        let (question, note) = match p.entries[p.selected] {
+            Entry::Grow => (
+                format!("Grow by {} layers ({})?", p.layers, p.mode),
+                "A checkpoint is written and verified first.",
+            ),
+            Entry::TrainOn => (format!("Train on for {} steps?", p.steps), ""),
+            Entry::Stop => (
+                "Stop growing? This model is the result.".into(),
+                "Controls that the config asks for still run.",
+            ),
+            Entry::Cancel => (String::new(), ""),
+        };
+        return vec![
+            Line::styled(question, theme.title),
+            Line::styled(note, theme.plain),
+            Line::default(),
+            Line::from(vec![
+                Span::styled("Enter", theme.key),
+                Span::raw(" do it   "),
+                Span::styled("Esc", theme.key),
+                Span::raw(" back"),
+            ]),
+        ];
+    }
+    let text = |entry: &Entry| match entry {
+        Entry::Grow => format!("grow by {} ({})", p.layers, p.mode),
+        Entry::TrainOn => format!("train on {} steps", p.steps),
+        Entry::Stop => "stop growing".into(),
+        Entry::Cancel => "cancel".into(),
+    };
+    listed(scene, p.entries.iter().map(text), p.selected)
+}
+
+/// A list with a marked entry.
+fn listed(
+    scene: &Scene<'_>,
+    entries: impl Iterator<Item = String>,
+    selected: usize,
+) -> Vec<Line<'static>> {
+    let line = |(i, text): (usize, String)| {
+        if i == selected {
+            Line::styled(format!("> {text} "), scene.theme.selected)
+        } else {
+            Line::styled(format!("  {text} "), scene.theme.plain)
+        }
+    };
+    entries.enumerate().map(line).collect()
+}
+
+/// Detach, stop, or stay.
+pub fn leave(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &LeavePrompt, area: Rect) {
+    let text = |entry: &LeaveEntry| {
+        match entry {
+            LeaveEntry::Detach => "detach: training goes on, the shell is yours",
+            LeaveEntry::StopAfterCheckpoint => "stop after a checkpoint: resume it later",
+            LeaveEntry::Cancel => "stay",
+        }
+        .to_string()
+    };
+    let block = scene.panel(" leave ".into()).border_style(scene.theme.key);
+    let inside = framed(frame, block, area);
+    let lines = listed(scene, p.entries.iter().map(text), p.selected);
+    frame.render_widget(Paragraph::new(lines), inside);
+}
