@@ -11,6 +11,7 @@ const BLOCK: usize = 256;
 pub struct Curve {
     seen: usize,
     last_seq: u64,
+    last_step: u64,
     blocks: Vec<(f64, f64)>,
     decay: f64,
     /// Phase starts passed so far: the average begins anew at each.
@@ -22,7 +23,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// Takes in what is new; `decay` 0 means no smoothing. `starts` holds the event numbers at which phases began: a
+    /// Takes in what is new; `decay` is that of one optimizer step, 0 means no smoothing. `starts` holds the event numbers at which phases began: a
     /// model's losses are not averaged with those of the one before.
     pub fn follow(&mut self, points: &[TrainPoint], starts: &[u64], decay: f64) {
         let cut = self.seen > points.len()
@@ -46,13 +47,16 @@ impl Curve {
                     *low = low.min(p.loss);
                     *high = high.max(p.loss);
                 }
-                self.average = self.decay * self.average + (1.0 - self.decay) * p.loss;
-                self.weight = self.decay * self.weight + (1.0 - self.decay);
+                // The decay is one step's: a point stands for all the steps since the one before.
+                let steps = p.step.saturating_sub(self.last_step).max(1);
+                let decay = self.decay.powf(steps as f64);
+                self.average = decay * self.average + (1.0 - decay) * p.loss;
+                self.weight = decay * self.weight + (1.0 - decay);
             }
             // Nothing finite yet: 0/0, a point that is not drawn.
             self.smooth.push((self.average / self.weight) as f32);
             self.seen += 1;
-            self.last_seq = p.seq;
+            (self.last_seq, self.last_step) = (p.seq, p.step);
         }
     }
 

@@ -21,3 +21,6 @@ mod view;
 pub use app::{Exit, Options, run};
 pub use feed::{Feed, LiveFeed, TailFeed};
 pub use plain::PlainPrinter;
+
+#[cfg(test)]
+mod tests;

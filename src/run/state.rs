@@ -404,8 +404,12 @@ impl RunState {
                 self.core.outcome = *outcome;
                 self.core.decision = None;
                 self.core.message.clone_from(message);
-                let level = if *failed { Level::Warning } else { Level::Good };
-                self.note(event, level, message.clone());
+                let (level, how) = match outcome {
+                    Some(outcome) => (Level::Good, outcome.to_string()),
+                    None if *failed => (Level::Warning, "failed".into()),
+                    None => (Level::Good, "done".into()),
+                };
+                self.note(event, level, format!("{how}: {message}"));
             }
             Body::Unknown(rest) => {
                 let kind = rest.get("kind").and_then(|k| k.as_str()).unwrap_or("?");

@@ -3,19 +3,19 @@
 use super::event::{Phase, PhaseResult};
 use super::state::{RunState, Status};
 
-const HEADINGS: [&str; 9] = [
+/// Together no wider than an 80-column screen with a frame.
+const HEADINGS: [&str; 8] = [
     "phase",
     "layers",
-    "parameters",
+    "params",
     "steps",
     "val loss",
-    "gap to reference",
+    "gap +/- s.e.",
     "tok/s",
-    "lazy layers",
-    "start",
+    "lazy",
 ];
 /// Columns of words; numbers are aligned to the right.
-const WORDS: [usize; 3] = [0, 7, 8];
+const WORDS: [usize; 1] = [0];
 
 /// The table with its legend and the outcome, each line ended by a newline. ASCII only.
 pub fn text(state: &RunState) -> String {
@@ -32,7 +32,7 @@ pub fn text(state: &RunState) -> String {
     out
 }
 
-fn rows(state: &RunState) -> Vec<[String; 9]> {
+fn rows(state: &RunState) -> Vec<[String; 8]> {
     let core = &state.core;
     let mut rows = vec![HEADINGS.map(String::from)];
     if let Some(reference) = &core.reference {
@@ -52,7 +52,7 @@ fn rows(state: &RunState) -> Vec<[String; 9]> {
     rows
 }
 
-fn row(phase: String, r: &PhaseResult) -> [String; 9] {
+fn row(phase: String, r: &PhaseResult) -> [String; 8] {
     let gap = match (r.gap, r.gap_stderr) {
         (Some(gap), Some(stderr)) => format!("{gap:+.4} +/- {stderr:.4}"),
         (Some(gap), None) => format!("{gap:+.4}"),
@@ -67,7 +67,6 @@ fn row(phase: String, r: &PhaseResult) -> [String; 9] {
         gap,
         count(r.tokens_per_second.max(0.0) as u64),
         lazy(r),
-        r.start.to_string(),
     ]
 }
 
@@ -122,16 +121,14 @@ pub fn aligned<const N: usize>(rows: &[[String; N]], words: &[usize]) -> String 
 
 fn push_legend(out: &mut String, state: &RunState) {
     out.push_str(
-        "gap: mean paired difference of the validation loss to the reference, in nats, +/- its\n\
-         standard error over the same windows; positive is worse than the reference\n",
+        "gap: mean paired difference of the validation loss to the reference in nats,\n\
+         with its standard error over the same windows; positive: worse than it\n",
     );
     for control in &state.core.controls {
         out.push_str(match control.name.as_str() {
-            "random" => {
-                "random: control, a random start of the final size, trained for as many steps\n"
-            }
+            "random" => "random: control, a random start of the final size, as many steps\n",
             "reference_continued" => {
-                "continued: control, the reference trained on for as many extra steps\n"
+                "continued: control, the reference trained on for as many steps\n"
             }
             _ => "",
         });
@@ -168,18 +165,18 @@ pub fn phase_name(phase: &Phase) -> String {
     match phase {
         Phase::Round(n) => format!("round {n}"),
         Phase::ControlRandom => "control random".into(),
-        Phase::ControlReference => "control reference continued".into(),
+        Phase::ControlReference => "control continued".into(),
         other => ascii(&other.to_string()),
     }
 }
 
 /// Text from a journal made harmless for any terminal: every character that is not printable ASCII becomes `?`.
 pub fn ascii(text: &str) -> String {
-    text.chars()
+    text.replace('±', "+/- ")
+        .chars()
         .map(|c| match c {
             ' '..='~' => c,
             '\t' | '\n' => ' ',
-            '±' => '~',
             '→' => '>',
             '–' | '—' => '-',
             _ => '?',
@@ -247,20 +244,24 @@ pub(super) mod tests {
     fn the_table_is_aligned_ascii() {
         let text = text(&finished());
         let wanted = "\
-phase      layers  parameters  steps  val loss    gap to reference  tok/s  lazy layers  start
-reference       8       1.60M    200    1.6500                   -  12.3k  1 of 8       random
-round 1         4        800k    200    1.6912  +0.0412 +/- 0.0045  12.3k  1 of 4       inherit
-round 2         6       1.20M    200    1.6479  -0.0021 +/- 0.0045  12.3k  1 of 6       restart
-random          6       1.20M    200    1.8500  +0.2000 +/- 0.0045  12.3k  1 of 6       random
-continued       8       1.60M    200    1.6000  -0.0500 +/- 0.0045  12.3k  1 of 8       reference
-gap: mean paired difference of the validation loss to the reference, in nats, +/- its
-standard error over the same windows; positive is worse than the reference
-random: control, a random start of the final size, trained for as many steps
-continued: control, the reference trained on for as many extra steps
+phase      layers  params  steps  val loss        gap +/- s.e.  tok/s    lazy
+reference       8   1.60M    200    1.6500                   -  12.3k  1 of 8
+round 1         4    800k    200    1.6912  +0.0412 +/- 0.0045  12.3k  1 of 4
+round 2         6   1.20M    200    1.6479  -0.0021 +/- 0.0045  12.3k  1 of 6
+random          6   1.20M    200    1.8500  +0.2000 +/- 0.0045  12.3k  1 of 6
+continued       8   1.60M    200    1.6000  -0.0500 +/- 0.0045  12.3k  1 of 8
+gap: mean paired difference of the validation loss to the reference in nats,
+with its standard error over the same windows; positive: worse than it
+random: control, a random start of the final size, as many steps
+continued: control, the reference trained on for as many steps
 outcome: matched - round 2 matched the reference
 ";
         assert_eq!(text, wanted);
         assert!(text.is_ascii());
+        assert!(
+            text.lines().all(|line| line.len() <= 78),
+            "fits into 80 columns with a frame"
+        );
     }
 
     #[test]

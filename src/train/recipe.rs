@@ -149,9 +149,7 @@ impl Trainer {
                 return Ok(Due::Leave);
             }
             if !self.paused {
-                self.pause(Some(format!(
-                    "{overrun} steps past the round's end; waiting for a decision"
-                )));
+                self.pause(Some(format!("{overrun} steps past the end; D decides")));
                 return Ok(Due::Wait);
             }
         }
@@ -601,15 +599,13 @@ impl Trainer {
         let outcome = state.outcome.unwrap_or(Outcome::Stopped);
         let message = match (state.rounds.last(), &state.reference) {
             (Some(last), Some(reference)) => format!(
-                "{outcome}: {} of {} layers, val {:.4} against {:.4}, gap {:+.4} ±{:.4}",
+                "{} of {} layers, gap {:+.4} ±{:.4}",
                 last.result.layers,
                 reference.layers,
-                last.result.val_loss,
-                reference.val_loss,
                 last.result.gap.unwrap_or(f64::NAN),
                 last.result.gap_stderr.unwrap_or(f64::NAN),
             ),
-            _ => format!("{outcome} before the first round ended"),
+            _ => "before the first round ended".into(),
         };
         self.emit(Body::Done {
             outcome: Some(outcome),

@@ -78,15 +78,15 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
 fn title(scene: &Scene<'_>) -> String {
     let chart = &scene.ui.chart;
     let smoothing = match chart.smoothing {
-        s if s > 0.0 => format!("ema {s}"),
+        s if s > 0.0 => format!("ema {}", s.to_string().trim_start_matches('0')),
         _ => "raw".into(),
     };
-    let y = if chart.log { " · log" } else { "" };
+    let y = if chart.log { " log" } else { "" };
     let zoom = match chart.zoom {
         0 => String::new(),
-        z => format!(" · x{}", 1u64 << z),
+        z => format!(" x{}", 1u64 << z),
     };
-    format!(" loss · {smoothing}{y}{zoom} ")
+    format!(" loss {smoothing}{y}{zoom} ")
 }
 
 fn legend(scene: &Scene<'_>, width: u16) -> Line<'static> {
@@ -94,11 +94,11 @@ fn legend(scene: &Scene<'_>, width: u16) -> Line<'static> {
     if width < 50 {
         return Line::default();
     }
-    let line = if glyphs == Glyphs::Ascii { '.' } else { '⠒' };
+    let line = if glyphs == Glyphs::Ascii { '*' } else { '⠒' };
     Line::from(vec![
         Span::styled(format!(" {line}{line} train "), theme.train),
         Span::styled(format!(" {} val ", val_mark(glyphs)), theme.val),
-        Span::styled(format!(" {0}{0} reference ", dash(glyphs)), theme.reference),
+        Span::styled(format!(" {0}{0} ref ", dash(glyphs)), theme.reference),
     ])
     .right_aligned()
 }
@@ -309,7 +309,7 @@ fn nice(x: f64) -> f64 {
 
 fn loss_labels(buffer: &mut Buffer, scene: &Scene<'_>, plot: Rect, y: &Scale) {
     let rows = usize::from(plot.height);
-    let every = if rows >= 12 { 4 } else { (rows - 1).max(1) };
+    let every = if rows >= 12 { 4 } else { (rows / 2).max(1) };
     for row in (0..rows).step_by(every) {
         let label = format!("{:>5.2}", y.at(row, rows));
         let (x, y) = (plot.x - LABELS, plot.y + row as u16);
@@ -419,31 +419,34 @@ fn marks(buffer: &mut Buffer, scene: &Scene<'_>, row: Rect, x: &Window) {
         .filter(|m| matches!(m.kind, MarkKind::Growth(..)))
         .map(|m| m.step)
         .collect();
-    let mut free = 0;
-    for mark in &run.marks {
-        let text = match &mark.kind {
-            MarkKind::Growth(from, to) => format!("^grow {from}→{to}"),
-            MarkKind::Phase(Phase::Round(_)) if grown.contains(&mark.step) => continue,
-            MarkKind::Phase(Phase::Reference) | MarkKind::Checkpoint => continue,
-            MarkKind::Phase(Phase::Round(1)) => "^inherit".into(),
-            MarkKind::Phase(Phase::ControlRandom) => "^random".into(),
-            MarkKind::Phase(Phase::ControlReference) => "^continued".into(),
-            MarkKind::Phase(other) => format!("^{other}"),
-            MarkKind::Resumed => "^resumed".into(),
-        };
-        let Some(column) = place(mark.seq, mark.step) else {
-            continue;
-        };
-        let text = scene.text(&text);
-        let room = usize::from(row.width) - column;
-        // A label that would cover the one before is cut to its caret.
-        let text = if column < free || text.chars().count() > room {
-            "^".to_string()
+    let label = |kind: &MarkKind, step: u64| match kind {
+        MarkKind::Growth(from, to) => Some(format!("^grow {from}→{to}")),
+        MarkKind::Phase(Phase::Round(_)) if grown.contains(&step) => None,
+        MarkKind::Phase(Phase::Reference) | MarkKind::Checkpoint => None,
+        MarkKind::Phase(Phase::Round(1)) => Some("^inherit".into()),
+        MarkKind::Phase(Phase::ControlRandom) => Some("^random".into()),
+        MarkKind::Phase(Phase::ControlReference) => Some("^continued".into()),
+        MarkKind::Phase(other) => Some(format!("^{other}")),
+        MarkKind::Resumed => Some("^resumed".into()),
+    };
+    let mut labels: Vec<(usize, String)> = run
+        .marks
+        .iter()
+        .filter_map(|m| Some((place(m.seq, m.step)?, scene.text(&label(&m.kind, m.step)?))))
+        .collect();
+    labels.sort_by_key(|(column, _)| *column);
+    for (i, (column, text)) in labels.iter().enumerate() {
+        let next = labels
+            .get(i + 1)
+            .map_or(usize::from(row.width) + 1, |(next, _)| *next);
+        let room = next.saturating_sub(column + 1);
+        // A label that would run into the next is cut to its caret.
+        let text = if text.chars().count() > room {
+            "^"
         } else {
             text
         };
-        buffer.set_stringn(row.x + column as u16, row.y, &text, room, scene.theme.title);
-        free = free.max(column + text.chars().count() + 1);
+        buffer.set_string(row.x + *column as u16, row.y, text, scene.theme.title);
     }
 }
 

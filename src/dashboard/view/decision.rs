@@ -42,7 +42,7 @@ fn figures(scene: &Scene<'_>) -> Vec<Line<'static>> {
     lines.push(row(scene, "val", &val, theme.val));
     let (label, benchmark) = match &run.core.reference {
         Some(r) => (format!("ref {}L", r.layers), format!("{:.4}", r.val_loss)),
-        None => ("ref".into(), "not measured yet".into()),
+        None => ("ref".into(), "pending".into()),
     };
     lines.push(row(scene, &label, &benchmark, theme.reference));
     if let Some((gap, stderr)) = last.and_then(|e| e.gap.zip(e.gap_stderr)) {
@@ -80,7 +80,7 @@ fn losses(evals: &[EvalPoint], began: u64) -> Vec<(f64, f64)> {
 /// A slope per 1000 steps with its standard error, and the verdict on a plateau.
 pub fn slope_words(slope: Option<(f64, f64)>) -> (String, &'static str) {
     let text = match slope {
-        Some((slope, stderr)) => format!("{slope:+.3} ±{stderr:.3}/1k"),
+        Some((slope, stderr)) => format!("{slope:+.2} ±{stderr:.2}/1k"),
         None => "-".into(),
     };
     let verdict = match trend::plateau(slope) {

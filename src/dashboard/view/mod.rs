@@ -92,14 +92,14 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
         }
         Some(Prompt::Leave(p)) => {
             let [rest, low] =
-                Layout::vertical([Constraint::Fill(1), Constraint::Length(7)]).areas(body);
+                Layout::vertical([Constraint::Fill(1), Constraint::Length(5)]).areas(body);
             panels(frame, scene, rest);
             prompt::leave(frame, scene, p, low);
         }
         None => panels(frame, scene, body),
     }
     if scene.ui.help {
-        help::draw(frame, scene, body);
+        help::draw(frame, scene, area);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::run::show::duration;
 use crate::run::table;
 
 /// Width of the evidence table.
-const EVIDENCE: u16 = 52;
+const EVIDENCE: u16 = 55;
 
 /// Evidence and choices, side by side or stacked as the area has it.
 pub fn decision(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &DecisionPrompt, area: Rect) {
@@ -37,7 +37,7 @@ pub fn decision(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &DecisionPrompt, ar
         return;
     }
     let table = evidence(scene, e);
-    if area.width < EVIDENCE + 24 {
+    if area.width < EVIDENCE + 22 {
         let mut lines = why;
         lines.extend(choices);
         lines.push(Line::default());
@@ -67,7 +67,7 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
         Line::from(vec![
             Span::styled(format!("{label:<9}"), theme.dim),
             Span::styled(
-                scene.text(&format!("{now:<17}{limit:<8}{reading}")),
+                scene.text(&format!("{now:<18}{limit:<8}{reading}")),
                 theme.plain,
             ),
         ])
@@ -83,7 +83,7 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
         .map_or(String::new(), |f| format!("at step {}", f.at_phase_step));
     let mut lines = vec![
         Line::styled(
-            format!("{:<9}{:<17}{:<8}reading", "", "now", "ref"),
+            format!("{:<9}{:<18}{:<8}reading", "", "now", "ref"),
             theme.dim,
         ),
         cells(
@@ -111,7 +111,7 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
             let sources: Vec<String> = g.source_layers.iter().map(usize::to_string).collect();
             let time = duration(3600.0 * g.hours);
             let cost = format!(
-                "to {} layers ({} from the reference): {} parameters",
+                "to {} layers (reference {}): {} parameters",
                 g.layers,
                 sources.join(","),
                 table::count(g.parameters)

@@ -86,7 +86,8 @@ fn top(scene: &Scene<'_>) -> f64 {
 
 fn level(scene: &Scene<'_>, rank: f64, top: f64) -> char {
     let levels = scene.glyphs.levels();
-    let share = ((rank - 1.0) / (top - 1.0)).clamp(0.0, 1.0);
+    // Logarithmic: what matters is how near a layer is to rank one.
+    let share = (rank.ln() / top.ln()).clamp(0.0, 1.0);
     if share.is_nan() {
         return '?';
     }
