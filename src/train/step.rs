@@ -254,6 +254,7 @@ impl Trainer {
             (None, Some(_)) => true,
             _ => false,
         };
+        let best_before = self.state.best.clone();
         if best && let Some(now) = val_loss {
             self.state.best = Some((name.clone(), now));
         }
@@ -269,6 +270,7 @@ impl Trainer {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.state.kept.pop();
+                self.state.best = best_before;
                 self.warn(format!("no checkpoint was written: {error}"));
                 return None;
             }

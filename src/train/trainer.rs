@@ -136,10 +136,15 @@ impl Trainer {
         let checkpoints = Checkpoints::open(dir.checkpoints())?;
         std::fs::create_dir_all(dir.rank())?;
         let data = [dataset.train.fingerprint(), dataset.val.fingerprint()];
-        let (model, optimizer, state, reference_layers) = match &setup.resume {
+        let resume = match &setup.resume {
+            // Interrupted before its first checkpoint: there is nothing to lose by beginning again.
+            Some(name) if name == "latest" && checkpoints.names().is_empty() => None,
+            Some(name) => Some(checkpoints.resolve(name)?),
+            None => None,
+        };
+        let (model, optimizer, state, reference_layers) = match &resume {
             Some(name) => {
-                let name = checkpoints.resolve(name)?;
-                let loaded = checkpoints.load(&name, &device)?;
+                let loaded = checkpoints.load(name, &device)?;
                 if loaded.state.data != data {
                     bail!(
                         "the training or validation text has changed since this run began; it cannot be continued on other data"
@@ -202,11 +207,15 @@ impl Trainer {
             dir,
         };
         let info = trainer.info(setup.threads);
-        match setup.resume {
-            Some(name) => trainer.tell_resumed(&name, info)?,
-            None => {
-                trainer.tell_run(RunStatus::Started, Some(info), None);
-            }
+        if setup.resume.is_some() {
+            trainer.adopt_strays();
+            trainer.emit(Body::Resumed {
+                from_seq: trainer.state.seq,
+                checkpoint: resume.unwrap_or_else(|| "the start".into()),
+            });
+            trainer.tell_run(RunStatus::Running, Some(info), None);
+        } else {
+            trainer.tell_run(RunStatus::Started, Some(info), None);
         }
         Ok(trainer)
     }
@@ -239,18 +248,6 @@ impl Trainer {
             control_random: self.config.control.random,
             control_reference: self.config.control.reference_continued,
         }
-    }
-
-    fn tell_resumed(&mut self, checkpoint: &str, info: RunInfo) -> Result<()> {
-        let name = self.checkpoints.resolve(checkpoint)?;
-        let from_seq = self.state.seq;
-        self.adopt_strays();
-        self.emit(Body::Resumed {
-            from_seq,
-            checkpoint: name,
-        });
-        self.tell_run(RunStatus::Running, Some(info), None);
-        Ok(())
     }
 
     pub(super) fn tell_run(

@@ -1,0 +1,179 @@
+//! The real program on a miniature recipe: a 4-layer reference of width 32, three rounds at most, both controls.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod pty;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest wait for anything.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The miniature recipe. Its rounds learn too slowly to keep up with the
+/// reference, so that it grows.
+pub const MINI: &str = r#"
+[model]
+n_layer = 4
+n_head = 2
+n_embd = 32
+context_length = 32
+
+[data]
+train = "builtin:tinyshakespeare"
+val_fraction = 0.1
+tokenizer = "byte"
+
+[reference.train]
+steps = 60
+lr = 1e-2
+warmup = 5
+
+[inherit]
+layers = 1
+
+[train]
+steps = 20
+batch_tokens = 256
+lr = 5e-5
+warmup = 2
+log_every = 5
+
+[eval]
+every = 10
+windows = 16
+
+[probe]
+windows = 2
+length = 16
+
+[grow]
+step = 1
+
+[policy]
+mode = "auto"
+
+[control]
+random = true
+reference_continued = true
+
+[checkpoint]
+every = 15
+keep = 3
+"#;
+
+/// A directory with the miniature config in it.
+pub struct Place {
+    pub dir: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("mini.toml"), MINI).unwrap();
+        Self { dir }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn run_dir(&self, name: &str) -> PathBuf {
+        self.path().join("runs").join(name)
+    }
+
+    /// The program with these arguments, in this directory, without a terminal.
+    pub fn heirloom(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        command
+            .env_remove("HEIRLOOM_PARENT")
+            .env_remove("ACCESSIBLE")
+            .env_remove("NO_COLOR");
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.heirloom(args).output().unwrap()
+    }
+
+    /// Runs the program and expects this exit code; returns stdout.
+    #[track_caller]
+    pub fn expect(&self, code: i32, args: &[&str]) -> String {
+        let output = self.run(args);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}\n{out}\n{err}");
+        out
+    }
+
+    /// Starts a training in the background.
+    pub fn start(&self, args: &[&str]) -> Child {
+        let mut command = self.heirloom(args);
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// `show --json` of a run.
+    #[track_caller]
+    pub fn show(&self, name: &str) -> Value {
+        serde_json::from_str(&self.expect(0, &["show", name, "--json"])).unwrap()
+    }
+
+    /// The journal's events; a torn last line is left out.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let text =
+            std::fs::read_to_string(self.run_dir(name).join("events.jsonl")).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// Waits until an event of the run fits.
+    #[track_caller]
+    pub fn wait_event(&self, name: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        wait(what, || self.events(name).into_iter().find(|e| fits(e)))
+    }
+}
+
+/// Asks again and again until there is an answer.
+#[track_caller]
+pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: u32, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), signal).unwrap();
+}
+
+/// Whether a process is there and no zombie.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|s| {
+        s.rsplit(')')
+            .next()
+            .is_some_and(|rest| !rest.trim_start().starts_with('Z'))
+    })
+}

@@ -1,0 +1,135 @@
+//! The program in a pseudo-terminal, and what an operator would see of it.
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+use super::{PATIENCE, Place};
+
+/// A terminal with the program in it.
+pub struct Pty {
+    master: Option<Box<dyn MasterPty + Send>>,
+    writer: Option<Box<dyn Write + Send>>,
+    child: Box<dyn Child + Send + Sync>,
+    screen: Arc<Mutex<vt100::Parser>>,
+}
+
+impl Pty {
+    /// Starts the program with these arguments.
+    pub fn start(place: &Place, args: &[&str], columns: u16, rows: u16) -> Self {
+        let size = PtySize {
+            rows,
+            cols: columns,
+            pixel_width: 0,
+            pixel_height: 0,
+        };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_heirloom"));
+        command.args(args);
+        command.cwd(place.path());
+        command.env("TERM", "xterm-256color");
+        command.env("LANG", "C.UTF-8");
+        for name in ["NO_COLOR", "LC_ALL", "HEIRLOOM_PARENT", "ACCESSIBLE"] {
+            command.env_remove(name);
+        }
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let seen = Arc::clone(&screen);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 8192];
+            while let Ok(n @ 1..) = reader.read(&mut bytes) {
+                seen.lock().unwrap().process(&bytes[..n]);
+            }
+        });
+        let writer = pair.master.take_writer().unwrap();
+        Self {
+            master: Some(pair.master),
+            writer: Some(writer),
+            child,
+            screen,
+        }
+    }
+
+    pub fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Whether the program holds the alternate screen.
+    pub fn is_full_screen(&self) -> bool {
+        self.screen.lock().unwrap().screen().alternate_screen()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.process_id().unwrap()
+    }
+
+    /// Waits until the screen shows `wanted`.
+    #[track_caller]
+    pub fn see(&self, wanted: &str) -> String {
+        self.see_that(&format!("{wanted:?}"), |text| text.contains(wanted))
+    }
+
+    #[track_caller]
+    pub fn see_that(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+        let begin = Instant::now();
+        loop {
+            let text = self.text();
+            if fits(&text) {
+                return text;
+            }
+            assert!(begin.elapsed() < PATIENCE, "never saw {what}:\n{text}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn press(&mut self, keys: &str) {
+        let writer = self.writer.as_mut().unwrap();
+        writer.write_all(keys.as_bytes()).unwrap();
+        writer.flush().unwrap();
+    }
+
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        let size = PtySize {
+            rows,
+            cols: columns,
+            pixel_width: 0,
+            pixel_height: 0,
+        };
+        self.screen
+            .lock()
+            .unwrap()
+            .screen_mut()
+            .set_size(rows, columns);
+        self.master.as_ref().unwrap().resize(size).unwrap();
+    }
+
+    /// Closes the terminal under the program, as a dropped connection does.
+    pub fn hang_up(&mut self) {
+        self.writer = None;
+        self.master = None;
+    }
+
+    /// Waits for the end of the process the terminal was started with.
+    #[track_caller]
+    pub fn exit_code(&mut self) -> u32 {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            assert!(begin.elapsed() < PATIENCE, "did not end:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Pty {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing running.
+        let _ = self.child.kill();
+    }
+}
