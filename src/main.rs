@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     let code = match Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("heirloom: {error:#}");
+            eprintln!("heirloom: {}", exit::words(&error));
             exit::code(&error)
         }
     };

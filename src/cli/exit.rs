@@ -25,8 +25,21 @@ pub fn usage(message: &str) -> InputError {
 pub fn input(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<InputError>() {
         Ok(already) => already.into(),
-        Err(error) => InputError(format!("{error:#}")).into(),
+        Err(error) => InputError(words(&error)).into(),
     }
+}
+
+/// An error with its causes, each said once: many messages name their cause already.
+pub fn words(error: &anyhow::Error) -> String {
+    let mut all = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if !all.contains(&cause) {
+            let colon = if all.is_empty() { "" } else { ": " };
+            all = format!("{all}{colon}{cause}");
+        }
+    }
+    all
 }
 
 /// The exit code an error stands for.
@@ -35,5 +48,27 @@ pub fn code(error: &anyhow::Error) -> i32 {
         INPUT
     } else {
         FAILED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn causes_are_said_once() {
+        let cause = || std::io::Error::from_raw_os_error(2);
+        let named: anyhow::Error = cause().into();
+        let twice = named.context(format!("cannot read x: {}", cause()));
+        assert_eq!(
+            words(&twice),
+            "cannot read x: No such file or directory (os error 2)"
+        );
+        let once = Err::<(), _>(cause()).context("cannot read x").unwrap_err();
+        assert_eq!(
+            words(&once),
+            "cannot read x: No such file or directory (os error 2)"
+        );
     }
 }

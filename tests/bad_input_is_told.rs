@@ -1,0 +1,393 @@
+//! What was wrong, where, and what to do; exit code 2; nothing overwritten, no panic.
+
+mod common;
+
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
+
+use common::{Place, signal, texts, wait};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// Runs the program and expects exit code 2 and these words on stderr.
+#[track_caller]
+fn refused(place: &Place, args: &[&str], words: &[&str]) {
+    let output = place.run(args);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(2), "{args:?}\n{out}\n{err}");
+    for word in words {
+        assert!(err.contains(word), "{args:?} does not say {word:?}:\n{err}");
+    }
+    assert!(!err.contains("panicked"), "{err}");
+}
+
+#[test]
+fn texts_that_cannot_be_trained_on() {
+    let place = Place::new();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(place.path().join(name), bytes).unwrap();
+    write("empty.txt", b"");
+    write("short.txt", b"too short");
+    write("latin1.txt", b"caf\xe9 au lait");
+    write("broken.jsonl", b"{\"text\": \"fine\"}\n{\"txt\": 1}\n");
+    let train = |file: &str, words: &[&str]| {
+        let set = format!("data.train={file}");
+        refused(&place, &["train", "mini.toml", "--set", &set], words);
+    };
+    train("missing.txt", &["missing.txt", "No such file"]);
+    train("empty.txt", &["empty.txt is empty"]);
+    train("short.txt", &["short.txt", "9 tokens", "33"]);
+    train("latin1.txt", &["latin1.txt", "not UTF-8", "byte 3"]);
+    train("broken.jsonl", &["broken.jsonl", "2", "text"]);
+    train(".", &["directory"]);
+    assert!(
+        !place.path().join("runs").exists(),
+        "a run without data is none"
+    );
+}
+
+#[test]
+fn configs_with_mistakes() {
+    let place = Place::new();
+    let config = |text: &str| std::fs::write(place.path().join("bad.toml"), text).unwrap();
+    config(
+        &common::MINI
+            .replace("n_head = 2", "n_head = 3")
+            .replace("warmup = 5", "warmpu = 5"),
+    );
+    refused(
+        &place,
+        &["train", "bad.toml"],
+        &[
+            "bad.toml:4: model.n_head must divide model.n_embd",
+            "bad.toml:16",
+            "reference.train.warmup?",
+        ],
+    );
+    config("[model\n");
+    refused(&place, &["train", "bad.toml"], &["bad.toml:1"]);
+    config(&common::MINI.replace("every = 15", "every = \"often\""));
+    refused(
+        &place,
+        &["train", "bad.toml"],
+        &["checkpoint.every must be a whole number", "\"often\""],
+    );
+    refused(&place, &["train", "nosuch"], &["nosuch", "tiny, books"]);
+    refused(
+        &place,
+        &["train", "mini.toml", "--set", "train.lrr=1"],
+        &["--set", "train.lr?"],
+    );
+    refused(
+        &place,
+        &["train", "mini.toml", "--set", "train.lr"],
+        &["--set", "KEY=VALUE"],
+    );
+    refused(
+        &place,
+        &["train", "mini.toml", "--name", "../up"],
+        &["../up"],
+    );
+    refused(
+        &place,
+        &["train", "mini.toml", "--device", "cuda"],
+        &["CUDA"],
+    );
+    refused(
+        &place,
+        &["train", "mini.toml", "--set", "train.batch_tokens=100"],
+        &["train.batch_tokens", "32"],
+    );
+    refused(&place, &["show", "nothing"], &["nothing", "heirloom ls"]);
+    refused(&place, &["watch"], &["no runs under runs"]);
+}
+
+#[test]
+fn directories_that_cannot_be_written() {
+    let place = Place::new();
+    std::fs::write(place.path().join("file"), "").unwrap();
+    refused(
+        &place,
+        &["train", "mini.toml", "--runs", "file/runs"],
+        &["file/runs", "--runs"],
+    );
+    refused(
+        &place,
+        &["train", "mini.toml", "--runs", "/proc/runs"],
+        &["/proc/runs", "--runs"],
+    );
+}
+
+#[test]
+fn an_existing_run_is_not_overwritten() {
+    let place = Place::new();
+    place.expect(
+        0,
+        &[
+            "train",
+            "mini.toml",
+            "--name",
+            "mine",
+            "--set",
+            "reference.train.steps=10",
+        ],
+    );
+    let before = place.events("mine");
+    refused(
+        &place,
+        &["train", "mini.toml", "--name", "mine"],
+        &["mine exists already", "--resume mine"],
+    );
+    refused(
+        &place,
+        &["train", "--resume", "mine"],
+        &["mine is done", "heirloom show mine"],
+    );
+    assert_eq!(place.events("mine"), before);
+}
+
+#[test]
+fn a_second_process_on_a_run_is_refused() {
+    let place = Place::new();
+    let mut first = place.start(&[
+        "train",
+        "mini.toml",
+        "--name",
+        "mine",
+        "--set",
+        "train.steps=100000",
+    ]);
+    place.wait_event("mine", "training", |e| {
+        e["phase"] == "round-1" && e["kind"] == "train"
+    });
+    let pid = format!("{}", first.id());
+    refused(&place, &["train", "--resume", "mine"], &["mine", &pid]);
+    assert_eq!(place.show("mine")["state"], "running");
+    assert!(place.expect(0, &["ls"]).contains("running"));
+    signal(first.id(), Signal::SIGTERM);
+    assert_eq!(
+        wait("the end", || first.try_wait().unwrap()).code(),
+        Some(75)
+    );
+}
+
+/// Interrupts a miniature run in its first round.
+fn interrupted(place: &Place, name: &str) {
+    let mut child = place.start(&[
+        "train",
+        "mini.toml",
+        "--name",
+        name,
+        "--set",
+        "train.steps=100000",
+    ]);
+    place.wait_event(name, "a checkpoint of the round", |e| {
+        e["phase"] == "round-1" && e["kind"] == "checkpoint" && e["step"].as_u64() > Some(100)
+    });
+    signal(child.id(), Signal::SIGKILL);
+    child.wait().unwrap();
+}
+
+#[test]
+fn torn_lines_of_a_journal_are_skipped() {
+    let place = Place::new();
+    interrupted(&place, "mine");
+    let path = place.run_dir("mine").join("events.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<String> = text.lines().map(String::from).collect();
+    let middle = lines
+        .iter()
+        .position(|l| l.contains("\"kind\":\"train\""))
+        .unwrap();
+    lines[middle].truncate(40);
+    let mut torn = lines.join("\n") + "\n";
+    torn.push_str("{\"v\":1,\"seq\":99999,\"t\":17");
+    std::fs::write(&path, torn).unwrap();
+    // The torn line in the middle is told, the torn tail is not.
+    assert_eq!(place.show("mine")["state"], "interrupted");
+    place.expect(
+        0,
+        &["train", "--resume", "mine", "--set", "train.steps=120"],
+    );
+    assert_eq!(place.show("mine")["state"], "done");
+}
+
+#[test]
+fn a_truncated_checkpoint_is_refused_and_the_one_before_offered() {
+    let place = Place::new();
+    interrupted(&place, "mine");
+    let checkpoints = place.run_dir("mine").join("checkpoints");
+    let latest = std::fs::read_link(checkpoints.join("latest")).unwrap();
+    let weights = checkpoints.join(&latest).join("model.safetensors");
+    let size = std::fs::metadata(&weights).unwrap().len();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&weights)
+        .unwrap()
+        .set_len(size - 100)
+        .unwrap();
+    let latest = latest.to_str().unwrap();
+    let output = place.run(&["train", "--resume", "mine"]);
+    let (_, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains(latest) && err.contains("model.safetensors"),
+        "{err}"
+    );
+    // The offer can be taken as it stands.
+    let offer = err
+        .split("--resume ")
+        .nth(1)
+        .unwrap_or_else(|| panic!("no offer in {err}"));
+    let name = offer
+        .split(|c: char| c.is_whitespace() || c == '`')
+        .next()
+        .unwrap();
+    assert!(name.contains('@') && !name.contains(latest), "{err}");
+    place.expect(0, &["train", "--resume", name, "--set", "train.steps=120"]);
+
+    // A flipped bit, with every length right, is seen too.
+    interrupted(&place, "other");
+    let weights = place
+        .run_dir("other")
+        .join("checkpoints/latest/optimizer.safetensors");
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&weights)
+        .unwrap();
+    let at = file.metadata().unwrap().len() / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    refused(
+        &place,
+        &["train", "--resume", "other"],
+        &["optimizer.safetensors"],
+    );
+}
+
+#[test]
+fn a_loss_that_is_no_number_fails_the_run_and_keeps_it() {
+    let place = Place::new();
+    let output = place.run(&[
+        "train",
+        "mini.toml",
+        "--name",
+        "mine",
+        "--set",
+        "train.lr=1e30",
+    ]);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
+    assert!(
+        err.contains("not finite") && err.contains("--resume mine"),
+        "{err}"
+    );
+    let show = place.show("mine");
+    assert_eq!(show["state"], "failed");
+    assert_eq!(show["outcome"], Value::Null);
+    let nan = place.wait_event("mine", "the loss", |e| {
+        e["kind"] == "train" && e["loss"].is_null()
+    });
+    assert!(nan["nonfinite"].is_string());
+    // The advice works.
+    place.expect(0, &["train", "--resume", "mine", "--set", "train.lr=1e-3"]);
+    assert_eq!(place.show("mine")["state"], "done");
+}
+
+#[test]
+fn other_data_is_not_resumed_on() {
+    let place = Place::new();
+    let text = |s: &str| std::fs::write(place.path().join("t.txt"), s.repeat(2000)).unwrap();
+    text("one text ");
+    let args = [
+        "train",
+        "mini.toml",
+        "--name",
+        "mine",
+        "--set",
+        "data.train=t.txt",
+        "--set",
+        "train.steps=100000",
+    ];
+    let mut child = place.start(&args);
+    place.wait_event("mine", "a checkpoint", |e| e["kind"] == "checkpoint");
+    signal(child.id(), Signal::SIGKILL);
+    child.wait().unwrap();
+    text("two texts");
+    refused(
+        &place,
+        &["train", "--resume", "mine"],
+        &["text has changed"],
+    );
+}
+
+/// A file system of its own for the runs, unmounted when dropped.
+struct SmallDisk<'a>(&'a Place);
+
+impl<'a> SmallDisk<'a> {
+    /// `None` where mounting is not allowed.
+    fn mount(place: &'a Place, size: &str) -> Option<Self> {
+        let runs = place.path().join("runs");
+        std::fs::create_dir_all(&runs).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(&runs)
+            .stderr(Stdio::null())
+            .status();
+        mount.is_ok_and(|s| s.success()).then_some(Self(place))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path().join("runs"))
+            .status();
+    }
+}
+
+#[test]
+fn a_full_disk_warns_damages_nothing_and_recovers() {
+    let place = Place::new();
+    let Some(disk) = SmallDisk::mount(&place, "4m") else {
+        eprintln!("skipped: mounting a small file system is not allowed here");
+        return;
+    };
+    let set = [
+        "--set",
+        "reference.train.steps=3000",
+        "--set",
+        "train.steps=20",
+    ];
+    let mut args = vec!["train", "mini.toml", "--name", "mine"];
+    args.extend(set);
+    let mut child = place.start(&args);
+    place.wait_event("mine", "a checkpoint", |e| e["kind"] == "checkpoint");
+    // Something else takes all the space there is.
+    let ballast = place.path().join("runs/ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while file.write_all(&[0; 1024]).is_ok() {}
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "training goes on");
+    drop(file);
+    std::fs::remove_file(&ballast).unwrap();
+    let code = wait("the end", || child.try_wait().unwrap()).code();
+    assert_eq!(code, Some(0));
+    let events = place.events("mine");
+    let warned =
+        |e: &&Value| e["kind"] == "warning" && e["message"].as_str().unwrap().contains("space");
+    assert!(
+        events.iter().any(|e| warned(&e)),
+        "no warning about the disk in the journal"
+    );
+    let text = std::fs::read_to_string(place.run_dir("mine").join("events.jsonl")).unwrap();
+    for line in text.lines() {
+        let parsed: Result<Value, _> = serde_json::from_str(line);
+        assert!(parsed.is_ok(), "damaged line: {line}");
+    }
+    assert_eq!(place.show("mine")["state"], "done");
+    drop(disk);
+}
