@@ -52,8 +52,8 @@ fn through_kills(place: &Place, name: &str, settings: &[&str], seed: u64) -> u32
         if let Some(status) = child.try_wait().unwrap() {
             assert!(
                 status.success(),
-                "attempt {kills}: {:?}",
-                child.wait_with_output()
+                "attempt {kills}: {}",
+                place.printed()
             );
             return kills;
         }

@@ -81,7 +81,7 @@ fn configs_with_mistakes() {
     refused(
         &place,
         &["train", "mini.toml", "--set", "train.lr"],
-        &["--set", "KEY=VALUE"],
+        &["--set", "section.key=value"],
     );
     refused(
         &place,
@@ -352,7 +352,7 @@ impl Drop for SmallDisk<'_> {
 #[test]
 fn a_full_disk_warns_damages_nothing_and_recovers() {
     let place = Place::new();
-    let Some(disk) = SmallDisk::mount(&place, "4m") else {
+    let Some(disk) = SmallDisk::mount(&place, "96m") else {
         eprintln!("skipped: mounting a small file system is not allowed here");
         return;
     };

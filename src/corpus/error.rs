@@ -23,6 +23,8 @@ pub enum CorpusError {
         "{name}: unknown kind of text; use .txt, .jsonl (field \"text\"), .bin (from `heirloom data prepare`) or builtin:tinyshakespeare"
     )]
     UnknownKind { name: String },
+    #[error("{name} is a directory; name a file in it")]
+    Directory { name: String },
     #[error("unknown tokenizer {name:?}; use \"byte\" or \"gpt2\"")]
     UnknownTokenizer { name: String },
     #[error("{}: {what}", path.display())]

@@ -24,6 +24,9 @@ pub enum Kind {
 /// # Errors
 /// When the ending is not known.
 pub fn kind(name: &str) -> Result<Kind, CorpusError> {
+    if Path::new(name).is_dir() {
+        return Err(CorpusError::Directory { name: name.into() });
+    }
     let ending = Path::new(name).extension().and_then(|e| e.to_str());
     match ending {
         _ if name == "builtin:tinyshakespeare" => Ok(Kind::Builtin),

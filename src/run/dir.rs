@@ -8,7 +8,7 @@ pub const DEFAULT_RUNS: &str = "runs";
 
 #[derive(Debug, thiserror::Error)]
 pub enum DirError {
-    #[error("run {name} exists already ({}); choose another --name, or `heirloom train --resume {name}`", path.display())]
+    #[error("run {name} exists already ({}); choose another --name, or `heirloom train --resume {}`", path.display(), RunDir::at(path).argument())]
     Exists { name: String, path: PathBuf },
     #[error(
         "{0:?} cannot be a run's name: use letters, digits, '.', '_' and '-', not first '.' or '-'"
@@ -178,6 +178,14 @@ impl RunDir {
         known(&self.path)
             .or_else(|| known(&self.path.canonicalize().ok()?))
             .unwrap_or_else(|| self.path.display().to_string())
+    }
+
+    /// What names this run on the command line: its name where it lies under the default directory, else its path.
+    pub fn argument(&self) -> String {
+        match self.path.parent() == Some(Path::new(DEFAULT_RUNS)) {
+            true => self.name(),
+            false => self.path.display().to_string(),
+        }
     }
 
     pub fn config(&self) -> PathBuf {

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::path::Path;
 
-use super::dir::{DEFAULT_RUNS, RunDir};
+use super::dir::RunDir;
 use super::event::PhaseResult;
 use super::lock::{Holder, RunLock};
 use super::state::{RunState, Status};
@@ -162,11 +161,7 @@ fn checkpoints(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Re
 
 /// What the reader may do next.
 fn next(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
-    let by_name = dir.path().parent() == Some(Path::new(DEFAULT_RUNS));
-    let run = match by_name {
-        true => dir.name(),
-        false => dir.path().display().to_string(),
-    };
+    let run = dir.argument();
     match state_word(state, dir) {
         "running" | "paused" => writeln!(out, "\nfollow it: heirloom watch {run}"),
         "interrupted" => writeln!(out, "\ngo on with it: heirloom train --resume {run}"),

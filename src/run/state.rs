@@ -427,6 +427,14 @@ impl RunState {
     ) {
         if let Some(info) = info {
             self.info = Some(info.clone());
+            // A resume may bring another number of steps.
+            if let Some(now) = &mut self.core.phase {
+                match now.phase {
+                    Phase::Reference => now.steps = info.reference_steps,
+                    Phase::Round(_) => now.steps = info.round_steps,
+                    _ => {}
+                }
+            }
         }
         self.core.status = match status {
             RunStatus::Started | RunStatus::Running => Status::Running,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
 use super::state::TrainState;
+use crate::run::dir::RunDir;
 use crate::model::{self, Gpt2, ModelError, Param};
 
 /// Bytes that stay free beside a checkpoint.
@@ -29,7 +30,7 @@ pub enum CheckpointError {
     Damaged {
         name: String,
         what: String,
-        /// The newest other checkpoint that is whole.
+        /// The newest other checkpoint that is whole, as `RUN@CHECKPOINT`.
         whole: Option<String>,
     },
     #[error("no checkpoint {name} under {dir}; there are: {there}")]
@@ -48,7 +49,7 @@ pub enum CheckpointError {
 
 fn offer(whole: &Option<String>) -> String {
     match whole {
-        Some(name) => format!("; {name} is whole: resume from it with RUN@{name}"),
+        Some(argument) => format!("; an older one is whole: go on from it with --resume {argument}"),
         None => String::new(),
     }
 }
@@ -78,14 +79,16 @@ pub struct Loaded {
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     dir: PathBuf,
+    run: RunDir,
 }
 
 impl Checkpoints {
-    /// Opens the folder, making it if needed, and clears away what an interrupted write left.
+    /// Opens a run's folder, making it if needed, and clears away what an interrupted write left.
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn open(dir: PathBuf) -> Result<Self, CheckpointError> {
+    pub fn open(run: &RunDir) -> Result<Self, CheckpointError> {
+        let dir = run.checkpoints();
         let io = |source| CheckpointError::Io {
             path: dir.clone(),
             source,
@@ -97,7 +100,10 @@ impl Checkpoints {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        Ok(Self { dir })
+        Ok(Self {
+            dir,
+            run: run.clone(),
+        })
     }
 
     /// The folder itself.
@@ -295,7 +301,8 @@ impl Checkpoints {
                         })
                         .collect();
                     others.sort();
-                    let whole = others.pop().map(|(_, name)| name);
+                    let run = self.run.argument();
+                    let whole = others.pop().map(|(_, name)| format!("{run}@{name}"));
                     CheckpointError::Damaged { name, what, whole }
                 }
                 other => other,

@@ -76,7 +76,7 @@ impl Trainer {
         }
         Some(Ended::Failed(format!(
             "{what}. Resume from the last checkpoint with a lower rate: --resume {} --set train.lr=...",
-            self.dir.name()
+            self.dir.argument()
         )))
     }
 

@@ -133,7 +133,7 @@ impl Trainer {
             dir,
             ..
         } = setup;
-        let checkpoints = Checkpoints::open(dir.checkpoints())?;
+        let checkpoints = Checkpoints::open(&dir)?;
         std::fs::create_dir_all(dir.rank())?;
         let data = [dataset.train.fingerprint(), dataset.val.fingerprint()];
         let resume = match &setup.resume {
@@ -209,6 +209,7 @@ impl Trainer {
         let info = trainer.info(setup.threads);
         if setup.resume.is_some() {
             trainer.adopt_strays();
+            trainer.adopt_steps();
             trainer.emit(Body::Resumed {
                 from_seq: trainer.state.seq,
                 checkpoint: resume.unwrap_or_else(|| "the start".into()),
@@ -218,6 +219,19 @@ impl Trainer {
             trainer.tell_run(RunStatus::Started, Some(info), None);
         }
         Ok(trainer)
+    }
+
+    /// A resume may bring another number of steps for the phase in progress; a decision that extended it stays.
+    fn adopt_steps(&mut self) {
+        let planned = match self.state.phase {
+            Phase::Reference => self.config.reference.train.as_ref().map_or(0, |r| r.steps),
+            Phase::Round(_) => self.config.train.steps,
+            _ => return,
+        };
+        if self.state.due == self.state.steps {
+            self.state.due = planned;
+        }
+        self.state.steps = planned;
     }
 
     fn info(&self, threads: usize) -> RunInfo {
@@ -319,7 +333,7 @@ impl Trainer {
     }
 
     fn interrupted(&mut self, why: &str) {
-        let how = format!("{why}; go on with --resume {}", self.dir.name());
+        let how = format!("{why}; go on with --resume {}", self.dir.argument());
         self.tell_run(RunStatus::Interrupted, None, Some(how));
     }
 

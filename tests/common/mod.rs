@@ -113,14 +113,21 @@ impl Place {
         out
     }
 
-    /// Starts a training in the background.
+    /// Starts a training in the background; what it prints goes to a file, since a pipe that nobody reads fills up
+    /// and stops it.
     pub fn start(&self, args: &[&str]) -> Child {
+        let out = std::fs::File::create(self.path().join("printed.txt")).unwrap();
         let mut command = self.heirloom(args);
         command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
             .spawn()
             .unwrap()
+    }
+
+    /// What the program started last has printed.
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(self.path().join("printed.txt")).unwrap()
     }
 
     /// `show --json` of a run.

@@ -73,11 +73,11 @@ pub fn wait_for_child() -> Result<i32> {
 
 /// What is said when the dashboard is left and training goes on.
 pub fn farewell(dir: &RunDir) -> String {
-    let path = dir.path().display();
     format!(
-        "run {} goes on in the background (pid {}): heirloom watch {path}",
+        "run {} goes on in the background (pid {}): heirloom watch {}",
         dir.name(),
-        std::process::id()
+        std::process::id(),
+        dir.argument()
     )
 }
 

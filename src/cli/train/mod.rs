@@ -109,8 +109,7 @@ impl Args {
             Show::Lines | Show::Json => {
                 let (setup, printer) = (&mut parts.setup, printer(show));
                 setup.journal.subscribe(printer);
-                let session = Session::start(parts.setup, self.threads())?;
-                session.join()
+                self.start(parts.setup)?.join()
             }
         };
         Ok(match ended {
@@ -178,11 +177,12 @@ impl Args {
                 (dir, lock)
             }
         };
-        std::fs::write(dir.config(), config::to_toml(&loaded.config))
-            .with_context(|| format!("cannot write {}", dir.config().display()))?;
         let (journal, warning) = match resume {
             Some(_) => Journal::open(dir.path())?,
-            None => (Journal::create(dir.path())?, None),
+            None => {
+                write_config(&dir, &loaded.config)?;
+                (Journal::create(dir.path())?, None)
+            }
         };
         if let Some(warning) = warning {
             eprintln!("heirloom: {warning}");
@@ -197,7 +197,6 @@ impl Args {
         Ok(Parts {
             commands,
             attended: Arc::clone(&attended),
-            signalled: Arc::clone(&signalled),
             dir: dir.clone(),
             _lock: lock,
             setup: Setup {
@@ -216,6 +215,24 @@ impl Args {
         })
     }
 
+    /// Sets the trainer to work. Only then does a resumed run's config change; a new run that cannot begin leaves no
+    /// directory behind.
+    fn start(&self, setup: Setup) -> Result<Session> {
+        let (dir, config) = (setup.dir.clone(), setup.config.clone());
+        let started = Session::start(setup, self.threads());
+        if self.resume.is_none() && started.is_err() {
+            // What stays behind does no harm: it is a run without events.
+            let _ = std::fs::remove_dir_all(dir.path());
+        }
+        let session = started?;
+        if self.resume.is_some()
+            && let Err(error) = write_config(&dir, &config)
+        {
+            eprintln!("heirloom: {error:#}; the run goes on");
+        }
+        Ok(session)
+    }
+
     /// Trains under a dashboard; when that goes (detached, or the terminal is lost), trains on without it.
     fn with_dashboard(&self, mut parts: Parts) -> Result<Ended> {
         let (sender, events) = std::sync::mpsc::channel::<Event>();
@@ -225,7 +242,7 @@ impl Args {
         }));
         let log = parts.dir.log();
         let options = self.ui.options(&parts.dir.name(), Some(&log));
-        let session = Session::start(parts.setup, self.threads())?;
+        let session = self.start(parts.setup)?;
         let mut feed = dashboard::LiveFeed::new(events, parts.commands);
         // A dashboard that panics has given the terminal back on the way; the training is none of its business.
         let shown = catch_unwind(AssertUnwindSafe(|| dashboard::run(&mut feed, &options)));
@@ -258,9 +275,16 @@ struct Parts {
     dir: RunDir,
     commands: std::sync::mpsc::Sender<crate::run::command::Request>,
     attended: Arc<AtomicBool>,
-    #[allow(dead_code)]
-    signalled: Arc<Signalled>,
     _lock: RunLock,
+}
+
+/// Writes the resolved config into the run, replacing the former one whole.
+fn write_config(dir: &RunDir, config: &Config) -> Result<()> {
+    let path = dir.config();
+    let new = path.with_extension("toml.new");
+    std::fs::write(&new, config::to_toml(config))
+        .and_then(|()| std::fs::rename(&new, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The text left in the shell when a dashboard is closed.
@@ -270,7 +294,7 @@ fn parting(state: &RunState, dir: &RunDir, ended: &Ended) -> String {
         _ => format!(
             "run {} can go on: heirloom train --resume {}\n",
             dir.name(),
-            dir.path().display()
+            dir.argument()
         ),
     }
 }
