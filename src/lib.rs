@@ -8,6 +8,7 @@ pub mod config;
 pub mod corpus;
 pub mod dashboard;
 pub mod eval;
+mod fault;
 pub mod inherit;
 pub mod model;
 pub mod ops;

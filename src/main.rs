@@ -3,22 +3,22 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use heirloom::cli::{Cli, exit};
+use heirloom::cli::{Cli, exit, say};
 
 fn main() -> ExitCode {
     keep_freed_memory();
     let code = match Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("heirloom: {}", exit::words(&error));
+            say::err(&exit::words(&error));
             exit::code(&error)
         }
     };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-/// Tells glibc to keep freed memory instead of giving it back page by page: mapping it anew costs more than training
-/// steps do (docs/performance.md).
+/// Tells glibc to keep freed memory instead of giving it back page by page: faulting it in anew can cost more time than
+/// the arithmetic does.
 fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt takes plain numbers and runs before any other thread exists.

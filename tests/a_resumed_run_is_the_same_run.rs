@@ -50,11 +50,7 @@ fn through_kills(place: &Place, name: &str, settings: &[&str], seed: u64) -> u32
         let patience = Duration::from_millis(rng.random_range(60..500));
         std::thread::sleep(patience);
         if let Some(status) = child.try_wait().unwrap() {
-            assert!(
-                status.success(),
-                "attempt {kills}: {}",
-                place.printed()
-            );
+            assert!(status.success(), "attempt {kills}: {}", place.printed());
             return kills;
         }
         signal(child.id(), Signal::SIGKILL);

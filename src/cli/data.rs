@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::say;
 use crate::corpus::Tokenizer;
 use crate::corpus::prepare::prepare;
 use crate::run::table::count;
@@ -57,14 +58,14 @@ impl Args {
         };
         let made = prepare(&inputs, &out, tokenizer, force, &mut progress)?;
         bar.finish_and_clear();
-        println!(
-            "{}: {} tokens from {} bytes ({:.2} bytes a token, {})",
+        say::out(&format!(
+            "{}: {} tokens from {} bytes ({:.2} bytes a token, {})\n",
             out.display(),
             count(made.tokens),
             count(made.bytes),
             made.bytes as f64 / made.tokens as f64,
             tokenizer.name()
-        );
+        ))?;
         Ok(())
     }
 }

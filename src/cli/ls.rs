@@ -1,8 +1,8 @@
 //! `heirloom ls`: the runs under a directory.
 
-use std::io::Write;
 use std::path::PathBuf;
 
+use super::say;
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::state::RunState;
 use crate::run::{show, table, tail};
@@ -26,7 +26,7 @@ impl Args {
         for dir in RunDir::list(&self.runs)? {
             match tail::load(dir.path()) {
                 Ok(state) => runs.push((dir, state)),
-                Err(e) => eprintln!("heirloom: cannot read {}: {e}", dir.events().display()),
+                Err(e) => say::err(&format!("cannot read {}: {e}", dir.events().display())),
             }
         }
         runs.sort_by_key(|(_, state)| std::cmp::Reverse(state.t));
@@ -35,15 +35,14 @@ impl Args {
                 .iter()
                 .map(|(dir, state)| show::summary_json(state, dir));
             let list = serde_json::Value::Array(all.collect());
-            return print(&format!("{list:#}\n"));
+            return Ok(say::out(&format!("{list:#}\n"))?);
         }
         if runs.is_empty() {
             let place = self.runs.display();
-            return print(&format!(
-                "no runs under {place}; `heirloom train tiny` starts one\n"
-            ));
+            let hint = "`heirloom train tiny` starts one";
+            return Ok(say::out(&format!("no runs under {place}; {hint}\n"))?);
         }
-        print(&lines(&runs))
+        Ok(say::out(&lines(&runs))?)
     }
 }
 
@@ -78,14 +77,6 @@ fn row(dir: &RunDir, state: &RunState) -> [String; 8] {
         gap.map_or_else(dash, |gap| format!("{gap:+.4}")),
         show::duration(state.elapsed),
     ]
-}
-
-/// Prints to stdout; a reader that has left (`| head`) is no error.
-pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

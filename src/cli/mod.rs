@@ -4,6 +4,7 @@ pub mod data;
 pub mod exit;
 pub mod home;
 pub mod ls;
+pub mod say;
 pub mod show;
 pub mod train;
 pub mod watch;

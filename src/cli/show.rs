@@ -32,6 +32,6 @@ impl Args {
         } else {
             show::text(&state, &dir)
         };
-        super::ls::print(&text)
+        Ok(super::say::out(&text)?)
     }
 }

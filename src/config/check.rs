@@ -239,19 +239,15 @@ impl Check<'_> {
             });
         }
         match &inherit.layers {
-            LayerChoice::Named(word) if word == "half" => {
+            LayerChoice::Named(word) if word == "half" || word == "auto" => {
                 let n = self.config.model.n_layer;
                 self.need(!self.trained_here() || n != 1, &["inherit.layers", "model.n_layer"], || {
-                    "inherit.layers = \"half\" needs a reference of at least 2 layers, model.n_layer is 1".into()
+                    format!("inherit.layers = {word:?} needs a reference of at least 2 layers, model.n_layer is 1")
                 });
             }
-            LayerChoice::Named(word) if word == "auto" => self.places.problem(
-                &["inherit.layers"],
-                "inherit.layers = \"auto\" comes later; give a number",
-            ),
             LayerChoice::Named(word) => self.places.problem(
                 &["inherit.layers"],
-                format!("inherit.layers must be \"half\", a number of layers or a list of layer indices, is {word:?}"),
+                format!("inherit.layers must be \"half\", \"auto\", a number of layers or a list of layer indices, is {word:?}"),
             ),
             LayerChoice::First(n) => {
                 self.at_least("inherit.layers", *n as u64, 1);

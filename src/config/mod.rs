@@ -222,7 +222,7 @@ pub struct ReferenceTrainConfig {
     pub schedule: Option<Schedule>,
 }
 
-/// Layers to inherit: `"half"`, `n` (the first n) or a list of indices from 0.
+/// Layers to inherit: `"half"`, `"auto"`, `n` (the first n) or a list of indices from 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LayerChoice {
@@ -232,12 +232,15 @@ pub enum LayerChoice {
 }
 
 impl LayerChoice {
-    /// The indices chosen from a reference of `n_layer` layers, in order. Of an unknown name: none.
+    /// The indices chosen from a reference of `n_layer` layers, in order. `auto` is half of them, too, as long as
+    /// their ranks are not known ([`crate::inherit::choose`] knows better). Of an unknown name: none.
     pub fn of(&self, n_layer: usize) -> Vec<usize> {
         match self {
             Self::First(n) => (0..*n).collect(),
             Self::List(list) => list.clone(),
-            Self::Named(name) if name == "half" => (0..(n_layer / 2).max(1)).collect(),
+            Self::Named(name) if name == "half" || name == "auto" => {
+                (0..(n_layer / 2).max(1)).collect()
+            }
             Self::Named(_) => Vec::new(),
         }
     }
@@ -247,7 +250,8 @@ impl LayerChoice {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InheritConfig {
-    /// `"half"`, a number of first layers, or a list of indices from 0.
+    /// `"half"`, `"auto"` (half, but none from the first collapsing layer on), a number of first layers, or a list of
+    /// indices from 0.
     pub layers: LayerChoice,
     /// Any of `attention`, `mlp`, `norms`, `embeddings`, `positions`, `final_norm`, `head`; the rest starts random.
     pub what: Vec<String>,

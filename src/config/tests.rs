@@ -142,12 +142,8 @@ fn every_wrong_value_is_told_in_its_own_words() {
             "reference.train.schedule must be one of cosine, linear, constant, wsd, is \"cosin\"; did you mean \"cosine\"?",
         ),
         (
-            "inherit.layers=auto",
-            "inherit.layers = \"auto\" comes later; give a number",
-        ),
-        (
             "inherit.layers=all",
-            "inherit.layers must be \"half\", a number of layers or a list of layer indices, is \"all\"",
+            "inherit.layers must be \"half\", \"auto\", a number of layers or a list of layer indices, is \"all\"",
         ),
         (
             "inherit.layers=0",
@@ -171,11 +167,11 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "inherit.layers=[0, -1]",
-            "inherit.layers must be \"half\", a number of layers or a list of layer indices, found a list of 2",
+            "inherit.layers must be \"half\", \"auto\", a number of layers or a list of layer indices, found a list of 2",
         ),
         (
             "inherit.layers=1.5",
-            "inherit.layers must be \"half\", a number of layers or a list of layer indices, found the number 1.5",
+            "inherit.layers must be \"half\", \"auto\", a number of layers or a list of layer indices, found the number 1.5",
         ),
         (
             "inherit.what=[]",
@@ -348,6 +344,7 @@ fn every_wrong_value_is_told_in_its_own_words() {
 fn good_values_pass() {
     for set in [
         "inherit.layers=4",
+        "inherit.layers=auto",
         "inherit.layers=[0, 2, 5]",
         "inherit.what=[\"mlp\"]",
         "grow.max_layers=8",

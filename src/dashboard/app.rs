@@ -1,9 +1,11 @@
 //! The loop: input, events, frames.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use jiff::tz::TimeZone;
 
 use super::curve::Curve;
@@ -34,8 +36,8 @@ pub enum Exit {
     Closed,
     /// The terminal is gone; training goes on.
     Hangup,
-    /// The stop after a checkpoint was asked for and has happened.
-    QuitRequested,
+    /// The trainer has stopped before the run's end: it was asked to, by the operator or by a signal.
+    Stopped,
 }
 
 /// How a dashboard looks and where stray output goes.
@@ -52,8 +54,23 @@ pub struct Options {
 /// Shows a run until the operator leaves, the terminal goes, or a stop that was asked for has happened.
 ///
 /// # Errors
-/// When the terminal cannot be taken over or the feed cannot be read; the terminal is restored.
+/// When the terminal cannot be taken over, the feed cannot be read, or drawing panics; the terminal is restored.
 pub fn run(feed: &mut dyn Feed, options: &Options) -> Result<(Exit, RunState)> {
+    // Unwinding gives the terminal back on its way; the training is none of a view's business.
+    let shown = catch_unwind(AssertUnwindSafe(|| show(feed, options)));
+    shown.unwrap_or_else(|panic| Err(anyhow!("the dashboard panicked: {}", panic_words(&*panic))))
+}
+
+/// A panic's message.
+pub fn panic_words(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
+
+fn show(feed: &mut dyn Feed, options: &Options) -> Result<(Exit, RunState)> {
     let mut terminal = Terminal::enter().context("the dashboard needs a terminal")?;
     let output = options.log.as_deref().map(redirect_output).transpose();
     let _output = output.context("cannot open the log")?;
@@ -101,8 +118,9 @@ impl App {
             }
             let now = Instant::now();
             update::on_run(&mut self.ui, &self.state, now);
-            if self.ui.ended && self.ui.quitting {
-                return Ok(Exit::QuitRequested);
+            let stopped = self.ui.quitting || self.state.core.status == Status::Interrupted;
+            if self.ui.ended && stopped {
+                return Ok(Exit::Stopped);
             }
             if self.due(terminal, now) {
                 self.draw(options, terminal, now);
@@ -151,6 +169,7 @@ impl App {
     }
 
     fn draw(&mut self, options: &Options, terminal: &mut Terminal, now: Instant) {
+        crate::fault::panic_at("dashboard", self.state.core.rounds.len() as u64);
         let state = self.ui.frozen.as_deref().unwrap_or(&self.state);
         self.curve
             .follow(&state.train, &state.phase_starts(), self.ui.chart.smoothing);

@@ -18,7 +18,7 @@ pub mod theme;
 mod update;
 mod view;
 
-pub use app::{Exit, Options, run};
+pub use app::{Exit, Options, panic_words, run};
 pub use feed::{Feed, LiveFeed, TailFeed};
 pub use plain::PlainPrinter;
 

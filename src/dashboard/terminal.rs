@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -39,7 +40,8 @@ pub enum Input {
 
 /// A terminal in full-screen mode; dropped, it is as it was.
 pub struct Terminal {
-    screen: Screen,
+    /// Dropped only while there is a terminal: ratatui's own drop writes to it, and complains on stderr if it cannot.
+    screen: ManuallyDrop<Screen>,
     /// The same terminal, to ask about.
     line: OwnedFd,
     gone: bool,
@@ -64,7 +66,7 @@ impl Terminal {
         .and_then(|()| Screen::new(CrosstermBackend::new(writer)));
         match entered {
             Ok(screen) => Ok(Self {
-                screen,
+                screen: ManuallyDrop::new(screen),
                 line,
                 gone: false,
             }),
@@ -152,6 +154,8 @@ impl Drop for Terminal {
                 LeaveAlternateScreen,
                 cursor::Show
             );
+            // SAFETY: this is the drop; nothing uses the screen afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.screen) };
         }
         let _ = disable_raw_mode();
     }

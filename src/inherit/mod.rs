@@ -10,17 +10,20 @@ use crate::config::LayerChoice;
 use crate::model::{Gpt2, Part};
 use crate::ops;
 
-/// The reference layers that a choice means, in order.
+/// A layer whose MaxRank is below this is lazy or nearly so.
+const POTENT_RANK: f64 = 2.0;
+
+/// The reference layers that a choice means, in order. `max_rank` is the reference's MaxRank per layer: `auto` takes
+/// half of the layers, but none from the first collapsing one on, and at least one.
 ///
 /// # Errors
 /// When the choice names a layer the reference does not have, or none.
-pub fn choose(choice: &LayerChoice, n_layer: usize) -> Result<Vec<usize>> {
-    let layers: Vec<usize> = match choice {
-        LayerChoice::First(n) => (0..*n).collect(),
-        LayerChoice::List(list) => list.clone(),
-        LayerChoice::Named(name) if name == "half" => (0..(n_layer / 2).max(1)).collect(),
-        LayerChoice::Named(name) => bail!("inherit.layers = \"{name}\" is not known"),
-    };
+pub fn choose(choice: &LayerChoice, n_layer: usize, max_rank: &[f64]) -> Result<Vec<usize>> {
+    let mut layers = choice.of(n_layer);
+    if matches!(choice, LayerChoice::Named(name) if name == "auto") {
+        let potent = max_rank.iter().position(|&rank| rank < POTENT_RANK);
+        layers.truncate(potent.unwrap_or(n_layer).max(1));
+    }
     match layers.iter().find(|&&l| l >= n_layer) {
         Some(l) => {
             bail!("inherit.layers names layer {l}; the reference has {n_layer}, counted from 0")
@@ -210,13 +213,25 @@ mod tests {
 
     #[test]
     fn a_layer_the_reference_lacks_is_named() {
-        let error = choose(&LayerChoice::List(vec![0, 9]), 4)
+        let error = choose(&LayerChoice::List(vec![0, 9]), 4, &[])
             .unwrap_err()
             .to_string();
         assert!(error.contains("layer 9; the reference has 4"), "{error}");
         assert_eq!(
-            choose(&LayerChoice::Named("half".into()), 5).unwrap(),
+            choose(&LayerChoice::Named("half".into()), 5, &[]).unwrap(),
             [0, 1]
         );
+    }
+
+    #[test]
+    fn auto_ends_before_the_first_collapsing_layer() {
+        let auto = |ranks: &[f64]| choose(&LayerChoice::Named("auto".into()), 8, ranks).unwrap();
+        assert_eq!(
+            auto(&[9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 1.0, 1.0]),
+            [0, 1, 2, 3]
+        );
+        assert_eq!(auto(&[9.0, 8.0, 1.9, 6.0, 5.0, 4.0, 1.0, 1.0]), [0, 1]);
+        assert_eq!(auto(&[1.0; 8]), [0]);
+        assert_eq!(auto(&[]), [0, 1, 2, 3], "not measured yet");
     }
 }

@@ -271,7 +271,7 @@ mod tests {
             "{message}"
         );
         assert!(
-            message.contains("heirloom train --resume first"),
+            message.contains("heirloom train --resume /"),
             "{message}"
         );
     }

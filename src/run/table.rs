@@ -19,13 +19,24 @@ const WORDS: [usize; 1] = [0];
 
 /// The table with its legend and the outcome, each line ended by a newline. ASCII only.
 pub fn text(state: &RunState) -> String {
+    told(state, true)
+}
+
+/// The table and the outcome alone.
+pub fn brief(state: &RunState) -> String {
+    told(state, false)
+}
+
+fn told(state: &RunState, with_legend: bool) -> String {
     let rows = rows(state);
     let mut out = String::new();
     if rows.len() == 1 {
         out.push_str("no phase has ended yet\n");
     } else {
         out.push_str(&aligned(&rows, &WORDS));
-        push_legend(&mut out, state);
+        if with_legend {
+            push_legend(&mut out, state);
+        }
     }
     out.push_str(&outcome(state));
     out.push('\n');

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
 use super::state::TrainState;
-use crate::run::dir::RunDir;
 use crate::model::{self, Gpt2, ModelError, Param};
+use crate::run::dir::RunDir;
 
 /// Bytes that stay free beside a checkpoint.
 const SPARE_BYTES: u64 = 64 << 20;
@@ -49,7 +49,9 @@ pub enum CheckpointError {
 
 fn offer(whole: &Option<String>) -> String {
     match whole {
-        Some(argument) => format!("; an older one is whole: go on from it with --resume {argument}"),
+        Some(argument) => {
+            format!("; an older one is whole: go on from it with --resume {argument}")
+        }
         None => String::new(),
     }
 }

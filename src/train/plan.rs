@@ -132,7 +132,7 @@ pub fn phases(config: &Config, reference: &Gpt2Config) -> Result<Vec<PlannedPhas
         reference_steps,
         false,
     )];
-    let mut layers = inherit::choose(&config.inherit.layers, reference.n_layer)?;
+    let mut layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
     let max = max_layers(config, reference.n_layer);
     for round in 1.. {
         all.push(planned(

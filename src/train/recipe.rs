@@ -513,7 +513,13 @@ impl Trainer {
     /// Round 1.
     pub(super) fn inherit(&mut self) -> Result<()> {
         let reference = self.reference()?;
-        let layers = inherit::choose(&self.config.inherit.layers, reference.config.n_layer)?;
+        let measured = self.state.reference.as_ref();
+        let max_rank = measured.map_or(&[][..], |r| &r.max_rank);
+        let layers = inherit::choose(
+            &self.config.inherit.layers,
+            reference.config.n_layer,
+            max_rank,
+        )?;
         let model = self.inherited(&reference, &layers)?;
         let optimizer = Optimizer::new(&model, &self.device)?;
         self.install(model, optimizer)?;

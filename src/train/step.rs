@@ -21,6 +21,7 @@ const PROBE_ELEMENTS: usize = 8 << 20;
 impl Trainer {
     /// One optimizer step. Returns false, without touching the weights, when loss or gradient are not finite.
     pub(super) fn train_step(&mut self) -> Result<bool> {
+        crate::fault::panic_at("trainer", self.state.step);
         let began = Instant::now();
         let lr = self.learning_rate().at(self.state.phase_step);
         let loss = self.gradients()?;

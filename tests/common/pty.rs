@@ -1,9 +1,13 @@
 //! The program in a pseudo-terminal, and what an operator would see of it.
 
 use std::io::{Read, Write};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use super::{PATIENCE, Place};
@@ -14,11 +18,24 @@ pub struct Pty {
     writer: Option<Box<dyn Write + Send>>,
     child: Box<dyn Child + Send + Sync>,
     screen: Arc<Mutex<vt100::Parser>>,
+    hung_up: Arc<AtomicBool>,
+    reading: Option<JoinHandle<()>>,
 }
 
 impl Pty {
     /// Starts the program with these arguments.
     pub fn start(place: &Place, args: &[&str], columns: u16, rows: u16) -> Self {
+        Self::start_with(place, args, columns, rows, &[])
+    }
+
+    /// The same with these environment variables.
+    pub fn start_with(
+        place: &Place,
+        args: &[&str],
+        columns: u16,
+        rows: u16,
+        env: &[(&str, &str)],
+    ) -> Self {
         let size = PtySize {
             rows,
             cols: columns,
@@ -34,23 +51,25 @@ impl Pty {
         for name in ["NO_COLOR", "LC_ALL", "HEIRLOOM_PARENT", "ACCESSIBLE"] {
             command.env_remove(name);
         }
+        for (name, value) in env {
+            command.env(name, value);
+        }
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
-        let mut reader = pair.master.try_clone_reader().unwrap();
-        let seen = Arc::clone(&screen);
-        std::thread::spawn(move || {
-            let mut bytes = [0; 8192];
-            while let Ok(n @ 1..) = reader.read(&mut bytes) {
-                seen.lock().unwrap().process(&bytes[..n]);
-            }
-        });
+        let reader = pair.master.try_clone_reader().unwrap();
+        let fd = pair.master.as_raw_fd().unwrap();
+        let hung_up = Arc::new(AtomicBool::new(false));
+        let (seen, gone) = (Arc::clone(&screen), Arc::clone(&hung_up));
+        let reading = std::thread::spawn(move || follow(reader, fd, &seen, &gone));
         let writer = pair.master.take_writer().unwrap();
         Self {
             master: Some(pair.master),
             writer: Some(writer),
             child,
             screen,
+            hung_up,
+            reading: Some(reading),
         }
     }
 
@@ -109,6 +128,9 @@ impl Pty {
 
     /// Closes the terminal under the program, as a dropped connection does.
     pub fn hang_up(&mut self) {
+        // The reader holds the terminal open, too.
+        self.hung_up.store(true, Ordering::SeqCst);
+        self.reading.take().unwrap().join().unwrap();
         self.writer = None;
         self.master = None;
     }
@@ -127,9 +149,35 @@ impl Pty {
     }
 }
 
+/// Feeds what the program writes to the screen, until it ends or the terminal is hung up.
+fn follow(
+    mut reader: Box<dyn Read + Send>,
+    fd: RawFd,
+    screen: &Mutex<vt100::Parser>,
+    hung_up: &AtomicBool,
+) {
+    let mut bytes = [0; 8192];
+    while !hung_up.load(Ordering::SeqCst) {
+        // SAFETY: the reader is a duplicate of this descriptor, which is closed only after this thread has ended.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::from(20u8)) == Ok(0) {
+            continue;
+        }
+        match reader.read(&mut bytes) {
+            Ok(n @ 1..) => screen.lock().unwrap().process(&bytes[..n]),
+            _ => return,
+        }
+    }
+}
+
 impl Drop for Pty {
     fn drop(&mut self) {
         // A test that failed leaves nothing running.
         let _ = self.child.kill();
+        self.hung_up.store(true, Ordering::SeqCst);
+        if let Some(reading) = self.reading.take() {
+            let _ = reading.join();
+        }
     }
 }

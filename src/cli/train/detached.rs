@@ -74,7 +74,7 @@ pub fn wait_for_child() -> Result<i32> {
 /// What is said when the dashboard is left and training goes on.
 pub fn farewell(dir: &RunDir) -> String {
     format!(
-        "run {} goes on in the background (pid {}): heirloom watch {}",
+        "run {} goes on in the background (pid {}): heirloom watch {}\n",
         dir.name(),
         std::process::id(),
         dir.argument()

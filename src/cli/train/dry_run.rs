@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Device;
 
+use crate::cli::say;
 use crate::config::Config;
 use crate::corpus::{Dataset, Sampler, fill_batch};
 use crate::model::{Gpt2, Gpt2Config, Mode, Workspace};
@@ -59,26 +60,24 @@ pub fn run(config: &Config, dataset: &Dataset, threads: usize) -> Result<()> {
             format!("~{}", duration(p.flops / speed)),
         ]);
     }
-    print!("{}", table::aligned(&rows, &[0]));
+    let mut out = table::aligned(&rows, &[0]);
     let checkpoint = |parameters: u64| 12 * parameters;
     let most = phases.iter().map(|p| p.parameters).max().unwrap_or(0);
     let milestones: u64 = phases.iter().map(|p| checkpoint(p.parameters)).sum();
     let disk = milestones + (config.checkpoint.keep as u64 + 1) * checkpoint(most);
     let total: f64 = phases.iter().map(|p| p.flops / speed).sum();
-    println!();
-    println!(
-        "text     {} training and {} validation tokens ({})",
+    out.push_str(&format!(
+        "\ntext     {} training and {} validation tokens ({})\n\
+         disk     at most {} MB of checkpoints\n\
+         time     at most {}, from {TIMED} timed steps of the reference on {threads} threads ({:.0} GFLOP/s)\n",
         table::count(dataset.train.len() as u64),
         table::count(dataset.val.len() as u64),
-        dataset.tokenizer.name()
-    );
-    println!("disk     at most {} MB of checkpoints", disk >> 20);
-    println!(
-        "time     at most {}, from {TIMED} timed steps of the reference on {threads} threads ({:.0} GFLOP/s)",
+        dataset.tokenizer.name(),
+        disk >> 20,
         duration(total),
         speed / 1e9
-    );
-    Ok(())
+    ));
+    Ok(say::out(&out)?)
 }
 
 /// Training speed of the reference, measured.

@@ -5,12 +5,11 @@ mod dry_run;
 mod session;
 
 use std::io::IsTerminal;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
 use crate::config::{self, Config, Loaded, PolicyMode, Source};
@@ -25,7 +24,7 @@ use crate::run::table;
 use crate::train::signals::Signalled;
 use crate::train::{Ended, Setup};
 
-use super::{UiArgs, exit};
+use super::{UiArgs, exit, say};
 use session::Session;
 
 /// Train a reference and the recipe on it, live in a dashboard; without a terminal, as plain lines
@@ -117,7 +116,7 @@ impl Args {
             Ended::Stopped => exit::STOPPED,
             Ended::Preempted => exit::PREEMPTED,
             Ended::Failed(message) => {
-                eprintln!("heirloom: run {name} failed: {message}");
+                say::err(&format!("run {name} failed: {message}"));
                 exit::FAILED
             }
         })
@@ -185,7 +184,7 @@ impl Args {
             }
         };
         if let Some(warning) = warning {
-            eprintln!("heirloom: {warning}");
+            say::err(&warning);
         }
         let policy = loaded.config.policy.mode.unwrap_or(match show {
             Show::Dashboard => PolicyMode::Ask,
@@ -228,7 +227,7 @@ impl Args {
         if self.resume.is_some()
             && let Err(error) = write_config(&dir, &config)
         {
-            eprintln!("heirloom: {error:#}; the run goes on");
+            say::err(&format!("{error:#}; the run goes on"));
         }
         Ok(session)
     }
@@ -244,24 +243,23 @@ impl Args {
         let options = self.ui.options(&parts.dir.name(), Some(&log));
         let session = self.start(parts.setup)?;
         let mut feed = dashboard::LiveFeed::new(events, parts.commands);
-        // A dashboard that panics has given the terminal back on the way; the training is none of its business.
-        let shown = catch_unwind(AssertUnwindSafe(|| dashboard::run(&mut feed, &options)));
+        let shown = dashboard::run(&mut feed, &options);
         parts.attended.store(false, Ordering::SeqCst);
         drop(feed);
-        let shown =
-            shown.unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", session::words(&*panic))));
         match shown {
-            Ok((Exit::Closed | Exit::QuitRequested, state)) => {
+            Ok((Exit::Closed | Exit::Stopped, state)) => {
                 let ended = session.join();
-                print!("{}", parting(&state, &parts.dir, &ended));
+                let _ = say::out(&parting(&state, &parts.dir, &ended));
                 return Ok(ended);
             }
-            Ok((Exit::Detach, _)) => println!("{}", detached::farewell(&parts.dir)),
+            Ok((Exit::Detach, _)) => drop(say::out(&detached::farewell(&parts.dir))),
             // Nobody is there to be told anything.
             Ok((Exit::Hangup, _)) => {}
             Err(error) => {
-                eprintln!("heirloom: the dashboard ended ({error:#}); training goes on without it");
-                println!("{}", detached::farewell(&parts.dir));
+                say::err(&format!(
+                    "{error:#}; training goes on without the dashboard"
+                ));
+                let _ = say::out(&detached::farewell(&parts.dir));
             }
         }
         detached::leave_terminal(&log)?;
@@ -329,7 +327,7 @@ fn printer(show: Show) -> Box<dyn FnMut(&Event) + Send> {
 fn open_data(config: &Config) -> Result<Dataset> {
     let d = &config.data;
     let context = config.model.context_length;
-    let progress = |line: &str| eprintln!("heirloom: {line}");
+    let progress = |line: &str| say::err(line);
     let dataset = Dataset::open(
         &d.train,
         d.val.as_deref(),

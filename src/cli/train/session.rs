@@ -1,11 +1,11 @@
 //! The trainer on a thread of its own, in a compute pool that is polite to the dashboard.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 
+use crate::dashboard::panic_words;
 use crate::train::{Ended, Setup, Trainer};
 
 /// Added to the niceness of compute threads, so that keys and drawing stay quick on a busy machine.
@@ -36,7 +36,7 @@ impl Session {
                 let ended = match catch_unwind(work) {
                     Ok(Ok(ended)) => return ended,
                     Ok(Err(error)) => format!("{error:#}"),
-                    Err(panic) => format!("the trainer panicked: {}", words(&*panic)),
+                    Err(panic) => format!("the trainer panicked: {}", panic_words(&*panic)),
                 };
                 // The journal outlives a panic in the middle of a step.
                 let told = AssertUnwindSafe(|| trainer.fail(&ended));
@@ -52,15 +52,6 @@ impl Session {
         let lost = || Ended::Failed("the trainer's thread died".into());
         self.thread.join().unwrap_or_else(|_| lost())
     }
-}
-
-/// A panic's message.
-pub fn words(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
 }
 
 /// Lowers the calling thread's priority. (On Linux niceness belongs to threads.)

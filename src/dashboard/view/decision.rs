@@ -86,7 +86,7 @@ pub fn slope_words(slope: Option<(f64, f64)>) -> (String, &'static str) {
     let verdict = match trend::plateau(slope) {
         Plateau::Likely => "likely",
         Plateau::No => "no",
-        Plateau::InsufficientData => "too few evals",
+        Plateau::InsufficientData => "too early",
     };
     (text, verdict)
 }

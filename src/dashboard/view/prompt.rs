@@ -132,10 +132,11 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
 /// The entries, or the question that confirms one.
 fn choices(scene: &Scene<'_>, p: &DecisionPrompt) -> Vec<Line<'static>> {
     let theme = scene.theme;
+    let plural = if p.layers == 1 { "" } else { "s" };
     if p.confirming {
         let (question, note) = match p.entries[p.selected] {
             Entry::Grow => (
-                format!("Grow by {} layers ({})?", p.layers, p.mode),
+                format!("Grow by {} layer{plural} ({})?", p.layers, p.mode),
                 "A checkpoint is written and verified first.",
             ),
             Entry::TrainOn => (format!("Train on for {} steps?", p.steps), ""),

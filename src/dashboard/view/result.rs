@@ -15,11 +15,14 @@ pub fn height(scene: &Scene<'_>) -> u16 {
     u16::try_from(rows).unwrap_or(u16::MAX)
 }
 
-/// The table and the outcome. Where not everything fits, the legend between them goes first.
+/// The table and the outcome. Where not everything fits, the legend between them goes first, then the last rows.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
-    let text = table::text(scene.run);
-    let mut lines: Vec<&str> = text.lines().collect();
     let room = usize::from(area.height.saturating_sub(2));
+    let mut text = table::text(scene.run);
+    if text.lines().count() > room {
+        text = table::brief(scene.run);
+    }
+    let mut lines: Vec<&str> = text.lines().collect();
     while lines.len() > room && lines.len() > 1 {
         let above_outcome = lines.len() - 2;
         lines.remove(above_outcome);

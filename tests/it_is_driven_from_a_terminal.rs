@@ -1,0 +1,327 @@
+//! The real program in a pseudo-terminal: an operator's keys decide, and whatever happens to the terminal, the training
+//! is not lost.
+
+mod common;
+
+use std::time::Duration;
+
+use common::pty::Pty;
+use common::{Place, is_alive, signal, wait};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// The miniature recipe with its decisions left to the operator.
+const ASK: [&str; 4] = ["--set", "policy.mode=ask", "--set", "control.random=false"];
+const NO_CONTROL: [&str; 2] = ["--set", "control.reference_continued=false"];
+/// A round that does not end while a test looks at it.
+const LONG: [&str; 2] = ["--set", "train.steps=1000000"];
+/// Prompts ignore keys for 300 ms.
+const LOCK: Duration = Duration::from_millis(400);
+
+fn start(place: &Place, settings: &[&[&str]]) -> Pty {
+    let mut args = vec!["train", "mini.toml", "--name", "mine"];
+    args.extend(settings.concat());
+    Pty::start(place, &args, 80, 24)
+}
+
+/// Presses a key that opens a prompt, and waits until it takes keys.
+fn open(pty: &mut Pty, key: &str, title: &str) {
+    pty.press(key);
+    pty.see(title);
+    std::thread::sleep(LOCK);
+}
+
+/// The process that trains, as the lock names it.
+fn trainer(place: &Place) -> u32 {
+    let lock = std::fs::read_to_string(place.run_dir("mine").join("lock")).unwrap();
+    let holder: Value = serde_json::from_str(&lock).unwrap();
+    u32::try_from(holder["pid"].as_u64().unwrap()).unwrap()
+}
+
+#[track_caller]
+fn kinds(place: &Place, kind: &str) -> Vec<Value> {
+    let events = place.events("mine");
+    events.into_iter().filter(|e| e["kind"] == kind).collect()
+}
+
+#[test]
+fn an_operator_grows_pauses_stops_and_leaves() {
+    let place = Place::new();
+    let mut pty = start(&place, &[&ASK, &NO_CONTROL]);
+    // Nobody answers within the overrun, so the run waits, with the evidence on screen.
+    let screen = pty.see("PAUSED");
+    assert!(pty.is_full_screen());
+    assert!(screen.contains("round 1 · 1 layers"), "{screen}");
+    assert!(screen.contains("GROW SUGGESTED"), "{screen}");
+    assert!(screen.contains("attention rank"), "{screen}");
+    assert!(screen.contains("? help"), "{screen}");
+
+    pty.press("?");
+    pty.see("open the decision");
+    pty.press("?");
+    pty.see_that("no help", |s| !s.contains("open the decision"));
+
+    open(&mut pty, "D", "decide · round 1");
+    let screen = pty.see("> grow by 1 (restart)");
+    assert!(screen.contains("loss ema"), "the chart stays:\n{screen}");
+    assert!(
+        screen.contains("val loss") && screen.contains("gap +"),
+        "{screen}"
+    );
+    pty.press("m");
+    pty.see("> grow by 1 (keep)");
+    pty.press("\r");
+    pty.see("Grow by 1 layer (keep)?");
+    pty.press("\r");
+    let screen = pty.see("round 2 · 2 layers");
+    assert!(
+        screen.contains("grow 1→2") || pty.see("grow").contains("1"),
+        "{screen}"
+    );
+
+    pty.see("PAUSED");
+    open(&mut pty, "D", "decide · round 2");
+    pty.press("j");
+    pty.see("> train on 10 steps");
+    pty.press("\r\r");
+    wait("the decision after 10 more steps", || {
+        kinds(&place, "decision")
+            .into_iter()
+            .find(|d| d["status"] == "open" && d["phase"] == "round-2" && d["phase_step"] == 50)
+    });
+    pty.press("c");
+    place.wait_event("mine", "the checkpoint", |e| {
+        e["kind"] == "checkpoint" && e["reason"] == "asked"
+    });
+    pty.see("PAUSED");
+    open(&mut pty, "D", "decide · round 2");
+    pty.press("jj");
+    pty.see("> stop growing");
+    pty.press("\r\r");
+    let screen = pty.see("outcome: stopped");
+    assert!(pty.is_full_screen(), "the dashboard stays with the table");
+    assert!(screen.contains("round 2"), "{screen}");
+    pty.press("q");
+    assert_eq!(pty.exit_code(), 0);
+    let screen = pty.see("outcome: stopped");
+    assert!(!pty.is_full_screen(), "{screen}");
+
+    let show = place.show("mine");
+    assert_eq!(show["outcome"], "stopped");
+    assert_eq!(show["rounds"][1]["start"], "keep");
+    let decided: Vec<Value> = kinds(&place, "decision")
+        .into_iter()
+        .filter(|d| d["status"] == "resolved")
+        .map(|d| d["by"].clone())
+        .collect();
+    assert_eq!(decided, ["keyboard", "keyboard", "keyboard"]);
+}
+
+#[test]
+fn pause_holds_the_training_and_resume_lets_it_go_on() {
+    let place = Place::new();
+    let mut pty = start(&place, &[&ASK, &LONG]);
+    pty.see("round 1");
+    pty.press("p");
+    pty.see("PAUSED");
+    let steps = || place.events("mine").last().unwrap()["step"].clone();
+    let before = steps();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(steps(), before);
+    pty.press("p");
+    pty.see("TRAIN");
+    wait("more steps", || (steps() != before).then_some(()));
+    // Every size is drawn, and none ends the run.
+    for (columns, rows) in [(1, 1), (40, 12), (200, 60), (80, 24)] {
+        pty.resize(columns, rows);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    pty.see("attention rank");
+    // Ctrl-C is a key here.
+    open(&mut pty, "\x03", "leave");
+    pty.press("j");
+    pty.see("> stop after a checkpoint");
+    pty.press("\r");
+    assert_eq!(pty.exit_code(), 3);
+    assert!(!pty.is_full_screen());
+    pty.see("heirloom train --resume mine");
+    assert_eq!(place.show("mine")["state"], "interrupted");
+}
+
+#[test]
+fn detached_training_goes_on_and_gives_the_shell_back() {
+    let place = Place::new();
+    let mut pty = start(&place, &[&ASK, &LONG]);
+    pty.see("round 1");
+    open(&mut pty, "q", "leave");
+    pty.press("\r");
+    assert_eq!(pty.exit_code(), 0);
+    pty.see("goes on in the background");
+    goes_on_alone(&place);
+}
+
+#[test]
+fn a_lost_terminal_does_not_end_the_training() {
+    let place = Place::new();
+    let mut pty = start(&place, &[&ASK, &LONG]);
+    pty.see("round 1");
+    pty.hang_up();
+    goes_on_alone(&place);
+}
+
+/// Training without a dashboard can be watched, stopped by a signal and resumed.
+fn goes_on_alone(place: &Place) {
+    let pid = trainer(place);
+    let step = || place.events("mine").last().unwrap()["step"].as_u64();
+    let before = step();
+    wait("more steps", || (step() > before).then_some(()));
+    assert!(is_alive(pid));
+    // On two threads at most: nothing spins on the terminal that is gone.
+    let busy = spinning(pid);
+    assert!(!busy.contains(&"heirloom".to_string()), "{busy:?}");
+
+    let mut watch = Pty::start(place, &["watch", "mine"], 80, 24);
+    let screen = watch.see("read only");
+    assert!(screen.contains("round 1"), "{screen}");
+    let seen = watch.text();
+    watch.see_that("newer steps", |s| s.contains("TRAIN") && *s != seen);
+    watch.press("p");
+    watch.see("read only: the run belongs to another process");
+    watch.press("q");
+    assert_eq!(watch.exit_code(), 0);
+
+    signal(pid, Signal::SIGTERM);
+    wait("the trainer's end", || (!is_alive(pid)).then_some(()));
+    assert_eq!(place.show("mine")["state"], "interrupted");
+    place.expect(
+        0,
+        &[
+            "train",
+            "--resume",
+            "mine",
+            "--set",
+            "train.steps=50",
+            "--set",
+            "policy.mode=auto",
+        ],
+    );
+    assert_eq!(place.show("mine")["state"], "done");
+}
+
+/// Names of the threads that used more than half a core for a while.
+fn spinning(pid: u32) -> Vec<String> {
+    let ticks = || -> Vec<(String, u64)> {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        tasks
+            .filter_map(|task| {
+                let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+                let (head, rest) = stat.rsplit_once(')')?;
+                let name = head.split_once('(')?.1.to_string();
+                let fields: Vec<&str> = rest.split_whitespace().collect();
+                let cpu = |i: usize| fields[i].parse::<u64>().ok();
+                Some((name, cpu(11)? + cpu(12)?))
+            })
+            .collect()
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_millis(500));
+    let pairs = before.into_iter().zip(ticks());
+    // 100 ticks a second.
+    pairs
+        .filter(|((_, a), (_, b))| b - a > 25)
+        .map(|((name, _), _)| name)
+        .collect()
+}
+
+#[test]
+fn a_signal_checkpoints_and_restores_the_terminal() {
+    let place = Place::new();
+    let mut pty = start(&place, &[&ASK, &LONG]);
+    pty.see("round 1");
+    // The shell's job is the waiting parent; it passes signals on.
+    signal(pty.pid(), Signal::SIGTERM);
+    assert_eq!(pty.exit_code(), 75);
+    assert!(!pty.is_full_screen());
+    assert_eq!(place.show("mine")["state"], "interrupted");
+    let last = kinds(&place, "checkpoint").pop().unwrap();
+    assert_eq!(last["reason"], "signal");
+}
+
+#[test]
+fn a_run_is_watched_from_its_empty_directory_on() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.run_dir("mine")).unwrap();
+    let mut watch = Pty::start(&place, &["watch", "mine"], 200, 60);
+    watch.see("WAITING");
+    std::fs::remove_dir(place.run_dir("mine")).unwrap();
+    place.expect(0, &["train", "mini.toml", "--name", "mine"]);
+    let screen = watch.see("outcome: ");
+    assert!(
+        screen.contains("DONE") && screen.contains("reference"),
+        "{screen}"
+    );
+    watch.press("q");
+    assert_eq!(watch.exit_code(), 0);
+}
+
+#[test]
+fn the_home_screen_starts_presets_and_opens_runs() {
+    let place = Place::new();
+    place.expect(0, &["train", "mini.toml", "--name", "mine"]);
+    let mut home = Pty::start(&place, &[], 80, 24);
+    let screen = home.see("mine");
+    assert!(
+        screen.contains("tiny") && screen.contains("books"),
+        "{screen}"
+    );
+    home.press("G\r");
+    home.see("outcome: ");
+    home.press("q");
+    home.see("start a preset");
+    home.press("g\r");
+    // The preset trains in the same terminal.
+    home.see("reference · 8 layers");
+    open(&mut home, "q", "leave");
+    home.press("j\r");
+    assert_eq!(home.exit_code(), 3);
+}
+
+#[test]
+fn a_panic_of_the_trainer_is_shown_on_a_screen_that_stays() {
+    let place = Place::new();
+    let mut pty = Pty::start_with(
+        &place,
+        &["train", "mini.toml", "--name", "mine"],
+        80,
+        24,
+        &[("HEIRLOOM_FAULT", "trainer:30")],
+    );
+    let screen = pty.see("FAILED");
+    assert!(pty.is_full_screen());
+    assert!(screen.contains("the trainer panicked"), "{screen}");
+    pty.press("q");
+    assert_eq!(pty.exit_code(), 1);
+    assert!(!pty.is_full_screen());
+    assert_eq!(place.show("mine")["state"], "failed");
+    // Nothing but the steps since the last checkpoint is lost.
+    place.expect(0, &["train", "--resume", "mine"]);
+    assert_eq!(place.show("mine")["state"], "done");
+}
+
+#[test]
+fn a_panic_of_the_dashboard_gives_the_terminal_back_and_training_goes_on() {
+    let place = Place::new();
+    let mut pty = Pty::start_with(
+        &place,
+        &["train", "mini.toml", "--name", "mine"],
+        80,
+        24,
+        &[("HEIRLOOM_FAULT", "dashboard:0")],
+    );
+    assert_eq!(pty.exit_code(), 0);
+    let screen = pty.see("training goes on without the dashboard");
+    assert!(!pty.is_full_screen(), "{screen}");
+    place.wait_event("mine", "the end", |e| e["kind"] == "done");
+    let log = std::fs::read_to_string(place.run_dir("mine").join("log.txt")).unwrap();
+    assert!(log.contains("asked for by HEIRLOOM_FAULT"), "{log}");
+}
