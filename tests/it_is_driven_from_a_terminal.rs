@@ -166,6 +166,9 @@ fn a_lost_terminal_does_not_end_the_training() {
     let mut pty = start(&place, &[&ASK, &LONG]);
     pty.see("round 1");
     pty.hang_up();
+    place.wait_event("mine", "word of the hangup", |e| {
+        e["kind"] == "log" && e["message"].as_str().unwrap().contains("the terminal is gone")
+    });
     goes_on_alone(&place);
 }
 

@@ -59,6 +59,7 @@ impl Story {
             reference_steps: 1000,
             round_steps: 200,
             grow_step: 2,
+            grow_mode: GrowMode::Restart,
             max_layers: 6,
             tau: 0.9,
             probe_length: 100,

@@ -273,7 +273,7 @@ fn leave(ui: &mut Ui, run: &RunState, now: Instant) -> Vec<Effect> {
 }
 
 fn decision_prompt(decision: &OpenDecision, run: &RunState, now: Instant) -> Prompt {
-    let evidence = &decision.evidence;
+    let (evidence, info) = (&decision.evidence, run.info.as_ref());
     let mut entries = vec![Entry::TrainOn, Entry::Stop, Entry::Cancel];
     if evidence.growth.is_some() {
         entries.insert(0, Entry::Grow);
@@ -287,11 +287,8 @@ fn decision_prompt(decision: &OpenDecision, run: &RunState, now: Instant) -> Pro
         selected: entries.iter().position(|e| *e == wanted).unwrap_or(0),
         entries,
         layers: evidence.growth.as_ref().map_or(0, |g| g.add),
-        mode: GrowMode::Restart,
-        steps: run
-            .info
-            .as_ref()
-            .map_or(100, |i| (i.round_steps / 2).max(1)),
+        mode: info.map_or(GrowMode::Restart, |i| i.grow_mode),
+        steps: info.map_or(100, |i| (i.round_steps / 2).max(1)),
         confirming: false,
         decision: decision.clone(),
         opened: now,

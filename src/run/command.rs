@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How a grown model starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GrowMode {
     /// All layers come fresh from the reference; new optimizer, new schedule.
+    #[default]
     Restart,
     /// Trained layers stay, the reference's next layers are appended; old moments are kept.
     Keep,

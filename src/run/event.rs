@@ -148,6 +148,8 @@ pub struct RunInfo {
     /// Steps of one round (T of Algorithm 1).
     pub round_steps: u64,
     pub grow_step: usize,
+    #[serde(default)]
+    pub grow_mode: GrowMode,
     pub max_layers: usize,
     /// Rank threshold tau and window length T of the probe.
     pub tau: f64,

@@ -4,6 +4,7 @@
 //! The trainer takes [`Request`](crate::run::command::Request)s and tells everything it does as events. It knows no
 //! screen and waits for none.
 
+mod attendance;
 pub mod checkpoint;
 pub mod evidence;
 pub mod optimizer;
@@ -15,4 +16,5 @@ pub mod state;
 mod step;
 pub mod trainer;
 
+pub use attendance::{Attendance, Leave};
 pub use trainer::{Ended, Setup, Trainer};

@@ -1,13 +1,13 @@
 //! The trainer: what it is made of, its main loop, and its answers to commands.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 
+use super::attendance::Attendance;
 use super::checkpoint::Checkpoints;
 use super::optimizer::Optimizer;
 use super::plan;
@@ -42,7 +42,7 @@ pub struct Setup {
     pub requests: Receiver<Request>,
     pub signalled: Arc<Signalled>,
     /// Whether anybody can answer a question at present.
-    pub attended: Arc<AtomicBool>,
+    pub attendance: Arc<Attendance>,
     /// Checkpoint to go on from.
     pub resume: Option<String>,
 }
@@ -117,7 +117,7 @@ pub struct Trainer {
     pub(super) paused: bool,
     requests: Receiver<Request>,
     signalled: Arc<Signalled>,
-    attended: Arc<AtomicBool>,
+    attendance: Arc<Attendance>,
 }
 
 impl Trainer {
@@ -194,7 +194,7 @@ impl Trainer {
             journal: setup.journal,
             requests: setup.requests,
             signalled: setup.signalled,
-            attended: setup.attended,
+            attendance: setup.attendance,
             windows,
             reference_layers,
             checkpoints,
@@ -256,6 +256,7 @@ impl Trainer {
             reference_steps: self.config.reference.train.as_ref().map_or(0, |r| r.steps),
             round_steps: self.config.train.steps,
             grow_step: self.config.grow.step,
+            grow_mode: self.config.grow.mode,
             max_layers: plan::max_layers(&self.config, self.reference_layers),
             tau: self.config.probe.tau,
             probe_length: self.config.probe.length,
@@ -350,6 +351,11 @@ impl Trainer {
     /// Everything that is done between two steps: signals, commands, limits, pauses.
     pub(super) fn boundary(&mut self) -> Result<Boundary> {
         loop {
+            if let Some(how) = self.attendance.farewell() {
+                let message = format!("{how}; training goes on within the policy's limits");
+                self.emit(Body::Log { message });
+                self.journal.flush();
+            }
             if self.signalled.stop() {
                 self.checkpoint("signal", false, false);
                 return Ok(Boundary::End(Ended::Preempted));
@@ -366,7 +372,7 @@ impl Trainer {
             if !self.paused {
                 return Ok(Boundary::Step);
             }
-            if !self.attended.load(Ordering::SeqCst) {
+            if !self.attended() {
                 // Nobody is there to end the pause: leave the device to others.
                 self.checkpoint("unattended", false, false);
                 return Ok(Boundary::End(Ended::Preempted));
@@ -417,7 +423,7 @@ impl Trainer {
 
     /// Whether anybody can answer.
     pub(super) fn attended(&self) -> bool {
-        self.attended.load(Ordering::SeqCst)
+        self.attendance.is_present()
     }
 
     /// Journals a command, does it, and journals the answer.

@@ -7,7 +7,6 @@ mod session;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -22,7 +21,7 @@ use crate::run::lock::RunLock;
 use crate::run::state::RunState;
 use crate::run::table;
 use crate::train::signals::Signalled;
-use crate::train::{Ended, Setup};
+use crate::train::{Attendance, Ended, Leave, Setup};
 
 use super::{UiArgs, exit, say};
 use session::Session;
@@ -191,11 +190,11 @@ impl Args {
             _ => PolicyMode::Auto,
         });
         let (commands, requests) = std::sync::mpsc::channel();
-        let attended = Arc::new(AtomicBool::new(show == Show::Dashboard));
+        let attendance = Attendance::new(show == Show::Dashboard);
         let signalled = Signalled::watch()?;
         Ok(Parts {
             commands,
-            attended: Arc::clone(&attended),
+            attendance: Arc::clone(&attendance),
             dir: dir.clone(),
             _lock: lock,
             setup: Setup {
@@ -208,7 +207,7 @@ impl Args {
                 threads: self.threads(),
                 requests,
                 signalled,
-                attended,
+                attendance,
                 resume,
             },
         })
@@ -244,24 +243,28 @@ impl Args {
         let session = self.start(parts.setup)?;
         let mut feed = dashboard::LiveFeed::new(events, parts.commands);
         let shown = dashboard::run(&mut feed, &options);
-        parts.attended.store(false, Ordering::SeqCst);
         drop(feed);
-        match shown {
+        let left = match shown {
             Ok((Exit::Closed | Exit::Stopped, state)) => {
                 let ended = session.join();
                 let _ = say::out(&parting(&state, &parts.dir, &ended));
                 return Ok(ended);
             }
-            Ok((Exit::Detach, _)) => drop(say::out(&detached::farewell(&parts.dir))),
+            Ok((Exit::Detach, _)) => {
+                let _ = say::out(&detached::farewell(&parts.dir));
+                Leave::Detached
+            }
             // Nobody is there to be told anything.
-            Ok((Exit::Hangup, _)) => {}
+            Ok((Exit::Hangup, _)) => Leave::HungUp,
             Err(error) => {
                 say::err(&format!(
                     "{error:#}; training goes on without the dashboard"
                 ));
                 let _ = say::out(&detached::farewell(&parts.dir));
+                Leave::Failed
             }
-        }
+        };
+        parts.attendance.leave(left);
         detached::leave_terminal(&log)?;
         Ok(session.join())
     }
@@ -272,7 +275,7 @@ struct Parts {
     setup: Setup,
     dir: RunDir,
     commands: std::sync::mpsc::Sender<crate::run::command::Request>,
-    attended: Arc<AtomicBool>,
+    attendance: Arc<Attendance>,
     _lock: RunLock,
 }
 
