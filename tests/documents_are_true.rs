@@ -28,7 +28,10 @@ fn the_readme_has_every_key() {
     let (before, rest) = text.split_once("## Keys\n\n").expect("a section on keys");
     let (_, after) = rest.split_once("\n## ").expect("a section after it");
     let table = heirloom::dashboard::keys::markdown_table();
-    same("README.md", &format!("{before}## Keys\n\n{table}\n## {after}"));
+    same(
+        "README.md",
+        &format!("{before}## Keys\n\n{table}\n## {after}"),
+    );
 }
 
 #[test]

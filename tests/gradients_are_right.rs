@@ -53,7 +53,7 @@ fn workspace(config: &Gpt2Config, time: usize, mode: Mode) -> Result<Workspace> 
 }
 
 fn mean_loss(model: &Gpt2, ws: &Workspace) -> Result<f64> {
-    model.forward(ws, |_, _, _| Ok(()))?;
+    model.forward(ws)?;
     let losses = ops::read(&ws.losses)?;
     Ok(losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64)
 }
@@ -230,7 +230,7 @@ fn forward_only_buffers_give_the_same_losses() -> Result<()> {
     let train = workspace(&model.config, 70, Mode::Train)?;
     model.forward_backward(&train, 1.0)?;
     let forward = workspace(&model.config, 70, Mode::Forward)?;
-    model.forward(&forward, |_, _, _| Ok(()))?;
+    model.forward(&forward)?;
     assert_eq!(ops::read(&train.losses)?, ops::read(&forward.losses)?);
     assert!(model.forward_backward(&forward, 1.0).is_err());
     Ok(())
@@ -243,10 +243,7 @@ fn a_token_outside_the_vocabulary_is_refused() -> Result<()> {
     let mut ids = vec![0u32; 16];
     ids[5] = 53;
     ops::write(&ws.inputs, &ids)?;
-    let error = model
-        .forward(&ws, |_, _, _| Ok(()))
-        .unwrap_err()
-        .to_string();
+    let error = model.forward(&ws).unwrap_err().to_string();
     assert!(error.contains("token id 53 at position 5"), "{error}");
     assert_eq!(ws.inputs.dtype(), DType::U32);
     Ok(())

@@ -167,7 +167,11 @@ fn a_lost_terminal_does_not_end_the_training() {
     pty.see("round 1");
     pty.hang_up();
     place.wait_event("mine", "word of the hangup", |e| {
-        e["kind"] == "log" && e["message"].as_str().unwrap().contains("the terminal is gone")
+        e["kind"] == "log"
+            && e["message"]
+                .as_str()
+                .unwrap()
+                .contains("the terminal is gone")
     });
     goes_on_alone(&place);
 }

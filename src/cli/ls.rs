@@ -35,7 +35,7 @@ impl Args {
                 .iter()
                 .map(|(dir, state)| show::summary_json(state, dir));
             let list = serde_json::Value::Array(all.collect());
-            return Ok(say::out(&format!("{list:#}\n"))?);
+            return Ok(say::json(&list)?);
         }
         if runs.is_empty() {
             let place = self.runs.display();

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use std::path::PathBuf;
 
+use super::say;
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::{show, tail};
 
@@ -27,11 +28,10 @@ impl Args {
         let dir = RunDir::open(&self.runs, &self.run)?;
         let state = tail::load(dir.path())
             .with_context(|| format!("cannot read {}", dir.events().display()))?;
-        let text = if self.json {
-            format!("{:#}\n", show::json(&state, &dir))
-        } else {
-            show::text(&state, &dir)
-        };
-        Ok(super::say::out(&text)?)
+        match self.json {
+            true => say::json(&show::json(&state, &dir))?,
+            false => say::out(&show::text(&state, &dir))?,
+        }
+        Ok(())
     }
 }

@@ -80,7 +80,8 @@ fn newest(runs: &Path) -> Result<RunDir> {
 /// When the terminal cannot be taken over or the run cannot be read.
 pub fn dashboard(dir: &RunDir, ui: &UiArgs) -> Result<()> {
     let mut feed = TailFeed::new(dir.path());
-    dashboard::run(&mut feed, &ui.options(&dir.name(), None)).map(drop)
+    let options = ui.options(&dir.name(), None);
+    dashboard::run(&mut feed, &options, RunState::default()).map(drop)
 }
 
 /// Lines for what has happened and what happens, until the run is over or nobody works on it.

@@ -11,6 +11,8 @@ pub struct Dataset {
     pub train: Tokens,
     pub val: Tokens,
     pub tokenizer: Tokenizer,
+    /// What messages call the two.
+    names: [String; 2],
 }
 
 impl Dataset {
@@ -43,21 +45,31 @@ impl Dataset {
                 100.0 * val_fraction
             ),
         };
-        for (what, tokens) in [(train.to_string(), &train_tokens), (val_name, &val_tokens)] {
+        let dataset = Self {
+            train: train_tokens,
+            val: val_tokens,
+            tokenizer,
+            names: [train.to_string(), val_name],
+        };
+        dataset.check_length(context)?;
+        Ok(dataset)
+    }
+
+    /// Whether both texts have at least one window of `context` tokens and its target.
+    ///
+    /// # Errors
+    /// [`CorpusError::TooShort`], naming the text.
+    pub fn check_length(&self, context: usize) -> Result<(), CorpusError> {
+        for (what, tokens) in self.names.iter().zip([&self.train, &self.val]) {
             if tokens.len() < context + 1 {
-                let have = tokens.len();
                 return Err(CorpusError::TooShort {
-                    what,
-                    have,
+                    what: what.clone(),
+                    have: tokens.len(),
                     context,
                 });
             }
         }
-        Ok(Self {
-            train: train_tokens,
-            val: val_tokens,
-            tokenizer,
-        })
+        Ok(())
     }
 }
 

@@ -36,6 +36,7 @@ pub fn open(path: &Path, tokenizer: Tokenizer) -> Result<Tokens, CorpusError> {
         path: path.into(),
         what,
     };
+    let mut promised = None;
     if let Ok(text) = std::fs::read_to_string(sidecar(path)) {
         let side: Sidecar = serde_json::from_str(&text).map_err(|e| {
             fail(format!(
@@ -50,6 +51,7 @@ pub fn open(path: &Path, tokenizer: Tokenizer) -> Result<Tokens, CorpusError> {
                 tokenizer.name()
             )));
         }
+        promised = Some(side.n_tokens);
     }
     let read = |source| CorpusError::Read {
         path: path.into(),
@@ -60,6 +62,12 @@ pub fn open(path: &Path, tokenizer: Tokenizer) -> Result<Tokens, CorpusError> {
     // reader of mapped data; `data prepare` replaces files by renaming.
     let map = unsafe { Mmap::map(&file) }.map_err(read)?;
     let (offset, n) = extent(&map).map_err(fail)?;
+    if promised.is_some_and(|promised| promised != n as u64) {
+        return Err(fail(format!(
+            "its sidecar {} belongs to another file; prepare the text again",
+            sidecar(path).display()
+        )));
+    }
     let tokens = Tokens::mapped(map, offset, n);
     if let Some((i, id)) = tokens.first_outside(tokenizer.size()) {
         return Err(fail(format!(
@@ -182,8 +190,12 @@ impl Writer {
             sources,
         };
         let text = serde_json::to_string_pretty(&side).map_err(|e| fail(e.into()))?;
-        std::fs::write(sidecar(&self.path), text + "\n").map_err(fail)?;
-        std::fs::rename(&self.tmp, &self.path).map_err(fail)
+        // The new sidecar waits beside its place, so that a failure leaves the old pair as it was.
+        let beside = sidecar(&self.tmp);
+        std::fs::write(&beside, text + "\n").map_err(fail)?;
+        std::fs::rename(&self.tmp, &self.path)
+            .and_then(|()| std::fs::rename(&beside, sidecar(&self.path)))
+            .map_err(fail)
     }
 
     /// Removes what was written so far.

@@ -51,13 +51,14 @@ pub struct Options {
     pub log: Option<PathBuf>,
 }
 
-/// Shows a run until the operator leaves, the terminal goes, or a stop that was asked for has happened.
+/// Shows a run until the operator leaves, the terminal goes, or a stop that was asked for has happened. `past` is what
+/// is known of the run before the feed's first event.
 ///
 /// # Errors
 /// When the terminal cannot be taken over, the feed cannot be read, or drawing panics; the terminal is restored.
-pub fn run(feed: &mut dyn Feed, options: &Options) -> Result<(Exit, RunState)> {
+pub fn run(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit, RunState)> {
     // Unwinding gives the terminal back on its way; the training is none of a view's business.
-    let shown = catch_unwind(AssertUnwindSafe(|| show(feed, options)));
+    let shown = catch_unwind(AssertUnwindSafe(|| show(feed, options, past)));
     shown.unwrap_or_else(|panic| Err(anyhow!("the dashboard panicked: {}", panic_words(&*panic))))
 }
 
@@ -70,11 +71,11 @@ pub fn panic_words(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-fn show(feed: &mut dyn Feed, options: &Options) -> Result<(Exit, RunState)> {
+fn show(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit, RunState)> {
     let mut terminal = Terminal::enter().context("the dashboard needs a terminal")?;
     let output = options.log.as_deref().map(redirect_output).transpose();
-    let _output = output.context("cannot open the log")?;
-    let mut app = App::new(feed.read_only());
+    let _output = output.context("cannot set the shell's output aside")?;
+    let mut app = App::new(feed.read_only(), past);
     let exit = app.run(feed, options, &mut terminal)?;
     Ok((exit, app.state))
 }
@@ -89,7 +90,7 @@ struct App {
 }
 
 impl App {
-    fn new(read_only: bool) -> Self {
+    fn new(read_only: bool, state: RunState) -> Self {
         let ui = Ui {
             read_only,
             owner: !read_only,
@@ -97,7 +98,7 @@ impl App {
         };
         Self {
             ui,
-            state: RunState::default(),
+            state,
             curve: Curve::default(),
             zone: TimeZone::system(),
             drawn: (u64::MAX, Instant::now() - FRAME_GAP),
@@ -116,6 +117,7 @@ impl App {
                 self.ui.ended = true;
                 self.dirty = true;
             }
+            self.ui.loading = feed.is_behind();
             let now = Instant::now();
             update::on_run(&mut self.ui, &self.state, now);
             let stopped = self.ui.quitting || self.state.core.status == Status::Interrupted;
@@ -125,9 +127,17 @@ impl App {
             if self.due(terminal, now) {
                 self.draw(options, terminal, now);
             }
-            for input in terminal.inputs(TICK) {
+            let wait = if self.ui.loading {
+                Duration::ZERO
+            } else {
+                TICK
+            };
+            for input in terminal.inputs(wait) {
                 match input {
                     Input::Hangup => return Ok(Exit::Hangup),
+                    // The trainer heeds it, and its end is this screen's; a view of another process just ends.
+                    Input::Stop if !self.ui.owner => return Ok(Exit::Closed),
+                    Input::Stop => {}
                     Input::Resized => {
                         // A dragged window sends many: one frame for a burst.
                         std::thread::sleep(RESIZE_GAP);
@@ -182,8 +192,7 @@ impl App {
             title: &options.title,
             zone: &self.zone,
         };
-        // A terminal that is gone shows at the next look at it.
-        let _ = terminal.draw(|frame| view::draw(frame, &scene));
+        terminal.draw(|frame| view::draw(frame, &scene));
         self.drawn = (self.state.version, now);
         self.dirty = false;
     }

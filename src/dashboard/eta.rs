@@ -13,7 +13,9 @@ pub fn seconds(run: &RunState) -> Option<f64> {
     if run.core.status != Status::Running {
         return None;
     }
-    let seq = run.phase_starts().last().copied().unwrap_or(0);
+    let began = run.phase_starts().last().copied().unwrap_or(0);
+    // A pause is no measure of speed.
+    let seq = began.max(run.running_since);
     let first = run.train.partition_point(|p| p.seq < seq);
     let points = &run.train[first.max(run.train.len().saturating_sub(RECENT))..];
     let (a, b) = (points.first()?, points.last()?);

@@ -1,13 +1,15 @@
 //! Where events come from and where commands go: a trainer in this process, or a run directory.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::run::command::Request;
-use crate::run::event::Event;
+use crate::run::event::{Body, Event};
 use crate::run::state::RunState;
 use crate::run::tail::{self, Tail};
 
@@ -25,18 +27,56 @@ pub trait Feed {
     fn send(&mut self, request: Request) -> bool;
     /// Whether commands can be sent at all.
     fn read_only(&self) -> bool;
+    /// Whether more of the past is still to be read.
+    fn is_behind(&self) -> bool {
+        false
+    }
 }
+
+/// Events that may wait for a terminal that does not take frames; beyond that, metric events are dropped.
+const WAITING: usize = 16_384;
 
 /// A trainer in this process.
 pub struct LiveFeed {
     events: Receiver<Event>,
+    waiting: Arc<AtomicUsize>,
     commands: Sender<Request>,
 }
 
 impl LiveFeed {
-    /// Over the two channels of a trainer.
-    pub fn new(events: Receiver<Event>, commands: Sender<Request>) -> Self {
-        Self { events, commands }
+    /// A feed, and the observer that fills it. The observer never waits.
+    pub fn new(commands: Sender<Request>) -> (Self, impl FnMut(&Event) + Send + use<>) {
+        let (sender, events) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let feed = Self {
+            events,
+            waiting: Arc::clone(&waiting),
+            commands,
+        };
+        let mut dropped = 0;
+        let send = move |event: Event| {
+            waiting.fetch_add(1, Ordering::SeqCst);
+            // A dashboard that has ended no longer listens.
+            let _ = sender.send(event);
+        };
+        let full = Arc::clone(&feed.waiting);
+        let observer = move |event: &Event| {
+            if event.body.is_metric() && full.load(Ordering::SeqCst) >= WAITING {
+                dropped += 1;
+                return;
+            }
+            if dropped > 0 {
+                let body = Body::Gap {
+                    dropped: std::mem::take(&mut dropped),
+                };
+                send(Event {
+                    body,
+                    ..event.clone()
+                });
+            }
+            send(event.clone());
+        };
+        (feed, observer)
     }
 }
 
@@ -44,7 +84,10 @@ impl Feed for LiveFeed {
     fn drain(&mut self, state: &mut RunState) -> Result<bool> {
         for _ in 0..AT_ONCE {
             match self.events.try_recv() {
-                Ok(event) => state.apply(&event),
+                Ok(event) => {
+                    self.waiting.fetch_sub(1, Ordering::SeqCst);
+                    state.apply(&event);
+                }
                 Err(TryRecvError::Empty) => return Ok(true),
                 Err(TryRecvError::Disconnected) => return Ok(false),
             }
@@ -93,7 +136,7 @@ impl Feed for TailFeed {
         for item in &items {
             item.apply_to(state);
         }
-        if overdue || !items.is_empty() {
+        if self.tail.caught_up() && (overdue || !items.is_empty()) {
             self.looked = Instant::now();
             tail::settle(state, &self.dir);
         }
@@ -104,7 +147,50 @@ impl Feed for TailFeed {
         false
     }
 
+    fn is_behind(&self) -> bool {
+        !self.tail.caught_up()
+    }
+
     fn read_only(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::event::{FORMAT_VERSION, Phase};
+
+    fn event(seq: u64, body: Body) -> Event {
+        Event {
+            v: FORMAT_VERSION,
+            seq,
+            t: 0,
+            elapsed: 0.0,
+            step: seq,
+            phase: Phase::Reference,
+            phase_step: seq,
+            branch: 0,
+            body,
+        }
+    }
+
+    #[test]
+    fn a_dashboard_that_does_not_look_loses_metrics_alone_and_is_told_how_many() {
+        let (commands, _requests) = channel();
+        let (mut feed, mut observer) = LiveFeed::new(commands);
+        let log = |i: u64| {
+            let message = String::new();
+            event(i, Body::Log { message })
+        };
+        for i in 0..WAITING as u64 + 7 {
+            observer(&log(i));
+        }
+        let message = "kept".to_string();
+        observer(&event(99, Body::Warning { message }));
+        let mut state = RunState::default();
+        assert!(feed.drain(&mut state).unwrap());
+        assert_eq!(state.dropped, 7);
+        assert_eq!(state.notes.back().unwrap().text, "kept");
     }
 }

@@ -62,7 +62,7 @@ pub fn run(runs: &Path, options: &Options) -> Result<Choice> {
     let mut dirty = true;
     loop {
         if dirty {
-            let _ = terminal.draw(|frame| draw(frame, &home, options));
+            terminal.draw(|frame| draw(frame, &home, options));
             dirty = false;
         }
         // One run a turn is read, so that keys are answered while a long journal is.
@@ -79,7 +79,7 @@ pub fn run(runs: &Path, options: &Options) -> Result<Choice> {
         for input in terminal.inputs(wait) {
             dirty = true;
             match input {
-                Input::Hangup => return Ok(Choice::Quit),
+                Input::Hangup | Input::Stop => return Ok(Choice::Quit),
                 Input::Resized => {}
                 Input::Key(key) => {
                     if let Some(choice) = home.on_key(&key) {

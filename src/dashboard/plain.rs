@@ -13,7 +13,8 @@ pub struct PlainPrinter {
 impl PlainPrinter {
     /// The line for `event`, which `state` has taken in already; `None` for what needs no line.
     pub fn line(&mut self, state: &RunState, event: &Event) -> Option<String> {
-        let at = format!("{:<17} step {:>6}", event.phase.to_string(), event.step);
+        let phase = sanitize(&event.phase.to_string());
+        let at = format!("{phase:<17} step {:>6}", event.step);
         if let Body::Train {
             loss,
             lr,

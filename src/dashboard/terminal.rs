@@ -1,49 +1,139 @@
 //! The one room that touches the terminal: raw mode and alternate screen, frames in one write, the hangup gate, and
 //! where stdout and stderr go meanwhile.
 //!
-//! A lost terminal must end the dashboard, never spin it: crossterm's reader loops on a hung-up descriptor, so poll(2)
-//! is asked first, and on a hangup an empty pipe is put over stdin.
+//! A lost terminal must end the dashboard, never spin or block it. crossterm's reader loops on a descriptor that gives
+//! errors and blocks on one that holds half a sequence. So the terminal is read through a non-blocking description of
+//! its own, poll(2) is asked before crossterm may look, and on a hangup an empty non-blocking pipe is put over stdin,
+//! by the signal's own thread if need be.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossterm::event::{
     self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyEvent, KeyEventKind,
 };
+use crossterm::style::force_color_output;
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
     disable_raw_mode, enable_raw_mode,
 };
-use crossterm::{cursor, execute, queue};
+use crossterm::{cursor, queue};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2};
 use ratatui::Frame;
 use ratatui::backend::CrosstermBackend;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// A frame is gathered here and leaves in one write.
 const FRAME_BYTES: usize = 256 << 10;
 
-type Screen = ratatui::Terminal<CrosstermBackend<BufWriter<File>>>;
+type Screen = ratatui::Terminal<CrosstermBackend<FrameWriter>>;
 
 /// What came from the terminal.
 #[derive(Debug, PartialEq)]
 pub enum Input {
     Key(KeyEvent),
     Resized,
+    /// SIGTERM or SIGINT.
+    Stop,
     /// The terminal is gone.
     Hangup,
+}
+
+/// Gathers what is written until [`Self::send`]: ratatui flushes in the middle of a frame. Clones share the buffer.
+#[derive(Clone)]
+struct FrameWriter(Rc<RefCell<BufWriter<File>>>);
+
+impl FrameWriter {
+    fn send(&self) -> io::Result<()> {
+        self.0.borrow_mut().flush()
+    }
+}
+
+impl Write for FrameWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What signals have said, over the whole life of the process.
+#[derive(Debug, Default)]
+struct Signalled {
+    hangup: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// Watches signals from the first call on.
+fn signalled() -> &'static Signalled {
+    static STATE: OnceLock<&'static Signalled> = OnceLock::new();
+    STATE.get_or_init(|| {
+        let state: &'static Signalled = Box::leak(Box::default());
+        // Without handlers, signals do what they do anywhere.
+        if let Ok(mut signals) = Signals::new([SIGHUP, SIGTERM, SIGINT]) {
+            std::thread::spawn(move || {
+                for signal in signals.forever() {
+                    if signal == SIGHUP {
+                        state.hangup.store(true, Ordering::SeqCst);
+                        silence_stdin();
+                    } else {
+                        state.stop.store(true, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+        state
+    })
+}
+
+/// Puts an empty pipe over stdin, on which no reader blocks or spins.
+fn silence_stdin() {
+    // Both ends stay open for ever: a closed writer would be an end of file.
+    static PIPE: OnceLock<Option<(OwnedFd, OwnedFd)>> = OnceLock::new();
+    let pipe = PIPE.get_or_init(|| pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok());
+    if let Some((read, _)) = pipe {
+        let _ = dup2_stdin(read);
+    }
+}
+
+/// The controlling terminal, opened for non-blocking reads. One description serves the whole process, since crossterm
+/// registers it once.
+fn tty() -> Option<&'static File> {
+    static TTY: OnceLock<Option<File>> = OnceLock::new();
+    let open = || {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open("/dev/tty")
+            .ok()
+    };
+    TTY.get_or_init(open).as_ref()
 }
 
 /// A terminal in full-screen mode; dropped, it is as it was.
 pub struct Terminal {
     /// Dropped only while there is a terminal: ratatui's own drop writes to it, and complains on stderr if it cannot.
     screen: ManuallyDrop<Screen>,
+    writer: FrameWriter,
     /// The same terminal, to ask about.
     line: OwnedFd,
+    /// Stdin as it was, while [`tty`] stands in for it.
+    stdin: Option<OwnedFd>,
     gone: bool,
 }
 
@@ -53,36 +143,57 @@ impl Terminal {
     /// # Errors
     /// When stdin or stdout is no terminal.
     pub fn enter() -> io::Result<Self> {
+        signalled();
+        // The theme heeds NO_COLOR; crossterm would also leave out what resets bold.
+        force_color_output(true);
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let line = out.try_clone()?.into();
-        enable_raw_mode()?;
-        let mut writer = BufWriter::with_capacity(FRAME_BYTES, out);
-        let entered = execute!(
-            writer,
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        let stdin = tty().and_then(|tty| dup2_stdin(tty).is_ok().then_some(stdin));
+        let give_back = |error| {
+            if let Some(stdin) = &stdin {
+                let _ = dup2_stdin(stdin);
+            }
+            Err(error)
+        };
+        if let Err(error) = enable_raw_mode() {
+            return give_back(error);
+        }
+        let writer = BufWriter::with_capacity(FRAME_BYTES, out);
+        let writer = FrameWriter(Rc::new(RefCell::new(writer)));
+        let entered = queue!(
+            writer.clone(),
             EnterAlternateScreen,
             EnableBracketedPaste,
             cursor::Hide
         )
-        .and_then(|()| Screen::new(CrosstermBackend::new(writer)));
+        .and_then(|()| writer.send())
+        .and_then(|()| Screen::new(CrosstermBackend::new(writer.clone())));
         match entered {
             Ok(screen) => Ok(Self {
                 screen: ManuallyDrop::new(screen),
+                writer,
                 line,
+                stdin,
                 gone: false,
             }),
             Err(error) => {
                 let _ = disable_raw_mode();
-                Err(error)
+                give_back(error)
             }
         }
     }
 
-    /// Draws a frame in one synchronised write. A write that fails means that the terminal is gone.
-    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> Result<(), Input> {
+    /// Draws a frame in one synchronised write. A write that fails means that the terminal is gone, which
+    /// [`Self::inputs`] tells.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) {
         let drawn = queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)
             .and_then(|()| self.screen.draw(render).map(drop))
-            .and_then(|()| execute!(self.screen.backend_mut(), EndSynchronizedUpdate));
-        drawn.map_err(|_| self.hang_up())
+            .and_then(|()| queue!(self.screen.backend_mut(), EndSynchronizedUpdate))
+            .and_then(|()| self.writer.send());
+        if drawn.is_err() {
+            self.hang_up();
+        }
     }
 
     /// Whether the terminal has taken what was written so far; a slow line says no.
@@ -111,11 +222,17 @@ impl Terminal {
                 return vec![hangup];
             }
         }
+        if signalled().stop.load(Ordering::SeqCst) {
+            inputs.push(Input::Stop);
+        }
         inputs
     }
 
     /// Asks poll(2) about the terminal before crossterm may.
     fn gate(&mut self, timeout: Duration) -> Result<(), Input> {
+        if self.gone || signalled().hangup.load(Ordering::SeqCst) {
+            return Err(self.hang_up());
+        }
         let stdin = io::stdin();
         let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         let wait = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
@@ -128,15 +245,11 @@ impl Terminal {
         }
     }
 
-    /// Marks the terminal as gone and puts an empty pipe over stdin, so that no reader spins on it.
+    /// Marks the terminal as gone.
     fn hang_up(&mut self) -> Input {
         if !self.gone {
             self.gone = true;
-            if let Ok((read, write)) = nix::unistd::pipe() {
-                let _ = dup2_stdin(&read);
-                // Kept open for ever: a closed writer would be another end of file.
-                std::mem::forget(write);
-            }
+            silence_stdin();
         }
         Input::Hangup
     }
@@ -144,20 +257,24 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        if !self.gone {
-            let out = self.screen.backend_mut();
-            // Errors here have nowhere to go.
-            let _ = execute!(
-                out,
-                EndSynchronizedUpdate,
-                DisableBracketedPaste,
-                LeaveAlternateScreen,
-                cursor::Show
-            );
-            // SAFETY: this is the drop; nothing uses the screen afterwards.
-            unsafe { ManuallyDrop::drop(&mut self.screen) };
+        if self.gone {
+            return;
         }
+        // Errors here have nowhere to go.
+        let _ = queue!(
+            self.writer.clone(),
+            EndSynchronizedUpdate,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            cursor::Show
+        )
+        .and_then(|()| self.writer.send());
+        // SAFETY: this is the drop; nothing uses the screen afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.screen) };
         let _ = disable_raw_mode();
+        if let Some(stdin) = &self.stdin {
+            let _ = dup2_stdin(stdin);
+        }
     }
 }
 
@@ -167,17 +284,21 @@ pub struct OutputGuard {
     err: OwnedFd,
 }
 
-/// Points stdout and stderr at `log`, for libraries and panics that would write over the screen. Call it after
-/// [`Terminal::enter`] has taken its duplicate, or before on a duplicate of one's own.
+/// Points stdout and stderr at `log`, for libraries and panics that would write over the screen; at nothing, when the
+/// log cannot be opened. Call it after [`Terminal::enter`] has taken its duplicate.
 ///
 /// # Errors
-/// When the log cannot be opened.
+/// When the descriptors cannot be duplicated.
 pub fn redirect_output(log: &Path) -> io::Result<OutputGuard> {
     let guard = OutputGuard {
         out: io::stdout().as_fd().try_clone_to_owned()?,
         err: io::stderr().as_fd().try_clone_to_owned()?,
     };
-    let file = OpenOptions::new().create(true).append(true).open(log)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .or_else(|_| OpenOptions::new().write(true).open("/dev/null"))?;
     dup2_stdout(&file)?;
     dup2_stderr(&file)?;
     Ok(guard)

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::app::is_over;
 use super::keys::{self, Action};
 use crate::run::command::{Command, GrowMode};
 use crate::run::event::{Phase, Suggestion};
@@ -11,6 +12,9 @@ use crate::run::state::{OpenDecision, RunState, Status};
 
 /// Keys are ignored for this long after a prompt opens, so that one meant for the screen below decides nothing.
 pub const LOCK: Duration = Duration::from_millis(300);
+
+/// More steps than anybody trains on.
+const MOST_STEPS: u64 = 1_000_000_000;
 
 /// What the x axis counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,10 +109,14 @@ pub struct Ui {
     pub owner: bool,
     /// No more events will come.
     pub ended: bool,
-    /// A fresh decision was asked for; the prompt opens when it comes.
+    /// A fresh decision was asked for, to replace this one; the prompt opens when it comes.
     pub awaiting: Option<Option<u64>>,
     /// The stop after a checkpoint was asked for.
     pub quitting: bool,
+    /// Refusals seen so far: a new one ends the waiting for what was asked.
+    pub refusals: u64,
+    /// The journal's past is still being read.
+    pub loading: bool,
 }
 
 /// What the loop around has to do.
@@ -144,13 +152,32 @@ pub fn on_key(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<
 
 /// Looks at a run that has changed: opens a prompt that was waited for.
 pub fn on_run(ui: &mut Ui, run: &RunState, now: Instant) {
+    if run.refusals > ui.refusals {
+        (ui.refusals, ui.awaiting, ui.quitting, ui.notice) = (run.refusals, None, false, None);
+    }
+    if (ui.ended || is_over(run.core.status)) && matches!(ui.prompt, Some(Prompt::Leave(_))) {
+        // What it asks has been answered.
+        ui.prompt = None;
+    }
     let Some(before) = ui.awaiting else { return };
+    if !in_round(run) {
+        (ui.awaiting, ui.notice) = (None, None);
+        return;
+    }
     let open = run.core.decision.as_ref();
-    if let Some(decision) = open.filter(|d| Some(d.id) != before) {
+    if let Some(decision) = open.filter(|d| Some(d.id) != before)
+        && ui.prompt.is_none()
+    {
         ui.awaiting = None;
         ui.notice = None;
-        ui.prompt = Some(decision_prompt(decision, run, now));
+        ask_with(ui, decision_prompt(decision, run, now));
     }
+}
+
+/// Opens a prompt, which nothing may cover.
+fn ask_with(ui: &mut Ui, prompt: Prompt) {
+    ui.help = false;
+    ui.prompt = Some(prompt);
 }
 
 fn on_screen(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<Effect> {
@@ -227,7 +254,7 @@ fn on_control(ui: &mut Ui, run: &RunState, action: Action, now: Instant) -> Vec<
         Action::Checkpoint => vec![Effect::Send(Command::Checkpoint)],
         Action::Decide => match &run.core.decision {
             Some(decision) => {
-                ui.prompt = Some(decision_prompt(decision, run, now));
+                ask_with(ui, decision_prompt(decision, run, now));
                 Vec::new()
             }
             None if !in_round(run) => {
@@ -252,7 +279,7 @@ fn ask(ui: &mut Ui, before: Option<u64>) -> Vec<Effect> {
 }
 
 fn leave(ui: &mut Ui, run: &RunState, now: Instant) -> Vec<Effect> {
-    let over = ui.ended || matches!(run.core.status, Status::Done | Status::Failed);
+    let over = ui.ended || is_over(run.core.status);
     if !ui.owner || over {
         return vec![Effect::Close];
     }
@@ -260,7 +287,7 @@ fn leave(ui: &mut Ui, run: &RunState, now: Instant) -> Vec<Effect> {
         ui.notice = Some("stopping after the checkpoint ...".into());
         return Vec::new();
     }
-    ui.prompt = Some(Prompt::Leave(LeavePrompt {
+    let prompt = LeavePrompt {
         entries: vec![
             LeaveEntry::Detach,
             LeaveEntry::StopAfterCheckpoint,
@@ -268,7 +295,8 @@ fn leave(ui: &mut Ui, run: &RunState, now: Instant) -> Vec<Effect> {
         ],
         selected: 0,
         opened: now,
-    }));
+    };
+    ask_with(ui, Prompt::Leave(prompt));
     Vec::new()
 }
 
@@ -302,6 +330,18 @@ pub fn room(run: &RunState) -> usize {
     max.saturating_sub(have)
 }
 
+/// The key a prompt sees: chords mean nothing in it, and Alt with a key is how a terminal sends Esc followed at once by
+/// that key.
+fn prompt_key(key: &KeyEvent) -> KeyCode {
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        return KeyCode::Esc;
+    }
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        return KeyCode::Null;
+    }
+    key.code
+}
+
 fn in_decision(
     ui: &mut Ui,
     run: &RunState,
@@ -316,7 +356,7 @@ fn in_decision(
     if keys::is_interrupt(key) {
         return (false, leave(ui, run, now));
     }
-    match key.code {
+    match prompt_key(key) {
         KeyCode::Esc if p.confirming => p.confirming = false,
         KeyCode::Esc => return (false, Vec::new()),
         KeyCode::Up | KeyCode::Char('k') if !p.confirming => {
@@ -352,7 +392,7 @@ fn adjust(p: &mut DecisionPrompt, run: &RunState, up: bool) {
     match p.entries[p.selected] {
         Entry::Grow if up => p.layers = (p.layers + 1).min(room(run).max(1)),
         Entry::Grow => p.layers = (p.layers - 1).max(1),
-        Entry::TrainOn if up => p.steps = p.steps.saturating_mul(2),
+        Entry::TrainOn if up => p.steps = p.steps.saturating_mul(2).min(MOST_STEPS),
         Entry::TrainOn => p.steps = (p.steps / 2).max(1),
         Entry::Stop | Entry::Cancel => {}
     }
@@ -387,7 +427,10 @@ fn in_leave(ui: &mut Ui, p: &mut LeavePrompt, key: &KeyEvent, now: Instant) -> (
     if now.duration_since(p.opened) < LOCK {
         return (true, Vec::new());
     }
-    match key.code {
+    if keys::is_interrupt(key) {
+        return (false, Vec::new());
+    }
+    match prompt_key(key) {
         KeyCode::Esc | KeyCode::Char('n') => return (false, Vec::new()),
         KeyCode::Up | KeyCode::Char('k') => p.selected = p.selected.saturating_sub(1),
         KeyCode::Down | KeyCode::Char('j') | KeyCode::Tab => {

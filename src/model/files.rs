@@ -13,6 +13,9 @@ use super::config::Gpt2Config;
 use super::gpt2::Gpt2;
 use crate::ops;
 
+/// No width, context or vocabulary is larger: products of two of them can be counted.
+const LARGEST: u64 = 1 << 24;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error("{path}: {source}")]
@@ -132,9 +135,62 @@ pub fn load(dir: &Path, device: &Device) -> Result<Gpt2, ModelError> {
     };
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|e| format(format!("not a whole safetensors file ({e})")))?;
+    // Before anything is allocated: a damaged config.json may speak of a model that no machine could hold.
+    if config.n_layer > file.len() {
+        return Err(format(format!(
+            "it has {} tensors, too few for the {} layers of config.json",
+            file.len(),
+            config.n_layer
+        )));
+    }
+    for p in config.params() {
+        find(&file, &p, &path)?;
+    }
+    if file.tensor("lm_head.weight").is_ok_and(|head| {
+        file.tensor("transformer.wte.weight")
+            .or_else(|_| file.tensor("wte.weight"))
+            .is_ok_and(|wte| wte.data() != head.data())
+    }) {
+        return Err(format(
+            "lm_head.weight differs from wte.weight; only tied heads are read so far".into(),
+        ));
+    }
     let model = Gpt2::zeros(config, device)?;
     load_into(&file, &model.params, &model.weights.views, &path)?;
     Ok(model)
+}
+
+/// The file's tensor for a parameter, of the right shape and type.
+fn find<'f>(
+    file: &'f SafeTensors<'_>,
+    p: &Param,
+    path: &Path,
+) -> Result<TensorView<'f>, ModelError> {
+    let format = |what: String| ModelError::Format {
+        path: path.into(),
+        what,
+    };
+    let short = p.name.strip_prefix("transformer.").unwrap_or(&p.name);
+    let tensor = file
+        .tensor(&p.name)
+        .or_else(|_| file.tensor(short))
+        .map_err(|_| format(format!("tensor {} is missing", p.name)))?;
+    if tensor.shape() != p.shape {
+        return Err(format(format!(
+            "tensor {} has shape {:?}, expected {:?}",
+            p.name,
+            tensor.shape(),
+            p.shape
+        )));
+    }
+    if tensor.dtype() != Dtype::F32 {
+        return Err(format(format!(
+            "tensor {} is {:?}; only F32 files are read so far",
+            p.name,
+            tensor.dtype()
+        )));
+    }
+    Ok(tensor)
 }
 
 /// Fills `views` from the file's tensors of the same names and shapes.
@@ -144,31 +200,8 @@ pub fn load_into(
     views: &[candle_core::Tensor],
     path: &Path,
 ) -> Result<(), ModelError> {
-    let format = |what: String| ModelError::Format {
-        path: path.into(),
-        what,
-    };
     for (p, view) in params.iter().zip(views) {
-        let short = p.name.strip_prefix("transformer.").unwrap_or(&p.name);
-        let tensor = file
-            .tensor(&p.name)
-            .or_else(|_| file.tensor(short))
-            .map_err(|_| format(format!("tensor {} is missing", p.name)))?;
-        if tensor.shape() != p.shape {
-            return Err(format(format!(
-                "tensor {} has shape {:?}, expected {:?}",
-                p.name,
-                tensor.shape(),
-                p.shape
-            )));
-        }
-        if tensor.dtype() != Dtype::F32 {
-            return Err(format(format!(
-                "tensor {} is {:?}; only F32 files are read so far",
-                p.name,
-                tensor.dtype()
-            )));
-        }
+        let tensor = find(file, p, path)?;
         let (words, _) = tensor.data().as_chunks::<4>();
         let values: Vec<f32> = words.iter().map(|&w| f32::from_le_bytes(w)).collect();
         ops::write(view, &values)?;
@@ -200,9 +233,9 @@ fn read_config(path: &Path) -> Result<Gpt2Config, ModelError> {
     let size = |key: &str| {
         json[key]
             .as_u64()
-            .filter(|&n| n > 0)
+            .filter(|n| (1..=LARGEST).contains(n))
             .and_then(|n| usize::try_from(n).ok())
-            .ok_or_else(|| format(format!("{key} is missing or not a positive number")))
+            .ok_or_else(|| format(format!("{key} is missing or not between 1 and {LARGEST}")))
     };
     let n_layer = size("n_layer")?;
     let own = &json["heirloom"];
@@ -217,6 +250,11 @@ fn read_config(path: &Path) -> Result<Gpt2Config, ModelError> {
         return Err(format(format!(
             "activation_function is {activation}; only gelu_new is known"
         )));
+    }
+    for (key, wanted) in [("scale_attn_weights", true), ("tie_word_embeddings", true)] {
+        if json[key].as_bool().is_some_and(|value| value != wanted) {
+            return Err(format(format!("{key} = false is not known")));
+        }
     }
     let config = Gpt2Config {
         n_layer,

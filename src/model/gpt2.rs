@@ -109,14 +109,9 @@ impl Gpt2 {
         ops::write(&self.weights.views[index], &values)
     }
 
-    /// Losses of every token, `ws.losses[B T]` in nats, without gradients. `each_layer` sees the attention input
-    /// (`qkv`) of every layer as it passes.
-    pub fn forward(
-        &self,
-        ws: &Workspace,
-        mut each_layer: impl FnMut(usize, &Tensor, AttentionShape) -> Result<()>,
-    ) -> Result<()> {
-        self.trunk(ws, &mut each_layer)?;
+    /// Losses of every token, `ws.losses[B T]` in nats, without gradients.
+    pub fn forward(&self, ws: &Workspace) -> Result<()> {
+        self.trunk(ws, &mut |_, _, _| Ok(()))?;
         ops::head_cross_entropy(
             &ws.losses,
             None,
@@ -126,6 +121,15 @@ impl Gpt2 {
             &ws.targets,
             1.0,
         )
+    }
+
+    /// Shows the attention input (`qkv`) of every layer to `each_layer`, without the head's work.
+    pub fn attentions(
+        &self,
+        ws: &Workspace,
+        mut each_layer: impl FnMut(usize, &Tensor, AttentionShape) -> Result<()>,
+    ) -> Result<()> {
+        self.trunk(ws, &mut each_layer)
     }
 
     /// Logits `[B T, V]` of the windows in `ws`.

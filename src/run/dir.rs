@@ -270,10 +270,7 @@ mod tests {
             message.starts_with("run first exists already ("),
             "{message}"
         );
-        assert!(
-            message.contains("heirloom train --resume /"),
-            "{message}"
-        );
+        assert!(message.contains("heirloom train --resume /"), "{message}");
     }
 
     #[test]

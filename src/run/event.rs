@@ -114,7 +114,7 @@ impl fmt::Display for Outcome {
 }
 
 /// Reads the `null` that a number which is not finite is written as.
-fn null_is_nan<'de, D: serde::Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+pub fn null_is_nan<'de, D: serde::Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
 }
 

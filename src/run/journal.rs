@@ -262,11 +262,6 @@ impl Journal {
     pub fn problem(&mut self) -> Option<String> {
         self.news.take()
     }
-
-    /// Why the journal is not written at present, as long as that is so.
-    pub fn failing(&self) -> Option<&str> {
-        self.failing.as_deref()
-    }
 }
 
 impl Drop for Journal {
@@ -339,7 +334,7 @@ fn last_known(file: &mut File) -> io::Result<(u64, f64)> {
         found.is_some()
     })?;
     let (seq, elapsed) = found.unwrap_or((0, 0.0));
-    Ok((seq + unreadable + 1, elapsed))
+    Ok((seq.saturating_add(unreadable + 1), elapsed))
 }
 
 /// Visits the file's lines from the last to the first until `visit(start, line, complete)` returns true. A last

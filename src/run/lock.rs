@@ -110,15 +110,6 @@ impl RunLock {
         Ok(lock)
     }
 
-    /// Names the control socket in the lock file.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn set_socket(&mut self, address: Option<String>) -> io::Result<()> {
-        self.holder.socket = address;
-        self.write()
-    }
-
     fn write(&mut self) -> io::Result<()> {
         let mut text = serde_json::to_string(&self.holder)?;
         text.push('\n');

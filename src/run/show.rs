@@ -140,7 +140,6 @@ fn holder_line(holder: &Holder) -> String {
 fn checkpoints(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
     let there = |name: &str| dir.checkpoints().join(name).is_dir();
     let kept: Vec<_> = state
-        .core
         .checkpoints
         .iter()
         .filter(|c| there(&c.name))
@@ -165,7 +164,7 @@ fn next(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
     match state_word(state, dir) {
         "running" | "paused" => writeln!(out, "\nfollow it: heirloom watch {run}"),
         "interrupted" => writeln!(out, "\ngo on with it: heirloom train --resume {run}"),
-        "failed" if !state.core.checkpoints.is_empty() => writeln!(
+        "failed" if !state.checkpoints.is_empty() => writeln!(
             out,
             "\ngo on from its last checkpoint: heirloom train --resume {run}"
         ),
@@ -280,7 +279,8 @@ mod tests {
         let mut state = finished();
         state.core.status = Status::Interrupted;
         state.core.outcome = None;
-        state.core.checkpoints = vec![crate::run::state::CheckpointNote {
+        state.checkpoints = vec![crate::run::state::CheckpointNote {
+            seq: 1,
             name: "b0-s00000050".into(),
             step: 50,
             val_loss: Some(1.7),

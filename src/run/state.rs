@@ -85,6 +85,7 @@ pub struct OpenDecision {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckpointNote {
+    pub seq: u64,
     pub name: String,
     pub step: u64,
     pub val_loss: Option<f64>,
@@ -101,7 +102,6 @@ pub struct Core {
     pub rounds: Vec<RoundResult>,
     pub controls: Vec<ControlResult>,
     pub decision: Option<OpenDecision>,
-    pub checkpoints: Vec<CheckpointNote>,
     pub outcome: Option<Outcome>,
     /// Tokens trained on so far, over all phases.
     pub tokens: u64,
@@ -191,11 +191,16 @@ pub struct RunState {
     pub evals: Vec<EvalPoint>,
     pub probes: Vec<ProbePoint>,
     pub marks: Vec<Mark>,
+    pub checkpoints: Vec<CheckpointNote>,
     pub notes: VecDeque<Note>,
     /// The last event's number, run time and wall clock.
     pub seq: u64,
     pub elapsed: f64,
     pub t: i64,
+    /// Commands that were refused so far.
+    pub refusals: u64,
+    /// The event with which the run last began to run: started, resumed, or no longer paused.
+    pub running_since: u64,
     /// Metric events that were dropped on the way here.
     pub dropped: u64,
     /// Rises with every event, so that a view can tell whether anything changed.
@@ -317,7 +322,8 @@ impl RunState {
                 reason,
                 ..
             } => {
-                self.core.checkpoints.push(CheckpointNote {
+                self.checkpoints.push(CheckpointNote {
+                    seq: event.seq,
                     name: name.clone(),
                     step: event.step,
                     val_loss: *val_loss,
@@ -332,6 +338,7 @@ impl RunState {
             Body::Answer {
                 applied, message, ..
             } => {
+                self.refusals += u64::from(!*applied);
                 let (level, word) = if *applied {
                     (Level::Good, "done")
                 } else {
@@ -441,6 +448,9 @@ impl RunState {
             RunStatus::Paused => Status::Paused,
             RunStatus::Interrupted => Status::Interrupted,
         };
+        if self.core.status == Status::Running {
+            self.running_since = event.seq;
+        }
         let text = match message {
             Some(m) => format!("{}: {m}", self.core.status),
             None => self.core.status.to_string(),
@@ -496,6 +506,7 @@ impl RunState {
         self.evals.retain(|p| p.seq <= from_seq);
         self.probes.retain(|p| p.seq <= from_seq);
         self.marks.retain(|m| m.seq <= from_seq);
+        self.checkpoints.retain(|c| c.seq <= from_seq);
         self.snapshots.retain(|(seq, _)| *seq <= from_seq);
         let core = self.snapshots.last().map(|(_, core)| core.clone());
         self.core = core.unwrap_or_default();
@@ -515,10 +526,7 @@ impl RunState {
     }
 
     fn note(&mut self, event: &Event, level: Level, text: String) {
-        if self.notes.len() == NOTES_KEPT {
-            self.notes.pop_front();
-        }
-        self.notes.push_back(Note {
+        self.push_note(Note {
             t: event.t,
             step: event.step,
             level,
@@ -529,15 +537,19 @@ impl RunState {
     /// Adds a warning that no event told.
     pub fn warn(&mut self, text: String) {
         self.version += 1;
-        if self.notes.len() == NOTES_KEPT {
-            self.notes.pop_front();
-        }
-        self.notes.push_back(Note {
+        self.push_note(Note {
             t: self.t,
             step: self.core.step,
             level: Level::Warning,
             text,
         });
+    }
+
+    fn push_note(&mut self, note: Note) {
+        if self.notes.len() == NOTES_KEPT {
+            self.notes.pop_front();
+        }
+        self.notes.push_back(note);
     }
 
     /// Shows a run as interrupted that the journal leaves running or paused when no process is `alive` that works

@@ -62,6 +62,14 @@ struct FileSum {
     blake3: String,
 }
 
+/// Version of `state.json`.
+const VERSION: u32 = 1;
+
+#[derive(Deserialize)]
+struct Versioned {
+    v: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 struct StateFile {
     v: u32,
@@ -114,7 +122,7 @@ impl Checkpoints {
     }
 
     /// Bytes of a checkpoint of a model.
-    pub fn bytes_for(model: &Gpt2) -> u64 {
+    fn bytes_for(model: &Gpt2) -> u64 {
         12 * model.config.parameters() + (1 << 20)
     }
 
@@ -141,7 +149,7 @@ impl Checkpoints {
         tokenizer: &[u8],
         verify: bool,
     ) -> Result<u64, CheckpointError> {
-        self.check_space(Self::bytes_for(model))?;
+        self.check_space(model)?;
         let tmp = self.dir.join(format!(".writing-{name}"));
         let result = self.write(&tmp, name, model, optimizer, state, tokenizer, verify);
         if result.is_err() {
@@ -186,7 +194,7 @@ impl Checkpoints {
         }
         let total: u64 = files.values().map(|f| f.bytes).sum();
         let state = StateFile {
-            v: 1,
+            v: VERSION,
             program: crate::PROGRAM.into(),
             files,
             state: TrainState {
@@ -219,8 +227,12 @@ impl Checkpoints {
         Ok(total + text.len() as u64)
     }
 
-    /// Refuses a write that would not fit.
-    fn check_space(&self, need: u64) -> Result<(), CheckpointError> {
+    /// Refuses a checkpoint of a model that would not fit.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoSpace`].
+    pub fn check_space(&self, model: &Gpt2) -> Result<(), CheckpointError> {
+        let need = Self::bytes_for(model);
         let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else {
             return Ok(()); // a file system that does not say is tried
         };
@@ -293,29 +305,45 @@ impl Checkpoints {
         self.verify_at(&self.dir.join(name), name)
             .map_err(|error| match error {
                 CheckpointError::Damaged { name, what, .. } => {
-                    let mut others: Vec<(u64, String)> = self
-                        .names()
-                        .into_iter()
-                        .filter(|other| *other != name)
-                        .filter_map(|other| {
-                            let state = self.verify_at(&self.dir.join(&other), &other).ok()?;
-                            Some((state.seq, other))
-                        })
-                        .collect();
-                    others.sort();
                     let run = self.run.argument();
-                    let whole = others.pop().map(|(_, name)| format!("{run}@{name}"));
+                    let whole = self.newest_whole().ok();
+                    let whole = whole.map(|name| format!("{run}@{name}"));
                     CheckpointError::Damaged { name, what, whole }
                 }
                 other => other,
             })
     }
 
+    /// The newest checkpoint that is whole.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn newest_whole(&self) -> Result<String, CheckpointError> {
+        let mut all: Vec<(u64, String)> = self
+            .names()
+            .into_iter()
+            .filter_map(|name| Some((self.state(&name).ok()?.seq, name)))
+            .collect();
+        all.sort();
+        let whole = |name: &String| self.verify_at(&self.dir.join(name), name).is_ok();
+        let newest = all.into_iter().rev().map(|(_, name)| name).find(whole);
+        newest.ok_or_else(|| CheckpointError::Missing {
+            name: "that is whole".into(),
+            dir: self.dir.clone(),
+            there: self.names().join(", "),
+        })
+    }
+
+    /// What a checkpoint says of itself; its files are not looked at.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`].
+    pub fn state(&self, name: &str) -> Result<TrainState, CheckpointError> {
+        Ok(read_state(&self.dir.join(name), name)?.state)
+    }
+
     fn verify_at(&self, path: &Path, name: &str) -> Result<TrainState, CheckpointError> {
-        let text = fs::read(path.join(STATE))
-            .map_err(|e| damaged(name, format!("{STATE} cannot be read ({e})")))?;
-        let file: StateFile = serde_json::from_slice(&text)
-            .map_err(|e| damaged(name, format!("{STATE} is not whole ({e})")))?;
+        let file = read_state(path, name)?;
         for (part, want) in &file.files {
             let got = checksum(&path.join(part)).map_err(|e| damaged(name, e.to_string()))?;
             if got.bytes != want.bytes {
@@ -335,7 +363,7 @@ impl Checkpoints {
     /// As [`Self::verify`], or when its tensors do not fit the model.
     pub fn load(&self, name: &str, device: &Device) -> Result<Loaded, CheckpointError> {
         let state = self.verify(name)?;
-        let model = self.load_model(name, device)?;
+        let model = model::load(&self.dir.join(name), device)?;
         let mut optimizer = Optimizer::new(&model, device).map_err(ModelError::from)?;
         let path = self.dir.join(name).join(OPTIMIZER);
         let bytes = model::read(&path)?;
@@ -372,6 +400,7 @@ impl Checkpoints {
     /// When it is missing or damaged.
     pub fn load_model(&self, name: &str, device: &Device) -> Result<Gpt2, CheckpointError> {
         let name = self.resolve(name)?;
+        self.verify(&name)?;
         Ok(model::load(&self.dir.join(name), device)?)
     }
 
@@ -387,6 +416,17 @@ impl Checkpoints {
             .and_then(|()| fs::remove_dir_all(&tmp))
             .map_err(|source| CheckpointError::Io { path, source })
     }
+}
+
+fn read_state(path: &Path, name: &str) -> Result<StateFile, CheckpointError> {
+    let text = fs::read(path.join(STATE))
+        .map_err(|e| damaged(name, format!("{STATE} cannot be read ({e})")))?;
+    let version = serde_json::from_slice::<Versioned>(&text).map_or(VERSION, |file| file.v);
+    if version != VERSION {
+        let what = format!("{STATE} has version {version}, this program reads {VERSION}");
+        return Err(damaged(name, what));
+    }
+    serde_json::from_slice(&text).map_err(|e| damaged(name, format!("{STATE} is not whole ({e})")))
 }
 
 fn damaged(name: &str, what: String) -> CheckpointError {

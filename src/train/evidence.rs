@@ -68,10 +68,13 @@ pub fn suggest(
             Suggestion::Stop,
             format!("{behind}, and no layer is left to inherit"),
         ),
-        (false, _) => (
-            Suggestion::TrainOn,
-            format!("{behind}, but still improving"),
-        ),
+        (false, _) => {
+            let so_far = match plateau {
+                Plateau::InsufficientData => "too early to tell",
+                _ => "still improving",
+            };
+            (Suggestion::TrainOn, format!("{behind}, {so_far}"))
+        }
     }
 }
 

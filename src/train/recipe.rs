@@ -5,8 +5,8 @@ use anyhow::{Context, Result, anyhow};
 use super::evidence;
 use super::optimizer::Optimizer;
 use super::plan;
-use super::state::{Benchmark, EvalRecord, Task};
-use super::trainer::{Boundary, Choice, Ended, Open, Trainer};
+use super::state::{Benchmark, EvalRecord, Open, Task};
+use super::trainer::{Boundary, Choice, Ended, Trainer};
 use crate::config::{LayerChoice, PolicyMode};
 use crate::inherit;
 use crate::model::{Gpt2, Mode, Workspace, memory_bytes};
@@ -17,6 +17,11 @@ use crate::run::event::{
 };
 use crate::run::state::{ControlResult, RoundResult};
 use crate::run::trend;
+
+/// Set the random numbers of parts that are not inherited, and of the random control, apart from those the reference
+/// began with.
+const PARTS_SEED: u64 = 0x7061_7274;
+const CONTROL_SEED: u64 = 0x636f_6e74;
 
 impl Trainer {
     /// Trains the present phase to its end. `Some` ends this process's part.
@@ -95,8 +100,6 @@ impl Trainer {
     /// Starts a phase with the present model: event, first evaluation, first probe.
     fn begin(&mut self, phase: Phase, start: Start, layers: Vec<usize>, steps: u64) -> Result<()> {
         self.state.begin_phase(phase, start, layers, steps);
-        self.interval_seconds = 0.0;
-        self.decision = None;
         let body = Body::Phase {
             layers: self.model.config.n_layer,
             parameters: self.model.config.parameters(),
@@ -117,13 +120,15 @@ impl Trainer {
             return Ok(Due::PhaseOver);
         }
         let asked = self
+            .state
             .decision
-            .as_ref()
             .is_some_and(|d| d.phase_step >= self.state.due);
         if !asked {
-            if self.policy != PolicyMode::Auto {
+            if self.policy != PolicyMode::Auto && self.state.ended_at != Some(self.state.phase_step)
+            {
                 self.evaluate()?;
                 self.probe()?;
+                self.state.ended_at = Some(self.state.phase_step);
                 self.checkpoint("end of steps", true, false);
             }
             let evidence = self.open_decision(DecisionReason::EndOfSteps)?;
@@ -140,7 +145,9 @@ impl Trainer {
             0 => self.state.steps,
             n => n,
         };
-        if self.policy == PolicyMode::Ask && self.state.phase_step >= self.state.due + overrun {
+        if self.policy == PolicyMode::Ask
+            && self.state.phase_step >= self.state.due.saturating_add(overrun)
+        {
             if !self.attended() {
                 self.warn(format!(
                     "nobody answered within {overrun} steps past the round's end"
@@ -196,7 +203,7 @@ impl Trainer {
             (false, true) => DecisionReason::Plateau,
             _ => return Ok(()),
         };
-        if self.decision.is_none() && !self.state.offered.contains(&reason) {
+        if self.state.decision.is_none() && !self.state.offered.contains(&reason) {
             self.state.offered.push(reason);
             self.open_decision(reason)?;
         }
@@ -209,7 +216,7 @@ impl Trainer {
         self.probe()?;
         let evidence = self.evidence(&record, reason)?;
         self.state.decisions += 1;
-        self.decision = Some(Open {
+        self.state.decision = Some(Open {
             id: self.state.decisions,
             reason,
             phase_step: self.state.phase_step,
@@ -297,7 +304,7 @@ impl Trainer {
         let time = shape.context_length;
         let now = self.tokens_per_second();
         let speed = now * shape.flops_per_token(time) / grown.flops_per_token(time);
-        let tokens = (self.config.train.steps * self.config.train.batch_tokens) as f64;
+        let tokens = self.config.train.steps as f64 * self.config.train.batch_tokens as f64;
         Some(GrowthCost {
             add: sources.len(),
             layers: grown.n_layer,
@@ -330,6 +337,11 @@ impl Trainer {
                 g.add
             )),
             Some(g) => {
+                if let Err(error) = self.checkpoints.check_space(&self.model) {
+                    return Some(format!(
+                        "no checkpoint could be written before the growth: {error}"
+                    ));
+                }
                 let free = available_memory()?;
                 let grown = g.memory_bytes.saturating_sub(memory_bytes(
                     &self.model.config,
@@ -347,13 +359,9 @@ impl Trainer {
         }
     }
 
+    /// Training speed of this phase; NaN before its first step.
     fn tokens_per_second(&self) -> f64 {
-        let tokens = (self.state.phase_step * self.config.train.batch_tokens) as f64;
-        if self.state.train_seconds > 0.0 {
-            tokens / self.state.train_seconds
-        } else {
-            0.0
-        }
+        self.state.phase_tokens as f64 / self.state.train_seconds
     }
 
     /// Measures the phase's end and tells its row of the table.
@@ -361,7 +369,7 @@ impl Trainer {
         let record = self.evaluate()?;
         self.probe()?;
         let state = &self.state;
-        let tokens = state.phase_step * self.config.train.batch_tokens;
+        let tokens = state.phase_tokens;
         let probe = state.probe.clone().context("probed just now")?;
         let result = PhaseResult {
             layers: self.model.config.n_layer,
@@ -372,7 +380,11 @@ impl Trainer {
             stderr: record.stderr,
             gap: record.gap,
             gap_stderr: record.gap_stderr,
-            tokens_per_second: self.tokens_per_second(),
+            tokens_per_second: if tokens > 0 {
+                self.tokens_per_second()
+            } else {
+                0.0
+            },
             tokens_per_second_wall: tokens as f64 / state.wall_seconds.max(1e-9),
             lazy_layers: probe.lazy_layers,
             max_rank: probe.max_rank,
@@ -434,7 +446,7 @@ impl Trainer {
 
     /// Ends a round (or, at a limit, whatever runs) with a choice.
     fn conclude(&mut self, choice: Choice) -> Result<()> {
-        self.go_on();
+        self.unpause();
         if self.state.round() == 0 {
             // A limit during the reference: there is no model to compare yet.
             let Choice::Limit(outcome) = choice else {
@@ -495,7 +507,9 @@ impl Trainer {
     }
 
     fn reference(&self) -> Result<Gpt2> {
-        Ok(self.checkpoints.load_model("reference", &self.device)?)
+        let name = self.state.reference_checkpoint.as_deref();
+        let name = name.context("the reference has not been measured yet")?;
+        Ok(self.checkpoints.load_model(name, &self.device)?)
     }
 
     /// A model made afresh of the reference's layers.
@@ -505,7 +519,7 @@ impl Trainer {
             reference,
             layers,
             what,
-            self.config.train.seed,
+            self.config.train.seed ^ PARTS_SEED,
             &self.device,
         )?)
     }
@@ -577,15 +591,12 @@ impl Trainer {
 
     /// Control: a random start of the final size, with the steps and batches of the final model.
     pub(super) fn control_random(&mut self) -> Result<()> {
-        let shape = match self.state.rounds.last() {
-            Some(r) => self.model.config.with_layers(vec![1.0; r.result.layers]),
-            None => return Err(anyhow!("a control needs a finished round")),
-        };
-        // Other random numbers than the reference began with.
-        let model = Gpt2::random(shape, self.config.train.seed ^ 0x5eed, &self.device)?;
+        // The last round's model is still in use, or was read from its checkpoint.
+        let shape = self.model.config.clone();
+        let model = Gpt2::random(shape, self.config.train.seed ^ CONTROL_SEED, &self.device)?;
         let optimizer = Optimizer::new(&model, &self.device)?;
         self.install(model, optimizer)?;
-        let steps = self.state.recipe_steps();
+        let steps = self.state.recipe_rounds().iter().sum();
         self.begin(Phase::ControlRandom, Start::Random, Vec::new(), steps)
     }
 
@@ -595,7 +606,7 @@ impl Trainer {
         let optimizer = Optimizer::new(&model, &self.device)?;
         let layers = (0..model.config.n_layer).collect();
         self.install(model, optimizer)?;
-        let steps = self.state.recipe_steps();
+        let steps = self.state.recipe_rounds().iter().sum();
         self.begin(Phase::ControlReference, Start::Reference, layers, steps)
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::run::command::GrowMode;
-use crate::run::event::{DecisionReason, Outcome, Phase, PhaseResult, Start};
+use crate::run::event::{DecisionReason, Outcome, Phase, PhaseResult, Start, null_is_nan};
 use crate::run::state::{ControlResult, RoundResult};
 
 /// What the recipe does next.
@@ -30,7 +30,9 @@ pub enum Task {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Benchmark {
     /// Mean loss of each validation window.
+    #[serde(deserialize_with = "nulls_are_nan")]
     pub losses: Vec<f64>,
+    #[serde(deserialize_with = "null_is_nan")]
     pub val_loss: f64,
     pub layers: usize,
     pub lazy_layers: Vec<usize>,
@@ -40,7 +42,9 @@ pub struct Benchmark {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EvalRecord {
     pub phase_step: u64,
+    #[serde(deserialize_with = "null_is_nan")]
     pub val_loss: f64,
+    #[serde(deserialize_with = "null_is_nan")]
     pub stderr: f64,
     pub gap: Option<f64>,
     pub gap_stderr: Option<f64>,
@@ -53,6 +57,19 @@ pub struct ProbeRecord {
     pub phase_step: u64,
     pub max_rank: Vec<f64>,
     pub lazy_layers: Vec<usize>,
+}
+
+fn nulls_are_nan<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
+    let values = Vec::<Option<f64>>::deserialize(d)?;
+    Ok(values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
+}
+
+/// A decision that waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    pub id: u64,
+    pub reason: DecisionReason,
+    pub phase_step: u64,
 }
 
 /// A checkpoint on disk that retention knows of.
@@ -85,9 +102,13 @@ pub struct TrainState {
     pub stream: u64,
     /// Tokens trained on over all phases.
     pub tokens: u64,
-    /// Sum and number of step losses since the last `train` event.
+    /// The same over the present one.
+    pub phase_tokens: u64,
+    /// Sum and number of step losses since the last `train` event, and the seconds those steps took.
+    #[serde(deserialize_with = "null_is_nan")]
     pub loss_sum: f64,
     pub loss_count: u64,
+    pub interval_seconds: f64,
     /// Seconds of training steps in this phase, of everything in it, and of budgeted probes.
     pub train_seconds: f64,
     pub wall_seconds: f64,
@@ -98,6 +119,9 @@ pub struct TrainState {
     pub consecutive_matches: u32,
     /// Reasons for which a decision has been offered in this round already.
     pub offered: Vec<DecisionReason>,
+    pub decision: Option<Open>,
+    /// Phase step of the last checkpoint made for the end of a round's steps.
+    pub ended_at: Option<u64>,
     pub benchmark: Option<Benchmark>,
     pub reference: Option<PhaseResult>,
     pub rounds: Vec<RoundResult>,
@@ -106,6 +130,8 @@ pub struct TrainState {
     /// Ids given to decisions and commands so far.
     pub decisions: u64,
     pub commands: u64,
+    /// The checkpoint that the recipe inherits from.
+    pub reference_checkpoint: Option<String>,
     /// Checkpoints on disk, oldest first.
     pub kept: Vec<Kept>,
     /// Best checkpoint of the present target and its validation loss.
@@ -132,8 +158,10 @@ impl TrainState {
             source_layers: Vec::new(),
             stream: 0,
             tokens: 0,
+            phase_tokens: 0,
             loss_sum: 0.0,
             loss_count: 0,
+            interval_seconds: 0.0,
             train_seconds: 0.0,
             wall_seconds: 0.0,
             probe_seconds: 0.0,
@@ -142,6 +170,8 @@ impl TrainState {
             probe: None,
             consecutive_matches: 0,
             offered: Vec::new(),
+            decision: None,
+            ended_at: None,
             benchmark: None,
             reference: None,
             rounds: Vec::new(),
@@ -149,6 +179,7 @@ impl TrainState {
             outcome: None,
             decisions: 0,
             commands: 0,
+            reference_checkpoint: None,
             kept: Vec::new(),
             best: None,
             optimizer_steps: Vec::new(),
@@ -165,8 +196,10 @@ impl TrainState {
         self.due = steps;
         self.start = start;
         self.source_layers = layers;
+        self.phase_tokens = 0;
         self.loss_sum = 0.0;
         self.loss_count = 0;
+        self.interval_seconds = 0.0;
         self.train_seconds = 0.0;
         self.wall_seconds = 0.0;
         self.probe_seconds = 0.0;
@@ -175,6 +208,8 @@ impl TrainState {
         self.probe = None;
         self.consecutive_matches = 0;
         self.offered.clear();
+        self.decision = None;
+        self.ended_at = None;
         if matches!(self.phase, Phase::Round(_)) {
             self.best = None;
         }
@@ -195,16 +230,100 @@ impl TrainState {
             .filter(|e| e.phase_step == self.phase_step)
     }
 
-    /// Steps and tokens that made the final model out of the reference's layers: its last round after a restart, all
-    /// rounds since the last restart when rounds kept what was trained.
-    pub fn recipe_steps(&self) -> u64 {
-        let mut steps = 0;
+    /// Steps of the rounds that made the final model out of the reference's layers, in order: its last one after a
+    /// restart, all since the last restart when rounds kept what was trained.
+    pub fn recipe_rounds(&self) -> Vec<u64> {
+        let mut rounds = Vec::new();
         for r in self.rounds.iter().rev() {
-            steps += r.result.steps;
+            rounds.push(r.result.steps);
             if r.result.start != Start::Keep {
                 break;
             }
         }
-        steps
+        rounds.reverse();
+        rounds
+    }
+
+    /// The step of the schedule that `phase_step` stands at: a control goes through the schedules of the rounds that it
+    /// is compared with, one after the other.
+    pub fn schedule_step(&self) -> u64 {
+        let mut step = self.phase_step;
+        if matches!(self.phase, Phase::ControlRandom | Phase::ControlReference) {
+            let rounds = self.recipe_rounds();
+            for steps in rounds.iter().take(rounds.len().saturating_sub(1)) {
+                if step < *steps {
+                    break;
+                }
+                step -= steps;
+            }
+        }
+        step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(steps: u64, start: Start) -> RoundResult {
+        let result = PhaseResult {
+            layers: 4,
+            parameters: 1,
+            steps,
+            tokens: 1,
+            val_loss: f64::NAN,
+            stderr: 0.1,
+            gap: None,
+            gap_stderr: None,
+            tokens_per_second: 1.0,
+            tokens_per_second_wall: 1.0,
+            lazy_layers: Vec::new(),
+            max_rank: Vec::new(),
+            start,
+            matched: false,
+        };
+        RoundResult { round: 1, result }
+    }
+
+    #[test]
+    fn a_control_repeats_the_schedules_of_the_rounds_that_count() {
+        let mut state = TrainState::new([String::new(), String::new()]);
+        state.rounds = vec![
+            round(100, Start::Inherit),
+            round(30, Start::Restart),
+            round(20, Start::Keep),
+        ];
+        assert_eq!(state.recipe_rounds(), [30, 20]);
+        state.phase = Phase::ControlRandom;
+        for (step, wanted) in [(0, 0), (29, 29), (30, 0), (49, 19), (70, 40)] {
+            state.phase_step = step;
+            assert_eq!(state.schedule_step(), wanted);
+        }
+        state.phase = Phase::Round(3);
+        assert_eq!(state.schedule_step(), 70);
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_read_back() {
+        let mut state = TrainState::new([String::new(), String::new()]);
+        state.evals.push(EvalRecord {
+            phase_step: 5,
+            val_loss: f64::NAN,
+            stderr: f64::INFINITY,
+            gap: Some(f64::NAN),
+            gap_stderr: None,
+            matched: false,
+        });
+        state.benchmark = Some(Benchmark {
+            losses: vec![1.0, f64::NAN],
+            val_loss: f64::NAN,
+            layers: 2,
+            lazy_layers: Vec::new(),
+        });
+        state.rounds = vec![round(3, Start::Inherit)];
+        let text = serde_json::to_string(&state).unwrap();
+        let back: TrainState = serde_json::from_str(&text).unwrap();
+        assert!(back.evals[0].val_loss.is_nan() && back.evals[0].gap.is_none());
+        assert!(back.benchmark.unwrap().losses[1].is_nan());
     }
 }

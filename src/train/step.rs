@@ -6,13 +6,13 @@ use anyhow::Result;
 use candle_core::{DType, Tensor};
 
 use super::optimizer::Optimizer;
-use super::state::{EvalRecord, Kept, ProbeRecord};
+use super::state::{EvalRecord, Kept, ProbeRecord, Task};
 use super::trainer::Trainer;
 use crate::corpus::{even_starts_rank, fill_batch};
 use crate::eval::{mean_stderr, paired_gap};
 use crate::model::{Gpt2Config, Mode, Workspace};
 use crate::ops;
-use crate::rank::{ProbeAccumulator, ProbeBudget};
+use crate::rank::{ProbeAccumulator, ProbeBudget, ProbeResult, RankError};
 use crate::run::event::{Body, Phase, finite};
 
 /// Most attention elements in memory during a probe.
@@ -23,7 +23,7 @@ impl Trainer {
     pub(super) fn train_step(&mut self) -> Result<bool> {
         crate::fault::panic_at("trainer", self.state.step);
         let began = Instant::now();
-        let lr = self.learning_rate().at(self.state.phase_step);
+        let lr = self.learning_rate();
         let loss = self.gradients()?;
         let norm = Optimizer::grad_norm(&self.model)?;
         let good = loss.is_finite() && norm.is_finite();
@@ -38,9 +38,10 @@ impl Trainer {
         state.tokens += self.config.train.batch_tokens;
         state.loss_sum += loss;
         state.loss_count += 1;
+        state.phase_tokens += self.config.train.batch_tokens;
         state.train_seconds += seconds;
         state.wall_seconds += seconds;
-        self.interval_seconds += seconds;
+        state.interval_seconds += seconds;
         if !good
             || self
                 .state
@@ -85,8 +86,8 @@ impl Trainer {
         let (loss, nonfinite) = finite(state.loss_sum / state.loss_count as f64);
         state.loss_sum = 0.0;
         state.loss_count = 0;
-        let tokens_per_second = tokens as f64 / self.interval_seconds.max(1e-9);
-        self.interval_seconds = 0.0;
+        let tokens_per_second = tokens as f64 / state.interval_seconds.max(1e-9);
+        state.interval_seconds = 0.0;
         let body = Body::Train {
             loss,
             nonfinite,
@@ -157,7 +158,18 @@ impl Trainer {
             return Ok(());
         }
         let began = Instant::now();
-        let result = self.attention_ranks()?;
+        let result = match self.attention_ranks()? {
+            Ok(result) => result,
+            Err(error) => {
+                self.warn(format!("attention ranks were not measured: {error}"));
+                self.state.probe = Some(ProbeRecord {
+                    phase_step: self.state.phase_step,
+                    max_rank: Vec::new(),
+                    lazy_layers: Vec::new(),
+                });
+                return Ok(());
+            }
+        };
         let file = format!(
             "rank/b{}-s{:08}-{}.safetensors",
             self.state.branch, self.state.step, self.state.phase
@@ -200,8 +212,9 @@ impl Trainer {
         Ok(())
     }
 
-    /// Ranks and masses over the probe's windows, a few windows and one layer at a time.
-    fn attention_ranks(&mut self) -> Result<crate::rank::ProbeResult> {
+    /// Ranks and masses over the probe's windows, a few windows and one layer at a time. The inner error: a model whose
+    /// attention is no number.
+    fn attention_ranks(&mut self) -> Result<Result<ProbeResult, RankError>> {
         let shape = &self.model.config;
         let length = self.config.probe.length.min(shape.context_length);
         let (ws, probs) = probe_buffers(
@@ -223,15 +236,20 @@ impl Trainer {
             }
             ops::write(&ws.inputs, &ids)?;
             let matrices = starts.len() * shape.n_head * length * length;
-            self.model.forward(ws, |layer, qkv, s| {
+            let mut refused = None;
+            self.model.attentions(ws, |layer, qkv, s| {
                 ops::attention_probs(probs, qkv, s)?;
                 let values = ops::read(probs)?;
-                ranks
-                    .add(layer, &values[..matrices])
-                    .map_err(candle_core::Error::wrap)
+                if let Err(error) = ranks.add(layer, &values[..matrices]) {
+                    refused.get_or_insert(error);
+                }
+                Ok(())
             })?;
+            if let Some(error) = refused {
+                return Ok(Err(error));
+            }
         }
-        Ok(ranks.finish())
+        Ok(Ok(ranks.finish()))
     }
 
     /// Writes a checkpoint, points `latest` (and `best`) at it and deletes what retention does not keep. A failure is a
@@ -250,14 +268,22 @@ impl Trainer {
         });
         self.state.seq = self.journal.next_seq();
         let val_loss = self.state.eval_now().map(|e| e.val_loss);
-        let best = match (&self.state.best, val_loss) {
-            (Some((_, best)), Some(now)) => now < *best,
-            (None, Some(_)) => true,
-            _ => false,
-        };
-        let best_before = self.state.best.clone();
+        let before = (
+            self.state.best.clone(),
+            self.state.reference_checkpoint.clone(),
+        );
+        // Only a model of the recipe can be its best; the reference and the controls are compared with it.
+        let comparable = self.state.round() > 0 && val_loss.is_some_and(f64::is_finite);
+        let best = comparable
+            && match (&self.state.best, val_loss) {
+                (Some((_, best)), Some(now)) => now < *best,
+                _ => true,
+            };
         if best && let Some(now) = val_loss {
             self.state.best = Some((name.clone(), now));
+        }
+        if self.state.task == Task::Inherit {
+            self.state.reference_checkpoint = Some(name.clone());
         }
         let saved = self.checkpoints.save(
             &name,
@@ -271,7 +297,7 @@ impl Trainer {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.state.kept.pop();
-                self.state.best = best_before;
+                (self.state.best, self.state.reference_checkpoint) = before;
                 self.warn(format!("no checkpoint was written: {error}"));
                 return None;
             }
@@ -285,7 +311,7 @@ impl Trainer {
             verified: verify,
         });
         self.link("latest", &name);
-        if best && matches!(self.state.phase, Phase::Round(_)) {
+        if best {
             self.link("best", &name);
         }
         self.retain();
@@ -322,19 +348,21 @@ impl Trainer {
         }
     }
 
-    /// Takes checkpoints into account that an interrupted process left and the resumed state does not know.
-    pub(super) fn adopt_strays(&mut self) {
+    /// Learns from the disk which checkpoints there are: an interrupted process may have written some that the resumed
+    /// state does not know, and deleted some that it knows. What is newer than the resumed state, or cannot be read, is
+    /// never deleted.
+    pub(super) fn take_stock(&mut self) {
+        let seq = self.state.seq;
+        let mut kept: Vec<(u64, Kept)> = Vec::new();
         for name in self.checkpoints.names() {
-            if !self.state.kept.iter().any(|k| k.name == name) {
-                self.state.kept.insert(
-                    0,
-                    Kept {
-                        name,
-                        milestone: false,
-                    },
-                );
-            }
+            let state = self.checkpoints.state(&name).ok();
+            let own = state.as_ref().and_then(|s| s.kept.last());
+            let newer = state.as_ref().is_none_or(|s| s.seq > seq);
+            let milestone = newer || own.is_none_or(|k| k.milestone);
+            kept.push((state.map_or(0, |s| s.seq), Kept { name, milestone }));
         }
+        kept.sort_by_key(|(seq, _)| *seq);
+        self.state.kept = kept.into_iter().map(|(_, kept)| kept).collect();
     }
 }
 

@@ -11,7 +11,6 @@ use super::attendance::Attendance;
 use super::checkpoint::Checkpoints;
 use super::optimizer::Optimizer;
 use super::plan;
-use super::schedule::LearningRate;
 use super::signals::Signalled;
 use super::state::{Task, TrainState};
 use crate::config::{Config, PolicyMode};
@@ -79,14 +78,6 @@ pub(super) enum Boundary {
     End(Ended),
 }
 
-/// A decision that waits for an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Open {
-    pub id: u64,
-    pub reason: DecisionReason,
-    pub phase_step: u64,
-}
-
 /// Runs the recipe of one run directory.
 pub struct Trainer {
     pub(super) config: Config,
@@ -111,9 +102,7 @@ pub struct Trainer {
     /// Loss of each validation window at the latest evaluation.
     pub(super) window_losses: Vec<f64>,
     /// Seconds of training since the last `train` event.
-    pub(super) interval_seconds: f64,
     pub(super) reference_layers: usize,
-    pub(super) decision: Option<Open>,
     pub(super) paused: bool,
     requests: Receiver<Request>,
     signalled: Arc<Signalled>,
@@ -139,6 +128,10 @@ impl Trainer {
         let resume = match &setup.resume {
             // Interrupted before its first checkpoint: there is nothing to lose by beginning again.
             Some(name) if name == "latest" && checkpoints.names().is_empty() => None,
+            // Interrupted between a checkpoint and its link, or the link was lost in a copy.
+            Some(name) if name == "latest" && checkpoints.resolve(name).is_err() => {
+                Some(checkpoints.newest_whole()?)
+            }
             Some(name) => Some(checkpoints.resolve(name)?),
             None => None,
         };
@@ -169,7 +162,16 @@ impl Trainer {
                 (model, optimizer, TrainState::new(data), layers)
             }
         };
+        if let Some(benchmark) = &state.benchmark {
+            let (had, has) = (benchmark.losses.len(), config.eval.windows);
+            if had != has {
+                bail!(
+                    "the reference was measured on {had} windows, eval.windows is {has} now: gaps would compare different text"
+                );
+            }
+        }
         let context = model.config.context_length;
+        dataset.check_length(context)?;
         let (windows, micro) = plan::windows(&config, context)?;
         let mut trainer = Self {
             evaluator: Evaluator::new(
@@ -187,8 +189,6 @@ impl Trainer {
             targets: vec![0; micro * context],
             probe_buffers: None,
             window_losses: Vec::new(),
-            interval_seconds: 0.0,
-            decision: None,
             paused: false,
             policy: setup.policy,
             journal: setup.journal,
@@ -208,7 +208,7 @@ impl Trainer {
         };
         let info = trainer.info(setup.threads);
         if setup.resume.is_some() {
-            trainer.adopt_strays();
+            trainer.take_stock();
             trainer.adopt_steps();
             trainer.emit(Body::Resumed {
                 from_seq: trainer.state.seq,
@@ -301,8 +301,15 @@ impl Trainer {
         }
     }
 
-    pub(super) fn learning_rate(&self) -> LearningRate {
-        plan::learning_rate(&self.config, &self.state.phase, self.state.steps)
+    /// The learning rate of the next update.
+    pub(super) fn learning_rate(&self) -> f64 {
+        let state = &self.state;
+        // A control follows the rounds it is compared with.
+        let steps = match state.phase {
+            Phase::ControlRandom | Phase::ControlReference => self.config.train.steps,
+            _ => state.steps,
+        };
+        plan::learning_rate(&self.config, &state.phase, steps).at(state.schedule_step())
     }
 
     /// Runs the recipe to its end, or to whatever ends this process's part in it.
@@ -352,12 +359,19 @@ impl Trainer {
     pub(super) fn boundary(&mut self) -> Result<Boundary> {
         loop {
             if let Some(how) = self.attendance.farewell() {
-                let message = format!("{how}; training goes on within the policy's limits");
+                let message = match self.paused {
+                    true => {
+                        format!("{how} while the run is paused, so that nobody can end the pause")
+                    }
+                    false => format!("{how}; training goes on within the policy's limits"),
+                };
                 self.emit(Body::Log { message });
                 self.journal.flush();
             }
             if self.signalled.stop() {
-                self.checkpoint("signal", false, false);
+                if self.checkpoint("signal", false, false).is_none() {
+                    self.warn("the steps since the last checkpoint are lost".into());
+                }
                 return Ok(Boundary::End(Ended::Preempted));
             }
             while let Some(request) = self.next_request() {
@@ -414,7 +428,7 @@ impl Trainer {
         }
     }
 
-    fn unpause(&mut self) {
+    pub(super) fn unpause(&mut self) {
         if self.paused {
             self.paused = false;
             self.tell_run(RunStatus::Running, None, None);
@@ -523,7 +537,7 @@ impl Trainer {
                 if *steps == 0 {
                     return Ok(Err("0 steps are no training; give at least 1".into()));
                 }
-                self.state.due = self.state.phase_step + steps;
+                self.state.due = self.state.phase_step.saturating_add(*steps);
                 self.resolve(by, command.describe());
                 self.unpause();
                 done(format!(
@@ -541,17 +555,21 @@ impl Trainer {
                     "the present model is the result".into(),
                 )))
             }
-            Command::Quit => {
-                self.checkpoint("quit", false, false);
-                let message = "checkpointed; the process ends".into();
-                Ok(Ok((Boundary::End(Ended::Stopped), message)))
-            }
+            Command::Quit => match self.checkpoint("quit", false, false) {
+                Some(name) => {
+                    let message = format!("checkpoint {name}; the process ends");
+                    Ok(Ok((Boundary::End(Ended::Stopped), message)))
+                }
+                None => Ok(Err(
+                    "no checkpoint could be written, so the run goes on; make room first".into(),
+                )),
+            },
         }
     }
 
     /// Why an answer to `decision` comes too late, if it does.
     fn stale(&self, decision: u64) -> Option<String> {
-        match &self.decision {
+        match &self.state.decision {
             Some(open) if open.id == decision => None,
             Some(open) => Some(format!(
                 "decision {decision} has been replaced by {}: look at its evidence first",
@@ -563,7 +581,7 @@ impl Trainer {
 
     /// Closes the open decision.
     pub(super) fn resolve(&mut self, by: By, choice: String) {
-        if let Some(open) = self.decision.take() {
+        if let Some(open) = self.state.decision.take() {
             self.emit(Body::Decision {
                 id: open.id,
                 status: DecisionStatus::Resolved,
@@ -573,10 +591,5 @@ impl Trainer {
                 by: Some(by),
             });
         }
-    }
-
-    /// The pause that a decision brought ends with its answer.
-    pub(super) fn go_on(&mut self) {
-        self.unpause();
     }
 }

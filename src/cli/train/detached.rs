@@ -2,12 +2,15 @@
 //! detaches, the parent ends and the shell has its prompt back, while training goes on in the process that owns the
 //! device.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, setsid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -27,7 +30,12 @@ fn parent() -> Option<Pid> {
 
 /// Whether this process is the one that trains.
 pub fn is_child() -> bool {
-    std::env::var_os(PARENT).is_some()
+    parent().is_some()
+}
+
+/// Whether everything ends with this process: as the first one of a container, and as the one a batch system waits for.
+fn must_stay() -> bool {
+    std::process::id() == 1 || std::env::var_os("SLURM_STEP_ID").is_some()
 }
 
 /// Runs this very command again as a child, waits for it and gives its exit code on; signals are passed to it.
@@ -38,6 +46,7 @@ pub fn wait_for_child() -> Result<i32> {
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).context("cannot watch signals")?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let terminal = tcgetattr(std::io::stdin()).ok();
     let mut child = Command::new(program)
         .args(std::env::args_os().skip(1))
         .env(PARENT, std::process::id().to_string())
@@ -48,6 +57,7 @@ pub fn wait_for_child() -> Result<i32> {
         for signal in signals.forever() {
             match signal {
                 // The child says that it goes on alone.
+                SIGUSR1 if must_stay() => {}
                 SIGUSR1 => std::process::exit(exit::OK),
                 // From the keyboard the child has it too; in raw mode it never comes.
                 SIGINT => {}
@@ -56,7 +66,7 @@ pub fn wait_for_child() -> Result<i32> {
                         // A child that has just ended needs no signal.
                         let _ = kill(pid, signal);
                     }
-                    if other == SIGHUP {
+                    if other == SIGHUP && !must_stay() {
                         std::process::exit(exit::OK);
                     }
                 }
@@ -66,39 +76,52 @@ pub fn wait_for_child() -> Result<i32> {
     let status = child
         .wait()
         .context("cannot wait for the training process")?;
-    Ok(status
+    let code = status
         .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    if code >= 128 {
+        restore(terminal.as_ref());
+    }
+    Ok(code)
 }
 
-/// What is said when the dashboard is left and training goes on.
-pub fn farewell(dir: &RunDir) -> String {
-    format!(
-        "run {} goes on in the background (pid {}): heirloom watch {}\n",
-        dir.name(),
-        std::process::id(),
-        dir.argument()
-    )
+/// Puts the terminal right after a child that had no time to: killed, or interrupted twice.
+fn restore(terminal: Option<&Termios>) {
+    if let Some(terminal) = terminal {
+        let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, terminal);
+        // End of a synchronised update, of bracketed paste and of the alternate screen; cursor on. Harmless if not on.
+        let _ = std::io::stdout().write_all(b"\x1b[?2026l\x1b[?2004l\x1b[?1049l\x1b[?25h");
+        let _ = std::io::stdout().flush();
+    }
 }
 
-/// Lets go of the terminal: stdin from nowhere, stdout and stderr to the log, a session of its own; then tells the
-/// parent to end.
-///
-/// # Errors
-/// When the log cannot be opened.
-pub fn leave_terminal(log: &Path) -> Result<()> {
-    let null = std::fs::File::open("/dev/null")?;
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(log)?;
-    dup2_stdin(&null)?;
-    dup2_stdout(&log)?;
-    dup2_stderr(&log)?;
+/// What is said when the dashboard is left and training goes on, or ends for want of somebody to end a pause.
+pub fn farewell(dir: &RunDir, paused: bool) -> String {
+    let (name, run) = (dir.name(), dir.argument());
+    if paused {
+        return format!(
+            "run {name} is paused, so that it checkpoints and ends: heirloom train --resume {run}\n"
+        );
+    }
+    let pid = std::process::id();
+    format!("run {name} goes on in the background (pid {pid}): heirloom watch {run}\n")
+}
+
+/// Lets go of the terminal: stdin from nowhere, stdout and stderr to the log (or nowhere), a session of its own; then
+/// tells the parent to end. Whatever of it fails, the training goes on.
+pub fn leave_terminal(log: &Path) {
+    let null = || OpenOptions::new().read(true).write(true).open("/dev/null");
+    let log = OpenOptions::new().create(true).append(true).open(log);
+    if let Ok(null) = null() {
+        let _ = dup2_stdin(&null);
+    }
+    if let Ok(out) = log.or_else(|_| null()) {
+        let _ = dup2_stdout(&out);
+        let _ = dup2_stderr(&out);
+    }
     // Fails only for a process group's leader, which cannot be hung up on through the group anyway.
     let _ = setsid();
     if let Some(parent) = parent() {
         let _ = kill(parent, Signal::SIGUSR1);
     }
-    Ok(())
 }

@@ -27,6 +27,7 @@ pub fn run(config: &Config, dataset: &Dataset, threads: usize) -> Result<()> {
         Some(path) => plan::load_reference(path, &dataset.tokenizer, &device)?.config,
         None => plan::reference_shape(config, &dataset.tokenizer),
     };
+    dataset.check_length(shape.context_length)?;
     let phases = plan::phases(config, &shape)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

@@ -18,8 +18,8 @@ use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::event::Event;
 use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
-use crate::run::state::RunState;
-use crate::run::table;
+use crate::run::state::{RunState, Status};
+use crate::run::{table, tail};
 use crate::train::signals::Signalled;
 use crate::train::{Attendance, Ended, Leave, Setup};
 
@@ -105,8 +105,8 @@ impl Args {
         let ended = match show {
             Show::Dashboard => self.with_dashboard(parts)?,
             Show::Lines | Show::Json => {
-                let (setup, printer) = (&mut parts.setup, printer(show));
-                setup.journal.subscribe(printer);
+                let printer = printer(show, std::mem::take(&mut parts.past));
+                parts.setup.journal.subscribe(printer);
                 self.start(parts.setup)?.join()
             }
         };
@@ -150,45 +150,42 @@ impl Args {
     /// Everything up to the trainer's first step: config, data, directory, lock, journal.
     fn prepare(&self, show: Show) -> Result<Parts> {
         let loaded = self.load()?;
-        let (dir, resume, lock) = match &self.resume {
-            Some(run) => {
-                let (dir, checkpoint) = self.resumed(run)?;
-                let lock = RunLock::acquire(dir.path())?;
-                let state = crate::run::tail::load(dir.path())?;
-                if state.core.status == crate::run::state::Status::Done {
-                    bail!(
-                        "run {} is done; `heirloom show {0}` prints its table",
-                        dir.name()
-                    );
-                }
-                (dir, Some(checkpoint), Some(lock))
-            }
-            None => (RunDir::at(Path::new("")), None, None),
-        };
-        // Before a directory is made: a run without data is none.
-        let dataset = open_data(&loaded.config)?;
-        let (dir, lock) = match lock {
-            Some(lock) => (dir, lock),
-            None => {
-                let dir = RunDir::create(&self.runs, &loaded.name, self.name.as_deref())?;
-                let lock = RunLock::acquire(dir.path())?;
-                (dir, lock)
-            }
-        };
-        let (journal, warning) = match resume {
-            Some(_) => Journal::open(dir.path())?,
-            None => {
-                write_config(&dir, &loaded.config)?;
-                (Journal::create(dir.path())?, None)
-            }
-        };
-        if let Some(warning) = warning {
-            say::err(&warning);
-        }
-        let policy = loaded.config.policy.mode.unwrap_or(match show {
+        let mut config = loaded.config;
+        // Resolved like everything else, so that a resume elsewhere does not change who decides.
+        let policy = *config.policy.mode.get_or_insert(match show {
             Show::Dashboard => PolicyMode::Ask,
             _ => PolicyMode::Auto,
         });
+        let mut past = RunState::default();
+        let (dir, lock, journal, dataset, resume) = match &self.resume {
+            Some(run) => {
+                let (dir, checkpoint) = self.resumed(run)?;
+                let lock = RunLock::acquire(dir.path())?;
+                past = tail::load(dir.path())?;
+                if past.core.status == Status::Done {
+                    bail!(
+                        "run {} is done; `heirloom show {}` prints its table",
+                        dir.name(),
+                        dir.argument()
+                    );
+                }
+                let dataset = open_data(&config)?;
+                let (journal, warning) = Journal::open(dir.path())?;
+                if let Some(warning) = warning {
+                    say::err(&warning);
+                }
+                (dir, lock, journal, dataset, Some(checkpoint))
+            }
+            None => {
+                // Before a directory is made: a run without data is none.
+                let dataset = open_data(&config)?;
+                let dir = RunDir::create(&self.runs, &loaded.name, self.name.as_deref())?;
+                let lock = RunLock::acquire(dir.path())?;
+                write_config(&dir, &config)?;
+                let journal = Journal::create(dir.path())?;
+                (dir, lock, journal, dataset, None)
+            }
+        };
         let (commands, requests) = std::sync::mpsc::channel();
         let attendance = Attendance::new(show == Show::Dashboard);
         let signalled = Signalled::watch()?;
@@ -196,9 +193,10 @@ impl Args {
             commands,
             attendance: Arc::clone(&attendance),
             dir: dir.clone(),
+            past,
             _lock: lock,
             setup: Setup {
-                config: loaded.config,
+                config,
                 policy,
                 dir,
                 journal,
@@ -233,16 +231,12 @@ impl Args {
 
     /// Trains under a dashboard; when that goes (detached, or the terminal is lost), trains on without it.
     fn with_dashboard(&self, mut parts: Parts) -> Result<Ended> {
-        let (sender, events) = std::sync::mpsc::channel::<Event>();
-        parts.setup.journal.subscribe(Box::new(move |event| {
-            // A dashboard that has ended no longer listens.
-            let _ = sender.send(event.clone());
-        }));
+        let (mut feed, observer) = dashboard::LiveFeed::new(parts.commands);
+        parts.setup.journal.subscribe(Box::new(observer));
         let log = parts.dir.log();
         let options = self.ui.options(&parts.dir.name(), Some(&log));
         let session = self.start(parts.setup)?;
-        let mut feed = dashboard::LiveFeed::new(events, parts.commands);
-        let shown = dashboard::run(&mut feed, &options);
+        let shown = dashboard::run(&mut feed, &options, parts.past);
         drop(feed);
         let left = match shown {
             Ok((Exit::Closed | Exit::Stopped, state)) => {
@@ -250,8 +244,9 @@ impl Args {
                 let _ = say::out(&parting(&state, &parts.dir, &ended));
                 return Ok(ended);
             }
-            Ok((Exit::Detach, _)) => {
-                let _ = say::out(&detached::farewell(&parts.dir));
+            Ok((Exit::Detach, state)) => {
+                let paused = state.core.status == Status::Paused;
+                let _ = say::out(&detached::farewell(&parts.dir, paused));
                 Leave::Detached
             }
             // Nobody is there to be told anything.
@@ -260,12 +255,12 @@ impl Args {
                 say::err(&format!(
                     "{error:#}; training goes on without the dashboard"
                 ));
-                let _ = say::out(&detached::farewell(&parts.dir));
+                let _ = say::out(&detached::farewell(&parts.dir, false));
                 Leave::Failed
             }
         };
         parts.attendance.leave(left);
-        detached::leave_terminal(&log)?;
+        detached::leave_terminal(&log);
         Ok(session.join())
     }
 }
@@ -274,6 +269,8 @@ impl Args {
 struct Parts {
     setup: Setup,
     dir: RunDir,
+    /// What the journal tells of the run before this process.
+    past: RunState,
     commands: std::sync::mpsc::Sender<crate::run::command::Request>,
     attendance: Arc<Attendance>,
     _lock: RunLock,
@@ -301,9 +298,9 @@ fn parting(state: &RunState, dir: &RunDir, ended: &Ended) -> String {
 }
 
 /// Writes plain lines, or the events themselves, to stdout.
-fn printer(show: Show) -> Box<dyn FnMut(&Event) + Send> {
+fn printer(show: Show, past: RunState) -> Box<dyn FnMut(&Event) + Send> {
     use std::io::Write;
-    let mut state = RunState::default();
+    let mut state = past;
     let mut plain = dashboard::PlainPrinter::default();
     Box::new(move |event| {
         state.apply(event);

@@ -55,7 +55,7 @@ fn figures(scene: &Scene<'_>) -> Vec<Line<'static>> {
     }
     let slope = trend::slope_per_1k(&losses(evals, began));
     let (slope_text, verdict) = slope_words(slope);
-    lines.push(row(scene, "slope", &slope_text, theme.plain));
+    lines.push(row(scene, "slope/1k", &slope_text, theme.plain));
     lines.push(row(scene, "plateau", verdict, theme.plain));
     if let Some(probe) = run.probes.last() {
         let (lazy, all) = (probe.lazy_layers.len(), probe.max_rank.len());
@@ -80,7 +80,11 @@ fn losses(evals: &[EvalPoint], began: u64) -> Vec<(f64, f64)> {
 /// A slope per 1000 steps with its standard error, and the verdict on a plateau.
 pub fn slope_words(slope: Option<(f64, f64)>) -> (String, &'static str) {
     let text = match slope {
-        Some((slope, stderr)) => format!("{slope:+.2} ±{stderr:.2}/1k"),
+        Some((slope, stderr)) => {
+            // The error's second figure is the last that means anything.
+            let decimals = (1.0 - stderr.abs().max(1e-9).log10().floor()).clamp(0.0, 4.0) as usize;
+            format!("{slope:+.decimals$} ±{stderr:.decimals$}")
+        }
         None => "-".into(),
     };
     let verdict = match trend::plateau(slope) {
@@ -121,4 +125,18 @@ fn call(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
         lines.push(Line::styled(reason, theme.dim));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes_have_as_many_figures_as_their_errors_are_worth() {
+        let text = |slope, stderr| slope_words(Some((slope, stderr))).0;
+        assert_eq!(text(-0.00412, 0.00313), "-0.0041 ±0.0031");
+        assert_eq!(text(-10.823, 1.92), "-10.8 ±1.9");
+        assert_eq!(text(-312.7, 45.0), "-313 ±45");
+        assert_eq!(text(0.0, 0.0), "+0.0000 ±0.0000");
+    }
 }

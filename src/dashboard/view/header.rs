@@ -47,6 +47,16 @@ fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
         (scene.text(name), theme.title),
         (scene.text(word), style),
     ];
+    // What changes the meaning of everything else comes before what may not fit.
+    if scene.ui.loading {
+        all.push(("LOADING".into(), theme.warning));
+    }
+    if scene.ui.frozen.is_some() {
+        all.push(("FROZEN".into(), theme.warning));
+    }
+    if scene.ui.read_only {
+        all.push(("read only".into(), theme.dim));
+    }
     if let Some(now) = &core.phase {
         let phase = table::phase_name(&now.phase);
         let layers = format!("{phase} · {} layers", now.layers);
@@ -58,12 +68,6 @@ fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
         );
         all.push((step, theme.plain));
     }
-    if scene.ui.read_only {
-        all.push(("read only".into(), theme.dim));
-    }
-    if scene.ui.frozen.is_some() {
-        all.push(("FROZEN".into(), theme.warning));
-    }
     all
 }
 
@@ -73,7 +77,12 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
     let mut all = Vec::new();
     let mut push = |text: String| all.push((scene.text(&text), theme.plain));
     if let Some(left) = eta::seconds(run) {
-        push(format!("ETA ≤{}", eta::words(left)));
+        // With an operator deciding, rounds may last longer than planned.
+        let bound = match &run.info {
+            Some(info) if info.policy == "auto" => "≤",
+            _ => "~",
+        };
+        push(format!("ETA {bound}{}", eta::words(left)));
     }
     if core.tokens > 0 {
         push(format!(

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use super::Scene;
-use crate::dashboard::keys::{BINDINGS, PROMPT_KEYS};
+use crate::dashboard::keys::{Action, BINDINGS, PROMPT_KEYS};
 
 /// Over the middle of `area`.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
@@ -19,7 +19,10 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let mut lines: Vec<Line<'_>> = BINDINGS
         .iter()
         .filter(|b| !(b.control && scene.ui.read_only))
-        .map(|b| entry(b.label, b.help))
+        .map(|b| match b.action {
+            Action::Leave if scene.ui.read_only => entry(b.label, "close this view"),
+            _ => entry(b.label, b.help),
+        })
         .collect();
     if !scene.ui.read_only {
         lines.push(Line::styled(" in prompts:", scene.theme.dim));

@@ -10,6 +10,7 @@ use super::{Scene, thousands};
 use crate::dashboard::update::{DecisionPrompt, Entry, LeaveEntry, LeavePrompt};
 use crate::run::event::{Evidence, Forecast};
 use crate::run::show::duration;
+use crate::run::state::Status;
 use crate::run::table;
 
 /// Width of the evidence table.
@@ -92,7 +93,7 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
             &benchmark,
             &format!("gap {:+.4} ±{:.4}", e.gap, e.gap_stderr),
         ),
-        cells("slope", &slope, "", &format!("plateau: {plateau}")),
+        cells("slope/1k", &slope, "", &format!("plateau: {plateau}")),
         cells("forecast", &forecast(&e.forecast), &benchmark, &ahead),
         cells("  grown", &forecast(&e.forecast_grown), &benchmark, ""),
         cells(
@@ -109,18 +110,22 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
     match &e.growth {
         Some(g) => {
             let sources: Vec<String> = g.source_layers.iter().map(usize::to_string).collect();
-            let time = duration(3600.0 * g.hours);
+            // Before a round's first step its speed is not known.
+            let speed = match g.tokens_per_second.is_finite() && g.tokens_per_second > 0.0 {
+                true => format!(
+                    "{} tok/s, {} a round",
+                    table::count(g.tokens_per_second as u64),
+                    duration(3600.0 * g.hours)
+                ),
+                false => "speed not known yet".into(),
+            };
             let cost = format!(
                 "to {} layers (reference {}): {} parameters",
                 g.layers,
                 sources.join(","),
                 table::count(g.parameters)
             );
-            let rest = format!(
-                "{} MB, {} tok/s, {time} a round",
-                g.memory_bytes >> 20,
-                table::count(g.tokens_per_second as u64)
-            );
+            let rest = format!("{} MB, {speed}", g.memory_bytes >> 20);
             lines.push(cells("growing", &cost, "", ""));
             lines.push(cells("", &rest, "", ""));
         }
@@ -185,8 +190,12 @@ fn listed(
 
 /// Detach, stop, or stay.
 pub fn leave(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &LeavePrompt, area: Rect) {
+    let paused = scene.run.core.status == Status::Paused;
     let text = |entry: &LeaveEntry| {
         match entry {
+            LeaveEntry::Detach if paused => {
+                "detach: paused, so that it checkpoints and ends (p goes on first)"
+            }
             LeaveEntry::Detach => "detach: training goes on, the shell is yours",
             LeaveEntry::StopAfterCheckpoint => "stop after a checkpoint: resume it later",
             LeaveEntry::Cancel => "stay",
