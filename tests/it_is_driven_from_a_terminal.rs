@@ -332,3 +332,58 @@ fn a_panic_of_the_dashboard_gives_the_terminal_back_and_training_goes_on() {
     let log = std::fs::read_to_string(place.run_dir("mine").join("log.txt")).unwrap();
     assert!(log.contains("asked for by HEIRLOOM_FAULT"), "{log}");
 }
+
+#[test]
+fn a_stop_that_reaches_parent_and_child_is_one_stop() {
+    let place = Place::new();
+    let mut pty = start(&place, &[&ASK, &LONG]);
+    pty.see("round 1");
+    let child = trainer(&place);
+    signal(child, Signal::SIGTERM);
+    signal(pty.pid(), Signal::SIGTERM);
+    assert_eq!(pty.exit_code(), 75);
+    assert_eq!(
+        kinds(&place, "checkpoint").pop().unwrap()["reason"],
+        "signal"
+    );
+}
+
+#[test]
+fn a_killed_trainer_leaves_a_usable_terminal_and_a_run_to_resume() {
+    let place = Place::new();
+    let mut pty = start(&place, &[&ASK, &LONG]);
+    pty.see("round 1");
+    signal(trainer(&place), Signal::SIGKILL);
+    assert_eq!(pty.exit_code(), 128 + 9);
+    assert!(!pty.is_full_screen());
+    assert_eq!(place.show("mine")["state"], "interrupted");
+    // Resumed, the screen knows what came before.
+    let mut pty = Pty::start(&place, &["train", "--resume", "mine"], 80, 24);
+    let screen = pty.see_that("the reference's loss", |s| {
+        s.contains("ref 4L") && s.contains("gap") && s.contains("round 1")
+    });
+    assert!(screen.contains("^resumed") || pty.see("resumed").contains("resumed"));
+    open(&mut pty, "q", "leave");
+    pty.press("j\r");
+    assert_eq!(pty.exit_code(), 3);
+}
+
+#[test]
+fn keys_that_mean_nothing_hold_nothing_up() {
+    let place = Place::new();
+    let mut pty = start(&place, &[&ASK, &LONG]);
+    pty.see("round 1");
+    // The keypad's middle, half a sequence, a byte that is no character.
+    for bytes in [&b"\x1b[E"[..], b"\x1b[", b"\xff"] {
+        pty.press_bytes(bytes);
+        let seen = pty.text();
+        pty.see_that("the screen going on", |s| s != seen);
+    }
+    // What was half a sequence ends with the next key.
+    pty.press("E");
+    std::thread::sleep(Duration::from_millis(200));
+    pty.press("?");
+    pty.see("open the decision");
+    signal(pty.pid(), Signal::SIGTERM);
+    assert_eq!(pty.exit_code(), 75);
+}

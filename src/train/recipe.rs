@@ -119,10 +119,10 @@ impl Trainer {
         if !matches!(self.state.phase, Phase::Round(_)) {
             return Ok(Due::PhaseOver);
         }
-        let asked = self
-            .state
-            .decision
-            .is_some_and(|d| d.phase_step >= self.state.due);
+        // The policy answers at once, also what an operator has left open.
+        let open = self.state.decision.as_ref();
+        let asked =
+            self.policy != PolicyMode::Auto && open.is_some_and(|d| d.phase_step >= self.state.due);
         if !asked {
             if self.policy != PolicyMode::Auto && self.state.ended_at != Some(self.state.phase_step)
             {
