@@ -63,7 +63,7 @@ fn row(dir: &RunDir, state: &RunState) -> [String; 8] {
         Some(outcome) => outcome.to_string(),
         None => show::state_word(state, dir).into(),
     };
-    let gap = core.rounds.last().and_then(|r| r.result.gap);
+    let gap = state.gap();
     [
         table::ascii(&dir.name()),
         word,

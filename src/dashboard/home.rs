@@ -1,7 +1,7 @@
 //! The home screen: presets to start, runs to open.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use crossterm::event::{KeyCode, KeyEvent};
@@ -35,11 +35,21 @@ pub enum Choice {
 /// What the screen shows: presets first, then runs, the newest first.
 #[derive(Debug, Default)]
 struct Home {
-    runs: Vec<(RunDir, Option<Row>)>,
+    runs: Vec<Listed>,
     selected: usize,
 }
 
 /// A run in the list.
+#[derive(Debug, Clone, PartialEq)]
+struct Listed {
+    dir: RunDir,
+    /// When its journal last changed.
+    changed: Option<SystemTime>,
+    /// `None` until it has been read.
+    row: Option<Row>,
+}
+
+/// What is told of a run.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     state: String,
@@ -66,17 +76,21 @@ pub fn run(runs: &Path, options: &Options) -> Result<Choice> {
             dirty = false;
         }
         // One run a turn is read, so that keys are answered while a long journal is.
-        let reading = home.runs.iter_mut().find(|(_, row)| row.is_none());
-        let wait = if reading.is_some() {
+        let unread = home.runs.iter_mut().find(|run| run.row.is_none());
+        let wait = if unread.is_some() {
             Duration::ZERO
         } else {
             REST
         };
-        if let Some((dir, row)) = reading {
-            *row = Some(read(dir));
+        if let Some(run) = unread {
+            run.row = Some(read(&run.dir));
             dirty = true;
         }
-        for input in terminal.inputs(wait) {
+        let inputs = terminal.inputs(wait);
+        if inputs.is_empty() && wait == REST {
+            dirty |= home.refresh(listed(runs)?);
+        }
+        for input in inputs {
             dirty = true;
             match input {
                 Input::Hangup | Input::Stop => return Ok(Choice::Quit),
@@ -91,16 +105,19 @@ pub fn run(runs: &Path, options: &Options) -> Result<Choice> {
     }
 }
 
-/// The runs, the one that changed last first.
-fn listed(runs: &Path) -> Result<Vec<(RunDir, Option<Row>)>> {
-    let mut all = RunDir::list(runs)?;
-    let changed = |dir: &RunDir| {
-        std::fs::metadata(dir.events())
-            .and_then(|m| m.modified())
-            .ok()
+/// The runs, the one that changed last first, none of them read yet.
+fn listed(runs: &Path) -> Result<Vec<Listed>> {
+    let one = |dir: RunDir| {
+        let meta = std::fs::metadata(dir.events());
+        Listed {
+            changed: meta.and_then(|m| m.modified()).ok(),
+            row: None,
+            dir,
+        }
     };
-    all.sort_by_key(|dir| std::cmp::Reverse(changed(dir)));
-    Ok(all.into_iter().map(|dir| (dir, None)).collect())
+    let mut all: Vec<Listed> = RunDir::list(runs)?.into_iter().map(one).collect();
+    all.sort_by_key(|run| std::cmp::Reverse(run.changed));
+    Ok(all)
 }
 
 fn read(dir: &RunDir) -> Row {
@@ -126,11 +143,7 @@ impl Row {
             phase: now.map_or_else(dash, |p| table::phase_name(&p.phase)),
             layers: now.map_or_else(dash, |p| p.layers.to_string()),
             val: last.map_or_else(dash, |e| format!("{:.4}", e.val_loss)),
-            gap: core
-                .rounds
-                .last()
-                .and_then(|r| r.result.gap)
-                .map_or_else(dash, |g| format!("{g:+.4}")),
+            gap: state.gap().map_or_else(dash, |g| format!("{g:+.4}")),
         }
     }
 }
@@ -138,6 +151,30 @@ impl Row {
 impl Home {
     fn len(&self) -> usize {
         config::presets().len() + self.runs.len()
+    }
+
+    /// Takes a newer list: what has not changed keeps its row, the choice stays on its run. False when all is as it was.
+    fn refresh(&mut self, newer: Vec<Listed>) -> bool {
+        let same = |a: &Listed, b: &Listed| a.dir == b.dir && a.changed == b.changed;
+        if newer.len() == self.runs.len() && newer.iter().zip(&self.runs).all(|(a, b)| same(a, b)) {
+            return false;
+        }
+        let presets = config::presets().len();
+        let chosen = self.selected.checked_sub(presets);
+        let chosen = chosen.map(|i| self.runs[i].dir.clone());
+        let old = std::mem::replace(&mut self.runs, newer);
+        for run in &mut self.runs {
+            run.row = old
+                .iter()
+                .find(|o| same(o, run))
+                .and_then(|o| o.row.clone());
+        }
+        if let Some(dir) = chosen {
+            let place = self.runs.iter().position(|run| run.dir == dir);
+            self.selected = presets + place.unwrap_or(0);
+            self.selected = self.selected.min(self.len() - 1);
+        }
+        true
     }
 
     fn on_key(&mut self, key: &KeyEvent) -> Option<Choice> {
@@ -155,7 +192,7 @@ impl Home {
                 let presets = config::presets();
                 return Some(match presets.get(self.selected) {
                     Some(preset) => Choice::Preset(preset.name.into()),
-                    None => Choice::Run(self.runs[self.selected - presets.len()].0.path().into()),
+                    None => Choice::Run(self.runs[self.selected - presets.len()].dir.path().into()),
                 });
             }
             _ => {}
@@ -206,12 +243,13 @@ fn draw(frame: &mut Frame<'_>, home: &Home, options: &Options) {
     // The chosen run stays in sight.
     let from = chosen.map_or(0, |c| (c + 1).saturating_sub(rows));
     let mut lines = Vec::new();
-    for (i, (dir, row)) in home.runs.iter().enumerate().skip(from).take(rows) {
-        let name = options.glyphs.text(&sanitize(&dir.name()));
-        let text = match row {
-            None => format!("{name:<26} ..."),
+    for (i, run) in home.runs.iter().enumerate().skip(from).take(rows) {
+        let name = options.glyphs.text(&sanitize(&run.dir.name()));
+        let text = match &run.row {
+            None => format!("{name:<26.26} ..."),
+            // 76 columns, the narrowest screen's.
             Some(r) => format!(
-                "{name:<26} {:<12} {:<12} {:>2} layers  val {:<7} gap {}",
+                "{name:<26.26} {:<12.12} {:<16.16} {:>2}L {:>6.6} {:>7.7}",
                 r.state, r.phase, r.layers, r.val, r.gap
             ),
         };
@@ -220,7 +258,15 @@ fn draw(frame: &mut Frame<'_>, home: &Home, options: &Options) {
     if home.runs.is_empty() {
         lines.push(Line::styled("  none yet", theme.dim));
     }
-    frame.render_widget(panel(options, tall, " open a run ", lines), below);
+    frame.render_widget(
+        panel(
+            options,
+            tall,
+            " open a run: state, phase, layers, val loss, gap ",
+            lines,
+        ),
+        below,
+    );
     frame.render_widget(
         panel(options, tall, " ", vec![described(home, options)]).wrap(Wrap { trim: true }),
         about,
@@ -252,7 +298,7 @@ fn described<'a>(home: &Home, options: &Options) -> Line<'a> {
     let text = match presets.get(home.selected) {
         Some(preset) => format!("heirloom train {}", preset.name),
         None => {
-            let dir = &home.runs[home.selected - presets.len()].0;
+            let dir = &home.runs[home.selected - presets.len()].dir;
             format!(
                 "heirloom watch {}",
                 sanitize(&dir.path().display().to_string())
@@ -306,5 +352,29 @@ mod tests {
             Some(Choice::Run(dir.path().into()))
         );
         assert_eq!(press(&mut home, KeyCode::Char('q')), Some(Choice::Quit));
+    }
+
+    #[test]
+    fn a_refreshed_list_keeps_the_choice_and_what_was_read() {
+        let tmp = tempfile::tempdir().unwrap();
+        let run = |name: &str| {
+            let dir = RunDir::create(tmp.path(), "tiny", Some(name)).unwrap();
+            std::fs::write(dir.events(), "").unwrap();
+        };
+        run("first");
+        let mut home = Home {
+            runs: listed(tmp.path()).unwrap(),
+            selected: 0,
+        };
+        home.runs[0].row = Some(Row::of(&RunState::default(), &home.runs[0].dir));
+        press(&mut home, KeyCode::End);
+        assert!(!home.refresh(listed(tmp.path()).unwrap()));
+        std::thread::sleep(Duration::from_millis(20));
+        run("second");
+        assert!(home.refresh(listed(tmp.path()).unwrap()));
+        assert_eq!(home.runs.len(), 2);
+        let chosen = &home.runs[home.selected - config::presets().len()];
+        assert_eq!(chosen.dir.name(), "first");
+        assert!(chosen.row.is_some());
     }
 }

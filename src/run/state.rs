@@ -572,6 +572,11 @@ impl RunState {
         self.core.reference.as_ref().map(|r| r.val_loss)
     }
 
+    /// The paired gap that goes with the latest validation loss.
+    pub fn gap(&self) -> Option<f64> {
+        self.evals.last().and_then(|e| e.gap)
+    }
+
     /// Event numbers at which phases began.
     pub fn phase_starts(&self) -> Vec<u64> {
         let starts = self.marks.iter();

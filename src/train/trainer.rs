@@ -334,7 +334,7 @@ impl Trainer {
             Ended::Done => {}
             Ended::Failed(message) => self.fail(message),
             Ended::Stopped => self.interrupted("stopped by the operator"),
-            Ended::Preempted => self.interrupted("stopped from outside"),
+            Ended::Preempted => self.interrupted("checkpointed and stopped"),
         }
         self.journal.flush();
         Ok(ended)

@@ -69,7 +69,7 @@ pub fn run(config: &Config, dataset: &Dataset, threads: usize) -> Result<()> {
     let total: f64 = phases.iter().map(|p| p.flops / speed).sum();
     out.push_str(&format!(
         "\ntext     {} training and {} validation tokens ({})\n\
-         disk     at most {} MB of checkpoints\n\
+         disk     at most {} MB of checkpoints, and one more for each time a round is trained on\n\
          time     at most {}, from {TIMED} timed steps of the reference on {threads} threads ({:.0} GFLOP/s)\n",
         table::count(dataset.train.len() as u64),
         table::count(dataset.val.len() as u64),

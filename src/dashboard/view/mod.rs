@@ -105,12 +105,14 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
 
 /// Chart and decision panel above, ranks (or the result) below; what does not fit is left out from below.
 fn panels(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    // The chart keeps a few rows.
+    let room = area.height.saturating_sub(9);
     let wanted = if scene.over() {
-        result::height(scene)
+        result::height(scene, room)
     } else {
         ranks::height(scene, area.width)
     };
-    let below = wanted.min(area.height.saturating_sub(9));
+    let below = wanted.min(room);
     let [top, bottom] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(area);
     let side = if area.width >= WIDE { 44 } else { 26 };

@@ -9,19 +9,25 @@ use super::Scene;
 use crate::run::state::Status;
 use crate::run::table;
 
-/// Rows wanted, frame included.
-pub fn height(scene: &Scene<'_>) -> u16 {
-    let rows = table::text(scene.run).lines().count() + 2;
+/// Rows wanted of `room`, frame included.
+pub fn height(scene: &Scene<'_>, room: u16) -> u16 {
+    let rows = text(scene, room).lines().count() + 2;
     u16::try_from(rows).unwrap_or(u16::MAX)
+}
+
+/// The table with its legend, if there is room for it in `height` rows with their frame.
+fn text(scene: &Scene<'_>, height: u16) -> String {
+    let text = table::text(scene.run);
+    match text.lines().count() + 2 > usize::from(height) {
+        true => table::brief(scene.run),
+        false => text,
+    }
 }
 
 /// The table and the outcome. Where not everything fits, the legend between them goes first, then the last rows.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let room = usize::from(area.height.saturating_sub(2));
-    let mut text = table::text(scene.run);
-    if text.lines().count() > room {
-        text = table::brief(scene.run);
-    }
+    let text = text(scene, area.height);
     let mut lines: Vec<&str> = text.lines().collect();
     while lines.len() > room && lines.len() > 1 {
         let above_outcome = lines.len() - 2;
