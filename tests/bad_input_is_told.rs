@@ -391,3 +391,109 @@ fn a_full_disk_warns_damages_nothing_and_recovers() {
     assert_eq!(place.show("mine")["state"], "done");
     drop(disk);
 }
+
+#[test]
+fn a_resume_that_would_compare_different_windows_is_refused() {
+    let place = Place::new();
+    interrupted(&place, "mine");
+    let config = std::fs::read(place.run_dir("mine").join("config.toml")).unwrap();
+    refused(
+        &place,
+        &["train", "--resume", "mine", "--set", "eval.windows=8"],
+        &["16 windows", "eval.windows is 8"],
+    );
+    let now = std::fs::read(place.run_dir("mine").join("config.toml")).unwrap();
+    assert!(config == now, "a refused resume changes nothing");
+}
+
+#[test]
+fn a_lost_link_is_no_lost_run() {
+    let place = Place::new();
+    interrupted(&place, "mine");
+    std::fs::remove_file(place.run_dir("mine").join("checkpoints/latest")).unwrap();
+    std::fs::remove_file(place.run_dir("mine").join("checkpoints/reference")).unwrap();
+    place.expect(
+        0,
+        &["train", "--resume", "mine", "--set", "train.steps=120"],
+    );
+    assert_eq!(place.show("mine")["state"], "done");
+}
+
+#[test]
+fn going_back_to_an_old_checkpoint_deletes_no_newer_one() {
+    let place = Place::new();
+    let mut child = place.start(&["train", "mini.toml", "--name", "mine"]);
+    place.wait_event("mine", "the last round", |e| {
+        e["phase"] == "control-random" && e["kind"] == "train"
+    });
+    signal(child.id(), Signal::SIGKILL);
+    child.wait().unwrap();
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(place.run_dir("mine").join("checkpoints")).unwrap();
+        let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.filter(|n| n.starts_with("b0-")).collect()
+    };
+    let before = names();
+    let mut child = place.start(&["train", "--resume", "mine@pre-grow-1"]);
+    place.wait_event("mine", "a checkpoint after the resume", |e| {
+        e["kind"] == "checkpoint" && e["reason"] == "start of round 2" && {
+            let events = place.events("mine");
+            let resumed = events.iter().find(|e| e["kind"] == "resumed");
+            resumed.is_some_and(|r| r["seq"].as_u64() < e["seq"].as_u64())
+        }
+    });
+    signal(child.id(), Signal::SIGKILL);
+    child.wait().unwrap();
+    let after = names();
+    for name in before {
+        assert!(after.contains(&name), "{name} is gone: {after:?}");
+    }
+}
+
+#[test]
+fn references_that_cannot_be_used() {
+    let place = Place::new();
+    place.expect(0, &["train", "mini.toml", "--name", "mine"]);
+    let model = place.run_dir("mine").join("checkpoints/reference");
+    let path = format!("reference.path={}", model.display());
+    let config = common::MINI.replace(
+        "[reference.train]\nsteps = 60\nlr = 1e-2\nwarmup = 5\n",
+        "[reference]\n",
+    );
+    std::fs::write(place.path().join("from.toml"), config).unwrap();
+    let train = |set: &[&str], words: &[&str]| {
+        let mut args = vec!["train", "from.toml", "--name", "other", "--set", &path];
+        args.extend(set.iter().flat_map(|s| ["--set", s]));
+        refused(&place, &args, words);
+        assert!(
+            !place.run_dir("other").exists(),
+            "a run that cannot begin is none"
+        );
+    };
+    std::fs::write(
+        place.path().join("short.txt"),
+        "A text of two windows, but for its end.".repeat(3),
+    )
+    .unwrap();
+    train(&["data.train=short.txt"], &["short.txt", "11 tokens", "33"]);
+    // A config.json that speaks of a model no machine could hold.
+    let damaged = |from: &str, to: &str, words: &[&str]| {
+        let file = model.join("config.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replace(from, to)).unwrap();
+        train(&[], words);
+        std::fs::write(&file, text).unwrap();
+    };
+    damaged(
+        "\"n_layer\": 4",
+        "\"n_layer\": 9000000",
+        &["config.json", "sizes do not fit"],
+    );
+    damaged(
+        "\"n_embd\": 32",
+        "\"n_embd\": 9000000",
+        &["wte.weight", "shape"],
+    );
+    damaged("\"gpt2\"", "\"mamba\"", &["model_type is mamba"]);
+}

@@ -326,7 +326,11 @@ fn printer(show: Show, past: RunState) -> Box<dyn FnMut(&Event) + Send> {
 
 fn open_data(config: &Config) -> Result<Dataset> {
     let d = &config.data;
-    let context = config.model.context_length;
+    // A reference that is read brings its own context, which the trainer checks.
+    let context = match &config.reference.path {
+        Some(_) => 1,
+        None => config.model.context_length,
+    };
     let progress = |line: &str| say::err(line);
     let dataset = Dataset::open(
         &d.train,
