@@ -147,7 +147,7 @@ pub const KEYS: &[Key] = &[
     key("train.clip", Real, Default("1.0"), "The global gradient norm is clipped to this; 0: no clipping."),
     key("train.dtype", Text, Default("\"f32\""), "Compute type."),
     key("train.seed", Count, Default("0"), "Seed of initial weights and of the batches."),
-    key("train.log_every", Count, Default("10"), "Steps between `train` events."),
+    key("train.log_every", Count, Default("10"), "Steps between `train` events; slow steps are told of every five seconds."),
     key("eval.every", Count, Default("100"), "Steps between evaluations."),
     key("eval.windows", Count, Default("256"), "Validation windows; the same for every model."),
     key("probe.budget", Real, Default("0.01"), "Share of training time; phase starts and ends are exempt. 0: only those."),

@@ -324,7 +324,7 @@ pub struct TrainConfig {
     /// Seed of initial weights and of the batches.
     #[serde(default)]
     pub seed: u64,
-    /// Steps between `train` events.
+    /// Steps between `train` events; slow steps are told of every five seconds.
     #[serde(default = "default_log_every")]
     pub log_every: u64,
 }

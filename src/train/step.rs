@@ -18,6 +18,9 @@ use crate::run::event::{Body, Phase, finite};
 /// Most attention elements in memory during a probe.
 const PROBE_ELEMENTS: usize = 8 << 20;
 
+/// Steps of a large model are told of one by one, whatever `train.log_every` says.
+const SILENCE_SECONDS: f64 = 5.0;
+
 impl Trainer {
     /// One optimizer step. Returns false, without touching the weights, when loss or gradient are not finite.
     pub(super) fn train_step(&mut self) -> Result<bool> {
@@ -42,12 +45,8 @@ impl Trainer {
         state.train_seconds += seconds;
         state.wall_seconds += seconds;
         state.interval_seconds += seconds;
-        if !good
-            || self
-                .state
-                .phase_step
-                .is_multiple_of(self.config.train.log_every)
-        {
+        let due = state.phase_step.is_multiple_of(self.config.train.log_every);
+        if !good || due || state.interval_seconds >= SILENCE_SECONDS {
             self.tell_step(lr, norm);
         }
         Ok(good)
