@@ -8,9 +8,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::{Scene, fitted};
-use crate::dashboard::keys;
+use crate::dashboard::keys::{self, Action};
 use crate::dashboard::update::Prompt;
-use crate::run::state::Level;
+use crate::run::state::{Level, Status};
 
 /// The answer to the last key, or the latest events, newest last.
 pub fn strip(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
@@ -80,7 +80,12 @@ pub fn footer(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
             let shown = keys::BINDINGS.iter().filter(|b| !b.short.is_empty());
             shown
                 .filter(|b| !(b.control && locked))
-                .map(|b| (b.label, b.short))
+                .map(|b| match b.action {
+                    Action::PauseResume if scene.run.core.status == Status::Paused => {
+                        (b.label, "resume")
+                    }
+                    _ => (b.label, b.short),
+                })
                 .collect()
         }
     };
