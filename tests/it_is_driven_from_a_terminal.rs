@@ -387,3 +387,25 @@ fn keys_that_mean_nothing_hold_nothing_up() {
     signal(pty.pid(), Signal::SIGTERM);
     assert_eq!(pty.exit_code(), 75);
 }
+
+#[test]
+fn a_question_that_waits_is_still_there_after_a_resume() {
+    let place = Place::new();
+    let pause = ["--set", "policy.mode=pause"];
+    let mut pty = start(&place, &[&pause, &NO_CONTROL]);
+    pty.see("PAUSED");
+    open(&mut pty, "q", "leave");
+    pty.press("j\r");
+    assert_eq!(pty.exit_code(), 3);
+    let mut pty = Pty::start(&place, &["train", "--resume", "mine"], 80, 24);
+    let screen = pty.see("PAUSED");
+    assert!(
+        screen.contains("round 1 · 1 layers  step 20/20"),
+        "{screen}"
+    );
+    open(&mut pty, "D", "decide · round 1");
+    pty.press("\r\r");
+    pty.see("round 2 · 2 layers");
+    signal(pty.pid(), Signal::SIGTERM);
+    assert_eq!(pty.exit_code(), 75);
+}

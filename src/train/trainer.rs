@@ -101,7 +101,6 @@ pub struct Trainer {
     pub(super) windows: usize,
     /// Loss of each validation window at the latest evaluation.
     pub(super) window_losses: Vec<f64>,
-    /// Seconds of training since the last `train` event.
     pub(super) reference_layers: usize,
     pub(super) paused: bool,
     requests: Receiver<Request>,
@@ -215,6 +214,11 @@ impl Trainer {
                 checkpoint: resume.unwrap_or_else(|| "the start".into()),
             });
             trainer.tell_run(RunStatus::Running, Some(info), None);
+            let state = &trainer.state;
+            let waits = state.decision.is_some_and(|d| d.phase_step >= state.due);
+            if trainer.policy == PolicyMode::Pause && waits {
+                trainer.pause(Some("waiting for a decision".into()));
+            }
         } else {
             trainer.tell_run(RunStatus::Started, Some(info), None);
         }
