@@ -55,12 +55,12 @@ pub fn presets() -> &'static [Preset] {
     &[
         Preset {
             name: "tiny",
-            summary: "an 8-layer byte model on embedded Shakespeare: the whole recipe in minutes, offline, on a CPU",
+            summary: "8 layers on embedded Shakespeare, bytes: minutes on a CPU",
             text: include_str!("../../configs/tiny.toml"),
         },
         Preset {
             name: "books",
-            summary: "the same recipe on any text, with GPT-2 tokens and a 12-layer reference",
+            summary: "12 layers on a text of your own, GPT-2 tokens: hours on a CPU",
             text: include_str!("../../configs/books.toml"),
         },
     ]

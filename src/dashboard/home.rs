@@ -246,10 +246,10 @@ fn draw(frame: &mut Frame<'_>, home: &Home, options: &Options) {
     for (i, run) in home.runs.iter().enumerate().skip(from).take(rows) {
         let name = options.glyphs.text(&sanitize(&run.dir.name()));
         let text = match &run.row {
-            None => format!("{name:<26.26} ..."),
+            None => format!("{name:<25.25} ..."),
             // 76 columns, the narrowest screen's.
             Some(r) => format!(
-                "{name:<26.26} {:<12.12} {:<16.16} {:>2}L {:>6.6} {:>7.7}",
+                "{name:<25.25} {:<12.12} {:<17.17} {:>2}L {:>6.6} {:>7.7}",
                 r.state, r.phase, r.layers, r.val, r.gap
             ),
         };
