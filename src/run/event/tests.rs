@@ -1,0 +1,96 @@
+
+use super::*;
+
+fn event(body: Body) -> Event {
+    Event {
+        v: FORMAT_VERSION,
+        seq: 7,
+        t: 1_700_000_000_000,
+        elapsed: 1.5,
+        step: 42,
+        phase: Phase::Round(2),
+        phase_step: 2,
+        branch: 0,
+        body,
+    }
+}
+
+#[test]
+fn a_line_reads_back_as_the_same_event() {
+    let (loss, nonfinite) = finite(f64::NAN);
+    for body in [
+        Body::Train {
+            loss,
+            nonfinite,
+            lr: 1e-3,
+            grad_norm: Some(0.5),
+            tokens: 4096,
+            tokens_per_second: 10.0,
+        },
+        Body::Command {
+            id: 3,
+            by: By::Keyboard,
+            command: Command::Grow {
+                layers: 2,
+                mode: GrowMode::Keep,
+                decision: 9,
+            },
+        },
+        Body::Done {
+            outcome: Some(Outcome::LimitLayers),
+            failed: false,
+            message: "over".into(),
+        },
+    ] {
+        let e = event(body);
+        assert_eq!(Event::from_line(&e.to_line()).unwrap(), e);
+    }
+}
+
+#[test]
+fn a_nan_loss_is_null_and_named() {
+    let (loss, nonfinite) = finite(f64::NEG_INFINITY);
+    let line = event(Body::Train {
+        loss,
+        nonfinite,
+        lr: 0.0,
+        grad_norm: None,
+        tokens: 0,
+        tokens_per_second: 0.0,
+    })
+    .to_line();
+    assert!(line.contains(r#""loss":null"#), "{line}");
+    assert!(line.contains(r#""nonfinite":"-inf""#), "{line}");
+}
+
+#[test]
+fn numbers_that_are_not_finite_do_not_make_an_event_unknown() {
+    let line = event(Body::Train {
+        loss: Some(1.0),
+        nonfinite: None,
+        lr: 0.0,
+        grad_norm: None,
+        tokens: 0,
+        tokens_per_second: f64::INFINITY,
+    })
+    .to_line();
+    let Body::Train {
+        tokens_per_second, ..
+    } = Event::from_line(&line).unwrap().body
+    else {
+        panic!("{line}")
+    };
+    assert!(tokens_per_second.is_nan());
+}
+
+#[test]
+fn an_unknown_kind_is_kept_word_for_word() {
+    let line = r#"{"v":9,"seq":1,"t":5,"elapsed":0.0,"step":0,"phase":"distil","phase_step":0,"branch":0,"kind":"hologram","colour":"blue"}"#;
+    let e = Event::from_line(line).unwrap();
+    let Body::Unknown(rest) = &e.body else {
+        panic!("{e:?}")
+    };
+    assert_eq!(rest["kind"], "hologram");
+    assert_eq!(rest["colour"], "blue");
+    assert_eq!(Event::from_line(&e.to_line()).unwrap(), e);
+}

@@ -1,0 +1,287 @@
+//! Decisions: when one is due or offered, the evidence it rests on, and what the policy makes of it.
+
+use anyhow::{Context, Result};
+
+use super::evidence;
+use super::plan;
+use super::state::{EvalRecord, Open};
+use super::trainer::{Choice, Trainer};
+use crate::config::{LayerChoice, PolicyMode};
+use crate::inherit;
+use crate::model::memory_bytes;
+use crate::run::command::{By, Command};
+use crate::run::event::{
+    Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
+};
+use crate::run::trend;
+
+/// What the end of a phase's steps leads to.
+pub(super) enum Due {
+    PhaseOver,
+    Choice(Choice),
+    /// Paused: look at the boundary again.
+    Wait,
+    TrainOn,
+    /// Nobody answers: end the process.
+    Leave,
+}
+
+impl Trainer {
+    /// The steps of the phase are over.
+    pub(super) fn due(&mut self) -> Result<Due> {
+        if !matches!(self.state.phase, Phase::Round(_)) {
+            return Ok(Due::PhaseOver);
+        }
+        // The policy answers at once, also what an operator has left open.
+        let open = self.state.decision.as_ref();
+        let asked =
+            self.policy != PolicyMode::Auto && open.is_some_and(|d| d.phase_step >= self.state.due);
+        if !asked {
+            if self.policy != PolicyMode::Auto && self.state.ended_at != Some(self.state.phase_step)
+            {
+                self.evaluate()?;
+                self.probe()?;
+                self.state.ended_at = Some(self.state.phase_step);
+                self.checkpoint("end of steps", true, false);
+            }
+            let evidence = self.open_decision(DecisionReason::EndOfSteps)?;
+            return Ok(match self.policy {
+                PolicyMode::Auto => Due::Choice(self.decide_alone(&evidence)),
+                PolicyMode::Pause => {
+                    self.pause(Some("waiting for a decision".into()));
+                    Due::Wait
+                }
+                PolicyMode::Ask => Due::TrainOn,
+            });
+        }
+        let overrun = match self.config.policy.max_overrun_steps {
+            0 => self.state.steps,
+            n => n,
+        };
+        if self.policy == PolicyMode::Ask
+            && self.state.phase_step >= self.state.due.saturating_add(overrun)
+        {
+            if !self.attended() {
+                self.warn(format!(
+                    "nobody answered within {overrun} steps past the round's end"
+                ));
+                self.checkpoint("unattended", false, false);
+                return Ok(Due::Leave);
+            }
+            if !self.paused {
+                self.pause(Some(format!("{overrun} steps past the end; D decides")));
+                return Ok(Due::Wait);
+            }
+        }
+        Ok(Due::TrainOn)
+    }
+
+    /// Algorithm 1: grow while worse than the benchmark.
+    fn decide_alone(&mut self, evidence: &Evidence) -> Choice {
+        let choice = match &evidence.growth {
+            _ if evidence.matched => Choice::Stop,
+            Some(growth) => Choice::Grow {
+                layers: growth.add,
+                mode: self.config.grow.mode,
+            },
+            None => Choice::Limit(Outcome::LimitLayers),
+        };
+        let text = match choice {
+            Choice::Grow { layers, mode } => {
+                let decision = self.state.decisions;
+                Command::Grow {
+                    layers,
+                    mode,
+                    decision,
+                }
+                .describe()
+            }
+            Choice::Stop => "stop: matched".into(),
+            Choice::Limit(outcome) => format!("stop: {outcome}"),
+        };
+        self.resolve(By::Policy, text);
+        choice
+    }
+
+    /// Under `ask` and `pause`, a match or a plateau before the round's end is offered once.
+    pub(super) fn offer_early(&mut self, record: &EvalRecord) -> Result<()> {
+        let early = self.state.phase_step < self.state.due;
+        if self.policy == PolicyMode::Auto || self.state.round() == 0 || !early {
+            return Ok(());
+        }
+        let losses = evidence::losses(&self.state.evals);
+        let flat = trend::plateau(trend::slope_per_1k(&losses)) == Plateau::Likely;
+        let reason = match (record.matched, flat) {
+            (true, _) => DecisionReason::Matched,
+            (false, true) => DecisionReason::Plateau,
+            _ => return Ok(()),
+        };
+        if self.state.decision.is_none() && !self.state.offered.contains(&reason) {
+            self.state.offered.push(reason);
+            self.open_decision(reason)?;
+        }
+        Ok(())
+    }
+
+    /// Gathers evidence at this step and opens a decision (replacing an open one).
+    pub(super) fn open_decision(&mut self, reason: DecisionReason) -> Result<Evidence> {
+        let record = self.evaluate()?;
+        self.probe()?;
+        let evidence = self.evidence(&record, reason)?;
+        self.state.decisions += 1;
+        self.state.decision = Some(Open {
+            id: self.state.decisions,
+            reason,
+            phase_step: self.state.phase_step,
+        });
+        self.emit(Body::Decision {
+            id: self.state.decisions,
+            status: DecisionStatus::Open,
+            reason,
+            evidence: Some(Box::new(evidence.clone())),
+            choice: None,
+            by: None,
+        });
+        Ok(evidence)
+    }
+
+    fn evidence(&self, record: &EvalRecord, reason: DecisionReason) -> Result<Evidence> {
+        let state = &self.state;
+        let benchmark = state
+            .benchmark
+            .as_ref()
+            .context("a round has a benchmark")?;
+        let layers = self.model.config.n_layer;
+        let (gap, gap_stderr) = (
+            record.gap.unwrap_or(f64::NAN),
+            record.gap_stderr.unwrap_or(f64::NAN),
+        );
+        let losses = evidence::losses(&state.evals);
+        let slope = trend::slope_per_1k(&losses);
+        let plateau = trend::plateau(slope);
+        let growth = self.growth_cost(self.config.grow.step);
+        let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
+        let can_grow = growth.is_some();
+        let (suggestion, why) = evidence::suggest(
+            record.matched,
+            at_end,
+            plateau,
+            can_grow,
+            (gap, gap_stderr),
+            layers,
+        );
+        let ahead = state.phase_step + self.config.train.steps;
+        let grown_layers = growth.as_ref().map_or(layers, |g| g.layers);
+        let rounds = evidence::rounds_so_far(state, layers, record.val_loss);
+        Ok(Evidence {
+            round: state.round(),
+            layers,
+            val_loss: record.val_loss,
+            stderr: record.stderr,
+            benchmark: benchmark.val_loss,
+            reference_layers: benchmark.layers,
+            gap,
+            gap_stderr,
+            tolerance: self.config.matching.tolerance,
+            matched: record.matched,
+            slope_per_1k: slope.map(|s| s.0),
+            slope_stderr: slope.map(|s| s.1),
+            plateau,
+            forecast: evidence::forecast(&losses, ahead),
+            forecast_grown: evidence::forecast_grown(
+                &rounds,
+                grown_layers,
+                self.config.train.steps,
+            ),
+            lazy_layers: state
+                .probe
+                .as_ref()
+                .map_or(Vec::new(), |p| p.lazy_layers.clone()),
+            reference_lazy_layers: benchmark.lazy_layers.clone(),
+            growth,
+            suggestion,
+            why,
+        })
+    }
+
+    /// What growing by up to `add` layers would cost; `None` when no layer is left.
+    fn growth_cost(&self, add: usize) -> Option<GrowthCost> {
+        let shape = &self.model.config;
+        let max = plan::max_layers(&self.config, self.reference_layers);
+        let room = add.min(max.saturating_sub(shape.n_layer));
+        let sources = inherit::next_layers(&self.state.source_layers, room, self.reference_layers);
+        if sources.is_empty() {
+            return None;
+        }
+        let grown = shape.with_layers(vec![1.0; shape.n_layer + sources.len()]);
+        let time = shape.context_length;
+        let now = self.tokens_per_second();
+        let speed = now * shape.flops_per_token(time) / grown.flops_per_token(time);
+        let tokens = self.config.train.steps as f64 * self.config.train.batch_tokens as f64;
+        Some(GrowthCost {
+            add: sources.len(),
+            layers: grown.n_layer,
+            parameters: grown.parameters(),
+            memory_bytes: memory_bytes(&grown, self.workspace.batch, time),
+            tokens_per_second: speed,
+            hours: tokens / speed / 3600.0,
+            source_layers: sources,
+        })
+    }
+
+    /// Why the model cannot grow by `layers`, if it cannot.
+    pub(super) fn cannot_grow(&self, layers: usize) -> Option<String> {
+        let have = self.model.config.n_layer;
+        let max = plan::max_layers(&self.config, self.reference_layers);
+        if layers == 0 {
+            return Some("growing by 0 layers is no growth; give at least 1".into());
+        }
+        if matches!(&self.config.inherit.layers, LayerChoice::List(_))
+            && self.growth_cost(1).is_none()
+        {
+            return Some("the layers were picked by a list, so that no next one is known".into());
+        }
+        match self.growth_cost(layers) {
+            None => Some(format!(
+                "{have} layers is the most (grow.max_layers = {max})"
+            )),
+            Some(g) if g.add < layers => Some(format!(
+                "only {} more layers can be had (grow.max_layers = {max})",
+                g.add
+            )),
+            Some(g) => {
+                if let Err(error) = self.checkpoints.check_space(&self.model) {
+                    return Some(format!(
+                        "no checkpoint could be written before the growth: {error}"
+                    ));
+                }
+                let free = available_memory()?;
+                let grown = g.memory_bytes.saturating_sub(memory_bytes(
+                    &self.model.config,
+                    self.workspace.batch,
+                    self.workspace.time,
+                ));
+                (grown > free).then(|| {
+                    format!(
+                        "{} MB more memory would be needed, {} MB are free",
+                        grown >> 20,
+                        free >> 20
+                    )
+                })
+            }
+        }
+    }
+
+    /// Training speed of this phase; NaN before its first step.
+    pub(super) fn tokens_per_second(&self) -> f64 {
+        self.state.phase_tokens as f64 / self.state.train_seconds
+    }
+}
+
+/// Memory that can be had without swapping, where the system tells it.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    let kb: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kb << 10)
+}
