@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::io::Read;
+use std::process::Stdio;
+
 use common::{Place, texts};
 use serde_json::Value;
 
@@ -223,4 +226,31 @@ fn text_can_be_prepared_and_trained_on() {
         ],
     );
     assert_eq!(place.show("mine")["state"], "done");
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_nothing_up() {
+    let place = Place::new();
+    let set = [
+        "--set",
+        "train.log_every=1",
+        "--set",
+        "reference.train.steps=1500",
+    ];
+    let mut args = vec!["train", "mini.toml", "--name", "mine"];
+    args.extend(set);
+    let mut command = place.heirloom(&args);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    place.wait_event("mine", "the end", |e| e["kind"] == "done");
+    // Nothing is lost, either: all of it is there once it is read.
+    let mut out = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut out)
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(out.len() > 64 << 10, "more than a pipe holds");
+    assert!(out.contains("outcome: "));
 }

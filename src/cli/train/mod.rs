@@ -7,6 +7,7 @@ mod session;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -105,9 +106,12 @@ impl Args {
         let ended = match show {
             Show::Dashboard => self.with_dashboard(parts)?,
             Show::Lines | Show::Json => {
-                let printer = printer(show, std::mem::take(&mut parts.past));
-                parts.setup.journal.subscribe(printer);
-                self.start(parts.setup)?.join()
+                let (observer, printing) = beside(printer(show, std::mem::take(&mut parts.past)))?;
+                parts.setup.journal.subscribe(observer);
+                let ended = self.start(parts.setup)?.join();
+                // Its events have ended with the trainer; what is still to be said is said.
+                let _ = printing.join();
+                ended
             }
         };
         Ok(match ended {
@@ -297,12 +301,28 @@ fn parting(state: &RunState, dir: &RunDir, ended: &Ended) -> String {
     }
 }
 
+/// An observer that hands events to `print` on a thread of its own: training does not wait for whoever reads stdout.
+fn beside(
+    mut print: impl FnMut(&Event) + Send + 'static,
+) -> Result<(Box<dyn FnMut(&Event) + Send>, JoinHandle<()>)> {
+    let (sender, events) = std::sync::mpsc::channel::<Event>();
+    let printing = std::thread::Builder::new()
+        .name("printer".into())
+        .spawn(move || events.iter().for_each(|event| print(&event)))
+        .context("cannot start the printer's thread")?;
+    let observer = move |event: &Event| {
+        // It ends after the last sender only.
+        let _ = sender.send(event.clone());
+    };
+    Ok((Box::new(observer), printing))
+}
+
 /// Writes plain lines, or the events themselves, to stdout.
-fn printer(show: Show, past: RunState) -> Box<dyn FnMut(&Event) + Send> {
+fn printer(show: Show, past: RunState) -> impl FnMut(&Event) + Send + 'static {
     use std::io::Write;
     let mut state = past;
     let mut plain = dashboard::PlainPrinter::default();
-    Box::new(move |event| {
+    move |event: &Event| {
         state.apply(event);
         let line = match show {
             Show::Json => Some(event.to_line()),
@@ -321,7 +341,7 @@ fn printer(show: Show, past: RunState) -> Box<dyn FnMut(&Event) + Send> {
             let _ = write!(out, "\n{}", table::text(&state));
         }
         let _ = out.flush();
-    })
+    }
 }
 
 fn open_data(config: &Config) -> Result<Dataset> {

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::run::event::{Outcome, finite};
 use crate::run::tail;

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::run::event::{Body, Outcome, Phase, PhaseResult, RunStatus, Start};
 use crate::run::journal::{Journal, Stamp};
