@@ -53,7 +53,8 @@ impl Sink for File {
     }
 }
 
-type Observer = Box<dyn FnMut(&Event) + Send>;
+/// Sees every event as it is journaled, on the emitting thread.
+pub type Observer = Box<dyn FnMut(&Event) + Send>;
 
 pub struct Journal {
     sink: Box<dyn Sink>,

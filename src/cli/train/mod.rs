@@ -17,7 +17,7 @@ use crate::corpus::Dataset;
 use crate::dashboard::{self, Exit};
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::event::Event;
-use crate::run::journal::Journal;
+use crate::run::journal::{Journal, Observer};
 use crate::run::lock::RunLock;
 use crate::run::state::{RunState, Status};
 use crate::run::{table, tail};
@@ -302,9 +302,7 @@ fn parting(state: &RunState, dir: &RunDir, ended: &Ended) -> String {
 }
 
 /// An observer that hands events to `print` on a thread of its own: training does not wait for whoever reads stdout.
-fn beside(
-    mut print: impl FnMut(&Event) + Send + 'static,
-) -> Result<(Box<dyn FnMut(&Event) + Send>, JoinHandle<()>)> {
+fn beside(mut print: impl FnMut(&Event) + Send + 'static) -> Result<(Observer, JoinHandle<()>)> {
     let (sender, events) = std::sync::mpsc::channel::<Event>();
     let printing = std::thread::Builder::new()
         .name("printer".into())
