@@ -24,6 +24,12 @@ fn start(place: &Place, settings: &[&[&str]]) -> Pty {
     Pty::start(place, &args, 80, 24)
 }
 
+/// The same, under `auto`, with a panic at a place and step.
+fn faulty(place: &Place, fault: &str) -> Pty {
+    let args = ["train", "mini.toml", "--name", "mine"];
+    Pty::start_with(place, &args, 80, 24, &[("HEIRLOOM_FAULT", fault)])
+}
+
 /// Presses a key that opens a prompt, and waits until it takes keys.
 fn open(pty: &mut Pty, key: &str, title: &str) {
     pty.press(key);
@@ -296,13 +302,7 @@ fn the_home_screen_starts_presets_and_opens_runs() {
 #[test]
 fn a_panic_of_the_trainer_is_shown_on_a_screen_that_stays() {
     let place = Place::new();
-    let mut pty = Pty::start_with(
-        &place,
-        &["train", "mini.toml", "--name", "mine"],
-        80,
-        24,
-        &[("HEIRLOOM_FAULT", "trainer:30")],
-    );
+    let mut pty = faulty(&place, "trainer:30");
     let screen = pty.see("FAILED");
     assert!(pty.is_full_screen());
     assert!(screen.contains("the trainer panicked"), "{screen}");
@@ -318,13 +318,7 @@ fn a_panic_of_the_trainer_is_shown_on_a_screen_that_stays() {
 #[test]
 fn a_panic_of_the_dashboard_gives_the_terminal_back_and_training_goes_on() {
     let place = Place::new();
-    let mut pty = Pty::start_with(
-        &place,
-        &["train", "mini.toml", "--name", "mine"],
-        80,
-        24,
-        &[("HEIRLOOM_FAULT", "dashboard:0")],
-    );
+    let mut pty = faulty(&place, "dashboard:0");
     assert_eq!(pty.exit_code(), 0);
     let screen = pty.see("training goes on without the dashboard");
     assert!(!pty.is_full_screen(), "{screen}");

@@ -5,7 +5,7 @@ use super::places::Places;
 use super::{BUILTIN, BUILTIN_TEXTS, Config, ConfigError, INHERITABLE, LayerChoice};
 
 /// Bounds against slips of the pen: memory and sums stay within what can be counted.
-const MOST_STEPS: u64 = 1_000_000_000;
+pub const MOST_STEPS: u64 = 1_000_000_000;
 const MOST_BATCH_TOKENS: u64 = 1 << 30;
 const MOST_WINDOWS: u64 = 1_000_000;
 
@@ -63,16 +63,16 @@ impl Check<'_> {
         });
     }
 
-    /// Between 1 and a bound that only a slip of the pen goes beyond.
-    fn count(&mut self, key: &str, value: u64, most: u64) {
-        self.at_least(key, value, 1);
+    /// At least `least`, and below a bound that only a slip of the pen goes beyond.
+    fn count(&mut self, key: &str, value: u64, least: u64, most: u64) {
+        self.at_least(key, value, least);
         self.need_alone(value <= most, key, || {
             format!("{key} must be at most {most}, is {value}")
         });
     }
 
     fn size(&mut self, key: &str, value: usize, most: usize) {
-        self.count(key, value as u64, most as u64);
+        self.count(key, value as u64, 1, most as u64);
     }
 
     /// A finite number that is at least 0.
@@ -179,7 +179,7 @@ impl Check<'_> {
         }
         let Some(own) = &reference.train else { return };
         let round = &self.config.train;
-        self.count("reference.train.steps", own.steps, MOST_STEPS);
+        self.count("reference.train.steps", own.steps, 1, MOST_STEPS);
         let lr = own.lr.unwrap_or(round.lr);
         if own.lr.is_some() {
             self.rate("reference.train.lr", lr);
@@ -300,7 +300,7 @@ impl Check<'_> {
 
     fn train(&mut self) {
         let train = &self.config.train;
-        self.count("train.steps", train.steps, MOST_STEPS);
+        self.count("train.steps", train.steps, 1, MOST_STEPS);
         self.batch();
         self.rate("train.lr", train.lr);
         if let Some(min_lr) = train.min_lr {
@@ -338,7 +338,12 @@ impl Check<'_> {
     fn batch(&mut self) {
         let train = &self.config.train;
         let context = self.config.model.context_length as u64;
-        self.count("train.batch_tokens", train.batch_tokens, MOST_BATCH_TOKENS);
+        self.count(
+            "train.batch_tokens",
+            train.batch_tokens,
+            1,
+            MOST_BATCH_TOKENS,
+        );
         if !self.knows_context() || context == 0 {
             return;
         }
@@ -372,14 +377,13 @@ impl Check<'_> {
     fn measures(&mut self) {
         let (eval, probe) = (&self.config.eval, &self.config.probe);
         self.at_least("eval.every", eval.every, 1);
-        self.count("eval.windows", eval.windows as u64, MOST_WINDOWS);
-        self.at_least("eval.windows", eval.windows.max(1) as u64, 2);
+        self.count("eval.windows", eval.windows as u64, 2, MOST_WINDOWS);
         self.need(
             (0.0..=1.0).contains(&probe.budget),
             &["probe.budget"],
             || format!("probe.budget must be between 0 and 1, is {}", probe.budget),
         );
-        self.count("probe.windows", probe.windows as u64, MOST_WINDOWS);
+        self.count("probe.windows", probe.windows as u64, 1, MOST_WINDOWS);
         self.at_least("probe.length", probe.length as u64, 2);
         let context = self.config.model.context_length;
         let fits = !self.knows_context() || probe.length <= context;

@@ -6,15 +6,13 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::app::is_over;
 use super::keys::{self, Action};
+use crate::config::MOST_STEPS;
 use crate::run::command::{Command, GrowMode};
 use crate::run::event::{Phase, Suggestion};
 use crate::run::state::{OpenDecision, RunState, Status};
 
 /// Keys are ignored for this long after a prompt opens, so that one meant for the screen below decides nothing.
 pub const LOCK: Duration = Duration::from_millis(300);
-
-/// More steps than anybody trains on.
-const MOST_STEPS: u64 = 1_000_000_000;
 
 /// What the x axis counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

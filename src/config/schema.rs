@@ -1,0 +1,407 @@
+//! What a config holds, with its defaults.
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::command::GrowMode;
+
+/// A whole config, with every default filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    #[serde(default)]
+    pub model: ModelConfig,
+    pub data: DataConfig,
+    pub reference: ReferenceConfig,
+    #[serde(default)]
+    pub inherit: InheritConfig,
+    pub train: TrainConfig,
+    #[serde(default)]
+    pub eval: EvalConfig,
+    #[serde(default)]
+    pub probe: ProbeConfig,
+    #[serde(default)]
+    pub grow: GrowConfig,
+    #[serde(rename = "match", default)]
+    pub matching: MatchConfig,
+    #[serde(default)]
+    pub policy: PolicyConfig,
+    #[serde(default)]
+    pub control: ControlConfig,
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+}
+
+/// `[model]`: the shape of a reference that is trained here; a loaded reference brings its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Model family; `gpt2` (learned positions, LayerNorm, tanh-GELU, tied head).
+    pub family: String,
+    /// Blocks of the reference.
+    pub n_layer: usize,
+    /// Attention heads; divides `n_embd`.
+    pub n_head: usize,
+    /// Width.
+    pub n_embd: usize,
+    /// Longest context in tokens; also the length of training and validation windows.
+    pub context_length: usize,
+    /// Padded vocabulary; 0 takes the tokenizer's size rounded up to a multiple of 64.
+    pub vocab: usize,
+    /// Biases in linear layers and norms.
+    pub bias: bool,
+    /// Also divide attention scores by (layer index + 1), as `scale_attn_by_inverse_layer_idx` does.
+    pub scale_attn_by_inverse_layer_idx: bool,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            family: "gpt2".into(),
+            n_layer: 8,
+            n_head: 4,
+            n_embd: 128,
+            context_length: 128,
+            vocab: 0,
+            bias: true,
+            scale_attn_by_inverse_layer_idx: false,
+        }
+    }
+}
+
+/// `[data]`: text or token files. Paths are relative to the config file; `$NAME` takes an environment variable;
+/// `builtin:tinyshakespeare` is embedded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Training text: `.txt`, `.jsonl` (field `text`), `.bin` (from `heirloom data prepare`) or a builtin.
+    pub train: String,
+    /// Validation text; without it the last `val_fraction` of the training text is held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val: Option<String>,
+    /// Share of the training text held out at its end when `val` is absent.
+    #[serde(default = "default_val_fraction")]
+    pub val_fraction: f64,
+    /// `byte` or `gpt2`.
+    #[serde(default = "default_tokenizer")]
+    pub tokenizer: String,
+}
+
+fn default_val_fraction() -> f64 {
+    0.1
+}
+
+fn default_tokenizer() -> String {
+    "byte".into()
+}
+
+/// `[reference]`: the big model; exactly one of `path` and `[reference.train]`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceConfig {
+    /// A checkpoint directory with `config.json` and `model.safetensors`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Train the reference here first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<ReferenceTrainConfig>,
+}
+
+/// `[reference.train]`: how the reference is trained; what is absent is taken from `[train]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceTrainConfig {
+    pub steps: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_lr: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+}
+
+/// Layers to inherit: `"half"`, `"auto"`, `n` (the first n) or a list of indices from 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LayerChoice {
+    First(usize),
+    List(Vec<usize>),
+    Named(String),
+}
+
+impl LayerChoice {
+    /// The indices chosen from a reference of `n_layer` layers, in order. `auto` is half of them, too, as long as
+    /// their ranks are not known ([`crate::inherit::choose`] knows better). Of an unknown name: none.
+    pub fn of(&self, n_layer: usize) -> Vec<usize> {
+        match self {
+            Self::First(n) => (0..*n).collect(),
+            Self::List(list) => list.clone(),
+            Self::Named(name) if name == "half" || name == "auto" => {
+                (0..(n_layer / 2).max(1)).collect()
+            }
+            Self::Named(_) => Vec::new(),
+        }
+    }
+}
+
+/// `[inherit]`: what the small model takes from the reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InheritConfig {
+    /// `"half"`, `"auto"` (half, but none from the first collapsing layer on), a number of first layers, or a list of
+    /// indices from 0.
+    pub layers: LayerChoice,
+    /// Any of `attention`, `mlp`, `norms`, `embeddings`, `positions`, `final_norm`, `head`; the rest starts random.
+    pub what: Vec<String>,
+}
+
+/// The parts that `inherit.what` may name.
+pub const INHERITABLE: [&str; 7] = [
+    "attention",
+    "mlp",
+    "norms",
+    "embeddings",
+    "positions",
+    "final_norm",
+    "head",
+];
+
+impl Default for InheritConfig {
+    fn default() -> Self {
+        Self {
+            layers: LayerChoice::Named("half".into()),
+            what: INHERITABLE.map(String::from).to_vec(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    Cosine,
+    Linear,
+    Constant,
+    /// Warm up, stay, then decay over the last fifth of the steps.
+    Wsd,
+}
+
+/// `[train]`: one round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimizer steps per round (T of Algorithm 1).
+    pub steps: u64,
+    /// Tokens per optimizer step; a multiple of the context length.
+    pub batch_tokens: u64,
+    /// Windows per forward pass; the rest is gradient accumulation. 0: the whole batch at once.
+    #[serde(default)]
+    pub micro_batch: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Learning rate at the end of the schedule, and past it. Default: a tenth of `lr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_lr: Option<f64>,
+    /// Steps of linear warm-up.
+    #[serde(default)]
+    pub warmup: u64,
+    /// `cosine`, `linear`, `constant` or `wsd`.
+    #[serde(default = "default_schedule")]
+    pub schedule: Schedule,
+    /// AdamW's beta1 and beta2.
+    #[serde(default = "default_betas")]
+    pub betas: [f64; 2],
+    /// Decoupled weight decay of every tensor with two or more dimensions.
+    #[serde(default = "default_weight_decay")]
+    pub weight_decay: f64,
+    /// Global gradient norm is clipped to this; 0: no clipping.
+    #[serde(default = "default_clip")]
+    pub clip: f64,
+    /// Compute type: `f32`.
+    #[serde(default = "default_dtype")]
+    pub dtype: String,
+    /// Seed of initial weights and of the batches.
+    #[serde(default)]
+    pub seed: u64,
+    /// Steps between `train` events; slow steps are told of every five seconds.
+    #[serde(default = "default_log_every")]
+    pub log_every: u64,
+}
+
+fn default_schedule() -> Schedule {
+    Schedule::Cosine
+}
+fn default_betas() -> [f64; 2] {
+    [0.9, 0.95]
+}
+fn default_weight_decay() -> f64 {
+    0.1
+}
+fn default_clip() -> f64 {
+    1.0
+}
+fn default_dtype() -> String {
+    "f32".into()
+}
+fn default_log_every() -> u64 {
+    10
+}
+
+/// `[eval]`: the fixed, evenly strided pass over the validation text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalConfig {
+    /// Steps between evaluations.
+    pub every: u64,
+    /// Windows; the same for every model.
+    pub windows: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            every: 100,
+            windows: 256,
+        }
+    }
+}
+
+/// `[probe]`: attention ranks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeConfig {
+    /// Share of training time; phase starts and ends are exempt. 0: only those.
+    pub budget: f64,
+    /// Validation windows per probe.
+    pub windows: usize,
+    /// Tokens per window; at most the context length.
+    pub length: usize,
+    /// Share of the squared singular values (and of column mass) that counts.
+    pub tau: f64,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self {
+            budget: 0.01,
+            windows: 100,
+            length: 100,
+            tau: 0.9,
+        }
+    }
+}
+
+/// `[grow]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrowConfig {
+    /// Layers added per growth.
+    pub step: usize,
+    /// `restart` or `keep`.
+    pub mode: GrowMode,
+    /// Most layers; 0: one fewer than the reference has.
+    pub max_layers: usize,
+}
+
+impl Default for GrowConfig {
+    fn default() -> Self {
+        Self {
+            step: 2,
+            mode: GrowMode::Restart,
+            max_layers: 0,
+        }
+    }
+}
+
+/// `[match]`: when the small model counts as good as the reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MatchConfig {
+    /// Largest paired gap in nats that counts as a match.
+    pub tolerance: f64,
+    /// Consecutive evaluations that must match.
+    pub patience: u32,
+}
+
+impl Default for MatchConfig {
+    fn default() -> Self {
+        Self {
+            tolerance: 0.0,
+            patience: 1,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// Keep training at `min_lr` until the operator answers.
+    Ask,
+    /// Pause until the operator answers.
+    Pause,
+    /// Algorithm 1: grow while worse than the benchmark.
+    Auto,
+}
+
+impl std::fmt::Display for PolicyMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ask => "ask",
+            Self::Pause => "pause",
+            Self::Auto => "auto",
+        })
+    }
+}
+
+/// `[policy]`: who decides, and the limits of every policy. 0: no limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// `ask`, `pause` or `auto`. Default: `ask` at a terminal, `auto` without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
+    /// Under `ask`: steps past the round's end before the run pauses. 0: as many as the round has.
+    pub max_overrun_steps: u64,
+    /// Tokens over all phases; then the recipe ends.
+    pub max_tokens: u64,
+    /// Hours of run time; then the recipe ends.
+    pub max_hours: f64,
+}
+
+/// `[control]`: honest comparisons at the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// Train a random start of the final size for the same steps.
+    pub random: bool,
+    /// Continue the reference for the same extra steps.
+    pub reference_continued: bool,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self {
+            random: true,
+            reference_continued: true,
+        }
+    }
+}
+
+/// `[checkpoint]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Steps between checkpoints; 0: only at phase ends, growths and exit.
+    pub every: u64,
+    /// How many of the newest are kept, beside the milestones.
+    pub keep: usize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            every: 500,
+            keep: 2,
+        }
+    }
+}
