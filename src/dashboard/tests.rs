@@ -192,6 +192,8 @@ impl Story {
             val_loss: None,
             reason: "every".into(),
             verified: true,
+            begun: None,
+            of_step: None,
         });
     }
 
@@ -485,8 +487,8 @@ fn the_decision_is_chosen_confirmed_and_sent() {
     screen.press(&run, KeyCode::Enter);
     let grow = Command::Grow {
         layers: 1,
-        mode: GrowMode::Keep,
-        decision: 1,
+        mode: Some(GrowMode::Keep),
+        decision: Some(1),
     };
     assert_eq!(screen.press(&run, KeyCode::Enter), [Effect::Send(grow)]);
     assert!(screen.ui.prompt.is_none());
@@ -497,7 +499,7 @@ fn the_decision_is_chosen_confirmed_and_sent() {
     screen.press(&run, KeyCode::Enter);
     let train_on = Command::TrainOn {
         steps: 200,
-        decision: 1,
+        decision: Some(1),
     };
     assert_eq!(
         screen.press(&run, KeyCode::Char('y')),
@@ -510,7 +512,7 @@ fn the_decision_is_chosen_confirmed_and_sent() {
     screen.press(&run, KeyCode::Enter);
     assert_eq!(
         screen.press(&run, KeyCode::Enter),
-        [Effect::Send(Command::Stop { decision: 1 })]
+        [Effect::Send(Command::Stop { decision: Some(1) })]
     );
 }
 
@@ -650,6 +652,7 @@ fn pausing_resuming_and_checkpointing_are_one_key_each() {
         id: 1,
         by: By::Keyboard,
         command: Command::Checkpoint,
+        pid: None,
     });
 }
 

@@ -405,10 +405,11 @@ fn confirm(ui: &mut Ui, run: &RunState, p: &DecisionPrompt) -> (bool, Vec<Effect
         );
         return (false, Vec::new());
     }
+    let decision = Some(decision);
     let command = match p.entries[p.selected] {
         Entry::Grow => Command::Grow {
             layers: p.layers,
-            mode: p.mode,
+            mode: Some(p.mode),
             decision,
         },
         Entry::TrainOn => Command::TrainOn {

@@ -33,7 +33,10 @@ pub enum By {
     Keyboard,
     Policy,
     Signal,
+    /// `heirloom ctl`.
     Control,
+    /// Repeated from another run's journal (`train --decisions`).
+    Decisions,
 }
 
 impl fmt::Display for By {
@@ -43,12 +46,14 @@ impl fmt::Display for By {
             Self::Policy => "policy",
             Self::Signal => "signal",
             Self::Control => "control",
+            Self::Decisions => "decisions",
         })
     }
 }
 
 /// One request to the trainer. Those that answer a decision carry its `decision` id, so that an answer to a
-/// decision that has been replaced meanwhile (other step, other round) is refused.
+/// decision that has been replaced meanwhile (other step, other round) is refused; without an id they answer
+/// whichever is open, or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Command {
@@ -67,13 +72,29 @@ pub enum Command {
     /// Grow by `layers` and start the next round.
     Grow {
         layers: usize,
-        mode: GrowMode,
-        decision: u64,
+        /// The config's `grow.mode` when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<GrowMode>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision: Option<u64>,
     },
-    /// Train `steps` more before the next decision is offered.
-    TrainOn { steps: u64, decision: u64 },
+    /// Train `steps` from here before the next decision is offered.
+    TrainOn {
+        steps: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision: Option<u64>,
+    },
+    /// Put the next decision off by `steps`.
+    Extend { steps: u64 },
+    /// Learning rate of the next update; the rest of the phase's schedule is scaled with it.
+    SetLr { lr: f64 },
+    /// Go back to a checkpoint, on a new branch.
+    Rollback { checkpoint: String },
     /// End the recipe here: the present model is the result.
-    Stop { decision: u64 },
+    Stop {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision: Option<u64>,
+    },
     /// Checkpoint, then end the process; the run can be resumed.
     Quit,
 }
@@ -88,8 +109,14 @@ impl Command {
             Self::Eval => "evaluate".into(),
             Self::Probe => "probe ranks".into(),
             Self::Decide => "decide".into(),
-            Self::Grow { layers, mode, .. } => format!("grow by {layers} ({mode})"),
+            Self::Grow { layers, mode, .. } => match mode {
+                Some(mode) => format!("grow by {layers} ({mode})"),
+                None => format!("grow by {layers}"),
+            },
             Self::TrainOn { steps, .. } => format!("train on for {steps} steps"),
+            Self::Extend { steps } => format!("extend by {steps} steps"),
+            Self::SetLr { lr } => format!("learning rate {lr:.3e}"),
+            Self::Rollback { checkpoint } => format!("roll back to {checkpoint}"),
             Self::Stop { .. } => "stop growing".into(),
             Self::Quit => "checkpoint and quit".into(),
         }

@@ -385,21 +385,37 @@ pub enum Body {
         /// File under `rank/`, relative to the run directory.
         file: String,
     },
-    Checkpoint {
+    /// The state has been copied and is being written in the background: a resume from it goes on from this event.
+    Checkpointing {
         /// Directory under `checkpoints/`.
         name: String,
+        reason: String,
+    },
+    /// A checkpoint is on disk.
+    Checkpoint {
+        name: String,
         bytes: u64,
+        /// From the copy to the last fsync.
         #[serde(deserialize_with = "null_is_nan")]
         seconds: f64,
         val_loss: Option<f64>,
         reason: String,
         /// Reloaded and compared after writing.
         verified: bool,
+        /// Number of its `checkpointing` event, and the step it holds; absent in journals of version 0.1, whose
+        /// checkpoints hold the state at this very event.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begun: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of_step: Option<u64>,
     },
     Command {
         id: u64,
         by: By,
         command: Command,
+        /// Process that sent it over the control socket.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
     },
     Answer {
         /// The command's id.
@@ -425,6 +441,7 @@ pub enum Body {
         what: Vec<String>,
         from: String,
     },
+    /// A growth is complete: the grown model has been evaluated. Until then its phase can still be rolled back.
     Grow {
         from_layers: usize,
         to_layers: usize,
@@ -434,6 +451,8 @@ pub enum Body {
         /// The round that starts.
         round: u32,
     },
+    /// The run goes back to a checkpoint and goes on from it on a new branch; what came after `from_seq` on the
+    /// former branch is abandoned, not undone.
     Rollback {
         checkpoint: String,
         from_seq: u64,

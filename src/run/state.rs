@@ -316,20 +316,30 @@ impl RunState {
                 let text = format!("probe {} lazy of {} layers", lazy_layers.len(), rank.len());
                 self.note(event, Level::Info, text);
             }
+            Body::Checkpointing { .. } => self.snapshots.push((event.seq, self.core.clone())),
             Body::Checkpoint {
                 name,
                 val_loss,
                 reason,
+                begun,
+                of_step,
                 ..
             } => {
+                let (seq, step) = (begun.unwrap_or(event.seq), of_step.unwrap_or(event.step));
                 self.checkpoints.push(CheckpointNote {
-                    seq: event.seq,
+                    seq,
                     name: name.clone(),
-                    step: event.step,
+                    step,
                     val_loss: *val_loss,
                 });
-                self.snapshots.push((event.seq, self.core.clone()));
-                self.mark(event, MarkKind::Checkpoint);
+                if begun.is_none() {
+                    self.snapshots.push((event.seq, self.core.clone()));
+                }
+                self.marks.push(Mark {
+                    seq,
+                    step,
+                    kind: MarkKind::Checkpoint,
+                });
                 self.note(event, Level::Info, format!("checkpoint {name} ({reason})"));
             }
             Body::Command { by, command, .. } => {

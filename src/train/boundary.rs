@@ -107,6 +107,7 @@ impl Trainer {
             id,
             by: *by,
             command: command.clone(),
+            pid: None,
         });
         let began = Instant::now();
         let (boundary, answer) = match self.apply(*by, command)? {
@@ -181,7 +182,7 @@ impl Trainer {
                 self.resolve(by, command.describe());
                 let choice = Choice::Grow {
                     layers: *layers,
-                    mode: *mode,
+                    mode: mode.unwrap_or(self.config.grow.mode),
                 };
                 Ok(Ok((
                     Boundary::Choice(choice),
@@ -202,6 +203,9 @@ impl Trainer {
                     "next decision at step {} of the round",
                     self.state.due
                 ))
+            }
+            Command::Extend { .. } | Command::SetLr { .. } | Command::Rollback { .. } => {
+                Ok(Err("not known yet".into()))
             }
             Command::Stop { decision } => {
                 if let Some(refusal) = self.stale(*decision) {
@@ -226,7 +230,8 @@ impl Trainer {
     }
 
     /// Why an answer to `decision` comes too late, if it does.
-    fn stale(&self, decision: u64) -> Option<String> {
+    fn stale(&self, decision: Option<u64>) -> Option<String> {
+        let decision = decision?;
         match &self.state.decision {
             Some(open) if open.id == decision => None,
             Some(open) => Some(format!(

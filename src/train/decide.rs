@@ -87,15 +87,12 @@ impl Trainer {
             None => Choice::Limit(Outcome::LimitLayers),
         };
         let text = match choice {
-            Choice::Grow { layers, mode } => {
-                let decision = self.state.decisions;
-                Command::Grow {
-                    layers,
-                    mode,
-                    decision,
-                }
-                .describe()
+            Choice::Grow { layers, mode } => Command::Grow {
+                layers,
+                mode: Some(mode),
+                decision: None,
             }
+            .describe(),
             Choice::Stop => "stop: matched".into(),
             Choice::Limit(outcome) => format!("stop: {outcome}"),
         };

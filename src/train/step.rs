@@ -308,6 +308,8 @@ impl Trainer {
             val_loss,
             reason: reason.into(),
             verified: verify,
+            begun: None,
+            of_step: None,
         });
         self.link("latest", &name);
         if best {

@@ -31,9 +31,10 @@ fn a_line_reads_back_as_the_same_event() {
             by: By::Keyboard,
             command: Command::Grow {
                 layers: 2,
-                mode: GrowMode::Keep,
-                decision: 9,
+                mode: Some(GrowMode::Keep),
+                decision: Some(9),
             },
+            pid: Some(7),
         },
         Body::Done {
             outcome: Some(Outcome::LimitLayers),

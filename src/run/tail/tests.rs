@@ -46,6 +46,8 @@ fn checkpoint(step: u64) -> Body {
         val_loss: Some(2.0),
         reason: "every".into(),
         verified: true,
+        begun: None,
+        of_step: None,
     }
 }
 
