@@ -105,7 +105,7 @@ pub const BINDINGS: &[Binding] = &[
         ":",
         A::Line,
         "cmd",
-        "a command in words: grow 2, set lr 2e-4, rollback NAME, take-control, ...",
+        "a command in words: grow 2, set lr 2e-4, take-control",
         false,
     ),
     binding(
