@@ -12,7 +12,7 @@ pub mod glyphs;
 pub mod home;
 pub mod keys;
 mod plain;
-pub mod sanitize;
+mod still;
 mod terminal;
 pub mod theme;
 mod update;
@@ -21,6 +21,8 @@ mod view;
 pub use app::{Exit, Options, panic_words, run};
 pub use feed::{Feed, LiveFeed, TailFeed};
 pub use plain::PlainPrinter;
+#[doc(hidden)]
+pub use still::still;
 
 #[cfg(test)]
 mod tests;

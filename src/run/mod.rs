@@ -9,6 +9,7 @@
 pub mod command;
 pub mod dir;
 pub mod event;
+pub mod file;
 pub mod journal;
 pub mod lock;
 pub mod show;
