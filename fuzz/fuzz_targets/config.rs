@@ -10,14 +10,20 @@ use libfuzzer_sys::fuzz_target;
 const GOOD: &str = "data.train = 'builtin:tinyshakespeare'\n[reference.train]\nsteps = 100\n[train]\nsteps = 50\nbatch_tokens = 1024\nlr = 1e-3\n";
 
 fn source(text: &str) -> Source {
-    Source::Text { name: "fuzzed".into(), text: text.into() }
+    Source::Text {
+        name: "fuzzed".into(),
+        text: text.into(),
+    }
 }
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
     // Lines that begin with `--set ` are overrides of a good config, the rest is a config.
-    let overrides: Vec<String> =
-        text.lines().filter_map(|l| l.strip_prefix("--set ")).map(String::from).collect();
+    let overrides: Vec<String> = text
+        .lines()
+        .filter_map(|l| l.strip_prefix("--set "))
+        .map(String::from)
+        .collect();
     let base = if overrides.is_empty() { &*text } else { GOOD };
     match config::load(&source(base), &overrides) {
         Ok(loaded) => {

@@ -14,14 +14,26 @@ use heirloom::run::{show, table};
 use heirloom::text::{is_invisible, json};
 use libfuzzer_sys::fuzz_target;
 
-const SIZES: [(u16, u16); 7] = [(1, 1), (3, 200), (30, 10), (59, 14), (80, 24), (120, 40), (250, 3)];
+const SIZES: [(u16, u16); 7] = [
+    (1, 1),
+    (3, 200),
+    (30, 10),
+    (59, 14),
+    (80, 24),
+    (120, 40),
+    (250, 3),
+];
 
 /// A run directory of this process.
 fn directory() -> &'static PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         let fast = PathBuf::from("/dev/shm");
-        let base = if fast.is_dir() { fast } else { std::env::temp_dir() };
+        let base = if fast.is_dir() {
+            fast
+        } else {
+            std::env::temp_dir()
+        };
         let dir = base.join(format!("heirloom-fuzz-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory for the journal");
         dir
@@ -52,17 +64,17 @@ fn follow(tail: &mut Tail, state: &mut RunState, plain: &mut PlainPrinter) {
 fuzz_target!(|bytes: &[u8]| {
     let dir = directory();
     let path = dir.join("events.jsonl");
-    let (mut tail, mut state, mut plain) =
-        (Tail::open(dir), RunState::default(), PlainPrinter::default());
+    let (mut tail, mut state, mut plain) = (
+        Tail::open(dir),
+        RunState::default(),
+        PlainPrinter::default(),
+    );
     for end in [bytes.len() / 2, bytes.len()] {
         std::fs::write(&path, &bytes[..end]).expect("the journal can be written");
         follow(&mut tail, &mut state, &mut plain);
-        let size = SIZES[bytes.len() % SIZES.len()];
-        for size in [size, (80, 24)] {
-            let Ok(frame) = still(&state, size);
-            for cell in frame.content() {
-                harmless(cell.symbol());
-            }
+        let Ok(frame) = still(&state, SIZES[(bytes.len() + end) % SIZES.len()]);
+        for cell in frame.content() {
+            harmless(cell.symbol());
         }
     }
     let run = RunDir::at(dir);

@@ -17,5 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     // JSON texts escape line ends themselves.
     let printed = text::json(&foreign);
-    assert!(!printed.contains(|c: char| c >= '\u{7f}' && (c.is_control() || text::is_invisible(c))));
+    assert!(
+        !printed.contains(|c: char| c >= '\u{7f}' && (c.is_control() || text::is_invisible(c)))
+    );
 });

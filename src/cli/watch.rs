@@ -51,7 +51,10 @@ impl Args {
         let empty =
             |path: &Path| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
         let named = RunDir::named(&self.runs, name);
-        for dir in [named, Some(RunDir::at(Path::new(name)))].into_iter().flatten() {
+        for dir in [named, Some(RunDir::at(Path::new(name)))]
+            .into_iter()
+            .flatten()
+        {
             if empty(dir.path()) {
                 return Ok(dir);
             }

@@ -21,7 +21,10 @@ pub enum DirError {
         "{0:?} cannot be a run's name: use letters, digits, '.', '_' and '-', not first '.' or '-'"
     )]
     BadName(String),
-    #[error("cannot write runs under {}: {source}; choose another directory with --runs DIR", text::path(path))]
+    #[error(
+        "cannot write runs under {}: {source}; choose another directory with --runs DIR",
+        text::path(path)
+    )]
     Unwritable { path: PathBuf, source: io::Error },
     #[error("cannot read {}: {source}", text::path(path))]
     Unreadable { path: PathBuf, source: io::Error },
@@ -31,7 +34,10 @@ pub enum DirError {
         runs: PathBuf,
         near: Vec<String>,
     },
-    #[error("{} is not a run: it has neither events.jsonl nor config.toml", text::path(path))]
+    #[error(
+        "{} is not a run: it has neither events.jsonl nor config.toml",
+        text::path(path)
+    )]
     NotARun { path: PathBuf },
 }
 
@@ -325,14 +331,26 @@ mod tests {
         let runs = tmp.path().join("runs");
         run(&runs, "inside");
         run(tmp.path(), "outside");
-        for name in ["../outside", "inside/../../outside", "..", ".", "", "/", "inside/", "a\0b/c"] {
+        for name in [
+            "../outside",
+            "inside/../../outside",
+            "..",
+            ".",
+            "",
+            "/",
+            "inside/",
+            "a\0b/c",
+        ] {
             assert_eq!(RunDir::named(&runs, name), None, "{name:?}");
             assert!(RunDir::open(&runs, name).is_err(), "{name:?}");
         }
         assert!(RunDir::open(&runs, "outside").is_err());
         // A path is taken as it is given, and a link in the runs directory is the operator's own.
         let path = tmp.path().join("outside");
-        assert_eq!(RunDir::open(&runs, path.to_str().unwrap()).unwrap().path(), path);
+        assert_eq!(
+            RunDir::open(&runs, path.to_str().unwrap()).unwrap().path(),
+            path
+        );
         std::os::unix::fs::symlink(&path, runs.join("linked")).unwrap();
         assert_eq!(RunDir::open(&runs, "linked").unwrap().name(), "linked");
     }

@@ -297,7 +297,8 @@ mod tests {
     fn a_holder_cannot_draw_nor_keep_anybody_waiting() {
         let tmp = tempfile::tempdir().unwrap();
         let lock = tmp.path().join("lock");
-        let said = r#"{"pid":7,"host":"far\u001b[2J\naway","boot_id":"o","socket":null,"started":""}"#;
+        let said =
+            r#"{"pid":7,"host":"far\u001b[2J\naway","boot_id":"o","socket":null,"started":""}"#;
         std::fs::write(&lock, said).unwrap();
         let holder = RunLock::holder(tmp.path()).unwrap();
         assert_eq!(holder.to_string(), "process 7 on host far away");

@@ -181,9 +181,26 @@ mod tests {
     #[test]
     fn nothing_invisible_is_left() {
         for c in [
-            '\u{ad}', '\u{34f}', '\u{115f}', '\u{3164}', '\u{ffa0}', '\u{180e}', '\u{200b}',
-            '\u{2060}', '\u{2064}', '\u{feff}', '\u{fe0f}', '\u{e0100}', '\u{fff9}', '\u{fffb}',
-            '\u{e0041}', '\u{e007f}', '\u{1f3fd}', '\u{fdd0}', '\u{ffff}', '\u{1fffe}',
+            '\u{ad}',
+            '\u{34f}',
+            '\u{115f}',
+            '\u{3164}',
+            '\u{ffa0}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{2060}',
+            '\u{2064}',
+            '\u{feff}',
+            '\u{fe0f}',
+            '\u{e0100}',
+            '\u{fff9}',
+            '\u{fffb}',
+            '\u{e0041}',
+            '\u{e007f}',
+            '\u{1f3fd}',
+            '\u{fdd0}',
+            '\u{ffff}',
+            '\u{1fffe}',
         ] {
             assert_eq!(sanitize(&format!("a{c}b")), "ab", "{c:?}");
         }
@@ -209,11 +226,7 @@ mod tests {
     #[test]
     fn joiners_are_kept_where_a_script_needs_them() {
         // Persian "I want", Devanagari half form, Malayalam chillu.
-        for text in [
-            "می\u{200c}خواهم",
-            "क\u{94d}\u{200d}ष",
-            "ന\u{d4d}\u{200d}",
-        ] {
+        for text in ["می\u{200c}خواهم", "क\u{94d}\u{200d}ष", "ന\u{d4d}\u{200d}"] {
             assert_eq!(sanitize(text), text);
         }
         assert_eq!(sanitize("pay\u{200d}pal"), "paypal");
@@ -226,10 +239,7 @@ mod tests {
     #[test]
     fn marks_neither_pile_up_nor_sit_on_what_was_there_before() {
         let pile = format!("a{}b", "\u{301}".repeat(1000));
-        assert_eq!(
-            sanitize(&pile),
-            format!("a{}b", "\u{301}".repeat(MARKS))
-        );
+        assert_eq!(sanitize(&pile), format!("a{}b", "\u{301}".repeat(MARKS)));
         assert_eq!(sanitize("\u{301}\u{20dd}a"), "a");
         assert_eq!(sanitize("\x1b[1m\u{301}a\u{301}"), "a\u{301}");
     }

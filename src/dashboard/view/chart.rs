@@ -445,11 +445,7 @@ fn marks(buffer: &mut Buffer, scene: &Scene<'_>, row: Rect, x: &Window) {
             .map_or(usize::from(row.width) + 1, |(next, _)| *next);
         let room = next.saturating_sub(column + 1);
         // A label that would run into the next is cut to its caret.
-        let text = if text::width(text) > room {
-            "^"
-        } else {
-            text
-        };
+        let text = if text::width(text) > room { "^" } else { text };
         buffer.set_string(row.x + *column as u16, row.y, text, scene.theme.title);
     }
 }

@@ -278,7 +278,8 @@ impl Check {
 mod tests {
     use super::*;
 
-    const HEAD: &str = r#""v":1,"seq":1,"t":5,"elapsed":0.5,"step":3,"phase":"round-1","phase_step":3,"branch":0"#;
+    const HEAD: &str =
+        r#""v":1,"seq":1,"t":5,"elapsed":0.5,"step":3,"phase":"round-1","phase_step":3,"branch":0"#;
 
     fn read(rest: &str) -> Result<Event, String> {
         Event::from_line(&format!("{{{HEAD},{rest}}}")).map_err(|e| e.to_string())
@@ -294,7 +295,10 @@ mod tests {
         // Also where this program does not know what it reads.
         let event = read(r#""kind":"ho\u009b2Jlo","k\u001bcey":[{"d\u0007":"\u001b]0;t\u0007x"}]"#);
         let text = format!("{:?}", event.unwrap().body);
-        assert!(text.contains(r#""holo""#) && text.contains(r#""key""#), "{text}");
+        assert!(
+            text.contains(r#""holo""#) && text.contains(r#""key""#),
+            "{text}"
+        );
         assert!(text.contains(r#""d": String("x")"#), "{text}");
     }
 
@@ -309,7 +313,10 @@ mod tests {
         let line = format!("{{{HEAD},\"kind\":\"warning\",\"message\":\"\"}}");
         let line = line.replace("round-1", &long);
         let phase = Event::from_line(&line).unwrap().phase.to_string();
-        assert!(phase.len() <= LONGEST_PHASE && phase.ends_with('…'), "{phase}");
+        assert!(
+            phase.len() <= LONGEST_PHASE && phase.ends_with('…'),
+            "{phase}"
+        );
     }
 
     #[test]
@@ -321,19 +328,29 @@ mod tests {
                 "its dropped is 18446744073709551615, beyond 4294967295",
             ),
             (
-                format!(r#""kind":"grow","from_layers":1,"to_layers":{max},"added":[],"mode":"keep","round":1"#),
+                format!(
+                    r#""kind":"grow","from_layers":1,"to_layers":{max},"added":[],"mode":"keep","round":1"#
+                ),
                 "its to_layers is 18446744073709551615, beyond 1024",
             ),
             (
-                format!(r#""kind":"phase","layers":2,"parameters":1,"steps":{max},"start":"random","source_layers":[]"#),
+                format!(
+                    r#""kind":"phase","layers":2,"parameters":1,"steps":{max},"start":"random","source_layers":[]"#
+                ),
                 "its steps is 18446744073709551615, beyond 9007199254740992",
             ),
             (
-                format!(r#""kind":"probe","max_rank":[{}0],"avg_mass":[],"rank":[],"lazy_layers":[],"windows":1,"length":1,"tau":0.9,"seconds":1,"file":"""#, "0,".repeat(1024)),
+                format!(
+                    r#""kind":"probe","max_rank":[{}0],"avg_mass":[],"rank":[],"lazy_layers":[],"windows":1,"length":1,"tau":0.9,"seconds":1,"file":"""#,
+                    "0,".repeat(1024)
+                ),
                 "its max_rank is 1025, beyond 1024",
             ),
             (
-                format!(r#""kind":"log","message":"","x":[{}0]"#, "0,".repeat(MOST_VALUES)),
+                format!(
+                    r#""kind":"log","message":"","x":[{}0]"#,
+                    "0,".repeat(MOST_VALUES)
+                ),
                 "it holds more than 200000 values",
             ),
         ] {
