@@ -1,5 +1,7 @@
 //! One file per subcommand; thin: arguments in, a call into the library, text out.
 
+pub mod attach;
+pub mod ctl;
 pub mod data;
 pub mod exit;
 pub mod home;
@@ -43,6 +45,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Attach(attach::Args),
+    Ctl(ctl::Args),
     Watch(watch::Args),
     Show(show::Args),
     Ls(ls::Args),
@@ -101,6 +105,8 @@ impl Cli {
     pub fn run(self) -> Result<i32> {
         match self.command {
             Some(Command::Train(args)) => args.run(),
+            Some(Command::Attach(args)) => args.run().map_err(exit::input),
+            Some(Command::Ctl(args)) => args.run().map_err(exit::input),
             Some(Command::Watch(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),

@@ -156,6 +156,7 @@ pub const KEYS: &[Key] = &[
     key("probe.tau", Real, Default("0.9"), "Share of the squared singular values (and of column mass) that counts."),
     key("grow.step", Count, Default("2"), "Layers added per growth."),
     key("grow.mode", OneOf(&["restart", "keep"]), Default("\"restart\""), "`restart`: every layer fresh from the reference; `keep`: trained layers stay, the next ones are added."),
+    key("grow.recover_steps", Count, Default("0"), "Steps after a growth within which the validation loss must be below its value before the growth again, else it is rolled back; 0: it need not."),
     key("grow.max_layers", Count, Default("0"), "Most layers; 0: one fewer than the reference has."),
     key("match.tolerance", Real, Default("0.0"), "Largest paired gap in nats that counts as a match."),
     key("match.patience", Count, Default("1"), "Consecutive evaluations that must match."),

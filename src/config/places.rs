@@ -18,7 +18,7 @@ pub(super) struct Places {
     pub at: BTreeMap<String, Place>,
     /// Keys that are wrong already: nothing more is said about them.
     pub bad: BTreeSet<String>,
-    problems: Vec<(usize, String)>,
+    pub problems: Vec<(usize, String)>,
 }
 
 #[derive(Debug, Clone)]

@@ -300,6 +300,8 @@ pub struct GrowConfig {
     pub step: usize,
     /// `restart` or `keep`.
     pub mode: GrowMode,
+    /// Steps within which the validation loss must be below its value before a growth again; 0: it need not.
+    pub recover_steps: u64,
     /// Most layers; 0: one fewer than the reference has.
     pub max_layers: usize,
 }
@@ -309,6 +311,7 @@ impl Default for GrowConfig {
         Self {
             step: 2,
             mode: GrowMode::Restart,
+            recover_steps: 0,
             max_layers: 0,
         }
     }

@@ -15,7 +15,6 @@ use super::terminal::{Input, Terminal, redirect_output};
 use super::theme::Theme;
 use super::update::{self, Effect, Ui};
 use super::view;
-use crate::run::command::{By, Request};
 use crate::run::state::{RunState, Status};
 
 /// How often events are looked for when no key comes.
@@ -75,7 +74,7 @@ fn show(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit,
     let mut terminal = Terminal::enter().context("the dashboard needs a terminal")?;
     let output = options.log.as_deref().map(redirect_output).transpose();
     let _output = output.context("cannot set the shell's output aside")?;
-    let mut app = App::new(feed.read_only(), past);
+    let mut app = App::new(feed, past);
     let exit = app.run(feed, options, &mut terminal)?;
     Ok((exit, app.state))
 }
@@ -90,10 +89,10 @@ struct App {
 }
 
 impl App {
-    fn new(read_only: bool, state: RunState) -> Self {
+    fn new(feed: &dyn Feed, state: RunState) -> Self {
         let ui = Ui {
-            read_only,
-            owner: !read_only,
+            read_only: feed.read_only(),
+            owner: feed.owns_run(),
             ..Ui::default()
         };
         Self {
@@ -118,6 +117,7 @@ impl App {
                 self.dirty = true;
             }
             self.ui.loading = feed.is_behind();
+            self.look_at_control(feed);
             let now = Instant::now();
             update::on_run(&mut self.ui, &self.state, now);
             let stopped = self.ui.quitting || self.state.core.status == Status::Interrupted;
@@ -152,17 +152,41 @@ impl App {
                                 Effect::Detach => return Ok(Exit::Detach),
                                 Effect::Close => return Ok(Exit::Closed),
                                 Effect::Send(command) => {
-                                    let by = By::Keyboard;
-                                    if !feed.send(Request { by, command }) {
-                                        self.ui.notice =
-                                            Some("not sent: the trainer has ended".into());
+                                    if !feed.send(command) {
+                                        self.ui.notice = Some(
+                                            "not sent: the trainer has ended, or another has control"
+                                                .into(),
+                                        );
                                     }
+                                }
+                                Effect::TakeControl => {
+                                    let taken = feed.take_control();
+                                    self.ui.notice = Some(
+                                        match taken {
+                                            true => "control taken",
+                                            false => "control cannot be taken from here",
+                                        }
+                                        .into(),
+                                    );
                                 }
                             }
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// Control may change hands at any time.
+    fn look_at_control(&mut self, feed: &mut dyn Feed) {
+        let (read_only, controller) = (feed.read_only(), feed.controller());
+        if (read_only, &controller) != (self.ui.read_only, &self.ui.controller) {
+            (self.ui.read_only, self.ui.controller) = (read_only, controller);
+            self.dirty = true;
+        }
+        if let Some(news) = feed.news() {
+            self.ui.notice = Some(news);
+            self.dirty = true;
         }
     }
 

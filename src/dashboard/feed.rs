@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::run::command::Request;
+use crate::run::command::{By, Command, Request};
+use crate::run::control::hub::{Holder, Hub};
 use crate::run::event::{Body, Event};
 use crate::run::state::RunState;
 use crate::run::tail::{self, Tail};
@@ -24,9 +25,25 @@ pub trait Feed {
     /// When the source cannot be read.
     fn drain(&mut self, state: &mut RunState) -> Result<bool>;
     /// Sends a command; false when nobody takes it.
-    fn send(&mut self, request: Request) -> bool;
+    fn send(&mut self, command: Command) -> bool;
     /// Whether commands can be sent at all.
     fn read_only(&self) -> bool;
+    /// Whether the trainer is in this process, so that leaving the dashboard needs a decision.
+    fn owns_run(&self) -> bool {
+        false
+    }
+    /// Who has control of the run, when it is somebody else.
+    fn controller(&self) -> Option<String> {
+        None
+    }
+    /// Takes the control over; false when this feed cannot.
+    fn take_control(&mut self) -> bool {
+        false
+    }
+    /// Something that no event tells of, for the operator.
+    fn news(&mut self) -> Option<String> {
+        None
+    }
     /// Whether more of the past is still to be read.
     fn is_behind(&self) -> bool {
         false
@@ -41,17 +58,22 @@ pub struct LiveFeed {
     events: Receiver<Event>,
     waiting: Arc<AtomicUsize>,
     commands: Sender<Request>,
+    hub: Arc<Hub>,
 }
 
 impl LiveFeed {
-    /// A feed, and the observer that fills it. The observer never waits.
-    pub fn new(commands: Sender<Request>) -> (Self, impl FnMut(&Event) + Send + use<>) {
+    /// A feed, and the observer that fills it. The observer never waits. `hub` knows who has control.
+    pub fn new(
+        commands: Sender<Request>,
+        hub: Arc<Hub>,
+    ) -> (Self, impl FnMut(&Event) + Send + use<>) {
         let (sender, events) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let feed = Self {
             events,
             waiting: Arc::clone(&waiting),
             commands,
+            hub,
         };
         let mut dropped = 0;
         let send = move |event: Event| {
@@ -95,12 +117,36 @@ impl Feed for LiveFeed {
         Ok(true)
     }
 
-    fn send(&mut self, request: Request) -> bool {
-        self.commands.send(request).is_ok()
+    fn send(&mut self, command: Command) -> bool {
+        let mine = self.hub.may_command(Holder::Dashboard).is_ok();
+        let request = Request::new(By::Keyboard, command);
+        mine && self.commands.send(request).is_ok()
     }
 
     fn read_only(&self) -> bool {
-        false
+        self.controller().is_some()
+    }
+
+    fn owns_run(&self) -> bool {
+        true
+    }
+
+    fn controller(&self) -> Option<String> {
+        match self.hub.holder() {
+            Holder::Dashboard | Holder::Nobody => None,
+            other => other.words(),
+        }
+    }
+
+    fn take_control(&mut self) -> bool {
+        self.hub.take_control(Holder::Dashboard);
+        true
+    }
+}
+
+impl Drop for LiveFeed {
+    fn drop(&mut self) {
+        self.hub.leave(Holder::Dashboard);
     }
 }
 
@@ -143,7 +189,7 @@ impl Feed for TailFeed {
         Ok(true)
     }
 
-    fn send(&mut self, _: Request) -> bool {
+    fn send(&mut self, _: Command) -> bool {
         false
     }
 
@@ -159,6 +205,7 @@ impl Feed for TailFeed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::attendance::Attendance;
     use crate::run::event::{FORMAT_VERSION, Phase};
 
     fn event(seq: u64, body: Body) -> Event {
@@ -178,7 +225,8 @@ mod tests {
     #[test]
     fn a_dashboard_that_does_not_look_loses_metrics_alone_and_is_told_how_many() {
         let (commands, _requests) = channel();
-        let (mut feed, mut observer) = LiveFeed::new(commands);
+        let hub = Hub::new(Attendance::new(true), RunState::default());
+        let (mut feed, mut observer) = LiveFeed::new(commands, hub);
         let log = |i: u64| {
             let message = String::new();
             event(i, Body::Log { message })

@@ -10,6 +10,8 @@ pub enum Action {
     Decide,
     Leave,
     Help,
+    /// The line that takes commands in words.
+    Line,
     Freeze,
     Smoothing,
     LogScale,
@@ -99,6 +101,14 @@ pub const BINDINGS: &[Binding] = &[
         false,
     ),
     binding(
+        &[Char(':')],
+        ":",
+        A::Line,
+        "cmd",
+        "a command in words: grow 2, set lr 2e-4, rollback NAME, take-control, ...",
+        false,
+    ),
+    binding(
         &[Char('f')],
         "f",
         A::Freeze,
@@ -171,6 +181,7 @@ pub const PROMPT_KEYS: &[(&str, &str)] = &[
     ("+ -", "change layers to grow by, or steps to train on"),
     ("m", "growth mode: restart or keep"),
     ("r", "gather fresh evidence"),
+    ("Tab", "complete a command after :"),
     ("Enter", "go on; on the confirmation: do it"),
     ("Esc", "back, or close the prompt"),
 ];

@@ -5,12 +5,14 @@
 //! the one file that touches the terminal. Nothing here sees the trainer.
 
 mod app;
+mod attach;
 mod curve;
 mod eta;
 mod feed;
 pub mod glyphs;
 pub mod home;
 pub mod keys;
+mod palette;
 mod plain;
 mod still;
 mod terminal;
@@ -19,6 +21,7 @@ mod update;
 mod view;
 
 pub use app::{Exit, Options, panic_words, run};
+pub use attach::AttachFeed;
 pub use feed::{Feed, LiveFeed, TailFeed};
 pub use plain::PlainPrinter;
 #[doc(hidden)]

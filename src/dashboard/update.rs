@@ -6,6 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::app::is_over;
 use super::keys::{self, Action};
+use super::palette::LinePrompt;
 use crate::config::MOST_STEPS;
 use crate::run::command::{Command, GrowMode};
 use crate::run::event::{Phase, Suggestion};
@@ -89,6 +90,7 @@ pub struct LeavePrompt {
 pub enum Prompt {
     Decision(Box<DecisionPrompt>),
     Leave(LeavePrompt),
+    Line(LinePrompt),
 }
 
 /// Everything on screen that is not the run's.
@@ -101,8 +103,10 @@ pub struct Ui {
     pub frozen: Option<Box<RunState>>,
     /// One line of answer to the last key.
     pub notice: Option<String>,
-    /// Nobody takes commands.
+    /// Commands cannot be sent: another process's run, or another one has control.
     pub read_only: bool,
+    /// Who has control, when it is another one.
+    pub controller: Option<String>,
     /// The trainer is in this process, so that leaving it needs a decision.
     pub owner: bool,
     /// No more events will come.
@@ -121,6 +125,7 @@ pub struct Ui {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     Send(Command),
+    TakeControl,
     Detach,
     /// Close a view that owns nothing, or whose run is over.
     Close,
@@ -141,6 +146,18 @@ pub fn on_key(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<
             let (stay, effects) = in_leave(ui, &mut prompt, key, now);
             if stay {
                 ui.prompt = Some(Prompt::Leave(prompt));
+            }
+            effects
+        }
+        Some(Prompt::Line(mut line)) => {
+            let (stay, effects) = line.on_key(key, now);
+            if stay {
+                ui.prompt = Some(Prompt::Line(line));
+            }
+            let sends = effects.iter().any(|e| matches!(e, Effect::Send(_)));
+            if sends && let Some(why) = locked(ui, run) {
+                ui.notice = Some(why);
+                return Vec::new();
             }
             effects
         }
@@ -196,6 +213,7 @@ fn on_screen(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<E
     match action {
         Action::Leave => return leave(ui, run, now),
         Action::Help => ui.help = !ui.help,
+        Action::Line => ask_with(ui, Prompt::Line(LinePrompt::default())),
         Action::Freeze => {
             ui.frozen = match ui.frozen.take() {
                 Some(_) => None,
@@ -230,18 +248,23 @@ fn on_screen(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<E
     Vec::new()
 }
 
-fn on_control(ui: &mut Ui, run: &RunState, action: Action, now: Instant) -> Vec<Effect> {
-    if ui.read_only {
-        ui.notice = Some("read only: the run belongs to another process".into());
-        return Vec::new();
+/// Why no command can be sent now, if that is so.
+fn locked(ui: &Ui, run: &RunState) -> Option<String> {
+    let over = matches!(
+        run.core.status,
+        Status::Done | Status::Failed | Status::Interrupted
+    );
+    match (&ui.controller, ui.read_only) {
+        (Some(other), _) => Some(format!("{other} has control: :take-control takes it over")),
+        (None, true) => Some("read only: `heirloom attach` takes control of a running one".into()),
+        (None, false) if ui.ended || over => Some("the run is over: q leaves".into()),
+        (None, false) => None,
     }
-    if ui.ended
-        || matches!(
-            run.core.status,
-            Status::Done | Status::Failed | Status::Interrupted
-        )
-    {
-        ui.notice = Some("the run is over: q leaves".into());
+}
+
+fn on_control(ui: &mut Ui, run: &RunState, action: Action, now: Instant) -> Vec<Effect> {
+    if let Some(why) = locked(ui, run) {
+        ui.notice = Some(why);
         return Vec::new();
     }
     match action {

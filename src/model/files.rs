@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 
@@ -64,50 +65,70 @@ fn config_json(config: &Gpt2Config) -> Value {
     })
 }
 
-/// Writes `config.json` and `model.safetensors`, each flushed to disk.
-pub fn save(model: &Gpt2, dir: &Path) -> Result<(), ModelError> {
+/// Writes `config.json` and `model.safetensors`, each flushed to disk. `weights` are the arena's values, in the order of
+/// `params` and without gaps.
+pub fn save(
+    config: &Gpt2Config,
+    params: &[Param],
+    weights: &[f32],
+    dir: &Path,
+) -> Result<(), ModelError> {
     let path = dir.join("config.json");
-    let text = format!("{:#}\n", config_json(&model.config));
+    let text = format!("{:#}\n", config_json(config));
     write_synced(&path, text.as_bytes())?;
-    let tensors = named(&model.params, &model.weights.views)?;
     save_tensors(
         &weights_file(dir),
-        &tensors,
+        named("", params, weights),
         HashMap::from([("format".into(), "pt".into())]),
     )
 }
 
-/// A tensor by name, as bytes.
-pub type Named = (String, Vec<usize>, Vec<u8>);
+/// A tensor by name: shape and values.
+pub type Named<'v> = (String, &'v [usize], &'v [f32]);
 
-/// The values of `views`, under their parameters' names.
-pub fn named(params: &[Param], views: &[candle_core::Tensor]) -> Result<Vec<Named>, ModelError> {
-    let mut all = Vec::with_capacity(params.len());
-    for (p, view) in params.iter().zip(views) {
-        let values = ops::read(view)?;
-        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        all.push((p.name.clone(), p.shape.clone(), bytes));
-    }
-    Ok(all)
+/// The values of an arena under their parameters' names, with a prefix.
+pub fn named<'v>(
+    prefix: &'v str,
+    params: &'v [Param],
+    mut values: &'v [f32],
+) -> impl Iterator<Item = Named<'v>> {
+    params.iter().map(move |p| {
+        let (own, rest) = values.split_at(p.len());
+        values = rest;
+        (format!("{prefix}{}", p.name), p.shape.as_slice(), own)
+    })
 }
 
 /// Writes f32 tensors as a safetensors file and flushes it to disk.
-pub fn save_tensors(
+pub fn save_tensors<'v>(
     path: &Path,
-    tensors: &[Named],
+    tensors: impl Iterator<Item = Named<'v>>,
     metadata: HashMap<String, String>,
 ) -> Result<(), ModelError> {
     let format = |e: &dyn std::fmt::Display| ModelError::Format {
         path: path.into(),
         what: e.to_string(),
     };
-    let mut views = Vec::with_capacity(tensors.len());
-    for (name, shape, bytes) in tensors {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|e| format(&e))?;
-        views.push((name.as_str(), view));
+    let io = |source| ModelError::Io {
+        path: path.into(),
+        source,
+    };
+    // First of all with the permissions that the user's umask gives: the library below makes a private file.
+    let file = fs::File::create(path).map_err(io)?;
+    let permissions = file.metadata().map_err(io)?.permissions();
+    let mut views = Vec::new();
+    for (name, shape, values) in tensors {
+        let bytes = bytemuck::cast_slice(values);
+        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).map_err(|e| format(&e))?;
+        views.push((name, view));
     }
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| format(&e))?;
-    write_synced(path, &bytes)
+    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|e| match e {
+        SafeTensorError::IoError(source) => io(source),
+        other => format(&other),
+    })?;
+    fs::set_permissions(path, permissions).map_err(io)?;
+    let file = fs::File::open(path).map_err(io)?;
+    file.sync_all().map_err(io)
 }
 
 /// Writes a file and waits until the disk has it.
@@ -202,11 +223,15 @@ pub fn load_into(
 ) -> Result<(), ModelError> {
     for (p, view) in params.iter().zip(views) {
         let tensor = find(file, p, path)?;
-        let (words, _) = tensor.data().as_chunks::<4>();
-        let values: Vec<f32> = words.iter().map(|&w| f32::from_le_bytes(w)).collect();
-        ops::write(view, &values)?;
+        ops::write(view, &floats(tensor.data()))?;
     }
     Ok(())
+}
+
+/// Little-endian bytes as f32 values.
+pub fn floats(bytes: &[u8]) -> Vec<f32> {
+    let (words, _) = bytes.as_chunks::<4>();
+    words.iter().map(|&w| f32::from_le_bytes(w)).collect()
 }
 
 /// Reads a whole file.

@@ -12,7 +12,8 @@ mod workspace;
 pub use arena::{Arena, Param};
 pub use config::{Gpt2Config, Part};
 pub use files::{
-    ModelError, Named, load, load_into, named, read, save, save_tensors, weights_file, write_synced,
+    ModelError, Named, floats, load, load_into, named, read, save, save_tensors, weights_file,
+    write_synced,
 };
 pub use gpt2::Gpt2;
 pub use workspace::{Mode, Workspace, memory_bytes};

@@ -123,9 +123,36 @@ impl Command {
     }
 }
 
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The number the command has in the journal.
+    pub id: u64,
+    pub applied: bool,
+    pub message: String,
+}
+
+/// Takes the answer; dropped without one when the trainer ends first.
+pub type Reply = tokio::sync::oneshot::Sender<Answered>;
+
 /// A command with its sender, as it travels to the trainer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Request {
     pub by: By,
     pub command: Command,
+    /// Process that sent it over the control socket.
+    pub pid: Option<u32>,
+    pub reply: Option<Reply>,
+}
+
+impl Request {
+    /// A request whose answer is seen in the journal alone.
+    pub fn new(by: By, command: Command) -> Self {
+        Self {
+            by,
+            command,
+            pid: None,
+            reply: None,
+        }
+    }
 }

@@ -11,6 +11,8 @@ use super::command::{By, Command, GrowMode};
 
 mod foreign;
 
+pub use foreign::object as clean_object;
+
 /// Version of the event format written by this program.
 pub const FORMAT_VERSION: u32 = 1;
 

@@ -8,7 +8,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -56,11 +56,24 @@ impl Sink for File {
     }
 }
 
+/// What has become of a journal's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is where it was made.
+    Kept,
+    /// It is elsewhere, and is still written.
+    Moved,
+    Deleted,
+}
+
 /// Sees every event as it is journaled, on the emitting thread.
 pub type Observer = Box<dyn FnMut(&Event) + Send>;
 
 pub struct Journal {
     sink: Box<dyn Sink>,
+    /// The file and where it should lie, for [`Self::place`]; and what was told of that already.
+    file: Option<(File, PathBuf)>,
+    told_place: Place,
     /// Lines not written yet. After a partial write it begins inside a line, so that the next write completes it.
     waiting: Vec<u8>,
     metrics_waiting: usize,
@@ -88,8 +101,21 @@ impl Journal {
             .append(true)
             .create_new(true)
             .open(&path)
-            .map_err(|source| JournalError { path, source })?;
-        Ok(Self::over(Box::new(file)))
+            .map_err(|source| JournalError {
+                path: path.clone(),
+                source,
+            })?;
+        Self::of(file, path)
+    }
+
+    fn of(file: File, path: PathBuf) -> Result<Self, JournalError> {
+        let again = file.try_clone().map_err(|source| JournalError {
+            path: path.clone(),
+            source,
+        })?;
+        let mut journal = Self::over(Box::new(file));
+        journal.file = Some((again, path));
+        Ok(journal)
     }
 
     /// Goes on with the journal of an interrupted run. A torn last line is cut off, kept in `log.txt`, and told
@@ -113,7 +139,7 @@ impl Journal {
             .map_err(fail)?;
         let warning = mend_tail(&mut file, &dir.join("log.txt")).map_err(fail)?;
         let (next_seq, elapsed) = last_known(&file).map_err(fail)?;
-        let mut journal = Self::over(Box::new(file));
+        let mut journal = Self::of(file, path)?;
         journal.next_seq = next_seq;
         journal.elapsed_before = elapsed;
         Ok((journal, warning))
@@ -123,6 +149,8 @@ impl Journal {
     pub fn over(sink: Box<dyn Sink>) -> Self {
         Self {
             sink,
+            file: None,
+            told_place: Place::Kept,
             waiting: Vec::new(),
             metrics_waiting: 0,
             dropped: 0,
@@ -140,6 +168,57 @@ impl Journal {
     /// The number the next event gets; the first event's is 1.
     pub fn next_seq(&self) -> u64 {
         self.next_seq
+    }
+
+    /// Goes on with numbers above `seq`.
+    pub fn skip_past(&mut self, seq: u64) {
+        self.next_seq = self.next_seq.max(seq.saturating_add(1));
+    }
+
+    /// What has become of the file since the last call: a move or a deletion is told once.
+    pub fn place(&mut self) -> Place {
+        let Some((file, path)) = &self.file else {
+            return Place::Kept;
+        };
+        let Ok(ours) = file.metadata() else {
+            return Place::Kept;
+        };
+        let there = std::fs::metadata(path);
+        let place = match there {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Place::Kept,
+            _ if ours.nlink() == 0 => Place::Deleted,
+            // Anything but a clear answer may be a network file system's hiccup.
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Place::Kept,
+            _ => Place::Moved,
+        };
+        match std::mem::replace(&mut self.told_place, place) == place {
+            true => Place::Kept,
+            false => place,
+        }
+    }
+
+    /// Begins a new file in the place of one that was deleted. Numbers and times go on.
+    ///
+    /// # Errors
+    /// When it cannot be made; the old one goes on being written.
+    pub fn begin_anew(&mut self, dir: &Path) -> Result<(), JournalError> {
+        let path = dir.join("events.jsonl");
+        let fail = |source| JournalError {
+            path: path.clone(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(fail)?;
+        let again = file.try_clone().map_err(fail)?;
+        // Into the file that is gone, so that no part of a line opens the new one.
+        self.flush();
+        self.waiting.clear();
+        (self.sink, self.file) = (Box::new(file), Some((again, path)));
+        self.told_place = Place::Kept;
+        Ok(())
     }
 
     /// Seconds of run time, over all resumes.

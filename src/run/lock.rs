@@ -98,13 +98,19 @@ impl RunLock {
             .map_err(fail)?;
         for attempt in 0.. {
             match file.try_lock() {
-                Ok(()) => break,
+                Ok(()) => {
+                    // Free as seen from here; a lock does not reach every file system's other machines.
+                    refuse_elsewhere(dir, read_holder(&path))?;
+                    break;
+                }
                 Err(TryLockError::WouldBlock) if attempt < GLANCES => std::thread::sleep(GLANCE),
                 Err(TryLockError::WouldBlock) => {
-                    return Err(LockError::Held {
-                        run: text::sanitize(&super::dir::RunDir::at(dir).name()).into_owned(),
-                        holder: read_holder(&path).map(Box::new),
-                    });
+                    return Err(held(dir, read_holder(&path)));
+                }
+                // No locks on this file system: the file's word has to do.
+                Err(TryLockError::Error(e)) if is_unsupported(&e) => {
+                    refuse_living(dir, read_holder(&path))?;
+                    break;
                 }
                 Err(TryLockError::Error(e)) => return Err(fail(e)),
             }
@@ -115,6 +121,30 @@ impl RunLock {
         };
         lock.write().map_err(fail)?;
         Ok(lock)
+    }
+
+    /// Tells where the control socket is, or that there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the lock itself is held all the same.
+    pub fn set_socket(&mut self, address: Option<String>) -> io::Result<()> {
+        self.holder.socket = address;
+        self.write()
+    }
+
+    /// Takes the lock anew in a directory that was made anew.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    pub fn renew(&mut self, dir: &Path) -> Result<(), LockError> {
+        let mut new = Self::acquire(dir)?;
+        let socket = self.holder.socket.clone();
+        if let Err(source) = new.set_socket(socket) {
+            let path = dir.join("lock");
+            return Err(LockError::Io { path, source });
+        }
+        *self = new;
+        Ok(())
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -195,13 +225,50 @@ fn read_holder(path: &Path) -> Option<Holder> {
     None
 }
 
+/// Another machine's process that is still at work keeps this one out.
+fn refuse_elsewhere(dir: &Path, said: Option<Holder>) -> Result<(), LockError> {
+    match said {
+        Some(holder)
+            if holder.host != host_name() && holder.boot_id != boot_id() && is_fresh(dir) =>
+        {
+            Err(held(dir, Some(holder)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Without locks: a process of this machine is looked for, another machine's word is taken while its journal is fresh.
+fn refuse_living(dir: &Path, said: Option<Holder>) -> Result<(), LockError> {
+    let Some(holder) = said else { return Ok(()) };
+    if holder.boot_id != boot_id() && holder.host == host_name() {
+        return Ok(()); // this machine was restarted since
+    }
+    let own = holder.boot_id == boot_id();
+    let lives = match own {
+        true => Path::new(&format!("/proc/{}", holder.pid)).exists(),
+        false => is_fresh(dir),
+    };
+    match lives && !(own && holder.pid == std::process::id()) {
+        true => Err(held(dir, Some(holder))),
+        false => Ok(()),
+    }
+}
+
+fn held(dir: &Path, holder: Option<Holder>) -> LockError {
+    LockError::Held {
+        run: text::sanitize(&super::dir::RunDir::at(dir).name()).into_owned(),
+        holder: holder.map(Box::new),
+    }
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOLCK)
+}
+
+/// Whether the journal was written lately. One from the future is: the clock was set back meanwhile.
 fn is_fresh(dir: &Path) -> bool {
     let changed = std::fs::metadata(dir.join("events.jsonl")).and_then(|m| m.modified());
-    changed.is_ok_and(|t| {
-        SystemTime::now()
-            .duration_since(t)
-            .is_ok_and(|age| age < FRESH)
-    })
+    changed.is_ok_and(|t| SystemTime::now().duration_since(t).unwrap_or_default() < FRESH)
 }
 
 /// This machine's name.

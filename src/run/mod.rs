@@ -6,7 +6,10 @@
 //! [`journal::Journal`] is the only writer of `events.jsonl` and [`tail::Tail`] its reader; [`dir::RunDir`] knows
 //! where things lie, [`lock::RunLock`] keeps a second process out; [`table`] and [`show`] tell a state as text.
 
+pub mod attendance;
 pub mod command;
+pub mod control;
+pub mod decisions;
 pub mod dir;
 pub mod event;
 pub mod file;
@@ -17,3 +20,4 @@ pub mod state;
 pub mod table;
 pub mod tail;
 pub mod trend;
+pub mod words;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::dir::{RunDir, is_name};
 use super::event::PhaseResult;
 use super::lock::{Holder, RunLock};
-use super::state::{RunState, Status};
+use super::state::{Level, RunState, Status};
 use super::table;
 use crate::text;
 
@@ -54,6 +54,35 @@ fn reference(r: &PhaseResult) -> Value {
         "lazy_layers": r.lazy_layers,
         "max_rank": r.max_rank,
     })
+}
+
+/// How a run stands, in a few lines.
+pub fn status(state: &RunState) -> String {
+    let core = &state.core;
+    let mut out = format!("{}, step {}", core.status, core.step);
+    if let Some(now) = &core.phase {
+        let (phase, layers) = (table::phase_name(&now.phase), now.layers);
+        let (step, steps) = (core.phase_step, now.steps);
+        let _ = write!(out, "\n{phase}: {layers} layers, step {step} of {steps}");
+    }
+    if let Some(eval) = state.evals.last() {
+        let _ = write!(out, "\nval loss {:.4}", eval.val_loss);
+        if let (Some(gap), Some(stderr)) = (eval.gap, eval.gap_stderr) {
+            let _ = write!(out, ", gap {gap:+.4} ±{stderr:.4}");
+        }
+        let _ = write!(out, " (step {})", eval.step);
+    }
+    if let Some(decision) = &core.decision {
+        let (reason, why) = (decision.reason, &decision.evidence.why);
+        let _ = write!(out, "\ndecision open ({reason}): {why}");
+    }
+    if let Some(checkpoint) = state.checkpoints.last() {
+        let _ = write!(out, "\nlast checkpoint {}", checkpoint.name);
+    }
+    if let Some(warning) = state.notes.iter().rev().find(|n| n.level == Level::Warning) {
+        let _ = write!(out, "\nlast warning: {}", warning.text);
+    }
+    out
 }
 
 /// The text that `show` prints.

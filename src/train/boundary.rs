@@ -5,27 +5,27 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::trainer::{Boundary, Choice, Ended, Trainer};
-use crate::run::command::{By, Command, Request};
+use super::trainer::{Boundary, Choice, Ended, Pause, Promise, Trainer};
+use crate::config::MOST_STEPS;
+use crate::run::command::{Answered, By, Command, Request};
 use crate::run::event::{Body, DecisionReason, DecisionStatus, Outcome, Phase, RunStatus};
 
 /// How often a paused trainer looks at signals and the clock.
 const PAUSED_GLANCE: Duration = Duration::from_millis(100);
 
+/// What a command leads to, and the answer to it.
+type Applied = (Boundary, Option<String>);
+
 impl Trainer {
     /// Everything that is done between two steps: signals, commands, limits, pauses.
     pub(super) fn boundary(&mut self) -> Result<Boundary> {
         loop {
-            if let Some(how) = self.attendance.farewell() {
-                let message = match self.paused {
-                    true => {
-                        format!("{how} while the run is paused, so that nobody can end the pause")
-                    }
-                    false => format!("{how}; training goes on within the policy's limits"),
-                };
+            while let Some(message) = self.attendance.news() {
                 self.emit(Body::Log { message });
                 self.journal.flush();
             }
+            self.poll_checkpoint();
+            self.look_after_directory();
             if self.signalled.stop() {
                 if self.checkpoint("signal", false, false).is_none() {
                     self.warn("the steps since the last checkpoint are lost".into());
@@ -33,7 +33,7 @@ impl Trainer {
                 return Ok(Boundary::End(Ended::Preempted));
             }
             while let Some(request) = self.next_request() {
-                match self.obey(&request)? {
+                match self.obey(request)? {
                     Boundary::Step => {}
                     other => return Ok(other),
                 }
@@ -41,10 +41,10 @@ impl Trainer {
             if let Some(outcome) = self.limit() {
                 return Ok(Boundary::Choice(Choice::Limit(outcome)));
             }
-            if !self.paused {
+            let Some(pause) = self.paused else {
                 return Ok(Boundary::Step);
-            }
-            if !self.attended() {
+            };
+            if pause == Pause::Waiting && !self.attended() {
                 // Nobody is there to end the pause: leave the device to others.
                 self.checkpoint("unattended", false, false);
                 return Ok(Boundary::End(Ended::Preempted));
@@ -52,7 +52,7 @@ impl Trainer {
             self.journal.flush();
             self.tell_journal_problem();
             match self.requests.recv_timeout(PAUSED_GLANCE) {
-                Ok(request) => match self.obey(&request)? {
+                Ok(request) => match self.obey(request)? {
                     Boundary::Step => {}
                     other => return Ok(other),
                 },
@@ -64,7 +64,27 @@ impl Trainer {
     }
 
     fn next_request(&mut self) -> Option<Request> {
+        if let Some(command) = self.repeated() {
+            return Some(Request::new(By::Decisions, command));
+        }
         self.requests.try_recv().ok()
+    }
+
+    /// The next command of another run that belongs to this very step.
+    fn repeated(&mut self) -> Option<Command> {
+        let next = self.repeat.front()?;
+        let here = next.phase == self.state.phase;
+        if here && next.step == self.state.step {
+            return self.repeat.pop_front().map(|r| r.command);
+        }
+        if here && next.step < self.state.step {
+            let (count, step) = (self.repeat.len(), next.step);
+            self.repeat.clear();
+            self.warn(format!(
+                "this run has left the other one's path before step {step}: its last {count} decisions are not repeated"
+            ));
+        }
+        None
     }
 
     fn limit(&self) -> Option<Outcome> {
@@ -79,16 +99,16 @@ impl Trainer {
             .then_some(Outcome::LimitHours)
     }
 
-    pub(super) fn pause(&mut self, why: Option<String>) {
-        if !self.paused {
-            self.paused = true;
+    /// Stops stepping until somebody answers.
+    pub(super) fn pause(&mut self, kind: Pause, why: Option<String>) {
+        if self.paused.is_none() {
             self.tell_run(RunStatus::Paused, None, why);
         }
+        self.paused = Some(kind);
     }
 
     pub(super) fn unpause(&mut self) {
-        if self.paused {
-            self.paused = false;
+        if self.paused.take().is_some() {
             self.tell_run(RunStatus::Running, None, None);
         }
     }
@@ -99,59 +119,89 @@ impl Trainer {
     }
 
     /// Journals a command, does it, and journals the answer.
-    fn obey(&mut self, request: &Request) -> Result<Boundary> {
+    fn obey(&mut self, request: Request) -> Result<Boundary> {
         self.state.commands += 1;
-        let id = self.state.commands;
-        let Request { by, command } = request;
-        self.emit(Body::Command {
-            id,
-            by: *by,
-            command: command.clone(),
-            pid: None,
-        });
-        let began = Instant::now();
-        let (boundary, answer) = match self.apply(*by, command)? {
-            Ok((boundary, message)) => (boundary, Ok(message)),
-            Err(refusal) => (Boundary::Step, Err(refusal)),
+        let Request {
+            by,
+            command,
+            pid,
+            reply,
+        } = request;
+        let promise = Promise {
+            id: self.state.commands,
+            reply,
+            began: Instant::now(),
         };
+        self.emit(Body::Command {
+            id: promise.id,
+            by,
+            command: command.clone(),
+            pid,
+        });
+        match self.apply(by, &command)? {
+            Ok((boundary, Some(message))) => {
+                self.answer(promise, Ok(message));
+                Ok(boundary)
+            }
+            Ok((boundary, None)) => {
+                self.promise_checkpoint(promise);
+                Ok(boundary)
+            }
+            Err(refusal) => {
+                self.answer(promise, Err(refusal));
+                Ok(Boundary::Step)
+            }
+        }
+    }
+
+    /// Answers a command, in the journal and to whoever sent it.
+    pub(super) fn answer(&mut self, promise: Promise, answer: Result<String, String>) {
         let (applied, message) = match answer {
             Ok(message) => (true, message),
             Err(message) => (false, message),
         };
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = promise.began.elapsed().as_secs_f64();
         let message = if seconds > 1.0 {
             format!("{message} ({seconds:.1} s)")
         } else {
             message
         };
+        let id = promise.id;
         self.emit(Body::Answer {
             id,
             applied,
-            message,
+            message: message.clone(),
         });
         self.journal.flush();
-        Ok(boundary)
+        if let Some(reply) = promise.reply {
+            // Who asked may have left.
+            let _ = reply.send(Answered {
+                id,
+                applied,
+                message,
+            });
+        }
     }
 
-    /// The outer result is a failure of the trainer, the inner one a refusal.
-    fn apply(&mut self, by: By, command: &Command) -> Result<Result<(Boundary, String), String>> {
-        let done = |message: String| Ok(Ok((Boundary::Step, message)));
+    /// The outer result is a failure of the trainer, the inner one a refusal. Without a message the answer is owed
+    /// until a checkpoint is on disk.
+    fn apply(&mut self, by: By, command: &Command) -> Result<Result<Applied, String>> {
+        let done = |message: String| Ok(Ok((Boundary::Step, Some(message))));
+        let refuse = |refusal: String| Ok(Err(refusal));
         let step = self.state.step;
         match command {
-            Command::Pause if self.paused => Ok(Err("the run is paused already".into())),
+            Command::Pause if self.paused == Some(Pause::Ordered) => {
+                Ok(Err("the run is paused already".into()))
+            }
             Command::Pause => {
-                self.pause(None);
+                self.pause(Pause::Ordered, None);
                 done(format!("paused at step {step}"))
             }
-            Command::Resume if !self.paused => Ok(Err("the run is not paused".into())),
+            Command::Resume if self.paused.is_none() => Ok(Err("the run is not paused".into())),
             Command::Resume => {
                 self.unpause();
                 done(format!("running from step {step}"))
             }
-            Command::Checkpoint => match self.checkpoint("asked", false, false) {
-                Some(name) => done(format!("checkpoint {name}")),
-                None => Ok(Err("the checkpoint could not be written".into())),
-            },
             Command::Eval => {
                 let record = self.evaluate()?;
                 done(format!("val {:.4} at step {step}", record.val_loss))
@@ -175,6 +225,12 @@ impl Trainer {
                 mode,
                 decision,
             } => {
+                if self.state.round() == 0 {
+                    return Ok(Err(format!(
+                        "there is no round to grow from in phase {}",
+                        self.state.phase
+                    )));
+                }
                 if let Some(refusal) = self.stale(*decision).or_else(|| self.cannot_grow(*layers)) {
                     return Ok(Err(refusal));
                 }
@@ -186,9 +242,13 @@ impl Trainer {
                 };
                 Ok(Ok((
                     Boundary::Choice(choice),
-                    format!("growing to {to} layers"),
+                    Some(format!("growing to {to} layers")),
                 )))
             }
+            Command::TrainOn { .. } if self.state.round() == 0 => Ok(Err(format!(
+                "there is no round to train on in phase {}; extend lengthens a phase",
+                self.state.phase
+            ))),
             Command::TrainOn { steps, decision } => {
                 if let Some(refusal) = self.stale(*decision) {
                     return Ok(Err(refusal));
@@ -204,9 +264,21 @@ impl Trainer {
                     self.state.due
                 ))
             }
-            Command::Extend { .. } | Command::SetLr { .. } | Command::Rollback { .. } => {
-                Ok(Err("not known yet".into()))
-            }
+            Command::Extend { steps } => self.extend(by, *steps).map_or_else(refuse, done),
+            Command::SetLr { lr } => self.set_lr(*lr).map_or_else(refuse, done),
+            Command::Rollback { checkpoint } => match self.roll_back(checkpoint, "asked for") {
+                Ok(()) => {
+                    self.after_ordered_rollback();
+                    let message = format!("rolled back to {checkpoint}");
+                    Ok(Ok((Boundary::Again, Some(message))))
+                }
+                Err(error) => Ok(Err(format!("{error:#}"))),
+            },
+            Command::Checkpoint => Ok(Ok((Boundary::Step, None))),
+            Command::Stop { .. } if self.state.round() == 0 => Ok(Err(format!(
+                "there is no round to stop in phase {}; quit ends the process after a checkpoint",
+                self.state.phase
+            ))),
             Command::Stop { decision } => {
                 if let Some(refusal) = self.stale(*decision) {
                     return Ok(Err(refusal));
@@ -214,19 +286,65 @@ impl Trainer {
                 self.resolve(by, command.describe());
                 Ok(Ok((
                     Boundary::Choice(Choice::Stop),
-                    "the present model is the result".into(),
+                    Some("the present model is the result".into()),
                 )))
             }
             Command::Quit => match self.checkpoint("quit", false, false) {
                 Some(name) => {
                     let message = format!("checkpoint {name}; the process ends");
-                    Ok(Ok((Boundary::End(Ended::Stopped), message)))
+                    Ok(Ok((Boundary::End(Ended::Stopped), Some(message))))
                 }
                 None => Ok(Err(
                     "no checkpoint could be written, so the run goes on; make room first".into(),
                 )),
             },
         }
+    }
+
+    /// Puts the end of the present steps off.
+    fn extend(&mut self, by: By, steps: u64) -> Result<String, String> {
+        if steps == 0 {
+            return Err("0 steps are no training; give at least 1".into());
+        }
+        if !matches!(self.state.phase, Phase::Reference | Phase::Round(_)) {
+            return Err("a control takes the steps of what it is compared with".into());
+        }
+        let from = self.state.due.max(self.state.phase_step);
+        let due = from.saturating_add(steps);
+        if due > MOST_STEPS {
+            return Err(format!("{due} steps are too many: at most {MOST_STEPS}"));
+        }
+        self.state.due = due;
+        if self.state.decision.is_some_and(|d| d.phase_step >= from) {
+            self.resolve(by, Command::Extend { steps }.describe());
+        }
+        if self.paused == Some(Pause::Waiting) {
+            self.unpause();
+        }
+        Ok(format!("this phase now ends at its step {due}"))
+    }
+
+    /// Scales the phase's schedule so that the next update has this rate.
+    fn set_lr(&mut self, lr: f64) -> Result<String, String> {
+        if !(lr.is_finite() && lr > 0.0) {
+            return Err(format!("a learning rate must be above 0, is {lr}"));
+        }
+        if matches!(
+            self.state.phase,
+            Phase::ControlRandom | Phase::ControlReference
+        ) {
+            return Err("a control takes the rates of what it is compared with".into());
+        }
+        let planned = self.planned_rate();
+        if planned <= 0.0 {
+            return Err("the schedule has come to a rate of 0, which cannot be scaled".into());
+        }
+        let before = self.learning_rate();
+        self.state.scale_rate(lr / planned);
+        Ok(format!(
+            "learning rate {lr:.3e} from step {} on, was {before:.3e}; the rest of the schedule is scaled with it",
+            self.state.step
+        ))
     }
 
     /// Why an answer to `decision` comes too late, if it does.

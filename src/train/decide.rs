@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::evidence;
 use super::plan;
 use super::state::{EvalRecord, Open};
-use super::trainer::{Choice, Trainer};
+use super::trainer::{Choice, Pause, Trainer};
 use crate::config::{LayerChoice, PolicyMode};
 use crate::inherit;
 use crate::model::memory_bytes;
@@ -42,13 +42,13 @@ impl Trainer {
                 self.evaluate()?;
                 self.probe()?;
                 self.state.ended_at = Some(self.state.phase_step);
-                self.checkpoint("end of steps", true, false);
+                self.background_checkpoint("end of steps", true);
             }
             let evidence = self.open_decision(DecisionReason::EndOfSteps)?;
             return Ok(match self.policy {
                 PolicyMode::Auto => Due::Choice(self.decide_alone(&evidence)),
                 PolicyMode::Pause => {
-                    self.pause(Some("waiting for a decision".into()));
+                    self.pause(Pause::Waiting, Some("waiting for a decision".into()));
                     Due::Wait
                 }
                 PolicyMode::Ask => Due::TrainOn,
@@ -68,8 +68,9 @@ impl Trainer {
                 self.checkpoint("unattended", false, false);
                 return Ok(Due::Leave);
             }
-            if !self.paused {
-                self.pause(Some(format!("{overrun} steps past the end; D decides")));
+            if self.paused.is_none() {
+                let why = format!("{overrun} steps past the end; D decides");
+                self.pause(Pause::Waiting, Some(why));
                 return Ok(Due::Wait);
             }
         }
@@ -247,7 +248,7 @@ impl Trainer {
                 g.add
             )),
             Some(g) => {
-                if let Err(error) = self.checkpoints.check_space(&self.model) {
+                if let Err(error) = self.checkpoints.check_space(&self.model.config) {
                     return Some(format!(
                         "no checkpoint could be written before the growth: {error}"
                     ));

@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, anyhow};
 
 use super::decide::Due;
+use super::growth::pre_grow;
 use super::optimizer::Optimizer;
 use super::state::{Benchmark, Task};
-use super::trainer::{Boundary, Choice, Ended, Trainer};
+use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
 use crate::inherit;
 use crate::model::{Gpt2, Mode, Workspace};
-use crate::run::command::GrowMode;
 use crate::run::event::{Body, Outcome, Phase, PhaseResult, Start};
 use crate::run::state::{ControlResult, RoundResult};
 
@@ -26,24 +26,33 @@ impl Trainer {
         loop {
             match self.boundary()? {
                 Boundary::Step => {}
-                Boundary::Choice(choice) => return self.conclude(choice).map(|()| None),
+                Boundary::Again => return Ok(None),
+                Boundary::Choice(choice) => return self.conclude(choice),
                 Boundary::End(ended) => return Ok(Some(ended)),
             }
             if self.state.phase_step >= self.state.due {
                 match self.due()? {
-                    Due::Choice(choice) => return self.conclude(choice).map(|()| None),
+                    Due::Choice(choice) => return self.conclude(choice),
                     Due::PhaseOver => return self.conclude_plain().map(|()| None),
                     Due::Wait => continue,
                     Due::TrainOn => {}
                     Due::Leave => return Ok(Some(Ended::Preempted)),
                 }
             }
-            if !self.train_step()?
-                && let Some(failed) = self.on_nonfinite()
-            {
-                return Ok(Some(failed));
+            if !self.train_step()? {
+                if self.state.probation.is_some() {
+                    let step = self.state.step;
+                    let why = format!("loss or gradient is not finite at step {step}");
+                    return self.growth_failed(&why);
+                }
+                if let Some(failed) = self.on_nonfinite() {
+                    return Ok(Some(failed));
+                }
             }
             self.in_passing()?;
+            if let Some(why) = self.judge_growth()? {
+                return self.growth_failed(&why);
+            }
         }
     }
 
@@ -58,7 +67,8 @@ impl Trainer {
         let every = self.config.checkpoint.every;
         // The phase's last checkpoint is written with its result.
         if every > 0 && step.is_multiple_of(every) && step != self.state.due {
-            self.checkpoint("schedule", false, false);
+            // With a disk slower than the schedule, the next one will do.
+            self.begin_checkpoint("schedule", false, false);
         }
         Ok(())
     }
@@ -70,7 +80,8 @@ impl Trainer {
             format!("loss or gradient is not finite at step {step}; that update was left out");
         self.warn(what.clone());
         if self.attended() {
-            self.pause(Some(format!("{what}; p goes on with the next batch")));
+            let why = format!("{what}; p goes on with the next batch");
+            self.pause(Pause::Waiting, Some(why));
             return None;
         }
         Some(Ended::Failed(format!(
@@ -92,7 +103,13 @@ impl Trainer {
     }
 
     /// Starts a phase with the present model: event, first evaluation, first probe.
-    fn begin(&mut self, phase: Phase, start: Start, layers: Vec<usize>, steps: u64) -> Result<()> {
+    pub(super) fn begin(
+        &mut self,
+        phase: Phase,
+        start: Start,
+        layers: Vec<usize>,
+        steps: u64,
+    ) -> Result<()> {
         self.state.begin_phase(phase, start, layers, steps);
         let body = Body::Phase {
             layers: self.model.config.n_layer,
@@ -182,24 +199,24 @@ impl Trainer {
                     }
                     _ => Task::Finish,
                 };
-                self.checkpoint("control", false, false);
+                self.background_checkpoint("control", false);
             }
         }
         Ok(())
     }
 
-    /// Ends a round (or, at a limit, whatever runs) with a choice.
-    fn conclude(&mut self, choice: Choice) -> Result<()> {
+    /// Ends a round (or, at a limit, whatever runs) with a choice. `Some` ends this process's part.
+    fn conclude(&mut self, choice: Choice) -> Result<Option<Ended>> {
         self.unpause();
         if self.state.round() == 0 {
             // A limit during the reference: there is no model to compare yet.
             let Choice::Limit(outcome) = choice else {
-                return Ok(());
+                return Ok(None);
             };
             self.state.outcome = Some(outcome);
             self.state.task = Task::Finish;
-            self.checkpoint("limit", true, false);
-            return Ok(());
+            self.background_checkpoint("limit", true);
+            return Ok(None);
         }
         let result = self.result()?;
         let matched = result.matched;
@@ -224,23 +241,24 @@ impl Trainer {
             Choice::Limit(Outcome::LimitTokens | Outcome::LimitHours) => Task::Finish,
             Choice::Stop | Choice::Limit(_) => controls,
         };
-        let grows = matches!(choice, Choice::Grow { .. });
-        let reason = if grows { "before growth" } else { "round end" };
-        match self.checkpoint(reason, true, grows) {
-            Some(name) if grows => self.link(&format!("pre-grow-{round}"), &name),
-            Some(_) => {}
-            None if grows => {
-                return Err(anyhow!(
-                    "no checkpoint could be written before the growth, so the model was not grown; make room and resume"
-                ));
-            }
-            None => {}
+        if !matches!(choice, Choice::Grow { .. }) {
+            self.background_checkpoint("round end", true);
+            return Ok(None);
         }
-        Ok(())
+        match self.checkpoint("before growth", true, true) {
+            Some(name) => {
+                self.link(&pre_grow(round), &name);
+                Ok(None)
+            }
+            None => {
+                self.reopen_round();
+                self.not_grown("no checkpoint could be written before it; make room first")
+            }
+        }
     }
 
     /// Takes a new model (and optimizer) into use.
-    fn install(&mut self, model: Gpt2, optimizer: Optimizer) -> Result<()> {
+    pub(super) fn install(&mut self, model: Gpt2, optimizer: Optimizer) -> Result<()> {
         if model.config.n_layer != self.model.config.n_layer {
             let (batch, time) = (self.workspace.batch, self.workspace.time);
             self.workspace = Workspace::new(&model.config, batch, time, Mode::Train, &self.device)?;
@@ -250,14 +268,14 @@ impl Trainer {
         Ok(())
     }
 
-    fn reference(&self) -> Result<Gpt2> {
+    pub(super) fn reference(&self) -> Result<Gpt2> {
         let name = self.state.reference_checkpoint.as_deref();
         let name = name.context("the reference has not been measured yet")?;
         Ok(self.checkpoints.load_model(name, &self.device)?)
     }
 
     /// A model made afresh of the reference's layers.
-    fn inherited(&self, reference: &Gpt2, layers: &[usize]) -> Result<Gpt2> {
+    pub(super) fn inherited(&self, reference: &Gpt2, layers: &[usize]) -> Result<Gpt2> {
         let what = &self.config.inherit.what;
         Ok(inherit::inherit(
             reference,
@@ -293,43 +311,7 @@ impl Trainer {
             layers,
             self.config.train.steps,
         )?;
-        self.checkpoint("start of round 1", false, false);
-        Ok(())
-    }
-
-    /// The next round, with `add` more layers.
-    pub(super) fn grow(&mut self, add: usize, mode: GrowMode) -> Result<()> {
-        let reference = self.reference()?;
-        let before = self.state.source_layers.clone();
-        let added = inherit::next_layers(&before, add, reference.config.n_layer);
-        let layers: Vec<usize> = before.iter().chain(&added).copied().collect();
-        let round = self.state.rounds.last().map_or(1, |r| r.round) + 1;
-        let start = match mode {
-            GrowMode::Restart => {
-                let model = self.inherited(&reference, &layers)?;
-                let optimizer = Optimizer::new(&model, &self.device)?;
-                self.install(model, optimizer)?;
-                Start::Restart
-            }
-            GrowMode::Keep => {
-                let grown = inherit::append(&self.model, &reference, &added, &self.device)?;
-                let fresh = Optimizer::new(&self.model, &self.device)?;
-                let old = std::mem::replace(&mut self.optimizer, fresh);
-                let optimizer = old.carried(&self.model, &grown, &self.device)?;
-                self.install(grown, optimizer)?;
-                Start::Keep
-            }
-        };
-        self.state.stream = u64::from(round);
-        self.emit(Body::Grow {
-            from_layers: before.len(),
-            to_layers: layers.len(),
-            added,
-            mode,
-            round,
-        });
-        self.begin(Phase::Round(round), start, layers, self.config.train.steps)?;
-        self.checkpoint(&format!("start of round {round}"), false, false);
+        self.background_checkpoint("start of round 1", false);
         Ok(())
     }
 
@@ -340,7 +322,7 @@ impl Trainer {
         let model = Gpt2::random(shape, self.config.train.seed ^ CONTROL_SEED, &self.device)?;
         let optimizer = Optimizer::new(&model, &self.device)?;
         self.install(model, optimizer)?;
-        let steps = self.state.recipe_rounds().iter().sum();
+        let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();
         self.begin(Phase::ControlRandom, Start::Random, Vec::new(), steps)
     }
 
@@ -350,7 +332,7 @@ impl Trainer {
         let optimizer = Optimizer::new(&model, &self.device)?;
         let layers = (0..model.config.n_layer).collect();
         self.install(model, optimizer)?;
-        let steps = self.state.recipe_rounds().iter().sum();
+        let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();
         self.begin(Phase::ControlReference, Start::Reference, layers, steps)
     }
 

@@ -72,6 +72,26 @@ pub struct Open {
     pub phase_step: u64,
 }
 
+/// A rate that the operator has set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RateChange {
+    /// 0 for the reference.
+    pub round: u32,
+    /// From this step of the phase on, the schedule's rates are multiplied by `scale`.
+    pub phase_step: u64,
+    pub scale: f64,
+}
+
+/// A growth that has still to prove itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Probation {
+    /// The checkpoint to go back to.
+    pub checkpoint: String,
+    /// Validation loss before the growth.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub val_loss: f64,
+}
+
 /// A checkpoint on disk that retention knows of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
@@ -127,6 +147,12 @@ pub struct TrainState {
     pub rounds: Vec<RoundResult>,
     pub controls: Vec<ControlResult>,
     pub outcome: Option<Outcome>,
+    /// Rates that the operator has set, in all phases.
+    #[serde(default)]
+    pub rates: Vec<RateChange>,
+    /// Until the growth that the present round began with has proved itself.
+    #[serde(default)]
+    pub probation: Option<Probation>,
     /// Ids given to decisions and commands so far.
     pub decisions: u64,
     pub commands: u64,
@@ -177,6 +203,8 @@ impl TrainState {
             rounds: Vec::new(),
             controls: Vec::new(),
             outcome: None,
+            rates: Vec::new(),
+            probation: None,
             decisions: 0,
             commands: 0,
             reference_checkpoint: None,
@@ -210,6 +238,7 @@ impl TrainState {
         self.offered.clear();
         self.decision = None;
         self.ended_at = None;
+        self.probation = None;
         if matches!(self.phase, Phase::Round(_)) {
             self.best = None;
         }
@@ -230,12 +259,12 @@ impl TrainState {
             .filter(|e| e.phase_step == self.phase_step)
     }
 
-    /// Steps of the rounds that made the final model out of the reference's layers, in order: its last one after a
+    /// Numbers and steps of the rounds that made the final model out of the reference's layers, in order: its last one after a
     /// restart, all since the last restart when rounds kept what was trained.
-    pub fn recipe_rounds(&self) -> Vec<u64> {
+    pub fn recipe_rounds(&self) -> Vec<(u32, u64)> {
         let mut rounds = Vec::new();
         for r in self.rounds.iter().rev() {
-            rounds.push(r.result.steps);
+            rounds.push((r.round, r.result.steps));
             if r.result.start != Start::Keep {
                 break;
             }
@@ -244,20 +273,38 @@ impl TrainState {
         rounds
     }
 
-    /// The step of the schedule that `phase_step` stands at: a control goes through the schedules of the rounds that it
-    /// is compared with, one after the other.
-    pub fn schedule_step(&self) -> u64 {
-        let mut step = self.phase_step;
+    /// The round whose schedule the present step follows (0 for the reference), and the step of that schedule: a control
+    /// goes through the schedules of the rounds that it is compared with, one after the other.
+    pub fn schedule_place(&self) -> (u32, u64) {
+        let (mut round, mut step) = (self.round(), self.phase_step);
         if matches!(self.phase, Phase::ControlRandom | Phase::ControlReference) {
             let rounds = self.recipe_rounds();
-            for steps in rounds.iter().take(rounds.len().saturating_sub(1)) {
-                if step < *steps {
+            for (i, (number, steps)) in rounds.iter().enumerate() {
+                round = *number;
+                if step < *steps || i + 1 == rounds.len() {
                     break;
                 }
                 step -= steps;
             }
         }
-        step
+        (round, step)
+    }
+
+    /// Multiplies the rates of the rest of this phase's schedule.
+    pub fn scale_rate(&mut self, scale: f64) {
+        self.rates.push(RateChange {
+            round: self.round(),
+            phase_step: self.phase_step,
+            scale,
+        });
+    }
+
+    /// What the operator has made of the schedule at the present step: 1 where nothing was changed.
+    pub fn rate_scale(&self) -> f64 {
+        let (round, step) = self.schedule_place();
+        let mut changes = self.rates.iter().rev();
+        let last = changes.find(|c| c.round == round && c.phase_step <= step);
+        last.map_or(1.0, |c| c.scale)
     }
 }
 
@@ -293,14 +340,33 @@ mod tests {
             round(30, Start::Restart),
             round(20, Start::Keep),
         ];
-        assert_eq!(state.recipe_rounds(), [30, 20]);
+        let steps: Vec<u64> = state.recipe_rounds().iter().map(|r| r.1).collect();
+        assert_eq!(steps, [30, 20]);
         state.phase = Phase::ControlRandom;
         for (step, wanted) in [(0, 0), (29, 29), (30, 0), (49, 19), (70, 40)] {
             state.phase_step = step;
-            assert_eq!(state.schedule_step(), wanted);
+            assert_eq!(state.schedule_place().1, wanted);
         }
         state.phase = Phase::Round(3);
-        assert_eq!(state.schedule_step(), 70);
+        assert_eq!(state.schedule_place(), (3, 70));
+    }
+
+    #[test]
+    fn a_control_follows_the_rates_that_the_operator_set() {
+        let mut state = TrainState::new([String::new(), String::new()]);
+        state.phase = Phase::Round(1);
+        state.phase_step = 4;
+        state.scale_rate(0.5);
+        assert_eq!(state.rate_scale(), 0.5);
+        state.rounds = vec![round(10, Start::Inherit)];
+        state.phase = Phase::Round(2);
+        state.phase_step = 6;
+        assert_eq!(state.rate_scale(), 1.0, "another round");
+        state.phase = Phase::ControlRandom;
+        for (step, wanted) in [(3, 1.0), (4, 0.5), (9, 0.5)] {
+            state.phase_step = step;
+            assert_eq!(state.rate_scale(), wanted);
+        }
     }
 
     #[test]

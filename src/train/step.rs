@@ -1,4 +1,4 @@
-//! What happens at and between step boundaries: a training step, an evaluation, a probe, a checkpoint.
+//! What happens at and between step boundaries: a training step, an evaluation, a probe.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use candle_core::{DType, Tensor};
 
 use super::optimizer::Optimizer;
-use super::state::{EvalRecord, Kept, ProbeRecord, Task};
+use super::state::{EvalRecord, ProbeRecord};
 use super::trainer::Trainer;
 use crate::corpus::{even_starts_rank, fill_batch};
 use crate::eval::{mean_stderr, paired_gap};
@@ -249,121 +249,6 @@ impl Trainer {
             }
         }
         Ok(Ok(ranks.finish()))
-    }
-
-    /// Writes a checkpoint, points `latest` (and `best`) at it and deletes what retention does not keep. A failure is a
-    /// warning: training goes on. Returns the name when it was written.
-    pub(super) fn checkpoint(
-        &mut self,
-        reason: &str,
-        milestone: bool,
-        verify: bool,
-    ) -> Option<String> {
-        let began = Instant::now();
-        let name = self.checkpoints.name_for(&self.state);
-        self.state.kept.push(Kept {
-            name: name.clone(),
-            milestone,
-        });
-        self.state.seq = self.journal.next_seq();
-        let val_loss = self.state.eval_now().map(|e| e.val_loss);
-        let before = (
-            self.state.best.clone(),
-            self.state.reference_checkpoint.clone(),
-        );
-        // Only a model of the recipe can be its best; the reference and the controls are compared with it.
-        let comparable = self.state.round() > 0 && val_loss.is_some_and(f64::is_finite);
-        let best = comparable
-            && match (&self.state.best, val_loss) {
-                (Some((_, best)), Some(now)) => now < *best,
-                _ => true,
-            };
-        if best && let Some(now) = val_loss {
-            self.state.best = Some((name.clone(), now));
-        }
-        if self.state.task == Task::Inherit {
-            self.state.reference_checkpoint = Some(name.clone());
-        }
-        let saved = self.checkpoints.save(
-            &name,
-            &self.model,
-            &self.optimizer,
-            &self.state,
-            &self.tokenizer_json,
-            verify,
-        );
-        let bytes = match saved {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                self.state.kept.pop();
-                (self.state.best, self.state.reference_checkpoint) = before;
-                self.warn(format!("no checkpoint was written: {error}"));
-                return None;
-            }
-        };
-        self.emit(Body::Checkpoint {
-            name: name.clone(),
-            bytes,
-            seconds: began.elapsed().as_secs_f64(),
-            val_loss,
-            reason: reason.into(),
-            verified: verify,
-            begun: None,
-            of_step: None,
-        });
-        self.link("latest", &name);
-        if best {
-            self.link("best", &name);
-        }
-        self.retain();
-        Some(name)
-    }
-
-    pub(super) fn link(&mut self, link: &str, name: &str) {
-        if let Err(error) = self.checkpoints.link(link, name) {
-            self.warn(format!("checkpoints/{link} was not updated: {error}"));
-        }
-    }
-
-    /// Deletes the oldest checkpoints beyond `checkpoint.keep` that are neither milestones nor the best.
-    fn retain(&mut self) {
-        let best = self.state.best.as_ref().map(|(name, _)| name.clone());
-        let spare = |k: &Kept| !k.milestone && Some(&k.name) != best.as_ref();
-        let count = self.state.kept.len();
-        let newest = count.saturating_sub(self.config.checkpoint.keep);
-        let gone: Vec<Kept> = self.state.kept[..newest]
-            .iter()
-            .filter(|k| spare(k))
-            .cloned()
-            .collect();
-        for kept in gone {
-            // One that is gone already (deleted by hand) needs no removal.
-            let there = self.checkpoints.dir().join(&kept.name).exists();
-            if there && let Err(error) = self.checkpoints.remove(&kept.name) {
-                self.warn(format!(
-                    "old checkpoint {} was not removed: {error}",
-                    kept.name
-                ));
-            }
-            self.state.kept.retain(|k| *k != kept);
-        }
-    }
-
-    /// Learns from the disk which checkpoints there are: an interrupted process may have written some that the resumed
-    /// state does not know, and deleted some that it knows. What is newer than the resumed state, or cannot be read, is
-    /// never deleted.
-    pub(super) fn take_stock(&mut self) {
-        let seq = self.state.seq;
-        let mut kept: Vec<(u64, Kept)> = Vec::new();
-        for name in self.checkpoints.names() {
-            let state = self.checkpoints.state(&name).ok();
-            let own = state.as_ref().and_then(|s| s.kept.last());
-            let newer = state.as_ref().is_none_or(|s| s.seq > seq);
-            let milestone = newer || own.is_none_or(|k| k.milestone);
-            kept.push((state.map_or(0, |s| s.seq), Kept { name, milestone }));
-        }
-        kept.sort_by_key(|(seq, _)| *seq);
-        self.state.kept = kept.into_iter().map(|(_, kept)| kept).collect();
     }
 }
 

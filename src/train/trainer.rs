@@ -1,13 +1,15 @@
 //! The trainer: what it is made of, how it begins or resumes, and its main loop.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 
-use super::attendance::Attendance;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, Writer};
+use super::keep::Pending;
 use super::optimizer::Optimizer;
 use super::plan;
 use super::signals::Signalled;
@@ -16,10 +18,13 @@ use crate::config::{Config, PolicyMode};
 use crate::corpus::{Dataset, Sampler};
 use crate::eval::Evaluator;
 use crate::model::{Gpt2, Mode, Workspace};
-use crate::run::command::{GrowMode, Request};
+use crate::run::attendance::Attendance;
+use crate::run::command::{GrowMode, Reply, Request};
+use crate::run::decisions::Repeat;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
 use crate::run::journal::{Journal, Stamp};
+use crate::run::lock::RunLock;
 
 /// What a trainer is started with.
 pub struct Setup {
@@ -38,6 +43,10 @@ pub struct Setup {
     pub attendance: Arc<Attendance>,
     /// Checkpoint to go on from.
     pub resume: Option<String>,
+    /// Commands that another run's operator gave, to be given again at the same steps.
+    pub repeat: Vec<Repeat>,
+    /// This process's claim on the directory.
+    pub lock: Arc<Mutex<RunLock>>,
 }
 
 /// How a trainer's work ended.
@@ -65,9 +74,27 @@ pub(super) enum Choice {
     Limit(Outcome),
 }
 
+/// Why a run is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// Somebody said so, and will say when it ends.
+    Ordered,
+    /// The trainer itself waits for an answer; left alone, it ends.
+    Waiting,
+}
+
+/// An answer that is owed.
+pub(super) struct Promise {
+    pub(super) id: u64,
+    pub(super) reply: Option<Reply>,
+    pub(super) began: Instant,
+}
+
 /// What a step boundary leads to.
 pub(super) enum Boundary {
     Step,
+    /// The state is another one: look again at what comes next.
+    Again,
     Choice(Choice),
     End(Ended),
 }
@@ -80,10 +107,14 @@ pub struct Trainer {
     pub(super) journal: Journal,
     pub(super) dataset: Dataset,
     pub(super) device: Device,
+    pub(super) threads: usize,
     pub(super) sampler: Sampler,
     pub(super) evaluator: Evaluator,
     pub(super) checkpoints: Checkpoints,
-    pub(super) tokenizer_json: Vec<u8>,
+    /// Brings checkpoints to disk, and the one it is at.
+    pub(super) writer: Writer,
+    pub(super) pending: Option<Pending>,
+    pub(super) tokenizer_json: Arc<[u8]>,
     pub(super) state: TrainState,
     pub(super) model: Gpt2,
     pub(super) optimizer: Optimizer,
@@ -96,7 +127,12 @@ pub struct Trainer {
     /// Loss of each validation window at the latest evaluation.
     pub(super) window_losses: Vec<f64>,
     pub(super) reference_layers: usize,
-    pub(super) paused: bool,
+    pub(super) paused: Option<Pause>,
+    /// Commands still to be repeated, in their order.
+    pub(super) repeat: VecDeque<Repeat>,
+    pub(super) lock: Arc<Mutex<RunLock>>,
+    /// When the run's directory was last looked for.
+    pub(super) looked: Instant,
     pub(super) requests: Receiver<Request>,
     pub(super) signalled: Arc<Signalled>,
     pub(super) attendance: Arc<Attendance>,
@@ -177,12 +213,18 @@ impl Trainer {
             sampler: Sampler {
                 seed: config.train.seed,
             },
-            tokenizer_json: serde_json::to_vec(&dataset.tokenizer.tokenizer_json())?,
+            tokenizer_json: serde_json::to_vec(&dataset.tokenizer.tokenizer_json())?.into(),
+            writer: Writer::start(checkpoints.clone())?,
+            pending: None,
             inputs: vec![0; micro * context],
             targets: vec![0; micro * context],
             probe_buffers: None,
             window_losses: Vec::new(),
-            paused: false,
+            threads: setup.threads,
+            paused: None,
+            repeat: setup.repeat.into(),
+            lock: setup.lock,
+            looked: Instant::now(),
             policy: setup.policy,
             journal: setup.journal,
             requests: setup.requests,
@@ -199,8 +241,10 @@ impl Trainer {
             device,
             dir,
         };
-        let info = trainer.info(setup.threads);
+        let info = trainer.info();
         if setup.resume.is_some() {
+            // The journal may have lost its last lines, the one that tells of this checkpoint among them.
+            trainer.journal.skip_past(trainer.state.seq);
             trainer.take_stock();
             trainer.adopt_steps();
             trainer.emit(Body::Resumed {
@@ -211,7 +255,7 @@ impl Trainer {
             let state = &trainer.state;
             let waits = state.decision.is_some_and(|d| d.phase_step >= state.due);
             if trainer.policy == PolicyMode::Pause && waits {
-                trainer.pause(Some("waiting for a decision".into()));
+                trainer.pause(Pause::Waiting, Some("waiting for a decision".into()));
             }
         } else {
             trainer.tell_run(RunStatus::Started, Some(info), None);
@@ -232,7 +276,7 @@ impl Trainer {
         self.state.steps = planned;
     }
 
-    fn info(&self, threads: usize) -> RunInfo {
+    pub(super) fn info(&self) -> RunInfo {
         let shape = &self.model.config;
         RunInfo {
             program: crate::PROGRAM.into(),
@@ -240,7 +284,7 @@ impl Trainer {
             host: crate::run::lock::host_name(),
             pid: std::process::id(),
             device: "cpu".into(),
-            threads,
+            threads: self.threads,
             policy: self.policy.to_string(),
             tokenizer: self.dataset.tokenizer.name().into(),
             train_tokens: self.dataset.train.len() as u64,
@@ -301,13 +345,18 @@ impl Trainer {
 
     /// The learning rate of the next update.
     pub(super) fn learning_rate(&self) -> f64 {
+        self.planned_rate() * self.state.rate_scale()
+    }
+
+    /// The same as the config plans it.
+    pub(super) fn planned_rate(&self) -> f64 {
         let state = &self.state;
         // A control follows the rounds it is compared with.
         let steps = match state.phase {
             Phase::ControlRandom | Phase::ControlReference => self.config.train.steps,
             _ => state.steps,
         };
-        plan::learning_rate(&self.config, &state.phase, steps).at(state.schedule_step())
+        plan::learning_rate(&self.config, &state.phase, steps).at(state.schedule_place().1)
     }
 
     /// Runs the recipe to its end, or to whatever ends this process's part in it.
@@ -316,7 +365,7 @@ impl Trainer {
             let end = match self.state.task.clone() {
                 Task::Train => self.phase()?,
                 Task::Inherit => self.inherit().map(|()| None)?,
-                Task::Grow { layers, mode } => self.grow(layers, mode).map(|()| None)?,
+                Task::Grow { layers, mode } => self.grow(layers, mode)?,
                 Task::ControlRandom => self.control_random().map(|()| None)?,
                 Task::ControlReference => self.control_reference().map(|()| None)?,
                 Task::Finish => {
@@ -328,6 +377,7 @@ impl Trainer {
                 break end;
             }
         };
+        self.finish_checkpoint();
         match &ended {
             Ended::Done => {}
             Ended::Failed(message) => self.fail(message),
@@ -345,6 +395,7 @@ impl Trainer {
 
     /// Tells the journal that the run failed.
     pub fn fail(&mut self, message: &str) {
+        self.finish_checkpoint();
         self.emit(Body::Done {
             outcome: None,
             failed: true,

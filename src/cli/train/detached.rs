@@ -96,16 +96,11 @@ fn restore(terminal: Option<&Termios>) {
     }
 }
 
-/// What is said when the dashboard is left and training goes on, or ends for want of somebody to end a pause.
-pub fn farewell(dir: &RunDir, paused: bool) -> String {
+/// What is said when the training goes on without a dashboard.
+pub fn farewell(dir: &RunDir) -> String {
     let (name, run) = (dir.name(), dir.argument());
-    if paused {
-        return format!(
-            "run {name} is paused, so that it checkpoints and ends: heirloom train --resume {run}\n"
-        );
-    }
     let pid = std::process::id();
-    format!("run {name} goes on in the background (pid {pid}): heirloom watch {run}\n")
+    format!("run {name} goes on in the background (pid {pid}): heirloom attach {run}\n")
 }
 
 /// Lets go of the terminal: stdin from nowhere, stdout and stderr to the log (or nowhere), a session of its own; then

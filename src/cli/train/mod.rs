@@ -6,7 +6,8 @@ mod session;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
@@ -15,14 +16,20 @@ use candle_core::Device;
 use crate::config::{self, Config, Loaded, PolicyMode, Source};
 use crate::corpus::Dataset;
 use crate::dashboard::{self, Exit};
+use crate::run::attendance::{Attendance, Leave};
+use crate::run::command::Request;
+use crate::run::control::hub::Hub;
+use crate::run::control::server::Server;
+use crate::run::decisions;
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::event::Event;
 use crate::run::journal::{Journal, Observer};
 use crate::run::lock::RunLock;
 use crate::run::state::{RunState, Status};
 use crate::run::{table, tail};
+use crate::text;
 use crate::train::signals::Signalled;
-use crate::train::{Attendance, Ended, Leave, Setup};
+use crate::train::{Ended, Setup};
 
 use super::{UiArgs, exit, say};
 use session::Session;
@@ -31,7 +38,7 @@ use session::Session;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A preset (tiny, books) or a path to a TOML config
-    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(required_unless_present_any = ["resume", "decisions"], conflicts_with = "resume")]
     config: Option<String>,
     /// Go on with an interrupted run, from its latest checkpoint or a named one
     #[arg(long, value_name = "RUN[@CHECKPOINT]")]
@@ -54,6 +61,12 @@ pub struct Args {
     /// Print parameters, memory, tokens, disk and estimated time per phase, and train nothing
     #[arg(long)]
     dry_run: bool,
+    /// Give the operator's decisions of another run again, at the same steps; without a config, that run's is taken
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    decisions: Option<String>,
+    /// Start in the background: the shell has its prompt back once the training has begun
+    #[arg(short, long, conflicts_with_all = ["dry_run", "json"])]
+    detach: bool,
     /// Print the journal's events instead of plain lines, without a dashboard
     #[arg(long)]
     json: bool,
@@ -67,6 +80,8 @@ enum Show {
     Dashboard,
     Lines,
     Json,
+    /// Not at all: the log has what is printed.
+    Nothing,
 }
 
 impl Args {
@@ -89,11 +104,12 @@ impl Args {
         device(&self.device)?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let show = match (self.json, terminal && !self.ui.plain() && !self.dry_run) {
+            _ if self.detach => Show::Nothing,
             (true, _) => Show::Json,
             (_, true) => Show::Dashboard,
             _ => Show::Lines,
         };
-        if show == Show::Dashboard && !detached::is_child() {
+        if matches!(show, Show::Dashboard | Show::Nothing) && !detached::is_child() {
             return detached::wait_for_child();
         }
         if self.dry_run {
@@ -105,10 +121,12 @@ impl Args {
         let name = parts.dir.name();
         let ended = match show {
             Show::Dashboard => self.with_dashboard(parts)?,
+            Show::Nothing => self.in_background(parts)?,
             Show::Lines | Show::Json => {
                 let (observer, printing) = beside(printer(show, std::mem::take(&mut parts.past)))?;
                 parts.setup.journal.subscribe(observer);
                 let ended = self.start(parts.setup)?.join();
+                drop(parts.server);
                 // Its events have ended with the trainer; what is still to be said is said.
                 let _ = printing.join();
                 ended
@@ -134,7 +152,10 @@ impl Args {
         let source = match (&self.config, &self.resume) {
             (Some(word), _) => Source::named(word)?,
             (None, Some(run)) => Source::Path(self.resumed(run)?.0.config()),
-            (None, None) => bail!("name a preset or a config"),
+            (None, None) => match &self.decisions {
+                Some(run) => Source::Path(RunDir::open(&self.runs, run)?.config()),
+                None => bail!("name a preset or a config"),
+            },
         };
         let mut loaded = config::load(&source, &self.overrides)?;
         config::resolve_paths(&mut loaded.config, &loaded.base);
@@ -160,6 +181,14 @@ impl Args {
             Show::Dashboard => PolicyMode::Ask,
             _ => PolicyMode::Auto,
         });
+        let repeat = match &self.decisions {
+            Some(run) => {
+                let dir = RunDir::open(&self.runs, run)?;
+                let journal = || format!("cannot read {}", dir.events().display());
+                decisions::of_run(dir.path()).with_context(journal)?
+            }
+            None => Vec::new(),
+        };
         let mut past = RunState::default();
         let (dir, lock, journal, dataset, resume) = match &self.resume {
             Some(run) => {
@@ -190,15 +219,26 @@ impl Args {
                 (dir, lock, journal, dataset, None)
             }
         };
+        let mut journal = journal;
         let (commands, requests) = std::sync::mpsc::channel();
         let attendance = Attendance::new(show == Show::Dashboard);
         let signalled = Signalled::watch()?;
+        let lock = Arc::new(Mutex::new(lock));
+        let hub = Hub::new(Arc::clone(&attendance), past.clone());
+        let server = listen(&dir, &hub, &commands, &mut journal, &lock);
+        if let Err(error) = &server {
+            attendance.tell(format!(
+                "no control socket: {error:#}; attach and ctl cannot reach this run"
+            ));
+        }
         Ok(Parts {
             commands,
+            hub,
+            server: server.ok(),
             attendance: Arc::clone(&attendance),
             dir: dir.clone(),
             past,
-            _lock: lock,
+            lock: Arc::clone(&lock),
             setup: Setup {
                 config,
                 policy,
@@ -211,6 +251,8 @@ impl Args {
                 signalled,
                 attendance,
                 resume,
+                repeat,
+                lock,
             },
         })
     }
@@ -235,7 +277,7 @@ impl Args {
 
     /// Trains under a dashboard; when that goes (detached, or the terminal is lost), trains on without it.
     fn with_dashboard(&self, mut parts: Parts) -> Result<Ended> {
-        let (mut feed, observer) = dashboard::LiveFeed::new(parts.commands);
+        let (mut feed, observer) = dashboard::LiveFeed::new(parts.commands, parts.hub);
         parts.setup.journal.subscribe(Box::new(observer));
         let log = parts.dir.log();
         let options = self.ui.options(&parts.dir.name(), Some(&log));
@@ -245,12 +287,12 @@ impl Args {
         let left = match shown {
             Ok((Exit::Closed | Exit::Stopped, state)) => {
                 let ended = session.join();
+                drop(parts.server);
                 let _ = say::out(&parting(&state, &parts.dir, &ended));
                 return Ok(ended);
             }
-            Ok((Exit::Detach, state)) => {
-                let paused = state.core.status == Status::Paused;
-                let _ = say::out(&detached::farewell(&parts.dir, paused));
+            Ok((Exit::Detach, _)) => {
+                let _ = say::out(&detached::farewell(&parts.dir));
                 Leave::Detached
             }
             // Nobody is there to be told anything.
@@ -259,14 +301,43 @@ impl Args {
                 say::err(&format!(
                     "{error:#}; training goes on without the dashboard"
                 ));
-                let _ = say::out(&detached::farewell(&parts.dir, false));
+                let _ = say::out(&detached::farewell(&parts.dir));
                 Leave::Failed
             }
         };
         parts.attendance.leave(left);
         detached::leave_terminal(&log);
-        Ok(session.join())
+        let ended = session.join();
+        drop(parts.server);
+        Ok(ended)
     }
+
+    /// Trains without a dashboard, and lets the shell go on once the training has begun.
+    fn in_background(&self, parts: Parts) -> Result<Ended> {
+        let session = self.start(parts.setup)?;
+        let _ = say::out(&detached::farewell(&parts.dir));
+        detached::leave_terminal(&parts.dir.log());
+        let ended = session.join();
+        drop(parts.server);
+        Ok(ended)
+    }
+}
+
+/// Opens the control socket and tells its address in the lock.
+fn listen(
+    dir: &RunDir,
+    hub: &Arc<Hub>,
+    commands: &Sender<Request>,
+    journal: &mut Journal,
+    lock: &Mutex<RunLock>,
+) -> Result<Server> {
+    let (server, observer) = Server::start(dir, Arc::clone(hub), commands.clone())?;
+    let address = server.address().display().to_string();
+    if let Ok(mut lock) = lock.lock() {
+        lock.set_socket(Some(address))?;
+    }
+    journal.subscribe(observer);
+    Ok(server)
 }
 
 /// What `train` holds while it works.
@@ -275,9 +346,14 @@ struct Parts {
     dir: RunDir,
     /// What the journal tells of the run before this process.
     past: RunState,
-    commands: std::sync::mpsc::Sender<crate::run::command::Request>,
+    commands: Sender<Request>,
+    /// What the control socket's clients share, and the socket itself where there is one.
+    hub: Arc<Hub>,
+    server: Option<Server>,
     attendance: Arc<Attendance>,
-    _lock: RunLock,
+    /// Held until the end.
+    #[expect(dead_code, reason = "held, not read")]
+    lock: Arc<Mutex<RunLock>>,
 }
 
 /// Writes the resolved config into the run, replacing the former one whole.
@@ -323,7 +399,7 @@ fn printer(show: Show, past: RunState) -> impl FnMut(&Event) + Send + 'static {
     move |event: &Event| {
         state.apply(event);
         let line = match show {
-            Show::Json => Some(event.to_line()),
+            Show::Json => Some(text::json(&event.to_line()).into_owned()),
             _ => plain.line(&state, event),
         };
         let mut out = std::io::stdout().lock();

@@ -75,6 +75,12 @@ pub fn footer(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
             ("Esc", "close"),
         ],
         Some(Prompt::Leave(_)) => vec![("Up Down", "choose"), ("Enter", "do it"), ("Esc", "stay")],
+        Some(Prompt::Line(p)) if p.confirming.is_some() => {
+            vec![("Enter", "do it"), ("Esc", "back")]
+        }
+        Some(Prompt::Line(_)) => {
+            vec![("Tab", "complete"), ("Enter", "go"), ("Esc", "close")]
+        }
         None => {
             let locked = ui.read_only || scene.over() || ui.ended;
             let shown = keys::BINDINGS.iter().filter(|b| !b.short.is_empty());

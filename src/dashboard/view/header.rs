@@ -54,8 +54,10 @@ fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
     if scene.ui.frozen.is_some() {
         all.push(("FROZEN".into(), theme.warning));
     }
-    if scene.ui.read_only {
-        all.push(("read only".into(), theme.dim));
+    match &scene.ui.controller {
+        Some(other) => all.push((scene.text(&format!("control: {other}")), theme.warning)),
+        None if scene.ui.read_only => all.push(("read only".into(), theme.dim)),
+        None => {}
     }
     if let Some(now) = &core.phase {
         let phase = table::phase_name(&now.phase);

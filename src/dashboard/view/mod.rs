@@ -6,6 +6,7 @@ mod decision;
 mod dots;
 mod header;
 mod help;
+mod palette;
 mod prompt;
 mod ranks;
 mod result;
@@ -96,6 +97,13 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
             panels(frame, scene, rest);
             prompt::leave(frame, scene, p, low);
         }
+        Some(Prompt::Line(p)) => {
+            let [rest, low] =
+                Layout::vertical([Constraint::Fill(1), Constraint::Length(palette::HEIGHT)])
+                    .areas(body);
+            panels(frame, scene, rest);
+            palette::draw(frame, scene, p, low);
+        }
         None => panels(frame, scene, body),
     }
     if scene.ui.help {
@@ -145,6 +153,7 @@ fn small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     match &scene.ui.prompt {
         Some(Prompt::Decision(p)) => prompt::decision(frame, scene, p, body),
         Some(Prompt::Leave(p)) => prompt::leave(frame, scene, p, body),
+        Some(Prompt::Line(p)) => palette::draw(frame, scene, p, body),
         None if scene.ui.help => help::draw(frame, scene, body),
         None if scene.over() => result::draw(frame, scene, body),
         None if body.width >= 24 && body.height >= 5 => chart::draw(frame, scene, body),

@@ -194,7 +194,7 @@ pub fn leave(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &LeavePrompt, area: Re
     let text = |entry: &LeaveEntry| {
         match entry {
             LeaveEntry::Detach if paused => {
-                "detach: paused, so that it checkpoints and ends (p goes on first)"
+                "detach: the pause stays, attach ends it; one that waits for you ends the process"
             }
             LeaveEntry::Detach => "detach: training goes on, the shell is yours",
             LeaveEntry::StopAfterCheckpoint => "stop after a checkpoint: resume it later",

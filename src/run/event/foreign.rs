@@ -30,11 +30,11 @@ const LONGEST_PHASE: usize = 64;
 const LONGEST_NAME: usize = 255;
 const LONGEST_SENTENCE: usize = 512;
 
-/// Reads a JSON object with clean texts.
+/// Reads a JSON object with [clean](text::clean) texts, in memory of a small multiple of the line's.
 ///
 /// # Errors
-/// When the text is no JSON object, or holds more than [`MOST_VALUES`] values.
-pub(super) fn object(line: &str) -> Result<Map<String, Value>, Error> {
+/// When the text is no JSON object, or holds more than 200,000 values.
+pub fn object(line: &str) -> Result<Map<String, Value>, Error> {
     let mut json = serde_json::Deserializer::from_str(line);
     let mut left = MOST_VALUES;
     let value = Bounded { left: &mut left }.deserialize(&mut json)?;
@@ -186,10 +186,7 @@ pub(super) fn check(event: &Event) -> Result<(), String> {
             check.counted("begun", begun.unwrap_or(0))?;
             check.counted("of_step", of_step.unwrap_or(0))
         }
-        Body::Command {
-            command: Command::Grow { layers, .. },
-            ..
-        } => check.layers("layers", *layers),
+        Body::Command { command, .. } => check.command(command),
         Body::Decision {
             evidence: Some(evidence),
             ..
@@ -251,6 +248,16 @@ impl Check {
             self.counted(what, n)?;
         }
         Ok(())
+    }
+
+    fn command(&self, command: &Command) -> Result<(), String> {
+        match command {
+            Command::Grow { layers, .. } => self.layers("layers", *layers),
+            Command::TrainOn { steps, .. } | Command::Extend { steps } => {
+                self.counted("steps", *steps)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn result(&self, result: &PhaseResult) -> Result<(), String> {

@@ -1,10 +1,14 @@
-//! Checkpoints on disk: written beside, flushed, renamed, checked by checksums when read.
+//! Checkpoints on disk: copied at a step boundary, written beside in the background, flushed, renamed, checked by
+//! checksums when read.
 //!
 //! A checkpoint is a directory under `checkpoints/` with `config.json` and `model.safetensors` (Hugging Face's names),
 //! `tokenizer.json`, `optimizer.safetensors` and `state.json`. `state.json` is written last and holds the length and
-//! BLAKE3 of every other file.
+//! BLAKE3 of every other file. [`Copied`] is one on its way to disk, [`Writer`] the thread that writes it.
 
-use std::collections::{BTreeMap, HashMap};
+mod copied;
+mod writer;
+
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,10 +19,13 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
 use super::state::TrainState;
-use crate::model::{self, Gpt2, ModelError, Param};
+use crate::model::{self, Gpt2, Gpt2Config, ModelError, Param};
 use crate::run::dir::{RunDir, is_name};
 use crate::run::file;
 use crate::text;
+
+pub use copied::Copied;
+pub use writer::Writer;
 
 /// Bytes that stay free beside a checkpoint.
 const SPARE_BYTES: u64 = 64 << 20;
@@ -54,6 +61,8 @@ pub enum CheckpointError {
     NoSpace { dir: PathBuf, free: u64, need: u64 },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+    #[error("the thread that writes checkpoints has died")]
+    WriterDied,
     #[error(transparent)]
     Model(#[from] ModelError),
 }
@@ -133,8 +142,8 @@ impl Checkpoints {
     }
 
     /// Bytes of a checkpoint of a model.
-    fn bytes_for(model: &Gpt2) -> u64 {
-        12 * model.config.parameters() + (1 << 20)
+    fn bytes_for(model: &Gpt2Config) -> u64 {
+        12 * model.parameters() + (1 << 20)
     }
 
     /// A name for a checkpoint of this state that no directory has yet.
@@ -147,97 +156,11 @@ impl Checkpoints {
             .unwrap_or(base)
     }
 
-    /// Writes a checkpoint under `name` and returns its size in bytes. With `verify` it is read back and compared.
-    ///
-    /// # Errors
-    /// When there is no room (checked first) or writing fails; a half-written one leaves nothing behind.
-    pub fn save(
-        &self,
-        name: &str,
-        model: &Gpt2,
-        optimizer: &Optimizer,
-        state: &TrainState,
-        tokenizer: &[u8],
-        verify: bool,
-    ) -> Result<u64, CheckpointError> {
-        self.check_space(model)?;
-        let tmp = self.dir.join(format!(".writing-{name}"));
-        let result = self.write(&tmp, name, model, optimizer, state, tokenizer, verify);
-        if result.is_err() {
-            let _ = fs::remove_dir_all(&tmp);
-        }
-        result
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn write(
-        &self,
-        tmp: &Path,
-        name: &str,
-        model: &Gpt2,
-        optimizer: &Optimizer,
-        state: &TrainState,
-        tokenizer: &[u8],
-        verify: bool,
-    ) -> Result<u64, CheckpointError> {
-        let io = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| CheckpointError::Io { path, source }
-        };
-        fs::create_dir_all(tmp).map_err(io(tmp))?;
-        model::save(model, tmp)?;
-        model::write_synced(&tmp.join("tokenizer.json"), tokenizer)?;
-        let mut tensors = Vec::new();
-        for (prefix, arena) in [("m", &optimizer.m), ("v", &optimizer.v)] {
-            for (tensor, shape, bytes) in model::named(&model.params, &arena.views)? {
-                tensors.push((format!("{prefix}.{tensor}"), shape, bytes));
-            }
-        }
-        model::save_tensors(&tmp.join(OPTIMIZER), &tensors, HashMap::new())?;
-        let mut files = BTreeMap::new();
-        for file in FILES {
-            files.insert(file.to_string(), checksum(&tmp.join(file))?);
-        }
-        let total: u64 = files.values().map(|f| f.bytes).sum();
-        let state = StateFile {
-            v: VERSION,
-            program: crate::PROGRAM.into(),
-            files,
-            state: TrainState {
-                optimizer_steps: optimizer.steps.clone(),
-                ..state.clone()
-            },
-        };
-        let text = serde_json::to_vec_pretty(&state).map_err(|e| io(tmp)(e.into()))?;
-        model::write_synced(&tmp.join(STATE), &text)?;
-        sync_dir(tmp)?;
-        if verify {
-            self.verify_at(tmp, name)?;
-            let device = model.weights.flat.device();
-            let again = model::load(tmp, device)?;
-            for (p, (a, b)) in model
-                .params
-                .iter()
-                .zip(model.weights.views.iter().zip(&again.weights.views))
-            {
-                if crate::ops::read(a).map_err(ModelError::from)?
-                    != crate::ops::read(b).map_err(ModelError::from)?
-                {
-                    return Err(damaged(name, format!("{} reads back differently", p.name)));
-                }
-            }
-        }
-        let target = self.dir.join(name);
-        fs::rename(tmp, &target).map_err(io(&target))?;
-        sync_dir(&self.dir)?;
-        Ok(total + text.len() as u64)
-    }
-
     /// Refuses a checkpoint of a model that would not fit.
     ///
     /// # Errors
     /// [`CheckpointError::NoSpace`].
-    pub fn check_space(&self, model: &Gpt2) -> Result<(), CheckpointError> {
+    pub fn check_space(&self, model: &Gpt2Config) -> Result<(), CheckpointError> {
         let need = Self::bytes_for(model);
         let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else {
             return Ok(()); // a file system that does not say is tried
@@ -304,6 +227,13 @@ impl Checkpoints {
             .collect();
         names.sort();
         names
+    }
+
+    /// The highest branch that a checkpoint's name tells of.
+    pub fn highest_branch(&self) -> u32 {
+        let names = self.names().into_iter();
+        let branches = names.filter_map(|n| n.strip_prefix('b')?.split_once('-')?.0.parse().ok());
+        branches.max().unwrap_or(0)
     }
 
     /// Checks every file of a checkpoint against its checksum.

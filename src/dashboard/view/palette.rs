@@ -1,0 +1,51 @@
+//! The `:` line and what it may become.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+
+use super::Scene;
+use crate::dashboard::palette::LinePrompt;
+
+/// Rows that are asked for.
+pub const HEIGHT: u16 = 8;
+
+/// The line at the bottom, the commands it may become above it.
+pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &LinePrompt, area: Rect) {
+    let theme = scene.theme;
+    let block = scene.panel(" command ".into()).border_style(theme.key);
+    let inside = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    let rows = usize::from(inside.height.saturating_sub(1));
+    let mut lines: Vec<Line<'_>> = match (&p.confirming, &p.error) {
+        (Some((command, _)), _) => vec![
+            Line::styled(scene.text(&format!("{}?", command.describe())), theme.title),
+            Line::from(vec![
+                Span::styled("Enter", theme.key),
+                Span::raw(" do it   "),
+                Span::styled("Esc", theme.key),
+                Span::raw(" back"),
+            ]),
+        ],
+        (None, Some(error)) => vec![Line::styled(scene.text(error), theme.warning)],
+        (None, None) => p
+            .fitting()
+            .into_iter()
+            .map(|(words, help)| {
+                Line::from(vec![
+                    Span::styled(format!("{words:<22} "), theme.key),
+                    Span::styled(help, theme.plain),
+                ])
+            })
+            .collect(),
+    };
+    lines.truncate(rows);
+    lines.resize(rows, Line::default());
+    lines.push(Line::from(vec![
+        Span::styled(format!(":{}", scene.text(&p.text)), theme.title),
+        Span::styled(" ", theme.selected),
+    ]));
+    frame.render_widget(Paragraph::new(lines), inside);
+}

@@ -1,0 +1,113 @@
+//! Whether anybody is there to answer a question, and what those who come and go want written down.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How a dashboard went away while training goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    Detached,
+    HungUp,
+    Failed,
+}
+
+impl Leave {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Detached => "the operator has detached",
+            Self::HungUp => "the terminal is gone",
+            Self::Failed => "the dashboard has failed",
+        }
+    }
+}
+
+/// Most lines that wait for the journal; a flood of them is cut.
+const NEWS_WAITING: usize = 64;
+
+/// Shared by the trainer and those who show it and control it.
+#[derive(Debug, Default)]
+pub struct Attendance {
+    /// A dashboard in this process.
+    dashboard: AtomicBool,
+    /// Dashboards attached over the control socket.
+    attached: AtomicUsize,
+    news: Mutex<VecDeque<String>>,
+}
+
+impl Attendance {
+    /// With a dashboard, or without one from the start.
+    pub fn new(dashboard: bool) -> Arc<Self> {
+        let new = Self::default();
+        new.dashboard.store(dashboard, Ordering::SeqCst);
+        Arc::new(new)
+    }
+
+    /// Whether somebody can answer.
+    pub fn is_present(&self) -> bool {
+        self.dashboard.load(Ordering::SeqCst) || self.attached.load(Ordering::SeqCst) > 0
+    }
+
+    /// The dashboard of this process has gone.
+    pub fn leave(&self, how: Leave) {
+        self.dashboard.store(false, Ordering::SeqCst);
+        self.tell(how.words().into());
+    }
+
+    /// A dashboard has attached, until the guard is dropped.
+    pub fn attach(self: &Arc<Self>) -> Attached {
+        self.attached.fetch_add(1, Ordering::SeqCst);
+        Attached(Arc::clone(self))
+    }
+
+    /// Leaves a line for the journal.
+    pub fn tell(&self, line: String) {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if news.len() < NEWS_WAITING {
+            news.push_back(line);
+        }
+    }
+
+    /// The next line for the journal.
+    pub fn news(&self) -> Option<String> {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        news.pop_front()
+    }
+}
+
+/// An attached dashboard's presence.
+#[derive(Debug)]
+pub struct Attached(Arc<Attendance>);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.attached.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_left_can_answer_and_partings_are_told_once() {
+        let attendance = Attendance::new(true);
+        let guard = attendance.attach();
+        attendance.leave(Leave::HungUp);
+        assert!(attendance.is_present(), "one is attached");
+        drop(guard);
+        assert!(!attendance.is_present());
+        assert_eq!(attendance.news().as_deref(), Some("the terminal is gone"));
+        assert_eq!(attendance.news(), None);
+    }
+
+    #[test]
+    fn a_flood_of_news_is_cut() {
+        let attendance = Attendance::new(false);
+        (0..1000).for_each(|i| attendance.tell(i.to_string()));
+        assert_eq!(
+            std::iter::from_fn(|| attendance.news()).count(),
+            NEWS_WAITING
+        );
+    }
+}

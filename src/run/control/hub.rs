@@ -1,0 +1,393 @@
+//! What all connections to one trainer share: its latest events, who has control, and how many commands may wait.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::run::attendance::Attendance;
+use crate::run::event::Event;
+use crate::run::state::RunState;
+
+/// Events kept for clients that have just read the journal, and their bytes.
+const EVENTS_KEPT: usize = 4096;
+const BYTES_KEPT: usize = 4 << 20;
+/// Commands that may wait for the next step boundary.
+const COMMANDS_WAITING: usize = 16;
+/// Commands over the socket: so many at once, so many a second in the long run.
+const BURST: f64 = 32.0;
+const PER_SECOND: f64 = 10.0;
+/// Points of the training loss that a status needs; the fold here is no chart.
+const POINTS_KEPT: usize = 1024;
+
+/// Who may command the run from a screen. Scripts need no control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    Nobody,
+    /// The dashboard in the trainer's own process.
+    Dashboard,
+    /// A client of this number, and its process.
+    Client {
+        id: u64,
+        pid: Option<u32>,
+    },
+}
+
+impl Holder {
+    /// In words; `None` for nobody.
+    pub fn words(self) -> Option<String> {
+        match self {
+            Self::Nobody => None,
+            Self::Dashboard => Some("the run's own dashboard".into()),
+            Self::Client { pid: Some(pid), .. } => Some(format!("attached process {pid}")),
+            Self::Client { id, .. } => Some(format!("attached client {id}")),
+        }
+    }
+}
+
+/// The shared state.
+pub struct Hub {
+    inner: Mutex<Inner>,
+    /// Rises with every event and change of control.
+    changed: watch::Sender<u64>,
+    attendance: Arc<Attendance>,
+}
+
+struct Inner {
+    /// Numbers and journal lines, oldest first.
+    ring: VecDeque<(u64, Arc<str>)>,
+    bytes: usize,
+    state: RunState,
+    holder: Holder,
+    bucket: Bucket,
+    waiting: usize,
+    /// No event will come any more.
+    over: bool,
+}
+
+/// What a client gets that has seen everything up to some event.
+pub enum Next {
+    /// The next events' numbers and lines.
+    Lines(Vec<(u64, Arc<str>)>),
+    /// Nothing new.
+    Nothing,
+    /// Some are no longer kept.
+    Lagged,
+    /// Nothing new, for good.
+    Over,
+}
+
+impl Hub {
+    /// A hub for a run whose past is folded in `state`. The process's own dashboard, if it has one, has control.
+    pub fn new(attendance: Arc<Attendance>, mut state: RunState) -> Arc<Self> {
+        trim(&mut state);
+        let holder = match attendance.is_present() {
+            true => Holder::Dashboard,
+            false => Holder::Nobody,
+        };
+        Arc::new(Self {
+            inner: Mutex::new(Inner {
+                ring: VecDeque::new(),
+                bytes: 0,
+                state,
+                holder,
+                bucket: Bucket::new(Instant::now()),
+                waiting: 0,
+                over: false,
+            }),
+            changed: watch::Sender::new(0),
+            attendance,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Wakes whenever something has changed.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Takes in one event.
+    pub fn publish(&self, event: &Event) {
+        let line: Arc<str> = event.to_line().into();
+        let mut inner = self.lock();
+        inner.state.apply(event);
+        trim(&mut inner.state);
+        inner.bytes += line.len();
+        inner.ring.push_back((event.seq, line));
+        while inner.ring.len() > EVENTS_KEPT || inner.bytes > BYTES_KEPT {
+            let Some((_, line)) = inner.ring.pop_front() else {
+                break;
+            };
+            inner.bytes -= line.len();
+        }
+        drop(inner);
+        self.tell();
+    }
+
+    /// The trainer has ended.
+    pub fn end(&self) {
+        self.lock().over = true;
+        self.tell();
+    }
+
+    /// What follows event `after`, at most a few hundred lines at once.
+    pub fn next(&self, after: u64) -> Next {
+        let inner = self.lock();
+        // Numbers may skip (events that only the journal's file was told), so that only a front beyond the next one
+        // that is not the hub's first ever means a loss; the journal holds what is missing either way.
+        let first = inner.ring.partition_point(|(seq, _)| *seq <= after);
+        let lost = first == 0 && inner.ring.front().is_some_and(|(seq, _)| *seq > after + 1);
+        if lost {
+            return Next::Lagged;
+        }
+        let lines: Vec<_> = inner.ring.iter().skip(first).take(256).cloned().collect();
+        match (lines.is_empty(), inner.over) {
+            (false, _) => Next::Lines(lines),
+            (true, false) => Next::Nothing,
+            (true, true) => Next::Over,
+        }
+    }
+
+    /// Looks at the fold.
+    pub fn with_state<T>(&self, look: impl FnOnce(&RunState) -> T) -> T {
+        look(&self.lock().state)
+    }
+
+    /// Number of the latest event.
+    pub fn seq(&self) -> u64 {
+        self.lock().state.seq
+    }
+
+    /// Who has control.
+    pub fn holder(&self) -> Holder {
+        self.lock().holder
+    }
+
+    /// Gives control to `who`, from whoever has it.
+    pub fn take_control(&self, who: Holder) {
+        let former = std::mem::replace(&mut self.lock().holder, who);
+        if former != who {
+            let from = former.words().map(|w| format!(" from {w}"));
+            let (who, from) = (who.words().unwrap_or_default(), from.unwrap_or_default());
+            self.attendance
+                .tell(format!("control taken by {who}{from}"));
+            self.tell();
+        }
+    }
+
+    /// Ends the control of one who leaves.
+    pub fn leave(&self, who: Holder) {
+        let mut inner = self.lock();
+        if inner.holder == who {
+            inner.holder = Holder::Nobody;
+            drop(inner);
+            self.tell();
+        }
+    }
+
+    /// Whether `who` may command from a screen: one who has control, or takes what nobody has.
+    ///
+    /// # Errors
+    /// When somebody else has control, named.
+    pub fn may_command(&self, who: Holder) -> Result<(), String> {
+        let holder = self.holder();
+        match holder.words() {
+            _ if holder == who => Ok(()),
+            None => {
+                self.take_control(who);
+                Ok(())
+            }
+            Some(other) => Err(format!("{other} has control; :take-control takes it over")),
+        }
+    }
+
+    /// Lets one more command wait for the trainer; [`Self::answered`] must follow.
+    ///
+    /// # Errors
+    /// When too many wait, or came lately.
+    pub fn admit(&self, now: Instant) -> Result<(), String> {
+        let mut inner = self.lock();
+        if inner.over {
+            return Err("the trainer has ended".into());
+        }
+        if inner.waiting >= COMMANDS_WAITING {
+            return Err(format!(
+                "{COMMANDS_WAITING} commands wait for the next step already"
+            ));
+        }
+        if !inner.bucket.take(now) {
+            return Err(format!("too many commands: at most {PER_SECOND} a second"));
+        }
+        inner.waiting += 1;
+        Ok(())
+    }
+
+    /// One command less waits.
+    pub fn answered(&self) {
+        let mut inner = self.lock();
+        inner.waiting = inner.waiting.saturating_sub(1);
+    }
+
+    /// Those who can answer the run's questions.
+    pub fn attendance(&self) -> &Arc<Attendance> {
+        &self.attendance
+    }
+}
+
+/// A status needs no charts.
+fn trim(state: &mut RunState) {
+    let cut = |len: usize| {
+        if len > 2 * POINTS_KEPT {
+            len - POINTS_KEPT
+        } else {
+            0
+        }
+    };
+    state.train.drain(..cut(state.train.len()));
+    state.evals.drain(..cut(state.evals.len()));
+    state.probes.drain(..cut(state.probes.len()));
+    state.marks.drain(..cut(state.marks.len()));
+}
+
+/// A token bucket.
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn new(now: Instant) -> Self {
+        Self {
+            tokens: BURST,
+            filled: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let seconds = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.filled = now;
+        self.tokens = (self.tokens + PER_SECOND * seconds).min(BURST);
+        if self.tokens < 1.0 {
+            return false;
+        }
+        self.tokens -= 1.0;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::event::{Body, FORMAT_VERSION, Phase};
+    use std::time::Duration;
+
+    fn event(seq: u64) -> Event {
+        Event {
+            v: FORMAT_VERSION,
+            seq,
+            t: 0,
+            elapsed: 0.0,
+            step: seq,
+            phase: Phase::Reference,
+            phase_step: seq,
+            branch: 0,
+            body: Body::Log {
+                message: "x".into(),
+            },
+        }
+    }
+
+    fn hub() -> Arc<Hub> {
+        Hub::new(Attendance::new(false), RunState::default())
+    }
+
+    fn seqs(next: Next) -> Vec<u64> {
+        match next {
+            Next::Lines(lines) => lines.into_iter().map(|(seq, _)| seq).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_client_gets_what_follows_and_learns_when_it_has_fallen_behind() {
+        let hub = hub();
+        assert!(matches!(hub.next(0), Next::Nothing));
+        (1..=10).for_each(|seq| hub.publish(&event(seq)));
+        assert_eq!(seqs(hub.next(7)), [8, 9, 10]);
+        assert!(matches!(hub.next(10), Next::Nothing));
+        (11..=10 + EVENTS_KEPT as u64).for_each(|seq| hub.publish(&event(seq)));
+        assert!(matches!(hub.next(7), Next::Lagged));
+        assert_eq!(seqs(hub.next(10))[0], 11);
+        hub.end();
+        assert!(matches!(hub.next(hub.seq()), Next::Over));
+    }
+
+    #[test]
+    fn memory_stays_bounded_whatever_the_events() {
+        let hub = hub();
+        for seq in 1..200 {
+            let message = "y".repeat(100_000);
+            let body = Body::Log { message };
+            hub.publish(&Event { body, ..event(seq) });
+        }
+        assert!(hub.lock().bytes <= BYTES_KEPT);
+    }
+
+    #[test]
+    fn one_has_control_and_another_can_take_it() {
+        let hub = Hub::new(Attendance::new(true), RunState::default());
+        let (a, b) = (
+            Holder::Client {
+                id: 1,
+                pid: Some(7),
+            },
+            Holder::Client { id: 2, pid: None },
+        );
+        assert!(hub.may_command(Holder::Dashboard).is_ok());
+        let refused = hub.may_command(a).unwrap_err();
+        assert!(
+            refused.starts_with("the run's own dashboard has control"),
+            "{refused}"
+        );
+        hub.take_control(a);
+        assert!(hub.may_command(a).is_ok() && hub.may_command(b).is_err());
+        assert_eq!(
+            hub.attendance().news().as_deref(),
+            Some("control taken by attached process 7 from the run's own dashboard")
+        );
+        hub.leave(b);
+        assert_eq!(hub.holder(), a, "another one's leaving changes nothing");
+        hub.leave(a);
+        assert!(hub.may_command(b).is_ok(), "what nobody has is free");
+    }
+
+    #[test]
+    fn a_flood_of_commands_is_refused() {
+        let hub = hub();
+        let begin = Instant::now();
+        let mut admitted = 0;
+        for i in 0..1000 {
+            // A thousand a second, each answered at once.
+            if hub.admit(begin + Duration::from_millis(i)).is_ok() {
+                admitted += 1;
+                hub.answered();
+            }
+        }
+        assert!((32..=42).contains(&admitted), "{admitted}");
+        let later = begin + Duration::from_secs(60);
+        for _ in 0..COMMANDS_WAITING {
+            hub.admit(later).unwrap();
+        }
+        let refused = hub.admit(later).unwrap_err();
+        assert!(refused.contains("wait for the next step"), "{refused}");
+    }
+}

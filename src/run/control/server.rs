@@ -1,0 +1,496 @@
+//! The trainer's end of the control socket: one thread with a runtime of its own, one task per connection.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{Uid, geteuid};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::address;
+use super::hub::{Holder, Hub, Next};
+use super::protocol::{Incoming, LONGEST_INCOMING, Outgoing, Refusal};
+use crate::run::attendance::Attached;
+use crate::run::command::{Answered, By, Command, Request};
+use crate::run::dir::RunDir;
+use crate::run::event::Event;
+use crate::run::journal::Observer;
+use crate::run::show;
+
+/// Connections at the same time.
+const MOST_CLIENTS: usize = 64;
+/// A client that takes nothing for so long is let go; it can come back and read the journal.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// At the end, so long the last events may take to reach the clients.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The listening socket and its thread.
+pub struct Server {
+    address: PathBuf,
+    thread: Option<JoinHandle<()>>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// What every connection needs.
+struct Shared {
+    hub: Arc<Hub>,
+    dir: RunDir,
+    commands: Sender<Request>,
+    clients: AtomicUsize,
+    numbers: AtomicU64,
+}
+
+impl Server {
+    /// Listens for clients of the run at `dir`; `commands` is where the trainer takes them from. Returns the observer
+    /// that feeds the clients, too.
+    ///
+    /// # Errors
+    /// When no socket can be made.
+    pub fn start(
+        dir: &RunDir,
+        hub: Arc<Hub>,
+        commands: Sender<Request>,
+    ) -> io::Result<(Self, Observer)> {
+        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let address = address::choose(dir.path(), runtime_dir.as_deref(), &std::env::temp_dir())?;
+        remove_stale(&address)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            UnixListener::bind(&address)?
+        };
+        std::fs::set_permissions(&address, Permissions::from_mode(0o600))?;
+        let shared = Arc::new(Shared {
+            hub,
+            dir: dir.clone(),
+            commands,
+            clients: AtomicUsize::new(0),
+            numbers: AtomicU64::new(1),
+        });
+        let (events, from_trainer) = unbounded_channel::<Event>();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || runtime.block_on(run(listener, shared, from_trainer, stopped)))?;
+        let observer = move |event: &Event| {
+            // It ends after the last sender only, unless it has died; the training goes on either way.
+            let _ = events.send(event.clone());
+        };
+        let server = Self {
+            address,
+            thread: Some(thread),
+            stop: Some(stop),
+        };
+        Ok((server, Box::new(observer)))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Path {
+        &self.address
+    }
+}
+
+impl Drop for Server {
+    /// Ends the connections, after the last events have gone out.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.address);
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A socket that a killed process left behind; anything else in its place is not ours to remove.
+fn remove_stale(address: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(address) {
+        Ok(m) if m.file_type().is_socket() => std::fs::remove_file(address),
+        Ok(_) => Err(io::Error::other(format!(
+            "{} is in the control socket's way",
+            address.display()
+        ))),
+        Err(_) => Ok(()),
+    }
+}
+
+async fn run(
+    listener: UnixListener,
+    shared: Arc<Shared>,
+    mut events: UnboundedReceiver<Event>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let hub = Arc::clone(&shared.hub);
+    let publishing = tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            hub.publish(&event);
+        }
+        hub.end();
+    });
+    let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+    let _ = stopped.await;
+    accepting.abort();
+    let last_words = async {
+        let _ = publishing.await;
+        while shared.clients.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = timeout(FAREWELL, last_words).await;
+}
+
+async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                shared.clients.fetch_add(1, Ordering::SeqCst);
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    serve(stream, &shared).await;
+                    shared.clients.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            // Too many open files, or a client that has left already.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// Whether a process of user `peer` may talk to one of user `own`.
+fn may_connect(peer: Uid, own: Uid) -> bool {
+    peer == own || peer.is_root()
+}
+
+async fn serve(stream: UnixStream, shared: &Arc<Shared>) {
+    let Ok(peer) = stream.peer_cred() else { return };
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+    let (reading, writing) = stream.into_split();
+    let mut client = Client {
+        id: shared.numbers.fetch_add(1, Ordering::SeqCst),
+        pid,
+        shared: Arc::clone(shared),
+        writing,
+        sent: None,
+        told: None,
+        attached: None,
+        read_only: false,
+        unanswered: 0,
+    };
+    let refusal = if !may_connect(Uid::from_raw(peer.uid()), geteuid()) {
+        Some(format!("user {} may not control this run", peer.uid()))
+    } else if shared.clients.load(Ordering::SeqCst) > MOST_CLIENTS {
+        Some(format!("{MOST_CLIENTS} clients are connected already"))
+    } else {
+        client.talk(reading).await.err()
+    };
+    if let Some(message) = refusal {
+        let who = pid.map_or("a client".into(), |pid| format!("process {pid}"));
+        let attendance = shared.hub.attendance();
+        attendance.tell(format!("control socket: {who} refused: {message}"));
+        let _ = client.say(&Outgoing::Error { message }).await;
+    }
+    shared.hub.leave(client.holder());
+}
+
+struct Client {
+    id: u64,
+    pid: Option<u32>,
+    shared: Arc<Shared>,
+    writing: OwnedWriteHalf,
+    /// Number of the last event sent, once subscribed.
+    sent: Option<u64>,
+    /// Who had control when the client was told last.
+    told: Option<Holder>,
+    attached: Option<Attached>,
+    read_only: bool,
+    unanswered: usize,
+}
+
+/// The client has gone, or takes nothing.
+struct Gone;
+
+impl From<io::Error> for Gone {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
+impl Client {
+    fn holder(&self) -> Holder {
+        Holder::Client {
+            id: self.id,
+            pid: self.pid,
+        }
+    }
+
+    /// Until the client leaves, or the run ends. The error is for the client and the journal.
+    async fn talk(&mut self, reading: OwnedReadHalf) -> Result<(), String> {
+        let hub = Arc::clone(&self.shared.hub);
+        let mut changes = hub.watch();
+        let mut lines = Lines::new(reading);
+        let (answers, mut answered) = unbounded_channel();
+        let mut silent = false;
+        let hello = Outgoing::Hello {
+            program: crate::PROGRAM.into(),
+            run: self.shared.dir.name(),
+            pid: std::process::id(),
+            seq: hub.seq(),
+        };
+        if self.say(&hello).await.is_err() {
+            return Ok(());
+        }
+        loop {
+            let on = tokio::select! {
+                line = lines.next(), if !silent => match line {
+                    Ok(Some(line)) => {
+                        let message = Incoming::parse(&line).map_err(|e| e.to_string())?;
+                        self.take(message, &answers).await
+                    }
+                    // It has nothing more to say (`echo ... | nc -U`): what it has asked is still answered.
+                    Ok(None) => {
+                        silent = true;
+                        Ok(())
+                    }
+                    Err(LineError::Refused(refusal)) => return Err(refusal.to_string()),
+                    Err(LineError::Io) => Err(Gone),
+                },
+                Some(answer) = answered.recv() => {
+                    self.unanswered -= 1;
+                    self.say(&answer).await
+                }
+                changed = changes.changed(), if self.sent.is_some() => match changed {
+                    Ok(()) => self.follow().await,
+                    Err(_) => Err(Gone),
+                },
+            };
+            if on.is_err() || (silent && (self.sent.is_some() || self.unanswered == 0)) {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn take(
+        &mut self,
+        message: Incoming,
+        answers: &UnboundedSender<Outgoing>,
+    ) -> Result<(), Gone> {
+        let hub = Arc::clone(&self.shared.hub);
+        match message {
+            Incoming::Subscribe { after, read_only } => {
+                self.sent = Some(after);
+                self.read_only = read_only;
+                if !read_only {
+                    self.attached = Some(hub.attendance().attach());
+                    if hub.holder() == Holder::Nobody {
+                        hub.take_control(self.holder());
+                    }
+                }
+                self.follow().await
+            }
+            Incoming::TakeControl if self.read_only => {
+                let message = "this client is read-only".to_string();
+                self.say(&Outgoing::Error { message }).await
+            }
+            Incoming::TakeControl => {
+                hub.take_control(self.holder());
+                self.follow().await
+            }
+            Incoming::Status { id } => {
+                let (run, text) = hub
+                    .with_state(|state| (show::json(state, &self.shared.dir), show::status(state)));
+                self.say(&Outgoing::Status { id, run, text }).await
+            }
+            Incoming::Command {
+                id,
+                command,
+                script,
+            } => match self.pass_on(id, command, script, answers) {
+                Ok(()) => Ok(()),
+                Err(message) => {
+                    self.say(&Outgoing::Answer {
+                        id,
+                        applied: false,
+                        message,
+                    })
+                    .await
+                }
+            },
+        }
+    }
+
+    /// Hands a command to the trainer, whose answer goes to `answers`.
+    fn pass_on(
+        &mut self,
+        id: u64,
+        command: Command,
+        script: bool,
+        answers: &UnboundedSender<Outgoing>,
+    ) -> Result<(), String> {
+        let hub = Arc::clone(&self.shared.hub);
+        if !script {
+            if self.read_only {
+                return Err("this client is read-only".into());
+            }
+            hub.may_command(self.holder())?;
+        }
+        hub.admit(Instant::now())?;
+        let (reply, answer) = oneshot::channel::<Answered>();
+        let request = Request {
+            by: if script { By::Control } else { By::Keyboard },
+            command,
+            pid: self.pid,
+            reply: Some(reply),
+        };
+        if self.shared.commands.send(request).is_err() {
+            hub.answered();
+            return Err("the trainer has ended".into());
+        }
+        self.unanswered += 1;
+        let answers = answers.clone();
+        tokio::spawn(async move {
+            let (applied, message) = match answer.await {
+                Ok(answer) => (answer.applied, answer.message),
+                Err(_) => (false, "the trainer ended before it answered".into()),
+            };
+            hub.answered();
+            // The client may have left.
+            let _ = answers.send(Outgoing::Answer {
+                id,
+                applied,
+                message,
+            });
+        });
+        Ok(())
+    }
+
+    /// Sends what is new since the last time.
+    async fn follow(&mut self) -> Result<(), Gone> {
+        let hub = Arc::clone(&self.shared.hub);
+        let holder = hub.holder();
+        if self.told != Some(holder) {
+            self.told = Some(holder);
+            self.say(&Outgoing::Control {
+                mine: holder == self.holder(),
+                holder: holder.words(),
+            })
+            .await?;
+        }
+        while let Some(after) = self.sent {
+            match hub.next(after) {
+                Next::Lines(lines) => {
+                    let mut text = String::new();
+                    for (seq, line) in lines {
+                        text.push_str(&event_line(&line));
+                        self.sent = Some(seq);
+                    }
+                    self.write(&text).await?;
+                }
+                Next::Nothing => return Ok(()),
+                Next::Lagged => {
+                    self.say(&Outgoing::Lagged).await?;
+                    return Err(Gone);
+                }
+                Next::Over => return Err(Gone),
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, message: &Outgoing) -> Result<(), Gone> {
+        self.write(&message.to_line()).await
+    }
+
+    async fn write(&mut self, text: &str) -> Result<(), Gone> {
+        match timeout(PATIENCE, self.writing.write_all(text.as_bytes())).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+}
+
+/// [`Outgoing::Event`] around a line of the journal, without reading it.
+fn event_line(line: &str) -> String {
+    format!(
+        "{{\"v\":{},\"type\":\"event\",\"event\":{line}}}\n",
+        super::protocol::VERSION
+    )
+}
+
+enum LineError {
+    Refused(Refusal),
+    Io,
+}
+
+/// Reads lines of bounded length; safe to be cancelled between them.
+struct Lines {
+    reading: BufReader<OwnedReadHalf>,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn new(reading: OwnedReadHalf) -> Self {
+        Self {
+            reading: BufReader::new(reading),
+            line: Vec::new(),
+        }
+    }
+
+    /// The next line without its newline; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, LineError> {
+        loop {
+            let bytes = self.reading.fill_buf().await.map_err(|_| LineError::Io)?;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let newline = bytes.iter().position(|&b| b == b'\n');
+            let part = &bytes[..newline.unwrap_or(bytes.len())];
+            if self.line.len() + part.len() > LONGEST_INCOMING {
+                return Err(LineError::Refused(Refusal::TooLong));
+            }
+            self.line.extend_from_slice(part);
+            let used = part.len() + usize::from(newline.is_some());
+            self.reading.consume(used);
+            if newline.is_some() {
+                return Ok(Some(std::mem::take(&mut self.line)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_users_may_not_connect() {
+        let (me, other) = (Uid::from_raw(1000), Uid::from_raw(1001));
+        assert!(may_connect(me, me));
+        assert!(may_connect(Uid::from_raw(0), me));
+        assert!(!may_connect(other, me));
+        assert!(!may_connect(me, Uid::from_raw(0)));
+    }
+
+    #[test]
+    fn an_event_is_sent_as_the_journal_has_it() {
+        let line = event_line(r#"{"v":1,"seq":3}"#);
+        let event = serde_json::json!({"v": 1, "seq": 3});
+        assert_eq!(
+            Outgoing::parse(line.trim_end()),
+            Ok(Outgoing::Event { event })
+        );
+    }
+}

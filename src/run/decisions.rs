@@ -1,0 +1,118 @@
+//! The decisions of a finished or interrupted run, to be taken again by another one.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use super::command::{By, Command};
+use super::event::{Body, Event, Phase};
+use super::tail::{Tail, TailItem};
+
+/// A command to be given again at the same place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repeat {
+    /// Global step and phase at whose boundary it was applied.
+    pub step: u64,
+    pub phase: Phase,
+    pub command: Command,
+}
+
+/// The commands of a run that were applied and that its model depends on, in their order. What a resume has superseded
+/// is left out; pauses and ends of the process change no model.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn of_run(dir: &Path) -> io::Result<Vec<Repeat>> {
+    let mut tail = Tail::open(dir);
+    let mut found = Found::default();
+    loop {
+        for item in tail.poll()? {
+            match item {
+                TailItem::Event(event) => found.take(event),
+                TailItem::Restarted => found = Found::default(),
+                TailItem::Skipped { .. } => {}
+            }
+        }
+        if tail.caught_up() {
+            return Ok(found
+                .applied
+                .into_iter()
+                .map(|(_, repeat)| repeat)
+                .collect());
+        }
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    /// Commands without an answer yet, by their ids.
+    asked: HashMap<u64, Repeat>,
+    /// With the number of the command's event.
+    applied: Vec<(u64, Repeat)>,
+    seqs: HashMap<u64, u64>,
+}
+
+impl Found {
+    fn take(&mut self, event: Event) {
+        match event.body {
+            // What a policy decides it decides again by itself.
+            Body::Command {
+                id, by, command, ..
+            } if by != By::Policy && counts(&command) => {
+                self.seqs.insert(id, event.seq);
+                let repeat = Repeat {
+                    step: event.step,
+                    phase: event.phase,
+                    command: undated(command),
+                };
+                self.asked.insert(id, repeat);
+            }
+            Body::Answer { id, applied, .. } => {
+                if let Some(repeat) = self.asked.remove(&id)
+                    && applied
+                {
+                    let seq = self.seqs.remove(&id).unwrap_or(event.seq);
+                    self.applied.push((seq, repeat));
+                }
+            }
+            Body::Resumed { from_seq, .. } => {
+                self.applied.retain(|(seq, _)| *seq <= from_seq);
+                self.asked.clear();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a command changes what is trained, or what later commands speak of.
+fn counts(command: &Command) -> bool {
+    match command {
+        Command::Pause | Command::Resume | Command::Probe | Command::Quit => false,
+        Command::Checkpoint
+        | Command::Eval
+        | Command::Decide
+        | Command::Grow { .. }
+        | Command::TrainOn { .. }
+        | Command::Extend { .. }
+        | Command::SetLr { .. }
+        | Command::Rollback { .. }
+        | Command::Stop { .. } => true,
+    }
+}
+
+/// The same for whichever decision is open.
+fn undated(command: Command) -> Command {
+    match command {
+        Command::Grow { layers, mode, .. } => Command::Grow {
+            layers,
+            mode,
+            decision: None,
+        },
+        Command::TrainOn { steps, .. } => Command::TrainOn {
+            steps,
+            decision: None,
+        },
+        Command::Stop { .. } => Command::Stop { decision: None },
+        other => other,
+    }
+}

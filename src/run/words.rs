@@ -1,0 +1,177 @@
+//! Commands as words: what `heirloom ctl RUN ...` and the dashboard's `:` line understand.
+
+use super::command::{Command, GrowMode};
+
+/// One command's words and what it does; the help of both places.
+pub struct Usage {
+    pub words: &'static str,
+    pub help: &'static str,
+}
+
+const fn usage(words: &'static str, help: &'static str) -> Usage {
+    Usage { words, help }
+}
+
+/// Everything that can be said to a trainer.
+pub const USAGES: &[Usage] = &[
+    usage("pause", "stop stepping at the next step boundary"),
+    usage("resume", "go on after a pause"),
+    usage(
+        "checkpoint",
+        "write a checkpoint; answered when it is on disk",
+    ),
+    usage("eval", "evaluate on the validation windows"),
+    usage("probe", "probe the attention ranks"),
+    usage("decide", "gather evidence and open a decision"),
+    usage(
+        "grow N [restart|keep]",
+        "end the round and grow by N layers",
+    ),
+    usage("train-on N", "next decision N steps from here"),
+    usage("extend N", "put the end of this phase off by N steps"),
+    usage(
+        "set lr X",
+        "learning rate of the next update; the schedule is scaled with it",
+    ),
+    usage("rollback NAME", "go back to a checkpoint, on a new branch"),
+    usage("stop", "stop growing: the present model is the result"),
+    usage(
+        "quit",
+        "checkpoint and end the process; the run can be resumed",
+    ),
+];
+
+/// Whether a command ends, replaces or undoes what is being trained, so that a screen asks before it sends it.
+pub fn is_drastic(command: &Command) -> bool {
+    match command {
+        Command::Grow { .. } | Command::Rollback { .. } | Command::Stop { .. } | Command::Quit => {
+            true
+        }
+        Command::Pause
+        | Command::Resume
+        | Command::Checkpoint
+        | Command::Eval
+        | Command::Probe
+        | Command::Decide
+        | Command::TrainOn { .. }
+        | Command::Extend { .. }
+        | Command::SetLr { .. } => false,
+    }
+}
+
+/// Reads a command.
+///
+/// # Errors
+/// What is wrong with it, and how it is said right.
+pub fn parse(words: &[&str]) -> Result<Command, String> {
+    match words {
+        ["pause"] => Ok(Command::Pause),
+        ["resume"] => Ok(Command::Resume),
+        ["checkpoint"] => Ok(Command::Checkpoint),
+        ["eval"] => Ok(Command::Eval),
+        ["probe"] => Ok(Command::Probe),
+        ["decide"] => Ok(Command::Decide),
+        ["grow", layers, mode @ ..] => Ok(Command::Grow {
+            layers: number("grow", "layers", layers)?,
+            mode: match mode {
+                [] => None,
+                ["restart"] => Some(GrowMode::Restart),
+                ["keep"] => Some(GrowMode::Keep),
+                _ => return Err(wrong("grow")),
+            },
+            decision: None,
+        }),
+        ["train-on", steps] => Ok(Command::TrainOn {
+            steps: number("train-on", "steps", steps)?,
+            decision: None,
+        }),
+        ["extend", steps] => Ok(Command::Extend {
+            steps: number("extend", "steps", steps)?,
+        }),
+        ["set", "lr", lr] | ["lr", lr] => match lr.parse::<f64>() {
+            Ok(lr) if lr.is_finite() && lr > 0.0 => Ok(Command::SetLr { lr }),
+            _ => Err(format!("set lr: {lr:?} is no learning rate above 0")),
+        },
+        ["set", ..] => {
+            Err("set: only the learning rate can be set in a running training: set lr X".into())
+        }
+        ["rollback", checkpoint] => Ok(Command::Rollback {
+            checkpoint: (*checkpoint).into(),
+        }),
+        ["stop"] => Ok(Command::Stop { decision: None }),
+        ["quit"] => Ok(Command::Quit),
+        [] => Err("no command".into()),
+        [first, ..] => Err(wrong(first)),
+    }
+}
+
+fn number<T: std::str::FromStr + PartialOrd + From<u8>>(
+    command: &str,
+    what: &str,
+    word: &str,
+) -> Result<T, String> {
+    match word.parse::<T>() {
+        Ok(n) if n >= T::from(1) => Ok(n),
+        _ => Err(format!(
+            "{command}: {word:?} is no number of {what}, from 1"
+        )),
+    }
+}
+
+/// What is said of a command that is not understood.
+fn wrong(first: &str) -> String {
+    let name = |u: &Usage| u.words.split(' ').next().unwrap_or_default().to_string();
+    if let Some(known) = USAGES.iter().find(|u| name(u) == first) {
+        return format!("{first}: say it as `{}`", known.words);
+    }
+    let score = |u: &Usage| strsim::normalized_damerau_levenshtein(&name(u), first);
+    let nearest = USAGES.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+    match nearest.filter(|u| score(u) >= 0.6) {
+        Some(near) => format!("{first:?} is no command; did you mean {}?", name(near)),
+        None => {
+            let all: Vec<String> = USAGES.iter().map(name).collect();
+            format!("{first:?} is no command; there are {}", all.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usage_is_understood() {
+        for usage in USAGES {
+            let said = usage
+                .words
+                .replace(" [restart|keep]", " keep")
+                .replace('N', "2")
+                .replace('X', "3e-4")
+                .replace("2AME", "pre-grow-1");
+            let words: Vec<&str> = said.split(' ').collect();
+            parse(&words).unwrap_or_else(|e| panic!("{said}: {e}"));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_way_out() {
+        let said = |text: &str| {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            parse(&words).unwrap_err()
+        };
+        assert_eq!(
+            said("puase"),
+            "\"puase\" is no command; did you mean pause?"
+        );
+        assert_eq!(said("grow"), "grow: say it as `grow N [restart|keep]`");
+        assert_eq!(
+            said("grow two"),
+            "grow: \"two\" is no number of layers, from 1"
+        );
+        assert!(said("grow 0").contains("from 1"));
+        assert!(said("extend -5").contains("no number of steps"));
+        assert!(said("set lr nan").contains("no learning rate"));
+        assert!(said("set seed 3").contains("only the learning rate"));
+        assert!(said("dance").contains("there are pause, resume"));
+    }
+}

@@ -1,0 +1,152 @@
+//! A checkpoint in memory: everything it will hold, copied at a step boundary so that training can go on while it is
+//! written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+
+use safetensors::tensor::SafeTensors;
+
+use super::{
+    CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, VERSION, checksum, damaged,
+    sync_dir,
+};
+use crate::model::{self, Gpt2, Gpt2Config, ModelError, Param};
+use crate::ops;
+use crate::train::optimizer::Optimizer;
+use crate::train::state::TrainState;
+
+/// The parts of a model's file and of the optimizer's.
+const MOMENTS: [&str; 2] = ["m.", "v."];
+
+/// One checkpoint, not yet on disk.
+pub struct Copied {
+    pub name: String,
+    /// Whether it is read back and compared before it counts.
+    pub verify: bool,
+    config: Gpt2Config,
+    params: Vec<Param>,
+    /// Flat arenas: weights, first and second moments.
+    weights: Vec<f32>,
+    moments: [Vec<f32>; 2],
+    state: TrainState,
+    tokenizer: Arc<[u8]>,
+}
+
+impl Copied {
+    /// Copies what a checkpoint of this moment holds: 12 bytes a parameter.
+    ///
+    /// # Errors
+    /// When the device's memory cannot be read.
+    pub fn of(
+        name: &str,
+        model: &Gpt2,
+        optimizer: &Optimizer,
+        state: &TrainState,
+        tokenizer: &Arc<[u8]>,
+        verify: bool,
+    ) -> Result<Self, CheckpointError> {
+        let read = |arena: &model::Arena| ops::read(&arena.flat).map_err(ModelError::from);
+        Ok(Self {
+            name: name.into(),
+            verify,
+            config: model.config.clone(),
+            params: model.params.clone(),
+            weights: read(&model.weights)?,
+            moments: [read(&optimizer.m)?, read(&optimizer.v)?],
+            state: TrainState {
+                optimizer_steps: optimizer.steps.clone(),
+                ..state.clone()
+            },
+            tokenizer: Arc::clone(tokenizer),
+        })
+    }
+
+    /// Writes it and returns its size in bytes. With `verify` it is read back and compared first.
+    ///
+    /// # Errors
+    /// When there is no room (checked first) or writing fails; a half-written one leaves nothing behind.
+    pub(super) fn save(&self, to: &Checkpoints) -> Result<u64, CheckpointError> {
+        to.check_space(&self.config)?;
+        let tmp = to.dir.join(format!(".writing-{}", self.name));
+        let result = self.write(to, &tmp);
+        if result.is_err() {
+            let _ = fs::remove_dir_all(&tmp);
+        }
+        result
+    }
+
+    fn write(&self, to: &Checkpoints, tmp: &Path) -> Result<u64, CheckpointError> {
+        let io = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| CheckpointError::Io { path, source }
+        };
+        fs::create_dir_all(tmp).map_err(io(tmp))?;
+        model::save(&self.config, &self.params, &self.weights, tmp)?;
+        model::write_synced(&tmp.join("tokenizer.json"), &self.tokenizer)?;
+        let moments = MOMENTS.iter().zip(&self.moments);
+        let tensors =
+            moments.flat_map(|(prefix, values)| model::named(prefix, &self.params, values));
+        model::save_tensors(&tmp.join(OPTIMIZER), tensors, HashMap::new())?;
+        let mut files = BTreeMap::new();
+        for file in FILES {
+            files.insert(file.to_string(), checksum(&tmp.join(file))?);
+        }
+        let total: u64 = files.values().map(|f| f.bytes).sum();
+        let state = StateFile {
+            v: VERSION,
+            program: crate::PROGRAM.into(),
+            files,
+            state: self.state.clone(),
+        };
+        let text = serde_json::to_vec_pretty(&state).map_err(|e| io(tmp)(e.into()))?;
+        model::write_synced(&tmp.join(STATE), &text)?;
+        sync_dir(tmp)?;
+        if self.verify {
+            to.verify_at(tmp, &self.name)?;
+            self.compare(tmp)?;
+        }
+        // A resume goes on from the line that tells of this checkpoint's beginning, so that line must not get lost.
+        let journal = to.run.events();
+        if let Ok(journal) = File::open(&journal) {
+            // Where it cannot be flushed, the journal's writer says so.
+            let _ = journal.sync_data();
+        }
+        crate::fault::delay_at("rename");
+        let target = to.dir.join(&self.name);
+        fs::rename(tmp, &target).map_err(io(&target))?;
+        sync_dir(&to.dir)?;
+        Ok(total + text.len() as u64)
+    }
+
+    /// Compares every tensor on disk with the one in memory.
+    fn compare(&self, dir: &Path) -> Result<(), CheckpointError> {
+        let weights = model::named("", &self.params, &self.weights);
+        self.compare_file(&model::weights_file(dir), weights)?;
+        let moments = MOMENTS.iter().zip(&self.moments);
+        let moments =
+            moments.flat_map(|(prefix, values)| model::named(prefix, &self.params, values));
+        self.compare_file(&dir.join(OPTIMIZER), moments)
+    }
+
+    fn compare_file<'v>(
+        &self,
+        path: &Path,
+        tensors: impl Iterator<Item = model::Named<'v>>,
+    ) -> Result<(), CheckpointError> {
+        let bytes = model::read(path)?;
+        let differs =
+            |tensor: &str| damaged(&self.name, format!("{tensor} reads back differently"));
+        let file = SafeTensors::deserialize(&bytes).map_err(|_| differs("its file"))?;
+        for (name, shape, values) in tensors {
+            let tensor = file.tensor(&name).map_err(|_| differs(&name))?;
+            // By their bits: NaN is not equal to itself.
+            let same = tensor.data() == bytemuck::cast_slice::<f32, u8>(values);
+            if tensor.shape() != shape || !same {
+                return Err(differs(&name));
+            }
+        }
+        Ok(())
+    }
+}

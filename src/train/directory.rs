@@ -1,0 +1,64 @@
+//! The run's directory may be deleted or moved under a running trainer.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::trainer::Trainer;
+use crate::config;
+use crate::run::event::{Body, RunStatus};
+use crate::run::journal::Place;
+
+/// How often the directory is looked for.
+const EVERY: Duration = Duration::from_secs(1);
+
+impl Trainer {
+    /// Makes a deleted directory anew, with what is known here; says once that one was moved.
+    pub(super) fn look_after_directory(&mut self) {
+        if self.looked.elapsed() < EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        match self.journal.place() {
+            Place::Kept => {}
+            Place::Moved => self.warn(format!(
+                "{} is no longer where it was; events go on in the moved file, checkpoints to the old place",
+                self.dir.path().display()
+            )),
+            Place::Deleted => {
+                let message = match self.make_directory_anew() {
+                    Ok(()) => "the run's directory was deleted and has been made anew: earlier events and checkpoints are lost".into(),
+                    Err(error) => format!("the run's directory was deleted and cannot be made anew: {error:#}; training goes on"),
+                };
+                self.warn(message);
+                self.journal.flush();
+            }
+        }
+    }
+
+    fn make_directory_anew(&mut self) -> Result<()> {
+        for dir in [self.dir.checkpoints(), self.dir.rank()] {
+            std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        }
+        self.journal.begin_anew(self.dir.path())?;
+        std::fs::write(self.dir.config(), config::to_toml(&self.config))?;
+        if let Ok(mut lock) = self.lock.lock() {
+            lock.renew(self.dir.path())?;
+        }
+        let info = self.info();
+        self.tell_run(RunStatus::Started, Some(info), None);
+        // Old checkpoints are gone with the directory.
+        self.state.kept.clear();
+        self.state.best = None;
+        self.emit(Body::Phase {
+            layers: self.model.config.n_layer,
+            parameters: self.model.config.parameters(),
+            steps: self.state.steps,
+            start: self.state.start,
+            source_layers: self.state.source_layers.clone(),
+            result: None,
+        });
+        self.background_checkpoint("directory made anew", false);
+        Ok(())
+    }
+}

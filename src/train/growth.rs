@@ -1,0 +1,144 @@
+//! Growth as a transaction: preflight, a verified checkpoint before it, the grown model, its evaluation, and only then
+//! the `grow` event. Whatever fails on the way, or soon after, is rolled back.
+
+use anyhow::{Result, bail};
+
+use super::optimizer::Optimizer;
+use super::state::Probation;
+use super::trainer::{Ended, Pause, Trainer};
+use crate::inherit;
+use crate::ops;
+use crate::run::command::GrowMode;
+use crate::run::event::{Body, Phase, Start};
+
+/// The link to the checkpoint that was written before the growth out of a round.
+pub(super) fn pre_grow(round: u32) -> String {
+    format!("pre-grow-{round}")
+}
+
+impl Trainer {
+    /// The next round, with `add` more layers. `Some` ends this process's part.
+    pub(super) fn grow(&mut self, add: usize, mode: GrowMode) -> Result<Option<Ended>> {
+        match self.try_grow(add, mode) {
+            Ok(round) => {
+                self.background_checkpoint(&format!("start of round {round}"), false);
+                Ok(None)
+            }
+            Err(error) => self.growth_failed(&format!("{error:#}")),
+        }
+    }
+
+    /// Grows and evaluates; the last thing is the `grow` event.
+    fn try_grow(&mut self, add: usize, mode: GrowMode) -> Result<u32> {
+        if let Some(refusal) = self.cannot_grow(add) {
+            bail!(refusal);
+        }
+        let last = self.state.rounds.last();
+        let (before, val_loss) = last.map_or((1, f64::NAN), |r| (r.round, r.result.val_loss));
+        let round = before + 1;
+        let sources = self.state.source_layers.clone();
+        let reference = self.reference()?;
+        let added = inherit::next_layers(&sources, add, reference.config.n_layer);
+        let layers: Vec<usize> = sources.iter().chain(&added).copied().collect();
+        let start = match mode {
+            GrowMode::Restart => {
+                let model = self.inherited(&reference, &layers)?;
+                let optimizer = Optimizer::new(&model, &self.device)?;
+                self.install(model, optimizer)?;
+                Start::Restart
+            }
+            GrowMode::Keep => {
+                let grown = inherit::append(&self.model, &reference, &added, &self.device)?;
+                let fresh = Optimizer::new(&self.model, &self.device)?;
+                let old = std::mem::replace(&mut self.optimizer, fresh);
+                let optimizer = old.carried(&self.model, &grown, &self.device)?;
+                self.install(grown, optimizer)?;
+                Start::Keep
+            }
+        };
+        if crate::fault::is_at("growth", u64::from(round)) {
+            bail!("out of memory, as HEIRLOOM_FAULT asks");
+        }
+        if crate::fault::is_at("growth-nan", u64::from(round)) {
+            let weights = &self.model.weights.flat;
+            ops::write(weights, &vec![f32::NAN; weights.elem_count()])?;
+        }
+        self.state.stream = u64::from(round);
+        let (from_layers, to_layers) = (sources.len(), layers.len());
+        self.begin(Phase::Round(round), start, layers, self.config.train.steps)?;
+        let loss = self.state.eval_now().map_or(f64::NAN, |e| e.val_loss);
+        if !loss.is_finite() {
+            bail!("the grown model's validation loss is not finite");
+        }
+        self.state.probation = Some(Probation {
+            checkpoint: pre_grow(before),
+            val_loss,
+        });
+        self.emit(Body::Grow {
+            from_layers,
+            to_layers,
+            added,
+            mode,
+            round,
+        });
+        Ok(round)
+    }
+
+    /// Whether the growth that the present round began with has failed, once that can be said: it has proved itself when
+    /// the validation loss is finite at the next evaluation and, with `grow.recover_steps`, has come back below its value
+    /// before the growth by then.
+    pub(super) fn judge_growth(&mut self) -> Result<Option<String>> {
+        let Some(probation) = self.state.probation.clone() else {
+            return Ok(None);
+        };
+        let (step, within) = (self.state.phase_step, self.config.grow.recover_steps);
+        if step == within {
+            self.evaluate()?;
+        }
+        let after = self.state.evals.iter().filter(|e| e.phase_step > 0);
+        let losses: Vec<f64> = after.map(|e| e.val_loss).collect();
+        let Some(last) = losses.last() else {
+            return Ok(None);
+        };
+        if !last.is_finite() {
+            return Ok(Some("the validation loss is not finite".into()));
+        }
+        let recovered = losses.iter().any(|loss| *loss < probation.val_loss);
+        if within == 0 || recovered {
+            self.state.probation = None;
+        } else if step >= within {
+            let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+            return Ok(Some(format!(
+                "after {step} steps the validation loss, {best:.4} at best, has not come back below {:.4}, its value before the growth",
+                probation.val_loss
+            )));
+        }
+        Ok(None)
+    }
+
+    /// Goes back to what was before a growth, and says why.
+    pub(super) fn growth_failed(&mut self, why: &str) -> Result<Option<Ended>> {
+        let round = self.state.rounds.last().map_or(1, |r| r.round);
+        let name = pre_grow(round);
+        self.warn(format!("the growth has failed: {why}"));
+        self.roll_back(&name, why).map_err(|error| {
+            error.context(format!(
+                "the growth has failed ({why}), and {name} could not be restored"
+            ))
+        })?;
+        self.not_grown(why)
+    }
+
+    /// After a growth that was not to be: somebody decides anew, or the process ends.
+    pub(super) fn not_grown(&mut self, why: &str) -> Result<Option<Ended>> {
+        let message = format!("the model was not grown: {why}");
+        if self.attended() {
+            self.pause(Pause::Waiting, Some(format!("{message}; D decides anew")));
+            return Ok(None);
+        }
+        Ok(Some(Ended::Failed(format!(
+            "{message}. The run is as it was before: go on with --resume {}",
+            self.dir.argument()
+        ))))
+    }
+}

@@ -1,0 +1,245 @@
+//! Checkpoints as the trainer keeps them: begun at a step boundary, completed when the disk has them, deleted when
+//! `checkpoint.keep` has newer ones.
+
+use std::time::Instant;
+
+use super::checkpoint::{CheckpointError, Copied};
+use super::state::{Kept, Task};
+use super::trainer::{Promise, Trainer};
+use crate::run::event::Body;
+
+/// A checkpoint that is being written.
+pub(super) struct Pending {
+    name: String,
+    reason: String,
+    /// Number of its `checkpointing` event.
+    begun: u64,
+    of_step: u64,
+    began: Instant,
+    val_loss: Option<f64>,
+    best: bool,
+    verify: bool,
+    /// The best and the reference's checkpoint before it, should it not be written.
+    before: (Option<(String, f64)>, Option<String>),
+    /// Who asked for it.
+    promises: Vec<Promise>,
+}
+
+impl Trainer {
+    /// Copies the present state and has it written in the background. False when another one is being written, or
+    /// when it could not be begun (a warning says why).
+    pub(super) fn begin_checkpoint(&mut self, reason: &str, milestone: bool, verify: bool) -> bool {
+        self.poll_checkpoint();
+        if self.pending.is_some() {
+            return false;
+        }
+        let began = Instant::now();
+        let name = self.checkpoints.name_for(&self.state);
+        self.state.kept.push(Kept {
+            name: name.clone(),
+            milestone,
+        });
+        self.state.seq = self.journal.next_seq();
+        let val_loss = self.state.eval_now().map(|e| e.val_loss);
+        let before = (
+            self.state.best.clone(),
+            self.state.reference_checkpoint.clone(),
+        );
+        // Only a model of the recipe can be its best; the reference and the controls are compared with it.
+        let comparable = self.state.round() > 0 && val_loss.is_some_and(f64::is_finite);
+        let best = comparable
+            && match (&self.state.best, val_loss) {
+                (Some((_, best)), Some(now)) => now < *best,
+                _ => true,
+            };
+        if best && let Some(now) = val_loss {
+            self.state.best = Some((name.clone(), now));
+        }
+        if self.state.task == Task::Inherit {
+            self.state.reference_checkpoint = Some(name.clone());
+        }
+        let copied = Copied::of(
+            &name,
+            &self.model,
+            &self.optimizer,
+            &self.state,
+            &self.tokenizer_json,
+            verify,
+        );
+        let begun = self.state.seq;
+        let pending = Pending {
+            name: name.clone(),
+            reason: reason.into(),
+            begun,
+            of_step: self.state.step,
+            began,
+            val_loss,
+            best,
+            verify,
+            before,
+            promises: Vec::new(),
+        };
+        match copied {
+            Ok(copied) => {
+                let event = self.emit(Body::Checkpointing {
+                    name,
+                    reason: reason.into(),
+                });
+                debug_assert_eq!(event.seq, begun);
+                // In the file before the checkpoint can be: a resume looks for this line.
+                self.journal.flush();
+                self.writer.begin(copied);
+                self.pending = Some(pending);
+                true
+            }
+            Err(error) => {
+                self.not_written(pending, &error);
+                false
+            }
+        }
+    }
+
+    /// Has a checkpoint written and waits for it. Returns its name when it was written; a failure is a warning.
+    pub(super) fn checkpoint(
+        &mut self,
+        reason: &str,
+        milestone: bool,
+        verify: bool,
+    ) -> Option<String> {
+        self.finish_checkpoint();
+        if !self.begin_checkpoint(reason, milestone, verify) {
+            return None;
+        }
+        self.finish_checkpoint()
+    }
+
+    /// Has a checkpoint written in the background, after the one that may be on its way.
+    pub(super) fn background_checkpoint(&mut self, reason: &str, milestone: bool) {
+        self.finish_checkpoint();
+        self.begin_checkpoint(reason, milestone, false);
+    }
+
+    /// Has a checkpoint written and answers when it is.
+    pub(super) fn promise_checkpoint(&mut self, promise: Promise) {
+        self.finish_checkpoint();
+        let begun = self.begin_checkpoint("asked", false, false);
+        match &mut self.pending {
+            Some(pending) if begun => pending.promises.push(promise),
+            _ => self.answer(
+                promise,
+                Err("the checkpoint could not be begun; the log says why".into()),
+            ),
+        }
+    }
+
+    /// Completes the checkpoint that is being written, if the disk has it.
+    pub(super) fn poll_checkpoint(&mut self) {
+        if let Some(result) = self.writer.poll() {
+            self.complete(result);
+        }
+    }
+
+    /// Waits for the checkpoint that is being written. Returns its name when it was.
+    pub(super) fn finish_checkpoint(&mut self) -> Option<String> {
+        let result = self.writer.wait()?;
+        self.complete(result)
+    }
+
+    fn complete(&mut self, result: Result<u64, CheckpointError>) -> Option<String> {
+        let pending = self.pending.take()?;
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.not_written(pending, &error);
+                return None;
+            }
+        };
+        let name = pending.name;
+        self.emit(Body::Checkpoint {
+            name: name.clone(),
+            bytes,
+            seconds: pending.began.elapsed().as_secs_f64(),
+            val_loss: pending.val_loss,
+            reason: pending.reason,
+            verified: pending.verify,
+            begun: Some(pending.begun),
+            of_step: Some(pending.of_step),
+        });
+        self.link("latest", &name);
+        if pending.best {
+            self.link("best", &name);
+        }
+        self.retain();
+        for promise in pending.promises {
+            self.answer(promise, Ok(format!("checkpoint {name}")));
+        }
+        Some(name)
+    }
+
+    fn not_written(&mut self, pending: Pending, error: &CheckpointError) {
+        self.state.kept.retain(|k| k.name != pending.name);
+        if self
+            .state
+            .best
+            .as_ref()
+            .is_some_and(|(n, _)| *n == pending.name)
+        {
+            self.state.best = pending.before.0;
+        }
+        if self.state.reference_checkpoint.as_ref() == Some(&pending.name) {
+            self.state.reference_checkpoint = pending.before.1;
+        }
+        let message = format!("no checkpoint was written: {error}");
+        self.warn(message.clone());
+        for promise in pending.promises {
+            self.answer(promise, Err(message.clone()));
+        }
+    }
+
+    pub(super) fn link(&mut self, link: &str, name: &str) {
+        if let Err(error) = self.checkpoints.link(link, name) {
+            self.warn(format!("checkpoints/{link} was not updated: {error}"));
+        }
+    }
+
+    /// Deletes the oldest checkpoints beyond `checkpoint.keep` that are neither milestones nor the best.
+    fn retain(&mut self) {
+        let best = self.state.best.as_ref().map(|(name, _)| name.clone());
+        let spare = |k: &Kept| !k.milestone && Some(&k.name) != best.as_ref();
+        let count = self.state.kept.len();
+        let newest = count.saturating_sub(self.config.checkpoint.keep);
+        let gone: Vec<Kept> = self.state.kept[..newest]
+            .iter()
+            .filter(|k| spare(k))
+            .cloned()
+            .collect();
+        for kept in gone {
+            // One that is gone already (deleted by hand) needs no removal.
+            let there = self.checkpoints.dir().join(&kept.name).exists();
+            if there && let Err(error) = self.checkpoints.remove(&kept.name) {
+                self.warn(format!(
+                    "old checkpoint {} was not removed: {error}",
+                    kept.name
+                ));
+            }
+            self.state.kept.retain(|k| *k != kept);
+        }
+    }
+
+    /// Learns from the disk which checkpoints there are: an interrupted process may have written some that the resumed
+    /// state does not know, and deleted some that it knows. What is newer than the resumed state, or cannot be read, is
+    /// never deleted.
+    pub(super) fn take_stock(&mut self) {
+        let seq = self.state.seq;
+        let mut kept: Vec<(u64, Kept)> = Vec::new();
+        for name in self.checkpoints.names() {
+            let state = self.checkpoints.state(&name).ok();
+            let own = state.as_ref().and_then(|s| s.kept.last());
+            let newer = state.as_ref().is_none_or(|s| s.seq > seq);
+            let milestone = newer || own.is_none_or(|k| k.milestone);
+            kept.push((state.map_or(0, |s| s.seq), Kept { name, milestone }));
+        }
+        kept.sort_by_key(|(seq, _)| *seq);
+        self.state.kept = kept.into_iter().map(|(_, kept)| kept).collect();
+    }
+}

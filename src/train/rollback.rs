@@ -1,0 +1,65 @@
+//! Going back to a checkpoint while the process lives.
+
+use anyhow::Result;
+
+use super::state::Task;
+use super::trainer::{Pause, Trainer};
+use crate::config::PolicyMode;
+use crate::run::event::Body;
+
+impl Trainer {
+    /// Restores a checkpoint exactly, on a new branch. What was done since stays in the journal.
+    ///
+    /// # Errors
+    /// When there is no such checkpoint or it is damaged; the present state stays as it is then.
+    pub(super) fn roll_back(&mut self, name: &str, why: &str) -> Result<()> {
+        self.finish_checkpoint();
+        let name = self.checkpoints.resolve(name)?;
+        let loaded = self.checkpoints.load(&name, &self.device)?;
+        self.install(loaded.model, loaded.optimizer)?;
+        let former = std::mem::replace(&mut self.state, loaded.state);
+        let state = &mut self.state;
+        let from_seq = state.seq;
+        state.branch = former.branch.max(self.checkpoints.highest_branch()) + 1;
+        // Numbers of commands and decisions never repeat, and the disk's checkpoints are what they are.
+        state.commands = former.commands;
+        state.decisions = former.decisions;
+        state.kept = former.kept;
+        let there = |name: &String| state.kept.iter().any(|k| k.name == *name);
+        state.best = state.best.take().filter(|(best, _)| there(best));
+        self.window_losses.clear();
+        self.emit(Body::Rollback {
+            checkpoint: name.clone(),
+            from_seq,
+            why: why.into(),
+        });
+        self.reopen_round();
+        // The newest checkpoint is where a resume goes on: it must be of this branch.
+        if self.checkpoint("rollback", false, false).is_none() {
+            self.link("latest", &name);
+        }
+        Ok(())
+    }
+
+    /// A round that had been concluded goes on, to be decided anew.
+    pub(super) fn reopen_round(&mut self) {
+        let concluded = !matches!(self.state.task, Task::Train | Task::Inherit);
+        if concluded && self.state.round() > 0 {
+            let round = self.state.round();
+            self.state.rounds.retain(|r| r.round != round);
+            self.state.task = Task::Train;
+            self.state.outcome = None;
+            self.state.decision = None;
+        }
+    }
+
+    /// Under `auto` the policy would at once decide again what the operator has just undone.
+    pub(super) fn after_ordered_rollback(&mut self) {
+        let ended = self.state.phase_step >= self.state.due;
+        if self.policy == PolicyMode::Auto && self.state.round() > 0 && ended {
+            let why =
+                "rolled back to a round's end; the policy decides again when the run is resumed";
+            self.pause(Pause::Ordered, Some(why.into()));
+        }
+    }
+}
