@@ -34,6 +34,20 @@ pub fn err(message: &str) {
     let _ = writeln!(std::io::stderr().lock(), "heirloom: {clean}");
 }
 
+/// What the reader of the command line has to say, where it belongs. Returns the exit code.
+pub fn usage(told: &clap::Error) -> i32 {
+    let plain = told.render().to_string();
+    let clean = by_line(&plain);
+    if clean == plain {
+        // In colours.
+        let _ = told.print();
+    } else {
+        // It quotes an argument that could draw.
+        let _ = write!(std::io::stderr().lock(), "{clean}");
+    }
+    told.exit_code()
+}
+
 /// Each line sanitised; the line ends stay.
 fn by_line(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());

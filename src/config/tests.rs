@@ -579,7 +579,7 @@ fn quoted_names_are_taken_word_for_word_and_cannot_draw() {
         said,
         [
             ":1: unknown key \"train.seed\"; did you mean train.seed?",
-            ":2: unknown key a?[2J",
+            ":2: unknown key a",
         ]
     );
 }
