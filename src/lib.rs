@@ -1,7 +1,7 @@
 //! heirloom trains small language models from the good layers of big ones, from a terminal.
 //!
 //! Dependencies point downwards: `cli -> dashboard -> run` and
-//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `model -> ops`.
+//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `model -> ops`; whoever meets foreign text, `-> text`.
 
 pub mod cli;
 pub mod config;
@@ -14,6 +14,7 @@ pub mod model;
 pub mod ops;
 pub mod rank;
 pub mod run;
+pub mod text;
 pub mod train;
 
 /// Name and version of this program, as written into runs.

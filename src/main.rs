@@ -7,12 +7,13 @@ use heirloom::cli::{Cli, exit, say};
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    let code = match Cli::parse().run() {
-        Ok(code) => code,
-        Err(error) => {
+    let code = match Cli::try_parse() {
+        Ok(cli) => cli.run().unwrap_or_else(|error| {
             say::err(&exit::words(&error));
             exit::code(&error)
-        }
+        }),
+        // Help and the version are told in this way, too.
+        Err(told) => say::usage(&told),
     };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

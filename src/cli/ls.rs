@@ -6,6 +6,7 @@ use super::say;
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::state::RunState;
 use crate::run::{show, table, tail};
+use crate::text;
 
 /// List the runs, the one that changed last first
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,7 @@ impl Args {
         for dir in RunDir::list(&self.runs)? {
             match tail::load(dir.path()) {
                 Ok(state) => runs.push((dir, state)),
-                Err(e) => say::err(&format!("cannot read {}: {e}", dir.events().display())),
+                Err(e) => say::err(&format!("cannot read {}: {e}", text::path(&dir.events()))),
             }
         }
         runs.sort_by_key(|(_, state)| std::cmp::Reverse(state.t));
@@ -38,7 +39,7 @@ impl Args {
             return Ok(say::json(&list)?);
         }
         if runs.is_empty() {
-            let place = self.runs.display();
+            let place = text::path(&self.runs);
             let hint = "`heirloom train tiny` starts one";
             return Ok(say::out(&format!("no runs under {place}; {hint}\n"))?);
         }

@@ -3,29 +3,22 @@
 
 use std::io::{ErrorKind, Write};
 
-use crate::dashboard::sanitize::sanitize;
+use crate::text::{self, sanitize};
 
 /// Lines to stdout.
 ///
 /// # Errors
 /// When it cannot be written. A reader that has left (`| head`) is no error.
 pub fn out(text: &str) -> std::io::Result<()> {
-    let clean: String = text
-        .split_inclusive('\n')
-        .map(|line| match line.strip_suffix('\n') {
-            Some(line) => sanitize(line) + "\n",
-            None => sanitize(line),
-        })
-        .collect();
-    exactly(&clean)
+    exactly(&by_line(text))
 }
 
-/// JSON to stdout, as it is.
+/// JSON to stdout. What a terminal would heed is escaped, so that programs read the very same values.
 ///
 /// # Errors
 /// As [`out`].
 pub fn json(value: &serde_json::Value) -> std::io::Result<()> {
-    exactly(&format!("{value:#}\n"))
+    exactly(&text::json(&format!("{value:#}\n")))
 }
 
 fn exactly(text: &str) -> std::io::Result<()> {
@@ -37,6 +30,44 @@ fn exactly(text: &str) -> std::io::Result<()> {
 
 /// A message to stderr, headed by the program's name. Where it cannot be written, nobody is there to read it.
 pub fn err(message: &str) {
-    let clean: Vec<String> = message.lines().map(sanitize).collect();
-    let _ = writeln!(std::io::stderr().lock(), "heirloom: {}", clean.join("\n"));
+    let clean = by_line(message.trim_end_matches('\n'));
+    let _ = writeln!(std::io::stderr().lock(), "heirloom: {clean}");
+}
+
+/// What the reader of the command line has to say, where it belongs. Returns the exit code.
+pub fn usage(told: &clap::Error) -> i32 {
+    let plain = told.render().to_string();
+    let clean = by_line(&plain);
+    if clean == plain {
+        // In colours.
+        let _ = told.print();
+    } else {
+        // It quotes an argument that could draw.
+        let _ = write!(std::io::stderr().lock(), "{clean}");
+    }
+    told.exit_code()
+}
+
+/// Each line sanitised; the line ends stay.
+fn by_line(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for (i, line) in text.split('\n').enumerate() {
+        if i > 0 {
+            clean.push('\n');
+        }
+        clean.push_str(&sanitize(line));
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_line;
+
+    #[test]
+    fn lines_stay_lines_and_draw_nothing() {
+        assert_eq!(by_line("a\x1b[2J\nb\r\n\n"), "a\nb\n\n");
+        // A sequence that never ends ends with its line.
+        assert_eq!(by_line("a\x1b]0;t\nb"), "a\nb");
+    }
 }

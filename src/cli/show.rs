@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::say;
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::{show, tail};
+use crate::text;
 
 /// Show a run: its state, the table of its phases, its checkpoints
 #[derive(Debug, clap::Args)]
@@ -27,7 +28,7 @@ impl Args {
     pub fn run(self) -> anyhow::Result<()> {
         let dir = RunDir::open(&self.runs, &self.run)?;
         let state = tail::load(dir.path())
-            .with_context(|| format!("cannot read {}", dir.events().display()))?;
+            .with_context(|| format!("cannot read {}", text::path(&dir.events())))?;
         match self.json {
             true => say::json(&show::json(&state, &dir))?,
             false => say::out(&show::text(&state, &dir))?,

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::UiArgs;
+use super::{UiArgs, say};
 use crate::dashboard::{self, PlainPrinter, TailFeed};
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::lock::RunLock;
 use crate::run::state::{RunState, Status};
 use crate::run::table;
 use crate::run::tail::{self, Tail, TailItem};
+use crate::text;
 
 /// Watch a run of another process, or a finished one; without a terminal, as plain lines
 #[derive(Debug, clap::Args)]
@@ -49,9 +50,13 @@ impl Args {
         // A run that has written nothing yet is an empty directory.
         let empty =
             |path: &Path| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-        for path in [self.runs.join(name), PathBuf::from(name)] {
-            if empty(&path) {
-                return Ok(RunDir::at(&path));
+        let named = RunDir::named(&self.runs, name);
+        for dir in [named, Some(RunDir::at(Path::new(name)))]
+            .into_iter()
+            .flatten()
+        {
+            if empty(dir.path()) {
+                return Ok(dir);
             }
         }
         Ok(RunDir::open(&self.runs, name)?)
@@ -69,7 +74,7 @@ fn newest(runs: &Path) -> Result<RunDir> {
         Some(dir) => Ok(dir),
         None => bail!(
             "no runs under {}; `heirloom train tiny` starts one",
-            runs.display()
+            text::path(runs)
         ),
     }
 }
@@ -95,9 +100,14 @@ fn lines(dir: &RunDir, json: bool) -> Result<()> {
         for item in tail.poll()? {
             item.apply_to(&mut state);
             let line = match &item {
-                TailItem::Event(event) if json => Some(event.to_line()),
+                TailItem::Event(event) if json => Some(text::json(&event.to_line()).into_owned()),
                 TailItem::Event(event) => plain.line(&state, event),
-                _ => None,
+                TailItem::Skipped { .. } if json => {
+                    say::err(&item.skipped().unwrap_or_default());
+                    None
+                }
+                TailItem::Skipped { .. } => item.skipped(),
+                TailItem::Restarted => None,
             };
             // A reader that has left (`| head`) ends the watching.
             if let Some(line) = line

@@ -34,6 +34,8 @@ pub(super) fn values(config: &Config, places: &mut Places) {
 
 /// Largest sizes that are not a typing error.
 const MOST_LAYERS: usize = 1000;
+const MOST_PARTS: usize = 100;
+const MOST_KEPT: u64 = 1_000_000;
 const WIDEST: usize = 1 << 17;
 const LONGEST: usize = 1 << 20;
 const MOST_TOKENS: usize = 1 << 24;
@@ -225,6 +227,14 @@ impl Check<'_> {
 
     fn inherit(&mut self) {
         let inherit = &self.config.inherit;
+        if inherit.what.len() > MOST_PARTS {
+            let n = inherit.what.len();
+            self.places.bad(
+                "inherit.what",
+                format!("inherit.what must name at most {MOST_PARTS} parts, names {n}"),
+            );
+            return;
+        }
         self.need(!inherit.what.is_empty(), &["inherit.what"], || {
             format!(
                 "inherit.what is empty; name some of {}",
@@ -280,6 +290,14 @@ impl Check<'_> {
             "inherit.layers is an empty list; name at least one layer".into()
         });
         let all = self.config.model.n_layer;
+        if list.len() > MOST_LAYERS {
+            let n = list.len();
+            self.places.bad(
+                "inherit.layers",
+                format!("inherit.layers must name at most {MOST_LAYERS} layers, names {n}"),
+            );
+            return;
+        }
         let mut in_range = true;
         for (i, layer) in list.iter().enumerate() {
             self.need(!list[..i].contains(layer), &["inherit.layers"], || {
@@ -426,6 +444,7 @@ impl Check<'_> {
     /// `[policy]`, `[checkpoint]`.
     fn limits(&mut self) {
         self.not_negative("policy.max_hours", self.config.policy.max_hours);
-        self.at_least("checkpoint.keep", self.config.checkpoint.keep as u64, 1);
+        let keep = self.config.checkpoint.keep as u64;
+        self.count("checkpoint.keep", keep, 1, MOST_KEPT);
     }
 }

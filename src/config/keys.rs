@@ -194,12 +194,19 @@ pub fn nearest_section(path: &str) -> Option<&'static str> {
     best(path, SECTIONS.iter().map(|(name, _)| *name), 0.6)
 }
 
+/// Bytes of a word that may be a misspelled one.
+const LONGEST_WORD: usize = 100;
+
 /// The candidate most like `word`, when it is at least `enough` (of 1) like it.
 pub fn best<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
     enough: f64,
 ) -> Option<&'a str> {
+    // What is so long is not misspelled; comparing takes time and memory that grow with it.
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     candidates
         .map(|c| (strsim::normalized_damerau_levenshtein(word, c), c))
         .filter(|(score, _)| *score >= enough)

@@ -8,6 +8,13 @@ use super::keys::{self, Key, Kind, Need};
 use super::places::{Place, Places};
 use super::types::{fits, plain};
 use super::{BUILTIN, Config, ConfigError, check, presets};
+use crate::run::file;
+use crate::text;
+
+/// Bytes of what the parser says, which may quote the text.
+const LONGEST_MESSAGE: usize = 500;
+/// A larger file is no config.
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// Where a config comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +95,7 @@ pub(super) fn load_with(
     let (text, base, name) = match source {
         Source::Text { name, text } => (text.clone(), cwd.to_path_buf(), name.clone()),
         Source::Path(path) => {
-            let text = std::fs::read_to_string(path)
+            let text = file::read_text(path, LARGEST_FILE)
                 .map_err(|e| ConfigError::one(format!("cannot read {label}: {e}")))?;
             let full = cwd.join(path);
             let base = full.parent().unwrap_or(cwd).to_path_buf();
@@ -117,12 +124,14 @@ struct Draft {
 
 impl Draft {
     fn read(label: &str, text: &str) -> Result<Self, ConfigError> {
+        let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
         let line = |span: Option<std::ops::Range<usize>>| {
-            let before = text.get(..span.map_or(0, |s| s.start)).unwrap_or(text);
-            before.bytes().filter(|&b| b == b'\n').count() + 1
+            let start = span.map_or(0, |s| s.start);
+            newlines.partition_point(|&at| at < start) + 1
         };
         let document = Document::parse(text).map_err(|e| {
             let message = e.message().trim().replace('\n', "; ");
+            let message = text::cut(&message, LONGEST_MESSAGE);
             ConfigError::one(format!("{label}:{}: {message}", line(e.span())))
         })?;
         let mut draft = Self {
@@ -143,6 +152,9 @@ impl Draft {
         line: &dyn Fn(Option<std::ops::Range<usize>>) -> usize,
     ) {
         for (name, item) in table.iter() {
+            if self.places.is_full() {
+                return;
+            }
             // A quoted key with a dot in it is one name, and none of ours.
             let name_said = match name.contains('.') {
                 true => format!("{name:?}"),
@@ -184,8 +196,9 @@ impl Draft {
     /// Applies one `section.key=value`.
     fn set(&mut self, raw: &str, cwd: &Path) {
         let Some((path, text)) = raw.split_once('=') else {
-            let message = format!("--set {raw}: give it as section.key=value");
-            self.places.problems.push((usize::MAX - 1, message));
+            let place = Place::Raw(raw.into());
+            self.places
+                .say(Some(&place), "give it as section.key=value");
             return;
         };
         let (path, text) = (path.trim(), text.trim());

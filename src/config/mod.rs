@@ -22,6 +22,8 @@ pub use keys::keys_markdown;
 pub use load::{Loaded, Source, load};
 pub use schema::*;
 
+use crate::text;
+
 /// Texts that are part of the program begin like this: `builtin:tinyshakespeare`.
 pub const BUILTIN: &str = "builtin:";
 /// Their names.
@@ -37,7 +39,8 @@ pub struct ConfigError {
 impl ConfigError {
     fn one(problem: String) -> Self {
         Self {
-            problems: vec![problem],
+            // Names and values come from outside: they must not be able to draw on the terminal.
+            problems: vec![text::clean(&problem).into_owned()],
         }
     }
 }

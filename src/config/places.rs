@@ -3,6 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ConfigError;
+use crate::text;
+
+/// Problems that are told; nobody mends more at once.
+const MOST_PROBLEMS: usize = 100;
+/// Bytes of one problem, which may quote names and values.
+const LONGEST_PROBLEM: usize = 1000;
 
 /// Where each given key was given, and what is wrong so far.
 #[derive(Debug, Default)]
@@ -20,6 +26,8 @@ pub(super) enum Place {
     Line(usize),
     /// The key of a `--set`.
     Set(String),
+    /// A `--set` without a key.
+    Raw(String),
 }
 
 impl Places {
@@ -50,12 +58,20 @@ impl Places {
         let (order, text) = match place {
             Some(Place::Line(n)) => (*n, format!("{}:{n}: {message}", self.label)),
             Some(Place::Set(key)) => (usize::MAX - 1, format!("--set {key}=...: {message}")),
+            Some(Place::Raw(raw)) => (usize::MAX - 1, format!("--set {raw}: {message}")),
             None if self.label.is_empty() => (usize::MAX, message.to_string()),
             None => (usize::MAX, format!("{}: {message}", self.label)),
         };
-        // Names come from the file: they must not be able to draw on the terminal.
-        let text = text.replace(char::is_control, "?");
-        self.problems.push((order, text));
+        if !self.is_full() {
+            // Names come from the file: they must not be able to draw on the terminal.
+            let text = text::cut(&text::clean(&text), LONGEST_PROBLEM).into_owned();
+            self.problems.push((order, text));
+        }
+    }
+
+    /// Whether so much is wrong that nothing more is told.
+    pub fn is_full(&self) -> bool {
+        self.problems.len() >= MOST_PROBLEMS
     }
 
     /// Notes a problem with a key and keeps later ones that involve it quiet.
@@ -67,9 +83,13 @@ impl Places {
     /// # Errors
     /// When there are problems, in the order of their lines.
     pub fn finish(&mut self) -> Result<(), ConfigError> {
+        let full = self.is_full();
         let mut problems = std::mem::take(&mut self.problems);
         problems.sort_by_key(|(order, _)| *order);
-        let problems: Vec<String> = problems.into_iter().map(|(_, text)| text).collect();
+        let mut problems: Vec<String> = problems.into_iter().map(|(_, text)| text).collect();
+        if full {
+            problems.push("there may be more problems: these are mended first".into());
+        }
         if problems.is_empty() {
             Ok(())
         } else {

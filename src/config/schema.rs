@@ -132,10 +132,11 @@ pub enum LayerChoice {
 
 impl LayerChoice {
     /// The indices chosen from a reference of `n_layer` layers, in order. `auto` is half of them, too, as long as
-    /// their ranks are not known ([`crate::inherit::choose`] knows better). Of an unknown name: none.
+    /// their ranks are not known ([`crate::inherit::choose`] knows better). Of an unknown name: none. More first layers
+    /// than there are end with the index of one that is missing.
     pub fn of(&self, n_layer: usize) -> Vec<usize> {
         match self {
-            Self::First(n) => (0..*n).collect(),
+            Self::First(n) => (0..(*n).min(n_layer.saturating_add(1))).collect(),
             Self::List(list) => list.clone(),
             Self::Named(name) if name == "half" || name == "auto" => {
                 (0..(n_layer / 2).max(1)).collect()

@@ -579,7 +579,81 @@ fn quoted_names_are_taken_word_for_word_and_cannot_draw() {
         said,
         [
             ":1: unknown key \"train.seed\"; did you mean train.seed?",
-            ":2: unknown key a?[2J",
+            ":2: unknown key a",
         ]
+    );
+}
+
+#[test]
+fn messages_about_hostile_configs_are_few_short_and_cannot_draw() {
+    let many: String = (0..50_000).map(|i| format!("k{i} = 1\n")).collect();
+    let list: String = (0..100_000).map(|i| format!("{i},")).collect();
+    let words: String = (0..60_000).map(|i| format!("'w{i}',")).collect();
+    for (name, source) in [
+        ("many keys", many),
+        ("a long key", format!("{} = 1", "k".repeat(1_000_000))),
+        ("a key that draws", "\"a\\u001b[2J\\u202e\" = 1".into()),
+        ("a value that draws", "train = \"\\u001b[2J\\n\"".into()),
+        ("deep lists", format!("a = {}", "[".repeat(500_000))),
+        ("deep names", format!("a{} = 1", ".a".repeat(400_000))),
+        ("many layers", format!("{GOOD}[inherit]\nlayers = [{list}]")),
+        ("many parts", format!("{GOOD}[inherit]\nwhat = [{words}]")),
+        (
+            "a long value",
+            format!("{GOOD}dtype = '{}'", "x".repeat(1_000_000)),
+        ),
+    ] {
+        let began = std::time::Instant::now();
+        let problems = problems(&source, &[]);
+        assert!((1..=101).contains(&problems.len()), "{name}");
+        for problem in problems {
+            assert!(problem.len() <= 1000, "{name}: {}", problem.len());
+            assert_eq!(crate::text::sanitize(&problem), problem, "{name}");
+        }
+        assert!(
+            began.elapsed().as_secs() < 5,
+            "{name}: {:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[test]
+fn overrides_without_a_key_cannot_draw_either() {
+    let set = "trutoto\u{1}\u{202e}\u{1b}[2J";
+    assert_eq!(
+        problems(GOOD, &[set]),
+        ["--set trutoto: give it as section.key=value"]
+    );
+}
+
+#[test]
+fn numbers_at_the_end_of_what_can_be_written_are_told_as_wrong() {
+    let most = i64::MAX;
+    for (set, message) in [
+        (
+            format!("inherit.layers={most}"),
+            format!("inherit.layers must be fewer than the reference's 8, is {most}"),
+        ),
+        (
+            format!("checkpoint.keep={most}"),
+            format!("checkpoint.keep must be at most 1000000, is {most}"),
+        ),
+    ] {
+        let said = problems(GOOD, &[&set, "grow.max_layers=3"]);
+        assert!(said.iter().any(|p| p.ends_with(&message)), "{said:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_config_is_not_read_to_its_end() {
+    let tmp = tempfile::tempdir().unwrap();
+    let path = tmp.path().join("huge.toml");
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let error = loaded(&Source::Path(path), &[]).unwrap_err().to_string();
+    assert!(
+        error.ends_with("huge.toml: it is larger than 1024 KiB"),
+        "{error}"
     );
 }

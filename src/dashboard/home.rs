@@ -12,12 +12,12 @@ use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
 use super::Options;
 use super::keys;
-use super::sanitize::sanitize;
 use super::terminal::{Input, Terminal};
 use crate::config;
 use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::{show, table, tail};
+use crate::text::{self, sanitize};
 
 /// How long input is waited for when all runs have been read.
 const REST: Duration = Duration::from_secs(1);
@@ -246,11 +246,16 @@ fn draw(frame: &mut Frame<'_>, home: &Home, options: &Options) {
     for (i, run) in home.runs.iter().enumerate().skip(from).take(rows) {
         let name = options.glyphs.text(&sanitize(&run.dir.name()));
         let text = match &run.row {
-            None => format!("{name:<25.25} ..."),
+            None => format!("{} ...", text::fit(&name, 25)),
             // 76 columns, the narrowest screen's.
             Some(r) => format!(
-                "{name:<25.25} {:<12.12} {:<17.17} {:>2}L {:>6.6} {:>7.7}",
-                r.state, r.phase, r.layers, r.val, r.gap
+                "{} {:<12.12} {:<17.17} {:>2}L {:>6.6} {:>7.7}",
+                text::fit(&name, 25),
+                r.state,
+                r.phase,
+                r.layers,
+                r.val,
+                r.gap
             ),
         };
         lines.push(marked(presets.len() + i, text));
@@ -299,10 +304,7 @@ fn described<'a>(home: &Home, options: &Options) -> Line<'a> {
         Some(preset) => format!("heirloom train {}", preset.name),
         None => {
             let dir = &home.runs[home.selected - presets.len()].dir;
-            format!(
-                "heirloom watch {}",
-                sanitize(&dir.path().display().to_string())
-            )
+            format!("heirloom watch {}", text::argument(dir.path()))
         }
     };
     Line::styled(options.glyphs.text(&format!(" {text}")), options.theme.dim)

@@ -14,7 +14,7 @@ pub mod home;
 pub mod keys;
 mod palette;
 mod plain;
-pub mod sanitize;
+mod still;
 mod terminal;
 pub mod theme;
 mod update;
@@ -24,6 +24,8 @@ pub use app::{Exit, Options, panic_words, run};
 pub use attach::AttachFeed;
 pub use feed::{Feed, LiveFeed, TailFeed};
 pub use plain::PlainPrinter;
+#[doc(hidden)]
+pub use still::still;
 
 #[cfg(test)]
 mod tests;

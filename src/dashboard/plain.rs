@@ -1,8 +1,8 @@
 //! A run as plain lines, for pipes, logs and screen readers: no escape codes, one fact a line.
 
-use super::sanitize::sanitize;
 use crate::run::event::{Body, Event};
 use crate::run::state::RunState;
+use crate::text::sanitize;
 
 /// Turns events into lines.
 #[derive(Debug, Default)]
@@ -13,7 +13,8 @@ pub struct PlainPrinter {
 impl PlainPrinter {
     /// The line for `event`, which `state` has taken in already; `None` for what needs no line.
     pub fn line(&mut self, state: &RunState, event: &Event) -> Option<String> {
-        let phase = sanitize(&event.phase.to_string());
+        let phase = event.phase.to_string();
+        let phase = sanitize(&phase);
         let at = format!("{phase:<17} step {:>6}", event.step);
         if let Body::Train {
             loss,

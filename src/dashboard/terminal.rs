@@ -297,6 +297,8 @@ pub fn redirect_output(log: &Path) -> io::Result<OutputGuard> {
     let file = OpenOptions::new()
         .create(true)
         .append(true)
+        // A run directory from elsewhere must not choose where this goes.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(log)
         .or_else(|_| OpenOptions::new().write(true).open("/dev/null"))?;
     dup2_stdout(&file)?;

@@ -412,7 +412,7 @@ fn in_decision(
 fn adjust(p: &mut DecisionPrompt, run: &RunState, up: bool) {
     match p.entries[p.selected] {
         Entry::Grow if up => p.layers = (p.layers + 1).min(room(run).max(1)),
-        Entry::Grow => p.layers = (p.layers - 1).max(1),
+        Entry::Grow => p.layers = p.layers.saturating_sub(1).max(1),
         Entry::TrainOn if up => p.steps = p.steps.saturating_mul(2).min(MOST_STEPS),
         Entry::TrainOn => p.steps = (p.steps / 2).max(1),
         Entry::Stop | Entry::Cancel => {}

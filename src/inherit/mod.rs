@@ -40,7 +40,7 @@ pub fn next_layers(layers: &[usize], n: usize, n_layer: usize) -> Vec<usize> {
     if !contiguous {
         return Vec::new();
     }
-    (layers.len()..n_layer.min(layers.len() + n)).collect()
+    (layers.len()..n_layer.min(layers.len().saturating_add(n))).collect()
 }
 
 /// The parts that `inherit.what` names. A tied head is the embedding, so either name brings it along.

@@ -1,30 +1,43 @@
 //! Where a run's files lie, and how a run is found by name.
+//!
+//! A name stays in the runs directory: what holds a `/`, or is `.` or `..`, is a path, which is taken as it is given. A
+//! link in the runs directory is a run like any other, wherever it leads: whoever may write there has put it there.
+//! Names of new runs are plain ASCII; those of directories that come from elsewhere may be anything, and are
+//! sanitised wherever they are told.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+use crate::text;
 
 /// The directory runs are written to unless `--runs DIR` says otherwise.
 pub const DEFAULT_RUNS: &str = "runs";
 
 #[derive(Debug, thiserror::Error)]
 pub enum DirError {
-    #[error("run {name} exists already ({}); choose another --name, or `heirloom train --resume {}`", path.display(), RunDir::at(path).argument())]
+    #[error("run {name} exists already ({}); choose another --name, or `heirloom train --resume {}`", text::path(path), RunDir::at(path).argument())]
     Exists { name: String, path: PathBuf },
     #[error(
         "{0:?} cannot be a run's name: use letters, digits, '.', '_' and '-', not first '.' or '-'"
     )]
     BadName(String),
-    #[error("cannot write runs under {}: {source}; choose another directory with --runs DIR", path.display())]
+    #[error(
+        "cannot write runs under {}: {source}; choose another directory with --runs DIR",
+        text::path(path)
+    )]
     Unwritable { path: PathBuf, source: io::Error },
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", text::path(path))]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("no run {run} under {}{}", runs.display(), hint(near))]
+    #[error("no run {} under {}{}", text::clean(run), text::path(runs), hint(near))]
     NotFound {
         run: String,
         runs: PathBuf,
         near: Vec<String>,
     },
-    #[error("{} is not a run: it has neither events.jsonl nor config.toml", path.display())]
+    #[error(
+        "{} is not a run: it has neither events.jsonl nor config.toml",
+        text::path(path)
+    )]
     NotARun { path: PathBuf },
 }
 
@@ -32,6 +45,7 @@ fn hint(near: &[String]) -> String {
     if near.is_empty() {
         "; `heirloom ls` lists the runs".into()
     } else {
+        let near: Vec<String> = near.iter().map(|n| text::sanitize(n).into()).collect();
         format!("; did you mean {}?", near.join(" or "))
     }
 }
@@ -108,12 +122,10 @@ impl RunDir {
     /// # Errors
     /// When there is none; the message lists names that are near.
     pub fn open(runs: &Path, run: &str) -> Result<Self, DirError> {
-        let plain = !run.is_empty() && !run.contains('/') && run != "." && run != "..";
-        if plain {
-            let named = Self::at(&runs.join(run));
-            if named.is_run() {
-                return Ok(named);
-            }
+        let named = Self::named(runs, run);
+        let plain = named.is_some();
+        if let Some(named) = named.filter(Self::is_run) {
+            return Ok(named);
         }
         let path = Path::new(run);
         let by_path = Self::at(path);
@@ -131,6 +143,11 @@ impl RunDir {
             runs: runs.into(),
             near: near(&wanted, Self::list(runs).unwrap_or_default()),
         })
+    }
+
+    /// The directory that `name` means under `runs`, unseen; `None` for what is a path and no name.
+    pub fn named(runs: &Path, name: &str) -> Option<Self> {
+        is_name(name).then(|| Self::at(&runs.join(name)))
     }
 
     /// A directory that is taken to be a run's, unseen.
@@ -180,11 +197,14 @@ impl RunDir {
             .unwrap_or_else(|| self.path.display().to_string())
     }
 
-    /// What names this run on the command line: its name where it lies under the default directory, else its path.
+    /// What names this run on the command line, fit to be pasted into a shell: its name where it lies under the default
+    /// directory, else its path.
     pub fn argument(&self) -> String {
-        match self.path.parent() == Some(Path::new(DEFAULT_RUNS)) {
-            true => self.name(),
-            false => self.path.display().to_string(),
+        match (self.path.parent(), self.path.file_name()) {
+            (Some(parent), Some(name)) if parent == Path::new(DEFAULT_RUNS) => {
+                text::argument(Path::new(name))
+            }
+            _ => text::argument(&self.path),
         }
     }
 
@@ -213,6 +233,13 @@ impl RunDir {
     }
 }
 
+/// Whether this is the name of something in a directory, and no path that leads out of it or further in.
+pub fn is_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    let one = matches!(parts.next(), Some(Component::Normal(part)) if part == name);
+    one && parts.next().is_none()
+}
+
 fn name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
@@ -231,6 +258,10 @@ fn check_name(name: &str) -> Result<(), DirError> {
 
 /// At most three names that begin like `wanted` or are spelled much like it, the nearest first.
 fn near(wanted: &str, runs: Vec<RunDir>) -> Vec<String> {
+    // Comparing takes time and memory that grow with both lengths.
+    if wanted.len() > 255 {
+        return Vec::new();
+    }
     let mut scored: Vec<(f64, String)> = runs
         .iter()
         .map(RunDir::name)
@@ -291,6 +322,49 @@ mod tests {
         for name in ["", "..", "a/b", "-x", ".hidden", "two words", "\u{1b}[2J"] {
             let error = RunDir::create(tmp.path(), "tiny", Some(name)).unwrap_err();
             assert!(matches!(error, DirError::BadName(_)), "{name:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_never_leads_out_of_the_runs_directory() {
+        let tmp = tempfile::tempdir().unwrap();
+        let runs = tmp.path().join("runs");
+        run(&runs, "inside");
+        run(tmp.path(), "outside");
+        for name in [
+            "../outside",
+            "inside/../../outside",
+            "..",
+            ".",
+            "",
+            "/",
+            "inside/",
+            "a\0b/c",
+        ] {
+            assert_eq!(RunDir::named(&runs, name), None, "{name:?}");
+            assert!(RunDir::open(&runs, name).is_err(), "{name:?}");
+        }
+        assert!(RunDir::open(&runs, "outside").is_err());
+        // A path is taken as it is given, and a link in the runs directory is the operator's own.
+        let path = tmp.path().join("outside");
+        assert_eq!(
+            RunDir::open(&runs, path.to_str().unwrap()).unwrap().path(),
+            path
+        );
+        std::os::unix::fs::symlink(&path, runs.join("linked")).unwrap();
+        assert_eq!(RunDir::open(&runs, "linked").unwrap().name(), "linked");
+    }
+
+    #[test]
+    fn names_in_messages_cannot_draw() {
+        let tmp = tempfile::tempdir().unwrap();
+        let odd = tmp.path().join("tiny\x1b[2J\n1");
+        std::fs::create_dir(&odd).unwrap();
+        std::fs::write(odd.join("events.jsonl"), "").unwrap();
+        for wanted in ["tiny\x1b[2J\n2", "x\u{202e}", &"n".repeat(100_000)] {
+            let message = RunDir::open(tmp.path(), wanted).unwrap_err().to_string();
+            assert_eq!(message, text::sanitize(&message), "{wanted:.20}");
+            assert!(message.len() < 9000, "{}", message.len());
         }
     }
 

@@ -9,6 +9,10 @@ use std::fmt;
 
 use super::command::{By, Command, GrowMode};
 
+mod foreign;
+
+pub use foreign::object as clean_object;
+
 /// Version of the event format written by this program.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -560,14 +564,14 @@ impl Event {
         Value::Object(map)
     }
 
-    /// Reads one line of a journal.
+    /// Reads one line of a journal. Its texts are [clean](crate::text::clean), whoever wrote it.
     ///
     /// # Errors
-    /// When the line is not a JSON object with the envelope's fields. An unknown `kind`, or a known one whose
-    /// fields do not fit (a newer writer's), is no error: it becomes [`Body::Unknown`].
+    /// When the line is not a JSON object with the envelope's fields, or holds numbers or lists that no run has. An
+    /// unknown `kind`, or a known one whose fields do not fit (a newer writer's), is no error: it becomes
+    /// [`Body::Unknown`].
     pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
-        let map: Map<String, Value> = serde_json::from_str(line)?;
-        let value = Value::Object(map);
+        let value = Value::Object(foreign::object(line)?);
         let e = Envelope::deserialize(&value)?;
         let body = Body::deserialize(&value).unwrap_or_else(|_| {
             let Value::Object(mut rest) = value else {
@@ -587,7 +591,7 @@ impl Event {
             }
             Body::Unknown(rest)
         });
-        Ok(Self {
+        let mut event = Self {
             v: e.v,
             seq: e.seq,
             t: e.t,
@@ -597,7 +601,10 @@ impl Event {
             phase_step: e.phase_step,
             branch: e.branch,
             body,
-        })
+        };
+        foreign::shorten(&mut event);
+        foreign::check(&event).map_err(serde::de::Error::custom)?;
+        Ok(event)
     }
 }
 

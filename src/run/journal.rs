@@ -7,12 +7,14 @@
 //! The writer must hold the run's [lock](super::lock).
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::event::{Body, Event, FORMAT_VERSION, Phase};
+use super::tail::LONGEST_LINE;
+use crate::text;
 
 /// A batch is written when it reaches this many bytes, even without a [`Journal::flush`].
 const BATCH_BYTES: usize = 64 << 10;
@@ -31,7 +33,7 @@ pub struct Stamp {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("journal {}: {source}", path.display())]
+#[error("journal {}: {source}", text::path(path))]
 pub struct JournalError {
     path: PathBuf,
     source: io::Error,
@@ -131,10 +133,12 @@ impl Journal {
             .read(true)
             .append(true)
             .create(true)
+            // A run directory from elsewhere must not choose what is cut and written.
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(&path)
             .map_err(fail)?;
         let warning = mend_tail(&mut file, &dir.join("log.txt")).map_err(fail)?;
-        let (next_seq, elapsed) = last_known(&mut file).map_err(fail)?;
+        let (next_seq, elapsed) = last_known(&file).map_err(fail)?;
         let mut journal = Self::of(file, path)?;
         journal.next_seq = next_seq;
         journal.elapsed_before = elapsed;
@@ -362,100 +366,113 @@ fn unix_ms() -> i64 {
 
 /// Makes the file end in a newline: completes a last line that only lacks its newline, cuts off a torn one.
 fn mend_tail(file: &mut File, log: &Path) -> io::Result<Option<String>> {
-    let mut torn = Vec::new();
-    let mut keep = 0;
-    scan_back(file, |start, line, complete| {
-        keep = if complete {
-            start + line.len() as u64 + 1
-        } else {
-            start
-        };
-        if !complete {
-            torn = line.to_vec();
-        }
-        true
-    })?;
-    if torn.is_empty() {
+    let len = file.metadata()?.len();
+    let start = Backwards::new(file).line_start(len)?;
+    if start == len {
         return Ok(None);
     }
-    if std::str::from_utf8(&torn).is_ok_and(|line| Event::from_line(line).is_ok()) {
+    let torn = line_at(file, start, len)?;
+    if torn.as_deref().is_some_and(|line| read(line).is_some()) {
         file.write_all(b"\n")?;
         return Ok(None);
     }
+    let n = len - start;
+    let kept = match torn {
+        Some(torn) => keep_in_log(log, &torn),
+        None => "too long to be kept".into(),
+    };
+    file.set_len(start)?;
+    file.sync_all()?;
+    Ok(Some(format!(
+        "events.jsonl: cut off a torn last line of {n} bytes ({kept})"
+    )))
+}
+
+/// Adds a torn line to the log, made harmless for whoever looks at it in a terminal. Returns how it went.
+fn keep_in_log(log: &Path, torn: &[u8]) -> String {
     let kept = OpenOptions::new()
         .append(true)
         .create(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(log)
         .and_then(|mut log| {
-            let text = String::from_utf8_lossy(&torn);
+            let torn = String::from_utf8_lossy(torn);
+            let text = text::sanitize(&torn);
             writeln!(log, "torn last line cut off events.jsonl: {text}")
         });
-    file.set_len(keep)?;
-    file.sync_all()?;
-    let n = torn.len();
-    Ok(Some(match kept {
-        Ok(()) => format!("events.jsonl: cut off a torn last line of {n} bytes (kept in log.txt)"),
-        Err(e) => format!("events.jsonl: cut off a torn last line of {n} bytes (log.txt: {e})"),
-    }))
+    match kept {
+        Ok(()) => "kept in log.txt".into(),
+        Err(e) => format!("log.txt: {e}"),
+    }
 }
 
 /// The next sequence number, and the run time of the last line that can be read.
-fn last_known(file: &mut File) -> io::Result<(u64, f64)> {
+fn last_known(file: &File) -> io::Result<(u64, f64)> {
+    let mut back = Backwards::new(file);
     // Unreadable lines after the last readable one had numbers too.
     let mut unreadable = 0;
-    let mut found = None;
-    scan_back(file, |_, line, _| {
-        let event = std::str::from_utf8(line)
-            .ok()
-            .and_then(|l| Event::from_line(l).ok());
-        match event {
-            Some(event) => found = Some((event.seq, event.elapsed)),
-            None => unreadable += u64::from(!line.is_empty()),
+    let mut end = file.metadata()?.len();
+    // Every line ends with a newline: the tail has been mended.
+    while end > 0 {
+        let start = back.line_start(end - 1)?;
+        let event = line_at(file, start, end - 1)?.and_then(|line| read(&line));
+        if let Some(event) = event {
+            return Ok((event.seq.saturating_add(unreadable + 1), event.elapsed));
         }
-        found.is_some()
-    })?;
-    let (seq, elapsed) = found.unwrap_or((0, 0.0));
-    Ok((seq.saturating_add(unreadable + 1), elapsed))
+        unreadable += u64::from(start < end - 1);
+        end = start;
+    }
+    Ok((unreadable + 1, 0.0))
 }
 
-/// Visits the file's lines from the last to the first until `visit(start, line, complete)` returns true. A last
-/// line without a newline is not complete. Reads only as much of the file's end as it needs.
-fn scan_back(file: &mut File, mut visit: impl FnMut(u64, &[u8], bool) -> bool) -> io::Result<()> {
-    let len = file.seek(SeekFrom::End(0))?;
-    let mut start = len;
-    let mut bytes: Vec<u8> = Vec::new();
-    let mut last = true;
-    while start > 0 {
-        let block = start.min(BATCH_BYTES as u64);
-        start -= block;
-        let mut front = vec![0; block as usize];
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut front)?;
-        front.append(&mut bytes);
-        bytes = front;
-        loop {
-            let complete = !last || bytes.last() == Some(&b'\n');
-            let end = if complete && bytes.last() == Some(&b'\n') {
-                bytes.len() - 1
-            } else {
-                bytes.len()
-            };
-            let from = match bytes[..end].iter().rposition(|&b| b == b'\n') {
-                Some(newline) => newline + 1,
-                None if start == 0 => 0,
-                None => break,
-            };
-            if visit(start + from as u64, &bytes[from..end], complete) {
-                return Ok(());
-            }
-            last = false;
-            bytes.truncate(from);
-            if from == 0 {
-                break;
-            }
+fn read(line: &[u8]) -> Option<Event> {
+    Event::from_line(std::str::from_utf8(line).ok()?).ok()
+}
+
+/// The bytes of a line, unless it is too long to be the journal's.
+fn line_at(file: &File, start: u64, end: u64) -> io::Result<Option<Vec<u8>>> {
+    if end - start > LONGEST_LINE {
+        return Ok(None);
+    }
+    let mut line = vec![0; (end - start) as usize];
+    file.read_exact_at(&mut line, start)?;
+    Ok(Some(line))
+}
+
+/// Finds the beginnings of lines from the end of a file on. Reads only as much of it as it needs, and holds one block.
+struct Backwards<'a> {
+    file: &'a File,
+    block: Vec<u8>,
+    /// Where the block begins in the file.
+    at: u64,
+}
+
+impl<'a> Backwards<'a> {
+    fn new(file: &'a File) -> Self {
+        Self {
+            file,
+            block: Vec::new(),
+            at: 0,
         }
     }
-    Ok(())
+
+    /// Where the line begins whose bytes (without a newline) end before `end`.
+    fn line_start(&mut self, mut end: u64) -> io::Result<u64> {
+        while end > 0 {
+            let held = self.at..self.at + self.block.len() as u64;
+            if !held.contains(&(end - 1)) {
+                self.at = end.saturating_sub(BATCH_BYTES as u64);
+                self.block.resize((end - self.at) as usize, 0);
+                self.file.read_exact_at(&mut self.block, self.at)?;
+            }
+            let before = &self.block[..(end - self.at) as usize];
+            if let Some(newline) = before.iter().rposition(|&b| b == b'\n') {
+                return Ok(self.at + newline as u64 + 1);
+            }
+            end = self.at;
+        }
+        Ok(0)
+    }
 }
 
 #[cfg(test)]

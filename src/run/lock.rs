@@ -4,16 +4,21 @@
 
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use super::file;
+use crate::text;
 
 /// [`RunLock::holder`] takes a shared lock for a moment; so long an acquirer waits for such a glance to pass.
 const GLANCE: Duration = Duration::from_millis(20);
 const GLANCES: u32 = 10;
 /// A holder on another machine whose lock cannot be seen from here counts as alive while its journal is this young.
 const FRESH: Duration = Duration::from_secs(600);
+/// Most bytes of the file.
+const LARGEST: u64 = 16 << 10;
 
 /// Who works on a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +64,7 @@ pub enum LockError {
         run: String,
         holder: Option<Box<Holder>>,
     },
-    #[error("cannot lock {}: {source}", path.display())]
+    #[error("cannot lock {}: {source}", text::path(path))]
     Io { path: PathBuf, source: io::Error },
 }
 
@@ -74,7 +79,8 @@ impl RunLock {
     /// Takes the run's lock for this process.
     ///
     /// # Errors
-    /// When another process holds it (named in the message), or the file cannot be written.
+    /// When another process holds it (named in the message), or the file cannot be written. A link is refused: its
+    /// content is replaced, and a run directory from elsewhere must not choose whose.
     pub fn acquire(dir: &Path) -> Result<Self, LockError> {
         let path = dir.join("lock");
         let fail = |source| LockError::Io {
@@ -87,6 +93,7 @@ impl RunLock {
             .create(true)
             .truncate(false)
             .mode(0o644)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(&path)
             .map_err(fail)?;
         for attempt in 0.. {
@@ -151,7 +158,7 @@ impl RunLock {
     /// Who holds the run at `dir`, if anybody does.
     pub fn holder(dir: &Path) -> Option<Holder> {
         let path = dir.join("lock");
-        let file = File::open(&path).ok()?;
+        let file = file::open(&path).ok()?;
         match file.try_lock_shared() {
             Ok(()) => {
                 // Free as seen from here, which says nothing where flock does not reach the other machine.
@@ -196,21 +203,19 @@ impl Drop for RunLock {
 /// The file's word. A holder writes it just after locking, so an empty file is looked at again.
 fn read_holder(path: &Path) -> Option<Holder> {
     for _ in 0..3 {
-        let mut text = String::new();
-        File::open(path)
-            .ok()?
-            .take(64 << 10)
-            .read_to_string(&mut text)
-            .ok()?;
+        let text = file::read_text(path, LARGEST).ok()?;
         if let Ok(holder) = serde_json::from_str::<Holder>(&text) {
             return Some(Holder {
                 confirmed: true,
+                host: text::clean(&holder.host).into_owned(),
+                boot_id: text::clean(&holder.boot_id).into_owned(),
+                started: text::clean(&holder.started).into_owned(),
                 ..holder
             });
         }
         if text.is_empty() {
             // Emptied by a holder that ended, unless someone has it locked.
-            let locked = File::open(path).is_ok_and(|f| f.try_lock_shared().is_err());
+            let locked = file::open(path).is_ok_and(|f| f.try_lock_shared().is_err());
             if !locked {
                 return None;
             }
@@ -251,7 +256,7 @@ fn refuse_living(dir: &Path, said: Option<Holder>) -> Result<(), LockError> {
 
 fn held(dir: &Path, holder: Option<Holder>) -> LockError {
     LockError::Held {
-        run: super::dir::RunDir::at(dir).name(),
+        run: text::sanitize(&super::dir::RunDir::at(dir).name()).into_owned(),
         holder: holder.map(Box::new),
     }
 }
@@ -342,6 +347,33 @@ mod tests {
             "{message}"
         );
         assert_eq!(holder.unwrap().pid, 1234);
+    }
+
+    #[test]
+    fn a_lock_that_leads_elsewhere_empties_nothing() {
+        let tmp = tempfile::tempdir().unwrap();
+        let precious = tmp.path().join("precious");
+        std::fs::write(&precious, "keys").unwrap();
+        std::os::unix::fs::symlink(&precious, tmp.path().join("lock")).unwrap();
+        let message = RunLock::acquire(tmp.path()).unwrap_err().to_string();
+        assert!(message.starts_with("cannot lock "), "{message}");
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "keys");
+    }
+
+    #[test]
+    fn a_holder_cannot_draw_nor_keep_anybody_waiting() {
+        let tmp = tempfile::tempdir().unwrap();
+        let lock = tmp.path().join("lock");
+        let said =
+            r#"{"pid":7,"host":"far\u001b[2J\naway","boot_id":"o","socket":null,"started":""}"#;
+        std::fs::write(&lock, said).unwrap();
+        let holder = RunLock::holder(tmp.path()).unwrap();
+        assert_eq!(holder.to_string(), "process 7 on host far away");
+        std::fs::write(&lock, format!("{said}{}", " ".repeat(1 << 20))).unwrap();
+        assert_eq!(RunLock::holder(tmp.path()), None);
+        std::fs::remove_file(&lock).unwrap();
+        nix::unistd::mkfifo(&lock, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(RunLock::holder(tmp.path()), None);
     }
 
     #[test]

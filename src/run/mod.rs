@@ -12,6 +12,7 @@ pub mod control;
 pub mod decisions;
 pub mod dir;
 pub mod event;
+pub mod file;
 pub mod journal;
 pub mod lock;
 pub mod show;

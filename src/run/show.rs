@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-use super::dir::RunDir;
+use super::dir::{RunDir, is_name};
 use super::event::PhaseResult;
 use super::lock::{Holder, RunLock};
 use super::state::{Level, RunState, Status};
 use super::table;
+use crate::text;
 
 /// `running`, `paused`, `interrupted`, `done` or `failed`. A run without any event is running when a process
 /// holds it, else interrupted.
@@ -99,7 +100,7 @@ pub fn text(state: &RunState, dir: &RunDir) -> String {
 fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
     let core = &state.core;
     writeln!(out, "run        {}", table::ascii(&dir.name()))?;
-    writeln!(out, "directory  {}", dir.path().display())?;
+    writeln!(out, "directory  {}", text::path(dir.path()))?;
     let holder = match RunLock::holder(dir.path()) {
         Some(holder) if is_live(core.status) => format!(", {}", holder_line(&holder)),
         _ => String::new(),
@@ -167,7 +168,8 @@ fn holder_line(holder: &Holder) -> String {
 }
 
 fn checkpoints(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
-    let there = |name: &str| dir.checkpoints().join(name).is_dir();
+    // Asked about names only: a journal from elsewhere may hold anything.
+    let there = |name: &str| is_name(name) && dir.checkpoints().join(name).is_dir();
     let kept: Vec<_> = state
         .checkpoints
         .iter()

@@ -2,7 +2,8 @@
 //!
 //! Reads are bounded, so that a long journal can be shown while it loads: [`Tail::poll`] until
 //! [`Tail::caught_up`]. A torn last line is normal and read again later; a torn line in the middle is reported and
-//! skipped. Nothing is kept of a line that has no newline yet, since a resuming writer may cut it off.
+//! skipped, and so is one that is too long to be the journal's. Nothing is kept of a line that has no newline yet,
+//! since a resuming writer may cut it off.
 
 use notify::Watcher;
 use std::fs::File;
@@ -13,13 +14,17 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::event::Event;
+use super::file;
 use super::lock::RunLock;
 use super::state::RunState;
+use crate::text;
 
 /// Bytes read per poll, but for a line that is longer.
 const CHUNK: u64 = 1 << 20;
-/// Longer lines are not the journal's.
-const LONGEST_LINE: u64 = 64 << 20;
+/// Longer lines are not the journal's: they are skipped, and nothing of them is kept.
+pub(super) const LONGEST_LINE: u64 = 4 << 20;
+/// Bytes of the reason for skipping a line, which may quote it.
+const LONGEST_REASON: usize = 200;
 /// notify does not see what other machines write, so waiting ends at least this often.
 const GLANCE: Duration = Duration::from_secs(1);
 /// The file's first bytes, by which a replaced file is told from a grown one.
@@ -33,9 +38,10 @@ const HEAD: usize = 256;
 #[derive(Debug, Clone, PartialEq)]
 pub enum TailItem {
     Event(Event),
-    /// Line `line` (from 1) could not be read.
+    /// Line `line` (from 1) could not be read, nor could any of the `lines` up to the next event; `why` the first one.
     Skipped {
         line: u64,
+        lines: u64,
         why: String,
     },
     /// The journal was replaced or cut: what was told before is void, it is told again from the start.
@@ -47,8 +53,8 @@ impl TailItem {
     pub fn apply_to(&self, state: &mut RunState) {
         match self {
             Self::Event(event) => state.apply(event),
-            Self::Skipped { line, why } => {
-                state.warn(format!("events.jsonl:{line}: skipped a line: {why}"));
+            Self::Skipped { .. } => {
+                state.warn(self.skipped().unwrap_or_default());
             }
             Self::Restarted => {
                 let version = state.version;
@@ -56,6 +62,17 @@ impl TailItem {
                 state.version = version + 1;
             }
         }
+    }
+
+    /// What to say of lines that were skipped.
+    pub fn skipped(&self) -> Option<String> {
+        let Self::Skipped { line, lines, why } = self else {
+            return None;
+        };
+        Some(match lines {
+            1 => format!("events.jsonl:{line}: skipped a line: {why}"),
+            n => format!("events.jsonl:{line}: skipped {n} lines, the first one: {why}"),
+        })
     }
 }
 
@@ -67,6 +84,8 @@ pub struct Tail {
     /// Bytes and lines consumed.
     offset: u64,
     line: u64,
+    /// Within a line that is skipped for its length.
+    in_long_line: bool,
     caught_up: bool,
     watch: Option<Watch>,
 }
@@ -86,6 +105,7 @@ impl Tail {
             head: Vec::new(),
             offset: 0,
             line: 0,
+            in_long_line: false,
             caught_up: false,
             watch: None,
         }
@@ -103,7 +123,7 @@ impl Tail {
     pub fn poll(&mut self) -> io::Result<Vec<TailItem>> {
         let mut items = Vec::new();
         self.caught_up = true;
-        let file = match File::open(&self.path) {
+        let file = match file::open(&self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(items),
             file => file?,
         };
@@ -111,7 +131,16 @@ impl Tail {
         if len <= self.offset {
             return Ok(items);
         }
+        if self.in_long_line {
+            self.caught_up = self.pass_long_line(&file, len)?;
+            return Ok(items);
+        }
         let (bytes, at_end) = self.read_lines(&file, len)?;
+        if bytes.is_empty() && !at_end {
+            self.in_long_line = true;
+            let why = format!("it is longer than {} MiB", LONGEST_LINE >> 20);
+            self.skip(self.line + 1, why, &mut items);
+        }
         for line in bytes.split_inclusive(|&b| b == b'\n') {
             self.line += 1;
             self.offset += line.len() as u64;
@@ -138,6 +167,7 @@ impl Tail {
         if !same {
             self.offset = 0;
             self.line = 0;
+            self.in_long_line = false;
             self.head.clear();
             items.push(TailItem::Restarted);
         }
@@ -146,7 +176,7 @@ impl Tail {
     }
 
     /// Whole lines from `offset` on, a chunk of them or one that is longer than a chunk, and whether the file ends
-    /// after them (but for a torn line).
+    /// after them (but for a torn line). No lines before the file's end: the next one is too long.
     fn read_lines(&self, file: &File, len: u64) -> io::Result<(Vec<u8>, bool)> {
         let mut bytes = Vec::new();
         let mut want = CHUNK;
@@ -161,15 +191,36 @@ impl Tail {
                 bytes.truncate(end + 1);
                 return Ok((bytes, at_end));
             }
+            if bytes.len() as u64 >= LONGEST_LINE {
+                return Ok((Vec::new(), false));
+            }
             if at_end {
                 return Ok((Vec::new(), true));
             }
-            if want >= LONGEST_LINE {
-                let why = format!("line {} has no end", self.line + 1);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-            }
-            want *= 4;
+            want = (want * 4).min(LONGEST_LINE);
         }
+    }
+
+    /// Moves on within a line that is too long, by a chunk at most, and past its end if that is in sight. Returns
+    /// whether the file ends there.
+    fn pass_long_line(&mut self, file: &File, len: u64) -> io::Result<bool> {
+        let mut bytes = Vec::new();
+        Positioned {
+            file,
+            at: self.offset,
+        }
+        .take(CHUNK.min(len - self.offset))
+        .read_to_end(&mut bytes)?;
+        let passed = match bytes.iter().position(|&b| b == b'\n') {
+            Some(end) => {
+                self.in_long_line = false;
+                self.line += 1;
+                end + 1
+            }
+            None => bytes.len(),
+        };
+        self.offset += passed as u64;
+        Ok(bytes.is_empty() || self.offset >= len)
     }
 
     fn read_line(&self, line: &[u8], items: &mut Vec<TailItem>) {
@@ -179,13 +230,23 @@ impl Tail {
         let read = std::str::from_utf8(line)
             .map_err(|_| "it is not UTF-8".to_string())
             .and_then(|text| Event::from_line(text).map_err(|e| e.to_string()));
-        items.push(match read {
-            Ok(event) => TailItem::Event(event),
-            Err(why) => TailItem::Skipped {
-                line: self.line,
-                why,
-            },
-        });
+        match read {
+            Ok(event) => items.push(TailItem::Event(event)),
+            Err(why) => self.skip(self.line, why, items),
+        }
+    }
+
+    /// Tells of a line that cannot be read. Those that follow one another are told of together, so that rubbish takes
+    /// no more room here than in the file.
+    fn skip(&self, line: u64, why: String, items: &mut Vec<TailItem>) {
+        if let Some(TailItem::Skipped { lines, .. }) = items.last_mut() {
+            *lines += 1;
+            return;
+        }
+        // The reason may quote what could not be read.
+        let why = text::cut(&text::clean(&why), LONGEST_REASON).into_owned();
+        let lines = 1;
+        items.push(TailItem::Skipped { line, lines, why });
     }
 
     /// Waits until the journal may have changed: a file notification, a second, or `timeout`, whichever is first.

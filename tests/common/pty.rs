@@ -18,6 +18,7 @@ pub struct Pty {
     writer: Option<Box<dyn Write + Send>>,
     child: Box<dyn Child + Send + Sync>,
     screen: Arc<Mutex<vt100::Parser>>,
+    written: Arc<Mutex<Vec<u8>>>,
     hung_up: Arc<AtomicBool>,
     reading: Option<JoinHandle<()>>,
 }
@@ -60,14 +61,17 @@ impl Pty {
         let reader = pair.master.try_clone_reader().unwrap();
         let fd = pair.master.as_raw_fd().unwrap();
         let hung_up = Arc::new(AtomicBool::new(false));
+        let written = Arc::new(Mutex::new(Vec::new()));
         let (seen, gone) = (Arc::clone(&screen), Arc::clone(&hung_up));
-        let reading = std::thread::spawn(move || follow(reader, fd, &seen, &gone));
+        let all = Arc::clone(&written);
+        let reading = std::thread::spawn(move || follow(reader, fd, &seen, &all, &gone));
         let writer = pair.master.take_writer().unwrap();
         Self {
             master: Some(pair.master),
             writer: Some(writer),
             child,
             screen,
+            written,
             hung_up,
             reading: Some(reading),
         }
@@ -75,6 +79,11 @@ impl Pty {
 
     pub fn text(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Every byte that the program has written so far.
+    pub fn written(&self) -> Vec<u8> {
+        self.written.lock().unwrap().clone()
     }
 
     /// Whether the program holds the alternate screen.
@@ -158,6 +167,7 @@ fn follow(
     mut reader: Box<dyn Read + Send>,
     fd: RawFd,
     screen: &Mutex<vt100::Parser>,
+    written: &Mutex<Vec<u8>>,
     hung_up: &AtomicBool,
 ) {
     let mut bytes = [0; 8192];
@@ -169,7 +179,10 @@ fn follow(
             continue;
         }
         match reader.read(&mut bytes) {
-            Ok(n @ 1..) => screen.lock().unwrap().process(&bytes[..n]),
+            Ok(n @ 1..) => {
+                written.lock().unwrap().extend_from_slice(&bytes[..n]);
+                screen.lock().unwrap().process(&bytes[..n]);
+            }
             _ => return,
         }
     }

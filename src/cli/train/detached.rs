@@ -4,6 +4,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -106,7 +107,12 @@ pub fn farewell(dir: &RunDir) -> String {
 /// tells the parent to end. Whatever of it fails, the training goes on.
 pub fn leave_terminal(log: &Path) {
     let null = || OpenOptions::new().read(true).write(true).open("/dev/null");
-    let log = OpenOptions::new().create(true).append(true).open(log);
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        // A run directory from elsewhere must not choose where this goes.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(log);
     if let Ok(null) = null() {
         let _ = dup2_stdin(&null);
     }

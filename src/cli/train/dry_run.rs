@@ -65,7 +65,8 @@ pub fn run(config: &Config, dataset: &Dataset, threads: usize) -> Result<()> {
     let checkpoint = |parameters: u64| 12 * parameters;
     let most = phases.iter().map(|p| p.parameters).max().unwrap_or(0);
     let milestones: u64 = phases.iter().map(|p| checkpoint(p.parameters)).sum();
-    let disk = milestones + (config.checkpoint.keep as u64 + 1) * checkpoint(most);
+    let kept = (config.checkpoint.keep as u64 + 1).saturating_mul(checkpoint(most));
+    let disk = milestones.saturating_add(kept);
     let total: f64 = phases.iter().map(|p| p.flops / speed).sum();
     out.push_str(&format!(
         "\ntext     {} training and {} validation tokens ({})\n\

@@ -27,6 +27,7 @@ use crate::run::journal::{Journal, Observer};
 use crate::run::lock::RunLock;
 use crate::run::state::{RunState, Status};
 use crate::run::{table, tail};
+use crate::text;
 use crate::train::signals::Signalled;
 use crate::train::{Ended, Setup};
 
@@ -398,7 +399,7 @@ fn printer(show: Show, past: RunState) -> impl FnMut(&Event) + Send + 'static {
     move |event: &Event| {
         state.apply(event);
         let line = match show {
-            Show::Json => Some(event.to_line()),
+            Show::Json => Some(text::json(&event.to_line()).into_owned()),
             _ => plain.line(&state, event),
         };
         let mut out = std::io::stdout().lock();

@@ -1,6 +1,8 @@
 //! The loss chart: raw and smoothed training loss, validation loss, the reference's line, growths and checkpoints over
 //! the true axis.
 
+use std::collections::HashSet;
+
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -14,6 +16,7 @@ use crate::run::event::Phase;
 use crate::run::show::duration;
 use crate::run::state::{EvalPoint, MarkKind, RunState, TrainPoint};
 use crate::run::table;
+use crate::text;
 
 /// Width of the loss labels.
 const LABELS: u16 = 6;
@@ -201,7 +204,8 @@ impl Window {
     fn points(&self, run: &RunState) -> (usize, usize) {
         let first = run.train.partition_point(|p| self.of_train(p) < self.from);
         let end = run.train.partition_point(|p| self.of_train(p) <= self.to);
-        (first, end)
+        // In a journal whose steps are out of order the search may end anywhere.
+        (first, end.max(first))
     }
 
     fn label(&self, x: f64) -> String {
@@ -268,9 +272,9 @@ fn scale(scene: &Scene<'_>, x: &Window) -> Option<Scale> {
         .iter()
         .map(|&seq| run.train.partition_point(|p| p.seq < seq))
         .filter(|&i| i > first && i < end)
+        .chain([first, end])
         .collect();
-    bounds.insert(0, first);
-    bounds.push(end);
+    bounds.sort_unstable();
     let mut seen: Vec<f64> = Vec::new();
     for pair in bounds.windows(2) {
         let settled = pair[0] + (pair[1] - pair[0]) / DESCENT;
@@ -413,7 +417,7 @@ fn marks(buffer: &mut Buffer, scene: &Scene<'_>, row: Rect, x: &Window) {
             cell.set_char(diamond).set_style(scene.theme.dim);
         }
     }
-    let grown: Vec<u64> = run
+    let grown: HashSet<u64> = run
         .marks
         .iter()
         .filter(|m| matches!(m.kind, MarkKind::Growth(..)))
@@ -441,11 +445,7 @@ fn marks(buffer: &mut Buffer, scene: &Scene<'_>, row: Rect, x: &Window) {
             .map_or(usize::from(row.width) + 1, |(next, _)| *next);
         let room = next.saturating_sub(column + 1);
         // A label that would run into the next is cut to its caret.
-        let text = if text.chars().count() > room {
-            "^"
-        } else {
-            text
-        };
+        let text = if text::width(text) > room { "^" } else { text };
         buffer.set_string(row.x + *column as u16, row.y, text, scene.theme.title);
     }
 }

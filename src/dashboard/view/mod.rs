@@ -21,10 +21,10 @@ use ratatui::widgets::{Block, Borders};
 use super::app::is_over;
 use super::curve::Curve;
 use super::glyphs::Glyphs;
-use super::sanitize::sanitize;
 use super::theme::Theme;
 use super::update::{Prompt, Ui};
 use crate::run::state::RunState;
+use crate::text::sanitize;
 
 /// Below this, one panel.
 const SMALL: (u16, u16) = (60, 15);

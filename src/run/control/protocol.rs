@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::run::command::Command;
+use crate::run::event;
 
 /// Version of the protocol.
 pub const VERSION: u32 = 1;
@@ -101,8 +102,7 @@ impl Incoming {
         }
         let text = std::str::from_utf8(line).map_err(|_| Refusal::NotText)?;
         let malformed = |e: serde_json::Error| Refusal::Malformed(e.to_string());
-        let mut value: serde_json::Map<String, Value> =
-            serde_json::from_str(text).map_err(malformed)?;
+        let mut value = event::clean_object(text).map_err(malformed)?;
         match value.remove("v").as_ref().and_then(Value::as_u64) {
             Some(v) if v == u64::from(VERSION) => {}
             Some(v) => return Err(Refusal::Version(u32::try_from(v).unwrap_or(u32::MAX))),
@@ -134,7 +134,7 @@ impl Outgoing {
     /// When it is no message of this version.
     pub fn parse(line: &str) -> Result<Self, Refusal> {
         let malformed = |e: serde_json::Error| Refusal::Malformed(e.to_string());
-        let value: Value = serde_json::from_str(line).map_err(malformed)?;
+        let value = Value::Object(event::clean_object(line).map_err(malformed)?);
         match value.get("v").and_then(Value::as_u64) {
             Some(v) if v == u64::from(VERSION) => serde_json::from_value(value).map_err(malformed),
             v => Err(Refusal::Version(

@@ -206,6 +206,43 @@ fn unreadable_lines_at_the_end_keep_their_numbers() {
 }
 
 #[test]
+fn a_journal_that_ends_in_a_line_without_end_is_mended_without_reading_it_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(dir.path()).unwrap();
+    journal.emit(at(1), train(2.0));
+    drop(journal);
+    let path = dir.path().join("events.jsonl");
+    let whole = std::fs::metadata(&path).unwrap().len();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    // Zeros that take no room on disk.
+    file.set_len(whole + (1 << 30)).unwrap();
+    let (journal, warning) = Journal::open(dir.path()).unwrap();
+    let warning = warning.unwrap();
+    assert!(warning.contains("too long to be kept"), "{warning}");
+    assert_eq!(journal.next_seq(), 2);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
+}
+
+#[test]
+fn a_torn_line_that_would_draw_is_kept_as_text() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("events.jsonl"), "torn\u{1b}[2J\u{202e}x").unwrap();
+    drop(Journal::open(dir.path()).unwrap());
+    let log = std::fs::read_to_string(dir.path().join("log.txt")).unwrap();
+    assert_eq!(log, "torn last line cut off events.jsonl: tornx\n");
+}
+
+#[test]
+fn a_journal_that_leads_elsewhere_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let precious = dir.path().join("precious");
+    std::fs::write(&precious, "no journal").unwrap();
+    std::os::unix::fs::symlink(&precious, dir.path().join("events.jsonl")).unwrap();
+    assert!(Journal::open(dir.path()).is_err());
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "no journal");
+}
+
+#[test]
 fn a_full_disk_loses_nothing_and_tears_no_line() {
     let disk = SmallDisk::with_room(250);
     let mut journal = Journal::over(Box::new(disk.clone()));

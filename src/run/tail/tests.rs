@@ -257,6 +257,62 @@ fn a_long_journal_comes_in_bounded_parts() {
     assert!(polls.len() >= 3, "{polls:?}");
 }
 
+fn drained(tail: &mut Tail) -> Vec<TailItem> {
+    let mut all = tail.poll().unwrap();
+    while !tail.caught_up() {
+        all.extend(tail.poll().unwrap());
+    }
+    all
+}
+
+#[test]
+fn a_line_without_end_is_told_once_and_reading_goes_on_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = File::create(dir.path().join("events.jsonl")).unwrap();
+    let endless = vec![b'x'; 2 * LONGEST_LINE as usize + 77];
+    file.write_all(line(1).as_bytes()).unwrap();
+    file.write_all(&endless).unwrap();
+    let mut tail = Tail::open(dir.path());
+    let items = drained(&mut tail);
+    assert_eq!(items.len(), 2, "{items:?}");
+    assert_eq!(steps(&items), [1]);
+    assert_eq!(
+        items[1].skipped().unwrap(),
+        "events.jsonl:2: skipped a line: it is longer than 4 MiB"
+    );
+    file.write_all(&endless).unwrap();
+    assert_eq!(drained(&mut tail), []);
+    write!(file, "x\n{}rubbish\n{}", line(2), line(3)).unwrap();
+    let items = drained(&mut tail);
+    assert_eq!(steps(&items), [2, 3]);
+    let skipped = items[1].skipped().unwrap();
+    assert!(
+        skipped.starts_with("events.jsonl:4: skipped a line: "),
+        "{skipped}"
+    );
+}
+
+#[test]
+fn rubbish_is_told_of_in_few_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let quoted = format!("\"\u{1b}[2J{}\"\n", "y".repeat(1000));
+    let rubbish = quoted + &"x\n".repeat(1_000_000);
+    std::fs::write(dir.path().join("events.jsonl"), rubbish + &line(1)).unwrap();
+    let items = drained(&mut Tail::open(dir.path()));
+    assert!(items.len() < 10, "{}", items.len());
+    let told: u64 = items
+        .iter()
+        .map(|item| match item {
+            TailItem::Skipped { lines, .. } => *lines,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(told, 1_000_001);
+    let first = items[0].skipped().unwrap();
+    assert!(first.len() < 300 && !first.contains('\u{1b}'), "{first}");
+    assert_eq!(steps(&items), [1]);
+}
+
 #[test]
 fn waiting_ends_soon_after_a_write_and_not_by_our_own_reading() {
     let dir = tempfile::tempdir().unwrap();

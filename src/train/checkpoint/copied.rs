@@ -9,7 +9,8 @@ use std::sync::Arc;
 use safetensors::tensor::SafeTensors;
 
 use super::{
-    CheckpointError, Checkpoints, OPTIMIZER, STATE, StateFile, VERSION, checksum, damaged, sync_dir,
+    CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, VERSION, checksum, damaged,
+    sync_dir,
 };
 use crate::model::{self, Gpt2, Gpt2Config, ModelError, Param};
 use crate::ops;
@@ -89,12 +90,7 @@ impl Copied {
             moments.flat_map(|(prefix, values)| model::named(prefix, &self.params, values));
         model::save_tensors(&tmp.join(OPTIMIZER), tensors, HashMap::new())?;
         let mut files = BTreeMap::new();
-        for file in [
-            "config.json",
-            "model.safetensors",
-            "tokenizer.json",
-            OPTIMIZER,
-        ] {
+        for file in FILES {
             files.insert(file.to_string(), checksum(&tmp.join(file))?);
         }
         let total: u64 = files.values().map(|f| f.bytes).sum();

@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use super::optimizer::Optimizer;
 use super::state::TrainState;
 use crate::model::{self, Gpt2, Gpt2Config, ModelError, Param};
-use crate::run::dir::RunDir;
+use crate::run::dir::{RunDir, is_name};
+use crate::run::file;
+use crate::text;
 
 pub use copied::Copied;
 pub use writer::Writer;
@@ -30,6 +32,15 @@ const SPARE_BYTES: u64 = 64 << 20;
 
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
+/// The files beside `state.json`.
+const FILES: [&str; 4] = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    OPTIMIZER,
+];
+/// Most bytes of `state.json`: a loss for each of a million windows, and room.
+const LARGEST_STATE: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -186,12 +197,15 @@ impl Checkpoints {
     pub fn resolve(&self, name: &str) -> Result<String, CheckpointError> {
         let path = self.dir.join(name);
         let real = fs::read_link(&path).map_or(path, |target| self.dir.join(target));
-        match (real.is_dir(), real.file_name()) {
-            (true, Some(real)) => Ok(real.to_string_lossy().into_owned()),
+        // A link or a journal from elsewhere may name anything: a checkpoint lies in this folder.
+        match (real.is_dir(), real.file_name().and_then(|n| n.to_str())) {
+            (true, Some(inside)) if is_name(name) && real == self.dir.join(inside) => {
+                Ok(inside.into())
+            }
             _ => {
                 let there = self.names();
                 Err(CheckpointError::Missing {
-                    name: name.into(),
+                    name: text::clean(name).into_owned(),
                     dir: self.dir.clone(),
                     there: if there.is_empty() {
                         "none".into()
@@ -209,7 +223,7 @@ impl Checkpoints {
         let mut names: Vec<String> = entries
             .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
             .map(|e| e.file_name().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with('.'))
+            .filter(|name| !name.starts_with('.') && text::sanitize(name) == *name)
             .collect();
         names.sort();
         names
@@ -269,7 +283,15 @@ impl Checkpoints {
 
     fn verify_at(&self, path: &Path, name: &str) -> Result<TrainState, CheckpointError> {
         let file = read_state(path, name)?;
+        for part in FILES {
+            if !file.files.contains_key(part) {
+                return Err(damaged(name, format!("{STATE} does not tell of {part}")));
+            }
+        }
         for (part, want) in &file.files {
+            if !is_name(part) {
+                return Err(damaged(name, format!("{STATE} tells of a file elsewhere")));
+            }
             let got = checksum(&path.join(part)).map_err(|e| damaged(name, e.to_string()))?;
             if got.bytes != want.bytes {
                 let what = format!("{part} has {} of {} bytes", got.bytes, want.bytes);
@@ -344,14 +366,14 @@ impl Checkpoints {
 }
 
 fn read_state(path: &Path, name: &str) -> Result<StateFile, CheckpointError> {
-    let text = fs::read(path.join(STATE))
+    let text = file::read_text(&path.join(STATE), LARGEST_STATE)
         .map_err(|e| damaged(name, format!("{STATE} cannot be read ({e})")))?;
-    let version = serde_json::from_slice::<Versioned>(&text).map_or(VERSION, |file| file.v);
+    let version = serde_json::from_str::<Versioned>(&text).map_or(VERSION, |file| file.v);
     if version != VERSION {
         let what = format!("{STATE} has version {version}, this program reads {VERSION}");
         return Err(damaged(name, what));
     }
-    serde_json::from_slice(&text).map_err(|e| damaged(name, format!("{STATE} is not whole ({e})")))
+    serde_json::from_str(&text).map_err(|e| damaged(name, format!("{STATE} is not whole ({e})")))
 }
 
 fn damaged(name: &str, what: String) -> CheckpointError {
@@ -368,7 +390,7 @@ fn checksum(path: &Path) -> Result<FileSum, CheckpointError> {
         source,
     };
     let mut hash = blake3::Hasher::new();
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = file::open(path).map_err(io)?;
     let bytes = io::copy(&mut file, &mut hash).map_err(io)?;
     Ok(FileSum {
         bytes,

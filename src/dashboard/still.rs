@@ -1,0 +1,142 @@
+//! One frame of a run without a terminal, for fuzzing and tests outside this crate.
+
+use std::convert::Infallible;
+
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+
+use super::curve::Curve;
+use super::glyphs::Glyphs;
+use super::theme::{ColorMode, Theme};
+use super::update::Ui;
+use super::view::{self, Scene};
+use crate::run::state::RunState;
+
+/// What a read-only dashboard of these columns and rows shows of a run.
+///
+/// # Errors
+/// None: a frame in memory can always be drawn.
+pub fn still(run: &RunState, size: (u16, u16)) -> Result<Buffer, Infallible> {
+    let ui = Ui {
+        read_only: true,
+        ..Ui::default()
+    };
+    let mut curve = Curve::default();
+    curve.follow(&run.train, &run.phase_starts(), ui.chart.smoothing);
+    let theme = Theme::new(ColorMode::Never);
+    let scene = Scene {
+        run,
+        ui: &ui,
+        curve: &curve,
+        theme: &theme,
+        glyphs: Glyphs::Braille,
+        title: "run",
+        zone: &TimeZone::UTC,
+    };
+    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1))?;
+    terminal.draw(|frame| view::draw(frame, &scene))?;
+    Ok(terminal.backend().buffer().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::event::Event;
+    use crate::text;
+
+    /// A journal's line of a phase and kind, at a step.
+    fn told(seq: u64, step: u64, phase: &str, rest: &str) -> Event {
+        let line = format!(
+            r#"{{"v":1,"seq":{seq},"t":-9000000000000000000,"elapsed":-5,"step":{step},"phase":"{phase}","phase_step":9007199254740992,"branch":0,{rest}}}"#
+        );
+        Event::from_line(&line).unwrap()
+    }
+
+    fn train(seq: u64, step: u64) -> Event {
+        let rest = format!(
+            r#""kind":"train","loss":{step},"lr":0,"grad_norm":1e15,"tokens":{seq},"tokens_per_second":-1e15"#
+        );
+        told(seq, step, "x", &rest)
+    }
+
+    fn begins(seq: u64, step: u64, phase: &str) -> Event {
+        let rest = r#""kind":"phase","layers":1024,"parameters":18446744073709551615,"steps":9007199254740992,"start":"random","source_layers":[]"#;
+        told(seq, step, phase, rest)
+    }
+
+    const SIZES: [(u16, u16); 8] = [
+        (1, 1),
+        (2, 300),
+        (24, 7),
+        (59, 15),
+        (60, 15),
+        (80, 24),
+        (119, 40),
+        (300, 80),
+    ];
+
+    #[test]
+    fn steps_and_numbers_out_of_order_can_be_drawn() {
+        let mut run = RunState::default();
+        let order = [
+            (5, 9),
+            (1, 0),
+            (9, 1 << 53),
+            (2, 7),
+            (2, 7),
+            (0, 3),
+            (8, 1),
+            (3, 100),
+        ];
+        for (seq, step) in order.into_iter().cycle().take(3000) {
+            if step % 7 == 0 {
+                run.apply(&begins(seq, step, "round-1000"));
+            }
+            run.apply(&train(seq, step));
+            let gap = told(seq, step, "x", r#""kind":"gap","dropped":4294967295"#);
+            run.apply(&gap);
+        }
+        for size in SIZES {
+            let Ok(frame) = still(&run, size);
+            assert_eq!(frame.area.width, size.0);
+        }
+    }
+
+    #[test]
+    fn a_wide_name_stays_in_its_panel() {
+        let mut run = RunState::default();
+        for seq in 1..9 {
+            run.apply(&train(seq, seq));
+        }
+        // As many characters as fit between its mark and the chart's edge, and twice the columns.
+        run.apply(&begins(9, 4_503_599_627_370_496, &"數".repeat(20)));
+        run.apply(&train(10, 10));
+        let Ok(frame) = still(&run, (80, 24));
+        for y in 2..10 {
+            let edges = [53, 54].map(|x| frame[(x, y)].symbol().to_string());
+            let frame_like = |s: &String| ["│", "┐", "┌", "┘", "└"].contains(&s.as_str());
+            assert!(edges.iter().all(frame_like), "row {y}: {edges:?}");
+        }
+        let row = |y| -> String { (0..80).map(|x| frame[(x, y)].symbol()).collect() };
+        let screen: Vec<String> = (0..24).map(row).collect();
+        assert!(text::width(&screen[3]) == 80, "{screen:?}");
+    }
+
+    /// Marks and layers are drawn in time that grows with their number, not with its square.
+    #[test]
+    fn a_hundred_thousand_growths_are_drawn_at_once() {
+        let mut run = RunState::default();
+        run.apply(&train(1, 1));
+        for seq in 2..100_000 {
+            let growth = r#""kind":"grow","from_layers":1,"to_layers":2,"added":[1],"mode":"keep","round":2"#;
+            run.apply(&told(seq, seq, "round-2", growth));
+            run.apply(&begins(seq, seq, "round-2"));
+        }
+        run.apply(&train(100_000, 100_000));
+        let began = std::time::Instant::now();
+        let Ok(_) = still(&run, (200, 60));
+        assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    }
+}

@@ -1,0 +1,66 @@
+//! Files of a run directory, which may have come from anywhere: only regular ones are opened (a pipe would keep the
+//! reader waiting for ever), and no more is read than such a file can sensibly hold.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Opens a regular file for reading; links are followed.
+///
+/// # Errors
+/// When it is not there, cannot be read, or is a directory, a pipe or a device.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        // A pipe without a writer does not block; on regular files the flag means nothing.
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        let why = "it is not a regular file";
+        Err(io::Error::new(ErrorKind::InvalidInput, why))
+    }
+}
+
+/// The text of a regular file of at most `most` bytes.
+///
+/// # Errors
+/// As [`open`], and when it is larger or not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let invalid = |why: String| io::Error::new(ErrorKind::InvalidData, why);
+    let mut bytes = Vec::new();
+    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(invalid(format!("it is larger than {} KiB", most >> 10)));
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        invalid(format!("it is not UTF-8: byte {at} does not belong"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_a_sensible_size_are_read() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("file");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read_text(&path, 5).unwrap(), "12345");
+        let said = |path: &Path, most| read_text(path, most).unwrap_err().to_string();
+        assert_eq!(said(&path, 4), "it is larger than 0 KiB");
+        std::fs::write(&path, b"ab\xff").unwrap();
+        assert_eq!(said(&path, 9), "it is not UTF-8: byte 2 does not belong");
+        let pipe = tmp.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for odd in [&pipe, tmp.path(), Path::new("/dev/zero")] {
+            assert_eq!(said(odd, 9), "it is not a regular file");
+        }
+        let absent = open(&tmp.path().join("none")).unwrap_err();
+        assert_eq!(absent.kind(), ErrorKind::NotFound);
+    }
+}
