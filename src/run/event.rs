@@ -9,6 +9,8 @@ use std::fmt;
 
 use super::command::{By, Command, GrowMode};
 
+mod train_line;
+
 /// Version of the event format written by this program.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -566,6 +568,14 @@ impl Event {
     /// When the line is not a JSON object with the envelope's fields. An unknown `kind`, or a known one whose
     /// fields do not fit (a newer writer's), is no error: it becomes [`Body::Unknown`].
     pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
+        match train_line::read(line) {
+            Some(event) => Ok(event),
+            None => Self::from_value_of(line),
+        }
+    }
+
+    /// Reads a line of any kind.
+    fn from_value_of(line: &str) -> Result<Self, serde_json::Error> {
         let map: Map<String, Value> = serde_json::from_str(line)?;
         let value = Value::Object(map);
         let e = Envelope::deserialize(&value)?;

@@ -11,6 +11,7 @@ pub mod dir;
 pub mod event;
 pub mod journal;
 pub mod lock;
+pub mod series;
 pub mod show;
 pub mod state;
 pub mod table;

@@ -196,7 +196,7 @@ pub fn summary_json(state: &RunState, dir: &RunDir) -> Value {
         "step": core.step,
         "elapsed": state.elapsed,
         "t": state.t,
-        "val_loss": state.evals.last().map(|e| e.val_loss),
+        "val_loss": core.eval.map(|e| e.val_loss),
         "round": round.map(|r| r.round),
         "gap": round.and_then(|r| r.result.gap),
         "gap_stderr": round.and_then(|r| r.result.gap_stderr),
