@@ -504,8 +504,9 @@ fn evaluations(buffer: &mut Buffer, scene: &Scene<'_>, plot: Rect, x: &Window, y
 
 /// The values of a bucket of evaluations that are marked: its least and its greatest.
 fn marked(span: &Values) -> impl Iterator<Item = f64> {
-    let shown = span.is_finite().then_some([span.low, span.high]);
-    shown.into_iter().flatten().map(f64::from)
+    let low = span.is_finite().then_some(span.low);
+    let high = (span.low < span.high).then_some(span.high);
+    low.into_iter().chain(high).map(f64::from)
 }
 
 /// `^grow 4→6` where layers were added, `^round 1` where a phase begins, a diamond for each checkpoint.

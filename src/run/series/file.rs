@@ -99,7 +99,7 @@ struct Head {
     dropped: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Body {
     history: History,
     #[serde(deserialize_with = "at_most::<CHECKPOINTS_KEPT, _, _>")]
@@ -107,6 +107,15 @@ struct Body {
     #[serde(deserialize_with = "at_most::<NOTES_KEPT, _, _>")]
     notes: Vec<Note>,
     /// As JSON, like the head.
+    snapshots: Vec<u8>,
+}
+
+/// A [`Body`] to be written.
+#[derive(Serialize)]
+struct BodyOf<'a> {
+    history: &'a History,
+    checkpoints: &'a [CheckpointNote],
+    notes: Vec<&'a Note>,
     snapshots: Vec<u8>,
 }
 
@@ -134,10 +143,10 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
         running_since: state.running_since,
         dropped: state.dropped,
     };
-    let body = Body {
-        history: state.history.clone(),
-        checkpoints: state.checkpoints.clone(),
-        notes: state.notes.iter().cloned().collect(),
+    let body = BodyOf {
+        history: &state.history,
+        checkpoints: &state.checkpoints,
+        notes: state.notes.iter().collect(),
         snapshots: serde_json::to_vec(&state.snapshots).ok()?,
     };
     let head = serde_json::to_vec(&head).ok()?;

@@ -43,25 +43,26 @@ pub fn load(dir: &Path) -> io::Result<RunState> {
     }
 }
 
-/// The same for a list of runs: of a run with `series.bin`, the curves, notes and checkpoints are left out.
+/// The same for a list of runs: without curves, notes and checkpoints.
 ///
 /// # Errors
 /// When the journal is there but cannot be read.
 pub fn brief(dir: &Path) -> io::Result<RunState> {
+    let all = |dir| load(dir).map(RunState::without_past);
     let Some((mut state, position)) = file::read_head(dir) else {
-        return load(dir);
+        return all(dir);
     };
     let mut tail = Tail::open_at(dir, position);
     loop {
         for item in tail.poll()? {
             if goes_back(&item) {
-                return load(dir);
+                return all(dir);
             }
             item.apply_to(&mut state);
         }
         if tail.caught_up() {
             settle(&mut state, dir);
-            return Ok(state);
+            return Ok(state.without_past());
         }
     }
 }

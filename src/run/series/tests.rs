@@ -55,7 +55,7 @@ impl Story {
         for i in 0..events {
             self.step += 1;
             let loss = 5.0 / (1.0 + self.step as f64).ln() + (self.step % 17) as f64 / 100.0;
-            let broken = self.step % 997 == 0;
+            let broken = self.step.is_multiple_of(997);
             self.tell(Body::Train {
                 loss: (!broken).then_some(loss),
                 nonfinite: broken.then(|| "nan".into()),

@@ -95,6 +95,17 @@ impl RunState {
         self.journaled.unwrap_or(self.core.status)
     }
 
+    /// What is known of the present alone: no curves, notes and checkpoints.
+    pub(super) fn without_past(self) -> Self {
+        Self {
+            history: History::default(),
+            checkpoints: Vec::new(),
+            notes: VecDeque::new(),
+            snapshots: Snapshots::default(),
+            ..self
+        }
+    }
+
     /// What is live: the branch the run goes on with.
     pub fn live(&self) -> &Strand {
         &self.history.live

@@ -12,6 +12,8 @@ use crate::run::series::pyramid::{Place, Series};
 /// Evaluations and probes that are kept whole; older ones live on in the curves.
 const EVALS_KEPT: usize = 2048;
 const PROBES_KEPT: usize = 64;
+/// Buckets of the validation loss: each is a mark in the chart, of which a screen holds a few hundred.
+const VAL_BUCKETS: usize = 8192;
 /// Marks of one strand; beyond that the oldest checkpoints lose theirs.
 const MARKS_KEPT: usize = 16_384;
 /// Rollbacks whose abandoned past stays visible, and the buckets it is told in.
@@ -35,7 +37,7 @@ pub fn max_rank(layer: usize) -> usize {
 }
 
 /// What happened along one branch.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Strand {
     /// Loss, learning rate, gradient norm, tokens per second.
     pub train: Series,
@@ -54,6 +56,20 @@ pub struct Strand {
     /// Event numbers that lie on it: above the first, up to the second.
     #[serde(deserialize_with = "at_most::<MARKS_KEPT, _, _>")]
     ranges: Vec<(u64, u64)>,
+}
+
+impl Default for Strand {
+    fn default() -> Self {
+        Self {
+            train: Series::default(),
+            val: Series::new(VAL_BUCKETS),
+            ranks: Series::default(),
+            evals: Vec::new(),
+            probes: Vec::new(),
+            marks: Vec::new(),
+            ranges: Vec::new(),
+        }
+    }
 }
 
 impl Strand {
