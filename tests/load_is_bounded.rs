@@ -122,6 +122,7 @@ fn a_run_is_told_alike_with_and_without_series_bin() {
 }
 
 /// Runs the program and tells how long it took and the most memory it had, in MiB.
+#[expect(clippy::zombie_processes, reason = "wait4 waits for it")]
 fn measured(place: &Place, args: &[&str]) -> (Duration, u64) {
     let mut command: Command = place.heirloom(args);
     let began = Instant::now();

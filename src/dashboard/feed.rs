@@ -123,7 +123,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl TailFeed {
     /// Follows the run at `dir`, whether or not it has written anything yet. The state is what is known before the
-    /// feed's first event.
+    /// feed's first event; [`Feed::drain`] must be given it and no other, since it may be written to `series.bin`.
     pub fn open(dir: &Path) -> (Self, RunState) {
         let (tail, state, writer) = series::open::open(dir);
         let feed = Self {

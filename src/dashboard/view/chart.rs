@@ -489,12 +489,17 @@ fn evaluations(buffer: &mut Buffer, scene: &Scene<'_>, plot: Rect, x: &Window, y
     let val = &scene.run.live().val;
     let (first, end) = x.buckets(val);
     let spans = val.column(VAL_LOSS).get(first..end).unwrap_or_default();
+    let mut before = None;
     for (s, span) in val.stretches()[first..end].iter().zip(spans) {
         let Some(column) = x.column(x.at(&s.last), usize::from(plot.width)) else {
             continue;
         };
         for loss in marked(span) {
             let row = y.row(loss, usize::from(plot.height)) as u16;
+            // Of very many evaluations most fall on one already drawn.
+            if std::mem::replace(&mut before, Some((column, row))) == Some((column, row)) {
+                continue;
+            }
             let cell = &mut buffer[(plot.x + column as u16, plot.y + row)];
             cell.set_char(val_mark(scene.glyphs))
                 .set_style(scene.theme.val);
