@@ -84,9 +84,9 @@ fn newest(runs: &Path) -> Result<RunDir> {
 /// # Errors
 /// When the terminal cannot be taken over or the run cannot be read.
 pub fn dashboard(dir: &RunDir, ui: &UiArgs) -> Result<()> {
-    let mut feed = TailFeed::new(dir.path());
+    let (mut feed, past) = TailFeed::open(dir.path());
     let options = ui.options(&dir.name(), None);
-    dashboard::run(&mut feed, &options, RunState::default()).map(drop)
+    dashboard::run(&mut feed, &options, past).map(drop)
 }
 
 /// Lines for what has happened and what happens, until the run is over or nobody works on it.

@@ -116,7 +116,7 @@ impl App {
                 self.ui.ended = true;
                 self.dirty = true;
             }
-            self.ui.loading = feed.is_behind();
+            self.ui.loading = feed.is_behind().then(|| feed.progress());
             self.look_at_control(feed);
             let now = Instant::now();
             update::on_run(&mut self.ui, &self.state, now);
@@ -127,7 +127,7 @@ impl App {
             if self.due(terminal, now) {
                 self.draw(options, terminal, now);
             }
-            let wait = if self.ui.loading {
+            let wait = if self.ui.loading.is_some() {
                 Duration::ZERO
             } else {
                 TICK
@@ -205,8 +205,7 @@ impl App {
     fn draw(&mut self, options: &Options, terminal: &mut Terminal, now: Instant) {
         crate::fault::panic_at("dashboard", self.state.core.rounds.len() as u64);
         let state = self.ui.frozen.as_deref().unwrap_or(&self.state);
-        self.curve
-            .follow(&state.train, &state.phase_starts(), self.ui.chart.smoothing);
+        self.curve.follow(&state.history, self.ui.chart.smoothing);
         let scene = view::Scene {
             run: state,
             ui: &self.ui,

@@ -117,8 +117,8 @@ pub struct Ui {
     pub quitting: bool,
     /// Refusals seen so far: a new one ends the waiting for what was asked.
     pub refusals: u64,
-    /// The journal's past is still being read.
-    pub loading: bool,
+    /// The journal's past is still being read: how much of it has been, from 0 to 1.
+    pub loading: Option<f64>,
 }
 
 /// What the loop around has to do.

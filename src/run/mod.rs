@@ -15,6 +15,7 @@ pub mod event;
 pub mod file;
 pub mod journal;
 pub mod lock;
+pub mod series;
 pub mod show;
 pub mod state;
 pub mod table;

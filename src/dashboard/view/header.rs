@@ -48,8 +48,11 @@ fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
         (scene.text(word), style),
     ];
     // What changes the meaning of everything else comes before what may not fit.
-    if scene.ui.loading {
-        all.push(("LOADING".into(), theme.warning));
+    if let Some(share) = scene.ui.loading {
+        all.push((
+            format!("LOADING {:.0}%", (100.0 * share).floor()),
+            theme.warning,
+        ));
     }
     if scene.ui.frozen.is_some() {
         all.push(("FROZEN".into(), theme.warning));
