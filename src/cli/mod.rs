@@ -4,6 +4,7 @@ pub mod data;
 pub mod exit;
 pub mod home;
 pub mod ls;
+pub mod replay;
 pub mod say;
 pub mod show;
 pub mod train;
@@ -44,6 +45,7 @@ pub struct Cli {
 enum Command {
     Train(train::Args),
     Watch(watch::Args),
+    Replay(replay::Args),
     Show(show::Args),
     Ls(ls::Args),
     Data(data::Args),
@@ -102,6 +104,7 @@ impl Cli {
         match self.command {
             Some(Command::Train(args)) => args.run(),
             Some(Command::Watch(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Replay(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Data(args)) => args.run().map(|()| exit::OK).map_err(exit::input),

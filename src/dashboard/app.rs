@@ -118,6 +118,7 @@ impl App {
                 self.dirty = true;
             }
             self.ui.loading = feed.is_behind();
+            self.ui.replay = feed.playing();
             let now = Instant::now();
             update::on_run(&mut self.ui, &self.state, now);
             let stopped = self.ui.quitting || self.state.core.status == Status::Interrupted;
@@ -151,6 +152,7 @@ impl App {
                             match effect {
                                 Effect::Detach => return Ok(Exit::Detach),
                                 Effect::Close => return Ok(Exit::Closed),
+                                Effect::Steer(steer) => feed.steer(steer),
                                 Effect::Send(command) => {
                                     let by = By::Keyboard;
                                     if !feed.send(Request { by, command }) {
@@ -174,7 +176,9 @@ impl App {
         } else {
             SLOW_GAP
         };
-        let changed = version != self.state.version && self.ui.frozen.is_none();
+        // A replay's clock moves between events, too.
+        let moves = self.ui.replay.as_ref().is_some_and(|r| r.playing);
+        let changed = (moves || version != self.state.version) && self.ui.frozen.is_none();
         self.dirty || (changed && now.duration_since(at) >= gap)
     }
 

@@ -12,6 +12,7 @@ pub mod glyphs;
 pub mod home;
 pub mod keys;
 mod plain;
+pub mod replay;
 pub mod sanitize;
 mod terminal;
 pub mod theme;
@@ -21,6 +22,7 @@ mod view;
 pub use app::{Exit, Options, panic_words, run};
 pub use feed::{Feed, LiveFeed, TailFeed};
 pub use plain::PlainPrinter;
+pub use replay::ReplayFeed;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::app::is_over;
 use super::keys::{self, Action};
+use super::replay::{Playing, Steer};
 use crate::config::MOST_STEPS;
 use crate::run::command::{Command, GrowMode};
 use crate::run::event::{Phase, Suggestion};
@@ -115,12 +116,16 @@ pub struct Ui {
     pub refusals: u64,
     /// The journal's past is still being read.
     pub loading: bool,
+    /// A run is played again, and stands here.
+    pub replay: Option<Playing>,
 }
 
 /// What the loop around has to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     Send(Command),
+    /// Move the replay.
+    Steer(Steer),
     Detach,
     /// Close a view that owns nothing, or whose run is over.
     Close,
@@ -183,7 +188,7 @@ fn on_screen(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<E
         ui.help = false;
         return Vec::new();
     }
-    let Some(action) = keys::action(key) else {
+    let Some(action) = keys::action(key, ui.replay.is_some()) else {
         return Vec::new();
     };
     let control = keys::BINDINGS
@@ -195,6 +200,7 @@ fn on_screen(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<E
     let chart = &mut ui.chart;
     match action {
         Action::Leave => return leave(ui, run, now),
+        Action::Steer(steer) => return vec![Effect::Steer(steer)],
         Action::Help => ui.help = !ui.help,
         Action::Freeze => {
             ui.frozen = match ui.frozen.take() {
@@ -231,6 +237,10 @@ fn on_screen(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<E
 }
 
 fn on_control(ui: &mut Ui, run: &RunState, action: Action, now: Instant) -> Vec<Effect> {
+    if ui.replay.is_some() {
+        ui.notice = Some("a replay takes no commands".into());
+        return Vec::new();
+    }
     if ui.read_only {
         ui.notice = Some("read only: the run belongs to another process".into());
         return Vec::new();

@@ -19,7 +19,7 @@ use super::state::RunState;
 /// Bytes read per poll, but for a line that is longer.
 const CHUNK: u64 = 1 << 20;
 /// Longer lines are not the journal's.
-const LONGEST_LINE: u64 = 64 << 20;
+pub(super) const LONGEST_LINE: u64 = 64 << 20;
 /// notify does not see what other machines write, so waiting ends at least this often.
 const GLANCE: Duration = Duration::from_secs(1);
 /// The file's first bytes, by which a replaced file is told from a grown one.
@@ -115,7 +115,7 @@ impl Tail {
         for line in bytes.split_inclusive(|&b| b == b'\n') {
             self.line += 1;
             self.offset += line.len() as u64;
-            self.read_line(&line[..line.len() - 1], &mut items);
+            items.extend(read_line(self.line, &line[..line.len() - 1]));
         }
         if self.head.len() < HEAD {
             let mut head = vec![0; self.offset.min(HEAD as u64) as usize];
@@ -172,22 +172,6 @@ impl Tail {
         }
     }
 
-    fn read_line(&self, line: &[u8], items: &mut Vec<TailItem>) {
-        if line.is_empty() {
-            return;
-        }
-        let read = std::str::from_utf8(line)
-            .map_err(|_| "it is not UTF-8".to_string())
-            .and_then(|text| Event::from_line(text).map_err(|e| e.to_string()));
-        items.push(match read {
-            Ok(event) => TailItem::Event(event),
-            Err(why) => TailItem::Skipped {
-                line: self.line,
-                why,
-            },
-        });
-    }
-
     /// Waits until the journal may have changed: a file notification, a second, or `timeout`, whichever is first.
     /// False when it was only the clock.
     pub fn wait(&mut self, timeout: Duration) -> bool {
@@ -205,6 +189,20 @@ impl Tail {
             }
         }
     }
+}
+
+/// What line `number` (from 1) says, without its newline; `None` when it is empty.
+pub(super) fn read_line(number: u64, line: &[u8]) -> Option<TailItem> {
+    if line.is_empty() {
+        return None;
+    }
+    let read = std::str::from_utf8(line)
+        .map_err(|_| "it is not UTF-8".to_string())
+        .and_then(|text| Event::from_line(text).map_err(|e| e.to_string()));
+    Some(match read {
+        Ok(event) => TailItem::Event(event),
+        Err(why) => TailItem::Skipped { line: number, why },
+    })
 }
 
 /// Watches the journal's directory, because the journal may not exist yet.
