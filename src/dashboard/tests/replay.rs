@@ -98,7 +98,7 @@ fn marks_stand_under_their_place_and_the_weightiest_is_seen() {
     let knob = bar.iter().position(|c| *c == '●').unwrap();
     assert_eq!(marks[knob], 'D', "{text}");
     let order: String = marks.iter().take(46).filter(|c| **c != ' ').collect();
-    assert_eq!(order, "|o|D!^<", "{text}");
+    assert_eq!(order, "|◆|D!^<", "{text}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::run::show::duration;
 const LEAST_BAR: usize = 10;
 
 /// What the marks mean, for the help.
-pub const LEGEND: &str = "| phase  ^ growth  D decision  o checkpoint  < back  ! warning";
+const LEGEND: &str = "| phase  ^ growth  D decision  ◆ checkpoint  < back  ! warning";
 
 /// A bar with one cell per column, its state before it and its place behind; where there is a second row, the marks.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, playing: &Playing, area: Rect) {
@@ -153,7 +153,8 @@ fn look(scene: &Scene<'_>, landmark: Landmark) -> (char, Style) {
         Landmark::Phase => ('|', theme.plain),
         Landmark::Growth => ('^', theme.good),
         Landmark::Decision => ('D', theme.key),
-        Landmark::Checkpoint => ('o', theme.dim),
+        Landmark::Checkpoint if scene.glyphs == Glyphs::Ascii => ('*', theme.dim),
+        Landmark::Checkpoint => ('◆', theme.dim),
         Landmark::Back => ('<', theme.warning),
         Landmark::Warning => ('!', theme.warning),
     }
@@ -161,5 +162,6 @@ fn look(scene: &Scene<'_>, landmark: Landmark) -> (char, Style) {
 
 /// The legend as a line of the help.
 pub fn legend(scene: &Scene<'_>) -> Line<'static> {
-    Line::styled(format!(" marks: {LEGEND}"), scene.theme.dim)
+    let text = scene.text(&format!(" marks: {LEGEND}"));
+    Line::styled(text, scene.theme.dim)
 }
