@@ -117,6 +117,7 @@ impl App {
                 self.dirty = true;
             }
             self.ui.loading = feed.is_behind().then(|| feed.progress());
+            self.ui.replay = feed.playing();
             self.look_at_control(feed);
             let now = Instant::now();
             update::on_run(&mut self.ui, &self.state, now);
@@ -151,6 +152,7 @@ impl App {
                             match effect {
                                 Effect::Detach => return Ok(Exit::Detach),
                                 Effect::Close => return Ok(Exit::Closed),
+                                Effect::Steer(steer) => feed.steer(steer),
                                 Effect::Send(command) => {
                                     if !feed.send(command) {
                                         self.ui.notice = Some(
@@ -198,7 +200,9 @@ impl App {
         } else {
             SLOW_GAP
         };
-        let changed = version != self.state.version && self.ui.frozen.is_none();
+        // A replay's clock moves between events, too.
+        let moves = self.ui.replay.as_ref().is_some_and(|r| r.playing);
+        let changed = (moves || version != self.state.version) && self.ui.frozen.is_none();
         self.dirty || (changed && now.duration_since(at) >= gap)
     }
 

@@ -1,4 +1,5 @@
-//! Where events come from and where commands go: a trainer in this process, or a run directory.
+//! Where events come from and where commands go: a trainer in this process, or a run directory. A third source, a run
+//! played again, has [a room of its own](super::replay).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::replay::{Playing, Steer};
 use crate::run::command::{By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
 use crate::run::event::{Body, Event};
@@ -53,6 +55,12 @@ pub trait Feed {
     fn progress(&self) -> f64 {
         1.0
     }
+    /// Where a replay stands; `None` for a run that is followed as it happens.
+    fn playing(&self) -> Option<Playing> {
+        None
+    }
+    /// Moves a replay.
+    fn steer(&mut self, _: Steer) {}
 }
 
 /// Events that may wait for a terminal that does not take frames; beyond that, metric events are dropped.

@@ -21,6 +21,8 @@ use crate::run::event::{
 };
 use crate::run::state::RunState;
 
+mod replay;
+
 /// Events as a trainer would send them.
 struct Story {
     state: RunState,

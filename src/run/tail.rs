@@ -194,15 +194,16 @@ impl Tail {
         let (bytes, at_end) = self.read_lines(&file, len)?;
         if bytes.is_empty() && !at_end {
             self.in_long_line = true;
-            let why = format!("it is longer than {} MiB", LONGEST_LINE >> 20);
-            self.skip(self.at.line + 1, why, &mut items);
+            add(too_long(self.at.line + 1), &mut items);
         }
         // Lines are seldom shorter: growing the list step by step would copy it again and again.
         items.reserve(bytes.len() / 200);
         for line in bytes.split_inclusive(|&b| b == b'\n') {
             self.at.line += 1;
             self.at.offset += line.len() as u64;
-            self.read_line(&line[..line.len() - 1], &mut items);
+            if let Some(item) = read_line(self.at.line, &line[..line.len() - 1]) {
+                add(item, &mut items);
+            }
         }
         self.at.remember(&bytes);
         self.caught_up = at_end;
@@ -275,32 +276,6 @@ impl Tail {
         Ok(bytes.is_empty() || self.at.offset >= len)
     }
 
-    fn read_line(&self, line: &[u8], items: &mut Vec<TailItem>) {
-        if line.is_empty() {
-            return;
-        }
-        let read = std::str::from_utf8(line)
-            .map_err(|_| "it is not UTF-8".to_string())
-            .and_then(|text| Event::from_line(text).map_err(|e| e.to_string()));
-        match read {
-            Ok(event) => items.push(TailItem::Event(event)),
-            Err(why) => self.skip(self.at.line, why, items),
-        }
-    }
-
-    /// Tells of a line that cannot be read. Those that follow one another are told of together, so that rubbish takes
-    /// no more room here than in the file.
-    fn skip(&self, line: u64, why: String, items: &mut Vec<TailItem>) {
-        if let Some(TailItem::Skipped { lines, .. }) = items.last_mut() {
-            *lines += 1;
-            return;
-        }
-        // The reason may quote what could not be read.
-        let why = text::cut(&text::clean(&why), LONGEST_REASON).into_owned();
-        let lines = 1;
-        items.push(TailItem::Skipped { line, lines, why });
-    }
-
     /// Waits until the journal may have changed: a file notification, a second, or `timeout`, whichever is first.
     /// False when it was only the clock.
     pub fn wait(&mut self, timeout: Duration) -> bool {
@@ -317,6 +292,46 @@ impl Tail {
                 false
             }
         }
+    }
+}
+
+/// What line `number` (from 1) says, without its newline; `None` when it is empty.
+pub(super) fn read_line(number: u64, line: &[u8]) -> Option<TailItem> {
+    if line.is_empty() {
+        return None;
+    }
+    let read = std::str::from_utf8(line)
+        .map_err(|_| "it is not UTF-8".to_string())
+        .and_then(|text| Event::from_line(text).map_err(|e| e.to_string()));
+    Some(match read {
+        Ok(event) => TailItem::Event(event),
+        Err(why) => skipped(number, &why),
+    })
+}
+
+/// Line `line`, which is longer than any of a journal.
+pub(super) fn too_long(line: u64) -> TailItem {
+    skipped(
+        line,
+        &format!("it is longer than {} MiB", LONGEST_LINE >> 20),
+    )
+}
+
+fn skipped(line: u64, why: &str) -> TailItem {
+    TailItem::Skipped {
+        line,
+        lines: 1,
+        // The reason may quote what could not be read.
+        why: text::cut(&text::clean(why), LONGEST_REASON).into_owned(),
+    }
+}
+
+/// Adds an item. Lines that cannot be read and follow one another are told of together, so that rubbish takes no more
+/// room here than in the file.
+fn add(item: TailItem, items: &mut Vec<TailItem>) {
+    match (&item, items.last_mut()) {
+        (TailItem::Skipped { .. }, Some(TailItem::Skipped { lines, .. })) => *lines += 1,
+        _ => items.push(item),
     }
 }
 
