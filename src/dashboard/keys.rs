@@ -287,8 +287,10 @@ pub fn action(key: &KeyEvent, replaying: bool) -> Option<Action> {
     {
         return None;
     }
-    let here = BINDINGS.iter().filter(|b| b.place.is_here(replaying));
-    let found = here.filter(|b| b.codes.contains(&key.code)).next_back()?;
+    // Later bindings are those of a place, and win there.
+    let found = BINDINGS
+        .iter()
+        .rfind(|b| b.place.is_here(replaying) && b.codes.contains(&key.code))?;
     match (found.action, key.code) {
         (A::Steer(Steer::ToTenth(_)), Char(digit)) => {
             let tenths = digit.to_digit(10)?;

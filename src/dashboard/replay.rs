@@ -80,7 +80,7 @@ impl Replay {
         let events = self.index.entries();
         match moment {
             Moment::Step(step) => match events.iter().position(|e| e.step >= step) {
-                Some(i) => self.clock.to_event(events, i + 1),
+                Some(i) => self.clock.go_to_event(events, i + 1),
                 None => bail!("--at {step}: the run's last step is {}", last_step(events)),
             },
             Moment::Seconds(seconds) => {
@@ -89,7 +89,7 @@ impl Replay {
                     let (at, end) = (duration(seconds), duration(end));
                     bail!("--at: the run took {end}, not {at}; a bare number is a step");
                 }
-                self.clock.to_time(events, seconds);
+                self.clock.go_to_time(events, seconds);
             }
         }
         Ok(())

@@ -52,7 +52,7 @@ impl Clock {
             position: 1,
             last: None,
         };
-        clock.to_event(events, 1);
+        clock.go_to_event(events, 1);
         clock
     }
 
@@ -133,7 +133,7 @@ impl Clock {
         match steer {
             Steer::PlayPause => {
                 if !self.playing && self.position == events.len() {
-                    self.to_event(events, 1);
+                    self.go_to_event(events, 1);
                 }
                 self.playing = !self.playing;
             }
@@ -142,22 +142,22 @@ impl Clock {
                 let met = |i: usize| self.at - events[i].elapsed < JUST_MET * self.speed;
                 let mut earlier = landmarks[..passed].iter().map(|(i, _)| *i).rev();
                 if let Some(i) = earlier.find(|i| !(self.playing && met(*i))) {
-                    self.to_event(events, i + 1);
+                    self.go_to_event(events, i + 1);
                 }
             }
             Steer::NextLandmark => {
                 let next = landmarks.partition_point(|(i, _)| *i < self.position);
                 if let Some((i, _)) = landmarks.get(next) {
-                    self.to_event(events, i + 1);
+                    self.go_to_event(events, i + 1);
                 }
             }
             Steer::EventBack => {
                 self.playing = false;
-                self.to_event(events, self.position.saturating_sub(1));
+                self.go_to_event(events, self.position.saturating_sub(1));
             }
             Steer::EventForward => {
                 self.playing = false;
-                self.to_event(events, self.position + 1);
+                self.go_to_event(events, self.position + 1);
             }
             Steer::Slower if self.speed.is_infinite() => {
                 let (begin, end) = span(events);
@@ -166,23 +166,23 @@ impl Clock {
             Steer::Slower => self.speed = (self.speed / 2.0).max(SPEEDS.0.min(self.speed)),
             Steer::Faster if self.speed >= SPEEDS.1 => self.speed = f64::INFINITY,
             Steer::Faster => self.speed = (self.speed * 2.0).min(SPEEDS.1),
-            Steer::ToStart => self.to_event(events, 1),
-            Steer::ToEnd => self.to_event(events, events.len()),
+            Steer::ToStart => self.go_to_event(events, 1),
+            Steer::ToEnd => self.go_to_event(events, events.len()),
             Steer::ToTenth(tenths) => {
                 let (begin, end) = span(events);
-                self.to_time(events, begin + (end - begin) * f64::from(tenths) / 10.0);
+                self.go_to_time(events, begin + (end - begin) * f64::from(tenths) / 10.0);
             }
         }
     }
 
     /// To the moment just after event `n`, counted from 1; the nearest there is.
-    pub fn to_event(&mut self, events: &[Entry], n: usize) {
+    pub fn go_to_event(&mut self, events: &[Entry], n: usize) {
         self.position = n.clamp(1, events.len());
         self.at = events[self.position - 1].elapsed;
     }
 
     /// To a run time; the nearest there is.
-    pub fn to_time(&mut self, events: &[Entry], seconds: f64) {
+    pub fn go_to_time(&mut self, events: &[Entry], seconds: f64) {
         let (begin, end) = span(events);
         self.at = seconds.clamp(begin, end);
         let happened = events.partition_point(|e| e.elapsed <= self.at);
@@ -354,10 +354,10 @@ mod tests {
         let events = events(&times);
         let marks = [(10, Landmark::Phase), (50, Landmark::Decision)];
         let mut clock = Clock::new(&events, 4.0);
-        clock.to_time(&events, 53.0);
+        clock.go_to_time(&events, 53.0);
         clock.steer(&events, &marks, Steer::PreviousLandmark);
         assert_eq!(clock.at(), 10.0, "the decision was met 0.75 s ago");
-        clock.to_time(&events, 55.0);
+        clock.go_to_time(&events, 55.0);
         clock.steer(&events, &marks, Steer::PreviousLandmark);
         assert_eq!(clock.at(), 50.0);
     }

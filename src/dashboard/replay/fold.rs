@@ -11,7 +11,7 @@ const EVERY: usize = 1024;
 /// A state is at most about this share of the journal it was folded from.
 const STATE_SHARE: u64 = 4;
 /// Bytes of kept states, about; beyond, every second one is given up.
-const BUDGET: u64 = 256 << 20;
+const BUDGET: u64 = 128 << 20;
 /// Going back keeps a state so many events before the goal, for the next step back.
 const NEAR: usize = 256;
 
