@@ -199,7 +199,7 @@ fn goes_on_alone(place: &Place) {
     let seen = watch.text();
     watch.see_that("newer steps", |s| s.contains("TRAIN") && *s != seen);
     watch.press("p");
-    watch.see("read only: the run belongs to another process");
+    watch.see("read only: `heirloom attach`");
     watch.press("q");
     assert_eq!(watch.exit_code(), 0);
 

@@ -8,7 +8,6 @@ use anyhow::{Result, bail};
 use super::{UiArgs, exit, say};
 use crate::dashboard::{self, AttachFeed, Exit};
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
-use crate::run::state::RunState;
 
 /// Open the full dashboard of a running training: detached, lost, or started with -d
 ///
@@ -38,9 +37,9 @@ impl Args {
                 "attach needs a terminal; without one, `heirloom watch` follows a run and `heirloom ctl` commands it"
             ));
         }
-        let mut feed = AttachFeed::connect(&dir, self.read_only)?;
+        let (mut feed, past) = AttachFeed::connect(&dir, self.read_only)?;
         let options = self.ui.options(&dir.name(), None);
-        let (exit, _) = dashboard::run(&mut feed, &options, RunState::default())?;
+        let (exit, _) = dashboard::run(&mut feed, &options, past)?;
         if exit != Exit::Hangup {
             // Who leaves in a hurry does not read.
             let (name, run) = (dir.name(), dir.argument());

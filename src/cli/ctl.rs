@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(value_name = "RUN")]
     run: String,
     /// What to do; see below
-    #[arg(value_name = "COMMAND", required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "COMMAND", required = true, num_args = 1..)]
     words: Vec<String>,
     /// Where runs are kept
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
@@ -52,11 +52,7 @@ fn help() -> String {
 impl Args {
     /// # Errors
     /// When the words are no command, there is no such run, or nobody works on it.
-    pub fn run(mut self) -> Result<i32> {
-        // Also after the command, where the words take everything.
-        let flags = self.words.len();
-        self.words.retain(|w| w != "--json");
-        self.json |= self.words.len() < flags;
+    pub fn run(self) -> Result<i32> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let message = match words[..] {
             ["status"] => Incoming::Status { id: 1 },

@@ -1,11 +1,12 @@
 //! `heirloom ls`: the runs under a directory.
 
+use rayon::prelude::*;
 use std::path::PathBuf;
 
 use super::say;
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::state::RunState;
-use crate::run::{show, table, tail};
+use crate::run::{series, show, table};
 use crate::text;
 
 /// List the runs, the one that changed last first
@@ -23,9 +24,15 @@ impl Args {
     /// # Errors
     /// When the directory cannot be read. A run that cannot be read is told on stderr and left out.
     pub fn run(self) -> anyhow::Result<()> {
+        let dirs = RunDir::list(&self.runs)?;
+        // Journals without series.bin take long enough for several to be read at once.
+        let states: Vec<_> = dirs
+            .par_iter()
+            .map(|dir| series::open::brief(dir.path()))
+            .collect();
         let mut runs = Vec::new();
-        for dir in RunDir::list(&self.runs)? {
-            match tail::load(dir.path()) {
+        for (dir, state) in dirs.into_iter().zip(states) {
+            match state {
                 Ok(state) => runs.push((dir, state)),
                 Err(e) => say::err(&format!("cannot read {}: {e}", text::path(&dir.events()))),
             }
@@ -71,9 +78,7 @@ fn row(dir: &RunDir, state: &RunState) -> [String; 8] {
         now.map_or_else(dash, |now| table::phase_name(&now.phase)),
         now.map_or_else(dash, |now| now.layers.to_string()),
         core.step.to_string(),
-        state
-            .evals
-            .last()
+        core.eval
             .map_or_else(dash, |e| format!("{:.4}", e.val_loss)),
         gap.map_or_else(dash, |gap| format!("{gap:+.4}")),
         show::duration(state.elapsed),

@@ -6,6 +6,7 @@ pub mod data;
 pub mod exit;
 pub mod home;
 pub mod ls;
+pub mod replay;
 pub mod say;
 pub mod show;
 pub mod train;
@@ -48,6 +49,7 @@ enum Command {
     Attach(attach::Args),
     Ctl(ctl::Args),
     Watch(watch::Args),
+    Replay(replay::Args),
     Show(show::Args),
     Ls(ls::Args),
     Data(data::Args),
@@ -108,6 +110,7 @@ impl Cli {
             Some(Command::Attach(args)) => args.run().map_err(exit::input),
             Some(Command::Ctl(args)) => args.run().map_err(exit::input),
             Some(Command::Watch(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Replay(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Data(args)) => args.run().map(|()| exit::OK).map_err(exit::input),

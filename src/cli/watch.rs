@@ -35,32 +35,35 @@ impl Args {
     /// # Errors
     /// When there is no such run, or it cannot be read.
     pub fn run(self) -> Result<()> {
-        let dir = self.find()?;
+        let dir = match &self.path {
+            Some(name) => find(&self.runs, name)?,
+            None => newest(&self.runs)?,
+        };
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if terminal && !self.json && !self.ui.plain() {
             return dashboard(&dir, &self.ui);
         }
         lines(&dir, self.json)
     }
+}
 
-    fn find(&self) -> Result<RunDir> {
-        let Some(name) = &self.path else {
-            return newest(&self.runs);
-        };
-        // A run that has written nothing yet is an empty directory.
-        let empty =
-            |path: &Path| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-        let named = RunDir::named(&self.runs, name);
-        for dir in [named, Some(RunDir::at(Path::new(name)))]
-            .into_iter()
-            .flatten()
-        {
-            if empty(dir.path()) {
-                return Ok(dir);
-            }
+/// A run by its name under `runs` or by path; one that has written nothing yet is an empty directory.
+///
+/// # Errors
+/// When there is no such run.
+pub fn find(runs: &Path, name: &str) -> Result<RunDir> {
+    let empty =
+        |path: &Path| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    let named = RunDir::named(runs, name);
+    for dir in [named, Some(RunDir::at(Path::new(name)))]
+        .into_iter()
+        .flatten()
+    {
+        if empty(dir.path()) {
+            return Ok(dir);
         }
-        Ok(RunDir::open(&self.runs, name)?)
     }
+    Ok(RunDir::open(runs, name)?)
 }
 
 /// The run under `runs` whose journal changed last.
@@ -84,9 +87,9 @@ fn newest(runs: &Path) -> Result<RunDir> {
 /// # Errors
 /// When the terminal cannot be taken over or the run cannot be read.
 pub fn dashboard(dir: &RunDir, ui: &UiArgs) -> Result<()> {
-    let mut feed = TailFeed::new(dir.path());
+    let (mut feed, past) = TailFeed::open(dir.path());
     let options = ui.options(&dir.name(), None);
-    dashboard::run(&mut feed, &options, RunState::default()).map(drop)
+    dashboard::run(&mut feed, &options, past).map(drop)
 }
 
 /// Lines for what has happened and what happens, until the run is over or nobody works on it.

@@ -116,7 +116,8 @@ impl App {
                 self.ui.ended = true;
                 self.dirty = true;
             }
-            self.ui.loading = feed.is_behind();
+            self.ui.loading = feed.is_behind().then(|| feed.progress());
+            self.ui.replay = feed.playing();
             self.look_at_control(feed);
             let now = Instant::now();
             update::on_run(&mut self.ui, &self.state, now);
@@ -127,7 +128,7 @@ impl App {
             if self.due(terminal, now) {
                 self.draw(options, terminal, now);
             }
-            let wait = if self.ui.loading {
+            let wait = if self.ui.loading.is_some() {
                 Duration::ZERO
             } else {
                 TICK
@@ -151,6 +152,7 @@ impl App {
                             match effect {
                                 Effect::Detach => return Ok(Exit::Detach),
                                 Effect::Close => return Ok(Exit::Closed),
+                                Effect::Steer(steer) => feed.steer(steer),
                                 Effect::Send(command) => {
                                     if !feed.send(command) {
                                         self.ui.notice = Some(
@@ -198,15 +200,16 @@ impl App {
         } else {
             SLOW_GAP
         };
-        let changed = version != self.state.version && self.ui.frozen.is_none();
+        // A replay's clock moves between events, too.
+        let moves = self.ui.replay.as_ref().is_some_and(|r| r.playing);
+        let changed = (moves || version != self.state.version) && self.ui.frozen.is_none();
         self.dirty || (changed && now.duration_since(at) >= gap)
     }
 
     fn draw(&mut self, options: &Options, terminal: &mut Terminal, now: Instant) {
         crate::fault::panic_at("dashboard", self.state.core.rounds.len() as u64);
         let state = self.ui.frozen.as_deref().unwrap_or(&self.state);
-        self.curve
-            .follow(&state.train, &state.phase_starts(), self.ui.chart.smoothing);
+        self.curve.follow(&state.history, self.ui.chart.smoothing);
         let scene = view::Scene {
             run: state,
             ui: &self.ui,

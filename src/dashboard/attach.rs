@@ -13,6 +13,7 @@ use crate::run::control::client::Client;
 use crate::run::control::protocol::{Incoming, Outgoing};
 use crate::run::dir::RunDir;
 use crate::run::event::Event;
+use crate::run::series;
 use crate::run::state::RunState;
 use crate::run::tail::{self, Tail, TailItem};
 
@@ -49,22 +50,25 @@ struct Line {
 }
 
 impl AttachFeed {
-    /// Connects to the trainer of a run.
+    /// Connects to the trainer of a run. The state is what is known before the feed's first event.
     ///
     /// # Errors
     /// When nobody works on it, or nobody answers.
-    pub fn connect(dir: &RunDir, read_only: bool) -> Result<Self> {
-        Ok(Self {
+    pub fn connect(dir: &RunDir, read_only: bool) -> Result<(Self, RunState)> {
+        let line = Line::open(dir)?;
+        let (tail, state, _) = series::open::open(dir.path());
+        let feed = Self {
             dir: dir.clone(),
             read_only,
-            tail: Tail::open(dir.path()),
-            line: Some(Line::open(dir)?),
+            tail,
+            line: Some(line),
             mine: false,
             holder: None,
             looked: Instant::now() - LOOK_EVERY,
             last_id: 0,
             news: None,
-        })
+        };
+        Ok((feed, state))
     }
 
     fn say(&mut self, message: &Incoming) -> bool {
@@ -228,5 +232,9 @@ impl Feed for AttachFeed {
 
     fn is_behind(&self) -> bool {
         !self.tail.caught_up()
+    }
+
+    fn progress(&self) -> f64 {
+        self.tail.progress()
     }
 }

@@ -1,141 +1,193 @@
-//! The training loss prepared for drawing: running minima and maxima per block, so that a million points cost no more
-//! than the columns of the screen, and an exponential average.
+//! The training loss prepared for drawing: an exponential average at every bucket of its series, kept as it grows.
 
-use crate::run::state::TrainPoint;
+use crate::run::series::pyramid::Series;
+use crate::run::state::{Abandoned, History, LOSS};
 
-/// Points per block.
-const BLOCK: usize = 256;
-
-/// Follows `RunState::train` as it grows; starts over when a resume has cut it back.
+/// The averages of a run's loss, live and abandoned.
 #[derive(Debug, Clone, Default)]
 pub struct Curve {
-    seen: usize,
+    live: Average,
+    abandoned: Vec<Average>,
+    /// `History::changes` that the abandoned ones belong to, and the decay they have.
+    known: (u64, f64),
+}
+
+impl Curve {
+    /// Takes in what is new; `decay` is that of one optimizer step, 0 means no smoothing. A model's losses are not
+    /// averaged with those of the one before.
+    pub fn follow(&mut self, history: &History, decay: f64) {
+        let live = &history.live;
+        self.live.follow(&live.train, &live.phase_starts(), decay);
+        if self.known == (history.changes, decay) && self.abandoned.len() == history.abandoned.len()
+        {
+            return;
+        }
+        self.known = (history.changes, decay);
+        let left = history.abandoned.iter();
+        self.abandoned = left
+            .map(|left| self.average(history, left, decay))
+            .collect();
+    }
+
+    /// The average of an abandoned strand begins where it parted from what is live.
+    fn average(&self, history: &History, left: &Abandoned, decay: f64) -> Average {
+        let stretches = history.live.train.stretches();
+        let shared = stretches.partition_point(|s| s.last.seq <= left.fork);
+        let mut average = Average::default();
+        if let Some(last) = shared.checked_sub(1) {
+            let value = self.live.at(last);
+            if value.is_finite() {
+                (average.average, average.weight) = (value, 1.0);
+            }
+            average.last_step = stretches[last].last.step;
+        }
+        average.decay = decay;
+        average.generation = left.strand.train.generation();
+        average.follow(&left.strand.train, &left.strand.phase_starts(), decay);
+        average
+    }
+
+    /// The averaged live loss at bucket `i`.
+    pub fn smooth(&self, i: usize) -> f64 {
+        self.live.at(i)
+    }
+
+    /// The same of abandoned strand `strand`.
+    pub fn abandoned(&self, strand: usize, i: usize) -> f64 {
+        self.abandoned.get(strand).map_or(f64::NAN, |a| a.at(i))
+    }
+}
+
+/// A debiased exponential average that follows a series as it grows, and starts over when the series has changed
+/// otherwise.
+#[derive(Debug, Clone, Default)]
+struct Average {
+    generation: u64,
+    decay: f64,
+    values: Vec<f32>,
     last_seq: u64,
     last_step: u64,
-    blocks: Vec<(f64, f64)>,
-    decay: f64,
     /// Phase starts passed so far: the average begins anew at each.
     phases: usize,
-    /// Debiased exponential average at every point.
-    smooth: Vec<f32>,
     average: f64,
     weight: f64,
 }
 
-impl Curve {
-    /// Takes in what is new; `decay` is that of one optimizer step, 0 means no smoothing. `starts` holds the event numbers at which phases began: a
-    /// model's losses are not averaged with those of the one before.
-    pub fn follow(&mut self, points: &[TrainPoint], starts: &[u64], decay: f64) {
-        let cut = self.seen > points.len()
-            || (self.seen > 0 && points[self.seen - 1].seq != self.last_seq);
-        if cut || decay != self.decay {
+impl Average {
+    fn follow(&mut self, series: &Series, starts: &[u64], decay: f64) {
+        let stretches = series.stretches();
+        let seen = self.values.len();
+        let other = seen > 0 && stretches.get(seen - 1).map(|s| s.last.seq) != Some(self.last_seq);
+        if other || series.generation() != self.generation || decay != self.decay {
             *self = Self {
                 decay,
+                generation: series.generation(),
                 ..Self::default()
             };
         }
-        for p in &points[self.seen..] {
-            if self.seen.is_multiple_of(BLOCK) {
-                self.blocks.push((f64::INFINITY, f64::NEG_INFINITY));
-            }
-            let phases = starts.partition_point(|&seq| seq < p.seq);
+        let spans = series.column(LOSS);
+        for (s, span) in stretches.iter().zip(spans).skip(self.values.len()) {
+            let phases = starts.partition_point(|&seq| seq < s.first.seq);
             if phases != self.phases {
                 (self.phases, self.average, self.weight) = (phases, 0.0, 0.0);
             }
-            if p.loss.is_finite() {
-                if let Some((low, high)) = self.blocks.last_mut() {
-                    *low = low.min(p.loss);
-                    *high = high.max(p.loss);
-                }
-                // The decay is one step's: a point stands for all the steps since the one before.
-                let steps = p.step.saturating_sub(self.last_step).max(1);
+            if span.is_finite() {
+                // The decay is one step's: a bucket stands for all the steps since the one before.
+                let steps = s.last.step.saturating_sub(self.last_step).max(1);
                 let decay = self.decay.powf(steps as f64);
-                self.average = decay * self.average + (1.0 - decay) * p.loss;
+                self.average = decay * self.average + (1.0 - decay) * span.value();
                 self.weight = decay * self.weight + (1.0 - decay);
             }
-            // Nothing finite yet: 0/0, a point that is not drawn.
-            self.smooth.push((self.average / self.weight) as f32);
-            self.seen += 1;
-            (self.last_seq, self.last_step) = (p.seq, p.step);
+            // Nothing finite yet: 0/0, a bucket that is not drawn.
+            self.values.push((self.average / self.weight) as f32);
+            (self.last_seq, self.last_step) = (s.last.seq, s.last.step);
         }
     }
 
-    /// Least and greatest loss among points `from..to`; `None` when none is finite.
-    pub fn range(&self, points: &[TrainPoint], from: usize, to: usize) -> Option<(f64, f64)> {
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        let mut i = from;
-        while i < to {
-            if i.is_multiple_of(BLOCK) && i + BLOCK <= to {
-                let (l, h) = self.blocks[i / BLOCK];
-                (low, high) = (low.min(l), high.max(h));
-                i += BLOCK;
-            } else {
-                let loss = points[i].loss;
-                if loss.is_finite() {
-                    (low, high) = (low.min(loss), high.max(loss));
-                }
-                i += 1;
-            }
-        }
-        (low <= high).then_some((low, high))
-    }
-
-    /// The averaged loss at point `i`.
-    pub fn smooth(&self, i: usize) -> f64 {
-        f64::from(self.smooth[i])
+    fn at(&self, i: usize) -> f64 {
+        self.values.get(i).map_or(f64::NAN, |&v| f64::from(v))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::series::pyramid::Place;
 
-    fn point(i: u64, loss: f64) -> TrainPoint {
-        TrainPoint {
-            seq: i + 1,
-            step: i,
-            tokens: i,
-            elapsed: i as f64,
-            loss,
+    fn push(series: &mut Series, seq: u64, step: u64, loss: f64) {
+        let place = Place {
+            seq,
+            step,
+            tokens: step,
+            elapsed: step as f64,
+        };
+        if series.push(place, &[loss]) {
+            series.gather(&[]);
         }
     }
 
-    #[test]
-    fn a_single_spike_in_a_million_points_is_kept() {
-        let mut points: Vec<_> = (0..1_000_000).map(|i| point(i, 2.0)).collect();
-        points[777_777].loss = 9.5;
-        points[5].loss = f64::NAN;
-        let mut curve = Curve::default();
-        curve.follow(&points, &[], 0.9);
-        assert_eq!(curve.range(&points, 0, 1_000_000), Some((2.0, 9.5)));
-        assert_eq!(curve.range(&points, 777_000, 778_001), Some((2.0, 9.5)));
-        assert_eq!(curve.range(&points, 0, 777_777), Some((2.0, 2.0)));
-        assert_eq!(curve.range(&points, 5, 6), None);
+    fn series(points: u64, loss: impl Fn(u64) -> f64) -> Series {
+        let mut series = Series::default();
+        for i in 0..points {
+            push(&mut series, i + 1, i, loss(i));
+        }
+        series
     }
 
     #[test]
     fn the_average_is_debiased_and_starts_over_after_a_cut() {
-        let points: Vec<_> = (0..10).map(|i| point(i, 3.0)).collect();
-        let mut curve = Curve::default();
-        curve.follow(&points, &[], 0.98);
-        assert!((curve.smooth(0) - 3.0).abs() < 1e-6);
-        let other: Vec<_> = (0..4)
-            .map(|i| TrainPoint {
-                seq: 100 + i,
-                ..point(i, 1.0)
-            })
-            .collect();
-        curve.follow(&other, &[], 0.98);
-        assert!((curve.smooth(3) - 1.0).abs() < 1e-6);
+        let mut series = series(10, |_| 3.0);
+        let mut average = Average::default();
+        average.follow(&series, &[], 0.98);
+        assert!((average.at(0) - 3.0).abs() < 1e-6);
+        series.split_off(2);
+        for i in 0..3 {
+            push(&mut series, 100 + i, 2 + i, 1.0);
+        }
+        average.follow(&series, &[], 0.98);
+        let mut fresh = Average::default();
+        fresh.follow(&series, &[], 0.98);
+        assert_eq!(average.values, fresh.values);
+        assert!(average.at(4) < 2.5);
     }
 
     #[test]
     fn a_new_phase_starts_a_new_average() {
-        let mut points: Vec<_> = (0..10).map(|i| point(i, 9.0)).collect();
-        points.extend((10..20).map(|i| point(i, 1.0)));
-        let mut curve = Curve::default();
-        curve.follow(&points, &[10], 0.98);
-        assert!((curve.smooth(9) - 9.0).abs() < 1e-6);
-        assert!((curve.smooth(10) - 1.0).abs() < 1e-6);
+        let series = series(20, |i| if i < 10 { 9.0 } else { 1.0 });
+        let mut average = Average::default();
+        average.follow(&series, &[10], 0.98);
+        assert!((average.at(9) - 9.0).abs() < 1e-6);
+        assert!((average.at(10) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_average_over_buckets_is_that_over_points() {
+        let loss = |i: u64| 2.0 + 3.0 * (-(i as f64) / 40_000.0).exp() + 0.1 * (i % 7) as f64;
+        let series = series(300_000, loss);
+        let mut average = Average::default();
+        average.follow(&series, &[], 0.999);
+        let (mut exact, mut weight, mut at) = (0.0, 0.0, 0);
+        let mut worst: f64 = 0.0;
+        for i in 0..300_000 {
+            exact = 0.999 * exact + 0.001 * loss(i);
+            weight = 0.999 * weight + 0.001;
+            if series.stretches()[at].last.step == i {
+                worst = worst.max((average.at(at) - exact / weight).abs());
+                at += 1;
+            }
+        }
+        assert_eq!(at, series.len());
+        assert!(worst < 0.05, "{worst}");
+    }
+
+    #[test]
+    fn an_unchanged_series_is_only_extended() {
+        let mut series = series(100, |_| 3.0);
+        let mut average = Average::default();
+        average.follow(&series, &[], 0.9);
+        average.values[0] = 7.0;
+        push(&mut series, 101, 100, 3.0);
+        average.follow(&series, &[], 0.9);
+        assert_eq!((average.values.len(), average.values[0]), (101, 7.0));
     }
 }

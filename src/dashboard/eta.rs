@@ -13,12 +13,12 @@ pub fn seconds(run: &RunState) -> Option<f64> {
     if run.core.status != Status::Running {
         return None;
     }
-    let began = run.phase_starts().last().copied().unwrap_or(0);
-    // A pause is no measure of speed.
-    let seq = began.max(run.running_since);
-    let first = run.train.partition_point(|p| p.seq < seq);
-    let points = &run.train[first.max(run.train.len().saturating_sub(RECENT))..];
-    let (a, b) = (points.first()?, points.last()?);
+    // A pause or a rollback is no measure of speed.
+    let seq = run.live().phase_start().max(run.running_since);
+    let stretches = run.live().train.stretches();
+    let first = stretches.partition_point(|s| s.first.seq < seq);
+    let recent = &stretches[first.max(stretches.len().saturating_sub(RECENT))..];
+    let (a, b) = (recent.first()?.last, recent.last()?.last);
     let tokens = b.tokens.checked_sub(a.tokens).filter(|&t| t > 0)? as f64;
     let seconds_per_flop = (b.elapsed - a.elapsed) / (tokens * cost(info, now.layers));
     let left = now.steps.saturating_sub(run.core.phase_step) as f64 * cost(info, now.layers);

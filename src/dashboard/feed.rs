@@ -1,4 +1,5 @@
-//! Where events come from and where commands go: a trainer in this process, or a run directory.
+//! Where events come from and where commands go: a trainer in this process, or a run directory. A third source, a run
+//! played again, has [a room of its own](super::replay).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::replay::{Playing, Steer};
 use crate::run::command::{By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
 use crate::run::event::{Body, Event};
+use crate::run::series::{self, keep::SeriesWriter};
 use crate::run::state::RunState;
 use crate::run::tail::{self, Tail};
 
@@ -48,6 +51,16 @@ pub trait Feed {
     fn is_behind(&self) -> bool {
         false
     }
+    /// How much of the past has been read, from 0 to 1.
+    fn progress(&self) -> f64 {
+        1.0
+    }
+    /// Where a replay stands; `None` for a run that is followed as it happens.
+    fn playing(&self) -> Option<Playing> {
+        None
+    }
+    /// Moves a replay.
+    fn steer(&mut self, _: Steer) {}
 }
 
 /// Events that may wait for a terminal that does not take frames; beyond that, metric events are dropped.
@@ -154,6 +167,7 @@ impl Drop for LiveFeed {
 pub struct TailFeed {
     dir: PathBuf,
     tail: Tail,
+    writer: SeriesWriter,
     /// Last look at the journal without being told to, and at its owner.
     looked: Instant,
 }
@@ -162,13 +176,17 @@ pub struct TailFeed {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl TailFeed {
-    /// Follows the run at `dir`, whether or not it has written anything yet.
-    pub fn new(dir: &Path) -> Self {
-        Self {
+    /// Follows the run at `dir`, whether or not it has written anything yet. The state is what is known before the
+    /// feed's first event; [`Feed::drain`] must be given it and no other, since it may be written to `series.bin`.
+    pub fn open(dir: &Path) -> (Self, RunState) {
+        let (tail, state, writer) = series::open::open(dir);
+        let feed = Self {
             dir: dir.into(),
-            tail: Tail::open(dir),
+            tail,
+            writer,
             looked: Instant::now() - LOOK_EVERY,
-        }
+        };
+        (feed, state)
     }
 }
 
@@ -184,6 +202,7 @@ impl Feed for TailFeed {
         }
         if self.tail.caught_up() && (overdue || !items.is_empty()) {
             self.looked = Instant::now();
+            self.writer.maybe_write(state, &self.tail.position());
             tail::settle(state, &self.dir);
         }
         Ok(true)
@@ -195,6 +214,10 @@ impl Feed for TailFeed {
 
     fn is_behind(&self) -> bool {
         !self.tail.caught_up()
+    }
+
+    fn progress(&self) -> f64 {
+        self.tail.progress()
     }
 
     fn read_only(&self) -> bool {

@@ -16,7 +16,7 @@ use super::terminal::{Input, Terminal};
 use crate::config;
 use crate::run::dir::RunDir;
 use crate::run::state::RunState;
-use crate::run::{show, table, tail};
+use crate::run::{series, show, table};
 use crate::text::{self, sanitize};
 
 /// How long input is waited for when all runs have been read.
@@ -121,7 +121,7 @@ fn listed(runs: &Path) -> Result<Vec<Listed>> {
 }
 
 fn read(dir: &RunDir) -> Row {
-    let Ok(state) = tail::load(dir.path()) else {
+    let Ok(state) = series::open::brief(dir.path()) else {
         return Row {
             state: "unreadable".into(),
             ..Row::of(&RunState::default(), dir)
@@ -135,7 +135,7 @@ impl Row {
         let core = &state.core;
         let dash = || "-".to_string();
         let now = core.phase.as_ref();
-        let last = state.evals.last();
+        let last = core.eval;
         Self {
             state: core
                 .outcome

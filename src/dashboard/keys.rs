@@ -2,6 +2,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::replay::Steer;
+
 /// What a key means outside prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -21,6 +23,23 @@ pub enum Action {
     ZoomReset,
     PanLeft,
     PanRight,
+    /// Moves a replay.
+    Steer(Steer),
+}
+
+/// Where a key works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Everywhere,
+    /// Only while a run is played again.
+    Replay,
+}
+
+impl Place {
+    /// Whether a key of this place works on a screen that shows a replay, or does not.
+    pub fn is_here(self, replaying: bool) -> bool {
+        self == Self::Everywhere || replaying
+    }
 }
 
 /// A key, its name on screen, and what it does.
@@ -35,6 +54,7 @@ pub struct Binding {
     pub help: &'static str,
     /// Needs somebody who takes commands.
     pub control: bool,
+    pub place: Place,
 }
 
 const fn binding(
@@ -52,11 +72,25 @@ const fn binding(
         short,
         help,
         control,
+        place: Place::Everywhere,
+    }
+}
+
+const fn steer(
+    codes: &'static [KeyCode],
+    label: &'static str,
+    steer: Steer,
+    short: &'static str,
+    help: &'static str,
+) -> Binding {
+    Binding {
+        place: Place::Replay,
+        ..binding(codes, label, A::Steer(steer), short, help, false)
     }
 }
 
 use Action as A;
-use KeyCode::{Char, Left, Right};
+use KeyCode::{Char, End, Home, Left, Right};
 
 /// Every key that works outside prompts.
 pub const BINDINGS: &[Binding] = &[
@@ -105,7 +139,7 @@ pub const BINDINGS: &[Binding] = &[
         ":",
         A::Line,
         "cmd",
-        "a command in words: grow 2, set lr 2e-4, rollback NAME, take-control, ...",
+        "a command in words: grow 2, set lr 2e-4, take-control",
         false,
     ),
     binding(
@@ -173,6 +207,57 @@ pub const BINDINGS: &[Binding] = &[
         "move the zoomed chart forward",
         false,
     ),
+    steer(
+        &[Char(' ')],
+        "Space",
+        Steer::PlayPause,
+        "play",
+        "play or pause",
+    ),
+    steer(
+        &[Char('[')],
+        "[",
+        Steer::PreviousLandmark,
+        "mark",
+        "back to the last mark: phase, growth, decision, ...",
+    ),
+    steer(
+        &[Char(']')],
+        "]",
+        Steer::NextLandmark,
+        "mark",
+        "on to the next mark",
+    ),
+    steer(&[Char(',')], ",", Steer::EventBack, "", "one event back"),
+    steer(&[Char('.')], ".", Steer::EventForward, "", "one event on"),
+    steer(&[Char('{')], "{", Steer::Slower, "slower", "half the speed"),
+    steer(
+        &[Char('}')],
+        "}",
+        Steer::Faster,
+        "faster",
+        "twice the speed",
+    ),
+    steer(&[Home], "Home", Steer::ToStart, "", "to the start"),
+    steer(&[End], "End", Steer::ToEnd, "", "to the end"),
+    steer(
+        &[
+            Char('0'),
+            Char('1'),
+            Char('2'),
+            Char('3'),
+            Char('4'),
+            Char('5'),
+            Char('6'),
+            Char('7'),
+            Char('8'),
+            Char('9'),
+        ],
+        "0-9",
+        Steer::ToTenth(0),
+        "",
+        "to so many tenths of the run",
+    ),
 ];
 
 /// Keys inside prompts, for the help.
@@ -191,8 +276,8 @@ pub fn is_interrupt(key: &KeyEvent) -> bool {
     key.code == Char('c') && key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
-/// The action a key stands for.
-pub fn action(key: &KeyEvent) -> Option<Action> {
+/// The action a key stands for; `replaying`: on a screen that shows a replay.
+pub fn action(key: &KeyEvent, replaying: bool) -> Option<Action> {
     if is_interrupt(key) {
         return Some(A::Leave);
     }
@@ -202,17 +287,26 @@ pub fn action(key: &KeyEvent) -> Option<Action> {
     {
         return None;
     }
-    BINDINGS
-        .iter()
-        .find(|b| b.codes.contains(&key.code))
-        .map(|b| b.action)
+    let here = BINDINGS.iter().filter(|b| b.place.is_here(replaying));
+    let found = here.filter(|b| b.codes.contains(&key.code)).next_back()?;
+    match (found.action, key.code) {
+        (A::Steer(Steer::ToTenth(_)), Char(digit)) => {
+            let tenths = digit.to_digit(10)?;
+            Some(A::Steer(Steer::ToTenth(tenths as u8)))
+        }
+        (action, _) => Some(action),
+    }
 }
 
 /// The table for the README.
 pub fn markdown_table() -> String {
     let mut out = String::from("| key | what it does |\n|---|---|\n");
     for b in BINDINGS {
-        out.push_str(&format!("| `{}` | {} |\n", b.label, b.help));
+        let place = match b.place {
+            Place::Everywhere => "",
+            Place::Replay => "in a replay: ",
+        };
+        out.push_str(&format!("| `{}` | {place}{} |\n", b.label, b.help));
     }
     for (keys, what) in PROMPT_KEYS {
         out.push_str(&format!("| `{keys}` | in prompts: {what} |\n"));
@@ -239,17 +333,29 @@ mod tests {
     fn ctrl_c_leaves_and_other_chords_do_nothing() {
         let chord = |c, m| KeyEvent::new(KeyCode::Char(c), m);
         assert_eq!(
-            action(&chord('c', KeyModifiers::CONTROL)),
+            action(&chord('c', KeyModifiers::CONTROL), false),
             Some(Action::Leave)
         );
         assert_eq!(
-            action(&chord('c', KeyModifiers::NONE)),
+            action(&chord('c', KeyModifiers::NONE), false),
             Some(Action::Checkpoint)
         );
-        assert_eq!(action(&chord('p', KeyModifiers::CONTROL)), None);
+        assert_eq!(action(&chord('p', KeyModifiers::CONTROL), true), None);
         assert_eq!(
-            action(&chord('D', KeyModifiers::SHIFT)),
+            action(&chord('D', KeyModifiers::SHIFT), false),
             Some(Action::Decide)
         );
+    }
+
+    #[test]
+    fn a_replay_has_keys_of_its_own_beside_all_the_others() {
+        let press = |code, replaying| action(&KeyEvent::new(code, KeyModifiers::NONE), replaying);
+        assert_eq!(press(Char(' '), false), None);
+        let play = Action::Steer(Steer::PlayPause);
+        assert_eq!(press(Char(' '), true), Some(play));
+        let tenth = Action::Steer(Steer::ToTenth(7));
+        assert_eq!(press(Char('7'), true), Some(tenth));
+        assert_eq!(press(Char('7'), false), None);
+        assert_eq!(press(Char('+'), true), Some(Action::ZoomIn));
     }
 }

@@ -14,6 +14,7 @@ pub mod home;
 pub mod keys;
 mod palette;
 mod plain;
+pub mod replay;
 mod still;
 mod terminal;
 pub mod theme;
@@ -24,6 +25,7 @@ pub use app::{Exit, Options, panic_words, run};
 pub use attach::AttachFeed;
 pub use feed::{Feed, LiveFeed, TailFeed};
 pub use plain::PlainPrinter;
+pub use replay::ReplayFeed;
 #[doc(hidden)]
 pub use still::still;
 

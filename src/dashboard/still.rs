@@ -24,7 +24,7 @@ pub fn still(run: &RunState, size: (u16, u16)) -> Result<Buffer, Infallible> {
         ..Ui::default()
     };
     let mut curve = Curve::default();
-    curve.follow(&run.train, &run.phase_starts(), ui.chart.smoothing);
+    curve.follow(&run.history, ui.chart.smoothing);
     let theme = Theme::new(ColorMode::Never);
     let scene = Scene {
         run,

@@ -21,6 +21,8 @@ use crate::run::event::{
 };
 use crate::run::state::RunState;
 
+mod replay;
+
 /// Events as a trainer would send them.
 struct Story {
     state: RunState,
@@ -261,6 +263,45 @@ impl Story {
         story
     }
 
+    /// In a phase of a million steps, with one event a step.
+    fn long(events: u64) -> Self {
+        let mut story = Self::new();
+        story.phase(Phase::Reference, 8, 1_000_000, Start::Random);
+        for i in 0..events {
+            story.step += 1;
+            story.tell(Body::Train {
+                loss: Some(2.0 + (i % 97) as f64 / 100.0),
+                nonfinite: None,
+                lr: 1e-3,
+                grad_norm: Some(1.25),
+                tokens: 1024 * story.step,
+                tokens_per_second: 24_500.0,
+            });
+            if i % 50 == 0 {
+                story.eval(2.5);
+            }
+        }
+        story
+    }
+
+    /// In a round that went back to a checkpoint after its loss had jumped.
+    fn gone_back() -> Self {
+        let mut story = Self::new();
+        story.phase(Phase::Reference, 8, 1000, Start::Random);
+        story.train(400, 8, |i| 2.0 + 3.5 * (-i / 80.0).exp());
+        story.checkpoint();
+        let (from_seq, step) = (story.seq, story.step);
+        story.train(300, 8, |i| 2.02 + 0.3 * (i / 300.0).powi(2));
+        story.step = step;
+        story.tell(Body::Rollback {
+            checkpoint: "b0-s00000400-reference".into(),
+            from_seq,
+            why: "the loss jumped".into(),
+        });
+        story.train(200, 8, |i| 2.02 - 0.05 * (i / 200.0));
+        story
+    }
+
     /// After the end.
     fn done() -> Self {
         let mut story = Self::deciding();
@@ -295,6 +336,7 @@ struct Screen {
     glyphs: Glyphs,
     curve: Curve,
     clock: Instant,
+    zone: TimeZone,
 }
 
 impl Screen {
@@ -308,21 +350,26 @@ impl Screen {
             glyphs: Glyphs::Braille,
             curve: Curve::default(),
             clock: Instant::now(),
+            zone: TimeZone::UTC,
         }
     }
 
-    fn buffer(&mut self, run: &RunState, width: u16, height: u16) -> Buffer {
-        self.curve
-            .follow(&run.train, &run.phase_starts(), self.ui.chart.smoothing);
-        let scene = Scene {
+    /// What is drawn of a run.
+    fn scene<'a>(&'a mut self, run: &'a RunState) -> Scene<'a> {
+        self.curve.follow(&run.history, self.ui.chart.smoothing);
+        Scene {
             run,
             ui: &self.ui,
             curve: &self.curve,
             theme: &self.theme,
             glyphs: self.glyphs,
             title: "untold",
-            zone: &TimeZone::UTC,
-        };
+            zone: &self.zone,
+        }
+    }
+
+    fn buffer(&mut self, run: &RunState, width: u16, height: u16) -> Buffer {
+        let scene = self.scene(run);
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| view::draw(frame, &scene)).unwrap();
         terminal.backend().buffer().clone()
@@ -376,6 +423,87 @@ fn decision() {
     insta::assert_snapshot!("decision_40x12", screen.text(&story.state, 40, 12));
     screen.press(&story.state, KeyCode::Enter);
     insta::assert_snapshot!("decision_confirm_80x24", screen.text(&story.state, 80, 24));
+}
+
+#[test]
+fn what_a_rollback_left_behind_stays_in_sight() {
+    let story = Story::gone_back();
+    let mut screen = Screen::new();
+    insta::assert_snapshot!("rollback_80x24", screen.text(&story.state, 80, 24));
+    insta::assert_snapshot!("rollback_120x40", screen.text(&story.state, 120, 40));
+    screen.glyphs = Glyphs::Ascii;
+    insta::assert_snapshot!("rollback_ascii_120x40", screen.text(&story.state, 120, 40));
+    let dim = |screen: &mut Screen| {
+        let buffer = screen.buffer(&story.state, 120, 40);
+        let cells = buffer.content().iter();
+        let dim = cells.filter(|c| c.modifier.contains(Modifier::DIM) && c.symbol() == ":");
+        dim.count()
+    };
+    assert!(dim(&mut screen) > 10, "the abandoned line is dim");
+    screen.press(&story.state, KeyCode::Char('x'));
+    screen.press(&story.state, KeyCode::Char('s'));
+    screen.press(&story.state, KeyCode::Char('s'));
+    assert!(
+        dim(&mut screen) > 10,
+        "and there without smoothing, over tokens"
+    );
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_a_gap_with_a_cross() {
+    let mut story = Story::new();
+    story.phase(Phase::Reference, 8, 1000, Start::Random);
+    story.train(300, 8, |_| 2.0);
+    let before = Screen::new().text(&story.state, 80, 24);
+    story.step += 10;
+    story.tell(Body::Train {
+        loss: None,
+        nonfinite: Some("nan".into()),
+        lr: 1e-3,
+        grad_norm: None,
+        tokens: 1024 * story.step,
+        tokens_per_second: 1.0,
+    });
+    story.train(300, 8, |_| 2.0);
+    let after = Screen::new().text(&story.state, 80, 24);
+    assert_eq!(before.matches('×').count(), 0, "{before}");
+    assert_eq!(after.matches('×').count(), 1, "{after}");
+}
+
+#[test]
+fn loading_tells_how_far_it_is() {
+    let story = Story::deciding();
+    let mut screen = Screen::new();
+    screen.ui.loading = Some(0.429);
+    let text = screen.text(&story.state, 80, 24);
+    assert!(text.contains("LOADING 42%"), "{text}");
+}
+
+/// `cargo test --lib a_frame_over -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn a_frame_over_a_million_points_is_drawn_and_timed() {
+    let long = Story::long(1_000_000);
+    let short = Story::long(1000);
+    for (width, height) in [(80, 24), (200, 60)] {
+        for story in [&short, &long] {
+            let mut screen = Screen::new();
+            let text = screen.text(&story.state, width, height);
+            assert!(text.contains("1,000,000"), "{text}");
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            let mut took: Vec<Duration> = (0..101)
+                .map(|_| {
+                    let scene = screen.scene(&story.state);
+                    let began = Instant::now();
+                    terminal.draw(|frame| view::draw(frame, &scene)).unwrap();
+                    began.elapsed()
+                })
+                .collect();
+            took.sort();
+            let points = story.state.live().train.points();
+            println!("{width}x{height}, {points} points: median {:?}", took[50]);
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::app::is_over;
 use super::keys::{self, Action};
 use super::palette::LinePrompt;
+use super::replay::{Playing, Steer};
 use crate::config::MOST_STEPS;
 use crate::run::command::{Command, GrowMode};
 use crate::run::event::{Phase, Suggestion};
@@ -117,8 +118,10 @@ pub struct Ui {
     pub quitting: bool,
     /// Refusals seen so far: a new one ends the waiting for what was asked.
     pub refusals: u64,
-    /// The journal's past is still being read.
-    pub loading: bool,
+    /// The journal's past is still being read: how much of it has been, from 0 to 1.
+    pub loading: Option<f64>,
+    /// A run is played again, and stands here.
+    pub replay: Option<Playing>,
 }
 
 /// What the loop around has to do.
@@ -126,6 +129,8 @@ pub struct Ui {
 pub enum Effect {
     Send(Command),
     TakeControl,
+    /// Move the replay.
+    Steer(Steer),
     Detach,
     /// Close a view that owns nothing, or whose run is over.
     Close,
@@ -200,7 +205,7 @@ fn on_screen(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<E
         ui.help = false;
         return Vec::new();
     }
-    let Some(action) = keys::action(key) else {
+    let Some(action) = keys::action(key, ui.replay.is_some()) else {
         return Vec::new();
     };
     let control = keys::BINDINGS
@@ -212,6 +217,7 @@ fn on_screen(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<E
     let chart = &mut ui.chart;
     match action {
         Action::Leave => return leave(ui, run, now),
+        Action::Steer(steer) => return vec![Effect::Steer(steer)],
         Action::Help => ui.help = !ui.help,
         Action::Line => ask_with(ui, Prompt::Line(LinePrompt::default())),
         Action::Freeze => {
@@ -255,6 +261,7 @@ fn locked(ui: &Ui, run: &RunState) -> Option<String> {
         Status::Done | Status::Failed | Status::Interrupted
     );
     match (&ui.controller, ui.read_only) {
+        _ if ui.replay.is_some() => Some("a replay takes no commands".into()),
         (Some(other), _) => Some(format!("{other} has control: :take-control takes it over")),
         (None, true) => Some("read only: `heirloom attach` takes control of a running one".into()),
         (None, false) if ui.ended || over => Some("the run is over: q leaves".into()),

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::command::{By, Command};
 use super::event::{Body, Event, Phase};
 use super::tail::{Tail, TailItem};
 
 /// A command to be given again at the same place.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Repeat {
     /// Global step and phase at whose boundary it was applied.
     pub step: u64,

@@ -10,6 +10,7 @@ use std::fmt;
 use super::command::{By, Command, GrowMode};
 
 mod foreign;
+mod train_line;
 
 pub use foreign::object as clean_object;
 
@@ -571,6 +572,14 @@ impl Event {
     /// unknown `kind`, or a known one whose fields do not fit (a newer writer's), is no error: it becomes
     /// [`Body::Unknown`].
     pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
+        match train_line::read(line) {
+            Some(event) => Ok(event),
+            None => Self::from_value_of(line),
+        }
+    }
+
+    /// Reads a line of any kind.
+    fn from_value_of(line: &str) -> Result<Self, serde_json::Error> {
         let value = Value::Object(foreign::object(line)?);
         let e = Envelope::deserialize(&value)?;
         let body = Body::deserialize(&value).unwrap_or_else(|_| {

@@ -3,8 +3,9 @@
 //! This room knows no candle and no terminal. Everything a user sees is [`state::RunState`], a fold over
 //! [`event::Event`]s; everything a user does is a [`command::Command`].
 //!
-//! [`journal::Journal`] is the only writer of `events.jsonl` and [`tail::Tail`] its reader; [`dir::RunDir`] knows
-//! where things lie, [`lock::RunLock`] keeps a second process out; [`table`] and [`show`] tell a state as text.
+//! [`journal::Journal`] is the only writer of `events.jsonl` and [`tail::Tail`] its reader; [`index::JournalIndex`] finds
+//! any part of one again. [`dir::RunDir`] knows where things lie, [`lock::RunLock`] keeps a second process out;
+//! [`table`] and [`show`] tell a state as text.
 
 pub mod attendance;
 pub mod command;
@@ -13,8 +14,10 @@ pub mod decisions;
 pub mod dir;
 pub mod event;
 pub mod file;
+pub mod index;
 pub mod journal;
 pub mod lock;
+pub mod series;
 pub mod show;
 pub mod state;
 pub mod table;

@@ -65,7 +65,7 @@ pub fn status(state: &RunState) -> String {
         let (step, steps) = (core.phase_step, now.steps);
         let _ = write!(out, "\n{phase}: {layers} layers, step {step} of {steps}");
     }
-    if let Some(eval) = state.evals.last() {
+    if let Some(eval) = state.live().evals.last() {
         let _ = write!(out, "\nval loss {:.4}", eval.val_loss);
         if let (Some(gap), Some(stderr)) = (eval.gap, eval.gap_stderr) {
             let _ = write!(out, ", gap {gap:+.4} ±{stderr:.4}");
@@ -227,7 +227,7 @@ pub fn summary_json(state: &RunState, dir: &RunDir) -> Value {
         "step": core.step,
         "elapsed": state.elapsed,
         "t": state.t,
-        "val_loss": state.evals.last().map(|e| e.val_loss),
+        "val_loss": core.eval.map(|e| e.val_loss),
         "round": round.map(|r| r.round),
         "gap": round.and_then(|r| r.result.gap),
         "gap_stderr": round.and_then(|r| r.result.gap_stderr),

@@ -6,6 +6,7 @@
 //! since a resuming writer may cut it off.
 
 use notify::Watcher;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -19,6 +20,8 @@ use super::lock::RunLock;
 use super::state::RunState;
 use crate::text;
 
+pub use super::series::open::load;
+
 /// Bytes read per poll, but for a line that is longer.
 const CHUNK: u64 = 1 << 20;
 /// Longer lines are not the journal's: they are skipped, and nothing of them is kept.
@@ -27,8 +30,44 @@ pub(super) const LONGEST_LINE: u64 = 4 << 20;
 const LONGEST_REASON: usize = 200;
 /// notify does not see what other machines write, so waiting ends at least this often.
 const GLANCE: Duration = Duration::from_secs(1);
-/// The file's first bytes, by which a replaced file is told from a grown one.
+/// The file's first bytes, and those before a place in it, by which a replaced file is told from a grown one.
 const HEAD: usize = 256;
+const BEFORE: usize = 64;
+
+/// A place in a journal after a whole line, and what tells this journal from others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Bytes and lines before it.
+    pub offset: u64,
+    pub line: u64,
+    /// The journal's first bytes.
+    head: Vec<u8>,
+    /// The last bytes before the place.
+    before: Vec<u8>,
+}
+
+impl Position {
+    /// Whether it is a place in this file.
+    pub fn fits(&self, file: &File) -> bool {
+        let same = |bytes: &[u8], at: u64| {
+            let mut there = vec![0; bytes.len()];
+            file.read_exact_at(&mut there, at).is_ok() && there == bytes
+        };
+        let short = self.head.len() <= HEAD && self.before.len() <= BEFORE;
+        let begins = self.offset.checked_sub(self.before.len() as u64);
+        short && same(&self.head, 0) && begins.is_some_and(|at| same(&self.before, at))
+    }
+
+    /// Takes in the bytes up to the place that come after those known.
+    fn remember(&mut self, bytes: &[u8]) {
+        let missing = HEAD - self.head.len().min(HEAD);
+        self.head.extend(bytes.iter().take(missing));
+        self.before
+            .extend(&bytes[bytes.len().saturating_sub(BEFORE)..]);
+        let surplus = self.before.len().saturating_sub(BEFORE);
+        self.before.drain(..surplus);
+    }
+}
 
 /// What a poll brings.
 #[expect(
@@ -80,10 +119,10 @@ impl TailItem {
 pub struct Tail {
     path: PathBuf,
     identity: Option<(u64, u64)>,
-    head: Vec<u8>,
-    /// Bytes and lines consumed.
-    offset: u64,
-    line: u64,
+    /// What has been consumed.
+    at: Position,
+    /// Length of the file when it was last looked at.
+    len: u64,
     /// Within a line that is skipped for its length.
     in_long_line: bool,
     caught_up: bool,
@@ -99,15 +138,32 @@ struct Watch {
 impl Tail {
     /// At the start of the journal of the run at `dir`.
     pub fn open(dir: &Path) -> Self {
+        Self::open_at(dir, Position::default())
+    }
+
+    /// At a place in the journal of the run at `dir`; if it is no place in it, the journal is told from the start.
+    pub fn open_at(dir: &Path, at: Position) -> Self {
         Self {
             path: dir.join("events.jsonl"),
             identity: None,
-            head: Vec::new(),
-            offset: 0,
-            line: 0,
+            at,
+            len: 0,
             in_long_line: false,
             caught_up: false,
             watch: None,
+        }
+    }
+
+    /// The place up to which all lines have been told.
+    pub fn position(&self) -> Position {
+        self.at.clone()
+    }
+
+    /// How much of the journal has been read, from 0 to 1.
+    pub fn progress(&self) -> f64 {
+        match self.len {
+            0 => 0.0,
+            len => (self.at.offset as f64 / len as f64).min(1.0),
         }
     }
 
@@ -128,7 +184,7 @@ impl Tail {
             file => file?,
         };
         let len = self.recognise(&file, &mut items)?;
-        if len <= self.offset {
+        if len <= self.at.offset {
             return Ok(items);
         }
         if self.in_long_line {
@@ -138,19 +194,18 @@ impl Tail {
         let (bytes, at_end) = self.read_lines(&file, len)?;
         if bytes.is_empty() && !at_end {
             self.in_long_line = true;
-            let why = format!("it is longer than {} MiB", LONGEST_LINE >> 20);
-            self.skip(self.line + 1, why, &mut items);
+            add(too_long(self.at.line + 1), &mut items);
         }
+        // Lines are seldom shorter: growing the list step by step would copy it again and again.
+        items.reserve(bytes.len() / 200);
         for line in bytes.split_inclusive(|&b| b == b'\n') {
-            self.line += 1;
-            self.offset += line.len() as u64;
-            self.read_line(&line[..line.len() - 1], &mut items);
+            self.at.line += 1;
+            self.at.offset += line.len() as u64;
+            if let Some(item) = read_line(self.at.line, &line[..line.len() - 1]) {
+                add(item, &mut items);
+            }
         }
-        if self.head.len() < HEAD {
-            let mut head = vec![0; self.offset.min(HEAD as u64) as usize];
-            file.read_exact_at(&mut head, 0)?;
-            self.head = head;
-        }
+        self.at.remember(&bytes);
         self.caught_up = at_end;
         Ok(items)
     }
@@ -159,19 +214,16 @@ impl Tail {
     fn recognise(&mut self, file: &File, items: &mut Vec<TailItem>) -> io::Result<u64> {
         let meta = file.metadata()?;
         let identity = (meta.dev(), meta.ino());
-        let mut head = vec![0; self.head.len()];
         let same = self.identity.is_none_or(|known| known == identity)
-            && meta.len() >= self.offset
-            && file.read_exact_at(&mut head, 0).is_ok()
-            && head == self.head;
+            && meta.len() >= self.at.offset
+            && self.at.fits(file);
         if !same {
-            self.offset = 0;
-            self.line = 0;
+            self.at = Position::default();
             self.in_long_line = false;
-            self.head.clear();
             items.push(TailItem::Restarted);
         }
         self.identity = Some(identity);
+        self.len = meta.len();
         Ok(meta.len())
     }
 
@@ -181,12 +233,12 @@ impl Tail {
         let mut bytes = Vec::new();
         let mut want = CHUNK;
         loop {
-            let from = self.offset + bytes.len() as u64;
+            let from = self.at.offset + bytes.len() as u64;
             let more = (want - bytes.len() as u64).min(len - from);
             Positioned { file, at: from }
                 .take(more)
                 .read_to_end(&mut bytes)?;
-            let at_end = self.offset + bytes.len() as u64 >= len;
+            let at_end = self.at.offset + bytes.len() as u64 >= len;
             if let Some(end) = bytes.iter().rposition(|&b| b == b'\n') {
                 bytes.truncate(end + 1);
                 return Ok((bytes, at_end));
@@ -207,46 +259,21 @@ impl Tail {
         let mut bytes = Vec::new();
         Positioned {
             file,
-            at: self.offset,
+            at: self.at.offset,
         }
-        .take(CHUNK.min(len - self.offset))
+        .take(CHUNK.min(len - self.at.offset))
         .read_to_end(&mut bytes)?;
         let passed = match bytes.iter().position(|&b| b == b'\n') {
             Some(end) => {
                 self.in_long_line = false;
-                self.line += 1;
+                self.at.line += 1;
                 end + 1
             }
             None => bytes.len(),
         };
-        self.offset += passed as u64;
-        Ok(bytes.is_empty() || self.offset >= len)
-    }
-
-    fn read_line(&self, line: &[u8], items: &mut Vec<TailItem>) {
-        if line.is_empty() {
-            return;
-        }
-        let read = std::str::from_utf8(line)
-            .map_err(|_| "it is not UTF-8".to_string())
-            .and_then(|text| Event::from_line(text).map_err(|e| e.to_string()));
-        match read {
-            Ok(event) => items.push(TailItem::Event(event)),
-            Err(why) => self.skip(self.line, why, items),
-        }
-    }
-
-    /// Tells of a line that cannot be read. Those that follow one another are told of together, so that rubbish takes
-    /// no more room here than in the file.
-    fn skip(&self, line: u64, why: String, items: &mut Vec<TailItem>) {
-        if let Some(TailItem::Skipped { lines, .. }) = items.last_mut() {
-            *lines += 1;
-            return;
-        }
-        // The reason may quote what could not be read.
-        let why = text::cut(&text::clean(&why), LONGEST_REASON).into_owned();
-        let lines = 1;
-        items.push(TailItem::Skipped { line, lines, why });
+        self.at.offset += passed as u64;
+        self.at.remember(&bytes[..passed]);
+        Ok(bytes.is_empty() || self.at.offset >= len)
     }
 
     /// Waits until the journal may have changed: a file notification, a second, or `timeout`, whichever is first.
@@ -265,6 +292,46 @@ impl Tail {
                 false
             }
         }
+    }
+}
+
+/// What line `number` (from 1) says, without its newline; `None` when it is empty.
+pub(super) fn read_line(number: u64, line: &[u8]) -> Option<TailItem> {
+    if line.is_empty() {
+        return None;
+    }
+    let read = std::str::from_utf8(line)
+        .map_err(|_| "it is not UTF-8".to_string())
+        .and_then(|text| Event::from_line(text).map_err(|e| e.to_string()));
+    Some(match read {
+        Ok(event) => TailItem::Event(event),
+        Err(why) => skipped(number, &why),
+    })
+}
+
+/// Line `line`, which is longer than any of a journal.
+pub(super) fn too_long(line: u64) -> TailItem {
+    skipped(
+        line,
+        &format!("it is longer than {} MiB", LONGEST_LINE >> 20),
+    )
+}
+
+fn skipped(line: u64, why: &str) -> TailItem {
+    TailItem::Skipped {
+        line,
+        lines: 1,
+        // The reason may quote what could not be read.
+        why: text::cut(&text::clean(why), LONGEST_REASON).into_owned(),
+    }
+}
+
+/// Adds an item. Lines that cannot be read and follow one another are told of together, so that rubbish takes no more
+/// room here than in the file.
+fn add(item: TailItem, items: &mut Vec<TailItem>) {
+    match (&item, items.last_mut()) {
+        (TailItem::Skipped { .. }, Some(TailItem::Skipped { lines, .. })) => *lines += 1,
+        _ => items.push(item),
     }
 }
 
@@ -304,24 +371,6 @@ impl Read for Positioned<'_> {
         let n = self.file.read_at(buf, self.at)?;
         self.at += n as u64;
         Ok(n)
-    }
-}
-
-/// Reads a whole journal and [settles](settle) what it says.
-///
-/// # Errors
-/// When the journal is there but cannot be read.
-pub fn load(dir: &Path) -> io::Result<RunState> {
-    let mut tail = Tail::open(dir);
-    let mut state = RunState::default();
-    loop {
-        for item in tail.poll()? {
-            item.apply_to(&mut state);
-        }
-        if tail.caught_up() {
-            settle(&mut state, dir);
-            return Ok(state);
-        }
     }
 }
 

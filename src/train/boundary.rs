@@ -72,14 +72,14 @@ impl Trainer {
 
     /// The next command of another run that belongs to this very step.
     fn repeated(&mut self) -> Option<Command> {
-        let next = self.repeat.front()?;
+        let next = self.state.repeat.front()?;
         let here = next.phase == self.state.phase;
         if here && next.step == self.state.step {
-            return self.repeat.pop_front().map(|r| r.command);
+            return self.state.repeat.pop_front().map(|r| r.command);
         }
         if here && next.step < self.state.step {
-            let (count, step) = (self.repeat.len(), next.step);
-            self.repeat.clear();
+            let (count, step) = (self.state.repeat.len(), next.step);
+            self.state.repeat.clear();
             self.warn(format!(
                 "this run has left the other one's path before step {step}: its last {count} decisions are not repeated"
             ));

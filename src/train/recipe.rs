@@ -338,6 +338,7 @@ impl Trainer {
 
     /// Says how the recipe ended.
     pub(super) fn finish(&mut self) {
+        self.finish_checkpoint();
         let state = &self.state;
         let outcome = state.outcome.unwrap_or(Outcome::Stopped);
         let message = match (state.rounds.last(), &state.reference) {

@@ -24,6 +24,7 @@ impl Trainer {
         // Numbers of commands and decisions never repeat, and the disk's checkpoints are what they are.
         state.commands = former.commands;
         state.decisions = former.decisions;
+        state.repeat = former.repeat;
         state.kept = former.kept;
         let there = |name: &String| state.kept.iter().any(|k| k.name == *name);
         state.best = state.best.take().filter(|(best, _)| there(best));

@@ -1,8 +1,11 @@
 //! What a checkpoint must hold besides tensors, so that a resumed run goes on to the bit.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use crate::run::command::GrowMode;
+use crate::run::decisions::Repeat;
 use crate::run::event::{DecisionReason, Outcome, Phase, PhaseResult, Start, null_is_nan};
 use crate::run::state::{ControlResult, RoundResult};
 
@@ -153,6 +156,9 @@ pub struct TrainState {
     /// Until the growth that the present round began with has proved itself.
     #[serde(default)]
     pub probation: Option<Probation>,
+    /// Commands of another run that are still to be repeated, in their order.
+    #[serde(default)]
+    pub repeat: VecDeque<Repeat>,
     /// Ids given to decisions and commands so far.
     pub decisions: u64,
     pub commands: u64,
@@ -205,6 +211,7 @@ impl TrainState {
             outcome: None,
             rates: Vec::new(),
             probation: None,
+            repeat: VecDeque::new(),
             decisions: 0,
             commands: 0,
             reference_checkpoint: None,

@@ -1,6 +1,5 @@
 //! The trainer: what it is made of, how it begins or resumes, and its main loop.
 
-use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -128,8 +127,6 @@ pub struct Trainer {
     pub(super) window_losses: Vec<f64>,
     pub(super) reference_layers: usize,
     pub(super) paused: Option<Pause>,
-    /// Commands still to be repeated, in their order.
-    pub(super) repeat: VecDeque<Repeat>,
     pub(super) lock: Arc<Mutex<RunLock>>,
     /// When the run's directory was last looked for.
     pub(super) looked: Instant,
@@ -188,7 +185,11 @@ impl Trainer {
                 };
                 let layers = model.config.n_layer;
                 let optimizer = Optimizer::new(&model, &device)?;
-                (model, optimizer, TrainState::new(data), layers)
+                let state = TrainState {
+                    repeat: setup.repeat.into(),
+                    ..TrainState::new(data)
+                };
+                (model, optimizer, state, layers)
             }
         };
         if let Some(benchmark) = &state.benchmark {
@@ -222,7 +223,6 @@ impl Trainer {
             window_losses: Vec::new(),
             threads: setup.threads,
             paused: None,
-            repeat: setup.repeat.into(),
             lock: setup.lock,
             looked: Instant::now(),
             policy: setup.policy,

@@ -25,6 +25,7 @@ use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::event::Event;
 use crate::run::journal::{Journal, Observer};
 use crate::run::lock::RunLock;
+use crate::run::series::keep::{Keeping, SeriesKeeper};
 use crate::run::state::{RunState, Status};
 use crate::run::{table, tail};
 use crate::text;
@@ -126,7 +127,7 @@ impl Args {
                 let (observer, printing) = beside(printer(show, std::mem::take(&mut parts.past)))?;
                 parts.setup.journal.subscribe(observer);
                 let ended = self.start(parts.setup)?.join();
-                drop(parts.server);
+                drop((parts.server, parts.keeping));
                 // Its events have ended with the trainer; what is still to be said is said.
                 let _ = printing.join();
                 ended
@@ -235,6 +236,7 @@ impl Args {
             commands,
             hub,
             server: server.ok(),
+            keeping: SeriesKeeper::spawn(dir.path()),
             attendance: Arc::clone(&attendance),
             dir: dir.clone(),
             past,
@@ -287,7 +289,7 @@ impl Args {
         let left = match shown {
             Ok((Exit::Closed | Exit::Stopped, state)) => {
                 let ended = session.join();
-                drop(parts.server);
+                drop((parts.server, parts.keeping));
                 let _ = say::out(&parting(&state, &parts.dir, &ended));
                 return Ok(ended);
             }
@@ -308,7 +310,7 @@ impl Args {
         parts.attendance.leave(left);
         detached::leave_terminal(&log);
         let ended = session.join();
-        drop(parts.server);
+        drop((parts.server, parts.keeping));
         Ok(ended)
     }
 
@@ -318,7 +320,7 @@ impl Args {
         let _ = say::out(&detached::farewell(&parts.dir));
         detached::leave_terminal(&parts.dir.log());
         let ended = session.join();
-        drop(parts.server);
+        drop((parts.server, parts.keeping));
         Ok(ended)
     }
 }
@@ -350,6 +352,8 @@ struct Parts {
     /// What the control socket's clients share, and the socket itself where there is one.
     hub: Arc<Hub>,
     server: Option<Server>,
+    /// Keeps `series.bin` beside the journal.
+    keeping: Keeping,
     attendance: Arc<Attendance>,
     /// Held until the end.
     #[expect(dead_code, reason = "held, not read")]

@@ -9,6 +9,7 @@ use ratatui::widgets::Paragraph;
 
 use super::{Scene, fitted};
 use crate::dashboard::keys::{self, Action};
+use crate::dashboard::replay::Steer;
 use crate::dashboard::update::Prompt;
 use crate::run::state::{Level, Status};
 
@@ -85,8 +86,13 @@ pub fn footer(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
             let locked = ui.read_only || scene.over() || ui.ended;
             let shown = keys::BINDINGS.iter().filter(|b| !b.short.is_empty());
             shown
-                .filter(|b| !(b.control && locked))
+                .filter(|b| !(b.control && locked) && b.place.is_here(ui.replay.is_some()))
                 .map(|b| match b.action {
+                    Action::Steer(Steer::PlayPause)
+                        if ui.replay.as_ref().is_some_and(|r| r.playing) =>
+                    {
+                        (b.label, "pause")
+                    }
                     Action::PauseResume if scene.run.core.status == Status::Paused => {
                         (b.label, "resume")
                     }

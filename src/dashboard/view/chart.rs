@@ -1,5 +1,5 @@
-//! The loss chart: raw and smoothed training loss, validation loss, the reference's line, growths and checkpoints over
-//! the true axis.
+//! The loss chart: raw and smoothed training loss, validation loss, the reference's line, what rollbacks left behind,
+//! growths and checkpoints over the true axis.
 
 use std::collections::HashSet;
 
@@ -13,18 +13,20 @@ use super::{Scene, thousands};
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::update::Axis;
 use crate::run::event::Phase;
+use crate::run::series::pyramid::{Place, Series, Span as Values};
 use crate::run::show::duration;
-use crate::run::state::{EvalPoint, MarkKind, RunState, TrainPoint};
+use crate::run::state::{LOSS, MarkKind, RunState, VAL_LOSS};
 use crate::run::table;
 use crate::text;
 
 /// Width of the loss labels.
 const LABELS: u16 = 6;
 /// A phase's first share, whose fall from a fresh start would flatten everything after it.
-const DESCENT: usize = 10;
+const DESCENT: u64 = 10;
 
 const RAW: usize = 0;
-const SMOOTH: usize = 1;
+const ABANDONED: usize = 1;
+const SMOOTH: usize = 2;
 
 /// Draws the panel.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
@@ -98,12 +100,16 @@ fn legend(scene: &Scene<'_>, width: u16) -> Line<'static> {
         return Line::default();
     }
     let line = if glyphs == Glyphs::Ascii { '*' } else { '⠒' };
-    Line::from(vec![
+    let mut legend = Line::from(vec![
         Span::styled(format!(" {line}{line} train "), theme.train),
         Span::styled(format!(" {} val ", val_mark(glyphs)), theme.val),
         Span::styled(format!(" {0}{0} ref ", dash(glyphs)), theme.reference),
-    ])
-    .right_aligned()
+    ]);
+    if !scene.run.history.abandoned.is_empty() && width >= 65 {
+        let line = if glyphs == Glyphs::Ascii { ':' } else { '⠒' };
+        legend.push_span(Span::styled(format!(" {line}{line} abandoned "), theme.dim));
+    }
+    legend.right_aligned()
 }
 
 fn val_mark(glyphs: Glyphs) -> char {
@@ -162,33 +168,25 @@ impl Window {
         }
     }
 
-    fn of_train(&self, p: &TrainPoint) -> f64 {
+    fn at(&self, place: &Place) -> f64 {
         match self.axis {
-            Axis::Step => p.step as f64,
-            Axis::Tokens => p.tokens as f64,
-            Axis::Time => p.elapsed,
-        }
-    }
-
-    fn of_eval(&self, e: &EvalPoint) -> f64 {
-        match self.axis {
-            Axis::Step => e.step as f64,
-            Axis::Tokens => e.tokens as f64,
-            Axis::Time => e.elapsed,
+            Axis::Step => place.step as f64,
+            Axis::Tokens => place.tokens as f64,
+            Axis::Time => place.elapsed,
         }
     }
 
     /// A mark's place: on axes other than steps, that of the first training point not before it.
     fn of_mark(&self, run: &RunState, seq: u64, step: u64) -> f64 {
-        match self.axis {
-            Axis::Step => step as f64,
-            _ => {
-                let i = run.train.partition_point(|p| p.seq < seq);
-                run.train
-                    .get(i)
-                    .or(run.train.last())
-                    .map_or(0.0, |p| self.of_train(p))
-            }
+        if self.axis == Axis::Step {
+            return step as f64;
+        }
+        let stretches = run.live().train.stretches();
+        let i = stretches.partition_point(|s| s.last.seq < seq);
+        match (stretches.get(i), stretches.last()) {
+            (Some(s), _) if s.first.seq >= seq => self.at(&s.first),
+            (Some(s), _) | (None, Some(s)) => self.at(&s.last),
+            (None, None) => 0.0,
         }
     }
 
@@ -200,11 +198,17 @@ impl Window {
             .then(|| ((share * size as f64) as usize).min(size - 1))
     }
 
-    /// Indices of the training points on screen.
-    fn points(&self, run: &RunState) -> (usize, usize) {
-        let first = run.train.partition_point(|p| self.of_train(p) < self.from);
-        let end = run.train.partition_point(|p| self.of_train(p) <= self.to);
-        // In a journal whose steps are out of order the search may end anywhere.
+    /// The same for what may lie half on screen: the nearest column that is.
+    fn nearest(&self, x: f64, size: usize) -> usize {
+        let share = ((x - self.from) / (self.to - self.from)).clamp(0.0, 1.0);
+        ((share * size as f64) as usize).min(size - 1)
+    }
+
+    /// Indices of the buckets on screen.
+    fn buckets(&self, series: &Series) -> (usize, usize) {
+        let stretches = series.stretches();
+        let first = stretches.partition_point(|s| self.at(&s.last) < self.from);
+        let end = stretches.partition_point(|s| self.at(&s.first) <= self.to);
         (first, end.max(first))
     }
 
@@ -266,29 +270,35 @@ impl Scale {
 /// Everything on screen but the first descent of each phase, widened to a few round numbers so that it seldom moves.
 fn scale(scene: &Scene<'_>, x: &Window) -> Option<Scale> {
     let run = scene.run;
-    let (first, end) = x.points(run);
+    let train = &run.live().train;
+    let stretches = train.stretches();
+    let (first, end) = x.buckets(train);
     let mut bounds: Vec<usize> = run
         .phase_starts()
         .iter()
-        .map(|&seq| run.train.partition_point(|p| p.seq < seq))
+        .map(|&seq| stretches.partition_point(|s| s.first.seq < seq))
         .filter(|&i| i > first && i < end)
         .chain([first, end])
         .collect();
     bounds.sort_unstable();
     let mut seen: Vec<f64> = Vec::new();
     for pair in bounds.windows(2) {
-        let settled = pair[0] + (pair[1] - pair[0]) / DESCENT;
-        if let Some((l, h)) = scene.curve.range(&run.train, settled, pair[1]) {
-            seen.extend([l, h]);
-        }
+        let shown = &stretches[pair[0]..pair[1]];
+        let (Some(a), Some(b)) = (shown.first(), shown.last()) else {
+            continue;
+        };
+        let steps = b.last.step.saturating_sub(a.first.step);
+        let settled = a.first.step + steps / DESCENT;
+        // A bucket that reaches over the descent's end is still part of it, unless there is no other.
+        let descent = shown.partition_point(|s| s.first.step < settled);
+        let descent = descent.min(shown.len() - 1);
+        seen.extend(pair_of(train.range(LOSS, pair[0] + descent, pair[1])));
     }
     if seen.is_empty() {
         // Nothing but evaluations yet.
-        let shown = run
-            .evals
-            .iter()
-            .filter(|e| (x.from..=x.to).contains(&x.of_eval(e)));
-        seen.extend(shown.map(|e| e.val_loss));
+        let val = &run.live().val;
+        let (first, end) = x.buckets(val);
+        seen.extend(pair_of(val.range(VAL_LOSS, first, end)));
     }
     seen.extend(run.evals_of_phase().last().map(|e| e.val_loss));
     seen.extend(run.benchmark());
@@ -302,6 +312,10 @@ fn scale(scene: &Scene<'_>, x: &Window) -> Option<Scale> {
         high: ((high / unit).ceil() * unit).max(low + unit),
         log,
     })
+}
+
+fn pair_of(range: Option<(f64, f64)>) -> impl Iterator<Item = f64> {
+    range.into_iter().flat_map(|(low, high)| [low, high])
 }
 
 /// The next of 1, 2, 5 times a power of ten.
@@ -334,72 +348,173 @@ fn reference(buffer: &mut Buffer, scene: &Scene<'_>, plot: Rect, y: &Scale) {
 }
 
 fn curves(buffer: &mut Buffer, scene: &Scene<'_>, plot: Rect, x: &Window, y: &Scale) {
-    let run = scene.run;
-    let (first, end) = x.points(run);
-    if first == end {
-        return;
+    let history = &scene.run.history;
+    let mut dots = Dots::new(scene.glyphs, plot, 3);
+    let mut ends = Vec::new();
+    for (i, left) in history.abandoned.iter().enumerate() {
+        let smooth = |bucket| scene.curve.abandoned(i, bucket);
+        let starts = left.strand.phase_starts();
+        let mut trace = Trace::new(scene, &left.strand.train, &starts, x, y, &mut dots);
+        trace.raw = None;
+        trace.front = ABANDONED;
+        ends.extend(trace.draw(smooth));
     }
-    let mut dots = Dots::new(scene.glyphs, plot, 2);
-    let (across, down) = dots.size();
-    let at = |i: usize| x.column(x.of_train(&run.train[i]), across);
-    let starts = run.phase_starts();
-    let phase = |i: usize| starts.partition_point(|&seq| seq < run.train[i].seq);
-    let smoothed = scene.ui.chart.smoothing > 0.0;
-    let front = |i: usize| {
-        if smoothed {
-            scene.curve.smooth(i)
-        } else {
-            run.train[i].loss
-        }
-    };
-    let mut before: Option<(usize, (usize, usize))> = None;
-    let mut i = first;
-    while i < end {
-        let Some(column) = at(i) else {
-            i += 1;
-            continue;
-        };
-        // All the points of a column; the last decides the line's place.
-        let next = (column + 1) as f64 / across as f64 * (x.to - x.from) + x.from;
-        let rest = &run.train[i..end];
-        let until = (i + rest.partition_point(|p| x.of_train(p) < next)).max(i + 1);
-        if smoothed && let Some((low, high)) = scene.curve.range(&run.train, i, until) {
-            dots.column(RAW, column, y.row(low, down), y.row(high, down));
-        }
-        let last = until - 1;
-        let value = front(last);
-        let broken = !value.is_finite() || !run.train[last].loss.is_finite();
-        if !broken {
-            let here = (column, y.row(value, down));
-            match before {
-                Some((p, from)) if p == phase(last) => dots.line(SMOOTH, from, here),
-                _ => dots.set(SMOOTH, here.0, here.1),
-            }
-            if !smoothed && let Some((low, high)) = scene.curve.range(&run.train, i, until) {
-                dots.column(SMOOTH, column, y.row(low, down), y.row(high, down));
-            }
-            before = Some((phase(last), here));
-        } else {
-            // A gap where the loss was no number.
-            before = None;
-        }
-        i = until;
-    }
+    let live = &history.live;
+    let starts = live.phase_starts();
+    let trace = Trace::new(scene, &live.train, &starts, x, y, &mut dots);
+    trace.draw(|bucket| scene.curve.smooth(bucket));
     let theme = scene.theme;
-    dots.draw(buffer, plot, &[theme.dim, theme.train], &['.', '*']);
+    let styles = [theme.dim, theme.dim, theme.train];
+    dots.draw(buffer, plot, &styles, &['.', ':', '*']);
+    let (across, down) = scene.glyphs.dots();
+    for (column, row) in ends {
+        let place = (
+            plot.x + (column / across) as u16,
+            plot.y + (row / down) as u16,
+        );
+        buffer[place].set_char('<').set_style(theme.warning);
+    }
+    gaps(buffer, scene, plot, x);
+}
+
+/// A cross on the upper edge where a loss was no number.
+fn gaps(buffer: &mut Buffer, scene: &Scene<'_>, plot: Rect, x: &Window) {
+    let train = &scene.run.live().train;
+    let (first, end) = x.buckets(train);
+    let spans = train.column(LOSS).get(first..end).unwrap_or_default();
+    let cross = if scene.glyphs == Glyphs::Ascii {
+        'x'
+    } else {
+        '×'
+    };
+    for (s, span) in train.stretches()[first..end].iter().zip(spans) {
+        if span.gaps > 0 {
+            let column = x.nearest(x.at(&s.last), usize::from(plot.width));
+            let cell = &mut buffer[(plot.x + column as u16, plot.y)];
+            cell.set_char(cross).set_style(scene.theme.warning);
+        }
+    }
+}
+
+/// One loss curve on its way to the screen.
+struct Trace<'a> {
+    train: &'a Series,
+    /// Event numbers at which phases begin: the line is not drawn on from one model to the next.
+    starts: &'a [u64],
+    x: &'a Window,
+    y: &'a Scale,
+    dots: &'a mut Dots,
+    smoothed: bool,
+    /// Layers of the raw loss behind the line, if it is wanted, and of the line.
+    raw: Option<usize>,
+    front: usize,
+}
+
+impl<'a> Trace<'a> {
+    fn new(
+        scene: &Scene<'_>,
+        train: &'a Series,
+        starts: &'a [u64],
+        x: &'a Window,
+        y: &'a Scale,
+        dots: &'a mut Dots,
+    ) -> Self {
+        Self {
+            train,
+            starts,
+            x,
+            y,
+            dots,
+            smoothed: scene.ui.chart.smoothing > 0.0,
+            raw: Some(RAW),
+            front: SMOOTH,
+        }
+    }
+
+    /// Draws it, with `smooth` as the averaged loss at a bucket. Returns where it ends, in dots.
+    fn draw(self, smooth: impl Fn(usize) -> f64) -> Option<(usize, usize)> {
+        let (across, down) = self.dots.size();
+        let (stretches, spans) = (self.train.stretches(), self.train.column(LOSS));
+        let (mut i, end) = self.x.buckets(self.train);
+        let mut before: Option<(usize, (usize, usize))> = None;
+        let mut latest = None;
+        while i < end {
+            let column = self.x.nearest(self.x.at(&stretches[i].last), across);
+            // All the buckets of a column; the last decides the line's place.
+            let until = i + self.of_column(column, across, i, end);
+            let range = self.train.range(LOSS, i, until);
+            let layer = if self.smoothed {
+                self.raw
+            } else {
+                Some(self.front)
+            };
+            if let (Some((low, high)), Some(layer)) = (range, layer) {
+                // A bucket may be wider than a column, where an old part is looked at closely.
+                let begin = self.x.nearest(self.x.at(&stretches[i].first), across);
+                for column in begin.min(column)..=column {
+                    let rows = (self.y.row(low, down), self.y.row(high, down));
+                    self.dots.column(layer, column, rows.0, rows.1);
+                }
+            }
+            let last = until - 1;
+            let value = if self.smoothed {
+                smooth(last)
+            } else {
+                spans[last].value()
+            };
+            before = (value.is_finite() && spans[last].is_finite()).then(|| {
+                let phase = self
+                    .starts
+                    .partition_point(|&s| s < stretches[last].first.seq);
+                let here = (column, self.y.row(value, down));
+                match before {
+                    Some((p, from)) if p == phase => self.dots.line(self.front, from, here),
+                    _ => self.dots.set(self.front, here.0, here.1),
+                }
+                (phase, here)
+            });
+            latest = before.map(|(_, here)| here).or(latest);
+            i = until;
+        }
+        latest
+    }
+
+    /// How many buckets from `i` on end in a column; at least one.
+    fn of_column(&self, column: usize, across: usize, i: usize, end: usize) -> usize {
+        let x = self.x;
+        let next = (column + 1) as f64 / across as f64 * (x.to - x.from) + x.from;
+        let rest = &self.train.stretches()[i..end];
+        rest.partition_point(|s| x.at(&s.last) < next).max(1)
+    }
 }
 
 fn evaluations(buffer: &mut Buffer, scene: &Scene<'_>, plot: Rect, x: &Window, y: &Scale) {
-    for e in &scene.run.evals {
-        if let Some(column) = x.column(x.of_eval(e), usize::from(plot.width))
-            && e.val_loss.is_finite()
-        {
-            let row = y.row(e.val_loss, usize::from(plot.height)) as u16;
+    let val = &scene.run.live().val;
+    let (first, end) = x.buckets(val);
+    let spans = val.column(VAL_LOSS).get(first..end).unwrap_or_default();
+    let mut before = None;
+    for (s, span) in val.stretches()[first..end].iter().zip(spans) {
+        let Some(column) = x.column(x.at(&s.last), usize::from(plot.width)) else {
+            continue;
+        };
+        for loss in marked(span) {
+            let row = y.row(loss, usize::from(plot.height)) as u16;
+            // Of very many evaluations most fall on one already drawn.
+            if std::mem::replace(&mut before, Some((column, row))) == Some((column, row)) {
+                continue;
+            }
             let cell = &mut buffer[(plot.x + column as u16, plot.y + row)];
             cell.set_char(val_mark(scene.glyphs))
                 .set_style(scene.theme.val);
         }
     }
+}
+
+/// The values of a bucket of evaluations that are marked: its least and its greatest.
+fn marked(span: &Values) -> impl Iterator<Item = f64> {
+    let low = span.is_finite().then_some(span.low);
+    let high = (span.low < span.high).then_some(span.high);
+    low.into_iter().chain(high).map(f64::from)
 }
 
 /// `^grow 4→6` where layers were added, `^round 1` where a phase begins, a diamond for each checkpoint.
@@ -411,13 +526,19 @@ fn marks(buffer: &mut Buffer, scene: &Scene<'_>, row: Rect, x: &Window) {
     } else {
         '◆'
     };
-    for mark in run.marks.iter().filter(|m| m.kind == MarkKind::Checkpoint) {
+    for mark in run
+        .live()
+        .marks
+        .iter()
+        .filter(|m| m.kind == MarkKind::Checkpoint)
+    {
         if let Some(column) = place(mark.seq, mark.step) {
             let cell = &mut buffer[(row.x + column as u16, row.y)];
             cell.set_char(diamond).set_style(scene.theme.dim);
         }
     }
     let grown: HashSet<u64> = run
+        .live()
         .marks
         .iter()
         .filter(|m| matches!(m.kind, MarkKind::Growth(..)))
@@ -432,8 +553,10 @@ fn marks(buffer: &mut Buffer, scene: &Scene<'_>, row: Rect, x: &Window) {
         MarkKind::Phase(Phase::ControlReference) => Some("^continued".into()),
         MarkKind::Phase(other) => Some(format!("^{other}")),
         MarkKind::Resumed => Some("^resumed".into()),
+        MarkKind::Rollback => Some("^rolled back".into()),
     };
     let mut labels: Vec<(usize, String)> = run
+        .live()
         .marks
         .iter()
         .filter_map(|m| Some((place(m.seq, m.step)?, scene.text(&label(&m.kind, m.step)?))))

@@ -57,7 +57,7 @@ fn figures(scene: &Scene<'_>) -> Vec<Line<'static>> {
     let (slope_text, verdict) = slope_words(slope);
     lines.push(row(scene, "slope/1k", &slope_text, theme.plain));
     lines.push(row(scene, "plateau", verdict, theme.plain));
-    if let Some(probe) = run.probes.last() {
+    if let Some(probe) = run.probe() {
         let (lazy, all) = (probe.lazy_layers.len(), probe.max_rank.len());
         let style = if lazy > 0 { theme.warning } else { theme.plain };
         lines.push(row(

@@ -31,10 +31,17 @@ impl Dots {
         (self.cells.0 * across, self.cells.1 * down)
     }
 
-    /// Sets the dots of column `x` from `y0` to `y1`, whichever is above.
+    /// Sets the dots of column `x` from `y0` to `y1`, whichever is above; outside the grid nothing happens.
     pub fn column(&mut self, layer: usize, x: usize, y0: usize, y1: usize) {
-        for y in y0.min(y1)..=y0.max(y1) {
-            self.set(layer, x, y);
+        let (across, down) = self.glyphs.dots();
+        let (column, bit) = (x / across, x % across);
+        if column >= self.cells.0 {
+            return;
+        }
+        let last = y0.max(y1).min(self.size().1.saturating_sub(1));
+        for y in y0.min(y1)..=last {
+            let cell = y / down * self.cells.0 + column;
+            self.layers[layer][cell] |= 1 << (bit + y % down * across);
         }
     }
 

@@ -6,6 +6,7 @@ use ratatui::style::Style;
 
 use super::{Scene, fitted, thousands};
 use crate::dashboard::eta;
+use crate::dashboard::replay::speed_words;
 use crate::run::state::Status;
 use crate::run::table;
 
@@ -45,18 +46,33 @@ fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
     let mut all = vec![
         ("heirloom".to_string(), theme.title),
         (scene.text(name), theme.title),
-        (scene.text(word), style),
     ];
+    match &scene.ui.replay {
+        None => all.push((scene.text(word), style)),
+        Some(playing) => {
+            let speed = speed_words(playing.speed);
+            all.push((format!("REPLAY {speed}"), theme.selected));
+            // Training is what is expected; anything else is told, as what was.
+            if core.status != Status::Running {
+                all.push((format!("was {}", core.status), theme.plain));
+            }
+        }
+    }
     // What changes the meaning of everything else comes before what may not fit.
-    if scene.ui.loading {
-        all.push(("LOADING".into(), theme.warning));
+    if let Some(share) = scene.ui.loading {
+        all.push((
+            format!("LOADING {:.0}%", (100.0 * share).floor()),
+            theme.warning,
+        ));
     }
     if scene.ui.frozen.is_some() {
         all.push(("FROZEN".into(), theme.warning));
     }
     match &scene.ui.controller {
         Some(other) => all.push((scene.text(&format!("control: {other}")), theme.warning)),
-        None if scene.ui.read_only => all.push(("read only".into(), theme.dim)),
+        None if scene.ui.read_only && scene.ui.replay.is_none() => {
+            all.push(("read only".into(), theme.dim));
+        }
         None => {}
     }
     if let Some(now) = &core.phase {
@@ -78,7 +94,11 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
     let core = &run.core;
     let mut all = Vec::new();
     let mut push = |text: String| all.push((scene.text(&text), theme.plain));
-    if let Some(left) = eta::seconds(run) {
+    if let Some(playing) = &scene.ui.replay {
+        if playing.growing {
+            push("up to where the run was when this began".into());
+        }
+    } else if let Some(left) = eta::seconds(run) {
         // With an operator deciding, rounds may last longer than planned.
         let bound = match &run.info {
             Some(info) if info.policy == "auto" => "≤",

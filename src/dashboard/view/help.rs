@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::Scene;
+use super::{Scene, scrubber};
 use crate::dashboard::keys::{Action, BINDINGS, PROMPT_KEYS};
 
 /// Over the middle of `area`.
@@ -19,11 +19,15 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let mut lines: Vec<Line<'_>> = BINDINGS
         .iter()
         .filter(|b| !(b.control && scene.ui.read_only))
+        .filter(|b| b.place.is_here(scene.ui.replay.is_some()))
         .map(|b| match b.action {
             Action::Leave if scene.ui.read_only => entry(b.label, "close this view"),
             _ => entry(b.label, b.help),
         })
         .collect();
+    if scene.ui.replay.is_some() {
+        lines.push(scrubber::legend(scene));
+    }
     if !scene.ui.read_only {
         lines.push(Line::styled(" in prompts:", scene.theme.dim));
         lines.extend(PROMPT_KEYS.iter().map(|(key, what)| entry(key, what)));

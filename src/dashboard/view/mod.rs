@@ -10,6 +10,7 @@ mod palette;
 mod prompt;
 mod ranks;
 mod result;
+mod scrubber;
 
 use jiff::tz::TimeZone;
 use ratatui::Frame;
@@ -71,15 +72,20 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
         return;
     }
     let strip = if area.height >= 40 { 5 } else { 1 };
-    let [head, body, notes, foot] = Layout::vertical([
+    let scrubber = if scene.ui.replay.is_some() { 2 } else { 0 };
+    let [head, body, notes, replay, foot] = Layout::vertical([
         Constraint::Length(2),
         Constraint::Fill(1),
         Constraint::Length(strip),
+        Constraint::Length(scrubber),
         Constraint::Length(1),
     ])
     .areas(area);
     header::draw(frame, scene, head);
     bars::strip(frame, scene, notes);
+    if let Some(playing) = &scene.ui.replay {
+        scrubber::draw(frame, scene, playing, replay);
+    }
     bars::footer(frame, scene, foot);
     match &scene.ui.prompt {
         Some(Prompt::Decision(p)) => {
@@ -142,13 +148,19 @@ fn panels(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
 fn small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let head = u16::from(area.height >= 2);
     let foot = u16::from(area.height >= 5);
-    let [top, body, bottom] = Layout::vertical([
+    // One line of it, where the chart keeps its least height.
+    let playing = scene.ui.replay.as_ref().filter(|_| area.height >= 8);
+    let [top, body, replay, bottom] = Layout::vertical([
         Constraint::Length(head),
         Constraint::Fill(1),
+        Constraint::Length(u16::from(playing.is_some())),
         Constraint::Length(foot),
     ])
     .areas(area);
     header::short(frame, scene, top);
+    if let Some(playing) = playing {
+        scrubber::draw(frame, scene, playing, replay);
+    }
     bars::footer(frame, scene, bottom);
     match &scene.ui.prompt {
         Some(Prompt::Decision(p)) => prompt::decision(frame, scene, p, body),

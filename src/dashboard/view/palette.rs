@@ -11,6 +11,23 @@ use crate::dashboard::palette::LinePrompt;
 /// Rows that are asked for.
 pub const HEIGHT: u16 = 8;
 
+/// Words side by side, three spaces apart, in as many lines as they need.
+fn wrapped(words: &[&str], width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words {
+        let line = lines.last_mut().filter(|l| !l.is_empty());
+        match line {
+            Some(line) if line.len() + 3 + word.len() <= width => {
+                line.push_str("   ");
+                line.push_str(word);
+            }
+            Some(_) => lines.push((*word).into()),
+            None => lines = vec![(*word).into()],
+        }
+    }
+    lines
+}
+
 /// The line at the bottom, the commands it may become above it.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &LinePrompt, area: Rect) {
     let theme = scene.theme;
@@ -30,6 +47,14 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &LinePrompt, area: Rect
             ]),
         ],
         (None, Some(error)) => vec![Line::styled(scene.text(error), theme.warning)],
+        // Everything there is, as far as it fits.
+        (None, None) if p.text.is_empty() => {
+            let words: Vec<&str> = p.fitting().iter().map(|(words, _)| *words).collect();
+            wrapped(&words, usize::from(inside.width))
+                .into_iter()
+                .map(|line| Line::styled(line, theme.plain))
+                .collect()
+        }
         (None, None) => p
             .fitting()
             .into_iter()

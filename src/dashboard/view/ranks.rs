@@ -23,7 +23,7 @@ pub fn height(scene: &Scene<'_>, width: u16) -> u16 {
 
 fn layers(scene: &Scene<'_>) -> usize {
     let run = scene.run;
-    let probed = run.probes.last().map_or(0, |p| p.max_rank.len());
+    let probed = run.probe().map_or(0, |p| p.max_rank.len());
     run.core.phase.as_ref().map_or(probed, |p| p.layers)
 }
 
@@ -38,9 +38,9 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let width = usize::from(inside.width);
     // A probe of the phase before says nothing about this model.
     let phase = scene.run.core.phase.as_ref().map(|p| &p.phase);
-    let last = scene.run.probes.last().filter(|p| Some(&p.phase) == phase);
+    let last = scene.run.probe().filter(|p| Some(&p.phase) == phase);
     let count = layers(scene);
-    if scene.run.probes.is_empty() || count == 0 || rows == 0 {
+    if scene.run.probe().is_none() || count == 0 || rows == 0 {
         let text = Line::styled("not measured yet", scene.theme.dim);
         frame.render_widget(text, inside);
         return;
@@ -77,7 +77,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
 
 /// The highest rank on screen: all sparklines share one scale, so that layers can be compared.
 fn top(scene: &Scene<'_>) -> f64 {
-    let shown = scene.run.probes.iter().rev().take(SPARK);
+    let shown = scene.run.live().probes.iter().rev().take(SPARK);
     shown
         .flat_map(|p| p.max_rank.iter().copied())
         .filter(|r| r.is_finite())
@@ -101,7 +101,7 @@ fn full_cell(
     count: usize,
 ) -> Vec<Span<'static>> {
     let theme = scene.theme;
-    let probes = &scene.run.probes;
+    let probes = &scene.run.live().probes;
     let top = top(scene);
     let from = probes.len().saturating_sub(SPARK);
     let spark: String = probes[from..]

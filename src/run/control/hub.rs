@@ -18,8 +18,6 @@ const COMMANDS_WAITING: usize = 16;
 /// Commands over the socket: so many at once, so many a second in the long run.
 const BURST: f64 = 32.0;
 const PER_SECOND: f64 = 10.0;
-/// Points of the training loss that a status needs; the fold here is no chart.
-const POINTS_KEPT: usize = 1024;
 
 /// Who may command the run from a screen. Scripts need no control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +78,7 @@ pub enum Next {
 
 impl Hub {
     /// A hub for a run whose past is folded in `state`. The process's own dashboard, if it has one, has control.
-    pub fn new(attendance: Arc<Attendance>, mut state: RunState) -> Arc<Self> {
-        trim(&mut state);
+    pub fn new(attendance: Arc<Attendance>, state: RunState) -> Arc<Self> {
         let holder = match attendance.is_present() {
             true => Holder::Dashboard,
             false => Holder::Nobody,
@@ -119,7 +116,6 @@ impl Hub {
         let line: Arc<str> = event.to_line().into();
         let mut inner = self.lock();
         inner.state.apply(event);
-        trim(&mut inner.state);
         inner.bytes += line.len();
         inner.ring.push_back((event.seq, line));
         while inner.ring.len() > EVENTS_KEPT || inner.bytes > BYTES_KEPT {
@@ -240,21 +236,6 @@ impl Hub {
     pub fn attendance(&self) -> &Arc<Attendance> {
         &self.attendance
     }
-}
-
-/// A status needs no charts.
-fn trim(state: &mut RunState) {
-    let cut = |len: usize| {
-        if len > 2 * POINTS_KEPT {
-            len - POINTS_KEPT
-        } else {
-            0
-        }
-    };
-    state.train.drain(..cut(state.train.len()));
-    state.evals.drain(..cut(state.evals.len()));
-    state.probes.drain(..cut(state.probes.len()));
-    state.marks.drain(..cut(state.marks.len()));
 }
 
 /// A token bucket.

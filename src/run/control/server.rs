@@ -32,6 +32,8 @@ use crate::run::show;
 const MOST_CLIENTS: usize = 64;
 /// A client that takes nothing for so long is let go; it can come back and read the journal.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the socket's file is looked for.
+const LOOK: Duration = Duration::from_secs(1);
 /// At the end, so long the last events may take to reach the clients.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -71,9 +73,8 @@ impl Server {
             .build()?;
         let listener = {
             let _entered = runtime.enter();
-            UnixListener::bind(&address)?
+            bind(&address)?
         };
-        std::fs::set_permissions(&address, Permissions::from_mode(0o600))?;
         let shared = Arc::new(Shared {
             hub,
             dir: dir.clone(),
@@ -83,9 +84,10 @@ impl Server {
         });
         let (events, from_trainer) = unbounded_channel::<Event>();
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("control".into())
-            .spawn(move || runtime.block_on(run(listener, shared, from_trainer, stopped)))?;
+        let thread = std::thread::Builder::new().name("control".into()).spawn({
+            let address = address.clone();
+            move || runtime.block_on(run(listener, address, shared, from_trainer, stopped))
+        })?;
         let observer = move |event: &Event| {
             // It ends after the last sender only, unless it has died; the training goes on either way.
             let _ = events.send(event.clone());
@@ -128,8 +130,16 @@ fn remove_stale(address: &Path) -> io::Result<()> {
     }
 }
 
+/// A socket that only this user can open. It needs a runtime around it.
+fn bind(address: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(address)?;
+    std::fs::set_permissions(address, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
 async fn run(
     listener: UnixListener,
+    address: PathBuf,
     shared: Arc<Shared>,
     mut events: UnboundedReceiver<Event>,
     stopped: oneshot::Receiver<()>,
@@ -141,7 +151,7 @@ async fn run(
         }
         hub.end();
     });
-    let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+    let accepting = tokio::spawn(accept(listener, address, Arc::clone(&shared)));
     let _ = stopped.await;
     accepting.abort();
     let last_words = async {
@@ -153,9 +163,18 @@ async fn run(
     let _ = timeout(FAREWELL, last_words).await;
 }
 
-async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+async fn accept(mut listener: UnixListener, address: PathBuf, shared: Arc<Shared>) {
     loop {
-        match listener.accept().await {
+        let Ok(accepted) = timeout(LOOK, listener.accept()).await else {
+            // Deleted with the run's directory, or by somebody who tidies up.
+            if !address.exists()
+                && let Ok(new) = bind(&address)
+            {
+                listener = new;
+            }
+            continue;
+        };
+        match accepted {
             Ok((stream, _)) => {
                 shared.clients.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(&shared);

@@ -16,7 +16,7 @@ use crate::text;
 /// Values in one event. A probe of a thousand layers with a hundred heads each has about half as many.
 const MOST_VALUES: usize = 200_000;
 /// Numbers beyond this are no measurements: they are read as `null`, which stands for not a number.
-const LARGEST_NUMBER: f64 = 1e15;
+pub(super) const LARGEST_NUMBER: f64 = 1e15;
 /// Steps, tokens and the like: sums of them can be counted, and floats hold them exactly.
 const MOST_COUNTED: u64 = 1 << 53;
 /// Layers of a model, and entries of a list that has one for each.

@@ -1,0 +1,137 @@
+//! `heirloom replay`: a run's journal played again.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::{UiArgs, exit, say, watch};
+use crate::dashboard;
+use crate::dashboard::replay::{self, Moment, Replay, ReplayFeed};
+use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use crate::run::state::RunState;
+use crate::run::{table, tail};
+
+/// Play a run again as it happened, at any speed; without a terminal, as plain lines
+///
+/// Nothing in the run's directory is changed. Waits of more than three seconds are shortened.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run's name under the runs directory, or a path
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// Run seconds a second, or max [default: the whole run in about a minute, at least 1]
+    #[arg(long, value_name = "X", value_parser = speed)]
+    speed: Option<f64>,
+    /// Begin at a step (1200) or at a run time (90s, 5m, 1h30m)
+    #[arg(long, value_name = "STEP|TIME", value_parser = moment)]
+    at: Option<Moment>,
+    /// Begin with standing still
+    #[arg(long)]
+    paused: bool,
+    /// Print the events
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    ui: UiArgs,
+}
+
+impl Args {
+    /// # Errors
+    /// When there is no such run, it has no events, or it cannot be read.
+    pub fn run(self) -> Result<()> {
+        let dir = watch::find(&self.runs, &self.run)?;
+        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let screen = terminal && !self.json && !self.ui.plain();
+        if self.paused && !screen {
+            return Err(exit::usage(
+                "--paused needs the dashboard: nothing could ever end a pause of plain lines",
+            )
+            .into());
+        }
+        let mut replay = Replay::open(dir.path(), self.speed)?;
+        if let Some(moment) = self.at {
+            replay.start_at(moment)?;
+        }
+        if !screen {
+            return lines(replay, &dir, self.json);
+        }
+        if self.paused {
+            replay.pause();
+        }
+        let options = self.ui.options(&dir.name(), None);
+        dashboard::run(&mut ReplayFeed::new(replay), &options, RunState::default()).map(drop)
+    }
+}
+
+/// The lines as they came, then the table.
+fn lines(replay: Replay, dir: &RunDir, json: bool) -> Result<()> {
+    if replay.is_growing() {
+        say::err("the run goes on; this replays what there is now");
+    }
+    let end = replay::print(replay, &mut std::io::stdout().lock(), json)?;
+    if let Some(mut state) = end.filter(|_| !json) {
+        tail::settle(&mut state, dir.path());
+        say::out(&format!("\n{}", table::text(&state)))?;
+    }
+    Ok(())
+}
+
+/// `10`, `10x`, `0.5`, `max`.
+fn speed(text: &str) -> Result<f64, String> {
+    if text == "max" {
+        return Ok(f64::INFINITY);
+    }
+    let number = text.strip_suffix('x').unwrap_or(text).parse::<f64>();
+    number
+        .ok()
+        .filter(|speed| *speed > 0.0 && speed.is_finite())
+        .ok_or_else(|| "a speed is a number above 0, such as 10 or 0.5, or max".into())
+}
+
+/// A bare number is a step; `1h30m`, `5m`, `90s` and the like are run time.
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(step) = text.parse() {
+        return Ok(Moment::Step(step));
+    }
+    seconds(text)
+        .map(Moment::Seconds)
+        .ok_or_else(|| "a step such as 1200, or a run time such as 90s, 5m or 1h30m".into())
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    let mut rest = text;
+    let mut sum = 0.0;
+    for (unit, seconds) in [('h', 3600.0), ('m', 60.0), ('s', 1.0)] {
+        if let Some((number, after)) = rest.split_once(unit) {
+            sum += number.parse::<f64>().ok().filter(|n| *n >= 0.0)? * seconds;
+            rest = after;
+        }
+    }
+    (!text.is_empty() && rest.is_empty() && sum.is_finite()).then_some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_and_moments_are_read_as_they_are_written() {
+        assert_eq!(speed("10"), Ok(10.0));
+        assert_eq!(speed("0.5x"), Ok(0.5));
+        assert_eq!(speed("max"), Ok(f64::INFINITY));
+        for bad in ["0", "-1", "fast", "nan", "inf", ""] {
+            assert!(speed(bad).is_err(), "{bad}");
+        }
+        assert_eq!(moment("1200"), Ok(Moment::Step(1200)));
+        assert_eq!(moment("90s"), Ok(Moment::Seconds(90.0)));
+        assert_eq!(moment("1h30m"), Ok(Moment::Seconds(5400.0)));
+        assert_eq!(moment("1m2.5s"), Ok(Moment::Seconds(62.5)));
+        for bad in ["", "-5", "5d", "m", "5m3", "3s5m", "-5s"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
+}

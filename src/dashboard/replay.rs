@@ -1,0 +1,227 @@
+//! A run's journal played through the dashboard as it happened.
+//!
+//! [`Clock`](clock::Clock) says which events have happened by now, [`Fold`](fold::Fold) brings the state there, forwards
+//! or back; the run's directory is only read. What is appended to the journal later is not played.
+
+mod clock;
+mod fold;
+mod lines;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use self::clock::Clock;
+use self::fold::Fold;
+use super::feed::Feed;
+use crate::run::command::Command;
+use crate::run::index::{Entry, JournalIndex, Landmark};
+use crate::run::lock::RunLock;
+use crate::run::show::duration;
+use crate::run::state::RunState;
+
+pub use clock::{Steer, speed_words};
+pub use lines::print;
+
+/// A moment of a run, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Moment {
+    /// Optimizer steps since the run began.
+    Step(u64),
+    /// Run time.
+    Seconds(f64),
+}
+
+/// A journal, and how far it has been played.
+pub struct Replay {
+    index: JournalIndex,
+    clock: Clock,
+    growing: bool,
+}
+
+impl Replay {
+    /// The journal of the run at `dir` as it is now, at its first event, playing at `speed` (run seconds a second), or
+    /// at the one that brings the whole run into about a minute.
+    ///
+    /// # Errors
+    /// When there is no event yet, or the journal cannot be read.
+    pub fn open(dir: &Path, speed: Option<f64>) -> Result<Self> {
+        let path = dir.join("events.jsonl");
+        let growing = RunLock::is_live(dir);
+        let index = match JournalIndex::open(dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            index => Some(index.with_context(|| format!("cannot read {}", path.display()))?),
+        };
+        match index {
+            Some(index) if !index.entries().is_empty() => {
+                let events = index.entries();
+                let speed = speed.unwrap_or_else(|| clock::fitting_speed(events));
+                let clock = Clock::new(events, speed);
+                Ok(Self {
+                    index,
+                    clock,
+                    growing,
+                })
+            }
+            _ => bail!(
+                "nothing to replay: {} has no events yet; `heirloom watch` waits for them",
+                path.display()
+            ),
+        }
+    }
+
+    /// Goes to a moment: to the first event that has reached the step, or to the run time.
+    ///
+    /// # Errors
+    /// When the run never got there.
+    pub fn start_at(&mut self, moment: Moment) -> Result<()> {
+        let events = self.index.entries();
+        match moment {
+            Moment::Step(step) => match events.iter().position(|e| e.step >= step) {
+                Some(i) => self.clock.to_event(events, i + 1),
+                None => bail!("--at {step}: the run's last step is {}", last_step(events)),
+            },
+            Moment::Seconds(seconds) => {
+                let (_, end) = clock::span(events);
+                if seconds > end {
+                    let (at, end) = (duration(seconds), duration(end));
+                    bail!("--at: the run took {end}, not {at}; a bare number is a step");
+                }
+                self.clock.to_time(events, seconds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins with standing still.
+    pub fn pause(&mut self) {
+        self.clock.pause();
+    }
+
+    /// Whether the run was being written when it was opened.
+    pub fn is_growing(&self) -> bool {
+        self.growing
+    }
+}
+
+fn last_step(events: &[Entry]) -> u64 {
+    events.iter().map(|e| e.step).max().unwrap_or(0)
+}
+
+/// What the screen shows of a replay.
+#[derive(Debug, Clone)]
+pub struct Playing {
+    /// Run seconds a second; infinite: everything at once.
+    pub speed: f64,
+    pub playing: bool,
+    /// Run time now, at the first event and at the last, in seconds.
+    pub at: f64,
+    pub begin: f64,
+    pub end: f64,
+    /// Steps since the run began, now and at most.
+    pub step: u64,
+    pub last_step: u64,
+    /// How many events have happened, of how many.
+    pub event: usize,
+    pub events: usize,
+    /// A wait of so many run seconds is being played faster than the rest.
+    pub shortened: Option<f64>,
+    /// The run was being written when the replay began.
+    pub growing: bool,
+    /// Run times of what is worth stopping at.
+    pub landmarks: Arc<[(f64, Landmark)]>,
+}
+
+/// A replay as the dashboard's source of events.
+pub struct ReplayFeed {
+    replay: Replay,
+    fold: Fold,
+    last_step: u64,
+    landmarks: Arc<[(f64, Landmark)]>,
+}
+
+impl ReplayFeed {
+    pub fn new(replay: Replay) -> Self {
+        let events = replay.index.entries();
+        let landmarks = replay.index.landmarks().iter();
+        Self {
+            last_step: last_step(events),
+            landmarks: landmarks.map(|(i, l)| (events[*i].elapsed, *l)).collect(),
+            fold: Fold::default(),
+            replay,
+        }
+    }
+
+    fn drain_at(&mut self, state: &mut RunState, now: Instant) -> Result<()> {
+        let Replay { index, clock, .. } = &mut self.replay;
+        if self.fold.position() == clock.position() {
+            clock.tick(index.entries(), now);
+        } else {
+            // Time stands still until the screen has caught up.
+            clock.hold(now);
+        }
+        let folded = self.fold.go(state, index, clock.position());
+        folded.with_context(|| format!("cannot read {}", index.path().display()))
+    }
+}
+
+impl Feed for ReplayFeed {
+    fn drain(&mut self, state: &mut RunState) -> Result<bool> {
+        self.drain_at(state, Instant::now())?;
+        Ok(true)
+    }
+
+    fn send(&mut self, _: Command) -> bool {
+        false
+    }
+
+    fn read_only(&self) -> bool {
+        true
+    }
+
+    fn is_behind(&self) -> bool {
+        self.fold.position() != self.replay.clock.position()
+    }
+
+    fn playing(&self) -> Option<Playing> {
+        let Replay {
+            index,
+            clock,
+            growing,
+        } = &self.replay;
+        let events = index.entries();
+        let (begin, end) = clock::span(events);
+        // Until the state has caught up, the place is the state's.
+        let event = self.fold.position();
+        let shown = event.checked_sub(1).map(|i| events[i]);
+        let at = if self.is_behind() {
+            shown.map_or(begin, |e| e.elapsed)
+        } else {
+            clock.at()
+        };
+        Some(Playing {
+            speed: clock.speed(),
+            playing: clock.is_playing(),
+            at,
+            begin,
+            end,
+            step: shown.map_or(0, |e| e.step),
+            last_step: self.last_step,
+            event,
+            events: events.len(),
+            shortened: clock.shortened(events).filter(|_| clock.is_playing()),
+            growing: *growing,
+            landmarks: Arc::clone(&self.landmarks),
+        })
+    }
+
+    fn steer(&mut self, steer: Steer) {
+        let Replay { index, clock, .. } = &mut self.replay;
+        clock.steer(index.entries(), index.landmarks(), steer);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! A replay without a screen: the lines a run told, at the pace it told them.
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::Replay;
+use crate::dashboard::plain::PlainPrinter;
+use crate::run::state::RunState;
+use crate::run::tail::TailItem;
+
+/// Prints the events as they happen from the replay's moment on, as plain lines or as JSON, to the end or until the
+/// reader has left; `None` in that case, else the state at the end.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn print(replay: Replay, out: &mut dyn Write, json: bool) -> Result<Option<RunState>> {
+    let Replay {
+        index, mut clock, ..
+    } = replay;
+    let events = index.entries();
+    let mut state = RunState::default();
+    let mut plain = PlainPrinter::default();
+    // What was before is not told: the moment's own event is the first line.
+    let first = clock.position() - 1;
+    let mut told = 0;
+    loop {
+        clock.tick(events, Instant::now());
+        while told < clock.position() {
+            let items = index
+                .read(told, clock.position())
+                .with_context(|| format!("cannot read {}", index.path().display()))?;
+            for item in items {
+                told += 1;
+                let Some(item) = item else { continue };
+                item.apply_to(&mut state);
+                let line = match &item {
+                    _ if told <= first => None,
+                    TailItem::Event(event) if json => Some(event.to_line()),
+                    TailItem::Event(event) => plain.line(&state, event),
+                    _ => None,
+                };
+                if let Some(line) = line
+                    && writeln!(out, "{line}").is_err()
+                {
+                    return Ok(None);
+                }
+            }
+        }
+        if out.flush().is_err() {
+            return Ok(None);
+        }
+        match clock.until_next(events) {
+            Some(wait) => std::thread::sleep(wait),
+            None => return Ok(Some(state)),
+        }
+    }
+}

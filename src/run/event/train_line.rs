@@ -1,0 +1,125 @@
+//! `train` lines read straight into an event: nearly all lines of a long journal are of this kind, and reading them
+//! as any JSON first takes several times as long.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::{Body, Event, Phase, foreign, null_is_nan};
+
+/// What every `train` line holds, and nothing else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrainLine<'a> {
+    v: u32,
+    seq: u64,
+    t: i64,
+    elapsed: f64,
+    step: u64,
+    #[serde(borrow)]
+    phase: Cow<'a, str>,
+    phase_step: u64,
+    branch: u32,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    loss: Option<f64>,
+    #[serde(default)]
+    nonfinite: Option<String>,
+    #[serde(deserialize_with = "null_is_nan")]
+    lr: f64,
+    grad_norm: Option<f64>,
+    tokens: u64,
+    #[serde(deserialize_with = "null_is_nan")]
+    tokens_per_second: f64,
+}
+
+/// The event, if the line is a `train` line and nothing about it is unusual; the long way tells about all others.
+pub(super) fn read(line: &str) -> Option<Event> {
+    if !line.contains(r#""kind":"train""#) {
+        return None;
+    }
+    let l: TrainLine<'_> = serde_json::from_str(line).ok()?;
+    if l.kind != "train" || !l.is_usual() {
+        return None;
+    }
+    let event = Event {
+        v: l.v,
+        seq: l.seq,
+        t: l.t,
+        elapsed: l.elapsed,
+        step: l.step,
+        phase: Phase::from(&*l.phase),
+        phase_step: l.phase_step,
+        branch: l.branch,
+        body: Body::Train {
+            loss: l.loss,
+            nonfinite: l.nonfinite,
+            lr: l.lr,
+            grad_norm: l.grad_norm,
+            tokens: l.tokens,
+            tokens_per_second: l.tokens_per_second,
+        },
+    };
+    let known = !matches!(event.phase, Phase::Other(_));
+    (known && foreign::check(&event).is_ok()).then_some(event)
+}
+
+impl TrainLine<'_> {
+    /// Whether the long way would leave every text and number as it is.
+    fn is_usual(&self) -> bool {
+        let floats = [Some(self.elapsed), self.loss, self.grad_norm];
+        // Null, read as NaN, is usual.
+        let rates = [self.lr, self.tokens_per_second].map(|x| (!x.is_nan()).then_some(x));
+        let mut all = floats.into_iter().chain(rates).flatten();
+        let nonfinite = self.nonfinite.as_deref();
+        all.all(|x| x.abs() <= foreign::LARGEST_NUMBER)
+            && matches!(nonfinite, None | Some("nan" | "inf" | "-inf"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = concat!(
+        r#"{"v":1,"seq":7,"t":1700000000000,"elapsed":12.25,"step":40,"phase":"round-2","phase_step":4,"#,
+        r#""branch":1,"kind":"train","loss":3.1415926535897931,"lr":0.0003,"grad_norm":null,"#,
+        r#""tokens":40960,"tokens_per_second":1234.5}"#
+    );
+
+    #[test]
+    fn a_train_line_reads_as_it_does_the_long_way() {
+        let long = |line: &str| Event::from_value_of(line).unwrap();
+        let nan = LINE.replace("3.1415926535897931", r#"null,"nonfinite":"nan""#);
+        let whole = LINE.replace("0.0003", "null").replace("12.25", "12");
+        for line in [LINE, &nan, &whole] {
+            let (short, long) = (read(line).unwrap(), long(line));
+            assert_eq!(format!("{short:?}"), format!("{long:?}"));
+        }
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_the_long_way() {
+        let more = LINE.replace(r#""branch""#, r#""new":1,"branch""#);
+        let twice = LINE.replace(r#""branch""#, r#""step":1,"branch""#);
+        let other = LINE.replace(
+            r#""kind":"train""#,
+            r#""kind":"log","message":"\"kind\":\"train\"""#,
+        );
+        let strange = LINE.replace("round-2", "\\u001b[2J");
+        let huge = LINE.replace("40960", &u64::MAX.to_string());
+        let beyond = LINE.replace("0.0003", "1e300");
+        for line in [
+            &more,
+            &twice,
+            &other,
+            &strange,
+            &huge,
+            &beyond,
+            &LINE[..90].to_string(),
+        ] {
+            assert!(read(line).is_none(), "{line}");
+        }
+        assert!(Event::from_line(&more).is_ok());
+    }
+}

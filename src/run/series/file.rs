@@ -1,0 +1,298 @@
+//! `series.bin`: a fold as it was at a place in its journal.
+//!
+//! A fixed header, a short head that `ls` needs, and the body with the curves; each with its checksum. The head is
+//! JSON, because what it holds is the journal's own vocabulary; the body is postcard. A file by another version of the
+//! fold, a damaged one, or one whose journal is not the one beside it is no error: it is as if there were none.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::run::event::RunInfo;
+use crate::run::state::{
+    CHECKPOINTS_KEPT, CheckpointNote, Core, History, NOTES_KEPT, Note, RunState, Snapshots,
+};
+use crate::run::tail::Position;
+
+const MAGIC: &[u8; 8] = b"HLSERIES";
+const HASH: usize = 32;
+/// Magic, fingerprint of the fold, place in the journal, length and hash of head and body, hash of all that.
+const HEADER: usize = 8 + HASH + 8 + 2 * (8 + HASH) + HASH;
+/// Larger files are neither written nor read.
+const MOST_BYTES: u64 = 48 << 20;
+const MOST_HEAD: u64 = 4 << 20;
+
+/// What the fold's code is: a file that other code wrote is not read, since it may have folded otherwise.
+fn fingerprint() -> &'static [u8; HASH] {
+    static FINGERPRINT: OnceLock<[u8; HASH]> = OnceLock::new();
+    FINGERPRINT.get_or_init(|| {
+        let mut hasher = blake3::Hasher::new();
+        for source in [
+            include_str!("../event.rs"),
+            include_str!("../event/train_line.rs"),
+            include_str!("../state/mod.rs"),
+            include_str!("../state/fold.rs"),
+            include_str!("../state/points.rs"),
+            include_str!("../state/snapshots.rs"),
+            include_str!("../state/strand.rs"),
+            include_str!("file.rs"),
+            include_str!("pyramid.rs"),
+        ] {
+            hasher.update(source.as_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    })
+}
+
+/// Reads a list that must not have more than `N` elements.
+///
+/// # Errors
+/// When it has more.
+pub fn at_most<'de, const N: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    struct List<T, const N: usize>(std::marker::PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for List<T, N> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a list of at most {N}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+            let told = seq.size_hint().unwrap_or(0);
+            if told > N {
+                return Err(A::Error::invalid_length(told, &self));
+            }
+            // What is told need not be true: a list grows as its elements come.
+            let mut list = Vec::with_capacity(told.min(4096));
+            while let Some(item) = seq.next_element()? {
+                if list.len() == N {
+                    return Err(A::Error::invalid_length(N + 1, &self));
+                }
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_seq(List::<T, N>(std::marker::PhantomData))
+}
+
+/// What is known of a run without its curves.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    position: Position,
+    info: Option<RunInfo>,
+    core: Core,
+    seq: u64,
+    elapsed: f64,
+    t: i64,
+    refusals: u64,
+    running_since: u64,
+    dropped: u64,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    history: History,
+    #[serde(deserialize_with = "at_most::<CHECKPOINTS_KEPT, _, _>")]
+    checkpoints: Vec<CheckpointNote>,
+    #[serde(deserialize_with = "at_most::<NOTES_KEPT, _, _>")]
+    notes: Vec<Note>,
+    /// As JSON, like the head.
+    snapshots: Vec<u8>,
+}
+
+/// A [`Body`] to be written.
+#[derive(Serialize)]
+struct BodyOf<'a> {
+    history: &'a History,
+    checkpoints: &'a [CheckpointNote],
+    notes: Vec<&'a Note>,
+    snapshots: Vec<u8>,
+}
+
+/// `series.bin` of a run's directory.
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join("series.bin")
+}
+
+/// A fold at `position` of its journal as the file's bytes; `None` for one that would not be read back.
+pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
+    if !(state.history.is_sound() && state.snapshots.is_sound()) {
+        return None;
+    }
+    let head = Head {
+        position: position.clone(),
+        info: state.info.clone(),
+        core: Core {
+            status: state.told_status(),
+            ..state.core.clone()
+        },
+        seq: state.seq,
+        elapsed: state.elapsed,
+        t: state.t,
+        refusals: state.refusals,
+        running_since: state.running_since,
+        dropped: state.dropped,
+    };
+    let body = BodyOf {
+        history: &state.history,
+        checkpoints: &state.checkpoints,
+        notes: state.notes.iter().collect(),
+        snapshots: serde_json::to_vec(&state.snapshots).ok()?,
+    };
+    let head = serde_json::to_vec(&head).ok()?;
+    let body = postcard::to_stdvec(&body).ok()?;
+    let mut bytes = Vec::with_capacity(HEADER + head.len() + body.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(fingerprint());
+    bytes.extend_from_slice(&position.offset.to_le_bytes());
+    for part in [&head, &body] {
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(blake3::hash(part).as_bytes());
+    }
+    let hash = blake3::hash(&bytes);
+    bytes.extend_from_slice(hash.as_bytes());
+    bytes.extend_from_slice(&head);
+    bytes.extend_from_slice(&body);
+    (head.len() as u64 <= MOST_HEAD && bytes.len() as u64 <= MOST_BYTES).then_some(bytes)
+}
+
+/// Writes the file under a name of its own and renames it, so that no reader sees half of it.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write(dir: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = dir.join(format!(".series-{}.tmp", std::process::id()));
+    // What an earlier process of this number left behind.
+    let _ = std::fs::remove_file(&temporary);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&temporary)?;
+    // Without fsync: a file that a crash leaves damaged is not read.
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| std::fs::rename(&temporary, path(dir)));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// The place in the journal that the file tells of, whether or not it fits the journal.
+pub fn offset(dir: &Path) -> Option<u64> {
+    Some(Opened::open(dir)?.offset)
+}
+
+/// The state without curves, notes and checkpoints, and its place in the journal.
+pub fn read_head(dir: &Path) -> Option<(RunState, Position)> {
+    Opened::open(dir)?.head(dir)
+}
+
+/// The state and its place in the journal.
+pub fn read(dir: &Path) -> Option<(RunState, Position)> {
+    let mut file = Opened::open(dir)?;
+    let (mut state, position) = file.head(dir)?;
+    let body: Body = postcard::from_bytes(&file.part(file.body)?).ok()?;
+    let snapshots: Snapshots = serde_json::from_slice(&body.snapshots).ok()?;
+    if !(body.history.is_sound() && snapshots.is_sound()) {
+        return None;
+    }
+    state.history = body.history;
+    state.checkpoints = body.checkpoints;
+    state.notes = body.notes.into();
+    state.snapshots = snapshots;
+    Some((state, position))
+}
+
+/// A file whose header is whole, and whose code is this.
+struct Opened {
+    file: File,
+    offset: u64,
+    head: Part,
+    body: Part,
+}
+
+#[derive(Clone, Copy)]
+struct Part {
+    len: u64,
+    hash: [u8; HASH],
+}
+
+impl Opened {
+    fn open(dir: &Path) -> Option<Self> {
+        let mut options = OpenOptions::new();
+        // Something that is no file must not make us wait.
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        let mut file = options.open(path(dir)).ok()?;
+        let meta = file.metadata().ok()?;
+        let mut header = [0; HEADER];
+        if !meta.is_file() || meta.len() > MOST_BYTES || file.read_exact(&mut header).is_err() {
+            return None;
+        }
+        let (told, hash) = header.split_at(HEADER - HASH);
+        let mut rest = told.strip_prefix(MAGIC)?;
+        let fingerprint_there = take(&mut rest)?;
+        if blake3::hash(told).as_bytes() != hash || &fingerprint_there != fingerprint() {
+            return None;
+        }
+        let offset = u64::from_le_bytes(take(&mut rest)?);
+        let mut part = || {
+            let len = u64::from_le_bytes(take(&mut rest)?);
+            let hash = take(&mut rest)?;
+            Some(Part { len, hash })
+        };
+        let (head, body) = (part()?, part()?);
+        let whole = head.len.checked_add(body.len)?.checked_add(HEADER as u64)?;
+        (whole == meta.len() && head.len <= MOST_HEAD).then_some(Self {
+            file,
+            offset,
+            head,
+            body,
+        })
+    }
+
+    /// The next part, if it is whole.
+    fn part(&mut self, part: Part) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; part.len as usize];
+        self.file.read_exact(&mut bytes).ok()?;
+        (blake3::hash(&bytes).as_bytes() == &part.hash).then_some(bytes)
+    }
+
+    /// The head, if it belongs to the journal at `dir`.
+    fn head(&mut self, dir: &Path) -> Option<(RunState, Position)> {
+        let head: Head = serde_json::from_slice(&self.part(self.head)?).ok()?;
+        let journal = File::open(dir.join("events.jsonl")).ok()?;
+        if !head.position.fits(&journal) {
+            return None;
+        }
+        let state = RunState {
+            info: head.info,
+            core: head.core,
+            seq: head.seq,
+            elapsed: head.elapsed,
+            t: head.t,
+            refusals: head.refusals,
+            running_since: head.running_since,
+            dropped: head.dropped,
+            version: 1,
+            ..RunState::default()
+        };
+        Some((state, head.position))
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*first)
+}

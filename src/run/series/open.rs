@@ -1,0 +1,79 @@
+//! A run's state from `series.bin` where there is one, and from the journal for the rest.
+
+use std::io;
+use std::path::Path;
+
+use super::file;
+use super::keep::SeriesWriter;
+use crate::run::event::Body;
+use crate::run::state::RunState;
+use crate::run::tail::{Tail, TailItem, settle};
+
+/// The state as `series.bin` tells it, a tail that goes on from there, and a writer for when the tail has read much.
+/// An empty state and a tail at the start where there is no file that fits.
+pub fn open(dir: &Path) -> (Tail, RunState, SeriesWriter) {
+    match file::read(dir) {
+        Some((state, position)) => {
+            let writer = SeriesWriter::new(dir, position.offset);
+            (Tail::open_at(dir, position), state, writer)
+        }
+        None => (
+            Tail::open(dir),
+            RunState::default(),
+            SeriesWriter::new(dir, 0),
+        ),
+    }
+}
+
+/// Reads a whole journal, as far as `series.bin` does not spare it, and [settles](settle) what it says.
+///
+/// # Errors
+/// When the journal is there but cannot be read.
+pub fn load(dir: &Path) -> io::Result<RunState> {
+    let (mut tail, mut state, mut writer) = open(dir);
+    loop {
+        for item in tail.poll()? {
+            item.apply_to(&mut state);
+        }
+        if tail.caught_up() {
+            writer.maybe_write(&state, &tail.position());
+            settle(&mut state, dir);
+            return Ok(state);
+        }
+    }
+}
+
+/// The same for a list of runs: without curves, notes and checkpoints.
+///
+/// # Errors
+/// When the journal is there but cannot be read.
+pub fn brief(dir: &Path) -> io::Result<RunState> {
+    let all = |dir| load(dir).map(RunState::without_past);
+    let Some((mut state, position)) = file::read_head(dir) else {
+        return all(dir);
+    };
+    let mut tail = Tail::open_at(dir, position);
+    loop {
+        for item in tail.poll()? {
+            if goes_back(&item) {
+                return all(dir);
+            }
+            item.apply_to(&mut state);
+        }
+        if tail.caught_up() {
+            settle(&mut state, dir);
+            return Ok(state.without_past());
+        }
+    }
+}
+
+/// Whether folding it needs what a brief state leaves out.
+fn goes_back(item: &TailItem) -> bool {
+    match item {
+        TailItem::Event(event) => {
+            matches!(event.body, Body::Resumed { .. } | Body::Rollback { .. })
+        }
+        TailItem::Skipped { .. } => false,
+        TailItem::Restarted => true,
+    }
+}

@@ -1,0 +1,405 @@
+//! What each event does to a run's state.
+
+use super::points::{
+    CheckpointNote, ControlResult, EvalPoint, Level, Mark, MarkKind, Note, OpenDecision, PhaseNow,
+    ProbePoint, RoundResult, Status,
+};
+use super::{CHECKPOINTS_KEPT, RunState};
+use crate::run::command::By;
+use crate::run::event::{
+    Body, DecisionReason, DecisionStatus, Event, Evidence, Outcome, Phase, PhaseResult, RunInfo,
+    RunStatus,
+};
+use crate::run::series::pyramid::Place;
+
+impl RunState {
+    /// Folds one event in.
+    pub fn apply(&mut self, event: &Event) {
+        self.version += 1;
+        if let Some(status) = self.journaled.take() {
+            self.core.status = status;
+        }
+        self.seq = event.seq;
+        self.t = event.t;
+        self.elapsed = event.elapsed;
+        self.core.step = event.step;
+        self.core.phase_step = event.phase_step;
+        match &event.body {
+            Body::Run {
+                status,
+                info,
+                message,
+            } => self.on_run(event, *status, info.as_ref(), message.as_deref()),
+            Body::Phase {
+                layers,
+                parameters,
+                steps,
+                start,
+                source_layers,
+                result,
+            } => match result {
+                Some(result) => self.on_phase_end(event, result),
+                None => self.on_phase_start(
+                    event,
+                    PhaseNow {
+                        phase: event.phase.clone(),
+                        began_at: event.step - event.phase_step.min(event.step),
+                        layers: *layers,
+                        parameters: *parameters,
+                        steps: *steps,
+                        start: *start,
+                        source_layers: source_layers.clone(),
+                        added: 0,
+                    },
+                ),
+            },
+            Body::Train {
+                loss,
+                lr,
+                grad_norm,
+                tokens,
+                tokens_per_second,
+                ..
+            } => {
+                self.core.lr = *lr;
+                self.core.grad_norm = *grad_norm;
+                self.core.tokens = *tokens;
+                self.core.tokens_per_second = *tokens_per_second;
+                let nan = f64::NAN;
+                let values = [
+                    loss.unwrap_or(nan),
+                    *lr,
+                    grad_norm.unwrap_or(nan),
+                    *tokens_per_second,
+                ];
+                let place = self.place(event);
+                let live = &mut self.history.live;
+                if live.train.push(place, &values) {
+                    let barriers = self.snapshots.barriers(live);
+                    live.train.gather(&barriers);
+                }
+            }
+            Body::Eval {
+                val_loss,
+                stderr,
+                gap,
+                gap_stderr,
+                matched,
+                ..
+            } => {
+                let eval = EvalPoint {
+                    seq: event.seq,
+                    step: event.step,
+                    tokens: self.core.tokens,
+                    elapsed: event.elapsed,
+                    val_loss: val_loss.unwrap_or(f64::NAN),
+                    stderr: stderr.unwrap_or(f64::NAN),
+                    gap: *gap,
+                    gap_stderr: *gap_stderr,
+                    matched: *matched,
+                };
+                self.core.eval = Some(eval);
+                let snapshots = &self.snapshots;
+                let live = &mut self.history.live;
+                live.push_eval(eval, |live| snapshots.barriers(live));
+                let text = match (val_loss, gap, gap_stderr) {
+                    (Some(v), Some(g), Some(e)) => format!("eval  val {v:.4}  gap {g:+.4} ±{e:.4}"),
+                    (Some(v), ..) => format!("eval  val {v:.4}"),
+                    (None, ..) => "eval  val is not a number".into(),
+                };
+                self.note(event, Level::Info, text);
+            }
+            Body::Probe {
+                max_rank,
+                avg_mass,
+                rank,
+                lazy_layers,
+                ..
+            } => {
+                let probe = ProbePoint {
+                    seq: event.seq,
+                    step: event.step,
+                    phase: event.phase.clone(),
+                    max_rank: max_rank.clone(),
+                    avg_mass: avg_mass.clone(),
+                    rank: rank.clone(),
+                    lazy_layers: lazy_layers.clone(),
+                };
+                let place = self.place(event);
+                let snapshots = &self.snapshots;
+                let live = &mut self.history.live;
+                live.push_probe(place, probe, |live| snapshots.barriers(live));
+                let text = format!("probe {} lazy of {} layers", lazy_layers.len(), rank.len());
+                self.note(event, Level::Info, text);
+            }
+            Body::Checkpointing { reason, .. } => {
+                self.snapshots.begin(event.seq, reason, &self.core);
+            }
+            Body::Checkpoint {
+                name,
+                val_loss,
+                reason,
+                begun,
+                of_step,
+                ..
+            } => {
+                if begun.is_none() {
+                    self.snapshots.begin(event.seq, reason, &self.core);
+                }
+                let note = CheckpointNote {
+                    seq: begun.unwrap_or(event.seq),
+                    name: name.clone(),
+                    step: of_step.unwrap_or(event.step),
+                    val_loss: *val_loss,
+                };
+                self.on_checkpoint(event, note, reason);
+            }
+            Body::Command { by, command, .. } => {
+                self.note(event, Level::Info, format!("{by}: {}", command.describe()));
+            }
+            Body::Answer {
+                applied, message, ..
+            } => {
+                self.refusals += u64::from(!*applied);
+                let (level, word) = if *applied {
+                    (Level::Good, "done")
+                } else {
+                    (Level::Warning, "refused")
+                };
+                self.note(event, level, format!("{word}: {message}"));
+            }
+            Body::Decision {
+                id,
+                status,
+                reason,
+                evidence,
+                choice,
+                by,
+            } => match (status, evidence) {
+                (DecisionStatus::Open, Some(evidence)) => {
+                    self.on_decision(event, *id, *reason, evidence);
+                }
+                _ => self.on_decided(event, choice.as_deref(), *by),
+            },
+            Body::Inherit { layers, from, .. } => {
+                let n = layers.len();
+                self.note(event, Level::Info, format!("inherit {n} layers of {from}"));
+            }
+            Body::Grow {
+                from_layers,
+                to_layers,
+                mode,
+                ..
+            } => {
+                self.mark(event, MarkKind::Growth(*from_layers, *to_layers));
+                let text = format!("grow  {from_layers} → {to_layers} layers ({mode})");
+                self.note(event, Level::Good, text);
+            }
+            Body::Rollback {
+                checkpoint,
+                from_seq,
+                why,
+            } => self.on_rollback(event, *from_seq, checkpoint, why),
+            Body::Resumed {
+                from_seq,
+                checkpoint,
+            } => self.on_resumed(event, *from_seq, checkpoint),
+            Body::Warning { message } => self.note(event, Level::Warning, message.clone()),
+            Body::Gap { dropped } => self.dropped += dropped,
+            Body::Log { message } => self.note(event, Level::Info, message.clone()),
+            Body::Done {
+                outcome,
+                failed,
+                message,
+            } => self.on_done(event, *outcome, *failed, message),
+            Body::Unknown(rest) => {
+                let kind = rest.get("kind").and_then(|k| k.as_str()).unwrap_or("?");
+                self.note(event, Level::Info, format!("unknown event {kind}"));
+            }
+        }
+    }
+
+    fn on_run(
+        &mut self,
+        event: &Event,
+        status: RunStatus,
+        info: Option<&RunInfo>,
+        message: Option<&str>,
+    ) {
+        if let Some(info) = info {
+            self.info = Some(info.clone());
+            // A resume may bring another number of steps.
+            if let Some(now) = &mut self.core.phase {
+                match now.phase {
+                    Phase::Reference => now.steps = info.reference_steps,
+                    Phase::Round(_) => now.steps = info.round_steps,
+                    _ => {}
+                }
+            }
+        }
+        self.core.status = match status {
+            RunStatus::Started | RunStatus::Running => Status::Running,
+            RunStatus::Paused => Status::Paused,
+            RunStatus::Interrupted => Status::Interrupted,
+        };
+        if self.core.status == Status::Running {
+            self.running_since = event.seq;
+        }
+        let text = match message {
+            Some(m) => format!("{}: {m}", self.core.status),
+            None => self.core.status.to_string(),
+        };
+        self.note(event, Level::Info, text);
+    }
+
+    fn on_phase_start(&mut self, event: &Event, mut now: PhaseNow) {
+        if let (Some(before), Phase::Round(n)) = (&self.core.phase, &now.phase)
+            && *n > 1
+        {
+            now.added = now.layers.saturating_sub(before.layers);
+        }
+        let text = format!("{}: {} layers, {} start", now.phase, now.layers, now.start);
+        self.core.phase = Some(now);
+        self.core.decision = None;
+        self.mark(event, MarkKind::Phase(event.phase.clone()));
+        self.note(event, Level::Info, text);
+    }
+
+    fn on_phase_end(&mut self, event: &Event, result: &PhaseResult) {
+        let result = result.clone();
+        let text = match result.gap {
+            Some(gap) => format!("{} ended: gap {gap:+.4}", event.phase),
+            None => format!("{} ended: val {:.4}", event.phase, result.val_loss),
+        };
+        let control = |name: &str, result| ControlResult {
+            name: name.into(),
+            result,
+        };
+        match &event.phase {
+            Phase::Reference => self.core.reference = Some(result),
+            Phase::Round(round) => {
+                self.core.rounds.retain(|r| r.round != *round);
+                self.core.rounds.push(RoundResult {
+                    round: *round,
+                    result,
+                });
+            }
+            Phase::ControlRandom => self.core.controls.push(control("random", result)),
+            Phase::ControlReference => self
+                .core
+                .controls
+                .push(control("reference_continued", result)),
+            Phase::Other(name) => self.core.controls.push(control(name, result)),
+        }
+        self.note(event, Level::Good, text);
+    }
+
+    /// A checkpoint is on disk. After a rollback or a resume from an earlier one that happened meanwhile, its place is
+    /// on what was left.
+    fn on_checkpoint(&mut self, event: &Event, note: CheckpointNote, reason: &str) {
+        self.snapshots.written(note.seq, note.val_loss);
+        let text = format!("checkpoint {} ({reason})", note.name);
+        if self.live().contains(note.seq) {
+            self.history.live.push_mark(Mark {
+                seq: note.seq,
+                step: note.step,
+                kind: MarkKind::Checkpoint,
+            });
+        }
+        if self.checkpoints.len() >= CHECKPOINTS_KEPT {
+            self.checkpoints.drain(..CHECKPOINTS_KEPT / 4);
+        }
+        self.checkpoints.push(note);
+        self.note(event, Level::Info, text);
+    }
+
+    fn on_decision(&mut self, event: &Event, id: u64, reason: DecisionReason, evidence: &Evidence) {
+        self.core.decision = Some(OpenDecision {
+            id,
+            reason,
+            step: event.step,
+            phase_step: event.phase_step,
+            evidence: evidence.clone(),
+        });
+        self.note(event, Level::Good, format!("decision: {}", evidence.why));
+    }
+
+    fn on_decided(&mut self, event: &Event, choice: Option<&str>, by: Option<By>) {
+        self.core.decision = None;
+        let by = by.map(|b| format!(" by {b}")).unwrap_or_default();
+        let choice = choice.unwrap_or("closed");
+        self.note(event, Level::Good, format!("decided{by}: {choice}"));
+    }
+
+    fn on_done(&mut self, event: &Event, outcome: Option<Outcome>, failed: bool, message: &str) {
+        self.core.status = if failed { Status::Failed } else { Status::Done };
+        self.core.outcome = outcome;
+        self.core.decision = None;
+        self.core.message = message.into();
+        let (level, how) = match outcome {
+            Some(outcome) => (Level::Good, outcome.to_string()),
+            None if failed => (Level::Warning, "failed".into()),
+            None => (Level::Good, "done".into()),
+        };
+        self.note(event, level, format!("{how}: {message}"));
+    }
+
+    /// Goes back to a checkpoint and keeps what was done since in sight.
+    fn on_rollback(&mut self, event: &Event, from_seq: u64, checkpoint: &str, why: &str) {
+        let barriers = self.snapshots.barriers(self.live());
+        self.history.roll_back(from_seq, event.seq, &barriers);
+        let status = self.core.status;
+        self.restore(event, from_seq);
+        self.core.status = status;
+        self.mark(event, MarkKind::Rollback);
+        let text = format!("rollback to {checkpoint} at step {}: {why}", event.step);
+        self.note(event, Level::Warning, text);
+    }
+
+    /// Drops what the resumed process does again: everything after `from_seq`, a rollback among it.
+    fn on_resumed(&mut self, event: &Event, from_seq: u64, checkpoint: &str) {
+        let barriers = self.snapshots.barriers(self.live());
+        self.history.resume(from_seq, event.seq, &barriers);
+        self.checkpoints.retain(|c| c.seq <= from_seq);
+        self.snapshots.cut(from_seq);
+        self.restore(event, from_seq);
+        self.core.status = Status::Running;
+        self.mark(event, MarkKind::Resumed);
+        self.note(event, Level::Good, format!("resumed from {checkpoint}"));
+    }
+
+    /// Puts the core back to what it was at event `seq`, as far as that is known.
+    fn restore(&mut self, event: &Event, seq: u64) {
+        let known = self.snapshots.core_at(seq, self.live());
+        self.core = known.unwrap_or_default();
+        self.core.step = event.step;
+        self.core.phase_step = event.phase_step;
+        self.running_since = event.seq;
+    }
+
+    fn place(&self, event: &Event) -> Place {
+        Place {
+            seq: event.seq,
+            step: event.step,
+            tokens: self.core.tokens,
+            elapsed: event.elapsed,
+        }
+    }
+
+    fn mark(&mut self, event: &Event, kind: MarkKind) {
+        self.history.live.push_mark(Mark {
+            seq: event.seq,
+            step: event.step,
+            kind,
+        });
+    }
+
+    fn note(&mut self, event: &Event, level: Level, text: String) {
+        self.push_note(Note {
+            t: event.t,
+            step: event.step,
+            level,
+            text,
+        });
+    }
+}

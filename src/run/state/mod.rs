@@ -1,0 +1,140 @@
+//! The fold over events: everything any view, table or `show` knows about a run.
+//!
+//! Live, tailed and replayed runs are the same code: [`RunState::apply`] is the only way state changes. Its size is
+//! bounded, however long the run.
+
+mod fold;
+mod points;
+mod snapshots;
+mod strand;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use super::event::RunInfo;
+
+pub use points::{
+    CheckpointNote, ControlResult, Core, EvalPoint, Level, Mark, MarkKind, Note, OpenDecision,
+    PhaseNow, ProbePoint, RoundResult, Status,
+};
+pub use snapshots::Snapshots;
+pub use strand::{
+    Abandoned, GAP, GAP_STDERR, GRAD_NORM, History, LOSS, LR, Strand, TOKENS_PER_SECOND, VAL_LOSS,
+    VAL_STDERR, max_rank,
+};
+
+/// How many notes the event strip and the log keep.
+pub(super) const NOTES_KEPT: usize = 1000;
+/// How many checkpoints are remembered; far more than a run keeps on disk.
+pub(super) const CHECKPOINTS_KEPT: usize = 16_384;
+
+/// Everything known about a run.
+#[derive(Debug, Clone, Default)]
+pub struct RunState {
+    pub info: Option<RunInfo>,
+    pub core: Core,
+    /// Curves, evaluations, probes and marks, live and abandoned.
+    pub history: History,
+    /// Those of abandoned branches, too.
+    pub checkpoints: Vec<CheckpointNote>,
+    pub notes: VecDeque<Note>,
+    /// The last event's number, run time and wall clock.
+    pub seq: u64,
+    pub elapsed: f64,
+    pub t: i64,
+    /// Commands that were refused so far.
+    pub refusals: u64,
+    /// The event with which the run last began to run: started, resumed, rolled back, or no longer paused.
+    pub running_since: u64,
+    /// Metric events that were dropped on the way here.
+    pub dropped: u64,
+    /// Rises with every event, so that a view can tell whether anything changed.
+    pub version: u64,
+    pub(super) snapshots: Snapshots,
+    /// The status the journal tells, while [`Self::settle`] shows another.
+    pub(super) journaled: Option<Status>,
+}
+
+impl RunState {
+    /// Adds a warning that no event told.
+    pub fn warn(&mut self, text: String) {
+        self.version += 1;
+        self.push_note(Note {
+            t: self.t,
+            step: self.core.step,
+            level: Level::Warning,
+            text,
+        });
+    }
+
+    fn push_note(&mut self, note: Note) {
+        if self.notes.len() == NOTES_KEPT {
+            self.notes.pop_front();
+        }
+        self.notes.push_back(note);
+    }
+
+    /// Shows a run as interrupted that the journal leaves running or paused when no process is `alive` that works
+    /// on it; undone by the next event, or by settling again once there is one.
+    pub fn settle(&mut self, alive: bool) {
+        let told = self.told_status();
+        let shown = match told {
+            Status::Running | Status::Paused if !alive => Status::Interrupted,
+            told => told,
+        };
+        self.journaled = (shown != told).then_some(told);
+        if shown != self.core.status {
+            self.core.status = shown;
+            self.version += 1;
+        }
+    }
+
+    /// The status that the journal tells, whether or not a process works on the run.
+    pub fn told_status(&self) -> Status {
+        self.journaled.unwrap_or(self.core.status)
+    }
+
+    /// What is known of the present alone: no curves, notes and checkpoints.
+    pub(super) fn without_past(self) -> Self {
+        Self {
+            history: History::default(),
+            checkpoints: Vec::new(),
+            notes: VecDeque::new(),
+            snapshots: Snapshots::default(),
+            ..self
+        }
+    }
+
+    /// What is live: the branch the run goes on with.
+    pub fn live(&self) -> &Strand {
+        &self.history.live
+    }
+
+    /// The reference's validation loss, once it is known.
+    pub fn benchmark(&self) -> Option<f64> {
+        self.core.reference.as_ref().map(|r| r.val_loss)
+    }
+
+    /// The paired gap that goes with the latest validation loss.
+    pub fn gap(&self) -> Option<f64> {
+        self.core.eval.and_then(|e| e.gap)
+    }
+
+    /// Event numbers at which phases began.
+    pub fn phase_starts(&self) -> Vec<u64> {
+        self.live().phase_starts()
+    }
+
+    /// Evaluations of the present phase, oldest first; of very many the latest.
+    pub fn evals_of_phase(&self) -> &[EvalPoint] {
+        let evals = &self.live().evals;
+        let first = evals.partition_point(|e| e.seq < self.live().phase_start());
+        &evals[first..]
+    }
+
+    /// The latest probe, if it has been kept.
+    pub fn probe(&self) -> Option<&ProbePoint> {
+        self.live().probes.last()
+    }
+}

@@ -1,0 +1,188 @@
+//! What a run's state is made of.
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::event::{
+    DecisionReason, Evidence, Outcome, Phase, PhaseResult, Start, null_is_nan,
+};
+/// A number that may be NaN as an option, in formats that know no NaN and in those that tell types apart.
+mod nan_is_none {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
+        (!value.is_nan()).then_some(value).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// No event has been seen yet.
+    #[default]
+    Empty,
+    Running,
+    Paused,
+    /// Not finished, and no process works on it.
+    Interrupted,
+    Done,
+    Failed,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "empty",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Interrupted => "interrupted",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// A finished round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundResult {
+    pub round: u32,
+    #[serde(flatten)]
+    pub result: PhaseResult,
+}
+
+/// A finished control: `random` or `reference_continued`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ControlResult {
+    pub name: String,
+    #[serde(flatten)]
+    pub result: PhaseResult,
+}
+
+/// What the present phase trains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseNow {
+    pub phase: Phase,
+    /// Global step at which the phase began.
+    pub began_at: u64,
+    pub layers: usize,
+    pub parameters: u64,
+    /// Steps planned.
+    pub steps: u64,
+    pub start: Start,
+    pub source_layers: Vec<usize>,
+    /// How many of the layers, counted from the top, are new since the round before.
+    pub added: usize,
+}
+
+/// A decision waiting for an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenDecision {
+    pub id: u64,
+    pub reason: DecisionReason,
+    /// Step at which the evidence was frozen.
+    pub step: u64,
+    pub phase_step: u64,
+    pub evidence: Evidence,
+}
+
+/// A checkpoint that has been written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointNote {
+    pub seq: u64,
+    pub name: String,
+    pub step: u64,
+    pub val_loss: Option<f64>,
+}
+
+/// The part of the state that a resume or a rollback puts back to what it was at a checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Core {
+    pub status: Status,
+    pub step: u64,
+    pub phase_step: u64,
+    pub phase: Option<PhaseNow>,
+    pub reference: Option<PhaseResult>,
+    pub rounds: Vec<RoundResult>,
+    pub controls: Vec<ControlResult>,
+    pub decision: Option<OpenDecision>,
+    pub outcome: Option<Outcome>,
+    /// Tokens trained on so far, over all phases.
+    pub tokens: u64,
+    #[serde(deserialize_with = "null_is_nan")]
+    pub tokens_per_second: f64,
+    #[serde(deserialize_with = "null_is_nan")]
+    pub lr: f64,
+    pub grad_norm: Option<f64>,
+    /// The latest evaluation.
+    pub eval: Option<EvalPoint>,
+    /// The closing message of a `done` event.
+    pub message: String,
+}
+
+/// An evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EvalPoint {
+    pub seq: u64,
+    pub step: u64,
+    pub tokens: u64,
+    pub elapsed: f64,
+    /// NaN where the loss was not finite.
+    #[serde(with = "nan_is_none")]
+    pub val_loss: f64,
+    #[serde(with = "nan_is_none")]
+    pub stderr: f64,
+    pub gap: Option<f64>,
+    pub gap_stderr: Option<f64>,
+    pub matched: bool,
+}
+
+/// A probe of the attention ranks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbePoint {
+    pub seq: u64,
+    pub step: u64,
+    pub phase: Phase,
+    pub max_rank: Vec<f64>,
+    pub avg_mass: Vec<f64>,
+    pub rank: Vec<Vec<f64>>,
+    pub lazy_layers: Vec<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MarkKind {
+    /// A phase other than a growth begins.
+    Phase(Phase),
+    /// Layers before and after.
+    Growth(usize, usize),
+    Checkpoint,
+    Resumed,
+    /// The run went back to this step.
+    Rollback,
+}
+
+/// Something to mark on the step axis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub seq: u64,
+    pub step: u64,
+    pub kind: MarkKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Level {
+    Info,
+    Good,
+    Warning,
+}
+
+/// A line of the event strip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    pub t: i64,
+    pub step: u64,
+    pub level: Level,
+    pub text: String,
+}

@@ -1,0 +1,333 @@
+//! A stretch of a run's history, and the tree that rollbacks make of them.
+//!
+//! What is live is one strand, sorted by step. A rollback cuts it at the checkpoint it goes back to; what came after
+//! is kept as an abandoned strand, until a resume from a checkpoint on it makes it live again.
+
+use serde::{Deserialize, Serialize};
+
+use super::points::{EvalPoint, Mark, MarkKind, ProbePoint};
+use crate::run::series::file::at_most;
+use crate::run::series::pyramid::{Place, Series};
+
+/// Evaluations and probes that are kept whole; older ones live on in the curves.
+const EVALS_KEPT: usize = 2048;
+const PROBES_KEPT: usize = 64;
+/// Buckets of the validation loss: each is a mark in the chart, of which a screen holds a few hundred.
+const VAL_BUCKETS: usize = 8192;
+/// Marks of one strand; beyond that the oldest checkpoints lose theirs.
+const MARKS_KEPT: usize = 16_384;
+/// Rollbacks whose abandoned past stays visible, and the buckets it is told in.
+const ABANDONED_KEPT: usize = 16;
+const ABANDONED_BUCKETS: usize = 1024;
+
+/// Curves of [`Strand::train`].
+pub const LOSS: usize = 0;
+pub const LR: usize = 1;
+pub const GRAD_NORM: usize = 2;
+pub const TOKENS_PER_SECOND: usize = 3;
+/// Curves of [`Strand::val`].
+pub const VAL_LOSS: usize = 0;
+pub const VAL_STDERR: usize = 1;
+pub const GAP: usize = 2;
+pub const GAP_STDERR: usize = 3;
+
+/// The curve of layer `layer`'s MaxRank in [`Strand::ranks`]; that of its AvgMass is the next.
+pub fn max_rank(layer: usize) -> usize {
+    2 * layer
+}
+
+/// What happened along one branch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Strand {
+    /// Loss, learning rate, gradient norm, tokens per second.
+    pub train: Series,
+    /// Validation loss and gap, each with its standard error.
+    pub val: Series,
+    /// MaxRank and AvgMass of every layer.
+    pub ranks: Series,
+    /// The latest evaluations, at least [`EVALS_KEPT`] of them.
+    #[serde(deserialize_with = "at_most::<{ 2 * EVALS_KEPT }, _, _>")]
+    pub evals: Vec<EvalPoint>,
+    /// The latest probes, at least [`PROBES_KEPT`] of them.
+    #[serde(deserialize_with = "at_most::<{ 2 * PROBES_KEPT }, _, _>")]
+    pub probes: Vec<ProbePoint>,
+    #[serde(deserialize_with = "at_most::<MARKS_KEPT, _, _>")]
+    pub marks: Vec<Mark>,
+    /// Event numbers that lie on it: above the first, up to the second.
+    #[serde(deserialize_with = "at_most::<MARKS_KEPT, _, _>")]
+    ranges: Vec<(u64, u64)>,
+}
+
+impl Default for Strand {
+    fn default() -> Self {
+        Self {
+            train: Series::default(),
+            val: Series::new(VAL_BUCKETS),
+            ranks: Series::default(),
+            evals: Vec::new(),
+            probes: Vec::new(),
+            marks: Vec::new(),
+            ranges: Vec::new(),
+        }
+    }
+}
+
+impl Strand {
+    pub(super) fn push_eval(&mut self, eval: EvalPoint, barriers: impl FnOnce(&Self) -> Vec<u64>) {
+        let nan = f64::NAN;
+        let values = [
+            eval.val_loss,
+            eval.stderr,
+            eval.gap.unwrap_or(nan),
+            eval.gap_stderr.unwrap_or(nan),
+        ];
+        let place = Place {
+            seq: eval.seq,
+            step: eval.step,
+            tokens: eval.tokens,
+            elapsed: eval.elapsed,
+        };
+        if self.val.push(place, &values) {
+            let barriers = barriers(self);
+            self.val.gather(&barriers);
+        }
+        push_bounded(&mut self.evals, eval, EVALS_KEPT);
+    }
+
+    pub(super) fn push_probe(
+        &mut self,
+        place: Place,
+        probe: ProbePoint,
+        barriers: impl FnOnce(&Self) -> Vec<u64>,
+    ) {
+        let mass = probe.avg_mass.iter().copied();
+        let mass = mass.chain(std::iter::repeat(f64::NAN));
+        let pairs = probe.max_rank.iter().zip(mass);
+        let values: Vec<f64> = pairs.flat_map(|(&rank, mass)| [rank, mass]).collect();
+        if self.ranks.push(place, &values) {
+            let barriers = barriers(self);
+            self.ranks.gather(&barriers);
+        }
+        push_bounded(&mut self.probes, probe, PROBES_KEPT);
+    }
+
+    pub(super) fn push_mark(&mut self, mark: Mark) {
+        if self.marks.len() >= MARKS_KEPT {
+            let mut surplus = MARKS_KEPT / 4;
+            let checkpoints = |m: &Mark| m.kind == MarkKind::Checkpoint;
+            self.marks.retain(|m| {
+                let goes = surplus > 0 && checkpoints(m);
+                surplus -= usize::from(goes);
+                !goes
+            });
+            self.marks.drain(..surplus);
+        }
+        self.marks.push(mark);
+    }
+
+    /// Event numbers at which phases began.
+    pub fn phase_starts(&self) -> Vec<u64> {
+        let starts = self.marks.iter();
+        starts
+            .filter(|m| matches!(m.kind, MarkKind::Phase(_)))
+            .map(|m| m.seq)
+            .collect()
+    }
+
+    /// Where the present phase begins, 0 before any has.
+    pub fn phase_start(&self) -> u64 {
+        let mut latest = self.marks.iter().rev();
+        let start = latest.find(|m| matches!(m.kind, MarkKind::Phase(_)));
+        start.map_or(0, |m| m.seq)
+    }
+
+    /// Whether event `seq` lies on it.
+    pub fn contains(&self, seq: u64) -> bool {
+        let mut ranges = self.ranges.iter();
+        ranges.any(|&(after, to)| after < seq && seq <= to)
+    }
+
+    fn is_empty(&self) -> bool {
+        let series = [&self.train, &self.val, &self.ranks];
+        series.into_iter().all(Series::is_empty) && self.marks.is_empty()
+    }
+
+    /// Events after `seq` belong to it from now on.
+    fn go_on_after(&mut self, seq: u64) {
+        if self.ranges.len() >= MARKS_KEPT {
+            self.ranges.remove(0);
+        }
+        self.ranges.push((seq, u64::MAX));
+    }
+
+    /// No event after `seq` belongs to it.
+    fn end_at(&mut self, seq: u64) {
+        if let Some(last) = self.ranges.last_mut() {
+            last.1 = last.1.min(seq);
+        }
+    }
+
+    /// Cuts off what comes after event `seq` and returns it.
+    fn split_off(&mut self, seq: u64) -> Self {
+        let evals = self.evals.partition_point(|e| e.seq <= seq);
+        let probes = self.probes.partition_point(|p| p.seq <= seq);
+        // A checkpoint's mark bears the number of its beginning, which is earlier than those told meanwhile.
+        let (marks, later): (Vec<Mark>, Vec<Mark>) = std::mem::take(&mut self.marks)
+            .into_iter()
+            .partition(|m| m.seq <= seq);
+        self.marks = marks;
+        let whole = self.ranges.partition_point(|&(after, _)| after < seq);
+        let mut ranges = self.ranges.split_off(whole);
+        if let Some(last) = self.ranges.last_mut()
+            && last.1 > seq
+        {
+            ranges.insert(0, (seq, last.1));
+            last.1 = seq;
+        }
+        Self {
+            train: self.train.split_off(seq),
+            val: self.val.split_off(seq),
+            ranks: self.ranks.split_off(seq),
+            evals: self.evals.split_off(evals),
+            probes: self.probes.split_off(probes),
+            marks: later,
+            ranges,
+        }
+    }
+
+    /// Appends what came later.
+    fn append(&mut self, later: Self, barriers: &[u64]) {
+        let pairs = [
+            (&mut self.train, later.train),
+            (&mut self.val, later.val),
+            (&mut self.ranks, later.ranks),
+        ];
+        for (series, later) in pairs {
+            if series.append(later) {
+                series.gather(barriers);
+            }
+        }
+        for eval in later.evals {
+            push_bounded(&mut self.evals, eval, EVALS_KEPT);
+        }
+        for probe in later.probes {
+            push_bounded(&mut self.probes, probe, PROBES_KEPT);
+        }
+        for mark in later.marks {
+            self.push_mark(mark);
+        }
+        self.ranges.extend(later.ranges);
+    }
+
+    fn shrink(&mut self, barriers: &[u64]) {
+        for series in [&mut self.train, &mut self.val, &mut self.ranks] {
+            series.shrink(ABANDONED_BUCKETS, barriers);
+        }
+        self.marks.shrink_to_fit();
+    }
+
+    pub(in crate::run) fn is_sound(&self) -> bool {
+        let series = [&self.train, &self.val, &self.ranks];
+        series.into_iter().all(Series::is_sound)
+    }
+}
+
+/// Keeps the last `keep` at least, twice as many at most.
+fn push_bounded<T>(list: &mut Vec<T>, item: T, keep: usize) {
+    if list.len() >= 2 * keep {
+        list.drain(..keep);
+    }
+    list.push(item);
+}
+
+/// A past that a rollback left behind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Abandoned {
+    /// The last event it shares with what came instead.
+    pub fork: u64,
+    pub strand: Strand,
+}
+
+/// A run's history: the strand that is live and those that were left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    pub live: Strand,
+    /// The one left last is the last.
+    #[serde(deserialize_with = "at_most::<ABANDONED_KEPT, _, _>")]
+    pub abandoned: Vec<Abandoned>,
+    /// Rises whenever the abandoned strands change.
+    pub changes: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        let mut live = Strand::default();
+        live.go_on_after(0);
+        Self {
+            live,
+            abandoned: Vec::new(),
+            changes: 0,
+        }
+    }
+}
+
+impl History {
+    /// Event `seq` takes the run back to where it was at event `target`; what came after that is left behind.
+    pub(super) fn roll_back(&mut self, target: u64, seq: u64, barriers: &[u64]) {
+        let before = seq.saturating_sub(1);
+        self.live.end_at(before);
+        self.make_live(target.min(before), barriers);
+        self.live.go_on_after(before);
+    }
+
+    /// Event `seq` takes the run back to where it was at event `target`; what came after that never was.
+    pub(super) fn resume(&mut self, target: u64, seq: u64, barriers: &[u64]) {
+        let before = seq.saturating_sub(1);
+        let target = target.min(before);
+        self.live.end_at(before);
+        self.live.split_off(target);
+        for left in &mut self.abandoned {
+            left.strand.split_off(target);
+        }
+        self.make_live(target, barriers);
+        self.abandoned.retain(|left| !left.strand.is_empty());
+        self.live.go_on_after(before);
+    }
+
+    /// Makes event `target` the last one of the live strand.
+    fn make_live(&mut self, target: u64, barriers: &[u64]) {
+        let on = |left: &Abandoned| left.strand.contains(target);
+        match self.abandoned.iter().position(on) {
+            Some(i) => {
+                let mut left = self.abandoned.remove(i);
+                // A strand's fork lies before all of its events, so that this ends.
+                self.make_live(left.fork, barriers);
+                let rest = left.strand.split_off(target);
+                self.live.append(left.strand, barriers);
+                self.leave(target, rest, barriers);
+            }
+            None => {
+                let rest = self.live.split_off(target);
+                self.leave(target, rest, barriers);
+            }
+        }
+    }
+
+    fn leave(&mut self, fork: u64, mut strand: Strand, barriers: &[u64]) {
+        self.changes += 1;
+        if strand.is_empty() {
+            return;
+        }
+        strand.shrink(barriers);
+        if self.abandoned.len() >= ABANDONED_KEPT {
+            self.abandoned.remove(0);
+        }
+        self.abandoned.push(Abandoned { fork, strand });
+    }
+
+    pub(in crate::run) fn is_sound(&self) -> bool {
+        let forks = |left: &Abandoned| left.strand.ranges.iter().all(|r| left.fork <= r.0);
+        let left = self.abandoned.iter();
+        self.live.is_sound() && left.clone().all(|l| l.strand.is_sound() && forks(l))
+    }
+}
