@@ -346,9 +346,10 @@ fn a_name_draws_nothing_and_leads_nowhere() {
 
 /// Everything the program may write to a terminal: text, and sequences that place, style, show or hide, and switch modes.
 #[track_caller]
-fn assert_own_sequences(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    let mut rest = text.as_ref();
+fn assert_own_sequences(bytes: &[u8], finals: &[&str]) {
+    // What the terminal itself adds at a line's end is no drawing.
+    let text = String::from_utf8_lossy(bytes).replace(['\r', '\n'], "");
+    let mut rest = text.as_str();
     while let Some(at) = rest.find(|c: char| c.is_control() || heirloom::text::is_invisible(c)) {
         rest = &rest[at..];
         let Some(body) = rest.strip_prefix("\u{1b}[") else {
@@ -364,9 +365,11 @@ fn assert_own_sequences(bytes: &[u8]) {
         let last = after.chars().next().unwrap_or(' ');
         let own = match last {
             'H' | 'm' => !parameters.contains('?'),
+            'J' => parameters == "2",
             'h' | 'l' => matches!(parameters, "?25" | "?1049" | "?2004" | "?2026"),
             _ => false,
         };
+        let own = own && finals.contains(&last.to_string().as_str());
         assert!(own, "not the program's: ESC [ {parameters} {last}");
         rest = &after[last.len_utf8()..];
     }
@@ -401,19 +404,15 @@ fn a_note_stays_in_its_line_of_the_dashboard() {
         "{} KiB",
         peak_kib(pty.pid())
     );
+    assert_own_sequences(&pty.written(), &["H", "m", "h", "l"]);
     for (columns, rows) in [(120, 40), (40, 10), (1, 1), (200, 3)] {
         pty.resize(columns, rows);
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);
-    // What the terminal itself adds at the line's end is no drawing.
-    let written: Vec<u8> = pty
-        .written()
-        .into_iter()
-        .filter(|b| !b"\r\n".contains(b))
-        .collect();
-    assert_own_sequences(&written);
+    // After a resize the screen is cleared.
+    assert_own_sequences(&pty.written(), &["H", "m", "h", "l", "J"]);
 }
 
 #[test]
@@ -444,10 +443,5 @@ fn the_home_screen_lists_hostile_names_in_its_columns() {
         .map(column)
         .collect();
     assert_eq!(columns, [columns[0]; 5], "{screen}");
-    let written: Vec<u8> = pty
-        .written()
-        .into_iter()
-        .filter(|b| !b"\r\n".contains(b))
-        .collect();
-    assert_own_sequences(&written);
+    assert_own_sequences(&pty.written(), &["H", "m", "h", "l"]);
 }

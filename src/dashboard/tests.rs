@@ -804,3 +804,17 @@ fn a_frozen_display_stands_still_and_a_zoom_moves_the_axis() {
     screen.press(&run, KeyCode::Char('y'));
     assert!(screen.text(&run, 80, 24).contains("log"));
 }
+
+#[test]
+fn a_growth_by_no_layers_cannot_be_made_smaller() {
+    let mut run = Story::deciding().state;
+    let decision = run.core.decision.as_mut().unwrap();
+    decision.evidence.growth.as_mut().unwrap().add = 0;
+    let mut screen = Screen::new();
+    screen.press(&run, D);
+    screen.press(&run, KeyCode::Char('-'));
+    let Some(Prompt::Decision(prompt)) = &screen.ui.prompt else {
+        panic!("no prompt")
+    };
+    assert_eq!(prompt.layers, 1);
+}

@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::command::{By, Command, GrowMode};
 
-mod foreign;
+pub(super) mod foreign;
 mod train_line;
 
 pub use foreign::object as clean_object;

@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::event::Event;
+use super::event::foreign::{LARGEST_NUMBER, MOST_COUNTED};
+use super::file;
 use super::tail::{LONGEST_LINE, TailItem, read_line, too_long};
 
 /// Bytes read at once.
@@ -63,7 +65,7 @@ impl JournalIndex {
     pub fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join("events.jsonl");
         let mut index = Self {
-            file: File::open(&path)?,
+            file: file::open(&path)?,
             path,
             entries: Vec::new(),
             end: 0,
@@ -203,7 +205,9 @@ fn glance(line: &[u8]) -> Option<Glance> {
             "warning" => Some(Landmark::Warning),
             _ => None,
         };
-        return Some(Glance {
+        // An event with such numbers is not let in.
+        let fits = fields.step <= MOST_COUNTED && fields.elapsed.abs() <= LARGEST_NUMBER;
+        return fits.then_some(Glance {
             elapsed: fields.elapsed,
             step: fields.step,
             landmark,

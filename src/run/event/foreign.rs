@@ -16,9 +16,9 @@ use crate::text;
 /// Values in one event. A probe of a thousand layers with a hundred heads each has about half as many.
 const MOST_VALUES: usize = 200_000;
 /// Numbers beyond this are no measurements: they are read as `null`, which stands for not a number.
-pub(super) const LARGEST_NUMBER: f64 = 1e15;
+pub const LARGEST_NUMBER: f64 = 1e15;
 /// Steps, tokens and the like: sums of them can be counted, and floats hold them exactly.
-const MOST_COUNTED: u64 = 1 << 53;
+pub const MOST_COUNTED: u64 = 1 << 53;
 /// Layers of a model, and entries of a list that has one for each.
 const MOST_LAYERS: u64 = 1 << 10;
 /// Heads of a layer.
@@ -222,18 +222,18 @@ fn most(what: &str, n: u64, most: u64) -> Result<(), String> {
 }
 
 /// The checks of parts that several events share.
-struct Check;
+pub struct Check;
 
 impl Check {
-    fn counted(&self, what: &str, n: u64) -> Result<(), String> {
+    pub fn counted(&self, what: &str, n: u64) -> Result<(), String> {
         most(what, n, MOST_COUNTED)
     }
 
-    fn layers(&self, what: &str, n: usize) -> Result<(), String> {
+    pub fn layers(&self, what: &str, n: usize) -> Result<(), String> {
         most(what, n as u64, MOST_LAYERS)
     }
 
-    fn info(&self, info: &RunInfo) -> Result<(), String> {
+    pub fn info(&self, info: &RunInfo) -> Result<(), String> {
         self.layers("n_layer", info.n_layer)?;
         self.layers("grow_step", info.grow_step)?;
         self.layers("max_layers", info.max_layers)?;
@@ -260,13 +260,13 @@ impl Check {
         }
     }
 
-    fn result(&self, result: &PhaseResult) -> Result<(), String> {
+    pub fn result(&self, result: &PhaseResult) -> Result<(), String> {
         self.layers("result.layers", result.layers)?;
         self.layers("result.lazy_layers", result.lazy_layers.len())?;
         self.layers("result.max_rank", result.max_rank.len())
     }
 
-    fn evidence(&self, e: &Evidence) -> Result<(), String> {
+    pub fn evidence(&self, e: &Evidence) -> Result<(), String> {
         self.layers("evidence.layers", e.layers)?;
         self.layers("evidence.reference_layers", e.reference_layers)?;
         self.layers("evidence.lazy_layers", e.lazy_layers.len())?;

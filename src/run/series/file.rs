@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::admit;
 use crate::run::event::RunInfo;
 use crate::run::state::{
     CHECKPOINTS_KEPT, CheckpointNote, Core, History, NOTES_KEPT, Note, RunState, Snapshots,
@@ -203,7 +204,7 @@ pub fn read(dir: &Path) -> Option<(RunState, Position)> {
     let mut file = Opened::open(dir)?;
     let (mut state, position) = file.head(dir)?;
     let body: Body = postcard::from_bytes(&file.part(file.body)?).ok()?;
-    let snapshots: Snapshots = serde_json::from_slice(&body.snapshots).ok()?;
+    let snapshots: Snapshots = json(&body.snapshots)?;
     if !(body.history.is_sound() && snapshots.is_sound()) {
         return None;
     }
@@ -211,7 +212,7 @@ pub fn read(dir: &Path) -> Option<(RunState, Position)> {
     state.checkpoints = body.checkpoints;
     state.notes = body.notes.into();
     state.snapshots = snapshots;
-    Some((state, position))
+    admit::past(&state).then_some((state, position))
 }
 
 /// A file whose header is whole, and whose code is this.
@@ -270,8 +271,8 @@ impl Opened {
 
     /// The head, if it belongs to the journal at `dir`.
     fn head(&mut self, dir: &Path) -> Option<(RunState, Position)> {
-        let head: Head = serde_json::from_slice(&self.part(self.head)?).ok()?;
-        let journal = File::open(dir.join("events.jsonl")).ok()?;
+        let head: Head = json(&self.part(self.head)?)?;
+        let journal = crate::run::file::open(&dir.join("events.jsonl")).ok()?;
         if !head.position.fits(&journal) {
             return None;
         }
@@ -287,8 +288,16 @@ impl Opened {
             version: 1,
             ..RunState::default()
         };
-        Some((state, head.position))
+        admit::head(&state, &head.position).then_some((state, head.position))
     }
+}
+
+/// What a JSON document tells, if its texts are clean.
+fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let document = std::str::from_utf8(bytes).ok()?;
+    admit::is_clean_json(document)
+        .then(|| serde_json::from_str(document).ok())
+        .flatten()
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

@@ -122,6 +122,11 @@ impl Snapshots {
         all
     }
 
+    /// The core at every checkpoint that is kept.
+    pub(in crate::run) fn cores(&self) -> impl Iterator<Item = &Core> {
+        self.0.iter().map(|s| &s.core)
+    }
+
     pub(in crate::run) fn is_sound(&self) -> bool {
         self.0.len() <= LATEST_KEPT + MILESTONES_KEPT + UNWRITTEN_KEPT + 2
     }

@@ -1,0 +1,135 @@
+//! What `series.bin` may tell: no other texts and numbers than a journal's events may, since it can come from elsewhere
+//! as well. A fold of events that were let in holds nothing else, so that what does is no file of this program's.
+
+use std::borrow::Cow;
+
+use crate::run::event::foreign::Check;
+use crate::run::event::{Phase, PhaseResult};
+use crate::run::state::{Core, MarkKind, RunState, Strand};
+use crate::run::tail::Position;
+use crate::text;
+
+/// Whether the texts of a JSON document are clean. What is clean holds nothing that JSON would escape, but for quotes
+/// and backslashes.
+pub fn is_clean_json(document: &str) -> bool {
+    let mut chars = document.chars();
+    while let Some(c) = chars.next() {
+        if c == '\\' && !matches!(chars.next(), Some('"' | '\\')) {
+            return false;
+        }
+    }
+    matches!(text::json(document), Cow::Borrowed(_))
+}
+
+/// Whether a state without its past may be used.
+pub fn head(state: &RunState, position: &Position) -> bool {
+    let check = Check;
+    let counted = [
+        state.seq,
+        state.refusals,
+        state.running_since,
+        position.offset,
+        position.line,
+    ];
+    let info = state.info.as_ref().map_or(Ok(()), |i| check.info(i));
+    let sums = [state.dropped, state.core.tokens];
+    info.is_ok()
+        && counted.into_iter().all(|n| check.counted("", n).is_ok())
+        // Sums of what events tell: more can be added for ever.
+        && sums.into_iter().all(|n| n < u64::MAX / 4)
+        && state.elapsed.is_finite()
+        && core(&state.core)
+}
+
+/// Whether the rest of a state may be used.
+pub fn past(state: &RunState) -> bool {
+    let clean = |t: &str| text::clean(t) == t;
+    state.snapshots.cores().all(core)
+        && state.notes.iter().all(|n| clean(&n.text))
+        && state.checkpoints.iter().all(|c| clean(&c.name))
+        && strand(&state.history.live)
+        && state.history.abandoned.iter().all(|a| strand(&a.strand))
+}
+
+fn core(core: &Core) -> bool {
+    let check = Check;
+    let fine = |checked: Result<(), String>| checked.is_ok();
+    let result = |r: &PhaseResult| fine(check.result(r));
+    let now = core.phase.as_ref().is_none_or(|now| {
+        phase(&now.phase)
+            && [now.began_at, now.steps].map(|n| fine(check.counted("", n))) == [true; 2]
+            && [now.layers, now.added, now.source_layers.len()].map(|n| fine(check.layers("", n)))
+                == [true; 3]
+    });
+    let decision = core.decision.as_ref();
+    now && fine(check.counted("", core.step))
+        && fine(check.counted("", core.phase_step))
+        && core.reference.iter().all(result)
+        && core.rounds.iter().all(|r| result(&r.result))
+        && core.controls.iter().all(|c| result(&c.result))
+        && decision.is_none_or(|d| fine(check.evidence(&d.evidence)))
+}
+
+fn strand(strand: &Strand) -> bool {
+    let marks = strand.marks.iter();
+    marks
+        .filter_map(|m| match &m.kind {
+            MarkKind::Phase(phase) => Some(phase),
+            _ => None,
+        })
+        .chain(strand.probes.iter().map(|p| &p.phase))
+        .all(phase)
+}
+
+fn phase(phase: &Phase) -> bool {
+    match phase {
+        Phase::Other(name) => text::clean(name) == *name,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::state::PhaseNow;
+
+    #[test]
+    fn json_with_texts_that_draw_is_not_clean() {
+        for fine in [r#"{"a":"b c \"d\" \\ é 數"}"#, "[]", "{\n \"a\": 1 }"] {
+            assert!(is_clean_json(fine), "{fine}");
+        }
+        for bad in [
+            r#""\u001b[2J""#,
+            r#""\n""#,
+            r#""\\\t""#,
+            "\"\u{9b}2J\"",
+            "\"\u{202e}\"",
+        ] {
+            assert!(!is_clean_json(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_event_has_are_not_let_in() {
+        let position = Position::default();
+        let mut state = RunState::default();
+        assert!(head(&state, &position) && past(&state));
+        state.dropped = u64::MAX - 1;
+        assert!(!head(&state, &position));
+        state.dropped = 0;
+        state.core.phase = Some(PhaseNow {
+            phase: Phase::Reference,
+            began_at: 0,
+            layers: usize::MAX,
+            parameters: 0,
+            steps: 1,
+            start: crate::run::event::Start::Random,
+            source_layers: Vec::new(),
+            added: 0,
+        });
+        assert!(!head(&state, &position));
+        state.core.phase = None;
+        state.warn("a\u{1b}[2J".into());
+        assert!(!past(&state));
+    }
+}
