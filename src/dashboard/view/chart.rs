@@ -500,7 +500,7 @@ fn evaluations(buffer: &mut Buffer, scene: &Scene<'_>, plot: Rect, x: &Window, y
         for loss in marked(span) {
             let row = y.row(loss, usize::from(plot.height)) as u16;
             // Of very many evaluations most fall on one already drawn.
-            if std::mem::replace(&mut before, Some((column, row))) == Some((column, row)) {
+            if before.replace((column, row)) == Some((column, row)) {
                 continue;
             }
             let cell = &mut buffer[(plot.x + column as u16, plot.y + row)];
