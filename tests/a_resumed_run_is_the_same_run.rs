@@ -54,7 +54,9 @@ fn through_kills(place: &Place, name: &str, start: &[&str], fault: &str, seed: u
         let err = out.try_clone().unwrap();
         command.stdout(out).stderr(err).env("HEIRLOOM_FAULT", fault);
         let mut child = command.spawn().unwrap();
-        let patience = Duration::from_millis(rng.random_range(60..500));
+        // More and more of it, so that a busy machine gets on, too.
+        let most = 500 + 10 * u64::from(kills);
+        let patience = Duration::from_millis(rng.random_range(60..most));
         std::thread::sleep(patience);
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "attempt {kills}: {}", place.printed());

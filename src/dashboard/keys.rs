@@ -31,14 +31,20 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Everywhere,
-    /// Only while a run is played again.
+    /// Not while a run is played again.
+    Live,
+    /// Only then.
     Replay,
 }
 
 impl Place {
     /// Whether a key of this place works on a screen that shows a replay, or does not.
     pub fn is_here(self, replaying: bool) -> bool {
-        self == Self::Everywhere || replaying
+        match self {
+            Self::Everywhere => true,
+            Self::Live => !replaying,
+            Self::Replay => replaying,
+        }
     }
 }
 
@@ -134,14 +140,17 @@ pub const BINDINGS: &[Binding] = &[
         "leave: detach, or stop after a checkpoint (also Ctrl-C)",
         false,
     ),
-    binding(
-        &[Char(':')],
-        ":",
-        A::Line,
-        "cmd",
-        "a command in words: grow 2, set lr 2e-4, take-control",
-        false,
-    ),
+    Binding {
+        place: Place::Live,
+        ..binding(
+            &[Char(':')],
+            ":",
+            A::Line,
+            "cmd",
+            "a command in words: grow 2, set lr 2e-4, take-control",
+            false,
+        )
+    },
     binding(
         &[Char('f')],
         "f",
@@ -266,7 +275,6 @@ pub const PROMPT_KEYS: &[(&str, &str)] = &[
     ("+ -", "change layers to grow by, or steps to train on"),
     ("m", "growth mode: restart or keep"),
     ("r", "gather fresh evidence"),
-    ("Tab", "complete a command after :"),
     ("Enter", "go on; on the confirmation: do it"),
     ("Esc", "back, or close the prompt"),
 ];
@@ -305,7 +313,7 @@ pub fn markdown_table() -> String {
     let mut out = String::from("| key | what it does |\n|---|---|\n");
     for b in BINDINGS {
         let place = match b.place {
-            Place::Everywhere => "",
+            Place::Everywhere | Place::Live => "",
             Place::Replay => "in a replay: ",
         };
         out.push_str(&format!("| `{}` | {place}{} |\n", b.label, b.help));
