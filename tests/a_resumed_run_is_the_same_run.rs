@@ -229,3 +229,55 @@ fn an_older_checkpoint_can_be_named() {
     assert_eq!(part.3, whole.3);
     assert!(part.0 == whole.0 && part.1 == whole.1 && part.2 == whole.2);
 }
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let place = Place::new();
+    let mut command = place.heirloom(&["train", "mini.toml", "--name", "mine"]);
+    // The checkpoint that the first one asks for takes its time.
+    command.args(["--set", "train.steps=1000000"]);
+    command.env("HEIRLOOM_FAULT", "rename:60000");
+    command.args([
+        "--set",
+        "checkpoint.every=0",
+        "--set",
+        "reference.train.steps=1000000",
+    ]);
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    place.wait_event("mine", "training", |e| e["kind"] == "train");
+    signal(child.id(), Signal::SIGTERM);
+    place.wait_event("mine", "the checkpoint's beginning", |e| {
+        e["kind"] == "checkpointing"
+    });
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "it writes its checkpoint"
+    );
+    signal(child.id(), Signal::SIGTERM);
+    let code = wait("the end", || child.try_wait().unwrap()).code();
+    assert_eq!(code, Some(130));
+}
+
+#[test]
+fn a_hangup_without_a_terminal_changes_nothing() {
+    let place = Place::new();
+    let long = ["--set", "reference.train.steps=1000000"];
+    let mut args = vec!["train", "mini.toml", "--name", "mine"];
+    args.extend(long);
+    let mut child = place.start(&args);
+    let training = |after: u64| {
+        place.wait_event("mine", "training", |e| {
+            e["kind"] == "train" && e["step"].as_u64() > Some(after)
+        })["step"]
+            .as_u64()
+            .unwrap()
+    };
+    let before = training(0);
+    signal(child.id(), Signal::SIGHUP);
+    training(before + 100);
+    assert!(child.try_wait().unwrap().is_none());
+    signal(child.id(), Signal::SIGTERM);
+    let code = wait("the end", || child.try_wait().unwrap()).code();
+    assert_eq!(code, Some(75));
+}

@@ -309,7 +309,13 @@ fn a_panic_of_the_trainer_is_shown_on_a_screen_that_stays() {
     pty.press("q");
     assert_eq!(pty.exit_code(), 1);
     assert!(!pty.is_full_screen());
-    assert_eq!(place.show("mine")["state"], "failed");
+    let show = place.show("mine");
+    assert_eq!(show["state"], "failed");
+    let message = show["message"].as_str().unwrap();
+    assert!(
+        message.contains("its last good checkpoint is b0-"),
+        "{message}"
+    );
     // Nothing but the steps since the last checkpoint is lost.
     place.expect(0, &["train", "--resume", "mine"]);
     assert_eq!(place.show("mine")["state"], "done");

@@ -17,6 +17,8 @@ use super::event::foreign::{LARGEST_NUMBER, MOST_COUNTED};
 use super::file;
 use super::tail::{LONGEST_LINE, TailItem, read_line, too_long};
 
+/// Most lines: 240 MB of them.
+const MOST_LINES: usize = 10_000_000;
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
 
@@ -88,6 +90,10 @@ impl JournalIndex {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             };
+            if self.entries.len() > MOST_LINES {
+                let why = format!("it has more than {MOST_LINES} lines");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
             for piece in chunk[..n].split_inclusive(|&b| b == b'\n') {
                 let (rest, ends) = match piece.split_last() {
                     Some((b'\n', rest)) => (rest, true),

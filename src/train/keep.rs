@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::checkpoint::{CheckpointError, Copied};
+use super::growth::pre_grow;
 use super::state::{Kept, Task};
 use super::trainer::{Promise, Trainer};
 use crate::run::event::Body;
@@ -223,6 +224,25 @@ impl Trainer {
                 ));
             }
             self.state.kept.retain(|k| *k != kept);
+        }
+    }
+
+    /// Sets the links that a process killed just after writing checkpoint `name` has not set.
+    pub(super) fn mend_links(&mut self, name: &str) {
+        let mut links = vec![("latest".to_string(), Some(name.to_string()))];
+        let best = self.state.best.as_ref().map(|(best, _)| best.clone());
+        links.push(("best".into(), best));
+        links.push(("reference".into(), self.state.reference_checkpoint.clone()));
+        if let Task::Grow { .. } = self.state.task {
+            links.push((pre_grow(self.state.round()), Some(name.into())));
+        }
+        for (link, name) in links {
+            let there = name.filter(|name| self.checkpoints.dir().join(name).is_dir());
+            if let Some(name) = there
+                && self.checkpoints.resolve(&link).ok().as_ref() != Some(&name)
+            {
+                self.link(&link, &name);
+            }
         }
     }
 

@@ -246,6 +246,9 @@ impl Trainer {
             // The journal may have lost its last lines, the one that tells of this checkpoint among them.
             trainer.journal.skip_past(trainer.state.seq);
             trainer.take_stock();
+            if let Some(name) = &resume {
+                trainer.mend_links(name);
+            }
             trainer.adopt_steps();
             trainer.emit(Body::Resumed {
                 from_seq: trainer.state.seq,
@@ -391,6 +394,18 @@ impl Trainer {
     fn interrupted(&mut self, why: &str) {
         let how = format!("{why}; go on with --resume {}", self.dir.argument());
         self.tell_run(RunStatus::Interrupted, None, Some(how));
+    }
+
+    /// Where a failed run can go on, in words.
+    pub fn way_back(&mut self) -> String {
+        self.finish_checkpoint();
+        match self.checkpoints.newest_whole() {
+            Ok(name) => format!(
+                "its last good checkpoint is {name}: go on with --resume {}",
+                self.dir.argument()
+            ),
+            Err(_) => "it has no checkpoint".into(),
+        }
     }
 
     /// Tells the journal that the run failed.

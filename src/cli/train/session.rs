@@ -39,9 +39,12 @@ impl Session {
                     Err(panic) => format!("the trainer panicked: {}", panic_words(&*panic)),
                 };
                 // The journal outlives a panic in the middle of a step.
-                let told = AssertUnwindSafe(|| trainer.fail(&ended));
-                let _ = catch_unwind(told);
-                Ended::Failed(ended)
+                let told = AssertUnwindSafe(|| {
+                    let ended = format!("{ended}; {}", trainer.way_back());
+                    trainer.fail(&ended);
+                    ended
+                });
+                Ended::Failed(catch_unwind(told).unwrap_or(ended))
             })
             .context("cannot start the trainer's thread")?;
         Ok(Self { thread })

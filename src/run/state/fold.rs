@@ -12,6 +12,9 @@ use crate::run::event::{
 };
 use crate::run::series::pyramid::Place;
 
+/// Kinds of controls that a run may tell of.
+const CONTROLS_KEPT: usize = 64;
+
 impl RunState {
     /// Folds one event in.
     pub fn apply(&mut self, event: &Event) {
@@ -289,7 +292,13 @@ impl RunState {
                 .core
                 .controls
                 .push(control("reference_continued", result)),
-            Phase::Other(name) => self.core.controls.push(control(name, result)),
+            // A newer program's; one of a kind.
+            Phase::Other(name) => {
+                self.core.controls.retain(|c| c.name != *name);
+                if self.core.controls.len() < CONTROLS_KEPT {
+                    self.core.controls.push(control(name, result));
+                }
+            }
         }
         self.note(event, Level::Good, text);
     }
