@@ -230,7 +230,7 @@ fn a_deleted_directory_is_made_anew() {
     });
     std::fs::remove_dir_all(place.run_dir("mine")).unwrap();
     place.wait_event("mine", "word of it", |e| {
-        e["kind"] == "warning" && e["message"].as_str().unwrap().contains("made anew")
+        e["kind"] == "warning" && e["message"].as_str().unwrap().contains("begun anew")
     });
     place.wait_event("mine", "a checkpoint", |e| e["kind"] == "checkpoint");
     let events = place.events("mine");

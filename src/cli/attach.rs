@@ -32,6 +32,11 @@ impl Args {
     /// When there is no such run, nobody works on it, or there is no terminal.
     pub fn run(self) -> Result<i32> {
         let dir = RunDir::open(&self.runs, &self.run)?;
+        if self.ui.plain() {
+            bail!(exit::usage(
+                "attach is a full-screen dashboard; for plain lines, `heirloom watch --plain` follows a run and `heirloom ctl` commands it"
+            ));
+        }
         if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
             bail!(exit::usage(
                 "attach needs a terminal; without one, `heirloom watch` follows a run and `heirloom ctl` commands it"

@@ -4,11 +4,11 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 
 use super::{exit, say};
-use crate::run::control::client::Client;
+use crate::run::control::client::{Client, ConnectError};
 use crate::run::control::protocol::{Incoming, Outgoing};
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::words;
@@ -67,23 +67,37 @@ impl Args {
             .filter(|t| !t.is_zero())
             .ok_or_else(|| exit::usage("--timeout must be a number of seconds above 0"))?;
         let dir = RunDir::open(&self.runs, &self.run)?;
-        let (mut client, _) = Client::connect(&dir)?;
+        let (mut client, _) = match Client::connect(&dir, seconds) {
+            Ok(connected) => connected,
+            // Nobody is there, or not here.
+            Err(e @ (ConnectError::NotRunning { .. } | ConnectError::Elsewhere { .. })) => {
+                return Err(e.into());
+            }
+            Err(e) => return self.unanswered(&e.to_string()),
+        };
         client.set_timeout(Some(seconds))?;
-        client.send(&message).context("the trainer has gone")?;
+        if client.send(&message).is_err() {
+            return self.unanswered("the trainer has gone");
+        }
         match client.receive() {
             Ok(answer) => self.tell(answer),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                say::err(&format!(
+                self.unanswered(&format!(
                     "no answer within {} s; the command may still be obeyed at the next step boundary",
                     self.timeout
-                ));
-                Ok(exit::FAILED)
+                ))
             }
-            Err(_) => {
-                say::err("the trainer ended before it answered");
-                Ok(exit::FAILED)
-            }
+            Err(_) => self.unanswered("the trainer ended before it answered"),
         }
+    }
+
+    /// Says why there is no answer.
+    fn unanswered(&self, why: &str) -> Result<i32> {
+        match self.json {
+            true => say::json(&json!({"applied": false, "message": why}))?,
+            false => say::err(why),
+        }
+        Ok(exit::FAILED)
     }
 
     fn tell(&self, answer: Outgoing) -> Result<i32> {
@@ -105,14 +119,8 @@ impl Args {
                 }
                 Ok(exit::OK)
             }
-            Outgoing::Error { message } => {
-                say::err(&message);
-                Ok(exit::FAILED)
-            }
-            _ => {
-                say::err("the trainer gave no answer to this");
-                Ok(exit::FAILED)
-            }
+            Outgoing::Error { message } => self.unanswered(&message),
+            _ => self.unanswered("the trainer gave no answer to this"),
         }
     }
 }

@@ -444,6 +444,8 @@ impl Check<'_> {
     /// `[policy]`, `[checkpoint]`.
     fn limits(&mut self) {
         self.not_negative("policy.max_hours", self.config.policy.max_hours);
+        let minutes = self.config.policy.unattended_minutes;
+        self.not_negative("policy.unattended_minutes", minutes);
         let keep = self.config.checkpoint.keep as u64;
         self.count("checkpoint.keep", keep, 1, MOST_KEPT);
     }

@@ -163,6 +163,7 @@ pub const KEYS: &[Key] = &[
     key("policy.mode", OneOf(&["ask", "pause", "auto"]), Unless("`ask` at a terminal, `auto` without one"), "`ask`: train on until answered; `pause`: wait; `auto`: grow while worse than the reference."),
     key("policy.max_overrun_steps", Count, Default("0"), "Under `ask`: steps past the round's end before the run pauses. 0: as many as the round has."),
     key("policy.max_tokens", Count, Default("0"), "Tokens over all phases; then the recipe ends. 0: no limit."),
+    key("policy.unattended_minutes", Real, Default("10.0"), "Minutes that a question waits while no dashboard is there; then a checkpoint is written and the process ends with 75."),
     key("policy.max_hours", Real, Default("0.0"), "Hours of run time; then the recipe ends. 0: no limit."),
     key("control.random", Flag, Default("true"), "Train a random start of the final size for the same steps."),
     key("control.reference_continued", Flag, Default("true"), "Continue the reference for the same extra steps."),

@@ -358,7 +358,7 @@ impl std::fmt::Display for PolicyMode {
 }
 
 /// `[policy]`: who decides, and the limits of every policy. 0: no limit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyConfig {
     /// `ask`, `pause` or `auto`. Default: `ask` at a terminal, `auto` without one.
@@ -370,6 +370,20 @@ pub struct PolicyConfig {
     pub max_tokens: u64,
     /// Hours of run time; then the recipe ends.
     pub max_hours: f64,
+    /// Minutes that a question waits while no dashboard is there; then a checkpoint is written and the process ends.
+    pub unattended_minutes: f64,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self {
+            mode: None,
+            max_overrun_steps: 0,
+            max_tokens: 0,
+            max_hours: 0.0,
+            unattended_minutes: 10.0,
+        }
+    }
 }
 
 /// `[control]`: honest comparisons at the end.

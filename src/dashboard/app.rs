@@ -137,7 +137,7 @@ impl App {
                 match input {
                     Input::Hangup => return Ok(Exit::Hangup),
                     // The trainer heeds it, and its end is this screen's; a view of another process just ends.
-                    Input::Stop if !self.ui.owner => return Ok(Exit::Closed),
+                    Input::Stop if !self.ui.owner || self.ui.ended => return Ok(Exit::Closed),
                     Input::Stop => {}
                     Input::Resized => {
                         // A dragged window sends many: one frame for a burst.
@@ -155,6 +155,7 @@ impl App {
                                 Effect::Steer(steer) => feed.steer(steer),
                                 Effect::Send(command) => {
                                     if !feed.send(command) {
+                                        (self.ui.awaiting, self.ui.quitting) = (None, false);
                                         self.ui.notice = Some(
                                             "not sent: the trainer has ended, or another has control"
                                                 .into(),
@@ -187,6 +188,8 @@ impl App {
             self.dirty = true;
         }
         if let Some(news) = feed.news() {
+            // Whatever was asked for will not come.
+            (self.ui.awaiting, self.ui.quitting) = (None, false);
             self.ui.notice = Some(news);
             self.dirty = true;
         }

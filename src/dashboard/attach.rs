@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 
 use super::feed::Feed;
 use crate::run::command::Command;
-use crate::run::control::client::Client;
+use crate::run::control::client::{Client, GREETING};
 use crate::run::control::protocol::{Incoming, Outgoing};
 use crate::run::dir::RunDir;
 use crate::run::event::Event;
 use crate::run::series;
-use crate::run::state::RunState;
+use crate::run::state::{RunState, Status};
 use crate::run::tail::{self, Tail, TailItem};
 
 /// Messages that may wait for the dashboard; then the trainer's process waits with sending, and lets go of a client
@@ -37,6 +37,8 @@ pub struct AttachFeed {
     holder: Option<String>,
     looked: Instant,
     last_id: u64,
+    /// The event at which the client had fallen behind.
+    lagged_at: Option<u64>,
     /// A refusal that no event tells of, for the screen.
     news: Option<String>,
 }
@@ -66,6 +68,7 @@ impl AttachFeed {
             holder: None,
             looked: Instant::now() - LOOK_EVERY,
             last_id: 0,
+            lagged_at: None,
             news: None,
         };
         Ok((feed, state))
@@ -114,7 +117,10 @@ impl AttachFeed {
                 self.news = Some(message);
                 return false;
             }
-            Outgoing::Lagged => return false,
+            Outgoing::Lagged => {
+                self.lagged_at = Some(state.seq);
+                return false;
+            }
             Outgoing::Hello { .. } | Outgoing::Answer { .. } | Outgoing::Status { .. } => {}
         }
         true
@@ -129,7 +135,10 @@ impl AttachFeed {
         (self.mine, self.holder) = (false, None);
         if self.read_on(state)? {
             tail::settle(state, self.dir.path());
-            self.line = Line::open(&self.dir).ok();
+            // A run that is over has nothing more to say, though its process may still show its table.
+            if !matches!(state.core.status, Status::Done | Status::Failed) {
+                self.line = Line::open(&self.dir).ok();
+            }
         }
         Ok(())
     }
@@ -137,7 +146,7 @@ impl AttachFeed {
 
 impl Line {
     fn open(dir: &RunDir) -> Result<Self> {
-        let (mut client, _) = Client::connect(dir)?;
+        let (mut client, _) = Client::connect(dir, GREETING)?;
         let sending = client.sender().context("cannot use the control socket")?;
         let (tell, messages) = sync_channel(WAITING);
         std::thread::Builder::new()
@@ -178,6 +187,8 @@ impl Feed for AttachFeed {
             let message = Incoming::Subscribe {
                 after: state.seq,
                 read_only: self.read_only,
+                // The journal has brought nothing since: it cannot be written at present.
+                skip: self.lagged_at == Some(state.seq),
             };
             let on = self.say(&message);
             match &mut self.line {

@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::update::{Effect, LOCK};
+use super::update::{Effect, LOCK, prompt_key};
 use crate::run::command::Command;
+use crate::run::event::Phase;
+use crate::run::state::RunState;
 use crate::run::words::{self, USAGES};
 
 /// Longest line, in characters.
@@ -20,23 +22,45 @@ pub struct LinePrompt {
     pub text: String,
     /// Why the line was not understood.
     pub error: Option<String>,
-    /// What is about to be done, and since when that is asked.
-    pub confirming: Option<(Command, Instant)>,
+    /// What is about to be done.
+    pub confirming: Option<Confirming>,
+}
+
+/// A drastic command that is asked about: since when, and of which stretch of the run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Confirming {
+    pub command: Command,
+    since: Instant,
+    of: Stretch,
+}
+
+/// The phase and the event it began to run with.
+type Stretch = (Option<(Phase, u64)>, u64);
+
+fn stretch(run: &RunState) -> Stretch {
+    let phase = run.core.phase.as_ref();
+    let phase = phase.map(|p| (p.phase.clone(), p.began_at));
+    (phase, run.running_since)
 }
 
 impl LinePrompt {
     /// Takes a key. Returns whether the line stays open, and what is to be done.
-    pub fn on_key(&mut self, key: &KeyEvent, now: Instant) -> (bool, Vec<Effect>) {
+    pub fn on_key(&mut self, run: &RunState, key: &KeyEvent, now: Instant) -> (bool, Vec<Effect>) {
         let stay = (true, Vec::new());
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if key.code == KeyCode::Char('c') && control {
             return (false, Vec::new());
         }
-        if let Some((command, since)) = &self.confirming {
-            let settled = now.duration_since(*since) >= LOCK;
-            return match key.code {
+        if let Some(asked) = &self.confirming {
+            let settled = now.duration_since(asked.since) >= LOCK;
+            return match prompt_key(key) {
+                KeyCode::Enter | KeyCode::Char('y') if settled && asked.of != stretch(run) => {
+                    self.error = Some("not done: the run is elsewhere by now".into());
+                    self.confirming = None;
+                    stay
+                }
                 KeyCode::Enter | KeyCode::Char('y') if settled => {
-                    (false, vec![Effect::Send(command.clone())])
+                    (false, vec![Effect::Send(asked.command.clone())])
                 }
                 KeyCode::Esc | KeyCode::Char('n') => {
                     self.confirming = None;
@@ -55,14 +79,14 @@ impl LinePrompt {
             KeyCode::Char(_) if control || key.modifiers.contains(KeyModifiers::ALT) => {}
             KeyCode::Char(c) if self.text.chars().count() < LONGEST => self.text.push(c),
             KeyCode::Tab => self.complete(),
-            KeyCode::Enter => return self.enter(now),
+            KeyCode::Enter => return self.enter(run, now),
             _ => return stay,
         }
         self.error = None;
         stay
     }
 
-    fn enter(&mut self, now: Instant) -> (bool, Vec<Effect>) {
+    fn enter(&mut self, run: &RunState, now: Instant) -> (bool, Vec<Effect>) {
         let words: Vec<&str> = self.text.split_whitespace().collect();
         if words.is_empty() {
             return (false, Vec::new());
@@ -72,7 +96,11 @@ impl LinePrompt {
         }
         match words::parse(&words) {
             Ok(command) if words::is_drastic(&command) => {
-                self.confirming = Some((command, now));
+                self.confirming = Some(Confirming {
+                    command,
+                    since: now,
+                    of: stretch(run),
+                });
                 (true, Vec::new())
             }
             Ok(command) => (false, vec![Effect::Send(command)]),
@@ -129,7 +157,8 @@ mod tests {
                 '\t' => KeyCode::Tab,
                 c => KeyCode::Char(c),
             };
-            last = line.on_key(&KeyEvent::new(code, KeyModifiers::NONE), now);
+            let run = RunState::default();
+            last = line.on_key(&run, &KeyEvent::new(code, KeyModifiers::NONE), now);
         }
         last
     }
@@ -156,6 +185,27 @@ mod tests {
             typed(&mut line, "take-control\n", now),
             (false, vec![Effect::TakeControl])
         );
+    }
+
+    #[test]
+    fn a_question_about_another_stretch_of_the_run_is_not_answered() {
+        let now = Instant::now();
+        let mut line = LinePrompt::default();
+        typed(&mut line, "quit\n", now);
+        let mut run = RunState::default();
+        run.running_since = 7;
+        let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
+        assert_eq!(line.on_key(&run, &enter, now + LOCK), (true, Vec::new()));
+        assert!(line.error.unwrap().contains("elsewhere"));
+        // Esc followed at once by another key goes back, whatever the key.
+        let mut line = LinePrompt::default();
+        typed(&mut line, "quit\n", now);
+        let both = KeyEvent::new(KeyCode::Char('y'), KeyModifiers::ALT);
+        assert_eq!(
+            line.on_key(&RunState::default(), &both, now + LOCK),
+            (true, Vec::new())
+        );
+        assert!(line.confirming.is_none());
     }
 
     #[test]

@@ -148,14 +148,14 @@ pub fn on_key(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<
             effects
         }
         Some(Prompt::Leave(mut prompt)) => {
-            let (stay, effects) = in_leave(ui, &mut prompt, key, now);
+            let (stay, effects) = in_leave(ui, run, &mut prompt, key, now);
             if stay {
                 ui.prompt = Some(Prompt::Leave(prompt));
             }
             effects
         }
         Some(Prompt::Line(mut line)) => {
-            let (stay, effects) = line.on_key(key, now);
+            let (stay, effects) = line.on_key(run, key, now);
             if stay {
                 ui.prompt = Some(Prompt::Line(line));
             }
@@ -262,9 +262,9 @@ fn locked(ui: &Ui, run: &RunState) -> Option<String> {
     );
     match (&ui.controller, ui.read_only) {
         _ if ui.replay.is_some() => Some("a replay takes no commands".into()),
+        _ if ui.ended || over => Some("the run is over: q leaves".into()),
         (Some(other), _) => Some(format!("{other} has control: :take-control takes it over")),
         (None, true) => Some("read only: `heirloom attach` takes control of a running one".into()),
-        (None, false) if ui.ended || over => Some("the run is over: q leaves".into()),
         (None, false) => None,
     }
 }
@@ -360,7 +360,7 @@ pub fn room(run: &RunState) -> usize {
 
 /// The key a prompt sees: chords mean nothing in it, and Alt with a key is how a terminal sends Esc followed at once by
 /// that key.
-fn prompt_key(key: &KeyEvent) -> KeyCode {
+pub fn prompt_key(key: &KeyEvent) -> KeyCode {
     if key.modifiers.contains(KeyModifiers::ALT) {
         return KeyCode::Esc;
     }
@@ -452,7 +452,13 @@ fn confirm(ui: &mut Ui, run: &RunState, p: &DecisionPrompt) -> (bool, Vec<Effect
     (false, vec![Effect::Send(command)])
 }
 
-fn in_leave(ui: &mut Ui, p: &mut LeavePrompt, key: &KeyEvent, now: Instant) -> (bool, Vec<Effect>) {
+fn in_leave(
+    ui: &mut Ui,
+    run: &RunState,
+    p: &mut LeavePrompt,
+    key: &KeyEvent,
+    now: Instant,
+) -> (bool, Vec<Effect>) {
     if now.duration_since(p.opened) < LOCK {
         return (true, Vec::new());
     }
@@ -468,6 +474,10 @@ fn in_leave(ui: &mut Ui, p: &mut LeavePrompt, key: &KeyEvent, now: Instant) -> (
         KeyCode::Enter => {
             return match p.entries[p.selected] {
                 LeaveEntry::Detach => (false, vec![Effect::Detach]),
+                LeaveEntry::StopAfterCheckpoint if ui.controller.is_some() => {
+                    ui.notice = locked(ui, run);
+                    (false, Vec::new())
+                }
                 LeaveEntry::StopAfterCheckpoint => {
                     ui.quitting = true;
                     ui.notice = Some("stopping after the checkpoint ...".into());

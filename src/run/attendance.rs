@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How a dashboard went away while training goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Attendance {
     dashboard: AtomicBool,
     /// Dashboards attached over the control socket.
     attached: AtomicUsize,
+    /// When the last one left; the start where there was none.
+    since: Mutex<Option<Instant>>,
     news: Mutex<VecDeque<String>>,
 }
 
@@ -40,6 +43,7 @@ impl Attendance {
     pub fn new(dashboard: bool) -> Arc<Self> {
         let new = Self::default();
         new.dashboard.store(dashboard, Ordering::SeqCst);
+        new.somebody_left();
         Arc::new(new)
     }
 
@@ -48,8 +52,23 @@ impl Attendance {
         self.dashboard.load(Ordering::SeqCst) || self.attached.load(Ordering::SeqCst) > 0
     }
 
+    fn somebody_left(&self) {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = Some(Instant::now());
+    }
+
+    /// For how long nobody has been there.
+    pub fn alone_for(&self) -> Duration {
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        match *since {
+            Some(since) if !self.is_present() => since.elapsed(),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The dashboard of this process has gone.
     pub fn leave(&self, how: Leave) {
+        self.somebody_left();
         self.dashboard.store(false, Ordering::SeqCst);
         self.tell(how.words().into());
     }
@@ -81,6 +100,7 @@ pub struct Attached(Arc<Attendance>);
 
 impl Drop for Attached {
     fn drop(&mut self) {
+        self.0.somebody_left();
         self.0.attached.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -95,6 +115,7 @@ mod tests {
         let guard = attendance.attach();
         attendance.leave(Leave::HungUp);
         assert!(attendance.is_present(), "one is attached");
+        assert_eq!(attendance.alone_for(), Duration::ZERO);
         drop(guard);
         assert!(!attendance.is_present());
         assert_eq!(attendance.news().as_deref(), Some("the terminal is gone"));

@@ -7,8 +7,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::command::{By, Command};
+use super::dir::RunDir;
 use super::event::{Body, Event, Phase};
 use super::tail::{Tail, TailItem};
+
+/// Bytes of the file that decisions are kept in.
+const LONGEST_FILE: u64 = 16 << 20;
 
 /// A command to be given again at the same place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,12 +40,31 @@ pub fn of_run(dir: &Path) -> io::Result<Vec<Repeat>> {
             }
         }
         if tail.caught_up() {
-            return Ok(found
-                .applied
-                .into_iter()
-                .map(|(_, repeat)| repeat)
-                .collect());
+            // A checkpoint is answered only when it is on disk, after commands that came later.
+            found.applied.sort_by_key(|(seq, _)| *seq);
+            let repeats = found.applied.into_iter().map(|(_, repeat)| repeat);
+            return Ok(repeats.collect());
         }
+    }
+}
+
+/// Keeps the decisions beside a new run, for a resume before its first checkpoint.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn keep(dir: &RunDir, decisions: &[Repeat]) -> io::Result<()> {
+    std::fs::write(dir.decisions(), serde_json::to_vec(decisions)?)
+}
+
+/// The decisions kept beside a run; none where there is no such file.
+///
+/// # Errors
+/// When it is there but cannot be read.
+pub fn kept(dir: &RunDir) -> io::Result<Vec<Repeat>> {
+    match super::file::read_text(&dir.decisions(), LONGEST_FILE) {
+        Ok(text) => Ok(serde_json::from_str(&text)?),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e),
     }
 }
 
@@ -89,8 +112,10 @@ impl Found {
 /// Whether a command changes what is trained, or what later commands speak of.
 fn counts(command: &Command) -> bool {
     match command {
-        Command::Pause | Command::Resume | Command::Probe | Command::Quit => false,
-        Command::Checkpoint
+        Command::Pause | Command::Probe | Command::Quit => false,
+        // It ends a pause that the trainer made itself.
+        Command::Resume
+        | Command::Checkpoint
         | Command::Eval
         | Command::Decide
         | Command::Grow { .. }

@@ -220,6 +220,11 @@ impl RunDir {
         self.path.join("checkpoints")
     }
 
+    /// The decisions of another run that this one repeats, until a checkpoint holds them.
+    pub fn decisions(&self) -> PathBuf {
+        self.path.join("decisions.json")
+    }
+
     pub fn rank(&self) -> PathBuf {
         self.path.join("rank")
     }

@@ -64,6 +64,8 @@ pub enum Place {
     /// It is elsewhere, and is still written.
     Moved,
     Deleted,
+    /// Another file lies in its place: the directory is not this run's any more.
+    Replaced,
 }
 
 /// Sees every event as it is journaled, on the emitting thread.
@@ -71,9 +73,8 @@ pub type Observer = Box<dyn FnMut(&Event) + Send>;
 
 pub struct Journal {
     sink: Box<dyn Sink>,
-    /// The file and where it should lie, for [`Self::place`]; and what was told of that already.
+    /// The file and where it should lie, for [`Self::place`].
     file: Option<(File, PathBuf)>,
-    told_place: Place,
     /// Lines not written yet. After a partial write it begins inside a line, so that the next write completes it.
     waiting: Vec<u8>,
     metrics_waiting: usize,
@@ -150,7 +151,6 @@ impl Journal {
         Self {
             sink,
             file: None,
-            told_place: Place::Kept,
             waiting: Vec::new(),
             metrics_waiting: 0,
             dropped: 0,
@@ -175,8 +175,8 @@ impl Journal {
         self.next_seq = self.next_seq.max(seq.saturating_add(1));
     }
 
-    /// What has become of the file since the last call: a move or a deletion is told once.
-    pub fn place(&mut self) -> Place {
+    /// What has become of the file.
+    pub fn place(&self) -> Place {
         let Some((file, path)) = &self.file else {
             return Place::Kept;
         };
@@ -184,16 +184,14 @@ impl Journal {
             return Place::Kept;
         };
         let there = std::fs::metadata(path);
-        let place = match there {
+        match there {
             Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Place::Kept,
+            // Another run's, or somebody's copy.
+            Ok(_) => Place::Replaced,
             _ if ours.nlink() == 0 => Place::Deleted,
             // Anything but a clear answer may be a network file system's hiccup.
             Err(e) if e.kind() != io::ErrorKind::NotFound => Place::Kept,
             _ => Place::Moved,
-        };
-        match std::mem::replace(&mut self.told_place, place) == place {
-            true => Place::Kept,
-            false => place,
         }
     }
 
@@ -217,7 +215,6 @@ impl Journal {
         self.flush();
         self.waiting.clear();
         (self.sink, self.file) = (Box::new(file), Some((again, path)));
-        self.told_place = Place::Kept;
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -145,6 +145,13 @@ impl RunLock {
         }
         *self = new;
         Ok(())
+    }
+
+    /// Whether the locked file is the one in the directory.
+    pub fn is_in_place(&self, dir: &Path) -> bool {
+        let id = |m: std::fs::Metadata| (m.dev(), m.ino());
+        let ours = self.file.metadata().map(id).ok();
+        ours.is_some() && ours == std::fs::symlink_metadata(dir.join("lock")).map(id).ok()
     }
 
     fn write(&mut self) -> io::Result<()> {

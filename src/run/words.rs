@@ -2,6 +2,11 @@
 
 use super::command::{Command, GrowMode};
 
+/// The highest learning rate that makes sense to anybody.
+pub const MOST_LR: f64 = 1000.0;
+const MOST_LAYERS: usize = 1024;
+const MOST_STEPS: u64 = 1_000_000_000;
+
 /// One command's words and what it does; the help of both places.
 pub struct Usage {
     pub words: &'static str,
@@ -72,7 +77,7 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
         ["probe"] => Ok(Command::Probe),
         ["decide"] => Ok(Command::Decide),
         ["grow", layers, mode @ ..] => Ok(Command::Grow {
-            layers: number("grow", "layers", layers)?,
+            layers: number("grow", "layers", layers, MOST_LAYERS)?,
             mode: match mode {
                 [] => None,
                 ["restart"] => Some(GrowMode::Restart),
@@ -82,15 +87,17 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
             decision: None,
         }),
         ["train-on", steps] => Ok(Command::TrainOn {
-            steps: number("train-on", "steps", steps)?,
+            steps: number("train-on", "steps", steps, MOST_STEPS)?,
             decision: None,
         }),
         ["extend", steps] => Ok(Command::Extend {
-            steps: number("extend", "steps", steps)?,
+            steps: number("extend", "steps", steps, MOST_STEPS)?,
         }),
         ["set", "lr", lr] | ["lr", lr] => match lr.parse::<f64>() {
-            Ok(lr) if lr.is_finite() && lr > 0.0 => Ok(Command::SetLr { lr }),
-            _ => Err(format!("set lr: {lr:?} is no learning rate above 0")),
+            Ok(lr) if lr > 0.0 && lr <= MOST_LR => Ok(Command::SetLr { lr }),
+            _ => Err(format!(
+                "set lr: {lr:?} is no learning rate above 0, up to {MOST_LR}"
+            )),
         },
         ["set", ..] => {
             Err("set: only the learning rate can be set in a running training: set lr X".into())
@@ -105,15 +112,16 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
     }
 }
 
-fn number<T: std::str::FromStr + PartialOrd + From<u8>>(
+fn number<T: std::str::FromStr + PartialOrd + From<u8> + std::fmt::Display>(
     command: &str,
     what: &str,
     word: &str,
+    most: T,
 ) -> Result<T, String> {
     match word.parse::<T>() {
-        Ok(n) if n >= T::from(1) => Ok(n),
+        Ok(n) if n >= T::from(1) && n <= most => Ok(n),
         _ => Err(format!(
-            "{command}: {word:?} is no number of {what}, from 1"
+            "{command}: {word:?} is no number of {what}, from 1 to {most}"
         )),
     }
 }
@@ -166,11 +174,13 @@ mod tests {
         assert_eq!(said("grow"), "grow: say it as `grow N [restart|keep]`");
         assert_eq!(
             said("grow two"),
-            "grow: \"two\" is no number of layers, from 1"
+            "grow: \"two\" is no number of layers, from 1 to 1024"
         );
         assert!(said("grow 0").contains("from 1"));
         assert!(said("extend -5").contains("no number of steps"));
         assert!(said("set lr nan").contains("no learning rate"));
+        assert!(said("set lr 1e300").contains("up to 1000"));
+        assert!(said("train-on 18446744073709551615").contains("to 1000000000"));
         assert!(said("set seed 3").contains("only the learning rate"));
         assert!(said("dance").contains("there are pause, resume"));
     }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::trainer::{Boundary, Choice, Ended, Pause, Promise, Trainer};
-use crate::config::MOST_STEPS;
+use crate::config::{MOST_STEPS, PolicyMode};
 use crate::run::command::{Answered, By, Command, Request};
 use crate::run::event::{Body, DecisionReason, DecisionStatus, Outcome, Phase, RunStatus};
+use crate::run::words::MOST_LR;
 
 /// How often a paused trainer looks at signals and the clock.
 const PAUSED_GLANCE: Duration = Duration::from_millis(100);
@@ -32,7 +33,10 @@ impl Trainer {
                 }
                 return Ok(Boundary::End(Ended::Preempted));
             }
-            while let Some(request) = self.next_request() {
+            // A stop does not wait for a stream of commands.
+            while !self.signalled.stop()
+                && let Some(request) = self.next_request()
+            {
                 match self.obey(request)? {
                     Boundary::Step => {}
                     other => return Ok(other),
@@ -44,9 +48,11 @@ impl Trainer {
             let Some(pause) = self.paused else {
                 return Ok(Boundary::Step);
             };
-            if pause == Pause::Waiting && !self.attended() {
-                // Nobody is there to end the pause: leave the device to others.
-                self.checkpoint("unattended", false, false);
+            if pause == Pause::Waiting && self.left_alone() {
+                // Nobody has come to end the pause: leave the device to others.
+                if self.checkpoint("unattended", false, false).is_none() {
+                    self.warn("the steps since the last checkpoint are lost".into());
+                }
                 return Ok(Boundary::End(Ended::Preempted));
             }
             self.journal.flush();
@@ -115,7 +121,16 @@ impl Trainer {
 
     /// Whether anybody can answer.
     pub(super) fn attended(&self) -> bool {
-        self.attendance.is_present()
+        let next = self.state.repeat.front();
+        let repeated =
+            next.is_some_and(|r| r.step == self.state.step && r.phase == self.state.phase);
+        repeated || self.attendance.is_present()
+    }
+
+    /// Whether nobody has been there for as long as a question waits.
+    fn left_alone(&self) -> bool {
+        let minutes = self.config.policy.unattended_minutes;
+        !self.attended() && self.attendance.alone_for().as_secs_f64() >= 60.0 * minutes
     }
 
     /// Journals a command, does it, and journals the answer.
@@ -198,6 +213,9 @@ impl Trainer {
                 done(format!("paused at step {step}"))
             }
             Command::Resume if self.paused.is_none() => Ok(Err("the run is not paused".into())),
+            Command::Resume if self.policy == PolicyMode::Pause && self.waits_for_decision() => Ok(
+                Err("a decision is due: answer it (D, grow, train-on or stop)".into()),
+            ),
             Command::Resume => {
                 self.unpause();
                 done(format!("running from step {step}"))
@@ -253,8 +271,8 @@ impl Trainer {
                 if let Some(refusal) = self.stale(*decision) {
                     return Ok(Err(refusal));
                 }
-                if *steps == 0 {
-                    return Ok(Err("0 steps are no training; give at least 1".into()));
+                if !(1..=MOST_STEPS).contains(steps) {
+                    return Ok(Err(format!("{steps} steps: give 1 to {MOST_STEPS}")));
                 }
                 self.state.due = self.state.phase_step.saturating_add(*steps);
                 self.resolve(by, command.describe());
@@ -268,7 +286,7 @@ impl Trainer {
             Command::SetLr { lr } => self.set_lr(*lr).map_or_else(refuse, done),
             Command::Rollback { checkpoint } => match self.roll_back(checkpoint, "asked for") {
                 Ok(()) => {
-                    self.after_ordered_rollback();
+                    self.after_ordered_rollback(by);
                     let message = format!("rolled back to {checkpoint}");
                     Ok(Ok((Boundary::Again, Some(message))))
                 }
@@ -326,8 +344,10 @@ impl Trainer {
 
     /// Scales the phase's schedule so that the next update has this rate.
     fn set_lr(&mut self, lr: f64) -> Result<String, String> {
-        if !(lr.is_finite() && lr > 0.0) {
-            return Err(format!("a learning rate must be above 0, is {lr}"));
+        if !(lr.is_finite() && lr > 0.0 && lr <= MOST_LR) {
+            return Err(format!(
+                "a learning rate must be above 0 and at most {MOST_LR}, is {lr}"
+            ));
         }
         if matches!(
             self.state.phase,
@@ -336,7 +356,7 @@ impl Trainer {
             return Err("a control takes the rates of what it is compared with".into());
         }
         let planned = self.planned_rate();
-        if planned <= 0.0 {
+        if !(lr / planned).is_finite() {
             return Err("the schedule has come to a rate of 0, which cannot be scaled".into());
         }
         let before = self.learning_rate();
@@ -358,6 +378,12 @@ impl Trainer {
             )),
             None => Some(format!("decision {decision} is not open")),
         }
+    }
+
+    /// Whether the decision at the end of the round's steps is open.
+    fn waits_for_decision(&self) -> bool {
+        let state = &self.state;
+        state.decision.is_some_and(|d| d.phase_step >= state.due)
     }
 
     /// Closes the open decision.

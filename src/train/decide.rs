@@ -22,8 +22,6 @@ pub(super) enum Due {
     /// Paused: look at the boundary again.
     Wait,
     TrainOn,
-    /// Nobody answers: end the process.
-    Leave,
 }
 
 impl Trainer {
@@ -61,13 +59,6 @@ impl Trainer {
         if self.policy == PolicyMode::Ask
             && self.state.phase_step >= self.state.due.saturating_add(overrun)
         {
-            if !self.attended() {
-                self.warn(format!(
-                    "nobody answered within {overrun} steps past the round's end"
-                ));
-                self.checkpoint("unattended", false, false);
-                return Ok(Due::Leave);
-            }
             if self.paused.is_none() {
                 let why = format!("{overrun} steps past the end; D decides");
                 self.pause(Pause::Waiting, Some(why));

@@ -19,20 +19,34 @@ impl Trainer {
             return;
         }
         self.looked = Instant::now();
-        match self.journal.place() {
+        let place = self.journal.place();
+        let news = std::mem::replace(&mut self.told_place, place) != place;
+        match place {
             Place::Kept => {}
-            Place::Moved => self.warn(format!(
+            Place::Replaced if news => self.warn(format!(
+                "{} holds another journal now: events go on in the former one, and no checkpoint is written any more",
+                self.dir.path().display()
+            )),
+            Place::Moved if news => self.warn(format!(
                 "{} is no longer where it was; events go on in the moved file, checkpoints to the old place",
                 self.dir.path().display()
             )),
+            // Tried again until it succeeds.
             Place::Deleted => {
                 let message = match self.make_directory_anew() {
-                    Ok(()) => "the run's directory was deleted and has been made anew: earlier events and checkpoints are lost".into(),
-                    Err(error) => format!("the run's directory was deleted and cannot be made anew: {error:#}; training goes on"),
+                    Ok(()) => {
+                        self.told_place = Place::Kept;
+                        "the run's journal was deleted and has been begun anew: its earlier events are lost, and so is whatever else was deleted".into()
+                    }
+                    Err(error) if news => format!(
+                        "the run's directory was deleted and cannot be made anew: {error:#}; training goes on"
+                    ),
+                    Err(_) => return,
                 };
                 self.warn(message);
                 self.journal.flush();
             }
+            Place::Moved | Place::Replaced => {}
         }
     }
 
@@ -42,14 +56,17 @@ impl Trainer {
         }
         self.journal.begin_anew(self.dir.path())?;
         std::fs::write(self.dir.config(), config::to_toml(&self.config))?;
-        if let Ok(mut lock) = self.lock.lock() {
+        if let Ok(mut lock) = self.lock.lock()
+            && !lock.is_in_place(self.dir.path())
+        {
             lock.renew(self.dir.path())?;
         }
         let info = self.info();
         self.tell_run(RunStatus::Started, Some(info), None);
-        // Old checkpoints are gone with the directory.
-        self.state.kept.clear();
-        self.state.best = None;
+        // Old checkpoints are mostly gone with the directory.
+        let there = self.checkpoints.names();
+        self.state.kept.retain(|k| there.contains(&k.name));
+        self.look_for_best();
         self.emit(Body::Phase {
             layers: self.model.config.n_layer,
             parameters: self.model.config.parameters(),

@@ -126,12 +126,11 @@ impl Trainer {
                 "the growth has failed ({why}), and {name} could not be restored"
             ))
         })?;
-        self.not_grown(why)
+        self.held_back(&format!("the model was not grown: {why}"))
     }
 
-    /// After a growth that was not to be: somebody decides anew, or the process ends.
-    pub(super) fn not_grown(&mut self, why: &str) -> Result<Option<Ended>> {
-        let message = format!("the model was not grown: {why}");
+    /// After an end of a round that was not to be: somebody decides anew, or the process ends.
+    pub(super) fn held_back(&mut self, message: &str) -> Result<Option<Ended>> {
         if self.attended() {
             self.pause(Pause::Waiting, Some(format!("{message}; D decides anew")));
             return Ok(None);

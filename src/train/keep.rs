@@ -8,6 +8,7 @@ use super::growth::pre_grow;
 use super::state::{Kept, Task};
 use super::trainer::{Promise, Trainer};
 use crate::run::event::Body;
+use crate::run::journal::Place;
 
 /// A checkpoint that is being written.
 pub(super) struct Pending {
@@ -34,6 +35,11 @@ impl Trainer {
         if self.pending.is_some() {
             return false;
         }
+        if self.journal.place() == Place::Replaced {
+            // Another run's checkpoints must not be touched.
+            self.warn("no checkpoint was written: the directory is not this run's any more".into());
+            return false;
+        }
         let began = Instant::now();
         let name = self.checkpoints.name_for(&self.state);
         self.state.kept.push(Kept {
@@ -56,7 +62,7 @@ impl Trainer {
         if best && let Some(now) = val_loss {
             self.state.best = Some((name.clone(), now));
         }
-        if self.state.task == Task::Inherit {
+        if self.state.task == Task::Inherit && self.state.reference_checkpoint.is_none() {
             self.state.reference_checkpoint = Some(name.clone());
         }
         let copied = Copied::of(
@@ -122,6 +128,13 @@ impl Trainer {
 
     /// Has a checkpoint written and answers when it is.
     pub(super) fn promise_checkpoint(&mut self, promise: Promise) {
+        self.poll_checkpoint();
+        let step = self.state.step;
+        if let Some(pending) = self.pending.as_mut().filter(|p| p.of_step == step) {
+            // It is this very state's.
+            pending.promises.push(promise);
+            return;
+        }
         self.finish_checkpoint();
         let begun = self.begin_checkpoint("asked", false, false);
         match &mut self.pending {
@@ -206,7 +219,9 @@ impl Trainer {
     /// Deletes the oldest checkpoints beyond `checkpoint.keep` that are neither milestones nor the best.
     fn retain(&mut self) {
         let best = self.state.best.as_ref().map(|(name, _)| name.clone());
-        let spare = |k: &Kept| !k.milestone && Some(&k.name) != best.as_ref();
+        let reference = self.state.reference_checkpoint.clone();
+        let needed = [best, reference];
+        let spare = |k: &Kept| !k.milestone && !needed.iter().flatten().any(|n| *n == k.name);
         let count = self.state.kept.len();
         let newest = count.saturating_sub(self.config.checkpoint.keep);
         let gone: Vec<Kept> = self.state.kept[..newest]
@@ -261,5 +276,19 @@ impl Trainer {
         }
         kept.sort_by_key(|(seq, _)| *seq);
         self.state.kept = kept.into_iter().map(|(_, kept)| kept).collect();
+        self.look_for_best();
+    }
+
+    /// A best checkpoint that is gone is none.
+    pub(super) fn look_for_best(&mut self) {
+        let there = |name: &String| self.state.kept.iter().any(|k| k.name == *name);
+        if self
+            .state
+            .best
+            .as_ref()
+            .is_some_and(|(best, _)| !there(best))
+        {
+            self.state.best = None;
+        }
     }
 }

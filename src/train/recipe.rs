@@ -36,7 +36,6 @@ impl Trainer {
                     Due::PhaseOver => return self.conclude_plain().map(|()| None),
                     Due::Wait => continue,
                     Due::TrainOn => {}
-                    Due::Leave => return Ok(Some(Ended::Preempted)),
                 }
             }
             if !self.train_step()? {
@@ -49,20 +48,24 @@ impl Trainer {
                     return Ok(Some(failed));
                 }
             }
-            self.in_passing()?;
-            if let Some(why) = self.judge_growth()? {
+            if let Some(why) = self.in_passing()? {
                 return self.growth_failed(&why);
             }
         }
     }
 
-    /// Evaluations, probes and checkpoints on their schedules.
-    fn in_passing(&mut self) -> Result<()> {
+    /// Evaluations, probes and checkpoints on their schedules. Why the growth that the round began with has failed, if
+    /// that shows now.
+    fn in_passing(&mut self) -> Result<Option<String>> {
         let step = self.state.phase_step;
         if step.is_multiple_of(self.config.eval.every) {
             let record = self.evaluate()?;
             self.probe_within_budget()?;
             self.offer_early(&record)?;
+        }
+        let failed = self.judge_growth()?;
+        if failed.is_some() {
+            return Ok(failed);
         }
         let every = self.config.checkpoint.every;
         // The phase's last checkpoint is written with its result.
@@ -70,7 +73,7 @@ impl Trainer {
             // With a disk slower than the schedule, the next one will do.
             self.begin_checkpoint("schedule", false, false);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// NaN or infinity: the step was not taken. Somebody may go on; alone, the run ends.
@@ -242,8 +245,12 @@ impl Trainer {
             Choice::Stop | Choice::Limit(_) => controls,
         };
         if !matches!(choice, Choice::Grow { .. }) {
-            self.background_checkpoint("round end", true);
-            return Ok(None);
+            // This model is the result: it must be on disk before another takes its place.
+            if self.checkpoint("round end", true, true).is_some() {
+                return Ok(None);
+            }
+            self.reopen_round();
+            return self.held_back("the round was not ended: no checkpoint could be written of its model; make room first");
         }
         match self.checkpoint("before growth", true, true) {
             Some(name) => {
@@ -252,7 +259,7 @@ impl Trainer {
             }
             None => {
                 self.reopen_round();
-                self.not_grown("no checkpoint could be written before it; make room first")
+                self.held_back("the model was not grown: no checkpoint could be written before it; make room first")
             }
         }
     }

@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::state::Task;
 use super::trainer::{Pause, Trainer};
 use crate::config::PolicyMode;
+use crate::run::command::By;
 use crate::run::event::Body;
 
 impl Trainer {
@@ -26,8 +27,7 @@ impl Trainer {
         state.decisions = former.decisions;
         state.repeat = former.repeat;
         state.kept = former.kept;
-        let there = |name: &String| state.kept.iter().any(|k| k.name == *name);
-        state.best = state.best.take().filter(|(best, _)| there(best));
+        self.look_for_best();
         self.window_losses.clear();
         self.emit(Body::Rollback {
             checkpoint: name.clone(),
@@ -38,6 +38,9 @@ impl Trainer {
         // The newest checkpoint is where a resume goes on: it must be of this branch.
         if self.checkpoint("rollback", false, false).is_none() {
             self.link("latest", &name);
+        }
+        if let Some((best, _)) = self.state.best.clone() {
+            self.link("best", &best);
         }
         Ok(())
     }
@@ -55,7 +58,10 @@ impl Trainer {
     }
 
     /// Under `auto` the policy would at once decide again what the operator has just undone.
-    pub(super) fn after_ordered_rollback(&mut self) {
+    pub(super) fn after_ordered_rollback(&mut self, by: By) {
+        if by == By::Decisions {
+            return; // what was decided then follows
+        }
         let ended = self.state.phase_step >= self.state.due;
         if self.policy == PolicyMode::Auto && self.state.round() > 0 && ended {
             let why =

@@ -22,7 +22,7 @@ use crate::run::command::{GrowMode, Reply, Request};
 use crate::run::decisions::Repeat;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
-use crate::run::journal::{Journal, Stamp};
+use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
 
 /// What a trainer is started with.
@@ -128,8 +128,9 @@ pub struct Trainer {
     pub(super) reference_layers: usize,
     pub(super) paused: Option<Pause>,
     pub(super) lock: Arc<Mutex<RunLock>>,
-    /// When the run's directory was last looked for.
+    /// When the run's directory was last looked for, and what was told of it.
     pub(super) looked: Instant,
+    pub(super) told_place: Place,
     pub(super) requests: Receiver<Request>,
     pub(super) signalled: Arc<Signalled>,
     pub(super) attendance: Arc<Attendance>,
@@ -151,12 +152,27 @@ impl Trainer {
         let checkpoints = Checkpoints::open(&dir)?;
         std::fs::create_dir_all(dir.rank())?;
         let data = [dataset.train.fingerprint(), dataset.val.fingerprint()];
+        let mut damage = None;
         let resume = match &setup.resume {
             // Interrupted before its first checkpoint: there is nothing to lose by beginning again.
             Some(name) if name == "latest" && checkpoints.names().is_empty() => None,
             // Interrupted between a checkpoint and its link, or the link was lost in a copy.
             Some(name) if name == "latest" && checkpoints.resolve(name).is_err() => {
                 Some(checkpoints.newest_whole()?)
+            }
+            // The newest that verifies.
+            Some(name) if name == "latest" => {
+                let latest = checkpoints.resolve(name)?;
+                match checkpoints.verify(&latest) {
+                    Ok(_) => Some(latest),
+                    Err(error) => {
+                        let Ok(whole) = checkpoints.newest_whole() else {
+                            return Err(error.into());
+                        };
+                        damage = Some(format!("{error}; the run goes on from {whole}"));
+                        Some(whole)
+                    }
+                }
             }
             Some(name) => Some(checkpoints.resolve(name)?),
             None => None,
@@ -225,6 +241,7 @@ impl Trainer {
             paused: None,
             lock: setup.lock,
             looked: Instant::now(),
+            told_place: Place::Kept,
             policy: setup.policy,
             journal: setup.journal,
             requests: setup.requests,
@@ -255,6 +272,9 @@ impl Trainer {
                 checkpoint: resume.unwrap_or_else(|| "the start".into()),
             });
             trainer.tell_run(RunStatus::Running, Some(info), None);
+            if let Some(damage) = damage {
+                trainer.warn(damage);
+            }
             let state = &trainer.state;
             let waits = state.decision.is_some_and(|d| d.phase_step >= state.due);
             if trainer.policy == PolicyMode::Pause && waits {

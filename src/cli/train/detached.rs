@@ -34,9 +34,12 @@ pub fn is_child() -> bool {
     parent().is_some()
 }
 
-/// Whether everything ends with this process: as the first one of a container, and as the one a batch system waits for.
+/// Whether everything ends with this process: as the first one of a container, and as the one a batch system's step
+/// waits for (not in a shell within such a step, which goes on by itself).
 fn must_stay() -> bool {
-    std::process::id() == 1 || std::env::var_os("SLURM_STEP_ID").is_some()
+    let parent = std::fs::read_to_string(format!("/proc/{}/comm", getppid()));
+    let of_step = parent.is_ok_and(|name| name.starts_with("slurm"));
+    std::process::id() == 1 || (of_step && std::env::var_os("SLURM_STEP_ID").is_some())
 }
 
 /// Runs this very command again as a child, waits for it and gives its exit code on; signals are passed to it.

@@ -175,6 +175,8 @@ impl Args {
 
     /// Everything up to the trainer's first step: config, data, directory, lock, journal.
     fn prepare(&self, show: Show) -> Result<Parts> {
+        // First of all: a hangup while text is read is no reason to end either.
+        let signalled = Signalled::watch()?;
         let loaded = self.load()?;
         let mut config = loaded.config;
         // Resolved like everything else, so that a resume elsewhere does not change who decides.
@@ -188,7 +190,14 @@ impl Args {
                 let journal = || format!("cannot read {}", dir.events().display());
                 decisions::of_run(dir.path()).with_context(journal)?
             }
-            None => Vec::new(),
+            None => match &self.resume {
+                Some(run) => {
+                    let dir = self.resumed(run)?.0;
+                    let file = || format!("cannot read {}", dir.decisions().display());
+                    decisions::kept(&dir).with_context(file)?
+                }
+                None => Vec::new(),
+            },
         };
         let mut past = RunState::default();
         let (dir, lock, journal, dataset, resume) = match &self.resume {
@@ -216,6 +225,10 @@ impl Args {
                 let dir = RunDir::create(&self.runs, &loaded.name, self.name.as_deref())?;
                 let lock = RunLock::acquire(dir.path())?;
                 write_config(&dir, &config)?;
+                if !repeat.is_empty() {
+                    let file = || format!("cannot write {}", dir.decisions().display());
+                    decisions::keep(&dir, &repeat).with_context(file)?;
+                }
                 let journal = Journal::create(dir.path())?;
                 (dir, lock, journal, dataset, None)
             }
@@ -223,7 +236,6 @@ impl Args {
         let mut journal = journal;
         let (commands, requests) = std::sync::mpsc::channel();
         let attendance = Attendance::new(show == Show::Dashboard);
-        let signalled = Signalled::watch()?;
         let lock = Arc::new(Mutex::new(lock));
         let hub = Hub::new(Arc::clone(&attendance), past.clone());
         let server = listen(&dir, &hub, &commands, &mut journal, &lock);

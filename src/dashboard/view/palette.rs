@@ -37,8 +37,11 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &LinePrompt, area: Rect
     frame.render_widget(block, area);
     let rows = usize::from(inside.height.saturating_sub(1));
     let mut lines: Vec<Line<'_>> = match (&p.confirming, &p.error) {
-        (Some((command, _)), _) => vec![
-            Line::styled(scene.text(&format!("{}?", command.describe())), theme.title),
+        (Some(asked), _) => vec![
+            Line::styled(
+                scene.text(&format!("{}?", asked.command.describe())),
+                theme.title,
+            ),
             Line::from(vec![
                 Span::styled("Enter", theme.key),
                 Span::raw(" do it   "),
@@ -66,10 +69,21 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &LinePrompt, area: Rect
             })
             .collect(),
     };
+    if p.confirming.is_some() {
+        // The question takes the line's place where there is room for one only.
+        lines.truncate(rows + 1);
+        frame.render_widget(Paragraph::new(lines), inside);
+        return;
+    }
     lines.truncate(rows);
     lines.resize(rows, Line::default());
+    // The end of what is typed stays in sight.
+    let typed = scene.text(&p.text);
+    let room = usize::from(inside.width.saturating_sub(2));
+    let hidden = typed.chars().count().saturating_sub(room);
+    let typed: String = typed.chars().skip(hidden).collect();
     lines.push(Line::from(vec![
-        Span::styled(format!(":{}", scene.text(&p.text)), theme.title),
+        Span::styled(format!(":{typed}"), theme.title),
         Span::styled(" ", theme.selected),
     ]));
     frame.render_widget(Paragraph::new(lines), inside);

@@ -10,7 +10,7 @@ use crate::run::dir::RunDir;
 use crate::run::lock::{self, RunLock};
 
 /// How long a greeting may take.
-const GREETING: Duration = Duration::from_secs(10);
+pub const GREETING: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -28,6 +28,8 @@ pub enum ConnectError {
         socket: String,
         source: io::Error,
     },
+    #[error("{holder} refuses: {what}")]
+    Refused { holder: String, what: String },
     #[error("{socket} does not speak this program's protocol: {what}")]
     Strange { socket: String, what: String },
 }
@@ -43,7 +45,7 @@ impl Client {
     ///
     /// # Errors
     /// When nobody works on it, or not here, or nobody answers.
-    pub fn connect(dir: &RunDir) -> Result<(Self, Outgoing), ConnectError> {
+    pub fn connect(dir: &RunDir, patience: Duration) -> Result<(Self, Outgoing), ConnectError> {
         let name = dir.name();
         let Some(holder) = RunLock::holder(dir.path()) else {
             let argument = dir.argument();
@@ -61,14 +63,15 @@ impl Client {
             socket: socket.clone(),
             source,
         };
-        let (mut client, hello) = Self::open(Path::new(&socket)).map_err(io)?;
+        let (mut client, hello) =
+            Self::open(Path::new(&socket), patience.min(GREETING)).map_err(io)?;
         match hello {
             Outgoing::Hello { .. } => {
                 client.set_timeout(None).map_err(io)?;
                 Ok((client, hello))
             }
-            Outgoing::Error { message } => Err(ConnectError::Strange {
-                socket,
+            Outgoing::Error { message } => Err(ConnectError::Refused {
+                holder: who,
                 what: message,
             }),
             _ => Err(ConnectError::Strange {
@@ -82,12 +85,12 @@ impl Client {
     ///
     /// # Errors
     /// When that fails, or takes too long.
-    pub fn open(socket: &Path) -> io::Result<(Self, Outgoing)> {
+    pub fn open(socket: &Path, patience: Duration) -> io::Result<(Self, Outgoing)> {
         let writing = UnixStream::connect(socket)?;
         let reading = BufReader::new(writing.try_clone()?);
         let mut client = Self { reading, writing };
-        client.set_timeout(Some(GREETING))?;
-        client.writing.set_write_timeout(Some(GREETING))?;
+        client.set_timeout(Some(patience))?;
+        client.writing.set_write_timeout(Some(patience))?;
         let hello = client.receive()?;
         Ok((client, hello))
     }

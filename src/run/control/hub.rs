@@ -152,6 +152,16 @@ impl Hub {
         }
     }
 
+    /// Number of the oldest event that is kept; 0 when there is none.
+    pub fn oldest(&self) -> u64 {
+        self.lock().ring.front().map_or(0, |(seq, _)| *seq)
+    }
+
+    /// Whether the trainer has ended.
+    pub fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
     /// Looks at the fold.
     pub fn with_state<T>(&self, look: impl FnOnce(&RunState) -> T) -> T {
         look(&self.lock().state)

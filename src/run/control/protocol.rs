@@ -39,6 +39,9 @@ pub enum Incoming {
         after: u64,
         #[serde(default)]
         read_only: bool,
+        /// Whether events that are no longer kept may be left out.
+        #[serde(default)]
+        skip: bool,
     },
     /// Takes the control over from whoever has it.
     TakeControl,
@@ -177,6 +180,7 @@ mod tests {
             Incoming::Subscribe {
                 after: 12,
                 read_only: false,
+                skip: false,
             },
             Incoming::TakeControl,
         ] {

@@ -291,8 +291,11 @@ impl Client {
                     self.unanswered -= 1;
                     self.say(&answer).await
                 }
-                changed = changes.changed(), if self.sent.is_some() => match changed {
-                    Ok(()) => self.follow().await,
+                changed = changes.changed() => match changed {
+                    Ok(()) if self.sent.is_some() => self.follow().await,
+                    // One that asks for nothing does not hold up the end.
+                    Ok(()) if hub.is_over() && self.unanswered == 0 => Err(Gone),
+                    Ok(()) => Ok(()),
                     Err(_) => Err(Gone),
                 },
             };
@@ -309,8 +312,13 @@ impl Client {
     ) -> Result<(), Gone> {
         let hub = Arc::clone(&self.shared.hub);
         match message {
-            Incoming::Subscribe { after, read_only } => {
-                self.sent = Some(after);
+            Incoming::Subscribe {
+                after,
+                read_only,
+                skip,
+            } => {
+                let oldest = if skip { hub.oldest() } else { 0 };
+                self.sent = Some(after.max(oldest.saturating_sub(1)));
                 self.read_only = read_only;
                 if !read_only {
                     self.attached = Some(hub.attendance().attach());
