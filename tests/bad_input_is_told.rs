@@ -227,7 +227,8 @@ fn a_truncated_checkpoint_is_refused_and_the_one_before_offered() {
         .set_len(size - 100)
         .unwrap();
     let latest = latest.to_str().unwrap();
-    let output = place.run(&["train", "--resume", "mine"]);
+    let named = format!("mine@{latest}");
+    let output = place.run(&["train", "--resume", &named]);
     let (_, err) = texts(&output);
     assert_eq!(output.status.code(), Some(2), "{err}");
     assert!(
@@ -244,7 +245,19 @@ fn a_truncated_checkpoint_is_refused_and_the_one_before_offered() {
         .next()
         .unwrap();
     assert!(name.contains('@') && !name.contains(latest), "{err}");
-    place.expect(0, &["train", "--resume", name, "--set", "train.steps=120"]);
+    let offered = name.split_once('@').unwrap().1;
+    // Without a name the newest that is whole is taken, and the damage is told.
+    place.expect(
+        0,
+        &["train", "--resume", "mine", "--set", "train.steps=120"],
+    );
+    let events = place.events("mine");
+    let resumed = events.iter().find(|e| e["kind"] == "resumed").unwrap();
+    assert_eq!(resumed["checkpoint"], offered);
+    assert!(events.iter().any(|e| {
+        let message = e["message"].as_str().unwrap_or_default();
+        e["kind"] == "warning" && message.contains(latest) && message.contains("goes on from")
+    }));
 
     // A flipped bit, with every length right, is seen too.
     interrupted(&place, "other");
@@ -260,9 +273,11 @@ fn a_truncated_checkpoint_is_refused_and_the_one_before_offered() {
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    let latest = std::fs::read_link(place.run_dir("other").join("checkpoints/latest")).unwrap();
+    let named = format!("other@{}", latest.display());
     refused(
         &place,
-        &["train", "--resume", "other"],
+        &["train", "--resume", &named],
         &["optimizer.safetensors"],
     );
 }
