@@ -79,8 +79,9 @@ pub fn status(state: &RunState) -> String {
     if let Some(checkpoint) = state.checkpoints.last() {
         let _ = write!(out, "\nlast checkpoint {}", checkpoint.name);
     }
-    if let Some(warning) = state.notes.iter().rev().find(|n| n.level == Level::Warning) {
-        let _ = write!(out, "\nlast warning: {}", warning.text);
+    let warnings = state.notes.iter().rev();
+    for warning in warnings.filter(|n| n.level == Level::Warning).take(3) {
+        let _ = write!(out, "\nwarning at step {}: {}", warning.step, warning.text);
     }
     out
 }

@@ -58,12 +58,11 @@ impl Trainer {
         };
         if self.policy == PolicyMode::Ask
             && self.state.phase_step >= self.state.due.saturating_add(overrun)
+            && self.paused.is_none()
         {
-            if self.paused.is_none() {
-                let why = format!("{overrun} steps past the end; D decides");
-                self.pause(Pause::Waiting, Some(why));
-                return Ok(Due::Wait);
-            }
+            let why = format!("{overrun} steps past the end; D decides");
+            self.pause(Pause::Waiting, Some(why));
+            return Ok(Due::Wait);
         }
         Ok(Due::TrainOn)
     }

@@ -173,7 +173,10 @@ impl Trainer {
             "rank/b{}-s{:08}-{}.safetensors",
             self.state.branch, self.state.step, self.state.phase
         );
-        if let Err(error) = result.save(&self.dir.path().join(&file)) {
+        let saved = result.save(&self.dir.path().join(&file));
+        // A disk that stays full is told of once.
+        let news = std::mem::replace(&mut self.ranks_unwritten, saved.is_err()) != saved.is_err();
+        if let (Err(error), true) = (saved, news) {
             self.warn(format!("{file} was not written: {error}"));
         }
         let seconds = began.elapsed().as_secs_f64();

@@ -131,6 +131,8 @@ pub struct Trainer {
     /// When the run's directory was last looked for, and what was told of it.
     pub(super) looked: Instant,
     pub(super) told_place: Place,
+    /// Whether the last probe's file could not be written.
+    pub(super) ranks_unwritten: bool,
     pub(super) requests: Receiver<Request>,
     pub(super) signalled: Arc<Signalled>,
     pub(super) attendance: Arc<Attendance>,
@@ -242,6 +244,7 @@ impl Trainer {
             lock: setup.lock,
             looked: Instant::now(),
             told_place: Place::Kept,
+            ranks_unwritten: false,
             policy: setup.policy,
             journal: setup.journal,
             requests: setup.requests,
