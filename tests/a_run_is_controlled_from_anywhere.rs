@@ -74,7 +74,11 @@ fn ctl_ok(place: &Place, words: &[&str]) -> String {
 fn scripts_command_a_run_and_are_answered() {
     let place = Place::new();
     let run = in_background(&place, &LONG_REFERENCE);
-    assert!(ctl_ok(&place, &["status"]).starts_with("running"));
+    let status = ctl_ok(&place, &["status"]);
+    assert!(
+        status.starts_with("running, step") && status.lines().count() > 1,
+        "{status}"
+    );
     assert!(ctl_ok(&place, &["pause"]).starts_with("paused at step"));
     let (code, _, err) = ctl(&place, &["pause"]);
     assert_eq!(

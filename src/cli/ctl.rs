@@ -112,10 +112,10 @@ impl Args {
                 }
                 Ok(if applied { exit::OK } else { exit::FAILED })
             }
-            Outgoing::Status { run, text, .. } => {
+            Outgoing::Status { run, lines, .. } => {
                 match self.json {
                     true => say::json(&run)?,
-                    false => say::out(&format!("{text}\n"))?,
+                    false => say::out(&(lines.join("\n") + "\n"))?,
                 }
                 Ok(exit::OK)
             }

@@ -70,8 +70,10 @@ impl Trainer {
         if !loss.is_finite() {
             bail!("the grown model's validation loss is not finite");
         }
+        // By its own name: the link may mean another branch's growth later.
+        let link = pre_grow(before);
         self.state.probation = Some(Probation {
-            checkpoint: pre_grow(before),
+            checkpoint: self.checkpoints.resolve(&link).unwrap_or(link),
             val_loss,
         });
         self.emit(Body::Grow {
@@ -119,7 +121,8 @@ impl Trainer {
     /// Goes back to what was before a growth, and says why.
     pub(super) fn growth_failed(&mut self, why: &str) -> Result<Option<Ended>> {
         let round = self.state.rounds.last().map_or(1, |r| r.round);
-        let name = pre_grow(round);
+        let known = self.state.probation.as_ref().map(|p| p.checkpoint.clone());
+        let name = known.unwrap_or_else(|| pre_grow(round));
         self.warn(format!("the growth has failed: {why}"));
         self.roll_back(&name, why).map_err(|error| {
             error.context(format!(

@@ -69,7 +69,7 @@ pub enum Outgoing {
         /// As `heirloom show --json`.
         run: Value,
         /// The same in a few lines.
-        text: String,
+        lines: Vec<String>,
     },
     /// One event, as in the journal.
     Event { event: Value },

@@ -4,9 +4,9 @@ use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,23 @@ struct Shared {
     commands: Sender<Request>,
     clients: AtomicUsize,
     numbers: AtomicU64,
+    /// When a refusal was journaled last.
+    logged: Mutex<Option<Instant>>,
+}
+
+/// A stream of refusals is journaled no faster.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+impl Shared {
+    fn may_log(&self) -> bool {
+        let now = Instant::now();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = logged.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
+        if may {
+            *logged = Some(now);
+        }
+        may
+    }
 }
 
 impl Server {
@@ -81,6 +98,7 @@ impl Server {
             commands,
             clients: AtomicUsize::new(0),
             numbers: AtomicU64::new(1),
+            logged: Mutex::new(None),
         });
         let (events, from_trainer) = unbounded_channel::<Event>();
         let (stop, stopped) = oneshot::channel();
@@ -218,8 +236,10 @@ async fn serve(stream: UnixStream, shared: &Arc<Shared>) {
     };
     if let Some(message) = refusal {
         let who = pid.map_or("a client".into(), |pid| format!("process {pid}"));
-        let attendance = shared.hub.attendance();
-        attendance.tell(format!("control socket: {who} refused: {message}"));
+        if shared.may_log() {
+            let attendance = shared.hub.attendance();
+            attendance.tell(format!("control socket: {who} refused: {message}"));
+        }
         let _ = client.say(&Outgoing::Error { message }).await;
     }
     shared.hub.leave(client.holder());
@@ -339,7 +359,8 @@ impl Client {
             Incoming::Status { id } => {
                 let (run, text) = hub
                     .with_state(|state| (show::json(state, &self.shared.dir), show::status(state)));
-                self.say(&Outgoing::Status { id, run, text }).await
+                let lines = text.lines().map(String::from).collect();
+                self.say(&Outgoing::Status { id, run, lines }).await
             }
             Incoming::Command {
                 id,
