@@ -264,6 +264,23 @@ fn a_deleted_directory_is_made_anew() {
 }
 
 #[test]
+fn a_deleted_lock_is_taken_anew() {
+    let place = Place::new();
+    let _run = in_background(&place, &LONG, "");
+    std::fs::remove_file(place.run_dir("mine").join("lock")).unwrap();
+    place.wait_event("mine", "word of it", |e| {
+        e["kind"] == "warning" && e["message"].as_str().unwrap().contains("taken anew")
+    });
+    let second = place.run(&["train", "--resume", "mine"]);
+    let (_, err) = texts(&second);
+    assert!(
+        second.status.code() == Some(2) && err.contains("in use by process"),
+        "{err}"
+    );
+    assert_eq!(ctl(&place, &["status"]).0, 0, "the socket stands in it");
+}
+
+#[test]
 fn a_slow_rename_stops_no_step_and_a_kill_within_it_loses_nothing() {
     let place = Place::new();
     place.expect(0, &["train", "mini.toml", "--name", "whole"]);

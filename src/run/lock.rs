@@ -147,6 +147,12 @@ impl RunLock {
         Ok(())
     }
 
+    /// Shows other machines, which may not see the lock itself, that its holder lives.
+    pub fn touch(&self) {
+        // Where it cannot be, the journal's age has to do.
+        let _ = self.file.set_modified(SystemTime::now());
+    }
+
     /// Whether the locked file is the one in the directory.
     pub fn is_in_place(&self, dir: &Path) -> bool {
         let id = |m: std::fs::Metadata| (m.dev(), m.ino());
@@ -272,10 +278,14 @@ fn is_unsupported(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOLCK)
 }
 
-/// Whether the journal was written lately. One from the future is: the clock was set back meanwhile.
+/// Whether the journal was written, or the lock touched, lately. A time from the future is late enough: the clock was set
+/// back meanwhile.
 fn is_fresh(dir: &Path) -> bool {
-    let changed = std::fs::metadata(dir.join("events.jsonl")).and_then(|m| m.modified());
-    changed.is_ok_and(|t| SystemTime::now().duration_since(t).unwrap_or_default() < FRESH)
+    let fresh = |file: &str| {
+        let changed = std::fs::metadata(dir.join(file)).and_then(|m| m.modified());
+        changed.is_ok_and(|t| SystemTime::now().duration_since(t).unwrap_or_default() < FRESH)
+    };
+    dir.join("events.jsonl").exists() && (fresh("events.jsonl") || fresh("lock"))
 }
 
 /// This machine's name.
@@ -411,6 +421,21 @@ mod tests {
         let journal = File::create(tmp.path().join("events.jsonl")).unwrap();
         assert!(RunLock::is_live(tmp.path()));
         journal.set_modified(SystemTime::now() - 2 * FRESH).unwrap();
+        let lock = File::options()
+            .write(true)
+            .open(tmp.path().join("lock"))
+            .unwrap();
+        assert!(
+            RunLock::is_live(tmp.path()),
+            "a paused run touches its lock"
+        );
+        lock.set_modified(SystemTime::now() - 2 * FRESH).unwrap();
         assert!(!RunLock::is_live(tmp.path()));
+        // Taken over then, and not before.
+        journal.set_modified(SystemTime::now() + FRESH).unwrap();
+        assert!(RunLock::is_live(tmp.path()), "the clock was set back");
+        assert!(RunLock::acquire(tmp.path()).is_err());
+        journal.set_modified(SystemTime::now() - 2 * FRESH).unwrap();
+        RunLock::acquire(tmp.path()).unwrap();
     }
 }

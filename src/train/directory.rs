@@ -22,7 +22,7 @@ impl Trainer {
         let place = self.journal.place();
         let news = std::mem::replace(&mut self.told_place, place) != place;
         match place {
-            Place::Kept => {}
+            Place::Kept => self.look_after_lock(),
             Place::Replaced if news => self.warn(format!(
                 "{} holds another journal now: events go on in the former one, and no checkpoint is written any more",
                 self.dir.path().display()
@@ -47,6 +47,29 @@ impl Trainer {
                 self.journal.flush();
             }
             Place::Moved | Place::Replaced => {}
+        }
+    }
+
+    /// Shows that this process lives, and takes a deleted lock anew.
+    fn look_after_lock(&mut self) {
+        let Ok(mut lock) = self.lock.lock() else {
+            return;
+        };
+        if lock.is_in_place(self.dir.path()) {
+            lock.touch();
+            return;
+        }
+        let message = match lock.renew(self.dir.path()) {
+            Ok(()) => Some("the run's lock was deleted and has been taken anew".to_string()),
+            Err(error) if !self.told_lock => Some(format!(
+                "the run's lock was deleted: {error}; two processes may be writing this run"
+            )),
+            Err(_) => None,
+        };
+        drop(lock);
+        if let Some(message) = message {
+            self.told_lock = true;
+            self.warn(message);
         }
     }
 

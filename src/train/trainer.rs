@@ -131,6 +131,7 @@ pub struct Trainer {
     /// When the run's directory was last looked for, and what was told of it.
     pub(super) looked: Instant,
     pub(super) told_place: Place,
+    pub(super) told_lock: bool,
     /// Whether the last probe's file could not be written.
     pub(super) ranks_unwritten: bool,
     pub(super) requests: Receiver<Request>,
@@ -244,6 +245,7 @@ impl Trainer {
             lock: setup.lock,
             looked: Instant::now(),
             told_place: Place::Kept,
+            told_lock: false,
             ranks_unwritten: false,
             policy: setup.policy,
             journal: setup.journal,
