@@ -10,20 +10,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::pty::Pty;
-use common::{Place, is_alive, signal, texts, wait};
-use nix::sys::signal::Signal;
+use common::{Background, Place, is_alive, texts, wait};
 use serde_json::{Value, json};
 
-/// A run in the background whose reference is trained for ever, or whose first round is.
+/// A run in the background.
+#[track_caller]
 fn in_background(place: &Place, settings: &[&str]) -> Background {
-    let mut args = vec!["train", "-d", "mini.toml", "--name", "mine"];
-    args.extend(settings);
-    let out = place.expect(0, &args);
-    assert!(
-        out.contains("goes on in the background") && out.contains("heirloom attach"),
-        "{out}"
-    );
-    Background(lock(place)["pid"].as_u64().unwrap() as u32)
+    place.in_background("mine", settings, "")
 }
 
 const LONG_REFERENCE: [&str; 2] = ["--set", "reference.train.steps=1000000"];
@@ -34,33 +27,12 @@ const LONG_ROUND: [&str; 4] = [
     "reference.train.steps=20",
 ];
 
-/// Ends with the test, however that ends.
-struct Background(u32);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if is_alive(self.0) {
-            signal(self.0, Signal::SIGKILL);
-        }
-    }
-}
-
-fn lock(place: &Place) -> Value {
-    let text = std::fs::read_to_string(place.run_dir("mine").join("lock")).unwrap();
-    serde_json::from_str(&text).unwrap()
-}
-
 fn socket(place: &Place) -> PathBuf {
-    lock(place)["socket"].as_str().unwrap().into()
+    place.lock("mine")["socket"].as_str().unwrap().into()
 }
 
-/// `ctl` with these words: exit code, stdout, stderr.
 fn ctl(place: &Place, words: &[&str]) -> (i32, String, String) {
-    let mut args = vec!["ctl", "mine"];
-    args.extend(words);
-    let output = place.run(&args);
-    let (out, err) = texts(&output);
-    (output.status.code().unwrap(), out, err)
+    place.ctl("mine", words)
 }
 
 #[track_caller]
@@ -414,7 +386,7 @@ fn a_start_in_the_background_tells_what_is_wrong_before_the_shell_goes_on() {
     assert!(err.contains("train.steps"), "{err}");
     let _run = in_background(&place, &LONG_REFERENCE);
     // It is nobody's child: neither the shell's end nor its terminal's touches it.
-    let pid = lock(&place)["pid"].as_u64().unwrap();
+    let pid = place.lock("mine")["pid"].as_u64().unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat
         .rsplit(')')

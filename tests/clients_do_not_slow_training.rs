@@ -6,8 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use common::{Place, is_alive, signal};
-use nix::sys::signal::Signal;
+use common::{Background, Place};
 use serde_json::{Value, json};
 
 /// How long each measurement lasts, and how many of each kind there are.
@@ -16,51 +15,37 @@ const ROUNDS: usize = 5;
 
 struct Run {
     place: Place,
-    pid: u32,
+    training: Background,
     socket: String,
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        if is_alive(self.pid) {
-            signal(self.pid, Signal::SIGKILL);
-        }
-    }
 }
 
 impl Run {
     fn start() -> Self {
         let place = Place::new();
         // A model with steps of some milliseconds, as a small real one has, and its usual number of events.
-        place.expect(
-            0,
-            &[
-                "train",
-                "-d",
-                "mini.toml",
-                "--name",
-                "mine",
-                "--set",
-                "model.n_embd=64",
-                "--set",
-                "model.n_head=4",
-                "--set",
-                "train.batch_tokens=256",
-                "--set",
-                "reference.train.steps=1000000",
-                "--set",
-                "eval.every=1000",
-                "--set",
-                "checkpoint.every=0",
-                "--set",
-                "train.log_every=10",
-            ],
-        );
-        let lock = std::fs::read_to_string(place.run_dir("mine").join("lock")).unwrap();
-        let lock: Value = serde_json::from_str(&lock).unwrap();
-        let pid = lock["pid"].as_u64().unwrap() as u32;
-        let socket = lock["socket"].as_str().unwrap().into();
-        Self { place, pid, socket }
+        let settings = [
+            "--set",
+            "model.n_embd=64",
+            "--set",
+            "model.n_head=4",
+            "--set",
+            "train.batch_tokens=256",
+            "--set",
+            "reference.train.steps=1000000",
+            "--set",
+            "eval.every=1000",
+            "--set",
+            "checkpoint.every=0",
+            "--set",
+            "train.log_every=10",
+        ];
+        let training = place.in_background("mine", &settings, "");
+        let socket = place.lock("mine")["socket"].as_str().unwrap().into();
+        Self {
+            place,
+            training,
+            socket,
+        }
     }
 
     fn step(&self) -> u64 {
@@ -79,7 +64,7 @@ impl Run {
     }
 
     fn control_cpu(&self) -> f64 {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.training.0)).unwrap();
         let mut seconds = 0.0;
         for task in tasks.flatten() {
             let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else {

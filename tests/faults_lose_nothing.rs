@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Place, is_alive, signal, texts, wait};
+use common::{Background, Place, is_alive, signal, texts, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -42,34 +42,13 @@ impl Drop for Small {
     }
 }
 
-/// Ends with the test.
-struct Background(u32);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if is_alive(self.0) {
-            signal(self.0, Signal::SIGKILL);
-        }
-    }
-}
-
 fn in_background(place: &Place, settings: &[&str], fault: &str) -> Background {
-    let mut command = place.heirloom(&["train", "-d", "mini.toml", "--name", "mine"]);
-    // The socket must outlive the run's directory.
-    command.args(settings).env("HEIRLOOM_FAULT", fault);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{:?}", texts(&output));
-    let lock = std::fs::read_to_string(place.run_dir("mine").join("lock")).unwrap();
-    let lock: Value = serde_json::from_str(&lock).unwrap();
-    Background(lock["pid"].as_u64().unwrap() as u32)
+    place.in_background("mine", settings, fault)
 }
 
 fn ctl(place: &Place, words: &[&str]) -> (i32, String) {
-    let mut args = vec!["ctl", "mine"];
-    args.extend(words);
-    let output = place.run(&args);
-    let (out, err) = texts(&output);
-    (output.status.code().unwrap(), out + &err)
+    let (code, out, err) = place.ctl("mine", words);
+    (code, out + &err)
 }
 
 fn step(place: &Place) -> u64 {

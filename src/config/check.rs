@@ -3,9 +3,9 @@
 use super::keys;
 use super::places::Places;
 use super::{BUILTIN, BUILTIN_TEXTS, Config, ConfigError, INHERITABLE, LayerChoice};
+use crate::run::command::MOST_STEPS;
 
 /// Bounds against slips of the pen: memory and sums stay within what can be counted.
-pub const MOST_STEPS: u64 = 1_000_000_000;
 const MOST_BATCH_TOKENS: u64 = 1 << 30;
 const MOST_WINDOWS: u64 = 1_000_000;
 

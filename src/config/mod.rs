@@ -17,7 +17,7 @@ mod types;
 
 use std::path::Path;
 
-pub use check::{MOST_STEPS, check};
+pub use check::check;
 pub use keys::keys_markdown;
 pub use load::{Loaded, Source, load};
 pub use schema::*;

@@ -229,21 +229,6 @@ impl Feed for TailFeed {
 mod tests {
     use super::*;
     use crate::run::attendance::Attendance;
-    use crate::run::event::{FORMAT_VERSION, Phase};
-
-    fn event(seq: u64, body: Body) -> Event {
-        Event {
-            v: FORMAT_VERSION,
-            seq,
-            t: 0,
-            elapsed: 0.0,
-            step: seq,
-            phase: Phase::Reference,
-            phase_step: seq,
-            branch: 0,
-            body,
-        }
-    }
 
     #[test]
     fn a_dashboard_that_does_not_look_loses_metrics_alone_and_is_told_how_many() {
@@ -252,13 +237,13 @@ mod tests {
         let (mut feed, mut observer) = LiveFeed::new(commands, hub);
         let log = |i: u64| {
             let message = String::new();
-            event(i, Body::Log { message })
+            Event::numbered(i, Body::Log { message })
         };
         for i in 0..WAITING as u64 + 7 {
             observer(&log(i));
         }
         let message = "kept".to_string();
-        observer(&event(99, Body::Warning { message }));
+        observer(&Event::numbered(99, Body::Warning { message }));
         let mut state = RunState::default();
         assert!(feed.drain(&mut state).unwrap());
         assert_eq!(state.dropped, 7);

@@ -8,8 +8,7 @@ use super::app::is_over;
 use super::keys::{self, Action};
 use super::palette::LinePrompt;
 use super::replay::{Playing, Steer};
-use crate::config::MOST_STEPS;
-use crate::run::command::{Command, GrowMode};
+use crate::run::command::{Command, GrowMode, MOST_STEPS};
 use crate::run::event::{Phase, Suggestion};
 use crate::run::state::{OpenDecision, RunState, Status};
 

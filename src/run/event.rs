@@ -617,6 +617,24 @@ impl Event {
     }
 }
 
+#[cfg(test)]
+impl Event {
+    /// An event of the reference's phase, at the step of its number.
+    pub(crate) fn numbered(seq: u64, body: Body) -> Self {
+        Self {
+            v: FORMAT_VERSION,
+            seq,
+            t: 0,
+            elapsed: 0.0,
+            step: seq,
+            phase: Phase::Reference,
+            phase_step: seq,
+            branch: 0,
+            body,
+        }
+    }
+}
+
 fn into_map(value: Result<Value, serde_json::Error>) -> Map<String, Value> {
     match value {
         Ok(Value::Object(map)) => map,

@@ -200,21 +200,12 @@ impl Journal {
     /// # Errors
     /// When it cannot be made; the old one goes on being written.
     pub fn begin_anew(&mut self, dir: &Path) -> Result<(), JournalError> {
-        let path = dir.join("events.jsonl");
-        let fail = |source| JournalError {
-            path: path.clone(),
-            source,
-        };
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(fail)?;
-        let again = file.try_clone().map_err(fail)?;
+        let mut new = Self::create(dir)?;
         // Into the file that is gone, so that no part of a line opens the new one.
         self.flush();
         self.waiting.clear();
-        (self.sink, self.file) = (Box::new(file), Some((again, path)));
+        std::mem::swap(&mut self.sink, &mut new.sink);
+        self.file = new.file.take();
         Ok(())
     }
 
@@ -224,7 +215,7 @@ impl Journal {
     }
 
     /// Calls `observer` with every event from now on, on the emitting thread.
-    pub fn subscribe(&mut self, observer: Box<dyn FnMut(&Event) + Send>) {
+    pub fn subscribe(&mut self, observer: Observer) {
         self.observers.push(observer);
     }
 

@@ -1,11 +1,10 @@
 //! Commands as words: what `heirloom ctl RUN ...` and the dashboard's `:` line understand.
 
-use super::command::{Command, GrowMode};
+use super::command::{Command, GrowMode, MOST_STEPS};
 
 /// The highest learning rate that makes sense to anybody.
 pub const MOST_LR: f64 = 1000.0;
 const MOST_LAYERS: usize = 1024;
-const MOST_STEPS: u64 = 1_000_000_000;
 
 /// One command's words and what it does; the help of both places.
 pub struct Usage {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::trainer::{Boundary, Choice, Ended, Pause, Promise, Trainer};
-use crate::config::{MOST_STEPS, PolicyMode};
-use crate::run::command::{Answered, By, Command, Request};
+use crate::config::PolicyMode;
+use crate::run::command::{Answered, By, Command, MOST_STEPS, Request};
 use crate::run::event::{Body, DecisionReason, DecisionStatus, Outcome, Phase, RunStatus};
 use crate::run::words::MOST_LR;
 

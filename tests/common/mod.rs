@@ -152,6 +152,45 @@ impl Place {
     }
 }
 
+/// A training without a terminal's process, named by the lock; it ends with the test, however that ends.
+pub struct Background(pub u32);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if is_alive(self.0) {
+            signal(self.0, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+impl Place {
+    /// What the lock of a run says.
+    pub fn lock(&self, name: &str) -> Value {
+        let text = std::fs::read_to_string(self.run_dir(name).join("lock")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// `train -d` of the miniature under this name, with a fault if there is one.
+    #[track_caller]
+    pub fn in_background(&self, name: &str, settings: &[&str], fault: &str) -> Background {
+        let mut command = self.heirloom(&["train", "-d", "mini.toml", "--name", name]);
+        let output = command.args(settings).env("HEIRLOOM_FAULT", fault).output();
+        let (out, err) = texts(&output.unwrap());
+        assert!(
+            out.contains("goes on in the background") && out.contains("heirloom attach"),
+            "{out}{err}"
+        );
+        Background(self.lock(name)["pid"].as_u64().unwrap() as u32)
+    }
+
+    /// `ctl` of a run with these words: exit code, stdout, stderr.
+    pub fn ctl(&self, name: &str, words: &[&str]) -> (i32, String, String) {
+        let output = self.run(&[&["ctl", name], words].concat());
+        let (out, err) = texts(&output);
+        (output.status.code().unwrap(), out, err)
+    }
+}
+
 /// Asks again and again until there is an answer.
 #[track_caller]
 pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

@@ -278,23 +278,12 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::{Body, FORMAT_VERSION, Phase};
+    use crate::run::event::Body;
     use std::time::Duration;
 
     fn event(seq: u64) -> Event {
-        Event {
-            v: FORMAT_VERSION,
-            seq,
-            t: 0,
-            elapsed: 0.0,
-            step: seq,
-            phase: Phase::Reference,
-            phase_step: seq,
-            branch: 0,
-            body: Body::Log {
-                message: "x".into(),
-            },
-        }
+        let message = "x".into();
+        Event::numbered(seq, Body::Log { message })
     }
 
     fn hub() -> Arc<Hub> {

@@ -10,28 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Uid, geteuid};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::address;
-use super::hub::{Holder, Hub, Next};
-use super::protocol::{Incoming, LONGEST_INCOMING, Outgoing, Refusal};
-use crate::run::attendance::Attached;
-use crate::run::command::{Answered, By, Command, Request};
+use super::connection::serve;
+use super::hub::Hub;
+use crate::run::command::Request;
 use crate::run::dir::RunDir;
 use crate::run::event::Event;
 use crate::run::journal::Observer;
-use crate::run::show;
 
-/// Connections at the same time.
-const MOST_CLIENTS: usize = 64;
-/// A client that takes nothing for so long is let go; it can come back and read the journal.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the socket's file is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// At the end, so long the last events may take to reach the clients.
@@ -45,12 +36,12 @@ pub struct Server {
 }
 
 /// What every connection needs.
-struct Shared {
-    hub: Arc<Hub>,
-    dir: RunDir,
-    commands: Sender<Request>,
-    clients: AtomicUsize,
-    numbers: AtomicU64,
+pub(super) struct Shared {
+    pub(super) hub: Arc<Hub>,
+    pub(super) dir: RunDir,
+    pub(super) commands: Sender<Request>,
+    pub(super) clients: AtomicUsize,
+    pub(super) numbers: AtomicU64,
     /// When a refusal was journaled last.
     logged: Mutex<Option<Instant>>,
 }
@@ -59,7 +50,8 @@ struct Shared {
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
 impl Shared {
-    fn may_log(&self) -> bool {
+    /// Whether a refusal may be journaled now.
+    pub(super) fn may_log(&self) -> bool {
         let now = Instant::now();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let may = logged.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
@@ -204,341 +196,5 @@ async fn accept(mut listener: UnixListener, address: PathBuf, shared: Arc<Shared
             // Too many open files, or a client that has left already.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
-    }
-}
-
-/// Whether a process of user `peer` may talk to one of user `own`.
-fn may_connect(peer: Uid, own: Uid) -> bool {
-    peer == own || peer.is_root()
-}
-
-async fn serve(stream: UnixStream, shared: &Arc<Shared>) {
-    let Ok(peer) = stream.peer_cred() else { return };
-    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-    let (reading, writing) = stream.into_split();
-    let mut client = Client {
-        id: shared.numbers.fetch_add(1, Ordering::SeqCst),
-        pid,
-        shared: Arc::clone(shared),
-        writing,
-        sent: None,
-        told: None,
-        attached: None,
-        read_only: false,
-        unanswered: 0,
-    };
-    let refusal = if !may_connect(Uid::from_raw(peer.uid()), geteuid()) {
-        Some(format!("user {} may not control this run", peer.uid()))
-    } else if shared.clients.load(Ordering::SeqCst) > MOST_CLIENTS {
-        Some(format!("{MOST_CLIENTS} clients are connected already"))
-    } else {
-        client.talk(reading).await.err()
-    };
-    if let Some(message) = refusal {
-        let who = pid.map_or("a client".into(), |pid| format!("process {pid}"));
-        if shared.may_log() {
-            let attendance = shared.hub.attendance();
-            attendance.tell(format!("control socket: {who} refused: {message}"));
-        }
-        let _ = client.say(&Outgoing::Error { message }).await;
-    }
-    shared.hub.leave(client.holder());
-}
-
-struct Client {
-    id: u64,
-    pid: Option<u32>,
-    shared: Arc<Shared>,
-    writing: OwnedWriteHalf,
-    /// Number of the last event sent, once subscribed.
-    sent: Option<u64>,
-    /// Who had control when the client was told last.
-    told: Option<Holder>,
-    attached: Option<Attached>,
-    read_only: bool,
-    unanswered: usize,
-}
-
-/// The client has gone, or takes nothing.
-struct Gone;
-
-impl From<io::Error> for Gone {
-    fn from(_: io::Error) -> Self {
-        Self
-    }
-}
-
-impl Client {
-    fn holder(&self) -> Holder {
-        Holder::Client {
-            id: self.id,
-            pid: self.pid,
-        }
-    }
-
-    /// Until the client leaves, or the run ends. The error is for the client and the journal.
-    async fn talk(&mut self, reading: OwnedReadHalf) -> Result<(), String> {
-        let hub = Arc::clone(&self.shared.hub);
-        let mut changes = hub.watch();
-        let mut lines = Lines::new(reading);
-        let (answers, mut answered) = unbounded_channel();
-        let mut silent = false;
-        let hello = Outgoing::Hello {
-            program: crate::PROGRAM.into(),
-            run: self.shared.dir.name(),
-            pid: std::process::id(),
-            seq: hub.seq(),
-        };
-        if self.say(&hello).await.is_err() {
-            return Ok(());
-        }
-        loop {
-            let on = tokio::select! {
-                line = lines.next(), if !silent => match line {
-                    Ok(Some(line)) => {
-                        let message = Incoming::parse(&line).map_err(|e| e.to_string())?;
-                        self.take(message, &answers).await
-                    }
-                    // It has nothing more to say (`echo ... | nc -U`): what it has asked is still answered.
-                    Ok(None) => {
-                        silent = true;
-                        Ok(())
-                    }
-                    Err(LineError::Refused(refusal)) => return Err(refusal.to_string()),
-                    Err(LineError::Io) => Err(Gone),
-                },
-                Some(answer) = answered.recv() => {
-                    self.unanswered -= 1;
-                    self.say(&answer).await
-                }
-                changed = changes.changed() => match changed {
-                    Ok(()) if self.sent.is_some() => self.follow().await,
-                    // One that asks for nothing does not hold up the end.
-                    Ok(()) if hub.is_over() && self.unanswered == 0 => Err(Gone),
-                    Ok(()) => Ok(()),
-                    Err(_) => Err(Gone),
-                },
-            };
-            if on.is_err() || (silent && (self.sent.is_some() || self.unanswered == 0)) {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn take(
-        &mut self,
-        message: Incoming,
-        answers: &UnboundedSender<Outgoing>,
-    ) -> Result<(), Gone> {
-        let hub = Arc::clone(&self.shared.hub);
-        match message {
-            Incoming::Subscribe {
-                after,
-                read_only,
-                skip,
-            } => {
-                let oldest = if skip { hub.oldest() } else { 0 };
-                self.sent = Some(after.max(oldest.saturating_sub(1)));
-                self.read_only = read_only;
-                if !read_only {
-                    self.attached = Some(hub.attendance().attach());
-                    if hub.holder() == Holder::Nobody {
-                        hub.take_control(self.holder());
-                    }
-                }
-                self.follow().await
-            }
-            Incoming::TakeControl if self.read_only => {
-                let message = "this client is read-only".to_string();
-                self.say(&Outgoing::Error { message }).await
-            }
-            Incoming::TakeControl => {
-                hub.take_control(self.holder());
-                self.follow().await
-            }
-            Incoming::Status { id } => {
-                let (run, text) = hub
-                    .with_state(|state| (show::json(state, &self.shared.dir), show::status(state)));
-                let lines = text.lines().map(String::from).collect();
-                self.say(&Outgoing::Status { id, run, lines }).await
-            }
-            Incoming::Command {
-                id,
-                command,
-                script,
-            } => match self.pass_on(id, command, script, answers) {
-                Ok(()) => Ok(()),
-                Err(message) => {
-                    self.say(&Outgoing::Answer {
-                        id,
-                        applied: false,
-                        message,
-                    })
-                    .await
-                }
-            },
-        }
-    }
-
-    /// Hands a command to the trainer, whose answer goes to `answers`.
-    fn pass_on(
-        &mut self,
-        id: u64,
-        command: Command,
-        script: bool,
-        answers: &UnboundedSender<Outgoing>,
-    ) -> Result<(), String> {
-        let hub = Arc::clone(&self.shared.hub);
-        if !script {
-            if self.read_only {
-                return Err("this client is read-only".into());
-            }
-            hub.may_command(self.holder())?;
-        }
-        hub.admit(Instant::now())?;
-        let (reply, answer) = oneshot::channel::<Answered>();
-        let request = Request {
-            by: if script { By::Control } else { By::Keyboard },
-            command,
-            pid: self.pid,
-            reply: Some(reply),
-        };
-        if self.shared.commands.send(request).is_err() {
-            hub.answered();
-            return Err("the trainer has ended".into());
-        }
-        self.unanswered += 1;
-        let answers = answers.clone();
-        tokio::spawn(async move {
-            let (applied, message) = match answer.await {
-                Ok(answer) => (answer.applied, answer.message),
-                Err(_) => (false, "the trainer ended before it answered".into()),
-            };
-            hub.answered();
-            // The client may have left.
-            let _ = answers.send(Outgoing::Answer {
-                id,
-                applied,
-                message,
-            });
-        });
-        Ok(())
-    }
-
-    /// Sends what is new since the last time.
-    async fn follow(&mut self) -> Result<(), Gone> {
-        let hub = Arc::clone(&self.shared.hub);
-        let holder = hub.holder();
-        if self.told != Some(holder) {
-            self.told = Some(holder);
-            self.say(&Outgoing::Control {
-                mine: holder == self.holder(),
-                holder: holder.words(),
-            })
-            .await?;
-        }
-        while let Some(after) = self.sent {
-            match hub.next(after) {
-                Next::Lines(lines) => {
-                    let mut text = String::new();
-                    for (seq, line) in lines {
-                        text.push_str(&event_line(&line));
-                        self.sent = Some(seq);
-                    }
-                    self.write(&text).await?;
-                }
-                Next::Nothing => return Ok(()),
-                Next::Lagged => {
-                    self.say(&Outgoing::Lagged).await?;
-                    return Err(Gone);
-                }
-                Next::Over => return Err(Gone),
-            }
-        }
-        Ok(())
-    }
-
-    async fn say(&mut self, message: &Outgoing) -> Result<(), Gone> {
-        self.write(&message.to_line()).await
-    }
-
-    async fn write(&mut self, text: &str) -> Result<(), Gone> {
-        match timeout(PATIENCE, self.writing.write_all(text.as_bytes())).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Gone),
-        }
-    }
-}
-
-/// [`Outgoing::Event`] around a line of the journal, without reading it.
-fn event_line(line: &str) -> String {
-    format!(
-        "{{\"v\":{},\"type\":\"event\",\"event\":{line}}}\n",
-        super::protocol::VERSION
-    )
-}
-
-enum LineError {
-    Refused(Refusal),
-    Io,
-}
-
-/// Reads lines of bounded length; safe to be cancelled between them.
-struct Lines {
-    reading: BufReader<OwnedReadHalf>,
-    line: Vec<u8>,
-}
-
-impl Lines {
-    fn new(reading: OwnedReadHalf) -> Self {
-        Self {
-            reading: BufReader::new(reading),
-            line: Vec::new(),
-        }
-    }
-
-    /// The next line without its newline; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, LineError> {
-        loop {
-            let bytes = self.reading.fill_buf().await.map_err(|_| LineError::Io)?;
-            if bytes.is_empty() {
-                return Ok(None);
-            }
-            let newline = bytes.iter().position(|&b| b == b'\n');
-            let part = &bytes[..newline.unwrap_or(bytes.len())];
-            if self.line.len() + part.len() > LONGEST_INCOMING {
-                return Err(LineError::Refused(Refusal::TooLong));
-            }
-            self.line.extend_from_slice(part);
-            let used = part.len() + usize::from(newline.is_some());
-            self.reading.consume(used);
-            if newline.is_some() {
-                return Ok(Some(std::mem::take(&mut self.line)));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_users_may_not_connect() {
-        let (me, other) = (Uid::from_raw(1000), Uid::from_raw(1001));
-        assert!(may_connect(me, me));
-        assert!(may_connect(Uid::from_raw(0), me));
-        assert!(!may_connect(other, me));
-        assert!(!may_connect(me, Uid::from_raw(0)));
-    }
-
-    #[test]
-    fn an_event_is_sent_as_the_journal_has_it() {
-        let line = event_line(r#"{"v":1,"seq":3}"#);
-        let event = serde_json::json!({"v": 1, "seq": 3});
-        assert_eq!(
-            Outgoing::parse(line.trim_end()),
-            Ok(Outgoing::Event { event })
-        );
     }
 }
