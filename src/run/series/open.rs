@@ -43,26 +43,38 @@ pub fn load(dir: &Path) -> io::Result<RunState> {
     }
 }
 
-/// The same for a list of runs: without curves, notes and checkpoints.
+/// The same for a list of runs: without curves, notes and checkpoints, which lets most of the journal be skimmed.
 ///
 /// # Errors
 /// When the journal is there but cannot be read.
 pub fn brief(dir: &Path) -> io::Result<RunState> {
-    let all = |dir| load(dir).map(RunState::without_past);
-    let Some((mut state, position)) = file::read_head(dir) else {
-        return all(dir);
-    };
-    let mut tail = Tail::open_at(dir, position);
+    if let Some((state, position)) = file::read_head(dir)
+        && let Some(state) = skim(dir, Tail::open_at(dir, position), state, goes_back)?
+    {
+        return Ok(state);
+    }
+    let whole = skim(dir, Tail::open(dir), RunState::default(), |_| false)?;
+    Ok(whole.unwrap_or_default())
+}
+
+/// Folds the rest of a journal, but for the curves; `None` when something in it calls for what `state` lacks.
+fn skim(
+    dir: &Path,
+    tail: Tail,
+    mut state: RunState,
+    lacks: impl Fn(&TailItem) -> bool,
+) -> io::Result<Option<RunState>> {
+    let mut tail = tail.skimming();
     loop {
         for item in tail.poll()? {
-            if goes_back(&item) {
-                return all(dir);
+            if lacks(&item) {
+                return Ok(None);
             }
             item.apply_to(&mut state);
         }
         if tail.caught_up() {
             settle(&mut state, dir);
-            return Ok(state.without_past());
+            return Ok(Some(state.without_past()));
         }
     }
 }

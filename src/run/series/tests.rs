@@ -285,6 +285,18 @@ fn a_list_of_runs_tells_the_same_from_the_head_alone() {
 }
 
 #[test]
+fn a_list_of_runs_tells_the_same_without_any_file() {
+    let lines = Story::new(300).lines;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("events.jsonl"), &lines).unwrap();
+    // Skimmed first: a whole reading may leave a file behind.
+    let brief = open::brief(dir.path()).unwrap();
+    let whole = open::load(dir.path()).unwrap();
+    assert_eq!(format!("{:?}", brief.core), format!("{:?}", whole.core));
+    assert_eq!((brief.seq, brief.t), (whole.seq, whole.t));
+}
+
+#[test]
 fn a_file_that_does_not_fit_its_journal_is_ignored() {
     let lines = Story::new(100).lines;
     let (first, rest) = lines.split_once('\n').unwrap();
