@@ -209,7 +209,10 @@ fn a_deleted_directory_is_made_anew() {
     place.wait_event("mine", "round 1", |e| {
         e["phase"] == "round-1" && e["kind"] == "train"
     });
-    std::fs::remove_dir_all(place.run_dir("mine")).unwrap();
+    // The trainer may put a file into a directory that is just being emptied.
+    wait("the deletion", || {
+        std::fs::remove_dir_all(place.run_dir("mine")).ok()
+    });
     place.wait_event("mine", "word of it", |e| {
         e["kind"] == "warning" && e["message"].as_str().unwrap().contains("begun anew")
     });
