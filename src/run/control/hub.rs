@@ -180,6 +180,10 @@ impl Hub {
     /// Gives control to `who`, from whoever has it.
     pub fn take_control(&self, who: Holder) {
         let former = std::mem::replace(&mut self.lock().holder, who);
+        self.tell_control(former, who);
+    }
+
+    fn tell_control(&self, former: Holder, who: Holder) {
         if former != who {
             let from = former.words().map(|w| format!(" from {w}"));
             let (who, from) = (who.words().unwrap_or_default(), from.unwrap_or_default());
@@ -204,14 +208,18 @@ impl Hub {
     /// # Errors
     /// When somebody else has control, named.
     pub fn may_command(&self, who: Holder) -> Result<(), String> {
-        let holder = self.holder();
-        match holder.words() {
-            _ if holder == who => Ok(()),
-            None => {
-                self.take_control(who);
+        let mut inner = self.lock();
+        match inner.holder.words() {
+            Some(other) if inner.holder != who => {
+                Err(format!("{other} has control; :take-control takes it over"))
+            }
+            // Looked at and taken in one go: another may want it, too.
+            _ => {
+                let former = std::mem::replace(&mut inner.holder, who);
+                drop(inner);
+                self.tell_control(former, who);
                 Ok(())
             }
-            Some(other) => Err(format!("{other} has control; :take-control takes it over")),
         }
     }
 
