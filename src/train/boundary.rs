@@ -78,12 +78,11 @@ impl Trainer {
 
     /// The next command of another run that belongs to this very step.
     fn repeated(&mut self) -> Option<Command> {
-        let next = self.state.repeat.front()?;
-        let here = next.phase == self.state.phase;
-        if here && next.step == self.state.step {
+        if self.repeats_here() {
             return self.state.repeat.pop_front().map(|r| r.command);
         }
-        if here && next.step < self.state.step {
+        let next = self.state.repeat.front()?;
+        if next.phase == self.state.phase && next.step < self.state.step {
             let (count, step) = (self.state.repeat.len(), next.step);
             self.state.repeat.clear();
             self.warn(format!(
@@ -91,6 +90,12 @@ impl Trainer {
             ));
         }
         None
+    }
+
+    fn repeats_here(&self) -> bool {
+        let state = &self.state;
+        let next = state.repeat.front();
+        next.is_some_and(|r| r.step == state.step && r.phase == state.phase)
     }
 
     fn limit(&self) -> Option<Outcome> {
@@ -121,10 +126,7 @@ impl Trainer {
 
     /// Whether anybody can answer.
     pub(super) fn attended(&self) -> bool {
-        let next = self.state.repeat.front();
-        let repeated =
-            next.is_some_and(|r| r.step == self.state.step && r.phase == self.state.phase);
-        repeated || self.attendance.is_present()
+        self.repeats_here() || self.attendance.is_present()
     }
 
     /// Whether nobody has been there for as long as a question waits.
@@ -332,8 +334,9 @@ impl Trainer {
         if due > MOST_STEPS {
             return Err(format!("{due} steps are too many: at most {MOST_STEPS}"));
         }
+        let was_due = self.waits_for_decision();
         self.state.due = due;
-        if self.state.decision.is_some_and(|d| d.phase_step >= from) {
+        if was_due {
             self.resolve(by, Command::Extend { steps }.describe());
         }
         if self.paused == Some(Pause::Waiting) {

@@ -216,7 +216,7 @@ impl Trainer {
         }
     }
 
-    /// Deletes the oldest checkpoints beyond `checkpoint.keep` that are neither milestones nor the best.
+    /// Deletes the oldest checkpoints beyond `checkpoint.keep` that are neither milestones, nor the best, nor the reference.
     fn retain(&mut self) {
         let best = self.state.best.as_ref().map(|(name, _)| name.clone());
         let reference = self.state.reference_checkpoint.clone();
