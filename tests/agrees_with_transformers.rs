@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use candle_core::{Device, Result};
 use heirloom::config::Schedule;
-use heirloom::model::{self, Gpt2, Mode, Workspace};
+use heirloom::model::{self, Decoder, Mode, Workspace};
 use heirloom::ops;
 use heirloom::train::optimizer::Optimizer;
 use heirloom::train::schedule::LearningRate;
 use serde_json::Value;
 
 struct Fixture {
-    model: Gpt2,
+    model: Decoder,
     expected: Value,
     tokens: Vec<u32>,
     context: usize,

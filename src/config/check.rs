@@ -2,7 +2,8 @@
 
 use super::keys;
 use super::places::Places;
-use super::{BUILTIN, BUILTIN_TEXTS, Config, ConfigError, INHERITABLE, LayerChoice};
+use super::{BUILTIN, BUILTIN_TEXTS, Config, ConfigError, INHERITABLE, LayerChoice, ModelConfig};
+use crate::model::Family;
 use crate::run::command::MOST_STEPS;
 
 /// Bounds against slips of the pen: memory and sums stay within what can be counted.
@@ -88,16 +89,29 @@ impl Check<'_> {
         self.config.reference.train.is_some()
     }
 
-    /// Whether `[model]` tells the context length: a loaded reference brings its own.
-    fn knows_context(&self) -> bool {
-        self.trained_here() || self.places.given("model.context_length")
+    /// The windows' length and the key that tells it; a loaded reference brings its own context.
+    fn window(&self) -> Option<(&'static str, usize)> {
+        match self.config.train.context_length {
+            0 if self.trained_here() => {
+                Some(("model.context_length", self.config.model.context_length))
+            }
+            0 => None,
+            n => Some(("train.context_length", n)),
+        }
     }
 
     fn model(&mut self) {
         let model = &self.config.model;
-        self.need(model.family == "gpt2", &["model.family"], || {
-            format!("model.family must be gpt2, is {:?}", model.family)
+        let families = [Family::Gpt2, Family::Llama].map(Family::name);
+        let known = families.contains(&model.family.as_str());
+        self.need(known, &["model.family"], || {
+            format!(
+                "model.family must be one of {}, is {:?}",
+                families.join(", "),
+                model.family
+            )
         });
+        self.family();
         self.size("model.n_layer", model.n_layer, MOST_LAYERS);
         self.size("model.n_head", model.n_head, WIDEST);
         self.size("model.n_embd", model.n_embd, WIDEST);
@@ -115,6 +129,28 @@ impl Check<'_> {
                 format!("model.n_embd / model.n_head must be even, is {head}")
             });
         }
+        if model.n_kv_head > 0 && model.n_head > 0 {
+            let keys = ["model.n_kv_head", "model.n_head"];
+            self.need(model.n_head.is_multiple_of(model.n_kv_head), &keys, || {
+                format!(
+                    "model.n_kv_head must divide model.n_head: {} and {} heads",
+                    model.n_kv_head, model.n_head
+                )
+            });
+        }
+        self.need(model.n_inner <= 8 * WIDEST, &["model.n_inner"], || {
+            format!(
+                "model.n_inner must be at most {}, is {}",
+                8 * WIDEST,
+                model.n_inner
+            )
+        });
+        let theta = model.rope_theta;
+        self.need(
+            theta.is_finite() && theta >= 1.0,
+            &["model.rope_theta"],
+            || format!("model.rope_theta must be at least 1, is {theta}"),
+        );
         let (name, tokens) = match self.config.data.tokenizer.as_str() {
             "gpt2" => ("gpt2", 50_257),
             _ => ("byte", 257),
@@ -135,6 +171,28 @@ impl Check<'_> {
                 model.vocab
             )
         });
+    }
+
+    /// Keys that belong to one family alone.
+    fn family(&mut self) {
+        let model = &self.config.model;
+        let others: &[&str] = match model.family.as_str() {
+            "gpt2" => &["model.n_kv_head", "model.rope_theta"],
+            "llama" => &["model.bias", "model.scale_attn_by_inverse_layer_idx"],
+            _ => &[],
+        };
+        for key in others {
+            let given = self.places.given(key);
+            let default = match *key {
+                "model.n_kv_head" => model.n_kv_head == 0,
+                "model.rope_theta" => model.rope_theta == ModelConfig::default().rope_theta,
+                "model.bias" => model.bias,
+                _ => !model.scale_attn_by_inverse_layer_idx,
+            };
+            self.need(!given || default, &[key, "model.family"], || {
+                format!("{key} has no meaning for model.family = {:?}", model.family)
+            });
+        }
     }
 
     fn data(&mut self) {
@@ -355,31 +413,47 @@ impl Check<'_> {
 
     fn batch(&mut self) {
         let train = &self.config.train;
-        let context = self.config.model.context_length as u64;
+        let window = self.window();
+        self.need_alone(
+            train.context_length <= LONGEST,
+            "train.context_length",
+            || {
+                format!(
+                    "train.context_length must be at most {LONGEST}, is {}",
+                    train.context_length
+                )
+            },
+        );
+        let context = self.config.model.context_length;
+        let fits = !self.trained_here() || train.context_length <= context;
+        let keys = ["train.context_length", "model.context_length"];
+        self.need(fits, &keys, || {
+            format!(
+                "train.context_length must be at most model.context_length ({context}), is {}",
+                train.context_length
+            )
+        });
         self.count(
             "train.batch_tokens",
             train.batch_tokens,
             1,
             MOST_BATCH_TOKENS,
         );
-        if !self.knows_context() || context == 0 {
+        let Some((key, context)) = window.filter(|(_, n)| *n > 0) else {
             return;
-        }
-        let keys = ["train.batch_tokens", "model.context_length"];
+        };
+        let context = context as u64;
+        let keys = ["train.batch_tokens", key];
         let whole = train.batch_tokens.is_multiple_of(context);
         self.need(whole, &keys, || {
             format!(
-                "train.batch_tokens must be a multiple of model.context_length ({context}), is {}",
+                "train.batch_tokens must be a multiple of {key} ({context}), is {}",
                 train.batch_tokens
             )
         });
         let windows = train.batch_tokens / context;
         let micro = train.micro_batch as u64;
-        let keys = [
-            "train.micro_batch",
-            "train.batch_tokens",
-            "model.context_length",
-        ];
+        let keys = ["train.micro_batch", "train.batch_tokens", key];
         self.need(
             !whole || micro == 0 || windows.is_multiple_of(micro),
             &keys,
@@ -403,11 +477,12 @@ impl Check<'_> {
         );
         self.count("probe.windows", probe.windows as u64, 1, MOST_WINDOWS);
         self.at_least("probe.length", probe.length as u64, 2);
-        let context = self.config.model.context_length;
-        let fits = !self.knows_context() || probe.length <= context;
-        self.need(fits, &["probe.length", "model.context_length"], || {
+        let (key, context) = self
+            .window()
+            .unwrap_or(("train.context_length", usize::MAX));
+        self.need(probe.length <= context, &["probe.length", key], || {
             format!(
-                "probe.length must be at most model.context_length ({context}), is {}",
+                "probe.length must be at most {key} ({context}), is {}",
                 probe.length
             )
         });

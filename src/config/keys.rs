@@ -115,13 +115,17 @@ pub const SECTIONS: [(&str, &str); 13] = [
 /// All keys, by section.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key("model.family", OneOf(&["gpt2"]), Default("\"gpt2\""), "Model family: learned positions, LayerNorm, tanh-GELU, tied head."),
+    key("model.family", OneOf(&["gpt2", "llama"]), Default("\"gpt2\""), "`gpt2`: learned positions, LayerNorm, tanh-GELU, tied head; `llama`: rotary positions, RMSNorm, SwiGLU, no biases, a head of its own."),
     key("model.n_layer", Count, Default("8"), "Blocks of the reference."),
     key("model.n_head", Count, Default("4"), "Attention heads; divides `n_embd`."),
+    key("model.n_kv_head", Count, Default("0"), "Key and value heads of `llama`; divides `n_head`. 0: as many as heads."),
     key("model.n_embd", Count, Default("128"), "Width."),
-    key("model.context_length", Count, Default("128"), "Longest context in tokens; also the length of training and validation windows."),
+    key("model.n_inner", Count, Default("0"), "Width of the MLP; 0: 4 times `n_embd` (`gpt2`), or 8/3 of it rounded up to a multiple of 64 (`llama`)."),
+    key("model.context_length", Count, Default("128"), "Longest context in tokens."),
     key("model.vocab", Count, Default("0"), "Padded vocabulary; 0: the tokenizer's size rounded up to a multiple of 64."),
-    key("model.bias", Flag, Default("true"), "Biases in linear layers and norms."),
+    key("model.bias", Flag, Default("true"), "Biases in linear layers and norms of `gpt2`."),
+    key("model.rope_theta", Real, Default("10000.0"), "Base of the rotary positions of `llama`."),
+    key("model.tie_word_embeddings", Flag, Unless("true for `gpt2`, false for `llama`"), "Whether the head is the token embedding."),
     key("model.scale_attn_by_inverse_layer_idx", Flag, Default("false"), "Also divide attention scores by (layer index + 1)."),
     key("data.train", Text, Required("\"corpus.txt\""), "Training text: `.txt`, `.jsonl` (field `text`), `.bin` (from `heirloom data prepare`) or `builtin:tinyshakespeare`."),
     key("data.val", Text, Unless("the end of the training text"), "Validation text, in the same formats."),
@@ -136,7 +140,8 @@ pub const KEYS: &[Key] = &[
     key("inherit.layers", Layers, Default("\"half\""), "`\"half\"`, `\"auto\"` (half, but none from the first collapsing layer on: MaxRank below 2), a number of first layers, or a list of indices from 0."),
     key("inherit.what", Texts, Default("[\"attention\", \"mlp\", \"norms\", \"embeddings\", \"positions\", \"final_norm\", \"head\"]"), "The parts taken; the rest starts random."),
     key("train.steps", Count, Required("200"), "Optimizer steps per round (T of Algorithm 1)."),
-    key("train.batch_tokens", Count, Required("1024"), "Tokens per optimizer step; a multiple of the context length."),
+    key("train.context_length", Count, Default("0"), "Tokens of a training or validation window; 0: the model's whole context."),
+    key("train.batch_tokens", Count, Required("1024"), "Tokens per optimizer step; a multiple of the window's length."),
     key("train.micro_batch", Count, Default("0"), "Windows per forward pass; the rest is gradient accumulation. 0: the whole batch at once."),
     key("train.lr", Real, Required("1e-3"), "Peak learning rate."),
     key("train.min_lr", Real, Unless("a tenth of `lr`"), "Learning rate at the end of the schedule, and past it."),
@@ -152,7 +157,7 @@ pub const KEYS: &[Key] = &[
     key("eval.windows", Count, Default("256"), "Validation windows; the same for every model."),
     key("probe.budget", Real, Default("0.01"), "Share of training time; phase starts and ends are exempt. 0: only those."),
     key("probe.windows", Count, Default("100"), "Validation windows per probe."),
-    key("probe.length", Count, Default("100"), "Tokens per window; at most the context length."),
+    key("probe.length", Count, Default("100"), "Tokens per window; at most a training window's."),
     key("probe.tau", Real, Default("0.9"), "Share of the squared singular values (and of column mass) that counts."),
     key("grow.step", Count, Default("2"), "Layers added per growth."),
     key("grow.mode", OneOf(&["restart", "keep"]), Default("\"restart\""), "`restart`: every layer fresh from the reference; `keep`: trained layers stay, the next ones are added."),
@@ -358,10 +363,7 @@ mod tests {
         assert_eq!(nearest("train.stpes"), Some("train.steps"));
         assert_eq!(nearest("grow.setp"), Some("grow.step"));
         assert_eq!(nearest("steps"), Some("reference.train.steps"));
-        assert_eq!(
-            nearest("train.context_length"),
-            Some("model.context_length")
-        );
+        assert_eq!(nearest("train.contxt_length"), Some("train.context_length"));
         assert_eq!(nearest("colour.of.the.sky"), None);
         assert_eq!(nearest_section("trian"), Some("train"));
     }

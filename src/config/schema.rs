@@ -35,20 +35,30 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// Model family; `gpt2` (learned positions, LayerNorm, tanh-GELU, tied head).
+    /// Model family: `gpt2` (learned positions, LayerNorm, tanh-GELU, tied head) or `llama` (rotary positions, RMSNorm,
+    /// SwiGLU, no biases, a head of its own).
     pub family: String,
     /// Blocks of the reference.
     pub n_layer: usize,
     /// Attention heads; divides `n_embd`.
     pub n_head: usize,
+    /// Key and value heads of `llama`; divides `n_head`. 0: as many as heads.
+    pub n_kv_head: usize,
     /// Width.
     pub n_embd: usize,
-    /// Longest context in tokens; also the length of training and validation windows.
+    /// Width of the MLP; 0 takes the family's: 4 times `n_embd`, or 8/3 of it rounded up to a multiple of 64.
+    pub n_inner: usize,
+    /// Longest context in tokens.
     pub context_length: usize,
     /// Padded vocabulary; 0 takes the tokenizer's size rounded up to a multiple of 64.
     pub vocab: usize,
-    /// Biases in linear layers and norms.
+    /// Biases in linear layers and norms of `gpt2`.
     pub bias: bool,
+    /// Base of the rotary positions of `llama`.
+    pub rope_theta: f64,
+    /// Whether the head is the token embedding. Default: with `gpt2`, not with `llama`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tie_word_embeddings: Option<bool>,
     /// Also divide attention scores by (layer index + 1), as `scale_attn_by_inverse_layer_idx` does.
     pub scale_attn_by_inverse_layer_idx: bool,
 }
@@ -59,10 +69,14 @@ impl Default for ModelConfig {
             family: "gpt2".into(),
             n_layer: 8,
             n_head: 4,
+            n_kv_head: 0,
             n_embd: 128,
+            n_inner: 0,
             context_length: 128,
             vocab: 0,
             bias: true,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: None,
             scale_attn_by_inverse_layer_idx: false,
         }
     }
@@ -193,7 +207,10 @@ pub enum Schedule {
 pub struct TrainConfig {
     /// Optimizer steps per round (T of Algorithm 1).
     pub steps: u64,
-    /// Tokens per optimizer step; a multiple of the context length.
+    /// Tokens of a training or validation window; 0: the model's whole context.
+    #[serde(default)]
+    pub context_length: usize,
+    /// Tokens per optimizer step; a multiple of the window's length.
     pub batch_tokens: u64,
     /// Windows per forward pass; the rest is gradient accumulation. 0: the whole batch at once.
     #[serde(default)]

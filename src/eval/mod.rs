@@ -6,7 +6,7 @@
 use candle_core::{Device, Result};
 
 use crate::corpus::{Tokens, even_starts, fill_batch};
-use crate::model::{Gpt2, Gpt2Config, Mode, Workspace};
+use crate::model::{Decoder, DecoderConfig, Mode, Workspace};
 use crate::ops;
 
 /// Most tokens in one forward pass.
@@ -39,14 +39,14 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Lays out `windows` windows of the context's length over `n_tokens` validation tokens.
+    /// Lays out `windows` windows of `time` tokens over `n_tokens` validation tokens.
     pub fn new(
-        config: &Gpt2Config,
+        config: &DecoderConfig,
+        time: usize,
         n_tokens: usize,
         windows: usize,
         device: &Device,
     ) -> Result<Self> {
-        let time = config.context_length;
         let batch = (BATCH_TOKENS / time).clamp(1, windows);
         Ok(Self {
             starts: even_starts(n_tokens, time, windows),
@@ -62,7 +62,7 @@ impl Evaluator {
     }
 
     /// Mean loss in nats of each window.
-    pub fn losses(&mut self, model: &Gpt2, tokens: &Tokens) -> Result<Vec<f64>> {
+    pub fn losses(&mut self, model: &Decoder, tokens: &Tokens) -> Result<Vec<f64>> {
         let (batch, time) = (self.workspace.batch, self.workspace.time);
         let mut all = Vec::with_capacity(self.starts.len());
         for starts in self.starts.chunks(batch) {

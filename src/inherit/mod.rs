@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use candle_core::{Device, Result, bail};
 
 use crate::config::LayerChoice;
-use crate::model::{Gpt2, Part};
+use crate::model::{Decoder, Param, Part};
 use crate::ops;
 
 /// A layer whose MaxRank is below this is lazy or nearly so.
@@ -44,37 +44,31 @@ pub fn next_layers(layers: &[usize], n: usize, n_layer: usize) -> Vec<usize> {
 }
 
 /// The parts that `inherit.what` names. A tied head is the embedding, so either name brings it along.
-fn parts(what: &[String]) -> HashSet<Part> {
-    what.iter()
-        .filter_map(|name| match name.as_str() {
-            "attention" => Some(Part::Attention),
-            "mlp" => Some(Part::Mlp),
-            "norms" => Some(Part::Norms),
-            "embeddings" | "head" => Some(Part::Embeddings),
-            "positions" => Some(Part::Positions),
-            "final_norm" => Some(Part::FinalNorm),
-            _ => None,
-        })
-        .collect()
+fn parts(what: &[String], tied_head: bool) -> HashSet<Part> {
+    let named = |part: &&Part| what.iter().any(|name| name == part.name());
+    let mut parts: HashSet<Part> = Part::ALL.iter().filter(named).copied().collect();
+    if tied_head && parts.contains(&Part::Head) {
+        parts.insert(Part::Embeddings);
+    }
+    parts
 }
 
 /// A model made of the reference's `layers` in that order, with the parts named in `what`; the rest starts random.
 /// Each layer keeps its own attention scale.
 pub fn inherit(
-    reference: &Gpt2,
+    reference: &Decoder,
     layers: &[usize],
     what: &[String],
     seed: u64,
     device: &Device,
-) -> Result<Gpt2> {
+) -> Result<Decoder> {
     let scales = layers.iter().map(|&l| reference.config.attention_scales[l]);
     let config = reference.config.with_layers(scales.collect());
-    let model = Gpt2::zeros(config, device)?;
-    let wanted = parts(what);
+    let model = Decoder::zeros(config, device)?;
+    let wanted = parts(what, reference.config.tied_head);
     for (i, p) in model.params.iter().enumerate() {
         if wanted.contains(&p.part) {
-            let source = p.layer.map(|l| layers[l]);
-            copy(reference, &renamed(&p.name, p.layer, source), &model, i)?;
+            copy(reference, p, p.layer.map(|l| layers[l]), &model, i)?;
         } else {
             model.randomise(i, seed)?;
         }
@@ -83,58 +77,54 @@ pub fn inherit(
 }
 
 /// `model` with the reference's `added` layers on top; trained layers, embeddings and final norm stay as they are.
-pub fn append(model: &Gpt2, reference: &Gpt2, added: &[usize], device: &Device) -> Result<Gpt2> {
+pub fn append(
+    model: &Decoder,
+    reference: &Decoder,
+    added: &[usize],
+    device: &Device,
+) -> Result<Decoder> {
     let old = model.config.n_layer;
     let mut scales = model.config.attention_scales.clone();
     scales.extend(added.iter().map(|&l| reference.config.attention_scales[l]));
-    let grown = Gpt2::zeros(model.config.with_layers(scales), device)?;
+    let grown = Decoder::zeros(model.config.with_layers(scales), device)?;
     for (i, p) in grown.params.iter().enumerate() {
         match p.layer {
-            Some(l) if l >= old => {
-                let name = renamed(&p.name, Some(l), Some(added[l - old]));
-                copy(reference, &name, &grown, i)?;
-            }
-            _ => copy(model, &p.name, &grown, i)?,
+            Some(l) if l >= old => copy(reference, p, Some(added[l - old]), &grown, i)?,
+            _ => copy(model, p, p.layer, &grown, i)?,
         }
     }
     Ok(grown)
 }
 
-/// A parameter's name in the layer it comes from.
-fn renamed(name: &str, layer: Option<usize>, source: Option<usize>) -> String {
-    match (layer, source) {
-        (Some(l), Some(s)) => name.replacen(&format!(".h.{l}."), &format!(".h.{s}."), 1),
-        _ => name.to_string(),
-    }
-}
-
-fn copy(from: &Gpt2, name: &str, to: &Gpt2, index: usize) -> Result<()> {
-    match from.params.iter().position(|p| p.name == name) {
+/// Fills parameter `index` of `to` with the one that `p` is in layer `layer` of `from`.
+fn copy(from: &Decoder, p: &Param, layer: Option<usize>, to: &Decoder, index: usize) -> Result<()> {
+    match from.find(p.stem, layer) {
         Some(i) => ops::write(
             &to.weights.views[index],
             &ops::read(&from.weights.views[i])?,
         ),
-        None => bail!("the source model has no tensor {name}"),
+        None => bail!("the source model has no tensor for {}", p.name),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Gpt2Config;
+    use crate::model::{DecoderConfig, Sizes};
 
-    fn reference() -> Gpt2 {
-        let config = Gpt2Config {
+    fn reference() -> Decoder {
+        let sizes = Sizes {
             n_layer: 4,
             n_head: 2,
             n_embd: 8,
             context_length: 6,
             vocab: 11,
-            bias: true,
-            attention_scales: vec![1.0, 0.5, 0.25, 0.125],
-            layer_norm_epsilon: 1e-5,
         };
-        let model = Gpt2::random(config, 3, &Device::Cpu).unwrap();
+        let config = DecoderConfig {
+            attention_scales: vec![1.0, 0.5, 0.25, 0.125],
+            ..DecoderConfig::gpt2(sizes, true)
+        };
+        let model = Decoder::random(config, 3, &Device::Cpu).unwrap();
         for (i, view) in model.weights.views.iter().enumerate() {
             let values: Vec<f32> = (0..view.elem_count())
                 .map(|j| (i * 1000 + j) as f32)
@@ -144,7 +134,7 @@ mod tests {
         model
     }
 
-    fn tensor(model: &Gpt2, name: &str) -> Vec<f32> {
+    fn tensor(model: &Decoder, name: &str) -> Vec<f32> {
         let i = model.params.iter().position(|p| p.name == name).unwrap();
         ops::read(&model.weights.views[i]).unwrap()
     }

@@ -9,19 +9,45 @@ use super::config::Part;
 pub struct Param {
     /// Name in the family's own files.
     pub name: String,
+    /// The same for every layer: the name with `{}` for the layer's number.
+    pub stem: &'static str,
     pub shape: Vec<usize>,
     pub part: Part,
     /// Block it belongs to.
     pub layer: Option<usize>,
+    pub init: Init,
+}
+
+/// How a parameter starts when nothing is inherited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    Zero,
+    One,
+    Normal,
+    /// A projection onto the residual stream: smaller by `sqrt(2 n_layer)`, as GPT-2's.
+    Residual,
 }
 
 impl Param {
-    pub(super) fn new(name: &str, shape: &[usize], part: Part, layer: Option<usize>) -> Self {
+    /// A parameter outside the blocks, or of block `layer`.
+    pub(super) fn new(
+        stem: &'static str,
+        shape: &[usize],
+        part: Part,
+        layer: Option<usize>,
+        init: Init,
+    ) -> Self {
+        let name = match layer {
+            Some(layer) => stem.replacen("{}", &layer.to_string(), 1),
+            None => stem.to_string(),
+        };
         Self {
-            name: name.into(),
+            name,
+            stem,
             shape: shape.into(),
             part,
             layer,
+            init,
         }
     }
 

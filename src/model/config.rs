@@ -1,25 +1,102 @@
-//! The shape of a GPT-2 model and the list of its parameters.
-
-use serde::{Deserialize, Serialize};
+//! The shape of a decoder: which of a small set of parts it is made of, and how large they are.
 
 use super::arena::Param;
+use super::family;
 
-/// Shape of a GPT-2 decoder. Linear weights are `[in, out]` as in GPT-2's Conv1D.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Gpt2Config {
+pub use super::rope::{Rope, RopeScaling};
+
+/// A decoder-only transformer. Everything that sets one family apart from another is a value here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecoderConfig {
+    /// Whose names and weight layout the files have.
+    pub family: Family,
     pub n_layer: usize,
+    /// Query heads.
     pub n_head: usize,
+    /// Key and value heads; divides `n_head` (grouped-query attention when smaller).
+    pub n_kv_head: usize,
+    /// Channels per head.
+    pub head_size: usize,
+    /// Width of the residual stream.
     pub n_embd: usize,
-    /// Longest context in tokens (rows of the position embedding).
+    /// Width of the MLP.
+    pub n_inner: usize,
+    /// Longest context in tokens (rows of a learned position embedding).
     pub context_length: usize,
     /// Rows of the token embedding, padding included.
     pub vocab: usize,
-    /// Biases in linear layers and norms.
-    pub bias: bool,
+    pub norm: Norms,
+    pub norm_epsilon: f64,
+    pub positions: Positions,
+    pub mlp: Mlp,
+    pub biases: Biases,
+    /// The head is the token embedding.
+    pub tied_head: bool,
     /// Factor on each layer's attention scores besides `1/sqrt(head size)`; a layer keeps its own when it moves.
     pub attention_scales: Vec<f32>,
-    /// Epsilon of the layer norms.
-    pub layer_norm_epsilon: f64,
+}
+
+/// Naming and layout of the files: GPT-2's weights are `[in, out]`, Llama's `[out, in]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    Gpt2,
+    Llama,
+}
+
+impl Family {
+    /// The name in configs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gpt2 => "gpt2",
+            Self::Llama => "llama",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norms {
+    LayerNorm,
+    RmsNorm,
+    /// LayerNorm without weight and bias (OLMo's).
+    Plain,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Positions {
+    /// An embedding added to the tokens'.
+    Learned,
+    Rotary(Rope),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mlp {
+    /// GELU with the tanh approximation (`gelu_new`).
+    Gelu,
+    /// GELU itself, with the error function.
+    GeluErf,
+    /// `silu(gate) * up`.
+    SwiGlu,
+}
+
+/// Which layers add a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Biases {
+    pub norms: bool,
+    pub qkv: bool,
+    pub attention_out: bool,
+    pub mlp: bool,
+}
+
+impl Biases {
+    /// Everywhere or nowhere.
+    pub fn all(on: bool) -> Self {
+        Self {
+            norms: on,
+            qkv: on,
+            attention_out: on,
+            mlp: on,
+        }
+    }
 }
 
 /// The parts of a model that inheriting chooses from.
@@ -31,70 +108,92 @@ pub enum Part {
     Embeddings,
     Positions,
     FinalNorm,
+    Head,
 }
 
-impl Gpt2Config {
-    /// Channels per head.
-    pub fn head_size(&self) -> usize {
-        self.n_embd / self.n_head
+impl Part {
+    /// Every part, in the order of tables.
+    pub const ALL: [Self; 7] = [
+        Self::Embeddings,
+        Self::Positions,
+        Self::Norms,
+        Self::Attention,
+        Self::Mlp,
+        Self::FinalNorm,
+        Self::Head,
+    ];
+
+    /// The name in configs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attention => "attention",
+            Self::Mlp => "mlp",
+            Self::Norms => "norms",
+            Self::Embeddings => "embeddings",
+            Self::Positions => "positions",
+            Self::FinalNorm => "final_norm",
+            Self::Head => "head",
+        }
+    }
+}
+
+/// The sizes of GPT-2 and of a small Llama that a config gives; the rest follows from the family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    pub n_layer: usize,
+    pub n_head: usize,
+    pub n_embd: usize,
+    pub context_length: usize,
+    pub vocab: usize,
+}
+
+impl DecoderConfig {
+    /// GPT-2 (Radford et al., 2019): learned positions, pre-LayerNorm blocks, tanh-GELU, tied head.
+    pub fn gpt2(s: Sizes, bias: bool) -> Self {
+        Self {
+            family: Family::Gpt2,
+            n_layer: s.n_layer,
+            n_head: s.n_head,
+            n_kv_head: s.n_head,
+            head_size: s.n_embd / s.n_head,
+            n_embd: s.n_embd,
+            n_inner: 4 * s.n_embd,
+            context_length: s.context_length,
+            vocab: s.vocab,
+            norm: Norms::LayerNorm,
+            norm_epsilon: 1e-5,
+            positions: Positions::Learned,
+            mlp: Mlp::Gelu,
+            biases: Biases::all(bias),
+            tied_head: true,
+            attention_scales: vec![1.0; s.n_layer],
+        }
     }
 
-    /// Every parameter in order, with the names of Hugging Face's GPT-2.
+    /// Llama (Touvron et al., arXiv 2302.13971): rotary positions, RMSNorm, SwiGLU of 8/3 of the width (rounded up to a
+    /// multiple of 64), no biases, a head of its own.
+    pub fn llama(s: Sizes) -> Self {
+        Self {
+            family: Family::Llama,
+            n_inner: (8 * s.n_embd).div_ceil(3).next_multiple_of(64),
+            norm: Norms::RmsNorm,
+            positions: Positions::Rotary(Rope {
+                theta: 10_000.0,
+                scaling: RopeScaling::None,
+            }),
+            mlp: Mlp::SwiGlu,
+            biases: Biases::default(),
+            tied_head: false,
+            ..Self::gpt2(s, false)
+        }
+    }
+
+    /// Every parameter in the order of its arena, with the family's names.
     pub fn params(&self) -> Vec<Param> {
-        let c = self.n_embd;
-        let mut all = vec![
-            Param::new(
-                "transformer.wte.weight",
-                &[self.vocab, c],
-                Part::Embeddings,
-                None,
-            ),
-            Param::new(
-                "transformer.wpe.weight",
-                &[self.context_length, c],
-                Part::Positions,
-                None,
-            ),
-        ];
-        for layer in 0..self.n_layer {
-            let mut add = |name: &str, shape: &[usize], part| {
-                // A norm's bias follows its weight: their gradients are written together.
-                if self.bias || !name.ends_with("bias") {
-                    let name = format!("transformer.h.{layer}.{name}");
-                    all.push(Param::new(&name, shape, part, Some(layer)));
-                }
-            };
-            add("ln_1.weight", &[c], Part::Norms);
-            add("ln_1.bias", &[c], Part::Norms);
-            add("attn.c_attn.weight", &[c, 3 * c], Part::Attention);
-            add("attn.c_attn.bias", &[3 * c], Part::Attention);
-            add("attn.c_proj.weight", &[c, c], Part::Attention);
-            add("attn.c_proj.bias", &[c], Part::Attention);
-            add("ln_2.weight", &[c], Part::Norms);
-            add("ln_2.bias", &[c], Part::Norms);
-            add("mlp.c_fc.weight", &[c, 4 * c], Part::Mlp);
-            add("mlp.c_fc.bias", &[4 * c], Part::Mlp);
-            add("mlp.c_proj.weight", &[4 * c, c], Part::Mlp);
-            add("mlp.c_proj.bias", &[c], Part::Mlp);
-        }
-        all.push(Param::new(
-            "transformer.ln_f.weight",
-            &[c],
-            Part::FinalNorm,
-            None,
-        ));
-        if self.bias {
-            all.push(Param::new(
-                "transformer.ln_f.bias",
-                &[c],
-                Part::FinalNorm,
-                None,
-            ));
-        }
-        all
+        family::params(self)
     }
 
-    /// Number of parameters (the tied head counts once).
+    /// Number of parameters (a tied head counts once).
     pub fn parameters(&self) -> u64 {
         self.params().iter().map(|p| p.len() as u64).sum()
     }
@@ -108,12 +207,33 @@ impl Gpt2Config {
         }
     }
 
-    /// Floating-point operations of one training step per token: 6 per parameter in a matrix product (the tied head
-    /// once, the embeddings' look-ups not at all) and 12 L C T of attention (PaLM's count, arXiv 2204.02311 appendix B).
+    /// Width of a row of queries, keys and values: `(n_head + 2 n_kv_head) head_size`.
+    pub fn qkv_width(&self) -> usize {
+        (self.n_head + 2 * self.n_kv_head) * self.head_size
+    }
+
+    /// Width of the heads' outputs side by side; not always `n_embd`.
+    pub fn attention_width(&self) -> usize {
+        self.n_head * self.head_size
+    }
+
+    /// Width of the MLP's first product: gate and up side by side in a gated one.
+    pub fn fc_width(&self) -> usize {
+        match self.mlp {
+            Mlp::SwiGlu => 2 * self.n_inner,
+            Mlp::Gelu | Mlp::GeluErf => self.n_inner,
+        }
+    }
+
+    /// Floating-point operations of one training step per token: 6 per parameter in a matrix product (a tied head
+    /// once, the embeddings' look-ups not at all) and 12 L H D T of attention (PaLM's count, arXiv 2204.02311 appendix B).
     pub fn flops_per_token(&self, context: usize) -> f64 {
         let c = self.n_embd as f64;
-        let blocks = 12.0 * c * c * self.n_layer as f64;
+        let attention = self.qkv_width() as f64 + self.attention_width() as f64;
+        let mlp = self.fc_width() as f64 + self.n_inner as f64;
+        let blocks = c * (attention + mlp) * self.n_layer as f64;
         let head = c * self.vocab as f64;
-        6.0 * (blocks + head) + 12.0 * self.n_layer as f64 * c * context as f64
+        let scores = (self.n_layer * self.attention_width()) as f64 * context as f64;
+        6.0 * (blocks + head) + 12.0 * scores
     }
 }

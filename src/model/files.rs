@@ -7,15 +7,13 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::arena::Param;
-use super::config::Gpt2Config;
-use super::gpt2::Gpt2;
+use super::config::DecoderConfig;
+use super::decoder::Decoder;
+use super::family;
 use crate::ops;
-
-/// No width, context or vocabulary is larger: products of two of them can be counted.
-const LARGEST: u64 = 1 << 24;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -35,46 +33,16 @@ pub fn weights_file(dir: &Path) -> PathBuf {
     dir.join("model.safetensors")
 }
 
-/// `config.json` of a model. Plain GPT-2 readers are invited (`model_type` `gpt2`) only when they would read it
-/// right: with biases, and with attention scales they know of. Otherwise the type is `heirloom`, so that they refuse.
-fn config_json(config: &Gpt2Config) -> Value {
-    let plain = config.attention_scales.iter().all(|&s| s == 1.0);
-    let by_layer = (0usize..)
-        .zip(&config.attention_scales)
-        .all(|(i, &s)| s == 1.0 / (i + 1) as f32);
-    let readable = config.bias && (plain || by_layer);
-    json!({
-        "model_type": if readable { "gpt2" } else { "heirloom" },
-        "architectures": ["GPT2LMHeadModel"],
-        "n_layer": config.n_layer,
-        "n_head": config.n_head,
-        "n_embd": config.n_embd,
-        "n_positions": config.context_length,
-        "n_ctx": config.context_length,
-        "vocab_size": config.vocab,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": config.layer_norm_epsilon,
-        "scale_attn_weights": true,
-        "scale_attn_by_inverse_layer_idx": by_layer && !plain,
-        "tie_word_embeddings": true,
-        "attn_pdrop": 0.0,
-        "embd_pdrop": 0.0,
-        "resid_pdrop": 0.0,
-        "torch_dtype": "float32",
-        "heirloom": { "bias": config.bias, "attention_scales": config.attention_scales },
-    })
-}
-
 /// Writes `config.json` and `model.safetensors`, each flushed to disk. `weights` are the arena's values, in the order of
 /// `params` and without gaps.
 pub fn save(
-    config: &Gpt2Config,
+    config: &DecoderConfig,
     params: &[Param],
     weights: &[f32],
     dir: &Path,
 ) -> Result<(), ModelError> {
     let path = dir.join("config.json");
-    let text = format!("{:#}\n", config_json(config));
+    let text = format!("{:#}\n", family::to_json(config));
     write_synced(&path, text.as_bytes())?;
     save_tensors(
         &weights_file(dir),
@@ -146,7 +114,7 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 ///
 /// # Errors
 /// When a file is missing or damaged, the family is another one, or tensors are missing or of other shapes.
-pub fn load(dir: &Path, device: &Device) -> Result<Gpt2, ModelError> {
+pub fn load(dir: &Path, device: &Device) -> Result<Decoder, ModelError> {
     let config = read_config(&dir.join("config.json"))?;
     let path = weights_file(dir);
     let bytes = read(&path)?;
@@ -167,16 +135,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<Gpt2, ModelError> {
     for p in config.params() {
         find(&file, &p, &path)?;
     }
-    if file.tensor("lm_head.weight").is_ok_and(|head| {
-        file.tensor("transformer.wte.weight")
-            .or_else(|_| file.tensor("wte.weight"))
-            .is_ok_and(|wte| wte.data() != head.data())
-    }) {
-        return Err(format(
-            "lm_head.weight differs from wte.weight; only tied heads are read so far".into(),
-        ));
-    }
-    let model = Gpt2::zeros(config, device)?;
+    let model = Decoder::zeros(config, device)?;
     load_into(&file, &model.params, &model.weights.views, &path)?;
     Ok(model)
 }
@@ -242,57 +201,12 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     })
 }
 
-fn read_config(path: &Path) -> Result<Gpt2Config, ModelError> {
+fn read_config(path: &Path) -> Result<DecoderConfig, ModelError> {
     let format = |what: String| ModelError::Format {
         path: path.into(),
         what,
     };
     let text = String::from_utf8_lossy(&read(path)?).into_owned();
     let json: Value = serde_json::from_str(&text).map_err(|e| format(e.to_string()))?;
-    let family = json["model_type"].as_str().unwrap_or("unknown");
-    if !matches!(family, "gpt2" | "heirloom") {
-        return Err(format(format!(
-            "model_type is {family}; only gpt2 is read so far"
-        )));
-    }
-    let size = |key: &str| {
-        json[key]
-            .as_u64()
-            .filter(|n| (1..=LARGEST).contains(n))
-            .and_then(|n| usize::try_from(n).ok())
-            .ok_or_else(|| format(format!("{key} is missing or not between 1 and {LARGEST}")))
-    };
-    let n_layer = size("n_layer")?;
-    let own = &json["heirloom"];
-    let by_layer = json["scale_attn_by_inverse_layer_idx"].as_bool() == Some(true);
-    let attention_scales: Vec<f32> = match serde_json::from_value(own["attention_scales"].clone()) {
-        Ok(scales) => scales,
-        Err(_) if by_layer => (1..=n_layer).map(|i| 1.0 / i as f32).collect(),
-        Err(_) => vec![1.0; n_layer],
-    };
-    let activation = json["activation_function"].as_str().unwrap_or("gelu_new");
-    if activation != "gelu_new" {
-        return Err(format(format!(
-            "activation_function is {activation}; only gelu_new is known"
-        )));
-    }
-    for (key, wanted) in [("scale_attn_weights", true), ("tie_word_embeddings", true)] {
-        if json[key].as_bool().is_some_and(|value| value != wanted) {
-            return Err(format(format!("{key} = false is not known")));
-        }
-    }
-    let config = Gpt2Config {
-        n_layer,
-        n_head: size("n_head")?,
-        n_embd: size("n_embd")?,
-        context_length: size("n_positions")?,
-        vocab: size("vocab_size")?,
-        bias: own["bias"].as_bool().unwrap_or(true),
-        attention_scales,
-        layer_norm_epsilon: json["layer_norm_epsilon"].as_f64().unwrap_or(1e-5),
-    };
-    if !config.n_embd.is_multiple_of(config.n_head) || config.attention_scales.len() != n_layer {
-        return Err(format("the sizes do not fit each other".into()));
-    }
-    Ok(config)
+    family::from_json(&json).map_err(|e| format(e.to_string()))
 }

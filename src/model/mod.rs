@@ -5,15 +5,20 @@
 
 mod arena;
 mod config;
+mod decoder;
+pub mod family;
 mod files;
-mod gpt2;
+mod parts;
+mod rope;
 mod workspace;
 
-pub use arena::{Arena, Param};
-pub use config::{Gpt2Config, Part};
+pub use arena::{Arena, Init, Param};
+pub use config::{
+    Biases, DecoderConfig, Family, Mlp, Norms, Part, Positions, Rope, RopeScaling, Sizes,
+};
+pub use decoder::Decoder;
 pub use files::{
     ModelError, Named, floats, load, load_into, named, read, save, save_tensors, weights_file,
     write_synced,
 };
-pub use gpt2::Gpt2;
-pub use workspace::{Mode, Workspace, memory_bytes};
+pub use workspace::{Mode, Workspace, forward_bytes, memory_bytes};

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use super::config::Gpt2Config;
+use super::config::{DecoderConfig, Mlp, Positions};
 
 /// Most elements of a piece of logits: bounds the head's scratch however large the vocabulary is.
 const CHUNK_ELEMENTS: usize = 4 << 20;
@@ -19,16 +19,16 @@ pub enum Mode {
 /// Activations of one block, M = B T rows.
 #[derive(Debug)]
 pub struct LayerBuffers {
-    pub ln_1: Tensor,
+    pub norm_1: Tensor,
     pub stats_1: Tensor,
     pub qkv: Tensor,
     pub att: Tensor,
     pub lse: Tensor,
     pub x_mid: Tensor,
-    pub ln_2: Tensor,
+    pub norm_2: Tensor,
     pub stats_2: Tensor,
     pub fc: Tensor,
-    pub gelu: Tensor,
+    pub act: Tensor,
 }
 
 /// Gradients of activations, shared by all blocks.
@@ -37,8 +37,12 @@ pub struct BackwardBuffers {
     /// Gradient on the residual stream, `[M, C]`.
     pub dx: Tensor,
     pub d_norm: Tensor,
+    /// As wide as the heads; the same memory as `d_norm` when that is as wide.
+    pub d_att: Tensor,
     pub d_qkv: Tensor,
     pub d_fc: Tensor,
+    /// As wide as the MLP's second input; the same memory as `d_fc` in an MLP without a gate.
+    pub d_act: Tensor,
 }
 
 /// Buffers for batches of `batch` windows of `time` tokens.
@@ -54,6 +58,8 @@ pub struct Workspace {
     pub(super) x_final: Tensor,
     pub(super) stats_final: Tensor,
     pub(super) chunk: Tensor,
+    /// Cosines and sines of rotary positions, `[T, D]`.
+    pub(super) rope: Option<Tensor>,
     xs: Vec<Tensor>,
     layers: Vec<LayerBuffers>,
     backward: Option<BackwardBuffers>,
@@ -65,7 +71,7 @@ impl Workspace {
     /// # Errors
     /// When `batch` or `time` is zero, or `time` is longer than the model's context.
     pub fn new(
-        config: &Gpt2Config,
+        config: &DecoderConfig,
         batch: usize,
         time: usize,
         mode: Mode,
@@ -78,6 +84,8 @@ impl Workspace {
             );
         }
         let (m, c, h) = (batch * time, config.n_embd, config.n_head);
+        let (att, qkv) = (config.attention_width(), config.qkv_width());
+        let (fc, inner) = (config.fc_width(), config.n_inner);
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, device);
         let ids = || Tensor::zeros((batch, time), DType::U32, device);
         let (n_layers, n_xs) = match mode {
@@ -86,26 +94,46 @@ impl Workspace {
         };
         let layer = |_| -> Result<LayerBuffers> {
             Ok(LayerBuffers {
-                ln_1: zeros(&[m, c])?,
+                norm_1: zeros(&[m, c])?,
                 stats_1: zeros(&[2, m])?,
-                qkv: zeros(&[m, 3 * c])?,
-                att: zeros(&[m, c])?,
+                qkv: zeros(&[m, qkv])?,
+                att: zeros(&[m, att])?,
                 lse: zeros(&[batch, h, time])?,
                 x_mid: zeros(&[m, c])?,
-                ln_2: zeros(&[m, c])?,
+                norm_2: zeros(&[m, c])?,
                 stats_2: zeros(&[2, m])?,
-                fc: zeros(&[m, 4 * c])?,
-                gelu: zeros(&[m, 4 * c])?,
+                fc: zeros(&[m, fc])?,
+                act: zeros(&[m, inner])?,
             })
         };
         let backward = match mode {
             Mode::Forward => None,
-            Mode::Train => Some(BackwardBuffers {
-                dx: zeros(&[m, c])?,
-                d_norm: zeros(&[m, c])?,
-                d_qkv: zeros(&[m, 3 * c])?,
-                d_fc: zeros(&[m, 4 * c])?,
-            }),
+            Mode::Train => {
+                let d_norm = zeros(&[m, c])?;
+                let d_fc = zeros(&[m, fc])?;
+                Some(BackwardBuffers {
+                    dx: zeros(&[m, c])?,
+                    d_att: if att == c {
+                        d_norm.clone()
+                    } else {
+                        zeros(&[m, att])?
+                    },
+                    d_norm,
+                    d_qkv: zeros(&[m, qkv])?,
+                    d_act: match config.mlp {
+                        Mlp::Gelu | Mlp::GeluErf => d_fc.clone(),
+                        Mlp::SwiGlu => zeros(&[m, inner])?,
+                    },
+                    d_fc,
+                })
+            }
+        };
+        let rope = match &config.positions {
+            Positions::Learned => None,
+            Positions::Rotary(rope) => {
+                let table = rope.table(config.head_size, time);
+                Some(Tensor::from_vec(table, (time, config.head_size), device)?)
+            }
         };
         Ok(Self {
             batch,
@@ -118,6 +146,7 @@ impl Workspace {
             chunk: zeros(&[chunk_rows(m, config.vocab), config.vocab])?,
             xs: (0..n_xs).map(|_| zeros(&[m, c])).collect::<Result<_>>()?,
             layers: (0..n_layers).map(layer).collect::<Result<_>>()?,
+            rope,
             backward,
         })
     }
@@ -144,10 +173,31 @@ fn chunk_rows(m: usize, vocab: usize) -> usize {
 }
 
 /// Bytes a training step needs: parameters, gradients, two moments, activations and their gradients, the head's scratch.
-pub fn memory_bytes(config: &Gpt2Config, batch: usize, time: usize) -> u64 {
+pub fn memory_bytes(config: &DecoderConfig, batch: usize, time: usize) -> u64 {
+    let training = 3 * config.parameters() + activations(config, batch, time, config.n_layer);
     let (m, c) = ((batch * time) as u64, config.n_embd as u64);
-    let per_layer = m * (16 * c + 4 + config.n_head as u64);
-    let shared = m * (11 * c + 3) + m * c * (config.n_layer as u64 + 1);
+    let mut back = m * (2 * c + config.qkv_width() as u64 + config.fc_width() as u64);
+    if config.attention_width() != config.n_embd {
+        back += m * config.attention_width() as u64;
+    }
+    if config.fc_width() != config.n_inner {
+        back += m * config.n_inner as u64;
+    }
+    4 * (config.parameters() + training + back)
+}
+
+/// Bytes a forward pass needs: parameters, one layer's activations, the head's scratch.
+pub fn forward_bytes(config: &DecoderConfig, batch: usize, time: usize) -> u64 {
+    4 * (config.parameters() + activations(config, batch, time, 1))
+}
+
+/// Elements of the buffers of a forward pass that keeps `layers` layers.
+fn activations(config: &DecoderConfig, batch: usize, time: usize, layers: usize) -> u64 {
+    let (m, c, layers) = ((batch * time) as u64, config.n_embd as u64, layers as u64);
+    let attention = (config.qkv_width() + config.attention_width() + config.n_head) as u64;
+    let mlp = (config.fc_width() + config.n_inner) as u64;
+    let per_layer = m * (3 * c + 4 + attention + mlp);
+    let shared = m * (c + 5) + m * c * (layers + 1);
     let chunk = (chunk_rows(batch * time, config.vocab) * config.vocab) as u64;
-    4 * (4 * config.parameters() + per_layer * config.n_layer as u64 + shared + chunk)
+    per_layer * layers + shared + chunk
 }

@@ -4,8 +4,8 @@
 //! through candle's in-place mechanism. Destinations are preallocated; nothing here allocates tensors. A CUDA side
 //! will stand beside the CPU one; until then another device is an error, never a silent copy.
 //!
-//! Shapes: B windows of T tokens, C = `n_embd`, M = B T rows, H heads of size D = C / H, V the padded vocabulary.
-//! Linear weights lie as `[in, out]` (GPT-2's Conv1D), the embedding as `[V, C]`. All arithmetic is f32; reductions
+//! Shapes: B windows of T tokens, C = `n_embd`, M = B T rows, H query heads and K key and
+//! value heads of size D, V the padded vocabulary. Linear weights lie as their [`Layout`] says, the embedding as `[V, C]`. All arithmetic is f32; reductions
 //! over rows have a fixed order, so results repeat to the bit for the same thread count.
 //!
 //! This room knows no model, no file and no run.
@@ -18,44 +18,66 @@ use candle_core::{Result, Tensor};
 pub use access::{read, write};
 use access::{slices, slices_with_ids};
 
-/// `out[M, N] = x[M, K] w[K, N] (+ bias[N]) (+ residual[M, N])`.
+/// How the weight of a linear layer lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[in, out]`, GPT-2's Conv1D.
+    InOut,
+    /// `[out, in]`, PyTorch's Linear.
+    OutIn,
+}
+
+impl Layout {
+    /// (in, out) of a weight.
+    fn sizes(self, w: &Tensor) -> Result<(usize, usize)> {
+        let (rows, columns) = w.dims2()?;
+        Ok(match self {
+            Self::InOut => (rows, columns),
+            Self::OutIn => (columns, rows),
+        })
+    }
+}
+
+/// `out[M, N] = x[M, K] w (+ bias[N]) (+ residual[M, N])` with `w` of K inputs and N outputs.
 pub fn linear(
     out: &Tensor,
     x: &Tensor,
     w: &Tensor,
+    layout: Layout,
     bias: Option<&Tensor>,
     residual: Option<&Tensor>,
 ) -> Result<()> {
-    let (k, n) = w.dims2()?;
+    let sizes = layout.sizes(w)?;
     let bias = bias.map(access::guard);
     let residual = residual.map(access::guard);
     slices([out], [x, w], |[out], [x, w]| {
         let bias = access::opt(&bias)?;
         let residual = access::opt(&residual)?;
-        cpu::linear::forward(out, x, w, bias, residual, k, n);
+        cpu::linear::forward(out, x, w, layout, bias, residual, sizes);
         Ok(())
     })
 }
 
-/// `dx = dy wᵀ`.
-pub fn linear_backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor) -> Result<()> {
-    let (k, n) = w.dims2()?;
+/// `dx = dy wᵀ` (of `w` as `[in, out]`).
+pub fn linear_backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor, layout: Layout) -> Result<()> {
+    let sizes = layout.sizes(w)?;
     slices([dx], [dy, w], |[dx], [dy, w]| {
-        cpu::linear::backward_input(dx, dy, w, k, n);
+        cpu::linear::backward_input(dx, dy, w, layout, sizes);
         Ok(())
     })
 }
 
-/// `dw += xᵀ dy` and `dbias += Σ_rows dy`.
+/// `dw += xᵀ dy` (as `[in, out]`) and `dbias += Σ_rows dy`.
 pub fn linear_backward_weight(
     dw: &Tensor,
+    layout: Layout,
     dbias: Option<&Tensor>,
     x: &Tensor,
     dy: &Tensor,
 ) -> Result<()> {
-    let (k, n) = dw.dims2()?;
+    let sizes = layout.sizes(dw)?;
     slices([dw], [x, dy], |[dw], [x, dy]| {
-        cpu::linear::backward_weight(dw, x, dy, k, n);
+        cpu::linear::backward_weight(dw, layout, x, dy, sizes);
         Ok(())
     })?;
     match dbias {
@@ -103,6 +125,84 @@ pub fn layer_norm_backward(
     )
 }
 
+/// RMSNorm over the last dimension; keeps 1/rms per row in the second half of `stats[2, M]`.
+pub fn rms_norm(out: &Tensor, stats: &Tensor, x: &Tensor, w: &Tensor, eps: f32) -> Result<()> {
+    slices([out, stats], [x, w], |[out, stats], [x, w]| {
+        cpu::norm::rms_forward(out, stats, x, w, eps);
+        Ok(())
+    })
+}
+
+/// RMSNorm's gradients: `dx += …` and `dw += …`.
+pub fn rms_norm_backward(
+    dx: &Tensor,
+    dw: &Tensor,
+    dy: &Tensor,
+    x: &Tensor,
+    w: &Tensor,
+    stats: &Tensor,
+) -> Result<()> {
+    slices(
+        [dx, dw],
+        [dy, x, w, stats],
+        |[dx, dw], [dy, x, w, stats]| {
+            cpu::norm::rms_backward(dx, dw, dy, x, w, stats);
+            Ok(())
+        },
+    )
+}
+
+/// Turns the queries and keys in `qkv[B, T, (H + 2K) D]` by their positions: channels `i` and `i + D/2` of a head are a
+/// pair. `table[T, D]` holds cosines, then sines, of each position's angles.
+pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
+    slices([qkv], [table], |[qkv], [table]| {
+        cpu::rope::rotate(qkv, table, s, false);
+        Ok(())
+    })
+}
+
+/// Gradient of [`rope`]: turns `dqkv` back.
+pub fn rope_backward(dqkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
+    slices([dqkv], [table], |[dqkv], [table]| {
+        cpu::rope::rotate(dqkv, table, s, true);
+        Ok(())
+    })
+}
+
+/// `out[M, F] = silu(gate) * up` of `gate_up[M, 2F]`, the gate first (Shazeer, arXiv 2002.05202).
+pub fn swiglu(out: &Tensor, gate_up: &Tensor) -> Result<()> {
+    let f = out.dim(candle_core::D::Minus1)?;
+    slices([out], [gate_up], |[out], [gate_up]| {
+        cpu::swiglu::forward(out, gate_up, f);
+        Ok(())
+    })
+}
+
+/// Gradient of [`swiglu`]: overwrites `d_gate_up[M, 2F]`.
+pub fn swiglu_backward(d_gate_up: &Tensor, d: &Tensor, gate_up: &Tensor) -> Result<()> {
+    let f = d.dim(candle_core::D::Minus1)?;
+    slices([d_gate_up], [d, gate_up], |[d_gate_up], [d, gate_up]| {
+        cpu::swiglu::backward(d_gate_up, d, gate_up, f);
+        Ok(())
+    })
+}
+
+/// GELU with the error function.
+pub fn gelu_erf(out: &Tensor, x: &Tensor) -> Result<()> {
+    slices([out], [x], |[out], [x]| {
+        cpu::gelu::forward_erf(out, x);
+        Ok(())
+    })
+}
+
+/// `d *= gelu'(x)` for [`gelu_erf`].
+pub fn gelu_erf_backward(d: &Tensor, x: &Tensor) -> Result<()> {
+    slices([d], [x], |[d], [x]| {
+        cpu::gelu::backward_erf(d, x);
+        Ok(())
+    })
+}
+
 /// tanh-approximated GELU.
 pub fn gelu(out: &Tensor, x: &Tensor) -> Result<()> {
     slices([out], [x], |[out], [x]| {
@@ -119,18 +219,32 @@ pub fn gelu_backward(d: &Tensor, x: &Tensor) -> Result<()> {
     })
 }
 
-/// Sizes of a multi-head attention.
+/// Sizes of a multi-head attention with H query heads and K key and value heads of D channels.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionShape {
     pub batch: usize,
     pub time: usize,
     pub n_head: usize,
+    /// Divides `n_head`; neighbouring query heads share one.
+    pub n_kv_head: usize,
     pub head_size: usize,
     /// Factor of the scores, usually `1/sqrt(head_size)`.
     pub scale: f32,
 }
 
-/// Causal attention: `qkv[B, T, 3C]` to `out[B, T, C]`, keeping the log-sum-exp of each row in `lse[B, H, T]`.
+impl AttentionShape {
+    /// Elements of a position's queries, keys and values.
+    pub fn row(&self) -> usize {
+        (self.n_head + 2 * self.n_kv_head) * self.head_size
+    }
+
+    /// Elements of a position's output.
+    pub fn width(&self) -> usize {
+        self.n_head * self.head_size
+    }
+}
+
+/// Causal attention: `qkv[B, T, (H + 2K) D]` to `out[B, T, H D]`, keeping the log-sum-exp of each row in `lse[B, H, T]`.
 pub fn attention(out: &Tensor, lse: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
     slices([out, lse], [qkv], |[out, lse], [qkv]| {
         cpu::attention::forward(out, lse, qkv, s);
@@ -138,7 +252,7 @@ pub fn attention(out: &Tensor, lse: &Tensor, qkv: &Tensor, s: AttentionShape) ->
     })
 }
 
-/// Gradient of [`attention`]: overwrites `dqkv[B, T, 3C]`.
+/// Gradient of [`attention`]: overwrites `dqkv[B, T, (H + 2K) D]`.
 pub fn attention_backward(
     dqkv: &Tensor,
     dout: &Tensor,
@@ -165,22 +279,28 @@ pub fn attention_probs(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Resul
     })
 }
 
-/// `out[M, C] = wte[id] + wpe[t]`; `ids` is `u32[B, T]`.
+/// `out[M, C] = wte[id] (+ wpe[t])`; `ids` is `u32[B, T]`.
 ///
 /// # Errors
 /// When an id is not below the vocabulary's size.
-pub fn embedding(out: &Tensor, ids: &Tensor, wte: &Tensor, wpe: &Tensor) -> Result<()> {
+pub fn embedding(out: &Tensor, ids: &Tensor, wte: &Tensor, wpe: Option<&Tensor>) -> Result<()> {
     let (_, t) = ids.dims2()?;
     let (v, c) = wte.dims2()?;
-    slices_with_ids([out], [wte, wpe], ids, |[out], [wte, wpe], ids| {
+    let wpe = wpe.map(access::guard);
+    slices_with_ids([out], [wte], ids, |[out], [wte], ids| {
         check_ids(ids, v)?;
-        cpu::embedding::forward(out, ids, wte, wpe, t, c);
+        cpu::embedding::forward(out, ids, wte, access::opt(&wpe)?, t, c);
         Ok(())
     })
 }
 
 /// `dwte[id] += dx`, `dwpe[t] += dx`, in a fixed order.
-pub fn embedding_backward(dwte: &Tensor, dwpe: &Tensor, ids: &Tensor, dx: &Tensor) -> Result<()> {
+pub fn embedding_backward(
+    dwte: &Tensor,
+    dwpe: Option<&Tensor>,
+    ids: &Tensor,
+    dx: &Tensor,
+) -> Result<()> {
     let (_, t) = ids.dims2()?;
     let (_, c) = dwte.dims2()?;
     // Both gradients lie in one arena, which can be borrowed once at a time.
@@ -188,13 +308,16 @@ pub fn embedding_backward(dwte: &Tensor, dwpe: &Tensor, ids: &Tensor, dx: &Tenso
         cpu::embedding::backward_tokens(dwte, ids, dx, c);
         Ok(())
     })?;
-    slices([dwpe], [dx], |[dwpe], [dx]| {
-        cpu::embedding::backward_positions(dwpe, dx, t, c);
-        Ok(())
-    })
+    match dwpe {
+        Some(dwpe) => slices([dwpe], [dx], |[dwpe], [dx]| {
+            cpu::embedding::backward_positions(dwpe, dx, t, c);
+            Ok(())
+        }),
+        None => Ok(()),
+    }
 }
 
-/// The tied head and cross entropy in one, chunked over rows so that no `[M, V]` matrix exists.
+/// The language-model head and cross entropy in one, chunked over rows so that no `[M, V]` matrix exists.
 ///
 /// `losses[M]` gets each row's loss in nats. With `grads`, also `dx[M, C] = scale · ∂Σloss/∂x` and
 /// `dwte += scale · ∂Σloss/∂wte`. `chunk[R, V]` is scratch.

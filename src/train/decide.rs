@@ -202,7 +202,7 @@ impl Trainer {
             return None;
         }
         let grown = shape.with_layers(vec![1.0; shape.n_layer + sources.len()]);
-        let time = shape.context_length;
+        let time = self.workspace.time;
         let now = self.tokens_per_second();
         let speed = now * shape.flops_per_token(time) / grown.flops_per_token(time);
         let tokens = self.config.train.steps as f64 * self.config.train.batch_tokens as f64;

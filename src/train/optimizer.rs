@@ -3,7 +3,7 @@
 use candle_core::{Device, Result};
 
 use crate::config::TrainConfig;
-use crate::model::{Arena, Gpt2};
+use crate::model::{Arena, Decoder};
 use crate::ops::{self, AdamW};
 
 /// Epsilon of AdamW.
@@ -22,7 +22,7 @@ pub struct Optimizer {
 
 impl Optimizer {
     /// Zero moments for a model.
-    pub fn new(model: &Gpt2, device: &Device) -> Result<Self> {
+    pub fn new(model: &Decoder, device: &Device) -> Result<Self> {
         Ok(Self {
             m: Arena::zeros(&model.params, device)?,
             v: Arena::zeros(&model.params, device)?,
@@ -31,7 +31,7 @@ impl Optimizer {
     }
 
     /// State for `grown`, whose tensors of the same name as in `old` keep their moments and counts.
-    pub fn carried(self, old: &Gpt2, grown: &Gpt2, device: &Device) -> Result<Self> {
+    pub fn carried(self, old: &Decoder, grown: &Decoder, device: &Device) -> Result<Self> {
         let mut new = Self::new(grown, device)?;
         for (i, p) in grown.params.iter().enumerate() {
             if let Some(j) = old.params.iter().position(|q| q.name == p.name) {
@@ -44,14 +44,14 @@ impl Optimizer {
     }
 
     /// Norm of all gradients.
-    pub fn grad_norm(model: &Gpt2) -> Result<f64> {
+    pub fn grad_norm(model: &Decoder) -> Result<f64> {
         Ok(ops::sum_of_squares(&model.grads.flat)?.sqrt())
     }
 
     /// One update with learning rate `lr`; gradients of a larger norm than `clip` are scaled down to it.
     pub fn step(
         &mut self,
-        model: &Gpt2,
+        model: &Decoder,
         lr: f64,
         grad_norm: f64,
         config: &TrainConfig,

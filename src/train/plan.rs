@@ -7,20 +7,13 @@ use super::schedule::LearningRate;
 use crate::config::{Config, ReferenceTrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
-use crate::model::{Gpt2, Gpt2Config, memory_bytes};
+use crate::model::{Decoder, DecoderConfig, Positions, Sizes, memory_bytes};
 use crate::run::event::Phase;
 
 /// The shape of a reference that is trained here.
-pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> Gpt2Config {
+pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> DecoderConfig {
     let m = &config.model;
-    let scale = |layer: usize| {
-        if m.scale_attn_by_inverse_layer_idx {
-            1.0 / (layer + 1) as f32
-        } else {
-            1.0
-        }
-    };
-    Gpt2Config {
+    let sizes = Sizes {
         n_layer: m.n_layer,
         n_head: m.n_head,
         n_embd: m.n_embd,
@@ -30,9 +23,41 @@ pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> Gpt2Config {
         } else {
             m.vocab
         },
-        bias: m.bias,
-        attention_scales: (0..m.n_layer).map(scale).collect(),
-        layer_norm_epsilon: 1e-5,
+    };
+    let mut shape = match m.family.as_str() {
+        "llama" => DecoderConfig::llama(sizes),
+        _ => DecoderConfig::gpt2(sizes, m.bias),
+    };
+    if m.n_kv_head > 0 {
+        shape.n_kv_head = m.n_kv_head;
+    }
+    if m.n_inner > 0 {
+        shape.n_inner = m.n_inner;
+    }
+    if let Positions::Rotary(rope) = &mut shape.positions {
+        rope.theta = m.rope_theta;
+    }
+    if let Some(tied) = m.tie_word_embeddings {
+        shape.tied_head = tied;
+    }
+    if m.scale_attn_by_inverse_layer_idx {
+        shape.attention_scales = (1..=m.n_layer).map(|i| 1.0 / i as f32).collect();
+    }
+    shape
+}
+
+/// Tokens of a training or validation window: `train.context_length`, or the model's whole context.
+///
+/// # Errors
+/// When the model's context is shorter.
+pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
+    let most = shape.context_length;
+    match config.train.context_length {
+        0 => Ok(most),
+        n if n <= most => Ok(n),
+        n => bail!(
+            "train.context_length = {n} is longer than the reference's context of {most} tokens"
+        ),
     }
 }
 
@@ -104,8 +129,8 @@ pub struct PlannedPhase {
 }
 
 /// Every phase that can happen.
-pub fn phases(config: &Config, reference: &Gpt2Config) -> Result<Vec<PlannedPhase>> {
-    let context = reference.context_length;
+pub fn phases(config: &Config, reference: &DecoderConfig) -> Result<Vec<PlannedPhase>> {
+    let context = window_length(config, reference)?;
     let (_, micro) = windows(config, context)?;
     let planned = |phase: Phase, layers: usize, steps: u64, conditional: bool| {
         let scales = (0..layers).map(|_| 1.0).collect();
@@ -168,7 +193,7 @@ pub fn phases(config: &Config, reference: &Gpt2Config) -> Result<Vec<PlannedPhas
 }
 
 /// The reference at `path`, checked against the tokenizer.
-pub fn load_reference(path: &str, tokenizer: &Tokenizer, device: &Device) -> Result<Gpt2> {
+pub fn load_reference(path: &str, tokenizer: &Tokenizer, device: &Device) -> Result<Decoder> {
     let model = crate::model::load(std::path::Path::new(path), device)
         .with_context(|| format!("reference.path = \"{path}\" cannot be used"))?;
     if model.config.vocab < tokenizer.size() {

@@ -8,7 +8,7 @@ use super::optimizer::Optimizer;
 use super::state::{Benchmark, Task};
 use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
 use crate::inherit;
-use crate::model::{Gpt2, Mode, Workspace};
+use crate::model::{Decoder, Mode, Workspace};
 use crate::run::event::{Body, Outcome, Phase, PhaseResult, Start};
 use crate::run::state::{ControlResult, RoundResult};
 
@@ -265,7 +265,7 @@ impl Trainer {
     }
 
     /// Takes a new model (and optimizer) into use.
-    pub(super) fn install(&mut self, model: Gpt2, optimizer: Optimizer) -> Result<()> {
+    pub(super) fn install(&mut self, model: Decoder, optimizer: Optimizer) -> Result<()> {
         if model.config.n_layer != self.model.config.n_layer {
             let (batch, time) = (self.workspace.batch, self.workspace.time);
             self.workspace = Workspace::new(&model.config, batch, time, Mode::Train, &self.device)?;
@@ -275,14 +275,14 @@ impl Trainer {
         Ok(())
     }
 
-    pub(super) fn reference(&self) -> Result<Gpt2> {
+    pub(super) fn reference(&self) -> Result<Decoder> {
         let name = self.state.reference_checkpoint.as_deref();
         let name = name.context("the reference has not been measured yet")?;
         Ok(self.checkpoints.load_model(name, &self.device)?)
     }
 
     /// A model made afresh of the reference's layers.
-    pub(super) fn inherited(&self, reference: &Gpt2, layers: &[usize]) -> Result<Gpt2> {
+    pub(super) fn inherited(&self, reference: &Decoder, layers: &[usize]) -> Result<Decoder> {
         let what = &self.config.inherit.what;
         Ok(inherit::inherit(
             reference,
@@ -326,7 +326,7 @@ impl Trainer {
     pub(super) fn control_random(&mut self) -> Result<()> {
         // The last round's model is still in use, or was read from its checkpoint.
         let shape = self.model.config.clone();
-        let model = Gpt2::random(shape, self.config.train.seed ^ CONTROL_SEED, &self.device)?;
+        let model = Decoder::random(shape, self.config.train.seed ^ CONTROL_SEED, &self.device)?;
         let optimizer = Optimizer::new(&model, &self.device)?;
         self.install(model, optimizer)?;
         let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();

@@ -10,7 +10,7 @@ use super::state::{EvalRecord, ProbeRecord};
 use super::trainer::Trainer;
 use crate::corpus::{even_starts_rank, fill_batch};
 use crate::eval::{mean_stderr, paired_gap};
-use crate::model::{Gpt2Config, Mode, Workspace};
+use crate::model::{DecoderConfig, Mode, Workspace};
 use crate::ops;
 use crate::rank::{ProbeAccumulator, ProbeBudget, ProbeResult, RankError};
 use crate::run::event::{Body, Phase, finite};
@@ -218,7 +218,7 @@ impl Trainer {
     /// attention is no number.
     fn attention_ranks(&mut self) -> Result<Result<ProbeResult, RankError>> {
         let shape = &self.model.config;
-        let length = self.config.probe.length.min(shape.context_length);
+        let length = self.config.probe.length.min(self.workspace.time);
         let (ws, probs) = probe_buffers(
             &mut self.probe_buffers,
             shape,
@@ -258,7 +258,7 @@ impl Trainer {
 /// The workspace and attention matrix buffer of probes, made once per head count, width and length.
 fn probe_buffers<'b>(
     kept: &'b mut Option<(Workspace, Tensor)>,
-    shape: &Gpt2Config,
+    shape: &DecoderConfig,
     length: usize,
     windows: usize,
 ) -> Result<(&'b Workspace, &'b Tensor)> {

@@ -16,7 +16,7 @@ use super::state::{Task, TrainState};
 use crate::config::{Config, PolicyMode};
 use crate::corpus::{Dataset, Sampler};
 use crate::eval::Evaluator;
-use crate::model::{Gpt2, Mode, Workspace};
+use crate::model::{Decoder, Mode, Workspace};
 use crate::run::attendance::Attendance;
 use crate::run::command::{GrowMode, Reply, Request};
 use crate::run::decisions::Repeat;
@@ -115,7 +115,7 @@ pub struct Trainer {
     pub(super) pending: Option<Pending>,
     pub(super) tokenizer_json: Arc<[u8]>,
     pub(super) state: TrainState,
-    pub(super) model: Gpt2,
+    pub(super) model: Decoder,
     pub(super) optimizer: Optimizer,
     pub(super) workspace: Workspace,
     pub(super) probe_buffers: Option<(Workspace, Tensor)>,
@@ -199,7 +199,7 @@ impl Trainer {
                     Some(path) => plan::load_reference(path, &dataset.tokenizer, &device)?,
                     None => {
                         let shape = plan::reference_shape(&config, &dataset.tokenizer);
-                        Gpt2::random(shape, config.train.seed, &device)?
+                        Decoder::random(shape, config.train.seed, &device)?
                     }
                 };
                 let layers = model.config.n_layer;
@@ -219,12 +219,13 @@ impl Trainer {
                 );
             }
         }
-        let context = model.config.context_length;
+        let context = plan::window_length(&config, &model.config)?;
         dataset.check_length(context)?;
         let (windows, micro) = plan::windows(&config, context)?;
         let mut trainer = Self {
             evaluator: Evaluator::new(
                 &model.config,
+                context,
                 dataset.val.len(),
                 config.eval.windows,
                 &device,
@@ -320,7 +321,7 @@ impl Trainer {
             n_layer: self.reference_layers,
             n_head: shape.n_head,
             n_embd: shape.n_embd,
-            context_length: shape.context_length,
+            context_length: self.workspace.time,
             vocab: shape.vocab,
             batch_tokens: self.config.train.batch_tokens,
             reference_steps: self.config.reference.train.as_ref().map_or(0, |r| r.steps),

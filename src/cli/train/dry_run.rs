@@ -8,7 +8,7 @@ use candle_core::Device;
 use crate::cli::say;
 use crate::config::Config;
 use crate::corpus::{Dataset, Sampler, fill_batch};
-use crate::model::{Gpt2, Gpt2Config, Mode, Workspace};
+use crate::model::{Decoder, DecoderConfig, Mode, Workspace};
 use crate::ops;
 use crate::run::show::duration;
 use crate::run::table;
@@ -27,7 +27,7 @@ pub fn run(config: &Config, dataset: &Dataset, threads: usize) -> Result<()> {
         Some(path) => plan::load_reference(path, &dataset.tokenizer, &device)?.config,
         None => plan::reference_shape(config, &dataset.tokenizer),
     };
-    dataset.check_length(shape.context_length)?;
+    dataset.check_length(plan::window_length(config, &shape)?)?;
     let phases = plan::phases(config, &shape)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -85,13 +85,13 @@ pub fn run(config: &Config, dataset: &Dataset, threads: usize) -> Result<()> {
 /// Training speed of the reference, measured.
 fn flops_per_second(
     config: &Config,
-    shape: &Gpt2Config,
+    shape: &DecoderConfig,
     dataset: &Dataset,
     device: &Device,
 ) -> Result<f64> {
-    let time = shape.context_length;
+    let time = plan::window_length(config, shape)?;
     let (_, micro) = plan::windows(config, time)?;
-    let model = Gpt2::random(shape.clone(), config.train.seed, device)?;
+    let model = Decoder::random(shape.clone(), config.train.seed, device)?;
     let ws = Workspace::new(shape, micro, time, Mode::Train, device)?;
     let sampler = Sampler {
         seed: config.train.seed,

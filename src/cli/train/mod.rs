@@ -439,6 +439,7 @@ fn open_data(config: &Config) -> Result<Dataset> {
     // A reference that is read brings its own context, which the trainer checks.
     let context = match &config.reference.path {
         Some(_) => 1,
+        None if config.train.context_length > 0 => config.train.context_length,
         None => config.model.context_length,
     };
     let progress = |line: &str| say::err(line);

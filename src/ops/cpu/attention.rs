@@ -26,7 +26,7 @@ fn with_scratch(len: usize, f: impl FnOnce(&mut [f32], &mut [f32])) {
     });
 }
 
-/// Where head `h` of window `b` lies in `qkv[B, T, 3C]` and `out[B, T, C]`.
+/// Where head `h` of window `b` lies in `qkv[B, T, (H + 2K) D]` and `out[B, T, H D]`.
 struct Head {
     q: usize,
     k: usize,
@@ -39,23 +39,27 @@ struct Head {
 impl Head {
     fn new(index: usize, s: &AttentionShape) -> Self {
         let (b, h) = (index / s.n_head, index % s.n_head);
-        let c = s.n_head * s.head_size;
-        let q = b * s.time * 3 * c + h * s.head_size;
+        let kv = h / (s.n_head / s.n_kv_head);
+        let window = b * s.time * s.row();
+        let keys = window + s.width();
         Self {
-            q,
-            k: q + c,
-            v: q + 2 * c,
-            out: b * s.time * c + h * s.head_size,
+            q: window + h * s.head_size,
+            k: keys + kv * s.head_size,
+            v: keys + (s.n_kv_head + kv) * s.head_size,
+            out: b * s.time * s.width() + h * s.head_size,
             lse: index * s.time,
         }
     }
 }
 
 fn check(qkv: &[f32], out: usize, lse: usize, s: &AttentionShape) {
-    let c = s.n_head * s.head_size;
     let m = s.batch * s.time;
     assert!(
-        qkv.len() == m * 3 * c && out == m * c && lse == m * s.n_head,
+        s.n_kv_head > 0
+            && s.n_head.is_multiple_of(s.n_kv_head)
+            && qkv.len() == m * s.row()
+            && out == m * s.width()
+            && lse == m * s.n_head,
         "attention: operands do not fit {s:?}"
     );
 }
@@ -71,7 +75,7 @@ fn strided(data: &[f32], offset: usize, row: usize) -> Mat {
 /// Forward pass.
 pub fn forward(out: &mut [f32], lse: &mut [f32], qkv: &[f32], s: AttentionShape) {
     check(qkv, out.len(), lse.len(), &s);
-    let c = s.n_head * s.head_size;
+    let (c, row) = (s.width(), s.row());
     let out = Shared(out.as_mut_ptr());
     lse.par_chunks_mut(s.time).enumerate().for_each(|(i, lse)| {
         let head = Head::new(i, &s);
@@ -89,7 +93,7 @@ pub fn forward(out: &mut [f32], lse: &mut [f32], qkv: &[f32], s: AttentionShape)
                         c,
                         false,
                         Mat::rows(probs, keys),
-                        strided(qkv, head.v, 3 * c),
+                        strided(qkv, head.v, row),
                         1.0,
                         Threads::One,
                     );
@@ -108,7 +112,7 @@ fn scores(
     rows: usize,
     s: &AttentionShape,
 ) {
-    let c3 = 3 * s.n_head * s.head_size;
+    let row = s.row();
     let keys = from + rows;
     // SAFETY: `into` holds BLOCK x T; the operands were checked against the shape.
     unsafe {
@@ -117,8 +121,8 @@ fn scores(
             into.as_mut_ptr(),
             keys,
             false,
-            strided(qkv, head.q + from * c3, c3),
-            strided(qkv, head.k, c3).t(),
+            strided(qkv, head.q + from * row, row),
+            strided(qkv, head.k, row).t(),
             s.scale,
             Threads::One,
         );
@@ -155,17 +159,23 @@ pub fn backward(
 ) {
     check(qkv, out.len(), lse.len(), &s);
     assert!(dqkv.len() == qkv.len() && dout.len() == out.len());
-    let c = s.n_head * s.head_size;
+    let (c, row) = (s.width(), s.row());
+    let group = s.n_head / s.n_kv_head;
     let dqkv = Shared(dqkv.as_mut_ptr());
-    (0..s.batch * s.n_head).into_par_iter().for_each(|i| {
+    // Heads that share a key and value head add to one gradient: a task does them in order.
+    let heads = (0..s.batch * s.n_kv_head)
+        .into_par_iter()
+        .flat_map_iter(|i| i * group..(i + 1) * group);
+    heads.for_each(|i| {
         let head = Head::new(i, &s);
+        let first = i.is_multiple_of(group);
         with_scratch(BLOCK * s.time, |probs, dprobs| {
-            // Last block first: it touches every key, so that its products can overwrite dK and dV.
+            // Last block first: it touches every key, so that the first head's products overwrite dK and dV.
             let blocks = (0..s.time).step_by(BLOCK);
             for from in blocks.rev() {
                 let rows = BLOCK.min(s.time - from);
                 let keys = from + rows;
-                let last = keys == s.time;
+                let last = first && keys == s.time;
                 scores(probs, qkv, &head, from, rows, &s);
                 simd(|| {
                     for (i, row) in probs[..rows * keys].chunks_exact_mut(keys).enumerate() {
@@ -178,14 +188,14 @@ pub fn backward(
                     }
                 });
                 let d_rows = strided(dout, head.out + from * c, c);
-                // SAFETY: `check` bounds every offset; head i writes only its own columns of its own window; the
+                // SAFETY: `check` bounds every offset; a task writes only its own heads' columns of its own window; the
                 // scratch buffers hold BLOCK x T each.
                 unsafe {
                     // dV (+)= Pᵀ dO
                     matmul(
                         (keys, rows, s.head_size),
                         dqkv.at(head.v),
-                        3 * c,
+                        row,
                         !last,
                         Mat::rows(probs, keys).t(),
                         d_rows,
@@ -199,7 +209,7 @@ pub fn backward(
                         keys,
                         false,
                         d_rows,
-                        strided(qkv, head.v, 3 * c).t(),
+                        strided(qkv, head.v, row).t(),
                         1.0,
                         Threads::One,
                     );
@@ -222,11 +232,11 @@ pub fn backward(
                     // dQ = dS K
                     matmul(
                         (rows, keys, s.head_size),
-                        dqkv.at(head.q + from * 3 * c),
-                        3 * c,
+                        dqkv.at(head.q + from * row),
+                        row,
                         false,
                         Mat::rows(probs, keys),
-                        strided(qkv, head.k, 3 * c),
+                        strided(qkv, head.k, row),
                         1.0,
                         Threads::One,
                     );
@@ -234,10 +244,10 @@ pub fn backward(
                     matmul(
                         (keys, rows, s.head_size),
                         dqkv.at(head.k),
-                        3 * c,
+                        row,
                         !last,
                         Mat::rows(probs, keys).t(),
-                        strided(qkv, head.q + from * 3 * c, 3 * c),
+                        strided(qkv, head.q + from * row, row),
                         1.0,
                         Threads::One,
                     );
@@ -250,7 +260,7 @@ pub fn backward(
 /// The probabilities themselves, `[B, H, T, T]`, zero above the diagonal.
 pub fn probs(probs: &mut [f32], qkv: &[f32], s: AttentionShape) {
     let t = s.time;
-    check(qkv, qkv.len() / 3, s.batch * s.n_head * t, &s);
+    check(qkv, s.batch * t * s.width(), s.batch * s.n_head * t, &s);
     assert_eq!(probs.len(), s.batch * s.n_head * t * t);
     probs.par_chunks_mut(t * t).enumerate().for_each(|(i, p)| {
         let head = Head::new(i, &s);

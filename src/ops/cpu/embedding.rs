@@ -4,9 +4,9 @@ use rayon::prelude::*;
 
 use super::{ROWS_PER_TASK, Shared};
 
-/// `out[b, t] = wte[id] + wpe[t]`.
-pub fn forward(out: &mut [f32], ids: &[u32], wte: &[f32], wpe: &[f32], t: usize, c: usize) {
-    assert!(out.len() == ids.len() * c && wpe.len() >= t * c);
+/// `out[b, t] = wte[id] (+ wpe[t])`.
+pub fn forward(out: &mut [f32], ids: &[u32], wte: &[f32], wpe: Option<&[f32]>, t: usize, c: usize) {
+    assert!(out.len() == ids.len() * c && wpe.is_none_or(|wpe| wpe.len() >= t * c));
     out.par_chunks_mut(ROWS_PER_TASK * c)
         .zip(ids.par_chunks(ROWS_PER_TASK))
         .enumerate()
@@ -14,6 +14,10 @@ pub fn forward(out: &mut [f32], ids: &[u32], wte: &[f32], wpe: &[f32], t: usize,
             for (i, (out, &id)) in out.chunks_exact_mut(c).zip(ids).enumerate() {
                 let position = (task * ROWS_PER_TASK + i) % t;
                 let token = &wte[id as usize * c..][..c];
+                let Some(wpe) = wpe else {
+                    out.copy_from_slice(token);
+                    continue;
+                };
                 let position = &wpe[position * c..][..c];
                 for ((o, a), b) in out.iter_mut().zip(token).zip(position) {
                     *o = a + b;

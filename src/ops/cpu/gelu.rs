@@ -37,3 +37,37 @@ pub fn backward(d: &mut [f32], x: &[f32]) {
             });
         });
 }
+
+/// `out = x Φ(x)` with the normal distribution's Φ.
+pub fn forward_erf(out: &mut [f32], x: &[f32]) {
+    assert_eq!(out.len(), x.len());
+    out.par_chunks_mut(ELEMENTS_PER_TASK)
+        .zip(x.par_chunks(ELEMENTS_PER_TASK))
+        .for_each(|(out, x)| {
+            simd(|| {
+                for (o, &x) in out.iter_mut().zip(x) {
+                    *o = x * phi(x);
+                }
+            });
+        });
+}
+
+/// `d *= Φ(x) + x φ(x)`.
+pub fn backward_erf(d: &mut [f32], x: &[f32]) {
+    const INV_SQRT_TAU: f32 = 0.398_942_3;
+    assert_eq!(d.len(), x.len());
+    d.par_chunks_mut(ELEMENTS_PER_TASK)
+        .zip(x.par_chunks(ELEMENTS_PER_TASK))
+        .for_each(|(d, x)| {
+            simd(|| {
+                for (d, &x) in d.iter_mut().zip(x) {
+                    *d *= phi(x) + x * INV_SQRT_TAU * math::exp(-0.5 * x * x);
+                }
+            });
+        });
+}
+
+#[inline(always)]
+fn phi(x: f32) -> f32 {
+    0.5 * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}

@@ -1,18 +1,27 @@
-//! Linear layers with weights `[in, out]`.
+//! Linear layers.
 
 use rayon::prelude::*;
 
 use super::{Mat, ROWS_PER_TASK, Threads, matmul, simd};
+use crate::ops::Layout;
+
+/// The weight as a `[k, n]` matrix.
+fn weight(w: &[f32], layout: Layout, (k, n): (usize, usize)) -> Mat {
+    match layout {
+        Layout::InOut => Mat::rows(w, n),
+        Layout::OutIn => Mat::rows(w, k).t(),
+    }
+}
 
 /// `out = x w (+ bias) (+ residual)`; the addends are laid down first and the product is accumulated on them.
 pub fn forward(
     out: &mut [f32],
     x: &[f32],
     w: &[f32],
+    layout: Layout,
     bias: Option<&[f32]>,
     residual: Option<&[f32]>,
-    k: usize,
-    n: usize,
+    (k, n): (usize, usize),
 ) {
     let m = out.len() / n;
     assert!(
@@ -33,7 +42,7 @@ pub fn forward(
             n,
             accumulate,
             Mat::rows(x, k),
-            Mat::rows(w, n),
+            weight(w, layout, (k, n)),
             1.0,
             Threads::All,
         );
@@ -65,7 +74,13 @@ fn addends(
 }
 
 /// `dx = dy wᵀ`.
-pub fn backward_input(dx: &mut [f32], dy: &[f32], w: &[f32], k: usize, n: usize) {
+pub fn backward_input(
+    dx: &mut [f32],
+    dy: &[f32],
+    w: &[f32],
+    layout: Layout,
+    (k, n): (usize, usize),
+) {
     let m = dy.len() / n;
     assert!(dx.len() == m * k && dy.len() == m * n && w.len() == k * n);
     // SAFETY: sizes were asserted; `dx` is a separate `&mut`.
@@ -76,7 +91,7 @@ pub fn backward_input(dx: &mut [f32], dy: &[f32], w: &[f32], k: usize, n: usize)
             k,
             false,
             Mat::rows(dy, n),
-            Mat::rows(w, n).t(),
+            weight(w, layout, (k, n)).t(),
             1.0,
             Threads::All,
         );
@@ -84,18 +99,28 @@ pub fn backward_input(dx: &mut [f32], dy: &[f32], w: &[f32], k: usize, n: usize)
 }
 
 /// `dw += xᵀ dy`.
-pub fn backward_weight(dw: &mut [f32], x: &[f32], dy: &[f32], k: usize, n: usize) {
+pub fn backward_weight(
+    dw: &mut [f32],
+    layout: Layout,
+    x: &[f32],
+    dy: &[f32],
+    (k, n): (usize, usize),
+) {
     let m = dy.len() / n;
     assert!(dw.len() == k * n && x.len() == m * k && dy.len() == m * n);
+    let (sizes, a, b) = match layout {
+        Layout::InOut => ((k, m, n), Mat::rows(x, k).t(), Mat::rows(dy, n)),
+        Layout::OutIn => ((n, m, k), Mat::rows(dy, n).t(), Mat::rows(x, k)),
+    };
     // SAFETY: sizes were asserted; `dw` is a separate `&mut`.
     unsafe {
         matmul(
-            (k, m, n),
+            sizes,
             dw.as_mut_ptr(),
-            n,
+            sizes.2,
             true,
-            Mat::rows(x, k).t(),
-            Mat::rows(dy, n),
+            a,
+            b,
             1.0,
             Threads::All,
         );

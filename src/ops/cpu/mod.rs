@@ -12,6 +12,8 @@ pub mod linear;
 pub mod math;
 pub mod norm;
 pub mod optimizer;
+pub mod rope;
+pub mod swiglu;
 
 /// Rows that one task handles in row-wise loops. Fixed, so that the order of partial sums does not depend on the
 /// number of threads.

@@ -1,4 +1,5 @@
-//! LayerNorm (Ba, Kiros and Hinton, arXiv 1607.06450), with the biased variance of PyTorch's.
+//! LayerNorm (Ba, Kiros and Hinton, arXiv 1607.06450), with the biased variance of PyTorch's, and RMSNorm (Zhang and
+//! Sennrich, arXiv 1910.07467).
 
 use rayon::prelude::*;
 
@@ -44,6 +45,73 @@ pub fn forward(
                 }
             });
         });
+}
+
+/// `out = x / rms(x) * w`; 1/rms goes to the second half of `stats[2, M]`, as LayerNorm's 1/std.
+pub fn rms_forward(out: &mut [f32], stats: &mut [f32], x: &[f32], w: &[f32], eps: f32) {
+    let c = w.len();
+    let m = x.len() / c;
+    assert!(out.len() == m * c && stats.len() == 2 * m);
+    out.par_chunks_mut(ROWS_PER_TASK * c)
+        .zip(x.par_chunks(ROWS_PER_TASK * c))
+        .zip(stats[m..].par_chunks_mut(ROWS_PER_TASK))
+        .for_each(|((out, x), scale)| {
+            simd(|| {
+                let rows = out.chunks_exact_mut(c).zip(x.chunks_exact(c));
+                for ((out, x), scale) in rows.zip(scale) {
+                    let r = 1.0 / (math::sum_sq(x, 0.0) / c as f32 + eps).sqrt();
+                    *scale = r;
+                    for i in 0..c {
+                        out[i] = x[i] * r * w[i];
+                    }
+                }
+            });
+        });
+}
+
+/// RMSNorm's gradients: `dx += …` and `dw += …`.
+pub fn rms_backward(
+    dx: &mut [f32],
+    dw: &mut [f32],
+    dy: &[f32],
+    x: &[f32],
+    w: &[f32],
+    stats: &[f32],
+) {
+    let c = w.len();
+    let m = x.len() / c;
+    assert!(dx.len() == m * c && dy.len() == m * c && dw.len() == c && stats.len() == 2 * m);
+    let scale = &stats[m..];
+    dx.par_chunks_mut(ROWS_PER_TASK * c)
+        .enumerate()
+        .for_each(|(task, dx)| {
+            simd(|| {
+                for (i, dx) in dx.chunks_exact_mut(c).enumerate() {
+                    let row = task * ROWS_PER_TASK + i;
+                    let (x, dy, r) = (&x[row * c..][..c], &dy[row * c..][..c], scale[row]);
+                    let mut lanes = [0f32; 16];
+                    for i in 0..c {
+                        // dy·w·x̂, summed in lanes so that the loop vectorises
+                        lanes[i % 16] += dy[i] * w[i] * x[i] * r;
+                    }
+                    let mean = lanes.iter().sum::<f32>() / c as f32;
+                    for i in 0..c {
+                        dx[i] += r * (dy[i] * w[i] - x[i] * r * mean);
+                    }
+                }
+            });
+        });
+    weight_columns(
+        dw,
+        |part, from, row| {
+            let r = scale[row];
+            let (x, dy) = (&x[row * c + from..], &dy[row * c + from..]);
+            for ((d, x), dy) in part.iter_mut().zip(x).zip(dy) {
+                *d += dy * x * r;
+            }
+        },
+        m,
+    );
 }
 
 /// `dx += …` and `dwb += …` (`[dw]` or `[dw, db]`).

@@ -12,7 +12,7 @@ use super::{
     CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, VERSION, checksum, damaged,
     sync_dir,
 };
-use crate::model::{self, Gpt2, Gpt2Config, ModelError, Param};
+use crate::model::{self, Decoder, DecoderConfig, ModelError, Param};
 use crate::ops;
 use crate::train::optimizer::Optimizer;
 use crate::train::state::TrainState;
@@ -25,7 +25,7 @@ pub struct Copied {
     pub name: String,
     /// Whether it is read back and compared before it counts.
     pub verify: bool,
-    config: Gpt2Config,
+    config: DecoderConfig,
     params: Vec<Param>,
     /// Flat arenas: weights, first and second moments.
     weights: Vec<f32>,
@@ -41,7 +41,7 @@ impl Copied {
     /// When the device's memory cannot be read.
     pub fn of(
         name: &str,
-        model: &Gpt2,
+        model: &Decoder,
         optimizer: &Optimizer,
         state: &TrainState,
         tokenizer: &Arc<[u8]>,

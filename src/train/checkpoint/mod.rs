@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
 use super::state::TrainState;
-use crate::model::{self, Gpt2, Gpt2Config, ModelError, Param};
+use crate::model::{self, Decoder, DecoderConfig, ModelError, Param};
 use crate::run::dir::{RunDir, is_name};
 use crate::run::file;
 use crate::text;
@@ -100,7 +100,7 @@ struct StateFile {
 
 /// What a checkpoint gives back.
 pub struct Loaded {
-    pub model: Gpt2,
+    pub model: Decoder,
     pub optimizer: Optimizer,
     pub state: TrainState,
 }
@@ -142,7 +142,7 @@ impl Checkpoints {
     }
 
     /// Bytes of a checkpoint of a model.
-    fn bytes_for(model: &Gpt2Config) -> u64 {
+    fn bytes_for(model: &DecoderConfig) -> u64 {
         12 * model.parameters() + (1 << 20)
     }
 
@@ -160,7 +160,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// [`CheckpointError::NoSpace`].
-    pub fn check_space(&self, model: &Gpt2Config) -> Result<(), CheckpointError> {
+    pub fn check_space(&self, model: &DecoderConfig) -> Result<(), CheckpointError> {
         let need = Self::bytes_for(model);
         let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else {
             return Ok(()); // a file system that does not say is tried
@@ -345,7 +345,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When it is missing or damaged.
-    pub fn load_model(&self, name: &str, device: &Device) -> Result<Gpt2, CheckpointError> {
+    pub fn load_model(&self, name: &str, device: &Device) -> Result<Decoder, CheckpointError> {
         let name = self.resolve(name)?;
         self.verify(&name)?;
         Ok(model::load(&self.dir.join(name), device)?)

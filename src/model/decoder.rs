@@ -1,0 +1,273 @@
+//! A decoder-only transformer: pre-norm blocks of attention and MLP on a residual stream.
+//!
+//! Forward and backward read from top to bottom; every op writes a preallocated buffer of the [`Workspace`].
+
+use candle_core::{Device, Result, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::arena::{Arena, Init, Param};
+use super::config::{DecoderConfig, Mlp, Norms};
+use super::parts::{Linear, Norm, Parts};
+use super::workspace::{LayerBuffers, Workspace};
+use crate::ops::{self, AttentionShape};
+
+/// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.
+const INIT_STD: f32 = 0.02;
+
+/// A model with room for its gradients.
+#[derive(Debug)]
+pub struct Decoder {
+    pub config: DecoderConfig,
+    pub params: Vec<Param>,
+    pub weights: Arena,
+    /// Zeros until a backward pass; memory that is not written to costs nothing.
+    pub grads: Arena,
+    pub(super) w: Parts,
+    g: Parts,
+}
+
+impl Decoder {
+    /// A model of zeros.
+    pub fn zeros(config: DecoderConfig, device: &Device) -> Result<Self> {
+        let params = config.params();
+        let weights = Arena::zeros(&params, device)?;
+        let grads = Arena::zeros(&params, device)?;
+        Ok(Self {
+            w: Parts::view(&config, &params, &weights, device)?,
+            g: Parts::view(&config, &params, &grads, device)?,
+            config,
+            params,
+            weights,
+            grads,
+        })
+    }
+
+    /// A fresh model, initialised as GPT-2 was: N(0, 0.02), projections onto the residual stream smaller by
+    /// `sqrt(2 n_layer)`, norms one, biases zero. Each tensor's numbers depend on the seed and its name alone.
+    pub fn random(config: DecoderConfig, seed: u64, device: &Device) -> Result<Self> {
+        let model = Self::zeros(config, device)?;
+        for i in 0..model.params.len() {
+            model.randomise(i, seed)?;
+        }
+        Ok(model)
+    }
+
+    /// Gives parameter `index` a fresh start.
+    pub fn randomise(&self, index: usize, seed: u64) -> Result<()> {
+        let p = &self.params[index];
+        let depth = match p.init {
+            Init::Zero => return ops::write(&self.weights.views[index], &vec![0f32; p.len()]),
+            Init::One => return ops::write(&self.weights.views[index], &vec![1f32; p.len()]),
+            Init::Normal => 1.0,
+            Init::Residual => 2.0 * self.config.n_layer as f32,
+        };
+        let std = INIT_STD / depth.sqrt();
+        let mut hash = blake3::Hasher::new();
+        hash.update(&seed.to_le_bytes()).update(p.name.as_bytes());
+        let mut rng = ChaCha8Rng::from_seed(*hash.finalize().as_bytes());
+        let normal = std::iter::repeat_with(|| StandardNormal.sample(&mut rng));
+        let values: Vec<f32> = normal.take(p.len()).map(|x: f32| x * std).collect();
+        ops::write(&self.weights.views[index], &values)
+    }
+
+    /// The parameter of a layer (or outside the layers) with this stem.
+    pub fn find(&self, stem: &str, layer: Option<usize>) -> Option<usize> {
+        self.params
+            .iter()
+            .position(|p| p.layer == layer && p.stem == stem)
+    }
+
+    /// Losses of every token, `ws.losses[B T]` in nats, without gradients.
+    pub fn forward(&self, ws: &Workspace) -> Result<()> {
+        self.trunk(ws, &mut |_, _, _| Ok(()))?;
+        ops::head_cross_entropy(
+            &ws.losses,
+            None,
+            &ws.chunk,
+            &ws.x_final,
+            &self.w.head,
+            &ws.targets,
+            1.0,
+        )
+    }
+
+    /// Shows the attention input (`qkv`, turned by its positions) of every layer to `each_layer`, without the head's work.
+    pub fn attentions(
+        &self,
+        ws: &Workspace,
+        mut each_layer: impl FnMut(usize, &Tensor, AttentionShape) -> Result<()>,
+    ) -> Result<()> {
+        self.trunk(ws, &mut each_layer)
+    }
+
+    /// Logits `[B T, V]` of the windows in `ws`.
+    pub fn logits(&self, ws: &Workspace) -> Result<Tensor> {
+        self.trunk(ws, &mut |_, _, _| Ok(()))?;
+        let rows = ws.batch * ws.time;
+        let logits = Tensor::zeros(
+            (rows, self.config.vocab),
+            candle_core::DType::F32,
+            ws.losses.device(),
+        )?;
+        ops::head_logits(&logits, &ws.x_final, &self.w.head)?;
+        Ok(logits)
+    }
+
+    /// One forward and backward pass: losses as in [`Self::forward`], and the gradient of `scale · Σ losses` is added
+    /// to `self.grads`.
+    pub fn forward_backward(&self, ws: &Workspace, scale: f32) -> Result<()> {
+        let back = ws.backward()?;
+        self.trunk(ws, &mut |_, _, _| Ok(()))?;
+        // The head makes its gradient in the forward pass: back.d_norm = ∂/∂x_final.
+        ops::head_cross_entropy(
+            &ws.losses,
+            Some((&back.d_norm, &self.g.head)),
+            &ws.chunk,
+            &ws.x_final,
+            &self.w.head,
+            &ws.targets,
+            scale,
+        )?;
+        ops::zero(&back.dx)?;
+        let last = ws.x(self.config.n_layer);
+        let (w, g) = (&self.w.norm_final, &self.g.norm_final);
+        self.norm_backward(w, g, &back.dx, &back.d_norm, last, &ws.stats_final)?;
+        for layer in (0..self.config.n_layer).rev() {
+            self.block_backward(layer, ws)?;
+        }
+        ops::embedding_backward(&self.g.wte, self.g.wpe.as_ref(), &ws.inputs, &back.dx)
+    }
+
+    /// Embedding, blocks, final norm: `ws.x_final`.
+    fn trunk(
+        &self,
+        ws: &Workspace,
+        each_layer: &mut impl FnMut(usize, &Tensor, AttentionShape) -> Result<()>,
+    ) -> Result<()> {
+        ops::embedding(ws.x(0), &ws.inputs, &self.w.wte, self.w.wpe.as_ref())?;
+        for layer in 0..self.config.n_layer {
+            self.block(layer, ws.x(layer), ws.x(layer + 1), ws.layer(layer), ws)?;
+            each_layer(layer, &ws.layer(layer).qkv, self.attention_shape(layer, ws))?;
+        }
+        let last = ws.x(self.config.n_layer);
+        self.norm(&self.w.norm_final, &ws.x_final, &ws.stats_final, last)
+    }
+
+    /// `out = x + attention(norm_1(x)); out += mlp(norm_2(out))`.
+    fn block(
+        &self,
+        layer: usize,
+        x: &Tensor,
+        out: &Tensor,
+        b: &LayerBuffers,
+        ws: &Workspace,
+    ) -> Result<()> {
+        let w = &self.w.blocks[layer];
+        let shape = self.attention_shape(layer, ws);
+        self.norm(&w.norm_1, &b.norm_1, &b.stats_1, x)?;
+        linear(&w.qkv, &b.qkv, &b.norm_1, None)?;
+        if let Some(table) = &ws.rope {
+            ops::rope(&b.qkv, table, shape)?;
+        }
+        ops::attention(&b.att, &b.lse, &b.qkv, shape)?;
+        linear(&w.attention_out, &b.x_mid, &b.att, Some(x))?;
+        self.norm(&w.norm_2, &b.norm_2, &b.stats_2, &b.x_mid)?;
+        linear(&w.fc, &b.fc, &b.norm_2, None)?;
+        self.activation(&b.act, &b.fc)?;
+        linear(&w.fc_out, out, &b.act, Some(&b.x_mid))
+    }
+
+    /// Takes `dx` from the block's output to its input, and adds the block's weight gradients.
+    fn block_backward(&self, layer: usize, ws: &Workspace) -> Result<()> {
+        let (w, g) = (&self.w.blocks[layer], &self.g.blocks[layer]);
+        let (b, back) = (ws.layer(layer), ws.backward()?);
+        let shape = self.attention_shape(layer, ws);
+        // MLP; `dx` passes by on the residual path.
+        linear_backward(&w.fc_out, &g.fc_out, &back.d_act, &b.act, &back.dx)?;
+        match self.config.mlp {
+            // In place: the two are one buffer.
+            Mlp::Gelu => ops::gelu_backward(&back.d_fc, &b.fc)?,
+            Mlp::GeluErf => ops::gelu_erf_backward(&back.d_fc, &b.fc)?,
+            Mlp::SwiGlu => ops::swiglu_backward(&back.d_fc, &back.d_act, &b.fc)?,
+        }
+        linear_backward(&w.fc, &g.fc, &back.d_norm, &b.norm_2, &back.d_fc)?;
+        let (dx, d_norm) = (&back.dx, &back.d_norm);
+        self.norm_backward(&w.norm_2, &g.norm_2, dx, d_norm, &b.x_mid, &b.stats_2)?;
+        // Attention.
+        linear_backward(&w.attention_out, &g.attention_out, &back.d_att, &b.att, dx)?;
+        ops::attention_backward(&back.d_qkv, &back.d_att, &b.att, &b.qkv, &b.lse, shape)?;
+        if let Some(table) = &ws.rope {
+            ops::rope_backward(&back.d_qkv, table, shape)?;
+        }
+        linear_backward(&w.qkv, &g.qkv, d_norm, &b.norm_1, &back.d_qkv)?;
+        self.norm_backward(&w.norm_1, &g.norm_1, dx, d_norm, ws.x(layer), &b.stats_1)
+    }
+
+    pub(super) fn activation(&self, out: &Tensor, fc: &Tensor) -> Result<()> {
+        match self.config.mlp {
+            Mlp::Gelu => ops::gelu(out, fc),
+            Mlp::GeluErf => ops::gelu_erf(out, fc),
+            Mlp::SwiGlu => ops::swiglu(out, fc),
+        }
+    }
+
+    pub(super) fn norm(&self, w: &Norm, out: &Tensor, stats: &Tensor, x: &Tensor) -> Result<()> {
+        let eps = self.config.norm_epsilon as f32;
+        match self.config.norm {
+            Norms::LayerNorm | Norms::Plain => {
+                ops::layer_norm(out, stats, x, &w.weight, w.bias.as_ref(), eps)
+            }
+            Norms::RmsNorm => ops::rms_norm(out, stats, x, &w.weight, eps),
+        }
+    }
+
+    fn norm_backward(
+        &self,
+        w: &Norm,
+        g: &Norm,
+        dx: &Tensor,
+        dy: &Tensor,
+        x: &Tensor,
+        stats: &Tensor,
+    ) -> Result<()> {
+        match self.config.norm {
+            Norms::LayerNorm | Norms::Plain => {
+                ops::layer_norm_backward(dx, &g.span, dy, x, &w.weight, stats)
+            }
+            Norms::RmsNorm => ops::rms_norm_backward(dx, &g.span, dy, x, &w.weight, stats),
+        }
+    }
+
+    fn attention_shape(&self, layer: usize, ws: &Workspace) -> AttentionShape {
+        self.shape_of(layer, ws.batch, ws.time)
+    }
+
+    pub(super) fn shape_of(&self, layer: usize, batch: usize, time: usize) -> AttentionShape {
+        let c = &self.config;
+        AttentionShape {
+            batch,
+            time,
+            n_head: c.n_head,
+            n_kv_head: c.n_kv_head,
+            head_size: c.head_size,
+            scale: c.attention_scales[layer] / (c.head_size as f32).sqrt(),
+        }
+    }
+}
+
+pub(super) fn linear(
+    w: &Linear,
+    out: &Tensor,
+    x: &Tensor,
+    residual: Option<&Tensor>,
+) -> Result<()> {
+    ops::linear(out, x, &w.weight, w.layout, w.bias.as_ref(), residual)
+}
+
+/// The layer's weight gradients from its input `x` and `dy`, and `dx` (overwritten).
+fn linear_backward(w: &Linear, g: &Linear, dx: &Tensor, x: &Tensor, dy: &Tensor) -> Result<()> {
+    ops::linear_backward_weight(&g.weight, g.layout, g.bias.as_ref(), x, dy)?;
+    ops::linear_backward_input(dx, dy, &w.weight, w.layout)
+}

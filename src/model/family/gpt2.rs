@@ -1,0 +1,185 @@
+//! GPT-2 (Radford et al., 2019) and what is built like it (Cerebras-GPT): Hugging Face's `GPT2LMHeadModel`.
+
+use serde_json::{Value, json};
+
+use super::json::{ConfigJsonError, Json};
+use crate::model::arena::{Init, Param};
+use crate::model::config::{DecoderConfig, Mlp, Part, Sizes};
+
+/// Parameters with Hugging Face's names. Weights are `[in, out]` (Conv1D).
+pub fn params(s: &DecoderConfig) -> Vec<Param> {
+    let (c, inner) = (s.n_embd, s.n_inner);
+    let b = s.biases;
+    let mut all = vec![
+        Param::new(
+            "transformer.wte.weight",
+            &[s.vocab, c],
+            Part::Embeddings,
+            None,
+            Init::Normal,
+        ),
+        Param::new(
+            "transformer.wpe.weight",
+            &[s.context_length, c],
+            Part::Positions,
+            None,
+            Init::Normal,
+        ),
+    ];
+    for layer in 0..s.n_layer {
+        let mut add = |there: bool, stem, shape: &[usize], part, init| {
+            if there {
+                all.push(Param::new(stem, shape, part, Some(layer), init));
+            }
+        };
+        use Init::{Normal, One, Residual, Zero};
+        use Part::{Attention, Mlp, Norms};
+        add(true, "transformer.h.{}.ln_1.weight", &[c], Norms, One);
+        add(b.norms, "transformer.h.{}.ln_1.bias", &[c], Norms, Zero);
+        add(
+            true,
+            "transformer.h.{}.attn.c_attn.weight",
+            &[c, 3 * c],
+            Attention,
+            Normal,
+        );
+        add(
+            b.qkv,
+            "transformer.h.{}.attn.c_attn.bias",
+            &[3 * c],
+            Attention,
+            Zero,
+        );
+        add(
+            true,
+            "transformer.h.{}.attn.c_proj.weight",
+            &[c, c],
+            Attention,
+            Residual,
+        );
+        add(
+            b.attention_out,
+            "transformer.h.{}.attn.c_proj.bias",
+            &[c],
+            Attention,
+            Zero,
+        );
+        add(true, "transformer.h.{}.ln_2.weight", &[c], Norms, One);
+        add(b.norms, "transformer.h.{}.ln_2.bias", &[c], Norms, Zero);
+        add(
+            true,
+            "transformer.h.{}.mlp.c_fc.weight",
+            &[c, inner],
+            Mlp,
+            Normal,
+        );
+        add(b.mlp, "transformer.h.{}.mlp.c_fc.bias", &[inner], Mlp, Zero);
+        add(
+            true,
+            "transformer.h.{}.mlp.c_proj.weight",
+            &[inner, c],
+            Mlp,
+            Residual,
+        );
+        add(b.mlp, "transformer.h.{}.mlp.c_proj.bias", &[c], Mlp, Zero);
+    }
+    let mut last = |there: bool, stem, init| {
+        if there {
+            all.push(Param::new(stem, &[c], Part::FinalNorm, None, init));
+        }
+    };
+    last(true, "transformer.ln_f.weight", Init::One);
+    last(b.norms, "transformer.ln_f.bias", Init::Zero);
+    if !s.tied_head {
+        let shape = [s.vocab, c];
+        all.push(Param::new(
+            "lm_head.weight",
+            &shape,
+            Part::Head,
+            None,
+            Init::Normal,
+        ));
+    }
+    all
+}
+
+/// Reads GPT-2's `config.json`.
+pub fn from_json(json: &Json) -> Result<DecoderConfig, ConfigJsonError> {
+    let sizes = Sizes {
+        n_layer: json.layers("n_layer")?,
+        n_head: json.size("n_head")?,
+        n_embd: json.size("n_embd")?,
+        context_length: json.size("n_positions")?,
+        vocab: json.size("vocab_size")?,
+    };
+    if !sizes.n_embd.is_multiple_of(sizes.n_head) {
+        return Err(ConfigJsonError(format!(
+            "n_head {} does not divide n_embd {}",
+            sizes.n_head, sizes.n_embd
+        )));
+    }
+    let mlp = match json.text("activation_function").unwrap_or("gelu_new") {
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Mlp::Gelu,
+        "gelu" => Mlp::GeluErf,
+        other => {
+            return Err(ConfigJsonError::unknown(
+                "activation_function",
+                &other,
+                "gelu_new and gelu are supported",
+            ));
+        }
+    };
+    json.only("scale_attn_weights", true.into())?;
+    json.only("add_cross_attention", false.into())?;
+    let mut config = DecoderConfig {
+        mlp,
+        n_inner: json.maybe_size("n_inner")?.unwrap_or(4 * sizes.n_embd),
+        norm_epsilon: json.positive("layer_norm_epsilon", Some(1e-5))?,
+        tied_head: json.flag("tie_word_embeddings", true)?,
+        ..DecoderConfig::gpt2(sizes, json.own_bias())
+    };
+    if json.flag("scale_attn_by_inverse_layer_idx", false)? {
+        config.attention_scales = inverse_layer_scales(config.n_layer);
+    }
+    Ok(config)
+}
+
+/// What `scale_attn_by_inverse_layer_idx` divides the scores by, as factors.
+pub fn inverse_layer_scales(n_layer: usize) -> Vec<f32> {
+    (1..=n_layer).map(|i| 1.0 / i as f32).collect()
+}
+
+/// GPT-2's `config.json`, and whether plain readers would read the model right: with biases, and with attention scales
+/// they know of.
+pub fn to_json(config: &DecoderConfig) -> (Value, bool) {
+    let plain = config.attention_scales.iter().all(|&s| s == 1.0);
+    let by_layer = config.attention_scales == inverse_layer_scales(config.n_layer);
+    let readable = config.biases.qkv && (plain || by_layer);
+    let activation = match config.mlp {
+        Mlp::GeluErf => "gelu",
+        Mlp::Gelu | Mlp::SwiGlu => "gelu_new",
+    };
+    let mut json = json!({
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "n_layer": config.n_layer,
+        "n_head": config.n_head,
+        "n_embd": config.n_embd,
+        "n_positions": config.context_length,
+        "n_ctx": config.context_length,
+        "vocab_size": config.vocab,
+        "activation_function": activation,
+        "layer_norm_epsilon": config.norm_epsilon,
+        "scale_attn_weights": true,
+        "scale_attn_by_inverse_layer_idx": by_layer && !plain,
+        "tie_word_embeddings": config.tied_head,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "torch_dtype": "float32",
+    });
+    if config.n_inner != 4 * config.n_embd {
+        json["n_inner"] = config.n_inner.into();
+    }
+    (json, readable)
+}

@@ -1,0 +1,169 @@
+//! Reading numbers and words of a `config.json`, with errors that name the key.
+
+use serde_json::Value;
+
+use crate::model::config::{DecoderConfig, Positions, Rope, RopeScaling};
+use crate::text;
+
+/// No width, context or vocabulary is larger: products of two of them can be counted.
+const LARGEST: u64 = 1 << 24;
+const MOST_LAYERS: u64 = 10_000;
+
+/// What is wrong with a `config.json`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigJsonError(pub String);
+
+impl ConfigJsonError {
+    /// `key` has a value that is not known.
+    pub fn unknown(key: &str, value: &dyn std::fmt::Display, known: &str) -> Self {
+        let text = format!("{key} is {value}; {known}");
+        Self(text::clean(&text).into_owned())
+    }
+}
+
+/// An object whose values are asked for by key.
+pub struct Json<'v>(&'v Value);
+
+impl<'v> Json<'v> {
+    /// # Errors
+    /// When it is no object.
+    pub fn new(value: &'v Value) -> Result<Self, ConfigJsonError> {
+        match value.is_object() {
+            true => Ok(Self(value)),
+            false => Err(ConfigJsonError("it is no JSON object".into())),
+        }
+    }
+
+    /// The value itself; `Null` when absent.
+    pub fn get(&self, key: &str) -> &'v Value {
+        &self.0[key]
+    }
+
+    pub fn text(&self, key: &str) -> Option<&'v str> {
+        self.0[key].as_str()
+    }
+
+    /// A word of this program's own section.
+    pub fn own(&self, key: &str) -> Option<&'v str> {
+        self.0["heirloom"][key].as_str()
+    }
+
+    /// Whether GPT-2's biases are there: only this program leaves them out.
+    pub fn own_bias(&self) -> bool {
+        self.0["heirloom"]["bias"].as_bool().unwrap_or(true)
+    }
+
+    pub fn attention_scales(&self) -> Option<Vec<f32>> {
+        serde_json::from_value(self.0["heirloom"]["attention_scales"].clone()).ok()
+    }
+
+    /// A size that must be there.
+    pub fn size(&self, key: &str) -> Result<usize, ConfigJsonError> {
+        self.bounded(key, LARGEST)?
+            .ok_or_else(|| ConfigJsonError(format!("{key} is missing")))
+    }
+
+    /// The number of layers.
+    pub fn layers(&self, key: &str) -> Result<usize, ConfigJsonError> {
+        self.bounded(key, MOST_LAYERS)?
+            .ok_or_else(|| ConfigJsonError(format!("{key} is missing")))
+    }
+
+    /// A size that may be absent or null.
+    pub fn maybe_size(&self, key: &str) -> Result<Option<usize>, ConfigJsonError> {
+        self.bounded(key, LARGEST)
+    }
+
+    fn bounded(&self, key: &str, most: u64) -> Result<Option<usize>, ConfigJsonError> {
+        let value = &self.0[key];
+        if value.is_null() {
+            return Ok(None);
+        }
+        match value.as_u64() {
+            Some(n) if (1..=most).contains(&n) => Ok(Some(n as usize)), // at most 2^24
+            _ => Err(ConfigJsonError::unknown(
+                key,
+                value,
+                &format!("it must be a number between 1 and {most}"),
+            )),
+        }
+    }
+
+    /// A positive finite number.
+    pub fn positive(&self, key: &str, default: Option<f64>) -> Result<f64, ConfigJsonError> {
+        let value = &self.0[key];
+        match (value.as_f64(), default) {
+            (Some(x), _) if x.is_finite() && x > 0.0 => Ok(x),
+            (None, Some(default)) if value.is_null() => Ok(default),
+            (None, None) if value.is_null() => Err(ConfigJsonError(format!("{key} is missing"))),
+            _ => Err(ConfigJsonError::unknown(
+                key,
+                value,
+                "it must be a number above 0",
+            )),
+        }
+    }
+
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigJsonError> {
+        match &self.0[key] {
+            Value::Null => Ok(default),
+            Value::Bool(b) => Ok(*b),
+            other => Err(ConfigJsonError::unknown(
+                key,
+                other,
+                "it must be true or false",
+            )),
+        }
+    }
+
+    /// Refuses any other value of `key` than `wanted` (or none).
+    pub fn only(&self, key: &str, wanted: Value) -> Result<(), ConfigJsonError> {
+        let value = &self.0[key];
+        match value.is_null() || *value == wanted {
+            true => Ok(()),
+            false => Err(ConfigJsonError::unknown(
+                key,
+                value,
+                &format!("only {wanted} is supported"),
+            )),
+        }
+    }
+}
+
+/// Sizes that must fit each other.
+pub fn check(config: &DecoderConfig) -> Result<(), ConfigJsonError> {
+    let fail = |text: String| Err(ConfigJsonError(text));
+    let (heads, kv) = (config.n_head, config.n_kv_head);
+    if kv == 0 || !heads.is_multiple_of(kv) {
+        return fail(format!(
+            "{heads} heads cannot share {kv} key and value heads evenly"
+        ));
+    }
+    if matches!(config.positions, Positions::Rotary(_)) && !config.head_size.is_multiple_of(2) {
+        return fail(format!(
+            "rotary positions need an even head size, it is {}",
+            config.head_size
+        ));
+    }
+    if let Positions::Rotary(Rope {
+        scaling: RopeScaling::Factors(factors),
+        ..
+    }) = &config.positions
+        && (factors.len() != config.head_size / 2
+            || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)))
+    {
+        return fail(format!(
+            "rotary factors must be {} numbers above 0",
+            config.head_size / 2
+        ));
+    }
+    let scales = &config.attention_scales;
+    if scales.len() != config.n_layer || scales.iter().any(|s| !s.is_finite()) {
+        return fail(format!(
+            "attention_scales must hold a finite number for each of the {} layers",
+            config.n_layer
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Families: the names and the order of their parameters, and their `config.json`. Nothing outside this folder and the
+//! file readers knows a family's name.
+
+pub mod gpt2;
+pub mod json;
+pub mod llama;
+
+use serde_json::Value;
+
+use super::arena::Param;
+use super::config::{DecoderConfig, Family};
+
+pub use json::ConfigJsonError;
+
+/// Every parameter in the order of its arena. Tensors whose products belong together lie side by side, weights first:
+/// `q, k, v` and `gate, up` are one matrix each to the model.
+pub fn params(config: &DecoderConfig) -> Vec<Param> {
+    match config.family {
+        Family::Gpt2 => gpt2::params(config),
+        Family::Llama => llama::params(config),
+    }
+}
+
+/// `model_type`s that are read.
+pub const MODEL_TYPES: [&str; 6] = ["gpt2", "llama", "mistral", "qwen2", "olmo", "heirloom"];
+
+/// Reads a `config.json`.
+///
+/// # Errors
+/// When the model type is not known, or something in it would not be computed as its authors do.
+pub fn from_json(json: &Value) -> Result<DecoderConfig, ConfigJsonError> {
+    let json = json::Json::new(json)?;
+    let model_type = json.text("model_type").unwrap_or("missing");
+    // Written by this program for a model that plain readers would misread: the type it is a variation of stands below.
+    let of = match model_type {
+        "heirloom" => json.own("model_type").unwrap_or("gpt2"),
+        other => other,
+    };
+    let mut config = match of {
+        "gpt2" => gpt2::from_json(&json)?,
+        "llama" | "mistral" | "qwen2" | "olmo" => llama::from_json(&json, of)?,
+        other => {
+            return Err(ConfigJsonError(format!(
+                "model_type is {other:?}; the types that are read are {}",
+                MODEL_TYPES[..5].join(", ")
+            )));
+        }
+    };
+    if let Some(scales) = json.attention_scales() {
+        config.attention_scales = scales;
+    }
+    json::check(&config)?;
+    Ok(config)
+}
+
+/// Writes a `config.json`. Plain readers are invited by the family's `model_type` only when they would read the model
+/// right; otherwise the type is `heirloom`, so that they refuse.
+pub fn to_json(config: &DecoderConfig) -> Value {
+    let (mut json, readable) = match config.family {
+        Family::Gpt2 => gpt2::to_json(config),
+        Family::Llama => llama::to_json(config),
+    };
+    let of = json["model_type"].take();
+    json["model_type"] = if readable {
+        of.clone()
+    } else {
+        "heirloom".into()
+    };
+    let mut own = serde_json::json!({ "attention_scales": config.attention_scales });
+    if config.family == Family::Gpt2 {
+        own["bias"] = config.biases.qkv.into();
+    }
+    if !readable {
+        own["model_type"] = of;
+    }
+    json["heirloom"] = own;
+    json
+}
