@@ -295,6 +295,7 @@ mod tests {
             schedule: Some(Schedule::Wsd),
         });
         config.train.min_lr = Some(0.5);
+        config.model.tie_word_embeddings = Some(true);
         config.policy.mode = Some(PolicyMode::Ask);
         config
     }

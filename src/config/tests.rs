@@ -62,8 +62,28 @@ fn a_small_config_takes_the_defaults() {
 fn every_wrong_value_is_told_in_its_own_words() {
     for (set, message) in [
         (
-            "model.family=llama",
-            "model.family must be one of gpt2, is \"llama\"",
+            "model.family=mamba",
+            "model.family must be one of gpt2, llama, is \"mamba\"",
+        ),
+        (
+            "model.n_kv_head=3",
+            "model.n_kv_head must divide model.n_head: 3 and 4 heads",
+        ),
+        (
+            "model.n_kv_head=2",
+            "model.n_kv_head has no meaning for model.family = \"gpt2\"",
+        ),
+        (
+            "model.rope_theta=0.5",
+            "model.rope_theta must be at least 1, is 0.5",
+        ),
+        (
+            "model.n_inner=99999999",
+            "model.n_inner must be at most 1048576, is 99999999",
+        ),
+        (
+            "train.context_length=129",
+            "train.context_length must be at most model.context_length (128), is 129",
         ),
         ("model.n_layer=0", "model.n_layer must be at least 1, is 0"),
         (

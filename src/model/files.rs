@@ -1,29 +1,30 @@
-//! Weights in and out: a directory with `config.json` and `model.safetensors`, with Hugging Face's names.
+//! This program's own checkpoints: a directory with `config.json` and `model.safetensors`, with Hugging Face's names.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use safetensors::SafeTensorError;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde_json::Value;
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::arena::Param;
 use super::config::DecoderConfig;
-use super::decoder::Decoder;
 use super::family;
 use crate::ops;
+use crate::tensors::{Source, TensorError};
+use crate::text;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", text::path(path))]
     Io {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{path}: {what}")]
+    #[error("{}: {what}", text::path(path))]
     Format { path: PathBuf, what: String },
+    #[error(transparent)]
+    Tensors(#[from] TensorError),
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
@@ -110,103 +111,19 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     file.sync_all().map_err(io)
 }
 
-/// Reads a GPT-2 directory: this program's own, or Hugging Face's with or without the `transformer.` prefix.
+/// Fills `views` with a source's tensors of the parameters' names, with a prefix.
 ///
 /// # Errors
-/// When a file is missing or damaged, the family is another one, or tensors are missing or of other shapes.
-pub fn load(dir: &Path, device: &Device) -> Result<Decoder, ModelError> {
-    let config = read_config(&dir.join("config.json"))?;
-    let path = weights_file(dir);
-    let bytes = read(&path)?;
-    let format = |what: String| ModelError::Format {
-        path: path.clone(),
-        what,
-    };
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|e| format(format!("not a whole safetensors file ({e})")))?;
-    // Before anything is allocated: a damaged config.json may speak of a model that no machine could hold.
-    if config.n_layer > file.len() {
-        return Err(format(format!(
-            "it has {} tensors, too few for the {} layers of config.json",
-            file.len(),
-            config.n_layer
-        )));
-    }
-    for p in config.params() {
-        find(&file, &p, &path)?;
-    }
-    let model = Decoder::zeros(config, device)?;
-    load_into(&file, &model.params, &model.weights.views, &path)?;
-    Ok(model)
-}
-
-/// The file's tensor for a parameter, of the right shape and type.
-fn find<'f>(
-    file: &'f SafeTensors<'_>,
-    p: &Param,
-    path: &Path,
-) -> Result<TensorView<'f>, ModelError> {
-    let format = |what: String| ModelError::Format {
-        path: path.into(),
-        what,
-    };
-    let short = p.name.strip_prefix("transformer.").unwrap_or(&p.name);
-    let tensor = file
-        .tensor(&p.name)
-        .or_else(|_| file.tensor(short))
-        .map_err(|_| format(format!("tensor {} is missing", p.name)))?;
-    if tensor.shape() != p.shape {
-        return Err(format(format!(
-            "tensor {} has shape {:?}, expected {:?}",
-            p.name,
-            tensor.shape(),
-            p.shape
-        )));
-    }
-    if tensor.dtype() != Dtype::F32 {
-        return Err(format(format!(
-            "tensor {} is {:?}; only F32 files are read so far",
-            p.name,
-            tensor.dtype()
-        )));
-    }
-    Ok(tensor)
-}
-
-/// Fills `views` from the file's tensors of the same names and shapes.
+/// When one is missing, of another size, or not finite.
 pub fn load_into(
-    file: &SafeTensors<'_>,
+    source: &Source,
+    prefix: &str,
     params: &[Param],
     views: &[candle_core::Tensor],
-    path: &Path,
 ) -> Result<(), ModelError> {
     for (p, view) in params.iter().zip(views) {
-        let tensor = find(file, p, path)?;
-        ops::write(view, &floats(tensor.data()))?;
+        let name = format!("{prefix}{}", p.name);
+        ops::fill(view, |out| source.read_into(&name, out))??;
     }
     Ok(())
-}
-
-/// Little-endian bytes as f32 values.
-pub fn floats(bytes: &[u8]) -> Vec<f32> {
-    let (words, _) = bytes.as_chunks::<4>();
-    words.iter().map(|&w| f32::from_le_bytes(w)).collect()
-}
-
-/// Reads a whole file.
-pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    fs::read(path).map_err(|source| ModelError::Io {
-        path: path.into(),
-        source,
-    })
-}
-
-fn read_config(path: &Path) -> Result<DecoderConfig, ModelError> {
-    let format = |what: String| ModelError::Format {
-        path: path.into(),
-        what,
-    };
-    let text = String::from_utf8_lossy(&read(path)?).into_owned();
-    let json: Value = serde_json::from_str(&text).map_err(|e| format(e.to_string()))?;
-    family::from_json(&json).map_err(|e| format(e.to_string()))
 }

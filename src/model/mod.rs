@@ -8,7 +8,9 @@ mod config;
 mod decoder;
 pub mod family;
 mod files;
+mod generate;
 mod parts;
+mod read;
 mod rope;
 mod workspace;
 
@@ -18,7 +20,8 @@ pub use config::{
 };
 pub use decoder::Decoder;
 pub use files::{
-    ModelError, Named, floats, load, load_into, named, read, save, save_tensors, weights_file,
-    write_synced,
+    ModelError, Named, load_into, named, save, save_tensors, weights_file, write_synced,
 };
+pub use generate::{Generator, Sampling};
+pub use read::{Files, load};
 pub use workspace::{Mode, Workspace, forward_bytes, memory_bytes};

@@ -165,6 +165,14 @@ pub fn read(t: &Tensor) -> Result<Vec<f32>> {
     Ok(guard(t).slice::<f32>()?.to_vec())
 }
 
+/// Lends a tensor's memory to `f`, which fills it. The outer error is candle's, the inner one `f`'s.
+pub fn fill<E>(
+    t: &Tensor,
+    f: impl FnOnce(&mut [f32]) -> std::result::Result<(), E>,
+) -> Result<std::result::Result<(), E>> {
+    lend(t, |slice| Ok(f(slice)))
+}
+
 /// Overwrites a tensor's values (of any of the element types used here).
 pub fn write<T: WithDType>(t: &Tensor, values: &[T]) -> Result<()> {
     if t.elem_count() != values.len() {

@@ -15,7 +15,7 @@ pub mod cpu;
 
 use candle_core::{Result, Tensor};
 
-pub use access::{read, write};
+pub use access::{fill, read, write};
 use access::{slices, slices_with_ids};
 
 /// How the weight of a linear layer lies in memory.
@@ -269,6 +269,29 @@ pub fn attention_backward(
             Ok(())
         },
     )
+}
+
+/// Attention of one window's next positions after `past` earlier ones: `qkv[T, (H + 2K) D]` to `out[T, H D]`; the keys
+/// and values join those kept in `keys[K, room, D]` and `values[K, room, D]`.
+pub fn attention_cached(
+    out: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    qkv: &Tensor,
+    past: usize,
+    s: AttentionShape,
+) -> Result<()> {
+    let (_, room, _) = keys.dims3()?;
+    if past + s.time > room {
+        candle_core::bail!(
+            "{} positions after {past} do not fit a cache of {room}",
+            s.time
+        );
+    }
+    slices([out, keys, values], [qkv], |[out, keys, values], [qkv]| {
+        cpu::attention::cached(out, keys, values, qkv, past, s);
+        Ok(())
+    })
 }
 
 /// The attention matrices themselves, `probs[B, H, T, T]`, for analysis.

@@ -1,6 +1,7 @@
 //! Families: the names and the order of their parameters, and their `config.json`. Nothing outside this folder and the
 //! file readers knows a family's name.
 
+pub mod gguf;
 pub mod gpt2;
 pub mod json;
 pub mod llama;

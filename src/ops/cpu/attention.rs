@@ -257,6 +257,59 @@ pub fn backward(
     });
 }
 
+/// Attention of one window's next `s.time` positions, which follow `past` earlier ones: their keys and values join
+/// `keys[K, room, D]` and `values[K, room, D]` first.
+pub fn cached(
+    out: &mut [f32],
+    keys: &mut [f32],
+    values: &mut [f32],
+    qkv: &[f32],
+    past: usize,
+    s: AttentionShape,
+) {
+    let (row, d, width) = (s.row(), s.head_size, s.width());
+    let kept = s.n_kv_head * d;
+    let room = keys.len() / kept;
+    assert!(
+        s.batch == 1
+            && qkv.len() == s.time * row
+            && out.len() == s.time * width
+            && values.len() == keys.len()
+            && past + s.time <= room,
+        "cached attention: operands do not fit {s:?} after {past} of {room}"
+    );
+    for (t, row) in qkv.chunks_exact(row).enumerate() {
+        let (k, v) = row[width..].split_at(kept);
+        for kv in 0..s.n_kv_head {
+            let at = (kv * room + past + t) * d;
+            keys[at..at + d].copy_from_slice(&k[kv * d..][..d]);
+            values[at..at + d].copy_from_slice(&v[kv * d..][..d]);
+        }
+    }
+    let (keys, values) = (&*keys, &*values);
+    let group = s.n_head / s.n_kv_head;
+    out.par_chunks_mut(d).enumerate().for_each(|(i, out)| {
+        let (t, h) = (i / s.n_head, i % s.n_head);
+        let from = h / group * room * d;
+        let seen = past + t + 1;
+        with_scratch(seen, |probs, _| {
+            simd(|| {
+                let q = &qkv[t * row + h * d..][..d];
+                for (p, k) in probs.iter_mut().zip(keys[from..].chunks_exact(d)) {
+                    *p = math::dot(q, k) * s.scale;
+                }
+                softmax_rows(probs, &mut [0.0], seen - 1, seen);
+                out.fill(0.0);
+                for (p, v) in probs.iter().zip(values[from..].chunks_exact(d)) {
+                    for (o, v) in out.iter_mut().zip(v) {
+                        *o += p * v;
+                    }
+                }
+            });
+        });
+    });
+}
+
 /// The probabilities themselves, `[B, H, T, T]`, zero above the diagonal.
 pub fn probs(probs: &mut [f32], qkv: &[f32], s: AttentionShape) {
     let t = s.time;

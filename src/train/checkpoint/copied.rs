@@ -135,7 +135,10 @@ impl Copied {
         path: &Path,
         tensors: impl Iterator<Item = model::Named<'v>>,
     ) -> Result<(), CheckpointError> {
-        let bytes = model::read(path)?;
+        let bytes = fs::read(path).map_err(|source| CheckpointError::Io {
+            path: path.into(),
+            source,
+        })?;
         let differs =
             |tensor: &str| damaged(&self.name, format!("{tensor} reads back differently"));
         let file = SafeTensors::deserialize(&bytes).map_err(|_| differs("its file"))?;

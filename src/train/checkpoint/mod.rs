@@ -14,14 +14,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
 use super::state::TrainState;
-use crate::model::{self, Decoder, DecoderConfig, ModelError, Param};
+use crate::model::{self, Decoder, DecoderConfig, ModelError};
 use crate::run::dir::{RunDir, is_name};
 use crate::run::file;
+use crate::tensors::Source;
 use crate::text;
 
 pub use copied::Copied;
@@ -313,19 +313,9 @@ impl Checkpoints {
         let model = model::load(&self.dir.join(name), device)?;
         let mut optimizer = Optimizer::new(&model, device).map_err(ModelError::from)?;
         let path = self.dir.join(name).join(OPTIMIZER);
-        let bytes = model::read(&path)?;
-        let file = SafeTensors::deserialize(&bytes)
-            .map_err(|e| damaged(name, format!("{OPTIMIZER} is not whole ({e})")))?;
-        for (prefix, arena) in [("m", &optimizer.m), ("v", &optimizer.v)] {
-            let params: Vec<Param> = model
-                .params
-                .iter()
-                .map(|p| Param {
-                    name: format!("{prefix}.{}", p.name),
-                    ..p.clone()
-                })
-                .collect();
-            model::load_into(&file, &params, &arena.views, &path)?;
+        let source = Source::open(&path).map_err(ModelError::from)?;
+        for (prefix, arena) in [("m.", &optimizer.m), ("v.", &optimizer.v)] {
+            model::load_into(&source, prefix, &model.params, &arena.views)?;
         }
         if state.optimizer_steps.len() != model.params.len() {
             return Err(damaged(

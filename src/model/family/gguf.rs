@@ -1,0 +1,368 @@
+//! GGUF's architectures: shapes in the metadata, and what llama.cpp's converter calls each tensor.
+
+use crate::model::arena::Param;
+use crate::model::config::{
+    Biases, DecoderConfig, Family, Mlp, Norms, Positions, Rope, RopeScaling, Sizes,
+};
+use crate::tensors::gguf::Metadata;
+use crate::tensors::{Source, TensorError};
+
+use super::json::ConfigJsonError;
+
+/// Architectures that are read.
+pub const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "gpt2"];
+
+/// How a tensor of the file becomes a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    None,
+    /// `[out, in]` to GPT-2's `[in, out]`.
+    Transpose,
+    /// Rows of each head: pairs side by side (llama.cpp's rope) to pairs half a head apart.
+    Halves {
+        heads: usize,
+    },
+}
+
+/// What can be wrong with a file's description of itself.
+#[derive(Debug, thiserror::Error)]
+pub enum GgufError {
+    #[error(transparent)]
+    Tensors(#[from] TensorError),
+    #[error(transparent)]
+    Shape(#[from] ConfigJsonError),
+}
+
+/// Sizes beyond these are damage.
+const LARGEST: usize = 1 << 24;
+const MOST_LAYERS: usize = 10_000;
+
+/// The shape that a GGUF file tells of.
+///
+/// # Errors
+/// When the architecture is not known, a key is missing, or sizes do not fit each other.
+pub fn config(source: &Source, metadata: &Metadata) -> Result<DecoderConfig, GgufError> {
+    let arch = metadata.str("general.architecture")?;
+    if !ARCHITECTURES.contains(&arch) {
+        return Err(ConfigJsonError::unknown(
+            "general.architecture",
+            &arch,
+            &format!(
+                "the architectures that are read are {}",
+                ARCHITECTURES.join(", ")
+            ),
+        )
+        .into());
+    }
+    let key = |name: &str| format!("{arch}.{name}");
+    let bounded = |name: &str, most: usize| -> Result<usize, GgufError> {
+        let key = key(name);
+        let n = metadata.usize(&key)?;
+        match (1..=most).contains(&n) {
+            true => Ok(n),
+            false => Err(
+                ConfigJsonError(format!("{key} is {n}; it must be between 1 and {most}")).into(),
+            ),
+        }
+    };
+    let size = |name: &str| bounded(name, LARGEST);
+    let n_head = size("attention.head_count")?;
+    let n_embd = size("embedding_length")?;
+    let rows = source
+        .info("token_embd.weight")
+        .and_then(|info| info.shape.first());
+    let vocab = rows
+        .copied()
+        .filter(|v| (1..=LARGEST).contains(v))
+        .ok_or_else(|| ConfigJsonError("there is no token_embd.weight with a vocabulary".into()))?;
+    if !n_embd.is_multiple_of(n_head) && metadata.get(&key("attention.key_length")).is_none() {
+        return Err(
+            ConfigJsonError(format!("{n_head} heads do not divide a width of {n_embd}")).into(),
+        );
+    }
+    let sizes = Sizes {
+        n_layer: bounded("block_count", MOST_LAYERS)?,
+        n_head,
+        n_embd,
+        context_length: size("context_length")?,
+        vocab,
+    };
+    let config = if arch == "gpt2" {
+        DecoderConfig {
+            n_inner: size("feed_forward_length")?,
+            norm_epsilon: f64::from(metadata.f32(&key("attention.layer_norm_epsilon"))?),
+            tied_head: source.info("output.weight").is_none() || same_as_embedding(source)?,
+            ..DecoderConfig::gpt2(sizes, true)
+        }
+    } else {
+        llama(source, metadata, arch, sizes)?
+    };
+    super::json::check(&config)?;
+    Ok(config)
+}
+
+fn llama(
+    source: &Source,
+    metadata: &Metadata,
+    arch: &str,
+    sizes: Sizes,
+) -> Result<DecoderConfig, GgufError> {
+    let key = |name: &str| format!("{arch}.{name}");
+    let has = |tensor: &str| source.info(tensor).is_some();
+    let optional = |name: &str| -> Result<Option<usize>, GgufError> {
+        let key = key(name);
+        let n = metadata.optional(&key, Metadata::usize)?;
+        match n {
+            Some(n) if !(1..=LARGEST).contains(&n) => Err(ConfigJsonError(format!(
+                "{key} is {n}; it must be between 1 and {LARGEST}"
+            ))
+            .into()),
+            n => Ok(n),
+        }
+    };
+    let head_size = optional("attention.key_length")?.unwrap_or(sizes.n_embd / sizes.n_head);
+    for (name, want) in [
+        ("attention.value_length", head_size),
+        ("rope.dimension_count", head_size),
+    ] {
+        if let Some(n) = optional(name)?
+            && n != want
+        {
+            return Err(ConfigJsonError(format!(
+                "{} is {n}; only the head size, {want}, is supported",
+                key(name)
+            ))
+            .into());
+        }
+    }
+    if has("blk.0.ffn_gate_inp.weight") {
+        return Err(ConfigJsonError("mixtures of experts are not supported".into()).into());
+    }
+    let theta = metadata.optional(&key("rope.freq_base"), Metadata::f32)?;
+    let rope = Rope {
+        theta: theta.map_or(10_000.0, f64::from),
+        scaling: scaling(source, metadata, arch, head_size)?,
+    };
+    if !(rope.theta >= 1.0) {
+        return Err(ConfigJsonError(format!("rope.freq_base is {}", rope.theta)).into());
+    }
+    let feed = optional("feed_forward_length")?
+        .ok_or_else(|| ConfigJsonError(format!("{} is missing", key("feed_forward_length"))))?;
+    Ok(DecoderConfig {
+        family: Family::Llama,
+        n_kv_head: optional("attention.head_count_kv")?.unwrap_or(sizes.n_head),
+        head_size,
+        n_inner: feed,
+        norm: Norms::RmsNorm,
+        norm_epsilon: f64::from(metadata.f32(&key("attention.layer_norm_rms_epsilon"))?),
+        positions: Positions::Rotary(rope),
+        mlp: Mlp::SwiGlu,
+        biases: Biases {
+            norms: false,
+            qkv: has("blk.0.attn_q.bias"),
+            attention_out: has("blk.0.attn_output.bias"),
+            mlp: has("blk.0.ffn_down.bias"),
+        },
+        tied_head: !has("output.weight"),
+        ..DecoderConfig::llama(sizes)
+    })
+}
+
+/// Rotary scaling: a word and a factor, or Llama 3's as a tensor of divisors.
+fn scaling(
+    source: &Source,
+    metadata: &Metadata,
+    arch: &str,
+    head_size: usize,
+) -> Result<RopeScaling, GgufError> {
+    const FACTORS: &str = "rope_freqs.weight";
+    if let Some(info) = source.info(FACTORS) {
+        let mut factors = vec![0.0; info.len().min(LARGEST)];
+        if factors.len() != head_size / 2 {
+            return Err(ConfigJsonError(format!(
+                "{FACTORS} has {} numbers, heads of {head_size} channels need {}",
+                info.len(),
+                head_size / 2
+            ))
+            .into());
+        }
+        source.read_into(FACTORS, &mut factors)?;
+        return Ok(RopeScaling::Factors(factors));
+    }
+    let word = format!("{arch}.rope.scaling.type");
+    let factor = format!("{arch}.rope.scaling.factor");
+    match metadata.optional(&word, Metadata::str)? {
+        None | Some("none") => {
+            let old = metadata.optional(&format!("{arch}.rope.scale_linear"), Metadata::f32)?;
+            Ok(match old {
+                Some(by) if by > 0.0 && by != 1.0 => RopeScaling::Linear(f64::from(by)),
+                _ => RopeScaling::None,
+            })
+        }
+        Some("linear") => {
+            let by = metadata.f32(&factor)?;
+            match by > 0.0 {
+                true => Ok(RopeScaling::Linear(f64::from(by))),
+                false => {
+                    Err(ConfigJsonError(format!("{factor} is {by}; it must be above 0")).into())
+                }
+            }
+        }
+        Some(other) => {
+            Err(
+                ConfigJsonError::unknown(&word, &other, "none, linear and Llama 3's are supported")
+                    .into(),
+            )
+        }
+    }
+}
+
+/// Whether `output.weight` repeats the token embedding, as GPT-2 files have it.
+fn same_as_embedding(source: &Source) -> Result<bool, TensorError> {
+    let (a, b) = ("token_embd.weight", "output.weight");
+    let (Some(info), Some(other)) = (source.info(a), source.info(b)) else {
+        return Ok(false);
+    };
+    if info.shape != other.shape || info.shape.len() != 2 {
+        return Ok(false);
+    }
+    let (rows, row) = (info.shape[0], info.row());
+    let (mut x, mut y) = (vec![0.0; row], vec![0.0; row]);
+    for r in 0..rows {
+        source.read_rows_into(a, r..r + 1, &mut x)?;
+        source.read_rows_into(b, r..r + 1, &mut y)?;
+        if x != y {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The file's name for a parameter, and how it is turned.
+pub fn place(config: &DecoderConfig, p: &Param) -> (String, Turn) {
+    let stem = p
+        .stem
+        .trim_start_matches("transformer.")
+        .trim_start_matches("model.");
+    let (module, kind) = stem.rsplit_once('.').unwrap_or((stem, "weight"));
+    let module = module
+        .trim_start_matches("h.{}.")
+        .trim_start_matches("layers.{}.");
+    let name = match module {
+        "wte" | "embed_tokens" => "token_embd",
+        "wpe" => "position_embd",
+        "ln_f" | "norm" => "output_norm",
+        "lm_head" => "output",
+        "ln_1" | "input_layernorm" => "attn_norm",
+        "attn.c_attn" => "attn_qkv",
+        "attn.c_proj" | "self_attn.o_proj" => "attn_output",
+        "self_attn.q_proj" => "attn_q",
+        "self_attn.k_proj" => "attn_k",
+        "self_attn.v_proj" => "attn_v",
+        "ln_2" | "post_attention_layernorm" => "ffn_norm",
+        "mlp.c_fc" | "mlp.up_proj" => "ffn_up",
+        "mlp.gate_proj" => "ffn_gate",
+        "mlp.c_proj" | "mlp.down_proj" => "ffn_down",
+        other => other,
+    };
+    let name = match p.layer {
+        Some(layer) => format!("blk.{layer}.{name}.{kind}"),
+        None => format!("{name}.{kind}"),
+    };
+    // Qwen2's rope has its pairs half a head apart in llama.cpp, too.
+    let interleaved =
+        config.family == Family::Llama && !(config.biases.qkv && !config.biases.attention_out);
+    let turn = match (config.family, module) {
+        (Family::Gpt2, "attn.c_attn" | "attn.c_proj" | "mlp.c_fc" | "mlp.c_proj")
+            if p.shape.len() == 2 =>
+        {
+            Turn::Transpose
+        }
+        (Family::Llama, "self_attn.q_proj") if interleaved => Turn::Halves {
+            heads: config.n_head,
+        },
+        (Family::Llama, "self_attn.k_proj") if interleaved => Turn::Halves {
+            heads: config.n_kv_head,
+        },
+        _ => Turn::None,
+    };
+    (name, turn)
+}
+
+impl Turn {
+    /// The file's shape of a parameter.
+    pub fn shape(self, shape: &[usize]) -> Vec<usize> {
+        match self {
+            Self::Transpose => shape.iter().rev().copied().collect(),
+            Self::None | Self::Halves { .. } => shape.to_vec(),
+        }
+    }
+
+    /// A file's values as the parameter's, `shape` being the parameter's.
+    pub fn from_file(self, values: &[f32], shape: &[usize], out: &mut [f32]) {
+        match self {
+            Self::None => out.copy_from_slice(values),
+            Self::Transpose => transpose(values, shape[1], shape[0], out),
+            Self::Halves { heads } => halves(values, shape, heads, out, false),
+        }
+    }
+
+    /// A parameter's values as the file's.
+    pub fn to_file(self, values: &[f32], shape: &[usize], out: &mut [f32]) {
+        match self {
+            Self::None => out.copy_from_slice(values),
+            Self::Transpose => transpose(values, shape[0], shape[1], out),
+            Self::Halves { heads } => halves(values, shape, heads, out, true),
+        }
+    }
+}
+
+/// `out[columns, rows]` of `values[rows, columns]`.
+fn transpose(values: &[f32], rows: usize, columns: usize, out: &mut [f32]) {
+    for (r, row) in values.chunks_exact(columns).enumerate() {
+        for (c, v) in row.iter().enumerate() {
+            out[c * rows + r] = *v;
+        }
+    }
+}
+
+/// Rows `(head, j, half)` of the file are rows `(head, half, j)` of the model.
+fn halves(values: &[f32], shape: &[usize], heads: usize, out: &mut [f32], to_file: bool) {
+    let row: usize = shape[1..].iter().product();
+    let d = shape[0] / heads;
+    for head in 0..heads {
+        for half in 0..2 {
+            for j in 0..d / 2 {
+                let file = (head * d + 2 * j + half) * row;
+                let model = (head * d + half * (d / 2) + j) * row;
+                let (from, to) = match to_file {
+                    true => (model, file),
+                    false => (file, model),
+                };
+                out[to..to + row].copy_from_slice(&values[from..from + row]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_turned_for_a_file_turns_back() {
+        let shape = [8, 3];
+        let values: Vec<f32> = (0u8..24).map(f32::from).collect();
+        for turn in [Turn::None, Turn::Transpose, Turn::Halves { heads: 2 }] {
+            let (mut file, mut back) = (vec![0.0; 24], vec![0.0; 24]);
+            turn.to_file(&values, &shape, &mut file);
+            turn.from_file(&file, &shape, &mut back);
+            assert_eq!(back, values, "{turn:?}");
+        }
+        // llama.cpp's order within a head of 4: rows 0, 2, 1, 3.
+        let mut file = vec![0.0; 24];
+        Turn::Halves { heads: 2 }.to_file(&values, &shape, &mut file);
+        let rows: Vec<f32> = file.iter().step_by(3).map(|v| v / 3.0).collect();
+        assert_eq!(rows, [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+    }
+}

@@ -1,0 +1,210 @@
+//! Models of others, and this program's own: a Hugging Face directory or a GGUF file.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use candle_core::Device;
+use serde_json::Value;
+
+use super::arena::Param;
+use super::config::DecoderConfig;
+use super::decoder::Decoder;
+use super::family;
+use super::family::gguf::{self, GgufError, Turn};
+use super::files::ModelError;
+use crate::ops;
+use crate::run::file;
+use crate::tensors::{Source, TensorError};
+use crate::text;
+
+/// Most bytes of a `config.json`.
+const LARGEST_CONFIG: u64 = 16 << 20;
+
+/// A model whose shape is known and checked against its tensors; the weights are still on disk.
+#[derive(Debug)]
+pub struct Files {
+    pub config: DecoderConfig,
+    pub source: Source,
+    params: Vec<Param>,
+    /// The file's name of each parameter, and how it is turned.
+    places: Vec<(String, Turn)>,
+}
+
+impl Files {
+    /// Opens a directory with `config.json` and safetensors, or a GGUF file.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, the architecture is not supported, or tensors are missing, left over or of
+    /// other shapes than the config says. Nothing large is allocated before that is known.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let source = Source::open(path)?;
+        let config = match source.gguf() {
+            Some(metadata) => gguf::config(&source, metadata).map_err(|error| match error {
+                GgufError::Tensors(error) => error.into(),
+                GgufError::Shape(error) => format(path, error.to_string()),
+            })?,
+            None => read_config(path)?,
+        };
+        // A damaged config may speak of a model that no machine could hold.
+        if config.n_layer > source.names().len() {
+            let (have, layers) = (source.names().len(), config.n_layer);
+            let what =
+                format!("it has {have} tensors, too few for the {layers} layers it tells of");
+            return Err(format(path, what));
+        }
+        let params = config.params();
+        let places = params.iter().map(|p| place(&config, &source, p)).collect();
+        let files = Self {
+            config,
+            source,
+            params,
+            places,
+        };
+        files.check()?;
+        Ok(files)
+    }
+
+    /// The file's name of the tensor behind each parameter.
+    pub fn tensor_names(&self) -> impl Iterator<Item = (&Param, &str)> {
+        let names = self.places.iter().map(|(name, _)| name.as_str());
+        self.params.iter().zip(names)
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        let fail = |what: String| Err(format(self.source.path(), what));
+        for (p, (name, turn)) in self.params.iter().zip(&self.places) {
+            let Some(info) = self.source.info(name) else {
+                return fail(format!("tensor {name} is missing"));
+            };
+            let want = turn.shape(&p.shape);
+            if info.shape != want {
+                let have = &info.shape;
+                return fail(format!(
+                    "tensor {name} has shape {have:?}, expected {want:?}"
+                ));
+            }
+        }
+        let used: HashSet<&str> = self.places.iter().map(|(name, _)| name.as_str()).collect();
+        let left: Vec<&str> = self
+            .source
+            .names()
+            .filter(|name| !used.contains(name) && !is_buffer(name))
+            .collect();
+        match left[..] {
+            [] => {}
+            ["lm_head.weight"] if self.config.tied_head => self.check_tied_head()?,
+            ["output.weight"] if self.config.tied_head => {}
+            [first, ..] => {
+                let first = text::clean(first);
+                return fail(match left.len() {
+                    1 => format!(
+                        "tensor {first} has no place in the model that the config describes"
+                    ),
+                    n => format!(
+                        "tensor {first} and {} more have no place in the model that the config describes",
+                        n - 1
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A head beside a tied embedding must be the same.
+    fn check_tied_head(&self) -> Result<(), ModelError> {
+        let (embedding, head) = (self.places[0].0.as_str(), "lm_head.weight");
+        let p = &self.params[0];
+        let (rows, row) = (p.shape[0], p.shape[1]);
+        let same_shape = self.source.info(head).is_some_and(|i| i.shape == p.shape);
+        let (mut a, mut b) = (vec![0.0; row], vec![0.0; row]);
+        for r in 0..rows {
+            if same_shape {
+                self.source.read_rows_into(embedding, r..r + 1, &mut a)?;
+                self.source.read_rows_into(head, r..r + 1, &mut b)?;
+            }
+            if !same_shape || a != b {
+                let what = "lm_head.weight differs from the token embedding, though the config says that they are tied (tie_word_embeddings)";
+                return Err(format(self.source.path(), what.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the weights.
+    ///
+    /// # Errors
+    /// When a value is not finite or cannot be read.
+    pub fn load(&self, device: &Device) -> Result<Decoder, ModelError> {
+        let model = Decoder::zeros(self.config.clone(), device)?;
+        let mut raw = Vec::new();
+        for ((p, (name, turn)), view) in self
+            .params
+            .iter()
+            .zip(&self.places)
+            .zip(&model.weights.views)
+        {
+            ops::fill(view, |out| -> Result<(), TensorError> {
+                if *turn == Turn::None {
+                    return self.source.read_into(name, out);
+                }
+                raw.resize(out.len(), 0.0);
+                self.source.read_into(name, &mut raw)?;
+                turn.from_file(&raw, &p.shape, out);
+                Ok(())
+            })??;
+        }
+        Ok(model)
+    }
+}
+
+/// Reads a model whole: [`Files::open`] and [`Files::load`].
+///
+/// # Errors
+/// As theirs.
+pub fn load(path: &Path, device: &Device) -> Result<Decoder, ModelError> {
+    Files::open(path)?.load(device)
+}
+
+/// Where a parameter is found: under its full name, or without the prefix that the bare model of some files lacks.
+fn place(config: &DecoderConfig, source: &Source, p: &Param) -> (String, Turn) {
+    if source.gguf().is_some() {
+        return gguf::place(config, p);
+    }
+    let short = p.name.split_once('.').map(|(_, short)| short);
+    let bare = short.filter(|short| source.info(&p.name).is_none() && source.info(short).is_some());
+    (bare.unwrap_or(&p.name).to_string(), Turn::None)
+}
+
+/// Tensors that are no parameters: causal masks and tables of angles, which some files keep.
+fn is_buffer(name: &str) -> bool {
+    [
+        ".attn.bias",
+        ".attn.masked_bias",
+        ".rotary_emb.inv_freq",
+        "rope_freqs.weight",
+    ]
+    .iter()
+    .any(|end| name.ends_with(end))
+}
+
+fn format(path: &Path, what: String) -> ModelError {
+    ModelError::Format {
+        path: path.into(),
+        what,
+    }
+}
+
+fn read_config(dir: &Path) -> Result<DecoderConfig, ModelError> {
+    // Beside a single safetensors file, too.
+    let dir = match dir.is_dir() {
+        true => dir,
+        false => dir.parent().unwrap_or(dir),
+    };
+    let path = dir.join("config.json");
+    let text = file::read_text(&path, LARGEST_CONFIG).map_err(|source| ModelError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    let json: Value = serde_json::from_str(&text).map_err(|e| format(&path, e.to_string()))?;
+    family::from_json(&json).map_err(|e| format(&path, e.to_string()))
+}
