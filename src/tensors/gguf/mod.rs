@@ -1,0 +1,21 @@
+//! GGUF, versions 1 to 3, little-endian: magic, version, counts, metadata, tensors' names and places, data.
+
+mod cursor;
+mod header;
+mod metadata;
+
+mod value;
+
+pub(super) use header::{Header, parse, stranger};
+pub use metadata::Metadata;
+
+pub use value::{Array, Value};
+
+/// How every file begins.
+pub const MAGIC: &[u8; 4] = b"GGUF";
+/// Where tensors may begin when the metadata say nothing else.
+const ALIGNMENT: usize = 32;
+/// The metadata key that says otherwise.
+const ALIGNMENT_KEY: &str = "general.alignment";
+/// Most dimensions of a tensor.
+const DIMENSIONS: usize = 4;

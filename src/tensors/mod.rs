@@ -1,0 +1,57 @@
+//! Tensor files in and out, by name: safetensors files and directories, and GGUF. This room knows no model family.
+//!
+//! [`Source`] maps a file or a directory and gives tensors as f32, whatever they are stored as; its headers are parsed
+//! here, strictly, since anybody may have written them. [`save_safetensors`] and [`gguf::save`] write tensor by tensor,
+//! so that a model is never in memory twice. [`Output`] is where they write: a directory or file that takes its name only
+//! when all of it is on the disk.
+
+mod decode;
+mod dtype;
+
+mod error;
+pub mod gguf;
+
+mod pickle;
+mod safetensors;
+
+mod source;
+
+pub use dtype::DType;
+pub use error::TensorError;
+
+pub use source::Source;
+
+/// What a file tells of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    pub dtype: DType,
+    /// Row-major, the last dimension being contiguous; GGUF's dimensions are turned round.
+    pub shape: Vec<usize>,
+}
+
+impl Info {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        // The headers' readers refuse shapes whose product cannot be counted.
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no values at all.
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
+    /// Values of one row, which is everything behind the first dimension.
+    pub fn row(&self) -> usize {
+        self.shape.iter().skip(1).product()
+    }
+}
+
+/// Where a tensor's bytes lie in its file.
+#[derive(Debug, Clone)]
+struct Entry {
+    info: Info,
+    /// From the file's beginning.
+    start: usize,
+    bytes: usize,
+}

@@ -1,0 +1,282 @@
+//! Tensors to read, from whatever holds them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use super::decode::{Failure, decode};
+use super::{Entry, Info, TensorError, gguf, pickle, safetensors};
+use crate::run::file;
+use crate::text;
+
+/// The file of a directory that holds all tensors, and the one that tells of shards.
+pub(super) const MODEL: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// An opened model: its headers are read, its data mapped and not looked at yet.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    files: Vec<Mapped>,
+    tensors: Vec<Tensor>,
+    /// Places in `tensors`.
+    by_name: HashMap<String, usize>,
+    metadata: Option<gguf::Metadata>,
+}
+
+#[derive(Debug)]
+struct Mapped {
+    path: PathBuf,
+    map: Mmap,
+}
+
+#[derive(Debug)]
+struct Tensor {
+    name: String,
+    /// Place in `files`.
+    file: usize,
+    entry: Entry,
+}
+
+impl Source {
+    /// Opens a Hugging Face directory (`model.safetensors`, or `model.safetensors.index.json` and shards), a safetensors
+    /// file or a GGUF file. Whether the values are finite shows only when they are read.
+    ///
+    /// # Errors
+    /// When it is none of these, a pickle, damaged or cut off, or when a file cannot be read.
+    pub fn open(path: &Path) -> Result<Self, TensorError> {
+        if path.is_dir() {
+            return Self::open_directory(path);
+        }
+        let file = Mapped::open(path)?;
+        if file.map.starts_with(gguf::MAGIC) {
+            let gguf::Header { metadata, tensors } = gguf::parse(path, &file.map)?;
+            return Ok(Self::of(path, vec![file], tag(0, tensors), Some(metadata)));
+        }
+        if pickle::is_pickle(path, &file.map) {
+            return Err(TensorError::Pickle { path: path.into() });
+        }
+        if let Some(what) = gguf::stranger(&file.map) {
+            return Err(TensorError::NotAModel {
+                path: path.into(),
+                what: what.into(),
+            });
+        }
+        let tensors = safetensors::parse(path, &file.map)?;
+        Ok(Self::of(path, vec![file], tag(0, tensors), None))
+    }
+
+    fn open_directory(dir: &Path) -> Result<Self, TensorError> {
+        let (whole, index) = (dir.join(MODEL), dir.join(INDEX));
+        if whole.exists() {
+            let file = Mapped::open(&whole)?;
+            let tensors = safetensors::parse(&whole, &file.map)?;
+            return Ok(Self::of(dir, vec![file], tag(0, tensors), None));
+        }
+        if index.exists() {
+            return Self::open_shards(dir, &index);
+        }
+        if let Some(name) = pickle::IN_DIRECTORY.iter().find(|n| dir.join(n).exists()) {
+            return Err(TensorError::Pickle {
+                path: dir.join(name),
+            });
+        }
+        let there = std::fs::read_dir(dir)
+            .map_err(TensorError::io(dir))?
+            .flatten();
+        let gguf = there
+            .map(|e| e.path())
+            .find(|p| p.extension().is_some_and(|e| e == "gguf"));
+        Err(TensorError::NotAModel {
+            path: dir.into(),
+            what: match gguf {
+                Some(file) => format!(
+                    "it is a directory of GGUF files, name one: {}",
+                    text::path(&file)
+                ),
+                None => format!("there is neither {MODEL} nor {INDEX} in this directory"),
+            },
+        })
+    }
+
+    fn open_shards(dir: &Path, index: &Path) -> Result<Self, TensorError> {
+        let mut by_file: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (tensor, file) in safetensors::index(index)? {
+            by_file.entry(file).or_default().push(tensor);
+        }
+        let (mut files, mut tensors) = (Vec::new(), Vec::new());
+        for (name, wanted) in by_file {
+            let path = dir.join(name);
+            let file = Mapped::open(&path)?;
+            let mut there = safetensors::parse(&path, &file.map)?;
+            // What the index does not tell of is left over from other times.
+            there.retain(|(name, _)| wanted.binary_search(name).is_ok());
+            if there.len() < wanted.len() {
+                let have: HashMap<&String, _> = there.iter().map(|(n, e)| (n, e)).collect();
+                let missing = wanted.iter().find(|name| !have.contains_key(name));
+                return Err(TensorError::NoTensor {
+                    path,
+                    name: text::clean(missing.map_or("", |m| m)).into_owned(),
+                });
+            }
+            tensors.extend(tag(files.len(), there));
+            files.push(file);
+        }
+        Ok(Self::of(dir, files, tensors, None))
+    }
+
+    fn of(
+        path: &Path,
+        files: Vec<Mapped>,
+        tensors: Vec<Tensor>,
+        metadata: Option<gguf::Metadata>,
+    ) -> Self {
+        let names = tensors.iter().map(|t| t.name.clone());
+        Self {
+            path: path.into(),
+            files,
+            by_name: names.zip(0..).collect(),
+            tensors,
+            metadata,
+        }
+    }
+
+    /// What was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tensors' names as the files have them, in the files' order; [`text::sanitize`] them before showing.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors.iter().map(|t| t.name.as_str())
+    }
+
+    /// Type and shape of a tensor.
+    pub fn info(&self, name: &str) -> Option<&Info> {
+        self.by_name.get(name).map(|&i| &self.tensors[i].entry.info)
+    }
+
+    /// A GGUF file's metadata.
+    pub fn gguf(&self) -> Option<&gguf::Metadata> {
+        self.metadata.as_ref()
+    }
+
+    /// Bytes that the tensors take in their files.
+    pub fn data_bytes(&self) -> u64 {
+        self.tensors.iter().map(|t| t.entry.bytes as u64).sum()
+    }
+
+    /// Fills `out` with a tensor's values, row-major, on rayon's threads.
+    ///
+    /// # Errors
+    /// When there is no such tensor, its type is not read, `out` is of another length, or a value is not finite.
+    pub fn read_into(&self, name: &str, out: &mut [f32]) -> Result<(), TensorError> {
+        let (tensor, file) = self.find(name)?;
+        let have = tensor.entry.info.len();
+        if out.len() != have {
+            let what = format!("it has {have} values, {} were asked for", out.len());
+            return Err(TensorError::request(&file.path, name, what));
+        }
+        self.read(tensor, 0, out)
+    }
+
+    /// Fills `out` with the values of some rows, a row being everything behind the first dimension.
+    ///
+    /// # Errors
+    /// As [`Self::read_into`], when there are fewer rows, and when a row is stored in part of a block.
+    pub fn read_rows_into(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<(), TensorError> {
+        let (tensor, file) = self.find(name)?;
+        let info = &tensor.entry.info;
+        let (have, row) = (info.shape.first().copied().unwrap_or(1), info.row());
+        let request = |what: String| Err(TensorError::request(&file.path, name, what));
+        if rows.end > have || rows.start > rows.end {
+            return request(format!(
+                "it has {have} rows, {} to {} were asked for",
+                rows.start, rows.end
+            ));
+        }
+        if out.len() != rows.len() * row {
+            return request(format!(
+                "{} rows have {} values, {} were asked for",
+                rows.len(),
+                rows.len() * row,
+                out.len()
+            ));
+        }
+        let block = info.dtype.block();
+        if !(rows.start * row).is_multiple_of(block) || !out.len().is_multiple_of(block) {
+            return request(format!("{} keeps {block} values together", info.dtype));
+        }
+        self.read(tensor, rows.start * row, out)
+    }
+
+    fn find(&self, name: &str) -> Result<(&Tensor, &Mapped), TensorError> {
+        let Some(&i) = self.by_name.get(name) else {
+            return Err(TensorError::NoTensor {
+                path: self.path.clone(),
+                name: text::clean(name).into_owned(),
+            });
+        };
+        let tensor = &self.tensors[i];
+        Ok((tensor, &self.files[tensor.file]))
+    }
+
+    /// Values from the `from`th on; both ends lie at blocks' ends and within the tensor.
+    fn read(&self, tensor: &Tensor, from: usize, out: &mut [f32]) -> Result<(), TensorError> {
+        let file = &self.files[tensor.file];
+        let dtype = tensor.entry.info.dtype;
+        if !dtype.is_readable() {
+            return Err(TensorError::request(
+                &file.path,
+                &tensor.name,
+                format!(
+                    "its type {dtype} is not read; convert it to F32, F16, BF16 or one of GGUF's Q4_0 to Q8_K"
+                ),
+            ));
+        }
+        let whole = |values: usize| values / dtype.block() * dtype.block_bytes();
+        let start = tensor.entry.start + whole(from);
+        let bytes = &file.map[start..start + whole(out.len())];
+        decode(dtype, bytes, out).map_err(|failure| match failure {
+            Failure::NotFinite { index, value } => TensorError::NotFinite {
+                path: file.path.clone(),
+                name: text::clean(&tensor.name).into_owned(),
+                index: from + index,
+                value,
+            },
+            Failure::NotRead => TensorError::request(
+                &file.path,
+                &tensor.name,
+                "its blocks cannot be turned into f32",
+            ),
+        })
+    }
+}
+
+impl Mapped {
+    fn open(path: &Path) -> Result<Self, TensorError> {
+        let file = file::open(path).map_err(TensorError::io(path))?;
+        // SAFETY: the map is read only. Another process that shortens the file meanwhile would end this one, as with
+        // every reader of mapped data; this program replaces models by renaming.
+        let map = unsafe { Mmap::map(&file) }.map_err(TensorError::io(path))?;
+        Ok(Self {
+            path: path.into(),
+            map,
+        })
+    }
+}
+
+/// A file's tensors with its place.
+fn tag(file: usize, tensors: Vec<(String, Entry)>) -> Vec<Tensor> {
+    let tensors = tensors.into_iter();
+    tensors
+        .map(|(name, entry)| Tensor { name, file, entry })
+        .collect()
+}
