@@ -96,7 +96,7 @@ def compared(given):
 def text_loss(given):
     length = given.window_length
     model = loaded(given, length)
-    tokens = model.tokenize(Path(given.text).read_bytes(), add_bos=False, special=False)
+    tokens = model.tokenize(Path(given.text).read_bytes(), add_bos=False, special=True)
     room = len(tokens) - length - 1
     if room < 0:
         raise SystemExit(f"{given.text} has {len(tokens)} tokens, a window needs {length + 1}")
@@ -110,7 +110,7 @@ def text_loss(given):
 
 def greedy(given):
     model = loaded(given, 512)
-    tokens = model.tokenize(given.prompt.encode(), add_bos=False, special=False)
+    tokens = model.tokenize(given.prompt.encode(), add_bos=False, special=True)
     new = []
     while len(new) < given.n:
         model.eval((tokens + new)[model.n_tokens :])
