@@ -64,16 +64,20 @@ def losses_of_windows(model, tokens, starts, length):
 
 @torch.no_grad()
 def greedy(model, tokenizer, prompt, n):
-    """(the n most likely next tokens one after the other, their text, the smallest lead of a winner over the second)."""
-    ids, cache, new, lead = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False)]), None, [], math.inf
-    for _ in range(n):
-        out = model(ids, past_key_values=cache, use_cache=True)
-        best = out.logits[0, -1].topk(2)
-        if int(best.indices[0]) == tokenizer.eos_token_id:
-            break
-        lead = min(lead, float(best.values[0] - best.values[1]))
-        new.append(int(best.indices[0]))
-        ids, cache = best.indices[:1][None], out.past_key_values
+    """(the n most likely next tokens one after the other, their text, the smallest lead of a winner over the second).
+
+    The end-of-text token ends it and is not part of it.
+    """
+    ids = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False)])
+    out = model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=n, do_sample=False, num_beams=1,
+        repetition_penalty=1.0, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id,
+        return_dict_in_generate=True, output_logits=True)
+    new = out.sequences[0, ids.shape[1] :].tolist()
+    best = torch.cat(out.logits).topk(2).values
+    lead = float((best[:, 0] - best[:, 1]).min())
+    if new and new[-1] == tokenizer.eos_token_id:
+        new.pop()
     return new, tokenizer.decode(new, clean_up_tokenization_spaces=False), lead
 
 

@@ -6,8 +6,10 @@ Needs torch, transformers, accelerate, gguf and sentencepiece.
 
 from pathlib import Path
 
+import gguf
 import torch
 import transformers
+from tokenizers import Regex, pre_tokenizers as pre
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 OPTIONS = {"dtype": torch.float32, "attn_implementation": "eager"}
@@ -36,8 +38,6 @@ def load_model(path):
 
 def scale_rope(model, path):
     """Applies what transformers passes over in a GGUF file: rope_freqs.weight (Llama-3 scaling) and linear scaling."""
-    import gguf
-
     reader = gguf.GGUFReader(path)
     divisors = [t.data for t in reader.tensors if t.name == "rope_freqs.weight"]
     keys = {name.split(".", 1)[1]: field for name, field in reader.fields.items() if ".rope.scaling." in name}
@@ -53,9 +53,27 @@ def scale_rope(model, path):
                     module.inv_freq /= keys["rope.scaling.factor"].contents()
 
 
+# What tokenizer.ggml.pre names, as the published tokenizer.json files have it. transformers takes GPT-2's for all.
+WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+PRE_TOKENIZERS = {
+    "gpt-2": [pre.ByteLevel(add_prefix_space=False)],
+    "smollm": [pre.Digits(individual_digits=True), pre.ByteLevel(add_prefix_space=False)],
+    "llama-bpe": [
+        pre.Split(Regex(WORDS % r"\p{N}{1,3}"), "isolated"), pre.ByteLevel(add_prefix_space=False, use_regex=False)],
+    "qwen2": [pre.Split(Regex(WORDS % r"\p{N}"), "isolated"), pre.ByteLevel(add_prefix_space=False, use_regex=False)],
+}
+
+
 def load_tokenizer(path):
-    """The tokenizer of a directory or a GGUF file."""
+    """The tokenizer of a directory or a GGUF file; special tokens in a text are recognized."""
     path = Path(path)
     if path.is_dir():
         return AutoTokenizer.from_pretrained(path)
-    return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    fields = gguf.GGUFReader(path).fields
+    if fields["tokenizer.ggml.model"].contents() == "gpt2":
+        kind = fields["tokenizer.ggml.pre"].contents() if "tokenizer.ggml.pre" in fields else "gpt-2"
+        if kind not in PRE_TOKENIZERS:
+            raise SystemExit(f"{path}: unknown pre-tokenizer '{kind}'; known: {', '.join(PRE_TOKENIZERS)}")
+        tokenizer.backend_tokenizer.pre_tokenizer = pre.Sequence(PRE_TOKENIZERS[kind])
+    return tokenizer
