@@ -2,6 +2,7 @@
 
 use super::keys;
 use super::places::Places;
+use super::schema::range;
 use super::{BUILTIN, BUILTIN_TEXTS, Config, ConfigError, INHERITABLE, LayerChoice, ModelConfig};
 use crate::model::Family;
 use crate::run::command::MOST_STEPS;
@@ -323,10 +324,15 @@ impl Check<'_> {
                     format!("inherit.layers = {word:?} needs a reference of at least 2 layers, model.n_layer is 1")
                 });
             }
-            LayerChoice::Named(word) => self.places.problem(
-                &["inherit.layers"],
-                format!("inherit.layers must be \"half\", \"auto\", a number of layers or a list of layer indices, is {word:?}"),
-            ),
+            LayerChoice::Named(word) => match range(word) {
+                Some((from, to)) if to - from <= MOST_LAYERS => {
+                    self.layer_list(&(from..to).collect::<Vec<_>>());
+                }
+                _ => self.places.problem(
+                    &["inherit.layers"],
+                    format!("inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices, is {word:?}"),
+                ),
+            },
             LayerChoice::First(n) => {
                 self.at_least("inherit.layers", *n as u64, 1);
                 self.fewer_than_reference(*n);

@@ -31,7 +31,7 @@ impl std::fmt::Display for Kind {
             Texts => f.write_str("a list of texts"),
             OneOf(names) => write!(f, "one of {}", names.join(", ")),
             Layers => {
-                f.write_str("\"half\", \"auto\", a number of layers or a list of layer indices")
+                f.write_str("\"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices")
             }
             Pair => f.write_str("a list of two numbers"),
         }
@@ -137,7 +137,7 @@ pub const KEYS: &[Key] = &[
     key("reference.train.min_lr", Real, FROM_TRAIN, "Learning rate at the end of the schedule."),
     key("reference.train.warmup", Count, FROM_TRAIN, "Steps of linear warm-up."),
     key("reference.train.schedule", SCHEDULES, FROM_TRAIN, "Course of the learning rate."),
-    key("inherit.layers", Layers, Default("\"half\""), "`\"half\"`, `\"auto\"` (half, but none from the first collapsing layer on: MaxRank below 2), a number of first layers, or a list of indices from 0."),
+    key("inherit.layers", Layers, Default("\"half\""), "`\"half\"`, `\"auto\"` (half, but none from the first collapsing layer on: MaxRank below 2), a number of first layers, a range `\"a..b\"` (without b), or a list of indices from 0."),
     key("inherit.what", Texts, Default("[\"attention\", \"mlp\", \"norms\", \"embeddings\", \"positions\", \"final_norm\", \"head\"]"), "The parts taken; the rest starts random."),
     key("train.steps", Count, Required("200"), "Optimizer steps per round (T of Algorithm 1)."),
     key("train.context_length", Count, Default("0"), "Tokens of a training or validation window; 0: the model's whole context."),

@@ -135,7 +135,7 @@ pub struct ReferenceTrainConfig {
     pub schedule: Option<Schedule>,
 }
 
-/// Layers to inherit: `"half"`, `"auto"`, `n` (the first n) or a list of indices from 0.
+/// Layers to inherit: `"half"`, `"auto"`, `n` (the first n), a range `"a..b"` (without b) or a list of indices from 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LayerChoice {
@@ -155,17 +155,43 @@ impl LayerChoice {
             Self::Named(name) if name == "half" || name == "auto" => {
                 (0..(n_layer / 2).max(1)).collect()
             }
-            Self::Named(_) => Vec::new(),
+            Self::Named(range) => match self::range(range) {
+                // Like a list that goes on too long, it ends with the index of one that is missing.
+                Some((from, to)) => {
+                    (from..to.min(n_layer.saturating_add(1)).max(from + 1)).collect()
+                }
+                None => Vec::new(),
+            },
         }
     }
+
+    /// A choice in words, as on the command line: `15`, `8..16`, `0,2,5`, `half`, `auto`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Ok(n) = text.parse() {
+            return Some(Self::First(n));
+        }
+        if matches!(text, "half" | "auto") || range(text).is_some() {
+            return Some(Self::Named(text.into()));
+        }
+        let list: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+        list.ok().map(Self::List)
+    }
+}
+
+/// The ends of `a..b`, which holds at least one layer.
+pub(super) fn range(text: &str) -> Option<(usize, usize)> {
+    let (from, to) = text.split_once("..")?;
+    let (from, to) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+    (from < to && to <= 1_000_000).then_some((from, to))
 }
 
 /// `[inherit]`: what the small model takes from the reference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InheritConfig {
-    /// `"half"`, `"auto"` (half, but none from the first collapsing layer on), a number of first layers, or a list of
-    /// indices from 0.
+    /// `"half"`, `"auto"` (half, but none from the first collapsing layer on), a number of first layers, a range `"a..b"`
+    /// (without b), or a list of indices from 0.
     pub layers: LayerChoice,
     /// Any of `attention`, `mlp`, `norms`, `embeddings`, `positions`, `final_norm`, `head`; the rest starts random.
     pub what: Vec<String>,

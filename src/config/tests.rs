@@ -163,7 +163,7 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "inherit.layers=all",
-            "inherit.layers must be \"half\", \"auto\", a number of layers or a list of layer indices, is \"all\"",
+            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices, is \"all\"",
         ),
         (
             "inherit.layers=0",
@@ -187,11 +187,11 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "inherit.layers=[0, -1]",
-            "inherit.layers must be \"half\", \"auto\", a number of layers or a list of layer indices, found a list of 2",
+            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices, found a list of 2",
         ),
         (
             "inherit.layers=1.5",
-            "inherit.layers must be \"half\", \"auto\", a number of layers or a list of layer indices, found the number 1.5",
+            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices, found the number 1.5",
         ),
         (
             "inherit.what=[]",

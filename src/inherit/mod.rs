@@ -2,13 +2,17 @@
 //!
 //! This room moves tensors between models; it knows no training and no files.
 
+mod slices;
+
 use std::collections::HashSet;
 
-use candle_core::{Device, Result, bail};
+use candle_core::Device;
 
 use crate::config::LayerChoice;
-use crate::model::{Decoder, Param, Part};
+use crate::model::{Decoder, DecoderConfig, ModelError, Param, Part, Weights};
 use crate::ops;
+
+pub use slices::{Slices, SlicesError};
 
 /// A layer whose MaxRank is below this is lazy or nearly so.
 const POTENT_RANK: f64 = 2.0;
@@ -18,17 +22,19 @@ const POTENT_RANK: f64 = 2.0;
 ///
 /// # Errors
 /// When the choice names a layer the reference does not have, or none.
-pub fn choose(choice: &LayerChoice, n_layer: usize, max_rank: &[f64]) -> Result<Vec<usize>> {
+pub fn choose(
+    choice: &LayerChoice,
+    n_layer: usize,
+    max_rank: &[f64],
+) -> Result<Vec<usize>, InheritError> {
     let mut layers = choice.of(n_layer);
     if matches!(choice, LayerChoice::Named(name) if name == "auto") {
         let potent = max_rank.iter().position(|&rank| rank < POTENT_RANK);
         layers.truncate(potent.unwrap_or(n_layer).max(1));
     }
     match layers.iter().find(|&&l| l >= n_layer) {
-        Some(l) => {
-            bail!("inherit.layers names layer {l}; the reference has {n_layer}, counted from 0")
-        }
-        None if layers.is_empty() => bail!("inherit.layers names no layer"),
+        Some(&layer) => Err(InheritError::NoLayer { layer, n_layer }),
+        None if layers.is_empty() => Err(InheritError::Nothing),
         None => Ok(layers),
     }
 }
@@ -53,22 +59,70 @@ fn parts(what: &[String], tied_head: bool) -> HashSet<Part> {
     parts
 }
 
+/// Where a layer of a new model comes from: which source, and which of its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    pub source: usize,
+    pub layer: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InheritError {
+    #[error(
+        "layers are taken that are not there: layer {layer} of a model of {n_layer}, counted from 0"
+    )]
+    NoLayer { layer: usize, n_layer: usize },
+    #[error("no layer is taken")]
+    Nothing,
+    #[error("models {0} and {1} cannot be put together: {2} differs")]
+    Unlike(usize, usize, &'static str),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+impl From<candle_core::Error> for InheritError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Model(error.into())
+    }
+}
+
 /// A model made of the reference's `layers` in that order, with the parts named in `what`; the rest starts random.
 /// Each layer keeps its own attention scale.
+///
+/// # Errors
+/// When a layer is not there, or cannot be read.
 pub fn inherit(
-    reference: &Decoder,
+    reference: &dyn Weights,
     layers: &[usize],
     what: &[String],
     seed: u64,
     device: &Device,
-) -> Result<Decoder> {
-    let scales = layers.iter().map(|&l| reference.config.attention_scales[l]);
-    let config = reference.config.with_layers(scales.collect());
-    let model = Decoder::zeros(config, device)?;
-    let wanted = parts(what, reference.config.tied_head);
+) -> Result<Decoder, InheritError> {
+    let layers: Vec<Taken> = layers
+        .iter()
+        .map(|&layer| Taken { source: 0, layer })
+        .collect();
+    assemble(&[reference], &layers, what, seed, device)
+}
+
+/// As [`inherit`], with layers from several models of one shape. What lies outside the layers comes from the first.
+///
+/// # Errors
+/// As [`inherit`], and when the models are not of one shape.
+pub fn assemble(
+    sources: &[&dyn Weights],
+    layers: &[Taken],
+    what: &[String],
+    seed: u64,
+    device: &Device,
+) -> Result<Decoder, InheritError> {
+    let model = Decoder::zeros(shape(sources, layers)?, device)?;
+    let wanted = parts(what, model.config.tied_head);
     for (i, p) in model.params.iter().enumerate() {
         if wanted.contains(&p.part) {
-            copy(reference, p, p.layer.map(|l| layers[l]), &model, i)?;
+            let taken = p.layer.map(|l| layers[l]);
+            let source = sources[taken.map_or(0, |t| t.source)];
+            copy(source, p, taken.map(|t| t.layer), &model, i)?;
         } else {
             model.randomise(i, seed)?;
         }
@@ -76,41 +130,98 @@ pub fn inherit(
     Ok(model)
 }
 
-/// `model` with the reference's `added` layers on top; trained layers, embeddings and final norm stay as they are.
-pub fn append(
-    model: &Decoder,
-    reference: &Decoder,
-    added: &[usize],
-    device: &Device,
-) -> Result<Decoder> {
-    let old = model.config.n_layer;
-    let mut scales = model.config.attention_scales.clone();
-    scales.extend(added.iter().map(|&l| reference.config.attention_scales[l]));
-    let grown = Decoder::zeros(model.config.with_layers(scales), device)?;
-    for (i, p) in grown.params.iter().enumerate() {
-        match p.layer {
-            Some(l) if l >= old => copy(reference, p, Some(added[l - old]), &grown, i)?,
-            _ => copy(model, p, p.layer, &grown, i)?,
+/// The shape of the model that [`assemble`] makes.
+///
+/// # Errors
+/// When a layer is not there or the models are not of one shape.
+pub fn shape(sources: &[&dyn Weights], layers: &[Taken]) -> Result<DecoderConfig, InheritError> {
+    let first = sources.first().ok_or(InheritError::Nothing)?.config();
+    for (i, other) in sources.iter().enumerate().skip(1) {
+        if let Some(what) = difference(first, other.config()) {
+            return Err(InheritError::Unlike(0, i, what));
         }
     }
-    Ok(grown)
+    let mut scales = Vec::with_capacity(layers.len());
+    for taken in layers {
+        let config = sources[taken.source].config();
+        match config.attention_scales.get(taken.layer) {
+            Some(scale) => scales.push(*scale),
+            None => {
+                return Err(InheritError::NoLayer {
+                    layer: taken.layer,
+                    n_layer: config.n_layer,
+                });
+            }
+        }
+    }
+    match scales.is_empty() {
+        true => Err(InheritError::Nothing),
+        false => Ok(first.with_layers(scales)),
+    }
+}
+
+/// What sets two shapes apart besides their layers.
+fn difference(a: &DecoderConfig, b: &DecoderConfig) -> Option<&'static str> {
+    let facts = [
+        (a.family == b.family, "the family"),
+        (a.n_embd == b.n_embd, "the width"),
+        (
+            (a.n_head, a.n_kv_head, a.head_size) == (b.n_head, b.n_kv_head, b.head_size),
+            "the heads",
+        ),
+        ((a.n_inner, a.mlp) == (b.n_inner, b.mlp), "the MLP"),
+        (a.vocab == b.vocab, "the vocabulary"),
+        (
+            (a.norm, a.norm_epsilon) == (b.norm, b.norm_epsilon),
+            "the norms",
+        ),
+        (a.biases == b.biases, "which layers have biases"),
+        (
+            a.positions == b.positions && a.context_length == b.context_length,
+            "the positions",
+        ),
+        (
+            a.tied_head == b.tied_head,
+            "whether the head is the embedding",
+        ),
+    ];
+    facts.iter().find(|(same, _)| !same).map(|(_, what)| *what)
+}
+
+/// `model` with the reference's `added` layers on top; trained layers, embeddings and final norm stay as they are.
+///
+/// # Errors
+/// When the reference has no such layer.
+pub fn append(
+    model: &Decoder,
+    reference: &dyn Weights,
+    added: &[usize],
+    device: &Device,
+) -> Result<Decoder, InheritError> {
+    let old = (0..model.config.n_layer).map(|layer| Taken { source: 0, layer });
+    let new = added.iter().map(|&layer| Taken { source: 1, layer });
+    let layers: Vec<Taken> = old.chain(new).collect();
+    let all = Part::ALL.map(|part| part.name().to_string());
+    assemble(&[model, reference], &layers, &all, 0, device)
 }
 
 /// Fills parameter `index` of `to` with the one that `p` is in layer `layer` of `from`.
-fn copy(from: &Decoder, p: &Param, layer: Option<usize>, to: &Decoder, index: usize) -> Result<()> {
-    match from.find(p.stem, layer) {
-        Some(i) => ops::write(
-            &to.weights.views[index],
-            &ops::read(&from.weights.views[i])?,
-        ),
-        None => bail!("the source model has no tensor for {}", p.name),
-    }
+fn copy(
+    from: &dyn Weights,
+    p: &Param,
+    layer: Option<usize>,
+    to: &Decoder,
+    index: usize,
+) -> Result<(), ModelError> {
+    ops::fill(&to.weights.views[index], |out| {
+        from.parameter(p.stem, layer, out)
+    })?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DecoderConfig, Sizes};
+    use crate::model::Sizes;
 
     fn reference() -> Decoder {
         let sizes = Sizes {
@@ -173,6 +284,31 @@ mod tests {
     }
 
     #[test]
+    fn layers_of_several_models_need_one_shape() {
+        let r = reference();
+        let wider = Sizes {
+            n_layer: 4,
+            n_head: 2,
+            n_embd: 12,
+            context_length: 6,
+            vocab: 11,
+        };
+        let wider = Decoder::random(DecoderConfig::gpt2(wider, true), 1, &Device::Cpu).unwrap();
+        let taken = |source, layer| Taken { source, layer };
+        let layers = [taken(0, 0), taken(1, 3)];
+        let error = assemble(&[&r, &wider], &layers, &all(), 1, &Device::Cpu)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("the width differs"), "{error}");
+        let other = inherit(&r, &[3, 2, 1, 0], &all(), 1, &Device::Cpu).unwrap();
+        let model = assemble(&[&r, &other], &layers, &all(), 1, &Device::Cpu).unwrap();
+        let name = "transformer.h.1.attn.c_attn.weight";
+        let want = tensor(&r, "transformer.h.0.attn.c_attn.weight");
+        assert_eq!(tensor(&model, name), want);
+        assert_eq!(model.config.attention_scales, [1.0, 1.0]);
+    }
+
+    #[test]
     fn appending_keeps_what_was_trained() {
         let r = reference();
         let small = inherit(&r, &[0, 1], &all(), 1, &Device::Cpu).unwrap();
@@ -206,7 +342,7 @@ mod tests {
         let error = choose(&LayerChoice::List(vec![0, 9]), 4, &[])
             .unwrap_err()
             .to_string();
-        assert!(error.contains("layer 9; the reference has 4"), "{error}");
+        assert!(error.contains("layer 9 of a model of 4"), "{error}");
         assert_eq!(
             choose(&LayerChoice::Named("half".into()), 5, &[]).unwrap(),
             [0, 1]

@@ -72,13 +72,6 @@ impl Decoder {
         ops::write(&self.weights.views[index], &values)
     }
 
-    /// The parameter of a layer (or outside the layers) with this stem.
-    pub fn find(&self, stem: &str, layer: Option<usize>) -> Option<usize> {
-        self.params
-            .iter()
-            .position(|p| p.layer == layer && p.stem == stem)
-    }
-
     /// Losses of every token, `ws.losses[B T]` in nats, without gradients.
     pub fn forward(&self, ws: &Workspace) -> Result<()> {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;

@@ -23,6 +23,8 @@ pub enum ModelError {
     },
     #[error("{}: {what}", text::path(path))]
     Format { path: PathBuf, what: String },
+    #[error("the model that is taken from has no {0}")]
+    NoParameter(String),
     #[error(transparent)]
     Tensors(#[from] TensorError),
     #[error(transparent)]

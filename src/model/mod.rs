@@ -23,5 +23,5 @@ pub use files::{
     ModelError, Named, load_into, named, save, save_tensors, weights_file, write_synced,
 };
 pub use generate::{Generator, Sampling};
-pub use read::{Files, load};
+pub use read::{Files, Weights, load};
 pub use workspace::{Mode, Workspace, forward_bytes, memory_bytes};

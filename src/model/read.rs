@@ -136,25 +136,79 @@ impl Files {
     /// When a value is not finite or cannot be read.
     pub fn load(&self, device: &Device) -> Result<Decoder, ModelError> {
         let model = Decoder::zeros(self.config.clone(), device)?;
-        let mut raw = Vec::new();
-        for ((p, (name, turn)), view) in self
-            .params
-            .iter()
-            .zip(&self.places)
-            .zip(&model.weights.views)
-        {
-            ops::fill(view, |out| -> Result<(), TensorError> {
-                if *turn == Turn::None {
-                    return self.source.read_into(name, out);
-                }
-                raw.resize(out.len(), 0.0);
-                self.source.read_into(name, &mut raw)?;
-                turn.from_file(&raw, &p.shape, out);
-                Ok(())
-            })??;
+        for (i, view) in model.weights.views.iter().enumerate() {
+            ops::fill(view, |out| self.read(i, out))??;
         }
         Ok(model)
     }
+
+    /// Reads parameter `index`.
+    fn read(&self, index: usize, out: &mut [f32]) -> Result<(), TensorError> {
+        let (name, turn) = &self.places[index];
+        if *turn == Turn::None {
+            return self.source.read_into(name, out);
+        }
+        let mut raw = vec![0.0; out.len()];
+        self.source.read_into(name, &mut raw)?;
+        turn.from_file(&raw, &self.params[index].shape, out);
+        Ok(())
+    }
+}
+
+/// Where parameters can be taken from: a model in memory, or one on disk, of which only what is asked for is read.
+pub trait Weights {
+    fn config(&self) -> &DecoderConfig;
+
+    /// Fills `out` with the parameter of this stem in `layer` (or outside the layers).
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    fn parameter(
+        &self,
+        stem: &str,
+        layer: Option<usize>,
+        out: &mut [f32],
+    ) -> Result<(), ModelError>;
+}
+
+impl Weights for Decoder {
+    fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    fn parameter(
+        &self,
+        stem: &str,
+        layer: Option<usize>,
+        out: &mut [f32],
+    ) -> Result<(), ModelError> {
+        let i = index_of(&self.params, stem, layer)?;
+        out.copy_from_slice(&ops::read(&self.weights.views[i])?);
+        Ok(())
+    }
+}
+
+impl Weights for Files {
+    fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    fn parameter(
+        &self,
+        stem: &str,
+        layer: Option<usize>,
+        out: &mut [f32],
+    ) -> Result<(), ModelError> {
+        let i = index_of(&self.params, stem, layer)?;
+        Ok(self.read(i, out)?)
+    }
+}
+
+fn index_of(params: &[Param], stem: &str, layer: Option<usize>) -> Result<usize, ModelError> {
+    let found = params
+        .iter()
+        .position(|p| p.layer == layer && p.stem == stem);
+    found.ok_or_else(|| ModelError::NoParameter(stem.into()))
 }
 
 /// Reads a model whole: [`Files::open`] and [`Files::load`].
