@@ -5,6 +5,8 @@ pub mod ctl;
 pub mod data;
 pub mod exit;
 pub mod home;
+pub mod info;
+pub mod inherit;
 pub mod ls;
 pub mod replay;
 pub mod say;
@@ -53,6 +55,8 @@ enum Command {
     Show(show::Args),
     Ls(ls::Args),
     Data(data::Args),
+    Info(info::Args),
+    Inherit(inherit::Args),
 }
 
 /// How a dashboard looks.
@@ -113,6 +117,8 @@ impl Cli {
             Some(Command::Replay(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Info(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Inherit(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Data(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             None => home::run(&self.runs, &self.ui),
         }

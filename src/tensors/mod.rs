@@ -18,7 +18,7 @@ mod source;
 
 pub use dtype::DType;
 pub use error::TensorError;
-pub use output::Output;
+pub use output::{Output, check_space};
 pub use save::{Spec, save_safetensors};
 pub use source::Source;
 

@@ -16,6 +16,7 @@ use candle_core::Device;
 use crate::config::{self, Config, Loaded, PolicyMode, Source};
 use crate::corpus::Dataset;
 use crate::dashboard::{self, Exit};
+use crate::locate;
 use crate::run::attendance::{Attendance, Leave};
 use crate::run::command::Request;
 use crate::run::control::hub::Hub;
@@ -165,11 +166,8 @@ impl Args {
 
     /// The directory and the checkpoint that `--resume` means.
     fn resumed(&self, run: &str) -> Result<(RunDir, String)> {
-        // A path may hold an @ of its own.
-        let (name, checkpoint) = match run.rsplit_once('@') {
-            Some((name, checkpoint)) if !checkpoint.contains('/') => (name, checkpoint),
-            _ => (run, "latest"),
-        };
+        let (name, checkpoint) = locate::split(run);
+        let checkpoint = checkpoint.unwrap_or("latest");
         Ok((RunDir::open(&self.runs, name)?, checkpoint.into()))
     }
 

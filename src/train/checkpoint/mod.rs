@@ -136,6 +136,14 @@ impl Checkpoints {
         })
     }
 
+    /// The checkpoints of a run that belongs to others: nothing is made or cleared away.
+    pub fn at(run: &RunDir) -> Self {
+        Self {
+            dir: run.checkpoints(),
+            run: run.clone(),
+        }
+    }
+
     /// The folder itself.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -1,0 +1,315 @@
+//! `heirloom info`: what a model is made of and what it needs, from its headers alone.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::say;
+use crate::locate;
+use crate::model::{
+    Biases, DecoderConfig, Family, Files, Mlp, Norms, Part, Positions, RopeScaling, forward_bytes,
+    memory_bytes,
+};
+use crate::run::dir::DEFAULT_RUNS;
+use crate::run::table::{aligned, count};
+use crate::text;
+
+/// Windows of this length, or the model's context, when nothing else is said.
+const WINDOW: usize = 1024;
+/// Length of the windows that attention ranks are measured on.
+const PROBE: usize = 100;
+
+/// Describe a model: shapes, parameters per part, types, the memory it needs
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A model's directory, a .gguf file, or RUN@latest, RUN@best, RUN@CHECKPOINT
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// Tokens per window that memory is reckoned for [default: 1024, or the model's context]
+    #[arg(long, value_name = "T")]
+    context_length: Option<usize>,
+    /// Windows at a time that memory is reckoned for
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    micro_batch: usize,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    /// # Errors
+    /// When there is no such model, or it is damaged or of an unknown kind.
+    pub fn run(self) -> Result<()> {
+        let located = locate::model(&self.model, &self.runs)?;
+        let files = Files::open(&located.path)
+            .with_context(|| format!("{} cannot be read", text::clean(&self.model)))?;
+        let most = files.config.context_length;
+        let window = self.context_length.unwrap_or(WINDOW.min(most));
+        if window == 0 || window > most || self.micro_batch == 0 || self.micro_batch > 1 << 20 {
+            bail!(
+                "--context-length {window} and --micro-batch {} must be at least 1, and the window at most the model's context of {most}",
+                self.micro_batch
+            );
+        }
+        let facts = Facts::of(&self.model, &files, window, self.micro_batch);
+        match self.json {
+            true => say::json(&facts.json())?,
+            false => say::out(&facts.text())?,
+        }
+        Ok(())
+    }
+}
+
+struct Facts<'f> {
+    name: &'f str,
+    files: &'f Files,
+    window: usize,
+    micro: usize,
+    /// Parameters and, of one layer, parameters per part.
+    parts: Vec<(Part, u64)>,
+    /// Bytes on disk per type.
+    types: BTreeMap<String, u64>,
+    /// Bytes needed.
+    load: u64,
+    train: u64,
+    analyse: u64,
+}
+
+impl<'f> Facts<'f> {
+    fn of(name: &'f str, files: &'f Files, window: usize, micro: usize) -> Self {
+        let config = &files.config;
+        let params = config.params();
+        let size = |part: Part| -> u64 {
+            let of = params.iter().filter(|p| p.part == part);
+            of.map(|p| p.len() as u64).sum()
+        };
+        let parts = Part::ALL.map(|part| (part, size(part)));
+        let mut types = BTreeMap::new();
+        for (_, name) in files.tensor_names() {
+            if let Some(info) = files.source.info(name) {
+                let bytes = info.dtype.bytes(info.len()).unwrap_or(0) as u64;
+                *types.entry(info.dtype.name().to_string()).or_insert(0) += bytes;
+            }
+        }
+        let probe = PROBE.min(config.context_length);
+        let matrices = 4 * (config.n_head * probe * probe) as u64;
+        Self {
+            name,
+            files,
+            window,
+            micro,
+            parts: parts.into_iter().filter(|(_, n)| *n > 0).collect(),
+            types,
+            load: forward_bytes(config, micro, window),
+            train: memory_bytes(config, micro, window),
+            analyse: forward_bytes(config, 1, probe) + matrices,
+        }
+    }
+
+    fn format(&self) -> &'static str {
+        match self.files.source.gguf() {
+            Some(_) => "GGUF",
+            None => "safetensors",
+        }
+    }
+
+    fn json(&self) -> Value {
+        let c = &self.files.config;
+        let parts: serde_json::Map<String, Value> = self
+            .parts
+            .iter()
+            .map(|(part, n)| (part.name().into(), (*n).into()))
+            .collect();
+        let (theta, scaling) = match &c.positions {
+            Positions::Learned => (None, None),
+            Positions::Rotary(rope) => (Some(rope.theta), scaling(&rope.scaling)),
+        };
+        json!({
+            "model": self.name,
+            "format": self.format(),
+            "family": c.family.name(),
+            "n_layer": c.n_layer,
+            "n_head": c.n_head,
+            "n_kv_head": c.n_kv_head,
+            "head_size": c.head_size,
+            "n_embd": c.n_embd,
+            "n_inner": c.n_inner,
+            "context_length": c.context_length,
+            "vocab": c.vocab,
+            "made_of": made_of(c),
+            "rope_theta": theta,
+            "rope_scaling": scaling,
+            "tied_head": c.tied_head,
+            "attention_scales": c.attention_scales,
+            "parameters": c.parameters(),
+            "parameters_by_part": parts,
+            "bytes": self.files.source.data_bytes(),
+            "bytes_by_type": self.types,
+            "memory_bytes": {
+                "load": self.load,
+                "train": self.train,
+                "analyse": self.analyse,
+                "context_length": self.window,
+                "micro_batch": self.micro,
+            },
+        })
+    }
+
+    fn text(&self) -> String {
+        let c = &self.files.config;
+        let kv = match c.n_kv_head == c.n_head {
+            true => String::new(),
+            false => format!(" ({} for keys and values)", c.n_kv_head),
+        };
+        let mut out = format!(
+            "model       {}: {}, {} family\n\
+             shape       {} layers, {} heads{kv} of {}, width {}, MLP {}, context {}, vocabulary {}\n\
+             made of     {}\n\
+             stored as   {}\n",
+            text::clean(self.name),
+            self.format(),
+            c.family.name(),
+            c.n_layer,
+            c.n_head,
+            c.head_size,
+            c.n_embd,
+            c.n_inner,
+            c.context_length,
+            c.vocab,
+            made_of(c).join(", "),
+            self.stored(),
+        );
+        if c.attention_scales.iter().any(|s| *s != 1.0) {
+            let scales: Vec<String> = c
+                .attention_scales
+                .iter()
+                .map(|s| format!("{s:.3}"))
+                .collect();
+            out.push_str(&format!(
+                "scales      of attention by layer: {}\n",
+                scales.join(" ")
+            ));
+        }
+        out.push_str(&format!(
+            "memory      {} to load and evaluate, {} to train with AdamW ({} of {} tokens at a time, f32),\n            {} to analyse\n\n",
+            mega(self.load),
+            mega(self.train),
+            match self.micro {
+                1 => "one window".into(),
+                n => format!("{n} windows"),
+            },
+            self.window,
+            mega(self.analyse),
+        ));
+        let mut rows = vec![["part", "parameters", "share", "per layer"].map(String::from)];
+        let total = c.parameters();
+        for (part, n) in &self.parts {
+            let in_layers = matches!(part, Part::Attention | Part::Mlp | Part::Norms);
+            rows.push([
+                part.name().replace('_', " "),
+                count(*n),
+                format!("{:.1} %", 100.0 * *n as f64 / total as f64),
+                match in_layers {
+                    true => count(n / c.n_layer as u64),
+                    false => String::new(),
+                },
+            ]);
+        }
+        rows.push(["in all".into(), count(total), String::new(), String::new()]);
+        out.push_str(&aligned(&rows, &[0]));
+        out
+    }
+
+    fn stored(&self) -> String {
+        let types: Vec<String> = self
+            .types
+            .iter()
+            .map(|(name, bytes)| format!("{name} ({})", mega(*bytes)))
+            .collect();
+        types.join(", ")
+    }
+}
+
+/// The parts in words.
+fn made_of(c: &DecoderConfig) -> Vec<String> {
+    let mut parts = Vec::new();
+    parts.push(match &c.positions {
+        Positions::Learned => "learned positions".into(),
+        Positions::Rotary(rope) => match scaling(&rope.scaling) {
+            Some(scaling) => format!("rotary positions (base {}, {scaling})", rope.theta),
+            None => format!("rotary positions (base {})", rope.theta),
+        },
+    });
+    parts.push(match c.norm {
+        Norms::LayerNorm => "LayerNorm".into(),
+        Norms::RmsNorm => "RMSNorm".into(),
+        Norms::Plain => "LayerNorm without weights".into(),
+    });
+    parts.push(match c.mlp {
+        Mlp::Gelu => "tanh-GELU".into(),
+        Mlp::GeluErf => "GELU".into(),
+        Mlp::SwiGlu => "SwiGLU".into(),
+    });
+    let whole = Biases::all(true);
+    let llama = Biases {
+        norms: false,
+        ..whole
+    };
+    let all = match c.family {
+        Family::Gpt2 => whole,
+        Family::Llama => llama,
+    };
+    parts.push(match c.biases {
+        b if b == Biases::default() => "no biases".into(),
+        b if b == all => "biases".into(),
+        Biases {
+            qkv,
+            attention_out,
+            mlp,
+            ..
+        } => {
+            let named = [
+                (qkv, "queries, keys and values"),
+                (attention_out, "attention's output"),
+                (mlp, "the MLP"),
+            ];
+            let there: Vec<&str> = named
+                .iter()
+                .filter(|(on, _)| *on)
+                .map(|(_, n)| *n)
+                .collect();
+            format!("biases on {}", there.join(" and "))
+        }
+    });
+    parts.push(match c.tied_head {
+        true => "head tied to the embedding".into(),
+        false => "a head of its own".into(),
+    });
+    parts
+}
+
+fn scaling(scaling: &RopeScaling) -> Option<String> {
+    match scaling {
+        RopeScaling::None => None,
+        RopeScaling::Linear(factor) => Some(format!("linear scaling by {factor}")),
+        RopeScaling::Llama3 {
+            factor, original, ..
+        } => Some(format!("Llama 3 scaling by {factor} from {original}")),
+        RopeScaling::Factors(_) => Some("scaled by a table".into()),
+    }
+}
+
+/// Bytes for people.
+fn mega(bytes: u64) -> String {
+    let x = bytes as f64;
+    match bytes {
+        0..1_000_000 => format!("{:.1} kB", x / 1e3),
+        1_000_000..10_000_000_000 => format!("{:.0} MB", x / 1e6),
+        _ => format!("{:.1} GB", x / 1e9),
+    }
+}

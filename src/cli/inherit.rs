@@ -1,0 +1,315 @@
+//! `heirloom inherit`: a new model from the layers of others.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+
+use super::{exit, say};
+use crate::config::{INHERITABLE, LayerChoice};
+use crate::inherit::{self, Slices, Taken};
+use crate::locate;
+use crate::model::{self, DecoderConfig, Files, Part, Weights};
+use crate::run::dir::DEFAULT_RUNS;
+use crate::run::file;
+use crate::run::table::{aligned, count};
+use crate::tensors::{Output, Source, check_space};
+use crate::text;
+
+/// Most bytes of a slices file or a rank report.
+const LARGEST: u64 = 16 << 20;
+
+/// Make a model from the layers of another
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The reference: a directory, a .gguf file, or RUN@latest, RUN@best, RUN@CHECKPOINT
+    #[arg(long, value_name = "MODEL", required_unless_present = "slices")]
+    from: Option<String>,
+    /// Layers to take: a number of first ones, a range (8..16, without 16), a list (0,2,5), half, or auto: as many as
+    /// half, but none from the first collapsing layer on (needs --ranks)
+    #[arg(
+        long,
+        value_name = "LAYERS",
+        default_value = "half",
+        conflicts_with = "slices"
+    )]
+    layers: String,
+    /// Take layers as a passthrough recipe of mergekit says (YAML); its models are paths, from the file's directory on
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    slices: Option<PathBuf>,
+    /// What comes along; the rest starts random
+    #[arg(long, value_name = "PARTS", value_delimiter = ',', default_values = INHERITABLE)]
+    what: Vec<String>,
+    /// MaxRank by layer for auto: JSON with "max_rank" (of `heirloom show --json`, too), or a file of a run's rank/
+    #[arg(long, value_name = "FILE")]
+    ranks: Option<PathBuf>,
+    /// Seed of what starts random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The directory to write
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
+    /// Replace an existing model
+    #[arg(long)]
+    force: bool,
+    /// Print what would come from where, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+}
+
+/// What a new model is made of.
+struct Recipe {
+    names: Vec<String>,
+    files: Vec<Files>,
+    /// Where each source's tokenizer lies.
+    paths: Vec<PathBuf>,
+    layers: Vec<Taken>,
+}
+
+impl Args {
+    /// # Errors
+    /// When a model cannot be read, lacks a layer or is of another shape, or the output cannot be written.
+    pub fn run(self) -> Result<()> {
+        for part in &self.what {
+            if !INHERITABLE.contains(&part.as_str()) {
+                return Err(exit::usage(&format!(
+                    "--what: unknown part {part:?}; parts are {}",
+                    INHERITABLE.join(", ")
+                ))
+                .into());
+            }
+        }
+        let recipe = self.recipe()?;
+        let sources: Vec<&dyn Weights> = recipe.files.iter().map(|f| f as &dyn Weights).collect();
+        let shape = inherit::shape(&sources, &recipe.layers)?;
+        say::out(&self.table(&recipe, &shape))?;
+        let Some(out) = self.out.as_ref().filter(|_| !self.dry_run) else {
+            return Ok(());
+        };
+        let output = Output::directory(out, self.force)?;
+        check_space(output.path(), 4 * shape.parameters())?;
+        let model = inherit::assemble(
+            &sources,
+            &recipe.layers,
+            &self.what,
+            self.seed,
+            &Device::Cpu,
+        )?;
+        model::save(
+            &model.config,
+            &model.params,
+            &crate::ops::read(&model.weights.flat)?,
+            output.path(),
+        )?;
+        let tokenizer = copy_tokenizer(&recipe.paths[0], output.path())?;
+        output.commit()?;
+        say::out(&format!(
+            "\nwritten to {}{}\n",
+            text::path(out),
+            if tokenizer {
+                ""
+            } else {
+                ", without a tokenizer: the reference's files have none"
+            }
+        ))?;
+        Ok(())
+    }
+
+    fn recipe(&self) -> Result<Recipe> {
+        if let Some(file) = &self.slices {
+            let yaml =
+                file::read_text(file, LARGEST).with_context(|| text::path(file).to_string())?;
+            let slices = Slices::parse(&yaml).with_context(|| text::path(file).to_string())?;
+            let base = file.parent().unwrap_or(Path::new(""));
+            let name = |model: &String| match base.join(model) {
+                path if path.exists() => path.display().to_string(),
+                _ => model.clone(),
+            };
+            let names: Vec<String> = slices.models.iter().map(name).collect();
+            return self.opened(names, |_| Ok(slices.layers));
+        }
+        let name = self.from.clone().unwrap_or_default();
+        self.opened(vec![name], |files| {
+            let n_layer = files[0].config.n_layer;
+            let choice = LayerChoice::parse(&self.layers).ok_or_else(|| {
+                exit::usage(&format!(
+                    "--layers {:?} is none of: a number, a range 8..16, a list 0,2,5, half, auto",
+                    text::clean(&self.layers)
+                ))
+            })?;
+            let auto = choice == LayerChoice::Named("auto".into());
+            let ranks = match (&self.ranks, auto) {
+                (Some(file), true) => ranks(file, n_layer)?,
+                (None, true) => {
+                    return Err(exit::usage(
+                        "--layers auto needs the ranks of the reference's layers: --ranks FILE",
+                    )
+                    .into());
+                }
+                (_, false) => Vec::new(),
+            };
+            let layers = inherit::choose(&choice, n_layer, &ranks)?;
+            let taken = |&layer: &usize| Taken { source: 0, layer };
+            Ok(layers.iter().map(taken).collect())
+        })
+    }
+
+    fn opened(
+        &self,
+        names: Vec<String>,
+        layers: impl FnOnce(&[Files]) -> Result<Vec<Taken>>,
+    ) -> Result<Recipe> {
+        let mut files = Vec::new();
+        let mut paths = Vec::new();
+        for name in &names {
+            let located = locate::model(name, &self.runs)?;
+            let context = || format!("{} cannot be read", text::clean(name));
+            files.push(Files::open(&located.path).with_context(context)?);
+            paths.push(located.path);
+        }
+        Ok(Recipe {
+            layers: layers(&files)?,
+            names,
+            files,
+            paths,
+        })
+    }
+
+    /// What comes from where, and how many parameters that is.
+    fn table(&self, recipe: &Recipe, shape: &DecoderConfig) -> String {
+        let params = shape.params();
+        let size = |part: Part, layer: Option<usize>| -> u64 {
+            let of = params.iter().filter(|p| p.part == part && p.layer == layer);
+            of.map(|p| p.len() as u64).sum()
+        };
+        let taken = |part: Part| {
+            let tied = shape.tied_head && part == Part::Embeddings;
+            let named = |name: &str| self.what.iter().any(|w| w == name);
+            named(part.name()) || (tied && named(Part::Head.name()))
+        };
+        let label = |source: usize, what: &str| match recipe.names.len() {
+            1 => what.to_string(),
+            _ => format!("{} {what}", text::clean(&recipe.names[source])),
+        };
+        let mut rows =
+            vec![["layer", "comes from", "at random", "parameters", "scale"].map(String::from)];
+        let mut row =
+            |name: String, from: String, parts: &[Part], layer: Option<usize>, scale: String| {
+                let there: Vec<Part> = parts
+                    .iter()
+                    .copied()
+                    .filter(|p| size(*p, layer) > 0)
+                    .collect();
+                if there.is_empty() {
+                    return;
+                }
+                let random: Vec<&str> = there
+                    .iter()
+                    .filter(|p| !taken(**p))
+                    .map(|p| p.name())
+                    .collect();
+                let all_random = random.len() == there.len();
+                rows.push([
+                    name,
+                    if all_random { "-".into() } else { from },
+                    match random.len() {
+                        0 => String::new(),
+                        _ if all_random => "all".into(),
+                        _ => random.join(" "),
+                    },
+                    count(there.iter().map(|p| size(*p, layer)).sum()),
+                    scale,
+                ]);
+            };
+        for part in [Part::Embeddings, Part::Positions] {
+            row(
+                part.name().into(),
+                label(0, part.name()),
+                &[part],
+                None,
+                String::new(),
+            );
+        }
+        let parts = [Part::Norms, Part::Attention, Part::Mlp];
+        for (i, t) in recipe.layers.iter().enumerate() {
+            let scale = match shape.attention_scales[i] {
+                s if s == 1.0 => String::new(),
+                s => format!("{s:.4}"),
+            };
+            let from = label(t.source, &format!("layer {}", t.layer));
+            row(i.to_string(), from, &parts, Some(i), scale);
+        }
+        for part in [Part::FinalNorm, Part::Head] {
+            let name = part.name().replace('_', " ");
+            row(name.clone(), label(0, &name), &[part], None, String::new());
+        }
+        let mut out = aligned(&rows, &[0, 1, 2]);
+        let all: u64 = recipe.files[0].config.parameters();
+        let reference = &recipe.files[0].config;
+        out.push_str(&format!(
+            "\n{} parameters in {} layers; the reference has {} in {}\n",
+            count(shape.parameters()),
+            shape.n_layer,
+            count(all),
+            reference.n_layer
+        ));
+        out
+    }
+}
+
+/// MaxRank by layer, from JSON or from a probe's file.
+fn ranks(path: &Path, n_layer: usize) -> Result<Vec<f64>> {
+    let shown = text::path(path).to_string();
+    let ranks: Vec<f64> = if path.extension().is_some_and(|e| e == "safetensors") {
+        let source = Source::open(path)?;
+        let heads = source.info("rank").filter(|info| info.shape.len() == 2);
+        let Some(info) = heads else {
+            bail!("{shown} holds no ranks by layer and head");
+        };
+        let mut values = vec![0.0; info.len()];
+        source.read_into("rank", &mut values)?;
+        let max = |heads: &[f32]| heads.iter().fold(0f64, |a, &x| a.max(f64::from(x)));
+        values.chunks(info.row().max(1)).map(max).collect()
+    } else {
+        let text = file::read_text(path, LARGEST).with_context(|| shown.clone())?;
+        let json: serde_json::Value =
+            serde_json::from_str(&text).with_context(|| format!("{shown} is no JSON"))?;
+        let found = [&json["max_rank"], &json["reference"]["max_rank"]];
+        let found = found.into_iter().find(|v| v.is_array());
+        let found = found.with_context(|| format!("{shown} has no list \"max_rank\""))?;
+        serde_json::from_value(found.clone())
+            .with_context(|| format!("{shown}: \"max_rank\" is no list of numbers"))?
+    };
+    if ranks.len() != n_layer {
+        bail!(
+            "{shown} tells of {} layers, the reference has {n_layer}",
+            ranks.len()
+        );
+    }
+    Ok(ranks)
+}
+
+/// Takes the tokenizer's files along. Whether there are any.
+fn copy_tokenizer(from: &Path, to: &Path) -> Result<bool> {
+    const FILES: [&str; 6] = [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "generation_config.json",
+        "vocab.json",
+        "merges.txt",
+    ];
+    let mut any = false;
+    for name in FILES {
+        let source = from.join(name);
+        if source.is_file() {
+            let target = to.join(name);
+            std::fs::copy(&source, &target).with_context(|| text::path(&target).to_string())?;
+            any |= name == FILES[0];
+        }
+    }
+    Ok(any)
+}

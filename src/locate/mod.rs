@@ -1,0 +1,62 @@
+//! Names of models, as on the command line and in configs, and the files behind them: a path, or a run's checkpoint.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::run::dir::RunDir;
+use crate::text;
+use crate::train::checkpoint::Checkpoints;
+
+/// A model's files, and the run they belong to.
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// A directory, or a GGUF or safetensors file.
+    pub path: PathBuf,
+    /// The run and the name of its checkpoint.
+    pub checkpoint: Option<(RunDir, String)>,
+}
+
+/// Splits `RUN@CHECKPOINT`; a path may hold an @ of its own.
+pub fn split(name: &str) -> (&str, Option<&str>) {
+    match name.rsplit_once('@') {
+        Some((run, checkpoint)) if !checkpoint.contains('/') => (run, Some(checkpoint)),
+        _ => (name, None),
+    }
+}
+
+/// Finds a model: a directory or file by its path, or `RUN@CHECKPOINT` with a run's name under `runs` or its path.
+/// A checkpoint's files are compared with their checksums.
+///
+/// # Errors
+/// When there is no such model, or the checkpoint is damaged.
+pub fn model(name: &str, runs: &Path) -> Result<Located> {
+    let path = Path::new(name);
+    let found = |path: &Path| Located {
+        path: path.to_path_buf(),
+        checkpoint: None,
+    };
+    if path.is_file() || path.join("config.json").is_file() {
+        return Ok(found(path));
+    }
+    let (run, checkpoint) = split(name);
+    match RunDir::open(runs, run) {
+        Ok(dir) => {
+            let checkpoints = Checkpoints::at(&dir);
+            let checkpoint = checkpoints.resolve(checkpoint.unwrap_or("latest"))?;
+            checkpoints.verify(&checkpoint)?;
+            Ok(Located {
+                path: checkpoints.dir().join(&checkpoint),
+                checkpoint: Some((dir, checkpoint)),
+            })
+        }
+        // What it lacks is said when it is read.
+        Err(_) if path.exists() => Ok(found(path)),
+        Err(error) if checkpoint.is_some() => Err(error.into()),
+        Err(_) => bail!(
+            "{} is no model: give a directory with config.json and safetensors, a .gguf file, or RUN@latest, RUN@best or RUN@CHECKPOINT of a run under {}",
+            text::path(path),
+            text::path(runs)
+        ),
+    }
+}
