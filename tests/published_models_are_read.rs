@@ -149,3 +149,143 @@ fn rotary_scaling_is_read_in_its_older_form_too() -> Result<()> {
         &expected(&from.join("expected.json")),
     )
 }
+
+/// A copy of a fixture to damage.
+struct Copy(tempfile::TempDir);
+
+impl Copy {
+    fn of(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(fixtures().join("models").join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn configure(self, key: &str, value: serde_json::Value) -> Self {
+        let path = self.0.path().join("config.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json[key] = value;
+        std::fs::write(&path, json.to_string()).unwrap();
+        self
+    }
+
+    /// Renames a tensor in the header; the new name must be as long as the old one.
+    fn rename(self, old: &str, new: &str) -> Self {
+        assert_eq!(old.len(), new.len());
+        let path = self.0.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(old.len()).position(|w| w == old.as_bytes());
+        bytes[at.unwrap()..][..old.len()].copy_from_slice(new.as_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        self
+    }
+
+    fn refused(&self) -> String {
+        match model::load(self.0.path(), &Device::Cpu) {
+            Ok(_) => panic!("it was read"),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let said = |copy: Copy, parts: &[&str]| {
+        let error = copy.refused();
+        for part in parts {
+            assert!(error.contains(part), "{error:?} does not say {part:?}");
+        }
+    };
+    let gpt2 = || Copy::of("gpt2");
+    let llama = || Copy::of("llama-gqa");
+    said(
+        gpt2().configure("model_type", "mamba".into()),
+        &[
+            "config.json",
+            "\"mamba\"",
+            "gpt2, llama, mistral, qwen2, olmo",
+        ],
+    );
+    said(
+        gpt2().configure("n_embd", 48.into()),
+        &["transformer.wte.weight has shape [96, 32], expected [96, 48]"],
+    );
+    said(
+        gpt2().configure("n_layer", 5.into()),
+        &["tensor transformer.h.2.ln_1.weight is missing"],
+    );
+    said(
+        gpt2().configure("n_layer", 1.into()),
+        &["tensor transformer.h.1.", "more have no place"],
+    );
+    said(
+        gpt2().configure("n_layer", 9_999.into()),
+        &["too few for the 9999 layers"],
+    );
+    said(
+        gpt2().configure("n_layer", 1_000_000_000.into()),
+        &["n_layer is 1000000000; it must be a number between 1 and 10000"],
+    );
+    said(
+        gpt2().configure("n_head", 5.into()),
+        &["n_head 5 does not divide n_embd 32"],
+    );
+    said(
+        gpt2().configure("activation_function", "relu".into()),
+        &["activation_function is relu"],
+    );
+    said(
+        gpt2().configure("vocab_size", (-3).into()),
+        &["vocab_size is -3"],
+    );
+    said(
+        gpt2().rename("transformer.ln_f.bias", "transformer.ln_x.bias"),
+        &["tensor transformer.ln_f.bias is missing"],
+    );
+    said(
+        llama().configure("num_key_value_heads", 3.into()),
+        &["4 heads cannot share 3 key and value heads evenly"],
+    );
+    said(
+        llama().configure("tie_word_embeddings", true.into()),
+        &["lm_head.weight differs from the token embedding"],
+    );
+    said(
+        llama().configure(
+            "rope_parameters",
+            serde_json::json!({"rope_type": "yarn", "rope_theta": 1e4}),
+        ),
+        &["rope_scaling is yarn"],
+    );
+    said(
+        llama().configure("hidden_act", "gelu".into()),
+        &["hidden_act is gelu"],
+    );
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_named_with_its_place() {
+    let copy = Copy::of("gpt2");
+    let path = copy.0.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.len() - 4;
+    bytes[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let error = copy.refused();
+    assert!(error.contains("is NaN at index"), "{error}");
+}
+
+#[test]
+fn a_cut_off_model_is_refused_wherever_it_ends() {
+    let copy = Copy::of("llama-gqa");
+    let path = copy.0.path().join("model.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    for length in (0..whole.len()).step_by(whole.len() / 97) {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let error = copy.refused();
+        assert!(error.contains("model.safetensors"), "{length}: {error}");
+    }
+}
