@@ -1,20 +1,23 @@
 //! `heirloom info`: what a model is made of and what it needs, from its headers alone.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::say;
+use crate::config;
+use crate::corpus::Tokenizer;
 use crate::locate;
 use crate::model::{
     Biases, DecoderConfig, Family, Files, Mlp, Norms, Part, Positions, RopeScaling, forward_bytes,
     memory_bytes,
 };
 use crate::run::dir::DEFAULT_RUNS;
-use crate::run::table::{aligned, count};
+use crate::run::table::{aligned, count, plural};
 use crate::text;
+use crate::train::plan;
 
 /// Windows of this length, or the model's context, when nothing else is said.
 const WINDOW: usize = 1024;
@@ -45,10 +48,8 @@ impl Args {
     /// # Errors
     /// When there is no such model, or it is damaged or of an unknown kind.
     pub fn run(self) -> Result<()> {
-        let located = locate::model(&self.model, &self.runs)?;
-        let files = Files::open(&located.path)
-            .with_context(|| format!("{} cannot be read", text::clean(&self.model)))?;
-        let most = files.config.context_length;
+        let described = self.described()?;
+        let most = described.config.context_length;
         let window = self.context_length.unwrap_or(WINDOW.min(most));
         if window == 0 || window > most || self.micro_batch == 0 || self.micro_batch > 1 << 20 {
             bail!(
@@ -56,39 +57,40 @@ impl Args {
                 self.micro_batch
             );
         }
-        let facts = Facts::of(&self.model, &files, window, self.micro_batch);
+        let facts = Facts::of(&self.model, described, window, self.micro_batch);
         match self.json {
             true => say::json(&facts.json())?,
             false => say::out(&facts.text())?,
         }
         Ok(())
     }
-}
 
-struct Facts<'f> {
-    name: &'f str,
-    files: &'f Files,
-    window: usize,
-    micro: usize,
-    /// Parameters and, of one layer, parameters per part.
-    parts: Vec<(Part, u64)>,
-    /// Bytes on disk per type.
-    types: BTreeMap<String, u64>,
-    /// Bytes needed.
-    load: u64,
-    train: u64,
-    analyse: u64,
-}
-
-impl<'f> Facts<'f> {
-    fn of(name: &'f str, files: &'f Files, window: usize, micro: usize) -> Self {
-        let config = &files.config;
-        let params = config.params();
-        let size = |part: Part| -> u64 {
-            let of = params.iter().filter(|p| p.part == part);
-            of.map(|p| p.len() as u64).sum()
-        };
-        let parts = Part::ALL.map(|part| (part, size(part)));
+    /// A model's files, or the reference that a config would train.
+    fn described(&self) -> Result<Described> {
+        let context = || format!("{} cannot be read", text::clean(&self.model));
+        if Path::new(&self.model)
+            .extension()
+            .is_some_and(|e| e == "toml")
+        {
+            let source = config::Source::Path(PathBuf::from(&self.model));
+            let config = config::load(&source, &[])?.config;
+            if config.reference.train.is_none() {
+                bail!(
+                    "{} reads its reference from a path; ask for that: heirloom info {}",
+                    text::clean(&self.model),
+                    text::clean(config.reference.path.as_deref().unwrap_or(""))
+                );
+            }
+            let tokenizer = Tokenizer::from_name(config.tokenizer())?;
+            return Ok(Described {
+                config: plan::reference_shape(&config, &tokenizer),
+                format: "a config's reference, not trained yet",
+                types: BTreeMap::new(),
+                bytes: 0,
+            });
+        }
+        let located = locate::model(&self.model, &self.runs)?;
+        let files = Files::open(&located.path).with_context(context)?;
         let mut types = BTreeMap::new();
         for (_, name) in files.tensor_names() {
             if let Some(info) = files.source.info(name) {
@@ -96,30 +98,65 @@ impl<'f> Facts<'f> {
                 *types.entry(info.dtype.name().to_string()).or_insert(0) += bytes;
             }
         }
+        Ok(Described {
+            format: match files.source.gguf() {
+                Some(_) => "GGUF",
+                None => "safetensors",
+            },
+            types,
+            bytes: files.source.data_bytes(),
+            config: files.config,
+        })
+    }
+}
+
+/// What there is to tell of.
+struct Described {
+    config: DecoderConfig,
+    format: &'static str,
+    /// Bytes on disk per type, and in all.
+    types: BTreeMap<String, u64>,
+    bytes: u64,
+}
+
+struct Facts<'f> {
+    name: &'f str,
+    model: Described,
+    window: usize,
+    micro: usize,
+    /// Parameters and, of one layer, parameters per part.
+    parts: Vec<(Part, u64)>,
+    /// Bytes needed.
+    load: u64,
+    train: u64,
+    analyse: u64,
+}
+
+impl<'f> Facts<'f> {
+    fn of(name: &'f str, model: Described, window: usize, micro: usize) -> Self {
+        let config = &model.config;
+        let params = config.params();
+        let size = |part: Part| -> u64 {
+            let of = params.iter().filter(|p| p.part == part);
+            of.map(|p| p.len() as u64).sum()
+        };
+        let parts = Part::ALL.map(|part| (part, size(part)));
         let probe = PROBE.min(config.context_length);
         let matrices = 4 * (config.n_head * probe * probe) as u64;
         Self {
             name,
-            files,
             window,
             micro,
             parts: parts.into_iter().filter(|(_, n)| *n > 0).collect(),
-            types,
             load: forward_bytes(config, micro, window),
             train: memory_bytes(config, micro, window),
             analyse: forward_bytes(config, 1, probe) + matrices,
-        }
-    }
-
-    fn format(&self) -> &'static str {
-        match self.files.source.gguf() {
-            Some(_) => "GGUF",
-            None => "safetensors",
+            model,
         }
     }
 
     fn json(&self) -> Value {
-        let c = &self.files.config;
+        let c = &self.model.config;
         let parts: serde_json::Map<String, Value> = self
             .parts
             .iter()
@@ -131,7 +168,7 @@ impl<'f> Facts<'f> {
         };
         json!({
             "model": self.name,
-            "format": self.format(),
+            "format": self.model.format,
             "family": c.family.name(),
             "n_layer": c.n_layer,
             "n_head": c.n_head,
@@ -148,8 +185,8 @@ impl<'f> Facts<'f> {
             "attention_scales": c.attention_scales,
             "parameters": c.parameters(),
             "parameters_by_part": parts,
-            "bytes": self.files.source.data_bytes(),
-            "bytes_by_type": self.types,
+            "bytes": self.model.bytes,
+            "bytes_by_type": self.model.types,
             "memory_bytes": {
                 "load": self.load,
                 "train": self.train,
@@ -161,20 +198,19 @@ impl<'f> Facts<'f> {
     }
 
     fn text(&self) -> String {
-        let c = &self.files.config;
+        let c = &self.model.config;
         let kv = match c.n_kv_head == c.n_head {
             true => String::new(),
             false => format!(" ({} for keys and values)", c.n_kv_head),
         };
         let mut out = format!(
             "model       {}: {}, {} family\n\
-             shape       {} layers, {} heads{kv} of {}, width {}, MLP {}, context {}, vocabulary {}\n\
-             made of     {}\n\
-             stored as   {}\n",
+             shape       {}, {} heads{kv} of {}, width {}, MLP {}, context {}, vocabulary {}\n\
+             made of     {}\n",
             text::clean(self.name),
-            self.format(),
+            self.model.format,
             c.family.name(),
-            c.n_layer,
+            plural(c.n_layer, "layer"),
             c.n_head,
             c.head_size,
             c.n_embd,
@@ -182,8 +218,10 @@ impl<'f> Facts<'f> {
             c.context_length,
             c.vocab,
             made_of(c).join(", "),
-            self.stored(),
         );
+        if !self.model.types.is_empty() {
+            out.push_str(&format!("stored as   {}\n", self.stored()));
+        }
         if c.attention_scales.iter().any(|s| *s != 1.0) {
             let scales: Vec<String> = c
                 .attention_scales
@@ -227,6 +265,7 @@ impl<'f> Facts<'f> {
 
     fn stored(&self) -> String {
         let types: Vec<String> = self
+            .model
             .types
             .iter()
             .map(|(name, bytes)| format!("{name} ({})", mega(*bytes)))

@@ -12,7 +12,7 @@ use crate::locate;
 use crate::model::{self, DecoderConfig, Files, Part, Weights};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::file;
-use crate::run::table::{aligned, count};
+use crate::run::table::{aligned, count, plural};
 use crate::tensors::{Output, Source, check_space};
 use crate::text;
 
@@ -250,9 +250,9 @@ impl Args {
         let all: u64 = recipe.files[0].config.parameters();
         let reference = &recipe.files[0].config;
         out.push_str(&format!(
-            "\n{} parameters in {} layers; the reference has {} in {}\n",
+            "\n{} parameters in {}; the reference has {} in {}\n",
             count(shape.parameters()),
-            shape.n_layer,
+            plural(shape.n_layer, "layer"),
             count(all),
             reference.n_layer
         ));

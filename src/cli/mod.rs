@@ -4,9 +4,11 @@ pub mod attach;
 pub mod ctl;
 pub mod data;
 pub mod exit;
+pub mod generate;
 pub mod home;
 pub mod info;
 pub mod inherit;
+pub mod loss;
 pub mod ls;
 pub mod replay;
 pub mod say;
@@ -56,6 +58,8 @@ enum Command {
     Ls(ls::Args),
     Data(data::Args),
     Info(info::Args),
+    Loss(loss::Args),
+    Generate(generate::Args),
     Inherit(inherit::Args),
 }
 
@@ -118,9 +122,27 @@ impl Cli {
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Info(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Loss(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Generate(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Inherit(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Data(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             None => home::run(&self.runs, &self.ui),
         }
+    }
+}
+
+/// Refuses work that needs more memory than the machine has.
+///
+/// # Errors
+/// Telling how much is needed, and how much there is.
+fn check_memory(need: u64, what: &str) -> Result<()> {
+    match crate::train::plan::available_memory() {
+        Some(free) if need > free => anyhow::bail!(
+            "{what} needs {} MB, {} MB of memory are free",
+            need >> 20,
+            free >> 20
+        ),
+        // Where the system does not tell, it is tried.
+        _ => Ok(()),
     }
 }

@@ -61,8 +61,23 @@ impl Evaluator {
         self.starts.len()
     }
 
+    /// Where the windows start.
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
     /// Mean loss in nats of each window.
     pub fn losses(&mut self, model: &Decoder, tokens: &Tokens) -> Result<Vec<f64>> {
+        self.losses_with(model, tokens, &mut |_| {})
+    }
+
+    /// As [`Self::losses`]; `progress` is told of the windows done.
+    pub fn losses_with(
+        &mut self,
+        model: &Decoder,
+        tokens: &Tokens,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<f64>> {
         let (batch, time) = (self.workspace.batch, self.workspace.time);
         let mut all = Vec::with_capacity(self.starts.len());
         for starts in self.starts.chunks(batch) {
@@ -76,6 +91,7 @@ impl Evaluator {
             let losses = ops::read(&self.workspace.losses)?;
             let windows = losses.chunks_exact(time).take(starts.len());
             all.extend(windows.map(|w| w.iter().map(|&l| f64::from(l)).sum::<f64>() / time as f64));
+            progress(all.len());
         }
         Ok(all)
     }

@@ -1,5 +1,7 @@
 //! Names of models, as on the command line and in configs, and the files behind them: a path, or a run's checkpoint.
 
+mod tokenizer;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -7,6 +9,8 @@ use anyhow::{Result, bail};
 use crate::run::dir::RunDir;
 use crate::text;
 use crate::train::checkpoint::Checkpoints;
+
+pub use tokenizer::tokenizer;
 
 /// A model's files, and the run they belong to.
 #[derive(Debug, Clone)]

@@ -106,6 +106,14 @@ pub fn count(n: u64) -> String {
     }
 }
 
+/// `1 layer`, `2 layers`.
+pub fn plural(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("{n} {what}"),
+        _ => format!("{n} {what}s"),
+    }
+}
+
 /// Rows as lines of aligned columns, two spaces apart. Columns in `words` are aligned to the left, the others to the
 /// right.
 pub fn aligned<const N: usize>(rows: &[[String; N]], words: &[usize]) -> String {

@@ -243,7 +243,7 @@ impl Trainer {
                         "no checkpoint could be written before the growth: {error}"
                     ));
                 }
-                let free = available_memory()?;
+                let free = plan::available_memory()?;
                 let grown = g.memory_bytes.saturating_sub(memory_bytes(
                     &self.model.config,
                     self.workspace.batch,
@@ -264,12 +264,4 @@ impl Trainer {
     pub(super) fn tokens_per_second(&self) -> f64 {
         self.state.phase_tokens as f64 / self.state.train_seconds
     }
-}
-
-/// Memory that can be had without swapping, where the system tells it.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
-    let kb: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kb << 10)
 }

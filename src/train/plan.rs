@@ -192,6 +192,14 @@ pub fn phases(config: &Config, reference: &DecoderConfig) -> Result<Vec<PlannedP
     Ok(all)
 }
 
+/// Memory that can be had without swapping, where the system tells it.
+pub fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    let kb: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kb << 10)
+}
+
 /// The reference at `path`, checked against the tokenizer.
 pub fn load_reference(path: &str, tokenizer: &Tokenizer, device: &Device) -> Result<Decoder> {
     let model = crate::model::load(std::path::Path::new(path), device)

@@ -1,0 +1,156 @@
+//! `heirloom generate`: text from a model.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+
+use super::{exit, say};
+use crate::corpus::Tokenizer;
+use crate::locate;
+use crate::model::{Files, Generator, Sampling, forward_bytes};
+use crate::run::dir::DEFAULT_RUNS;
+use crate::text;
+
+/// Most bytes of a prompt.
+const LONGEST_PROMPT: u64 = 16 << 20;
+
+/// Continue a text
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A model's directory, a .gguf file, or RUN@latest, RUN@best, RUN@CHECKPOINT
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// The text to go on from; - reads it from stdin
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// Most tokens to add
+    #[arg(short = 'n', long = "tokens", value_name = "N", default_value_t = 100)]
+    n: usize,
+    /// Divides the logits; 0 takes the likeliest token every time
+    #[arg(long, value_name = "X", default_value_t = 0.8)]
+    temperature: f64,
+    /// Draw from the K likeliest tokens; 0: from all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Draw from the likeliest tokens that reach this probability together
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f64,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
+    #[arg(long, value_name = "NAME")]
+    tokenizer: Option<String>,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+}
+
+impl Args {
+    /// # Errors
+    /// When the model cannot be read, or the prompt does not fit it.
+    pub fn run(self) -> Result<()> {
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            let message = format!("--temperature must be at least 0, is {}", self.temperature);
+            return Err(exit::usage(&message).into());
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            let message = format!("--top-p must be above 0 and at most 1, is {}", self.top_p);
+            return Err(exit::usage(&message).into());
+        }
+        let prompt = self.prompt()?;
+        let located = locate::model(&self.model, &self.runs)?;
+        let files = Files::open(&located.path)?;
+        let tokenizer = match &self.tokenizer {
+            Some(name) => Tokenizer::from_name(name)?,
+            None => locate::tokenizer(&located.path)?,
+        };
+        tokenizer.fits(files.config.vocab)?;
+        let ids = match tokenizer.encode(&prompt) {
+            // An empty text begins where a document ended.
+            ids if ids.is_empty() => tokenizer.end_of_text().into_iter().collect(),
+            ids => ids,
+        };
+        let context = files.config.context_length;
+        if ids.is_empty() || ids.len() >= context {
+            bail!(
+                "the prompt has {} tokens; it must have at least 1 and leave room in the model's context of {context}",
+                ids.len()
+            );
+        }
+        let room = ids.len().saturating_add(self.n).min(context);
+        super::check_memory(forward_bytes(&files.config, 1, room.min(256)), "this model")?;
+        let model = files.load(&Device::Cpu)?;
+        let sampling = Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            seed: self.seed,
+        };
+        let mut generator = Generator::new(&model, room, sampling, &Device::Cpu)?;
+        let mut words = tokenizer.stream();
+        let mut logits = generator.read(&ids)?;
+        let began = Instant::now();
+        let (mut made, mut ended) = (0, false);
+        while made < self.n {
+            // Ids of padding stand for nothing.
+            let known = tokenizer.size().min(logits.len());
+            let id = generator.draw(&logits[..known]);
+            made += 1;
+            if Some(id) == tokenizer.end_of_text() {
+                ended = true;
+                break;
+            }
+            if !print(&words.push(id))? {
+                return Ok(());
+            }
+            if made == self.n || generator.left() == 0 {
+                break;
+            }
+            logits = generator.read(&[id])?;
+        }
+        print(&words.finish())?;
+        print("\n")?;
+        let why = match (ended, made < self.n) {
+            (true, _) => "; the model ended the text",
+            (false, true) => "; the model's context is full",
+            (false, false) => "",
+        };
+        let seconds = began.elapsed().as_secs_f64().max(1e-9);
+        say::err(&format!(
+            "{made} tokens, {:.1} a second{why}",
+            made as f64 / seconds
+        ));
+        Ok(())
+    }
+
+    fn prompt(&self) -> Result<String> {
+        if self.prompt != "-" {
+            return Ok(self.prompt.clone());
+        }
+        let mut bytes = Vec::new();
+        let read = std::io::stdin()
+            .take(LONGEST_PROMPT + 1)
+            .read_to_end(&mut bytes);
+        read.context("the prompt cannot be read from stdin")?;
+        if bytes.len() as u64 > LONGEST_PROMPT {
+            bail!("the prompt on stdin is longer than {LONGEST_PROMPT} bytes");
+        }
+        String::from_utf8(bytes).context("the prompt on stdin is not UTF-8")
+    }
+}
+
+/// Shows a piece of text at once; what a terminal would heed is made visible. Whether anybody reads on.
+fn print(piece: &str) -> Result<bool> {
+    let lines: Vec<_> = piece.split('\n').map(text::sanitize).collect();
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(lines.join("\n").as_bytes());
+    match written.and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,144 @@
+//! `heirloom loss`: a model's cross entropy on a text.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{exit, say};
+use crate::corpus::{self, Tokenizer};
+use crate::eval::{Evaluator, mean_stderr};
+use crate::locate;
+use crate::model::{Files, forward_bytes};
+use crate::run::dir::DEFAULT_RUNS;
+use crate::run::table::count;
+use crate::text;
+
+/// Measure a model's loss on a text: mean cross entropy in nats, perplexity
+///
+/// Windows of T tokens and one more are spread evenly over the text: they start at floor(i (n_tokens - T - 1)/(N - 1)),
+/// i = 0..N-1. No beginning-of-text token is added.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A model's directory, a .gguf file, or RUN@latest, RUN@best, RUN@CHECKPOINT
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// A text, read with the model's tokenizer
+    #[arg(long, value_name = "FILE", required_unless_present = "tokens")]
+    text: Option<String>,
+    /// A file of token ids
+    #[arg(long, value_name = "FILE.bin", conflicts_with = "text")]
+    tokens: Option<String>,
+    /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
+    #[arg(long, value_name = "NAME")]
+    tokenizer: Option<String>,
+    /// Number of windows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    windows: usize,
+    /// Tokens of a window [default: 1024, or the model's context]
+    #[arg(long, value_name = "T")]
+    window_length: Option<usize>,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Windows of this length when nothing else is said.
+const WINDOW: usize = 1024;
+const MOST_WINDOWS: usize = 1_000_000;
+
+impl Args {
+    /// # Errors
+    /// When model or text cannot be read, or do not fit each other.
+    pub fn run(self) -> Result<()> {
+        let located = locate::model(&self.model, &self.runs)?;
+        let files = Files::open(&located.path)?;
+        let most = files.config.context_length;
+        let time = self.window_length.unwrap_or(WINDOW.min(most));
+        if time == 0 || time > most {
+            return Err(exit::usage(&format!(
+                "--window-length must be between 1 and the model's context of {most}, is {time}"
+            ))
+            .into());
+        }
+        if self.windows == 0 || self.windows > MOST_WINDOWS {
+            return Err(exit::usage(&format!(
+                "--windows must be between 1 and {MOST_WINDOWS}, is {}",
+                self.windows
+            ))
+            .into());
+        }
+        let tokenizer = match &self.tokenizer {
+            Some(name) => Tokenizer::from_name(name)?,
+            None => locate::tokenizer(&located.path)?,
+        };
+        tokenizer.fits(files.config.vocab)?;
+        let name = self.tokens.as_ref().or(self.text.as_ref());
+        let name = name.map_or("", |n| n.as_str());
+        let tokens = corpus::open(&[name.to_string()], &tokenizer, &|line| say::err(line))?;
+        if tokens.len() < time + 1 {
+            bail!(
+                "{} has {} tokens; a window of {time} and its target need {}",
+                text::clean(name),
+                tokens.len(),
+                time + 1
+            );
+        }
+        super::check_memory(
+            forward_bytes(&files.config, 1, time),
+            "evaluating this model",
+        )?;
+        let model = files.load(&Device::Cpu)?;
+        let mut evaluator = Evaluator::new(
+            &model.config,
+            time,
+            tokens.len(),
+            self.windows,
+            &Device::Cpu,
+        )?;
+        let bar = ProgressBar::new(self.windows as u64);
+        bar.set_style(ProgressStyle::with_template(
+            "{bar:30} {pos}/{len} windows  {eta} left",
+        )?);
+        let losses = evaluator.losses_with(&model, &tokens, &mut |done| {
+            bar.set_position(done as u64);
+        })?;
+        bar.finish_and_clear();
+        let (loss, stderr) = mean_stderr(&losses);
+        if self.json {
+            let stderr = Some(stderr).filter(|s| s.is_finite());
+            say::json(&json!({
+                "model": self.model,
+                "loss": loss,
+                "stderr": stderr,
+                "perplexity": loss.exp(),
+                "windows": self.windows,
+                "window_length": time,
+                "n_tokens": tokens.len(),
+                "tokenizer": tokenizer.name(),
+                "losses": losses,
+                "starts": evaluator.starts(),
+            }))?;
+            return Ok(());
+        }
+        let error = match stderr.is_finite() {
+            true => format!(" ±{stderr:.4}"),
+            false => String::new(),
+        };
+        say::out(&format!(
+            "loss        {loss:.4}{error} nats a token\n\
+             perplexity  {:.2}\n\
+             on          {} windows of {time} of {} tokens ({})\n",
+            loss.exp(),
+            self.windows,
+            count(tokens.len() as u64),
+            tokenizer.name(),
+        ))?;
+        Ok(())
+    }
+}

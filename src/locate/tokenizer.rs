@@ -1,0 +1,59 @@
+//! The tokenizer that comes with a model.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::corpus::{GgufVocabulary, Tokenizer};
+use crate::tensors::gguf::Metadata;
+use crate::tensors::{Source, TensorError};
+
+/// A directory's `tokenizer.json`, the one beside a safetensors file, or a GGUF file's vocabulary.
+///
+/// # Errors
+/// When there is none, or it cannot be used.
+pub fn tokenizer(model: &Path) -> Result<Tokenizer> {
+    const ADVICE: &str = "the model brings no tokenizer; name one: \"gpt2\", \"byte\" or the path of its tokenizer.json";
+    if model.is_dir() {
+        return Tokenizer::from_dir(model).context(ADVICE);
+    }
+    let source = Source::open(model)?;
+    match source.gguf() {
+        Some(metadata) => Ok(Tokenizer::from_gguf(
+            &vocabulary(metadata).context(ADVICE)?,
+        )?),
+        None => {
+            let dir = model.parent().unwrap_or(Path::new("."));
+            Tokenizer::from_dir(dir).context(ADVICE)
+        }
+    }
+}
+
+/// `tokenizer.ggml.*`.
+fn vocabulary(m: &Metadata) -> Result<GgufVocabulary, TensorError> {
+    const PREFIX: &str = "tokenizer.ggml.";
+    let key = |name: &str| format!("{PREFIX}{name}");
+    let id = |name: &str| m.optional(&key(name), Metadata::u32);
+    let flag = |name: &str| m.optional(&key(name), Metadata::bool);
+    Ok(GgufVocabulary {
+        model: m.str(&key("model"))?.into(),
+        pre: m.optional(&key("pre"), Metadata::str)?.map(Into::into),
+        tokens: m.strs(&key("tokens"))?.to_vec(),
+        scores: m
+            .optional(&key("scores"), Metadata::f32s)?
+            .unwrap_or_default()
+            .to_vec(),
+        token_types: m
+            .optional(&key("token_type"), Metadata::i32s)?
+            .unwrap_or_default(),
+        merges: m
+            .optional(&key("merges"), Metadata::strs)?
+            .unwrap_or_default()
+            .to_vec(),
+        bos: id("bos_token_id")?,
+        eos: id("eos_token_id")?,
+        unknown: id("unknown_token_id")?,
+        add_bos: flag("add_bos_token")?,
+        add_space_prefix: flag("add_space_prefix")?,
+    })
+}
