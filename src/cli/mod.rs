@@ -113,7 +113,7 @@ impl Cli {
             Some(Command::Replay(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
-            Some(Command::Data(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Data(args)) => args.run().map_err(exit::input),
             None => home::run(&self.runs, &self.ui),
         }
     }
