@@ -125,7 +125,7 @@ impl Cli {
             Some(Command::Loss(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Generate(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Inherit(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
-            Some(Command::Data(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Data(args)) => args.run().map_err(exit::input),
             None => home::run(&self.runs, &self.ui),
         }
     }

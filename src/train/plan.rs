@@ -1,13 +1,14 @@
 //! Shapes and costs that follow from a config before anything is trained.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 
 use super::schedule::LearningRate;
 use crate::config::{Config, ReferenceTrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
-use crate::model::{Decoder, DecoderConfig, Positions, Sizes, memory_bytes};
+use crate::model::{DecoderConfig, Files, Positions, Sizes, memory_bytes};
 use crate::run::event::Phase;
 
 /// The shape of a reference that is trained here.
@@ -200,17 +201,12 @@ pub fn available_memory() -> Option<u64> {
     Some(kb << 10)
 }
 
-/// The reference at `path`, checked against the tokenizer.
-pub fn load_reference(path: &str, tokenizer: &Tokenizer, device: &Device) -> Result<Decoder> {
-    let model = crate::model::load(std::path::Path::new(path), device)
-        .with_context(|| format!("reference.path = \"{path}\" cannot be used"))?;
-    if model.config.vocab < tokenizer.size() {
-        bail!(
-            "reference.path = \"{path}\": its vocabulary of {} is smaller than the {} tokenizer's {}",
-            model.config.vocab,
-            tokenizer.name(),
-            tokenizer.size()
-        );
-    }
-    Ok(model)
+/// The reference's files at `path`, checked against the tokenizer.
+///
+/// # Errors
+/// When it cannot be read, or the tokenizer has ids that its vocabulary lacks.
+pub fn open_reference(path: &Path, tokenizer: &Tokenizer) -> Result<Files> {
+    let files = Files::open(path).context("the reference cannot be read")?;
+    tokenizer.fits(files.config.vocab)?;
+    Ok(files)
 }

@@ -1,5 +1,6 @@
 //! The trainer: what it is made of, how it begins or resumes, and its main loop.
 
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -32,6 +33,8 @@ pub struct Setup {
     pub policy: PolicyMode,
     pub dir: RunDir,
     pub journal: Journal,
+    /// Files of the reference that is loaded rather than trained here.
+    pub reference: Option<PathBuf>,
     pub dataset: Dataset,
     pub device: Device,
     pub threads: usize,
@@ -154,7 +157,7 @@ impl Trainer {
         } = setup;
         let checkpoints = Checkpoints::open(&dir)?;
         std::fs::create_dir_all(dir.rank())?;
-        let data = [dataset.train.fingerprint(), dataset.val.fingerprint()];
+        let data = dataset.fingerprints();
         let mut damage = None;
         let resume = match &setup.resume {
             // Interrupted before its first checkpoint: there is nothing to lose by beginning again.
@@ -195,8 +198,8 @@ impl Trainer {
                 (loaded.model, loaded.optimizer, loaded.state, layers)
             }
             None => {
-                let model = match &config.reference.path {
-                    Some(path) => plan::load_reference(path, &dataset.tokenizer, &device)?,
+                let model = match &setup.reference {
+                    Some(path) => plan::open_reference(path, &dataset.tokenizer)?.load(&device)?,
                     None => {
                         let shape = plan::reference_shape(&config, &dataset.tokenizer);
                         Decoder::random(shape, config.train.seed, &device)?
@@ -234,7 +237,7 @@ impl Trainer {
             sampler: Sampler {
                 seed: config.train.seed,
             },
-            tokenizer_json: serde_json::to_vec(&dataset.tokenizer.tokenizer_json())?.into(),
+            tokenizer_json: dataset.tokenizer.tokenizer_json(),
             writer: Writer::start(checkpoints.clone())?,
             pending: None,
             inputs: vec![0; micro * context],

@@ -1,5 +1,6 @@
 //! `train --dry-run`: what a config would cost, from its shapes and a few real training steps.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -24,10 +25,15 @@ const TIMED_TOKENS: usize = 4096;
 ///
 /// # Errors
 /// When the shapes do not fit or the reference cannot be read.
-pub fn run(config: &Config, dataset: &Dataset, threads: usize) -> Result<()> {
+pub fn run(
+    config: &Config,
+    reference: Option<&Path>,
+    dataset: &Dataset,
+    threads: usize,
+) -> Result<()> {
     let device = Device::Cpu;
-    let shape = match &config.reference.path {
-        Some(path) => plan::load_reference(path, &dataset.tokenizer, &device)?.config,
+    let shape = match reference {
+        Some(path) => plan::open_reference(path, &dataset.tokenizer)?.config,
         None => plan::reference_shape(config, &dataset.tokenizer),
     };
     dataset.check_length(plan::window_length(config, &shape)?)?;
@@ -102,9 +108,9 @@ fn flops_per_second(
     let sampler = Sampler {
         seed: config.train.seed,
     };
-    let starts = sampler.starts(0, 0, micro, dataset.train.len(), time);
+    let starts = sampler.starts(0, 0, micro, &dataset.mixture, time);
     let (mut inputs, mut targets) = (vec![0; micro * time], vec![0; micro * time]);
-    fill_batch(&dataset.train, &starts, time, &mut inputs, &mut targets);
+    fill_batch(&dataset.train, &starts, time, &mut inputs, &mut targets)?;
     ops::write(&ws.inputs, &inputs)?;
     ops::write(&ws.targets, &targets)?;
     model.forward_backward(&ws, 1e-6)?;

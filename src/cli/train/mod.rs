@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
-use crate::config::{self, Config, Loaded, PolicyMode, Source};
-use crate::corpus::Dataset;
+use crate::config::{self, Config, Loaded, PolicyMode, Source, Texts};
+use crate::corpus::{Dataset, Tokenizer};
 use crate::dashboard::{self, Exit};
 use crate::locate;
 use crate::run::attendance::{Attendance, Leave};
@@ -30,6 +30,7 @@ use crate::run::series::keep::{Keeping, SeriesKeeper};
 use crate::run::state::{RunState, Status};
 use crate::run::{table, tail};
 use crate::text;
+use crate::train::checkpoint::Checkpoints;
 use crate::train::signals::Signalled;
 use crate::train::{Ended, Setup};
 
@@ -116,8 +117,11 @@ impl Args {
         }
         if self.dry_run {
             let loaded = self.load().map_err(exit::input)?;
-            let dataset = open_data(&loaded.config).map_err(exit::input)?;
-            return dry_run::run(&loaded.config, &dataset, self.threads()).map(|()| exit::OK);
+            let reference = self.reference(&loaded.config).map_err(exit::input)?;
+            let dataset = open_data(&loaded.config, reference.as_deref()).map_err(exit::input)?;
+            let reference = reference.as_deref();
+            return dry_run::run(&loaded.config, reference, &dataset, self.threads())
+                .map(|()| exit::OK);
         }
         let mut parts = self.prepare(show).map_err(exit::input)?;
         let name = parts.dir.name();
@@ -198,7 +202,7 @@ impl Args {
             },
         };
         let mut past = RunState::default();
-        let (dir, lock, journal, dataset, resume) = match &self.resume {
+        let (dir, lock, journal, reference, dataset, resume) = match &self.resume {
             Some(run) => {
                 let (dir, checkpoint) = self.resumed(run)?;
                 let lock = RunLock::acquire(dir.path())?;
@@ -210,16 +214,23 @@ impl Args {
                         dir.argument()
                     );
                 }
-                let dataset = open_data(&config)?;
+                // A run's checkpoints hold all that is needed of a reference that has gone meanwhile.
+                let checkpoints = Checkpoints::at(&dir);
+                let reference = self.reference(&config).or_else(|gone| {
+                    let checkpoint = checkpoints.resolve(&checkpoint).map_err(|_| gone)?;
+                    anyhow::Ok(Some(checkpoints.dir().join(checkpoint)))
+                })?;
+                let dataset = open_data(&config, reference.as_deref())?;
                 let (journal, warning) = Journal::open(dir.path())?;
                 if let Some(warning) = warning {
                     say::err(&warning);
                 }
-                (dir, lock, journal, dataset, Some(checkpoint))
+                (dir, lock, journal, reference, dataset, Some(checkpoint))
             }
             None => {
                 // Before a directory is made: a run without data is none.
-                let dataset = open_data(&config)?;
+                let reference = self.reference(&config)?;
+                let dataset = open_data(&config, reference.as_deref())?;
                 let dir = RunDir::create(&self.runs, &loaded.name, self.name.as_deref())?;
                 let lock = RunLock::acquire(dir.path())?;
                 write_config(&dir, &config)?;
@@ -228,7 +239,7 @@ impl Args {
                     decisions::keep(&dir, &repeat).with_context(file)?;
                 }
                 let journal = Journal::create(dir.path())?;
-                (dir, lock, journal, dataset, None)
+                (dir, lock, journal, reference, dataset, None)
             }
         };
         let mut journal = journal;
@@ -256,6 +267,7 @@ impl Args {
                 policy,
                 dir,
                 journal,
+                reference,
                 dataset,
                 device: device(&self.device)?,
                 threads: self.threads(),
@@ -267,6 +279,16 @@ impl Args {
                 lock,
             },
         })
+    }
+
+    /// Where the reference lies that the config loads.
+    fn reference(&self, config: &Config) -> Result<Option<PathBuf>> {
+        let Some(name) = &config.reference.path else {
+            return Ok(None);
+        };
+        let located = locate::model(name, &self.runs)
+            .with_context(|| format!("reference.path = \"{name}\" cannot be used"))?;
+        Ok(Some(located.path))
     }
 
     /// Sets the trainer to work. Only then does a resumed run's config change; a new run that cannot begin leaves no
@@ -432,7 +454,7 @@ fn printer(show: Show, past: RunState) -> impl FnMut(&Event) + Send + 'static {
     }
 }
 
-fn open_data(config: &Config) -> Result<Dataset> {
+fn open_data(config: &Config, reference: Option<&Path>) -> Result<Dataset> {
     let d = &config.data;
     // A reference that is read brings its own context, which the trainer checks.
     let context = match &config.reference.path {
@@ -440,16 +462,34 @@ fn open_data(config: &Config) -> Result<Dataset> {
         None if config.train.context_length > 0 => config.train.context_length,
         None => config.model.context_length,
     };
-    let progress = |line: &str| say::err(line);
+    let tokenizer = tokenizer(config, reference)?;
     let dataset = Dataset::open(
-        &d.train,
-        d.val.as_deref(),
+        &d.train.sources(),
+        d.val.as_ref().map(Texts::paths),
         d.val_fraction,
-        &d.tokenizer,
+        &tokenizer,
         context,
-        &progress,
+        &|line| say::err(line),
     )?;
     Ok(dataset)
+}
+
+/// The tokenizer that the config means; `reference` is the one beside the reference's weights.
+fn tokenizer(config: &Config, reference: Option<&Path>) -> Result<Tokenizer> {
+    let name = config.tokenizer();
+    let tokenizer = match (&config.reference.path, name) {
+        (Some(_), "reference") => {
+            let path = reference.context("located before")?;
+            locate::tokenizer(path).context("data.tokenizer = \"reference\"")?
+        }
+        _ => Tokenizer::from_name(name)?,
+    };
+    if config.reference.train.is_some() && config.model.vocab > 0 {
+        tokenizer
+            .fits(config.model.vocab)
+            .context("model.vocab is too small; 0 takes what the tokenizer needs")?;
+    }
+    Ok(tokenizer)
 }
 
 fn device(name: &str) -> Result<Device> {
