@@ -10,6 +10,7 @@ pub mod dashboard;
 pub mod eval;
 mod fault;
 pub mod inherit;
+pub mod locate;
 pub mod model;
 pub mod ops;
 pub mod rank;

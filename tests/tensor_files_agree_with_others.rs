@@ -4,7 +4,8 @@
 //! Fixtures are made by `tests/fixtures/make_tensor_fixtures.py`. With Python at hand, what is written is read by it:
 //!
 //!     python -m venv venv && venv/bin/pip install torch safetensors gguf
-//!     HEIRLOOM_PYTHON=venv/bin/python cargo test --test tensor_files_agree_with_others -- --ignored
+//!     HEIRLOOM_PYTHON=venv/bin/python HEIRLOOM_GGUF=SmolLM2-135M-Instruct.Q4_1.gguf \
+//!         cargo test --test tensor_files_agree_with_others -- --ignored
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -357,7 +358,7 @@ fn same(spec: &Spec, got: &[f32]) {
 #[test]
 fn directories_are_written_whole_and_in_shards() {
     let tmp = tempfile::tempdir().unwrap();
-    for (name, shard_bytes, files) in [("whole", 1 << 30, 1), ("shards", 1000, 6)] {
+    for (name, shard_bytes, files) in [("whole", 1 << 30, 1), ("shards", 1000, 7)] {
         let dir = tmp.path().join(name);
         let specs = write_directory(&dir, shard_bytes);
         let source = Source::open(&dir).unwrap();
@@ -387,7 +388,7 @@ fn directories_are_written_whole_and_in_shards() {
     assert_eq!(index["metadata"]["total_size"], values * (2 + 4 + 2));
     assert_eq!(
         index["weight_map"]["BF16.128"],
-        "model-00001-of-00006.safetensors"
+        "model-00001-of-00007.safetensors"
     );
 }
 
@@ -557,4 +558,49 @@ fn python_reads_what_is_written() {
     }
     assert_eq!(told["tokens"][1], "数");
     assert_eq!(told["i64"], -(1i64 << 60));
+}
+
+/// Prints shape, sum of values and sum of magnitudes by tensor of a GGUF file.
+const SUM_WITH_PYTHON: &str = r#"
+import json, sys
+import numpy as np
+from gguf import GGUFReader, quants
+told = {}
+for t in GGUFReader(sys.argv[1]).tensors:
+    values = quants.dequantize(t.data, t.tensor_type).astype(np.float64)
+    told[t.name] = [t.shape.tolist()[::-1], float(values.sum()), float(np.abs(values).sum())]
+print(json.dumps(told))
+"#;
+
+#[test]
+#[ignore = "needs HEIRLOOM_PYTHON and a published model in HEIRLOOM_GGUF"]
+fn a_published_model_is_read_as_python_reads_it() {
+    let set = |key: &str| std::env::var(key).unwrap_or_else(|_| panic!("{key} is not set"));
+    let path = set("HEIRLOOM_GGUF");
+    let output = Command::new(set("HEIRLOOM_PYTHON"))
+        .args(["-c", SUM_WITH_PYTHON, &path])
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    let told: BTreeMap<String, (Vec<usize>, f64, f64)> =
+        serde_json::from_slice(&output.stdout).unwrap();
+    let begun = Instant::now();
+    let source = Source::open(Path::new(&path)).unwrap();
+    let opened = begun.elapsed();
+    assert_eq!(source.names().len(), told.len());
+    let (mut values, mut spent) = (0, Duration::ZERO);
+    for (name, (shape, sum, magnitude)) in &told {
+        assert_eq!(source.info(name).unwrap().shape, *shape, "{name}");
+        let begun = Instant::now();
+        let got = read(&source, name);
+        spent += begun.elapsed();
+        values += got.len();
+        let within = 1e-6 * magnitude;
+        let apart = (got.iter().map(|&v| f64::from(v)).sum::<f64>() - sum).abs();
+        assert!(apart <= within, "{name}: {apart}");
+        let apart = (got.iter().map(|&v| f64::from(v.abs())).sum::<f64>() - magnitude).abs();
+        assert!(apart <= within, "{name}: {apart}");
+    }
+    println!("opened in {opened:?}; {values} values read in {spent:?}");
 }
