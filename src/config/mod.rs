@@ -90,7 +90,7 @@ fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
 /// directory that relative ones start from ([`Loaded::base`]).
 pub fn resolve_paths(config: &mut Config, base: &Path) {
     for path in paths(config) {
-        if !path.starts_with(BUILTIN) {
+        if !path.starts_with(BUILTIN) && !path.starts_with(crate::locate::HUB) {
             let joined = base.join(&*path);
             // Fails for an empty path only, which a checked config does not have.
             let full = std::path::absolute(&joined).unwrap_or(joined);

@@ -1,5 +1,7 @@
-//! Names of models, as on the command line and in configs, and the files behind them: a path, or a run's checkpoint.
+//! Names of models, as on the command line and in configs, and the files behind them: a path, a run's checkpoint
+//! (`RUN@latest`, `RUN@best`, `RUN@b0-s00001200-round-1`), or one of the Hugging Face hub (`hf:owner/name[@revision]`).
 
+mod hub;
 mod tokenizer;
 
 use std::path::{Path, PathBuf};
@@ -10,7 +12,11 @@ use crate::run::dir::RunDir;
 use crate::text;
 use crate::train::checkpoint::Checkpoints;
 
+pub use hub::HubError;
 pub use tokenizer::tokenizer;
+
+/// Names of the hub's models begin like this.
+pub const HUB: &str = "hf:";
 
 /// A model's files, and the run they belong to.
 #[derive(Debug, Clone)]
@@ -30,7 +36,7 @@ pub fn split(name: &str) -> (&str, Option<&str>) {
 }
 
 /// Finds a model: a directory or file by its path, or `RUN@CHECKPOINT` with a run's name under `runs` or its path.
-/// A checkpoint's files are compared with their checksums.
+/// `hf:OWNER/NAME[@REVISION]` means a model of the hub. A checkpoint's files are compared with their checksums.
 ///
 /// # Errors
 /// When there is no such model, or the checkpoint is damaged.
@@ -40,6 +46,9 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
         path: path.to_path_buf(),
         checkpoint: None,
     };
+    if let Some(hub) = name.strip_prefix(HUB) {
+        return Ok(found(&hub::cached(hub, hub::cache().as_deref())?));
+    }
     if path.is_file() || path.join("config.json").is_file() {
         return Ok(found(path));
     }
@@ -58,7 +67,7 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
         Err(_) if path.exists() => Ok(found(path)),
         Err(error) if checkpoint.is_some() => Err(error.into()),
         Err(_) => bail!(
-            "{} is no model: give a directory with config.json and safetensors, a .gguf file, or RUN@latest, RUN@best or RUN@CHECKPOINT of a run under {}",
+            "{} is no model: give a directory with config.json and safetensors, a .gguf file, or hf:OWNER/NAME, or RUN@latest, RUN@best or RUN@CHECKPOINT of a run under {}",
             text::path(path),
             text::path(runs)
         ),
