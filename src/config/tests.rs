@@ -411,7 +411,7 @@ step = 0
     assert_eq!(
         problems(file, &["eval.windows=1"]),
         [
-            ":2: data.train must be a text in quotes, found the number 5",
+            ":2: data.train must be a text in quotes, a list of texts or a list of { path = \"...\", weight = 1.0 }, found the number 5",
             ":3: missing reference.train.steps; add steps = 1000 under [reference.train]",
             ":4: unknown key reference.train.stpes; did you mean reference.train.steps?",
             ":5: unknown section [trian]; did you mean [train]?",

@@ -109,7 +109,7 @@ pub fn encode(pieces: &[Piece], tokenizer: &Tokenizer) -> Vec<Vec<u32>> {
 pub fn separator(tokenizer: &Tokenizer) -> Result<u32, CorpusError> {
     let name = || tokenizer.name().to_string();
     let none = || CorpusError::NoEndOfText { name: name() };
-    tokenizer.separator().ok_or_else(none)
+    tokenizer.document_end().ok_or_else(none)
 }
 
 /// Texts in memory, the end of text between documents and between files.

@@ -50,9 +50,9 @@ pub fn info(
 fn tokens(file: &Opened, tokenizer: Option<&Tokenizer>) -> Info {
     let side = file.side.as_ref();
     let end = match (tokenizer, side.map(|s| s.tokenizer.as_str())) {
-        (Some(tokenizer), _) => tokenizer.end_of_text(),
-        (None, Some("byte")) => Tokenizer::byte().end_of_text(),
-        (None, Some("gpt2")) => Tokenizer::gpt2().end_of_text(),
+        (Some(tokenizer), _) => tokenizer.document_end(),
+        (None, Some("byte")) => Tokenizer::byte().document_end(),
+        (None, Some("gpt2")) => Tokenizer::gpt2().document_end(),
         _ => None,
     };
     let (mut least, mut most, mut ends) = (u32::MAX, 0, 0);

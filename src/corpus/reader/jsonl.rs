@@ -105,7 +105,8 @@ impl Iterator for Lines {
 pub struct Cut<I> {
     documents: I,
     cuts: Cuts,
-    rest: Option<String>,
+    /// A document that is not given out whole, and how much of it is.
+    rest: Option<(String, usize)>,
 }
 
 impl<I> Cut<I> {
@@ -122,16 +123,25 @@ impl<I: Iterator<Item = Result<String, CorpusError>>> Iterator for Cut<I> {
     type Item = Result<Piece, CorpusError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut text = match self.rest.take() {
+        let (document, start) = match self.rest.take() {
             Some(rest) => rest,
             None => match self.documents.next()? {
-                Ok(text) => text,
+                Ok(document) => (document, 0),
                 Err(error) => return Some(Err(error)),
             },
         };
-        let cut = self.cuts.first(&text);
-        self.rest = cut.map(|at| text.split_off(at));
-        let ends = self.rest.is_none();
+        let left = &document[start..];
+        let cut = self.cuts.first(left);
+        let text = match cut {
+            None if start == 0 => document,
+            None => left.to_string(),
+            Some(at) => {
+                let text = left[..at].to_string();
+                self.rest = Some((document, start + at));
+                text
+            }
+        };
+        let ends = cut.is_none();
         Some(Ok(Piece { text, ends }))
     }
 }

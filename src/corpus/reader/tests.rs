@@ -117,7 +117,13 @@ fn long_documents_are_cut_where_no_word_runs_on() {
         at_most: 5,
     };
     let name = place.put("b.txt", "ääääa\nbäää".as_bytes());
-    assert_eq!(said(&name, cuts).unwrap(), "ää/ääa\n/bää/ä/");
+    assert_eq!(said(&name, cuts).unwrap(), "ää/ääa/\nbä/ää/");
+    let cuts = Cuts {
+        at_lines: None,
+        at_most: 6,
+    };
+    let name = place.put("c.txt", b"abcd\nefg");
+    assert_eq!(said(&name, cuts).unwrap(), "abcd\n/efg/");
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub fn open(path: &Path, tokenizer: &Tokenizer) -> Result<Tokens, CorpusError> {
 }
 
 impl Opened {
-    /// Ids in order, `block` at a time.
+    /// Ids in order.
     pub fn ids(&self) -> impl Iterator<Item = u32> {
         let Layout {
             offset, width, n, ..

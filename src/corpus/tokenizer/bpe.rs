@@ -6,6 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use unicode_normalization::is_nfc;
 
 use super::split::Split;
 
@@ -28,8 +29,8 @@ pub struct Parts {
     pub split: Split,
     /// A word that is a token is taken whole, whatever its merges would give.
     pub whole_words: bool,
-    /// Used for texts that are not ASCII, where this encoder would have to normalize them.
-    pub ascii_only: Option<Box<tokenizers::Tokenizer>>,
+    /// Used for texts that are not in normal form C, which this encoder would have to bring there.
+    pub normalizing: Option<Box<tokenizers::Tokenizer>>,
 }
 
 /// A byte-level encoder.
@@ -44,7 +45,7 @@ pub struct ByteBpe {
     /// Finders of added tokens with the index of each pattern in `added`.
     finders: Vec<(AhoCorasick, Vec<usize>)>,
     split: Split,
-    ascii_only: Option<Box<tokenizers::Tokenizer>>,
+    normalizing: Option<Box<tokenizers::Tokenizer>>,
     /// One a thread that is encoding or has been.
     caches: Mutex<Vec<Cache>>,
 }
@@ -74,7 +75,7 @@ impl ByteBpe {
             added,
             split,
             whole_words,
-            ascii_only,
+            normalizing,
         } = parts;
         let mut byte_ids = [u32::MAX; 256];
         let mut size = 0;
@@ -127,7 +128,7 @@ impl ByteBpe {
             added,
             finders,
             split,
-            ascii_only,
+            normalizing,
             caches: Mutex::default(),
         })
     }
@@ -152,8 +153,8 @@ impl ByteBpe {
     /// Token ids of a text.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 3);
-        if let Some(library) = &self.ascii_only
-            && !text.is_ascii()
+        if let Some(library) = &self.normalizing
+            && !is_nfc(text)
         {
             super::file::encode(library, text, &mut ids);
             return ids;

@@ -60,11 +60,11 @@ pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
             "its model is {kind:?}; BPE and Unigram are supported"
         ));
     }
-    let largest = largest_id(&value);
-    if largest >= MOST_IDS as u64 {
+    let (largest, count) = ids(&value);
+    // A few numbers may be left out, but no table is made for ids that hardly any token has.
+    if largest >= (MOST_IDS as u64).min(4 * count + 65_536) {
         return Err(format!(
-            "it has a token with id {largest}; ids end at {}",
-            MOST_IDS - 1
+            "it has a token with id {largest} among {count} tokens"
         ));
     }
     let mut library = tokenizers::Tokenizer::from_bytes(&bytes)
@@ -101,13 +101,14 @@ pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
     Ok(tokenizer.with_json(bytes.into()))
 }
 
-/// The largest id that is written anywhere, before anything is made from it.
-fn largest_id(value: &Value) -> u64 {
+/// The largest id that is written anywhere and the number of tokens, before anything is made of them.
+fn ids(value: &Value) -> (u64, u64) {
     let added = value["added_tokens"].as_array().into_iter().flatten();
     let added = added.filter_map(|token| token["id"].as_u64());
     let vocab = value["model"]["vocab"].as_object().into_iter().flatten();
     let vocab = vocab.filter_map(|(_, id)| id.as_u64());
-    added.chain(vocab).max().unwrap_or(0)
+    let all = added.chain(vocab);
+    all.fold((0, 0), |(largest, n), id| (largest.max(id), n + 1))
 }
 
 /// Ids of a text through the library. What its expressions give up on is encoded in halves.
@@ -135,7 +136,7 @@ fn own(
         return Err(library);
     };
     if !value["normalizer"].is_null() {
-        parts.ascii_only = Some(library.clone());
+        parts.normalizing = Some(library.clone());
     }
     ByteBpe::new(parts).ok_or(library)
 }
@@ -149,7 +150,6 @@ fn parts(value: &Value) -> Option<Parts> {
         "end_of_word_suffix",
         "byte_fallback",
     ];
-    // ASCII is its own normal form.
     let normal = value["normalizer"].is_null() || value["normalizer"]["type"] == "NFC";
     let plain = value["decoder"]["type"] == "ByteLevel";
     if !normal || !plain || off.iter().any(|key| !absent(&model[*key])) {
@@ -177,7 +177,7 @@ fn parts(value: &Value) -> Option<Parts> {
         added: added(&value["added_tokens"])?,
         split,
         whole_words: model["ignore_merges"] == true,
-        ascii_only: None,
+        normalizing: None,
     })
 }
 

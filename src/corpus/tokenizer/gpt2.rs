@@ -44,7 +44,7 @@ pub fn encoder() -> ByteBpe {
             pattern: Pattern::Gpt2,
         },
         whole_words: false,
-        ascii_only: None,
+        normalizing: None,
     })
     // All bytes are tokens of GPT-2's.
     .unwrap_or_else(|| unreachable!("the embedded vocabulary is whole"))

@@ -24,7 +24,7 @@ use super::CorpusError;
 pub use gguf::GgufVocabulary;
 pub use stream::StreamDecoder;
 
-/// Separates documents in texts; tokenizers that call it otherwise get their own end-of-text id there.
+/// Separates documents in texts; tokenizers without this token get their own end of text there.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// The most ids a vocabulary may have; more is a damaged file.
@@ -148,14 +148,14 @@ impl Tokenizer {
         })
     }
 
-    /// The id that ends a document.
+    /// The id that ends a text, as generation does: `eos_token`.
     pub fn end_of_text(&self) -> Option<u32> {
         self.0.end_of_text
     }
 
-    /// The id between documents: what `<|endoftext|>` is where the vocabulary has it - a model that was tuned to chat
-    /// may end its texts otherwise - or [`Self::end_of_text`].
-    pub fn separator(&self) -> Option<u32> {
+    /// The id that parts documents in texts: of a token `<|endoftext|>`, which base models are trained with even where
+    /// a chat's turn ends otherwise, else [`Self::end_of_text`].
+    pub fn document_end(&self) -> Option<u32> {
         self.id(END_OF_TEXT).or(self.end_of_text())
     }
 

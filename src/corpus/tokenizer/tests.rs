@@ -120,6 +120,13 @@ fn a_gguf_vocabulary_is_the_tokenizer_it_was_made_of() {
         let twin = Tokenizer::from_name(&fixture(twin).display().to_string()).unwrap();
         assert_eq!(tokenizer.fingerprint(), twin.fingerprint());
         assert_eq!(tokenizer.end_of_text(), vocabulary.eos);
+        let parts = tokenizer.encode("<|endoftext|>");
+        let wanted = if parts.len() == 1 {
+            Some(parts[0])
+        } else {
+            vocabulary.eos
+        };
+        assert_eq!(tokenizer.document_end(), wanted);
         assert!(end.is_none() || end == tokenizer.end_of_text());
     }
 }
