@@ -7,18 +7,19 @@
 
 mod decode;
 mod dtype;
-
+mod encode;
 mod error;
 pub mod gguf;
-
+mod output;
 mod pickle;
 mod safetensors;
-
+mod save;
 mod source;
 
 pub use dtype::DType;
 pub use error::TensorError;
-
+pub use output::Output;
+pub use save::{Spec, save_safetensors};
 pub use source::Source;
 
 /// What a file tells of a tensor.

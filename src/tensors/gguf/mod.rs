@@ -3,11 +3,13 @@
 mod cursor;
 mod header;
 mod metadata;
+mod save;
 
 mod value;
 
 pub(super) use header::{Header, parse, stranger};
 pub use metadata::Metadata;
+pub use save::{save, stored_as};
 
 pub use value::{Array, Value};
 

@@ -1,0 +1,283 @@
+//! Writing, one tensor at a time: what both formats share, and safetensors.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::dtype::count;
+use super::encode::{Misfit, encode, is_written};
+use super::output::check_space;
+use super::safetensors::{LENGTH, METADATA};
+use super::source::{INDEX, MODEL};
+use super::{DType, TensorError};
+use crate::text;
+
+/// Values that are encoded before they are written: four megabytes of f32, whole blocks of every type.
+const CHUNK: usize = 1 << 20;
+
+/// A tensor to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    pub name: String,
+    /// Row-major.
+    pub shape: Vec<usize>,
+    pub dtype: DType,
+}
+
+/// Writes `model.safetensors` into a directory, as a rule [an output's](super::Output::path); above `shard_bytes` of data
+/// `model-00001-of-0000N.safetensors` and `model.safetensors.index.json`. Everything is flushed to the disk.
+///
+/// `fill` is called once for each tensor and has to fill in all of its values. Within a file the wider types come first,
+/// as readers like their data aligned; apart from that the order is the list's. An error of `fill` ends the writing and
+/// is passed on; what is written so far goes with the output.
+///
+/// # Errors
+/// When a name is there twice, a type is none of F32, F16 and BF16, the disk is too small, writing fails, or a value is
+/// not finite or does not fit its type.
+pub fn save_safetensors<E: From<TensorError>>(
+    dir: &Path,
+    specs: &[Spec],
+    shard_bytes: u64,
+    mut fill: impl FnMut(&Spec, &mut [f32]) -> Result<(), E>,
+) -> Result<(), E> {
+    let sizes = check(dir, specs, |spec| spec.dtype)?;
+    if let Some(spec) = specs.iter().find(|s| s.dtype == DType::Q8_0) {
+        let what = "safetensors files have no Q8_0, write it as F16";
+        return Err(TensorError::request(dir, &spec.name, what).into());
+    }
+    let total = total(&sizes);
+    check_space(dir, total)?;
+    let shards = divide(&sizes, shard_bytes);
+    let files: Vec<(String, Vec<&Spec>)> = (1..)
+        .zip(&shards)
+        .map(|(i, shard)| {
+            let name = match shards.len() {
+                1 => MODEL.into(),
+                n => format!("model-{i:05}-of-{n:05}.safetensors"),
+            };
+            let mut specs: Vec<&Spec> = specs[shard.clone()].iter().collect();
+            specs.sort_by_key(|s| std::cmp::Reverse(s.dtype.block_bytes()));
+            (name, specs)
+        })
+        .collect();
+    let mut values = Vec::new();
+    for (name, specs) in &files {
+        let mut file = Sink::create(&dir.join(name))?;
+        file.write(&header(specs))?;
+        for spec in specs {
+            file.fill(spec, spec.dtype, &mut values, &mut fill)?;
+        }
+        file.finish()?;
+    }
+    if files.len() > 1 {
+        let mut index = Sink::create(&dir.join(INDEX))?;
+        index.write(index_json(&files, total).as_bytes())?;
+        index.finish()?;
+    }
+    Ok(())
+}
+
+/// Bytes of each tensor, stored as `stored` says.
+pub(super) fn check(
+    path: &Path,
+    specs: &[Spec],
+    stored: impl Fn(&Spec) -> DType,
+) -> Result<Vec<u64>, TensorError> {
+    let mut seen = HashSet::new();
+    let size = |spec: &Spec| {
+        let request = |what: &str| Err(TensorError::request(path, &spec.name, what));
+        let dtype = stored(spec);
+        if !seen.insert(spec.name.clone()) || spec.name == METADATA {
+            return request("its name is taken");
+        }
+        if !is_written(dtype) {
+            return request("tensors are written as F32, F16, BF16 or Q8_0");
+        }
+        match count(&spec.shape).and_then(|n| dtype.bytes(n)) {
+            Some(bytes) => Ok(bytes as u64),
+            None => request("its size does not fit its type"),
+        }
+    };
+    specs.iter().map(size).collect()
+}
+
+/// Bytes of all together; more than a disk can have when they cannot be counted.
+pub(super) fn total(sizes: &[u64]) -> u64 {
+    sizes.iter().fold(0, |sum, &n| sum.saturating_add(n))
+}
+
+/// Ranges of tensors of at most so many bytes together, or of one that is larger.
+fn divide(sizes: &[u64], most: u64) -> Vec<std::ops::Range<usize>> {
+    let (mut shards, mut from, mut bytes) = (Vec::new(), 0, 0u64);
+    for (i, &size) in sizes.iter().enumerate() {
+        if i > from && bytes.saturating_add(size) > most {
+            shards.push(from..i);
+            (from, bytes) = (i, 0);
+        }
+        bytes += size;
+    }
+    shards.push(from..sizes.len());
+    shards
+}
+
+/// Length and JSON, the data behind them beginning at a multiple of eight.
+fn header(specs: &[&Spec]) -> Vec<u8> {
+    let mut tensors = Map::new();
+    tensors.insert(METADATA.into(), json!({"format": "pt"}));
+    let mut end = 0;
+    for spec in specs {
+        let from = end;
+        // The sizes were counted.
+        end += spec.shape.iter().product::<usize>() * spec.dtype.block_bytes();
+        let tensor = json!({
+            "dtype": spec.dtype.name(),
+            "shape": spec.shape,
+            "data_offsets": [from, end],
+        });
+        tensors.insert(spec.name.clone(), tensor);
+    }
+    let mut json = Value::Object(tensors).to_string().into_bytes();
+    json.resize(json.len().next_multiple_of(LENGTH), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    header
+}
+
+fn index_json(files: &[(String, Vec<&Spec>)], total: u64) -> String {
+    let files = files.iter();
+    let map: BTreeMap<&str, &str> = files
+        .flat_map(|(file, specs)| specs.iter().map(|s| (s.name.as_str(), file.as_str())))
+        .collect();
+    let index = json!({"metadata": {"total_size": total}, "weight_map": map});
+    format!("{index:#}\n")
+}
+
+/// A file that tensors are written to.
+pub(super) struct Sink {
+    path: PathBuf,
+    file: BufWriter<File>,
+    encoded: Vec<u8>,
+    written: u64,
+}
+
+impl Sink {
+    pub(super) fn create(path: &Path) -> Result<Self, TensorError> {
+        let file = File::create(path).map_err(TensorError::io(path))?;
+        Ok(Self {
+            path: path.into(),
+            file: BufWriter::with_capacity(1 << 20, file),
+            encoded: Vec::new(),
+            written: 0,
+        })
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), TensorError> {
+        self.written += bytes.len() as u64;
+        self.file
+            .write_all(bytes)
+            .map_err(TensorError::io(&self.path))
+    }
+
+    /// Zeros up to a multiple of `alignment`.
+    pub(super) fn pad(&mut self, alignment: usize) -> Result<(), TensorError> {
+        let rest = self.written % alignment as u64;
+        let missing = (alignment as u64 - rest) % alignment as u64;
+        self.write(&vec![0; missing as usize])
+    }
+
+    /// Has a tensor's values made and writes them as `dtype`. `values` is room that is used again and again.
+    pub(super) fn fill<E: From<TensorError>>(
+        &mut self,
+        spec: &Spec,
+        dtype: DType,
+        values: &mut Vec<f32>,
+        fill: &mut impl FnMut(&Spec, &mut [f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        values.resize(spec.shape.iter().product(), 0.0);
+        fill(spec, values)?;
+        let mut encoded = std::mem::take(&mut self.encoded);
+        for (i, chunk) in values.chunks(CHUNK).enumerate() {
+            encode(dtype, chunk, &mut encoded)
+                .map_err(|misfit| self.misfit(spec, dtype, i * CHUNK, &misfit))?;
+            self.write(&encoded)?;
+        }
+        self.encoded = encoded;
+        Ok(())
+    }
+
+    fn misfit(&self, spec: &Spec, dtype: DType, from: usize, misfit: &Misfit) -> TensorError {
+        let (path, index, value) = (self.path.clone(), from + misfit.index, misfit.value);
+        let name = text::clean(&spec.name).into_owned();
+        if value.is_finite() {
+            TensorError::DoesNotFit {
+                path,
+                name,
+                index,
+                value,
+                dtype: dtype.name(),
+            }
+        } else {
+            TensorError::NotFinite {
+                path,
+                name,
+                index,
+                value,
+            }
+        }
+    }
+
+    /// Waits until the disk has it.
+    pub(super) fn finish(mut self) -> Result<(), TensorError> {
+        let io = TensorError::io(&self.path);
+        self.file.flush().map_err(&io)?;
+        self.file.get_ref().sync_all().map_err(&io)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_hold_what_fits_and_never_nothing() {
+        assert_eq!(divide(&[4, 4, 9, 1, 1], 8), [0..2, 2..3, 3..5]);
+        assert_eq!(divide(&[9, 9], 8), [0..1, 1..2]);
+        assert_eq!(divide(&[4, 4], 8), [0..2]);
+        assert_eq!(divide(&[], 8), [0..0]);
+    }
+
+    #[test]
+    fn lists_that_make_no_file_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = |name: &str, dtype, shape: &[usize]| Spec {
+            name: name.into(),
+            shape: shape.into(),
+            dtype,
+        };
+        for (specs, wanted) in [
+            (
+                vec![spec("a", DType::F32, &[1]), spec("a", DType::F16, &[2])],
+                "tensor a: its name is taken",
+            ),
+            (vec![spec(METADATA, DType::F32, &[1])], "its name is taken"),
+            (vec![spec("q", DType::Q8_0, &[32])], "have no Q8_0"),
+            (vec![spec("d", DType::F64, &[1])], "are written as F32"),
+            (
+                vec![spec("l", DType::F32, &[usize::MAX, 2])],
+                "does not fit its type",
+            ),
+            (
+                vec![spec("l", DType::F32, &[1 << 55])],
+                "MB are needed: make room",
+            ),
+        ] {
+            let fill = |_: &Spec, _: &mut [f32]| -> Result<(), TensorError> { Ok(()) };
+            let told = save_safetensors(dir.path(), &specs, 1 << 30, fill).unwrap_err();
+            assert!(told.to_string().contains(wanted), "{told}");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        }
+    }
+}
