@@ -4,6 +4,7 @@ pub mod attach;
 pub mod ctl;
 pub mod data;
 pub mod exit;
+pub mod export;
 pub mod home;
 pub mod ls;
 pub mod replay;
@@ -53,6 +54,7 @@ enum Command {
     Show(show::Args),
     Ls(ls::Args),
     Data(data::Args),
+    Export(export::Args),
 }
 
 /// How a dashboard looks.
@@ -114,6 +116,7 @@ impl Cli {
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Data(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Export(args)) => args.run().map_err(exit::input),
             None => home::run(&self.runs, &self.ui),
         }
     }

@@ -136,6 +136,14 @@ impl Checkpoints {
         })
     }
 
+    /// A run's checkpoints to read: nothing is made or cleared away, as a trainer may be writing one.
+    pub fn of(run: &RunDir) -> Self {
+        Self {
+            dir: run.checkpoints(),
+            run: run.clone(),
+        }
+    }
+
     /// The folder itself.
     pub fn dir(&self) -> &Path {
         &self.dir
