@@ -11,6 +11,7 @@ pub mod eval;
 pub mod export;
 mod fault;
 pub mod inherit;
+pub mod locate;
 pub mod model;
 pub mod ops;
 pub mod rank;

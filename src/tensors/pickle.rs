@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-/// Whether a file is a pickle by its beginning, or by its name when it has none of the formats that are read.
-pub fn is_pickle(path: &Path, beginning: &[u8]) -> bool {
-    // torch.save writes a ZIP archive with a pickle in it, older versions a pickle of protocol 2.
-    let begins = [&b"PK\x03\x04"[..], b"\x80\x02"]
-        .iter()
-        .any(|magic| beginning.starts_with(magic));
-    let named = path.extension().and_then(|e| e.to_str());
-    begins || named.is_some_and(|e| ["pt", "pth", "bin", "ckpt", "pkl"].contains(&e))
+/// Whether a file begins as torch.save makes them: a ZIP archive with a pickle in it, formerly a pickle of protocol 2.
+pub fn begins(file: &[u8]) -> bool {
+    file.starts_with(b"PK\x03\x04") || file.starts_with(b"\x80\x02")
+}
+
+/// Whether a file has the name of a pickle.
+pub fn is_named(path: &Path) -> bool {
+    let ending = path.extension().and_then(|e| e.to_str());
+    ending.is_some_and(|e| ["pt", "pth", "bin", "ckpt", "pkl"].contains(&e))
 }
 
 /// The pickle that a directory of a model holds instead of safetensors.

@@ -55,7 +55,7 @@ impl Source {
             let gguf::Header { metadata, tensors } = gguf::parse(path, &file.map)?;
             return Ok(Self::of(path, vec![file], tag(0, tensors), Some(metadata)));
         }
-        if pickle::is_pickle(path, &file.map) {
+        if pickle::begins(&file.map) {
             return Err(TensorError::Pickle { path: path.into() });
         }
         if let Some(what) = gguf::stranger(&file.map) {
@@ -64,8 +64,11 @@ impl Source {
                 what: what.into(),
             });
         }
-        let tensors = safetensors::parse(path, &file.map)?;
-        Ok(Self::of(path, vec![file], tag(0, tensors), None))
+        match safetensors::parse(path, &file.map) {
+            Ok(tensors) => Ok(Self::of(path, vec![file], tag(0, tensors), None)),
+            Err(_) if pickle::is_named(path) => Err(TensorError::Pickle { path: path.into() }),
+            Err(error) => Err(error),
+        }
     }
 
     fn open_directory(dir: &Path) -> Result<Self, TensorError> {
