@@ -39,7 +39,28 @@ fn texts_that_cannot_be_trained_on() {
     train("short.txt", &["short.txt", "9 tokens", "33"]);
     train("latin1.txt", &["latin1.txt", "not UTF-8", "byte 3"]);
     train("broken.jsonl", &["broken.jsonl", "2", "text"]);
-    train(".", &["directory"]);
+    std::fs::create_dir(place.path().join("nothing")).unwrap();
+    train("nothing", &["nothing: no file of a known kind"]);
+    train("x_*.txt", &["x_*.txt: no file of a known kind"]);
+    train(".", &["broken.jsonl", "2", "text"]);
+    write("cut.txt.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03K");
+    train("cut.txt.gz", &["cut.txt.gz beyond its first 0 bytes"]);
+    write("odd.npy", b"\x93NUMPY\x01\0\xff\xff{");
+    train("odd.npy", &["odd.npy: it ends within its header"]);
+    write("large.bin", &[1, 0, 255, 255]);
+    train(
+        "large.bin",
+        &["large.bin: token 1 is 65535, outside the vocabulary of 257"],
+    );
+    write(
+        "odd.bin",
+        b"LITPKDS\x01\0\0\0\0\0\0\0\x08\xff\xff\xff\xff\xff\xff\xff\xff",
+    );
+    train("odd.bin", &["odd.bin: it is cut off"]);
+    write("odd.parquet", b"PAR1....PAR1");
+    train("odd.parquet", &["odd.parquet: "]);
+    let mixture = "[{ path = \"short.txt\", weight = 0.5 }, { path = \"builtin:tinyshakespeare\", weight = 1 }]";
+    train(mixture, &["short.txt", "9 tokens"]);
     assert!(
         !place.path().join("runs").exists(),
         "a run without data is none"

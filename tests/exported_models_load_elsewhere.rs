@@ -568,7 +568,7 @@ fn a_run_is_exported_by_its_name() {
     let absent = export("first@nothing", "other", &[]);
     assert_eq!(absent.status.code(), Some(2));
     assert!(
-        said(&absent).contains("no checkpoint nothing"),
+        said(&absent).contains("has no checkpoint nothing"),
         "{}",
         said(&absent)
     );
@@ -639,7 +639,15 @@ fn transformers_computes_the_same() {
         println!("{name:24} {most:.1e}");
         assert!(most < 1e-4, "{name}: {most}");
     }
-    // The tokenizer loads by itself.
+    // A GGUF file's tokenizer becomes one that loads by itself, and so does a checkpoint's.
+    let to = tmp.path().join("from-gguf");
+    hugging_face(&fixtures().join("gguf/llama3-rope.gguf"), &to);
+    let recorded = json_of(&fixtures().join("gguf/tokenizers.json"));
+    let recorded = &recorded["llama3-rope.gguf"];
+    let text = recorded["text"].as_str().unwrap();
+    let args = [to.to_str().unwrap(), "--text", text];
+    let answer = python("HEIRLOOM_PYTHON", "logits.py", &args);
+    assert_eq!(answer["tokens"], recorded["ids"]);
     let to = tmp.path().join("moved-out");
     let args = [to.to_str().unwrap(), "--text", "a loom<|endoftext|>"];
     let answer = python("HEIRLOOM_PYTHON", "logits.py", &args);

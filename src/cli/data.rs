@@ -1,17 +1,20 @@
-//! `heirloom data`: text into token files.
+//! `heirloom data`: text into token files, and what is in either.
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::say;
-use crate::corpus::Tokenizer;
-use crate::corpus::prepare::prepare;
+use super::{exit, say};
+use crate::corpus::info::{Info, info};
+use crate::corpus::prepare::{Job, Prepared, Progress, prepare};
+use crate::corpus::{Tokenizer, Width};
 use crate::run::table::count;
+use crate::text;
+use crate::train::signals::Signalled;
 
-/// Prepare text for training
+/// Prepare text for training, and look into it
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -20,52 +23,182 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Encode .txt and .jsonl files into one token file
-    Prepare {
-        /// Texts; of a .jsonl file, the field "text" of every line is a document
-        #[arg(required = true, value_name = "INPUT")]
-        inputs: Vec<String>,
-        /// The token file to write
-        #[arg(long, value_name = "FILE.bin")]
-        out: PathBuf,
-        /// byte or gpt2
-        #[arg(long, default_value = "gpt2")]
-        tokenizer: String,
-        /// Replace an existing file
+    /// Encode texts into one token file
+    ///
+    /// Ctrl-C stops it, and so may anything else: the same command goes on where it was.
+    Prepare(Prepare),
+    /// Tell what is in texts or token files
+    Info {
+        /// Files, directories, patterns such as 'train_*.bin'
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+        /// Count documents by this tokenizer's end of text: byte, gpt2, or a path as for prepare
         #[arg(long)]
-        force: bool,
+        tokenizer: Option<String>,
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct Prepare {
+    /// Texts: .txt, .jsonl (the field "text" of every line), both also .gz and .zst, .parquet (the column "text");
+    /// files, directories or patterns
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+    /// The token file to write; of more than 2 billion tokens FILE_000000.bin, FILE_000001.bin, ...
+    #[arg(long, value_name = "FILE.bin")]
+    out: PathBuf,
+    /// byte, gpt2, or the path of a tokenizer.json or of a directory with one
+    #[arg(long, default_value = "gpt2")]
+    tokenizer: String,
+    /// Hold documents out for validation and write them to this file
+    #[arg(long, value_name = "FILE.bin", requires = "val_fraction")]
+    val_out: Option<PathBuf>,
+    /// Share of the documents that is held out, evenly strided
+    #[arg(long, value_name = "SHARE", requires = "val_out")]
+    val_fraction: Option<f64>,
+    /// Replace existing files, and begin again
+    #[arg(long)]
+    force: bool,
+}
+
 impl Args {
+    /// The exit code.
+    ///
     /// # Errors
     /// When an input cannot be read or the output cannot be written.
-    pub fn run(self) -> Result<()> {
-        let Command::Prepare {
-            inputs,
-            out,
-            tokenizer,
-            force,
-        } = self.command;
-        let tokenizer = Tokenizer::from_name(&tokenizer)?;
+    pub fn run(self) -> Result<i32> {
+        match self.command {
+            Command::Prepare(args) => args.run(),
+            Command::Info { files, tokenizer } => tell(&files, tokenizer.as_deref()),
+        }
+    }
+}
+
+impl Prepare {
+    fn run(self) -> Result<i32> {
+        let val = self.val_fraction.zip(self.val_out);
+        if let Some((share, file)) = &val {
+            if !(*share > 0.0 && *share < 1.0) {
+                bail!(exit::usage(&format!(
+                    "--val-fraction must be between 0 and 1 (both excluded), is {share}"
+                )));
+            }
+            if *file == self.out {
+                bail!(exit::usage("--val-out and --out are the same file"));
+            }
+        }
+        let job = Job {
+            val,
+            force: self.force,
+            ..Job::new(
+                &self.inputs,
+                &self.out,
+                Tokenizer::from_name(&self.tokenizer)?,
+            )
+        };
+        let signalled = Signalled::watch()?;
         let bar = ProgressBar::new(0);
         bar.set_style(ProgressStyle::with_template(
-            "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+            "{msg}{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
         )?);
-        let mut progress = |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        };
-        let made = prepare(&inputs, &out, tokenizer, force, &mut progress)?;
+        let mut checking = false;
+        let made = prepare(&job, &mut |now: Progress| {
+            bar.set_length(now.total);
+            if checking && !now.checking {
+                // The rate of looking through is not that of encoding.
+                bar.reset_eta();
+            }
+            checking = now.checking;
+            bar.set_message(if checking {
+                "checking what is done  "
+            } else {
+                ""
+            });
+            bar.set_position(now.read.min(now.total));
+            !signalled.stop()
+        })?;
         bar.finish_and_clear();
-        say::out(&format!(
-            "{}: {} tokens from {} bytes ({:.2} bytes a token, {})\n",
-            out.display(),
+        say::out(&summary(&job, &made))?;
+        Ok(if made.done { exit::OK } else { exit::PREEMPTED })
+    }
+}
+
+fn summary(job: &Job, made: &Prepared) -> String {
+    let tokens = made.tokens + made.val_tokens;
+    let facts = format!(
+        "{} tokens from {} bytes in {} documents ({:.2} bytes a token, {})",
+        count(tokens),
+        count(made.bytes),
+        count(made.documents),
+        made.bytes as f64 / tokens.max(1) as f64,
+        job.tokenizer.name()
+    );
+    if !made.done {
+        return format!("stopped at {facts}; the same command goes on from here\n");
+    }
+    let names: Vec<String> = made.files.iter().map(|f| f.display().to_string()).collect();
+    let mut out = format!("{}: {facts}\n", names.join(", "));
+    if job.val.is_some() {
+        out.push_str(&format!(
+            "{} tokens to train on, {} held out\n",
             count(made.tokens),
-            count(made.bytes),
-            made.bytes as f64 / made.tokens as f64,
-            tokenizer.name()
-        ))?;
-        Ok(())
+            count(made.val_tokens)
+        ));
+    }
+    if made.kept > 0 {
+        out.push_str(&format!("{} bytes were done before\n", count(made.kept)));
+    }
+    out
+}
+
+fn tell(files: &[String], tokenizer: Option<&str>) -> Result<i32> {
+    let tokenizer = tokenizer.map(Tokenizer::from_name).transpose()?;
+    for file in files {
+        let mut told = Vec::new();
+        info(file, tokenizer.as_ref(), &mut |name, info| {
+            told.push(lines(name, &info));
+        })?;
+        say::out(&told.concat())?;
+    }
+    Ok(exit::OK)
+}
+
+fn lines(name: &str, info: &Info) -> String {
+    let name = text::clean(name);
+    match info {
+        Info::Text { documents, bytes } => format!(
+            "{name}: text, {} bytes in {} documents\n",
+            count(*bytes),
+            count(*documents)
+        ),
+        Info::Tokens {
+            format,
+            width,
+            n,
+            ids,
+            documents,
+            tokenizer,
+            sources,
+        } => {
+            let bits = match width {
+                Width::Two => "u16",
+                Width::Four => "u32",
+            };
+            let mut out = format!("{name}: {format}, {} ids of {bits}", count(*n));
+            if let Some((least, most)) = ids {
+                out.push_str(&format!(" from {least} to {most}"));
+            }
+            if let Some(documents) = documents {
+                out.push_str(&format!(", {} documents", count(*documents)));
+            }
+            if let Some(tokenizer) = tokenizer {
+                out.push_str(&format!(
+                    ", made by the {} tokenizer from {}",
+                    text::clean(tokenizer),
+                    text::clean(&sources.join(", "))
+                ));
+            }
+            out + "\n"
+        }
     }
 }

@@ -19,8 +19,8 @@ use crate::text;
 /// Write a model for other programs: a Hugging Face directory or a GGUF file
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A model directory, a GGUF file, or RUN, RUN@latest, RUN@best, RUN@reference, RUN@CHECKPOINT; a run alone means
-    /// the end of its last round
+    /// A model directory, a GGUF file, hf:OWNER/NAME, or RUN, RUN@latest, RUN@best, RUN@reference, RUN@CHECKPOINT; a
+    /// run alone means the end of its last round
     #[arg(value_name = "MODEL")]
     model: String,
     /// What to write

@@ -115,8 +115,12 @@ impl Cli {
             Some(Command::Replay(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+<<<<<<< HEAD
             Some(Command::Data(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Export(args)) => args.run().map_err(exit::input),
+=======
+            Some(Command::Data(args)) => args.run().map_err(exit::input),
+>>>>>>> part4-a
             None => home::run(&self.runs, &self.ui),
         }
     }

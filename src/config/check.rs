@@ -2,8 +2,15 @@
 
 use super::keys;
 use super::places::Places;
+<<<<<<< HEAD
 use super::{BUILTIN, BUILTIN_TEXTS, Config, ConfigError, INHERITABLE, LayerChoice, ModelConfig};
 use crate::model::Family;
+=======
+use super::{
+    BUILTIN, BUILTIN_TEXTS, Config, ConfigError, INHERITABLE, LayerChoice, TOKENIZERS, Texts,
+    TrainTexts, is_tokenizer_path,
+};
+>>>>>>> part4-a
 use crate::run::command::MOST_STEPS;
 
 /// Bounds against slips of the pen: memory and sums stay within what can be counted.
@@ -129,6 +136,7 @@ impl Check<'_> {
                 format!("model.n_embd / model.n_head must be even, is {head}")
             });
         }
+<<<<<<< HEAD
         if model.n_kv_head > 0 && model.n_head > 0 {
             let keys = ["model.n_kv_head", "model.n_head"];
             self.need(model.n_head.is_multiple_of(model.n_kv_head), &keys, || {
@@ -154,13 +162,21 @@ impl Check<'_> {
         let (name, tokens) = match self.config.data.tokenizer.as_str() {
             "gpt2" => ("gpt2", 50_257),
             _ => ("byte", 257),
+=======
+        // What another tokenizer needs is known when it has been read.
+        let tokens = match self.config.tokenizer() {
+            "gpt2" => 50_257,
+            "byte" => 257,
+            _ => 0,
+>>>>>>> part4-a
         };
         self.need(
             model.vocab == 0 || model.vocab >= tokens,
             &["model.vocab", "data.tokenizer"],
             || {
                 format!(
-                    "model.vocab must be 0 or at least {tokens} for the {name} tokenizer, is {}",
+                    "model.vocab must be 0 or at least {tokens} for the {} tokenizer, is {}",
+                    self.config.tokenizer(),
                     model.vocab
                 )
             },
@@ -197,12 +213,13 @@ impl Check<'_> {
 
     fn data(&mut self) {
         let data = &self.config.data;
-        let texts = [
-            ("data.train", Some(&data.train)),
-            ("data.val", data.val.as_ref()),
-        ];
-        for (key, text) in texts {
-            let Some(text) = text else { continue };
+        let train = data.train.sources();
+        let train = train.iter().flat_map(|source| &source.inputs);
+        let val = data.val.iter().flat_map(Texts::paths);
+        let train = train.map(|text| ("data.train", text));
+        let mut given = [false, data.val.is_none()];
+        for (key, text) in train.chain(val.map(|text| ("data.val", text))) {
+            given[usize::from(key == "data.val")] = true;
             self.need(!text.trim().is_empty(), &[key], || {
                 format!("{key} is empty")
             });
@@ -213,18 +230,35 @@ impl Check<'_> {
                 });
             }
         }
+        for (key, given) in ["data.train", "data.val"].into_iter().zip(given) {
+            self.need(given, &[key], || format!("{key} is an empty list"));
+        }
+        if let TrainTexts::Mixture(texts) = &data.train {
+            let good = |w: f64| w > 0.0 && w.is_finite();
+            self.need(
+                texts.iter().all(|t| good(t.weight)),
+                &["data.train"],
+                || "data.train: every weight must be above 0".into(),
+            );
+        }
         let share = data.val_fraction;
         self.need(
             data.val.is_some() || (share > 0.0 && share < 1.0),
             &["data.val_fraction", "data.val"],
             || format!("data.val_fraction must be between 0 and 1 (both excluded), is {share}"),
         );
-        let known = matches!(data.tokenizer.as_str(), "byte" | "gpt2");
-        self.need(known, &["data.tokenizer"], || {
-            format!(
-                "data.tokenizer must be one of byte, gpt2; is {:?}",
-                data.tokenizer
-            )
+        let name = self.config.tokenizer();
+        let keys = &["data.tokenizer"];
+        let known = TOKENIZERS.contains(&name) || is_tokenizer_path(name);
+        self.need(known, keys, || {
+            let hint = keys::best(name, TOKENIZERS.iter().copied(), 0.6)
+                .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            format!("data.tokenizer must be byte, gpt2, reference or a path, is {name:?}{hint}")
+        });
+        let loaded = self.config.reference.path.is_some();
+        self.need(name != "reference" || loaded, keys, || {
+            "data.tokenizer = \"reference\" needs reference.path; a reference that is trained here has no tokenizer of its own"
+                .into()
         });
     }
 

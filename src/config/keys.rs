@@ -1,7 +1,7 @@
 //! Every key of the config: its type, its default, what it is for. The documentation, the type checks and the
 //! suggestions for misspelled keys all come from this table.
 
-use Kind::{Count, Flag, Layers, OneOf, Pair, Real, Text, Texts};
+use Kind::{Count, Flag, Inputs, Layers, OneOf, Pair, Real, Sources, Text, Texts};
 use Need::{Default, Required, Unless};
 
 /// What a key holds.
@@ -14,6 +14,10 @@ pub enum Kind {
     Flag,
     Text,
     Texts,
+    /// A path or a list of them.
+    Inputs,
+    /// The same, or a list of `{ path, weight }`.
+    Sources,
     OneOf(&'static [&'static str]),
     /// `"half"`, a number of layers or a list of indices.
     Layers,
@@ -29,6 +33,10 @@ impl std::fmt::Display for Kind {
             Flag => f.write_str("true or false"),
             Text => f.write_str("a text in quotes"),
             Texts => f.write_str("a list of texts"),
+            Inputs => f.write_str("a text in quotes or a list of texts"),
+            Sources => f.write_str(
+                "a text in quotes, a list of texts or a list of { path = \"...\", weight = 1.0 }",
+            ),
             OneOf(names) => write!(f, "one of {}", names.join(", ")),
             Layers => {
                 f.write_str("\"half\", \"auto\", a number of layers or a list of layer indices")
@@ -127,10 +135,10 @@ pub const KEYS: &[Key] = &[
     key("model.rope_theta", Real, Default("10000.0"), "Base of the rotary positions of `llama`."),
     key("model.tie_word_embeddings", Flag, Unless("true for `gpt2`, false for `llama`"), "Whether the head is the token embedding."),
     key("model.scale_attn_by_inverse_layer_idx", Flag, Default("false"), "Also divide attention scores by (layer index + 1)."),
-    key("data.train", Text, Required("\"corpus.txt\""), "Training text: `.txt`, `.jsonl` (field `text`), `.bin` (from `heirloom data prepare`) or `builtin:tinyshakespeare`."),
-    key("data.val", Text, Unless("the end of the training text"), "Validation text, in the same formats."),
-    key("data.val_fraction", Real, Default("0.1"), "Share of the training text held out at its end when `val` is absent."),
-    key("data.tokenizer", OneOf(&["byte", "gpt2"]), Default("\"byte\""), "How text becomes tokens."),
+    key("data.train", Sources, Required("\"corpus.txt\""), "Training text: `.txt`, `.jsonl` (field `text`), both also `.gz` and `.zst`, `.parquet` (column `text`), token files (`.bin` of nanoGPT, llm.c, lit-gpt or `heirloom data prepare`, `.npy`) or `builtin:tinyshakespeare`; a file, a directory, or a pattern of shards such as `train_*.bin`. A list is read one after the other as one text; of a list with weights each window is drawn from one source."),
+    key("data.val", Inputs, Unless("the end of the training text"), "Validation text, in the same formats."),
+    key("data.val_fraction", Real, Default("0.1"), "Share of each source held out at its end when `val` is absent."),
+    key("data.tokenizer", Text, Unless("`\"reference\"` with `reference.path`, else `\"byte\"`"), "How text becomes tokens: `byte`, `gpt2`, `reference` (what the reference at `reference.path` brings), or the path of a `tokenizer.json` or of a directory with one, with a `/` or a `.` in it."),
     key("reference.path", Text, Unless("`[reference.train]`"), "A checkpoint directory with `config.json` and `model.safetensors`."),
     key("reference.train.steps", Count, Required("1000"), "Optimizer steps of the reference."),
     key("reference.train.lr", Real, FROM_TRAIN, "Peak learning rate."),
@@ -285,7 +293,8 @@ mod tests {
     /// Every optional value is there.
     fn full() -> Config {
         let mut config = minimal();
-        config.data.val = Some("b.txt".into());
+        config.data.val = Some(crate::config::Texts::One("b.txt".into()));
+        config.data.tokenizer = Some("gpt2".into());
         config.reference.path = Some("dir".into());
         config.reference.train = Some(ReferenceTrainConfig {
             steps: 1,
@@ -315,7 +324,7 @@ mod tests {
                 Count => value.is_integer(),
                 Real => value.is_float(),
                 Flag => value.is_bool(),
-                Text | OneOf(_) => value.is_str(),
+                Text | Inputs | Sources | OneOf(_) => value.is_str(),
                 Texts | Pair => value.is_array(),
                 Layers => value.as_str() == Some("half"),
             };

@@ -7,7 +7,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 use super::keys::{self, Key, Kind, Need};
 use super::places::{Place, Places};
 use super::types::{fits, plain};
-use super::{BUILTIN, Config, ConfigError, check, presets};
+use super::{BUILTIN, Config, ConfigError, check, is_tokenizer_path, presets};
 use crate::run::file;
 use crate::text;
 
@@ -170,6 +170,12 @@ impl Draft {
                 self.places.at.insert(path.clone(), place);
                 match item {
                     Item::Value(value) => drop(self.values.insert(key.path, value.clone())),
+                    // [[data.train]] is the list of sources, too.
+                    Item::ArrayOfTables(_) if key.kind == Kind::Sources => {
+                        if let Ok(value) = item.clone().into_value() {
+                            self.values.insert(key.path, value);
+                        }
+                    }
                     _ => self
                         .places
                         .bad(&path, format!("{path} must be {}, is a section", key.kind)),
@@ -210,20 +216,19 @@ impl Draft {
         };
         let mut value = match text.parse::<Value>() {
             // A word that happens to be a number or a date is still the text that was asked for.
-            Ok(value) if value.is_str() || !matches!(key.kind, Kind::Text | Kind::OneOf(_)) => {
-                value
-            }
+            Ok(value) if value.is_str() => value,
+            Ok(value) if value.is_array() || !is_text(key.kind) => value,
             _ => Value::from(text),
         };
-        if is_path(key)
-            && let Some(given) = value.as_str()
-            && ![BUILTIN, "$", "/", "~/"]
-                .iter()
-                .any(|start| given.starts_with(start))
-            && !given.is_empty()
-        {
+        if is_path(key) {
             let cwd = cwd.display().to_string().replace('$', "$$");
-            value = Value::from(format!("{cwd}/{given}"));
+            // A tokenizer may be named.
+            let named = |given: &str| is_tokenizer_name(key, given);
+            each_path(&mut value, &mut |given| {
+                let starts = [BUILTIN, "$", "/", "~/"];
+                let stays = starts.iter().any(|start| given.starts_with(start));
+                (!stays && !given.is_empty() && !named(given)).then(|| format!("{cwd}/{given}"))
+            });
         }
         self.places.bad.remove(path);
         self.places.at.insert(path.into(), place.clone());
@@ -237,21 +242,26 @@ impl Draft {
 
     fn expand_paths(&mut self, env: &dyn Fn(&str) -> Option<String>) {
         for key in keys::KEYS.iter().filter(|k| is_path(k)) {
-            let Some(text) = self.values.get(key.path).and_then(Value::as_str) else {
+            let Some(value) = self.values.get_mut(key.path) else {
                 continue;
             };
-            match expand(text, env) {
-                Ok(expanded) => drop(self.values.insert(key.path, Value::from(expanded))),
+            let mut unset = None;
+            each_path(value, &mut |text| match expand(text, env) {
+                Ok(expanded) => Some(expanded),
                 Err(variable) => {
-                    let path = key.path;
-                    self.places.bad(
-                        path,
-                        format!(
-                            "{path} needs the environment variable {variable}, which is not set; \
-                             export it, or give --set {path}=PATH"
-                        ),
-                    );
+                    unset.get_or_insert(variable);
+                    None
                 }
+            });
+            if let Some(variable) = unset {
+                let path = key.path;
+                self.places.bad(
+                    path,
+                    format!(
+                        "{path} needs the environment variable {variable}, which is not set; \
+                         export it, or give --set {path}=PATH"
+                    ),
+                );
             }
         }
     }
@@ -332,8 +342,36 @@ fn unknown(path: &str, section: bool) -> String {
     }
 }
 
+fn is_text(kind: Kind) -> bool {
+    let texts = [Kind::Text, Kind::Inputs, Kind::Sources];
+    texts.contains(&kind) || matches!(kind, Kind::OneOf(_))
+}
+
 fn is_path(key: &Key) -> bool {
-    matches!(key.path, "data.train" | "data.val" | "reference.path")
+    let paths = ["data.train", "data.val", "data.tokenizer", "reference.path"];
+    paths.contains(&key.path)
+}
+
+fn is_tokenizer_name(key: &Key, given: &str) -> bool {
+    key.path == "data.tokenizer" && !is_tokenizer_path(given)
+}
+
+/// Replaces what names a file in a value: a text, the texts of a list, the paths of a list of sources.
+fn each_path(value: &mut Value, replace: &mut dyn FnMut(&str) -> Option<String>) {
+    match value {
+        Value::String(text) => {
+            if let Some(new) = replace(text.value()) {
+                *value = Value::from(new);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|item| each_path(item, replace)),
+        Value::InlineTable(source) => {
+            if let Some(path) = source.get_mut("path") {
+                each_path(path, replace);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn insert(root: &mut toml::Table, path: &str, value: toml::Value) {

@@ -69,16 +69,27 @@ pub fn presets() -> &'static [Preset] {
     ]
 }
 
+/// Tokenizers that are named and not read from a path.
+pub const TOKENIZERS: [&str; 3] = ["byte", "gpt2", "reference"];
+
+/// Whether `data.tokenizer` is a path: a name has neither `/` nor `.` in it.
+fn is_tokenizer_path(text: &str) -> bool {
+    text.contains(['/', '.', '$'])
+}
+
+/// Everything in a config that names a file.
+fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
+    let data = &mut config.data;
+    let val = data.val.as_mut().map_or(Vec::new(), Texts::paths_mut);
+    let tokenizer = data.tokenizer.as_mut().filter(|t| is_tokenizer_path(t));
+    let all = data.train.paths_mut().into_iter().chain(val);
+    all.chain(tokenizer).chain(config.reference.path.as_mut())
+}
+
 /// Makes the paths of data and reference absolute, so that the config can be used from anywhere. `base` is the
 /// directory that relative ones start from ([`Loaded::base`]).
 pub fn resolve_paths(config: &mut Config, base: &Path) {
-    let data = &mut config.data;
-    let paths = [
-        Some(&mut data.train),
-        data.val.as_mut(),
-        config.reference.path.as_mut(),
-    ];
-    for path in paths.into_iter().flatten() {
+    for path in paths(config) {
         if !path.starts_with(BUILTIN) {
             let joined = base.join(&*path);
             // Fails for an empty path only, which a checked config does not have.
@@ -91,13 +102,7 @@ pub fn resolve_paths(config: &mut Config, base: &Path) {
 /// The config as TOML that [`load`] reads back to the same one, headed by the program's version.
 pub fn to_toml(config: &Config) -> String {
     let mut config = config.clone();
-    let data = &mut config.data;
-    let paths = [
-        Some(&mut data.train),
-        data.val.as_mut(),
-        config.reference.path.as_mut(),
-    ];
-    for path in paths.into_iter().flatten() {
+    for path in paths(&mut config) {
         // Reading would take a `$` for the start of a variable's name.
         *path = path.replace('$', "$$");
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::corpus::Source;
 use crate::run::command::GrowMode;
 
 /// A whole config, with every default filled in.
@@ -87,25 +88,105 @@ impl Default for ModelConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Training text: `.txt`, `.jsonl` (field `text`), `.bin` (from `heirloom data prepare`) or a builtin.
-    pub train: String,
-    /// Validation text; without it the last `val_fraction` of the training text is held out.
+    /// Training text: a path, several that are read one after the other as one text, or sources with weights. A path is a
+    /// file, a directory or a pattern of shards; `.txt`, `.jsonl` (field `text`), both also `.gz` and `.zst`, `.parquet`
+    /// (column `text`), token files (`.bin`, `.npy`) or a builtin.
+    pub train: TrainTexts,
+    /// Validation text; without it the last `val_fraction` of each source is held out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub val: Option<String>,
-    /// Share of the training text held out at its end when `val` is absent.
+    pub val: Option<Texts>,
+    /// Share of each source held out at its end when `val` is absent.
     #[serde(default = "default_val_fraction")]
     pub val_fraction: f64,
-    /// `byte` or `gpt2`.
-    #[serde(default = "default_tokenizer")]
-    pub tokenizer: String,
+    /// `byte`, `gpt2`, `reference` (what the reference at `reference.path` brings), or the path of a `tokenizer.json` or of
+    /// a directory with one. Default: `reference` where there is such a path, else `byte`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
+}
+
+/// One path or several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Texts {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// What is trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TrainTexts {
+    One(String),
+    Several(Vec<String>),
+    /// Each window is drawn from one of them, as often as its weight says.
+    Mixture(Vec<WeightedText>),
+}
+
+/// A source of a mixture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightedText {
+    pub path: String,
+    /// Above 0; the weights need not sum to anything.
+    pub weight: f64,
+}
+
+impl Texts {
+    /// The paths.
+    pub fn paths(&self) -> &[String] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
+
+    pub(super) fn paths_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::One(path) => vec![path],
+            Self::Several(paths) => paths.iter_mut().collect(),
+        }
+    }
+}
+
+impl TrainTexts {
+    /// The sources, in order.
+    pub fn sources(&self) -> Vec<Source> {
+        let source = |inputs: &[String], weight| Source {
+            inputs: inputs.to_vec(),
+            weight,
+        };
+        match self {
+            Self::One(path) => vec![source(std::slice::from_ref(path), 1.0)],
+            Self::Several(paths) => vec![source(paths, 1.0)],
+            Self::Mixture(texts) => texts
+                .iter()
+                .map(|text| source(std::slice::from_ref(&text.path), text.weight))
+                .collect(),
+        }
+    }
+
+    pub(super) fn paths_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::One(path) => vec![path],
+            Self::Several(paths) => paths.iter_mut().collect(),
+            Self::Mixture(texts) => texts.iter_mut().map(|text| &mut text.path).collect(),
+        }
+    }
+}
+
+impl Config {
+    /// What `data.tokenizer` says or, without it, means.
+    pub fn tokenizer(&self) -> &str {
+        match (&self.data.tokenizer, &self.reference.path) {
+            (Some(name), _) => name,
+            (None, Some(_)) => "reference",
+            (None, None) => "byte",
+        }
+    }
 }
 
 fn default_val_fraction() -> f64 {
     0.1
-}
-
-fn default_tokenizer() -> String {
-    "byte".into()
 }
 
 /// `[reference]`: the big model; exactly one of `path` and `[reference.train]`.

@@ -127,7 +127,7 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "data.tokenizer=gpt-2",
-            "data.tokenizer must be one of byte, gpt2, is \"gpt-2\"; did you mean \"gpt2\"?",
+            "data.tokenizer must be byte, gpt2, reference or a path, is \"gpt-2\"; did you mean \"gpt2\"?",
         ),
         (
             "data.train=$NOPE/a",
@@ -490,20 +490,89 @@ fn overrides_beat_the_file_and_the_last_one_wins() {
     );
 }
 
+fn one(path: &str) -> TrainTexts {
+    TrainTexts::One(path.into())
+}
+
+#[test]
+fn several_texts_and_mixtures_are_read_with_their_paths() {
+    let mixed = "train = [{ path = \"$HEIRLOOM_DATA/a.bin\", weight = 2.5 }, { path = \"b_*.bin\", weight = 67 }]";
+    let with = |line: &str| text(&GOOD.replace("train = 'builtin:tinyshakespeare'", line));
+    let Loaded { mut config, .. } = loaded(&with(mixed), &[]).unwrap();
+    resolve_paths(&mut config, Path::new("/base"));
+    let sources = config.data.train.sources();
+    let got: Vec<(&str, f64)> = sources
+        .iter()
+        .map(|s| (s.inputs[0].as_str(), s.weight))
+        .collect();
+    assert_eq!(got, [("/data/a.bin", 2.5), ("/base/b_*.bin", 67.0)]);
+    let again = loaded(&text(&to_toml(&config)), &[]).unwrap().config;
+    assert_eq!(again, config);
+
+    let sets = [
+        "data.train=[\"a.txt\", \"/b.txt\"]",
+        "data.tokenizer=t/tokenizer.json",
+    ];
+    let config = loaded(&text(GOOD), &sets).unwrap().config;
+    assert_eq!(
+        config.data.train.sources()[0].inputs,
+        ["/work/a.txt", "/b.txt"]
+    );
+    assert_eq!(config.tokenizer(), "/work/t/tokenizer.json");
+    for (line, message) in [
+        ("train = []", "data.train is an empty list"),
+        (
+            "train = [{ path = \"a\", weight = 0 }]",
+            "the one at 0 needs a weight above 0",
+        ),
+        (
+            "train = [{ path = \"a\", weight = 1 }, { weight = 1 }]",
+            "the one at 1 has no path",
+        ),
+        (
+            "train = [{ path = \"a\", wieght = 1 }]",
+            "the one at 0 has the unknown key wieght",
+        ),
+        (
+            "train = [\"a\", 5]",
+            "data.train must be a text in quotes, a list of texts or a list of {",
+        ),
+    ] {
+        let error = loaded(&with(line), &[]).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn the_tokenizer_is_the_references_where_one_is_loaded() {
+    assert_eq!(loaded(&text(GOOD), &[]).unwrap().config.tokenizer(), "byte");
+    let loads =
+        "[data]\ntrain='a'\n[reference]\npath='m'\n[train]\nsteps=1\nbatch_tokens=1000\nlr=1\n";
+    assert_eq!(
+        loaded(&text(loads), &[]).unwrap().config.tokenizer(),
+        "reference"
+    );
+    let error = loaded(&text(GOOD), &["data.tokenizer=reference"]).unwrap_err();
+    assert!(
+        error.to_string().contains("needs reference.path"),
+        "{error}"
+    );
+}
+
 #[test]
 fn paths_expand_and_become_absolute() {
     let file = GOOD.replace("builtin:tinyshakespeare", "texts/a.txt");
     let sets = ["data.val=$HEIRLOOM_DATA/v.txt"];
     let Loaded { mut config, .. } = loaded(&text(&file), &sets).unwrap();
     resolve_paths(&mut config, Path::new("/base"));
-    assert_eq!(config.data.train, "/base/texts/a.txt");
-    assert_eq!(config.data.val.as_deref(), Some("/data/v.txt"));
+    assert_eq!(config.data.train, one("/base/texts/a.txt"));
+    assert_eq!(config.data.val, Some(Texts::One("/data/v.txt".into())));
     // What is typed at a shell starts from where it is typed.
     let config = loaded(&text(GOOD), &["data.train=5"]).unwrap().config;
-    assert_eq!(config.data.train, "/work/5");
+    assert_eq!(config.data.train, one("/work/5"));
     let mut config = loaded(&text(GOOD), &[]).unwrap().config;
     resolve_paths(&mut config, Path::new("/base"));
-    assert_eq!(config.data.train, "builtin:tinyshakespeare");
+    assert_eq!(config.data.train, one("builtin:tinyshakespeare"));
 }
 
 #[test]
@@ -545,7 +614,7 @@ fn presets_load_by_name_and_files_by_path() {
     let books = loaded(&Source::named("books").unwrap(), &[])
         .unwrap()
         .config;
-    assert_eq!(books.data.train, "/data/books/train.txt");
+    assert_eq!(books.data.train, one("/data/books/train.txt"));
     let tmp = tempfile::tempdir().unwrap();
     let path = tmp.path().join("mine.toml");
     std::fs::write(&path, GOOD.replace("50", "0")).unwrap();

@@ -6,7 +6,6 @@ use super::keys::{self, Key, Kind};
 
 /// What is expected and what was found, when a value has the wrong type.
 pub(super) fn fits(key: &Key, value: &Value) -> Result<(), String> {
-    let number = |v: &Value| v.as_float().or_else(|| v.as_integer().map(|n| n as f64));
     let wrong = || Err(format!("{}, found {}", key.kind, found(value)));
     match key.kind {
         Kind::Count => match value.as_integer() {
@@ -22,6 +21,9 @@ pub(super) fn fits(key: &Key, value: &Value) -> Result<(), String> {
         Kind::Flag if value.is_bool() => Ok(()),
         Kind::Text if value.is_str() => Ok(()),
         Kind::Texts if list(value).is_some_and(|mut l| l.all(Value::is_str)) => Ok(()),
+        Kind::Inputs | Kind::Sources if value.is_str() => Ok(()),
+        Kind::Inputs if list(value).is_some_and(|mut l| l.all(Value::is_str)) => Ok(()),
+        Kind::Sources => sources(value).unwrap_or_else(wrong),
         Kind::Pair => match list(value).map(|l| l.map(number).collect::<Vec<_>>()) {
             Some(pair) if pair.len() == 2 && pair.iter().all(Option::is_some) => {
                 match pair.iter().flatten().find(|x| !x.is_finite()) {
@@ -52,6 +54,37 @@ pub(super) fn fits(key: &Key, value: &Value) -> Result<(), String> {
     }
 }
 
+/// Whether a list is one of texts, or of sources with weights; none when it is no list of either.
+fn sources(value: &Value) -> Option<Result<(), String>> {
+    let list = value.as_array()?;
+    if list.iter().all(Value::is_str) {
+        return Some(Ok(()));
+    }
+    for (i, item) in list.iter().enumerate() {
+        let source = item.as_inline_table()?;
+        let problem = |what: &str| Some(Err(format!("a list of sources; the one at {i} {what}")));
+        if let Some((name, _)) = source.iter().find(|(n, _)| !["path", "weight"].contains(n)) {
+            return problem(&format!(
+                "has the unknown key {name}; path and weight are known"
+            ));
+        }
+        if !source.get("path").is_some_and(Value::is_str) {
+            return problem("has no path = \"...\"");
+        }
+        let weight = source.get("weight").and_then(number);
+        if !weight.is_some_and(|w| w > 0.0 && w.is_finite()) {
+            return problem("needs a weight above 0, such as weight = 1.0");
+        }
+    }
+    Some(Ok(()))
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value
+        .as_float()
+        .or_else(|| value.as_integer().map(|n| n as f64))
+}
+
 fn list(value: &Value) -> Option<impl Iterator<Item = &Value>> {
     value.as_array().map(toml_edit::Array::iter)
 }
@@ -76,6 +109,12 @@ pub(super) fn plain(value: &Value) -> Option<toml::Value> {
         Value::Float(x) => toml::Value::Float(*x.value()),
         Value::Boolean(b) => toml::Value::Boolean(*b.value()),
         Value::Array(list) => toml::Value::Array(list.iter().map(plain).collect::<Option<_>>()?),
-        Value::Datetime(_) | Value::InlineTable(_) => return None,
+        Value::InlineTable(table) => toml::Value::Table(
+            table
+                .iter()
+                .map(|(name, value)| Some((name.to_string(), plain(value)?)))
+                .collect::<Option<_>>()?,
+        ),
+        Value::Datetime(_) => return None,
     })
 }

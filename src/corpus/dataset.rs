@@ -2,123 +2,249 @@
 
 use std::path::Path;
 
-use super::reader::{Kind, kind, read};
-use super::{CorpusError, Tokenizer, Tokens, token_file};
+use super::reader::{Kind, expand, kind};
+use super::{CorpusError, Mixture, Tokenizer, Tokens, encode, token_file};
+
+/// A text to train on: inputs that are read one after the other as one text, and how often it is drawn from beside
+/// others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// Files, directories, patterns of shards.
+    pub inputs: Vec<String>,
+    pub weight: f64,
+}
+
+impl Source {
+    /// The only text.
+    pub fn single(input: &str) -> Self {
+        Self {
+            inputs: vec![input.into()],
+            weight: 1.0,
+        }
+    }
+
+    fn name(&self) -> String {
+        self.inputs.join(", ")
+    }
+}
 
 /// Training and validation tokens.
 #[derive(Debug, Clone)]
 pub struct Dataset {
+    /// The sources, one after the other.
     pub train: Tokens,
+    /// Where each source lies in `train`.
+    pub mixture: Mixture,
     pub val: Tokens,
     pub tokenizer: Tokenizer,
-    /// What messages call the two.
-    names: [String; 2],
+    weights: Vec<f64>,
+    /// What messages call the sources, and the validation text.
+    names: (Vec<String>, String),
 }
 
 impl Dataset {
-    /// Opens what a config's `[data]` names. Without `val`, the last `val_fraction` of the training tokens are held out.
-    /// `progress` is told of long work.
+    /// Opens what a config's `[data]` names. Without `val`, the last `val_fraction` of each source's tokens are held out;
+    /// of several sources these parts make one validation text. `progress` is told of long work.
     ///
     /// # Errors
-    /// When a text cannot be read or is shorter than one window of `context` tokens and its target.
+    /// When a text cannot be read, was encoded by another tokenizer, or is shorter than one window of `context` tokens and
+    /// its target.
     pub fn open(
-        train: &str,
-        val: Option<&str>,
+        train: &[Source],
+        val: Option<&[String]>,
         val_fraction: f64,
-        tokenizer: &str,
+        tokenizer: &Tokenizer,
         context: usize,
         progress: &dyn Fn(&str),
     ) -> Result<Self, CorpusError> {
-        let tokenizer = Tokenizer::from_name(tokenizer)?;
-        let all = tokens(train, tokenizer, progress)?;
-        let (train_tokens, val_tokens) = match val {
-            Some(val) => (all, tokens(val, tokenizer, progress)?),
-            None => {
-                let held_out = (all.len() as f64 * val_fraction) as usize;
-                all.split_at(all.len() - held_out)
-            }
-        };
+        let (mut kept, mut held_out) = (Vec::new(), Vec::new());
+        for source in train {
+            let all = tokens(&source.inputs, tokenizer, progress)?;
+            let held = match val {
+                Some(_) => 0,
+                None => (all.len() as f64 * val_fraction) as usize,
+            };
+            let (first, last) = all.split_at(all.len() - held);
+            kept.push(first);
+            held_out.push(last);
+        }
+        let names: Vec<String> = train.iter().map(Source::name).collect();
         let val_name = match val {
-            Some(val) => format!("{val} (validation)"),
+            Some(val) => format!("{} (validation)", val.join(", ")),
             None => format!(
-                "the validation part of {train} (the last {:.0} %)",
+                "the validation part of {} (the last {:.0} %)",
+                names.join(", "),
                 100.0 * val_fraction
             ),
         };
+        let weights: Vec<f64> = train.iter().map(|s| s.weight).collect();
+        let sizes = kept.iter().map(Tokens::len);
         let dataset = Self {
-            train: train_tokens,
-            val: val_tokens,
-            tokenizer,
-            names: [train.to_string(), val_name],
+            mixture: Mixture::new(sizes.zip(weights.iter().copied())),
+            train: Tokens::join(kept),
+            val: match val {
+                Some(val) => tokens(val, tokenizer, progress)?,
+                None => Tokens::join(held_out),
+            },
+            tokenizer: tokenizer.clone(),
+            weights,
+            names: (names, val_name),
         };
         dataset.check_length(context)?;
         Ok(dataset)
     }
 
-    /// Whether both texts have at least one window of `context` tokens and its target.
+    /// Whether every source and the validation text have at least one window of `context` tokens and its target.
     ///
     /// # Errors
     /// [`CorpusError::TooShort`], naming the text.
     pub fn check_length(&self, context: usize) -> Result<(), CorpusError> {
-        for (what, tokens) in self.names.iter().zip([&self.train, &self.val]) {
-            if tokens.len() < context + 1 {
+        let sources = (0..self.mixture.len()).map(|i| self.mixture.range(i).len());
+        let all = self.names.0.iter().zip(sources);
+        for (what, have) in all.chain([(&self.names.1, self.val.len())]) {
+            if have < context + 1 {
                 return Err(CorpusError::TooShort {
                     what: what.clone(),
-                    have: tokens.len(),
+                    have,
                     context,
                 });
             }
         }
         Ok(())
     }
+
+    /// Fingerprints of the training and the validation tokens ([`Tokens::fingerprint`]); the first goes over the sources
+    /// and their weights.
+    pub fn fingerprints(&self) -> [String; 2] {
+        let train = match self.mixture.len() {
+            1 => self.train.fingerprint(),
+            n => {
+                let mut hash = blake3::Hasher::new();
+                for source in 0..n {
+                    let tokens = self.train.part(self.mixture.range(source));
+                    hash.update(tokens.fingerprint().as_bytes());
+                    hash.update(&self.weights[source].to_le_bytes());
+                }
+                hash.finalize().to_hex().to_string()
+            }
+        };
+        [train, self.val.fingerprint()]
+    }
 }
 
-/// The tokens of one input.
+/// The tokens of inputs, one after the other.
 fn tokens(
-    name: &str,
-    tokenizer: Tokenizer,
+    inputs: &[String],
+    tokenizer: &Tokenizer,
     progress: &dyn Fn(&str),
 ) -> Result<Tokens, CorpusError> {
-    if kind(name)? == Kind::Tokens {
-        return token_file::open(Path::new(name), tokenizer);
+    let mut files = Vec::new();
+    for input in inputs {
+        files.extend(expand(input)?);
     }
-    let text = read(name)?;
-    // Bytes take no time; BPE about a second per 10 MB.
-    if tokenizer == Tokenizer::Gpt2 && text.len() > 4 << 20 {
-        progress(&format!(
-            "tokenizing {name} ({} MB); `heirloom data prepare` does it once for all runs",
-            text.len() >> 20
-        ));
+    let mut all = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
+    for file in files {
+        match kind(&file)? {
+            Kind::Tokens => {
+                if !texts.is_empty() {
+                    let texts = std::mem::take(&mut texts);
+                    all.push(encode::tokens(&texts, tokenizer, progress)?);
+                }
+                all.push(token_file::open(Path::new(&file), tokenizer)?);
+            }
+            _ => texts.push(file),
+        }
     }
-    Ok(Tokens::owned(super::prepare::encode_documents(
-        &text, tokenizer,
-    )))
+    if !texts.is_empty() {
+        all.push(encode::tokens(&texts, tokenizer, progress)?);
+    }
+    Ok(Tokens::join(all))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn open(sources: &[Source], val: Option<&[String]>, fraction: f64) -> Result<Dataset, String> {
+        let tokenizer = Tokenizer::byte();
+        let opened = Dataset::open(sources, val, fraction, &tokenizer, 3, &|_| {});
+        opened.map_err(|e| e.to_string())
+    }
+
     #[test]
     fn the_embedded_text_is_split_at_its_end() {
-        let open = |fraction| {
-            Dataset::open(
-                "builtin:tinyshakespeare",
-                None,
-                fraction,
-                "byte",
-                128,
-                &|_| {},
-            )
-        };
-        let data = open(0.1).unwrap();
+        let shakespeare = [Source::single("builtin:tinyshakespeare")];
+        let data = open(&shakespeare, None, 0.1).unwrap();
         assert_eq!(data.train.len() + data.val.len(), 1_115_394);
         assert_eq!(data.val.len(), 111_539);
-        assert_eq!(data.train.get(0), u16::from(b'F'));
-        let error = open(0.0001).unwrap_err().to_string();
+        assert_eq!(data.train.get(0), u32::from(b'F'));
+        // As versions before mixtures had it: their runs can be continued.
+        let whole = Tokens::join([data.train.clone(), data.val.clone()]);
+        let text = include_bytes!("tinyshakespeare.txt");
+        let ids: Vec<u8> = text.iter().flat_map(|&b| [b, 0]).collect();
+        assert_eq!(whole.fingerprint(), blake3::hash(&ids).to_hex().to_string());
+        let error = open(&shakespeare, None, 1e-6).unwrap_err();
         assert!(
-            error.contains("has 111 tokens") && error.contains("at least 129"),
+            error.contains("has 1 tokens") && error.contains("at least 4"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn shards_are_one_text_and_a_mixture_holds_out_of_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path.display().to_string()
+        };
+        let ids = |ids: &[u16]| {
+            ids.iter()
+                .flat_map(|id| id.to_le_bytes())
+                .collect::<Vec<_>>()
+        };
+        let first: Vec<u16> = (0..20).collect();
+        let second: Vec<u16> = (100..140).collect();
+        put("s_000000.bin", &ids(&first));
+        put("s_000001.bin", &ids(&second));
+        let pattern = format!("{}/s_*.bin", dir.path().display());
+        let data = open(&[Source::single(&pattern)], None, 0.25).unwrap();
+        assert_eq!((data.train.len(), data.val.len()), (45, 15));
+        assert_eq!((data.train.get(19), data.train.get(20)), (19, 100));
+
+        let source = |name: &str, weight| Source {
+            inputs: vec![dir.path().join(name).display().to_string()],
+            weight,
+        };
+        let both = [source("s_000000.bin", 1.0), source("s_000001.bin", 3.0)];
+        let mixed = open(&both, None, 0.25).unwrap();
+        assert_eq!(mixed.mixture.range(1), 15..45);
+        assert_eq!((mixed.val.get(0), mixed.val.get(5)), (15, 130));
+        let other = [source("s_000000.bin", 1.0), source("s_000001.bin", 2.0)];
+        let other = open(&other, None, 0.25).unwrap().fingerprints();
+        assert_ne!(mixed.fingerprints()[0], other[0]);
+        assert_eq!(mixed.fingerprints()[1], other[1]);
+
+        // Texts of several files are parted as documents are.
+        let texts = Source {
+            inputs: vec![put("a.txt", b"abcd"), put("b.txt", b"efgh")],
+            weight: 1.0,
+        };
+        let text = open(&[texts], Some(&[put("v.txt", b"12345")]), 0.1).unwrap();
+        assert_eq!(
+            text.tokenizer
+                .decode(&(0..9).map(|i| text.train.get(i)).collect::<Vec<_>>()),
+            "abcd<|endoftext|>efgh"
+        );
+        let error = open(
+            &[Source::single(&dir.path().display().to_string())],
+            None,
+            0.1,
+        );
+        assert!(error.unwrap_err().contains("texts and token files alike"));
+        let short = [source("a.txt", 1.0), source("s_000001.bin", 3.0)];
+        let error = open(&short, None, 0.5).unwrap_err();
+        assert!(error.contains("a.txt has 2 tokens"), "{error}");
     }
 }

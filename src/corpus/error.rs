@@ -9,6 +9,12 @@ pub enum CorpusError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {} beyond its first {at} bytes of text: {source}", path.display())]
+    Broken {
+        path: PathBuf,
+        at: u64,
+        source: io::Error,
+    },
     #[error("{name} is empty; give a text with at least one context of tokens")]
     Empty { name: String },
     #[error("{} is not UTF-8: byte {at} does not belong; convert it first", path.display())]
@@ -19,16 +25,47 @@ pub enum CorpusError {
         line: usize,
         what: String,
     },
+    #[error("{}: {what}", path.display())]
+    Parquet { path: PathBuf, what: String },
     #[error(
-        "{name}: unknown kind of text; use .txt, .jsonl (field \"text\"), .bin (from `heirloom data prepare`) or builtin:tinyshakespeare"
+        "{name}: unknown kind of text; use .txt or .jsonl (field \"text\"), also .gz and .zst, .parquet (column \"text\"), .bin or .npy (tokens), or builtin:tinyshakespeare"
     )]
     UnknownKind { name: String },
     #[error("{name} is a directory; name a file in it")]
     Directory { name: String },
-    #[error("unknown tokenizer {name:?}; use \"byte\" or \"gpt2\"")]
+    #[error("{name}: {what}")]
+    Pattern { name: String, what: String },
+    #[error("{name}: no file of a known kind is there")]
+    NoFiles { name: String },
+    #[error("{name} means texts and token files alike; name one kind")]
+    Mixed { name: String },
+    #[error(
+        "unknown tokenizer {name:?}; use \"byte\", \"gpt2\", or the path of a tokenizer.json or of a directory with one"
+    )]
     UnknownTokenizer { name: String },
+    #[error("{name} cannot be used: {what}")]
+    Tokenizer { name: String, what: String },
+    #[error(
+        "the {name} tokenizer has {size} ids, which do not fit a vocabulary of {vocab}; give the tokenizer that the model was trained with"
+    )]
+    Vocabulary {
+        name: String,
+        size: usize,
+        vocab: usize,
+    },
+    #[error(
+        "the {name} tokenizer names no end of text, which parts documents; add \"eos_token\" to a tokenizer_config.json beside it"
+    )]
+    NoEndOfText { name: String },
     #[error("{}: {what}", path.display())]
     TokenFile { path: PathBuf, what: String },
+    #[error("{name}: token {at} is {id}, outside the vocabulary of {size}")]
+    Outside {
+        name: String,
+        at: usize,
+        id: u32,
+        size: usize,
+    },
     #[error("{what} has {have} tokens; a window of {context} tokens needs at least {}. Use more text or a shorter model.context_length", context + 1)]
     TooShort {
         what: String,
@@ -37,4 +74,6 @@ pub enum CorpusError {
     },
     #[error("{} exists; --force overwrites it", path.display())]
     Exists { path: PathBuf },
+    #[error("{}: {what}; --force begins again", path.display())]
+    Unlike { path: PathBuf, what: String },
 }

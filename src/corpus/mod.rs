@@ -1,18 +1,22 @@
-//! Text to tokens to batches: tokenizers, readers, token files, datasets, window sampling.
+//! Text to tokens to batches: tokenizers, readers, token files, datasets, mixtures, window sampling.
 //!
 //! This room knows no model and no run.
 
 mod dataset;
+mod encode;
 mod error;
+pub mod info;
+mod mixture;
 pub mod prepare;
 mod reader;
 mod sampler;
-mod token_file;
+pub mod token_file;
 mod tokenizer;
 mod tokens;
 
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Source};
 pub use error::CorpusError;
+pub use mixture::Mixture;
 pub use sampler::{Sampler, even_starts, even_starts_rank, fill_batch};
-pub use tokenizer::{END_OF_TEXT, Tokenizer};
-pub use tokens::Tokens;
+pub use tokenizer::{END_OF_TEXT, GgufVocabulary, StreamDecoder, Tokenizer};
+pub use tokens::{Tokens, Width};

@@ -69,7 +69,8 @@ impl Evaluator {
             // The last piece is filled up with its first window, whose extra losses are dropped.
             let mut padded = starts.to_vec();
             padded.resize(batch, starts[0]);
-            fill_batch(tokens, &padded, time, &mut self.inputs, &mut self.targets);
+            fill_batch(tokens, &padded, time, &mut self.inputs, &mut self.targets)
+                .map_err(candle_core::Error::wrap)?;
             ops::write(&self.workspace.inputs, &self.inputs)?;
             ops::write(&self.workspace.targets, &self.targets)?;
             model.forward(&self.workspace)?;

@@ -32,7 +32,7 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
             config["model_type"].as_str().unwrap_or("another")
         ));
     }
-    let tokenizer = tokenizer_files(&subject.tokens, &plain.config, &mut plain.changes)?;
+    let tokenizer = tokenizer_files(&subject.tokens, &plain.config, &mut plain.changes);
     let output = Output::directory(&job.target, job.replace)?;
     let dir = output.path();
     write_json(dir, "config.json", &config)?;
@@ -132,22 +132,19 @@ fn tokenizer_files(
     tokens: &Tokens,
     config: &DecoderConfig,
     changes: &mut Vec<String>,
-) -> Result<Vec<(&'static str, Vec<u8>)>, ExportError> {
+) -> Vec<(&'static str, Vec<u8>)> {
     let mut files = tokens.files.clone();
-    if tokens.json.is_none() && files.is_empty() {
-        changes.push(match tokens.metadata.is_empty() {
-            true => "There is no tokenizer: the model came without one.".into(),
-            false => {
-                "There is no tokenizer: the GGUF file's is not turned into a tokenizer.json.".into()
-            }
-        });
+    if tokens.json.is_none() {
+        let why = tokens.why_none.as_deref();
+        let why = why.unwrap_or("the model came without a tokenizer.json");
+        changes.push(format!("AutoTokenizer finds no tokenizer.json: {why}."));
     }
     let has = |name: &str| tokens.file(name).is_some();
     if tokens.json.is_some() && !has("tokenizer_config.json") {
         let made = tokenizer_config(tokens, config);
         files.push(("tokenizer_config.json", pretty(&made).into_bytes()));
     }
-    Ok(files)
+    files
 }
 
 /// Has transformers take `tokenizer.json` as it is.

@@ -4,6 +4,7 @@
 //! model is never whole in memory. This room trains nothing and asks nobody.
 
 mod card;
+mod from_gguf;
 mod gguf;
 mod gguf_tokenizer;
 mod hugging_face;
@@ -13,6 +14,7 @@ mod tokens;
 
 use std::path::PathBuf;
 
+use crate::locate::LocateError;
 use crate::model::ModelError;
 use crate::run::dir::DirError;
 use crate::tensors::{DType, Spec, TensorError};
@@ -39,6 +41,8 @@ pub enum ExportError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     #[error(transparent)]
     Run(#[from] DirError),
     #[error(transparent)]

@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::ExportError;
 use super::tokens::Tokens;
 use crate::config::{self, Config};
+use crate::locate;
 use crate::model::Files;
-use crate::run::dir::{DirError, RunDir};
+use crate::run::dir::RunDir;
 use crate::run::event::Phase;
 use crate::run::file;
 use crate::run::series;
@@ -19,6 +20,8 @@ use crate::train::state::TrainState;
 
 /// What models trained here are padded to (the tokenizers' `padded_vocab`).
 const PADDING: usize = 64;
+/// How names of the hub's models begin; their directories are called by numbers.
+const HUB: &str = "hf:";
 /// Most bytes of a `config.json`.
 const LARGEST_CONFIG: u64 = 16 << 20;
 
@@ -53,41 +56,27 @@ pub struct FromRun {
 }
 
 impl Subject {
-    /// Finds and opens what `model` names: a path, or `RUN` under `runs`, `RUN@latest`, `RUN@best`, `RUN@reference` or
-    /// `RUN@CHECKPOINT`. A run alone means the last checkpoint of its last round. Checkpoints are checked against their
-    /// checksums.
+    /// Finds and opens what `model` [means](locate::model); a run alone means the last checkpoint of its last round.
+    /// Checkpoints are checked against their checksums.
     ///
     /// # Errors
     /// When there is no such model, or it is damaged.
     pub fn open(model: &str, runs: &Path) -> Result<Self, ExportError> {
-        let path = Path::new(model);
-        if let Some((run, name)) = checkpoint_by_path(path) {
-            return Self::of_checkpoint(run, &name, None);
+        if !is_model(Path::new(model))
+            && let Ok(run) = RunDir::open(runs, model)
+        {
+            let (name, chosen) = result_of(&run)?;
+            return Self::of_checkpoint(run, &name, Some(chosen));
         }
-        if is_model(path) {
-            return Self::of_path(path);
-        }
-        // A path may hold an @ of its own.
-        let (run, checkpoint) = match model.rsplit_once('@') {
-            Some((run, checkpoint)) if !checkpoint.contains('/') => (run, Some(checkpoint)),
-            _ => (model, None),
-        };
-        let run = match RunDir::open(runs, run) {
-            Err(DirError::NotARun { path }) => {
-                return Err(ExportError::NotFound {
-                    what: format!(
-                        "in {}: it has neither model.safetensors with a config.json nor a run's events.jsonl",
-                        text::path(&path)
-                    ),
-                });
-            }
-            run => run?,
-        };
-        match checkpoint {
-            Some(name) => Self::of_checkpoint(run, name, None),
+        let path = locate::model(model, runs)?;
+        match checkpoint_by_path(&path) {
+            Some((run, name)) => Self::of_checkpoint(run, &name, None),
             None => {
-                let (name, chosen) = result_of(&run)?;
-                Self::of_checkpoint(run, &name, Some(chosen))
+                let mut subject = Self::of_path(&path)?;
+                if model.starts_with(HUB) {
+                    subject.name = text::clean(model).into_owned();
+                }
+                Ok(subject)
             }
         }
     }

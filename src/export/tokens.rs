@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::ExportError;
+use super::{ExportError, from_gguf};
 use crate::run::file;
 use crate::tensors::gguf;
 
@@ -50,6 +50,8 @@ pub struct Tokens {
     pub ids: Option<usize>,
     pub special: Special,
     pub chat_template: Option<String>,
+    /// Why there is no `tokenizer.json`, where something stands in its way.
+    pub why_none: Option<String>,
 }
 
 /// Ids with a meaning to the model.
@@ -96,14 +98,13 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// The tokenizer in a GGUF file's metadata.
+    /// The tokenizer in a GGUF file's metadata, and as the `tokenizer.json` that it stands for.
     pub fn of_gguf(metadata: &gguf::Metadata) -> Self {
-        let of_tokenizer = |(key, _): &(&str, &gguf::Value)| key.starts_with("tokenizer.");
-        let all = metadata.iter().filter(of_tokenizer);
+        let all = metadata.iter();
+        let all = all.filter(|(key, _)| key.starts_with("tokenizer."));
         let id = |name: &str| metadata.u32(&format!("tokenizer.ggml.{name}")).ok();
-        Self {
-            files: Vec::new(),
-            json: None,
+        let template = metadata.str("tokenizer.chat_template").ok();
+        let mut tokens = Self {
             ids: metadata.strs("tokenizer.ggml.tokens").ok().map(<[_]>::len),
             special: Special {
                 bos: id("bos_token_id"),
@@ -112,12 +113,18 @@ impl Tokens {
                 pad: id("padding_token_id"),
                 add_bos: metadata.bool("tokenizer.ggml.add_bos_token").ok(),
             },
-            chat_template: metadata
-                .str("tokenizer.chat_template")
-                .ok()
-                .map(str::to_string),
+            chat_template: template.map(str::to_string),
             metadata: all.map(|(k, v)| (k.to_string(), v.clone())).collect(),
+            ..Self::default()
+        };
+        match from_gguf::tokenizer_json(metadata) {
+            Ok(bytes) => {
+                tokens.json = serde_json::from_slice(&bytes).ok();
+                tokens.files.push((TOKENIZER, bytes));
+            }
+            Err(why) => tokens.why_none = Some(why),
         }
+        tokens
     }
 
     /// Takes the files beside `tokenizer.json` from where a model came from, when it has this very tokenizer.
@@ -136,20 +143,8 @@ impl Tokens {
 
     /// A token's spelling.
     pub fn spelling(&self, id: u32) -> Option<String> {
-        if let Some(json) = &self.json {
-            let spelled = spellings(json);
-            return spelled.into_iter().find(|(_, i)| *i == id).map(|(s, _)| s);
-        }
-        let tokens = self
-            .metadata
-            .iter()
-            .find(|(k, _)| k == "tokenizer.ggml.tokens");
-        match tokens {
-            Some((_, gguf::Value::Array(gguf::Array::Str(tokens)))) => {
-                tokens.get(id as usize).cloned()
-            }
-            _ => None,
-        }
+        let all = self.json.as_ref().map(spellings)?;
+        all.into_iter().find(|(_, i)| *i == id).map(|(s, _)| s)
     }
 
     /// Ids and template from the model's config and the files beside the tokenizer, or from well-known names.

@@ -196,13 +196,8 @@ pub fn phases(config: &Config, reference: &DecoderConfig) -> Result<Vec<PlannedP
 pub fn load_reference(path: &str, tokenizer: &Tokenizer, device: &Device) -> Result<Decoder> {
     let model = crate::model::load(std::path::Path::new(path), device)
         .with_context(|| format!("reference.path = \"{path}\" cannot be used"))?;
-    if model.config.vocab < tokenizer.size() {
-        bail!(
-            "reference.path = \"{path}\": its vocabulary of {} is smaller than the {} tokenizer's {}",
-            model.config.vocab,
-            tokenizer.name(),
-            tokenizer.size()
-        );
-    }
+    tokenizer
+        .fits(model.config.vocab)
+        .with_context(|| format!("reference.path = \"{path}\""))?;
     Ok(model)
 }

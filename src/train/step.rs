@@ -60,14 +60,14 @@ impl Trainer {
             self.state.stream,
             self.state.phase_step,
             windows,
-            tokens.len(),
+            &self.dataset.mixture,
             time,
         );
         let scale = 1.0 / (windows * time) as f32;
         ops::zero(&self.model.grads.flat)?;
         let mut sum = 0.0;
         for starts in starts.chunks(self.workspace.batch) {
-            fill_batch(tokens, starts, time, &mut self.inputs, &mut self.targets);
+            fill_batch(tokens, starts, time, &mut self.inputs, &mut self.targets)?;
             ops::write(&self.workspace.inputs, &self.inputs)?;
             ops::write(&self.workspace.targets, &self.targets)?;
             self.model.forward_backward(&self.workspace, scale)?;
@@ -234,7 +234,7 @@ impl Trainer {
                 .chunks_exact_mut(length)
                 .zip(starts.iter().chain(std::iter::repeat(&starts[0])))
             {
-                self.dataset.val.copy_to(start, row);
+                self.dataset.val.copy_to(start, row)?;
             }
             ops::write(&ws.inputs, &ids)?;
             let matrices = starts.len() * shape.n_head * length * length;

@@ -154,7 +154,7 @@ impl Trainer {
         } = setup;
         let checkpoints = Checkpoints::open(&dir)?;
         std::fs::create_dir_all(dir.rank())?;
-        let data = [dataset.train.fingerprint(), dataset.val.fingerprint()];
+        let data = dataset.fingerprints();
         let mut damage = None;
         let resume = match &setup.resume {
             // Interrupted before its first checkpoint: there is nothing to lose by beginning again.
@@ -234,7 +234,7 @@ impl Trainer {
             sampler: Sampler {
                 seed: config.train.seed,
             },
-            tokenizer_json: serde_json::to_vec(&dataset.tokenizer.tokenizer_json())?.into(),
+            tokenizer_json: dataset.tokenizer.tokenizer_json(),
             writer: Writer::start(checkpoints.clone())?,
             pending: None,
             inputs: vec![0; micro * context],

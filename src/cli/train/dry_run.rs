@@ -96,9 +96,9 @@ fn flops_per_second(
     let sampler = Sampler {
         seed: config.train.seed,
     };
-    let starts = sampler.starts(0, 0, micro, dataset.train.len(), time);
+    let starts = sampler.starts(0, 0, micro, &dataset.mixture, time);
     let (mut inputs, mut targets) = (vec![0; micro * time], vec![0; micro * time]);
-    fill_batch(&dataset.train, &starts, time, &mut inputs, &mut targets);
+    fill_batch(&dataset.train, &starts, time, &mut inputs, &mut targets)?;
     ops::write(&ws.inputs, &inputs)?;
     ops::write(&ws.targets, &targets)?;
     model.forward_backward(&ws, 1e-6)?;

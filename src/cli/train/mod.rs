@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
-use crate::config::{self, Config, Loaded, PolicyMode, Source};
-use crate::corpus::Dataset;
+use crate::config::{self, Config, Loaded, PolicyMode, Source, Texts};
+use crate::corpus::{Dataset, Tokenizer};
 use crate::dashboard::{self, Exit};
 use crate::run::attendance::{Attendance, Leave};
 use crate::run::command::Request;
@@ -442,16 +442,33 @@ fn open_data(config: &Config) -> Result<Dataset> {
         None if config.train.context_length > 0 => config.train.context_length,
         None => config.model.context_length,
     };
-    let progress = |line: &str| say::err(line);
+    let tokenizer = tokenizer(config)?;
     let dataset = Dataset::open(
-        &d.train,
-        d.val.as_deref(),
+        &d.train.sources(),
+        d.val.as_ref().map(Texts::paths),
         d.val_fraction,
-        &d.tokenizer,
+        &tokenizer,
         context,
-        &progress,
+        &|line| say::err(line),
     )?;
     Ok(dataset)
+}
+
+/// The tokenizer that the config means; `reference` is the one beside the reference's weights.
+fn tokenizer(config: &Config) -> Result<Tokenizer> {
+    let name = config.tokenizer();
+    let tokenizer = match (&config.reference.path, name) {
+        (Some(path), "reference") => Tokenizer::from_dir(Path::new(path)).with_context(|| {
+            "the reference brings no tokenizer; give data.tokenizer = \"gpt2\" or the path of its tokenizer.json"
+        })?,
+        _ => Tokenizer::from_name(name)?,
+    };
+    if config.reference.train.is_some() && config.model.vocab > 0 {
+        tokenizer
+            .fits(config.model.vocab)
+            .context("model.vocab is too small; 0 takes what the tokenizer needs")?;
+    }
+    Ok(tokenizer)
 }
 
 fn device(name: &str) -> Result<Device> {

@@ -1,0 +1,60 @@
+//! Several sources of training text, each drawn from with a weight.
+
+use std::ops::Range;
+
+/// Where the sources lie in the training tokens, which follow one another, and how often each is drawn from. No window
+/// runs from one source into the next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mixture {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Part {
+    range: Range<usize>,
+    /// The sum of the weights up to and with this one.
+    up_to: f64,
+}
+
+impl Mixture {
+    /// One text of `n_tokens`.
+    pub fn single(n_tokens: usize) -> Self {
+        Self::new([(n_tokens, 1.0)])
+    }
+
+    /// Sources in the order of their tokens: number of tokens and weight, which must be above 0.
+    pub fn new(sources: impl IntoIterator<Item = (usize, f64)>) -> Self {
+        let (mut start, mut sum) = (0, 0.0);
+        let part = |(n, weight): (usize, f64)| {
+            sum += weight;
+            let range = start..start + n;
+            start = range.end;
+            Part { range, up_to: sum }
+        };
+        Self {
+            parts: sources.into_iter().map(part).collect(),
+        }
+    }
+
+    /// Number of sources.
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// The tokens of a source.
+    pub fn range(&self, source: usize) -> Range<usize> {
+        self.parts[source].range.clone()
+    }
+
+    /// The source that a number drawn from 0 to 1 falls to.
+    pub(super) fn source(&self, drawn: f64) -> usize {
+        let sum = self.parts.last().map_or(0.0, |p| p.up_to);
+        let at = self.parts.partition_point(|p| p.up_to <= drawn * sum);
+        at.min(self.parts.len().saturating_sub(1))
+    }
+}

@@ -1,0 +1,52 @@
+//! Where a long document may be cut, so that its parts can be encoded at the same time and memory stays bounded.
+
+/// How documents are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cuts {
+    /// From this many bytes on, after the first line break between two characters that are no white space.
+    pub at_lines: Option<usize>,
+    /// At this many bytes at the latest, where ids may differ by the cut.
+    pub at_most: usize,
+}
+
+impl Cuts {
+    /// For a tokenizer whose words do not run over such a line break ([`crate::corpus::Tokenizer::cuts_at_lines`]), or
+    /// for another.
+    pub fn new(at_lines: bool) -> Self {
+        Self {
+            at_lines: at_lines.then_some(256 << 10),
+            at_most: 32 << 20,
+        }
+    }
+
+    /// Where the first part of `text` ends. Looking at more text would not change it.
+    pub fn first(&self, text: &str) -> Option<usize> {
+        if let Some(least) = self.at_lines
+            && let Some(at) = line_break(text, least)
+        {
+            return Some(at);
+        }
+        if text.len() <= self.at_most {
+            return None;
+        }
+        let most = text.floor_char_boundary(self.at_most);
+        let line = text[..most].rfind('\n').map(|at| at + 1);
+        Some(line.filter(|&at| at > most / 2).unwrap_or(most))
+    }
+}
+
+/// The first place from byte `least` on that follows a line break between two characters that are no white space.
+fn line_break(text: &str, least: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut from = least.max(1);
+    while let Some(found) = memchr::memchr(b'\n', bytes.get(from..)?) {
+        let newline = from + found;
+        let before = text[..newline].chars().next_back();
+        let after = text[newline + 1..].chars().next()?;
+        if before.is_some_and(|c| !c.is_whitespace()) && !after.is_whitespace() {
+            return Some(newline + 1);
+        }
+        from = newline + 1;
+    }
+    None
+}

@@ -1,0 +1,141 @@
+//! `.parquet`: the column `text`, as OpenWebText and FineWeb-Edu are published.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parquet::basic::Type;
+use parquet::column::reader::ColumnReader;
+use parquet::data_type::ByteArray;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use super::jsonl::Cut;
+use super::{Cuts, Pieces};
+use crate::corpus::CorpusError;
+
+/// Rows read at a time.
+const ROWS: usize = 256;
+
+pub fn pieces(path: &Path, cuts: Cuts, count: &Arc<AtomicU64>) -> Result<Pieces, CorpusError> {
+    let fail = |what: String| CorpusError::Parquet {
+        path: path.into(),
+        what,
+    };
+    let file = File::open(path).map_err(|source| CorpusError::Read {
+        path: path.into(),
+        source,
+    })?;
+    let reader = SerializedFileReader::new(file).map_err(|e| fail(e.to_string()))?;
+    let schema = reader.metadata().file_metadata().schema_descr_ptr();
+    let columns = schema.columns();
+    let Some(column) = columns.iter().position(|c| c.path().string() == "text") else {
+        let names: Vec<String> = columns.iter().map(|c| c.path().string()).collect();
+        return Err(fail(format!(
+            "it has no column \"text\"; its columns are {}",
+            crate::text::cut(&crate::text::clean(&names.join(", ")), 200)
+        )));
+    };
+    let kind = &columns[column];
+    if kind.physical_type() != Type::BYTE_ARRAY || kind.max_rep_level() > 0 {
+        return Err(fail("its column \"text\" holds no text".into()));
+    }
+    let rows = Rows {
+        path: path.into(),
+        nullable: kind.max_def_level() > 0,
+        groups: reader.num_row_groups(),
+        reader,
+        count: Arc::clone(count),
+        column,
+        group: 0,
+        open: None,
+        row: 0,
+        ready: Vec::new().into_iter(),
+        failed: false,
+    };
+    Ok(Box::new(Cut::new(rows, cuts)))
+}
+
+struct Rows {
+    path: PathBuf,
+    reader: SerializedFileReader<File>,
+    count: Arc<AtomicU64>,
+    column: usize,
+    nullable: bool,
+    groups: usize,
+    /// The next row group.
+    group: usize,
+    open: Option<ColumnReader>,
+    /// Texts given out so far.
+    row: usize,
+    ready: std::vec::IntoIter<ByteArray>,
+    failed: bool,
+}
+
+impl Rows {
+    fn fail(&self, what: impl std::fmt::Display) -> CorpusError {
+        CorpusError::Parquet {
+            path: self.path.clone(),
+            what: format!("after {} texts: {what}", self.row),
+        }
+    }
+
+    fn document(&mut self) -> Result<Option<String>, CorpusError> {
+        loop {
+            if let Some(bytes) = self.ready.next() {
+                let text = String::from_utf8(bytes.data().to_vec());
+                let text = text.map_err(|_| self.fail("the next one is not UTF-8"))?;
+                self.row += 1;
+                return Ok(Some(text));
+            }
+            if !self.more()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads on; whether there was anything.
+    fn more(&mut self) -> Result<bool, CorpusError> {
+        loop {
+            if let Some(ColumnReader::ByteArrayColumnReader(column)) = &mut self.open {
+                let (mut values, mut levels) = (Vec::new(), Vec::new());
+                let levels = self.nullable.then_some(&mut levels);
+                let read = column.read_records(ROWS, levels, None, &mut values);
+                let (rows, _, _) = read.map_err(|e| self.fail(e))?;
+                if rows > 0 {
+                    // Rows without a text have no value.
+                    self.ready = values.into_iter();
+                    return Ok(true);
+                }
+                self.open = None;
+            }
+            if self.group == self.groups {
+                return Ok(false);
+            }
+            let group = self.reader.get_row_group(self.group);
+            let column = group.and_then(|g| g.get_column_reader(self.column));
+            self.open = Some(column.map_err(|e| self.fail(e))?);
+            let bytes = self
+                .reader
+                .metadata()
+                .row_group(self.group)
+                .compressed_size();
+            self.count
+                .fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+            self.group += 1;
+        }
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<String, CorpusError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.document().transpose();
+        self.failed = matches!(next, Some(Err(_)));
+        next
+    }
+}

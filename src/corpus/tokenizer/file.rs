@@ -1,0 +1,278 @@
+//! A Hugging Face `tokenizer.json`.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::bpe::{AddedToken, ByteBpe, Parts};
+use super::split::{LLAMA3, Pattern, QWEN2, Split};
+use super::{END_OF_TEXT, MOST_IDS, Tokenizer, Way, letters};
+use crate::corpus::CorpusError;
+
+/// A larger file is no tokenizer.
+const LARGEST: u64 = 256 << 20;
+
+/// Names that models without a word on it give the end of a text.
+const WELL_KNOWN: [&str; 5] = [
+    END_OF_TEXT,
+    "</s>",
+    "<|end_of_text|>",
+    "<eos>",
+    "<|eot_id|>",
+];
+
+/// Reads a `tokenizer.json`; the files beside it say which token ends a text.
+pub fn read(path: &Path) -> Result<Tokenizer, CorpusError> {
+    let fail = |what: String| CorpusError::Tokenizer {
+        name: path.display().to_string(),
+        what,
+    };
+    let read = |source| CorpusError::Read {
+        path: path.into(),
+        source,
+    };
+    if std::fs::metadata(path).map_err(read)?.len() > LARGEST {
+        return Err(fail("it is too large for a tokenizer".into()));
+    }
+    let bytes = std::fs::read(path).map_err(read)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match dir.canonicalize().unwrap_or_default().file_name() {
+        Some(dir) if stem == "tokenizer" => dir.to_string_lossy().into_owned(),
+        _ => stem.into_owned(),
+    };
+    let tokenizer = build(&name, bytes).map_err(fail)?;
+    let end = end_of_text(dir, &tokenizer).or(tokenizer.end_of_text());
+    Ok(tokenizer.with_end_of_text(end))
+}
+
+/// A tokenizer from the text of a `tokenizer.json`, with an end of text of a well-known name.
+pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
+    let value: Value =
+        serde_json::from_slice(&bytes).map_err(|e| format!("it is no tokenizer.json: {e}"))?;
+    let model = &value["model"];
+    if let Some(kind) = model["type"].as_str()
+        && !matches!(kind, "BPE" | "Unigram")
+    {
+        return Err(format!(
+            "its model is {kind:?}; BPE and Unigram are supported"
+        ));
+    }
+    let largest = largest_id(&value);
+    if largest >= MOST_IDS as u64 {
+        return Err(format!(
+            "it has a token with id {largest}; ids end at {}",
+            MOST_IDS - 1
+        ));
+    }
+    let mut library = tokenizers::Tokenizer::from_bytes(&bytes)
+        .map_err(|e| format!("it is no tokenizer.json: {e}"))?;
+    library.with_padding(None);
+    let untruncated = library.with_truncation(None).map(|_| ());
+    untruncated.map_err(|e| e.to_string())?;
+    let vocabulary = library.get_vocab(true);
+    let Some(size) = vocabulary.values().max().map(|&id| id as usize + 1) else {
+        return Err("its vocabulary is empty".into());
+    };
+    let unknown = match &model["unk_token"] {
+        Value::String(unknown) => Some(unknown),
+        _ => None,
+    };
+    if let Some(unknown) = unknown
+        && model["vocab"].get(unknown).is_none()
+    {
+        return Err(format!(
+            "its unknown token {unknown:?} is not in its vocabulary"
+        ));
+    }
+    if model["type"] == "Unigram" && model["unk_id"].as_u64().is_none() {
+        return Err("its Unigram model has no unk_id".into());
+    }
+    let end = WELL_KNOWN
+        .iter()
+        .find_map(|name| vocabulary.get(*name).copied());
+    let way = match own(&value, library) {
+        Ok(own) => Way::Own(own),
+        Err(library) => Way::Library(library),
+    };
+    let tokenizer = Tokenizer::new(name, size, end, way);
+    Ok(tokenizer.with_json(bytes.into()))
+}
+
+/// The largest id that is written anywhere, before anything is made from it.
+fn largest_id(value: &Value) -> u64 {
+    let added = value["added_tokens"].as_array().into_iter().flatten();
+    let added = added.filter_map(|token| token["id"].as_u64());
+    let vocab = value["model"]["vocab"].as_object().into_iter().flatten();
+    let vocab = vocab.filter_map(|(_, id)| id.as_u64());
+    added.chain(vocab).max().unwrap_or(0)
+}
+
+/// Ids of a text through the library. What its expressions give up on is encoded in halves.
+pub fn encode(library: &tokenizers::Tokenizer, text: &str, ids: &mut Vec<u32>) {
+    match library.encode_fast(text, false) {
+        Ok(encoding) => ids.extend_from_slice(encoding.get_ids()),
+        Err(_) if text.len() < 2 => {}
+        Err(_) => {
+            let middle = text.ceil_char_boundary(text.len() / 2);
+            if middle < text.len() {
+                encode(library, &text[..middle], ids);
+                encode(library, &text[middle..], ids);
+            }
+        }
+    }
+}
+
+/// The encoder of our own, when this is byte-level BPE with a splitting known here and nothing else in the way.
+fn own(
+    value: &Value,
+    library: tokenizers::Tokenizer,
+) -> Result<ByteBpe, Box<tokenizers::Tokenizer>> {
+    let library = Box::new(library);
+    let Some(mut parts) = parts(value) else {
+        return Err(library);
+    };
+    if !value["normalizer"].is_null() {
+        parts.ascii_only = Some(library.clone());
+    }
+    ByteBpe::new(parts).ok_or(library)
+}
+
+fn parts(value: &Value) -> Option<Parts> {
+    let model = &value["model"];
+    let absent = |v: &Value| v.is_null() || *v == false || *v == "" || *v == 0.0;
+    let off = [
+        "dropout",
+        "continuing_subword_prefix",
+        "end_of_word_suffix",
+        "byte_fallback",
+    ];
+    // ASCII is its own normal form.
+    let normal = value["normalizer"].is_null() || value["normalizer"]["type"] == "NFC";
+    let plain = value["decoder"]["type"] == "ByteLevel";
+    if !normal || !plain || off.iter().any(|key| !absent(&model[*key])) {
+        return None;
+    }
+    let split = split(&value["pre_tokenizer"])?;
+    let vocab = model["vocab"].as_object()?;
+    let id = |token: &str| vocab.get(token)?.as_u64().map(|id| id as u32);
+    let mut tokens = HashMap::with_capacity(vocab.len());
+    for token in vocab.keys() {
+        let bytes = letters::bytes(token).unwrap_or_else(|| token.clone().into_bytes());
+        tokens.insert(id(token)?, bytes);
+    }
+    let merge = |merge: &Value| {
+        let (left, right) = match merge {
+            Value::String(both) => both.split_once(' ')?,
+            _ => (merge[0].as_str()?, merge[1].as_str()?),
+        };
+        Some((id(left)?, id(right)?, id(&format!("{left}{right}"))?))
+    };
+    let merges = model["merges"].as_array()?;
+    Some(Parts {
+        tokens,
+        merges: merges.iter().map(merge).collect::<Option<_>>()?,
+        added: added(&value["added_tokens"])?,
+        split,
+        whole_words: model["ignore_merges"] == true,
+        ascii_only: None,
+    })
+}
+
+fn added(tokens: &Value) -> Option<Vec<AddedToken>> {
+    let tokens = tokens.as_array().map_or(&[][..], Vec::as_slice);
+    let one = |token: &Value| {
+        let plain = ["lstrip", "rstrip", "single_word"]
+            .iter()
+            .all(|key| token[*key] != true);
+        let content = token["content"].as_str()?;
+        (plain && !content.is_empty()).then_some(())?;
+        Some(AddedToken {
+            content: content.into(),
+            id: u32::try_from(token["id"].as_u64()?).ok()?,
+            normalized: token["normalized"] == true,
+        })
+    };
+    tokens.iter().map(one).collect()
+}
+
+/// The splitting that a pre-tokenizer means.
+fn split(pre: &Value) -> Option<Split> {
+    let steps = match pre["type"].as_str()? {
+        "Sequence" => pre["pretokenizers"].as_array()?.iter().collect(),
+        _ => vec![pre],
+    };
+    let (level, before) = steps.split_last()?;
+    if level["type"] != "ByteLevel" || level["add_prefix_space"] == true {
+        return None;
+    }
+    let by_words = level["use_regex"] != false;
+    let digits = |step: &Value| step["type"] == "Digits" && step["individual_digits"] == true;
+    match before {
+        [] => Some(Split {
+            digits_apart: false,
+            pattern: if by_words {
+                Pattern::Gpt2
+            } else {
+                Pattern::Whole
+            },
+        }),
+        [first] if digits(first) && by_words => Some(Split {
+            digits_apart: true,
+            pattern: Pattern::Gpt2,
+        }),
+        [first] if first["type"] == "Split" && !by_words => {
+            let whole = first["behavior"] == "Isolated" && first["invert"] != true;
+            let most_digits = match first["pattern"]["Regex"].as_str()? {
+                LLAMA3 => 3,
+                QWEN2 => 1,
+                _ => return None,
+            };
+            whole.then_some(Split {
+                digits_apart: false,
+                pattern: Pattern::Lines { most_digits },
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What the files beside a `tokenizer.json` call the end of a text.
+fn end_of_text(dir: &Path, tokenizer: &Tokenizer) -> Option<u32> {
+    let json = |name: &str| -> Option<Value> {
+        let path = dir.join(name);
+        let size = std::fs::metadata(&path).ok()?.len();
+        let text = (size <= LARGEST).then(|| std::fs::read(path).ok())??;
+        serde_json::from_slice(&text).ok()
+    };
+    let named = || {
+        let token = &json("tokenizer_config.json")?["eos_token"];
+        tokenizer.id(token.as_str().or_else(|| token["content"].as_str())?)
+    };
+    let numbered = |name: &str| {
+        let id = &json(name)?["eos_token_id"];
+        let id = u32::try_from(id.as_u64().or_else(|| id[0].as_u64())?).ok()?;
+        ((id as usize) < tokenizer.size()).then_some(id)
+    };
+    named()
+        .or_else(|| numbered("generation_config.json"))
+        .or_else(|| numbered("config.json"))
+}
+
+impl Tokenizer {
+    fn with_json(self, json: Arc<[u8]>) -> Self {
+        // Nobody has asked for it yet.
+        let _ = self.0.json.set(json);
+        self
+    }
+
+    /// Not shared yet, or left as it is.
+    pub(super) fn with_end_of_text(mut self, id: Option<u32>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.end_of_text = id;
+        }
+        self
+    }
+}

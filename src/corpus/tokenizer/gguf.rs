@@ -1,0 +1,226 @@
+//! The vocabulary in a GGUF file's metadata (`tokenizer.ggml.*`), written as the `tokenizer.json` it stands for.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::split::{LLAMA3, QWEN2};
+use super::{MOST_IDS, Tokenizer, file};
+use crate::corpus::CorpusError;
+
+/// The keys under `tokenizer.ggml.`, as they stand in the file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GgufVocabulary {
+    /// `model`: `gpt2` is byte-level BPE, `llama` sentencepiece's BPE.
+    pub model: String,
+    /// `pre`: how a byte-level tokenizer splits text.
+    pub pre: Option<String>,
+    pub tokens: Vec<String>,
+    /// `scores`, of `llama`: one a token.
+    pub scores: Vec<f32>,
+    /// `token_type`: one a token, or empty. 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte.
+    pub token_types: Vec<i32>,
+    /// `merges`, of `gpt2`: "left right" by rank.
+    pub merges: Vec<String>,
+    pub bos: Option<u32>,
+    pub eos: Option<u32>,
+    pub unknown: Option<u32>,
+    /// `add_bos_token`: whether the model expects `bos` before a text. Encoding here never adds it.
+    pub add_bos: Option<bool>,
+    /// `add_space_prefix`, of `llama`: true when absent.
+    pub add_space_prefix: Option<bool>,
+}
+
+const UNKNOWN: i32 = 2;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+const BYTE: i32 = 6;
+
+pub fn tokenizer(vocabulary: &GgufVocabulary) -> Result<Tokenizer, CorpusError> {
+    let name = match &vocabulary.pre {
+        Some(pre) => format!("gguf-{pre}"),
+        None => format!("gguf-{}", vocabulary.model),
+    };
+    let fail = |what: String| CorpusError::Tokenizer {
+        name: "the tokenizer of the GGUF file".into(),
+        what,
+    };
+    let json = vocabulary.json().map_err(fail)?;
+    let tokenizer = file::build(&name, json.to_string().into_bytes()).map_err(fail)?;
+    let end = vocabulary.eos.or(tokenizer.end_of_text());
+    Ok(tokenizer.with_end_of_text(end))
+}
+
+impl GgufVocabulary {
+    fn json(&self) -> Result<Value, String> {
+        self.check()?;
+        match self.model.as_str() {
+            "gpt2" => self.byte_level(),
+            "llama" => Ok(self.sentencepiece()),
+            other => Err(format!(
+                "its model is {other:?}; \"gpt2\" (byte-level BPE) and \"llama\" (sentencepiece BPE) are supported"
+            )),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let n = self.tokens.len();
+        if n == 0 || n > MOST_IDS {
+            return Err(format!("it has {n} tokens; 1 to {MOST_IDS} are expected"));
+        }
+        let types = self.token_types.len();
+        if types != 0 && types != n {
+            return Err(format!("it has {n} tokens but {types} token types"));
+        }
+        for (what, id) in [
+            ("bos", self.bos),
+            ("eos", self.eos),
+            ("unknown", self.unknown),
+        ] {
+            if let Some(id) = id.filter(|&id| id as usize >= n) {
+                return Err(format!("its {what} id {id} is outside its {n} tokens"));
+            }
+        }
+        let mut seen = HashMap::with_capacity(n);
+        for (id, token) in self.tokens.iter().enumerate() {
+            if let Some(first) = seen.insert(token, id) {
+                return Err(format!("its tokens {first} and {id} are both {token:?}"));
+            }
+        }
+        if self.model == "llama" && self.scores.len() != n {
+            return Err(format!(
+                "it has {n} tokens but {} scores",
+                self.scores.len()
+            ));
+        }
+        Ok(())
+    }
+
+    fn kind(&self, id: usize) -> i32 {
+        self.token_types.get(id).copied().unwrap_or(1)
+    }
+
+    fn vocab(&self) -> serde_json::Map<String, Value> {
+        let ids = self.tokens.iter().zip(0u32..);
+        ids.map(|(token, id)| (token.clone(), id.into())).collect()
+    }
+
+    /// Control tokens are special, user-defined ones are only matched whole.
+    fn added(&self) -> Vec<Value> {
+        let added = |(id, content): (usize, &String)| {
+            let kind = self.kind(id);
+            let special = match kind {
+                CONTROL | UNKNOWN => true,
+                USER_DEFINED => false,
+                _ => return None,
+            };
+            Some(json!({
+                "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": special
+            }))
+        };
+        let all = self.tokens.iter().enumerate();
+        all.filter(|(_, content)| !content.is_empty())
+            .filter_map(added)
+            .collect()
+    }
+
+    fn byte_level(&self) -> Result<Value, String> {
+        let level = |by_words: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": by_words});
+        let sequence = |first: Value, by_words: bool| json!({"type": "Sequence", "pretokenizers": [first, level(by_words)]});
+        let expression = |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
+        let pre = self.pre.as_deref().unwrap_or("gpt-2");
+        let mut normalizer = Value::Null;
+        let pre_tokenizer = match pre {
+            "gpt-2" | "gpt2" | "default" | "olmo" | "phi-2" | "mpt" | "roberta-bpe" => level(true),
+            "smollm" | "starcoder" | "codeshell" | "refact" | "command-r" | "exaone" => {
+                sequence(json!({"type": "Digits", "individual_digits": true}), true)
+            }
+            "llama-bpe" | "llama3" | "llama-v3" => sequence(expression(LLAMA3), false),
+            "qwen2" | "deepseek-r1-qwen" => {
+                normalizer = json!({"type": "NFC"});
+                sequence(expression(QWEN2), false)
+            }
+            other => {
+                return Err(format!(
+                    "its splitting (tokenizer.ggml.pre) is {other:?}; gpt-2, olmo, smollm, starcoder, llama-bpe and qwen2 are among those known"
+                ));
+            }
+        };
+        if self.merges.is_empty() {
+            return Err("it has no merges".into());
+        }
+        let whole_words = matches!(pre, "llama-bpe" | "llama3" | "llama-v3");
+        Ok(json!({
+            "version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": self.added(),
+            "normalizer": normalizer,
+            "pre_tokenizer": pre_tokenizer,
+            "post_processor": null,
+            "decoder": level(true),
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+                "ignore_merges": whole_words, "vocab": self.vocab(), "merges": self.merges
+            }
+        }))
+    }
+
+    fn sentencepiece(&self) -> Value {
+        let prefix = self.add_space_prefix != Some(false);
+        let spaces = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
+        let mut normalizers = vec![spaces];
+        let mut decoders = vec![
+            json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
+            json!({"type": "ByteFallback"}),
+            json!({"type": "Fuse"}),
+        ];
+        if prefix {
+            normalizers.insert(0, json!({"type": "Prepend", "prepend": "▁"}));
+            decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+        }
+        let unknown = self.unknown.map(|id| &self.tokens[id as usize]);
+        json!({
+            "version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": self.added(),
+            "normalizer": {"type": "Sequence", "normalizers": normalizers},
+            "pre_tokenizer": null,
+            "post_processor": null,
+            "decoder": {"type": "Sequence", "decoders": decoders},
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true,
+                "ignore_merges": false, "vocab": self.vocab(), "merges": self.merges_from_scores()
+            }
+        })
+    }
+
+    /// Sentencepiece merges the pair whose piece has the highest score. As a list of merges: every way to make a piece
+    /// of two others, by falling score (the order that `transformers` gives them).
+    fn merges_from_scores(&self) -> Vec<Value> {
+        let ids: HashMap<&str, usize> = self.tokens.iter().map(String::as_str).zip(0..).collect();
+        let mut merges = Vec::new();
+        for (id, token) in self.tokens.iter().enumerate() {
+            if matches!(self.kind(id), UNKNOWN | CONTROL | BYTE) {
+                continue;
+            }
+            let cuts = token.char_indices().map(|(at, _)| at).skip(1);
+            let ways = cuts.filter_map(|at| {
+                let (left, right) = token.split_at(at);
+                Some((*ids.get(left)?, *ids.get(right)?))
+            });
+            let mut ways: Vec<_> = ways.collect();
+            ways.sort_unstable_by(|a, b| b.cmp(a));
+            let length = |id: usize| self.tokens[id].chars().count();
+            merges.extend(
+                ways.into_iter()
+                    .map(|(a, b)| (self.scores[id], length(a), length(b), a, b)),
+            );
+        }
+        merges.sort_by(|x, y| y.0.total_cmp(&x.0).then((y.1, y.2).cmp(&(x.1, x.2))));
+        let pair = |&(_, _, _, a, b): &(f32, usize, usize, usize, usize)| {
+            json!([self.tokens[a], self.tokens[b]])
+        };
+        merges.iter().map(pair).collect()
+    }
+}

@@ -1,0 +1,303 @@
+//! Text to token ids and back: bytes, GPT-2's encoding without any file, a `tokenizer.json`, a GGUF file's vocabulary.
+//!
+//! Byte-level BPE with a splitting that is known here goes through our own encoder ([`bpe`]), everything else through the
+//! `tokenizers` crate; both give the ids of the Python package.
+
+mod bpe;
+mod file;
+mod gguf;
+mod gpt2;
+mod letters;
+mod split;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use serde_json::{Value, json};
+
+use self::bpe::ByteBpe;
+use super::CorpusError;
+pub use gguf::GgufVocabulary;
+pub use stream::StreamDecoder;
+
+/// Separates documents in texts; tokenizers that call it otherwise get their own end-of-text id there.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// The most ids a vocabulary may have; more is a damaged file.
+const MOST_IDS: usize = 1 << 24;
+
+/// A tokenizer; cheap to clone.
+#[derive(Clone)]
+pub struct Tokenizer(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    size: usize,
+    end_of_text: Option<u32>,
+    way: Way,
+    /// `tokenizer.json`, made when it is first asked for.
+    json: OnceLock<Arc<[u8]>>,
+    fingerprint: OnceLock<String>,
+}
+
+/// How text becomes ids.
+enum Way {
+    /// Ids 0 to 255 are byte values, 256 is `<|endoftext|>`.
+    Byte,
+    Own(ByteBpe),
+    Library(Box<tokenizers::Tokenizer>),
+}
+
+/// Exercises splitting, case, spaces, numbers, accents and other scripts: what it becomes tells tokenizers of one
+/// vocabulary apart.
+const PROBE: &str =
+    "It's 1234 o'clock;  we'LL\n\n\tsee naïve cafés, Straße, 東京 12,5 \u{1f600}…\r\n   end ";
+
+impl Tokenizer {
+    /// Bytes: 256 byte values and `<|endoftext|>`.
+    pub fn byte() -> Self {
+        static BYTE: LazyLock<Tokenizer> =
+            LazyLock::new(|| Tokenizer::new("byte", 257, Some(256), Way::Byte));
+        BYTE.clone()
+    }
+
+    /// GPT-2's encoding: 50257 ids, 50256 is `<|endoftext|>`.
+    pub fn gpt2() -> Self {
+        static GPT2: LazyLock<Tokenizer> = LazyLock::new(|| {
+            let way = Way::Own(gpt2::encoder());
+            Tokenizer::new("gpt2", gpt2::SIZE, Some(gpt2::END_OF_TEXT_ID), way)
+        });
+        GPT2.clone()
+    }
+
+    /// The tokenizer that `byte`, `gpt2`, or a path to a `tokenizer.json` or a directory with one means.
+    ///
+    /// # Errors
+    /// When there is no such file, or it cannot be used.
+    pub fn from_name(name: &str) -> Result<Self, CorpusError> {
+        let path = Path::new(name);
+        match name {
+            "byte" => Ok(Self::byte()),
+            "gpt2" => Ok(Self::gpt2()),
+            _ if path.is_dir() => Self::from_dir(path),
+            _ if path.is_file() => file::read(path),
+            _ => Err(CorpusError::UnknownTokenizer { name: name.into() }),
+        }
+    }
+
+    /// The tokenizer of a model's directory: its `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used.
+    pub fn from_dir(dir: &Path) -> Result<Self, CorpusError> {
+        file::read(&dir.join("tokenizer.json"))
+    }
+
+    /// The tokenizer in a GGUF file's metadata.
+    ///
+    /// # Errors
+    /// When the vocabulary is of an unknown kind or does not hold together.
+    pub fn from_gguf(vocabulary: &GgufVocabulary) -> Result<Self, CorpusError> {
+        gguf::tokenizer(vocabulary)
+    }
+
+    fn new(name: &str, size: usize, end_of_text: Option<u32>, way: Way) -> Self {
+        // The name goes to terminals and journals.
+        let name = crate::text::clean(name);
+        Self(Arc::new(Inner {
+            name: crate::text::cut(&name, 60).into_owned(),
+            size,
+            end_of_text,
+            way,
+            json: OnceLock::new(),
+            fingerprint: OnceLock::new(),
+        }))
+    }
+
+    /// What messages and journals call it.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Number of ids: one more than the largest, added tokens included.
+    pub fn size(&self) -> usize {
+        self.0.size
+    }
+
+    /// [`Self::size`] rounded up to a multiple of 64, for matrix products.
+    pub fn padded_vocab(&self) -> usize {
+        self.size().next_multiple_of(64)
+    }
+
+    /// Whether a vocabulary of `vocab` rows has one for every id.
+    ///
+    /// # Errors
+    /// [`CorpusError::Vocabulary`].
+    pub fn fits(&self, vocab: usize) -> Result<(), CorpusError> {
+        if self.size() <= vocab {
+            return Ok(());
+        }
+        Err(CorpusError::Vocabulary {
+            name: self.name().into(),
+            size: self.size(),
+            vocab,
+        })
+    }
+
+    /// The id that ends a document.
+    pub fn end_of_text(&self) -> Option<u32> {
+        self.0.end_of_text
+    }
+
+    /// Token ids of a text, without a beginning-of-text id. Special tokens written out in it are recognised, and so is
+    /// `<|endoftext|>` where the tokenizer has that name.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        match &self.0.way {
+            Way::Byte => {
+                let mut ids = Vec::with_capacity(text.len());
+                for (i, document) in text.split(END_OF_TEXT).enumerate() {
+                    if i > 0 {
+                        ids.push(256);
+                    }
+                    ids.extend(document.bytes().map(u32::from));
+                }
+                ids
+            }
+            Way::Own(bpe) => bpe.encode(text),
+            Way::Library(library) => {
+                let mut ids = Vec::with_capacity(text.len() / 3);
+                file::encode(library, text, &mut ids);
+                ids
+            }
+        }
+    }
+
+    /// The text of token ids; bytes that are no UTF-8 become replacement characters, unknown ids nothing.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        match self.bytes(ids) {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => match &self.0.way {
+                Way::Library(library) => library.decode(ids, false).unwrap_or_default(),
+                _ => String::new(),
+            },
+        }
+    }
+
+    /// The bytes of token ids, where each id stands for bytes of its own.
+    fn bytes(&self, ids: &[u32]) -> Option<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(4 * ids.len());
+        for &id in ids {
+            match &self.0.way {
+                Way::Byte => match u8::try_from(id) {
+                    Ok(byte) => bytes.push(byte),
+                    Err(_) if id == 256 => bytes.extend(END_OF_TEXT.bytes()),
+                    Err(_) => {}
+                },
+                Way::Own(bpe) => bytes.extend(bpe.bytes(id)),
+                Way::Library(_) => return None,
+            }
+        }
+        Some(bytes)
+    }
+
+    /// Decodes ids one at a time.
+    pub fn stream(&self) -> StreamDecoder {
+        StreamDecoder::new(self.clone())
+    }
+
+    /// The tokenizer as a Hugging Face `tokenizer.json`: for one that was read from such a file, the same bytes again.
+    pub fn tokenizer_json(&self) -> Arc<[u8]> {
+        let make = || match &self.0.way {
+            Way::Byte => byte_json().to_string().into_bytes().into(),
+            Way::Own(_) => gpt2::json().to_string().into_bytes().into(),
+            // Set when it was read.
+            Way::Library(_) => Arc::from([].as_slice()),
+        };
+        Arc::clone(self.0.json.get_or_init(make))
+    }
+
+    /// Tells tokenizers apart that give other ids: BLAKE3 of the vocabulary and of what a probing text becomes.
+    pub fn fingerprint(&self) -> &str {
+        self.0.fingerprint.get_or_init(|| {
+            let mut hash = blake3::Hasher::new();
+            for id in 0..self.size() as u32 {
+                let token = self.token(id);
+                hash.update(&(token.len() as u64).to_le_bytes());
+                hash.update(token.as_bytes());
+            }
+            for id in self.encode(PROBE) {
+                hash.update(&id.to_le_bytes());
+            }
+            hash.finalize().to_hex()[..32].to_string()
+        })
+    }
+
+    /// The token as a vocabulary spells it.
+    fn token(&self, id: u32) -> String {
+        match &self.0.way {
+            Way::Byte if id == 256 => END_OF_TEXT.into(),
+            Way::Byte => letters::spell(&[id as u8]),
+            Way::Own(bpe) => match bpe.added(id) {
+                Some(content) => content.into(),
+                None => letters::spell(bpe.bytes(id)),
+            },
+            Way::Library(library) => library.id_to_token(id).unwrap_or_default(),
+        }
+    }
+
+    /// The id of a token that is in the vocabulary under this very spelling.
+    fn id(&self, token: &str) -> Option<u32> {
+        match &self.0.way {
+            Way::Byte => (token == END_OF_TEXT).then_some(256),
+            Way::Own(bpe) => bpe.added_id(token),
+            Way::Library(library) => library.token_to_id(token),
+        }
+    }
+
+    /// Whether a text may be cut after a line break between two characters that are no white space without other ids
+    /// coming out: true where the splitting is known.
+    pub fn cuts_at_lines(&self) -> bool {
+        !matches!(self.0.way, Way::Library(_))
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokenizer({}, {} ids)", self.name(), self.size())
+    }
+}
+
+/// Byte-level BPE without merges.
+fn byte_json() -> Value {
+    let vocab: serde_json::Map<String, Value> = (0..=255u8)
+        .map(|b| (letters::spell(&[b]), u32::from(b).into()))
+        .collect();
+    level_json(Value::Object(vocab), Vec::new(), 256, false)
+}
+
+/// A byte-level `tokenizer.json` with one added token.
+fn level_json(vocab: Value, merges: Vec<Value>, end_of_text: u32, by_words: bool) -> Value {
+    let level = |trim: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": trim, "use_regex": by_words});
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [{
+            "id": end_of_text, "content": END_OF_TEXT, "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true
+        }],
+        "normalizer": null,
+        "pre_tokenizer": level(true),
+        "post_processor": level(false),
+        "decoder": level(true),
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
+            "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false,
+            "vocab": vocab, "merges": merges
+        }
+    })
+}

@@ -1,0 +1,81 @@
+//! Ids into text one at a time, as they are generated.
+
+use super::Tokenizer;
+
+/// Gives out text as soon as it cannot change any more: bytes of an unfinished character are held back.
+pub struct StreamDecoder {
+    tokenizer: Tokenizer,
+    /// Bytes without a whole character, where ids stand for bytes.
+    bytes: Vec<u8>,
+    /// The ids that what is still to come may depend on: those of the last text given out, and the ones after it.
+    ids: Vec<u32>,
+    /// How many of `ids` have been given out.
+    told: usize,
+}
+
+impl StreamDecoder {
+    pub(super) fn new(tokenizer: Tokenizer) -> Self {
+        Self {
+            tokenizer,
+            bytes: Vec::new(),
+            ids: Vec::new(),
+            told: 0,
+        }
+    }
+
+    /// The text that `id` completes; empty while a character is unfinished.
+    pub fn push(&mut self, id: u32) -> String {
+        if let Some(bytes) = self.tokenizer.bytes(&[id]) {
+            self.bytes.extend(bytes);
+            return self.whole_characters();
+        }
+        self.ids.push(id);
+        let before = self.tokenizer.decode(&self.ids[..self.told]);
+        let all = self.tokenizer.decode(&self.ids);
+        match all.strip_prefix(&before) {
+            Some(new) if !new.is_empty() && !new.ends_with('\u{fffd}') => {
+                let new = new.to_string();
+                self.ids.drain(..self.told);
+                self.told = self.ids.len();
+                new
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// What was held back, as replacement characters where it is no text.
+    pub fn finish(mut self) -> String {
+        let rest = String::from_utf8_lossy(&std::mem::take(&mut self.bytes)).into_owned();
+        let before = self.tokenizer.decode(&self.ids[..self.told]);
+        let all = self.tokenizer.decode(&self.ids);
+        rest + all.strip_prefix(&before).unwrap_or("")
+    }
+
+    fn whole_characters(&mut self) -> String {
+        let mut text = String::new();
+        loop {
+            match std::str::from_utf8(&self.bytes) {
+                Ok(rest) => {
+                    text.push_str(rest);
+                    self.bytes.clear();
+                    return text;
+                }
+                Err(error) => {
+                    let good = error.valid_up_to();
+                    text.push_str(&String::from_utf8_lossy(&self.bytes[..good]));
+                    match error.error_len() {
+                        // Unfinished: more may come.
+                        None => {
+                            self.bytes.drain(..good);
+                            return text;
+                        }
+                        Some(bad) => {
+                            text.push('\u{fffd}');
+                            self.bytes.drain(..good + bad);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
