@@ -232,7 +232,7 @@ fn config_json_has_transformers_own_keys_and_values() {
             assert_eq!(ours["rope_theta"], rope["rope_theta"], "{name}");
             for (key, value) in rope
                 .iter()
-                .filter(|(k, _)| k.contains("f") && *k != "rope_theta")
+                .filter(|(k, _)| k.contains('f') && *k != "rope_theta")
             {
                 assert_eq!(ours["rope_scaling"][key], *value, "{name}: {key}");
             }

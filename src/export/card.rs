@@ -7,6 +7,7 @@ use super::hugging_face::word;
 use super::plain::Plain;
 use super::subject::{FromRun, Subject};
 use crate::PROGRAM;
+use crate::config::TrainTexts;
 use crate::run::event::{Phase, PhaseResult, Start};
 use crate::run::table::{ascii, count, phase_name};
 use crate::tensors::DType;
@@ -209,9 +210,9 @@ fn layers(out: &mut String, run: &FromRun) -> std::fmt::Result {
 fn data(out: &mut String, run: &FromRun) -> std::fmt::Result {
     out.push_str("\n## Data\n\n");
     if let Some(config) = &run.config {
-        write!(out, "Trained on {}", file_name(&config.data.train))?;
+        write!(out, "Trained on {}", sources(&config.data.train))?;
         match &config.data.val {
-            Some(val) => write!(out, ", validated on {}", file_name(val))?,
+            Some(val) => write!(out, ", validated on {}", file_names(val.paths()))?,
             None => write!(
                 out,
                 ", of whose end a share of {} was held out for validation",
@@ -268,6 +269,25 @@ fn signed(gap: f64, stderr: f64) -> String {
 fn list(numbers: &[usize]) -> String {
     let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
     numbers.join(", ")
+}
+
+/// The texts trained on, with their shares where there are several sources.
+fn sources(train: &TrainTexts) -> String {
+    let sources = train.sources();
+    let total: f64 = sources.iter().map(|s| s.weight).sum();
+    let told = sources.iter().map(|source| {
+        let names = file_names(&source.inputs);
+        match sources.len() {
+            1 => names,
+            _ => format!("{names} ({:.1}%)", 100.0 * source.weight / total),
+        }
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn file_names(paths: &[String]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| file_name(path)).collect();
+    names.join(", ")
 }
 
 /// The last part of a path, or the name of a builtin text.

@@ -115,11 +115,9 @@ impl Subject {
         let config = config::load(&config::Source::Path(run.config()), &[]);
         let config = config.ok().map(|loaded| loaded.config);
         let reference = config.as_ref().and_then(|c| c.reference.path.as_ref());
-        if let Some(dir) = reference.map(Path::new).filter(|path| path.is_dir()) {
-            // Where the reference has gone since, its tokenizer is in the checkpoint all the same.
-            if let Ok(tokens) = Tokens::of_directory(dir) {
-                subject.tokens.complete_from(tokens);
-            }
+        // Where the reference has gone since, the checkpoint has its tokenizer all the same.
+        if let Some(tokens) = reference.and_then(|path| Tokens::of_model(Path::new(path))) {
+            subject.tokens.complete_from(tokens);
         }
         subject.name = text::clean(&format!("{}@{checkpoint}", run.name())).into_owned();
         let state = series::open::brief(run.path()).map_err(|source| ExportError::Io {

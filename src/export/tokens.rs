@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{ExportError, from_gguf};
 use crate::run::file;
-use crate::tensors::gguf;
+use crate::tensors::{Source, gguf};
 
 /// Files beside `tokenizer.json` that Hugging Face's tokenizers read.
 const COMPANIONS: [&str; 9] = [
@@ -127,12 +127,26 @@ impl Tokens {
         tokens
     }
 
-    /// Takes the files beside `tokenizer.json` from where a model came from, when it has this very tokenizer.
-    pub fn complete_from(&mut self, other: Self) {
-        if self.file(TOKENIZER).is_none() || self.file(TOKENIZER) != other.file(TOKENIZER) {
-            return;
+    /// The tokenizer of a model's directory or GGUF file; `None` where nothing is to be had.
+    pub fn of_model(path: &Path) -> Option<Self> {
+        if path.is_dir() {
+            return Self::of_directory(path).ok();
         }
-        *self = other;
+        let source = Source::open(path).ok()?;
+        source.gguf().map(Self::of_gguf)
+    }
+
+    /// Takes over all that comes with the tokenizer of the model that this one was made from, if it is the same.
+    pub fn complete_from(&mut self, other: Self) {
+        let (Some(own), Some(others)) = (&self.json, &other.json) else {
+            return;
+        };
+        if ["model", "added_tokens"]
+            .iter()
+            .all(|part| own[part] == others[part])
+        {
+            *self = other;
+        }
     }
 
     /// The bytes of a file.
