@@ -1,13 +1,14 @@
 //! heirloom trains small language models from the good layers of big ones, from a terminal.
 //!
 //! Dependencies point downwards: `cli -> dashboard -> run` and
-//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `model -> ops`; whoever meets foreign text, `-> text`.
+//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `cli -> export -> {train, model}`, `model -> ops`; whoever meets foreign text, `-> text`.
 
 pub mod cli;
 pub mod config;
 pub mod corpus;
 pub mod dashboard;
 pub mod eval;
+pub mod export;
 mod fault;
 pub mod inherit;
 pub mod locate;

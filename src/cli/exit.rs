@@ -10,6 +10,8 @@ pub const INPUT: i32 = 2;
 pub const STOPPED: i32 = 3;
 /// Stopped from outside after a checkpoint; resumable.
 pub const PREEMPTED: i32 = 75;
+/// Ended by the operator's interrupt; nothing is left behind.
+pub const INTERRUPTED: i32 = 130;
 
 /// An error that ends the program with [`INPUT`].
 #[derive(Debug, thiserror::Error)]

@@ -62,7 +62,7 @@ impl Args {
             return Err(exit::usage(&message).into());
         }
         let prompt = self.prompt()?;
-        let located = locate::model(&self.model, &self.runs)?;
+        let located = super::located(&self.model, &self.runs)?;
         let files = Files::open(&located.path)?;
         let tokenizer = match &self.tokenizer {
             Some(name) => Tokenizer::from_name(name)?,

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::say;
 use crate::config;
 use crate::corpus::Tokenizer;
-use crate::locate;
 use crate::model::{
     Biases, DecoderConfig, Family, Files, Mlp, Norms, Part, Positions, RopeScaling, forward_bytes,
     memory_bytes,
@@ -89,7 +88,7 @@ impl Args {
                 bytes: 0,
             });
         }
-        let located = locate::model(&self.model, &self.runs)?;
+        let located = super::located(&self.model, &self.runs)?;
         let files = Files::open(&located.path).with_context(context)?;
         let mut types = BTreeMap::new();
         for (_, name) in files.tensor_names() {

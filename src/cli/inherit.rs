@@ -8,7 +8,6 @@ use candle_core::Device;
 use super::{exit, say};
 use crate::config::{INHERITABLE, LayerChoice};
 use crate::inherit::{self, Slices, Taken};
-use crate::locate;
 use crate::model::{self, DecoderConfig, Files, Part, Weights};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::file;
@@ -165,7 +164,7 @@ impl Args {
         let mut files = Vec::new();
         let mut paths = Vec::new();
         for name in &names {
-            let located = locate::model(name, &self.runs)?;
+            let located = super::located(name, &self.runs)?;
             let context = || format!("{} cannot be read", text::clean(name));
             files.push(Files::open(&located.path).with_context(context)?);
             paths.push(located.path);

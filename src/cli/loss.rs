@@ -56,7 +56,7 @@ impl Args {
     /// # Errors
     /// When model or text cannot be read, or do not fit each other.
     pub fn run(self) -> Result<()> {
-        let located = locate::model(&self.model, &self.runs)?;
+        let located = super::located(&self.model, &self.runs)?;
         let files = Files::open(&located.path)?;
         let most = files.config.context_length;
         let time = self.window_length.unwrap_or(WINDOW.min(most));

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod ctl;
 pub mod data;
 pub mod exit;
+pub mod export;
 pub mod generate;
 pub mod home;
 pub mod info;
@@ -24,6 +25,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::dashboard;
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::{ColorMode, Theme};
+use crate::locate::{self, Located};
 use crate::run::dir::DEFAULT_RUNS;
 
 /// Train small language models from the good layers of big ones.
@@ -61,6 +63,7 @@ enum Command {
     Loss(loss::Args),
     Generate(generate::Args),
     Inherit(inherit::Args),
+    Export(export::Args),
 }
 
 /// How a dashboard looks.
@@ -126,6 +129,7 @@ impl Cli {
             Some(Command::Generate(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Inherit(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Data(args)) => args.run().map_err(exit::input),
+            Some(Command::Export(args)) => args.run().map_err(exit::input),
             None => home::run(&self.runs, &self.ui),
         }
     }
@@ -145,4 +149,16 @@ fn check_memory(need: u64, what: &str) -> Result<()> {
         // Where the system does not tell, it is tried.
         _ => Ok(()),
     }
+}
+
+/// Finds a model by its name and says how a checkpoint was chosen that was not named.
+///
+/// # Errors
+/// When there is no such model.
+fn located(model: &str, runs: &Path) -> Result<Located> {
+    let located = locate::model(model, runs)?;
+    if let Some(chosen) = &located.chosen {
+        say::err(&format!("{model} is {chosen}"));
+    }
+    Ok(located)
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::run::dir::RunDir;
+use crate::run::event::Phase;
+use crate::run::table;
 use crate::text;
 use crate::train::checkpoint::Checkpoints;
 
@@ -25,6 +27,8 @@ pub struct Located {
     pub path: PathBuf,
     /// The run and the name of its checkpoint.
     pub checkpoint: Option<(RunDir, String)>,
+    /// How the checkpoint was chosen, where its name was not given.
+    pub chosen: Option<String>,
 }
 
 /// Splits `RUN@CHECKPOINT`; a path may hold an @ of its own.
@@ -35,7 +39,8 @@ pub fn split(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Finds a model: a directory or file by its path, or `RUN@CHECKPOINT` with a run's name under `runs` or its path.
+/// Finds a model: a directory or file by its path, or `RUN@CHECKPOINT` with a run's name under `runs` or its path; a run
+/// alone means the last checkpoint of its last round.
 /// `hf:OWNER/NAME[@REVISION]` means a model of the hub. A checkpoint's files are compared with their checksums.
 ///
 /// # Errors
@@ -45,6 +50,7 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
     let found = |path: &Path| Located {
         path: path.to_path_buf(),
         checkpoint: None,
+        chosen: None,
     };
     if let Some(hub) = name.strip_prefix(HUB) {
         return Ok(found(&hub::cached(hub, hub::cache().as_deref())?));
@@ -56,11 +62,15 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
     match RunDir::open(runs, run) {
         Ok(dir) => {
             let checkpoints = Checkpoints::at(&dir);
-            let checkpoint = checkpoints.resolve(checkpoint.unwrap_or("latest"))?;
+            let (checkpoint, chosen) = match checkpoint {
+                Some(name) => (checkpoints.resolve(name)?, None),
+                None => result_of(&dir, &checkpoints).map(|(name, why)| (name, Some(why)))?,
+            };
             checkpoints.verify(&checkpoint)?;
             Ok(Located {
                 path: checkpoints.dir().join(&checkpoint),
                 checkpoint: Some((dir, checkpoint)),
+                chosen,
             })
         }
         // What it lacks is said when it is read.
@@ -72,4 +82,24 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
             text::path(runs)
         ),
     }
+}
+
+/// The last checkpoint of the last round, and why it is that one.
+fn result_of(run: &RunDir, checkpoints: &Checkpoints) -> Result<(String, String)> {
+    let names = checkpoints.names().into_iter();
+    let rounds = names.filter_map(|name| {
+        let at = checkpoints.state(&name).ok()?;
+        matches!(at.phase, Phase::Round(_)).then_some((at, name))
+    });
+    let Some((at, name)) = rounds.max_by_key(|(at, _)| at.seq) else {
+        let run = run.argument();
+        bail!("there is no checkpoint of a round in {run} yet; its reference is {run}@reference");
+    };
+    let chosen = format!(
+        "the last checkpoint of its last round ({}, step {} of {})",
+        table::phase_name(&at.phase),
+        at.phase_step,
+        at.steps
+    );
+    Ok((name, chosen))
 }

@@ -136,21 +136,33 @@ impl Files {
     /// When a value is not finite or cannot be read.
     pub fn load(&self, device: &Device) -> Result<Decoder, ModelError> {
         let model = Decoder::zeros(self.config.clone(), device)?;
-        for (i, view) in model.weights.views.iter().enumerate() {
-            ops::fill(view, |out| self.read(i, out))??;
+        for (index, view) in model.weights.views.iter().enumerate() {
+            ops::fill(view, |out| self.read(index, out))??;
         }
         Ok(model)
     }
 
-    /// Reads parameter `index`.
-    fn read(&self, index: usize, out: &mut [f32]) -> Result<(), TensorError> {
-        let (name, turn) = &self.places[index];
+    /// The parameters, in the order of [`DecoderConfig::params`].
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
+    /// Fills `out` with the values of parameter `index`, or with its first rows where `out` is shorter.
+    ///
+    /// # Errors
+    /// When a value is not finite or cannot be read.
+    pub fn read(&self, index: usize, out: &mut [f32]) -> Result<(), TensorError> {
+        let (p, (name, turn)) = (&self.params[index], &self.places[index]);
         if *turn == Turn::None {
-            return self.source.read_into(name, out);
+            let row: usize = p.shape[1..].iter().product();
+            return match out.len() == p.len() {
+                true => self.source.read_into(name, out),
+                false => self.source.read_rows_into(name, 0..out.len() / row, out),
+            };
         }
-        let mut raw = vec![0.0; out.len()];
+        let mut raw = vec![0.0; p.len()];
         self.source.read_into(name, &mut raw)?;
-        turn.from_file(&raw, &self.params[index].shape, out);
+        turn.from_file(&raw, &p.shape, out);
         Ok(())
     }
 }

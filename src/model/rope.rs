@@ -62,6 +62,17 @@ impl Rope {
         }
     }
 
+    /// What the scaling divides each frequency by, `head_size / 2` numbers.
+    pub fn divisors(&self, head_size: usize) -> Vec<f32> {
+        let plain = Self {
+            theta: self.theta,
+            scaling: RopeScaling::None,
+        };
+        let plain = plain.frequencies(head_size).into_iter();
+        let scaled = self.frequencies(head_size);
+        plain.zip(scaled).map(|(f, scaled)| f / scaled).collect()
+    }
+
     /// `[time, head_size]`: for each position the cosines of its angles, then the sines.
     pub fn table(&self, head_size: usize, time: usize) -> Vec<f32> {
         let frequencies = self.frequencies(head_size);

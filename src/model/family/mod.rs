@@ -9,7 +9,7 @@ pub mod llama;
 use serde_json::Value;
 
 use super::arena::Param;
-use super::config::{DecoderConfig, Family};
+use super::config::{Biases, DecoderConfig, Family, Norms};
 
 pub use json::ConfigJsonError;
 
@@ -19,6 +19,38 @@ pub fn params(config: &DecoderConfig) -> Vec<Param> {
     match config.family {
         Family::Gpt2 => gpt2::params(config),
         Family::Llama => llama::params(config),
+    }
+}
+
+/// The biases that plain readers expect of a model like this: those it has, and the ones that come with them.
+pub fn plain_biases(config: &DecoderConfig) -> Biases {
+    let has = config.biases;
+    match config.family {
+        Family::Gpt2 => Biases::all(true),
+        // Qwen2 alone has biases on queries, keys and values only.
+        Family::Llama => {
+            let all = has.attention_out || has.qkv && (has.mlp || config.norm == Norms::Plain);
+            Biases {
+                qkv: has.qkv || all,
+                attention_out: all,
+                ..has
+            }
+        }
+    }
+}
+
+/// Multiplies what makes the queries in `values`, which are parameter `p`'s, and so the attention scores: rotary
+/// positions are linear.
+pub fn scale_queries(config: &DecoderConfig, p: &Param, values: &mut [f32], by: f32) {
+    let module = p.stem.rsplit_once('.').map_or(p.stem, |(module, _)| module);
+    let (row, queries) = match p.shape.last() {
+        // `[in, q k v]`, or the bias.
+        Some(&row) if module.ends_with("attn.c_attn") => (row, config.attention_width()),
+        Some(&row) if module.ends_with("self_attn.q_proj") => (row, row),
+        _ => return,
+    };
+    for row in values.chunks_mut(row) {
+        row[..queries].iter_mut().for_each(|v| *v *= by);
     }
 }
 

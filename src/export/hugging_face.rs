@@ -1,0 +1,206 @@
+//! A directory as Hugging Face's transformers reads it, without any code of the model's own.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::plain::{Plain, misread};
+use super::subject::Subject;
+use super::tokens::{Special, Tokens};
+use super::{ExportError, Job, card, fill_and_tell};
+use crate::model::{DecoderConfig, Positions, family, write_synced};
+use crate::tensors::{DType, Output, Spec, save_safetensors};
+
+/// Writes the directory.
+///
+/// # Errors
+/// As [`super::export`].
+pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), ExportError> {
+    let config = config_json(&plain.config, job.dtype, &subject.tokens.special)?;
+    if job.dtype != DType::F32 {
+        let kind = word(job.dtype);
+        plain
+            .changes
+            .push(format!("The weights are rounded to {kind}."));
+    }
+    if let Some(was) = &subject.model_type
+        && config["model_type"] != **was
+        && was != "heirloom"
+    {
+        plain.changes.push(format!(
+            "The model type {was} is written as {}, which computes the same.",
+            config["model_type"].as_str().unwrap_or("another")
+        ));
+    }
+    let tokenizer = tokenizer_files(&subject.tokens, &plain.config, &mut plain.changes);
+    let output = Output::directory(&job.target, job.replace)?;
+    let dir = output.path();
+    write_json(dir, "config.json", &config)?;
+    for (name, bytes) in &tokenizer {
+        write_synced(&dir.join(name), bytes)?;
+    }
+    if subject.tokens.file("generation_config.json").is_none() {
+        let generation = with_ids(json!({}), &subject.tokens.special);
+        write_json(dir, "generation_config.json", &generation)?;
+    }
+    let card = card::text(subject, plain, &job.target, job.dtype);
+    write_synced(&dir.join("README.md"), card.as_bytes())?;
+    let specs: Vec<Spec> = plain.params.iter().map(|p| spec(p, job.dtype)).collect();
+    let (mut written, mut next) = (0, 0);
+    let progress = job.progress;
+    // Of one type, so the tensors come in the list's order.
+    save_safetensors(dir, &specs, job.shard_bytes, |spec, out| {
+        let index = next;
+        next += 1;
+        fill_and_tell(spec, out, &mut written, progress, |out| {
+            Ok(plain.fill(&subject.files, index, out)?)
+        })
+    })?;
+    Ok(output.commit()?)
+}
+
+fn spec(p: &crate::model::Param, dtype: DType) -> Spec {
+    Spec {
+        name: p.name.clone(),
+        shape: p.shape.clone(),
+        dtype,
+    }
+}
+
+/// PyTorch's name of a type.
+pub fn word(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => "float16",
+        DType::Bf16 => "bfloat16",
+        _ => "float32",
+    }
+}
+
+/// `config.json` with nothing of this program's own.
+fn config_json(
+    config: &DecoderConfig,
+    dtype: DType,
+    special: &Special,
+) -> Result<Value, ExportError> {
+    let mut json = family::to_json(&tidy(config));
+    let misread = misread(config).or_else(|| {
+        let own = json["model_type"] == "heirloom";
+        own.then_some("no model type of transformers computes it")
+    });
+    if let Some(why) = misread {
+        return Err(ExportError::Form(why.into()));
+    }
+    if let Some(keys) = json.as_object_mut() {
+        keys.shift_remove("heirloom");
+    }
+    // The older name and the newer one.
+    for key in ["torch_dtype", "dtype"] {
+        json[key] = word(dtype).into();
+    }
+    json["use_cache"] = true.into();
+    Ok(with_ids(json, special))
+}
+
+/// A shape whose numbers that were floats of 32 bits are written as short as those.
+fn tidy(config: &DecoderConfig) -> DecoderConfig {
+    let short = |x: f64| match f64::from(x as f32) == x {
+        true => (x as f32).to_string().parse().unwrap_or(x),
+        false => x,
+    };
+    let mut config = config.clone();
+    config.norm_epsilon = short(config.norm_epsilon);
+    if let Positions::Rotary(rope) = &mut config.positions {
+        rope.theta = short(rope.theta);
+    }
+    config
+}
+
+/// The ids of special tokens, null where there are none: transformers would take its own instead.
+fn with_ids(mut json: Value, special: &Special) -> Value {
+    for (key, id) in [
+        ("bos_token_id", special.bos),
+        ("eos_token_id", special.eos),
+        ("pad_token_id", special.pad),
+    ] {
+        json[key] = id.into();
+    }
+    json
+}
+
+/// The source's files, and those that it lacks for `AutoTokenizer`.
+fn tokenizer_files(
+    tokens: &Tokens,
+    config: &DecoderConfig,
+    changes: &mut Vec<String>,
+) -> Vec<(&'static str, Vec<u8>)> {
+    let mut files = tokens.files.clone();
+    if tokens.json.is_none() {
+        let why = tokens.why_none.as_deref();
+        let why = why.unwrap_or("the model came without a tokenizer.json");
+        changes.push(format!("AutoTokenizer finds no tokenizer.json: {why}."));
+    }
+    let has = |name: &str| tokens.file(name).is_some();
+    if tokens.json.is_some() && !has("tokenizer_config.json") {
+        let made = tokenizer_config(tokens, config);
+        files.push(("tokenizer_config.json", pretty(&made).into_bytes()));
+    }
+    files
+}
+
+/// Has transformers take `tokenizer.json` as it is.
+fn tokenizer_config(tokens: &Tokens, config: &DecoderConfig) -> Value {
+    let special = &tokens.special;
+    let mut json = Map::new();
+    let mut put = |key: &str, value: Value| json.insert(key.into(), value);
+    put("tokenizer_class", "PreTrainedTokenizerFast".into());
+    put("model_max_length", config.context_length.into());
+    put("clean_up_tokenization_spaces", false.into());
+    for (key, id) in [
+        ("bos_token", special.bos),
+        ("eos_token", special.eos),
+        ("unk_token", special.unknown),
+        ("pad_token", special.pad),
+    ] {
+        if let Some(token) = id.and_then(|id| tokens.spelling(id)) {
+            put(key, token.into());
+        }
+    }
+    if let Some(template) = &tokens.chat_template {
+        put("chat_template", template.clone().into());
+    }
+    Value::Object(json)
+}
+
+fn pretty(json: &Value) -> String {
+    format!("{json:#}\n")
+}
+
+fn write_json(dir: &Path, name: &str, json: &Value) -> Result<(), ExportError> {
+    Ok(write_synced(&dir.join(name), pretty(json).as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Sizes;
+
+    #[test]
+    fn what_came_through_32_bits_is_written_as_short_as_it_was_meant() {
+        let sizes = Sizes {
+            n_layer: 1,
+            n_head: 1,
+            n_embd: 8,
+            context_length: 8,
+            vocab: 8,
+        };
+        let config = DecoderConfig {
+            norm_epsilon: f64::from(1e-5f32),
+            ..DecoderConfig::llama(sizes)
+        };
+        let json = config_json(&config, DType::Bf16, &Special::default()).unwrap();
+        assert_eq!(json["rms_norm_eps"].to_string(), "1e-5");
+        assert_eq!(json["dtype"], "bfloat16");
+        assert!(json["bos_token_id"].is_null() && json.get("bos_token_id").is_some());
+        assert!(json.get("heirloom").is_none());
+    }
+}

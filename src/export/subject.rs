@@ -1,0 +1,162 @@
+//! What is exported: a model directory, a GGUF file, or a checkpoint of a run.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::ExportError;
+use super::tokens::Tokens;
+use crate::config::{self, Config};
+use crate::locate;
+use crate::model::Files;
+use crate::run::dir::RunDir;
+use crate::run::file;
+use crate::run::series;
+use crate::run::state::RunState;
+use crate::text;
+use crate::train::checkpoint::Checkpoints;
+use crate::train::state::TrainState;
+
+/// What models trained here are padded to (the tokenizers' `padded_vocab`).
+const PADDING: usize = 64;
+/// Most bytes of a `config.json`.
+const LARGEST_CONFIG: u64 = 16 << 20;
+
+/// A model to export; its weights are still on disk.
+#[derive(Debug)]
+pub struct Subject {
+    pub files: Files,
+    /// What it is called: `RUN@CHECKPOINT`, or the name of its directory or file.
+    pub name: String,
+    /// The run and checkpoint it is of.
+    pub run: Option<FromRun>,
+    pub(super) tokens: Tokens,
+    /// The `model_type` that its `config.json` tells.
+    pub(super) model_type: Option<String>,
+    /// Whether this program wrote it as a checkpoint, which may have a padded vocabulary.
+    native: bool,
+}
+
+/// What is known of a checkpoint's making.
+#[derive(Debug)]
+pub struct FromRun {
+    pub dir: RunDir,
+    /// The directory under `checkpoints/`.
+    pub checkpoint: String,
+    /// How the checkpoint was chosen, where its name was not given.
+    pub chosen: Option<String>,
+    /// The training at that moment.
+    pub at: TrainState,
+    /// The run as its journal tells it by now.
+    pub state: RunState,
+    pub config: Option<Config>,
+}
+
+impl Subject {
+    /// Finds and opens what `model` [means](locate::model). Checkpoints are checked against their checksums.
+    ///
+    /// # Errors
+    /// When there is no such model, or it is damaged.
+    pub fn open(model: &str, runs: &Path) -> Result<Self, ExportError> {
+        let located = locate::model(model, runs).map_err(ExportError::Locate)?;
+        let by_path = || checkpoint_by_path(&located.path);
+        match located.checkpoint.clone().or_else(by_path) {
+            Some((run, name)) => Self::of_checkpoint(run, &name, located.chosen),
+            None => {
+                let mut subject = Self::of_path(&located.path)?;
+                if model.starts_with(locate::HUB) {
+                    subject.name = text::clean(model).into_owned();
+                }
+                Ok(subject)
+            }
+        }
+    }
+
+    fn of_path(path: &Path) -> Result<Self, ExportError> {
+        let files = Files::open(path)?;
+        let dir = match path.is_dir() {
+            true => path,
+            false => path.parent().unwrap_or(Path::new(".")),
+        };
+        let (tokens, config) = match files.source.gguf() {
+            Some(metadata) => (Tokens::of_gguf(metadata), Value::Null),
+            None => (Tokens::of_directory(dir)?, config_json(dir)),
+        };
+        let full = path.canonicalize().unwrap_or_else(|_| path.into());
+        let name = full.file_stem().unwrap_or(full.as_os_str());
+        let name = match full.is_dir() {
+            true => full.file_name().unwrap_or(full.as_os_str()),
+            false => name,
+        };
+        Ok(Self {
+            name: text::clean(&name.to_string_lossy()).into_owned(),
+            run: None,
+            tokens,
+            model_type: config["model_type"].as_str().map(str::to_string),
+            native: config["heirloom"].is_object(),
+            files,
+        })
+    }
+
+    fn of_checkpoint(run: RunDir, name: &str, chosen: Option<String>) -> Result<Self, ExportError> {
+        let checkpoints = Checkpoints::at(&run);
+        let checkpoint = checkpoints.resolve(name)?;
+        let at = checkpoints.verify(&checkpoint)?;
+        let mut subject = Self::of_path(&checkpoints.dir().join(&checkpoint))?;
+        let config = config::load(&config::Source::Path(run.config()), &[]);
+        let config = config.ok().map(|loaded| loaded.config);
+        let reference = config.as_ref().and_then(|c| c.reference.path.as_ref());
+        // Where the reference has gone since, the checkpoint has its tokenizer all the same.
+        if let Some(tokens) = reference.and_then(|path| Tokens::of_model(Path::new(path))) {
+            subject.tokens.complete_from(tokens);
+        }
+        subject.name = text::clean(&format!("{}@{checkpoint}", run.name())).into_owned();
+        let state = series::open::brief(run.path()).map_err(|source| ExportError::Io {
+            path: run.events(),
+            source,
+        })?;
+        subject.run = Some(FromRun {
+            dir: run,
+            checkpoint,
+            chosen,
+            at,
+            state,
+            config,
+        });
+        Ok(subject)
+    }
+
+    /// The tokenizer's ids, where the vocabulary's further rows are padding that this program made.
+    pub(super) fn ids_without_padding(&self) -> Option<usize> {
+        let ids = self.tokens.ids?;
+        let config = self.run.as_ref().and_then(|run| run.config.as_ref());
+        let made_here = config.is_some_and(|c| c.reference.path.is_none());
+        let padded = self.files.config.vocab == ids.next_multiple_of(PADDING);
+        (self.native && (made_here || padded)).then_some(ids)
+    }
+
+    /// Whether a canonical path is this model's own file or directory.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let own = self.files.source.path().canonicalize();
+        own.is_ok_and(|own| own == path)
+    }
+}
+
+/// The run and the name of the checkpoint that a path leads to.
+fn checkpoint_by_path(path: &Path) -> Option<(RunDir, String)> {
+    let whole = std::path::absolute(path).ok()?;
+    let (name, checkpoints) = (whole.file_name()?, whole.parent()?);
+    let run = checkpoints.parent()?;
+    let is_one = checkpoints.file_name()? == "checkpoints" && whole.join("state.json").is_file();
+    let run = is_one.then(|| RunDir::at(run))?;
+    run.events()
+        .is_file()
+        .then(|| (run, name.to_string_lossy().into_owned()))
+}
+
+/// A model's `config.json`, `Null` where it cannot be read: whoever opens the model has said so.
+fn config_json(dir: &Path) -> Value {
+    let path: PathBuf = dir.join("config.json");
+    let text = file::read_text(&path, LARGEST_CONFIG).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}

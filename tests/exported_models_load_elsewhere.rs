@@ -1,0 +1,709 @@
+//! An exported model computes what the original computes, in files that others read: directories with the keys that
+//! transformers writes, GGUF files with the keys and tensors that llama.cpp's converter writes.
+//!
+//! The ignored tests ask the others themselves:
+//!
+//!     HEIRLOOM_PYTHON=venv/bin/python cargo test --test exported_models_load_elsewhere -- --ignored transformers
+//!     HEIRLOOM_LLAMA_PYTHON=venv-llama/bin/python cargo test --test exported_models_load_elsewhere -- --ignored llama_cpp
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use candle_core::Device;
+use candle_core::quantized::gguf_file::Content;
+use common::Place;
+use heirloom::export::{self, ExportError, Form, Job, Subject, Written};
+use heirloom::model::{self, Decoder, DecoderConfig, Files, Mode, Sizes, Workspace};
+use heirloom::ops;
+use heirloom::tensors::DType;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Token ids that every test model has.
+const TOKENS: [u32; 24] = [
+    5, 17, 3, 80, 41, 2, 2, 63, 77, 9, 12, 30, 31, 32, 8, 90, 1, 64, 50, 49, 48, 7, 6, 5,
+];
+/// Ids of the tokenizer of [`moved`].
+const IDS: usize = 97;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// Byte-level BPE without merges: 96 characters and an end of text.
+fn tokenizer_json() -> Value {
+    let letters = ('!'..='~').chain(['Ġ', 'Ċ']).zip(0..);
+    let vocab: serde_json::Map<String, Value> =
+        letters.map(|(c, id)| (c.to_string(), id.into())).collect();
+    let level = |words: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": words});
+    json!({
+        "version": "1.0",
+        "added_tokens": [{
+            "id": 96, "content": "<|endoftext|>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true
+        }],
+        "pre_tokenizer": level(false), "post_processor": level(false), "decoder": level(false),
+        "model": {"type": "BPE", "vocab": vocab, "merges": []}
+    })
+}
+
+/// A checkpoint as training leaves it: GPT-2 without biases, its vocabulary padded, its layers from elsewhere with
+/// attention scales of their own.
+fn moved(dir: &Path) -> PathBuf {
+    let sizes = Sizes {
+        n_layer: 3,
+        n_head: 4,
+        n_embd: 32,
+        context_length: 48,
+        vocab: 128,
+    };
+    let config = DecoderConfig {
+        attention_scales: vec![1.0 / 3.0, 1.0, 0.5],
+        ..DecoderConfig::gpt2(sizes, false)
+    };
+    write_checkpoint(&dir.join("moved"), config)
+}
+
+/// The same of a Llama with grouped queries.
+fn padded_llama(dir: &Path) -> PathBuf {
+    let sizes = Sizes {
+        n_layer: 2,
+        n_head: 4,
+        n_embd: 64,
+        context_length: 48,
+        vocab: 128,
+    };
+    let config = DecoderConfig {
+        n_kv_head: 2,
+        attention_scales: vec![0.25, 1.5],
+        ..DecoderConfig::llama(sizes)
+    };
+    write_checkpoint(&dir.join("padded-llama"), config)
+}
+
+fn write_checkpoint(dir: &Path, config: DecoderConfig) -> PathBuf {
+    std::fs::create_dir(dir).unwrap();
+    let model = Decoder::random(config, 7, &Device::Cpu).unwrap();
+    for view in &model.weights.views {
+        // Larger than at the beginning of a training, so that every part shows in the logits.
+        let values: Vec<f32> = ops::read(view).unwrap().iter().map(|v| 5.0 * v).collect();
+        ops::write(view, &values).unwrap();
+    }
+    let weights = ops::read(&model.weights.flat).unwrap();
+    model::save(&model.config, &model.params, &weights, dir).unwrap();
+    std::fs::write(dir.join("tokenizer.json"), tokenizer_json().to_string()).unwrap();
+    dir.into()
+}
+
+/// Logits of [`TOKENS`], a row for each.
+fn logits(path: &Path) -> Vec<Vec<f32>> {
+    let model = model::load(path, &Device::Cpu).unwrap();
+    let ws = Workspace::new(&model.config, 1, TOKENS.len(), Mode::Forward, &Device::Cpu).unwrap();
+    ops::write(&ws.inputs, &TOKENS).unwrap();
+    let all = ops::read(&model.logits(&ws).unwrap()).unwrap();
+    all.chunks(model.config.vocab)
+        .map(<[f32]>::to_vec)
+        .collect()
+}
+
+/// The largest difference over the ids that the second has.
+fn difference(original: &[Vec<f32>], exported: &[Vec<f32>]) -> f32 {
+    assert_eq!(original.len(), exported.len());
+    let rows = original.iter().zip(exported);
+    let pairs = rows.flat_map(|(a, b)| {
+        assert!(
+            a.len() >= b.len() && b.len() >= 96,
+            "{} {}",
+            a.len(),
+            b.len()
+        );
+        a.iter().zip(b)
+    });
+    pairs.fold(0.0, |most, (a, b)| {
+        assert!(a.is_finite() && b.is_finite());
+        most.max((a - b).abs())
+    })
+}
+
+fn export(model: &Path, form: Form, dtype: DType, to: &Path) -> Result<Written, ExportError> {
+    let subject = Subject::open(model.to_str().unwrap(), Path::new("no-runs"))?;
+    export::export(
+        &subject,
+        Job {
+            form,
+            dtype,
+            shard_bytes: 5_000_000_000,
+            target: to.into(),
+            replace: false,
+            progress: &mut |_| true,
+        },
+    )
+}
+
+fn hugging_face(model: &Path, to: &Path) -> Written {
+    export(model, Form::HuggingFace, DType::F32, to).unwrap()
+}
+
+fn json_of(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Every fixture directory and the two checkpoints.
+fn models(tmp: &TempDir) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(fixtures().join("models")).unwrap();
+    let mut all: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+    assert!(all.len() >= 13);
+    all.sort();
+    all.push(fixtures().join("gguf/llama3-rope.gguf"));
+    all.push(moved(tmp.path()));
+    all.push(padded_llama(tmp.path()));
+    all
+}
+
+fn name_of(model: &Path) -> String {
+    model.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_directory_computes_what_its_original_computes() {
+    let tmp = tempfile::tempdir().unwrap();
+    for model in models(&tmp) {
+        let name = name_of(&model);
+        let to = tmp.path().join(format!("{name}-out"));
+        hugging_face(&model, &to);
+        let most = difference(&logits(&model), &logits(&to));
+        assert!(most < 1e-5, "{name}: {most}");
+    }
+}
+
+#[test]
+fn config_json_has_transformers_own_keys_and_values() {
+    // Defaults of transformers, and what it writes from others.
+    let left_out = [
+        "add_cross_attention",
+        "initializer_range",
+        "layer_types",
+        "max_window_layers",
+        "pretraining_tp",
+        "reorder_and_upcast_attn",
+        "rope_parameters",
+        "sliding_window",
+        "summary_activation",
+        "summary_first_dropout",
+        "summary_proj_to_labels",
+        "summary_type",
+        "summary_use_proj",
+        "transformers_version",
+    ];
+    let tmp = tempfile::tempdir().unwrap();
+    for name in [
+        "gpt2",
+        "gpt2-inverse-scale",
+        "llama-gqa",
+        "llama-bias",
+        "llama3-rope",
+        "qwen2",
+        "olmo",
+    ] {
+        let model = fixtures().join("models").join(name);
+        let to = tmp.path().join(name);
+        hugging_face(&model, &to);
+        let (theirs, ours) = (
+            json_of(&model.join("config.json")),
+            json_of(&to.join("config.json")),
+        );
+        for (key, value) in theirs.as_object().unwrap() {
+            if !left_out.contains(&key.as_str()) {
+                assert_eq!(&ours[key], value, "{name}: {key}");
+            }
+        }
+        assert!(ours.get("heirloom").is_none(), "{name}");
+        if let Some(rope) = theirs["rope_parameters"].as_object() {
+            assert_eq!(ours["rope_theta"], rope["rope_theta"], "{name}");
+            for (key, value) in rope
+                .iter()
+                .filter(|(k, _)| k.contains('f') && *k != "rope_theta")
+            {
+                assert_eq!(ours["rope_scaling"][key], *value, "{name}: {key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_becomes_plain_and_the_card_says_how() {
+    let tmp = tempfile::tempdir().unwrap();
+    let model = moved(tmp.path());
+    let to = tmp.path().join("plain");
+    let written = hugging_face(&model, &to);
+    let files = [
+        "README.md",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    assert_eq!(names(&to), files.map(String::from).into());
+    let config = json_of(&to.join("config.json"));
+    assert_eq!(config["model_type"], "gpt2");
+    assert_eq!(config["vocab_size"], IDS);
+    assert_eq!(config["eos_token_id"], 96);
+    assert_eq!(config["scale_attn_by_inverse_layer_idx"], false);
+    let exported = Files::open(&to).unwrap().config;
+    assert_eq!(exported.attention_scales, [1.0; 3]);
+    assert!(exported.biases.norms && exported.biases.mlp);
+    assert_eq!(written.parameters, exported.parameters());
+    let card = std::fs::read_to_string(to.join("README.md")).unwrap();
+    assert_eq!(written.changes.len(), 3, "{:?}", written.changes);
+    for wanted in written.changes.iter().map(String::as_str).chain([
+        "128 rows became the tokenizer's 97",
+        "of layers 0, 2 is multiplied into",
+        "Biases of zero are added to norms;",
+        "# plain\n",
+        "AutoTokenizer.from_pretrained(\"plain\")",
+    ]) {
+        assert!(card.contains(wanted), "{wanted}\n{card}");
+    }
+    let tokenizer = json_of(&to.join("tokenizer_config.json"));
+    assert_eq!(tokenizer["eos_token"], "<|endoftext|>");
+    // What is exported is no checkpoint of this program any more: nothing is cut off a second time.
+    let again = tmp.path().join("again");
+    assert!(hugging_face(&to, &again).changes.is_empty());
+}
+
+#[test]
+fn shards_and_short_types_read_back() {
+    let tmp = tempfile::tempdir().unwrap();
+    let model = fixtures().join("models/llama-gqa");
+    let subject = Subject::open(model.to_str().unwrap(), tmp.path()).unwrap();
+    let to = tmp.path().join("shards");
+    let mut told = Vec::new();
+    let job = Job {
+        form: Form::HuggingFace,
+        dtype: DType::F32,
+        shard_bytes: 20_000,
+        target: to.clone(),
+        replace: false,
+        progress: &mut |n| {
+            told.push(n);
+            true
+        },
+    };
+    let written = export::export(&subject, job).unwrap();
+    assert!(
+        names(&to)
+            .iter()
+            .filter(|n| n.starts_with("model-000"))
+            .count()
+            > 2
+    );
+    assert!(told.is_sorted() && told.last() == Some(&written.parameters));
+    assert_eq!(difference(&logits(&model), &logits(&to)), 0.0);
+
+    // Half a unit in the last place of 11 and 8 bits, over two layers of width 32.
+    for (dtype, tolerance) in [(DType::F16, 2e-3), (DType::Bf16, 2e-2)] {
+        let to = tmp.path().join(dtype.name());
+        let written = export(&model, Form::HuggingFace, dtype, &to).unwrap();
+        assert!(written.changes[0].starts_with("The weights are rounded"));
+        let most = difference(&logits(&model), &logits(&to));
+        assert!(most > 0.0 && most < tolerance, "{dtype}: {most}");
+    }
+}
+
+/// Models that have a GGUF form.
+fn gguf_models(tmp: &TempDir) -> Vec<PathBuf> {
+    let names = [
+        "gpt2",
+        "gpt2-inverse-scale",
+        "llama-gqa",
+        "llama-bias",
+        "llama3-rope",
+        "llama-linear-rope",
+        "qwen2",
+        "mistral",
+    ];
+    let mut all: Vec<PathBuf> = names
+        .iter()
+        .map(|n| fixtures().join("models").join(n))
+        .collect();
+    all.push(fixtures().join("gguf/llama3-rope.gguf"));
+    all.push(moved(tmp.path()));
+    all.push(padded_llama(tmp.path()));
+    all
+}
+
+#[test]
+fn a_gguf_file_computes_what_its_original_computes() {
+    let tmp = tempfile::tempdir().unwrap();
+    for model in gguf_models(&tmp) {
+        let name = name_of(&model);
+        let original = logits(&model);
+        // Blocks of 8 bits: a rounding of 1/254 of a block's largest value.
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F16, 1e-2), (DType::Q8_0, 0.15)] {
+            let to = tmp.path().join(format!("{name}-{dtype}.gguf"));
+            export(&model, Form::Gguf, dtype, &to).unwrap();
+            let most = difference(&original, &logits(&to));
+            assert!(most < tolerance, "{name} in {dtype}: {most}");
+            // candle reads the header, and every tensor.
+            let mut file = std::fs::File::open(&to).unwrap();
+            let content = Content::read(&mut file).unwrap();
+            for tensor in content.tensor_infos.keys() {
+                let read = content.tensor(&mut file, tensor, &Device::Cpu).unwrap();
+                read.dequantize(&Device::Cpu).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn gguf_files_have_the_converters_keys_and_tensors() {
+    let tmp = tempfile::tempdir().unwrap();
+    for name in ["gpt2", "llama-gqa", "llama3-rope", "qwen2"] {
+        let to = tmp.path().join(format!("{name}.gguf"));
+        export(
+            &fixtures().join("models").join(name),
+            Form::Gguf,
+            DType::F32,
+            &to,
+        )
+        .unwrap();
+        let theirs = Files::open(&fixtures().join(format!("gguf/{name}.gguf"))).unwrap();
+        let ours = Files::open(&to).unwrap();
+        for (key, value) in theirs.source.gguf().unwrap().iter() {
+            let other = ["general.quantization_version", "general.name"].contains(&key);
+            if !other && !key.starts_with("tokenizer.") {
+                assert_eq!(
+                    ours.source.gguf().unwrap().get(key),
+                    Some(value),
+                    "{name}: {key}"
+                );
+            }
+        }
+        let tensors: BTreeSet<&str> = theirs.source.names().collect();
+        assert_eq!(
+            ours.source.names().collect::<BTreeSet<_>>(),
+            tensors,
+            "{name}"
+        );
+        for tensor in tensors {
+            let info = theirs.source.info(tensor).unwrap();
+            assert_eq!(ours.source.info(tensor), Some(info), "{name}: {tensor}");
+            let (mut a, mut b) = (vec![0.0; info.len()], vec![0.0; info.len()]);
+            theirs.source.read_into(tensor, &mut a).unwrap();
+            ours.source.read_into(tensor, &mut b).unwrap();
+            let near = a
+                .iter()
+                .zip(&b)
+                .all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs());
+            assert!(near, "{name}: {tensor}");
+        }
+    }
+}
+
+#[test]
+fn a_gguf_files_own_tokenizer_goes_along() {
+    let tmp = tempfile::tempdir().unwrap();
+    for name in ["llama-gqa", "gpt2"] {
+        let from = fixtures().join(format!("gguf/{name}.gguf"));
+        let to = tmp.path().join("copy.gguf");
+        export(&from, Form::Gguf, DType::F32, &to).unwrap();
+        let (theirs, ours) = (Files::open(&from).unwrap(), Files::open(&to).unwrap());
+        let metadata = theirs.source.gguf().unwrap();
+        let keys: Vec<&str> = metadata
+            .iter()
+            .map(|(k, _)| k)
+            .filter(|k| k.starts_with("tokenizer."))
+            .collect();
+        assert!(keys.len() > 5);
+        for key in keys {
+            assert_eq!(
+                ours.source.gguf().unwrap().get(key),
+                metadata.get(key),
+                "{key}"
+            );
+        }
+        std::fs::remove_file(&to).unwrap();
+    }
+}
+
+#[test]
+fn what_a_form_cannot_hold_is_refused_with_the_way_out() {
+    let tmp = tempfile::tempdir().unwrap();
+    for (name, wanted) in [
+        ("olmo", "norms have no weights"),
+        ("gpt2-erf", "tanh approximation"),
+    ] {
+        let model = fixtures().join("models").join(name);
+        let to = tmp.path().join("out.gguf");
+        let told = export(&model, Form::Gguf, DType::F32, &to)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains(wanted) && told.ends_with("use --format hf"),
+            "{told}"
+        );
+    }
+    assert!(names(tmp.path()).is_empty());
+}
+
+#[test]
+fn an_interrupted_or_refused_export_leaves_nothing_and_changes_nothing() {
+    let tmp = tempfile::tempdir().unwrap();
+    let model = fixtures().join("models/llama-gqa");
+    let subject = Subject::open(model.to_str().unwrap(), tmp.path()).unwrap();
+    let (old, out) = (tmp.path().join("old"), tmp.path().join("out"));
+    hugging_face(&model, &old);
+    for (form, target, replace) in [
+        (Form::HuggingFace, &out, false),
+        (Form::Gguf, &out, false),
+        (Form::HuggingFace, &old, true),
+    ] {
+        let mut tensors = 0;
+        let job = Job {
+            form,
+            dtype: DType::F32,
+            shard_bytes: u64::MAX,
+            target: target.clone(),
+            replace,
+            progress: &mut |_| {
+                tensors += 1;
+                tensors < 5
+            },
+        };
+        let told = export::export(&subject, job).unwrap_err();
+        assert!(matches!(told, ExportError::Interrupted), "{told}");
+        assert_eq!(names(tmp.path()), ["old".to_string()].into());
+    }
+    assert_eq!(difference(&logits(&model), &logits(&old)), 0.0);
+    let onto_itself = Subject::open(old.to_str().unwrap(), tmp.path()).unwrap();
+    let job = Job {
+        form: Form::HuggingFace,
+        dtype: DType::F32,
+        shard_bytes: u64::MAX,
+        target: old.clone(),
+        replace: true,
+        progress: &mut |_| true,
+    };
+    let told = export::export(&onto_itself, job).unwrap_err().to_string();
+    assert!(told.contains("is the model itself"), "{told}");
+}
+
+#[test]
+fn a_run_is_exported_by_its_name() {
+    let place = Place::new();
+    place.expect(0, &["train", "mini.toml", "--name", "first"]);
+    let export = |model: &str, out: &str, more: &[&str]| {
+        let args = ["export", model, "--format", "hf", "--out", out];
+        place.run(&[&args[..], more].concat())
+    };
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let made = export("first", "model", &[]);
+    assert_eq!(made.status.code(), Some(0), "{}", said(&made));
+    assert!(
+        said(&made).contains("is the last checkpoint of its last round (round 3,"),
+        "{}",
+        said(&made)
+    );
+    let config = json_of(&place.path().join("model/config.json"));
+    assert_eq!(
+        (&config["vocab_size"], &config["model_type"]),
+        (&257.into(), &"gpt2".into())
+    );
+    assert_eq!(config["n_layer"], 3);
+    let card = std::fs::read_to_string(place.path().join("model/README.md")).unwrap();
+    for wanted in [
+        "inherits layers of a reference of 4 layers (trained in the same run)",
+        "its layers are the reference's 0, 1, 2",
+        "| reference | 4 |",
+        "| round 1 | 1 |",
+        "| round 3 | 3 |",
+        "| control: random | 3 |",
+        "Trained on builtin:tinyshakespeare",
+        "tokenizer: byte",
+        "320 rows became the tokenizer's 257",
+    ] {
+        assert!(card.contains(wanted), "{wanted}\n{card}");
+    }
+    assert!(!card.contains(&*place.path().to_string_lossy()));
+
+    // The target is there.
+    let refused = export("first@reference", "model", &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        said(&refused).contains("choose another --out, or replace it with --force"),
+        "{}",
+        said(&refused)
+    );
+    let replaced = export("first@reference", "model", &["--force", "--dtype", "bf16"]);
+    assert_eq!(replaced.status.code(), Some(0), "{}", said(&replaced));
+    assert_eq!(
+        json_of(&place.path().join("model/config.json"))["n_layer"],
+        4
+    );
+
+    // By path, and as GGUF with the tokenizer.
+    let latest = "runs/first/checkpoints/latest";
+    place.expect(
+        0,
+        &[
+            "export", latest, "--format", "gguf", "--out", "m.gguf", "--dtype", "f16",
+        ],
+    );
+    let files = Files::open(&place.path().join("m.gguf")).unwrap();
+    let metadata = files.source.gguf().unwrap();
+    assert_eq!(metadata.strs("tokenizer.ggml.tokens").unwrap().len(), 257);
+    assert_eq!(metadata.str("tokenizer.ggml.model").unwrap(), "gpt2");
+
+    let absent = export("first@nothing", "other", &[]);
+    assert_eq!(absent.status.code(), Some(2));
+    assert!(
+        said(&absent).contains("has no checkpoint nothing"),
+        "{}",
+        said(&absent)
+    );
+    let wrong = export("first", "other", &["--dtype", "q8_0"]);
+    assert!(
+        said(&wrong).contains("takes f32, f16 or bf16"),
+        "{}",
+        said(&wrong)
+    );
+
+    // One byte of the weights is wrong.
+    let weights = place
+        .run_dir("first")
+        .join("checkpoints/reference/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    let damaged = export("first@reference", "other", &[]);
+    assert_eq!(damaged.status.code(), Some(2));
+    assert!(
+        said(&damaged).contains("does not match its checksum"),
+        "{}",
+        said(&damaged)
+    );
+    assert!(!place.path().join("other").exists() && !place.path().join(".other.writing").exists());
+}
+
+/// What a script prints as JSON.
+fn python(variable: &str, script: &str, args: &[&str]) -> Value {
+    let python = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} names a Python"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("scripts")
+        .join(script);
+    let output = Command::new(python)
+        .arg(script)
+        .args(args)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}\n{error}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn their_logits(answer: &Value) -> Vec<Vec<f32>> {
+    serde_json::from_value(answer["logits"].clone()).unwrap()
+}
+
+fn tokens_argument() -> String {
+    TOKENS.map(|t| t.to_string()).join(",")
+}
+
+#[test]
+#[ignore = "needs HEIRLOOM_PYTHON with torch and transformers"]
+fn transformers_computes_the_same() {
+    let tmp = tempfile::tempdir().unwrap();
+    for model in models(&tmp) {
+        let name = name_of(&model);
+        let to = tmp.path().join(format!("{name}-out"));
+        hugging_face(&model, &to);
+        let args = [to.to_str().unwrap(), "--tokens", &tokens_argument()];
+        let answer = python("HEIRLOOM_PYTHON", "logits.py", &args);
+        assert_eq!(
+            (&answer["missing"], &answer["unexpected"]),
+            (&json!([]), &json!([])),
+            "{name}"
+        );
+        let most = difference(&logits(&model), &their_logits(&answer));
+        println!("{name:24} {most:.1e}");
+        assert!(most < 1e-4, "{name}: {most}");
+    }
+    // A GGUF file's tokenizer becomes one that loads by itself, and so does a checkpoint's.
+    let to = tmp.path().join("from-gguf");
+    hugging_face(&fixtures().join("gguf/llama3-rope.gguf"), &to);
+    let recorded = json_of(&fixtures().join("gguf/tokenizers.json"));
+    let recorded = &recorded["llama3-rope.gguf"];
+    let text = recorded["text"].as_str().unwrap();
+    let args = [to.to_str().unwrap(), "--text", text];
+    let answer = python("HEIRLOOM_PYTHON", "logits.py", &args);
+    assert_eq!(answer["tokens"], recorded["ids"]);
+    let to = tmp.path().join("moved-out");
+    let args = [to.to_str().unwrap(), "--text", "a loom<|endoftext|>"];
+    let answer = python("HEIRLOOM_PYTHON", "logits.py", &args);
+    assert_eq!(answer["tokens"], json!([64, 94, 75, 78, 78, 76, 96]));
+}
+
+#[test]
+#[ignore = "needs HEIRLOOM_PYTHON with torch, transformers and gguf"]
+fn transformers_reads_the_gguf_files() {
+    let tmp = tempfile::tempdir().unwrap();
+    for model in gguf_models(&tmp) {
+        let name = name_of(&model);
+        let to = tmp.path().join(format!("{name}-out.gguf"));
+        export(&model, Form::Gguf, DType::F32, &to).unwrap();
+        let args = [
+            "--gguf",
+            to.to_str().unwrap(),
+            "--tokens",
+            &tokens_argument(),
+        ];
+        let answer = python("HEIRLOOM_PYTHON", "logits.py", &args);
+        let most = difference(&logits(&model), &their_logits(&answer));
+        println!("{name:24} {most:.1e}");
+        assert!(most < 1e-4, "{name}: {most}");
+    }
+}
+
+#[test]
+#[ignore = "needs HEIRLOOM_LLAMA_PYTHON with llama-cpp-python"]
+fn llama_cpp_computes_the_same() {
+    let tmp = tempfile::tempdir().unwrap();
+    for model in gguf_models(&tmp) {
+        let name = name_of(&model);
+        let original = logits(&model);
+        // llama.cpp looks GELU up in a table of 16 bits, and rounds what it multiplies with short weights.
+        let f32_tolerance = if name.starts_with("gpt2") || name == "moved" {
+            2e-2
+        } else {
+            1e-4
+        };
+        for (dtype, tolerance) in [
+            (DType::F32, f32_tolerance),
+            (DType::F16, 5e-2),
+            (DType::Q8_0, 0.5),
+        ] {
+            let to = tmp.path().join(format!("{name}-{dtype}-out.gguf"));
+            export(&model, Form::Gguf, dtype, &to).unwrap();
+            let args = [to.to_str().unwrap(), "--tokens", &tokens_argument()];
+            let answer = python(
+                "HEIRLOOM_LLAMA_PYTHON",
+                "check_gguf_with_llama_cpp.py",
+                &args,
+            );
+            let most = difference(&original, &their_logits(&answer));
+            println!("{name:24} {dtype:5} {most:.1e}");
+            assert!(most < tolerance, "{name} in {dtype}: {most}");
+        }
+    }
+}
