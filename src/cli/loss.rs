@@ -1,6 +1,6 @@
 //! `heirloom loss`: a model's cross entropy on a text.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use candle_core::Device;
@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{exit, say};
-use crate::corpus::{self, Tokenizer};
+use crate::corpus::{self, Tokenizer, Tokens};
 use crate::eval::{Evaluator, mean_stderr};
-use crate::locate;
+use crate::locate::{self, Located};
 use crate::model::{Files, forward_bytes};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::count;
@@ -73,18 +73,11 @@ impl Args {
             ))
             .into());
         }
-        let tokenizer = match &self.tokenizer {
-            Some(name) => Tokenizer::from_name(name)?,
-            None => locate::tokenizer(&located.path)?,
-        };
-        tokenizer.fits(files.config.vocab)?;
-        let name = self.tokens.as_ref().or(self.text.as_ref());
-        let name = name.map_or("", |n| n.as_str());
-        let tokens = corpus::open(&[name.to_string()], &tokenizer, &|line| say::err(line))?;
+        let (name, tokens, made_by) = self.read(&located, files.config.vocab)?;
         if tokens.len() < time + 1 {
             bail!(
                 "{} has {} tokens; a window of {time} and its target need {}",
-                text::clean(name),
+                text::clean(&name),
                 tokens.len(),
                 time + 1
             );
@@ -120,7 +113,7 @@ impl Args {
                 "windows": self.windows,
                 "window_length": time,
                 "n_tokens": tokens.len(),
-                "tokenizer": tokenizer.name(),
+                "tokenizer": made_by,
                 "losses": losses,
                 "starts": evaluator.starts(),
             }))?;
@@ -133,12 +126,34 @@ impl Args {
         say::out(&format!(
             "loss        {loss:.4}{error} nats a token\n\
              perplexity  {:.2}\n\
-             on          {} windows of {time} of {} tokens ({})\n",
+             on          {} windows of {time} of {} tokens{}\n",
             loss.exp(),
             self.windows,
             count(tokens.len() as u64),
-            tokenizer.name(),
+            made_by.map_or(String::new(), |name| format!(" ({name})")),
         ))?;
         Ok(())
+    }
+
+    /// The text's or token file's name, its tokens, and the tokenizer's name where one is known.
+    fn read(&self, model: &Located, vocab: usize) -> Result<(String, Tokens, Option<String>)> {
+        if let (Some(name), None) = (&self.tokens, &self.tokenizer) {
+            // Whatever made the ids, they must be the model's.
+            let tokens = corpus::token_file::open_below(Path::new(name), vocab)?;
+            return Ok((name.clone(), tokens, None));
+        }
+        let tokenizer = match &self.tokenizer {
+            Some(name) => Tokenizer::from_name(name)?,
+            None => locate::tokenizer(&model.path)?,
+        };
+        tokenizer.fits(vocab)?;
+        let name = self
+            .tokens
+            .clone()
+            .or(self.text.clone())
+            .unwrap_or_default();
+        let inputs = [name.clone()];
+        let tokens = corpus::open(&inputs, &tokenizer, &|line| say::err(line))?;
+        Ok((name, tokens, Some(tokenizer.name().to_string())))
     }
 }

@@ -77,7 +77,7 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
         Err(_) if path.exists() => Ok(found(path)),
         Err(error) if checkpoint.is_some() => Err(error.into()),
         Err(_) => bail!(
-            "{} is no model: give a directory with config.json and safetensors, a .gguf file, or hf:OWNER/NAME, or RUN@latest, RUN@best or RUN@CHECKPOINT of a run under {}",
+            "{} is no model: give a directory with config.json and safetensors, a .gguf file, hf:OWNER/NAME, or RUN@latest, RUN@best or RUN@CHECKPOINT of a run under {}",
             text::path(path),
             text::path(runs)
         ),

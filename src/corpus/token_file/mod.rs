@@ -69,16 +69,32 @@ pub fn look(path: &Path) -> Result<Opened, CorpusError> {
 /// # Errors
 /// When it cannot be read, is damaged, empty, made by another tokenizer, or has ids outside the vocabulary.
 pub fn open(path: &Path, tokenizer: &Tokenizer) -> Result<Tokens, CorpusError> {
-    let Opened { map, layout, side } = look(path)?;
-    let fail = |what: String| CorpusError::TokenFile {
-        path: path.into(),
-        what,
-    };
-    if let Some(side) = side {
+    let opened = look(path)?;
+    if let Some(side) = &opened.side {
+        let fail = |what: String| CorpusError::TokenFile {
+            path: path.into(),
+            what,
+        };
         side.made_by(tokenizer).map_err(fail)?;
     }
+    below(path, opened, tokenizer.size())
+}
+
+/// Maps a token file whose ids must be below `size`, whatever made them.
+///
+/// # Errors
+/// When it cannot be read, is damaged or empty, or has other ids.
+pub fn open_below(path: &Path, size: usize) -> Result<Tokens, CorpusError> {
+    below(path, look(path)?, size)
+}
+
+fn below(path: &Path, opened: Opened, size: usize) -> Result<Tokens, CorpusError> {
+    let Opened { map, layout, .. } = opened;
     if layout.n == 0 {
-        return Err(fail("it is empty; no tokens are in it".into()));
+        return Err(CorpusError::TokenFile {
+            path: path.into(),
+            what: "it is empty; no tokens are in it".into(),
+        });
     }
     let Layout {
         offset, width, n, ..
@@ -88,9 +104,9 @@ pub fn open(path: &Path, tokenizer: &Tokenizer) -> Result<Tokens, CorpusError> {
         name: name.clone(),
         at,
         id,
-        size: tokenizer.size(),
+        size,
     };
-    Tokens::mapped(map, offset, width, n, &name, tokenizer.size()).map_err(outside)
+    Tokens::mapped(map, offset, width, n, &name, size).map_err(outside)
 }
 
 impl Opened {

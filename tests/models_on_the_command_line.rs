@@ -1,0 +1,374 @@
+//! Models in commands: described, measured, continued, taken apart, trained on; of both families, by path and by run.
+
+mod common;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use common::{MINI, Place, texts};
+use serde_json::Value;
+
+fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name);
+    path.display().to_string()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// Runs the program, expects it to refuse, and to say all of `words`.
+#[track_caller]
+fn refused(place: &Place, args: &[&str], words: &[&str]) {
+    let output = place.run(args);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(2), "{args:?}\n{out}\n{err}");
+    for word in words {
+        assert!(err.contains(word), "{err:?} does not say {word:?}");
+    }
+}
+
+/// The fixture's two windows as a headerless file of u16 tokens, and their mean loss as transformers has it.
+fn windows(place: &Place, model: &str) -> (String, f64) {
+    let text = std::fs::read_to_string(fixture(&format!("models/{model}/expected.json"))).unwrap();
+    let expected = json(&text);
+    let tokens: Vec<Vec<u16>> = serde_json::from_value(expected["tokens"].clone()).unwrap();
+    let bytes: Vec<u8> = tokens
+        .concat()
+        .iter()
+        .flat_map(|t| t.to_le_bytes())
+        .collect();
+    let path = place.path().join(format!("{model}.bin"));
+    std::fs::write(&path, bytes).unwrap();
+    (
+        path.display().to_string(),
+        expected["mean_loss"].as_f64().unwrap(),
+    )
+}
+
+#[test]
+fn a_models_parts_add_up() {
+    let place = Place::new();
+    for (model, family, vocab) in [
+        ("models/gpt2", "gpt2", 96),
+        ("models/llama-gqa", "llama", 96),
+        ("gguf/qwen2.gguf", "llama", 96),
+    ] {
+        let told = json(&place.expect(0, &["info", &fixture(model), "--json"]));
+        assert_eq!(told["family"], family);
+        assert_eq!(told["vocab"], vocab);
+        let parts = told["parameters_by_part"].as_object().unwrap();
+        let sum: u64 = parts.values().map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(told["parameters"], sum);
+        assert_eq!(told["bytes"], 4 * sum, "all of these are stored as F32");
+        let memory = |what: &str| told["memory_bytes"][what].as_u64().unwrap();
+        assert!(memory("load") > 4 * sum && memory("train") > 4 * memory("load") / 2);
+    }
+    let text = place.expect(0, &["info", &fixture("models/gpt2-inverse-scale")]);
+    assert!(
+        text.contains("scales      of attention by layer: 1.000 0.500 0.333"),
+        "{text}"
+    );
+    // A config's reference, before it is trained.
+    let text = place.expect(0, &["info", "mini.toml"]);
+    assert!(text.contains("4 layers, 2 heads of 16, width 32"), "{text}");
+    refused(
+        &place,
+        &["info", "nowhere"],
+        &["nowhere is no model", ".gguf file, hf:OWNER/NAME"],
+    );
+    refused(&place, &["info", "nowhere@best"], &["no run nowhere"]);
+    refused(
+        &place,
+        &["info", &fixture("models")],
+        &["neither model.safetensors nor"],
+    );
+    let pickle = place.path().join("pytorch_model.bin");
+    std::fs::write(&pickle, b"\x80\x02}q\x00.").unwrap();
+    refused(
+        &place,
+        &["info", pickle.to_str().unwrap()],
+        &["Python pickle", "safe_serialization=True"],
+    );
+}
+
+#[test]
+fn the_loss_on_a_text_is_that_of_transformers() {
+    let place = Place::new();
+    for name in ["llama-gqa", "gpt2", "qwen2"] {
+        let (tokens, want) = windows(&place, name);
+        let model = fixture(&format!("gguf/{name}.gguf"));
+        let args = [
+            "loss",
+            &model,
+            "--tokens",
+            &tokens,
+            "--windows",
+            "2",
+            "--window-length",
+            "48",
+            "--json",
+        ];
+        let told = json(&place.expect(0, &args));
+        let loss = told["loss"].as_f64().unwrap();
+        assert!(
+            (loss - want).abs() < 1e-5,
+            "{name}: {loss}, expected {want}"
+        );
+        assert_eq!(told["starts"], serde_json::json!([0, 49]));
+        assert_eq!(told["n_tokens"], 98);
+        let perplexity = told["perplexity"].as_f64().unwrap();
+        assert!((perplexity - loss.exp()).abs() < 1e-9 * perplexity);
+    }
+    let (tokens, _) = windows(&place, "gpt2");
+    let model = fixture("gguf/gpt2.gguf");
+    let measure = |more: &[&str], words: &[&str]| {
+        let args = [&["loss", &model, "--tokens", &tokens][..], more].concat();
+        refused(&place, &args, words);
+    };
+    measure(
+        &["--window-length", "49"],
+        &["between 1 and the model's context of 48, is 49"],
+    );
+    measure(&["--windows", "0"], &["--windows must be between 1"]);
+    measure(&["--tokenizer", "gpt2"], &["50257", "96"]);
+    refused(
+        &place,
+        &["loss", &fixture("models/gpt2"), "--text", "mini.toml"],
+        &["the model brings no tokenizer; name one"],
+    );
+    let short = place.path().join("short.bin");
+    std::fs::write(&short, [1, 0, 2, 0]).unwrap();
+    refused(
+        &place,
+        &["loss", &model, "--tokens", short.to_str().unwrap()],
+        &["has 2 tokens; a window of 48 and its target need 49"],
+    );
+}
+
+#[test]
+fn a_text_goes_on_the_same_way_for_the_same_seed() {
+    let place = Place::new();
+    let model = fixture("gguf/llama-gqa.gguf");
+    let told = std::fs::read_to_string(fixture("gguf/tokenizers.json")).unwrap();
+    let prompt = json(&told)["llama-gqa.gguf"]["text"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    let prompt: String = prompt.chars().take(8).collect();
+    let go_on = |more: &[&str]| {
+        let base = ["generate", &model, "--prompt", &prompt, "-n", "12"];
+        place.expect(0, &[&base, more].concat())
+    };
+    let greedy = go_on(&["--temperature", "0"]);
+    assert_eq!(greedy, go_on(&["--temperature", "0", "--seed", "9"]));
+    assert_eq!(greedy, go_on(&["--top-k", "1"]));
+    let drawn = go_on(&["--temperature", "2", "--seed", "1"]);
+    assert_eq!(drawn, go_on(&["--temperature", "2", "--seed", "1"]));
+    assert_ne!(drawn, go_on(&["--temperature", "2", "--seed", "2"]));
+    // The prompt may come from a pipe.
+    let mut command = place.heirloom(&[
+        "generate",
+        &model,
+        "--prompt",
+        "-",
+        "-n",
+        "12",
+        "--temperature",
+        "0",
+    ]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(prompt.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), greedy);
+    let long = prompt.repeat(40);
+    refused(
+        &place,
+        &["generate", &model, "--prompt", &long],
+        &["leave room in the model's context of 48"],
+    );
+    refused(
+        &place,
+        &["generate", &model, "--prompt", "a", "--top-p", "0"],
+        &["--top-p must be above 0"],
+    );
+}
+
+#[test]
+fn layers_are_taken_as_asked() {
+    let place = Place::new();
+    let model = fixture("models/gpt2-inverse-scale");
+    let take = |out: &str, more: &[&str]| {
+        let base = ["inherit", "--from", &model, "--out", out];
+        place.expect(0, &[&base, more].concat())
+    };
+    let info = |out: &str| json(&place.expect(0, &["info", out, "--json"]));
+    let table = take("two", &["--layers", "2,0"]);
+    assert!(table.contains("0           layer 2"), "{table}");
+    let told = info("two");
+    assert_eq!(told["n_layer"], 2);
+    // Each layer brings its own scale.
+    let scales: Vec<f32> = serde_json::from_value(told["attention_scales"].clone()).unwrap();
+    assert_eq!(scales, [1.0 / 3.0, 1.0]);
+    take("range", &["--layers", "1..3"]);
+    assert_eq!(info("range")["n_layer"], 2);
+    take("half", &[]);
+    assert_eq!(info("half")["n_layer"], 1);
+    // All of them are the model itself, also when they come by way of a slices file.
+    let (tokens, want) = windows(&place, "gpt2-inverse-scale");
+    let recipe = "slices:\n- sources: [{model: MODEL, layer_range: [0, 1]}]\n- sources: [{model: MODEL, layer_range: [1, 3]}]\nmerge_method: passthrough\n";
+    std::fs::write(
+        place.path().join("slices.yaml"),
+        recipe.replace("MODEL", &model),
+    )
+    .unwrap();
+    place.expect(
+        0,
+        &["inherit", "--slices", "slices.yaml", "--out", "sliced"],
+    );
+    take("all", &["--layers", "3"]);
+    for out in ["sliced", "all"] {
+        let args = [
+            "loss",
+            out,
+            "--tokens",
+            &tokens,
+            "--windows",
+            "2",
+            "--window-length",
+            "48",
+            "--json",
+        ];
+        let told = json(&place.expect(0, &args));
+        assert!(
+            (told["loss"].as_f64().unwrap() - want).abs() < 1e-5,
+            "{out}"
+        );
+    }
+    // Nothing is written by a dry run, over something, or in vain.
+    take("dry", &["--dry-run"]);
+    assert!(!place.path().join("dry").exists());
+    let base = ["inherit", "--from", &model, "--out"];
+    let taken = |more: &[&str], words: &[&str]| refused(&place, &[&base, more].concat(), words);
+    taken(&["two"], &["exists"]);
+    taken(&["x", "--layers", "5"], &["layer 3 of a model of 3"]);
+    taken(&["x", "--layers", "1..9"], &["layer 3 of a model of 3"]);
+    taken(
+        &["x", "--layers", "some"],
+        &["--layers \"some\" is none of"],
+    );
+    taken(
+        &["x", "--what", "attention,brain"],
+        &["unknown part \"brain\""],
+    );
+    taken(&["x", "--layers", "auto"], &["--ranks FILE"]);
+    assert!(!place.path().join("x").exists());
+    let ranks = place.path().join("ranks.json");
+    std::fs::write(&ranks, r#"{"max_rank": [9.0, 1.0, 1.0]}"#).unwrap();
+    take("auto", &["--layers", "auto", "--ranks", "ranks.json"]);
+    assert_eq!(info("auto")["n_layer"], 1);
+    std::fs::write(&ranks, r#"{"max_rank": [9.0]}"#).unwrap();
+    taken(
+        &["x", "--layers", "auto", "--ranks", "ranks.json"],
+        &["tells of 1 layers, the reference has 3"],
+    );
+}
+
+#[test]
+fn a_llama_is_trained_inherited_from_and_inherited_again() {
+    let place = Place::new();
+    let llama = MINI.replacen(
+        "n_embd = 32",
+        "n_embd = 32\nfamily = \"llama\"\nn_kv_head = 1\ntie_word_embeddings = true",
+        1,
+    );
+    std::fs::write(place.path().join("llama.toml"), &llama).unwrap();
+    let table = place.expect(0, &["train", "llama.toml", "--name", "first"]);
+    assert!(table.contains("round 1"), "{table}");
+    let told = json(&place.expect(0, &["info", "first@reference", "--json"]));
+    assert_eq!(told["family"], "llama");
+    assert_eq!(
+        (&told["n_layer"], &told["n_kv_head"]),
+        (&4.into(), &1.into())
+    );
+    // A run's model as the reference of another, with the tokenizer that it brings and shorter windows.
+    let second = r#"
+[data]
+train = "builtin:tinyshakespeare"
+
+[reference]
+path = "runs/first@reference"
+
+[inherit]
+layers = "0..2"
+
+[train]
+steps = 10
+context_length = 16
+batch_tokens = 128
+lr = 1e-3
+
+[eval]
+every = 10
+windows = 8
+
+[probe]
+windows = 2
+length = 16
+
+[grow]
+max_layers = 2
+
+[policy]
+mode = "auto"
+
+[control]
+random = false
+reference_continued = false
+"#;
+    std::fs::write(place.path().join("second.toml"), second).unwrap();
+    place.expect(0, &["train", "second.toml", "--name", "second"]);
+    let shown = json(&place.expect(0, &["show", "second", "--json"]));
+    assert_eq!(shown["reference"]["layers"], 4);
+    assert_eq!(shown["rounds"][0]["layers"], 2);
+    // What is measured from outside is what the run measured: the same windows of the same text.
+    let reference = shown["reference"]["val_loss"].as_f64().unwrap();
+    let text: PathBuf = place.path().join("val.txt");
+    let whole =
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/corpus/tinyshakespeare.txt"))
+            .unwrap();
+    std::fs::write(&text, &whole[whole.len() - whole.len() / 10..]).unwrap();
+    let args = [
+        "loss",
+        "first@reference",
+        "--text",
+        "val.txt",
+        "--windows",
+        "8",
+        "--window-length",
+        "16",
+        "--json",
+    ];
+    let told = json(&place.expect(0, &args));
+    assert!((told["loss"].as_f64().unwrap() - reference).abs() < 1e-6);
+    // A run alone is its last round's end.
+    let output = place.run(&["generate", "second", "--prompt", "ROMEO:", "-n", "5"]);
+    let (_, err) = texts(&output);
+    assert!(
+        output.status.success() && err.contains("second is the last checkpoint of its last round"),
+        "{err}"
+    );
+}
