@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn data_may_begin_at_any_address() {
-        let mut blocks = vec![0u8; 3 * 34 + 8];
+        let mut blocks = [0u8; 3 * 34 + 8];
         for at in 0..8 {
             let stored = &mut blocks[at..at + 3 * 34];
             for (i, block) in stored.chunks_mut(34).enumerate() {

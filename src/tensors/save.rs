@@ -243,10 +243,14 @@ mod tests {
 
     #[test]
     fn shards_hold_what_fits_and_never_nothing() {
-        assert_eq!(divide(&[4, 4, 9, 1, 1], 8), [0..2, 2..3, 3..5]);
-        assert_eq!(divide(&[9, 9], 8), [0..1, 1..2]);
-        assert_eq!(divide(&[4, 4], 8), [0..2]);
-        assert_eq!(divide(&[], 8), [0..0]);
+        let shards = |sizes: &[u64]| -> Vec<(usize, usize)> {
+            let shards = divide(sizes, 8).into_iter();
+            shards.map(|shard| (shard.start, shard.end)).collect()
+        };
+        assert_eq!(shards(&[4, 4, 9, 1, 1]), [(0, 2), (2, 3), (3, 5)]);
+        assert_eq!(shards(&[9, 9]), [(0, 1), (1, 2)]);
+        assert_eq!(shards(&[4, 4]), [(0, 2)]);
+        assert_eq!(shards(&[]), [(0, 0)]);
     }
 
     #[test]
