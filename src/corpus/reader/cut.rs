@@ -29,7 +29,9 @@ impl Cuts {
         if text.len() <= self.at_most {
             return None;
         }
-        let most = text.floor_char_boundary(self.at_most);
+        let most = (0..=self.at_most)
+            .rev()
+            .find(|&at| text.is_char_boundary(at))?;
         let line = text[..most].rfind('\n').map(|at| at + 1);
         Some(line.filter(|&at| at > most / 2).unwrap_or(most))
     }

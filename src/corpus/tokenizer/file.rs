@@ -94,7 +94,7 @@ pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
         .iter()
         .find_map(|name| vocabulary.get(*name).copied());
     let way = match own(&value, library) {
-        Ok(own) => Way::Own(own),
+        Ok(own) => Way::Own(Box::new(own)),
         Err(library) => Way::Library(library),
     };
     let tokenizer = Tokenizer::new(name, size, end, way);
@@ -117,8 +117,8 @@ pub fn encode(library: &tokenizers::Tokenizer, text: &str, ids: &mut Vec<u32>) {
         Ok(encoding) => ids.extend_from_slice(encoding.get_ids()),
         Err(_) if text.len() < 2 => {}
         Err(_) => {
-            let middle = text.ceil_char_boundary(text.len() / 2);
-            if middle < text.len() {
+            let mut cuts = text.len() / 2..text.len();
+            if let Some(middle) = cuts.find(|&at| text.is_char_boundary(at)) {
                 encode(library, &text[..middle], ids);
                 encode(library, &text[middle..], ids);
             }

@@ -48,7 +48,7 @@ struct Inner {
 enum Way {
     /// Ids 0 to 255 are byte values, 256 is `<|endoftext|>`.
     Byte,
-    Own(ByteBpe),
+    Own(Box<ByteBpe>),
     Library(Box<tokenizers::Tokenizer>),
 }
 
@@ -68,7 +68,7 @@ impl Tokenizer {
     /// GPT-2's encoding: 50257 ids, 50256 is `<|endoftext|>`.
     pub fn gpt2() -> Self {
         static GPT2: LazyLock<Tokenizer> = LazyLock::new(|| {
-            let way = Way::Own(gpt2::encoder());
+            let way = Way::Own(Box::new(gpt2::encoder()));
             Tokenizer::new("gpt2", gpt2::SIZE, Some(gpt2::END_OF_TEXT_ID), way)
         });
         GPT2.clone()
