@@ -568,7 +568,7 @@ fn a_run_is_exported_by_its_name() {
     let absent = export("first@nothing", "other", &[]);
     assert_eq!(absent.status.code(), Some(2));
     assert!(
-        said(&absent).contains("has no checkpoint nothing"),
+        said(&absent).contains("no checkpoint nothing"),
         "{}",
         said(&absent)
     );

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::corpus::{GgufVocabulary, Tokenizer};
+use crate::corpus::Tokenizer;
+use crate::locate;
 use crate::tensors::gguf::Metadata;
 
 /// The bytes of `tokenizer.json`, with what puts `bos` before a text where the file says so.
@@ -10,7 +11,7 @@ use crate::tensors::gguf::Metadata;
 /// # Errors
 /// When the vocabulary is of a kind that is not known, in words.
 pub fn tokenizer_json(metadata: &Metadata) -> Result<Vec<u8>, String> {
-    let vocabulary = vocabulary(metadata).map_err(|e| e.to_string())?;
+    let vocabulary = locate::vocabulary(metadata).map_err(|e| e.to_string())?;
     let tokenizer = Tokenizer::from_gguf(&vocabulary).map_err(|e| e.to_string())?;
     let bytes = tokenizer.tokenizer_json();
     let bos = vocabulary.bos.filter(|_| vocabulary.add_bos == Some(true));
@@ -20,31 +21,6 @@ pub fn tokenizer_json(metadata: &Metadata) -> Result<Vec<u8>, String> {
     let mut json: Value = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
     json["post_processor"] = begin_with(bos, &vocabulary.tokens[bos as usize]);
     Ok(json.to_string().into_bytes())
-}
-
-/// The keys of a file; absent ones are empty.
-fn vocabulary(metadata: &Metadata) -> Result<GgufVocabulary, crate::tensors::TensorError> {
-    let key = |name: &str| format!("tokenizer.ggml.{name}");
-    let id = |name: &str| metadata.optional(&key(name), Metadata::u32);
-    let flag = |name: &str| metadata.optional(&key(name), Metadata::bool);
-    let texts = |name: &str| metadata.optional(&key(name), Metadata::strs);
-    let pre = metadata.optional(&key("pre"), Metadata::str)?;
-    let scores = metadata.optional(&key("scores"), Metadata::f32s)?;
-    Ok(GgufVocabulary {
-        model: metadata.str(&key("model"))?.into(),
-        pre: pre.map(str::to_string),
-        tokens: texts("tokens")?.unwrap_or_default().to_vec(),
-        scores: scores.unwrap_or_default().to_vec(),
-        token_types: metadata
-            .optional(&key("token_type"), Metadata::i32s)?
-            .unwrap_or_default(),
-        merges: texts("merges")?.unwrap_or_default().to_vec(),
-        bos: id("bos_token_id")?,
-        eos: id("eos_token_id")?,
-        unknown: id("unknown_token_id")?,
-        add_bos: flag("add_bos_token")?,
-        add_space_prefix: flag("add_space_prefix")?,
-    })
 }
 
 /// A post-processor that puts one token before a text.

@@ -59,9 +59,16 @@ impl Subject {
     /// When there is no such model, or it is damaged.
     pub fn open(model: &str, runs: &Path) -> Result<Self, ExportError> {
         let located = locate::model(model, runs).map_err(ExportError::Locate)?;
-        let by_path = || checkpoint_by_path(&located.path);
-        match located.checkpoint.clone().or_else(by_path) {
-            Some((run, name)) => Self::of_checkpoint(run, &name, located.chosen),
+        if let Some((run, name)) = located.checkpoint {
+            return Self::of_checkpoint(run, &name, located.chosen);
+        }
+        match checkpoint_by_path(&located.path) {
+            Some((run, name)) => {
+                let checkpoints = Checkpoints::at(&run);
+                let name = checkpoints.resolve(&name)?;
+                checkpoints.verify(&name)?;
+                Self::of_checkpoint(run, &name, None)
+            }
             None => {
                 let mut subject = Self::of_path(&located.path)?;
                 if model.starts_with(locate::HUB) {
@@ -98,11 +105,15 @@ impl Subject {
         })
     }
 
-    fn of_checkpoint(run: RunDir, name: &str, chosen: Option<String>) -> Result<Self, ExportError> {
+    /// A checkpoint that has been verified.
+    fn of_checkpoint(
+        run: RunDir,
+        checkpoint: &str,
+        chosen: Option<String>,
+    ) -> Result<Self, ExportError> {
         let checkpoints = Checkpoints::at(&run);
-        let checkpoint = checkpoints.resolve(name)?;
-        let at = checkpoints.verify(&checkpoint)?;
-        let mut subject = Self::of_path(&checkpoints.dir().join(&checkpoint))?;
+        let at = checkpoints.state(checkpoint)?;
+        let mut subject = Self::of_path(&checkpoints.dir().join(checkpoint))?;
         let config = config::load(&config::Source::Path(run.config()), &[]);
         let config = config.ok().map(|loaded| loaded.config);
         let reference = config.as_ref().and_then(|c| c.reference.path.as_ref());
@@ -117,7 +128,7 @@ impl Subject {
         })?;
         subject.run = Some(FromRun {
             dir: run,
-            checkpoint,
+            checkpoint: checkpoint.into(),
             chosen,
             at,
             state,

@@ -15,7 +15,7 @@ use crate::text;
 use crate::train::checkpoint::Checkpoints;
 
 pub use hub::HubError;
-pub use tokenizer::tokenizer;
+pub use tokenizer::{tokenizer, vocabulary};
 
 /// Names of the hub's models begin like this.
 pub const HUB: &str = "hf:";

@@ -29,8 +29,11 @@ pub fn tokenizer(model: &Path) -> Result<Tokenizer> {
     }
 }
 
-/// `tokenizer.ggml.*`.
-fn vocabulary(m: &Metadata) -> Result<GgufVocabulary, TensorError> {
+/// A GGUF file's vocabulary, `tokenizer.ggml.*`.
+///
+/// # Errors
+/// When a key is missing or of another type.
+pub fn vocabulary(m: &Metadata) -> Result<GgufVocabulary, TensorError> {
     const PREFIX: &str = "tokenizer.ggml.";
     let key = |name: &str| format!("{PREFIX}{name}");
     let id = |name: &str| m.optional(&key(name), Metadata::u32);
