@@ -289,3 +289,29 @@ fn a_cut_off_model_is_refused_wherever_it_ends() {
         assert!(error.contains("model.safetensors"), "{length}: {error}");
     }
 }
+
+/// Needs Python with torch, transformers, accelerate, gguf and sentencepiece, the model of `scripts/fetch-smollm2.sh`
+/// and the books: loss on book text and greedy text are those of transformers reading the same file.
+#[test]
+#[ignore = "HEIRLOOM_PYTHON=venv/bin/python HEIRLOOM_DATA=DIR cargo test --test published_models_are_read -- --ignored"]
+fn smollm2_computes_what_transformers_computes_with_the_same_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let set = |key: &str| std::env::var(key).unwrap_or_else(|_| panic!("{key} is not set"));
+    let model = std::env::var("HEIRLOOM_GGUF").map_or_else(
+        |_| root.join("models/SmolLM2-135M-Instruct.Q4_1.gguf"),
+        PathBuf::from,
+    );
+    let text = Path::new(&set("HEIRLOOM_DATA")).join("books/val.txt");
+    let status = std::process::Command::new(set("HEIRLOOM_PYTHON"))
+        .arg(root.join("scripts/compare_with_transformers.py"))
+        .arg(model)
+        .arg("--text")
+        .arg(text)
+        .args(["--windows", "8", "--window-length", "256"])
+        .args(["--prompt", "The old house"])
+        .args(["--prompt", "Once upon a time, there was"])
+        .args(["--heirloom", env!("CARGO_BIN_EXE_heirloom")])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}

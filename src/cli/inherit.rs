@@ -8,6 +8,7 @@ use candle_core::Device;
 use super::{exit, say};
 use crate::config::{INHERITABLE, LayerChoice};
 use crate::inherit::{self, Slices, Taken};
+use crate::locate;
 use crate::model::{self, DecoderConfig, Files, Part, Weights};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::file;
@@ -291,7 +292,7 @@ fn ranks(path: &Path, n_layer: usize) -> Result<Vec<f64>> {
     Ok(ranks)
 }
 
-/// Takes the tokenizer's files along. Whether there are any.
+/// Takes the tokenizer along: its files, or what a GGUF file holds as a `tokenizer.json`. Whether there is one.
 fn copy_tokenizer(from: &Path, to: &Path) -> Result<bool> {
     const FILES: [&str; 6] = [
         "tokenizer.json",
@@ -309,6 +310,12 @@ fn copy_tokenizer(from: &Path, to: &Path) -> Result<bool> {
             std::fs::copy(&source, &target).with_context(|| text::path(&target).to_string())?;
             any |= name == FILES[0];
         }
+    }
+    if let (false, Ok(tokenizer)) = (any, locate::tokenizer(from)) {
+        let target = to.join(FILES[0]);
+        std::fs::write(&target, tokenizer.tokenizer_json())
+            .with_context(|| text::path(&target).to_string())?;
+        any = true;
     }
     Ok(any)
 }

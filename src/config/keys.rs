@@ -139,7 +139,7 @@ pub const KEYS: &[Key] = &[
     key("data.val", Inputs, Unless("the end of the training text"), "Validation text, in the same formats."),
     key("data.val_fraction", Real, Default("0.1"), "Share of each source held out at its end when `val` is absent."),
     key("data.tokenizer", Text, Unless("`\"reference\"` with `reference.path`, else `\"byte\"`"), "How text becomes tokens: `byte`, `gpt2`, `reference` (what the reference at `reference.path` brings), or the path of a `tokenizer.json` or of a directory with one, with a `/` or a `.` in it."),
-    key("reference.path", Text, Unless("`[reference.train]`"), "A checkpoint directory with `config.json` and `model.safetensors`."),
+    key("reference.path", Text, Unless("`[reference.train]`"), "A model: a Hugging Face directory (`config.json`, safetensors), a `.gguf` file, `RUN@reference`, `RUN@best` or another checkpoint by the run's path, or `hf:owner/name[@revision]`."),
     key("reference.train.steps", Count, Required("1000"), "Optimizer steps of the reference."),
     key("reference.train.lr", Real, FROM_TRAIN, "Peak learning rate."),
     key("reference.train.min_lr", Real, FROM_TRAIN, "Learning rate at the end of the schedule."),

@@ -193,7 +193,8 @@ fn default_val_fraction() -> f64 {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReferenceConfig {
-    /// A checkpoint directory with `config.json` and `model.safetensors`.
+    /// A model: a Hugging Face directory (`config.json`, safetensors), a `.gguf` file, `RUN@CHECKPOINT` by the run's path,
+    /// or `hf:owner/name[@revision]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Train the reference here first.

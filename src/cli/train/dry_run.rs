@@ -18,8 +18,8 @@ use crate::train::plan;
 /// Steps that are timed, after one that is not.
 const TIMED: u32 = 3;
 /// Most layers and tokens of such a step.
-const TIMED_LAYERS: usize = 4;
-const TIMED_TOKENS: usize = 4096;
+const TIMED_LAYERS: usize = 2;
+const TIMED_TOKENS: usize = 2048;
 
 /// Prints the plan.
 ///
