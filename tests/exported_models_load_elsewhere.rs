@@ -114,18 +114,22 @@ fn difference(original: &[Vec<f32>], exported: &[Vec<f32>]) -> f32 {
     assert_eq!(original.len(), exported.len());
     let rows = original.iter().zip(exported);
     let pairs = rows.flat_map(|(a, b)| {
-        assert!(
-            a.len() >= b.len() && b.len() >= 96,
-            "{} {}",
-            a.len(),
-            b.len()
-        );
+        let (was, is) = (a.len(), b.len());
+        assert!(was >= is && is >= 96, "{was} {is}");
         a.iter().zip(b)
     });
     pairs.fold(0.0, |most, (a, b)| {
         assert!(a.is_finite() && b.is_finite());
         most.max((a - b).abs())
     })
+}
+
+/// The same as a share of the largest logit.
+fn relative(original: &[Vec<f32>], exported: &[Vec<f32>]) -> f32 {
+    let all = original.iter().flatten();
+    let largest = all.fold(0f32, |most, logit| most.max(logit.abs()));
+    assert!(largest > 1.0, "{largest}");
+    difference(original, exported) / largest
 }
 
 fn export(model: &Path, form: Form, dtype: DType, to: &Path) -> Result<Written, ExportError> {
@@ -181,7 +185,7 @@ fn a_directory_computes_what_its_original_computes() {
         let name = name_of(&model);
         let to = tmp.path().join(format!("{name}-out"));
         hugging_face(&model, &to);
-        let most = difference(&logits(&model), &logits(&to));
+        let most = relative(&logits(&model), &logits(&to));
         assert!(most < 1e-5, "{name}: {most}");
     }
 }
@@ -311,12 +315,12 @@ fn shards_and_short_types_read_back() {
     assert!(told.is_sorted() && told.last() == Some(&written.parameters));
     assert_eq!(difference(&logits(&model), &logits(&to)), 0.0);
 
-    // Half a unit in the last place of 11 and 8 bits, over two layers of width 32.
-    for (dtype, tolerance) in [(DType::F16, 2e-3), (DType::Bf16, 2e-2)] {
+    // Rounding to 11 and to 8 bits, over two layers.
+    for (dtype, tolerance) in [(DType::F16, 4e-3), (DType::Bf16, 3e-2)] {
         let to = tmp.path().join(dtype.name());
         let written = export(&model, Form::HuggingFace, dtype, &to).unwrap();
         assert!(written.changes[0].starts_with("The weights are rounded"));
-        let most = difference(&logits(&model), &logits(&to));
+        let most = relative(&logits(&model), &logits(&to));
         assert!(most > 0.0 && most < tolerance, "{dtype}: {most}");
     }
 }
@@ -350,10 +354,10 @@ fn a_gguf_file_computes_what_its_original_computes() {
         let name = name_of(&model);
         let original = logits(&model);
         // Blocks of 8 bits: a rounding of 1/254 of a block's largest value.
-        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F16, 1e-2), (DType::Q8_0, 0.15)] {
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F16, 4e-3), (DType::Q8_0, 0.1)] {
             let to = tmp.path().join(format!("{name}-{dtype}.gguf"));
             export(&model, Form::Gguf, dtype, &to).unwrap();
-            let most = difference(&original, &logits(&to));
+            let most = relative(&original, &logits(&to));
             assert!(most < tolerance, "{name} in {dtype}: {most}");
             // candle reads the header, and every tensor.
             let mut file = std::fs::File::open(&to).unwrap();
@@ -658,7 +662,13 @@ fn transformers_computes_the_same() {
 #[ignore = "needs HEIRLOOM_PYTHON with torch, transformers and gguf"]
 fn transformers_reads_the_gguf_files() {
     let tmp = tempfile::tempdir().unwrap();
-    for model in gguf_models(&tmp) {
+    // Without a tokenizer transformers takes GPT-2's vocabulary for a gpt2 file's.
+    let mut models = gguf_models(&tmp);
+    models.retain(|model| {
+        !model.starts_with(fixtures().join("models/gpt2")) && !name_of(model).starts_with("gpt2-")
+    });
+    models.push(fixtures().join("gguf/gpt2.gguf"));
+    for model in models {
         let name = name_of(&model);
         let to = tmp.path().join(format!("{name}-out.gguf"));
         export(&model, Form::Gguf, DType::F32, &to).unwrap();
@@ -683,15 +693,12 @@ fn llama_cpp_computes_the_same() {
         let name = name_of(&model);
         let original = logits(&model);
         // llama.cpp looks GELU up in a table of 16 bits, and rounds what it multiplies with short weights.
-        let f32_tolerance = if name.starts_with("gpt2") || name == "moved" {
-            2e-2
-        } else {
-            1e-4
-        };
+        let gelu = name.starts_with("gpt2") || name == "moved";
+        let f32_tolerance = if gelu { 4e-3 } else { 1e-5 };
         for (dtype, tolerance) in [
             (DType::F32, f32_tolerance),
-            (DType::F16, 5e-2),
-            (DType::Q8_0, 0.5),
+            (DType::F16, 1e-2),
+            (DType::Q8_0, 0.1),
         ] {
             let to = tmp.path().join(format!("{name}-{dtype}-out.gguf"));
             export(&model, Form::Gguf, dtype, &to).unwrap();
@@ -701,8 +708,8 @@ fn llama_cpp_computes_the_same() {
                 "check_gguf_with_llama_cpp.py",
                 &args,
             );
-            let most = difference(&original, &their_logits(&answer));
-            println!("{name:24} {dtype:5} {most:.1e}");
+            let most = relative(&original, &their_logits(&answer));
+            println!("llama.cpp {name:24} {dtype:5} {most:.1e}");
             assert!(most < tolerance, "{name} in {dtype}: {most}");
         }
     }
