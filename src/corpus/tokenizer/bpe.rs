@@ -27,6 +27,8 @@ pub struct Parts {
     pub merges: Vec<(u32, u32, u32)>,
     pub added: Vec<AddedToken>,
     pub split: Split,
+    /// Whether bytes without a token give nothing; else there must be none.
+    pub passes_over: bool,
     /// A word that is a token is taken whole, whatever its merges would give.
     pub whole_words: bool,
     /// Used for texts that are not in normal form C, which this encoder would have to bring there.
@@ -50,6 +52,8 @@ pub struct ByteBpe {
     caches: Mutex<Vec<Cache>>,
 }
 
+/// In place of the id of a byte that has no token.
+const NO_TOKEN: u32 = u32::MAX;
 /// Words up to this length are remembered: with their length they are one number.
 const SHORT: usize = 15;
 /// Words that are remembered; then all are forgotten, so that memory is bounded.
@@ -67,17 +71,18 @@ struct Cache {
 }
 
 impl ByteBpe {
-    /// None when a byte has no token or an added token cannot be searched for.
+    /// None when a byte has no token that needs one, or an added token cannot be searched for.
     pub fn new(parts: Parts) -> Option<Self> {
         let Parts {
             tokens,
             merges,
             added,
             split,
+            passes_over,
             whole_words,
             normalizing,
         } = parts;
-        let mut byte_ids = [u32::MAX; 256];
+        let mut byte_ids = [NO_TOKEN; 256];
         let mut size = 0;
         for (&id, bytes) in &tokens {
             size = size.max(id as usize + 1);
@@ -85,7 +90,10 @@ impl ByteBpe {
                 byte_ids[usize::from(byte)] = id;
             }
         }
-        if byte_ids.contains(&u32::MAX) {
+        // Bytes that no UTF-8 has need no token; others without one are passed over, where nothing stands for them.
+        let needed = |byte: u8| !matches!(byte, 0xc0 | 0xc1 | 0xf5..);
+        let all = (0..=255).all(|byte| !needed(byte) || byte_ids[usize::from(byte)] != NO_TOKEN);
+        if !all && !passes_over {
             return None;
         }
         for token in &added {
@@ -217,7 +225,8 @@ impl ByteBpe {
             return;
         }
         symbols.clear();
-        symbols.extend(word.iter().map(|&b| self.byte_ids[usize::from(b)]));
+        let ids_of_bytes = word.iter().map(|&b| self.byte_ids[usize::from(b)]);
+        symbols.extend(ids_of_bytes.filter(|&id| id != NO_TOKEN));
         if symbols.len() > LONG {
             return self.merge_long(symbols, ids);
         }

@@ -176,6 +176,7 @@ fn parts(value: &Value) -> Option<Parts> {
         merges: merges.iter().map(merge).collect::<Option<_>>()?,
         added: added(&value["added_tokens"])?,
         split,
+        passes_over: model["unk_token"].is_null(),
         whole_words: model["ignore_merges"] == true,
         normalizing: None,
     })

@@ -43,6 +43,7 @@ pub fn encoder() -> ByteBpe {
             digits_apart: false,
             pattern: Pattern::Gpt2,
         },
+        passes_over: false,
         whole_words: false,
         normalizing: None,
     })
