@@ -524,12 +524,12 @@ fn references_that_cannot_be_used() {
     damaged(
         "\"n_layer\": 4",
         "\"n_layer\": 9000000",
-        &["config.json", "sizes do not fit"],
+        &["config.json", "n_layer is 9000000"],
     );
     damaged(
         "\"n_embd\": 32",
         "\"n_embd\": 9000000",
         &["wte.weight", "shape"],
     );
-    damaged("\"gpt2\"", "\"mamba\"", &["model_type is mamba"]);
+    damaged("\"gpt2\"", "\"mamba\"", &["model_type is \"mamba\""]);
 }

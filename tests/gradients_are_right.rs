@@ -400,7 +400,8 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
         let slope = (4.0 * central(h / 2.0)? - central(h)?) / 3.0;
         ops::write(&model.weights.views[i], &start)?;
         assert!(
-            (slope / length - 1.0).abs() < 5e-3,
+            // A bias on keys shifts a row's scores alike: its gradient is next to nothing, f32's noise beside it is not.
+            (slope - length).abs() < 5e-3 * length + 3e-6,
             "{what}, {}: slope {slope}, gradient's length {length}",
             p.name
         );

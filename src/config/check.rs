@@ -196,7 +196,7 @@ impl Check<'_> {
                 "model.bias" => model.bias,
                 _ => !model.scale_attn_by_inverse_layer_idx,
             };
-            self.need(!given || default, &[key, "model.family"], || {
+            self.need_alone(!given || default, key, || {
                 format!("{key} has no meaning for model.family = {:?}", model.family)
             });
         }

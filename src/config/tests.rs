@@ -67,7 +67,7 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "model.n_kv_head=3",
-            "model.n_kv_head must divide model.n_head: 3 and 4 heads",
+            "model.n_kv_head has no meaning for model.family = \"gpt2\"",
         ),
         (
             "model.n_kv_head=2",

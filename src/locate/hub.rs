@@ -1,9 +1,10 @@
 //! Models of the Hugging Face hub in its standard cache: `models--OWNER--NAME/refs/REVISION` holds a commit, and
-//! `snapshots/COMMIT` the files.
+//! `snapshots/COMMIT` the files. What is not there is fetched where the feature `hub` is built in; else it is said how.
 
 use std::path::{Path, PathBuf};
 
 use crate::run::file;
+use crate::tensors::TensorError;
 use crate::text;
 
 /// Why a name means no model of the hub. Foreign texts in here are clean; paths become so when the error is told.
@@ -26,6 +27,84 @@ pub enum HubError {
         "neither HF_HUB_CACHE, HF_HOME nor HOME says where the hub's cache is; name a directory instead of hf:{name}"
     )]
     NoCache { name: String },
+    #[error(
+        "{name} at revision {revision} is not, or not wholly, in the hub's cache at {}, and HF_HUB_OFFLINE forbids to fetch \
+         it; unset HF_HUB_OFFLINE, or name a directory",
+        text::path(cache)
+    )]
+    Offline {
+        name: String,
+        revision: String,
+        cache: PathBuf,
+    },
+    #[error(
+        "{endpoint} cannot be reached ({why}), and no whole copy of {name} is in the hub's cache at {}; check the network \
+         and HF_ENDPOINT (HTTPS_PROXY is heeded), or name a directory",
+        text::path(cache)
+    )]
+    Unreachable {
+        endpoint: String,
+        why: String,
+        name: String,
+        cache: PathBuf,
+    },
+    #[error(
+        "{endpoint} knows no {name} at revision {revision}; check the spelling (a private model needs HF_TOKEN or \
+         `hf auth login`)"
+    )]
+    NotThere {
+        endpoint: String,
+        name: String,
+        revision: String,
+    },
+    #[error(
+        "{endpoint} does not give out {name} (HTTP status {status}): it is gated, private or not there; accept its licence on \
+         https://huggingface.co/{name}, then set HF_TOKEN or run `hf auth login` ({})",
+        if *token { "the token found gives no access" } else { "no token was found" }
+    )]
+    NoAccess {
+        endpoint: String,
+        name: String,
+        status: u16,
+        token: bool,
+    },
+    #[error("{name} cannot be fetched from {endpoint}: {why}")]
+    Refused {
+        endpoint: String,
+        name: String,
+        why: String,
+    },
+    #[error(
+        "the connection to {endpoint} broke in {name}/{file} ({why}); what came is kept, the same command goes on from there"
+    )]
+    Broken {
+        endpoint: String,
+        name: String,
+        file: String,
+        why: String,
+    },
+    #[error(
+        "{name}/{file} cannot be written to the hub's cache at {}: {why}; HF_HOME moves the cache",
+        text::path(cache)
+    )]
+    Disk {
+        name: String,
+        file: String,
+        cache: PathBuf,
+        why: String,
+    },
+    #[error(
+        "{name} on the hub has {has}, {lacks}; give a model with config.json and safetensors{advice}"
+    )]
+    NotAModel {
+        name: String,
+        has: &'static str,
+        lacks: &'static str,
+        advice: String,
+    },
+    /// Pickles where safetensors should be, or an index of shards that cannot be used.
+    #[error(transparent)]
+    Tensors(#[from] TensorError),
 }
 
 /// The revision that is meant when none is named.
@@ -34,7 +113,7 @@ const MAIN: &str = "main";
 const LARGEST_REF: u64 = 4 << 10;
 
 /// Where the cache is, as the hub's own tools have it.
-pub fn cache() -> Option<PathBuf> {
+pub(super) fn cache() -> Option<PathBuf> {
     let set = |key: &str| {
         std::env::var_os(key)
             .filter(|v| !v.is_empty())
@@ -46,23 +125,55 @@ pub fn cache() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".cache/huggingface/hub")))
 }
 
-/// The directory of `OWNER/NAME` or `OWNER/NAME@REVISION`.
-pub fn cached(name: &str, cache: Option<&Path>) -> Result<PathBuf, HubError> {
-    let (model, revision) = name.split_once('@').unwrap_or((name, MAIN));
-    let bad = || HubError::HubName {
-        name: text::clean(name).into_owned(),
-    };
-    let (owner, own) = model.split_once('/').ok_or_else(bad)?;
-    // A revision may be a branch with a slash in its name.
-    if ![owner, own]
-        .into_iter()
-        .chain(revision.split('/'))
-        .all(is_part)
-    {
-        return Err(bad());
+/// The directory of `OWNER/NAME` or `OWNER/NAME@REVISION`, fetched if need be.
+///
+/// # Errors
+/// When the name is malformed, or the model is neither in the cache nor can be fetched.
+pub(super) fn find(name: &str) -> Result<PathBuf, HubError> {
+    #[cfg(feature = "hub")]
+    let find = super::fetch::fetch;
+    #[cfg(not(feature = "hub"))]
+    let find = cached;
+    find(name, cache().as_deref())
+}
+
+/// A name of the hub, taken apart and checked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name<'a> {
+    /// `OWNER/NAME`.
+    pub model: &'a str,
+    /// A branch, a tag or a commit; [`MAIN`] when none is named.
+    pub revision: &'a str,
+}
+
+impl<'a> Name<'a> {
+    /// Reads `OWNER/NAME` or `OWNER/NAME@REVISION`.
+    pub fn read(name: &'a str) -> Result<Self, HubError> {
+        let (model, revision) = name.split_once('@').unwrap_or((name, MAIN));
+        // A revision may be a branch with a slash in its name.
+        let fits = model.split_once('/').is_some_and(|(owner, own)| {
+            let mut parts = [owner, own].into_iter().chain(revision.split('/'));
+            parts.all(is_part)
+        });
+        if fits {
+            return Ok(Self { model, revision });
+        }
+        Err(HubError::HubName {
+            name: text::clean(name).into_owned(),
+        })
     }
+
+    /// Where the cache keeps this model.
+    pub fn dir(&self, cache: &Path) -> PathBuf {
+        cache.join(format!("models--{}", self.model.replace('/', "--")))
+    }
+}
+
+/// The directory of `OWNER/NAME` or `OWNER/NAME@REVISION` in the cache.
+pub(super) fn cached(name: &str, cache: Option<&Path>) -> Result<PathBuf, HubError> {
+    let Name { model, revision } = Name::read(name)?;
     let cache = cache.ok_or_else(|| HubError::NoCache { name: name.into() })?;
-    let dir = cache.join(format!("models--{owner}--{own}"));
+    let dir = Name { model, revision }.dir(cache);
     let commit = file::read_text(&dir.join("refs").join(revision), LARGEST_REF);
     // What is no branch or tag may be a commit itself.
     let commit = commit.map_or_else(|_| revision.into(), |text| text.trim().to_string());
@@ -78,7 +189,7 @@ pub fn cached(name: &str, cache: Option<&Path>) -> Result<PathBuf, HubError> {
 }
 
 /// Whether this is part of a name of the hub, and of no path that leads elsewhere.
-fn is_part(part: &str) -> bool {
+pub(super) fn is_part(part: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     !part.is_empty() && !part.starts_with(['.', '-']) && part.chars().all(plain)
 }

@@ -1,6 +1,8 @@
 //! Names of models, as on the command line and in configs, and the files behind them: a path, a run's checkpoint
 //! (`RUN@latest`, `RUN@best`, `RUN@b0-s00001200-round-1`), or one of the Hugging Face hub (`hf:owner/name[@revision]`).
 
+#[cfg(feature = "hub")]
+mod fetch;
 mod hub;
 mod tokenizer;
 
@@ -40,8 +42,8 @@ pub fn split(name: &str) -> (&str, Option<&str>) {
 }
 
 /// Finds a model: a directory or file by its path, or `RUN@CHECKPOINT` with a run's name under `runs` or its path; a run
-/// alone means the last checkpoint of its last round.
-/// `hf:OWNER/NAME[@REVISION]` means a model of the hub. A checkpoint's files are compared with their checksums.
+/// alone means the last checkpoint of its last round. `hf:OWNER/NAME[@REVISION]` means a model of the hub, which is fetched
+/// into its cache where the feature `hub` is built in. A checkpoint's files are compared with their checksums.
 ///
 /// # Errors
 /// When there is no such model, or the checkpoint is damaged.
@@ -53,7 +55,7 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
         chosen: None,
     };
     if let Some(hub) = name.strip_prefix(HUB) {
-        return Ok(found(&hub::cached(hub, hub::cache().as_deref())?));
+        return Ok(found(&hub::find(hub)?));
     }
     if path.is_file() || path.join("config.json").is_file() {
         return Ok(found(path));

@@ -22,6 +22,13 @@ pub use output::{Output, check_space};
 pub use save::{Spec, save_safetensors};
 pub use source::Source;
 
+#[cfg(feature = "hub")]
+pub(crate) use pickle::IN_DIRECTORY as PICKLES;
+#[cfg(feature = "hub")]
+pub(crate) use safetensors::index as shards_of;
+#[cfg(feature = "hub")]
+pub(crate) use source::{INDEX, MODEL};
+
 /// What a file tells of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {

@@ -12,8 +12,8 @@ use crate::run::file;
 use crate::text;
 
 /// The file of a directory that holds all tensors, and the one that tells of shards.
-pub(super) const MODEL: &str = "model.safetensors";
-pub(super) const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const MODEL: &str = "model.safetensors";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 /// An opened model: its headers are read, its data mapped and not looked at yet.
 #[derive(Debug)]

@@ -1,0 +1,498 @@
+//! `hf:OWNER/NAME` is a model like any other: it is fetched once, kept in the hub's standard cache, and used from there
+//! when there is no network. What goes wrong on the way is told in words and leaves nothing half under a file's name.
+//!
+//! The hub is a small server in the test. Its answers are what hf-hub asks for.
+#![cfg(feature = "hub")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+
+use common::{Place, texts};
+use serde_json::json;
+
+const COMMIT: &str = "12fd25f77366fa6b3b4b768ec3050bf629380bac";
+/// The file that trouble is made with.
+const SHARD: &str = "model-00002-of-00003.safetensors";
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama-bf16-sharded")
+}
+
+/// What the server has and how it behaves.
+#[derive(Clone)]
+struct Shelf {
+    files: BTreeMap<String, Vec<u8>>,
+    /// Status of all answers about the repository, if not 200.
+    status: u16,
+    /// Status of all answers for files, if not 206.
+    file_status: u16,
+    /// Instead of the list of files.
+    listing: Option<String>,
+    /// Instead of the file's ETag.
+    etag: Option<String>,
+    commit: String,
+    /// Whether the connection breaks in the middle of [`SHARD`].
+    breaks: bool,
+    /// Whether ranges are heeded when a file's rest is asked for.
+    resumes: bool,
+}
+
+impl Shelf {
+    fn with(files: &[(&str, &[u8])]) -> Self {
+        let files = files
+            .iter()
+            .map(|(name, bytes)| ((*name).into(), bytes.to_vec()));
+        Self {
+            files: files.collect(),
+            status: 200,
+            file_status: 206,
+            listing: None,
+            etag: None,
+            commit: COMMIT.into(),
+            breaks: false,
+            resumes: true,
+        }
+    }
+
+    /// A whole model, and files that are not for heirloom.
+    fn whole() -> Self {
+        let mut shelf = Self::with(&[
+            ("tokenizer.json", b"{}"),
+            ("consolidated.safetensors", b"twice"),
+            ("onnx/model.safetensors", b"another's"),
+            ("README.md", b"# A model"),
+        ]);
+        for entry in fs::read_dir(fixture()).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name != "expected.json" {
+                shelf.files.insert(name.into(), fs::read(&path).unwrap());
+            }
+        }
+        shelf
+    }
+}
+
+/// A hub on a port of this machine, until the test ends.
+struct Server {
+    address: String,
+    shelf: Arc<Mutex<Shelf>>,
+    /// `PATH RANGE AUTHORIZATION` of each request.
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start(shelf: Shelf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            address: format!("http://{}", listener.local_addr().unwrap()),
+            shelf: Arc::new(Mutex::new(shelf)),
+            asked: Arc::default(),
+        };
+        let (shelf, asked) = (Arc::clone(&server.shelf), Arc::clone(&server.asked));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shelf = shelf.lock().unwrap().clone();
+                let asked = Arc::clone(&asked);
+                // A client that has gone is no matter of the server's.
+                std::thread::spawn(move || answer(&stream, &shelf, &asked));
+            }
+        });
+        server
+    }
+
+    /// Requests for files since the last look.
+    fn files_asked(&self) -> Vec<String> {
+        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.retain(|line| line.contains("/resolve/"));
+        asked
+    }
+}
+
+fn answer(mut stream: &TcpStream, shelf: &Shelf, asked: &Mutex<Vec<String>>) -> Option<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next()?.ok()?;
+    let path = first.split(' ').nth(1)?.to_string();
+    let headers: Vec<String> = lines
+        .map_while(Result::ok)
+        .take_while(|l| !l.is_empty())
+        .collect();
+    let header = |key: &str| {
+        let found = headers.iter().filter_map(|l| l.split_once(": "));
+        let mut found = found.filter(|(k, _)| k.eq_ignore_ascii_case(key));
+        found.next().map_or(String::new(), |(_, v)| v.to_string())
+    };
+    let range = header("range");
+    asked
+        .lock()
+        .unwrap()
+        .push(format!("{path} {range} {}", header("authorization")));
+    let mut send = |head: String, body: &[u8]| {
+        stream
+            .write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes())
+            .ok()?;
+        stream.write_all(body).ok()
+    };
+    let short = |status: u16| format!("{status} No\r\nContent-Length: 0");
+    if path.starts_with("/api/models/") {
+        if shelf.status != 200 {
+            return send(short(shelf.status), b"");
+        }
+        let names = shelf.files.keys().map(|name| json!({"rfilename": name}));
+        let listing = json!({"sha": shelf.commit, "siblings": names.collect::<Vec<_>>()});
+        let listing = shelf.listing.clone().unwrap_or(listing.to_string());
+        let length = listing.len();
+        let head = format!("200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}");
+        return send(head, listing.as_bytes());
+    }
+    if shelf.file_status != 206 {
+        return send(short(shelf.file_status), b"");
+    }
+    let name = path.split_once(&format!("/resolve/{}/", shelf.commit))?.1;
+    let Some(bytes) = shelf.files.get(name) else {
+        return send(short(404), b"");
+    };
+    let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let (from, to): (usize, Option<usize>) = (from.parse().ok()?, to.parse().ok());
+    let from = if to.is_none() && !shelf.resumes {
+        0
+    } else {
+        from
+    };
+    let to = to.unwrap_or(bytes.len() - 1);
+    let hash = blake3::hash(bytes).to_hex().to_string();
+    let head = format!(
+        "206 Partial\r\nContent-Length: {}\r\nContent-Range: bytes {from}-{to}/{}\r\nX-Repo-Commit: {}\r\nETag: \"{}\"",
+        to + 1 - from,
+        bytes.len(),
+        shelf.commit,
+        shelf.etag.as_ref().unwrap_or(&hash),
+    );
+    let body = &bytes[from..=to];
+    let half = if shelf.breaks && name == SHARD && body.len() > 1 {
+        body.len() / 2
+    } else {
+        body.len()
+    };
+    send(head, &body[..half])
+}
+
+/// `heirloom info NAME` with a home of its own, and a hub at this address.
+fn info_with(place: &Place, address: &str, name: &str, env: &[(&str, &str)]) -> Output {
+    let mut command = place.heirloom(&["info", name]);
+    for key in [
+        "HF_HUB_CACHE",
+        "HF_TOKEN",
+        "HF_TOKEN_PATH",
+        "HF_HUB_OFFLINE",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        command.env_remove(key);
+    }
+    command
+        .env("HF_HOME", place.path().join("hf"))
+        .env("HF_ENDPOINT", address);
+    command.envs(env.iter().copied()).output().unwrap()
+}
+
+#[track_caller]
+fn succeeds(output: &Output) -> (String, String) {
+    let (out, err) = texts(output);
+    assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
+    (out, err)
+}
+
+#[track_caller]
+fn refuses(output: &Output, wanted: &str) -> String {
+    let (out, err) = texts(output);
+    assert_eq!(output.status.code(), Some(2), "{out}\n{err}");
+    assert!(err.contains(wanted), "{wanted:?} is not in\n{err}");
+    err
+}
+
+fn model_dir(place: &Place) -> PathBuf {
+    place.path().join("hf/hub/models--x--y")
+}
+
+/// Names of the files under a directory, relative to it.
+fn tree(dir: &Path) -> Vec<String> {
+    let pattern = format!("{}/**/*", dir.display());
+    let all = glob::glob(&pattern)
+        .unwrap()
+        .flatten()
+        .filter(|p| !p.is_dir());
+    all.map(|p| p.strip_prefix(dir).unwrap().display().to_string())
+        .collect()
+}
+
+#[test]
+fn a_model_is_fetched_once_and_used_without_a_network() {
+    let (place, server) = (Place::new(), Server::start(Shelf::whole()));
+    let (first, _) = succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
+    let snapshot = model_dir(&place).join("snapshots").join(COMMIT);
+    let mut wanted: Vec<String> = server.shelf.lock().unwrap().files.keys().cloned().collect();
+    wanted.retain(|n| {
+        ![
+            "README.md",
+            "consolidated.safetensors",
+            "onnx/model.safetensors",
+        ]
+        .contains(&n.as_str())
+    });
+    assert_eq!(tree(&snapshot), wanted, "only what is needed");
+    for name in &wanted {
+        assert_eq!(
+            fs::read(snapshot.join(name)).unwrap(),
+            server.shelf.lock().unwrap().files[name]
+        );
+    }
+    assert_eq!(tree(&model_dir(&place).join("refs")), ["main"]);
+    assert!(!server.files_asked().is_empty());
+
+    let (second, err) = succeeds(&info_with(&place, &server.address, "hf:x/y@main", &[]));
+    assert_eq!((server.files_asked(), err.as_str()), (vec![], ""));
+    assert_eq!(first, second.replace("hf:x/y@main", "hf:x/y"));
+
+    // A new commit with the same weights costs its links only.
+    let next = "b".repeat(40);
+    server.shelf.lock().unwrap().commit.clone_from(&next);
+    succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
+    let asked = server.files_asked();
+    assert!(
+        asked.iter().all(|line| line.contains("bytes=0-0")),
+        "{asked:?}"
+    );
+    assert_eq!(
+        fs::read_to_string(model_dir(&place).join("refs/main")).unwrap(),
+        next
+    );
+
+    succeeds(&info_with(
+        &place,
+        &server.address,
+        "hf:x/y",
+        &[("HF_HUB_OFFLINE", "1")],
+    ));
+    let asked = server.asked.lock().unwrap().clone();
+    assert_eq!(asked, Vec::<String>::new(), "offline nobody is asked");
+    let (_, err) = succeeds(&info_with(&place, "http://127.0.0.1:9", "hf:x/y", &[]));
+    assert!(
+        err.contains("http://127.0.0.1:9 does not answer") && err.contains("is used"),
+        "{err}"
+    );
+
+    // A copy that lacks a file is none.
+    fs::remove_file(model_dir(&place).join("snapshots").join(&next).join(SHARD)).unwrap();
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    refuses(
+        &info_with(&place, &server.address, "hf:x/y", &offline),
+        "not, or not wholly, in the hub's cache",
+    );
+    refuses(
+        &info_with(&place, "http://127.0.0.1:9", "hf:x/y", &[]),
+        "http://127.0.0.1:9 cannot be reached",
+    );
+}
+
+#[test]
+fn a_broken_connection_leaves_nothing_half_and_is_gone_on_with() {
+    let mut shelf = Shelf::whole();
+    shelf.breaks = true;
+    let (place, server) = (Place::new(), Server::start(shelf));
+    refuses(
+        &info_with(&place, &server.address, "hf:x/y", &[]),
+        &format!("broke in x/y/{SHARD}"),
+    );
+    let there = tree(&model_dir(&place));
+    assert!(
+        !there
+            .iter()
+            .any(|n| n.contains(SHARD) || n.starts_with("refs/main")),
+        "{there:?}"
+    );
+    let parts = there.iter().filter(|n| n.ends_with(".part"));
+    assert_eq!(parts.count(), 1, "{there:?}");
+    let files = server.shelf.lock().unwrap().files.clone();
+    let blob = blake3::hash(&files[SHARD]).to_hex();
+    assert!(!model_dir(&place).join("blobs").join(blob.as_str()).exists());
+
+    server.shelf.lock().unwrap().breaks = false;
+    server.files_asked();
+    succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
+    let shard = model_dir(&place).join("snapshots").join(COMMIT).join(SHARD);
+    assert_eq!(fs::read(shard).unwrap(), files[SHARD]);
+    let asked = server.files_asked();
+    let begun = asked
+        .iter()
+        .filter(|l| l.contains(SHARD) && l.contains("bytes=0- "));
+    assert_eq!(begun.count(), 0, "it goes on where it stopped: {asked:?}");
+}
+
+#[test]
+fn a_file_of_another_length_is_not_taken() {
+    let mut shelf = Shelf::whole();
+    shelf.breaks = true;
+    let (place, server) = (Place::new(), Server::start(shelf));
+    refuses(
+        &info_with(&place, &server.address, "hf:x/y", &[]),
+        "broke in",
+    );
+    {
+        let mut shelf = server.shelf.lock().unwrap();
+        (shelf.breaks, shelf.resumes) = (false, false);
+    }
+    refuses(
+        &info_with(&place, &server.address, "hf:x/y", &[]),
+        "another number of bytes than announced",
+    );
+    succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
+}
+
+#[test]
+fn refusals_say_why_and_what_to_do() {
+    let (place, server) = (Place::new(), Server::start(Shelf::whole()));
+    let set = |change: &dyn Fn(&mut Shelf)| {
+        let mut shelf = Shelf::whole();
+        change(&mut shelf);
+        *server.shelf.lock().unwrap() = shelf;
+    };
+    let told = |wanted: &str| {
+        refuses(
+            &info_with(&place, &server.address, "hf:x/y@v1", &[]),
+            wanted,
+        )
+    };
+    set(&|s| s.status = 404);
+    told("knows no x/y at revision v1; check the spelling");
+    for status in [401, 403] {
+        set(&|s| s.status = status);
+        told("set HF_TOKEN or run `hf auth login` (no token was found)");
+        set(&|s| s.file_status = status);
+        told(&format!(
+            "does not give out x/y (HTTP status {status}): it is gated"
+        ));
+    }
+    let with_token = info_with(&place, &server.address, "hf:x/y", &[("HF_TOKEN", "hf_abc")]);
+    let err = refuses(&with_token, "the token found gives no access");
+    assert!(!err.contains("hf_abc"), "{err}");
+    set(&|s| s.status = 503);
+    told("x/y cannot be fetched from http://127.0.0.1");
+    set(&|s| s.listing = Some("<html>\u{1b}[2J".into()));
+    let err = told("the answer is no list of files");
+    assert!(!err.contains('\u{1b}'), "{err:?}");
+    for (files, wanted) in [
+        (
+            vec!["config.json", "pytorch_model.bin"],
+            "hf:x/y/pytorch_model.bin is a Python pickle",
+        ),
+        (vec!["y.Q4_1.gguf"], "has GGUF files, no config.json"),
+        (vec!["model.safetensors"], "no config.json"),
+        (vec!["config.json", "README.md"], "no safetensors"),
+    ] {
+        let files: Vec<(&str, &[u8])> = files.into_iter().map(|n| (n, &b"x"[..])).collect();
+        *server.shelf.lock().unwrap() = Shelf::with(&files);
+        told(wanted);
+    }
+    server.files_asked();
+    for name in ["hf:y", "hf:../y", "hf:x/y@../z", "hf:x/y?a=b", "hf:x/y@v 1"] {
+        refuses(
+            &info_with(&place, &server.address, name, &[]),
+            "names no model of the hub",
+        );
+    }
+    assert_eq!(*server.asked.lock().unwrap(), Vec::<String>::new());
+    let nowhere = info_with(&place, "not an address", "hf:x/y", &[]);
+    refuses(&nowhere, "not an address");
+    refuses(
+        &info_with(&place, "http://127.0.0.1:9", "hf:x/y", &[]),
+        "cannot be reached",
+    );
+}
+
+#[test]
+fn the_token_comes_from_the_environment_or_the_login() {
+    let (place, server) = (Place::new(), Server::start(Shelf::whole()));
+    fs::create_dir_all(place.path().join("hf")).unwrap();
+    fs::write(place.path().join("hf/token"), "hf_login\n").unwrap();
+    succeeds(&info_with(
+        &place,
+        &server.address,
+        "hf:x/y",
+        &[("HF_TOKEN", "hf_set")],
+    ));
+    let asked = std::mem::take(&mut *server.asked.lock().unwrap());
+    assert!(
+        asked.len() > 1 && asked.iter().all(|l| l.ends_with("Bearer hf_set")),
+        "{asked:?}"
+    );
+    // Wherever the cache is, the login's token is at home.
+    let elsewhere = place.path().join("elsewhere");
+    let cache = [("HF_HUB_CACHE", elsewhere.to_str().unwrap())];
+    succeeds(&info_with(&place, &server.address, "hf:x/y", &cache));
+    let asked = std::mem::take(&mut *server.asked.lock().unwrap());
+    assert!(
+        asked.len() > 1 && asked.iter().all(|l| l.ends_with("Bearer hf_login")),
+        "{asked:?}"
+    );
+    assert!(elsewhere.join("models--x--y/refs/main").is_file());
+}
+
+#[test]
+fn a_hostile_hub_writes_nowhere_else() {
+    let (place, server) = (Place::new(), Server::start(Shelf::whole()));
+    let told = |change: &dyn Fn(&mut Shelf), wanted: &str| {
+        let mut shelf = Shelf::whole();
+        change(&mut shelf);
+        *server.shelf.lock().unwrap() = shelf;
+        refuses(&info_with(&place, &server.address, "hf:x/y", &[]), wanted);
+    };
+    let up = "../../../../evil";
+    told(&|s| s.commit = up.into(), "names no commit");
+    told(&|s| s.etag = Some(up.into()), "odd ETag");
+    for shard in [up, "/tmp/evil", "missing.safetensors"] {
+        let index = json!({"weight_map": {"a": shard}}).to_string();
+        told(
+            &|s| {
+                s.files.insert(
+                    "model.safetensors.index.json".into(),
+                    index.clone().into_bytes(),
+                );
+                s.files.insert("/tmp/evil".into(), b"evil".to_vec());
+                s.files.insert(up.into(), b"evil".to_vec());
+            },
+            shard,
+        );
+        // What the index was is another file of the same commit.
+        fs::remove_dir_all(model_dir(&place)).unwrap();
+    }
+    // Names that lead elsewhere are not even asked for.
+    let mut shelf = Shelf::whole();
+    shelf.files.insert(up.into(), b"evil".to_vec());
+    shelf
+        .files
+        .insert("/etc/evil.safetensors".into(), b"evil".to_vec());
+    *server.shelf.lock().unwrap() = shelf;
+    server.files_asked();
+    succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
+    assert!(
+        !server
+            .files_asked()
+            .iter()
+            .any(|line| line.contains("evil"))
+    );
+    let outside: Vec<String> = tree(place.path())
+        .into_iter()
+        .filter(|n| !n.starts_with("hf/hub/models--x--y/"))
+        .collect();
+    assert_eq!(outside, ["mini.toml"]);
+}
