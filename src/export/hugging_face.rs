@@ -198,7 +198,7 @@ mod tests {
             ..DecoderConfig::llama(sizes)
         };
         let json = config_json(&config, DType::Bf16, &Special::default()).unwrap();
-        assert_eq!(json["rms_norm_eps"].to_string(), "1e-5");
+        assert_eq!(json["rms_norm_eps"], 1e-5);
         assert_eq!(json["dtype"], "bfloat16");
         assert!(json["bos_token_id"].is_null() && json.get("bos_token_id").is_some());
         assert!(json.get("heirloom").is_none());
