@@ -376,7 +376,7 @@ fn directories_are_written_whole_and_in_shards() {
         for path in tensors {
             let bytes = fs::read(path).unwrap();
             let whole = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-            assert!(whole.len() > 0);
+            assert!(!whole.is_empty());
         }
     }
     let index = fs::read_to_string(tmp.path().join("shards/model.safetensors.index.json")).unwrap();

@@ -236,7 +236,7 @@ impl Args {
         let parts = [Part::Norms, Part::Attention, Part::Mlp];
         for (i, t) in recipe.layers.iter().enumerate() {
             let scale = match shape.attention_scales[i] {
-                s if s == 1.0 => String::new(),
+                1.0 => String::new(),
                 s => format!("{s:.4}"),
             };
             let from = label(t.source, &format!("layer {}", t.layer));

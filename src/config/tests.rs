@@ -75,7 +75,7 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "model.rope_theta=0.5",
-            "model.rope_theta must be at least 1, is 0.5",
+            "model.rope_theta has no meaning for model.family = \"gpt2\"",
         ),
         (
             "model.n_inner=99999999",

@@ -65,7 +65,10 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
         Ok(dir) => {
             let checkpoints = Checkpoints::at(&dir);
             let (checkpoint, chosen) = match checkpoint {
-                Some(name) => (checkpoints.resolve(name)?, None),
+                Some(name) => (
+                    at_step(&checkpoints, name).map_or_else(|| checkpoints.resolve(name), Ok)?,
+                    None,
+                ),
                 None => result_of(&dir, &checkpoints).map(|(name, why)| (name, Some(why)))?,
             };
             checkpoints.verify(&checkpoint)?;
@@ -84,6 +87,16 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
             text::path(runs)
         ),
     }
+}
+
+/// The newest checkpoint of a step, where the name is a number.
+fn at_step(checkpoints: &Checkpoints, name: &str) -> Option<String> {
+    let step: u64 = name.parse().ok()?;
+    let names = checkpoints.names().into_iter();
+    let at = names.filter_map(|name| Some((checkpoints.state(&name).ok()?, name)));
+    let here = at.filter(|(state, _)| state.step == step);
+    here.max_by_key(|(state, _)| state.seq)
+        .map(|(_, name)| name)
 }
 
 /// The last checkpoint of the last round, and why it is that one.

@@ -16,10 +16,10 @@ use crate::run::table;
 use crate::train::plan;
 
 /// Steps that are timed, after one that is not.
-const TIMED: u32 = 3;
+const TIMED: u32 = 2;
 /// Most layers and tokens of such a step.
 const TIMED_LAYERS: usize = 2;
-const TIMED_TOKENS: usize = 2048;
+const TIMED_TOKENS: usize = 1024;
 
 /// Prints the plan.
 ///

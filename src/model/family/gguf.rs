@@ -143,7 +143,7 @@ fn llama(
         theta: theta.map_or(10_000.0, f64::from),
         scaling: scaling(source, metadata, arch, head_size)?,
     };
-    if !(rope.theta >= 1.0) {
+    if rope.theta < 1.0 {
         return Err(ConfigJsonError(format!("rope.freq_base is {}", rope.theta)).into());
     }
     let feed = optional("feed_forward_length")?
@@ -271,7 +271,7 @@ pub fn place(config: &DecoderConfig, p: &Param) -> (String, Turn) {
     };
     // Qwen2's rope has its pairs half a head apart in llama.cpp, too.
     let interleaved =
-        config.family == Family::Llama && !(config.biases.qkv && !config.biases.attention_out);
+        config.family == Family::Llama && (!config.biases.qkv || config.biases.attention_out);
     let turn = match (config.family, module) {
         (Family::Gpt2, "attn.c_attn" | "attn.c_proj" | "mlp.c_fc" | "mlp.c_proj")
             if p.shape.len() == 2 =>
