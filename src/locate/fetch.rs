@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,8 +12,7 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo, Metadata};
 use hf_hub::{Cache, Repo, RepoType};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
-use super::hub::{self, HubError, Name};
-use crate::cli::say;
+use super::hub::{self, Found, HubError, Name};
 use crate::run::file;
 use crate::tensors::{self, INDEX, MODEL, PICKLES, TensorError};
 use crate::text;
@@ -39,7 +39,7 @@ const LARGEST_TOKEN: u64 = 4 << 10;
 /// The snapshot of `OWNER/NAME` or `OWNER/NAME@REVISION`, with everything that is needed in it. The hub is asked what
 /// the revision means now, and what the cache lacks is fetched. With `HF_HUB_OFFLINE`, or when the hub does not answer,
 /// the copy in the cache is taken if it is whole.
-pub(super) fn fetch(name: &str, cache: Option<&Path>) -> Result<PathBuf, HubError> {
+pub(super) fn fetch(name: &str, cache: Option<&Path>) -> Result<Found, HubError> {
     let wanted = Name::read(name)?;
     let cache = cache.ok_or_else(|| HubError::NoCache { name: name.into() })?;
     let kept = || {
@@ -47,27 +47,33 @@ pub(super) fn fetch(name: &str, cache: Option<&Path>) -> Result<PathBuf, HubErro
         dir.filter(|dir| is_whole(dir))
     };
     if is_offline() {
-        return kept().ok_or_else(|| HubError::Offline {
+        let path = kept().ok_or_else(|| HubError::Offline {
             name: wanted.model.into(),
             revision: wanted.revision.into(),
             cache: cache.into(),
-        });
+        })?;
+        return Ok(Found { path, notice: None });
     }
     let hub = Hub::new(wanted, cache);
     let error = match hub.ask() {
-        Ok(info) => return hub.bring(&info),
+        Ok(info) => {
+            let path = hub.bring(&info)?;
+            return Ok(Found { path, notice: None });
+        }
         Err(error) => error,
     };
     if let HubError::Unreachable { why, .. } | HubError::Refused { why, .. } = &error
-        && let Some(dir) = kept()
+        && let Some(path) = kept()
     {
-        say::err(&format!(
-            "{} does not answer ({why}); the copy of {} in {} is used",
+        let notice = format!(
+            "the copy in {}: {} does not answer ({why})",
+            text::path(&path),
             hub.endpoint,
-            wanted.model,
-            text::path(&dir)
-        ));
-        return Ok(dir);
+        );
+        return Ok(Found {
+            path,
+            notice: Some(notice),
+        });
     }
     Err(error)
 }
@@ -287,8 +293,15 @@ impl<'a> Hub<'a> {
 
     /// What the hub says of a file; its words become paths, and are looked at first.
     fn metadata(&self, repo: &ApiRepo, commit: &str, name: &str) -> Result<Metadata, HubError> {
-        let meta = self.api()?.metadata(&repo.url(name));
-        let meta = meta.map_err(|e| self.told(name, e))?;
+        let (api, url) = (self.api()?, repo.url(name));
+        // hf-hub takes for granted that a redirection says where to, and panics.
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(|_| {}));
+        let answer = panic::catch_unwind(AssertUnwindSafe(|| api.metadata(&url)));
+        panic::set_hook(hook);
+        let answer =
+            answer.map_err(|_| self.refused(&format!("the answer for {name} makes no sense")))?;
+        let meta = answer.map_err(|e| self.told(name, e))?;
         if hub::is_part(meta.etag()) && !meta.etag().contains('.') && meta.commit_hash() == commit {
             return Ok(meta);
         }

@@ -125,16 +125,21 @@ pub(super) fn cache() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".cache/huggingface/hub")))
 }
 
+/// A model's directory, and what there is to say of it when it is not what the hub has now.
+pub(super) struct Found {
+    pub path: PathBuf,
+    pub notice: Option<String>,
+}
+
 /// The directory of `OWNER/NAME` or `OWNER/NAME@REVISION`, fetched if need be.
 ///
 /// # Errors
 /// When the name is malformed, or the model is neither in the cache nor can be fetched.
-pub(super) fn find(name: &str) -> Result<PathBuf, HubError> {
+pub(super) fn find(name: &str) -> Result<Found, HubError> {
     #[cfg(feature = "hub")]
-    let find = super::fetch::fetch;
+    return super::fetch::fetch(name, cache().as_deref());
     #[cfg(not(feature = "hub"))]
-    let find = cached;
-    find(name, cache().as_deref())
+    return cached(name, cache().as_deref()).map(|path| Found { path, notice: None });
 }
 
 /// A name of the hub, taken apart and checked.

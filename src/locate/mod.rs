@@ -29,7 +29,7 @@ pub struct Located {
     pub path: PathBuf,
     /// The run and the name of its checkpoint.
     pub checkpoint: Option<(RunDir, String)>,
-    /// How the checkpoint was chosen, where its name was not given.
+    /// What the files are, where the name does not say: which checkpoint of a run, or an older copy of the hub's.
     pub chosen: Option<String>,
 }
 
@@ -55,7 +55,11 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
         chosen: None,
     };
     if let Some(hub) = name.strip_prefix(HUB) {
-        return Ok(found(&hub::find(hub)?));
+        let hub::Found { path, notice } = hub::find(hub)?;
+        return Ok(Located {
+            chosen: notice,
+            ..found(&path)
+        });
     }
     if path.is_file() || path.join("config.json").is_file() {
         return Ok(found(path));

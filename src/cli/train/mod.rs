@@ -286,7 +286,7 @@ impl Args {
         let Some(name) = &config.reference.path else {
             return Ok(None);
         };
-        let located = locate::model(name, &self.runs)
+        let located = super::located(name, &self.runs)
             .with_context(|| format!("reference.path = \"{name}\" cannot be used"))?;
         Ok(Some(located.path))
     }
