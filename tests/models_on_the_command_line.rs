@@ -364,9 +364,11 @@ reference_continued = false
     ];
     let told = json(&place.expect(0, &args));
     assert!((told["loss"].as_f64().unwrap() - reference).abs() < 1e-6);
-    // By step; round 1 began with the layer inherited when the reference ended.
-    let at_step = json(&place.expect(0, &["info", "first@60", "--json"]));
-    assert_eq!(at_step["n_layer"], 1);
+    // By step: the reference's last, and round 1's.
+    for (name, layers) in [("first@60", 4), ("first@80", 1)] {
+        let at_step = json(&place.expect(0, &["info", name, "--json"]));
+        assert_eq!(at_step["n_layer"], layers);
+    }
     refused(&place, &["info", "first@61"], &["no checkpoint 61"]);
     // A run alone is its last round's end.
     let output = place.run(&["generate", "second", "--prompt", "ROMEO:", "-n", "5"]);

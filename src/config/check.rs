@@ -456,8 +456,7 @@ impl Check<'_> {
         );
         let context = self.config.model.context_length;
         let fits = !self.trained_here() || train.context_length <= context;
-        let keys = ["train.context_length", "model.context_length"];
-        self.need(fits, &keys, || {
+        self.need_alone(fits, "train.context_length", || {
             format!(
                 "train.context_length must be at most model.context_length ({context}), is {}",
                 train.context_length
