@@ -10,6 +10,7 @@ pub mod dashboard;
 pub mod eval;
 pub mod export;
 mod fault;
+pub mod file;
 pub mod inherit;
 pub mod locate;
 pub mod model;

@@ -150,7 +150,7 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     pty.see("outcome: ");
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);
-    assert!(!pty.is_full_screen());
+    pty.gives_the_screen_back();
     assert_eq!(contents(&place.run_dir("mine")), before);
 }
 
@@ -218,7 +218,7 @@ fn an_operators_decision_is_seen_as_it_was_made() {
     // A signal ends a view like this one, and the terminal is as it was.
     signal(pty.pid(), Signal::SIGTERM);
     assert_eq!(pty.exit_code(), 0);
-    assert!(!pty.is_full_screen());
+    pty.gives_the_screen_back();
 }
 
 #[test]

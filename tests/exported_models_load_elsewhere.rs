@@ -16,6 +16,7 @@ use candle_core::Device;
 use candle_core::quantized::gguf_file::Content;
 use common::Place;
 use heirloom::export::{self, ExportError, Form, Job, Subject, Written};
+use heirloom::locate;
 use heirloom::model::{self, Decoder, DecoderConfig, Files, Mode, Sizes, Workspace};
 use heirloom::ops;
 use heirloom::tensors::DType;
@@ -93,7 +94,7 @@ fn write_checkpoint(dir: &Path, config: DecoderConfig) -> PathBuf {
         ops::write(view, &values).unwrap();
     }
     let weights = ops::read(&model.weights.flat).unwrap();
-    model::save(&model.config, &model.params, &weights, dir).unwrap();
+    model::save(&model.config, &model.params, &weights, None, dir).unwrap();
     std::fs::write(dir.join("tokenizer.json"), tokenizer_json().to_string()).unwrap();
     dir.into()
 }
@@ -132,8 +133,13 @@ fn relative(original: &[Vec<f32>], exported: &[Vec<f32>]) -> f32 {
     difference(original, exported) / largest
 }
 
+fn opened(model: &Path) -> Result<Subject, ExportError> {
+    let (name, runs) = (model.to_str().unwrap(), Path::new("no-runs"));
+    Subject::open(name, &locate::find(name, runs).unwrap(), runs)
+}
+
 fn export(model: &Path, form: Form, dtype: DType, to: &Path) -> Result<Written, ExportError> {
-    let subject = Subject::open(model.to_str().unwrap(), Path::new("no-runs"))?;
+    let subject = opened(model)?;
     export::export(
         &subject,
         Job {
@@ -290,7 +296,7 @@ fn a_checkpoint_becomes_plain_and_the_card_says_how() {
 fn shards_and_short_types_read_back() {
     let tmp = tempfile::tempdir().unwrap();
     let model = fixtures().join("models/llama-gqa");
-    let subject = Subject::open(model.to_str().unwrap(), tmp.path()).unwrap();
+    let subject = opened(&model).unwrap();
     let to = tmp.path().join("shards");
     let mut told = Vec::new();
     let job = Job {
@@ -465,7 +471,7 @@ fn what_a_form_cannot_hold_is_refused_with_the_way_out() {
 fn an_interrupted_or_refused_export_leaves_nothing_and_changes_nothing() {
     let tmp = tempfile::tempdir().unwrap();
     let model = fixtures().join("models/llama-gqa");
-    let subject = Subject::open(model.to_str().unwrap(), tmp.path()).unwrap();
+    let subject = opened(&model).unwrap();
     let (old, out) = (tmp.path().join("old"), tmp.path().join("out"));
     hugging_face(&model, &old);
     for (form, target, replace) in [
@@ -490,7 +496,7 @@ fn an_interrupted_or_refused_export_leaves_nothing_and_changes_nothing() {
         assert_eq!(names(tmp.path()), ["old".to_string()].into());
     }
     assert_eq!(difference(&logits(&model), &logits(&old)), 0.0);
-    let onto_itself = Subject::open(old.to_str().unwrap(), tmp.path()).unwrap();
+    let onto_itself = opened(&old).unwrap();
     let job = Job {
         form: Form::HuggingFace,
         dtype: DType::F32,

@@ -109,8 +109,8 @@ fn an_operator_grows_pauses_stops_and_leaves() {
     assert!(screen.contains("round 2"), "{screen}");
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);
-    let screen = pty.see("outcome: stopped");
-    assert!(!pty.is_full_screen(), "{screen}");
+    pty.see("outcome: stopped");
+    pty.gives_the_screen_back();
 
     let show = place.show("mine");
     assert_eq!(show["outcome"], "stopped");
@@ -149,7 +149,7 @@ fn pause_holds_the_training_and_resume_lets_it_go_on() {
     pty.see("> stop after a checkpoint");
     pty.press("\r");
     assert_eq!(pty.exit_code(), 3);
-    assert!(!pty.is_full_screen());
+    pty.gives_the_screen_back();
     pty.see("heirloom train --resume mine");
     assert_eq!(place.show("mine")["state"], "interrupted");
 }
@@ -254,7 +254,7 @@ fn a_signal_checkpoints_and_restores_the_terminal() {
     // The shell's job is the waiting parent; it passes signals on.
     signal(pty.pid(), Signal::SIGTERM);
     assert_eq!(pty.exit_code(), 75);
-    assert!(!pty.is_full_screen());
+    pty.gives_the_screen_back();
     assert_eq!(place.show("mine")["state"], "interrupted");
     let last = kinds(&place, "checkpoint").pop().unwrap();
     assert_eq!(last["reason"], "signal");
@@ -308,7 +308,7 @@ fn a_panic_of_the_trainer_is_shown_on_a_screen_that_stays() {
     assert!(screen.contains("the trainer panicked"), "{screen}");
     pty.press("q");
     assert_eq!(pty.exit_code(), 1);
-    assert!(!pty.is_full_screen());
+    pty.gives_the_screen_back();
     let show = place.show("mine");
     assert_eq!(show["state"], "failed");
     let message = show["message"].as_str().unwrap();
@@ -326,8 +326,8 @@ fn a_panic_of_the_dashboard_gives_the_terminal_back_and_training_goes_on() {
     let place = Place::new();
     let mut pty = faulty(&place, "dashboard:0");
     assert_eq!(pty.exit_code(), 0);
-    let screen = pty.see("training goes on without the dashboard");
-    assert!(!pty.is_full_screen(), "{screen}");
+    pty.see("training goes on without the dashboard");
+    pty.gives_the_screen_back();
     place.wait_event("mine", "the end", |e| e["kind"] == "done");
     let log = std::fs::read_to_string(place.run_dir("mine").join("log.txt")).unwrap();
     assert!(log.contains("asked for by HEIRLOOM_FAULT"), "{log}");
@@ -355,7 +355,7 @@ fn a_killed_trainer_leaves_a_usable_terminal_and_a_run_to_resume() {
     pty.see("round 1");
     signal(trainer(&place), Signal::SIGKILL);
     assert_eq!(pty.exit_code(), 128 + 9);
-    assert!(!pty.is_full_screen());
+    pty.gives_the_screen_back();
     assert_eq!(place.show("mine")["state"], "interrupted");
     // Resumed, the screen knows what came before.
     let mut pty = Pty::start(&place, &["train", "--resume", "mine"], 80, 24);

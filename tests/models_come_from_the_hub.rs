@@ -287,7 +287,7 @@ fn a_model_is_fetched_once_and_used_without_a_network() {
     assert_eq!(asked, Vec::<String>::new(), "offline nobody is asked");
     let (_, err) = succeeds(&info_with(&place, "http://127.0.0.1:9", "hf:x/y", &[]));
     assert!(
-        err.contains("is the copy in") && err.contains("http://127.0.0.1:9 does not answer"),
+        err.contains("is the copy in") && err.contains("http://127.0.0.1:9 gives no answer of use"),
         "{err}"
     );
 

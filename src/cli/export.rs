@@ -19,9 +19,7 @@ use crate::text;
 /// Write a model for other programs: a Hugging Face directory or a GGUF file
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A model directory, a GGUF file, hf:OWNER/NAME, or RUN, RUN@latest, RUN@best, RUN@reference, RUN@CHECKPOINT; a
-    /// run alone means the end of its last round
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", help = super::MODEL)]
     model: String,
     /// What to write
     #[arg(long, value_enum)]
@@ -65,10 +63,8 @@ impl Args {
     /// When there is no such model, the format cannot hold it, or it cannot be written.
     pub fn run(self) -> Result<i32> {
         let (form, dtype) = kind(self.format, self.dtype)?;
-        let subject = Subject::open(&self.model, &self.runs)?;
-        if let Some(chosen) = subject.run.as_ref().and_then(|run| run.chosen.as_ref()) {
-            say::err(&format!("{} is {chosen}", subject.name));
-        }
+        let located = super::found(&self.model, &self.runs)?;
+        let subject = Subject::open(&self.model, &located, &self.runs)?;
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&stop))

@@ -10,7 +10,7 @@ use candle_core::Device;
 use super::{exit, say};
 use crate::corpus::Tokenizer;
 use crate::locate;
-use crate::model::{Files, Generator, Sampling, forward_bytes};
+use crate::model::{Files, Generator, Sampling, cache_bytes, forward_bytes};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::text;
 
@@ -20,8 +20,7 @@ const LONGEST_PROMPT: u64 = 16 << 20;
 /// Continue a text
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A model's directory, a .gguf file, or RUN@latest, RUN@best, RUN@CHECKPOINT
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", help = super::MODEL)]
     model: String,
     /// The text to go on from; - reads it from stdin
     #[arg(long, value_name = "TEXT")]
@@ -82,7 +81,9 @@ impl Args {
             );
         }
         let room = ids.len().saturating_add(self.n).min(context);
-        super::check_memory(forward_bytes(&files.config, 1, room.min(256)), "this model")?;
+        let need =
+            forward_bytes(&files.config, 1, room.min(256)) + cache_bytes(&files.config, room);
+        super::check_memory(need, "this model with so long a text")?;
         let model = files.load(&Device::Cpu)?;
         let sampling = Sampling {
             temperature: self.temperature,

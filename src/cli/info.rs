@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::say;
+use super::{exit, say};
 use crate::config;
 use crate::corpus::Tokenizer;
 use crate::model::{
@@ -18,16 +18,15 @@ use crate::run::table::{aligned, count, plural};
 use crate::text;
 use crate::train::plan;
 
-/// Windows of this length, or the model's context, when nothing else is said.
-const WINDOW: usize = 1024;
+/// More at a time would be a slip of the pen.
+const MOST_WINDOWS: usize = 1 << 20;
 /// Length of the windows that attention ranks are measured on.
 const PROBE: usize = 100;
 
 /// Describe a model: shapes, parameters per part, types, the memory it needs
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A model's directory, a .gguf file, or RUN@latest, RUN@best, RUN@CHECKPOINT
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", help = super::MODEL)]
     model: String,
     /// Tokens per window that memory is reckoned for [default: 1024, or the model's context]
     #[arg(long, value_name = "T")]
@@ -49,12 +48,14 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let described = self.described()?;
         let most = described.config.context_length;
-        let window = self.context_length.unwrap_or(WINDOW.min(most));
-        if window == 0 || window > most || self.micro_batch == 0 || self.micro_batch > 1 << 20 {
-            bail!(
-                "--context-length {window} and --micro-batch {} must be at least 1, and the window at most the model's context of {most}",
+        let window = self.context_length.unwrap_or(super::WINDOW.min(most));
+        if window == 0 || window > most || self.micro_batch == 0 || self.micro_batch > MOST_WINDOWS
+        {
+            return Err(exit::usage(&format!(
+                "--context-length must be between 1 and the model's context of {most}, is {window}; --micro-batch between 1 and {MOST_WINDOWS}, is {}",
                 self.micro_batch
-            );
+            ))
+            .into());
         }
         let facts = Facts::of(&self.model, described, window, self.micro_batch);
         match self.json {
@@ -88,7 +89,7 @@ impl Args {
                 bytes: 0,
             });
         }
-        let located = super::located(&self.model, &self.runs)?;
+        let located = super::found(&self.model, &self.runs)?;
         let files = Files::open(&located.path).with_context(context)?;
         let mut types = BTreeMap::new();
         for (_, name) in files.tensor_names() {

@@ -7,11 +7,12 @@ use candle_core::Device;
 
 use super::{exit, say};
 use crate::config::{INHERITABLE, LayerChoice};
+use crate::export;
+use crate::file;
 use crate::inherit::{self, Slices, Taken};
-use crate::locate;
+use crate::locate::Located;
 use crate::model::{self, DecoderConfig, Files, Part, Weights};
 use crate::run::dir::DEFAULT_RUNS;
-use crate::run::file;
 use crate::run::table::{aligned, count, plural};
 use crate::tensors::{Output, Source, check_space};
 use crate::text;
@@ -22,8 +23,7 @@ const LARGEST: u64 = 16 << 20;
 /// Make a model from the layers of another
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The reference: a directory, a .gguf file, or RUN@latest, RUN@best, RUN@CHECKPOINT
-    #[arg(long, value_name = "MODEL", required_unless_present = "slices")]
+    #[arg(long, value_name = "MODEL", required_unless_present = "slices", help = super::MODEL)]
     from: Option<String>,
     /// Layers to take: a number of first ones, a range (8..16, without 16), a list (0,2,5), half, or auto: as many as
     /// half, but none from the first collapsing layer on (needs --ranks)
@@ -64,8 +64,7 @@ pub struct Args {
 struct Recipe {
     names: Vec<String>,
     files: Vec<Files>,
-    /// Where each source's tokenizer lies.
-    paths: Vec<PathBuf>,
+    located: Vec<Located>,
     layers: Vec<Taken>,
 }
 
@@ -89,8 +88,14 @@ impl Args {
         let Some(out) = self.out.as_ref().filter(|_| !self.dry_run) else {
             return Ok(());
         };
+        for located in &recipe.located {
+            located.verify()?;
+        }
         let output = Output::directory(out, self.force)?;
         check_space(output.path(), 4 * shape.parameters())?;
+        // The weights, and a copy on their way to the disk.
+        super::check_memory(8 * shape.parameters(), "making this model")?;
+        let tokens = export::Tokens::of_model(&recipe.located[0].path)?;
         let model = inherit::assemble(
             &sources,
             &recipe.layers,
@@ -102,19 +107,16 @@ impl Args {
             &model.config,
             &model.params,
             &crate::ops::read(&model.weights.flat)?,
+            tokens.special.eos,
             output.path(),
         )?;
-        let tokenizer = copy_tokenizer(&recipe.paths[0], output.path())?;
+        let mut notes = Vec::new();
+        tokens.write(&model.config, output.path(), &mut notes)?;
         output.commit()?;
-        say::out(&format!(
-            "\nwritten to {}{}\n",
-            text::path(out),
-            if tokenizer {
-                ""
-            } else {
-                ", without a tokenizer: the reference's files have none"
-            }
-        ))?;
+        say::out(&format!("\nwritten to {}\n", text::path(out)))?;
+        for note in notes {
+            say::out(&format!("  {note}\n"))?;
+        }
         Ok(())
     }
 
@@ -141,6 +143,9 @@ impl Args {
                 ))
             })?;
             let auto = choice == LayerChoice::Named("auto".into());
+            if self.ranks.is_some() && !auto {
+                return Err(exit::usage("--ranks is for --layers auto").into());
+            }
             let ranks = match (&self.ranks, auto) {
                 (Some(file), true) => ranks(file, n_layer)?,
                 (None, true) => {
@@ -163,18 +168,18 @@ impl Args {
         layers: impl FnOnce(&[Files]) -> Result<Vec<Taken>>,
     ) -> Result<Recipe> {
         let mut files = Vec::new();
-        let mut paths = Vec::new();
+        let mut all = Vec::new();
         for name in &names {
-            let located = super::located(name, &self.runs)?;
+            let located = super::found(name, &self.runs)?;
             let context = || format!("{} cannot be read", text::clean(name));
             files.push(Files::open(&located.path).with_context(context)?);
-            paths.push(located.path);
+            all.push(located);
         }
         Ok(Recipe {
             layers: layers(&files)?,
             names,
             files,
-            paths,
+            located: all,
         })
     }
 
@@ -185,11 +190,7 @@ impl Args {
             let of = params.iter().filter(|p| p.part == part && p.layer == layer);
             of.map(|p| p.len() as u64).sum()
         };
-        let taken = |part: Part| {
-            let tied = shape.tied_head && part == Part::Embeddings;
-            let named = |name: &str| self.what.iter().any(|w| w == name);
-            named(part.name()) || (tied && named(Part::Head.name()))
-        };
+        let taken = inherit::parts(&self.what, shape.tied_head);
         let label = |source: usize, what: &str| match recipe.names.len() {
             1 => what.to_string(),
             _ => format!("{} {what}", text::clean(&recipe.names[source])),
@@ -208,7 +209,7 @@ impl Args {
                 }
                 let random: Vec<&str> = there
                     .iter()
-                    .filter(|p| !taken(**p))
+                    .filter(|p| !taken.contains(p))
                     .map(|p| p.name())
                     .collect();
                 let all_random = random.len() == there.len();
@@ -290,32 +291,4 @@ fn ranks(path: &Path, n_layer: usize) -> Result<Vec<f64>> {
         );
     }
     Ok(ranks)
-}
-
-/// Takes the tokenizer along: its files, or what a GGUF file holds as a `tokenizer.json`. Whether there is one.
-fn copy_tokenizer(from: &Path, to: &Path) -> Result<bool> {
-    const FILES: [&str; 6] = [
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "generation_config.json",
-        "vocab.json",
-        "merges.txt",
-    ];
-    let mut any = false;
-    for name in FILES {
-        let source = from.join(name);
-        if source.is_file() {
-            let target = to.join(name);
-            std::fs::copy(&source, &target).with_context(|| text::path(&target).to_string())?;
-            any |= name == FILES[0];
-        }
-    }
-    if let (false, Ok(tokenizer)) = (any, locate::tokenizer(from)) {
-        let target = to.join(FILES[0]);
-        std::fs::write(&target, tokenizer.tokenizer_json())
-            .with_context(|| text::path(&target).to_string())?;
-        any = true;
-    }
-    Ok(any)
 }

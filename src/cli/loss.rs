@@ -22,8 +22,7 @@ use crate::text;
 /// i = 0..N-1. No beginning-of-text token is added.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A model's directory, a .gguf file, or RUN@latest, RUN@best, RUN@CHECKPOINT
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", help = super::MODEL)]
     model: String,
     /// A text, read with the model's tokenizer
     #[arg(long, value_name = "FILE", required_unless_present = "tokens")]
@@ -48,8 +47,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Windows of this length when nothing else is said.
-const WINDOW: usize = 1024;
 const MOST_WINDOWS: usize = 1_000_000;
 
 impl Args {
@@ -59,7 +56,7 @@ impl Args {
         let located = super::located(&self.model, &self.runs)?;
         let files = Files::open(&located.path)?;
         let most = files.config.context_length;
-        let time = self.window_length.unwrap_or(WINDOW.min(most));
+        let time = self.window_length.unwrap_or(super::WINDOW.min(most));
         if time == 0 || time > most {
             return Err(exit::usage(&format!(
                 "--window-length must be between 1 and the model's context of {most}, is {time}"

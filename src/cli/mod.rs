@@ -66,6 +66,11 @@ enum Command {
     Export(export::Args),
 }
 
+/// Windows of this length, or the model's context, when nothing else is said.
+const WINDOW: usize = 1024;
+/// What MODEL may be.
+const MODEL: &str = "A model's directory, a .gguf file, hf:OWNER/NAME[@REVISION], or RUN, RUN@best, RUN@reference, RUN@STEP, RUN@CHECKPOINT; a run alone means the end of its last round";
+
 /// How a dashboard looks.
 #[derive(Debug, Clone, clap::Args)]
 pub struct UiArgs {
@@ -151,14 +156,24 @@ fn check_memory(need: u64, what: &str) -> Result<()> {
     }
 }
 
-/// Finds a model by its name and says how a checkpoint was chosen that was not named.
+/// Finds a model by its name and says what there is to say of it. A checkpoint's files are not looked through yet.
 ///
 /// # Errors
 /// When there is no such model.
-fn located(model: &str, runs: &Path) -> Result<Located> {
-    let located = locate::model(model, runs)?;
+fn found(model: &str, runs: &Path) -> Result<Located> {
+    let located = locate::find(model, runs)?;
     if let Some(chosen) = &located.chosen {
         say::err(&format!("{model} is {chosen}"));
     }
+    Ok(located)
+}
+
+/// As [`found`], for a model whose weights are to be read.
+///
+/// # Errors
+/// As [`found`], and when a checkpoint is damaged.
+fn located(model: &str, runs: &Path) -> Result<Located> {
+    let located = found(model, runs)?;
+    located.verify()?;
     Ok(located)
 }

@@ -7,8 +7,8 @@ use toml_edit::{Document, Item, TableLike, Value};
 use super::keys::{self, Key, Kind, Need};
 use super::places::{Place, Places};
 use super::types::{fits, plain};
-use super::{BUILTIN, Config, ConfigError, check, is_tokenizer_path, presets};
-use crate::run::file;
+use super::{Config, ConfigError, NOT_PATHS, check, is_tokenizer_path, presets};
+use crate::file;
 use crate::text;
 
 /// Bytes of what the parser says, which may quote the text.
@@ -225,8 +225,8 @@ impl Draft {
             // A tokenizer may be named.
             let named = |given: &str| is_tokenizer_name(key, given);
             each_path(&mut value, &mut |given| {
-                let starts = [BUILTIN, "$", "/", "~/"];
-                let stays = starts.iter().any(|start| given.starts_with(start));
+                let mut starts = NOT_PATHS.iter().chain(&["$", "/", "~/"]);
+                let stays = starts.any(|start| given.starts_with(start));
                 (!stays && !given.is_empty() && !named(given)).then(|| format!("{cwd}/{given}"))
             });
         }

@@ -26,7 +26,11 @@ use crate::text;
 
 /// Texts that are part of the program begin like this: `builtin:tinyshakespeare`.
 pub const BUILTIN: &str = "builtin:";
-/// Their names.
+/// Models of the Hugging Face hub are named like this: `hf:owner/name`.
+pub const HUB: &str = "hf:";
+/// Names that are no paths begin like these.
+const NOT_PATHS: [&str; 2] = [BUILTIN, HUB];
+/// The texts' names.
 pub const BUILTIN_TEXTS: [&str; 1] = ["tinyshakespeare"];
 
 /// What is wrong with a config: every problem that was found, one a line.
@@ -90,7 +94,7 @@ fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
 /// directory that relative ones start from ([`Loaded::base`]).
 pub fn resolve_paths(config: &mut Config, base: &Path) {
     for path in paths(config) {
-        if !path.starts_with(BUILTIN) && !path.starts_with(crate::locate::HUB) {
+        if !NOT_PATHS.iter().any(|start| path.starts_with(start)) {
             let joined = base.join(&*path);
             // Fails for an empty path only, which a checked config does not have.
             let full = std::path::absolute(&joined).unwrap_or(joined);

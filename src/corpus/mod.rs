@@ -11,7 +11,7 @@ pub mod prepare;
 mod reader;
 mod sampler;
 pub mod token_file;
-mod tokenizer;
+pub mod tokenizer;
 mod tokens;
 
 pub use dataset::{Dataset, Source, open};

@@ -7,8 +7,9 @@ use super::hugging_face::word;
 use super::plain::Plain;
 use super::subject::{FromRun, Subject};
 use crate::PROGRAM;
-use crate::config::TrainTexts;
+use crate::config::{HUB, TrainTexts};
 use crate::run::event::{Phase, PhaseResult, Start};
+use crate::run::state::Status;
 use crate::run::table::{ascii, count, phase_name};
 use crate::tensors::DType;
 
@@ -178,7 +179,7 @@ fn results(out: &mut String, run: &FromRun) -> std::fmt::Result {
             with_error(r.val_loss, r.stderr),
         )?;
     }
-    if core.controls.is_empty() {
+    if core.controls.is_empty() && core.status == Status::Done {
         out.push_str("\nNo controls were run.\n");
     }
     Ok(())
@@ -290,8 +291,11 @@ fn file_names(paths: &[String]) -> String {
     names.join(", ")
 }
 
-/// The last part of a path, or the name of a builtin text.
+/// The last part of a path; the name of a builtin text or of a model of the hub, whole.
 fn file_name(path: &str) -> String {
+    if path.starts_with(HUB) {
+        return words(path);
+    }
     let name = path.rsplit('/').find(|part| !part.is_empty());
     words(name.unwrap_or(path))
 }
@@ -313,6 +317,7 @@ mod tests {
     fn names_tell_no_places_and_write_no_markup() {
         assert_eq!(file_name("/home/me/data/books.bin"), "books.bin");
         assert_eq!(file_name("/home/me/model/"), "model");
+        assert_eq!(file_name("hf:owner/name@pr/1"), "hf:owner/name@pr/1");
         assert_eq!(
             file_name("builtin:tinyshakespeare"),
             "builtin:tinyshakespeare"

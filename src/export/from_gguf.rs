@@ -14,7 +14,7 @@ pub fn tokenizer_json(metadata: &Metadata) -> Result<Vec<u8>, String> {
     let vocabulary = locate::vocabulary(metadata).map_err(|e| e.to_string())?;
     let tokenizer = Tokenizer::from_gguf(&vocabulary).map_err(|e| e.to_string())?;
     let bytes = tokenizer.tokenizer_json();
-    let bos = vocabulary.bos.filter(|_| vocabulary.add_bos == Some(true));
+    let bos = vocabulary.bos.filter(|_| vocabulary.begins_with_bos());
     let Some(bos) = bos else {
         return Ok(bytes.to_vec());
     };

@@ -6,7 +6,7 @@ use super::subject::Subject;
 use super::{ExportError, Job, fill_and_tell};
 use crate::model::family::gguf::{Turn, place};
 use crate::model::{DecoderConfig, Family, Mlp, Norms, Param, Positions, Rope, RopeScaling};
-use crate::tensors::gguf::{Value, save as save_gguf};
+use crate::tensors::gguf::{Value, save as save_gguf, stored_as};
 use crate::tensors::{DType, Output, Spec};
 
 /// Llama 3's scaling, as divisors of the frequencies.
@@ -50,6 +50,15 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
             name,
         });
         tensors.push(Some((index, turn)));
+    }
+    let wide = |spec: &&Spec| spec.shape.len() > 1 && stored_as(spec) != spec.dtype;
+    if let Some(first) = specs.iter().find(wide) {
+        plain.changes.push(format!(
+            "{} tensors, {} the first, are stored as F16: their rows are no whole number of blocks of {}.",
+            specs.iter().filter(wide).count(),
+            first.name,
+            job.dtype
+        ));
     }
     let output = Output::file(&job.target, job.replace)?;
     let mut written = 0;

@@ -7,20 +7,9 @@ use serde_json::Value as Json;
 
 use super::ExportError;
 use super::tokens::{Tokens, spellings};
+use crate::corpus::tokenizer::kinds::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED};
+use crate::corpus::tokenizer::{LLAMA3, QWEN2};
 use crate::tensors::gguf::{Array, Value};
-
-/// llama.cpp's kinds of tokens.
-const NORMAL: i32 = 1;
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const UNUSED: i32 = 5;
-const BYTE: i32 = 6;
-
-/// Llama 3's way to split text, as its `tokenizer.json` spells it.
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Qwen 2's.
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The keys of a tokenizer for a model with `vocab` rows.
 ///
@@ -53,7 +42,9 @@ pub fn metadata(
         what: what.into(),
     };
     let model = &json["model"];
-    if model["type"] != "BPE" {
+    // Older files do not name the type.
+    let bpe = model["type"] == "BPE" || (model["type"].is_null() && model["merges"].is_array());
+    if !bpe {
         return Err(refused(
             "llama.cpp has no tokenizer of its kind; byte-level and sentencepiece's BPE are written, use --format hf",
         ));
@@ -140,11 +131,13 @@ fn vocabulary(json: &Json, vocab: usize, sentencepiece: bool) -> (Vec<String>, V
     }
     let added = json["added_tokens"].as_array().into_iter().flatten();
     for token in added {
-        let Some(id) = token["id"].as_u64().map(|id| id as usize) else {
+        // What has no spelling has no place in the table either, whatever its id.
+        let id = token["id"].as_u64().map(|id| id as usize);
+        let Some(kind) = id.and_then(|id| types.get_mut(id)) else {
             continue;
         };
         let unknown = sentencepiece && token["content"] == json["model"]["unk_token"];
-        types[id] = match token["special"] == true {
+        *kind = match token["special"] == true {
             _ if unknown => UNKNOWN,
             true => CONTROL,
             false => USER_DEFINED,
@@ -172,14 +165,20 @@ fn merges(model: &Json) -> Vec<(String, String)> {
     all.filter_map(pair).collect()
 }
 
-/// Sentencepiece's scores: the piece that is merged first has the highest.
+/// Sentencepiece's scores: the piece that is merged first has the highest; pieces that no merge makes, but for single
+/// characters, the lowest, since readers join whatever is in the vocabulary.
 fn scores(names: &[String], merges: &[(String, String)]) -> Vec<f32> {
     let mut ranks: HashMap<String, usize> = HashMap::with_capacity(merges.len());
     for (a, b) in merges {
         let next = ranks.len();
         ranks.entry(format!("{a}{b}")).or_insert(next);
     }
-    let score = |name: &String| ranks.get(name).map_or(0.0, |&rank| -(rank as f32));
+    let lowest = -(ranks.len() as f32) - 1.0;
+    let score = |name: &String| match ranks.get(name) {
+        Some(&rank) => -(rank as f32),
+        None if name.chars().nth(1).is_none() => 0.0,
+        None => lowest,
+    };
     names.iter().map(score).collect()
 }
 
@@ -304,14 +303,29 @@ mod tests {
         let merges: Vec<_> = [("a", "a"), ("b", "c"), ("aa", "a"), ("a", "aa")]
             .map(|(a, b)| (a.to_string(), b.to_string()))
             .into();
-        let names = ["a", "aa", "bc", "aaa"].map(String::from);
-        assert_eq!(scores(&names, &merges), [0.0, 0.0, -1.0, -2.0]);
+        let names = ["a", "aa", "bc", "aaa", "xyz"].map(String::from);
+        assert_eq!(scores(&names, &merges), [0.0, 0.0, -1.0, -2.0, -4.0]);
+    }
+
+    #[test]
+    fn added_tokens_without_a_spelling_are_passed_over_whatever_their_ids() {
+        let got = made(json!({
+            "added_tokens": [{"id": 999_999_999, "special": true}, {"id": u64::MAX, "content": "x"}],
+            "pre_tokenizer": {"type": "ByteLevel"},
+            "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []},
+        }))
+        .unwrap();
+        let types = Value::Array(Array::I32(vec![NORMAL, UNUSED, UNUSED, UNUSED, UNUSED]));
+        assert_eq!(got["tokenizer.ggml.token_type"], types);
     }
 
     #[test]
     fn kinds_that_llama_cpp_lacks_are_refused() {
         let unigram = json!({"model": {"type": "Unigram", "vocab": [["a", 0.0]]}});
         assert!(made(unigram).unwrap_err().contains("use --format hf"));
+        let level = json!({"type": "ByteLevel"});
+        let unnamed = json!({"pre_tokenizer": level, "model": {"vocab": {"a": 0}, "merges": []}});
+        assert!(made(unnamed).is_ok());
         let letters = json!({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}});
         assert!(made(letters).unwrap_err().contains("works on characters"));
     }

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::plain::{Plain, misread};
 use super::subject::Subject;
-use super::tokens::{Special, Tokens};
+use super::tokens::Special;
 use super::{ExportError, Job, card, fill_and_tell};
 use crate::model::{DecoderConfig, Positions, family, write_synced};
 use crate::tensors::{DType, Output, Spec, save_safetensors};
@@ -32,13 +32,12 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
             config["model_type"].as_str().unwrap_or("another")
         ));
     }
-    let tokenizer = tokenizer_files(&subject.tokens, &plain.config, &mut plain.changes);
     let output = Output::directory(&job.target, job.replace)?;
     let dir = output.path();
     write_json(dir, "config.json", &config)?;
-    for (name, bytes) in &tokenizer {
-        write_synced(&dir.join(name), bytes)?;
-    }
+    subject
+        .tokens
+        .write(&plain.config, dir, &mut plain.changes)?;
     if subject.tokens.file("generation_config.json").is_none() {
         let generation = with_ids(json!({}), &subject.tokens.special);
         write_json(dir, "generation_config.json", &generation)?;
@@ -125,50 +124,6 @@ fn with_ids(mut json: Value, special: &Special) -> Value {
         json[key] = id.into();
     }
     json
-}
-
-/// The source's files, and those that it lacks for `AutoTokenizer`.
-fn tokenizer_files(
-    tokens: &Tokens,
-    config: &DecoderConfig,
-    changes: &mut Vec<String>,
-) -> Vec<(&'static str, Vec<u8>)> {
-    let mut files = tokens.files.clone();
-    if tokens.json.is_none() {
-        let why = tokens.why_none.as_deref();
-        let why = why.unwrap_or("the model came without a tokenizer.json");
-        changes.push(format!("AutoTokenizer finds no tokenizer.json: {why}."));
-    }
-    let has = |name: &str| tokens.file(name).is_some();
-    if tokens.json.is_some() && !has("tokenizer_config.json") {
-        let made = tokenizer_config(tokens, config);
-        files.push(("tokenizer_config.json", pretty(&made).into_bytes()));
-    }
-    files
-}
-
-/// Has transformers take `tokenizer.json` as it is.
-fn tokenizer_config(tokens: &Tokens, config: &DecoderConfig) -> Value {
-    let special = &tokens.special;
-    let mut json = Map::new();
-    let mut put = |key: &str, value: Value| json.insert(key.into(), value);
-    put("tokenizer_class", "PreTrainedTokenizerFast".into());
-    put("model_max_length", config.context_length.into());
-    put("clean_up_tokenization_spaces", false.into());
-    for (key, id) in [
-        ("bos_token", special.bos),
-        ("eos_token", special.eos),
-        ("unk_token", special.unknown),
-        ("pad_token", special.pad),
-    ] {
-        if let Some(token) = id.and_then(|id| tokens.spelling(id)) {
-            put(key, token.into());
-        }
-    }
-    if let Some(template) = &tokens.chat_template {
-        put("chat_template", template.clone().into());
-    }
-    Value::Object(json)
 }
 
 fn pretty(json: &Value) -> String {

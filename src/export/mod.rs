@@ -21,6 +21,7 @@ use crate::train::checkpoint::CheckpointError;
 
 pub use plain::{Form, Plain, plain};
 pub use subject::{FromRun, Subject};
+pub use tokens::Tokens;
 
 /// Why a model is not written.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +38,6 @@ pub enum ExportError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{0:#}")]
-    Locate(anyhow::Error),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]

@@ -1,16 +1,15 @@
 //! What is exported: a model directory, a GGUF file, or a checkpoint of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::ExportError;
-use super::tokens::Tokens;
+use super::tokens::{Tokens, config_json};
 use crate::config::{self, Config};
-use crate::locate;
+use crate::locate::{self, Located};
 use crate::model::Files;
 use crate::run::dir::RunDir;
-use crate::run::file;
 use crate::run::series;
 use crate::run::state::RunState;
 use crate::text;
@@ -19,8 +18,6 @@ use crate::train::state::TrainState;
 
 /// What models trained here are padded to (the tokenizers' `padded_vocab`).
 const PADDING: usize = 64;
-/// Most bytes of a `config.json`.
-const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// A model to export; its weights are still on disk.
 #[derive(Debug)]
@@ -43,8 +40,6 @@ pub struct FromRun {
     pub dir: RunDir,
     /// The directory under `checkpoints/`.
     pub checkpoint: String,
-    /// How the checkpoint was chosen, where its name was not given.
-    pub chosen: Option<String>,
     /// The training at that moment.
     pub at: TrainState,
     /// The run as its journal tells it by now.
@@ -53,30 +48,21 @@ pub struct FromRun {
 }
 
 impl Subject {
-    /// Finds and opens what `model` [means](locate::model). Checkpoints are checked against their checksums.
+    /// Opens a model that `name` means ([`locate::model`] has found it). `runs` is where the run's reference is looked for by
+    /// its name. Checkpoints are checked against their checksums.
     ///
     /// # Errors
-    /// When there is no such model, or it is damaged.
-    pub fn open(model: &str, runs: &Path) -> Result<Self, ExportError> {
-        let located = locate::model(model, runs).map_err(ExportError::Locate)?;
-        if let Some((run, name)) = located.checkpoint {
-            return Self::of_checkpoint(run, &name, located.chosen);
+    /// When it is damaged.
+    pub fn open(name: &str, located: &Located, runs: &Path) -> Result<Self, ExportError> {
+        let by_path = || checkpoint_by_path(&located.path);
+        if let Some((run, checkpoint)) = located.checkpoint.clone().or_else(by_path) {
+            return Self::of_checkpoint(run, &checkpoint, runs);
         }
-        match checkpoint_by_path(&located.path) {
-            Some((run, name)) => {
-                let checkpoints = Checkpoints::at(&run);
-                let name = checkpoints.resolve(&name)?;
-                checkpoints.verify(&name)?;
-                Self::of_checkpoint(run, &name, None)
-            }
-            None => {
-                let mut subject = Self::of_path(&located.path)?;
-                if model.starts_with(locate::HUB) {
-                    subject.name = text::clean(model).into_owned();
-                }
-                Ok(subject)
-            }
+        let mut subject = Self::of_path(&located.path)?;
+        if name.starts_with(locate::HUB) {
+            subject.name = text::clean(name).into_owned();
         }
+        Ok(subject)
     }
 
     fn of_path(path: &Path) -> Result<Self, ExportError> {
@@ -87,7 +73,10 @@ impl Subject {
         };
         let (tokens, config) = match files.source.gguf() {
             Some(metadata) => (Tokens::of_gguf(metadata), Value::Null),
-            None => (Tokens::of_directory(dir)?, config_json(dir)),
+            None => {
+                let config = config_json(dir);
+                (Tokens::of_directory(dir, &config)?, config)
+            }
         };
         let full = path.canonicalize().unwrap_or_else(|_| path.into());
         let name = full.file_stem().unwrap_or(full.as_os_str());
@@ -105,20 +94,17 @@ impl Subject {
         })
     }
 
-    /// A checkpoint that has been verified.
-    fn of_checkpoint(
-        run: RunDir,
-        checkpoint: &str,
-        chosen: Option<String>,
-    ) -> Result<Self, ExportError> {
+    /// A checkpoint, once it has been compared with its checksums.
+    fn of_checkpoint(run: RunDir, checkpoint: &str, runs: &Path) -> Result<Self, ExportError> {
         let checkpoints = Checkpoints::at(&run);
-        let at = checkpoints.state(checkpoint)?;
+        let at = checkpoints.verify(checkpoint)?;
         let mut subject = Self::of_path(&checkpoints.dir().join(checkpoint))?;
         let config = config::load(&config::Source::Path(run.config()), &[]);
         let config = config.ok().map(|loaded| loaded.config);
         let reference = config.as_ref().and_then(|c| c.reference.path.as_ref());
         // Where the reference has gone since, the checkpoint has its tokenizer all the same.
-        if let Some(tokens) = reference.and_then(|path| Tokens::of_model(Path::new(path))) {
+        let reference = reference.and_then(|name| locate::kept(name, runs).ok());
+        if let Some(tokens) = reference.and_then(|path| Tokens::of_model(&path).ok()) {
             subject.tokens.complete_from(tokens);
         }
         subject.name = text::clean(&format!("{}@{checkpoint}", run.name())).into_owned();
@@ -129,7 +115,6 @@ impl Subject {
         subject.run = Some(FromRun {
             dir: run,
             checkpoint: checkpoint.into(),
-            chosen,
             at,
             state,
             config,
@@ -141,9 +126,12 @@ impl Subject {
     pub(super) fn ids_without_padding(&self) -> Option<usize> {
         let ids = self.tokens.ids?;
         let config = self.run.as_ref().and_then(|run| run.config.as_ref());
-        let made_here = config.is_some_and(|c| c.reference.path.is_none());
-        let padded = self.files.config.vocab == ids.next_multiple_of(PADDING);
-        (self.native && (made_here || padded)).then_some(ids)
+        let ours = match config {
+            // A reference that was read has the rows that its authors gave it.
+            Some(config) => config.reference.path.is_none(),
+            None => self.files.config.vocab == ids.next_multiple_of(PADDING),
+        };
+        (self.native && ours).then_some(ids)
     }
 
     /// Whether a canonical path is this model's own file or directory.
@@ -163,11 +151,4 @@ fn checkpoint_by_path(path: &Path) -> Option<(RunDir, String)> {
     run.events()
         .is_file()
         .then(|| (run, name.to_string_lossy().into_owned()))
-}
-
-/// A model's `config.json`, `Null` where it cannot be read: whoever opens the model has said so.
-fn config_json(dir: &Path) -> Value {
-    let path: PathBuf = dir.join("config.json");
-    let text = file::read_text(&path, LARGEST_CONFIG).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
 }

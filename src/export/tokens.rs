@@ -1,41 +1,19 @@
 //! The tokenizer that a model brings along, as files and as what they say.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{ExportError, from_gguf};
-use crate::run::file;
+use crate::corpus::tokenizer::{
+    COMPANIONS, LARGEST, MOST_IDS, TOKENIZER, WELL_KNOWN_ENDS, special_id,
+};
+use crate::file;
+use crate::model::{DecoderConfig, write_synced};
 use crate::tensors::{Source, gguf};
 
-/// Files beside `tokenizer.json` that Hugging Face's tokenizers read.
-const COMPANIONS: [&str; 9] = [
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-];
-const TOKENIZER: &str = "tokenizer.json";
-/// A larger one is no tokenizer.
-const LARGEST: u64 = 256 << 20;
-/// No vocabulary has ids from here on.
-const MOST_IDS: u64 = 1 << 24;
-
-/// Names that models without a word on it give the end of a text.
-const ENDS: [&str; 5] = [
-    "<|endoftext|>",
-    "</s>",
-    "<|end_of_text|>",
-    "<eos>",
-    "<|eot_id|>",
-];
+const CONFIG: &str = "tokenizer_config.json";
 
 /// A tokenizer to take along.
 #[derive(Debug, Default)]
@@ -66,11 +44,11 @@ pub struct Special {
 }
 
 impl Tokens {
-    /// The tokenizer files of a model's directory.
+    /// The tokenizer files of a model's directory; `config` is its `config.json`.
     ///
     /// # Errors
     /// When `tokenizer.json` is there and cannot be read.
-    pub fn of_directory(dir: &Path) -> Result<Self, ExportError> {
+    pub fn of_directory(dir: &Path, config: &Value) -> Result<Self, ExportError> {
         let mut files = Vec::new();
         let names = std::iter::once(TOKENIZER).chain(COMPANIONS);
         for name in names {
@@ -92,9 +70,7 @@ impl Tokens {
             tokens.ids = Some(size(&json).map_err(fail)?);
             tokens.json = Some(json);
         }
-        let config = read(&dir.join("config.json"))?.unwrap_or_default();
-        let config = serde_json::from_slice(&config).unwrap_or_default();
-        tokens.read_special(&config);
+        tokens.read_special(config);
         Ok(tokens)
     }
 
@@ -127,13 +103,73 @@ impl Tokens {
         tokens
     }
 
-    /// The tokenizer of a model's directory or GGUF file; `None` where nothing is to be had.
-    pub fn of_model(path: &Path) -> Option<Self> {
+    /// The tokenizer of a model: of its directory, of a GGUF file, or what lies beside a safetensors file.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn of_model(path: &Path) -> Result<Self, ExportError> {
+        let directory = |dir: &Path| Self::of_directory(dir, &config_json(dir));
         if path.is_dir() {
-            return Self::of_directory(path).ok();
+            return directory(path);
         }
-        let source = Source::open(path).ok()?;
-        source.gguf().map(Self::of_gguf)
+        match Source::open(path)?.gguf() {
+            Some(metadata) => Ok(Self::of_gguf(metadata)),
+            None => directory(path.parent().unwrap_or(Path::new("."))),
+        }
+    }
+
+    /// Writes the tokenizer's files, and those that they lack for transformers' `AutoTokenizer`, flushed to the disk. What
+    /// there is to say of them goes to `changes`.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(
+        &self,
+        config: &DecoderConfig,
+        dir: &Path,
+        changes: &mut Vec<String>,
+    ) -> Result<(), ExportError> {
+        for (name, bytes) in &self.files {
+            write_synced(&dir.join(name), bytes)?;
+        }
+        if self.json.is_none() {
+            let why = self.why_none.as_deref();
+            let why = why.unwrap_or("the model came without a tokenizer.json");
+            changes.push(format!("AutoTokenizer finds no tokenizer.json: {why}."));
+        } else if self.file(CONFIG).is_none() {
+            let made = format!("{:#}\n", self.config(config));
+            write_synced(&dir.join(CONFIG), made.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Has transformers take `tokenizer.json` as it is.
+    fn config(&self, config: &DecoderConfig) -> Value {
+        let mut json = Map::new();
+        let mut put = |key: &str, value: Value| json.insert(key.into(), value);
+        put("tokenizer_class", "PreTrainedTokenizerFast".into());
+        put("model_max_length", config.context_length.into());
+        put("clean_up_tokenization_spaces", false.into());
+        let spelled: HashMap<u32, String> = self
+            .json
+            .iter()
+            .flat_map(spellings)
+            .map(|(token, id)| (id, token))
+            .collect();
+        for (key, id) in [
+            ("bos_token", self.special.bos),
+            ("eos_token", self.special.eos),
+            ("unk_token", self.special.unknown),
+            ("pad_token", self.special.pad),
+        ] {
+            if let Some(token) = id.and_then(|id| spelled.get(&id)) {
+                put(key, token.clone().into());
+            }
+        }
+        if let Some(template) = &self.chat_template {
+            put("chat_template", template.clone().into());
+        }
+        Value::Object(json)
     }
 
     /// Takes over all that comes with the tokenizer of the model that this one was made from, if it is the same.
@@ -155,12 +191,6 @@ impl Tokens {
         found.map(|(_, bytes)| bytes.as_slice())
     }
 
-    /// A token's spelling.
-    pub fn spelling(&self, id: u32) -> Option<String> {
-        let all = self.json.as_ref().map(spellings)?;
-        all.into_iter().find(|(_, i)| *i == id).map(|(s, _)| s)
-    }
-
     /// Ids and template from the model's config and the files beside the tokenizer, or from well-known names.
     fn read_special(&mut self, config: &Value) {
         let json = |name: &str| -> Value {
@@ -168,31 +198,22 @@ impl Tokens {
             serde_json::from_slice(bytes).unwrap_or_default()
         };
         let generation = json("generation_config.json");
-        let words = json("tokenizer_config.json");
+        let words = json(CONFIG);
         let by_name: HashMap<String, u32> = self
             .json
             .as_ref()
             .map(|json| spellings(json).into_iter().collect())
             .unwrap_or_default();
-        let named = |what: &str| -> Option<u32> {
-            let token = &words[format!("{what}_token")];
-            let name = token.as_str().or_else(|| token["content"].as_str())?;
-            by_name.get(name).copied()
-        };
-        let numbered = |json: &Value, what: &str| -> Option<u32> {
-            let id = &json[format!("{what}_token_id")];
-            let id = id.as_u64().or_else(|| id[0].as_u64())?;
-            u32::try_from(id).ok()
-        };
-        let id = |what: &str| {
-            named(what)
-                .or_else(|| numbered(config, what))
-                .or_else(|| numbered(&generation, what))
-        };
-        let end = ENDS.iter().find_map(|name| by_name.get(*name).copied());
+        // Without a tokenizer, the numbers are all there is.
+        let size = self.ids.unwrap_or(usize::MAX);
+        let files = [&words, &generation, config];
+        let id = |what: &str| special_id(what, files, |name| by_name.get(name).copied(), size);
+        let end = WELL_KNOWN_ENDS
+            .iter()
+            .find_map(|name| by_name.get(*name).copied());
         let eos = id("eos").or(end);
         // GPT-2 begins texts with the token that ends them.
-        let begins_with_end = end.is_some() && end == by_name.get(ENDS[0]).copied();
+        let begins_with_end = end.is_some() && end == by_name.get(WELL_KNOWN_ENDS[0]).copied();
         let bos = id("bos").or(eos.filter(|_| begins_with_end));
         let unknown = id("unk").or_else(|| {
             let name = self.json.as_ref()?["model"]["unk_token"].as_str()?;
@@ -246,31 +267,25 @@ fn size(json: &Value) -> Result<usize, String> {
     let largest = spellings(json).iter().map(|(_, id)| u64::from(*id)).max();
     match largest {
         None => Err("its vocabulary is empty".into()),
-        Some(id) if id >= MOST_IDS => Err(format!("it has a token with id {id}")),
+        Some(id) if id >= MOST_IDS as u64 => Err(format!("it has a token with id {id}")),
         Some(id) => Ok(id as usize + 1),
     }
 }
 
 /// The bytes of a file that may be absent.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, ExportError> {
-    let io = |source| ExportError::Io {
-        path: path.into(),
-        source,
-    };
-    let opened = match file::open(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(io)?,
-    };
-    let mut bytes = Vec::new();
-    opened
-        .take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
-    match bytes.len() as u64 > LARGEST {
-        true => Err(ExportError::Tokenizer {
+    match file::read_bytes(path, LARGEST) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ExportError::Io {
             path: path.into(),
-            what: format!("it is larger than {} MB", LARGEST >> 20),
+            source,
         }),
-        false => Ok(Some(bytes)),
     }
+}
+
+/// A model's `config.json`, `Null` where it cannot be read: whoever opens the model has said so.
+pub fn config_json(dir: &Path) -> Value {
+    let bytes = read(&dir.join("config.json")).ok().flatten();
+    serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default()
 }

@@ -50,7 +50,7 @@ pub fn next_layers(layers: &[usize], n: usize, n_layer: usize) -> Vec<usize> {
 }
 
 /// The parts that `inherit.what` names. A tied head is the embedding, so either name brings it along.
-fn parts(what: &[String], tied_head: bool) -> HashSet<Part> {
+pub fn parts(what: &[String], tied_head: bool) -> HashSet<Part> {
     let named = |part: &&Part| what.iter().any(|name| name == part.name());
     let mut parts: HashSet<Part> = Part::ALL.iter().filter(named).copied().collect();
     if tied_head && parts.contains(&Part::Head) {

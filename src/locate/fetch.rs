@@ -13,21 +13,15 @@ use hf_hub::{Cache, Repo, RepoType};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::hub::{self, Found, HubError, Name};
-use crate::run::file;
+use crate::corpus::tokenizer::{COMPANIONS, TOKENIZER};
+use crate::file;
 use crate::tensors::{self, INDEX, MODEL, PICKLES, TensorError};
 use crate::text;
 
 /// What tells of a model's shape. Nothing goes without it.
 const CONFIG: &str = "config.json";
-/// What else is fetched when it is there, before the weights: a snapshot with weights has all of it.
-const BESIDES: [&str; 4] = [
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-];
 const HUGGING_FACE: &str = "https://huggingface.co";
-/// A network that drops everything without a word is given up after this.
+/// The first question is given up after these when the network drops it without a word.
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// How often a file is asked for when connections break; each time it goes on where it stopped.
@@ -66,7 +60,7 @@ pub(super) fn fetch(name: &str, cache: Option<&Path>) -> Result<Found, HubError>
         && let Some(path) = kept()
     {
         let notice = format!(
-            "the copy in {}: {} does not answer ({why})",
+            "the copy in {}: {} gives no answer of use ({why})",
             text::path(&path),
             hub.endpoint,
         );
@@ -161,6 +155,7 @@ impl<'a> Hub<'a> {
         let request = request
             .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(ANSWER))
+            .timeout_recv_body(Some(ANSWER))
             .build();
         let answer = request
             .call()
@@ -186,8 +181,10 @@ impl<'a> Hub<'a> {
             self.bring_file(&repo, &dir, &info.sha, name)
         };
         bring(CONFIG)?;
-        BESIDES
+        // Before the weights: a snapshot with weights has all of it.
+        [TOKENIZER]
             .into_iter()
+            .chain(COMPANIONS)
             .filter(|name| has(name))
             .try_for_each(bring)?;
         if has(MODEL) {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::run::file;
+use crate::file;
 use crate::tensors::TensorError;
 use crate::text;
 

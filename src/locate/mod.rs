@@ -1,5 +1,5 @@
 //! Names of models, as on the command line and in configs, and the files behind them: a path, a run's checkpoint
-//! (`RUN@latest`, `RUN@best`, `RUN@b0-s00001200-round-1`), or one of the Hugging Face hub (`hf:owner/name[@revision]`).
+//! (`RUN@latest`, `RUN@best`, `RUN@1200` for a step, `RUN@b0-s00001200-round-1`), or one of the Hugging Face hub (`hf:owner/name[@revision]`).
 
 #[cfg(feature = "hub")]
 mod fetch;
@@ -20,7 +20,7 @@ pub use hub::HubError;
 pub use tokenizer::{tokenizer, vocabulary};
 
 /// Names of the hub's models begin like this.
-pub const HUB: &str = "hf:";
+pub use crate::config::HUB;
 
 /// A model's files, and the run they belong to.
 #[derive(Debug, Clone)]
@@ -33,6 +33,53 @@ pub struct Located {
     pub chosen: Option<String>,
 }
 
+impl Located {
+    /// Compares a checkpoint's files with their checksums.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn verify(&self) -> Result<()> {
+        if let Some((run, checkpoint)) = &self.checkpoint {
+            Checkpoints::at(run).verify(checkpoint)?;
+        }
+        Ok(())
+    }
+}
+
+/// [Finds](find) a model whose weights are to be read: a checkpoint's files are [compared](Located::verify) with their
+/// checksums.
+///
+/// # Errors
+/// As both.
+pub fn model(name: &str, runs: &Path) -> Result<Located> {
+    let located = find(name, runs)?;
+    located.verify()?;
+    Ok(located)
+}
+
+/// Where a model lies that is at hand: of the hub's, the copy in the cache.
+///
+/// # Errors
+/// When there is none.
+pub fn kept(name: &str, runs: &Path) -> Result<PathBuf> {
+    match name.strip_prefix(HUB) {
+        Some(hub) => Ok(hub::cached(hub, hub::cache().as_deref())?),
+        None => Ok(find(name, runs)?.path),
+    }
+}
+
+/// A model's name that will mean the same files later: of the hub's, with the commit that `path`, its snapshot, is of.
+pub fn pinned(name: &str, path: &Path) -> String {
+    let commit = path.file_name().and_then(|commit| commit.to_str());
+    match (name.strip_prefix(HUB), commit) {
+        (Some(hub), Some(commit)) => {
+            let model = hub.split_once('@').map_or(hub, |(model, _)| model);
+            format!("{HUB}{model}@{commit}")
+        }
+        _ => name.into(),
+    }
+}
+
 /// Splits `RUN@CHECKPOINT`; a path may hold an @ of its own.
 pub fn split(name: &str) -> (&str, Option<&str>) {
     match name.rsplit_once('@') {
@@ -43,11 +90,11 @@ pub fn split(name: &str) -> (&str, Option<&str>) {
 
 /// Finds a model: a directory or file by its path, or `RUN@CHECKPOINT` with a run's name under `runs` or its path; a run
 /// alone means the last checkpoint of its last round. `hf:OWNER/NAME[@REVISION]` means a model of the hub, which is fetched
-/// into its cache where the feature `hub` is built in. A checkpoint's files are compared with their checksums.
+/// into its cache where the feature `hub` is built in.
 ///
 /// # Errors
-/// When there is no such model, or the checkpoint is damaged.
-pub fn model(name: &str, runs: &Path) -> Result<Located> {
+/// When there is no such model.
+pub fn find(name: &str, runs: &Path) -> Result<Located> {
     let path = Path::new(name);
     let found = |path: &Path| Located {
         path: path.to_path_buf(),
@@ -69,13 +116,9 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
         Ok(dir) => {
             let checkpoints = Checkpoints::at(&dir);
             let (checkpoint, chosen) = match checkpoint {
-                Some(name) => (
-                    at_step(&checkpoints, name).map_or_else(|| checkpoints.resolve(name), Ok)?,
-                    None,
-                ),
+                Some(name) => (checkpoints.resolve(name)?, None),
                 None => result_of(&dir, &checkpoints).map(|(name, why)| (name, Some(why)))?,
             };
-            checkpoints.verify(&checkpoint)?;
             Ok(Located {
                 path: checkpoints.dir().join(&checkpoint),
                 checkpoint: Some((dir, checkpoint)),
@@ -91,16 +134,6 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
             text::path(runs)
         ),
     }
-}
-
-/// The newest checkpoint of a step, where the name is a number.
-fn at_step(checkpoints: &Checkpoints, name: &str) -> Option<String> {
-    let step: u64 = name.parse().ok()?;
-    let names = checkpoints.names().into_iter();
-    let at = names.filter_map(|name| Some((checkpoints.state(&name).ok()?, name)));
-    let here = at.filter(|(state, _)| state.step == step);
-    here.max_by_key(|(state, _)| state.seq)
-        .map(|(_, name)| name)
 }
 
 /// The last checkpoint of the last round, and why it is that one.

@@ -37,15 +37,20 @@ pub fn weights_file(dir: &Path) -> PathBuf {
 }
 
 /// Writes `config.json` and `model.safetensors`, each flushed to disk. `weights` are the arena's values, in the order of
-/// `params` and without gaps.
+/// `params` and without gaps; `end_of_text` is the id that ends a text, which a `tokenizer.json` does not tell.
 pub fn save(
     config: &DecoderConfig,
     params: &[Param],
     weights: &[f32],
+    end_of_text: Option<u32>,
     dir: &Path,
 ) -> Result<(), ModelError> {
     let path = dir.join("config.json");
-    let text = format!("{:#}\n", family::to_json(config));
+    let mut json = family::to_json(config);
+    if let Some(id) = end_of_text {
+        json["eos_token_id"] = id.into();
+    }
+    let text = format!("{json:#}\n");
     write_synced(&path, text.as_bytes())?;
     save_tensors(
         &weights_file(dir),

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::config::Positions;
+use super::config::{DecoderConfig, Positions};
 use super::decoder::{Decoder, linear};
 use super::workspace::{Mode, Workspace};
 use crate::ops;
@@ -22,6 +22,12 @@ pub struct Sampling {
     /// Only the likeliest that together reach this probability (nucleus sampling, arXiv 1904.09751); 1: all.
     pub top_p: f64,
     pub seed: u64,
+}
+
+/// Bytes of the keys and values of a text of `room` tokens.
+pub fn cache_bytes(config: &DecoderConfig, room: usize) -> u64 {
+    let kept = (2 * config.n_layer * config.n_kv_head * config.head_size) as u64;
+    4 * kept * room as u64
 }
 
 /// A text in progress.
@@ -199,7 +205,7 @@ fn draw(logits: &[f32], s: Sampling, rng: &mut impl Rng) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DecoderConfig, Sizes};
+    use crate::model::Sizes;
 
     const SIZES: Sizes = Sizes {
         n_layer: 3,

@@ -22,6 +22,6 @@ pub use decoder::Decoder;
 pub use files::{
     ModelError, Named, load_into, named, save, save_tensors, weights_file, write_synced,
 };
-pub use generate::{Generator, Sampling};
+pub use generate::{Generator, Sampling, cache_bytes};
 pub use read::{Files, Weights, load};
 pub use workspace::{Mode, Workspace, forward_bytes, memory_bytes};

@@ -12,8 +12,8 @@ use super::decoder::Decoder;
 use super::family;
 use super::family::gguf::{self, GgufError, Turn};
 use super::files::ModelError;
+use crate::file;
 use crate::ops;
-use crate::run::file;
 use crate::tensors::{Source, TensorError};
 use crate::text;
 

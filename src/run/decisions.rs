@@ -61,7 +61,7 @@ pub fn keep(dir: &RunDir, decisions: &[Repeat]) -> io::Result<()> {
 /// # Errors
 /// When it is there but cannot be read.
 pub fn kept(dir: &RunDir) -> io::Result<Vec<Repeat>> {
-    match super::file::read_text(&dir.decisions(), LONGEST_FILE) {
+    match crate::file::read_text(&dir.decisions(), LONGEST_FILE) {
         Ok(text) => Ok(serde_json::from_str(&text)?),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(e) => Err(e),

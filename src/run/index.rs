@@ -14,8 +14,8 @@ use serde::de::IgnoredAny;
 
 use super::event::Event;
 use super::event::foreign::{LARGEST_NUMBER, MOST_COUNTED};
-use super::file;
 use super::tail::{LONGEST_LINE, TailItem, read_line, too_long};
+use crate::file;
 
 /// Most lines: 240 MB of them.
 const MOST_LINES: usize = 10_000_000;

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::file;
+use crate::file;
 use crate::text;
 
 /// [`RunLock::holder`] takes a shared lock for a moment; so long an acquirer waits for such a glance to pass.

@@ -13,7 +13,6 @@ pub mod control;
 pub mod decisions;
 pub mod dir;
 pub mod event;
-pub mod file;
 pub mod index;
 pub mod journal;
 pub mod lock;

@@ -15,9 +15,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::event::Event;
-use super::file;
 use super::lock::RunLock;
 use super::state::RunState;
+use crate::file;
 use crate::text;
 
 pub use super::series::open::load;

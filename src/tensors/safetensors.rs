@@ -12,8 +12,8 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::dtype::count;
 use super::{DType, Entry, Info, TensorError};
+use crate::file;
 use crate::run::dir::is_name;
-use crate::run::file;
 use crate::text;
 
 /// Bytes of the length at the beginning.

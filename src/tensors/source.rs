@@ -8,7 +8,7 @@ use memmap2::Mmap;
 
 use super::decode::{Failure, decode};
 use super::{Entry, Info, TensorError, gguf, pickle, safetensors};
-use crate::run::file;
+use crate::file;
 use crate::text;
 
 /// The file of a directory that holds all tensors, and the one that tells of shards.

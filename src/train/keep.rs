@@ -70,7 +70,7 @@ impl Trainer {
             &self.model,
             &self.optimizer,
             &self.state,
-            &self.tokenizer_json,
+            &self.dataset.tokenizer,
             verify,
         );
         let begun = self.state.seq;

@@ -116,7 +116,6 @@ pub struct Trainer {
     /// Brings checkpoints to disk, and the one it is at.
     pub(super) writer: Writer,
     pub(super) pending: Option<Pending>,
-    pub(super) tokenizer_json: Arc<[u8]>,
     pub(super) state: TrainState,
     pub(super) model: Decoder,
     pub(super) optimizer: Optimizer,
@@ -237,7 +236,6 @@ impl Trainer {
             sampler: Sampler {
                 seed: config.train.seed,
             },
-            tokenizer_json: dataset.tokenizer.tokenizer_json(),
             writer: Writer::start(checkpoints.clone())?,
             pending: None,
             inputs: vec![0; micro * context],

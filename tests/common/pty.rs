@@ -91,6 +91,16 @@ impl Pty {
         self.screen.lock().unwrap().screen().alternate_screen()
     }
 
+    /// Waits until the program has left the alternate screen: its last bytes are read after it has ended.
+    #[track_caller]
+    pub fn gives_the_screen_back(&self) {
+        let begin = Instant::now();
+        while self.is_full_screen() {
+            assert!(begin.elapsed() < PATIENCE, "still full:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.process_id().unwrap()
     }

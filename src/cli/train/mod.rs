@@ -214,12 +214,7 @@ impl Args {
                         dir.argument()
                     );
                 }
-                // A run's checkpoints hold all that is needed of a reference that has gone meanwhile.
-                let checkpoints = Checkpoints::at(&dir);
-                let reference = self.reference(&config).or_else(|gone| {
-                    let checkpoint = checkpoints.resolve(&checkpoint).map_err(|_| gone)?;
-                    anyhow::Ok(Some(checkpoints.dir().join(checkpoint)))
-                })?;
+                let reference = self.known_reference(&config, &dir, &checkpoint)?;
                 let dataset = open_data(&config, reference.as_deref())?;
                 let (journal, warning) = Journal::open(dir.path())?;
                 if let Some(warning) = warning {
@@ -230,6 +225,10 @@ impl Args {
             None => {
                 // Before a directory is made: a run without data is none.
                 let reference = self.reference(&config)?;
+                if let (Some(name), Some(path)) = (&mut config.reference.path, &reference) {
+                    // What the hub calls main may be another model when the run is repeated.
+                    *name = locate::pinned(name, path);
+                }
                 let dataset = open_data(&config, reference.as_deref())?;
                 let dir = RunDir::create(&self.runs, &loaded.name, self.name.as_deref())?;
                 let lock = RunLock::acquire(dir.path())?;
@@ -289,6 +288,25 @@ impl Args {
         let located = super::located(name, &self.runs)
             .with_context(|| format!("reference.path = \"{name}\" cannot be used"))?;
         Ok(Some(located.path))
+    }
+
+    /// The same of a run that goes on. Its checkpoints hold the weights and the tokenizer, so that nobody is asked for a
+    /// reference that is not at hand any more.
+    fn known_reference(
+        &self,
+        config: &Config,
+        dir: &RunDir,
+        checkpoint: &str,
+    ) -> Result<Option<PathBuf>> {
+        let checkpoints = Checkpoints::at(dir);
+        match &config.reference.path {
+            Some(name) if !checkpoints.names().is_empty() => {
+                let own = || anyhow::Ok(checkpoints.dir().join(checkpoints.resolve(checkpoint)?));
+                let path = locate::kept(name, &self.runs).or_else(|gone| own().map_err(|_| gone));
+                Ok(Some(path?))
+            }
+            _ => self.reference(config),
+        }
     }
 
     /// Sets the trainer to work. Only then does a resumed run's config change; a new run that cannot begin leaves no

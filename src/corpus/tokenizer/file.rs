@@ -10,12 +10,28 @@ use super::bpe::{AddedToken, ByteBpe, Parts};
 use super::split::{LLAMA3, Pattern, QWEN2, Split};
 use super::{END_OF_TEXT, MOST_IDS, Tokenizer, Way, letters};
 use crate::corpus::CorpusError;
+use crate::file;
 
 /// A larger file is no tokenizer.
-const LARGEST: u64 = 256 << 20;
+pub const LARGEST: u64 = 256 << 20;
+
+/// A tokenizer's own file in a model's directory.
+pub const TOKENIZER: &str = "tokenizer.json";
+/// What may stand beside it, and is taken along with it.
+pub const COMPANIONS: [&str; 9] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+];
 
 /// Names that models without a word on it give the end of a text.
-const WELL_KNOWN: [&str; 5] = [
+pub const WELL_KNOWN_ENDS: [&str; 5] = [
     END_OF_TEXT,
     "</s>",
     "<|end_of_text|>",
@@ -29,14 +45,10 @@ pub fn read(path: &Path) -> Result<Tokenizer, CorpusError> {
         name: path.display().to_string(),
         what,
     };
-    let read = |source| CorpusError::Read {
+    let bytes = file::read_bytes(path, LARGEST).map_err(|source| CorpusError::Read {
         path: path.into(),
         source,
-    };
-    if std::fs::metadata(path).map_err(read)?.len() > LARGEST {
-        return Err(fail("it is too large for a tokenizer".into()));
-    }
-    let bytes = std::fs::read(path).map_err(read)?;
+    })?;
     let dir = path.parent().unwrap_or(Path::new("."));
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = match dir.canonicalize().unwrap_or_default().file_name() {
@@ -90,7 +102,7 @@ pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
     if model["type"] == "Unigram" && model["unk_id"].as_u64().is_none() {
         return Err("its Unigram model has no unk_id".into());
     }
-    let end = WELL_KNOWN
+    let end = WELL_KNOWN_ENDS
         .iter()
         .find_map(|name| vocabulary.get(*name).copied());
     let way = match own(&value, library) {
@@ -242,24 +254,37 @@ fn split(pre: &Value) -> Option<Split> {
 
 /// What the files beside a `tokenizer.json` call the end of a text.
 fn end_of_text(dir: &Path, tokenizer: &Tokenizer) -> Option<u32> {
-    let json = |name: &str| -> Option<Value> {
+    let json = |name: &str| -> Value {
         let path = dir.join(name);
-        let size = std::fs::metadata(&path).ok()?.len();
-        let text = (size <= LARGEST).then(|| std::fs::read(path).ok())??;
-        serde_json::from_slice(&text).ok()
+        let text = file::read_text(&path, LARGEST).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
     };
-    let named = || {
-        let token = &json("tokenizer_config.json")?["eos_token"];
-        tokenizer.id(token.as_str().or_else(|| token["content"].as_str())?)
-    };
-    let numbered = |name: &str| {
-        let id = &json(name)?["eos_token_id"];
+    let files = [
+        &json("tokenizer_config.json"),
+        &json("generation_config.json"),
+        &json("config.json"),
+    ];
+    special_id("eos", files, |name| tokenizer.id(name), tokenizer.size())
+}
+
+/// The id of a special token (`bos`, `eos`, `unk`, `pad`): by its name in `tokenizer_config.json`, or by its number in
+/// `generation_config.json` or `config.json`, which come in this order. Numbers from `size` on mean nothing.
+pub fn special_id(
+    what: &str,
+    [words, generation, config]: [&Value; 3],
+    id: impl Fn(&str) -> Option<u32>,
+    size: usize,
+) -> Option<u32> {
+    let token = &words[format!("{what}_token")];
+    let name = token.as_str().or_else(|| token["content"].as_str());
+    let numbered = |json: &Value| {
+        let id = &json[format!("{what}_token_id")];
         let id = u32::try_from(id.as_u64().or_else(|| id[0].as_u64())?).ok()?;
-        ((id as usize) < tokenizer.size()).then_some(id)
+        ((id as usize) < size).then_some(id)
     };
-    named()
-        .or_else(|| numbered("generation_config.json"))
-        .or_else(|| numbered("config.json"))
+    name.and_then(id)
+        .or_else(|| numbered(generation))
+        .or_else(|| numbered(config))
 }
 
 impl Tokenizer {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use self::kinds::{BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED};
 use super::split::{LLAMA3, QWEN2};
 use super::{MOST_IDS, Tokenizer, file};
 use crate::corpus::CorpusError;
@@ -31,10 +32,15 @@ pub struct GgufVocabulary {
     pub add_space_prefix: Option<bool>,
 }
 
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const BYTE: i32 = 6;
+/// llama.cpp's kinds of tokens.
+pub mod kinds {
+    pub const NORMAL: i32 = 1;
+    pub const UNKNOWN: i32 = 2;
+    pub const CONTROL: i32 = 3;
+    pub const USER_DEFINED: i32 = 4;
+    pub const UNUSED: i32 = 5;
+    pub const BYTE: i32 = 6;
+}
 
 pub fn tokenizer(vocabulary: &GgufVocabulary) -> Result<Tokenizer, CorpusError> {
     let name = match &vocabulary.pre {
@@ -52,6 +58,11 @@ pub fn tokenizer(vocabulary: &GgufVocabulary) -> Result<Tokenizer, CorpusError> 
 }
 
 impl GgufVocabulary {
+    /// Whether `bos` stands before a text: what the file says, and llama.cpp's rule for each kind where it says nothing.
+    pub fn begins_with_bos(&self) -> bool {
+        self.add_bos.unwrap_or(self.model == "llama")
+    }
+
     fn json(&self) -> Result<Value, String> {
         self.check()?;
         match self.model.as_str() {
@@ -97,7 +108,7 @@ impl GgufVocabulary {
     }
 
     fn kind(&self, id: usize) -> i32 {
-        self.token_types.get(id).copied().unwrap_or(1)
+        self.token_types.get(id).copied().unwrap_or(NORMAL)
     }
 
     fn vocab(&self) -> serde_json::Map<String, Value> {

@@ -21,14 +21,16 @@ use serde_json::{Value, json};
 
 use self::bpe::ByteBpe;
 use super::CorpusError;
-pub use gguf::GgufVocabulary;
+pub use file::{COMPANIONS, LARGEST, TOKENIZER, WELL_KNOWN_ENDS, special_id};
+pub use gguf::{GgufVocabulary, kinds};
+pub use split::{LLAMA3, QWEN2};
 pub use stream::StreamDecoder;
 
 /// Separates documents in texts; tokenizers without this token get their own end of text there.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// The most ids a vocabulary may have; more is a damaged file.
-const MOST_IDS: usize = 1 << 24;
+pub const MOST_IDS: usize = 1 << 24;
 
 /// A tokenizer; cheap to clone.
 #[derive(Clone)]

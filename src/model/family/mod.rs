@@ -1,5 +1,5 @@
-//! Families: the names and the order of their parameters, and their `config.json`. Nothing outside this folder and the
-//! file readers knows a family's name.
+//! Families: the names and the order of their parameters, and their `config.json`. Training, surgery and the rank probe
+//! know no family; the config, the exporter and what describes a model do.
 
 pub mod gguf;
 pub mod gpt2;

@@ -272,7 +272,7 @@ impl Opened {
     /// The head, if it belongs to the journal at `dir`.
     fn head(&mut self, dir: &Path) -> Option<(RunState, Position)> {
         let head: Head = json(&self.part(self.head)?)?;
-        let journal = crate::run::file::open(&dir.join("events.jsonl")).ok()?;
+        let journal = crate::file::open(&dir.join("events.jsonl")).ok()?;
         if !head.position.fits(&journal) {
             return None;
         }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::Arc;
 
 use safetensors::tensor::SafeTensors;
 
@@ -12,6 +11,7 @@ use super::{
     CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, VERSION, checksum, damaged,
     sync_dir,
 };
+use crate::corpus::Tokenizer;
 use crate::model::{self, Decoder, DecoderConfig, ModelError, Param};
 use crate::ops;
 use crate::train::optimizer::Optimizer;
@@ -31,7 +31,7 @@ pub struct Copied {
     weights: Vec<f32>,
     moments: [Vec<f32>; 2],
     state: TrainState,
-    tokenizer: Arc<[u8]>,
+    tokenizer: Tokenizer,
 }
 
 impl Copied {
@@ -44,7 +44,7 @@ impl Copied {
         model: &Decoder,
         optimizer: &Optimizer,
         state: &TrainState,
-        tokenizer: &Arc<[u8]>,
+        tokenizer: &Tokenizer,
         verify: bool,
     ) -> Result<Self, CheckpointError> {
         let read = |arena: &model::Arena| ops::read(&arena.flat).map_err(ModelError::from);
@@ -59,7 +59,7 @@ impl Copied {
                 optimizer_steps: optimizer.steps.clone(),
                 ..state.clone()
             },
-            tokenizer: Arc::clone(tokenizer),
+            tokenizer: tokenizer.clone(),
         })
     }
 
@@ -83,8 +83,12 @@ impl Copied {
             move |source| CheckpointError::Io { path, source }
         };
         fs::create_dir_all(tmp).map_err(io(tmp))?;
-        model::save(&self.config, &self.params, &self.weights, tmp)?;
-        model::write_synced(&tmp.join("tokenizer.json"), &self.tokenizer)?;
+        let end = self.tokenizer.end_of_text();
+        model::save(&self.config, &self.params, &self.weights, end, tmp)?;
+        model::write_synced(
+            &tmp.join("tokenizer.json"),
+            &self.tokenizer.tokenizer_json(),
+        )?;
         let moments = MOMENTS.iter().zip(&self.moments);
         let tensors =
             moments.flat_map(|(prefix, values)| model::named(prefix, &self.params, values));

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
 use super::state::TrainState;
+use crate::file;
 use crate::model::{self, Decoder, DecoderConfig, ModelError};
 use crate::run::dir::{RunDir, is_name};
-use crate::run::file;
 use crate::tensors::Source;
 use crate::text;
 
@@ -198,11 +198,14 @@ impl Checkpoints {
         sync_dir(&self.dir)
     }
 
-    /// The checkpoint that a name or a link means.
+    /// The checkpoint that a name, a link or a step means: of a step, the newest.
     ///
     /// # Errors
     /// When there is none of that name.
     pub fn resolve(&self, name: &str) -> Result<String, CheckpointError> {
+        if let Some(there) = name.parse().ok().and_then(|step| self.at_step(step)) {
+            return Ok(there);
+        }
         let path = self.dir.join(name);
         let real = fs::read_link(&path).map_or(path, |target| self.dir.join(target));
         // A link or a journal from elsewhere may name anything: a checkpoint lies in this folder.
@@ -223,6 +226,14 @@ impl Checkpoints {
                 })
             }
         }
+    }
+
+    fn at_step(&self, step: u64) -> Option<String> {
+        let names = self.names().into_iter();
+        let all = names.filter_map(|name| Some((self.state(&name).ok()?, name)));
+        let here = all.filter(|(state, _)| state.step == step);
+        here.max_by_key(|(state, _)| state.seq)
+            .map(|(_, name)| name)
     }
 
     /// All checkpoint directories, oldest first by step.

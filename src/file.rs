@@ -1,4 +1,4 @@
-//! Files of a run directory, which may have come from anywhere: only regular ones are opened (a pipe would keep the
+//! Files that may have come from anywhere: only regular ones are opened (a pipe would keep the
 //! reader waiting for ever), and no more is read than such a file can sensibly hold.
 
 use std::fs::{File, OpenOptions};
@@ -29,16 +29,27 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 /// As [`open`], and when it is larger or not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    let invalid = |why: String| io::Error::new(ErrorKind::InvalidData, why);
-    let mut bytes = Vec::new();
-    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(invalid(format!("it is larger than {} KiB", most >> 10)));
-    }
-    String::from_utf8(bytes).map_err(|e| {
+    String::from_utf8(read_bytes(path, most)?).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         invalid(format!("it is not UTF-8: byte {at} does not belong"))
     })
+}
+
+/// The bytes of a regular file of at most `most` bytes.
+///
+/// # Errors
+/// As [`open`], and when it is larger.
+pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => Err(invalid(format!("it is larger than {} KiB", most >> 10))),
+        false => Ok(bytes),
+    }
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, why)
 }
 
 #[cfg(test)]
