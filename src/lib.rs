@@ -3,6 +3,7 @@
 //! Dependencies point downwards: `cli -> dashboard -> run` and
 //! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `cli -> export -> {train, model}`, `model -> ops`; whoever meets foreign text, `-> text`.
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod corpus;

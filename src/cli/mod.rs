@@ -1,6 +1,7 @@
 //! One file per subcommand; thin: arguments in, a call into the library, text out.
 
 pub mod attach;
+pub mod bench;
 pub mod ctl;
 pub mod data;
 pub mod exit;
@@ -64,6 +65,7 @@ enum Command {
     Generate(generate::Args),
     Inherit(inherit::Args),
     Export(export::Args),
+    Bench(bench::Args),
 }
 
 /// Windows of this length, or the model's context, when nothing else is said.
@@ -133,6 +135,7 @@ impl Cli {
             Some(Command::Loss(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Generate(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Inherit(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Bench(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Data(args)) => args.run().map_err(exit::input),
             Some(Command::Export(args)) => args.run().map_err(exit::input),
             None => home::run(&self.runs, &self.ui),

@@ -11,7 +11,7 @@ use super::arena::{Arena, Init, Param};
 use super::config::{DecoderConfig, Mlp, Norms};
 use super::parts::{Linear, Norm, Parts};
 use super::workspace::{LayerBuffers, Workspace};
-use crate::ops::{self, AttentionShape};
+use crate::ops::{self, AttentionShape, Compute};
 
 /// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.
 const INIT_STD: f32 = 0.02;
@@ -76,6 +76,7 @@ impl Decoder {
     pub fn forward(&self, ws: &Workspace) -> Result<()> {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
         ops::head_cross_entropy(
+            ws.compute,
             &ws.losses,
             None,
             &ws.chunk,
@@ -104,7 +105,7 @@ impl Decoder {
             candle_core::DType::F32,
             ws.losses.device(),
         )?;
-        ops::head_logits(&logits, &ws.x_final, &self.w.head)?;
+        ops::head_logits(ws.compute, &logits, &ws.x_final, &self.w.head)?;
         Ok(logits)
     }
 
@@ -115,6 +116,7 @@ impl Decoder {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
         // The head makes its gradient in the forward pass: back.d_norm = ∂/∂x_final.
         ops::head_cross_entropy(
+            ws.compute,
             &ws.losses,
             Some((&back.d_norm, &self.g.head)),
             &ws.chunk,
@@ -160,16 +162,16 @@ impl Decoder {
         let w = &self.w.blocks[layer];
         let shape = self.attention_shape(layer, ws);
         self.norm(&w.norm_1, &b.norm_1, &b.stats_1, x)?;
-        linear(&w.qkv, &b.qkv, &b.norm_1, None)?;
+        linear(ws.compute, &w.qkv, &b.qkv, &b.norm_1, None)?;
         if let Some(table) = &ws.rope {
             ops::rope(&b.qkv, table, shape)?;
         }
-        ops::attention(&b.att, &b.lse, &b.qkv, shape)?;
-        linear(&w.attention_out, &b.x_mid, &b.att, Some(x))?;
+        ops::attention(ws.compute, &b.att, &b.lse, &b.qkv, shape)?;
+        linear(ws.compute, &w.attention_out, &b.x_mid, &b.att, Some(x))?;
         self.norm(&w.norm_2, &b.norm_2, &b.stats_2, &b.x_mid)?;
-        linear(&w.fc, &b.fc, &b.norm_2, None)?;
+        linear(ws.compute, &w.fc, &b.fc, &b.norm_2, None)?;
         self.activation(&b.act, &b.fc)?;
-        linear(&w.fc_out, out, &b.act, Some(&b.x_mid))
+        linear(ws.compute, &w.fc_out, out, &b.act, Some(&b.x_mid))
     }
 
     /// Takes `dx` from the block's output to its input, and adds the block's weight gradients.
@@ -178,23 +180,52 @@ impl Decoder {
         let (b, back) = (ws.layer(layer), ws.backward()?);
         let shape = self.attention_shape(layer, ws);
         // MLP; `dx` passes by on the residual path.
-        linear_backward(&w.fc_out, &g.fc_out, &back.d_act, &b.act, &back.dx)?;
+        linear_backward(
+            ws.compute,
+            &w.fc_out,
+            &g.fc_out,
+            &back.d_act,
+            &b.act,
+            &back.dx,
+        )?;
         match self.config.mlp {
             // In place: the two are one buffer.
             Mlp::Gelu => ops::gelu_backward(&back.d_fc, &b.fc)?,
             Mlp::GeluErf => ops::gelu_erf_backward(&back.d_fc, &b.fc)?,
             Mlp::SwiGlu => ops::swiglu_backward(&back.d_fc, &back.d_act, &b.fc)?,
         }
-        linear_backward(&w.fc, &g.fc, &back.d_norm, &b.norm_2, &back.d_fc)?;
+        linear_backward(
+            ws.compute,
+            &w.fc,
+            &g.fc,
+            &back.d_norm,
+            &b.norm_2,
+            &back.d_fc,
+        )?;
         let (dx, d_norm) = (&back.dx, &back.d_norm);
         self.norm_backward(&w.norm_2, &g.norm_2, dx, d_norm, &b.x_mid, &b.stats_2)?;
         // Attention.
-        linear_backward(&w.attention_out, &g.attention_out, &back.d_att, &b.att, dx)?;
-        ops::attention_backward(&back.d_qkv, &back.d_att, &b.att, &b.qkv, &b.lse, shape)?;
+        linear_backward(
+            ws.compute,
+            &w.attention_out,
+            &g.attention_out,
+            &back.d_att,
+            &b.att,
+            dx,
+        )?;
+        ops::attention_backward(
+            ws.compute,
+            &back.d_qkv,
+            &back.d_att,
+            &b.att,
+            &b.qkv,
+            &b.lse,
+            shape,
+        )?;
         if let Some(table) = &ws.rope {
             ops::rope_backward(&back.d_qkv, table, shape)?;
         }
-        linear_backward(&w.qkv, &g.qkv, d_norm, &b.norm_1, &back.d_qkv)?;
+        linear_backward(ws.compute, &w.qkv, &g.qkv, d_norm, &b.norm_1, &back.d_qkv)?;
         self.norm_backward(&w.norm_1, &g.norm_1, dx, d_norm, ws.x(layer), &b.stats_1)
     }
 
@@ -251,16 +282,32 @@ impl Decoder {
 }
 
 pub(super) fn linear(
+    compute: Compute,
     w: &Linear,
     out: &Tensor,
     x: &Tensor,
     residual: Option<&Tensor>,
 ) -> Result<()> {
-    ops::linear(out, x, &w.weight, w.layout, w.bias.as_ref(), residual)
+    ops::linear(
+        compute,
+        out,
+        x,
+        &w.weight,
+        w.layout,
+        w.bias.as_ref(),
+        residual,
+    )
 }
 
 /// The layer's weight gradients from its input `x` and `dy`, and `dx` (overwritten).
-fn linear_backward(w: &Linear, g: &Linear, dx: &Tensor, x: &Tensor, dy: &Tensor) -> Result<()> {
-    ops::linear_backward_weight(&g.weight, g.layout, g.bias.as_ref(), x, dy)?;
-    ops::linear_backward_input(dx, dy, &w.weight, w.layout)
+fn linear_backward(
+    compute: Compute,
+    w: &Linear,
+    g: &Linear,
+    dx: &Tensor,
+    x: &Tensor,
+    dy: &Tensor,
+) -> Result<()> {
+    ops::linear_backward_weight(compute, &g.weight, g.layout, g.bias.as_ref(), x, dy)?;
+    ops::linear_backward_input(compute, dx, dy, &w.weight, w.layout)
 }

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::config::{DecoderConfig, Mlp, Positions};
+use crate::ops::Compute;
 
 /// Most elements of a piece of logits: bounds the head's scratch however large the vocabulary is.
 const CHUNK_ELEMENTS: usize = 4 << 20;
@@ -50,6 +51,8 @@ pub struct BackwardBuffers {
 pub struct Workspace {
     pub batch: usize,
     pub time: usize,
+    /// What products are computed with; f32 unless [set](Self::with_compute).
+    pub compute: Compute,
     /// Token ids, `u32[B, T]`.
     pub inputs: Tensor,
     pub targets: Tensor,
@@ -138,6 +141,7 @@ impl Workspace {
         Ok(Self {
             batch,
             time,
+            compute: Compute::F32,
             inputs: ids()?,
             targets: ids()?,
             losses: zeros(&[m])?,
@@ -149,6 +153,11 @@ impl Workspace {
             rope,
             backward,
         })
+    }
+
+    /// The same buffers for passes with products in `compute`.
+    pub fn with_compute(self, compute: Compute) -> Self {
+        Self { compute, ..self }
     }
 
     /// The residual stream before layer `i` (after the last one for `i = n_layer`).

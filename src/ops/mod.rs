@@ -11,12 +11,24 @@
 //! This room knows no model, no file and no run.
 
 mod access;
+pub mod clock;
 pub mod cpu;
 
 use candle_core::{Result, Tensor};
 
 pub use access::{fill, read, write};
 use access::{slices, slices_with_ids};
+use clock::Part;
+
+/// What matrix products are computed with. Sums are in f32 either way, and everything else is f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compute {
+    /// Operands as they are.
+    #[default]
+    F32,
+    /// Operands rounded to bf16 (8 bits of significand).
+    Bf16,
+}
 
 /// How the weight of a linear layer lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +52,7 @@ impl Layout {
 
 /// `out[M, N] = x[M, K] w (+ bias[N]) (+ residual[M, N])` with `w` of K inputs and N outputs.
 pub fn linear(
+    compute: Compute,
     out: &Tensor,
     x: &Tensor,
     w: &Tensor,
@@ -53,22 +66,30 @@ pub fn linear(
     slices([out], [x, w], |[out], [x, w]| {
         let bias = access::opt(&bias)?;
         let residual = access::opt(&residual)?;
-        cpu::linear::forward(out, x, w, layout, bias, residual, sizes);
+        Part::Linear
+            .time(|| cpu::linear::forward(compute, out, x, w, layout, bias, residual, sizes));
         Ok(())
     })
 }
 
 /// `dx = dy wᵀ` (of `w` as `[in, out]`).
-pub fn linear_backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor, layout: Layout) -> Result<()> {
+pub fn linear_backward_input(
+    compute: Compute,
+    dx: &Tensor,
+    dy: &Tensor,
+    w: &Tensor,
+    layout: Layout,
+) -> Result<()> {
     let sizes = layout.sizes(w)?;
     slices([dx], [dy, w], |[dx], [dy, w]| {
-        cpu::linear::backward_input(dx, dy, w, layout, sizes);
+        Part::Linear.time(|| cpu::linear::backward_input(compute, dx, dy, w, layout, sizes));
         Ok(())
     })
 }
 
 /// `dw += xᵀ dy` (as `[in, out]`) and `dbias += Σ_rows dy`.
 pub fn linear_backward_weight(
+    compute: Compute,
     dw: &Tensor,
     layout: Layout,
     dbias: Option<&Tensor>,
@@ -77,12 +98,12 @@ pub fn linear_backward_weight(
 ) -> Result<()> {
     let sizes = layout.sizes(dw)?;
     slices([dw], [x, dy], |[dw], [x, dy]| {
-        cpu::linear::backward_weight(dw, layout, x, dy, sizes);
+        Part::Linear.time(|| cpu::linear::backward_weight(compute, dw, layout, x, dy, sizes));
         Ok(())
     })?;
     match dbias {
         Some(db) => slices([db], [dy], |[db], [dy]| {
-            cpu::linear::backward_bias(db, dy);
+            Part::Linear.time(|| cpu::linear::backward_bias(db, dy));
             Ok(())
         }),
         None => Ok(()),
@@ -100,7 +121,8 @@ pub fn layer_norm(
 ) -> Result<()> {
     let bias = bias.map(access::guard);
     slices([out, stats], [x, w], |[out, stats], [x, w]| {
-        cpu::norm::forward(out, stats, x, w, access::opt(&bias)?, eps);
+        let bias = access::opt(&bias)?;
+        Part::Norm.time(|| cpu::norm::forward(out, stats, x, w, bias, eps));
         Ok(())
     })
 }
@@ -119,7 +141,7 @@ pub fn layer_norm_backward(
         [dx, dwb],
         [dy, x, w, stats],
         |[dx, dwb], [dy, x, w, stats]| {
-            cpu::norm::backward(dx, dwb, dy, x, w, stats);
+            Part::Norm.time(|| cpu::norm::backward(dx, dwb, dy, x, w, stats));
             Ok(())
         },
     )
@@ -128,7 +150,7 @@ pub fn layer_norm_backward(
 /// RMSNorm over the last dimension; keeps 1/rms per row in the second half of `stats[2, M]`.
 pub fn rms_norm(out: &Tensor, stats: &Tensor, x: &Tensor, w: &Tensor, eps: f32) -> Result<()> {
     slices([out, stats], [x, w], |[out, stats], [x, w]| {
-        cpu::norm::rms_forward(out, stats, x, w, eps);
+        Part::Norm.time(|| cpu::norm::rms_forward(out, stats, x, w, eps));
         Ok(())
     })
 }
@@ -146,7 +168,7 @@ pub fn rms_norm_backward(
         [dx, dw],
         [dy, x, w, stats],
         |[dx, dw], [dy, x, w, stats]| {
-            cpu::norm::rms_backward(dx, dw, dy, x, w, stats);
+            Part::Norm.time(|| cpu::norm::rms_backward(dx, dw, dy, x, w, stats));
             Ok(())
         },
     )
@@ -156,7 +178,7 @@ pub fn rms_norm_backward(
 /// pair. `table[T, D]` holds cosines, then sines, of each position's angles.
 pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
     slices([qkv], [table], |[qkv], [table]| {
-        cpu::rope::rotate(qkv, table, s, false);
+        Part::Rope.time(|| cpu::rope::rotate(qkv, table, s, false));
         Ok(())
     })
 }
@@ -164,7 +186,7 @@ pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
 /// Gradient of [`rope`]: turns `dqkv` back.
 pub fn rope_backward(dqkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
     slices([dqkv], [table], |[dqkv], [table]| {
-        cpu::rope::rotate(dqkv, table, s, true);
+        Part::Rope.time(|| cpu::rope::rotate(dqkv, table, s, true));
         Ok(())
     })
 }
@@ -173,7 +195,7 @@ pub fn rope_backward(dqkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result
 pub fn swiglu(out: &Tensor, gate_up: &Tensor) -> Result<()> {
     let f = out.dim(candle_core::D::Minus1)?;
     slices([out], [gate_up], |[out], [gate_up]| {
-        cpu::swiglu::forward(out, gate_up, f);
+        Part::Activation.time(|| cpu::swiglu::forward(out, gate_up, f));
         Ok(())
     })
 }
@@ -182,7 +204,7 @@ pub fn swiglu(out: &Tensor, gate_up: &Tensor) -> Result<()> {
 pub fn swiglu_backward(d_gate_up: &Tensor, d: &Tensor, gate_up: &Tensor) -> Result<()> {
     let f = d.dim(candle_core::D::Minus1)?;
     slices([d_gate_up], [d, gate_up], |[d_gate_up], [d, gate_up]| {
-        cpu::swiglu::backward(d_gate_up, d, gate_up, f);
+        Part::Activation.time(|| cpu::swiglu::backward(d_gate_up, d, gate_up, f));
         Ok(())
     })
 }
@@ -190,7 +212,7 @@ pub fn swiglu_backward(d_gate_up: &Tensor, d: &Tensor, gate_up: &Tensor) -> Resu
 /// GELU with the error function.
 pub fn gelu_erf(out: &Tensor, x: &Tensor) -> Result<()> {
     slices([out], [x], |[out], [x]| {
-        cpu::gelu::forward_erf(out, x);
+        Part::Activation.time(|| cpu::gelu::forward_erf(out, x));
         Ok(())
     })
 }
@@ -198,7 +220,7 @@ pub fn gelu_erf(out: &Tensor, x: &Tensor) -> Result<()> {
 /// `d *= gelu'(x)` for [`gelu_erf`].
 pub fn gelu_erf_backward(d: &Tensor, x: &Tensor) -> Result<()> {
     slices([d], [x], |[d], [x]| {
-        cpu::gelu::backward_erf(d, x);
+        Part::Activation.time(|| cpu::gelu::backward_erf(d, x));
         Ok(())
     })
 }
@@ -206,7 +228,7 @@ pub fn gelu_erf_backward(d: &Tensor, x: &Tensor) -> Result<()> {
 /// tanh-approximated GELU.
 pub fn gelu(out: &Tensor, x: &Tensor) -> Result<()> {
     slices([out], [x], |[out], [x]| {
-        cpu::gelu::forward(out, x);
+        Part::Activation.time(|| cpu::gelu::forward(out, x));
         Ok(())
     })
 }
@@ -214,7 +236,7 @@ pub fn gelu(out: &Tensor, x: &Tensor) -> Result<()> {
 /// `d *= gelu'(x)`, in place on the gradient.
 pub fn gelu_backward(d: &Tensor, x: &Tensor) -> Result<()> {
     slices([d], [x], |[d], [x]| {
-        cpu::gelu::backward(d, x);
+        Part::Activation.time(|| cpu::gelu::backward(d, x));
         Ok(())
     })
 }
@@ -245,15 +267,22 @@ impl AttentionShape {
 }
 
 /// Causal attention: `qkv[B, T, (H + 2K) D]` to `out[B, T, H D]`, keeping the log-sum-exp of each row in `lse[B, H, T]`.
-pub fn attention(out: &Tensor, lse: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
+pub fn attention(
+    compute: Compute,
+    out: &Tensor,
+    lse: &Tensor,
+    qkv: &Tensor,
+    s: AttentionShape,
+) -> Result<()> {
     slices([out, lse], [qkv], |[out, lse], [qkv]| {
-        cpu::attention::forward(out, lse, qkv, s);
+        Part::Attention.time(|| cpu::attention::forward(compute, out, lse, qkv, s));
         Ok(())
     })
 }
 
 /// Gradient of [`attention`]: overwrites `dqkv[B, T, (H + 2K) D]`.
 pub fn attention_backward(
+    compute: Compute,
     dqkv: &Tensor,
     dout: &Tensor,
     out: &Tensor,
@@ -265,7 +294,8 @@ pub fn attention_backward(
         [dqkv],
         [dout, out, qkv, lse],
         |[dqkv], [dout, out, qkv, lse]| {
-            cpu::attention::backward(dqkv, dout, out, qkv, lse, s);
+            Part::Attention
+                .time(|| cpu::attention::backward(compute, dqkv, dout, out, qkv, lse, s));
             Ok(())
         },
     )
@@ -289,7 +319,7 @@ pub fn attention_cached(
         );
     }
     slices([out, keys, values], [qkv], |[out, keys, values], [qkv]| {
-        cpu::attention::cached(out, keys, values, qkv, past, s);
+        Part::Attention.time(|| cpu::attention::cached(out, keys, values, qkv, past, s));
         Ok(())
     })
 }
@@ -297,7 +327,7 @@ pub fn attention_cached(
 /// The attention matrices themselves, `probs[B, H, T, T]`, for analysis.
 pub fn attention_probs(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
     slices([probs], [qkv], |[probs], [qkv]| {
-        cpu::attention::probs(probs, qkv, s);
+        Part::Attention.time(|| cpu::attention::probs(probs, qkv, s));
         Ok(())
     })
 }
@@ -312,7 +342,8 @@ pub fn embedding(out: &Tensor, ids: &Tensor, wte: &Tensor, wpe: Option<&Tensor>)
     let wpe = wpe.map(access::guard);
     slices_with_ids([out], [wte], ids, |[out], [wte], ids| {
         check_ids(ids, v)?;
-        cpu::embedding::forward(out, ids, wte, access::opt(&wpe)?, t, c);
+        let wpe = access::opt(&wpe)?;
+        Part::Embedding.time(|| cpu::embedding::forward(out, ids, wte, wpe, t, c));
         Ok(())
     })
 }
@@ -328,16 +359,21 @@ pub fn embedding_backward(
     let (_, c) = dwte.dims2()?;
     // Both gradients lie in one arena, which can be borrowed once at a time.
     slices_with_ids([dwte], [dx], ids, |[dwte], [dx], ids| {
-        cpu::embedding::backward_tokens(dwte, ids, dx, c);
+        Part::Embedding.time(|| cpu::embedding::backward_tokens(dwte, ids, dx, c));
         Ok(())
     })?;
     match dwpe {
         Some(dwpe) => slices([dwpe], [dx], |[dwpe], [dx]| {
-            cpu::embedding::backward_positions(dwpe, dx, t, c);
+            Part::Embedding.time(|| cpu::embedding::backward_positions(dwpe, dx, t, c));
             Ok(())
         }),
         None => Ok(()),
     }
+}
+
+/// Name of the unit that multiplies on the CPU: `amx`, `avx512` (both for bf16) or `portable`.
+pub fn unit() -> &'static str {
+    cpu::gemm::Unit::chosen().name()
 }
 
 /// The language-model head and cross entropy in one, chunked over rows so that no `[M, V]` matrix exists.
@@ -345,6 +381,7 @@ pub fn embedding_backward(
 /// `losses[M]` gets each row's loss in nats. With `grads`, also `dx[M, C] = scale · ∂Σloss/∂x` and
 /// `dwte += scale · ∂Σloss/∂wte`. `chunk[R, V]` is scratch.
 pub fn head_cross_entropy(
+    compute: Compute,
     losses: &Tensor,
     grads: Option<(&Tensor, &Tensor)>,
     chunk: &Tensor,
@@ -362,7 +399,9 @@ pub fn head_cross_entropy(
             |[losses, chunk, dx, dwte], [x, wte], ids| {
                 check_ids(ids, v)?;
                 let grads = Some((dx, dwte));
-                cpu::head::cross_entropy(losses, grads, chunk, x, wte, ids, scale, c);
+                Part::Head.time(|| {
+                    cpu::head::cross_entropy(compute, losses, grads, chunk, x, wte, ids, scale, c)
+                });
                 Ok(())
             },
         ),
@@ -372,7 +411,9 @@ pub fn head_cross_entropy(
             targets,
             |[losses, chunk], [x, wte], ids| {
                 check_ids(ids, v)?;
-                cpu::head::cross_entropy(losses, None, chunk, x, wte, ids, scale, c);
+                Part::Head.time(|| {
+                    cpu::head::cross_entropy(compute, losses, None, chunk, x, wte, ids, scale, c)
+                });
                 Ok(())
             },
         ),
@@ -380,17 +421,19 @@ pub fn head_cross_entropy(
 }
 
 /// `logits[M, V] = x[M, C] wteᵀ`.
-pub fn head_logits(logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
+pub fn head_logits(compute: Compute, logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
     let (v, c) = wte.dims2()?;
     slices([logits], [x, wte], |[logits], [x, wte]| {
-        cpu::head::logits(logits, x, wte, c, v);
+        Part::Head.time(|| cpu::head::logits(compute, logits, x, wte, c, v));
         Ok(())
     })
 }
 
 /// Sum of squares in f64, in a fixed order.
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
-    slices([], [x], |[], [x]| Ok(cpu::optimizer::sum_of_squares(x)))
+    slices([], [x], |[], [x]| {
+        Ok(Part::Optimizer.time(|| cpu::optimizer::sum_of_squares(x)))
+    })
 }
 
 /// One AdamW update of one tensor. `step` counts from 1.
@@ -410,7 +453,7 @@ pub struct AdamW {
 /// AdamW (Loshchilov and Hutter, arXiv 1711.05101) with bias correction: `p`, `m` and `v` are updated in place.
 pub fn adamw(p: &Tensor, m: &Tensor, v: &Tensor, g: &Tensor, o: AdamW) -> Result<()> {
     slices([p, m, v], [g], |[p, m, v], [g]| {
-        cpu::optimizer::adamw(p, m, v, g, o);
+        Part::Optimizer.time(|| cpu::optimizer::adamw(p, m, v, g, o));
         Ok(())
     })
 }
@@ -418,7 +461,7 @@ pub fn adamw(p: &Tensor, m: &Tensor, v: &Tensor, g: &Tensor, o: AdamW) -> Result
 /// Sets every element to zero.
 pub fn zero(x: &Tensor) -> Result<()> {
     slices([x], [], |[x], []| {
-        x.fill(0.0);
+        Part::Optimizer.time(|| cpu::optimizer::zero(x));
         Ok(())
     })
 }

@@ -25,4 +25,5 @@ pub mod state;
 mod step;
 pub mod trainer;
 
+pub use optimizer::Optimizer;
 pub use trainer::{Ended, Setup, Trainer};

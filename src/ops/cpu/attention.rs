@@ -5,8 +5,9 @@
 use rayon::prelude::*;
 use std::cell::RefCell;
 
-use super::{Mat, Shared, Threads, math, matmul, simd};
-use crate::ops::AttentionShape;
+use super::gemm::{Mat, Threads, matmul};
+use super::{Shared, math};
+use crate::ops::{AttentionShape, Compute};
 
 /// Queries handled at once.
 const BLOCK: usize = 64;
@@ -64,16 +65,8 @@ fn check(qkv: &[f32], out: usize, lse: usize, s: &AttentionShape) {
     );
 }
 
-fn strided(data: &[f32], offset: usize, row: usize) -> Mat {
-    Mat {
-        ptr: data[offset..].as_ptr(),
-        row,
-        col: 1,
-    }
-}
-
 /// Forward pass.
-pub fn forward(out: &mut [f32], lse: &mut [f32], qkv: &[f32], s: AttentionShape) {
+pub fn forward(compute: Compute, out: &mut [f32], lse: &mut [f32], qkv: &[f32], s: AttentionShape) {
     check(qkv, out.len(), lse.len(), &s);
     let (c, row) = (s.width(), s.row());
     let out = Shared(out.as_mut_ptr());
@@ -83,18 +76,24 @@ pub fn forward(out: &mut [f32], lse: &mut [f32], qkv: &[f32], s: AttentionShape)
             for from in (0..s.time).step_by(BLOCK) {
                 let rows = BLOCK.min(s.time - from);
                 let keys = from + rows;
-                scores(probs, qkv, &head, from, rows, &s);
-                simd(|| softmax_rows(probs, &mut lse[from..keys], from, keys));
+                scores(compute, probs, qkv, &head, from, rows, &s);
+                simd!(softmax_rows(
+                    probs,
+                    &mut lse[from..keys],
+                    s.scale,
+                    from,
+                    keys
+                ));
                 // SAFETY: `check` bounds every offset; head i writes only its own columns of its own window.
                 unsafe {
                     matmul(
+                        compute,
                         (rows, keys, s.head_size),
                         out.at(head.out + from * c),
                         c,
                         false,
                         Mat::rows(probs, keys),
-                        strided(qkv, head.v, row),
-                        1.0,
+                        Mat::strided(qkv, head.v, row),
                         Threads::One,
                     );
                 }
@@ -103,8 +102,9 @@ pub fn forward(out: &mut [f32], lse: &mut [f32], qkv: &[f32], s: AttentionShape)
     });
 }
 
-/// `into[rows, keys] = scale · Q Kᵀ` of queries `from..from + rows` against keys `0..from + rows`.
+/// `into[rows, keys] = Q Kᵀ` of queries `from..from + rows` against keys `0..from + rows`.
 fn scores(
+    compute: Compute,
     into: &mut [f32],
     qkv: &[f32],
     head: &Head,
@@ -117,23 +117,26 @@ fn scores(
     // SAFETY: `into` holds BLOCK x T; the operands were checked against the shape.
     unsafe {
         matmul(
+            compute,
             (rows, s.head_size, keys),
             into.as_mut_ptr(),
             keys,
             false,
-            strided(qkv, head.q + from * row, row),
-            strided(qkv, head.k, row).t(),
-            s.scale,
+            Mat::strided(qkv, head.q + from * row, row),
+            Mat::strided(qkv, head.k, row).t(),
             Threads::One,
         );
     }
 }
 
-/// Softmax over the causal part of each row; the rest becomes zero.
+/// Softmax over the causal part of each row of scores times `scale`; the rest becomes zero.
 #[inline(always)]
-fn softmax_rows(probs: &mut [f32], lse: &mut [f32], from: usize, keys: usize) {
+fn softmax_rows(probs: &mut [f32], lse: &mut [f32], scale: f32, from: usize, keys: usize) {
     for (i, (row, lse)) in probs.chunks_exact_mut(keys).zip(lse).enumerate() {
         let (seen, masked) = row.split_at_mut(from + i + 1);
+        for z in seen.iter_mut() {
+            *z *= scale;
+        }
         let max = math::max(seen);
         for z in seen.iter_mut() {
             *z = math::exp(*z - max);
@@ -150,6 +153,7 @@ fn softmax_rows(probs: &mut [f32], lse: &mut [f32], from: usize, keys: usize) {
 
 /// Backward pass: `dqkv = …`.
 pub fn backward(
+    compute: Compute,
     dqkv: &mut [f32],
     dout: &[f32],
     out: &[f32],
@@ -176,45 +180,45 @@ pub fn backward(
                 let rows = BLOCK.min(s.time - from);
                 let keys = from + rows;
                 let last = first && keys == s.time;
-                scores(probs, qkv, &head, from, rows, &s);
-                simd(|| {
+                scores(compute, probs, qkv, &head, from, rows, &s);
+                simd!({
                     for (i, row) in probs[..rows * keys].chunks_exact_mut(keys).enumerate() {
                         let (seen, masked) = row.split_at_mut(from + i + 1);
                         let lse = lse[head.lse + from + i];
                         for z in seen.iter_mut() {
-                            *z = math::exp(*z - lse);
+                            *z = math::exp(*z * s.scale - lse);
                         }
                         masked.fill(0.0);
                     }
                 });
-                let d_rows = strided(dout, head.out + from * c, c);
+                let d_rows = Mat::strided(dout, head.out + from * c, c);
                 // SAFETY: `check` bounds every offset; a task writes only its own heads' columns of its own window; the
                 // scratch buffers hold BLOCK x T each.
                 unsafe {
                     // dV (+)= Pᵀ dO
                     matmul(
+                        compute,
                         (keys, rows, s.head_size),
                         dqkv.at(head.v),
                         row,
                         !last,
                         Mat::rows(probs, keys).t(),
                         d_rows,
-                        1.0,
                         Threads::One,
                     );
                     // dP = dO Vᵀ
                     matmul(
+                        compute,
                         (rows, s.head_size, keys),
                         dprobs.as_mut_ptr(),
                         keys,
                         false,
                         d_rows,
-                        strided(qkv, head.v, row).t(),
-                        1.0,
+                        Mat::strided(qkv, head.v, row).t(),
                         Threads::One,
                     );
                 }
-                simd(|| {
+                simd!({
                     for i in 0..rows {
                         let at = head.out + (from + i) * c;
                         // Σ_j P_ij dP_ij = dO_i · O_i
@@ -231,24 +235,24 @@ pub fn backward(
                 unsafe {
                     // dQ = dS K
                     matmul(
+                        compute,
                         (rows, keys, s.head_size),
                         dqkv.at(head.q + from * row),
                         row,
                         false,
                         Mat::rows(probs, keys),
-                        strided(qkv, head.k, row),
-                        1.0,
+                        Mat::strided(qkv, head.k, row),
                         Threads::One,
                     );
                     // dK (+)= dSᵀ Q
                     matmul(
+                        compute,
                         (keys, rows, s.head_size),
                         dqkv.at(head.k),
                         row,
                         !last,
                         Mat::rows(probs, keys).t(),
-                        strided(qkv, head.q + from * row, row),
-                        1.0,
+                        Mat::strided(qkv, head.q + from * row, row),
                         Threads::One,
                     );
                 }
@@ -293,12 +297,12 @@ pub fn cached(
         let from = h / group * room * d;
         let seen = past + t + 1;
         with_scratch(seen, |probs, _| {
-            simd(|| {
+            simd!({
                 let q = &qkv[t * row + h * d..][..d];
                 for (p, k) in probs.iter_mut().zip(keys[from..].chunks_exact(d)) {
-                    *p = math::dot(q, k) * s.scale;
+                    *p = math::dot(q, k);
                 }
-                softmax_rows(probs, &mut [0.0], seen - 1, seen);
+                softmax_rows(probs, &mut [0.0], s.scale, seen - 1, seen);
                 out.fill(0.0);
                 for (p, v) in probs.iter().zip(values[from..].chunks_exact(d)) {
                     for (o, v) in out.iter_mut().zip(v) {
@@ -318,7 +322,7 @@ pub fn probs(probs: &mut [f32], qkv: &[f32], s: AttentionShape) {
     probs.par_chunks_mut(t * t).enumerate().for_each(|(i, p)| {
         let head = Head::new(i, &s);
         let mut lse = vec![0.0; t];
-        scores(p, qkv, &head, 0, t, &s);
-        simd(|| softmax_rows(p, &mut lse, 0, t));
+        scores(Compute::F32, p, qkv, &head, 0, t, &s);
+        simd!(softmax_rows(p, &mut lse, s.scale, 0, t));
     });
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{ELEMENTS_PER_TASK, math, simd};
+use super::{ELEMENTS_PER_TASK, math};
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
@@ -13,7 +13,7 @@ pub fn forward(out: &mut [f32], x: &[f32]) {
     out.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(out, x)| {
-            simd(|| {
+            simd!({
                 for (o, &x) in out.iter_mut().zip(x) {
                     let t = math::tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
                     *o = 0.5 * x * (1.0 + t);
@@ -28,7 +28,7 @@ pub fn backward(d: &mut [f32], x: &[f32]) {
     d.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(d, x)| {
-            simd(|| {
+            simd!({
                 for (d, &x) in d.iter_mut().zip(x) {
                     let t = math::tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
                     let inner = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
@@ -44,7 +44,7 @@ pub fn forward_erf(out: &mut [f32], x: &[f32]) {
     out.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(out, x)| {
-            simd(|| {
+            simd!({
                 for (o, &x) in out.iter_mut().zip(x) {
                     *o = x * phi(x);
                 }
@@ -59,7 +59,7 @@ pub fn backward_erf(d: &mut [f32], x: &[f32]) {
     d.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(d, x)| {
-            simd(|| {
+            simd!({
                 for (d, &x) in d.iter_mut().zip(x) {
                     *d *= phi(x) + x * INV_SQRT_TAU * math::exp(-0.5 * x * x);
                 }

@@ -1,32 +1,61 @@
-//! The tied language-model head: logits, and cross entropy whose gradients are made in the forward pass.
+//! The language-model head: logits, and cross entropy whose gradients are made in the forward pass, without a `[M, V]`
+//! matrix in memory.
+
+use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::{Mat, Threads, math, matmul, simd};
+use super::gemm::{How, Mat, Packed, Side, Threads, matmul, multiply};
+use super::{Shared, math};
+use crate::ops::Compute;
 
 /// `logits = x wteᵀ`.
-pub fn logits(logits: &mut [f32], x: &[f32], wte: &[f32], c: usize, v: usize) {
+pub fn logits(compute: Compute, logits: &mut [f32], x: &[f32], wte: &[f32], c: usize, v: usize) {
     let m = x.len() / c;
     assert!(logits.len() == m * v && wte.len() == v * c);
     // SAFETY: sizes were asserted; `logits` is a separate `&mut`.
     unsafe {
         matmul(
+            compute,
             (m, c, v),
             logits.as_mut_ptr(),
             v,
             false,
             Mat::rows(x, c),
             Mat::rows(wte, c).t(),
-            1.0,
             Threads::All,
         );
     }
 }
 
 /// Loss of every row, and with `grads = (dx, dwte)` the gradients of their sum times `scale`: `dx = …`,
-/// `dwte += …`. Rows are done in pieces that fit `chunk`.
+/// `dwte += …`. `chunk` is scratch for whole rows of logits.
 #[allow(clippy::too_many_arguments)]
 pub fn cross_entropy(
+    compute: Compute,
+    losses: &mut [f32],
+    grads: Option<(&mut [f32], &mut [f32])>,
+    chunk: &mut [f32],
+    x: &[f32],
+    wte: &[f32],
+    targets: &[u32],
+    scale: f32,
+    c: usize,
+) {
+    let v = wte.len() / c;
+    assert!(wte.len() == v * c && losses.len() == targets.len() && x.len() == targets.len() * c);
+    if let Some((dx, dwte)) = &grads {
+        assert!(dx.len() == x.len() && dwte.len() == wte.len());
+    }
+    match How::packed(compute) {
+        Some(how) => by_columns(how, losses, grads, x, wte, targets, scale, c),
+        None => by_rows(losses, grads, chunk, x, wte, targets, scale, c),
+    }
+}
+
+/// In pieces of whole rows, for products that keep f32 as it is: each product is done once.
+#[allow(clippy::too_many_arguments)]
+fn by_rows(
     losses: &mut [f32],
     mut grads: Option<(&mut [f32], &mut [f32])>,
     chunk: &mut [f32],
@@ -38,41 +67,41 @@ pub fn cross_entropy(
 ) {
     let v = wte.len() / c;
     let rows = chunk.len() / v;
-    assert!(rows > 0 && losses.len() == targets.len() && x.len() == targets.len() * c);
+    assert!(rows > 0, "no room for a row of logits");
     for (piece, losses) in losses.chunks_mut(rows).enumerate() {
         let (from, m) = (piece * rows, losses.len());
         let x = &x[from * c..][..m * c];
         let chunk = &mut chunk[..m * v];
-        logits(chunk, x, wte, c, v);
+        logits(Compute::F32, chunk, x, wte, c, v);
         let want_grads = grads.is_some();
         chunk
             .par_chunks_mut(v)
             .zip(losses.par_iter_mut())
             .zip(&targets[from..from + m])
             .for_each(|((row, loss), &target)| {
-                *loss = simd(|| loss_row(row, target as usize, want_grads, scale));
+                *loss = simd!(loss_row(row, target as usize, want_grads, scale));
             });
         if let Some((dx, dwte)) = &mut grads {
             // SAFETY: `chunk` is m x v, `wte` and `dwte` v x c, `dx`'s piece m x c; all are separate.
             unsafe {
                 matmul(
+                    Compute::F32,
                     (m, v, c),
                     dx[from * c..][..m * c].as_mut_ptr(),
                     c,
                     false,
                     Mat::rows(chunk, v),
                     Mat::rows(wte, c),
-                    1.0,
                     Threads::All,
                 );
                 matmul(
+                    Compute::F32,
                     (v, m, c),
-                    dwte[..v * c].as_mut_ptr(),
+                    dwte.as_mut_ptr(),
                     c,
                     true,
                     Mat::rows(chunk, v).t(),
                     Mat::rows(x, c),
-                    1.0,
                     Threads::All,
                 );
             }
@@ -97,4 +126,237 @@ fn loss_row(row: &mut [f32], target: usize, grad: bool, scale: f32) -> f32 {
         row[target] -= scale;
     }
     total.ln() + (max - at_target)
+}
+
+/// Most rows that a task handles. With [`How::columns`] of the vocabulary, what a task works on stays in its second-level
+/// cache.
+const ROWS: usize = 128;
+
+/// What stays between calls.
+struct Kept {
+    x_left: Packed,
+    x_right: Packed,
+    w_logits: Packed,
+    w_input: Packed,
+    d_left: Packed,
+    /// Each row's log-sum-exp; while it is being found, the largest logit so far, and then the sum of exponentials.
+    lse: Vec<f32>,
+    sums: Vec<f32>,
+}
+
+thread_local! {
+    static KEPT: Cell<Kept> = const {
+        Cell::new(Kept::NOTHING)
+    };
+    /// A task's logits, and their gradients packed.
+    static TASK: Cell<(Vec<f32>, Packed)> = const { Cell::new((Vec::new(), Packed::new())) };
+}
+
+impl Kept {
+    const NOTHING: Self = Self {
+        x_left: Packed::new(),
+        x_right: Packed::new(),
+        w_logits: Packed::new(),
+        w_input: Packed::new(),
+        d_left: Packed::new(),
+        lse: Vec::new(),
+        sums: Vec::new(),
+    };
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::NOTHING
+    }
+}
+
+/// In blocks of the vocabulary, for products so fast that reading and writing logits would take longer than making them
+/// twice: once for the log-sum-exp, once more for the gradients (Wijmans et al., "Cut your losses in large-vocabulary
+/// language models", arXiv 2411.09009, keep no logits either).
+#[allow(clippy::too_many_arguments)]
+fn by_columns(
+    how: How,
+    losses: &mut [f32],
+    grads: Option<(&mut [f32], &mut [f32])>,
+    x: &[f32],
+    wte: &[f32],
+    targets: &[u32],
+    scale: f32,
+    c: usize,
+) {
+    let (m, v) = (targets.len(), wte.len() / c);
+    let mut kept = KEPT.take();
+    let tasks = 2 * rayon::current_num_threads();
+    let rows = m.div_ceil(tasks).next_multiple_of(32).min(ROWS);
+    kept.lse.clear();
+    kept.lse.resize(m, f32::NEG_INFINITY);
+    kept.sums.clear();
+    kept.sums.resize(m, 0.0);
+    // SAFETY: all operands have the sizes that the caller asserted; every task writes its own rows or depths.
+    unsafe {
+        let left = &mut kept.x_left;
+        left.fill(how, Side::Left, Mat::rows(x, c), m, c, Threads::All);
+    }
+    let left = kept.x_left.all();
+    for (from, n) in blocks(v, how.columns()) {
+        let w = &wte[from * c..][..n * c];
+        // SAFETY: as above.
+        unsafe {
+            let w_logits = &mut kept.w_logits;
+            w_logits.fill(how, Side::Right, Mat::rows(w, c), n, c, Threads::All);
+        }
+        let right = kept.w_logits.all();
+        kept.lse
+            .par_chunks_mut(rows)
+            .zip(kept.sums.par_chunks_mut(rows))
+            .zip(losses.par_chunks_mut(rows))
+            .zip(targets.par_chunks(rows))
+            .enumerate()
+            .for_each(|(task, (((max, sums), at_target), targets))| {
+                let (first, rows) = (task * rows, targets.len());
+                let (mut logits, packed) = TASK.take();
+                let stride = room(&mut logits, rows, n);
+                // SAFETY: there is room for `rows` rows, `stride` apart.
+                unsafe {
+                    let left = left.rows(first, first + rows);
+                    let into = logits.as_mut_ptr();
+                    multiply(how, left, right, into, stride, false, Threads::One);
+                }
+                simd!({
+                    let each = max.iter_mut().zip(sums).zip(at_target).zip(targets);
+                    for (row, (((max, sum), at_target), &target)) in logits.chunks(stride).zip(each)
+                    {
+                        let row = &row[..n];
+                        gather(row, max, sum);
+                        if let Some(&logit) = row.get((target as usize).wrapping_sub(from)) {
+                            *at_target = logit;
+                        }
+                    }
+                });
+                TASK.set((logits, packed));
+            });
+    }
+    for ((lse, sum), loss) in kept.lse.iter_mut().zip(&kept.sums).zip(losses) {
+        *lse += sum.ln();
+        *loss = *lse - *loss;
+    }
+    if let Some((dx, dwte)) = grads {
+        kept.gradients(how, dx, dwte, x, wte, targets, scale, rows);
+    }
+    KEPT.set(kept);
+}
+
+impl Kept {
+    #[allow(clippy::too_many_arguments)]
+    fn gradients(
+        &mut self,
+        how: How,
+        dx: &mut [f32],
+        dwte: &mut [f32],
+        x: &[f32],
+        wte: &[f32],
+        targets: &[u32],
+        scale: f32,
+        rows: usize,
+    ) {
+        let m = targets.len();
+        let (c, v) = (x.len() / m, wte.len() * m / x.len());
+        // SAFETY: as in `by_columns`.
+        unsafe {
+            let x = Mat::rows(x, c).t();
+            self.x_right.fill(how, Side::Right, x, c, m, Threads::All);
+        }
+        let (left, lse) = (self.x_left.all(), &self.lse);
+        for (from, n) in blocks(v, how.columns()) {
+            let w = &wte[from * c..][..n * c];
+            // SAFETY: as above.
+            unsafe {
+                let w = Mat::rows(w, c);
+                self.w_logits.fill(how, Side::Right, w, n, c, Threads::All);
+                self.w_input
+                    .fill(how, Side::Right, w.t(), c, n, Threads::All);
+            }
+            self.d_left.shape(how, n, m);
+            let d_left = self.d_left.by_depth(how);
+            let (w_logits, w_input) = (self.w_logits.all(), self.w_input.all());
+            dx.par_chunks_mut(rows * c)
+                .enumerate()
+                .for_each(|(task, dx)| {
+                    let (first, rows) = (task * rows, dx.len() / c);
+                    let (mut d, mut packed) = TASK.take();
+                    let stride = room(&mut d, rows, n);
+                    // SAFETY: as above.
+                    unsafe {
+                        let left = left.rows(first, first + rows);
+                        let into = d.as_mut_ptr();
+                        multiply(how, left, w_logits, into, stride, false, Threads::One);
+                    }
+                    simd!({
+                        for (i, row) in d.chunks_mut(stride).take(rows).enumerate() {
+                            let (row, lse) = (&mut row[..n], lse[first + i]);
+                            for z in row.iter_mut() {
+                                *z = scale * math::exp(*z - lse);
+                            }
+                            let target = targets[first + i] as usize;
+                            if let Some(z) = row.get_mut(target.wrapping_sub(from)) {
+                                *z -= scale;
+                            }
+                        }
+                    });
+                    let d_mat = Mat::strided(&d, 0, stride);
+                    // SAFETY: as above.
+                    unsafe {
+                        packed.fill(how, Side::Left, d_mat, rows, n, Threads::One);
+                        let (into, add) = (dx.as_mut_ptr(), from > 0);
+                        multiply(how, packed.all(), w_input, into, c, add, Threads::One);
+                        d_left.fill(Side::Left, d_mat.t(), first, rows);
+                    }
+                    TASK.set((d, packed));
+                });
+            // SAFETY: as above.
+            unsafe {
+                let into = Shared(dwte.as_mut_ptr()).at(from * c);
+                let (d, x) = (self.d_left.all(), self.x_right.all());
+                multiply(how, d, x, into, c, true, Threads::All);
+            }
+        }
+    }
+}
+
+/// First column and number of columns of each block.
+fn blocks(v: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..v)
+        .step_by(columns)
+        .map(move |from| (from, columns.min(v - from)))
+}
+
+/// Makes room for `rows` rows of `n`, and returns how far apart they lie: not a power of two, whose rows would share few
+/// cache lines.
+fn room(logits: &mut Vec<f32>, rows: usize, n: usize) -> usize {
+    let stride = n.next_multiple_of(16) + 16;
+    if logits.len() < rows * stride {
+        logits.resize(rows * stride, 0.0);
+    }
+    stride
+}
+
+/// Adds a row's exponentials to those gathered so far, relative to the largest logit.
+#[inline(always)]
+fn gather(row: &[f32], max: &mut f32, sum: &mut f32) {
+    let largest = math::max(row);
+    // Written so that NaN goes on.
+    let new = if largest < *max { *max } else { largest };
+    let mut lanes = [0f32; 16];
+    let chunks = row.chunks_exact(16);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for i in 0..16 {
+            lanes[i] += math::exp(chunk[i] - new);
+        }
+    }
+    for (lane, &z) in lanes.iter_mut().zip(rest) {
+        *lane += math::exp(z - new);
+    }
+    *sum = *sum * math::exp(*max - new) + lanes.iter().sum::<f32>();
+    *max = new;
 }

@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::{Mat, ROWS_PER_TASK, Threads, matmul, simd};
-use crate::ops::Layout;
+use super::ROWS_PER_TASK;
+use super::gemm::{Mat, Threads, matmul};
+use crate::ops::{Compute, Layout};
 
 /// The weight as a `[k, n]` matrix.
 fn weight(w: &[f32], layout: Layout, (k, n): (usize, usize)) -> Mat {
@@ -15,6 +16,7 @@ fn weight(w: &[f32], layout: Layout, (k, n): (usize, usize)) -> Mat {
 
 /// `out = x w (+ bias) (+ residual)`; the addends are laid down first and the product is accumulated on them.
 pub fn forward(
+    compute: Compute,
     out: &mut [f32],
     x: &[f32],
     w: &[f32],
@@ -32,18 +34,18 @@ pub fn forward(
     if accumulate {
         out.par_chunks_mut(ROWS_PER_TASK * n)
             .enumerate()
-            .for_each(|(task, rows)| simd(|| addends(rows, task, bias, residual, n)));
+            .for_each(|(task, rows)| simd!(addends(rows, task, bias, residual, n)));
     }
     // SAFETY: sizes were asserted; `out` is a separate `&mut`.
     unsafe {
         matmul(
+            compute,
             (m, k, n),
             out.as_mut_ptr(),
             n,
             accumulate,
             Mat::rows(x, k),
             weight(w, layout, (k, n)),
-            1.0,
             Threads::All,
         );
     }
@@ -75,6 +77,7 @@ fn addends(
 
 /// `dx = dy wᵀ`.
 pub fn backward_input(
+    compute: Compute,
     dx: &mut [f32],
     dy: &[f32],
     w: &[f32],
@@ -86,13 +89,13 @@ pub fn backward_input(
     // SAFETY: sizes were asserted; `dx` is a separate `&mut`.
     unsafe {
         matmul(
+            compute,
             (m, n, k),
             dx.as_mut_ptr(),
             k,
             false,
             Mat::rows(dy, n),
             weight(w, layout, (k, n)).t(),
-            1.0,
             Threads::All,
         );
     }
@@ -100,6 +103,7 @@ pub fn backward_input(
 
 /// `dw += xᵀ dy`.
 pub fn backward_weight(
+    compute: Compute,
     dw: &mut [f32],
     layout: Layout,
     x: &[f32],
@@ -115,13 +119,13 @@ pub fn backward_weight(
     // SAFETY: sizes were asserted; `dw` is a separate `&mut`.
     unsafe {
         matmul(
+            compute,
             sizes,
             dw.as_mut_ptr(),
             sizes.2,
             true,
             a,
             b,
-            1.0,
             Threads::All,
         );
     }
@@ -132,7 +136,7 @@ pub fn backward_bias(db: &mut [f32], dy: &[f32]) {
     let n = db.len();
     // Columns are split, not rows: every column keeps one order of addition.
     db.par_chunks_mut(64).enumerate().for_each(|(task, part)| {
-        simd(|| {
+        simd!({
             let from = task * 64;
             for row in dy.chunks_exact(n) {
                 for (b, d) in part.iter_mut().zip(&row[from..]) {

@@ -4,9 +4,30 @@
 //! the `gemm` crate. Work is split over the current rayon pool in fixed pieces, and partial sums are added in a fixed
 //! order.
 
+/// Runs an expression compiled for the best instruction set of this machine. What it calls must be `#[inline(always)]`.
+///
+/// What is not inlined is compiled for plain x86-64, silently. Hence a macro, which marks the closure, and hence
+/// [`Once`]: a closure that could be called twice is called through a shim that the mark does not reach.
+macro_rules! simd {
+    ($work:expr) => {{
+        let once = $crate::ops::cpu::Once;
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                drop(once);
+                $work
+            },
+        )
+    }};
+}
+
+/// Makes a closure that takes it callable only once.
+struct Once;
+
 pub mod attention;
 pub mod embedding;
 pub mod gelu;
+pub mod gemm;
 pub mod head;
 pub mod linear;
 pub mod math;
@@ -21,92 +42,6 @@ const ROWS_PER_TASK: usize = 32;
 
 /// Elements that one task handles in element-wise loops.
 const ELEMENTS_PER_TASK: usize = 16 * 1024;
-
-/// Runs `f` compiled for the best instruction set of this machine. What `f` calls must be `#[inline(always)]`.
-#[inline(always)]
-fn simd<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
-}
-
-/// A matrix operand of [`matmul`]: where it starts and how far apart its rows and columns lie.
-#[derive(Clone, Copy)]
-struct Mat {
-    ptr: *const f32,
-    row: usize,
-    col: usize,
-}
-
-impl Mat {
-    /// A row-major matrix of `cols` columns.
-    fn rows(data: &[f32], cols: usize) -> Self {
-        Self {
-            ptr: data.as_ptr(),
-            row: cols,
-            col: 1,
-        }
-    }
-
-    /// The same matrix transposed.
-    fn t(self) -> Self {
-        Self {
-            ptr: self.ptr,
-            row: self.col,
-            col: self.row,
-        }
-    }
-}
-
-/// How many threads one product may use.
-#[derive(Clone, Copy)]
-enum Threads {
-    One,
-    All,
-}
-
-/// `out[m, n] = (accumulate ? out : 0) + beta · a[m, k] b[k, n]`, `out` row-major with rows `out_row` apart.
-///
-/// # Safety
-/// The three pointers must be valid for the sizes and strides given, `out` for writing and apart from the others.
-#[allow(clippy::too_many_arguments)]
-unsafe fn matmul(
-    (m, k, n): (usize, usize, usize),
-    out: *mut f32,
-    out_row: usize,
-    accumulate: bool,
-    a: Mat,
-    b: Mat,
-    beta: f32,
-    threads: Threads,
-) {
-    let parallelism = match threads {
-        Threads::One => gemm::Parallelism::None,
-        Threads::All => gemm::Parallelism::Rayon(rayon::current_num_threads()),
-    };
-    // SAFETY: forwarded to the caller.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            1,
-            out_row as isize,
-            accumulate,
-            a.ptr,
-            a.col as isize,
-            a.row as isize,
-            b.ptr,
-            b.col as isize,
-            b.row as isize,
-            1.0,
-            beta,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
-}
 
 /// A pointer that may go to other threads; whoever uses it sees to it that they write different places.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::{ROWS_PER_TASK, math, simd};
+use super::{ROWS_PER_TASK, math};
 
 /// Writes the normalised rows, and mean and 1/std of each row to `stats[2, M]`.
 pub fn forward(
@@ -23,7 +23,7 @@ pub fn forward(
         .zip(mean.par_chunks_mut(ROWS_PER_TASK))
         .zip(rstd.par_chunks_mut(ROWS_PER_TASK))
         .for_each(|(((out, x), mean), rstd)| {
-            simd(|| {
+            simd!({
                 let rows = out.chunks_exact_mut(c).zip(x.chunks_exact(c));
                 for ((out, x), (mean, rstd)) in rows.zip(mean.iter_mut().zip(rstd)) {
                     let mu = math::sum(x) / c as f32;
@@ -56,7 +56,7 @@ pub fn rms_forward(out: &mut [f32], stats: &mut [f32], x: &[f32], w: &[f32], eps
         .zip(x.par_chunks(ROWS_PER_TASK * c))
         .zip(stats[m..].par_chunks_mut(ROWS_PER_TASK))
         .for_each(|((out, x), scale)| {
-            simd(|| {
+            simd!({
                 let rows = out.chunks_exact_mut(c).zip(x.chunks_exact(c));
                 for ((out, x), scale) in rows.zip(scale) {
                     let r = 1.0 / (math::sum_sq(x, 0.0) / c as f32 + eps).sqrt();
@@ -85,7 +85,7 @@ pub fn rms_backward(
     dx.par_chunks_mut(ROWS_PER_TASK * c)
         .enumerate()
         .for_each(|(task, dx)| {
-            simd(|| {
+            simd!({
                 for (i, dx) in dx.chunks_exact_mut(c).enumerate() {
                     let row = task * ROWS_PER_TASK + i;
                     let (x, dy, r) = (&x[row * c..][..c], &dy[row * c..][..c], scale[row]);
@@ -124,7 +124,7 @@ pub fn backward(dx: &mut [f32], dwb: &mut [f32], dy: &[f32], x: &[f32], w: &[f32
     dx.par_chunks_mut(ROWS_PER_TASK * c)
         .enumerate()
         .for_each(|(task, dx)| {
-            simd(|| {
+            simd!({
                 for (i, dx) in dx.chunks_exact_mut(c).enumerate() {
                     let row = task * ROWS_PER_TASK + i;
                     let (x, dy) = (&x[row * c..][..c], &dy[row * c..][..c]);
@@ -173,13 +173,10 @@ fn weight_columns(dw: &mut [f32], f: impl Fn(&mut [f32], usize, usize) + Sync, r
     dw.par_chunks_mut(COLUMNS)
         .enumerate()
         .for_each(|(task, part)| {
-            simd(
-                #[inline(always)]
-                || {
-                    for row in 0..rows {
-                        f(part, task * COLUMNS, row);
-                    }
-                },
-            );
+            simd!({
+                for row in 0..rows {
+                    f(part, task * COLUMNS, row);
+                }
+            });
         });
 }

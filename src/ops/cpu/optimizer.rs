@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{ELEMENTS_PER_TASK, simd};
+use super::ELEMENTS_PER_TASK;
 use crate::ops::AdamW;
 
 /// Sum of squares in f64: fixed pieces, added in order.
@@ -10,7 +10,7 @@ pub fn sum_of_squares(x: &[f32]) -> f64 {
     let parts: Vec<f64> = x
         .par_chunks(ELEMENTS_PER_TASK)
         .map(|part| {
-            simd(|| {
+            simd!({
                 let mut lanes = [0f64; 8];
                 let chunks = part.chunks_exact(8);
                 let rest = chunks.remainder();
@@ -28,6 +28,12 @@ pub fn sum_of_squares(x: &[f32]) -> f64 {
     parts.iter().sum()
 }
 
+/// Sets every element to zero.
+pub fn zero(x: &mut [f32]) {
+    x.par_chunks_mut(ELEMENTS_PER_TASK)
+        .for_each(|part| part.fill(0.0));
+}
+
 /// One AdamW step over one tensor.
 pub fn adamw(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], o: AdamW) {
     assert!(p.len() == m.len() && p.len() == v.len() && p.len() == g.len());
@@ -41,7 +47,7 @@ pub fn adamw(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], o: AdamW) {
         .zip(v.par_chunks_mut(ELEMENTS_PER_TASK))
         .zip(g.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(((p, m), v), g)| {
-            simd(|| {
+            simd!({
                 for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
                     let g = g * o.grad_scale;
                     *m = o.beta1 * *m + (1.0 - o.beta1) * g;

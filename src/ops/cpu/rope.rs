@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{ROWS_PER_TASK, simd};
+use super::ROWS_PER_TASK;
 use crate::ops::AttentionShape;
 
 /// Turns queries and keys of `qkv[B, T, (H + 2K) D]` by the angles of `table[T, D]` (cosines, then sines), or back.
@@ -17,7 +17,7 @@ pub fn rotate(qkv: &mut [f32], table: &[f32], s: AttentionShape, back: bool) {
     qkv.par_chunks_mut(ROWS_PER_TASK * row)
         .enumerate()
         .for_each(|(task, rows)| {
-            simd(|| {
+            simd!({
                 for (i, row) in rows.chunks_exact_mut(row).enumerate() {
                     let position = (task * ROWS_PER_TASK + i) % s.time;
                     let (cos, sin) = table[position * d..][..d].split_at(d / 2);

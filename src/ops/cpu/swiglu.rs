@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{ROWS_PER_TASK, math, simd};
+use super::{ROWS_PER_TASK, math};
 
 /// `out[M, F]` from `gate_up[M, 2F]`.
 pub fn forward(out: &mut [f32], gate_up: &[f32], f: usize) {
@@ -10,7 +10,7 @@ pub fn forward(out: &mut [f32], gate_up: &[f32], f: usize) {
     out.par_chunks_mut(ROWS_PER_TASK * f)
         .zip(gate_up.par_chunks(ROWS_PER_TASK * 2 * f))
         .for_each(|(out, gate_up)| {
-            simd(|| {
+            simd!({
                 for (out, row) in out.chunks_exact_mut(f).zip(gate_up.chunks_exact(2 * f)) {
                     let (gate, up) = row.split_at(f);
                     for ((o, &g), &u) in out.iter_mut().zip(gate).zip(up) {
@@ -29,7 +29,7 @@ pub fn backward(d_gate_up: &mut [f32], d: &[f32], gate_up: &[f32], f: usize) {
         .zip(d.par_chunks(ROWS_PER_TASK * f))
         .zip(gate_up.par_chunks(ROWS_PER_TASK * 2 * f))
         .for_each(|((d_gate_up, d), gate_up)| {
-            simd(|| {
+            simd!({
                 let rows = d_gate_up.chunks_exact_mut(2 * f).zip(d.chunks_exact(f));
                 for ((d_row, d), row) in rows.zip(gate_up.chunks_exact(2 * f)) {
                     let (d_gate, d_up) = d_row.split_at_mut(f);

@@ -1,0 +1,167 @@
+//! Measures training steps of a model of any shape on this machine.
+
+mod peak;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::TrainConfig;
+use crate::model::{Decoder, DecoderConfig, Mode, Workspace, forward_bytes, memory_bytes};
+use crate::ops::{self, Compute, clock};
+use crate::train::Optimizer;
+
+pub use peak::gemm_gflops;
+
+/// What is measured.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub batch: usize,
+    pub time: usize,
+    pub compute: Compute,
+    /// Measured steps; two more come first.
+    pub steps: usize,
+    /// Losses without gradients and updates.
+    pub forward: bool,
+    pub train: TrainConfig,
+}
+
+/// Steps that nothing is measured of: memory is touched for the first time.
+const WARM_UP: usize = 2;
+
+/// A measurement.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// Seconds of each step.
+    pub seconds: Vec<f64>,
+    /// Loss of each step in nats, the first ones included.
+    pub losses: Vec<f64>,
+    /// Seconds of each step by part; "other" is what no op took.
+    pub parts: Vec<(&'static str, Vec<f64>)>,
+}
+
+impl Job {
+    /// Bytes the job needs.
+    pub fn bytes(&self, config: &DecoderConfig) -> u64 {
+        match self.forward {
+            true => forward_bytes(config, self.batch, self.time),
+            false => memory_bytes(config, self.batch, self.time),
+        }
+    }
+
+    /// Floating-point operations of a step: 2 for each weight that a token meets and each multiplication of attention,
+    /// and twice that again for the gradients.
+    pub fn flops(&self, config: &DecoderConfig) -> f64 {
+        let passes = if self.forward { 1.0 / 3.0 } else { 1.0 };
+        passes * config.flops_per_token(self.time) * (self.batch * self.time) as f64
+    }
+
+    /// Steps on one batch of random tokens. `after_step` hears of each finished one.
+    ///
+    /// # Errors
+    /// When a loss is no number.
+    pub fn run(&self, model: &Decoder, after_step: &mut dyn FnMut()) -> Result<Measured> {
+        let mode = match self.forward {
+            true => Mode::Forward,
+            false => Mode::Train,
+        };
+        let ws = Workspace::new(&model.config, self.batch, self.time, mode, &Device::Cpu)?;
+        let ws = ws.with_compute(self.compute);
+        let (inputs, targets) = tokens(self.batch, self.time, model.config.vocab);
+        ops::write(&ws.inputs, &inputs)?;
+        ops::write(&ws.targets, &targets)?;
+        let mut optimizer = match self.forward {
+            true => None,
+            false => Some(Optimizer::new(model, &Device::Cpu)?),
+        };
+        let (mut seconds, mut losses) = (Vec::new(), Vec::new());
+        let mut parts: Vec<(&'static str, Vec<f64>)> = Vec::new();
+        for step in 0..WARM_UP + self.steps {
+            let (begin, before) = (Instant::now(), clock::spent());
+            let loss = match &mut optimizer {
+                None => self.loss(model, &ws)?,
+                Some(optimizer) => self.step(model, &ws, optimizer)?,
+            };
+            let passed = begin.elapsed().as_secs_f64();
+            if step >= WARM_UP {
+                seconds.push(passed);
+                for (i, (name, s)) in by_part(&before, &clock::spent(), passed).enumerate() {
+                    if parts.len() == i {
+                        parts.push((name, Vec::new()));
+                    }
+                    parts[i].1.push(s);
+                }
+            }
+            if !loss.is_finite() {
+                bail!("the loss of step {step} is {loss}");
+            }
+            losses.push(loss);
+            after_step();
+        }
+        Ok(Measured {
+            parts,
+            seconds,
+            losses,
+        })
+    }
+
+    fn loss(&self, model: &Decoder, ws: &Workspace) -> Result<f64> {
+        model.forward(ws)?;
+        mean_loss(ws)
+    }
+
+    /// A training step as the trainer does it.
+    fn step(&self, model: &Decoder, ws: &Workspace, optimizer: &mut Optimizer) -> Result<f64> {
+        ops::zero(&model.grads.flat)?;
+        model.forward_backward(ws, 1.0 / (self.batch * self.time) as f32)?;
+        let norm = Optimizer::grad_norm(model)?;
+        optimizer.step(model, self.train.lr, norm, &self.train)?;
+        mean_loss(ws)
+    }
+}
+
+fn mean_loss(ws: &Workspace) -> Result<f64> {
+    let losses = ops::read(&ws.losses)?;
+    Ok(losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64)
+}
+
+/// Seconds by part between two readings of the clock, `passed` seconds apart.
+fn by_part(
+    before: &[(&'static str, Duration)],
+    after: &[(&'static str, Duration)],
+    passed: f64,
+) -> impl Iterator<Item = (&'static str, f64)> {
+    let known = before.iter().zip(after);
+    let known: Vec<_> = known
+        .map(|((name, before), (_, after))| (*name, (*after - *before).as_secs_f64()))
+        .collect();
+    let rest = passed - known.iter().map(|(_, s)| s).sum::<f64>();
+    known.into_iter().chain([("other", rest.max(0.0))])
+}
+
+/// The middle value.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
+}
+
+/// Inputs and targets of `batch` windows: the same numbers every time.
+pub fn tokens(batch: usize, time: usize, vocab: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let most = u32::try_from(vocab).unwrap_or(u32::MAX);
+    let windows: Vec<Vec<u32>> = (0..batch)
+        .map(|_| (0..=time).map(|_| rng.random_range(0..most)).collect())
+        .collect();
+    let all = |from: usize| {
+        let windows = windows.iter();
+        windows
+            .flat_map(|w| w[from..from + time].to_vec())
+            .collect()
+    };
+    (all(0), all(1))
+}

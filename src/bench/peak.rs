@@ -1,0 +1,34 @@
+//! How fast matrix products are here at best.
+
+use std::time::{Duration, Instant};
+
+use crate::ops::Compute;
+use crate::ops::cpu::gemm::{Mat, Threads, matmul};
+
+/// GFLOP/s of a product of 1024 x 1024 by 1024 x 4096 on all threads: the best of half a second's tries.
+pub fn gemm_gflops(compute: Compute) -> f64 {
+    let (m, k, n) = (1024, 1024, 4096);
+    let a: Vec<f32> = (0..m * k).map(|i| (i % 17) as f32 - 8.0).collect();
+    let b: Vec<f32> = (0..k * n).map(|i| (i % 19) as f32 - 9.0).collect();
+    let mut out = vec![0f32; m * n];
+    let begin = Instant::now();
+    let mut best = f64::INFINITY;
+    while begin.elapsed() < Duration::from_millis(500) {
+        let begin = Instant::now();
+        // SAFETY: the three matrices have these sizes.
+        unsafe {
+            matmul(
+                compute,
+                (m, k, n),
+                out.as_mut_ptr(),
+                n,
+                false,
+                Mat::rows(&a, k),
+                Mat::rows(&b, n),
+                Threads::All,
+            );
+        }
+        best = best.min(begin.elapsed().as_secs_f64());
+    }
+    2e-9 * (m * k * n) as f64 / best
+}

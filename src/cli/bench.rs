@@ -1,0 +1,360 @@
+//! `heirloom bench`: how fast this machine trains a model of a given shape.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::{exit, say};
+use crate::bench::{Job, Measured, gemm_gflops, median, tokens};
+use crate::config::{Schedule, TrainConfig};
+use crate::model::{Decoder, DecoderConfig, Family, Files, Sizes, save};
+use crate::ops::{self, Compute};
+use crate::run::dir::DEFAULT_RUNS;
+use crate::run::table::{aligned, count};
+use crate::text;
+
+/// Measure this machine
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(Train),
+}
+
+/// Time training steps of a model of any shape: forward, backward, clipping, AdamW, on random tokens
+///
+/// The shape is given in numbers (GPT-2's family, or Llama's with --family llama), or is that of a MODEL.
+/// RAYON_NUM_THREADS sets the number of threads.
+#[derive(Debug, clap::Args)]
+struct Train {
+    /// The shape and weights of this model: a directory, a .gguf file, hf:OWNER/NAME, RUN@CHECKPOINT
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]
+    model: Option<String>,
+    /// gpt2 or llama
+    #[arg(long, default_value = "gpt2", value_parser = ["gpt2", "llama"])]
+    family: String,
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    layers: usize,
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    heads: usize,
+    /// Key and value heads [default: as many as heads]
+    #[arg(long, value_name = "N")]
+    kv_heads: Option<usize>,
+    #[arg(long, value_name = "N", default_value_t = 384)]
+    width: usize,
+    /// Width of the MLP [default: 4 widths, of a llama 8/3]
+    #[arg(long, value_name = "N")]
+    inner: Option<usize>,
+    /// Tokens of a window
+    #[arg(long, value_name = "T", default_value_t = 256)]
+    context: usize,
+    /// Windows of a step
+    #[arg(long, value_name = "B", default_value_t = 8)]
+    batch: usize,
+    #[arg(long, value_name = "N", default_value_t = 50304)]
+    vocab: usize,
+    /// Measured steps; two more come first
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    steps: usize,
+    /// f32 or bf16
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
+    dtype: String,
+    /// Only losses, as in an evaluation: no gradients, no update
+    #[arg(long)]
+    forward: bool,
+    /// Write the weights and tokens that it begins with to this directory, for measuring another program
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Learning rate of the measured steps.
+const LR: f64 = 1e-4;
+/// More would be a slip of the pen.
+const MOST: usize = 1 << 24;
+
+impl Args {
+    /// # Errors
+    /// When the shape does not fit itself or the memory.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Train(train) => train.run(),
+        }
+    }
+}
+
+impl Train {
+    fn run(self) -> Result<()> {
+        let (config, files) = self.subject()?;
+        let job = self.job();
+        let what = match self.forward {
+            true => "evaluating this model",
+            false => "training this model",
+        };
+        super::check_memory(job.bytes(&config), what)?;
+        let model = match &files {
+            Some(files) => files.load(&Device::Cpu)?,
+            None => Decoder::random(config.clone(), 0, &Device::Cpu)?,
+        };
+        if let Some(dir) = &self.write {
+            self.write(&model, dir)
+                .with_context(|| format!("{} cannot be written", text::path(dir)))?;
+        }
+        let peak = gemm_gflops(job.compute);
+        let bar = ProgressBar::new(self.steps as u64 + 2);
+        bar.set_style(ProgressStyle::with_template(
+            "{bar:30} {pos}/{len} steps  {eta} left",
+        )?);
+        let measured = job.run(&model, &mut || bar.inc(1))?;
+        bar.finish_and_clear();
+        let facts = Facts::of(&job, &config, &measured, peak);
+        match self.json {
+            true => say::json(&facts.json(&self.dtype, &measured))?,
+            false => say::out(&facts.text(&self.dtype, &measured))?,
+        }
+        Ok(())
+    }
+
+    /// The model's shape, and its files if it has any.
+    fn subject(&self) -> Result<(DecoderConfig, Option<Files>)> {
+        let numbers = [
+            ("--layers", Some(self.layers)),
+            ("--heads", Some(self.heads)),
+            ("--kv-heads", self.kv_heads),
+            ("--width", Some(self.width)),
+            ("--inner", self.inner),
+            ("--context", Some(self.context)),
+            ("--batch", Some(self.batch)),
+            ("--vocab", Some(self.vocab)),
+            ("--steps", Some(self.steps)),
+        ];
+        for (name, number) in numbers {
+            if let Some(n) = number.filter(|n| !(1..=MOST).contains(n)) {
+                let said = format!("{name} must be between 1 and {MOST}, is {n}");
+                return Err(exit::usage(&said).into());
+            }
+        }
+        if let Some(name) = &self.model {
+            let located = super::located(name, &self.runs)?;
+            let files = Files::open(&located.path)?;
+            if self.context > files.config.context_length {
+                bail!(
+                    "--context is {}, the model's is {}",
+                    self.context,
+                    files.config.context_length
+                );
+            }
+            return Ok((files.config.clone(), Some(files)));
+        }
+        let sizes = Sizes {
+            n_layer: self.layers,
+            n_head: self.heads,
+            n_embd: self.width,
+            context_length: self.context,
+            vocab: self.vocab,
+        };
+        if !self.width.is_multiple_of(self.heads) {
+            bail!(
+                "--width {} is not divided by --heads {}: every head needs the same number of channels",
+                self.width,
+                self.heads
+            );
+        }
+        let mut config = match self.family.as_str() {
+            "llama" => DecoderConfig::llama(sizes),
+            _ => DecoderConfig::gpt2(sizes, true),
+        };
+        if config.family == Family::Llama && !config.head_size.is_multiple_of(2) {
+            bail!(
+                "rotary positions turn pairs of channels: heads of {} channels have no pairs",
+                config.head_size
+            );
+        }
+        if let Some(n) = self.kv_heads {
+            if !self.heads.is_multiple_of(n) {
+                bail!("--heads {} is not divided by --kv-heads {n}", self.heads);
+            }
+            if config.family == Family::Gpt2 && n != self.heads {
+                bail!(
+                    "GPT-2's family has as many key and value heads as heads; use --family llama"
+                );
+            }
+            config.n_kv_head = n;
+        }
+        if let Some(n) = self.inner {
+            config.n_inner = n;
+        }
+        Ok((config, None))
+    }
+
+    fn job(&self) -> Job {
+        Job {
+            batch: self.batch,
+            time: self.context,
+            compute: match self.dtype.as_str() {
+                "bf16" => Compute::Bf16,
+                _ => Compute::F32,
+            },
+            steps: self.steps,
+            forward: self.forward,
+            train: TrainConfig {
+                steps: self.steps as u64,
+                context_length: self.context,
+                batch_tokens: (self.batch * self.context) as u64,
+                micro_batch: self.batch,
+                lr: LR,
+                min_lr: None,
+                warmup: 0,
+                schedule: Schedule::Constant,
+                betas: [0.9, 0.95],
+                weight_decay: 0.1,
+                clip: 1.0,
+                dtype: self.dtype.clone(),
+                seed: 0,
+                log_every: 1,
+            },
+        }
+    }
+
+    /// The model as a directory, and `tokens.json` with the inputs and targets.
+    fn write(&self, model: &Decoder, dir: &Path) -> Result<()> {
+        std::fs::create_dir_all(dir)?;
+        let weights = ops::read(&model.weights.flat)?;
+        save(&model.config, &model.params, &weights, None, dir)?;
+        let (inputs, targets) = tokens(self.batch, self.context, model.config.vocab);
+        let shape = [self.batch, self.context];
+        let tokens = json!({"shape": shape, "inputs": inputs, "targets": targets});
+        std::fs::write(dir.join("tokens.json"), tokens.to_string())?;
+        Ok(())
+    }
+}
+
+/// What a measurement says.
+struct Facts {
+    tokens_per_second: f64,
+    /// Of the slowest and of the fastest step.
+    spread: (f64, f64),
+    gflops: f64,
+    peak: f64,
+    memory: Option<u64>,
+    parameters: u64,
+    parts: Vec<(&'static str, f64)>,
+}
+
+impl Facts {
+    fn of(job: &Job, config: &DecoderConfig, measured: &Measured, peak: f64) -> Self {
+        let tokens = (job.batch * job.time) as f64;
+        let seconds = measured.seconds.iter();
+        let fastest = seconds.clone().copied().fold(f64::INFINITY, f64::min);
+        let slowest = seconds.copied().fold(0.0, f64::max);
+        let middle = median(&measured.seconds);
+        let parts = measured.parts.iter();
+        Self {
+            tokens_per_second: tokens / middle,
+            spread: (tokens / slowest, tokens / fastest),
+            gflops: 1e-9 * job.flops(config) / middle,
+            peak,
+            memory: peak_memory(),
+            parameters: config.parameters(),
+            parts: parts.map(|(name, s)| (*name, median(s))).collect(),
+        }
+    }
+
+    fn json(&self, dtype: &str, measured: &Measured) -> Value {
+        let parts: serde_json::Map<_, _> = self
+            .parts
+            .iter()
+            .map(|(name, s)| (name.to_string(), json!(s)))
+            .collect();
+        json!({
+            "dtype": dtype,
+            "unit": ops::unit(),
+            "threads": rayon::current_num_threads(),
+            "parameters": self.parameters,
+            "tokens_per_second": self.tokens_per_second,
+            "slowest": self.spread.0,
+            "fastest": self.spread.1,
+            "gflops": self.gflops,
+            "gemm_gflops": self.peak,
+            "peak_memory_bytes": self.memory,
+            "seconds_by_part": parts,
+            "parts_of_steps": measured.parts.iter().map(|(name, s)| (*name, s)).collect::<std::collections::BTreeMap<_, _>>(),
+            "step_seconds": measured.seconds,
+            "losses": measured.losses,
+        })
+    }
+
+    fn text(&self, dtype: &str, measured: &Measured) -> String {
+        let memory = match self.memory {
+            Some(bytes) => format!("{:.2} GB at most", bytes as f64 / 1e9),
+            None => "not told by this system".into(),
+        };
+        let mut rows = vec![
+            [
+                "model".into(),
+                format!("{} parameters", count(self.parameters)),
+            ],
+            [
+                "computed in".into(),
+                format!(
+                    "{dtype} on {} threads, tiles by {}",
+                    rayon::current_num_threads(),
+                    ops::unit()
+                ),
+            ],
+            [
+                "tokens/s".into(),
+                format!(
+                    "{:.0} ({:.0} to {:.0})",
+                    self.tokens_per_second, self.spread.0, self.spread.1
+                ),
+            ],
+            [
+                "GFLOP/s".into(),
+                format!(
+                    "{:.0}, {:.0} % of a large matrix product's {:.0}",
+                    self.gflops,
+                    100.0 * self.gflops / self.peak,
+                    self.peak
+                ),
+            ],
+            ["memory".into(), memory],
+            [
+                "loss".into(),
+                format!(
+                    "{:.4} to {:.4}",
+                    measured.losses[0],
+                    measured.losses[measured.losses.len() - 1]
+                ),
+            ],
+        ];
+        for (name, seconds) in &self.parts {
+            rows.push([
+                format!("  {name}"),
+                format!("{:8.1} ms a step", 1e3 * seconds),
+            ]);
+        }
+        aligned(&rows, &[0, 1])
+    }
+}
+
+/// Most memory that this process has had resident, in bytes.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kb: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kb << 10)
+}

@@ -1,0 +1,49 @@
+//! Where the time goes: seconds by kind of op, over all calls of this process.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A kind of op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Embedding,
+    Norm,
+    Linear,
+    Attention,
+    Rope,
+    Activation,
+    Head,
+    Optimizer,
+}
+
+/// All kinds, in the order of [`Part`], with their names.
+const PARTS: [(Part, &str); 8] = [
+    (Part::Embedding, "embedding"),
+    (Part::Norm, "norm"),
+    (Part::Linear, "linear"),
+    (Part::Attention, "attention"),
+    (Part::Rope, "rope"),
+    (Part::Activation, "activation"),
+    (Part::Head, "head"),
+    (Part::Optimizer, "optimizer"),
+];
+
+static NANOSECONDS: [AtomicU64; PARTS.len()] = [const { AtomicU64::new(0) }; PARTS.len()];
+
+impl Part {
+    /// Does `f` on this part's time.
+    pub(super) fn time<R>(self, f: impl FnOnce() -> R) -> R {
+        let begin = Instant::now();
+        let result = f();
+        let passed = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        NANOSECONDS[self as usize].fetch_add(passed, Ordering::Relaxed);
+        result
+    }
+}
+
+/// Time spent so far by each kind of op.
+pub fn spent() -> Vec<(&'static str, Duration)> {
+    let read =
+        |part: Part| Duration::from_nanos(NANOSECONDS[part as usize].load(Ordering::Relaxed));
+    PARTS.map(|(part, name)| (name, read(part))).to_vec()
+}

@@ -1,0 +1,241 @@
+//! Packing and dot products with AVX-512.
+#![cfg_attr(not(target_arch = "x86_64"), allow(unused))]
+
+use super::pack::{Line, Side, Tile};
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{block, pack};
+
+/// Whether this machine has AVX-512 with its bf16 instructions.
+pub fn is_available() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub unsafe fn pack<const P: usize>(_: Side, _: &mut [Line], _: &Tile) {
+    unreachable!("this unit is never chosen here")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub unsafe fn block<const P: usize>(
+    _: *const Line,
+    _: *const Line,
+    _: usize,
+    _: *mut f32,
+    _: usize,
+    _: bool,
+) {
+    unreachable!("this unit is never chosen here")
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::super::pack::{LINE, PANEL, TILE};
+    use super::super::pairs;
+    use super::*;
+
+    /// Packs a tile's P parts.
+    ///
+    /// # Safety
+    /// The machine must have the unit; the tile's pointer must be valid for its rows and `k`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    pub unsafe fn pack<const P: usize>(side: Side, into: &mut [Line], tile: &Tile) {
+        // Lines of 32 neighbouring k each (from rows), or of 16 rows' pairs of k (from columns).
+        let by_rows = tile.col == 1;
+        let transposed = by_rows != (side == Side::Left);
+        let mut lines = [[_mm512_setzero_si512(); TILE]; P];
+        for i in 0..TILE {
+            // SAFETY: masked to the rows and k that there are.
+            let (low, high) = unsafe {
+                if by_rows {
+                    let from = tile.ptr.wrapping_add(i * tile.row);
+                    let ks = if i < tile.rows { tile.ks } else { 0 };
+                    (
+                        load(from, ks),
+                        load(from.wrapping_add(16), ks.saturating_sub(16)),
+                    )
+                } else {
+                    let from = tile.ptr.wrapping_add(2 * i * tile.col);
+                    let rows = |k: usize| if k < tile.ks { tile.rows } else { 0 };
+                    (
+                        load(from, rows(2 * i)),
+                        load(from.wrapping_add(tile.col), rows(2 * i + 1)),
+                    )
+                }
+            };
+            let (mut low, mut high) = (low, high);
+            for (part, lines) in lines.iter_mut().enumerate() {
+                let rounded: __m512i =
+                    // SAFETY: both are 512 bits of plain data.
+                    unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(high, low)) };
+                if part + 1 < P {
+                    low = _mm512_sub_ps(low, widen(_mm512_castsi512_si256(rounded)));
+                    high = _mm512_sub_ps(high, widen(_mm512_extracti64x4_epi64::<1>(rounded)));
+                }
+                lines[i] = if by_rows {
+                    rounded
+                } else {
+                    _mm512_permutexvar_epi16(interleave(), rounded)
+                };
+            }
+        }
+        for (part, lines) in lines.iter_mut().enumerate() {
+            if transposed {
+                transpose(lines);
+            }
+            for (line, &mut value) in into[part * PANEL..][..TILE].iter_mut().zip(lines) {
+                // SAFETY: a line is 64 aligned bytes.
+                unsafe { _mm512_store_si512(std::ptr::from_mut(line).cast(), value) };
+            }
+        }
+    }
+
+    /// The first `n` (at most 16) values from `from`; zeros beyond.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(from: *const f32, n: usize) -> __m512 {
+        let mask = if n >= 16 { 0xffff } else { (1u16 << n) - 1 };
+        // SAFETY: masked lanes are not read.
+        unsafe { _mm512_maskz_loadu_ps(mask, from) }
+    }
+
+    /// Sixteen bf16 as f32.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn widen(x: __m256i) -> __m512 {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)))
+    }
+
+    /// Takes `[a0 .. a15, b0 .. b15]` to `[a0, b0, a1, b1, ..]`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn interleave() -> __m512i {
+        const ORDER: [u16; 32] = {
+            let mut order = [0; 32];
+            let mut i = 0;
+            while i < 16 {
+                order[2 * i] = i as u16;
+                order[2 * i + 1] = 16 + i as u16;
+                i += 1;
+            }
+            order
+        };
+        // SAFETY: 64 bytes of plain data.
+        unsafe { _mm512_loadu_si512(ORDER.as_ptr().cast()) }
+    }
+
+    /// Transposes 16 x 16 values of 32 bits.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn transpose(r: &mut [__m512i; TILE]) {
+        let mut t = [_mm512_setzero_si512(); TILE];
+        for i in 0..8 {
+            t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+            t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+        }
+        for i in 0..4 {
+            let j = 4 * i;
+            r[j] = _mm512_unpacklo_epi64(t[j], t[j + 2]);
+            r[j + 1] = _mm512_unpackhi_epi64(t[j], t[j + 2]);
+            r[j + 2] = _mm512_unpacklo_epi64(t[j + 1], t[j + 3]);
+            r[j + 3] = _mm512_unpackhi_epi64(t[j + 1], t[j + 3]);
+        }
+        // r[4 i + c] holds, in its quarters q, column 4 q + c of rows 4 i .. 4 i + 3.
+        for c in 0..4 {
+            let (a, b, d, e) = (r[c], r[4 + c], r[8 + c], r[12 + c]);
+            let ab_low = _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
+            let ab_high = _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
+            let de_low = _mm512_shuffle_i32x4::<0b10_00_10_00>(d, e);
+            let de_high = _mm512_shuffle_i32x4::<0b11_01_11_01>(d, e);
+            t[c] = _mm512_shuffle_i32x4::<0b10_00_10_00>(ab_low, de_low);
+            t[8 + c] = _mm512_shuffle_i32x4::<0b11_01_11_01>(ab_low, de_low);
+            t[4 + c] = _mm512_shuffle_i32x4::<0b10_00_10_00>(ab_high, de_high);
+            t[12 + c] = _mm512_shuffle_i32x4::<0b11_01_11_01>(ab_high, de_high);
+        }
+        *r = t;
+    }
+
+    /// `out[32, 32] (+)= a b` of packed panels.
+    ///
+    /// # Safety
+    /// The machine must have the unit; `a` and `b` must hold `steps` steps, `out` 32 rows of 32.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    pub unsafe fn block<const P: usize>(
+        a: *const Line,
+        b: *const Line,
+        steps: usize,
+        out: *mut f32,
+        out_row: usize,
+        accumulate: bool,
+    ) {
+        // SAFETY: forwarded to the caller: 32 rows in four groups.
+        unsafe {
+            for group in 0..PANEL / ROWS {
+                let (a, out) = (a.add(group * ROWS), out.add(group * ROWS * out_row));
+                rows::<P>(a, b, steps, out, out_row, accumulate);
+            }
+        }
+    }
+
+    /// Rows whose sums are in registers at once: 12 x 2 would not divide a panel.
+    const ROWS: usize = 8;
+
+    /// # Safety
+    /// As [`block`], for eight rows.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn rows<const P: usize>(
+        a: *const Line,
+        b: *const Line,
+        steps: usize,
+        out: *mut f32,
+        out_row: usize,
+        accumulate: bool,
+    ) {
+        let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        // SAFETY: forwarded to the caller.
+        unsafe {
+            if accumulate {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let out = out.add(row * out_row);
+                    *sums = [_mm512_loadu_ps(out), _mm512_loadu_ps(out.add(16))];
+                }
+            }
+            for step in 0..steps {
+                for &(pa, pb) in pairs::<P>() {
+                    let a = a.add((step * P + pa) * PANEL).cast::<i32>();
+                    let b = b.add((step * P + pb) * PANEL);
+                    for pair in 0..LINE / 2 {
+                        let b0 = dots(_mm512_load_si512(b.add(pair).cast()));
+                        let b1 = dots(_mm512_load_si512(b.add(TILE + pair).cast()));
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let a = dots(_mm512_set1_epi32(*a.add(row * LINE / 2 + pair)));
+                            sums[0] = _mm512_dpbf16_ps(sums[0], a, b0);
+                            sums[1] = _mm512_dpbf16_ps(sums[1], a, b1);
+                        }
+                    }
+                }
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                let out = out.add(row * out_row);
+                _mm512_storeu_ps(out, sums[0]);
+                _mm512_storeu_ps(out.add(16), sums[1]);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn dots(x: __m512i) -> __m512bh {
+        // SAFETY: both are 512 bits of plain data.
+        unsafe { std::mem::transmute(x) }
+    }
+}
