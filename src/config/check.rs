@@ -429,11 +429,12 @@ impl Check<'_> {
         }
         self.not_negative("train.weight_decay", train.weight_decay);
         self.not_negative("train.clip", train.clip);
-        self.need(train.dtype == "f32", &["train.dtype"], || {
-            match train.dtype.as_str() {
-                "bf16" => "train.dtype = \"bf16\" is not supported yet; use \"f32\"".into(),
-                other => format!("train.dtype must be \"f32\", is {other:?}"),
-            }
+        let known = ["f32", "bf16"].contains(&train.dtype.as_str());
+        self.need(known, &["train.dtype"], || {
+            format!(
+                "train.dtype must be \"f32\" or \"bf16\", is {:?}",
+                train.dtype
+            )
         });
         self.need(i64::try_from(train.seed).is_ok(), &["train.seed"], || {
             format!("train.seed must be at most {}, is {}", i64::MAX, train.seed)

@@ -158,7 +158,12 @@ pub const KEYS: &[Key] = &[
     key("train.betas", Pair, Default("[0.9, 0.95]"), "AdamW's beta1 and beta2."),
     key("train.weight_decay", Real, Default("0.1"), "Decoupled weight decay of every tensor with two or more dimensions."),
     key("train.clip", Real, Default("1.0"), "The global gradient norm is clipped to this; 0: no clipping."),
-    key("train.dtype", Text, Default("\"f32\""), "Compute type."),
+    key(
+        "train.dtype",
+        Text,
+        Default("\"f32\""),
+        "What matrix products are computed in, `\"f32\"` or `\"bf16\"`; weights, sums and all else are f32. bf16 is the faster one on CPUs with AMX or AVX512-BF16.",
+    ),
     key("train.seed", Count, Default("0"), "Seed of initial weights and of the batches."),
     key("train.log_every", Count, Default("10"), "Steps between `train` events; slow steps are told of every five seconds."),
     key("eval.every", Count, Default("100"), "Steps between evaluations."),

@@ -275,10 +275,13 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         ("train.clip=-0.5", "train.clip must be at least 0, is -0.5"),
         (
-            "train.dtype=bf16",
-            "train.dtype = \"bf16\" is not supported yet; use \"f32\"",
+            "train.dtype=fp16",
+            "train.dtype must be \"f32\" or \"bf16\", is \"fp16\"",
         ),
-        ("train.dtype=f8", "train.dtype must be \"f32\", is \"f8\""),
+        (
+            "train.dtype=f8",
+            "train.dtype must be \"f32\" or \"bf16\", is \"f8\"",
+        ),
         (
             "train.log_every=0",
             "train.log_every must be at least 1, is 0",

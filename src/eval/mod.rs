@@ -7,7 +7,7 @@ use candle_core::{Device, Result};
 
 use crate::corpus::{Tokens, even_starts, fill_batch};
 use crate::model::{Decoder, DecoderConfig, Mode, Workspace};
-use crate::ops;
+use crate::ops::{self, Compute};
 
 /// Most tokens in one forward pass.
 const BATCH_TOKENS: usize = 4096;
@@ -54,6 +54,14 @@ impl Evaluator {
             inputs: vec![0; batch * time],
             targets: vec![0; batch * time],
         })
+    }
+
+    /// The same with products in `compute`, not in f32.
+    pub fn with_compute(self, compute: Compute) -> Self {
+        Self {
+            workspace: self.workspace.with_compute(compute),
+            ..self
+        }
     }
 
     /// Number of windows.

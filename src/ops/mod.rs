@@ -380,6 +380,7 @@ pub fn unit() -> &'static str {
 ///
 /// `losses[M]` gets each row's loss in nats. With `grads`, also `dx[M, C] = scale · ∂Σloss/∂x` and
 /// `dwte += scale · ∂Σloss/∂wte`. `chunk[R, V]` is scratch.
+#[allow(clippy::too_many_arguments)]
 pub fn head_cross_entropy(
     compute: Compute,
     losses: &Tensor,

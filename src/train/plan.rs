@@ -9,6 +9,7 @@ use crate::config::{Config, ReferenceTrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
 use crate::model::{DecoderConfig, Files, Positions, Sizes, memory_bytes};
+use crate::ops::{self, Compute};
 use crate::run::event::Phase;
 
 /// The shape of a reference that is trained here.
@@ -60,6 +61,23 @@ pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
             "train.context_length = {n} is longer than the reference's context of {most} tokens"
         ),
     }
+}
+
+/// What training and evaluation multiply in (`train.dtype`).
+pub fn compute(config: &Config) -> Compute {
+    match config.train.dtype.as_str() {
+        "bf16" => Compute::Bf16,
+        _ => Compute::F32,
+    }
+}
+
+/// What to say where `train.dtype` asks for what this CPU cannot do well.
+pub fn slow_compute(config: &Config) -> Option<String> {
+    let slow = compute(config) == Compute::Bf16 && ops::unit() == "portable";
+    slow.then(|| {
+        "train.dtype is \"bf16\", and this CPU has no bf16 instructions (AVX512-BF16, AMX): \"f32\" is faster here"
+            .into()
+    })
 }
 
 /// Windows per optimizer step and per forward pass.

@@ -268,7 +268,9 @@ impl Trainer {
     pub(super) fn install(&mut self, model: Decoder, optimizer: Optimizer) -> Result<()> {
         if model.config.n_layer != self.model.config.n_layer {
             let (batch, time) = (self.workspace.batch, self.workspace.time);
-            self.workspace = Workspace::new(&model.config, batch, time, Mode::Train, &self.device)?;
+            let compute = self.workspace.compute;
+            let workspace = Workspace::new(&model.config, batch, time, Mode::Train, &self.device)?;
+            self.workspace = workspace.with_compute(compute);
         }
         self.model = model;
         self.optimizer = optimizer;

@@ -224,6 +224,7 @@ impl Trainer {
         let context = plan::window_length(&config, &model.config)?;
         dataset.check_length(context)?;
         let (windows, micro) = plan::windows(&config, context)?;
+        let compute = plan::compute(&config);
         let mut trainer = Self {
             evaluator: Evaluator::new(
                 &model.config,
@@ -231,8 +232,10 @@ impl Trainer {
                 dataset.val.len(),
                 config.eval.windows,
                 &device,
-            )?,
-            workspace: Workspace::new(&model.config, micro, context, Mode::Train, &device)?,
+            )?
+            .with_compute(compute),
+            workspace: Workspace::new(&model.config, micro, context, Mode::Train, &device)?
+                .with_compute(compute),
             sampler: Sampler {
                 seed: config.train.seed,
             },
@@ -289,6 +292,9 @@ impl Trainer {
             }
         } else {
             trainer.tell_run(RunStatus::Started, Some(info), None);
+        }
+        if let Some(slow) = plan::slow_compute(&trainer.config) {
+            trainer.warn(slow);
         }
         Ok(trainer)
     }

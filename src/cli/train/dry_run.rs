@@ -80,14 +80,18 @@ pub fn run(
     out.push_str(&format!(
         "\ntext     {} training and {} validation tokens ({})\n\
          disk     at most {} MB of checkpoints, and one more for each time a round is trained on\n\
-         time     at most {}, from {TIMED} timed steps of some of its layers on {threads} threads ({:.0} GFLOP/s)\n",
+         time     at most {}, from {TIMED} timed steps of some of its layers in {} on {threads} threads ({:.0} GFLOP/s)\n",
         table::count(dataset.train.len() as u64),
         table::count(dataset.val.len() as u64),
         dataset.tokenizer.name(),
         disk >> 20,
         duration(total),
+        config.train.dtype,
         speed / 1e9
     ));
+    if let Some(slow) = plan::slow_compute(config) {
+        say::err(&slow);
+    }
     Ok(say::out(&out)?)
 }
 
@@ -105,6 +109,7 @@ fn flops_per_second(
     let shape = &shape.with_layers(few.collect());
     let model = Decoder::random(shape.clone(), config.train.seed, device)?;
     let ws = Workspace::new(shape, micro, time, Mode::Train, device)?;
+    let ws = ws.with_compute(plan::compute(config));
     let sampler = Sampler {
         seed: config.train.seed,
     };

@@ -47,13 +47,13 @@ pub fn cross_entropy(
     if let Some((dx, dwte)) = &grads {
         assert!(dx.len() == x.len() && dwte.len() == wte.len());
     }
-    match How::packed(compute) {
-        Some(how) => by_columns(how, losses, grads, x, wte, targets, scale, c),
-        None => by_rows(losses, grads, chunk, x, wte, targets, scale, c),
+    match (compute, How::packed(compute)) {
+        (Compute::Bf16, Some(how)) => by_columns(how, losses, grads, x, wte, targets, scale, c),
+        _ => by_rows(losses, grads, chunk, x, wte, targets, scale, c),
     }
 }
 
-/// In pieces of whole rows, for products that keep f32 as it is: each product is done once.
+/// In pieces of whole rows, for f32: each product is done once.
 #[allow(clippy::too_many_arguments)]
 fn by_rows(
     losses: &mut [f32],
@@ -128,8 +128,9 @@ fn loss_row(row: &mut [f32], target: usize, grad: bool, scale: f32) -> f32 {
     total.ln() + (max - at_target)
 }
 
-/// Most rows that a task handles. With [`How::columns`] of the vocabulary, what a task works on stays in its second-level
-/// cache.
+/// Columns of the vocabulary whose logits exist at once, and most rows that a task handles of them: what it works on stays
+/// in its second-level cache.
+const COLUMNS: usize = 512;
 const ROWS: usize = 128;
 
 /// What stays between calls.
@@ -170,7 +171,7 @@ impl Default for Kept {
     }
 }
 
-/// In blocks of the vocabulary, for products so fast that reading and writing logits would take longer than making them
+/// In blocks of the vocabulary, for bf16, whose products are so fast that reading and writing logits would take longer than making them
 /// twice: once for the log-sum-exp, once more for the gradients (Wijmans et al., "Cut your losses in large-vocabulary
 /// language models", arXiv 2411.09009, keep no logits either).
 #[allow(clippy::too_many_arguments)]
@@ -198,7 +199,7 @@ fn by_columns(
         left.fill(how, Side::Left, Mat::rows(x, c), m, c, Threads::All);
     }
     let left = kept.x_left.all();
-    for (from, n) in blocks(v, how.columns()) {
+    for (from, n) in blocks(v) {
         let w = &wte[from * c..][..n * c];
         // SAFETY: as above.
         unsafe {
@@ -267,7 +268,7 @@ impl Kept {
             self.x_right.fill(how, Side::Right, x, c, m, Threads::All);
         }
         let (left, lse) = (self.x_left.all(), &self.lse);
-        for (from, n) in blocks(v, how.columns()) {
+        for (from, n) in blocks(v) {
             let w = &wte[from * c..][..n * c];
             // SAFETY: as above.
             unsafe {
@@ -324,10 +325,10 @@ impl Kept {
 }
 
 /// First column and number of columns of each block.
-fn blocks(v: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+fn blocks(v: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..v)
-        .step_by(columns)
-        .map(move |from| (from, columns.min(v - from)))
+        .step_by(COLUMNS)
+        .map(move |from| (from, COLUMNS.min(v - from)))
 }
 
 /// Makes room for `rows` rows of `n`, and returns how far apart they lie: not a power of two, whose rows would share few

@@ -15,6 +15,7 @@ fn weight(w: &[f32], layout: Layout, (k, n): (usize, usize)) -> Mat {
 }
 
 /// `out = x w (+ bias) (+ residual)`; the addends are laid down first and the product is accumulated on them.
+#[allow(clippy::too_many_arguments)]
 pub fn forward(
     compute: Compute,
     out: &mut [f32],

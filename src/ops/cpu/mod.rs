@@ -14,7 +14,7 @@ macro_rules! simd {
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
-                drop(once);
+                let _once: $crate::ops::cpu::Once = once;
                 $work
             },
         )

@@ -5,7 +5,7 @@
 use super::pack::Line;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub use linux::{Tiles, block, block_in_parts, is_available};
+pub use linux::{Tiles, block, is_available};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod linux {
@@ -107,7 +107,7 @@ mod linux {
         };
     }
 
-    /// `out[32, 32] (+)= a b` of packed panels of one part.
+    /// `out[32, 32] (+)= a b` of packed panels.
     ///
     /// # Safety
     /// Tiles must be configured; `a` and `b` must hold `steps` steps, `out` 32 rows of 32.
@@ -147,84 +147,6 @@ mod linux {
             end!(out, out_row);
         }
     }
-
-    /// The same of panels of three parts: the six products that count, in an order in which neighbours share an operand.
-    ///
-    /// # Safety
-    /// As [`block`].
-    pub unsafe fn block_in_parts(
-        a: *const Line,
-        b: *const Line,
-        steps: usize,
-        out: *mut f32,
-        out_row: usize,
-        accumulate: bool,
-    ) {
-        macro_rules! load_a {
-            ($at:literal) => {
-                concat!(
-                    "tileloadd tmm4, [{a} + {s}*1 + ",
-                    $at,
-                    "]\n",
-                    "tileloadd tmm5, [{a} + {s}*1 + ",
-                    $at,
-                    " + 1024]"
-                )
-            };
-        }
-        macro_rules! load_b {
-            ($at:literal) => {
-                concat!(
-                    "tileloadd tmm6, [{b} + {s}*1 + ",
-                    $at,
-                    "]\n",
-                    "tileloadd tmm7, [{b} + {s}*1 + ",
-                    $at,
-                    " + 1024]"
-                )
-            };
-        }
-        macro_rules! multiply {
-            () => {
-                "tdpbf16ps tmm0, tmm4, tmm6
-                 tdpbf16ps tmm2, tmm5, tmm6
-                 tdpbf16ps tmm1, tmm4, tmm7
-                 tdpbf16ps tmm3, tmm5, tmm7"
-            };
-        }
-        // SAFETY: forwarded to the caller.
-        unsafe {
-            begin!(out, out_row, accumulate);
-            if steps > 0 {
-                asm!(
-                    "2:",
-                    load_a!("0"),
-                    load_b!("4096"),
-                    multiply!(),
-                    load_b!("0"),
-                    multiply!(),
-                    load_a!("4096"),
-                    multiply!(),
-                    load_a!("2048"),
-                    multiply!(),
-                    load_b!("2048"),
-                    multiply!(),
-                    load_a!("0"),
-                    multiply!(),
-                    "add {a}, 6144",
-                    "add {b}, 6144",
-                    "dec {n}",
-                    "jnz 2b",
-                    a = inout(reg) a => _,
-                    b = inout(reg) b => _,
-                    n = inout(reg) steps => _,
-                    s = in(reg) 64usize,
-                    options(nostack, readonly),
-                );
-            }
-            end!(out, out_row);
-        }
-    }
 }
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
@@ -247,9 +169,7 @@ mod elsewhere {
     pub unsafe fn block(_: *const Line, _: *const Line, _: usize, _: *mut f32, _: usize, _: bool) {
         unreachable!("this unit is never chosen here")
     }
-
-    pub use block as block_in_parts;
 }
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-pub use elsewhere::{Tiles, block, block_in_parts};
+pub use elsewhere::{Tiles, block};

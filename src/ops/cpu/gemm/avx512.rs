@@ -1,10 +1,10 @@
-//! Packing and dot products with AVX-512.
+//! Packing, f32 products and bf16 dot products with AVX-512.
 #![cfg_attr(not(target_arch = "x86_64"), allow(unused))]
 
 use super::pack::{Line, Side, Tile};
 
 #[cfg(target_arch = "x86_64")]
-pub use x86::{block, pack};
+pub use x86::{block_bf16, block_f32, pack_bf16, pack_f32};
 
 /// Whether this machine has AVX-512 with its bf16 instructions.
 pub fn is_available() -> bool {
@@ -19,83 +19,100 @@ pub fn is_available() -> bool {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub unsafe fn pack<const P: usize>(_: Side, _: &mut [Line], _: &Tile) {
-    unreachable!("this unit is never chosen here")
+mod elsewhere {
+    use super::*;
+
+    pub unsafe fn pack_f32(_: Side, _: &mut [Line], _: &Tile) {
+        unreachable!("this unit is never chosen here")
+    }
+
+    pub unsafe fn block_f32(
+        _: *const Line,
+        _: *const Line,
+        _: usize,
+        _: *mut f32,
+        _: usize,
+        _: bool,
+    ) {
+        unreachable!("this unit is never chosen here")
+    }
+
+    pub use {block_f32 as block_bf16, pack_f32 as pack_bf16};
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub unsafe fn block<const P: usize>(
-    _: *const Line,
-    _: *const Line,
-    _: usize,
-    _: *mut f32,
-    _: usize,
-    _: bool,
-) {
-    unreachable!("this unit is never chosen here")
-}
+pub use elsewhere::{block_bf16, block_f32, pack_bf16, pack_f32};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::super::pack::{LINE, PANEL, TILE};
-    use super::super::pairs;
+    use super::super::pack::{PANEL, TILE};
     use super::*;
 
-    /// Packs a tile's P parts.
+    /// Packs a tile of bf16.
     ///
     /// # Safety
     /// The machine must have the unit; the tile's pointer must be valid for its rows and `k`.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub unsafe fn pack<const P: usize>(side: Side, into: &mut [Line], tile: &Tile) {
+    pub unsafe fn pack_bf16(side: Side, into: &mut [Line], tile: &Tile) {
         // Lines of 32 neighbouring k each (from rows), or of 16 rows' pairs of k (from columns).
         let by_rows = tile.col == 1;
-        let transposed = by_rows != (side == Side::Left);
-        let mut lines = [[_mm512_setzero_si512(); TILE]; P];
-        for i in 0..TILE {
-            // SAFETY: masked to the rows and k that there are.
-            let (low, high) = unsafe {
-                if by_rows {
+        let mut lines = [_mm512_setzero_si512(); TILE];
+        for (i, line) in lines.iter_mut().enumerate() {
+            // SAFETY: masked to the rows and k that there are; both types are 512 bits of plain data.
+            unsafe {
+                let (low, high) = if by_rows {
                     let from = tile.ptr.wrapping_add(i * tile.row);
                     let ks = if i < tile.rows { tile.ks } else { 0 };
-                    (
-                        load(from, ks),
-                        load(from.wrapping_add(16), ks.saturating_sub(16)),
-                    )
+                    let rest = ks.saturating_sub(16);
+                    (load(from, ks), load(from.wrapping_add(16), rest))
                 } else {
                     let from = tile.ptr.wrapping_add(2 * i * tile.col);
                     let rows = |k: usize| if k < tile.ks { tile.rows } else { 0 };
-                    (
-                        load(from, rows(2 * i)),
-                        load(from.wrapping_add(tile.col), rows(2 * i + 1)),
-                    )
-                }
-            };
-            let (mut low, mut high) = (low, high);
-            for (part, lines) in lines.iter_mut().enumerate() {
-                let rounded: __m512i =
-                    // SAFETY: both are 512 bits of plain data.
-                    unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(high, low)) };
-                if part + 1 < P {
-                    low = _mm512_sub_ps(low, widen(_mm512_castsi512_si256(rounded)));
-                    high = _mm512_sub_ps(high, widen(_mm512_extracti64x4_epi64::<1>(rounded)));
-                }
-                lines[i] = if by_rows {
-                    rounded
-                } else {
-                    _mm512_permutexvar_epi16(interleave(), rounded)
+                    let next = from.wrapping_add(tile.col);
+                    (load(from, rows(2 * i)), load(next, rows(2 * i + 1)))
+                };
+                let rounded = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+                *line = match by_rows {
+                    true => rounded,
+                    false => _mm512_permutexvar_epi16(interleave(), rounded),
                 };
             }
         }
-        for (part, lines) in lines.iter_mut().enumerate() {
-            if transposed {
-                transpose(lines);
-            }
-            for (line, &mut value) in into[part * PANEL..][..TILE].iter_mut().zip(lines) {
-                // SAFETY: a line is 64 aligned bytes.
-                unsafe { _mm512_store_si512(std::ptr::from_mut(line).cast(), value) };
-            }
+        finish(side, by_rows, lines, into);
+    }
+
+    /// Packs a tile of f32.
+    ///
+    /// # Safety
+    /// As [`pack_bf16`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    pub unsafe fn pack_f32(side: Side, into: &mut [Line], tile: &Tile) {
+        // Lines of 16 neighbouring k each (from rows), or of 16 rows (from columns).
+        let by_rows = tile.col == 1;
+        let (lines_there, values, apart) = match by_rows {
+            true => (tile.rows, tile.ks, tile.row),
+            false => (tile.ks, tile.rows, tile.col),
+        };
+        let mut lines = [_mm512_setzero_si512(); TILE];
+        for (i, line) in lines.iter_mut().enumerate().take(lines_there) {
+            // SAFETY: masked to the values that there are.
+            *line = _mm512_castps_si512(unsafe { load(tile.ptr.wrapping_add(i * apart), values) });
+        }
+        finish(side, by_rows, lines, into);
+    }
+
+    /// Writes the lines as they are, or turned: a left tile has its rows in lines, a right one has them in columns.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn finish(side: Side, by_rows: bool, mut lines: [__m512i; TILE], into: &mut [Line]) {
+        if by_rows != (side == Side::Left) {
+            transpose(&mut lines);
+        }
+        for (line, value) in into.iter_mut().zip(lines) {
+            // SAFETY: a line is 64 aligned bytes.
+            unsafe { _mm512_store_si512(std::ptr::from_mut(line).cast(), value) };
         }
     }
 
@@ -106,13 +123,6 @@ mod x86 {
         let mask = if n >= 16 { 0xffff } else { (1u16 << n) - 1 };
         // SAFETY: masked lanes are not read.
         unsafe { _mm512_maskz_loadu_ps(mask, from) }
-    }
-
-    /// Sixteen bf16 as f32.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn widen(x: __m256i) -> __m512 {
-        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)))
     }
 
     /// Takes `[a0 .. a15, b0 .. b15]` to `[a0, b0, a1, b1, ..]`.
@@ -164,12 +174,15 @@ mod x86 {
         *r = t;
     }
 
-    /// `out[32, 32] (+)= a b` of packed panels.
+    /// Rows whose sums are in registers at once, two registers a row.
+    const ROWS: usize = 8;
+
+    /// `out[32, 32] (+)= a b` of packed panels of bf16.
     ///
     /// # Safety
     /// The machine must have the unit; `a` and `b` must hold `steps` steps, `out` 32 rows of 32.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub unsafe fn block<const P: usize>(
+    pub unsafe fn block_bf16(
         a: *const Line,
         b: *const Line,
         steps: usize,
@@ -177,54 +190,85 @@ mod x86 {
         out_row: usize,
         accumulate: bool,
     ) {
-        // SAFETY: forwarded to the caller: 32 rows in four groups.
-        unsafe {
-            for group in 0..PANEL / ROWS {
-                let (a, out) = (a.add(group * ROWS), out.add(group * ROWS * out_row));
-                rows::<P>(a, b, steps, out, out_row, accumulate);
-            }
-        }
-    }
-
-    /// Rows whose sums are in registers at once: 12 x 2 would not divide a panel.
-    const ROWS: usize = 8;
-
-    /// # Safety
-    /// As [`block`], for eight rows.
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn rows<const P: usize>(
-        a: *const Line,
-        b: *const Line,
-        steps: usize,
-        out: *mut f32,
-        out_row: usize,
-        accumulate: bool,
-    ) {
-        let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-        // SAFETY: forwarded to the caller.
-        unsafe {
-            if accumulate {
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let out = out.add(row * out_row);
-                    *sums = [_mm512_loadu_ps(out), _mm512_loadu_ps(out.add(16))];
-                }
-            }
-            for step in 0..steps {
-                for &(pa, pb) in pairs::<P>() {
-                    let a = a.add((step * P + pa) * PANEL).cast::<i32>();
-                    let b = b.add((step * P + pb) * PANEL);
-                    for pair in 0..LINE / 2 {
-                        let b0 = dots(_mm512_load_si512(b.add(pair).cast()));
-                        let b1 = dots(_mm512_load_si512(b.add(TILE + pair).cast()));
+        for first in (0..PANEL).step_by(ROWS) {
+            // SAFETY: forwarded to the caller: eight of the 32 rows.
+            unsafe {
+                let (a, out) = (a.add(first).cast::<i32>(), out.add(first * out_row));
+                let mut sums = begin(out, out_row, accumulate);
+                for line in (0..steps * PANEL).step_by(PANEL) {
+                    for pair in 0..TILE {
+                        let b0 = dots(_mm512_load_si512(b.add(line + pair).cast()));
+                        let b1 = dots(_mm512_load_si512(b.add(line + TILE + pair).cast()));
                         for (row, sums) in sums.iter_mut().enumerate() {
-                            let a = dots(_mm512_set1_epi32(*a.add(row * LINE / 2 + pair)));
+                            let a = *a.add((line + row) * TILE + pair);
+                            let a = dots(_mm512_set1_epi32(a));
                             sums[0] = _mm512_dpbf16_ps(sums[0], a, b0);
                             sums[1] = _mm512_dpbf16_ps(sums[1], a, b1);
                         }
                     }
                 }
+                end(&sums, out, out_row);
             }
-            for (row, sums) in sums.iter().enumerate() {
+        }
+    }
+
+    /// The same of panels of f32.
+    ///
+    /// # Safety
+    /// As [`block_bf16`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    pub unsafe fn block_f32(
+        a: *const Line,
+        b: *const Line,
+        steps: usize,
+        out: *mut f32,
+        out_row: usize,
+        accumulate: bool,
+    ) {
+        for first in (0..PANEL).step_by(ROWS) {
+            // SAFETY: as in `block_bf16`.
+            unsafe {
+                let (a, out) = (a.add(first).cast::<f32>(), out.add(first * out_row));
+                let mut sums = begin(out, out_row, accumulate);
+                for line in (0..steps * PANEL).step_by(PANEL) {
+                    for k in 0..TILE {
+                        let b0 = _mm512_load_ps(b.add(line + k).cast());
+                        let b1 = _mm512_load_ps(b.add(line + TILE + k).cast());
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let a = _mm512_set1_ps(*a.add((line + row) * TILE + k));
+                            sums[0] = _mm512_fmadd_ps(a, b0, sums[0]);
+                            sums[1] = _mm512_fmadd_ps(a, b1, sums[1]);
+                        }
+                    }
+                }
+                end(&sums, out, out_row);
+            }
+        }
+    }
+
+    /// The sums to add to.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn begin(out: *const f32, out_row: usize, accumulate: bool) -> [[__m512; 2]; ROWS] {
+        let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        if accumulate {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: forwarded to the caller.
+                *sums = unsafe {
+                    let out = out.add(row * out_row);
+                    [_mm512_loadu_ps(out), _mm512_loadu_ps(out.add(16))]
+                };
+            }
+        }
+        sums
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn end(sums: &[[__m512; 2]; ROWS], out: *mut f32, out_row: usize) {
+        for (row, sums) in sums.iter().enumerate() {
+            // SAFETY: forwarded to the caller.
+            unsafe {
                 let out = out.add(row * out_row);
                 _mm512_storeu_ps(out, sums[0]);
                 _mm512_storeu_ps(out.add(16), sums[1]);

@@ -1,11 +1,8 @@
 //! Matrix products in f32 or with operands rounded to bf16, on the best unit this machine has.
 //!
-//! Products go through packed panels of bf16 tiles (see [`pack`]): 32 rows of `a` against 32 columns of `b` at a time.
-//! On AMX a tile instruction multiplies 16x32 by 32x16 values, an order of magnitude faster than AVX-512's f32. So
-//! f32 takes that way, too: each f32 is the exact sum of three bf16 (8 bits of significand each), and the six products
-//! of parts above 2^-24 give what an f32 product gives, up to the order of its roundings (Henry, Tang and Heinecke,
-//! "Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations", arXiv 1904.06376).
-//! Without AMX, f32 goes to the `gemm` crate.
+//! Products go through packed panels (see [`pack`]): 32 rows of `a` against 32 columns of `b` at a time. bf16 is multiplied
+//! by tile instructions (AMX), by AVX-512's dot products or by plain loops, f32 by AVX-512; f32 without AVX-512 goes to the
+//! `gemm` crate.
 
 mod amx;
 mod avx512;
@@ -18,7 +15,7 @@ use std::sync::LazyLock;
 
 use super::Shared;
 use crate::ops::Compute;
-use pack::{Line, PANEL, TILE};
+use pack::{LINE, Line, PANEL, TILE};
 pub use pack::{Packed, Panels, Side};
 
 /// A matrix operand: where it starts and how far apart its rows and columns lie. One of the two is 1.
@@ -123,41 +120,34 @@ impl Unit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct How {
     unit: Unit,
-    /// bf16 values that stand for an f32.
-    parts: usize,
+    compute: Compute,
 }
 
 impl How {
     /// The way through packed panels, if that is the best one here.
     pub fn packed(compute: Compute) -> Option<Self> {
         let unit = Unit::chosen();
-        match compute {
-            Compute::Bf16 => Some(Self { unit, parts: 1 }),
-            Compute::F32 if unit == Unit::Amx => Some(Self { unit, parts: 3 }),
-            Compute::F32 => None,
+        match (compute, unit) {
+            (Compute::F32, Unit::Portable) => None,
+            _ => Some(Self { unit, compute }),
         }
     }
 
-    /// Columns of a large right operand of which a caller should ask for products at a time, if it goes on with them.
-    pub fn columns(self) -> usize {
-        match self.parts {
-            1 => 512,
-            _ => 256,
+    /// Values of `k` in a line.
+    fn line(self) -> usize {
+        match self.compute {
+            Compute::F32 => LINE / 2,
+            Compute::Bf16 => LINE,
         }
     }
 
-    /// Panels of the right operand that a job takes, and steps of 32 along `k` that it takes at once. Together they stay
-    /// in a second-level cache of 1 MiB; shorter steps would read and write sums more often.
+    /// Panels of the right operand that a job takes, and steps along `k` that it takes at once. Together they stay in the
+    /// second-level cache; in f32 a panel's steps stay in the first, while four groups of rows go by.
     fn job_right(self) -> (usize, usize) {
-        match self.parts {
-            1 => (16, 24),
-            _ => (8, 12),
+        match self.compute {
+            Compute::F32 => (16, 16),
+            Compute::Bf16 => (16, 24),
         }
-    }
-
-    /// Lines of one step of 32 along `k` in a panel.
-    fn step_lines(self) -> usize {
-        self.parts * PANEL
     }
 }
 
@@ -176,8 +166,8 @@ pub unsafe fn matmul(
     b: Mat,
     threads: Threads,
 ) {
-    // Small products are read rather than multiplied: packing f32 in parts would cost more than it saves.
-    let few = compute == Compute::F32 && (threads == Threads::One || m.min(n).min(k) < TILE);
+    // With few rows, operands are read rather than multiplied: packing would cost more than it saves.
+    let few = compute == Compute::F32 && m.min(n).min(k) < TILE;
     // SAFETY: forwarded to the caller.
     unsafe {
         match How::packed(compute) {
@@ -272,7 +262,12 @@ pub unsafe fn multiply(
         let (ja, jb) = (index % jobs_a, index / jobs_a);
         let rows = ja * JOB_LEFT..((ja + 1) * JOB_LEFT).min(panels_a);
         let columns = jb * job_right..((jb + 1) * job_right).min(panels_b);
-        let _tiles = (how.unit == Unit::Amx).then(amx::Tiles::configure);
+        let tiled = how
+            == How {
+                unit: Unit::Amx,
+                compute: Compute::Bf16,
+            };
+        let _tiles = tiled.then(amx::Tiles::configure);
         for from in (0..left.steps).step_by(depth) {
             // Neighbouring columns one after the other: their rows share pages.
             for pa in rows.clone() {
@@ -342,29 +337,119 @@ impl Block<'_> {
         let &Self {
             steps, accumulate, ..
         } = self;
-        let lines = steps * self.how.step_lines();
+        let lines = steps * PANEL;
         let (a, b) = (self.a[..lines].as_ptr(), self.b[..lines].as_ptr());
         // SAFETY: forwarded to the caller; the units were found at start.
         unsafe {
-            match (self.how.unit, self.how.parts) {
-                (Unit::Amx, 1) => amx::block(a, b, steps, out, out_row, accumulate),
-                (Unit::Amx, _) => amx::block_in_parts(a, b, steps, out, out_row, accumulate),
-                (Unit::Avx512, 1) => avx512::block::<1>(a, b, steps, out, out_row, accumulate),
-                (Unit::Avx512, _) => avx512::block::<3>(a, b, steps, out, out_row, accumulate),
-                (Unit::Portable, 1) => portable::block::<1>(a, b, steps, out, out_row, accumulate),
-                (Unit::Portable, _) => portable::block::<3>(a, b, steps, out, out_row, accumulate),
+            match (self.how.compute, self.how.unit) {
+                (Compute::F32, _) => avx512::block_f32(a, b, steps, out, out_row, accumulate),
+                (Compute::Bf16, Unit::Amx) => amx::block(a, b, steps, out, out_row, accumulate),
+                (Compute::Bf16, Unit::Avx512) => {
+                    avx512::block_bf16(a, b, steps, out, out_row, accumulate)
+                }
+                (Compute::Bf16, Unit::Portable) => {
+                    portable::block(a, b, steps, out, out_row, accumulate)
+                }
             }
         }
     }
 }
 
-/// Pairs of parts whose products count in f32: all down to 2^-16 of the largest.
-const PAIRS: [(usize, usize); 6] = [(0, 2), (0, 0), (2, 0), (1, 0), (1, 1), (0, 1)];
+#[cfg(test)]
+mod tests {
+    use half::bf16;
 
-/// The pairs for operands of P parts.
-const fn pairs<const P: usize>() -> &'static [(usize, usize)] {
-    match P {
-        1 => &[(0, 0)],
-        _ => &PAIRS,
+    use super::*;
+
+    fn values(n: usize, seed: usize) -> Vec<f32> {
+        (0..n)
+            .map(|i| (((i + seed) * 7919 % 10007) as f32 - 5000.0) * 3e-4)
+            .collect()
+    }
+
+    /// Every unit, both types, operands as they are and transposed, ragged and with several jobs: within rounding of
+    /// products in f64, added to what was there or not, and nothing else touched.
+    #[test]
+    fn products_agree_with_f64() {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (33, 100, 31),
+            (70, 45, 90),
+            (64, 64, 64),
+            (130, 800, 530),
+        ] {
+            for (ta, tb) in [(false, false), (false, true), (true, false)] {
+                let (a, b) = (values(m * k, 3), values(k * n, 5));
+                let left = if ta {
+                    Mat::rows(&a, m).t()
+                } else {
+                    Mat::rows(&a, k)
+                };
+                let right = if tb {
+                    Mat::rows(&b, k).t()
+                } else {
+                    Mat::rows(&b, n)
+                };
+                for compute in [Compute::F32, Compute::Bf16] {
+                    let round = |x: f32| match compute {
+                        Compute::F32 => f64::from(x),
+                        Compute::Bf16 => f64::from(bf16::from_f32(x)),
+                    };
+                    let at = |i: usize, j: usize| -> f64 {
+                        let a = (0..k).map(|l| round(a[if ta { l * m + i } else { i * k + l }]));
+                        let b = (0..k).map(|l| round(b[if tb { j * k + l } else { l * n + j }]));
+                        a.zip(b).map(|(a, b)| a * b).sum()
+                    };
+                    let want: Vec<f64> = (0..m * n).map(|i| at(i / n, i % n)).collect();
+                    let size = want.iter().fold(1f64, |s, w| s.max(w.abs()));
+                    for unit in Unit::available() {
+                        for accumulate in [false, true] {
+                            let what =
+                                format!("{unit:?} {compute:?} {m}x{k}x{n} {ta} {tb} {accumulate}");
+                            let row = n + 3;
+                            let mut out = vec![0.5f32; m * row];
+                            let how = How { unit, compute };
+                            // SAFETY: the operands have these sizes, `out` rows of `row`.
+                            unsafe {
+                                if compute == Compute::F32 && unit == Unit::Portable {
+                                    let size = (m, k, n);
+                                    plain(
+                                        size,
+                                        out.as_mut_ptr(),
+                                        row,
+                                        accumulate,
+                                        left,
+                                        right,
+                                        Threads::One,
+                                    );
+                                } else {
+                                    let (mut l, mut r) = (Packed::new(), Packed::new());
+                                    l.fill(how, Side::Left, left, m, k, Threads::One);
+                                    r.fill(how, Side::Right, right.t(), n, k, Threads::All);
+                                    multiply(
+                                        how,
+                                        l.all(),
+                                        r.all(),
+                                        out.as_mut_ptr(),
+                                        row,
+                                        accumulate,
+                                        Threads::All,
+                                    );
+                                }
+                            }
+                            for (i, out) in out.chunks_exact(row).enumerate() {
+                                let before = if accumulate { 0.5 } else { 0.0 };
+                                for (j, got) in out[..n].iter().enumerate() {
+                                    let want = want[i * n + j] + before;
+                                    let off = (f64::from(*got) - want).abs();
+                                    assert!(off < 3e-6 * size, "{what}: {got}, not {want}");
+                                }
+                                assert!(out[n..].iter().all(|&x| x == 0.5), "{what}: wrote beside");
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,16 +1,17 @@
-//! Operands as panels of bf16 tiles.
+//! Operands as panels of tiles.
 //!
-//! A panel holds 32 rows of the left operand (or 32 columns of the right one), cut along `k` into steps of 32. A step
-//! holds each part's two tiles of 16 rows. A tile of the left operand is 16 lines, one for each row, of 32 neighbouring
-//! `k`; of the right operand 16 lines, one for each pair of `k`, of 16 columns' pairs, as tile and dot-product
-//! instructions want them. What is missing to whole tiles is zero.
+//! A panel holds 32 rows of the left operand (or 32 columns of the right one), cut along `k` into steps: of 32 in bf16, of
+//! 16 in f32. A step is two tiles of 16 lines of 64 bytes. A tile of the left operand has a line for each of 16 rows, of
+//! neighbouring `k`. A tile of the right operand has 16 columns in each line: in f32 a line for each `k`, in bf16 for each
+//! pair of them, as tile and dot-product instructions want it. What is missing to whole tiles is zero.
 
 use half::bf16;
 use rayon::prelude::*;
 
 use super::{How, Mat, Threads, Unit, avx512};
+use crate::ops::Compute;
 
-/// Values in a line of 64 bytes.
+/// bf16 values in a line.
 pub const LINE: usize = 32;
 /// Lines in a tile.
 pub const TILE: usize = 16;
@@ -35,7 +36,6 @@ pub struct Packed {
     lines: Vec<Line>,
     rows: usize,
     steps: usize,
-    step_lines: usize,
 }
 
 /// A packed operand, or some of its panels.
@@ -44,7 +44,6 @@ pub struct Panels<'p> {
     lines: &'p [Line],
     pub(super) rows: usize,
     pub(super) steps: usize,
-    step_lines: usize,
 }
 
 impl Packed {
@@ -53,15 +52,13 @@ impl Packed {
             lines: Vec::new(),
             rows: 0,
             steps: 0,
-            step_lines: 0,
         }
     }
 
     /// Makes room for `rows` rows (columns of a right operand) of depth `k`, of unspecified content.
     pub fn shape(&mut self, how: How, rows: usize, k: usize) {
-        (self.rows, self.steps) = (rows, k.div_ceil(LINE));
-        self.step_lines = how.step_lines();
-        let n = rows.div_ceil(PANEL) * self.steps * self.step_lines;
+        (self.rows, self.steps) = (rows, k.div_ceil(how.line()));
+        let n = rows.div_ceil(PANEL) * self.steps * PANEL;
         if self.lines.len() < n {
             self.lines.resize(n, Line([0; LINE]));
         }
@@ -81,7 +78,7 @@ impl Packed {
         threads: Threads,
     ) {
         self.shape(how, rows, k);
-        let panel_lines = self.steps * self.step_lines;
+        let panel_lines = self.steps * PANEL;
         let lines = &mut self.lines[..rows.div_ceil(PANEL) * panel_lines];
         let one = |(panel, lines): (usize, &mut [Line])| {
             let first = panel * PANEL;
@@ -106,10 +103,9 @@ impl Packed {
     /// The whole operand.
     pub fn all(&self) -> Panels<'_> {
         Panels {
-            lines: &self.lines[..self.rows.div_ceil(PANEL) * self.steps * self.step_lines],
+            lines: &self.lines[..self.rows.div_ceil(PANEL) * self.steps * PANEL],
             rows: self.rows,
             steps: self.steps,
-            step_lines: self.step_lines,
         }
     }
 
@@ -132,7 +128,7 @@ impl<'p> Panels<'p> {
             "rows {from}..{to}"
         );
         Self {
-            lines: &self.lines[from / PANEL * self.steps * self.step_lines..],
+            lines: &self.lines[from * self.steps..],
             rows: to - from,
             ..self
         }
@@ -140,7 +136,7 @@ impl<'p> Panels<'p> {
 
     /// The lines of a panel from a step on.
     pub(super) fn step(&self, panel: usize, step: usize) -> &'p [Line] {
-        &self.lines[(panel * self.steps + step) * self.step_lines..]
+        &self.lines[(panel * self.steps + step) * PANEL..]
     }
 }
 
@@ -162,11 +158,12 @@ impl ByDepth {
     /// `from` must be valid for its sizes, the operand must be alive and borrowed by nobody, and no other task may pack
     /// these depths.
     pub unsafe fn fill(&self, side: Side, from: Mat, first: usize, k: usize) {
-        let steps = k.div_ceil(LINE);
-        assert!(first.is_multiple_of(LINE) && first / LINE + steps <= self.steps);
+        let line = self.how.line();
+        let steps = k.div_ceil(line);
+        assert!(first.is_multiple_of(line) && first / line + steps <= self.steps);
         for row in (0..self.rows).step_by(PANEL) {
-            let at = (row / PANEL * self.steps + first / LINE) * self.how.step_lines();
-            let n = steps * self.how.step_lines();
+            let at = (row / PANEL * self.steps + first / line) * PANEL;
+            let n = steps * PANEL;
             // SAFETY: within the operand by the assertion; forwarded to the caller otherwise.
             unsafe {
                 let lines = std::slice::from_raw_parts_mut(self.lines.add(at), n);
@@ -182,48 +179,31 @@ impl ByDepth {
 /// # Safety
 /// `from` must be valid for its sizes.
 unsafe fn pack(how: How, side: Side, into: &mut [Line], from: Mat, rows: usize, k: usize) {
-    // SAFETY: forwarded to the caller.
-    unsafe {
-        match how.parts {
-            1 => panel::<1>(how.unit, side, into, from, rows, k),
-            _ => panel::<3>(how.unit, side, into, from, rows, k),
-        }
-    }
-}
-
-unsafe fn panel<const P: usize>(
-    unit: Unit,
-    side: Side,
-    into: &mut [Line],
-    from: Mat,
-    rows: usize,
-    k: usize,
-) {
-    let steps = into.chunks_exact_mut(P * PANEL);
-    for (at, step) in (0..k).step_by(LINE).zip(steps) {
-        for tile in 0..2 {
-            let skipped = tile * TILE;
-            let tile_of = Tile {
+    let line = how.line();
+    for (at, step) in (0..k).step_by(line).zip(into.chunks_exact_mut(PANEL)) {
+        for (i, into) in step.chunks_exact_mut(TILE).enumerate() {
+            let skipped = i * TILE;
+            let tile = Tile {
                 // Nothing is read where no rows are left.
                 ptr: from.ptr.wrapping_add(skipped * from.row + at * from.col),
                 row: from.row,
                 col: from.col,
                 rows: rows.saturating_sub(skipped).min(TILE),
-                ks: LINE.min(k - at),
+                ks: line.min(k - at),
             };
-            let step = &mut step[skipped..];
             // SAFETY: forwarded to the caller; the unit was found at start.
             unsafe {
-                match unit {
-                    Unit::Amx | Unit::Avx512 => avx512::pack::<P>(side, step, &tile_of),
-                    Unit::Portable => tile_of.pack::<P>(side, step),
+                match (how.compute, how.unit) {
+                    (Compute::F32, _) => avx512::pack_f32(side, into, &tile),
+                    (Compute::Bf16, Unit::Portable) => tile.pack_bf16(side, into),
+                    (Compute::Bf16, _) => avx512::pack_bf16(side, into, &tile),
                 }
             }
         }
     }
 }
 
-/// Up to 16 rows and 32 `k` of an operand.
+/// Up to 16 rows of an operand, and a line's `k`.
 pub struct Tile {
     pub ptr: *const f32,
     pub row: usize,
@@ -235,23 +215,17 @@ pub struct Tile {
 impl Tile {
     /// # Safety
     /// The pointer must be valid for the rows and `k`.
-    unsafe fn pack<const P: usize>(&self, side: Side, into: &mut [Line]) {
-        for part in 0..P {
-            into[part * PANEL..][..TILE].fill(Line([0; LINE]));
-        }
+    unsafe fn pack_bf16(&self, side: Side, into: &mut [Line]) {
+        into.fill(Line([0; LINE]));
         for row in 0..self.rows {
             for k in 0..self.ks {
                 // SAFETY: within the rows and `k`.
-                let mut rest = unsafe { *self.ptr.add(row * self.row + k * self.col) };
+                let value = unsafe { *self.ptr.add(row * self.row + k * self.col) };
                 let (line, at) = match side {
                     Side::Left => (row, k),
                     Side::Right => (k / 2, 2 * row + k % 2),
                 };
-                for part in 0..P {
-                    let rounded = bf16::from_f32(rest);
-                    into[part * PANEL + line].0[at] = rounded.to_bits();
-                    rest -= rounded.to_f32();
-                }
+                into[line].0[at] = bf16::from_f32(value).to_bits();
             }
         }
     }
@@ -267,7 +241,7 @@ mod tests {
         let data: Vec<f32> = (0..70 * 90)
             .map(|i| ((i * 7919 % 10007) as f32 - 5000.0) * 1.37e-3)
             .collect();
-        for (rows, k) in [(32, 32usize), (32, 64), (5, 7), (17, 33), (31, 65), (16, 1)] {
+        for (rows, k) in [(32, 32), (32, 64), (5, 7), (17, 33), (31, 65), (16, 1usize)] {
             for (row, col) in [(90, 1), (1, 70)] {
                 let from = Mat {
                     ptr: data.as_ptr(),
@@ -275,50 +249,25 @@ mod tests {
                     col,
                 };
                 for side in [Side::Left, Side::Right] {
-                    let mut packed = Vec::new();
-                    for unit in Unit::available() {
-                        let steps = k.div_ceil(LINE);
-                        let mut one = vec![Line([7; LINE]); steps * PANEL];
-                        let mut three = vec![Line([7; LINE]); steps * 3 * PANEL];
+                    let packed = |unit: Unit| {
+                        let how = How {
+                            unit,
+                            compute: Compute::Bf16,
+                        };
+                        let mut lines = vec![Line([7; LINE]); k.div_ceil(LINE) * PANEL];
                         // SAFETY: the data holds 32 rows of 65 either way.
-                        unsafe {
-                            panel::<1>(unit, side, &mut one, from, rows, k);
-                            panel::<3>(unit, side, &mut three, from, rows, k);
-                        }
-                        let bits =
-                            |lines: &[Line]| lines.iter().flat_map(|l| l.0).collect::<Vec<_>>();
-                        packed.push((unit, bits(&one), bits(&three)));
-                    }
-                    let (_, one, three) = packed.pop().expect("portable");
-                    for (unit, o, t) in packed {
+                        unsafe { pack(how, side, &mut lines, from, rows, k) };
+                        lines.iter().flat_map(|l| l.0).collect::<Vec<_>>()
+                    };
+                    let want = packed(Unit::Portable);
+                    for unit in Unit::available() {
                         assert!(
-                            o == one && t == three,
+                            packed(unit) == want,
                             "{unit:?}, {rows}x{k}, rows {row} apart"
                         );
                     }
                 }
             }
-        }
-    }
-
-    #[test]
-    fn three_parts_lose_nothing() {
-        for x in [1.0f32, -0.1, 3.141_592_7, 1e-20, -7.123_456e18, 0.0] {
-            let part = Tile {
-                ptr: &raw const x,
-                row: 1,
-                col: 1,
-                rows: 1,
-                ks: 1,
-            };
-            let mut lines = vec![Line([0; LINE]); 3 * PANEL];
-            // SAFETY: one value.
-            unsafe { part.pack::<3>(Side::Left, &mut lines) };
-            let sum: f64 = [0, PANEL, 2 * PANEL]
-                .map(|part| f64::from(bf16::from_bits(lines[part].0[0]).to_f32()))
-                .iter()
-                .sum();
-            assert_eq!(sum, f64::from(x));
         }
     }
 }

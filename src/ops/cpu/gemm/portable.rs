@@ -1,13 +1,12 @@
 //! Tiles of bf16 multiplied by plain loops.
 
-use super::pack::{LINE, Line, PANEL, TILE};
-use super::pairs;
+use super::pack::{Line, PANEL, TILE};
 
 /// `out[32, 32] (+)= a b` of packed panels.
 ///
 /// # Safety
 /// `a` and `b` must hold `steps` steps, `out` 32 rows of 32.
-pub unsafe fn block<const P: usize>(
+pub unsafe fn block(
     a: *const Line,
     b: *const Line,
     steps: usize,
@@ -15,7 +14,7 @@ pub unsafe fn block<const P: usize>(
     out_row: usize,
     accumulate: bool,
 ) {
-    let lines = steps * P * PANEL;
+    let lines = steps * PANEL;
     // SAFETY: forwarded to the caller.
     let (a, b) = unsafe {
         (
@@ -29,25 +28,22 @@ pub unsafe fn block<const P: usize>(
         if !accumulate {
             out.fill(0.0);
         }
-        simd!(one_row::<P>(a, b, row, out));
+        simd!(one_row(a, b, row, out));
     }
 }
 
 #[inline(always)]
-fn one_row<const P: usize>(a: &[Line], b: &[Line], row: usize, out: &mut [f32]) {
-    let steps = a.chunks_exact(P * PANEL).zip(b.chunks_exact(P * PANEL));
+fn one_row(a: &[Line], b: &[Line], row: usize, out: &mut [f32]) {
+    let steps = a.chunks_exact(PANEL).zip(b.chunks_exact(PANEL));
     for (a, b) in steps {
-        for &(pa, pb) in pairs::<P>() {
-            let left = &a[pa * PANEL + row].0;
-            let (first, second) = b[pb * PANEL..][..PANEL].split_at(TILE);
-            let (low, high) = out.split_at_mut(TILE);
-            for (out, b) in [(low, first), (high, second)] {
-                for pair in 0..LINE / 2 {
-                    let (x, y) = (wide(left[2 * pair]), wide(left[2 * pair + 1]));
-                    let line = &b[pair].0;
-                    for i in 0..TILE {
-                        out[i] += x * wide(line[2 * i]) + y * wide(line[2 * i + 1]);
-                    }
+        let left = &a[row].0;
+        let (first, second) = b.split_at(TILE);
+        let (low, high) = out.split_at_mut(TILE);
+        for (out, b) in [(low, first), (high, second)] {
+            for (pair, line) in b.iter().enumerate() {
+                let (x, y) = (wide(left[2 * pair]), wide(left[2 * pair + 1]));
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out += x * wide(line.0[2 * i]) + y * wide(line.0[2 * i + 1]);
                 }
             }
         }
