@@ -7,7 +7,7 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 use heirloom::model::{
     Biases, Decoder, DecoderConfig, Mlp, Mode, Norms, Positions, RopeScaling, Sizes, Workspace,
 };
-use heirloom::ops;
+use heirloom::ops::{self, Compute};
 
 const SIZES: Sizes = Sizes {
     n_layer: 3,
@@ -462,5 +462,40 @@ fn a_token_outside_the_vocabulary_is_refused() -> Result<()> {
     let error = model.forward(&ws).unwrap_err().to_string();
     assert!(error.contains("token id 53 at position 5"), "{error}");
     assert_eq!(ws.inputs.dtype(), DType::U32);
+    Ok(())
+}
+
+/// Products of bf16 leave gradients where they were: each tensor's moves by a few rounding errors of bf16 (2^-9).
+#[test]
+fn gradients_in_bf16_are_those_in_f32_but_for_rounding() -> Result<()> {
+    for (what, config) in configs() {
+        let model = model(config)?;
+        let grads = |compute| -> Result<Vec<f32>> {
+            ops::zero(&model.grads.flat)?;
+            let ws = workspace(&model.config, 70, Mode::Train)?.with_compute(compute);
+            model.forward_backward(&ws, 1.0 / 140.0)?;
+            ops::read(&model.grads.flat)
+        };
+        let (exact, rounded) = (grads(Compute::F32)?, grads(Compute::Bf16)?);
+        let mut at = 0;
+        for p in &model.params {
+            let (e, r) = (&exact[at..at + p.len()], &rounded[at..at + p.len()]);
+            at += p.len();
+            let dot = |a: &[f32], b: &[f32]| -> f64 {
+                let pairs = a.iter().zip(b);
+                pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            };
+            let size = dot(e, e).sqrt();
+            let off: Vec<f32> = r.iter().zip(e).map(|(r, e)| r - e).collect();
+            let error = dot(&off, &off).sqrt() / size;
+            // A bias on keys has next to no gradient: nothing but noise.
+            let noise = p.name.ends_with("k_proj.bias");
+            assert!(
+                noise || (1e-4..8e-2).contains(&error),
+                "{what}, {}: moved by {error:.5} of its size",
+                p.name
+            );
+        }
+    }
     Ok(())
 }

@@ -254,3 +254,27 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
     assert!(out.len() > 64 << 10, "more than a pipe holds");
     assert!(out.contains("outcome: "));
 }
+
+#[test]
+fn bf16_trains_to_the_same_losses() {
+    let place = Place::new();
+    let losses = |name: &str, dtype: &str| -> [f64; 2] {
+        let dtype = format!("train.dtype={dtype}");
+        place.expect(0, &["train", "mini.toml", "--name", name, "--set", &dtype]);
+        let show = place.show(name);
+        let random = show["controls"].as_array().unwrap().iter();
+        let random = random.into_iter().find(|c| c["name"] == "random").unwrap();
+        [&show["reference"], random].map(|phase| phase["val_loss"].as_f64().unwrap())
+    };
+    let (exact, rounded) = (losses("f32", "f32"), losses("bf16", "bf16"));
+    assert_ne!(exact, rounded, "bf16 was not computed in");
+    // The reference's steps are large: even another order of sums moves its loss by some thousandths.
+    assert!(
+        (exact[0] - rounded[0]).abs() < 0.02,
+        "{rounded:?}, in f32 {exact:?}"
+    );
+    assert!(
+        (exact[1] - rounded[1]).abs() < 1e-3,
+        "{rounded:?}, in f32 {exact:?}"
+    );
+}

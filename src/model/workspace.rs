@@ -5,9 +5,9 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use super::config::{DecoderConfig, Mlp, Positions};
 use crate::ops::Compute;
 
-/// Most elements of a piece of logits: bounds the head's scratch (96 MiB) however large the vocabulary is. Each piece
+/// Most elements of a piece of logits: bounds the head's scratch (64 MiB) however large the vocabulary is. Each piece
 /// costs a pass over the weights and their gradients.
-const CHUNK_ELEMENTS: usize = 24 << 20;
+const CHUNK_ELEMENTS: usize = 16 << 20;
 
 /// What a workspace is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

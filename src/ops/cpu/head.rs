@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::gemm::{How, Mat, Packed, Side, Threads, matmul, multiply};
+use super::gemm::{Mat, Packed, Side, Threads, Unit, matmul, multiply};
 use super::{Shared, math};
 use crate::ops::Compute;
 
@@ -47,9 +47,9 @@ pub fn cross_entropy(
     if let Some((dx, dwte)) = &grads {
         assert!(dx.len() == x.len() && dwte.len() == wte.len());
     }
-    match (compute, How::packed(compute)) {
-        (Compute::Bf16, Some(how)) => by_columns(how, losses, grads, x, wte, targets, scale, c),
-        _ => by_rows(losses, grads, chunk, x, wte, targets, scale, c),
+    match compute {
+        Compute::F32 => by_rows(losses, grads, chunk, x, wte, targets, scale, c),
+        Compute::Bf16 => by_columns(losses, grads, x, wte, targets, scale, c),
     }
 }
 
@@ -176,7 +176,6 @@ impl Default for Kept {
 /// language models", arXiv 2411.09009, keep no logits either).
 #[allow(clippy::too_many_arguments)]
 fn by_columns(
-    how: How,
     losses: &mut [f32],
     grads: Option<(&mut [f32], &mut [f32])>,
     x: &[f32],
@@ -186,7 +185,7 @@ fn by_columns(
     c: usize,
 ) {
     let (m, v) = (targets.len(), wte.len() / c);
-    let mut kept = KEPT.take();
+    let (unit, mut kept) = (Unit::chosen(), KEPT.take());
     let tasks = 2 * rayon::current_num_threads();
     let rows = m.div_ceil(tasks).next_multiple_of(32).min(ROWS);
     kept.lse.clear();
@@ -196,7 +195,7 @@ fn by_columns(
     // SAFETY: all operands have the sizes that the caller asserted; every task writes its own rows or depths.
     unsafe {
         let left = &mut kept.x_left;
-        left.fill(how, Side::Left, Mat::rows(x, c), m, c, Threads::All);
+        left.fill(unit, Side::Left, Mat::rows(x, c), m, c, Threads::All);
     }
     let left = kept.x_left.all();
     for (from, n) in blocks(v) {
@@ -204,7 +203,7 @@ fn by_columns(
         // SAFETY: as above.
         unsafe {
             let w_logits = &mut kept.w_logits;
-            w_logits.fill(how, Side::Right, Mat::rows(w, c), n, c, Threads::All);
+            w_logits.fill(unit, Side::Right, Mat::rows(w, c), n, c, Threads::All);
         }
         let right = kept.w_logits.all();
         kept.lse
@@ -221,7 +220,7 @@ fn by_columns(
                 unsafe {
                     let left = left.rows(first, first + rows);
                     let into = logits.as_mut_ptr();
-                    multiply(how, left, right, into, stride, false, Threads::One);
+                    multiply(unit, left, right, into, stride, false, Threads::One);
                 }
                 simd!({
                     let each = max.iter_mut().zip(sums).zip(at_target).zip(targets);
@@ -242,7 +241,7 @@ fn by_columns(
         *loss = *lse - *loss;
     }
     if let Some((dx, dwte)) = grads {
-        kept.gradients(how, dx, dwte, x, wte, targets, scale, rows);
+        kept.gradients(unit, dx, dwte, x, wte, targets, scale, rows);
     }
     KEPT.set(kept);
 }
@@ -251,7 +250,7 @@ impl Kept {
     #[allow(clippy::too_many_arguments)]
     fn gradients(
         &mut self,
-        how: How,
+        unit: Unit,
         dx: &mut [f32],
         dwte: &mut [f32],
         x: &[f32],
@@ -265,7 +264,7 @@ impl Kept {
         // SAFETY: as in `by_columns`.
         unsafe {
             let x = Mat::rows(x, c).t();
-            self.x_right.fill(how, Side::Right, x, c, m, Threads::All);
+            self.x_right.fill(unit, Side::Right, x, c, m, Threads::All);
         }
         let (left, lse) = (self.x_left.all(), &self.lse);
         for (from, n) in blocks(v) {
@@ -273,12 +272,12 @@ impl Kept {
             // SAFETY: as above.
             unsafe {
                 let w = Mat::rows(w, c);
-                self.w_logits.fill(how, Side::Right, w, n, c, Threads::All);
+                self.w_logits.fill(unit, Side::Right, w, n, c, Threads::All);
                 self.w_input
-                    .fill(how, Side::Right, w.t(), c, n, Threads::All);
+                    .fill(unit, Side::Right, w.t(), c, n, Threads::All);
             }
-            self.d_left.shape(how, n, m);
-            let d_left = self.d_left.by_depth(how);
+            self.d_left.shape(n, m);
+            let d_left = self.d_left.by_depth(unit);
             let (w_logits, w_input) = (self.w_logits.all(), self.w_input.all());
             dx.par_chunks_mut(rows * c)
                 .enumerate()
@@ -290,7 +289,7 @@ impl Kept {
                     unsafe {
                         let left = left.rows(first, first + rows);
                         let into = d.as_mut_ptr();
-                        multiply(how, left, w_logits, into, stride, false, Threads::One);
+                        multiply(unit, left, w_logits, into, stride, false, Threads::One);
                     }
                     simd!({
                         for (i, row) in d.chunks_mut(stride).take(rows).enumerate() {
@@ -307,9 +306,9 @@ impl Kept {
                     let d_mat = Mat::strided(&d, 0, stride);
                     // SAFETY: as above.
                     unsafe {
-                        packed.fill(how, Side::Left, d_mat, rows, n, Threads::One);
+                        packed.fill(unit, Side::Left, d_mat, rows, n, Threads::One);
                         let (into, add) = (dx.as_mut_ptr(), from > 0);
-                        multiply(how, packed.all(), w_input, into, c, add, Threads::One);
+                        multiply(unit, packed.all(), w_input, into, c, add, Threads::One);
                         d_left.fill(Side::Left, d_mat.t(), first, rows);
                     }
                     TASK.set((d, packed));
@@ -318,7 +317,7 @@ impl Kept {
             unsafe {
                 let into = Shared(dwte.as_mut_ptr()).at(from * c);
                 let (d, x) = (self.d_left.all(), self.x_right.all());
-                multiply(how, d, x, into, c, true, Threads::All);
+                multiply(unit, d, x, into, c, true, Threads::All);
             }
         }
     }

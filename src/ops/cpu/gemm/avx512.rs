@@ -1,10 +1,10 @@
-//! Packing, f32 products and bf16 dot products with AVX-512.
+//! Packing and dot products with AVX-512.
 #![cfg_attr(not(target_arch = "x86_64"), allow(unused))]
 
 use super::pack::{Line, Side, Tile};
 
 #[cfg(target_arch = "x86_64")]
-pub use x86::{block_bf16, block_f32, pack_bf16, pack_f32};
+pub use x86::{block, pack};
 
 /// Whether this machine has AVX-512 with its bf16 instructions.
 pub fn is_available() -> bool {
@@ -22,26 +22,17 @@ pub fn is_available() -> bool {
 mod elsewhere {
     use super::*;
 
-    pub unsafe fn pack_f32(_: Side, _: &mut [Line], _: &Tile) {
+    pub unsafe fn pack(_: Side, _: &mut [Line], _: &Tile) {
         unreachable!("this unit is never chosen here")
     }
 
-    pub unsafe fn block_f32(
-        _: *const Line,
-        _: *const Line,
-        _: usize,
-        _: *mut f32,
-        _: usize,
-        _: bool,
-    ) {
+    pub unsafe fn block(_: *const Line, _: *const Line, _: usize, _: *mut f32, _: usize, _: bool) {
         unreachable!("this unit is never chosen here")
     }
-
-    pub use {block_f32 as block_bf16, pack_f32 as pack_bf16};
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use elsewhere::{block_bf16, block_f32, pack_bf16, pack_f32};
+pub use elsewhere::{block, pack};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -50,12 +41,12 @@ mod x86 {
     use super::super::pack::{PANEL, TILE};
     use super::*;
 
-    /// Packs a tile of bf16.
+    /// Packs a tile.
     ///
     /// # Safety
     /// The machine must have the unit; the tile's pointer must be valid for its rows and `k`.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub unsafe fn pack_bf16(side: Side, into: &mut [Line], tile: &Tile) {
+    pub unsafe fn pack(side: Side, into: &mut [Line], tile: &Tile) {
         // Lines of 32 neighbouring k each (from rows), or of 16 rows' pairs of k (from columns).
         let by_rows = tile.col == 1;
         let mut lines = [_mm512_setzero_si512(); TILE];
@@ -73,32 +64,13 @@ mod x86 {
                     let next = from.wrapping_add(tile.col);
                     (load(from, rows(2 * i)), load(next, rows(2 * i + 1)))
                 };
-                let rounded = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+                let rounded =
+                    std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
                 *line = match by_rows {
                     true => rounded,
                     false => _mm512_permutexvar_epi16(interleave(), rounded),
                 };
             }
-        }
-        finish(side, by_rows, lines, into);
-    }
-
-    /// Packs a tile of f32.
-    ///
-    /// # Safety
-    /// As [`pack_bf16`].
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub unsafe fn pack_f32(side: Side, into: &mut [Line], tile: &Tile) {
-        // Lines of 16 neighbouring k each (from rows), or of 16 rows (from columns).
-        let by_rows = tile.col == 1;
-        let (lines_there, values, apart) = match by_rows {
-            true => (tile.rows, tile.ks, tile.row),
-            false => (tile.ks, tile.rows, tile.col),
-        };
-        let mut lines = [_mm512_setzero_si512(); TILE];
-        for (i, line) in lines.iter_mut().enumerate().take(lines_there) {
-            // SAFETY: masked to the values that there are.
-            *line = _mm512_castps_si512(unsafe { load(tile.ptr.wrapping_add(i * apart), values) });
         }
         finish(side, by_rows, lines, into);
     }
@@ -177,12 +149,12 @@ mod x86 {
     /// Rows whose sums are in registers at once, two registers a row.
     const ROWS: usize = 8;
 
-    /// `out[32, 32] (+)= a b` of packed panels of bf16.
+    /// `out[32, 32] (+)= a b` of packed panels.
     ///
     /// # Safety
     /// The machine must have the unit; `a` and `b` must hold `steps` steps, `out` 32 rows of 32.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub unsafe fn block_bf16(
+    pub unsafe fn block(
         a: *const Line,
         b: *const Line,
         steps: usize,
@@ -204,40 +176,6 @@ mod x86 {
                             let a = dots(_mm512_set1_epi32(a));
                             sums[0] = _mm512_dpbf16_ps(sums[0], a, b0);
                             sums[1] = _mm512_dpbf16_ps(sums[1], a, b1);
-                        }
-                    }
-                }
-                end(&sums, out, out_row);
-            }
-        }
-    }
-
-    /// The same of panels of f32.
-    ///
-    /// # Safety
-    /// As [`block_bf16`].
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub unsafe fn block_f32(
-        a: *const Line,
-        b: *const Line,
-        steps: usize,
-        out: *mut f32,
-        out_row: usize,
-        accumulate: bool,
-    ) {
-        for first in (0..PANEL).step_by(ROWS) {
-            // SAFETY: as in `block_bf16`.
-            unsafe {
-                let (a, out) = (a.add(first).cast::<f32>(), out.add(first * out_row));
-                let mut sums = begin(out, out_row, accumulate);
-                for line in (0..steps * PANEL).step_by(PANEL) {
-                    for k in 0..TILE {
-                        let b0 = _mm512_load_ps(b.add(line + k).cast());
-                        let b1 = _mm512_load_ps(b.add(line + TILE + k).cast());
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let a = _mm512_set1_ps(*a.add((line + row) * TILE + k));
-                            sums[0] = _mm512_fmadd_ps(a, b0, sums[0]);
-                            sums[1] = _mm512_fmadd_ps(a, b1, sums[1]);
                         }
                     }
                 }

@@ -1,8 +1,7 @@
 //! Matrix products in f32 or with operands rounded to bf16, on the best unit this machine has.
 //!
-//! Products go through packed panels (see [`pack`]): 32 rows of `a` against 32 columns of `b` at a time. bf16 is multiplied
-//! by tile instructions (AMX), by AVX-512's dot products or by plain loops, f32 by AVX-512; f32 without AVX-512 goes to the
-//! `gemm` crate.
+//! f32 goes to the `gemm` crate. bf16 goes through packed panels (see [`pack`]): 32 rows of `a` against 32 columns of `b` at
+//! a time, by tile instructions (AMX), by AVX-512's dot products or by plain loops.
 
 mod amx;
 mod avx512;
@@ -15,7 +14,7 @@ use std::sync::LazyLock;
 
 use super::Shared;
 use crate::ops::Compute;
-use pack::{LINE, Line, PANEL, TILE};
+use pack::{Line, PANEL};
 pub use pack::{Packed, Panels, Side};
 
 /// A matrix operand: where it starts and how far apart its rows and columns lie. One of the two is 1.
@@ -116,41 +115,6 @@ impl Unit {
     }
 }
 
-/// How operands are packed and multiplied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct How {
-    unit: Unit,
-    compute: Compute,
-}
-
-impl How {
-    /// The way through packed panels, if that is the best one here.
-    pub fn packed(compute: Compute) -> Option<Self> {
-        let unit = Unit::chosen();
-        match (compute, unit) {
-            (Compute::F32, Unit::Portable) => None,
-            _ => Some(Self { unit, compute }),
-        }
-    }
-
-    /// Values of `k` in a line.
-    fn line(self) -> usize {
-        match self.compute {
-            Compute::F32 => LINE / 2,
-            Compute::Bf16 => LINE,
-        }
-    }
-
-    /// Panels of the right operand that a job takes, and steps along `k` that it takes at once. Together they stay in the
-    /// second-level cache; in f32 a panel's steps stay in the first, while four groups of rows go by.
-    fn job_right(self) -> (usize, usize) {
-        match self.compute {
-            Compute::F32 => (16, 16),
-            Compute::Bf16 => (16, 24),
-        }
-    }
-}
-
 /// `out[m, n] = a[m, k] b[k, n]`, added to `out` if `accumulate`; `out`'s rows lie `out_row` apart.
 ///
 /// # Safety
@@ -166,17 +130,16 @@ pub unsafe fn matmul(
     b: Mat,
     threads: Threads,
 ) {
-    // With few rows, operands are read rather than multiplied: packing would cost more than it saves.
-    let few = compute == Compute::F32 && m.min(n).min(k) < TILE;
     // SAFETY: forwarded to the caller.
     unsafe {
-        match How::packed(compute) {
-            Some(how) if !few => {
-                let (mut left, mut right) = PACKED.take();
-                left.fill(how, Side::Left, a, m, k, threads);
-                right.fill(how, Side::Right, b.t(), n, k, threads);
+        match compute {
+            Compute::F32 => plain((m, k, n), out, out_row, accumulate, a, b, threads),
+            Compute::Bf16 => {
+                let (unit, (mut left, mut right)) = (Unit::chosen(), PACKED.take());
+                left.fill(unit, Side::Left, a, m, k, threads);
+                right.fill(unit, Side::Right, b.t(), n, k, threads);
                 multiply(
-                    how,
+                    unit,
                     left.all(),
                     right.all(),
                     out,
@@ -186,7 +149,6 @@ pub unsafe fn matmul(
                 );
                 PACKED.set((left, right));
             }
-            _ => plain((m, k, n), out, out_row, accumulate, a, b, threads),
         }
     }
 }
@@ -244,7 +206,7 @@ unsafe fn plain(
 /// # Safety
 /// `out` must be valid for writing `left.rows` rows, `out_row` apart, of `right.rows` values.
 pub unsafe fn multiply(
-    how: How,
+    unit: Unit,
     left: Panels<'_>,
     right: Panels<'_>,
     out: *mut f32,
@@ -254,30 +216,24 @@ pub unsafe fn multiply(
 ) {
     assert!(left.steps == right.steps, "operands of different depth");
     let (panels_a, panels_b) = (left.rows.div_ceil(PANEL), right.rows.div_ceil(PANEL));
-    let (job_right, depth) = how.job_right();
     let jobs_a = panels_a.div_ceil(JOB_LEFT);
-    let jobs_b = panels_b.div_ceil(job_right);
+    let jobs_b = panels_b.div_ceil(JOB_RIGHT);
     let out = Shared(out);
     let job = |index: usize| {
         let (ja, jb) = (index % jobs_a, index / jobs_a);
         let rows = ja * JOB_LEFT..((ja + 1) * JOB_LEFT).min(panels_a);
-        let columns = jb * job_right..((jb + 1) * job_right).min(panels_b);
-        let tiled = how
-            == How {
-                unit: Unit::Amx,
-                compute: Compute::Bf16,
-            };
-        let _tiles = tiled.then(amx::Tiles::configure);
-        for from in (0..left.steps).step_by(depth) {
+        let columns = jb * JOB_RIGHT..((jb + 1) * JOB_RIGHT).min(panels_b);
+        let _tiles = (unit == Unit::Amx).then(amx::Tiles::configure);
+        for from in (0..left.steps).step_by(DEPTH) {
             // Neighbouring columns one after the other: their rows share pages.
             for pa in rows.clone() {
                 for pb in columns.clone() {
                     let (i, j) = (pa * PANEL, pb * PANEL);
                     let block = Block {
-                        how,
+                        unit,
                         a: left.step(pa, from),
                         b: right.step(pb, from),
-                        steps: depth.min(left.steps - from),
+                        steps: DEPTH.min(left.steps - from),
                         accumulate: accumulate || from > 0,
                     };
                     let (rows, columns) = (PANEL.min(left.rows - i), PANEL.min(right.rows - j));
@@ -293,12 +249,15 @@ pub unsafe fn multiply(
     }
 }
 
-/// Panels of the left operand that one job multiplies with [`How::job_right`] of the right one.
+/// Panels of the left and of the right operand that one job multiplies, and steps of 32 along `k` that it takes at once:
+/// together they stay in a second-level cache of 1 MiB, and sums are read and written seldom.
 const JOB_LEFT: usize = 4;
+const JOB_RIGHT: usize = 16;
+const DEPTH: usize = 24;
 
 /// 32x32 values of a product.
 struct Block<'p> {
-    how: How,
+    unit: Unit,
     a: &'p [Line],
     b: &'p [Line],
     steps: usize,
@@ -341,15 +300,10 @@ impl Block<'_> {
         let (a, b) = (self.a[..lines].as_ptr(), self.b[..lines].as_ptr());
         // SAFETY: forwarded to the caller; the units were found at start.
         unsafe {
-            match (self.how.compute, self.how.unit) {
-                (Compute::F32, _) => avx512::block_f32(a, b, steps, out, out_row, accumulate),
-                (Compute::Bf16, Unit::Amx) => amx::block(a, b, steps, out, out_row, accumulate),
-                (Compute::Bf16, Unit::Avx512) => {
-                    avx512::block_bf16(a, b, steps, out, out_row, accumulate)
-                }
-                (Compute::Bf16, Unit::Portable) => {
-                    portable::block(a, b, steps, out, out_row, accumulate)
-                }
+            match self.unit {
+                Unit::Amx => amx::block(a, b, steps, out, out_row, accumulate),
+                Unit::Avx512 => avx512::block(a, b, steps, out, out_row, accumulate),
+                Unit::Portable => portable::block(a, b, steps, out, out_row, accumulate),
             }
         }
     }
@@ -402,39 +356,30 @@ mod tests {
                     };
                     let want: Vec<f64> = (0..m * n).map(|i| at(i / n, i % n)).collect();
                     let size = want.iter().fold(1f64, |s, w| s.max(w.abs()));
-                    for unit in Unit::available() {
+                    let units = Unit::available();
+                    let units = if compute == Compute::F32 {
+                        &units[..1]
+                    } else {
+                        &units
+                    };
+                    for &unit in units {
                         for accumulate in [false, true] {
                             let what =
                                 format!("{unit:?} {compute:?} {m}x{k}x{n} {ta} {tb} {accumulate}");
                             let row = n + 3;
                             let mut out = vec![0.5f32; m * row];
-                            let how = How { unit, compute };
+                            let into = out.as_mut_ptr();
                             // SAFETY: the operands have these sizes, `out` rows of `row`.
                             unsafe {
-                                if compute == Compute::F32 && unit == Unit::Portable {
+                                if compute == Compute::F32 {
                                     let size = (m, k, n);
-                                    plain(
-                                        size,
-                                        out.as_mut_ptr(),
-                                        row,
-                                        accumulate,
-                                        left,
-                                        right,
-                                        Threads::One,
-                                    );
+                                    plain(size, into, row, accumulate, left, right, Threads::One);
                                 } else {
                                     let (mut l, mut r) = (Packed::new(), Packed::new());
-                                    l.fill(how, Side::Left, left, m, k, Threads::One);
-                                    r.fill(how, Side::Right, right.t(), n, k, Threads::All);
-                                    multiply(
-                                        how,
-                                        l.all(),
-                                        r.all(),
-                                        out.as_mut_ptr(),
-                                        row,
-                                        accumulate,
-                                        Threads::All,
-                                    );
+                                    l.fill(unit, Side::Left, left, m, k, Threads::One);
+                                    r.fill(unit, Side::Right, right.t(), n, k, Threads::All);
+                                    let (l, r) = (l.all(), r.all());
+                                    multiply(unit, l, r, into, row, accumulate, Threads::All);
                                 }
                             }
                             for (i, out) in out.chunks_exact(row).enumerate() {

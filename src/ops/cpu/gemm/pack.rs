@@ -1,17 +1,16 @@
-//! Operands as panels of tiles.
+//! Operands as panels of bf16 tiles.
 //!
-//! A panel holds 32 rows of the left operand (or 32 columns of the right one), cut along `k` into steps: of 32 in bf16, of
-//! 16 in f32. A step is two tiles of 16 lines of 64 bytes. A tile of the left operand has a line for each of 16 rows, of
-//! neighbouring `k`. A tile of the right operand has 16 columns in each line: in f32 a line for each `k`, in bf16 for each
-//! pair of them, as tile and dot-product instructions want it. What is missing to whole tiles is zero.
+//! A panel holds 32 rows of the left operand (or 32 columns of the right one), cut along `k` into steps of 32. A step is two
+//! tiles of 16 lines of 64 bytes. A tile of the left operand has a line for each of 16 rows, of neighbouring `k`. A tile of
+//! the right operand has a line for each pair of `k`, of 16 columns' pairs, as tile and dot-product instructions want it.
+//! What is missing to whole tiles is zero.
 
 use half::bf16;
 use rayon::prelude::*;
 
-use super::{How, Mat, Threads, Unit, avx512};
-use crate::ops::Compute;
+use super::{Mat, Threads, Unit, avx512};
 
-/// bf16 values in a line.
+/// Values in a line.
 pub const LINE: usize = 32;
 /// Lines in a tile.
 pub const TILE: usize = 16;
@@ -56,8 +55,8 @@ impl Packed {
     }
 
     /// Makes room for `rows` rows (columns of a right operand) of depth `k`, of unspecified content.
-    pub fn shape(&mut self, how: How, rows: usize, k: usize) {
-        (self.rows, self.steps) = (rows, k.div_ceil(how.line()));
+    pub fn shape(&mut self, rows: usize, k: usize) {
+        (self.rows, self.steps) = (rows, k.div_ceil(LINE));
         let n = rows.div_ceil(PANEL) * self.steps * PANEL;
         if self.lines.len() < n {
             self.lines.resize(n, Line([0; LINE]));
@@ -70,14 +69,14 @@ impl Packed {
     /// `from` must be valid for its sizes.
     pub unsafe fn fill(
         &mut self,
-        how: How,
+        unit: Unit,
         side: Side,
         from: Mat,
         rows: usize,
         k: usize,
         threads: Threads,
     ) {
-        self.shape(how, rows, k);
+        self.shape(rows, k);
         let panel_lines = self.steps * PANEL;
         let lines = &mut self.lines[..rows.div_ceil(PANEL) * panel_lines];
         let one = |(panel, lines): (usize, &mut [Line])| {
@@ -85,7 +84,7 @@ impl Packed {
             // SAFETY: the panel's rows are rows of `from`.
             unsafe {
                 pack(
-                    how,
+                    unit,
                     side,
                     lines,
                     from.skip(first),
@@ -110,9 +109,9 @@ impl Packed {
     }
 
     /// Lets tasks pack different depths of the operand.
-    pub fn by_depth(&mut self, how: How) -> ByDepth {
+    pub fn by_depth(&mut self, unit: Unit) -> ByDepth {
         ByDepth {
-            how,
+            unit,
             lines: self.lines.as_mut_ptr(),
             rows: self.rows,
             steps: self.steps,
@@ -142,7 +141,7 @@ impl<'p> Panels<'p> {
 
 /// An operand that is packed depth by depth.
 pub struct ByDepth {
-    how: How,
+    unit: Unit,
     lines: *mut Line,
     rows: usize,
     steps: usize,
@@ -158,17 +157,16 @@ impl ByDepth {
     /// `from` must be valid for its sizes, the operand must be alive and borrowed by nobody, and no other task may pack
     /// these depths.
     pub unsafe fn fill(&self, side: Side, from: Mat, first: usize, k: usize) {
-        let line = self.how.line();
-        let steps = k.div_ceil(line);
-        assert!(first.is_multiple_of(line) && first / line + steps <= self.steps);
+        let steps = k.div_ceil(LINE);
+        assert!(first.is_multiple_of(LINE) && first / LINE + steps <= self.steps);
         for row in (0..self.rows).step_by(PANEL) {
-            let at = (row / PANEL * self.steps + first / line) * PANEL;
+            let at = (row / PANEL * self.steps + first / LINE) * PANEL;
             let n = steps * PANEL;
             // SAFETY: within the operand by the assertion; forwarded to the caller otherwise.
             unsafe {
                 let lines = std::slice::from_raw_parts_mut(self.lines.add(at), n);
                 let rows = PANEL.min(self.rows - row);
-                pack(self.how, side, lines, from.skip(row), rows, k);
+                pack(self.unit, side, lines, from.skip(row), rows, k);
             }
         }
     }
@@ -178,9 +176,8 @@ impl ByDepth {
 ///
 /// # Safety
 /// `from` must be valid for its sizes.
-unsafe fn pack(how: How, side: Side, into: &mut [Line], from: Mat, rows: usize, k: usize) {
-    let line = how.line();
-    for (at, step) in (0..k).step_by(line).zip(into.chunks_exact_mut(PANEL)) {
+unsafe fn pack(unit: Unit, side: Side, into: &mut [Line], from: Mat, rows: usize, k: usize) {
+    for (at, step) in (0..k).step_by(LINE).zip(into.chunks_exact_mut(PANEL)) {
         for (i, into) in step.chunks_exact_mut(TILE).enumerate() {
             let skipped = i * TILE;
             let tile = Tile {
@@ -189,14 +186,13 @@ unsafe fn pack(how: How, side: Side, into: &mut [Line], from: Mat, rows: usize, 
                 row: from.row,
                 col: from.col,
                 rows: rows.saturating_sub(skipped).min(TILE),
-                ks: line.min(k - at),
+                ks: LINE.min(k - at),
             };
             // SAFETY: forwarded to the caller; the unit was found at start.
             unsafe {
-                match (how.compute, how.unit) {
-                    (Compute::F32, _) => avx512::pack_f32(side, into, &tile),
-                    (Compute::Bf16, Unit::Portable) => tile.pack_bf16(side, into),
-                    (Compute::Bf16, _) => avx512::pack_bf16(side, into, &tile),
+                match unit {
+                    Unit::Portable => tile.pack(side, into),
+                    Unit::Amx | Unit::Avx512 => avx512::pack(side, into, &tile),
                 }
             }
         }
@@ -215,7 +211,7 @@ pub struct Tile {
 impl Tile {
     /// # Safety
     /// The pointer must be valid for the rows and `k`.
-    unsafe fn pack_bf16(&self, side: Side, into: &mut [Line]) {
+    unsafe fn pack(&self, side: Side, into: &mut [Line]) {
         into.fill(Line([0; LINE]));
         for row in 0..self.rows {
             for k in 0..self.ks {
@@ -250,13 +246,9 @@ mod tests {
                 };
                 for side in [Side::Left, Side::Right] {
                     let packed = |unit: Unit| {
-                        let how = How {
-                            unit,
-                            compute: Compute::Bf16,
-                        };
                         let mut lines = vec![Line([7; LINE]); k.div_ceil(LINE) * PANEL];
                         // SAFETY: the data holds 32 rows of 65 either way.
-                        unsafe { pack(how, side, &mut lines, from, rows, k) };
+                        unsafe { pack(unit, side, &mut lines, from, rows, k) };
                         lines.iter().flat_map(|l| l.0).collect::<Vec<_>>()
                     };
                     let want = packed(Unit::Portable);

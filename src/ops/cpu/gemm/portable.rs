@@ -2,6 +2,9 @@
 
 use super::pack::{Line, PANEL, TILE};
 
+/// Rows whose sums are kept at once.
+const ROWS: usize = 4;
+
 /// `out[32, 32] (+)= a b` of packed panels.
 ///
 /// # Safety
@@ -22,32 +25,47 @@ pub unsafe fn block(
             std::slice::from_raw_parts(b, lines),
         )
     };
-    for row in 0..PANEL {
-        // SAFETY: forwarded to the caller.
-        let out = unsafe { std::slice::from_raw_parts_mut(out.add(row * out_row), PANEL) };
-        if !accumulate {
-            out.fill(0.0);
+    for first in (0..PANEL).step_by(ROWS) {
+        for column in (0..PANEL).step_by(TILE) {
+            // SAFETY: forwarded to the caller: four rows of one tile.
+            let mut rows: [&mut [f32]; ROWS] = std::array::from_fn(|i| unsafe {
+                std::slice::from_raw_parts_mut(out.add((first + i) * out_row + column), TILE)
+            });
+            simd!(sums(&a[first..], &b[column..], &mut rows, accumulate));
         }
-        simd!(one_row(a, b, row, out));
     }
 }
 
 #[inline(always)]
-fn one_row(a: &[Line], b: &[Line], row: usize, out: &mut [f32]) {
-    let steps = a.chunks_exact(PANEL).zip(b.chunks_exact(PANEL));
-    for (a, b) in steps {
-        let left = &a[row].0;
-        let (first, second) = b.split_at(TILE);
-        let (low, high) = out.split_at_mut(TILE);
-        for (out, b) in [(low, first), (high, second)] {
-            for (pair, line) in b.iter().enumerate() {
-                let (x, y) = (wide(left[2 * pair]), wide(left[2 * pair + 1]));
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out += x * wide(line.0[2 * i]) + y * wide(line.0[2 * i + 1]);
+fn sums(a: &[Line], b: &[Line], out: &mut [&mut [f32]; ROWS], accumulate: bool) {
+    let mut sums = [[0f32; TILE]; ROWS];
+    for (a, b) in a.chunks(PANEL).zip(b.chunks(PANEL)) {
+        for (pair, b) in b[..TILE].iter().enumerate() {
+            let (low, high) = halves(b);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let (x, y) = (wide(a[row].0[2 * pair]), wide(a[row].0[2 * pair + 1]));
+                for i in 0..TILE {
+                    sums[i] += x * low[i] + y * high[i];
                 }
             }
         }
     }
+    for (out, sums) in out.iter_mut().zip(sums) {
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = if accumulate { *out + sum } else { sum };
+        }
+    }
+}
+
+/// The first and the second value of each pair.
+#[inline(always)]
+fn halves(line: &Line) -> ([f32; TILE], [f32; TILE]) {
+    let pairs: &[[u16; 2]] = bytemuck::cast_slice(&line.0);
+    let mut halves = ([0f32; TILE], [0f32; TILE]);
+    for (i, [low, high]) in pairs.iter().enumerate() {
+        (halves.0[i], halves.1[i]) = (wide(*low), wide(*high));
+    }
+    halves
 }
 
 #[inline(always)]
