@@ -563,6 +563,18 @@ fn the_tokenizer_is_the_references_where_one_is_loaded() {
 }
 
 #[test]
+fn a_model_of_the_hub_keeps_its_name() {
+    let loads = "[data]\ntrain='a'\n[reference]\npath='hf:owner/name@v1'\n[train]\nsteps=1\nbatch_tokens=1000\nlr=1\n";
+    let mut config = loaded(&text(loads), &[]).unwrap().config;
+    resolve_paths(&mut config, Path::new("/base"));
+    assert_eq!(config.reference.path.as_deref(), Some("hf:owner/name@v1"));
+    // Typed at a shell it is no path from there, either.
+    let sets = ["reference.path=hf:other/one"];
+    let config = loaded(&text(loads), &sets).unwrap().config;
+    assert_eq!(config.reference.path.as_deref(), Some("hf:other/one"));
+}
+
+#[test]
 fn paths_expand_and_become_absolute() {
     let file = GOOD.replace("builtin:tinyshakespeare", "texts/a.txt");
     let sets = ["data.val=$HEIRLOOM_DATA/v.txt"];
