@@ -37,7 +37,7 @@ KEPT_MEMORY = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("heirloom", help="the program, or --worker")
+    parser.add_argument("heirloom", help="the program to compare")
     parser.add_argument("--shapes", default="S,C,M")
     parser.add_argument("--modes", default="f32,f32-compile,bf16,bf16-compile")
     parser.add_argument("--rounds", type=int, default=3)

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use super::{exit, say};
 use crate::bench::{Job, Measured, gemm_gflops, median, tokens};
-use crate::config::{Schedule, TrainConfig};
+use crate::config::TrainConfig;
 use crate::model::{Decoder, DecoderConfig, Family, Files, Sizes, save};
-use crate::ops::{self, Compute};
+use crate::ops;
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::{aligned, count};
 use crate::text;
+use crate::train::plan;
 
 /// Measure this machine
 #[derive(Debug, clap::Args)]
@@ -99,7 +100,7 @@ impl Args {
 impl Train {
     fn run(self) -> Result<()> {
         let (config, files) = self.subject()?;
-        let job = self.job();
+        let job = self.job()?;
         let what = match self.forward {
             true => "evaluating this model",
             false => "training this model",
@@ -200,33 +201,22 @@ impl Train {
         Ok((config, None))
     }
 
-    fn job(&self) -> Job {
-        Job {
+    fn job(&self) -> Result<Job> {
+        // The trainer's defaults for what is not said here.
+        let train: TrainConfig = serde_json::from_value(json!({
+            "steps": self.steps,
+            "batch_tokens": self.batch * self.context,
+            "lr": LR,
+            "dtype": self.dtype,
+        }))?;
+        Ok(Job {
             batch: self.batch,
             time: self.context,
-            compute: match self.dtype.as_str() {
-                "bf16" => Compute::Bf16,
-                _ => Compute::F32,
-            },
+            compute: plan::compute(&train),
             steps: self.steps,
             forward: self.forward,
-            train: TrainConfig {
-                steps: self.steps as u64,
-                context_length: self.context,
-                batch_tokens: (self.batch * self.context) as u64,
-                micro_batch: self.batch,
-                lr: LR,
-                min_lr: None,
-                warmup: 0,
-                schedule: Schedule::Constant,
-                betas: [0.9, 0.95],
-                weight_decay: 0.1,
-                clip: 1.0,
-                dtype: self.dtype.clone(),
-                seed: 0,
-                log_every: 1,
-            },
-        }
+            train,
+        })
     }
 
     /// The model as a directory, and `tokens.json` with the inputs and targets.

@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use super::config::{DecoderConfig, Mlp, Positions};
 use crate::ops::Compute;
 
-/// Most elements of a piece of logits: bounds the head's scratch (64 MiB) however large the vocabulary is. Each piece
-/// costs a pass over the weights and their gradients.
+/// Most elements of a piece of logits in f32: bounds the head's scratch (64 MiB) however large the vocabulary is. Each piece
+/// costs a pass over the weights and their gradients. In bf16 no row of logits exists, and nothing touches this memory.
 const CHUNK_ELEMENTS: usize = 16 << 20;
 
 /// What a workspace is for.

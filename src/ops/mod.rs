@@ -5,8 +5,9 @@
 //! will stand beside the CPU one; until then another device is an error, never a silent copy.
 //!
 //! Shapes: B windows of T tokens, C = `n_embd`, M = B T rows, H query heads and K key and
-//! value heads of size D, V the padded vocabulary. Linear weights lie as their [`Layout`] says, the embedding as `[V, C]`. All arithmetic is f32; reductions
-//! over rows have a fixed order, so results repeat to the bit for the same thread count.
+//! value heads of size D, V the padded vocabulary. Linear weights lie as their [`Layout`] says, the embedding as `[V, C]`.
+//! Everything is f32 but for the operands of products in [`Compute::Bf16`]; reductions over rows have a fixed order, so
+//! results repeat to the bit for the same thread count on the same kind of CPU.
 //!
 //! This room knows no model, no file and no run.
 
@@ -19,6 +20,7 @@ use candle_core::{Result, Tensor};
 pub use access::{fill, read, write};
 use access::{slices, slices_with_ids};
 use clock::Part;
+use cpu::head::Operands;
 
 /// What matrix products are computed with. Sums are in f32 either way, and everything else is f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -391,7 +393,7 @@ pub fn head_cross_entropy(
     targets: &Tensor,
     scale: f32,
 ) -> Result<()> {
-    let (v, c) = wte.dims2()?;
+    let v = wte.dim(0)?;
     match grads {
         Some((dx, dwte)) => slices_with_ids(
             [losses, chunk, dx, dwte],
@@ -399,10 +401,16 @@ pub fn head_cross_entropy(
             targets,
             |[losses, chunk, dx, dwte], [x, wte], ids| {
                 check_ids(ids, v)?;
-                let grads = Some((dx, dwte));
-                Part::Head.time(|| {
-                    cpu::head::cross_entropy(compute, losses, grads, chunk, x, wte, ids, scale, c)
-                });
+                let (grads, of) = (
+                    Some((dx, dwte)),
+                    Operands {
+                        x,
+                        wte,
+                        targets: ids,
+                        scale,
+                    },
+                );
+                Part::Head.time(|| cpu::head::cross_entropy(compute, losses, grads, chunk, of));
                 Ok(())
             },
         ),
@@ -412,9 +420,13 @@ pub fn head_cross_entropy(
             targets,
             |[losses, chunk], [x, wte], ids| {
                 check_ids(ids, v)?;
-                Part::Head.time(|| {
-                    cpu::head::cross_entropy(compute, losses, None, chunk, x, wte, ids, scale, c)
-                });
+                let of = Operands {
+                    x,
+                    wte,
+                    targets: ids,
+                    scale,
+                };
+                Part::Head.time(|| cpu::head::cross_entropy(compute, losses, None, chunk, of));
                 Ok(())
             },
         ),

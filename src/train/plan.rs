@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::schedule::LearningRate;
-use crate::config::{Config, ReferenceTrainConfig};
+use crate::config::{Config, ReferenceTrainConfig, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
 use crate::model::{DecoderConfig, Files, Positions, Sizes, memory_bytes};
@@ -64,8 +64,8 @@ pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
 }
 
 /// What training and evaluation multiply in (`train.dtype`).
-pub fn compute(config: &Config) -> Compute {
-    match config.train.dtype.as_str() {
+pub fn compute(config: &TrainConfig) -> Compute {
+    match config.dtype.as_str() {
         "bf16" => Compute::Bf16,
         _ => Compute::F32,
     }
@@ -73,7 +73,7 @@ pub fn compute(config: &Config) -> Compute {
 
 /// What to say where `train.dtype` asks for what this CPU cannot do well.
 pub fn slow_compute(config: &Config) -> Option<String> {
-    let slow = compute(config) == Compute::Bf16 && ops::unit() == "portable";
+    let slow = compute(&config.train) == Compute::Bf16 && ops::unit() == "portable";
     slow.then(|| {
         "train.dtype is \"bf16\", and this CPU has no bf16 instructions (AVX512-BF16, AMX): \"f32\" is faster here"
             .into()

@@ -224,7 +224,7 @@ impl Trainer {
         let context = plan::window_length(&config, &model.config)?;
         dataset.check_length(context)?;
         let (windows, micro) = plan::windows(&config, context)?;
-        let compute = plan::compute(&config);
+        let compute = plan::compute(&config.train);
         let mut trainer = Self {
             evaluator: Evaluator::new(
                 &model.config,

@@ -109,7 +109,7 @@ fn flops_per_second(
     let shape = &shape.with_layers(few.collect());
     let model = Decoder::random(shape.clone(), config.train.seed, device)?;
     let ws = Workspace::new(shape, micro, time, Mode::Train, device)?;
-    let ws = ws.with_compute(plan::compute(config));
+    let ws = ws.with_compute(plan::compute(&config.train));
     let sampler = Sampler {
         seed: config.train.seed,
     };

@@ -28,44 +28,58 @@ pub fn logits(compute: Compute, logits: &mut [f32], x: &[f32], wte: &[f32], c: u
     }
 }
 
-/// Loss of every row, and with `grads = (dx, dwte)` the gradients of their sum times `scale`: `dx = …`,
+/// What losses are of.
+#[derive(Clone, Copy)]
+pub struct Operands<'a> {
+    /// `[M, C]`.
+    pub x: &'a [f32],
+    /// `[V, C]`.
+    pub wte: &'a [f32],
+    pub targets: &'a [u32],
+    /// Factor of the gradients.
+    pub scale: f32,
+}
+
+impl Operands<'_> {
+    /// M, C and V.
+    fn sizes(&self) -> (usize, usize, usize) {
+        let (m, c) = (self.targets.len(), self.x.len() / self.targets.len());
+        assert!(self.x.len() == m * c && self.wte.len().is_multiple_of(c));
+        (m, c, self.wte.len() / c)
+    }
+}
+
+/// `dx` and `dwte`.
+type Grads<'a> = Option<(&'a mut [f32], &'a mut [f32])>;
+
+/// Loss of every row, and with `grads = (dx, dwte)` the gradients of their sum times the scale: `dx = …`,
 /// `dwte += …`. `chunk` is scratch for whole rows of logits.
-#[allow(clippy::too_many_arguments)]
 pub fn cross_entropy(
     compute: Compute,
     losses: &mut [f32],
-    grads: Option<(&mut [f32], &mut [f32])>,
+    grads: Grads<'_>,
     chunk: &mut [f32],
-    x: &[f32],
-    wte: &[f32],
-    targets: &[u32],
-    scale: f32,
-    c: usize,
+    of: Operands<'_>,
 ) {
-    let v = wte.len() / c;
-    assert!(wte.len() == v * c && losses.len() == targets.len() && x.len() == targets.len() * c);
+    assert_eq!(losses.len(), of.targets.len());
     if let Some((dx, dwte)) = &grads {
-        assert!(dx.len() == x.len() && dwte.len() == wte.len());
+        assert!(dx.len() == of.x.len() && dwte.len() == of.wte.len());
     }
     match compute {
-        Compute::F32 => by_rows(losses, grads, chunk, x, wte, targets, scale, c),
-        Compute::Bf16 => by_columns(losses, grads, x, wte, targets, scale, c),
+        Compute::F32 => by_rows(losses, grads, chunk, of),
+        Compute::Bf16 => by_columns(losses, grads, of),
     }
 }
 
 /// In pieces of whole rows, for f32: each product is done once.
-#[allow(clippy::too_many_arguments)]
-fn by_rows(
-    losses: &mut [f32],
-    mut grads: Option<(&mut [f32], &mut [f32])>,
-    chunk: &mut [f32],
-    x: &[f32],
-    wte: &[f32],
-    targets: &[u32],
-    scale: f32,
-    c: usize,
-) {
-    let v = wte.len() / c;
+fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Operands<'_>) {
+    let Operands {
+        x,
+        wte,
+        targets,
+        scale,
+    } = of;
+    let (_, c, v) = of.sizes();
     let rows = chunk.len() / v;
     assert!(rows > 0, "no room for a row of logits");
     for (piece, losses) in losses.chunks_mut(rows).enumerate() {
@@ -134,6 +148,7 @@ const COLUMNS: usize = 512;
 const ROWS: usize = 128;
 
 /// What stays between calls.
+#[derive(Default)]
 struct Kept {
     x_left: Packed,
     x_right: Packed,
@@ -146,45 +161,19 @@ struct Kept {
 }
 
 thread_local! {
-    static KEPT: Cell<Kept> = const {
-        Cell::new(Kept::NOTHING)
-    };
+    static KEPT: Cell<Kept> = Cell::default();
     /// A task's logits, and their gradients packed.
-    static TASK: Cell<(Vec<f32>, Packed)> = const { Cell::new((Vec::new(), Packed::new())) };
-}
-
-impl Kept {
-    const NOTHING: Self = Self {
-        x_left: Packed::new(),
-        x_right: Packed::new(),
-        w_logits: Packed::new(),
-        w_input: Packed::new(),
-        d_left: Packed::new(),
-        lse: Vec::new(),
-        sums: Vec::new(),
-    };
-}
-
-impl Default for Kept {
-    fn default() -> Self {
-        Self::NOTHING
-    }
+    static TASK: Cell<(Vec<f32>, Packed)> = Cell::default();
 }
 
 /// In blocks of the vocabulary, for bf16, whose products are so fast that reading and writing logits would take longer than making them
 /// twice: once for the log-sum-exp, once more for the gradients (Wijmans et al., "Cut your losses in large-vocabulary
 /// language models", arXiv 2411.09009, keep no logits either).
-#[allow(clippy::too_many_arguments)]
-fn by_columns(
-    losses: &mut [f32],
-    grads: Option<(&mut [f32], &mut [f32])>,
-    x: &[f32],
-    wte: &[f32],
-    targets: &[u32],
-    scale: f32,
-    c: usize,
-) {
-    let (m, v) = (targets.len(), wte.len() / c);
+fn by_columns(losses: &mut [f32], grads: Grads<'_>, of: Operands<'_>) {
+    let Operands {
+        x, wte, targets, ..
+    } = of;
+    let (m, c, v) = of.sizes();
     let (unit, mut kept) = (Unit::chosen(), KEPT.take());
     let tasks = 2 * rayon::current_num_threads();
     let rows = m.div_ceil(tasks).next_multiple_of(32).min(ROWS);
@@ -240,27 +229,27 @@ fn by_columns(
         *lse += sum.ln();
         *loss = *lse - *loss;
     }
-    if let Some((dx, dwte)) = grads {
-        kept.gradients(unit, dx, dwte, x, wte, targets, scale, rows);
+    if let Some(grads) = grads {
+        kept.gradients(unit, grads, of, rows);
     }
     KEPT.set(kept);
 }
 
 impl Kept {
-    #[allow(clippy::too_many_arguments)]
     fn gradients(
         &mut self,
         unit: Unit,
-        dx: &mut [f32],
-        dwte: &mut [f32],
-        x: &[f32],
-        wte: &[f32],
-        targets: &[u32],
-        scale: f32,
+        (dx, dwte): (&mut [f32], &mut [f32]),
+        of: Operands<'_>,
         rows: usize,
     ) {
-        let m = targets.len();
-        let (c, v) = (x.len() / m, wte.len() * m / x.len());
+        let Operands {
+            x,
+            wte,
+            targets,
+            scale,
+        } = of;
+        let (m, c, v) = of.sizes();
         // SAFETY: as in `by_columns`.
         unsafe {
             let x = Mat::rows(x, c).t();

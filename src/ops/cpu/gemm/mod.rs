@@ -64,7 +64,7 @@ impl Mat {
 }
 
 /// How many threads one product may use.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Threads {
     One,
     All,
@@ -155,7 +155,7 @@ pub unsafe fn matmul(
 
 thread_local! {
     /// Memory for packed operands. Taken out while in use, so that nested products get their own.
-    static PACKED: Cell<(Packed, Packed)> = const { Cell::new((Packed::new(), Packed::new())) };
+    static PACKED: Cell<(Packed, Packed)> = Cell::default();
 }
 
 /// f32 through the `gemm` crate.
@@ -375,7 +375,7 @@ mod tests {
                                     let size = (m, k, n);
                                     plain(size, into, row, accumulate, left, right, Threads::One);
                                 } else {
-                                    let (mut l, mut r) = (Packed::new(), Packed::new());
+                                    let (mut l, mut r) = (Packed::default(), Packed::default());
                                     l.fill(unit, Side::Left, left, m, k, Threads::One);
                                     r.fill(unit, Side::Right, right.t(), n, k, Threads::All);
                                     let (l, r) = (l.all(), r.all());

@@ -46,14 +46,6 @@ pub struct Panels<'p> {
 }
 
 impl Packed {
-    pub const fn new() -> Self {
-        Self {
-            lines: Vec::new(),
-            rows: 0,
-            steps: 0,
-        }
-    }
-
     /// Makes room for `rows` rows (columns of a right operand) of depth `k`, of unspecified content.
     pub fn shape(&mut self, rows: usize, k: usize) {
         (self.rows, self.steps) = (rows, k.div_ceil(LINE));
