@@ -372,6 +372,103 @@ fn activations() -> Result<()> {
 }
 
 #[test]
+fn gelu_with_the_error_function() -> Result<()> {
+    // Φ by Simpson's rule over the density, a way of its own.
+    let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let phi = |x: f64| {
+        let (n, h) = (400, x / 400.0);
+        let inner: f64 = (1..n)
+            .map(|i| density(h * f64::from(i)) * if i % 2 == 1 { 4.0 } else { 2.0 })
+            .sum();
+        0.5 + h / 3.0 * (density(0.0) + inner + density(x))
+    };
+    let n = 517;
+    let (x, d) = (noise(n, 1, 5.0), noise(n, 2, 1.0));
+    let (tx, td, out) = (tensor(&x, &[n])?, tensor(&d, &[n])?, filled(9.0, &[n])?);
+    let each =
+        |f: &dyn Fn(f64) -> f64| -> Vec<f64> { x.iter().map(|&x| f(f64::from(x))).collect() };
+    ops::gelu_erf(&out, &tx)?;
+    close("gelu", &out, &each(&|x| x * phi(x)), 1e-6);
+    ops::gelu_erf_backward(&td, &tx)?;
+    let slopes = each(&|x| phi(x) + x * density(x));
+    let want: Vec<f64> = slopes
+        .iter()
+        .zip(&d)
+        .map(|(s, &d)| s * f64::from(d))
+        .collect();
+    close("gelu'", &td, &want, 1e-6);
+    Ok(())
+}
+
+#[test]
+fn embeddings_and_turned_positions() -> Result<()> {
+    let (b, t, c, v) = (3, 50, 70, 40);
+    let ids: Vec<u32> = (0..b * t).map(|i| (i * i % v) as u32).collect();
+    let (wte, wpe, dx) = (
+        noise(v * c, 1, 1.0),
+        noise(t * c, 2, 1.0),
+        noise(b * t * c, 3, 1.0),
+    );
+    let tids = Tensor::from_slice(&ids, &[b, t], &Device::Cpu)?;
+    let (twte, twpe) = (tensor(&wte, &[v, c])?, tensor(&wpe, &[t, c])?);
+    let out = filled(9.0, &[b * t, c])?;
+    ops::embedding(&out, &tids, &twte, Some(&twpe))?;
+    let (mut want, mut dwte, mut dwpe) = (vec![0.0; b * t * c], vec![0.5; v * c], vec![0.5; t * c]);
+    for (row, &id) in ids.iter().enumerate() {
+        for i in 0..c {
+            let (token, position) = (id as usize * c + i, row % t * c + i);
+            want[row * c + i] = f64::from(wte[token]) + f64::from(wpe[position]);
+            dwte[token] += f64::from(dx[row * c + i]);
+            dwpe[position] += f64::from(dx[row * c + i]);
+        }
+    }
+    close("embedding", &out, &want, 1e-6);
+    let (gwte, gwpe) = (filled(0.5, &[v, c])?, filled(0.5, &[t, c])?);
+    ops::embedding_backward(&gwte, Some(&gwpe), &tids, &tensor(&dx, &[b * t, c])?)?;
+    close("dwte", &gwte, &dwte, 2e-6);
+    close("dwpe", &gwpe, &dwpe, 2e-6);
+
+    let s = AttentionShape {
+        batch: 2,
+        time: 37,
+        n_head: 3,
+        n_kv_head: 1,
+        head_size: 10,
+        scale: 1.0,
+    };
+    let half = s.head_size / 2;
+    let angle = |t: usize, i: usize| t as f64 / 100f64.powf(i as f64 / half as f64);
+    let table: Vec<f32> = (0..s.time * s.head_size)
+        .map(|x| {
+            let (t, i) = (x / s.head_size, x % s.head_size);
+            let angle = angle(t, i % half);
+            (if i < half { angle.cos() } else { angle.sin() }) as f32
+        })
+        .collect();
+    let qkv = noise(s.batch * s.time * s.row(), 5, 1.0);
+    let mut want: Vec<f64> = qkv.iter().map(|&x| f64::from(x)).collect();
+    for (row, values) in want.chunks_mut(s.row()).enumerate() {
+        // Queries and keys are turned, values are not.
+        for head in values[..4 * s.head_size].chunks_mut(s.head_size) {
+            for i in 0..half {
+                let (sin, cos) = angle(row % s.time, i).sin_cos();
+                let (x, y) = (head[i], head[i + half]);
+                (head[i], head[i + half]) = (x * cos - y * sin, x * sin + y * cos);
+            }
+        }
+    }
+    let turned = tensor(&qkv, &[s.batch, s.time, s.row()])?;
+    let table = tensor(&table, &[s.time, s.head_size])?;
+    ops::rope(&turned, &table, s)?;
+    close("rope", &turned, &want, 1e-6);
+    // A rotation's gradient turns back.
+    ops::rope_backward(&turned, &table, s)?;
+    let before: Vec<f64> = qkv.iter().map(|&x| f64::from(x)).collect();
+    close("rope'", &turned, &before, 1e-6);
+    Ok(())
+}
+
+#[test]
 fn adamw_and_the_norm_of_gradients() -> Result<()> {
     let n = 40_003;
     let (p, g) = (noise(n, 1, 1.0), noise(n, 2, 0.1));

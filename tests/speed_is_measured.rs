@@ -116,13 +116,43 @@ fn shapes_that_do_not_fit_are_refused() {
         (&["--dtype", "f16"], "f16"),
         (&["--model", "nowhere"], "nowhere is no model"),
         (
-            &["--batch", "1000000", "--context", "100000"],
+            &["--batch", "1000", "--context", "100000"],
             "MB of memory are free",
         ),
+        (
+            &["--batch", "16777216", "--context", "16777216"],
+            "windows of 16777216 tokens at a time, needs some",
+        ),
+        (&["--layers", "16777216"], "GB of memory"),
+        (&["--width", "16777212"], "GB of memory"),
     ] {
         let out = place.run(&[&["bench", "train"], args].concat());
         let (_, err) = texts(&out);
         assert_eq!(out.status.code(), Some(2), "{args:?}: {err}");
         assert!(err.contains(what), "{args:?}: {err}");
     }
+}
+
+#[test]
+fn a_unit_that_this_machine_lacks_is_named() {
+    let place = Place::new();
+    let out = place
+        .heirloom(&SMALL)
+        .env("HEIRLOOM_UNIT", "abacus")
+        .output()
+        .unwrap();
+    let (_, err) = texts(&out);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("HEIRLOOM_UNIT is \"abacus\", this machine has"),
+        "{err}"
+    );
+    assert!(err.contains("portable"), "{err}");
+    let out = place
+        .heirloom(&[&SMALL[..], &["--dtype", "bf16", "--json"]].concat())
+        .env("HEIRLOOM_UNIT", "portable")
+        .output()
+        .unwrap();
+    let json: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(json["unit"], "portable");
 }

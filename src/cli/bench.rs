@@ -148,6 +148,7 @@ impl Train {
                 return Err(exit::usage(&said).into());
             }
         }
+        self.check_size()?;
         if let Some(name) = &self.model {
             let located = super::located(name, &self.runs)?;
             let files = Files::open(&located.path)?;
@@ -199,6 +200,30 @@ impl Train {
             config.n_inner = n;
         }
         Ok((config, None))
+    }
+
+    /// Refuses what no machine holds before anything is made of it, a list of its tensors among them.
+    fn check_size(&self) -> Result<()> {
+        const MOST_BYTES: f64 = 1e14;
+        const MOST_LAYERS: usize = 10_000;
+        let n = |x: usize| x as f64;
+        let inner = n(self.inner.unwrap_or(4 * self.width));
+        let block = n(self.width) * (4.0 * n(self.width) + 2.0 * inner);
+        let rows = n(self.batch) * n(self.context) * (8.0 * n(self.width) + 2.0 * inner);
+        let bytes =
+            4.0 * (n(self.layers) * (4.0 * block + rows) + 4.0 * n(self.vocab) * n(self.width));
+        if bytes > MOST_BYTES || self.layers > MOST_LAYERS {
+            bail!(
+                "a model of {} layers, width {} and vocabulary {}, {} windows of {} tokens at a time, needs some {:.0} GB of memory",
+                self.layers,
+                self.width,
+                self.vocab,
+                self.batch,
+                self.context,
+                bytes / 1e9
+            );
+        }
+        Ok(())
     }
 
     fn job(&self) -> Result<Job> {

@@ -123,6 +123,7 @@ impl Cli {
     /// # Errors
     /// What the command failed of; [`exit::code`] says which code it stands for.
     pub fn run(self) -> Result<i32> {
+        crate::ops::check_unit().map_err(|e| exit::usage(&e))?;
         match self.command {
             Some(Command::Train(args)) => args.run(),
             Some(Command::Attach(args)) => args.run().map_err(exit::input),

@@ -373,6 +373,14 @@ pub fn embedding_backward(
     }
 }
 
+/// Looks at the unit that `HEIRLOOM_UNIT` asks for.
+///
+/// # Errors
+/// Telling which ones this machine has, when it has none of that name.
+pub fn check_unit() -> std::result::Result<(), String> {
+    cpu::gemm::Unit::asked_for().map(|_| ())
+}
+
 /// Name of the unit that multiplies on the CPU: `amx`, `avx512` (both for bf16) or `portable`.
 pub fn unit() -> &'static str {
     cpu::gemm::Unit::chosen().name()

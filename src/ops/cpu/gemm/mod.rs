@@ -97,12 +97,29 @@ impl Unit {
     /// The unit in use: the best one, or a lesser one named by `HEIRLOOM_UNIT` (`amx`, `avx512`, `portable`).
     pub fn chosen() -> Self {
         static CHOSEN: LazyLock<Unit> = LazyLock::new(|| {
-            let units = Unit::available();
-            let wanted = std::env::var("HEIRLOOM_UNIT").unwrap_or_default();
-            let named = units.iter().find(|u| u.name() == wanted);
-            *named.unwrap_or(&units[0])
+            let best = Unit::available()[0];
+            Unit::asked_for().ok().flatten().unwrap_or(best)
         });
         *CHOSEN
+    }
+
+    /// The unit that `HEIRLOOM_UNIT` names, if it is set.
+    ///
+    /// # Errors
+    /// When this machine has none of that name.
+    pub fn asked_for() -> Result<Option<Self>, String> {
+        let Some(wanted) = std::env::var_os("HEIRLOOM_UNIT") else {
+            return Ok(None);
+        };
+        let units = Self::available();
+        let named = units.iter().find(|unit| wanted == unit.name());
+        named.copied().map(Some).ok_or_else(|| {
+            let names: Vec<_> = units.iter().map(|unit| unit.name()).collect();
+            format!(
+                "HEIRLOOM_UNIT is {wanted:?}, this machine has {}",
+                names.join(", ")
+            )
+        })
     }
 
     /// Its name in `HEIRLOOM_UNIT` and in benchmarks.

@@ -1,0 +1,73 @@
+//! Once its buffers are there, a training step in bf16 asks for no more memory than its reports need. In f32 the `gemm`
+//! crate asks for room to pack operands in, and gives it back.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use candle_core::{Device, Result};
+use heirloom::model::{Decoder, DecoderConfig, Mode, Sizes, Workspace};
+use heirloom::ops::{self, Compute};
+use heirloom::train::Optimizer;
+
+struct Counting;
+
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator, with a count of what is asked of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: forwarded.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: forwarded.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_step_in_steady_state() -> Result<()> {
+    let sizes = Sizes {
+        n_layer: 3,
+        n_head: 4,
+        n_embd: 128,
+        context_length: 256,
+        vocab: 2000,
+    };
+    for config in [
+        DecoderConfig::gpt2(sizes, true),
+        DecoderConfig::llama(sizes),
+    ] {
+        for compute in [Compute::F32, Compute::Bf16] {
+            let model = Decoder::random(config.clone(), 1, &Device::Cpu)?;
+            let ws = Workspace::new(&model.config, 4, 256, Mode::Train, &Device::Cpu)?;
+            let ws = ws.with_compute(compute);
+            let mut optimizer = Optimizer::new(&model, &Device::Cpu)?;
+            let train = serde_json::json!({"steps": 1, "batch_tokens": 1024, "lr": 1e-4});
+            let train = serde_json::from_value(train).expect("a whole section");
+            let mut asked = Vec::new();
+            for _ in 0..4 {
+                let before = BYTES.load(Ordering::Relaxed);
+                ops::zero(&model.grads.flat)?;
+                model.forward_backward(&ws, 1.0 / 1024.0)?;
+                let norm = Optimizer::grad_norm(&model)?;
+                optimizer
+                    .step(&model, 1e-4, norm, &train)
+                    .expect("shapes that fit");
+                asked.push(BYTES.load(Ordering::Relaxed) - before);
+            }
+            // One activation of this model is 512 KiB, its logits are 8 MiB; f32's products pack a few MiB each.
+            let most = match compute {
+                Compute::F32 => 32 << 20,
+                Compute::Bf16 => 128 << 10,
+            };
+            assert!(asked[3] < most, "{compute:?}: bytes by step {asked:?}");
+        }
+    }
+    Ok(())
+}
