@@ -409,6 +409,29 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
     Ok(())
 }
 
+/// Recomputed activations are the kept ones, and so are the gradients, to the bit.
+#[test]
+fn recomputed_activations_give_the_same_gradients() -> Result<()> {
+    for (what, config) in configs() {
+        for compute in [Compute::F32, Compute::Bf16] {
+            let model = model(config.clone())?;
+            let gradients = |mode| -> Result<(Vec<f32>, Vec<f32>)> {
+                let ws = workspace(&model.config, 70, mode)?.with_compute(compute);
+                ops::zero(&model.grads.flat)?;
+                model.forward_backward(&ws, 1.0 / 140.0)?;
+                Ok((ops::read(&ws.losses)?, ops::read(&model.grads.flat)?))
+            };
+            let kept = gradients(Mode::Train)?;
+            assert!(kept.1.iter().any(|&g| g != 0.0));
+            assert!(
+                gradients(Mode::Recompute)? == kept,
+                "{what}, {compute:?}: other gradients"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn accumulated_micro_batches_give_the_whole_batchs_gradient() -> Result<()> {
     for config in [config(), llama()] {

@@ -10,9 +10,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::TrainConfig;
-use crate::model::{Decoder, DecoderConfig, Mode, Workspace, forward_bytes, memory_bytes};
-use crate::ops::{self, Compute, clock};
-use crate::train::Optimizer;
+use crate::model::{Decoder, DecoderConfig, Mode, Workspace, memory_bytes};
+use crate::ops::{self, clock};
+use crate::train::{Optimizer, plan};
 
 pub use peak::gemm_gflops;
 
@@ -21,7 +21,6 @@ pub use peak::gemm_gflops;
 pub struct Job {
     pub batch: usize,
     pub time: usize,
-    pub compute: Compute,
     /// Measured steps; two more come first.
     pub steps: usize,
     /// Losses without gradients and updates.
@@ -46,13 +45,17 @@ pub struct Measured {
 impl Job {
     /// Bytes the job needs.
     pub fn bytes(&self, config: &DecoderConfig) -> u64 {
+        memory_bytes(config, self.batch, self.time, self.mode())
+    }
+
+    fn mode(&self) -> Mode {
         match self.forward {
-            true => forward_bytes(config, self.batch, self.time),
-            false => memory_bytes(config, self.batch, self.time),
+            true => Mode::Forward,
+            false => plan::mode(&self.train),
         }
     }
 
-    /// Floating-point operations of a step: 2 for each weight that a token meets and each multiplication of attention,
+    /// Floating-point operations of a step (what is done twice counts once): 2 for each weight that a token meets and each multiplication of attention,
     /// and twice that again for the gradients.
     pub fn flops(&self, config: &DecoderConfig) -> f64 {
         let passes = if self.forward { 1.0 / 3.0 } else { 1.0 };
@@ -64,12 +67,9 @@ impl Job {
     /// # Errors
     /// When a loss is no number.
     pub fn run(&self, model: &Decoder, after_step: &mut dyn FnMut()) -> Result<Measured> {
-        let mode = match self.forward {
-            true => Mode::Forward,
-            false => Mode::Train,
-        };
-        let ws = Workspace::new(&model.config, self.batch, self.time, mode, &Device::Cpu)?;
-        let ws = ws.with_compute(self.compute);
+        let (config, device) = (&model.config, &Device::Cpu);
+        let ws = Workspace::new(config, self.batch, self.time, self.mode(), device)?;
+        let ws = ws.with_compute(plan::compute(&self.train));
         let (inputs, targets) = tokens(self.batch, self.time, model.config.vocab);
         ops::write(&ws.inputs, &inputs)?;
         ops::write(&ws.targets, &targets)?;

@@ -71,6 +71,9 @@ struct Train {
     /// Only losses, as in an evaluation: no gradients, no update
     #[arg(long)]
     forward: bool,
+    /// Keep only each layer's input of the forward pass (train.recompute)
+    #[arg(long, conflicts_with = "forward")]
+    recompute: bool,
     /// Write the weights and tokens that it begins with to this directory, for measuring another program
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
@@ -114,7 +117,7 @@ impl Train {
             self.write(&model, dir)
                 .with_context(|| format!("{} cannot be written", text::path(dir)))?;
         }
-        let peak = gemm_gflops(job.compute);
+        let peak = gemm_gflops(plan::compute(&job.train));
         let bar = ProgressBar::new(self.steps as u64 + 2);
         bar.set_style(ProgressStyle::with_template(
             "{bar:30} {pos}/{len} steps  {eta} left",
@@ -233,11 +236,11 @@ impl Train {
             "batch_tokens": self.batch * self.context,
             "lr": LR,
             "dtype": self.dtype,
+            "recompute": self.recompute,
         }))?;
         Ok(Job {
             batch: self.batch,
             time: self.context,
-            compute: plan::compute(&train),
             steps: self.steps,
             forward: self.forward,
             train,

@@ -10,7 +10,7 @@ use super::{exit, say};
 use crate::config;
 use crate::corpus::Tokenizer;
 use crate::model::{
-    Biases, DecoderConfig, Family, Files, Mlp, Norms, Part, Positions, RopeScaling, forward_bytes,
+    Biases, DecoderConfig, Family, Files, Mlp, Mode, Norms, Part, Positions, RopeScaling,
     memory_bytes,
 };
 use crate::run::dir::DEFAULT_RUNS;
@@ -148,9 +148,9 @@ impl<'f> Facts<'f> {
             window,
             micro,
             parts: parts.into_iter().filter(|(_, n)| *n > 0).collect(),
-            load: forward_bytes(config, micro, window),
-            train: memory_bytes(config, micro, window),
-            analyse: forward_bytes(config, 1, probe) + matrices,
+            load: memory_bytes(config, micro, window, Mode::Forward),
+            train: memory_bytes(config, micro, window, Mode::Train),
+            analyse: memory_bytes(config, 1, probe, Mode::Forward) + matrices,
             model,
         }
     }

@@ -11,7 +11,7 @@ use super::{exit, say};
 use crate::corpus::{self, Tokenizer, Tokens};
 use crate::eval::{Evaluator, mean_stderr};
 use crate::locate::{self, Located};
-use crate::model::{Files, forward_bytes};
+use crate::model::{Files, Mode, memory_bytes};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::count;
 use crate::text;
@@ -80,7 +80,7 @@ impl Args {
             );
         }
         super::check_memory(
-            forward_bytes(&files.config, 1, time),
+            memory_bytes(&files.config, 1, time, Mode::Forward),
             "evaluating this model",
         )?;
         let model = files.load(&Device::Cpu)?;

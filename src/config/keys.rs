@@ -164,6 +164,12 @@ pub const KEYS: &[Key] = &[
         Default("\"f32\""),
         "What matrix products are computed in, `\"f32\"` or `\"bf16\"`; weights, sums and all else are f32. bf16 is the faster one on CPUs with AMX or AVX512-BF16.",
     ),
+    key(
+        "train.recompute",
+        Flag,
+        Default("false"),
+        "Keep only each layer's input and make its other activations again in the backward pass: less memory for long windows and many layers, about a quarter more work; the same results.",
+    ),
     key("train.seed", Count, Default("0"), "Seed of initial weights and of the batches."),
     key("train.log_every", Count, Default("10"), "Steps between `train` events; slow steps are told of every five seconds."),
     key("eval.every", Count, Default("100"), "Steps between evaluations."),

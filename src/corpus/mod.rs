@@ -2,6 +2,7 @@
 //!
 //! This room knows no model and no run.
 
+mod ahead;
 mod dataset;
 mod encode;
 mod error;
@@ -14,6 +15,7 @@ pub mod token_file;
 pub mod tokenizer;
 mod tokens;
 
+pub use ahead::{Batch, Batches, Draw};
 pub use dataset::{Dataset, Source, open};
 pub use error::CorpusError;
 pub use mixture::Mixture;

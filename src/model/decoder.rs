@@ -10,7 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::arena::{Arena, Init, Param};
 use super::config::{DecoderConfig, Mlp, Norms};
 use super::parts::{Linear, Norm, Parts};
-use super::workspace::{LayerBuffers, Workspace};
+use super::workspace::{LayerBuffers, Mode, Workspace};
 use crate::ops::{self, AttentionShape, Compute};
 
 /// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.
@@ -130,6 +130,10 @@ impl Decoder {
         let (w, g) = (&self.w.norm_final, &self.g.norm_final);
         self.norm_backward(w, g, &back.dx, &back.d_norm, last, &ws.stats_final)?;
         for layer in (0..self.config.n_layer).rev() {
+            // The last layer's activations are still there.
+            if ws.mode == Mode::Recompute && layer + 1 < self.config.n_layer {
+                self.activations(layer, ws.x(layer), ws.layer(layer), ws)?;
+            }
             self.block_backward(layer, ws)?;
         }
         ops::embedding_backward(&self.g.wte, self.g.wpe.as_ref(), &ws.inputs, &back.dx)
@@ -159,6 +163,19 @@ impl Decoder {
         b: &LayerBuffers,
         ws: &Workspace,
     ) -> Result<()> {
+        self.activations(layer, x, b, ws)?;
+        let w = &self.w.blocks[layer].fc_out;
+        linear(ws.compute, w, out, &b.act, Some(&b.x_mid))
+    }
+
+    /// Everything in a block but its output.
+    fn activations(
+        &self,
+        layer: usize,
+        x: &Tensor,
+        b: &LayerBuffers,
+        ws: &Workspace,
+    ) -> Result<()> {
         let w = &self.w.blocks[layer];
         let shape = self.attention_shape(layer, ws);
         self.norm(&w.norm_1, &b.norm_1, &b.stats_1, x)?;
@@ -170,8 +187,7 @@ impl Decoder {
         linear(ws.compute, &w.attention_out, &b.x_mid, &b.att, Some(x))?;
         self.norm(&w.norm_2, &b.norm_2, &b.stats_2, &b.x_mid)?;
         linear(ws.compute, &w.fc, &b.fc, &b.norm_2, None)?;
-        self.activation(&b.act, &b.fc)?;
-        linear(ws.compute, &w.fc_out, out, &b.act, Some(&b.x_mid))
+        self.activation(&b.act, &b.fc)
     }
 
     /// Takes `dx` from the block's output to its input, and adds the block's weight gradients.

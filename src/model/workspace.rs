@@ -14,8 +14,22 @@ const CHUNK_ELEMENTS: usize = 16 << 20;
 pub enum Mode {
     /// Keeps every layer's activations for the backward pass.
     Train,
+    /// Keeps every layer's input; the backward pass makes the other activations again (Chen et al., "Training deep nets
+    /// with sublinear memory cost", arXiv 1604.06174).
+    Recompute,
     /// Layers share one set of buffers.
     Forward,
+}
+
+impl Mode {
+    /// Of how many layers activations are kept, and how many residual streams between them.
+    fn kept(self, n_layer: usize) -> (usize, usize) {
+        match self {
+            Self::Train => (n_layer, n_layer + 1),
+            Self::Recompute => (1, n_layer + 1),
+            Self::Forward => (1, 2),
+        }
+    }
 }
 
 /// Activations of one block, M = B T rows.
@@ -52,6 +66,7 @@ pub struct BackwardBuffers {
 pub struct Workspace {
     pub batch: usize,
     pub time: usize,
+    pub mode: Mode,
     /// What products are computed with; f32 unless [set](Self::with_compute).
     pub compute: Compute,
     /// Token ids, `u32[B, T]`.
@@ -92,10 +107,7 @@ impl Workspace {
         let (fc, inner) = (config.fc_width(), config.n_inner);
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, device);
         let ids = || Tensor::zeros((batch, time), DType::U32, device);
-        let (n_layers, n_xs) = match mode {
-            Mode::Train => (config.n_layer, config.n_layer + 1),
-            Mode::Forward => (1, 2),
-        };
+        let (n_layers, n_xs) = mode.kept(config.n_layer);
         let layer = |_| -> Result<LayerBuffers> {
             Ok(LayerBuffers {
                 norm_1: zeros(&[m, c])?,
@@ -112,7 +124,7 @@ impl Workspace {
         };
         let backward = match mode {
             Mode::Forward => None,
-            Mode::Train => {
+            Mode::Train | Mode::Recompute => {
                 let d_norm = zeros(&[m, c])?;
                 let d_fc = zeros(&[m, fc])?;
                 Some(BackwardBuffers {
@@ -142,6 +154,7 @@ impl Workspace {
         Ok(Self {
             batch,
             time,
+            mode,
             compute: Compute::F32,
             inputs: ids()?,
             targets: ids()?,
@@ -182,9 +195,12 @@ fn chunk_rows(m: usize, vocab: usize) -> usize {
     (CHUNK_ELEMENTS / vocab).clamp(1, m)
 }
 
-/// Bytes a training step needs: parameters, gradients, two moments, activations and their gradients, the head's scratch.
-pub fn memory_bytes(config: &DecoderConfig, batch: usize, time: usize) -> u64 {
-    let training = 3 * config.parameters() + activations(config, batch, time, config.n_layer);
+/// Bytes a pass needs: parameters, activations, the head's scratch, and for training gradients of both and two moments.
+pub fn memory_bytes(config: &DecoderConfig, batch: usize, time: usize, mode: Mode) -> u64 {
+    let forward = config.parameters() + activations(config, batch, time, mode);
+    if mode == Mode::Forward {
+        return 4 * forward;
+    }
     let (m, c) = ((batch * time) as u64, config.n_embd as u64);
     let mut back = m * (2 * c + config.qkv_width() as u64 + config.fc_width() as u64);
     if config.attention_width() != config.n_embd {
@@ -193,21 +209,17 @@ pub fn memory_bytes(config: &DecoderConfig, batch: usize, time: usize) -> u64 {
     if config.fc_width() != config.n_inner {
         back += m * config.n_inner as u64;
     }
-    4 * (config.parameters() + training + back)
+    4 * (forward + 3 * config.parameters() + back)
 }
 
-/// Bytes a forward pass needs: parameters, one layer's activations, the head's scratch.
-pub fn forward_bytes(config: &DecoderConfig, batch: usize, time: usize) -> u64 {
-    4 * (config.parameters() + activations(config, batch, time, 1))
-}
-
-/// Elements of the buffers of a forward pass that keeps `layers` layers.
-fn activations(config: &DecoderConfig, batch: usize, time: usize, layers: usize) -> u64 {
-    let (m, c, layers) = ((batch * time) as u64, config.n_embd as u64, layers as u64);
+/// Elements of the buffers of a forward pass.
+fn activations(config: &DecoderConfig, batch: usize, time: usize, mode: Mode) -> u64 {
+    let (layers, xs) = mode.kept(config.n_layer);
+    let (m, c) = ((batch * time) as u64, config.n_embd as u64);
     let attention = (config.qkv_width() + config.attention_width() + config.n_head) as u64;
     let mlp = (config.fc_width() + config.n_inner) as u64;
     let per_layer = m * (3 * c + 4 + attention + mlp);
-    let shared = m * (c + 5) + m * c * (layers + 1);
+    let shared = m * (c + 5) + m * c * xs as u64;
     let chunk = (chunk_rows(batch * time, config.vocab) * config.vocab) as u64;
-    per_layer * layers + shared + chunk
+    per_layer * layers as u64 + shared + chunk
 }

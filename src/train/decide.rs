@@ -210,7 +210,7 @@ impl Trainer {
             add: sources.len(),
             layers: grown.n_layer,
             parameters: grown.parameters(),
-            memory_bytes: memory_bytes(&grown, self.workspace.batch, time),
+            memory_bytes: memory_bytes(&grown, self.workspace.batch, time, self.workspace.mode),
             tokens_per_second: speed,
             hours: tokens / speed / 3600.0,
             source_layers: sources,
@@ -248,6 +248,7 @@ impl Trainer {
                     &self.model.config,
                     self.workspace.batch,
                     self.workspace.time,
+                    self.workspace.mode,
                 ));
                 (grown > free).then(|| {
                     format!(

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use candle_core::Device;
 
 use super::schedule::LearningRate;
 use crate::config::{Config, ReferenceTrainConfig, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
-use crate::model::{DecoderConfig, Files, Positions, Sizes, memory_bytes};
+use crate::model::{DecoderConfig, Files, Mode, Positions, Sizes, Workspace, memory_bytes};
 use crate::ops::{self, Compute};
 use crate::run::event::Phase;
 
@@ -69,6 +70,25 @@ pub fn compute(config: &TrainConfig) -> Compute {
         "bf16" => Compute::Bf16,
         _ => Compute::F32,
     }
+}
+
+/// What a training step keeps of its forward pass (`train.recompute`).
+pub fn mode(config: &TrainConfig) -> Mode {
+    match config.recompute {
+        true => Mode::Recompute,
+        false => Mode::Train,
+    }
+}
+
+/// Buffers for training steps of `batch` windows of `time` tokens.
+pub fn workspace(
+    config: &TrainConfig,
+    shape: &DecoderConfig,
+    batch: usize,
+    time: usize,
+    device: &Device,
+) -> candle_core::Result<Workspace> {
+    Ok(Workspace::new(shape, batch, time, mode(config), device)?.with_compute(compute(config)))
 }
 
 /// What to say where `train.dtype` asks for what this CPU cannot do well.
@@ -165,7 +185,7 @@ pub fn phases(config: &Config, reference: &DecoderConfig) -> Result<Vec<PlannedP
             parameters: shape.parameters(),
             steps,
             tokens,
-            memory_bytes: memory_bytes(&shape, micro, context),
+            memory_bytes: memory_bytes(&shape, micro, context, mode(&config.train)),
             flops: per_token * (tokens as f64 + eval_tokens as f64 / 3.0),
         }
     };

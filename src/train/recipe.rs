@@ -5,10 +5,11 @@ use anyhow::{Context, Result, anyhow};
 use super::decide::Due;
 use super::growth::pre_grow;
 use super::optimizer::Optimizer;
+use super::plan;
 use super::state::{Benchmark, Task};
 use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
 use crate::inherit;
-use crate::model::{Decoder, Mode, Workspace};
+use crate::model::Decoder;
 use crate::run::event::{Body, Outcome, Phase, PhaseResult, Start};
 use crate::run::state::{ControlResult, RoundResult};
 
@@ -268,9 +269,8 @@ impl Trainer {
     pub(super) fn install(&mut self, model: Decoder, optimizer: Optimizer) -> Result<()> {
         if model.config.n_layer != self.model.config.n_layer {
             let (batch, time) = (self.workspace.batch, self.workspace.time);
-            let compute = self.workspace.compute;
-            let workspace = Workspace::new(&model.config, batch, time, Mode::Train, &self.device)?;
-            self.workspace = workspace.with_compute(compute);
+            let train = &self.config.train;
+            self.workspace = plan::workspace(train, &model.config, batch, time, &self.device)?;
         }
         self.model = model;
         self.optimizer = optimizer;

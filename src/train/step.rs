@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use super::optimizer::Optimizer;
 use super::state::{EvalRecord, ProbeRecord};
 use super::trainer::Trainer;
-use crate::corpus::{even_starts_rank, fill_batch};
+use crate::corpus::even_starts_rank;
 use crate::eval::{mean_stderr, paired_gap};
 use crate::model::{DecoderConfig, Mode, Workspace};
 use crate::ops;
@@ -54,29 +54,25 @@ impl Trainer {
 
     /// Gradients of the mean loss of this step's batch, and that loss in nats.
     fn gradients(&mut self) -> Result<f64> {
-        let (windows, time) = (self.windows, self.workspace.time);
-        let tokens = &self.dataset.train;
-        let starts = self.sampler.starts(
-            self.state.stream,
-            self.state.phase_step,
-            windows,
-            &self.dataset.mixture,
-            time,
-        );
-        let scale = 1.0 / (windows * time) as f32;
+        let ws = &self.workspace;
+        let batch = self
+            .batches
+            .take(self.state.stream, self.state.phase_step)?;
+        let tokens = batch.inputs.len();
         ops::zero(&self.model.grads.flat)?;
         let mut sum = 0.0;
-        for starts in starts.chunks(self.workspace.batch) {
-            fill_batch(tokens, starts, time, &mut self.inputs, &mut self.targets)?;
-            ops::write(&self.workspace.inputs, &self.inputs)?;
-            ops::write(&self.workspace.targets, &self.targets)?;
-            self.model.forward_backward(&self.workspace, scale)?;
-            sum += ops::read(&self.workspace.losses)?
+        let micro = ws.batch * ws.time;
+        for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
+            ops::write(&ws.inputs, inputs)?;
+            ops::write(&ws.targets, targets)?;
+            self.model.forward_backward(ws, 1.0 / tokens as f32)?;
+            sum += ops::read(&ws.losses)?
                 .iter()
                 .map(|&l| f64::from(l))
                 .sum::<f64>();
         }
-        Ok(sum / (windows * time) as f64)
+        self.batches.give_back(batch);
+        Ok(sum / tokens as f64)
     }
 
     fn tell_step(&mut self, lr: f64, norm: f64) {

@@ -15,9 +15,9 @@ use super::plan;
 use super::signals::Signalled;
 use super::state::{Task, TrainState};
 use crate::config::{Config, PolicyMode};
-use crate::corpus::{Dataset, Sampler};
+use crate::corpus::{Batches, Dataset, Draw, Sampler};
 use crate::eval::Evaluator;
-use crate::model::{Decoder, Mode, Workspace};
+use crate::model::{Decoder, Workspace};
 use crate::run::attendance::Attendance;
 use crate::run::command::{GrowMode, Reply, Request};
 use crate::run::decisions::Repeat;
@@ -110,7 +110,7 @@ pub struct Trainer {
     pub(super) dataset: Dataset,
     pub(super) device: Device,
     pub(super) threads: usize,
-    pub(super) sampler: Sampler,
+    pub(super) batches: Batches,
     pub(super) evaluator: Evaluator,
     pub(super) checkpoints: Checkpoints,
     /// Brings checkpoints to disk, and the one it is at.
@@ -121,10 +121,6 @@ pub struct Trainer {
     pub(super) optimizer: Optimizer,
     pub(super) workspace: Workspace,
     pub(super) probe_buffers: Option<(Workspace, Tensor)>,
-    pub(super) inputs: Vec<u32>,
-    pub(super) targets: Vec<u32>,
-    /// Windows per optimizer step.
-    pub(super) windows: usize,
     /// Loss of each validation window at the latest evaluation.
     pub(super) window_losses: Vec<f64>,
     pub(super) reference_layers: usize,
@@ -234,15 +230,18 @@ impl Trainer {
                 &device,
             )?
             .with_compute(compute),
-            workspace: Workspace::new(&model.config, micro, context, Mode::Train, &device)?
-                .with_compute(compute),
-            sampler: Sampler {
-                seed: config.train.seed,
-            },
+            workspace: plan::workspace(&config.train, &model.config, micro, context, &device)?,
+            batches: Batches::of(Draw {
+                tokens: dataset.train.clone(),
+                mixture: dataset.mixture.clone(),
+                sampler: Sampler {
+                    seed: config.train.seed,
+                },
+                windows,
+                time: context,
+            })?,
             writer: Writer::start(checkpoints.clone())?,
             pending: None,
-            inputs: vec![0; micro * context],
-            targets: vec![0; micro * context],
             probe_buffers: None,
             window_losses: Vec::new(),
             threads: setup.threads,
@@ -257,7 +256,6 @@ impl Trainer {
             requests: setup.requests,
             signalled: setup.signalled,
             attendance: setup.attendance,
-            windows,
             reference_layers,
             checkpoints,
             state,

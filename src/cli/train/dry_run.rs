@@ -9,7 +9,7 @@ use candle_core::Device;
 use crate::cli::say;
 use crate::config::Config;
 use crate::corpus::{Dataset, Sampler, fill_batch};
-use crate::model::{Decoder, DecoderConfig, Mode, Workspace};
+use crate::model::{Decoder, DecoderConfig};
 use crate::ops;
 use crate::run::show::duration;
 use crate::run::table;
@@ -108,8 +108,7 @@ fn flops_per_second(
     let few = shape.attention_scales.iter().copied().take(TIMED_LAYERS);
     let shape = &shape.with_layers(few.collect());
     let model = Decoder::random(shape.clone(), config.train.seed, device)?;
-    let ws = Workspace::new(shape, micro, time, Mode::Train, device)?;
-    let ws = ws.with_compute(plan::compute(&config.train));
+    let ws = plan::workspace(&config.train, shape, micro, time, device)?;
     let sampler = Sampler {
         seed: config.train.seed,
     };

@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 use std::cell::RefCell;
 
-use super::gemm::{Mat, Threads, matmul};
+use super::gemm::{Mat, Onto, Threads, matmul};
 use super::{Shared, math};
 use crate::ops::{AttentionShape, Compute};
 
@@ -91,7 +91,7 @@ pub fn forward(compute: Compute, out: &mut [f32], lse: &mut [f32], qkv: &[f32], 
                         (rows, keys, s.head_size),
                         out.at(head.out + from * c),
                         c,
-                        false,
+                        Onto::Nothing,
                         Mat::rows(probs, keys),
                         Mat::strided(qkv, head.v, row),
                         Threads::One,
@@ -121,7 +121,7 @@ fn scores(
             (rows, s.head_size, keys),
             into.as_mut_ptr(),
             keys,
-            false,
+            Onto::Nothing,
             Mat::strided(qkv, head.q + from * row, row),
             Mat::strided(qkv, head.k, row).t(),
             Threads::One,
@@ -179,7 +179,10 @@ pub fn backward(
             for from in blocks.rev() {
                 let rows = BLOCK.min(s.time - from);
                 let keys = from + rows;
-                let last = first && keys == s.time;
+                let onto = match first && keys == s.time {
+                    true => Onto::Nothing,
+                    false => Onto::Out,
+                };
                 scores(compute, probs, qkv, &head, from, rows, &s);
                 simd!({
                     for (i, row) in probs[..rows * keys].chunks_exact_mut(keys).enumerate() {
@@ -201,7 +204,7 @@ pub fn backward(
                         (keys, rows, s.head_size),
                         dqkv.at(head.v),
                         row,
-                        !last,
+                        onto,
                         Mat::rows(probs, keys).t(),
                         d_rows,
                         Threads::One,
@@ -212,7 +215,7 @@ pub fn backward(
                         (rows, s.head_size, keys),
                         dprobs.as_mut_ptr(),
                         keys,
-                        false,
+                        Onto::Nothing,
                         d_rows,
                         Mat::strided(qkv, head.v, row).t(),
                         Threads::One,
@@ -239,7 +242,7 @@ pub fn backward(
                         (rows, keys, s.head_size),
                         dqkv.at(head.q + from * row),
                         row,
-                        false,
+                        Onto::Nothing,
                         Mat::rows(probs, keys),
                         Mat::strided(qkv, head.k, row),
                         Threads::One,
@@ -250,7 +253,7 @@ pub fn backward(
                         (keys, rows, s.head_size),
                         dqkv.at(head.k),
                         row,
-                        !last,
+                        onto,
                         Mat::rows(probs, keys).t(),
                         Mat::strided(qkv, head.q + from * row, row),
                         Threads::One,

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::gemm::{Mat, Packed, Side, Threads, Unit, matmul, multiply};
+use super::gemm::{Mat, Onto, Packed, Side, Threads, Unit, matmul, multiply};
 use super::{Shared, math};
 use crate::ops::Compute;
 
@@ -20,7 +20,7 @@ pub fn logits(compute: Compute, logits: &mut [f32], x: &[f32], wte: &[f32], c: u
             (m, c, v),
             logits.as_mut_ptr(),
             v,
-            false,
+            Onto::Nothing,
             Mat::rows(x, c),
             Mat::rows(wte, c).t(),
             Threads::All,
@@ -82,6 +82,8 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
     let (_, c, v) = of.sizes();
     let rows = chunk.len() / v;
     assert!(rows > 0, "no room for a row of logits");
+    // As few pieces, of like size: each reads and writes the gradients of all weights.
+    let rows = losses.len().div_ceil(losses.len().div_ceil(rows));
     for (piece, losses) in losses.chunks_mut(rows).enumerate() {
         let (from, m) = (piece * rows, losses.len());
         let x = &x[from * c..][..m * c];
@@ -103,7 +105,7 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
                     (m, v, c),
                     dx[from * c..][..m * c].as_mut_ptr(),
                     c,
-                    false,
+                    Onto::Nothing,
                     Mat::rows(chunk, v),
                     Mat::rows(wte, c),
                     Threads::All,
@@ -113,7 +115,7 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
                     (v, m, c),
                     dwte.as_mut_ptr(),
                     c,
-                    true,
+                    Onto::Out,
                     Mat::rows(chunk, v).t(),
                     Mat::rows(x, c),
                     Threads::All,
@@ -209,7 +211,7 @@ fn by_columns(losses: &mut [f32], grads: Grads<'_>, of: Operands<'_>) {
                 unsafe {
                     let left = left.rows(first, first + rows);
                     let into = logits.as_mut_ptr();
-                    multiply(unit, left, right, into, stride, false, Threads::One);
+                    multiply(unit, left, right, into, stride, Onto::Nothing, Threads::One);
                 }
                 simd!({
                     let each = max.iter_mut().zip(sums).zip(at_target).zip(targets);
@@ -278,7 +280,15 @@ impl Kept {
                     unsafe {
                         let left = left.rows(first, first + rows);
                         let into = d.as_mut_ptr();
-                        multiply(unit, left, w_logits, into, stride, false, Threads::One);
+                        multiply(
+                            unit,
+                            left,
+                            w_logits,
+                            into,
+                            stride,
+                            Onto::Nothing,
+                            Threads::One,
+                        );
                     }
                     simd!({
                         for (i, row) in d.chunks_mut(stride).take(rows).enumerate() {
@@ -296,7 +306,8 @@ impl Kept {
                     // SAFETY: as above.
                     unsafe {
                         packed.fill(unit, Side::Left, d_mat, rows, n, Threads::One);
-                        let (into, add) = (dx.as_mut_ptr(), from > 0);
+                        let into = dx.as_mut_ptr();
+                        let add = if from > 0 { Onto::Out } else { Onto::Nothing };
                         multiply(unit, packed.all(), w_input, into, c, add, Threads::One);
                         d_left.fill(Side::Left, d_mat.t(), first, rows);
                     }
@@ -306,7 +317,7 @@ impl Kept {
             unsafe {
                 let into = Shared(dwte.as_mut_ptr()).at(from * c);
                 let (d, x) = (self.d_left.all(), self.x_right.all());
-                multiply(unit, d, x, into, c, true, Threads::All);
+                multiply(unit, d, x, into, c, Onto::Out, Threads::All);
             }
         }
     }

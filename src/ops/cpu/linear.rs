@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::ROWS_PER_TASK;
-use super::gemm::{Mat, Threads, matmul};
+use super::gemm::{Mat, Onto, Threads, matmul};
 use crate::ops::{Compute, Layout};
 
 /// The weight as a `[k, n]` matrix.
@@ -14,7 +14,7 @@ fn weight(w: &[f32], layout: Layout, (k, n): (usize, usize)) -> Mat {
     }
 }
 
-/// `out = x w (+ bias) (+ residual)`; the addends are laid down first and the product is accumulated on them.
+/// `out = x w (+ bias) (+ residual)`.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     compute: Compute,
@@ -28,15 +28,24 @@ pub fn forward(
 ) {
     let m = out.len() / n;
     assert!(
-        out.len() == m * n && x.len() == m * k && w.len() == k * n,
+        out.len() == m * n
+            && x.len() == m * k
+            && w.len() == k * n
+            && bias.is_none_or(|b| b.len() == n)
+            && residual.is_none_or(|r| r.len() == m * n),
         "linear: {m}x{k} times {k}x{n}"
     );
-    let accumulate = bias.is_some() || residual.is_some();
-    if accumulate {
-        out.par_chunks_mut(ROWS_PER_TASK * n)
-            .enumerate()
-            .for_each(|(task, rows)| simd!(addends(rows, task, bias, residual, n)));
-    }
+    let onto = match (bias, residual) {
+        (None, None) => Onto::Nothing,
+        (Some(bias), None) => Onto::Other(Mat::repeated(bias)),
+        (None, Some(residual)) => Onto::Other(Mat::rows(residual, n)),
+        (Some(bias), Some(residual)) => {
+            let tasks = out.par_chunks_mut(ROWS_PER_TASK * n);
+            let tasks = tasks.zip(residual.par_chunks(ROWS_PER_TASK * n));
+            tasks.for_each(|(out, residual)| simd!(sums(out, residual, bias)));
+            Onto::Out
+        }
+    };
     // SAFETY: sizes were asserted; `out` is a separate `&mut`.
     unsafe {
         matmul(
@@ -44,7 +53,7 @@ pub fn forward(
             (m, k, n),
             out.as_mut_ptr(),
             n,
-            accumulate,
+            onto,
             Mat::rows(x, k),
             weight(w, layout, (k, n)),
             Threads::All,
@@ -53,25 +62,11 @@ pub fn forward(
 }
 
 #[inline(always)]
-fn addends(
-    rows: &mut [f32],
-    task: usize,
-    bias: Option<&[f32]>,
-    residual: Option<&[f32]>,
-    n: usize,
-) {
-    match residual {
-        Some(r) => {
-            let from = task * ROWS_PER_TASK * n;
-            rows.copy_from_slice(&r[from..from + rows.len()]);
-        }
-        None => rows.fill(0.0),
-    }
-    if let Some(b) = bias {
-        for row in rows.chunks_exact_mut(n) {
-            for (o, b) in row.iter_mut().zip(b) {
-                *o += b;
-            }
+fn sums(out: &mut [f32], residual: &[f32], bias: &[f32]) {
+    let n = bias.len();
+    for (out, residual) in out.chunks_exact_mut(n).zip(residual.chunks_exact(n)) {
+        for ((o, r), b) in out.iter_mut().zip(residual).zip(bias) {
+            *o = r + b;
         }
     }
 }
@@ -94,7 +89,7 @@ pub fn backward_input(
             (m, n, k),
             dx.as_mut_ptr(),
             k,
-            false,
+            Onto::Nothing,
             Mat::rows(dy, n),
             weight(w, layout, (k, n)).t(),
             Threads::All,
@@ -124,7 +119,7 @@ pub fn backward_weight(
             sizes,
             dw.as_mut_ptr(),
             sizes.2,
-            true,
+            Onto::Out,
             a,
             b,
             Threads::All,

@@ -2,6 +2,7 @@
 //! one of f32. The intrinsics are not stable in Rust, the instructions are.
 #![cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(unused))]
 
+use super::Mat;
 use super::pack::Line;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -66,18 +67,18 @@ mod linux {
         }
     }
 
-    /// Tiles 0 to 3 hold the 32 x 32 sums: zero, or what `out` holds.
+    /// Tiles 0 to 3 hold the 32 x 32 sums: zero, or what they are added to.
     macro_rules! begin {
-        ($out:ident, $row:ident, $accumulate:ident) => {
-            if $accumulate {
+        ($onto:ident) => {
+            if let Some(onto) = $onto {
                 asm!(
                     "tileloadd tmm0, [{o} + {s}*1]",
                     "tileloadd tmm1, [{o} + {s}*1 + 64]",
                     "tileloadd tmm2, [{p} + {s}*1]",
                     "tileloadd tmm3, [{p} + {s}*1 + 64]",
-                    o = in(reg) $out,
-                    p = in(reg) $out.add(16 * $row),
-                    s = in(reg) 4 * $row,
+                    o = in(reg) onto.ptr,
+                    p = in(reg) onto.at(16, 0).ptr,
+                    s = in(reg) 4 * onto.row,
                     options(nostack, readonly),
                 );
             } else {
@@ -93,35 +94,28 @@ mod linux {
     }
 
     macro_rules! end {
-        ($out:ident, $row:ident) => {
+        ($out:ident) => {
             asm!(
                 "tilestored [{o} + {s}*1], tmm0",
                 "tilestored [{o} + {s}*1 + 64], tmm1",
                 "tilestored [{p} + {s}*1], tmm2",
                 "tilestored [{p} + {s}*1 + 64], tmm3",
-                o = in(reg) $out,
-                p = in(reg) $out.add(16 * $row),
-                s = in(reg) 4 * $row,
+                o = in(reg) $out.ptr,
+                p = in(reg) $out.at(16, 0).ptr,
+                s = in(reg) 4 * $out.row,
                 options(nostack),
             );
         };
     }
 
-    /// `out[32, 32] (+)= a b` of packed panels.
+    /// `out[32, 32] = onto + a b` of packed panels.
     ///
     /// # Safety
-    /// Tiles must be configured; `a` and `b` must hold `steps` steps, `out` 32 rows of 32.
-    pub unsafe fn block(
-        a: *const Line,
-        b: *const Line,
-        steps: usize,
-        out: *mut f32,
-        out_row: usize,
-        accumulate: bool,
-    ) {
+    /// Tiles must be configured; `a` and `b` must hold `steps` steps, `out` and `onto` 32 rows of 32, `out` for writing.
+    pub unsafe fn block(a: *const Line, b: *const Line, steps: usize, out: Mat, onto: Option<Mat>) {
         // SAFETY: forwarded to the caller.
         unsafe {
-            begin!(out, out_row, accumulate);
+            begin!(onto);
             if steps > 0 {
                 asm!(
                     "2:",
@@ -144,7 +138,7 @@ mod linux {
                     options(nostack, readonly),
                 );
             }
-            end!(out, out_row);
+            end!(out);
         }
     }
 }
@@ -166,7 +160,7 @@ mod elsewhere {
         }
     }
 
-    pub unsafe fn block(_: *const Line, _: *const Line, _: usize, _: *mut f32, _: usize, _: bool) {
+    pub unsafe fn block(_: *const Line, _: *const Line, _: usize, _: Mat, _: Option<Mat>) {
         unreachable!("this unit is never chosen here")
     }
 }

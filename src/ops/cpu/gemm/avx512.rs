@@ -1,6 +1,7 @@
 //! Packing and dot products with AVX-512.
 #![cfg_attr(not(target_arch = "x86_64"), allow(unused))]
 
+use super::Mat;
 use super::pack::{Line, Side, Tile};
 
 #[cfg(target_arch = "x86_64")]
@@ -26,7 +27,7 @@ mod elsewhere {
         unreachable!("this unit is never chosen here")
     }
 
-    pub unsafe fn block(_: *const Line, _: *const Line, _: usize, _: *mut f32, _: usize, _: bool) {
+    pub unsafe fn block(_: *const Line, _: *const Line, _: usize, _: Mat, _: Option<Mat>) {
         unreachable!("this unit is never chosen here")
     }
 }
@@ -149,24 +150,17 @@ mod x86 {
     /// Rows whose sums are in registers at once, two registers a row.
     const ROWS: usize = 8;
 
-    /// `out[32, 32] (+)= a b` of packed panels.
+    /// `out[32, 32] = onto + a b` of packed panels.
     ///
     /// # Safety
-    /// The machine must have the unit; `a` and `b` must hold `steps` steps, `out` 32 rows of 32.
+    /// The machine must have the unit; `a` and `b` must hold `steps` steps, `out` and `onto` 32 rows of 32, `out` for writing.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub unsafe fn block(
-        a: *const Line,
-        b: *const Line,
-        steps: usize,
-        out: *mut f32,
-        out_row: usize,
-        accumulate: bool,
-    ) {
+    pub unsafe fn block(a: *const Line, b: *const Line, steps: usize, out: Mat, onto: Option<Mat>) {
         for first in (0..PANEL).step_by(ROWS) {
             // SAFETY: forwarded to the caller: eight of the 32 rows.
             unsafe {
-                let (a, out) = (a.add(first).cast::<i32>(), out.add(first * out_row));
-                let mut sums = begin(out, out_row, accumulate);
+                let a = a.add(first).cast::<i32>();
+                let mut sums = begin(onto.map(|onto| onto.at(first, 0)));
                 for line in (0..steps * PANEL).step_by(PANEL) {
                     for pair in 0..TILE {
                         let b0 = dots(_mm512_load_si512(b.add(line + pair).cast()));
@@ -179,7 +173,7 @@ mod x86 {
                         }
                     }
                 }
-                end(&sums, out, out_row);
+                end(&sums, out.at(first, 0));
             }
         }
     }
@@ -187,15 +181,13 @@ mod x86 {
     /// The sums to add to.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn begin(out: *const f32, out_row: usize, accumulate: bool) -> [[__m512; 2]; ROWS] {
+    unsafe fn begin(onto: Option<Mat>) -> [[__m512; 2]; ROWS] {
         let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-        if accumulate {
+        if let Some(onto) = onto {
             for (row, sums) in sums.iter_mut().enumerate() {
+                let from = onto.at(row, 0).ptr;
                 // SAFETY: forwarded to the caller.
-                *sums = unsafe {
-                    let out = out.add(row * out_row);
-                    [_mm512_loadu_ps(out), _mm512_loadu_ps(out.add(16))]
-                };
+                *sums = unsafe { [_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(TILE))] };
             }
         }
         sums
@@ -203,13 +195,13 @@ mod x86 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn end(sums: &[[__m512; 2]; ROWS], out: *mut f32, out_row: usize) {
+    unsafe fn end(sums: &[[__m512; 2]; ROWS], out: Mat) {
         for (row, sums) in sums.iter().enumerate() {
+            let to = out.at(row, 0).ptr.cast_mut();
             // SAFETY: forwarded to the caller.
             unsafe {
-                let out = out.add(row * out_row);
-                _mm512_storeu_ps(out, sums[0]);
-                _mm512_storeu_ps(out.add(16), sums[1]);
+                _mm512_storeu_ps(to, sums[0]);
+                _mm512_storeu_ps(to.add(TILE), sums[1]);
             }
         }
     }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use super::Shared;
+use super::{ROWS_PER_TASK, Shared};
 use crate::ops::Compute;
 use pack::{Line, PANEL};
 pub use pack::{Packed, Panels, Side};
@@ -36,6 +36,11 @@ impl Mat {
         Self::strided(data, 0, cols)
     }
 
+    /// The same row again and again.
+    pub fn repeated(row: &[f32]) -> Self {
+        Self::strided(row, 0, 0)
+    }
+
     /// A matrix that starts at `offset` and whose rows lie `row` apart.
     pub fn strided(data: &[f32], offset: usize, row: usize) -> Self {
         Self {
@@ -45,10 +50,10 @@ impl Mat {
         }
     }
 
-    /// Without the first `rows` rows.
-    fn skip(self, rows: usize) -> Self {
+    /// The matrix that begins `rows` further down and `cols` further right.
+    fn at(self, rows: usize, cols: usize) -> Self {
         Self {
-            ptr: self.ptr.wrapping_add(rows * self.row),
+            ptr: self.ptr.wrapping_add(rows * self.row + cols * self.col),
             ..self
         }
     }
@@ -132,17 +137,40 @@ impl Unit {
     }
 }
 
-/// `out[m, n] = a[m, k] b[k, n]`, added to `out` if `accumulate`; `out`'s rows lie `out_row` apart.
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub enum Onto {
+    Nothing,
+    /// What is there already.
+    Out,
+    Other(Mat),
+}
+
+impl Onto {
+    fn mat(self, out: *const f32, row: usize) -> Option<Mat> {
+        match self {
+            Self::Nothing => None,
+            Self::Out => Some(Mat {
+                ptr: out,
+                row,
+                col: 1,
+            }),
+            Self::Other(mat) => Some(mat),
+        }
+    }
+}
+
+/// `out[m, n] = onto[m, n] + a[m, k] b[k, n]`; `out`'s rows lie `out_row` apart. No size is zero.
 ///
 /// # Safety
-/// The three pointers must be valid for the sizes and strides given, `out` for writing and apart from the others.
+/// The pointers must be valid for the sizes and strides given, `out` for writing and apart from the others.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn matmul(
     compute: Compute,
     (m, k, n): (usize, usize, usize),
     out: *mut f32,
     out_row: usize,
-    accumulate: bool,
+    onto: Onto,
     a: Mat,
     b: Mat,
     threads: Threads,
@@ -150,20 +178,12 @@ pub unsafe fn matmul(
     // SAFETY: forwarded to the caller.
     unsafe {
         match compute {
-            Compute::F32 => plain((m, k, n), out, out_row, accumulate, a, b, threads),
+            Compute::F32 => plain((m, k, n), out, out_row, onto, a, b, threads),
             Compute::Bf16 => {
                 let (unit, (mut left, mut right)) = (Unit::chosen(), PACKED.take());
                 left.fill(unit, Side::Left, a, m, k, threads);
                 right.fill(unit, Side::Right, b.t(), n, k, threads);
-                multiply(
-                    unit,
-                    left.all(),
-                    right.all(),
-                    out,
-                    out_row,
-                    accumulate,
-                    threads,
-                );
+                multiply(unit, left.all(), right.all(), out, out_row, onto, threads);
                 PACKED.set((left, right));
             }
         }
@@ -183,11 +203,26 @@ unsafe fn plain(
     (m, k, n): (usize, usize, usize),
     out: *mut f32,
     out_row: usize,
-    accumulate: bool,
+    onto: Onto,
     a: Mat,
     b: Mat,
     threads: Threads,
 ) {
+    if let Onto::Other(onto) = onto {
+        let out = Shared(out);
+        let copy = |i: usize| {
+            let (from, to) = (onto.at(i, 0).ptr, out.at(i * out_row));
+            // SAFETY: forwarded to the caller; tasks write different rows.
+            unsafe { std::ptr::copy_nonoverlapping(from, to, n) };
+        };
+        match threads {
+            Threads::One => (0..m).for_each(copy),
+            Threads::All => (0..m)
+                .into_par_iter()
+                .with_min_len(ROWS_PER_TASK)
+                .for_each(copy),
+        }
+    }
     let parallelism = match threads {
         Threads::One => gemm::Parallelism::None,
         Threads::All => gemm::Parallelism::Rayon(rayon::current_num_threads()),
@@ -201,7 +236,7 @@ unsafe fn plain(
             out,
             1,
             out_row as isize,
-            accumulate,
+            !matches!(onto, Onto::Nothing),
             a.ptr,
             a.col as isize,
             a.row as isize,
@@ -228,13 +263,14 @@ pub unsafe fn multiply(
     right: Panels<'_>,
     out: *mut f32,
     out_row: usize,
-    accumulate: bool,
+    onto: Onto,
     threads: Threads,
 ) {
     assert!(left.steps == right.steps, "operands of different depth");
     let (panels_a, panels_b) = (left.rows.div_ceil(PANEL), right.rows.div_ceil(PANEL));
     let jobs_a = panels_a.div_ceil(JOB_LEFT);
     let jobs_b = panels_b.div_ceil(JOB_RIGHT);
+    let onto = onto.mat(out, out_row);
     let out = Shared(out);
     let job = |index: usize| {
         let (ja, jb) = (index % jobs_a, index / jobs_a);
@@ -246,16 +282,24 @@ pub unsafe fn multiply(
             for pa in rows.clone() {
                 for pb in columns.clone() {
                     let (i, j) = (pa * PANEL, pb * PANEL);
+                    let to = Mat {
+                        ptr: out.at(i * out_row + j),
+                        row: out_row,
+                        col: 1,
+                    };
                     let block = Block {
                         unit,
                         a: left.step(pa, from),
                         b: right.step(pb, from),
                         steps: DEPTH.min(left.steps - from),
-                        accumulate: accumulate || from > 0,
+                        onto: match from {
+                            0 => onto.map(|onto| onto.at(i, j)),
+                            _ => Some(to),
+                        },
                     };
                     let (rows, columns) = (PANEL.min(left.rows - i), PANEL.min(right.rows - j));
                     // SAFETY: the block lies within `out`, and no other job writes it.
-                    unsafe { block.multiply(out.at(i * out_row + j), out_row, rows, columns) };
+                    unsafe { block.multiply(to, rows, columns) };
                 }
             }
         }
@@ -278,49 +322,52 @@ struct Block<'p> {
     a: &'p [Line],
     b: &'p [Line],
     steps: usize,
-    accumulate: bool,
+    onto: Option<Mat>,
 }
 
 impl Block<'_> {
     /// Writes the block's first `rows` and `columns`.
     ///
     /// # Safety
-    /// `out` must be valid for them, the operands for `steps`.
-    unsafe fn multiply(&self, out: *mut f32, out_row: usize, rows: usize, columns: usize) {
+    /// `out` must be valid for writing them, the operands for `steps`.
+    unsafe fn multiply(&self, out: Mat, rows: usize, columns: usize) {
         // SAFETY: forwarded to the caller; a ragged block goes through one of full size.
         unsafe {
             if rows == PANEL && columns == PANEL {
-                return self.whole(out, out_row);
+                return self.whole(out, self.onto);
             }
             let mut full = [0f32; PANEL * PANEL];
-            if self.accumulate {
-                for i in 0..rows {
-                    let row = std::slice::from_raw_parts(out.add(i * out_row), columns);
-                    full[i * PANEL..][..columns].copy_from_slice(row);
+            if let Some(onto) = self.onto {
+                for (i, full) in full.chunks_exact_mut(PANEL).enumerate().take(rows) {
+                    let row = std::slice::from_raw_parts(onto.at(i, 0).ptr, columns);
+                    full[..columns].copy_from_slice(row);
                 }
             }
-            self.whole(full.as_mut_ptr(), PANEL);
-            for i in 0..rows {
-                let row = std::slice::from_raw_parts_mut(out.add(i * out_row), columns);
-                row.copy_from_slice(&full[i * PANEL..][..columns]);
+            let sums = Mat {
+                ptr: full.as_mut_ptr(),
+                row: PANEL,
+                col: 1,
+            };
+            self.whole(sums, Some(sums));
+            for (i, full) in full.chunks_exact(PANEL).enumerate().take(rows) {
+                let row = std::slice::from_raw_parts_mut(out.at(i, 0).ptr.cast_mut(), columns);
+                row.copy_from_slice(&full[..columns]);
             }
         }
     }
 
     /// # Safety
     /// As [`Self::multiply`] for all 32 rows and columns.
-    unsafe fn whole(&self, out: *mut f32, out_row: usize) {
-        let &Self {
-            steps, accumulate, ..
-        } = self;
+    unsafe fn whole(&self, out: Mat, onto: Option<Mat>) {
+        let steps = self.steps;
         let lines = steps * PANEL;
         let (a, b) = (self.a[..lines].as_ptr(), self.b[..lines].as_ptr());
         // SAFETY: forwarded to the caller; the units were found at start.
         unsafe {
             match self.unit {
-                Unit::Amx => amx::block(a, b, steps, out, out_row, accumulate),
-                Unit::Avx512 => avx512::block(a, b, steps, out, out_row, accumulate),
-                Unit::Portable => portable::block(a, b, steps, out, out_row, accumulate),
+                Unit::Amx => amx::block(a, b, steps, out, onto),
+                Unit::Avx512 => avx512::block(a, b, steps, out, onto),
+                Unit::Portable => portable::block(a, b, steps, out, onto),
             }
         }
     }
@@ -338,71 +385,102 @@ mod tests {
             .collect()
     }
 
-    /// Every unit, both types, operands as they are and transposed, ragged and with several jobs: within rounding of
-    /// products in f64, added to what was there or not, and nothing else touched.
+    /// The product itself, with f64 sums of operands rounded as `compute` rounds them.
+    fn exact(
+        compute: Compute,
+        (m, k, n): (usize, usize, usize),
+        a: impl Fn(usize, usize) -> f32,
+        b: impl Fn(usize, usize) -> f32,
+    ) -> Vec<f64> {
+        let round = |x: f32| match compute {
+            Compute::F32 => f64::from(x),
+            Compute::Bf16 => f64::from(bf16::from_f32(x)),
+        };
+        let at = |i, j| (0..k).map(|l| round(a(i, l)) * round(b(l, j))).sum();
+        (0..m * n).map(|i| at(i / n, i % n)).collect()
+    }
+
+    /// What multiplies, with its name.
+    type Multiply = Box<dyn Fn((usize, usize, usize), *mut f32, usize, Onto, Mat, Mat)>;
+
+    fn ways(compute: Compute) -> Vec<(&'static str, Multiply)> {
+        // SAFETY (of all): the test's operands have these sizes.
+        match compute {
+            Compute::F32 => {
+                let one: Multiply = Box::new(|size, out, row, onto, a, b| unsafe {
+                    plain(size, out, row, onto, a, b, Threads::One);
+                });
+                let all: Multiply = Box::new(|size, out, row, onto, a, b| unsafe {
+                    plain(size, out, row, onto, a, b, Threads::All);
+                });
+                vec![("one thread", one), ("all threads", all)]
+            }
+            Compute::Bf16 => Unit::available()
+                .into_iter()
+                .map(|unit| {
+                    let way: Multiply = Box::new(move |(m, k, n), out, row, onto, a, b| unsafe {
+                        let (mut l, mut r) = (Packed::default(), Packed::default());
+                        l.fill(unit, Side::Left, a, m, k, Threads::One);
+                        r.fill(unit, Side::Right, b.t(), n, k, Threads::All);
+                        multiply(unit, l.all(), r.all(), out, row, onto, Threads::All);
+                    });
+                    (unit.name(), way)
+                })
+                .collect(),
+        }
+    }
+
+    /// Every way, operands as they are and transposed, ragged and with several jobs: within rounding of products in f64,
+    /// added to whatever it is, and nothing else touched.
     #[test]
     fn products_agree_with_f64() {
-        for (m, k, n) in [
+        let sizes = [
             (1, 1, 1),
             (33, 100, 31),
             (70, 45, 90),
             (64, 64, 64),
             (130, 800, 530),
-        ] {
-            for (ta, tb) in [(false, false), (false, true), (true, false)] {
-                let (a, b) = (values(m * k, 3), values(k * n, 5));
-                let left = if ta {
-                    Mat::rows(&a, m).t()
-                } else {
-                    Mat::rows(&a, k)
-                };
-                let right = if tb {
-                    Mat::rows(&b, k).t()
-                } else {
-                    Mat::rows(&b, n)
-                };
-                for compute in [Compute::F32, Compute::Bf16] {
-                    let round = |x: f32| match compute {
-                        Compute::F32 => f64::from(x),
-                        Compute::Bf16 => f64::from(bf16::from_f32(x)),
+            (800, 20, 40),
+            (11, 3, 7),
+        ];
+        for compute in [Compute::F32, Compute::Bf16] {
+            let ways = ways(compute);
+            for (m, k, n) in sizes {
+                for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
+                    let (a, b) = (values(m * k + 1, 3), values(k * n + 1, 5));
+                    let at_a = |i, l| a[if ta { l * m + i } else { i * k + l }];
+                    let at_b = |l, j| b[if tb { j * k + l } else { l * n + j }];
+                    let want = exact(compute, (m, k, n), at_a, at_b);
+                    let left = match ta {
+                        true => Mat::rows(&a, m).t(),
+                        false => Mat::rows(&a, k),
                     };
-                    let at = |i: usize, j: usize| -> f64 {
-                        let a = (0..k).map(|l| round(a[if ta { l * m + i } else { i * k + l }]));
-                        let b = (0..k).map(|l| round(b[if tb { j * k + l } else { l * n + j }]));
-                        a.zip(b).map(|(a, b)| a * b).sum()
+                    let right = match tb {
+                        true => Mat::rows(&b, k).t(),
+                        false => Mat::rows(&b, n),
                     };
-                    let want: Vec<f64> = (0..m * n).map(|i| at(i / n, i % n)).collect();
                     let size = want.iter().fold(1f64, |s, w| s.max(w.abs()));
-                    let units = Unit::available();
-                    let units = if compute == Compute::F32 {
-                        &units[..1]
-                    } else {
-                        &units
-                    };
-                    for &unit in units {
-                        for accumulate in [false, true] {
-                            let what =
-                                format!("{unit:?} {compute:?} {m}x{k}x{n} {ta} {tb} {accumulate}");
+                    let others = values(m * n, 11);
+                    for (name, multiply) in &ways {
+                        for (onto, what) in [
+                            (Onto::Nothing, "nothing"),
+                            (Onto::Out, "out"),
+                            (Onto::Other(Mat::repeated(&others[..n])), "a row"),
+                            (Onto::Other(Mat::rows(&others, n)), "others"),
+                        ] {
+                            let what = format!("{name} {m}x{k}x{n} {ta} {tb} onto {what}");
                             let row = n + 3;
                             let mut out = vec![0.5f32; m * row];
-                            let into = out.as_mut_ptr();
-                            // SAFETY: the operands have these sizes, `out` rows of `row`.
-                            unsafe {
-                                if compute == Compute::F32 {
-                                    let size = (m, k, n);
-                                    plain(size, into, row, accumulate, left, right, Threads::One);
-                                } else {
-                                    let (mut l, mut r) = (Packed::default(), Packed::default());
-                                    l.fill(unit, Side::Left, left, m, k, Threads::One);
-                                    r.fill(unit, Side::Right, right.t(), n, k, Threads::All);
-                                    let (l, r) = (l.all(), r.all());
-                                    multiply(unit, l, r, into, row, accumulate, Threads::All);
-                                }
-                            }
+                            multiply((m, k, n), out.as_mut_ptr(), row, onto, left, right);
                             for (i, out) in out.chunks_exact(row).enumerate() {
-                                let before = if accumulate { 0.5 } else { 0.0 };
                                 for (j, got) in out[..n].iter().enumerate() {
-                                    let want = want[i * n + j] + before;
+                                    let before = match onto {
+                                        Onto::Nothing => 0.0,
+                                        Onto::Out => 0.5,
+                                        Onto::Other(mat) if mat.row == 0 => others[j],
+                                        Onto::Other(_) => others[i * n + j],
+                                    };
+                                    let want = want[i * n + j] + f64::from(before);
                                     let off = (f64::from(*got) - want).abs();
                                     assert!(off < 3e-6 * size, "{what}: {got}, not {want}");
                                 }

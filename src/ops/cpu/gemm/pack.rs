@@ -79,7 +79,7 @@ impl Packed {
                     unit,
                     side,
                     lines,
-                    from.skip(first),
+                    from.at(first, 0),
                     PANEL.min(rows - first),
                     k,
                 )
@@ -158,7 +158,7 @@ impl ByDepth {
             unsafe {
                 let lines = std::slice::from_raw_parts_mut(self.lines.add(at), n);
                 let rows = PANEL.min(self.rows - row);
-                pack(self.unit, side, lines, from.skip(row), rows, k);
+                pack(self.unit, side, lines, from.at(row, 0), rows, k);
             }
         }
     }

@@ -1,22 +1,16 @@
 //! Tiles of bf16 multiplied by plain loops.
 
+use super::Mat;
 use super::pack::{Line, PANEL, TILE};
 
 /// Rows whose sums are kept at once.
 const ROWS: usize = 4;
 
-/// `out[32, 32] (+)= a b` of packed panels.
+/// `out[32, 32] = onto + a b` of packed panels.
 ///
 /// # Safety
-/// `a` and `b` must hold `steps` steps, `out` 32 rows of 32.
-pub unsafe fn block(
-    a: *const Line,
-    b: *const Line,
-    steps: usize,
-    out: *mut f32,
-    out_row: usize,
-    accumulate: bool,
-) {
+/// `a` and `b` must hold `steps` steps, `out` and `onto` 32 rows of 32, `out` for writing.
+pub unsafe fn block(a: *const Line, b: *const Line, steps: usize, out: Mat, onto: Option<Mat>) {
     let lines = steps * PANEL;
     // SAFETY: forwarded to the caller.
     let (a, b) = unsafe {
@@ -27,17 +21,24 @@ pub unsafe fn block(
     };
     for first in (0..PANEL).step_by(ROWS) {
         for column in (0..PANEL).step_by(TILE) {
-            // SAFETY: forwarded to the caller: four rows of one tile.
-            let mut rows: [&mut [f32]; ROWS] = std::array::from_fn(|i| unsafe {
-                std::slice::from_raw_parts_mut(out.add((first + i) * out_row + column), TILE)
-            });
-            simd!(sums(&a[first..], &b[column..], &mut rows, accumulate));
+            let mut rows = [[0f32; TILE]; ROWS];
+            if let Some(onto) = onto {
+                for (i, row) in rows.iter_mut().enumerate() {
+                    // SAFETY: forwarded to the caller: four rows of one tile.
+                    *row = unsafe { *onto.at(first + i, column).ptr.cast() };
+                }
+            }
+            simd!(sums(&a[first..], &b[column..], &mut rows));
+            for (i, row) in rows.into_iter().enumerate() {
+                // SAFETY: as above.
+                unsafe { *out.at(first + i, column).ptr.cast_mut().cast() = row };
+            }
         }
     }
 }
 
 #[inline(always)]
-fn sums(a: &[Line], b: &[Line], out: &mut [&mut [f32]; ROWS], accumulate: bool) {
+fn sums(a: &[Line], b: &[Line], out: &mut [[f32; TILE]; ROWS]) {
     let mut sums = [[0f32; TILE]; ROWS];
     for (a, b) in a.chunks(PANEL).zip(b.chunks(PANEL)) {
         for (pair, b) in b[..TILE].iter().enumerate() {
@@ -52,7 +53,7 @@ fn sums(a: &[Line], b: &[Line], out: &mut [&mut [f32]; ROWS], accumulate: bool) 
     }
     for (out, sums) in out.iter_mut().zip(sums) {
         for (out, sum) in out.iter_mut().zip(sums) {
-            *out = if accumulate { *out + sum } else { sum };
+            *out += sum;
         }
     }
 }

@@ -1,0 +1,161 @@
+//! Training batches, read from the token files by another thread while the step before them runs.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::{CorpusError, Mixture, Sampler, Tokens, fill_batch};
+
+/// All windows of one optimizer step, one after the other, and their targets.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub inputs: Vec<u32>,
+    pub targets: Vec<u32>,
+}
+
+/// Which step of which stream a batch is for.
+type Place = (u64, u64);
+
+/// What is to be read, and what has been, each with the memory of the batch.
+type Wanted = (Place, Batch);
+type Read = (Place, Batch, Result<(), CorpusError>);
+
+/// What every batch is drawn from, and how.
+#[derive(Debug, Clone)]
+pub struct Draw {
+    pub tokens: Tokens,
+    pub mixture: Mixture,
+    pub sampler: Sampler,
+    /// Windows of a batch and tokens of a window.
+    pub windows: usize,
+    pub time: usize,
+}
+
+impl Draw {
+    fn read(&self, (stream, step): Place, batch: &mut Batch) -> Result<(), CorpusError> {
+        let n = self.windows * self.time;
+        batch.inputs.resize(n, 0);
+        batch.targets.resize(n, 0);
+        let starts = self
+            .sampler
+            .starts(stream, step, self.windows, &self.mixture, self.time);
+        let (inputs, targets) = (&mut batch.inputs, &mut batch.targets);
+        fill_batch(&self.tokens, &starts, self.time, inputs, targets)
+    }
+}
+
+/// Hands out batches of steps in their order; any other order works too, without anything read ahead.
+#[derive(Debug)]
+pub struct Batches {
+    wanted: SyncSender<Wanted>,
+    read: Receiver<Read>,
+    /// What the thread reads at present.
+    ahead: Option<Place>,
+    spare: Batch,
+}
+
+impl Batches {
+    /// Starts the thread; it ends when this is dropped.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn of(draw: Draw) -> io::Result<Self> {
+        let (wanted, orders) = sync_channel::<Wanted>(1);
+        let (done, read) = sync_channel::<Read>(1);
+        std::thread::Builder::new()
+            .name("batches".into())
+            .spawn(move || {
+                for (place, mut batch) in orders {
+                    let result = draw.read(place, &mut batch);
+                    if done.send((place, batch, result)).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        Ok(Self {
+            wanted,
+            read,
+            ahead: None,
+            spare: Batch::default(),
+        })
+    }
+
+    /// Takes the batch of `step` of `stream`, and has the next step's read. [`Self::give_back`] its memory after use.
+    ///
+    /// # Errors
+    /// When an id is outside the vocabulary ([`Tokens::copy_to`]).
+    pub fn take(&mut self, stream: u64, step: u64) -> Result<Batch, CorpusError> {
+        let place = (stream, step);
+        if self.ahead.is_some_and(|ahead| ahead != place) {
+            // A growth, a rollback: another step than the next one.
+            self.spare = self.receive().1;
+        }
+        if self.ahead.is_none() {
+            self.order(place);
+        }
+        let (_, batch, result) = self.receive();
+        self.order((stream, step + 1));
+        result.map(|()| batch)
+    }
+
+    /// Returns the memory of a batch.
+    pub fn give_back(&mut self, batch: Batch) {
+        self.spare = batch;
+    }
+
+    fn order(&mut self, place: Place) {
+        let batch = std::mem::take(&mut self.spare);
+        self.ahead = Some(place);
+        if self.wanted.send((place, batch)).is_err() {
+            unreachable!("the thread lives as long as orders can come");
+        }
+    }
+
+    fn receive(&mut self) -> Read {
+        self.ahead = None;
+        match self.read.recv() {
+            Ok(read) => read,
+            Err(_) => unreachable!("the thread answers every order"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(tokens: Tokens) -> Draw {
+        Draw {
+            mixture: Mixture::single(tokens.len()),
+            tokens,
+            sampler: Sampler { seed: 5 },
+            windows: 3,
+            time: 10,
+        }
+    }
+
+    /// In order, again, from elsewhere, of another stream: always the windows of that very step.
+    #[test]
+    fn every_step_gets_its_own_windows() {
+        let draw = draw(Tokens::owned((0..1000).collect()));
+        let mut batches = Batches::of(draw.clone()).unwrap();
+        let steps = [
+            (0, 0),
+            (0, 1),
+            (0, 2),
+            (0, 2),
+            (0, 9),
+            (4, 9),
+            (4, 10),
+            (0, 0),
+        ];
+        for place in steps {
+            let mut want = Batch::default();
+            draw.read(place, &mut want).unwrap();
+            let got = batches.take(place.0, place.1).unwrap();
+            assert_eq!(got.inputs, want.inputs, "{place:?}");
+            assert_eq!(got.targets, want.targets, "{place:?}");
+            assert_eq!(got.inputs[1] as usize, got.targets[0] as usize);
+            batches.give_back(got);
+        }
+    }
+}
