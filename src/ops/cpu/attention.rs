@@ -3,9 +3,9 @@
 //! FlashAttention, Dao et al., arXiv 2205.14135).
 
 use rayon::prelude::*;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use super::gemm::{Mat, Onto, Threads, matmul};
+use super::gemm::{Mat, Onto, Packed, Right, Threads, matmul, matmul_shared};
 use super::{Shared, math};
 use crate::ops::{AttentionShape, Compute};
 
@@ -14,6 +14,8 @@ const BLOCK: usize = 64;
 
 thread_local! {
     static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    /// A head's keys and values, packed for its products.
+    static PACKED: Cell<[Packed; 3]> = Cell::default();
 }
 
 /// Lends two scratch buffers of `len` each; they grow once and stay with the thread.
@@ -72,11 +74,25 @@ pub fn forward(compute: Compute, out: &mut [f32], lse: &mut [f32], qkv: &[f32], 
     let out = Shared(out.as_mut_ptr());
     lse.par_chunks_mut(s.time).enumerate().for_each(|(i, lse)| {
         let head = Head::new(i, &s);
+        let mut packed = PACKED.take();
+        let [k_memory, v_memory, _] = &mut packed;
+        let (d, t) = (s.head_size, s.time);
+        // SAFETY: `check` bounds every offset; nobody writes to `qkv`.
+        let (k, v) = unsafe {
+            let (k, v) = (
+                Mat::strided(qkv, head.k, row),
+                Mat::strided(qkv, head.v, row),
+            );
+            (
+                Right::new(compute, k.t(), (d, t), k_memory),
+                Right::new(compute, v, (t, d), v_memory),
+            )
+        };
         with_scratch(BLOCK * s.time, |probs, _| {
             for from in (0..s.time).step_by(BLOCK) {
                 let rows = BLOCK.min(s.time - from);
                 let keys = from + rows;
-                scores(compute, probs, qkv, &head, from, rows, &s);
+                scores(probs, qkv, &k, &head, from, rows, &s);
                 simd!(softmax_rows(
                     probs,
                     &mut lse[from..keys],
@@ -86,45 +102,42 @@ pub fn forward(compute: Compute, out: &mut [f32], lse: &mut [f32], qkv: &[f32], 
                 ));
                 // SAFETY: `check` bounds every offset; head i writes only its own columns of its own window.
                 unsafe {
-                    matmul(
-                        compute,
-                        (rows, keys, s.head_size),
+                    matmul_shared(
+                        (rows, keys, d),
                         out.at(head.out + from * c),
                         c,
                         Onto::Nothing,
                         Mat::rows(probs, keys),
-                        Mat::strided(qkv, head.v, row),
-                        Threads::One,
+                        &v,
                     );
                 }
             }
         });
+        PACKED.set(packed);
     });
 }
 
 /// `into[rows, keys] = Q Kᵀ` of queries `from..from + rows` against keys `0..from + rows`.
 fn scores(
-    compute: Compute,
     into: &mut [f32],
     qkv: &[f32],
+    k: &Right<'_>,
     head: &Head,
     from: usize,
     rows: usize,
     s: &AttentionShape,
 ) {
-    let row = s.row();
-    let keys = from + rows;
-    // SAFETY: `into` holds BLOCK x T; the operands were checked against the shape.
+    let (row, keys) = (s.row(), from + rows);
+    assert!(into.len() >= rows * keys);
+    // SAFETY: there is room for the scores; the operands were checked against the shape.
     unsafe {
-        matmul(
-            compute,
+        matmul_shared(
             (rows, s.head_size, keys),
             into.as_mut_ptr(),
             keys,
             Onto::Nothing,
             Mat::strided(qkv, head.q + from * row, row),
-            Mat::strided(qkv, head.k, row).t(),
-            Threads::One,
+            k,
         );
     }
 }
@@ -173,6 +186,21 @@ pub fn backward(
     heads.for_each(|i| {
         let head = Head::new(i, &s);
         let first = i.is_multiple_of(group);
+        let mut packed = PACKED.take();
+        let [scores_memory, input_memory, v_memory] = &mut packed;
+        let (d, t) = (s.head_size, s.time);
+        // SAFETY: as in `forward`.
+        let (k_scores, k_input, v) = unsafe {
+            let (k, v) = (
+                Mat::strided(qkv, head.k, row),
+                Mat::strided(qkv, head.v, row),
+            );
+            (
+                Right::new(compute, k.t(), (d, t), scores_memory),
+                Right::new(compute, k, (t, d), input_memory),
+                Right::new(compute, v.t(), (d, t), v_memory),
+            )
+        };
         with_scratch(BLOCK * s.time, |probs, dprobs| {
             // Last block first: it touches every key, so that the first head's products overwrite dK and dV.
             let blocks = (0..s.time).step_by(BLOCK);
@@ -183,7 +211,7 @@ pub fn backward(
                     true => Onto::Nothing,
                     false => Onto::Out,
                 };
-                scores(compute, probs, qkv, &head, from, rows, &s);
+                scores(probs, qkv, &k_scores, &head, from, rows, &s);
                 simd!({
                     for (i, row) in probs[..rows * keys].chunks_exact_mut(keys).enumerate() {
                         let (seen, masked) = row.split_at_mut(from + i + 1);
@@ -201,7 +229,7 @@ pub fn backward(
                     // dV (+)= Pᵀ dO
                     matmul(
                         compute,
-                        (keys, rows, s.head_size),
+                        (keys, rows, d),
                         dqkv.at(head.v),
                         row,
                         onto,
@@ -210,16 +238,8 @@ pub fn backward(
                         Threads::One,
                     );
                     // dP = dO Vᵀ
-                    matmul(
-                        compute,
-                        (rows, s.head_size, keys),
-                        dprobs.as_mut_ptr(),
-                        keys,
-                        Onto::Nothing,
-                        d_rows,
-                        Mat::strided(qkv, head.v, row).t(),
-                        Threads::One,
-                    );
+                    let into = dprobs.as_mut_ptr();
+                    matmul_shared((rows, d, keys), into, keys, Onto::Nothing, d_rows, &v);
                 }
                 simd!({
                     for i in 0..rows {
@@ -237,20 +257,18 @@ pub fn backward(
                 // SAFETY: as above.
                 unsafe {
                     // dQ = dS K
-                    matmul(
-                        compute,
-                        (rows, keys, s.head_size),
+                    matmul_shared(
+                        (rows, keys, d),
                         dqkv.at(head.q + from * row),
                         row,
                         Onto::Nothing,
                         Mat::rows(probs, keys),
-                        Mat::strided(qkv, head.k, row),
-                        Threads::One,
+                        &k_input,
                     );
                     // dK (+)= dSᵀ Q
                     matmul(
                         compute,
-                        (keys, rows, s.head_size),
+                        (keys, rows, d),
                         dqkv.at(head.k),
                         row,
                         onto,
@@ -261,6 +279,7 @@ pub fn backward(
                 }
             }
         });
+        PACKED.set(packed);
     });
 }
 
@@ -325,7 +344,11 @@ pub fn probs(probs: &mut [f32], qkv: &[f32], s: AttentionShape) {
     probs.par_chunks_mut(t * t).enumerate().for_each(|(i, p)| {
         let head = Head::new(i, &s);
         let mut lse = vec![0.0; t];
-        scores(Compute::F32, p, qkv, &head, 0, t, &s);
+        let mut memory = Packed::default();
+        let k = Mat::strided(qkv, head.k, s.row()).t();
+        // SAFETY: as in `forward`.
+        let k = unsafe { Right::new(Compute::F32, k, (s.head_size, t), &mut memory) };
+        scores(p, qkv, &k, &head, 0, t, &s);
         simd!(softmax_rows(p, &mut lse, s.scale, 0, t));
     });
 }

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use super::{ROWS_PER_TASK, Shared};
 use crate::ops::Compute;
 use pack::{Line, PANEL};
-pub use pack::{Packed, Panels, Side};
+pub use pack::{Packed, Panels, Right, Side};
 
 /// A matrix operand: where it starts and how far apart its rows and columns lie. One of the two is 1.
 #[derive(Clone, Copy)]
@@ -185,6 +185,34 @@ pub unsafe fn matmul(
                 right.fill(unit, Side::Right, b.t(), n, k, threads);
                 multiply(unit, left.all(), right.all(), out, out_row, onto, threads);
                 PACKED.set((left, right));
+            }
+        }
+    }
+}
+
+/// As [`matmul`] on this thread, with the first `k` rows and `n` columns of a right operand that several products share:
+/// all of its rows, or a multiple of 32.
+///
+/// # Safety
+/// As [`matmul`].
+pub unsafe fn matmul_shared(
+    (m, k, n): (usize, usize, usize),
+    out: *mut f32,
+    out_row: usize,
+    onto: Onto,
+    a: Mat,
+    b: &Right<'_>,
+) {
+    // SAFETY: forwarded to the caller.
+    unsafe {
+        match b.packed {
+            None => plain((m, k, n), out, out_row, onto, a, b.mat, Threads::One),
+            Some(right) => {
+                let (unit, (mut left, other)) = (Unit::chosen(), PACKED.take());
+                left.fill(unit, Side::Left, a, m, k, Threads::One);
+                let right = right.part(k, n);
+                multiply(unit, left.all(), right, out, out_row, onto, Threads::One);
+                PACKED.set((left, other));
             }
         }
     }

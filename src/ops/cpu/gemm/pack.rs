@@ -9,6 +9,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::{Mat, Threads, Unit, avx512};
+use crate::ops::Compute;
 
 /// Values in a line.
 pub const LINE: usize = 32;
@@ -43,6 +44,8 @@ pub struct Panels<'p> {
     lines: &'p [Line],
     pub(super) rows: usize,
     pub(super) steps: usize,
+    /// Steps from one panel to the next.
+    stride: usize,
 }
 
 impl Packed {
@@ -97,6 +100,7 @@ impl Packed {
             lines: &self.lines[..self.rows.div_ceil(PANEL) * self.steps * PANEL],
             rows: self.rows,
             steps: self.steps,
+            stride: self.steps,
         }
     }
 
@@ -119,15 +123,58 @@ impl<'p> Panels<'p> {
             "rows {from}..{to}"
         );
         Self {
-            lines: &self.lines[from * self.steps..],
+            lines: &self.lines[from * self.stride..],
             rows: to - from,
             ..self
         }
     }
 
+    /// The first `k` of the depth: all of it, or whole steps.
+    fn depth(self, k: usize) -> Self {
+        let steps = k.div_ceil(LINE);
+        assert!(steps == self.steps || k.is_multiple_of(LINE) && steps < self.steps);
+        Self { steps, ..self }
+    }
+
     /// The lines of a panel from a step on.
     pub(super) fn step(&self, panel: usize, step: usize) -> &'p [Line] {
-        &self.lines[(panel * self.steps + step) * PANEL..]
+        &self.lines[(panel * self.stride + step) * PANEL..]
+    }
+}
+
+/// A right operand of several products; in bf16 it is packed once for all of them.
+pub struct Right<'m> {
+    pub(super) mat: Mat,
+    pub(super) packed: Option<&'m Packed>,
+}
+
+impl<'m> Right<'m> {
+    /// `mat[k, n]`, packed into `memory` by this thread.
+    ///
+    /// # Safety
+    /// `mat` must be valid for its sizes while this is used.
+    pub unsafe fn new(
+        compute: Compute,
+        mat: Mat,
+        (k, n): (usize, usize),
+        memory: &'m mut Packed,
+    ) -> Self {
+        let packed = match compute {
+            Compute::F32 => None,
+            Compute::Bf16 => {
+                // SAFETY: forwarded to the caller.
+                unsafe { memory.fill(Unit::chosen(), Side::Right, mat.t(), n, k, Threads::One) };
+                Some(&*memory)
+            }
+        };
+        Self { mat, packed }
+    }
+}
+
+impl Packed {
+    /// The first `n` columns of a right operand, and the first `k` of its depth: all of it, or a multiple of 32.
+    pub(super) fn part(&self, k: usize, n: usize) -> Panels<'_> {
+        self.all().rows(0, n).depth(k)
     }
 }
 
