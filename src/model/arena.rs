@@ -1,8 +1,9 @@
 //! Parameters, gradients and moments as flat arenas: one allocation each, one view per tensor.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 
 use super::config::Part;
+use crate::ops;
 
 /// One parameter tensor of a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +79,7 @@ impl Arena {
     /// An arena of zeros for `params`, in their order and without gaps.
     pub fn zeros(params: &[Param], device: &Device) -> Result<Self> {
         let total = params.iter().map(Param::len).sum::<usize>();
-        let flat = Tensor::zeros(total, DType::F32, device)?;
+        let flat = ops::zeros(total, device)?;
         let mut views = Vec::with_capacity(params.len());
         let mut offset = 0;
         for p in params {

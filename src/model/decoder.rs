@@ -100,11 +100,7 @@ impl Decoder {
     pub fn logits(&self, ws: &Workspace) -> Result<Tensor> {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
         let rows = ws.batch * ws.time;
-        let logits = Tensor::zeros(
-            (rows, self.config.vocab),
-            candle_core::DType::F32,
-            ws.losses.device(),
-        )?;
+        let logits = ops::zeros((rows, self.config.vocab), ws.losses.device())?;
         ops::head_logits(ws.compute, &logits, &ws.x_final, &self.w.head)?;
         Ok(logits)
     }

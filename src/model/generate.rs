@@ -1,6 +1,6 @@
 //! Text from a model, token by token: keys and values of what was read are kept.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -67,9 +67,7 @@ impl<'m> Generator<'m> {
         }
         let cache = || -> Result<Vec<Tensor>> {
             let shape = (c.n_kv_head, room, c.head_size);
-            (0..c.n_layer)
-                .map(|_| Tensor::zeros(shape, DType::F32, device))
-                .collect()
+            (0..c.n_layer).map(|_| ops::zeros(shape, device)).collect()
         };
         let rope = match &c.positions {
             Positions::Learned => None,
@@ -163,7 +161,7 @@ impl<'m> Generator<'m> {
 
     /// Logits of the workspace's last position.
     fn logits(&self, ws: &Workspace) -> Result<Vec<f32>> {
-        let logits = Tensor::zeros((1, self.model.config.vocab), DType::F32, &self.device)?;
+        let logits = ops::zeros((1, self.model.config.vocab), &self.device)?;
         let last = ws.x_final.narrow(0, ws.time - 1, 1)?;
         ops::head_logits(ws.compute, &logits, &last, &self.model.w.head)?;
         ops::read(&logits)

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::config::{DecoderConfig, Mlp, Positions};
-use crate::ops::Compute;
+use crate::ops::{self, Compute};
 
 /// Most elements of a piece of logits in f32: bounds the head's scratch (64 MiB) however large the vocabulary is. Each piece
 /// costs a pass over the weights and their gradients. In bf16 no row of logits exists, and nothing touches this memory.
@@ -105,7 +105,7 @@ impl Workspace {
         let (m, c, h) = (batch * time, config.n_embd, config.n_head);
         let (att, qkv) = (config.attention_width(), config.qkv_width());
         let (fc, inner) = (config.fc_width(), config.n_inner);
-        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, device);
+        let zeros = |shape: &[usize]| ops::zeros(shape, device);
         let ids = || Tensor::zeros((batch, time), DType::U32, device);
         let (n_layers, n_xs) = mode.kept(config.n_layer);
         let layer = |_| -> Result<LayerBuffers> {

@@ -1,7 +1,8 @@
 //! Borrowing the memory of candle tensors as slices, through candle's own in-place operation and its locks.
 
 use candle_core::{
-    CpuStorage, DType, Error, InplaceOp1, Layout, Result, Storage, Tensor, WithDType, bail,
+    CpuStorage, DType, Device, Error, InplaceOp1, Layout, Result, Shape, Storage, Tensor,
+    WithDType, bail,
 };
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -158,6 +159,25 @@ fn check_distinct(dst: &[&Tensor], src: &[&Tensor]) -> Result<()> {
 fn address(t: &Tensor) -> usize {
     let (storage, _) = t.storage_and_layout();
     std::ptr::from_ref::<Storage>(&storage).addr()
+}
+
+/// Bytes of a cache line, which vectors and tiles should not straddle.
+const CACHE_LINE: usize = 64;
+
+/// An f32 tensor of zeros that begins with a cache line. Memory that is never written to costs nothing.
+pub fn zeros(shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
+    let shape = shape.into();
+    let spare = CACHE_LINE / size_of::<f32>();
+    let flat = Tensor::zeros(shape.elem_count() + spare, DType::F32, device)?;
+    let skipped = match device {
+        Device::Cpu => guard(&flat)
+            .slice::<f32>()?
+            .as_ptr()
+            .align_offset(CACHE_LINE),
+        _ => 0,
+    };
+    let skipped = skipped.min(spare);
+    flat.narrow(0, skipped, shape.elem_count())?.reshape(shape)
 }
 
 /// Copies a tensor's values out.

@@ -17,7 +17,7 @@ pub mod cpu;
 
 use candle_core::{Result, Tensor};
 
-pub use access::{fill, read, write};
+pub use access::{fill, read, write, zeros};
 use access::{slices, slices_with_ids};
 use clock::Part;
 use cpu::head::Operands;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use super::optimizer::Optimizer;
 use super::state::{EvalRecord, ProbeRecord};
@@ -265,7 +265,7 @@ fn probe_buffers<'b>(
             let batch = (PROBE_ELEMENTS / per_window).clamp(1, windows);
             let device = candle_core::Device::Cpu;
             let ws = Workspace::new(shape, batch, length, Mode::Forward, &device)?;
-            let probs = Tensor::zeros((batch, shape.n_head, length, length), DType::F32, &device)?;
+            let probs = ops::zeros((batch, shape.n_head, length, length), &device)?;
             (ws, probs)
         }
     };
