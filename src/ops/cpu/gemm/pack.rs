@@ -72,6 +72,19 @@ impl Packed {
         threads: Threads,
     ) {
         self.shape(rows, k);
+        if from.row == 1 && from.col > 1 {
+            // Neighbours are in different panels: a step of all panels after the other, so that memory is read in order.
+            let all = self.by_depth(unit);
+            let step = |first: usize| {
+                let k = LINE.min(k - first);
+                // SAFETY: forwarded to the caller; every step is another depth.
+                unsafe { all.fill(side, from.at(0, first), first, k) };
+            };
+            return match threads {
+                Threads::One => (0..k).step_by(LINE).for_each(step),
+                Threads::All => (0..k).into_par_iter().step_by(LINE).for_each(step),
+            };
+        }
         let panel_lines = self.steps * PANEL;
         let lines = &mut self.lines[..rows.div_ceil(PANEL) * panel_lines];
         let one = |(panel, lines): (usize, &mut [Line])| {
