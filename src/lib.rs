@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod corpus;
 pub mod dashboard;
+pub mod device;
 pub mod eval;
 pub mod export;
 mod fault;

@@ -112,7 +112,7 @@ fn configs_with_mistakes() {
     refused(
         &place,
         &["train", "mini.toml", "--device", "cuda"],
-        &["CUDA"],
+        &["--device cuda:0"],
     );
     refused(
         &place,

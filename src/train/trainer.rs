@@ -37,6 +37,8 @@ pub struct Setup {
     pub reference: Option<PathBuf>,
     pub dataset: Dataset,
     pub device: Device,
+    /// What is to be said of the choice of device.
+    pub device_note: Option<String>,
     pub threads: usize,
     /// Commands from dashboards and scripts.
     pub requests: Receiver<Request>,
@@ -291,8 +293,9 @@ impl Trainer {
         } else {
             trainer.tell_run(RunStatus::Started, Some(info), None);
         }
-        if let Some(slow) = plan::slow_compute(&trainer.config) {
-            trainer.warn(slow);
+        let slow = plan::slow_compute(&trainer.config);
+        for warning in setup.device_note.into_iter().chain(slow) {
+            trainer.warn(warning);
         }
         Ok(trainer)
     }

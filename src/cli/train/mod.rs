@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, bail};
 
 use crate::dashboard::{self, Exit};
+use crate::device::Choice;
 use crate::run::attendance::Leave;
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::event::Event;
@@ -22,7 +23,7 @@ use crate::text;
 use crate::train::{Ended, Setup};
 
 use super::{UiArgs, exit, say};
-use prepare::{Parts, device, open_data, write_config};
+use prepare::{Parts, open_data, write_config};
 use session::Session;
 
 /// Train a reference and the recipe on it, live in a dashboard; without a terminal, as plain lines
@@ -43,9 +44,9 @@ pub struct Args {
     /// Override a key of the config, e.g. train.lr=3e-4; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Where to compute: auto or cpu
-    #[arg(long, default_value = "auto")]
-    device: String,
+    /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU of that number
+    #[arg(long, default_value_t)]
+    device: Choice,
     /// Compute threads [default: one per core]
     #[arg(long)]
     threads: Option<usize>,
@@ -92,7 +93,6 @@ impl Args {
         {
             bail!(exit::usage("--threads must be at least 1, is 0"));
         }
-        device(&self.device)?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let show = match (self.json, terminal && !self.ui.plain() && !self.dry_run) {
             _ if self.detach => Show::Nothing,
@@ -104,6 +104,7 @@ impl Args {
             return detached::wait_for_child();
         }
         if self.dry_run {
+            self.computing().map_err(exit::input)?;
             let loaded = self.load().map_err(exit::input)?;
             let reference = self.reference(&loaded.config).map_err(exit::input)?;
             let dataset = open_data(&loaded.config, reference.as_deref()).map_err(exit::input)?;

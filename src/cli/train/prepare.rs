@@ -5,12 +5,12 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 
 use super::{Args, Show};
-use crate::cli::{exit, located, say};
+use crate::cli::{located, say};
 use crate::config::{self, Config, Loaded, PolicyMode, Source, Texts};
 use crate::corpus::{Dataset, Tokenizer};
+use crate::device::Chosen;
 use crate::locate;
 use crate::run::attendance::Attendance;
 use crate::run::command::Request;
@@ -46,6 +46,12 @@ pub(super) struct Parts {
 }
 
 impl Args {
+    /// The device that `--device` means.
+    pub(super) fn computing(&self) -> Result<Chosen> {
+        let chosen = self.device.open();
+        chosen.with_context(|| format!("--device {}", self.device))
+    }
+
     pub(super) fn load(&self) -> Result<Loaded> {
         let source = match (&self.config, &self.resume) {
             (Some(word), _) => Source::named(word)?,
@@ -71,6 +77,7 @@ impl Args {
     pub(super) fn prepare(&self, show: Show) -> Result<Parts> {
         // First of all: a hangup while text is read is no reason to end either.
         let signalled = Signalled::watch()?;
+        let computing = self.computing()?;
         let loaded = self.load()?;
         let mut config = loaded.config;
         // Resolved like everything else, so that a resume elsewhere does not change who decides.
@@ -160,7 +167,8 @@ impl Args {
                 journal,
                 reference,
                 dataset,
-                device: device(&self.device)?,
+                device: computing.device,
+                device_note: computing.note,
                 threads: self.threads(),
                 requests,
                 signalled,
@@ -264,14 +272,4 @@ fn tokenizer(config: &Config, reference: Option<&Path>) -> Result<Tokenizer> {
             .context("model.vocab is too small; 0 takes what the tokenizer needs")?;
     }
     Ok(tokenizer)
-}
-
-pub(super) fn device(name: &str) -> Result<Device> {
-    match name {
-        "cpu" | "auto" => Ok(Device::Cpu),
-        "cuda" => bail!(exit::usage(
-            "--device cuda: this program has no CUDA support yet; use cpu"
-        )),
-        other => bail!(exit::usage(&format!("--device {other}: use auto or cpu"))),
-    }
 }

@@ -251,35 +251,55 @@ unsafe fn plain(
                 .for_each(copy),
         }
     }
-    let parallelism = match threads {
-        Threads::One => gemm::Parallelism::None,
-        Threads::All => gemm::Parallelism::Rayon(rayon::current_num_threads()),
+    let part = |(m, n): (usize, usize), out: *mut f32, a: Mat, b: Mat, parallelism| {
+        // SAFETY: forwarded to the caller.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                out,
+                1,
+                out_row as isize,
+                !matches!(onto, Onto::Nothing),
+                a.ptr,
+                a.col as isize,
+                a.row as isize,
+                b.ptr,
+                b.col as isize,
+                b.row as isize,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
     };
-    // SAFETY: forwarded to the caller.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            1,
-            out_row as isize,
-            !matches!(onto, Onto::Nothing),
-            a.ptr,
-            a.col as isize,
-            a.row as isize,
-            b.ptr,
-            b.col as isize,
-            b.row as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    match threads {
+        Threads::One => part((m, n), out, a, b, gemm::Parallelism::None),
+        Threads::All if m * n <= LARGE => {
+            let threads = rayon::current_num_threads();
+            part((m, n), out, a, b, gemm::Parallelism::Rayon(threads));
+        }
+        Threads::All => {
+            let (down, across) = (m.div_ceil(PART.0), n.div_ceil(PART.1));
+            let out = Shared(out);
+            (0..down * across).into_par_iter().for_each(|index| {
+                let (i, j) = (index % down * PART.0, index / down * PART.1);
+                let size = (PART.0.min(m - i), PART.1.min(n - j));
+                let out = out.at(i * out_row + j);
+                part(size, out, a.at(i, 0), b.at(0, j), gemm::Parallelism::None);
+            });
+        }
     }
 }
+
+/// Outputs of more values than this, a vocabulary's, are divided into parts of so many rows and columns: left to divide them
+/// itself, the crate packs operands whole, which takes their memory again and is slower.
+const LARGE: usize = 4 << 20;
+const PART: (usize, usize) = (768, 512);
 
 /// Multiplies packed operands of the same depth.
 ///
@@ -469,7 +489,7 @@ mod tests {
             (64, 64, 64),
             (130, 800, 530),
             (800, 20, 40),
-            (11, 3, 7),
+            (2100, 3, 2050),
         ];
         for compute in [Compute::F32, Compute::Bf16] {
             let ways = ways(compute);

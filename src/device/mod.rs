@@ -1,0 +1,171 @@
+//! Where to compute: `--device auto|cpu|cuda[:N]`.
+//!
+//! This room knows no model and no run.
+
+mod driver;
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use candle_core::Device;
+use thiserror::Error;
+
+pub use driver::{CUDA, DriverError, Gpu, gpus};
+
+/// What the user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// The best there is.
+    #[default]
+    Auto,
+    Cpu,
+    /// The GPU of this number, as the driver counts them.
+    Cuda(usize),
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |n: &str| {
+            n.parse()
+                .ok()
+                .filter(|_| n.bytes().all(|b| b.is_ascii_digit()))
+        };
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => match text.strip_prefix("cuda:").and_then(number) {
+                Some(n) => Ok(Self::Cuda(n)),
+                None => Err("use auto, cpu, cuda or cuda:N with a GPU's number".into()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
+}
+
+/// Why a GPU that was asked for cannot be had.
+#[derive(Debug, Error)]
+pub enum DeviceError {
+    #[error("{0}")]
+    Driver(#[from] DriverError),
+    #[error("this machine has {}, counted from cuda:0", count(*.there))]
+    NoSuchGpu { there: usize },
+    #[error(
+        "{name} takes no work: its compute mode is \"prohibited\" (nvidia-smi -c DEFAULT changes it)"
+    )]
+    Prohibited { name: String },
+    #[error("{name} is there, but this version computes on the CPU only: leave --device out")]
+    CpuOnly { name: String },
+}
+
+fn count(gpus: usize) -> String {
+    match gpus {
+        1 => "one GPU".into(),
+        n => format!("{n} GPUs"),
+    }
+}
+
+/// A device to compute on.
+#[derive(Debug)]
+pub struct Chosen {
+    pub device: Device,
+    /// What is to be said of the choice, if anything.
+    pub note: Option<String>,
+}
+
+impl Choice {
+    /// The device that is meant.
+    ///
+    /// # Errors
+    /// When a GPU is asked for by name and cannot be had.
+    pub fn open(self) -> Result<Chosen, DeviceError> {
+        match self {
+            Self::Cpu => Ok(Chosen {
+                device: Device::Cpu,
+                note: None,
+            }),
+            Self::Auto => Ok(Chosen {
+                device: Device::Cpu,
+                note: installed_gpu(Path::new("/proc/driver/nvidia/gpus")).map(|name| {
+                    format!("{name} is not used: this version computes on the CPU only")
+                }),
+            }),
+            Self::Cuda(index) => {
+                let mut gpus = gpus()?;
+                if index >= gpus.len() {
+                    return Err(DeviceError::NoSuchGpu { there: gpus.len() });
+                }
+                let Gpu {
+                    name, prohibited, ..
+                } = gpus.swap_remove(index);
+                match prohibited {
+                    true => Err(DeviceError::Prohibited { name }),
+                    false => Err(DeviceError::CpuOnly { name }),
+                }
+            }
+        }
+    }
+}
+
+/// The first GPU that the kernel's driver lists under `directory`. Asking the driver itself takes up to seconds.
+fn installed_gpu(directory: &Path) -> Option<String> {
+    let gpus = std::fs::read_dir(directory).ok()?;
+    let mut names: Vec<String> = gpus
+        .filter_map(|gpu| std::fs::read_to_string(gpu.ok()?.path().join("information")).ok())
+        .filter_map(|text| {
+            let model = text.lines().find_map(|line| line.strip_prefix("Model:"))?;
+            Some(model.trim().to_string())
+        })
+        .collect();
+    names.sort();
+    names.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_read() {
+        for (text, choice) in [
+            ("auto", Choice::Auto),
+            ("cpu", Choice::Cpu),
+            ("cuda", Choice::Cuda(0)),
+            ("cuda:0", Choice::Cuda(0)),
+            ("cuda:13", Choice::Cuda(13)),
+        ] {
+            assert_eq!(text.parse(), Ok(choice));
+        }
+        for text in [
+            "", "gpu", "cuda:", "cuda:+1", "cuda:-1", "cuda:x", "CUDA", "cpu ",
+        ] {
+            assert!(text.parse::<Choice>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_gpu_is_found_where_the_kernel_lists_it() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(installed_gpu(&dir.path().join("none")), None);
+        assert_eq!(installed_gpu(dir.path()), None);
+        let gpu = dir.path().join("0000:18:00.0");
+        std::fs::create_dir(&gpu).unwrap();
+        assert_eq!(installed_gpu(dir.path()), None);
+        let text = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 45\n";
+        std::fs::write(gpu.join("information"), text).unwrap();
+        let name = installed_gpu(dir.path());
+        assert_eq!(name.as_deref(), Some("NVIDIA H100 80GB HBM3"));
+    }
+}

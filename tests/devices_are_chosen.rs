@@ -1,0 +1,120 @@
+//! `--device` takes what there is, and says why a GPU that was asked for cannot be had. Where no driver is installed, a
+//! library of the same interface (`fixtures/driver.c`) answers in its place.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{Place, texts};
+
+/// Builds the stand-in driver in `dir`.
+fn driver(dir: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/driver.c");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(dir.join("libcuda.so.1"))
+        .arg(source)
+        .status()
+        .expect("the C compiler that Rust links with");
+    assert!(built.success());
+}
+
+#[test]
+fn a_gpu_that_cannot_be_had_is_an_error_that_says_why() {
+    let place = Place::new();
+    driver(place.path());
+    let mismatch = "the NVIDIA driver answers CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (error 803): its library and its kernel module differ";
+    for (device, answers, hidden, what) in [
+        (
+            "cuda",
+            "12040 0 1 0",
+            "",
+            "it supports CUDA 12.4, this program needs 13.0",
+        ),
+        ("cuda", "13000 803 1 0", "", mismatch),
+        ("cuda", "13000 100 1 0", "", "finds no GPU"),
+        (
+            "cuda",
+            "13000 0 0 0",
+            "-1",
+            "finds no GPU (CUDA_VISIBLE_DEVICES is \"-1\")",
+        ),
+        (
+            "cuda:1",
+            "13000 0 1 0",
+            "",
+            "this machine has one GPU, counted from cuda:0",
+        ),
+        (
+            "cuda:9",
+            "13010 0 8 0",
+            "",
+            "this machine has 8 GPUs, counted from cuda:0",
+        ),
+        (
+            "cuda:2",
+            "13000 0 3 2",
+            "",
+            "Test GPU 2 takes no work: its compute mode is \"prohibited\"",
+        ),
+        (
+            "cuda:1",
+            "13000 0 2 0",
+            "",
+            "Test GPU 1 is there, but this version computes on the CPU only",
+        ),
+    ] {
+        for extra in [&[][..], &["--dry-run"]] {
+            let mut command = place.heirloom(&["train", "mini.toml", "--device", device]);
+            command.args(extra).env("LD_LIBRARY_PATH", place.path());
+            command.env("DRIVER", answers);
+            match hidden {
+                "" => command.env_remove("CUDA_VISIBLE_DEVICES"),
+                hidden => command.env("CUDA_VISIBLE_DEVICES", hidden),
+            };
+            let out = command.output().unwrap();
+            let (_, err) = texts(&out);
+            assert_eq!(out.status.code(), Some(2), "{answers}: {err}");
+            assert!(err.contains(what), "{answers}: {err}");
+            assert!(err.contains("--device cuda:"), "{answers}: {err}");
+        }
+    }
+    assert!(!place.path().join("runs").exists(), "nothing was begun");
+}
+
+#[test]
+fn no_driver_is_told_of() {
+    let place = Place::new();
+    // A library of that name that is none: what another architecture's driver looks like.
+    std::fs::write(place.path().join("libcuda.so.1"), "no library").unwrap();
+    let out = place
+        .heirloom(&["train", "mini.toml", "--device", "cuda"])
+        .env("LD_LIBRARY_PATH", place.path())
+        .output()
+        .unwrap();
+    let (_, err) = texts(&out);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("--device cuda:0: no NVIDIA driver was found (")
+            && err.contains("libcuda.so.1"),
+        "{err}"
+    );
+}
+
+#[test]
+fn the_cpu_needs_no_driver() {
+    let place = Place::new();
+    for device in ["auto", "cpu"] {
+        let out = place
+            .heirloom(&["train", "mini.toml", "--dry-run", "--device", device])
+            .env("LD_LIBRARY_PATH", place.path())
+            .output()
+            .unwrap();
+        assert_eq!(out.status.code(), Some(0), "{}", texts(&out).1);
+    }
+    let out = place.run(&["train", "mini.toml", "--device", "gpu"]);
+    let (_, err) = texts(&out);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    assert!(err.contains("use auto, cpu, cuda or cuda:N"), "{err}");
+}
