@@ -7,15 +7,15 @@ mod amx;
 mod avx512;
 mod pack;
 mod portable;
+mod single;
+mod tiles;
 
-use rayon::prelude::*;
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use super::{ROWS_PER_TASK, Shared};
 use crate::ops::Compute;
-use pack::{Line, PANEL};
 pub use pack::{Packed, Panels, Right, Side};
+pub use tiles::multiply;
 
 /// A matrix operand: where it starts and how far apart its rows and columns lie. One of the two is 1.
 #[derive(Clone, Copy)]
@@ -178,7 +178,7 @@ pub unsafe fn matmul(
     // SAFETY: forwarded to the caller.
     unsafe {
         match compute {
-            Compute::F32 => plain((m, k, n), out, out_row, onto, a, b, threads),
+            Compute::F32 => single::multiply((m, k, n), out, out_row, onto, a, b, threads),
             Compute::Bf16 => {
                 let (unit, (mut left, mut right)) = (Unit::chosen(), PACKED.take());
                 left.fill(unit, Side::Left, a, m, k, threads);
@@ -206,7 +206,7 @@ pub unsafe fn matmul_shared(
     // SAFETY: forwarded to the caller.
     unsafe {
         match b.packed {
-            None => plain((m, k, n), out, out_row, onto, a, b.mat, Threads::One),
+            None => single::multiply((m, k, n), out, out_row, onto, a, b.mat, Threads::One),
             Some(right) => {
                 let (unit, (mut left, other)) = (Unit::chosen(), PACKED.take());
                 left.fill(unit, Side::Left, a, m, k, Threads::One);
@@ -221,204 +221,6 @@ pub unsafe fn matmul_shared(
 thread_local! {
     /// Memory for packed operands. Taken out while in use, so that nested products get their own.
     static PACKED: Cell<(Packed, Packed)> = Cell::default();
-}
-
-/// f32 through the `gemm` crate.
-///
-/// # Safety
-/// As [`matmul`].
-unsafe fn plain(
-    (m, k, n): (usize, usize, usize),
-    out: *mut f32,
-    out_row: usize,
-    onto: Onto,
-    a: Mat,
-    b: Mat,
-    threads: Threads,
-) {
-    if let Onto::Other(onto) = onto {
-        let out = Shared(out);
-        let copy = |i: usize| {
-            let (from, to) = (onto.at(i, 0).ptr, out.at(i * out_row));
-            // SAFETY: forwarded to the caller; tasks write different rows.
-            unsafe { std::ptr::copy_nonoverlapping(from, to, n) };
-        };
-        match threads {
-            Threads::One => (0..m).for_each(copy),
-            Threads::All => (0..m)
-                .into_par_iter()
-                .with_min_len(ROWS_PER_TASK)
-                .for_each(copy),
-        }
-    }
-    let part = |(m, n): (usize, usize), out: *mut f32, a: Mat, b: Mat, parallelism| {
-        // SAFETY: forwarded to the caller.
-        unsafe {
-            gemm::gemm(
-                m,
-                n,
-                k,
-                out,
-                1,
-                out_row as isize,
-                !matches!(onto, Onto::Nothing),
-                a.ptr,
-                a.col as isize,
-                a.row as isize,
-                b.ptr,
-                b.col as isize,
-                b.row as isize,
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
-                parallelism,
-            );
-        }
-    };
-    match threads {
-        Threads::One => part((m, n), out, a, b, gemm::Parallelism::None),
-        Threads::All if m * n <= LARGE => {
-            let threads = rayon::current_num_threads();
-            part((m, n), out, a, b, gemm::Parallelism::Rayon(threads));
-        }
-        Threads::All => {
-            let (down, across) = (m.div_ceil(PART.0), n.div_ceil(PART.1));
-            let out = Shared(out);
-            (0..down * across).into_par_iter().for_each(|index| {
-                let (i, j) = (index % down * PART.0, index / down * PART.1);
-                let size = (PART.0.min(m - i), PART.1.min(n - j));
-                let out = out.at(i * out_row + j);
-                part(size, out, a.at(i, 0), b.at(0, j), gemm::Parallelism::None);
-            });
-        }
-    }
-}
-
-/// Outputs of more values than this, a vocabulary's, are divided into parts of so many rows and columns: left to divide them
-/// itself, the crate packs operands whole, which takes their memory again and is slower.
-const LARGE: usize = 4 << 20;
-const PART: (usize, usize) = (768, 512);
-
-/// Multiplies packed operands of the same depth.
-///
-/// # Safety
-/// `out` must be valid for writing `left.rows` rows, `out_row` apart, of `right.rows` values.
-pub unsafe fn multiply(
-    unit: Unit,
-    left: Panels<'_>,
-    right: Panels<'_>,
-    out: *mut f32,
-    out_row: usize,
-    onto: Onto,
-    threads: Threads,
-) {
-    assert!(left.steps == right.steps, "operands of different depth");
-    let (panels_a, panels_b) = (left.rows.div_ceil(PANEL), right.rows.div_ceil(PANEL));
-    let jobs_a = panels_a.div_ceil(JOB_LEFT);
-    let jobs_b = panels_b.div_ceil(JOB_RIGHT);
-    let onto = onto.mat(out, out_row);
-    let out = Shared(out);
-    let job = |index: usize| {
-        let (ja, jb) = (index % jobs_a, index / jobs_a);
-        let rows = ja * JOB_LEFT..((ja + 1) * JOB_LEFT).min(panels_a);
-        let columns = jb * JOB_RIGHT..((jb + 1) * JOB_RIGHT).min(panels_b);
-        let _tiles = (unit == Unit::Amx).then(amx::Tiles::configure);
-        for from in (0..left.steps).step_by(DEPTH) {
-            // Neighbouring columns one after the other: their rows share pages.
-            for pa in rows.clone() {
-                for pb in columns.clone() {
-                    let (i, j) = (pa * PANEL, pb * PANEL);
-                    let to = Mat {
-                        ptr: out.at(i * out_row + j),
-                        row: out_row,
-                        col: 1,
-                    };
-                    let block = Block {
-                        unit,
-                        a: left.step(pa, from),
-                        b: right.step(pb, from),
-                        steps: DEPTH.min(left.steps - from),
-                        onto: match from {
-                            0 => onto.map(|onto| onto.at(i, j)),
-                            _ => Some(to),
-                        },
-                    };
-                    let (rows, columns) = (PANEL.min(left.rows - i), PANEL.min(right.rows - j));
-                    // SAFETY: the block lies within `out`, and no other job writes it.
-                    unsafe { block.multiply(to, rows, columns) };
-                }
-            }
-        }
-    };
-    match threads {
-        Threads::One => (0..jobs_a * jobs_b).for_each(job),
-        Threads::All => (0..jobs_a * jobs_b).into_par_iter().for_each(job),
-    }
-}
-
-/// Panels of the left and of the right operand that one job multiplies, and steps of 32 along `k` that it takes at once:
-/// together they stay in a second-level cache of 1 MiB, and sums are read and written seldom.
-const JOB_LEFT: usize = 4;
-const JOB_RIGHT: usize = 16;
-const DEPTH: usize = 24;
-
-/// 32x32 values of a product.
-struct Block<'p> {
-    unit: Unit,
-    a: &'p [Line],
-    b: &'p [Line],
-    steps: usize,
-    onto: Option<Mat>,
-}
-
-impl Block<'_> {
-    /// Writes the block's first `rows` and `columns`.
-    ///
-    /// # Safety
-    /// `out` must be valid for writing them, the operands for `steps`.
-    unsafe fn multiply(&self, out: Mat, rows: usize, columns: usize) {
-        // SAFETY: forwarded to the caller; a ragged block goes through one of full size.
-        unsafe {
-            if rows == PANEL && columns == PANEL {
-                return self.whole(out, self.onto);
-            }
-            let mut full = [0f32; PANEL * PANEL];
-            if let Some(onto) = self.onto {
-                for (i, full) in full.chunks_exact_mut(PANEL).enumerate().take(rows) {
-                    let row = std::slice::from_raw_parts(onto.at(i, 0).ptr, columns);
-                    full[..columns].copy_from_slice(row);
-                }
-            }
-            let sums = Mat {
-                ptr: full.as_mut_ptr(),
-                row: PANEL,
-                col: 1,
-            };
-            self.whole(sums, Some(sums));
-            for (i, full) in full.chunks_exact(PANEL).enumerate().take(rows) {
-                let row = std::slice::from_raw_parts_mut(out.at(i, 0).ptr.cast_mut(), columns);
-                row.copy_from_slice(&full[..columns]);
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`Self::multiply`] for all 32 rows and columns.
-    unsafe fn whole(&self, out: Mat, onto: Option<Mat>) {
-        let steps = self.steps;
-        let lines = steps * PANEL;
-        let (a, b) = (self.a[..lines].as_ptr(), self.b[..lines].as_ptr());
-        // SAFETY: forwarded to the caller; the units were found at start.
-        unsafe {
-            match self.unit {
-                Unit::Amx => amx::block(a, b, steps, out, onto),
-                Unit::Avx512 => avx512::block(a, b, steps, out, onto),
-                Unit::Portable => portable::block(a, b, steps, out, onto),
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -456,10 +258,10 @@ mod tests {
         match compute {
             Compute::F32 => {
                 let one: Multiply = Box::new(|size, out, row, onto, a, b| unsafe {
-                    plain(size, out, row, onto, a, b, Threads::One);
+                    single::multiply(size, out, row, onto, a, b, Threads::One);
                 });
                 let all: Multiply = Box::new(|size, out, row, onto, a, b| unsafe {
-                    plain(size, out, row, onto, a, b, Threads::All);
+                    single::multiply(size, out, row, onto, a, b, Threads::All);
                 });
                 vec![("one thread", one), ("all threads", all)]
             }
