@@ -168,7 +168,7 @@ pub const KEYS: &[Key] = &[
         "train.recompute",
         Flag,
         Default("false"),
-        "Keep only each layer's input and make its other activations again in the backward pass: less memory for long windows and many layers, about a quarter more work; the same results.",
+        "Keep only each layer's input and make its other activations again in the backward pass: less memory for long windows and many layers, a fifth slower; the same results.",
     ),
     key("train.seed", Count, Default("0"), "Seed of initial weights and of the batches."),
     key("train.log_every", Count, Default("10"), "Steps between `train` events; slow steps are told of every five seconds."),

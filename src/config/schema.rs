@@ -346,7 +346,7 @@ pub struct TrainConfig {
     /// What matrix products are computed in, `f32` or `bf16`; weights, sums and all else are f32.
     #[serde(default = "default_dtype")]
     pub dtype: String,
-    /// Whether the backward pass makes a layer's activations again: less memory, about a quarter more work.
+    /// Whether the backward pass makes a layer's activations again: less memory, a fifth slower.
     #[serde(default)]
     pub recompute: bool,
     /// Seed of initial weights and of the batches.
