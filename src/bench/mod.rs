@@ -55,8 +55,8 @@ impl Job {
         }
     }
 
-    /// Floating-point operations of a step (what is done twice counts once): 2 for each weight that a token meets and each multiplication of attention,
-    /// and twice that again for the gradients.
+    /// Floating-point operations of a step, 2 for each weight that a token meets and each multiplication of attention, and
+    /// twice that again for the gradients. What is done twice, to save memory, counts once.
     pub fn flops(&self, config: &DecoderConfig) -> f64 {
         let passes = if self.forward { 1.0 / 3.0 } else { 1.0 };
         passes * config.flops_per_token(self.time) * (self.batch * self.time) as f64

@@ -168,8 +168,8 @@ thread_local! {
     static TASK: Cell<(Vec<f32>, Packed)> = Cell::default();
 }
 
-/// In blocks of the vocabulary, for bf16, whose products are so fast that reading and writing logits would take longer than making them
-/// twice: once for the log-sum-exp, once more for the gradients (Wijmans et al., "Cut your losses in large-vocabulary
+/// In blocks of the vocabulary, for bf16, whose products are so fast that reading and writing logits would take longer than
+/// making them twice: once for the log-sum-exp, once more for the gradients (Wijmans et al., "Cut your losses in large-vocabulary
 /// language models", arXiv 2411.09009, keep no logits either).
 fn by_columns(losses: &mut [f32], grads: Grads<'_>, of: Operands<'_>) {
     let Operands {

@@ -1,7 +1,7 @@
 //! The CPU side of the ops: plain functions over slices, one file a topic.
 //!
-//! Loops are compiled for AVX-512, AVX2 and plain x86 by `simd!` and chosen at run time; matrix products are [`gemm`]'s. Work is split over the current rayon pool in fixed pieces, and partial sums are added in a fixed
-//! order.
+//! Loops are compiled for AVX-512, AVX2 and plain x86 by `simd!` and chosen at run time; matrix products are [`gemm`]'s. Work
+//! is split over the current rayon pool in fixed pieces, and partial sums are added in a fixed order.
 
 /// Runs an expression compiled for the best instruction set of this machine. What it calls must be `#[inline(always)]`.
 ///
