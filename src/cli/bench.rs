@@ -320,6 +320,7 @@ impl Facts {
             Some(bytes) => format!("{:.2} GB at most", bytes as f64 / 1e9),
             None => "not told by this system".into(),
         };
+        let threads = rayon::current_num_threads();
         let mut rows = vec![
             [
                 "model".into(),
@@ -327,11 +328,10 @@ impl Facts {
             ],
             [
                 "computed in".into(),
-                format!(
-                    "{dtype} on {} threads, tiles by {}",
-                    rayon::current_num_threads(),
-                    ops::unit()
-                ),
+                match dtype {
+                    "bf16" => format!("bf16 on {threads} threads, tiles by {}", ops::unit()),
+                    _ => format!("{dtype} on {threads} threads"),
+                },
             ],
             [
                 "tokens/s".into(),

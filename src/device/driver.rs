@@ -9,16 +9,12 @@ use libloading::Library;
 use thiserror::Error;
 
 /// The version of CUDA that a driver must support (13.0: driver 580), in NVIDIA's way of counting.
-pub const CUDA: i32 = 13_000;
+const CUDA: i32 = 13_000;
 
 /// A GPU as the driver counts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
     pub name: String,
-    /// Bytes of its own memory.
-    pub memory: usize,
-    /// Compute capability, 9.0 of an H100.
-    pub capability: (i32, i32),
     /// Whether its compute mode lets no program use it.
     pub prohibited: bool,
 }
@@ -51,8 +47,6 @@ fn version(number: i32) -> String {
 
 const NO_DEVICE: c_int = 100;
 const ATTRIBUTE_COMPUTE_MODE: c_int = 20;
-const ATTRIBUTE_MAJOR: c_int = 75;
-const ATTRIBUTE_MINOR: c_int = 76;
 const MODE_PROHIBITED: c_int = 2;
 
 /// The GPUs of this machine that this process may see (`CUDA_VISIBLE_DEVICES`).
@@ -160,9 +154,8 @@ impl Driver {
     unsafe fn gpu(&self, index: c_int) -> Result<Gpu, DriverError> {
         type Name = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
         type Attribute = unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int;
-        type Memory = unsafe extern "C" fn(*mut usize, c_int) -> c_int;
         type Get = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
-        let (mut device, mut memory, mut name) = (0, 0, [0u8; 256]);
+        let (mut device, mut mode, mut name) = (0, 0, [0u8; 256]);
         // SAFETY: forwarded to the caller.
         unsafe {
             self.check(self.function::<Get>("cuDeviceGet")?(&mut device, index))?;
@@ -170,19 +163,12 @@ impl Driver {
             // One byte less than there are: the last one stays zero.
             let room = name.len() as c_int - 1;
             self.check(get(name.as_mut_ptr().cast(), room, device))?;
-            let get = self.function::<Memory>("cuDeviceTotalMem_v2")?;
-            self.check(get(&mut memory, device))?;
             let get = self.function::<Attribute>("cuDeviceGetAttribute")?;
-            let attribute = |which| {
-                let mut value = 0;
-                self.check(get(&mut value, which, device)).map(|()| value)
-            };
+            self.check(get(&mut mode, ATTRIBUTE_COMPUTE_MODE, device))?;
             let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
             Ok(Gpu {
                 name: name.to_string_lossy().into_owned(),
-                memory,
-                capability: (attribute(ATTRIBUTE_MAJOR)?, attribute(ATTRIBUTE_MINOR)?),
-                prohibited: attribute(ATTRIBUTE_COMPUTE_MODE)? == MODE_PROHIBITED,
+                prohibited: mode == MODE_PROHIBITED,
             })
         }
     }

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use candle_core::Device;
 use thiserror::Error;
 
-pub use driver::{CUDA, DriverError, Gpu, gpus};
+pub use driver::{DriverError, Gpu, gpus};
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,9 +107,7 @@ impl Choice {
                 if index >= gpus.len() {
                     return Err(DeviceError::NoSuchGpu { there: gpus.len() });
                 }
-                let Gpu {
-                    name, prohibited, ..
-                } = gpus.swap_remove(index);
+                let Gpu { name, prohibited } = gpus.swap_remove(index);
                 match prohibited {
                     true => Err(DeviceError::Prohibited { name }),
                     false => Err(DeviceError::CpuOnly { name }),

@@ -31,6 +31,11 @@ unsafe impl Send for Mat {}
 unsafe impl Sync for Mat {}
 
 impl Mat {
+    /// A matrix whose rows lie `row` apart.
+    fn new(ptr: *const f32, row: usize) -> Self {
+        Self { ptr, row, col: 1 }
+    }
+
     /// A row-major matrix of `cols` columns.
     pub fn rows(data: &[f32], cols: usize) -> Self {
         Self::strided(data, 0, cols)
@@ -43,11 +48,7 @@ impl Mat {
 
     /// A matrix that starts at `offset` and whose rows lie `row` apart.
     pub fn strided(data: &[f32], offset: usize, row: usize) -> Self {
-        Self {
-            ptr: data[offset..].as_ptr(),
-            row,
-            col: 1,
-        }
+        Self::new(data[offset..].as_ptr(), row)
     }
 
     /// The matrix that begins `rows` further down and `cols` further right.
@@ -150,11 +151,7 @@ impl Onto {
     fn mat(self, out: *const f32, row: usize) -> Option<Mat> {
         match self {
             Self::Nothing => None,
-            Self::Out => Some(Mat {
-                ptr: out,
-                row,
-                col: 1,
-            }),
+            Self::Out => Some(Mat::new(out, row)),
             Self::Other(mat) => Some(mat),
         }
     }

@@ -117,6 +117,11 @@ impl Packed {
         }
     }
 
+    /// The first `n` columns of a right operand, and the first `k` of its depth: all of it, or a multiple of 32.
+    pub(super) fn part(&self, k: usize, n: usize) -> Panels<'_> {
+        self.all().rows(0, n).depth(k)
+    }
+
     /// Lets tasks pack different depths of the operand.
     pub fn by_depth(&mut self, unit: Unit) -> ByDepth {
         ByDepth {
@@ -181,13 +186,6 @@ impl<'m> Right<'m> {
             }
         };
         Self { mat, packed }
-    }
-}
-
-impl Packed {
-    /// The first `n` columns of a right operand, and the first `k` of its depth: all of it, or a multiple of 32.
-    pub(super) fn part(&self, k: usize, n: usize) -> Panels<'_> {
-        self.all().rows(0, n).depth(k)
     }
 }
 

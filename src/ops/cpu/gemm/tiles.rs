@@ -35,11 +35,7 @@ pub unsafe fn multiply(
             for pa in rows.clone() {
                 for pb in columns.clone() {
                     let (i, j) = (pa * PANEL, pb * PANEL);
-                    let to = Mat {
-                        ptr: out.at(i * out_row + j),
-                        row: out_row,
-                        col: 1,
-                    };
+                    let to = Mat::new(out.at(i * out_row + j), out_row);
                     let block = Block {
                         unit,
                         a: left.step(pa, from),
@@ -96,11 +92,7 @@ impl Block<'_> {
                     full[..columns].copy_from_slice(row);
                 }
             }
-            let sums = Mat {
-                ptr: full.as_mut_ptr(),
-                row: PANEL,
-                col: 1,
-            };
+            let sums = Mat::new(full.as_mut_ptr(), PANEL);
             self.whole(sums, Some(sums));
             for (i, full) in full.chunks_exact(PANEL).enumerate().take(rows) {
                 let row = std::slice::from_raw_parts_mut(out.at(i, 0).ptr.cast_mut(), columns);
