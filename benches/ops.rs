@@ -112,7 +112,9 @@ fn element_wise(c: &mut Criterion) {
         grad_scale: 1.0,
         step: 1,
     };
-    group.bench_function("adamw", |b| b.iter(|| ops::adamw(&x, &m, &v, &g, update)));
+    group.bench_function("adamw", |b| {
+        b.iter(|| ops::adamw(&x, &m, &v, None, &g, update))
+    });
     group.bench_function("sum of squares", |b| {
         b.iter(|| black_box(ops::sum_of_squares(&g)));
     });

@@ -19,6 +19,7 @@ pub mod model;
 pub mod ops;
 pub mod rank;
 pub mod run;
+pub mod selftest;
 pub mod tensors;
 pub mod text;
 pub mod train;

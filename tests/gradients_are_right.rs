@@ -133,7 +133,16 @@ fn noise(i: u64) -> f32 {
 
 /// Two ragged windows: longer than one attention block, not a multiple of any vector length.
 fn workspace(config: &DecoderConfig, time: usize, mode: Mode) -> Result<Workspace> {
-    let ws = Workspace::new(config, 2, time, mode, &Device::Cpu)?;
+    computing(config, time, mode, Compute::F32)
+}
+
+fn computing(
+    config: &DecoderConfig,
+    time: usize,
+    mode: Mode,
+    compute: Compute,
+) -> Result<Workspace> {
+    let ws = Workspace::computing(config, 2, time, mode, compute, &Device::Cpu)?;
     let ids = |seed: u64| -> Vec<u32> {
         (0..2 * time as u64)
             .map(|i| ((noise(i + seed) + 1.0) * 0.5 * config.vocab as f32) as u32)
@@ -416,7 +425,7 @@ fn recomputed_activations_give_the_same_gradients() -> Result<()> {
         for compute in [Compute::F32, Compute::Bf16] {
             let model = model(config.clone())?;
             let gradients = |mode| -> Result<(Vec<f32>, Vec<f32>)> {
-                let ws = workspace(&model.config, 70, mode)?.with_compute(compute);
+                let ws = computing(&model.config, 70, mode, compute)?;
                 ops::zero(&model.grads.flat)?;
                 model.forward_backward(&ws, 1.0 / 140.0)?;
                 Ok((ops::read(&ws.losses)?, ops::read(&model.grads.flat)?))
@@ -495,7 +504,7 @@ fn gradients_in_bf16_are_those_in_f32_but_for_rounding() -> Result<()> {
         let model = model(config)?;
         let grads = |compute| -> Result<Vec<f32>> {
             ops::zero(&model.grads.flat)?;
-            let ws = workspace(&model.config, 70, Mode::Train)?.with_compute(compute);
+            let ws = computing(&model.config, 70, Mode::Train, compute)?;
             model.forward_backward(&ws, 1.0 / 140.0)?;
             ops::read(&model.grads.flat)
         };

@@ -308,12 +308,12 @@ fn norms() -> Result<()> {
             if rms {
                 let grad_w = filled(0.5, &[c])?;
                 ops::rms_norm(&got, &stats, &tx, &tw, 1e-5)?;
-                ops::rms_norm_backward(&grad, &grad_w, &tdy, &tx, &tw, &stats)?;
+                ops::rms_norm_backward(&grad, None, &grad_w, &tdy, &tx, &tw, &stats)?;
                 close(&what, &grad_w, &dw, 5e-6);
             } else {
                 let grad_wb = filled(0.5, &[2 * c])?;
                 ops::layer_norm(&got, &stats, &tx, &tw, Some(&tb), 1e-5)?;
-                ops::layer_norm_backward(&grad, &grad_wb, &tdy, &tx, &tw, &stats)?;
+                ops::layer_norm_backward(&grad, None, &grad_wb, &tdy, &tx, &tw, &stats)?;
                 close(&what, &grad_wb.narrow(0, 0, c)?, &dw, 5e-6);
                 close(&what, &grad_wb.narrow(0, c, c)?, &db, 5e-6);
             }
@@ -491,7 +491,7 @@ fn adamw_and_the_norm_of_gradients() -> Result<()> {
             grad_scale: 0.5,
             step,
         };
-        ops::adamw(&tp, &m, &v, &tg, update)?;
+        ops::adamw(&tp, &m, &v, None, &tg, update)?;
         for i in 0..n {
             let g = 0.5 * f64::from(g[i]);
             wm[i] = 0.9 * wm[i] + 0.1 * g;

@@ -45,8 +45,8 @@ fn a_step_in_steady_state() -> Result<()> {
     ] {
         for compute in [Compute::F32, Compute::Bf16] {
             let model = Decoder::random(config.clone(), 1, &Device::Cpu)?;
-            let ws = Workspace::new(&model.config, 4, 256, Mode::Train, &Device::Cpu)?;
-            let ws = ws.with_compute(compute);
+            let ws =
+                Workspace::computing(&model.config, 4, 256, Mode::Train, compute, &Device::Cpu)?;
             let mut optimizer = Optimizer::new(&model, &Device::Cpu)?;
             let train = serde_json::json!({"steps": 1, "batch_tokens": 1024, "lr": 1e-4});
             let train = serde_json::from_value(train).expect("a whole section");

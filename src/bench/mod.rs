@@ -1,6 +1,8 @@
 //! Measures training steps of a model of any shape on this machine.
 
+mod card;
 mod peak;
+pub mod presets;
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +12,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::TrainConfig;
-use crate::model::{Decoder, DecoderConfig, Mode, Workspace, memory_bytes};
+use crate::model::{Decoder, DecoderConfig, Format, Mode, Positions, Workspace, memory_bytes};
 use crate::ops::{self, clock};
 use crate::train::{Optimizer, plan};
 
+pub use card::peak_bf16;
 pub use peak::gemm_gflops;
 
 /// What is measured.
@@ -31,6 +34,9 @@ pub struct Job {
 /// Steps that nothing is measured of: memory is touched for the first time.
 const WARM_UP: usize = 2;
 
+/// Steps after the measured ones on a GPU, in which each op is waited for.
+const WAITED: usize = 3;
+
 /// A measurement.
 #[derive(Debug, Clone)]
 pub struct Measured {
@@ -43,9 +49,10 @@ pub struct Measured {
 }
 
 impl Job {
-    /// Bytes the job needs.
-    pub fn bytes(&self, config: &DecoderConfig) -> u64 {
-        memory_bytes(config, self.batch, self.time, self.mode())
+    /// Bytes the job needs on `device`.
+    pub fn bytes(&self, config: &DecoderConfig, device: &Device) -> u64 {
+        let format = Format::on(device, plan::compute(&self.train));
+        memory_bytes(config, self.batch, self.time, self.mode(), format)
     }
 
     fn mode(&self) -> Mode {
@@ -55,6 +62,18 @@ impl Job {
         }
     }
 
+    /// FLOPs of a token as model FLOPs utilisation counts them: 6 for each parameter but position embeddings, and
+    /// 12 L d T for attention, causal or not (Chowdhery et al., "PaLM", arXiv 2204.02311, appendix B).
+    pub fn mfu_flops(&self, config: &DecoderConfig) -> f64 {
+        let positions = match config.positions {
+            Positions::Learned => (config.context_length * config.n_embd) as f64,
+            Positions::Rotary(_) => 0.0,
+        };
+        let attention = config.n_layer * config.attention_width() * self.time;
+        let passes = if self.forward { 1.0 / 3.0 } else { 1.0 };
+        passes * (6.0 * (config.parameters() as f64 - positions) + 12.0 * attention as f64)
+    }
+
     /// Floating-point operations of a step, 2 for each weight that a token meets and each multiplication of attention, and
     /// twice that again for the gradients. What is done twice, to save memory, counts once.
     pub fn flops(&self, config: &DecoderConfig) -> f64 {
@@ -62,32 +81,39 @@ impl Job {
         passes * config.flops_per_token(self.time) * (self.batch * self.time) as f64
     }
 
-    /// Steps on one batch of random tokens. `after_step` hears of each finished one.
+    /// Steps on one batch of random tokens, where the model lies. `after_step` hears of each finished one.
     ///
     /// # Errors
     /// When a loss is no number.
     pub fn run(&self, model: &Decoder, after_step: &mut dyn FnMut()) -> Result<Measured> {
-        let (config, device) = (&model.config, &Device::Cpu);
-        let ws = Workspace::new(config, self.batch, self.time, self.mode(), device)?;
-        let ws = ws.with_compute(plan::compute(&self.train));
+        let (config, device) = (&model.config, model.weights.flat.device());
+        let compute = plan::compute(&self.train);
+        let (batch, time) = (self.batch, self.time);
+        let ws = Workspace::computing(config, batch, time, self.mode(), compute, device)?;
         let (inputs, targets) = tokens(self.batch, self.time, model.config.vocab);
         ops::write(&ws.inputs, &inputs)?;
         ops::write(&ws.targets, &targets)?;
         let mut optimizer = match self.forward {
             true => None,
-            false => Some(Optimizer::new(model, &Device::Cpu)?),
+            false => Some(Optimizer::new(model, device)?),
         };
         let (mut seconds, mut losses) = (Vec::new(), Vec::new());
         let mut parts: Vec<(&'static str, Vec<f64>)> = Vec::new();
-        for step in 0..WARM_UP + self.steps {
+        // A GPU's parts are told apart only by waiting for each, which steps that are timed must not do.
+        let apart = if device.is_cuda() { WAITED } else { 0 };
+        for step in 0..WARM_UP + self.steps + apart {
+            let waits = step >= WARM_UP + self.steps;
+            clock::wait_for_gpu(waits);
             let (begin, before) = (Instant::now(), clock::spent());
             let loss = match &mut optimizer {
                 None => self.loss(model, &ws)?,
                 Some(optimizer) => self.step(model, &ws, optimizer)?,
             };
             let passed = begin.elapsed().as_secs_f64();
-            if step >= WARM_UP {
+            if step >= WARM_UP && !waits {
                 seconds.push(passed);
+            }
+            if waits || (step >= WARM_UP && apart == 0) {
                 for (i, (name, s)) in by_part(&before, &clock::spent(), passed).enumerate() {
                     if parts.len() == i {
                         parts.push((name, Vec::new()));
@@ -101,6 +127,7 @@ impl Job {
             losses.push(loss);
             after_step();
         }
+        clock::wait_for_gpu(false);
         Ok(Measured {
             parts,
             seconds,
@@ -124,8 +151,7 @@ impl Job {
 }
 
 fn mean_loss(ws: &Workspace) -> Result<f64> {
-    let losses = ops::read(&ws.losses)?;
-    Ok(losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64)
+    Ok(ops::sum(&ws.losses)? / ws.losses.elem_count() as f64)
 }
 
 /// Seconds by part between two readings of the clock, `passed` seconds apart.

@@ -9,10 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{exit, say};
-use crate::bench::{Job, Measured, gemm_gflops, median, tokens};
+use crate::bench::{Job, Measured, gemm_gflops, median, peak_bf16, presets, tokens};
 use crate::config::TrainConfig;
+use crate::device::{self, Choice};
 use crate::model::{Decoder, DecoderConfig, Family, Files, Sizes, save};
-use crate::ops;
+use crate::ops::{self, Compute};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::{aligned, count};
 use crate::text;
@@ -39,6 +40,9 @@ struct Train {
     /// The shape and weights of this model: a directory, a .gguf file, hf:OWNER/NAME, RUN@CHECKPOINT
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]
     model: Option<String>,
+    /// The shape of a published model; --context is 1024 then unless it is given
+    #[arg(long, value_name = "NAME", value_parser = presets::NAMES, conflicts_with_all = ["model", "family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]
+    preset: Option<String>,
     /// gpt2 or llama
     #[arg(long, default_value = "gpt2", value_parser = ["gpt2", "llama"])]
     family: String,
@@ -54,9 +58,9 @@ struct Train {
     /// Width of the MLP [default: 4 widths, of a llama 8/3]
     #[arg(long, value_name = "N")]
     inner: Option<usize>,
-    /// Tokens of a window
-    #[arg(long, value_name = "T", default_value_t = 256)]
-    context: usize,
+    /// Tokens of a window [default: 256, of a --preset 1024]
+    #[arg(long, value_name = "T")]
+    context: Option<usize>,
     /// Windows of a step
     #[arg(long, value_name = "B", default_value_t = 8)]
     batch: usize,
@@ -68,6 +72,9 @@ struct Train {
     /// f32 or bf16
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     dtype: String,
+    /// auto, cpu, or cuda with a GPU's number: cuda:1
+    #[arg(long, value_name = "DEVICE", default_value_t = Choice::Cpu)]
+    device: Choice,
     /// Only losses, as in an evaluation: no gradients, no update
     #[arg(long)]
     forward: bool,
@@ -104,27 +111,38 @@ impl Train {
     fn run(self) -> Result<()> {
         let (config, files) = self.subject()?;
         let job = self.job()?;
+        let chosen = self.device.open();
+        let chosen = chosen.with_context(|| format!("--device {}", self.device))?;
+        if let Some(note) = &chosen.note {
+            say::err(note);
+        }
+        let device = chosen.device;
         let what = match self.forward {
             true => "evaluating this model",
             false => "training this model",
         };
-        super::check_memory(job.bytes(&config), what)?;
+        super::check_memory(job.bytes(&config, &device), &device, what)?;
         let model = match &files {
-            Some(files) => files.load(&Device::Cpu)?,
-            None => Decoder::random(config.clone(), 0, &Device::Cpu)?,
+            Some(files) => files.load(&device)?,
+            None => Decoder::random(config.clone(), 0, &device)?,
         };
         if let Some(dir) = &self.write {
             self.write(&model, dir)
                 .with_context(|| format!("{} cannot be written", text::path(dir)))?;
         }
-        let peak = gemm_gflops(plan::compute(&job.train));
+        let card = self.card(&device);
+        let peak = match &card {
+            Some(_) => None,
+            None => Some(gemm_gflops(plan::compute(&job.train))),
+        };
         let bar = ProgressBar::new(self.steps as u64 + 2);
         bar.set_style(ProgressStyle::with_template(
             "{bar:30} {pos}/{len} steps  {eta} left",
         )?);
         let measured = job.run(&model, &mut || bar.inc(1))?;
         bar.finish_and_clear();
-        let facts = Facts::of(&job, &config, &measured, peak);
+        let mut facts = Facts::of(&job, &config, &measured, peak);
+        facts.on(card, &job, &config, &device);
         match self.json {
             true => say::json(&facts.json(&self.dtype, &measured))?,
             false => say::out(&facts.text(&self.dtype, &measured))?,
@@ -140,7 +158,7 @@ impl Train {
             ("--kv-heads", self.kv_heads),
             ("--width", Some(self.width)),
             ("--inner", self.inner),
-            ("--context", Some(self.context)),
+            ("--context", Some(self.context())),
             ("--batch", Some(self.batch)),
             ("--vocab", Some(self.vocab)),
             ("--steps", Some(self.steps)),
@@ -155,20 +173,24 @@ impl Train {
         if let Some(name) = &self.model {
             let located = super::located(name, &self.runs)?;
             let files = Files::open(&located.path)?;
-            if self.context > files.config.context_length {
+            if self.context() > files.config.context_length {
                 bail!(
                     "--context is {}, the model's is {}",
-                    self.context,
+                    self.context(),
                     files.config.context_length
                 );
             }
             return Ok((files.config.clone(), Some(files)));
         }
+        if let Some(name) = &self.preset {
+            let shape = presets::shape(name, self.context());
+            return Ok((shape.context("a name of the list")?, None));
+        }
         let sizes = Sizes {
             n_layer: self.layers,
             n_head: self.heads,
             n_embd: self.width,
-            context_length: self.context,
+            context_length: self.context(),
             vocab: self.vocab,
         };
         if !self.width.is_multiple_of(self.heads) {
@@ -212,7 +234,7 @@ impl Train {
         let n = |x: usize| x as f64;
         let inner = n(self.inner.unwrap_or(4 * self.width));
         let block = n(self.width) * (4.0 * n(self.width) + 2.0 * inner);
-        let rows = n(self.batch) * n(self.context) * (8.0 * n(self.width) + 2.0 * inner);
+        let rows = n(self.batch) * n(self.context()) * (8.0 * n(self.width) + 2.0 * inner);
         let bytes =
             4.0 * (n(self.layers) * (4.0 * block + rows) + 4.0 * n(self.vocab) * n(self.width));
         if bytes > MOST_BYTES || self.layers > MOST_LAYERS {
@@ -222,25 +244,42 @@ impl Train {
                 self.width,
                 self.vocab,
                 self.batch,
-                self.context,
+                self.context(),
                 bytes / 1e9
             );
         }
         Ok(())
     }
 
+    fn context(&self) -> usize {
+        self.context.unwrap_or(match self.preset {
+            Some(_) => 1024,
+            None => 256,
+        })
+    }
+
+    /// The name of the GPU that is measured.
+    fn card(&self, device: &Device) -> Option<String> {
+        let index = match self.device {
+            Choice::Cuda(index) => index,
+            Choice::Auto | Choice::Cpu => 0,
+        };
+        let gpus = device.is_cuda().then(device::gpus)?.ok()?;
+        gpus.into_iter().nth(index).map(|gpu| gpu.name)
+    }
+
     fn job(&self) -> Result<Job> {
         // The trainer's defaults for what is not said here.
         let train: TrainConfig = serde_json::from_value(json!({
             "steps": self.steps,
-            "batch_tokens": self.batch * self.context,
+            "batch_tokens": self.batch * self.context(),
             "lr": LR,
             "dtype": self.dtype,
             "recompute": self.recompute,
         }))?;
         Ok(Job {
             batch: self.batch,
-            time: self.context,
+            time: self.context(),
             steps: self.steps,
             forward: self.forward,
             train,
@@ -252,8 +291,8 @@ impl Train {
         std::fs::create_dir_all(dir)?;
         let weights = ops::read(&model.weights.flat)?;
         save(&model.config, &model.params, &weights, None, dir)?;
-        let (inputs, targets) = tokens(self.batch, self.context, model.config.vocab);
-        let shape = [self.batch, self.context];
+        let (inputs, targets) = tokens(self.batch, self.context(), model.config.vocab);
+        let shape = [self.batch, self.context()];
         let tokens = json!({"shape": shape, "inputs": inputs, "targets": targets});
         std::fs::write(dir.join("tokens.json"), tokens.to_string())?;
         Ok(())
@@ -266,14 +305,18 @@ struct Facts {
     /// Of the slowest and of the fastest step.
     spread: (f64, f64),
     gflops: f64,
-    peak: f64,
+    /// Of a large product on the CPU.
+    peak: Option<f64>,
+    /// Share of a GPU's peak, where that is known.
+    mfu: Option<f64>,
+    card: Option<String>,
     memory: Option<u64>,
     parameters: u64,
     parts: Vec<(&'static str, f64)>,
 }
 
 impl Facts {
-    fn of(job: &Job, config: &DecoderConfig, measured: &Measured, peak: f64) -> Self {
+    fn of(job: &Job, config: &DecoderConfig, measured: &Measured, peak: Option<f64>) -> Self {
         let tokens = (job.batch * job.time) as f64;
         let seconds = measured.seconds.iter();
         let fastest = seconds.clone().copied().fold(f64::INFINITY, f64::min);
@@ -285,10 +328,27 @@ impl Facts {
             spread: (tokens / slowest, tokens / fastest),
             gflops: 1e-9 * job.flops(config) / middle,
             peak,
+            mfu: None,
+            card: None,
             memory: peak_memory(),
             parameters: config.parameters(),
             parts: parts.map(|(name, s)| (*name, median(s))).collect(),
         }
+    }
+
+    /// What is told otherwise of a GPU.
+    fn on(&mut self, card: Option<String>, job: &Job, config: &DecoderConfig, device: &Device) {
+        #[cfg(feature = "cuda")]
+        if device.is_cuda() {
+            self.memory = ops::cuda::memory_in_use(device).ok().map(|m| m.peak);
+        }
+        let peak = card.as_deref().and_then(peak_bf16);
+        // For products in f32 the data sheets' number is none.
+        let bf16 = plan::compute(&job.train) == Compute::Bf16 && device.is_cuda();
+        self.mfu = peak
+            .filter(|_| bf16)
+            .map(|peak| self.tokens_per_second * job.mfu_flops(config) / peak);
+        self.card = card;
     }
 
     fn json(&self, dtype: &str, measured: &Measured) -> Value {
@@ -299,7 +359,11 @@ impl Facts {
             .collect();
         json!({
             "dtype": dtype,
-            "unit": ops::unit(),
+            "unit": match &self.card {
+                Some(card) => card.as_str(),
+                None => ops::unit(),
+            },
+            "mfu": self.mfu,
             "threads": rayon::current_num_threads(),
             "parameters": self.parameters,
             "tokens_per_second": self.tokens_per_second,
@@ -328,9 +392,12 @@ impl Facts {
             ],
             [
                 "computed in".into(),
-                match dtype {
-                    "bf16" => format!("bf16 on {threads} threads, tiles by {}", ops::unit()),
-                    _ => format!("{dtype} on {threads} threads"),
+                match (&self.card, dtype) {
+                    (Some(card), _) => format!("{dtype} on {card}"),
+                    (None, "bf16") => {
+                        format!("bf16 on {threads} threads, tiles by {}", ops::unit())
+                    }
+                    (None, _) => format!("{dtype} on {threads} threads"),
                 },
             ],
             [
@@ -342,12 +409,17 @@ impl Facts {
             ],
             [
                 "GFLOP/s".into(),
-                format!(
-                    "{:.0}, {:.0} % of a large matrix product's {:.0}",
-                    self.gflops,
-                    100.0 * self.gflops / self.peak,
-                    self.peak
-                ),
+                match (self.peak, self.mfu) {
+                    (Some(peak), _) => format!(
+                        "{:.0}, {:.0} % of a large matrix product's {peak:.0}",
+                        self.gflops,
+                        100.0 * self.gflops / peak,
+                    ),
+                    (None, Some(mfu)) => {
+                        format!("{:.0}, MFU {:.1} %", self.gflops, 100.0 * mfu)
+                    }
+                    (None, None) => format!("{:.0}", self.gflops),
+                },
             ],
             ["memory".into(), memory],
             [

@@ -10,7 +10,7 @@ use candle_core::Device;
 use super::{exit, say};
 use crate::corpus::Tokenizer;
 use crate::locate;
-use crate::model::{Files, Generator, Mode, Sampling, cache_bytes, memory_bytes};
+use crate::model::{Files, Format, Generator, Mode, Sampling, cache_bytes, memory_bytes};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::text;
 
@@ -82,8 +82,9 @@ impl Args {
         }
         let room = ids.len().saturating_add(self.n).min(context);
         let shape = &files.config;
-        let need = memory_bytes(shape, 1, room.min(256), Mode::Forward) + cache_bytes(shape, room);
-        super::check_memory(need, "this model with so long a text")?;
+        let need = memory_bytes(shape, 1, room.min(256), Mode::Forward, Format::PLAIN)
+            + cache_bytes(shape, room);
+        super::check_memory(need, &Device::Cpu, "this model with so long a text")?;
         let model = files.load(&Device::Cpu)?;
         let sampling = Sampling {
             temperature: self.temperature,

@@ -10,7 +10,7 @@ use super::{exit, say};
 use crate::config;
 use crate::corpus::Tokenizer;
 use crate::model::{
-    Biases, DecoderConfig, Family, Files, Mlp, Mode, Norms, Part, Positions, RopeScaling,
+    Biases, DecoderConfig, Family, Files, Format, Mlp, Mode, Norms, Part, Positions, RopeScaling,
     memory_bytes,
 };
 use crate::run::dir::DEFAULT_RUNS;
@@ -148,9 +148,9 @@ impl<'f> Facts<'f> {
             window,
             micro,
             parts: parts.into_iter().filter(|(_, n)| *n > 0).collect(),
-            load: memory_bytes(config, micro, window, Mode::Forward),
-            train: memory_bytes(config, micro, window, Mode::Train),
-            analyse: memory_bytes(config, 1, probe, Mode::Forward) + matrices,
+            load: memory_bytes(config, micro, window, Mode::Forward, Format::PLAIN),
+            train: memory_bytes(config, micro, window, Mode::Train, Format::PLAIN),
+            analyse: memory_bytes(config, 1, probe, Mode::Forward, Format::PLAIN) + matrices,
             model,
         }
     }

@@ -94,7 +94,7 @@ impl Args {
         let output = Output::directory(out, self.force)?;
         check_space(output.path(), 4 * shape.parameters())?;
         // The weights, and a copy on their way to the disk.
-        super::check_memory(8 * shape.parameters(), "making this model")?;
+        super::check_memory(8 * shape.parameters(), &Device::Cpu, "making this model")?;
         let tokens = export::Tokens::of_model(&recipe.located[0].path)?;
         let model = inherit::assemble(
             &sources,

@@ -11,7 +11,8 @@ use super::{exit, say};
 use crate::corpus::{self, Tokenizer, Tokens};
 use crate::eval::{Evaluator, mean_stderr};
 use crate::locate::{self, Located};
-use crate::model::{Files, Mode, memory_bytes};
+use crate::model::{Files, Format, Mode, memory_bytes};
+use crate::ops::Compute;
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::count;
 use crate::text;
@@ -80,7 +81,8 @@ impl Args {
             );
         }
         super::check_memory(
-            memory_bytes(&files.config, 1, time, Mode::Forward),
+            memory_bytes(&files.config, 1, time, Mode::Forward, Format::PLAIN),
+            &Device::Cpu,
             "evaluating this model",
         )?;
         let model = files.load(&Device::Cpu)?;
@@ -89,6 +91,7 @@ impl Args {
             time,
             tokens.len(),
             self.windows,
+            Compute::F32,
             &Device::Cpu,
         )?;
         let bar = ProgressBar::new(self.windows as u64);

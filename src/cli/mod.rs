@@ -14,6 +14,7 @@ pub mod loss;
 pub mod ls;
 pub mod replay;
 pub mod say;
+pub mod selftest;
 pub mod show;
 pub mod train;
 pub mod watch;
@@ -66,6 +67,7 @@ enum Command {
     Inherit(inherit::Args),
     Export(export::Args),
     Bench(bench::Args),
+    Selftest(selftest::Args),
 }
 
 /// Windows of this length, or the model's context, when nothing else is said.
@@ -137,6 +139,7 @@ impl Cli {
             Some(Command::Generate(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Inherit(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Bench(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Selftest(args)) => args.run().map_err(exit::input),
             Some(Command::Data(args)) => args.run().map_err(exit::input),
             Some(Command::Export(args)) => args.run().map_err(exit::input),
             None => home::run(&self.runs, &self.ui),
@@ -148,8 +151,8 @@ impl Cli {
 ///
 /// # Errors
 /// Telling how much is needed, and how much there is.
-fn check_memory(need: u64, what: &str) -> Result<()> {
-    match crate::train::plan::available_memory() {
+fn check_memory(need: u64, device: &candle_core::Device, what: &str) -> Result<()> {
+    match crate::train::plan::free_memory(device) {
         Some(free) if need > free => anyhow::bail!(
             "{what} needs {} MB, {} MB of memory are free",
             need >> 20,

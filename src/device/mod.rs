@@ -66,8 +66,12 @@ pub enum DeviceError {
         "{name} takes no work: its compute mode is \"prohibited\" (nvidia-smi -c DEFAULT changes it)"
     )]
     Prohibited { name: String },
-    #[error("{name} is there, but this version computes on the CPU only: leave --device out")]
+    #[error(
+        "{name} is there, but this program was built without the feature `cuda` (docs/gpu.md tells how to build it)"
+    )]
     CpuOnly { name: String },
+    #[error("{name} cannot be used: {why}")]
+    Refused { name: String, why: String },
 }
 
 fn count(gpus: usize) -> String {
@@ -96,24 +100,80 @@ impl Choice {
                 device: Device::Cpu,
                 note: None,
             }),
-            Self::Auto => Ok(Chosen {
-                device: Device::Cpu,
-                note: installed_gpu(Path::new("/proc/driver/nvidia/gpus")).map(|name| {
-                    format!("{name} is not used: this version computes on the CPU only")
-                }),
+            Self::Auto => Ok(best()),
+            Self::Cuda(index) => Ok(Chosen {
+                device: gpu(index)?,
+                note: None,
             }),
-            Self::Cuda(index) => {
-                let mut gpus = gpus()?;
-                if index >= gpus.len() {
-                    return Err(DeviceError::NoSuchGpu { there: gpus.len() });
-                }
-                let Gpu { name, prohibited } = gpus.swap_remove(index);
-                match prohibited {
-                    true => Err(DeviceError::Prohibited { name }),
-                    false => Err(DeviceError::CpuOnly { name }),
-                }
-            }
         }
+    }
+}
+
+/// The first GPU where this program can use one, else the CPU.
+fn best() -> Chosen {
+    let cpu = |note| Chosen {
+        device: Device::Cpu,
+        note,
+    };
+    let installed = installed_gpu(Path::new("/proc/driver/nvidia/gpus"));
+    if cfg!(not(feature = "cuda")) {
+        return cpu(installed.map(|name| {
+            format!(
+                "{name} is not used: this program was built without the feature `cuda` (docs/gpu.md tells how to build it)"
+            )
+        }));
+    }
+    match gpu(0) {
+        Ok(device) => Chosen { device, note: None },
+        Err(error) => cpu(Some(format!("computing on the CPU: {error}"))),
+    }
+}
+
+/// The GPU of this number.
+fn gpu(index: usize) -> Result<Device, DeviceError> {
+    let mut gpus = gpus()?;
+    if index >= gpus.len() {
+        return Err(DeviceError::NoSuchGpu { there: gpus.len() });
+    }
+    let Gpu { name, prohibited } = gpus.swap_remove(index);
+    match prohibited {
+        true => Err(DeviceError::Prohibited { name }),
+        false => opened(index, name),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn opened(_: usize, name: String) -> Result<Device, DeviceError> {
+    Err(DeviceError::CpuOnly { name })
+}
+
+#[cfg(feature = "cuda")]
+fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
+    let open = || {
+        let device = Device::new_cuda_with_stream(index)?;
+        // SAFETY: everything on this device is queued on its one stream, in order.
+        unsafe { device.as_cuda_device()?.disable_event_tracking() };
+        // Loads the kernels: what would fail at the first step fails here.
+        crate::ops::cuda::synchronize(&device)?;
+        Ok(device)
+    };
+    open().map_err(|e: candle_core::Error| DeviceError::Refused {
+        name,
+        why: told(&e.to_string()),
+    })
+}
+
+/// What can be said of an error of CUDA's libraries, in words.
+#[cfg(feature = "cuda")]
+fn told(error: &str) -> String {
+    let cause = |words: &str| format!("{words} ({error})");
+    match error {
+        e if e.contains("OUT_OF_MEMORY") => cause("its memory is used up by others"),
+        e if e.contains("DEVICE_UNAVAILABLE") => cause("another program holds it for itself"),
+        e if e.contains("CUBLAS_STATUS_NOT_INITIALIZED") || e.contains("CURAND") => cause(
+            "libcublas, libcublasLt or libcurand of CUDA 13 is not found or does not start; they come with CUDA and with PyTorch, and LD_LIBRARY_PATH tells where they are",
+        ),
+        _ => error.to_string(),
     }
 }
 

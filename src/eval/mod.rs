@@ -12,6 +12,9 @@ use crate::ops::{self, Compute};
 /// Most tokens in one forward pass.
 const BATCH_TOKENS: usize = 4096;
 
+/// The same on a GPU.
+const BATCH_TOKENS_GPU: usize = 32768;
+
 /// Mean and standard error (sample standard deviation with ddof 1, over the square root of n).
 pub fn mean_stderr(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
@@ -39,29 +42,26 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Lays out `windows` windows of `time` tokens over `n_tokens` validation tokens.
+    /// Lays out `windows` windows of `time` tokens over `n_tokens` validation tokens, for products in `compute`.
     pub fn new(
         config: &DecoderConfig,
         time: usize,
         n_tokens: usize,
         windows: usize,
+        compute: Compute,
         device: &Device,
     ) -> Result<Self> {
-        let batch = (BATCH_TOKENS / time).clamp(1, windows);
+        let most = match device.is_cuda() {
+            true => BATCH_TOKENS_GPU,
+            false => BATCH_TOKENS,
+        };
+        let batch = (most / time).clamp(1, windows);
         Ok(Self {
             starts: even_starts(n_tokens, time, windows),
-            workspace: Workspace::new(config, batch, time, Mode::Forward, device)?,
+            workspace: Workspace::computing(config, batch, time, Mode::Forward, compute, device)?,
             inputs: vec![0; batch * time],
             targets: vec![0; batch * time],
         })
-    }
-
-    /// The same with products in `compute`, not in f32.
-    pub fn with_compute(self, compute: Compute) -> Self {
-        Self {
-            workspace: self.workspace.with_compute(compute),
-            ..self
-        }
     }
 
     /// Number of windows.

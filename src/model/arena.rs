@@ -1,6 +1,6 @@
 //! Parameters, gradients and moments as flat arenas: one allocation each, one view per tensor.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::config::Part;
 use crate::ops;
@@ -68,7 +68,7 @@ impl Param {
     }
 }
 
-/// A flat f32 tensor with a view for each parameter.
+/// A flat tensor, f32 but for rounded copies, with a view for each parameter.
 #[derive(Debug, Clone)]
 pub struct Arena {
     pub flat: Tensor,
@@ -78,8 +78,15 @@ pub struct Arena {
 impl Arena {
     /// An arena of zeros for `params`, in their order and without gaps.
     pub fn zeros(params: &[Param], device: &Device) -> Result<Self> {
-        let total = params.iter().map(Param::len).sum::<usize>();
-        let flat = ops::zeros(total, device)?;
+        Self::over(params, ops::zeros(total(params), device)?)
+    }
+
+    /// The same in bf16.
+    pub fn rounded(params: &[Param], device: &Device) -> Result<Self> {
+        Self::over(params, ops::zeros_of(total(params), DType::BF16, device)?)
+    }
+
+    fn over(params: &[Param], flat: Tensor) -> Result<Self> {
         let mut views = Vec::with_capacity(params.len());
         let mut offset = 0;
         for p in params {
@@ -96,4 +103,8 @@ impl Arena {
         let len: usize = params[first..first + n].iter().map(Param::len).sum();
         self.flat.narrow(0, offset, len)
     }
+}
+
+fn total(params: &[Param]) -> usize {
+    params.iter().map(Param::len).sum()
 }

@@ -2,7 +2,9 @@
 //!
 //! Forward and backward read from top to bottom; every op writes a preallocated buffer of the [`Workspace`].
 
-use candle_core::{Device, Result, Tensor};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use candle_core::{DType, Device, Result, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -10,7 +12,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::arena::{Arena, Init, Param};
 use super::config::{DecoderConfig, Mlp, Norms};
 use super::parts::{Linear, Norm, Parts};
-use super::workspace::{LayerBuffers, Mode, Workspace};
+use super::workspace::{BackwardBuffers, LayerBuffers, Mode, Workspace};
 use crate::ops::{self, AttentionShape, Compute};
 
 /// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.
@@ -24,8 +26,19 @@ pub struct Decoder {
     pub weights: Arena,
     /// Zeros until a backward pass; memory that is not written to costs nothing.
     pub grads: Arena,
+    /// The weights in bf16, on a GPU.
+    rounded: Option<Rounded>,
     pub(super) w: Parts,
     g: Parts,
+}
+
+/// A copy of the weights, rounded to bf16.
+#[derive(Debug)]
+struct Rounded {
+    arena: Arena,
+    parts: Parts,
+    /// The count of [writes](ops::writes) when it was made.
+    made_at: AtomicU64,
 }
 
 impl Decoder {
@@ -34,7 +47,19 @@ impl Decoder {
         let params = config.params();
         let weights = Arena::zeros(&params, device)?;
         let grads = Arena::zeros(&params, device)?;
+        let rounded = match device.is_cuda() {
+            true => {
+                let arena = Arena::rounded(&params, device)?;
+                Some(Rounded {
+                    parts: Parts::view(&config, &params, &arena, device)?,
+                    arena,
+                    made_at: AtomicU64::new(u64::MAX),
+                })
+            }
+            false => None,
+        };
         Ok(Self {
+            rounded,
             w: Parts::view(&config, &params, &weights, device)?,
             g: Parts::view(&config, &params, &grads, device)?,
             config,
@@ -72,6 +97,24 @@ impl Decoder {
         ops::write(&self.weights.views[index], &values)
     }
 
+    /// Where the weights of parameter `index` are kept in bf16, if they are. What changes the weights on a GPU writes here too.
+    pub fn rounded(&self, index: usize) -> Option<&Tensor> {
+        self.rounded.as_ref().map(|r| &r.arena.views[index])
+    }
+
+    /// The weights as products in `compute` take them: on a GPU for bf16 the rounded copy, made anew when weights were written
+    /// since.
+    pub(super) fn operands(&self, compute: Compute) -> Result<&Parts> {
+        let Some(rounded) = self.rounded.as_ref().filter(|_| compute == Compute::Bf16) else {
+            return Ok(&self.w);
+        };
+        let writes = ops::writes();
+        if rounded.made_at.swap(writes, Ordering::Relaxed) != writes {
+            ops::round(&rounded.arena.flat, &self.weights.flat)?;
+        }
+        Ok(&rounded.parts)
+    }
+
     /// Losses of every token, `ws.losses[B T]` in nats, without gradients.
     pub fn forward(&self, ws: &Workspace) -> Result<()> {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
@@ -81,7 +124,7 @@ impl Decoder {
             None,
             &ws.chunk,
             &ws.x_final,
-            &self.w.head,
+            &self.operands(ws.compute)?.head,
             &ws.targets,
             1.0,
         )
@@ -101,7 +144,12 @@ impl Decoder {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
         let rows = ws.batch * ws.time;
         let logits = ops::zeros((rows, self.config.vocab), ws.losses.device())?;
-        ops::head_logits(ws.compute, &logits, &ws.x_final, &self.w.head)?;
+        ops::head_logits(
+            ws.compute,
+            &logits,
+            &ws.x_final,
+            &self.operands(ws.compute)?.head,
+        )?;
         Ok(logits)
     }
 
@@ -117,14 +165,14 @@ impl Decoder {
             Some((&back.d_norm, &self.g.head)),
             &ws.chunk,
             &ws.x_final,
-            &self.w.head,
+            &self.operands(ws.compute)?.head,
             &ws.targets,
             scale,
         )?;
         ops::zero(&back.dx)?;
         let last = ws.x(self.config.n_layer);
         let (w, g) = (&self.w.norm_final, &self.g.norm_final);
-        self.norm_backward(w, g, &back.dx, &back.d_norm, last, &ws.stats_final)?;
+        self.norm_backward(w, g, back, &back.d_norm, last, &ws.stats_final)?;
         for layer in (0..self.config.n_layer).rev() {
             // The last layer's activations are still there.
             if ws.mode == Mode::Recompute && layer + 1 < self.config.n_layer {
@@ -161,7 +209,8 @@ impl Decoder {
     ) -> Result<()> {
         self.activations(layer, x, b, ws)?;
         let w = &self.w.blocks[layer].fc_out;
-        linear(ws.compute, w, out, &b.act, Some(&b.x_mid))
+        let p = &self.operands(ws.compute)?.blocks[layer].fc_out;
+        linear(ws.compute, (w, p), out, &b.act, Some(&b.x_mid))
     }
 
     /// Everything in a block but its output.
@@ -173,32 +222,40 @@ impl Decoder {
         ws: &Workspace,
     ) -> Result<()> {
         let w = &self.w.blocks[layer];
+        let p = &self.operands(ws.compute)?.blocks[layer];
         let shape = self.attention_shape(layer, ws);
         self.norm(&w.norm_1, &b.norm_1, &b.stats_1, x)?;
-        linear(ws.compute, &w.qkv, &b.qkv, &b.norm_1, None)?;
+        linear(ws.compute, (&w.qkv, &p.qkv), &b.qkv, &b.norm_1, None)?;
         if let Some(table) = &ws.rope {
             ops::rope(&b.qkv, table, shape)?;
         }
         ops::attention(ws.compute, &b.att, &b.lse, &b.qkv, shape)?;
-        linear(ws.compute, &w.attention_out, &b.x_mid, &b.att, Some(x))?;
+        linear(
+            ws.compute,
+            (&w.attention_out, &p.attention_out),
+            &b.x_mid,
+            &b.att,
+            Some(x),
+        )?;
         self.norm(&w.norm_2, &b.norm_2, &b.stats_2, &b.x_mid)?;
-        linear(ws.compute, &w.fc, &b.fc, &b.norm_2, None)?;
+        linear(ws.compute, (&w.fc, &p.fc), &b.fc, &b.norm_2, None)?;
         self.activation(&b.act, &b.fc)
     }
 
     /// Takes `dx` from the block's output to its input, and adds the block's weight gradients.
     fn block_backward(&self, layer: usize, ws: &Workspace) -> Result<()> {
         let (w, g) = (&self.w.blocks[layer], &self.g.blocks[layer]);
+        let p = &self.operands(ws.compute)?.blocks[layer];
         let (b, back) = (ws.layer(layer), ws.backward()?);
         let shape = self.attention_shape(layer, ws);
         // MLP; `dx` passes by on the residual path.
         linear_backward(
             ws.compute,
-            &w.fc_out,
+            &p.fc_out,
             &g.fc_out,
             &back.d_act,
             &b.act,
-            &back.dx,
+            back.dy(),
         )?;
         match self.config.mlp {
             // In place: the two are one buffer.
@@ -208,22 +265,22 @@ impl Decoder {
         }
         linear_backward(
             ws.compute,
-            &w.fc,
+            &p.fc,
             &g.fc,
             &back.d_norm,
             &b.norm_2,
             &back.d_fc,
         )?;
-        let (dx, d_norm) = (&back.dx, &back.d_norm);
-        self.norm_backward(&w.norm_2, &g.norm_2, dx, d_norm, &b.x_mid, &b.stats_2)?;
+        let d_norm = &back.d_norm;
+        self.norm_backward(&w.norm_2, &g.norm_2, back, d_norm, &b.x_mid, &b.stats_2)?;
         // Attention.
         linear_backward(
             ws.compute,
-            &w.attention_out,
+            &p.attention_out,
             &g.attention_out,
             &back.d_att,
             &b.att,
-            dx,
+            back.dy(),
         )?;
         ops::attention_backward(
             ws.compute,
@@ -237,8 +294,8 @@ impl Decoder {
         if let Some(table) = &ws.rope {
             ops::rope_backward(&back.d_qkv, table, shape)?;
         }
-        linear_backward(ws.compute, &w.qkv, &g.qkv, d_norm, &b.norm_1, &back.d_qkv)?;
-        self.norm_backward(&w.norm_1, &g.norm_1, dx, d_norm, ws.x(layer), &b.stats_1)
+        linear_backward(ws.compute, &p.qkv, &g.qkv, d_norm, &b.norm_1, &back.d_qkv)?;
+        self.norm_backward(&w.norm_1, &g.norm_1, back, d_norm, ws.x(layer), &b.stats_1)
     }
 
     pub(super) fn activation(&self, out: &Tensor, fc: &Tensor) -> Result<()> {
@@ -263,16 +320,17 @@ impl Decoder {
         &self,
         w: &Norm,
         g: &Norm,
-        dx: &Tensor,
+        into: &BackwardBuffers,
         dy: &Tensor,
         x: &Tensor,
         stats: &Tensor,
     ) -> Result<()> {
+        let (dx, rounded) = (&into.dx, into.dx_rounded.as_ref());
         match self.config.norm {
             Norms::LayerNorm | Norms::Plain => {
-                ops::layer_norm_backward(dx, &g.span, dy, x, &w.weight, stats)
+                ops::layer_norm_backward(dx, rounded, &g.span, dy, x, &w.weight, stats)
             }
-            Norms::RmsNorm => ops::rms_norm_backward(dx, &g.span, dy, x, &w.weight, stats),
+            Norms::RmsNorm => ops::rms_norm_backward(dx, rounded, &g.span, dy, x, &w.weight, stats),
         }
     }
 
@@ -293,33 +351,28 @@ impl Decoder {
     }
 }
 
+/// `w` is the layer, `p` the same as products take it.
 pub(super) fn linear(
     compute: Compute,
-    w: &Linear,
+    (w, p): (&Linear, &Linear),
     out: &Tensor,
     x: &Tensor,
     residual: Option<&Tensor>,
 ) -> Result<()> {
-    ops::linear(
-        compute,
-        out,
-        x,
-        &w.weight,
-        w.layout,
-        w.bias.as_ref(),
-        residual,
-    )
+    // A bias is of the output's type.
+    let bias = if out.dtype() == DType::F32 { w } else { p }.bias.as_ref();
+    ops::linear(compute, out, x, &p.weight, w.layout, bias, residual)
 }
 
 /// The layer's weight gradients from its input `x` and `dy`, and `dx` (overwritten).
 fn linear_backward(
     compute: Compute,
-    w: &Linear,
+    p: &Linear,
     g: &Linear,
     dx: &Tensor,
     x: &Tensor,
     dy: &Tensor,
 ) -> Result<()> {
     ops::linear_backward_weight(compute, &g.weight, g.layout, g.bias.as_ref(), x, dy)?;
-    ops::linear_backward_input(compute, dx, dy, &w.weight, w.layout)
+    ops::linear_backward_input(compute, dx, dy, &p.weight, p.layout)
 }

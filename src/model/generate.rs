@@ -143,17 +143,29 @@ impl<'m> Generator<'m> {
             let (x, out, b) = (ws.x(layer), ws.x(layer + 1), ws.layer(layer));
             let shape = model.shape_of(layer, 1, time);
             model.norm(&w.norm_1, &b.norm_1, &b.stats_1, x)?;
-            linear(ws.compute, &w.qkv, &b.qkv, &b.norm_1, None)?;
+            linear(ws.compute, (&w.qkv, &w.qkv), &b.qkv, &b.norm_1, None)?;
             if let Some(table) = &rope {
                 ops::rope(&b.qkv, table, shape)?;
             }
             let (keys, values) = (&self.keys[layer], &self.values[layer]);
             ops::attention_cached(&b.att, keys, values, &b.qkv, past, shape)?;
-            linear(ws.compute, &w.attention_out, &b.x_mid, &b.att, Some(x))?;
+            linear(
+                ws.compute,
+                (&w.attention_out, &w.attention_out),
+                &b.x_mid,
+                &b.att,
+                Some(x),
+            )?;
             model.norm(&w.norm_2, &b.norm_2, &b.stats_2, &b.x_mid)?;
-            linear(ws.compute, &w.fc, &b.fc, &b.norm_2, None)?;
+            linear(ws.compute, (&w.fc, &w.fc), &b.fc, &b.norm_2, None)?;
             model.activation(&b.act, &b.fc)?;
-            linear(ws.compute, &w.fc_out, out, &b.act, Some(&b.x_mid))?;
+            linear(
+                ws.compute,
+                (&w.fc_out, &w.fc_out),
+                out,
+                &b.act,
+                Some(&b.x_mid),
+            )?;
         }
         let last = ws.x(model.config.n_layer);
         model.norm(&model.w.norm_final, &ws.x_final, &ws.stats_final, last)

@@ -24,4 +24,4 @@ pub use files::{
 };
 pub use generate::{Generator, Sampling, cache_bytes};
 pub use read::{Files, Weights, load};
-pub use workspace::{Mode, Workspace, memory_bytes};
+pub use workspace::{Format, Mode, Workspace, memory_bytes};

@@ -9,6 +9,57 @@ use crate::ops::{self, Compute};
 /// costs a pass over the weights and their gradients. In bf16 no row of logits exists, and nothing touches this memory.
 const CHUNK_ELEMENTS: usize = 16 << 20;
 
+/// The same on a GPU, whose products want many rows.
+const CHUNK_ELEMENTS_GPU: usize = 1 << 28;
+
+/// What a model's tensors are kept as. On the CPU everything is f32, and operands of products are rounded on the way. On a
+/// GPU, activations and their gradients are bf16 with [`Compute::Bf16`], and so is a copy of the weights; the residual
+/// stream, weights, gradients of weights and moments stay f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Format {
+    /// What products are computed with.
+    pub compute: Compute,
+    pub gpu: bool,
+}
+
+impl Format {
+    /// f32 on the CPU.
+    pub const PLAIN: Self = Self {
+        compute: Compute::F32,
+        gpu: false,
+    };
+
+    /// What `device` keeps when products are computed with `compute`.
+    pub fn on(device: &Device, compute: Compute) -> Self {
+        Self {
+            compute,
+            gpu: device.is_cuda(),
+        }
+    }
+
+    fn half(self) -> bool {
+        self.gpu && self.compute == Compute::Bf16
+    }
+
+    /// Type of activations and their gradients.
+    fn activation(self) -> DType {
+        match self.half() {
+            true => DType::BF16,
+            false => DType::F32,
+        }
+    }
+
+    /// Rows of logits that exist at once, and elements from one to the next.
+    fn chunk(self, m: usize, vocab: usize) -> (usize, usize) {
+        let (most, stride) = match self.gpu {
+            // Rows begin where wide accesses may.
+            true => (CHUNK_ELEMENTS_GPU, vocab.next_multiple_of(64)),
+            false => (CHUNK_ELEMENTS, vocab),
+        };
+        ((most / stride).clamp(1, m), stride)
+    }
+}
+
 /// What a workspace is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -52,6 +103,8 @@ pub struct LayerBuffers {
 pub struct BackwardBuffers {
     /// Gradient on the residual stream, `[M, C]`.
     pub dx: Tensor,
+    /// The same in bf16, where products need it so.
+    pub dx_rounded: Option<Tensor>,
     pub d_norm: Tensor,
     /// As wide as the heads; the same memory as `d_norm` when that is as wide.
     pub d_att: Tensor,
@@ -61,13 +114,20 @@ pub struct BackwardBuffers {
     pub d_act: Tensor,
 }
 
+impl BackwardBuffers {
+    /// Gradient on the residual stream as products take it.
+    pub fn dy(&self) -> &Tensor {
+        self.dx_rounded.as_ref().unwrap_or(&self.dx)
+    }
+}
+
 /// Buffers for batches of `batch` windows of `time` tokens.
 #[derive(Debug)]
 pub struct Workspace {
     pub batch: usize,
     pub time: usize,
     pub mode: Mode,
-    /// What products are computed with; f32 unless [set](Self::with_compute).
+    /// What products are computed with.
     pub compute: Compute,
     /// Token ids, `u32[B, T]`.
     pub inputs: Tensor,
@@ -85,7 +145,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Allocates the buffers.
+    /// Allocates the buffers, for products in f32.
     ///
     /// # Errors
     /// When `batch` or `time` is zero, or `time` is longer than the model's context.
@@ -94,6 +154,21 @@ impl Workspace {
         batch: usize,
         time: usize,
         mode: Mode,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::computing(config, batch, time, mode, Compute::F32, device)
+    }
+
+    /// Allocates the buffers, for products in `compute`.
+    ///
+    /// # Errors
+    /// When `batch` or `time` is zero, or `time` is longer than the model's context.
+    pub fn computing(
+        config: &DecoderConfig,
+        batch: usize,
+        time: usize,
+        mode: Mode,
+        compute: Compute,
         device: &Device,
     ) -> Result<Self> {
         if batch == 0 || time == 0 || time > config.context_length {
@@ -105,40 +180,47 @@ impl Workspace {
         let (m, c, h) = (batch * time, config.n_embd, config.n_head);
         let (att, qkv) = (config.attention_width(), config.qkv_width());
         let (fc, inner) = (config.fc_width(), config.n_inner);
+        let format = Format::on(device, compute);
         let zeros = |shape: &[usize]| ops::zeros(shape, device);
+        let acts = |shape: &[usize]| match format.activation() {
+            DType::F32 => ops::zeros(shape, device),
+            half => ops::zeros_of(shape, half, device),
+        };
         let ids = || Tensor::zeros((batch, time), DType::U32, device);
         let (n_layers, n_xs) = mode.kept(config.n_layer);
         let layer = |_| -> Result<LayerBuffers> {
             Ok(LayerBuffers {
-                norm_1: zeros(&[m, c])?,
+                norm_1: acts(&[m, c])?,
                 stats_1: zeros(&[2, m])?,
-                qkv: zeros(&[m, qkv])?,
-                att: zeros(&[m, att])?,
+                qkv: acts(&[m, qkv])?,
+                att: acts(&[m, att])?,
                 lse: zeros(&[batch, h, time])?,
                 x_mid: zeros(&[m, c])?,
-                norm_2: zeros(&[m, c])?,
+                norm_2: acts(&[m, c])?,
                 stats_2: zeros(&[2, m])?,
-                fc: zeros(&[m, fc])?,
-                act: zeros(&[m, inner])?,
+                fc: acts(&[m, fc])?,
+                act: acts(&[m, inner])?,
             })
         };
         let backward = match mode {
             Mode::Forward => None,
             Mode::Train | Mode::Recompute => {
-                let d_norm = zeros(&[m, c])?;
-                let d_fc = zeros(&[m, fc])?;
+                let d_norm = acts(&[m, c])?;
+                let d_fc = acts(&[m, fc])?;
+                let rounded = format.half().then(|| acts(&[m, c]));
                 Some(BackwardBuffers {
                     dx: zeros(&[m, c])?,
+                    dx_rounded: rounded.transpose()?,
                     d_att: if att == c {
                         d_norm.clone()
                     } else {
-                        zeros(&[m, att])?
+                        acts(&[m, att])?
                     },
                     d_norm,
-                    d_qkv: zeros(&[m, qkv])?,
+                    d_qkv: acts(&[m, qkv])?,
                     d_act: match config.mlp {
                         Mlp::Gelu | Mlp::GeluErf => d_fc.clone(),
-                        Mlp::SwiGlu => zeros(&[m, inner])?,
+                        Mlp::SwiGlu => acts(&[m, inner])?,
                     },
                     d_fc,
                 })
@@ -151,27 +233,23 @@ impl Workspace {
                 Some(Tensor::from_vec(table, (time, config.head_size), device)?)
             }
         };
+        let chunk = format.chunk(m, config.vocab);
         Ok(Self {
             batch,
             time,
             mode,
-            compute: Compute::F32,
+            compute,
             inputs: ids()?,
             targets: ids()?,
             losses: zeros(&[m])?,
-            x_final: zeros(&[m, c])?,
+            x_final: acts(&[m, c])?,
             stats_final: zeros(&[2, m])?,
-            chunk: zeros(&[chunk_rows(m, config.vocab), config.vocab])?,
+            chunk: acts(&[chunk.0, chunk.1])?,
             xs: (0..n_xs).map(|_| zeros(&[m, c])).collect::<Result<_>>()?,
             layers: (0..n_layers).map(layer).collect::<Result<_>>()?,
             rope,
             backward,
         })
-    }
-
-    /// The same buffers for passes with products in `compute`.
-    pub fn with_compute(self, compute: Compute) -> Self {
-        Self { compute, ..self }
     }
 
     /// The residual stream before layer `i` (after the last one for `i = n_layer`).
@@ -191,35 +269,35 @@ impl Workspace {
     }
 }
 
-fn chunk_rows(m: usize, vocab: usize) -> usize {
-    (CHUNK_ELEMENTS / vocab).clamp(1, m)
-}
-
 /// Bytes a pass needs: parameters, activations, the head's scratch, and for training gradients of both and two moments.
-pub fn memory_bytes(config: &DecoderConfig, batch: usize, time: usize, mode: Mode) -> u64 {
-    let forward = config.parameters() + activations(config, batch, time, mode);
-    if mode == Mode::Forward {
-        return 4 * forward;
-    }
+pub fn memory_bytes(
+    config: &DecoderConfig,
+    batch: usize,
+    time: usize,
+    mode: Mode,
+    format: Format,
+) -> u64 {
     let (m, c) = ((batch * time) as u64, config.n_embd as u64);
-    let mut back = m * (2 * c + config.qkv_width() as u64 + config.fc_width() as u64);
-    if config.attention_width() != config.n_embd {
-        back += m * config.attention_width() as u64;
-    }
-    if config.fc_width() != config.n_inner {
-        back += m * config.n_inner as u64;
-    }
-    4 * (forward + 3 * config.parameters() + back)
-}
-
-/// Elements of the buffers of a forward pass.
-fn activations(config: &DecoderConfig, batch: usize, time: usize, mode: Mode) -> u64 {
+    let (whole, act) = (4, format.activation().size_in_bytes() as u64);
     let (layers, xs) = mode.kept(config.n_layer);
-    let (m, c) = ((batch * time) as u64, config.n_embd as u64);
-    let attention = (config.qkv_width() + config.attention_width() + config.n_head) as u64;
-    let mlp = (config.fc_width() + config.n_inner) as u64;
-    let per_layer = m * (3 * c + 4 + attention + mlp);
-    let shared = m * (c + 5) + m * c * xs as u64;
-    let chunk = (chunk_rows(batch * time, config.vocab) * config.vocab) as u64;
-    per_layer * layers as u64 + shared + chunk
+    let (layers, xs) = (layers as u64, xs as u64);
+    let (att, qkv) = (config.attention_width() as u64, config.qkv_width() as u64);
+    let (fc, inner) = (config.fc_width() as u64, config.n_inner as u64);
+    // Of each layer: norms, qkv, attention and MLP; the stream in the middle and statistics. Then what all share.
+    let acts = layers * (2 * c + qkv + att + fc + inner) + c;
+    let wholes = layers * (c + 4 + config.n_head as u64) + xs * c + 5;
+    let (rows, stride) = format.chunk(batch * time, config.vocab);
+    let mut bytes = m * (act * acts + whole * wholes) + act * (rows * stride) as u64;
+    let copies = if mode == Mode::Forward { 1 } else { 4 };
+    bytes += whole * copies * config.parameters();
+    if format.half() {
+        bytes += act * config.parameters();
+    }
+    if mode != Mode::Forward {
+        let d_att = if att == c { 0 } else { att };
+        let d_act = if fc == inner { 0 } else { inner };
+        let rounded = if format.half() { c } else { 0 };
+        bytes += m * (whole * c + act * (c + qkv + fc + d_att + d_act + rounded));
+    }
+    bytes
 }

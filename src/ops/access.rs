@@ -6,6 +6,7 @@ use candle_core::{
 };
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A read lock on a tensor's storage.
 pub struct Guard<'a, S> {
@@ -164,24 +165,38 @@ fn address(t: &Tensor) -> usize {
 /// Bytes of a cache line, which vectors and tiles should not straddle.
 const CACHE_LINE: usize = 64;
 
-/// An f32 tensor of zeros that begins with a cache line. Memory that is never written to costs nothing.
+/// An f32 tensor of zeros that begins with a cache line. Memory that is never written to costs nothing on the CPU.
 pub fn zeros(shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
+    if device.is_cuda() {
+        return zeros_of(shape, DType::F32, device);
+    }
     let shape = shape.into();
     let spare = CACHE_LINE / size_of::<f32>();
     let flat = Tensor::zeros(shape.elem_count() + spare, DType::F32, device)?;
-    let skipped = match device {
-        Device::Cpu => guard(&flat)
-            .slice::<f32>()?
-            .as_ptr()
-            .align_offset(CACHE_LINE),
-        _ => 0,
-    };
-    let skipped = skipped.min(spare);
+    let begin = guard(&flat).slice::<f32>()?.as_ptr();
+    let skipped = begin.align_offset(CACHE_LINE).min(spare);
     flat.narrow(0, skipped, shape.elem_count())?.reshape(shape)
 }
 
-/// Copies a tensor's values out.
+/// A tensor of zeros of any type.
+pub fn zeros_of(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+    Tensor::zeros(shape, dtype, device)
+}
+
+/// How often f32 values were written to a GPU by [`write()`] and [`fill`]: what was derived from them before may be out of date.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
+/// Count of writes so far.
+pub fn writes() -> u64 {
+    WRITES.load(Ordering::Relaxed)
+}
+
+/// Copies a tensor's values out; those of a GPU after all that is queued on it.
 pub fn read(t: &Tensor) -> Result<Vec<f32>> {
+    #[cfg(feature = "cuda")]
+    if t.device().is_cuda() {
+        return super::cuda::access::read(t);
+    }
     Ok(guard(t).slice::<f32>()?.to_vec())
 }
 
@@ -190,6 +205,13 @@ pub fn fill<E>(
     t: &Tensor,
     f: impl FnOnce(&mut [f32]) -> std::result::Result<(), E>,
 ) -> Result<std::result::Result<(), E>> {
+    if t.device().is_cuda() {
+        let mut values = vec![0f32; t.elem_count()];
+        return match f(&mut values) {
+            Ok(()) => write(t, &values).map(Ok),
+            Err(e) => Ok(Err(e)),
+        };
+    }
     lend(t, |slice| Ok(f(slice)))
 }
 
@@ -201,6 +223,13 @@ pub fn write<T: WithDType>(t: &Tensor, values: &[T]) -> Result<()> {
             values.len(),
             t.shape()
         );
+    }
+    if T::DTYPE == DType::F32 && t.device().is_cuda() {
+        WRITES.fetch_add(1, Ordering::Relaxed);
+    }
+    #[cfg(feature = "cuda")]
+    if t.device().is_cuda() {
+        return super::cuda::access::write(t, values);
     }
     t.inplace_op1(&Lend(RefCell::new(Some(
         |storage: &mut CpuStorage, layout: &Layout| {

@@ -1,6 +1,6 @@
 //! Where the time goes: seconds by kind of op, over all calls of this process.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A kind of op.
@@ -38,6 +38,34 @@ impl Part {
         let passed = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         NANOSECONDS[self as usize].fetch_add(passed, Ordering::Relaxed);
         result
+    }
+}
+
+/// Whether every op of a GPU is waited for, so that its time is known.
+static WAIT: AtomicBool = AtomicBool::new(false);
+
+/// From now on waits for every op of a GPU, or no longer. A GPU works on while the CPU queues more: without waiting, only
+/// the queueing is timed; with it, the GPU idles between ops.
+pub fn wait_for_gpu(wait: bool) {
+    WAIT.store(wait, Ordering::Relaxed);
+}
+
+#[cfg(feature = "cuda")]
+impl Part {
+    /// Does `f`, which queues an op on a GPU, on this part's time if ops are waited for.
+    pub(super) fn time_on_gpu<R>(
+        self,
+        device: &candle_core::Device,
+        f: impl FnOnce() -> candle_core::Result<R>,
+    ) -> candle_core::Result<R> {
+        if !WAIT.load(Ordering::Relaxed) {
+            return f();
+        }
+        self.time(|| {
+            let result = f()?;
+            super::cuda::synchronize(device)?;
+            Ok(result)
+        })
     }
 }
 

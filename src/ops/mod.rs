@@ -14,13 +14,34 @@
 mod access;
 pub mod clock;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use candle_core::{Result, Tensor};
 
-pub use access::{fill, read, write, zeros};
+pub use access::{fill, read, write, writes, zeros, zeros_of};
 use access::{slices, slices_with_ids};
 use clock::Part;
 use cpu::head::Operands;
+#[cfg(feature = "cuda")]
+use cuda::norm::Kind;
+
+/// Does an op on the GPU, and returns, when its tensors lie there.
+#[cfg(feature = "cuda")]
+macro_rules! on_gpu {
+    ($part:ident, $tensor:expr, $op:expr) => {
+        if $tensor.device().is_cuda() {
+            return Part::$part.time_on_gpu($tensor.device(), || $op);
+        }
+    };
+}
+#[cfg(not(feature = "cuda"))]
+macro_rules! on_gpu {
+    ($part:ident, $tensor:expr, $op:expr) => {
+        // Only the CPU's op reads these then.
+        let _ = &$tensor;
+    };
+}
 
 /// What matrix products are computed with. Sums are in f32 either way, and everything else is f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,6 +83,11 @@ pub fn linear(
     bias: Option<&Tensor>,
     residual: Option<&Tensor>,
 ) -> Result<()> {
+    on_gpu!(
+        Linear,
+        out,
+        cuda::linear::forward(out, x, w, layout, bias, residual)
+    );
     let sizes = layout.sizes(w)?;
     let bias = bias.map(access::guard);
     let residual = residual.map(access::guard);
@@ -82,6 +108,7 @@ pub fn linear_backward_input(
     w: &Tensor,
     layout: Layout,
 ) -> Result<()> {
+    on_gpu!(Linear, dx, cuda::linear::backward_input(dx, dy, w, layout));
     let sizes = layout.sizes(w)?;
     slices([dx], [dy, w], |[dx], [dy, w]| {
         Part::Linear.time(|| cpu::linear::backward_input(compute, dx, dy, w, layout, sizes));
@@ -98,6 +125,11 @@ pub fn linear_backward_weight(
     x: &Tensor,
     dy: &Tensor,
 ) -> Result<()> {
+    on_gpu!(
+        Linear,
+        dw,
+        cuda::linear::backward_weight(dw, layout, dbias, x, dy)
+    );
     let sizes = layout.sizes(dw)?;
     slices([dw], [x, dy], |[dw], [x, dy]| {
         Part::Linear.time(|| cpu::linear::backward_weight(compute, dw, layout, x, dy, sizes));
@@ -121,6 +153,11 @@ pub fn layer_norm(
     bias: Option<&Tensor>,
     eps: f32,
 ) -> Result<()> {
+    on_gpu!(
+        Norm,
+        out,
+        cuda::norm::forward(Kind::Layer, out, stats, x, w, bias, eps)
+    );
     let bias = bias.map(access::guard);
     slices([out, stats], [x, w], |[out, stats], [x, w]| {
         let bias = access::opt(&bias)?;
@@ -130,15 +167,21 @@ pub fn layer_norm(
 }
 
 /// LayerNorm's gradients: `dx += …`, and `dwb += …` where `dwb` holds the weight's gradient, then the bias's if there
-/// is one (they lie side by side in the gradient arena).
+/// is one (they lie side by side in the gradient arena). On a GPU, `rounded` gets the sum `dx` in bf16.
 pub fn layer_norm_backward(
     dx: &Tensor,
+    rounded: Option<&Tensor>,
     dwb: &Tensor,
     dy: &Tensor,
     x: &Tensor,
     w: &Tensor,
     stats: &Tensor,
 ) -> Result<()> {
+    on_gpu!(
+        Norm,
+        dx,
+        cuda::norm::backward(Kind::Layer, dx, rounded, dwb, dy, x, w, stats)
+    );
     slices(
         [dx, dwb],
         [dy, x, w, stats],
@@ -151,21 +194,32 @@ pub fn layer_norm_backward(
 
 /// RMSNorm over the last dimension; keeps 1/rms per row in the second half of `stats[2, M]`.
 pub fn rms_norm(out: &Tensor, stats: &Tensor, x: &Tensor, w: &Tensor, eps: f32) -> Result<()> {
+    on_gpu!(
+        Norm,
+        out,
+        cuda::norm::forward(Kind::Rms, out, stats, x, w, None, eps)
+    );
     slices([out, stats], [x, w], |[out, stats], [x, w]| {
         Part::Norm.time(|| cpu::norm::rms_forward(out, stats, x, w, eps));
         Ok(())
     })
 }
 
-/// RMSNorm's gradients: `dx += …` and `dw += …`.
+/// RMSNorm's gradients: `dx += …` and `dw += …`. On a GPU, `rounded` gets the sum `dx` in bf16.
 pub fn rms_norm_backward(
     dx: &Tensor,
+    rounded: Option<&Tensor>,
     dw: &Tensor,
     dy: &Tensor,
     x: &Tensor,
     w: &Tensor,
     stats: &Tensor,
 ) -> Result<()> {
+    on_gpu!(
+        Norm,
+        dx,
+        cuda::norm::backward(Kind::Rms, dx, rounded, dw, dy, x, w, stats)
+    );
     slices(
         [dx, dw],
         [dy, x, w, stats],
@@ -179,6 +233,7 @@ pub fn rms_norm_backward(
 /// Turns the queries and keys in `qkv[B, T, (H + 2K) D]` by their positions: channels `i` and `i + D/2` of a head are a
 /// pair. `table[T, D]` holds cosines, then sines, of each position's angles.
 pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
+    on_gpu!(Rope, qkv, cuda::pointwise::rope(qkv, table, s, false));
     slices([qkv], [table], |[qkv], [table]| {
         Part::Rope.time(|| cpu::rope::rotate(qkv, table, s, false));
         Ok(())
@@ -187,6 +242,7 @@ pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
 
 /// Gradient of [`rope`]: turns `dqkv` back.
 pub fn rope_backward(dqkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
+    on_gpu!(Rope, dqkv, cuda::pointwise::rope(dqkv, table, s, true));
     slices([dqkv], [table], |[dqkv], [table]| {
         Part::Rope.time(|| cpu::rope::rotate(dqkv, table, s, true));
         Ok(())
@@ -195,6 +251,7 @@ pub fn rope_backward(dqkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result
 
 /// `out[M, F] = silu(gate) * up` of `gate_up[M, 2F]`, the gate first (Shazeer, arXiv 2002.05202).
 pub fn swiglu(out: &Tensor, gate_up: &Tensor) -> Result<()> {
+    on_gpu!(Activation, out, cuda::pointwise::swiglu(out, gate_up));
     let f = out.dim(candle_core::D::Minus1)?;
     slices([out], [gate_up], |[out], [gate_up]| {
         Part::Activation.time(|| cpu::swiglu::forward(out, gate_up, f));
@@ -204,6 +261,11 @@ pub fn swiglu(out: &Tensor, gate_up: &Tensor) -> Result<()> {
 
 /// Gradient of [`swiglu`]: overwrites `d_gate_up[M, 2F]`.
 pub fn swiglu_backward(d_gate_up: &Tensor, d: &Tensor, gate_up: &Tensor) -> Result<()> {
+    on_gpu!(
+        Activation,
+        d,
+        cuda::pointwise::swiglu_backward(d_gate_up, d, gate_up)
+    );
     let f = d.dim(candle_core::D::Minus1)?;
     slices([d_gate_up], [d, gate_up], |[d_gate_up], [d, gate_up]| {
         Part::Activation.time(|| cpu::swiglu::backward(d_gate_up, d, gate_up, f));
@@ -213,6 +275,11 @@ pub fn swiglu_backward(d_gate_up: &Tensor, d: &Tensor, gate_up: &Tensor) -> Resu
 
 /// GELU with the error function.
 pub fn gelu_erf(out: &Tensor, x: &Tensor) -> Result<()> {
+    on_gpu!(
+        Activation,
+        x,
+        cuda::pointwise::activation("gelu_erf", out, x)
+    );
     slices([out], [x], |[out], [x]| {
         Part::Activation.time(|| cpu::gelu::forward_erf(out, x));
         Ok(())
@@ -221,6 +288,11 @@ pub fn gelu_erf(out: &Tensor, x: &Tensor) -> Result<()> {
 
 /// `d *= gelu'(x)` for [`gelu_erf`].
 pub fn gelu_erf_backward(d: &Tensor, x: &Tensor) -> Result<()> {
+    on_gpu!(
+        Activation,
+        x,
+        cuda::pointwise::activation("gelu_erf_backward", d, x)
+    );
     slices([d], [x], |[d], [x]| {
         Part::Activation.time(|| cpu::gelu::backward_erf(d, x));
         Ok(())
@@ -229,6 +301,7 @@ pub fn gelu_erf_backward(d: &Tensor, x: &Tensor) -> Result<()> {
 
 /// tanh-approximated GELU.
 pub fn gelu(out: &Tensor, x: &Tensor) -> Result<()> {
+    on_gpu!(Activation, x, cuda::pointwise::activation("gelu", out, x));
     slices([out], [x], |[out], [x]| {
         Part::Activation.time(|| cpu::gelu::forward(out, x));
         Ok(())
@@ -237,6 +310,11 @@ pub fn gelu(out: &Tensor, x: &Tensor) -> Result<()> {
 
 /// `d *= gelu'(x)`, in place on the gradient.
 pub fn gelu_backward(d: &Tensor, x: &Tensor) -> Result<()> {
+    on_gpu!(
+        Activation,
+        x,
+        cuda::pointwise::activation("gelu_backward", d, x)
+    );
     slices([d], [x], |[d], [x]| {
         Part::Activation.time(|| cpu::gelu::backward(d, x));
         Ok(())
@@ -276,6 +354,7 @@ pub fn attention(
     qkv: &Tensor,
     s: AttentionShape,
 ) -> Result<()> {
+    on_gpu!(Attention, qkv, cuda::attention::forward(out, lse, qkv, s));
     slices([out, lse], [qkv], |[out, lse], [qkv]| {
         Part::Attention.time(|| cpu::attention::forward(compute, out, lse, qkv, s));
         Ok(())
@@ -292,6 +371,11 @@ pub fn attention_backward(
     lse: &Tensor,
     s: AttentionShape,
 ) -> Result<()> {
+    on_gpu!(
+        Attention,
+        qkv,
+        cuda::attention::backward(dqkv, dout, out, qkv, lse, s)
+    );
     slices(
         [dqkv],
         [dout, out, qkv, lse],
@@ -328,6 +412,7 @@ pub fn attention_cached(
 
 /// The attention matrices themselves, `probs[B, H, T, T]`, for analysis.
 pub fn attention_probs(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
+    on_gpu!(Attention, qkv, cuda::attention::matrices(probs, qkv, s));
     slices([probs], [qkv], |[probs], [qkv]| {
         Part::Attention.time(|| cpu::attention::probs(probs, qkv, s));
         Ok(())
@@ -339,6 +424,7 @@ pub fn attention_probs(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Resul
 /// # Errors
 /// When an id is not below the vocabulary's size.
 pub fn embedding(out: &Tensor, ids: &Tensor, wte: &Tensor, wpe: Option<&Tensor>) -> Result<()> {
+    on_gpu!(Embedding, out, cuda::embedding::forward(out, ids, wte, wpe));
     let (_, t) = ids.dims2()?;
     let (v, c) = wte.dims2()?;
     let wpe = wpe.map(access::guard);
@@ -357,6 +443,11 @@ pub fn embedding_backward(
     ids: &Tensor,
     dx: &Tensor,
 ) -> Result<()> {
+    on_gpu!(
+        Embedding,
+        dx,
+        cuda::embedding::backward(dwte, dwpe, ids, dx)
+    );
     let (_, t) = ids.dims2()?;
     let (_, c) = dwte.dims2()?;
     // Both gradients lie in one arena, which can be borrowed once at a time.
@@ -401,6 +492,11 @@ pub fn head_cross_entropy(
     targets: &Tensor,
     scale: f32,
 ) -> Result<()> {
+    on_gpu!(
+        Head,
+        x,
+        cuda::head::cross_entropy(losses, grads, chunk, x, wte, targets, scale)
+    );
     let v = wte.dim(0)?;
     match grads {
         Some((dx, dwte)) => slices_with_ids(
@@ -443,6 +539,7 @@ pub fn head_cross_entropy(
 
 /// `logits[M, V] = x[M, C] wteᵀ`.
 pub fn head_logits(compute: Compute, logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
+    on_gpu!(Head, x, cuda::head::logits(logits, x, wte));
     let (v, c) = wte.dims2()?;
     slices([logits], [x, wte], |[logits], [x, wte]| {
         Part::Head.time(|| cpu::head::logits(compute, logits, x, wte, c, v));
@@ -452,6 +549,7 @@ pub fn head_logits(compute: Compute, logits: &Tensor, x: &Tensor, wte: &Tensor) 
 
 /// Sum of squares in f64, in a fixed order.
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
+    on_gpu!(Optimizer, x, cuda::reduce::total(x, true));
     slices([], [x], |[], [x]| {
         Ok(Part::Optimizer.time(|| cpu::optimizer::sum_of_squares(x)))
     })
@@ -471,16 +569,52 @@ pub struct AdamW {
     pub step: u32,
 }
 
-/// AdamW (Loshchilov and Hutter, arXiv 1711.05101) with bias correction: `p`, `m` and `v` are updated in place.
-pub fn adamw(p: &Tensor, m: &Tensor, v: &Tensor, g: &Tensor, o: AdamW) -> Result<()> {
+impl AdamW {
+    /// Bias corrections of the first and of the second moment.
+    fn corrections(&self) -> (f32, f32) {
+        let step = i32::try_from(self.step).unwrap_or(i32::MAX);
+        // In f64: 1 - beta^t loses digits in f32 when beta is near one.
+        let of = |beta: f32| (1.0 / (1.0 - f64::from(beta).powi(step))) as f32;
+        (of(self.beta1), of(self.beta2))
+    }
+}
+
+/// AdamW (Loshchilov and Hutter, arXiv 1711.05101) with bias correction: `p`, `m` and `v` are updated in place. On a GPU,
+/// `rounded` gets the new `p` in bf16.
+pub fn adamw(
+    p: &Tensor,
+    m: &Tensor,
+    v: &Tensor,
+    rounded: Option<&Tensor>,
+    g: &Tensor,
+    o: AdamW,
+) -> Result<()> {
+    on_gpu!(Optimizer, p, cuda::optimizer::adamw(p, m, v, rounded, g, o));
     slices([p, m, v], [g], |[p, m, v], [g]| {
         Part::Optimizer.time(|| cpu::optimizer::adamw(p, m, v, g, o));
         Ok(())
     })
 }
 
+/// Rounds `x` to `out`, a tensor of bf16 on a GPU.
+pub fn round(out: &Tensor, x: &Tensor) -> Result<()> {
+    on_gpu!(Optimizer, out, cuda::access::round(out, x));
+    candle_core::bail!(
+        "on the CPU, operands are rounded where they are multiplied, not to {:?} and {:?}",
+        out.shape(),
+        x.shape()
+    )
+}
+
+/// Sum in f64, in a fixed order.
+pub fn sum(x: &Tensor) -> Result<f64> {
+    on_gpu!(Head, x, cuda::reduce::total(x, false));
+    Ok(read(x)?.iter().map(|&v| f64::from(v)).sum())
+}
+
 /// Sets every element to zero.
 pub fn zero(x: &Tensor) -> Result<()> {
+    on_gpu!(Optimizer, x, cuda::access::zero(x));
     slices([x], [], |[x], []| {
         Part::Optimizer.time(|| cpu::optimizer::zero(x));
         Ok(())

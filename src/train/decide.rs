@@ -8,7 +8,7 @@ use super::state::{EvalRecord, Open};
 use super::trainer::{Choice, Pause, Trainer};
 use crate::config::{LayerChoice, PolicyMode};
 use crate::inherit;
-use crate::model::memory_bytes;
+use crate::model::{DecoderConfig, Format, memory_bytes};
 use crate::run::command::{By, Command};
 use crate::run::event::{
     Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
@@ -210,11 +210,18 @@ impl Trainer {
             add: sources.len(),
             layers: grown.n_layer,
             parameters: grown.parameters(),
-            memory_bytes: memory_bytes(&grown, self.workspace.batch, time, self.workspace.mode),
+            memory_bytes: self.memory_bytes(&grown),
             tokens_per_second: speed,
             hours: tokens / speed / 3600.0,
             source_layers: sources,
         })
+    }
+
+    /// Bytes that training a model of this shape takes here.
+    fn memory_bytes(&self, shape: &DecoderConfig) -> u64 {
+        let ws = &self.workspace;
+        let format = Format::on(&self.device, ws.compute);
+        memory_bytes(shape, ws.batch, ws.time, ws.mode, format)
     }
 
     /// Why the model cannot grow by `layers`, if it cannot.
@@ -243,13 +250,8 @@ impl Trainer {
                         "no checkpoint could be written before the growth: {error}"
                     ));
                 }
-                let free = plan::available_memory()?;
-                let grown = g.memory_bytes.saturating_sub(memory_bytes(
-                    &self.model.config,
-                    self.workspace.batch,
-                    self.workspace.time,
-                    self.workspace.mode,
-                ));
+                let free = plan::free_memory(&self.device)?;
+                let grown = (g.memory_bytes).saturating_sub(self.memory_bytes(&self.model.config));
                 (grown > free).then(|| {
                     format!(
                         "{} MB more memory would be needed, {} MB are free",

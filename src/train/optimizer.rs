@@ -75,7 +75,7 @@ impl Optimizer {
                 step: self.steps[i],
             };
             let (p, m, v) = (&model.weights.views[i], &self.m.views[i], &self.v.views[i]);
-            ops::adamw(p, m, v, &model.grads.views[i], update)?;
+            ops::adamw(p, m, v, model.rounded(i), &model.grads.views[i], update)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::schedule::LearningRate;
 use crate::config::{Config, ReferenceTrainConfig, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
-use crate::model::{DecoderConfig, Files, Mode, Positions, Sizes, Workspace, memory_bytes};
+use crate::model::{DecoderConfig, Files, Format, Mode, Positions, Sizes, Workspace, memory_bytes};
 use crate::ops::{self, Compute};
 use crate::run::event::Phase;
 
@@ -88,7 +88,7 @@ pub fn workspace(
     time: usize,
     device: &Device,
 ) -> candle_core::Result<Workspace> {
-    Ok(Workspace::new(shape, batch, time, mode(config), device)?.with_compute(compute(config)))
+    Workspace::computing(shape, batch, time, mode(config), compute(config), device)
 }
 
 /// What to say where `train.dtype` asks for what this CPU cannot do well.
@@ -168,7 +168,12 @@ pub struct PlannedPhase {
 }
 
 /// Every phase that can happen.
-pub fn phases(config: &Config, reference: &DecoderConfig) -> Result<Vec<PlannedPhase>> {
+pub fn phases(
+    config: &Config,
+    reference: &DecoderConfig,
+    device: &Device,
+) -> Result<Vec<PlannedPhase>> {
+    let format = Format::on(device, compute(&config.train));
     let context = window_length(config, reference)?;
     let (_, micro) = windows(config, context)?;
     let planned = |phase: Phase, layers: usize, steps: u64, conditional: bool| {
@@ -185,7 +190,7 @@ pub fn phases(config: &Config, reference: &DecoderConfig) -> Result<Vec<PlannedP
             parameters: shape.parameters(),
             steps,
             tokens,
-            memory_bytes: memory_bytes(&shape, micro, context, mode(&config.train)),
+            memory_bytes: memory_bytes(&shape, micro, context, mode(&config.train), format),
             flops: per_token * (tokens as f64 + eval_tokens as f64 / 3.0),
         }
     };
@@ -237,6 +242,18 @@ pub fn available_memory() -> Option<u64> {
     let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
     let kb: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kb << 10)
+}
+
+/// Free memory of the GPU, or of the machine for the CPU.
+pub fn free_memory(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return ops::cuda::memory_in_use(device).ok().map(|m| m.free);
+    }
+    match device.is_cuda() {
+        true => None,
+        false => available_memory(),
+    }
 }
 
 /// The reference's files at `path`, checked against the tokenizer.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::optimizer::Optimizer;
 use super::state::{EvalRecord, ProbeRecord};
@@ -66,10 +66,7 @@ impl Trainer {
             ops::write(&ws.inputs, inputs)?;
             ops::write(&ws.targets, targets)?;
             self.model.forward_backward(ws, 1.0 / tokens as f32)?;
-            sum += ops::read(&ws.losses)?
-                .iter()
-                .map(|&l| f64::from(l))
-                .sum::<f64>();
+            sum += ops::sum(&ws.losses)?;
         }
         self.batches.give_back(batch);
         Ok(sum / tokens as f64)
@@ -220,6 +217,7 @@ impl Trainer {
             shape,
             length,
             self.config.probe.windows,
+            &self.device,
         )?;
         let starts = even_starts_rank(self.dataset.val.len(), length, self.config.probe.windows);
         let mut ranks =
@@ -257,15 +255,15 @@ fn probe_buffers<'b>(
     shape: &DecoderConfig,
     length: usize,
     windows: usize,
+    device: &Device,
 ) -> Result<(&'b Workspace, &'b Tensor)> {
     let buffers = match kept.take() {
         Some(buffers) => buffers,
         None => {
             let per_window = shape.n_head * length * length;
             let batch = (PROBE_ELEMENTS / per_window).clamp(1, windows);
-            let device = candle_core::Device::Cpu;
-            let ws = Workspace::new(shape, batch, length, Mode::Forward, &device)?;
-            let probs = ops::zeros((batch, shape.n_head, length, length), &device)?;
+            let ws = Workspace::new(shape, batch, length, Mode::Forward, device)?;
+            let probs = ops::zeros((batch, shape.n_head, length, length), device)?;
             (ws, probs)
         }
     };

@@ -229,9 +229,9 @@ impl Trainer {
                 context,
                 dataset.val.len(),
                 config.eval.windows,
+                compute,
                 &device,
-            )?
-            .with_compute(compute),
+            )?,
             workspace: plan::workspace(&config.train, &model.config, micro, context, &device)?,
             batches: Batches::of(Draw {
                 tokens: dataset.train.clone(),

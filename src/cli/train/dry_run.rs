@@ -29,19 +29,19 @@ pub fn run(
     config: &Config,
     reference: Option<&Path>,
     dataset: &Dataset,
+    device: &Device,
     threads: usize,
 ) -> Result<()> {
-    let device = Device::Cpu;
     let shape = match reference {
         Some(path) => plan::open_reference(path, &dataset.tokenizer)?.config,
         None => plan::reference_shape(config, &dataset.tokenizer),
     };
     dataset.check_length(plan::window_length(config, &shape)?)?;
-    let phases = plan::phases(config, &shape)?;
+    let phases = plan::phases(config, &shape, device)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()?;
-    let speed = pool.install(|| flops_per_second(config, &shape, dataset, &device))?;
+    let speed = pool.install(|| flops_per_second(config, &shape, dataset, device))?;
 
     let mut rows = vec![
         [

@@ -104,12 +104,12 @@ impl Args {
             return detached::wait_for_child();
         }
         if self.dry_run {
-            self.computing().map_err(exit::input)?;
+            let device = self.computing().map_err(exit::input)?.device;
             let loaded = self.load().map_err(exit::input)?;
             let reference = self.reference(&loaded.config).map_err(exit::input)?;
             let dataset = open_data(&loaded.config, reference.as_deref()).map_err(exit::input)?;
             let reference = reference.as_deref();
-            return dry_run::run(&loaded.config, reference, &dataset, self.threads())
+            return dry_run::run(&loaded.config, reference, &dataset, &device, self.threads())
                 .map(|()| exit::OK);
         }
         let mut parts = self.prepare(show).map_err(exit::input)?;

@@ -37,10 +37,7 @@ pub fn zero(x: &mut [f32]) {
 /// One AdamW step over one tensor.
 pub fn adamw(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], o: AdamW) {
     assert!(p.len() == m.len() && p.len() == v.len() && p.len() == g.len());
-    let step = i32::try_from(o.step).unwrap_or(i32::MAX);
-    // In f64: 1 - beta^t loses digits in f32 when beta is near one.
-    let c1 = (1.0 / (1.0 - f64::from(o.beta1).powi(step))) as f32;
-    let c2 = (1.0 / (1.0 - f64::from(o.beta2).powi(step))) as f32;
+    let (c1, c2) = o.corrections();
     let keep = 1.0 - o.lr * o.weight_decay;
     p.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(m.par_chunks_mut(ELEMENTS_PER_TASK))

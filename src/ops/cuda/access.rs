@@ -1,0 +1,71 @@
+//! Values between the CPU's memory and the GPU's.
+
+use candle_core::{DType, Result, Tensor, WithDType, bail};
+use half::bf16;
+
+use super::gpu::{Arg, Gpu, Launch};
+use super::{address, address_f32};
+
+/// Copies a tensor's values out, after everything queued so far.
+pub fn read(t: &Tensor) -> Result<Vec<f32>> {
+    let gpu = Gpu::of(t)?;
+    let from = address(t)?;
+    match t.dtype() {
+        DType::F32 => {
+            let mut values = vec![0f32; t.elem_count()];
+            // SAFETY: the tensor has this many values.
+            unsafe { gpu.download(&mut values, from)? };
+            Ok(values)
+        }
+        DType::BF16 => {
+            let mut values = vec![bf16::ZERO; t.elem_count()];
+            // SAFETY: as above.
+            unsafe { gpu.download(&mut values, from)? };
+            Ok(values.into_iter().map(bf16::to_f32).collect())
+        }
+        other => bail!("values of {other:?} are not read"),
+    }
+}
+
+/// Overwrites a tensor's values; f32 ones are rounded for a tensor of bf16.
+pub fn write<T: WithDType>(t: &Tensor, values: &[T]) -> Result<()> {
+    let gpu = Gpu::of(t)?;
+    let to = address(t)?;
+    if t.dtype() == T::DTYPE {
+        // SAFETY: the caller compared the lengths, and the types are the same.
+        return unsafe { gpu.upload(to, values) };
+    }
+    if (t.dtype(), T::DTYPE) != (DType::BF16, DType::F32) {
+        bail!("{:?} values for a tensor of {:?}", T::DTYPE, t.dtype());
+    }
+    let rounded: Vec<bf16> = values.iter().map(|v| bf16::from_f64(v.to_f64())).collect();
+    // SAFETY: as above.
+    unsafe { gpu.upload(to, &rounded) }
+}
+
+/// Sets every element to zero.
+pub fn zero(t: &Tensor) -> Result<()> {
+    let bytes = t.elem_count() * t.dtype().size_in_bytes();
+    // SAFETY: the tensor has these bytes.
+    unsafe { Gpu::of(t)?.clear(address(t)?, bytes) }
+}
+
+/// `out[bf16] = x[f32]`, rounded to the nearest.
+pub fn round(out: &Tensor, x: &Tensor) -> Result<()> {
+    if out.elem_count() != x.elem_count() || out.dtype() != DType::BF16 {
+        bail!(
+            "{:?} is no room for the rounded values of {:?}",
+            out.shape(),
+            x.shape()
+        );
+    }
+    let gpu = Gpu::of(out)?;
+    let n = x.elem_count();
+    let args = [
+        Arg::At(address(out)?),
+        Arg::At(address_f32(x)?),
+        Arg::Count(n as i64),
+    ];
+    // SAFETY: both tensors have n elements of these types.
+    unsafe { gpu.launch("round_bf16", Launch::elements(&gpu, n), &args) }
+}

@@ -1,0 +1,338 @@
+//! Matrix products by cuBLASLt: operands of one type, sums in f32.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::c_void;
+use std::sync::PoisonError;
+
+use candle_core::cuda_backend::cudarc::cublaslt::{result as lt, sys};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use candle_core::{DType, Error, Result, Tensor, bail};
+
+use super::gpu::{Gpu, driver};
+use super::{Address, address};
+
+/// Memory that a product may use besides its operands: what NVIDIA advises for Hopper GPUs.
+const WORKSPACE: usize = 32 << 20;
+
+/// A row-major matrix, read as it lies or transposed.
+#[derive(Debug, Clone, Copy)]
+pub struct Operand {
+    pub at: Address,
+    pub dtype: DType,
+    /// Elements from one row to the next.
+    pub stride: usize,
+    pub transposed: bool,
+}
+
+impl Operand {
+    /// Rows of `stride` elements.
+    pub fn rows(t: &Tensor, stride: usize) -> Result<Self> {
+        Ok(Self {
+            at: address(t)?,
+            dtype: t.dtype(),
+            stride,
+            transposed: false,
+        })
+    }
+
+    pub fn t(self) -> Self {
+        Self {
+            transposed: !self.transposed,
+            ..self
+        }
+    }
+
+    /// Without its first `n` rows.
+    pub fn skip(self, n: usize) -> Self {
+        let bytes = n * self.stride * self.dtype.size_in_bytes();
+        Self {
+            at: self.at + bytes as u64,
+            ..self
+        }
+    }
+}
+
+/// What a product is added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Onto {
+    Nothing,
+    Out,
+    /// A matrix that lies as the output does.
+    Other(Address),
+}
+
+/// `out[M, N] = a[M, K] b[K, N] (+ onto) (+ bias[N])`.
+#[derive(Debug, Clone, Copy)]
+pub struct Product {
+    pub m: usize,
+    pub k: usize,
+    pub n: usize,
+    pub a: Operand,
+    pub b: Operand,
+    /// Not transposed.
+    pub out: Operand,
+    pub onto: Onto,
+    /// In the output's type.
+    pub bias: Option<Address>,
+}
+
+/// All that a plan depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    sizes: (usize, usize, usize),
+    strides: (usize, usize, usize),
+    transposed: (bool, bool),
+    dtypes: (DType, DType),
+    alignment: (u64, u64, u64, u64),
+    adds: bool,
+    bias: bool,
+}
+
+/// What cuBLASLt needs to do a product, found once.
+struct Plan {
+    desc: sys::cublasLtMatmulDesc_t,
+    a: sys::cublasLtMatrixLayout_t,
+    b: sys::cublasLtMatrixLayout_t,
+    out: sys::cublasLtMatrixLayout_t,
+    algorithm: sys::cublasLtMatmulAlgo_t,
+}
+
+/// cuBLASLt's handle and the plans made so far.
+pub struct Products {
+    handle: sys::cublasLtHandle_t,
+    workspace: CudaSlice<u8>,
+    plans: HashMap<Key, Plan>,
+}
+
+// SAFETY: the handle and the descriptions are used under a lock, by one thread at a time.
+unsafe impl Send for Products {}
+
+fn failed(e: lt::CublasError) -> Error {
+    Error::Msg(format!("cuBLASLt reports {e}"))
+}
+
+impl Products {
+    pub fn new(stream: &std::sync::Arc<CudaStream>) -> Result<Self> {
+        let handle = lt::create_handle().map_err(|e| {
+            Error::Msg(format!(
+                "cuBLASLt (libcublasLt.so of CUDA 12 or 13) cannot be used: {e}"
+            ))
+        })?;
+        // SAFETY: a workspace's contents do not matter.
+        let workspace = unsafe { stream.alloc::<u8>(WORKSPACE) }.map_err(driver)?;
+        Ok(Self {
+            handle,
+            workspace,
+            plans: HashMap::new(),
+        })
+    }
+}
+
+fn type_of(dtype: DType) -> Result<sys::cudaDataType> {
+    match dtype {
+        DType::F32 => Ok(sys::cudaDataType::CUDA_R_32F),
+        DType::BF16 => Ok(sys::cudaDataType::CUDA_R_16BF),
+        other => bail!("products of {other:?} are not made"),
+    }
+}
+
+/// The largest power of two up to 256 that divides an address.
+fn alignment(at: Address) -> u64 {
+    1 << at.trailing_zeros().min(8)
+}
+
+impl Product {
+    fn key(&self) -> Key {
+        let other = match self.onto {
+            Onto::Other(at) => at,
+            Onto::Nothing | Onto::Out => self.out.at,
+        };
+        Key {
+            sizes: (self.m, self.k, self.n),
+            strides: (self.a.stride, self.b.stride, self.out.stride),
+            transposed: (self.a.transposed, self.b.transposed),
+            dtypes: (self.a.dtype, self.out.dtype),
+            alignment: (
+                alignment(self.a.at),
+                alignment(self.b.at),
+                alignment(other),
+                alignment(self.out.at),
+            ),
+            adds: !matches!(self.onto, Onto::Nothing),
+            bias: self.bias.is_some(),
+        }
+    }
+
+    /// Queues the product.
+    ///
+    /// # Safety
+    /// The operands must have the sizes told, and the output must overlap with none but itself.
+    pub unsafe fn queue(self, gpu: &Gpu) -> Result<()> {
+        if self.a.dtype != self.b.dtype {
+            bail!("a product of {:?} by {:?}", self.a.dtype, self.b.dtype);
+        }
+        gpu.stream.context().bind_to_thread().map_err(driver)?;
+        let mut products = gpu.products.lock().unwrap_or_else(PoisonError::into_inner);
+        let Products {
+            handle,
+            workspace,
+            plans,
+        } = &mut *products;
+        let plan = match plans.entry(self.key()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.plan(*handle)?),
+        };
+        let (alpha, beta) = (
+            1f32,
+            if matches!(self.onto, Onto::Nothing) {
+                0f32
+            } else {
+                1f32
+            },
+        );
+        let onto = match self.onto {
+            Onto::Other(at) => at,
+            Onto::Nothing | Onto::Out => self.out.at,
+        };
+        // SAFETY: addresses are the caller's, descriptions live in the plan, and the stream is the device's.
+        unsafe {
+            if let Some(bias) = self.bias {
+                set(
+                    plan.desc,
+                    Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                    &bias,
+                )?;
+            }
+            // cuBLASLt counts by columns: the transposed product, with the operands exchanged.
+            lt::matmul(
+                *handle,
+                plan.desc,
+                std::ptr::from_ref(&alpha).cast(),
+                std::ptr::from_ref(&beta).cast(),
+                self.b.at as *const c_void,
+                plan.a,
+                self.a.at as *const c_void,
+                plan.b,
+                onto as *const c_void,
+                plan.out,
+                self.out.at as *mut c_void,
+                plan.out,
+                &plan.algorithm,
+                workspace.device_ptr(&gpu.stream).0 as *mut c_void,
+                WORKSPACE,
+                gpu.stream.cu_stream().cast(),
+            )
+            .map_err(failed)
+        }
+    }
+
+    fn plan(&self, handle: sys::cublasLtHandle_t) -> Result<Plan> {
+        let (m, k, n) = (self.m as u64, self.k as u64, self.n as u64);
+        let layout = |of: &Operand, rows: u64, columns: u64| {
+            // A row-major matrix is, by columns, its transpose.
+            let (rows, columns) = if of.transposed {
+                (columns, rows)
+            } else {
+                (rows, columns)
+            };
+            lt::create_matrix_layout(type_of(of.dtype)?, columns, rows, of.stride as i64)
+                .map_err(failed)
+        };
+        let desc = lt::create_matmul_desc(
+            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            sys::cudaDataType::CUDA_R_32F,
+        )
+        .map_err(failed)?;
+        let op = |of: &Operand| i32::from(of.transposed);
+        // SAFETY: attributes have the types that cuBLASLt documents.
+        unsafe {
+            set(desc, Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &op(&self.b))?;
+            set(desc, Attribute::CUBLASLT_MATMUL_DESC_TRANSB, &op(&self.a))?;
+            if let Some(bias) = self.bias {
+                let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
+                set(desc, Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
+                set(desc, Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+            }
+        }
+        let (a, b, out) = (
+            layout(&self.b, k, n)?,
+            layout(&self.a, m, k)?,
+            layout(&self.out, m, n)?,
+        );
+        let wish = lt::create_matmul_pref().map_err(failed)?;
+        let key = self.key();
+        use sys::cublasLtMatmulPreferenceAttributes_t as Wish;
+        let alignments = [
+            (
+                Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+                key.alignment.1,
+            ),
+            (
+                Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                key.alignment.0,
+            ),
+            (
+                Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                key.alignment.2,
+            ),
+            (
+                Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+                key.alignment.3,
+            ),
+        ];
+        // SAFETY: as above.
+        let found = unsafe {
+            let room = std::ptr::from_ref(&WORKSPACE).cast();
+            let most = Wish::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+            lt::set_matmul_pref_attribute(wish, most, room, size_of::<usize>()).map_err(failed)?;
+            for (attribute, bytes) in alignments {
+                let bytes = bytes as u32;
+                lt::set_matmul_pref_attribute(
+                    wish,
+                    attribute,
+                    std::ptr::from_ref(&bytes).cast(),
+                    4,
+                )
+                .map_err(failed)?;
+            }
+            let found = lt::get_matmul_algo_heuristic(handle, desc, a, b, out, out, wish);
+            lt::destroy_matmul_pref(wish).map_err(failed)?;
+            found
+        };
+        match found {
+            Ok(found) => Ok(Plan {
+                desc,
+                a,
+                b,
+                out,
+                algorithm: found.algo,
+            }),
+            Err(e) => bail!(
+                "cuBLASLt has no way to make a product of {} x {} by {} x {} in {:?}: {e}",
+                self.m,
+                self.k,
+                self.k,
+                self.n,
+                self.a.dtype
+            ),
+        }
+    }
+}
+
+use sys::cublasLtMatmulDescAttributes_t as Attribute;
+
+/// # Safety
+/// The attribute must be of type `T`.
+unsafe fn set<T>(desc: sys::cublasLtMatmulDesc_t, attribute: Attribute, value: &T) -> Result<()> {
+    // SAFETY: as the caller says.
+    unsafe {
+        lt::set_matmul_desc_attribute(
+            desc,
+            attribute,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>(),
+        )
+    }
+    .map_err(failed)
+}

@@ -1,0 +1,271 @@
+//! What is kept per GPU: the stream, the loaded kernels, cuBLASLt, scratch memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig,
+    PushKernelArg, result, sys,
+};
+use candle_core::cuda_backend::{CudaDevice, DeviceId};
+use candle_core::{Device, Error, Result, Tensor, bail};
+
+use super::Address;
+use super::gemm::Products;
+
+/// The kernels, as PTX, by file.
+const FILES: [&str; 8] = [
+    include_str!(concat!(env!("OUT_DIR"), "/attention.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/attention_plain.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/elementwise.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/embedding.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/head.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/norm.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/optimizer.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/reduce.ptx")),
+];
+
+/// Threads of a block where nothing asks for another number.
+pub const THREADS: u32 = 256;
+
+/// One GPU.
+pub struct Gpu {
+    pub stream: Arc<CudaStream>,
+    modules: Vec<Arc<CudaModule>>,
+    functions: Mutex<HashMap<String, CudaFunction>>,
+    pub products: Mutex<Products>,
+    /// Memory for partial sums, as large as the largest need so far.
+    scratch: Mutex<Option<CudaSlice<u8>>>,
+    /// Multiprocessors.
+    pub processors: u32,
+}
+
+static GPUS: OnceLock<Mutex<HashMap<DeviceId, Arc<Gpu>>>> = OnceLock::new();
+
+/// A lock whose holder panicked guards nothing half-done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn driver(e: DriverError) -> Error {
+    Error::Msg(match e.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => "the GPU is out of memory".into(),
+        _ => format!("the GPU's driver reports {e}"),
+    })
+}
+
+impl Gpu {
+    /// The GPU that a tensor lies on.
+    pub fn of(t: &Tensor) -> Result<Arc<Self>> {
+        Self::on(t.device())
+    }
+
+    pub fn on(device: &Device) -> Result<Arc<Self>> {
+        let Device::Cuda(device) = device else {
+            bail!("a GPU's operation was asked for on the CPU")
+        };
+        let mut gpus = lock(GPUS.get_or_init(Mutex::default));
+        if let Some(gpu) = gpus.get(&device.id()) {
+            return Ok(gpu.clone());
+        }
+        let gpu = Arc::new(Self::new(device)?);
+        gpus.insert(device.id(), gpu.clone());
+        Ok(gpu)
+    }
+
+    fn new(device: &CudaDevice) -> Result<Self> {
+        let stream = device.cuda_stream();
+        let context = stream.context();
+        let load = |ptx: &&str| {
+            if ptx.trim().is_empty() {
+                bail!(
+                    "this program was built without its GPU kernels: build it as docs/gpu.md tells"
+                )
+            }
+            context.load_module((*ptx).into()).map_err(driver)
+        };
+        let count = context
+            .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+            .map_err(driver)?;
+        Ok(Self {
+            modules: FILES.iter().map(load).collect::<Result<_>>()?,
+            functions: Mutex::default(),
+            products: Mutex::new(Products::new(&stream)?),
+            scratch: Mutex::default(),
+            processors: u32::try_from(count).unwrap_or(1),
+            stream,
+        })
+    }
+
+    /// A kernel that may use `shared` bytes of dynamic shared memory.
+    fn function(&self, name: &str, shared: u32) -> Result<CudaFunction> {
+        let mut functions = lock(&self.functions);
+        if let Some(f) = functions.get(name) {
+            return Ok(f.clone());
+        }
+        let mut found = self.modules.iter().map(|m| m.load_function(name));
+        let Some(f) = found.find_map(std::result::Result::ok) else {
+            bail!("there is no kernel {name}")
+        };
+        // More than 48 KiB, what the kernel has of its own included, has to be asked for.
+        if shared > 32 << 10 {
+            let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            f.set_attribute(most, shared as i32).map_err(driver)?;
+        }
+        functions.insert(name.to_string(), f.clone());
+        Ok(f)
+    }
+
+    /// Queues a kernel.
+    ///
+    /// # Safety
+    /// The arguments must be what the kernel takes, and its memory must be there.
+    pub unsafe fn launch(&self, name: &str, shape: Launch, args: &[Arg]) -> Result<()> {
+        let f = self.function(name, shape.shared)?;
+        let mut launch = self.stream.launch_builder(&f);
+        for arg in args {
+            match arg {
+                Arg::At(v) => launch.arg(v),
+                Arg::Int(v) => launch.arg(v),
+                Arg::Count(v) => launch.arg(v),
+                Arg::Float(v) => launch.arg(v),
+                Arg::Attention(v) => launch.arg(v),
+            };
+        }
+        let config = LaunchConfig {
+            grid_dim: shape.grid,
+            block_dim: shape.block,
+            shared_mem_bytes: shape.shared,
+        };
+        // SAFETY: as the caller says.
+        unsafe { launch.launch(config) }.map_err(driver)?;
+        Ok(())
+    }
+
+    /// At least `bytes` of scratch memory. What is queued after this call may use it until the next call's work begins.
+    pub fn scratch(&self, bytes: usize) -> Result<Address> {
+        let mut scratch = lock(&self.scratch);
+        if scratch.as_ref().is_none_or(|s| s.len() < bytes) {
+            *scratch = None;
+            // SAFETY: partial sums are written before they are read.
+            *scratch = Some(
+                unsafe { self.stream.alloc::<u8>(bytes.next_power_of_two()) }.map_err(driver)?,
+            );
+        }
+        match scratch.as_ref() {
+            Some(s) => Ok(s.device_ptr(&self.stream).0),
+            None => bail!("no scratch memory"),
+        }
+    }
+
+    /// Copies bytes to the GPU. The source may change as soon as this returns.
+    ///
+    /// # Safety
+    /// `to` must have room for them.
+    pub unsafe fn upload<T>(&self, to: Address, values: &[T]) -> Result<()> {
+        self.stream.context().bind_to_thread().map_err(driver)?;
+        // SAFETY: memory that is not pinned is copied before the call returns.
+        unsafe { result::memcpy_htod_async(to, values, self.stream.cu_stream()) }.map_err(driver)
+    }
+
+    /// Copies bytes from the GPU, after everything queued so far.
+    ///
+    /// # Safety
+    /// `from` must hold as many values of this type.
+    pub unsafe fn download<T>(&self, into: &mut [T], from: Address) -> Result<()> {
+        self.stream.context().bind_to_thread().map_err(driver)?;
+        // SAFETY: as the caller says; waited for before `into` is used.
+        unsafe { result::memcpy_dtoh_async(into, from, self.stream.cu_stream()) }
+            .map_err(driver)?;
+        self.stream.synchronize().map_err(driver)
+    }
+
+    /// # Safety
+    /// `to` must have `bytes` bytes.
+    pub unsafe fn clear(&self, to: Address, bytes: usize) -> Result<()> {
+        self.stream.context().bind_to_thread().map_err(driver)?;
+        // SAFETY: as the caller says.
+        unsafe { result::memset_d8_async(to, 0, bytes, self.stream.cu_stream()) }.map_err(driver)
+    }
+}
+
+/// Waits for all that is queued.
+pub fn synchronize(device: &Device) -> Result<()> {
+    Gpu::on(device)?.stream.synchronize().map_err(driver)
+}
+
+/// Bytes of a GPU's memory.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryUse {
+    pub free: u64,
+    pub total: u64,
+    /// Most that this process has had allocated at a time.
+    pub peak: u64,
+}
+
+/// What the driver says of the GPU's memory.
+pub fn memory_in_use(device: &Device) -> Result<MemoryUse> {
+    let gpu = Gpu::on(device)?;
+    let context = gpu.stream.context();
+    let (free, total) = context.mem_get_info().map_err(driver)?;
+    let mut peak = 0u64;
+    // SAFETY: the attribute is a 64-bit number.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(context.cu_device()).map_err(driver)?;
+        let which = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+        let into = std::ptr::from_mut(&mut peak).cast();
+        result::mem_pool::get_attribute(pool, which, into).map_err(driver)?;
+    }
+    Ok(MemoryUse {
+        free: free as u64,
+        total: total as u64,
+        peak,
+    })
+}
+
+/// A kernel's grid, block and dynamic shared memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Launch {
+    pub grid: (u32, u32, u32),
+    pub block: (u32, u32, u32),
+    pub shared: u32,
+}
+
+impl Launch {
+    pub fn blocks(n: usize, threads: u32) -> Self {
+        Self {
+            grid: (u32::try_from(n).unwrap_or(u32::MAX), 1, 1),
+            block: (threads, 1, 1),
+            shared: 0,
+        }
+    }
+
+    /// For kernels whose threads take four elements at a time and then the next ones, blocks apart.
+    pub fn elements(gpu: &Gpu, n: usize) -> Self {
+        let need = n.div_ceil(4 * THREADS as usize).max(1);
+        Self::blocks(need.min(16 * gpu.processors as usize), THREADS)
+    }
+}
+
+/// An argument of a kernel.
+#[derive(Debug, Clone, Copy)]
+pub enum Arg {
+    At(Address),
+    Int(i32),
+    Count(i64),
+    Float(f32),
+    Attention(Sizes),
+}
+
+/// `Shape` of the attention kernels.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Sizes {
+    pub time: i32,
+    pub n_head: i32,
+    pub n_kv_head: i32,
+    pub scale: f32,
+}
+
+// SAFETY: the same fields in the same order as the kernels' `Shape`.
+unsafe impl candle_core::cuda_backend::cudarc::driver::DeviceRepr for Sizes {}

@@ -1,0 +1,124 @@
+//! The language-model head and cross entropy, a piece of the rows at a time.
+
+use candle_core::{Result, Tensor, bail};
+
+use super::gemm::{Onto, Operand, Product};
+use super::gpu::{Arg, Gpu, Launch};
+use super::{address, address_f32, int, same_type, suffix};
+
+/// Elements from one row of logits to the next: rows begin where wide accesses may.
+pub fn stride(vocab: usize) -> usize {
+    vocab.next_multiple_of(64)
+}
+
+/// `logits[M, V] = x[M, C] wteᵀ`.
+pub fn logits(logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
+    let (v, c) = wte.dims2()?;
+    let m = x.elem_count() / c;
+    if logits.elem_count() != m * v {
+        bail!("logits of {m} rows into {:?}", logits.shape());
+    }
+    let product = Product {
+        m,
+        k: c,
+        n: v,
+        a: Operand::rows(x, c)?,
+        b: Operand::rows(wte, c)?.t(),
+        out: Operand::rows(logits, v)?,
+        onto: Onto::Nothing,
+        bias: None,
+    };
+    // SAFETY: sizes were compared.
+    unsafe { product.queue(&*Gpu::of(x)?) }
+}
+
+/// Losses of all rows; with `grads = (dx, dwte)` the gradients of their sum times `scale`: `dx = …`, `dwte += …`. `chunk` has
+/// room for rows of logits, [`stride`] apart.
+pub fn cross_entropy(
+    losses: &Tensor,
+    grads: Option<(&Tensor, &Tensor)>,
+    chunk: &Tensor,
+    x: &Tensor,
+    wte: &Tensor,
+    targets: &Tensor,
+    scale: f32,
+) -> Result<()> {
+    same_type(&[chunk, x, wte])?;
+    let (v, c) = wte.dims2()?;
+    let (m, stride) = (targets.elem_count(), stride(v));
+    let rows = chunk.elem_count() / stride;
+    if rows == 0 || x.elem_count() != m * c || losses.elem_count() != m {
+        bail!(
+            "cross entropy of {m} rows: {:?}, {:?}, {:?}",
+            chunk.shape(),
+            x.shape(),
+            losses.shape()
+        );
+    }
+    // As few pieces, of like size.
+    let rows = m.div_ceil(m.div_ceil(rows));
+    let gpu = Gpu::of(x)?;
+    let all = Operand::rows(x, c)?;
+    let weight = Operand::rows(wte, c)?;
+    let logits = Operand {
+        stride,
+        ..Operand::rows(chunk, stride)?
+    };
+    let (losses, targets) = (address_f32(losses)?, address(targets)?);
+    let name = format!("cross_entropy_{}", suffix(x)?);
+    for from in (0..m).step_by(rows) {
+        let n = rows.min(m - from);
+        let x = all.skip(from);
+        let product = Product {
+            m: n,
+            k: c,
+            n: v,
+            a: x,
+            b: weight.t(),
+            out: logits,
+            onto: Onto::Nothing,
+            bias: None,
+        };
+        let args = [
+            Arg::At(address(chunk)?),
+            Arg::At(losses + 4 * from as u64),
+            Arg::At(targets + 4 * from as u64),
+            Arg::Int(int(v)?),
+            Arg::Int(int(stride)?),
+            Arg::Float(scale),
+            Arg::Int(i32::from(grads.is_some())),
+        ];
+        // SAFETY: `chunk` has n rows of `stride`, and all others have their rows from `from` on.
+        unsafe {
+            product.queue(&gpu)?;
+            gpu.launch(&name, Launch::blocks(n, 1024), &args)?;
+        }
+        let Some((dx, dwte)) = grads else { continue };
+        let input = Product {
+            m: n,
+            k: v,
+            n: c,
+            a: logits,
+            b: weight,
+            out: Operand::rows(dx, c)?.skip(from),
+            onto: Onto::Nothing,
+            bias: None,
+        };
+        let weights = Product {
+            m: v,
+            k: n,
+            n: c,
+            a: logits.t(),
+            b: x,
+            out: Operand::rows(dwte, c)?,
+            onto: Onto::Out,
+            bias: None,
+        };
+        // SAFETY: as above.
+        unsafe {
+            input.queue(&gpu)?;
+            weights.queue(&gpu)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,475 @@
+// Causal attention on tensor cores in bf16, for heads of 64 and 128 channels, any T, any number of query heads for a key head.
+//
+// Forward: a block holds BR queries and walks over keys and values in blocks of BC, keeping the running maximum and sum of
+// each row (Dao et al., "FlashAttention-2", arXiv 2307.08691). Backward: one kernel holds keys and values and walks over the
+// queries (dK, dV), another holds queries and walks over the keys (dQ). Scores are made twice, and no sum depends on the order
+// in which blocks happen to run.
+//
+// All products are m16n8k16: A 16 x 16, B 16 x 8, C in f32. Lane l holds of C the rows l / 4 and l / 4 + 8, columns
+// 2 (l % 4) and the next; so two neighbouring C tiles, rounded, are an A operand.
+#include "common.cuh"
+
+// ---- shared memory: rows of D elements in pieces of 16 bytes, permuted so that eight rows' pieces lie in different banks
+
+template <int D> __device__ __forceinline__ uint32_t at(uint32_t tile, int row, int piece) {
+    return tile + row * (D * 2) + ((piece ^ (row & 7)) << 4);
+}
+__device__ __forceinline__ uint32_t shared_address(const void *p) { return uint32_t(__cvta_generic_to_shared(p)); }
+
+// Begins to copy rows [from, from + ROWS) of a matrix to shared memory; rows from `rows` on become zeros.
+template <int D, int ROWS, int THREADS>
+__device__ __forceinline__ void fetch(uint32_t tile, const bf16 *from, int64_t stride, int first, int rows) {
+    constexpr int PIECES = D / 8;
+#pragma unroll
+    for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
+        int row = i / PIECES, piece = i % PIECES;
+        bool there = first + row < rows;
+        const bf16 *src = from + (there ? int64_t(first + row) * stride + piece * 8 : 0);
+        int bytes = there ? 16 : 0;
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(at<D>(tile, row, piece)), "l"(src), "r"(bytes));
+    }
+}
+__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;\n"); }
+template <int N> __device__ __forceinline__ void wait() { asm volatile("cp.async.wait_group %0;\n" ::"n"(N)); }
+
+__device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address));
+}
+__device__ __forceinline__ void load_matrices_turned(uint32_t (&r)[4], uint32_t address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address));
+}
+__device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ __forceinline__ float exp2_of(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+    return y;
+}
+__device__ __forceinline__ uint32_t pack(float a, float b) {
+    __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
+    return *reinterpret_cast<uint32_t *>(&v);
+}
+template <int N> __device__ __forceinline__ void clear(float (&c)[N][4]) {
+#pragma unroll
+    for (int i = 0; i < N; i++)
+#pragma unroll
+        for (int k = 0; k < 4; k++) c[i][k] = 0.f;
+}
+
+// The A operand of rows [row, row + 16) and channels [16 k, 16 k + 16) of a tile.
+template <int D> __device__ __forceinline__ void load_a(uint32_t (&a)[4], uint32_t tile, int row, int k, int lane) {
+    load_matrices(a, at<D>(tile, row + (lane & 15), 2 * k + (lane >> 4)));
+}
+
+// c[N tiles] += A times the transpose of the tile's first 8 N rows: scores. One step of 16 channels.
+template <int D, int N>
+__device__ __forceinline__ void times_rows(float (&c)[N][4], const uint32_t (&a)[4], uint32_t tile, int k, int lane) {
+#pragma unroll
+    for (int n = 0; n < N; n += 2) {
+        uint32_t b[4];
+        load_matrices(b, at<D>(tile, n * 8 + (lane & 7) + ((lane >> 4) << 3), 2 * k + ((lane >> 3) & 1)));
+        multiply(c[n], a, b[0], b[1]);
+        multiply(c[n + 1], a, b[2], b[3]);
+    }
+}
+// c[D / 8 tiles] += A times rows [16 k, 16 k + 16) of the tile: sums of rows. One step of 16 rows.
+template <int D>
+__device__ __forceinline__ void times_columns(float (&c)[D / 8][4], const uint32_t (&a)[4], uint32_t tile, int k, int lane) {
+#pragma unroll
+    for (int n = 0; n < D / 8; n += 2) {
+        uint32_t b[4];
+        load_matrices_turned(b, at<D>(tile, k * 16 + (lane & 15), n + (lane >> 4)));
+        multiply(c[n], a, b[0], b[1]);
+        multiply(c[n + 1], a, b[2], b[3]);
+    }
+}
+// Two tiles of C, rounded, as the A operand of the k-th step.
+template <int N> __device__ __forceinline__ void as_a(uint32_t (&a)[4], const float (&c)[N][4], int k) {
+    a[0] = pack(c[2 * k][0], c[2 * k][1]);
+    a[1] = pack(c[2 * k][2], c[2 * k][3]);
+    a[2] = pack(c[2 * k + 1][0], c[2 * k + 1][1]);
+    a[3] = pack(c[2 * k + 1][2], c[2 * k + 1][3]);
+}
+
+struct Shape {
+    int time, n_head, n_kv_head;
+    float scale;
+};
+
+// ---- forward
+
+template <int D, int MT, int WARPS>
+__device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, Shape s) {
+    constexpr int BR = 16 * MT * WARPS, BC = 64, THREADS = WARPS * WARP, TILE = BC * D * 2;
+    extern __shared__ __align__(128) char memory[];
+    int head = blockIdx.y, batch = blockIdx.z;
+    // The longest walks begin first.
+    int first = (gridDim.x - 1 - blockIdx.x) * BR;
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    int64_t stride = int64_t(s.n_head + 2 * s.n_kv_head) * D;
+    int group = head / (s.n_head / s.n_kv_head);
+    const bf16 *base = qkv + int64_t(batch) * s.time * stride;
+    const bf16 *queries = base + head * D;
+    const bf16 *keys = base + (s.n_head + group) * D, *values = keys + s.n_kv_head * D;
+    uint32_t q_tile = shared_address(memory), k_tile = q_tile + BR * D * 2, v_tile = k_tile + 2 * TILE;
+
+    fetch<D, BR, THREADS>(q_tile, queries, stride, first, s.time);
+    fetch<D, BC, THREADS>(k_tile, keys, stride, 0, s.time);
+    fetch<D, BC, THREADS>(v_tile, values, stride, 0, s.time);
+    commit();
+
+    float o[MT][D / 8][4];
+    float top[MT][2], sum[MT][2];
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+        clear(o[m]);
+        top[m][0] = top[m][1] = -INFINITY;
+        sum[m][0] = sum[m][1] = 0.f;
+    }
+    float factor = s.scale * LOG2E;
+    int row0 = first + warp * 16 * MT;
+    int blocks = (min(first + BR, s.time) + BC - 1) / BC;
+    for (int j = 0; j < blocks; j++) {
+        wait<0>();
+        __syncthreads();
+        uint32_t kt = k_tile + (j & 1) * TILE, vt = v_tile + (j & 1) * TILE;
+        if (j + 1 < blocks) {
+            int other = ((j + 1) & 1) * TILE;
+            fetch<D, BC, THREADS>(k_tile + other, keys, stride, (j + 1) * BC, s.time);
+            fetch<D, BC, THREADS>(v_tile + other, values, stride, (j + 1) * BC, s.time);
+        }
+        commit();
+        int from = j * BC;
+        if (from > row0 + 16 * MT - 1) continue; // all of it lies after this warp's rows
+#pragma unroll
+        for (int m = 0; m < MT; m++) {
+            float c[BC / 8][4];
+            clear(c);
+#pragma unroll
+            for (int k = 0; k < D / 16; k++) {
+                uint32_t a[4];
+                load_a<D>(a, q_tile, warp * 16 * MT + m * 16, k, lane);
+                times_rows<D>(c, a, kt, k, lane);
+            }
+            int row = row0 + m * 16 + lane / 4;
+            if (from + BC - 1 > row0 + m * 16 || from + BC > s.time) {
+#pragma unroll
+                for (int n = 0; n < BC / 8; n++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        int key = from + n * 8 + 2 * (lane & 3) + (e & 1);
+                        if (key > row + (e >> 1) * 8 || key >= s.time) c[n][e] = -INFINITY;
+                    }
+            }
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                float most = top[m][h];
+#pragma unroll
+                for (int n = 0; n < BC / 8; n++) most = fmaxf(most, fmaxf(c[n][2 * h], c[n][2 * h + 1]));
+                most = fmaxf(most, __shfl_xor_sync(ALL, most, 1));
+                most = fmaxf(most, __shfl_xor_sync(ALL, most, 2));
+                // -inf only where a row has seen no key yet.
+                float base = most == -INFINITY ? 0.f : most * factor;
+                float shrink = exp2_of(top[m][h] * factor - base);
+                top[m][h] = most;
+                float total = 0.f;
+#pragma unroll
+                for (int n = 0; n < BC / 8; n++)
+#pragma unroll
+                    for (int e = 2 * h; e < 2 * h + 2; e++) {
+                        c[n][e] = exp2_of(c[n][e] * factor - base);
+                        total += c[n][e];
+                    }
+                sum[m][h] = sum[m][h] * shrink + total;
+#pragma unroll
+                for (int n = 0; n < D / 8; n++) o[m][n][2 * h] *= shrink, o[m][n][2 * h + 1] *= shrink;
+            }
+#pragma unroll
+            for (int k = 0; k < BC / 16; k++) {
+                uint32_t a[4];
+                as_a(a, c, k);
+                times_columns<D>(o[m], a, vt, k, lane);
+            }
+        }
+    }
+    int64_t width = int64_t(s.n_head) * D;
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float total = sum[m][h];
+            total += __shfl_xor_sync(ALL, total, 1);
+            total += __shfl_xor_sync(ALL, total, 2);
+            int row = row0 + m * 16 + h * 8 + lane / 4;
+            if (row >= s.time) continue;
+            float scale = 1.f / total;
+            bf16 *to = out + (int64_t(batch) * s.time + row) * width + head * D + 2 * (lane & 3);
+#pragma unroll
+            for (int n = 0; n < D / 8; n++)
+                *reinterpret_cast<uint32_t *>(to + n * 8) = pack(o[m][n][2 * h] * scale, o[m][n][2 * h + 1] * scale);
+            if ((lane & 3) == 0)
+                lse[(int64_t(batch) * s.n_head + head) * s.time + row] = top[m][h] * s.scale + logf(total);
+        }
+}
+extern "C" __global__ void __launch_bounds__(128, 2)
+    attention_64(bf16 *out, float *lse, const bf16 *qkv, Shape s) {
+    forward<64, 2, 4>(out, lse, qkv, s);
+}
+extern "C" __global__ void __launch_bounds__(256, 1)
+    attention_128(bf16 *out, float *lse, const bf16 *qkv, Shape s) {
+    forward<128, 1, 8>(out, lse, qkv, s);
+}
+
+// ---- backward
+
+// delta[b, h, t] = sum over channels of dout out. A warp per row and head.
+template <typename T>
+__device__ __forceinline__ void row_products(float *delta, const T *dout, const T *out, int rows, int time, int n_head, int d) {
+    int64_t i = int64_t(blockIdx.x) * (blockDim.x / WARP) + threadIdx.x / WARP;
+    int lane = threadIdx.x % WARP;
+    if (i >= int64_t(rows) * n_head) return;
+    int64_t row = i / n_head;
+    int head = int(i % n_head);
+    dout += i * d, out += i * d;
+    float sum = 0.f;
+    for (int k = lane; k < d; k += WARP) sum += to_float(dout[k]) * to_float(out[k]);
+    sum = warp_sum(sum);
+    if (lane == 0) delta[(row / time * n_head + head) * time + row % time] = sum;
+}
+extern "C" __global__ void attention_delta_f32(float *delta, const float *dout, const float *out, int rows, int time, int n_head, int d) {
+    row_products(delta, dout, out, rows, time, n_head, d);
+}
+extern "C" __global__ void attention_delta_bf16(float *delta, const bf16 *dout, const bf16 *out, int rows, int time, int n_head, int d) {
+    row_products(delta, dout, out, rows, time, n_head, d);
+}
+
+// dK and dV of 16 WARPS keys. Scores lie transposed: rows are keys, columns queries.
+template <int D, int BQ, int WARPS>
+__device__ __forceinline__ void backward_keys(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse,
+                                              const float *delta, Shape s) {
+    constexpr int BK = 16 * WARPS, THREADS = WARPS * WARP, TILE = BQ * D * 2;
+    constexpr bool KEEP = D == 64; // keys' and values' operands stay in registers
+    extern __shared__ __align__(128) char memory[];
+    __shared__ float2 rows[2][BQ]; // log2-sum-exp and delta of the queries
+    int group = blockIdx.y, batch = blockIdx.z, first = blockIdx.x * BK;
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    int heads = s.n_head / s.n_kv_head;
+    int64_t stride = int64_t(s.n_head + 2 * s.n_kv_head) * D, width = int64_t(s.n_head) * D;
+    const bf16 *base = qkv + int64_t(batch) * s.time * stride;
+    const bf16 *keys = base + (s.n_head + group) * D, *values = keys + s.n_kv_head * D;
+    uint32_t k_tile = shared_address(memory), v_tile = k_tile + BK * D * 2;
+    uint32_t q_tile = v_tile + BK * D * 2, d_tile = q_tile + 2 * TILE;
+    fetch<D, BK, THREADS>(k_tile, keys, stride, first, s.time);
+    fetch<D, BK, THREADS>(v_tile, values, stride, first, s.time);
+
+    int from = first / BQ, each = (s.time + BQ - 1) / BQ - from, steps = heads * each;
+    auto begin = [&](int step) {
+        int head = group * heads + step / each, q = (from + step % each) * BQ, turn = step & 1;
+        fetch<D, BQ, THREADS>(q_tile + turn * TILE, base + head * D, stride, q, s.time);
+        fetch<D, BQ, THREADS>(d_tile + turn * TILE, dout + int64_t(batch) * s.time * width + head * D, width, q, s.time);
+        int64_t at = (int64_t(batch) * s.n_head + head) * s.time + q;
+        for (int i = threadIdx.x; i < BQ; i += THREADS)
+            rows[turn][i] = q + i < s.time ? make_float2(lse[at + i] * LOG2E, delta[at + i]) : make_float2(INFINITY, 0.f);
+    };
+    begin(0);
+    commit();
+
+    float dk[D / 8][4], dv[D / 8][4];
+    clear(dk);
+    clear(dv);
+    uint32_t ka[KEEP ? D / 16 : 1][4], va[KEEP ? D / 16 : 1][4];
+    float factor = s.scale * LOG2E;
+    int row0 = first + warp * 16;
+    for (int step = 0; step < steps; step++) {
+        wait<0>();
+        __syncthreads();
+        int turn = step & 1;
+        if constexpr (KEEP) {
+            if (step == 0) {
+#pragma unroll
+                for (int k = 0; k < D / 16; k++) {
+                    load_a<D>(ka[k], k_tile, warp * 16, k, lane);
+                    load_a<D>(va[k], v_tile, warp * 16, k, lane);
+                }
+            }
+        }
+        if (step + 1 < steps) begin(step + 1);
+        commit();
+        int q0 = (from + step % each) * BQ;
+        if (q0 + BQ - 1 < row0) continue; // all of it lies before this warp's keys
+        uint32_t qt = q_tile + turn * TILE, dt = d_tile + turn * TILE;
+        float p[BQ / 8][4], dp[BQ / 8][4];
+        clear(p);
+        clear(dp);
+#pragma unroll
+        for (int k = 0; k < D / 16; k++) {
+            if constexpr (KEEP) {
+                times_rows<D>(p, ka[k], qt, k, lane);
+                times_rows<D>(dp, va[k], dt, k, lane);
+            } else {
+                uint32_t a[4];
+                load_a<D>(a, k_tile, warp * 16, k, lane);
+                times_rows<D>(p, a, qt, k, lane);
+                load_a<D>(a, v_tile, warp * 16, k, lane);
+                times_rows<D>(dp, a, dt, k, lane);
+            }
+        }
+        int key = row0 + lane / 4;
+        bool masked = q0 < row0 + 15;
+#pragma unroll
+        for (int n = 0; n < BQ / 8; n++) {
+            // Two neighbouring queries: their log-sum-exps and deltas. A query beyond the last has an infinite one: p = 0.
+            float4 both = *reinterpret_cast<const float4 *>(&rows[turn][n * 8 + 2 * (lane & 3)]);
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                float l = e & 1 ? both.z : both.x, d = e & 1 ? both.w : both.y;
+                float x = exp2_of(p[n][e] * factor - l);
+                if (masked && q0 + n * 8 + 2 * (lane & 3) + (e & 1) < key + (e >> 1) * 8) x = 0.f;
+                p[n][e] = x;
+                dp[n][e] = x * (dp[n][e] - d);
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < BQ / 16; k++) {
+            uint32_t a[4];
+            as_a(a, p, k);
+            times_columns<D>(dv, a, dt, k, lane);
+            as_a(a, dp, k);
+            times_columns<D>(dk, a, qt, k, lane);
+        }
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        int row = row0 + h * 8 + lane / 4;
+        if (row >= s.time) continue;
+        bf16 *to = dqkv + (int64_t(batch) * s.time + row) * stride + (s.n_head + group) * D + 2 * (lane & 3);
+#pragma unroll
+        for (int n = 0; n < D / 8; n++) {
+            *reinterpret_cast<uint32_t *>(to + n * 8) = pack(dk[n][2 * h] * s.scale, dk[n][2 * h + 1] * s.scale);
+            *reinterpret_cast<uint32_t *>(to + s.n_kv_head * D + n * 8) = pack(dv[n][2 * h], dv[n][2 * h + 1]);
+        }
+    }
+}
+extern "C" __global__ void __launch_bounds__(128, 2)
+    attention_backward_keys_64(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s) {
+    backward_keys<64, 64, 4>(dqkv, dout, qkv, lse, delta, s);
+}
+extern "C" __global__ void __launch_bounds__(128, 2)
+    attention_backward_keys_128(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s) {
+    backward_keys<128, 32, 4>(dqkv, dout, qkv, lse, delta, s);
+}
+
+// dQ of 16 WARPS queries.
+template <int D, int BC, int WARPS>
+__device__ __forceinline__ void backward_queries(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse,
+                                                 const float *delta, Shape s) {
+    constexpr int BR = 16 * WARPS, THREADS = WARPS * WARP, TILE = BC * D * 2;
+    constexpr bool KEEP = D == 64;
+    extern __shared__ __align__(128) char memory[];
+    int head = blockIdx.y, batch = blockIdx.z, first = (gridDim.x - 1 - blockIdx.x) * BR;
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    int group = head / (s.n_head / s.n_kv_head);
+    int64_t stride = int64_t(s.n_head + 2 * s.n_kv_head) * D, width = int64_t(s.n_head) * D;
+    const bf16 *base = qkv + int64_t(batch) * s.time * stride;
+    const bf16 *keys = base + (s.n_head + group) * D, *values = keys + s.n_kv_head * D;
+    uint32_t q_tile = shared_address(memory), d_tile = q_tile + BR * D * 2;
+    uint32_t k_tile = d_tile + BR * D * 2, v_tile = k_tile + 2 * TILE;
+    fetch<D, BR, THREADS>(q_tile, base + head * D, stride, first, s.time);
+    fetch<D, BR, THREADS>(d_tile, dout + int64_t(batch) * s.time * width + head * D, width, first, s.time);
+    fetch<D, BC, THREADS>(k_tile, keys, stride, 0, s.time);
+    fetch<D, BC, THREADS>(v_tile, values, stride, 0, s.time);
+    commit();
+    int row0 = first + warp * 16;
+    float l[2], d[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        int row = row0 + h * 8 + lane / 4;
+        int64_t at = (int64_t(batch) * s.n_head + head) * s.time + row;
+        l[h] = row < s.time ? lse[at] * LOG2E : INFINITY;
+        d[h] = row < s.time ? delta[at] : 0.f;
+    }
+    float dq[D / 8][4];
+    clear(dq);
+    uint32_t qa[KEEP ? D / 16 : 1][4], da[KEEP ? D / 16 : 1][4];
+    float factor = s.scale * LOG2E;
+    int blocks = (min(first + BR, s.time) + BC - 1) / BC;
+    for (int j = 0; j < blocks; j++) {
+        wait<0>();
+        __syncthreads();
+        if constexpr (KEEP) {
+            if (j == 0) {
+#pragma unroll
+                for (int k = 0; k < D / 16; k++) {
+                    load_a<D>(qa[k], q_tile, warp * 16, k, lane);
+                    load_a<D>(da[k], d_tile, warp * 16, k, lane);
+                }
+            }
+        }
+        if (j + 1 < blocks) {
+            int other = ((j + 1) & 1) * TILE;
+            fetch<D, BC, THREADS>(k_tile + other, keys, stride, (j + 1) * BC, s.time);
+            fetch<D, BC, THREADS>(v_tile + other, values, stride, (j + 1) * BC, s.time);
+        }
+        commit();
+        int from = j * BC;
+        if (from > row0 + 15) continue;
+        uint32_t kt = k_tile + (j & 1) * TILE, vt = v_tile + (j & 1) * TILE;
+        float p[BC / 8][4], dp[BC / 8][4];
+        clear(p);
+        clear(dp);
+#pragma unroll
+        for (int k = 0; k < D / 16; k++) {
+            if constexpr (KEEP) {
+                times_rows<D>(p, qa[k], kt, k, lane);
+                times_rows<D>(dp, da[k], vt, k, lane);
+            } else {
+                uint32_t a[4];
+                load_a<D>(a, q_tile, warp * 16, k, lane);
+                times_rows<D>(p, a, kt, k, lane);
+                load_a<D>(a, d_tile, warp * 16, k, lane);
+                times_rows<D>(dp, a, vt, k, lane);
+            }
+        }
+        int row = row0 + lane / 4;
+        bool masked = from + BC - 1 > row0 || from + BC > s.time;
+#pragma unroll
+        for (int n = 0; n < BC / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                float x = exp2_of(p[n][e] * factor - l[e >> 1]);
+                int key = from + n * 8 + 2 * (lane & 3) + (e & 1);
+                if (masked && (key > row + (e >> 1) * 8 || key >= s.time)) x = 0.f;
+                dp[n][e] = x * (dp[n][e] - d[e >> 1]);
+            }
+#pragma unroll
+        for (int k = 0; k < BC / 16; k++) {
+            uint32_t a[4];
+            as_a(a, dp, k);
+            times_columns<D>(dq, a, kt, k, lane);
+        }
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        int row = row0 + h * 8 + lane / 4;
+        if (row >= s.time) continue;
+        bf16 *to = dqkv + (int64_t(batch) * s.time + row) * stride + head * D + 2 * (lane & 3);
+#pragma unroll
+        for (int n = 0; n < D / 8; n++)
+            *reinterpret_cast<uint32_t *>(to + n * 8) = pack(dq[n][2 * h] * s.scale, dq[n][2 * h + 1] * s.scale);
+    }
+}
+extern "C" __global__ void __launch_bounds__(128, 3)
+    attention_backward_queries_64(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s) {
+    backward_queries<64, 64, 4>(dqkv, dout, qkv, lse, delta, s);
+}
+extern "C" __global__ void __launch_bounds__(128, 2)
+    attention_backward_queries_128(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s) {
+    backward_queries<128, 64, 4>(dqkv, dout, qkv, lse, delta, s);
+}

@@ -1,0 +1,77 @@
+// Token and position embeddings. An id outside the vocabulary gives NaN, which the loss then shows.
+#include "common.cuh"
+
+template <int N>
+__device__ void embedding(float *out, const uint32_t *ids, const float *wte, const float *wpe, int t, int c, uint32_t v) {
+    int64_t row = blockIdx.x;
+    uint32_t id = ids[row];
+    for (int i = threadIdx.x * N; i < c; i += blockDim.x * N) {
+        float a[N], b[N] = {};
+        if (id < v) {
+            load<N>(a, wte + int64_t(id) * c + i);
+        } else {
+#pragma unroll
+            for (int k = 0; k < N; k++) a[k] = __int_as_float(0x7fc00000);
+        }
+        if (wpe) load<N>(b, wpe + row % t * c + i);
+#pragma unroll
+        for (int k = 0; k < N; k++) a[k] += b[k];
+        store<N>(out + row * c + i, a);
+    }
+}
+extern "C" __global__ void embedding_f32(float *out, const uint32_t *ids, const float *wte, const float *wpe, int t, int c,
+                                         uint32_t v) {
+    if (c % 4 == 0 && aligned(wte, 16) && aligned(wpe, 16))
+        embedding<4>(out, ids, wte, wpe, t, c, v);
+    else
+        embedding<1>(out, ids, wte, wpe, t, c, v);
+}
+
+// dwte[id] += dx of every row with that id, in the rows' order. A block owns OWN ids and blockDim.x columns, reads all ids,
+// and adds up the rows it owns in shared memory: no atomics on floats, the same bits every time.
+constexpr int OWN = 32;
+extern "C" __global__ void embedding_backward_tokens(float *dwte, const uint32_t *ids, const float *dx, int m, int c, int v) {
+    extern __shared__ float sums[]; // [OWN, blockDim.x]
+    __shared__ int hits[256];
+    __shared__ int counts[8];
+    uint32_t first = blockIdx.x * OWN;
+    int column = blockIdx.y * blockDim.x + threadIdx.x;
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    for (int k = 0; k < OWN; k++) sums[k * blockDim.x + threadIdx.x] = 0.f;
+    uint32_t touched = 0;
+    for (int from = 0; from < m; from += blockDim.x) {
+        int row = from + threadIdx.x;
+        bool mine = row < m && ids[row] - first < OWN;
+        unsigned in_warp = __ballot_sync(ALL, mine);
+        if (lane == 0) counts[warp] = __popc(in_warp);
+        __syncthreads();
+        int before = 0, all = 0;
+        for (int w = 0; w < int(blockDim.x / WARP); w++) {
+            before += w < warp ? counts[w] : 0;
+            all += counts[w];
+        }
+        if (mine) hits[before + __popc(in_warp & ((1u << lane) - 1))] = row;
+        __syncthreads();
+        for (int h = 0; h < all; h++) {
+            int row = hits[h];
+            int k = int(ids[row] - first);
+            touched |= 1u << k;
+            if (column < c) sums[k * blockDim.x + threadIdx.x] += dx[int64_t(row) * c + column];
+        }
+        // The next barrier comes before `hits` is written again, but not before `counts` is.
+        __syncthreads();
+    }
+    if (column >= c) return;
+    for (int k = 0; k < OWN && int(first) + k < v; k++)
+        if (touched >> k & 1) dwte[int64_t(first + k) * c + column] += sums[k * blockDim.x + threadIdx.x];
+}
+
+// dwpe[t] += sum over b of dx[b, t].
+extern "C" __global__ void embedding_backward_positions(float *dwpe, const float *dx, int batch, int t, int c) {
+    int64_t n = int64_t(t) * c;
+    int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    float sum = 0.f;
+    for (int b = 0; b < batch; b++) sum += dx[b * n + i];
+    dwpe[i] += sum;
+}

@@ -1,0 +1,123 @@
+//! Linear layers. The input, the weight and `dy` are of one type (f32 or bf16), weights' gradients f32.
+
+use candle_core::{DType, Result, Tensor, bail};
+
+use super::gemm::{Onto, Operand, Product};
+use super::gpu::Gpu;
+use super::{address, address_f32, reduce};
+use crate::ops::Layout;
+
+/// `out[M, N] = x[M, K] w (+ bias) (+ residual)`; the bias is of the output's type.
+pub fn forward(
+    out: &Tensor,
+    x: &Tensor,
+    w: &Tensor,
+    layout: Layout,
+    bias: Option<&Tensor>,
+    residual: Option<&Tensor>,
+) -> Result<()> {
+    let (k, n) = layout.sizes(w)?;
+    let m = x.elem_count() / k;
+    check(&[(out, m * n), (x, m * k)])?;
+    if let Some(b) = bias.filter(|b| b.dtype() != out.dtype() || b.elem_count() != n) {
+        bail!(
+            "a bias of {:?} and {} values for {n} outputs of {:?}",
+            b.dtype(),
+            b.elem_count(),
+            out.dtype()
+        );
+    }
+    let onto = match residual {
+        Some(r) => {
+            check(&[(r, m * n)])?;
+            Onto::Other(address_f32(r)?)
+        }
+        None => Onto::Nothing,
+    };
+    if residual.is_some() && out.dtype() != DType::F32 {
+        bail!("a residual stream of {:?}", out.dtype());
+    }
+    let product = Product {
+        m,
+        k,
+        n,
+        a: Operand::rows(x, k)?,
+        b: weight(w, layout)?,
+        out: Operand::rows(out, n)?,
+        onto,
+        bias: bias.map(address).transpose()?,
+    };
+    // SAFETY: sizes were compared.
+    unsafe { product.queue(&*Gpu::of(out)?) }
+}
+
+/// A weight as `[in, out]`.
+fn weight(w: &Tensor, layout: Layout) -> Result<Operand> {
+    let operand = Operand::rows(w, w.dims2()?.1)?;
+    Ok(match layout {
+        Layout::InOut => operand,
+        Layout::OutIn => operand.t(),
+    })
+}
+
+fn check(sizes: &[(&Tensor, usize)]) -> Result<()> {
+    match sizes.iter().find(|(t, n)| t.elem_count() != *n) {
+        Some((t, n)) => bail!("an operand of {} elements where {n} belong", t.elem_count()),
+        None => Ok(()),
+    }
+}
+
+/// `dx = dy wᵀ`.
+pub fn backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor, layout: Layout) -> Result<()> {
+    let (k, n) = layout.sizes(w)?;
+    let m = dy.elem_count() / n;
+    check(&[(dx, m * k), (dy, m * n)])?;
+    let product = Product {
+        m,
+        k: n,
+        n: k,
+        a: Operand::rows(dy, n)?,
+        b: weight(w, layout)?.t(),
+        out: Operand::rows(dx, k)?,
+        onto: Onto::Nothing,
+        bias: None,
+    };
+    // SAFETY: sizes were compared.
+    unsafe { product.queue(&*Gpu::of(dx)?) }
+}
+
+/// `dw += xᵀ dy` and `dbias += Σ dy`.
+pub fn backward_weight(
+    dw: &Tensor,
+    layout: Layout,
+    dbias: Option<&Tensor>,
+    x: &Tensor,
+    dy: &Tensor,
+) -> Result<()> {
+    let (k, n) = layout.sizes(dw)?;
+    let m = x.elem_count() / k;
+    check(&[(x, m * k), (dy, m * n)])?;
+    let gpu = Gpu::of(dw)?;
+    let (x, by) = (Operand::rows(x, k)?, Operand::rows(dy, n)?);
+    // Neither is copied to transpose it: [out, in] is the transposed product.
+    let (rows, columns, a, b) = match layout {
+        Layout::InOut => (k, n, x.t(), by),
+        Layout::OutIn => (n, k, by.t(), x),
+    };
+    let product = Product {
+        m: rows,
+        k: m,
+        n: columns,
+        a,
+        b,
+        out: Operand::rows(dw, columns)?,
+        onto: Onto::Out,
+        bias: None,
+    };
+    // SAFETY: sizes were compared.
+    unsafe { product.queue(&gpu)? };
+    match dbias {
+        Some(db) => reduce::add_column_sums(&gpu, db, dy, m, n),
+        None => Ok(()),
+    }
+}

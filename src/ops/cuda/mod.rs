@@ -1,0 +1,105 @@
+//! The ops on NVIDIA GPUs: kernels in CUDA C++ under `kernels/`, compiled to PTX when heirloom is built, and matrix products
+//! of cuBLASLt.
+//!
+//! Everything is queued on the device's one stream, in program order, so that no op waits for another on the host; only
+//! reading values does. Activations are f32 or bf16 as their tensors say, the residual stream, statistics, losses, weights,
+//! gradients of weights and moments f32. No sum depends on the order in which blocks happen to run: results repeat to
+//! the bit on the same kind of GPU with the same libraries.
+//!
+//! Kernels are handed addresses: [`address`] is the one place that takes them from tensors.
+
+pub mod access;
+pub mod attention;
+pub mod embedding;
+mod gemm;
+mod gpu;
+pub mod head;
+pub mod linear;
+pub mod norm;
+pub mod optimizer;
+pub mod pointwise;
+pub mod reduce;
+
+use candle_core::cuda_backend::cudarc::driver::DevicePtr;
+use candle_core::{DType, Result, Storage, Tensor, bail};
+
+pub use gpu::{MemoryUse, memory_in_use, synchronize};
+
+/// A place in the GPU's memory.
+type Address = u64;
+
+/// Where a contiguous tensor of `T` lies.
+fn address_of<T>(t: &Tensor, dtype: DType) -> Result<Address>
+where
+    T: candle_core::cuda_backend::CudaDType,
+{
+    let (storage, layout) = t.storage_and_layout();
+    let Storage::Cuda(cuda) = &*storage else {
+        bail!("an operand of a GPU's operation lies in the CPU's memory")
+    };
+    let Some((from, _)) = layout.contiguous_offsets() else {
+        bail!("operand is not contiguous: {layout:?}")
+    };
+    let stream = cuda.device.cuda_stream();
+    let slice = cuda.as_cuda_slice::<T>()?;
+    // No event is recorded: the device was opened without tracking.
+    let (base, _) = slice.device_ptr(&stream);
+    Ok(base + (from * dtype.size_in_bytes()) as u64)
+}
+
+/// Where a contiguous tensor lies, whatever its type.
+fn address(t: &Tensor) -> Result<Address> {
+    match t.dtype() {
+        DType::F32 => address_of::<f32>(t, DType::F32),
+        DType::BF16 => address_of::<half::bf16>(t, DType::BF16),
+        DType::U32 => address_of::<u32>(t, DType::U32),
+        other => bail!("operands of {other:?} have no kernels"),
+    }
+}
+
+/// Where an optional tensor lies; null for none.
+fn address_or_null(t: Option<&Tensor>) -> Result<Address> {
+    t.map_or(Ok(0), address)
+}
+
+/// Where a tensor of f32 lies.
+fn address_f32(t: &Tensor) -> Result<Address> {
+    address_of::<f32>(t, DType::F32)
+}
+
+/// The end of a kernel's name: the type of its activations.
+fn suffix(t: &Tensor) -> Result<&'static str> {
+    match t.dtype() {
+        DType::F32 => Ok("f32"),
+        DType::BF16 => Ok("bf16"),
+        other => bail!("activations of {other:?} have no kernels"),
+    }
+}
+
+/// Whether an address is a multiple of `bytes`, as wide accesses need.
+fn aligned(address: Address, bytes: u64) -> bool {
+    address.is_multiple_of(bytes)
+}
+
+/// A C `int`.
+fn int(n: usize) -> Result<i32> {
+    i32::try_from(n)
+        .map_err(|_| candle_core::Error::Msg(format!("{n} is more than a kernel counts to")))
+}
+
+/// All tensors must be of one type.
+fn same_type(tensors: &[&Tensor]) -> Result<()> {
+    let first = tensors[0].dtype();
+    match tensors.iter().find(|t| t.dtype() != first) {
+        Some(other) => bail!(
+            "operands of {first:?} and {:?} in one operation",
+            other.dtype()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Whether products are of bf16 (tensor cores), told by an operand.
+fn is_bf16(t: &Tensor) -> bool {
+    t.dtype() == DType::BF16
+}

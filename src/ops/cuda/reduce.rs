@@ -1,0 +1,93 @@
+//! Sums over rows and over everything, in a fixed order.
+
+use candle_core::{Result, Tensor};
+
+use super::gpu::{Arg, Gpu, Launch};
+use super::{Address, address, address_f32, aligned, int, suffix};
+
+/// `out[i] += Σ_r partial[r, i]` for `n` columns of `rows` rows, `stride` apart.
+///
+/// # Safety
+/// Both must have room for that.
+pub unsafe fn add_rows(
+    gpu: &Gpu,
+    out: Address,
+    partial: Address,
+    rows: usize,
+    n: usize,
+    stride: usize,
+) -> Result<()> {
+    let shape = Launch {
+        grid: (u32::try_from(n.div_ceil(32)).unwrap_or(u32::MAX), 1, 1),
+        block: (32, 8, 1),
+        shared: 0,
+    };
+    let args = [
+        Arg::At(out),
+        Arg::At(partial),
+        Arg::Int(int(rows)?),
+        Arg::Int(int(n)?),
+        Arg::Int(int(stride)?),
+    ];
+    // SAFETY: as the caller says.
+    unsafe { gpu.launch("add_rows", shape, &args) }
+}
+
+/// `out[N] += Σ_m x[m, N]`.
+pub fn add_column_sums(gpu: &Gpu, out: &Tensor, x: &Tensor, m: usize, n: usize) -> Result<()> {
+    let at = address(x)?;
+    let wide = if n.is_multiple_of(4) && aligned(at, 16) {
+        4
+    } else {
+        1
+    };
+    let across = n.div_ceil(32 * wide);
+    // As many shares of rows as keep all processors busy, of 64 rows at least.
+    let shares = (8 * gpu.processors as usize)
+        .div_ceil(across)
+        .min(m.div_ceil(64))
+        .max(1);
+    let partial = gpu.scratch(4 * shares * n)?;
+    let shape = Launch {
+        grid: (across as u32, shares as u32, 1),
+        block: (32, 8, 1),
+        shared: 0,
+    };
+    let args = [
+        Arg::At(partial),
+        Arg::At(at),
+        Arg::Int(int(m)?),
+        Arg::Int(int(n)?),
+    ];
+    let name = format!("column_sums_{}_{wide}", suffix(x)?);
+    // SAFETY: x is [m, n], the scratch memory [shares, n], `out` [n].
+    unsafe {
+        gpu.launch(&name, shape, &args)?;
+        add_rows(gpu, address_f32(out)?, partial, shares, n, n)
+    }
+}
+
+/// Sum of all elements, or of their squares, in f64. Waits for it.
+pub fn total(x: &Tensor, squares: bool) -> Result<f64> {
+    const BLOCKS: usize = 1024;
+    let gpu = Gpu::of(x)?;
+    let n = x.elem_count();
+    let blocks = n.div_ceil(256).clamp(1, BLOCKS);
+    let partial = gpu.scratch(8 * (BLOCKS + 1))?;
+    let out = partial + 8 * BLOCKS as u64;
+    let name = if squares { "sum_of_squares" } else { "sum" };
+    let args = [
+        Arg::At(partial),
+        Arg::At(address_f32(x)?),
+        Arg::Count(n as i64),
+    ];
+    let mut sum = [0f64];
+    // SAFETY: the scratch memory holds the blocks' sums and the total.
+    unsafe {
+        gpu.launch(name, Launch::blocks(blocks, 256), &args)?;
+        let args = [Arg::At(out), Arg::At(partial), Arg::Int(int(blocks)?)];
+        gpu.launch("total", Launch::blocks(1, 1024), &args)?;
+        gpu.download(&mut sum, out)?;
+    }
+    Ok(sum[0])
+}

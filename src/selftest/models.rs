@@ -1,0 +1,208 @@
+//! Whole models: gradients, repetition, recomputation, steps, and a batch that is too large.
+
+use candle_core::{Device, Result, bail};
+use rand::Rng;
+
+use super::SelfTest;
+use super::compare::{Tolerance, apart};
+use crate::config::TrainConfig;
+use crate::model::{Decoder, DecoderConfig, Mode, Sizes, Workspace};
+use crate::ops::{self, Compute};
+use crate::train::Optimizer;
+
+const BATCH: usize = 3;
+const TIME: usize = 70;
+
+impl SelfTest<'_> {
+    pub(super) fn models(&mut self) {
+        let sizes = Sizes {
+            n_layer: 3,
+            n_head: 2,
+            n_embd: 128,
+            context_length: 96,
+            vocab: 301,
+        };
+        let gpt2 = DecoderConfig::gpt2(sizes, true);
+        let mut llama = DecoderConfig::llama(Sizes {
+            n_head: 4,
+            n_embd: 256,
+            ..sizes
+        });
+        llama.n_kv_head = 2;
+        llama.n_inner = 344;
+        for (name, config) in [("gpt2", gpt2), ("llama", llama)] {
+            for (compute, dtype) in [(Compute::F32, "f32"), (Compute::Bf16, "bf16")] {
+                let what = format!("{name} {dtype}");
+                self.check(&format!("gradients of a {what} model"), |t| {
+                    t.gradients(&config, compute)
+                });
+                self.check(
+                    &format!("{what}: the same bits again, and recomputed"),
+                    |t| t.repeats(&config, compute),
+                );
+                self.check(&format!("{what}: training on one batch"), |t| {
+                    t.steps(&config, compute)
+                });
+            }
+        }
+        self.check("more memory than there is", Self::too_large);
+    }
+
+    fn tokens(&mut self, vocab: usize) -> (Vec<u32>, Vec<u32>) {
+        let most = u32::try_from(vocab).unwrap_or(u32::MAX);
+        let mut draw = || {
+            (0..BATCH * TIME)
+                .map(|_| self.rng.random_range(0..most))
+                .collect()
+        };
+        (draw(), draw())
+    }
+
+    /// A model with the same weights on `device`. Norms and biases are no longer ones and zeros.
+    fn model(config: &DecoderConfig, device: &Device) -> Result<Decoder> {
+        let model = Decoder::random(config.clone(), 11, device)?;
+        let weights = ops::read(&model.weights.flat)?;
+        let shaken = weights.iter().enumerate();
+        let shaken: Vec<f32> = shaken
+            .map(|(i, w)| 1.5 * w + 0.05 * (i as f32).sin())
+            .collect();
+        ops::write(&model.weights.flat, &shaken)?;
+        Ok(model)
+    }
+
+    fn workspace(
+        config: &DecoderConfig,
+        mode: Mode,
+        compute: Compute,
+        device: &Device,
+        tokens: &(Vec<u32>, Vec<u32>),
+    ) -> Result<Workspace> {
+        let ws = Workspace::computing(config, BATCH, TIME, mode, compute, device)?;
+        ops::write(&ws.inputs, &tokens.0)?;
+        ops::write(&ws.targets, &tokens.1)?;
+        Ok(ws)
+    }
+
+    fn gradients(&mut self, config: &DecoderConfig, compute: Compute) -> Result<String> {
+        let tokens = self.tokens(config.vocab);
+        let (cpu, gpu) = (
+            Self::model(config, &Device::Cpu)?,
+            Self::model(config, self.device)?,
+        );
+        let scale = 1.0 / (BATCH * TIME) as f32;
+        let want = Self::workspace(config, Mode::Train, Compute::F32, &Device::Cpu, &tokens)?;
+        cpu.forward_backward(&want, scale)?;
+        let got = Self::workspace(config, Mode::Train, compute, self.device, &tokens)?;
+        gpu.forward_backward(&got, scale)?;
+        let (loss, slope) = match compute {
+            Compute::F32 => (1e-5, 2e-4),
+            Compute::Bf16 => (1e-2, 3e-2),
+        };
+        apart(
+            &ops::read(&want.losses)?,
+            &ops::read(&got.losses)?,
+            Tolerance(loss),
+        )?;
+        let mut worst: f64 = 0.0;
+        for (i, p) in cpu.params.iter().enumerate() {
+            let (want, got) = (
+                ops::read(&cpu.grads.views[i])?,
+                ops::read(&gpu.grads.views[i])?,
+            );
+            let square = |v: f32| f64::from(v).powi(2);
+            let distance: f64 = want.iter().zip(&got).map(|(a, b)| square(a - b)).sum();
+            let size: f64 = want.iter().map(|&a| square(a)).sum();
+            let share = (distance / size.max(1e-30)).sqrt();
+            if !share.is_finite() || share > slope {
+                bail!(
+                    "the gradient of {} is off by {share:.1e} of its norm, allowed {slope:.0e}",
+                    p.name
+                );
+            }
+            worst = worst.max(share);
+        }
+        Ok(format!(
+            "off by {worst:.1e} of a tensor's norm at most, allowed {slope:.0e}"
+        ))
+    }
+
+    fn repeats(&mut self, config: &DecoderConfig, compute: Compute) -> Result<String> {
+        let tokens = self.tokens(config.vocab);
+        let gpu = Self::model(config, self.device)?;
+        let mut first: Option<(Vec<f32>, Vec<f32>)> = None;
+        for mode in [Mode::Train, Mode::Train, Mode::Recompute] {
+            let ws = Self::workspace(config, mode, compute, self.device, &tokens)?;
+            ops::zero(&gpu.grads.flat)?;
+            gpu.forward_backward(&ws, 1.0)?;
+            let now = (ops::read(&ws.losses)?, ops::read(&gpu.grads.flat)?);
+            match &first {
+                None => first = Some(now),
+                Some(first) if *first == now => {}
+                Some(_) => bail!("other bits in mode {mode:?}"),
+            }
+        }
+        Ok("three times".into())
+    }
+
+    fn steps(&mut self, config: &DecoderConfig, compute: Compute) -> Result<String> {
+        const STEPS: usize = 30;
+        // Small enough that rounding does not grow from step to step.
+        const LR: f64 = 2e-4;
+        let tokens = self.tokens(config.vocab);
+        let train: TrainConfig = serde_json::from_value(serde_json::json!({
+            "steps": STEPS, "batch_tokens": BATCH * TIME, "lr": LR,
+        }))
+        .map_err(candle_core::Error::wrap)?;
+        let losses = |device: &Device, compute: Compute| -> Result<Vec<f32>> {
+            let model = Self::model(config, device)?;
+            let ws = Self::workspace(config, Mode::Train, compute, device, &tokens)?;
+            let mut optimizer = Optimizer::new(&model, device)?;
+            let mut losses = Vec::new();
+            for _ in 0..STEPS {
+                ops::zero(&model.grads.flat)?;
+                model.forward_backward(&ws, 1.0 / (BATCH * TIME) as f32)?;
+                losses.push((ops::sum(&ws.losses)? / (BATCH * TIME) as f64) as f32);
+                let norm = Optimizer::grad_norm(&model)?;
+                optimizer.step(&model, LR, norm, &train)?;
+            }
+            Ok(losses)
+        };
+        let (cpu, gpu) = (
+            losses(&Device::Cpu, Compute::F32)?,
+            losses(self.device, compute)?,
+        );
+        let allowed = match compute {
+            Compute::F32 => 2e-3,
+            Compute::Bf16 => 3e-2,
+        };
+        let found = apart(&cpu, &gpu, Tolerance(allowed))?;
+        Ok(format!("{:.3} to {:.3}, {found}", gpu[0], gpu[STEPS - 1]))
+    }
+
+    /// A batch too large is an error, and everything works on after it.
+    fn too_large(&mut self) -> Result<String> {
+        let config = DecoderConfig::gpt2(
+            Sizes {
+                n_layer: 48,
+                n_head: 25,
+                n_embd: 1600,
+                context_length: 2048,
+                vocab: 50304,
+            },
+            true,
+        );
+        let device = self.device;
+        let Err(error) =
+            Workspace::computing(&config, 2000, 2048, Mode::Train, Compute::Bf16, device)
+        else {
+            bail!("buffers of some 13 TB were given");
+        };
+        let x = self.normal(&[1000], candle_core::DType::F32, 1.0)?;
+        let (want, got) = (ops::sum_of_squares(&x.cpu)?, ops::sum_of_squares(&x.gpu)?);
+        if (want - got).abs() > 1e-9 * want {
+            bail!("after an error of memory the sum of squares is {got}, the CPU's {want}");
+        }
+        let error = error.to_string();
+        Ok(error.lines().next().unwrap_or_default().to_string())
+    }
+}
