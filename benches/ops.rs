@@ -113,7 +113,7 @@ fn element_wise(c: &mut Criterion) {
         step: 1,
     };
     group.bench_function("adamw", |b| {
-        b.iter(|| ops::adamw(&x, &m, &v, None, &g, update))
+        b.iter(|| ops::adamw([&x, &m, &v, &g], None, &[(x.elem_count(), update)]))
     });
     group.bench_function("sum of squares", |b| {
         b.iter(|| black_box(ops::sum_of_squares(&g)));

@@ -491,7 +491,7 @@ fn adamw_and_the_norm_of_gradients() -> Result<()> {
             grad_scale: 0.5,
             step,
         };
-        ops::adamw(&tp, &m, &v, None, &tg, update)?;
+        ops::adamw([&tp, &m, &v, &tg], None, &[(tp.elem_count(), update)])?;
         for i in 0..n {
             let g = 0.5 * f64::from(g[i]);
             wm[i] = 0.9 * wm[i] + 0.1 * g;

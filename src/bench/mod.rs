@@ -151,7 +151,9 @@ impl Job {
 }
 
 fn mean_loss(ws: &Workspace) -> Result<f64> {
-    Ok(ops::sum(&ws.losses)? / ws.losses.elem_count() as f64)
+    let mut sum = ops::Sum::zero(ws.losses.device())?;
+    sum.add(&ws.losses)?;
+    Ok(sum.read()? / ws.losses.elem_count() as f64)
 }
 
 /// Seconds by part between two readings of the clock, `passed` seconds apart.

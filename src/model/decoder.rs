@@ -97,9 +97,9 @@ impl Decoder {
         ops::write(&self.weights.views[index], &values)
     }
 
-    /// Where the weights of parameter `index` are kept in bf16, if they are. What changes the weights on a GPU writes here too.
-    pub fn rounded(&self, index: usize) -> Option<&Tensor> {
-        self.rounded.as_ref().map(|r| &r.arena.views[index])
+    /// Where all weights are kept in bf16, if they are. What changes the weights on a GPU writes here too.
+    pub fn rounded(&self) -> Option<&Tensor> {
+        self.rounded.as_ref().map(|r| &r.arena.flat)
     }
 
     /// The weights as products in `compute` take them: on a GPU for bf16 the rounded copy, made anew when weights were written
@@ -238,6 +238,11 @@ impl Decoder {
             Some(x),
         )?;
         self.norm(&w.norm_2, &b.norm_2, &b.stats_2, &b.x_mid)?;
+        if self.config.mlp == Mlp::Gelu {
+            let bias = bias(&w.fc, &p.fc, &b.fc);
+            let (x, layout) = (&b.norm_2, w.fc.layout);
+            return ops::linear_gelu(ws.compute, &b.act, &b.fc, x, &p.fc.weight, layout, bias);
+        }
         linear(ws.compute, (&w.fc, &p.fc), &b.fc, &b.norm_2, None)?;
         self.activation(&b.act, &b.fc)
     }
@@ -249,19 +254,22 @@ impl Decoder {
         let (b, back) = (ws.layer(layer), ws.backward()?);
         let shape = self.attention_shape(layer, ws);
         // MLP; `dx` passes by on the residual path.
-        linear_backward(
-            ws.compute,
-            &p.fc_out,
-            &g.fc_out,
-            &back.d_act,
-            &b.act,
-            back.dy(),
-        )?;
+        let (next, dy) = (&p.fc_out, back.dy());
+        let (gw, gb) = (&g.fc_out.weight, g.fc_out.bias.as_ref());
+        ops::linear_backward_weight(ws.compute, gw, next.layout, gb, &b.act, dy)?;
+        let (w_next, layout) = (&next.weight, next.layout);
         match self.config.mlp {
-            // In place: the two are one buffer.
-            Mlp::Gelu => ops::gelu_backward(&back.d_fc, &b.fc)?,
-            Mlp::GeluErf => ops::gelu_erf_backward(&back.d_fc, &b.fc)?,
-            Mlp::SwiGlu => ops::swiglu_backward(&back.d_fc, &back.d_act, &b.fc)?,
+            Mlp::Gelu => {
+                ops::linear_backward_gelu(ws.compute, &back.d_fc, dy, w_next, layout, &b.fc)?;
+            }
+            Mlp::GeluErf => {
+                ops::linear_backward_input(ws.compute, &back.d_fc, dy, w_next, layout)?;
+                ops::gelu_erf_backward(&back.d_fc, &b.fc)?;
+            }
+            Mlp::SwiGlu => {
+                ops::linear_backward_input(ws.compute, &back.d_act, dy, w_next, layout)?;
+                ops::swiglu_backward(&back.d_fc, &back.d_act, &b.fc)?;
+            }
         }
         linear_backward(
             ws.compute,
@@ -359,9 +367,16 @@ pub(super) fn linear(
     x: &Tensor,
     residual: Option<&Tensor>,
 ) -> Result<()> {
-    // A bias is of the output's type.
-    let bias = if out.dtype() == DType::F32 { w } else { p }.bias.as_ref();
+    let bias = bias(w, p, out);
     ops::linear(compute, out, x, &p.weight, w.layout, bias, residual)
+}
+
+/// The bias of the output's type.
+fn bias<'a>(w: &'a Linear, p: &'a Linear, out: &Tensor) -> Option<&'a Tensor> {
+    match out.dtype() {
+        DType::F32 => w.bias.as_ref(),
+        _ => p.bias.as_ref(),
+    }
 }
 
 /// The layer's weight gradients from its input `x` and `dy`, and `dx` (overwritten).

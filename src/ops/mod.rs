@@ -17,7 +17,7 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 pub use access::{fill, read, write, writes, zeros, zeros_of};
 use access::{slices, slices_with_ids};
@@ -98,6 +98,43 @@ pub fn linear(
             .time(|| cpu::linear::forward(compute, out, x, w, layout, bias, residual, sizes));
         Ok(())
     })
+}
+
+/// `pre[M, N] = x[M, K] w (+ bias[N])`, and `act` its tanh-approximated GELU.
+pub fn linear_gelu(
+    compute: Compute,
+    act: &Tensor,
+    pre: &Tensor,
+    x: &Tensor,
+    w: &Tensor,
+    layout: Layout,
+    bias: Option<&Tensor>,
+) -> Result<()> {
+    on_gpu!(
+        Linear,
+        act,
+        cuda::linear::gelu(act, pre, x, w, layout, bias)
+    );
+    linear(compute, pre, x, w, layout, bias, None)?;
+    gelu(act, pre)
+}
+
+/// Gradient of [`linear_gelu`]'s input to the next layer, `d_pre = (dy wᵀ) gelu'(pre)`, with that layer's `w` and `dy`.
+pub fn linear_backward_gelu(
+    compute: Compute,
+    d_pre: &Tensor,
+    dy: &Tensor,
+    w: &Tensor,
+    layout: Layout,
+    pre: &Tensor,
+) -> Result<()> {
+    on_gpu!(
+        Linear,
+        d_pre,
+        cuda::linear::backward_gelu(d_pre, dy, w, layout, pre)
+    );
+    linear_backward_input(compute, d_pre, dy, w, layout)?;
+    gelu_backward(d_pre, pre)
 }
 
 /// `dx = dy wᵀ` (of `w` as `[in, out]`).
@@ -549,7 +586,7 @@ pub fn head_logits(compute: Compute, logits: &Tensor, x: &Tensor, wte: &Tensor) 
 
 /// Sum of squares in f64, in a fixed order.
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
-    on_gpu!(Optimizer, x, cuda::reduce::total(x, true));
+    on_gpu!(Optimizer, x, cuda::reduce::sum_of_squares(x));
     slices([], [x], |[], [x]| {
         Ok(Part::Optimizer.time(|| cpu::optimizer::sum_of_squares(x)))
     })
@@ -579,19 +616,27 @@ impl AdamW {
     }
 }
 
-/// AdamW (Loshchilov and Hutter, arXiv 1711.05101) with bias correction: `p`, `m` and `v` are updated in place. On a GPU,
-/// `rounded` gets the new `p` in bf16.
+/// AdamW (Loshchilov and Hutter, arXiv 1711.05101) with bias correction over neighbouring tensors, of `parts` elements each:
+/// `p`, `m` and `v` are updated in place. The parts differ in decay and step alone. On a GPU, `rounded` gets the new `p` in
+/// bf16.
 pub fn adamw(
-    p: &Tensor,
-    m: &Tensor,
-    v: &Tensor,
+    [p, m, v, g]: [&Tensor; 4],
     rounded: Option<&Tensor>,
-    g: &Tensor,
-    o: AdamW,
+    parts: &[(usize, AdamW)],
 ) -> Result<()> {
-    on_gpu!(Optimizer, p, cuda::optimizer::adamw(p, m, v, rounded, g, o));
+    on_gpu!(
+        Optimizer,
+        p,
+        cuda::optimizer::adamw([p, m, v, g], rounded, parts)
+    );
     slices([p, m, v], [g], |[p, m, v], [g]| {
-        Part::Optimizer.time(|| cpu::optimizer::adamw(p, m, v, g, o));
+        let mut from = 0;
+        for (len, o) in parts {
+            let of = from..from + len;
+            let (p, m, v) = (&mut p[of.clone()], &mut m[of.clone()], &mut v[of.clone()]);
+            Part::Optimizer.time(|| cpu::optimizer::adamw(p, m, v, &g[of], *o));
+            from += len;
+        }
         Ok(())
     })
 }
@@ -606,10 +651,42 @@ pub fn round(out: &Tensor, x: &Tensor) -> Result<()> {
     )
 }
 
-/// Sum in f64, in a fixed order.
-pub fn sum(x: &Tensor) -> Result<f64> {
-    on_gpu!(Head, x, cuda::reduce::total(x, false));
-    Ok(read(x)?.iter().map(|&v| f64::from(v)).sum())
+/// A sum in f64, in a fixed order, of tensors that come one by one. A GPU's stays there until it is read.
+#[derive(Debug)]
+pub struct Sum {
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "sums of a GPU"))]
+    device: Option<Tensor>,
+    host: f64,
+}
+
+impl Sum {
+    /// Zero.
+    pub fn zero(device: &Device) -> Result<Self> {
+        let there = |_| zeros_of(1, DType::F64, device);
+        Ok(Self {
+            device: device.is_cuda().then_some(()).map(there).transpose()?,
+            host: 0.0,
+        })
+    }
+
+    /// Adds all elements of `x`.
+    pub fn add(&mut self, x: &Tensor) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(sum) = &self.device {
+            return Part::Head.time_on_gpu(x.device(), || cuda::reduce::add_total(sum, x));
+        }
+        self.host += read(x)?.iter().map(|&v| f64::from(v)).sum::<f64>();
+        Ok(())
+    }
+
+    /// The sum so far, after all that is queued.
+    pub fn read(&self) -> Result<f64> {
+        #[cfg(feature = "cuda")]
+        if let Some(sum) = &self.device {
+            return cuda::reduce::read_total(sum);
+        }
+        Ok(self.host)
+    }
 }
 
 /// Sets every element to zero.

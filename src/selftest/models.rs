@@ -63,9 +63,7 @@ impl SelfTest<'_> {
         let model = Decoder::random(config.clone(), 11, device)?;
         let weights = ops::read(&model.weights.flat)?;
         let shaken = weights.iter().enumerate();
-        let shaken: Vec<f32> = shaken
-            .map(|(i, w)| 1.5 * w + 0.05 * (i as f32).sin())
-            .collect();
+        let shaken: Vec<f32> = shaken.map(|(i, w)| w + 0.02 * (i as f32).sin()).collect();
         ops::write(&model.weights.flat, &shaken)?;
         Ok(model)
     }
@@ -85,45 +83,40 @@ impl SelfTest<'_> {
 
     fn gradients(&mut self, config: &DecoderConfig, compute: Compute) -> Result<String> {
         let tokens = self.tokens(config.vocab);
-        let (cpu, gpu) = (
-            Self::model(config, &Device::Cpu)?,
-            Self::model(config, self.device)?,
-        );
-        let scale = 1.0 / (BATCH * TIME) as f32;
-        let want = Self::workspace(config, Mode::Train, Compute::F32, &Device::Cpu, &tokens)?;
-        cpu.forward_backward(&want, scale)?;
-        let got = Self::workspace(config, Mode::Train, compute, self.device, &tokens)?;
-        gpu.forward_backward(&got, scale)?;
-        let (loss, slope) = match compute {
-            Compute::F32 => (1e-5, 2e-4),
-            Compute::Bf16 => (1e-2, 3e-2),
+        let run = |device: &Device, compute: Compute| -> Result<(Vec<f32>, Decoder)> {
+            let model = Self::model(config, device)?;
+            let ws = Self::workspace(config, Mode::Train, compute, device, &tokens)?;
+            model.forward_backward(&ws, 1.0 / (BATCH * TIME) as f32)?;
+            Ok((ops::read(&ws.losses)?, model))
         };
-        apart(
-            &ops::read(&want.losses)?,
-            &ops::read(&got.losses)?,
-            Tolerance(loss),
-        )?;
+        let exact = run(&Device::Cpu, Compute::F32)?;
+        let got = run(self.device, compute)?;
+        let loss = match compute {
+            Compute::F32 => 1e-5,
+            Compute::Bf16 => 1e-2,
+        };
+        apart(&exact.0, &got.0, Tolerance(loss))?;
+        // In bf16, what the CPU's own rounding changes says how much a GPU's may, which rounds activations, too.
+        let rounded = match compute {
+            Compute::F32 => None,
+            Compute::Bf16 => Some(run(&Device::Cpu, compute)?.1),
+        };
         let mut worst: f64 = 0.0;
-        for (i, p) in cpu.params.iter().enumerate() {
-            let (want, got) = (
-                ops::read(&cpu.grads.views[i])?,
-                ops::read(&gpu.grads.views[i])?,
-            );
-            let square = |v: f32| f64::from(v).powi(2);
-            let distance: f64 = want.iter().zip(&got).map(|(a, b)| square(a - b)).sum();
-            let size: f64 = want.iter().map(|&a| square(a)).sum();
-            let share = (distance / size.max(1e-30)).sqrt();
-            if !share.is_finite() || share > slope {
+        for (i, p) in exact.1.params.iter().enumerate() {
+            let share = distance(&exact.1, &got.1, i)?;
+            let allowed = match &rounded {
+                None => 2e-4,
+                Some(rounded) => 3.0 * distance(&exact.1, rounded, i)? + 5e-3,
+            };
+            if !share.is_finite() || share > allowed {
                 bail!(
-                    "the gradient of {} is off by {share:.1e} of its norm, allowed {slope:.0e}",
+                    "the gradient of {} is off by {share:.1e} of its norm, allowed {allowed:.0e}",
                     p.name
                 );
             }
-            worst = worst.max(share);
+            worst = worst.max(share / allowed);
         }
-        Ok(format!(
-            "off by {worst:.1e} of a tensor's norm at most, allowed {slope:.0e}"
-        ))
+        Ok(format!("at most {:.0} % of what is allowed", 100.0 * worst))
     }
 
     fn repeats(&mut self, config: &DecoderConfig, compute: Compute) -> Result<String> {
@@ -161,7 +154,9 @@ impl SelfTest<'_> {
             for _ in 0..STEPS {
                 ops::zero(&model.grads.flat)?;
                 model.forward_backward(&ws, 1.0 / (BATCH * TIME) as f32)?;
-                losses.push((ops::sum(&ws.losses)? / (BATCH * TIME) as f64) as f32);
+                let mut sum = ops::Sum::zero(device)?;
+                sum.add(&ws.losses)?;
+                losses.push((sum.read()? / (BATCH * TIME) as f64) as f32);
                 let norm = Optimizer::grad_norm(&model)?;
                 optimizer.step(&model, LR, norm, &train)?;
             }
@@ -205,4 +200,13 @@ impl SelfTest<'_> {
         let error = error.to_string();
         Ok(error.lines().next().unwrap_or_default().to_string())
     }
+}
+
+/// How far two models' gradients of parameter `i` lie apart, as a share of the first one's norm.
+fn distance(a: &Decoder, b: &Decoder, i: usize) -> Result<f64> {
+    let (a, b) = (ops::read(&a.grads.views[i])?, ops::read(&b.grads.views[i])?);
+    let square = |v: f32| f64::from(v).powi(2);
+    let apart: f64 = a.iter().zip(&b).map(|(a, b)| square(a - b)).sum();
+    let size: f64 = a.iter().map(|&a| square(a)).sum();
+    Ok((apart / size.max(1e-30)).sqrt())
 }

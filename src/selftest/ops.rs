@@ -25,6 +25,9 @@ impl SelfTest<'_> {
                     self.check(&format!("linear {what}"), |t| {
                         t.linear(dtype, (m, k, n), layout)
                     });
+                    self.check(&format!("linear and gelu {what}"), |t| {
+                        t.linear_gelu(dtype, (m, k, n), layout)
+                    });
                     self.check(&format!("linear backward {what}"), |t| {
                         t.linear_backward(dtype, (m, k, n), layout)
                     });
@@ -108,7 +111,7 @@ impl SelfTest<'_> {
                 s.embedding(b, t, c, v)
             });
         }
-        for n in [1, 1000, 1_000_003] {
+        for n in [5, 1000, 60_000, 1_000_003] {
             self.check(&format!("adamw {n}"), |t| t.adamw(n));
         }
     }
@@ -184,6 +187,51 @@ impl SelfTest<'_> {
         dw.agree(tolerance(DType::F32))?;
         db.agree(tolerance(DType::F32))?;
         dx.agree(tolerance(dtype))
+    }
+
+    fn linear_gelu(
+        &mut self,
+        dtype: DType,
+        (m, k, n): (usize, usize, usize),
+        layout: Layout,
+    ) -> Result<String> {
+        let x = self.normal(&[m, k], dtype, 1.0)?;
+        let w = self.normal(&sides(layout, k, n), dtype, 0.1)?;
+        let bias = self.normal(&[n], dtype, 1.0)?;
+        let (pre, act) = (
+            self.poisoned(&[m, n], dtype)?,
+            self.poisoned(&[m, n], dtype)?,
+        );
+        let (c, own) = (Compute::F32, compute(dtype));
+        ops::linear_gelu(
+            c,
+            &act.cpu,
+            &pre.cpu,
+            &x.cpu,
+            &w.cpu,
+            layout,
+            Some(&bias.cpu),
+        )?;
+        ops::linear_gelu(
+            own,
+            &act.gpu,
+            &pre.gpu,
+            &x.gpu,
+            &w.gpu,
+            layout,
+            Some(&bias.gpu),
+        )?;
+        pre.agree(tolerance(dtype))?;
+        act.agree(tolerance(dtype))?;
+        // As if x were the next layer's output: k and n change places.
+        let dy = self.normal(&[m, n], dtype, 1.0)?;
+        let (pre, d) = (
+            self.normal(&[m, k], dtype, 2.0)?,
+            self.poisoned(&[m, k], dtype)?,
+        );
+        ops::linear_backward_gelu(c, &d.cpu, &dy.cpu, &w.cpu, layout, &pre.cpu)?;
+        ops::linear_backward_gelu(own, &d.gpu, &dy.gpu, &w.gpu, layout, &pre.gpu)?;
+        d.agree(tolerance(dtype))
     }
 
     fn norm(&mut self, dtype: DType, m: usize, c: usize, rms: bool) -> Result<String> {
@@ -444,8 +492,16 @@ impl SelfTest<'_> {
             grad_scale: 0.7,
             step: 3,
         };
-        ops::adamw(&p.cpu, &m.cpu, &v.cpu, None, &g.cpu, update)?;
-        ops::adamw(&p.gpu, &m.gpu, &v.gpu, Some(&rounded.gpu), &g.gpu, update)?;
+        // Three tensors, the first of odd length, with and without decay and of other ages.
+        let (one, two) = (n / 3, n - n / 3 - n / 5);
+        let other = AdamW {
+            weight_decay: 0.0,
+            step: 1,
+            ..update
+        };
+        let parts = [(one, update), (two - one, other), (n - two, update)];
+        ops::adamw([&p.cpu, &m.cpu, &v.cpu, &g.cpu], None, &parts)?;
+        ops::adamw([&p.gpu, &m.gpu, &v.gpu, &g.gpu], Some(&rounded.gpu), &parts)?;
         m.agree(Tolerance(1e-5))?;
         v.agree(Tolerance(1e-5))?;
         let copy = Twin {

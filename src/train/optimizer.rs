@@ -62,8 +62,9 @@ impl Optimizer {
         } else {
             1.0
         };
-        for (i, p) in model.params.iter().enumerate() {
-            self.steps[i] += 1;
+        let mut parts = Vec::with_capacity(model.params.len());
+        for (p, steps) in model.params.iter().zip(&mut self.steps) {
+            *steps += 1;
             let decay = if p.decays() { config.weight_decay } else { 0.0 };
             let update = AdamW {
                 lr: lr as f32,
@@ -72,11 +73,11 @@ impl Optimizer {
                 eps: EPS,
                 weight_decay: decay as f32,
                 grad_scale: grad_scale as f32,
-                step: self.steps[i],
+                step: *steps,
             };
-            let (p, m, v) = (&model.weights.views[i], &self.m.views[i], &self.v.views[i]);
-            ops::adamw(p, m, v, model.rounded(i), &model.grads.views[i], update)?;
+            parts.push((p.len(), update));
         }
-        Ok(())
+        let of = [&model.weights, &self.m, &self.v, &model.grads].map(|arena| &arena.flat);
+        ops::adamw(of, model.rounded(), &parts)
     }
 }

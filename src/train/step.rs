@@ -21,14 +21,29 @@ const PROBE_ELEMENTS: usize = 8 << 20;
 /// Steps of a large model are told of one by one, whatever `train.log_every` says.
 const SILENCE_SECONDS: f64 = 5.0;
 
+/// What is known of a step's loss once its gradients are queued.
+struct Gradients {
+    loss: ops::Sum,
+    tokens: usize,
+}
+
+impl Gradients {
+    /// The mean loss in nats.
+    fn loss(&self) -> Result<f64> {
+        Ok(self.loss.read()? / self.tokens as f64)
+    }
+}
+
 impl Trainer {
     /// One optimizer step. Returns false, without touching the weights, when loss or gradient are not finite.
     pub(super) fn train_step(&mut self) -> Result<bool> {
         crate::fault::panic_at("trainer", self.state.step);
         let began = Instant::now();
         let lr = self.learning_rate();
-        let loss = self.gradients()?;
+        let gradients = self.gradients()?;
+        // The one wait of a step on a GPU.
         let norm = Optimizer::grad_norm(&self.model)?;
+        let loss = gradients.loss()?;
         let good = loss.is_finite() && norm.is_finite();
         if good {
             self.optimizer
@@ -52,24 +67,24 @@ impl Trainer {
         Ok(good)
     }
 
-    /// Gradients of the mean loss of this step's batch, and that loss in nats.
-    fn gradients(&mut self) -> Result<f64> {
+    /// Gradients of the mean loss of this step's batch.
+    fn gradients(&mut self) -> Result<Gradients> {
         let ws = &self.workspace;
         let batch = self
             .batches
             .take(self.state.stream, self.state.phase_step)?;
         let tokens = batch.inputs.len();
         ops::zero(&self.model.grads.flat)?;
-        let mut sum = 0.0;
+        let mut sum = ops::Sum::zero(&self.device)?;
         let micro = ws.batch * ws.time;
         for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
             ops::write(&ws.inputs, inputs)?;
             ops::write(&ws.targets, targets)?;
             self.model.forward_backward(ws, 1.0 / tokens as f32)?;
-            sum += ops::sum(&ws.losses)?;
+            sum.add(&ws.losses)?;
         }
         self.batches.give_back(batch);
-        Ok(sum / tokens as f64)
+        Ok(Gradients { loss: sum, tokens })
     }
 
     fn tell_step(&mut self, lr: f64, norm: f64) {

@@ -115,13 +115,10 @@ pub fn backward(
     let suffix = suffix(qkv)?;
     // SAFETY: sizes were compared; the scratch memory holds a number for each row and head.
     unsafe {
-        let name = format!("attention_delta_{suffix}");
-        gpu.launch(
-            &name,
-            Launch::blocks((rows * s.n_head).div_ceil(8), 256),
-            &products,
-        )?;
         if on_tensor_cores(qkv, s) {
+            // Eight threads a row.
+            let shape = Launch::blocks((rows * s.n_head).div_ceil(32), 256);
+            gpu.launch("attention_delta_bf16", shape, &products)?;
             // 64 keys and values; two blocks each of 64 (32) queries and gradients.
             let queries = if d == 64 { 64 } else { 32 };
             let keys = grid(s, 64, s.n_kv_head, 128, 2 * d * (2 * 64 + 4 * queries));
@@ -130,6 +127,9 @@ pub fn backward(
             let queries = grid(s, 64, s.n_head, 128, 2 * d * (2 * 64 + 4 * 64));
             gpu.launch(&format!("attention_backward_queries_{d}"), queries, &args)
         } else {
+            let name = format!("attention_plain_delta_{suffix}");
+            let shape = Launch::blocks((rows * s.n_head).div_ceil(8), 256);
+            gpu.launch(&name, shape, &products)?;
             args.extend([Arg::Int(int(s.batch)?), Arg::Int(int(d)?)]);
             let name = format!("attention_plain_backward_keys_{suffix}");
             gpu.launch(&name, warps(s, s.n_kv_head), &args)?;

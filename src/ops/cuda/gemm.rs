@@ -62,7 +62,52 @@ pub enum Onto {
     Other(Address),
 }
 
-/// `out[M, N] = a[M, K] b[K, N] (+ onto) (+ bias[N])`.
+/// What is done with a product before it is written.
+#[derive(Debug, Clone, Copy)]
+pub enum Then {
+    Nothing,
+    /// `+ bias[N]`, in the output's type.
+    Bias(Address),
+    /// The tanh-approximated GELU; what it is taken of, `+ bias[N]`, goes to `pre`, which lies as the output does.
+    Gelu {
+        bias: Option<Address>,
+        pre: Address,
+    },
+    /// `* gelu'(pre)`.
+    GeluSlope {
+        pre: Address,
+    },
+}
+
+impl Then {
+    fn epilogue(self) -> sys::cublasLtEpilogue_t {
+        use sys::cublasLtEpilogue_t as Epilogue;
+        match self {
+            Self::Nothing => Epilogue::CUBLASLT_EPILOGUE_DEFAULT,
+            Self::Bias(_) => Epilogue::CUBLASLT_EPILOGUE_BIAS,
+            Self::Gelu { bias: None, .. } => Epilogue::CUBLASLT_EPILOGUE_GELU_AUX,
+            Self::Gelu { bias: Some(_), .. } => Epilogue::CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+            Self::GeluSlope { .. } => Epilogue::CUBLASLT_EPILOGUE_DGELU,
+        }
+    }
+
+    fn bias(self) -> Option<Address> {
+        match self {
+            Self::Bias(bias) => Some(bias),
+            Self::Gelu { bias, .. } => bias,
+            Self::Nothing | Self::GeluSlope { .. } => None,
+        }
+    }
+
+    fn pre(self) -> Option<Address> {
+        match self {
+            Self::Gelu { pre, .. } | Self::GeluSlope { pre } => Some(pre),
+            Self::Nothing | Self::Bias(_) => None,
+        }
+    }
+}
+
+/// `out[M, N] = a[M, K] b[K, N] (+ onto)`, and then what [`Then`] says.
 #[derive(Debug, Clone, Copy)]
 pub struct Product {
     pub m: usize,
@@ -73,8 +118,7 @@ pub struct Product {
     /// Not transposed.
     pub out: Operand,
     pub onto: Onto,
-    /// In the output's type.
-    pub bias: Option<Address>,
+    pub then: Then,
 }
 
 /// All that a plan depends on.
@@ -86,7 +130,8 @@ struct Key {
     dtypes: (DType, DType),
     alignment: (u64, u64, u64, u64),
     adds: bool,
-    bias: bool,
+    epilogue: i32,
+    pre: u64,
 }
 
 /// What cuBLASLt needs to do a product, found once.
@@ -160,7 +205,8 @@ impl Product {
                 alignment(self.out.at),
             ),
             adds: !matches!(self.onto, Onto::Nothing),
-            bias: self.bias.is_some(),
+            epilogue: self.then.epilogue() as i32,
+            pre: self.then.pre().map_or(0, alignment),
         }
     }
 
@@ -197,13 +243,7 @@ impl Product {
         };
         // SAFETY: addresses are the caller's, descriptions live in the plan, and the stream is the device's.
         unsafe {
-            if let Some(bias) = self.bias {
-                set(
-                    plan.desc,
-                    Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                    &bias,
-                )?;
-            }
+            self.point(plan.desc)?;
             // cuBLASLt counts by columns: the transposed product, with the operands exchanged.
             lt::matmul(
                 *handle,
@@ -225,6 +265,33 @@ impl Product {
             )
             .map_err(failed)
         }
+    }
+
+    /// Tells where the bias and the GELU's operand lie.
+    ///
+    /// # Safety
+    /// The description must live.
+    unsafe fn point(&self, desc: sys::cublasLtMatmulDesc_t) -> Result<()> {
+        // SAFETY: attributes have the types that cuBLASLt documents.
+        unsafe {
+            if let Some(bias) = self.then.bias() {
+                set(desc, Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+            }
+            if let Some(pre) = self.then.pre() {
+                let stride = self.out.stride as i64;
+                set(
+                    desc,
+                    Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
+                    &pre,
+                )?;
+                set(
+                    desc,
+                    Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
+                    &stride,
+                )?;
+            }
+        }
+        Ok(())
     }
 
     fn plan(&self, handle: sys::cublasLtHandle_t) -> Result<Plan> {
@@ -249,11 +316,9 @@ impl Product {
         unsafe {
             set(desc, Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &op(&self.b))?;
             set(desc, Attribute::CUBLASLT_MATMUL_DESC_TRANSB, &op(&self.a))?;
-            if let Some(bias) = self.bias {
-                let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
-                set(desc, Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
-                set(desc, Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
-            }
+            let epilogue = self.then.epilogue();
+            set(desc, Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
+            self.point(desc)?;
         }
         let (a, b, out) = (
             layout(&self.b, k, n)?,

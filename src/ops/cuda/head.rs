@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::gemm::{Onto, Operand, Product};
+use super::gemm::{Onto, Operand, Product, Then};
 use super::gpu::{Arg, Gpu, Launch};
 use super::{address, address_f32, int, same_type, suffix};
 
@@ -26,7 +26,7 @@ pub fn logits(logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
         b: Operand::rows(wte, c)?.t(),
         out: Operand::rows(logits, v)?,
         onto: Onto::Nothing,
-        bias: None,
+        then: Then::Nothing,
     };
     // SAFETY: sizes were compared.
     unsafe { product.queue(&*Gpu::of(x)?) }
@@ -77,7 +77,7 @@ pub fn cross_entropy(
             b: weight.t(),
             out: logits,
             onto: Onto::Nothing,
-            bias: None,
+            then: Then::Nothing,
         };
         let args = [
             Arg::At(address(chunk)?),
@@ -102,7 +102,7 @@ pub fn cross_entropy(
             b: weight,
             out: Operand::rows(dx, c)?.skip(from),
             onto: Onto::Nothing,
-            bias: None,
+            then: Then::Nothing,
         };
         let weights = Product {
             m: v,
@@ -112,7 +112,7 @@ pub fn cross_entropy(
             b: x,
             out: Operand::rows(dwte, c)?,
             onto: Onto::Out,
-            bias: None,
+            then: Then::Nothing,
         };
         // SAFETY: as above.
         unsafe {

@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::gemm::{Onto, Operand, Product};
+use super::gemm::{Onto, Operand, Product, Then};
 use super::gpu::Gpu;
-use super::{address, address_f32, reduce};
+use super::{address, address_f32, is_bf16, pointwise, reduce, same_type};
 use crate::ops::Layout;
 
 /// `out[M, N] = x[M, K] w (+ bias) (+ residual)`; the bias is of the output's type.
@@ -45,10 +45,79 @@ pub fn forward(
         b: weight(w, layout)?,
         out: Operand::rows(out, n)?,
         onto,
-        bias: bias.map(address).transpose()?,
+        then: bias.map_or(Ok(Then::Nothing), |b| address(b).map(Then::Bias))?,
     };
     // SAFETY: sizes were compared.
     unsafe { product.queue(&*Gpu::of(out)?) }
+}
+
+/// Whether cuBLASLt takes the GELU of such an output in passing.
+fn fuses(out: &Tensor, n: usize) -> bool {
+    is_bf16(out) && n.is_multiple_of(8)
+}
+
+/// `pre[M, N] = x w (+ bias)` and `act = gelu(pre)`.
+pub fn gelu(
+    act: &Tensor,
+    pre: &Tensor,
+    x: &Tensor,
+    w: &Tensor,
+    layout: Layout,
+    bias: Option<&Tensor>,
+) -> Result<()> {
+    let (k, n) = layout.sizes(w)?;
+    if !fuses(act, n) {
+        forward(pre, x, w, layout, bias, None)?;
+        return pointwise::activation("gelu", act, pre);
+    }
+    let m = x.elem_count() / k;
+    check(&[(act, m * n), (pre, m * n), (x, m * k)])?;
+    same_type(&[act, pre, x])?;
+    let product = Product {
+        m,
+        k,
+        n,
+        a: Operand::rows(x, k)?,
+        b: weight(w, layout)?,
+        out: Operand::rows(act, n)?,
+        onto: Onto::Nothing,
+        then: Then::Gelu {
+            bias: bias.map(address).transpose()?,
+            pre: address(pre)?,
+        },
+    };
+    // SAFETY: sizes were compared.
+    unsafe { product.queue(&*Gpu::of(act)?) }
+}
+
+/// `dx = (dy wᵀ) gelu'(pre)`.
+pub fn backward_gelu(
+    dx: &Tensor,
+    dy: &Tensor,
+    w: &Tensor,
+    layout: Layout,
+    pre: &Tensor,
+) -> Result<()> {
+    let (k, n) = layout.sizes(w)?;
+    if !fuses(dx, k) {
+        backward_input(dx, dy, w, layout)?;
+        return pointwise::activation("gelu_backward", dx, pre);
+    }
+    let m = dy.elem_count() / n;
+    check(&[(dx, m * k), (pre, m * k), (dy, m * n)])?;
+    same_type(&[dx, pre, dy])?;
+    let product = Product {
+        m,
+        k: n,
+        n: k,
+        a: Operand::rows(dy, n)?,
+        b: weight(w, layout)?.t(),
+        out: Operand::rows(dx, k)?,
+        onto: Onto::Nothing,
+        then: Then::GeluSlope { pre: address(pre)? },
+    };
+    // SAFETY: sizes were compared.
+    unsafe { product.queue(&*Gpu::of(dx)?) }
 }
 
 /// A weight as `[in, out]`.
@@ -80,7 +149,7 @@ pub fn backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor, layout: Layout) -> R
         b: weight(w, layout)?.t(),
         out: Operand::rows(dx, k)?,
         onto: Onto::Nothing,
-        bias: None,
+        then: Then::Nothing,
     };
     // SAFETY: sizes were compared.
     unsafe { product.queue(&*Gpu::of(dx)?) }
@@ -112,7 +181,7 @@ pub fn backward_weight(
         b,
         out: Operand::rows(dw, columns)?,
         onto: Onto::Out,
-        bias: None,
+        then: Then::Nothing,
     };
     // SAFETY: sizes were compared.
     unsafe { product.queue(&gpu)? };

@@ -53,6 +53,7 @@ fn address(t: &Tensor) -> Result<Address> {
         DType::F32 => address_of::<f32>(t, DType::F32),
         DType::BF16 => address_of::<half::bf16>(t, DType::BF16),
         DType::U32 => address_of::<u32>(t, DType::U32),
+        DType::F64 => address_of::<f64>(t, DType::F64),
         other => bail!("operands of {other:?} have no kernels"),
     }
 }

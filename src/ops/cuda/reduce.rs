@@ -67,27 +67,67 @@ pub fn add_column_sums(gpu: &Gpu, out: &Tensor, x: &Tensor, m: usize, n: usize) 
     }
 }
 
-/// Sum of all elements, or of their squares, in f64. Waits for it.
-pub fn total(x: &Tensor, squares: bool) -> Result<f64> {
-    const BLOCKS: usize = 1024;
-    let gpu = Gpu::of(x)?;
+/// Blocks whose sums are added up at the end.
+const BLOCKS: usize = 1024;
+
+/// Queues the sum of `kernel` over `x`: `out = sum`, or `out += sum`.
+///
+/// # Safety
+/// `out` must be the place of an f64, and `partial` of [`BLOCKS`].
+unsafe fn queue(
+    gpu: &Gpu,
+    kernel: &str,
+    x: &Tensor,
+    partial: Address,
+    out: Address,
+    adds: bool,
+) -> Result<()> {
     let n = x.elem_count();
-    let blocks = n.div_ceil(256).clamp(1, BLOCKS);
-    let partial = gpu.scratch(8 * (BLOCKS + 1))?;
-    let out = partial + 8 * BLOCKS as u64;
-    let name = if squares { "sum_of_squares" } else { "sum" };
+    let blocks = n.div_ceil(1024).clamp(1, BLOCKS);
     let args = [
         Arg::At(partial),
         Arg::At(address_f32(x)?),
         Arg::Count(n as i64),
     ];
+    let last = [
+        Arg::At(out),
+        Arg::At(partial),
+        Arg::Int(int(blocks)?),
+        Arg::Int(i32::from(adds)),
+    ];
+    // SAFETY: as the caller says.
+    unsafe {
+        gpu.launch(kernel, Launch::blocks(blocks, 256), &args)?;
+        gpu.launch("total", Launch::blocks(1, 1024), &last)
+    }
+}
+
+/// Sum of squares of all elements in f64. Waits for it.
+pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
+    let gpu = Gpu::of(x)?;
+    let partial = gpu.scratch(8 * (BLOCKS + 1))?;
+    let out = partial + 8 * BLOCKS as u64;
     let mut sum = [0f64];
     // SAFETY: the scratch memory holds the blocks' sums and the total.
     unsafe {
-        gpu.launch(name, Launch::blocks(blocks, 256), &args)?;
-        let args = [Arg::At(out), Arg::At(partial), Arg::Int(int(blocks)?)];
-        gpu.launch("total", Launch::blocks(1, 1024), &args)?;
+        queue(&gpu, "sum_of_squares", x, partial, out, false)?;
         gpu.download(&mut sum, out)?;
     }
     Ok(sum[0])
+}
+
+/// `sum[f64] += Σ x`.
+pub fn add_total(sum: &Tensor, x: &Tensor) -> Result<()> {
+    let gpu = Gpu::of(x)?;
+    let partial = gpu.scratch(8 * BLOCKS)?;
+    // SAFETY: the scratch memory holds the blocks' sums.
+    unsafe { queue(&gpu, "sum", x, partial, address(sum)?, true) }
+}
+
+/// The value of a sum, after all that is queued.
+pub fn read_total(sum: &Tensor) -> Result<f64> {
+    let mut value = [0f64];
+    // SAFETY: the tensor holds one f64.
+    unsafe { Gpu::of(sum)?.download(&mut value, address(sum)?)? };
+    Ok(value[0])
 }

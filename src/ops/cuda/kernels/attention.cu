@@ -229,25 +229,27 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 
 // ---- backward
 
-// delta[b, h, t] = sum over channels of dout out. A warp per row and head.
-template <typename T>
-__device__ __forceinline__ void row_products(float *delta, const T *dout, const T *out, int rows, int time, int n_head, int d) {
-    int64_t i = int64_t(blockIdx.x) * (blockDim.x / WARP) + threadIdx.x / WARP;
-    int lane = threadIdx.x % WARP;
-    if (i >= int64_t(rows) * n_head) return;
-    int64_t row = i / n_head;
-    int head = int(i % n_head);
+// delta[b, h, t] = sum over channels of dout out. Eight threads for a row of a head; d is a multiple of 8.
+extern "C" __global__ void attention_delta_bf16(float *delta, const bf16 *dout, const bf16 *out, int rows, int time, int n_head, int d) {
+    int64_t i = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) / 8;
+    bool there = i < int64_t(rows) * n_head;
     dout += i * d, out += i * d;
     float sum = 0.f;
-    for (int k = lane; k < d; k += WARP) sum += to_float(dout[k]) * to_float(out[k]);
-    sum = warp_sum(sum);
-    if (lane == 0) delta[(row / time * n_head + head) * time + row % time] = sum;
-}
-extern "C" __global__ void attention_delta_f32(float *delta, const float *dout, const float *out, int rows, int time, int n_head, int d) {
-    row_products(delta, dout, out, rows, time, n_head, d);
-}
-extern "C" __global__ void attention_delta_bf16(float *delta, const bf16 *dout, const bf16 *out, int rows, int time, int n_head, int d) {
-    row_products(delta, dout, out, rows, time, n_head, d);
+    for (int k = threadIdx.x % 8 * 8; there && k < d; k += 64) {
+#pragma unroll
+        for (int half = 0; half < 8; half += 4) {
+            float a[4], b[4];
+            load<4>(a, dout + k + half);
+            load<4>(b, out + k + half);
+            sum += a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3];
+        }
+    }
+    sum += __shfl_xor_sync(ALL, sum, 1);
+    sum += __shfl_xor_sync(ALL, sum, 2);
+    sum += __shfl_xor_sync(ALL, sum, 4);
+    int64_t row = i / n_head;
+    int head = int(i % n_head);
+    if (there && threadIdx.x % 8 == 0) delta[(row / time * n_head + head) * time + row % time] = sum;
 }
 
 // dK and dV of 16 WARPS keys. Scores lie transposed: rows are keys, columns queries.

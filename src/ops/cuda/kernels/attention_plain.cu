@@ -109,6 +109,21 @@ __device__ void backward_keys(T *dqkv, const T *dout, const T *qkv, const float 
     put(to + s.n_kv_head * d, dv, 1.f, d, lane);
 }
 
+// delta[b, h, t] = sum over channels of dout out. A warp per row and head.
+template <typename T>
+__device__ void products(float *delta, const T *dout, const T *out, int rows, int time, int n_head, int d) {
+    int64_t i = int64_t(blockIdx.x) * (blockDim.x / WARP) + threadIdx.x / WARP;
+    int lane = threadIdx.x % WARP;
+    if (i >= int64_t(rows) * n_head) return;
+    int64_t row = i / n_head;
+    int head = int(i % n_head);
+    dout += i * d, out += i * d;
+    float sum = 0.f;
+    for (int k = lane; k < d; k += WARP) sum += to_float(dout[k]) * to_float(out[k]);
+    sum = warp_sum(sum);
+    if (lane == 0) delta[(row / time * n_head + head) * time + row % time] = sum;
+}
+
 // probs[b, h, i, j]: the attention matrices. A block per row; scores in shared memory.
 template <typename T> __device__ void matrices(float *probs, const T *qkv, Shape s, int d) {
     extern __shared__ float scores[]; // [time + d]
@@ -152,6 +167,10 @@ template <typename T> __device__ void matrices(float *probs, const T *qkv, Shape
     extern "C" __global__ void attention_plain_backward_keys_##NAME(                                                   \
         T *dqkv, const T *dout, const T *qkv, const float *lse, const float *delta, Shape s, int batches, int d) {     \
         backward_keys(dqkv, dout, qkv, lse, delta, s, batches, d);                                                     \
+    }                                                                                                                  \
+    extern "C" __global__ void attention_plain_delta_##NAME(float *delta, const T *dout, const T *out, int rows, int time, \
+                                                            int n_head, int d) {                                       \
+        products(delta, dout, out, rows, time, n_head, d);                                                             \
     }                                                                                                                  \
     extern "C" __global__ void attention_matrices_##NAME(float *probs, const T *qkv, Shape s, int d) {                 \
         matrices(probs, qkv, s, d);                                                                                    \

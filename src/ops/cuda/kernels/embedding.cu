@@ -29,41 +29,56 @@ extern "C" __global__ void embedding_f32(float *out, const uint32_t *ids, const 
 
 // dwte[id] += dx of every row with that id, in the rows' order. A block owns OWN ids and blockDim.x columns, reads all ids,
 // and adds up the rows it owns in shared memory: no atomics on floats, the same bits every time.
-constexpr int OWN = 32;
-extern "C" __global__ void embedding_backward_tokens(float *dwte, const uint32_t *ids, const float *dx, int m, int c, int v) {
-    extern __shared__ float sums[]; // [OWN, blockDim.x]
-    __shared__ int hits[256];
-    __shared__ int counts[8];
+constexpr int OWN = 32, THREADS = 256, WARPS = THREADS / WARP, EACH = 4;
+extern "C" __global__ void __launch_bounds__(THREADS)
+    embedding_backward_tokens(float *dwte, const uint32_t *ids, const float *dx, int m, int c, int v) {
+    extern __shared__ float sums[]; // [OWN, THREADS]
+    __shared__ int hits[EACH * THREADS];
+    __shared__ int counts[EACH * WARPS];
     uint32_t first = blockIdx.x * OWN;
-    int column = blockIdx.y * blockDim.x + threadIdx.x;
+    int column = blockIdx.y * THREADS + threadIdx.x;
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    for (int k = 0; k < OWN; k++) sums[k * blockDim.x + threadIdx.x] = 0.f;
+    for (int k = 0; k < OWN; k++) sums[k * THREADS + threadIdx.x] = 0.f;
     uint32_t touched = 0;
-    for (int from = 0; from < m; from += blockDim.x) {
-        int row = from + threadIdx.x;
-        bool mine = row < m && ids[row] - first < OWN;
-        unsigned in_warp = __ballot_sync(ALL, mine);
-        if (lane == 0) counts[warp] = __popc(in_warp);
-        __syncthreads();
-        int before = 0, all = 0;
-        for (int w = 0; w < int(blockDim.x / WARP); w++) {
-            before += w < warp ? counts[w] : 0;
-            all += counts[w];
+    for (int from = 0; from < m; from += EACH * THREADS) {
+        unsigned in_warp[EACH];
+        bool mine[EACH];
+#pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            int row = from + e * THREADS + threadIdx.x;
+            mine[e] = row < m && ids[row] - first < OWN;
+            in_warp[e] = __ballot_sync(ALL, mine[e]);
+            if (lane == 0) counts[e * WARPS + warp] = __popc(in_warp[e]);
         }
-        if (mine) hits[before + __popc(in_warp & ((1u << lane) - 1))] = row;
+        __syncthreads();
+        int all = 0, before[EACH];
+#pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            before[e] = all;
+            for (int w = 0; w < WARPS; w++) {
+                before[e] += w < warp ? counts[e * WARPS + w] : 0;
+                all += counts[e * WARPS + w];
+            }
+        }
+        if (all == 0) {
+            __syncthreads();
+            continue;
+        }
+#pragma unroll
+        for (int e = 0; e < EACH; e++)
+            if (mine[e]) hits[before[e] + __popc(in_warp[e] & ((1u << lane) - 1))] = from + e * THREADS + threadIdx.x;
         __syncthreads();
         for (int h = 0; h < all; h++) {
             int row = hits[h];
             int k = int(ids[row] - first);
             touched |= 1u << k;
-            if (column < c) sums[k * blockDim.x + threadIdx.x] += dx[int64_t(row) * c + column];
+            if (column < c) sums[k * THREADS + threadIdx.x] += dx[int64_t(row) * c + column];
         }
-        // The next barrier comes before `hits` is written again, but not before `counts` is.
         __syncthreads();
     }
     if (column >= c) return;
     for (int k = 0; k < OWN && int(first) + k < v; k++)
-        if (touched >> k & 1) dwte[int64_t(first + k) * c + column] += sums[k * blockDim.x + threadIdx.x];
+        if (touched >> k & 1) dwte[int64_t(first + k) * c + column] += sums[k * THREADS + threadIdx.x];
 }
 
 // dwpe[t] += sum over b of dx[b, t].

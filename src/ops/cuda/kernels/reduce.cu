@@ -70,10 +70,10 @@ template <bool SQUARES> __device__ void sums_f64(double *partial, const float *x
 }
 extern "C" __global__ void sum_of_squares(double *p, const float *x, int64_t n) { sums_f64<true>(p, x, n); }
 extern "C" __global__ void sum(double *p, const float *x, int64_t n) { sums_f64<false>(p, x, n); }
-// One block: out = the sum of `n` partial sums.
-extern "C" __global__ void total(double *out, const double *partial, int n) {
+// One block: out = the sum of `n` partial sums, or out += it.
+extern "C" __global__ void total(double *out, const double *partial, int n, int adds) {
     double sum = 0.0;
     for (int i = threadIdx.x; i < n; i += blockDim.x) sum += partial[i];
     sum = block_sum_f64(sum);
-    if (threadIdx.x == 0) *out = sum;
+    if (threadIdx.x == 0) *out = adds ? *out + sum : sum;
 }
