@@ -30,13 +30,14 @@ fn main() {
         if file.extension().is_none_or(|e| e != "cu") {
             continue;
         }
+        // What only Hopper has is made for it alone.
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let architecture = match name.ends_with("_hopper") {
+            true => "-arch=compute_90a",
+            false => "-arch=compute_80",
+        };
         let done = Command::new(&nvcc)
-            .args([
-                "-std=c++17",
-                "-arch=compute_80",
-                "--ptx",
-                "--output-directory",
-            ])
+            .args(["-std=c++17", architecture, "--ptx", "--output-directory"])
             .arg(&out)
             .arg(&file)
             .status();

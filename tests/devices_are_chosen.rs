@@ -62,7 +62,7 @@ fn a_gpu_that_cannot_be_had_is_an_error_that_says_why() {
             "cuda:1",
             "13000 0 2 0",
             "",
-            "Test GPU 1 is there, but this version computes on the CPU only",
+            "Test GPU 1 is there, but this program was built without the feature `cuda`",
         ),
     ] {
         for extra in [&[][..], &["--dry-run"]] {

@@ -3,15 +3,55 @@
 //! This room knows no model and no run.
 
 mod driver;
+#[cfg(feature = "cuda")]
+mod monitor;
 
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
 use candle_core::Device;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use driver::{DriverError, Gpu, gpus};
+#[cfg(feature = "cuda")]
+pub use monitor::Monitor;
+
+/// How a GPU is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Percent of the last second or so in which it worked.
+    pub utilization: Option<u32>,
+    /// Degrees Celsius.
+    pub temperature: Option<u32>,
+    pub watts: Option<f64>,
+    /// Bytes, those of other programs included.
+    pub memory_used: u64,
+    pub memory_total: u64,
+}
+
+/// Asks a GPU how it is doing; of the CPU there is nothing to ask.
+#[cfg(not(feature = "cuda"))]
+pub struct Monitor;
+
+#[cfg(not(feature = "cuda"))]
+impl Monitor {
+    /// Never a reading.
+    pub fn reading(&mut self) -> Option<Reading> {
+        None
+    }
+}
+
+/// A monitor of `device`, where it is a GPU and can be asked.
+pub fn monitor(device: &Device) -> Option<Monitor> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return Monitor::open(crate::ops::cuda::uuid(device).ok()?);
+    }
+    let _ = device;
+    None
+}
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,6 +125,8 @@ fn count(gpus: usize) -> String {
 #[derive(Debug)]
 pub struct Chosen {
     pub device: Device,
+    /// `cpu`, or the GPU's number and name.
+    pub name: String,
     /// What is to be said of the choice, if anything.
     pub note: Option<String>,
 }
@@ -96,25 +138,15 @@ impl Choice {
     /// When a GPU is asked for by name and cannot be had.
     pub fn open(self) -> Result<Chosen, DeviceError> {
         match self {
-            Self::Cpu => Ok(Chosen {
-                device: Device::Cpu,
-                note: None,
-            }),
+            Self::Cpu => Ok(cpu(None)),
             Self::Auto => Ok(best()),
-            Self::Cuda(index) => Ok(Chosen {
-                device: gpu(index)?,
-                note: None,
-            }),
+            Self::Cuda(index) => gpu(index),
         }
     }
 }
 
 /// The first GPU where this program can use one, else the CPU.
 fn best() -> Chosen {
-    let cpu = |note| Chosen {
-        device: Device::Cpu,
-        note,
-    };
     let installed = installed_gpu(Path::new("/proc/driver/nvidia/gpus"));
     if cfg!(not(feature = "cuda")) {
         return cpu(installed.map(|name| {
@@ -123,14 +155,19 @@ fn best() -> Chosen {
             )
         }));
     }
-    match gpu(0) {
-        Ok(device) => Chosen { device, note: None },
-        Err(error) => cpu(Some(format!("computing on the CPU: {error}"))),
+    gpu(0).unwrap_or_else(|error| cpu(Some(format!("computing on the CPU: {error}"))))
+}
+
+fn cpu(note: Option<String>) -> Chosen {
+    Chosen {
+        device: Device::Cpu,
+        name: "cpu".into(),
+        note,
     }
 }
 
 /// The GPU of this number.
-fn gpu(index: usize) -> Result<Device, DeviceError> {
+fn gpu(index: usize) -> Result<Chosen, DeviceError> {
     let mut gpus = gpus()?;
     if index >= gpus.len() {
         return Err(DeviceError::NoSuchGpu { there: gpus.len() });
@@ -138,7 +175,11 @@ fn gpu(index: usize) -> Result<Device, DeviceError> {
     let Gpu { name, prohibited } = gpus.swap_remove(index);
     match prohibited {
         true => Err(DeviceError::Prohibited { name }),
-        false => opened(index, name),
+        false => Ok(Chosen {
+            name: format!("cuda:{index} {name}"),
+            device: opened(index, name)?,
+            note: None,
+        }),
     }
 }
 

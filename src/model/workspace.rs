@@ -10,7 +10,7 @@ use crate::ops::{self, Compute};
 const CHUNK_ELEMENTS: usize = 16 << 20;
 
 /// The same on a GPU, whose products want many rows.
-const CHUNK_ELEMENTS_GPU: usize = 1 << 28;
+const CHUNK_ELEMENTS_GPU: usize = 1 << 29;
 
 /// What a model's tensors are kept as. On the CPU everything is f32, and operands of products are rounded on the way. On a
 /// GPU, activations and their gradients are bf16 with [`Compute::Bf16`], and so is a copy of the weights; the residual

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 use super::command::{By, Command, GrowMode};
+use crate::device::Reading;
 
 pub(super) mod foreign;
 mod train_line;
@@ -468,6 +469,8 @@ pub enum Body {
         from_seq: u64,
         checkpoint: String,
     },
+    /// How the GPU is doing.
+    Gpu(Reading),
     Warning {
         message: String,
     },

@@ -256,6 +256,30 @@ pub fn free_memory(device: &Device) -> Option<u64> {
     }
 }
 
+/// Refuses a model whose training does not fit the GPU's free memory. (The CPU's is not asked for in advance.)
+///
+/// # Errors
+/// Telling how much is needed, how much there is, and what would need less.
+pub fn check_memory(config: &Config, shape: &DecoderConfig, device: &Device) -> Result<()> {
+    if !device.is_cuda() {
+        return Ok(());
+    }
+    let (context, train) = (window_length(config, shape)?, &config.train);
+    let (_, micro) = windows(config, context)?;
+    let format = Format::on(device, compute(train));
+    let need = memory_bytes(shape, micro, context, mode(train), format);
+    let gb = |bytes: u64| bytes as f64 / 1e9;
+    match free_memory(device) {
+        Some(free) if need > free => bail!(
+            "training this model, {micro} windows of {context} tokens at a time, needs {:.1} GB, the GPU has {:.1} GB free: \
+             a smaller train.micro_batch needs less, and so does train.recompute = true",
+            gb(need),
+            gb(free)
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// The reference's files at `path`, checked against the tokenizer.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use super::optimizer::Optimizer;
 use super::state::{EvalRecord, ProbeRecord};
 use super::trainer::Trainer;
 use crate::corpus::even_starts_rank;
+use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
 use crate::model::{DecoderConfig, Mode, Workspace};
 use crate::ops;
@@ -104,6 +105,9 @@ impl Trainer {
             tokens_per_second,
         };
         self.emit(body);
+        if let Some(reading) = self.monitor.as_mut().and_then(Monitor::reading) {
+            self.emit(Body::Gpu(reading));
+        }
         self.journal.flush();
         self.tell_journal_problem();
     }

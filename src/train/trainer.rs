@@ -15,6 +15,7 @@ use super::plan;
 use super::signals::Signalled;
 use super::state::{Task, TrainState};
 use crate::config::{Config, PolicyMode};
+use crate::device::{self, Monitor};
 use crate::corpus::{Batches, Dataset, Draw, Sampler};
 use crate::eval::Evaluator;
 use crate::model::{Decoder, Workspace};
@@ -37,6 +38,8 @@ pub struct Setup {
     pub reference: Option<PathBuf>,
     pub dataset: Dataset,
     pub device: Device,
+    /// The device as users call it.
+    pub device_name: String,
     /// What is to be said of the choice of device.
     pub device_note: Option<String>,
     pub threads: usize,
@@ -111,6 +114,9 @@ pub struct Trainer {
     pub(super) journal: Journal,
     pub(super) dataset: Dataset,
     pub(super) device: Device,
+    /// As users call it.
+    pub(super) device_name: String,
+    pub(super) monitor: Option<Monitor>,
     pub(super) threads: usize,
     pub(super) batches: Batches,
     pub(super) evaluator: Evaluator,
@@ -196,9 +202,14 @@ impl Trainer {
             }
             None => {
                 let model = match &setup.reference {
-                    Some(path) => plan::open_reference(path, &dataset.tokenizer)?.load(&device)?,
+                    Some(path) => {
+                        let files = plan::open_reference(path, &dataset.tokenizer)?;
+                        plan::check_memory(&config, &files.config, &device)?;
+                        files.load(&device)?
+                    }
                     None => {
                         let shape = plan::reference_shape(&config, &dataset.tokenizer);
+                        plan::check_memory(&config, &shape, &device)?;
                         Decoder::random(shape, config.train.seed, &device)?
                     }
                 };
@@ -247,6 +258,8 @@ impl Trainer {
             probe_buffers: None,
             window_losses: Vec::new(),
             threads: setup.threads,
+            monitor: device::monitor(&device),
+            device_name: setup.device_name,
             paused: None,
             lock: setup.lock,
             looked: Instant::now(),
@@ -320,7 +333,10 @@ impl Trainer {
             name: self.dir.name(),
             host: crate::run::lock::host_name(),
             pid: std::process::id(),
-            device: "cpu".into(),
+            device: match self.device.is_cuda() {
+                true => self.device_name.clone(),
+                false => "cpu".into(),
+            },
             threads: self.threads,
             policy: self.policy.to_string(),
             tokenizer: self.dataset.tokenizer.name().into(),

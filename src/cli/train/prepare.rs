@@ -168,6 +168,7 @@ impl Args {
                 reference,
                 dataset,
                 device: computing.device,
+                device_name: computing.name,
                 device_note: computing.note,
                 threads: self.threads(),
                 requests,

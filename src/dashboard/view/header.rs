@@ -7,6 +7,7 @@ use ratatui::style::Style;
 use super::{Scene, fitted, thousands};
 use crate::dashboard::eta;
 use crate::dashboard::replay::speed_words;
+use crate::device::Reading;
 use crate::run::state::Status;
 use crate::run::table;
 
@@ -115,7 +116,10 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
         push(format!("lr {:.2e}", core.lr));
     }
     if let Some(info) = &run.info {
-        push(format!("{} · {} threads", info.device, info.threads));
+        match &core.gpu {
+            Some(reading) => push(gpu(reading)),
+            None => push(format!("{} · {} threads", info.device, info.threads)),
+        }
         push(format!("policy {}", info.policy));
         if core.tokens > 0 {
             push(format!("step {} in all", thousands(core.step)));
@@ -128,4 +132,26 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
         push(format!("{} points dropped", run.dropped));
     }
     all
+}
+
+/// `GPU 98% 71C 61/80G 640W`.
+fn gpu(reading: &Reading) -> String {
+    let gb = |bytes: u64| (bytes as f64 / f64::from(1 << 30)).round();
+    let mut text = "GPU".to_string();
+    let mut push = |part: String| {
+        text.push(' ');
+        text.push_str(&part);
+    };
+    if let Some(share) = reading.utilization {
+        push(format!("{share}%"));
+    }
+    if let Some(degrees) = reading.temperature {
+        push(format!("{degrees}C"));
+    }
+    let (used, total) = (reading.memory_used, reading.memory_total);
+    push(format!("{}/{}G", gb(used), gb(total)));
+    if let Some(watts) = reading.watts {
+        push(format!("{watts:.0}W"));
+    }
+    text
 }

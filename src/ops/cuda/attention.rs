@@ -65,9 +65,13 @@ pub fn forward(out: &Tensor, lse: &Tensor, qkv: &Tensor, s: AttentionShape) -> R
     let d = s.head_size;
     let (name, shape) = if on_tensor_cores(qkv, s) {
         // Queries of a block, and two blocks each of 64 keys and values.
-        let (rows, threads) = (128, if d == 64 { 128 } else { 256 });
+        let (suffix, rows, threads) = match (gpu.hopper, d) {
+            (true, _) => ("_hopper", 64, 128),
+            (false, 64) => ("", 64, 128),
+            (false, _) => ("", 128, 256),
+        };
         (
-            format!("attention_{d}"),
+            format!("attention_{d}{suffix}"),
             grid(s, rows, s.n_head, threads, 2 * d * (rows + 4 * 64)),
         )
     } else {
@@ -120,12 +124,20 @@ pub fn backward(
             let shape = Launch::blocks((rows * s.n_head).div_ceil(32), 256);
             gpu.launch("attention_delta_bf16", shape, &products)?;
             // 64 keys and values; two blocks each of 64 (32) queries and gradients.
-            let queries = if d == 64 { 64 } else { 32 };
+            let (suffix, queries) = match (gpu.hopper, d) {
+                (true, _) => ("_hopper", 64),
+                (false, 64) => ("", 64),
+                (false, _) => ("", 32),
+            };
             let keys = grid(s, 64, s.n_kv_head, 128, 2 * d * (2 * 64 + 4 * queries));
-            gpu.launch(&format!("attention_backward_keys_{d}"), keys, &args)?;
+            gpu.launch(&format!("attention_backward_keys_{d}{suffix}"), keys, &args)?;
             // 64 queries and gradients; two blocks each of 64 keys and values.
             let queries = grid(s, 64, s.n_head, 128, 2 * d * (2 * 64 + 4 * 64));
-            gpu.launch(&format!("attention_backward_queries_{d}"), queries, &args)
+            gpu.launch(
+                &format!("attention_backward_queries_{d}{suffix}"),
+                queries,
+                &args,
+            )
         } else {
             let name = format!("attention_plain_delta_{suffix}");
             let shape = Launch::blocks((rows * s.n_head).div_ceil(8), 256);

@@ -25,6 +25,9 @@ const FILES: [&str; 8] = [
     include_str!(concat!(env!("OUT_DIR"), "/reduce.ptx")),
 ];
 
+/// Kernels for compute capability 9.0 alone.
+const HOPPER: &str = include_str!(concat!(env!("OUT_DIR"), "/attention_hopper.ptx"));
+
 /// Threads of a block where nothing asks for another number.
 pub const THREADS: u32 = 256;
 
@@ -38,6 +41,8 @@ pub struct Gpu {
     scratch: Mutex<Option<CudaSlice<u8>>>,
     /// Multiprocessors.
     pub processors: u32,
+    /// Whether it has the kernels of compute capability 9.0.
+    pub hopper: bool,
 }
 
 static GPUS: OnceLock<Mutex<HashMap<DeviceId, Arc<Gpu>>>> = OnceLock::new();
@@ -84,11 +89,25 @@ impl Gpu {
             }
             context.load_module((*ptx).into()).map_err(driver)
         };
-        let count = context
-            .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
-            .map_err(driver)?;
+        use sys::CUdevice_attribute as Which;
+        let attribute = |which| context.attribute(which).map_err(driver);
+        let count = attribute(Which::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        let capability = (
+            attribute(Which::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Which::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        );
+        if capability < (8, 0) {
+            bail!(
+                "its compute capability is {}.{}; the kernels need 8.0 (Ampere) or later",
+                capability.0,
+                capability.1
+            );
+        }
+        let hopper = capability == (9, 0);
+        let files = FILES.iter().chain(hopper.then_some(&HOPPER));
         Ok(Self {
-            modules: FILES.iter().map(load).collect::<Result<_>>()?,
+            modules: files.map(load).collect::<Result<_>>()?,
+            hopper,
             functions: Mutex::default(),
             products: Mutex::new(Products::new(&stream)?),
             scratch: Mutex::default(),
@@ -192,6 +211,13 @@ impl Gpu {
 /// Waits for all that is queued.
 pub fn synchronize(device: &Device) -> Result<()> {
     Gpu::on(device)?.stream.synchronize().map_err(driver)
+}
+
+/// The identity of a GPU.
+pub fn uuid(device: &Device) -> Result<[u8; 16]> {
+    let gpu = Gpu::on(device)?;
+    let uuid = result::device::get_uuid(gpu.stream.context().cu_device()).map_err(driver)?;
+    Ok(uuid.bytes.map(|b| b as u8))
 }
 
 /// Bytes of a GPU's memory.

@@ -23,7 +23,7 @@ pub mod reduce;
 use candle_core::cuda_backend::cudarc::driver::DevicePtr;
 use candle_core::{DType, Result, Storage, Tensor, bail};
 
-pub use gpu::{MemoryUse, memory_in_use, synchronize};
+pub use gpu::{MemoryUse, memory_in_use, synchronize, uuid};
 
 /// A place in the GPU's memory.
 type Address = u64;

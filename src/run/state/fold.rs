@@ -207,6 +207,7 @@ impl RunState {
                 from_seq,
                 checkpoint,
             } => self.on_resumed(event, *from_seq, checkpoint),
+            Body::Gpu(reading) => self.core.gpu = Some(*reading),
             Body::Warning { message } => self.note(event, Level::Warning, message.clone()),
             Body::Gap { dropped } => self.dropped += dropped,
             Body::Log { message } => self.note(event, Level::Info, message.clone()),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::Reading;
 use crate::run::event::{
     DecisionReason, Evidence, Outcome, Phase, PhaseResult, Start, null_is_nan,
 };
@@ -116,6 +117,9 @@ pub struct Core {
     #[serde(deserialize_with = "null_is_nan")]
     pub lr: f64,
     pub grad_norm: Option<f64>,
+    /// How the GPU was doing when it was last asked.
+    #[serde(default)]
+    pub gpu: Option<Reading>,
     /// The latest evaluation.
     pub eval: Option<EvalPoint>,
     /// The closing message of a `done` event.

@@ -5,32 +5,30 @@
 // queries (dK, dV), another holds queries and walks over the keys (dQ). Scores are made twice, and no sum depends on the order
 // in which blocks happen to run.
 //
-// All products are m16n8k16: A 16 x 16, B 16 x 8, C in f32. Lane l holds of C the rows l / 4 and l / 4 + 8, columns
-// 2 (l % 4) and the next; so two neighbouring C tiles, rounded, are an A operand.
-#include "common.cuh"
+// All products are m16n8k16: A 16 x 16, B 16 x 8, C in f32. Hopper GPUs have kernels of their own.
+#include "attention.cuh"
 
 // ---- shared memory: rows of D elements in pieces of 16 bytes, permuted so that eight rows' pieces lie in different banks
 
 template <int D> __device__ __forceinline__ uint32_t at(uint32_t tile, int row, int piece) {
     return tile + row * (D * 2) + ((piece ^ (row & 7)) << 4);
 }
-__device__ __forceinline__ uint32_t shared_address(const void *p) { return uint32_t(__cvta_generic_to_shared(p)); }
 
-// Begins to copy rows [from, from + ROWS) of a matrix to shared memory; rows from `rows` on become zeros.
+// Begins to copy rows [first, first + ROWS) of a matrix to shared memory; rows from `rows` on become zeros. A thread copies the
+// same 16 bytes of every STEP-th row, so that only its address changes.
 template <int D, int ROWS, int THREADS>
 __device__ __forceinline__ void fetch(uint32_t tile, const bf16 *from, int64_t stride, int first, int rows) {
-    constexpr int PIECES = D / 8;
+    constexpr int PIECES = D / 8, STEP = THREADS / PIECES;
+    static_assert(ROWS % STEP == 0 && STEP % 8 == 0, "whole turns, and the same permutation in each");
+    int row = threadIdx.x / PIECES, piece = threadIdx.x % PIECES;
+    const bf16 *src = from + int64_t(first + row) * stride + piece * 8;
+    uint32_t to = at<D>(tile, row, piece);
 #pragma unroll
-    for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
-        int row = i / PIECES, piece = i % PIECES;
-        bool there = first + row < rows;
-        const bf16 *src = from + (there ? int64_t(first + row) * stride + piece * 8 : 0);
-        int bytes = there ? 16 : 0;
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(at<D>(tile, row, piece)), "l"(src), "r"(bytes));
+    for (int turn = 0; turn < ROWS / STEP; turn++) {
+        copy16(to + turn * STEP * D * 2, src, first + row + turn * STEP < rows);
+        src += STEP * stride;
     }
 }
-__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;\n"); }
-template <int N> __device__ __forceinline__ void wait() { asm volatile("cp.async.wait_group %0;\n" ::"n"(N)); }
 
 __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t address) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
@@ -47,22 +45,6 @@ __device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], 
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-__device__ __forceinline__ float exp2_of(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
-    return y;
-}
-__device__ __forceinline__ uint32_t pack(float a, float b) {
-    __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
-    return *reinterpret_cast<uint32_t *>(&v);
-}
-template <int N> __device__ __forceinline__ void clear(float (&c)[N][4]) {
-#pragma unroll
-    for (int i = 0; i < N; i++)
-#pragma unroll
-        for (int k = 0; k < 4; k++) c[i][k] = 0.f;
-}
-
 // The A operand of rows [row, row + 16) and channels [16 k, 16 k + 16) of a tile.
 template <int D> __device__ __forceinline__ void load_a(uint32_t (&a)[4], uint32_t tile, int row, int k, int lane) {
     load_matrices(a, at<D>(tile, row + (lane & 15), 2 * k + (lane >> 4)));
@@ -90,24 +72,12 @@ __device__ __forceinline__ void times_columns(float (&c)[D / 8][4], const uint32
         multiply(c[n + 1], a, b[2], b[3]);
     }
 }
-// Two tiles of C, rounded, as the A operand of the k-th step.
-template <int N> __device__ __forceinline__ void as_a(uint32_t (&a)[4], const float (&c)[N][4], int k) {
-    a[0] = pack(c[2 * k][0], c[2 * k][1]);
-    a[1] = pack(c[2 * k][2], c[2 * k][3]);
-    a[2] = pack(c[2 * k + 1][0], c[2 * k + 1][1]);
-    a[3] = pack(c[2 * k + 1][2], c[2 * k + 1][3]);
-}
-
-struct Shape {
-    int time, n_head, n_kv_head;
-    float scale;
-};
-
 // ---- forward
 
-template <int D, int MT, int WARPS>
+// 16 WARPS queries.
+template <int D, int WARPS>
 __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, Shape s) {
-    constexpr int BR = 16 * MT * WARPS, BC = 64, THREADS = WARPS * WARP, TILE = BC * D * 2;
+    constexpr int BR = 16 * WARPS, BC = 64, THREADS = WARPS * WARP, TILE = BC * D * 2;
     extern __shared__ __align__(128) char memory[];
     int head = blockIdx.y, batch = blockIdx.z;
     // The longest walks begin first.
@@ -125,16 +95,10 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
     fetch<D, BC, THREADS>(v_tile, values, stride, 0, s.time);
     commit();
 
-    float o[MT][D / 8][4];
-    float top[MT][2], sum[MT][2];
-#pragma unroll
-    for (int m = 0; m < MT; m++) {
-        clear(o[m]);
-        top[m][0] = top[m][1] = -INFINITY;
-        sum[m][0] = sum[m][1] = 0.f;
-    }
+    float o[D / 8][4], top[2] = {-INFINITY, -INFINITY}, sum[2] = {0.f, 0.f};
+    clear(o);
     float factor = s.scale * LOG2E;
-    int row0 = first + warp * 16 * MT;
+    int row0 = first + warp * 16, row = row0 + lane / 4;
     int blocks = (min(first + BR, s.time) + BC - 1) / BC;
     for (int j = 0; j < blocks; j++) {
         wait<0>();
@@ -147,84 +111,78 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
         }
         commit();
         int from = j * BC;
-        if (from > row0 + 16 * MT - 1) continue; // all of it lies after this warp's rows
+        if (from > row0 + 15) continue; // all of it lies after this warp's rows
+        float c[BC / 8][4];
+        clear(c);
 #pragma unroll
-        for (int m = 0; m < MT; m++) {
-            float c[BC / 8][4];
-            clear(c);
+        for (int k = 0; k < D / 16; k++) {
+            uint32_t a[4];
+            load_a<D>(a, q_tile, warp * 16, k, lane);
+            times_rows<D>(c, a, kt, k, lane);
+        }
+        if (from + BC - 1 > row0 || from + BC > s.time) {
 #pragma unroll
-            for (int k = 0; k < D / 16; k++) {
-                uint32_t a[4];
-                load_a<D>(a, q_tile, warp * 16 * MT + m * 16, k, lane);
-                times_rows<D>(c, a, kt, k, lane);
-            }
-            int row = row0 + m * 16 + lane / 4;
-            if (from + BC - 1 > row0 + m * 16 || from + BC > s.time) {
+            for (int n = 0; n < BC / 8; n++)
 #pragma unroll
-                for (int n = 0; n < BC / 8; n++)
+                for (int e = 0; e < 4; e++) {
+                    int key = from + n * 8 + 2 * (lane & 3) + (e & 1);
+                    if (key > row + (e >> 1) * 8 || key >= s.time) c[n][e] = -INFINITY;
+                }
+        }
 #pragma unroll
-                    for (int e = 0; e < 4; e++) {
-                        int key = from + n * 8 + 2 * (lane & 3) + (e & 1);
-                        if (key > row + (e >> 1) * 8 || key >= s.time) c[n][e] = -INFINITY;
-                    }
-            }
+        for (int h = 0; h < 2; h++) {
+            float most = top[h];
 #pragma unroll
-            for (int h = 0; h < 2; h++) {
-                float most = top[m][h];
+            for (int n = 0; n < BC / 8; n++) most = fmaxf(most, fmaxf(c[n][2 * h], c[n][2 * h + 1]));
+            most = fmaxf(most, __shfl_xor_sync(ALL, most, 1));
+            most = fmaxf(most, __shfl_xor_sync(ALL, most, 2));
+            // -inf only where a row has seen no key yet.
+            float base = most == -INFINITY ? 0.f : most * factor;
+            float shrink = exp2_of(top[h] * factor - base);
+            top[h] = most;
+            float total = 0.f;
 #pragma unroll
-                for (int n = 0; n < BC / 8; n++) most = fmaxf(most, fmaxf(c[n][2 * h], c[n][2 * h + 1]));
-                most = fmaxf(most, __shfl_xor_sync(ALL, most, 1));
-                most = fmaxf(most, __shfl_xor_sync(ALL, most, 2));
-                // -inf only where a row has seen no key yet.
-                float base = most == -INFINITY ? 0.f : most * factor;
-                float shrink = exp2_of(top[m][h] * factor - base);
-                top[m][h] = most;
-                float total = 0.f;
+            for (int n = 0; n < BC / 8; n++)
 #pragma unroll
-                for (int n = 0; n < BC / 8; n++)
+                for (int e = 2 * h; e < 2 * h + 2; e++) {
+                    c[n][e] = exp2_of(c[n][e] * factor - base);
+                    total += c[n][e];
+                }
+            sum[h] = sum[h] * shrink + total;
 #pragma unroll
-                    for (int e = 2 * h; e < 2 * h + 2; e++) {
-                        c[n][e] = exp2_of(c[n][e] * factor - base);
-                        total += c[n][e];
-                    }
-                sum[m][h] = sum[m][h] * shrink + total;
+            for (int n = 0; n < D / 8; n++) o[n][2 * h] *= shrink, o[n][2 * h + 1] *= shrink;
+        }
 #pragma unroll
-                for (int n = 0; n < D / 8; n++) o[m][n][2 * h] *= shrink, o[m][n][2 * h + 1] *= shrink;
-            }
-#pragma unroll
-            for (int k = 0; k < BC / 16; k++) {
-                uint32_t a[4];
-                as_a(a, c, k);
-                times_columns<D>(o[m], a, vt, k, lane);
-            }
+        for (int k = 0; k < BC / 16; k++) {
+            uint32_t a[4];
+            as_a(a, c, k);
+            times_columns<D>(o, a, vt, k, lane);
         }
     }
     int64_t width = int64_t(s.n_head) * D;
 #pragma unroll
-    for (int m = 0; m < MT; m++)
+    for (int h = 0; h < 2; h++) {
+        float total = sum[h];
+        total += __shfl_xor_sync(ALL, total, 1);
+        total += __shfl_xor_sync(ALL, total, 2);
+        int at = row + h * 8;
+        if (at >= s.time) continue;
+        float scale = 1.f / total;
+        bf16 *to = out + (int64_t(batch) * s.time + at) * width + head * D + 2 * (lane & 3);
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            float total = sum[m][h];
-            total += __shfl_xor_sync(ALL, total, 1);
-            total += __shfl_xor_sync(ALL, total, 2);
-            int row = row0 + m * 16 + h * 8 + lane / 4;
-            if (row >= s.time) continue;
-            float scale = 1.f / total;
-            bf16 *to = out + (int64_t(batch) * s.time + row) * width + head * D + 2 * (lane & 3);
-#pragma unroll
-            for (int n = 0; n < D / 8; n++)
-                *reinterpret_cast<uint32_t *>(to + n * 8) = pack(o[m][n][2 * h] * scale, o[m][n][2 * h + 1] * scale);
-            if ((lane & 3) == 0)
-                lse[(int64_t(batch) * s.n_head + head) * s.time + row] = top[m][h] * s.scale + logf(total);
-        }
+        for (int n = 0; n < D / 8; n++)
+            *reinterpret_cast<uint32_t *>(to + n * 8) = pack(o[n][2 * h] * scale, o[n][2 * h + 1] * scale);
+        if ((lane & 3) == 0)
+            lse[(int64_t(batch) * s.n_head + head) * s.time + at] = top[h] * s.scale + logf(total);
+    }
 }
-extern "C" __global__ void __launch_bounds__(128, 2)
+extern "C" __global__ void __launch_bounds__(128, 4)
     attention_64(bf16 *out, float *lse, const bf16 *qkv, Shape s) {
-    forward<64, 2, 4>(out, lse, qkv, s);
+    forward<64, 4>(out, lse, qkv, s);
 }
 extern "C" __global__ void __launch_bounds__(256, 1)
     attention_128(bf16 *out, float *lse, const bf16 *qkv, Shape s) {
-    forward<128, 1, 8>(out, lse, qkv, s);
+    forward<128, 8>(out, lse, qkv, s);
 }
 
 // ---- backward

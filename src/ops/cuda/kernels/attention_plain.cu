@@ -1,11 +1,7 @@
 // Causal attention for any head size up to 256 and both types, a warp per row: the yardstick of the tensor-core kernels, what
 // f32 runs use, and the attention matrices that ranks are taken of.
-#include "common.cuh"
+#include "attention.cuh"
 
-struct Shape {
-    int time, n_head, n_kv_head;
-    float scale;
-};
 constexpr int MOST = 8; // channels of a lane: heads of up to 256
 
 struct Place {

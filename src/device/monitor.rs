@@ -1,0 +1,50 @@
+//! How a GPU is doing, as NVIDIA's management library (NVML) says. It is opened at run time; where it is missing, nothing is told.
+
+use std::time::{Duration, Instant};
+
+use nvml_wrapper::Nvml;
+use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
+
+use super::Reading;
+
+/// Asking takes milliseconds in which the trainer queues nothing.
+const BETWEEN: Duration = Duration::from_secs(10);
+
+/// Asks NVML of one GPU, now and then.
+pub struct Monitor {
+    nvml: Nvml,
+    /// The GPU's name among all, `GPU-...`.
+    uuid: String,
+    asked: Option<Instant>,
+}
+
+impl Monitor {
+    /// A monitor of the GPU of this identity, as the driver gives it.
+    pub fn open(uuid: [u8; 16]) -> Option<Self> {
+        let hex: Vec<String> = uuid.iter().map(|b| format!("{b:02x}")).collect();
+        let part = |from: usize, to: usize| hex[from..to].concat();
+        let parts = [part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 16)];
+        Some(Self {
+            nvml: Nvml::init().ok()?,
+            uuid: format!("GPU-{}", parts.join("-")),
+            asked: None,
+        })
+    }
+
+    /// A reading, if the last one is long enough ago.
+    pub fn reading(&mut self) -> Option<Reading> {
+        if self.asked.is_some_and(|at| at.elapsed() < BETWEEN) {
+            return None;
+        }
+        self.asked = Some(Instant::now());
+        let gpu = self.nvml.device_by_uuid(self.uuid.as_str()).ok()?;
+        let memory = gpu.memory_info().ok()?;
+        Some(Reading {
+            utilization: gpu.utilization_rates().ok().map(|u| u.gpu),
+            temperature: gpu.temperature(TemperatureSensor::Gpu).ok(),
+            watts: gpu.power_usage().ok().map(|mw| f64::from(mw) / 1e3),
+            memory_used: memory.used,
+            memory_total: memory.total,
+        })
+    }
+}
