@@ -83,21 +83,34 @@ impl Args {
             Choice::Auto => "cuda".into(),
             other => other.to_string(),
         };
-        let out = Command::new(std::env::current_exe()?)
-            .args(["train", "--device", &device, "--runs"])
-            .arg(place.join("runs"))
-            .arg(&config)
-            .args(["--name", "selftest"])
-            .output()?;
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        if !out.status.success() {
-            bail!(
-                "{}: {}",
-                out.status,
-                String::from_utf8_lossy(&out.stderr).trim()
-            );
+        let losses = |name: &str| -> Result<Vec<String>> {
+            let out = Command::new(std::env::current_exe()?)
+                .args(["train", "--device", &device, "--name", name, "--runs"])
+                .arg(place.join("runs"))
+                .arg(&config)
+                .output()?;
+            if !out.status.success() {
+                let said = String::from_utf8_lossy(&out.stderr);
+                bail!("{}: {}", out.status, said.trim());
+            }
+            let journal =
+                std::fs::read_to_string(place.join("runs").join(name).join("events.jsonl"))?;
+            let events = journal
+                .lines()
+                .map(serde_json::from_str::<serde_json::Value>);
+            let evals = events.filter_map(|e| e.ok().filter(|e| e["kind"] == "eval"));
+            Ok(evals.map(|e| e["val_loss"].to_string()).collect())
+        };
+        let (first, second) = (losses("first")?, losses("second")?);
+        if first != second {
+            bail!("validation losses are others when it is run again: {first:?}, {second:?}");
         }
-        let table = text.lines().filter(|line| line.contains("layers"));
-        Ok(table.last().unwrap_or("done").trim().to_string())
+        let (Some(begin), Some(end)) = (first.first(), first.last()) else {
+            bail!("no evaluation was made");
+        };
+        Ok(format!(
+            "{} evaluations, {begin} to {end}, twice the same",
+            first.len()
+        ))
     }
 }

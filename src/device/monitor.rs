@@ -23,7 +23,13 @@ impl Monitor {
     pub fn open(uuid: [u8; 16]) -> Option<Self> {
         let hex: Vec<String> = uuid.iter().map(|b| format!("{b:02x}")).collect();
         let part = |from: usize, to: usize| hex[from..to].concat();
-        let parts = [part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 16)];
+        let parts = [
+            part(0, 4),
+            part(4, 6),
+            part(6, 8),
+            part(8, 10),
+            part(10, 16),
+        ];
         Some(Self {
             nvml: Nvml::init().ok()?,
             uuid: format!("GPU-{}", parts.join("-")),

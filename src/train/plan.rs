@@ -91,8 +91,14 @@ pub fn workspace(
     Workspace::computing(shape, batch, time, mode(config), compute(config), device)
 }
 
-/// What to say where `train.dtype` asks for what this CPU cannot do well.
-pub fn slow_compute(config: &Config) -> Option<String> {
+/// What to say where `train.dtype` asks for what the device cannot do well.
+pub fn slow_compute(config: &Config, device: &Device) -> Option<String> {
+    if device.is_cuda() {
+        let slow = compute(&config.train) == Compute::F32;
+        return slow.then(|| {
+            "train.dtype is \"f32\": on a GPU \"bf16\" trains some twenty times as fast".into()
+        });
+    }
     let slow = compute(&config.train) == Compute::Bf16 && ops::unit() == "portable";
     slow.then(|| {
         "train.dtype is \"bf16\", and this CPU has no bf16 instructions (AVX512-BF16, AMX): \"f32\" is faster here"

@@ -15,8 +15,8 @@ use super::plan;
 use super::signals::Signalled;
 use super::state::{Task, TrainState};
 use crate::config::{Config, PolicyMode};
-use crate::device::{self, Monitor};
 use crate::corpus::{Batches, Dataset, Draw, Sampler};
+use crate::device::{self, Monitor};
 use crate::eval::Evaluator;
 use crate::model::{Decoder, Workspace};
 use crate::run::attendance::Attendance;
@@ -306,7 +306,7 @@ impl Trainer {
         } else {
             trainer.tell_run(RunStatus::Started, Some(info), None);
         }
-        let slow = plan::slow_compute(&trainer.config);
+        let slow = plan::slow_compute(&trainer.config, &trainer.device);
         for warning in setup.device_note.into_iter().chain(slow) {
             trainer.warn(warning);
         }

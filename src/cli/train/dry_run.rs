@@ -89,7 +89,7 @@ pub fn run(
         config.train.dtype,
         speed / 1e9
     ));
-    if let Some(slow) = plan::slow_compute(config) {
+    if let Some(slow) = plan::slow_compute(config, device) {
         say::err(&slow);
     }
     Ok(say::out(&out)?)

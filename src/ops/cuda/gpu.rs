@@ -12,6 +12,7 @@ use candle_core::{Device, Error, Result, Tensor, bail};
 
 use super::Address;
 use super::gemm::Products;
+use super::staging::Staging;
 
 /// The kernels, as PTX, by file.
 const FILES: [&str; 8] = [
@@ -39,6 +40,7 @@ pub struct Gpu {
     pub products: Mutex<Products>,
     /// Memory for partial sums, as large as the largest need so far.
     scratch: Mutex<Option<CudaSlice<u8>>>,
+    staging: Mutex<Staging>,
     /// Multiprocessors.
     pub processors: u32,
     /// Whether it has the kernels of compute capability 9.0.
@@ -111,6 +113,7 @@ impl Gpu {
             functions: Mutex::default(),
             products: Mutex::new(Products::new(&stream)?),
             scratch: Mutex::default(),
+            staging: Mutex::new(Staging::new(stream.clone())),
             processors: u32::try_from(count).unwrap_or(1),
             stream,
         })
@@ -181,8 +184,15 @@ impl Gpu {
     ///
     /// # Safety
     /// `to` must have room for them.
-    pub unsafe fn upload<T>(&self, to: Address, values: &[T]) -> Result<()> {
+    pub unsafe fn upload<T: Copy>(&self, to: Address, values: &[T]) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(driver)?;
+        // SAFETY: the bytes of values that are plain numbers, or structures of such without gaps.
+        let bytes =
+            unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
+        // SAFETY: as the caller says.
+        if unsafe { lock(&self.staging).upload(to, bytes) }? {
+            return Ok(());
+        }
         // SAFETY: memory that is not pinned is copied before the call returns.
         unsafe { result::memcpy_htod_async(to, values, self.stream.cu_stream()) }.map_err(driver)
     }

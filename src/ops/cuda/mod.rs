@@ -19,6 +19,7 @@ pub mod norm;
 pub mod optimizer;
 pub mod pointwise;
 pub mod reduce;
+mod staging;
 
 use candle_core::cuda_backend::cudarc::driver::DevicePtr;
 use candle_core::{DType, Result, Storage, Tensor, bail};

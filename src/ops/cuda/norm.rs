@@ -63,6 +63,7 @@ pub fn forward(
 }
 
 /// `dx += …` (also rounded to `rounded`), `dwb += …`.
+#[allow(clippy::too_many_arguments)]
 pub fn backward(
     kind: Kind,
     dx: &Tensor,
