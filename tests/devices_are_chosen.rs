@@ -118,3 +118,33 @@ fn the_cpu_needs_no_driver() {
     assert_eq!(out.status.code(), Some(2), "{err}");
     assert!(err.contains("use auto, cpu, cuda or cuda:N"), "{err}");
 }
+
+/// Other commands take the same word, and are told the same.
+#[test]
+fn a_bench_and_a_selftest_say_why_there_is_no_gpu() {
+    let place = Place::new();
+    driver(place.path());
+    for command in [&["selftest"][..], &["bench", "train", "--device", "cuda"]] {
+        let out = place
+            .heirloom(command)
+            .env("LD_LIBRARY_PATH", place.path())
+            .env("DRIVER", "12040 0 1 0")
+            .output()
+            .unwrap();
+        let (_, err) = texts(&out);
+        assert_eq!(out.status.code(), Some(2), "{err}");
+        assert!(
+            err.contains("it supports CUDA 12.4, this program needs 13.0"),
+            "{err}"
+        );
+    }
+    let out = place.run(&["selftest", "--device", "cpu"]);
+    let (_, err) = texts(&out);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("the CPU is what GPUs are checked against"),
+        "{err}"
+    );
+    let out = place.run(&["bench", "train", "--preset", "gpt2-124m", "--layers", "2"]);
+    assert_eq!(out.status.code(), Some(2), "{}", texts(&out).1);
+}

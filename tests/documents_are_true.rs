@@ -42,3 +42,22 @@ fn the_config_page_has_every_key() {
     let page = format!("{head}{}", heirloom::config::keys_markdown());
     same("docs/config.md", &(page.trim_end().to_string() + "\n"));
 }
+
+/// The journal of a GPU's run is kept with the documents: what they say of it is what the program says of it.
+#[test]
+fn the_results_are_those_of_the_run() {
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runs");
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_heirloom"))
+        .args(["show", "gpt2-books", "--runs"])
+        .arg(runs)
+        .output()
+        .unwrap();
+    assert!(out.status.success());
+    let told = String::from_utf8(out.stdout).unwrap();
+    assert!(told.contains("cuda:0 NVIDIA H200, 16 threads"), "{told}");
+    let table = told.lines().skip_while(|line| !line.starts_with("phase "));
+    let table: Vec<&str> = table.take_while(|line| !line.starts_with("gap:")).collect();
+    assert_eq!(table.len(), 5, "{told}");
+    let (_, text) = document("docs/results.md");
+    assert!(text.contains(&table.join("\n")), "{}", table.join("\n"));
+}

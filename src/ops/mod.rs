@@ -1,13 +1,14 @@
 //! Fused operations with their backward passes, over candle tensors.
 //!
 //! Each op is a plain function over slices in [`cpu`] behind one function here that borrows the tensors' storage
-//! through candle's in-place mechanism. Destinations are preallocated; nothing here allocates tensors. A CUDA side
-//! will stand beside the CPU one; until then another device is an error, never a silent copy.
+//! through candle's in-place mechanism. With the feature `cuda`, ops on tensors of a GPU go to `cuda` instead, which stands
+//! beside it. Destinations are preallocated; nothing here allocates tensors, and nothing is copied between devices in silence.
 //!
 //! Shapes: B windows of T tokens, C = `n_embd`, M = B T rows, H query heads and K key and
 //! value heads of size D, V the padded vocabulary. Linear weights lie as their [`Layout`] says, the embedding as `[V, C]`.
-//! Everything is f32 but for the operands of products in [`Compute::Bf16`]; reductions over rows have a fixed order, so
-//! results repeat to the bit for the same thread count on the same kind of CPU.
+//! On the CPU everything is f32 but for the operands of products in [`Compute::Bf16`]; on a GPU, activations are of the type of
+//! their tensors. Reductions have a fixed order: results repeat to the bit for the same thread count on the same kind of CPU, and
+//! on the same kind of GPU with the same libraries.
 //!
 //! This room knows no model, no file and no run.
 
@@ -41,6 +42,14 @@ macro_rules! on_gpu {
         // Only the CPU's op reads these then.
         let _ = &$tensor;
     };
+}
+
+/// The CPU rounds operands where it multiplies them, and keeps no rounded copies.
+fn none_on_cpu(rounded: Option<&Tensor>) -> Result<()> {
+    match rounded {
+        Some(_) => candle_core::bail!("the CPU keeps no rounded copies"),
+        None => Ok(()),
+    }
 }
 
 /// What matrix products are computed with. Sums are in f32 either way, and everything else is f32.
@@ -219,6 +228,7 @@ pub fn layer_norm_backward(
         dx,
         cuda::norm::backward(Kind::Layer, dx, rounded, dwb, dy, x, w, stats)
     );
+    none_on_cpu(rounded)?;
     slices(
         [dx, dwb],
         [dy, x, w, stats],
@@ -257,6 +267,7 @@ pub fn rms_norm_backward(
         dx,
         cuda::norm::backward(Kind::Rms, dx, rounded, dw, dy, x, w, stats)
     );
+    none_on_cpu(rounded)?;
     slices(
         [dx, dw],
         [dy, x, w, stats],
@@ -629,6 +640,7 @@ pub fn adamw(
         p,
         cuda::optimizer::adamw([p, m, v, g], rounded, parts)
     );
+    none_on_cpu(rounded)?;
     slices([p, m, v], [g], |[p, m, v], [g]| {
         let mut from = 0;
         for (len, o) in parts {

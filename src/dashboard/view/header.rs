@@ -155,3 +155,27 @@ fn gpu(reading: &Reading) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_is_told_of_in_as_many_words_as_are_known() {
+        let reading = Reading {
+            utilization: Some(98),
+            temperature: Some(71),
+            watts: Some(639.6),
+            memory_used: 61 << 30,
+            memory_total: 80 << 30,
+        };
+        assert_eq!(gpu(&reading), "GPU 98% 71C 61/80G 640W");
+        let little = Reading {
+            utilization: None,
+            temperature: None,
+            watts: None,
+            ..reading
+        };
+        assert_eq!(gpu(&little), "GPU 61/80G");
+    }
+}
