@@ -1,21 +1,19 @@
 //! `heirloom loss`: a model's cross entropy on a text.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::input::{Given, Input};
 use super::{exit, say};
-use crate::corpus::{self, Tokenizer, Tokens};
 use crate::eval::{Evaluator, mean_stderr};
-use crate::locate::{self, Located};
 use crate::model::{Files, Format, Mode, memory_bytes};
 use crate::ops::Compute;
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::count;
-use crate::text;
 
 /// Measure a model's loss on a text: mean cross entropy in nats, perplexity
 ///
@@ -25,15 +23,8 @@ use crate::text;
 pub struct Args {
     #[arg(value_name = "MODEL", help = super::MODEL)]
     model: String,
-    /// A text, read with the model's tokenizer
-    #[arg(long, value_name = "FILE", required_unless_present = "tokens")]
-    text: Option<String>,
-    /// A file of token ids
-    #[arg(long, value_name = "FILE.bin", conflicts_with = "text")]
-    tokens: Option<String>,
-    /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
-    #[arg(long, value_name = "NAME")]
-    tokenizer: Option<String>,
+    #[command(flatten)]
+    input: Input,
     /// Number of windows
     #[arg(long, value_name = "N", default_value_t = 100)]
     windows: usize,
@@ -71,15 +62,12 @@ impl Args {
             ))
             .into());
         }
-        let (name, tokens, made_by) = self.read(&located, files.config.vocab)?;
-        if tokens.len() < time + 1 {
-            bail!(
-                "{} has {} tokens; a window of {time} and its target need {}",
-                text::clean(&name),
-                tokens.len(),
-                time + 1
-            );
-        }
+        let why = format!("a window of {time} and its target");
+        let vocab = files.config.vocab;
+        let Given {
+            tokens,
+            tokenizer: made_by,
+        } = self.input.read(&located, vocab, time + 1, &why)?;
         super::check_memory(
             memory_bytes(&files.config, 1, time, Mode::Forward, Format::PLAIN),
             &Device::Cpu,
@@ -133,27 +121,5 @@ impl Args {
             made_by.map_or(String::new(), |name| format!(" ({name})")),
         ))?;
         Ok(())
-    }
-
-    /// The text's or token file's name, its tokens, and the tokenizer's name where one is known.
-    fn read(&self, model: &Located, vocab: usize) -> Result<(String, Tokens, Option<String>)> {
-        if let (Some(name), None) = (&self.tokens, &self.tokenizer) {
-            // Whatever made the ids, they must be the model's.
-            let tokens = corpus::token_file::open_below(Path::new(name), vocab)?;
-            return Ok((name.clone(), tokens, None));
-        }
-        let tokenizer = match &self.tokenizer {
-            Some(name) => Tokenizer::from_name(name)?,
-            None => locate::tokenizer(&model.path)?,
-        };
-        tokenizer.fits(vocab)?;
-        let name = self
-            .tokens
-            .clone()
-            .or(self.text.clone())
-            .unwrap_or_default();
-        let inputs = [name.clone()];
-        let tokens = corpus::open(&inputs, &tokenizer, &|line| say::err(line))?;
-        Ok((name, tokens, Some(tokenizer.name().to_string())))
     }
 }

@@ -10,8 +10,10 @@ pub mod generate;
 pub mod home;
 pub mod info;
 pub mod inherit;
+pub mod input;
 pub mod loss;
 pub mod ls;
+pub mod rank;
 pub mod replay;
 pub mod say;
 pub mod selftest;
@@ -63,6 +65,7 @@ enum Command {
     Data(data::Args),
     Info(info::Args),
     Loss(loss::Args),
+    Rank(rank::Args),
     Generate(generate::Args),
     Inherit(inherit::Args),
     Export(export::Args),
@@ -136,6 +139,7 @@ impl Cli {
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Info(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Loss(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Rank(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Generate(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Inherit(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Bench(args)) => args.run().map(|()| exit::OK).map_err(exit::input),

@@ -199,7 +199,7 @@ impl Decoder {
     }
 
     /// `out = x + attention(norm_1(x)); out += mlp(norm_2(out))`.
-    fn block(
+    pub(super) fn block(
         &self,
         layer: usize,
         x: &Tensor,

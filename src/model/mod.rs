@@ -12,6 +12,7 @@ mod generate;
 mod parts;
 mod read;
 mod rope;
+mod walk;
 mod workspace;
 
 pub use arena::{Arena, Init, Param};
@@ -24,4 +25,5 @@ pub use files::{
 };
 pub use generate::{Generator, Sampling, cache_bytes};
 pub use read::{Files, Weights, load};
+pub use walk::{Seen, walk};
 pub use workspace::{Format, Mode, Workspace, memory_bytes};

@@ -167,6 +167,21 @@ impl Files {
     }
 }
 
+impl Files {
+    /// Fills `out` with one row of parameter `index`, which must lie in the file as it is used (embeddings do).
+    ///
+    /// # Errors
+    /// When there is no such row, or it cannot be read.
+    pub fn read_row(&self, index: usize, row: usize, out: &mut [f32]) -> Result<(), ModelError> {
+        let (name, turn) = &self.places[index];
+        if *turn != Turn::None {
+            let what = format!("tensor {} is not read by rows", text::clean(name));
+            return Err(format(self.source.path(), what));
+        }
+        Ok(self.source.read_rows_into(name, row..row + 1, out)?)
+    }
+}
+
 /// Where parameters can be taken from: a model in memory, or one on disk, of which only what is asked for is read.
 pub trait Weights {
     fn config(&self) -> &DecoderConfig;

@@ -10,7 +10,7 @@ const POWER_STEPS: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RankError {
-    #[error("tau must lie in (0, 1], is {0}")]
+    #[error("tau and eta must lie in (0, 1], not {0}")]
     Threshold(f64),
     #[error("{values} values are no {t} x {t} matrix")]
     Shape { values: usize, t: usize },
@@ -33,8 +33,7 @@ pub enum RankError {
 /// When `tau` is outside (0, 1], the shape does not fit, or a number is not finite.
 pub fn k_star(a: &[f32], t: usize, tau: f64) -> Result<usize, RankError> {
     check(a, t, tau)?;
-    let total: f64 = a.iter().map(|&x| f64::from(x).powi(2)).sum();
-    let enough = tau * total * (1.0 - TIE);
+    let (_, enough) = bound(a, tau);
     if collapsed(a, t, enough) {
         return Ok(1);
     }
@@ -43,6 +42,12 @@ pub fn k_star(a: &[f32], t: usize, tau: f64) -> Result<usize, RankError> {
     let mut squares: Vec<f64> = gram.symmetric_eigenvalues().iter().copied().collect();
     squares.sort_by(|x, y| y.total_cmp(x));
     Ok(smallest_count(&squares, enough))
+}
+
+/// The sum of all sigma², and how much of it k* values must hold.
+pub(super) fn bound(a: &[f32], tau: f64) -> (f64, f64) {
+    let total: f64 = a.iter().map(|&x| f64::from(x).powi(2)).sum();
+    (total, tau * total * (1.0 - TIE))
 }
 
 /// Whether one singular value is enough. The Rayleigh quotient |A v|² / |v|² of any v is a lower bound of the largest
@@ -103,7 +108,7 @@ fn smallest_count(descending: &[f64], enough: f64) -> usize {
     descending.len()
 }
 
-fn check(a: &[f32], t: usize, tau: f64) -> Result<(), RankError> {
+pub(super) fn check(a: &[f32], t: usize, tau: f64) -> Result<(), RankError> {
     if !(tau > 0.0 && tau <= 1.0) {
         return Err(RankError::Threshold(tau));
     }

@@ -5,9 +5,16 @@
 //! attention matrices hands them in layer by layer.
 
 mod approximate;
+mod batched;
 mod budget;
 mod probe;
+mod survey;
 
 pub use approximate::{RankError, k_star, m_star};
+pub use batched::k_stars;
 pub use budget::ProbeBudget;
 pub use probe::{ProbeAccumulator, ProbeResult};
+pub use survey::{COLLAPSED, Measure, SWEEP, Survey, Surveyed};
+
+/// Share of the squared column norms that m* columns hold.
+pub const ETA: f64 = 0.9;

@@ -7,7 +7,8 @@ use std::path::Path;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::approximate::{RankError, k_star, m_star};
+use super::approximate::{RankError, m_star};
+use super::batched::k_stars;
 
 /// Running sums of one head.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +26,7 @@ struct Sums {
 pub struct ProbeAccumulator {
     n_head: usize,
     tau: f64,
+    eta: f64,
     length: usize,
     layers: Vec<Vec<Sums>>,
 }
@@ -44,23 +46,34 @@ pub struct ProbeResult {
     pub avg_mass: Vec<f64>,
     /// Layers in which k* = 1 in every head and window.
     pub lazy_layers: Vec<usize>,
+    /// Heads in which k* = 1 in every window.
+    pub heads_at_one: usize,
     pub windows: usize,
     pub length: usize,
     pub tau: f64,
+    pub eta: f64,
 }
 
 impl ProbeAccumulator {
-    /// For windows of `length` tokens.
+    /// For windows of `length` tokens; `tau` is the share of k*, `eta` that of m*.
     ///
     /// # Errors
-    /// When `tau` is outside (0, 1].
-    pub fn new(n_layer: usize, n_head: usize, tau: f64, length: usize) -> Result<Self, RankError> {
-        if !(tau > 0.0 && tau <= 1.0) {
-            return Err(RankError::Threshold(tau));
+    /// When one of them is outside (0, 1].
+    pub fn new(
+        n_layer: usize,
+        n_head: usize,
+        (tau, eta): (f64, f64),
+        length: usize,
+    ) -> Result<Self, RankError> {
+        for share in [tau, eta] {
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(RankError::Threshold(share));
+            }
         }
         Ok(Self {
             n_head,
             tau,
+            eta,
             length,
             layers: vec![vec![Sums::default(); n_head]; n_layer],
         })
@@ -71,20 +84,24 @@ impl ProbeAccumulator {
     /// # Errors
     /// When a matrix holds a number that is not finite, named by layer and head.
     pub fn add(&mut self, layer: usize, attention: &[f32]) -> Result<(), RankError> {
-        let (t, tau, n_head) = (self.length, self.tau, self.n_head);
-        let counts: Vec<(usize, usize)> = attention
-            .par_chunks_exact(t * t)
-            .enumerate()
-            .map(|(i, a)| {
-                let both = k_star(a, t, tau).and_then(|k| Ok((k, m_star(a, t, tau)?)));
-                both.map_err(|source| RankError::At {
+        let (t, tau, eta, n_head) = (self.length, self.tau, self.eta, self.n_head);
+        // A few groups of matrices side by side for each thread.
+        const GROUP: usize = 16;
+        let groups = attention.par_chunks(GROUP * t * t).enumerate();
+        let counts: Vec<Vec<(usize, usize)>> = groups
+            .map(|(group, matrices)| {
+                let named = |i: usize, source| RankError::At {
                     layer,
-                    head: i % n_head,
+                    head: (group * GROUP + i) % n_head,
                     source: Box::new(source),
-                })
+                };
+                let k = k_stars(matrices, t, tau).map_err(|(i, error)| named(i, error))?;
+                let m = matrices.chunks_exact(t * t).enumerate();
+                let m = m.map(|(i, a)| m_star(a, t, eta).map_err(|error| named(i, error)));
+                k.into_iter().zip(m).map(|(k, m)| Ok((k, m?))).collect()
             })
-            .collect::<Result<_, _>>()?;
-        for (i, (k, m)) in counts.into_iter().enumerate() {
+            .collect::<Result<_, RankError>>()?;
+        for (i, (k, m)) in counts.into_iter().flatten().enumerate() {
             let sums = &mut self.layers[layer][i % n_head];
             let (kf, mf) = (k as f64, m as f64);
             sums.n += 1;
@@ -122,6 +139,12 @@ impl ProbeAccumulator {
             lazy_layers: (0..self.layers.len())
                 .filter(|&l| lazy(&self.layers[l]))
                 .collect(),
+            heads_at_one: self
+                .layers
+                .iter()
+                .flatten()
+                .filter(|s| s.largest == 1)
+                .count(),
             windows: self
                 .layers
                 .first()
@@ -129,6 +152,7 @@ impl ProbeAccumulator {
                 .map_or(0, |s| s.n as usize),
             length: self.length,
             tau: self.tau,
+            eta: self.eta,
             rank,
             mass,
         }
@@ -198,7 +222,7 @@ mod tests {
     #[test]
     fn a_layer_is_lazy_only_when_every_head_and_window_is() {
         let t = 10;
-        let mut probe = ProbeAccumulator::new(3, 2, 0.9, t).unwrap();
+        let mut probe = ProbeAccumulator::new(3, 2, (0.9, 0.9), t).unwrap();
         let (lazy, full) = (first_column(t), identity(t));
         // Two windows, two heads each: [window][head].
         probe
@@ -221,6 +245,7 @@ mod tests {
             .unwrap();
         let result = probe.finish();
         assert_eq!(result.lazy_layers, [0]);
+        assert_eq!(result.heads_at_one, 4);
         assert_eq!(result.rank, [[1.0, 1.0], [1.0, 5.0], [9.0, 1.0]]);
         assert_eq!(result.max_rank, [1.0, 5.0, 9.0]);
         assert_eq!(result.avg_mass, [1.0, 3.0, 5.0]);
@@ -230,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_nan_names_its_layer_and_head() {
-        let mut probe = ProbeAccumulator::new(2, 2, 0.9, 4).unwrap();
+        let mut probe = ProbeAccumulator::new(2, 2, (0.9, 0.9), 4).unwrap();
         let mut bad = identity(4);
         bad[5] = f32::NAN;
         let error = probe

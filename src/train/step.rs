@@ -13,7 +13,7 @@ use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
 use crate::model::{DecoderConfig, Mode, Workspace};
 use crate::ops;
-use crate::rank::{ProbeAccumulator, ProbeBudget, ProbeResult, RankError};
+use crate::rank::{ETA, ProbeAccumulator, ProbeBudget, ProbeResult, RankError};
 use crate::run::event::{Body, Phase, finite};
 
 /// Most attention elements in memory during a probe.
@@ -239,8 +239,8 @@ impl Trainer {
             &self.device,
         )?;
         let starts = even_starts_rank(self.dataset.val.len(), length, self.config.probe.windows);
-        let mut ranks =
-            ProbeAccumulator::new(shape.n_layer, shape.n_head, self.config.probe.tau, length)?;
+        let tau = self.config.probe.tau;
+        let mut ranks = ProbeAccumulator::new(shape.n_layer, shape.n_head, (tau, ETA), length)?;
         let mut ids = vec![0u32; ws.batch * length];
         for starts in starts.chunks(ws.batch) {
             for (row, &start) in ids

@@ -1,0 +1,75 @@
+//! The text that a command looks at, as users name it.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::say;
+use crate::corpus::{self, Tokenizer, Tokens};
+use crate::locate::{self, Located};
+use crate::text;
+
+/// Where a command's tokens come from.
+#[derive(Debug, clap::Args)]
+pub struct Input {
+    /// A text, read with the model's tokenizer
+    #[arg(long, value_name = "FILE", required_unless_present = "tokens")]
+    text: Option<String>,
+    /// A file of token ids
+    #[arg(long, value_name = "FILE.bin", conflicts_with = "text")]
+    tokens: Option<String>,
+    /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
+    #[arg(long, value_name = "NAME")]
+    tokenizer: Option<String>,
+}
+
+/// Tokens, and what is known of them.
+pub struct Given {
+    pub tokens: Tokens,
+    /// The tokenizer that made them.
+    pub tokenizer: Option<String>,
+}
+
+impl Input {
+    /// Reads the tokens: at least `need` of them, for what `why` says.
+    ///
+    /// # Errors
+    /// When they cannot be read, are none of the model's, or too few.
+    pub fn read(&self, model: &Located, vocab: usize, need: usize, why: &str) -> Result<Given> {
+        let (name, given) = self.all(model, vocab)?;
+        if given.tokens.len() < need {
+            bail!(
+                "{} has {} tokens; {why} need {need}",
+                text::clean(&name),
+                given.tokens.len(),
+            );
+        }
+        Ok(given)
+    }
+
+    fn all(&self, model: &Located, vocab: usize) -> Result<(String, Given)> {
+        if let (Some(name), None) = (&self.tokens, &self.tokenizer) {
+            // Whatever made the ids, they must be the model's.
+            let tokens = corpus::token_file::open_below(Path::new(name), vocab)?;
+            let given = Given {
+                tokens,
+                tokenizer: None,
+            };
+            return Ok((name.clone(), given));
+        }
+        let tokenizer = match &self.tokenizer {
+            Some(name) => Tokenizer::from_name(name)?,
+            None => locate::tokenizer(&model.path)?,
+        };
+        tokenizer.fits(vocab)?;
+        let name = self.tokens.as_ref().or(self.text.as_ref());
+        let name = name.cloned().unwrap_or_default();
+        let inputs = [name.clone()];
+        let tokens = corpus::open(&inputs, &tokenizer, &|line| say::err(line))?;
+        let given = Given {
+            tokens,
+            tokenizer: Some(tokenizer.name().to_string()),
+        };
+        Ok((name, given))
+    }
+}
