@@ -60,7 +60,7 @@ pub fn walk<E: From<ModelError>>(
 }
 
 struct Walk {
-    /// A model of one layer, which is each of them in turn. What lies outside its layer is never touched.
+    /// A model of one layer, which is each of them in turn. What lies outside its layer is never used.
     model: Decoder,
     ws: Workspace,
     /// The residual stream of all windows, filled up to whole batches.
@@ -72,7 +72,10 @@ impl Walk {
     fn begin(files: &Files, ids: &[u32], time: usize, batch: usize) -> Result<Self, ModelError> {
         let config = &files.config;
         let cpu = candle_core::Device::Cpu;
-        let model = Decoder::zeros(config.with_layers(vec![1.0]), &cpu)?;
+        // Embeddings are looked up in the file: here a vocabulary of one takes their place.
+        let mut one = config.with_layers(vec![1.0]);
+        one.vocab = 1;
+        let model = Decoder::zeros(one, &cpu)?;
         let ws = Workspace::new(&model.config, batch, time, Mode::Forward, &cpu)?;
         let c = config.n_embd;
         let rows = (ids.len() / time).next_multiple_of(batch) * time;
