@@ -68,8 +68,13 @@ check)
 ptxas)
     toolkit
     for kernel in src/ops/cuda/kernels/*.cu; do
-        "$CUDA_HOME/bin/nvcc" -std=c++17 -arch=compute_80 --ptx -o "$work/$(basename "$kernel" .cu).ptx" "$kernel"
-        "$CUDA_HOME/bin/ptxas" -arch="sm_$CUDA_COMPUTE_CAP" -v -o /dev/null "$work/$(basename "$kernel" .cu).ptx" 2>&1 |
+        ptx=$work/$(basename "$kernel" .cu).ptx
+        case $kernel in
+        *_hopper.cu) virtual=compute_90a real=sm_90a ;;
+        *) virtual=compute_80 real=sm_$CUDA_COMPUTE_CAP ;;
+        esac
+        "$CUDA_HOME/bin/nvcc" -std=c++17 -arch="$virtual" --ptx -o "$ptx" "$kernel"
+        "$CUDA_HOME/bin/ptxas" -arch="$real" -v -o /dev/null "$ptx" 2>&1 |
             sed -n "s/.*Compiling entry function '\([^']*\)'.*/\1/p; s/^ptxas info *: Used/    used/p; /spill/p"
     done
     ;;
