@@ -151,6 +151,16 @@ fn the_table_names_layers_heads_and_what_to_inherit() {
     ] {
         assert!(text.contains(what), "{what}: {text}");
     }
+    // The picture has a cell for each head and says what it shows.
+    let svg = place.path().join("ranks.svg");
+    let with: Vec<&str> = [&asked[..], &["--out", svg.to_str().unwrap()]].concat();
+    assert!(place.run(&with).status.success());
+    let picture = std::fs::read_to_string(&svg).unwrap();
+    assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"));
+    for what in ["MaxRank", "AvgMass", "crossed out below 2 (0 of 12)"] {
+        assert!(picture.contains(what), "{what}");
+    }
+    assert!(picture.matches("<rect").count() >= 2 * 12);
     // Random starts are the seed's, and other ones than even.
     let starts = |extra: &[&str]| -> String {
         let args: Vec<&str> = asked
@@ -211,7 +221,7 @@ fn a_question_without_an_answer_is_refused() {
         ),
         (
             &["--window-length", "8", "--out", "ranks.txt"],
-            "ranks.txt: the result is written as .json or .csv",
+            "ranks.txt: the result is written as .json, .csv or .svg",
         ),
     ] {
         let mut args = vec!["rank", model.to_str().unwrap(), "--tokens", &ids];

@@ -16,7 +16,7 @@ use crate::corpus::even_starts_rank;
 use crate::inherit;
 use crate::model::{DecoderConfig, Files, ModelError, walk};
 use crate::ops;
-use crate::rank::{COLLAPSED, ETA, Measure, RankError, Survey, Surveyed};
+use crate::rank::{self, COLLAPSED, ETA, Measure, RankError, Survey, Surveyed};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::{aligned, count};
 use crate::text;
@@ -57,7 +57,7 @@ pub struct Args {
     /// MaxRank at tau = 0.80, 0.85, 0.90 and 0.95, too
     #[arg(long)]
     sweep: bool,
-    /// Write the result to this file, .json or .csv; may be given again
+    /// Write the result to this file, .json, .csv or .svg (a picture); may be given again
     #[arg(long, value_name = "FILE")]
     out: Vec<PathBuf>,
     /// Where runs are kept
@@ -118,6 +118,10 @@ impl Args {
             let text = match form(path)? {
                 Form::Json => serde_json::to_string_pretty(&json)? + "\n",
                 Form::Csv => found.csv(),
+                Form::Svg => {
+                    let name = text::clean(&self.model);
+                    rank::svg(&found, &name).map_err(anyhow::Error::msg)?
+                }
             };
             let named = || format!("{} cannot be written", text::path(path));
             std::fs::write(path, text).with_context(named)?;
@@ -313,6 +317,7 @@ fn heads(ranks: &[f64], length: usize) -> String {
 enum Form {
     Json,
     Csv,
+    Svg,
 }
 
 /// What a file's name asks for.
@@ -320,8 +325,9 @@ fn form(path: &Path) -> Result<Form> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("json") => Ok(Form::Json),
         Some("csv") => Ok(Form::Csv),
+        Some("svg") => Ok(Form::Svg),
         _ => bail!(
-            "{}: the result is written as .json or .csv",
+            "{}: the result is written as .json, .csv or .svg",
             text::path(path)
         ),
     }

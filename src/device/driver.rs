@@ -22,7 +22,7 @@ pub struct Gpu {
 /// Why the driver has no GPUs to offer.
 #[derive(Debug, Error)]
 pub enum DriverError {
-    #[error("no NVIDIA driver was found ({0}); without --device the CPU computes")]
+    #[error("no NVIDIA driver was found ({0})")]
     Missing(String),
     #[error("the NVIDIA driver lacks {0}: it is too old or damaged")]
     Damaged(&'static str),

@@ -7,12 +7,14 @@
 mod approximate;
 mod batched;
 mod budget;
+mod figure;
 mod probe;
 mod survey;
 
 pub use approximate::{RankError, k_star, m_star};
 pub use batched::k_stars;
 pub use budget::ProbeBudget;
+pub use figure::svg;
 pub use probe::{ProbeAccumulator, ProbeResult};
 pub use survey::{COLLAPSED, Measure, SWEEP, Survey, Surveyed};
 

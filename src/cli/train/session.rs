@@ -35,7 +35,7 @@ impl Session {
                 let work = AssertUnwindSafe(|| pool.install(|| trainer.run()));
                 let ended = match catch_unwind(work) {
                     Ok(Ok(ended)) => return ended,
-                    Ok(Err(error)) => format!("{error:#}"),
+                    Ok(Err(error)) => in_words(&error),
                     Err(panic) => format!("the trainer panicked: {}", panic_words(&*panic)),
                 };
                 // The journal outlives a panic in the middle of a step.
@@ -62,5 +62,26 @@ fn be_nice() {
     // SAFETY: `setpriority` takes plain numbers; 0 means the calling thread. A refusal changes nothing.
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+    }
+}
+
+/// An error, with what can be done about a GPU's memory that is used up.
+fn in_words(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    match text.contains("CUDA_ERROR_OUT_OF_MEMORY") || text.contains("the GPU is out of memory") {
+        true => "the GPU is out of memory: a smaller train.micro_batch needs less, and so does train.recompute = true".into(),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helps_against_a_full_gpu_is_said() {
+        let error = anyhow::anyhow!("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
+        assert!(in_words(&error).contains("train.micro_batch"));
+        assert_eq!(in_words(&anyhow::anyhow!("no such file")), "no such file");
     }
 }
