@@ -63,7 +63,7 @@ check)
     # A directory of its own: what is compiled from empty kernels must not be found by a real build. Nothing is linked but
     # build scripts, which use no CUDA.
     HEIRLOOM_NVCC=check CARGO_TARGET_DIR=$PWD/target/cuda-check \
-        cargo clippy --all-targets --features cuda -- -D warnings
+        cargo clippy --features cuda -- -D warnings
     ;;
 ptxas)
     toolkit
