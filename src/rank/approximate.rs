@@ -46,7 +46,14 @@ pub fn k_star(a: &[f32], t: usize, tau: f64) -> Result<usize, RankError> {
 
 /// The sum of all sigma², and how much of it k* values must hold.
 pub(super) fn bound(a: &[f32], tau: f64) -> (f64, f64) {
-    let total: f64 = a.iter().map(|&x| f64::from(x).powi(2)).sum();
+    // In lanes: one sum would wait for itself.
+    let mut lanes = [0f64; 16];
+    for part in a.chunks(16) {
+        for (lane, &x) in lanes.iter_mut().zip(part) {
+            *lane += f64::from(x) * f64::from(x);
+        }
+    }
+    let total: f64 = lanes.iter().sum();
     (total, tau * total * (1.0 - TIE))
 }
 

@@ -15,7 +15,7 @@ use super::approximate::{RankError, bound, check, k_star};
 const MOST: usize = 256;
 
 /// How near the bound, as a share of the total, a sum in f32 says nothing: a hundred times its usual error.
-const MARGIN: f64 = 3e-4;
+const MARGIN: f64 = 1e-4;
 
 /// Steps after which QL has always been done: a lane needs two or three.
 const STEPS: usize = 40;
@@ -86,18 +86,21 @@ impl WithSimd for Eigenvalues<'_> {
         let mut found = vec![0f32; self.all.len() / (t * t).max(1) * t];
         let (mut a, mut g) = (vec![zero; t * t], vec![zero; t * t]);
         let (mut d, mut e) = (vec![zero; t], vec![zero; t]);
-        let (mut v, mut p) = (vec![zero; t], vec![zero; t]);
+        let mut scratch = [(); 4].map(|()| vec![zero; t]);
         let groups = self.all.chunks(lanes * t * t);
         for (matrices, found) in groups.zip(found.chunks_mut(lanes * t)) {
             a.fill(zero);
             let into: &mut [f32] = bytemuck::cast_slice_mut(&mut a);
-            for (lane, matrix) in matrices.chunks_exact(t * t).enumerate() {
-                for (into, &x) in into.iter_mut().skip(lane).step_by(lanes).zip(matrix) {
-                    *into = x;
+            // Element by element through all matrices: what is written lies in order.
+            let given: Vec<&[f32]> = matrices.chunks_exact(t * t).collect();
+            for (i, into) in into.chunks_exact_mut(lanes).enumerate() {
+                for (into, matrix) in into.iter_mut().zip(&given) {
+                    *into = matrix[i];
                 }
             }
             gram(simd, &a, &mut g, t);
-            tridiagonal(simd, &mut g, (&mut d, &mut e), (&mut v, &mut p));
+            let [u, v, w, p] = &mut scratch;
+            tridiagonal(simd, &mut g, (&mut d, &mut e), [u, v, w, p]);
             ql(simd, &mut d, &mut e);
             let values: &[f32] = bytemuck::cast_slice(&d);
             for (lane, found) in found.chunks_exact_mut(t).enumerate() {
@@ -159,13 +162,13 @@ fn gram<S: Simd>(simd: S, a: &[S::f32s], g: &mut [S::f32s], t: usize) {
 }
 
 /// The diagonal, and the squares of what lies beside it, `e[i]` between `i` and `i + 1`, of a similar tridiagonal matrix. Works on
-/// the lower half of `g`; `v` and `p` are scratch.
+/// the lower half of `g`; the four others are scratch.
 #[inline(always)]
 fn tridiagonal<S: Simd>(
     simd: S,
     g: &mut [S::f32s],
     (d, e): (&mut [S::f32s], &mut [S::f32s]),
-    (v, p): (&mut [S::f32s], &mut [S::f32s]),
+    [u, v, w, p]: [&mut [S::f32s]; 4],
 ) {
     let t = d.len();
     let (zero, one, half) = (
@@ -176,51 +179,82 @@ fn tridiagonal<S: Simd>(
     let tiny = simd.splat_f32s(f32::MIN_POSITIVE);
     e[t - 1] = zero;
     // The last row's numbers left of the diagonal are reflected onto the one beside it, and so on upwards: what is left to do
-    // lies at the beginning of memory.
+    // lies at the beginning of memory. `v` and `w` are the reflection before, by which rows are still to be updated:
+    // G -= v wᵀ + w vᵀ, with w negative. Updating a row and multiplying it by the next reflection is one passage over it.
+    let mut before: Option<usize> = None;
     for n in (1..t).rev() {
-        d[n] = g[n * t + n];
-        let (v, p) = (&mut v[..n], &mut p[..n]);
-        v.copy_from_slice(&g[n * t..][..n]);
+        // The row that the next reflection is made of.
+        let row = &mut g[n * t..][..n + 1];
+        if before.is_some() {
+            update(simd, row, v, w, n);
+        }
+        d[n] = row[n];
+        u[..n].copy_from_slice(&row[..n]);
         let mut norm2 = zero;
-        for &x in &*v {
+        for &x in &u[..n] {
             norm2 = simd.mul_add_e_f32s(x, x, norm2);
         }
         e[n - 1] = norm2;
-        // v = x + sign(x) |x| e, and beta = 2 / vᵀv = 1 / (|x|² + |x| |x_last|).
-        let (norm, last) = (simd.sqrt_f32s(norm2), v[n - 1]);
+        // u = x + sign(x) |x| e, and beta = 2 / uᵀu = 1 / (|x|² + |x| |x_last|).
+        let (norm, last) = (simd.sqrt_f32s(norm2), u[n - 1]);
         let product = simd.mul_add_e_f32s(norm, simd.abs_f32s(last), norm2);
         let inverse = simd.div_f32s(one, product);
         let beta = simd.select_f32s(simd.greater_than_f32s(product, tiny), inverse, zero);
-        v[n - 1] = simd.add_f32s(last, with_sign(simd, norm, last));
-        // p = beta G v, of the lower half alone.
-        p.fill(zero);
+        u[n - 1] = simd.add_f32s(last, with_sign(simd, norm, last));
+        // p = beta G u, of the lower half alone.
+        p[..n].fill(zero);
         for i in 0..n {
-            let row = &g[i * t..][..i + 1];
-            let (vi, mut sum) = (v[i], simd.mul_f32s(row[i], v[i]));
-            for ((&x, &vj), pj) in row[..i].iter().zip(&v[..i]).zip(&mut p[..i]) {
-                sum = simd.mul_add_e_f32s(x, vj, sum);
-                *pj = simd.mul_add_e_f32s(x, vi, *pj);
+            let row = &mut g[i * t..][..i + 1];
+            let ui = u[i];
+            let mut sum;
+            if before.is_some() {
+                let (vi, wi) = (v[i], w[i]);
+                sum = zero;
+                let each = row[..i].iter_mut().zip(&v[..i]).zip(&w[..i]);
+                for (((x, &vj), &wj), (&uj, pj)) in each.zip(u[..i].iter().zip(&mut p[..i])) {
+                    let y = simd.mul_add_e_f32s(vi, wj, simd.mul_add_e_f32s(wi, vj, *x));
+                    *x = y;
+                    sum = simd.mul_add_e_f32s(y, uj, sum);
+                    *pj = simd.mul_add_e_f32s(y, ui, *pj);
+                }
+                let twice = simd.mul_f32s(vi, wi);
+                row[i] = simd.add_f32s(row[i], simd.add_f32s(twice, twice));
+            } else {
+                sum = zero;
+                for ((&x, &uj), pj) in row[..i].iter().zip(&u[..i]).zip(&mut p[..i]) {
+                    sum = simd.mul_add_e_f32s(x, uj, sum);
+                    *pj = simd.mul_add_e_f32s(x, ui, *pj);
+                }
             }
+            sum = simd.mul_add_e_f32s(row[i], ui, sum);
             p[i] = simd.add_f32s(p[i], sum);
         }
         let mut inner = zero;
-        for (p, &v) in p.iter_mut().zip(&*v) {
+        for (p, &u) in p[..n].iter_mut().zip(&u[..n]) {
             *p = simd.mul_f32s(*p, beta);
-            inner = simd.mul_add_e_f32s(*p, v, inner);
+            inner = simd.mul_add_e_f32s(*p, u, inner);
         }
-        // w = p - (beta / 2) (pᵀv) v, negative; then G -= v wᵀ + w vᵀ.
+        // w = p - (beta / 2) (pᵀu) u, negative.
         let share = simd.mul_f32s(simd.mul_f32s(half, beta), inner);
-        for (p, &v) in p.iter_mut().zip(&*v) {
-            *p = simd.sub_f32s(simd.mul_f32s(share, v), *p);
+        for ((w, &p), (v, &u)) in w.iter_mut().zip(&p[..n]).zip(v.iter_mut().zip(&u[..n])) {
+            *w = simd.sub_f32s(simd.mul_f32s(share, u), p);
+            *v = u;
         }
-        for i in 0..n {
-            let (vi, wi) = (v[i], p[i]);
-            for ((x, &vj), &wj) in g[i * t..][..i + 1].iter_mut().zip(&*v).zip(&*p) {
-                *x = simd.mul_add_e_f32s(vi, wj, simd.mul_add_e_f32s(wi, vj, *x));
-            }
-        }
+        before = Some(n);
+    }
+    if before.is_some() {
+        update(simd, &mut g[..1], v, w, 0);
     }
     d[0] = g[0];
+}
+
+/// Row `i` of G -= v wᵀ + w vᵀ up to its diagonal, with w negative.
+#[inline(always)]
+fn update<S: Simd>(simd: S, row: &mut [S::f32s], v: &[S::f32s], w: &[S::f32s], i: usize) {
+    let (vi, wi) = (v[i], w[i]);
+    for ((x, &vj), &wj) in row.iter_mut().zip(v).zip(w) {
+        *x = simd.mul_add_e_f32s(vi, wj, simd.mul_add_e_f32s(wi, vj, *x));
+    }
 }
 
 /// `x`, which is positive, with the sign of `of`.
