@@ -105,7 +105,9 @@ impl Gpu {
                 capability.1
             );
         }
-        let hopper = capability == (9, 0);
+        // So that the general kernels can be checked and timed on a Hopper GPU, too.
+        let general = std::env::var_os("HEIRLOOM_ATTENTION").is_some_and(|v| v == "mma");
+        let hopper = capability == (9, 0) && !general;
         let files = FILES.iter().chain(hopper.then_some(&HOPPER));
         Ok(Self {
             modules: files.map(load).collect::<Result<_>>()?,
