@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{exit, say};
 use crate::bench::{Job, Measured, gemm_gflops, median, peak_bf16, presets, tokens};
 use crate::config::TrainConfig;
-use crate::device::{self, Choice};
+use crate::device::Choice;
 use crate::model::{Decoder, DecoderConfig, Family, Files, Sizes, save};
 use crate::ops::{self, Compute};
 use crate::run::dir::DEFAULT_RUNS;
@@ -130,7 +130,12 @@ impl Train {
             self.write(&model, dir)
                 .with_context(|| format!("{} cannot be written", text::path(dir)))?;
         }
-        let card = self.card(&device);
+        // Without its number.
+        let name = chosen
+            .name
+            .split_once(' ')
+            .map(|(_, name)| name.to_string());
+        let card = name.filter(|_| device.is_cuda());
         let peak = match &card {
             Some(_) => None,
             None => Some(gemm_gflops(plan::compute(&job.train))),
@@ -256,16 +261,6 @@ impl Train {
             Some(_) => 1024,
             None => 256,
         })
-    }
-
-    /// The name of the GPU that is measured.
-    fn card(&self, device: &Device) -> Option<String> {
-        let index = match self.device {
-            Choice::Cuda(index) => index,
-            Choice::Auto | Choice::Cpu => 0,
-        };
-        let gpus = device.is_cuda().then(device::gpus)?.ok()?;
-        gpus.into_iter().nth(index).map(|gpu| gpu.name)
     }
 
     fn job(&self) -> Result<Job> {

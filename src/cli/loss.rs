@@ -7,8 +7,8 @@ use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::input::{Given, Input};
-use super::{exit, say};
+use super::input::{Given, Input, check_windows};
+use super::say;
 use crate::eval::{Evaluator, mean_stderr};
 use crate::model::{Files, Format, Mode, memory_bytes};
 use crate::ops::Compute;
@@ -49,19 +49,7 @@ impl Args {
         let files = Files::open(&located.path)?;
         let most = files.config.context_length;
         let time = self.window_length.unwrap_or(super::WINDOW.min(most));
-        if time == 0 || time > most {
-            return Err(exit::usage(&format!(
-                "--window-length must be between 1 and the model's context of {most}, is {time}"
-            ))
-            .into());
-        }
-        if self.windows == 0 || self.windows > MOST_WINDOWS {
-            return Err(exit::usage(&format!(
-                "--windows must be between 1 and {MOST_WINDOWS}, is {}",
-                self.windows
-            ))
-            .into());
-        }
+        check_windows(self.windows, MOST_WINDOWS, time, most)?;
         let why = format!("a window of {time} and its target");
         let vocab = files.config.vocab;
         let Given {

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::input::{Given, Input};
+use super::input::{Given, Input, check_windows};
 use super::{exit, say};
 use crate::config::LayerChoice;
 use crate::corpus::even_starts_rank;
@@ -134,25 +134,14 @@ impl Args {
     }
 
     fn check(&self, config: &DecoderConfig) -> Result<()> {
-        let refuse = |what: String| Err(exit::usage(&what).into());
         for (name, share) in [("--tau", self.tau), ("--eta", self.eta)] {
             if !(share > 0.0 && share <= 1.0) {
-                return refuse(format!("{name} must lie in (0, 1], is {share}"));
+                let what = format!("{name} must lie in (0, 1], is {share}");
+                return Err(exit::usage(&what).into());
             }
         }
-        let most = config.context_length;
-        if !(1..=most).contains(&self.window_length) {
-            return refuse(format!(
-                "--window-length must be between 1 and the model's context of {most}, is {}",
-                self.window_length
-            ));
-        }
-        if !(1..=MOST_WINDOWS).contains(&self.windows) {
-            return refuse(format!(
-                "--windows must be between 1 and {MOST_WINDOWS}, is {}",
-                self.windows
-            ));
-        }
+        let (windows, time) = (self.windows, self.window_length);
+        check_windows(windows, MOST_WINDOWS, time, config.context_length)?;
         let (n, t, c) = (self.windows, self.window_length, config.n_embd);
         // The residual stream of all windows, a layer's weights, and what is needed for some windows.
         let layer: usize = config

@@ -162,7 +162,7 @@ pub const KEYS: &[Key] = &[
         "train.dtype",
         Text,
         Default("\"f32\""),
-        "What matrix products are computed in, `\"f32\"` or `\"bf16\"`; weights, sums and all else are f32. bf16 is the faster one on CPUs with AMX or AVX512-BF16.",
+        "What matrix products are computed in, `\"f32\"` or `\"bf16\"`; weights, sums and all else are f32. bf16 is the faster one on GPUs, where activations are bf16, too, and on CPUs with AMX or AVX512-BF16.",
     ),
     key(
         "train.recompute",

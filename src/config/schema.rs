@@ -343,7 +343,7 @@ pub struct TrainConfig {
     /// Global gradient norm is clipped to this; 0: no clipping.
     #[serde(default = "default_clip")]
     pub clip: f64,
-    /// What matrix products are computed in, `f32` or `bf16`; weights, sums and all else are f32.
+    /// What matrix products are computed in, `f32` or `bf16`; weights, sums and all else are f32; on a GPU, activations are bf16, too.
     #[serde(default = "default_dtype")]
     pub dtype: String,
     /// Whether the backward pass makes a layer's activations again: less memory, a fifth slower.

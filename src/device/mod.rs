@@ -205,8 +205,10 @@ fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
 }
 
 /// What can be said of an error of CUDA's libraries, in words.
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", test))]
 fn told(error: &str) -> String {
+    // A backtrace may follow.
+    let error = error.lines().next().unwrap_or_default();
     let cause = |words: &str| format!("{words} ({error})");
     match error {
         e if e.contains("OUT_OF_MEMORY") => cause("its memory is used up by others"),
@@ -252,6 +254,24 @@ mod tests {
         ] {
             assert!(text.parse::<Choice>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn errors_of_cudas_libraries_are_told_in_words() {
+        let busy = told("DriverError(CUDA_ERROR_DEVICE_UNAVAILABLE, \"busy\")\n   0: main\n");
+        assert!(
+            busy.starts_with("another program holds it for itself ("),
+            "{busy}"
+        );
+        assert!(!busy.contains('\n'), "{busy}");
+        let full = told("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
+        assert!(
+            full.starts_with("its memory is used up by others"),
+            "{full}"
+        );
+        let blas = told("CublasError(CUBLAS_STATUS_NOT_INITIALIZED)");
+        assert!(blas.contains("LD_LIBRARY_PATH"), "{blas}");
+        assert_eq!(told("something else"), "something else");
     }
 
     #[test]

@@ -165,9 +165,7 @@ impl Files {
         turn.from_file(&raw, &p.shape, out);
         Ok(())
     }
-}
 
-impl Files {
     /// Fills `out` with one row of parameter `index`, which must lie in the file as it is used (embeddings do).
     ///
     /// # Errors

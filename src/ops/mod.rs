@@ -12,21 +12,6 @@
 //!
 //! This room knows no model, no file and no run.
 
-mod access;
-pub mod clock;
-pub mod cpu;
-#[cfg(feature = "cuda")]
-pub mod cuda;
-
-use candle_core::{DType, Device, Result, Tensor};
-
-pub use access::{fill, read, write, writes, zeros, zeros_of};
-use access::{slices, slices_with_ids};
-use clock::Part;
-use cpu::head::Operands;
-#[cfg(feature = "cuda")]
-use cuda::norm::Kind;
-
 /// Does an op on the GPU, and returns, when its tensors lie there.
 #[cfg(feature = "cuda")]
 macro_rules! on_gpu {
@@ -44,6 +29,28 @@ macro_rules! on_gpu {
     };
 }
 
+mod access;
+mod attention;
+pub mod clock;
+pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+mod update;
+
+use candle_core::{Result, Tensor};
+
+pub use access::{fill, read, write, writes, zeros, zeros_of};
+use access::{slices, slices_with_ids};
+pub use attention::{
+    AttentionShape, attention, attention_backward, attention_cached, attention_probs, rope,
+    rope_backward,
+};
+use clock::Part;
+use cpu::head::Operands;
+#[cfg(feature = "cuda")]
+use cuda::norm::Kind;
+pub use update::{AdamW, Sum, adamw, round, sum_of_squares, zero};
+
 /// The CPU rounds operands where it multiplies them, and keeps no rounded copies.
 fn none_on_cpu(rounded: Option<&Tensor>) -> Result<()> {
     match rounded {
@@ -52,7 +59,8 @@ fn none_on_cpu(rounded: Option<&Tensor>) -> Result<()> {
     }
 }
 
-/// What matrix products are computed with. Sums are in f32 either way, and everything else is f32.
+/// What matrix products are computed with. Sums are in f32 either way, and on the CPU so is everything else; on a GPU, activations
+/// and their gradients are of the operands' type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compute {
     /// Operands as they are.
@@ -278,25 +286,6 @@ pub fn rms_norm_backward(
     )
 }
 
-/// Turns the queries and keys in `qkv[B, T, (H + 2K) D]` by their positions: channels `i` and `i + D/2` of a head are a
-/// pair. `table[T, D]` holds cosines, then sines, of each position's angles.
-pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
-    on_gpu!(Rope, qkv, cuda::pointwise::rope(qkv, table, s, false));
-    slices([qkv], [table], |[qkv], [table]| {
-        Part::Rope.time(|| cpu::rope::rotate(qkv, table, s, false));
-        Ok(())
-    })
-}
-
-/// Gradient of [`rope`]: turns `dqkv` back.
-pub fn rope_backward(dqkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
-    on_gpu!(Rope, dqkv, cuda::pointwise::rope(dqkv, table, s, true));
-    slices([dqkv], [table], |[dqkv], [table]| {
-        Part::Rope.time(|| cpu::rope::rotate(dqkv, table, s, true));
-        Ok(())
-    })
-}
-
 /// `out[M, F] = silu(gate) * up` of `gate_up[M, 2F]`, the gate first (Shazeer, arXiv 2002.05202).
 pub fn swiglu(out: &Tensor, gate_up: &Tensor) -> Result<()> {
     on_gpu!(Activation, out, cuda::pointwise::swiglu(out, gate_up));
@@ -365,104 +354,6 @@ pub fn gelu_backward(d: &Tensor, x: &Tensor) -> Result<()> {
     );
     slices([d], [x], |[d], [x]| {
         Part::Activation.time(|| cpu::gelu::backward(d, x));
-        Ok(())
-    })
-}
-
-/// Sizes of a multi-head attention with H query heads and K key and value heads of D channels.
-#[derive(Debug, Clone, Copy)]
-pub struct AttentionShape {
-    pub batch: usize,
-    pub time: usize,
-    pub n_head: usize,
-    /// Divides `n_head`; neighbouring query heads share one.
-    pub n_kv_head: usize,
-    pub head_size: usize,
-    /// Factor of the scores, usually `1/sqrt(head_size)`.
-    pub scale: f32,
-}
-
-impl AttentionShape {
-    /// Elements of a position's queries, keys and values.
-    pub fn row(&self) -> usize {
-        (self.n_head + 2 * self.n_kv_head) * self.head_size
-    }
-
-    /// Elements of a position's output.
-    pub fn width(&self) -> usize {
-        self.n_head * self.head_size
-    }
-}
-
-/// Causal attention: `qkv[B, T, (H + 2K) D]` to `out[B, T, H D]`, keeping the log-sum-exp of each row in `lse[B, H, T]`.
-pub fn attention(
-    compute: Compute,
-    out: &Tensor,
-    lse: &Tensor,
-    qkv: &Tensor,
-    s: AttentionShape,
-) -> Result<()> {
-    on_gpu!(Attention, qkv, cuda::attention::forward(out, lse, qkv, s));
-    slices([out, lse], [qkv], |[out, lse], [qkv]| {
-        Part::Attention.time(|| cpu::attention::forward(compute, out, lse, qkv, s));
-        Ok(())
-    })
-}
-
-/// Gradient of [`attention`]: overwrites `dqkv[B, T, (H + 2K) D]`.
-pub fn attention_backward(
-    compute: Compute,
-    dqkv: &Tensor,
-    dout: &Tensor,
-    out: &Tensor,
-    qkv: &Tensor,
-    lse: &Tensor,
-    s: AttentionShape,
-) -> Result<()> {
-    on_gpu!(
-        Attention,
-        qkv,
-        cuda::attention::backward(dqkv, dout, out, qkv, lse, s)
-    );
-    slices(
-        [dqkv],
-        [dout, out, qkv, lse],
-        |[dqkv], [dout, out, qkv, lse]| {
-            Part::Attention
-                .time(|| cpu::attention::backward(compute, dqkv, dout, out, qkv, lse, s));
-            Ok(())
-        },
-    )
-}
-
-/// Attention of one window's next positions after `past` earlier ones: `qkv[T, (H + 2K) D]` to `out[T, H D]`; the keys
-/// and values join those kept in `keys[K, room, D]` and `values[K, room, D]`.
-pub fn attention_cached(
-    out: &Tensor,
-    keys: &Tensor,
-    values: &Tensor,
-    qkv: &Tensor,
-    past: usize,
-    s: AttentionShape,
-) -> Result<()> {
-    let (_, room, _) = keys.dims3()?;
-    if past + s.time > room {
-        candle_core::bail!(
-            "{} positions after {past} do not fit a cache of {room}",
-            s.time
-        );
-    }
-    slices([out, keys, values], [qkv], |[out, keys, values], [qkv]| {
-        Part::Attention.time(|| cpu::attention::cached(out, keys, values, qkv, past, s));
-        Ok(())
-    })
-}
-
-/// The attention matrices themselves, `probs[B, H, T, T]`, for analysis.
-pub fn attention_probs(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
-    on_gpu!(Attention, qkv, cuda::attention::matrices(probs, qkv, s));
-    slices([probs], [qkv], |[probs], [qkv]| {
-        Part::Attention.time(|| cpu::attention::probs(probs, qkv, s));
         Ok(())
     })
 }
@@ -591,121 +482,6 @@ pub fn head_logits(compute: Compute, logits: &Tensor, x: &Tensor, wte: &Tensor) 
     let (v, c) = wte.dims2()?;
     slices([logits], [x, wte], |[logits], [x, wte]| {
         Part::Head.time(|| cpu::head::logits(compute, logits, x, wte, c, v));
-        Ok(())
-    })
-}
-
-/// Sum of squares in f64, in a fixed order.
-pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
-    on_gpu!(Optimizer, x, cuda::reduce::sum_of_squares(x));
-    slices([], [x], |[], [x]| {
-        Ok(Part::Optimizer.time(|| cpu::optimizer::sum_of_squares(x)))
-    })
-}
-
-/// One AdamW update of one tensor. `step` counts from 1.
-#[derive(Debug, Clone, Copy)]
-pub struct AdamW {
-    pub lr: f32,
-    pub beta1: f32,
-    pub beta2: f32,
-    pub eps: f32,
-    /// Decoupled weight decay (0 for tensors that are not decayed).
-    pub weight_decay: f32,
-    /// Factor on the gradient: the clipping coefficient.
-    pub grad_scale: f32,
-    pub step: u32,
-}
-
-impl AdamW {
-    /// Bias corrections of the first and of the second moment.
-    fn corrections(&self) -> (f32, f32) {
-        let step = i32::try_from(self.step).unwrap_or(i32::MAX);
-        // In f64: 1 - beta^t loses digits in f32 when beta is near one.
-        let of = |beta: f32| (1.0 / (1.0 - f64::from(beta).powi(step))) as f32;
-        (of(self.beta1), of(self.beta2))
-    }
-}
-
-/// AdamW (Loshchilov and Hutter, arXiv 1711.05101) with bias correction over neighbouring tensors, of `parts` elements each:
-/// `p`, `m` and `v` are updated in place. The parts differ in decay and step alone. On a GPU, `rounded` gets the new `p` in
-/// bf16.
-pub fn adamw(
-    [p, m, v, g]: [&Tensor; 4],
-    rounded: Option<&Tensor>,
-    parts: &[(usize, AdamW)],
-) -> Result<()> {
-    on_gpu!(
-        Optimizer,
-        p,
-        cuda::optimizer::adamw([p, m, v, g], rounded, parts)
-    );
-    none_on_cpu(rounded)?;
-    slices([p, m, v], [g], |[p, m, v], [g]| {
-        let mut from = 0;
-        for (len, o) in parts {
-            let of = from..from + len;
-            let (p, m, v) = (&mut p[of.clone()], &mut m[of.clone()], &mut v[of.clone()]);
-            Part::Optimizer.time(|| cpu::optimizer::adamw(p, m, v, &g[of], *o));
-            from += len;
-        }
-        Ok(())
-    })
-}
-
-/// Rounds `x` to `out`, a tensor of bf16 on a GPU.
-pub fn round(out: &Tensor, x: &Tensor) -> Result<()> {
-    on_gpu!(Optimizer, out, cuda::access::round(out, x));
-    candle_core::bail!(
-        "on the CPU, operands are rounded where they are multiplied, not to {:?} and {:?}",
-        out.shape(),
-        x.shape()
-    )
-}
-
-/// A sum in f64, in a fixed order, of tensors that come one by one. A GPU's stays there until it is read.
-#[derive(Debug)]
-pub struct Sum {
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "sums of a GPU"))]
-    device: Option<Tensor>,
-    host: f64,
-}
-
-impl Sum {
-    /// Zero.
-    pub fn zero(device: &Device) -> Result<Self> {
-        let there = |_| zeros_of(1, DType::F64, device);
-        Ok(Self {
-            device: device.is_cuda().then_some(()).map(there).transpose()?,
-            host: 0.0,
-        })
-    }
-
-    /// Adds all elements of `x`.
-    pub fn add(&mut self, x: &Tensor) -> Result<()> {
-        #[cfg(feature = "cuda")]
-        if let Some(sum) = &self.device {
-            return Part::Head.time_on_gpu(x.device(), || cuda::reduce::add_total(sum, x));
-        }
-        self.host += read(x)?.iter().map(|&v| f64::from(v)).sum::<f64>();
-        Ok(())
-    }
-
-    /// The sum so far, after all that is queued.
-    pub fn read(&self) -> Result<f64> {
-        #[cfg(feature = "cuda")]
-        if let Some(sum) = &self.device {
-            return cuda::reduce::read_total(sum);
-        }
-        Ok(self.host)
-    }
-}
-
-/// Sets every element to zero.
-pub fn zero(x: &Tensor) -> Result<()> {
-    on_gpu!(Optimizer, x, cuda::access::zero(x));
-    slices([x], [], |[x], []| {
-        Part::Optimizer.time(|| cpu::optimizer::zero(x));
         Ok(())
     })
 }

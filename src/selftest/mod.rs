@@ -48,7 +48,11 @@ impl<'a> SelfTest<'a> {
     pub fn note<E: Display>(&mut self, name: &str, result: std::result::Result<String, E>) {
         let (good, found) = match &result {
             Ok(found) => (true, found.clone()),
-            Err(error) => (false, error.to_string()),
+            // A backtrace may follow.
+            Err(error) => {
+                let text = error.to_string();
+                (false, text.lines().next().unwrap_or_default().to_string())
+            }
         };
         match good {
             true => self.passed += 1,

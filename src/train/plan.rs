@@ -256,10 +256,8 @@ pub fn free_memory(device: &Device) -> Option<u64> {
     if device.is_cuda() {
         return ops::cuda::memory_in_use(device).ok().map(|m| m.free);
     }
-    match device.is_cuda() {
-        true => None,
-        false => available_memory(),
-    }
+    let _ = device;
+    available_memory()
 }
 
 /// Refuses a model whose training does not fit the GPU's free memory. (The CPU's is not asked for in advance.)

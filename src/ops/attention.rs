@@ -1,0 +1,126 @@
+//! Attention of many heads over queries, keys and values side by side, and what turns them by their positions.
+
+use candle_core::{Result, Tensor};
+
+use super::access::slices;
+use super::clock::Part;
+#[cfg(feature = "cuda")]
+use super::cuda;
+use super::{Compute, cpu};
+
+/// Sizes of a multi-head attention with H query heads and K key and value heads of D channels.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionShape {
+    pub batch: usize,
+    pub time: usize,
+    pub n_head: usize,
+    /// Divides `n_head`; neighbouring query heads share one.
+    pub n_kv_head: usize,
+    pub head_size: usize,
+    /// Factor of the scores, usually `1/sqrt(head_size)`.
+    pub scale: f32,
+}
+
+impl AttentionShape {
+    /// Elements of a position's queries, keys and values.
+    pub fn row(&self) -> usize {
+        (self.n_head + 2 * self.n_kv_head) * self.head_size
+    }
+
+    /// Elements of a position's output.
+    pub fn width(&self) -> usize {
+        self.n_head * self.head_size
+    }
+}
+
+/// Causal attention: `qkv[B, T, (H + 2K) D]` to `out[B, T, H D]`, keeping the log-sum-exp of each row in `lse[B, H, T]`.
+pub fn attention(
+    compute: Compute,
+    out: &Tensor,
+    lse: &Tensor,
+    qkv: &Tensor,
+    s: AttentionShape,
+) -> Result<()> {
+    on_gpu!(Attention, qkv, cuda::attention::forward(out, lse, qkv, s));
+    slices([out, lse], [qkv], |[out, lse], [qkv]| {
+        Part::Attention.time(|| cpu::attention::forward(compute, out, lse, qkv, s));
+        Ok(())
+    })
+}
+
+/// Gradient of [`attention`]: overwrites `dqkv[B, T, (H + 2K) D]`.
+pub fn attention_backward(
+    compute: Compute,
+    dqkv: &Tensor,
+    dout: &Tensor,
+    out: &Tensor,
+    qkv: &Tensor,
+    lse: &Tensor,
+    s: AttentionShape,
+) -> Result<()> {
+    on_gpu!(
+        Attention,
+        qkv,
+        cuda::attention::backward(dqkv, dout, out, qkv, lse, s)
+    );
+    slices(
+        [dqkv],
+        [dout, out, qkv, lse],
+        |[dqkv], [dout, out, qkv, lse]| {
+            Part::Attention
+                .time(|| cpu::attention::backward(compute, dqkv, dout, out, qkv, lse, s));
+            Ok(())
+        },
+    )
+}
+
+/// Attention of one window's next positions after `past` earlier ones: `qkv[T, (H + 2K) D]` to `out[T, H D]`; the keys
+/// and values join those kept in `keys[K, room, D]` and `values[K, room, D]`.
+pub fn attention_cached(
+    out: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    qkv: &Tensor,
+    past: usize,
+    s: AttentionShape,
+) -> Result<()> {
+    let (_, room, _) = keys.dims3()?;
+    if past + s.time > room {
+        candle_core::bail!(
+            "{} positions after {past} do not fit a cache of {room}",
+            s.time
+        );
+    }
+    slices([out, keys, values], [qkv], |[out, keys, values], [qkv]| {
+        Part::Attention.time(|| cpu::attention::cached(out, keys, values, qkv, past, s));
+        Ok(())
+    })
+}
+
+/// The attention matrices themselves, `probs[B, H, T, T]`, for analysis.
+pub fn attention_probs(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
+    on_gpu!(Attention, qkv, cuda::attention::matrices(probs, qkv, s));
+    slices([probs], [qkv], |[probs], [qkv]| {
+        Part::Attention.time(|| cpu::attention::probs(probs, qkv, s));
+        Ok(())
+    })
+}
+
+/// Turns the queries and keys in `qkv[B, T, (H + 2K) D]` by their positions: channels `i` and `i + D/2` of a head are a
+/// pair. `table[T, D]` holds cosines, then sines, of each position's angles.
+pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
+    on_gpu!(Rope, qkv, cuda::pointwise::rope(qkv, table, s, false));
+    slices([qkv], [table], |[qkv], [table]| {
+        Part::Rope.time(|| cpu::rope::rotate(qkv, table, s, false));
+        Ok(())
+    })
+}
+
+/// Gradient of [`rope`]: turns `dqkv` back.
+pub fn rope_backward(dqkv: &Tensor, table: &Tensor, s: AttentionShape) -> Result<()> {
+    on_gpu!(Rope, dqkv, cuda::pointwise::rope(dqkv, table, s, true));
+    slices([dqkv], [table], |[dqkv], [table]| {
+        Part::Rope.time(|| cpu::rope::rotate(dqkv, table, s, true));
+        Ok(())
+    })
+}
