@@ -211,6 +211,9 @@ impl Args {
     fn told(&self, found: &Surveyed, starts: &[usize], given: &Given) -> String {
         let r = &found.ranks;
         let most = r.max_rank.iter().copied().fold(1.0, f64::max);
+        // What the other columns and the heads leave of 80.
+        let n_head = r.rank.first().map_or(0, Vec::len);
+        let cells = 35usize.saturating_sub(n_head).clamp(6, 16);
         let mut rows = vec![
             [
                 "layer",
@@ -239,31 +242,37 @@ impl Args {
                 layer.to_string(),
                 shown,
                 format!("{:.2}", found.spread(layer)),
-                bar(rank, most),
+                format!("{}{lazy}", bar(rank / most, cells)),
                 format!("{:.2}", r.avg_mass[layer]),
                 format!("{:.3}", found.influence[layer]),
-                format!("{}{lazy}", heads(&r.rank[layer], r.length)),
+                heads(&r.rank[layer], r.length),
             ]);
         }
         let mut out = aligned(&rows, &[3, 6]);
         for (tau, ranks) in &found.sweep {
-            let ranks: Vec<String> = ranks.iter().map(|r| format!("{r:.1}")).collect();
-            out.push_str(&format!("MaxRank at tau {tau:.2}: {}\n", ranks.join(" ")));
+            out.push_str(&format!("MaxRank at tau {tau:.2}\n"));
+            for (i, ten) in ranks.chunks(10).enumerate() {
+                let ten: Vec<String> = ten.iter().map(|r| format!("{r:6.1}")).collect();
+                out.push_str(&format!("  from {:3} {}\n", 10 * i, ten.concat()));
+            }
         }
-        let n_head: usize = r.rank.iter().map(Vec::len).sum();
         out.push_str(&format!(
-            "\nheads    {} of {n_head} with a rank below 2 (drawn as ·), {} with a rank of 1 in every window\n\
+            "\nheads    {} of {} with a rank below 2 (·), {} of rank 1 in every window\n\
              windows  {} of {} tokens, of {}{}; tau {}, eta {}{}\n\
              verdict  {}\n",
             found.collapsed_heads(),
+            n_head * r.rank.len(),
             r.heads_at_one,
             starts.len(),
             r.length,
             count(given.tokens.len() as u64),
-            given.tokenizer.as_ref().map_or(String::new(), |t| format!(" ({t})")),
+            given
+                .tokenizer
+                .as_ref()
+                .map_or(String::new(), |t| format!(" ({t})")),
             self.tau,
             self.eta,
-            if self.batch_mean { ", of averages over the windows" } else { "" },
+            if self.batch_mean { ", averaged" } else { "" },
             verdict(found),
         ));
         out
@@ -277,18 +286,23 @@ fn verdict(found: &Surveyed) -> String {
     let chosen = inherit::choose(&auto, n, &found.ranks.max_rank).map_or(0, |l| l.len());
     let (potent, lazy) = (found.potent_prefix(), found.nearly_lazy_layers().len());
     let why = match (potent, lazy) {
-        (_, 0) => format!("no layer is lazy: half of them (inherit.layers = \"auto\" takes {chosen})"),
-        (0, _) => "the first layer has collapsed already: there is no potent prefix, and one layer is the least to take".into(),
-        (p, l) if chosen == p => format!("layer {p} is the first of {l} that have collapsed: those before it are potent"),
-        (p, l) => format!("layers 0 to {} are potent, {l} have collapsed; half of all is where the recipe begins", p - 1),
+        (_, 0) => "no layer is lazy, so that half of them is the place to begin".into(),
+        (0, _) => "the first layer has collapsed already, and one is the least to take".into(),
+        (p, l) if chosen == p => {
+            format!("layer {p} is the first of {l} collapsed: those before it are potent")
+        }
+        (p, l) => format!(
+            "layers 0 to {} are potent, {l} collapsed; half is the place to begin",
+            p - 1
+        ),
     };
-    format!("inherit {chosen} of {n} layers: {why}")
+    format!("inherit {chosen} of {n} layers\n         {why}")
 }
 
-/// A bar of up to 16 cells.
-fn bar(rank: f64, most: f64) -> String {
+/// A bar of up to so many cells.
+fn bar(share: f64, most: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let cells = (16.0 * 8.0 * rank / most).round() as usize;
+    let cells = (8.0 * most as f64 * share).round() as usize;
     format!("{}{}", "█".repeat(cells / 8), EIGHTHS[cells % 8])
 }
 
