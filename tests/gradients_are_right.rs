@@ -370,6 +370,39 @@ fn gradients_agree_with_candles_autograd() -> Result<()> {
                 );
             }
         }
+        query_key_norms(what, &model, |i| {
+            oracle.get(&vars[i]).expect("seen above").clone()
+        })?;
+    }
+    Ok(())
+}
+
+/// Norms of W_Q's and W_K's gradients, in either family's layout.
+fn query_key_norms(what: &str, model: &Decoder, oracle: impl Fn(usize) -> Tensor) -> Result<()> {
+    let config = &model.config;
+    let (c, att) = (config.n_embd, config.attention_width());
+    let norm = |t: Tensor| -> Result<f64> { Ok(t.sqr()?.sum_all()?.to_scalar::<f32>()?.into()) };
+    let (q, k) = model.query_key_gradients()?;
+    assert_eq!((q.len(), k.len()), (config.n_layer, config.n_layer));
+    for (i, p) in model.params.iter().enumerate() {
+        let Some(layer) = p.layer else { continue };
+        let mut same = |got: f64, want: Tensor, of: &str| -> Result<()> {
+            let want = norm(want)?.sqrt();
+            assert!(
+                want > 0.0 && (got - want).abs() < 1e-3 * want,
+                "{what}, {of} of layer {layer}: {got}, {want}"
+            );
+            Ok(())
+        };
+        if p.stem.ends_with("c_attn.weight") {
+            same(q[layer], oracle(i).narrow(1, 0, c)?, "W_Q")?;
+            same(k[layer], oracle(i).narrow(1, c, c)?, "W_K")?;
+        } else if p.stem.ends_with("q_proj.weight") {
+            assert_eq!(p.shape, [att, c]);
+            same(q[layer], oracle(i), "W_Q")?;
+        } else if p.stem.ends_with("k_proj.weight") {
+            same(k[layer], oracle(i), "W_K")?;
+        }
     }
     Ok(())
 }

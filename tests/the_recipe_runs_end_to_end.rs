@@ -104,6 +104,22 @@ fn journal_is_whole(events: &[Value]) {
     assert_eq!(opened, resolved);
     assert_eq!(count(&|e| e["kind"] == "grow"), 2);
     assert!(count(&|e| e["kind"] == "inherit") == 1);
+    // Beside the ranks, each layer's influence; once a step has been made, how its queries and keys are taught.
+    let mut taught = 0;
+    for probe in events.iter().filter(|e| e["kind"] == "probe") {
+        let layers = probe["max_rank"].as_array().unwrap().len();
+        let influence = probe["block_influence"].as_array().unwrap();
+        assert_eq!(influence.len(), layers);
+        let between = |x: &Value| (1e-6..2.0).contains(&x.as_f64().unwrap());
+        assert!(influence.iter().all(between), "{probe}");
+        for list in ["grad_q", "grad_k"].map(|key| probe[key].as_array()) {
+            let Some(list) = list else { continue };
+            assert_eq!(list.len(), layers);
+            assert!(list.iter().all(|x| x.as_f64().unwrap() > 0.0), "{probe}");
+            taught += 1;
+        }
+    }
+    assert!(taught >= 2 * 3, "{taught}");
 }
 
 fn files_are_there(place: &Place, rounds: usize) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::{exit, say};
+use super::say;
 use crate::corpus::{self, Tokenizer, Tokens};
 use crate::locate::{self, Located};
 use crate::text;
@@ -21,26 +21,6 @@ pub struct Input {
     /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
     #[arg(long, value_name = "NAME")]
     tokenizer: Option<String>,
-}
-
-/// Refuses windows of a length that the model has no room for, and numbers of them beyond `most`.
-///
-/// # Errors
-/// Telling what is allowed.
-pub fn check_windows(windows: usize, most: usize, time: usize, context: usize) -> Result<()> {
-    if !(1..=context).contains(&time) {
-        return Err(exit::usage(&format!(
-            "--window-length must be between 1 and the model's context of {context}, is {time}"
-        ))
-        .into());
-    }
-    if !(1..=most).contains(&windows) {
-        return Err(exit::usage(&format!(
-            "--windows must be between 1 and {most}, is {windows}"
-        ))
-        .into());
-    }
-    Ok(())
 }
 
 /// Tokens, and what is known of them.

@@ -7,8 +7,9 @@ use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::input::{Given, Input, check_windows};
+use super::input::{Given, Input};
 use super::say;
+use super::windows::check_windows;
 use crate::eval::{Evaluator, mean_stderr};
 use crate::model::{Files, Format, Mode, memory_bytes};
 use crate::ops::Compute;

@@ -20,6 +20,7 @@ pub mod selftest;
 pub mod show;
 pub mod train;
 pub mod watch;
+pub mod windows;
 
 use std::path::{Path, PathBuf};
 

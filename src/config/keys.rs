@@ -97,7 +97,7 @@ pub const SECTIONS: [(&str, &str); 13] = [
     ),
     (
         "reference",
-        "The big model: exactly one of `path` and `[reference.train]`.",
+        "The big model: exactly one of `path` and `[reference.train]`; a `--set` of one replaces the other of the file.",
     ),
     (
         "reference.train",

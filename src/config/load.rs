@@ -230,6 +230,7 @@ impl Draft {
                 (!stays && !given.is_empty() && !named(given)).then(|| format!("{cwd}/{given}"))
             });
         }
+        self.set_instead(path);
         self.places.bad.remove(path);
         self.places.at.insert(path.into(), place.clone());
         if let (section, _) = key.parts()
@@ -238,6 +239,26 @@ impl Draft {
             self.places.at.insert(section.into(), place);
         }
         self.values.insert(key.path, value);
+    }
+
+    /// Of a reference that is loaded and one that is trained here, an override chooses: what the file says of the other is gone.
+    fn set_instead(&mut self, path: &str) {
+        const LOADED: &str = "reference.path";
+        const TRAINED: &str = "reference.train";
+        let of_file = |place: &Place| matches!(place, Place::Line(_));
+        let trained = |key: &str| {
+            key.strip_prefix(TRAINED)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let other: &dyn Fn(&str) -> bool = match path {
+            LOADED => &trained,
+            path if trained(path) => &|key: &str| key == LOADED,
+            _ => return,
+        };
+        let at = &mut self.places.at;
+        at.retain(|key, place| !(other(key) && of_file(place)));
+        self.values
+            .retain(|key, _| !other(key) || at.contains_key(*key));
     }
 
     fn expand_paths(&mut self, env: &dyn Fn(&str) -> Option<String>) {

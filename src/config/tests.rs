@@ -138,10 +138,6 @@ fn every_wrong_value_is_told_in_its_own_words() {
             "data.train needs the environment variable EMPTY, which is not set; export it, or give --set data.train=PATH",
         ),
         (
-            "reference.path=/m",
-            "reference.path and [reference.train] exclude each other; keep one",
-        ),
-        (
             "reference.train.steps=0",
             "reference.train.steps must be at least 1, is 0",
         ),
@@ -560,6 +556,30 @@ fn the_tokenizer_is_the_references_where_one_is_loaded() {
         error.to_string().contains("needs reference.path"),
         "{error}"
     );
+}
+
+#[test]
+fn an_override_chooses_between_a_trained_and_a_loaded_reference() {
+    let config = loaded(&text(GOOD), &["reference.path=/m"]).unwrap().config;
+    assert_eq!(config.reference.path.as_deref(), Some("/m"));
+    assert!(config.reference.train.is_none());
+    let loads =
+        "[data]\ntrain='a'\n[reference]\npath='/m'\n[train]\nsteps=1\nbatch_tokens=1024\nlr=1\n";
+    let config = loaded(&text(loads), &["reference.train.steps=5"])
+        .unwrap()
+        .config;
+    assert_eq!(config.reference.path, None);
+    assert_eq!(config.reference.train.unwrap().steps, 5);
+    // Two words in one place are a contradiction.
+    let both = "reference.path and [reference.train] exclude each other; keep one";
+    let sets = ["reference.path=/m", "reference.train.steps=5"];
+    let file = GOOD.replace(
+        "[reference.train]",
+        "[reference]\npath='/m'\n[reference.train]",
+    );
+    for problems in [problems(GOOD, &sets), problems(&file, &[])] {
+        assert!(problems.iter().any(|p| p.contains(both)), "{problems:?}");
+    }
 }
 
 #[test]

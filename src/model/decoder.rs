@@ -139,6 +139,11 @@ impl Decoder {
         self.trunk(ws, &mut each_layer)
     }
 
+    /// The latest gradient of a layer's query, key and value weights, in their layout.
+    pub(super) fn query_key_value_gradient(&self, layer: usize) -> Tensor {
+        self.g.blocks[layer].qkv.weight.clone()
+    }
+
     /// Logits `[B T, V]` of the windows in `ws`.
     pub fn logits(&self, ws: &Workspace) -> Result<Tensor> {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;

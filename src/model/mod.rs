@@ -9,10 +9,11 @@ mod decoder;
 pub mod family;
 mod files;
 mod generate;
+mod influence;
 mod parts;
 mod read;
 mod rope;
-mod walk;
+pub mod walk;
 mod workspace;
 
 pub use arena::{Arena, Init, Param};
@@ -24,6 +25,7 @@ pub use files::{
     ModelError, Named, load_into, named, save, save_tensors, weights_file, write_synced,
 };
 pub use generate::{Generator, Sampling, cache_bytes};
+pub use influence::similarity;
 pub use read::{Files, Weights, load};
-pub use walk::{Seen, walk};
+pub use walk::Seen;
 pub use workspace::{Format, Mode, Workspace, memory_bytes};

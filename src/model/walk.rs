@@ -1,28 +1,27 @@
 //! Through a model layer by layer, with one layer's weights in memory at a time: a model that fits no memory whole can still be
 //! looked into.
 
-use candle_core::Tensor;
-
-use super::config::Positions;
+use super::config::{DecoderConfig, Positions};
 use super::decoder::Decoder;
 use super::files::ModelError;
+use super::influence::similarity;
 use super::read::Files;
-use super::workspace::{Mode, Workspace};
-use crate::ops::{self, AttentionShape};
+use super::workspace::{Format, Mode, Workspace, memory_bytes};
+use crate::ops;
 
 /// A layer at work on some of the windows.
 pub struct Seen<'a> {
     pub layer: usize,
-    /// The first of these windows, and how many there are; further ones in `qkv` are padding.
+    /// The first of these windows, and how many there are.
     pub first: usize,
     pub windows: usize,
-    /// Queries, keys and values, `[B T, (H + 2K) D]`, turned by their positions.
-    pub qkv: &'a Tensor,
-    pub shape: AttentionShape,
+    /// Their attention matrices, `[windows, H, T, T]`.
+    pub attention: &'a [f32],
 }
 
 /// Takes windows of `time` tokens, `ids[N T]`, through all layers of a model on the CPU, `batch` at a time, and shows each
-/// layer's attention input to `each`. Memory: one layer's weights in f32, the residual stream `N T C`, and activations of `batch` windows.
+/// layer's attention to `each`. Memory: one layer's weights in f32, the residual stream `N T C`, and activations of `batch` windows
+/// with one layer's attention.
 ///
 /// Returns each layer's block influence, 1 - the mean over all tokens of the cosine similarity of a block's input and output
 /// (Men et al., "ShortGPT", arXiv 2403.03853).
@@ -37,6 +36,9 @@ pub fn walk<E: From<ModelError>>(
     each: &mut dyn FnMut(Seen<'_>) -> Result<(), E>,
 ) -> Result<Vec<f64>, E> {
     let windows = ids.len() / time.max(1);
+    let heads = files.config.n_head;
+    let probs = ops::zeros((batch, heads, time, time), &candle_core::Device::Cpu);
+    let probs = probs.map_err(ModelError::from)?;
     let mut walk = Walk::begin(files, ids, time, batch)?;
     let mut influences = Vec::with_capacity(files.config.n_layer);
     for layer in 0..files.config.n_layer {
@@ -46,17 +48,31 @@ pub fn walk<E: From<ModelError>>(
             let n = batch.min(windows - first);
             similar += walk.step(first, n)?;
             let shape = walk.model.shape_of(0, batch, time);
+            let qkv = &walk.ws.layer(0).qkv;
+            ops::attention_probs(&probs, qkv, shape).map_err(ModelError::from)?;
+            let attention = ops::read(&probs).map_err(ModelError::from)?;
             each(Seen {
                 layer,
                 first,
                 windows: n,
-                qkv: &walk.ws.layer(0).qkv,
-                shape,
+                attention: &attention[..n * heads * time * time],
             })?;
         }
         influences.push(1.0 - similar / (windows * time) as f64);
     }
     Ok(influences)
+}
+
+/// Bytes that [`walk`] needs for `windows` of `time` tokens, `batch` at a time, and a decomposition of what it shows: a computed bound.
+/// What a memory-mapped file has resident besides is the system's to take back.
+pub fn bytes(config: &DecoderConfig, windows: usize, time: usize, batch: usize) -> u64 {
+    let mut one = config.with_layers(vec![1.0]);
+    one.vocab = 1;
+    let rows = windows.next_multiple_of(batch) * time;
+    // Attention is held as a tensor and as a copy for whoever looks.
+    let attention = 2 * batch * config.n_head * time * time;
+    4 * (rows * config.n_embd + attention) as u64
+        + memory_bytes(&one, batch, time, Mode::Forward, Format::PLAIN)
 }
 
 struct Walk {
@@ -119,18 +135,9 @@ impl Walk {
         let (x, out, buffers) = (self.ws.x(0), self.ws.x(1), self.ws.layer(0));
         self.model.block(0, x, out, buffers, &self.ws)?;
         let after = ops::read(out)?;
-        let rows = stream.chunks_exact(c).zip(after.chunks_exact(c));
-        let similar = rows.take(n * time).map(|(a, b)| cosine(a, b)).sum();
+        let seen = n * time * c;
+        let similar = similarity(&stream[..seen], &after[..seen], c);
         stream.copy_from_slice(&after);
         Ok(similar)
     }
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        let both = a.iter().zip(b);
-        both.map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
-    };
-    let norms = (dot(a, a) * dot(b, b)).sqrt();
-    if norms > 0.0 { dot(a, b) / norms } else { 1.0 }
 }

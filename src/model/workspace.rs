@@ -253,7 +253,7 @@ impl Workspace {
     }
 
     /// The residual stream before layer `i` (after the last one for `i = n_layer`).
-    pub(super) fn x(&self, i: usize) -> &Tensor {
+    pub fn x(&self, i: usize) -> &Tensor {
         &self.xs[i % self.xs.len()]
     }
 

@@ -1,6 +1,7 @@
 //! k* and m* of one attention matrix.
 
 use nalgebra::DMatrix;
+use pulp::{Simd, WithSimd};
 
 /// Slack of the threshold, so that exact ties (the identity, the previous-token matrix) are met in floating point.
 const TIE: f64 = 1e-10;
@@ -32,8 +33,9 @@ pub enum RankError {
 /// # Errors
 /// When `tau` is outside (0, 1], the shape does not fit, or a number is not finite.
 pub fn k_star(a: &[f32], t: usize, tau: f64) -> Result<usize, RankError> {
-    check(a, t, tau)?;
-    let (_, enough) = bound(a, tau);
+    check_shape(a, t, tau)?;
+    let (total, enough) = bound(a, tau);
+    check_finite(a, t, total)?;
     if collapsed(a, t, enough) {
         return Ok(1);
     }
@@ -45,13 +47,18 @@ pub fn k_star(a: &[f32], t: usize, tau: f64) -> Result<usize, RankError> {
 }
 
 /// The sum of all sigma², and how much of it k* values must hold.
+#[inline(always)]
 pub(super) fn bound(a: &[f32], tau: f64) -> (f64, f64) {
     // In lanes: one sum would wait for itself.
     let mut lanes = [0f64; 16];
-    for part in a.chunks(16) {
+    let mut parts = a.chunks_exact(lanes.len());
+    for part in parts.by_ref() {
         for (lane, &x) in lanes.iter_mut().zip(part) {
             *lane += f64::from(x) * f64::from(x);
         }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(parts.remainder()) {
+        *lane += f64::from(x) * f64::from(x);
     }
     let total: f64 = lanes.iter().sum();
     (total, tau * total * (1.0 - TIE))
@@ -92,16 +99,34 @@ fn collapsed(a: &[f32], t: usize, enough: f64) -> bool {
 /// # Errors
 /// As [`k_star`].
 pub fn m_star(a: &[f32], t: usize, eta: f64) -> Result<usize, RankError> {
-    check(a, t, eta)?;
-    let mut columns = vec![0f64; t];
-    for row in a.chunks_exact(t) {
-        for (c, &x) in columns.iter_mut().zip(row) {
-            *c += f64::from(x).powi(2);
-        }
-    }
+    check_shape(a, t, eta)?;
+    let mut columns = pulp::Arch::new().dispatch(Columns { a, t });
     let total: f64 = columns.iter().sum();
+    check_finite(a, t, total)?;
     columns.sort_by(|x, y| y.total_cmp(x));
     Ok(smallest_count(&columns, eta * total * (1.0 - TIE)))
+}
+
+/// Squared norms of the columns of a `t x t` matrix, compiled for what the CPU has.
+struct Columns<'a> {
+    a: &'a [f32],
+    t: usize,
+}
+
+impl WithSimd for Columns<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f64> {
+        let mut columns = vec![0f64; self.t];
+        for row in self.a.chunks_exact(self.t.max(1)) {
+            for (c, &x) in columns.iter_mut().zip(row) {
+                let x = f64::from(x);
+                *c += x * x;
+            }
+        }
+        columns
+    }
 }
 
 fn smallest_count(descending: &[f64], enough: f64) -> usize {
@@ -115,14 +140,25 @@ fn smallest_count(descending: &[f64], enough: f64) -> usize {
     descending.len()
 }
 
-pub(super) fn check(a: &[f32], t: usize, tau: f64) -> Result<(), RankError> {
+/// # Errors
+/// When `tau` is no share, or `a` not square.
+pub(super) fn check_shape(a: &[f32], t: usize, tau: f64) -> Result<(), RankError> {
     if !(tau > 0.0 && tau <= 1.0) {
         return Err(RankError::Threshold(tau));
     }
     if t == 0 || a.len() != t * t {
         return Err(RankError::Shape { values: a.len(), t });
     }
-    match a.iter().position(|x| !x.is_finite()) {
+    Ok(())
+}
+
+/// Looks for what is no number only where the sum of all squares is none.
+///
+/// # Errors
+/// Naming the place of the first.
+pub(super) fn check_finite(a: &[f32], t: usize, total: f64) -> Result<(), RankError> {
+    let bad = || a.iter().position(|x| !x.is_finite());
+    match (!total.is_finite()).then(bad).flatten() {
         Some(i) => Err(RankError::NotFinite {
             row: i / t,
             column: i % t,

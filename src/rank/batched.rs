@@ -4,18 +4,22 @@
 //! steps without square roots (Pal, Walker and Kahan's variant, as LAPACK's ssterf) find its eigenvalues. No step branches on
 //! one matrix's numbers: a lane that is done keeps what it has while others go on.
 //!
+//! Before that, each matrix is asked whether a few dimensions tell ([`few`](super::few)); half of a language model's do.
+//!
 //! In f32 a sum of eigenvalues is off by some 1e-6 of the total for matrices of a hundred rows. Where a sum comes closer than
 //! [`MARGIN`] to the bound, the one matrix is decided in f64 ([`k_star`]): answers are those of f64.
 
 use pulp::{Simd, WithSimd};
 
-use super::approximate::{RankError, bound, check, k_star};
+use super::approximate::{RankError, bound, check_finite, check_shape, k_star};
+use super::few::few;
 
 /// Larger matrices, of which as many as a vector holds would fit no cache, are decided one by one.
 const MOST: usize = 256;
 
-/// How near the bound, as a share of the total, a sum in f32 says nothing: a hundred times its usual error.
-const MARGIN: f64 = 1e-4;
+/// How near the bound, as a share of the total and for each row, a sum in f32 says nothing: some thirty times the largest error seen
+/// (1.1e-6 of the total, of a hundred rows).
+const MARGIN: f64 = 3e-7;
 
 /// Steps after which QL has always been done: a lane needs two or three.
 const STEPS: usize = 40;
@@ -25,29 +29,66 @@ const STEPS: usize = 40;
 /// # Errors
 /// As [`k_star`], with the number of the matrix.
 pub fn k_stars(all: &[f32], t: usize, tau: f64) -> Result<Vec<usize>, (usize, RankError)> {
-    let each = || all.chunks_exact((t * t).max(1)).enumerate();
-    for (i, a) in each() {
-        check(a, t, tau).map_err(|error| (i, error))?;
+    let matrices: Vec<&[f32]> = all.chunks_exact((t * t).max(1)).collect();
+    let first = matrices.first().copied().unwrap_or(all);
+    check_shape(first, t, tau).map_err(|error| (0, error))?;
+    let (totals, mut found) = pulp::Arch::new().dispatch(Quick {
+        matrices: &matrices,
+        t,
+        tau,
+    });
+    for (i, (a, (total, _))) in matrices.iter().zip(&totals).enumerate() {
+        check_finite(a, t, *total).map_err(|error| (i, error))?;
     }
+    let left: Vec<usize> = (0..found.len()).filter(|&i| found[i].is_none()).collect();
     let squares = match t <= MOST {
-        true => eigenvalues(all, t),
+        true => eigenvalues(&left.iter().map(|&i| matrices[i]).collect::<Vec<_>>(), t),
         false => Vec::new(),
     };
-    each()
-        .map(|(i, a)| {
-            let quick = squares.get(i * t..(i + 1) * t);
-            let quick = quick.and_then(|squares| decide(squares, bound(a, tau)));
-            quick
-                .map_or_else(|| k_star(a, t, tau), Ok)
-                .map_err(|error| (i, error))
-        })
-        .collect()
+    for (n, &i) in left.iter().enumerate() {
+        let quick = squares.get(n * t..(n + 1) * t);
+        found[i] = quick.and_then(|squares| decide(squares, totals[i]));
+    }
+    let each = found.into_iter().zip(matrices).enumerate();
+    each.map(|(i, (k, a))| {
+        k.map_or_else(|| k_star(a, t, tau), Ok)
+            .map_err(|error| (i, error))
+    })
+    .collect()
+}
+
+/// What a look at each matrix by itself tells: its sum of squares and the bound, and the count where that is quick.
+struct Quick<'a> {
+    matrices: &'a [&'a [f32]],
+    t: usize,
+    tau: f64,
+}
+
+impl WithSimd for Quick<'_> {
+    type Output = (Vec<(f64, f64)>, Vec<Option<usize>>);
+
+    // Compiled for what the CPU has: plain loops, of which the compiler makes vectors.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        let mut scratch = Vec::new();
+        let (mut totals, mut found) = (Vec::new(), Vec::new());
+        for a in self.matrices {
+            let (total, enough) = bound(a, self.tau);
+            totals.push((total, enough));
+            let margin = MARGIN * self.t as f64 * total;
+            found.push(few(a, self.t, (total, enough), margin, &mut scratch));
+        }
+        (totals, found)
+    }
 }
 
 /// The count, if f32 can tell: `(total, enough)` are exact.
 fn decide(squares: &[f32], (total, enough): (f64, f64)) -> Option<usize> {
     let mut values: Vec<f64> = squares.iter().map(|&s| f64::from(s)).collect();
-    let (sum, margin) = (values.iter().sum::<f64>(), MARGIN * total);
+    let (sum, margin) = (
+        values.iter().sum::<f64>(),
+        MARGIN * values.len() as f64 * total,
+    );
     // Also what is no number, and a lane that did not come to an end.
     if (sum - total).abs() > margin || !sum.is_finite() {
         return None;
@@ -67,12 +108,12 @@ fn decide(squares: &[f32], (total, enough): (f64, f64)) -> Option<usize> {
 }
 
 /// Squared singular values of each matrix, in no order.
-fn eigenvalues(all: &[f32], t: usize) -> Vec<f32> {
-    pulp::Arch::new().dispatch(Eigenvalues { all, t })
+fn eigenvalues(matrices: &[&[f32]], t: usize) -> Vec<f32> {
+    pulp::Arch::new().dispatch(Eigenvalues { matrices, t })
 }
 
 struct Eigenvalues<'a> {
-    all: &'a [f32],
+    matrices: &'a [&'a [f32]],
     t: usize,
 }
 
@@ -83,18 +124,17 @@ impl WithSimd for Eigenvalues<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let (t, lanes) = (self.t, S::F32_LANES);
         let zero = simd.splat_f32s(0.0);
-        let mut found = vec![0f32; self.all.len() / (t * t).max(1) * t];
+        let mut found = vec![0f32; self.matrices.len() * t];
         let (mut a, mut g) = (vec![zero; t * t], vec![zero; t * t]);
         let (mut d, mut e) = (vec![zero; t], vec![zero; t]);
         let mut scratch = [(); 4].map(|()| vec![zero; t]);
-        let groups = self.all.chunks(lanes * t * t);
+        let groups = self.matrices.chunks(lanes);
         for (matrices, found) in groups.zip(found.chunks_mut(lanes * t)) {
             a.fill(zero);
             let into: &mut [f32] = bytemuck::cast_slice_mut(&mut a);
             // Element by element through all matrices: what is written lies in order.
-            let given: Vec<&[f32]> = matrices.chunks_exact(t * t).collect();
             for (i, into) in into.chunks_exact_mut(lanes).enumerate() {
-                for (into, matrix) in into.iter_mut().zip(&given) {
+                for (into, matrix) in into.iter_mut().zip(matrices) {
                     *into = matrix[i];
                 }
             }
@@ -380,8 +420,9 @@ mod tests {
         let all: Vec<f32> = (0..16)
             .flat_map(|i| attention(t, 0.5 * i as f32, 3.0, i as u64))
             .collect();
-        let squares = eigenvalues(&all, t);
-        let decided = all.chunks_exact(t * t).zip(squares.chunks_exact(t));
+        let matrices: Vec<&[f32]> = all.chunks_exact(t * t).collect();
+        let squares = eigenvalues(&matrices, t);
+        let decided = matrices.iter().zip(squares.chunks_exact(t));
         let decided = decided.filter(|(a, squares)| decide(squares, bound(a, 0.9)).is_some());
         assert!(decided.count() >= 14);
     }

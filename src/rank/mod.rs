@@ -7,15 +7,18 @@
 mod approximate;
 mod batched;
 mod budget;
+mod few;
 mod figure;
+mod maps;
 mod probe;
 mod survey;
 
 pub use approximate::{RankError, k_star, m_star};
 pub use batched::k_stars;
 pub use budget::ProbeBudget;
-pub use figure::svg;
-pub use probe::{ProbeAccumulator, ProbeResult};
+pub use figure::Figure;
+pub use maps::{Head, MOST_MAPS, Map, Maps};
+pub use probe::{Beside, ProbeAccumulator, ProbeResult};
 pub use survey::{COLLAPSED, Measure, SWEEP, Survey, Surveyed};
 
 /// Share of the squared column norms that m* columns hold.

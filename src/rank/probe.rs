@@ -85,14 +85,15 @@ impl ProbeAccumulator {
     /// When a matrix holds a number that is not finite, named by layer and head.
     pub fn add(&mut self, layer: usize, attention: &[f32]) -> Result<(), RankError> {
         let (t, tau, eta, n_head) = (self.length, self.tau, self.eta, self.n_head);
-        // A few groups of matrices side by side for each thread.
-        const GROUP: usize = 16;
-        let groups = attention.par_chunks(GROUP * t * t).enumerate();
+        // Many matrices for each thread: groups side by side are made of what is left of them.
+        let jobs = 4 * rayon::current_num_threads();
+        let group = (attention.len() / (t * t)).div_ceil(jobs).max(1);
+        let groups = attention.par_chunks(group * t * t).enumerate();
         let counts: Vec<Vec<(usize, usize)>> = groups
-            .map(|(group, matrices)| {
+            .map(|(number, matrices)| {
                 let named = |i: usize, source| RankError::At {
                     layer,
-                    head: (group * GROUP + i) % n_head,
+                    head: (number * group + i) % n_head,
                     source: Box::new(source),
                 };
                 let k = k_stars(matrices, t, tau).map_err(|(i, error)| named(i, error))?;
@@ -167,33 +168,51 @@ fn std(n: f64, sum: f64, squares: f64) -> f64 {
     ((squares - sum * sum / n).max(0.0) / (n - 1.0)).sqrt()
 }
 
+/// What is measured of each layer beside its ranks. What was not measured is empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Beside {
+    /// 1 - mean cosine similarity of a block's input and output (ShortGPT, arXiv 2403.03853).
+    pub block_influence: Vec<f64>,
+    /// Gradient norms of W_Q and W_K.
+    pub grad_q: Vec<f64>,
+    pub grad_k: Vec<f64>,
+}
+
 impl ProbeResult {
-    /// Writes `rank`, `rank_std`, `mass` and `mass_std`, f32 `[L, H]`, as safetensors.
+    /// Writes `rank`, `rank_std`, `mass` and `mass_std`, f32 `[L, H]`, and `block_influence`, `grad_q` and `grad_k`, f32 `[L]`, where
+    /// they were measured, as safetensors.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
-        let shape = vec![self.rank.len(), self.rank.first().map_or(0, Vec::len)];
-        let bytes = |table: &[Vec<f64>]| -> Vec<u8> {
-            table
-                .iter()
-                .flatten()
-                .flat_map(|&x| (x as f32).to_le_bytes())
-                .collect()
+    pub fn save(&self, beside: &Beside, path: &Path) -> io::Result<()> {
+        let (layers, heads) = (self.rank.len(), self.rank.first().map_or(0, Vec::len));
+        let bytes = |values: &mut dyn Iterator<Item = &f64>| -> Vec<u8> {
+            values.flat_map(|&x| (x as f32).to_le_bytes()).collect()
         };
-        let tables = [
-            ("rank", bytes(&self.rank)),
-            ("rank_std", bytes(&self.rank_std)),
-            ("mass", bytes(&self.mass)),
-            ("mass_std", bytes(&self.mass_std)),
+        let table = |name, table: &[Vec<f64>]| {
+            let values = bytes(&mut table.iter().flatten());
+            (name, vec![layers, heads], values)
+        };
+        let list = |name, list: &[f64]| (name, vec![layers], bytes(&mut list.iter()));
+        let mut tensors = vec![
+            table("rank", &self.rank),
+            table("rank_std", &self.rank_std),
+            table("mass", &self.mass),
+            table("mass_std", &self.mass_std),
         ];
+        let lists = [
+            list("block_influence", &beside.block_influence),
+            list("grad_q", &beside.grad_q),
+            list("grad_k", &beside.grad_k),
+        ];
+        tensors.extend(lists.into_iter().filter(|(.., bytes)| !bytes.is_empty()));
         let metadata = HashMap::from([
             ("tau".to_string(), self.tau.to_string()),
             ("length".to_string(), self.length.to_string()),
             ("windows".to_string(), self.windows.to_string()),
         ]);
         let mut views = Vec::new();
-        for (name, bytes) in &tables {
+        for (name, shape, bytes) in &tensors {
             let view =
                 TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(io::Error::other)?;
             views.push((*name, view));

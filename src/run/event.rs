@@ -382,6 +382,14 @@ pub enum Body {
         rank: Vec<Vec<f64>>,
         /// Layers in which every k* is 1, in every head and window.
         lazy_layers: Vec<usize>,
+        /// Per layer: 1 - mean cosine similarity of a block's input and output (ShortGPT).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        block_influence: Vec<f64>,
+        /// Norms of each layer's W_Q and W_K in the gradient of the step before; none before a phase's first step.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        grad_q: Vec<f64>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        grad_k: Vec<f64>,
         windows: usize,
         length: usize,
         #[serde(deserialize_with = "null_is_nan")]

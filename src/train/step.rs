@@ -11,9 +11,9 @@ use super::trainer::Trainer;
 use crate::corpus::even_starts_rank;
 use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
-use crate::model::{DecoderConfig, Mode, Workspace};
+use crate::model::{DecoderConfig, Mode, Workspace, similarity};
 use crate::ops;
-use crate::rank::{ETA, ProbeAccumulator, ProbeBudget, ProbeResult, RankError};
+use crate::rank::{Beside, ETA, ProbeAccumulator, ProbeBudget, ProbeResult, RankError};
 use crate::run::event::{Body, Phase, finite};
 
 /// Most attention elements in memory during a probe.
@@ -169,8 +169,8 @@ impl Trainer {
             return Ok(());
         }
         let began = Instant::now();
-        let result = match self.attention_ranks()? {
-            Ok(result) => result,
+        let (result, beside) = match self.attention_ranks()? {
+            Ok(found) => found,
             Err(error) => {
                 self.warn(format!("attention ranks were not measured: {error}"));
                 self.state.probe = Some(ProbeRecord {
@@ -185,7 +185,7 @@ impl Trainer {
             "rank/b{}-s{:08}-{}.safetensors",
             self.state.branch, self.state.step, self.state.phase
         );
-        let saved = result.save(&self.dir.path().join(&file));
+        let saved = result.save(&beside, &self.dir.path().join(&file));
         // A disk that stays full is told of once.
         let news = std::mem::replace(&mut self.ranks_unwritten, saved.is_err()) != saved.is_err();
         if let (Err(error), true) = (saved, news) {
@@ -204,6 +204,9 @@ impl Trainer {
             avg_mass: result.avg_mass,
             rank: result.rank,
             lazy_layers: result.lazy_layers,
+            block_influence: beside.block_influence,
+            grad_q: beside.grad_q,
+            grad_k: beside.grad_k,
             windows: result.windows,
             length: result.length,
             tau: result.tau,
@@ -226,9 +229,9 @@ impl Trainer {
         Ok(())
     }
 
-    /// Ranks and masses over the probe's windows, a few windows and one layer at a time. The inner error: a model whose
-    /// attention is no number.
-    fn attention_ranks(&mut self) -> Result<Result<ProbeResult, RankError>> {
+    /// Ranks and masses over the probe's windows, a few windows and one layer at a time, and what is measured beside them. The
+    /// inner error: a model whose attention is no number.
+    fn attention_ranks(&mut self) -> Result<Result<(ProbeResult, Beside), RankError>> {
         let shape = &self.model.config;
         let length = self.config.probe.length.min(self.workspace.time);
         let (ws, probs) = probe_buffers(
@@ -242,6 +245,7 @@ impl Trainer {
         let tau = self.config.probe.tau;
         let mut ranks = ProbeAccumulator::new(shape.n_layer, shape.n_head, (tau, ETA), length)?;
         let mut ids = vec![0u32; ws.batch * length];
+        let mut similar = vec![0.0; shape.n_layer];
         for starts in starts.chunks(ws.batch) {
             for (row, &start) in ids
                 .chunks_exact_mut(length)
@@ -251,6 +255,7 @@ impl Trainer {
             }
             ops::write(&ws.inputs, &ids)?;
             let matrices = starts.len() * shape.n_head * length * length;
+            let seen = starts.len() * length * shape.n_embd;
             let mut refused = None;
             self.model.attentions(ws, |layer, qkv, s| {
                 ops::attention_probs(probs, qkv, s)?;
@@ -258,13 +263,27 @@ impl Trainer {
                 if let Err(error) = ranks.add(layer, &values[..matrices]) {
                     refused.get_or_insert(error);
                 }
+                let (before, after) = (ops::read(ws.x(layer))?, ops::read(ws.x(layer + 1))?);
+                similar[layer] += similarity(&before[..seen], &after[..seen], shape.n_embd);
                 Ok(())
             })?;
             if let Some(error) = refused {
                 return Ok(Err(error));
             }
         }
-        Ok(Ok(ranks.finish()))
+        let tokens = (starts.len() * length) as f64;
+        let influence = similar.iter().map(|s| 1.0 - s / tokens);
+        let mut beside = Beside {
+            block_influence: influence.collect(),
+            ..Beside::default()
+        };
+        // Before a first step, or the first after a resume, there is no gradient; one that was no number has been told of.
+        let (q, k) = self.model.query_key_gradients()?;
+        let mut norms = q.iter().chain(&k);
+        if norms.clone().all(|norm| norm.is_finite()) && norms.any(|norm| *norm > 0.0) {
+            (beside.grad_q, beside.grad_k) = (q, k);
+        }
+        Ok(Ok((ranks.finish(), beside)))
     }
 }
 

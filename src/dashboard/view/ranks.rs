@@ -30,7 +30,7 @@ fn layers(scene: &Scene<'_>) -> usize {
 /// Draws the panel: full cells where they fit, short ones where they do not.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let length = scene.run.info.as_ref().map_or(0, |i| i.probe_length);
-    let title = format!(" attention rank: max over heads of k* (T={length}) ");
+    let title = format!(" attention rank: max over heads of k* (T={length}); bi: block influence ");
     let block = scene.panel(title);
     let inside = block.inner(area);
     frame.render_widget(block, area);
@@ -118,7 +118,13 @@ fn full_cell(
     let rank = last
         .and_then(|p| p.max_rank.get(layer))
         .map_or("-".into(), |r| format!("{r:.1}"));
-    let flag = if lazy { "LAZY" } else { "" };
+    // A second opinion where the flag is not needed.
+    let influence = last.and_then(|p| p.block_influence.get(layer));
+    let (flag, style) = match (lazy, influence) {
+        (true, _) => ("LAZY".into(), theme.warning),
+        (false, Some(x)) => (format!("bi {x:.3}"), theme.dim),
+        (false, None) => (String::new(), theme.dim),
+    };
     vec![
         Span::styled(format!("{:>4}{new} ", format!("L{layer}")), theme.dim),
         Span::styled(
@@ -126,7 +132,7 @@ fn full_cell(
             if lazy { theme.warning } else { theme.train },
         ),
         Span::styled(format!("{rank:>6} "), theme.plain),
-        Span::styled(format!("{flag:<10}"), theme.warning),
+        Span::styled(format!("{flag:<10}"), style),
     ]
 }
 

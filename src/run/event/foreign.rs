@@ -173,12 +173,18 @@ pub(super) fn check(event: &Event) -> Result<(), String> {
             avg_mass,
             rank,
             lazy_layers,
+            block_influence,
+            grad_q,
+            grad_k,
             ..
         } => {
             check.layers("max_rank", max_rank.len())?;
             check.layers("avg_mass", avg_mass.len())?;
             check.layers("rank", rank.len())?;
             check.layers("lazy_layers", lazy_layers.len())?;
+            check.layers("block_influence", block_influence.len())?;
+            check.layers("grad_q", grad_q.len())?;
+            check.layers("grad_k", grad_k.len())?;
             let heads = rank.iter().map(Vec::len).max().unwrap_or(0);
             most("heads", heads as u64, MOST_HEADS)
         }

@@ -117,6 +117,7 @@ impl RunState {
                 avg_mass,
                 rank,
                 lazy_layers,
+                block_influence,
                 ..
             } => {
                 let probe = ProbePoint {
@@ -127,6 +128,7 @@ impl RunState {
                     avg_mass: avg_mass.clone(),
                     rank: rank.clone(),
                     lazy_layers: lazy_layers.clone(),
+                    block_influence: block_influence.clone(),
                 };
                 let place = self.place(event);
                 let snapshots = &self.snapshots;

@@ -153,6 +153,7 @@ pub struct ProbePoint {
     pub avg_mass: Vec<f64>,
     pub rank: Vec<Vec<f64>>,
     pub lazy_layers: Vec<usize>,
+    pub block_influence: Vec<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,15 +1,14 @@
-//! `heirloom bench`: how fast this machine trains a model of a given shape.
+//! `heirloom bench train`: how fast this machine trains a model of a given shape.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::{exit, say};
 use crate::bench::{Job, Measured, gemm_gflops, median, peak_bf16, presets, tokens};
+use crate::cli::{exit, say};
 use crate::config::TrainConfig;
 use crate::device::Choice;
 use crate::model::{Decoder, DecoderConfig, Family, Files, Sizes, save};
@@ -19,24 +18,12 @@ use crate::run::table::{aligned, count};
 use crate::text;
 use crate::train::plan;
 
-/// Measure this machine
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Train(Train),
-}
-
 /// Time training steps of a model of any shape: forward, backward, clipping, AdamW, on random tokens
 ///
 /// The shape is given in numbers (GPT-2's family, or Llama's with --family llama), or is that of a MODEL.
 /// RAYON_NUM_THREADS sets the number of threads.
 #[derive(Debug, clap::Args)]
-struct Train {
+pub struct Train {
     /// The shape and weights of this model: a directory, a .gguf file, hf:OWNER/NAME, RUN@CHECKPOINT
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]
     model: Option<String>,
@@ -97,18 +84,10 @@ const LR: f64 = 1e-4;
 /// More would be a slip of the pen.
 const MOST: usize = 1 << 24;
 
-impl Args {
+impl Train {
     /// # Errors
     /// When the shape does not fit itself or the memory.
     pub fn run(self) -> Result<()> {
-        match self.command {
-            Command::Train(train) => train.run(),
-        }
-    }
-}
-
-impl Train {
-    fn run(self) -> Result<()> {
         let (config, files) = self.subject()?;
         let job = self.job()?;
         let chosen = self.device.open();
@@ -121,7 +100,7 @@ impl Train {
             true => "evaluating this model",
             false => "training this model",
         };
-        super::check_memory(job.bytes(&config, &device), &device, what)?;
+        crate::cli::check_memory(job.bytes(&config, &device), &device, what)?;
         let model = match &files {
             Some(files) => files.load(&device)?,
             None => Decoder::random(config.clone(), 0, &device)?,
@@ -176,7 +155,7 @@ impl Train {
         }
         self.check_size()?;
         if let Some(name) = &self.model {
-            let located = super::located(name, &self.runs)?;
+            let located = crate::cli::located(name, &self.runs)?;
             let files = Files::open(&located.path)?;
             if self.context() > files.config.context_length {
                 bail!(

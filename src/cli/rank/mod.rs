@@ -1,0 +1,262 @@
+//! `heirloom rank`: which of a model's layers attend, and which have collapsed.
+
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::input::{Given, Input};
+use super::windows::Windows;
+use super::{exit, say};
+use crate::locate::Located;
+use crate::model::Files;
+use crate::rank::{ETA, Figure, Head, MOST_MAPS, Map, Maps, Measure, Survey, Surveyed};
+use crate::run::dir::DEFAULT_RUNS;
+use crate::text;
+
+/// Measure a model's attention ranks: which layers are potent, and how many to inherit
+///
+/// k* is the smallest number of singular values that hold tau of an attention matrix's squared mass, m* the smallest number of
+/// columns that hold eta of it (Inheritune, arXiv 2404.08634). A layer's MaxRank is the largest mean k* of its heads; it is lazy
+/// when every k* is 1. Windows are spread evenly over the text: they start at floor(i (n_tokens - T)/(N - 1)), i = 0..N-1.
+/// Weights are read a layer at a time: a model need not fit the memory.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[arg(value_name = "MODEL", help = super::MODEL)]
+    model: String,
+    #[command(flatten)]
+    input: Input,
+    #[command(flatten)]
+    windows: Windows,
+    /// Share of the squared singular values
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    tau: f64,
+    /// Share of the squared column norms
+    #[arg(long, value_name = "SHARE", default_value_t = ETA)]
+    eta: f64,
+    /// Average the attention over the windows before taking ranks
+    #[arg(long)]
+    batch_mean: bool,
+    /// MaxRank at tau = 0.80, 0.85, 0.90 and 0.95, too
+    #[arg(long)]
+    sweep: bool,
+    /// Another model beside it, of the same tokens: what it was made from, or became
+    #[arg(long, value_name = "MODEL")]
+    against: Option<String>,
+    /// Draw what this head attends to, e.g. 3.0; may be given again
+    #[arg(long, value_name = "LAYER.HEAD", value_parser = head)]
+    map: Vec<Head>,
+    /// Write the result to this file: .json, .csv, or a picture as .svg or .png; may be given again
+    #[arg(long, value_name = "FILE")]
+    out: Vec<PathBuf>,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found in the model, and in the one beside it.
+struct Found {
+    ranks: Surveyed,
+    maps: Vec<Map>,
+    starts: Vec<usize>,
+    given: Given,
+    beside: Option<(String, Surveyed)>,
+}
+
+impl Args {
+    /// # Errors
+    /// When a model or the text cannot be read, they do not fit each other, or the attention is no number.
+    pub fn run(self) -> Result<()> {
+        let forms = self.out.iter().map(|path| Ok((path, form(path)?)));
+        let forms: Vec<(&PathBuf, Form)> = forms.collect::<Result<_>>()?;
+        if !self.map.is_empty() && !forms.iter().any(|(_, f)| f.has_maps()) && !self.json {
+            bail!("--map is for a picture or JSON: add --out FILE.svg, .png or .json, or --json");
+        }
+        let found = self.find()?;
+        let json = self.value(&found);
+        for (path, form) in forms {
+            let bytes = self.bytes(&found, &json, form)?;
+            let named = || format!("{} cannot be written", text::path(path));
+            std::fs::write(path, bytes).with_context(named)?;
+        }
+        match self.json {
+            true => say::json(&json)?,
+            false => say::out(&self.told(&found))?,
+        }
+        Ok(())
+    }
+
+    fn find(&self) -> Result<Found> {
+        let (located, files) = self.open(&self.model)?;
+        self.check_maps(&files)?;
+        let other = match &self.against {
+            Some(name) => Some((name, self.open(name)?.1)),
+            None => None,
+        };
+        let vocab = files.config.vocab;
+        if let Some((name, other)) = &other
+            && other.config.vocab != vocab
+        {
+            bail!(
+                "{} has a vocabulary of {}, {} one of {vocab}: the same tokens mean other things to them",
+                text::clean(name),
+                other.config.vocab,
+                text::clean(&self.model)
+            );
+        }
+        let time = self.windows.length;
+        let why = format!("windows of {time}");
+        let given = self.input.read(&located, vocab, time, &why)?;
+        let starts = self.windows.starts(given.tokens.len());
+        let (ranks, maps) = self.survey(&files, &given, &starts, &self.map)?;
+        let beside = match other {
+            Some((name, other)) => {
+                let (ranks, _) = self.survey(&other, &given, &starts, &[])?;
+                Some((name.clone(), ranks))
+            }
+            None => None,
+        };
+        Ok(Found {
+            ranks,
+            maps,
+            starts,
+            given,
+            beside,
+        })
+    }
+
+    fn open(&self, model: &str) -> Result<(Located, Files)> {
+        let located = super::located(model, &self.runs)?;
+        let files = Files::open(&located.path)?;
+        for (name, share) in [("--tau", self.tau), ("--eta", self.eta)] {
+            if !(share > 0.0 && share <= 1.0) {
+                let what = format!("{name} must lie in (0, 1], is {share}");
+                return Err(exit::usage(&what).into());
+            }
+        }
+        self.windows.check(&files.config)?;
+        Ok((located, files))
+    }
+
+    fn check_maps(&self, files: &Files) -> Result<()> {
+        let (layers, heads) = (files.config.n_layer, files.config.n_head);
+        if self.map.len() > MOST_MAPS {
+            let what = format!("--map may be given {MOST_MAPS} times");
+            return Err(exit::usage(&what).into());
+        }
+        match self.map.iter().find(|(l, h)| *l >= layers || *h >= heads) {
+            Some((layer, head)) => Err(exit::usage(&format!(
+                "--map {layer}.{head}: the model has layers 0 to {} of heads 0 to {}",
+                layers - 1,
+                heads - 1
+            ))
+            .into()),
+            None => Ok(()),
+        }
+    }
+
+    fn survey(
+        &self,
+        files: &Files,
+        given: &Given,
+        starts: &[usize],
+        wanted: &[Head],
+    ) -> Result<(Surveyed, Vec<Map>)> {
+        let (config, length) = (&files.config, self.windows.length);
+        let measure = Measure {
+            tau: self.tau,
+            eta: self.eta,
+            length,
+            batch_mean: self.batch_mean,
+            sweep: self.sweep,
+        };
+        let mut survey = Survey::new(config.n_layer, config.n_head, measure)?;
+        let mut maps = Maps::new(wanted, config.n_head, length);
+        let influence = self
+            .windows
+            .walk(files, &given.tokens, starts, &mut |seen| {
+                survey.add(seen.layer, seen.attention)?;
+                maps.add(seen.layer, seen.attention);
+                if seen.first + seen.windows == starts.len() {
+                    survey.end_of_layer(seen.layer)?;
+                }
+                Ok(())
+            })?;
+        Ok((survey.finish(influence), maps.finish()))
+    }
+
+    fn value(&self, found: &Found) -> Value {
+        let n_tokens = found.given.tokens.len();
+        let mut json = found.ranks.json(&found.starts, n_tokens);
+        json["model"] = self.model.clone().into();
+        json["tokenizer"] = found.given.tokenizer.clone().into();
+        if !found.maps.is_empty() {
+            let maps = found.maps.iter();
+            json["maps"] = maps.map(|map| map.json(&found.ranks)).collect();
+        }
+        if let Some((name, ranks)) = &found.beside {
+            let mut other = ranks.json(&found.starts, n_tokens);
+            other["model"] = name.clone().into();
+            json["against"] = other;
+        }
+        json
+    }
+
+    fn bytes(&self, found: &Found, json: &Value, form: Form) -> Result<Vec<u8>> {
+        let name = text::clean(&self.model);
+        let beside = found.beside.as_ref();
+        let beside = beside.map(|(name, ranks)| (text::clean(name).into_owned(), ranks));
+        let figure = Figure {
+            name: &name,
+            found: &found.ranks,
+            beside: beside.as_ref().map(|(name, ranks)| (name.as_str(), *ranks)),
+            maps: &found.maps,
+        };
+        Ok(match form {
+            Form::Json => (serde_json::to_string_pretty(json)? + "\n").into_bytes(),
+            Form::Csv => found.ranks.csv().into_bytes(),
+            Form::Svg => figure.svg().map_err(anyhow::Error::msg)?.into_bytes(),
+            Form::Png => figure.png().map_err(anyhow::Error::msg)?,
+        })
+    }
+}
+
+/// A head as `LAYER.HEAD`.
+fn head(word: &str) -> Result<Head, String> {
+    let parts = word.split_once('.');
+    let parts = parts.and_then(|(l, h)| Some((l.parse().ok()?, h.parse().ok()?)));
+    parts.ok_or_else(|| "give a layer and a head, both from 0, as in 3.0".into())
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Json,
+    Csv,
+    Svg,
+    Png,
+}
+
+impl Form {
+    fn has_maps(self) -> bool {
+        !matches!(self, Self::Csv)
+    }
+}
+
+/// What a file's name asks for.
+fn form(path: &Path) -> Result<Form> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("json") => Ok(Form::Json),
+        Some("csv") => Ok(Form::Csv),
+        Some("svg") => Ok(Form::Svg),
+        Some("png") => Ok(Form::Png),
+        _ => bail!(
+            "{}: the result is written as .json, .csv, .svg or .png",
+            text::path(path)
+        ),
+    }
+}

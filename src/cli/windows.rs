@@ -1,0 +1,143 @@
+//! A model's attention over windows of a text, as users ask for it.
+
+use anyhow::Result;
+use candle_core::Device;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::exit;
+use crate::corpus::{Tokens, even_starts_rank};
+use crate::model::{DecoderConfig, Files, ModelError, Seen, walk};
+use crate::rank::RankError;
+
+/// Which windows attention is looked at in.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Windows {
+    /// Number of windows
+    #[arg(long = "windows", value_name = "N", default_value_t = 100)]
+    pub number: usize,
+    /// Tokens of a window
+    #[arg(long = "window-length", value_name = "T", default_value_t = 100)]
+    pub length: usize,
+    /// Where windows start
+    #[arg(long, value_enum, value_name = "HOW", default_value = "even")]
+    sample: Sample,
+    /// What random starts are drawn from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+/// Where windows start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sample {
+    /// Spread evenly over the text
+    Even,
+    /// Drawn from --seed
+    Random,
+}
+
+const MOST_WINDOWS: usize = 100_000;
+/// Most attention elements in memory at a time.
+const ELEMENTS: usize = 8 << 20;
+
+/// What can go wrong on the way through the layers.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Rank(#[from] RankError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Refuses windows of a length that the model has no room for, and numbers of them beyond `most`.
+///
+/// # Errors
+/// Telling what is allowed.
+pub fn check_windows(windows: usize, most: usize, time: usize, context: usize) -> Result<()> {
+    if !(1..=context).contains(&time) {
+        return Err(exit::usage(&format!(
+            "--window-length must be between 1 and the model's context of {context}, is {time}"
+        ))
+        .into());
+    }
+    if !(1..=most).contains(&windows) {
+        return Err(exit::usage(&format!(
+            "--windows must be between 1 and {most}, is {windows}"
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+impl Windows {
+    /// Refuses windows that the model or the memory has no room for.
+    ///
+    /// # Errors
+    /// Telling what is allowed.
+    pub fn check(&self, config: &DecoderConfig) -> Result<()> {
+        check_windows(
+            self.number,
+            MOST_WINDOWS,
+            self.length,
+            config.context_length,
+        )?;
+        let need = walk::bytes(config, self.number, self.length, self.batch(config));
+        super::check_memory(need, &Device::Cpu, "looking into this model")
+    }
+
+    /// Where they start in a text of so many tokens, which has room for one of them.
+    pub fn starts(&self, n_tokens: usize) -> Vec<usize> {
+        match self.sample {
+            Sample::Even => even_starts_rank(n_tokens, self.length, self.number),
+            Sample::Random => {
+                let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+                let last = n_tokens - self.length;
+                (0..self.number)
+                    .map(|_| rng.random_range(0..=last))
+                    .collect()
+            }
+        }
+    }
+
+    /// Windows at a time.
+    fn batch(&self, config: &DecoderConfig) -> usize {
+        let one = config.n_head * self.length * self.length;
+        (ELEMENTS / one).clamp(1, self.number)
+    }
+
+    /// Shows the attention of each layer in the windows that begin at `starts`, with a bar on the terminal. Returns each layer's
+    /// block influence.
+    ///
+    /// # Errors
+    /// When the model cannot be read, or `each` fails.
+    pub fn walk(
+        &self,
+        files: &Files,
+        tokens: &Tokens,
+        starts: &[usize],
+        each: &mut dyn FnMut(&Seen<'_>) -> Result<(), WalkError>,
+    ) -> Result<Vec<f64>> {
+        let mut ids = vec![0u32; starts.len() * self.length];
+        for (window, &start) in ids.chunks_exact_mut(self.length).zip(starts) {
+            tokens.copy_to(start, window)?;
+        }
+        let bar = ProgressBar::new(files.config.n_layer as u64);
+        bar.set_style(ProgressStyle::with_template(
+            "{bar:30} layer {pos}/{len}  {eta} left",
+        )?);
+        let batch = self.batch(&files.config);
+        let influence = walk::walk::<WalkError>(files, &ids, self.length, batch, &mut |seen| {
+            each(&seen)?;
+            if seen.first + seen.windows == starts.len() {
+                bar.inc(1);
+            }
+            Ok(())
+        });
+        bar.finish_and_clear();
+        Ok(influence?)
+    }
+}

@@ -1,0 +1,73 @@
+//! How much a block changes what passes through it, and how strongly its attention is still taught.
+
+use candle_core::Result;
+
+use super::config::Family;
+use super::decoder::Decoder;
+use crate::ops;
+
+/// The sum over rows of width `c` of the cosine similarity of `before` and `after`. A block's influence is 1 - its mean over tokens, of
+/// the block's input and output (Men et al., "ShortGPT", arXiv 2403.03853).
+pub fn similarity(before: &[f32], after: &[f32], c: usize) -> f64 {
+    let rows = before.chunks_exact(c).zip(after.chunks_exact(c));
+    rows.map(|(a, b)| cosine(a, b)).sum()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        let both = a.iter().zip(b);
+        both.map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+    };
+    let norms = (dot(a, a) * dot(b, b)).sqrt();
+    if norms > 0.0 { dot(a, b) / norms } else { 1.0 }
+}
+
+impl Decoder {
+    /// Norms of the latest gradients of each layer's W_Q and W_K, without biases. Both vanish where attention has collapsed
+    /// (Inheritune, arXiv 2404.08634, appendix H).
+    pub fn query_key_gradients(&self) -> Result<(Vec<f64>, Vec<f64>)> {
+        let config = &self.config;
+        let (c, q) = (config.n_embd, config.attention_width());
+        let k = config.n_kv_head * config.head_size;
+        let squares = |all: &mut dyn Iterator<Item = &f32>| -> f64 {
+            all.map(|&x| f64::from(x) * f64::from(x)).sum()
+        };
+        let mut norms = (Vec::new(), Vec::new());
+        for layer in 0..config.n_layer {
+            let gradient = ops::read(&self.query_key_value_gradient(layer))?;
+            let (of_q, of_k) = match config.family {
+                // [in, out]: the queries' columns, then the keys'.
+                Family::Gpt2 => {
+                    let rows = || gradient.chunks_exact(config.qkv_width());
+                    (
+                        squares(&mut rows().flat_map(|row| &row[..q])),
+                        squares(&mut rows().flat_map(|row| &row[q..q + k])),
+                    )
+                }
+                // [out, in].
+                Family::Llama => {
+                    let (of_q, rest) = gradient.split_at(q * c);
+                    (
+                        squares(&mut of_q.iter()),
+                        squares(&mut rest[..k * c].iter()),
+                    )
+                }
+            };
+            norms.0.push(of_q.sqrt());
+            norms.1.push(of_k.sqrt());
+        }
+        Ok(norms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_turns_by_a_right_angle_is_another_thing() {
+        let before = [1.0, 0.0, 3.0, 4.0, 0.0, 0.0];
+        let after = [0.0, 2.0, 6.0, 8.0, 0.0, 0.0];
+        assert_eq!(similarity(&before, &after, 2), 0.0 + 1.0 + 1.0);
+    }
+}
