@@ -1,13 +1,14 @@
 //! heirloom trains small language models from the good layers of big ones, from a terminal.
 //!
 //! Dependencies point downwards: `cli -> dashboard -> run` and
-//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `cli -> export -> {train, model}`, `model -> ops`; whoever meets foreign text, `-> text`.
+//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `cli -> export -> {train, model}`, `{cli, dashboard} -> demo -> rank`, `model -> ops`; whoever meets foreign text, `-> text`.
 
 pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod corpus;
 pub mod dashboard;
+pub mod demo;
 pub mod device;
 pub mod eval;
 pub mod export;

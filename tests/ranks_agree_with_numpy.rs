@@ -221,7 +221,7 @@ fn a_question_without_an_answer_is_refused() {
         ),
         (
             &["--window-length", "8", "--out", "ranks.txt"],
-            "ranks.txt: the result is written as .json, .csv or .svg",
+            "ranks.txt: the result is written as .json, .csv, .svg or .png",
         ),
     ] {
         let mut args = vec!["rank", model.to_str().unwrap(), "--tokens", &ids];
@@ -231,4 +231,164 @@ fn a_question_without_an_answer_is_refused() {
         assert_eq!(out.status.code(), Some(2), "{extra:?}: {err}");
         assert!(err.contains(what), "{extra:?}: {err}");
     }
+}
+
+/// A copy of a fixture model, for a test to spoil.
+fn copy(place: &Place, name: &str) -> PathBuf {
+    let to = place.path().join(name);
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(fixtures().join("models").join(name)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    to
+}
+
+#[test]
+fn attention_that_is_no_number_is_named_by_layer_and_head() {
+    let place = Place::new();
+    let ids = token_file(&place, &fixture().models["gpt2"].tokens);
+    let model = copy(&place, "gpt2");
+    // A query and a key weight of the last layer's second head, whose product no number holds.
+    let file = model.join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let config: Value =
+        serde_json::from_str(&std::fs::read_to_string(model.join("config.json")).unwrap()).unwrap();
+    let (layer, heads) = (
+        config["n_layer"].as_u64().unwrap() - 1,
+        config["n_head"].as_u64().unwrap(),
+    );
+    let width = config["n_embd"].as_u64().unwrap();
+    let name = format!("transformer.h.{layer}.attn.c_attn.weight");
+    let info = metadata.info(&name).unwrap();
+    assert_eq!(info.dtype, safetensors::Dtype::F32);
+    let mut spoilt = bytes.clone();
+    for column in [width / heads, width + width / heads] {
+        let at = 8 + header + info.data_offsets.0 + 4 * column as usize;
+        spoilt[at..at + 4].copy_from_slice(&3e38f32.to_le_bytes());
+    }
+    std::fs::write(&file, spoilt).unwrap();
+    let out = place.run(&[
+        "rank",
+        model.to_str().unwrap(),
+        "--tokens",
+        &ids,
+        "--window-length",
+        "20",
+    ]);
+    let (_, err) = texts(&out);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    let what =
+        format!("layer {layer}, head 1: the attention matrix holds a number that is not finite");
+    assert!(err.contains(&what), "{err}");
+}
+
+#[test]
+fn a_model_of_another_kind_is_refused() {
+    let place = Place::new();
+    let ids = token_file(&place, &fixture().models["gpt2"].tokens);
+    let model = copy(&place, "gpt2");
+    let config = r#"{"architectures": ["MambaForCausalLM"], "model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 2}"#;
+    std::fs::write(model.join("config.json"), config).unwrap();
+    let out = place.run(&["rank", model.to_str().unwrap(), "--tokens", &ids]);
+    let (_, err) = texts(&out);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("mamba") && err.contains("config.json"),
+        "{err}"
+    );
+}
+
+/// A model that was made from another, both seen through the same windows, and what two heads attend to.
+#[test]
+fn a_model_stands_beside_another_and_heads_show_their_attention() {
+    let place = Place::new();
+    let ids = token_file(&place, &fixture().models["gpt2"].tokens);
+    let model = fixtures().join("models/gpt2");
+    let model = model.to_str().unwrap();
+    let small = place.path().join("small");
+    let small = small.to_str().unwrap();
+    place.expect(
+        0,
+        &["inherit", "--from", model, "--layers", "1", "--out", small],
+    );
+    let (json, svg, png) = ("both.json", "both.svg", "both.png");
+    let args = [
+        "rank",
+        small,
+        "--tokens",
+        &ids,
+        "--windows",
+        "4",
+        "--window-length",
+        "12",
+        "--against",
+        model,
+        "--map",
+        "0.1",
+        "--map",
+        "0.0",
+        "--out",
+        json,
+        "--out",
+        svg,
+        "--out",
+        png,
+    ];
+    let text = place.expect(0, &args);
+    assert!(text.contains("AvgRank"), "{text}");
+    let read = |name: &str| std::fs::read(place.path().join(name)).unwrap();
+    let found: Value = serde_json::from_slice(&read(json)).unwrap();
+    // The first layer is the other's first layer.
+    assert_eq!(found["max_rank"][0], found["against"]["max_rank"][0]);
+    assert!(found["against"]["max_rank"].as_array().unwrap().len() > 1);
+    // Rows of attention sum to one, and look at nothing that comes later.
+    for (map, head) in found["maps"].as_array().unwrap().iter().zip([1, 0]) {
+        assert_eq!((&map["layer"], &map["head"]), (&0.into(), &head.into()));
+        let rows: Vec<Vec<f64>> = serde_json::from_value(map["mean"].clone()).unwrap();
+        assert_eq!(rows.len(), 12);
+        for (i, row) in rows.iter().enumerate() {
+            assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+            assert!(row[i + 1..].iter().all(|a| *a == 0.0));
+        }
+    }
+    let picture = String::from_utf8(read(svg)).unwrap();
+    for what in ["squares, dashed", "layer 0, head 1: k*", "attended to"] {
+        assert!(picture.contains(what), "{what}");
+    }
+    // A picture of pixels, not all white and not all black.
+    let decoder = png::Decoder::new(std::io::Cursor::new(read(png)));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!(info.width, 1800);
+    let dark = pixels.iter().filter(|x| **x < 128).count();
+    assert!(
+        (pixels.len() / 200..pixels.len() / 2).contains(&dark),
+        "{dark} of {}",
+        pixels.len()
+    );
+    let refused = |args: &[&str], what: &str| {
+        let out = place.run(
+            &[
+                &["rank", small, "--tokens", &ids, "--window-length", "12"],
+                args,
+            ]
+            .concat(),
+        );
+        let (_, err) = texts(&out);
+        assert_eq!(out.status.code(), Some(2), "{err}");
+        assert!(err.contains(what), "{err}");
+    };
+    refused(
+        &["--map", "1.0", "--json"],
+        "--map 1.0: the model has layers 0 to 0",
+    );
+    refused(&["--map", "3", "--json"], "give a layer and a head");
+    refused(&["--map", "0.0"], "--map is for a picture or JSON");
+    // Of the same vocabulary it must be.
+    let words = "bench train --layers 1 --heads 2 --width 8 --context 16 --batch 1 --vocab 100 --steps 1 --write other";
+    place.expect(0, &words.split(' ').collect::<Vec<_>>());
+    refused(&["--against", "./other"], "vocabulary of 100");
 }

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod bench;
 pub mod ctl;
 pub mod data;
+pub mod demo;
 pub mod exit;
 pub mod export;
 pub mod generate;
@@ -72,6 +73,7 @@ enum Command {
     Export(export::Args),
     Bench(bench::Args),
     Selftest(selftest::Args),
+    Demo(demo::Args),
 }
 
 /// Windows of this length, or the model's context, when nothing else is said.
@@ -143,6 +145,7 @@ impl Cli {
             Some(Command::Rank(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Generate(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Inherit(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Demo(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Bench(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Selftest(args)) => args.run().map_err(exit::input),
             Some(Command::Data(args)) => args.run().map_err(exit::input),

@@ -6,6 +6,7 @@
 
 mod app;
 mod attach;
+pub mod collapse;
 mod curve;
 mod eta;
 mod feed;

@@ -1,0 +1,186 @@
+//! `heirloom demo collapse` live: bars for each head, and the ranks' fall.
+
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use anyhow::Result;
+use crossterm::event::{KeyCode, KeyModifiers};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::symbols::Marker;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
+
+use super::Options;
+use super::glyphs::Glyphs;
+use super::terminal::{Input, Terminal};
+use super::theme::Theme;
+use crate::demo::{Known, Probe, Told};
+
+/// Between looks at the keyboard and the toys.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Draws what is told until the operator leaves.
+///
+/// # Errors
+/// When the terminal cannot be taken over, or a toy stops.
+pub fn show(known: &mut Known, told: &Receiver<Told>, options: &Options) -> Result<()> {
+    let (theme, glyphs) = (options.theme, options.glyphs);
+    let mut terminal = Terminal::enter()?;
+    let mut news = true;
+    loop {
+        while let Some(word) = next(told) {
+            known.take(word)?;
+            news = true;
+        }
+        if std::mem::take(&mut news) && terminal.keeps_up() {
+            terminal.draw(|frame| draw(frame, known, &theme, glyphs));
+        }
+        for input in terminal.inputs(TICK) {
+            match input {
+                Input::Key(key) => {
+                    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+                    if matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
+                        || control && key.code == KeyCode::Char('c')
+                    {
+                        return Ok(());
+                    }
+                }
+                Input::Resized => news = true,
+                Input::Stop | Input::Hangup => return Ok(()),
+            }
+        }
+    }
+}
+
+fn next(told: &Receiver<Told>) -> Option<Told> {
+    match told.try_recv() {
+        Ok(word) => Some(word),
+        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+    }
+}
+
+fn draw(frame: &mut Frame<'_>, known: &Known, theme: &Theme, glyphs: Glyphs) {
+    let area = frame.area();
+    // A title and frame about the heads, three columns of them where they are many.
+    let columns = columns(area.width);
+    let rows = known.demo.softmax.heads.div_ceil(columns) + 2;
+    let parts = [
+        Constraint::Length(1),
+        Constraint::Length(rows as u16),
+        Constraint::Min(8),
+        Constraint::Length(1),
+    ];
+    let [top, heads, network, bottom] = Layout::vertical(parts).areas(area);
+    let title = " heirloom demo collapse  k*: singular values that hold 90 % of a matrix's mass";
+    frame.render_widget(Line::styled(title, theme.title), top);
+    draw_heads(frame, heads, known, theme, glyphs);
+    draw_network(frame, network, known, theme, glyphs);
+    let keys = match known.seconds {
+        Some(seconds) => format!(" done in {seconds:.0} s   q quit"),
+        None => " q quit".into(),
+    };
+    frame.render_widget(Line::styled(keys, theme.dim), bottom);
+}
+
+/// Width of a head's cell.
+const CELL: u16 = 39;
+
+fn columns(width: u16) -> usize {
+    usize::from((width.saturating_sub(2) / CELL).max(1))
+}
+
+fn panel(title: &str, theme: &Theme, glyphs: Glyphs) -> Block<'static> {
+    Block::bordered()
+        .border_set(glyphs.border())
+        .border_style(theme.dim)
+        .title(glyphs.text(title))
+}
+
+/// Each head's k* before and after softmax.
+fn draw_heads(frame: &mut Frame<'_>, area: Rect, known: &Known, theme: &Theme, glyphs: Glyphs) {
+    let sizes = known.demo.softmax;
+    let title = format!(
+        " 1 softmax: k* of scores → of attention (T={}; deviation of scores {:.2} | 2) ",
+        sizes.time,
+        2.0 * sizes.heads as f64 / sizes.width as f64
+    );
+    let block = panel(&title, theme, glyphs);
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    let columns = columns(area.width);
+    let down = sizes.heads.div_ceil(columns);
+    let mut lines = vec![Line::default(); down];
+    for (i, head) in known.heads.iter().enumerate() {
+        let width = 10;
+        let cells = (width * head.scores).div_ceil(sizes.time).min(width);
+        let bar = match glyphs {
+            Glyphs::Ascii => "#",
+            _ => "█",
+        };
+        lines[i % down].spans.extend([
+            Span::styled(format!(" {:>3} ", format!("h{i}")), theme.dim),
+            Span::styled(format!("{:<width$}", bar.repeat(cells)), theme.train),
+            Span::styled(
+                format!("{:>5} {} ", head.scores, glyphs.text("→")),
+                theme.plain,
+            ),
+            Span::styled(format!("{:>3}", head.attention), theme.val),
+            Span::styled(format!(" | {:<8}", head.sharper), theme.dim),
+        ]);
+    }
+    frame.render_widget(Paragraph::new(lines), inside);
+}
+
+/// Mean k* over the steps, and each head's at the last.
+fn draw_network(frame: &mut Frame<'_>, area: Rect, known: &Known, theme: &Theme, glyphs: Glyphs) {
+    let (sizes, steps) = (known.demo.network, known.demo.steps);
+    let title = match known.probes.last() {
+        Some(probe) => {
+            let ranks: Vec<String> = probe.ranks.iter().map(usize::to_string).collect();
+            format!(
+                " 2 attention alone, trained on noise: step {}, mean k* {:.2}, heads {} ",
+                probe.step,
+                probe.mean(),
+                ranks.join(" ")
+            )
+        }
+        None => format!(
+            " 2 attention alone, trained on noise: {} heads, T={} ",
+            sizes.heads, sizes.time
+        ),
+    };
+    let block = panel(&title, theme, glyphs);
+    let points = |of: &dyn Fn(&Probe) -> f64| -> Vec<(f64, f64)> {
+        let all = known.probes.iter();
+        all.map(|probe| (probe.step as f64, of(probe))).collect()
+    };
+    let mean = points(&|probe| probe.mean());
+    let most = points(&|probe| probe.ranks.iter().copied().max().unwrap_or(0) as f64);
+    let top = most.iter().map(|(_, y)| *y).fold(2.0, f64::max);
+    let (line, dots) = match glyphs {
+        Glyphs::Braille => (Marker::Braille, Marker::Braille),
+        Glyphs::Block => (Marker::HalfBlock, Marker::HalfBlock),
+        Glyphs::Ascii => (Marker::Custom('*'), Marker::Custom('.')),
+    };
+    let set = |data, marker, kind, style| {
+        Dataset::default()
+            .data(data)
+            .marker(marker)
+            .graph_type(kind)
+            .style(style)
+    };
+    let sets = vec![
+        set(&most, dots, GraphType::Scatter, theme.dim),
+        set(&mean, line, GraphType::Line, theme.val),
+    ];
+    let end = steps.all as f64;
+    let label = |text: String| Span::styled(text, theme.dim);
+    let x = Axis::default()
+        .bounds([0.0, end])
+        .labels([label("step 0".into()), label(steps.all.to_string())]);
+    let y = Axis::default()
+        .bounds([0.0, 1.05 * top])
+        .labels([label("0".into()), label(format!("{top:.0}"))]);
+    frame.render_widget(Chart::new(sets).block(block).x_axis(x).y_axis(y), area);
+}

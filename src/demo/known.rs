@@ -1,0 +1,59 @@
+//! What the toys have told so far.
+
+use std::time::Instant;
+
+use super::{Demo, DemoError, Head, Probe};
+
+/// What the toys have told.
+#[derive(Debug)]
+pub enum Told {
+    Head(Head),
+    Probe(Probe),
+    Failed(DemoError),
+}
+
+/// What is known so far.
+#[derive(Debug)]
+pub struct Known {
+    pub demo: Demo,
+    began: Instant,
+    pub heads: Vec<Head>,
+    pub probes: Vec<Probe>,
+    /// How long both took, once they have.
+    pub seconds: Option<f64>,
+}
+
+impl Known {
+    /// Nothing yet.
+    pub fn new(demo: Demo) -> Self {
+        Self {
+            demo,
+            began: Instant::now(),
+            heads: Vec::new(),
+            probes: Vec::new(),
+            seconds: None,
+        }
+    }
+
+    /// Whether the last probe is in.
+    fn done(&self) -> bool {
+        let last = self.probes.last();
+        last.is_some_and(|probe| probe.step == self.demo.steps.all)
+    }
+
+    /// Takes one in.
+    ///
+    /// # Errors
+    /// What stopped a toy.
+    pub fn take(&mut self, told: Told) -> Result<(), DemoError> {
+        match told {
+            Told::Head(head) => self.heads.push(head),
+            Told::Probe(probe) => self.probes.push(probe),
+            Told::Failed(error) => return Err(error),
+        }
+        if self.done() {
+            self.seconds = Some(self.began.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+}
