@@ -1,6 +1,7 @@
 //! Measures training steps of a model of any shape on this machine.
 
 mod card;
+mod memory;
 mod peak;
 pub mod presets;
 
@@ -17,6 +18,7 @@ use crate::ops::{self, clock};
 use crate::train::{Optimizer, plan};
 
 pub use card::peak_bf16;
+pub use memory::peak_memory;
 pub use peak::gemm_gflops;
 
 /// What is measured.

@@ -85,8 +85,12 @@ impl Windows {
             self.length,
             config.context_length,
         )?;
-        let need = walk::bytes(config, self.number, self.length, self.batch(config));
-        super::check_memory(need, &Device::Cpu, "looking into this model")
+        super::check_memory(self.bytes(config), &Device::Cpu, "looking into this model")
+    }
+
+    /// Bytes that [`Self::walk`] needs.
+    pub fn bytes(&self, config: &DecoderConfig) -> u64 {
+        walk::bytes(config, self.number, self.length, self.batch(config))
     }
 
     /// Where they start in a text of so many tokens, which has room for one of them.

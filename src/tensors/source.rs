@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 
 use super::decode::{Failure, decode};
 use super::{Entry, Info, TensorError, gguf, pickle, safetensors};
@@ -247,7 +247,9 @@ impl Source {
         let whole = |values: usize| values / dtype.block() * dtype.block_bytes();
         let start = tensor.entry.start + whole(from);
         let bytes = &file.map[start..start + whole(out.len())];
-        decode(dtype, bytes, out).map_err(|failure| match failure {
+        let decoded = decode(dtype, bytes, out);
+        file.let_go(start, bytes.len());
+        decoded.map_err(|failure| match failure {
             Failure::NotFinite { index, value } => TensorError::NotFinite {
                 path: file.path.clone(),
                 name: text::clean(&tensor.name).into_owned(),
@@ -273,6 +275,20 @@ impl Mapped {
             path: path.into(),
             map,
         })
+    }
+
+    /// Gives back the memory that large parts of the file were mapped into: a model that is read through once need not be resident
+    /// twice, nor one that is read a layer at a time at all. The system keeps what it likes of the file.
+    fn let_go(&self, start: usize, len: usize) {
+        const LARGE: usize = 1 << 20;
+        if len >= LARGE {
+            // SAFETY: the map is of a file and read only; a page that is looked at again is read again. That it was not given
+            // back is no error.
+            let _ = unsafe {
+                self.map
+                    .unchecked_advise_range(UncheckedAdvice::DontNeed, start, len)
+            };
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
-use crate::bench::median;
+use crate::bench::{median, peak_memory};
 use crate::cli::input::Input;
 use crate::cli::windows::Windows;
 use crate::cli::{exit, say};
@@ -100,6 +100,8 @@ impl Ranks {
                 "matrices": matrices,
                 "window_length": t,
                 "tau": self.tau,
+                "peak_memory_bytes": peak_memory(),
+                "memory_bound_bytes": self.windows.bytes(&files.config),
                 "k_micros": mean,
                 "k_micros_by_layer": k,
                 "m_micros_by_layer": m,
@@ -120,6 +122,17 @@ impl Ranks {
             ],
             ["k*".into(), range(&k)],
             ["m*".into(), range(&m)],
+            [
+                "memory".into(),
+                match peak_memory() {
+                    Some(peak) => format!(
+                        "{} MB at most, {} MB reckoned for the layers",
+                        peak >> 20,
+                        self.windows.bytes(&files.config) >> 20
+                    ),
+                    None => "not told by this system".into(),
+                },
+            ],
         ];
         Ok(say::out(&aligned(&rows, &[0, 1]))?)
     }

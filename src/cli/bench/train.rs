@@ -7,7 +7,7 @@ use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::bench::{Job, Measured, gemm_gflops, median, peak_bf16, presets, tokens};
+use crate::bench::{Job, Measured, gemm_gflops, median, peak_bf16, peak_memory, presets, tokens};
 use crate::cli::{exit, say};
 use crate::config::TrainConfig;
 use crate::device::Choice;
@@ -413,12 +413,4 @@ impl Facts {
         }
         aligned(&rows, &[0, 1])
     }
-}
-
-/// Most memory that this process has had resident, in bytes.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kb: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kb << 10)
 }

@@ -73,7 +73,7 @@ fn draw<D: DrawingBackend>(area: &Area<D>, title: &str, lines: &[Line<'_>], px: 
 where
     D::ErrorType: 'static,
 {
-    let mut area = area.titled(title, px.title())?;
+    let mut area = area.margin(px.of(6), 0, 0, 0).titled(title, px.title())?;
     if let [first, second] = lines {
         let legend = format!("circles: {};  squares, dashed: {}", first.name, second.name);
         area = area.titled(&legend, px.label())?;
@@ -94,6 +94,10 @@ where
         .label_style(px.label())
         .x_labels(layers.min(16))
         .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| match top < 10.0 {
+            true => format!("{y:.1}"),
+            false => format!("{y:.0}"),
+        })
         .light_line_style(WHITE)
         .draw()?;
     let wide = BLACK.stroke_width(px.of(2));
