@@ -386,7 +386,7 @@ fn query_key_norms(what: &str, model: &Decoder, oracle: impl Fn(usize) -> Tensor
     assert_eq!((q.len(), k.len()), (config.n_layer, config.n_layer));
     for (i, p) in model.params.iter().enumerate() {
         let Some(layer) = p.layer else { continue };
-        let mut same = |got: f64, want: Tensor, of: &str| -> Result<()> {
+        let same = |got: f64, want: Tensor, of: &str| -> Result<()> {
             let want = norm(want)?.sqrt();
             assert!(
                 want > 0.0 && (got - want).abs() < 1e-3 * want,

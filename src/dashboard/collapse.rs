@@ -1,6 +1,6 @@
 //! `heirloom demo collapse` live: bars for each head, and the ranks' fall.
 
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -29,7 +29,7 @@ pub fn show(known: &mut Known, told: &Receiver<Told>, options: &Options) -> Resu
     let mut terminal = Terminal::enter()?;
     let mut news = true;
     loop {
-        while let Some(word) = next(told) {
+        while let Ok(word) = told.try_recv() {
             known.take(word)?;
             news = true;
         }
@@ -50,13 +50,6 @@ pub fn show(known: &mut Known, told: &Receiver<Told>, options: &Options) -> Resu
                 Input::Stop | Input::Hangup => return Ok(()),
             }
         }
-    }
-}
-
-fn next(told: &Receiver<Told>) -> Option<Told> {
-    match told.try_recv() {
-        Ok(word) => Some(word),
-        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
     }
 }
 

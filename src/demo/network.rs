@@ -89,14 +89,15 @@ impl Network {
         self.steps += 1;
         let unbias = BETAS.map(|beta| 1.0 / (1.0 - beta.powi(self.steps)));
         for (weight, [m, v]) in self.weights.iter().zip(&mut self.moments) {
-            let Some(g) = gradients.get(weight) else {
+            // Without its history, which would keep every step's tensors.
+            let Some(g) = gradients.get(weight).map(Tensor::detach) else {
                 candle_core::bail!("a weight without a gradient");
             };
             *m = (m.affine(BETAS[0], 0.0)? + g.affine(1.0 - BETAS[0], 0.0)?)?;
             *v = (v.affine(BETAS[1], 0.0)? + g.sqr()?.affine(1.0 - BETAS[1], 0.0)?)?;
             let root = v.affine(unbias[1], 0.0)?.sqrt()?.affine(1.0, EPS)?;
             let update = m.affine(unbias[0] * lr, 0.0)?.div(&root)?;
-            weight.set(&weight.sub(&update)?)?;
+            weight.set(&weight.as_detached_tensor().sub(&update)?)?;
         }
         loss.to_scalar()
     }
