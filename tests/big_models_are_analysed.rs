@@ -98,7 +98,7 @@ fn one_layer_at_a_time_is_in_memory() {
     let config = DecoderConfig {
         n_kv_head: 4,
         ..DecoderConfig::llama(Sizes {
-            n_layer: 24,
+            n_layer: 16,
             n_head: 8,
             n_embd: 768,
             context_length: 128,

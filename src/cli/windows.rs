@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::exit;
 use crate::corpus::{Tokens, even_starts_rank};
 use crate::model::{DecoderConfig, Files, ModelError, Seen, walk};
-use crate::rank::RankError;
+use crate::rank::{self, RankError};
 
 /// Which windows attention is looked at in.
 #[derive(Debug, Clone, clap::Args)]
@@ -88,9 +88,11 @@ impl Windows {
         super::check_memory(self.bytes(config), &Device::Cpu, "looking into this model")
     }
 
-    /// Bytes that [`Self::walk`] needs.
+    /// Bytes that [`Self::walk`] and decompositions on all threads need.
     pub fn bytes(&self, config: &DecoderConfig) -> u64 {
+        let threads = rayon::current_num_threads() as u64;
         walk::bytes(config, self.number, self.length, self.batch(config))
+            + threads * rank::scratch_bytes(self.length)
     }
 
     /// Where they start in a text of so many tokens, which has room for one of them.
