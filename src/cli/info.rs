@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::windows::Windows;
 use super::{exit, say};
 use crate::config;
 use crate::corpus::Tokenizer;
@@ -20,8 +21,6 @@ use crate::train::plan;
 
 /// More at a time would be a slip of the pen.
 const MOST_WINDOWS: usize = 1 << 20;
-/// Length of the windows that attention ranks are measured on.
-const PROBE: usize = 100;
 
 /// Describe a model: shapes, parameters per part, types, the memory it needs
 #[derive(Debug, clap::Args)]
@@ -141,8 +140,6 @@ impl<'f> Facts<'f> {
             of.map(|p| p.len() as u64).sum()
         };
         let parts = Part::ALL.map(|part| (part, size(part)));
-        let probe = PROBE.min(config.context_length);
-        let matrices = 4 * (config.n_head * probe * probe) as u64;
         Self {
             name,
             window,
@@ -150,7 +147,7 @@ impl<'f> Facts<'f> {
             parts: parts.into_iter().filter(|(_, n)| *n > 0).collect(),
             load: memory_bytes(config, micro, window, Mode::Forward, Format::PLAIN),
             train: memory_bytes(config, micro, window, Mode::Train, Format::PLAIN),
-            analyse: memory_bytes(config, 1, probe, Mode::Forward, Format::PLAIN) + matrices,
+            analyse: Windows::usual(config).bytes(config),
             model,
         }
     }

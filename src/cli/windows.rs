@@ -16,10 +16,10 @@ use crate::rank::{self, RankError};
 #[derive(Debug, Clone, clap::Args)]
 pub struct Windows {
     /// Number of windows
-    #[arg(long = "windows", value_name = "N", default_value_t = 100)]
+    #[arg(long = "windows", value_name = "N", default_value_t = USUAL)]
     pub number: usize,
     /// Tokens of a window
-    #[arg(long = "window-length", value_name = "T", default_value_t = 100)]
+    #[arg(long = "window-length", value_name = "T", default_value_t = USUAL)]
     pub length: usize,
     /// Where windows start
     #[arg(long, value_enum, value_name = "HOW", default_value = "even")]
@@ -38,6 +38,8 @@ enum Sample {
     Random,
 }
 
+/// Windows and their length when nothing else is said.
+const USUAL: usize = 100;
 const MOST_WINDOWS: usize = 100_000;
 /// Most attention elements in memory at a time.
 const ELEMENTS: usize = 8 << 20;
@@ -74,6 +76,16 @@ pub fn check_windows(windows: usize, most: usize, time: usize, context: usize) -
 }
 
 impl Windows {
+    /// Those that are taken when nothing else is said, of a model with room for them.
+    pub fn usual(config: &DecoderConfig) -> Self {
+        Self {
+            number: USUAL,
+            length: USUAL.min(config.context_length),
+            sample: Sample::Even,
+            seed: 0,
+        }
+    }
+
     /// Refuses windows that the model or the memory has no room for.
     ///
     /// # Errors

@@ -176,4 +176,17 @@ fn draw_network(frame: &mut Frame<'_>, area: Rect, known: &Known, theme: &Theme,
         .bounds([0.0, 1.05 * top])
         .labels([label("0".into()), label(format!("{top:.0}"))]);
     frame.render_widget(Chart::new(sets).block(block).x_axis(x).y_axis(y), area);
+    if glyphs == Glyphs::Ascii {
+        // The axes are lines whatever the marker is.
+        let buffer = frame.buffer_mut();
+        for at in area.intersection(buffer.area).positions() {
+            let plain = match buffer[at].symbol() {
+                "│" => '|',
+                "─" => '-',
+                "└" => '+',
+                _ => continue,
+            };
+            buffer[at].set_char(plain);
+        }
+    }
 }
