@@ -41,8 +41,9 @@ enum Sample {
 /// Windows and their length when nothing else is said.
 const USUAL: usize = 100;
 const MOST_WINDOWS: usize = 100_000;
-/// Most attention elements in memory at a time.
+/// Attention elements in memory at a time: as many as this, or as many matrices as are decided side by side.
 const ELEMENTS: usize = 8 << 20;
+const MATRICES: usize = 32;
 
 /// What can go wrong on the way through the layers.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +125,11 @@ impl Windows {
     /// Windows at a time.
     fn batch(&self, config: &DecoderConfig) -> usize {
         let one = config.n_head * self.length * self.length;
-        (ELEMENTS / one).clamp(1, self.number)
+        let side_by_side = match self.length <= rank::MOST_SIDE_BY_SIDE {
+            true => MATRICES.div_ceil(config.n_head),
+            false => 1,
+        };
+        (ELEMENTS / one).max(side_by_side).clamp(1, self.number)
     }
 
     /// Shows the attention of each layer in the windows that begin at `starts`, with a bar on the terminal. Returns each layer's

@@ -15,7 +15,7 @@ use super::approximate::{RankError, bound, check_finite, check_shape, k_star};
 use super::few::few;
 
 /// Larger matrices, of which as many as a vector holds want half a gigabyte for each thread, are decided one by one.
-const MOST: usize = 1024;
+pub const MOST_SIDE_BY_SIDE: usize = 1024;
 
 /// How near the bound, as a share of the total, a sum in f32 says nothing. Of SmolLM2's matrices the largest errors were 1.1e-6 of
 /// the total at 100 rows, 2.9e-6 at 1024.
@@ -26,7 +26,7 @@ fn margin(t: usize, total: f64) -> f64 {
 /// Bytes that a thread needs beside `t x t` matrices that are given.
 pub fn scratch_bytes(t: usize) -> u64 {
     let one = (t * t) as u64;
-    match t <= MOST {
+    match t <= MOST_SIDE_BY_SIDE {
         true => 2 * LANES * 4 * one,
         // The matrix, its product with itself, and what the decomposition makes of it.
         false => 4 * 8 * one,
@@ -56,7 +56,7 @@ pub fn k_stars(all: &[f32], t: usize, tau: f64) -> Result<Vec<usize>, (usize, Ra
         check_finite(a, t, *total).map_err(|error| (i, error))?;
     }
     let left: Vec<usize> = (0..found.len()).filter(|&i| found[i].is_none()).collect();
-    let squares = match t <= MOST {
+    let squares = match t <= MOST_SIDE_BY_SIDE {
         true => eigenvalues(&left.iter().map(|&i| matrices[i]).collect::<Vec<_>>(), t),
         false => Vec::new(),
     };
@@ -119,7 +119,7 @@ fn decide(squares: &[f32], (total, enough): (f64, f64)) -> Option<usize> {
     None
 }
 
-/// Squared singular values of each matrix, in no order.
+/// Squared singular values of each matrix, in no order; no numbers where a matrix is better decided alone.
 fn eigenvalues(matrices: &[&[f32]], t: usize) -> Vec<f32> {
     pulp::Arch::new().dispatch(Eigenvalues { matrices, t })
 }
@@ -142,6 +142,11 @@ impl WithSimd for Eigenvalues<'_> {
         let mut scratch = [(); 4].map(|()| vec![zero; t]);
         let groups = self.matrices.chunks(lanes);
         for (matrices, found) in groups.zip(found.chunks_mut(lanes * t)) {
+            // A group takes as long as four or five matrices one by one, however many it has.
+            if 4 * matrices.len() < lanes {
+                found.fill(f32::NAN);
+                continue;
+            }
             a.fill(zero);
             let into: &mut [f32] = bytemuck::cast_slice_mut(&mut a);
             // Element by element through all matrices: what is written lies in order.
@@ -429,7 +434,16 @@ mod tests {
     #[test]
     fn long_windows_are_decided_side_by_side_too() {
         let t = 300;
-        let kinds = [(0.5, 2.0), (3.0, 0.0), (8.0, 3.0)].into_iter().enumerate();
+        let kinds = [
+            (0.5, 2.0),
+            (3.0, 0.0),
+            (8.0, 3.0),
+            (1.0, 0.5),
+            (5.0, 1.0),
+            (2.0, 2.0),
+        ]
+        .into_iter()
+        .enumerate();
         let all: Vec<f32> = kinds
             .flat_map(|(i, (sharp, sink))| attention(t, sharp, sink, i as u64))
             .collect();

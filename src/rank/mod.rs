@@ -14,7 +14,7 @@ mod probe;
 mod survey;
 
 pub use approximate::{RankError, k_star, m_star};
-pub use batched::{k_stars, scratch_bytes};
+pub use batched::{MOST_SIDE_BY_SIDE, k_stars, scratch_bytes};
 pub use budget::ProbeBudget;
 pub use figure::Figure;
 pub use maps::{Head, MOST_MAPS, Map, Maps};

@@ -10,6 +10,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::approximate::{RankError, m_star};
 use super::batched::k_stars;
 
+/// Fewer matrices than this are not divided among threads: they are decided side by side.
+const LEAST: usize = 16;
+
 /// Running sums of one head.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
@@ -87,7 +90,7 @@ impl ProbeAccumulator {
         let (t, tau, eta, n_head) = (self.length, self.tau, self.eta, self.n_head);
         // Many matrices for each thread: groups side by side are made of what is left of them.
         let jobs = 4 * rayon::current_num_threads();
-        let group = (attention.len() / (t * t)).div_ceil(jobs).max(1);
+        let group = (attention.len() / (t * t)).div_ceil(jobs).max(LEAST);
         let groups = attention.par_chunks(group * t * t).enumerate();
         let counts: Vec<Vec<(usize, usize)>> = groups
             .map(|(number, matrices)| {
