@@ -37,10 +37,15 @@ pub(super) fn few(
     let mut held = 0.0;
     for j in 0..DIMENSIONS {
         let norm = dot(next, next).sqrt();
-        if norm <= f32::MIN_POSITIVE {
+        if j == 0 && norm <= f32::MIN_POSITIVE {
             return None;
         }
         if j > 0 {
+            // The space holds all it can: what is left is rounding, and no direction of its own. Both bounds hold with fewer
+            // dimensions, too.
+            if f64::from(norm) <= EXHAUSTED * total {
+                break;
+            }
             tridiagonal[(j, j - 1)] = f64::from(norm);
             tridiagonal[(j - 1, j)] = f64::from(norm);
         }
@@ -84,6 +89,9 @@ pub(super) fn few(
     }
     None
 }
+
+/// A new direction, as a share of the total, below which it is none.
+const EXHAUSTED: f64 = 1e-4;
 
 /// What may lie beside the space, as a share of all, for it to be worth going on.
 const HOPELESS: [f64; DIMENSIONS] = [0.6, 0.35, 0.25, 0.2];
@@ -149,6 +157,10 @@ mod tests {
             &[0.98, 0.98],
             &[0.97, 0.98, 0.99],
             &[0.0],
+            // Ranks of no more than that: the space is exhausted.
+            &[1.0, 1.0, 1.0],
+            &[1.0, 1.0],
+            &[1.0],
         ] {
             let a = to_sinks(t, shares);
             let total: f64 = a.iter().map(|&x| f64::from(x).powi(2)).sum();
@@ -158,7 +170,8 @@ mod tests {
             }
             told.push(k);
         }
-        assert_eq!(told, [Some(1), Some(1), Some(2), Some(3), None]);
+        let ranks = [1, 1, 2, 3].map(Some).into_iter().chain([None]);
+        assert!(ranks.chain([3, 2, 1].map(Some)).eq(told));
         assert_eq!(k_star(&identity, t, 0.9).unwrap(), 90);
     }
 
