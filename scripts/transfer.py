@@ -5,9 +5,10 @@
     HEIRLOOM_DATA=DIR scripts/transfer.py target/release/heirloom [--seeds 1,2,3] [--runs runs] [--threads N]
 
 Trains the reference of configs/transfer.toml once, then from each start and for each seed the same steps: the first, middle and
-last four layers, four drawn by the seed, the embeddings alone with new layers, and nothing. A seed chooses the batches and
+last four layers, four drawn by the seed (sorted), the embeddings alone with new layers, and nothing. A seed chooses the batches and
 what is new. Runs that are there already are not repeated. The table: the mean paired gap to the reference over the seeds, its
-standard error over the seeds (ddof 1), and the largest standard error over the windows of one gap.
+standard error over the seeds (ddof 1), and the largest standard error over the windows of one gap. Beside the paper's starts there
+is one of layers spread over the depth, the first and the last among them.
 """
 
 import argparse
@@ -23,6 +24,8 @@ STARTS = {
     "first": list(range(0, 4)),
     "middle": list(range(4, 8)),
     "last": list(range(8, 12)),
+    # Not in the paper: the layer that reads the embeddings, and every so often one.
+    "spread": [0, 4, 8, 11],
 }
 
 
@@ -68,7 +71,9 @@ def main():
         alone = "control.random=false"
         run("middle", seed, ["inherit.layers=4..8", alone])
         run("last", seed, ["inherit.layers=8..12", alone])
+        run("spread", seed, [f"inherit.layers={STARTS['spread']}", alone])
         drawn = sorted(random.Random(seed).sample(range(LAYERS), TAKEN))
+        print(f"random     seed {seed}: layers {drawn}")
         run("random", seed, [f"inherit.layers={drawn}", alone])
         parts = '["embeddings", "positions", "final_norm", "head"]'
         run("embeddings", seed, [f"inherit.what={parts}", alone])

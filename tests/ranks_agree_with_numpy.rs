@@ -392,3 +392,53 @@ fn a_model_stands_beside_another_and_heads_show_their_attention() {
     place.expect(0, &words.split(' ').collect::<Vec<_>>());
     refused(&["--against", "./other"], "vocabulary of 100");
 }
+
+/// What `bench ranks --write` keeps for other programs is what they find themselves.
+#[test]
+fn matrices_are_written_with_their_counts() {
+    let fixture = fixture();
+    let want = &fixture.models["gpt2"];
+    let place = Place::new();
+    let ids = token_file(&place, &want.tokens);
+    let model = fixtures().join("models/gpt2");
+    let (n, t) = (fixture.windows, fixture.window_length);
+    let (windows, length) = (n.to_string(), t.to_string());
+    let mut args = vec!["bench", "ranks", model.to_str().unwrap(), "--tokens", &ids];
+    args.extend(["--windows", &windows, "--window-length", &length]);
+    args.extend(["--write", "matrices"]);
+    let text = place.expect(0, &args);
+    assert!(
+        text.contains("on one core") && text.contains("us a matrix"),
+        "{text}"
+    );
+    for (layer, heads) in want.k.iter().enumerate() {
+        let file = place
+            .path()
+            .join(format!("matrices/layer-{layer:02}.safetensors"));
+        let bytes = std::fs::read(file).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let attention = tensors.tensor("attention").unwrap();
+        assert_eq!(attention.shape(), [n, heads.len(), t, t]);
+        let counts = |name: &str| -> Vec<f64> {
+            let tensor = tensors.tensor(name).unwrap();
+            assert_eq!(tensor.shape(), [n, heads.len()]);
+            let each = tensor.data().chunks_exact(4);
+            each.map(|b| f64::from(i32::from_le_bytes(b.try_into().unwrap())))
+                .collect()
+        };
+        let (k, m) = (counts("k"), counts("m"));
+        for window in 0..n {
+            for head in 0..heads.len() {
+                let i = window * heads.len() + head;
+                assert_eq!(
+                    k[i], want.k[layer][head][window],
+                    "layer {layer}, head {head}"
+                );
+                assert_eq!(
+                    m[i], want.m[layer][head][window],
+                    "layer {layer}, head {head}"
+                );
+            }
+        }
+    }
+}
