@@ -272,12 +272,13 @@ impl Trainer {
             }
         }
         let tokens = (starts.len() * length) as f64;
-        let influence = similar.iter().map(|s| 1.0 - s / tokens);
-        let mut beside = Beside {
-            block_influence: influence.collect(),
-            ..Beside::default()
-        };
-        // Before a first step, or the first after a resume, there is no gradient; one that was no number has been told of.
+        let influence: Vec<f64> = similar.iter().map(|s| 1.0 - s / tokens).collect();
+        let mut beside = Beside::default();
+        // What is no number is not written.
+        if influence.iter().all(|x| x.is_finite()) {
+            beside.block_influence = influence;
+        }
+        // Before a first step, or the first after a resume, there is no gradient.
         let (q, k) = self.model.query_key_gradients()?;
         let mut norms = q.iter().chain(&k);
         if norms.clone().all(|norm| norm.is_finite()) && norms.any(|norm| *norm > 0.0) {

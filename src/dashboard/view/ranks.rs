@@ -132,7 +132,7 @@ fn full_cell(
             if lazy { theme.warning } else { theme.train },
         ),
         Span::styled(format!("{rank:>6} "), theme.plain),
-        Span::styled(format!("{flag:<10}"), style),
+        Span::styled(format!("{flag:<10.10}"), style),
     ]
 }
 
