@@ -223,6 +223,10 @@ fn a_question_without_an_answer_is_refused() {
             &["--window-length", "8", "--out", "ranks.txt"],
             "ranks.txt: the result is written as .json, .csv, .svg or .png",
         ),
+        (
+            &["--window-length", "8", "--out", "nowhere/ranks.png"],
+            "nowhere/ranks.png cannot be written: there is no directory nowhere",
+        ),
     ] {
         let mut args = vec!["rank", model.to_str().unwrap(), "--tokens", &ids];
         args.extend(extra);

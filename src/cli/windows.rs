@@ -103,9 +103,9 @@ impl Windows {
 
     /// Bytes that [`Self::walk`] and decompositions on all threads need.
     pub fn bytes(&self, config: &DecoderConfig) -> u64 {
-        let threads = rayon::current_num_threads() as u64;
-        walk::bytes(config, self.number, self.length, self.batch(config))
-            + threads * rank::scratch_bytes(self.length)
+        let batch = self.batch(config);
+        walk::bytes(config, self.number, self.length, batch)
+            + rank::decomposing_bytes(batch * config.n_head, self.length)
     }
 
     /// Where they start in a text of so many tokens, which has room for one of them.

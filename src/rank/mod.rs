@@ -14,11 +14,11 @@ mod probe;
 mod survey;
 
 pub use approximate::{RankError, k_star, m_star};
-pub use batched::{MOST_SIDE_BY_SIDE, k_stars, scratch_bytes};
+pub use batched::{MOST_SIDE_BY_SIDE, k_stars};
 pub use budget::ProbeBudget;
 pub use figure::Figure;
 pub use maps::{Head, MOST_MAPS, Map, Maps};
-pub use probe::{Beside, ProbeAccumulator, ProbeResult};
+pub use probe::{Beside, ProbeAccumulator, ProbeResult, decomposing_bytes};
 pub use survey::{COLLAPSED, Measure, SWEEP, Survey, Surveyed};
 
 /// Share of the squared column norms that m* columns hold.

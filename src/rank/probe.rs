@@ -8,10 +8,16 @@ use rayon::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::approximate::{RankError, m_star};
-use super::batched::k_stars;
+use super::batched::{k_stars, scratch_bytes};
 
 /// Fewer matrices than this are not divided among threads: they are decided side by side.
 const LEAST: usize = 16;
+
+/// Bytes that decomposing so many `t x t` matrices needs beside them.
+pub fn decomposing_bytes(matrices: usize, t: usize) -> u64 {
+    let jobs = matrices.div_ceil(LEAST).min(rayon::current_num_threads());
+    jobs as u64 * scratch_bytes(t)
+}
 
 /// Running sums of one head.
 #[derive(Debug, Clone, Copy, Default)]

@@ -247,8 +247,19 @@ impl Form {
     }
 }
 
-/// What a file's name asks for.
+/// What a file's name asks for. That it cannot be written should not show after minutes of work.
+///
+/// # Errors
+/// When it is none of the forms, or lies in no directory.
 fn form(path: &Path) -> Result<Form> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|p| !p.is_dir()) {
+        bail!(
+            "{} cannot be written: there is no directory {}",
+            text::path(path),
+            text::path(parent)
+        );
+    }
     match path.extension().and_then(|e| e.to_str()) {
         Some("json") => Ok(Form::Json),
         Some("csv") => Ok(Form::Csv),
