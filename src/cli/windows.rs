@@ -76,6 +76,17 @@ pub fn check_windows(windows: usize, most: usize, time: usize, context: usize) -
     Ok(())
 }
 
+/// Refuses a share outside (0, 1] of what the option `name` gives.
+///
+/// # Errors
+/// Telling what is allowed.
+pub fn check_share(name: &str, share: f64) -> Result<()> {
+    match share > 0.0 && share <= 1.0 {
+        true => Ok(()),
+        false => Err(exit::usage(&format!("{name} must lie in (0, 1], is {share}")).into()),
+    }
+}
+
 impl Windows {
     /// Those that are taken when nothing else is said, of a model with room for them.
     pub fn usual(config: &DecoderConfig) -> Self {
@@ -101,7 +112,7 @@ impl Windows {
         super::check_memory(self.bytes(config), &Device::Cpu, "looking into this model")
     }
 
-    /// Bytes that [`Self::walk`] and decompositions on all threads need.
+    /// Bytes that [`Self::walk`] needs with the decomposition of what it shows.
     pub fn bytes(&self, config: &DecoderConfig) -> u64 {
         let batch = self.batch(config);
         walk::bytes(config, self.number, self.length, batch)
@@ -155,7 +166,7 @@ impl Windows {
         let batch = self.batch(&files.config);
         let influence = walk::walk::<WalkError>(files, &ids, self.length, batch, &mut |seen| {
             each(&seen)?;
-            if seen.first + seen.windows == starts.len() {
+            if seen.last {
                 bar.inc(1);
             }
             Ok(())

@@ -15,6 +15,8 @@ pub struct Seen<'a> {
     /// The first of these windows, and how many there are.
     pub first: usize,
     pub windows: usize,
+    /// Whether the layer has no further windows.
+    pub last: bool,
     /// Their attention matrices, `[windows, H, T, T]`.
     pub attention: &'a [f32],
 }
@@ -55,6 +57,7 @@ pub fn walk<E: From<ModelError>>(
                 layer,
                 first,
                 windows: n,
+                last: first + n == windows,
                 attention: &attention[..n * heads * time * time],
             })?;
         }

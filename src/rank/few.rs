@@ -62,7 +62,9 @@ pub(super) fn few(
         if j == 0 && held >= enough + margin {
             return Some(1);
         }
-        if total - held > HOPELESS[j] * total {
+        // Numbers that f32 does not hold are for f64.
+        let beside = total - held;
+        if !beside.is_finite() || beside > HOPELESS[j] * total {
             return None;
         }
         for _ in 0..2 {

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::bench::{median, peak_memory};
 use crate::cli::input::Input;
-use crate::cli::windows::Windows;
-use crate::cli::{exit, say};
+use crate::cli::say;
+use crate::cli::windows::{Windows, check_share};
 use crate::model::Files;
 use crate::rank::{ETA, k_stars, m_star};
 use crate::run::dir::DEFAULT_RUNS;
@@ -57,10 +57,7 @@ impl Ranks {
     /// # Errors
     /// When model or text cannot be read, or the matrices not written.
     pub fn run(self) -> Result<()> {
-        if !(self.tau > 0.0 && self.tau <= 1.0) {
-            let what = format!("--tau must lie in (0, 1], is {}", self.tau);
-            return Err(exit::usage(&what).into());
-        }
+        check_share("--tau", self.tau)?;
         let located = crate::cli::located(&self.model, &self.runs)?;
         let files = Files::open(&located.path)?;
         self.windows.check(&files.config)?;
@@ -79,11 +76,11 @@ impl Ranks {
                 layer.measure(seen.attention, t, self.tau)?;
                 if let Some(dir) = &self.write {
                     layer.attention.extend(seen.attention);
-                    if seen.first + seen.windows == starts.len() {
+                    if seen.last {
                         layer.write(dir, seen.layer, [starts.len(), heads, t])?;
                     }
                 }
-                if seen.first + seen.windows == starts.len() {
+                if seen.last {
                     let layer = std::mem::take(&mut layer);
                     let each = 1e6 / (heads * starts.len()) as f64;
                     micros.push(layer.seconds.map(|s| each * s));

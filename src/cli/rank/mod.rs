@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::input::{Given, Input};
-use super::windows::Windows;
+use super::windows::{Windows, check_share};
 use super::{exit, say};
 use crate::locate::Located;
 use crate::model::Files;
@@ -77,6 +77,8 @@ impl Args {
         if !self.map.is_empty() && !forms.iter().any(|(_, f)| f.has_maps()) && !self.json {
             bail!("--map is for a picture or JSON: add --out FILE.svg, .png or .json, or --json");
         }
+        check_share("--tau", self.tau)?;
+        check_share("--eta", self.eta)?;
         let found = self.find()?;
         let json = self.value(&found);
         for (path, form) in forms {
@@ -133,12 +135,6 @@ impl Args {
     fn open(&self, model: &str) -> Result<(Located, Files)> {
         let located = super::located(model, &self.runs)?;
         let files = Files::open(&located.path)?;
-        for (name, share) in [("--tau", self.tau), ("--eta", self.eta)] {
-            if !(share > 0.0 && share <= 1.0) {
-                let what = format!("{name} must lie in (0, 1], is {share}");
-                return Err(exit::usage(&what).into());
-            }
-        }
         self.windows.check(&files.config)?;
         Ok((located, files))
     }
@@ -182,7 +178,7 @@ impl Args {
             .walk(files, &given.tokens, starts, &mut |seen| {
                 survey.add(seen.layer, seen.attention)?;
                 maps.add(seen.layer, seen.attention);
-                if seen.first + seen.windows == starts.len() {
+                if seen.last {
                     survey.end_of_layer(seen.layer)?;
                 }
                 Ok(())

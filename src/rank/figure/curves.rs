@@ -116,8 +116,8 @@ where
             let bars = line.at(-1.0).zip(line.at(1.0));
             let bars = bars.filter(|_| !line.spread.is_empty());
             chart.draw_series(bars.map(|(low, high)| PathElement::new([low, high], thin)))?;
-            let points_only: Vec<_> = line.at(0.0).collect();
-            let dashes = DashedLineSeries::new(points_only, px.of(6), px.of(4), wide);
+            let middle: Vec<_> = line.at(0.0).collect();
+            let dashes = DashedLineSeries::new(middle, px.of(6), px.of(4), wide);
             chart.draw_series(dashes)?;
             let side = px.of(4) as i32;
             let square = [(-side, -side), (side, side)];

@@ -9,7 +9,7 @@ use plotters::style::register_font;
 
 use super::FONT;
 
-/// Roboto Regular of 2017 (Copyright Google, Apache License 2.0), of which ASCII is left: no font need be installed.
+/// Roboto Regular of 2017 (Copyright Google, Apache License 2.0), of which ASCII and three signs are left: no font need be installed.
 const ROBOTO: &[u8] = include_bytes!("roboto-ascii.ttf");
 
 /// Makes the font known, by which texts are measured in SVG, too.
