@@ -1,7 +1,6 @@
 //! Measures training steps of a model of any shape on this machine.
 
 mod card;
-mod memory;
 mod peak;
 pub mod presets;
 
@@ -17,8 +16,8 @@ use crate::model::{Decoder, DecoderConfig, Format, Mode, Positions, Workspace, m
 use crate::ops::{self, clock};
 use crate::train::{Optimizer, plan};
 
+pub use crate::device::memory::peak_resident as peak_memory;
 pub use card::peak_bf16;
-pub use memory::peak_memory;
 pub use peak::gemm_gflops;
 
 /// What is measured.

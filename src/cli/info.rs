@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use candle_core::Device;
 use serde_json::{Value, json};
 
 use super::windows::Windows;
@@ -15,9 +16,10 @@ use crate::model::{
     memory_bytes,
 };
 use crate::run::dir::DEFAULT_RUNS;
-use crate::run::table::{aligned, count, plural};
+use crate::run::table::{aligned, bytes, count, plural};
 use crate::text;
-use crate::train::plan;
+use crate::train::memory::Memory;
+use crate::train::{Passes, plan};
 
 /// More at a time would be a slip of the pen.
 const MOST_WINDOWS: usize = 1 << 20;
@@ -27,12 +29,12 @@ const MOST_WINDOWS: usize = 1 << 20;
 pub struct Args {
     #[arg(value_name = "MODEL", help = super::MODEL)]
     model: String,
-    /// Tokens per window that memory is reckoned for [default: 1024, or the model's context]
+    /// Tokens per window that memory is estimated for [default: 1024 or the model's context, or the config's]
     #[arg(long, value_name = "T")]
     context_length: Option<usize>,
-    /// Windows at a time that memory is reckoned for
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    micro_batch: usize,
+    /// Windows at a time that memory is estimated for [default: 1, or the config's]
+    #[arg(long, value_name = "N")]
+    micro_batch: Option<usize>,
     /// Where runs are kept
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
     runs: PathBuf,
@@ -48,15 +50,19 @@ impl Args {
         let described = self.described()?;
         let most = described.config.context_length;
         let window = self.context_length.unwrap_or(super::WINDOW.min(most));
-        if window == 0 || window > most || self.micro_batch == 0 || self.micro_batch > MOST_WINDOWS
-        {
+        let micro = self.micro_batch.unwrap_or(1);
+        if window == 0 || window > most || micro == 0 || micro > MOST_WINDOWS {
             return Err(exit::usage(&format!(
-                "--context-length must be between 1 and the model's context of {most}, is {window}; --micro-batch between 1 and {MOST_WINDOWS}, is {}",
-                self.micro_batch
+                "--context-length must be between 1 and the model's context of {most}, is {window}; --micro-batch between 1 and {MOST_WINDOWS}, is {micro}"
             ))
             .into());
         }
-        let facts = Facts::of(&self.model, described, window, self.micro_batch);
+        let passes = match described.passes {
+            // What the config says holds unless it is asked for something else.
+            Some(passes) if self.context_length.is_none() && self.micro_batch.is_none() => passes,
+            _ => Passes::usual(micro, window),
+        };
+        let facts = Facts::of(&self.model, described, passes);
         match self.json {
             true => say::json(&facts.json())?,
             false => say::out(&facts.text())?,
@@ -81,8 +87,14 @@ impl Args {
                 );
             }
             let tokenizer = Tokenizer::from_name(config.tokenizer())?;
+            let shape = plan::reference_shape(&config, &tokenizer);
+            let passes = Passes::of(&config, &shape, &Device::Cpu)?;
+            // The text counts where it can be read; a config can be looked at before its text is there.
+            let text = super::train::open_data(&config, None);
             return Ok(Described {
-                config: plan::reference_shape(&config, &tokenizer),
+                text: text.map_or(0, |data| data.bytes_in_memory()),
+                passes: Some(passes),
+                config: shape,
                 format: "a config's reference, not trained yet",
                 types: BTreeMap::new(),
                 bytes: 0,
@@ -104,6 +116,8 @@ impl Args {
             },
             types,
             bytes: files.source.data_bytes(),
+            passes: None,
+            text: 0,
             config: files.config,
         })
     }
@@ -112,6 +126,9 @@ impl Args {
 /// What there is to tell of.
 struct Described {
     config: DecoderConfig,
+    /// How a config trains it, and the bytes of its text in memory.
+    passes: Option<Passes>,
+    text: u64,
     format: &'static str,
     /// Bytes on disk per type, and in all.
     types: BTreeMap<String, u64>,
@@ -132,8 +149,9 @@ struct Facts<'f> {
 }
 
 impl<'f> Facts<'f> {
-    fn of(name: &'f str, model: Described, window: usize, micro: usize) -> Self {
+    fn of(name: &'f str, model: Described, passes: Passes) -> Self {
         let config = &model.config;
+        let (window, micro) = (passes.time, passes.micro);
         let params = config.params();
         let size = |part: Part| -> u64 {
             let of = params.iter().filter(|p| p.part == part);
@@ -146,7 +164,7 @@ impl<'f> Facts<'f> {
             micro,
             parts: parts.into_iter().filter(|(_, n)| *n > 0).collect(),
             load: memory_bytes(config, micro, window, Mode::Forward, Format::PLAIN),
-            train: memory_bytes(config, micro, window, Mode::Train, Format::PLAIN),
+            train: Memory::of_phase(&passes, config, true, model.text).total(),
             analyse: Windows::usual(config).bytes(config),
             model,
         }
@@ -231,15 +249,15 @@ impl<'f> Facts<'f> {
             ));
         }
         out.push_str(&format!(
-            "memory      {} to load and evaluate, {} to train with AdamW ({} of {} tokens at a time, f32),\n            {} to analyse\n\n",
-            mega(self.load),
-            mega(self.train),
+            "memory      {} to load and evaluate, {} to train with AdamW ({} of {} tokens at a time),\n            {} to analyse\n\n",
+            bytes(self.load),
+            bytes(self.train),
             match self.micro {
                 1 => "one window".into(),
                 n => format!("{n} windows"),
             },
             self.window,
-            mega(self.analyse),
+            bytes(self.analyse),
         ));
         let mut rows = vec![["part", "parameters", "share", "per layer"].map(String::from)];
         let total = c.parameters();
@@ -265,7 +283,7 @@ impl<'f> Facts<'f> {
             .model
             .types
             .iter()
-            .map(|(name, bytes)| format!("{name} ({})", mega(*bytes)))
+            .map(|(name, n)| format!("{name} ({})", bytes(*n)))
             .collect();
         types.join(", ")
     }
@@ -337,15 +355,5 @@ fn scaling(scaling: &RopeScaling) -> Option<String> {
             factor, original, ..
         } => Some(format!("Llama 3 scaling by {factor} from {original}")),
         RopeScaling::Factors(_) => Some("scaled by a table".into()),
-    }
-}
-
-/// Bytes for people.
-fn mega(bytes: u64) -> String {
-    let x = bytes as f64;
-    match bytes {
-        0..1_000_000 => format!("{:.1} kB", x / 1e3),
-        1_000_000..10_000_000_000 => format!("{:.0} MB", x / 1e6),
-        _ => format!("{:.1} GB", x / 1e9),
     }
 }

@@ -33,6 +33,7 @@ use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::{ColorMode, Theme};
 use crate::locate::{self, Located};
 use crate::run::dir::DEFAULT_RUNS;
+use crate::run::table::bytes;
 
 /// Train small language models from the good layers of big ones.
 ///
@@ -160,11 +161,11 @@ impl Cli {
 /// # Errors
 /// Telling how much is needed, and how much there is.
 fn check_memory(need: u64, device: &candle_core::Device, what: &str) -> Result<()> {
-    match crate::train::plan::free_memory(device) {
+    match crate::train::memory::free(device) {
         Some(free) if need > free => anyhow::bail!(
-            "{what} needs {} MB, {} MB of memory are free",
-            need >> 20,
-            free >> 20
+            "{what} needs {}, {} of memory are free",
+            bytes(need),
+            bytes(free)
         ),
         // Where the system does not tell, it is tried.
         _ => Ok(()),

@@ -113,6 +113,11 @@ impl Dataset {
         Ok(())
     }
 
+    /// Bytes of the tokens that are in memory and not mapped from files.
+    pub fn bytes_in_memory(&self) -> u64 {
+        Tokens::bytes_in_memory([&self.train, &self.val])
+    }
+
     /// Fingerprints of the training and the validation tokens ([`Tokens::fingerprint`]); the first goes over the sources
     /// and their weights.
     pub fn fingerprints(&self) -> [String; 2] {

@@ -135,6 +135,19 @@ impl Tokens {
         joined
     }
 
+    /// Bytes that the ids of these texts take in memory; mapped files take none. What several share is counted once.
+    pub fn bytes_in_memory<'t>(texts: impl IntoIterator<Item = &'t Self>) -> u64 {
+        let mut seen = std::collections::HashSet::new();
+        let pieces = texts.into_iter().flat_map(|text| &text.pieces);
+        let own = pieces.filter(|piece| seen.insert(Arc::as_ptr(&piece.data)));
+        own.map(|piece| match &*piece.data {
+            Data::Short(ids) => 2 * ids.capacity() as u64,
+            Data::Long(ids) => 4 * ids.capacity() as u64,
+            Data::Mapped { .. } => 0,
+        })
+        .sum()
+    }
+
     /// Number of ids.
     pub fn len(&self) -> usize {
         self.ends.last().copied().unwrap_or(0)

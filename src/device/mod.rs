@@ -3,6 +3,7 @@
 //! This room knows no model and no run.
 
 mod driver;
+pub mod memory;
 #[cfg(feature = "cuda")]
 mod monitor;
 

@@ -15,6 +15,15 @@ const BATCH_TOKENS: usize = 4096;
 /// The same on a GPU.
 const BATCH_TOKENS_GPU: usize = 32768;
 
+/// Windows of `time` tokens that one forward pass takes when `windows` are evaluated.
+pub fn batch(time: usize, windows: usize, gpu: bool) -> usize {
+    let most = match gpu {
+        true => BATCH_TOKENS_GPU,
+        false => BATCH_TOKENS,
+    };
+    (most / time).clamp(1, windows.max(1))
+}
+
 /// Mean and standard error (sample standard deviation with ddof 1, over the square root of n).
 pub fn mean_stderr(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
@@ -34,6 +43,7 @@ pub fn paired_gap(model: &[f64], reference: &[f64]) -> (f64, f64) {
 }
 
 /// Evaluates models of one width and vocabulary on the same windows.
+#[derive(Debug)]
 pub struct Evaluator {
     starts: Vec<usize>,
     workspace: Workspace,
@@ -51,14 +61,17 @@ impl Evaluator {
         compute: Compute,
         device: &Device,
     ) -> Result<Self> {
-        let most = match device.is_cuda() {
-            true => BATCH_TOKENS_GPU,
-            false => BATCH_TOKENS,
-        };
-        let batch = (most / time).clamp(1, windows);
+        let batch = batch(time, windows, device.is_cuda());
+        let workspace = Workspace::computing(config, batch, time, Mode::Forward, compute, device)?;
+        Self::within(workspace, n_tokens, windows)
+    }
+
+    /// Lays out `windows` windows over `n_tokens` validation tokens for passes in an existing workspace.
+    pub fn within(workspace: Workspace, n_tokens: usize, windows: usize) -> Result<Self> {
+        let (batch, time) = (workspace.batch, workspace.time);
         Ok(Self {
             starts: even_starts(n_tokens, time, windows),
-            workspace: Workspace::computing(config, batch, time, Mode::Forward, compute, device)?,
+            workspace,
             inputs: vec![0; batch * time],
             targets: vec![0; batch * time],
         })

@@ -86,29 +86,11 @@ impl From<candle_core::Error> for InheritError {
     }
 }
 
-/// A model made of the reference's `layers` in that order, with the parts named in `what`; the rest starts random.
-/// Each layer keeps its own attention scale.
+/// A model made of layers of one or several models of one shape, in the order named, with the parts named in `what`; the
+/// rest starts random. Each layer keeps its own attention scale. What lies outside the layers comes from the first source.
 ///
 /// # Errors
-/// When a layer is not there, or cannot be read.
-pub fn inherit(
-    reference: &dyn Weights,
-    layers: &[usize],
-    what: &[String],
-    seed: u64,
-    device: &Device,
-) -> Result<Decoder, InheritError> {
-    let layers: Vec<Taken> = layers
-        .iter()
-        .map(|&layer| Taken { source: 0, layer })
-        .collect();
-    assemble(&[reference], &layers, what, seed, device)
-}
-
-/// As [`inherit`], with layers from several models of one shape. What lies outside the layers comes from the first.
-///
-/// # Errors
-/// As [`inherit`], and when the models are not of one shape.
+/// When a layer is not there or cannot be read, or the models are not of one shape.
 pub fn assemble(
     sources: &[&dyn Weights],
     layers: &[Taken],
@@ -117,17 +99,50 @@ pub fn assemble(
     device: &Device,
 ) -> Result<Decoder, InheritError> {
     let model = Decoder::zeros(shape(sources, layers)?, device)?;
+    fill(&model, sources, layers, what, seed)?;
+    Ok(model)
+}
+
+/// Overwrites the weights of `model`, which has the [`shape`] of these sources and layers, as [`assemble`] does.
+///
+/// # Errors
+/// When a layer cannot be read.
+pub fn fill(
+    model: &Decoder,
+    sources: &[&dyn Weights],
+    layers: &[Taken],
+    what: &[String],
+    seed: u64,
+) -> Result<(), InheritError> {
     let wanted = parts(what, model.config.tied_head);
     for (i, p) in model.params.iter().enumerate() {
         if wanted.contains(&p.part) {
             let taken = p.layer.map(|l| layers[l]);
             let source = sources[taken.map_or(0, |t| t.source)];
-            copy(source, p, taken.map(|t| t.layer), &model, i)?;
+            copy(source, p, taken.map(|t| t.layer), model, i)?;
         } else {
             model.randomise(i, seed)?;
         }
     }
-    Ok(model)
+    Ok(())
+}
+
+/// The layers of the first source, in the order named.
+pub fn of_reference(layers: &[usize]) -> Vec<Taken> {
+    let first = |&layer| Taken { source: 0, layer };
+    layers.iter().map(first).collect()
+}
+
+/// The first `n_layer` layers of the first source (a trained model) and `added` ones of the second (its reference) on top.
+pub fn appended(n_layer: usize, added: &[usize]) -> Vec<Taken> {
+    let old = (0..n_layer).map(|layer| Taken { source: 0, layer });
+    let new = added.iter().map(|&layer| Taken { source: 1, layer });
+    old.chain(new).collect()
+}
+
+/// Every part: what a growth takes that keeps the trained layers.
+pub fn all_parts() -> Vec<String> {
+    Part::ALL.map(|part| part.name().to_string()).to_vec()
 }
 
 /// The shape of the model that [`assemble`] makes.
@@ -188,23 +203,6 @@ fn difference(a: &DecoderConfig, b: &DecoderConfig) -> Option<&'static str> {
     facts.iter().find(|(same, _)| !same).map(|(_, what)| *what)
 }
 
-/// `model` with the reference's `added` layers on top; trained layers, embeddings and final norm stay as they are.
-///
-/// # Errors
-/// When the reference has no such layer.
-pub fn append(
-    model: &Decoder,
-    reference: &dyn Weights,
-    added: &[usize],
-    device: &Device,
-) -> Result<Decoder, InheritError> {
-    let old = (0..model.config.n_layer).map(|layer| Taken { source: 0, layer });
-    let new = added.iter().map(|&layer| Taken { source: 1, layer });
-    let layers: Vec<Taken> = old.chain(new).collect();
-    let all = Part::ALL.map(|part| part.name().to_string());
-    assemble(&[model, reference], &layers, &all, 0, device)
-}
-
 /// Fills parameter `index` of `to` with the one that `p` is in layer `layer` of `from`.
 fn copy(
     from: &dyn Weights,
@@ -254,10 +252,21 @@ mod tests {
         crate::config::INHERITABLE.map(String::from).to_vec()
     }
 
+    fn inherit(reference: &Decoder, layers: &[usize], what: &[String], seed: u64) -> Decoder {
+        assemble(
+            &[reference],
+            &of_reference(layers),
+            what,
+            seed,
+            &Device::Cpu,
+        )
+        .unwrap()
+    }
+
     #[test]
     fn layers_come_in_the_order_named_with_their_scales() {
         let r = reference();
-        let model = inherit(&r, &[2, 0], &all(), 1, &Device::Cpu).unwrap();
+        let model = inherit(&r, &[2, 0], &all(), 1);
         assert_eq!(model.config.attention_scales, [0.25, 1.0]);
         for part in ["ln_1.weight", "attn.c_attn.bias", "mlp.c_proj.weight"] {
             let got = tensor(&model, &format!("transformer.h.0.{part}"));
@@ -276,7 +285,7 @@ mod tests {
     fn what_is_not_named_starts_random() {
         let r = reference();
         let what = vec!["attention".to_string(), "norms".to_string()];
-        let model = inherit(&r, &[0, 1], &what, 1, &Device::Cpu).unwrap();
+        let model = inherit(&r, &[0, 1], &what, 1);
         let same = |name: &str| tensor(&model, name) == tensor(&r, name);
         assert!(same("transformer.h.1.attn.c_attn.weight") && same("transformer.h.0.ln_2.bias"));
         assert!(!same("transformer.h.1.mlp.c_fc.weight") && !same("transformer.wte.weight"));
@@ -300,7 +309,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("the width differs"), "{error}");
-        let other = inherit(&r, &[3, 2, 1, 0], &all(), 1, &Device::Cpu).unwrap();
+        let other = inherit(&r, &[3, 2, 1, 0], &all(), 1);
         let model = assemble(&[&r, &other], &layers, &all(), 1, &Device::Cpu).unwrap();
         let name = "transformer.h.1.attn.c_attn.weight";
         let want = tensor(&r, "transformer.h.0.attn.c_attn.weight");
@@ -311,14 +320,16 @@ mod tests {
     #[test]
     fn appending_keeps_what_was_trained() {
         let r = reference();
-        let small = inherit(&r, &[0, 1], &all(), 1, &Device::Cpu).unwrap();
+        let small = inherit(&r, &[0, 1], &all(), 1);
         let i = small
             .params
             .iter()
             .position(|p| p.name.contains("h.1.mlp.c_fc.weight"))
             .unwrap();
         ops::zero(&small.weights.views[i]).unwrap();
-        let grown = append(&small, &r, &[2, 3], &Device::Cpu).unwrap();
+        let sources: [&dyn Weights; 2] = [&small, &r];
+        let layers = appended(2, &[2, 3]);
+        let grown = assemble(&sources, &layers, &all_parts(), 0, &Device::Cpu).unwrap();
         assert_eq!(grown.config.n_layer, 4);
         assert!(
             tensor(&grown, "transformer.h.1.mlp.c_fc.weight")

@@ -86,6 +86,11 @@ impl Arena {
         Self::over(params, ops::zeros_of(total(params), DType::BF16, device)?)
     }
 
+    /// An arena without tensors.
+    pub fn empty(device: &Device) -> Result<Self> {
+        Self::over(&[], ops::zeros(1, device)?)
+    }
+
     fn over(params: &[Param], flat: Tensor) -> Result<Self> {
         let mut views = Vec::with_capacity(params.len());
         let mut offset = 0;

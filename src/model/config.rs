@@ -207,6 +207,11 @@ impl DecoderConfig {
         }
     }
 
+    /// Whether models of both shapes have the same tensors: everything but the attention scales is equal.
+    pub fn has_arenas_of(&self, other: &Self) -> bool {
+        self.n_layer == other.n_layer && *self == other.with_layers(self.attention_scales.clone())
+    }
+
     /// Width of a row of queries, keys and values: `(n_head + 2 n_kv_head) head_size`.
     pub fn qkv_width(&self) -> usize {
         (self.n_head + 2 * self.n_kv_head) * self.head_size

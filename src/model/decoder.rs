@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -12,24 +12,24 @@ use rand_distr::{Distribution, StandardNormal};
 use super::arena::{Arena, Init, Param};
 use super::config::{DecoderConfig, Mlp, Norms};
 use super::parts::{Linear, Norm, Parts};
-use super::workspace::{BackwardBuffers, LayerBuffers, Mode, Workspace};
+use super::workspace::{BackwardBuffers, Format, LayerBuffers, Mode, Workspace};
 use crate::ops::{self, AttentionShape, Compute};
 
 /// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.
 const INIT_STD: f32 = 0.02;
 
-/// A model with room for its gradients.
+/// A model, with room for its gradients when it is trained.
 #[derive(Debug)]
 pub struct Decoder {
     pub config: DecoderConfig,
     pub params: Vec<Param>,
     pub weights: Arena,
-    /// Zeros until a backward pass; memory that is not written to costs nothing.
+    /// Zeros until a backward pass; without tensors in a model that is not trained.
     pub grads: Arena,
     /// The weights in bf16, on a GPU.
     rounded: Option<Rounded>,
     pub(super) w: Parts,
-    g: Parts,
+    g: Option<Parts>,
 }
 
 /// A copy of the weights, rounded to bf16.
@@ -42,12 +42,19 @@ struct Rounded {
 }
 
 impl Decoder {
-    /// A model of zeros.
+    /// A model of zeros, with room for its gradients.
     pub fn zeros(config: DecoderConfig, device: &Device) -> Result<Self> {
+        let mut model = Self::frozen(config, Format::on(device, Compute::F32), device)?;
+        model.make_trainable()?;
+        Ok(model)
+    }
+
+    /// A model of zeros without room for gradients, kept as `format` says (which need not be the device's own): it can be
+    /// evaluated and copied from.
+    pub fn frozen(config: DecoderConfig, format: Format, device: &Device) -> Result<Self> {
         let params = config.params();
         let weights = Arena::zeros(&params, device)?;
-        let grads = Arena::zeros(&params, device)?;
-        let rounded = match device.is_cuda() {
+        let rounded = match format.gpu {
             true => {
                 let arena = Arena::rounded(&params, device)?;
                 Some(Rounded {
@@ -61,22 +68,48 @@ impl Decoder {
         Ok(Self {
             rounded,
             w: Parts::view(&config, &params, &weights, device)?,
-            g: Parts::view(&config, &params, &grads, device)?,
+            g: None,
+            grads: Arena::empty(device)?,
             config,
             params,
             weights,
-            grads,
         })
+    }
+
+    /// Allocates room for gradients, unless it is there.
+    pub fn make_trainable(&mut self) -> Result<()> {
+        if self.g.is_none() {
+            let device = self.weights.flat.device();
+            let grads = Arena::zeros(&self.params, device)?;
+            self.g = Some(Parts::view(&self.config, &self.params, &grads, device)?);
+            self.grads = grads;
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for gradients.
+    pub fn is_trainable(&self) -> bool {
+        self.g.is_some()
+    }
+
+    fn gradients(&self) -> Result<&Parts> {
+        match &self.g {
+            Some(g) => Ok(g),
+            None => bail!("this model was loaded without room for gradients"),
+        }
     }
 
     /// A fresh model, initialised as GPT-2 was: N(0, 0.02), projections onto the residual stream smaller by
     /// `sqrt(2 n_layer)`, norms one, biases zero. Each tensor's numbers depend on the seed and its name alone.
     pub fn random(config: DecoderConfig, seed: u64, device: &Device) -> Result<Self> {
         let model = Self::zeros(config, device)?;
-        for i in 0..model.params.len() {
-            model.randomise(i, seed)?;
-        }
+        model.randomise_all(seed)?;
         Ok(model)
+    }
+
+    /// Gives every parameter a fresh start.
+    pub fn randomise_all(&self, seed: u64) -> Result<()> {
+        (0..self.params.len()).try_for_each(|i| self.randomise(i, seed))
     }
 
     /// Gives parameter `index` a fresh start.
@@ -139,9 +172,9 @@ impl Decoder {
         self.trunk(ws, &mut each_layer)
     }
 
-    /// The latest gradient of a layer's query, key and value weights, in their layout.
-    pub(super) fn query_key_value_gradient(&self, layer: usize) -> Tensor {
-        self.g.blocks[layer].qkv.weight.clone()
+    /// The latest gradient of a layer's query, key and value weights, in their layout; `None` in a model without gradients.
+    pub(super) fn query_key_value_gradient(&self, layer: usize) -> Option<Tensor> {
+        Some(self.g.as_ref()?.blocks[layer].qkv.weight.clone())
     }
 
     /// Logits `[B T, V]` of the windows in `ws`.
@@ -161,13 +194,13 @@ impl Decoder {
     /// One forward and backward pass: losses as in [`Self::forward`], and the gradient of `scale · Σ losses` is added
     /// to `self.grads`.
     pub fn forward_backward(&self, ws: &Workspace, scale: f32) -> Result<()> {
-        let back = ws.backward()?;
+        let (back, grads) = (ws.backward()?, self.gradients()?);
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
         // The head makes its gradient in the forward pass: back.d_norm = ∂/∂x_final.
         ops::head_cross_entropy(
             ws.compute,
             &ws.losses,
-            Some((&back.d_norm, &self.g.head)),
+            Some((&back.d_norm, &grads.head)),
             &ws.chunk,
             &ws.x_final,
             &self.operands(ws.compute)?.head,
@@ -176,7 +209,7 @@ impl Decoder {
         )?;
         ops::zero(&back.dx)?;
         let last = ws.x(self.config.n_layer);
-        let (w, g) = (&self.w.norm_final, &self.g.norm_final);
+        let (w, g) = (&self.w.norm_final, &grads.norm_final);
         self.norm_backward(w, g, back, &back.d_norm, last, &ws.stats_final)?;
         for layer in (0..self.config.n_layer).rev() {
             // The last layer's activations are still there.
@@ -185,7 +218,7 @@ impl Decoder {
             }
             self.block_backward(layer, ws)?;
         }
-        ops::embedding_backward(&self.g.wte, self.g.wpe.as_ref(), &ws.inputs, &back.dx)
+        ops::embedding_backward(&grads.wte, grads.wpe.as_ref(), &ws.inputs, &back.dx)
     }
 
     /// Embedding, blocks, final norm: `ws.x_final`.
@@ -254,7 +287,7 @@ impl Decoder {
 
     /// Takes `dx` from the block's output to its input, and adds the block's weight gradients.
     fn block_backward(&self, layer: usize, ws: &Workspace) -> Result<()> {
-        let (w, g) = (&self.w.blocks[layer], &self.g.blocks[layer]);
+        let (w, g) = (&self.w.blocks[layer], &self.gradients()?.blocks[layer]);
         let p = &self.operands(ws.compute)?.blocks[layer];
         let (b, back) = (ws.layer(layer), ws.backward()?);
         let shape = self.attention_shape(layer, ws);

@@ -10,8 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::arena::Param;
 use super::config::DecoderConfig;
 use super::family;
-use crate::ops;
-use crate::tensors::{Source, TensorError};
+use crate::tensors::TensorError;
 use crate::text;
 
 #[derive(Debug, thiserror::Error)]
@@ -116,21 +115,4 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let mut file = fs::File::create(path).map_err(io)?;
     std::io::Write::write_all(&mut file, bytes).map_err(io)?;
     file.sync_all().map_err(io)
-}
-
-/// Fills `views` with a source's tensors of the parameters' names, with a prefix.
-///
-/// # Errors
-/// When one is missing, of another size, or not finite.
-pub fn load_into(
-    source: &Source,
-    prefix: &str,
-    params: &[Param],
-    views: &[candle_core::Tensor],
-) -> Result<(), ModelError> {
-    for (p, view) in params.iter().zip(views) {
-        let name = format!("{prefix}{}", p.name);
-        ops::fill(view, |out| source.read_into(&name, out))??;
-    }
-    Ok(())
 }

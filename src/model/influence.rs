@@ -24,7 +24,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 
 impl Decoder {
     /// Norms of the latest gradients of each layer's W_Q and W_K, without biases. Both vanish where attention has collapsed
-    /// (Inheritune, arXiv 2404.08634, appendix H).
+    /// (Inheritune, arXiv 2404.08634, appendix H). Empty for a model without gradients.
     pub fn query_key_gradients(&self) -> Result<(Vec<f64>, Vec<f64>)> {
         let config = &self.config;
         let (c, q) = (config.n_embd, config.attention_width());
@@ -34,7 +34,10 @@ impl Decoder {
         };
         let mut norms = (Vec::new(), Vec::new());
         for layer in 0..config.n_layer {
-            let gradient = ops::read(&self.query_key_value_gradient(layer))?;
+            let Some(gradient) = self.query_key_value_gradient(layer) else {
+                break;
+            };
+            let gradient = ops::read(&gradient)?;
             let (of_q, of_k) = match config.family {
                 // [in, out]: the queries' columns, then the keys'.
                 Family::Gpt2 => {

@@ -10,6 +10,7 @@ pub mod family;
 mod files;
 mod generate;
 mod influence;
+mod memory;
 mod parts;
 mod read;
 mod rope;
@@ -21,11 +22,10 @@ pub use config::{
     Biases, DecoderConfig, Family, Mlp, Norms, Part, Positions, Rope, RopeScaling, Sizes,
 };
 pub use decoder::Decoder;
-pub use files::{
-    ModelError, Named, load_into, named, save, save_tensors, weights_file, write_synced,
-};
+pub use files::{ModelError, Named, named, save, save_tensors, weights_file, write_synced};
 pub use generate::{Generator, Sampling, cache_bytes};
 pub use influence::similarity;
+pub use memory::{arena_bytes, memory_bytes, workspace_bytes};
 pub use read::{Files, Weights, load};
 pub use walk::Seen;
-pub use workspace::{Format, Mode, Workspace, memory_bytes};
+pub use workspace::{Format, Mode, Workspace};

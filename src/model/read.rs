@@ -136,10 +136,19 @@ impl Files {
     /// When a value is not finite or cannot be read.
     pub fn load(&self, device: &Device) -> Result<Decoder, ModelError> {
         let model = Decoder::zeros(self.config.clone(), device)?;
+        self.load_into(&model)?;
+        Ok(model)
+    }
+
+    /// Reads the weights into a model of this shape.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_into(&self, model: &Decoder) -> Result<(), ModelError> {
         for (index, view) in model.weights.views.iter().enumerate() {
             ops::fill(view, |out| self.read(index, out))??;
         }
-        Ok(model)
+        Ok(())
     }
 
     /// The parameters, in the order of [`DecoderConfig::params`].

@@ -5,8 +5,9 @@ use super::config::{DecoderConfig, Positions};
 use super::decoder::Decoder;
 use super::files::ModelError;
 use super::influence::similarity;
+use super::memory::memory_bytes;
 use super::read::Files;
-use super::workspace::{Format, Mode, Workspace, memory_bytes};
+use super::workspace::{Format, Mode, Workspace};
 use crate::ops;
 
 /// A layer at work on some of the windows.

@@ -1,4 +1,9 @@
 //! Every buffer of a forward and backward pass, allocated once.
+//!
+//! Training, evaluation and probes never run at the same time, so that a forward pass of another batch size borrows the
+//! memory of the training pass ([`Workspace::forward_view`]). What all of it takes is counted in [`super::memory`].
+
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
@@ -6,7 +11,7 @@ use super::config::{DecoderConfig, Mlp, Positions};
 use crate::ops::{self, Compute};
 
 /// Most elements of a piece of logits in f32: bounds the head's scratch (64 MiB) however large the vocabulary is. Each piece
-/// costs a pass over the weights and their gradients. In bf16 no row of logits exists, and nothing touches this memory.
+/// costs a pass over the weights and their gradients.
 const CHUNK_ELEMENTS: usize = 16 << 20;
 
 /// The same on a GPU, whose products want many rows.
@@ -37,12 +42,12 @@ impl Format {
         }
     }
 
-    fn half(self) -> bool {
+    pub(super) fn half(self) -> bool {
         self.gpu && self.compute == Compute::Bf16
     }
 
     /// Type of activations and their gradients.
-    fn activation(self) -> DType {
+    pub(super) fn activation(self) -> DType {
         match self.half() {
             true => DType::BF16,
             false => DType::F32,
@@ -50,11 +55,13 @@ impl Format {
     }
 
     /// Rows of logits that exist at once, and elements from one to the next.
-    fn chunk(self, m: usize, vocab: usize) -> (usize, usize) {
-        let (most, stride) = match self.gpu {
+    pub(super) fn chunk(self, m: usize, vocab: usize) -> (usize, usize) {
+        let (most, stride) = match (self.gpu, self.compute) {
             // Rows begin where wide accesses may.
-            true => (CHUNK_ELEMENTS_GPU, vocab.next_multiple_of(64)),
-            false => (CHUNK_ELEMENTS, vocab),
+            (true, _) => (CHUNK_ELEMENTS_GPU, vocab.next_multiple_of(64)),
+            (false, Compute::F32) => (CHUNK_ELEMENTS, vocab),
+            // The head works in blocks of columns that lie in its own scratch.
+            (false, Compute::Bf16) => (vocab, vocab),
         };
         ((most / stride).clamp(1, m), stride)
     }
@@ -70,15 +77,32 @@ pub enum Mode {
     Recompute,
     /// Layers share one set of buffers.
     Forward,
+    /// As `Forward`, without the head: there is no room for logits.
+    Trunk,
 }
 
 impl Mode {
     /// Of how many layers activations are kept, and how many residual streams between them.
-    fn kept(self, n_layer: usize) -> (usize, usize) {
+    pub(super) fn kept(self, n_layer: usize) -> (usize, usize) {
         match self {
             Self::Train => (n_layer, n_layer + 1),
             Self::Recompute => (1, n_layer + 1),
-            Self::Forward => (1, 2),
+            Self::Forward | Self::Trunk => (1, 2),
+        }
+    }
+}
+
+impl Mode {
+    /// Whether gradients are made.
+    pub(super) fn trains(self) -> bool {
+        matches!(self, Self::Train | Self::Recompute)
+    }
+
+    /// As [`Format::chunk`]; a single number where no logits are made.
+    pub(super) fn chunk(self, format: Format, rows: usize, vocab: usize) -> (usize, usize) {
+        match self {
+            Self::Trunk => (1, 1),
+            _ => format.chunk(rows, vocab),
         }
     }
 }
@@ -121,6 +145,21 @@ impl BackwardBuffers {
     }
 }
 
+/// Flat buffers that every kind of pass needs, for up to `rows` rows. A pass of fewer rows views their beginnings.
+#[derive(Debug)]
+struct Room {
+    rows: usize,
+    format: Format,
+    layer: LayerBuffers,
+    xs: [Tensor; 2],
+    x_final: Tensor,
+    stats_final: Tensor,
+    losses: Tensor,
+    inputs: Tensor,
+    targets: Tensor,
+    chunk: Tensor,
+}
+
 /// Buffers for batches of `batch` windows of `time` tokens.
 #[derive(Debug)]
 pub struct Workspace {
@@ -142,6 +181,76 @@ pub struct Workspace {
     xs: Vec<Tensor>,
     layers: Vec<LayerBuffers>,
     backward: Option<BackwardBuffers>,
+    room: Arc<Room>,
+}
+
+/// The beginning of a flat buffer, in a shape.
+fn view(flat: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    flat.narrow(0, 0, shape.iter().product())?.reshape(shape)
+}
+
+impl Room {
+    fn new(
+        config: &DecoderConfig,
+        rows: usize,
+        mode: Mode,
+        format: Format,
+        device: &Device,
+    ) -> Result<Self> {
+        let (c, h) = (config.n_embd, config.n_head);
+        let zeros = |width: usize| ops::zeros(rows * width, device);
+        let acts = |width: usize| activations(&[rows * width], format, device);
+        let ids = || Tensor::zeros(rows, DType::U32, device);
+        let (chunk, stride) = mode.chunk(format, rows, config.vocab);
+        Ok(Self {
+            rows,
+            format,
+            layer: LayerBuffers {
+                norm_1: acts(c)?,
+                stats_1: zeros(2)?,
+                qkv: acts(config.qkv_width())?,
+                att: acts(config.attention_width())?,
+                lse: zeros(h)?,
+                x_mid: zeros(c)?,
+                norm_2: acts(c)?,
+                stats_2: zeros(2)?,
+                fc: acts(config.fc_width())?,
+                act: acts(config.n_inner)?,
+            },
+            xs: [zeros(c)?, zeros(c)?],
+            x_final: acts(c)?,
+            stats_final: zeros(2)?,
+            losses: zeros(1)?,
+            inputs: ids()?,
+            targets: ids()?,
+            chunk: activations(&[chunk * stride], format, device)?,
+        })
+    }
+
+    /// The layer's buffers for `batch` windows of `time` tokens.
+    fn layer(&self, config: &DecoderConfig, batch: usize, time: usize) -> Result<LayerBuffers> {
+        let (m, c, all) = (batch * time, config.n_embd, &self.layer);
+        Ok(LayerBuffers {
+            norm_1: view(&all.norm_1, &[m, c])?,
+            stats_1: view(&all.stats_1, &[2, m])?,
+            qkv: view(&all.qkv, &[m, config.qkv_width()])?,
+            att: view(&all.att, &[m, config.attention_width()])?,
+            lse: view(&all.lse, &[batch, config.n_head, time])?,
+            x_mid: view(&all.x_mid, &[m, c])?,
+            norm_2: view(&all.norm_2, &[m, c])?,
+            stats_2: view(&all.stats_2, &[2, m])?,
+            fc: view(&all.fc, &[m, config.fc_width()])?,
+            act: view(&all.act, &[m, config.n_inner])?,
+        })
+    }
+}
+
+/// A tensor of zeros of the type that activations have.
+fn activations(shape: &[usize], format: Format, device: &Device) -> Result<Tensor> {
+    match format.activation() {
+        DType::F32 => ops::zeros(shape, device),
+        half => ops::zeros_of(shape, half, device),
+    }
 }
 
 impl Workspace {
@@ -171,24 +280,83 @@ impl Workspace {
         compute: Compute,
         device: &Device,
     ) -> Result<Self> {
+        let format = Format::on(device, compute);
+        Self::with_room(config, (batch, time), mode, format, 0, device)
+    }
+
+    /// As [`Self::computing`], with room for forward passes of up to `rows` rows (B T) in the same memory, in a format that
+    /// need not be the device's own.
+    ///
+    /// # Errors
+    /// As [`Self::computing`].
+    pub fn with_room(
+        config: &DecoderConfig,
+        (batch, time): (usize, usize),
+        mode: Mode,
+        format: Format,
+        rows: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let room = Room::new(config, rows.max(batch * time), mode, format, device)?;
+        Self::within(Arc::new(room), config, (batch, time), mode, format.compute)
+    }
+
+    /// A workspace for forward passes over `batch` windows of `time` tokens in this workspace's memory, which the next pass
+    /// of either overwrites.
+    ///
+    /// # Errors
+    /// When there is no room for so many rows, or activations are of another type with `compute`.
+    pub fn forward_view(
+        &self,
+        config: &DecoderConfig,
+        batch: usize,
+        time: usize,
+        compute: Compute,
+    ) -> Result<Self> {
+        let room = Arc::clone(&self.room);
+        let format = Format {
+            compute,
+            ..room.format
+        };
+        if batch * time > room.rows || format.activation() != room.format.activation() {
+            bail!(
+                "a forward pass of {batch} x {time} tokens does not fit a workspace of {} rows",
+                room.rows
+            );
+        }
+        Self::within(room, config, (batch, time), Mode::Forward, compute)
+    }
+
+    /// The rows that a forward pass may have in this workspace's memory.
+    pub fn rows(&self) -> usize {
+        self.room.rows
+    }
+
+    fn within(
+        room: Arc<Room>,
+        config: &DecoderConfig,
+        (batch, time): (usize, usize),
+        mode: Mode,
+        compute: Compute,
+    ) -> Result<Self> {
         if batch == 0 || time == 0 || time > config.context_length {
             bail!(
                 "windows of {time} tokens, {batch} at a time, do not fit a context of {}",
                 config.context_length
             );
         }
+        let device = &room.losses.device().clone();
         let (m, c, h) = (batch * time, config.n_embd, config.n_head);
         let (att, qkv) = (config.attention_width(), config.qkv_width());
         let (fc, inner) = (config.fc_width(), config.n_inner);
-        let format = Format::on(device, compute);
+        let format = room.format;
         let zeros = |shape: &[usize]| ops::zeros(shape, device);
-        let acts = |shape: &[usize]| match format.activation() {
-            DType::F32 => ops::zeros(shape, device),
-            half => ops::zeros_of(shape, half, device),
-        };
-        let ids = || Tensor::zeros((batch, time), DType::U32, device);
+        let acts = |shape: &[usize]| activations(shape, format, device);
         let (n_layers, n_xs) = mode.kept(config.n_layer);
-        let layer = |_| -> Result<LayerBuffers> {
+        let layer = |i: usize| -> Result<LayerBuffers> {
+            if i == 0 {
+                return room.layer(config, batch, time);
+            }
             Ok(LayerBuffers {
                 norm_1: acts(&[m, c])?,
                 stats_1: zeros(&[2, m])?,
@@ -202,8 +370,12 @@ impl Workspace {
                 act: acts(&[m, inner])?,
             })
         };
+        let x = |i: usize| match room.xs.get(i) {
+            Some(flat) => view(flat, &[m, c]),
+            None => zeros(&[m, c]),
+        };
         let backward = match mode {
-            Mode::Forward => None,
+            Mode::Forward | Mode::Trunk => None,
             Mode::Train | Mode::Recompute => {
                 let d_norm = acts(&[m, c])?;
                 let d_fc = acts(&[m, fc])?;
@@ -233,22 +405,23 @@ impl Workspace {
                 Some(Tensor::from_vec(table, (time, config.head_size), device)?)
             }
         };
-        let chunk = format.chunk(m, config.vocab);
+        let (chunk, stride) = mode.chunk(format, m, config.vocab);
         Ok(Self {
             batch,
             time,
             mode,
             compute,
-            inputs: ids()?,
-            targets: ids()?,
-            losses: zeros(&[m])?,
-            x_final: acts(&[m, c])?,
-            stats_final: zeros(&[2, m])?,
-            chunk: acts(&[chunk.0, chunk.1])?,
-            xs: (0..n_xs).map(|_| zeros(&[m, c])).collect::<Result<_>>()?,
+            inputs: view(&room.inputs, &[batch, time])?,
+            targets: view(&room.targets, &[batch, time])?,
+            losses: view(&room.losses, &[m])?,
+            x_final: view(&room.x_final, &[m, c])?,
+            stats_final: view(&room.stats_final, &[2, m])?,
+            chunk: view(&room.chunk, &[chunk, stride])?,
+            xs: (0..n_xs).map(x).collect::<Result<_>>()?,
             layers: (0..n_layers).map(layer).collect::<Result<_>>()?,
             rope,
             backward,
+            room,
         })
     }
 
@@ -266,73 +439,5 @@ impl Workspace {
             Some(b) => Ok(b),
             None => bail!("this workspace was made for forward passes only"),
         }
-    }
-}
-
-/// Bytes a pass needs: parameters, activations, the head's scratch, and for training gradients of both and two moments.
-pub fn memory_bytes(
-    config: &DecoderConfig,
-    batch: usize,
-    time: usize,
-    mode: Mode,
-    format: Format,
-) -> u64 {
-    let (m, c) = ((batch * time) as u64, config.n_embd as u64);
-    let (whole, act) = (4, format.activation().size_in_bytes() as u64);
-    let (layers, xs) = mode.kept(config.n_layer);
-    let (layers, xs) = (layers as u64, xs as u64);
-    let (att, qkv) = (config.attention_width() as u64, config.qkv_width() as u64);
-    let (fc, inner) = (config.fc_width() as u64, config.n_inner as u64);
-    // Of each layer: norms, qkv, attention and MLP; the stream in the middle and statistics. Then what all share.
-    let acts = layers * (2 * c + qkv + att + fc + inner) + c;
-    let wholes = layers * (c + 4 + config.n_head as u64) + xs * c + 5;
-    let (rows, stride) = format.chunk(batch * time, config.vocab);
-    let mut bytes = m * (act * acts + whole * wholes) + act * (rows * stride) as u64;
-    let copies = if mode == Mode::Forward { 1 } else { 4 };
-    bytes += whole * copies * config.parameters();
-    if format.gpu {
-        // The copy in bf16.
-        bytes += 2 * config.parameters();
-    }
-    if mode != Mode::Forward {
-        let d_att = if att == c { 0 } else { att };
-        let d_act = if fc == inner { 0 } else { inner };
-        let rounded = if format.half() { c } else { 0 };
-        bytes += m * (whole * c + act * (c + qkv + fc + d_att + d_act + rounded));
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Sizes;
-
-    /// What an H200 had allocated at most in `heirloom bench train --device cuda --preset gpt2-124m --batch 32 --dtype bf16`
-    /// (docs/gpu.md), cuBLASLt's workspace and partial sums included.
-    #[test]
-    fn memory_on_a_gpu_is_what_was_measured() {
-        const MEASURED: f64 = 14.96e9;
-        let config = DecoderConfig::gpt2(
-            Sizes {
-                n_layer: 12,
-                n_head: 12,
-                n_embd: 768,
-                context_length: 1024,
-                vocab: 50304,
-            },
-            true,
-        );
-        let format = Format {
-            compute: Compute::Bf16,
-            gpu: true,
-        };
-        let bytes = memory_bytes(&config, 32, 1024, Mode::Train, format) as f64;
-        assert!((0.98..1.0).contains(&(bytes / MEASURED)), "{bytes:.3e}");
-        // On the CPU everything is f32.
-        let cpu = memory_bytes(&config, 32, 1024, Mode::Train, Format::PLAIN) as f64;
-        assert!(cpu > 1.5 * bytes);
-        let again = memory_bytes(&config, 32, 1024, Mode::Recompute, format) as f64;
-        assert!(again < 0.6 * bytes);
     }
 }

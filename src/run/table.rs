@@ -203,6 +203,16 @@ pub fn ascii(text: &str) -> String {
         .collect()
 }
 
+/// Bytes in decimal units: kB below a megabyte, MB below ten gigabytes, GB above.
+pub fn bytes(n: u64) -> String {
+    let x = n as f64;
+    match n {
+        0..1_000_000 => format!("{:.1} kB", x / 1e3),
+        1_000_000..10_000_000_000 => format!("{:.0} MB", x / 1e6),
+        _ => format!("{:.1} GB", x / 1e9),
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;

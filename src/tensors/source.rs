@@ -220,6 +220,28 @@ impl Source {
         self.read(tensor, rows.start * row, out)
     }
 
+    /// Whether a tensor's stored bytes are these. They are compared a block at a time, so that the file need not be resident.
+    ///
+    /// # Errors
+    /// When there is no such tensor.
+    pub fn holds(&self, name: &str, bytes: &[u8]) -> Result<bool, TensorError> {
+        const BLOCK: usize = 4 << 20;
+        let (tensor, file) = self.find(name)?;
+        if tensor.entry.bytes != bytes.len() {
+            return Ok(false);
+        }
+        let mut at = tensor.entry.start;
+        for wanted in bytes.chunks(BLOCK) {
+            let same = file.map[at..at + wanted.len()] == *wanted;
+            file.let_go(at, wanted.len());
+            if !same {
+                return Ok(false);
+            }
+            at += wanted.len();
+        }
+        Ok(true)
+    }
+
     fn find(&self, name: &str) -> Result<(&Tensor, &Mapped), TensorError> {
         let Some(&i) = self.by_name.get(name) else {
             return Err(TensorError::NoTensor {

@@ -254,7 +254,7 @@ impl Trainer {
                 if let Some(refusal) = self.stale(*decision).or_else(|| self.cannot_grow(*layers)) {
                     return Ok(Err(refusal));
                 }
-                let to = self.model.config.n_layer + layers;
+                let to = self.learner.shape().n_layer + layers;
                 self.resolve(by, command.describe());
                 let choice = Choice::Grow {
                     layers: *layers,

@@ -3,12 +3,13 @@
 use anyhow::{Context, Result};
 
 use super::evidence;
+use super::memory::{Held, Memory};
 use super::plan;
 use super::state::{EvalRecord, Open};
 use super::trainer::{Choice, Pause, Trainer};
 use crate::config::{LayerChoice, PolicyMode};
 use crate::inherit;
-use crate::model::{DecoderConfig, Format, memory_bytes};
+use crate::model::DecoderConfig;
 use crate::run::command::{By, Command};
 use crate::run::event::{
     Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
@@ -139,7 +140,7 @@ impl Trainer {
             .benchmark
             .as_ref()
             .context("a round has a benchmark")?;
-        let layers = self.model.config.n_layer;
+        let layers = self.learner.shape().n_layer;
         let (gap, gap_stderr) = (
             record.gap.unwrap_or(f64::NAN),
             record.gap_stderr.unwrap_or(f64::NAN),
@@ -194,7 +195,7 @@ impl Trainer {
 
     /// What growing by up to `add` layers would cost; `None` when no layer is left.
     fn growth_cost(&self, add: usize) -> Option<GrowthCost> {
-        let shape = &self.model.config;
+        let shape = self.learner.shape();
         let max = plan::max_layers(&self.config, self.reference_layers);
         let room = add.min(max.saturating_sub(shape.n_layer));
         let sources = inherit::next_layers(&self.state.source_layers, room, self.reference_layers);
@@ -202,7 +203,7 @@ impl Trainer {
             return None;
         }
         let grown = shape.with_layers(vec![1.0; shape.n_layer + sources.len()]);
-        let time = self.workspace.time;
+        let time = self.learner.passes().time;
         let now = self.tokens_per_second();
         let speed = now * shape.flops_per_token(time) / grown.flops_per_token(time);
         let tokens = self.config.train.steps as f64 * self.config.train.batch_tokens as f64;
@@ -210,23 +211,30 @@ impl Trainer {
             add: sources.len(),
             layers: grown.n_layer,
             parameters: grown.parameters(),
-            memory_bytes: self.memory_bytes(&grown),
+            memory_bytes: self.memory_of(&grown).total(),
             tokens_per_second: speed,
             hours: tokens / speed / 3600.0,
             source_layers: sources,
         })
     }
 
-    /// Bytes that training a model of this shape takes here.
-    fn memory_bytes(&self, shape: &DecoderConfig) -> u64 {
-        let ws = &self.workspace;
-        let format = Format::on(&self.device, ws.compute);
-        memory_bytes(shape, ws.batch, ws.time, ws.mode, format)
+    /// What a phase that trains a model of this shape takes here.
+    pub(super) fn memory_of(&self, shape: &DecoderConfig) -> Memory {
+        let text = self.dataset.bytes_in_memory();
+        Memory::of_phase(self.learner.passes(), shape, true, text)
+    }
+
+    /// What this process can have in memory for the next phase, once the present one's is freed.
+    pub(super) fn memory_held(&self) -> Held {
+        let (passes, shape) = (self.learner.passes(), self.learner.shape());
+        let held = self.learner.holds();
+        let memory = held.map(|trainable| Memory::of_phase(passes, shape, trainable, 0));
+        Held::now(&self.device, memory.map_or(0, |m| m.on_gpu))
     }
 
     /// Why the model cannot grow by `layers`, if it cannot.
     pub(super) fn cannot_grow(&self, layers: usize) -> Option<String> {
-        let have = self.model.config.n_layer;
+        let have = self.learner.shape().n_layer;
         let max = plan::max_layers(&self.config, self.reference_layers);
         if layers == 0 {
             return Some("growing by 0 layers is no growth; give at least 1".into());
@@ -245,20 +253,15 @@ impl Trainer {
                 g.add
             )),
             Some(g) => {
-                if let Err(error) = self.checkpoints.check_space(&self.model.config) {
+                if let Err(error) = self.checkpoints.check_space(self.learner.shape()) {
                     return Some(format!(
                         "no checkpoint could be written before the growth: {error}"
                     ));
                 }
-                let free = plan::free_memory(&self.device)?;
-                let grown = (g.memory_bytes).saturating_sub(self.memory_bytes(&self.model.config));
-                (grown > free).then(|| {
-                    format!(
-                        "{} MB more memory would be needed, {} MB are free",
-                        grown >> 20,
-                        free >> 20
-                    )
-                })
+                let grown = self.learner.shape().with_layers(vec![1.0; g.layers]);
+                let what = format!("a model of {} layers", g.layers);
+                let fits = self.memory_of(&grown).check(&what, &self.memory_held());
+                fits.err().map(|error| error.to_string())
             }
         }
     }

@@ -91,8 +91,8 @@ impl Trainer {
         self.state.kept.retain(|k| there.contains(&k.name));
         self.look_for_best();
         self.emit(Body::Phase {
-            layers: self.model.config.n_layer,
-            parameters: self.model.config.parameters(),
+            layers: self.learner.shape().n_layer,
+            parameters: self.learner.shape().parameters(),
             steps: self.state.steps,
             start: self.state.start,
             source_layers: self.state.source_layers.clone(),

@@ -3,10 +3,10 @@
 
 use anyhow::{Result, bail};
 
-use super::optimizer::Optimizer;
 use super::state::Probation;
 use super::trainer::{Ended, Pause, Trainer};
 use crate::inherit;
+use crate::model::{Files, Weights};
 use crate::ops;
 use crate::run::command::GrowMode;
 use crate::run::event::{Body, Phase, Start};
@@ -40,19 +40,16 @@ impl Trainer {
         let reference = self.reference()?;
         let added = inherit::next_layers(&sources, add, reference.config.n_layer);
         let layers: Vec<usize> = sources.iter().chain(&added).copied().collect();
+        // The checkpoint before the growth may be another branch's later: by its own name.
+        let link = pre_grow(before);
+        let checkpoint = self.checkpoints.resolve(&link).unwrap_or(link);
         let start = match mode {
             GrowMode::Restart => {
-                let model = self.inherited(&reference, &layers)?;
-                let optimizer = Optimizer::new(&model, &self.device)?;
-                self.install(model, optimizer)?;
+                self.inherit_layers(&reference, &layers)?;
                 Start::Restart
             }
             GrowMode::Keep => {
-                let grown = inherit::append(&self.model, &reference, &added, &self.device)?;
-                let fresh = Optimizer::new(&self.model, &self.device)?;
-                let old = std::mem::replace(&mut self.optimizer, fresh);
-                let optimizer = old.carried(&self.model, &grown, &self.device)?;
-                self.install(grown, optimizer)?;
+                self.append_layers(&checkpoint, &reference, &added)?;
                 Start::Keep
             }
         };
@@ -60,7 +57,7 @@ impl Trainer {
             bail!("out of memory, as HEIRLOOM_FAULT asks");
         }
         if crate::fault::is_at("growth-nan", u64::from(round)) {
-            let weights = &self.model.weights.flat;
+            let weights = &self.learner.model()?.weights.flat;
             ops::write(weights, &vec![f32::NAN; weights.elem_count()])?;
         }
         self.state.stream = u64::from(round);
@@ -70,10 +67,8 @@ impl Trainer {
         if !loss.is_finite() {
             bail!("the grown model's validation loss is not finite");
         }
-        // By its own name: the link may mean another branch's growth later.
-        let link = pre_grow(before);
         self.state.probation = Some(Probation {
-            checkpoint: self.checkpoints.resolve(&link).unwrap_or(link),
+            checkpoint,
             val_loss,
         });
         self.emit(Body::Grow {
@@ -84,6 +79,29 @@ impl Trainer {
             round,
         });
         Ok(round)
+    }
+
+    /// Takes a model into use of the trained layers and moments in `checkpoint`, which was written and verified before the
+    /// growth, and of the reference's `added` layers on top.
+    fn append_layers(
+        &mut self,
+        checkpoint: &str,
+        reference: &Files,
+        added: &[usize],
+    ) -> Result<()> {
+        let saved = self.checkpoints.open_saved(checkpoint)?;
+        let sources: [&dyn Weights; 2] = [&saved.files, reference];
+        let layers = inherit::appended(saved.files.config.n_layer, added);
+        let shape = inherit::shape(&sources, &layers)?;
+        let what = inherit::all_parts();
+        self.learner.replace(shape, true, |model, optimizer| {
+            inherit::fill(model, &sources, &layers, &what, 0)?;
+            if let Some(optimizer) = optimizer {
+                let (params, steps) = (saved.files.params(), &saved.state.optimizer_steps);
+                saved.moments.load_into(params, steps, model, optimizer)?;
+            }
+            Ok(())
+        })
     }
 
     /// Whether the growth that the present round began with has failed, once that can be said: it has proved itself when

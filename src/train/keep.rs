@@ -67,8 +67,7 @@ impl Trainer {
         }
         let copied = Copied::of(
             &name,
-            &self.model,
-            &self.optimizer,
+            &self.learner,
             &self.state,
             &self.dataset.tokenizer,
             verify,

@@ -1,13 +1,14 @@
 //! Training: optimizer, schedule, checkpoints, and the recipe as a state machine
 //! (reference, inherit, train, decide, grow, controls).
 //!
-//! [`trainer`] is what a run is made of, `recipe` goes from phase to phase, `step` trains and
-//! measures, `keep` has checkpoints written, `boundary` obeys and pauses between steps, `decide` gathers evidence and decides,
+//! [`Learner`] holds the model and its buffers, and trains and measures it; it knows nothing of runs. [`trainer`] is what a
+//! run is made of, `recipe` goes from phase to phase, `step` trains and measures at its pace, `keep` has checkpoints written, `boundary` obeys and pauses between steps, `decide` gathers evidence and decides,
 //! `growth` and `rollback` change the model and go back, `directory` looks after the run's files.
 //!
 //! The trainer takes [`Request`](crate::run::command::Request)s and tells everything it does as events. It knows no
 //! screen and waits for none.
 
+mod attention;
 mod boundary;
 pub mod checkpoint;
 mod decide;
@@ -15,7 +16,10 @@ mod directory;
 pub mod evidence;
 mod growth;
 mod keep;
+mod learner;
+pub mod memory;
 pub mod optimizer;
+mod passes;
 pub mod plan;
 mod recipe;
 mod rollback;
@@ -25,5 +29,7 @@ pub mod state;
 mod step;
 pub mod trainer;
 
+pub use learner::Learner;
 pub use optimizer::Optimizer;
+pub use passes::Passes;
 pub use trainer::{Ended, Setup, Trainer};

@@ -30,17 +30,14 @@ impl Optimizer {
         })
     }
 
-    /// State for `grown`, whose tensors of the same name as in `old` keep their moments and counts.
-    pub fn carried(self, old: &Decoder, grown: &Decoder, device: &Device) -> Result<Self> {
-        let mut new = Self::new(grown, device)?;
-        for (i, p) in grown.params.iter().enumerate() {
-            if let Some(j) = old.params.iter().position(|q| q.name == p.name) {
-                ops::write(&new.m.views[i], &ops::read(&self.m.views[j])?)?;
-                ops::write(&new.v.views[i], &ops::read(&self.v.views[j])?)?;
-                new.steps[i] = self.steps[j];
-            }
-        }
-        Ok(new)
+    /// Sets the moments and step counts to zero.
+    ///
+    /// # Errors
+    /// When the device cannot be written.
+    pub fn reset(&mut self) -> Result<()> {
+        self.steps.fill(0);
+        ops::zero(&self.m.flat)?;
+        ops::zero(&self.v.flat)
     }
 
     /// Norm of all gradients.

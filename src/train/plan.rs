@@ -5,11 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
+use super::memory::Memory;
+use super::passes::Passes;
 use super::schedule::LearningRate;
 use crate::config::{Config, ReferenceTrainConfig, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
-use crate::model::{DecoderConfig, Files, Format, Mode, Positions, Sizes, Workspace, memory_bytes};
+use crate::model::{DecoderConfig, Files, Mode, Positions, Sizes, Workspace};
 use crate::ops::{self, Compute};
 use crate::run::event::Phase;
 
@@ -167,27 +169,28 @@ pub struct PlannedPhase {
     pub parameters: u64,
     pub steps: u64,
     pub tokens: u64,
-    /// Parameters, gradients, moments and activations.
-    pub memory_bytes: u64,
+    pub memory: Memory,
     /// Training FLOPs, evaluations included (a forward pass is a third of a step).
     pub flops: f64,
 }
 
-/// Every phase that can happen.
+/// Every phase that can happen; `text` are the bytes of tokens in memory.
+///
+/// # Errors
+/// When the config does not fit the reference's shape.
 pub fn phases(
     config: &Config,
     reference: &DecoderConfig,
-    device: &Device,
+    passes: &Passes,
+    text: u64,
 ) -> Result<Vec<PlannedPhase>> {
-    let format = Format::on(device, compute(&config.train));
-    let context = window_length(config, reference)?;
-    let (_, micro) = windows(config, context)?;
+    let context = passes.time;
     let planned = |phase: Phase, layers: usize, steps: u64, conditional: bool| {
         let scales = (0..layers).map(|_| 1.0).collect();
         let shape = reference.with_layers(scales);
         let tokens = steps * config.train.batch_tokens;
         let evals = steps / config.eval.every + 2;
-        let eval_tokens = evals * (config.eval.windows * context) as u64;
+        let eval_tokens = evals * (passes.eval_windows * context) as u64;
         let per_token = shape.flops_per_token(context);
         PlannedPhase {
             phase,
@@ -196,7 +199,7 @@ pub fn phases(
             parameters: shape.parameters(),
             steps,
             tokens,
-            memory_bytes: memory_bytes(&shape, micro, context, mode(&config.train), format),
+            memory: Memory::of_phase(passes, &shape, steps > 0, text),
             flops: per_token * (tokens as f64 + eval_tokens as f64 / 3.0),
         }
     };
@@ -242,46 +245,10 @@ pub fn phases(
     Ok(all)
 }
 
-/// Memory that can be had without swapping, where the system tells it.
-pub fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
-    let kb: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kb << 10)
-}
-
-/// Free memory of the GPU, or of the machine for the CPU.
-pub fn free_memory(device: &Device) -> Option<u64> {
-    #[cfg(feature = "cuda")]
-    if device.is_cuda() {
-        return ops::cuda::memory_in_use(device).ok().map(|m| m.free);
-    }
-    let _ = device;
-    available_memory()
-}
-
-/// Refuses a model whose training does not fit the GPU's free memory. (The CPU's is not asked for in advance.)
-///
-/// # Errors
-/// Telling how much is needed, how much there is, and what would need less.
-pub fn check_memory(config: &Config, shape: &DecoderConfig, device: &Device) -> Result<()> {
-    if !device.is_cuda() {
-        return Ok(());
-    }
-    let (context, train) = (window_length(config, shape)?, &config.train);
-    let (_, micro) = windows(config, context)?;
-    let format = Format::on(device, compute(train));
-    let need = memory_bytes(shape, micro, context, mode(train), format);
-    let gb = |bytes: u64| bytes as f64 / 1e9;
-    match free_memory(device) {
-        Some(free) if need > free => bail!(
-            "training this model, {micro} windows of {context} tokens at a time, needs {:.1} GB, the GPU has {:.1} GB free: \
-             a smaller train.micro_batch needs less, and so does train.recompute = true",
-            gb(need),
-            gb(free)
-        ),
-        _ => Ok(()),
-    }
+/// The phase of most memory among those that will happen whatever the losses.
+pub fn largest(phases: &[PlannedPhase]) -> Option<&PlannedPhase> {
+    let certain = phases.iter().filter(|p| !p.conditional);
+    certain.max_by_key(|p| p.memory.total())
 }
 
 /// The reference's files at `path`, checked against the tokenizer.

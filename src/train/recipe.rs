@@ -4,12 +4,10 @@ use anyhow::{Context, Result, anyhow};
 
 use super::decide::Due;
 use super::growth::pre_grow;
-use super::optimizer::Optimizer;
-use super::plan;
 use super::state::{Benchmark, Task};
 use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
 use crate::inherit;
-use crate::model::Decoder;
+use crate::model::{Files, Weights};
 use crate::run::event::{Body, Outcome, Phase, PhaseResult, Start};
 use crate::run::state::{ControlResult, RoundResult};
 
@@ -101,7 +99,7 @@ impl Trainer {
         } else {
             Start::Loaded
         };
-        let layers = (0..self.model.config.n_layer).collect();
+        let layers = (0..self.learner.shape().n_layer).collect();
         let layers = if trained > 0 { Vec::new() } else { layers };
         self.begin(Phase::Reference, start, layers, trained)
     }
@@ -116,8 +114,8 @@ impl Trainer {
     ) -> Result<()> {
         self.state.begin_phase(phase, start, layers, steps);
         let body = Body::Phase {
-            layers: self.model.config.n_layer,
-            parameters: self.model.config.parameters(),
+            layers: self.learner.shape().n_layer,
+            parameters: self.learner.shape().parameters(),
             steps,
             start,
             source_layers: self.state.source_layers.clone(),
@@ -137,8 +135,8 @@ impl Trainer {
         let tokens = state.phase_tokens;
         let probe = state.probe.clone().context("probed just now")?;
         let result = PhaseResult {
-            layers: self.model.config.n_layer,
-            parameters: self.model.config.parameters(),
+            layers: self.learner.shape().n_layer,
+            parameters: self.learner.shape().parameters(),
             steps: state.phase_step,
             tokens,
             val_loss: record.val_loss,
@@ -174,7 +172,7 @@ impl Trainer {
             Phase::Reference => {
                 // A resume at exactly this step finds the record but not the windows' losses.
                 if self.window_losses.is_empty() {
-                    self.window_losses = self.evaluator.losses(&self.model, &self.dataset.val)?;
+                    self.window_losses = self.learner.losses(&self.dataset.val)?;
                 }
                 self.state.benchmark = Some(Benchmark {
                     losses: self.window_losses.clone(),
@@ -265,34 +263,25 @@ impl Trainer {
         }
     }
 
-    /// Takes a new model (and optimizer) into use.
-    pub(super) fn install(&mut self, model: Decoder, optimizer: Optimizer) -> Result<()> {
-        if model.config.n_layer != self.model.config.n_layer {
-            let (batch, time) = (self.workspace.batch, self.workspace.time);
-            let train = &self.config.train;
-            self.workspace = plan::workspace(train, &model.config, batch, time, &self.device)?;
-        }
-        self.model = model;
-        self.optimizer = optimizer;
-        Ok(())
-    }
-
-    pub(super) fn reference(&self) -> Result<Decoder> {
+    /// The reference's files, verified: what is taken of it is read from them tensor by tensor.
+    pub(super) fn reference(&self) -> Result<Files> {
         let name = self.state.reference_checkpoint.as_deref();
         let name = name.context("the reference has not been measured yet")?;
-        Ok(self.checkpoints.load_model(name, &self.device)?)
+        Ok(self.checkpoints.files(name)?)
     }
 
-    /// A model made afresh of the reference's layers.
-    pub(super) fn inherited(&self, reference: &Decoder, layers: &[usize]) -> Result<Decoder> {
-        let what = &self.config.inherit.what;
-        Ok(inherit::inherit(
-            reference,
-            layers,
-            what,
+    /// Takes a model into use that is made afresh of the reference's layers.
+    pub(super) fn inherit_layers(&mut self, reference: &Files, layers: &[usize]) -> Result<()> {
+        let (sources, layers): ([&dyn Weights; 1], _) =
+            ([reference], inherit::of_reference(layers));
+        let shape = inherit::shape(&sources, &layers)?;
+        let (what, seed) = (
+            &self.config.inherit.what,
             self.config.train.seed ^ PARTS_SEED,
-            &self.device,
-        )?)
+        );
+        self.learner.replace(shape, true, |model, _| {
+            Ok(inherit::fill(model, &sources, &layers, what, seed)?)
+        })
     }
 
     /// Round 1.
@@ -305,9 +294,12 @@ impl Trainer {
             reference.config.n_layer,
             max_rank,
         )?;
-        let model = self.inherited(&reference, &layers)?;
-        let optimizer = Optimizer::new(&model, &self.device)?;
-        self.install(model, optimizer)?;
+        let shape = reference.config.with_layers(vec![1.0; layers.len()]);
+        let held = self.memory_held();
+        self.memory_of(&shape).check("round 1", &held)?;
+        // The reference's own checkpoint, which may still be on its way, holds a copy of it.
+        self.finish_checkpoint();
+        self.inherit_layers(&reference, &layers)?;
         self.state.stream = 1;
         self.emit(Body::Inherit {
             layers: layers.clone(),
@@ -326,21 +318,25 @@ impl Trainer {
 
     /// Control: a random start of the final size, with the steps and batches of the final model.
     pub(super) fn control_random(&mut self) -> Result<()> {
-        // The last round's model is still in use, or was read from its checkpoint.
-        let shape = self.model.config.clone();
-        let model = Decoder::random(shape, self.config.train.seed ^ CONTROL_SEED, &self.device)?;
-        let optimizer = Optimizer::new(&model, &self.device)?;
-        self.install(model, optimizer)?;
+        self.finish_checkpoint();
+        // The last round's model is still held, or was read from its checkpoint.
+        let shape = self.learner.shape().clone();
+        let seed = self.config.train.seed ^ CONTROL_SEED;
+        self.learner
+            .replace(shape, true, |model, _| Ok(model.randomise_all(seed)?))?;
         let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();
         self.begin(Phase::ControlRandom, Start::Random, Vec::new(), steps)
     }
 
     /// Control: the reference itself, trained on with the final model's steps, batches and learning rates.
     pub(super) fn control_reference(&mut self) -> Result<()> {
-        let model = self.reference()?;
-        let optimizer = Optimizer::new(&model, &self.device)?;
-        let layers = (0..model.config.n_layer).collect();
-        self.install(model, optimizer)?;
+        self.finish_checkpoint();
+        let reference = self.reference()?;
+        let layers = (0..reference.config.n_layer).collect();
+        self.learner
+            .replace(reference.config.clone(), true, |model, _| {
+                Ok(reference.load_into(model)?)
+            })?;
         let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();
         self.begin(Phase::ControlReference, Start::Reference, layers, steps)
     }

@@ -16,9 +16,11 @@ impl Trainer {
     pub(super) fn roll_back(&mut self, name: &str, why: &str) -> Result<()> {
         self.finish_checkpoint();
         let name = self.checkpoints.resolve(name)?;
-        let loaded = self.checkpoints.load(&name, &self.device)?;
-        self.install(loaded.model, loaded.optimizer)?;
-        let former = std::mem::replace(&mut self.state, loaded.state);
+        // Everything about the checkpoint is checked before the present model goes.
+        let saved = self.checkpoints.open_saved(&name)?;
+        let trainable = saved.state.trains();
+        saved.load_into(&mut self.learner, trainable)?;
+        let former = std::mem::replace(&mut self.state, saved.state);
         let state = &mut self.state;
         let from_seq = state.seq;
         state.branch = former.branch.max(self.checkpoints.highest_branch()) + 1;

@@ -259,6 +259,11 @@ impl TrainState {
         }
     }
 
+    /// Whether the present phase trains its model: a loaded reference is only measured, unless its phase is extended.
+    pub fn trains(&self) -> bool {
+        self.steps > 0 || self.due > 0
+    }
+
     /// The latest evaluation, if it was made at the present step.
     pub fn eval_now(&self) -> Option<&EvalRecord> {
         self.evals

@@ -3,37 +3,17 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
 
-use super::optimizer::Optimizer;
+use super::learner::Step;
 use super::state::{EvalRecord, ProbeRecord};
 use super::trainer::Trainer;
-use crate::corpus::even_starts_rank;
 use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
-use crate::model::{DecoderConfig, Mode, Workspace, similarity};
-use crate::ops;
-use crate::rank::{Beside, ETA, ProbeAccumulator, ProbeBudget, ProbeResult, RankError};
+use crate::rank::ProbeBudget;
 use crate::run::event::{Body, Phase, finite};
-
-/// Most attention elements in memory during a probe.
-const PROBE_ELEMENTS: usize = 8 << 20;
 
 /// Steps of a large model are told of one by one, whatever `train.log_every` says.
 const SILENCE_SECONDS: f64 = 5.0;
-
-/// What is known of a step's loss once its gradients are queued.
-struct Gradients {
-    loss: ops::Sum,
-    tokens: usize,
-}
-
-impl Gradients {
-    /// The mean loss in nats.
-    fn loss(&self) -> Result<f64> {
-        Ok(self.loss.read()? / self.tokens as f64)
-    }
-}
 
 impl Trainer {
     /// One optimizer step. Returns false, without touching the weights, when loss or gradient are not finite.
@@ -41,15 +21,16 @@ impl Trainer {
         crate::fault::panic_at("trainer", self.state.step);
         let began = Instant::now();
         let lr = self.learning_rate();
-        let gradients = self.gradients()?;
-        // The one wait of a step on a GPU.
-        let norm = Optimizer::grad_norm(&self.model)?;
-        let loss = gradients.loss()?;
-        let good = loss.is_finite() && norm.is_finite();
-        if good {
-            self.optimizer
-                .step(&self.model, lr, norm, &self.config.train)?;
-        }
+        let batch = self
+            .batches
+            .take(self.state.stream, self.state.phase_step)?;
+        let step = self.learner.train_step(&batch, lr, &self.config.train);
+        self.batches.give_back(batch);
+        let Step {
+            loss,
+            grad_norm: norm,
+            applied: good,
+        } = step?;
         let seconds = began.elapsed().as_secs_f64();
         let state = &mut self.state;
         state.step += 1;
@@ -66,26 +47,6 @@ impl Trainer {
             self.tell_step(lr, norm);
         }
         Ok(good)
-    }
-
-    /// Gradients of the mean loss of this step's batch.
-    fn gradients(&mut self) -> Result<Gradients> {
-        let ws = &self.workspace;
-        let batch = self
-            .batches
-            .take(self.state.stream, self.state.phase_step)?;
-        let tokens = batch.inputs.len();
-        ops::zero(&self.model.grads.flat)?;
-        let mut sum = ops::Sum::zero(&self.device)?;
-        let micro = ws.batch * ws.time;
-        for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
-            ops::write(&ws.inputs, inputs)?;
-            ops::write(&ws.targets, targets)?;
-            self.model.forward_backward(ws, 1.0 / tokens as f32)?;
-            sum.add(&ws.losses)?;
-        }
-        self.batches.give_back(batch);
-        Ok(Gradients { loss: sum, tokens })
     }
 
     fn tell_step(&mut self, lr: f64, norm: f64) {
@@ -118,7 +79,7 @@ impl Trainer {
             return Ok(*record);
         }
         let began = Instant::now();
-        let losses = self.evaluator.losses(&self.model, &self.dataset.val)?;
+        let losses = self.learner.losses(&self.dataset.val)?;
         let (val_loss, stderr) = mean_stderr(&losses);
         let gap = self
             .state
@@ -144,7 +105,7 @@ impl Trainer {
         let seconds = began.elapsed().as_secs_f64();
         self.state.wall_seconds += seconds;
         let (loss, nonfinite) = finite(val_loss);
-        let windows = self.evaluator.windows();
+        let windows = self.learner.eval_windows();
         self.emit(Body::Eval {
             val_loss: loss,
             nonfinite,
@@ -169,7 +130,10 @@ impl Trainer {
             return Ok(());
         }
         let began = Instant::now();
-        let (result, beside) = match self.attention_ranks()? {
+        let (result, beside) = match self
+            .learner
+            .attention_ranks(&self.dataset.val, self.config.probe.tau)?
+        {
             Ok(found) => found,
             Err(error) => {
                 self.warn(format!("attention ranks were not measured: {error}"));
@@ -228,84 +192,4 @@ impl Trainer {
         }
         Ok(())
     }
-
-    /// Ranks and masses over the probe's windows, a few windows and one layer at a time, and what is measured beside them. The
-    /// inner error: a model whose attention is no number.
-    fn attention_ranks(&mut self) -> Result<Result<(ProbeResult, Beside), RankError>> {
-        let shape = &self.model.config;
-        let length = self.config.probe.length.min(self.workspace.time);
-        let (ws, probs) = probe_buffers(
-            &mut self.probe_buffers,
-            shape,
-            length,
-            self.config.probe.windows,
-            &self.device,
-        )?;
-        let starts = even_starts_rank(self.dataset.val.len(), length, self.config.probe.windows);
-        let tau = self.config.probe.tau;
-        let mut ranks = ProbeAccumulator::new(shape.n_layer, shape.n_head, (tau, ETA), length)?;
-        let mut ids = vec![0u32; ws.batch * length];
-        let mut similar = vec![0.0; shape.n_layer];
-        for starts in starts.chunks(ws.batch) {
-            for (row, &start) in ids
-                .chunks_exact_mut(length)
-                .zip(starts.iter().chain(std::iter::repeat(&starts[0])))
-            {
-                self.dataset.val.copy_to(start, row)?;
-            }
-            ops::write(&ws.inputs, &ids)?;
-            let matrices = starts.len() * shape.n_head * length * length;
-            let seen = starts.len() * length * shape.n_embd;
-            let mut refused = None;
-            self.model.attentions(ws, |layer, qkv, s| {
-                ops::attention_probs(probs, qkv, s)?;
-                let values = ops::read(probs)?;
-                if let Err(error) = ranks.add(layer, &values[..matrices]) {
-                    refused.get_or_insert(error);
-                }
-                let (before, after) = (ops::read(ws.x(layer))?, ops::read(ws.x(layer + 1))?);
-                similar[layer] += similarity(&before[..seen], &after[..seen], shape.n_embd);
-                Ok(())
-            })?;
-            if let Some(error) = refused {
-                return Ok(Err(error));
-            }
-        }
-        let tokens = (starts.len() * length) as f64;
-        let influence: Vec<f64> = similar.iter().map(|s| 1.0 - s / tokens).collect();
-        let mut beside = Beside::default();
-        // What is no number is not written.
-        if influence.iter().all(|x| x.is_finite()) {
-            beside.block_influence = influence;
-        }
-        // Before a first step, or the first after a resume, there is no gradient.
-        let (q, k) = self.model.query_key_gradients()?;
-        let mut norms = q.iter().chain(&k);
-        if norms.clone().all(|norm| norm.is_finite()) && norms.any(|norm| *norm > 0.0) {
-            (beside.grad_q, beside.grad_k) = (q, k);
-        }
-        Ok(Ok((ranks.finish(), beside)))
-    }
-}
-
-/// The workspace and attention matrix buffer of probes, made once per head count, width and length.
-fn probe_buffers<'b>(
-    kept: &'b mut Option<(Workspace, Tensor)>,
-    shape: &DecoderConfig,
-    length: usize,
-    windows: usize,
-    device: &Device,
-) -> Result<(&'b Workspace, &'b Tensor)> {
-    let buffers = match kept.take() {
-        Some(buffers) => buffers,
-        None => {
-            let per_window = shape.n_head * length * length;
-            let batch = (PROBE_ELEMENTS / per_window).clamp(1, windows);
-            let ws = Workspace::new(shape, batch, length, Mode::Forward, device)?;
-            let probs = ops::zeros((batch, shape.n_head, length, length), device)?;
-            (ws, probs)
-        }
-    };
-    let (ws, probs) = kept.insert(buffers);
-    Ok((ws, probs))
 }

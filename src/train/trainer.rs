@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 
 use super::checkpoint::{Checkpoints, Writer};
 use super::keep::Pending;
-use super::optimizer::Optimizer;
+use super::learner::Learner;
+use super::memory::Held;
+use super::passes::Passes;
 use super::plan;
 use super::signals::Signalled;
 use super::state::{Task, TrainState};
 use crate::config::{Config, PolicyMode};
 use crate::corpus::{Batches, Dataset, Draw, Sampler};
 use crate::device::{self, Monitor};
-use crate::eval::Evaluator;
-use crate::model::{Decoder, Workspace};
+use crate::model::DecoderConfig;
 use crate::run::attendance::Attendance;
 use crate::run::command::{GrowMode, Reply, Request};
 use crate::run::decisions::Repeat;
@@ -119,16 +120,12 @@ pub struct Trainer {
     pub(super) monitor: Option<Monitor>,
     pub(super) threads: usize,
     pub(super) batches: Batches,
-    pub(super) evaluator: Evaluator,
     pub(super) checkpoints: Checkpoints,
     /// Brings checkpoints to disk, and the one it is at.
     pub(super) writer: Writer,
     pub(super) pending: Option<Pending>,
     pub(super) state: TrainState,
-    pub(super) model: Decoder,
-    pub(super) optimizer: Optimizer,
-    pub(super) workspace: Workspace,
-    pub(super) probe_buffers: Option<(Workspace, Tensor)>,
+    pub(super) learner: Learner,
     /// Loss of each validation window at the latest evaluation.
     pub(super) window_losses: Vec<f64>,
     pub(super) reference_layers: usize,
@@ -186,40 +183,55 @@ impl Trainer {
             Some(name) => Some(checkpoints.resolve(name)?),
             None => None,
         };
-        let (model, optimizer, state, reference_layers) = match &resume {
+        let passes = |reference: &DecoderConfig| Passes::of(&config, reference, &device);
+        let val = dataset.val.len();
+        let (learner, state, reference_layers) = match &resume {
             Some(name) => {
-                let loaded = checkpoints.load(name, &device)?;
-                if loaded.state.data != data {
+                let saved = checkpoints.open_saved(name)?;
+                if saved.state.data != data {
                     bail!(
                         "the training or validation text has changed since this run began; it cannot be continued on other data"
                     );
                 }
-                let layers = match &loaded.state.benchmark {
+                let shape = &saved.files.config;
+                let layers = match &saved.state.benchmark {
                     Some(b) => b.layers,
-                    None => loaded.model.config.n_layer,
+                    None => shape.n_layer,
                 };
-                (loaded.model, loaded.optimizer, loaded.state, layers)
+                let mut learner = Learner::new(shape.clone(), passes(shape)?, val, &device);
+                // A model that the next task replaces is not read first.
+                if saved.state.task == Task::Train {
+                    saved.load_into(&mut learner, saved.state.trains())?;
+                }
+                (learner, saved.state, layers)
             }
             None => {
-                let model = match &setup.reference {
+                let trains = config.reference.train.as_ref().is_some_and(|r| r.steps > 0);
+                let (shape, files) = match &setup.reference {
                     Some(path) => {
                         let files = plan::open_reference(path, &dataset.tokenizer)?;
-                        plan::check_memory(&config, &files.config, &device)?;
-                        files.load(&device)?
+                        (files.config.clone(), Some(files))
                     }
-                    None => {
-                        let shape = plan::reference_shape(&config, &dataset.tokenizer);
-                        plan::check_memory(&config, &shape, &device)?;
-                        Decoder::random(shape, config.train.seed, &device)?
-                    }
+                    None => (plan::reference_shape(&config, &dataset.tokenizer), None),
                 };
-                let layers = model.config.n_layer;
-                let optimizer = Optimizer::new(&model, &device)?;
+                let passes = passes(&shape)?;
+                let phases = plan::phases(&config, &shape, &passes, dataset.bytes_in_memory())?;
+                if let Some(largest) = plan::largest(&phases) {
+                    // Tokens are in memory already.
+                    let what = format!("the phase {}", largest.phase);
+                    largest.memory.check(&what, &Held::now(&device, 0))?;
+                }
+                let mut learner = Learner::new(shape.clone(), passes, val, &device);
+                let seed = config.train.seed;
+                learner.replace(shape.clone(), trains, |model, _| match &files {
+                    Some(files) => Ok(files.load_into(model)?),
+                    None => Ok(model.randomise_all(seed)?),
+                })?;
                 let state = TrainState {
                     repeat: setup.repeat.into(),
                     ..TrainState::new(data)
                 };
-                (model, optimizer, state, layers)
+                (learner, state, shape.n_layer)
             }
         };
         if let Some(benchmark) = &state.benchmark {
@@ -230,20 +242,10 @@ impl Trainer {
                 );
             }
         }
-        let context = plan::window_length(&config, &model.config)?;
+        let context = learner.passes().time;
         dataset.check_length(context)?;
-        let (windows, micro) = plan::windows(&config, context)?;
-        let compute = plan::compute(&config.train);
+        let (windows, _) = plan::windows(&config, context)?;
         let mut trainer = Self {
-            evaluator: Evaluator::new(
-                &model.config,
-                context,
-                dataset.val.len(),
-                config.eval.windows,
-                compute,
-                &device,
-            )?,
-            workspace: plan::workspace(&config.train, &model.config, micro, context, &device)?,
             batches: Batches::of(Draw {
                 tokens: dataset.train.clone(),
                 mixture: dataset.mixture.clone(),
@@ -255,7 +257,6 @@ impl Trainer {
             })?,
             writer: Writer::start(checkpoints.clone())?,
             pending: None,
-            probe_buffers: None,
             window_losses: Vec::new(),
             threads: setup.threads,
             monitor: device::monitor(&device),
@@ -274,8 +275,7 @@ impl Trainer {
             reference_layers,
             checkpoints,
             state,
-            model,
-            optimizer,
+            learner,
             config,
             dataset,
             device,
@@ -327,7 +327,7 @@ impl Trainer {
     }
 
     pub(super) fn info(&self) -> RunInfo {
-        let shape = &self.model.config;
+        let shape = self.learner.shape();
         RunInfo {
             program: crate::PROGRAM.into(),
             name: self.dir.name(),
@@ -345,7 +345,7 @@ impl Trainer {
             n_layer: self.reference_layers,
             n_head: shape.n_head,
             n_embd: shape.n_embd,
-            context_length: self.workspace.time,
+            context_length: self.learner.passes().time,
             vocab: shape.vocab,
             batch_tokens: self.config.train.batch_tokens,
             reference_steps: self.config.reference.train.as_ref().map_or(0, |r| r.steps),

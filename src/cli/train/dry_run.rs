@@ -1,10 +1,11 @@
-//! `train --dry-run`: what a config would cost, from its shapes and a few real training steps.
+//! `train --dry-run`: the cost of a config, from its shapes and a few real training steps.
 
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
+use serde_json::{Value, json};
 
 use crate::cli::say;
 use crate::config::Config;
@@ -13,7 +14,9 @@ use crate::model::{Decoder, DecoderConfig};
 use crate::ops;
 use crate::run::show::duration;
 use crate::run::table;
-use crate::train::plan;
+use crate::train::memory::Held;
+use crate::train::plan::PlannedPhase;
+use crate::train::{Passes, plan};
 
 /// Steps that are timed, after one that is not.
 const TIMED: u32 = 2;
@@ -21,7 +24,21 @@ const TIMED: u32 = 2;
 const TIMED_LAYERS: usize = 2;
 const TIMED_TOKENS: usize = 1024;
 
-/// Prints the plan.
+/// What a config would cost.
+struct Costs {
+    phases: Vec<PlannedPhase>,
+    /// Floating-point operations a second of training here.
+    speed: f64,
+    threads: usize,
+    dtype: String,
+    /// Most bytes of checkpoints on disk.
+    disk: u64,
+    train_tokens: u64,
+    val_tokens: u64,
+    tokenizer: String,
+}
+
+/// Prints the plan, as a table or as JSON.
 ///
 /// # Errors
 /// When the shapes do not fit or the reference cannot be read.
@@ -31,68 +48,149 @@ pub fn run(
     dataset: &Dataset,
     device: &Device,
     threads: usize,
+    json: bool,
 ) -> Result<()> {
     let shape = match reference {
         Some(path) => plan::open_reference(path, &dataset.tokenizer)?.config,
         None => plan::reference_shape(config, &dataset.tokenizer),
     };
     dataset.check_length(plan::window_length(config, &shape)?)?;
-    let phases = plan::phases(config, &shape, device)?;
+    let passes = Passes::of(config, &shape, device)?;
+    let phases = plan::phases(config, &shape, &passes, dataset.bytes_in_memory())?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()?;
-    let speed = pool.install(|| flops_per_second(config, &shape, dataset, device))?;
-
-    let mut rows = vec![
-        [
-            "phase",
-            "layers",
-            "parameters",
-            "steps",
-            "tokens",
-            "memory",
-            "time",
-        ]
-        .map(String::from),
-    ];
-    for p in &phases {
-        rows.push([
-            format!(
-                "{}{}",
-                table::phase_name(&p.phase),
-                if p.conditional { " (if needed)" } else { "" }
-            ),
-            p.layers.to_string(),
-            table::count(p.parameters),
-            p.steps.to_string(),
-            table::count(p.tokens),
-            format!("{} MB", p.memory_bytes >> 20),
-            format!("~{}", duration(p.flops / speed)),
-        ]);
-    }
-    let mut out = table::aligned(&rows, &[0]);
     let checkpoint = |parameters: u64| 12 * parameters;
     let most = phases.iter().map(|p| p.parameters).max().unwrap_or(0);
     let milestones: u64 = phases.iter().map(|p| checkpoint(p.parameters)).sum();
     let kept = (config.checkpoint.keep as u64 + 1).saturating_mul(checkpoint(most));
-    let disk = milestones.saturating_add(kept);
-    let total: f64 = phases.iter().map(|p| p.flops / speed).sum();
-    out.push_str(&format!(
-        "\ntext     {} training and {} validation tokens ({})\n\
-         disk     at most {} MB of checkpoints, and one more for each time a round is trained on\n\
-         time     at most {}, from {TIMED} timed steps of some of its layers in {} on {threads} threads ({:.0} GFLOP/s)\n",
-        table::count(dataset.train.len() as u64),
-        table::count(dataset.val.len() as u64),
-        dataset.tokenizer.name(),
-        disk >> 20,
-        duration(total),
-        config.train.dtype,
-        speed / 1e9
-    ));
+    let costs = Costs {
+        speed: pool.install(|| flops_per_second(config, &shape, dataset, device))?,
+        threads,
+        dtype: config.train.dtype.clone(),
+        disk: milestones.saturating_add(kept),
+        train_tokens: dataset.train.len() as u64,
+        val_tokens: dataset.val.len() as u64,
+        tokenizer: dataset.tokenizer.name().into(),
+        phases,
+    };
     if let Some(slow) = plan::slow_compute(config, device) {
         say::err(&slow);
     }
-    Ok(say::out(&out)?)
+    if let Some(largest) = plan::largest(&costs.phases) {
+        let what = format!("the phase {}", table::phase_name(&largest.phase));
+        if let Err(error) = largest.memory.check(&what, &Held::now(device, 0)) {
+            say::err(&format!("this run would be refused here: {error}"));
+        }
+    }
+    match json {
+        true => say::json(&costs.json())?,
+        false => say::out(&costs.text())?,
+    }
+    Ok(())
+}
+
+impl Costs {
+    fn seconds(&self, p: &PlannedPhase) -> f64 {
+        p.flops / self.speed
+    }
+
+    /// The phase of most memory, whether it is certain to happen or not.
+    fn largest(&self) -> Option<&PlannedPhase> {
+        self.phases.iter().max_by_key(|p| p.memory.total())
+    }
+
+    fn text(&self) -> String {
+        let mut rows = vec![
+            [
+                "phase",
+                "layers",
+                "parameters",
+                "steps",
+                "tokens",
+                "memory",
+                "time",
+            ]
+            .map(String::from),
+        ];
+        for p in &self.phases {
+            let condition = if p.conditional { " (if needed)" } else { "" };
+            rows.push([
+                format!("{}{condition}", table::phase_name(&p.phase)),
+                p.layers.to_string(),
+                table::count(p.parameters),
+                p.steps.to_string(),
+                table::count(p.tokens),
+                table::bytes(p.memory.total()),
+                format!("~{}", duration(self.seconds(p))),
+            ]);
+        }
+        let mut out = table::aligned(&rows, &[0]);
+        let total: f64 = self.phases.iter().map(|p| self.seconds(p)).sum();
+        if let Some(memory) = self.largest().map(|p| p.memory) {
+            out.push_str(&format!(
+                "\nmemory   at most {} in all{}; changing phase, growing, rolling back and resuming need no more.\n         \
+                 {} of it are the program itself, {} a checkpoint's copy: where that does not fit, training waits for the disk\n",
+                table::bytes(memory.total()),
+                match memory.on_gpu {
+                    0 => String::new(),
+                    _ => format!(" on the GPU, {} in the machine", table::bytes(memory.host())),
+                },
+                table::bytes(memory.program),
+                table::bytes(memory.checkpoint),
+            ));
+        }
+        out.push_str(&format!(
+            "text     {} training and {} validation tokens ({})\n\
+             disk     at most {} of checkpoints, plus one checkpoint for each time a round is extended\n\
+             time     at most {}, estimated from {TIMED} timed steps of some layers in {} on {} threads ({:.0} GFLOP/s)\n",
+            table::count(self.train_tokens),
+            table::count(self.val_tokens),
+            self.tokenizer,
+            table::bytes(self.disk),
+            duration(total),
+            self.dtype,
+            self.threads,
+            self.speed / 1e9
+        ));
+        out
+    }
+
+    fn json(&self) -> Value {
+        let phase = |p: &PlannedPhase| {
+            json!({
+                "phase": p.phase.to_string(),
+                "conditional": p.conditional,
+                "layers": p.layers,
+                "parameters": p.parameters,
+                "steps": p.steps,
+                "tokens": p.tokens,
+                "memory_bytes": p.memory.total(),
+                "memory": p.memory,
+                "seconds": self.seconds(p),
+            })
+        };
+        let transition = |pair: &[PlannedPhase]| {
+            let bytes = pair.iter().map(|p| p.memory.total()).max();
+            json!({
+                "from": pair[0].phase.to_string(),
+                "to": pair[1].phase.to_string(),
+                "memory_bytes": bytes,
+            })
+        };
+        json!({
+            "phases": self.phases.iter().map(phase).collect::<Vec<_>>(),
+            "transitions": self.phases.windows(2).map(transition).collect::<Vec<_>>(),
+            "memory_bytes": self.largest().map(|p| p.memory.total()),
+            "disk_bytes": self.disk,
+            "train_tokens": self.train_tokens,
+            "val_tokens": self.val_tokens,
+            "tokenizer": self.tokenizer,
+            "dtype": self.dtype,
+            "threads": self.threads,
+            "flops_per_second": self.speed,
+        })
+    }
 }
 
 /// Training speed, measured on a few layers of the reference: enough to tell, and quick and small for large ones.

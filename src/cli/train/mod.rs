@@ -23,7 +23,8 @@ use crate::text;
 use crate::train::{Ended, Setup};
 
 use super::{UiArgs, exit, say};
-use prepare::{Parts, open_data, write_config};
+pub(super) use prepare::open_data;
+use prepare::{Parts, write_config};
 use session::Session;
 
 /// Train a reference and the recipe on it, live in a dashboard; without a terminal, as plain lines
@@ -59,7 +60,7 @@ pub struct Args {
     /// Start in the background: the shell has its prompt back once the training has begun
     #[arg(short, long, conflicts_with_all = ["dry_run", "json"])]
     detach: bool,
-    /// Print the journal's events instead of plain lines, without a dashboard
+    /// Print JSON, without a dashboard: the journal's events, or the plan of --dry-run
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -109,7 +110,8 @@ impl Args {
             let reference = self.reference(&loaded.config).map_err(exit::input)?;
             let dataset = open_data(&loaded.config, reference.as_deref()).map_err(exit::input)?;
             let reference = reference.as_deref();
-            return dry_run::run(&loaded.config, reference, &dataset, &device, self.threads())
+            let (config, threads) = (&loaded.config, self.threads());
+            return dry_run::run(config, reference, &dataset, &device, threads, self.json)
                 .map(|()| exit::OK);
         }
         let mut parts = self.prepare(show).map_err(exit::input)?;

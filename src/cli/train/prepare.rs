@@ -237,7 +237,7 @@ pub(super) fn write_config(dir: &RunDir, config: &Config) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-pub(super) fn open_data(config: &Config, reference: Option<&Path>) -> Result<Dataset> {
+pub(in crate::cli) fn open_data(config: &Config, reference: Option<&Path>) -> Result<Dataset> {
     let d = &config.data;
     // A reference that is read brings its own context, which the trainer checks.
     let context = match &config.reference.path {

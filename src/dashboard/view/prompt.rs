@@ -125,7 +125,7 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
                 sources.join(","),
                 table::count(g.parameters)
             );
-            let rest = format!("{} MB, {speed}", g.memory_bytes >> 20);
+            let rest = format!("{}, {speed}", table::bytes(g.memory_bytes));
             lines.push(cells("growing", &cost, "", ""));
             lines.push(cells("", &rest, "", ""));
         }

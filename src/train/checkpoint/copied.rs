@@ -5,16 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::Path;
 
-use safetensors::tensor::SafeTensors;
-
 use super::{
     CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, VERSION, checksum, damaged,
     sync_dir,
 };
 use crate::corpus::Tokenizer;
-use crate::model::{self, Decoder, DecoderConfig, ModelError, Param};
+use crate::model::{self, DecoderConfig, ModelError, Param};
 use crate::ops;
-use crate::train::optimizer::Optimizer;
+use crate::tensors::Source;
+use crate::train::learner::Learner;
 use crate::train::state::TrainState;
 
 /// The parts of a model's file and of the optimizer's.
@@ -41,22 +40,33 @@ impl Copied {
     /// When the device's memory cannot be read.
     pub fn of(
         name: &str,
-        model: &Decoder,
-        optimizer: &Optimizer,
+        learner: &Learner,
         state: &TrainState,
         tokenizer: &Tokenizer,
         verify: bool,
     ) -> Result<Self, CheckpointError> {
         let read = |arena: &model::Arena| ops::read(&arena.flat).map_err(ModelError::from);
+        let model = learner.model().map_err(CheckpointError::Nothing)?;
+        let (moments, steps) = match learner.optimizer().map_err(CheckpointError::Nothing)? {
+            Some(optimizer) => (
+                [read(&optimizer.m)?, read(&optimizer.v)?],
+                optimizer.steps.clone(),
+            ),
+            // A model that is only measured has had no update.
+            None => {
+                let n = model.weights.flat.elem_count();
+                ([vec![0.0; n], vec![0.0; n]], vec![0; model.params.len()])
+            }
+        };
         Ok(Self {
             name: name.into(),
             verify,
             config: model.config.clone(),
             params: model.params.clone(),
             weights: read(&model.weights)?,
-            moments: [read(&optimizer.m)?, read(&optimizer.v)?],
+            moments,
             state: TrainState {
-                optimizer_steps: optimizer.steps.clone(),
+                optimizer_steps: steps,
                 ..state.clone()
             },
             tokenizer: tokenizer.clone(),
@@ -139,18 +149,14 @@ impl Copied {
         path: &Path,
         tensors: impl Iterator<Item = model::Named<'v>>,
     ) -> Result<(), CheckpointError> {
-        let bytes = fs::read(path).map_err(|source| CheckpointError::Io {
-            path: path.into(),
-            source,
-        })?;
         let differs =
             |tensor: &str| damaged(&self.name, format!("{tensor} reads back differently"));
-        let file = SafeTensors::deserialize(&bytes).map_err(|_| differs("its file"))?;
+        let file = Source::open(path).map_err(|_| differs("its file"))?;
         for (name, shape, values) in tensors {
-            let tensor = file.tensor(&name).map_err(|_| differs(&name))?;
+            let same_shape = file.info(&name).is_some_and(|info| info.shape == shape);
             // By their bits: NaN is not equal to itself.
-            let same = tensor.data() == bytemuck::cast_slice::<f32, u8>(values);
-            if tensor.shape() != shape || !same {
+            let bytes = bytemuck::cast_slice(values);
+            if !same_shape || !file.holds(&name, bytes).map_err(ModelError::from)? {
                 return Err(differs(&name));
             }
         }

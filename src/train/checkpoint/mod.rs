@@ -3,9 +3,10 @@
 //!
 //! A checkpoint is a directory under `checkpoints/` with `config.json` and `model.safetensors` (Hugging Face's names),
 //! `tokenizer.json`, `optimizer.safetensors` and `state.json`. `state.json` is written last and holds the length and
-//! BLAKE3 of every other file. [`Copied`] is one on its way to disk, [`Writer`] the thread that writes it.
+//! BLAKE3 of every other file. [`Copied`] is one on its way to disk, [`Writer`] the thread that writes it, [`Saved`] one that is read.
 
 mod copied;
+mod saved;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -13,18 +14,16 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::Optimizer;
 use super::state::TrainState;
 use crate::file;
-use crate::model::{self, Decoder, DecoderConfig, ModelError};
+use crate::model::{DecoderConfig, Files, ModelError};
 use crate::run::dir::{RunDir, is_name};
-use crate::tensors::Source;
 use crate::text;
 
 pub use copied::Copied;
+pub use saved::{Moments, Saved};
 pub use writer::Writer;
 
 /// Bytes that stay free beside a checkpoint.
@@ -63,6 +62,8 @@ pub enum CheckpointError {
     Io { path: PathBuf, source: io::Error },
     #[error("the thread that writes checkpoints has died")]
     WriterDied,
+    #[error("{0:#}")]
+    Nothing(anyhow::Error),
     #[error(transparent)]
     Model(#[from] ModelError),
 }
@@ -96,13 +97,6 @@ struct StateFile {
     program: String,
     files: BTreeMap<String, FileSum>,
     state: TrainState,
-}
-
-/// What a checkpoint gives back.
-pub struct Loaded {
-    pub model: Decoder,
-    pub optimizer: Optimizer,
-    pub state: TrainState,
 }
 
 /// The checkpoints of one run.
@@ -323,41 +317,41 @@ impl Checkpoints {
         Ok(file.state)
     }
 
-    /// Verifies and reads a checkpoint.
+    /// Opens a checkpoint for reading: it is verified, and its tensors fit each other. Nothing large is in memory yet.
     ///
     /// # Errors
     /// As [`Self::verify`], or when its tensors do not fit the model.
-    pub fn load(&self, name: &str, device: &Device) -> Result<Loaded, CheckpointError> {
-        let state = self.verify(name)?;
-        let model = model::load(&self.dir.join(name), device)?;
-        let mut optimizer = Optimizer::new(&model, device).map_err(ModelError::from)?;
-        let path = self.dir.join(name).join(OPTIMIZER);
-        let source = Source::open(&path).map_err(ModelError::from)?;
-        for (prefix, arena) in [("m.", &optimizer.m), ("v.", &optimizer.v)] {
-            model::load_into(&source, prefix, &model.params, &arena.views)?;
+    pub fn open_saved(&self, name: &str) -> Result<Saved, CheckpointError> {
+        let name = self.resolve(name)?;
+        let state = self.verify(&name)?;
+        let dir = self.dir.join(&name);
+        let files = Files::open(&dir)?;
+        let moments = Moments::open(&dir)?;
+        if state.optimizer_steps.len() != files.params().len() {
+            let what = "its step counts do not fit its tensors";
+            return Err(damaged(&name, what.into()));
         }
-        if state.optimizer_steps.len() != model.params.len() {
-            return Err(damaged(
-                name,
-                "its step counts do not fit its tensors".into(),
-            ));
+        for p in files.params() {
+            if !moments.has(p) {
+                let what = format!("{OPTIMIZER} has no moments that fit {}", p.name);
+                return Err(damaged(&name, what));
+            }
         }
-        optimizer.steps.clone_from(&state.optimizer_steps);
-        Ok(Loaded {
-            model,
-            optimizer,
+        Ok(Saved {
+            files,
+            moments,
             state,
         })
     }
 
-    /// Reads a checkpoint's model alone.
+    /// The files of a checkpoint's model, verified; what is asked of them is read tensor by tensor.
     ///
     /// # Errors
     /// When it is missing or damaged.
-    pub fn load_model(&self, name: &str, device: &Device) -> Result<Decoder, CheckpointError> {
+    pub fn files(&self, name: &str) -> Result<Files, CheckpointError> {
         let name = self.resolve(name)?;
         self.verify(&name)?;
-        Ok(model::load(&self.dir.join(name), device)?)
+        Ok(Files::open(&self.dir.join(&name))?)
     }
 
     /// Deletes a checkpoint.

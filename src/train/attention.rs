@@ -1,0 +1,107 @@
+//! A probe: attention ranks of the model in training, a few windows and one layer at a time.
+
+use anyhow::Result;
+use candle_core::Tensor;
+
+use super::passes::Passes;
+use crate::corpus::{Tokens, even_starts_rank};
+use crate::model::{Decoder, DecoderConfig, Format, Mode, Workspace, similarity};
+use crate::ops::{self, Compute};
+use crate::rank::{Beside, ETA, ProbeAccumulator, ProbeResult, RankError};
+
+/// Ranks and what is measured with them; the error: attention that is not finite.
+pub type Ranks = std::result::Result<(ProbeResult, Beside), RankError>;
+
+/// Buffers of a probe's passes.
+#[derive(Debug)]
+pub struct Buffers {
+    workspace: Workspace,
+    /// Attention matrices of one layer, `[B, H, T, T]`.
+    probs: Tensor,
+}
+
+impl Buffers {
+    /// Buffers in the memory of `shared`, where its type allows that.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn new(shared: &Workspace, shape: &DecoderConfig, passes: &Passes) -> Result<Self> {
+        let device = shared.losses.device();
+        let (batch, time) = (passes.probe_batch(shape), passes.probe_length);
+        let workspace = match passes.probe_shares_memory() {
+            true => shared.forward_view(shape, batch, time, Compute::F32)?,
+            false => {
+                let format = Format {
+                    compute: Compute::F32,
+                    ..passes.format
+                };
+                Workspace::with_room(shape, (batch, time), Mode::Trunk, format, 0, device)?
+            }
+        };
+        let probs = ops::zeros((batch, shape.n_head, time, time), device)?;
+        Ok(Self { workspace, probs })
+    }
+}
+
+/// Ranks and masses over the probe's windows, block influence, and gradient norms of W_Q and W_K.
+///
+/// # Errors
+/// When an operation fails.
+pub fn ranks(
+    model: &Decoder,
+    buffers: &Buffers,
+    val: &Tokens,
+    tau: f64,
+    passes: &Passes,
+) -> Result<Ranks> {
+    let (shape, ws, probs) = (&model.config, &buffers.workspace, &buffers.probs);
+    let (length, c) = (passes.probe_length, shape.n_embd);
+    let starts = even_starts_rank(val.len(), length, passes.probe_windows);
+    let mut ranks = ProbeAccumulator::new(shape.n_layer, shape.n_head, (tau, ETA), length)?;
+    let mut ids = vec![0u32; ws.batch * length];
+    let mut similar = vec![0.0; shape.n_layer];
+    for starts in starts.chunks(ws.batch) {
+        for (row, &start) in ids
+            .chunks_exact_mut(length)
+            .zip(starts.iter().chain(std::iter::repeat(&starts[0])))
+        {
+            val.copy_to(start, row)?;
+        }
+        ops::write(&ws.inputs, &ids)?;
+        let matrices = starts.len() * shape.n_head * length * length;
+        let seen = starts.len() * length * c;
+        let mut refused = None;
+        model.attentions(ws, |layer, qkv, s| {
+            ops::attention_probs(probs, qkv, s)?;
+            let values = ops::read(probs)?;
+            if let Err(error) = ranks.add(layer, &values[..matrices]) {
+                refused.get_or_insert(error);
+            }
+            drop(values);
+            let (before, after) = (ops::read(ws.x(layer))?, ops::read(ws.x(layer + 1))?);
+            // Window by window, so that the sum does not depend on how many there are in a pass.
+            let windows = before[..seen].chunks(length * c);
+            for (before, after) in windows.zip(after[..seen].chunks(length * c)) {
+                similar[layer] += similarity(before, after, c);
+            }
+            Ok(())
+        })?;
+        if let Some(error) = refused {
+            return Ok(Err(error));
+        }
+    }
+    let tokens = (starts.len() * length) as f64;
+    let influence: Vec<f64> = similar.iter().map(|s| 1.0 - s / tokens).collect();
+    let mut beside = Beside::default();
+    // Values that are not finite are left out.
+    if influence.iter().all(|x| x.is_finite()) {
+        beside.block_influence = influence;
+    }
+    // Before a first step, or the first after a resume, there is no gradient.
+    let (q, k) = model.query_key_gradients()?;
+    let mut norms = q.iter().chain(&k);
+    if norms.clone().all(|norm| norm.is_finite()) && norms.any(|norm| *norm > 0.0) {
+        (beside.grad_q, beside.grad_k) = (q, k);
+    }
+    Ok(Ok((ranks.finish(), beside)))
+}

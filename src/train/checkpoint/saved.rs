@@ -1,0 +1,88 @@
+//! A checkpoint that is read: its tensors go straight from the files into a learner's arenas.
+
+use std::path::Path;
+
+use super::OPTIMIZER;
+use crate::model::{Decoder, Files, ModelError, Param};
+use crate::ops;
+use crate::tensors::Source;
+use crate::train::learner::Learner;
+use crate::train::optimizer::Optimizer;
+use crate::train::state::TrainState;
+
+/// A verified checkpoint whose tensors are still on disk.
+#[derive(Debug)]
+pub struct Saved {
+    pub files: Files,
+    pub moments: Moments,
+    pub state: TrainState,
+}
+
+impl Saved {
+    /// Puts the model into `learner`, with AdamW's state when it is to be trained.
+    ///
+    /// # Errors
+    /// When there is not enough memory, or a file cannot be read any more; the learner holds no model then.
+    pub fn load_into(&self, learner: &mut Learner, trainable: bool) -> anyhow::Result<()> {
+        let shape = self.files.config.clone();
+        learner.replace(shape, trainable, |model, optimizer| {
+            self.files.load_into(model)?;
+            if let Some(optimizer) = optimizer {
+                let steps = &self.state.optimizer_steps;
+                self.moments
+                    .load_into(self.files.params(), steps, model, optimizer)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// AdamW's moments in a checkpoint, under their parameters' names with a prefix each.
+#[derive(Debug)]
+pub struct Moments {
+    source: Source,
+}
+
+impl Moments {
+    /// Opens the optimizer's file of a checkpoint.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn open(checkpoint: &Path) -> Result<Self, ModelError> {
+        let source = Source::open(&checkpoint.join(OPTIMIZER))?;
+        Ok(Self { source })
+    }
+
+    /// Whether both moments of a parameter are there, in its shape.
+    pub fn has(&self, p: &Param) -> bool {
+        let fits = |name: &str| self.source.info(name).is_some_and(|i| i.shape == p.shape);
+        ["m.", "v."]
+            .iter()
+            .all(|prefix| fits(&format!("{prefix}{}", p.name)))
+    }
+
+    /// Fills in the moments and step counts of those tensors of `model` that the checkpoint's model has under the same name;
+    /// `steps` are its counts, in the order of `saved`.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read.
+    pub fn load_into(
+        &self,
+        saved: &[Param],
+        steps: &[u32],
+        model: &Decoder,
+        optimizer: &mut Optimizer,
+    ) -> Result<(), ModelError> {
+        for (i, p) in model.params.iter().enumerate() {
+            let Some(known) = saved.iter().position(|q| q.name == p.name) else {
+                continue;
+            };
+            for (prefix, arena) in [("m.", &optimizer.m), ("v.", &optimizer.v)] {
+                let name = format!("{prefix}{}", p.name);
+                ops::fill(&arena.views[i], |out| self.source.read_into(&name, out))??;
+            }
+            optimizer.steps[i] = steps.get(known).copied().unwrap_or(0);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! The model in training and every buffer that its passes need.
+//!
+//! The learner knows no journal, no clock and no channel. It holds one model at a time: a successor of another shape gets
+//! its memory after the predecessor's has been freed ([`Learner::replace`]), so that a change of phase needs no more memory
+//! than the larger of the two phases ([`super::memory`] counts it).
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+
+use super::attention::{self, Ranks};
+use super::optimizer::Optimizer;
+use super::passes::Passes;
+use crate::config::TrainConfig;
+use crate::corpus::{Batch, Tokens};
+use crate::device::memory;
+use crate::eval::Evaluator;
+use crate::model::{Decoder, DecoderConfig, Mode, Workspace};
+use crate::ops;
+
+/// Holds the model, and trains and measures it.
+#[derive(Debug)]
+pub struct Learner {
+    device: Device,
+    passes: Passes,
+    /// Tokens of the validation text.
+    val_tokens: usize,
+    shape: DecoderConfig,
+    /// `None` before a first model, and after a replacement that has failed.
+    held: Option<Held>,
+}
+
+/// A model and its buffers. Without an optimizer it is only measured and copied from.
+#[derive(Debug)]
+struct Held {
+    model: Decoder,
+    optimizer: Option<Optimizer>,
+    buffers: Buffers,
+}
+
+/// Evaluations and probes share the workspace's memory.
+#[derive(Debug)]
+struct Buffers {
+    workspace: Workspace,
+    evaluator: Evaluator,
+    /// Made by the first probe.
+    probe: Option<attention::Buffers>,
+}
+
+/// What an optimizer step did.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Mean loss of the batch in nats.
+    pub loss: f64,
+    /// Norm of all gradients before clipping.
+    pub grad_norm: f64,
+    /// False when either is not finite: the weights were not touched.
+    pub applied: bool,
+}
+
+impl Learner {
+    /// A learner that holds no model yet; `shape` is that of the model to come.
+    pub fn new(shape: DecoderConfig, passes: Passes, val_tokens: usize, device: &Device) -> Self {
+        Self {
+            device: device.clone(),
+            passes,
+            val_tokens,
+            shape,
+            held: None,
+        }
+    }
+
+    /// The shape of the model that is held, or was held last.
+    pub fn shape(&self) -> &DecoderConfig {
+        &self.shape
+    }
+
+    /// Whether the model that is held can be trained; `None` when none is held.
+    pub fn holds(&self) -> Option<bool> {
+        self.held.as_ref().map(|held| held.optimizer.is_some())
+    }
+
+    /// The sizes of passes.
+    pub fn passes(&self) -> &Passes {
+        &self.passes
+    }
+
+    /// The model.
+    ///
+    /// # Errors
+    /// When none is held.
+    pub fn model(&self) -> Result<&Decoder> {
+        Ok(&self.held()?.model)
+    }
+
+    /// AdamW's state; `None` for a model that is only measured.
+    ///
+    /// # Errors
+    /// When no model is held.
+    pub fn optimizer(&self) -> Result<Option<&Optimizer>> {
+        Ok(self.held()?.optimizer.as_ref())
+    }
+
+    fn held(&self) -> Result<&Held> {
+        self.held
+            .as_ref()
+            .context("no model is in memory: the last one was not replaced successfully")
+    }
+
+    /// Takes a model of `shape` into use, trainable or only to be measured. `fill` writes its weights (all of them), and what
+    /// it wants of the optimizer's state, which begins at zero.
+    ///
+    /// Memory of the same shape is used again; memory of another shape is freed first. After an error no model is held.
+    ///
+    /// # Errors
+    /// When there is not enough memory, or `fill` fails.
+    pub fn replace(
+        &mut self,
+        shape: DecoderConfig,
+        trainable: bool,
+        fill: impl FnOnce(&Decoder, Option<&mut Optimizer>) -> Result<()>,
+    ) -> Result<()> {
+        self.shape = shape;
+        let fits = |held: &Held| {
+            held.model.config.has_arenas_of(&self.shape) && held.optimizer.is_some() == trainable
+        };
+        let mut held = match self.held.take() {
+            Some(held) if fits(&held) => self.cleared(held)?,
+            other => {
+                drop(other);
+                memory::return_freed();
+                self.build(trainable)?
+            }
+        };
+        fill(&held.model, held.optimizer.as_mut())?;
+        // What filling needed for a moment would stay beside the buffers.
+        memory::return_freed();
+        self.held = Some(held);
+        Ok(())
+    }
+
+    /// Frees the model and all buffers.
+    pub fn release(&mut self) {
+        self.held = None;
+        memory::return_freed();
+    }
+
+    fn cleared(&self, mut held: Held) -> Result<Held> {
+        held.model.config = self.shape.clone();
+        ops::zero(&held.model.grads.flat)?;
+        if let Some(optimizer) = &mut held.optimizer {
+            optimizer.reset()?;
+        }
+        Ok(held)
+    }
+
+    fn build(&self, trainable: bool) -> Result<Held> {
+        let format = self.passes.format;
+        let mut model = Decoder::frozen(self.shape.clone(), format, &self.device)?;
+        let optimizer = match trainable {
+            true => {
+                model.make_trainable()?;
+                Some(Optimizer::new(&model, &self.device)?)
+            }
+            false => None,
+        };
+        Ok(Held {
+            buffers: self.buffers(trainable)?,
+            model,
+            optimizer,
+        })
+    }
+
+    fn buffers(&self, trainable: bool) -> Result<Buffers> {
+        let (p, shape) = (&self.passes, &self.shape);
+        let (size, mode) = match trainable {
+            true => ((p.micro, p.time), p.mode),
+            false => ((p.eval_batch, p.time), Mode::Forward),
+        };
+        let workspace = Workspace::with_room(shape, size, mode, p.format, p.rows(), &self.device)?;
+        let pass = workspace.forward_view(shape, p.eval_batch, p.time, p.format.compute)?;
+        Ok(Buffers {
+            evaluator: Evaluator::within(pass, self.val_tokens, p.eval_windows)?,
+            workspace,
+            probe: None,
+        })
+    }
+
+    /// Allocates what training needs for a model that was only measured so far.
+    fn make_trainable(&mut self) -> Result<()> {
+        let held = self.held.take().context("no model is in memory")?;
+        let Held {
+            mut model, buffers, ..
+        } = held;
+        drop(buffers);
+        memory::return_freed();
+        model.make_trainable()?;
+        self.held = Some(Held {
+            optimizer: Some(Optimizer::new(&model, &self.device)?),
+            buffers: self.buffers(true)?,
+            model,
+        });
+        Ok(())
+    }
+
+    /// One optimizer step on a batch, `micro` windows at a time, with learning rate `lr`.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn train_step(&mut self, batch: &Batch, lr: f64, config: &TrainConfig) -> Result<Step> {
+        if self.optimizer()?.is_none() {
+            self.make_trainable()?;
+        }
+        let held = self.held.as_mut().context("no model is in memory")?;
+        let (model, ws) = (&held.model, &held.buffers.workspace);
+        let tokens = batch.inputs.len();
+        ops::zero(&model.grads.flat)?;
+        let mut sum = ops::Sum::zero(&self.device)?;
+        let micro = ws.batch * ws.time;
+        for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
+            ops::write(&ws.inputs, inputs)?;
+            ops::write(&ws.targets, targets)?;
+            model.forward_backward(ws, 1.0 / tokens as f32)?;
+            sum.add(&ws.losses)?;
+        }
+        // The one wait of a step on a GPU.
+        let grad_norm = Optimizer::grad_norm(model)?;
+        let loss = sum.read()? / tokens as f64;
+        let applied = loss.is_finite() && grad_norm.is_finite();
+        if let Some(optimizer) = held.optimizer.as_mut().filter(|_| applied) {
+            optimizer.step(model, lr, grad_norm, config)?;
+        }
+        Ok(Step {
+            loss,
+            grad_norm,
+            applied,
+        })
+    }
+
+    /// Mean loss in nats of each validation window.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn losses(&mut self, val: &Tokens) -> Result<Vec<f64>> {
+        let held = self.held.as_mut().context("no model is in memory")?;
+        Ok(held.buffers.evaluator.losses(&held.model, val)?)
+    }
+
+    /// Validation windows of an evaluation.
+    pub fn eval_windows(&self) -> usize {
+        self.passes.eval_windows
+    }
+
+    /// Attention ranks over the probe's windows of the validation text, with `tau` as the share of k*.
+    ///
+    /// # Errors
+    /// When an operation fails. (Attention that is not finite is an error inside [`Ranks`].)
+    pub fn attention_ranks(&mut self, val: &Tokens, tau: f64) -> Result<Ranks> {
+        let held = self.held.as_mut().context("no model is in memory")?;
+        let (buffers, passes) = (&mut held.buffers, &self.passes);
+        if buffers.probe.is_none() {
+            let made = attention::Buffers::new(&buffers.workspace, &self.shape, passes)?;
+            buffers.probe = Some(made);
+        }
+        let probe = buffers.probe.as_ref().context("made just now")?;
+        attention::ranks(&held.model, probe, val, tau, passes)
+    }
+}

@@ -1,0 +1,228 @@
+//! Memory of a run, counted before anything is allocated.
+//!
+//! A phase holds one model, and a phase that follows another gets its memory after the other's has been freed
+//! ([`super::Learner`]): round 1 and a growth read the layers they take from checkpoints on disk, so does a rollback. The
+//! transition between two phases therefore needs what the larger of them needs. `--dry-run`, `info`, the checks before a
+//! phase and the growth prompt all print [`Memory::total`].
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+use serde::Serialize;
+
+use super::passes::Passes;
+use crate::device::memory as machine;
+use crate::model::{self, DecoderConfig, Format, Mode};
+use crate::ops::Compute;
+use crate::rank;
+use crate::run::table::bytes;
+
+/// Anonymous memory of the program by itself: code's data, threads, journal, dashboard. Measured on Linux x86-64 as what a
+/// run of a tiny model takes beyond what is counted here (`tests/memory_is_as_promised.rs` prints it).
+pub const PROGRAM_BYTES: u64 = 24 << 20;
+
+/// What cuBLASLt works in.
+const GPU_LIBRARY_BYTES: u64 = 32 << 20;
+
+/// Room that stays free beside a checkpoint's copy.
+const SPARE_BYTES: u64 = 64 << 20;
+
+/// Bytes of an f32.
+const F32: u64 = 4;
+
+/// What a phase takes, in bytes by purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// The program by itself.
+    pub program: u64,
+    /// Tokens that are not mapped from files.
+    pub text: u64,
+    /// The weights; on a GPU their copy in bf16, too.
+    pub weights: u64,
+    pub gradients: u64,
+    /// AdamW's moments.
+    pub moments: u64,
+    /// Activations and scratch of the largest pass: training, evaluation and probes share them.
+    pub workspace: u64,
+    /// What a probe needs besides: attention matrices, and room to decompose them.
+    pub probe: u64,
+    /// Batches that are read ahead.
+    pub batches: u64,
+    /// The copy that a checkpoint is written from while training goes on. Where it does not fit, training waits instead.
+    pub checkpoint: u64,
+    /// What of the above lies on a GPU.
+    pub on_gpu: u64,
+}
+
+impl Memory {
+    /// What a phase with a model of `shape` takes. A model that is not `trainable` (a reference that was loaded) is only
+    /// measured. `text` are the bytes of tokens in memory.
+    pub fn of_phase(passes: &Passes, shape: &DecoderConfig, trainable: bool, text: u64) -> Self {
+        let (format, p) = (passes.format, shape.parameters());
+        let weights = model::arena_bytes(shape, false, format);
+        let trained = if trainable { F32 * p } else { 0 };
+        let (size, mode) = match trainable {
+            true => ((passes.micro, passes.time), passes.mode),
+            false => ((passes.eval_batch, passes.time), Mode::Forward),
+        };
+        let workspace = model::workspace_bytes(shape, size, mode, format, passes.rows());
+        let probe = Probe::of(passes, shape);
+        let mut memory = Self {
+            program: PROGRAM_BYTES,
+            text,
+            weights,
+            gradients: trained,
+            moments: 2 * trained,
+            workspace,
+            probe: probe.device + probe.host,
+            // One in use, one read ahead, one to be filled: ids and targets.
+            batches: 3 * 2 * F32 * passes.batch_tokens,
+            checkpoint: F32 * p + 2 * trained,
+            on_gpu: 0,
+        };
+        if format.gpu {
+            memory.workspace += GPU_LIBRARY_BYTES;
+            memory.on_gpu = memory.weights + 3 * trained + memory.workspace + probe.device;
+        }
+        memory
+    }
+
+    /// Bytes of the device that computes: the GPU's, or the process's anonymous memory. This is the number that is promised.
+    pub fn total(&self) -> u64 {
+        match self.on_gpu {
+            0 => self.everything(),
+            on_gpu => on_gpu,
+        }
+    }
+
+    /// Bytes of the process's own memory.
+    pub fn host(&self) -> u64 {
+        self.everything() - self.on_gpu
+    }
+
+    fn everything(&self) -> u64 {
+        let Self {
+            program,
+            text,
+            weights,
+            gradients,
+            moments,
+            workspace,
+            probe,
+            batches,
+            checkpoint,
+            on_gpu: _,
+        } = *self;
+        program + text + weights + gradients + moments + workspace + probe + batches + checkpoint
+    }
+
+    /// The same without a checkpoint's copy, which a phase can do without.
+    pub fn without_copy(&self) -> Self {
+        Self {
+            checkpoint: 0,
+            ..*self
+        }
+    }
+
+    /// Refuses a phase that does not fit into what is free besides what this process holds of the last one.
+    ///
+    /// # Errors
+    /// Says how much is needed and how much there is, on the GPU or in the machine, and what needs less.
+    pub fn check(&self, what: &str, held: &Held) -> Result<()> {
+        let need = self.without_copy();
+        let helps = "a smaller train.micro_batch needs less, and so does train.recompute = true";
+        if let Some(room) = held.gpu_room
+            && need.total() > room
+        {
+            bail!(
+                "{what} needs {} of the GPU's memory, and {} are available: {helps}",
+                bytes(need.total()),
+                bytes(room)
+            );
+        }
+        if let Some(room) = held.host_room
+            && need.host() > room
+        {
+            bail!(
+                "{what} needs {} of memory, and {} are available: {helps}",
+                bytes(need.host()),
+                bytes(room)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What a process can have in memory: what is free, and what it holds already and would give back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Held {
+    /// `None` on a CPU, and where the driver does not say.
+    pub gpu_room: Option<u64>,
+    /// `None` where the system does not say.
+    pub host_room: Option<u64>,
+}
+
+impl Held {
+    /// Asks the system, and the driver of a GPU on which this process holds `on_gpu` bytes.
+    pub fn now(device: &Device, on_gpu: u64) -> Self {
+        let host = machine::available().zip(machine::anonymous());
+        Self {
+            gpu_room: gpu_free(device).map(|free| free + on_gpu),
+            host_room: host.map(|(free, own)| free + own),
+        }
+    }
+}
+
+/// Whether a copy of `bytes` can be made beside what the process holds. Where the system does not say, it is tried.
+pub fn has_room_for_copy(bytes: u64) -> bool {
+    machine::available().is_none_or(|free| bytes.saturating_add(SPARE_BYTES) <= free)
+}
+
+/// Free memory of the GPU, or of the machine for the CPU.
+pub fn free(device: &Device) -> Option<u64> {
+    match device.is_cuda() {
+        true => gpu_free(device),
+        false => machine::available(),
+    }
+}
+
+/// Free memory of a GPU.
+fn gpu_free(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return crate::ops::cuda::memory_in_use(device).ok().map(|m| m.free);
+    }
+    let _ = device;
+    None
+}
+
+/// Bytes of a probe besides the workspace.
+struct Probe {
+    /// Where the model lies.
+    device: u64,
+    /// In the process, for what is read from there and decomposed.
+    host: u64,
+}
+
+impl Probe {
+    fn of(passes: &Passes, shape: &DecoderConfig) -> Self {
+        let (batch, time) = (passes.probe_batch(shape), passes.probe_length);
+        let matrices = batch * shape.n_head;
+        let probs = F32 * (matrices * time * time) as u64;
+        let own = match passes.probe_shares_memory() {
+            true => 0,
+            false => {
+                let format = Format {
+                    compute: Compute::F32,
+                    ..passes.format
+                };
+                model::workspace_bytes(shape, (batch, time), Mode::Trunk, format, 0)
+            }
+        };
+        let streams = 2 * F32 * (batch * time * shape.n_embd) as u64;
+        let decomposing = probs + rank::decomposing_bytes(matrices, time);
+        Self {
+            device: probs + own,
+            host: decomposing.max(streams),
+        }
+    }
+}

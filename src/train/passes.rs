@@ -1,0 +1,88 @@
+//! How a run computes: sizes of the training pass, of evaluations and of probes, which stay the same over all phases.
+
+use anyhow::Result;
+use candle_core::Device;
+
+use super::plan;
+use crate::config::Config;
+use crate::eval;
+use crate::model::{DecoderConfig, Format, Mode};
+
+/// Most attention elements in memory during a probe.
+const PROBE_ELEMENTS: usize = 8 << 20;
+
+/// Sizes of every pass of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Passes {
+    /// Windows of a forward and backward pass, and tokens of a window.
+    pub micro: usize,
+    pub time: usize,
+    /// Tokens of an optimizer step.
+    pub batch_tokens: u64,
+    /// What a training pass keeps.
+    pub mode: Mode,
+    pub format: Format,
+    /// Windows of an evaluation, and of one of its passes.
+    pub eval_windows: usize,
+    pub eval_batch: usize,
+    /// Windows of a probe, and their tokens.
+    pub probe_windows: usize,
+    pub probe_length: usize,
+}
+
+impl Passes {
+    /// The passes of a run with this config whose reference has this shape.
+    ///
+    /// # Errors
+    /// When windows are longer than the reference's context, or do not divide a batch.
+    pub fn of(config: &Config, reference: &DecoderConfig, device: &Device) -> Result<Self> {
+        let time = plan::window_length(config, reference)?;
+        let (_, micro) = plan::windows(config, time)?;
+        let format = Format::on(device, plan::compute(&config.train));
+        let eval_windows = config.eval.windows;
+        Ok(Self {
+            micro,
+            time,
+            batch_tokens: config.train.batch_tokens,
+            mode: plan::mode(&config.train),
+            format,
+            eval_windows,
+            eval_batch: eval::batch(time, eval_windows, format.gpu),
+            probe_windows: config.probe.windows,
+            probe_length: config.probe.length.min(time),
+        })
+    }
+
+    /// Passes of `micro` windows of `time` tokens in f32 on the CPU, with a config's defaults otherwise.
+    pub fn usual(micro: usize, time: usize) -> Self {
+        let (eval_windows, probe_windows, probe_length) = (256, 100, 100);
+        Self {
+            micro,
+            time,
+            batch_tokens: (micro * time) as u64,
+            mode: Mode::Train,
+            format: Format::PLAIN,
+            eval_windows,
+            eval_batch: eval::batch(time, eval_windows, false),
+            probe_windows,
+            probe_length: time.min(probe_length),
+        }
+    }
+
+    /// Rows (B T) that a workspace has room for: those of the largest pass.
+    pub fn rows(&self) -> usize {
+        self.time * self.micro.max(self.eval_batch)
+    }
+
+    /// Windows of one pass of a probe.
+    pub fn probe_batch(&self, shape: &DecoderConfig) -> usize {
+        let per_window = shape.n_head * self.probe_length * self.probe_length;
+        let fitting = (PROBE_ELEMENTS / per_window).min(self.rows() / self.probe_length);
+        fitting.clamp(1, self.probe_windows)
+    }
+
+    /// Whether a probe, which computes in f32, can use the workspace's memory.
+    pub fn probe_shares_memory(&self) -> bool {
+        !(self.format.gpu && self.format.compute == crate::ops::Compute::Bf16)
+    }
+}
