@@ -1,16 +1,12 @@
 //! This program's own checkpoints: a directory with `config.json` and `model.safetensors`, with Hugging Face's names.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use safetensors::SafeTensorError;
-use safetensors::tensor::{Dtype, TensorView};
 
 use super::arena::Param;
 use super::config::DecoderConfig;
 use super::family;
-use crate::tensors::TensorError;
+use crate::tensors::{DType, Spec, TensorError, write_safetensors};
 use crate::text;
 
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +50,7 @@ pub fn save(
     save_tensors(
         &weights_file(dir),
         named("", params, weights),
-        HashMap::from([("format".into(), "pt".into())]),
+        &[("format", "pt")],
     )
 }
 
@@ -78,32 +74,22 @@ pub fn named<'v>(
 pub fn save_tensors<'v>(
     path: &Path,
     tensors: impl Iterator<Item = Named<'v>>,
-    metadata: HashMap<String, String>,
+    metadata: &[(&str, &str)],
 ) -> Result<(), ModelError> {
-    let format = |e: &dyn std::fmt::Display| ModelError::Format {
-        path: path.into(),
-        what: e.to_string(),
-    };
-    let io = |source| ModelError::Io {
+    let tensors = tensors.map(|(name, shape, values)| {
+        let spec = Spec {
+            name,
+            shape: shape.into(),
+            dtype: DType::F32,
+        };
+        (spec, bytemuck::cast_slice(values))
+    });
+    write_safetensors(path, Some(metadata), tensors)?;
+    let file = fs::File::open(path).and_then(|file| file.sync_all());
+    file.map_err(|source| ModelError::Io {
         path: path.into(),
         source,
-    };
-    // First of all with the permissions that the user's umask gives: the library below makes a private file.
-    let file = fs::File::create(path).map_err(io)?;
-    let permissions = file.metadata().map_err(io)?.permissions();
-    let mut views = Vec::new();
-    for (name, shape, values) in tensors {
-        let bytes = bytemuck::cast_slice(values);
-        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).map_err(|e| format(&e))?;
-        views.push((name, view));
-    }
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|e| match e {
-        SafeTensorError::IoError(source) => io(source),
-        other => format(&other),
-    })?;
-    fs::set_permissions(path, permissions).map_err(io)?;
-    let file = fs::File::open(path).map_err(io)?;
-    file.sync_all().map_err(io)
+    })
 }
 
 /// Writes a file and waits until the disk has it.

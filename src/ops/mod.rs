@@ -35,6 +35,8 @@ pub mod clock;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(any(test, feature = "cuda"))]
+mod operands;
 mod update;
 
 use candle_core::{Result, Tensor};

@@ -1,14 +1,13 @@
 //! Ranks and masses of a whole model over many windows.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
 use rayon::prelude::*;
-use safetensors::tensor::{Dtype, TensorView};
 
 use super::approximate::{RankError, m_star};
 use super::batched::{k_stars, scratch_bytes};
+use crate::tensors::{DType, Spec, write_safetensors};
 
 /// Fewer matrices than this are not divided among threads: they are decided side by side.
 const LEAST: usize = 16;
@@ -215,19 +214,25 @@ impl ProbeResult {
             list("grad_k", &beside.grad_k),
         ];
         tensors.extend(lists.into_iter().filter(|(.., bytes)| !bytes.is_empty()));
-        let metadata = HashMap::from([
-            ("tau".to_string(), self.tau.to_string()),
-            ("length".to_string(), self.length.to_string()),
-            ("windows".to_string(), self.windows.to_string()),
-        ]);
-        let mut views = Vec::new();
-        for (name, shape, bytes) in &tensors {
-            let view =
-                TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(io::Error::other)?;
-            views.push((*name, view));
-        }
-        let file = safetensors::serialize(views, Some(metadata)).map_err(io::Error::other)?;
-        std::fs::write(path, file)
+        let (tau, length, windows) = (
+            self.tau.to_string(),
+            self.length.to_string(),
+            self.windows.to_string(),
+        );
+        let metadata = [
+            ("tau", &tau[..]),
+            ("length", &length),
+            ("windows", &windows),
+        ];
+        let tensors = tensors.iter().map(|(name, shape, bytes)| {
+            let spec = Spec {
+                name: (*name).into(),
+                shape: shape.clone(),
+                dtype: DType::F32,
+            };
+            (spec, &bytes[..])
+        });
+        Ok(write_safetensors(path, Some(&metadata), tensors)?)
     }
 }
 

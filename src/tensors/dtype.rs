@@ -98,6 +98,8 @@ const SAFETENSORS: [DType; 22] = [
 impl DType {
     /// Blocks of 32 values: an f16 scale and signed bytes.
     pub const Q8_0: Self = Self::Quantized(GgmlDType::Q8_0);
+    /// Signed integers of 32 bits, which are written but not read.
+    pub const I32: Self = other("I32", 1, 4);
 
     /// The type of a number in a GGUF header.
     pub(super) fn from_gguf(id: u32) -> Option<Self> {

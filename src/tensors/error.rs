@@ -80,6 +80,16 @@ pub enum TensorError {
     NoSpace { path: PathBuf, free: u64, need: u64 },
 }
 
+/// For callers that name the file themselves.
+impl From<TensorError> for io::Error {
+    fn from(error: TensorError) -> Self {
+        match error {
+            TensorError::Io { source, .. } => source,
+            other => Self::other(other),
+        }
+    }
+}
+
 impl TensorError {
     /// For `map_err`: something failed at a path.
     pub(super) fn io(path: &Path) -> impl Fn(io::Error) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! [`Source`] maps a file or a directory and gives tensors as f32, whatever they are stored as; its headers are parsed
 //! here, strictly, since anybody may have written them. [`save_safetensors`] and [`gguf::save`] write tensor by tensor,
-//! so that a model is never in memory twice. [`Output`] is where they write: a directory or file that takes its name only
+//! so that a model is never in memory twice; [`write_safetensors`] writes what is in memory already. [`Output`] is where they write: a directory or file that takes its name only
 //! when all of it is on the disk.
 
 mod decode;
@@ -19,7 +19,7 @@ mod source;
 pub use dtype::DType;
 pub use error::TensorError;
 pub use output::{Output, check_space};
-pub use save::{Spec, save_safetensors};
+pub use save::{Spec, save_safetensors, write_safetensors};
 pub use source::Source;
 
 #[cfg(feature = "hub")]

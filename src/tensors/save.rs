@@ -1,4 +1,7 @@
 //! Writing, one tensor at a time: what both formats share, and safetensors.
+//!
+//! Written here and not by the `safetensors` crate, which takes all tensors at once, in memory, and makes a file that only
+//! its owner may read.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -66,7 +69,7 @@ pub fn save_safetensors<E: From<TensorError>>(
     let mut values = Vec::new();
     for (name, specs) in &files {
         let mut file = Sink::create(&dir.join(name))?;
-        file.write(&header(specs))?;
+        file.write(&header(specs, Some(&[("format", "pt")])))?;
         for spec in specs {
             file.fill(spec, spec.dtype, &mut values, &mut fill)?;
         }
@@ -80,8 +83,58 @@ pub fn save_safetensors<E: From<TensorError>>(
     Ok(())
 }
 
+/// Writes tensors that lie in memory as one safetensors file, byte by byte as they are, without a copy of them. The wider
+/// types come first, then types and tensors by name. Nothing is flushed to the disk.
+///
+/// # Errors
+/// When a name is there twice, bytes do not fit their shape and type, or writing fails.
+pub fn write_safetensors<'v>(
+    path: &Path,
+    metadata: Option<&[(&str, &str)]>,
+    tensors: impl IntoIterator<Item = (Spec, &'v [u8])>,
+) -> Result<(), TensorError> {
+    let (specs, bytes): (Vec<Spec>, Vec<&[u8]>) = tensors.into_iter().unzip();
+    let sizes = count_bytes(path, &specs, |spec| spec.dtype)?;
+    let mut order: Vec<usize> = (0..specs.len()).collect();
+    order.sort_by_key(|&i| {
+        let dtype = specs[i].dtype;
+        let width = std::cmp::Reverse(dtype.block_bytes());
+        (width, dtype.name(), &specs[i].name)
+    });
+    if let Some(&i) = order.iter().find(|&&i| bytes[i].len() as u64 != sizes[i]) {
+        let what = format!("{} bytes are not its {}", bytes[i].len(), sizes[i]);
+        return Err(TensorError::request(path, &specs[i].name, what));
+    }
+    let sorted: Vec<&Spec> = order.iter().map(|&i| &specs[i]).collect();
+    let mut file = Sink::create(path)?;
+    file.write(&header(&sorted, metadata))?;
+    for i in order {
+        file.write(bytes[i])?;
+    }
+    file.flush()
+}
+
 /// Bytes of each tensor, stored as `stored` says.
+///
+/// # Errors
+/// When tensors of that type are not written, or as [`count_bytes`].
 pub(super) fn check(
+    path: &Path,
+    specs: &[Spec],
+    stored: impl Fn(&Spec) -> DType,
+) -> Result<Vec<u64>, TensorError> {
+    if let Some(spec) = specs.iter().find(|spec| !is_written(stored(spec))) {
+        let what = "tensors are written as F32, F16, BF16 or Q8_0";
+        return Err(TensorError::request(path, &spec.name, what));
+    }
+    count_bytes(path, specs, stored)
+}
+
+/// Bytes of each tensor.
+///
+/// # Errors
+/// When a name is there twice or a size cannot be counted.
+fn count_bytes(
     path: &Path,
     specs: &[Spec],
     stored: impl Fn(&Spec) -> DType,
@@ -89,14 +142,10 @@ pub(super) fn check(
     let mut seen = HashSet::new();
     let size = |spec: &Spec| {
         let request = |what: &str| Err(TensorError::request(path, &spec.name, what));
-        let dtype = stored(spec);
         if !seen.insert(spec.name.clone()) || spec.name == METADATA {
             return request("its name is taken");
         }
-        if !is_written(dtype) {
-            return request("tensors are written as F32, F16, BF16 or Q8_0");
-        }
-        match count(&spec.shape).and_then(|n| dtype.bytes(n)) {
+        match count(&spec.shape).and_then(|n| stored(spec).bytes(n)) {
             Some(bytes) => Ok(bytes as u64),
             None => request("its size does not fit its type"),
         }
@@ -124,9 +173,12 @@ fn divide(sizes: &[u64], most: u64) -> Vec<std::ops::Range<usize>> {
 }
 
 /// Length and JSON, the data behind them beginning at a multiple of eight.
-fn header(specs: &[&Spec]) -> Vec<u8> {
+fn header(specs: &[&Spec], metadata: Option<&[(&str, &str)]>) -> Vec<u8> {
     let mut tensors = Map::new();
-    tensors.insert(METADATA.into(), json!({"format": "pt"}));
+    if let Some(metadata) = metadata {
+        let texts = metadata.iter().map(|&(k, v)| (k.into(), v.into()));
+        tensors.insert(METADATA.into(), Value::Object(texts.collect()));
+    }
     let mut end = 0;
     for spec in specs {
         let from = end;
@@ -229,11 +281,16 @@ impl Sink {
         }
     }
 
+    /// Hands the rest to the system.
+    fn flush(&mut self) -> Result<(), TensorError> {
+        self.file.flush().map_err(TensorError::io(&self.path))
+    }
+
     /// Waits until the disk has it.
     pub(super) fn finish(mut self) -> Result<(), TensorError> {
-        let io = TensorError::io(&self.path);
-        self.file.flush().map_err(&io)?;
-        self.file.get_ref().sync_all().map_err(&io)
+        self.flush()?;
+        let synced = self.file.get_ref().sync_all();
+        synced.map_err(TensorError::io(&self.path))
     }
 }
 
@@ -251,6 +308,71 @@ mod tests {
         assert_eq!(shards(&[9, 9]), [(0, 1), (1, 2)]);
         assert_eq!(shards(&[4, 4]), [(0, 2)]);
         assert_eq!(shards(&[]), [(0, 0)]);
+    }
+
+    /// Byte by byte what the format's own library writes of the same tensors, in whatever order they come.
+    #[test]
+    fn tensors_in_memory_become_the_librarys_file() {
+        use safetensors::tensor::{Dtype, TensorView};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.safetensors");
+        let weights: Vec<f32> = (0..15).map(|i| (i as f32).sin()).collect();
+        let lists: [(&str, Dtype, &[usize], &[u8]); 5] = [
+            (
+                "b.weight",
+                Dtype::F32,
+                &[3, 5],
+                bytemuck::cast_slice(&weights),
+            ),
+            ("nan", Dtype::F32, &[], &f32::NAN.to_le_bytes()),
+            ("counts", Dtype::I32, &[2], &[1, 2, 3, 4, 5, 6, 7, 8]),
+            ("half", Dtype::F16, &[1], &[1, 2]),
+            ("a \"quoted\" name", Dtype::F32, &[0, 4], &[]),
+        ];
+        for metadata in [None, Some(&[][..]), Some(&[("format", "pt")][..])] {
+            let views = lists.map(|(name, dtype, shape, bytes)| {
+                let view = TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
+                (name, view)
+            });
+            let texts = metadata.map(|texts: &[(&str, &str)]| {
+                let texts = texts.iter();
+                texts.map(|&(k, v)| (k.into(), v.into())).collect()
+            });
+            let want = safetensors::serialize(views, texts).unwrap();
+            let ours = lists.iter().rev().map(|&(name, dtype, shape, bytes)| {
+                let dtype = match dtype {
+                    Dtype::I32 => DType::I32,
+                    Dtype::F16 => DType::F16,
+                    _ => DType::F32,
+                };
+                let (name, shape) = (name.into(), shape.into());
+                (Spec { name, shape, dtype }, bytes)
+            });
+            write_safetensors(&path, metadata, ours).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), want, "{metadata:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = || Spec {
+            name: "w".into(),
+            shape: vec![2],
+            dtype: DType::F32,
+        };
+        let told = |tensors: Vec<(Spec, &[u8])>| {
+            let error = write_safetensors(&dir.path().join("m"), None, tensors).unwrap_err();
+            error.to_string()
+        };
+        let short = told(vec![(spec(), &[0; 7])]);
+        assert!(
+            short.ends_with("tensor w: 7 bytes are not its 8"),
+            "{short}"
+        );
+        let twice = told(vec![(spec(), &[0; 8]), (spec(), &[0; 8])]);
+        assert!(twice.ends_with("its name is taken"), "{twice}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! `heirloom bench ranks`: how fast attention ranks are found in a model's own matrices.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 use crate::bench::{median, peak_memory};
@@ -16,6 +14,7 @@ use crate::model::Files;
 use crate::rank::{ETA, k_stars, m_star};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::aligned;
+use crate::tensors::{DType, Spec, write_safetensors};
 use crate::text;
 
 /// Time attention ranks of a model's own matrices on one core
@@ -160,17 +159,20 @@ impl Layer {
             all.flat_map(i32::to_le_bytes).collect()
         };
         let (k, m) = (counts(&self.k), counts(&self.m));
-        let attention = bytemuck::cast_slice(&self.attention);
-        let of = |dtype, shape: &[usize], bytes| {
-            TensorView::new(dtype, shape.to_vec(), bytes).map_err(std::io::Error::other)
+        let of = |name: &str, dtype, shape: &[usize]| Spec {
+            name: name.into(),
+            shape: shape.into(),
+            dtype,
         };
-        let tensors = [
-            ("attention", of(Dtype::F32, &[n, heads, t, t], attention)?),
-            ("k", of(Dtype::I32, &[n, heads], &k)?),
-            ("m", of(Dtype::I32, &[n, heads], &m)?),
+        let tensors: [(Spec, &[u8]); 3] = [
+            (
+                of("attention", DType::F32, &[n, heads, t, t]),
+                bytemuck::cast_slice(&self.attention),
+            ),
+            (of("k", DType::I32, &[n, heads]), &k),
+            (of("m", DType::I32, &[n, heads]), &m),
         ];
         let path = dir.join(format!("layer-{layer:02}.safetensors"));
-        let none: Option<HashMap<String, String>> = None;
-        safetensors::serialize_to_file(tensors, none, &path).map_err(std::io::Error::other)
+        Ok(write_safetensors(&path, None, tensors)?)
     }
 }

@@ -1,12 +1,12 @@
-//! GPT-2's encoding from the ranks embedded in tiktoken-rs.
-
-use std::collections::HashMap;
+//! GPT-2's encoding, from its 50,000 merges.
+//!
+//! The merges are embedded, 4 bytes each, as made by `scripts/make_gpt2_merges.py` from OpenAI's `vocab.bpe`. Crates that
+//! carry the vocabulary carry an encoder and its regular expressions with it, which the encoder here does not need.
 
 use serde_json::{Value, json};
-use tiktoken_rs::CoreBPE;
 
 use super::bpe::{AddedToken, ByteBpe, Parts};
-use super::letters::spell;
+use super::letters::{in_order, spell};
 use super::split::{Pattern, Split};
 use super::{END_OF_TEXT, level_json};
 
@@ -15,29 +15,25 @@ pub const SIZE: usize = 50_257;
 /// The id of `<|endoftext|>`.
 pub const END_OF_TEXT_ID: u32 = 50_256;
 
+/// Number of single bytes, which are the first ids.
+const BYTES: u32 = 256;
+
+/// For each merge, in order of rank, the ids of its left and right token: 16 bits each, little-endian.
+static MERGES: &[u8; 4 * (SIZE - 1 - BYTES as usize)] = include_bytes!("gpt2-merges.bin");
+
 /// The encoder.
 pub fn encoder() -> ByteBpe {
-    let tokens = tokens();
-    let merges = merges(&tokens);
-    let id: HashMap<&[u8], u32> = tokens.iter().map(Vec::as_slice).zip(0..).collect();
-    let merges = merges
-        .iter()
-        .filter_map(|(a, b)| {
-            Some((
-                *id.get(&a[..])?,
-                *id.get(&b[..])?,
-                *id.get(&[&a[..], b].concat()[..])?,
-            ))
-        })
-        .collect();
     let end = AddedToken {
         content: END_OF_TEXT.into(),
         id: END_OF_TEXT_ID,
         normalized: false,
     };
     ByteBpe::new(Parts {
-        tokens: tokens.into_iter().zip(0..).map(|(t, id)| (id, t)).collect(),
-        merges,
+        tokens: (0..).zip(tokens()).collect(),
+        merges: merges()
+            .zip(BYTES..)
+            .map(|((a, b), id)| (a, b, id))
+            .collect(),
         added: vec![end],
         split: Split {
             digits_apart: false,
@@ -53,59 +49,31 @@ pub fn encoder() -> ByteBpe {
 
 /// `tokenizer.json`.
 pub fn json() -> Value {
-    let tokens = tokens();
-    let vocab: serde_json::Map<String, Value> = tokens
-        .iter()
-        .zip(0u32..)
-        .map(|(t, id)| (spell(t), id.into()))
+    let spelled: Vec<String> = tokens().iter().map(|t| spell(t)).collect();
+    let merges = merges()
+        .map(|(a, b)| json!([spelled[a as usize], spelled[b as usize]]))
         .collect();
-    let merges = merges(&tokens)
-        .into_iter()
-        .map(|(a, b)| json!([spell(&a), spell(&b)]))
-        .collect();
+    let vocab: serde_json::Map<String, Value> =
+        spelled.into_iter().zip((0u32..).map(Value::from)).collect();
     level_json(Value::Object(vocab), merges, END_OF_TEXT_ID, true)
 }
 
-fn bpe() -> &'static CoreBPE {
-    tiktoken_rs::r50k_base_singleton()
+/// The ids that each merge joins, in order of rank; the first merge makes the token 256.
+fn merges() -> impl Iterator<Item = (u32, u32)> {
+    let (pairs, _) = MERGES.as_chunks::<4>();
+    pairs.iter().map(|&[a, b, c, d]| {
+        let id = |low, high| u32::from(u16::from_le_bytes([low, high]));
+        (id(a, b), id(c, d))
+    })
 }
 
 /// The bytes of the tokens by id, without `<|endoftext|>`.
 fn tokens() -> Vec<Vec<u8>> {
-    (0..END_OF_TEXT_ID)
-        .map(|id| bpe().decode_bytes(&[id]).unwrap_or_default())
-        .collect()
-}
-
-/// The merge that makes each token, in order of rank: a token's parts are what its bytes come to with the earlier
-/// merges alone.
-fn merges(tokens: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let rank: HashMap<&[u8], usize> = tokens
-        .iter()
-        .enumerate()
-        .map(|(i, t)| (t.as_slice(), i))
-        .collect();
-    let mut all = Vec::new();
-    for (own, token) in tokens.iter().enumerate().filter(|(_, t)| t.len() > 1) {
-        let mut parts: Vec<&[u8]> = token.chunks(1).collect();
-        while parts.len() > 2 {
-            let joined = |i: usize| {
-                let from: usize = parts[..i].iter().map(|p| p.len()).sum();
-                &token[from..from + parts[i].len() + parts[i + 1].len()]
-            };
-            let best = (0..parts.len() - 1)
-                .filter_map(|i| rank.get(joined(i)).map(|&r| (r, i)))
-                .filter(|&(r, _)| r < own)
-                .min();
-            let Some((_, i)) = best else { break };
-            let merged = joined(i);
-            parts.splice(i..i + 2, [merged]);
-        }
-        if let [a, b] = parts[..] {
-            all.push((a.to_vec(), b.to_vec()));
-        }
+    let mut tokens: Vec<Vec<u8>> = in_order().map(|byte| vec![byte]).collect();
+    for (a, b) in merges() {
+        tokens.push([&tokens[a as usize][..], &tokens[b as usize]].concat());
     }
-    all
+    tokens
 }
 
 #[cfg(test)]
@@ -114,11 +82,45 @@ mod tests {
 
     #[test]
     fn gpt2s_merges_are_complete() {
-        let tokens = tokens();
-        let merges = merges(&tokens);
+        let (tokens, merges): (_, Vec<_>) = (tokens(), merges().collect());
         // GPT-2's merges.txt has 50000 lines and begins with "Ġ t", "Ġ a", "h e".
         assert_eq!(merges.len(), 50_000);
-        let first: Vec<_> = merges[..3].iter().map(|(a, b)| (&a[..], &b[..])).collect();
+        let bytes = |&(a, b): &(u32, u32)| (&tokens[a as usize][..], &tokens[b as usize][..]);
+        let first: Vec<_> = merges[..3].iter().map(bytes).collect();
         assert_eq!(first, [(&b" "[..], &b"t"[..]), (b" ", b"a"), (b"h", b"e")]);
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        const DIGITS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for three in bytes.chunks(3) {
+            let byte = |i: usize| u32::from(three.get(i).copied().unwrap_or(0));
+            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+            for digit in 0..4 {
+                let six = (bits >> (18 - 6 * digit)) as usize & 63;
+                text.push(match digit <= three.len() {
+                    true => char::from(DIGITS[six]),
+                    false => '=',
+                });
+            }
+        }
+        text
+    }
+
+    /// Every token has the id that OpenAI gave it: written out, they are tiktoken's file `r50k_base.tiktoken`, whose
+    /// `b3sum` this is.
+    #[test]
+    fn every_id_is_openais() {
+        let tokens = tokens();
+        let lines = tokens.iter().zip(0..);
+        let file: String = lines
+            .map(|(token, id)| format!("{} {id}\n", base64(token)))
+            .collect();
+        assert!(file.starts_with("IQ== 0\n"), "{}", &file[..40]);
+        assert_eq!(
+            blake3::hash(file.as_bytes()).to_hex().as_str(),
+            "5e60c911b5da8606450a7854ebe49de4952c86da03f51cea2ad9a3f3d40395e5"
+        );
     }
 }

@@ -7,10 +7,9 @@ use std::sync::LazyLock;
 static LETTERS: LazyLock<[char; 256]> = LazyLock::new(|| {
     let mut letters = ['\0'; 256];
     let mut next = 0x100;
-    for (byte, letter) in (0u32..).zip(letters.iter_mut()) {
-        let plain = matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
-        let code = if plain {
-            byte
+    for (byte, letter) in (0..=255).zip(letters.iter_mut()) {
+        let code = if is_printable(byte) {
+            u32::from(byte)
         } else {
             next += 1;
             next - 1
@@ -20,6 +19,17 @@ static LETTERS: LazyLock<[char; 256]> = LazyLock::new(|| {
     }
     letters
 });
+
+/// Whether a byte is its own letter.
+fn is_printable(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff)
+}
+
+/// All bytes in the order of GPT-2's ids: the printable ones first.
+pub fn in_order() -> impl Iterator<Item = u8> {
+    let of = |printable| (0..=255).filter(move |&byte| is_printable(byte) == printable);
+    of(true).chain(of(false))
+}
 
 static BYTES: LazyLock<HashMap<char, u8>> =
     LazyLock::new(|| LETTERS.iter().copied().zip(0..=255).collect());

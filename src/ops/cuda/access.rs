@@ -5,6 +5,7 @@ use half::bf16;
 
 use super::gpu::{Arg, Gpu, Launch};
 use super::{address, address_f32};
+use crate::ops::operands::{BF16, F32, Operands};
 
 /// Copies a tensor's values out, after everything queued so far.
 pub fn read(t: &Tensor) -> Result<Vec<f32>> {
@@ -30,16 +31,19 @@ pub fn read(t: &Tensor) -> Result<Vec<f32>> {
 /// Overwrites a tensor's values; f32 ones are rounded for a tensor of bf16.
 pub fn write<T: WithDType>(t: &Tensor, values: &[T]) -> Result<()> {
     let gpu = Gpu::of(t)?;
+    if t.elem_count() != values.len() {
+        bail!("{} values for a tensor of {:?}", values.len(), t.shape());
+    }
     let to = address(t)?;
     if t.dtype() == T::DTYPE {
-        // SAFETY: the caller compared the lengths, and the types are the same.
+        // SAFETY: the lengths were compared, and the types are the same.
         return unsafe { gpu.upload(to, values) };
     }
     if (t.dtype(), T::DTYPE) != (DType::BF16, DType::F32) {
         bail!("{:?} values for a tensor of {:?}", T::DTYPE, t.dtype());
     }
     let rounded: Vec<bf16> = values.iter().map(|v| bf16::from_f64(v.to_f64())).collect();
-    // SAFETY: as above.
+    // SAFETY: the lengths were compared, and both are of bf16.
     unsafe { gpu.upload(to, &rounded) }
 }
 
@@ -52,20 +56,16 @@ pub fn zero(t: &Tensor) -> Result<()> {
 
 /// `out[bf16] = x[f32]`, rounded to the nearest.
 pub fn round(out: &Tensor, x: &Tensor) -> Result<()> {
-    if out.elem_count() != x.elem_count() || out.dtype() != DType::BF16 {
-        bail!(
-            "{:?} is no room for the rounded values of {:?}",
-            out.shape(),
-            x.shape()
-        );
-    }
-    let gpu = Gpu::of(out)?;
     let n = x.elem_count();
+    let operands = Operands::of("rounding", out);
+    operands.check("x", x, n, F32)?;
+    operands.check("out", out, n, BF16)?;
+    let gpu = Gpu::of(out)?;
     let args = [
         Arg::At(address(out)?),
         Arg::At(address_f32(x)?),
         Arg::Count(n as i64),
     ];
-    // SAFETY: both tensors have n elements of these types.
+    // SAFETY: compared: out and x have n elements, of bf16 and f32.
     unsafe { gpu.launch("round_bf16", Launch::elements(&gpu, n), &args) }
 }

@@ -3,8 +3,9 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::gpu::{Arg, Gpu, Launch, Sizes};
-use super::{address, address_f32, int, is_bf16, same_type, suffix};
+use super::{address, address_f32, int, is_bf16, suffix};
 use crate::ops::AttentionShape;
+use crate::ops::operands::{ACTIVATIONS, F32, Operands};
 
 /// Widest heads of the plain kernels.
 const WIDEST: usize = 256;
@@ -18,21 +19,37 @@ fn sizes(s: AttentionShape) -> Result<Arg> {
     }))
 }
 
-fn check(s: AttentionShape, qkv: &Tensor, out: &Tensor, lse: &Tensor) -> Result<()> {
-    let rows = s.batch * s.time;
-    let fits = qkv.elem_count() == rows * s.row()
-        && out.elem_count() == rows * s.width()
-        && lse.elem_count() == rows * s.n_head;
-    if !fits {
-        bail!("attention: operands do not fit {s:?}");
+/// Compares queries, keys and values `qkv[B, T, (H + 2K) D]`, and that their heads can be shared.
+fn check_qkv(operands: &Operands<'_>, name: &str, qkv: &Tensor, s: AttentionShape) -> Result<()> {
+    if s.n_kv_head == 0 || !s.n_head.is_multiple_of(s.n_kv_head) {
+        bail!(
+            "attention: {} query heads do not share {} key and value heads",
+            s.n_head,
+            s.n_kv_head
+        );
     }
+    operands.check(name, qkv, s.batch * s.time * s.row(), ACTIVATIONS)
+}
+
+/// Compares `qkv`, `out[B, T, H D]` and `lse[B, H, T]`.
+fn check(
+    operands: &Operands<'_>,
+    s: AttentionShape,
+    qkv: &Tensor,
+    out: &Tensor,
+    lse: &Tensor,
+) -> Result<()> {
+    let rows = s.batch * s.time;
+    check_qkv(operands, "qkv", qkv, s)?;
+    operands.check("out", out, rows * s.width(), ACTIVATIONS)?;
+    operands.check("lse", lse, rows * s.n_head, F32)?;
     if s.head_size > WIDEST {
         bail!(
             "attention of heads of {} channels: more than {WIDEST}",
             s.head_size
         );
     }
-    same_type(&[qkv, out])
+    operands.same_type(&[qkv, out])
 }
 
 /// A grid of blocks of `rows` rows of time, heads and windows.
@@ -54,7 +71,7 @@ fn on_tensor_cores(qkv: &Tensor, s: AttentionShape) -> bool {
 }
 
 pub fn forward(out: &Tensor, lse: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
-    check(s, qkv, out, lse)?;
+    check(&Operands::of("attention", qkv), s, qkv, out, lse)?;
     let gpu = Gpu::of(qkv)?;
     let mut args = vec![
         Arg::At(address(out)?),
@@ -81,7 +98,8 @@ pub fn forward(out: &Tensor, lse: &Tensor, qkv: &Tensor, s: AttentionShape) -> R
             warps(s, s.n_head),
         )
     };
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: qkv [b, t, (h + 2 kv) d], out [b, t, h d] of one type, lse [b, h, t]; kv divides h, d is at most
+    // WIDEST.
     unsafe { gpu.launch(&name, shape, &args) }
 }
 
@@ -93,10 +111,13 @@ pub fn backward(
     lse: &Tensor,
     s: AttentionShape,
 ) -> Result<()> {
-    check(s, qkv, out, lse)?;
-    check(s, dqkv, dout, lse)?;
-    let gpu = Gpu::of(qkv)?;
+    let operands = Operands::of("attention's gradient", qkv);
+    check(&operands, s, qkv, out, lse)?;
     let rows = s.batch * s.time;
+    check_qkv(&operands, "dqkv", dqkv, s)?;
+    operands.check("dout", dout, rows * s.width(), ACTIVATIONS)?;
+    operands.same_type(&[qkv, out, dqkv, dout])?;
+    let gpu = Gpu::of(qkv)?;
     let d = s.head_size;
     let delta = gpu.scratch(4 * rows * s.n_head)?;
     let products = [
@@ -117,7 +138,8 @@ pub fn backward(
         sizes(s)?,
     ];
     let suffix = suffix(qkv)?;
-    // SAFETY: sizes were compared; the scratch memory holds a number for each row and head.
+    // SAFETY: compared: qkv and dqkv [b, t, (h + 2 kv) d], out and dout [b, t, h d], of one type, lse [b, h, t]; kv divides
+    // h, d is at most WIDEST. The scratch memory holds a number for each row and head.
     unsafe {
         if on_tensor_cores(qkv, s) {
             // Eight threads a row.
@@ -153,11 +175,10 @@ pub fn backward(
 
 /// The attention matrices, `probs[B, H, T, T]`.
 pub fn matrices(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
-    if probs.elem_count() != s.batch * s.n_head * s.time * s.time
-        || qkv.elem_count() != s.batch * s.time * s.row()
-    {
-        bail!("attention matrices: operands do not fit {s:?}");
-    }
+    let operands = Operands::of("attention matrices", qkv);
+    check_qkv(&operands, "qkv", qkv, s)?;
+    let elements = s.batch * s.n_head * s.time * s.time;
+    operands.check("the matrices", probs, elements, F32)?;
     let gpu = Gpu::of(qkv)?;
     let args = [
         Arg::At(address_f32(probs)?),
@@ -167,6 +188,6 @@ pub fn matrices(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
     ];
     let shape = grid(s, 1, s.n_head, 128, 4 * (s.time + s.head_size));
     let name = format!("attention_matrices_{}", suffix(qkv)?);
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: probs [b, h, t, t], qkv [b, t, (h + 2 kv) d]; kv divides h.
     unsafe { gpu.launch(&name, shape, &args) }
 }

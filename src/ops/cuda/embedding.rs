@@ -1,29 +1,44 @@
 //! Token and position embeddings. An id outside the vocabulary gives a loss that is no number.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use super::gpu::{Arg, Gpu, Launch};
 use super::{address, address_f32, address_or_null, int};
+use crate::ops::operands::{F32, IDS, Operands};
 
 /// Ids that a block of the backward kernel owns, as the kernel has it.
 const OWN: usize = 32;
 
+/// The first `t` rows of a table of positions, which may have more.
+fn positions(
+    operands: &Operands<'_>,
+    table: Option<&Tensor>,
+    t: usize,
+    c: usize,
+) -> Result<Option<Tensor>> {
+    let rows = table.map(|table| table.narrow(0, 0, t)).transpose()?;
+    operands.check_optional("the table of positions", rows.as_ref(), t * c, F32)?;
+    Ok(rows)
+}
+
 pub fn forward(out: &Tensor, ids: &Tensor, wte: &Tensor, wpe: Option<&Tensor>) -> Result<()> {
     let (b, t) = ids.dims2()?;
     let (v, c) = wte.dims2()?;
-    if out.elem_count() != b * t * c || wpe.is_some_and(|wpe| wpe.elem_count() < t * c) {
-        bail!("embedding: {b} windows of {t} into {:?}", out.shape());
-    }
+    let operands = Operands::of("embedding", out);
+    operands.check("out", out, b * t * c, F32)?;
+    operands.check("ids", ids, b * t, IDS)?;
+    operands.check("wte", wte, v * c, F32)?;
+    let wpe = positions(&operands, wpe, t, c)?;
     let args = [
         Arg::At(address_f32(out)?),
         Arg::At(address(ids)?),
         Arg::At(address_f32(wte)?),
-        Arg::At(address_or_null(wpe)?),
+        Arg::At(address_or_null(wpe.as_ref())?),
         Arg::Int(int(t)?),
         Arg::Int(int(c)?),
         Arg::Int(int(v)?),
     ];
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: out [b, t, c], ids [b, t], wte [v, c], wpe [t, c]. The kernel looks ids up below v only.
     unsafe { Gpu::of(out)?.launch("embedding_f32", Launch::blocks(b * t, 128), &args) }
 }
 
@@ -31,12 +46,11 @@ pub fn backward(dwte: &Tensor, dwpe: Option<&Tensor>, ids: &Tensor, dx: &Tensor)
     const THREADS: usize = 256;
     let (b, t) = ids.dims2()?;
     let (v, c) = dwte.dims2()?;
-    if dx.elem_count() != b * t * c || dwpe.is_some_and(|dwpe| dwpe.elem_count() < t * c) {
-        bail!(
-            "embedding: gradients {:?} of {b} windows of {t}",
-            dx.shape()
-        );
-    }
+    let operands = Operands::of("embedding's gradient", dx);
+    operands.check("dx", dx, b * t * c, F32)?;
+    operands.check("ids", ids, b * t, IDS)?;
+    operands.check("dwte", dwte, v * c, F32)?;
+    let dwpe = positions(&operands, dwpe, t, c)?;
     let gpu = Gpu::of(dx)?;
     let shape = Launch {
         grid: (v.div_ceil(OWN) as u32, c.div_ceil(THREADS) as u32, 1),
@@ -51,17 +65,17 @@ pub fn backward(dwte: &Tensor, dwpe: Option<&Tensor>, ids: &Tensor, dx: &Tensor)
         Arg::Int(int(c)?),
         Arg::Int(int(v)?),
     ];
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: dwte [v, c], ids [b, t], dx [b, t, c]. The kernel adds to ids below v only.
     unsafe { gpu.launch("embedding_backward_tokens", shape, &args)? };
     let Some(dwpe) = dwpe else { return Ok(()) };
     let args = [
-        Arg::At(address_f32(dwpe)?),
+        Arg::At(address_f32(&dwpe)?),
         Arg::At(address_f32(dx)?),
         Arg::Int(int(b)?),
         Arg::Int(int(t)?),
         Arg::Int(int(c)?),
     ];
     let shape = Launch::blocks((t * c).div_ceil(256), 256);
-    // SAFETY: as above.
+    // SAFETY: compared: dwpe [t, c], dx [b, t, c].
     unsafe { gpu.launch("embedding_backward_positions", shape, &args) }
 }

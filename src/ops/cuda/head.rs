@@ -4,7 +4,8 @@ use candle_core::{Result, Tensor, bail};
 
 use super::gemm::{Onto, Operand, Product, Then};
 use super::gpu::{Arg, Gpu, Launch};
-use super::{address, address_f32, int, same_type, suffix};
+use super::{address, address_f32, int, suffix};
+use crate::ops::operands::{ACTIVATIONS, F32, IDS, Operands};
 
 /// Elements from one row of logits to the next: rows begin where wide accesses may.
 pub fn stride(vocab: usize) -> usize {
@@ -15,9 +16,10 @@ pub fn stride(vocab: usize) -> usize {
 pub fn logits(logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
     let (v, c) = wte.dims2()?;
     let m = x.elem_count() / c;
-    if logits.elem_count() != m * v {
-        bail!("logits of {m} rows into {:?}", logits.shape());
-    }
+    let operands = Operands::of("logits", x);
+    operands.check("x", x, m * c, ACTIVATIONS)?;
+    operands.check("wte", wte, v * c, ACTIVATIONS)?;
+    operands.check("logits", logits, m * v, ACTIVATIONS)?;
     let product = Product {
         m,
         k: c,
@@ -28,7 +30,7 @@ pub fn logits(logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
         onto: Onto::Nothing,
         then: Then::Nothing,
     };
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: logits [m, v], x [m, c], wte [v, c].
     unsafe { product.queue(&*Gpu::of(x)?) }
 }
 
@@ -43,17 +45,30 @@ pub fn cross_entropy(
     targets: &Tensor,
     scale: f32,
 ) -> Result<()> {
-    same_type(&[chunk, x, wte])?;
     let (v, c) = wte.dims2()?;
     let (m, stride) = (targets.elem_count(), stride(v));
     let rows = chunk.elem_count() / stride;
-    if rows == 0 || x.elem_count() != m * c || losses.elem_count() != m {
+    if rows == 0 {
         bail!(
-            "cross entropy of {m} rows: {:?}, {:?}, {:?}",
-            chunk.shape(),
-            x.shape(),
-            losses.shape()
+            "cross entropy: the piece {:?} has no room for a row of {stride}",
+            chunk.shape()
         );
+    }
+    let operands = Operands::of("cross entropy", x);
+    operands.check("x", x, m * c, ACTIVATIONS)?;
+    operands.check("wte", wte, v * c, ACTIVATIONS)?;
+    operands.check(
+        "the piece of logits",
+        chunk,
+        chunk.elem_count(),
+        ACTIVATIONS,
+    )?;
+    operands.same_type(&[chunk, x, wte])?;
+    operands.check("losses", losses, m, F32)?;
+    operands.check("targets", targets, m, IDS)?;
+    if let Some((dx, dwte)) = grads {
+        operands.check("dx", dx, m * c, ACTIVATIONS)?;
+        operands.check("dwte", dwte, v * c, F32)?;
     }
     // As few pieces, of like size.
     let rows = m.div_ceil(m.div_ceil(rows));
@@ -88,7 +103,8 @@ pub fn cross_entropy(
             Arg::Float(scale),
             Arg::Int(i32::from(grads.is_some())),
         ];
-        // SAFETY: `chunk` has n rows of `stride`, and all others have their rows from `from` on.
+        // SAFETY: compared: chunk (at least [rows, stride]), x [m, c], wte [v, c], losses [m], targets [m]; the n rows from `from` on
+        // are among the m, and n is at most `rows`.
         unsafe {
             product.queue(&gpu)?;
             gpu.launch(&name, Launch::blocks(n, 1024), &args)?;
@@ -114,7 +130,7 @@ pub fn cross_entropy(
             onto: Onto::Out,
             then: Then::Nothing,
         };
-        // SAFETY: as above.
+        // SAFETY: compared: as above, and dx [m, c], dwte [v, c].
         unsafe {
             input.queue(&gpu)?;
             weights.queue(&gpu)?;

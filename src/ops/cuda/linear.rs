@@ -4,8 +4,9 @@ use candle_core::{DType, Result, Tensor, bail};
 
 use super::gemm::{Onto, Operand, Product, Then};
 use super::gpu::Gpu;
-use super::{address, address_f32, is_bf16, pointwise, reduce, same_type};
+use super::{address, address_f32, is_bf16, pointwise, reduce};
 use crate::ops::Layout;
+use crate::ops::operands::{ACTIVATIONS, F32, Operands};
 
 /// `out[M, N] = x[M, K] w (+ bias) (+ residual)`; the bias is of the output's type.
 pub fn forward(
@@ -18,25 +19,20 @@ pub fn forward(
 ) -> Result<()> {
     let (k, n) = layout.sizes(w)?;
     let m = x.elem_count() / k;
-    check(&[(out, m * n), (x, m * k)])?;
-    if let Some(b) = bias.filter(|b| b.dtype() != out.dtype() || b.elem_count() != n) {
-        bail!(
-            "a bias of {:?} and {} values for {n} outputs of {:?}",
-            b.dtype(),
-            b.elem_count(),
-            out.dtype()
-        );
+    let operands = Operands::of("linear", out);
+    operands.check("x", x, m * k, ACTIVATIONS)?;
+    operands.check("the weight", w, k * n, ACTIVATIONS)?;
+    operands.same_type(&[x, w])?;
+    operands.check("out", out, m * n, ACTIVATIONS)?;
+    operands.check_optional("the bias", bias, n, &[out.dtype()])?;
+    operands.check_optional("the residual", residual, m * n, F32)?;
+    if residual.is_some() && out.dtype() != DType::F32 {
+        bail!("linear: a residual stream of {:?}", out.dtype());
     }
     let onto = match residual {
-        Some(r) => {
-            check(&[(r, m * n)])?;
-            Onto::Other(address_f32(r)?)
-        }
+        Some(r) => Onto::Other(address_f32(r)?),
         None => Onto::Nothing,
     };
-    if residual.is_some() && out.dtype() != DType::F32 {
-        bail!("a residual stream of {:?}", out.dtype());
-    }
     let product = Product {
         m,
         k,
@@ -47,7 +43,7 @@ pub fn forward(
         onto,
         then: bias.map_or(Ok(Then::Nothing), |b| address(b).map(Then::Bias))?,
     };
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: out and residual [m, n], x [m, k], w [k, n] or [n, k], bias [n].
     unsafe { product.queue(&*Gpu::of(out)?) }
 }
 
@@ -71,8 +67,13 @@ pub fn gelu(
         return pointwise::activation("gelu", act, pre);
     }
     let m = x.elem_count() / k;
-    check(&[(act, m * n), (pre, m * n), (x, m * k)])?;
-    same_type(&[act, pre, x])?;
+    let operands = Operands::of("linear with gelu", act);
+    operands.check("act", act, m * n, ACTIVATIONS)?;
+    operands.check("pre", pre, m * n, ACTIVATIONS)?;
+    operands.check("x", x, m * k, ACTIVATIONS)?;
+    operands.check("the weight", w, k * n, ACTIVATIONS)?;
+    operands.same_type(&[act, pre, x, w])?;
+    operands.check_optional("the bias", bias, n, &[act.dtype()])?;
     let product = Product {
         m,
         k,
@@ -86,7 +87,7 @@ pub fn gelu(
             pre: address(pre)?,
         },
     };
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: act and pre [m, n], x [m, k], w [k, n] or [n, k], bias [n], of one type.
     unsafe { product.queue(&*Gpu::of(act)?) }
 }
 
@@ -104,8 +105,12 @@ pub fn backward_gelu(
         return pointwise::activation("gelu_backward", dx, pre);
     }
     let m = dy.elem_count() / n;
-    check(&[(dx, m * k), (pre, m * k), (dy, m * n)])?;
-    same_type(&[dx, pre, dy])?;
+    let operands = Operands::of("linear's gradient through gelu", dx);
+    operands.check("dx", dx, m * k, ACTIVATIONS)?;
+    operands.check("pre", pre, m * k, ACTIVATIONS)?;
+    operands.check("dy", dy, m * n, ACTIVATIONS)?;
+    operands.check("the weight", w, k * n, ACTIVATIONS)?;
+    operands.same_type(&[dx, pre, dy, w])?;
     let product = Product {
         m,
         k: n,
@@ -116,7 +121,7 @@ pub fn backward_gelu(
         onto: Onto::Nothing,
         then: Then::GeluSlope { pre: address(pre)? },
     };
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: dx and pre [m, k], dy [m, n], w [k, n] or [n, k], of one type.
     unsafe { product.queue(&*Gpu::of(dx)?) }
 }
 
@@ -129,18 +134,15 @@ fn weight(w: &Tensor, layout: Layout) -> Result<Operand> {
     })
 }
 
-fn check(sizes: &[(&Tensor, usize)]) -> Result<()> {
-    match sizes.iter().find(|(t, n)| t.elem_count() != *n) {
-        Some((t, n)) => bail!("an operand of {} elements where {n} belong", t.elem_count()),
-        None => Ok(()),
-    }
-}
-
 /// `dx = dy wᵀ`.
 pub fn backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor, layout: Layout) -> Result<()> {
     let (k, n) = layout.sizes(w)?;
     let m = dy.elem_count() / n;
-    check(&[(dx, m * k), (dy, m * n)])?;
+    let operands = Operands::of("linear's input gradient", dx);
+    operands.check("dx", dx, m * k, ACTIVATIONS)?;
+    operands.check("dy", dy, m * n, ACTIVATIONS)?;
+    operands.check("the weight", w, k * n, ACTIVATIONS)?;
+    operands.same_type(&[dy, w])?;
     let product = Product {
         m,
         k: n,
@@ -151,7 +153,7 @@ pub fn backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor, layout: Layout) -> R
         onto: Onto::Nothing,
         then: Then::Nothing,
     };
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: dx [m, k], dy [m, n], w [k, n] or [n, k].
     unsafe { product.queue(&*Gpu::of(dx)?) }
 }
 
@@ -165,7 +167,11 @@ pub fn backward_weight(
 ) -> Result<()> {
     let (k, n) = layout.sizes(dw)?;
     let m = x.elem_count() / k;
-    check(&[(x, m * k), (dy, m * n)])?;
+    let operands = Operands::of("linear's weight gradient", dw);
+    operands.check("x", x, m * k, ACTIVATIONS)?;
+    operands.check("dy", dy, m * n, ACTIVATIONS)?;
+    operands.same_type(&[x, dy])?;
+    operands.check("dw", dw, k * n, F32)?;
     let gpu = Gpu::of(dw)?;
     let (x, by) = (Operand::rows(x, k)?, Operand::rows(dy, n)?);
     // Neither is copied to transpose it: [out, in] is the transposed product.
@@ -183,7 +189,7 @@ pub fn backward_weight(
         onto: Onto::Out,
         then: Then::Nothing,
     };
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: x [m, k], dy [m, n], dw [k, n] or [n, k].
     unsafe { product.queue(&gpu)? };
     match dbias {
         Some(db) => reduce::add_column_sums(&gpu, db, dy, m, n),

@@ -6,7 +6,9 @@
 //! gradients of weights and moments f32. No sum depends on the order in which blocks happen to run: results repeat to
 //! the bit on the same kind of GPU with the same libraries.
 //!
-//! Kernels are handed addresses: [`address`] is the one place that takes them from tensors.
+//! Kernels are handed addresses: [`address`] is the one place that takes them from tensors, and only tensors that
+//! [`Operands`](super::operands::Operands) has compared with what the kernel touches, in place, type and elements. Where a
+//! note on safety says "compared", it names these.
 
 pub mod access;
 pub mod attention;
@@ -87,18 +89,6 @@ fn aligned(address: Address, bytes: u64) -> bool {
 fn int(n: usize) -> Result<i32> {
     i32::try_from(n)
         .map_err(|_| candle_core::Error::Msg(format!("{n} is more than a kernel counts to")))
-}
-
-/// All tensors must be of one type.
-fn same_type(tensors: &[&Tensor]) -> Result<()> {
-    let first = tensors[0].dtype();
-    match tensors.iter().find(|t| t.dtype() != first) {
-        Some(other) => bail!(
-            "operands of {first:?} and {:?} in one operation",
-            other.dtype()
-        ),
-        None => Ok(()),
-    }
 }
 
 /// Whether products are of bf16 (tensor cores), told by an operand.

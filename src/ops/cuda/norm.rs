@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::gpu::{Arg, Gpu, Launch};
 use super::{address, address_f32, address_or_null, aligned, int, reduce, suffix};
+use crate::ops::operands::{ACTIVATIONS, BF16, F32, Operands};
 
 /// The two kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +34,12 @@ pub fn forward(
     const WARPS: usize = 8;
     let c = w.elem_count();
     let m = x.elem_count() / c;
-    if out.elem_count() != m * c || stats.elem_count() != 2 * m {
-        bail!(
-            "a norm of {m} rows into {:?} and {:?}",
-            out.shape(),
-            stats.shape()
-        );
-    }
+    let operands = Operands::of("norm", out);
+    operands.check("out", out, m * c, ACTIVATIONS)?;
+    operands.check("stats", stats, 2 * m, F32)?;
+    operands.check("x", x, m * c, F32)?;
+    operands.check("the weight", w, c, F32)?;
+    operands.check_optional("the bias", bias, c, F32)?;
     let gpu = Gpu::of(out)?;
     let args = [
         Arg::At(address(out)?),
@@ -52,7 +52,7 @@ pub fn forward(
         Arg::Float(eps),
     ];
     let name = format!("{}_{}", kind.name(), suffix(out)?);
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: out [m, c], stats [2, m], x [m, c], w [c], bias [c].
     unsafe {
         gpu.launch(
             &name,
@@ -77,13 +77,14 @@ pub fn backward(
     let c = w.elem_count();
     let m = x.elem_count() / c;
     let n = dwb.elem_count();
-    if dx.elem_count() != m * c || dy.elem_count() != m * c || (n != c && n != 2 * c) {
-        bail!(
-            "a norm's gradient of {m} rows of {c}: {:?}, {:?}",
-            dx.shape(),
-            dwb.shape()
-        );
-    }
+    let operands = Operands::of("a norm's gradient", dx);
+    operands.check("dx", dx, m * c, F32)?;
+    operands.check_optional("the rounded dx", rounded, m * c, BF16)?;
+    operands.check("dwb", dwb, if n == c { c } else { 2 * c }, F32)?;
+    operands.check("dy", dy, m * c, ACTIVATIONS)?;
+    operands.check("x", x, m * c, F32)?;
+    operands.check("the weight", w, c, F32)?;
+    operands.check("stats", stats, 2 * m, F32)?;
     let gpu = Gpu::of(dx)?;
     let weight = address_f32(w)?;
     let (wide, threads) = match c.is_multiple_of(4) && aligned(weight, 16) {
@@ -113,7 +114,8 @@ pub fn backward(
         Arg::Int(int(c)?),
     ];
     let name = format!("{}_backward_{}_{form}", kind.name(), suffix(dy)?);
-    // SAFETY: sizes were compared; the scratch memory is [blocks, 2, c].
+    // SAFETY: compared: dx and rounded [m, c], dwb [c] or [2, c], dy and x [m, c], w [c], stats [2, m]; the scratch memory
+    // is [blocks, 2, c].
     unsafe {
         gpu.launch(&name, Launch::blocks(blocks, threads as u32), &args)?;
         reduce::add_rows(&gpu, address_f32(dwb)?, partial, blocks, n, 2 * c)

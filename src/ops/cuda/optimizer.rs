@@ -5,6 +5,7 @@ use candle_core::{Result, Tensor, bail};
 use super::gpu::{Arg, Gpu, Launch};
 use super::{address_f32, address_or_null, aligned, int};
 use crate::ops::AdamW;
+use crate::ops::operands::{BF16, F32, Operands};
 
 /// `Segment` of the kernel: what tensors differ in.
 #[derive(Clone, Copy)]
@@ -42,17 +43,14 @@ pub fn adamw(
             }
         })
         .collect();
-    if end != n
-        || [m, v, g]
-            .iter()
-            .chain(&rounded)
-            .any(|t| t.elem_count() != n)
-    {
-        bail!(
-            "adamw: moments, gradients or parts do not fit {:?}",
-            p.shape()
-        );
+    if end != n {
+        bail!("adamw: parts of {end} elements do not fit {:?}", p.shape());
     }
+    let operands = Operands::of("adamw", p);
+    for (name, t) in [("p", p), ("m", m), ("v", v), ("g", g)] {
+        operands.check(name, t, n, F32)?;
+    }
+    operands.check_optional("the rounded p", rounded, n, BF16)?;
     let gpu = Gpu::of(p)?;
     let table = gpu.scratch(size_of_val(segments.as_slice()))?;
     let places = [
@@ -79,7 +77,7 @@ pub fn adamw(
         Arg::Float(o.eps),
         Arg::Float(o.grad_scale),
     ];
-    // SAFETY: all have n elements, and the table is in scratch memory of its size.
+    // SAFETY: compared: p, m, v, g and rounded [n], the parts end at n; the table is in scratch memory of its size.
     unsafe {
         gpu.upload(table, &segments)?;
         gpu.launch(&format!("adamw_{wide}"), Launch::elements(&gpu, n), &args)

@@ -3,16 +3,17 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::gpu::{Arg, Gpu, Launch};
-use super::{address, address_f32, int, same_type, suffix};
+use super::{address, address_f32, int, suffix};
 use crate::ops::AttentionShape;
+use crate::ops::operands::{ACTIVATIONS, F32, Operands};
 
 /// An activation, or its gradient in place: a kernel of two tensors of one size.
 pub fn activation(kernel: &str, out: &Tensor, x: &Tensor) -> Result<()> {
-    same_type(&[out, x])?;
     let n = x.elem_count();
-    if out.elem_count() != n {
-        bail!("{kernel}: {n} values into {:?}", out.shape());
-    }
+    let operands = Operands::of(kernel, out);
+    operands.check("x", x, n, ACTIVATIONS)?;
+    operands.check("out", out, n, ACTIVATIONS)?;
+    operands.same_type(&[out, x])?;
     let gpu = Gpu::of(out)?;
     let args = [
         Arg::At(address(out)?),
@@ -20,16 +21,16 @@ pub fn activation(kernel: &str, out: &Tensor, x: &Tensor) -> Result<()> {
         Arg::Count(n as i64),
     ];
     let name = format!("{kernel}_{}", suffix(x)?);
-    // SAFETY: both have n elements of one type.
+    // SAFETY: compared: out and x [n], of one type.
     unsafe { gpu.launch(&name, Launch::elements(&gpu, n), &args) }
 }
 
 pub fn swiglu(out: &Tensor, gate_up: &Tensor) -> Result<()> {
-    same_type(&[out, gate_up])?;
     let (n, f) = (out.elem_count(), out.dim(candle_core::D::Minus1)?);
-    if gate_up.elem_count() != 2 * n {
-        bail!("swiglu: {:?} into {:?}", gate_up.shape(), out.shape());
-    }
+    let operands = Operands::of("swiglu", out);
+    operands.check("out", out, n, ACTIVATIONS)?;
+    operands.check("gate and up", gate_up, 2 * n, ACTIVATIONS)?;
+    operands.same_type(&[out, gate_up])?;
     let gpu = Gpu::of(out)?;
     let args = [
         Arg::At(address(out)?),
@@ -38,16 +39,17 @@ pub fn swiglu(out: &Tensor, gate_up: &Tensor) -> Result<()> {
         Arg::Int(int(f)?),
     ];
     let name = format!("swiglu_{}", suffix(out)?);
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: out [n], gate_up [2 n], of one type; rows of f divide n.
     unsafe { gpu.launch(&name, Launch::elements(&gpu, n), &args) }
 }
 
 pub fn swiglu_backward(d_gate_up: &Tensor, d: &Tensor, gate_up: &Tensor) -> Result<()> {
-    same_type(&[d_gate_up, d, gate_up])?;
     let (n, f) = (d.elem_count(), d.dim(candle_core::D::Minus1)?);
-    if gate_up.elem_count() != 2 * n || d_gate_up.elem_count() != 2 * n {
-        bail!("swiglu: {:?} for {:?}", d.shape(), d_gate_up.shape());
-    }
+    let operands = Operands::of("swiglu's gradient", d);
+    operands.check("d", d, n, ACTIVATIONS)?;
+    operands.check("gate and up", gate_up, 2 * n, ACTIVATIONS)?;
+    operands.check("their gradient", d_gate_up, 2 * n, ACTIVATIONS)?;
+    operands.same_type(&[d_gate_up, d, gate_up])?;
     let gpu = Gpu::of(d)?;
     let args = [
         Arg::At(address(d_gate_up)?),
@@ -57,7 +59,7 @@ pub fn swiglu_backward(d_gate_up: &Tensor, d: &Tensor, gate_up: &Tensor) -> Resu
         Arg::Int(int(f)?),
     ];
     let name = format!("swiglu_backward_{}", suffix(d)?);
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: d [n], gate_up and d_gate_up [2 n], of one type; rows of f divide n.
     unsafe { gpu.launch(&name, Launch::elements(&gpu, n), &args) }
 }
 
@@ -65,12 +67,12 @@ pub fn swiglu_backward(d_gate_up: &Tensor, d: &Tensor, gate_up: &Tensor) -> Resu
 pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape, back: bool) -> Result<()> {
     let rows = s.batch * s.time;
     let (d, turned) = (s.head_size, s.n_head + s.n_kv_head);
-    if qkv.elem_count() != rows * s.row()
-        || table.elem_count() != s.time * d
-        || !d.is_multiple_of(2)
-    {
-        bail!("rope: operands do not fit {s:?}");
+    if !d.is_multiple_of(2) {
+        bail!("rope: heads of {d} channels, which are no pairs");
     }
+    let operands = Operands::of("rope", qkv);
+    operands.check("qkv", qkv, rows * s.row(), ACTIVATIONS)?;
+    operands.check("the table of angles", table, s.time * d, F32)?;
     let gpu = Gpu::of(qkv)?;
     let n = rows * turned * d / 2;
     let args = [
@@ -84,6 +86,6 @@ pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape, back: bool) -> Resu
         Arg::Float(if back { -1.0 } else { 1.0 }),
     ];
     let name = format!("rope_{}", suffix(qkv)?);
-    // SAFETY: sizes were compared.
+    // SAFETY: compared: qkv [rows, row], whose first heads are turned, table [time, d] with d even.
     unsafe { gpu.launch(&name, Launch::elements(&gpu, n), &args) }
 }

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::gpu::{Arg, Gpu, Launch};
 use super::{Address, address, address_f32, aligned, int, suffix};
+use crate::ops::operands::{ACTIVATIONS, F32, F64, Operands};
 
 /// `out[i] += Σ_r partial[r, i]` for `n` columns of `rows` rows, `stride` apart.
 ///
@@ -35,6 +36,9 @@ pub unsafe fn add_rows(
 
 /// `out[N] += Σ_m x[m, N]`.
 pub fn add_column_sums(gpu: &Gpu, out: &Tensor, x: &Tensor, m: usize, n: usize) -> Result<()> {
+    let operands = Operands::of("column sums", out);
+    operands.check("x", x, m * n, ACTIVATIONS)?;
+    operands.check("out", out, n, F32)?;
     let at = address(x)?;
     let wide = if n.is_multiple_of(4) && aligned(at, 16) {
         4
@@ -60,7 +64,7 @@ pub fn add_column_sums(gpu: &Gpu, out: &Tensor, x: &Tensor, m: usize, n: usize) 
         Arg::Int(int(n)?),
     ];
     let name = format!("column_sums_{}_{wide}", suffix(x)?);
-    // SAFETY: x is [m, n], the scratch memory [shares, n], `out` [n].
+    // SAFETY: compared: x [m, n], out [n]; the scratch memory is [shares, n].
     unsafe {
         gpu.launch(&name, shape, &args)?;
         add_rows(gpu, address_f32(out)?, partial, shares, n, n)
@@ -83,6 +87,7 @@ unsafe fn queue(
     adds: bool,
 ) -> Result<()> {
     let n = x.elem_count();
+    Operands::of(kernel, x).check("x", x, n, F32)?;
     let blocks = n.div_ceil(1024).clamp(1, BLOCKS);
     let args = [
         Arg::At(partial),
@@ -95,7 +100,7 @@ unsafe fn queue(
         Arg::Int(int(blocks)?),
         Arg::Int(i32::from(adds)),
     ];
-    // SAFETY: as the caller says.
+    // SAFETY: compared: x [n]; the others are as the caller says.
     unsafe {
         gpu.launch(kernel, Launch::blocks(blocks, 256), &args)?;
         gpu.launch("total", Launch::blocks(1, 1024), &last)
@@ -119,15 +124,17 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
 /// `sum[f64] += Σ x`.
 pub fn add_total(sum: &Tensor, x: &Tensor) -> Result<()> {
     let gpu = Gpu::of(x)?;
+    Operands::of("a sum", x).check("the sum", sum, 1, F64)?;
     let partial = gpu.scratch(8 * BLOCKS)?;
-    // SAFETY: the scratch memory holds the blocks' sums.
+    // SAFETY: compared: sum [1] of f64; the scratch memory holds the blocks' sums.
     unsafe { queue(&gpu, "sum", x, partial, address(sum)?, true) }
 }
 
 /// The value of a sum, after all that is queued.
 pub fn read_total(sum: &Tensor) -> Result<f64> {
     let mut value = [0f64];
-    // SAFETY: the tensor holds one f64.
+    Operands::of("a sum", sum).check("the sum", sum, 1, F64)?;
+    // SAFETY: compared: sum [1] of f64.
     unsafe { Gpu::of(sum)?.download(&mut value, address(sum)?)? };
     Ok(value[0])
 }

@@ -1,7 +1,7 @@
 //! A checkpoint in memory: everything it will hold, copied at a step boundary so that training can go on while it is
 //! written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -102,7 +102,7 @@ impl Copied {
         let moments = MOMENTS.iter().zip(&self.moments);
         let tensors =
             moments.flat_map(|(prefix, values)| model::named(prefix, &self.params, values));
-        model::save_tensors(&tmp.join(OPTIMIZER), tensors, HashMap::new())?;
+        model::save_tensors(&tmp.join(OPTIMIZER), tensors, &[])?;
         let mut files = BTreeMap::new();
         for file in FILES {
             files.insert(file.to_string(), checksum(&tmp.join(file))?);
