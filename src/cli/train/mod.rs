@@ -239,12 +239,11 @@ fn beside(mut print: impl FnMut(&Event) + Send + 'static) -> Result<(Observer, J
 fn printer(show: Show, past: RunState) -> impl FnMut(&Event) + Send + 'static {
     use std::io::Write;
     let mut state = past;
-    let mut plain = dashboard::PlainPrinter::default();
     move |event: &Event| {
         state.apply(event);
         let line = match show {
             Show::Json => Some(text::json(&event.to_line()).into_owned()),
-            _ => plain.line(&state, event),
+            _ => dashboard::plain_line(&state, event),
         };
         let mut out = std::io::stdout().lock();
         // A reader that has gone must not stop the training.
