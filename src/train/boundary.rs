@@ -28,6 +28,10 @@ impl Trainer {
             self.poll_checkpoint();
             self.look_after_directory();
             if self.signalled.stop() {
+                if let Some(signal) = self.signalled.name() {
+                    let message = format!("{signal} received: checkpoint and stop");
+                    self.emit(Body::Log { message });
+                }
                 if self.checkpoint("signal", false, false).is_none() {
                     self.warn("the steps since the last checkpoint are lost".into());
                 }

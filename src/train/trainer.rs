@@ -12,7 +12,6 @@ use super::checkpoint::{Checkpoints, Writer};
 use super::keep::Pending;
 use super::optimizer::Optimizer;
 use super::plan;
-use super::signals::Signalled;
 use super::state::{Task, TrainState};
 use crate::config::{Config, PolicyMode};
 use crate::corpus::{Batches, Dataset, Draw, Sampler};
@@ -26,6 +25,7 @@ use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
+use crate::signals::Signalled;
 
 /// What a trainer is started with.
 pub struct Setup {
