@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::trainer::{Boundary, Choice, Ended, Pause, Promise, Trainer};
 use crate::config::PolicyMode;
+use crate::fault;
 use crate::run::command::{Answered, By, Command, MOST_STEPS, Request};
 use crate::run::event::{Body, DecisionReason, DecisionStatus, Outcome, Phase, RunStatus};
 use crate::run::words::MOST_LR;
@@ -24,6 +25,10 @@ impl Trainer {
             while let Some(message) = self.attendance.news() {
                 self.emit(Body::Log { message });
                 self.journal.flush();
+            }
+            for _ in 0..fault::owed_at("flood") {
+                let message = "asked for by HEIRLOOM_FAULT".into();
+                self.emit(Body::Log { message });
             }
             self.poll_checkpoint();
             self.look_after_directory();
