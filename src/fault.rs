@@ -1,5 +1,8 @@
 //! Faults on purpose, so that tests can see what the real program makes of them. Debug builds only.
 
+use std::sync::Mutex;
+use std::time::Instant;
+
 /// Panics when the environment's `HEIRLOOM_FAULT` is `PLACE:STEP` and this is the place and the step.
 #[inline]
 pub fn panic_at(place: &str, step: u64) {
@@ -20,6 +23,25 @@ pub fn delay_at(place: &str) {
     {
         std::thread::sleep(std::time::Duration::from_millis(ms));
     }
+}
+
+/// Returns how many events a flood of `HEIRLOOM_FAULT=PLACE:EVENTS_A_SECOND` owes by now and has not given yet.
+#[inline]
+pub fn owed_at(place: &str) -> u64 {
+    static FLOOD: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    if cfg!(debug_assertions)
+        && let Ok(fault) = std::env::var("HEIRLOOM_FAULT")
+        && let Some(rate) = fault
+            .strip_prefix(place)
+            .and_then(|rest| rest.strip_prefix(':'))
+        && let Ok(rate) = rate.parse::<f64>()
+        && let Ok(mut flood) = FLOOD.lock()
+    {
+        let (begun, given) = flood.get_or_insert_with(|| (Instant::now(), 0));
+        let owed = (rate * begun.elapsed().as_secs_f64()) as u64;
+        return owed - std::mem::replace(given, owed);
+    }
+    0
 }
 
 /// Whether `HEIRLOOM_FAULT` is `PLACE:STEP`.

@@ -21,6 +21,7 @@ pub mod ops;
 pub mod rank;
 pub mod run;
 pub mod selftest;
+pub mod signals;
 pub mod tensors;
 pub mod text;
 pub mod train;

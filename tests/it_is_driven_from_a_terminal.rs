@@ -79,11 +79,9 @@ fn an_operator_grows_pauses_stops_and_leaves() {
     pty.press("\r");
     pty.see("Grow by 1 layer (keep)?");
     pty.press("\r");
-    let screen = pty.see("round 2 · 2 layers");
-    assert!(
-        screen.contains("grow 1→2") || pty.see("grow").contains("1"),
-        "{screen}"
-    );
+    pty.see("round 2 · 2 layers");
+    // At the right edge of the chart the mark has no room for its words.
+    pty.see("^grow 1→2");
 
     pty.see("PAUSED");
     open(&mut pty, "D", "decide · round 2");
@@ -359,10 +357,11 @@ fn a_killed_trainer_leaves_a_usable_terminal_and_a_run_to_resume() {
     assert_eq!(place.show("mine")["state"], "interrupted");
     // Resumed, the screen knows what came before.
     let mut pty = Pty::start(&place, &["train", "--resume", "mine"], 80, 24);
-    let screen = pty.see_that("the reference's loss", |s| {
+    pty.see_that("the reference's loss", |s| {
         s.contains("ref 4L") && s.contains("gap") && s.contains("round 1")
     });
-    assert!(screen.contains("^resumed") || pty.see("resumed").contains("resumed"));
+    // The caret tells the chart's mark from the event below it.
+    pty.see("^resumed");
     open(&mut pty, "q", "leave");
     pty.press("j\r");
     assert_eq!(pty.exit_code(), 3);

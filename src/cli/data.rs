@@ -11,8 +11,8 @@ use crate::corpus::info::{Info, info};
 use crate::corpus::prepare::{Job, Prepared, Progress, prepare};
 use crate::corpus::{Tokenizer, Width};
 use crate::run::table::count;
+use crate::signals::Signalled;
 use crate::text;
-use crate::train::signals::Signalled;
 
 /// Prepare text for training, and look into it
 #[derive(Debug, clap::Args)]

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{exit, say};
 use crate::export::{self, ExportError, Form, Job, Subject};
 use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::count;
+use crate::signals::WATCHED;
 use crate::tensors::{DType, TensorError};
 use crate::text;
 
@@ -66,7 +66,7 @@ impl Args {
         let located = super::found(&self.model, &self.runs)?;
         let subject = Subject::open(&self.model, &located, &self.runs)?;
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in WATCHED {
             signal_hook::flag::register(signal, Arc::clone(&stop))
                 .context("cannot watch signals")?;
         }

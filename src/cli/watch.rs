@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::{UiArgs, say};
-use crate::dashboard::{self, PlainPrinter, TailFeed};
+use crate::dashboard::{self, TailFeed, plain_line};
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::lock::RunLock;
 use crate::run::state::{RunState, Status};
@@ -96,7 +96,6 @@ pub fn dashboard(dir: &RunDir, ui: &UiArgs) -> Result<()> {
 fn lines(dir: &RunDir, json: bool) -> Result<()> {
     let mut tail = Tail::open(dir.path());
     let mut state = RunState::default();
-    let mut plain = PlainPrinter::default();
     let mut out = std::io::stdout().lock();
     loop {
         let alive = RunLock::is_live(dir.path());
@@ -104,7 +103,7 @@ fn lines(dir: &RunDir, json: bool) -> Result<()> {
             item.apply_to(&mut state);
             let line = match &item {
                 TailItem::Event(event) if json => Some(text::json(&event.to_line()).into_owned()),
-                TailItem::Event(event) => plain.line(&state, event),
+                TailItem::Event(event) => plain_line(&state, event),
                 TailItem::Skipped { .. } if json => {
                     say::err(&item.skipped().unwrap_or_default());
                     None

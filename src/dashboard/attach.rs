@@ -117,7 +117,7 @@ impl AttachFeed {
                 self.news = Some(message);
                 return false;
             }
-            Outgoing::Lagged => {
+            Outgoing::Lagged { .. } => {
                 self.lagged_at = Some(state.seq);
                 return false;
             }

@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,7 +11,8 @@ use anyhow::Result;
 use super::replay::{Playing, Steer};
 use crate::run::command::{By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
-use crate::run::event::{Body, Event};
+use crate::run::event::Event;
+use crate::run::queue::{self, EventReceiver, Polled};
 use crate::run::series::{self, keep::SeriesWriter};
 use crate::run::state::RunState;
 use crate::run::tail::{self, Tail};
@@ -63,13 +63,9 @@ pub trait Feed {
     fn steer(&mut self, _: Steer) {}
 }
 
-/// Events that may wait for a terminal that does not take frames; beyond that, metric events are dropped.
-const WAITING: usize = 16_384;
-
-/// A trainer in this process.
+/// A trainer in this process. Events wait in a [bounded queue](queue) for a terminal that does not take frames.
 pub struct LiveFeed {
-    events: Receiver<Event>,
-    waiting: Arc<AtomicUsize>,
+    events: EventReceiver,
     commands: Sender<Request>,
     hub: Arc<Hub>,
 }
@@ -80,51 +76,23 @@ impl LiveFeed {
         commands: Sender<Request>,
         hub: Arc<Hub>,
     ) -> (Self, impl FnMut(&Event) + Send + use<>) {
-        let (sender, events) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let (sender, events) = queue::bounded();
         let feed = Self {
             events,
-            waiting: Arc::clone(&waiting),
             commands,
             hub,
         };
-        let mut dropped = 0;
-        let send = move |event: Event| {
-            waiting.fetch_add(1, Ordering::SeqCst);
-            // A dashboard that has ended no longer listens.
-            let _ = sender.send(event);
-        };
-        let full = Arc::clone(&feed.waiting);
-        let observer = move |event: &Event| {
-            if event.body.is_metric() && full.load(Ordering::SeqCst) >= WAITING {
-                dropped += 1;
-                return;
-            }
-            if dropped > 0 {
-                let body = Body::Gap {
-                    dropped: std::mem::take(&mut dropped),
-                };
-                send(Event {
-                    body,
-                    ..event.clone()
-                });
-            }
-            send(event.clone());
-        };
-        (feed, observer)
+        (feed, move |event: &Event| sender.send(event))
     }
 }
 
 impl Feed for LiveFeed {
     fn drain(&mut self, state: &mut RunState) -> Result<bool> {
         for _ in 0..AT_ONCE {
-            match self.events.try_recv() {
-                Ok(event) => {
-                    self.waiting.fetch_sub(1, Ordering::SeqCst);
-                    state.apply(&event);
-                }
-                Err(TryRecvError::Empty) => return Ok(true),
-                Err(TryRecvError::Disconnected) => return Ok(false),
+            match self.events.poll() {
+                Polled::Event(event) => state.apply(&event),
+                Polled::Empty => return Ok(true),
+                Polled::Ended => return Ok(false),
             }
         }
         Ok(true)
@@ -229,24 +197,27 @@ impl Feed for TailFeed {
 mod tests {
     use super::*;
     use crate::run::attendance::Attendance;
+    use crate::run::event::Body;
 
     #[test]
     fn a_dashboard_that_does_not_look_loses_metrics_alone_and_is_told_how_many() {
-        let (commands, _requests) = channel();
+        let (commands, _requests) = std::sync::mpsc::channel();
         let hub = Hub::new(Attendance::new(true), RunState::default());
         let (mut feed, mut observer) = LiveFeed::new(commands, hub);
         let log = |i: u64| {
             let message = String::new();
             Event::numbered(i, Body::Log { message })
         };
-        for i in 0..WAITING as u64 + 7 {
+        let waiting = queue::CAPACITY as u64;
+        for i in 0..waiting + 7 {
             observer(&log(i));
         }
         let message = "kept".to_string();
-        observer(&Event::numbered(99, Body::Warning { message }));
+        observer(&Event::numbered(waiting + 7, Body::Warning { message }));
         let mut state = RunState::default();
         assert!(feed.drain(&mut state).unwrap());
-        assert_eq!(state.dropped, 7);
+        // Seven found no room, and one made room for the warning.
+        assert_eq!(state.dropped, 8);
         assert_eq!(state.notes.back().unwrap().text, "kept");
     }
 }

@@ -25,7 +25,7 @@ mod view;
 pub use app::{Exit, Options, panic_words, run};
 pub use attach::AttachFeed;
 pub use feed::{Feed, LiveFeed, TailFeed};
-pub use plain::PlainPrinter;
+pub use plain::line as plain_line;
 pub use replay::ReplayFeed;
 #[doc(hidden)]
 pub use still::still;

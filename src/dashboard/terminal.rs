@@ -32,8 +32,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2};
 use ratatui::Frame;
 use ratatui::backend::CrosstermBackend;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
+
+use crate::signals::WATCHED;
 
 /// A frame is gathered here and leaves in one write.
 const FRAME_BYTES: usize = 256 << 10;
@@ -45,7 +47,7 @@ type Screen = ratatui::Terminal<CrosstermBackend<FrameWriter>>;
 pub enum Input {
     Key(KeyEvent),
     Resized,
-    /// SIGTERM or SIGINT.
+    /// A signal that asks for a stop.
     Stop,
     /// The terminal is gone.
     Hangup,
@@ -84,7 +86,7 @@ fn signalled() -> &'static Signalled {
     STATE.get_or_init(|| {
         let state: &'static Signalled = Box::leak(Box::default());
         // Without handlers, signals do what they do anywhere.
-        if let Ok(mut signals) = Signals::new([SIGHUP, SIGTERM, SIGINT]) {
+        if let Ok(mut signals) = Signals::new(WATCHED) {
             std::thread::spawn(move || {
                 for signal in signals.forever() {
                     if signal == SIGHUP {

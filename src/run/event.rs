@@ -482,7 +482,7 @@ pub enum Body {
     Warning {
         message: String,
     },
-    /// Metric events that were dropped because a queue was full.
+    /// Events that were dropped in this place because a queue or the disk was full.
     Gap {
         dropped: u64,
     },

@@ -4,7 +4,7 @@
 //! [`event::Event`]s; everything a user does is a [`command::Command`].
 //!
 //! [`journal::Journal`] is the only writer of `events.jsonl` and [`tail::Tail`] its reader; [`index::JournalIndex`] finds
-//! any part of one again. [`dir::RunDir`] knows where things lie, [`lock::RunLock`] keeps a second process out;
+//! any part of one again. [`queue`] lies between the trainer and those who show its events. [`dir::RunDir`] knows where things lie, [`lock::RunLock`] keeps a second process out;
 //! [`table`] and [`show`] tell a state as text.
 
 pub mod attendance;
@@ -16,6 +16,7 @@ pub mod event;
 pub mod index;
 pub mod journal;
 pub mod lock;
+pub mod queue;
 pub mod series;
 pub mod show;
 pub mod state;

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::trainer::{Boundary, Choice, Ended, Pause, Promise, Trainer};
 use crate::config::PolicyMode;
+use crate::fault;
 use crate::run::command::{Answered, By, Command, MOST_STEPS, Request};
 use crate::run::event::{Body, DecisionReason, DecisionStatus, Outcome, Phase, RunStatus};
 use crate::run::words::MOST_LR;
@@ -25,9 +26,17 @@ impl Trainer {
                 self.emit(Body::Log { message });
                 self.journal.flush();
             }
+            for _ in 0..fault::owed_at("flood") {
+                let message = "asked for by HEIRLOOM_FAULT".into();
+                self.emit(Body::Log { message });
+            }
             self.poll_checkpoint();
             self.look_after_directory();
             if self.signalled.stop() {
+                if let Some(signal) = self.signalled.name() {
+                    let message = format!("{signal} received: checkpoint and stop");
+                    self.emit(Body::Log { message });
+                }
                 if self.checkpoint("signal", false, false).is_none() {
                     self.warn("the steps since the last checkpoint are lost".into());
                 }

@@ -24,7 +24,6 @@ pub mod plan;
 mod recipe;
 mod rollback;
 pub mod schedule;
-pub mod signals;
 pub mod state;
 mod step;
 pub mod trainer;

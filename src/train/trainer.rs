@@ -14,7 +14,6 @@ use super::learner::Learner;
 use super::memory::Held;
 use super::passes::Passes;
 use super::plan;
-use super::signals::Signalled;
 use super::state::{Task, TrainState};
 use crate::config::{Config, PolicyMode};
 use crate::corpus::{Batches, Dataset, Draw, Sampler};
@@ -27,6 +26,7 @@ use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
+use crate::signals::Signalled;
 
 /// What a trainer is started with.
 pub struct Setup {

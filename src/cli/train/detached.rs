@@ -1,26 +1,31 @@
 //! Two processes at a terminal: a thin parent that the shell waits for, and the child that trains. When the operator
 //! detaches, the parent ends and the shell has its prompt back, while training goes on in the process that owns the
-//! device.
+//! device. The child tells the parent so through a pipe; signals mean the same to both.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, setsid};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, pipe, setsid};
+use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
 use crate::cli::exit;
 use crate::run::dir::RunDir;
+use crate::signals::{WATCHED, held_back};
 
 /// Set in the child: its parent's process id.
 const PARENT: &str = "HEIRLOOM_PARENT";
+/// Set in the child: the descriptor of the pipe to its parent.
+const PIPE: &str = "HEIRLOOM_PARENT_PIPE";
 
 /// The parent's id, if this process is the child of a waiting parent.
 fn parent() -> Option<Pid> {
@@ -42,39 +47,40 @@ fn must_stay() -> bool {
     std::process::id() == 1 || (of_step && std::env::var_os("SLURM_STEP_ID").is_some())
 }
 
-/// Runs this very command again as a child, waits for it and gives its exit code on; signals are passed to it.
+/// Runs this very command again as a child, waits for it and returns its exit code. Passes signals on to it, each as often
+/// as it comes: the child knows which ones count once.
 ///
 /// # Errors
 /// When the child cannot be started.
 pub fn wait_for_child() -> Result<i32> {
-    let mut signals =
-        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).context("cannot watch signals")?;
+    let mut signals = Signals::new(WATCHED).context("cannot watch signals")?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let terminal = tcgetattr(std::io::stdin()).ok();
-    let mut child = Command::new(program)
+    let (word, to_parent) = word_pipe().context("cannot make a pipe to the training process")?;
+    let mut command = Command::new(program);
+    command
         .args(std::env::args_os().skip(1))
         .env(PARENT, std::process::id().to_string())
-        .spawn()
-        .context("cannot start the training process")?;
+        .env(PIPE, to_parent.as_raw_fd().to_string());
+    // Held back until the child handles them: a signal this early would kill it.
+    let mut child = held_back(|| command.spawn()).context("cannot start the training process")?;
+    drop(to_parent);
     let pid = Pid::from_raw(child.id().cast_signed());
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            match signal {
-                // The child says that it goes on alone.
-                SIGUSR1 if must_stay() => {}
-                SIGUSR1 => std::process::exit(exit::OK),
-                // From the keyboard the child has it too; in raw mode it never comes.
-                SIGINT => {}
-                other => {
-                    if let Ok(signal) = Signal::try_from(other) {
-                        // A child that has just ended needs no signal.
-                        let _ = kill(pid, signal);
-                    }
-                    if other == SIGHUP && !must_stay() {
-                        std::process::exit(exit::OK);
-                    }
-                }
+            if let Ok(signal) = Signal::try_from(signal) {
+                // A child that has just ended needs no signal.
+                let _ = kill(pid, signal);
             }
+            if signal == SIGHUP && !must_stay() {
+                std::process::exit(exit::OK);
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        // Ends without a byte when the child does.
+        if matches!(File::from(word).read(&mut [0]), Ok(1)) && !must_stay() {
+            std::process::exit(exit::OK);
         }
     });
     let status = child
@@ -87,6 +93,29 @@ pub fn wait_for_child() -> Result<i32> {
         restore(terminal.as_ref());
     }
     Ok(code)
+}
+
+/// A pipe for the child's word that it goes on alone: the end to read, and the one that a child inherits.
+fn word_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe()?;
+    fcntl(&read, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok((read, write))
+}
+
+/// Tells a parent that waits that this process goes on alone.
+fn tell_parent() {
+    if parent().is_none() {
+        return;
+    }
+    if let Ok(pipe) = std::env::var(PIPE) {
+        // By its name, not by its number: nothing that another part of the program has open can be closed by it.
+        let opened = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(format!("/dev/fd/{pipe}"));
+        // A parent that has gone needs no word.
+        let _ = opened.and_then(|mut pipe| pipe.write_all(b"!"));
+    }
 }
 
 /// Puts the terminal right after a child that had no time to: killed, or interrupted twice.
@@ -125,7 +154,5 @@ pub fn leave_terminal(log: &Path) {
     }
     // Fails only for a process group's leader, which cannot be hung up on through the group anyway.
     let _ = setsid();
-    if let Some(parent) = parent() {
-        let _ = kill(parent, Signal::SIGUSR1);
-    }
+    tell_parent();
 }

@@ -3,28 +3,26 @@
 mod detached;
 mod dry_run;
 mod prepare;
+mod printer;
 mod session;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::dashboard::{self, Exit};
 use crate::device::Choice;
 use crate::run::attendance::Leave;
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
-use crate::run::event::Event;
-use crate::run::journal::Observer;
 use crate::run::state::RunState;
 use crate::run::table;
-use crate::text;
 use crate::train::{Ended, Setup};
 
 use super::{UiArgs, exit, say};
 pub(super) use prepare::open_data;
 use prepare::{Parts, write_config};
+use printer::Printing;
 use session::Session;
 
 /// Train a reference and the recipe on it, live in a dashboard; without a terminal, as plain lines
@@ -120,12 +118,12 @@ impl Args {
             Show::Dashboard => self.with_dashboard(parts)?,
             Show::Nothing => self.in_background(parts)?,
             Show::Lines | Show::Json => {
-                let (observer, printing) = beside(printer(show, std::mem::take(&mut parts.past)))?;
+                let past = std::mem::take(&mut parts.past);
+                let (observer, printing) = Printing::start(show, past)?;
                 parts.setup.journal.subscribe(observer);
                 let ended = self.start(parts.setup)?.join();
                 drop((parts.server, parts.keeping));
-                // Its events have ended with the trainer; what is still to be said is said.
-                let _ = printing.join();
+                printing.finish(ended == Ended::Preempted);
                 ended
             }
         };
@@ -220,46 +218,5 @@ fn parting(state: &RunState, dir: &RunDir, ended: &Ended) -> String {
             dir.name(),
             dir.argument()
         ),
-    }
-}
-
-/// An observer that hands events to `print` on a thread of its own: training does not wait for whoever reads stdout.
-fn beside(mut print: impl FnMut(&Event) + Send + 'static) -> Result<(Observer, JoinHandle<()>)> {
-    let (sender, events) = std::sync::mpsc::channel::<Event>();
-    let printing = std::thread::Builder::new()
-        .name("printer".into())
-        .spawn(move || events.iter().for_each(|event| print(&event)))
-        .context("cannot start the printer's thread")?;
-    let observer = move |event: &Event| {
-        // It ends after the last sender only.
-        let _ = sender.send(event.clone());
-    };
-    Ok((Box::new(observer), printing))
-}
-
-/// Writes plain lines, or the events themselves, to stdout.
-fn printer(show: Show, past: RunState) -> impl FnMut(&Event) + Send + 'static {
-    use std::io::Write;
-    let mut state = past;
-    let mut plain = dashboard::PlainPrinter::default();
-    move |event: &Event| {
-        state.apply(event);
-        let line = match show {
-            Show::Json => Some(text::json(&event.to_line()).into_owned()),
-            _ => plain.line(&state, event),
-        };
-        let mut out = std::io::stdout().lock();
-        // A reader that has gone must not stop the training.
-        if let Some(line) = line {
-            let _ = writeln!(out, "{line}");
-        }
-        let finished = matches!(
-            event.body,
-            crate::run::event::Body::Done { failed: false, .. }
-        );
-        if finished && show == Show::Lines {
-            let _ = write!(out, "\n{}", table::text(&state));
-        }
-        let _ = out.flush();
     }
 }

@@ -23,9 +23,9 @@ use crate::run::lock::RunLock;
 use crate::run::series::keep::{Keeping, SeriesKeeper};
 use crate::run::state::{RunState, Status};
 use crate::run::tail;
+use crate::signals::Signalled;
 use crate::train::Setup;
 use crate::train::checkpoint::Checkpoints;
-use crate::train::signals::Signalled;
 
 /// What `train` holds while it works.
 pub(super) struct Parts {
@@ -75,8 +75,8 @@ impl Args {
 
     /// Everything up to the trainer's first step: config, data, directory, lock, journal.
     pub(super) fn prepare(&self, show: Show) -> Result<Parts> {
-        // First of all: a hangup while text is read is no reason to end either.
-        let signalled = Signalled::watch()?;
+        // First of all: a hangup while text is read is no reason to end, and a stop ends without a trace.
+        let signalled = Signalled::watch_until_begun()?;
         let computing = self.computing()?;
         let loaded = self.load()?;
         let mut config = loaded.config;
@@ -115,6 +115,7 @@ impl Args {
                 }
                 let reference = self.known_reference(&config, &dir, &checkpoint)?;
                 let dataset = open_data(&config, reference.as_deref())?;
+                signalled.begin();
                 let (journal, warning) = Journal::open(dir.path())?;
                 if let Some(warning) = warning {
                     say::err(&warning);
@@ -129,6 +130,7 @@ impl Args {
                     *name = locate::pinned(name, path);
                 }
                 let dataset = open_data(&config, reference.as_deref())?;
+                signalled.begin();
                 let dir = RunDir::create(&self.runs, &loaded.name, self.name.as_deref())?;
                 let lock = RunLock::acquire(dir.path())?;
                 write_config(&dir, &config)?;

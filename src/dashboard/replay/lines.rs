@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::Replay;
-use crate::dashboard::plain::PlainPrinter;
+use crate::dashboard::plain;
 use crate::run::state::RunState;
 use crate::run::tail::TailItem;
 
@@ -21,7 +21,6 @@ pub fn print(replay: Replay, out: &mut dyn Write, json: bool) -> Result<Option<R
     } = replay;
     let events = index.entries();
     let mut state = RunState::default();
-    let mut plain = PlainPrinter::default();
     // What was before is not told: the moment's own event is the first line.
     let first = clock.position() - 1;
     let mut told = 0;
@@ -38,7 +37,7 @@ pub fn print(replay: Replay, out: &mut dyn Write, json: bool) -> Result<Option<R
                 let line = match &item {
                     _ if told <= first => None,
                     TailItem::Event(event) if json => Some(event.to_line()),
-                    TailItem::Event(event) => plain.line(&state, event),
+                    TailItem::Event(event) => plain::line(&state, event),
                     _ => None,
                 };
                 if let Some(line) = line

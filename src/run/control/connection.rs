@@ -156,8 +156,11 @@ impl Client {
                 read_only,
                 skip,
             } => {
-                let oldest = if skip { hub.oldest() } else { 0 };
-                self.sent = Some(after.max(oldest.saturating_sub(1)));
+                self.sent = Some(after);
+                if let Some(gap) = hub.gap(after).filter(|_| skip) {
+                    self.write(&event_line(&gap.to_line())).await?;
+                    self.sent = Some(gap.seq);
+                }
                 self.read_only = read_only;
                 if !read_only {
                     self.attached = Some(hub.attendance().attach());
@@ -267,8 +270,8 @@ impl Client {
                     self.write(&text).await?;
                 }
                 Next::Nothing => return Ok(()),
-                Next::Lagged => {
-                    self.say(&Outgoing::Lagged).await?;
+                Next::Lagged(missed) => {
+                    self.say(&Outgoing::Lagged { missed }).await?;
                     return Err(Gone);
                 }
                 Next::Over => return Err(Gone),

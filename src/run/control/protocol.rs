@@ -39,7 +39,7 @@ pub enum Incoming {
         after: u64,
         #[serde(default)]
         read_only: bool,
-        /// Whether events that are no longer kept may be left out.
+        /// Whether events that are no longer kept may be left out; a `gap` event says how many.
         #[serde(default)]
         skip: bool,
     },
@@ -75,8 +75,12 @@ pub enum Outgoing {
     Event { event: Value },
     /// Who has control of the run: this client, another one (in words), or nobody.
     Control { mine: bool, holder: Option<String> },
-    /// The client has fallen behind: what it has missed stands in the journal. The connection is closed.
-    Lagged,
+    /// The client has fallen behind by `missed` events: they stand in the journal. The connection is closed.
+    Lagged {
+        /// 0 from a program that does not count.
+        #[serde(default)]
+        missed: u64,
+    },
     /// The connection is closed.
     Error { message: String },
 }

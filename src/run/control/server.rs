@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -22,6 +21,7 @@ use crate::run::command::Request;
 use crate::run::dir::RunDir;
 use crate::run::event::Event;
 use crate::run::journal::Observer;
+use crate::run::queue::{self, EventReceiver};
 
 /// How often the socket's file is looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -92,16 +92,13 @@ impl Server {
             numbers: AtomicU64::new(1),
             logged: Mutex::new(None),
         });
-        let (events, from_trainer) = unbounded_channel::<Event>();
+        let (events, from_trainer) = queue::bounded();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("control".into()).spawn({
             let address = address.clone();
             move || runtime.block_on(run(listener, address, shared, from_trainer, stopped))
         })?;
-        let observer = move |event: &Event| {
-            // It ends after the last sender only, unless it has died; the training goes on either way.
-            let _ = events.send(event.clone());
-        };
+        let observer = move |event: &Event| events.send(event);
         let server = Self {
             address,
             thread: Some(thread),
@@ -151,12 +148,12 @@ async fn run(
     listener: UnixListener,
     address: PathBuf,
     shared: Arc<Shared>,
-    mut events: UnboundedReceiver<Event>,
+    events: EventReceiver,
     stopped: oneshot::Receiver<()>,
 ) {
     let hub = Arc::clone(&shared.hub);
     let publishing = tokio::spawn(async move {
-        while let Some(event) = events.recv().await {
+        while let Some(event) = events.next().await {
             hub.publish(&event);
         }
         hub.end();

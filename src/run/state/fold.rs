@@ -19,6 +19,7 @@ impl RunState {
     /// Folds one event in.
     pub fn apply(&mut self, event: &Event) {
         self.version += 1;
+        self.noted = false;
         if let Some(status) = self.journaled.take() {
             self.core.status = status;
         }
@@ -407,6 +408,7 @@ impl RunState {
     }
 
     fn note(&mut self, event: &Event, level: Level, text: String) {
+        self.noted = true;
         self.push_note(Note {
             t: event.t,
             step: event.step,

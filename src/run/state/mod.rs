@@ -52,6 +52,8 @@ pub struct RunState {
     /// Rises with every event, so that a view can tell whether anything changed.
     pub version: u64,
     pub(super) snapshots: Snapshots,
+    /// Whether the event folded last has made a note.
+    pub(super) noted: bool,
     /// The status the journal tells, while [`Self::settle`] shows another.
     pub(super) journaled: Option<Status>,
 }
@@ -60,6 +62,7 @@ impl RunState {
     /// Adds a warning that no event told.
     pub fn warn(&mut self, text: String) {
         self.version += 1;
+        self.noted = false;
         self.push_note(Note {
             t: self.t,
             step: self.core.step,
@@ -104,6 +107,11 @@ impl RunState {
             snapshots: Snapshots::default(),
             ..self
         }
+    }
+
+    /// The note that the event folded last has made; `None` when that event made none.
+    pub fn note_of_last_event(&self) -> Option<&Note> {
+        self.noted.then(|| self.notes.back()).flatten()
     }
 
     /// What is live: the branch the run goes on with.

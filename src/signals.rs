@@ -1,0 +1,187 @@
+//! Signals that ask a process to stop: which ones do, and flags that long work reads between two of its parts.
+//!
+//! A batch system warns of a job's end with a signal of its own choice (SLURM's `--signal`, submitit, SGE's `-notify`,
+//! LSF), and the kernel warns with `SIGXCPU` of the end of the CPU time. Each of them means the same as `SIGTERM`.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
+
+/// Every signal that asks for a stop.
+pub const STOPS: [i32; 5] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU];
+/// Those of them that a person repeats to end the process at once. The others are warnings, which batch systems and the
+/// kernel repeat by themselves.
+const INSISTING: [i32; 2] = [SIGTERM, SIGINT];
+/// All that a training process handles.
+pub const WATCHED: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU, SIGHUP];
+
+/// Exit code of a second interrupt.
+pub const SECOND_INTERRUPT: i32 = 130;
+/// Exit code of a stop before anything was trained: the same as after a checkpoint, since nothing is lost.
+const STOPPED_EARLY: i32 = 75;
+
+/// A second SIGTERM or SIGINT that follows the first one sooner is the same stop: it reached this process both directly
+/// and through its parent, as when a whole process group is signalled.
+const APART: Duration = Duration::from_millis(500);
+
+/// What has been signalled so far.
+#[derive(Debug, Default)]
+pub struct Signalled {
+    stop: AtomicBool,
+    first: Mutex<First>,
+}
+
+#[derive(Debug, Default)]
+struct First {
+    /// The signal that asked for the stop.
+    signal: Option<i32>,
+    /// Whether a stop ends the process at once, because there is nothing to save yet.
+    idle: bool,
+}
+
+impl Signalled {
+    /// Flags that no signal sets (for tests and embedding).
+    pub fn none() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Watches the [signals that ask for a stop](STOPS) and SIGHUP on a thread of their own. The first of them sets a
+    /// flag. A second SIGTERM or SIGINT, [later](APART) than the first, ends the process at once with code 130; repeated
+    /// warnings of a batch system never do. SIGHUP only means that the terminal is gone.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn watch() -> io::Result<Arc<Self>> {
+        let flags = Self::none();
+        flags.spawn()?;
+        Ok(flags)
+    }
+
+    /// Like [`Self::watch`], but until [`Self::begin`] a stop ends the process at once with code 75: reading text or
+    /// fetching a model may take longer than the warning leaves, and there is nothing to save.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn watch_until_begun() -> io::Result<Arc<Self>> {
+        let flags = Self::none();
+        flags.lock().idle = true;
+        flags.spawn()?;
+        Ok(flags)
+    }
+
+    /// From now on there is something to save: a stop sets the flag and nothing else.
+    pub fn begin(&self) {
+        self.lock().idle = false;
+    }
+
+    fn spawn(self: &Arc<Self>) -> io::Result<()> {
+        let mut signals = Signals::new(WATCHED)?;
+        // A parent that waits starts this process with its signals held back.
+        watched().thread_unblock()?;
+        let flags = Arc::clone(self);
+        let mut insisted: Option<Instant> = None;
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    // The dashboard notices a lost terminal itself; without one, a hangup changes nothing.
+                    if signal == SIGHUP {
+                        continue;
+                    }
+                    flags.ask_to_stop(signal);
+                    if INSISTING.contains(&signal)
+                        && insisted.get_or_insert_with(Instant::now).elapsed() >= APART
+                    {
+                        std::process::exit(SECOND_INTERRUPT);
+                    }
+                }
+            })?;
+        Ok(())
+    }
+
+    fn ask_to_stop(&self, signal: i32) {
+        let mut first = self.lock();
+        first.signal.get_or_insert(signal);
+        if first.idle {
+            // Nobody may be left to read it.
+            let _ = writeln!(
+                io::stderr(),
+                "{} received before the training began; there is nothing to save, and the same command starts again",
+                name(signal)
+            );
+            std::process::exit(STOPPED_EARLY);
+        }
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, First> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the process was asked to stop.
+    pub fn stop(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Name of the signal that asked for the stop first, as in `SIGUSR1`.
+    pub fn name(&self) -> Option<&'static str> {
+        self.lock().signal.map(name)
+    }
+}
+
+fn name(signal: i32) -> &'static str {
+    signal_name(signal).unwrap_or("a signal")
+}
+
+/// The watched signals as a set.
+fn watched() -> SigSet {
+    WATCHED
+        .into_iter()
+        .filter_map(|signal| Signal::try_from(signal).ok())
+        .collect()
+}
+
+/// Runs `start` with the watched signals held back in this thread. A process that it starts has them held back from its
+/// first instruction on, and gets those sent meanwhile once it [watches](Signalled::watch) them.
+pub fn held_back<T>(start: impl FnOnce() -> T) -> T {
+    let before = watched().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let started = start();
+    if let Ok(before) = before {
+        // Fails for an unknown way to set a mask only.
+        let _ = before.thread_set_mask();
+    }
+    started
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_signal_is_remembered_by_its_name() {
+        let flags = Signalled::none();
+        assert_eq!((flags.stop(), flags.name()), (false, None));
+        for signal in [SIGUSR2, SIGTERM, SIGUSR2] {
+            flags.ask_to_stop(signal);
+        }
+        assert_eq!((flags.stop(), flags.name()), (true, Some("SIGUSR2")));
+    }
+
+    #[test]
+    fn every_signal_that_stops_is_watched_and_has_a_name() {
+        assert!(STOPS.iter().all(|signal| WATCHED.contains(signal)));
+        assert!(INSISTING.iter().all(|signal| STOPS.contains(signal)));
+        assert_eq!(watched().iter().count(), WATCHED.len());
+        let names = STOPS.map(name);
+        assert_eq!(
+            names,
+            ["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGXCPU"]
+        );
+    }
+}

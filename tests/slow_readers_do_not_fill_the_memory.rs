@@ -1,0 +1,158 @@
+//! Whoever reads a run's events slowly loses metrics and nothing else, is told how many, and costs the trainer no memory.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::{PATIENCE, Place, signal, wait};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+/// Events a second, and for how long nobody reads them.
+const FLOOD: &str = "flood:10000";
+const ASLEEP: Duration = Duration::from_secs(20);
+/// By then the queue is full: from here on the trainer's memory must not grow.
+const FULL: Duration = Duration::from_secs(5);
+/// A queue without an end would grow by about 60 MB meanwhile.
+const MOST_GROWTH: u64 = 16 << 20;
+
+/// Anonymous memory of a process, in bytes.
+fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with("RssAnon:")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib << 10
+}
+
+/// A line of the journal or of what is printed.
+#[derive(Debug)]
+struct Told {
+    line: String,
+    kind: String,
+    seq: u64,
+    /// Of a gap.
+    dropped: u64,
+}
+
+impl Told {
+    fn new(line: String) -> Self {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        Self {
+            kind: event["kind"].as_str().unwrap().into(),
+            seq: event["seq"].as_u64().unwrap(),
+            dropped: event["dropped"].as_u64().unwrap_or(0),
+            line,
+        }
+    }
+
+    fn is_metric(&self) -> bool {
+        self.kind == "train" || self.kind == "log"
+    }
+}
+
+/// Whether `printed` is the journal with gaps in the places of as many events that may be lost. Returns how many are lost.
+fn is_the_journal_but_for_gaps(journal: &[Told], printed: &[Told]) -> u64 {
+    let mut rest = journal.iter();
+    let mut lost = 0;
+    for event in printed {
+        if event.kind == "gap" {
+            let missing: Vec<&Told> = rest.by_ref().take(event.dropped as usize).collect();
+            assert!(missing.iter().all(|e| e.is_metric()), "at {event:?}");
+            assert_eq!(missing.last().unwrap().seq, event.seq);
+            lost += event.dropped;
+        } else {
+            assert_eq!(rest.next().map(|e| &e.line), Some(&event.line));
+        }
+    }
+    assert!(rest.next().is_none(), "something is missing at the end");
+    lost
+}
+
+/// What a client of the socket gets from now on, until it is sent away or the run ends.
+fn messages(stream: UnixStream) -> Vec<Value> {
+    let lines = BufReader::new(stream).lines();
+    lines
+        .map_while(Result::ok)
+        .map(|line| serde_json::from_str(&line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_reader_and_a_client_that_sleep_miss_metrics_alone_and_learn_how_many() {
+    let place = Place::new();
+    let mut command = place.heirloom(&["train", "mini.toml", "--name", "mine", "--json"]);
+    // Evaluations, probes, checkpoints and phases go on all the while.
+    command.args(["--set", "reference.train.steps=500"]);
+    command.args([
+        "--set",
+        "control.random=false",
+        "--set",
+        "train.steps=1000000",
+    ]);
+    command.env("HEIRLOOM_FAULT", FLOOD).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let pid = child.id();
+    place.wait_event("mine", "the flood", |e| e["kind"] == "log");
+    let socket = place.lock("mine")["socket"].as_str().unwrap().to_string();
+    let mut client = UnixStream::connect(socket).unwrap();
+    let subscribe = json!({"v": 1, "type": "subscribe", "after": 0});
+    client
+        .write_all(format!("{subscribe}\n").as_bytes())
+        .unwrap();
+    std::thread::sleep(FULL);
+    let full = memory(pid);
+    std::thread::sleep(ASLEEP - FULL);
+    let grown = memory(pid).saturating_sub(full);
+    assert!(grown <= MOST_GROWTH, "{} MB", grown >> 20);
+
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut event = || Some(Told::new(lines.next()?.unwrap()));
+    // Awake, the reader gets past the gap; then the run ends.
+    let mut printed = Vec::new();
+    while printed.last().is_none_or(|e: &Told| e.kind != "gap") {
+        printed.push(event().unwrap());
+    }
+    let reading = std::thread::spawn(move || messages(client));
+    signal(pid, Signal::SIGTERM);
+    printed.extend(std::iter::from_fn(event));
+    assert_eq!(child.wait().unwrap().code(), Some(75));
+
+    let journal = std::fs::read_to_string(place.run_dir("mine").join("events.jsonl")).unwrap();
+    let journal: Vec<Told> = journal.lines().map(|l| Told::new(l.into())).collect();
+    let lost = is_the_journal_but_for_gaps(&journal, &printed);
+    assert!(lost > 100_000, "{lost} lost of {}", journal.len());
+    let never = printed.iter().filter(|e| !e.is_metric());
+    assert!(never.count() > 20, "there was more than the flood");
+
+    let messages = reading.join().unwrap();
+    let seqs: Vec<u64> = messages
+        .iter()
+        .filter(|m| m["type"] == "event")
+        .map(|m| m["event"]["seq"].as_u64().unwrap())
+        .collect();
+    assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "no hole");
+    let last = messages.last().unwrap();
+    assert_eq!(last["type"], "lagged", "{last}");
+    assert!(last["missed"].as_u64() > Some(50_000), "{last}");
+}
+
+#[test]
+fn a_reader_that_never_reads_does_not_hold_up_a_stop() {
+    let place = Place::new();
+    let long = ["train", "mini.toml", "--name", "mine", "--json"];
+    let mut command = place.heirloom(&long);
+    command.args(["--set", "reference.train.steps=1000000"]);
+    command.env("HEIRLOOM_FAULT", "flood:2000");
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    // Far more than a pipe holds.
+    place.wait_event("mine", "a full pipe", |e| e["seq"].as_u64() > Some(3000));
+    signal(child.id(), Signal::SIGUSR1);
+    let begin = std::time::Instant::now();
+    let status = wait("the end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(75));
+    assert!(begin.elapsed() < PATIENCE / 4, "{:?}", begin.elapsed());
+    assert_eq!(place.show("mine")["state"], "interrupted");
+}
