@@ -3,7 +3,7 @@
 //!
 //! [`trainer`] is what a run is made of, `recipe` goes from phase to phase, `step` trains and
 //! measures, `keep` has checkpoints written, `boundary` obeys and pauses between steps, `decide` gathers evidence and decides,
-//! `growth` and `rollback` change the model and go back, `directory` looks after the run's files.
+//! `growth` and `rollback` change the model and go back, `resume` goes on with a run that was interrupted, `directory` looks after the run's files.
 //!
 //! The trainer takes [`Request`](crate::run::command::Request)s and tells everything it does as events. It knows no
 //! screen and waits for none.
@@ -18,6 +18,7 @@ mod keep;
 pub mod optimizer;
 pub mod plan;
 mod recipe;
+mod resume;
 mod rollback;
 pub mod schedule;
 pub mod signals;
@@ -26,4 +27,5 @@ mod step;
 pub mod trainer;
 
 pub use optimizer::Optimizer;
+pub use resume::Resume;
 pub use trainer::{Ended, Setup, Trainer};

@@ -19,6 +19,10 @@ impl Trainer {
         let loaded = self.checkpoints.load(&name, &self.device)?;
         self.install(loaded.model, loaded.optimizer)?;
         let former = std::mem::replace(&mut self.state, loaded.state);
+        if self.state.values.is_empty() {
+            self.state.values = former.values;
+        }
+        self.return_to_values()?;
         let state = &mut self.state;
         let from_seq = state.seq;
         state.branch = former.branch.max(self.checkpoints.highest_branch()) + 1;
