@@ -109,7 +109,9 @@ fn scripts_command_a_run_and_are_answered() {
     assert_eq!(place.show("mine")["state"], "interrupted");
     let (code, _, err) = ctl(&place, &["status"]);
     assert!(
-        code == 2 && err.contains("nobody works on run mine: heirloom train --resume"),
+        code == 2
+            && err
+                .contains("run mine is not running; resume it with: heirloom train --resume mine"),
         "{err}"
     );
     let output = place.run(&["attach", "mine"]);

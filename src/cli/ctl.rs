@@ -1,33 +1,30 @@
 //! `heirloom ctl`: one command to a running trainer, for scripts.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
 
-use super::{exit, say};
+use super::{Global, exit, live_run, say};
 use crate::run::control::client::{Client, ConnectError};
 use crate::run::control::protocol::{Incoming, Outgoing};
-use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use crate::run::dir::RunDir;
 use crate::run::words;
+use crate::text;
 
 /// Command a running training: pause it, let it grow, roll it back, ask how it stands
 ///
-/// Exit codes: 0 done, 1 refused by the trainer or not answered, 2 no such command, no such run, or nobody works on it.
+/// Without RUN, the only live run is meant: the first word is RUN when what follows it is a command. Exit codes: 0 done,
+/// 1 refused by the trainer or not answered, 2 no such command, no such run, or a run that is not running.
 #[derive(Debug, clap::Args)]
-#[command(after_help = help())]
+#[command(after_help = help(), override_usage = "heirloom ctl [OPTIONS] [RUN] COMMAND...")]
 pub struct Args {
-    /// The run's name under the runs directory, or a path
-    #[arg(value_name = "RUN")]
-    run: String,
-    /// What to do; see below
+    /// The run's name under the runs directory, or a path [default: the only live run], then what to do; see below
     #[arg(value_name = "COMMAND", required = true, num_args = 1..)]
     words: Vec<String>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
     /// Longest wait for the answer, which comes at a step boundary
     #[arg(long, value_name = "SECONDS", default_value_t = 120.0)]
     timeout: f64,
@@ -49,28 +46,68 @@ fn help() -> String {
     text
 }
 
+/// What is to be sent.
+///
+/// # Errors
+/// What is wrong with the command.
+fn message(words: &[&str]) -> Result<Incoming, String> {
+    Ok(match words {
+        ["status"] => Incoming::Status { id: 1 },
+        _ => Incoming::Command {
+            id: 1,
+            command: words::parse(words)?,
+            script: true,
+        },
+    })
+}
+
+/// The run and the message of a command line. The first word is the run when what follows it is a command; else the
+/// whole line is the command, and no run is named.
+///
+/// # Errors
+/// When neither reading gives a command: what is wrong with the likelier one.
+fn split<'a>(
+    words: &[&'a str],
+    is_run: impl Fn(&str) -> bool,
+) -> Result<(Option<&'a str>, Incoming), String> {
+    let [first, rest @ ..] = words else {
+        return Err("name a command".into());
+    };
+    let of_run = message(rest);
+    if let Ok(message) = of_run {
+        return Ok((Some(first), message));
+    }
+    match (message(words), of_run) {
+        (Ok(message), _) => Ok((None, message)),
+        (Err(_), Err(_)) if rest.is_empty() && is_run(first) => {
+            let run = text::argument(std::path::Path::new(first));
+            Err(format!(
+                "name a command for run {run}, such as: heirloom ctl {run} status"
+            ))
+        }
+        (Err(of_line), Err(_)) if rest.is_empty() => Err(of_line),
+        (Err(of_line), Err(_)) if words::is_command(first) && !is_run(first) => Err(of_line),
+        (_, Err(of_run)) => Err(of_run),
+        (_, Ok(message)) => Ok((Some(first), message)),
+    }
+}
+
 impl Args {
     /// # Errors
-    /// When the words are no command, there is no such run, or nobody works on it.
+    /// When the words are no command, there is no such run, or it is not running.
     pub fn run(self) -> Result<i32> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        let message = match words[..] {
-            ["status"] => Incoming::Status { id: 1 },
-            _ => Incoming::Command {
-                id: 1,
-                command: words::parse(&words).map_err(|e| exit::usage(&e))?,
-                script: true,
-            },
-        };
+        let is_run = |name: &str| RunDir::open(&self.global.runs, name).is_ok();
+        let (run, message) = split(&words, is_run).map_err(|e| exit::usage(&e))?;
         let seconds = Duration::try_from_secs_f64(self.timeout)
             .ok()
             .filter(|t| !t.is_zero())
             .ok_or_else(|| exit::usage("--timeout must be a number of seconds above 0"))?;
-        let dir = RunDir::open(&self.runs, &self.run)?;
+        let dir = live_run(run, &self.global.runs, "ctl")?;
         let (mut client, _) = match Client::connect(&dir, seconds) {
             Ok(connected) => connected,
-            // Nobody is there, or not here.
-            Err(e @ (ConnectError::NotRunning { .. } | ConnectError::Elsewhere { .. })) => {
+            // It is not running, or not here.
+            Err(e @ (ConnectError::NotRunning(_) | ConnectError::Elsewhere { .. })) => {
                 return Err(e.into());
             }
             Err(e) => return self.unanswered(&e.to_string()),
@@ -121,6 +158,64 @@ impl Args {
             }
             Outgoing::Error { message } => self.unanswered(&message),
             _ => self.unanswered("the trainer gave no answer to this"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<(Option<String>, String), String> {
+        let words: Vec<&str> = line.split(' ').collect();
+        // These runs there are.
+        let runs = ["mine", "pause", "rollback"];
+        let (run, message) = split(&words, |name| runs.contains(&name))?;
+        let said = match message {
+            Incoming::Command { command, .. } => command.describe(),
+            _ => "status".into(),
+        };
+        Ok((run.map(String::from), said))
+    }
+
+    #[test]
+    fn the_first_word_is_the_run_when_a_command_follows() {
+        for (line, run, said) in [
+            ("status", None, "status"),
+            ("mine status", Some("mine"), "status"),
+            ("nobody status", Some("nobody"), "status"),
+            ("grow 2 keep", None, "grow by 2 (keep)"),
+            ("mine grow 2 keep", Some("mine"), "grow by 2 (keep)"),
+            ("rollback best", None, "roll back to best"),
+            // Runs that are named like commands.
+            ("pause", None, "pause"),
+            ("pause pause", Some("pause"), "pause"),
+            ("pause status", Some("pause"), "status"),
+            ("rollback status", Some("rollback"), "status"),
+            (
+                "rollback rollback best",
+                Some("rollback"),
+                "roll back to best",
+            ),
+        ] {
+            let wanted = (run.map(String::from), said.to_string());
+            assert_eq!(read(line), Ok(wanted), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_told_of_the_likelier_reading() {
+        for (line, word) in [
+            ("mine", "such as: heirloom ctl mine status"),
+            ("puase", "did you mean pause?"),
+            ("mine puase", "did you mean pause?"),
+            ("nobody puase", "did you mean pause?"),
+            ("grow many", "grow: \"many\""),
+            ("mine grow many", "grow: \"many\""),
+            ("rollback puase now", "\"puase\""),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.contains(word), "{line}: {error}");
         }
     }
 }

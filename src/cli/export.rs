@@ -8,9 +8,8 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{exit, say};
+use super::{Global, exit, say};
 use crate::export::{self, ExportError, Form, Job, Subject};
-use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::count;
 use crate::signals::WATCHED;
 use crate::tensors::{DType, TensorError};
@@ -36,9 +35,8 @@ pub struct Args {
     /// Replace an existing model
     #[arg(long)]
     force: bool,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,8 +61,8 @@ impl Args {
     /// When there is no such model, the format cannot hold it, or it cannot be written.
     pub fn run(self) -> Result<i32> {
         let (form, dtype) = kind(self.format, self.dtype)?;
-        let located = super::found(&self.model, &self.runs)?;
-        let subject = Subject::open(&self.model, &located, &self.runs)?;
+        let located = super::found(&self.model, &self.global.runs)?;
+        let subject = Subject::open(&self.model, &located, &self.global.runs)?;
         let stop = Arc::new(AtomicBool::new(false));
         for signal in WATCHED {
             signal_hook::flag::register(signal, Arc::clone(&stop))

@@ -1,17 +1,15 @@
 //! `heirloom generate`: text from a model.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
-use super::{exit, say};
+use super::{Global, exit, say};
 use crate::corpus::Tokenizer;
 use crate::locate;
 use crate::model::{Files, Format, Generator, Mode, Sampling, cache_bytes, memory_bytes};
-use crate::run::dir::DEFAULT_RUNS;
 use crate::text;
 
 /// Most bytes of a prompt.
@@ -43,9 +41,8 @@ pub struct Args {
     /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
     #[arg(long, value_name = "NAME")]
     tokenizer: Option<String>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
 }
 
 impl Args {
@@ -61,7 +58,7 @@ impl Args {
             return Err(exit::usage(&message).into());
         }
         let prompt = self.prompt()?;
-        let located = super::located(&self.model, &self.runs)?;
+        let located = super::located(&self.model, &self.global.runs)?;
         let files = Files::open(&located.path)?;
         let tokenizer = match &self.tokenizer {
             Some(name) => Tokenizer::from_name(name)?,

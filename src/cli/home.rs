@@ -2,12 +2,11 @@
 
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 
-use super::{Cli, UiArgs, exit, train, watch};
+use super::{Cli, Global, exit, train, watch};
 use crate::dashboard::home::{self, Choice};
 use crate::run::dir::RunDir;
 
@@ -15,7 +14,8 @@ use crate::run::dir::RunDir;
 ///
 /// # Errors
 /// When the runs cannot be listed or a preset cannot be started.
-pub fn run(runs: &Path, ui: &UiArgs) -> Result<i32> {
+pub fn run(global: &Global) -> Result<i32> {
+    let (runs, ui) = (&global.runs, &global.ui);
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if !terminal || ui.plain() {
         // Nobody can choose anything here.
@@ -29,7 +29,7 @@ pub fn run(runs: &Path, ui: &UiArgs) -> Result<i32> {
             Choice::Preset(name) => {
                 let program =
                     std::env::current_exe().context("cannot find this program's own file")?;
-                let args = train::Args::preset(&name, runs, ui);
+                let args = train::Args::preset(&name, global);
                 let error = std::process::Command::new(program).args(args).exec();
                 return Err(error).context("cannot start the training");
             }

@@ -8,14 +8,13 @@ use candle_core::Device;
 use serde_json::{Value, json};
 
 use super::windows::Windows;
-use super::{exit, say};
+use super::{Global, exit, say};
 use crate::config;
 use crate::corpus::Tokenizer;
 use crate::model::{
     Biases, DecoderConfig, Family, Files, Format, Mlp, Mode, Norms, Part, Positions, RopeScaling,
     memory_bytes,
 };
-use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::{aligned, bytes, count, plural};
 use crate::text;
 use crate::train::memory::Memory;
@@ -35,9 +34,8 @@ pub struct Args {
     /// Windows at a time that memory is estimated for [default: 1, or the config's]
     #[arg(long, value_name = "N")]
     micro_batch: Option<usize>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -100,7 +98,7 @@ impl Args {
                 bytes: 0,
             });
         }
-        let located = super::found(&self.model, &self.runs)?;
+        let located = super::found(&self.model, &self.global.runs)?;
         let files = Files::open(&located.path).with_context(context)?;
         let mut types = BTreeMap::new();
         for (_, name) in files.tensor_names() {

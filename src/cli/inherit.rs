@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
-use super::{exit, say};
+use super::{Global, exit, say};
 use crate::config::{INHERITABLE, LayerChoice};
 use crate::export;
 use crate::file;
 use crate::inherit::{self, Slices, Taken};
 use crate::locate::Located;
 use crate::model::{self, DecoderConfig, Files, Part, Weights};
-use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::{aligned, count, plural};
 use crate::tensors::{Output, Source, check_space};
 use crate::text;
@@ -55,9 +54,8 @@ pub struct Args {
     /// Print what would come from where, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
 }
 
 /// What a new model is made of.
@@ -170,7 +168,7 @@ impl Args {
         let mut files = Vec::new();
         let mut all = Vec::new();
         for name in &names {
-            let located = super::found(name, &self.runs)?;
+            let located = super::found(name, &self.global.runs)?;
             let context = || format!("{} cannot be read", text::clean(name));
             files.push(Files::open(&located.path).with_context(context)?);
             all.push(located);

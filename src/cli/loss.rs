@@ -1,19 +1,16 @@
 //! `heirloom loss`: a model's cross entropy on a text.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::input::{Given, Input};
-use super::say;
 use super::windows::check_windows;
+use super::{Global, say};
 use crate::eval::{Evaluator, mean_stderr};
 use crate::model::{Files, Format, Mode, memory_bytes};
 use crate::ops::Compute;
-use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::count;
 
 /// Measure a model's loss on a text: mean cross entropy in nats, perplexity
@@ -32,9 +29,8 @@ pub struct Args {
     /// Tokens of a window [default: 1024, or the model's context]
     #[arg(long, value_name = "T")]
     window_length: Option<usize>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,7 +42,7 @@ impl Args {
     /// # Errors
     /// When model or text cannot be read, or do not fit each other.
     pub fn run(self) -> Result<()> {
-        let located = super::located(&self.model, &self.runs)?;
+        let located = super::located(&self.model, &self.global.runs)?;
         let files = Files::open(&located.path)?;
         let most = files.config.context_length;
         let time = self.window_length.unwrap_or(super::WINDOW.min(most));

@@ -1,10 +1,9 @@
 //! `heirloom ls`: the runs under a directory.
 
 use rayon::prelude::*;
-use std::path::PathBuf;
 
-use super::say;
-use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use super::{Global, say};
+use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::{series, show, table};
 use crate::text;
@@ -12,9 +11,8 @@ use crate::text;
 /// List the runs, the one that changed last first
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
     /// Print a JSON list
     #[arg(long)]
     json: bool,
@@ -24,7 +22,7 @@ impl Args {
     /// # Errors
     /// When the directory cannot be read. A run that cannot be read is told on stderr and left out.
     pub fn run(self) -> anyhow::Result<()> {
-        let dirs = RunDir::list(&self.runs)?;
+        let dirs = RunDir::list(&self.global.runs)?;
         // Journals without series.bin take long enough for several to be read at once.
         let states: Vec<_> = dirs
             .par_iter()
@@ -46,7 +44,7 @@ impl Args {
             return Ok(say::json(&list)?);
         }
         if runs.is_empty() {
-            let place = text::path(&self.runs);
+            let place = text::path(&self.global.runs);
             let hint = "`heirloom train tiny` starts one";
             return Ok(say::out(&format!("no runs under {place}; {hint}\n"))?);
         }

@@ -23,6 +23,7 @@ pub mod train;
 pub mod watch;
 pub mod windows;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -32,28 +33,39 @@ use crate::dashboard;
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::{ColorMode, Theme};
 use crate::locate::{self, Located};
-use crate::run::dir::DEFAULT_RUNS;
+use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use crate::run::pick;
 use crate::run::table::bytes;
 
 /// Train small language models from the good layers of big ones.
 ///
 /// Without a command, the home screen: presets to start, runs to open.
 #[derive(Debug, Parser)]
-#[command(
-    name = "heirloom",
-    version,
-    about,
-    max_term_width = 100,
-    args_conflicts_with_subcommands = true
-)]
+#[command(name = "heirloom", version, about, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
     #[command(flatten)]
-    ui: UiArgs,
+    global: Global,
+}
+
+/// Options that mean the same before and after every command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS, global = true)]
+    pub runs: PathBuf,
+    #[command(flatten)]
+    pub ui: UiArgs,
+}
+
+impl Global {
+    /// As arguments for another call of this program.
+    pub fn to_args(&self) -> Vec<OsString> {
+        let mut args = vec!["--runs".into(), self.runs.clone().into()];
+        args.extend(self.ui.to_args().into_iter().map(OsString::from));
+        args
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,13 +98,19 @@ const MODEL: &str = "A model's directory, a .gguf file, hf:OWNER/NAME[@REVISION]
 #[derive(Debug, Clone, clap::Args)]
 pub struct UiArgs {
     /// Colours; auto heeds NO_COLOR and the terminal's name
-    #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "auto",
+        global = true
+    )]
     color: ColorMode,
     /// What charts are drawn with [default: braille, ascii in a locale without UTF-8]
-    #[arg(long, value_enum, value_name = "SET")]
+    #[arg(long, value_enum, value_name = "SET", global = true)]
     glyphs: Option<Glyphs>,
     /// No full-screen dashboard: plain lines (as with ACCESSIBLE=1)
-    #[arg(long)]
+    #[arg(long, global = true)]
     plain: bool,
 }
 
@@ -103,8 +121,11 @@ impl UiArgs {
     }
 
     /// As arguments for another call of this program.
-    pub fn to_args(&self) -> Vec<String> {
+    fn to_args(&self) -> Vec<String> {
         let mut args = Vec::new();
+        if self.plain {
+            args.push("--plain".to_string());
+        }
         let mut push = |name: &str, value: Option<clap::builder::PossibleValue>| {
             if let Some(value) = value {
                 args.push(format!("--{name}={}", value.get_name()));
@@ -151,7 +172,7 @@ impl Cli {
             Some(Command::Selftest(args)) => args.run().map_err(exit::input),
             Some(Command::Data(args)) => args.run().map_err(exit::input),
             Some(Command::Export(args)) => args.run().map_err(exit::input),
-            None => home::run(&self.runs, &self.ui),
+            None => home::run(&self.global),
         }
     }
 }
@@ -170,6 +191,29 @@ fn check_memory(need: u64, device: &candle_core::Device, what: &str) -> Result<(
         // Where the system does not tell, it is tried.
         _ => Ok(()),
     }
+}
+
+/// The run of this name or, without one, the only live one, which is named on stderr. `command` is what the caller does.
+///
+/// # Errors
+/// When there is no such run, none is live, or several are.
+fn live_run(name: Option<&str>, runs: &Path, command: &str) -> Result<RunDir> {
+    if let Some(name) = name {
+        return Ok(RunDir::open(runs, name)?);
+    }
+    let dir = pick::only_live(runs, command)?;
+    say::err(&format!("run {}, the only live one", dir.name()));
+    Ok(dir)
+}
+
+/// The last run written, which is named on stderr.
+///
+/// # Errors
+/// When there is none.
+fn last_run(runs: &Path) -> Result<RunDir> {
+    let dir = pick::last_written(runs)?;
+    say::err(&format!("run {}, the last one written", dir.name()));
+    Ok(dir)
 }
 
 /// Finds a model by its name and says what there is to say of it. A checkpoint's files are not looked through yet.
@@ -192,4 +236,79 @@ fn located(model: &str, runs: &Path) -> Result<Located> {
     let located = found(model, runs)?;
     located.verify()?;
     Ok(located)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn global(args: &[&str]) -> String {
+        let all = [&["heirloom"], args].concat();
+        let cli = Cli::try_parse_from(&all).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+        let inner = match &cli.command {
+            Some(Command::Train(args)) => format!("{:?}", args.global()),
+            _ => format!("{:?}", cli.global),
+        };
+        // A command's own copy is the same as the program's.
+        assert_eq!(inner, format!("{:?}", cli.global), "{args:?}");
+        inner
+    }
+
+    #[test]
+    fn global_options_mean_the_same_before_and_after_every_command() {
+        let options = [
+            "--runs", "d", "--color", "16", "--glyphs", "ascii", "--plain",
+        ];
+        let wanted = global(&options);
+        assert!(
+            wanted.contains("\"d\"") && wanted.contains("plain: true"),
+            "{wanted}"
+        );
+        let commands: [&[&str]; 18] = [
+            &["train", "tiny"],
+            &["attach"],
+            &["ctl", "status"],
+            &["watch"],
+            &["replay"],
+            &["show"],
+            &["ls"],
+            &["data", "prepare", "a.txt", "--out", "b"],
+            &["info", "m"],
+            &["loss", "m", "--data", "a"],
+            &["rank", "m"],
+            &["generate", "m"],
+            &["inherit", "m"],
+            &["export", "m", "out"],
+            &["bench", "train"],
+            &["bench", "ranks", "m"],
+            &["selftest"],
+            &["demo", "collapse"],
+        ];
+        for command in commands {
+            for place in 0..=command.len() {
+                let (before, after) = command.split_at(place);
+                if place > 0 && before.last().is_some_and(|word| word.starts_with("--")) {
+                    continue;
+                }
+                let args = [before, &options, after].concat();
+                assert_eq!(global(&args), wanted, "{args:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_are_given_on_as_they_came() {
+        for given in [
+            &[][..],
+            &["--runs", "d"],
+            &["--plain", "--glyphs", "ascii"],
+            &["--color", "never"],
+        ] {
+            let wanted = global(given);
+            let cli = Cli::try_parse_from([&["heirloom"], given].concat()).unwrap();
+            let args = train::Args::preset("tiny", &cli.global);
+            let args: Vec<&str> = args.iter().map(|a| a.to_str().unwrap()).collect();
+            assert_eq!(global(&args), wanted, "{args:?}");
+        }
+    }
 }

@@ -1,14 +1,13 @@
 //! `heirloom replay`: a run's journal played again.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{UiArgs, exit, say, watch};
+use super::{Global, exit, last_run, say, watch};
 use crate::dashboard;
 use crate::dashboard::replay::{self, Moment, Replay, ReplayFeed};
-use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::{table, tail};
 
@@ -17,12 +16,11 @@ use crate::run::{table, tail};
 /// Nothing in the run's directory is changed. Waits of more than three seconds are shortened.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name under the runs directory, or a path
+    /// The run's name under the runs directory, or a path [default: the last one written]
     #[arg(value_name = "RUN")]
-    run: String,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    run: Option<String>,
+    #[command(flatten)]
+    global: Global,
     /// Run seconds a second, or max [default: the whole run in about a minute, at least 1]
     #[arg(long, value_name = "X", value_parser = speed)]
     speed: Option<f64>,
@@ -35,17 +33,18 @@ pub struct Args {
     /// Print the events
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    ui: UiArgs,
 }
 
 impl Args {
     /// # Errors
     /// When there is no such run, it has no events, or it cannot be read.
     pub fn run(self) -> Result<()> {
-        let dir = watch::find(&self.runs, &self.run)?;
+        let dir = match &self.run {
+            Some(name) => watch::find(&self.global.runs, name)?,
+            None => last_run(&self.global.runs)?,
+        };
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        let screen = terminal && !self.json && !self.ui.plain();
+        let screen = terminal && !self.json && !self.global.ui.plain();
         if self.paused && !screen {
             return Err(exit::usage(
                 "--paused needs the dashboard: nothing could ever end a pause of plain lines",
@@ -62,7 +61,7 @@ impl Args {
         if self.paused {
             replay.pause();
         }
-        let options = self.ui.options(&dir.name(), None);
+        let options = self.global.ui.options(&dir.name(), None);
         dashboard::run(&mut ReplayFeed::new(replay), &options, RunState::default()).map(drop)
     }
 }

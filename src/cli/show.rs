@@ -1,22 +1,20 @@
 //! `heirloom show`: a run's state and final table, as text or JSON.
 
 use anyhow::Context;
-use std::path::PathBuf;
 
-use super::say;
-use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use super::{Global, last_run, say};
+use crate::run::dir::RunDir;
 use crate::run::{show, tail};
 use crate::text;
 
 /// Show a run: its state, the table of its phases, its checkpoints
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name under the runs directory, or a path
+    /// The run's name under the runs directory, or a path [default: the last one written]
     #[arg(value_name = "RUN")]
-    run: String,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    run: Option<String>,
+    #[command(flatten)]
+    global: Global,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -26,7 +24,10 @@ impl Args {
     /// # Errors
     /// When there is no such run, or it cannot be read.
     pub fn run(self) -> anyhow::Result<()> {
-        let dir = RunDir::open(&self.runs, &self.run)?;
+        let dir = match &self.run {
+            Some(name) => RunDir::open(&self.global.runs, name)?,
+            None => last_run(&self.global.runs)?,
+        };
         let state = tail::load(dir.path())
             .with_context(|| format!("cannot read {}", text::path(&dir.events())))?;
         match self.json {

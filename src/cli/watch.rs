@@ -1,14 +1,14 @@
 //! `heirloom watch`: the dashboard over a run directory, read-only.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use super::{UiArgs, say};
+use super::{Global, UiArgs, last_run, say};
 use crate::dashboard::{self, TailFeed, plain_line};
-use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use crate::run::dir::RunDir;
 use crate::run::lock::RunLock;
 use crate::run::state::{RunState, Status};
 use crate::run::table;
@@ -18,17 +18,14 @@ use crate::text;
 /// Watch a run of another process, or a finished one; without a terminal, as plain lines
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name under the runs directory, or a path [default: the run that changed last]
+    /// The run's name under the runs directory, or a path [default: the last one written]
     #[arg(value_name = "PATH")]
     path: Option<String>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
     /// Print the journal's events
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    ui: UiArgs,
 }
 
 impl Args {
@@ -36,12 +33,12 @@ impl Args {
     /// When there is no such run, or it cannot be read.
     pub fn run(self) -> Result<()> {
         let dir = match &self.path {
-            Some(name) => find(&self.runs, name)?,
-            None => newest(&self.runs)?,
+            Some(name) => find(&self.global.runs, name)?,
+            None => last_run(&self.global.runs)?,
         };
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        if terminal && !self.json && !self.ui.plain() {
-            return dashboard(&dir, &self.ui);
+        if terminal && !self.json && !self.global.ui.plain() {
+            return dashboard(&dir, &self.global.ui);
         }
         lines(&dir, self.json)
     }
@@ -64,22 +61,6 @@ pub fn find(runs: &Path, name: &str) -> Result<RunDir> {
         }
     }
     Ok(RunDir::open(runs, name)?)
-}
-
-/// The run under `runs` whose journal changed last.
-fn newest(runs: &Path) -> Result<RunDir> {
-    let changed = |dir: &RunDir| {
-        std::fs::metadata(dir.events())
-            .and_then(|m| m.modified())
-            .ok()
-    };
-    match RunDir::list(runs)?.into_iter().max_by_key(changed) {
-        Some(dir) => Ok(dir),
-        None => bail!(
-            "no runs under {}; `heirloom train tiny` starts one",
-            text::path(runs)
-        ),
-    }
 }
 
 /// Full screen, until the operator leaves.

@@ -1,8 +1,11 @@
-//! Every key of the config: its type, its default, what it is for. The documentation, the type checks and the
-//! suggestions for misspelled keys all come from this table.
+//! Every key of the config: its type, its default, what it is for, and whether a resume may change it. The
+//! documentation, the type checks, the suggestions for misspelled keys and the checks of a resume all come from this
+//! table.
 
 use Kind::{Count, Flag, Inputs, Layers, OneOf, Pair, Real, Sources, Text, Texts};
 use Need::{Default, Required, Unless};
+use OnResume::{Free, FreeUntil, NewPhase, OffAfter, Refused, SameContent};
+use Stage::{Controls, LastControl, Measured, Rounds};
 
 /// What a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +60,68 @@ pub enum Need {
     Unless(&'static str),
 }
 
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The reference is being trained.
+    Reference,
+    /// The reference has been trained and measured.
+    Measured,
+    /// Round 1 has begun.
+    Rounds,
+    /// The rounds are over.
+    Controls,
+    /// The last control, the continued reference, has begun.
+    LastControl,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Reference => "the reference is being trained",
+            Self::Measured => "the reference has been trained and measured",
+            Self::Rounds => "round 1 has begun",
+            Self::Controls => "the rounds are over",
+            Self::LastControl => "the reference is being continued",
+        })
+    }
+}
+
+/// What a resume makes of a value that differs from the run's. A run without a checkpoint starts over, with any values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnResume {
+    /// Takes effect with the next step.
+    Free,
+    /// Takes effect with the next step; refused once the run has come to this stage.
+    FreeUntil(Stage),
+    /// As [`Self::FreeUntil`], and `false` is accepted at any stage.
+    OffAfter(Stage),
+    /// Takes effect when the next phase begins; refused once the run has come to this stage.
+    NewPhase(Stage),
+    /// Names files: others may be named when they hold the same tokens.
+    SameContent,
+    /// Belongs to what the checkpoints hold: the reason.
+    Refused(&'static str),
+}
+
+impl std::fmt::Display for OnResume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Free => f.write_str("free"),
+            Self::FreeUntil(stage) => write!(f, "free until {stage}"),
+            Self::OffAfter(stage) => write!(f, "free until {stage}, then only `false`"),
+            Self::NewPhase(stage) => write!(f, "next phase, until {stage}"),
+            Self::SameContent => f.write_str("same tokens"),
+            Self::Refused(_) => f.write_str("refused"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// `section.key`.
     pub path: &'static str,
+    pub on_resume: OnResume,
     pub kind: Kind,
     pub need: Need,
     pub doc: &'static str,
@@ -73,9 +134,16 @@ impl Key {
     }
 }
 
-const fn key(path: &'static str, kind: Kind, need: Need, doc: &'static str) -> Key {
+const fn key(
+    path: &'static str,
+    on_resume: OnResume,
+    kind: Kind,
+    need: Need,
+    doc: &'static str,
+) -> Key {
     Key {
         path,
+        on_resume,
         kind,
         need,
         doc,
@@ -84,6 +152,38 @@ const fn key(path: &'static str, kind: Kind, need: Need, doc: &'static str) -> K
 
 const SCHEDULES: Kind = OneOf(&["cosine", "linear", "constant", "wsd"]);
 const FROM_TRAIN: Need = Unless("as in `[train]`");
+
+const SHAPE: &str = "the checkpoints hold weights of this shape";
+const SPLIT: &str = "the run trains and validates on the two parts of this split";
+const REFERENCE: &str =
+    "the checkpoints hold the weights that were read from it; its files are not needed any more";
+const WINDOWS: &str = "the losses so far were measured on windows of this length";
+const SEED: &str = "the initial weights and the order of the batches follow from it";
+
+/// The rules of a resume, for the documentation.
+const RULES: [(&str, &str); 6] = [
+    ("free", "takes effect with the next step."),
+    (
+        "free until ...",
+        "takes effect with the next step (values of the rounds: from round 1 on); refused once the run has come that far.",
+    ),
+    (
+        "then only `false`",
+        "a control that is switched off is left out, or given up when it is in progress.",
+    ),
+    (
+        "next phase",
+        "takes effect when the next phase (round or control) begins; the phase in progress keeps its value, however often it is resumed.",
+    ),
+    (
+        "same tokens",
+        "other files may be named, when their tokens are the same: fingerprints are compared.",
+    ),
+    (
+        "refused",
+        "belongs to what the checkpoints hold: start a new run for another value.",
+    ),
+];
 
 /// The sections, in the order they are documented, with what each is about.
 pub const SECTIONS: [(&str, &str); 13] = [
@@ -123,76 +223,78 @@ pub const SECTIONS: [(&str, &str); 13] = [
 /// All keys, by section.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key("model.family", OneOf(&["gpt2", "llama"]), Default("\"gpt2\""), "`gpt2`: learned positions, LayerNorm, tanh-GELU, tied head; `llama`: rotary positions, RMSNorm, SwiGLU, no biases, a head of its own."),
-    key("model.n_layer", Count, Default("8"), "Blocks of the reference."),
-    key("model.n_head", Count, Default("4"), "Attention heads; divides `n_embd`."),
-    key("model.n_kv_head", Count, Default("0"), "Key and value heads of `llama`; divides `n_head`. 0: as many as heads."),
-    key("model.n_embd", Count, Default("128"), "Width."),
-    key("model.n_inner", Count, Default("0"), "Width of the MLP; 0: 4 times `n_embd` (`gpt2`), or 8/3 of it rounded up to a multiple of 64 (`llama`)."),
-    key("model.context_length", Count, Default("128"), "Longest context in tokens."),
-    key("model.vocab", Count, Default("0"), "Padded vocabulary; 0: the tokenizer's size rounded up to a multiple of 64."),
-    key("model.bias", Flag, Default("true"), "Biases in linear layers and norms of `gpt2`."),
-    key("model.rope_theta", Real, Default("10000.0"), "Base of the rotary positions of `llama`."),
-    key("model.tie_word_embeddings", Flag, Unless("true for `gpt2`, false for `llama`"), "Whether the head is the token embedding."),
-    key("model.scale_attn_by_inverse_layer_idx", Flag, Default("false"), "Also divide attention scores by (layer index + 1)."),
-    key("data.train", Sources, Required("\"corpus.txt\""), "Training text: `.txt`, `.jsonl` (field `text`), both also `.gz` and `.zst`, `.parquet` (column `text`), token files (`.bin` of nanoGPT, llm.c, lit-gpt or `heirloom data prepare`, `.npy`) or `builtin:tinyshakespeare`; a file, a directory, or a pattern of shards such as `train_*.bin`. A list is read one after the other as one text; of a list with weights each window is drawn from one source."),
-    key("data.val", Inputs, Unless("the end of the training text"), "Validation text, in the same formats."),
-    key("data.val_fraction", Real, Default("0.1"), "Share of each source held out at its end when `val` is absent."),
-    key("data.tokenizer", Text, Unless("`\"reference\"` with `reference.path`, else `\"byte\"`"), "How text becomes tokens: `byte`, `gpt2`, `reference` (what the reference at `reference.path` brings), or the path of a `tokenizer.json` or of a directory with one, with a `/` or a `.` in it."),
-    key("reference.path", Text, Unless("`[reference.train]`"), "A model: a Hugging Face directory (`config.json`, safetensors), a `.gguf` file, `RUN@reference`, `RUN@best` or another checkpoint by the run's path, or `hf:owner/name[@revision]`."),
-    key("reference.train.steps", Count, Required("1000"), "Optimizer steps of the reference."),
-    key("reference.train.lr", Real, FROM_TRAIN, "Peak learning rate."),
-    key("reference.train.min_lr", Real, FROM_TRAIN, "Learning rate at the end of the schedule."),
-    key("reference.train.warmup", Count, FROM_TRAIN, "Steps of linear warm-up."),
-    key("reference.train.schedule", SCHEDULES, FROM_TRAIN, "Course of the learning rate."),
-    key("inherit.layers", Layers, Default("\"half\""), "`\"half\"`, `\"auto\"` (half, but none from the first collapsing layer on: MaxRank below 2), a number of first layers, a range `\"a..b\"` (without b), or a list of indices from 0."),
-    key("inherit.what", Texts, Default("[\"attention\", \"mlp\", \"norms\", \"embeddings\", \"positions\", \"final_norm\", \"head\"]"), "The parts taken; the rest starts random."),
-    key("train.steps", Count, Required("200"), "Optimizer steps per round (T of Algorithm 1)."),
-    key("train.context_length", Count, Default("0"), "Tokens of a training or validation window; 0: the model's whole context."),
-    key("train.batch_tokens", Count, Required("1024"), "Tokens per optimizer step; a multiple of the window's length."),
-    key("train.micro_batch", Count, Default("0"), "Windows per forward pass; the rest is gradient accumulation. 0: the whole batch at once."),
-    key("train.lr", Real, Required("1e-3"), "Peak learning rate."),
-    key("train.min_lr", Real, Unless("a tenth of `lr`"), "Learning rate at the end of the schedule, and past it."),
-    key("train.warmup", Count, Default("0"), "Steps of linear warm-up."),
-    key("train.schedule", SCHEDULES, Default("\"cosine\""), "Course of the learning rate; `wsd`: warm up, stay, decay over the last fifth."),
-    key("train.betas", Pair, Default("[0.9, 0.95]"), "AdamW's beta1 and beta2."),
-    key("train.weight_decay", Real, Default("0.1"), "Decoupled weight decay of every tensor with two or more dimensions."),
-    key("train.clip", Real, Default("1.0"), "The global gradient norm is clipped to this; 0: no clipping."),
+    key("model.family", Refused(SHAPE), OneOf(&["gpt2", "llama"]), Default("\"gpt2\""), "`gpt2`: learned positions, LayerNorm, tanh-GELU, tied head; `llama`: rotary positions, RMSNorm, SwiGLU, no biases, a head of its own."),
+    key("model.n_layer", Refused(SHAPE), Count, Default("8"), "Blocks of the reference."),
+    key("model.n_head", Refused(SHAPE), Count, Default("4"), "Attention heads; divides `n_embd`."),
+    key("model.n_kv_head", Refused(SHAPE), Count, Default("0"), "Key and value heads of `llama`; divides `n_head`. 0: as many as heads."),
+    key("model.n_embd", Refused(SHAPE), Count, Default("128"), "Width."),
+    key("model.n_inner", Refused(SHAPE), Count, Default("0"), "Width of the MLP; 0: 4 times `n_embd` (`gpt2`), or 8/3 of it rounded up to a multiple of 64 (`llama`)."),
+    key("model.context_length", Refused(SHAPE), Count, Default("128"), "Longest context in tokens."),
+    key("model.vocab", Refused(SHAPE), Count, Default("0"), "Padded vocabulary; 0: the tokenizer's size rounded up to a multiple of 64."),
+    key("model.bias", Refused(SHAPE), Flag, Default("true"), "Biases in linear layers and norms of `gpt2`."),
+    key("model.rope_theta", Refused(SHAPE), Real, Default("10000.0"), "Base of the rotary positions of `llama`."),
+    key("model.tie_word_embeddings", Refused(SHAPE), Flag, Unless("true for `gpt2`, false for `llama`"), "Whether the head is the token embedding."),
+    key("model.scale_attn_by_inverse_layer_idx", Refused(SHAPE), Flag, Default("false"), "Also divide attention scores by (layer index + 1)."),
+    key("data.train", SameContent, Sources, Required("\"corpus.txt\""), "Training text: `.txt`, `.jsonl` (field `text`), both also `.gz` and `.zst`, `.parquet` (column `text`), token files (`.bin` of nanoGPT, llm.c, lit-gpt or `heirloom data prepare`, `.npy`) or `builtin:tinyshakespeare`; a file, a directory, or a pattern of shards such as `train_*.bin`. A list is read one after the other as one text; of a list with weights each window is drawn from one source."),
+    key("data.val", SameContent, Inputs, Unless("the end of the training text"), "Validation text, in the same formats."),
+    key("data.val_fraction", Refused(SPLIT), Real, Default("0.1"), "Share of each source held out at its end when `val` is absent."),
+    key("data.tokenizer", SameContent, Text, Unless("`\"reference\"` with `reference.path`, else `\"byte\"`"), "How text becomes tokens: `byte`, `gpt2`, `reference` (what the reference at `reference.path` brings), or the path of a `tokenizer.json` or of a directory with one, with a `/` or a `.` in it."),
+    key("reference.path", Refused(REFERENCE), Text, Unless("`[reference.train]`"), "A model: a Hugging Face directory (`config.json`, safetensors), a `.gguf` file, `RUN@reference`, `RUN@best` or another checkpoint by the run's path, or `hf:owner/name[@revision]`."),
+    key("reference.train.steps", FreeUntil(Measured), Count, Required("1000"), "Optimizer steps of the reference."),
+    key("reference.train.lr", FreeUntil(Measured), Real, FROM_TRAIN, "Peak learning rate."),
+    key("reference.train.min_lr", FreeUntil(Measured), Real, FROM_TRAIN, "Learning rate at the end of the schedule."),
+    key("reference.train.warmup", FreeUntil(Measured), Count, FROM_TRAIN, "Steps of linear warm-up."),
+    key("reference.train.schedule", FreeUntil(Measured), SCHEDULES, FROM_TRAIN, "Course of the learning rate."),
+    key("inherit.layers", FreeUntil(Rounds), Layers, Default("\"half\""), "`\"half\"`, `\"auto\"` (half, but none from the first collapsing layer on: MaxRank below 2), a number of first layers, a range `\"a..b\"` (without b), or a list of indices from 0."),
+    key("inherit.what", NewPhase(Controls), Texts, Default("[\"attention\", \"mlp\", \"norms\", \"embeddings\", \"positions\", \"final_norm\", \"head\"]"), "The parts taken; the rest starts random."),
+    key("train.steps", FreeUntil(Controls), Count, Required("200"), "Optimizer steps per round (T of Algorithm 1)."),
+    key("train.context_length", Refused(WINDOWS), Count, Default("0"), "Tokens of a training or validation window; 0: the model's whole context."),
+    key("train.batch_tokens", NewPhase(Controls), Count, Required("1024"), "Tokens per optimizer step; a multiple of the window's length."),
+    key("train.micro_batch", Free, Count, Default("0"), "Windows per forward pass; the rest is gradient accumulation. 0: the whole batch at once."),
+    key("train.lr", FreeUntil(Controls), Real, Required("1e-3"), "Peak learning rate."),
+    key("train.min_lr", FreeUntil(Controls), Real, Unless("a tenth of `lr`"), "Learning rate at the end of the schedule, and past it."),
+    key("train.warmup", FreeUntil(Controls), Count, Default("0"), "Steps of linear warm-up."),
+    key("train.schedule", FreeUntil(Controls), SCHEDULES, Default("\"cosine\""), "Course of the learning rate; `wsd`: warm up, stay, decay over the last fifth."),
+    key("train.betas", FreeUntil(Controls), Pair, Default("[0.9, 0.95]"), "AdamW's beta1 and beta2."),
+    key("train.weight_decay", FreeUntil(Controls), Real, Default("0.1"), "Decoupled weight decay of every tensor with two or more dimensions."),
+    key("train.clip", FreeUntil(Controls), Real, Default("1.0"), "The global gradient norm is clipped to this; 0: no clipping."),
     key(
         "train.dtype",
+        Free,
         Text,
         Default("\"f32\""),
         "What matrix products are computed in, `\"f32\"` or `\"bf16\"`; weights, sums and all else are f32. bf16 is the faster one on GPUs, where activations are bf16, too, and on CPUs with AMX or AVX512-BF16.",
     ),
     key(
         "train.recompute",
+        Free,
         Flag,
         Default("false"),
         "Keep only each layer's input and make its other activations again in the backward pass: less memory for long windows and many layers, a fifth slower; the same results.",
     ),
-    key("train.seed", Count, Default("0"), "Seed of initial weights and of the batches."),
-    key("train.log_every", Count, Default("10"), "Steps between `train` events; slow steps are told of every five seconds."),
-    key("eval.every", Count, Default("100"), "Steps between evaluations."),
-    key("eval.windows", Count, Default("256"), "Validation windows; the same for every model."),
-    key("probe.budget", Real, Default("0.01"), "Share of training time; phase starts and ends are exempt. 0: only those."),
-    key("probe.windows", Count, Default("100"), "Validation windows per probe."),
-    key("probe.length", Count, Default("100"), "Tokens per window; at most a training window's."),
-    key("probe.tau", Real, Default("0.9"), "Share of the squared singular values (and of column mass) that counts."),
-    key("grow.step", Count, Default("2"), "Layers added per growth."),
-    key("grow.mode", OneOf(&["restart", "keep"]), Default("\"restart\""), "`restart`: every layer fresh from the reference; `keep`: trained layers stay, the next ones are added."),
-    key("grow.recover_steps", Count, Default("0"), "Steps after a growth within which the validation loss must be below its value before the growth again, else it is rolled back; 0: it need not."),
-    key("grow.max_layers", Count, Default("0"), "Most layers; 0: one fewer than the reference has."),
-    key("match.tolerance", Real, Default("0.0"), "Largest paired gap in nats that counts as a match."),
-    key("match.patience", Count, Default("1"), "Consecutive evaluations that must match."),
-    key("policy.mode", OneOf(&["ask", "pause", "auto"]), Unless("`ask` at a terminal, `auto` without one"), "`ask`: train on until answered; `pause`: wait; `auto`: grow while worse than the reference."),
-    key("policy.max_overrun_steps", Count, Default("0"), "Under `ask`: steps past the round's end before the run pauses. 0: as many as the round has."),
-    key("policy.max_tokens", Count, Default("0"), "Tokens over all phases; then the recipe ends. 0: no limit."),
-    key("policy.unattended_minutes", Real, Default("10.0"), "Minutes that a question waits while no dashboard is there; then a checkpoint is written and the process ends with 75."),
-    key("policy.max_hours", Real, Default("0.0"), "Hours of run time; then the recipe ends. 0: no limit."),
-    key("control.random", Flag, Default("true"), "Train a random start of the final size for the same steps."),
-    key("control.reference_continued", Flag, Default("true"), "Continue the reference for the same extra steps."),
-    key("checkpoint.every", Count, Default("500"), "Steps between checkpoints; 0: only at phase ends, growths and exit."),
-    key("checkpoint.keep", Count, Default("2"), "How many of the newest are kept, beside the milestones."),
+    key("train.seed", Refused(SEED), Count, Default("0"), "Seed of initial weights and of the batches."),
+    key("train.log_every", Free, Count, Default("10"), "Steps between `train` events; slow steps are told of every five seconds."),
+    key("eval.every", Free, Count, Default("100"), "Steps between evaluations."),
+    key("eval.windows", FreeUntil(Measured), Count, Default("256"), "Validation windows; the same for every model."),
+    key("probe.budget", Free, Real, Default("0.01"), "Share of training time; phase starts and ends are exempt. 0: only those."),
+    key("probe.windows", FreeUntil(Measured), Count, Default("100"), "Validation windows per probe."),
+    key("probe.length", FreeUntil(Measured), Count, Default("100"), "Tokens per window; at most a training window's."),
+    key("probe.tau", FreeUntil(Measured), Real, Default("0.9"), "Share of the squared singular values (and of column mass) that counts."),
+    key("grow.step", FreeUntil(Controls), Count, Default("2"), "Layers added per growth."),
+    key("grow.mode", FreeUntil(Controls), OneOf(&["restart", "keep"]), Default("\"restart\""), "`restart`: every layer fresh from the reference; `keep`: trained layers stay, the next ones are added."),
+    key("grow.recover_steps", FreeUntil(Controls), Count, Default("0"), "Steps after a growth within which the validation loss must be below its value before the growth again, else it is rolled back; 0: it need not."),
+    key("grow.max_layers", FreeUntil(Controls), Count, Default("0"), "Most layers; 0: one fewer than the reference has."),
+    key("match.tolerance", FreeUntil(Controls), Real, Default("0.0"), "Largest paired gap in nats that counts as a match."),
+    key("match.patience", FreeUntil(Controls), Count, Default("1"), "Consecutive evaluations that must match."),
+    key("policy.mode", FreeUntil(Controls), OneOf(&["ask", "pause", "auto"]), Unless("`ask` at a terminal, `auto` without one"), "`ask`: train on until answered; `pause`: wait; `auto`: grow while worse than the reference."),
+    key("policy.max_overrun_steps", FreeUntil(Controls), Count, Default("0"), "Under `ask`: steps past the round's end before the run pauses. 0: as many as the round has. A run that is resumed there (`p`, `ctl resume`) trains on for as many steps again, also after a rollback."),
+    key("policy.max_tokens", FreeUntil(Controls), Count, Default("0"), "Tokens over all phases; then the recipe ends. 0: no limit."),
+    key("policy.unattended_minutes", Free, Real, Default("10.0"), "Minutes that a question waits while no dashboard is there; then a checkpoint is written and the process ends with 75."),
+    key("policy.max_hours", FreeUntil(Controls), Real, Default("0.0"), "Hours of run time; then the recipe ends. 0: no limit."),
+    key("control.random", OffAfter(Controls), Flag, Default("true"), "Train a random start of the final size for the same steps."),
+    key("control.reference_continued", OffAfter(LastControl), Flag, Default("true"), "Continue the reference for the same extra steps."),
+    key("checkpoint.every", Free, Count, Default("500"), "Steps between checkpoints; 0: only at phase ends, growths and exit."),
+    key("checkpoint.keep", Free, Count, Default("2"), "How many of the newest are kept, beside the milestones."),
 ];
 
 pub fn find(path: &str) -> Option<&'static Key> {
@@ -248,7 +350,7 @@ pub fn keys_markdown() -> String {
     let mut out = String::new();
     for (section, doc) in SECTIONS {
         out.push_str(&format!(
-            "## `[{section}]`\n\n{doc}\n\n| key | type | default | |\n|---|---|---|---|\n"
+            "## `[{section}]`\n\n{doc}\n\n| key | type | default | on resume | |\n|---|---|---|---|---|\n"
         ));
         for key in KEYS.iter().filter(|k| k.parts().0 == section) {
             let default = match key.need {
@@ -258,11 +360,22 @@ pub fn keys_markdown() -> String {
             };
             let (_, name) = key.parts();
             out.push_str(&format!(
-                "| `{name}` | {} | {default} | {} |\n",
-                key.kind, key.doc
+                "| `{name}` | {} | {default} | {} | {} |\n",
+                key.kind, key.on_resume, key.doc
             ));
         }
         out.push('\n');
+    }
+    out.push_str(
+        "## Resuming with other values\n\n\
+         `heirloom train --resume RUN --set section.key=value` (or an edit of `runs/RUN/config.toml` while nothing trains) \
+         changes a run that has begun, as far as the column \"on resume\" allows. What is accepted is printed, journaled and \
+         written into `config.toml`; what is refused ends the command with code 2 and changes nothing. A run without a \
+         checkpoint starts over, with any values. The controls repeat the rounds with the values in force when they begin.\n\n\
+         | on resume | |\n|---|---|\n",
+    );
+    for (rule, doc) in RULES {
+        out.push_str(&format!("| {rule} | {doc} |\n"));
     }
     out
 }

@@ -4,12 +4,13 @@
 //! file and line.
 //!
 //! `schema` is what a config holds, [`keys`] the table of all keys, [`load`] reads text and overrides, [`check`] judges
-//! the values.
+//! the values, [`resume`] what a resume may change.
 
 mod check;
 pub mod keys;
 mod load;
 mod places;
+pub mod resume;
 mod schema;
 #[cfg(test)]
 mod tests;

@@ -56,12 +56,14 @@ impl std::fmt::Display for Holder {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("run {run} is in use by {}", match holder {
+    #[error("run {run} is in use by {}: heirloom attach {argument} opens it, heirloom ctl {argument} quit ends it", match holder {
         Some(holder) => holder.to_string(),
         None => "another process".to_string(),
     })]
     Held {
         run: String,
+        /// The run on the command line.
+        argument: String,
         holder: Option<Box<Holder>>,
     },
     #[error("cannot lock {}: {source}", text::path(path))]
@@ -268,8 +270,10 @@ fn refuse_living(dir: &Path, said: Option<Holder>) -> Result<(), LockError> {
 }
 
 fn held(dir: &Path, holder: Option<Holder>) -> LockError {
+    let dir = super::dir::RunDir::at(dir);
     LockError::Held {
-        run: text::sanitize(&super::dir::RunDir::at(dir).name()).into_owned(),
+        run: text::sanitize(&dir.name()).into_owned(),
+        argument: dir.argument(),
         holder: holder.map(Box::new),
     }
 }
@@ -323,7 +327,8 @@ mod tests {
             std::process::id(),
             host_name()
         );
-        assert_eq!(said, wanted);
+        assert!(said.starts_with(&wanted), "{said}");
+        assert!(said.ends_with("quit ends it"), "{said}");
         drop(lock);
         assert_eq!(RunLock::holder(&dir), None);
         assert!(dir.join("lock").is_file());
@@ -360,7 +365,7 @@ mod tests {
         let _ = other.wait();
         let message = refused.unwrap_err().to_string();
         assert!(
-            message.ends_with("is in use by process 1234 on host box"),
+            message.contains("is in use by process 1234 on host box: heirloom attach "),
             "{message}"
         );
         assert_eq!(holder.unwrap().pid, 1234);

@@ -4,9 +4,12 @@
 //! [`event::Event`]s; everything a user does is a [`command::Command`].
 //!
 //! [`journal::Journal`] is the only writer of `events.jsonl` and [`tail::Tail`] its reader; [`index::JournalIndex`] finds
-//! any part of one again. [`queue`] lies between the trainer and those who show its events. [`dir::RunDir`] knows where things lie, [`lock::RunLock`] keeps a second process out;
+//! any part of one again. [`queue`] lies between the trainer and those who show its events. [`dir::RunDir`] knows where
+//! things lie, [`lock::RunLock`] keeps a second process out, [`pick`] says which run is meant when none is named and
+//! [`advice`] what can be done with one that has stopped;
 //! [`table`] and [`show`] tell a state as text.
 
+pub mod advice;
 pub mod attendance;
 pub mod command;
 pub mod control;
@@ -16,6 +19,7 @@ pub mod event;
 pub mod index;
 pub mod journal;
 pub mod lock;
+pub mod pick;
 pub mod queue;
 pub mod series;
 pub mod show;

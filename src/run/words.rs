@@ -63,6 +63,12 @@ pub fn is_drastic(command: &Command) -> bool {
     }
 }
 
+/// Whether a command begins with this word.
+pub fn is_command(word: &str) -> bool {
+    let mut names = USAGES.iter().filter_map(|u| u.words.split(' ').next());
+    word == "status" || names.any(|name| name == word)
+}
+
 /// Reads a command.
 ///
 /// # Errors

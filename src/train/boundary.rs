@@ -229,7 +229,12 @@ impl Trainer {
             ),
             Command::Resume => {
                 self.unpause();
-                done(format!("running from step {step}"))
+                done(match self.allow_overrun() {
+                    Some(until) => format!(
+                        "running from step {step}; without a decision the run pauses at step {until} of the round"
+                    ),
+                    None => format!("running from step {step}"),
+                })
             }
             Command::Eval => {
                 let record = self.evaluate()?;
@@ -328,6 +333,17 @@ impl Trainer {
                 )),
             },
         }
+    }
+
+    /// Under `ask`, past the end of a round's steps: allows the overrun again from here on. Returns the phase step at
+    /// which the run pauses next.
+    fn allow_overrun(&mut self) -> Option<u64> {
+        let past = self.state.round() > 0 && self.state.phase_step >= self.state.due;
+        if self.policy != PolicyMode::Ask || !past {
+            return None;
+        }
+        self.state.overrun_from = self.state.phase_step;
+        Some(self.overrun_end())
     }
 
     /// Puts the end of the present steps off.

@@ -53,19 +53,30 @@ impl Trainer {
                 PolicyMode::Ask => Due::TrainOn,
             });
         }
-        let overrun = match self.config.policy.max_overrun_steps {
-            0 => self.state.steps,
-            n => n,
-        };
         if self.policy == PolicyMode::Ask
-            && self.state.phase_step >= self.state.due.saturating_add(overrun)
+            && self.state.phase_step >= self.overrun_end()
             && self.paused.is_none()
         {
-            let why = format!("{overrun} steps past the end; D decides");
+            let past = self.state.phase_step - self.state.due;
+            let why = format!("{past} steps past the end; D decides, p trains on");
             self.pause(Pause::Waiting, Some(why));
             return Ok(Due::Wait);
         }
         Ok(Due::TrainOn)
+    }
+
+    /// Steps that `ask` trains on past the end without an answer.
+    pub(super) fn overrun(&self) -> u64 {
+        match self.config.policy.max_overrun_steps {
+            0 => self.state.steps,
+            n => n,
+        }
+    }
+
+    /// Phase step at which `ask` pauses: each time the operator resumes past the end, the overrun is allowed again.
+    pub(super) fn overrun_end(&self) -> u64 {
+        let from = self.state.due.max(self.state.overrun_from);
+        from.saturating_add(self.overrun())
     }
 
     /// Algorithm 1: grow while worse than the benchmark.

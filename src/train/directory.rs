@@ -6,11 +6,25 @@ use anyhow::{Context, Result};
 
 use super::trainer::Trainer;
 use crate::config;
+use crate::run::dir::RunDir;
 use crate::run::event::{Body, RunStatus};
 use crate::run::journal::Place;
+use crate::text;
 
 /// How often the directory is looked for.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// Says what has become of a directory that holds another journal, and what to do.
+fn replaced(dir: &RunDir) -> String {
+    let (journal, path) = (text::path(&dir.events()), text::argument(dir.path()));
+    let pid = std::process::id();
+    format!(
+        "{journal} is another file now, a copy or another run's: this process writes its events into the former file, and no \
+         checkpoints, which would overwrite what is there. Move it away (mv {path} {path}.other) and this run makes its \
+         directory again, with a checkpoint; or end this process (kill {pid}), and what it has trained since its last \
+         checkpoint is lost"
+    )
+}
 
 impl Trainer {
     /// Makes a deleted directory anew, with what is known here; says once that one was moved.
@@ -23,13 +37,12 @@ impl Trainer {
         let news = std::mem::replace(&mut self.told_place, place) != place;
         match place {
             Place::Kept => self.look_after_lock(),
-            Place::Replaced if news => self.warn(format!(
-                "{} holds another journal now: events go on in the former one, and no checkpoint is written any more",
-                self.dir.path().display()
-            )),
+            Place::Replaced if news => self.warn(replaced(&self.dir)),
             Place::Moved if news => self.warn(format!(
-                "{} is no longer where it was; events go on in the moved file, checkpoints to the old place",
-                self.dir.path().display()
+                "{} is no longer where it was: events go on in the moved file, checkpoints to the old place. \
+                 Move it back, or end this process (kill {}), which writes a checkpoint first",
+                text::path(self.dir.path()),
+                std::process::id()
             )),
             // Tried again until it succeeds.
             Place::Deleted => {
@@ -39,7 +52,7 @@ impl Trainer {
                         "the run's journal was deleted and has been begun anew: its earlier events are lost, and so is whatever else was deleted".into()
                     }
                     Err(error) if news => format!(
-                        "the run's directory was deleted and cannot be made anew: {error:#}; training goes on"
+                        "the run's directory was deleted and cannot be made again: {error:#}; training goes on, and it is tried every second"
                     ),
                     Err(_) => return,
                 };
@@ -62,7 +75,7 @@ impl Trainer {
         let message = match lock.renew(self.dir.path()) {
             Ok(()) => Some("the run's lock was deleted and has been taken anew".to_string()),
             Err(error) if !self.told_lock => Some(format!(
-                "the run's lock was deleted: {error}; two processes may be writing this run"
+                "the run's lock was deleted: {error}; two processes may be writing this run: end one of them"
             )),
             Err(_) => None,
         };
@@ -78,7 +91,7 @@ impl Trainer {
             std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         }
         self.journal.begin_anew(self.dir.path())?;
-        std::fs::write(self.dir.config(), config::to_toml(&self.config))?;
+        std::fs::write(self.dir.config(), config::to_toml(&self.wanted))?;
         if let Ok(mut lock) = self.lock.lock()
             && !lock.is_in_place(self.dir.path())
         {

@@ -157,7 +157,7 @@ impl Trainer {
             return Ok(None);
         }
         Ok(Some(Ended::Failed(format!(
-            "{message}. The run is as it was before: go on with --resume {}",
+            "{message}. The run is as it was before: go on with heirloom train --resume {}",
             self.dir.argument()
         ))))
     }

@@ -37,7 +37,10 @@ impl Trainer {
         }
         if self.journal.place() == Place::Replaced {
             // Another run's checkpoints must not be touched.
-            self.warn("no checkpoint was written: the directory is not this run's any more".into());
+            let path = crate::text::path(self.dir.path());
+            self.warn(format!(
+                "no checkpoint was written: {path} holds another journal. Move it away, and this run makes its directory again"
+            ));
             return false;
         }
         let began = Instant::now();

@@ -84,6 +84,14 @@ impl Learner {
         &self.passes
     }
 
+    /// Sets the sizes of the passes of the next model. When they change, the present one is freed.
+    pub fn set_passes(&mut self, passes: Passes) {
+        if self.passes != passes {
+            self.passes = passes;
+            self.release();
+        }
+    }
+
     /// The model.
     ///
     /// # Errors

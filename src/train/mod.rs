@@ -2,8 +2,9 @@
 //! (reference, inherit, train, decide, grow, controls).
 //!
 //! [`Learner`] holds the model and its buffers, and trains and measures it; it knows nothing of runs. [`trainer`] is what a
-//! run is made of, `recipe` goes from phase to phase, `step` trains and measures at its pace, `keep` has checkpoints written, `boundary` obeys and pauses between steps, `decide` gathers evidence and decides,
-//! `growth` and `rollback` change the model and go back, `directory` looks after the run's files.
+//! run is made of, `recipe` goes from phase to phase, `step` trains and measures at its pace, `keep` has checkpoints
+//! written, `boundary` obeys and pauses between steps, `decide` gathers evidence and decides, `growth` and `rollback` change
+//! the model and go back, `resume` goes on with a run that was interrupted, `directory` looks after the run's files.
 //!
 //! The trainer takes [`Request`](crate::run::command::Request)s and tells everything it does as events. It knows no
 //! screen and waits for none.
@@ -22,6 +23,7 @@ pub mod optimizer;
 mod passes;
 pub mod plan;
 mod recipe;
+mod resume;
 mod rollback;
 pub mod schedule;
 pub mod state;
@@ -31,4 +33,5 @@ pub mod trainer;
 pub use learner::Learner;
 pub use optimizer::Optimizer;
 pub use passes::Passes;
+pub use resume::Resume;
 pub use trainer::{Ended, Setup, Trainer};

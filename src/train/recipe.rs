@@ -86,10 +86,8 @@ impl Trainer {
             self.pause(Pause::Waiting, Some(why));
             return None;
         }
-        Some(Ended::Failed(format!(
-            "{what}. Resume from the last checkpoint with a lower rate: --resume {} --set train.lr=...",
-            self.dir.argument()
-        )))
+        let way = self.way_round_nonfinite();
+        Some(Ended::Failed(format!("{what}. {way}")))
     }
 
     fn begin_reference(&mut self) -> Result<()> {

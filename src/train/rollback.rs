@@ -18,9 +18,16 @@ impl Trainer {
         let name = self.checkpoints.resolve(name)?;
         // Everything about the checkpoint is checked before the present model goes.
         let saved = self.checkpoints.open_saved(&name)?;
+        let values = match saved.state.values.is_empty() {
+            true => self.state.values.clone(),
+            false => saved.state.values.clone(),
+        };
+        self.return_to_values(values)?;
         let trainable = saved.state.trains();
         saved.load_into(&mut self.learner, trainable)?;
+        let values = std::mem::take(&mut self.state.values);
         let former = std::mem::replace(&mut self.state, saved.state);
+        self.state.values = values;
         let state = &mut self.state;
         let from_seq = state.seq;
         state.branch = former.branch.max(self.checkpoints.highest_branch()) + 1;

@@ -1,6 +1,6 @@
 //! What a checkpoint must hold besides tensors, so that a resumed run goes on to the bit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +143,10 @@ pub struct TrainState {
     /// Reasons for which a decision has been offered in this round already.
     pub offered: Vec<DecisionReason>,
     pub decision: Option<Open>,
+    /// Phase step at which the operator last said to train on past the end of the round's steps: the overrun that
+    /// `ask` allows counts from there.
+    #[serde(default)]
+    pub overrun_from: u64,
     /// Phase step of the last checkpoint made for the end of a round's steps.
     pub ended_at: Option<u64>,
     pub benchmark: Option<Benchmark>,
@@ -172,6 +176,9 @@ pub struct TrainState {
     pub optimizer_steps: Vec<u32>,
     /// Fingerprints of the training and validation tokens: other data cannot continue this run.
     pub data: [String; 2],
+    /// The config in force, as TOML text by key; empty in checkpoints of version 0.1.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
 }
 
 impl TrainState {
@@ -203,6 +210,7 @@ impl TrainState {
             consecutive_matches: 0,
             offered: Vec::new(),
             decision: None,
+            overrun_from: 0,
             ended_at: None,
             benchmark: None,
             reference: None,
@@ -219,6 +227,7 @@ impl TrainState {
             best: None,
             optimizer_steps: Vec::new(),
             data,
+            values: BTreeMap::new(),
         }
     }
 
@@ -244,6 +253,7 @@ impl TrainState {
         self.consecutive_matches = 0;
         self.offered.clear();
         self.decision = None;
+        self.overrun_from = 0;
         self.ended_at = None;
         self.probation = None;
         if matches!(self.phase, Phase::Round(_)) {

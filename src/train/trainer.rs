@@ -14,7 +14,9 @@ use super::learner::Learner;
 use super::memory::Held;
 use super::passes::Passes;
 use super::plan;
+use super::resume::{Resume, check_data, check_shape};
 use super::state::{Task, TrainState};
+use crate::config::resume::{in_force, values};
 use crate::config::{Config, PolicyMode};
 use crate::corpus::{Batches, Dataset, Draw, Sampler};
 use crate::device::{self, Monitor};
@@ -49,8 +51,8 @@ pub struct Setup {
     pub signalled: Arc<Signalled>,
     /// Whether anybody can answer a question at present.
     pub attendance: Arc<Attendance>,
-    /// Checkpoint to go on from.
-    pub resume: Option<String>,
+    /// Where an interrupted run goes on.
+    pub resume: Option<Resume>,
     /// Commands that another run's operator gave, to be given again at the same steps.
     pub repeat: Vec<Repeat>,
     /// This process's claim on the directory.
@@ -109,7 +111,10 @@ pub(super) enum Boundary {
 
 /// Runs the recipe of one run directory.
 pub struct Trainer {
+    /// In force in the present phase.
     pub(super) config: Config,
+    /// What `config.toml` says: some of its values may wait for the next phase.
+    pub(super) wanted: Config,
     pub(super) policy: PolicyMode,
     pub(super) dir: RunDir,
     pub(super) journal: Journal,
@@ -120,6 +125,8 @@ pub struct Trainer {
     pub(super) monitor: Option<Monitor>,
     pub(super) threads: usize,
     pub(super) batches: Batches,
+    /// Windows of a batch.
+    pub(super) windows: usize,
     pub(super) checkpoints: Checkpoints,
     /// Brings checkpoints to disk, and the one it is at.
     pub(super) writer: Writer,
@@ -158,46 +165,22 @@ impl Trainer {
         let checkpoints = Checkpoints::open(&dir)?;
         std::fs::create_dir_all(dir.rank())?;
         let data = dataset.fingerprints();
-        let mut damage = None;
-        let resume = match &setup.resume {
-            // Interrupted before its first checkpoint: there is nothing to lose by beginning again.
-            Some(name) if name == "latest" && checkpoints.names().is_empty() => None,
-            // Interrupted between a checkpoint and its link, or the link was lost in a copy.
-            Some(name) if name == "latest" && checkpoints.resolve(name).is_err() => {
-                Some(checkpoints.newest_whole()?)
-            }
-            // The newest that verifies.
-            Some(name) if name == "latest" => {
-                let latest = checkpoints.resolve(name)?;
-                match checkpoints.verify(&latest) {
-                    Ok(_) => Some(latest),
-                    Err(error) => {
-                        let Ok(whole) = checkpoints.newest_whole() else {
-                            return Err(error.into());
-                        };
-                        damage = Some(format!("{error}; the run goes on from {whole}"));
-                        Some(whole)
-                    }
-                }
-            }
-            Some(name) => Some(checkpoints.resolve(name)?),
-            None => None,
-        };
+        let resume = setup.resume.clone().unwrap_or_default();
+        let wanted = config;
+        let config = in_force(&wanted, &resume.values);
         let passes = |reference: &DecoderConfig| Passes::of(&config, reference, &device);
         let val = dataset.val.len();
-        let (learner, state, reference_layers) = match &resume {
+        let (learner, mut state, reference_layers) = match &resume.checkpoint {
             Some(name) => {
                 let saved = checkpoints.open_saved(name)?;
-                if saved.state.data != data {
-                    bail!(
-                        "the training or validation text has changed since this run began; it cannot be continued on other data"
-                    );
-                }
+                check_data(&saved.state.data, &data, &wanted, &dir)?;
                 let shape = &saved.files.config;
                 let layers = match &saved.state.benchmark {
                     Some(b) => b.layers,
                     None => shape.n_layer,
                 };
+                let reference = plan::reference_shape(&wanted, &dataset.tokenizer);
+                check_shape(&wanted, shape, &reference)?;
                 let mut learner = Learner::new(shape.clone(), passes(shape)?, val, &device);
                 // A model that the next task replaces is not read first.
                 if saved.state.task == Task::Train {
@@ -244,6 +227,8 @@ impl Trainer {
         }
         let context = learner.passes().time;
         dataset.check_length(context)?;
+        plan::windows(&wanted, context)?;
+        state.values = values(&config);
         let (windows, _) = plan::windows(&config, context)?;
         let mut trainer = Self {
             batches: Batches::of(Draw {
@@ -277,6 +262,8 @@ impl Trainer {
             state,
             learner,
             config,
+            wanted,
+            windows,
             dataset,
             device,
             dir,
@@ -286,17 +273,21 @@ impl Trainer {
             // The journal may have lost its last lines, the one that tells of this checkpoint among them.
             trainer.journal.skip_past(trainer.state.seq);
             trainer.take_stock();
-            if let Some(name) = &resume {
+            if let Some(name) = &resume.checkpoint {
                 trainer.mend_links(name);
             }
             trainer.adopt_steps();
+            trainer.drop_unwanted_controls();
             trainer.emit(Body::Resumed {
                 from_seq: trainer.state.seq,
-                checkpoint: resume.unwrap_or_else(|| "the start".into()),
+                checkpoint: resume.checkpoint.unwrap_or_else(|| "the start".into()),
             });
             trainer.tell_run(RunStatus::Running, Some(info), None);
-            if let Some(damage) = damage {
-                trainer.warn(damage);
+            for message in resume.changes {
+                trainer.emit(Body::Log { message });
+            }
+            for warning in resume.damage.into_iter().chain(resume.warnings) {
+                trainer.warn(warning);
             }
             let state = &trainer.state;
             let waits = state.decision.is_some_and(|d| d.phase_step >= state.due);
@@ -311,19 +302,6 @@ impl Trainer {
             trainer.warn(warning);
         }
         Ok(trainer)
-    }
-
-    /// A resume may bring another number of steps for the phase in progress; a decision that extended it stays.
-    fn adopt_steps(&mut self) {
-        let planned = match self.state.phase {
-            Phase::Reference => self.config.reference.train.as_ref().map_or(0, |r| r.steps),
-            Phase::Round(_) => self.config.train.steps,
-            _ => return,
-        };
-        if self.state.due == self.state.steps {
-            self.state.due = planned;
-        }
-        self.state.steps = planned;
     }
 
     pub(super) fn info(&self) -> RunInfo {
@@ -415,7 +393,11 @@ impl Trainer {
     /// Runs the recipe to its end, or to whatever ends this process's part in it.
     pub fn run(&mut self) -> Result<Ended> {
         let ended = loop {
-            let end = match self.state.task.clone() {
+            let task = self.state.task.clone();
+            if !matches!(task, Task::Train | Task::Finish) {
+                self.adopt_config()?;
+            }
+            let end = match task {
                 Task::Train => self.phase()?,
                 Task::Inherit => self.inherit().map(|()| None)?,
                 Task::Grow { layers, mode } => self.grow(layers, mode)?,
@@ -442,7 +424,10 @@ impl Trainer {
     }
 
     fn interrupted(&mut self, why: &str) {
-        let how = format!("{why}; go on with --resume {}", self.dir.argument());
+        let how = format!(
+            "{why}; go on with heirloom train --resume {}",
+            self.dir.argument()
+        );
         self.tell_run(RunStatus::Interrupted, None, Some(how));
     }
 
@@ -451,10 +436,13 @@ impl Trainer {
         self.finish_checkpoint();
         match self.checkpoints.newest_whole() {
             Ok(name) => format!(
-                "its last good checkpoint is {name}: go on with --resume {}",
+                "its last good checkpoint is {name}: go on with heirloom train --resume {}",
                 self.dir.argument()
             ),
-            Err(_) => "it has no checkpoint".into(),
+            Err(_) => format!(
+                "it has no checkpoint: heirloom train --resume {} starts it over",
+                self.dir.argument()
+            ),
         }
     }
 

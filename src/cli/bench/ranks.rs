@@ -8,11 +8,10 @@ use serde_json::json;
 
 use crate::bench::{median, peak_memory};
 use crate::cli::input::Input;
-use crate::cli::say;
 use crate::cli::windows::{Windows, check_share};
+use crate::cli::{Global, say};
 use crate::model::Files;
 use crate::rank::{ETA, k_stars, m_star};
-use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::aligned;
 use crate::tensors::{DType, Spec, write_safetensors};
 use crate::text;
@@ -35,9 +34,8 @@ pub struct Ranks {
     /// Write each layer's matrices [N, H, T, T], k [N, H] and m [N, H] to this directory, as layer-00.safetensors and so on
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -57,7 +55,7 @@ impl Ranks {
     /// When model or text cannot be read, or the matrices not written.
     pub fn run(self) -> Result<()> {
         check_share("--tau", self.tau)?;
-        let located = crate::cli::located(&self.model, &self.runs)?;
+        let located = crate::cli::located(&self.model, &self.global.runs)?;
         let files = Files::open(&located.path)?;
         self.windows.check(&files.config)?;
         let (heads, t) = (files.config.n_head, self.windows.length);

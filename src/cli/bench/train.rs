@@ -8,12 +8,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::bench::{Job, Measured, gemm_gflops, median, peak_bf16, peak_memory, presets, tokens};
-use crate::cli::{exit, say};
+use crate::cli::{Global, exit, say};
 use crate::config::TrainConfig;
 use crate::device::Choice;
 use crate::model::{Decoder, DecoderConfig, Family, Files, Sizes, save};
 use crate::ops::{self, Compute};
-use crate::run::dir::DEFAULT_RUNS;
 use crate::run::table::{aligned, count};
 use crate::text;
 use crate::train::plan;
@@ -71,9 +70,8 @@ pub struct Train {
     /// Write the weights and tokens that it begins with to this directory, for measuring another program
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -155,7 +153,7 @@ impl Train {
         }
         self.check_size()?;
         if let Some(name) = &self.model {
-            let located = crate::cli::located(name, &self.runs)?;
+            let located = crate::cli::located(name, &self.global.runs)?;
             let files = Files::open(&located.path)?;
             if self.context() > files.config.context_length {
                 bail!(

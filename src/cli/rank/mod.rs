@@ -9,11 +9,10 @@ use serde_json::Value;
 
 use super::input::{Given, Input};
 use super::windows::{Windows, check_share};
-use super::{exit, say};
+use super::{Global, exit, say};
 use crate::locate::Located;
 use crate::model::Files;
 use crate::rank::{ETA, Figure, Head, MOST_MAPS, Map, Maps, Measure, Survey, Surveyed};
-use crate::run::dir::DEFAULT_RUNS;
 use crate::text;
 
 /// Measure a model's attention ranks: which layers are potent, and how many to inherit
@@ -51,9 +50,8 @@ pub struct Args {
     /// Write the result to this file: .json, .csv, or a picture as .svg or .png; may be given again
     #[arg(long, value_name = "FILE")]
     out: Vec<PathBuf>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -133,7 +131,7 @@ impl Args {
     }
 
     fn open(&self, model: &str) -> Result<(Located, Files)> {
-        let located = super::located(model, &self.runs)?;
+        let located = super::located(model, &self.global.runs)?;
         let files = Files::open(&located.path)?;
         self.windows.check(&files.config)?;
         Ok((located, files))

@@ -2,24 +2,25 @@
 
 mod detached;
 mod dry_run;
+mod machine;
 mod prepare;
 mod printer;
 mod session;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
 use crate::dashboard::{self, Exit};
 use crate::device::Choice;
 use crate::run::attendance::Leave;
-use crate::run::dir::{DEFAULT_RUNS, RunDir};
+use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::table;
 use crate::train::{Ended, Setup};
 
-use super::{UiArgs, exit, say};
+use super::{Global, exit, say};
 pub(super) use prepare::open_data;
 use prepare::{Parts, write_config};
 use printer::Printing;
@@ -34,19 +35,18 @@ pub struct Args {
     /// Go on with an interrupted run, from its latest checkpoint or a named one
     #[arg(long, value_name = "RUN[@CHECKPOINT]")]
     resume: Option<String>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS)]
-    runs: PathBuf,
+    #[command(flatten)]
+    global: Global,
     /// The run's name [default: the preset's, with date and time]
     #[arg(long, conflicts_with = "resume")]
     name: Option<String>,
     /// Override a key of the config, e.g. train.lr=3e-4; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU of that number
-    #[arg(long, default_value_t)]
-    device: Choice,
-    /// Compute threads [default: one per core]
+    /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU of that number [default: auto, or the resumed run's]
+    #[arg(long)]
+    device: Option<Choice>,
+    /// Compute threads [default: one per core, or the resumed run's]
     #[arg(long)]
     threads: Option<usize>,
     /// Print parameters, memory, tokens, disk and estimated time per phase, and train nothing
@@ -61,8 +61,6 @@ pub struct Args {
     /// Print JSON, without a dashboard: the journal's events, or the plan of --dry-run
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    ui: UiArgs,
 }
 
 /// How events are shown.
@@ -76,11 +74,16 @@ enum Show {
 }
 
 impl Args {
+    /// The options that every command has.
+    #[cfg(test)]
+    pub(super) fn global(&self) -> &Global {
+        &self.global
+    }
+
     /// Arguments that train a preset and leave everything else as it is.
-    pub fn preset(name: &str, runs: &Path, ui: &UiArgs) -> Vec<String> {
-        let mut args = vec!["train".to_string(), name.into()];
-        args.extend(["--runs".into(), runs.display().to_string()]);
-        args.extend(ui.to_args());
+    pub fn preset(name: &str, global: &Global) -> Vec<OsString> {
+        let mut args = vec!["train".into(), name.into()];
+        args.extend(global.to_args());
         args
     }
 
@@ -93,7 +96,10 @@ impl Args {
             bail!(exit::usage("--threads must be at least 1, is 0"));
         }
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        let show = match (self.json, terminal && !self.ui.plain() && !self.dry_run) {
+        let show = match (
+            self.json,
+            terminal && !self.global.ui.plain() && !self.dry_run,
+        ) {
             _ if self.detach => Show::Nothing,
             (true, _) => Show::Json,
             (_, true) => Show::Dashboard,
@@ -103,14 +109,22 @@ impl Args {
             return detached::wait_for_child();
         }
         if self.dry_run {
-            let device = self.computing().map_err(exit::input)?.device;
             let loaded = self.load().map_err(exit::input)?;
+            let info = self.info_to_resume(&loaded.config).map_err(exit::input)?;
+            let machine = self.machine(info.as_ref()).map_err(exit::input)?;
             let reference = self.reference(&loaded.config).map_err(exit::input)?;
             let dataset = open_data(&loaded.config, reference.as_deref()).map_err(exit::input)?;
             let reference = reference.as_deref();
-            let (config, threads) = (&loaded.config, self.threads());
-            return dry_run::run(config, reference, &dataset, &device, threads, self.json)
-                .map(|()| exit::OK);
+            let (config, device) = (&loaded.config, &machine.chosen.device);
+            return dry_run::run(
+                config,
+                reference,
+                &dataset,
+                device,
+                machine.threads,
+                self.json,
+            )
+            .map(|()| exit::OK);
         }
         let mut parts = self.prepare(show).map_err(exit::input)?;
         let name = parts.dir.name();
@@ -138,16 +152,11 @@ impl Args {
         })
     }
 
-    fn threads(&self) -> usize {
-        let all = std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.unwrap_or(all)
-    }
-
     /// Sets the trainer to work. Only then does a resumed run's config change; a new run that cannot begin leaves no
     /// directory behind.
     fn start(&self, setup: Setup) -> Result<Session> {
         let (dir, config) = (setup.dir.clone(), setup.config.clone());
-        let started = Session::start(setup, self.threads());
+        let started = Session::start(setup);
         if self.resume.is_none() && started.is_err() {
             // What stays behind does no harm: it is a run without events.
             let _ = std::fs::remove_dir_all(dir.path());
@@ -166,7 +175,7 @@ impl Args {
         let (mut feed, observer) = dashboard::LiveFeed::new(parts.commands, parts.hub);
         parts.setup.journal.subscribe(Box::new(observer));
         let log = parts.dir.log();
-        let options = self.ui.options(&parts.dir.name(), Some(&log));
+        let options = self.global.ui.options(&parts.dir.name(), Some(&log));
         let session = self.start(parts.setup)?;
         let shown = dashboard::run(&mut feed, &options, parts.past);
         drop(feed);

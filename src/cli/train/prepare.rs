@@ -8,9 +8,10 @@ use anyhow::{Context, Result, bail};
 
 use super::{Args, Show};
 use crate::cli::{located, say};
+use crate::config::keys::Key;
+use crate::config::resume::{self, Given};
 use crate::config::{self, Config, Loaded, PolicyMode, Source, Texts};
 use crate::corpus::{Dataset, Tokenizer};
-use crate::device::Chosen;
 use crate::locate;
 use crate::run::attendance::Attendance;
 use crate::run::command::Request;
@@ -18,14 +19,15 @@ use crate::run::control::hub::Hub;
 use crate::run::control::server::Server;
 use crate::run::decisions;
 use crate::run::dir::RunDir;
+use crate::run::event::RunInfo;
 use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
 use crate::run::series::keep::{Keeping, SeriesKeeper};
 use crate::run::state::{RunState, Status};
 use crate::run::tail;
 use crate::signals::Signalled;
-use crate::train::Setup;
 use crate::train::checkpoint::Checkpoints;
+use crate::train::{Resume, Setup};
 
 /// What `train` holds while it works.
 pub(super) struct Parts {
@@ -45,11 +47,33 @@ pub(super) struct Parts {
     pub(super) lock: Arc<Mutex<RunLock>>,
 }
 
+/// A run that is to go on: held from now on.
+struct Reopened {
+    dir: RunDir,
+    checkpoint: String,
+    lock: RunLock,
+    past: RunState,
+}
+
 impl Args {
-    /// The device that `--device` means.
-    pub(super) fn computing(&self) -> Result<Chosen> {
-        let chosen = self.device.open();
-        chosen.with_context(|| format!("--device {}", self.device))
+    /// Takes the lock of the run that `--resume` names and reads its journal.
+    fn reopen(&self, run: &str) -> Result<Reopened> {
+        let (dir, checkpoint) = self.resumed(run)?;
+        let lock = RunLock::acquire(dir.path())?;
+        let past = tail::load(dir.path())?;
+        if past.core.status == Status::Done {
+            bail!(
+                "run {} is done; `heirloom show {}` prints its table",
+                dir.name(),
+                dir.argument()
+            );
+        }
+        Ok(Reopened {
+            dir,
+            checkpoint,
+            lock,
+            past,
+        })
     }
 
     pub(super) fn load(&self) -> Result<Loaded> {
@@ -57,7 +81,7 @@ impl Args {
             (Some(word), _) => Source::named(word)?,
             (None, Some(run)) => Source::Path(self.resumed(run)?.0.config()),
             (None, None) => match &self.decisions {
-                Some(run) => Source::Path(RunDir::open(&self.runs, run)?.config()),
+                Some(run) => Source::Path(RunDir::open(&self.global.runs, run)?.config()),
                 None => bail!("name a preset or a config"),
             },
         };
@@ -67,17 +91,20 @@ impl Args {
     }
 
     /// The directory and the checkpoint that `--resume` means.
-    fn resumed(&self, run: &str) -> Result<(RunDir, String)> {
+    pub(super) fn resumed(&self, run: &str) -> Result<(RunDir, String)> {
         let (name, checkpoint) = locate::split(run);
         let checkpoint = checkpoint.unwrap_or("latest");
-        Ok((RunDir::open(&self.runs, name)?, checkpoint.into()))
+        Ok((RunDir::open(&self.global.runs, name)?, checkpoint.into()))
     }
 
     /// Everything up to the trainer's first step: config, data, directory, lock, journal.
     pub(super) fn prepare(&self, show: Show) -> Result<Parts> {
         // First of all: a hangup while text is read is no reason to end, and a stop ends without a trace.
         let signalled = Signalled::watch_until_begun()?;
-        let computing = self.computing()?;
+        let reopened = self.resume.as_ref().map(|run| self.reopen(run));
+        let reopened = reopened.transpose()?;
+        let info = reopened.as_ref().and_then(|r| r.past.info.clone());
+        let machine = self.machine(info.as_ref())?;
         let loaded = self.load()?;
         let mut config = loaded.config;
         // Resolved like everything else, so that a resume elsewhere does not change who decides.
@@ -87,7 +114,7 @@ impl Args {
         });
         let repeat = match &self.decisions {
             Some(run) => {
-                let dir = RunDir::open(&self.runs, run)?;
+                let dir = RunDir::open(&self.global.runs, run)?;
                 let journal = || format!("cannot read {}", dir.events().display());
                 decisions::of_run(dir.path()).with_context(journal)?
             }
@@ -101,17 +128,15 @@ impl Args {
             },
         };
         let mut past = RunState::default();
-        let (dir, lock, journal, reference, dataset, resume) = match &self.resume {
-            Some(run) => {
-                let (dir, checkpoint) = self.resumed(run)?;
-                let lock = RunLock::acquire(dir.path())?;
-                past = tail::load(dir.path())?;
-                if past.core.status == Status::Done {
-                    bail!(
-                        "run {} is done; `heirloom show {}` prints its table",
-                        dir.name(),
-                        dir.argument()
-                    );
+        let (dir, lock, journal, reference, dataset, resume) = match reopened {
+            Some(reopened) => {
+                let (dir, checkpoint, lock) = (reopened.dir, reopened.checkpoint, reopened.lock);
+                past = reopened.past;
+                let checkpoints = Checkpoints::open(&dir)?;
+                let mut resume = self.judge_resume(&config, &dir, &checkpoints, &checkpoint)?;
+                resume.warnings.splice(..0, machine.changes.clone());
+                for line in resume.changes.iter().chain(&resume.warnings) {
+                    say::err(line);
                 }
                 let reference = self.known_reference(&config, &dir, &checkpoint)?;
                 let dataset = open_data(&config, reference.as_deref())?;
@@ -120,7 +145,7 @@ impl Args {
                 if let Some(warning) = warning {
                     say::err(&warning);
                 }
-                (dir, lock, journal, reference, dataset, Some(checkpoint))
+                (dir, lock, journal, reference, dataset, Some(resume))
             }
             None => {
                 // Before a directory is made: a run without data is none.
@@ -131,7 +156,7 @@ impl Args {
                 }
                 let dataset = open_data(&config, reference.as_deref())?;
                 signalled.begin();
-                let dir = RunDir::create(&self.runs, &loaded.name, self.name.as_deref())?;
+                let dir = RunDir::create(&self.global.runs, &loaded.name, self.name.as_deref())?;
                 let lock = RunLock::acquire(dir.path())?;
                 write_config(&dir, &config)?;
                 if !repeat.is_empty() {
@@ -169,10 +194,10 @@ impl Args {
                 journal,
                 reference,
                 dataset,
-                device: computing.device,
-                device_name: computing.name,
-                device_note: computing.note,
-                threads: self.threads(),
+                device: machine.chosen.device,
+                device_name: machine.chosen.name,
+                device_note: machine.chosen.note,
+                threads: machine.threads,
                 requests,
                 signalled,
                 attendance,
@@ -183,12 +208,84 @@ impl Args {
         })
     }
 
+    /// Checks, without holding the run, that it can be resumed with this config, and returns what its journal tells of
+    /// it; `None` without `--resume`.
+    ///
+    /// # Errors
+    /// As [`Self::judge_resume`].
+    pub(super) fn info_to_resume(&self, config: &Config) -> Result<Option<RunInfo>> {
+        let Some(run) = &self.resume else {
+            return Ok(None);
+        };
+        let (dir, checkpoint) = self.resumed(run)?;
+        self.judge_resume(config, &dir, &Checkpoints::at(&dir), &checkpoint)?;
+        Ok(tail::load(dir.path())?.info)
+    }
+
+    /// Compares the config with the run's own, by the rules of the table of keys. `wanted` names the checkpoint.
+    ///
+    /// # Errors
+    /// When a value differs that the run cannot go on with, or there is no such checkpoint.
+    pub(super) fn judge_resume(
+        &self,
+        config: &Config,
+        dir: &RunDir,
+        checkpoints: &Checkpoints,
+        wanted: &str,
+    ) -> Result<Resume> {
+        let (checkpoint, damage) = checkpoints.to_resume(wanted)?;
+        let mut origin = Resume {
+            checkpoint,
+            damage,
+            ..Resume::default()
+        };
+        let Some(name) = &origin.checkpoint else {
+            let run = dir.name();
+            let start = format!("run {run} has no checkpoint yet: it starts over");
+            origin.changes.push(start);
+            return Ok(origin);
+        };
+        let state = checkpoints.state(name)?;
+        // Without the overrides; a file that is only good with them is not compared.
+        let stored = config::load(&Source::Path(dir.config()), &[]).ok();
+        let stored = stored.map(|mut stored| {
+            config::resolve_paths(&mut stored.config, &stored.base);
+            resume::values(&stored.config)
+        });
+        let new = resume::values(config);
+        origin.values = match (state.values.is_empty(), &stored) {
+            (false, _) => state.values.clone(),
+            (true, Some(stored)) => stored.clone(),
+            (true, None) => new.clone(),
+        };
+        let stage = state.stage();
+        let changes = resume::changes(&origin.values, &new);
+        let given = |key: &Key| {
+            let set = self.overrides.iter().filter_map(|s| s.split_once('='));
+            match set.into_iter().any(|(path, _)| path.trim() == key.path) {
+                true => Given::Set,
+                false => Given::File,
+            }
+        };
+        resume::judge(&changes, stage, &dir.argument(), given)?;
+        for change in &changes {
+            let described = change.describe(stage, &new);
+            match change.key.path {
+                "train.dtype" => origin.warnings.push(format!(
+                    "{described}: from here on the numbers are not those of an undisturbed run to the bit"
+                )),
+                _ => origin.changes.push(described),
+            }
+        }
+        Ok(origin)
+    }
+
     /// Where the reference lies that the config loads.
     pub(super) fn reference(&self, config: &Config) -> Result<Option<PathBuf>> {
         let Some(name) = &config.reference.path else {
             return Ok(None);
         };
-        let located = located(name, &self.runs)
+        let located = located(name, &self.global.runs)
             .with_context(|| format!("reference.path = \"{name}\" cannot be used"))?;
         Ok(Some(located.path))
     }
@@ -205,7 +302,8 @@ impl Args {
         match &config.reference.path {
             Some(name) if !checkpoints.names().is_empty() => {
                 let own = || anyhow::Ok(checkpoints.dir().join(checkpoints.resolve(checkpoint)?));
-                let path = locate::kept(name, &self.runs).or_else(|gone| own().map_err(|_| gone));
+                let path =
+                    locate::kept(name, &self.global.runs).or_else(|gone| own().map_err(|_| gone));
                 Ok(Some(path?))
             }
             _ => self.reference(config),

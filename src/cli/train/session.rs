@@ -21,9 +21,9 @@ impl Session {
     ///
     /// # Errors
     /// When the trainer cannot be built (nothing has been trained then) or no thread can be had.
-    pub fn start(setup: Setup, threads: usize) -> Result<Self> {
+    pub fn start(setup: Setup) -> Result<Self> {
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
+            .num_threads(setup.threads)
             .thread_name(|i| format!("compute-{i}"))
             .start_handler(|_| be_nice())
             .build()

@@ -29,12 +29,11 @@ pub fn strip(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
         let style = match note.level {
             Level::Info => scene.theme.plain,
             Level::Good => scene.theme.good,
-            Level::Warning => scene.theme.warning,
+            Level::Warning | Level::Refused => scene.theme.warning,
         };
-        let mark = if note.level == Level::Warning {
-            "! "
-        } else {
-            ""
+        let mark = match note.level {
+            Level::Warning | Level::Refused => "! ",
+            Level::Info | Level::Good => "",
         };
         let text = format!("{mark}{}", scene.text(&note.text));
         let place = format!(" {}  step {}  ", clock(scene, note.t), note.step);

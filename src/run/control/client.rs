@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::protocol::{Incoming, LONGEST_OUTGOING, Outgoing};
+use crate::run::advice;
 use crate::run::dir::RunDir;
 use crate::run::lock::{self, RunLock};
 
@@ -14,8 +15,8 @@ pub const GREETING: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("nobody works on run {name}: heirloom train --resume {argument}")]
-    NotRunning { name: String, argument: String },
+    #[error("{0}")]
+    NotRunning(String),
     #[error("run {name} is worked on by {holder}, and is controlled from that machine")]
     Elsewhere { name: String, holder: String },
     #[error(
@@ -48,8 +49,7 @@ impl Client {
     pub fn connect(dir: &RunDir, patience: Duration) -> Result<(Self, Outgoing), ConnectError> {
         let name = dir.name();
         let Some(holder) = RunLock::holder(dir.path()) else {
-            let argument = dir.argument();
-            return Err(ConnectError::NotRunning { name, argument });
+            return Err(ConnectError::NotRunning(advice::of_idle(dir)));
         };
         let who = holder.to_string();
         if holder.host != lock::host_name() && holder.host != "unknown" {

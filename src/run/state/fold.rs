@@ -170,7 +170,7 @@ impl RunState {
                 let (level, word) = if *applied {
                     (Level::Good, "done")
                 } else {
-                    (Level::Warning, "refused")
+                    (Level::Refused, "refused")
                 };
                 self.note(event, level, format!("{word}: {message}"));
             }

@@ -181,6 +181,8 @@ pub enum Level {
     Info,
     Good,
     Warning,
+    /// A command that was not obeyed: news for whoever gave it, and nothing to look into later.
+    Refused,
 }
 
 /// A line of the event strip.

@@ -43,12 +43,21 @@ const LARGEST_STATE: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    #[error("checkpoint {name} is damaged: {what}{}", offer(.whole))]
+    #[error("checkpoint {name} is damaged: {what}{remedy}")]
     Damaged {
         name: String,
         what: String,
-        /// The newest other checkpoint that is whole, as `RUN@CHECKPOINT`.
-        whole: Option<String>,
+        /// What to do, where that is known; begins with a semicolon.
+        remedy: String,
+    },
+    #[error(
+        "no checkpoint under {} is intact ({damage}); {remedy}",
+        text::path(dir)
+    )]
+    NoneIntact {
+        dir: PathBuf,
+        damage: String,
+        remedy: String,
     },
     #[error("no checkpoint {name} under {dir}; there are: {there}")]
     Missing {
@@ -56,25 +65,18 @@ pub enum CheckpointError {
         dir: PathBuf,
         there: String,
     },
-    #[error("only {free} MB are free at {dir}; a checkpoint needs {need} MB")]
+    #[error("only {free} MB are free at {dir}; a checkpoint needs {need} MB: make room there")]
     NoSpace { dir: PathBuf, free: u64, need: u64 },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("the thread that writes checkpoints has died")]
+    #[error(
+        "the thread that writes checkpoints has died: end this process and resume the run, which goes on from its last checkpoint"
+    )]
     WriterDied,
     #[error("{0:#}")]
     Nothing(anyhow::Error),
     #[error(transparent)]
     Model(#[from] ModelError),
-}
-
-fn offer(whole: &Option<String>) -> String {
-    match whole {
-        Some(argument) => {
-            format!("; an older one is whole: go on from it with --resume {argument}")
-        }
-        None => String::new(),
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -258,9 +260,13 @@ impl Checkpoints {
             .map_err(|error| match error {
                 CheckpointError::Damaged { name, what, .. } => {
                     let run = self.run.argument();
-                    let whole = self.newest_whole().ok();
-                    let whole = whole.map(|name| format!("{run}@{name}"));
-                    CheckpointError::Damaged { name, what, whole }
+                    let remedy = match self.newest_whole() {
+                        Ok(whole) => format!(
+                            "; an older one is whole: go on from it with heirloom train --resume {run}@{whole}"
+                        ),
+                        Err(_) => format!(", and no other one is intact; {}", self.start_again()),
+                    };
+                    CheckpointError::Damaged { name, what, remedy }
                 }
                 other => other,
             })
@@ -279,11 +285,31 @@ impl Checkpoints {
         all.sort();
         let whole = |name: &String| self.verify_at(&self.dir.join(name), name).is_ok();
         let newest = all.into_iter().rev().map(|(_, name)| name).find(whole);
-        newest.ok_or_else(|| CheckpointError::Missing {
-            name: "that is whole".into(),
-            dir: self.dir.clone(),
-            there: self.names().join(", "),
+        newest.ok_or_else(|| {
+            let verify = |name: String| self.verify_at(&self.dir.join(&name), &name).err();
+            let damage = self
+                .names()
+                .into_iter()
+                .filter_map(verify)
+                .map(|e| e.to_string());
+            let damage: Vec<String> = damage.collect();
+            CheckpointError::NoneIntact {
+                dir: self.dir.clone(),
+                damage: match damage.is_empty() {
+                    true => "there is none".into(),
+                    false => damage.join("; "),
+                },
+                remedy: self.start_again(),
+            }
         })
+    }
+
+    /// What is left to do where no checkpoint can be used.
+    fn start_again(&self) -> String {
+        format!(
+            "copy one back from a backup, or train a new run: heirloom train {} --name NAME",
+            text::argument(&self.run.config())
+        )
     }
 
     /// What a checkpoint says of itself; its files are not looked at.
@@ -373,7 +399,9 @@ fn read_state(path: &Path, name: &str) -> Result<StateFile, CheckpointError> {
         .map_err(|e| damaged(name, format!("{STATE} cannot be read ({e})")))?;
     let version = serde_json::from_str::<Versioned>(&text).map_or(VERSION, |file| file.v);
     if version != VERSION {
-        let what = format!("{STATE} has version {version}, this program reads {VERSION}");
+        let what = format!(
+            "{STATE} has version {version}, this program reads {VERSION} (resume the run with the program that wrote it)"
+        );
         return Err(damaged(name, what));
     }
     serde_json::from_str(&text).map_err(|e| damaged(name, format!("{STATE} is not whole ({e})")))
@@ -383,7 +411,7 @@ fn damaged(name: &str, what: String) -> CheckpointError {
     CheckpointError::Damaged {
         name: name.into(),
         what,
-        whole: None,
+        remedy: String::new(),
     }
 }
 

@@ -1,0 +1,111 @@
+//! Where a run computes: what the command line says; of a run that is resumed, what it has computed on so far.
+
+use anyhow::{Context, Result};
+
+use super::Args;
+use crate::device::{Choice, Chosen};
+use crate::run::event::RunInfo;
+
+/// Device and threads.
+pub(super) struct Machine {
+    pub(super) chosen: Chosen,
+    pub(super) threads: usize,
+    /// What is different from the run so far, and what that means.
+    pub(super) changes: Vec<String>,
+}
+
+/// Said wherever device or threads change.
+const NOT_THE_SAME: &str =
+    "from here on the numbers are not those of an undisturbed run to the bit";
+
+impl Args {
+    /// The device and the threads that are given or, where they are not, those of the run so far as `info` tells them.
+    ///
+    /// # Errors
+    /// When a device is asked for that cannot be had.
+    pub(super) fn machine(&self, info: Option<&RunInfo>) -> Result<Machine> {
+        let mut changes = Vec::new();
+        let before = info.map(|info| info.device.as_str());
+        let chosen = match (self.device, before.and_then(choice)) {
+            (Some(asked), _) => asked.open().with_context(|| format!("--device {asked}"))?,
+            (None, Some(kept)) => match kept.open() {
+                Ok(chosen) => chosen,
+                Err(error) => {
+                    let device = before.unwrap_or_default();
+                    changes.push(format!(
+                        "the run computed on {device}, which cannot be had here ({error})"
+                    ));
+                    Choice::Auto.open()?
+                }
+            },
+            (None, None) => Choice::Auto.open()?,
+        };
+        if let Some(before) = before.filter(|before| *before != chosen.name) {
+            changes.push(format!(
+                "device: {}, was {before}; {NOT_THE_SAME}",
+                chosen.name
+            ));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (threads, change) = threads(self.threads, info.map(|info| info.threads), cores);
+        // A GPU's numbers do not depend on them.
+        changes.extend(change.filter(|_| !chosen.device.is_cuda()));
+        Ok(Machine {
+            chosen,
+            threads,
+            changes,
+        })
+    }
+}
+
+/// The choice that gives a device of this name again: `cpu`, or `cuda:1 NVIDIA H200`.
+fn choice(name: &str) -> Option<Choice> {
+    name.split_whitespace().next()?.parse().ok()
+}
+
+/// The number of threads, and what changes with it: what is asked for, else as many as `before`, but not more than
+/// there are cores.
+fn threads(asked: Option<usize>, before: Option<usize>, cores: usize) -> (usize, Option<String>) {
+    let before = before.filter(|n| *n > 0);
+    let threads = asked.or(before.map(|n| n.min(cores))).unwrap_or(cores);
+    let why = match asked {
+        None => format!(" (this machine has {cores} cores; --threads keeps another number)"),
+        Some(_) => String::new(),
+    };
+    let change = before
+        .filter(|before| *before != threads)
+        .map(|before| format!("threads: {threads}, was {before}{why}; {NOT_THE_SAME}"));
+    (threads, change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_those_of_the_run_as_far_as_there_are_cores() {
+        assert_eq!(threads(None, None, 8), (8, None));
+        assert_eq!(threads(Some(3), None, 8), (3, None));
+        assert_eq!(threads(None, Some(2), 8), (2, None));
+        assert_eq!(threads(Some(2), Some(2), 8), (2, None));
+        let (n, said) = threads(None, Some(16), 8);
+        assert_eq!(n, 8);
+        let said = said.unwrap();
+        assert!(
+            said.starts_with("threads: 8, was 16 (this machine has 8 cores")
+                && said.contains("to the bit"),
+            "{said}"
+        );
+        let (n, said) = threads(Some(1), Some(2), 8);
+        assert_eq!(n, 1);
+        assert!(said.unwrap().starts_with("threads: 1, was 2; from here on"));
+    }
+
+    #[test]
+    fn a_device_is_chosen_again_by_the_name_it_had() {
+        assert_eq!(choice("cpu"), Some(Choice::Cpu));
+        assert_eq!(choice("cuda:1 NVIDIA H200"), Some(Choice::Cuda(1)));
+        assert_eq!(choice("tpu"), None);
+        assert_eq!(choice(""), None);
+    }
+}

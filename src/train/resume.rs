@@ -1,0 +1,364 @@
+//! What a resume brings along: the checkpoint it goes on from, and values of the config that differ from the run's.
+
+use anyhow::{Result, bail};
+
+use super::checkpoint::{CheckpointError, Checkpoints};
+use super::passes::Passes;
+use super::plan;
+use super::state::{Task, TrainState};
+use super::trainer::Trainer;
+use crate::config::Config;
+use crate::config::keys::Stage;
+use crate::config::resume::{self, Values};
+use crate::corpus::{Batches, Draw, Sampler};
+use crate::model::DecoderConfig;
+use crate::run::dir::RunDir;
+use crate::run::event::{Body, Phase, RunStatus};
+use crate::text;
+
+/// Where a resumed run goes on, and what is different from before.
+#[derive(Debug, Clone, Default)]
+pub struct Resume {
+    /// The checkpoint; `None` where there is none yet, and the run starts over.
+    pub checkpoint: Option<String>,
+    /// Why this checkpoint and not a newer one.
+    pub damage: Option<String>,
+    /// The values of the run so far: those of the checkpoint or, of an older version's, of `config.toml`.
+    pub values: Values,
+    /// Accepted changes, for the journal.
+    pub changes: Vec<String>,
+    /// What ends the bit-exactness with an undisturbed run.
+    pub warnings: Vec<String>,
+}
+
+impl Checkpoints {
+    /// Finds the checkpoint that a resume goes on from: `latest` is the newest that is intact, if there is any.
+    /// Returns its name, and what is said of a newer one that is damaged.
+    ///
+    /// # Errors
+    /// When there is no checkpoint of that name, or none is intact.
+    pub fn to_resume(
+        &self,
+        wanted: &str,
+    ) -> Result<(Option<String>, Option<String>), CheckpointError> {
+        if wanted != "latest" {
+            return Ok((Some(self.resolve(wanted)?), None));
+        }
+        // Interrupted before its first checkpoint: there is nothing to lose by beginning again.
+        if self.names().is_empty() {
+            return Ok((None, None));
+        }
+        // Interrupted between a checkpoint and its link, or the link was lost in a copy.
+        let Ok(latest) = self.resolve(wanted) else {
+            return Ok((Some(self.newest_whole()?), None));
+        };
+        let Err(error) = self.verify(&latest) else {
+            return Ok((Some(latest), None));
+        };
+        match self.newest_whole() {
+            Ok(whole) => {
+                let damage = format!("{error}; the run goes on from {whole}");
+                Ok((Some(whole), Some(damage)))
+            }
+            Err(_) => Err(error),
+        }
+    }
+}
+
+impl TrainState {
+    /// How far the run has come.
+    pub fn stage(&self) -> Stage {
+        match (&self.task, &self.phase) {
+            (Task::Inherit, _) => Stage::Measured,
+            (Task::Grow { .. }, _) => Stage::Rounds,
+            (Task::ControlRandom, _) => Stage::Controls,
+            (Task::ControlReference | Task::Finish, _) => Stage::LastControl,
+            (Task::Train, Phase::Reference) => Stage::Reference,
+            (Task::Train, Phase::Round(_)) => Stage::Rounds,
+            (Task::Train, Phase::ControlRandom) => Stage::Controls,
+            (Task::Train, Phase::ControlReference | Phase::Other(_)) => Stage::LastControl,
+        }
+    }
+}
+
+/// Refuses a config whose reference has another shape than the checkpoint's model. (Checkpoints of earlier versions
+/// hold no config to compare with.)
+///
+/// # Errors
+/// Naming the key and both values.
+pub(super) fn check_shape(
+    config: &Config,
+    had: &DecoderConfig,
+    wanted: &DecoderConfig,
+) -> Result<()> {
+    if config.reference.train.is_none() {
+        return Ok(());
+    }
+    let keys = [
+        ("model.n_head", had.n_head, wanted.n_head),
+        ("model.n_kv_head", had.n_kv_head, wanted.n_kv_head),
+        ("model.n_embd", had.n_embd, wanted.n_embd),
+        ("model.n_inner", had.n_inner, wanted.n_inner),
+        (
+            "model.context_length",
+            had.context_length,
+            wanted.context_length,
+        ),
+        ("model.vocab", had.vocab, wanted.vocab),
+    ];
+    for (key, had, wants) in keys {
+        if had != wants {
+            bail!(
+                "{key} is {wants} in the config, and {had} in the checkpoint's weights: put {key} = {had} into the run's config.toml, or start a new run"
+            );
+        }
+    }
+    if had.family != wanted.family {
+        let (had, wants) = (had.family.name(), wanted.family.name());
+        bail!(
+            "model.family is \"{wants}\" in the config, and \"{had}\" in the checkpoint: put model.family = \"{had}\" into the run's config.toml, or start a new run"
+        );
+    }
+    Ok(())
+}
+
+/// A peak at which a model of any size trains without overflow.
+const SAFE_RATE: f64 = 1e-3;
+
+/// Returns the `--set` that lowers the peak rate in force in a phase to a tenth, and to [`SAFE_RATE`] at most, `scale`
+/// (what the operator has made of it) included. A lowest rate that would be above the peak is lowered with it.
+fn lower_rate(config: &Config, phase: &Phase, scale: f64) -> String {
+    let reference = config.reference.train.as_ref();
+    let own = reference.filter(|r| *phase == Phase::Reference && r.lr.is_some());
+    let lr = own.and_then(|r| r.lr).unwrap_or(config.train.lr);
+    let mut peak = (lr / 10.0).min(SAFE_RATE / scale.max(1.0));
+    // A reference without a peak of its own, but with a lowest rate, needs the rounds' peak above that.
+    let needs = reference.filter(|r| own.is_none() && r.lr.is_none());
+    let needs = needs.and_then(|r| r.min_lr);
+    let measured = *phase != Phase::Reference;
+    if let Some(min) = needs.filter(|_| measured) {
+        peak = peak.max(min);
+    }
+    let min = |key: &str, min: Option<f64>| match min {
+        Some(min) if min > peak => format!(" --set {key}={:.0e}", peak / 10.0),
+        _ => String::new(),
+    };
+    let (shared, of_reference) = (config.train.min_lr, "reference.train.min_lr");
+    match own {
+        Some(own) => format!(
+            "--set reference.train.lr={peak:.0e}{}",
+            min(of_reference, own.min_lr.or(shared))
+        ),
+        None => format!(
+            "--set train.lr={peak:.0e}{}{}",
+            min("train.min_lr", shared),
+            min(of_reference, needs.filter(|_| !measured)),
+        ),
+    }
+}
+
+/// Refuses data that are not what a run was trained on; `had` and `has` are the fingerprints of both texts.
+///
+/// # Errors
+/// Naming the text that differs, where it is configured, and what to do.
+pub(super) fn check_data(
+    had: &[String; 2],
+    has: &[String; 2],
+    config: &Config,
+    dir: &RunDir,
+) -> Result<()> {
+    let what = match (had[0] != has[0], had[1] != has[1]) {
+        (false, false) => return Ok(()),
+        (true, false) => "the training text is not the one",
+        (false, true) => "the validation text is not the one",
+        (true, true) => "the training and the validation text are not those",
+    };
+    let values = resume::values(config);
+    let given = [
+        "data.train",
+        "data.val",
+        "data.val_fraction",
+        "data.tokenizer",
+    ];
+    let given = given
+        .iter()
+        .filter_map(|key| Some(format!("{key} = {}", values.get(*key)?)));
+    bail!(
+        "{what} that run {} began with: its tokens are others ({}). Put the former text back, name it with --set data.train=PATH, \
+         or start a new run on the new text: heirloom train {} --name NAME",
+        dir.name(),
+        given.collect::<Vec<_>>().join(", "),
+        text::argument(&dir.config()),
+    )
+}
+
+impl Trainer {
+    /// A resume may bring another number of steps for the phase in progress; a decision that extended it stays.
+    pub(super) fn adopt_steps(&mut self) {
+        let planned = match self.state.phase {
+            Phase::Reference => self.config.reference.train.as_ref().map_or(0, |r| r.steps),
+            Phase::Round(_) => self.config.train.steps,
+            _ => return,
+        };
+        if self.state.due == self.state.steps {
+            self.state.due = planned;
+        }
+        self.state.steps = planned;
+    }
+
+    /// Advises how to go on after a loss that is not finite: with a lower peak of the rate that is in force or, in a
+    /// control, which has the rates of what it is compared with, without it.
+    pub(super) fn way_round_nonfinite(&mut self) -> String {
+        self.finish_checkpoint();
+        let run = self.dir.argument();
+        let start = match self.checkpoints.newest_whole() {
+            Ok(name) => format!("Resume from its checkpoint {name}"),
+            Err(_) => "It has no checkpoint yet: start it over".into(),
+        };
+        let (what, settings) = match self.state.phase {
+            Phase::ControlRandom => (" without this control", "--set control.random=false".into()),
+            Phase::ControlReference => (
+                " without this control",
+                "--set control.reference_continued=false".into(),
+            ),
+            _ => (
+                " with a lower rate",
+                lower_rate(&self.config, &self.state.phase, self.state.rate_scale()),
+            ),
+        };
+        format!("{start}{what}: heirloom train --resume {run} {settings}")
+    }
+
+    /// Gives up controls that the config does not ask for any more.
+    pub(super) fn drop_unwanted_controls(&mut self) {
+        let control = self.config.control.clone();
+        let trains = |state: &TrainState, phase| state.task == Task::Train && state.phase == phase;
+        let state = &mut self.state;
+        if (state.task == Task::ControlRandom || trains(state, Phase::ControlRandom))
+            && !control.random
+        {
+            state.task = Task::ControlReference;
+        }
+        if (state.task == Task::ControlReference || trains(state, Phase::ControlReference))
+            && !control.reference_continued
+        {
+            state.task = Task::Finish;
+        }
+    }
+
+    /// Puts the values into force that waited for a new phase.
+    pub(super) fn adopt_config(&mut self) -> Result<()> {
+        let new = resume::values(&self.wanted);
+        let waiting = resume::changes(&resume::values(&self.config), &new);
+        self.config = self.wanted.clone();
+        self.state.values = new;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        self.fit_batches()?;
+        let adopted = waiting.iter().map(|change| {
+            let value = change.new.as_deref().unwrap_or("absent");
+            format!("{} = {value}", change.key.path)
+        });
+        let message = format!("{} from here on", adopted.collect::<Vec<_>>().join(", "));
+        let info = self.info();
+        self.emit(Body::Log { message });
+        self.tell_run(RunStatus::Running, Some(info), None);
+        Ok(())
+    }
+
+    /// Before a rollback: the phase that will be in progress again has its own values.
+    pub(super) fn return_to_values(&mut self, phase: Values) -> Result<()> {
+        self.config = resume::in_force(&self.wanted, &phase);
+        self.state.values = resume::values(&self.config);
+        self.fit_batches()
+    }
+
+    /// Makes batches and passes fit the config's numbers of windows.
+    fn fit_batches(&mut self) -> Result<()> {
+        let passes = Passes::of(&self.config, self.learner.shape(), &self.device)?;
+        let (windows, _) = plan::windows(&self.config, passes.time)?;
+        if windows != self.windows {
+            self.batches = Batches::of(Draw {
+                tokens: self.dataset.train.clone(),
+                mixture: self.dataset.mixture.clone(),
+                sampler: Sampler {
+                    seed: self.config.train.seed,
+                },
+                windows,
+                time: passes.time,
+            })?;
+            self.windows = windows;
+        }
+        self.learner.set_passes(passes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advice(text: &str, phase: &Phase, scale: f64) -> String {
+        let config: Config = toml::from_str(&format!("data.train = 'a.txt'\n{text}")).unwrap();
+        lower_rate(&config, phase, scale)
+    }
+
+    const TRAIN: &str = "[train]\nsteps = 1\nbatch_tokens = 1\nlr = 0.002\n";
+
+    #[test]
+    fn the_rate_in_force_is_lowered() {
+        let own = |rest: &str| format!("reference.train = {{ steps = 1, {rest} }}\n{TRAIN}");
+        let round = Phase::Round(1);
+        for (text, phase, scale, wanted) in [
+            (
+                own("lr = 1e12"),
+                &Phase::Reference,
+                1.0,
+                "--set reference.train.lr=1e-3",
+            ),
+            (own("lr = 1e12"), &round, 1.0, "--set train.lr=2e-4"),
+            (
+                own("warmup = 0"),
+                &Phase::Reference,
+                1.0,
+                "--set train.lr=2e-4",
+            ),
+            (
+                own("lr = 0.005"),
+                &Phase::Reference,
+                1.0,
+                "--set reference.train.lr=5e-4",
+            ),
+            // The operator made it a thousand times as high.
+            (own("lr = 0.005"), &round, 1000.0, "--set train.lr=1e-6"),
+            (
+                own("lr = 0.005, min_lr = 0.001"),
+                &Phase::Reference,
+                1.0,
+                "--set reference.train.lr=5e-4 --set reference.train.min_lr=5e-5",
+            ),
+            (
+                own("lr = 0.005") + "min_lr = 0.001\n",
+                &Phase::Reference,
+                1.0,
+                "--set reference.train.lr=5e-4 --set reference.train.min_lr=5e-5",
+            ),
+            (
+                own("lr = 0.005") + "min_lr = 0.001\n",
+                &round,
+                1.0,
+                "--set train.lr=2e-4 --set train.min_lr=2e-5",
+            ),
+            (
+                own("min_lr = 0.001"),
+                &Phase::Reference,
+                1.0,
+                "--set train.lr=2e-4 --set reference.train.min_lr=2e-5",
+            ),
+            (own("min_lr = 0.001"), &round, 1.0, "--set train.lr=1e-3"),
+        ] {
+            assert_eq!(advice(&text, phase, scale), wanted, "{text}");
+        }
+    }
+}
