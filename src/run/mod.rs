@@ -22,4 +22,5 @@ pub mod state;
 pub mod table;
 pub mod tail;
 pub mod trend;
+pub mod windows;
 pub mod words;

@@ -24,6 +24,7 @@ pub mod signals;
 pub mod state;
 mod step;
 pub mod trainer;
+pub mod windows;
 
 pub use optimizer::Optimizer;
 pub use trainer::{Ended, Setup, Trainer};

@@ -170,6 +170,9 @@ pub struct TrainState {
     pub best: Option<(String, f64)>,
     /// AdamW's step count of each tensor.
     pub optimizer_steps: Vec<u32>,
+    /// Validation windows of every evaluation so far; absent in states of earlier versions.
+    #[serde(default)]
+    pub eval_windows: Option<usize>,
     /// Fingerprints of the training and validation tokens: other data cannot continue this run.
     pub data: [String; 2],
 }
@@ -218,6 +221,7 @@ impl TrainState {
             kept: Vec::new(),
             best: None,
             optimizer_steps: Vec::new(),
+            eval_windows: None,
             data,
         }
     }

@@ -26,6 +26,7 @@ use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
+use crate::run::windows::EvalWindows;
 
 /// What a trainer is started with.
 pub struct Setup {
@@ -120,6 +121,7 @@ pub struct Trainer {
     pub(super) threads: usize,
     pub(super) batches: Batches,
     pub(super) evaluator: Evaluator,
+    pub(super) eval_windows: EvalWindows,
     pub(super) checkpoints: Checkpoints,
     /// Brings checkpoints to disk, and the one it is at.
     pub(super) writer: Writer,
@@ -186,7 +188,7 @@ impl Trainer {
             Some(name) => Some(checkpoints.resolve(name)?),
             None => None,
         };
-        let (model, optimizer, state, reference_layers) = match &resume {
+        let (model, optimizer, mut state, reference_layers) = match &resume {
             Some(name) => {
                 let loaded = checkpoints.load(name, &device)?;
                 if loaded.state.data != data {
@@ -222,24 +224,24 @@ impl Trainer {
                 (model, optimizer, state, layers)
             }
         };
-        if let Some(benchmark) = &state.benchmark {
-            let (had, has) = (benchmark.losses.len(), config.eval.windows);
-            if had != has {
-                bail!(
-                    "the reference was measured on {had} windows, eval.windows is {has} now: gaps would compare different text"
-                );
-            }
-        }
         let context = plan::window_length(&config, &model.config)?;
         dataset.check_length(context)?;
+        let eval_windows = super::windows::of_run(
+            config.eval.windows,
+            dataset.val.len(),
+            context,
+            resume.is_some().then_some(&state),
+        )?;
+        let known_windows = state.eval_windows.replace(eval_windows.windows);
         let (windows, micro) = plan::windows(&config, context)?;
         let compute = plan::compute(&config.train);
         let mut trainer = Self {
+            eval_windows,
             evaluator: Evaluator::new(
                 &model.config,
                 context,
                 dataset.val.len(),
-                config.eval.windows,
+                eval_windows.windows,
                 compute,
                 &device,
             )?,
@@ -301,13 +303,21 @@ impl Trainer {
             let state = &trainer.state;
             let waits = state.decision.is_some_and(|d| d.phase_step >= state.due);
             if trainer.policy == PolicyMode::Pause && waits {
+                trainer.refresh_decision()?;
                 trainer.pause(Pause::Waiting, Some("waiting for a decision".into()));
             }
         } else {
             trainer.tell_run(RunStatus::Started, Some(info), None);
         }
+        // Said once: a resumed run whose state knows its windows has said so.
+        if known_windows.is_none()
+            && let Some(message) = eval_windows.note()
+        {
+            trainer.emit(Body::Log { message });
+        }
         let slow = plan::slow_compute(&trainer.config, &trainer.device);
-        for warning in setup.device_note.into_iter().chain(slow) {
+        let blind = eval_windows.warning();
+        for warning in setup.device_note.into_iter().chain(slow).chain(blind) {
             trainer.warn(warning);
         }
         Ok(trainer)
@@ -357,6 +367,7 @@ impl Trainer {
             probe_length: self.config.probe.length,
             control_random: self.config.control.random,
             control_reference: self.config.control.reference_continued,
+            eval_windows: Some(self.eval_windows),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Device;
 
+use super::eval_windows;
 use crate::cli::say;
 use crate::config::Config;
 use crate::corpus::{Dataset, Sampler, fill_batch};
@@ -37,6 +38,8 @@ pub fn run(
         None => plan::reference_shape(config, &dataset.tokenizer),
     };
     dataset.check_length(plan::window_length(config, &shape)?)?;
+    let windows = eval_windows::planned(config, &shape, dataset)?;
+    let config = &eval_windows::capped(config, &windows);
     let phases = plan::phases(config, &shape, device)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -89,8 +92,12 @@ pub fn run(
         config.train.dtype,
         speed / 1e9
     ));
-    if let Some(slow) = plan::slow_compute(config, device) {
-        say::err(&slow);
+    out.push_str(&eval_windows::line(&windows));
+    for warning in plan::slow_compute(config, device)
+        .into_iter()
+        .chain(windows.warning())
+    {
+        say::err(&warning);
     }
     Ok(say::out(&out)?)
 }
