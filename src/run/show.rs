@@ -71,7 +71,11 @@ pub fn status(state: &RunState) -> String {
         let _ = write!(out, "\n{phase}: {layers} layers, step {step} of {steps}");
     }
     if let Some(eval) = state.live().evals.last() {
-        let _ = write!(out, "\nval loss {:.4}", eval.val_loss);
+        let _ = write!(
+            out,
+            "\nval loss {}",
+            trend::loss_words(eval.val_loss, f64::NAN)
+        );
         if eval.gap.is_some() {
             let _ = write!(out, ", gap {}", trend::gap_words(eval.gap, eval.gap_stderr));
         }

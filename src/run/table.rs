@@ -2,6 +2,7 @@
 
 use super::event::{Phase, PhaseResult};
 use super::state::{RunState, Status};
+use super::trend;
 
 /// Together no wider than an 80-column screen with a frame.
 const HEADINGS: [&str; 8] = [
@@ -74,7 +75,7 @@ fn row(phase: String, r: &PhaseResult) -> [String; 8] {
         r.layers.to_string(),
         count(r.parameters),
         r.steps.to_string(),
-        format!("{:.4}", r.val_loss),
+        trend::loss_words(r.val_loss, f64::NAN),
         gap,
         count(r.tokens_per_second.max(0.0) as u64),
         lazy(r),
