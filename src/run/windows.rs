@@ -46,6 +46,13 @@ impl EvalWindows {
         self.windows > self.disjoint
     }
 
+    /// By what factor a standard error is too small that takes overlapping windows as independent, as earlier versions did:
+    /// sqrt((n - 1) / (B - 1)) for n windows and B disjoint blocks. `None` where they do not overlap, or B is 1.
+    pub fn understated(&self) -> Option<f64> {
+        let (n, blocks) = (self.windows as f64, self.disjoint as f64);
+        (self.overlap() && self.disjoint > 1).then(|| ((n - 1.0) / (blocks - 1.0)).sqrt())
+    }
+
     /// Says where the windows are not simply those that were asked for.
     pub fn note(&self) -> Option<String> {
         let Self {
@@ -103,6 +110,8 @@ mod tests {
         assert_eq!(EvalWindows::of_new_run(16, 23, 128).note(), None);
         let resumed = |asked, stored| EvalWindows::of_resumed_run(asked, 23, 128, stored);
         let old = resumed(256, 256).unwrap();
+        assert!((old.understated().unwrap() - (255f64 / 22.0).sqrt()).abs() < 1e-12);
+        assert_eq!(new.understated(), None);
         assert!(old.overlap() && old.note().unwrap().contains("23 disjoint blocks"));
         assert_eq!(resumed(256, 23), Some(new));
         assert_eq!(resumed(100, 23).map(|w| w.windows), Some(23));

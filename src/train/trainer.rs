@@ -311,8 +311,14 @@ impl Trainer {
         }
         // Said once: a resumed run whose state knows its windows has said so.
         if known_windows.is_none()
-            && let Some(message) = eval_windows.note()
+            && let Some(note) = eval_windows.note()
         {
+            let message = match eval_windows.understated() {
+                Some(factor) => format!(
+                    "{note}; errors that this run journaled before are {factor:.1} times too small"
+                ),
+                None => note,
+            };
             trainer.emit(Body::Log { message });
         }
         let slow = plan::slow_compute(&trainer.config, &trainer.device);

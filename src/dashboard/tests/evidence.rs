@@ -134,14 +134,31 @@ fn the_total_follows_train_on_and_a_run_that_stands_still_has_no_speed() {
     let mut screen = Screen::new();
     let mut text = |story: &Story| screen.text(&story.state, 80, 24);
     assert!(text(&story).contains("step 200/200") && text(&story).contains("tok/s"));
+    // A resume with another number of steps; an end that was moved stays.
+    let resumed = |story: &mut Story, round_steps| {
+        let mut info = story.state.info.clone().unwrap();
+        info.round_steps = round_steps;
+        story.tell(Body::Run {
+            status: RunStatus::Running,
+            info: Some(info),
+            message: None,
+        });
+    };
+    resumed(&mut story, 250);
+    assert!(text(&story).contains("step 200/250"));
     story.asked(Command::TrainOn {
         steps: 100,
         decision: Some(1),
     });
     assert!(text(&story).contains("step 200/300"));
-    let before = crate::dashboard::eta::seconds(&story.state).unwrap();
     story.asked(Command::Extend { steps: 10 });
     assert!(text(&story).contains("step 200/310"));
+    resumed(&mut story, 200);
+    assert!(text(&story).contains("step 200/310"));
+    story.train(50, 4, |_| 1.96);
+    let before = crate::dashboard::eta::seconds(&story.state).unwrap();
+    story.asked(Command::Extend { steps: 100 });
+    assert!(text(&story).contains("step 250/410"));
     let after = crate::dashboard::eta::seconds(&story.state).unwrap();
     assert!(after > before, "{before} {after}");
     for status in [RunStatus::Paused, RunStatus::Interrupted] {
