@@ -238,6 +238,31 @@ fn a_rollback_is_exact() {
         (&whole["rounds"], &whole["controls"])
     );
 
+    // What was left is told: where it led, and how good it was.
+    let told = &mine["rollbacks"][0];
+    assert_eq!(
+        (&told["checkpoint"], &told["to_step"]),
+        (&json!(name), &rollback["step"])
+    );
+    assert!(told["from_step"].as_u64() > step, "{told}");
+    let abandoned = events.iter().filter(|e| {
+        e["kind"] == "eval"
+            && e["branch"] == 0
+            && e["step"].as_u64() > step
+            && e["phase"].as_str().unwrap().starts_with("round-")
+    });
+    let losses = abandoned.map(|e| e["val_loss"].as_f64().unwrap());
+    assert_eq!(
+        told["best"]["val_loss"].as_f64(),
+        Some(losses.fold(f64::INFINITY, f64::min))
+    );
+    assert!(told["best_since"]["val_loss"].is_f64());
+    let text = place.expect(0, &["show", "mine"]);
+    assert!(
+        text.contains("best of the abandoned branch: val loss "),
+        "{text}"
+    );
+
     // What a killed process resumes is the new branch, not the abandoned one.
     let names: Vec<&str> = find(&events, "checkpoint")
         .iter()

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::input::{Given, Input};
 use super::windows::check_windows;
 use super::{Global, say};
-use crate::eval::{Evaluator, mean_stderr};
+use crate::eval::{Evaluator, disjoint_windows};
+use crate::export;
 use crate::model::{Files, Format, Mode, memory_bytes};
 use crate::ops::Compute;
 use crate::run::table::count;
@@ -16,7 +17,8 @@ use crate::run::table::count;
 /// Measure a model's loss on a text: mean cross entropy in nats, perplexity
 ///
 /// Windows of T tokens and one more are spread evenly over the text: they start at floor(i (n_tokens - T - 1)/(N - 1)),
-/// i = 0..N-1. No beginning-of-text token is added.
+/// i = 0..N-1. No beginning-of-text token is added. Where windows overlap, the error is that of the disjoint blocks that the
+/// text holds. Rows that only pad a vocabulary trained here are left out, as an export leaves them out.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(value_name = "MODEL", help = super::MODEL)]
@@ -48,7 +50,7 @@ impl Args {
         let time = self.window_length.unwrap_or(super::WINDOW.min(most));
         check_windows(self.windows, MOST_WINDOWS, time, most)?;
         let why = format!("a window of {time} and its target");
-        let vocab = files.config.vocab;
+        let vocab = export::vocab_without_padding(&files, &located)?;
         let Given {
             tokens,
             tokenizer: made_by,
@@ -66,7 +68,8 @@ impl Args {
             self.windows,
             Compute::F32,
             &Device::Cpu,
-        )?;
+        )?
+        .over_vocab(vocab);
         let bar = ProgressBar::new(self.windows as u64);
         bar.set_style(ProgressStyle::with_template(
             "{bar:30} {pos}/{len} windows  {eta} left",
@@ -75,7 +78,10 @@ impl Args {
             bar.set_position(done as u64);
         })?;
         bar.finish_and_clear();
-        let (loss, stderr) = mean_stderr(&losses);
+        let (loss, stderr) = evaluator.mean_stderr(&losses);
+        let padding = files.config.vocab - vocab;
+        let disjoint = disjoint_windows(tokens.len(), time);
+        let blocks = (self.windows > disjoint).then_some(disjoint);
         if self.json {
             let stderr = Some(stderr).filter(|s| s.is_finite());
             say::json(&json!({
@@ -87,6 +93,9 @@ impl Args {
                 "window_length": time,
                 "n_tokens": tokens.len(),
                 "tokenizer": made_by,
+                "blocks": blocks,
+                "vocab": vocab,
+                "padding_rows": padding,
                 "losses": losses,
                 "starts": evaluator.starts(),
             }))?;
@@ -96,10 +105,25 @@ impl Args {
             true => format!(" ±{stderr:.4}"),
             false => String::new(),
         };
+        let mut more = String::new();
+        match blocks {
+            Some(1) => more.push_str(
+                "no error    the text holds one window: more of them are the same tokens\n",
+            ),
+            Some(blocks) => more.push_str(&format!(
+                "error       over the {blocks} disjoint blocks of the text: the windows overlap\n"
+            )),
+            None => {}
+        }
+        if padding > 0 {
+            more.push_str(&format!(
+                "vocabulary  {vocab} rows; the other {padding} only pad it and are left out\n"
+            ));
+        }
         say::out(&format!(
             "loss        {loss:.4}{error} nats a token\n\
              perplexity  {:.2}\n\
-             on          {} windows of {time} of {} tokens{}\n",
+             on          {} windows of {time} of {} tokens{}\n{more}",
             loss.exp(),
             self.windows,
             count(tokens.len() as u64),

@@ -1,7 +1,7 @@
 //! When the recipe will be over, at most.
 
 use crate::run::event::{Phase, RunInfo};
-use crate::run::state::{RunState, Status};
+use crate::run::state::{PhaseNow, RunState, Status};
 
 /// Points of the training curve that the speed is taken from.
 const RECENT: usize = 50;
@@ -21,8 +21,8 @@ pub fn seconds(run: &RunState) -> Option<f64> {
     let (a, b) = (recent.first()?.last, recent.last()?.last);
     let tokens = b.tokens.checked_sub(a.tokens).filter(|&t| t > 0)? as f64;
     let seconds_per_flop = (b.elapsed - a.elapsed) / (tokens * cost(info, now.layers));
-    let left = now.steps.saturating_sub(run.core.phase_step) as f64 * cost(info, now.layers);
-    let later: f64 = later(info, &now.phase, now.layers)
+    let left = now.due.saturating_sub(run.core.phase_step) as f64 * cost(info, now.layers);
+    let later: f64 = later(info, now)
         .into_iter()
         .map(|(layers, steps)| steps as f64 * cost(info, layers))
         .sum();
@@ -35,19 +35,21 @@ fn cost(info: &RunInfo, layers: usize) -> f64 {
     layers as f64 * (12.0 * d * d + d * t) + info.vocab as f64 * d
 }
 
-/// Layers and steps of the phases after `phase`, all growths taken.
-fn later(info: &RunInfo, phase: &Phase, layers: usize) -> Vec<(usize, u64)> {
-    let steps = info.round_steps;
+/// Layers and steps of the phases after the present one, all growths taken.
+fn later(info: &RunInfo, now: &PhaseNow) -> Vec<(usize, u64)> {
+    let mut steps = info.round_steps;
     let mut all = Vec::new();
-    let mut last = layers;
-    match phase {
+    let mut last = now.layers;
+    match &now.phase {
         // How many layers the first round will have is in no event yet: half, as the recipe has it.
         Phase::Reference => {
             last = (info.n_layer / 2).max(1);
             all.push((last, steps));
         }
+        // Controls take as many steps as the last round, which may have been extended.
+        Phase::Round(_) if last >= info.max_layers || info.grow_step == 0 => steps = now.due,
         Phase::Round(_) => {}
-        Phase::ControlRandom if info.control_reference => return vec![(info.n_layer, steps)],
+        Phase::ControlRandom if info.control_reference => return vec![(info.n_layer, now.due)],
         _ => return all,
     }
     while info.grow_step > 0 && last < info.max_layers {

@@ -21,6 +21,7 @@ use crate::run::event::{
 };
 use crate::run::state::RunState;
 
+mod evidence;
 mod replay;
 
 /// Events as a trainer would send them.
@@ -67,6 +68,7 @@ impl Story {
             probe_length: 100,
             control_random: true,
             control_reference: true,
+            eval_windows: None,
         };
         story.tell(Body::Run {
             status: RunStatus::Started,
@@ -155,6 +157,7 @@ impl Story {
             nonfinite: None,
             stderr: Some(0.01),
             windows: 256,
+            blocks: None,
             gap,
             gap_stderr: gap.map(|_| 0.0023),
             matched: gap.is_some_and(|g| g <= 0.0),
@@ -245,6 +248,7 @@ impl Story {
             status: DecisionStatus::Open,
             reason: DecisionReason::EndOfSteps,
             evidence: Some(Box::new(evidence)),
+            evidence_step: Some(self.step),
             choice: None,
             by: None,
         });

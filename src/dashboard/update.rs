@@ -280,6 +280,10 @@ fn on_control(ui: &mut Ui, run: &RunState, action: Action, now: Instant) -> Vec<
         Action::PauseResume => vec![Effect::Send(Command::Pause)],
         Action::Checkpoint => vec![Effect::Send(Command::Checkpoint)],
         Action::Decide => match &run.core.decision {
+            // There are newer figures than those it rests on.
+            Some(decision) if run.core.eval.is_some_and(|e| e.step > decision.step) => {
+                ask(ui, Some(decision.id))
+            }
             Some(decision) => {
                 ask_with(ui, decision_prompt(decision, run, now));
                 Vec::new()
@@ -337,6 +341,7 @@ fn decision_prompt(decision: &OpenDecision, run: &RunState, now: Instant) -> Pro
         Suggestion::Grow => Entry::Grow,
         Suggestion::Stop => Entry::Stop,
         Suggestion::TrainOn => Entry::TrainOn,
+        Suggestion::InsufficientData => Entry::Cancel,
     };
     Prompt::Decision(Box::new(DecisionPrompt {
         selected: entries.iter().position(|e| *e == wanted).unwrap_or(0),

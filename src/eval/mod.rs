@@ -3,11 +3,15 @@
 //! Every model sees the same windows, so differences are taken window by window: their standard error is a fraction
 //! of that of two separate means.
 
+mod error;
+
 use candle_core::{Device, Result};
 
 use crate::corpus::{Tokens, even_starts, fill_batch};
 use crate::model::{Decoder, DecoderConfig, Mode, Workspace};
 use crate::ops::{self, Compute};
+
+pub use error::{disjoint_windows, mean_stderr, paired_gap};
 
 /// Most tokens in one forward pass.
 const BATCH_TOKENS: usize = 4096;
@@ -24,28 +28,14 @@ pub fn batch(time: usize, windows: usize, gpu: bool) -> usize {
     (most / time).clamp(1, windows.max(1))
 }
 
-/// Mean and standard error (sample standard deviation with ddof 1, over the square root of n).
-pub fn mean_stderr(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    if values.len() < 2 {
-        return (mean, f64::NAN);
-    }
-    let var = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, (var / n).sqrt())
-}
-
-/// Mean and standard error of the paired differences `model - reference` (positive: the model is worse).
-pub fn paired_gap(model: &[f64], reference: &[f64]) -> (f64, f64) {
-    debug_assert_eq!(model.len(), reference.len());
-    let differences: Vec<f64> = model.iter().zip(reference).map(|(a, b)| a - b).collect();
-    mean_stderr(&differences)
-}
-
 /// Evaluates models of one width and vocabulary on the same windows.
 #[derive(Debug)]
 pub struct Evaluator {
     starts: Vec<usize>,
+    /// The most windows of this length that the text holds without overlap.
+    disjoint: usize,
+    /// Rows of the vocabulary that losses are taken over.
+    vocab: usize,
     workspace: Workspace,
     inputs: Vec<u32>,
     targets: Vec<u32>,
@@ -71,6 +61,8 @@ impl Evaluator {
         let (batch, time) = (workspace.batch, workspace.time);
         Ok(Self {
             starts: even_starts(n_tokens, time, windows),
+            disjoint: disjoint_windows(n_tokens, time),
+            vocab: workspace.vocab(),
             workspace,
             inputs: vec![0; batch * time],
             targets: vec![0; batch * time],
@@ -80,6 +72,23 @@ impl Evaluator {
     /// Number of windows.
     pub fn windows(&self) -> usize {
         self.starts.len()
+    }
+
+    /// Takes losses over the first `vocab` rows of the vocabulary only: the rest is padding, which the targets never name
+    /// and a softmax over all rows gives a share of the probability.
+    pub fn over_vocab(mut self, vocab: usize) -> Self {
+        self.vocab = vocab;
+        self
+    }
+
+    /// Returns the mean of window losses and its [standard error](mean_stderr) on this text.
+    pub fn mean_stderr(&self, losses: &[f64]) -> (f64, f64) {
+        mean_stderr(losses, self.disjoint)
+    }
+
+    /// Returns the [paired gap](paired_gap) of two models' window losses on this text.
+    pub fn paired_gap(&self, model: &[f64], reference: &[f64]) -> (f64, f64) {
+        paired_gap(model, reference, self.disjoint)
     }
 
     /// Where the windows start.
@@ -109,34 +118,12 @@ impl Evaluator {
                 .map_err(candle_core::Error::wrap)?;
             ops::write(&self.workspace.inputs, &self.inputs)?;
             ops::write(&self.workspace.targets, &self.targets)?;
-            model.forward(&self.workspace)?;
+            model.forward_over(&self.workspace, self.vocab)?;
             let losses = ops::read(&self.workspace.losses)?;
             let windows = losses.chunks_exact(time).take(starts.len());
             all.extend(windows.map(|w| w.iter().map(|&l| f64::from(l)).sum::<f64>() / time as f64));
             progress(all.len());
         }
         Ok(all)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_paired_error_leaves_out_what_both_share() {
-        // Window difficulty varies by nats, the models differ by 0.1 with a little noise.
-        let reference: Vec<f64> = (0..50).map(|i| 3.0 + f64::from(i % 7)).collect();
-        let model: Vec<f64> = reference
-            .iter()
-            .enumerate()
-            .map(|(i, r)| r + 0.1 + if i % 2 == 0 { 0.01 } else { -0.01 })
-            .collect();
-        let (gap, stderr) = paired_gap(&model, &reference);
-        assert!((gap - 0.1).abs() < 1e-12);
-        // sd with ddof 1 of ±0.01 is 0.01 * sqrt(50/49).
-        assert!((stderr - 0.01 * (50f64 / 49.0).sqrt() / 50f64.sqrt()).abs() < 1e-12);
-        assert!(mean_stderr(&reference).1 > 0.2);
-        assert!(mean_stderr(&[1.0]).1.is_nan());
     }
 }

@@ -20,7 +20,7 @@ use crate::text;
 use crate::train::checkpoint::CheckpointError;
 
 pub use plain::{Form, Plain, plain};
-pub use subject::{FromRun, Subject};
+pub use subject::{FromRun, Subject, vocab_without_padding};
 pub use tokens::Tokens;
 
 /// Why a model is not written.

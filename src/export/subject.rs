@@ -124,14 +124,9 @@ impl Subject {
 
     /// The tokenizer's ids, where the vocabulary's further rows are padding that this program made.
     pub(super) fn ids_without_padding(&self) -> Option<usize> {
-        let ids = self.tokens.ids?;
         let config = self.run.as_ref().and_then(|run| run.config.as_ref());
-        let ours = match config {
-            // A reference that was read has the rows that its authors gave it.
-            Some(config) => config.reference.path.is_none(),
-            None => self.files.config.vocab == ids.next_multiple_of(PADDING),
-        };
-        (self.native && ours).then_some(ids)
+        self.native
+            .then(|| unpadded(self.tokens.ids?, self.files.config.vocab, config))?
     }
 
     /// Whether a canonical path is this model's own file or directory.
@@ -139,6 +134,45 @@ impl Subject {
         let own = self.files.source.path().canonicalize();
         own.is_ok_and(|own| own == path)
     }
+}
+
+/// The ids of a tokenizer, where a checkpoint's `vocab` rows are those and padding that this program made. `config` is the
+/// run's, where it is known.
+fn unpadded(ids: usize, vocab: usize, config: Option<&Config>) -> Option<usize> {
+    let ours = match config {
+        // A reference that was read has the rows that its authors gave it.
+        Some(config) => config.reference.path.is_none(),
+        None => vocab == ids.next_multiple_of(PADDING),
+    };
+    (ours && ids <= vocab).then_some(ids)
+}
+
+/// Returns how many rows of the vocabulary of the model at `located` stand for token ids; the rest is padding that this
+/// program made, which [`super::export`] cuts off. All of them for models from elsewhere.
+///
+/// # Errors
+/// When the model's tokenizer is there and cannot be read.
+pub fn vocab_without_padding(files: &Files, located: &Located) -> Result<usize, ExportError> {
+    let (path, all) = (&located.path, files.config.vocab);
+    let dir = match path.is_dir() {
+        true => path,
+        false => path.parent().unwrap_or(Path::new(".")),
+    };
+    let json = config_json(dir);
+    if files.source.gguf().is_some() || !json["heirloom"].is_object() {
+        return Ok(all);
+    }
+    let run = located
+        .checkpoint
+        .clone()
+        .or_else(|| checkpoint_by_path(path));
+    let config =
+        run.and_then(|(run, _)| config::load(&config::Source::Path(run.config()), &[]).ok());
+    let config = config.as_ref().map(|loaded| &loaded.config);
+    let ids = Tokens::of_directory(dir, &json)?.ids;
+    Ok(ids
+        .and_then(|ids| unpadded(ids, all, config))
+        .unwrap_or(all))
 }
 
 /// The run and the name of the checkpoint that a path leads to.

@@ -150,14 +150,23 @@ impl Decoder {
 
     /// Losses of every token, `ws.losses[B T]` in nats, without gradients.
     pub fn forward(&self, ws: &Workspace) -> Result<()> {
+        self.forward_over(ws, self.config.vocab)
+    }
+
+    /// As [`Self::forward`], with a softmax over the first `vocab` rows of the head alone.
+    ///
+    /// # Errors
+    /// When the head has fewer rows, or a target is not among them.
+    pub fn forward_over(&self, ws: &Workspace, vocab: usize) -> Result<()> {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
+        let head = self.operands(ws.compute)?.head.narrow(0, 0, vocab)?;
         ops::head_cross_entropy(
             ws.compute,
             &ws.losses,
             None,
             &ws.chunk,
             &ws.x_final,
-            &self.operands(ws.compute)?.head,
+            &head,
             &ws.targets,
             1.0,
         )

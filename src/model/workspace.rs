@@ -168,6 +168,7 @@ pub struct Workspace {
     pub mode: Mode,
     /// What products are computed with.
     pub compute: Compute,
+    vocab: usize,
     /// Token ids, `u32[B, T]`.
     pub inputs: Tensor,
     pub targets: Tensor,
@@ -327,6 +328,11 @@ impl Workspace {
         Self::within(room, config, (batch, time), Mode::Forward, compute)
     }
 
+    /// Rows of the vocabulary that the head makes logits of.
+    pub fn vocab(&self) -> usize {
+        self.vocab
+    }
+
     /// The rows that a forward pass may have in this workspace's memory.
     pub fn rows(&self) -> usize {
         self.room.rows
@@ -411,6 +417,7 @@ impl Workspace {
             time,
             mode,
             compute,
+            vocab: config.vocab,
             inputs: view(&room.inputs, &[batch, time])?,
             targets: view(&room.targets, &[batch, time])?,
             losses: view(&room.losses, &[m])?,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 use super::command::{By, Command, GrowMode};
+use super::windows::EvalWindows;
 use crate::device::Reading;
 
 pub(super) mod foreign;
@@ -163,6 +164,9 @@ pub struct RunInfo {
     /// Whether each control runs at the end.
     pub control_random: bool,
     pub control_reference: bool,
+    /// Validation windows of every evaluation; absent in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_windows: Option<EvalWindows>,
 }
 
 /// Status told by a `run` event.
@@ -252,6 +256,8 @@ pub enum Suggestion {
     Grow,
     Stop,
     TrainOn,
+    /// The gap is not finite, or has no standard error.
+    InsufficientData,
 }
 
 /// Everything a decision rests on, frozen at one step.
@@ -367,6 +373,9 @@ pub enum Body {
         nonfinite: Option<String>,
         stderr: Option<f64>,
         windows: usize,
+        /// Disjoint blocks that the errors are taken over, where the windows overlap.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blocks: Option<usize>,
         gap: Option<f64>,
         gap_stderr: Option<f64>,
         matched: bool,
@@ -443,6 +452,10 @@ pub enum Body {
         reason: DecisionReason,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<Box<Evidence>>,
+        /// Step (over all phases) at which the evidence was gathered; absent in journals of earlier versions, which open
+        /// decisions at that very step.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence_step: Option<u64>,
         /// Once resolved: what was chosen (`grow by 2 (restart)`), and by whom.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         choice: Option<String>,

@@ -27,4 +27,5 @@ pub mod state;
 pub mod table;
 pub mod tail;
 pub mod trend;
+pub mod windows;
 pub mod words;

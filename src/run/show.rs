@@ -3,11 +3,14 @@
 use serde_json::{Value, json};
 use std::fmt::Write;
 
+mod rollbacks;
+
 use super::dir::{RunDir, is_name};
 use super::event::PhaseResult;
 use super::lock::{Holder, RunLock};
 use super::state::{Level, RunState, Status};
 use super::table;
+use super::trend;
 use crate::text;
 
 /// `running`, `paused`, `interrupted`, `done` or `failed`. A run without any event is running when a process
@@ -38,6 +41,8 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
         "reference": core.reference.as_ref().map(reference),
         "rounds": core.rounds,
         "controls": core.controls,
+        "rollbacks": rollbacks::of(state),
+        "eval_windows": state.info.as_ref().and_then(|i| i.eval_windows),
     })
 }
 
@@ -62,19 +67,24 @@ pub fn status(state: &RunState) -> String {
     let mut out = format!("{}, step {}", core.status, core.step);
     if let Some(now) = &core.phase {
         let (phase, layers) = (table::phase_name(&now.phase), now.layers);
-        let (step, steps) = (core.phase_step, now.steps);
+        let (step, steps) = (core.phase_step, now.due);
         let _ = write!(out, "\n{phase}: {layers} layers, step {step} of {steps}");
     }
     if let Some(eval) = state.live().evals.last() {
-        let _ = write!(out, "\nval loss {:.4}", eval.val_loss);
-        if let (Some(gap), Some(stderr)) = (eval.gap, eval.gap_stderr) {
-            let _ = write!(out, ", gap {gap:+.4} ±{stderr:.4}");
+        let _ = write!(
+            out,
+            "\nval loss {}",
+            trend::loss_words(eval.val_loss, f64::NAN)
+        );
+        if eval.gap.is_some() {
+            let _ = write!(out, ", gap {}", trend::gap_words(eval.gap, eval.gap_stderr));
         }
         let _ = write!(out, " (step {})", eval.step);
     }
     if let Some(decision) = &core.decision {
         let (reason, why) = (decision.reason, &decision.evidence.why);
-        let _ = write!(out, "\ndecision open ({reason}): {why}");
+        let evidence = decision.evidence_words(core.step);
+        let _ = write!(out, "\ndecision open ({reason}, {evidence}): {why}");
     }
     if let Some(checkpoint) = state.checkpoints.last() {
         let _ = write!(out, "\nlast checkpoint {}", checkpoint.name);
@@ -93,6 +103,7 @@ pub fn text(state: &RunState, dir: &RunDir) -> String {
     let _ = head(&mut out, state, dir);
     out.push('\n');
     out.push_str(&table::text(state));
+    out.push_str(&rollbacks::text(state));
     let _ = checkpoints(&mut out, state, dir);
     let _ = next(&mut out, state, dir);
     out
@@ -120,6 +131,9 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
             table::count(info.val_tokens),
             table::ascii(&info.tokenizer)
         )?;
+        if let Some(words) = info.eval_windows.and_then(|w| w.words()) {
+            writeln!(out, "windows    evaluated on {words}")?;
+        }
         writeln!(
             out,
             "recipe     {} steps a round of {} tokens, grow by {} up to {} layers, policy {}",
@@ -144,18 +158,15 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
             "last step  {} ({name}, step {} of {}), {} tokens, {}",
             core.step,
             core.phase_step,
-            now.steps,
+            now.due,
             table::count(core.tokens),
             duration(state.elapsed)
         )?;
     }
     if let Some(decision) = &core.decision {
         let why = table::ascii(&decision.evidence.why);
-        writeln!(
-            out,
-            "decision   waiting since step {}: {why}",
-            decision.step
-        )?;
+        let evidence = decision.evidence_words(core.step);
+        writeln!(out, "decision   open, {evidence}: {why}")?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::event::{Phase, PhaseResult};
 use super::state::{RunState, Status};
+use super::trend;
 
 /// Together no wider than an 80-column screen with a frame.
 const HEADINGS: [&str; 8] = [
@@ -64,7 +65,7 @@ fn rows(state: &RunState) -> Vec<[String; 8]> {
 }
 
 fn row(phase: String, r: &PhaseResult) -> [String; 8] {
-    let gap = match (r.gap, r.gap_stderr) {
+    let gap = match (r.gap, r.gap_stderr.filter(|e| e.is_finite())) {
         (Some(gap), Some(stderr)) => format!("{gap:+.4} +/- {stderr:.4}"),
         (Some(gap), None) => format!("{gap:+.4}"),
         (None, _) => "-".into(),
@@ -74,7 +75,7 @@ fn row(phase: String, r: &PhaseResult) -> [String; 8] {
         r.layers.to_string(),
         count(r.parameters),
         r.steps.to_string(),
-        format!("{:.4}", r.val_loss),
+        trend::loss_words(r.val_loss, f64::NAN),
         gap,
         count(r.tokens_per_second.max(0.0) as u64),
         lazy(r),
@@ -143,6 +144,13 @@ fn push_legend(out: &mut String, state: &RunState) {
         "gap: mean paired difference of the validation loss to the reference in nats,\n\
          with its standard error over the same windows; positive: worse than it\n",
     );
+    let windows = state.info.as_ref().and_then(|i| i.eval_windows);
+    if let Some(words) = windows.and_then(|w| w.words()) {
+        out.push_str(&format!("evaluated on {words}\n"));
+    }
+    if windows.is_some_and(|w| w.warning().is_some()) {
+        out.push_str("one window of validation text: gaps have no error, nothing can match\n");
+    }
     for control in &state.core.controls {
         out.push_str(match control.name.as_str() {
             "random" => "random: control, a random start of the final size, as many steps\n",
@@ -171,7 +179,7 @@ pub fn outcome(state: &RunState) -> String {
                     ", {} at step {} of {}",
                     phase_name(&now.phase),
                     core.phase_step,
-                    now.steps
+                    now.due
                 )
             });
             format!("outcome: none yet ({status}{phase})")

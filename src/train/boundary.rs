@@ -417,11 +417,14 @@ impl Trainer {
     /// Closes the open decision.
     pub(super) fn resolve(&mut self, by: By, choice: String) {
         if let Some(open) = self.state.decision.take() {
+            let age = self.state.phase_step.saturating_sub(open.phase_step);
+            let evidence_step = self.state.step.saturating_sub(age);
             self.emit(Body::Decision {
                 id: open.id,
                 status: DecisionStatus::Resolved,
                 reason: open.reason,
                 evidence: None,
+                evidence_step: Some(evidence_step),
                 choice: Some(choice),
                 by: Some(by),
             });

@@ -6,7 +6,7 @@ use super::evidence;
 use super::memory::{Held, Memory};
 use super::plan;
 use super::state::{EvalRecord, Open};
-use super::trainer::{Choice, Pause, Trainer};
+use super::trainer::{Choice, Ended, Pause, Trainer};
 use crate::config::{LayerChoice, PolicyMode};
 use crate::inherit;
 use crate::model::DecoderConfig;
@@ -14,7 +14,7 @@ use crate::run::command::{By, Command};
 use crate::run::event::{
     Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
 };
-use crate::run::trend;
+use crate::run::trend::{GapData, Trend};
 
 /// What the end of a phase's steps leads to.
 pub(super) enum Due {
@@ -23,6 +23,7 @@ pub(super) enum Due {
     /// Paused: look at the boundary again.
     Wait,
     TrainOn,
+    End(Ended),
 }
 
 impl Trainer {
@@ -45,7 +46,15 @@ impl Trainer {
             }
             let evidence = self.open_decision(DecisionReason::EndOfSteps)?;
             return Ok(match self.policy {
-                PolicyMode::Auto => Due::Choice(self.decide_alone(&evidence)),
+                PolicyMode::Auto => match self.decide_alone(&evidence) {
+                    Some(choice) => Due::Choice(choice),
+                    None => {
+                        match self.held_back(&format!("no decision was taken: {}", evidence.why))? {
+                            None => Due::Wait,
+                            Some(ended) => Due::End(ended),
+                        }
+                    }
+                },
                 PolicyMode::Pause => {
                     self.pause(Pause::Waiting, Some("waiting for a decision".into()));
                     Due::Wait
@@ -57,6 +66,7 @@ impl Trainer {
             && self.state.phase_step >= self.overrun_end()
             && self.paused.is_none()
         {
+            self.refresh_decision()?;
             let past = self.state.phase_step - self.state.due;
             let why = format!("{past} steps past the end; D decides, p trains on");
             self.pause(Pause::Waiting, Some(why));
@@ -79,8 +89,17 @@ impl Trainer {
         from.saturating_add(self.overrun())
     }
 
-    /// Algorithm 1: grow while worse than the benchmark.
-    fn decide_alone(&mut self, evidence: &Evidence) -> Choice {
+    /// Algorithm 1: grow while worse than the benchmark. `None`, and the decision stays open, where the gap is not finite:
+    /// it shows neither that the model is worse nor that it matches.
+    fn decide_alone(&mut self, evidence: &Evidence) -> Option<Choice> {
+        match GapData::of(evidence.gap, evidence.gap_stderr) {
+            GapData::Measured => {}
+            GapData::NoError => self.warn(format!(
+                "{}: the policy takes it for no match",
+                evidence.why
+            )),
+            GapData::NotFinite => return None,
+        }
         let choice = match &evidence.growth {
             _ if evidence.matched => Choice::Stop,
             Some(growth) => Choice::Grow {
@@ -100,7 +119,7 @@ impl Trainer {
             Choice::Limit(outcome) => format!("stop: {outcome}"),
         };
         self.resolve(By::Policy, text);
-        choice
+        Some(choice)
     }
 
     /// Under `ask` and `pause`, a match or a plateau before the round's end is offered once.
@@ -110,7 +129,7 @@ impl Trainer {
             return Ok(());
         }
         let losses = evidence::losses(&self.state.evals);
-        let flat = trend::plateau(trend::slope_per_1k(&losses)) == Plateau::Likely;
+        let flat = Trend::of(&losses).plateau == Plateau::Likely;
         let reason = match (record.matched, flat) {
             (true, _) => DecisionReason::Matched,
             (false, true) => DecisionReason::Plateau,
@@ -139,10 +158,21 @@ impl Trainer {
             status: DecisionStatus::Open,
             reason,
             evidence: Some(Box::new(evidence.clone())),
+            evidence_step: Some(self.state.step),
             choice: None,
             by: None,
         });
         Ok(evidence)
+    }
+
+    /// Gathers the evidence of the open decision again, if it is of an earlier step: before somebody is asked for an answer.
+    pub(super) fn refresh_decision(&mut self) -> Result<()> {
+        match self.state.decision {
+            Some(open) if open.phase_step != self.state.phase_step => {
+                self.open_decision(open.reason).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn evidence(&self, record: &EvalRecord, reason: DecisionReason) -> Result<Evidence> {
@@ -157,8 +187,8 @@ impl Trainer {
             record.gap_stderr.unwrap_or(f64::NAN),
         );
         let losses = evidence::losses(&state.evals);
-        let slope = trend::slope_per_1k(&losses);
-        let plateau = trend::plateau(slope);
+        let trend = Trend::of(&losses);
+        let (slope, plateau) = (trend.slope_per_1k, trend.plateau);
         let growth = self.growth_cost(self.config.grow.step);
         let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
         let can_grow = growth.is_some();
@@ -187,7 +217,7 @@ impl Trainer {
             slope_per_1k: slope.map(|s| s.0),
             slope_stderr: slope.map(|s| s.1),
             plateau,
-            forecast: evidence::forecast(&losses, ahead),
+            forecast: trend.forecast(ahead),
             forecast_grown: evidence::forecast_grown(
                 &rounds,
                 grown_layers,

@@ -2,23 +2,10 @@
 
 use super::state::{EvalRecord, TrainState};
 use crate::run::event::{Forecast, PhaseResult, Plateau, Suggestion};
-use crate::run::trend::{self, Line};
-
-/// Validation loss expected at `at_phase_step` without growth: a line in the logarithm of the step through the last
-/// evaluations, since loss falls about as fast in each doubling.
-pub fn forecast(evals: &[(f64, f64)], at_phase_step: u64) -> Option<Forecast> {
-    let recent = trend::recent(evals).iter();
-    let points: Vec<_> = recent.map(|&(step, loss)| (step.ln(), loss)).collect();
-    let (val_loss, stderr) = Line::fit(&points)?.predict((at_phase_step as f64).ln());
-    Some(Forecast {
-        val_loss,
-        stderr,
-        at_phase_step,
-    })
-}
+use crate::run::trend::{GapData, Line};
 
 /// Validation loss expected at the end of a round with `layers`: a line through the rounds so far (the present one
-/// included). `None` before two growths.
+/// included). `None` before two growths, and when a round's loss is not finite.
 pub fn forecast_grown(
     rounds: &[(usize, f64)],
     layers: usize,
@@ -57,6 +44,18 @@ pub fn suggest(
     layers: usize,
 ) -> (Suggestion, String) {
     let (gap, stderr) = gap;
+    let insufficient = match GapData::of(gap, stderr) {
+        GapData::Measured => None,
+        GapData::NoError => Some(format!(
+            "insufficient data: the gap {gap:+.4} of {layers} layers has no error with one validation window"
+        )),
+        GapData::NotFinite => Some(format!(
+            "insufficient data: the gap of {layers} layers to the reference is not finite"
+        )),
+    };
+    if let Some(why) = insufficient {
+        return (Suggestion::InsufficientData, why);
+    }
     if matched {
         let why = format!("{layers} layers match the reference: gap {gap:+.4} ±{stderr:.4}");
         return (Suggestion::Stop, why);
@@ -87,6 +86,7 @@ mod tests {
         assert!(forecast_grown(&[(4, 2.0), (6, 1.9)], 8, 200).is_none());
         let f = forecast_grown(&[(4, 2.0), (6, 1.9), (8, 1.8)], 10, 200).unwrap();
         assert!((f.val_loss - 1.7).abs() < 1e-9);
+        assert!(forecast_grown(&[(4, 2.0), (6, f64::NAN), (8, 1.8)], 10, 200).is_none());
     }
 
     #[test]
@@ -99,5 +99,24 @@ mod tests {
         assert_eq!(s(false, false, Plateau::No, true), Suggestion::TrainOn);
         assert_eq!(s(false, false, Plateau::Likely, true), Suggestion::Grow);
         assert_eq!(s(false, true, Plateau::No, false), Suggestion::Stop);
+    }
+
+    #[test]
+    fn a_gap_that_is_not_finite_or_has_no_error_suggests_nothing() {
+        let nan = f64::NAN;
+        for (gap, words) in [
+            ((nan, nan), "is not finite"),
+            ((f64::INFINITY, 0.1), "is not finite"),
+            ((-0.5, nan), "no error with one validation window"),
+        ] {
+            for at_end in [true, false] {
+                let (suggestion, why) = suggest(true, at_end, Plateau::Likely, true, gap, 4);
+                assert_eq!(suggestion, Suggestion::InsufficientData);
+                assert!(
+                    why.starts_with("insufficient data") && why.contains(words),
+                    "{why}"
+                );
+            }
+        }
     }
 }

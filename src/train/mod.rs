@@ -29,6 +29,7 @@ pub mod schedule;
 pub mod state;
 mod step;
 pub mod trainer;
+pub mod windows;
 
 pub use learner::Learner;
 pub use optimizer::Optimizer;

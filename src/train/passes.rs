@@ -53,6 +53,15 @@ impl Passes {
         })
     }
 
+    /// The same with another number of validation windows: as many as the text holds without overlap.
+    pub fn with_eval_windows(self, eval_windows: usize) -> Self {
+        Self {
+            eval_windows,
+            eval_batch: eval::batch(self.time, eval_windows, self.format.gpu),
+            ..self
+        }
+    }
+
     /// Passes of `micro` windows of `time` tokens in f32 on the CPU, with a config's defaults otherwise.
     pub fn usual(micro: usize, time: usize) -> Self {
         let (eval_windows, probe_windows, probe_length) = (256, 100, 100);

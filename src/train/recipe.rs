@@ -10,6 +10,7 @@ use crate::inherit;
 use crate::model::{Files, Weights};
 use crate::run::event::{Body, Outcome, Phase, PhaseResult, Start};
 use crate::run::state::{ControlResult, RoundResult};
+use crate::run::trend;
 
 /// Set the random numbers of parts that are not inherited, and of the random control, apart from those the reference
 /// began with.
@@ -34,6 +35,7 @@ impl Trainer {
                     Due::Choice(choice) => return self.conclude(choice),
                     Due::PhaseOver => return self.conclude_plain().map(|()| None),
                     Due::Wait => continue,
+                    Due::End(ended) => return Ok(Some(ended)),
                     Due::TrainOn => {}
                 }
             }
@@ -346,11 +348,10 @@ impl Trainer {
         let outcome = state.outcome.unwrap_or(Outcome::Stopped);
         let message = match (state.rounds.last(), &state.reference) {
             (Some(last), Some(reference)) => format!(
-                "{} of {} layers, gap {:+.4} ±{:.4}",
+                "{} of {} layers, gap {}",
                 last.result.layers,
                 reference.layers,
-                last.result.gap.unwrap_or(f64::NAN),
-                last.result.gap_stderr.unwrap_or(f64::NAN),
+                trend::gap_words(last.result.gap, last.result.gap_stderr),
             ),
             _ => "before the first round ended".into(),
         };

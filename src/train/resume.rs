@@ -276,7 +276,8 @@ impl Trainer {
 
     /// Makes batches and passes fit the config's numbers of windows.
     fn fit_batches(&mut self) -> Result<()> {
-        let passes = Passes::of(&self.config, self.learner.shape(), &self.device)?;
+        let passes = Passes::of(&self.config, self.learner.shape(), &self.device)?
+            .with_eval_windows(self.eval_windows.windows);
         let (windows, _) = plan::windows(&self.config, passes.time)?;
         if windows != self.windows {
             self.batches = Batches::of(Draw {

@@ -36,6 +36,7 @@ impl Trainer {
         state.decisions = former.decisions;
         state.repeat = former.repeat;
         state.kept = former.kept;
+        state.eval_windows = former.eval_windows;
         self.look_for_best();
         self.window_losses.clear();
         self.emit(Body::Rollback {

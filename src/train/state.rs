@@ -174,6 +174,9 @@ pub struct TrainState {
     pub best: Option<(String, f64)>,
     /// AdamW's step count of each tensor.
     pub optimizer_steps: Vec<u32>,
+    /// Validation windows of every evaluation so far; absent in states of earlier versions.
+    #[serde(default)]
+    pub eval_windows: Option<usize>,
     /// Fingerprints of the training and validation tokens: other data cannot continue this run.
     pub data: [String; 2],
     /// The config in force, as TOML text by key; empty in checkpoints of version 0.1.
@@ -226,6 +229,7 @@ impl TrainState {
             kept: Vec::new(),
             best: None,
             optimizer_steps: Vec::new(),
+            eval_windows: None,
             data,
             values: BTreeMap::new(),
         }

@@ -11,6 +11,7 @@ use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
 use crate::rank::ProbeBudget;
 use crate::run::event::{Body, Phase, finite};
+use crate::run::trend::GapData;
 
 /// Steps of a large model are told of one by one, whatever `train.log_every` says.
 const SILENCE_SECONDS: f64 = 5.0;
@@ -79,14 +80,20 @@ impl Trainer {
             return Ok(*record);
         }
         let began = Instant::now();
-        let losses = self.learner.losses(&self.dataset.val)?;
-        let (val_loss, stderr) = mean_stderr(&losses);
+        let mut losses = self.learner.losses(&self.dataset.val)?;
+        if crate::fault::is_at("eval-nan", self.state.step) {
+            losses.fill(f64::NAN);
+        }
+        let disjoint = self.eval_windows.disjoint;
+        let (val_loss, stderr) = mean_stderr(&losses, disjoint);
         let gap = self
             .state
             .benchmark
             .as_ref()
-            .map(|b| paired_gap(&losses, &b.losses));
-        let within = gap.is_some_and(|(gap, _)| gap <= self.config.matching.tolerance);
+            .map(|b| paired_gap(&losses, &b.losses, disjoint));
+        let within = gap.is_some_and(|(gap, stderr)| {
+            GapData::of(gap, stderr) == GapData::Measured && gap <= self.config.matching.tolerance
+        });
         self.state.consecutive_matches = match (within, &self.state.phase) {
             (true, Phase::Round(_)) => self.state.consecutive_matches + 1,
             _ => 0,
@@ -97,9 +104,14 @@ impl Trainer {
             val_loss,
             stderr,
             gap: gap.map(|g| g.0),
-            gap_stderr: gap.map(|g| g.1),
+            gap_stderr: gap.map(|g| g.1).filter(|e| e.is_finite()),
             matched,
         };
+        let was_finite = self
+            .state
+            .evals
+            .last()
+            .is_none_or(|e| e.val_loss.is_finite());
         self.state.evals.push(record);
         self.window_losses = losses;
         let seconds = began.elapsed().as_secs_f64();
@@ -111,11 +123,21 @@ impl Trainer {
             nonfinite,
             stderr: finite(stderr).0,
             windows,
+            blocks: self
+                .eval_windows
+                .overlap()
+                .then_some(self.eval_windows.disjoint),
             gap: record.gap.and_then(|g| finite(g).0),
             gap_stderr: record.gap_stderr.and_then(|g| finite(g).0),
             matched,
             seconds,
         });
+        if !val_loss.is_finite() && was_finite {
+            self.warn(format!(
+                "the validation loss at step {} is not finite: plateau, forecast and suggestion have insufficient data until it is again",
+                self.state.step
+            ));
+        }
         Ok(record)
     }
 

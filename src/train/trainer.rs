@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use candle_core::Device;
 
 use super::checkpoint::{Checkpoints, Writer};
@@ -28,6 +28,7 @@ use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
+use crate::run::windows::EvalWindows;
 use crate::signals::Signalled;
 
 /// What a trainer is started with.
@@ -127,6 +128,7 @@ pub struct Trainer {
     pub(super) batches: Batches,
     /// Windows of a batch.
     pub(super) windows: usize,
+    pub(super) eval_windows: EvalWindows,
     pub(super) checkpoints: Checkpoints,
     /// Brings checkpoints to disk, and the one it is at.
     pub(super) writer: Writer,
@@ -168,9 +170,14 @@ impl Trainer {
         let resume = setup.resume.clone().unwrap_or_default();
         let wanted = config;
         let config = in_force(&wanted, &resume.values);
-        let passes = |reference: &DecoderConfig| Passes::of(&config, reference, &device);
         let val = dataset.val.len();
-        let (learner, mut state, reference_layers) = match &resume.checkpoint {
+        let passes = |reference: &DecoderConfig, state: Option<&TrainState>| -> Result<_> {
+            let passes = Passes::of(&config, reference, &device)?;
+            let asked = config.eval.windows;
+            let windows = super::windows::of_run(asked, val, passes.time, state)?;
+            Ok((passes.with_eval_windows(windows.windows), windows))
+        };
+        let (learner, eval_windows, mut state, reference_layers) = match &resume.checkpoint {
             Some(name) => {
                 let saved = checkpoints.open_saved(name)?;
                 check_data(&saved.state.data, &data, &wanted, &dir)?;
@@ -181,12 +188,13 @@ impl Trainer {
                 };
                 let reference = plan::reference_shape(&wanted, &dataset.tokenizer);
                 check_shape(&wanted, shape, &reference)?;
-                let mut learner = Learner::new(shape.clone(), passes(shape)?, val, &device);
+                let (passes, windows) = passes(shape, Some(&saved.state))?;
+                let mut learner = Learner::new(shape.clone(), passes, val, &device);
                 // A model that the next task replaces is not read first.
                 if saved.state.task == Task::Train {
                     saved.load_into(&mut learner, saved.state.trains())?;
                 }
-                (learner, saved.state, layers)
+                (learner, windows, saved.state, layers)
             }
             None => {
                 let trains = config.reference.train.as_ref().is_some_and(|r| r.steps > 0);
@@ -197,7 +205,7 @@ impl Trainer {
                     }
                     None => (plan::reference_shape(&config, &dataset.tokenizer), None),
                 };
-                let passes = passes(&shape)?;
+                let (passes, windows) = passes(&shape, None)?;
                 let phases = plan::phases(&config, &shape, &passes, dataset.bytes_in_memory())?;
                 if let Some(largest) = plan::largest(&phases) {
                     // Tokens are in memory already.
@@ -214,23 +222,17 @@ impl Trainer {
                     repeat: setup.repeat.into(),
                     ..TrainState::new(data)
                 };
-                (learner, state, shape.n_layer)
+                (learner, windows, state, shape.n_layer)
             }
         };
-        if let Some(benchmark) = &state.benchmark {
-            let (had, has) = (benchmark.losses.len(), config.eval.windows);
-            if had != has {
-                bail!(
-                    "the reference was measured on {had} windows, eval.windows is {has} now: gaps would compare different text"
-                );
-            }
-        }
         let context = learner.passes().time;
         dataset.check_length(context)?;
         plan::windows(&wanted, context)?;
+        let known_windows = state.eval_windows.replace(eval_windows.windows);
         state.values = values(&config);
         let (windows, _) = plan::windows(&config, context)?;
         let mut trainer = Self {
+            eval_windows,
             batches: Batches::of(Draw {
                 tokens: dataset.train.clone(),
                 mixture: dataset.mixture.clone(),
@@ -292,13 +294,27 @@ impl Trainer {
             let state = &trainer.state;
             let waits = state.decision.is_some_and(|d| d.phase_step >= state.due);
             if trainer.policy == PolicyMode::Pause && waits {
+                trainer.refresh_decision()?;
                 trainer.pause(Pause::Waiting, Some("waiting for a decision".into()));
             }
         } else {
             trainer.tell_run(RunStatus::Started, Some(info), None);
         }
+        // Said once: a resumed run whose state knows its windows has said so.
+        if known_windows.is_none()
+            && let Some(note) = eval_windows.note()
+        {
+            let message = match eval_windows.understated() {
+                Some(factor) => format!(
+                    "{note}; errors that this run journaled before are {factor:.1} times too small"
+                ),
+                None => note,
+            };
+            trainer.emit(Body::Log { message });
+        }
         let slow = plan::slow_compute(&trainer.config, &trainer.device);
-        for warning in setup.device_note.into_iter().chain(slow) {
+        let blind = eval_windows.warning();
+        for warning in setup.device_note.into_iter().chain(slow).chain(blind) {
             trainer.warn(warning);
         }
         Ok(trainer)
@@ -335,6 +351,7 @@ impl Trainer {
             probe_length: self.config.probe.length,
             control_random: self.config.control.random,
             control_reference: self.config.control.reference_continued,
+            eval_windows: Some(self.eval_windows),
         }
     }
 

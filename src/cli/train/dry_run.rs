@@ -7,6 +7,7 @@ use anyhow::Result;
 use candle_core::Device;
 use serde_json::{Value, json};
 
+use super::eval_windows;
 use crate::cli::say;
 use crate::config::Config;
 use crate::corpus::{Dataset, Sampler, fill_batch};
@@ -14,6 +15,7 @@ use crate::model::{Decoder, DecoderConfig};
 use crate::ops;
 use crate::run::show::duration;
 use crate::run::table;
+use crate::run::windows::EvalWindows;
 use crate::train::memory::Held;
 use crate::train::plan::PlannedPhase;
 use crate::train::{Passes, plan};
@@ -36,6 +38,7 @@ struct Costs {
     train_tokens: u64,
     val_tokens: u64,
     tokenizer: String,
+    windows: EvalWindows,
 }
 
 /// Prints the plan, as a table or as JSON.
@@ -55,7 +58,8 @@ pub fn run(
         None => plan::reference_shape(config, &dataset.tokenizer),
     };
     dataset.check_length(plan::window_length(config, &shape)?)?;
-    let passes = Passes::of(config, &shape, device)?;
+    let windows = eval_windows::planned(config, &shape, dataset)?;
+    let passes = Passes::of(config, &shape, device)?.with_eval_windows(windows.windows);
     let phases = plan::phases(config, &shape, &passes, dataset.bytes_in_memory())?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -72,10 +76,12 @@ pub fn run(
         train_tokens: dataset.train.len() as u64,
         val_tokens: dataset.val.len() as u64,
         tokenizer: dataset.tokenizer.name().into(),
+        windows,
         phases,
     };
-    if let Some(slow) = plan::slow_compute(config, device) {
-        say::err(&slow);
+    let slow = plan::slow_compute(config, device).into_iter();
+    for warning in slow.chain(windows.warning()) {
+        say::err(&warning);
     }
     if let Some(largest) = plan::largest(&costs.phases) {
         let what = format!("the phase {}", table::phase_name(&largest.phase));
@@ -153,6 +159,7 @@ impl Costs {
             self.threads,
             self.speed / 1e9
         ));
+        out.push_str(&eval_windows::line(&self.windows));
         out
     }
 
@@ -186,6 +193,7 @@ impl Costs {
             "train_tokens": self.train_tokens,
             "val_tokens": self.val_tokens,
             "tokenizer": self.tokenizer,
+            "eval_windows": self.windows,
             "dtype": self.dtype,
             "threads": self.threads,
             "flops_per_second": self.speed,

@@ -2,6 +2,7 @@
 
 mod detached;
 mod dry_run;
+mod eval_windows;
 mod machine;
 mod prepare;
 mod printer;

@@ -76,6 +76,7 @@ impl Written {
                     nonfinite: None,
                     stderr: Some(0.1),
                     windows: 4,
+                    blocks: None,
                     gap: None,
                     gap_stderr: None,
                     matched: false,

@@ -9,14 +9,26 @@ use ratatui::widgets::{Paragraph, Wrap};
 use super::{Scene, thousands};
 use crate::run::event::{Plateau, Suggestion};
 use crate::run::state::EvalPoint;
-use crate::run::trend;
+use crate::run::table;
+use crate::run::trend::{self, Trend};
 
 /// Draws the panel.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
-    let mut lines = figures(scene);
-    lines.extend(call(scene, area.width >= 40));
+    let wide = area.width >= 40;
+    let mut lines = figures(scene, wide);
+    lines.extend(call(scene, wide));
     let text = Paragraph::new(lines).wrap(Wrap { trim: false });
-    frame.render_widget(text.block(scene.panel(" decision ".into())), area);
+    let mut block = scene.panel(" decision ".into());
+    // The figures above may be newer than what the suggestion rests on.
+    let open = scene.run.core.decision.as_ref();
+    if let Some(age) = open
+        .map(|d| d.age(scene.run.core.step))
+        .filter(|&age| age > 0)
+    {
+        let text = format!("evidence {} steps old", table::count(age));
+        block = block.title_bottom(Span::styled(text, scene.theme.warning));
+    }
+    frame.render_widget(text.block(block), area);
 }
 
 fn row(scene: &Scene<'_>, label: &str, value: &str, style: Style) -> Line<'static> {
@@ -26,37 +38,45 @@ fn row(scene: &Scene<'_>, label: &str, value: &str, style: Style) -> Line<'stati
     ])
 }
 
-fn figures(scene: &Scene<'_>) -> Vec<Line<'static>> {
+fn figures(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
     let (run, theme) = (scene.run, scene.theme);
     let evals = run.evals_of_phase();
     let began = run.core.phase.as_ref().map_or(0, |p| p.began_at);
     let last = evals.last();
     let mut lines = Vec::new();
     let val = last.map_or("-".into(), |e| {
-        format!(
-            "{:.4} @{}",
-            e.val_loss,
-            thousands(e.step.saturating_sub(began))
-        )
+        let step = thousands(e.step.saturating_sub(began));
+        format!("{} @{step}", trend::loss_words(e.val_loss, f64::NAN))
     });
-    lines.push(row(scene, "val", &val, theme.val));
+    let style = match last.is_some_and(|e| !e.val_loss.is_finite()) {
+        true => theme.warning,
+        false => theme.val,
+    };
+    lines.push(row(scene, "val", &val, style));
     let (label, benchmark) = match &run.core.reference {
         Some(r) => (format!("ref {}L", r.layers), format!("{:.4}", r.val_loss)),
         None => ("ref".into(), "pending".into()),
     };
     lines.push(row(scene, &label, &benchmark, theme.reference));
-    if let Some((gap, stderr)) = last.and_then(|e| e.gap.zip(e.gap_stderr)) {
-        let style = if last.is_some_and(|e| e.matched) {
-            theme.good
-        } else {
-            theme.plain
-        };
-        lines.push(row(scene, "gap", &format!("{gap:+.4} ±{stderr:.4}"), style));
+    if let Some(e) = last.filter(|e| e.gap.is_some()) {
+        let style = if e.matched { theme.good } else { theme.plain };
+        let gap = trend::gap_words(e.gap, e.gap_stderr);
+        lines.push(row(scene, "gap", &gap, style));
     }
-    let slope = trend::slope_per_1k(&losses(evals, began));
-    let (slope_text, verdict) = slope_words(slope);
-    lines.push(row(scene, "slope/1k", &slope_text, theme.plain));
-    lines.push(row(scene, "plateau", verdict, theme.plain));
+    let losses = losses(evals, began);
+    let trend = Trend::of(&losses);
+    lines.push(row(
+        scene,
+        "slope/1k",
+        &slope_words(trend.slope_per_1k),
+        theme.plain,
+    ));
+    let (verdict, style) = match (trend.warning, wide) {
+        (Some(_), true) => ("insufficient data", theme.warning),
+        (Some(_), false) => ("insufficient", theme.warning),
+        (None, _) => (plateau_words(trend.plateau), theme.plain),
+    };
+    lines.push(row(scene, "plateau", verdict, style));
     if let Some(probe) = run.probe() {
         let (lazy, all) = (probe.lazy_layers.len(), probe.max_rank.len());
         let style = if lazy > 0 { theme.warning } else { theme.plain };
@@ -71,28 +91,29 @@ fn figures(scene: &Scene<'_>) -> Vec<Line<'static>> {
 }
 
 fn losses(evals: &[EvalPoint], began: u64) -> Vec<(f64, f64)> {
-    let finite = evals.iter().filter(|e| e.val_loss.is_finite());
-    finite
-        .map(|e| (e.step.saturating_sub(began) as f64, e.val_loss))
-        .collect()
+    let pair = |e: &EvalPoint| (e.step.saturating_sub(began) as f64, e.val_loss);
+    evals.iter().map(pair).collect()
 }
 
-/// A slope per 1000 steps with its standard error, and the verdict on a plateau.
-pub fn slope_words(slope: Option<(f64, f64)>) -> (String, &'static str) {
-    let text = match slope {
+/// Returns a slope per 1000 steps with its standard error in words.
+pub fn slope_words(slope: Option<(f64, f64)>) -> String {
+    match slope {
         Some((slope, stderr)) => {
             // The error's second figure is the last that means anything.
             let decimals = (1.0 - stderr.abs().max(1e-9).log10().floor()).clamp(0.0, 4.0) as usize;
             format!("{slope:+.decimals$} ±{stderr:.decimals$}")
         }
         None => "-".into(),
-    };
-    let verdict = match trend::plateau(slope) {
+    }
+}
+
+/// Returns the verdict on a plateau in words.
+pub fn plateau_words(plateau: Plateau) -> &'static str {
+    match plateau {
         Plateau::Likely => "likely",
         Plateau::No => "no",
         Plateau::InsufficientData => "too early",
-    };
-    (text, verdict)
+    }
 }
 
 /// What the operator is called to do, if anything.
@@ -105,6 +126,7 @@ fn call(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
         Suggestion::Grow => ("▶ GROW SUGGESTED", theme.warning),
         Suggestion::Stop => ("▶ STOP SUGGESTED", theme.good),
         Suggestion::TrainOn => ("▶ TRAIN ON SUGGESTED", theme.plain),
+        Suggestion::InsufficientData => ("▶ INSUFFICIENT DATA", theme.warning),
     };
     let key = if scene.ui.read_only { "" } else { "  [D]" };
     let mut lines = vec![Line::from(vec![
@@ -118,7 +140,7 @@ fn call(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
             theme.plain,
         ));
         let reason = format!(
-            "({}, at step {})",
+            "({}, evidence of step {})",
             decision.reason,
             thousands(decision.step)
         );
@@ -133,7 +155,7 @@ mod tests {
 
     #[test]
     fn slopes_have_as_many_figures_as_their_errors_are_worth() {
-        let text = |slope, stderr| slope_words(Some((slope, stderr))).0;
+        let text = |slope, stderr| slope_words(Some((slope, stderr)));
         assert_eq!(text(-0.00412, 0.00313), "-0.0041 ±0.0031");
         assert_eq!(text(-10.823, 1.92), "-10.8 ±1.9");
         assert_eq!(text(-312.7, 45.0), "-313 ±45");

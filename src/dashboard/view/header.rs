@@ -80,11 +80,7 @@ fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
         let phase = table::phase_name(&now.phase);
         let layers = format!("{phase} · {} layers", now.layers);
         all.push((scene.text(&layers), theme.plain));
-        let step = format!(
-            "step {}/{}",
-            thousands(core.phase_step),
-            thousands(now.steps)
-        );
+        let step = format!("step {}/{}", thousands(core.phase_step), thousands(now.due));
         all.push((step, theme.plain));
     }
     all
@@ -107,11 +103,14 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
         };
         push(format!("ETA {bound}{}", eta::words(left)));
     }
-    if core.tokens > 0 {
+    // A run that stands still has no speed.
+    if core.tokens > 0 && core.status == Status::Running {
         push(format!(
             "{} tok/s",
             table::count(core.tokens_per_second as u64)
         ));
+    }
+    if core.tokens > 0 {
         push(format!("{} tokens", table::count(core.tokens)));
         push(format!("lr {:.2e}", core.lr));
     }
@@ -126,6 +125,9 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
         }
         if let Some(norm) = core.grad_norm {
             push(format!("grad norm {norm:.2}"));
+        }
+        if let Some(words) = info.eval_windows.and_then(|w| w.words()) {
+            push(format!("evaluated on {words}"));
         }
     }
     if run.dropped > 0 {

@@ -5,13 +5,14 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
-use super::decision::slope_words;
+use super::decision::{plateau_words, slope_words};
 use super::{Scene, thousands};
 use crate::dashboard::update::{DecisionPrompt, Entry, LeaveEntry, LeavePrompt};
-use crate::run::event::{Evidence, Forecast};
+use crate::run::event::{Evidence, Forecast, Plateau, Suggestion};
 use crate::run::show::duration;
 use crate::run::state::Status;
 use crate::run::table;
+use crate::run::trend;
 
 /// Width of the evidence table.
 const EVIDENCE: u16 = 55;
@@ -25,9 +26,14 @@ pub fn decision(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &DecisionPrompt, ar
         thousands(p.decision.step),
         p.decision.reason
     );
-    let block = scene
+    let mut block = scene
         .panel(scene.text(&title))
         .border_style(scene.theme.key);
+    let age = p.decision.age(scene.run.core.step);
+    if age > 0 {
+        let text = format!("{} steps old - r refreshes", thousands(age));
+        block = block.title_bottom(Span::styled(scene.text(&text), scene.theme.warning));
+    }
     let inside = framed(frame, block, area);
     let choices = choices(scene, p);
     let mut why = vec![Line::styled(scene.text(&e.why), scene.theme.title)];
@@ -77,11 +83,25 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
         Some(f) => format!("{:.4} ±{:.4}", f.val_loss, f.stderr),
         None => "insufficient data".into(),
     };
-    let (slope, plateau) = slope_words(e.slope_per_1k.zip(e.slope_stderr));
+    let slope = slope_words(e.slope_per_1k.zip(e.slope_stderr));
+    let doubtful = e.suggestion == Suggestion::InsufficientData || !e.val_loss.is_finite();
+    let plateau = match (e.plateau, doubtful) {
+        (Plateau::InsufficientData, true) => "insufficient data",
+        (plateau, _) => plateau_words(plateau),
+    };
     let benchmark = format!("{:.4}", e.benchmark);
-    let ahead = e
-        .forecast
-        .map_or(String::new(), |f| format!("at step {}", f.at_phase_step));
+    // The step that one stands on, or one that is past, is no forecast any more.
+    let now = scene.run.core.phase_step;
+    let (ahead, reading) = match e.forecast {
+        Some(f) if f.at_phase_step <= now => {
+            ("-".into(), format!("step {} is past", f.at_phase_step))
+        }
+        Some(f) => (
+            forecast(&e.forecast),
+            format!("at step {}", f.at_phase_step),
+        ),
+        None => (forecast(&None), String::new()),
+    };
     let mut lines = vec![
         Line::styled(
             format!("{:<9}{:<18}{:<8}reading", "", "now", "ref"),
@@ -89,12 +109,12 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
         ),
         cells(
             "val loss",
-            &format!("{:.4} ±{:.4}", e.val_loss, e.stderr),
+            &trend::loss_words(e.val_loss, e.stderr),
             &benchmark,
-            &format!("gap {:+.4} ±{:.4}", e.gap, e.gap_stderr),
+            &format!("gap {}", trend::gap_words(Some(e.gap), Some(e.gap_stderr))),
         ),
         cells("slope/1k", &slope, "", &format!("plateau: {plateau}")),
-        cells("forecast", &forecast(&e.forecast), &benchmark, &ahead),
+        cells("forecast", &ahead, &benchmark, &reading),
         cells("  grown", &forecast(&e.forecast_grown), &benchmark, ""),
         cells(
             "lazy",

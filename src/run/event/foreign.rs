@@ -194,9 +194,13 @@ pub(super) fn check(event: &Event) -> Result<(), String> {
         }
         Body::Command { command, .. } => check.command(command),
         Body::Decision {
-            evidence: Some(evidence),
+            evidence,
+            evidence_step,
             ..
-        } => check.evidence(evidence),
+        } => {
+            check.counted("evidence_step", evidence_step.unwrap_or(0))?;
+            evidence.as_ref().map_or(Ok(()), |e| check.evidence(e))
+        }
         Body::Inherit { layers, what, .. } => {
             check.layers("layers", layers.len())?;
             check.layers("what", what.len())
@@ -252,6 +256,11 @@ impl Check {
             ("vocab", info.vocab as u64),
         ] {
             self.counted(what, n)?;
+        }
+        if let Some(w) = &info.eval_windows {
+            for n in [w.windows, w.asked, w.disjoint, w.time] {
+                self.counted("eval_windows", n as u64)?;
+            }
         }
         Ok(())
     }

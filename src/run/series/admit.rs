@@ -57,12 +57,14 @@ fn core(core: &Core) -> bool {
     let result = |r: &PhaseResult| fine(check.result(r));
     let now = core.phase.as_ref().is_none_or(|now| {
         phase(&now.phase)
-            && [now.began_at, now.steps].map(|n| fine(check.counted("", n))) == [true; 2]
+            && [now.began_at, now.steps, now.due].map(|n| fine(check.counted("", n))) == [true; 3]
             && [now.layers, now.added, now.source_layers.len()].map(|n| fine(check.layers("", n)))
                 == [true; 3]
     });
     let decision = core.decision.as_ref();
-    now && fine(check.counted("", core.step))
+    let moved = core.moved.is_none_or(|m| fine(check.counted("", m.due)));
+    now && moved
+        && fine(check.counted("", core.step))
         && fine(check.counted("", core.phase_step))
         && core.reference.iter().all(result)
         && core.rounds.iter().all(|r| result(&r.result))
@@ -123,6 +125,7 @@ mod tests {
             layers: usize::MAX,
             parameters: 0,
             steps: 1,
+            due: 1,
             start: crate::run::event::Start::Random,
             source_layers: Vec::new(),
             added: 0,

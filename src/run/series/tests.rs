@@ -70,6 +70,7 @@ impl Story {
                     nonfinite: None,
                     stderr: Some(0.01),
                     windows: 8,
+                    blocks: None,
                     gap: (i % 20 == 9).then_some(0.1 / 3.0),
                     gap_stderr: Some(0.001),
                     matched: false,

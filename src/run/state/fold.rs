@@ -1,18 +1,20 @@
 //! What each event does to a run's state.
 
 use super::points::{
-    CheckpointNote, ControlResult, EvalPoint, Level, Mark, MarkKind, Note, OpenDecision, PhaseNow,
-    ProbePoint, RoundResult, Status,
+    CheckpointNote, ControlResult, EvalPoint, Level, Mark, MarkKind, Moved, Note, OpenDecision,
+    PhaseNow, ProbePoint, RoundResult, Status,
 };
 use super::{CHECKPOINTS_KEPT, RunState};
-use crate::run::command::By;
+use crate::run::command::{By, Command};
+use crate::run::event::foreign::MOST_COUNTED;
 use crate::run::event::{
     Body, DecisionReason, DecisionStatus, Event, Evidence, Outcome, Phase, PhaseResult, RunInfo,
-    RunStatus,
+    RunStatus, Suggestion,
 };
 use crate::run::series::pyramid::Place;
+use crate::run::trend;
 
-/// Kinds of controls that a run may tell of.
+/// Names of controls that are kept.
 const CONTROLS_KEPT: usize = 64;
 
 impl RunState {
@@ -51,6 +53,7 @@ impl RunState {
                         layers: *layers,
                         parameters: *parameters,
                         steps: *steps,
+                        due: *steps,
                         start: *start,
                         source_layers: source_layers.clone(),
                         added: 0,
@@ -106,10 +109,13 @@ impl RunState {
                 let snapshots = &self.snapshots;
                 let live = &mut self.history.live;
                 live.push_eval(eval, |live| snapshots.barriers(live));
-                let text = match (val_loss, gap, gap_stderr) {
-                    (Some(v), Some(g), Some(e)) => format!("eval  val {v:.4}  gap {g:+.4} ±{e:.4}"),
-                    (Some(v), ..) => format!("eval  val {v:.4}"),
-                    (None, ..) => "eval  val is not a number".into(),
+                let text = match (val_loss, gap) {
+                    (Some(v), Some(_)) => {
+                        let gap = trend::gap_words(*gap, *gap_stderr);
+                        format!("eval  val {v:.4}  gap {gap}")
+                    }
+                    (Some(v), None) => format!("eval  val {v:.4}"),
+                    (None, _) => "eval  val is not finite".into(),
                 };
                 self.note(event, Level::Info, text);
             }
@@ -160,12 +166,18 @@ impl RunState {
                 };
                 self.on_checkpoint(event, note, reason);
             }
-            Body::Command { by, command, .. } => {
+            Body::Command {
+                id, by, command, ..
+            } => {
+                self.on_command(event, *id, command);
                 self.note(event, Level::Info, format!("{by}: {}", command.describe()));
             }
             Body::Answer {
-                applied, message, ..
+                id,
+                applied,
+                message,
             } => {
+                self.on_answer(*id, *applied);
                 self.refusals += u64::from(!*applied);
                 let (level, word) = if *applied {
                     (Level::Good, "done")
@@ -179,13 +191,14 @@ impl RunState {
                 status,
                 reason,
                 evidence,
+                evidence_step,
                 choice,
                 by,
             } => match (status, evidence) {
                 (DecisionStatus::Open, Some(evidence)) => {
-                    self.on_decision(event, *id, *reason, evidence);
+                    self.on_decision(event, *id, *reason, evidence, *evidence_step);
                 }
-                _ => self.on_decided(event, choice.as_deref(), *by),
+                _ => self.on_decided(event, choice.as_deref(), *by, *evidence_step),
             },
             Body::Inherit { layers, from, .. } => {
                 let n = layers.len();
@@ -237,11 +250,16 @@ impl RunState {
             self.info = Some(info.clone());
             // A resume may bring another number of steps.
             if let Some(now) = &mut self.core.phase {
-                match now.phase {
-                    Phase::Reference => now.steps = info.reference_steps,
-                    Phase::Round(_) => now.steps = info.round_steps,
-                    _ => {}
+                let planned = match now.phase {
+                    Phase::Reference => info.reference_steps,
+                    Phase::Round(_) => info.round_steps,
+                    _ => now.steps,
+                };
+                // An end that was moved stays where it is.
+                if now.due == now.steps {
+                    now.due = planned;
                 }
+                now.steps = planned;
             }
         }
         self.core.status = match status {
@@ -278,10 +296,6 @@ impl RunState {
             Some(gap) => format!("{} ended: gap {gap:+.4}", event.phase),
             None => format!("{} ended: val {:.4}", event.phase, result.val_loss),
         };
-        let control = |name: &str, result| ControlResult {
-            name: name.into(),
-            result,
-        };
         match &event.phase {
             Phase::Reference => self.core.reference = Some(result),
             Phase::Round(round) => {
@@ -291,20 +305,46 @@ impl RunState {
                     result,
                 });
             }
-            Phase::ControlRandom => self.core.controls.push(control("random", result)),
-            Phase::ControlReference => self
-                .core
-                .controls
-                .push(control("reference_continued", result)),
-            // A newer program's; one of a kind.
-            Phase::Other(name) => {
-                self.core.controls.retain(|c| c.name != *name);
-                if self.core.controls.len() < CONTROLS_KEPT {
-                    self.core.controls.push(control(name, result));
-                }
-            }
+            Phase::ControlRandom => self.on_control("random", result),
+            Phase::ControlReference => self.on_control("reference_continued", result),
+            // A newer program's.
+            Phase::Other(name) => self.on_control(name, result),
         }
         self.note(event, Level::Good, text);
+    }
+
+    /// Keeps a control's result: one of a name, the latest.
+    fn on_control(&mut self, name: &str, result: PhaseResult) {
+        let controls = &mut self.core.controls;
+        controls.retain(|c| c.name != name);
+        if controls.len() < CONTROLS_KEPT {
+            controls.push(ControlResult {
+                name: name.into(),
+                result,
+            });
+        }
+    }
+
+    /// Remembers where a command would move the end of the phase to.
+    fn on_command(&mut self, event: &Event, id: u64, command: &Command) {
+        let due = self.core.phase.as_ref().map_or(0, |now| now.due);
+        let (from, steps) = match command {
+            Command::TrainOn { steps, .. } => (event.phase_step, *steps),
+            Command::Extend { steps } => (due.max(event.phase_step), *steps),
+            _ => return,
+        };
+        // Both are counted, so that their sum is far from the end of the numbers.
+        let due = from.saturating_add(steps).min(MOST_COUNTED);
+        self.core.moved = Some(Moved { id, due });
+    }
+
+    fn on_answer(&mut self, id: u64, applied: bool) {
+        if let Some(moved) = self.core.moved.filter(|moved| moved.id == id) {
+            self.core.moved = None;
+            if let Some(now) = self.core.phase.as_mut().filter(|_| applied) {
+                now.due = moved.due;
+            }
+        }
     }
 
     /// A checkpoint is on disk. After a rollback or a resume from an earlier one that happened meanwhile, its place is
@@ -326,22 +366,52 @@ impl RunState {
         self.note(event, Level::Info, text);
     }
 
-    fn on_decision(&mut self, event: &Event, id: u64, reason: DecisionReason, evidence: &Evidence) {
-        self.core.decision = Some(OpenDecision {
+    fn on_decision(
+        &mut self,
+        event: &Event,
+        id: u64,
+        reason: DecisionReason,
+        evidence: &Evidence,
+        evidence_step: Option<u64>,
+    ) {
+        let step = evidence_step.unwrap_or(event.step).min(event.step);
+        let open = OpenDecision {
             id,
             reason,
-            step: event.step,
-            phase_step: event.phase_step,
+            step,
+            phase_step: event.phase_step.saturating_sub(event.step - step),
             evidence: evidence.clone(),
-        });
-        self.note(event, Level::Good, format!("decision: {}", evidence.why));
+        };
+        let (age, words) = (open.age(event.step), open.evidence_words(event.step));
+        let text = match age {
+            0 => format!("decision: {}", evidence.why),
+            _ => format!("decision ({words}): {}", evidence.why),
+        };
+        let level = match evidence.suggestion {
+            Suggestion::InsufficientData => Level::Warning,
+            _ => Level::Good,
+        };
+        self.core.decision = Some(open);
+        self.note(event, level, text);
     }
 
-    fn on_decided(&mut self, event: &Event, choice: Option<&str>, by: Option<By>) {
-        self.core.decision = None;
+    fn on_decided(
+        &mut self,
+        event: &Event,
+        choice: Option<&str>,
+        by: Option<By>,
+        evidence_step: Option<u64>,
+    ) {
+        let open = self.core.decision.take();
         let by = by.map(|b| format!(" by {b}")).unwrap_or_default();
         let choice = choice.unwrap_or("closed");
-        self.note(event, Level::Good, format!("decided{by}: {choice}"));
+        let step = evidence_step.or(open.map(|d| d.step));
+        let age = step.map_or(0, |step| event.step.saturating_sub(step));
+        let on = match (age, step) {
+            (1.., Some(step)) => format!(" (on evidence of step {step}, {age} steps old)"),
+            _ => String::new(),
+        };
+        self.note(event, Level::Good, format!("decided{by}: {choice}{on}"));
     }
 
     fn on_done(&mut self, event: &Event, outcome: Option<Outcome>, failed: bool, message: &str) {

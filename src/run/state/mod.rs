@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 use super::event::RunInfo;
 
 pub use points::{
-    CheckpointNote, ControlResult, Core, EvalPoint, Level, Mark, MarkKind, Note, OpenDecision,
-    PhaseNow, ProbePoint, RoundResult, Status,
+    CheckpointNote, ControlResult, Core, EvalPoint, Level, Mark, MarkKind, Moved, Note,
+    OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
 };
 pub use snapshots::Snapshots;
 pub use strand::{

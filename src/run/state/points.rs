@@ -72,6 +72,9 @@ pub struct PhaseNow {
     pub parameters: u64,
     /// Steps planned.
     pub steps: u64,
+    /// Step of the phase at which it ends or its next decision is due: what is planned, or what `extend` and `train-on`
+    /// made of it.
+    pub due: u64,
     pub start: Start,
     pub source_layers: Vec<usize>,
     /// How many of the layers, counted from the top, are new since the round before.
@@ -87,6 +90,31 @@ pub struct OpenDecision {
     pub step: u64,
     pub phase_step: u64,
     pub evidence: Evidence,
+}
+
+impl OpenDecision {
+    /// Steps since its evidence was gathered, for a run at step `now` (over all phases).
+    pub fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.step)
+    }
+
+    /// Its evidence's step, and its age where there is one: `evidence of step 300, 100 steps old`.
+    pub fn evidence_words(&self, now: u64) -> String {
+        match self.age(now) {
+            0 => format!("evidence of step {}", self.step),
+            1 => format!("evidence of step {}, 1 step old", self.step),
+            age => format!("evidence of step {}, {age} steps old", self.step),
+        }
+    }
+}
+
+/// A command that moves a phase's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The command's id.
+    pub id: u64,
+    /// The step of the phase at which it would end.
+    pub due: u64,
 }
 
 /// A checkpoint that has been written.
@@ -109,6 +137,9 @@ pub struct Core {
     pub rounds: Vec<RoundResult>,
     pub controls: Vec<ControlResult>,
     pub decision: Option<OpenDecision>,
+    /// A command that moves the phase's end, until it is answered.
+    #[serde(default)]
+    pub moved: Option<Moved>,
     pub outcome: Option<Outcome>,
     /// Tokens trained on so far, over all phases.
     pub tokens: u64,

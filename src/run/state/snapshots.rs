@@ -1,16 +1,19 @@
 //! What a run's core was at its checkpoints, so that a resume or a rollback can put it back.
 //!
 //! As many are kept as a run keeps checkpoints on disk and some more: the latest ones, every milestone, and the best
-//! of each phase.
+//! of each phase. A milestone is never forgotten, since its checkpoint stays on disk and the run may go back to it; what
+//! bounds them is the number of results they hold, beyond which no further one counts as a milestone.
 
 use serde::{Deserialize, Serialize};
 
 use super::points::Core;
 use super::strand::Strand;
 
-/// The latest ones that are kept, and milestones.
+/// The latest ones that are kept.
 const LATEST_KEPT: usize = 128;
-const MILESTONES_KEPT: usize = 256;
+/// Results of phases that all milestones together hold, and one for each of them. A round ends with two milestones, each
+/// with the results of the rounds before: room for 250 rounds.
+const MILESTONE_RESULTS: usize = 1 << 16;
 /// Checkpoints that are being written: those before have failed.
 const UNWRITTEN_KEPT: usize = 4;
 /// Reasons of checkpoints that a run keeps until it ends.
@@ -36,6 +39,11 @@ struct Snapshot {
 }
 
 impl Snapshot {
+    /// Results of phases that it holds, and itself.
+    fn weight(&self) -> usize {
+        1 + self.core.rounds.len() + self.core.controls.len()
+    }
+
     fn phase(&self) -> Option<&crate::run::event::Phase> {
         self.core.phase.as_ref().map(|now| &now.phase)
     }
@@ -54,13 +62,16 @@ impl Snapshots {
             unwritten -= usize::from(failed);
             !failed
         });
-        self.0.push(Snapshot {
+        let mut snapshot = Snapshot {
             seq,
-            milestone: MILESTONES.contains(&reason),
+            milestone: false,
             written: false,
             val_loss: None,
             core: core.clone(),
-        });
+        };
+        snapshot.milestone = MILESTONES.contains(&reason)
+            && self.milestone_results() + snapshot.weight() <= MILESTONE_RESULTS;
+        self.0.push(snapshot);
     }
 
     /// The checkpoint that was copied at event `seq` is on disk.
@@ -74,23 +85,20 @@ impl Snapshots {
 
     /// Forgets what is surely no longer on disk: the oldest of too many that are neither milestones nor the best.
     fn forget(&mut self) {
-        let count = |list: &[Snapshot], milestone| {
-            let written = list.iter().filter(|s| s.written);
-            written.filter(|s| s.milestone == milestone).count()
-        };
-        if count(&self.0, false) > LATEST_KEPT {
-            let goes = self
-                .0
-                .iter()
-                .position(|s| s.written && !s.milestone && !self.is_best(s));
+        let spare = |s: &Snapshot| s.written && !s.milestone;
+        if self.0.iter().filter(|s| spare(s)).count() > LATEST_KEPT {
+            let oldest = self.0.iter().position(spare);
+            let goes = self.0.iter().position(|s| spare(s) && !self.is_best(s));
             // All of them the best of their phase: then the oldest.
-            self.0.remove(goes.unwrap_or(0));
+            if let Some(goes) = goes.or(oldest) {
+                self.0.remove(goes);
+            }
         }
-        if count(&self.0, true) > MILESTONES_KEPT
-            && let Some(oldest) = self.0.iter().position(|s| s.milestone)
-        {
-            self.0.remove(oldest);
-        }
+    }
+
+    fn milestone_results(&self) -> usize {
+        let milestones = self.0.iter().filter(|s| s.milestone);
+        milestones.map(Snapshot::weight).sum()
     }
 
     fn is_best(&self, one: &Snapshot) -> bool {
@@ -128,7 +136,8 @@ impl Snapshots {
     }
 
     pub(in crate::run) fn is_sound(&self) -> bool {
-        self.0.len() <= LATEST_KEPT + MILESTONES_KEPT + UNWRITTEN_KEPT + 2
+        let others = self.0.iter().filter(|s| !s.milestone).count();
+        others <= LATEST_KEPT + UNWRITTEN_KEPT + 2 && self.milestone_results() <= MILESTONE_RESULTS
     }
 }
 
@@ -172,6 +181,59 @@ mod tests {
         }
         assert!(!known(&snapshots, 500));
         assert!(snapshots.0.len() <= LATEST_KEPT + 1);
+    }
+
+    #[test]
+    fn a_milestone_is_never_forgotten_for_others() {
+        // Every later checkpoint is the best of a phase of its own, so that none of them is spare.
+        let mut snapshots = Snapshots::default();
+        let mut checkpoint = |seq: u64, reason: &str| {
+            let phase = crate::run::event::Phase::Other(seq.to_string());
+            let mut core = core(seq);
+            core.phase = Some(crate::run::state::PhaseNow {
+                phase,
+                began_at: 0,
+                layers: 1,
+                parameters: 1,
+                steps: 1,
+                due: 1,
+                start: crate::run::event::Start::Random,
+                source_layers: Vec::new(),
+                added: 0,
+            });
+            snapshots.begin(seq, reason, &core);
+            snapshots.written(seq, Some(1.0));
+        };
+        for seq in 1..=400 {
+            checkpoint(seq, "round end");
+        }
+        for seq in 401..=1000 {
+            checkpoint(seq, "schedule");
+        }
+        assert!((1..=400).all(|seq| known(&snapshots, seq)));
+        assert!(known(&snapshots, 1000) && !known(&snapshots, 401));
+        assert!(snapshots.is_sound());
+    }
+
+    #[test]
+    fn milestones_without_end_stay_bounded() {
+        let mut snapshots = Snapshots::default();
+        let mut core = core(1);
+        let result = crate::run::table::tests::result(2, Some(0.1), crate::run::event::Start::Keep);
+        core.rounds = (1..=1000)
+            .map(|round| crate::run::state::RoundResult {
+                round,
+                result: result.clone(),
+            })
+            .collect();
+        for seq in 1..=400 {
+            snapshots.begin(seq, "round end", &core);
+            snapshots.written(seq, None);
+        }
+        assert!(snapshots.is_sound());
+        assert_eq!(snapshots.milestone_results(), 65 * 1001);
+        assert_eq!(snapshots.0.len(), 65 + LATEST_KEPT);
+        assert!(known(&snapshots, 1) && known(&snapshots, 400));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use super::*;
 use crate::run::event::{Body, Event, FORMAT_VERSION, Phase, PhaseResult, RunStatus, Start};
 
+mod due;
+
 /// Events as a trainer would tell them.
 #[derive(Default)]
 struct Run {

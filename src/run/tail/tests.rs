@@ -31,6 +31,7 @@ fn eval(step: u64) -> Body {
         nonfinite: None,
         stderr: Some(0.01),
         windows: 8,
+        blocks: None,
         gap: None,
         gap_stderr: None,
         matched: false,

@@ -23,7 +23,7 @@ impl Window {
     pub(super) fn of(scene: &Scene<'_>) -> Self {
         let (run, view) = (scene.run, &scene.ui.chart);
         let core = &run.core;
-        let planned = core.phase.as_ref().map_or(0, |p| p.began_at + p.steps);
+        let planned = core.phase.as_ref().map_or(0, |p| p.began_at + p.due);
         let quarter = run.info.as_ref().map_or(1, |i| (i.round_steps / 4).max(1));
         // Past its plan a phase grows in quarters of a round.
         let end = if core.step <= planned {
