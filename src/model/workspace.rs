@@ -201,7 +201,7 @@ impl Room {
         let (c, h) = (config.n_embd, config.n_head);
         let zeros = |width: usize| ops::zeros(rows * width, device);
         let acts = |width: usize| activations(&[rows * width], format, device);
-        let ids = || Tensor::zeros(rows, DType::U32, device);
+        let ids = || ops::zeros_of(rows, DType::U32, device);
         let (chunk, stride) = mode.chunk(format, rows, config.vocab);
         Ok(Self {
             rows,

@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::out_of_memory::{self, OutOfMemory};
+
 /// A read lock on a tensor's storage.
 pub struct Guard<'a, S> {
     storage: S,
@@ -59,7 +61,7 @@ impl<F: FnOnce(&mut CpuStorage, &Layout) -> Result<()>> InplaceOp1 for Lend<F> {
     }
 }
 
-fn lend<R>(t: &Tensor, f: impl FnOnce(&mut [f32]) -> Result<R>) -> Result<R> {
+fn lend_mut<R>(t: &Tensor, f: impl FnOnce(&mut [f32]) -> Result<R>) -> Result<R> {
     let mut result = None;
     t.inplace_op1(&Lend(RefCell::new(Some(
         |storage: &mut CpuStorage, layout: &Layout| {
@@ -135,7 +137,7 @@ fn lend_all<const D: usize, R>(
                 Ok(dst) => f(dst),
                 Err(_) => bail!("wrong number of destinations"),
             },
-            Some((first, rest)) => lend(first, |slice| {
+            Some((first, rest)) => lend_mut(first, |slice| {
                 let mut longer: Vec<&mut [f32]> = Vec::with_capacity(D);
                 longer.extend(taken);
                 longer.push(slice);
@@ -172,15 +174,37 @@ pub fn zeros(shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
     }
     let shape = shape.into();
     let spare = CACHE_LINE / size_of::<f32>();
-    let flat = Tensor::zeros(shape.elem_count() + spare, DType::F32, device)?;
+    let flat = Tensor::from_vec(
+        out_of_memory::zeros::<f32>(shape.elem_count() + spare)?,
+        shape.elem_count() + spare,
+        device,
+    )?;
     let begin = guard(&flat).slice::<f32>()?.as_ptr();
     let skipped = begin.align_offset(CACHE_LINE).min(spare);
     flat.narrow(0, skipped, shape.elem_count())?.reshape(shape)
 }
 
-/// A tensor of zeros of any type.
+/// A tensor of zeros of f32, bf16 or u32.
+///
+/// # Errors
+/// [`OutOfMemory`], and for other types.
 pub fn zeros_of(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
-    Tensor::zeros(shape, dtype, device)
+    let shape = shape.into();
+    if device.is_cuda() {
+        return Tensor::zeros(shape, dtype, device).map_err(|error| {
+            match OutOfMemory::in_candle(&error) {
+                Some(full) => full.into(),
+                None => error,
+            }
+        });
+    }
+    let n = shape.elem_count();
+    match dtype {
+        DType::F32 => Tensor::from_vec(out_of_memory::zeros::<f32>(n)?, shape, device),
+        DType::BF16 => Tensor::from_vec(out_of_memory::zeros::<half::bf16>(n)?, shape, device),
+        DType::U32 => Tensor::from_vec(out_of_memory::zeros::<u32>(n)?, shape, device),
+        other => bail!("no buffers of {other:?} are made"),
+    }
 }
 
 /// How often f32 values were written to a GPU by [`write()`] and [`fill`]: what was derived from them before may be out of date.
@@ -200,6 +224,14 @@ pub fn read(t: &Tensor) -> Result<Vec<f32>> {
     Ok(guard(t).slice::<f32>()?.to_vec())
 }
 
+/// Lends a tensor's values to `f`: without a copy on the CPU, read out of a GPU.
+pub fn lend<R>(t: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    if t.device().is_cuda() {
+        return Ok(f(&read(t)?));
+    }
+    Ok(f(guard(t).slice::<f32>()?))
+}
+
 /// Lends a tensor's memory to `f`, which fills it. The outer error is candle's, the inner one `f`'s.
 pub fn fill<E>(
     t: &Tensor,
@@ -212,7 +244,7 @@ pub fn fill<E>(
             Err(e) => Ok(Err(e)),
         };
     }
-    lend(t, |slice| Ok(f(slice)))
+    lend_mut(t, |slice| Ok(f(slice)))
 }
 
 /// Overwrites a tensor's values (of any of the element types used here).

@@ -37,11 +37,12 @@ pub mod cpu;
 pub mod cuda;
 #[cfg(any(test, feature = "cuda"))]
 mod operands;
+mod out_of_memory;
 mod update;
 
 use candle_core::{Result, Tensor};
 
-pub use access::{fill, read, write, writes, zeros, zeros_of};
+pub use access::{fill, lend, read, write, writes, zeros, zeros_of};
 use access::{slices, slices_with_ids};
 pub use attention::{
     AttentionShape, attention, attention_backward, attention_cached, attention_probs, rope,
@@ -51,6 +52,7 @@ use clock::Part;
 use cpu::head::Operands;
 #[cfg(feature = "cuda")]
 use cuda::norm::Kind;
+pub use out_of_memory::OutOfMemory;
 pub use update::{AdamW, Sum, adamw, round, sum_of_squares, zero};
 
 /// The CPU rounds operands where it multiplies them, and keeps no rounded copies.

@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use super::checkpoint::{CheckpointError, Copied};
 use super::growth::pre_grow;
+use super::memory::has_room_for_copy;
 use super::state::{Kept, Task};
 use super::trainer::{Promise, Trainer};
 use crate::run::event::Body;
 use crate::run::journal::Place;
+use crate::run::table;
 
 /// A checkpoint that is being written.
 pub(super) struct Pending {
@@ -21,6 +23,8 @@ pub(super) struct Pending {
     val_loss: Option<f64>,
     best: bool,
     verify: bool,
+    /// Whether it is written from the model's own memory, so that training waits for it.
+    live: bool,
     /// The best and the reference's checkpoint before it, should it not be written.
     before: (Option<(String, f64)>, Option<String>),
     /// Who asked for it.
@@ -68,12 +72,15 @@ impl Trainer {
         if self.state.task == Task::Inherit && self.state.reference_checkpoint.is_none() {
             self.state.reference_checkpoint = Some(name.clone());
         }
+        let bytes = self.copy_bytes();
+        let live = crate::fault::is_at("checkpoint-copy", 0) || !has_room_for_copy(bytes);
         let copied = Copied::of(
             &name,
             &self.learner,
             &self.state,
             &self.dataset.tokenizer,
             verify,
+            !live,
         );
         let begun = self.state.seq;
         let pending = Pending {
@@ -85,6 +92,7 @@ impl Trainer {
             val_loss,
             best,
             verify,
+            live,
             before,
             promises: Vec::new(),
         };
@@ -95,6 +103,13 @@ impl Trainer {
                     reason: reason.into(),
                 });
                 debug_assert_eq!(event.seq, begun);
+                if live {
+                    let message = format!(
+                        "training waits for this checkpoint: there is no memory for a copy of {}",
+                        table::bytes(bytes)
+                    );
+                    self.emit(Body::Log { message });
+                }
                 // In the file before the checkpoint can be: a resume looks for this line.
                 self.journal.flush();
                 self.writer.begin(copied);
@@ -126,6 +141,29 @@ impl Trainer {
     pub(super) fn background_checkpoint(&mut self, reason: &str, milestone: bool) {
         self.finish_checkpoint();
         self.begin_checkpoint(reason, milestone, false);
+        self.wait_if_live();
+    }
+
+    /// Has a checkpoint written in the background, unless another one is on its way.
+    pub(super) fn scheduled_checkpoint(&mut self) {
+        self.begin_checkpoint("schedule", false, false);
+        self.wait_if_live();
+    }
+
+    /// Waits for a checkpoint that is written from the model's own memory.
+    fn wait_if_live(&mut self) {
+        if self.pending.as_ref().is_some_and(|p| p.live) {
+            self.finish_checkpoint();
+        }
+    }
+
+    /// Bytes of a copy of what a checkpoint holds now.
+    fn copy_bytes(&self) -> u64 {
+        let arenas = match self.learner.holds() {
+            Some(true) => 3,
+            _ => 1,
+        };
+        4 * arenas * self.learner.shape().parameters()
     }
 
     /// Has a checkpoint written and answers when it is.
@@ -140,7 +178,10 @@ impl Trainer {
         self.finish_checkpoint();
         let begun = self.begin_checkpoint("asked", false, false);
         match &mut self.pending {
-            Some(pending) if begun => pending.promises.push(promise),
+            Some(pending) if begun => {
+                pending.promises.push(promise);
+                self.wait_if_live();
+            }
             _ => self.answer(
                 promise,
                 Err("the checkpoint could not be begun; the log says why".into()),

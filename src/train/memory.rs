@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::passes::Passes;
 use crate::device::memory as machine;
-use crate::model::{self, DecoderConfig, Format, Mode};
-use crate::ops::Compute;
+use crate::model::{self, DecoderConfig, Format, Mode, ModelError};
+use crate::ops::{Compute, OutOfMemory};
 use crate::rank;
 use crate::run::table::bytes;
 
@@ -172,6 +172,17 @@ impl Held {
     }
 }
 
+/// Finds memory that could not be allocated among the causes of an error.
+pub fn out_of_memory(error: &anyhow::Error) -> Option<OutOfMemory> {
+    error.chain().find_map(|cause| {
+        let of_model = cause.downcast_ref::<ModelError>().and_then(|e| match e {
+            ModelError::Candle(error) => Some(error),
+            _ => None,
+        });
+        OutOfMemory::in_candle(cause.downcast_ref().or(of_model)?)
+    })
+}
+
 /// Whether a copy of `bytes` can be made beside what the process holds. Where the system does not say, it is tried.
 pub fn has_room_for_copy(bytes: u64) -> bool {
     machine::available().is_none_or(|free| bytes.saturating_add(SPARE_BYTES) <= free)
@@ -224,5 +235,23 @@ impl Probe {
             device: probs + own,
             host: decomposing.max(streams),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_memory_is_recognised_behind_other_errors() {
+        let full = || candle_core::Error::from(OutOfMemory::Gpu);
+        for error in [
+            anyhow::Error::from(full()).context("while growing"),
+            anyhow::Error::from(ModelError::from(full())).context("while loading"),
+        ] {
+            assert_eq!(out_of_memory(&error), Some(OutOfMemory::Gpu), "{error:#}");
+        }
+        let told = anyhow::anyhow!("the GPU is out of memory, says a file");
+        assert_eq!(out_of_memory(&told), None);
     }
 }

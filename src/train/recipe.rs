@@ -72,7 +72,7 @@ impl Trainer {
         // The phase's last checkpoint is written with its result.
         if every > 0 && step.is_multiple_of(every) && step != self.state.due {
             // With a disk slower than the schedule, the next one will do.
-            self.begin_checkpoint("schedule", false, false);
+            self.scheduled_checkpoint();
         }
         Ok(None)
     }

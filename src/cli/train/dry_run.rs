@@ -177,8 +177,9 @@ impl Costs {
                 "seconds": self.seconds(p),
             })
         };
+        // No checkpoint is on its way while one model takes the place of another.
         let transition = |pair: &[PlannedPhase]| {
-            let bytes = pair.iter().map(|p| p.memory.total()).max();
+            let bytes = pair.iter().map(|p| p.memory.without_copy().total()).max();
             json!({
                 "from": pair[0].phase.to_string(),
                 "to": pair[1].phase.to_string(),

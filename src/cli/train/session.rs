@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 
 use crate::dashboard::panic_words;
-use crate::train::{Ended, Setup, Trainer};
+use crate::train::{Ended, Setup, Trainer, memory};
 
 /// Added to the niceness of compute threads, so that keys and drawing stay quick on a busy machine.
 const NICE: i32 = 5;
@@ -65,12 +65,13 @@ fn be_nice() {
     }
 }
 
-/// An error, with what can be done about a GPU's memory that is used up.
+/// An error, with what can be done about memory that is used up.
 fn in_words(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    match text.contains("CUDA_ERROR_OUT_OF_MEMORY") || text.contains("the GPU is out of memory") {
-        true => "the GPU is out of memory: a smaller train.micro_batch needs less, and so does train.recompute = true".into(),
-        false => text,
+    match memory::out_of_memory(error) {
+        Some(full) => format!(
+            "{full}: a smaller train.micro_batch needs less, and so does train.recompute = true"
+        ),
+        None => format!("{error:#}"),
     }
 }
 
@@ -79,8 +80,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_helps_against_a_full_gpu_is_said() {
-        let error = anyhow::anyhow!("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
+    fn what_helps_against_full_memory_is_said() {
+        let error = anyhow::Error::from(candle_core::Error::from(crate::ops::OutOfMemory::Gpu));
         assert!(in_words(&error).contains("train.micro_batch"));
         assert_eq!(in_words(&anyhow::anyhow!("no such file")), "no such file");
     }

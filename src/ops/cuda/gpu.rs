@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::ops::OutOfMemory;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig,
     PushKernelArg, result, sys,
@@ -55,10 +56,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 pub fn driver(e: DriverError) -> Error {
-    Error::Msg(match e.0 {
-        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => "the GPU is out of memory".into(),
-        _ => format!("the GPU's driver reports {e}"),
-    })
+    match e.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => OutOfMemory::Gpu.into(),
+        _ => Error::Msg(format!("the GPU's driver reports {e}")),
+    }
 }
 
 impl Gpu {

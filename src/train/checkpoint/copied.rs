@@ -1,16 +1,18 @@
-//! A checkpoint in memory: everything it will hold, copied at a step boundary so that training can go on while it is
-//! written.
+//! A checkpoint on its way to disk: everything it will hold, copied at a step boundary so that training can go on while it
+//! is written. Where there is no memory for a copy, it is written from the model's own memory, and training waits.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
+
+use candle_core::Tensor;
 
 use super::{
     CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, VERSION, checksum, damaged,
     sync_dir,
 };
 use crate::corpus::Tokenizer;
-use crate::model::{self, DecoderConfig, ModelError, Param};
+use crate::model::{self, Arena, DecoderConfig, ModelError, Param};
 use crate::ops;
 use crate::tensors::Source;
 use crate::train::learner::Learner;
@@ -26,15 +28,48 @@ pub struct Copied {
     pub verify: bool,
     config: DecoderConfig,
     params: Vec<Param>,
-    /// Flat arenas: weights, first and second moments.
-    weights: Vec<f32>,
-    moments: [Vec<f32>; 2],
+    weights: Values,
+    /// First and second moments.
+    moments: [Values; 2],
     state: TrainState,
     tokenizer: Tokenizer,
 }
 
+/// The values of an arena.
+enum Values {
+    Copied(Vec<f32>),
+    /// The arena itself, which must not change meanwhile.
+    Live(Tensor),
+    /// So many zeros.
+    Zeros(usize),
+}
+
+impl Values {
+    fn of(arena: &Arena, copy: bool) -> Result<Self, CheckpointError> {
+        match copy {
+            true => Ok(Self::Copied(
+                ops::read(&arena.flat).map_err(ModelError::from)?,
+            )),
+            false => Ok(Self::Live(arena.flat.clone())),
+        }
+    }
+
+    /// Lends the values to `f`. Those of a GPU pass through the process's memory.
+    fn lend<R>(
+        &self,
+        f: impl FnOnce(&[f32]) -> Result<R, CheckpointError>,
+    ) -> Result<R, CheckpointError> {
+        match self {
+            Self::Copied(values) => f(values),
+            Self::Live(flat) => ops::lend(flat, f).map_err(ModelError::from)?,
+            Self::Zeros(n) => f(&vec![0.0; *n]),
+        }
+    }
+}
+
 impl Copied {
-    /// Copies what a checkpoint of this moment holds: 12 bytes a parameter.
+    /// Takes down what a checkpoint of this moment holds; with `copy` in memory of its own, 12 bytes a parameter, else by
+    /// reference: the model must not change before it is written then.
     ///
     /// # Errors
     /// When the device's memory cannot be read.
@@ -44,18 +79,24 @@ impl Copied {
         state: &TrainState,
         tokenizer: &Tokenizer,
         verify: bool,
+        copy: bool,
     ) -> Result<Self, CheckpointError> {
-        let read = |arena: &model::Arena| ops::read(&arena.flat).map_err(ModelError::from);
         let model = learner.model().map_err(CheckpointError::Nothing)?;
         let (moments, steps) = match learner.optimizer().map_err(CheckpointError::Nothing)? {
             Some(optimizer) => (
-                [read(&optimizer.m)?, read(&optimizer.v)?],
+                [
+                    Values::of(&optimizer.m, copy)?,
+                    Values::of(&optimizer.v, copy)?,
+                ],
                 optimizer.steps.clone(),
             ),
             // A model that is only measured has had no update.
             None => {
                 let n = model.weights.flat.elem_count();
-                ([vec![0.0; n], vec![0.0; n]], vec![0; model.params.len()])
+                (
+                    [Values::Zeros(n), Values::Zeros(n)],
+                    vec![0; model.params.len()],
+                )
             }
         };
         Ok(Self {
@@ -63,7 +104,7 @@ impl Copied {
             verify,
             config: model.config.clone(),
             params: model.params.clone(),
-            weights: read(&model.weights)?,
+            weights: Values::of(&model.weights, copy)?,
             moments,
             state: TrainState {
                 optimizer_steps: steps,
@@ -94,15 +135,22 @@ impl Copied {
         };
         fs::create_dir_all(tmp).map_err(io(tmp))?;
         let end = self.tokenizer.end_of_text();
-        model::save(&self.config, &self.params, &self.weights, end, tmp)?;
+        self.weights
+            .lend(|weights| Ok(model::save(&self.config, &self.params, weights, end, tmp)?))?;
         model::write_synced(
             &tmp.join("tokenizer.json"),
             &self.tokenizer.tokenizer_json(),
         )?;
-        let moments = MOMENTS.iter().zip(&self.moments);
-        let tensors =
-            moments.flat_map(|(prefix, values)| model::named(prefix, &self.params, values));
-        model::save_tensors(&tmp.join(OPTIMIZER), tensors, &[])?;
+        let [m, v] = &self.moments;
+        m.lend(|m| {
+            v.lend(|v| {
+                Ok(model::save_tensors(
+                    &tmp.join(OPTIMIZER),
+                    self.named_moments(m, v),
+                    &[],
+                )?)
+            })
+        })?;
         let mut files = BTreeMap::new();
         for file in FILES {
             files.insert(file.to_string(), checksum(&tmp.join(file))?);
@@ -136,12 +184,22 @@ impl Copied {
 
     /// Compares every tensor on disk with the one in memory.
     fn compare(&self, dir: &Path) -> Result<(), CheckpointError> {
-        let weights = model::named("", &self.params, &self.weights);
-        self.compare_file(&model::weights_file(dir), weights)?;
-        let moments = MOMENTS.iter().zip(&self.moments);
-        let moments =
-            moments.flat_map(|(prefix, values)| model::named(prefix, &self.params, values));
-        self.compare_file(&dir.join(OPTIMIZER), moments)
+        self.weights.lend(|weights| {
+            let weights = model::named("", &self.params, weights);
+            self.compare_file(&model::weights_file(dir), weights)
+        })?;
+        let [m, v] = &self.moments;
+        m.lend(|m| v.lend(|v| self.compare_file(&dir.join(OPTIMIZER), self.named_moments(m, v))))
+    }
+
+    /// Both moments under their parameters' names.
+    fn named_moments<'v>(
+        &'v self,
+        m: &'v [f32],
+        v: &'v [f32],
+    ) -> impl Iterator<Item = model::Named<'v>> {
+        let both = MOMENTS.iter().zip([m, v]);
+        both.flat_map(|(prefix, values)| model::named(prefix, &self.params, values))
     }
 
     fn compare_file<'v>(

@@ -26,6 +26,8 @@ impl Writer {
                 for job in waiting {
                     let saved = catch_unwind(AssertUnwindSafe(|| job.save(&to)));
                     let saved = saved.unwrap_or(Err(CheckpointError::WriterDied));
+                    // Its memory is free before anybody hears that it is written.
+                    drop(job);
                     if tell.send(saved).is_err() {
                         return;
                     }
