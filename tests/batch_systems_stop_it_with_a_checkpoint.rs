@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use common::pty::Pty;
-use common::{PATIENCE, Place, is_alive, signal, texts, wait};
+use common::{Background, PATIENCE, Place, is_alive, signal, texts, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -87,6 +87,7 @@ fn without_a_terminal_each_signal_is_one_stop() {
     for stop in WARNINGS.into_iter().chain([Signal::SIGTERM]) {
         let place = Place::new();
         let mut child = long(&place).stdout(Stdio::null()).spawn().unwrap();
+        let _guard = Background(child.id());
         training(&place);
         burst(stop, |s| signal(child.id(), s));
         is_stopped(&place, end(&mut child), stop);
@@ -99,6 +100,7 @@ fn at_a_terminal(target: impl Fn(&Place, &Pty) -> Pid) {
         let place = Place::new();
         let mut pty = Pty::start_with(&place, &LONG, 80, 24, &[("HEIRLOOM_FAULT", SLOW)]);
         training(&place);
+        let _guard = Background(trainer(&place));
         assert_ne!(trainer(&place), pty.pid(), "a parent waits");
         let target = target(&place, &pty);
         burst(stop, |s| kill(target, s).unwrap());
@@ -133,6 +135,7 @@ fn in_the_background_the_training_process_gets_them() {
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(0), "{out}{err}");
     let pid = trainer(&place);
+    let _guard = Background(pid);
     training(&place);
     burst(Signal::SIGUSR1, |s| {
         // It may have ended.
@@ -168,6 +171,7 @@ fn before_training_a_signal_ends_it_without_a_trace() {
         command.args(["--set", &text]);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
+        let _guard = Background(child.id());
         // It waits for the text.
         wait("the reading", || {
             let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).ok()?;
@@ -198,9 +202,13 @@ fn a_signal_at_the_very_start_waits_for_the_child() {
         let mut pty = Pty::start(&place, &args, 80, 24);
         // The child's first moment: it has handled nothing yet.
         let begin = Instant::now();
-        while children(pty.pid()).is_empty() {
+        let child = loop {
+            if let Some(child) = children(pty.pid()).pop() {
+                break child;
+            }
             assert!(begin.elapsed() < PATIENCE, "no child");
-        }
+        };
+        let _guard = Background(child);
         signal(pty.pid(), stop);
         assert_eq!(pty.exit_code(), 75, "{stop}:\n{}", pty.text());
         assert!(!place.run_dir("mine").exists(), "{stop}");
@@ -222,6 +230,7 @@ fn a_batch_shell_that_becomes_the_program_or_passes_the_signal_on() {
         shell.env("HEIRLOOM_FAULT", SLOW).stdin(Stdio::null());
         let mut shell = shell.stdout(Stdio::null()).spawn().unwrap();
         training(&place);
+        let _guard = Background(trainer(&place));
         // `sbatch --signal=B:USR1@60` signals the shell alone.
         burst(Signal::SIGUSR1, |s| signal(shell.id(), s));
         is_stopped(&place, end(&mut shell), Signal::SIGUSR1);
@@ -234,6 +243,7 @@ fn a_person_still_ends_it_at_once_after_a_warning() {
     let mut command = place.heirloom(&LONG);
     command.env("HEIRLOOM_FAULT", "rename:60000");
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let _guard = Background(child.id());
     training(&place);
     signal(child.id(), Signal::SIGUSR1);
     place.wait_event("mine", "the checkpoint's beginning", |e| {

@@ -7,8 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{PATIENCE, Place, signal, wait};
+use common::{Background, PATIENCE, Place, signal, wait};
 use nix::sys::signal::Signal;
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::{Value, json};
 
 /// Events a second, and for how long nobody reads them.
@@ -71,6 +72,13 @@ fn is_the_journal_but_for_gaps(journal: &[Told], printed: &[Told]) -> u64 {
     lost
 }
 
+/// A client of the socket that has subscribed.
+fn subscribe(socket: &str, words: &Value) -> UnixStream {
+    let mut client = UnixStream::connect(socket).unwrap();
+    client.write_all(format!("{words}\n").as_bytes()).unwrap();
+    client
+}
+
 /// What a client of the socket gets from now on, until it is sent away or the run ends.
 fn messages(stream: UnixStream) -> Vec<Value> {
     let lines = BufReader::new(stream).lines();
@@ -95,13 +103,10 @@ fn a_reader_and_a_client_that_sleep_miss_metrics_alone_and_learn_how_many() {
     command.env("HEIRLOOM_FAULT", FLOOD).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let pid = child.id();
+    let _guard = Background(pid);
     place.wait_event("mine", "the flood", |e| e["kind"] == "log");
     let socket = place.lock("mine")["socket"].as_str().unwrap().to_string();
-    let mut client = UnixStream::connect(socket).unwrap();
-    let subscribe = json!({"v": 1, "type": "subscribe", "after": 0});
-    client
-        .write_all(format!("{subscribe}\n").as_bytes())
-        .unwrap();
+    let client = subscribe(&socket, &json!({"v": 1, "type": "subscribe", "after": 0}));
     std::thread::sleep(FULL);
     let full = memory(pid);
     std::thread::sleep(ASLEEP - FULL);
@@ -116,6 +121,19 @@ fn a_reader_and_a_client_that_sleep_miss_metrics_alone_and_learn_how_many() {
         printed.push(event().unwrap());
     }
     let reading = std::thread::spawn(move || messages(client));
+    // One that cannot read the journal takes what is left and learns what is not.
+    let skip = json!({"v": 1, "type": "subscribe", "after": 1, "skip": true});
+    let first = BufReader::new(subscribe(&socket, &skip)).lines();
+    let first: Vec<Value> = first
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+        .filter(|message: &Value| message["type"] == "event")
+        .map(|mut message| message["event"].take())
+        .take(2)
+        .collect();
+    let seq = first[0]["seq"].as_u64().unwrap();
+    assert_eq!(first[0]["kind"], "gap");
+    assert_eq!(first[0]["dropped"], seq - 1, "all from number 2 on");
+    assert_eq!(first[1]["seq"], seq + 1);
     signal(pid, Signal::SIGTERM);
     printed.extend(std::iter::from_fn(event));
     assert_eq!(child.wait().unwrap().code(), Some(75));
@@ -147,6 +165,7 @@ fn a_reader_that_never_reads_does_not_hold_up_a_stop() {
     command.args(["--set", "reference.train.steps=1000000"]);
     command.env("HEIRLOOM_FAULT", "flood:2000");
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let _guard = Background(child.id());
     // Far more than a pipe holds.
     place.wait_event("mine", "a full pipe", |e| e["seq"].as_u64() > Some(3000));
     signal(child.id(), Signal::SIGUSR1);
@@ -155,4 +174,43 @@ fn a_reader_that_never_reads_does_not_hold_up_a_stop() {
     assert_eq!(status.code(), Some(75));
     assert!(begin.elapsed() < PATIENCE / 4, "{:?}", begin.elapsed());
     assert_eq!(place.show("mine")["state"], "interrupted");
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_hold_up_a_stop() {
+    let place = Place::new();
+    let pair = native_pty_system().openpty(PtySize::default()).unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_heirloom"));
+    command.args(["train", "mini.toml", "--name", "mine"]);
+    command.args(["--set", "reference.train.steps=1000000"]);
+    command.cwd(place.path());
+    command.env("TERM", "xterm-256color");
+    command.env_remove("HEIRLOOM_PARENT");
+    command.env_remove("ACCESSIBLE");
+    let mut parent = pair.slave.spawn_command(command).unwrap();
+    place.wait_event("mine", "training", |e| e["kind"] == "train");
+    let trainer = place.lock("mine")["pid"].as_u64().unwrap() as u32;
+    let _guard = Background(trainer);
+    wait("the dashboard that cannot write", || is_blocked(trainer));
+    signal(trainer, Signal::SIGUSR1);
+    let begin = std::time::Instant::now();
+    let status = wait("the end", || parent.try_wait().unwrap());
+    assert_eq!(status.exit_code(), 75);
+    assert!(begin.elapsed() < PATIENCE / 2, "{:?}", begin.elapsed());
+    assert_eq!(place.show("mine")["state"], "interrupted");
+}
+
+/// Whether the main thread of a process has not woken for half a second, although it looks for keys all the time: it waits
+/// for the terminal to take what it writes.
+fn is_blocked(pid: u32) -> Option<()> {
+    let woken = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/status")).ok()?;
+        let line = status
+            .lines()
+            .find(|l| l.starts_with("voluntary_ctxt_switches"))?;
+        Some(line.to_string())
+    };
+    let before = woken()?;
+    std::thread::sleep(Duration::from_millis(500));
+    (woken()? == before).then_some(())
 }

@@ -12,7 +12,7 @@ use super::replay::{Playing, Steer};
 use crate::run::command::{By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
 use crate::run::event::Event;
-use crate::run::queue::{self, EventReceiver, Polled};
+use crate::run::queue::{self, EventReceiver, Nothing};
 use crate::run::series::{self, keep::SeriesWriter};
 use crate::run::state::RunState;
 use crate::run::tail::{self, Tail};
@@ -90,9 +90,9 @@ impl Feed for LiveFeed {
     fn drain(&mut self, state: &mut RunState) -> Result<bool> {
         for _ in 0..AT_ONCE {
             match self.events.poll() {
-                Polled::Event(event) => state.apply(&event),
-                Polled::Empty => return Ok(true),
-                Polled::Ended => return Ok(false),
+                Ok(event) => state.apply(&event),
+                Err(Nothing::Empty) => return Ok(true),
+                Err(Nothing::Ended) => return Ok(false),
             }
         }
         Ok(true)

@@ -186,13 +186,12 @@ pub struct EventSender(Arc<Shared>);
 #[derive(Debug)]
 pub struct EventReceiver(Arc<Shared>);
 
-/// What a reader finds that does not wait.
-#[derive(Debug, PartialEq)]
-pub enum Polled {
-    Event(Event),
-    /// Nothing at present.
+/// Why a reader that does not wait gets no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nothing {
+    /// None waits at present.
     Empty,
-    /// Nothing, and nothing will come.
+    /// None will come any more.
     Ended,
 }
 
@@ -240,7 +239,10 @@ impl Drop for EventSender {
 
 impl EventReceiver {
     /// Returns the next event without waiting.
-    pub fn poll(&self) -> Polled {
+    ///
+    /// # Errors
+    /// When there is none, and whether one may still come.
+    pub fn poll(&self) -> Result<Event, Nothing> {
         self.0.lock().poll()
     }
 
@@ -249,9 +251,9 @@ impl EventReceiver {
         let mut inner = self.0.lock();
         loop {
             match inner.poll() {
-                Polled::Event(event) => return Some(event),
-                Polled::Ended => return None,
-                Polled::Empty => {
+                Ok(event) => return Some(event),
+                Err(Nothing::Ended) => return None,
+                Err(Nothing::Empty) => {
                     let woken = self.0.arrived.wait(inner);
                     inner = woken.unwrap_or_else(PoisonError::into_inner);
                 }
@@ -263,10 +265,10 @@ impl EventReceiver {
     pub async fn next(&self) -> Option<Event> {
         loop {
             match self.poll() {
-                Polled::Event(event) => return Some(event),
-                Polled::Ended => return None,
+                Ok(event) => return Some(event),
+                Err(Nothing::Ended) => return None,
                 // A word that came since the poll is kept for this wait.
-                Polled::Empty => self.0.notify.notified().await,
+                Err(Nothing::Empty) => self.0.notify.notified().await,
             }
         }
     }
@@ -282,12 +284,12 @@ impl Drop for EventReceiver {
 }
 
 impl Inner {
-    fn poll(&mut self) -> Polled {
-        match self.waiting.pop() {
-            Some(event) => Polled::Event(event),
-            None if self.ended => Polled::Ended,
-            None => Polled::Empty,
-        }
+    fn poll(&mut self) -> Result<Event, Nothing> {
+        let nothing = match self.ended {
+            true => Nothing::Ended,
+            false => Nothing::Empty,
+        };
+        self.waiting.pop().ok_or(nothing)
     }
 }
 

@@ -138,7 +138,7 @@ impl Args {
                 parts.setup.journal.subscribe(observer);
                 let ended = self.start(parts.setup)?.join();
                 drop((parts.server, parts.keeping));
-                printing.finish(ended == Ended::Preempted);
+                printing.finish();
                 ended
             }
         };

@@ -1,8 +1,7 @@
 //! Prints a run's events to stdout on a thread of its own: the trainer does not wait for a pipe.
 
 use std::io::Write;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 
@@ -10,20 +9,13 @@ use super::Show;
 use crate::dashboard;
 use crate::run::event::{Body, Event};
 use crate::run::journal::Observer;
-use crate::run::queue::{self, EventReceiver};
+use crate::run::queue;
 use crate::run::state::RunState;
 use crate::run::table;
 use crate::text;
 
-/// After a stop by a signal a reader has so long to take what is still to be printed: the batch system that sent it waits
-/// about half a minute before it kills.
-const FAREWELL: Duration = Duration::from_secs(5);
-
 /// A printer at work.
-pub(super) struct Printing {
-    /// Ends with the printer.
-    ended: Receiver<()>,
-}
+pub(super) struct Printing(JoinHandle<()>);
 
 impl Printing {
     /// Prints plain lines, or the events themselves, from now on. Returns the observer that feeds the printer; `past` is
@@ -33,33 +25,24 @@ impl Printing {
     /// When no thread can be started.
     pub(super) fn start(show: Show, past: RunState) -> Result<(Observer, Self)> {
         let (sender, events) = queue::bounded();
-        let (alive, ended) = channel();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("printer".into())
-            .spawn(move || print_all(&events, show, past, alive))
+            .spawn(move || {
+                let mut state = past;
+                while let Some(event) = events.recv() {
+                    print(show, &mut state, &event);
+                }
+            })
             .context("cannot start the printer's thread")?;
         let observer = move |event: &Event| sender.send(event);
-        Ok((Box::new(observer), Self { ended }))
+        Ok((Box::new(observer), Self(thread)))
     }
 
-    /// Waits until everything is printed, once the observer is gone; in a `hurry` only as long as a reader that still
-    /// reads needs.
-    pub(super) fn finish(self, hurry: bool) {
-        // Either way there is nothing more to do: the printer has ended, or the process does.
-        if hurry {
-            let _ = self.ended.recv_timeout(FAREWELL);
-        } else {
-            let _ = self.ended.recv();
-        }
+    /// Waits until everything is printed, once the observer is gone.
+    pub(super) fn finish(self) {
+        // A printer that has panicked has said so on stderr.
+        let _ = self.0.join();
     }
-}
-
-fn print_all(events: &EventReceiver, show: Show, past: RunState, alive: Sender<()>) {
-    let mut state = past;
-    while let Some(event) = events.recv() {
-        print(show, &mut state, &event);
-    }
-    drop(alive);
 }
 
 fn print(show: Show, state: &mut RunState, event: &Event) {

@@ -2,14 +2,20 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::cli::exit;
 use crate::dashboard::panic_words;
 use crate::train::{Ended, Setup, Trainer, memory};
 
 /// Added to the niceness of compute threads, so that keys and drawing stay quick on a busy machine.
 const NICE: i32 = 5;
+
+/// Longest time from the end of a preempted training to the end of its process: a batch system waits about half a
+/// minute from its signal before it kills.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A trainer at work.
 pub struct Session {
@@ -28,13 +34,18 @@ impl Session {
             .start_handler(|_| be_nice())
             .build()
             .context("cannot start compute threads")?;
-        let mut trainer = Trainer::new(setup).map_err(crate::cli::exit::input)?;
+        let mut trainer = Trainer::new(setup).map_err(exit::input)?;
         let thread = std::thread::Builder::new()
             .name("trainer".into())
             .spawn(move || {
                 let work = AssertUnwindSafe(|| pool.install(|| trainer.run()));
                 let ended = match catch_unwind(work) {
-                    Ok(Ok(ended)) => return ended,
+                    Ok(Ok(ended)) => {
+                        if ended == Ended::Preempted {
+                            end_soon();
+                        }
+                        return ended;
+                    }
                     Ok(Err(error)) => in_words(&error),
                     Err(panic) => format!("the trainer panicked: {}", panic_words(&*panic)),
                 };
@@ -55,6 +66,19 @@ impl Session {
         let lost = || Ended::Failed("the trainer's thread died".into());
         self.thread.join().unwrap_or_else(|_| lost())
     }
+}
+
+/// Ends the process a little later, if nothing else has: a pipe that is not read, or a terminal that takes no frames,
+/// must not keep the device. The checkpoint is on disk by now.
+fn end_soon() {
+    let wait = || {
+        std::thread::sleep(FAREWELL);
+        std::process::exit(exit::PREEMPTED);
+    };
+    // Without that thread the process ends as soon as its last reader lets it.
+    let _ = std::thread::Builder::new()
+        .name("farewell".into())
+        .spawn(wait);
 }
 
 /// Lowers the calling thread's priority. (On Linux niceness belongs to threads.)
