@@ -188,6 +188,7 @@ pub struct EventReceiver(Arc<Shared>);
 
 /// What a reader finds that does not wait.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "taken apart at once, never kept")]
 pub enum Polled {
     Event(Event),
     /// Nothing at present.
