@@ -58,8 +58,7 @@ fn rollback(state: &RunState, left: &Abandoned) -> Rollback {
 fn last_step(strand: &Strand) -> Option<u64> {
     let train = strand.train.stretches().last().map(|s| s.last.step);
     let eval = strand.evals.last().map(|e| e.step);
-    let mark = strand.marks.last().map(|m| m.step);
-    train.max(eval).max(mark)
+    train.max(eval)
 }
 
 /// The phase that event `seq` of a strand belongs to, as far as the strand's own marks show it.
