@@ -26,6 +26,10 @@ fn outcome(place: &Place, name: &str) -> (Vec<u8>, Vec<u8>, Vec<u8>, Value) {
     }
     timeless(&mut show["reference"]);
     timeless(&mut show);
+    // A checkpoint that was written twice has another name the second time.
+    for rollback in show["rollbacks"].as_array_mut().unwrap() {
+        rollback.as_object_mut().unwrap().shift_remove("checkpoint");
+    }
     (
         file("latest/model.safetensors"),
         file("latest/optimizer.safetensors"),

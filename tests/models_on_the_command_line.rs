@@ -351,19 +351,31 @@ reference_continued = false
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/corpus/tinyshakespeare.txt"))
             .unwrap();
     std::fs::write(&text, &whole[whole.len() - whole.len() / 10..]).unwrap();
-    let args = [
-        "loss",
-        "first@reference",
-        "--text",
-        "val.txt",
-        "--windows",
-        "8",
-        "--window-length",
-        "16",
-        "--json",
-    ];
-    let told = json(&place.expect(0, &args));
+    let measure = |model: &str| {
+        let args = [
+            "--text",
+            "val.txt",
+            "--windows",
+            "8",
+            "--window-length",
+            "16",
+            "--json",
+        ];
+        json(&place.expect(0, &[&["loss", model][..], &args].concat()))
+    };
+    let told = measure("second@reference");
+    assert_eq!(
+        told["padding_rows"], 0,
+        "it is a reference's, as it was read"
+    );
     assert!((told["loss"].as_f64().unwrap() - reference).abs() < 1e-6);
+    // Of the run that trained it, the rows that pad its vocabulary are left out.
+    let told = measure("first@reference");
+    assert_eq!(
+        (&told["vocab"], &told["padding_rows"]),
+        (&257.into(), &63.into())
+    );
+    assert!(told["loss"].as_f64().unwrap() < reference);
     // By step: the reference's last, and round 1's.
     for (name, layers) in [("first@60", 4), ("first@80", 1)] {
         let at_step = json(&place.expect(0, &["info", name, "--json"]));

@@ -275,7 +275,7 @@ pub const KEYS: &[Key] = &[
     key("train.seed", Refused(SEED), Count, Default("0"), "Seed of initial weights and of the batches."),
     key("train.log_every", Free, Count, Default("10"), "Steps between `train` events; slow steps are told of every five seconds."),
     key("eval.every", Free, Count, Default("100"), "Steps between evaluations."),
-    key("eval.windows", FreeUntil(Measured), Count, Default("256"), "Validation windows; the same for every model."),
+    key("eval.windows", FreeUntil(Measured), Count, Default("256"), "Validation windows; the same for every model. A text with room for fewer that share no tokens is evaluated on those."),
     key("probe.budget", Free, Real, Default("0.01"), "Share of training time; phase starts and ends are exempt. 0: only those."),
     key("probe.windows", FreeUntil(Measured), Count, Default("100"), "Validation windows per probe."),
     key("probe.length", FreeUntil(Measured), Count, Default("100"), "Tokens per window; at most a training window's."),

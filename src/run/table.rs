@@ -148,6 +148,11 @@ fn push_legend(out: &mut String, state: &RunState) {
     if let Some(words) = windows.and_then(|w| w.words()) {
         out.push_str(&format!("evaluated on {words}\n"));
     }
+    if let Some((n, factor)) = state.understated_errors() {
+        out.push_str(&format!(
+            "errors take {n} overlapping windows as independent: {factor:.1} times too small\n"
+        ));
+    }
     if windows.is_some_and(|w| w.warning().is_some()) {
         out.push_str("one window of validation text: gaps have no error, nothing can match\n");
     }

@@ -12,6 +12,7 @@ fn eval(seq: u64) -> Event {
         nonfinite: None,
         stderr: None,
         windows: 1,
+        blocks: None,
         gap: None,
         gap_stderr: None,
         matched: false,

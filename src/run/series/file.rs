@@ -98,6 +98,7 @@ struct Head {
     refusals: u64,
     running_since: u64,
     dropped: u64,
+    noted: bool,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +144,7 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
         refusals: state.refusals,
         running_since: state.running_since,
         dropped: state.dropped,
+        noted: state.noted,
     };
     let body = BodyOf {
         history: &state.history,
@@ -285,6 +287,7 @@ impl Opened {
             refusals: head.refusals,
             running_since: head.running_since,
             dropped: head.dropped,
+            noted: head.noted,
             version: 1,
             ..RunState::default()
         };

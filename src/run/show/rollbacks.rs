@@ -58,18 +58,16 @@ fn rollback(state: &RunState, left: &Abandoned) -> Rollback {
 fn last_step(strand: &Strand) -> Option<u64> {
     let train = strand.train.stretches().last().map(|s| s.last.step);
     let eval = strand.evals.last().map(|e| e.step);
-    let mark = strand.marks.last().map(|m| m.step);
-    train.max(eval).max(mark)
+    train.max(eval)
 }
 
 /// The phase that event `seq` of a strand belongs to, as far as the strand's own marks show it.
 fn phase_at(strand: &Strand, seq: u64) -> Option<Phase> {
-    let marks = strand.marks.iter().filter(|m| m.seq <= seq);
-    let phase = |kind: &MarkKind| match kind {
+    let mut latest = strand.marks.iter().rev().filter(|m| m.seq <= seq);
+    latest.find_map(|m| match &m.kind {
         MarkKind::Phase(phase) => Some(phase.clone()),
         _ => None,
-    };
-    marks.filter_map(|m| phase(&m.kind)).last()
+    })
 }
 
 /// The best evaluation of a strand's rounds after event `seq`; `before` is the phase that the strand begins in.

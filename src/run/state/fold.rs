@@ -89,6 +89,7 @@ impl RunState {
             Body::Eval {
                 val_loss,
                 stderr,
+                windows,
                 gap,
                 gap_stderr,
                 matched,
@@ -106,6 +107,7 @@ impl RunState {
                     matched: *matched,
                 };
                 self.core.eval = Some(eval);
+                self.core.eval_windows = *windows;
                 let snapshots = &self.snapshots;
                 let live = &mut self.history.live;
                 live.push_eval(eval, |live| snapshots.barriers(live));

@@ -13,6 +13,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use super::event::RunInfo;
+use super::windows::EvalWindows;
 
 pub use points::{
     CheckpointNote, ControlResult, Core, EvalPoint, Level, Mark, MarkKind, Moved, Note,
@@ -117,6 +118,21 @@ impl RunState {
     /// What is live: the branch the run goes on with.
     pub fn live(&self) -> &Strand {
         &self.history.live
+    }
+
+    /// By what factor the standard errors in a journal of an earlier version are too small, which took windows that
+    /// overlap as independent; with the number of those windows.
+    pub fn understated_errors(&self) -> Option<(usize, f64)> {
+        let info = self.info.as_ref().filter(|i| i.eval_windows.is_none())?;
+        let (windows, time) = (self.core.eval_windows, info.context_length);
+        let disjoint = usize::try_from(info.val_tokens.saturating_sub(1)).ok()? / time.max(1);
+        let told = EvalWindows {
+            windows,
+            asked: windows,
+            disjoint,
+            time,
+        };
+        Some((windows, told.understated()?))
     }
 
     /// The reference's validation loss, once it is known.

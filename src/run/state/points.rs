@@ -151,8 +151,10 @@ pub struct Core {
     /// How the GPU was doing when it was last asked.
     #[serde(default)]
     pub gpu: Option<Reading>,
-    /// The latest evaluation.
+    /// The latest evaluation, and its windows.
     pub eval: Option<EvalPoint>,
+    #[serde(default)]
+    pub eval_windows: usize,
     /// The closing message of a `done` event.
     pub message: String,
 }
