@@ -1,4 +1,4 @@
-//! Signals as flags that the trainer reads at step boundaries.
+//! Signals as flags that the trainer reads at step boundaries; `signal-hook` sets them.
 
 use std::io;
 use std::sync::Arc;
