@@ -124,7 +124,10 @@ fn the_cpu_needs_no_driver() {
 fn a_bench_and_a_selftest_say_why_there_is_no_gpu() {
     let place = Place::new();
     driver(place.path());
-    for command in [&["selftest"][..], &["bench", "train", "--device", "cuda"]] {
+    for command in [
+        &["selftest", "--device", "cuda"][..],
+        &["bench", "train", "--device", "cuda"],
+    ] {
         let out = place
             .heirloom(command)
             .env("LD_LIBRARY_PATH", place.path())
@@ -138,13 +141,6 @@ fn a_bench_and_a_selftest_say_why_there_is_no_gpu() {
             "{err}"
         );
     }
-    let out = place.run(&["selftest", "--device", "cpu"]);
-    let (_, err) = texts(&out);
-    assert_eq!(out.status.code(), Some(2), "{err}");
-    assert!(
-        err.contains("the CPU is what GPUs are checked against"),
-        "{err}"
-    );
     let out = place.run(&["bench", "train", "--preset", "gpt2-124m", "--layers", "2"]);
     assert_eq!(out.status.code(), Some(2), "{}", texts(&out).1);
 }

@@ -1,64 +1,97 @@
-//! `heirloom selftest`: whether a GPU computes what the CPU computes.
+//! `heirloom selftest`: whether a CPU or a GPU computes what it should.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use super::{exit, say};
 use crate::device::Choice;
+use crate::ops::{self, Compute};
 use crate::selftest::SelfTest;
 
-/// Check a GPU against the CPU: every op, whole models, a miniature recipe
+/// Check a CPU or a GPU: every op and whole models against candle in f64, a miniature recipe
+///
+/// On a CPU, every unit for products in bf16 that it has is checked in turn; HEIRLOOM_UNIT names one. A GPU is also
+/// compared with the CPU.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// cuda, or cuda:N for the GPU of that number
-    #[arg(long, value_name = "DEVICE", default_value = "cuda")]
+    /// auto (the first GPU, else the CPU), cpu, cuda, or cuda:N for the GPU of that number
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
-    /// What inputs are drawn from
+    /// The number that inputs are drawn from
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Tell only of what failed
+    /// Check one precision of products, and no recipe
+    #[arg(long, value_enum, value_name = "DTYPE")]
+    only: Option<Only>,
+    /// Print failures and the counts alone
     #[arg(long)]
     quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    F32,
+    Bf16,
 }
 
 /// The recipe of the last check.
 const RECIPE: &str = include_str!("../selftest/recipe.toml");
 
+/// How lines of checks begin.
+const PASSED: &str = "ok      ";
+const FAILED: &str = "FAILED  ";
+
 impl Args {
     /// Returns 1 when a check failed.
     ///
     /// # Errors
-    /// When there is no such GPU.
+    /// When there is no such device.
     pub fn run(self) -> Result<i32> {
-        if self.device == Choice::Cpu {
-            return Err(exit::usage("the CPU is what GPUs are checked against").into());
-        }
         let chosen = self.device.open();
         let chosen = chosen.with_context(|| format!("--device {}", self.device))?;
-        if !chosen.device.is_cuda() {
-            bail!(
-                "{}",
-                chosen
-                    .note
-                    .unwrap_or_else(|| "there is no GPU to check".into())
-            );
+        if let Some(note) = &chosen.note {
+            say::err(note);
         }
         let begin = Instant::now();
+        let on_gpu = chosen.device.is_cuda();
+        say::out(&match on_gpu {
+            true => format!("checking {}\n", chosen.name),
+            false => format!(
+                "checking the CPU: {}, products in bf16 by {}\n",
+                ops::vectors(),
+                ops::unit()
+            ),
+        })?;
         let quiet = self.quiet;
-        let mut told = |good: bool, name: &str, found: &str| match (good, quiet) {
-            (true, true) => {}
-            (true, false) => {
-                let _ = say::out(&format!("ok      {name}: {found}\n"));
-            }
-            (false, _) => {
-                let _ = say::out(&format!("FAILED  {name}: {found}\n"));
-            }
-        };
+        let mut told = |good: bool, name: &str, found: &str| print(quiet, good, name, found);
         let mut test = SelfTest::new(&chosen.device, self.seed, &mut told);
+        match self.only {
+            None => {}
+            Some(Only::F32) => test = test.only(Compute::F32),
+            Some(Only::Bf16) => test = test.only(Compute::Bf16),
+        }
         test.all();
-        test.note("a miniature recipe", self.recipe());
+        // A process keeps to one unit.
+        let with_bf16 = self.only != Some(Only::F32);
+        if !on_gpu && with_bf16 && std::env::var_os("HEIRLOOM_UNIT").is_none() {
+            for unit in ops::units().into_iter().filter(|&u| u != ops::unit()) {
+                match self.check_unit(unit) {
+                    Ok(counts) => test.add(counts),
+                    Err(error) => test.note(
+                        &format!("products in bf16 by {unit}"),
+                        Err::<String, _>(exit::words(&error)),
+                    ),
+                }
+            }
+        }
+        if self.only.is_none() {
+            let device = if on_gpu { self.gpu() } else { "cpu".into() };
+            test.note("a miniature recipe", recipe(&device));
+        }
         let (passed, failed) = test.counts();
         say::out(&format!(
             "{passed} passed, {failed} failed in {:.0} s\n",
@@ -67,50 +100,96 @@ impl Args {
         Ok(if failed == 0 { exit::OK } else { exit::FAILED })
     }
 
-    /// The whole program on a miniature recipe: reference, inheritance, growth, table.
-    fn recipe(&self) -> Result<String> {
-        let place = std::env::temp_dir().join(format!("heirloom-selftest-{}", std::process::id()));
-        let done = self.recipe_in(&place);
-        let _ = std::fs::remove_dir_all(&place);
-        done
-    }
-
-    fn recipe_in(&self, place: &std::path::Path) -> Result<String> {
-        std::fs::create_dir_all(place)?;
-        let config = place.join("recipe.toml");
-        std::fs::write(&config, RECIPE)?;
-        let device = match self.device {
+    /// The GPU in words that another call of this program understands.
+    fn gpu(&self) -> String {
+        match self.device {
             Choice::Auto => "cuda".into(),
             other => other.to_string(),
-        };
-        let losses = |name: &str| -> Result<Vec<String>> {
-            let out = Command::new(std::env::current_exe()?)
-                .args(["train", "--device", &device, "--name", name, "--runs"])
-                .arg(place.join("runs"))
-                .arg(&config)
-                .output()?;
-            if !out.status.success() {
-                let said = String::from_utf8_lossy(&out.stderr);
-                bail!("{}: {}", out.status, said.trim());
-            }
-            let journal =
-                std::fs::read_to_string(place.join("runs").join(name).join("events.jsonl"))?;
-            let events = journal
-                .lines()
-                .map(serde_json::from_str::<serde_json::Value>);
-            let evals = events.filter_map(|e| e.ok().filter(|e| e["kind"] == "eval"));
-            Ok(evals.map(|e| e["val_loss"].to_string()).collect())
-        };
-        let (first, second) = (losses("first")?, losses("second")?);
-        if first != second {
-            bail!("validation losses are others when it is run again: {first:?}, {second:?}");
         }
-        let (Some(begin), Some(end)) = (first.first(), first.last()) else {
-            bail!("no evaluation was made");
-        };
-        Ok(format!(
-            "{} evaluations, {begin} to {end}, twice the same",
-            first.len()
-        ))
     }
+
+    /// Has another process check a lesser unit, and prints what it finds. Returns how many checks passed and failed.
+    fn check_unit(&self, unit: &str) -> Result<(usize, usize)> {
+        let out = Command::new(std::env::current_exe()?)
+            .args(["selftest", "--device", "cpu", "--only", "bf16", "--seed"])
+            .arg(self.seed.to_string())
+            .env("HEIRLOOM_UNIT", unit)
+            .output()?;
+        let mut counts = (0, 0);
+        for line in String::from_utf8_lossy(&out.stdout).lines() {
+            let (good, rest) = match (line.strip_prefix(PASSED), line.strip_prefix(FAILED)) {
+                (Some(rest), _) => (true, rest),
+                (_, Some(rest)) => (false, rest),
+                (None, None) => continue,
+            };
+            match good {
+                true => counts.0 += 1,
+                false => counts.1 += 1,
+            }
+            let (name, found) = rest.split_once(": ").unwrap_or((rest, ""));
+            print(self.quiet, good, name, found);
+        }
+        let expected = if counts.1 == 0 {
+            exit::OK
+        } else {
+            exit::FAILED
+        };
+        if counts == (0, 0) || out.status.code() != Some(expected) {
+            let said = String::from_utf8_lossy(&out.stderr);
+            bail!("{} after {} checks: {}", out.status, counts.0, said.trim());
+        }
+        Ok(counts)
+    }
+}
+
+/// Prints the result of a check.
+fn print(quiet: bool, good: bool, name: &str, found: &str) {
+    let mark = match (good, quiet) {
+        (true, true) => return,
+        (true, false) => PASSED,
+        (false, _) => FAILED,
+    };
+    let _ = say::out(&format!("{mark}{name}: {found}\n"));
+}
+
+/// The whole program on a miniature recipe: reference, inheritance, growth, table.
+fn recipe(device: &str) -> Result<String> {
+    let place = std::env::temp_dir().join(format!("heirloom-selftest-{}", std::process::id()));
+    let done = recipe_in(&place, device);
+    let _ = std::fs::remove_dir_all(&place);
+    done
+}
+
+fn recipe_in(place: &Path, device: &str) -> Result<String> {
+    std::fs::create_dir_all(place)?;
+    let config = place.join("recipe.toml");
+    std::fs::write(&config, RECIPE)?;
+    let losses = |name: &str| -> Result<Vec<String>> {
+        let out = Command::new(std::env::current_exe()?)
+            .args(["train", "--device", device, "--name", name, "--runs"])
+            .arg(place.join("runs"))
+            .arg(&config)
+            .output()?;
+        if !out.status.success() {
+            let said = String::from_utf8_lossy(&out.stderr);
+            bail!("{}: {}", out.status, said.trim());
+        }
+        let journal = std::fs::read_to_string(place.join("runs").join(name).join("events.jsonl"))?;
+        let events = journal
+            .lines()
+            .map(serde_json::from_str::<serde_json::Value>);
+        let evals = events.filter_map(|e| e.ok().filter(|e| e["kind"] == "eval"));
+        Ok(evals.map(|e| e["val_loss"].to_string()).collect())
+    };
+    let (first, second) = (losses("first")?, losses("second")?);
+    if first != second {
+        bail!("validation losses are others when it is run again: {first:?}, {second:?}");
+    }
+    let (Some(begin), Some(end)) = (first.first(), first.last()) else {
+        bail!("no evaluation was made");
+    };
+    Ok(format!(
+        "{} evaluations, {begin} to {end}, twice the same",
+        first.len()
+    ))
 }

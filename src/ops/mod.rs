@@ -420,6 +420,23 @@ pub fn unit() -> &'static str {
     cpu::gemm::Unit::chosen().name()
 }
 
+/// Names of the units this machine has, best first.
+pub fn units() -> Vec<&'static str> {
+    let units = cpu::gemm::Unit::available().into_iter();
+    units.map(cpu::gemm::Unit::name).collect()
+}
+
+/// Name of the instructions that loops on the CPU are compiled for here.
+pub fn vectors() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    match pulp::Arch::new() {
+        pulp::Arch::V4(_) => return "AVX-512",
+        pulp::Arch::V3(_) => return "AVX2",
+        _ => {}
+    }
+    std::env::consts::ARCH
+}
+
 /// The language-model head and cross entropy in one, chunked over rows so that no `[M, V]` matrix exists.
 ///
 /// `losses[M]` gets each row's loss in nats. With `grads`, also `dx[M, C] = scale · ∂Σloss/∂x` and

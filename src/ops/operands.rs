@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 /// Types of a kernel's activations.
 pub const ACTIVATIONS: &[DType] = &[DType::F32, DType::BF16];
 pub const F32: &[DType] = &[DType::F32];
+#[cfg(feature = "cuda")]
 pub const F64: &[DType] = &[DType::F64];
 pub const BF16: &[DType] = &[DType::BF16];
 /// Token ids.

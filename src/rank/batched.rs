@@ -2,7 +2,8 @@
 //!
 //! The squared singular values of A are the eigenvalues of G = A Aᵀ. Householder reflections make G tridiagonal, and implicit QL
 //! steps without square roots (Pal, Walker and Kahan's variant, as LAPACK's ssterf) find its eigenvalues. No step branches on
-//! one matrix's numbers: a lane that is done keeps what it has while others go on.
+//! one matrix's numbers: a lane that is done keeps what it has while others go on. Done here and not by `nalgebra`, which
+//! decomposes one matrix at a time in f64: that takes the single ones that f32 cannot tell.
 //!
 //! Before that, each matrix is asked whether a few dimensions tell ([`few`](super::few)); half of a language model's do.
 //!

@@ -1,24 +1,43 @@
-//! Does this GPU compute what the CPU computes? Every op against the CPU's on fresh random inputs, with ragged shapes and
-//! outputs filled with NaN before; gradients of whole models; repetition to the bit; more memory than there is.
+//! Does this CPU or GPU compute what it should?
+//!
+//! Every op and whole models of both families are compared with candle-nn's layers, losses and AdamW and candle's autograd,
+//! in f64 on the CPU (`oracle`), on fresh random inputs, with ragged shapes and outputs filled with NaN before. A GPU is also
+//! compared with the CPU, at larger sizes (`ops`, `models`): gradients of whole models, repetition to the bit, more memory
+//! than there is.
 
 mod compare;
 mod models;
 mod ops;
+mod oracle;
 
 use std::fmt::Display;
 
-use candle_core::{Device, Result};
+use candle_core::{DType, Device, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+
+pub use oracle::models::configs;
+
+use crate::ops::Compute;
 
 /// Checks done so far, and what they are done with.
 pub struct SelfTest<'a> {
     device: &'a Device,
     rng: ChaCha8Rng,
+    computes: Vec<Compute>,
     passed: usize,
     failed: usize,
+    /// Comparisons with the oracle so far.
+    compared: u64,
     /// Hears of each check: whether it passed, its name, what was found.
     told: &'a mut dyn FnMut(bool, &str, &str),
+}
+
+/// What an op is checked with: the precision of its products and the type of its activations.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    compute: Compute,
+    dtype: DType,
 }
 
 impl<'a> SelfTest<'a> {
@@ -27,16 +46,30 @@ impl<'a> SelfTest<'a> {
         Self {
             device,
             rng: ChaCha8Rng::seed_from_u64(seed),
+            computes: vec![Compute::F32, Compute::Bf16],
             passed: 0,
             failed: 0,
+            compared: 0,
             told,
         }
     }
 
+    /// Keeps to what is computed with this precision.
+    pub fn only(mut self, compute: Compute) -> Self {
+        self.computes = vec![compute];
+        self
+    }
+
     /// Everything that one process can check by itself.
     pub fn all(&mut self) {
-        self.ops();
-        self.models();
+        self.layers();
+        self.attentions();
+        self.optimizer();
+        self.whole_models();
+        if self.device.is_cuda() {
+            self.ops();
+            self.models();
+        }
     }
 
     /// Checks that passed and failed.
@@ -61,9 +94,63 @@ impl<'a> SelfTest<'a> {
         (self.told)(good, name, &found);
     }
 
+    /// Adds checks that another process made.
+    pub fn add(&mut self, (passed, failed): (usize, usize)) {
+        self.passed += passed;
+        self.failed += failed;
+    }
+
     /// Does one check.
     fn check(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<String>) {
         let result = f(self);
         self.note(name, result);
+    }
+
+    /// Does one check that finds shares of what is allowed, of which the largest is told.
+    fn check_shares(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<Vec<f64>>) {
+        self.check(name, |t| {
+            let largest = f(t)?.into_iter().fold(0.0, f64::max);
+            Ok(format!(
+                "at most {:.0} % of what is allowed",
+                100.0 * largest
+            ))
+        });
+    }
+
+    /// What ops with products are checked with.
+    fn cases(&self) -> Vec<Case> {
+        let computes = self.computes.iter();
+        let case = |&compute| Case {
+            compute,
+            dtype: match (self.device.is_cuda(), compute) {
+                // On the CPU operands are rounded where they are multiplied.
+                (true, Compute::Bf16) => DType::BF16,
+                _ => DType::F32,
+            },
+        };
+        computes.map(case).collect()
+    }
+
+    /// What ops without products are checked with: the types of their activations.
+    fn dtypes(&self) -> Vec<DType> {
+        let cases = self.cases().into_iter();
+        let own = cases.filter(|c| c.compute == Compute::F32 || self.device.is_cuda());
+        own.map(|c| c.dtype).collect()
+    }
+
+    /// Whether f32 is among what is checked, which ops of f32 alone belong to.
+    fn checks_f32(&self) -> bool {
+        self.computes.contains(&Compute::F32)
+    }
+}
+
+impl Case {
+    /// `f32`, or `bf16` and the CPU's unit.
+    fn name(self) -> String {
+        match (self.compute, self.dtype) {
+            (Compute::F32, _) => "f32".into(),
+            (Compute::Bf16, DType::BF16) => "bf16".into(),
+            (Compute::Bf16, _) => format!("bf16 by {}", crate::ops::unit()),
+        }
     }
 }

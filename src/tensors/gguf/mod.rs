@@ -1,4 +1,7 @@
 //! GGUF, versions 1 to 3, little-endian: magic, version, counts, metadata, tensors' names and places, data.
+//!
+//! Parsed here and not by candle, which reserves what a header's counts ask for and does not compare places with the file's
+//! length. Blocks are candle's to turn into f32.
 
 mod cursor;
 mod header;

@@ -1,0 +1,119 @@
+//! Ops and models against candle: candle-nn's layers, losses and optimizer and candle's autograd, in f64 on the CPU. They
+//! share no code with the ops, which are checked on whatever device they run on.
+//!
+//! Operands of products in bf16 are rounded for the oracle as the device rounds them, so that what is left are sums in f32,
+//! and in bf16 what is rounded between an op's products. Distances are relative to an element's size and the root mean
+//! square of all ([`Tolerance`](super::compare::Tolerance)):
+//!
+//! | | f32 | bf16 on the CPU | bf16 on a GPU |
+//! |---|---|---|---|
+//! | products | 3e-5 | 3e-5 | 2e-2, outputs being bf16 |
+//! | norms, activations, embeddings, AdamW | 3e-5 | - | 2e-2 |
+//! | the head's losses | 3e-5 | 3e-5 | 3e-3 |
+//! | the head's gradients, rounded once before they are multiplied | 3e-5 | 2e-2 | 4e-2 |
+//! | attention, its probabilities rounded | 3e-5 | 4e-2, in norm 5e-3 | 4e-2, in norm 1e-2 |
+//! | its gradient, a difference of nearly equal numbers | 3e-5 | 1.5e-1, in norm 1e-2 | 1.5e-1, in norm 2e-2 |
+//! | a model's gradients, in norm | 1e-5 | 8e-2 | three times the CPU's, and 5e-3 |
+
+mod attention;
+mod composed;
+mod layers;
+pub mod models;
+mod optimizer;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use half::bf16;
+use rand::Rng;
+
+use super::compare::Tolerance;
+use super::{Case, SelfTest};
+use crate::ops::{self, Compute, Layout};
+
+/// Tolerance of f32 sums of some hundred terms.
+const SUMS: Tolerance = Tolerance(3e-5);
+
+impl Case {
+    /// Tolerance of an output of the activations' type.
+    fn activation(self) -> Tolerance {
+        activation(self.dtype)
+    }
+
+    /// One of three tolerances: in f32, in bf16 on the CPU and on a GPU.
+    fn one_of(self, f32: f64, cpu: f64, gpu: f64) -> Tolerance {
+        Tolerance(match (self.compute, self.dtype) {
+            (Compute::F32, _) => f32,
+            (Compute::Bf16, DType::BF16) => gpu,
+            (Compute::Bf16, _) => cpu,
+        })
+    }
+
+    /// A tensor's values as products take them, in f64.
+    fn operand(self, t: &Tensor) -> Result<Tensor> {
+        let values = ops::read(t)?;
+        let round = |&v: &f32| match self.compute {
+            Compute::F32 => f64::from(v),
+            Compute::Bf16 => f64::from(bf16::from_f32(v)),
+        };
+        let values = values.iter().map(round).collect();
+        Tensor::from_vec(values, t.shape(), &Device::Cpu)
+    }
+}
+
+/// Tolerance of one op's output of this type.
+fn activation(dtype: DType) -> Tolerance {
+    match dtype {
+        DType::BF16 => Tolerance(2e-2),
+        _ => SUMS,
+    }
+}
+
+/// A tensor's values in f64, on the CPU.
+fn exact(t: &Tensor) -> Result<Tensor> {
+    let values = ops::read(t)?.into_iter().map(f64::from).collect();
+    Tensor::from_vec(values, t.shape(), &Device::Cpu)
+}
+
+/// What gradients are taken for.
+fn variable(t: &Tensor) -> Result<Var> {
+    Var::from_tensor(t)
+}
+
+/// Gradients of `Σ y dy` for each of `of`.
+fn gradients<const N: usize>(y: &Tensor, dy: &Tensor, of: [&Var; N]) -> Result<[Tensor; N]> {
+    let grads = (y * dy)?.sum_all()?.backward()?;
+    let mut all = Vec::with_capacity(N);
+    for var in of {
+        match grads.get(var) {
+            Some(grad) => all.push(grad.clone()),
+            None => candle_core::bail!("candle has lost a gradient of {:?}", var.shape()),
+        }
+    }
+    match all.try_into() {
+        Ok(all) => Ok(all),
+        Err(_) => candle_core::bail!("not {N} gradients"),
+    }
+}
+
+/// The shape of a weight of k inputs and n outputs.
+fn sides(layout: Layout, k: usize, n: usize) -> [usize; 2] {
+    match layout {
+        Layout::InOut => [k, n],
+        Layout::OutIn => [n, k],
+    }
+}
+
+impl SelfTest<'_> {
+    /// The size itself on the CPU; on a GPU the next multiple of eight, which its products want.
+    fn fit(&self, size: usize) -> usize {
+        match self.device.is_cuda() {
+            true => size.next_multiple_of(8),
+            false => size,
+        }
+    }
+
+    /// A size from 1 to `most` that nobody chose.
+    fn ragged(&mut self, most: usize) -> usize {
+        let size = self.rng.random_range(1..=most);
+        self.fit(size)
+    }
+}
