@@ -119,9 +119,10 @@ fn every_key(place: &Place, name: &str, stage: Stage, phase: &str) {
         let output = place.run(&["train", "--resume", name, "--set", &set]);
         let (out, err) = texts(&output);
         assert_eq!(output.status.code(), Some(2), "{set}\n{out}\n{err}");
-        if *path == "model.family" || *path == "reference.path" {
-            // Of another family, or of a loaded reference, other keys have no meaning, which is said first.
-            assert!(err.contains(path), "{set}: {err}");
+        if ["model.n_kv_head", "model.rope_theta"].contains(path) {
+            // Not of this family, which is said first.
+            let no_meaning = format!("{path} has no meaning for model.family");
+            assert!(err.contains(&no_meaning), "{set}: {err}");
             continue;
         }
         let old = value(&before, path).map_or("absent".into(), ToString::to_string);
@@ -193,8 +194,8 @@ fn every_key_in_a_round() {
 #[test]
 fn every_key_in_a_control() {
     let place = Place::new();
-    let one = ["--set", "grow.max_layers=1", "--set", "train.steps=500"];
-    stopped_in(&place, "r", "control-random", &one);
+    let matched = ["--set", "match.tolerance=100.0", "--set", "train.steps=500"];
+    stopped_in(&place, "r", "control-random", &matched);
     // Both controls are switched off: the control in progress is given up, and the run is done.
     every_key(&place, "r", Stage::Controls, "none");
     let show = place.show("r");
@@ -231,6 +232,8 @@ fn a_value_for_the_next_phase_waits_for_it() {
         "--set",
         "grow.max_layers=2",
         "--set",
+        "match.patience=1000",
+        "--set",
         "control.random=false",
         "--set",
         "control.reference_continued=false",
@@ -254,7 +257,7 @@ fn a_value_for_the_next_phase_waits_for_it() {
     let printed = place.printed();
     assert!(
         printed.contains(
-            "train.batch_tokens = 512 takes effect at the next phase; the present one keeps 256"
+            "train.batch_tokens = 512 takes effect at the next phase that is a round; the present one keeps 256"
         ),
         "{printed}"
     );
@@ -282,6 +285,34 @@ fn a_value_for_the_next_phase_waits_for_it() {
     assert_eq!(infos.last(), Some(512));
 }
 
+/// Controls repeat the rounds: without another round, the value is not used, and the config says so.
+#[test]
+fn a_value_that_waits_in_vain_is_reported() {
+    let place = Place::new();
+    let one = ["--set", "grow.max_layers=1", "--set", "train.steps=300"];
+    stopped_in(&place, "r", "round-1", &one);
+    place.expect(
+        0,
+        &["train", "--resume", "r", "--set", "train.batch_tokens=512"],
+    );
+    let show = place.show("r");
+    assert_eq!(show["rounds"][0]["tokens"], 300 * 256);
+    assert_eq!(show["controls"][0]["tokens"], 300 * 256);
+    let reported =
+        "train.batch_tokens = 512 waited for another round, and there is none: it was not used";
+    let events = place.events("r");
+    assert!(
+        events
+            .iter()
+            .any(|e| e["kind"] == "warning" && e["message"] == reported)
+    );
+    let after = config(&place, "r");
+    assert_eq!(
+        value(&after, "train.batch_tokens").unwrap().as_integer(),
+        Some(256)
+    );
+}
+
 #[test]
 fn a_rollback_returns_to_the_phases_own_values() {
     let place = Place::new();
@@ -297,6 +328,7 @@ fn a_rollback_returns_to_the_phases_own_values() {
         place.wait_event("mine", "the round", |e| {
             e["phase"] == format!("round-{n}")
                 && e["kind"] == "train"
+                && e["phase_step"].as_u64() > Some(30)
                 && e["seq"].as_u64() > Some(after)
         })["seq"]
             .as_u64()
@@ -316,6 +348,11 @@ fn a_rollback_returns_to_the_phases_own_values() {
     let seq = in_round(2, 0);
     ctl(&["rollback", "pre-grow-1"]);
     in_round(1, seq);
+    wait("steps of the branch", || {
+        let events = place.events("mine");
+        let of_branch = events.iter().filter(|e| e["branch"] == 1);
+        (of_branch.filter(|e| e["kind"] == "train").count() > 2).then_some(())
+    });
     ctl(&["quit"]);
     wait("the end", || child.try_wait().unwrap());
     // Tokens of consecutive `train` events tell the size of a step.

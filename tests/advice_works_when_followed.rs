@@ -280,10 +280,11 @@ fn a_directory_that_holds_another_journal() {
         .status();
     assert!(status.unwrap().success(), "{command}");
     wait("the directory made again, with a checkpoint", || {
-        place
-            .run_dir("r")
-            .join("checkpoints/latest")
-            .exists()
+        let dir = place.run_dir("r");
+        let files = ["events.jsonl", "config.toml", "checkpoints/latest"];
+        files
+            .iter()
+            .all(|file| dir.join(file).exists())
             .then_some(())
     });
     assert!(place.path().join("runs/r.other/events.jsonl").exists());

@@ -15,7 +15,8 @@ use crate::text;
 
 /// Command a running training: pause it, let it grow, roll it back, ask how it stands
 ///
-/// Without RUN, the only live run is meant: the first word is RUN when what follows it is a command. Exit codes: 0 done,
+/// Without RUN, the only live run is meant: the first word is RUN when what follows it is a command (and there is such a
+/// run, where the whole line is a command as well). Exit codes: 0 done,
 /// 1 refused by the trainer or not answered, 2 no such command, no such run, or a run that is not running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help(), override_usage = "heirloom ctl [OPTIONS] [RUN] COMMAND...")]
@@ -61,8 +62,8 @@ fn message(words: &[&str]) -> Result<Incoming, String> {
     })
 }
 
-/// The run and the message of a command line. The first word is the run when what follows it is a command; else the
-/// whole line is the command, and no run is named.
+/// The run and the message of a command line. The first word is the run when what follows it is a command; where the
+/// whole line is a command as well (`set lr 1e-4`, `rollback status`), when there is such a run. Else no run is named.
 ///
 /// # Errors
 /// When neither reading gives a command: what is wrong with the likelier one.
@@ -73,22 +74,20 @@ fn split<'a>(
     let [first, rest @ ..] = words else {
         return Err("name a command".into());
     };
-    let of_run = message(rest);
-    if let Ok(message) = of_run {
-        return Ok((Some(first), message));
-    }
-    match (message(words), of_run) {
-        (Ok(message), _) => Ok((None, message)),
+    match (message(words), message(rest)) {
+        (Ok(_), Ok(of_run)) if is_run(first) => Ok((Some(first), of_run)),
+        (Ok(of_line), _) => Ok((None, of_line)),
+        (Err(_), Ok(of_run)) => Ok((Some(first), of_run)),
         (Err(_), Err(_)) if rest.is_empty() && is_run(first) => {
             let run = text::argument(std::path::Path::new(first));
             Err(format!(
                 "name a command for run {run}, such as: heirloom ctl {run} status"
             ))
         }
-        (Err(of_line), Err(_)) if rest.is_empty() => Err(of_line),
-        (Err(of_line), Err(_)) if words::is_command(first) && !is_run(first) => Err(of_line),
-        (_, Err(of_run)) => Err(of_run),
-        (_, Ok(message)) => Ok((Some(first), message)),
+        (Err(of_line), Err(of_run)) => {
+            let is_line = rest.is_empty() || (words::is_command(first) && !is_run(first));
+            Err(if is_line { of_line } else { of_run })
+        }
     }
 }
 
@@ -187,6 +186,8 @@ mod tests {
             ("grow 2 keep", None, "grow by 2 (keep)"),
             ("mine grow 2 keep", Some("mine"), "grow by 2 (keep)"),
             ("rollback best", None, "roll back to best"),
+            ("set lr 1e-4", None, "learning rate 1.000e-4"),
+            ("mine set lr 1e-4", Some("mine"), "learning rate 1.000e-4"),
             // Runs that are named like commands.
             ("pause", None, "pause"),
             ("pause pause", Some("pause"), "pause"),

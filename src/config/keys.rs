@@ -96,7 +96,7 @@ pub enum OnResume {
     FreeUntil(Stage),
     /// As [`Self::FreeUntil`], and `false` is accepted at any stage.
     OffAfter(Stage),
-    /// Takes effect when the next phase begins; refused once the run has come to this stage.
+    /// Takes effect when the next round begins; refused once the run has come to this stage.
     NewPhase(Stage),
     /// Names files: others may be named when they hold the same tokens.
     SameContent,
@@ -110,7 +110,7 @@ impl std::fmt::Display for OnResume {
             Self::Free => f.write_str("free"),
             Self::FreeUntil(stage) => write!(f, "free until {stage}"),
             Self::OffAfter(stage) => write!(f, "free until {stage}, then only `false`"),
-            Self::NewPhase(stage) => write!(f, "next phase, until {stage}"),
+            Self::NewPhase(stage) => write!(f, "next round, until {stage}"),
             Self::SameContent => f.write_str("same tokens"),
             Self::Refused(_) => f.write_str("refused"),
         }
@@ -172,8 +172,8 @@ const RULES: [(&str, &str); 6] = [
         "a control that is switched off is left out, or given up when it is in progress.",
     ),
     (
-        "next phase",
-        "takes effect when the next phase (round or control) begins; the phase in progress keeps its value, however often it is resumed.",
+        "next round",
+        "takes effect at the next phase that is a round; the phase in progress keeps its value, however often it is resumed, and so do the controls that follow it.",
     ),
     (
         "same tokens",

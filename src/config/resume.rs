@@ -102,7 +102,10 @@ impl Change {
         let given = format!("{} = {value}", self.key.path);
         match self.key.on_resume {
             OnResume::NewPhase(_) => {
-                format!("{given} takes effect at the next phase; the present one keeps {old}")
+                format!(
+                    "{given} takes effect at the next phase that is a round; the present one keeps {old}, and so do \
+                     controls that follow it"
+                )
             }
             OnResume::SameContent => format!("{given} is read from now on (was {old})"),
             _ => match self.waits_for_round(stage, new) {

@@ -61,7 +61,7 @@ pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
         0 => Ok(most),
         n if n <= most => Ok(n),
         n => bail!(
-            "train.context_length = {n} is longer than the reference's context of {most} tokens"
+            "train.context_length = {n} is longer than the reference's context of {most} tokens: give at most that, or 0 for all of it"
         ),
     }
 }
@@ -112,7 +112,10 @@ pub fn slow_compute(config: &Config, device: &Device) -> Option<String> {
 pub fn windows(config: &Config, context: usize) -> Result<(usize, usize)> {
     let batch = usize::try_from(config.train.batch_tokens)?;
     if batch == 0 || !batch.is_multiple_of(context) {
-        bail!("train.batch_tokens = {batch} is not a multiple of the context of {context} tokens");
+        bail!(
+            "train.batch_tokens = {batch} is not a multiple of the context of {context} tokens: give {}",
+            (batch / context).max(1) * context
+        );
     }
     let windows = batch / context;
     let micro = match config.train.micro_batch {
@@ -120,7 +123,9 @@ pub fn windows(config: &Config, context: usize) -> Result<(usize, usize)> {
         n => n,
     };
     if !windows.is_multiple_of(micro) {
-        bail!("train.micro_batch = {micro} does not divide the {windows} windows of a step");
+        bail!(
+            "train.micro_batch = {micro} does not divide the {windows} windows of a step: give a divisor, or 0 for all of them at once"
+        );
     }
     Ok((windows, micro))
 }

@@ -7,9 +7,9 @@ use super::passes::Passes;
 use super::plan;
 use super::state::{Task, TrainState};
 use super::trainer::Trainer;
-use crate::config::Config;
 use crate::config::keys::Stage;
 use crate::config::resume::{self, Values};
+use crate::config::{self, Config};
 use crate::corpus::{Batches, Draw, Sampler};
 use crate::model::DecoderConfig;
 use crate::run::dir::RunDir;
@@ -246,25 +246,52 @@ impl Trainer {
         }
     }
 
-    /// Puts the values into force that waited for a new phase.
-    pub(super) fn adopt_config(&mut self) -> Result<()> {
-        let new = resume::values(&self.wanted);
-        let waiting = resume::changes(&resume::values(&self.config), &new);
-        self.config = self.wanted.clone();
-        self.state.values = new;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        self.fit_batches()?;
-        let adopted = waiting.iter().map(|change| {
+    /// Values that wait for the next round, as `key = value`.
+    fn waiting(&self) -> Option<String> {
+        let (has, wanted) = (resume::values(&self.config), resume::values(&self.wanted));
+        let waiting = resume::changes(&has, &wanted);
+        let said = waiting.iter().map(|change| {
             let value = change.new.as_deref().unwrap_or("absent");
             format!("{} = {value}", change.key.path)
         });
-        let message = format!("{} from here on", adopted.collect::<Vec<_>>().join(", "));
+        let said: Vec<String> = said.collect();
+        (!said.is_empty()).then(|| said.join(", "))
+    }
+
+    /// Puts the values into force that waited for a new round.
+    pub(super) fn adopt_config(&mut self) -> Result<()> {
+        let Some(waiting) = self.waiting() else {
+            return Ok(());
+        };
+        self.config = self.wanted.clone();
+        self.state.values = resume::values(&self.config);
+        self.fit_batches()?;
+        let message = format!("{waiting} from here on");
         let info = self.info();
         self.emit(Body::Log { message });
         self.tell_run(RunStatus::Running, Some(info), None);
         Ok(())
+    }
+
+    /// No further round begins: a control repeats the rounds with their values. What waited was not used, which is
+    /// reported, and the run's config says so.
+    pub(super) fn drop_waiting(&mut self) {
+        let Some(waiting) = self.waiting() else {
+            return;
+        };
+        self.warn(format!(
+            "{waiting} waited for another round, and there is none: it was not used"
+        ));
+        self.wanted = self.config.clone();
+        let (path, new) = (
+            self.dir.config(),
+            self.dir.config().with_extension("toml.new"),
+        );
+        let written = std::fs::write(&new, config::to_toml(&self.config))
+            .and_then(|()| std::fs::rename(&new, &path));
+        if let Err(error) = written {
+            self.warn(format!("cannot write {}: {error}", text::path(&path)));
+        }
     }
 
     /// Before a rollback: the phase that will be in progress again has its own values.

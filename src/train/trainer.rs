@@ -411,8 +411,10 @@ impl Trainer {
     pub fn run(&mut self) -> Result<Ended> {
         let ended = loop {
             let task = self.state.task.clone();
-            if !matches!(task, Task::Train | Task::Finish) {
-                self.adopt_config()?;
+            match task {
+                Task::Train => {}
+                Task::Inherit | Task::Grow { .. } => self.adopt_config()?,
+                Task::ControlRandom | Task::ControlReference | Task::Finish => self.drop_waiting(),
             }
             let end = match task {
                 Task::Train => self.phase()?,
