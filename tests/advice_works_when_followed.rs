@@ -303,6 +303,34 @@ fn a_directory_that_holds_another_journal() {
 }
 
 #[test]
+fn a_journal_that_was_moved() {
+    let place = Place::new();
+    let run = place.in_background("r", &["--set", "reference.train.steps=1000000"], "");
+    let journal = place.run_dir("r").join("events.jsonl");
+    let moved = place.path().join("moved");
+    std::fs::rename(&journal, &moved).unwrap();
+    std::fs::copy(&moved, &journal).unwrap();
+    let (code, _, err) = place.ctl("r", &["checkpoint"]);
+    assert_eq!(code, 1, "{err}");
+    let status = wait("the warning", || {
+        let status = place.ctl("r", &["status"]).1;
+        status
+            .contains("no checkpoint was written")
+            .then_some(status)
+    });
+    let line = status.lines().find(|l| l.contains("(mv MOVED ")).unwrap();
+    let (_, rest) = line.split_once("(mv MOVED ").unwrap();
+    let (to, _) = rest.split_once(')').unwrap();
+    std::fs::rename(&moved, place.path().join(to)).unwrap();
+    let (code, out, err) = place.ctl("r", &["checkpoint"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, ..) = place.ctl("r", &["quit"]);
+    assert_eq!(code, 0);
+    wait("the end", || (!common::is_alive(run.0)).then_some(()));
+    assert_eq!(place.show("r")["state"], "interrupted");
+}
+
+#[test]
 fn a_run_in_use() {
     let place = Place::new();
     let run = place.in_background("r", &["--set", "reference.train.steps=1000000"], "");

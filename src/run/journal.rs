@@ -195,6 +195,12 @@ impl Journal {
         }
     }
 
+    /// Whether the journal's file still has a name, here or elsewhere: a deleted one has none.
+    pub fn is_linked(&self) -> bool {
+        let metadata = self.file.as_ref().map(|(file, _)| file.metadata());
+        metadata.is_some_and(|m| m.is_ok_and(|m| m.nlink() > 0))
+    }
+
     /// Begins a new file in the place of one that was deleted. Numbers and times go on.
     ///
     /// # Errors

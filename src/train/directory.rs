@@ -6,25 +6,12 @@ use anyhow::{Context, Result};
 
 use super::trainer::Trainer;
 use crate::config;
-use crate::run::dir::RunDir;
 use crate::run::event::{Body, RunStatus};
 use crate::run::journal::Place;
 use crate::text;
 
 /// How often the directory is looked for.
 const EVERY: Duration = Duration::from_secs(1);
-
-/// Says what has become of a directory that holds another journal, and what to do.
-fn replaced(dir: &RunDir) -> String {
-    let (journal, path) = (text::path(&dir.events()), text::argument(dir.path()));
-    let pid = std::process::id();
-    format!(
-        "{journal} is another file now, a copy or another run's: this process writes its events into the former file, and no \
-         checkpoints, which would overwrite what is there. Move it away (mv {path} {path}.other) and this run makes its \
-         directory again, with a checkpoint; or end this process (kill {pid}), and what it has trained since its last \
-         checkpoint is lost"
-    )
-}
 
 impl Trainer {
     /// Makes a deleted directory anew, with what is known here; says once that one was moved.
@@ -37,7 +24,7 @@ impl Trainer {
         let news = std::mem::replace(&mut self.told_place, place) != place;
         match place {
             Place::Kept => self.look_after_lock(),
-            Place::Replaced if news => self.warn(replaced(&self.dir)),
+            Place::Replaced if news => self.warn(self.describe_replacement()),
             Place::Moved if news => self.warn(format!(
                 "{} is no longer where it was: events go on in the moved file, checkpoints to the old place. \
                  Move it back, or end this process (kill {}), which writes a checkpoint first",
@@ -61,6 +48,27 @@ impl Trainer {
             }
             Place::Moved | Place::Replaced => {}
         }
+    }
+
+    /// Says what has become of a directory that holds another journal, and what to do.
+    pub(super) fn describe_replacement(&self) -> String {
+        let (dir, journal) = (text::argument(self.dir.path()), self.dir.events());
+        let way = match self.journal.is_linked() {
+            true => format!(
+                "This run's journal was moved: put it back (mv MOVED {})",
+                text::argument(&journal)
+            ),
+            false => format!(
+                "Move what is there away (mv {dir} {dir}.other) and this run makes its directory again, with a checkpoint"
+            ),
+        };
+        format!(
+            "{} is another file now, a copy or another run's: this process writes its events into the former file, and no \
+             checkpoints, which would overwrite what is there. {way}; or end this process (kill {}), and what it has \
+             trained since its last checkpoint is lost",
+            text::path(&journal),
+            std::process::id()
+        )
     }
 
     /// Shows that this process lives, and takes a deleted lock anew.

@@ -41,9 +41,9 @@ impl Trainer {
         }
         if self.journal.place() == Place::Replaced {
             // Another run's checkpoints must not be touched.
-            let path = crate::text::path(self.dir.path());
             self.warn(format!(
-                "no checkpoint was written: {path} holds another journal. Move it away, and this run makes its directory again"
+                "no checkpoint was written: {}",
+                self.describe_replacement()
             ));
             return false;
         }

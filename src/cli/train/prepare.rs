@@ -245,7 +245,10 @@ impl Args {
             origin.changes.push(start);
             return Ok(origin);
         };
-        let state = checkpoints.state(name)?;
+        // A damaged one is reported with a way out.
+        let state = checkpoints
+            .state(name)
+            .or_else(|_| checkpoints.verify(name))?;
         // Without the overrides; a file that is only good with them is not compared.
         let stored = config::load(&Source::Path(dir.config()), &[]).ok();
         let stored = stored.map(|mut stored| {
