@@ -235,6 +235,35 @@ fn a_recipe_with_restarts_reaches_what_was_promised() {
     assert!(text.contains(&words), "{words}: {text}");
 }
 
+/// `info` of a config prints what a dry run of it says of the reference.
+#[test]
+fn info_prints_the_same_number() {
+    let place = Place::new();
+    let (promised, plan) = promises(&place, &["train", "mini.toml"], &[]);
+    let out = place.expect(0, &["info", "mini.toml", "--json"]);
+    let info: Value = serde_json::from_str(&out).expect("one object");
+    assert_eq!(info["memory_bytes"]["train"], promised[0].1);
+    assert_eq!(plan["phases"][0]["memory_bytes"], promised[0].1);
+}
+
+/// A phase that does not fit is refused before it begins.
+#[test]
+fn a_recipe_that_does_not_fit_is_refused() {
+    let place = Place::new();
+    let sets = ["model.n_embd=65536", "model.n_layer=4", "model.n_head=64"];
+    let output = place.run(&args(&["train", "mini.toml", "--name", "mine"], &sets));
+    let (_, err) = common::texts(&output);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    for words in [
+        "the phase reference needs",
+        "are available",
+        "train.micro_batch",
+    ] {
+        assert!(err.contains(words), "{words}: {err}");
+    }
+    assert!(!place.run_dir("mine").exists(), "no run is left behind");
+}
+
 /// S of docs/performance.md.
 #[test]
 #[ignore = "takes minutes: cargo test --release --test memory_is_as_promised -- --ignored --nocapture"]
@@ -306,6 +335,11 @@ fn growth_that_keeps_rollback_and_resume_reach_what_was_promised() {
     place.wait_event("mine", "a step of round 1", |e| {
         e["kind"] == "train" && e["phase"] == "round-1"
     });
+    // The growth prompt prints the same number.
+    place.expect(0, &["ctl", "mine", "decide"]);
+    let decision = place.wait_event("mine", "evidence", |e| e["kind"] == "decision");
+    let growth = &decision["evidence"]["growth"];
+    assert_eq!(growth["memory_bytes"], promise("round-2").1, "{growth}");
     place.expect(0, &["ctl", "mine", "grow", "2", "keep"]);
     place.wait_event("mine", "a step of round 2", |e| {
         e["kind"] == "train" && e["phase"] == "round-2"

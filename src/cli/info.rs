@@ -18,7 +18,7 @@ use crate::model::{
 use crate::run::table::{aligned, bytes, count, plural};
 use crate::text;
 use crate::train::memory::Memory;
-use crate::train::{Passes, plan};
+use crate::train::{Passes, plan, windows};
 
 /// More at a time would be a slip of the pen.
 const MOST_WINDOWS: usize = 1 << 20;
@@ -88,9 +88,17 @@ impl Args {
             let shape = plan::reference_shape(&config, &tokenizer);
             let passes = Passes::of(&config, &shape, &Device::Cpu)?;
             // The text counts where it can be read; a config can be looked at before its text is there.
-            let text = super::train::open_data(&config, None);
+            let (text, passes) = match super::train::open_data(&config, None) {
+                Ok(data) => {
+                    let (asked, val) = (config.eval.windows, data.val.len());
+                    let windows = windows::of_run(asked, val, passes.time, None)?;
+                    let passes = passes.with_eval_windows(windows.windows);
+                    (data.bytes_in_memory(), passes)
+                }
+                Err(_) => (0, passes),
+            };
             return Ok(Described {
-                text: text.map_or(0, |data| data.bytes_in_memory()),
+                text,
                 passes: Some(passes),
                 config: shape,
                 format: "a config's reference, not trained yet",
