@@ -191,7 +191,15 @@ fn a_terminal_that_takes_nothing_does_not_hold_up_a_stop() {
     place.wait_event("mine", "training", |e| e["kind"] == "train");
     let trainer = place.lock("mine")["pid"].as_u64().unwrap() as u32;
     let _guard = Background(trainer);
-    wait("the dashboard that cannot write", || is_blocked(trainer));
+    // Help opens and closes, each a large part of the screen, until the terminal's buffer is full.
+    let mut keys = pair.master.take_writer().unwrap();
+    wait("the dashboard that cannot write", || {
+        for _ in 0..40 {
+            keys.write_all(b"?").unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        is_blocked(trainer)
+    });
     signal(trainer, Signal::SIGUSR1);
     let begin = std::time::Instant::now();
     let status = wait("the end", || parent.try_wait().unwrap());
