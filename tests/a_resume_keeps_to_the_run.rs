@@ -279,10 +279,10 @@ fn a_value_for_the_next_phase_waits_for_it() {
         .iter()
         .any(|e| e["kind"] == "log" && e["message"] == "train.batch_tokens = 512 from here on");
     assert!(told, "the journal has the change");
-    let infos = events
+    let mut infos = events
         .iter()
         .filter_map(|e| e["info"]["batch_tokens"].as_u64());
-    assert_eq!(infos.last(), Some(512));
+    assert_eq!(infos.next_back(), Some(512));
 }
 
 /// Controls repeat the rounds: without another round, the value is not used, and the config says so.
