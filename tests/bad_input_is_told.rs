@@ -355,7 +355,10 @@ fn other_data_is_not_resumed_on() {
     refused(
         &place,
         &["train", "--resume", "mine"],
-        &["text has changed"],
+        &[
+            "text are not those that run mine began with",
+            "--set data.train=PATH",
+        ],
     );
 }
 

@@ -23,8 +23,8 @@ const SMALL: &[&str] = &[
     "reference.train.warmup=0",
     "train.steps=1",
     "train.warmup=0",
-    "eval.windows=16",
-    "probe.windows=4",
+    "eval.windows=4",
+    "probe.windows=2",
     "inherit.layers=4",
     "grow.step=2",
     "grow.max_layers=6",
@@ -255,7 +255,7 @@ fn a_recipe_that_does_not_fit_is_refused() {
     let (_, err) = common::texts(&output);
     assert_eq!(output.status.code(), Some(2), "{err}");
     for words in [
-        "the phase reference needs",
+        "the phase control-reference needs",
         "are available",
         "train.micro_batch",
     ] {

@@ -136,7 +136,7 @@ fn shapes_that_do_not_fit_are_refused() {
         (&["--model", "nowhere"], "nowhere is no model"),
         (
             &["--batch", "1000", "--context", "100000"],
-            "MB of memory are free",
+            "of memory are free",
         ),
         (
             &["--batch", "16777216", "--context", "16777216"],
