@@ -135,21 +135,26 @@ impl Costs {
         let total: f64 = self.phases.iter().map(|p| self.seconds(p)).sum();
         if let Some(memory) = self.largest().map(|p| p.memory) {
             out.push_str(&format!(
-                "\nmemory   at most {} in all{}; changing phase, growing, rolling back and resuming need no more.\n         \
-                 {} of it are the program itself, {} a checkpoint's copy: where that does not fit, training waits for the disk\n",
+                "\nmemory   at most {}{}, of which the program takes {} and the\n         \
+                 copy for a checkpoint {}; without room for the copy, training waits\n         \
+                 for the disk. No change of phase, rollback or resume needs more.\n",
                 table::bytes(memory.total()),
                 match memory.on_gpu {
                     0 => String::new(),
-                    _ => format!(" on the GPU, {} in the machine", table::bytes(memory.host())),
+                    _ => format!(
+                        " of the GPU, {} of the machine",
+                        table::bytes(memory.host())
+                    ),
                 },
                 table::bytes(memory.program),
                 table::bytes(memory.checkpoint),
             ));
         }
+        let plural = if self.threads == 1 { "" } else { "s" };
         out.push_str(&format!(
             "text     {} training and {} validation tokens ({})\n\
-             disk     at most {} of checkpoints, plus one checkpoint for each time a round is extended\n\
-             time     at most {}, estimated from {TIMED} timed steps of some layers in {} on {} threads ({:.0} GFLOP/s)\n",
+             disk     at most {} of checkpoints, plus one per extension of a round\n\
+             time     at most {} (from {TIMED} timed steps: {}, {} thread{plural}, {:.0} GFLOP/s)\n",
             table::count(self.train_tokens),
             table::count(self.val_tokens),
             self.tokenizer,
