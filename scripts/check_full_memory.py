@@ -30,7 +30,7 @@ SETS = [
 
 
 def group(limit):
-    """Makes a control group with this limit; returns its directory and the file that tells its peak."""
+    """Makes a control group with this limit; returns its directory and the file with its peak usage."""
     name = f"heirloom-{os.getpid()}"
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
         path, limit_file, peak = f"/sys/fs/cgroup/{name}", "memory.max", "memory.peak"

@@ -140,7 +140,7 @@ impl Learner {
             }
         };
         fill(&held.model, held.optimizer.as_mut())?;
-        // What filling needed for a moment would stay beside the buffers.
+        // Temporary buffers of `fill` would otherwise stay resident.
         memory::return_freed();
         self.held = Some(held);
         Ok(())

@@ -24,7 +24,7 @@ pub const PROGRAM_BYTES: u64 = 24 << 20;
 /// What cuBLASLt works in.
 const GPU_LIBRARY_BYTES: u64 = 32 << 20;
 
-/// Room that stays free beside a checkpoint's copy.
+/// Room that stays free next to a checkpoint's copy.
 const SPARE_BYTES: u64 = 64 << 20;
 
 /// Bytes of an f32.
@@ -44,7 +44,7 @@ pub struct Memory {
     pub moments: u64,
     /// Activations and scratch of the largest pass: training, evaluation and probes share them.
     pub workspace: u64,
-    /// What a probe needs besides: attention matrices, and room to decompose them.
+    /// Attention matrices of a probe, and room to decompose them.
     pub probe: u64,
     /// Batches that are read ahead.
     pub batches: u64,
@@ -124,7 +124,7 @@ impl Memory {
         }
     }
 
-    /// Refuses a phase that does not fit into what is free besides what this process holds of the last one.
+    /// Refuses a phase that does not fit into the free memory plus what this process gives back of the last phase.
     ///
     /// # Errors
     /// Says how much is needed and how much there is, on the GPU or in the machine, and what needs less.
@@ -185,7 +185,7 @@ pub fn out_of_memory(error: &anyhow::Error) -> Option<OutOfMemory> {
     })
 }
 
-/// Whether a copy of `bytes` can be made beside what the process holds. Where the system does not say, it is tried.
+/// Returns whether a copy of `bytes` fits into the free memory; true where the system does not say.
 pub fn has_room_for_copy(bytes: u64) -> bool {
     machine::available().is_none_or(|free| bytes.saturating_add(SPARE_BYTES) <= free)
 }
@@ -208,7 +208,7 @@ fn gpu_free(device: &Device) -> Option<u64> {
     None
 }
 
-/// Bytes of a probe besides the workspace.
+/// Bytes of a probe outside the workspace.
 struct Probe {
     /// Where the model lies.
     device: u64,

@@ -1,4 +1,4 @@
-//! Checkpoints on disk: copied at a step boundary, written beside in the background, flushed, renamed, checked by
+//! Checkpoints on disk: copied at a step boundary, written in the background, flushed, renamed, checked by
 //! checksums when read.
 //!
 //! A checkpoint is a directory under `checkpoints/` with `config.json` and `model.safetensors` (Hugging Face's names),

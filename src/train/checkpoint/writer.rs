@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 use super::{CheckpointError, Checkpoints, Copied};
 
-/// Writes checkpoints beside the training.
+/// Writes checkpoints while training goes on.
 pub struct Writer {
     jobs: Sender<Copied>,
     done: Receiver<Result<u64, CheckpointError>>,
