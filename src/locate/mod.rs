@@ -120,7 +120,7 @@ pub fn find(name: &str, runs: &Path) -> Result<Located> {
                 None => result_of(&dir, &checkpoints).map(|(name, why)| (name, Some(why)))?,
             };
             Ok(Located {
-                path: checkpoints.dir().join(&checkpoint),
+                path: checkpoints.path().join(&checkpoint),
                 checkpoint: Some((dir, checkpoint)),
                 chosen,
             })
