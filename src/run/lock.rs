@@ -4,15 +4,17 @@
 //!
 //! Being flocked is the truth; the file's content only names the holder. It is emptied when the holder ends well.
 
-use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::holder::{Sign, describe_elsewhere};
 use crate::file;
 use crate::text;
+
+pub use super::holder::Holder;
 
 /// [`RunLock::holder`] takes a shared lock for a moment; so long an acquirer waits for such a glance to pass.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -22,50 +24,16 @@ const FRESH: Duration = Duration::from_secs(600);
 /// Most bytes of the file.
 const LARGEST: u64 = 16 << 10;
 
-/// Who works on a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    pub pid: u32,
-    pub host: String,
-    pub boot_id: String,
-    /// Address of the control socket.
-    pub socket: Option<String>,
-    /// RFC 3339.
-    pub started: String,
-    /// False when the lock itself cannot be seen (another machine's) and only the file says so.
-    #[serde(skip)]
-    pub confirmed: bool,
-}
-
-impl Holder {
-    fn of_this_process() -> Self {
-        Self {
-            pid: std::process::id(),
-            host: host_name(),
-            boot_id: boot_id(),
-            socket: None,
-            started: jiff::Timestamp::now().to_string(),
-            confirmed: true,
-        }
-    }
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {} on host {}", self.pid, self.host)
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("run {run} is in use by {}: heirloom attach {argument} opens it, heirloom ctl {argument} quit ends it", match holder {
+    #[error("run {run} is in use by {}: {way}", match holder {
         Some(holder) => holder.to_string(),
         None => "another process".to_string(),
     })]
     Held {
         run: String,
-        /// The run on the command line.
-        argument: String,
+        /// What can be done.
+        way: String,
         holder: Option<Box<Holder>>,
     },
     #[error("cannot lock {}: {source}", text::path(path))]
@@ -121,7 +89,7 @@ impl RunLock {
         }
         let mut lock = Self {
             file,
-            holder: Holder::of_this_process(),
+            holder: Holder::of_this_process(dir),
         };
         lock.write().map_err(fail)?;
         Ok(lock)
@@ -131,7 +99,7 @@ impl RunLock {
     ///
     /// # Errors
     /// When the file cannot be written; the lock itself is held all the same.
-    pub fn set_socket(&mut self, address: Option<String>) -> io::Result<()> {
+    pub fn set_socket(&mut self, address: Option<PathBuf>) -> io::Result<()> {
         self.holder.socket = address;
         self.write()
     }
@@ -187,14 +155,9 @@ impl RunLock {
                     ..said
                 })
             }
-            Err(TryLockError::WouldBlock) => Some(read_holder(&path).unwrap_or(Holder {
-                pid: 0,
-                host: "unknown".into(),
-                boot_id: String::new(),
-                socket: None,
-                started: String::new(),
-                confirmed: true,
-            })),
+            Err(TryLockError::WouldBlock) => {
+                Some(read_holder(&path).unwrap_or_else(Holder::unnamed))
+            }
             // No flock on this file system.
             Err(TryLockError::Error(_)) => read_holder(&path).map(|said| Holder {
                 confirmed: false,
@@ -272,10 +235,20 @@ fn refuse_living(dir: &Path, said: Option<Holder>) -> Result<(), LockError> {
 }
 
 fn held(dir: &Path, holder: Option<Holder>) -> LockError {
-    let dir = super::dir::RunDir::at(dir);
+    let run = super::dir::RunDir::at(dir);
+    let way = match &holder {
+        Some(holder) if !holder.is_here() && holder.pid != 0 => {
+            let lock = text::argument(&dir.join("lock"));
+            describe_elsewhere(holder, Sign::of(dir), &lock, FRESH.as_secs())
+        }
+        _ => {
+            let run = run.argument();
+            format!("heirloom attach {run} opens it, heirloom ctl {run} quit ends it")
+        }
+    };
     LockError::Held {
-        run: text::sanitize(&dir.name()).into_owned(),
-        argument: dir.argument(),
+        run: text::sanitize(&run.name()).into_owned(),
+        way,
         holder: holder.map(Box::new),
     }
 }
@@ -303,7 +276,7 @@ pub fn host_name() -> String {
 }
 
 /// Changes with every boot; empty where the system has none.
-fn boot_id() -> String {
+pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_string())
         .unwrap_or_default()
@@ -364,7 +337,7 @@ mod tests {
         let _ = other.wait();
         let message = refused.unwrap_err().to_string();
         assert!(
-            message.contains("is in use by process 1234 on host box: heirloom attach "),
+            message.contains("is in use by process 1234 on host box: its last sign of life was "),
             "{message}"
         );
         assert_eq!(holder.unwrap().pid, 1234);
@@ -400,7 +373,7 @@ mod tests {
     #[test]
     fn a_killed_holder_leaves_no_lock_behind() {
         let tmp = tempfile::tempdir().unwrap();
-        let mut dead = Holder::of_this_process();
+        let mut dead = Holder::of_this_process(tmp.path());
         dead.pid = 999_999;
         std::fs::write(
             tmp.path().join("lock"),
@@ -438,7 +411,11 @@ mod tests {
         // Taken over then, and not before.
         journal.set_modified(SystemTime::now() + FRESH).unwrap();
         assert!(RunLock::is_live(tmp.path()), "the clock was set back");
-        assert!(RunLock::acquire(tmp.path()).is_err());
+        let ahead = RunLock::acquire(tmp.path()).unwrap_err().to_string();
+        assert!(
+            ahead.contains("9 min in the future") && ahead.contains("then remove /"),
+            "{ahead}"
+        );
         journal.set_modified(SystemTime::now() - 2 * FRESH).unwrap();
         RunLock::acquire(tmp.path()).unwrap();
     }

@@ -2,8 +2,9 @@
 //!
 //! It is made harmless where it enters ([`clean`]) and once more where it leaves for a terminal ([`sanitize`],
 //! [`path`], [`json`]), cut to what a place can hold ([`cut`], [`fit`]), and quoted where a reader may paste it into
-//! a shell ([`argument`]). This room knows nothing else of the house.
+//! a shell ([`argument`]). In JSON, a path is written [to the byte](exact). This room knows nothing else of the house.
 
+pub mod exact;
 mod sanitize;
 mod shell;
 

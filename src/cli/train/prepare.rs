@@ -323,9 +323,8 @@ fn listen(
     lock: &Mutex<RunLock>,
 ) -> Result<Server> {
     let (server, observer) = Server::start(dir, Arc::clone(hub), commands.clone())?;
-    let address = server.address().display().to_string();
     if let Ok(mut lock) = lock.lock() {
-        lock.set_socket(Some(address))?;
+        lock.set_socket(Some(server.address().to_path_buf()))?;
     }
     journal.subscribe(observer);
     Ok(server)

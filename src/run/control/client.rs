@@ -9,6 +9,7 @@ use super::protocol::{Incoming, LONGEST_OUTGOING, Outgoing};
 use crate::run::advice;
 use crate::run::dir::RunDir;
 use crate::run::lock::{self, RunLock};
+use crate::text;
 
 /// How long a greeting may take.
 pub const GREETING: Duration = Duration::from_secs(10);
@@ -60,11 +61,10 @@ impl Client {
         };
         let io = |source| ConnectError::Io {
             holder: who.clone(),
-            socket: socket.clone(),
+            socket: text::path(&socket),
             source,
         };
-        let (mut client, hello) =
-            Self::open(Path::new(&socket), patience.min(GREETING)).map_err(io)?;
+        let (mut client, hello) = Self::open(&socket, patience.min(GREETING)).map_err(io)?;
         match hello {
             Outgoing::Hello { .. } => {
                 client.set_timeout(None).map_err(io)?;
@@ -75,7 +75,7 @@ impl Client {
                 what: message,
             }),
             _ => Err(ConnectError::Strange {
-                socket,
+                socket: text::path(&socket),
                 what: "it does not greet".into(),
             }),
         }
