@@ -44,17 +44,13 @@ struct Written {
     boot_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dir: Option<DirId>,
+    /// As [`exact::to_text`] writes it.
     socket: Option<String>,
-    /// Where the address is not UTF-8 ([`exact`]).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    socket_bytes: Option<String>,
     started: String,
 }
 
 impl From<Written> for Holder {
     fn from(written: Written) -> Self {
-        let bytes = written.socket_bytes;
-        let socket = written.socket;
         let clean = |text: &str| text::clean(text).into_owned();
         Self {
             pid: written.pid,
@@ -62,7 +58,7 @@ impl From<Written> for Holder {
             host: clean(&written.host),
             boot_id: clean(&written.boot_id),
             dir: written.dir,
-            socket: socket.and_then(|text| exact::path_from(text, bytes.as_deref())),
+            socket: written.socket.map(|s| exact::to_path(&s).into_owned()),
             started: clean(&written.started),
             confirmed: false,
         }
@@ -71,17 +67,13 @@ impl From<Written> for Holder {
 
 impl From<Holder> for Written {
     fn from(holder: Holder) -> Self {
-        let socket = holder.socket.map(|path| exact::to_texts(path.as_os_str()));
-        let (socket, socket_bytes) =
-            socket.map_or((None, None), |(text, bytes)| (Some(text), bytes));
         Self {
             pid: holder.pid,
             pid_start: holder.pid_start,
             host: holder.host,
             boot_id: holder.boot_id,
             dir: holder.dir,
-            socket,
-            socket_bytes,
+            socket: holder.socket.map(|s| exact::to_text(&s).into_owned()),
             started: holder.started,
         }
     }

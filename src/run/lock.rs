@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::holder::{Sign, describe_elsewhere};
+use super::holder::{DirId, Sign, describe_elsewhere};
 use crate::file;
 use crate::text;
 
@@ -20,7 +20,7 @@ pub use super::holder::Holder;
 const GLANCE: Duration = Duration::from_millis(20);
 const GLANCES: u32 = 10;
 /// A holder on another machine whose lock cannot be seen from here counts as alive while its journal is this young.
-const FRESH: Duration = Duration::from_secs(600);
+pub const FRESH: Duration = Duration::from_secs(600);
 /// Most bytes of the file.
 const LARGEST: u64 = 16 << 10;
 
@@ -102,6 +102,11 @@ impl RunLock {
     pub fn set_socket(&mut self, address: Option<PathBuf>) -> io::Result<()> {
         self.holder.socket = address;
         self.write()
+    }
+
+    /// The directory that is locked.
+    pub fn dir_id(&self) -> Option<DirId> {
+        self.holder.dir
     }
 
     /// Takes the lock anew in a directory that was made anew.

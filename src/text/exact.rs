@@ -1,44 +1,74 @@
-//! Paths in JSON, to the byte.
+//! Paths as text, to the byte.
 //!
-//! A path of Unix is any bytes, a text of JSON is Unicode. [`insert_path`] therefore writes a path's text under its key,
-//! and where the path is not UTF-8 (the text then has U+FFFD in the place of each wrong byte) also `KEY_bytes`: all bytes,
-//! two hexadecimal digits each. [`path_from`] reads both forms. `serde_json::json!` panics on such a path and is not used
-//! for paths anywhere.
+//! A path of Unix is any bytes; a text of JSON, TOML or an argument of this program is Unicode. Wherever a path is
+//! written as text that is read back (JSON, the lock, config.toml, names of runs and models), [`to_text`] writes it and
+//! [`to_path`] reads it: a byte that is not UTF-8 is written `\xNN` (`lat\xe9`), and all else stays as it is. A name that
+//! itself holds such an escape has `\x5c` in the place of its backslash. `serde_json::json!` panics on a path that is not
+//! UTF-8, so paths go through here.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-
-/// Adds a path, or one name of it, to a JSON object.
-pub fn insert_path(object: &mut Map<String, Value>, key: &str, path: impl AsRef<OsStr>) {
-    let (text, bytes) = to_texts(path.as_ref());
-    object.insert(key.into(), text.into());
-    if let Some(bytes) = bytes {
-        object.insert(format!("{key}_bytes"), bytes.into());
+/// Writes a path, or a name, as text that [`to_path`] reads back.
+pub fn to_text(path: &(impl AsRef<OsStr> + ?Sized)) -> Cow<'_, str> {
+    let bytes = path.as_ref().as_bytes();
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !text.contains("\\x")
+    {
+        return Cow::Borrowed(text);
     }
+    let mut out = String::with_capacity(bytes.len() + 8);
+    let mut rest = bytes;
+    for chunk in bytes.utf8_chunks() {
+        for (at, c) in chunk.valid().char_indices() {
+            match escaped(&rest[at..]) {
+                Some(_) => out.push_str("\\x5c"),
+                None => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+        rest = &rest[chunk.valid().len() + chunk.invalid().len()..];
+    }
+    Cow::Owned(out)
 }
 
-/// A path as text, and in hexadecimal digits where the text is not exact.
-pub fn to_texts(path: &OsStr) -> (String, Option<String>) {
-    let exact = path.to_str().is_some();
-    let bytes = || path.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
-    (path.to_string_lossy().into_owned(), (!exact).then(bytes))
+/// Reads what [`to_text`] wrote.
+pub fn to_path(text: &str) -> Cow<'_, Path> {
+    if !text.contains("\\x") {
+        return Cow::Borrowed(Path::new(text));
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        match escaped(rest) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &rest[ESCAPE..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(PathBuf::from(OsString::from_vec(bytes)))
 }
 
-/// Reads what [`to_texts`] wrote; `None` when `bytes` are not pairs of hexadecimal digits.
-pub fn path_from(text: String, bytes: Option<&str>) -> Option<PathBuf> {
-    let Some(digits) = bytes else {
-        return Some(text.into());
-    };
-    let pair = |pair: &[u8]| {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(*pair.get(1)?).to_digit(16)?;
-        u8::try_from(16 * high + low).ok()
-    };
-    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(pair).collect();
-    bytes.map(|bytes| Path::new(&OsString::from_vec(bytes)).to_path_buf())
+/// Bytes of an escape.
+const ESCAPE: usize = 4;
+
+/// The byte of the escape that `bytes` begins with: one that cannot stand in UTF-8 by itself, or a backslash.
+fn escaped(bytes: &[u8]) -> Option<u8> {
+    let digits = bytes.get(..ESCAPE)?.strip_prefix(b"\\x")?;
+    let digit = |at: usize| char::from(digits[at]).to_digit(16);
+    let byte = u8::try_from(16 * digit(0)? + digit(1)?).ok()?;
+    (byte >= 0x80 || byte == b'\\').then_some(byte)
 }
 
 #[cfg(test)]
@@ -47,27 +77,31 @@ mod tests {
 
     #[test]
     fn any_bytes_come_back() {
-        for name in [
-            &b"plain"[..],
-            b"lat\xe9/x",
-            b"\xff\xfe",
-            "数\u{fffd}".as_bytes(),
-            b"",
+        for (name, text) in [
+            (&b"plain"[..], "plain"),
+            (b"lat\xe9/x", r"lat\xe9/x"),
+            (b"\xff\xfe", r"\xff\xfe"),
+            ("数\u{fffd}".as_bytes(), "数\u{fffd}"),
+            ("\u{10ff80}".as_bytes(), "\u{10ff80}"),
+            // Half of a character.
+            (b"a\xe6\x95", r"a\xe6\x95"),
+            (br"C:\new\x1\x41\xg", r"C:\new\x1\x41\xg"),
+            (br"lit\xff", r"lit\x5cxff"),
+            (br"\x5c", r"\x5cx5c"),
+            (b"\\x\xff", r"\x\xff"),
+            (b"\\xf\xff", r"\xf\xff"),
+            (b"", ""),
         ] {
             let path = OsStr::from_bytes(name);
-            let mut object = Map::new();
-            insert_path(&mut object, "path", path);
-            let text = object["path"].as_str().unwrap().to_string();
-            let bytes = object.get("path_bytes").map(|b| b.as_str().unwrap());
-            assert_eq!(bytes.is_some(), std::str::from_utf8(name).is_err());
-            assert_eq!(path_from(text, bytes).unwrap().as_os_str(), path);
+            assert_eq!(to_text(path), text);
+            assert_eq!(to_path(text).as_os_str(), path, "{text}");
         }
-    }
-
-    #[test]
-    fn wrong_digits_are_no_path() {
-        for wrong in ["f", "fg", "0x", "é"] {
-            assert_eq!(path_from("x".into(), Some(wrong)), None, "{wrong}");
+        // Every pair of bytes between two others.
+        for pair in 0..=u16::MAX {
+            let [a, b] = pair.to_be_bytes();
+            let bytes = [b'\\', a, b, b'f'];
+            let path = OsStr::from_bytes(&bytes);
+            assert_eq!(to_path(&to_text(path)).as_os_str(), path, "{bytes:?}");
         }
     }
 }

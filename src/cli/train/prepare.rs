@@ -26,6 +26,7 @@ use crate::run::series::keep::{Keeping, SeriesKeeper};
 use crate::run::state::{RunState, Status};
 use crate::run::tail;
 use crate::signals::Signalled;
+use crate::text;
 use crate::train::checkpoint::Checkpoints;
 use crate::train::{Resume, Setup};
 
@@ -115,13 +116,13 @@ impl Args {
         let repeat = match &self.decisions {
             Some(run) => {
                 let dir = RunDir::open(&self.global.runs, run)?;
-                let journal = || format!("cannot read {}", dir.events().display());
+                let journal = || format!("cannot read {}", text::path(&dir.events()));
                 decisions::of_run(dir.path()).with_context(journal)?
             }
             None => match &self.resume {
                 Some(run) => {
                     let dir = self.resumed(run)?.0;
-                    let file = || format!("cannot read {}", dir.decisions().display());
+                    let file = || format!("cannot read {}", text::path(&dir.decisions()));
                     decisions::kept(&dir).with_context(file)?
                 }
                 None => Vec::new(),
@@ -160,7 +161,7 @@ impl Args {
                 let lock = RunLock::acquire(dir.path())?;
                 write_config(&dir, &config)?;
                 if !repeat.is_empty() {
-                    let file = || format!("cannot write {}", dir.decisions().display());
+                    let file = || format!("cannot write {}", text::path(&dir.decisions()));
                     decisions::keep(&dir, &repeat).with_context(file)?;
                 }
                 let journal = Journal::create(dir.path())?;
@@ -172,16 +173,23 @@ impl Args {
         let attendance = Attendance::new(show == Show::Dashboard);
         let lock = Arc::new(Mutex::new(lock));
         let hub = Hub::new(Arc::clone(&attendance), past.clone());
-        let server = listen(&dir, &hub, &commands, &mut journal, &lock);
-        if let Err(error) = &server {
-            attendance.tell(format!(
-                "no control socket: {error:#}; attach and ctl cannot reach this run"
-            ));
-        }
+        let (held, sender) = (Arc::clone(&lock), commands.clone());
+        let server = match Server::start(&dir, Arc::clone(&hub), sender, held) {
+            Ok((server, observer)) => {
+                journal.subscribe(observer);
+                Some(server)
+            }
+            Err(error) => {
+                attendance.tell(format!(
+                    "no control socket: {error}; attach and ctl cannot reach this run"
+                ));
+                None
+            }
+        };
         Ok(Parts {
             commands,
             hub,
-            server: server.ok(),
+            server,
             keeping: SeriesKeeper::spawn(dir.path()),
             attendance: Arc::clone(&attendance),
             dir: dir.clone(),
@@ -314,29 +322,13 @@ impl Args {
     }
 }
 
-/// Opens the control socket and tells its address in the lock.
-fn listen(
-    dir: &RunDir,
-    hub: &Arc<Hub>,
-    commands: &Sender<Request>,
-    journal: &mut Journal,
-    lock: &Mutex<RunLock>,
-) -> Result<Server> {
-    let (server, observer) = Server::start(dir, Arc::clone(hub), commands.clone())?;
-    if let Ok(mut lock) = lock.lock() {
-        lock.set_socket(Some(server.address().to_path_buf()))?;
-    }
-    journal.subscribe(observer);
-    Ok(server)
-}
-
 /// Writes the resolved config into the run, replacing the former one whole.
 pub(super) fn write_config(dir: &RunDir, config: &Config) -> Result<()> {
     let path = dir.config();
     let new = path.with_extension("toml.new");
     std::fs::write(&new, config::to_toml(config))
         .and_then(|()| std::fs::rename(&new, &path))
-        .with_context(|| format!("cannot write {}", path.display()))
+        .with_context(|| format!("cannot write {}", text::path(&path)))
 }
 
 pub(in crate::cli) fn open_data(config: &Config, reference: Option<&Path>) -> Result<Dataset> {
