@@ -123,9 +123,20 @@ impl Dir {
     /// # Errors
     /// When there is anything of that name, or the directory cannot be written.
     pub fn create_subdir(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
-        let name = entry(name.as_ref())?;
-        let mode = Mode::from_bits_truncate(0o777);
-        mkdirat(&self.fd, name, mode)?;
+        self.create_subdir_with(name.as_ref(), 0o777)
+    }
+
+    /// Makes a directory in it that only this user can look into, and opens it.
+    ///
+    /// # Errors
+    /// As [`Self::create_subdir`].
+    pub fn create_private_subdir(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        self.create_subdir_with(name.as_ref(), 0o700)
+    }
+
+    fn create_subdir_with(&self, name: &OsStr, mode: u32) -> io::Result<Self> {
+        let name = entry(name)?;
+        mkdirat(&self.fd, name, Mode::from_bits_truncate(mode))?;
         self.open_subdir(name)
     }
 

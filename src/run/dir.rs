@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use crate::file::is_temporary;
-use crate::text;
+use crate::text::{self, exact};
 
 /// The directory runs are written to unless `--runs DIR` says otherwise.
 pub const DEFAULT_RUNS: &str = "runs";
@@ -73,7 +73,7 @@ impl RunDir {
         if let Some(named) = named.filter(Self::is_run) {
             return Ok(named);
         }
-        let path = Path::new(run);
+        let path = &*exact::to_path(run);
         let by_path = Self::at(path);
         if by_path.is_run() {
             return Ok(by_path);
@@ -83,7 +83,7 @@ impl RunDir {
         }
         let wanted = path
             .file_name()
-            .map_or(run.into(), |n| n.to_string_lossy().into_owned());
+            .map_or(run.into(), |n| exact::to_text(n).into_owned());
         Err(DirError::NotFound {
             run: run.into(),
             runs: runs.into(),
@@ -93,7 +93,7 @@ impl RunDir {
 
     /// The directory that `name` means under `runs`, unseen; `None` for what is a path and no name.
     pub fn named(runs: &Path, name: &str) -> Option<Self> {
-        is_name(name).then(|| Self::at(&runs.join(name)))
+        is_name(name).then(|| Self::at(&runs.join(exact::to_path(name))))
     }
 
     /// A directory that is taken to be a run's, unseen.
@@ -136,12 +136,12 @@ impl RunDir {
         &self.path
     }
 
-    /// The directory's own name.
+    /// The directory's own name, as [`exact::to_text`] writes it.
     pub fn name(&self) -> String {
-        let known = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
+        let known = |p: &Path| Some(exact::to_text(p.file_name()?).into_owned());
         known(&self.path)
             .or_else(|| known(&self.path.canonicalize().ok()?))
-            .unwrap_or_else(|| self.path.display().to_string())
+            .unwrap_or_else(|| exact::to_text(&self.path).into_owned())
     }
 
     /// What names this run on the command line, fit to be pasted into a shell: its name where it lies under the default
@@ -187,8 +187,9 @@ impl RunDir {
 
 /// Whether this is the name of something in a directory, and no path that leads out of it or further in.
 pub fn is_name(name: &str) -> bool {
-    let mut parts = Path::new(name).components();
-    let one = matches!(parts.next(), Some(Component::Normal(part)) if part == name);
+    let path = exact::to_path(name);
+    let mut parts = path.components();
+    let one = matches!(parts.next(), Some(Component::Normal(part)) if part == path.as_os_str());
     one && parts.next().is_none()
 }
 

@@ -7,7 +7,6 @@
 //!
 //! Done here and not by a crate of lock files: those know no holder that is named, and no other machine.
 
-use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -16,61 +15,30 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::handle::{EVENTS, HandleError, LOCK, RunHandle};
+use super::holder::{DirId, Sign, describe_elsewhere};
 use crate::file::lock::{Locked, is_locked, lock};
 use crate::file::{self, Dir};
 use crate::text;
 
+pub use super::holder::Holder;
+
 /// So long a holder that could not lock the journal waits for another one to show itself.
 const SHOW: Duration = Duration::from_millis(50);
 /// A holder on another machine whose lock cannot be seen from here counts as alive while its journal is this young.
-const FRESH: Duration = Duration::from_secs(600);
+pub const FRESH: Duration = Duration::from_secs(600);
 /// Most bytes of the file.
 const LARGEST: u64 = 16 << 10;
 
-/// Who works on a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    pub pid: u32,
-    pub host: String,
-    pub boot_id: String,
-    /// Address of the control socket.
-    pub socket: Option<String>,
-    /// RFC 3339.
-    pub started: String,
-    /// False when the lock itself cannot be seen (another machine's) and only the file says so.
-    #[serde(skip)]
-    pub confirmed: bool,
-}
-
-impl Holder {
-    fn of_this_process() -> Self {
-        Self {
-            pid: std::process::id(),
-            host: host_name(),
-            boot_id: boot_id(),
-            socket: None,
-            started: jiff::Timestamp::now().to_string(),
-            confirmed: true,
-        }
-    }
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {} on host {}", self.pid, self.host)
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("run {run} is in use by {}: heirloom attach {argument} opens it, heirloom ctl {argument} quit ends it", match holder {
+    #[error("run {run} is in use by {}: {way}", match holder {
         Some(holder) => holder.to_string(),
         None => "another process".to_string(),
     })]
     Held {
         run: String,
-        /// The run on the command line.
-        argument: String,
+        /// What can be done.
+        way: String,
         holder: Option<Box<Holder>>,
     },
     #[error("cannot lock {}: {source}", text::path(path))]
@@ -135,7 +103,7 @@ impl RunLock {
             Locked::Unsupported => refuse_living(dir, said())?,
         }
         refuse_older_program(&root, dir)?;
-        let holder = Holder::of_this_process();
+        let holder = Holder::of_this_process(dir);
         let lock = Self {
             named: write_holder(&root, &holder).map_err(fail(&root, LOCK))?,
             handle: Arc::clone(handle),
@@ -171,10 +139,15 @@ impl RunLock {
     ///
     /// # Errors
     /// When the file cannot be written; the lock itself is held all the same.
-    pub fn set_socket(&mut self, address: Option<String>) -> io::Result<()> {
+    pub fn set_socket(&mut self, address: Option<PathBuf>) -> io::Result<()> {
         self.holder.socket = address;
         self.named = write_holder(&self.handle.root(), &self.holder)?;
         Ok(())
+    }
+
+    /// The directory that is locked.
+    pub fn dir_id(&self) -> Option<DirId> {
+        self.holder.dir
     }
 
     /// Takes the lock again after the directory or a file of it was deleted: of the journal that is there now, or a new one.
@@ -223,14 +196,7 @@ impl RunLock {
         let locked = |name| Some(is_locked(&file::open(&dir.join(name)).ok()?));
         match (locked(EVENTS), locked(LOCK)) {
             (Some(Some(true)), _) | (_, Some(Some(true))) => {
-                Some(read_holder(&path).unwrap_or(Holder {
-                    pid: 0,
-                    host: "unknown".into(),
-                    boot_id: String::new(),
-                    socket: None,
-                    started: String::new(),
-                    confirmed: true,
-                }))
+                Some(read_holder(&path).unwrap_or_else(Holder::unnamed))
             }
             // No such locks on this file system.
             (_, Some(None)) => read_holder(&path).map(|said| Holder {
@@ -323,9 +289,6 @@ fn read_holder(path: &Path) -> Option<Holder> {
     let holder = serde_json::from_str::<Holder>(&text).ok()?;
     Some(Holder {
         confirmed: true,
-        host: text::clean(&holder.host).into_owned(),
-        boot_id: text::clean(&holder.boot_id).into_owned(),
-        started: text::clean(&holder.started).into_owned(),
         ..holder
     })
 }
@@ -360,10 +323,20 @@ fn refuse_living(dir: &Path, said: Option<Holder>) -> Result<(), LockError> {
 }
 
 fn held(dir: &Path, holder: Option<Holder>) -> LockError {
-    let dir = super::dir::RunDir::at(dir);
+    let run = super::dir::RunDir::at(dir);
+    let way = match &holder {
+        Some(holder) if !holder.is_here() && holder.pid != 0 => {
+            let lock = text::argument(&dir.join("lock"));
+            describe_elsewhere(holder, Sign::of(dir), &lock, FRESH.as_secs())
+        }
+        _ => {
+            let run = run.argument();
+            format!("heirloom attach {run} opens it, heirloom ctl {run} quit ends it")
+        }
+    };
     LockError::Held {
-        run: text::sanitize(&dir.name()).into_owned(),
-        argument: dir.argument(),
+        run: text::sanitize(&run.name()).into_owned(),
+        way,
         holder: holder.map(Box::new),
     }
 }
@@ -387,7 +360,7 @@ pub fn host_name() -> String {
 }
 
 /// Changes with every boot; empty where the system has none.
-fn boot_id() -> String {
+pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_string())
         .unwrap_or_default()
@@ -429,7 +402,7 @@ mod tests {
         std::fs::write(tmp.path().join(LOCK), said).unwrap();
         let message = RunLock::acquire(tmp.path()).unwrap_err().to_string();
         assert!(
-            message.contains("is in use by process 1234 on host box: heirloom attach "),
+            message.contains("is in use by process 1234 on host box: its last sign of life was "),
             "{message}"
         );
         assert_eq!(RunLock::holder(tmp.path()).unwrap().pid, 1234);
@@ -540,7 +513,7 @@ mod tests {
     #[test]
     fn a_killed_holder_leaves_no_lock_behind() {
         let tmp = tempfile::tempdir().unwrap();
-        let mut dead = Holder::of_this_process();
+        let mut dead = Holder::of_this_process(tmp.path());
         dead.pid = 999_999;
         std::fs::write(
             tmp.path().join("lock"),
@@ -578,7 +551,11 @@ mod tests {
         // Taken over then, and not before.
         journal.set_modified(SystemTime::now() + FRESH).unwrap();
         assert!(RunLock::is_live(tmp.path()), "the clock was set back");
-        assert!(RunLock::acquire(tmp.path()).is_err());
+        let ahead = RunLock::acquire(tmp.path()).unwrap_err().to_string();
+        assert!(
+            ahead.contains("9 min in the future") && ahead.contains("then remove /"),
+            "{ahead}"
+        );
         journal.set_modified(SystemTime::now() - 2 * FRESH).unwrap();
         RunLock::acquire(tmp.path()).unwrap();
     }

@@ -22,7 +22,7 @@ use crate::text;
 /// program to decompose: scripts/compare_ranks_with_numpy.py does.
 #[derive(Debug, clap::Args)]
 pub struct Ranks {
-    #[arg(value_name = "MODEL", help = crate::cli::MODEL)]
+    #[arg(value_name = "MODEL", help = crate::cli::MODEL, value_parser = crate::cli::exact_text())]
     model: String,
     #[command(flatten)]
     input: Input,

@@ -25,7 +25,7 @@ use crate::train::plan;
 #[derive(Debug, clap::Args)]
 pub struct Train {
     /// The shape and weights of this model: a directory, a .gguf file, hf:OWNER/NAME, RUN@CHECKPOINT
-    #[arg(long, value_name = "MODEL", conflicts_with_all = ["family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]
+    #[arg(long, value_name = "MODEL", value_parser = crate::cli::exact_text(), conflicts_with_all = ["family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]
     model: Option<String>,
     /// The shape of a published model; --context is 1024 then unless it is given
     #[arg(long, value_name = "NAME", value_parser = presets::NAMES, conflicts_with_all = ["model", "family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]

@@ -125,11 +125,19 @@ fn restore(terminal: Option<&Termios>) {
     }
 }
 
-/// What is said when the training goes on without a dashboard.
-pub fn farewell(dir: &RunDir) -> String {
+/// Says that the training goes on without a dashboard, and how to get at it: `is_reachable` when there is a control
+/// socket to attach to.
+pub fn farewell(dir: &RunDir, is_reachable: bool) -> String {
     let (name, run) = (dir.name(), dir.argument());
     let pid = std::process::id();
-    format!("run {name} goes on in the background (pid {pid}): heirloom attach {run}\n")
+    let goes_on = format!("run {name} goes on in the background (pid {pid})");
+    match is_reachable {
+        true => format!("{goes_on}: heirloom attach {run}\n"),
+        false => format!(
+            "{goes_on} without a control socket, so that attach and ctl cannot reach it (the journal says why): heirloom \
+             watch {run} follows it, kill {pid} ends it after a checkpoint\n"
+        ),
+    }
 }
 
 /// Lets go of the terminal: stdin from nowhere, stdout and stderr to the log (or nowhere), a session of its own; then

@@ -17,6 +17,7 @@ use anyhow::{Result, bail};
 use crate::dashboard::{self, Exit};
 use crate::device::Choice;
 use crate::run::attendance::Leave;
+use crate::run::control::server::Server;
 use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::table;
@@ -32,10 +33,10 @@ use session::Session;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A preset (tiny, books) or a path to a TOML config
-    #[arg(required_unless_present_any = ["resume", "decisions"], conflicts_with = "resume")]
+    #[arg(required_unless_present_any = ["resume", "decisions"], conflicts_with = "resume", value_parser = super::exact_text())]
     config: Option<String>,
     /// Go on with an interrupted run, from its latest checkpoint or a named one
-    #[arg(long, value_name = "RUN[@CHECKPOINT]")]
+    #[arg(long, value_name = "RUN[@CHECKPOINT]", value_parser = super::exact_text())]
     resume: Option<String>,
     #[command(flatten)]
     global: Global,
@@ -43,7 +44,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "resume")]
     name: Option<String>,
     /// Override a key of the config, e.g. train.lr=3e-4; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::exact_text())]
     overrides: Vec<String>,
     /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU of that number [default: auto, or the resumed run's]
     #[arg(long)]
@@ -55,7 +56,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Give the operator's decisions of another run again, at the same steps; without a config, that run's is taken
-    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    #[arg(long, value_name = "RUN", conflicts_with = "resume", value_parser = super::exact_text())]
     decisions: Option<String>,
     /// Start in the background: the shell has its prompt back once the training has begun
     #[arg(short, long, conflicts_with_all = ["dry_run", "json"])]
@@ -193,7 +194,7 @@ impl Args {
                 return Ok(ended);
             }
             Ok((Exit::Detach, _)) => {
-                let _ = say::out(&detached::farewell(&parts.dir));
+                let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
                 Leave::Detached
             }
             // Nobody is there to be told anything.
@@ -202,7 +203,7 @@ impl Args {
                 say::err(&format!(
                     "{error:#}; training goes on without the dashboard"
                 ));
-                let _ = say::out(&detached::farewell(&parts.dir));
+                let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
                 Leave::Failed
             }
         };
@@ -216,12 +217,17 @@ impl Args {
     /// Trains without a dashboard, and lets the shell go on once the training has begun.
     fn in_background(&self, parts: Parts) -> Result<Ended> {
         let session = self.start(parts.setup)?;
-        let _ = say::out(&detached::farewell(&parts.dir));
+        let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
         detached::leave_terminal(&parts.dir.log());
         let ended = session.join();
         drop((parts.server, parts.keeping));
         Ok(ended)
     }
+}
+
+/// Whether attach and ctl can reach the run.
+fn is_reachable(server: &Option<Server>) -> bool {
+    server.as_ref().is_some_and(Server::is_reachable)
 }
 
 /// The text left in the shell when a dashboard is closed.

@@ -120,13 +120,13 @@ impl Args {
         let repeat = match &self.decisions {
             Some(run) => {
                 let dir = RunDir::open(&self.global.runs, run)?;
-                let journal = || format!("cannot read {}", dir.events().display());
+                let journal = || format!("cannot read {}", text::path(&dir.events()));
                 decisions::of_run(dir.path()).with_context(journal)?
             }
             None => match &self.resume {
                 Some(run) => {
                     let dir = self.resumed(run)?.0;
-                    let file = || format!("cannot read {}", dir.decisions().display());
+                    let file = || format!("cannot read {}", text::path(&dir.decisions()));
                     decisions::kept(&dir).with_context(file)?
                 }
                 None => Vec::new(),
@@ -173,16 +173,23 @@ impl Args {
         let attendance = Attendance::new(show == Show::Dashboard);
         let lock = Arc::new(Mutex::new(lock));
         let hub = Hub::new(Arc::clone(&attendance), past.clone());
-        let server = listen(&dir, &hub, &commands, &mut journal, &lock);
-        if let Err(error) = &server {
-            attendance.tell(format!(
-                "no control socket: {error:#}; attach and ctl cannot reach this run"
-            ));
-        }
+        let (held, sender) = (Arc::clone(&lock), commands.clone());
+        let server = match Server::start(&dir, Arc::clone(&hub), sender, held) {
+            Ok((server, observer)) => {
+                journal.subscribe(observer);
+                Some(server)
+            }
+            Err(error) => {
+                attendance.tell(format!(
+                    "no control socket: {error}; attach and ctl cannot reach this run"
+                ));
+                None
+            }
+        };
         Ok(Parts {
             commands,
             hub,
-            server: server.ok(),
+            server,
             keeping: SeriesKeeper::spawn(dir.path()),
             attendance: Arc::clone(&attendance),
             dir: dir.clone(),
@@ -313,23 +320,6 @@ impl Args {
             _ => self.reference(config),
         }
     }
-}
-
-/// Opens the control socket and tells its address in the lock.
-fn listen(
-    dir: &RunDir,
-    hub: &Arc<Hub>,
-    commands: &Sender<Request>,
-    journal: &mut Journal,
-    lock: &Mutex<RunLock>,
-) -> Result<Server> {
-    let (server, observer) = Server::start(dir, Arc::clone(hub), commands.clone())?;
-    let address = server.address().display().to_string();
-    if let Ok(mut lock) = lock.lock() {
-        lock.set_socket(Some(address))?;
-    }
-    journal.subscribe(observer);
-    Ok(server)
 }
 
 /// Puts into a new run's directory what a resume needs, and only then gives it its name. It is locked before anybody can
