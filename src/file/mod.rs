@@ -1,10 +1,26 @@
-//! Files that may have come from anywhere: only regular ones are opened (a pipe would keep the
-//! reader waiting for ever), and no more is read than such a file can sensibly hold.
+//! Files: how they are opened when they may have come from anywhere, and the only way in which this program makes them.
+//!
+//! For reading, only regular files are opened (a FIFO would keep the reader waiting for ever), and no more is read than
+//! such a file can sensibly hold. For writing, [`Dir`] is a directory held open, in which names are single entries and
+//! links are not followed; [`NewFile`] and [`replace`] write under a temporary name, flush, and rename. Nothing outside this
+//! folder creates, renames or removes files by other means: clippy's disallowed methods and a test see to it.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what the rest of the program uses instead"
+)]
+
+mod dir;
+pub mod lock;
+mod new;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+pub use dir::{Dir, Kind};
+pub use new::{NewFile, is_temporary, replace};
 
 /// Opens a regular file for reading; links are followed.
 ///
@@ -40,8 +56,12 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
 /// # Errors
 /// As [`open`], and when it is larger.
 pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    bytes_of(open(path)?, most)
+}
+
+fn bytes_of(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    file.take(most + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > most {
         true => Err(invalid(format!("it is larger than {} KiB", most >> 10))),
         false => Ok(bytes),

@@ -1,0 +1,175 @@
+//! A file that takes its name when all of it is on disk, or never.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::dir::Dir;
+
+/// Ends the temporary names.
+const ENDING: &str = ".new";
+
+/// A file being written under a temporary name of its own in the directory of its final one. Dropped before
+/// [`Self::commit`], it is removed.
+#[derive(Debug)]
+pub struct NewFile {
+    dir: Dir,
+    name: OsString,
+    temporary: OsString,
+    file: File,
+    named: bool,
+}
+
+impl NewFile {
+    /// Begins a file that will lie at `path`. Links in the path up to the file's directory are followed.
+    ///
+    /// # Errors
+    /// When the directory does not exist or cannot be written.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let (dir, name) = Dir::of_file(path)?;
+        Self::begin(dir, &name)
+    }
+
+    pub(super) fn begin(dir: Dir, name: &OsStr) -> io::Result<Self> {
+        let temporary = temporary_name(name);
+        let file = dir.create_file(&temporary)?;
+        Ok(Self {
+            dir,
+            name: name.to_os_string(),
+            temporary,
+            file,
+            named: false,
+        })
+    }
+
+    /// The open file, for writers that take one.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Flushes the file to the disk and gives it its name, which is flushed, too. What had the name is replaced in one
+    /// step.
+    ///
+    /// # Errors
+    /// When that fails; what had the name before still has it, unless only the last flush failed.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.take_name()?;
+        self.dir.sync()
+    }
+
+    /// Gives the file its name without waiting for the disk: for files that can be made again.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn commit_unsynced(mut self) -> io::Result<()> {
+        self.take_name()
+    }
+
+    fn take_name(&mut self) -> io::Result<()> {
+        self.dir.rename(&self.temporary, &self.name)?;
+        self.named = true;
+        Ok(())
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for NewFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.named {
+            let _ = self.dir.remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Replaces the file at `path` in one step. When this returns, the new file is on disk, whatever happens to the machine.
+///
+/// # Errors
+/// When that fails. The former file is as it was then.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = NewFile::create(path)?;
+    new.write_all(bytes)?;
+    new.commit()
+}
+
+/// A hidden name that nothing has yet, and that cannot be foreseen.
+pub(super) fn temporary_name(name: &OsStr) -> OsString {
+    let random = RandomState::new().hash_one(std::process::id());
+    let mut hidden = OsString::from(".");
+    // A long name has no room for more.
+    let short = name.len() < 128;
+    hidden.push(if short { name } else { OsStr::new("file") });
+    hidden.push(format!(".{random:016x}{ENDING}"));
+    hidden
+}
+
+/// Whether this is a name that [`temporary_name`] gives.
+pub fn is_temporary(name: &OsStr) -> bool {
+    let random = name.to_str().and_then(|name| {
+        name.strip_prefix('.')?
+            .strip_suffix(ENDING)?
+            .rsplit_once('.')
+    });
+    random.is_some_and(|(_, random)| {
+        random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_its_name_when_it_is_complete() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("file.txt");
+        let entries = || std::fs::read_dir(tmp.path()).unwrap().count();
+        replace(&path, b"old").unwrap();
+        let mut new = NewFile::create(&path).unwrap();
+        new.write_all(b"half").unwrap();
+        assert_eq!(
+            (std::fs::read(&path).unwrap(), entries()),
+            (b"old".to_vec(), 2)
+        );
+        drop(new);
+        assert_eq!(
+            (std::fs::read(&path).unwrap(), entries()),
+            (b"old".to_vec(), 1)
+        );
+        replace(&path, b"new").unwrap();
+        assert_eq!(
+            (std::fs::read(&path).unwrap(), entries()),
+            (b"new".to_vec(), 1)
+        );
+        assert!(replace(&tmp.path().join("none/file"), b"").is_err());
+        assert!(replace(Path::new("/"), b"").is_err());
+    }
+
+    #[test]
+    fn temporary_names_are_recognised() {
+        let name = temporary_name(OsStr::new("config.toml"));
+        assert!(is_temporary(&name), "{name:?}");
+        assert_ne!(name, temporary_name(OsStr::new("config.toml")));
+        assert!(temporary_name(OsStr::new(&"x".repeat(250))).len() < 64);
+        for other in [".new", "config.toml.new", ".config.toml.new", ".x.12.new"] {
+            assert!(!is_temporary(OsStr::new(other)), "{other}");
+        }
+    }
+}
