@@ -108,10 +108,13 @@ impl Subject {
             subject.tokens.complete_from(tokens);
         }
         subject.name = text::clean(&format!("{}@{checkpoint}", run.name())).into_owned();
-        let state = series::open::brief(run.path()).map_err(|source| ExportError::Io {
-            path: run.events(),
-            source,
-        })?;
+        let state =
+            series::open::brief(run.path(), &series::open::Budget::of_one()).map_err(|source| {
+                ExportError::Io {
+                    path: run.events(),
+                    source,
+                }
+            })?;
         subject.run = Some(FromRun {
             dir: run,
             checkpoint: checkpoint.into(),

@@ -16,6 +16,7 @@ pub mod control;
 pub mod decisions;
 pub mod dir;
 pub mod event;
+mod holes;
 pub mod index;
 pub mod journal;
 pub mod lock;
