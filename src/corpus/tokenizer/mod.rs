@@ -95,7 +95,8 @@ impl Tokenizer {
             "byte" => Ok(Self::byte()),
             "gpt2" => Ok(Self::gpt2()),
             _ if path.is_dir() => Self::from_dir(path),
-            _ if path.is_file() => file::read(path),
+            // What is no regular file is named as such.
+            _ if path.exists() => file::read(path),
             _ => Err(CorpusError::UnknownTokenizer { name: name.into() }),
         }
     }
