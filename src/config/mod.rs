@@ -23,7 +23,7 @@ pub use keys::keys_markdown;
 pub use load::{Loaded, Source, load, load_as_written};
 pub use schema::*;
 
-use crate::text;
+use crate::text::{self, exact};
 
 /// Texts that are part of the program begin like this: `builtin:tinyshakespeare`.
 pub const BUILTIN: &str = "builtin:";
@@ -97,14 +97,14 @@ pub fn resolve_paths(config: &mut Config, base: &Path) {
     let mut spelled = std::mem::take(&mut config.spelled);
     for path in paths(config) {
         if !NOT_PATHS.iter().any(|start| path.starts_with(start)) {
-            let joined = base.join(&*path);
+            let joined = base.join(exact::to_path(path));
             // Fails for an empty path only, which a checked config does not have.
             let full = std::path::absolute(&joined).unwrap_or(joined);
-            let full = full.display().to_string();
+            let full = exact::to_text(&full).into_owned();
             if let Some(written) = spelled.get(path) {
-                let written = match Path::new(&*path).is_absolute() {
+                let written = match exact::to_path(path).is_absolute() {
                     true => written.clone(),
-                    false => format!("{}/{written}", escaped(&base.display().to_string())),
+                    false => format!("{}/{written}", escaped(&exact::to_text(base))),
                 };
                 spelled.insert(full.clone(), written);
             }

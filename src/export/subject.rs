@@ -98,7 +98,7 @@ impl Subject {
     fn of_checkpoint(run: RunDir, checkpoint: &str, runs: &Path) -> Result<Self, ExportError> {
         let checkpoints = Checkpoints::at(&run);
         let at = checkpoints.verify(checkpoint)?;
-        let mut subject = Self::of_path(&checkpoints.dir().join(checkpoint))?;
+        let mut subject = Self::of_path(&checkpoints.path().join(checkpoint))?;
         let source = config::Source::Path(run.config());
         let config = config::load_as_written(&source);
         let config = config.ok().map(|loaded| loaded.config);

@@ -474,17 +474,8 @@ impl<'a> Hub<'a> {
 
 /// Opens a directory, and makes it and those it lies in where they are missing.
 fn ensure(path: &Path) -> io::Result<Dir> {
-    match (Dir::open(path), path.parent(), path.file_name()) {
-        (Err(e), Some(parent), Some(name)) if e.kind() == io::ErrorKind::NotFound => {
-            let parent = ensure(parent)?;
-            match parent.create_subdir(name) {
-                // Another process was faster.
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => parent.open_subdir(name),
-                made => made,
-            }
-        }
-        (opened, ..) => opened,
-    }
+    file::create_dirs(path)?;
+    Dir::open(path)
 }
 
 /// Shows how far a download is, at a terminal only.

@@ -274,7 +274,7 @@ impl Trainer {
             .collect();
         for kept in gone {
             // One that is gone already (deleted by hand) needs no removal.
-            let there = self.checkpoints.dir().join(&kept.name).exists();
+            let there = self.checkpoints.has(&kept.name);
             if there && let Err(error) = self.checkpoints.remove(&kept.name) {
                 self.warn(format!(
                     "old checkpoint {} was not removed: {error}",
@@ -295,7 +295,7 @@ impl Trainer {
             links.push((pre_grow(self.state.round()), Some(name.into())));
         }
         for (link, name) in links {
-            let there = name.filter(|name| self.checkpoints.dir().join(name).is_dir());
+            let there = name.filter(|name| self.checkpoints.has(name));
             if let Some(name) = there
                 && self.checkpoints.resolve(&link).ok().as_ref() != Some(&name)
             {

@@ -167,11 +167,15 @@ impl Trainer {
                 return Ok(());
             }
         };
-        let file = format!(
-            "rank/b{}-s{:08}-{}.safetensors",
+        let name = format!(
+            "b{}-s{:08}-{}.safetensors",
             self.state.branch, self.state.step, self.state.phase
         );
-        let saved = result.save(&beside, &self.dir.path().join(&file));
+        let saved = self
+            .handle
+            .rank()
+            .and_then(|dir| result.save(&beside, &dir, &name));
+        let file = format!("rank/{name}");
         // A disk that stays full is told of once.
         let news = std::mem::replace(&mut self.ranks_unwritten, saved.is_err()) != saved.is_err();
         if let (Err(error), true) = (saved, news) {

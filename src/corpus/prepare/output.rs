@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::corpus::token_file::Writer;
 use crate::corpus::tokens::Width;
 use crate::corpus::{CorpusError, Tokenizer};
+use crate::file;
 
 pub struct Output {
     out: PathBuf,
@@ -84,7 +85,7 @@ impl Output {
     /// Removes the file that is being written.
     pub fn remove(&self) {
         // Of no use to anyone, but no harm either.
-        let _ = std::fs::remove_file(Writer::part(self.writer.path()));
+        let _ = file::remove(&Writer::part(self.writer.path()));
     }
 }
 
@@ -95,7 +96,8 @@ fn shard(out: &Path, i: usize) -> PathBuf {
 
 /// `NAME_000001.bin`.
 fn numbered(out: &Path, i: usize) -> PathBuf {
-    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
-    let ending = out.extension().unwrap_or_default().to_string_lossy();
-    out.with_file_name(format!("{stem}_{i:06}.{ending}"))
+    let mut name = out.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("_{i:06}."));
+    name.push(out.extension().unwrap_or_default());
+    out.with_file_name(name)
 }

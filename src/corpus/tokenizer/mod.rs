@@ -25,6 +25,7 @@ use self::bounded::Bounded;
 pub use self::bounded::Stage;
 use self::bpe::ByteBpe;
 use super::CorpusError;
+use crate::text::exact;
 pub use file::{COMPANIONS, LARGEST, TOKENIZER, WELL_KNOWN_ENDS, special_id};
 pub use gguf::{GgufVocabulary, kinds};
 pub use split::{LLAMA3, QWEN2};
@@ -90,7 +91,7 @@ impl Tokenizer {
     /// # Errors
     /// When there is no such file, or it cannot be used.
     pub fn from_name(name: &str) -> Result<Self, CorpusError> {
-        let path = Path::new(name);
+        let path = &*exact::to_path(name);
         match name {
             "byte" => Ok(Self::byte()),
             "gpt2" => Ok(Self::gpt2()),
