@@ -6,6 +6,7 @@ use clap::Parser;
 use heirloom::cli::{Cli, exit, say};
 
 fn main() -> ExitCode {
+    heirloom::secrets::protect_environment();
     keep_freed_memory();
     let code = match Cli::try_parse() {
         Ok(cli) => cli.run().unwrap_or_else(|error| {
