@@ -171,12 +171,7 @@ impl Trainer {
             "rank/b{}-s{:08}-{}.safetensors",
             self.state.branch, self.state.step, self.state.phase
         );
-        let saved = result.save(&beside, &self.dir.path().join(&file));
-        // A disk that stays full is told of once.
-        let news = std::mem::replace(&mut self.ranks_unwritten, saved.is_err()) != saved.is_err();
-        if let (Err(error), true) = (saved, news) {
-            self.warn(format!("{file} was not written: {error}"));
-        }
+        self.keep_probe(file.clone(), result.clone(), beside.clone());
         let seconds = began.elapsed().as_secs_f64();
         self.state.last_probe_seconds = seconds;
         self.state.wall_seconds += seconds;
