@@ -206,3 +206,40 @@ fn a_link_that_could_not_be_set_is_set_later() {
         .unwrap();
     assert_eq!(latest.to_str(), last["name"].as_str());
 }
+
+/// A checkpoint whose folder could not be flushed is written again, and the first one does not stay beside it.
+#[test]
+fn a_failed_flush_of_the_folder_is_no_checkpoint() {
+    let place = Place::new();
+    let args = ["train", "mini.toml", "--name", "mine"];
+    let few = ["--set", "checkpoint.every=0", "--set", "checkpoint.keep=1"];
+    let mut command = place.heirloom(&[&args[..], &few].concat());
+    let output = command
+        .env("HEIRLOOM_FAULT", "checkpoint-folder:1")
+        .output();
+    let (out, err) = texts(&output.unwrap());
+    assert!(
+        out.contains("the finished reference is on disk, after "),
+        "{out}{err}"
+    );
+    let written = place.events("mine").into_iter();
+    let written = written.filter(|e| e["kind"] == "checkpoint");
+    let written: Vec<String> = written
+        .map(|e| e["name"].as_str().unwrap().to_string())
+        .collect();
+    let folder = place.run_dir("mine").join("checkpoints");
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        let link = entry.file_type().unwrap().is_symlink();
+        assert!(link || written.contains(&name), "{name} of {written:?}");
+    }
+    let first = written
+        .iter()
+        .filter(|name| name.contains("reference"))
+        .count();
+    assert_eq!(
+        (first, &written[0][..]),
+        (2, "b0-s00000060-reference"),
+        "{written:?}"
+    );
+}

@@ -28,6 +28,7 @@ mod recipe;
 mod resume;
 mod rollback;
 pub mod schedule;
+mod sound;
 pub mod state;
 mod step;
 pub mod trainer;

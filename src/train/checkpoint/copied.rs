@@ -178,7 +178,15 @@ impl Copied {
         crate::fault::delay_at("rename");
         let target = to.dir.join(&self.name);
         fs::rename(tmp, &target).map_err(io(&target))?;
-        sync_dir(&to.dir)?;
+        let synced = match crate::fault::fails_at("checkpoint-folder") {
+            true => Err(io(&to.dir)(std::io::Error::from_raw_os_error(libc::EIO))),
+            false => sync_dir(&to.dir),
+        };
+        if let Err(error) = synced {
+            // Perhaps it is on disk, and perhaps not: the next attempt writes everything again.
+            let _ = to.remove(&self.name);
+            return Err(error);
+        }
         Ok(total + text.len() as u64)
     }
 

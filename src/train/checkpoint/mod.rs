@@ -404,7 +404,14 @@ fn read_state(path: &Path, name: &str) -> Result<StateFile, CheckpointError> {
         );
         return Err(damaged(name, what));
     }
-    serde_json::from_str(&text).map_err(|e| damaged(name, format!("{STATE} is not whole ({e})")))
+    let file: StateFile = serde_json::from_str(&text).map_err(|e| {
+        // It quotes what it has read.
+        let e = e.to_string();
+        damaged(name, format!("{STATE} is not whole ({})", text::clean(&e)))
+    })?;
+    let sound = file.state.check();
+    sound.map_err(|e| damaged(name, format!("{STATE} is no trainer's: {e}")))?;
+    Ok(file)
 }
 
 fn damaged(name: &str, what: String) -> CheckpointError {
