@@ -3,6 +3,8 @@
 //! Dependencies point downwards: `cli -> dashboard -> run` and
 //! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `cli -> export -> {train, model}`, `{cli, dashboard} -> demo -> rank`, `model -> ops`; whoever meets foreign text, `-> text`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod bench;
 pub mod cli;
 pub mod config;

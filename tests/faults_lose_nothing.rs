@@ -249,7 +249,11 @@ fn a_deleted_directory_is_made_anew() {
         std::fs::remove_dir_all(place.run_dir("mine")).ok()
     });
     place.wait_event("mine", "word of it", |e| {
-        e["kind"] == "warning" && e["message"].as_str().unwrap().contains("begun anew")
+        e["kind"] == "warning"
+            && e["message"]
+                .as_str()
+                .unwrap()
+                .contains("a new one was begun")
     });
     place.wait_event("mine", "a checkpoint", |e| e["kind"] == "checkpoint");
     let events = place.events("mine");
@@ -286,7 +290,11 @@ fn a_deleted_lock_is_taken_anew() {
     let _run = in_background(&place, &LONG, "");
     std::fs::remove_file(place.run_dir("mine").join("lock")).unwrap();
     place.wait_event("mine", "word of it", |e| {
-        e["kind"] == "warning" && e["message"].as_str().unwrap().contains("taken anew")
+        e["kind"] == "warning"
+            && e["message"]
+                .as_str()
+                .unwrap()
+                .contains("has been written again")
     });
     let second = place.run(&["train", "--resume", "mine"]);
     let (_, err) = texts(&second);

@@ -13,7 +13,7 @@ use crate::dashboard::{self, AttachFeed, Exit};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the only live one]
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = super::exact_text())]
     run: Option<String>,
     #[command(flatten)]
     global: Global,

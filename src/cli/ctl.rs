@@ -22,7 +22,7 @@ use crate::text;
 #[command(after_help = help(), override_usage = "heirloom ctl [OPTIONS] [RUN] COMMAND...")]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the only live run], then what to do; see below
-    #[arg(value_name = "COMMAND", required = true, num_args = 1..)]
+    #[arg(value_name = "COMMAND", required = true, num_args = 1.., value_parser = super::exact_text())]
     words: Vec<String>,
     #[command(flatten)]
     global: Global,
@@ -79,7 +79,7 @@ fn split<'a>(
         (Ok(of_line), _) => Ok((None, of_line)),
         (Err(_), Ok(of_run)) => Ok((Some(first), of_run)),
         (Err(_), Err(_)) if rest.is_empty() && is_run(first) => {
-            let run = text::argument(std::path::Path::new(first));
+            let run = text::argument(&text::exact::to_path(first));
             Err(format!(
                 "name a command for run {run}, such as: heirloom ctl {run} status"
             ))
@@ -105,8 +105,12 @@ impl Args {
         let dir = live_run(run, &self.global.runs, "ctl")?;
         let (mut client, _) = match Client::connect(&dir, seconds) {
             Ok(connected) => connected,
-            // It is not running, or not here.
-            Err(e @ (ConnectError::NotRunning(_) | ConnectError::Elsewhere { .. })) => {
+            // It is not running, not here, or its lock names another process.
+            Err(
+                e @ (ConnectError::NotRunning(_)
+                | ConnectError::Elsewhere { .. }
+                | ConnectError::Impostor { .. }),
+            ) => {
                 return Err(e.into());
             }
             Err(e) => return self.unanswered(&e.to_string()),

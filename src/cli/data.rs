@@ -30,10 +30,10 @@ enum Command {
     /// Tell what is in texts or token files
     Info {
         /// Files, directories, patterns such as 'train_*.bin'
-        #[arg(required = true, value_name = "FILE")]
+        #[arg(required = true, value_name = "FILE", value_parser = super::exact_text())]
         files: Vec<String>,
         /// Count documents by this tokenizer's end of text: byte, gpt2, or a path as for prepare
-        #[arg(long)]
+        #[arg(long, value_parser = super::exact_text())]
         tokenizer: Option<String>,
     },
 }
@@ -42,13 +42,13 @@ enum Command {
 struct Prepare {
     /// Texts: .txt, .jsonl (the field "text" of every line), both also .gz and .zst, .parquet (the column "text");
     /// files, directories or patterns
-    #[arg(required = true, value_name = "INPUT")]
+    #[arg(required = true, value_name = "INPUT", value_parser = super::exact_text())]
     inputs: Vec<String>,
     /// The token file to write; of more than 2 billion tokens FILE_000000.bin, FILE_000001.bin, ...
     #[arg(long, value_name = "FILE.bin")]
     out: PathBuf,
     /// byte, gpt2, or the path of a tokenizer.json or of a directory with one
-    #[arg(long, default_value = "gpt2")]
+    #[arg(long, default_value = "gpt2", value_parser = super::exact_text())]
     tokenizer: String,
     /// Hold documents out for validation and write them to this file
     #[arg(long, value_name = "FILE.bin", requires = "val_fraction")]
@@ -136,7 +136,7 @@ fn summary(job: &Job, made: &Prepared) -> String {
     if !made.done {
         return format!("stopped at {facts}; the same command goes on from here\n");
     }
-    let names: Vec<String> = made.files.iter().map(|f| f.display().to_string()).collect();
+    let names: Vec<String> = made.files.iter().map(|f| text::path(f)).collect();
     let mut out = format!("{}: {facts}\n", names.join(", "));
     if job.val.is_some() {
         out.push_str(&format!(

@@ -18,7 +18,7 @@ use crate::text;
 /// Write a model for other programs: a Hugging Face directory or a GGUF file
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "MODEL", help = super::MODEL)]
+    #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]
     model: String,
     /// What to write
     #[arg(long, value_enum)]

@@ -18,7 +18,7 @@ const LONGEST_PROMPT: u64 = 16 << 20;
 /// Continue a text
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "MODEL", help = super::MODEL)]
+    #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]
     model: String,
     /// The text to go on from; - reads it from stdin
     #[arg(long, value_name = "TEXT")]
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::exact_text())]
     tokenizer: Option<String>,
     #[command(flatten)]
     global: Global,

@@ -1,7 +1,6 @@
 //! `heirloom info`: what a model is made of and what it needs, from its headers alone.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -16,7 +15,7 @@ use crate::model::{
     memory_bytes,
 };
 use crate::run::table::{aligned, bytes, count, plural};
-use crate::text;
+use crate::text::{self, exact};
 use crate::train::memory::Memory;
 use crate::train::{Passes, plan, windows};
 
@@ -26,7 +25,7 @@ const MOST_WINDOWS: usize = 1 << 20;
 /// Describe a model: shapes, parameters per part, types, the memory it needs
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "MODEL", help = super::MODEL)]
+    #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]
     model: String,
     /// Tokens per window that memory is estimated for [default: 1024 or the model's context, or the config's]
     #[arg(long, value_name = "T")]
@@ -71,11 +70,9 @@ impl Args {
     /// A model's files, or the reference that a config would train.
     fn described(&self) -> Result<Described> {
         let context = || format!("{} cannot be read", text::clean(&self.model));
-        if Path::new(&self.model)
-            .extension()
-            .is_some_and(|e| e == "toml")
-        {
-            let source = config::Source::Path(PathBuf::from(&self.model));
+        let path = exact::to_path(&self.model);
+        if path.extension().is_some_and(|e| e == "toml") {
+            let source = config::Source::Path(path.into_owned());
             let config = config::load(&source, &[])?.config;
             if config.reference.train.is_none() {
                 bail!(

@@ -14,7 +14,7 @@ use crate::locate::Located;
 use crate::model::{self, DecoderConfig, Files, Part, Weights};
 use crate::run::table::{aligned, count, plural};
 use crate::tensors::{Output, Source, check_space};
-use crate::text;
+use crate::text::{self, exact};
 
 /// Most bytes of a slices file or a rank report.
 const LARGEST: u64 = 16 << 20;
@@ -22,7 +22,7 @@ const LARGEST: u64 = 16 << 20;
 /// Make a model from the layers of another
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(long, value_name = "MODEL", required_unless_present = "slices", help = super::MODEL)]
+    #[arg(long, value_name = "MODEL", required_unless_present = "slices", help = super::MODEL, value_parser = super::exact_text())]
     from: Option<String>,
     /// Layers to take: a number of first ones, a range (8..16, without 16), a list (0,2,5), half, or auto: as many as
     /// half, but none from the first collapsing layer on (needs --ranks)
@@ -90,7 +90,7 @@ impl Args {
             located.verify()?;
         }
         let output = Output::directory(out, self.force)?;
-        check_space(output.path(), 4 * shape.parameters())?;
+        check_space(output.content().path(), 4 * shape.parameters())?;
         // The weights, and a copy on their way to the disk.
         super::check_memory(8 * shape.parameters(), &Device::Cpu, "making this model")?;
         let tokens = export::Tokens::of_model(&recipe.located[0].path)?;
@@ -106,10 +106,10 @@ impl Args {
             &model.params,
             &crate::ops::read(&model.weights.flat)?,
             tokens.special.eos,
-            output.path(),
+            output.content(),
         )?;
         let mut notes = Vec::new();
-        tokens.write(&model.config, output.path(), &mut notes)?;
+        tokens.write(&model.config, output.content(), &mut notes)?;
         output.commit()?;
         say::out(&format!("\nwritten to {}\n", text::path(out)))?;
         for note in notes {
@@ -124,8 +124,8 @@ impl Args {
                 file::read_text(file, LARGEST).with_context(|| text::path(file).to_string())?;
             let slices = Slices::parse(&yaml).with_context(|| text::path(file).to_string())?;
             let base = file.parent().unwrap_or(Path::new(""));
-            let name = |model: &String| match base.join(model) {
-                path if path.exists() => path.display().to_string(),
+            let name = |model: &String| match base.join(exact::to_path(model)) {
+                path if path.exists() => exact::to_text(&path).into_owned(),
                 _ => model.clone(),
             };
             let names: Vec<String> = slices.models.iter().map(name).collect();

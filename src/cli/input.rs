@@ -1,25 +1,23 @@
 //! The text that a command looks at, as users name it.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 
 use super::say;
 use crate::corpus::{self, Tokenizer, Tokens};
 use crate::locate::{self, Located};
-use crate::text;
+use crate::text::{self, exact};
 
 /// Where a command's tokens come from.
 #[derive(Debug, clap::Args)]
 pub struct Input {
     /// A text, read with the model's tokenizer
-    #[arg(long, value_name = "FILE", required_unless_present = "tokens")]
+    #[arg(long, value_name = "FILE", required_unless_present = "tokens", value_parser = super::exact_text())]
     text: Option<String>,
     /// A file of token ids
-    #[arg(long, value_name = "FILE.bin", conflicts_with = "text")]
+    #[arg(long, value_name = "FILE.bin", conflicts_with = "text", value_parser = super::exact_text())]
     tokens: Option<String>,
     /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::exact_text())]
     tokenizer: Option<String>,
 }
 
@@ -50,7 +48,7 @@ impl Input {
     fn all(&self, model: &Located, vocab: usize) -> Result<(String, Given)> {
         if let (Some(name), None) = (&self.tokens, &self.tokenizer) {
             // Whatever made the ids, they must be the model's.
-            let tokens = corpus::token_file::open_below(Path::new(name), vocab)?;
+            let tokens = corpus::token_file::open_below(&exact::to_path(name), vocab)?;
             let given = Given {
                 tokens,
                 tokenizer: None,

@@ -21,7 +21,7 @@ use crate::run::table::count;
 /// text holds. Rows that only pad a vocabulary trained here are left out, as an export leaves them out.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "MODEL", help = super::MODEL)]
+    #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]
     model: String,
     #[command(flatten)]
     input: Input,

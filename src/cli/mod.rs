@@ -27,6 +27,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::dashboard;
@@ -36,6 +37,7 @@ use crate::locate::{self, Located};
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::pick;
 use crate::run::table::bytes;
+use crate::text::exact;
 
 /// Train small language models from the good layers of big ones.
 ///
@@ -175,6 +177,15 @@ impl Cli {
             None => home::run(&self.global),
         }
     }
+}
+
+/// Reads an argument that names a run, a model or a file: as it is where it is UTF-8, with the escapes of
+/// [`exact::to_text`] where it is not. What `--json` printed can therefore be given again.
+fn exact_text() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|given| match given.into_string() {
+        Ok(text) => text,
+        Err(bytes) => exact::to_text(&bytes).into_owned(),
+    })
 }
 
 /// Refuses work that needs more memory than the machine has.

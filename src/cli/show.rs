@@ -11,7 +11,7 @@ use crate::text;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the last one written]
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = super::exact_text())]
     run: Option<String>,
     #[command(flatten)]
     global: Global,

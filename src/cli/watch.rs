@@ -13,13 +13,13 @@ use crate::run::lock::RunLock;
 use crate::run::state::{RunState, Status};
 use crate::run::table;
 use crate::run::tail::{self, Tail, TailItem};
-use crate::text;
+use crate::text::{self, exact};
 
 /// Watch a run of another process, or a finished one; without a terminal, as plain lines
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the last one written]
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = super::exact_text())]
     path: Option<String>,
     #[command(flatten)]
     global: Global,
@@ -52,7 +52,7 @@ pub fn find(runs: &Path, name: &str) -> Result<RunDir> {
     let empty =
         |path: &Path| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     let named = RunDir::named(runs, name);
-    for dir in [named, Some(RunDir::at(Path::new(name)))]
+    for dir in [named, Some(RunDir::at(&exact::to_path(name)))]
         .into_iter()
         .flatten()
     {

@@ -9,7 +9,7 @@ use super::places::{Place, Places};
 use super::types::{fits, plain};
 use super::{Config, ConfigError, NOT_PATHS, check, is_tokenizer_path, presets};
 use crate::file;
-use crate::text;
+use crate::text::{self, exact};
 
 /// Bytes of what the parser says, which may quote the text.
 const LONGEST_MESSAGE: usize = 500;
@@ -39,7 +39,7 @@ impl Source {
                 text: preset.text.into(),
             });
         }
-        let path = PathBuf::from(word);
+        let path = exact::to_path(word).into_owned();
         if path.is_file() {
             return Ok(Self::Path(path));
         }
@@ -56,7 +56,7 @@ impl Source {
     /// What messages call it.
     fn label(&self) -> String {
         match self {
-            Self::Path(path) => path.display().to_string(),
+            Self::Path(path) => text::path(path),
             Self::Text { name, .. } => format!("preset {name}"),
         }
     }
@@ -221,7 +221,7 @@ impl Draft {
             _ => Value::from(text),
         };
         if is_path(key) {
-            let cwd = cwd.display().to_string().replace('$', "$$");
+            let cwd = exact::to_text(cwd).replace('$', "$$");
             // A tokenizer may be named.
             let named = |given: &str| is_tokenizer_name(key, given);
             each_path(&mut value, &mut |given| {

@@ -23,7 +23,7 @@ pub use keys::keys_markdown;
 pub use load::{Loaded, Source, load};
 pub use schema::*;
 
-use crate::text;
+use crate::text::{self, exact};
 
 /// Texts that are part of the program begin like this: `builtin:tinyshakespeare`.
 pub const BUILTIN: &str = "builtin:";
@@ -96,10 +96,10 @@ fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
 pub fn resolve_paths(config: &mut Config, base: &Path) {
     for path in paths(config) {
         if !NOT_PATHS.iter().any(|start| path.starts_with(start)) {
-            let joined = base.join(&*path);
+            let joined = base.join(exact::to_path(path));
             // Fails for an empty path only, which a checked config does not have.
             let full = std::path::absolute(&joined).unwrap_or(joined);
-            *path = full.display().to_string();
+            *path = exact::to_text(&full).into_owned();
         }
     }
 }

@@ -1,9 +1,8 @@
 //! The training and validation tokens of a run.
 
-use std::path::Path;
-
 use super::reader::{Kind, expand, kind};
 use super::{CorpusError, Mixture, Tokenizer, Tokens, encode, token_file};
+use crate::text::exact;
 
 /// A text to train on: inputs that are read one after the other as one text, and how often it is drawn from beside
 /// others.
@@ -159,7 +158,7 @@ pub fn open(
                     let texts = std::mem::take(&mut texts);
                     all.push(encode::tokens(&texts, tokenizer, progress)?);
                 }
-                all.push(token_file::open(Path::new(&file), tokenizer)?);
+                all.push(token_file::open(&exact::to_path(&file), tokenizer)?);
             }
             _ => texts.push(file),
         }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::reader::{self, Cuts, Piece};
 use super::tokens::Width;
 use super::{CorpusError, Tokenizer, Tokens};
+use crate::text::exact;
 
 /// Bytes of text that are encoded at a time.
 const BATCH: usize = 8 << 20;
@@ -118,7 +119,7 @@ pub fn tokens(
     tokenizer: &Tokenizer,
     progress: &dyn Fn(&str),
 ) -> Result<Tokens, CorpusError> {
-    let size = |name: &String| std::fs::metadata(name).map_or(0, |m| m.len());
+    let size = |name: &String| std::fs::metadata(exact::to_path(name)).map_or(0, |m| m.len());
     let total: u64 = names.iter().map(size).sum();
     // Bytes take no time; BPE about a second per 20 MB.
     if tokenizer.name() != "byte" && total > 8 << 20 {

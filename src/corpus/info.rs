@@ -1,11 +1,10 @@
 //! What is in a text or a token file: `heirloom data info`.
 
-use std::path::Path;
-
 use super::encode::read;
 use super::reader::{Cuts, Kind, expand, kind};
 use super::token_file::{self, Format, Opened};
 use super::{CorpusError, Tokenizer, Width};
+use crate::text::exact;
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +38,7 @@ pub fn info(
 ) -> Result<(), CorpusError> {
     for file in expand(name)? {
         let info = match kind(&file)? {
-            Kind::Tokens => tokens(&token_file::look(Path::new(&file))?, tokenizer),
+            Kind::Tokens => tokens(&token_file::look(&exact::to_path(&file))?, tokenizer),
             _ => text(&file)?,
         };
         each(&file, info);

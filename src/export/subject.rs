@@ -98,7 +98,7 @@ impl Subject {
     fn of_checkpoint(run: RunDir, checkpoint: &str, runs: &Path) -> Result<Self, ExportError> {
         let checkpoints = Checkpoints::at(&run);
         let at = checkpoints.verify(checkpoint)?;
-        let mut subject = Self::of_path(&checkpoints.dir().join(checkpoint))?;
+        let mut subject = Self::of_path(&checkpoints.path().join(checkpoint))?;
         let config = config::load(&config::Source::Path(run.config()), &[]);
         let config = config.ok().map(|loaded| loaded.config);
         let reference = config.as_ref().and_then(|c| c.reference.path.as_ref());

@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
@@ -122,10 +123,31 @@ impl Dir {
     /// # Errors
     /// When there is anything of that name, or the directory cannot be written.
     pub fn create_subdir(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
-        let name = entry(name.as_ref())?;
-        let mode = Mode::from_bits_truncate(0o777);
-        mkdirat(&self.fd, name, mode)?;
+        self.create_subdir_with(name.as_ref(), 0o777)
+    }
+
+    /// Makes a directory in it that only this user can look into, and opens it.
+    ///
+    /// # Errors
+    /// As [`Self::create_subdir`].
+    pub fn create_private_subdir(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        self.create_subdir_with(name.as_ref(), 0o700)
+    }
+
+    fn create_subdir_with(&self, name: &OsStr, mode: u32) -> io::Result<Self> {
+        let name = entry(name)?;
+        mkdirat(&self.fd, name, Mode::from_bits_truncate(mode))?;
         self.open_subdir(name)
+    }
+
+    /// Makes a directory in it under a hidden name of its own; returns the name, too.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn create_temporary_subdir(&self, stem: &str) -> io::Result<(OsString, Self)> {
+        let name = super::new::temporary_name(OsStr::new(stem));
+        let made = self.create_subdir(&name)?;
+        Ok((name, made))
     }
 
     /// Makes a file for writing.
@@ -326,6 +348,36 @@ impl Dir {
     pub fn sync(&self) -> io::Result<()> {
         match nix::unistd::fsync(&self.fd) {
             Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS) | Ok(()) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Whether it has been removed: nothing can be made in it any more.
+    ///
+    /// # Errors
+    /// When the file system does not answer.
+    pub fn is_deleted(&self) -> io::Result<bool> {
+        Ok(fstat(&self.fd)?.st_nlink == 0)
+    }
+
+    /// When an entry was last made, renamed or removed.
+    ///
+    /// # Errors
+    /// When the file system does not answer.
+    pub fn modified(&self) -> io::Result<SystemTime> {
+        let dir = File::from(self.fd.try_clone()?);
+        dir.metadata()?.modified()
+    }
+
+    /// Device and inode of an entry; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the directory cannot be searched.
+    pub fn id_of(&self, name: impl AsRef<OsStr>) -> io::Result<Option<(u64, u64)>> {
+        let name = entry(name.as_ref())?;
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+            Err(Errno::ENOENT) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }

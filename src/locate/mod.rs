@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use crate::run::dir::RunDir;
 use crate::run::event::Phase;
 use crate::run::table;
-use crate::text;
+use crate::text::{self, exact};
 use crate::train::checkpoint::Checkpoints;
 
 pub use hub::HubError;
@@ -95,7 +95,7 @@ pub fn split(name: &str) -> (&str, Option<&str>) {
 /// # Errors
 /// When there is no such model.
 pub fn find(name: &str, runs: &Path) -> Result<Located> {
-    let path = Path::new(name);
+    let path = &*exact::to_path(name);
     let found = |path: &Path| Located {
         path: path.to_path_buf(),
         checkpoint: None,
@@ -120,7 +120,7 @@ pub fn find(name: &str, runs: &Path) -> Result<Located> {
                 None => result_of(&dir, &checkpoints).map(|(name, why)| (name, Some(why)))?,
             };
             Ok(Located {
-                path: checkpoints.dir().join(&checkpoint),
+                path: checkpoints.path().join(&checkpoint),
                 checkpoint: Some((dir, checkpoint)),
                 chosen,
             })

@@ -9,14 +9,16 @@
 //!
 //! The writer must hold the run's [lock](super::lock).
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::event::{Body, Event, FORMAT_VERSION, Phase};
+use super::handle::{EVENTS, LOG};
 use super::tail::LONGEST_LINE;
+use crate::file::Dir;
 use crate::text;
 
 /// A batch is written when it reaches this many bytes, even without a [`Journal::flush`].
@@ -119,26 +121,12 @@ impl Journal {
     /// # Errors
     /// When `events.jsonl` exists already or cannot be created.
     pub fn create(dir: &Path) -> Result<Self, JournalError> {
-        let path = dir.join("events.jsonl");
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(|source| JournalError {
-                path: path.clone(),
-                source,
-            })?;
-        Self::of(file, path)
-    }
-
-    fn of(file: File, path: PathBuf) -> Result<Self, JournalError> {
-        let again = file.try_clone().map_err(|source| JournalError {
-            path: path.clone(),
-            source,
-        })?;
-        let mut journal = Self::over(Box::new(file));
-        journal.file = Some((again, path));
-        Ok(journal)
+        let path = dir.join(EVENTS);
+        let file = Dir::open(dir).and_then(|dir| {
+            dir.create_file(EVENTS)?;
+            dir.open_to_append(EVENTS)
+        });
+        Self::of(file.map_err(at(&path))?, path)
     }
 
     /// Goes on with the journal of an interrupted run. A torn last line is cut off, kept in `log.txt`, and told
@@ -147,25 +135,33 @@ impl Journal {
     /// # Errors
     /// When `events.jsonl` cannot be read or written.
     pub fn open(dir: &Path) -> Result<(Self, Option<String>), JournalError> {
-        let path = dir.join("events.jsonl");
-        let fail = |source| JournalError {
-            path: path.clone(),
-            source,
-        };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            // A run directory from elsewhere must not choose what is cut and written.
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(&path)
-            .map_err(fail)?;
-        let warning = mend_tail(&mut file, &dir.join("log.txt")).map_err(fail)?;
-        let (next_seq, elapsed) = last_known(&file).map_err(fail)?;
+        let path = dir.join(EVENTS);
+        let dir = Dir::open(dir).map_err(at(&path))?;
+        let file = dir.open_to_append(EVENTS).map_err(at(&path))?;
+        Self::go_on(file, &dir)
+    }
+
+    /// Goes on with a journal that is open for reading and appending, such as [the lock's](super::lock::RunLock::journal);
+    /// `dir` is its directory. Otherwise as [`Self::open`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn go_on(mut file: File, dir: &Dir) -> Result<(Self, Option<String>), JournalError> {
+        let path = dir.path_of(EVENTS);
+        let fail = at(&path);
+        let warning = mend_tail(&mut file, dir).map_err(&fail)?;
+        let (next_seq, elapsed) = last_known(&file).map_err(&fail)?;
         let mut journal = Self::of(file, path)?;
         journal.next_seq = next_seq;
         journal.elapsed_before = elapsed;
         Ok((journal, warning))
+    }
+
+    fn of(file: File, path: PathBuf) -> Result<Self, JournalError> {
+        let again = file.try_clone().map_err(at(&path))?;
+        let mut journal = Self::over(Box::new(file));
+        journal.file = Some((again, path));
+        Ok(journal)
     }
 
     /// A journal over any sink, from event 1 and time 0.
@@ -225,12 +221,12 @@ impl Journal {
         metadata.is_some_and(|m| m.is_ok_and(|m| m.nlink() > 0))
     }
 
-    /// Begins a new file in the place of one that was deleted. Numbers and times go on.
+    /// Goes over to a new file, open for appending, in the place of one that was deleted. Numbers and times go on.
     ///
     /// # Errors
-    /// When it cannot be made; the old one goes on being written.
-    pub fn begin_anew(&mut self, dir: &Path) -> Result<(), JournalError> {
-        let mut new = Self::create(dir)?;
+    /// When the process has no descriptor left; the old one goes on being written.
+    pub fn begin_again(&mut self, file: File, path: PathBuf) -> Result<(), JournalError> {
+        let mut new = Self::of(file, path)?;
         // Into the file that is gone, so that no part of a line opens the new one.
         self.flush();
         self.waiting.clear();
@@ -408,6 +404,14 @@ impl Drop for Journal {
     }
 }
 
+fn at(path: &Path) -> impl Fn(io::Error) -> JournalError + use<> {
+    let path = path.to_path_buf();
+    move |source| JournalError {
+        path: path.clone(),
+        source,
+    }
+}
+
 fn unix_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -418,7 +422,7 @@ fn unix_ms() -> i64 {
 }
 
 /// Makes the file end in a newline: completes a last line that only lacks its newline, cuts off a torn one.
-fn mend_tail(file: &mut File, log: &Path) -> io::Result<Option<String>> {
+fn mend_tail(file: &mut File, dir: &Dir) -> io::Result<Option<String>> {
     let len = file.metadata()?.len();
     let start = Backwards::new(file).line_start(len)?;
     if start == len {
@@ -431,7 +435,7 @@ fn mend_tail(file: &mut File, log: &Path) -> io::Result<Option<String>> {
     }
     let n = len - start;
     let kept = match torn {
-        Some(torn) => keep_in_log(log, &torn),
+        Some(torn) => keep_in_log(dir, &torn),
         None => "too long to be kept".into(),
     };
     file.set_len(start)?;
@@ -442,17 +446,12 @@ fn mend_tail(file: &mut File, log: &Path) -> io::Result<Option<String>> {
 }
 
 /// Adds a torn line to the log, made harmless for whoever looks at it in a terminal. Returns how it went.
-fn keep_in_log(log: &Path, torn: &[u8]) -> String {
-    let kept = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(log)
-        .and_then(|mut log| {
-            let torn = String::from_utf8_lossy(torn);
-            let text = text::sanitize(&torn);
-            writeln!(log, "torn last line cut off events.jsonl: {text}")
-        });
+fn keep_in_log(dir: &Dir, torn: &[u8]) -> String {
+    let kept = dir.open_to_append(LOG).and_then(|mut log| {
+        let torn = String::from_utf8_lossy(torn);
+        let text = text::sanitize(&torn);
+        writeln!(log, "torn last line cut off events.jsonl: {text}")
+    });
     match kept {
         Ok(()) => "kept in log.txt".into(),
         Err(e) => format!("log.txt: {e}"),

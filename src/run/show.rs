@@ -11,7 +11,7 @@ use super::lock::{Holder, RunLock};
 use super::state::{Level, RunState, Status};
 use super::table;
 use super::trend;
-use crate::text;
+use crate::text::{self, exact};
 
 /// `running`, `paused`, `interrupted`, `done` or `failed`. A run without any event is running when a process
 /// holds it, else interrupted.
@@ -244,7 +244,7 @@ pub fn summary_json(state: &RunState, dir: &RunDir) -> Value {
     let round = core.rounds.last();
     json!({
         "name": dir.name(),
-        "path": dir.path(),
+        "path": exact::to_text(dir.path()),
         "state": state_word(state, dir),
         "outcome": core.outcome,
         "phase": core.phase.as_ref().map(|now| now.phase.to_string()),

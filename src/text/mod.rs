@@ -2,8 +2,9 @@
 //!
 //! It is made harmless where it enters ([`clean`]) and once more where it leaves for a terminal ([`sanitize`],
 //! [`path`], [`json`]), cut to what a place can hold ([`cut`], [`fit`]), and quoted where a reader may paste it into
-//! a shell ([`argument`]). This room knows nothing else of the house.
+//! a shell ([`argument`]). A path that is read back is written [to the byte](exact). This room knows nothing else of the house.
 
+pub mod exact;
 mod sanitize;
 mod shell;
 
@@ -69,9 +70,9 @@ pub fn fit(text: &str, columns: usize) -> String {
     out
 }
 
-/// A path for a message: [`sanitize`]d, bytes that are no UTF-8 as replacement characters.
+/// A path for a message: as [`exact::to_text`] writes it, and [`sanitize`]d.
 pub fn path(path: &Path) -> String {
-    sanitize(&path.to_string_lossy()).into_owned()
+    sanitize(&exact::to_text(path)).into_owned()
 }
 
 /// A JSON document that says the same and is harmless to print: what [`sanitize`] would take out of its texts is

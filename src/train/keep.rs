@@ -117,7 +117,7 @@ impl Trainer {
                 self.journal.flush();
                 if crate::fault::fails_at(&format!("checkpoint {reason}")) {
                     let full = std::io::ErrorKind::StorageFull.into();
-                    let path = self.checkpoints.dir().to_path_buf();
+                    let path = self.checkpoints.path();
                     let error = CheckpointError::Io { path, source: full };
                     return Err(self.not_written(pending, &error));
                 }
@@ -284,7 +284,7 @@ impl Trainer {
             .collect();
         for kept in gone {
             // One that is gone already (deleted by hand) needs no removal.
-            let there = self.checkpoints.dir().join(&kept.name).exists();
+            let there = self.checkpoints.has(&kept.name);
             if there && let Err(error) = self.checkpoints.remove(&kept.name) {
                 self.warn(format!(
                     "old checkpoint {} was not removed: {error}",
@@ -306,7 +306,7 @@ impl Trainer {
             links.push((pre_grow(self.state.round()), Some(name.into())));
         }
         for (link, name) in links {
-            let there = name.filter(|name| self.checkpoints.dir().join(name).is_dir());
+            let there = name.filter(|name| self.checkpoints.has(name));
             if let Some(name) = there
                 && self.checkpoints.resolve(&link).ok().as_ref() != Some(&name)
             {

@@ -25,9 +25,9 @@ pub(super) struct Owed {
     dropped: u64,
 }
 
-/// A probe's file, relative to the run's directory, and what it is to hold.
+/// A probe's file under `rank/`, and what it is to hold.
 struct Probe {
-    file: String,
+    name: String,
     result: ProbeResult,
     beside: Beside,
 }
@@ -46,13 +46,13 @@ impl Trainer {
     }
 
     /// Writes the file of a probe, now or as soon as that can be done.
-    pub(super) fn keep_probe(&mut self, file: String, result: ProbeResult, beside: Beside) {
+    pub(super) fn keep_probe(&mut self, name: String, result: ProbeResult, beside: Beside) {
         if self.owed.probes.len() == PROBES_WAITING {
             self.owed.probes.pop_front();
             self.owed.dropped += 1;
         }
         self.owed.probes.push_back(Probe {
-            file,
+            name,
             result,
             beside,
         });
@@ -89,7 +89,7 @@ impl Trainer {
         let links: Vec<_> = self.owed.links.clone().into_iter().collect();
         for (link, name) in links {
             // A checkpoint that has been deleted meanwhile needs no link.
-            let there = self.checkpoints.dir().join(&name).is_dir();
+            let there = self.checkpoints.has(&name);
             let written = match fault::fails_at(&format!("link {link}")) {
                 true => Err(io::Error::from(io::ErrorKind::StorageFull).to_string()),
                 false if there => {
@@ -106,9 +106,9 @@ impl Trainer {
 
     fn write_probes(&mut self) -> Result<(), String> {
         while let Some(probe) = self.owed.probes.front() {
-            let path = self.dir.path().join(&probe.file);
-            let saved = probe.result.save(&probe.beside, &path);
-            saved.map_err(|e| format!("{} was not written: {e}", probe.file))?;
+            let saved = self.handle.rank();
+            let saved = saved.and_then(|dir| probe.result.save(&probe.beside, &dir, &probe.name));
+            saved.map_err(|e| format!("rank/{} was not written: {e}", probe.name))?;
             self.owed.probes.pop_front();
         }
         Ok(())

@@ -167,11 +167,12 @@ impl Trainer {
                 return Ok(());
             }
         };
-        let file = format!(
-            "rank/b{}-s{:08}-{}.safetensors",
+        let name = format!(
+            "b{}-s{:08}-{}.safetensors",
             self.state.branch, self.state.step, self.state.phase
         );
-        self.keep_probe(file.clone(), result.clone(), beside.clone());
+        let file = format!("rank/{name}");
+        self.keep_probe(name, result.clone(), beside.clone());
         let seconds = began.elapsed().as_secs_f64();
         self.state.last_probe_seconds = seconds;
         self.state.wall_seconds += seconds;

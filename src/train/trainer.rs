@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -28,6 +28,7 @@ use crate::run::command::{GrowMode, Reply, Request};
 use crate::run::decisions::Repeat;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
+use crate::run::handle::RunHandle;
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
 use crate::run::windows::EvalWindows;
@@ -125,6 +126,8 @@ pub struct Trainer {
     pub(super) wanted: Config,
     pub(super) policy: PolicyMode,
     pub(super) dir: RunDir,
+    /// The run's open directory.
+    pub(super) handle: Arc<RunHandle>,
     pub(super) journal: Journal,
     pub(super) dataset: Dataset,
     pub(super) device: Device,
@@ -177,8 +180,11 @@ impl Trainer {
             dir,
             ..
         } = setup;
-        let checkpoints = Checkpoints::open(&dir)?;
-        std::fs::create_dir_all(dir.rank())?;
+        let handle = {
+            let lock = setup.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lock.handle())
+        };
+        let checkpoints = Checkpoints::open(&handle)?;
         let data = dataset.fingerprints();
         let resume = setup.resume.clone().unwrap_or_default();
         let wanted = config;
@@ -285,6 +291,7 @@ impl Trainer {
             dataset,
             device,
             dir,
+            handle,
         };
         let info = trainer.info();
         if setup.resume.is_some() {

@@ -10,12 +10,14 @@ mod session;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::sync::{Arc, PoisonError};
 
 use anyhow::{Result, bail};
 
 use crate::dashboard::{self, Exit};
 use crate::device::Choice;
 use crate::run::attendance::Leave;
+use crate::run::control::server::Server;
 use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::table;
@@ -31,10 +33,10 @@ use session::Session;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A preset (tiny, books) or a path to a TOML config
-    #[arg(required_unless_present_any = ["resume", "decisions"], conflicts_with = "resume")]
+    #[arg(required_unless_present_any = ["resume", "decisions"], conflicts_with = "resume", value_parser = super::exact_text())]
     config: Option<String>,
     /// Go on with an interrupted run, from its latest checkpoint or a named one
-    #[arg(long, value_name = "RUN[@CHECKPOINT]")]
+    #[arg(long, value_name = "RUN[@CHECKPOINT]", value_parser = super::exact_text())]
     resume: Option<String>,
     #[command(flatten)]
     global: Global,
@@ -42,7 +44,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "resume")]
     name: Option<String>,
     /// Override a key of the config, e.g. train.lr=3e-4; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::exact_text())]
     overrides: Vec<String>,
     /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU of that number [default: auto, or the resumed run's]
     #[arg(long)]
@@ -54,7 +56,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Give the operator's decisions of another run again, at the same steps; without a config, that run's is taken
-    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    #[arg(long, value_name = "RUN", conflicts_with = "resume", value_parser = super::exact_text())]
     decisions: Option<String>,
     /// Start in the background: the shell has its prompt back once the training has begun
     #[arg(short, long, conflicts_with_all = ["dry_run", "json"])]
@@ -160,15 +162,19 @@ impl Args {
     /// Sets the trainer to work. Only then does a resumed run's config change; a new run that cannot begin leaves no
     /// directory behind.
     fn start(&self, setup: Setup) -> Result<Session> {
-        let (dir, config) = (setup.dir.clone(), setup.config.clone());
+        let config = setup.config.clone();
+        let handle = {
+            let lock = setup.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lock.handle())
+        };
         let started = Session::start(setup);
         if self.resume.is_none() && started.is_err() {
             // What stays behind does no harm: it is a run without events.
-            let _ = std::fs::remove_dir_all(dir.path());
+            let _ = handle.remove();
         }
         let session = started?;
         if self.resume.is_some()
-            && let Err(error) = write_config(&dir, &config)
+            && let Err(error) = write_config(&handle, &config)
         {
             say::err(&format!("{error:#}; the run goes on"));
         }
@@ -192,7 +198,7 @@ impl Args {
                 return Ok(ended);
             }
             Ok((Exit::Detach, _)) => {
-                let _ = say::out(&detached::farewell(&parts.dir));
+                let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
                 Leave::Detached
             }
             // Nobody is there to be told anything.
@@ -201,7 +207,7 @@ impl Args {
                 say::err(&format!(
                     "{error:#}; training goes on without the dashboard"
                 ));
-                let _ = say::out(&detached::farewell(&parts.dir));
+                let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
                 Leave::Failed
             }
         };
@@ -215,12 +221,17 @@ impl Args {
     /// Trains without a dashboard, and lets the shell go on once the training has begun.
     fn in_background(&self, parts: Parts) -> Result<Ended> {
         let session = self.start(parts.setup)?;
-        let _ = say::out(&detached::farewell(&parts.dir));
+        let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
         detached::leave_terminal(&parts.dir.log());
         let ended = session.join();
         drop((parts.server, parts.keeping));
         Ok(ended)
     }
+}
+
+/// Whether attach and ctl can reach the run.
+fn is_reachable(server: &Option<Server>) -> bool {
+    server.as_ref().is_some_and(Server::is_reachable)
 }
 
 /// The text left in the shell when a dashboard is closed.

@@ -1,5 +1,6 @@
 //! Everything up to a trainer's first step: config, data, reference, directory, lock, journal, control socket.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -12,20 +13,24 @@ use crate::config::keys::Key;
 use crate::config::resume::{self, Given};
 use crate::config::{self, Config, Loaded, PolicyMode, Source, Texts};
 use crate::corpus::{Dataset, Tokenizer};
+use crate::file::{self, Dir};
 use crate::locate;
 use crate::run::attendance::Attendance;
 use crate::run::command::Request;
 use crate::run::control::hub::Hub;
 use crate::run::control::server::Server;
-use crate::run::decisions;
+use crate::run::create::NewRun;
+use crate::run::decisions::{self, Repeat};
 use crate::run::dir::RunDir;
 use crate::run::event::RunInfo;
+use crate::run::handle::{CONFIG, EVENTS, RunHandle};
 use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
 use crate::run::series::keep::{Keeping, SeriesKeeper};
 use crate::run::state::{RunState, Status};
 use crate::run::tail;
 use crate::signals::Signalled;
+use crate::text;
 use crate::train::checkpoint::Checkpoints;
 use crate::train::{Resume, Setup};
 
@@ -115,13 +120,13 @@ impl Args {
         let repeat = match &self.decisions {
             Some(run) => {
                 let dir = RunDir::open(&self.global.runs, run)?;
-                let journal = || format!("cannot read {}", dir.events().display());
+                let journal = || format!("cannot read {}", text::path(&dir.events()));
                 decisions::of_run(dir.path()).with_context(journal)?
             }
             None => match &self.resume {
                 Some(run) => {
                     let dir = self.resumed(run)?.0;
-                    let file = || format!("cannot read {}", dir.decisions().display());
+                    let file = || format!("cannot read {}", text::path(&dir.decisions()));
                     decisions::kept(&dir).with_context(file)?
                 }
                 None => Vec::new(),
@@ -132,7 +137,7 @@ impl Args {
             Some(reopened) => {
                 let (dir, checkpoint, lock) = (reopened.dir, reopened.checkpoint, reopened.lock);
                 past = reopened.past;
-                let checkpoints = Checkpoints::open(&dir)?;
+                let checkpoints = Checkpoints::open(lock.handle())?;
                 let mut resume = self.judge_resume(&config, &dir, &checkpoints, &checkpoint)?;
                 resume.warnings.splice(..0, machine.changes.clone());
                 for line in resume.changes.iter().chain(&resume.warnings) {
@@ -141,7 +146,7 @@ impl Args {
                 let reference = self.known_reference(&config, &dir, &checkpoint)?;
                 let dataset = open_data(&config, reference.as_deref())?;
                 signalled.begin();
-                let (journal, warning) = Journal::open(dir.path())?;
+                let (journal, warning) = Journal::go_on(lock.journal()?, &lock.handle().root())?;
                 if let Some(warning) = warning {
                     say::err(&warning);
                 }
@@ -156,14 +161,10 @@ impl Args {
                 }
                 let dataset = open_data(&config, reference.as_deref())?;
                 signalled.begin();
-                let dir = RunDir::create(&self.global.runs, &loaded.name, self.name.as_deref())?;
-                let lock = RunLock::acquire(dir.path())?;
-                write_config(&dir, &config)?;
-                if !repeat.is_empty() {
-                    let file = || format!("cannot write {}", dir.decisions().display());
-                    decisions::keep(&dir, &repeat).with_context(file)?;
-                }
-                let journal = Journal::create(dir.path())?;
+                let new = NewRun::begin(&self.global.runs, &loaded.name, self.name.as_deref())?;
+                let lock = fill(new, &config, &repeat)?;
+                let dir = lock.handle().dir().clone();
+                let (journal, _) = Journal::go_on(lock.journal()?, &lock.handle().root())?;
                 (dir, lock, journal, reference, dataset, None)
             }
         };
@@ -172,16 +173,23 @@ impl Args {
         let attendance = Attendance::new(show == Show::Dashboard);
         let lock = Arc::new(Mutex::new(lock));
         let hub = Hub::new(Arc::clone(&attendance), past.clone());
-        let server = listen(&dir, &hub, &commands, &mut journal, &lock);
-        if let Err(error) = &server {
-            attendance.tell(format!(
-                "no control socket: {error:#}; attach and ctl cannot reach this run"
-            ));
-        }
+        let (held, sender) = (Arc::clone(&lock), commands.clone());
+        let server = match Server::start(&dir, Arc::clone(&hub), sender, held) {
+            Ok((server, observer)) => {
+                journal.subscribe(observer);
+                Some(server)
+            }
+            Err(error) => {
+                attendance.tell(format!(
+                    "no control socket: {error}; attach and ctl cannot reach this run"
+                ));
+                None
+            }
+        };
         Ok(Parts {
             commands,
             hub,
-            server: server.ok(),
+            server,
             keeping: SeriesKeeper::spawn(dir.path()),
             attendance: Arc::clone(&attendance),
             dir: dir.clone(),
@@ -304,7 +312,7 @@ impl Args {
         let checkpoints = Checkpoints::at(dir);
         match &config.reference.path {
             Some(name) if !checkpoints.names().is_empty() => {
-                let own = || anyhow::Ok(checkpoints.dir().join(checkpoints.resolve(checkpoint)?));
+                let own = || anyhow::Ok(checkpoints.path().join(checkpoints.resolve(checkpoint)?));
                 let path =
                     locate::kept(name, &self.global.runs).or_else(|gone| own().map_err(|_| gone));
                 Ok(Some(path?))
@@ -314,30 +322,32 @@ impl Args {
     }
 }
 
-/// Opens the control socket and tells its address in the lock.
-fn listen(
-    dir: &RunDir,
-    hub: &Arc<Hub>,
-    commands: &Sender<Request>,
-    journal: &mut Journal,
-    lock: &Mutex<RunLock>,
-) -> Result<Server> {
-    let (server, observer) = Server::start(dir, Arc::clone(hub), commands.clone())?;
-    let address = server.address().display().to_string();
-    if let Ok(mut lock) = lock.lock() {
-        lock.set_socket(Some(address))?;
-    }
-    journal.subscribe(observer);
-    Ok(server)
+/// Puts into a new run's directory what a resume needs, and only then gives it its name. It is locked before anybody can
+/// see it.
+fn fill(new: NewRun, config: &Config, repeat: &[Repeat]) -> Result<RunLock> {
+    let fill = |root: &Dir| -> std::io::Result<File> {
+        let journal = root.open_to_append(EVENTS)?;
+        file::lock::lock(&journal)?;
+        if !repeat.is_empty() {
+            decisions::keep(root, repeat)?;
+        }
+        root.replace_file(CONFIG, config::to_toml(config).as_bytes())?;
+        Ok(journal)
+    };
+    let journal = new.root().and_then(fill);
+    let journal = journal.context("cannot write the new run's directory")?;
+    let (dir, root) = new.finish()?;
+    Ok(RunLock::of_new(
+        &Arc::new(RunHandle::of(&dir, root)?),
+        journal,
+    )?)
 }
 
-/// Writes the resolved config into the run, replacing the former one whole.
-pub(super) fn write_config(dir: &RunDir, config: &Config) -> Result<()> {
-    let path = dir.config();
-    let new = path.with_extension("toml.new");
-    std::fs::write(&new, config::to_toml(config))
-        .and_then(|()| std::fs::rename(&new, &path))
-        .with_context(|| format!("cannot write {}", path.display()))
+/// Writes the resolved config into the run, replacing the former one in one step.
+pub(super) fn write_config(run: &RunHandle, config: &Config) -> Result<()> {
+    run.root()
+        .replace_file(CONFIG, config::to_toml(config).as_bytes())
+        .with_context(|| format!("cannot write {}", text::path(&run.dir().config())))
 }
 
 pub(in crate::cli) fn open_data(config: &Config, reference: Option<&Path>) -> Result<Dataset> {

@@ -18,6 +18,7 @@ use super::reader::{Cuts, Kind, Piece, expand, kind};
 use super::token_file::LARGEST;
 use super::tokens::Width;
 use super::{CorpusError, Tokenizer};
+use crate::text::exact;
 
 /// How often what is written is made safe.
 const SAFE_EVERY: Duration = Duration::from_secs(2);
@@ -176,7 +177,7 @@ fn size(name: &str) -> Result<u64, CorpusError> {
             what: "holds tokens already; give texts".into(),
         }),
         _ => {
-            let size = std::fs::metadata(name).map(|m| m.len());
+            let size = std::fs::metadata(exact::to_path(name)).map(|m| m.len());
             size.map_err(|source| CorpusError::Read {
                 path: name.into(),
                 source,

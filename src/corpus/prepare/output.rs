@@ -95,7 +95,8 @@ fn shard(out: &Path, i: usize) -> PathBuf {
 
 /// `NAME_000001.bin`.
 fn numbered(out: &Path, i: usize) -> PathBuf {
-    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
-    let ending = out.extension().unwrap_or_default().to_string_lossy();
-    out.with_file_name(format!("{stem}_{i:06}.{ending}"))
+    let mut name = out.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("_{i:06}."));
+    name.push(out.extension().unwrap_or_default());
+    out.with_file_name(name)
 }

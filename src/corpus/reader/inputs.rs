@@ -1,9 +1,10 @@
 //! What the inputs of a config or a command line are: files, directories and patterns of shards.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::compressed::Packing;
 use crate::corpus::CorpusError;
+use crate::text::exact;
 
 /// What an input is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub fn kind(name: &str) -> Result<Kind, CorpusError> {
     if name == "builtin:tinyshakespeare" {
         return Ok(Kind::Builtin);
     }
-    let path = Path::new(name);
+    let path = &*exact::to_path(name);
     if path.is_dir() {
         return Err(CorpusError::Directory { name: name.into() });
     }
@@ -52,13 +53,26 @@ fn known(path: &Path) -> Option<Kind> {
     }
 }
 
+/// What matches in a directory whose path is not UTF-8, which glob cannot search: the pattern is the last name only.
+fn matching(path: &Path) -> Result<Vec<PathBuf>, glob::PatternError> {
+    let name = exact::to_text(path.file_name().unwrap_or_default());
+    let pattern = glob::Pattern::new(&name)?;
+    let entries = std::fs::read_dir(path.parent().unwrap_or(Path::new(".")));
+    let paths = entries.into_iter().flatten().flatten().map(|e| e.path());
+    let matches = |path: &PathBuf| {
+        let name = path.file_name().map(exact::to_text);
+        name.is_some_and(|name| pattern.matches(&name))
+    };
+    Ok(paths.filter(matches).collect())
+}
+
 /// The files that an input means, sorted: of a directory those of a known kind right in it, of a pattern (`*`, `?`, `[..]`)
 /// those that match, else the input itself.
 ///
 /// # Errors
 /// When there are none, or texts and tokens are mixed.
 pub fn expand(name: &str) -> Result<Vec<String>, CorpusError> {
-    let path = Path::new(name);
+    let path = &*exact::to_path(name);
     let read = |source| CorpusError::Read {
         path: path.into(),
         source,
@@ -68,17 +82,24 @@ pub fn expand(name: &str) -> Result<Vec<String>, CorpusError> {
         for entry in std::fs::read_dir(path).map_err(read)? {
             let file = entry.map_err(read)?.path();
             if file.is_file() && known(&file).is_some() {
-                files.push(file.display().to_string());
+                files.push(exact::to_text(&file).into_owned());
             }
         }
         files
     } else if name.contains(['*', '?', '[']) && !path.exists() {
-        let pattern = glob::glob(name).map_err(|e| CorpusError::Pattern {
+        let pattern = |e: glob::PatternError| CorpusError::Pattern {
             name: name.into(),
             what: e.to_string(),
-        })?;
-        let files = pattern.filter_map(Result::ok).filter(|p| p.is_file());
-        files.map(|p| p.display().to_string()).collect()
+        };
+        let found = match path.to_str() {
+            Some(name) => glob::glob(name)
+                .map_err(pattern)?
+                .filter_map(Result::ok)
+                .collect(),
+            None => matching(path).map_err(pattern)?,
+        };
+        let files = found.iter().filter(|p| p.is_file());
+        files.map(|p| exact::to_text(p).into_owned()).collect()
     } else {
         return Ok(vec![name.into()]);
     };

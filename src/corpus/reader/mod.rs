@@ -11,11 +11,11 @@ mod plain;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::CorpusError;
+use crate::text::exact;
 pub use cut::Cuts;
 pub use inputs::{Kind, expand, kind};
 
@@ -39,7 +39,7 @@ pub type Pieces = Box<dyn Iterator<Item = Result<Piece, CorpusError>> + Send>;
 /// When it cannot be read or is of no known kind. While reading: when it is not UTF-8, a line of a `.jsonl` has no field
 /// `text`, or a compressed stream is broken, each with its place.
 pub fn open(name: &str, cuts: Cuts, count: &Arc<AtomicU64>) -> Result<Pieces, CorpusError> {
-    let path = Path::new(name);
+    let path = &*exact::to_path(name);
     match kind(name)? {
         Kind::Builtin => Ok(plain::pieces(
             path,

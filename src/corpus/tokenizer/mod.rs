@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use self::bpe::ByteBpe;
 use super::CorpusError;
+use crate::text::exact;
 pub use file::{COMPANIONS, LARGEST, TOKENIZER, WELL_KNOWN_ENDS, special_id};
 pub use gguf::{GgufVocabulary, kinds};
 pub use split::{LLAMA3, QWEN2};
@@ -81,7 +82,7 @@ impl Tokenizer {
     /// # Errors
     /// When there is no such file, or it cannot be used.
     pub fn from_name(name: &str) -> Result<Self, CorpusError> {
-        let path = Path::new(name);
+        let path = &*exact::to_path(name);
         match name {
             "byte" => Ok(Self::byte()),
             "gpt2" => Ok(Self::gpt2()),

@@ -1,58 +1,142 @@
-//! Where a run's control socket lies. Its address stands in the run's lock, so that nobody has to guess.
+//! Where a run's control socket may lie. The address it got stands in the run's lock, so that nobody has to guess.
+//!
+//! No place is sure: a runtime directory may be missing, a run's path too long or on a file system without sockets, a
+//! known name under `/tmp` taken by another user. The places are therefore tried in turn when the socket is bound, the
+//! last of them a directory with a random name.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
+use crate::file::Dir;
+use crate::text;
+
 /// A socket's address must fit into 108 bytes with its final zero (sun_path of Linux; 104 elsewhere).
 const LONGEST: usize = 103;
 
-/// A free place for the socket of the run at `dir`: under `$XDG_RUNTIME_DIR`, in the run's directory when that is short
-/// enough, else in a private directory for temporary files.
-///
-/// # Errors
-/// When there is no such place.
-pub fn choose(dir: &Path, runtime_dir: Option<&Path>, temp_dir: &Path) -> io::Result<PathBuf> {
-    let dir = std::path::absolute(dir)?;
-    let fits = |path: &PathBuf| path.as_os_str().len() <= LONGEST;
-    // The name tells runs apart, the process tells a run's resumes apart.
-    let run = blake3::hash(dir.as_os_str().as_encoded_bytes()).to_hex();
-    let name = format!("heirloom-{}-{}.sock", &run[..8], std::process::id());
-    let runtime = runtime_dir.filter(|d| d.is_absolute() && is_private(d));
-    if let Some(path) = runtime.map(|d| d.join(&name)).filter(fits) {
-        return Ok(path);
+/// The socket's name in the run's directory.
+pub const IN_RUN: &str = "control.sock";
+
+/// A place for the socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// `$XDG_RUNTIME_DIR`.
+    Runtime(PathBuf),
+    /// The run's own directory.
+    Run(PathBuf),
+    /// This user's directory for all runs, in a directory for temporary files.
+    Temporary(PathBuf),
+    /// A directory of its own with a random name, in a directory for temporary files.
+    Random(PathBuf),
+}
+
+/// A path that a socket may be bound to.
+#[derive(Debug)]
+pub struct Address {
+    pub path: PathBuf,
+    /// A directory that was made for it and goes with it.
+    pub made: Option<PathBuf>,
+}
+
+/// The places for the run at `dir`, the best one first.
+pub fn places(dir: &Path, runtime: Option<PathBuf>, temporary: &Path) -> Vec<Place> {
+    let mut places: Vec<Place> = runtime.map(Place::Runtime).into_iter().collect();
+    places.push(Place::Run(dir.to_path_buf()));
+    let mut all = vec![temporary.to_path_buf()];
+    // $TMPDIR may be as long as the run's path, or gone.
+    if temporary != Path::new("/tmp") {
+        all.push("/tmp".into());
     }
-    let own = dir.join("control.sock");
-    if fits(&own) {
-        return Ok(own);
-    }
-    let temp = temp_dir.join(format!("heirloom-{}", geteuid()));
-    match std::fs::DirBuilder::new().mode(0o700).create(&temp) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ if !is_private(&temp) => {
-            return Err(io::Error::other(format!(
-                "{} belongs to somebody else or is open to others",
-                temp.display()
-            )));
+    places.extend(all.iter().cloned().map(Place::Temporary));
+    places.extend(all.into_iter().map(Place::Random));
+    places
+}
+
+impl Place {
+    /// Makes what the place needs and returns the address of the socket of the run at `dir`.
+    ///
+    /// # Errors
+    /// When the place cannot be used: it is missing, open to others, or its path too long.
+    pub fn prepare(&self, dir: &Path) -> io::Result<Address> {
+        let kept = |path: PathBuf| {
+            let address = Address { path, made: None };
+            fits(&address.path).map(|()| address)
+        };
+        match self {
+            Self::Runtime(runtime) => {
+                if !runtime.is_absolute() {
+                    return Err(refused(runtime, "is not an absolute path"));
+                }
+                check_private(runtime)?;
+                kept(runtime.join(name(dir)?))
+            }
+            Self::Run(run) => kept(std::path::absolute(run)?.join(IN_RUN)),
+            Self::Temporary(parent) => {
+                let entry = format!("heirloom-{}", geteuid());
+                let path = std::path::absolute(parent)?.join(&entry);
+                match Dir::open(parent)?.create_private_subdir(&entry) {
+                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(refused(&path, &e.to_string()));
+                    }
+                    _ => check_private(&path)?,
+                }
+                kept(path.join(name(dir)?))
+            }
+            Self::Random(parent) => {
+                let made = std::path::absolute(parent)?;
+                let random = RandomState::new().hash_one(std::process::id());
+                let entry = format!("heirloom-{random:016x}");
+                let path = made.join(&entry).join(IN_RUN);
+                fits(&path)?;
+                let parent = Dir::open(&made)?;
+                let made = made.join(&entry);
+                parent
+                    .create_private_subdir(&entry)
+                    .map_err(|e| refused(&made, &e.to_string()))?;
+                Ok(Address {
+                    path,
+                    made: Some(made),
+                })
+            }
         }
-        _ => {}
-    }
-    let path = temp.join(name);
-    match fits(&path) {
-        true => Ok(path),
-        false => Err(io::Error::other(format!(
-            "{} is too long for a socket",
-            path.display()
-        ))),
     }
 }
 
-/// A real directory of this user that nobody else can write to.
-fn is_private(dir: &Path) -> bool {
-    std::fs::symlink_metadata(dir)
-        .is_ok_and(|m| m.is_dir() && m.uid() == geteuid().as_raw() && m.mode() & 0o022 == 0)
+/// The socket's name where those of several runs lie together: the run tells them apart, the process tells a run's
+/// resumes apart.
+fn name(dir: &Path) -> io::Result<String> {
+    let dir = std::path::absolute(dir)?;
+    let run = blake3::hash(dir.as_os_str().as_encoded_bytes()).to_hex();
+    Ok(format!(
+        "heirloom-{}-{}.sock",
+        &run[..8],
+        std::process::id()
+    ))
+}
+
+fn fits(path: &Path) -> io::Result<()> {
+    match path.as_os_str().len() <= LONGEST {
+        true => Ok(()),
+        false => Err(refused(path, "is too long for a socket")),
+    }
+}
+
+/// Refuses all but a real directory of this user that nobody else can write to.
+fn check_private(dir: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(dir) {
+        Err(e) => Err(refused(dir, &e.to_string())),
+        Ok(m) if !m.is_dir() => Err(refused(dir, "is not a directory")),
+        Ok(m) if m.uid() != geteuid().as_raw() => Err(refused(dir, "belongs to another user")),
+        Ok(m) if m.mode() & 0o022 != 0 => Err(refused(dir, "is open to others")),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn refused(path: &Path, why: &str) -> io::Error {
+    io::Error::other(format!("{} {why}", text::path(path)))
 }
 
 #[cfg(test)]
@@ -60,33 +144,67 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
     #[test]
     fn a_socket_lies_where_its_address_fits_and_nobody_else_can_write() {
         let tmp = tempfile::tempdir().unwrap();
-        let (runtime, temp) = (tmp.path().join("runtime"), tmp.path().join("temp"));
+        let runtime = tmp.path().join("runtime");
         std::fs::create_dir(&runtime).unwrap();
-        std::fs::create_dir(&temp).unwrap();
-        let set = |path: &Path, mode| {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        };
-        set(&runtime, 0o700);
-        let run = tmp.path().join("runs/mine");
-        let found = choose(&run, Some(&runtime), &temp).unwrap();
-        assert_eq!(found.parent(), Some(runtime.as_path()));
-        let other = choose(&tmp.path().join("runs/other"), Some(&runtime), &temp).unwrap();
-        assert_ne!(found, other);
-
-        set(&runtime, 0o777);
-        let found = choose(&run, Some(&runtime), &temp).unwrap();
-        assert_eq!(found, run.join("control.sock"), "open to others");
-
+        set_mode(&runtime, 0o700);
+        let place = Place::Runtime(runtime.clone());
+        let mine = place.prepare(&tmp.path().join("runs/mine")).unwrap();
+        assert_eq!(mine.path.parent(), Some(runtime.as_path()));
+        let other = place.prepare(&tmp.path().join("runs/other")).unwrap();
+        assert_ne!(mine.path, other.path);
+        let said = |place: &Place| place.prepare(tmp.path()).unwrap_err().to_string();
+        set_mode(&runtime, 0o777);
+        assert!(said(&place).ends_with("is open to others"));
+        assert!(said(&Place::Runtime("run".into())).ends_with("is not an absolute path"));
         let long = tmp.path().join("x".repeat(120));
-        let found = choose(&long, None, &temp).unwrap();
-        assert!(found.starts_with(&temp), "{}", found.display());
-        let private = found.parent().unwrap();
+        assert!(said(&Place::Run(long)).ends_with("is too long for a socket"));
+    }
+
+    #[test]
+    fn a_known_name_that_is_taken_leaves_a_random_one() {
+        let tmp = tempfile::tempdir().unwrap();
+        let run = tmp.path().join("x".repeat(120));
+        let known = Place::Temporary(tmp.path().into());
+        let first = known.prepare(&run).unwrap();
+        let private = first.path.parent().unwrap();
         assert_eq!(std::fs::metadata(private).unwrap().mode() & 0o777, 0o700);
-        set(private, 0o777);
-        let refused = choose(&long, None, &temp).unwrap_err().to_string();
-        assert!(refused.ends_with("open to others"), "{refused}");
+        set_mode(private, 0o777);
+        let why = known.prepare(&run).unwrap_err().to_string();
+        assert!(why.ends_with("is open to others"), "{why}");
+        std::fs::remove_dir(private).unwrap();
+        std::os::unix::fs::symlink(tmp.path(), private).unwrap();
+        let why = known.prepare(&run).unwrap_err().to_string();
+        assert!(why.ends_with("is not a directory"), "{why}");
+        let random = Place::Random(tmp.path().into());
+        let (a, b) = (random.prepare(&run).unwrap(), random.prepare(&run).unwrap());
+        assert_ne!(a.path, b.path);
+        let made = a.made.unwrap();
+        assert_eq!(std::fs::metadata(&made).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(a.path.parent(), Some(made.as_path()));
+    }
+
+    #[test]
+    fn every_place_is_tried_in_its_turn() {
+        let (run, tmp) = (Path::new("runs/a"), Path::new("/var/tmp"));
+        let all = places(run, Some("/run/user/0".into()), tmp);
+        assert!(matches!(
+            &all[..],
+            [
+                Place::Runtime(_),
+                Place::Run(_),
+                Place::Temporary(_),
+                Place::Temporary(_),
+                Place::Random(_),
+                Place::Random(_)
+            ]
+        ));
+        assert_eq!(places(run, None, Path::new("/tmp")).len(), 3);
     }
 }

@@ -2,13 +2,18 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::geteuid;
+
 use super::protocol::{Incoming, LONGEST_OUTGOING, Outgoing};
+use super::{peer, socket};
 use crate::run::advice;
 use crate::run::dir::RunDir;
-use crate::run::lock::{self, RunLock};
+use crate::run::holder::{Holder, Sign, describe_elsewhere};
+use crate::run::lock::{FRESH, RunLock};
+use crate::text;
 
 /// How long a greeting may take.
 pub const GREETING: Duration = Duration::from_secs(10);
@@ -17,12 +22,23 @@ pub const GREETING: Duration = Duration::from_secs(10);
 pub enum ConnectError {
     #[error("{0}")]
     NotRunning(String),
-    #[error("run {name} is worked on by {holder}, and is controlled from that machine")]
-    Elsewhere { name: String, holder: String },
+    #[error("run {name} is worked on by {holder}: {way}")]
+    Elsewhere {
+        name: String,
+        holder: String,
+        way: String,
+    },
     #[error(
-        "{holder} works on run {name}, but takes no commands (it is starting or ending, or could make no socket)"
+        "{holder} works on run {name}, but takes no commands (it is starting or ending, or could make no socket); `heirloom \
+         watch` follows it, and ends with a checkpoint when the process gets SIGTERM"
     )]
     NoSocket { name: String, holder: String },
+    #[error("run {name} is not commanded, and nothing was sent: {what}. {way}")]
+    Impostor {
+        name: String,
+        what: String,
+        way: String,
+    },
     #[error("cannot connect to {holder} at {socket}: {source}")]
     Io {
         holder: String,
@@ -31,8 +47,6 @@ pub enum ConnectError {
     },
     #[error("{holder} refuses: {what}")]
     Refused { holder: String, what: String },
-    #[error("{socket} does not speak this program's protocol: {what}")]
-    Strange { socket: String, what: String },
 }
 
 /// A connection to a trainer.
@@ -42,51 +56,64 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the process that works on a run. Returns the greeting, too.
+    /// Connects to the process that works on a run, and makes sure that it is that process ([`peer`]): everything that
+    /// commands or shows a live run goes through here. Returns the greeting, too.
     ///
     /// # Errors
-    /// When nobody works on it, or not here, or nobody answers.
+    /// When no process works on it, or not here, or what answers is not that process, or nothing answers.
     pub fn connect(dir: &RunDir, patience: Duration) -> Result<(Self, Outgoing), ConnectError> {
-        let name = dir.name();
+        let name = text::sanitize(&dir.name()).into_owned();
         let Some(holder) = RunLock::holder(dir.path()) else {
             return Err(ConnectError::NotRunning(advice::of_idle(dir)));
         };
         let who = holder.to_string();
-        if holder.host != lock::host_name() && holder.host != "unknown" {
-            return Err(ConnectError::Elsewhere { name, holder: who });
+        if holder.pid == 0 {
+            return Err(ConnectError::NoSocket { name, holder: who });
         }
-        let Some(socket) = holder.socket else {
+        if !holder.is_here() {
+            let lock = text::argument(&dir.lock());
+            let sign = Sign::of(dir.path());
+            return Err(ConnectError::Elsewhere {
+                name,
+                way: describe_elsewhere(&holder, sign, &lock, FRESH.as_secs()),
+                holder: who,
+            });
+        }
+        let Some(socket) = address_of(&holder, dir.path()) else {
             return Err(ConnectError::NoSocket { name, holder: who });
         };
-        let io = |source| ConnectError::Io {
+        let impostor = |what| ConnectError::Impostor {
+            name: name.clone(),
+            what,
+            way: format!(
+                "If the run is yours and no process works on it, remove {}",
+                text::argument(&dir.lock())
+            ),
+        };
+        let io = |source: io::Error| ConnectError::Io {
             holder: who.clone(),
-            socket: socket.clone(),
+            socket: text::path(&socket),
             source,
         };
-        let (mut client, hello) =
-            Self::open(Path::new(&socket), patience.min(GREETING)).map_err(io)?;
-        match hello {
-            Outgoing::Hello { .. } => {
-                client.set_timeout(None).map_err(io)?;
-                Ok((client, hello))
-            }
-            Outgoing::Error { message } => Err(ConnectError::Refused {
+        peer::check_address(&socket).map_err(impostor)?;
+        let patience = patience.min(GREETING);
+        let stream = socket::dial(&socket, patience).map_err(io)?;
+        let other = socket::peer_of(&stream).map_err(io)?;
+        peer::check_user(other.uid, geteuid()).map_err(impostor)?;
+        let (mut client, hello) = Self::greeted(stream, patience).map_err(io)?;
+        if let Outgoing::Error { message } = hello {
+            return Err(ConnectError::Refused {
                 holder: who,
                 what: message,
-            }),
-            _ => Err(ConnectError::Strange {
-                socket,
-                what: "it does not greet".into(),
-            }),
+            });
         }
+        peer::check_identity(&hello, other, &holder, dir.path()).map_err(impostor)?;
+        client.set_timeout(None).map_err(io)?;
+        Ok((client, hello))
     }
 
-    /// Connects to a socket and reads its first message.
-    ///
-    /// # Errors
-    /// When that fails, or takes too long.
-    pub fn open(socket: &Path, patience: Duration) -> io::Result<(Self, Outgoing)> {
-        let writing = UnixStream::connect(socket)?;
+    /// Reads a server's first message.
+    fn greeted(writing: UnixStream, patience: Duration) -> io::Result<(Self, Outgoing)> {
         let reading = BufReader::new(writing.try_clone()?);
         let mut client = Self { reading, writing };
         client.set_timeout(Some(patience))?;
@@ -132,4 +159,13 @@ impl Client {
     pub fn sender(&self) -> io::Result<UnixStream> {
         self.writing.try_clone()
     }
+}
+
+/// The socket's address in a lock. One that lies in the run's directory is looked for there when the path leads nowhere:
+/// a container may know the directory by another path.
+fn address_of(holder: &Holder, dir: &Path) -> Option<PathBuf> {
+    let said = holder.socket.clone()?;
+    let own = std::path::absolute(dir).ok()?.join(super::address::IN_RUN);
+    let moved = said.file_name() == own.file_name() && !said.exists() && own.exists();
+    Some(if moved { own } else { said })
 }

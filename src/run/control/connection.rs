@@ -18,6 +18,8 @@ use super::protocol::{Incoming, LONGEST_INCOMING, Outgoing, Refusal};
 use super::server::Shared;
 use crate::run::attendance::Attached;
 use crate::run::command::{Answered, By, Command, Request};
+use crate::run::holder::process_start;
+use crate::run::lock::boot_id;
 use crate::run::show;
 
 /// Connections at the same time.
@@ -107,6 +109,9 @@ impl Client {
             run: self.shared.dir.name(),
             pid: std::process::id(),
             seq: hub.seq(),
+            pid_start: process_start(std::process::id()),
+            boot_id: boot_id(),
+            dir: self.shared.dir_id(),
         };
         if self.say(&hello).await.is_err() {
             return Ok(());

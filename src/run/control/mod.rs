@@ -1,14 +1,16 @@
 //! The control socket: how processes beside the trainer see a run live and command it.
 //!
-//! [`protocol`] is what is said, [`address`] where the socket lies, [`hub`] what all connections share (the latest
+//! [`protocol`] is what is said, [`address`] where the socket may lie, `socket` how it is bound and dialled, [`hub`] what all connections share (the latest
 //! events in a `ring`, who has control, how many commands may wait), [`server`] listens in the trainer's process, `connection` is one
 //! client of it,
-//! [`client`] the other end. Nothing here makes the trainer wait: it hands events over and takes commands between steps.
+//! [`client`] the other end, which believes a server only when it is the run's own ([`peer`]). Nothing here makes the trainer wait: it hands events over and takes commands between steps.
 
 pub mod address;
 pub mod client;
 mod connection;
 pub mod hub;
+pub mod peer;
 pub mod protocol;
 mod ring;
 pub mod server;
+mod socket;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::run::command::Command;
 use crate::run::event;
+use crate::run::holder::DirId;
 
 /// Version of the protocol.
 pub const VERSION: u32 = 1;
@@ -57,6 +58,14 @@ pub enum Outgoing {
         pid: u32,
         /// Number of the run's latest event.
         seq: u64,
+        /// When the process started, in clock ticks since the boot; missing from older programs, as the next two are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pid_start: Option<u64>,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        boot_id: String,
+        /// The directory that the process works on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dir: Option<DirId>,
     },
     /// The trainer's answer to a command, or why it did not get there.
     Answer {

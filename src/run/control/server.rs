@@ -1,8 +1,6 @@
 //! The trainer's end of the control socket: one thread with a runtime of its own, one task per connection.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
@@ -10,27 +8,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::address;
 use super::connection::serve;
 use super::hub::Hub;
+use super::socket::Bound;
 use crate::run::command::Request;
 use crate::run::dir::RunDir;
 use crate::run::event::Event;
+use crate::run::holder::DirId;
 use crate::run::journal::Observer;
+use crate::run::lock::RunLock;
 use crate::run::queue::{self, EventReceiver};
+use crate::text;
 
 /// How often the socket's file is looked for.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often all places are tried again while none has taken the socket.
+const RETRY: Duration = Duration::from_secs(10);
 /// At the end, so long the last events may take to reach the clients.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The listening socket and its thread.
 pub struct Server {
-    address: PathBuf,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -42,6 +45,9 @@ pub(super) struct Shared {
     pub(super) commands: Sender<Request>,
     pub(super) clients: AtomicUsize,
     pub(super) numbers: AtomicU64,
+    /// Where the socket's address is written.
+    lock: Arc<Mutex<RunLock>>,
+    address: Mutex<Option<PathBuf>>,
     /// When a refusal was journaled last.
     logged: Mutex<Option<Instant>>,
 }
@@ -60,63 +66,107 @@ impl Shared {
         }
         may
     }
+
+    /// The run's directory, for clients that must know whose socket this is.
+    pub(super) fn dir_id(&self) -> Option<DirId> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.dir_id()
+    }
+
+    /// Writes the address into the lock, where clients look for it.
+    fn publish(&self, address: Option<&Path>) -> io::Result<()> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = lock.set_socket(address.map(Path::to_path_buf));
+        let known = address.filter(|_| written.is_ok());
+        let mut own = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        *own = known.map(Path::to_path_buf);
+        written
+    }
+
+    /// Binds the socket at the first place that takes it and writes the address into the lock.
+    fn bind(&self) -> io::Result<Listening> {
+        let bound = Bound::anywhere(self.dir.path())?;
+        let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
+        self.publish(Some(bound.path()))?;
+        Ok(Listening { listener, bound })
+    }
+}
+
+/// A socket that clients can connect to.
+struct Listening {
+    listener: UnixListener,
+    bound: Bound,
 }
 
 impl Server {
-    /// Listens for clients of the run at `dir`; `commands` is where the trainer takes them from. Returns the observer
-    /// that feeds the clients, too.
+    /// Listens for clients of the run at `dir`; `commands` is where the trainer takes them from, and `lock` is told the
+    /// socket's address. Returns the observer that feeds the clients, too. Where no place takes the socket now, all are
+    /// tried again every 10 seconds.
     ///
     /// # Errors
-    /// When no socket can be made.
+    /// When the system has no descriptors or no thread for it.
     pub fn start(
         dir: &RunDir,
         hub: Arc<Hub>,
         commands: Sender<Request>,
+        lock: Arc<Mutex<RunLock>>,
     ) -> io::Result<(Self, Observer)> {
-        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let address = address::choose(dir.path(), runtime_dir.as_deref(), &std::env::temp_dir())?;
-        remove_stale(&address)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()?;
-        let listener = {
-            let _entered = runtime.enter();
-            bind(&address)?
-        };
         let shared = Arc::new(Shared {
             hub,
             dir: dir.clone(),
             commands,
             clients: AtomicUsize::new(0),
             numbers: AtomicU64::new(1),
+            lock,
+            address: Mutex::new(None),
             logged: Mutex::new(None),
         });
+        let listening = {
+            let _entered = runtime.enter();
+            shared.bind()
+        };
+        if let Err(why) = &listening {
+            let attendance = shared.hub.attendance();
+            attendance.tell(format!(
+                "no control socket yet: {why}; attach and ctl cannot reach this run until one of these places takes it, \
+                 which is tried every {} s. `heirloom watch` follows the run, and `kill {}` ends it after a checkpoint",
+                RETRY.as_secs(),
+                std::process::id()
+            ));
+        }
         let (events, from_trainer) = queue::bounded();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("control".into()).spawn({
-            let address = address.clone();
-            move || runtime.block_on(run(listener, address, shared, from_trainer, stopped))
+            let shared = Arc::clone(&shared);
+            move || runtime.block_on(run(listening.ok(), shared, from_trainer, stopped))
+        });
+        let thread = thread.inspect_err(|_| {
+            // Nothing would answer there.
+            let _ = shared.publish(None);
         })?;
         let observer = move |event: &Event| events.send(event);
         let server = Self {
-            address,
+            shared,
             thread: Some(thread),
             stop: Some(stop),
         };
         Ok((server, Box::new(observer)))
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> &Path {
-        &self.address
+    /// Whether clients can find and reach it now.
+    pub fn is_reachable(&self) -> bool {
+        let address = self.shared.address.lock();
+        address.unwrap_or_else(PoisonError::into_inner).is_some()
     }
 }
 
 impl Drop for Server {
     /// Ends the connections, after the last events have gone out.
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.address);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -124,29 +174,8 @@ impl Drop for Server {
     }
 }
 
-/// A socket that a killed process left behind; anything else in its place is not ours to remove.
-fn remove_stale(address: &Path) -> io::Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    match std::fs::symlink_metadata(address) {
-        Ok(m) if m.file_type().is_socket() => std::fs::remove_file(address),
-        Ok(_) => Err(io::Error::other(format!(
-            "{} is in the control socket's way",
-            address.display()
-        ))),
-        Err(_) => Ok(()),
-    }
-}
-
-/// A socket that only this user can open. It needs a runtime around it.
-fn bind(address: &Path) -> io::Result<UnixListener> {
-    let listener = UnixListener::bind(address)?;
-    std::fs::set_permissions(address, Permissions::from_mode(0o600))?;
-    Ok(listener)
-}
-
 async fn run(
-    listener: UnixListener,
-    address: PathBuf,
+    listening: Option<Listening>,
     shared: Arc<Shared>,
     events: EventReceiver,
     stopped: oneshot::Receiver<()>,
@@ -158,7 +187,7 @@ async fn run(
         }
         hub.end();
     });
-    let accepting = tokio::spawn(accept(listener, address, Arc::clone(&shared)));
+    let accepting = tokio::spawn(accept(listening, Arc::clone(&shared)));
     let _ = stopped.await;
     accepting.abort();
     let last_words = async {
@@ -170,28 +199,41 @@ async fn run(
     let _ = timeout(FAREWELL, last_words).await;
 }
 
-async fn accept(mut listener: UnixListener, address: PathBuf, shared: Arc<Shared>) {
+async fn accept(mut listening: Option<Listening>, shared: Arc<Shared>) {
     loop {
-        let Ok(accepted) = timeout(LOOK, listener.accept()).await else {
-            // Deleted with the run's directory, or by somebody who tidies up.
-            if !address.exists()
-                && let Ok(new) = bind(&address)
-            {
-                listener = new;
+        let Some(now) = &listening else {
+            tokio::time::sleep(RETRY).await;
+            listening = shared.bind().ok();
+            if let Some(now) = &listening {
+                let place = text::path(now.bound.path());
+                let attendance = shared.hub.attendance();
+                attendance.tell(format!("control socket at {place}"));
             }
             continue;
         };
-        match accepted {
-            Ok((stream, _)) => {
-                shared.clients.fetch_add(1, Ordering::SeqCst);
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    serve(stream, &shared).await;
-                    shared.clients.fetch_sub(1, Ordering::SeqCst);
-                });
-            }
+        match timeout(LOOK, now.listener.accept()).await {
+            Ok(Ok((stream, _))) => admit(stream, &shared),
             // Too many open files, or a client that has left already.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            // Deleted with the run's directory, or to tidy up; the directory comes again within a second or two.
+            Err(_) if !now.bound.is_in_place() => match shared.bind() {
+                Ok(new) => listening = Some(new),
+                Err(_) => {
+                    let _ = shared.publish(None);
+                    listening = None;
+                }
+            },
+            Err(_) => {}
         }
     }
+}
+
+/// Serves a client in a task of its own.
+fn admit(stream: UnixStream, shared: &Arc<Shared>) {
+    shared.clients.fetch_add(1, Ordering::SeqCst);
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        serve(stream, &shared).await;
+        shared.clients.fetch_sub(1, Ordering::SeqCst);
+    });
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::run::event::{Outcome, finite};
 use crate::run::tail;
+use std::fs::OpenOptions;
 use std::sync::{Arc, Mutex};
 
 fn at(step: u64) -> Stamp {
