@@ -277,7 +277,9 @@ fn what_lies_outside_a_resumed_run_stays_as_it_is() {
             let written = std::fs::symlink_metadata(config).unwrap();
             assert!(written.is_file(), "{what}: config.toml is the run's own");
         }
-        let status = place.show("planted")["state"].clone();
+        if refused.is_none() {
+            assert_eq!(place.show("planted")["state"], "done", "{what}");
+        }
         std::fs::remove_dir_all(run).unwrap();
     }
 }
