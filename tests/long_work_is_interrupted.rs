@@ -10,10 +10,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::Place;
+use common::{Place, slow_tokenizer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
 
 /// How long a command works before it is interrupted, and how long it may take to end; a loaded machine included.
 const WORKS: Duration = Duration::from_millis(700);
@@ -26,19 +25,6 @@ enum End {
     Code(i32),
     /// By the signal.
     Signal,
-}
-
-/// A byte-level tokenizer whose expression looks ahead from every character to the end of the text.
-fn slow_tokenizer(dir: &Path) -> String {
-    let mut json: Value =
-        serde_json::from_slice(&heirloom::corpus::Tokenizer::byte().tokenizer_json()).unwrap();
-    json["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": r"(?=(a+)+b)(\w|\s)"}, "behavior": "Isolated", "invert": false},
-        json["pre_tokenizer"]
-    ]});
-    fs::write(dir.join("slow.json"), json.to_string()).unwrap();
-    fs::write(dir.join("slow.txt"), "a".repeat(400_000)).unwrap();
-    "slow.json".into()
 }
 
 fn start(mut command: Command) -> Child {

@@ -223,3 +223,17 @@ pub fn is_alive(pid: u32) -> bool {
             .is_some_and(|rest| !rest.trim_start().starts_with('Z'))
     })
 }
+
+/// Puts a byte-level tokenizer (`slow.json`) and a text (`slow.txt`) into a directory whose encoding takes longer than
+/// anybody waits: its expression looks ahead from every character to the end of the text.
+pub fn slow_tokenizer(dir: &Path) -> String {
+    let bytes = heirloom::corpus::Tokenizer::byte().tokenizer_json();
+    let mut json: Value = serde_json::from_slice(&bytes).unwrap();
+    json["pre_tokenizer"] = serde_json::json!({"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": r"(?=(a+)+b)(\w|\s)"}, "behavior": "Isolated", "invert": false},
+        json["pre_tokenizer"]
+    ]});
+    std::fs::write(dir.join("slow.json"), json.to_string()).unwrap();
+    std::fs::write(dir.join("slow.txt"), "a".repeat(400_000)).unwrap();
+    "slow.json".into()
+}
