@@ -311,6 +311,9 @@ impl<'a> Hub<'a> {
     ) -> Result<(), HubError> {
         let part = format!("{}.part", meta.etag);
         let disk = |why: io::Error| self.disk(name, &why);
+        let have = blobs.open_file(&part).and_then(|part| part.metadata());
+        let have = have.map_or(0, |part| part.len());
+        tensors::check_space(blobs.path(), meta.size.saturating_sub(have))?;
         let mut attempt = 1;
         loop {
             let mut file = blobs.open_to_append(&part).map_err(disk)?;
@@ -353,7 +356,6 @@ impl<'a> Hub<'a> {
         if have == meta.size {
             return Ok(true);
         }
-        tensors::check_space(&self.cache, meta.size - have)?;
         let range = format!("bytes={have}-");
         let answer = self.client.get(&self.url(commit, name), Some(&range));
         let answer = answer.map_err(|e| self.failed(e))?;
