@@ -8,6 +8,8 @@ use heirloom::cli::{Cli, exit, say};
 fn main() -> ExitCode {
     heirloom::secrets::protect_environment();
     keep_freed_memory();
+    // Where that cannot be had, the kernel ends a process that writes too large a file.
+    let _ = heirloom::signals::survive_size_limit();
     let code = match Cli::try_parse() {
         Ok(cli) => cli.run().unwrap_or_else(|error| {
             say::err(&exit::words(&error));

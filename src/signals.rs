@@ -166,6 +166,16 @@ impl Signalled {
     }
 }
 
+/// Makes a write beyond the limit of a file's size (`ulimit -f`) an error like any other; otherwise the kernel's
+/// SIGXFSZ would end the process.
+///
+/// # Errors
+/// When the handler cannot be installed.
+pub fn survive_size_limit() -> io::Result<()> {
+    // A handler that does nothing but set a flag nobody reads.
+    signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map(drop)
+}
+
 fn name(signal: i32) -> &'static str {
     signal_name(signal).unwrap_or("a signal")
 }

@@ -4,6 +4,9 @@
 //! returns. A write error does not stop training and does not damage what is written: unwritten lines wait in
 //! memory and are tried again at every flush.
 //!
+//! What was written since the last fsync is kept until the next one: after a failed fsync it is written again
+//! ([`unsynced`]).
+//!
 //! The writer must hold the run's [lock](super::lock).
 
 use std::fs::File;
@@ -23,6 +26,10 @@ use crate::text;
 const BATCH_BYTES: usize = 64 << 10;
 /// Metric events that wait for a full disk before further ones are dropped.
 const METRICS_WAITING: usize = 4096;
+
+mod unsynced;
+
+use unsynced::Unsynced;
 
 /// Where in the recipe an event happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +54,10 @@ pub trait Sink: Send {
     /// One write(2); may write less than it is given.
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
     fn sync(&mut self) -> io::Result<()>;
+    /// Bytes of the file.
+    fn size(&self) -> io::Result<u64>;
+    /// Writes bytes again that have been appended before, in their place.
+    fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
 impl Sink for File {
@@ -56,6 +67,14 @@ impl Sink for File {
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        unsynced::rewrite(self, at, bytes)
     }
 }
 
@@ -83,8 +102,11 @@ pub struct Journal {
     metrics_waiting: usize,
     /// Metric events dropped since the disk filled up.
     dropped: u64,
-    /// Written, but an fsync is owed.
-    unsynced: bool,
+    /// An fsync is owed to a durable event.
+    sync_owed: bool,
+    unsynced: Unsynced,
+    /// What was done about a failed fsync.
+    again: Option<String>,
     next_seq: u64,
     elapsed_before: f64,
     began: Instant,
@@ -151,7 +173,9 @@ impl Journal {
             waiting: Vec::new(),
             metrics_waiting: 0,
             dropped: 0,
-            unsynced: false,
+            sync_owed: false,
+            unsynced: Unsynced::default(),
+            again: None,
             next_seq: 1,
             elapsed_before: 0.0,
             began: Instant::now(),
@@ -207,6 +231,7 @@ impl Journal {
         // Into the file that is gone, so that no part of a line opens the new one.
         self.flush();
         self.waiting.clear();
+        self.unsynced = Unsynced::default();
         std::mem::swap(&mut self.sink, &mut new.sink);
         self.file = new.file.take();
         Ok(())
@@ -239,7 +264,7 @@ impl Journal {
             observer(&event);
         }
         if event.body.is_durable() {
-            self.unsynced = true;
+            self.sync_owed = true;
             self.flush();
         } else if self.waiting.len() >= BATCH_BYTES && self.failing.is_none() {
             self.flush();
@@ -274,12 +299,13 @@ impl Journal {
         match self.write_waiting() {
             Ok(()) => {
                 if self.failing.take().is_some() {
-                    self.news = Some(match self.dropped {
-                        0 => "the journal is written again; nothing was lost".into(),
-                        n => {
-                            format!("the journal is written again; {n} metric events were dropped")
-                        }
-                    });
+                    let dropped = match self.dropped {
+                        0 => "no event is missing".into(),
+                        n => format!("{n} metric events were dropped"),
+                    };
+                    let again = self.again.take().map(|again| format!("; {again}"));
+                    let again = again.unwrap_or_default();
+                    self.news = Some(format!("the journal is written again; {dropped}{again}"));
                 }
                 if self.dropped > 0 {
                     self.tell_gap();
@@ -289,9 +315,12 @@ impl Journal {
             }
             Err(e) => {
                 if self.failing.is_none() {
-                    let why = format!(
-                        "the journal cannot be written: {e}; training goes on, events wait in memory"
-                    );
+                    let wait = match self.unsynced.has_failed() {
+                        true => "what the failed flush may have lost is written again",
+                        false => "events wait in memory",
+                    };
+                    let why =
+                        format!("the journal cannot be written: {e}; training goes on, {wait}");
                     self.news = Some(why.clone());
                     self.failing = Some(why);
                 }
@@ -301,14 +330,33 @@ impl Journal {
     }
 
     fn write_waiting(&mut self) -> io::Result<()> {
+        if self.unsynced.has_failed() {
+            self.sync()?;
+        }
         let mut written = 0;
         let result = loop {
-            if written == self.waiting.len() {
+            let waiting = &self.waiting[written..];
+            if waiting.is_empty() {
                 break Ok(());
             }
-            match self.sink.append(&self.waiting[written..]) {
+            if self.unsynced.room() == 0 {
+                self.sync_owed = true;
+                if let Err(error) = self.sync() {
+                    break Err(error);
+                }
+                continue;
+            }
+            let size = match self.unsynced.is_empty() {
+                true => self.sink.size().ok(),
+                false => None,
+            };
+            let part = &waiting[..waiting.len().min(self.unsynced.room())];
+            match self.sink.append(part) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => written += n,
+                Ok(n) => {
+                    self.unsynced.add(size, &part[..n]);
+                    written += n;
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => break Err(e),
             }
@@ -316,10 +364,16 @@ impl Journal {
         self.waiting.drain(..written);
         result?;
         self.metrics_waiting = 0;
-        if self.unsynced {
-            self.sink.sync()?;
-            self.unsynced = false;
+        if self.sync_owed {
+            self.sync()?;
         }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let again = self.unsynced.sync(&mut *self.sink)?;
+        self.again = again.or(self.again.take());
+        self.sync_owed = false;
         Ok(())
     }
 
@@ -331,6 +385,11 @@ impl Journal {
             let event = self.stamped(stamp, Body::Gap { dropped });
             self.queue(&event);
         }
+    }
+
+    /// Why lines are not on disk, while that is so.
+    pub fn failure(&self) -> Option<&str> {
+        self.failing.as_deref()
     }
 
     /// What changed about the journal's health since the last call: once when writing begins to fail, and once

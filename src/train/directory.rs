@@ -25,7 +25,10 @@ impl Trainer {
         let place = self.journal.place();
         let news = std::mem::replace(&mut self.told_place, place) != place;
         match place {
-            Place::Kept => self.look_after_lock(),
+            Place::Kept => {
+                self.look_after_lock();
+                self.write_owed();
+            }
             Place::Replaced if news => self.warn(self.describe_replacement()),
             Place::Moved if news => self.warn(format!(
                 "{} is no longer where it was: events and checkpoints are written to the moved directory. Move it back, or end \

@@ -171,16 +171,8 @@ impl Trainer {
             "b{}-s{:08}-{}.safetensors",
             self.state.branch, self.state.step, self.state.phase
         );
-        let saved = self
-            .handle
-            .rank()
-            .and_then(|dir| result.save(&beside, &dir, &name));
         let file = format!("rank/{name}");
-        // A disk that stays full is told of once.
-        let news = std::mem::replace(&mut self.ranks_unwritten, saved.is_err()) != saved.is_err();
-        if let (Err(error), true) = (saved, news) {
-            self.warn(format!("{file} was not written: {error}"));
-        }
+        self.keep_probe(name, result.clone(), beside.clone());
         let seconds = began.elapsed().as_secs_f64();
         self.state.last_probe_seconds = seconds;
         self.state.wall_seconds += seconds;

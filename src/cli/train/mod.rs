@@ -148,6 +148,10 @@ impl Args {
             Ended::Done => exit::OK,
             Ended::Stopped => exit::STOPPED,
             Ended::Preempted => exit::PREEMPTED,
+            Ended::Lost(message) => {
+                say::err(&format!("run {name} was stopped: {message}"));
+                exit::PREEMPTED
+            }
             Ended::Failed(message) => {
                 say::err(&format!("run {name} failed: {message}"));
                 exit::FAILED

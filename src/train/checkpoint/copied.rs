@@ -175,10 +175,17 @@ impl Copied {
             let _ = journal.sync_data();
         }
         crate::fault::delay_at("rename");
-        folder
-            .rename(tmp, &self.name)
-            .and_then(|()| folder.sync())
-            .map_err(to.io(&self.name))?;
+        let io = to.io(&self.name);
+        folder.rename(tmp, &self.name).map_err(&io)?;
+        let synced = match crate::fault::fails_at("checkpoint-folder") {
+            true => Err(std::io::Error::from_raw_os_error(libc::EIO)),
+            false => folder.sync(),
+        };
+        if let Err(error) = synced {
+            // Perhaps it is on disk, and perhaps not: the next attempt writes everything again.
+            let _ = to.remove(&self.name);
+            return Err(io(error));
+        }
         Ok(total + text.len() as u64)
     }
 

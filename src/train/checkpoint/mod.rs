@@ -452,7 +452,14 @@ fn read_state(dir: &Dir, name: &str) -> Result<StateFile, CheckpointError> {
         );
         return Err(damaged(name, what));
     }
-    serde_json::from_slice(&text).map_err(|e| damaged(name, format!("{STATE} is not whole ({e})")))
+    let file: StateFile = serde_json::from_slice(&text).map_err(|e| {
+        // It quotes what it has read.
+        let e = e.to_string();
+        damaged(name, format!("{STATE} is not whole ({})", text::clean(&e)))
+    })?;
+    let sound = file.state.check();
+    sound.map_err(|e| damaged(name, format!("{STATE} is no trainer's: {e}")))?;
+    Ok(file)
 }
 
 fn damaged(name: &str, what: String) -> CheckpointError {
