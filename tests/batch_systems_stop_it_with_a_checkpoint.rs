@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use common::pty::Pty;
-use common::{Background, PATIENCE, Place, is_alive, signal, slow_tokenizer, texts, wait};
+use common::{Background, PATIENCE, Place, is_alive, put_tokenizers, signal, texts, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -156,9 +156,11 @@ fn children(pid: u32) -> Vec<u32> {
 
 /// Settings of a text that takes longer to read than anybody waits.
 fn endless_text(place: &Place) -> [String; 4] {
-    let tokenizer = format!("data.tokenizer={}", slow_tokenizer(place.path()));
+    put_tokenizers(place.path());
+    std::fs::write(place.path().join("slow.txt"), "a".repeat(400_000)).unwrap();
     let set = || "--set".to_string();
-    [set(), "data.train=slow.txt".into(), set(), tokenizer]
+    let text = "data.train=slow.txt".to_string();
+    [set(), text, set(), "data.tokenizer=slow.json".into()]
 }
 
 #[test]

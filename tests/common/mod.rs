@@ -224,16 +224,39 @@ pub fn is_alive(pid: u32) -> bool {
     })
 }
 
-/// Puts a byte-level tokenizer (`slow.json`) and a text (`slow.txt`) into a directory whose encoding takes longer than
-/// anybody waits: its expression looks ahead from every character to the end of the text.
-pub fn slow_tokenizer(dir: &Path) -> String {
-    let bytes = heirloom::corpus::Tokenizer::byte().tokenizer_json();
-    let mut json: Value = serde_json::from_slice(&bytes).unwrap();
-    json["pre_tokenizer"] = serde_json::json!({"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": r"(?=(a+)+b)(\w|\s)"}, "behavior": "Isolated", "invert": false},
-        json["pre_tokenizer"]
+/// Writes `small.json` and `slow.json` into a directory: byte-level tokenizers of the 95 printable characters of ASCII,
+/// which the models of the fixtures can be used with. The second one looks ahead from every letter to the end of a run
+/// of `a`, and takes time with the square of its length.
+pub fn put_tokenizers(dir: &Path) {
+    let letter = |byte: u8| match byte {
+        b' ' => "\u{120}".to_string(),
+        byte => char::from(byte).to_string(),
+    };
+    let vocab: serde_json::Map<String, Value> = (b' '..=b'~')
+        .map(|byte| (letter(byte), (byte - b' ').into()))
+        .collect();
+    let level = serde_json::json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false
+    });
+    let slow = serde_json::json!({"type": "Sequence", "pretokenizers": [
+        {
+            "type": "Split", "pattern": {"Regex": r"(?=(a+)+b)(\w|\s)"}, "behavior": "Isolated",
+            "invert": false
+        },
+        level
     ]});
-    std::fs::write(dir.join("slow.json"), json.to_string()).unwrap();
-    std::fs::write(dir.join("slow.txt"), "a".repeat(400_000)).unwrap();
-    "slow.json".into()
+    for (name, pre) in [("small.json", &level), ("slow.json", &slow)] {
+        let json = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+            "normalizer": null, "pre_tokenizer": pre, "post_processor": null, "decoder": level,
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": null,
+                "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false,
+                "byte_fallback": false, "vocab": vocab, "merges": []
+            }
+        });
+        std::fs::write(dir.join(name), json.to_string()).unwrap();
+    }
+    // What ends a text, as `data prepare` needs it.
+    std::fs::write(dir.join("tokenizer_config.json"), r#"{"eos_token": "!"}"#).unwrap();
 }
