@@ -4,17 +4,22 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use heirloom::cli::{Cli, exit, say};
+use heirloom::failure;
+
+#[global_allocator]
+static ALLOCATOR: failure::Allocator = failure::Allocator;
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    let code = match Cli::try_parse() {
+    failure::install();
+    let code = failure::run(|| match Cli::try_parse() {
         Ok(cli) => cli.run().unwrap_or_else(|error| {
             say::err(&exit::words(&error));
             exit::code(&error)
         }),
         // Help and the version are told in this way, too.
         Err(told) => say::usage(&told),
-    };
+    });
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 

@@ -1,7 +1,6 @@
 //! `heirloom info`: what a model is made of and what it needs, from its headers alone.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;

@@ -24,10 +24,12 @@ impl Args {
     pub fn run(self) -> anyhow::Result<()> {
         let dirs = RunDir::list(&self.global.runs)?;
         // Journals without series.bin take long enough for several to be read at once.
-        let states: Vec<_> = dirs
-            .par_iter()
-            .map(|dir| series::open::brief(dir.path()))
-            .collect();
+        let brief = |dir: &RunDir| series::open::brief(dir.path());
+        let states: Vec<_> = match rayon::ThreadPoolBuilder::new().build() {
+            Ok(pool) => pool.install(|| dirs.par_iter().map(brief).collect()),
+            // Without threads of their own, one after the other.
+            Err(_) => dirs.iter().map(brief).collect(),
+        };
         let mut runs = Vec::new();
         for (dir, state) in dirs.into_iter().zip(states) {
             match state {

@@ -72,6 +72,8 @@ pub enum CorpusError {
         have: usize,
         context: usize,
     },
+    #[error(transparent)]
+    Thread(io::Error),
     #[error("{} exists; --force overwrites it", path.display())]
     Exists { path: PathBuf },
     #[error("{}: {what}; --force begins again", path.display())]

@@ -1,7 +1,5 @@
 //! What is in a text or a token file: `heirloom data info`.
 
-use std::path::Path;
-
 use super::encode::read;
 use super::reader::{Cuts, Kind, expand, kind};
 use super::token_file::{self, Format, Opened};
