@@ -1,28 +1,27 @@
 //! What the process says when it cannot go on: one sentence and a documented exit code, whatever has failed.
 //!
 //! Refused descriptors, threads and memory are errors like others wherever the program can see them. What is left are
-//! panics of dependencies and of bugs, and allocations that cannot return an error, after which the standard library aborts
-//! the process. [`install`] turns a panic's report into a sentence, [`run`] its end into [`INTERNAL`], and an abort into
-//! both; [`Allocator`] notes what could not be allocated.
+//! panics of dependencies and of bugs, and allocations that return no error. [`install`] turns a panic's report and an
+//! abort into a sentence, [`run`] the end of a panic into [`INTERNAL`], and [`Allocator`] ends the process with both when
+//! memory is refused: the standard library would abort it, with advice on backtraces. Tensors, the large allocations, are
+//! [allocated so](fallible) that a refusal is an error that a growth can be taken back after.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::any::Any;
 use std::cell::Cell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::text;
 
 /// Exit code of an internal error, or of memory or a thread that was refused where no error could be returned.
 pub const INTERNAL: i32 = 70;
 
-/// Bytes of the allocation that failed last; 0 when none has.
-static REFUSED: AtomicUsize = AtomicUsize::new(0);
-
 thread_local! {
     /// Whether this thread's panics are somebody's business already.
     static QUIET: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread's allocations may fail.
+    static FALLIBLE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Reports panics and aborts of this process in one sentence each, from now on.
@@ -116,17 +115,19 @@ fn exit_at_once() -> ! {
 
 /// Says why the process ends, in a signal handler: no allocation, no lock.
 fn on_abort() {
-    let bytes = REFUSED.load(Ordering::Relaxed);
-    if bytes == 0 {
-        write_error(b"heirloom: aborted by an internal error");
-    } else {
-        write_error(b"heirloom: out of memory: the system refused ");
-        let mut digits = [0; 20];
-        write_error(decimal(bytes, &mut digits));
-        write_error(b" bytes (ulimit -v, the limit of a container or a job, or a full machine)");
-    }
-    write_error(b". A run goes on from its last checkpoint with --resume\n");
+    write_error(b"heirloom: aborted by an internal error");
+    write_error(RESUME);
     exit_at_once();
+}
+
+const RESUME: &[u8] = b". A run goes on from its last checkpoint with --resume\n";
+
+/// Allocates what may be refused: the work gets null pointers then, and the process goes on.
+pub fn fallible<T>(work: impl FnOnce() -> T) -> T {
+    let before = FALLIBLE.replace(true);
+    let done = work();
+    FALLIBLE.set(before);
+    done
 }
 
 fn write_error(bytes: &[u8]) {
@@ -148,12 +149,16 @@ fn decimal(mut n: usize, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// The system's allocator, with a note of what it refused.
+/// The system's allocator; ends the process with a sentence where it refuses memory, but within [`fallible`].
 pub struct Allocator;
 
-fn noted(memory: *mut u8, bytes: usize) -> *mut u8 {
-    if memory.is_null() {
-        REFUSED.store(bytes, Ordering::Relaxed);
+fn checked(memory: *mut u8, bytes: usize) -> *mut u8 {
+    if memory.is_null() && !FALLIBLE.get() {
+        write_error(b"heirloom: out of memory: the system refused ");
+        write_error(decimal(bytes, &mut [0; 20]));
+        write_error(b" bytes (ulimit -v, the limit of a container or a job, or a full machine)");
+        write_error(RESUME);
+        exit_at_once();
     }
     memory
 }
@@ -162,12 +167,12 @@ fn noted(memory: *mut u8, bytes: usize) -> *mut u8 {
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are passed on.
-        noted(unsafe { System.alloc(layout) }, layout.size())
+        checked(unsafe { System.alloc(layout) }, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are passed on.
-        noted(unsafe { System.alloc_zeroed(layout) }, layout.size())
+        checked(unsafe { System.alloc_zeroed(layout) }, layout.size())
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -177,7 +182,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's promises are passed on.
-        noted(unsafe { System.realloc(memory, layout, size) }, size)
+        checked(unsafe { System.realloc(memory, layout, size) }, size)
     }
 }
 

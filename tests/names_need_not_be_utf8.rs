@@ -11,7 +11,12 @@ use common::{Background, MINI, Place, texts, wait};
 use heirloom::text::exact;
 use serde_json::Value;
 
-const SHORT: [&str; 4] = ["--set", "reference.train.steps=4", "--set", "train.steps=4"];
+const SHORT: [&str; 4] = [
+    "--set",
+    "reference.train.steps=10",
+    "--set",
+    "train.steps=10",
+];
 
 fn os(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
@@ -146,7 +151,7 @@ fn a_run_below_any_path_is_trained_commanded_and_resumed() {
     wait("the end", || {
         (!common::is_alive(background.0)).then_some(())
     });
-    let set = os(b"reference.train.steps=4");
+    let set = os(b"reference.train.steps=10");
     ok(
         &place,
         &[
@@ -156,7 +161,7 @@ fn a_run_below_any_path_is_trained_commanded_and_resumed() {
             os(b"--set"),
             set,
             os(b"--set"),
-            os(b"train.steps=4"),
+            os(b"train.steps=10"),
         ],
     );
     // Its checkpoints are models like any other.

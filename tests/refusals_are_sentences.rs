@@ -18,7 +18,12 @@ const NOBODY: u32 = 65534;
 /// A finished run `done` and an interrupted one, `cut`, to look at.
 fn place() -> Place {
     let place = Place::new();
-    let short = ["--set", "reference.train.steps=4", "--set", "train.steps=4"];
+    let short = [
+        "--set",
+        "reference.train.steps=10",
+        "--set",
+        "train.steps=10",
+    ];
     place.expect(
         0,
         &[&["train", "mini.toml", "--name", "done"][..], &short].concat(),
@@ -48,9 +53,9 @@ const TRAIN: [&str; 8] = [
     "train",
     "mini.toml",
     "--set",
-    "reference.train.steps=2",
+    "reference.train.steps=10",
     "--set",
-    "train.steps=2",
+    "train.steps=10",
     "--threads",
     "2",
 ];
@@ -140,7 +145,7 @@ fn descriptors_run_out_at_every_place() {
     let place = prepared();
     for args in COMMANDS {
         let last = if args == TRAIN { 24 } else { 14 };
-        for limit in 3..last {
+        for limit in 4..last {
             let what = format!("{args:?} with {limit} descriptors");
             let output = limited(&place, program(), args, libc::RLIMIT_NOFILE, limit, None);
             assert_sentence(&what, &output);
