@@ -1,6 +1,7 @@
 //! Faults on purpose, so that tests can see what the real program makes of them. Debug builds only.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Panics when the environment's `HEIRLOOM_FAULT` is `PLACE:STEP` and this is the place and the step.
@@ -42,6 +43,21 @@ pub fn owed_at(place: &str) -> u64 {
         return owed - std::mem::replace(given, owed);
     }
     0
+}
+
+/// Whether this is one of the first N calls from the place that `HEIRLOOM_FAULT=PLACE:N` names, which are to fail.
+#[inline]
+pub fn fails_at(place: &str) -> bool {
+    static FAILED: AtomicU64 = AtomicU64::new(0);
+    if cfg!(debug_assertions)
+        && let Ok(fault) = std::env::var("HEIRLOOM_FAULT")
+        && let Some((named, times)) = fault.rsplit_once(':')
+        && named == place
+        && let Ok(times) = times.parse::<u64>()
+    {
+        return FAILED.fetch_add(1, Ordering::SeqCst) < times;
+    }
+    false
 }
 
 /// Whether `HEIRLOOM_FAULT` is `PLACE:STEP`.

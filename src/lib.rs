@@ -3,6 +3,8 @@
 //! Dependencies point downwards: `cli -> dashboard -> run` and
 //! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `cli -> export -> {train, model}`, `{cli, dashboard} -> demo -> rank`, `model -> ops`; whoever meets foreign text, `-> text`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod bench;
 pub mod cli;
 pub mod config;
@@ -21,6 +23,7 @@ pub mod model;
 pub mod ops;
 pub mod rank;
 pub mod run;
+pub mod secrets;
 pub mod selftest;
 pub mod signals;
 pub mod tensors;

@@ -10,8 +10,11 @@ use heirloom::failure;
 static ALLOCATOR: failure::Allocator = failure::Allocator;
 
 fn main() -> ExitCode {
+    heirloom::secrets::protect_environment();
     keep_freed_memory();
     failure::install();
+    // Where that cannot be had, the kernel ends a process that writes too large a file.
+    let _ = heirloom::signals::survive_size_limit();
     let code = failure::run(|| match Cli::try_parse() {
         Ok(cli) => cli.run().unwrap_or_else(|error| {
             say::err(&exit::words(&error));

@@ -124,7 +124,7 @@ fn numbers_have_no_gap(place: &Place, name: &str) {
 }
 
 fn no_checkpoint_is_corrupt(place: &Place, name: &str) {
-    let checkpoints = Checkpoints::open(&RunDir::at(&place.run_dir(name))).unwrap();
+    let checkpoints = Checkpoints::at(&RunDir::at(&place.run_dir(name)));
     for checkpoint in checkpoints.names() {
         checkpoints.verify(&checkpoint).unwrap();
     }

@@ -16,6 +16,7 @@ use candle_core::Device;
 use candle_core::quantized::gguf_file::Content;
 use common::Place;
 use heirloom::export::{self, ExportError, Form, Job, Subject, Written};
+use heirloom::file::Dir;
 use heirloom::locate;
 use heirloom::model::{self, Decoder, DecoderConfig, Files, Mode, Sizes, Workspace};
 use heirloom::ops;
@@ -94,7 +95,14 @@ fn write_checkpoint(dir: &Path, config: DecoderConfig) -> PathBuf {
         ops::write(view, &values).unwrap();
     }
     let weights = ops::read(&model.weights.flat).unwrap();
-    model::save(&model.config, &model.params, &weights, None, dir).unwrap();
+    model::save(
+        &model.config,
+        &model.params,
+        &weights,
+        None,
+        &Dir::open(dir).unwrap(),
+    )
+    .unwrap();
     std::fs::write(dir.join("tokenizer.json"), tokenizer_json().to_string()).unwrap();
     dir.into()
 }

@@ -148,6 +148,44 @@ fn a_full_disk_is_survived() {
     assert!(resumed.status.success(), "{:?}", texts(&resumed));
 }
 
+#[test]
+#[ignore = "needs root, to mount a small file system: cargo test -- --ignored _disk_"]
+fn a_full_disk_when_the_reference_ends_costs_no_step() {
+    let place = Place::new();
+    let small = Small::mount(&place, "size=72m");
+    let args = ["train", "mini.toml", "--name", "mine"];
+    let longer = ["--set", "reference.train.steps=300"];
+    let mut child = place.start(&[&args[..], &longer].concat());
+    place.wait_event("mine", "a checkpoint", |e| e["kind"] == "checkpoint");
+    let ballast = fill(&small.0);
+    wait("the pause", || {
+        let (code, text) = ctl(&place, &["status"]);
+        (code == 0 && text.contains("the finished reference is in memory only")).then_some(())
+    });
+    std::fs::remove_file(ballast).unwrap();
+    small.remount("remount,size=400m");
+    let code = wait("the end", || child.try_wait().unwrap()).code();
+    assert_eq!(code, Some(0), "{}", place.printed());
+    place.expect(
+        0,
+        &[
+            "train",
+            "mini.toml",
+            "--name",
+            "whole",
+            longer[0],
+            longer[1],
+        ],
+    );
+    let rounds = |name| {
+        let shown = place.show(name);
+        let rounds = shown["rounds"].as_array().unwrap().iter();
+        let losses: Vec<Value> = rounds.map(|r| r["val_loss"].clone()).collect();
+        (shown["reference"]["val_loss"].clone(), losses)
+    };
+    assert_eq!(rounds("mine"), rounds("whole"));
+}
+
 fn names(place: &Place) -> Vec<String> {
     let entries = std::fs::read_dir(place.run_dir("mine").join("checkpoints")).unwrap();
     let mut names: Vec<String> = entries
@@ -211,7 +249,11 @@ fn a_deleted_directory_is_made_anew() {
         std::fs::remove_dir_all(place.run_dir("mine")).ok()
     });
     place.wait_event("mine", "word of it", |e| {
-        e["kind"] == "warning" && e["message"].as_str().unwrap().contains("begun anew")
+        e["kind"] == "warning"
+            && e["message"]
+                .as_str()
+                .unwrap()
+                .contains("a new one was begun")
     });
     place.wait_event("mine", "a checkpoint", |e| e["kind"] == "checkpoint");
     let events = place.events("mine");
@@ -248,7 +290,11 @@ fn a_deleted_lock_is_taken_anew() {
     let _run = in_background(&place, &LONG, "");
     std::fs::remove_file(place.run_dir("mine").join("lock")).unwrap();
     place.wait_event("mine", "word of it", |e| {
-        e["kind"] == "warning" && e["message"].as_str().unwrap().contains("taken anew")
+        e["kind"] == "warning"
+            && e["message"]
+                .as_str()
+                .unwrap()
+                .contains("has been written again")
     });
     let second = place.run(&["train", "--resume", "mine"]);
     let (_, err) = texts(&second);

@@ -1,9 +1,10 @@
 //! Model files that are cut, damaged, hostile or of another kind: each is refused with a message that says what is wrong
 //! and what to do, in bounded time and memory, and never with a panic.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use heirloom::file::Dir;
 use heirloom::tensors::gguf::{self, Array, Value};
 use heirloom::tensors::{DType, Source, Spec, TensorError, save_safetensors};
 
@@ -47,7 +48,7 @@ fn fill(_: &Spec, out: &mut [f32]) -> Result<(), TensorError> {
 
 /// A small file of each format, and where its data begin.
 fn small_files(dir: &Path) -> [(PathBuf, usize); 2] {
-    save_safetensors(dir, &specs(), 1 << 30, fill).unwrap();
+    save_safetensors(&Dir::open(dir).unwrap(), &specs(), 1 << 30, fill).unwrap();
     let safetensors = dir.join("model.safetensors");
     let bytes = fs::read(&safetensors).unwrap();
     let data = bytes.len() - 3 * 4 - 64 * 2;
@@ -60,7 +61,14 @@ fn small_files(dir: &Path) -> [(PathBuf, usize); 2] {
         ),
         ("t.scores".into(), Value::Array(Array::F32(vec![1.0; 3]))),
     ];
-    gguf::save(&gguf, &metadata, &specs(), fill).unwrap();
+    gguf::save(
+        &File::create(&gguf).unwrap(),
+        &gguf,
+        &metadata,
+        &specs(),
+        fill,
+    )
+    .unwrap();
     let length = fs::metadata(&gguf).unwrap().len() as usize;
     [(safetensors, data), (gguf, length - 128 - 32)]
 }
@@ -316,7 +324,14 @@ fn a_part_of_a_split_model_is_not_taken_for_the_whole() {
     let tmp = tempfile::tempdir().unwrap();
     let path = tmp.path().join("m-00001-of-00003.gguf");
     let metadata = [("split.count".into(), Value::U16(3))];
-    gguf::save(&path, &metadata, &specs(), fill).unwrap();
+    gguf::save(
+        &File::create(&path).unwrap(),
+        &path,
+        &metadata,
+        &specs(),
+        fill,
+    )
+    .unwrap();
     let told = read_all(&path).unwrap_err();
     assert!(told.contains("it is one of 3 parts of a model"), "{told}");
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use common::Place;
+use heirloom::file::Dir;
 use heirloom::model::{self, Decoder, DecoderConfig};
 use heirloom::ops;
 use serde_json::Value;
@@ -179,7 +180,14 @@ fn the_loss_of_a_padded_model_is_that_of_transformers_without_padding() {
         let dir = place.path().join(name);
         std::fs::create_dir(&dir).unwrap();
         let weights = ops::read(&padded.weights.flat).unwrap();
-        model::save(&padded.config, &padded.params, &weights, None, &dir).unwrap();
+        model::save(
+            &padded.config,
+            &padded.params,
+            &weights,
+            None,
+            &Dir::open(&dir).unwrap(),
+        )
+        .unwrap();
         let measure = || -> Value {
             let args = [
                 "loss",

@@ -330,7 +330,7 @@ const GGUF: [DType; 4] = [DType::F32, DType::F16, DType::Bf16, DType::Q8_0];
 fn write_directory(dir: &Path, shard_bytes: u64) -> Vec<Spec> {
     let output = Output::directory(dir, false).unwrap();
     let specs = specs(&PLAIN);
-    save_safetensors(output.path(), &specs, shard_bytes, fill).unwrap();
+    save_safetensors(output.content(), &specs, shard_bytes, fill).unwrap();
     output.commit().unwrap();
     specs
 }
@@ -338,7 +338,14 @@ fn write_directory(dir: &Path, shard_bytes: u64) -> Vec<Spec> {
 fn write_gguf(path: &Path) -> Vec<Spec> {
     let output = Output::file(path, false).unwrap();
     let specs = specs(&GGUF);
-    gguf::save(output.path(), &metadata(), &specs, fill).unwrap();
+    gguf::save(
+        output.content(),
+        &output.temporary(),
+        &metadata(),
+        &specs,
+        fill,
+    )
+    .unwrap();
     output.commit().unwrap();
     specs
 }
@@ -449,7 +456,7 @@ fn q8_0_is_quantized_as_ggml_does() {
         out.copy_from_slice(&values);
         Ok(())
     };
-    gguf::save(&path, &[], &[spec], fill).unwrap();
+    gguf::save(&fs::File::create(&path).unwrap(), &path, &[], &[spec], fill).unwrap();
     let bytes = fs::read(&path).unwrap();
     let padding = wanted.len().next_multiple_of(32) - wanted.len();
     let end = bytes.len() - padding;
@@ -484,10 +491,17 @@ fn a_writer_that_stops_leaves_nothing() {
             Ok(())
         };
         let output = Output::directory(&dir, false).unwrap();
-        let first = save_safetensors(output.path(), &specs, 1000, &mut fill).unwrap_err();
+        let first = save_safetensors(output.content(), &specs, 1000, &mut fill).unwrap_err();
         drop(output);
         let output = Output::file(&file, false).unwrap();
-        let second = gguf::save(output.path(), &metadata(), &specs, &mut fill).unwrap_err();
+        let second = gguf::save(
+            output.content(),
+            &output.temporary(),
+            &metadata(),
+            &specs,
+            &mut fill,
+        )
+        .unwrap_err();
         drop(output);
         for error in [first, second] {
             match error {

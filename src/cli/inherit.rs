@@ -90,7 +90,7 @@ impl Args {
             located.verify()?;
         }
         let output = Output::directory(out, self.force)?;
-        check_space(output.path(), 4 * shape.parameters())?;
+        check_space(output.content().path(), 4 * shape.parameters())?;
         // The weights, and a copy on their way to the disk.
         super::check_memory(8 * shape.parameters(), &Device::Cpu, "making this model")?;
         let tokens = export::Tokens::of_model(&recipe.located[0].path)?;
@@ -106,10 +106,10 @@ impl Args {
             &model.params,
             &crate::ops::read(&model.weights.flat)?,
             tokens.special.eos,
-            output.path(),
+            output.content(),
         )?;
         let mut notes = Vec::new();
-        tokens.write(&model.config, output.path(), &mut notes)?;
+        tokens.write(&model.config, output.content(), &mut notes)?;
         output.commit()?;
         say::out(&format!("\nwritten to {}\n", text::path(out)))?;
         for note in notes {

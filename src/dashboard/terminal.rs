@@ -7,11 +7,10 @@
 //! by the signal's own thread if need be.
 
 use std::cell::RefCell;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -35,6 +34,7 @@ use ratatui::backend::CrosstermBackend;
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
+use crate::file;
 use crate::signals::WATCHED;
 use crate::threads;
 
@@ -118,14 +118,7 @@ fn silence_stdin() {
 /// registers it once.
 fn tty() -> Option<&'static File> {
     static TTY: OnceLock<Option<File>> = OnceLock::new();
-    let open = || {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open("/dev/tty")
-            .ok()
-    };
+    let open = || file::open_device("/dev/tty").ok();
     TTY.get_or_init(open).as_ref()
 }
 
@@ -298,13 +291,7 @@ pub fn redirect_output(log: &Path) -> io::Result<OutputGuard> {
         out: io::stdout().as_fd().try_clone_to_owned()?,
         err: io::stderr().as_fd().try_clone_to_owned()?,
     };
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        // A run directory from elsewhere must not choose where this goes.
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(log)
-        .or_else(|_| OpenOptions::new().write(true).open("/dev/null"))?;
+    let file = file::open_to_append(log).or_else(|_| file::open_device("/dev/null"))?;
     dup2_stdout(&file)?;
     dup2_stderr(&file)?;
     Ok(guard)

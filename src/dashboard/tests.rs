@@ -779,6 +779,21 @@ fn pausing_resuming_and_checkpointing_are_one_key_each() {
         screen.press(&story.state, p),
         [Effect::Send(Command::Resume)]
     );
+    let text = screen.text(&story.state, 80, 24);
+    assert!(text.contains("PAUSED") && !text.contains("because"));
+    story.tell(Body::Run {
+        status: RunStatus::Paused,
+        info: None,
+        message: Some("the finished reference is in memory only ".repeat(3)),
+    });
+    let text = screen.text(&story.state, 80, 24);
+    assert!(
+        text.lines()
+            .nth(1)
+            .unwrap()
+            .starts_with(" because the finished reference is in memory"),
+        "{text}"
+    );
     assert_eq!(
         screen.press(&story.state, KeyCode::Char('c')),
         [Effect::Send(Command::Checkpoint)]

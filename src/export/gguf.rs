@@ -65,7 +65,8 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
     let mut tensors = tensors.into_iter();
     let progress = job.progress;
     let mut raw = Vec::new();
-    save_gguf(output.path(), &metadata, &specs, |spec, out| {
+    let path = output.temporary();
+    save_gguf(output.content(), &path, &metadata, &specs, |spec, out| {
         let tensor = tensors.next();
         fill_and_tell(spec, out, &mut written, progress, |out| {
             match (tensor, &factors) {

@@ -1,13 +1,12 @@
 //! A directory as Hugging Face's transformers reads it, without any code of the model's own.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use super::plain::{Plain, misread};
 use super::subject::Subject;
 use super::tokens::Special;
 use super::{ExportError, Job, card, fill_and_tell};
+use crate::file::Dir;
 use crate::model::{DecoderConfig, Positions, family, write_synced};
 use crate::tensors::{DType, Output, Spec, save_safetensors};
 
@@ -33,7 +32,7 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
         ));
     }
     let output = Output::directory(&job.target, job.replace)?;
-    let dir = output.path();
+    let dir = output.content();
     write_json(dir, "config.json", &config)?;
     subject
         .tokens
@@ -43,7 +42,7 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
         write_json(dir, "generation_config.json", &generation)?;
     }
     let card = card::text(subject, plain, &job.target, job.dtype);
-    write_synced(&dir.join("README.md"), card.as_bytes())?;
+    write_synced(dir, "README.md", card.as_bytes())?;
     let specs: Vec<Spec> = plain.params.iter().map(|p| spec(p, job.dtype)).collect();
     let (mut written, mut next) = (0, 0);
     let progress = job.progress;
@@ -130,8 +129,8 @@ fn pretty(json: &Value) -> String {
     format!("{json:#}\n")
 }
 
-fn write_json(dir: &Path, name: &str, json: &Value) -> Result<(), ExportError> {
-    Ok(write_synced(&dir.join(name), pretty(json).as_bytes())?)
+fn write_json(dir: &Dir, name: &str, json: &Value) -> Result<(), ExportError> {
+    Ok(write_synced(dir, name, pretty(json).as_bytes())?)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::corpus::tokenizer::{
     COMPANIONS, LARGEST, MOST_IDS, TOKENIZER, WELL_KNOWN_ENDS, special_id,
 };
 use crate::file;
+use crate::file::Dir;
 use crate::model::{DecoderConfig, write_synced};
 use crate::tensors::{Source, gguf};
 
@@ -126,11 +127,11 @@ impl Tokens {
     pub fn write(
         &self,
         config: &DecoderConfig,
-        dir: &Path,
+        dir: &Dir,
         changes: &mut Vec<String>,
     ) -> Result<(), ExportError> {
         for (name, bytes) in &self.files {
-            write_synced(&dir.join(name), bytes)?;
+            write_synced(dir, name, bytes)?;
         }
         if self.json.is_none() {
             let why = self.why_none.as_deref();
@@ -138,7 +139,7 @@ impl Tokens {
             changes.push(format!("AutoTokenizer finds no tokenizer.json: {why}."));
         } else if self.file(CONFIG).is_none() {
             let made = format!("{:#}\n", self.config(config));
-            write_synced(&dir.join(CONFIG), made.as_bytes())?;
+            write_synced(dir, CONFIG, made.as_bytes())?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
@@ -139,6 +140,16 @@ impl Dir {
         self.open_subdir(name)
     }
 
+    /// Makes a directory in it under a hidden name of its own; returns the name, too.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn create_temporary_subdir(&self, stem: &str) -> io::Result<(OsString, Self)> {
+        let name = super::new::temporary_name(OsStr::new(stem));
+        let made = self.create_subdir(&name)?;
+        Ok((name, made))
+    }
+
     /// Makes a file for writing.
     ///
     /// # Errors
@@ -170,8 +181,23 @@ impl Dir {
     /// As [`Self::open_file`], and when the file has a second name (a hard link): what is appended would change a file
     /// that may lie elsewhere.
     pub fn open_to_append(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
-        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
-        let file = self.open_regular(name.as_ref(), flags)?;
+        self.open_own(
+            name.as_ref(),
+            OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT,
+        )
+    }
+
+    /// Opens a regular file for reading and writing, making it where it is missing.
+    ///
+    /// # Errors
+    /// As [`Self::open_to_append`].
+    pub fn open_to_write(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        self.open_own(name.as_ref(), OFlag::O_RDWR | OFlag::O_CREAT)
+    }
+
+    /// Opens a regular file that has no other name.
+    fn open_own(&self, name: &OsStr, flags: OFlag) -> io::Result<File> {
+        let file = self.open_regular(name, flags)?;
         let links = fstat(&file)?.st_nlink;
         match links > 1 {
             true => Err(invalid(format!(
@@ -337,6 +363,36 @@ impl Dir {
     pub fn sync(&self) -> io::Result<()> {
         match nix::unistd::fsync(&self.fd) {
             Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS) | Ok(()) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Whether it has been removed: nothing can be made in it any more.
+    ///
+    /// # Errors
+    /// When the file system does not answer.
+    pub fn is_deleted(&self) -> io::Result<bool> {
+        Ok(fstat(&self.fd)?.st_nlink == 0)
+    }
+
+    /// When an entry was last made, renamed or removed.
+    ///
+    /// # Errors
+    /// When the file system does not answer.
+    pub fn modified(&self) -> io::Result<SystemTime> {
+        let dir = File::from(self.fd.try_clone()?);
+        dir.metadata()?.modified()
+    }
+
+    /// Device and inode of an entry; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the directory cannot be searched.
+    pub fn id_of(&self, name: impl AsRef<OsStr>) -> io::Result<Option<(u64, u64)>> {
+        let name = entry(name.as_ref())?;
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+            Err(Errno::ENOENT) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }

@@ -59,6 +59,68 @@ pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     bytes_of(open(path)?, most)
 }
 
+/// Opens a regular file for appending, making it where it is missing. Links in the path up to the file's directory are
+/// followed, one in the file's place is not.
+///
+/// # Errors
+/// As [`Dir::open_to_append`].
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    let (dir, name) = Dir::of_file(path)?;
+    dir.open_to_append(name)
+}
+
+/// Opens a device, a terminal or a pipe of this process's own by its name under `/dev`, for reading and writing without
+/// waiting.
+///
+/// # Errors
+/// When it is not there or may not be opened.
+pub fn open_device(path: &str) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+}
+
+/// Makes a directory and those that lead to it, where they are missing.
+///
+/// # Errors
+/// When one of them cannot be made, or is not a directory.
+pub fn create_dirs(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path)?;
+    match Dir::of_file(path) {
+        Ok((parent, _)) => parent.sync(),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Removes a file, a link, or anything else but a directory, at a path whose last part is not followed.
+///
+/// # Errors
+/// When it does not exist or cannot be removed.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let (dir, name) = Dir::of_file(path)?;
+    dir.remove_file(name)
+}
+
+/// Replaces the file that an operator has named for output: where that is a link, the file that it leads to.
+///
+/// # Errors
+/// As [`replace`], and when something other than a file is there: it would be lost.
+pub fn replace_output(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match path.canonicalize() {
+        Ok(target) if target.is_file() => replace(&target, bytes),
+        Ok(_) => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is not a regular file",
+        )),
+        Err(_) => replace(path, bytes),
+    }
+}
+
 fn bytes_of(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;

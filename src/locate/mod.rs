@@ -4,6 +4,8 @@
 #[cfg(feature = "hub")]
 mod fetch;
 mod hub;
+#[cfg(feature = "hub")]
+mod request;
 mod tokenizer;
 
 use std::path::{Path, PathBuf};
@@ -120,7 +122,7 @@ pub fn find(name: &str, runs: &Path) -> Result<Located> {
                 None => result_of(&dir, &checkpoints).map(|(name, why)| (name, Some(why)))?,
             };
             Ok(Located {
-                path: checkpoints.dir().join(&checkpoint),
+                path: checkpoints.path().join(&checkpoint),
                 checkpoint: Some((dir, checkpoint)),
                 chosen,
             })

@@ -1,11 +1,11 @@
 //! This program's own checkpoints: a directory with `config.json` and `model.safetensors`, with Hugging Face's names.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::arena::Param;
 use super::config::DecoderConfig;
 use super::family;
+use crate::file::Dir;
 use crate::tensors::{DType, Spec, TensorError, write_safetensors};
 use crate::text;
 
@@ -27,28 +27,26 @@ pub enum ModelError {
 }
 
 /// The file that holds a model's tensors.
-pub fn weights_file(dir: &Path) -> PathBuf {
-    dir.join("model.safetensors")
-}
+pub const WEIGHTS: &str = "model.safetensors";
 
-/// Writes `config.json` and `model.safetensors`, each flushed to disk. `weights` are the arena's values, in the order of
+/// Writes `config.json` and `model.safetensors`, which must not exist yet, each flushed to disk. `weights` are the arena's values, in the order of
 /// `params` and without gaps; `end_of_text` is the id that ends a text, which a `tokenizer.json` does not tell.
 pub fn save(
     config: &DecoderConfig,
     params: &[Param],
     weights: &[f32],
     end_of_text: Option<u32>,
-    dir: &Path,
+    dir: &Dir,
 ) -> Result<(), ModelError> {
-    let path = dir.join("config.json");
     let mut json = family::to_json(config);
     if let Some(id) = end_of_text {
         json["eos_token_id"] = id.into();
     }
     let text = format!("{json:#}\n");
-    write_synced(&path, text.as_bytes())?;
+    write_synced(dir, "config.json", text.as_bytes())?;
     save_tensors(
-        &weights_file(dir),
+        dir,
+        WEIGHTS,
         named("", params, weights),
         &[("format", "pt")],
     )
@@ -70,9 +68,10 @@ pub fn named<'v>(
     })
 }
 
-/// Writes f32 tensors as a safetensors file and flushes it to disk.
+/// Writes f32 tensors as a new safetensors file and flushes it to disk.
 pub fn save_tensors<'v>(
-    path: &Path,
+    dir: &Dir,
+    name: &str,
     tensors: impl Iterator<Item = Named<'v>>,
     metadata: &[(&str, &str)],
 ) -> Result<(), ModelError> {
@@ -84,21 +83,23 @@ pub fn save_tensors<'v>(
         };
         (spec, bytemuck::cast_slice(values))
     });
-    write_safetensors(path, Some(metadata), tensors)?;
-    let file = fs::File::open(path).and_then(|file| file.sync_all());
-    file.map_err(|source| ModelError::Io {
-        path: path.into(),
-        source,
-    })
-}
-
-/// Writes a file and waits until the disk has it.
-pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let path = dir.path_of(name);
     let io = |source| ModelError::Io {
-        path: path.into(),
+        path: path.clone(),
         source,
     };
-    let mut file = fs::File::create(path).map_err(io)?;
+    let file = dir.create_file(name).map_err(io)?;
+    write_safetensors(&file, &path, Some(metadata), tensors)?;
+    file.sync_all().map_err(io)
+}
+
+/// Writes a new file and waits until the disk has it.
+pub fn write_synced(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), ModelError> {
+    let io = |source| ModelError::Io {
+        path: dir.path_of(name),
+        source,
+    };
+    let mut file = dir.create_file(name).map_err(io)?;
     std::io::Write::write_all(&mut file, bytes).map_err(io)?;
     file.sync_all().map_err(io)
 }

@@ -12,11 +12,12 @@ use super::decoder::Decoder;
 use super::family;
 use super::family::gguf::{self, GgufError, Turn};
 use super::files::ModelError;
-use crate::file;
+use crate::file::{self, Dir};
 use crate::ops;
 use crate::tensors::{Source, TensorError};
 use crate::text;
 
+const CONFIG: &str = "config.json";
 /// Most bytes of a `config.json`.
 const LARGEST_CONFIG: u64 = 16 << 20;
 
@@ -45,6 +46,26 @@ impl Files {
             })?,
             None => read_config(path)?,
         };
+        Self::of(path, config, source)
+    }
+
+    /// Opens `config.json` and `model.safetensors` in an open directory, without following links.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in(dir: &Dir) -> Result<Self, ModelError> {
+        let source = Source::open_in(dir, super::files::WEIGHTS)?;
+        let path = dir.path_of(CONFIG);
+        let bytes = dir.read_bytes(CONFIG, LARGEST_CONFIG);
+        let bytes = bytes.map_err(|source| ModelError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let config = parse_config(&path, &bytes)?;
+        Self::of(dir.path(), config, source)
+    }
+
+    fn of(path: &Path, config: DecoderConfig, source: Source) -> Result<Self, ModelError> {
         // A damaged config may speak of a model that no machine could hold.
         if config.n_layer > source.names().len() {
             let (have, layers) = (source.names().len(), config.n_layer);
@@ -288,11 +309,15 @@ fn read_config(dir: &Path) -> Result<DecoderConfig, ModelError> {
         true => dir,
         false => dir.parent().unwrap_or(dir),
     };
-    let path = dir.join("config.json");
+    let path = dir.join(CONFIG);
     let text = file::read_text(&path, LARGEST_CONFIG).map_err(|source| ModelError::Io {
         path: path.clone(),
         source,
     })?;
-    let json: Value = serde_json::from_str(&text).map_err(|e| format(&path, e.to_string()))?;
-    family::from_json(&json).map_err(|e| format(&path, e.to_string()))
+    parse_config(&path, text.as_bytes())
+}
+
+fn parse_config(path: &Path, bytes: &[u8]) -> Result<DecoderConfig, ModelError> {
+    let json: Value = serde_json::from_slice(bytes).map_err(|e| format(path, e.to_string()))?;
+    family::from_json(&json).map_err(|e| format(path, e.to_string()))
 }

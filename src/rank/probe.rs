@@ -1,12 +1,12 @@
 //! Ranks and masses of a whole model over many windows.
 
 use std::io;
-use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::approximate::{RankError, m_star};
 use super::batched::{k_stars, scratch_bytes};
+use crate::file::Dir;
 use crate::tensors::{DType, Spec, write_safetensors};
 
 /// Fewer matrices than this are not divided among threads: they are decided side by side.
@@ -188,11 +188,11 @@ pub struct Beside {
 
 impl ProbeResult {
     /// Writes `rank`, `rank_std`, `mass` and `mass_std`, f32 `[L, H]`, and `block_influence`, `grad_q` and `grad_k`, f32 `[L]`, where
-    /// they were measured, as safetensors.
+    /// they were measured, as safetensors, replacing a file of that name. It is not flushed: a resume measures it again.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, beside: &Beside, path: &Path) -> io::Result<()> {
+    pub fn save(&self, beside: &Beside, dir: &Dir, name: &str) -> io::Result<()> {
         let (layers, heads) = (self.rank.len(), self.rank.first().map_or(0, Vec::len));
         let bytes = |values: &mut dyn Iterator<Item = &f64>| -> Vec<u8> {
             values.flat_map(|&x| (x as f32).to_le_bytes()).collect()
@@ -232,7 +232,9 @@ impl ProbeResult {
             };
             (spec, &bytes[..])
         });
-        Ok(write_safetensors(path, Some(&metadata), tensors)?)
+        let mut new = dir.begin_file(name)?;
+        write_safetensors(new.file(), &dir.path_of(name), Some(&metadata), tensors)?;
+        new.commit_unsynced()
     }
 }
 

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::command::{By, Command};
 use super::dir::RunDir;
 use super::event::{Body, Event, Phase};
+use super::handle::DECISIONS;
 use super::tail::{Tail, TailItem};
+use crate::file::Dir;
 
 /// Bytes of the file that decisions are kept in.
 const LONGEST_FILE: u64 = 16 << 20;
@@ -52,8 +54,8 @@ pub fn of_run(dir: &Path) -> io::Result<Vec<Repeat>> {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn keep(dir: &RunDir, decisions: &[Repeat]) -> io::Result<()> {
-    std::fs::write(dir.decisions(), serde_json::to_vec(decisions)?)
+pub fn keep(dir: &Dir, decisions: &[Repeat]) -> io::Result<()> {
+    dir.replace_file(DECISIONS, &serde_json::to_vec(decisions)?)
 }
 
 /// The decisions kept beside a run; none where there is no such file.

@@ -8,6 +8,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use crate::file::is_temporary;
 use crate::text::{self, exact};
 
 /// The directory runs are written to unless `--runs DIR` says otherwise.
@@ -17,6 +18,11 @@ pub const DEFAULT_RUNS: &str = "runs";
 pub enum DirError {
     #[error("run {name} exists already ({}); choose another --name, or `heirloom train --resume {}`", text::path(path), RunDir::at(path).argument())]
     Exists { name: String, path: PathBuf },
+    #[error(
+        "{} exists already and is not a run; choose another --name, or move it away",
+        text::path(path)
+    )]
+    Taken { path: PathBuf },
     #[error(
         "{0:?} cannot be a run's name: use letters, digits, '.', '_' and '-', not first '.' or '-'"
     )]
@@ -57,66 +63,6 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory of a new run: `name`, or `<preset>-<date>-<time>`.
-    ///
-    /// # Errors
-    /// When the name is taken or unusable, or `runs` cannot be written.
-    pub fn create(runs: &Path, preset: &str, name: Option<&str>) -> Result<Self, DirError> {
-        let unwritable = |source| DirError::Unwritable {
-            path: runs.to_path_buf(),
-            source,
-        };
-        if let Some(name) = name {
-            check_name(name)?;
-        }
-        std::fs::create_dir_all(runs).map_err(unwritable)?;
-        let made = match name {
-            Some(name) => {
-                let path = runs.join(name);
-                std::fs::create_dir(&path).map_err(|e| match e.kind() {
-                    io::ErrorKind::AlreadyExists => DirError::Exists {
-                        name: name.into(),
-                        path: path.clone(),
-                    },
-                    _ => unwritable(e),
-                })?;
-                Self { path }
-            }
-            None => Self::create_dated(runs, preset).map_err(unwritable)?,
-        };
-        for dir in [made.checkpoints(), made.rank()] {
-            std::fs::create_dir(dir).map_err(unwritable)?;
-        }
-        Ok(made)
-    }
-
-    /// Two runs of one second get `-2`, `-3`, ... after the time.
-    fn create_dated(runs: &Path, preset: &str) -> io::Result<Self> {
-        let stem: String = preset
-            .chars()
-            .map(|c| if name_char(c) { c } else { '-' })
-            .collect();
-        let stem = match stem.trim_start_matches(['.', '-']) {
-            "" => "run",
-            stem => stem,
-        };
-        let now = jiff::ZonedDateTime::now()
-            .strftime("%Y%m%d-%H%M%S")
-            .to_string();
-        let mut n = 1;
-        loop {
-            let path = match n {
-                1 => runs.join(format!("{stem}-{now}")),
-                n => runs.join(format!("{stem}-{now}-{n}")),
-            };
-            match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && n < 1000 => n += 1,
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
     /// Finds a run by its name under `runs`, or by path.
     ///
     /// # Errors
@@ -173,7 +119,8 @@ impl RunDir {
         let mut found = Vec::new();
         for entry in entries {
             let run = Self::at(&entry.map_err(unreadable)?.path());
-            if run.is_run() {
+            let hidden = run.path.file_name().is_some_and(is_temporary);
+            if run.is_run() && !hidden {
                 found.push(run);
             }
         }
@@ -181,7 +128,7 @@ impl RunDir {
         Ok(found)
     }
 
-    fn is_run(&self) -> bool {
+    pub(super) fn is_run(&self) -> bool {
         self.events().is_file() || self.config().is_file()
     }
 
@@ -246,11 +193,11 @@ pub fn is_name(name: &str) -> bool {
     one && parts.next().is_none()
 }
 
-fn name_char(c: char) -> bool {
+pub(super) fn name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-fn check_name(name: &str) -> Result<(), DirError> {
+pub(super) fn check_name(name: &str) -> Result<(), DirError> {
     let fits = !name.is_empty()
         && name.len() <= 128
         && name.chars().all(name_char)
@@ -300,6 +247,7 @@ mod tests {
         let dir = RunDir::create(&runs, "tiny", Some("first")).unwrap();
         assert_eq!(dir.path(), runs.join("first"));
         assert!(dir.checkpoints().is_dir() && dir.rank().is_dir());
+        std::fs::write(dir.events(), "").unwrap();
         let message = RunDir::create(&runs, "tiny", Some("first"))
             .unwrap_err()
             .to_string();

@@ -11,7 +11,7 @@ use super::command::{By, Command, GrowMode};
 use super::windows::EvalWindows;
 use crate::device::Reading;
 
-pub(super) mod foreign;
+pub(crate) mod foreign;
 mod train_line;
 
 pub use foreign::object as clean_object;

@@ -4,22 +4,32 @@
 //! returns. A write error does not stop training and does not damage what is written: unwritten lines wait in
 //! memory and are tried again at every flush.
 //!
+//! What was written since the last fsync is kept until the next one: after a failed fsync it is written again
+//! ([`unsynced`]).
+//!
 //! The writer must hold the run's [lock](super::lock).
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::event::{Body, Event, FORMAT_VERSION, Phase};
-use super::tail::LONGEST_LINE;
+use super::handle::{EVENTS, LOG};
+use super::holes;
+use super::tail::{GIVEN_UP, LONGEST_LINE};
+use crate::file::Dir;
 use crate::text;
 
 /// A batch is written when it reaches this many bytes, even without a [`Journal::flush`].
 const BATCH_BYTES: usize = 64 << 10;
 /// Metric events that wait for a full disk before further ones are dropped.
 const METRICS_WAITING: usize = 4096;
+
+mod unsynced;
+
+use unsynced::Unsynced;
 
 /// Where in the recipe an event happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +54,10 @@ pub trait Sink: Send {
     /// One write(2); may write less than it is given.
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
     fn sync(&mut self) -> io::Result<()>;
+    /// Bytes of the file.
+    fn size(&self) -> io::Result<u64>;
+    /// Writes bytes again that have been appended before, in their place.
+    fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
 impl Sink for File {
@@ -53,6 +67,14 @@ impl Sink for File {
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        unsynced::rewrite(self, at, bytes)
     }
 }
 
@@ -80,8 +102,11 @@ pub struct Journal {
     metrics_waiting: usize,
     /// Metric events dropped since the disk filled up.
     dropped: u64,
-    /// Written, but an fsync is owed.
-    unsynced: bool,
+    /// An fsync is owed to a durable event.
+    sync_owed: bool,
+    unsynced: Unsynced,
+    /// What was done about a failed fsync.
+    again: Option<String>,
     next_seq: u64,
     elapsed_before: f64,
     began: Instant,
@@ -97,26 +122,12 @@ impl Journal {
     /// # Errors
     /// When `events.jsonl` exists already or cannot be created.
     pub fn create(dir: &Path) -> Result<Self, JournalError> {
-        let path = dir.join("events.jsonl");
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(|source| JournalError {
-                path: path.clone(),
-                source,
-            })?;
-        Self::of(file, path)
-    }
-
-    fn of(file: File, path: PathBuf) -> Result<Self, JournalError> {
-        let again = file.try_clone().map_err(|source| JournalError {
-            path: path.clone(),
-            source,
-        })?;
-        let mut journal = Self::over(Box::new(file));
-        journal.file = Some((again, path));
-        Ok(journal)
+        let path = dir.join(EVENTS);
+        let file = Dir::open(dir).and_then(|dir| {
+            dir.create_file(EVENTS)?;
+            dir.open_to_append(EVENTS)
+        });
+        Self::of(file.map_err(at(&path))?, path)
     }
 
     /// Goes on with the journal of an interrupted run. A torn last line is cut off, kept in `log.txt`, and told
@@ -125,25 +136,33 @@ impl Journal {
     /// # Errors
     /// When `events.jsonl` cannot be read or written.
     pub fn open(dir: &Path) -> Result<(Self, Option<String>), JournalError> {
-        let path = dir.join("events.jsonl");
-        let fail = |source| JournalError {
-            path: path.clone(),
-            source,
-        };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            // A run directory from elsewhere must not choose what is cut and written.
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(&path)
-            .map_err(fail)?;
-        let warning = mend_tail(&mut file, &dir.join("log.txt")).map_err(fail)?;
-        let (next_seq, elapsed) = last_known(&file).map_err(fail)?;
+        let path = dir.join(EVENTS);
+        let dir = Dir::open(dir).map_err(at(&path))?;
+        let file = dir.open_to_append(EVENTS).map_err(at(&path))?;
+        Self::go_on(file, &dir)
+    }
+
+    /// Goes on with a journal that is open for reading and appending, such as [the lock's](super::lock::RunLock::journal);
+    /// `dir` is its directory. Otherwise as [`Self::open`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn go_on(mut file: File, dir: &Dir) -> Result<(Self, Option<String>), JournalError> {
+        let path = dir.path_of(EVENTS);
+        let fail = at(&path);
+        let warning = mend_tail(&mut file, dir).map_err(&fail)?;
+        let (next_seq, elapsed) = last_known(&file).map_err(&fail)?;
         let mut journal = Self::of(file, path)?;
         journal.next_seq = next_seq;
         journal.elapsed_before = elapsed;
         Ok((journal, warning))
+    }
+
+    fn of(file: File, path: PathBuf) -> Result<Self, JournalError> {
+        let again = file.try_clone().map_err(at(&path))?;
+        let mut journal = Self::over(Box::new(file));
+        journal.file = Some((again, path));
+        Ok(journal)
     }
 
     /// A journal over any sink, from event 1 and time 0.
@@ -154,7 +173,9 @@ impl Journal {
             waiting: Vec::new(),
             metrics_waiting: 0,
             dropped: 0,
-            unsynced: false,
+            sync_owed: false,
+            unsynced: Unsynced::default(),
+            again: None,
             next_seq: 1,
             elapsed_before: 0.0,
             began: Instant::now(),
@@ -201,15 +222,16 @@ impl Journal {
         metadata.is_some_and(|m| m.is_ok_and(|m| m.nlink() > 0))
     }
 
-    /// Begins a new file in the place of one that was deleted. Numbers and times go on.
+    /// Goes over to a new file, open for appending, in the place of one that was deleted. Numbers and times go on.
     ///
     /// # Errors
-    /// When it cannot be made; the old one goes on being written.
-    pub fn begin_anew(&mut self, dir: &Path) -> Result<(), JournalError> {
-        let mut new = Self::create(dir)?;
+    /// When the process has no descriptor left; the old one goes on being written.
+    pub fn begin_again(&mut self, file: File, path: PathBuf) -> Result<(), JournalError> {
+        let mut new = Self::of(file, path)?;
         // Into the file that is gone, so that no part of a line opens the new one.
         self.flush();
         self.waiting.clear();
+        self.unsynced = Unsynced::default();
         std::mem::swap(&mut self.sink, &mut new.sink);
         self.file = new.file.take();
         Ok(())
@@ -242,7 +264,7 @@ impl Journal {
             observer(&event);
         }
         if event.body.is_durable() {
-            self.unsynced = true;
+            self.sync_owed = true;
             self.flush();
         } else if self.waiting.len() >= BATCH_BYTES && self.failing.is_none() {
             self.flush();
@@ -277,12 +299,13 @@ impl Journal {
         match self.write_waiting() {
             Ok(()) => {
                 if self.failing.take().is_some() {
-                    self.news = Some(match self.dropped {
-                        0 => "the journal is written again; nothing was lost".into(),
-                        n => {
-                            format!("the journal is written again; {n} metric events were dropped")
-                        }
-                    });
+                    let dropped = match self.dropped {
+                        0 => "no event is missing".into(),
+                        n => format!("{n} metric events were dropped"),
+                    };
+                    let again = self.again.take().map(|again| format!("; {again}"));
+                    let again = again.unwrap_or_default();
+                    self.news = Some(format!("the journal is written again; {dropped}{again}"));
                 }
                 if self.dropped > 0 {
                     self.tell_gap();
@@ -292,9 +315,12 @@ impl Journal {
             }
             Err(e) => {
                 if self.failing.is_none() {
-                    let why = format!(
-                        "the journal cannot be written: {e}; training goes on, events wait in memory"
-                    );
+                    let wait = match self.unsynced.has_failed() {
+                        true => "what the failed flush may have lost is written again",
+                        false => "events wait in memory",
+                    };
+                    let why =
+                        format!("the journal cannot be written: {e}; training goes on, {wait}");
                     self.news = Some(why.clone());
                     self.failing = Some(why);
                 }
@@ -304,14 +330,33 @@ impl Journal {
     }
 
     fn write_waiting(&mut self) -> io::Result<()> {
+        if self.unsynced.has_failed() {
+            self.sync()?;
+        }
         let mut written = 0;
         let result = loop {
-            if written == self.waiting.len() {
+            let waiting = &self.waiting[written..];
+            if waiting.is_empty() {
                 break Ok(());
             }
-            match self.sink.append(&self.waiting[written..]) {
+            if self.unsynced.room() == 0 {
+                self.sync_owed = true;
+                if let Err(error) = self.sync() {
+                    break Err(error);
+                }
+                continue;
+            }
+            let size = match self.unsynced.is_empty() {
+                true => self.sink.size().ok(),
+                false => None,
+            };
+            let part = &waiting[..waiting.len().min(self.unsynced.room())];
+            match self.sink.append(part) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => written += n,
+                Ok(n) => {
+                    self.unsynced.add(size, &part[..n]);
+                    written += n;
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => break Err(e),
             }
@@ -319,10 +364,16 @@ impl Journal {
         self.waiting.drain(..written);
         result?;
         self.metrics_waiting = 0;
-        if self.unsynced {
-            self.sink.sync()?;
-            self.unsynced = false;
+        if self.sync_owed {
+            self.sync()?;
         }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let again = self.unsynced.sync(&mut *self.sink)?;
+        self.again = again.or(self.again.take());
+        self.sync_owed = false;
         Ok(())
     }
 
@@ -334,6 +385,11 @@ impl Journal {
             let event = self.stamped(stamp, Body::Gap { dropped });
             self.queue(&event);
         }
+    }
+
+    /// Why lines are not on disk, while that is so.
+    pub fn failure(&self) -> Option<&str> {
+        self.failing.as_deref()
     }
 
     /// What changed about the journal's health since the last call: once when writing begins to fail, and once
@@ -349,6 +405,14 @@ impl Drop for Journal {
     }
 }
 
+fn at(path: &Path) -> impl Fn(io::Error) -> JournalError + use<> {
+    let path = path.to_path_buf();
+    move |source| JournalError {
+        path: path.clone(),
+        source,
+    }
+}
+
 fn unix_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -359,7 +423,7 @@ fn unix_ms() -> i64 {
 }
 
 /// Makes the file end in a newline: completes a last line that only lacks its newline, cuts off a torn one.
-fn mend_tail(file: &mut File, log: &Path) -> io::Result<Option<String>> {
+fn mend_tail(file: &mut File, dir: &Dir) -> io::Result<Option<String>> {
     let len = file.metadata()?.len();
     let start = Backwards::new(file).line_start(len)?;
     if start == len {
@@ -372,7 +436,7 @@ fn mend_tail(file: &mut File, log: &Path) -> io::Result<Option<String>> {
     }
     let n = len - start;
     let kept = match torn {
-        Some(torn) => keep_in_log(log, &torn),
+        Some(torn) => keep_in_log(dir, &torn),
         None => "too long to be kept".into(),
     };
     file.set_len(start)?;
@@ -383,22 +447,20 @@ fn mend_tail(file: &mut File, log: &Path) -> io::Result<Option<String>> {
 }
 
 /// Adds a torn line to the log, made harmless for whoever looks at it in a terminal. Returns how it went.
-fn keep_in_log(log: &Path, torn: &[u8]) -> String {
-    let kept = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(log)
-        .and_then(|mut log| {
-            let torn = String::from_utf8_lossy(torn);
-            let text = text::sanitize(&torn);
-            writeln!(log, "torn last line cut off events.jsonl: {text}")
-        });
+fn keep_in_log(dir: &Dir, torn: &[u8]) -> String {
+    let kept = dir.open_to_append(LOG).and_then(|mut log| {
+        let torn = String::from_utf8_lossy(torn);
+        let text = text::sanitize(&torn);
+        writeln!(log, "torn last line cut off events.jsonl: {text}")
+    });
     match kept {
         Ok(()) => "kept in log.txt".into(),
         Err(e) => format!("log.txt: {e}"),
     }
 }
+
+/// Bytes at a journal's end that may hold no event before the file is given up.
+const MOST_UNREADABLE: u64 = 256 << 20;
 
 /// The next sequence number, and the run time of the last line that can be read.
 fn last_known(file: &File) -> io::Result<(u64, f64)> {
@@ -408,6 +470,13 @@ fn last_known(file: &File) -> io::Result<(u64, f64)> {
     let mut end = file.metadata()?.len();
     // Every line ends with a newline: the tail has been mended.
     while end > 0 {
+        if back.read > MOST_UNREADABLE {
+            let why = format!(
+                "its last {} MiB hold no event, so this is not a journal",
+                MOST_UNREADABLE >> 20
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
         let start = back.line_start(end - 1)?;
         let event = line_at(file, start, end - 1)?.and_then(|line| read(&line));
         if let Some(event) = event {
@@ -439,6 +508,8 @@ struct Backwards<'a> {
     block: Vec<u8>,
     /// Where the block begins in the file.
     at: u64,
+    /// Bytes read so far.
+    read: u64,
 }
 
 impl<'a> Backwards<'a> {
@@ -447,22 +518,43 @@ impl<'a> Backwards<'a> {
             file,
             block: Vec::new(),
             at: 0,
+            read: 0,
         }
     }
 
     /// Where the line begins whose bytes (without a newline) end before `end`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the line has no beginning within [`GIVEN_UP`] bytes.
     fn line_start(&mut self, mut end: u64) -> io::Result<u64> {
+        let mut passed = 0;
         while end > 0 {
+            if passed == BATCH_BYTES as u64 {
+                // A hole has no newline, and need not be read.
+                end = holes::data_before(self.file, end);
+                if end == 0 {
+                    break;
+                }
+            }
+            if passed > GIVEN_UP {
+                let why = format!(
+                    "{} MiB without a line break are at its end, so this is not a journal; to resume, leave only its whole lines",
+                    GIVEN_UP >> 20
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
             let held = self.at..self.at + self.block.len() as u64;
             if !held.contains(&(end - 1)) {
                 self.at = end.saturating_sub(BATCH_BYTES as u64);
                 self.block.resize((end - self.at) as usize, 0);
                 self.file.read_exact_at(&mut self.block, self.at)?;
+                self.read += self.block.len() as u64;
             }
             let before = &self.block[..(end - self.at) as usize];
             if let Some(newline) = before.iter().rposition(|&b| b == b'\n') {
                 return Ok(self.at + newline as u64 + 1);
             }
+            passed += BATCH_BYTES as u64;
             end = self.at;
         }
         Ok(0)

@@ -1,24 +1,29 @@
-//! One process per run: flock on the file `lock`, which also says who holds it.
+//! One process per run: a write lock on the journal's descriptor, and the file `lock`, which names the holder.
+//!
+//! What is locked is what is written: a second process is refused whatever becomes of the file `lock`. The locks are
+//! [`file::lock`]'s, which need the right to write: who can only read a run's files can neither keep a run from being
+//! resumed nor make it look alive. Read locks can delay such a lock; then the one on `lock`, a file made afresh by each
+//! holder and locked before it has its name, has to do until the journal's can be had.
 //!
 //! Done here and not by a crate of lock files: those know no holder that is named, and no other machine.
-//!
-//! Being flocked is the truth; the file's content only names the holder. It is emptied when the holder ends well.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::handle::{EVENTS, HandleError, LOCK, RunHandle};
 use super::holder::{DirId, Sign, describe_elsewhere};
-use crate::file;
+use crate::file::lock::{Locked, is_locked, lock};
+use crate::file::{self, Dir};
 use crate::text;
 
 pub use super::holder::Holder;
 
-/// [`RunLock::holder`] takes a shared lock for a moment; so long an acquirer waits for such a glance to pass.
-const GLANCE: Duration = Duration::from_millis(20);
-const GLANCES: u32 = 10;
+/// So long a holder that could not lock the journal waits for another one to show itself.
+const SHOW: Duration = Duration::from_millis(50);
 /// A holder on another machine whose lock cannot be seen from here counts as alive while its journal is this young.
 pub const FRESH: Duration = Duration::from_secs(600);
 /// Most bytes of the file.
@@ -38,61 +43,96 @@ pub enum LockError {
     },
     #[error("cannot lock {}: {source}", text::path(path))]
     Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Handle(#[from] HandleError),
 }
 
 /// The right to write a run's directory, held until dropped.
 #[derive(Debug)]
 pub struct RunLock {
-    file: File,
+    handle: Arc<RunHandle>,
+    /// Open for appending, and locked.
+    journal: File,
+    /// False while other users' read locks keep the journal from being locked.
+    journal_is_locked: bool,
+    /// The file `lock`, locked.
+    named: File,
     holder: Holder,
 }
 
 impl RunLock {
-    /// Takes the run's lock for this process.
+    /// Takes the lock of the run at `dir` for this process. A missing journal is made.
     ///
     /// # Errors
-    /// When another process holds it (named in the message), or the file cannot be written. A link is refused: its
-    /// content is replaced, and a run directory from elsewhere must not choose whose.
+    /// When another process holds it (named in the message), the directory is another user's or holds links in the place of
+    /// its parts, or it cannot be written.
     pub fn acquire(dir: &Path) -> Result<Self, LockError> {
-        let path = dir.join("lock");
-        let fail = |source| LockError::Io {
-            path: path.clone(),
-            source,
+        let handle = RunHandle::open(&super::dir::RunDir::at(dir))?;
+        Self::of(&Arc::new(handle))
+    }
+
+    /// Takes the lock of an open run directory.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    pub fn of(handle: &Arc<RunHandle>) -> Result<Self, LockError> {
+        let root = handle.root();
+        let journal = root.open_to_append(EVENTS).map_err(fail(&root, EVENTS))?;
+        Self::take(handle, journal)
+    }
+
+    /// Takes the lock of a run that this process has just made; its journal is locked already.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    pub fn of_new(handle: &Arc<RunHandle>, journal: File) -> Result<Self, LockError> {
+        Self::take(handle, journal)
+    }
+
+    fn take(handle: &Arc<RunHandle>, journal: File) -> Result<Self, LockError> {
+        let (root, dir) = (handle.root(), handle.dir().path());
+        let said = || read_holder(&root.path_of(LOCK));
+        let locked = lock(&journal).map_err(fail(&root, EVENTS))?;
+        match locked {
+            Locked::Held => return Err(held(dir, said())),
+            // Free as seen from here; a lock does not reach every file system's other machines.
+            Locked::Taken => refuse_elsewhere(dir, said())?,
+            Locked::Read if is_locked_in(&root, LOCK) => return Err(held(dir, said())),
+            Locked::Read => refuse_elsewhere(dir, said())?,
+            // No locks on this file system: the file's word has to do.
+            Locked::Unsupported => refuse_living(dir, said())?,
+        }
+        refuse_older_program(&root, dir)?;
+        let holder = Holder::of_this_process(&root);
+        let lock = Self {
+            named: write_holder(&root, &holder).map_err(fail(&root, LOCK))?,
+            handle: Arc::clone(handle),
+            journal,
+            journal_is_locked: locked == Locked::Taken,
+            holder,
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(&path)
-            .map_err(fail)?;
-        for attempt in 0.. {
-            match file.try_lock() {
-                Ok(()) => {
-                    // Free as seen from here; a lock does not reach every file system's other machines.
-                    refuse_elsewhere(dir, read_holder(&path))?;
-                    break;
-                }
-                Err(TryLockError::WouldBlock) if attempt < GLANCES => std::thread::sleep(GLANCE),
-                Err(TryLockError::WouldBlock) => {
-                    return Err(held(dir, read_holder(&path)));
-                }
-                // No locks on this file system: the file's word has to do.
-                Err(TryLockError::Error(e)) if is_unsupported(&e) => {
-                    refuse_living(dir, read_holder(&path))?;
-                    break;
-                }
-                Err(TryLockError::Error(e)) => return Err(fail(e)),
+        if locked == Locked::Read {
+            // Another process may have come as far as this at the same time: the last one to write the file stays.
+            std::thread::sleep(SHOW);
+            if !lock.is_in_place() {
+                return Err(held(dir, said()));
             }
         }
-        let mut lock = Self {
-            file,
-            holder: Holder::of_this_process(dir),
-        };
-        lock.write().map_err(fail)?;
+        lock.handle.clear_leftovers();
         Ok(lock)
+    }
+
+    /// The run's open directory.
+    pub fn handle(&self) -> &Arc<RunHandle> {
+        &self.handle
+    }
+
+    /// The locked journal, open for reading and appending.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn journal(&self) -> io::Result<File> {
+        self.journal.try_clone()
     }
 
     /// Tells where the control socket is, or that there is none.
@@ -101,7 +141,8 @@ impl RunLock {
     /// When the file cannot be written; the lock itself is held all the same.
     pub fn set_socket(&mut self, address: Option<PathBuf>) -> io::Result<()> {
         self.holder.socket = address;
-        self.write()
+        self.named = write_holder(&self.handle.root(), &self.holder)?;
+        Ok(())
     }
 
     /// The directory that is locked.
@@ -109,65 +150,71 @@ impl RunLock {
         self.holder.dir
     }
 
-    /// Takes the lock anew in a directory that was made anew.
+    /// Takes the lock again after the directory or a file of it was deleted: of the journal that is there now, or a new one.
     ///
     /// # Errors
     /// As [`Self::acquire`].
-    pub fn renew(&mut self, dir: &Path) -> Result<(), LockError> {
-        let mut new = Self::acquire(dir)?;
+    pub fn renew(&mut self) -> Result<(), LockError> {
         let socket = self.holder.socket.clone();
-        if let Err(source) = new.set_socket(socket) {
-            let path = dir.join("lock");
-            return Err(LockError::Io { path, source });
+        let mut new = Self::of(&self.handle)?;
+        if socket.is_some() {
+            let failed = fail(&self.handle.root(), LOCK);
+            new.set_socket(socket).map_err(failed)?;
         }
         *self = new;
         Ok(())
     }
 
-    /// Shows other machines, which may not see the lock itself, that its holder lives.
-    pub fn touch(&self) {
+    /// Writes the file `lock` again after it was deleted. What is locked, the journal, is still held.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_again(&mut self) -> io::Result<()> {
+        self.named = write_holder(&self.handle.root(), &self.holder)?;
+        Ok(())
+    }
+
+    /// Shows other machines, which may not see the lock itself, that its holder lives. Locks the journal if that could not
+    /// be done before.
+    pub fn touch(&mut self) {
         // Where it cannot be, the journal's age has to do.
-        let _ = self.file.set_modified(SystemTime::now());
+        let _ = self.named.set_modified(SystemTime::now());
+        if !self.journal_is_locked {
+            self.journal_is_locked = matches!(lock(&self.journal), Ok(Locked::Taken));
+        }
     }
 
-    /// Whether the locked file is the one in the directory.
-    pub fn is_in_place(&self, dir: &Path) -> bool {
-        let id = |m: std::fs::Metadata| (m.dev(), m.ino());
-        let ours = self.file.metadata().map(id).ok();
-        ours.is_some() && ours == std::fs::symlink_metadata(dir.join("lock")).map(id).ok()
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        let mut text = serde_json::to_string(&self.holder)?;
-        text.push('\n');
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(text.as_bytes())
+    /// Whether the file `lock` is this holder's.
+    pub fn is_in_place(&self) -> bool {
+        let ours = self.named.metadata().map(|m| (m.dev(), m.ino())).ok();
+        ours.is_some() && ours == self.handle.root().id_of(LOCK).ok().flatten()
     }
 
     /// Who holds the run at `dir`, if anybody does.
     pub fn holder(dir: &Path) -> Option<Holder> {
-        let path = dir.join("lock");
-        let file = file::open(&path).ok()?;
-        match file.try_lock_shared() {
-            Ok(()) => {
-                // Free as seen from here, which says nothing where flock does not reach the other machine.
-                drop(file);
+        let path = dir.join(LOCK);
+        let locked = |name| Some(is_locked(&file::open(&dir.join(name)).ok()?));
+        match (locked(EVENTS), locked(LOCK)) {
+            (Some(Some(true)), _) | (_, Some(Some(true))) => {
+                Some(read_holder(&path).unwrap_or_else(Holder::unnamed))
+            }
+            // No such locks on this file system.
+            (_, Some(None)) => read_holder(&path).map(|said| Holder {
+                confirmed: false,
+                ..said
+            }),
+            _ => {
+                // Free as seen from here, which says nothing where locks do not reach the other machine.
                 let said = read_holder(&path)?;
+                if is_of_older_program(&path, &said) {
+                    return Some(said);
+                }
                 let elsewhere = said.boot_id != boot_id() && said.host != host_name();
                 elsewhere.then_some(Holder {
                     confirmed: false,
                     ..said
                 })
             }
-            Err(TryLockError::WouldBlock) => {
-                Some(read_holder(&path).unwrap_or_else(Holder::unnamed))
-            }
-            // No flock on this file system.
-            Err(TryLockError::Error(_)) => read_holder(&path).map(|said| Holder {
-                confirmed: false,
-                ..said
-            }),
         }
     }
 
@@ -178,36 +225,72 @@ impl RunLock {
     }
 }
 
-impl Drop for RunLock {
-    fn drop(&mut self) {
-        // Only the content: the lock itself ends with the descriptor.
-        let _ = self.file.set_len(0);
+/// Puts a new file `lock`, locked, in the place of what has the name.
+fn write_holder(root: &Dir, holder: &Holder) -> io::Result<File> {
+    let mut new = root.begin_file(LOCK)?;
+    let named = new.file().try_clone()?;
+    // Where there are no such locks, the journal has none either.
+    let _ = lock(&named);
+    // An older version of this program looks for this one.
+    let _ = named.try_lock();
+    let mut text = serde_json::to_string(holder)?;
+    text.push('\n');
+    new.write_all(text.as_bytes())?;
+    new.commit_unsynced()?;
+    Ok(named)
+}
+
+fn fail(root: &Dir, name: &str) -> impl Fn(io::Error) -> LockError + use<> {
+    let path = root.path_of(name);
+    move |source| LockError::Io {
+        path: path.clone(),
+        source,
     }
 }
 
-/// The file's word. A holder writes it just after locking, so an empty file is looked at again.
-fn read_holder(path: &Path) -> Option<Holder> {
-    for _ in 0..3 {
-        let text = file::read_text(path, LARGEST).ok()?;
-        if let Ok(holder) = serde_json::from_str::<Holder>(&text) {
-            return Some(Holder {
-                confirmed: true,
-                host: text::clean(&holder.host).into_owned(),
-                boot_id: text::clean(&holder.boot_id).into_owned(),
-                started: text::clean(&holder.started).into_owned(),
-                ..holder
-            });
-        }
-        if text.is_empty() {
-            // Emptied by a holder that ended, unless someone has it locked.
-            let locked = file::open(path).is_ok_and(|f| f.try_lock_shared().is_err());
-            if !locked {
-                return None;
-            }
-        }
-        std::thread::sleep(GLANCE);
+fn is_locked_in(root: &Dir, name: &str) -> bool {
+    root.open_file(name)
+        .is_ok_and(|file| is_locked(&file) == Some(true))
+}
+
+/// An older version of this program, which flocks the file `lock`, keeps this one out.
+fn refuse_older_program(root: &Dir, dir: &Path) -> Result<(), LockError> {
+    let path = root.path_of(LOCK);
+    match read_holder(&path) {
+        Some(holder) if is_of_older_program(&path, &holder) => Err(held(dir, Some(holder))),
+        _ => Ok(()),
     }
-    None
+}
+
+/// Whether the file is flocked, and by a process of its owner that lives: anyone can flock a file that they may read.
+fn is_of_older_program(path: &Path, said: &Holder) -> bool {
+    let flocked = file::open(path)
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    let owner = |path: &Path| std::fs::metadata(path).ok().map(|m| m.uid());
+    let process = PathBuf::from(format!("/proc/{}", said.pid));
+    flocked
+        && said.boot_id == boot_id()
+        && said.host == host_name()
+        && said.pid != std::process::id()
+        && owner(&process).is_some()
+        && owner(&process) == owner(path)
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Only the content: the lock itself ends with the descriptor.
+        let _ = self.named.set_len(0);
+    }
+}
+
+/// The file's word. It is empty after a holder that ended well.
+fn read_holder(path: &Path) -> Option<Holder> {
+    let text = file::read_text(path, LARGEST).ok()?;
+    let holder = serde_json::from_str::<Holder>(&text).ok()?;
+    Some(Holder {
+        confirmed: true,
+        ..holder
+    })
 }
 
 /// Another machine's process that is still at work keeps this one out.
@@ -256,10 +339,6 @@ fn held(dir: &Path, holder: Option<Holder>) -> LockError {
         way,
         holder: holder.map(Box::new),
     }
-}
-
-fn is_unsupported(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOLCK)
 }
 
 /// Whether the journal was written, or the lock touched, lately. A time from the future is late enough: the clock was set
@@ -315,47 +394,103 @@ mod tests {
         RunLock::acquire(&dir).unwrap();
     }
 
-    /// The holder is a flock(1) that keeps the lock until it is killed.
     #[test]
-    fn another_process_is_refused_and_named() {
+    fn the_holder_in_the_file_is_named() {
         let tmp = tempfile::tempdir().unwrap();
-        let path = tmp.path().join("lock");
+        let lock = RunLock::acquire(tmp.path()).unwrap();
         let said = r#"{"pid":1234,"host":"box","boot_id":"b","socket":null,"started":""}"#;
-        std::fs::write(&path, said).unwrap();
-        let mut other = std::process::Command::new("flock")
-            .args(["--no-fork", "--exclusive"])
-            .arg(&path)
-            .args(["sleep", "60"])
-            .spawn()
-            .expect("flock(1), of util-linux");
-        let glance = File::open(&path).unwrap();
-        for _ in 0..500 {
-            match glance.try_lock_shared() {
-                Ok(()) => glance.unlock().unwrap(),
-                Err(_) => break,
-            }
-            std::thread::sleep(GLANCE);
-        }
-        let refused = RunLock::acquire(tmp.path()).map(|_| ());
-        let holder = RunLock::holder(tmp.path());
-        let _ = other.kill();
-        let _ = other.wait();
-        let message = refused.unwrap_err().to_string();
+        std::fs::write(tmp.path().join(LOCK), said).unwrap();
+        let message = RunLock::acquire(tmp.path()).unwrap_err().to_string();
         assert!(
             message.contains("is in use by process 1234 on host box: its last sign of life was "),
             "{message}"
         );
-        assert_eq!(holder.unwrap().pid, 1234);
+        assert_eq!(RunLock::holder(tmp.path()).unwrap().pid, 1234);
+        // Whatever becomes of the file: the journal is locked.
+        std::fs::remove_file(tmp.path().join(LOCK)).unwrap();
+        let message = RunLock::acquire(tmp.path()).unwrap_err().to_string();
+        assert!(
+            message.contains("is in use by another process"),
+            "{message}"
+        );
+        drop(lock);
+        RunLock::acquire(tmp.path()).unwrap();
+    }
+
+    /// The readers are a flock(1) of both files, and a read lock of the journal.
+    #[test]
+    fn locks_that_readers_can_take_block_nobody() {
+        let tmp = tempfile::tempdir().unwrap();
+        let journal = tmp.path().join(EVENTS);
+        std::fs::write(&journal, "").unwrap();
+        let said = r#"{"pid":1,"host":"box","boot_id":"b","socket":null,"started":""}"#;
+        std::fs::write(tmp.path().join(LOCK), said.replace("box", &host_name())).unwrap();
+        let mut flocks: Vec<_> = [EVENTS, LOCK]
+            .iter()
+            .map(|name| {
+                std::process::Command::new("flock")
+                    .args(["--no-fork", "--exclusive"])
+                    .arg(tmp.path().join(name))
+                    .args(["sleep", "60"])
+                    .spawn()
+                    .expect("flock(1), of util-linux")
+            })
+            .collect();
+        for name in [EVENTS, LOCK] {
+            let glance = File::open(tmp.path().join(name)).unwrap();
+            while glance.try_lock_shared().is_ok() {
+                glance.unlock().unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let reader = File::open(&journal).unwrap();
+        read_lock(&reader);
+        assert_eq!(RunLock::holder(tmp.path()), None);
+        assert!(!RunLock::is_live(tmp.path()));
+        let mut lock = RunLock::acquire(tmp.path()).unwrap();
+        assert!(!lock.journal_is_locked);
+        assert!(RunLock::is_live(tmp.path()));
+        let second = RunLock::acquire(tmp.path()).unwrap_err().to_string();
+        assert!(second.contains("is in use by process"), "{second}");
+        drop(reader);
+        lock.touch();
+        assert!(lock.journal_is_locked);
+        for flock in &mut flocks {
+            flock.kill().unwrap();
+            flock.wait().unwrap();
+        }
+        assert!(RunLock::is_live(tmp.path()));
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_lock(file: &File) {
+        use nix::fcntl::{FcntlArg, fcntl};
+        let lock = libc::flock {
+            l_type: libc::F_RDLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
     }
 
     #[test]
     fn a_lock_that_leads_elsewhere_empties_nothing() {
         let tmp = tempfile::tempdir().unwrap();
-        let precious = tmp.path().join("precious");
+        let (dir, precious) = (tmp.path().join("run"), tmp.path().join("precious"));
+        std::fs::create_dir(&dir).unwrap();
         std::fs::write(&precious, "keys").unwrap();
-        std::os::unix::fs::symlink(&precious, tmp.path().join("lock")).unwrap();
-        let message = RunLock::acquire(tmp.path()).unwrap_err().to_string();
-        assert!(message.starts_with("cannot lock "), "{message}");
+        std::os::unix::fs::symlink(&precious, dir.join(LOCK)).unwrap();
+        drop(RunLock::acquire(&dir).unwrap());
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "keys");
+        std::fs::remove_file(dir.join(EVENTS)).unwrap();
+        std::os::unix::fs::symlink(&precious, dir.join(EVENTS)).unwrap();
+        let message = RunLock::acquire(&dir).unwrap_err().to_string();
+        assert!(
+            message.starts_with("cannot lock ") && message.ends_with("not a regular file"),
+            "{message}"
+        );
         assert_eq!(std::fs::read_to_string(&precious).unwrap(), "keys");
     }
 
@@ -378,7 +513,7 @@ mod tests {
     #[test]
     fn a_killed_holder_leaves_no_lock_behind() {
         let tmp = tempfile::tempdir().unwrap();
-        let mut dead = Holder::of_this_process(tmp.path());
+        let mut dead = Holder::of_this_process(&Dir::open(tmp.path()).unwrap());
         dead.pid = 999_999;
         std::fs::write(
             tmp.path().join("lock"),

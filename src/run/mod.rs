@@ -5,7 +5,8 @@
 //!
 //! [`journal::Journal`] is the only writer of `events.jsonl` and [`tail::Tail`] its reader; [`index::JournalIndex`] finds
 //! any part of one again. [`queue`] lies between the trainer and those who show its events. [`dir::RunDir`] knows where
-//! things lie, [`lock::RunLock`] keeps a second process out and says who [holds](holder::Holder) a run, [`pick`] says which run is meant when none is named and
+//! things lie, [`create::NewRun`] makes a new one, [`handle::RunHandle`] is one that is open for writing, [`lock::RunLock`] keeps
+//! a second process out and says who [holds](holder::Holder) a run, [`pick`] says which run is meant when none is named and
 //! [`advice`] what can be done with one that has stopped;
 //! [`table`] and [`show`] tell a state as text.
 
@@ -13,10 +14,13 @@ pub mod advice;
 pub mod attendance;
 pub mod command;
 pub mod control;
+pub mod create;
 pub mod decisions;
 pub mod dir;
 pub mod event;
+pub mod handle;
 pub mod holder;
+mod holes;
 pub mod index;
 pub mod journal;
 pub mod lock;

@@ -35,6 +35,7 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
         "state": state_word(state, dir),
         "outcome": core.outcome,
         "message": core.message,
+        "pause": pause(state),
         "phase": core.phase.as_ref().map(|now| now.phase.to_string()),
         "step": core.step,
         "tokens": core.tokens,
@@ -44,6 +45,12 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
         "rollbacks": rollbacks::of(state),
         "eval_windows": state.info.as_ref().and_then(|i| i.eval_windows),
     })
+}
+
+/// Why the run is paused, if it is and a reason is known.
+pub fn pause(state: &RunState) -> Option<&str> {
+    let paused = state.core.status == Status::Paused;
+    state.core.pause.as_deref().filter(|_| paused)
 }
 
 fn reference(r: &PhaseResult) -> Value {
@@ -65,6 +72,9 @@ fn reference(r: &PhaseResult) -> Value {
 pub fn status(state: &RunState) -> String {
     let core = &state.core;
     let mut out = format!("{}, step {}", core.status, core.step);
+    if let Some(why) = pause(state) {
+        let _ = write!(out, "\npaused because: {why}");
+    }
     if let Some(now) = &core.phase {
         let (phase, layers) = (table::phase_name(&now.phase), now.layers);
         let (step, steps) = (core.phase_step, now.due);
@@ -118,6 +128,9 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
         _ => String::new(),
     };
     writeln!(out, "status     {}{holder}", state_word(state, dir))?;
+    if let Some(why) = pause(state) {
+        writeln!(out, "paused     {}", table::ascii(why))?;
+    }
     if let Some(info) = &state.info {
         writeln!(
             out,
@@ -248,7 +261,9 @@ pub fn summary_json(state: &RunState, dir: &RunDir) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::status as status_text;
     use super::*;
+    use crate::run::event::{Event, RunStatus};
     use crate::run::table::tests::finished;
 
     fn keys(value: &Value) -> Vec<&str> {
@@ -339,6 +354,33 @@ mod tests {
             text.contains("go on with it: heirloom train --resume "),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_reason_of_a_pause_is_told_while_it_lasts() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(tmp.path(), "tiny", Some("a")).unwrap();
+        let mut state = finished();
+        let mut tell = |status, message: Option<&str>| {
+            let body = crate::run::event::Body::Run {
+                status,
+                info: None,
+                message: message.map(String::from),
+            };
+            state.apply(&Event::numbered(state.seq + 1, body));
+            let told = json(&state, &dir)["pause"].clone();
+            (status_text(&state), text(&state, &dir), told)
+        };
+        let (status, text, told) = tell(RunStatus::Paused, Some("the disk is full"));
+        assert!(
+            status.contains("\npaused because: the disk is full"),
+            "{status}"
+        );
+        assert!(text.contains("paused     the disk is full\n"), "{text}");
+        assert_eq!(told, "the disk is full");
+        let (status, text, told) = tell(RunStatus::Running, Some("it is written"));
+        assert!(!status.contains("because") && !text.contains("paused "));
+        assert!(told.is_null());
     }
 
     #[test]

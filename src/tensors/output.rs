@@ -1,93 +1,50 @@
 //! A directory or file in the making: it takes its name when all of it is on the disk, or never.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::TensorError;
+use crate::file::{Dir, Kind};
 
 /// Bytes that stay free beside what is written.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// What is being written, under a temporary name beside its target. Dropped before [`Self::commit`], nothing is left.
+/// What is being written, under a temporary name beside its target: a directory to put files in ([`Dir`]) or an empty
+/// file ([`File`]). Dropped before [`Self::commit`], nothing is left.
 ///
 /// The temporary name is always the same and flocked while it is in use: what a killed process left is cleared away by
 /// the next one, and two processes do not write the same thing.
 #[derive(Debug)]
-pub struct Output {
+pub struct Output<C> {
     target: PathBuf,
-    tmp: PathBuf,
-    is_directory: bool,
+    /// The directory of the target, and the target's name in it.
+    parent: Dir,
+    name: OsString,
+    tmp: OsString,
+    content: C,
     /// Holds the lock.
     _lock: File,
 }
 
-impl Output {
+impl Output<Dir> {
     /// Begins a directory. An empty one of that name counts as none; one to replace must look like a model: plain files
     /// alone, with a `config.json` or safetensors among them.
     ///
     /// # Errors
     /// When the target exists and may not be replaced, another process writes it, or its parent cannot be written.
     pub fn directory(target: &Path, replace: bool) -> Result<Self, TensorError> {
-        if is_there(target)? && !is_empty_directory(target) {
-            refuse(
-                target,
-                replace,
-                looks_like_a_model(target).map_err(TensorError::io(target))?,
-            )?;
+        let io = TensorError::io(target);
+        let (parent, name) = parent(target)?;
+        if parent.kind(&name).map_err(&io)?.is_some() && !is_empty_directory(&parent, &name) {
+            let against = looks_like_a_model(&parent, &name).map_err(io)?;
+            refuse(target, replace, against)?;
         }
-        Self::begin(target, true)
-    }
-
-    /// Begins a file; only a regular file is replaced.
-    ///
-    /// # Errors
-    /// As [`Self::directory`].
-    pub fn file(target: &Path, replace: bool) -> Result<Self, TensorError> {
-        if is_there(target)? {
-            let regular = fs::symlink_metadata(target).is_ok_and(|m| m.is_file());
-            let why = (!regular).then_some("it is no regular file");
-            refuse(target, replace, why)?;
-        }
-        Self::begin(target, false)
-    }
-
-    fn begin(target: &Path, is_directory: bool) -> Result<Self, TensorError> {
-        let tmp = beside(target, ".writing")?;
-        let make = || {
-            if is_directory {
-                fs::create_dir(&tmp)
-            } else {
-                let mut options = OpenOptions::new();
-                options.write(true).create_new(true).open(&tmp).map(drop)
-            }
-        };
-        match make() {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                // A leftover: nobody holds its lock.
-                drop(lock(&tmp, target)?);
-                remove(&tmp).and_then(|()| make())
-            }
-            made => made,
-        }
-        .map_err(TensorError::io(&tmp))?;
-        let lock = lock(&tmp, target)?;
-        Ok(Self {
-            target: target.into(),
-            tmp,
-            is_directory,
-            _lock: lock,
+        Self::begin(target, parent, name, |parent, tmp| {
+            parent.create_subdir(tmp)
         })
-    }
-
-    /// Where to write: the directory to put files in, or the file itself, which exists and is empty.
-    pub fn path(&self) -> &Path {
-        &self.tmp
-    }
-
-    /// The name it takes in the end.
-    pub fn target(&self) -> &Path {
-        &self.target
     }
 
     /// Flushes everything to the disk and gives it its name; what had the name before is gone afterwards.
@@ -95,22 +52,116 @@ impl Output {
     /// # Errors
     /// When that fails; nothing has changed at the target then.
     pub fn commit(self) -> Result<(), TensorError> {
-        sync(&self.tmp)?;
         let io = TensorError::io(&self.target);
-        if self.is_directory && is_there(&self.target)? && !is_empty_directory(&self.target) {
-            exchange(&self.tmp, &self.target).map_err(io)?;
-            // What lies there now is the old one; that it cannot be removed does the new one no harm.
+        let sync = || -> io::Result<()> {
+            for (name, _) in self.content.entries()? {
+                self.content.open_file(name)?.sync_all()?;
+            }
+            self.content.sync()
+        };
+        sync().map_err(&io)?;
+        let replaces = self.parent.kind(&self.name).map_err(&io)?.is_some();
+        if replaces && !is_empty_directory(&self.parent, &self.name) {
+            // What has the temporary name now is the old one; that it cannot be removed does the new one no harm.
+            exchange(&self.parent, &self.tmp, &self.name).map_err(&io)?;
         } else {
-            fs::rename(&self.tmp, &self.target).map_err(io)?;
+            self.parent.rename(&self.tmp, &self.name).map_err(&io)?;
         }
-        sync_one(parent(&self.target))
+        self.parent.sync().map_err(io)
     }
 }
 
-impl Drop for Output {
+impl Output<File> {
+    /// Begins a file; only a regular file is replaced.
+    ///
+    /// # Errors
+    /// As [`Output::directory`].
+    pub fn file(target: &Path, replace: bool) -> Result<Self, TensorError> {
+        let (parent, name) = parent(target)?;
+        if let Some(kind) = parent.kind(&name).map_err(TensorError::io(target))? {
+            let why = (kind != Kind::File).then_some("it is no regular file");
+            refuse(target, replace, why)?;
+        }
+        Self::begin(target, parent, name, |parent, tmp| parent.create_file(tmp))
+    }
+
+    /// Flushes the file to the disk and gives it its name; what had the name before is gone afterwards.
+    ///
+    /// # Errors
+    /// When that fails; nothing has changed at the target then.
+    pub fn commit(self) -> Result<(), TensorError> {
+        let io = TensorError::io(&self.target);
+        self.content.sync_all().map_err(&io)?;
+        self.parent.rename(&self.tmp, &self.name).map_err(&io)?;
+        self.parent.sync().map_err(io)
+    }
+}
+
+impl<C: AsFd> Output<C> {
+    fn begin(
+        target: &Path,
+        parent: Dir,
+        name: OsString,
+        make: impl Fn(&Dir, &OsStr) -> io::Result<C>,
+    ) -> Result<Self, TensorError> {
+        let mut tmp = OsString::from(".");
+        tmp.push(&name);
+        tmp.push(".writing");
+        let io = |source| TensorError::io(&parent.path_of(&tmp))(source);
+        let content = match make(&parent, &tmp) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                // A leftover, unless another process has its lock.
+                let leftover = match parent.kind(&tmp).map_err(io)? {
+                    Some(Kind::Directory) => {
+                        let dir = parent.open_subdir(&tmp).map_err(io)?;
+                        Some(descriptor(&dir).map_err(io)?)
+                    }
+                    Some(Kind::File) => Some(parent.open_file(&tmp).map_err(io)?),
+                    _ => None,
+                };
+                if let Some(leftover) = leftover {
+                    lock(&leftover, target)?;
+                }
+                parent.remove_all(&tmp).map_err(io)?;
+                make(&parent, &tmp)
+            }
+            made => made,
+        }
+        .map_err(io)?;
+        let lock_file = descriptor(&content).map_err(io)?;
+        lock(&lock_file, target)?;
+        Ok(Self {
+            target: target.into(),
+            parent,
+            name,
+            tmp,
+            content,
+            _lock: lock_file,
+        })
+    }
+}
+
+impl<C> Output<C> {
+    /// Where to write: the directory to put files in, or the file itself.
+    pub fn content(&self) -> &C {
+        &self.content
+    }
+
+    /// The name it takes in the end.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Where it lies meanwhile, for messages.
+    pub fn temporary(&self) -> PathBuf {
+        self.parent.path_of(&self.tmp)
+    }
+}
+
+impl<C> Drop for Output<C> {
     fn drop(&mut self) {
-        // After a commit there is nothing there, or what was replaced.
-        let _ = remove(&self.tmp);
+        // After a commit there is nothing of that name, or what was replaced.
+        let _ = self.parent.remove_all(&self.tmp);
     }
 }
 
@@ -148,117 +199,81 @@ fn refuse(target: &Path, replace: bool, against: Option<&'static str>) -> Result
     }
 }
 
-fn is_there(path: &Path) -> Result<bool, TensorError> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(TensorError::io(path)(source)),
-    }
-}
-
-fn is_empty_directory(path: &Path) -> bool {
-    let real = fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
-    real && fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+fn is_empty_directory(parent: &Dir, name: &OsStr) -> bool {
+    let entries = parent.open_subdir(name).and_then(|dir| dir.entries());
+    entries.is_ok_and(|entries| entries.is_empty())
 }
 
 /// What speaks against deleting this in favour of a new model.
-fn looks_like_a_model(path: &Path) -> io::Result<Option<&'static str>> {
-    if !fs::symlink_metadata(path)?.is_dir() {
+fn looks_like_a_model(parent: &Dir, name: &OsStr) -> io::Result<Option<&'static str>> {
+    if parent.kind(name)? != Some(Kind::Directory) {
         return Ok(Some("it is no directory"));
     }
     let mut is_model = false;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if !entry.file_type()?.is_file() {
+    for (name, kind) in parent.open_subdir(name)?.entries()? {
+        if kind != Kind::File {
             return Ok(Some("it holds more than plain files"));
         }
-        let name = PathBuf::from(entry.file_name());
-        is_model |= name.as_os_str() == "config.json";
-        is_model |= name.extension().is_some_and(|e| e == "safetensors");
+        is_model |= name == "config.json";
+        is_model |= Path::new(&name)
+            .extension()
+            .is_some_and(|e| e == "safetensors");
     }
     Ok((!is_model).then_some("it does not look like a model"))
 }
 
-/// A hidden name beside the target.
-fn beside(target: &Path, ending: &str) -> Result<PathBuf, TensorError> {
-    let Some(name) = target.file_name() else {
-        return Err(TensorError::Irreplaceable {
+/// The directory of a target, and the target's name in it.
+fn parent(target: &Path) -> Result<(Dir, OsString), TensorError> {
+    match target.file_name() {
+        Some(_) => Dir::of_file(target).map_err(TensorError::io(target)),
+        None => Err(TensorError::Irreplaceable {
             path: target.into(),
             what: "it has no name of its own",
-        });
-    };
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(ending);
-    Ok(target.with_file_name(hidden))
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+        }),
     }
 }
 
-/// Takes the lock of what is at `tmp`; file systems without locks are taken as they are.
-fn lock(tmp: &Path, target: &Path) -> Result<File, TensorError> {
-    let file = File::open(tmp).map_err(TensorError::io(tmp))?;
+/// Another descriptor of the same open file or directory.
+fn descriptor(of: &impl AsFd) -> io::Result<File> {
+    of.as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// Takes the lock of what is being written; file systems without locks are taken as they are.
+fn lock(file: &File, target: &Path) -> Result<(), TensorError> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(TensorError::Busy {
             path: target.into(),
         }),
-        _ => Ok(file),
+        _ => Ok(()),
     }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    }
-}
-
-/// Waits until a file, or a directory with all its files, is on the disk.
-fn sync(path: &Path) -> Result<(), TensorError> {
-    if path.is_dir() {
-        for entry in fs::read_dir(path).map_err(TensorError::io(path))? {
-            sync(&entry.map_err(TensorError::io(path))?.path())?;
-        }
-    }
-    sync_one(path)
-}
-
-fn sync_one(path: &Path) -> Result<(), TensorError> {
-    let file = File::open(path).map_err(TensorError::io(path))?;
-    file.sync_all().map_err(TensorError::io(path))
 }
 
 /// Lets two directories change names, at once where the system can.
-fn exchange(new: &Path, old: &Path) -> io::Result<()> {
+fn exchange(parent: &Dir, new: &OsStr, old: &OsStr) -> io::Result<()> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+        use nix::fcntl::{RenameFlags, renameat2};
         let flags = RenameFlags::RENAME_EXCHANGE;
-        match renameat2(AT_FDCWD, new, AT_FDCWD, old, flags) {
+        match renameat2(parent, new, parent, old, flags) {
             Ok(()) => return Ok(()),
             Err(nix::Error::EINVAL | nix::Error::ENOSYS) => {}
             Err(e) => return Err(e.into()),
         }
     }
-    let mut aside = new.as_os_str().to_owned();
+    let mut aside = new.to_owned();
     aside.push("-old");
-    fs::rename(old, &aside)?;
-    if let Err(error) = fs::rename(new, old) {
-        fs::rename(&aside, old)?;
+    parent.rename(old, &aside)?;
+    if let Err(error) = parent.rename(new, old) {
+        parent.rename(&aside, old)?;
         return Err(error);
     }
-    fs::rename(&aside, new)
+    parent.rename(&aside, new)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn names(dir: &Path) -> Vec<String> {
         let entries = fs::read_dir(dir).unwrap();
@@ -274,21 +289,21 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let target = tmp.path().join("model");
         let output = Output::directory(&target, false).unwrap();
-        fs::write(output.path().join("config.json"), "1").unwrap();
+        output.content().replace_file("config.json", b"1").unwrap();
         assert_eq!(names(tmp.path()), [".model.writing"]);
         drop(output);
         assert!(names(tmp.path()).is_empty());
 
         fs::create_dir(&target).unwrap();
         let output = Output::directory(&target, false).unwrap();
-        fs::write(output.path().join("config.json"), "1").unwrap();
+        output.content().replace_file("config.json", b"1").unwrap();
         output.commit().unwrap();
         assert_eq!(names(tmp.path()), ["model"]);
         assert_eq!(names(&target), ["config.json"]);
 
         let file = tmp.path().join("model.gguf");
         let output = Output::file(&file, false).unwrap();
-        fs::write(output.path(), "2").unwrap();
+        std::io::Write::write_all(&mut output.content(), b"2").unwrap();
         output.commit().unwrap();
         assert_eq!(names(tmp.path()), ["model", "model.gguf"]);
     }
@@ -308,7 +323,10 @@ mod tests {
         fs::remove_dir(target.join("sub")).unwrap();
 
         let output = Output::directory(&target, true).unwrap();
-        fs::write(output.path().join("config.json"), "new").unwrap();
+        output
+            .content()
+            .replace_file("config.json", b"new")
+            .unwrap();
         assert_eq!(
             fs::read_to_string(target.join("config.json")).unwrap(),
             "old"
@@ -334,7 +352,7 @@ mod tests {
         fs::create_dir(tmp.path().join(".model.writing")).unwrap();
         fs::write(tmp.path().join(".model.writing/half"), "").unwrap();
         let output = Output::directory(&target, false).unwrap();
-        assert!(names(output.path()).is_empty());
+        assert!(output.content().entries().unwrap().is_empty());
         let told = Output::directory(&target, false).unwrap_err().to_string();
         assert!(
             told.contains("is being written by another process"),

@@ -16,6 +16,7 @@ use super::output::check_space;
 use super::safetensors::{LENGTH, METADATA};
 use super::source::{INDEX, MODEL};
 use super::{DType, TensorError};
+use crate::file::Dir;
 use crate::text;
 
 /// Values that are encoded before they are written: four megabytes of f32, whole blocks of every type.
@@ -30,7 +31,7 @@ pub struct Spec {
     pub dtype: DType,
 }
 
-/// Writes `model.safetensors` into a directory, as a rule [an output's](super::Output::path); above `shard_bytes` of data
+/// Writes `model.safetensors` into a directory, as a rule [an output's](super::Output::content); above `shard_bytes` of data
 /// `model-00001-of-0000N.safetensors` and `model.safetensors.index.json`. Everything is flushed to the disk.
 ///
 /// `fill` is called once for each tensor and has to fill in all of its values. Within a file the wider types come first,
@@ -41,18 +42,19 @@ pub struct Spec {
 /// When a name is there twice, a type is none of F32, F16 and BF16, the disk is too small, writing fails, or a value is
 /// not finite or does not fit its type.
 pub fn save_safetensors<E: From<TensorError>>(
-    dir: &Path,
+    dir: &Dir,
     specs: &[Spec],
     shard_bytes: u64,
     mut fill: impl FnMut(&Spec, &mut [f32]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let sizes = check(dir, specs, |spec| spec.dtype)?;
+    let path = dir.path();
+    let sizes = check(path, specs, |spec| spec.dtype)?;
     if let Some(spec) = specs.iter().find(|s| s.dtype == DType::Q8_0) {
         let what = "safetensors files have no Q8_0, write it as F16";
-        return Err(TensorError::request(dir, &spec.name, what).into());
+        return Err(TensorError::request(path, &spec.name, what).into());
     }
     let total = total(&sizes);
-    check_space(dir, total)?;
+    check_space(path, total)?;
     let shards = divide(&sizes, shard_bytes);
     let files: Vec<(String, Vec<&Spec>)> = (1..)
         .zip(&shards)
@@ -68,7 +70,7 @@ pub fn save_safetensors<E: From<TensorError>>(
         .collect();
     let mut values = Vec::new();
     for (name, specs) in &files {
-        let mut file = Sink::create(&dir.join(name))?;
+        let mut file = Sink::create(dir, name)?;
         file.write(&header(specs, Some(&[("format", "pt")])))?;
         for spec in specs {
             file.fill(spec, spec.dtype, &mut values, &mut fill)?;
@@ -76,7 +78,7 @@ pub fn save_safetensors<E: From<TensorError>>(
         file.finish()?;
     }
     if files.len() > 1 {
-        let mut index = Sink::create(&dir.join(INDEX))?;
+        let mut index = Sink::create(dir, INDEX)?;
         index.write(index_json(&files, total).as_bytes())?;
         index.finish()?;
     }
@@ -84,11 +86,12 @@ pub fn save_safetensors<E: From<TensorError>>(
 }
 
 /// Writes tensors that lie in memory as one safetensors file, byte by byte as they are, without a copy of them. The wider
-/// types come first, then types and tensors by name. Nothing is flushed to the disk.
+/// types come first, then types and tensors by name. `path` is the file's, for messages. Nothing is flushed to the disk.
 ///
 /// # Errors
 /// When a name is there twice, bytes do not fit their shape and type, or writing fails.
 pub fn write_safetensors<'v>(
+    file: &File,
     path: &Path,
     metadata: Option<&[(&str, &str)]>,
     tensors: impl IntoIterator<Item = (Spec, &'v [u8])>,
@@ -106,7 +109,7 @@ pub fn write_safetensors<'v>(
         return Err(TensorError::request(path, &specs[i].name, what));
     }
     let sorted: Vec<&Spec> = order.iter().map(|&i| &specs[i]).collect();
-    let mut file = Sink::create(path)?;
+    let mut file = Sink::of(file, path)?;
     file.write(&header(&sorted, metadata))?;
     for i in order {
         file.write(bytes[i])?;
@@ -216,8 +219,16 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn create(path: &Path) -> Result<Self, TensorError> {
-        let file = File::create(path).map_err(TensorError::io(path))?;
+    /// Makes a new file in a directory.
+    fn create(dir: &Dir, name: &str) -> Result<Self, TensorError> {
+        let path = dir.path_of(name);
+        let file = dir.create_file(name).map_err(TensorError::io(&path))?;
+        Self::of(&file, &path)
+    }
+
+    /// Writes into an open file; `path` is the file's, for messages.
+    pub(super) fn of(file: &File, path: &Path) -> Result<Self, TensorError> {
+        let file = file.try_clone().map_err(TensorError::io(path))?;
         Ok(Self {
             path: path.into(),
             file: BufWriter::with_capacity(1 << 20, file),
@@ -348,7 +359,8 @@ mod tests {
                 let (name, shape) = (name.into(), shape.into());
                 (Spec { name, shape, dtype }, bytes)
             });
-            write_safetensors(&path, metadata, ours).unwrap();
+            let file = File::create(&path).unwrap();
+            write_safetensors(&file, &path, metadata, ours).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), want, "{metadata:?}");
         }
     }
@@ -362,7 +374,10 @@ mod tests {
             dtype: DType::F32,
         };
         let told = |tensors: Vec<(Spec, &[u8])>| {
-            let error = write_safetensors(&dir.path().join("m"), None, tensors).unwrap_err();
+            let path = dir.path().join("m");
+            let file = File::create(&path).unwrap();
+            let error = write_safetensors(&file, &path, None, tensors).unwrap_err();
+            assert_eq!(file.metadata().unwrap().len(), 0);
             error.to_string()
         };
         let short = told(vec![(spec(), &[0; 7])]);
@@ -372,12 +387,12 @@ mod tests {
         );
         let twice = told(vec![(spec(), &[0; 8]), (spec(), &[0; 8])]);
         assert!(twice.ends_with("its name is taken"), "{twice}");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn lists_that_make_no_file_are_refused() {
         let dir = tempfile::tempdir().unwrap();
+        let open = Dir::open(dir.path()).unwrap();
         let spec = |name: &str, dtype, shape: &[usize]| Spec {
             name: name.into(),
             shape: shape.into(),
@@ -401,7 +416,7 @@ mod tests {
             ),
         ] {
             let fill = |_: &Spec, _: &mut [f32]| -> Result<(), TensorError> { Ok(()) };
-            let told = save_safetensors(dir.path(), &specs, 1 << 30, fill).unwrap_err();
+            let told = save_safetensors(&open, &specs, 1 << 30, fill).unwrap_err();
             assert!(told.to_string().contains(wanted), "{told}");
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         }

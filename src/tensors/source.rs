@@ -1,6 +1,7 @@
 //! Tensors to read, from whatever holds them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use memmap2::{Mmap, UncheckedAdvice};
 
 use super::decode::{Failure, decode};
 use super::{Entry, Info, TensorError, gguf, pickle, safetensors};
-use crate::file;
+use crate::file::{self, Dir};
 use crate::text;
 
 /// The file of a directory that holds all tensors, and the one that tells of shards.
@@ -69,6 +70,18 @@ impl Source {
             Err(_) if pickle::is_named(path) => Err(TensorError::Pickle { path: path.into() }),
             Err(error) => Err(error),
         }
+    }
+
+    /// Opens one safetensors file in an open directory, without following a link.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in(dir: &Dir, name: &str) -> Result<Self, TensorError> {
+        let path = dir.path_of(name);
+        let file = dir.open_file(name).map_err(TensorError::io(&path))?;
+        let file = Mapped::of(&file, &path)?;
+        let tensors = safetensors::parse(&path, &file.map)?;
+        Ok(Self::of(&path, vec![file], tag(0, tensors), None))
     }
 
     fn open_directory(dir: &Path) -> Result<Self, TensorError> {
@@ -290,9 +303,13 @@ impl Source {
 impl Mapped {
     fn open(path: &Path) -> Result<Self, TensorError> {
         let file = file::open(path).map_err(TensorError::io(path))?;
+        Self::of(&file, path)
+    }
+
+    fn of(file: &File, path: &Path) -> Result<Self, TensorError> {
         // SAFETY: the map is read only. Another process that shortens the file meanwhile would end this one, as with
         // every reader of mapped data; this program replaces models by renaming.
-        let map = unsafe { Mmap::map(&file) }.map_err(TensorError::io(path))?;
+        let map = unsafe { Mmap::map(file) }.map_err(TensorError::io(path))?;
         Ok(Self {
             path: path.into(),
             map,

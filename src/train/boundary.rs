@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::insist::Insisted;
 use super::trainer::{Boundary, Choice, Ended, Pause, Promise, Trainer};
 use crate::config::PolicyMode;
 use crate::fault;
@@ -13,7 +14,7 @@ use crate::run::event::{Body, DecisionReason, DecisionStatus, Outcome, Phase, Ru
 use crate::run::words::MOST_LR;
 
 /// How often a paused trainer looks at signals and the clock.
-const PAUSED_GLANCE: Duration = Duration::from_millis(100);
+pub(super) const PAUSED_GLANCE: Duration = Duration::from_millis(100);
 
 /// What a command leads to, and the answer to it.
 type Applied = (Boundary, Option<String>);
@@ -37,10 +38,12 @@ impl Trainer {
                     let message = format!("{signal} received: checkpoint and stop");
                     self.emit(Body::Log { message });
                 }
-                if self.checkpoint("signal", false, false).is_none() {
-                    self.warn("the steps since the last checkpoint are lost".into());
-                }
-                return Ok(Boundary::End(Ended::Preempted));
+                let what = format!("the state at step {}", self.state.step);
+                let written = self.insist_on_checkpoint(&what, "signal", false, false);
+                return Ok(Boundary::End(match written {
+                    Insisted::Done(_) => Ended::Preempted,
+                    Insisted::End(ended) => ended,
+                }));
             }
             // A stop does not wait for a stream of commands.
             while !self.signalled.stop()
@@ -59,10 +62,13 @@ impl Trainer {
             };
             if pause == Pause::Waiting && self.left_alone() {
                 // Nobody has come to end the pause: leave the device to others.
-                if self.checkpoint("unattended", false, false).is_none() {
-                    self.warn("the steps since the last checkpoint are lost".into());
+                let what = format!("the state at step {}", self.state.step);
+                match self.insist_on_checkpoint(&what, "unattended", false, false) {
+                    // Somebody has come meanwhile.
+                    Insisted::Done(_) if self.attended() => continue,
+                    Insisted::Done(_) => return Ok(Boundary::End(Ended::Preempted)),
+                    Insisted::End(ended) => return Ok(Boundary::End(ended)),
                 }
-                return Ok(Boundary::End(Ended::Preempted));
             }
             self.journal.flush();
             self.tell_journal_problem();
@@ -144,8 +150,8 @@ impl Trainer {
         !self.attended() && self.attendance.alone_for().as_secs_f64() >= 60.0 * minutes
     }
 
-    /// Journals a command, does it, and journals the answer.
-    fn obey(&mut self, request: Request) -> Result<Boundary> {
+    /// Journals a command. Returns it with the answer that is owed.
+    pub(super) fn take_down(&mut self, request: Request) -> (Promise, Command) {
         self.state.commands += 1;
         let Request {
             by,
@@ -164,6 +170,13 @@ impl Trainer {
             command: command.clone(),
             pid,
         });
+        (promise, command)
+    }
+
+    /// Journals a command, does it, and journals the answer.
+    fn obey(&mut self, request: Request) -> Result<Boundary> {
+        let by = request.by;
+        let (promise, command) = self.take_down(request);
         match self.apply(by, &command)? {
             Ok((boundary, Some(message))) => {
                 self.answer(promise, Ok(message));
@@ -265,7 +278,8 @@ impl Trainer {
                         self.state.phase
                     )));
                 }
-                if let Some(refusal) = self.stale(*decision).or_else(|| self.cannot_grow(*layers)) {
+                let refusal = self.stale(*decision).or_else(|| self.cannot_grow(*layers));
+                if let Some(refusal) = refusal.or_else(|| self.cannot_checkpoint()) {
                     return Ok(Err(refusal));
                 }
                 let to = self.learner.shape().n_layer + layers;
@@ -324,13 +338,13 @@ impl Trainer {
                 )))
             }
             Command::Quit => match self.checkpoint("quit", false, false) {
-                Some(name) => {
+                Ok(name) => {
                     let message = format!("checkpoint {name}; the process ends");
                     Ok(Ok((Boundary::End(Ended::Stopped), Some(message))))
                 }
-                None => Ok(Err(
-                    "no checkpoint could be written, so the run goes on; make room first".into(),
-                )),
+                Err(why) => Ok(Err(format!(
+                    "no checkpoint could be written, so the run goes on; make room first ({why})"
+                ))),
             },
         }
     }

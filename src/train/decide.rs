@@ -294,17 +294,21 @@ impl Trainer {
                 g.add
             )),
             Some(g) => {
-                if let Err(error) = self.checkpoints.check_space(self.learner.shape()) {
-                    return Some(format!(
-                        "no checkpoint could be written before the growth: {error}"
-                    ));
-                }
                 let grown = self.learner.shape().with_layers(vec![1.0; g.layers]);
                 let what = format!("a model of {} layers", g.layers);
                 let fits = self.memory_of(&grown).check(&what, &self.memory_held());
                 fits.err().map(|error| error.to_string())
             }
         }
+    }
+
+    /// Why no checkpoint could be written before a growth, if that is known.
+    pub(super) fn cannot_checkpoint(&self) -> Option<String> {
+        let space = self.checkpoints.check_space(self.learner.shape());
+        let error = space.err()?;
+        Some(format!(
+            "no checkpoint could be written before the growth: {error}"
+        ))
     }
 
     /// Training speed of this phase; NaN before its first step.

@@ -1,12 +1,14 @@
 //! The run's directory may be deleted or moved under a running trainer.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::trainer::Trainer;
 use crate::config;
 use crate::run::event::{Body, RunStatus};
+use crate::run::handle::CONFIG;
 use crate::run::journal::Place;
 use crate::text;
 
@@ -23,11 +25,14 @@ impl Trainer {
         let place = self.journal.place();
         let news = std::mem::replace(&mut self.told_place, place) != place;
         match place {
-            Place::Kept => self.look_after_lock(),
+            Place::Kept => {
+                self.look_after_lock();
+                self.write_owed();
+            }
             Place::Replaced if news => self.warn(self.describe_replacement()),
             Place::Moved if news => self.warn(format!(
-                "{} is no longer where it was: events go on in the moved file, checkpoints to the old place. \
-                 Move it back, or end this process (kill {}), which writes a checkpoint first",
+                "{} is no longer where it was: events and checkpoints are written to the moved directory. Move it back, or end \
+                 this process (kill {}), which writes a checkpoint first",
                 text::path(self.dir.path()),
                 std::process::id()
             )),
@@ -36,7 +41,7 @@ impl Trainer {
                 let message = match self.make_directory_anew() {
                     Ok(()) => {
                         self.told_place = Place::Kept;
-                        "the run's journal was deleted and has been begun anew: its earlier events are lost, and so is whatever else was deleted".into()
+                        "the run's journal was deleted and a new one was begun: its earlier events are lost, and so is whatever else was deleted".into()
                     }
                     Err(error) if news => format!(
                         "the run's directory was deleted and cannot be made again: {error:#}; training goes on, and it is tried every second"
@@ -76,14 +81,17 @@ impl Trainer {
         let Ok(mut lock) = self.lock.lock() else {
             return;
         };
-        if lock.is_in_place(self.dir.path()) {
+        if lock.is_in_place() {
             lock.touch();
             return;
         }
-        let message = match lock.renew(self.dir.path()) {
-            Ok(()) => Some("the run's lock was deleted and has been taken anew".to_string()),
+        let message = match lock.write_again() {
+            Ok(()) => Some(
+                "the run's lock file was deleted or replaced, and has been written again"
+                    .to_string(),
+            ),
             Err(error) if !self.told_lock => Some(format!(
-                "the run's lock was deleted: {error}; two processes may be writing this run: end one of them"
+                "the run's lock file was deleted or replaced, and cannot be written again: {error}"
             )),
             Err(_) => None,
         };
@@ -95,16 +103,17 @@ impl Trainer {
     }
 
     fn make_directory_anew(&mut self) -> Result<()> {
-        for dir in [self.dir.checkpoints(), self.dir.rank()] {
-            std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-        }
-        self.journal.begin_anew(self.dir.path())?;
-        std::fs::write(self.dir.config(), config::to_toml(&self.wanted))?;
-        if let Ok(mut lock) = self.lock.lock()
-            && !lock.is_in_place(self.dir.path())
-        {
-            lock.renew(self.dir.path())?;
-        }
+        // The one that is on its way belongs to the directory that is gone.
+        self.finish_checkpoint();
+        self.handle.make_again()?;
+        let journal = {
+            let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            lock.renew()?;
+            lock.journal()?
+        };
+        self.journal.begin_again(journal, self.dir.events())?;
+        let root = self.handle.root();
+        root.replace_file(CONFIG, config::to_toml(&self.wanted).as_bytes())?;
         let info = self.info();
         self.tell_run(RunStatus::Started, Some(info), None);
         // Old checkpoints are mostly gone with the directory.

@@ -40,9 +40,10 @@ impl Trainer {
         let reference = self.reference()?;
         let added = inherit::next_layers(&sources, add, reference.config.n_layer);
         let layers: Vec<usize> = sources.iter().chain(&added).copied().collect();
-        // The checkpoint before the growth may be another branch's later: by its own name.
+        // By its own name: the link may be another branch's, and may not have been written.
         let link = pre_grow(before);
-        let checkpoint = self.checkpoints.resolve(&link).unwrap_or(link);
+        let known = self.before_growth.clone();
+        let checkpoint = known.unwrap_or_else(|| self.checkpoints.resolve(&link).unwrap_or(link));
         let start = match mode {
             GrowMode::Restart => {
                 self.inherit_layers(&reference, &layers)?;
@@ -140,7 +141,8 @@ impl Trainer {
     pub(super) fn growth_failed(&mut self, why: &str) -> Result<Option<Ended>> {
         let round = self.state.rounds.last().map_or(1, |r| r.round);
         let known = self.state.probation.as_ref().map(|p| p.checkpoint.clone());
-        let name = known.unwrap_or_else(|| pre_grow(round));
+        let name = known.or_else(|| self.before_growth.clone());
+        let name = name.unwrap_or_else(|| pre_grow(round));
         self.warn(format!("the growth has failed: {why}"));
         self.roll_back(&name, why).map_err(|error| {
             error.context(format!(

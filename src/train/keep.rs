@@ -32,20 +32,23 @@ pub(super) struct Pending {
 }
 
 impl Trainer {
-    /// Copies the present state and has it written in the background. False when another one is being written, or
-    /// when it could not be begun (a warning says why).
-    pub(super) fn begin_checkpoint(&mut self, reason: &str, milestone: bool, verify: bool) -> bool {
+    /// Copies the present state and has it written in the background.
+    ///
+    /// # Errors
+    /// When another one is being written, or when it could not be begun, of which a warning tells.
+    pub(super) fn begin_checkpoint(
+        &mut self,
+        reason: &str,
+        milestone: bool,
+        verify: bool,
+    ) -> Result<(), String> {
         self.poll_checkpoint();
         if self.pending.is_some() {
-            return false;
+            return Err("another checkpoint is being written".into());
         }
         if self.journal.place() == Place::Replaced {
             // Another run's checkpoints must not be touched.
-            self.warn(format!(
-                "no checkpoint was written: {}",
-                self.describe_replacement()
-            ));
-            return false;
+            return Err(self.report_unwritten(self.describe_replacement()));
         }
         let began = Instant::now();
         let name = self.checkpoints.name_for(&self.state);
@@ -112,41 +115,48 @@ impl Trainer {
                 }
                 // In the file before the checkpoint can be: a resume looks for this line.
                 self.journal.flush();
+                if crate::fault::fails_at(&format!("checkpoint {reason}")) {
+                    let full = std::io::ErrorKind::StorageFull.into();
+                    let path = self.checkpoints.path();
+                    let error = CheckpointError::Io { path, source: full };
+                    return Err(self.not_written(pending, &error));
+                }
                 self.writer.begin(copied);
                 self.pending = Some(pending);
-                true
+                Ok(())
             }
-            Err(error) => {
-                self.not_written(pending, &error);
-                false
-            }
+            Err(error) => Err(self.not_written(pending, &error)),
         }
     }
 
-    /// Has a checkpoint written and waits for it. Returns its name when it was written; a failure is a warning.
+    /// Has a checkpoint written and waits for it. Returns its name.
+    ///
+    /// # Errors
+    /// Why it was not written; a warning has told it.
     pub(super) fn checkpoint(
         &mut self,
         reason: &str,
         milestone: bool,
         verify: bool,
-    ) -> Option<String> {
+    ) -> Result<String, String> {
         self.finish_checkpoint();
-        if !self.begin_checkpoint(reason, milestone, verify) {
-            return None;
-        }
-        self.finish_checkpoint()
+        self.begin_checkpoint(reason, milestone, verify)?;
+        let written = self.finish_checkpoint();
+        written.unwrap_or_else(|| Err("nothing was written".into()))
     }
 
     /// Has a checkpoint written in the background, after the one that may be on its way.
     pub(super) fn background_checkpoint(&mut self, reason: &str, milestone: bool) {
         self.finish_checkpoint();
-        self.begin_checkpoint(reason, milestone, false);
+        // A failure is a warning: the next checkpoint will do.
+        let _ = self.begin_checkpoint(reason, milestone, false);
         self.wait_if_live();
     }
 
     /// Has a checkpoint written in the background, unless another one is on its way.
     pub(super) fn scheduled_checkpoint(&mut self) {
-        self.begin_checkpoint("schedule", false, false);
+        // A failure is a warning: the next checkpoint will do.
+        let _ = self.begin_checkpoint("schedule", false, false);
         self.wait_if_live();
     }
 
@@ -176,40 +186,37 @@ impl Trainer {
             return;
         }
         self.finish_checkpoint();
-        let begun = self.begin_checkpoint("asked", false, false);
-        match &mut self.pending {
-            Some(pending) if begun => {
-                pending.promises.push(promise);
+        match self.begin_checkpoint("asked", false, false) {
+            Ok(()) => {
+                if let Some(pending) = &mut self.pending {
+                    pending.promises.push(promise);
+                }
                 self.wait_if_live();
             }
-            _ => self.answer(
-                promise,
-                Err("the checkpoint could not be begun; the log says why".into()),
-            ),
+            Err(why) => self.answer(promise, Err(format!("no checkpoint was written: {why}"))),
         }
     }
 
     /// Completes the checkpoint that is being written, if the disk has it.
     pub(super) fn poll_checkpoint(&mut self) {
         if let Some(result) = self.writer.poll() {
-            self.complete(result);
+            // A failure is a warning.
+            let _ = self.complete(result);
         }
     }
 
-    /// Waits for the checkpoint that is being written. Returns its name when it was.
-    pub(super) fn finish_checkpoint(&mut self) -> Option<String> {
+    /// Waits for the checkpoint that is being written, if there is one. Returns its name, or why it was not written,
+    /// of which a warning has told.
+    pub(super) fn finish_checkpoint(&mut self) -> Option<Result<String, String>> {
         let result = self.writer.wait()?;
         self.complete(result)
     }
 
-    fn complete(&mut self, result: Result<u64, CheckpointError>) -> Option<String> {
+    fn complete(&mut self, result: Result<u64, CheckpointError>) -> Option<Result<String, String>> {
         let pending = self.pending.take()?;
         let bytes = match result {
             Ok(bytes) => bytes,
-            Err(error) => {
-                self.not_written(pending, &error);
-                return None;
-            }
+            Err(error) => return Some(Err(self.not_written(pending, &error))),
         };
         let name = pending.name;
         self.emit(Body::Checkpoint {
@@ -230,10 +237,11 @@ impl Trainer {
         for promise in pending.promises {
             self.answer(promise, Ok(format!("checkpoint {name}")));
         }
-        Some(name)
+        Some(Ok(name))
     }
 
-    fn not_written(&mut self, pending: Pending, error: &CheckpointError) {
+    /// Takes back what was noted of a checkpoint that was not written, and tells of it. Returns why.
+    fn not_written(&mut self, pending: Pending, error: &CheckpointError) -> String {
         self.state.kept.retain(|k| k.name != pending.name);
         if self
             .state
@@ -246,17 +254,19 @@ impl Trainer {
         if self.state.reference_checkpoint.as_ref() == Some(&pending.name) {
             self.state.reference_checkpoint = pending.before.1;
         }
-        let message = format!("no checkpoint was written: {error}");
-        self.warn(message.clone());
+        let why = self.report_unwritten(error.to_string());
         for promise in pending.promises {
-            self.answer(promise, Err(message.clone()));
+            self.answer(promise, Err(format!("no checkpoint was written: {why}")));
         }
+        why
     }
 
-    pub(super) fn link(&mut self, link: &str, name: &str) {
-        if let Err(error) = self.checkpoints.link(link, name) {
-            self.warn(format!("checkpoints/{link} was not updated: {error}"));
+    /// Warns that no checkpoint was written, unless the run is paused for that very reason. Returns why.
+    fn report_unwritten(&mut self, why: String) -> String {
+        if !self.insisting {
+            self.warn(format!("no checkpoint was written: {why}"));
         }
+        why
     }
 
     /// Deletes the oldest checkpoints beyond `checkpoint.keep` that are neither milestones, nor the best, nor the reference.
@@ -274,7 +284,7 @@ impl Trainer {
             .collect();
         for kept in gone {
             // One that is gone already (deleted by hand) needs no removal.
-            let there = self.checkpoints.dir().join(&kept.name).exists();
+            let there = self.checkpoints.has(&kept.name);
             if there && let Err(error) = self.checkpoints.remove(&kept.name) {
                 self.warn(format!(
                     "old checkpoint {} was not removed: {error}",
@@ -292,10 +302,11 @@ impl Trainer {
         links.push(("best".into(), best));
         links.push(("reference".into(), self.state.reference_checkpoint.clone()));
         if let Task::Grow { .. } = self.state.task {
+            self.before_growth = Some(name.into());
             links.push((pre_grow(self.state.round()), Some(name.into())));
         }
         for (link, name) in links {
-            let there = name.filter(|name| self.checkpoints.dir().join(name).is_dir());
+            let there = name.filter(|name| self.checkpoints.has(name));
             if let Some(name) = there
                 && self.checkpoints.resolve(&link).ok().as_ref() != Some(&name)
             {

@@ -3,7 +3,7 @@
 //!
 //! [`Learner`] holds the model and its buffers, and trains and measures it; it knows nothing of runs. [`trainer`] is what a
 //! run is made of, `recipe` goes from phase to phase, `step` trains and measures at its pace, `keep` has checkpoints
-//! written, `boundary` obeys and pauses between steps, `decide` gathers evidence and decides, `growth` and `rollback` change
+//! written, `insist` waits for the disk where a result exists in memory only, `owed` writes small files later, `boundary` obeys and pauses between steps, `decide` gathers evidence and decides, `growth` and `rollback` change
 //! the model and go back, `resume` goes on with a run that was interrupted, `directory` looks after the run's files.
 //!
 //! The trainer takes [`Request`](crate::run::command::Request)s and tells everything it does as events. It knows no
@@ -16,16 +16,19 @@ mod decide;
 mod directory;
 pub mod evidence;
 mod growth;
+mod insist;
 mod keep;
 mod learner;
 pub mod memory;
 pub mod optimizer;
+mod owed;
 mod passes;
 pub mod plan;
 mod recipe;
 mod resume;
 mod rollback;
 pub mod schedule;
+mod sound;
 pub mod state;
 mod step;
 pub mod trainer;

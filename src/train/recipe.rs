@@ -1,9 +1,10 @@
 //! The recipe: reference, inherit, train, decide, grow, controls (Algorithm 1 of arXiv 2404.08634).
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use super::decide::Due;
 use super::growth::pre_grow;
+use super::insist::Insisted;
 use super::state::{Benchmark, Task};
 use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
 use crate::inherit;
@@ -33,7 +34,7 @@ impl Trainer {
             if self.state.phase_step >= self.state.due {
                 match self.due()? {
                     Due::Choice(choice) => return self.conclude(choice),
-                    Due::PhaseOver => return self.conclude_plain().map(|()| None),
+                    Due::PhaseOver => return self.conclude_plain(),
                     Due::Wait => continue,
                     Due::End(ended) => return Ok(Some(ended)),
                     Due::TrainOn => {}
@@ -165,8 +166,8 @@ impl Trainer {
         Ok(result)
     }
 
-    /// Ends the reference's phase or a control's.
-    fn conclude_plain(&mut self) -> Result<()> {
+    /// Ends the reference's phase or a control's. `Some` ends this process's part.
+    fn conclude_plain(&mut self) -> Result<Option<Ended>> {
         let result = self.result()?;
         match self.state.phase.clone() {
             Phase::Reference => {
@@ -182,9 +183,11 @@ impl Trainer {
                 });
                 self.state.reference = Some(result);
                 self.state.task = Task::Inherit;
-                let name = self.checkpoint("reference", true, true);
-                let name = name.ok_or_else(|| anyhow!("the reference's checkpoint could not be written, and the recipe inherits from it; make room and resume"))?;
-                self.link("reference", &name);
+                // The recipe inherits from it.
+                match self.insist_on_checkpoint("the finished reference", "reference", true, true) {
+                    Insisted::Done(name) => self.link("reference", &name),
+                    Insisted::End(ended) => return Ok(Some(ended)),
+                }
             }
             phase => {
                 let name = match phase {
@@ -201,10 +204,14 @@ impl Trainer {
                     }
                     _ => Task::Finish,
                 };
-                self.background_checkpoint("control", false);
+                let what = format!("the result of {}", self.state.phase);
+                let written = self.insist_on_checkpoint(&what, "control", false, false);
+                if let Insisted::End(ended) = written {
+                    return Ok(Some(ended));
+                }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Ends a round (or, at a limit, whatever runs) with a choice. `Some` ends this process's part.
@@ -217,8 +224,13 @@ impl Trainer {
             };
             self.state.outcome = Some(outcome);
             self.state.task = Task::Finish;
-            self.background_checkpoint("limit", true);
-            return Ok(None);
+            let what = format!("the state at step {}", self.state.step);
+            return Ok(
+                match self.insist_on_checkpoint(&what, "limit", true, false) {
+                    Insisted::Done(_) => None,
+                    Insisted::End(ended) => Some(ended),
+                },
+            );
         }
         let result = self.result()?;
         let matched = result.matched;
@@ -243,23 +255,19 @@ impl Trainer {
             Choice::Limit(Outcome::LimitTokens | Outcome::LimitHours) => Task::Finish,
             Choice::Stop | Choice::Limit(_) => controls,
         };
-        if !matches!(choice, Choice::Grow { .. }) {
-            // This model is the result: it must be on disk before another takes its place.
-            if self.checkpoint("round end", true, true).is_some() {
-                return Ok(None);
-            }
-            self.reopen_round();
-            return self.held_back("the round was not ended: no checkpoint could be written of its model; make room first");
-        }
-        match self.checkpoint("before growth", true, true) {
-            Some(name) => {
-                self.link(&pre_grow(round), &name);
+        // This model is the result, or what a growth goes back to: it must be on disk before another takes its place.
+        let grows = matches!(choice, Choice::Grow { .. });
+        let reason = if grows { "before growth" } else { "round end" };
+        let what = format!("the model of round {round}");
+        match self.insist_on_checkpoint(&what, reason, true, true) {
+            Insisted::Done(name) => {
+                if grows {
+                    self.before_growth = Some(name.clone());
+                    self.link(&pre_grow(round), &name);
+                }
                 Ok(None)
             }
-            None => {
-                self.reopen_round();
-                self.held_back("the model was not grown: no checkpoint could be written before it; make room first")
-            }
+            Insisted::End(ended) => Ok(Some(ended)),
         }
     }
 
@@ -341,9 +349,12 @@ impl Trainer {
         self.begin(Phase::ControlReference, Start::Reference, layers, steps)
     }
 
-    /// Says how the recipe ended.
-    pub(super) fn finish(&mut self) {
+    /// Says how the recipe ended, once everything before is on disk.
+    pub(super) fn finish(&mut self) -> Ended {
         self.finish_checkpoint();
+        if let Insisted::End(ended) = self.insist_on_journal() {
+            return ended;
+        }
         let state = &self.state;
         let outcome = state.outcome.unwrap_or(Outcome::Stopped);
         let message = match (state.rounds.last(), &state.reference) {
@@ -360,6 +371,6 @@ impl Trainer {
             failed: false,
             message,
         });
-        self.journal.flush();
+        Ended::Done
     }
 }

@@ -14,6 +14,7 @@ use crate::corpus::{Batches, Draw, Sampler};
 use crate::model::DecoderConfig;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, Phase, RunStatus};
+use crate::run::handle::CONFIG;
 use crate::text;
 
 /// Where a resumed run goes on, and what is different from before.
@@ -283,14 +284,11 @@ impl Trainer {
             "{waiting} waited for another round, and there is none: it was not used"
         ));
         self.wanted = self.config.clone();
-        let (path, new) = (
-            self.dir.config(),
-            self.dir.config().with_extension("toml.new"),
-        );
-        let written = std::fs::write(&new, config::to_toml(&self.config))
-            .and_then(|()| std::fs::rename(&new, &path));
+        let text = config::to_toml(&self.config);
+        let written = self.handle.root().replace_file(CONFIG, text.as_bytes());
         if let Err(error) = written {
-            self.warn(format!("cannot write {}: {error}", text::path(&path)));
+            let path = text::path(&self.dir.config());
+            self.warn(format!("cannot write {path}: {error}"));
         }
     }
 

@@ -46,7 +46,7 @@ impl Trainer {
         });
         self.reopen_round();
         // The newest checkpoint is where a resume goes on: it must be of this branch.
-        if self.checkpoint("rollback", false, false).is_none() {
+        if self.checkpoint("rollback", false, false).is_err() {
             self.link("latest", &name);
         }
         if let Some((best, _)) = self.state.best.clone() {

@@ -167,16 +167,12 @@ impl Trainer {
                 return Ok(());
             }
         };
-        let file = format!(
-            "rank/b{}-s{:08}-{}.safetensors",
+        let name = format!(
+            "b{}-s{:08}-{}.safetensors",
             self.state.branch, self.state.step, self.state.phase
         );
-        let saved = result.save(&beside, &self.dir.path().join(&file));
-        // A disk that stays full is told of once.
-        let news = std::mem::replace(&mut self.ranks_unwritten, saved.is_err()) != saved.is_err();
-        if let (Err(error), true) = (saved, news) {
-            self.warn(format!("{file} was not written: {error}"));
-        }
+        let file = format!("rank/{name}");
+        self.keep_probe(name, result.clone(), beside.clone());
         let seconds = began.elapsed().as_secs_f64();
         self.state.last_probe_seconds = seconds;
         self.state.wall_seconds += seconds;

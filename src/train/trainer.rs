@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use candle_core::Device;
 
+use super::boundary::PAUSED_GLANCE;
 use super::checkpoint::{Checkpoints, Writer};
 use super::keep::Pending;
 use super::learner::Learner;
 use super::memory::Held;
+use super::owed::Owed;
 use super::passes::Passes;
 use super::plan;
 use super::resume::{Resume, check_data, check_shape};
@@ -26,10 +28,14 @@ use crate::run::command::{GrowMode, Reply, Request};
 use crate::run::decisions::Repeat;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
+use crate::run::handle::RunHandle;
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
 use crate::run::windows::EvalWindows;
 use crate::signals::Signalled;
+
+/// How long the end of a process waits for a disk that does not take the journal's last lines.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// What a trainer is started with.
 pub struct Setup {
@@ -69,6 +75,8 @@ pub enum Ended {
     Stopped,
     /// Asked to stop by a signal, or left alone with a question; resumable.
     Preempted,
+    /// Asked to stop by a signal while its last state could not be written; resumable from an older one.
+    Lost(String),
     /// It cannot go on.
     Failed(String),
 }
@@ -118,6 +126,8 @@ pub struct Trainer {
     pub(super) wanted: Config,
     pub(super) policy: PolicyMode,
     pub(super) dir: RunDir,
+    /// The run's open directory.
+    pub(super) handle: Arc<RunHandle>,
     pub(super) journal: Journal,
     pub(super) dataset: Dataset,
     pub(super) device: Device,
@@ -144,8 +154,14 @@ pub struct Trainer {
     pub(super) looked: Instant,
     pub(super) told_place: Place,
     pub(super) told_lock: bool,
-    /// Whether the last probe's file could not be written.
-    pub(super) ranks_unwritten: bool,
+    /// Links and files of probes that could not be written yet.
+    pub(super) owed: Owed,
+    /// The checkpoint before the growth that comes next or came last.
+    pub(super) before_growth: Option<String>,
+    /// Whether the run is paused until a result is on disk.
+    pub(super) insisting: bool,
+    /// When a stop was first seen while a result was not on disk.
+    pub(super) stop_seen: Option<Instant>,
     pub(super) requests: Receiver<Request>,
     pub(super) signalled: Arc<Signalled>,
     pub(super) attendance: Arc<Attendance>,
@@ -164,8 +180,11 @@ impl Trainer {
             dir,
             ..
         } = setup;
-        let checkpoints = Checkpoints::open(&dir)?;
-        std::fs::create_dir_all(dir.rank())?;
+        let handle = {
+            let lock = setup.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lock.handle())
+        };
+        let checkpoints = Checkpoints::open(&handle)?;
         let data = dataset.fingerprints();
         let resume = setup.resume.clone().unwrap_or_default();
         let wanted = config;
@@ -253,7 +272,10 @@ impl Trainer {
             looked: Instant::now(),
             told_place: Place::Kept,
             told_lock: false,
-            ranks_unwritten: false,
+            owed: Owed::default(),
+            before_growth: None,
+            insisting: false,
+            stop_seen: None,
             policy: setup.policy,
             journal: setup.journal,
             requests: setup.requests,
@@ -269,6 +291,7 @@ impl Trainer {
             dataset,
             device,
             dir,
+            handle,
         };
         let info = trainer.info();
         if setup.resume.is_some() {
@@ -422,24 +445,49 @@ impl Trainer {
                 Task::Grow { layers, mode } => self.grow(layers, mode)?,
                 Task::ControlRandom => self.control_random().map(|()| None)?,
                 Task::ControlReference => self.control_reference().map(|()| None)?,
-                Task::Finish => {
-                    self.finish();
-                    Some(Ended::Done)
-                }
+                Task::Finish => Some(self.finish()),
             };
             if let Some(end) = end {
                 break end;
             }
         };
         self.finish_checkpoint();
+        self.write_owed();
         match &ended {
             Ended::Done => {}
             Ended::Failed(message) => self.fail(message),
             Ended::Stopped => self.interrupted("stopped by the operator"),
             Ended::Preempted => self.interrupted("checkpointed and stopped"),
+            Ended::Lost(_) => self.interrupted("stopped without a checkpoint of its last state"),
         }
-        self.journal.flush();
-        Ok(ended)
+        Ok(self.end_journal(ended))
+    }
+
+    /// Writes the journal's last lines, which tell of the end. A disk that does not take them is tried again for a
+    /// while; that they are missing is reported then.
+    fn end_journal(&mut self, ended: Ended) -> Ended {
+        let began = Instant::now();
+        while !self.journal.flush() {
+            if began.elapsed() >= LAST_LINES {
+                let why = self.journal.failure().unwrap_or_default();
+                let message = format!("the journal's last lines are lost ({why})");
+                let run = self.dir.argument();
+                return match ended {
+                    Ended::Done => Ended::Failed(format!(
+                        "the recipe is done, but {message}: heirloom train --resume {run} writes the end again"
+                    )),
+                    Ended::Stopped => Ended::Failed(format!(
+                        "stopped by the operator, but {message}; go on with heirloom train --resume {run}"
+                    )),
+                    Ended::Preempted => Ended::Lost(format!(
+                        "the checkpoint is written, but {message}; go on with heirloom train --resume {run}"
+                    )),
+                    told => told,
+                };
+            }
+            std::thread::sleep(PAUSED_GLANCE);
+        }
+        ended
     }
 
     fn interrupted(&mut self, why: &str) {

@@ -64,7 +64,7 @@ impl Ranks {
         let starts = self.windows.starts(given.tokens.len());
         if let Some(dir) = &self.write {
             let named = || format!("{} cannot be made", text::path(dir));
-            std::fs::create_dir_all(dir).with_context(named)?;
+            crate::file::create_dirs(dir).with_context(named)?;
         }
         let mut layer = Layer::default();
         let mut micros: Vec<[f64; 2]> = Vec::new();
@@ -171,6 +171,8 @@ impl Layer {
             (of("m", DType::I32, &[n, heads]), &m),
         ];
         let path = dir.join(format!("layer-{layer:02}.safetensors"));
-        Ok(write_safetensors(&path, None, tensors)?)
+        let mut new = crate::file::NewFile::create(&path)?;
+        write_safetensors(new.file(), &path, None, tensors)?;
+        new.commit_unsynced()
     }
 }

@@ -11,7 +11,8 @@ use crate::bench::{Job, Measured, gemm_gflops, median, peak_bf16, peak_memory, p
 use crate::cli::{Global, exit, say};
 use crate::config::TrainConfig;
 use crate::device::Choice;
-use crate::model::{Decoder, DecoderConfig, Family, Files, Sizes, save};
+use crate::file::{self, Dir};
+use crate::model::{self, Decoder, DecoderConfig, Family, Files, Sizes, save};
 use crate::ops::{self, Compute};
 use crate::run::table::{aligned, count};
 use crate::text;
@@ -260,14 +261,19 @@ impl Train {
 
     /// The model as a directory, and `tokens.json` with the inputs and targets.
     fn write(&self, model: &Decoder, dir: &Path) -> Result<()> {
-        std::fs::create_dir_all(dir)?;
+        file::create_dirs(dir)?;
+        let dir = Dir::open(dir)?;
+        for former in ["config.json", model::WEIGHTS] {
+            if dir.kind(former)?.is_some() {
+                dir.remove_file(former)?;
+            }
+        }
         let weights = ops::read(&model.weights.flat)?;
-        save(&model.config, &model.params, &weights, None, dir)?;
+        save(&model.config, &model.params, &weights, None, &dir)?;
         let (inputs, targets) = tokens(self.batch, self.context(), model.config.vocab);
         let shape = [self.batch, self.context()];
         let tokens = json!({"shape": shape, "inputs": inputs, "targets": targets});
-        std::fs::write(dir.join("tokens.json"), tokens.to_string())?;
-        Ok(())
+        Ok(dir.replace_file("tokens.json", tokens.to_string().as_bytes())?)
     }
 }
 

@@ -2,10 +2,9 @@
 //! detaches, the parent ends and the shell has its prompt back, while training goes on in the process that owns the
 //! device. The child tells the parent so through a pipe; signals mean the same to both.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +18,7 @@ use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
 use crate::cli::exit;
+use crate::file;
 use crate::run::dir::RunDir;
 use crate::signals::{WATCHED, held_back};
 use crate::threads;
@@ -116,10 +116,7 @@ fn tell_parent() {
     }
     if let Ok(pipe) = std::env::var(PIPE) {
         // By its name, not by its number: nothing that another part of the program has open can be closed by it.
-        let opened = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(format!("/dev/fd/{pipe}"));
+        let opened = file::open_device(&format!("/dev/fd/{pipe}"));
         // A parent that has gone needs no word.
         let _ = opened.and_then(|mut pipe| pipe.write_all(b"!"));
     }
@@ -153,13 +150,8 @@ pub fn farewell(dir: &RunDir, is_reachable: bool) -> String {
 /// Lets go of the terminal: stdin from nowhere, stdout and stderr to the log (or nowhere), a session of its own; then
 /// tells the parent to end. Whatever of it fails, the training goes on.
 pub fn leave_terminal(log: &Path) {
-    let null = || OpenOptions::new().read(true).write(true).open("/dev/null");
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        // A run directory from elsewhere must not choose where this goes.
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(log);
+    let null = || file::open_device("/dev/null");
+    let log = file::open_to_append(log);
     if let Ok(null) = null() {
         let _ = dup2_stdin(&null);
     }

@@ -10,6 +10,7 @@ mod session;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::sync::{Arc, PoisonError};
 
 use anyhow::{Result, bail};
 
@@ -149,6 +150,10 @@ impl Args {
             Ended::Done => exit::OK,
             Ended::Stopped => exit::STOPPED,
             Ended::Preempted => exit::PREEMPTED,
+            Ended::Lost(message) => {
+                say::err(&format!("run {name} was stopped: {message}"));
+                exit::PREEMPTED
+            }
             Ended::Failed(message) => {
                 say::err(&format!("run {name} failed: {message}"));
                 exit::FAILED
@@ -159,15 +164,19 @@ impl Args {
     /// Sets the trainer to work. Only then does a resumed run's config change; a new run that cannot begin leaves no
     /// directory behind.
     fn start(&self, setup: Setup) -> Result<Session> {
-        let (dir, config) = (setup.dir.clone(), setup.config.clone());
+        let config = setup.config.clone();
+        let handle = {
+            let lock = setup.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lock.handle())
+        };
         let started = Session::start(setup);
         if self.resume.is_none() && started.is_err() {
             // What stays behind does no harm: it is a run without events.
-            let _ = std::fs::remove_dir_all(dir.path());
+            let _ = handle.remove();
         }
         let session = started?;
         if self.resume.is_some()
-            && let Err(error) = write_config(&dir, &config)
+            && let Err(error) = write_config(&handle, &config)
         {
             say::err(&format!("{error:#}; the run goes on"));
         }

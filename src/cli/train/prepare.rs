@@ -1,5 +1,6 @@
 //! Everything up to a trainer's first step: config, data, reference, directory, lock, journal, control socket.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -12,14 +13,17 @@ use crate::config::keys::Key;
 use crate::config::resume::{self, Given};
 use crate::config::{self, Config, Loaded, PolicyMode, Source, Texts};
 use crate::corpus::{Dataset, Tokenizer};
+use crate::file::{self, Dir};
 use crate::locate;
 use crate::run::attendance::Attendance;
 use crate::run::command::Request;
 use crate::run::control::hub::Hub;
 use crate::run::control::server::Server;
-use crate::run::decisions;
+use crate::run::create::NewRun;
+use crate::run::decisions::{self, Repeat};
 use crate::run::dir::RunDir;
 use crate::run::event::RunInfo;
+use crate::run::handle::{CONFIG, EVENTS, RunHandle};
 use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
 use crate::run::series::keep::{Keeping, SeriesKeeper};
@@ -133,7 +137,7 @@ impl Args {
             Some(reopened) => {
                 let (dir, checkpoint, lock) = (reopened.dir, reopened.checkpoint, reopened.lock);
                 past = reopened.past;
-                let checkpoints = Checkpoints::open(&dir)?;
+                let checkpoints = Checkpoints::open(lock.handle())?;
                 let mut resume = self.judge_resume(&config, &dir, &checkpoints, &checkpoint)?;
                 resume.warnings.splice(..0, machine.changes.clone());
                 for line in resume.changes.iter().chain(&resume.warnings) {
@@ -142,7 +146,7 @@ impl Args {
                 let reference = self.known_reference(&config, &dir, &checkpoint)?;
                 let dataset = open_data(&config, reference.as_deref())?;
                 signalled.begin();
-                let (journal, warning) = Journal::open(dir.path())?;
+                let (journal, warning) = Journal::go_on(lock.journal()?, &lock.handle().root())?;
                 if let Some(warning) = warning {
                     say::err(&warning);
                 }
@@ -157,14 +161,10 @@ impl Args {
                 }
                 let dataset = open_data(&config, reference.as_deref())?;
                 signalled.begin();
-                let dir = RunDir::create(&self.global.runs, &loaded.name, self.name.as_deref())?;
-                let lock = RunLock::acquire(dir.path())?;
-                write_config(&dir, &config)?;
-                if !repeat.is_empty() {
-                    let file = || format!("cannot write {}", text::path(&dir.decisions()));
-                    decisions::keep(&dir, &repeat).with_context(file)?;
-                }
-                let journal = Journal::create(dir.path())?;
+                let new = NewRun::begin(&self.global.runs, &loaded.name, self.name.as_deref())?;
+                let lock = fill(new, &config, &repeat)?;
+                let dir = lock.handle().dir().clone();
+                let (journal, _) = Journal::go_on(lock.journal()?, &lock.handle().root())?;
                 (dir, lock, journal, reference, dataset, None)
             }
         };
@@ -312,7 +312,7 @@ impl Args {
         let checkpoints = Checkpoints::at(dir);
         match &config.reference.path {
             Some(name) if !checkpoints.names().is_empty() => {
-                let own = || anyhow::Ok(checkpoints.dir().join(checkpoints.resolve(checkpoint)?));
+                let own = || anyhow::Ok(checkpoints.path().join(checkpoints.resolve(checkpoint)?));
                 let path =
                     locate::kept(name, &self.global.runs).or_else(|gone| own().map_err(|_| gone));
                 Ok(Some(path?))
@@ -322,13 +322,32 @@ impl Args {
     }
 }
 
-/// Writes the resolved config into the run, replacing the former one whole.
-pub(super) fn write_config(dir: &RunDir, config: &Config) -> Result<()> {
-    let path = dir.config();
-    let new = path.with_extension("toml.new");
-    std::fs::write(&new, config::to_toml(config))
-        .and_then(|()| std::fs::rename(&new, &path))
-        .with_context(|| format!("cannot write {}", text::path(&path)))
+/// Puts into a new run's directory what a resume needs, and only then gives it its name. It is locked before anybody can
+/// see it.
+fn fill(new: NewRun, config: &Config, repeat: &[Repeat]) -> Result<RunLock> {
+    let fill = |root: &Dir| -> std::io::Result<File> {
+        let journal = root.open_to_append(EVENTS)?;
+        file::lock::lock(&journal)?;
+        if !repeat.is_empty() {
+            decisions::keep(root, repeat)?;
+        }
+        root.replace_file(CONFIG, config::to_toml(config).as_bytes())?;
+        Ok(journal)
+    };
+    let journal = new.root().and_then(fill);
+    let journal = journal.context("cannot write the new run's directory")?;
+    let (dir, root) = new.finish()?;
+    Ok(RunLock::of_new(
+        &Arc::new(RunHandle::of(&dir, root)?),
+        journal,
+    )?)
+}
+
+/// Writes the resolved config into the run, replacing the former one in one step.
+pub(super) fn write_config(run: &RunHandle, config: &Config) -> Result<()> {
+    run.root()
+        .replace_file(CONFIG, config::to_toml(config).as_bytes())
+        .with_context(|| format!("cannot write {}", text::path(&run.dir().config())))
 }
 
 pub(in crate::cli) fn open_data(config: &Config, reference: Option<&Path>) -> Result<Dataset> {

@@ -43,7 +43,7 @@ impl Session {
                 let work = AssertUnwindSafe(|| pool.install(|| trainer.run()));
                 let ended = match catch_unwind(work) {
                     Ok(Ok(ended)) => {
-                        if ended == Ended::Preempted {
+                        if matches!(ended, Ended::Preempted | Ended::Lost(_)) {
                             end_soon();
                         }
                         return ended;

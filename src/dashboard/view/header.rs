@@ -3,11 +3,13 @@
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use ratatui::text::Span;
 
 use super::{Scene, fitted, thousands};
 use crate::dashboard::eta;
 use crate::dashboard::replay::speed_words;
 use crate::device::Reading;
+use crate::run::show;
 use crate::run::state::Status;
 use crate::run::table;
 
@@ -20,7 +22,12 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
         ..area
     };
     if area.height > 1 {
-        frame.render_widget(fitted(speed(scene), area.width), second);
+        let line = match show::pause(scene.run) {
+            // A run that stands still has no speed, but a reason.
+            Some(why) => reason(scene, why, area.width),
+            None => speed(scene),
+        };
+        frame.render_widget(fitted(line, area.width), second);
     }
 }
 
@@ -84,6 +91,16 @@ fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
         all.push((step, theme.plain));
     }
     all
+}
+
+/// As much of the reason of a pause as fits; the log has the rest.
+fn reason(scene: &Scene<'_>, why: &str, width: u16) -> Vec<(String, Style)> {
+    let mut text = scene.text(&format!("because {why}"));
+    let fits = usize::from(width.saturating_sub(1));
+    while Span::raw(text.as_str()).width() > fits {
+        text.pop();
+    }
+    vec![(text, scene.theme.warning)]
 }
 
 fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {

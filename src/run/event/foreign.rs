@@ -20,11 +20,11 @@ pub const LARGEST_NUMBER: f64 = 1e15;
 /// Steps, tokens and the like: sums of them can be counted, and floats hold them exactly.
 pub const MOST_COUNTED: u64 = 1 << 53;
 /// Layers of a model, and entries of a list that has one for each.
-const MOST_LAYERS: u64 = 1 << 10;
+pub const MOST_LAYERS: u64 = 1 << 10;
 /// Heads of a layer.
 const MOST_HEADS: u64 = 1 << 10;
 /// Rounds of a recipe: each adds a layer at least.
-const MOST_ROUNDS: u64 = MOST_LAYERS;
+pub const MOST_ROUNDS: u64 = MOST_LAYERS;
 /// Bytes of a phase's name, of a run's, and of a sentence on screen.
 const LONGEST_PHASE: usize = 64;
 const LONGEST_NAME: usize = 255;

@@ -4,9 +4,8 @@
 //! JSON, because what it holds is the journal's own vocabulary; the body is postcard. A file by another version of the
 //! fold, a damaged one, or one whose journal is not the one beside it is no error: it is as if there were none.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -14,6 +13,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::admit;
+use crate::file::NewFile;
 use crate::run::event::RunInfo;
 use crate::run::state::{
     CHECKPOINTS_KEPT, CheckpointNote, Core, History, NOTES_KEPT, Note, RunState, Snapshots,
@@ -174,21 +174,10 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
 /// # Errors
 /// When the directory cannot be written.
 pub fn write(dir: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = dir.join(format!(".series-{}.tmp", std::process::id()));
-    // What an earlier process of this number left behind.
-    let _ = std::fs::remove_file(&temporary);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&temporary)?;
-    // Without fsync: a file that a crash leaves damaged is not read.
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| std::fs::rename(&temporary, path(dir)));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
+    let mut new = NewFile::create(&path(dir))?;
+    new.write_all(bytes)?;
+    // Not flushed: a file that a crash leaves damaged is not read.
+    new.commit_unsynced()
 }
 
 /// The place in the journal that the file tells of, whether or not it fits the journal.
@@ -233,13 +222,10 @@ struct Part {
 
 impl Opened {
     fn open(dir: &Path) -> Option<Self> {
-        let mut options = OpenOptions::new();
-        // Something that is no file must not make us wait.
-        options.read(true).custom_flags(libc::O_NONBLOCK);
-        let mut file = options.open(path(dir)).ok()?;
+        let mut file = crate::file::open(&path(dir)).ok()?;
         let meta = file.metadata().ok()?;
         let mut header = [0; HEADER];
-        if !meta.is_file() || meta.len() > MOST_BYTES || file.read_exact(&mut header).is_err() {
+        if meta.len() > MOST_BYTES || file.read_exact(&mut header).is_err() {
             return None;
         }
         let (told, hash) = header.split_at(HEADER - HASH);

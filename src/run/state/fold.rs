@@ -272,6 +272,8 @@ impl RunState {
         if self.core.status == Status::Running {
             self.running_since = event.seq;
         }
+        let paused = self.core.status == Status::Paused;
+        self.core.pause = message.filter(|_| paused).map(String::from);
         let text = match message {
             Some(m) => format!("{}: {m}", self.core.status),
             None => self.core.status.to_string(),
@@ -420,6 +422,7 @@ impl RunState {
         self.core.status = if failed { Status::Failed } else { Status::Done };
         self.core.outcome = outcome;
         self.core.decision = None;
+        self.core.pause = None;
         self.core.message = message.into();
         let (level, how) = match outcome {
             Some(outcome) => (Level::Good, outcome.to_string()),
@@ -433,9 +436,10 @@ impl RunState {
     fn on_rollback(&mut self, event: &Event, from_seq: u64, checkpoint: &str, why: &str) {
         let barriers = self.snapshots.barriers(self.live());
         self.history.roll_back(from_seq, event.seq, &barriers);
-        let status = self.core.status;
+        let (status, pause) = (self.core.status, self.core.pause.take());
         self.restore(event, from_seq);
         self.core.status = status;
+        self.core.pause = pause;
         self.mark(event, MarkKind::Rollback);
         let text = format!("rollback to {checkpoint} at step {}: {why}", event.step);
         self.note(event, Level::Warning, text);
@@ -449,6 +453,7 @@ impl RunState {
         self.snapshots.cut(from_seq);
         self.restore(event, from_seq);
         self.core.status = Status::Running;
+        self.core.pause = None;
         self.mark(event, MarkKind::Resumed);
         self.note(event, Level::Good, format!("resumed from {checkpoint}"));
     }

@@ -157,6 +157,9 @@ pub struct Core {
     pub eval_windows: usize,
     /// The closing message of a `done` event.
     pub message: String,
+    /// Why the run is paused, where the trainer gave a reason.
+    #[serde(default)]
+    pub pause: Option<String>,
 }
 
 /// An evaluation.

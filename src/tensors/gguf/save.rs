@@ -1,5 +1,6 @@
 //! Writing GGUF version 3.
 
+use std::fs::File;
 use std::path::Path;
 
 use super::{ALIGNMENT, ALIGNMENT_KEY, Array, DIMENSIONS, MAGIC, Value};
@@ -25,7 +26,8 @@ pub fn stored_as(spec: &Spec) -> DType {
     }
 }
 
-/// Writes a GGUF file, as a rule [an output's](crate::tensors::Output::path), and flushes it to the disk.
+/// Writes a GGUF file, as a rule [an output's](crate::tensors::Output::content), and flushes it to the disk. `path` is the
+/// file's, for messages.
 ///
 /// The metadata are written in their order, `general.alignment` (and `general.quantization_version` when there are
 /// blocks) behind them unless they are there. `fill` is as in [`save_safetensors`](crate::tensors::save_safetensors);
@@ -35,6 +37,7 @@ pub fn stored_as(spec: &Spec) -> DType {
 /// When a key or name is there twice or a name is too long for ggml, a tensor has more than four dimensions, the disk is
 /// too small, writing fails, or a value is not finite or does not fit its type.
 pub fn save<E: From<TensorError>>(
+    file: &File,
     path: &Path,
     metadata: &[(String, Value)],
     specs: &[Spec],
@@ -54,7 +57,7 @@ pub fn save<E: From<TensorError>>(
     let metadata = complete(path, metadata, specs)?;
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     check_space(parent.unwrap_or(Path::new(".")), total(&sizes))?;
-    let mut file = Sink::create(path)?;
+    let mut file = Sink::of(file, path)?;
     file.write(&header(&metadata, specs, &sizes))?;
     file.pad(ALIGNMENT)?;
     let mut values = Vec::new();

@@ -2,18 +2,18 @@
 //! is written. Where there is no memory for a copy, it is written from the model's own memory, and training waits.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::Path;
 
 use candle_core::Tensor;
 
 use super::{
-    CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, VERSION, checksum, damaged,
-    sync_dir,
+    CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, UNFINISHED, VERSION,
+    checksum, damaged, verify_in,
 };
 use crate::corpus::Tokenizer;
+use crate::file::Dir;
 use crate::model::{self, Arena, DecoderConfig, ModelError, Param};
 use crate::ops;
+use crate::run::handle::EVENTS;
 use crate::tensors::Source;
 use crate::train::learner::Learner;
 use crate::train::state::TrainState;
@@ -120,32 +120,31 @@ impl Copied {
     /// When there is no room (checked first) or writing fails; a half-written one leaves nothing behind.
     pub(super) fn save(&self, to: &Checkpoints) -> Result<u64, CheckpointError> {
         to.check_space(&self.config)?;
-        let tmp = to.dir.join(format!(".writing-{}", self.name));
-        let result = self.write(to, &tmp);
+        let folder = to.folder()?;
+        let tmp = format!("{UNFINISHED}{}", self.name);
+        let result = self.write(to, &folder, &tmp);
         if result.is_err() {
-            let _ = fs::remove_dir_all(&tmp);
+            let _ = folder.remove_all(&tmp);
         }
         result
     }
 
-    fn write(&self, to: &Checkpoints, tmp: &Path) -> Result<u64, CheckpointError> {
-        let io = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| CheckpointError::Io { path, source }
-        };
-        fs::create_dir_all(tmp).map_err(io(tmp))?;
+    fn write(&self, to: &Checkpoints, folder: &Dir, tmp: &str) -> Result<u64, CheckpointError> {
+        let io = to.io(tmp);
+        if folder.kind(tmp).map_err(&io)?.is_some() {
+            folder.remove_all(tmp).map_err(&io)?;
+        }
+        let new = folder.create_subdir(tmp).map_err(&io)?;
         let end = self.tokenizer.end_of_text();
         self.weights
-            .lend(|weights| Ok(model::save(&self.config, &self.params, weights, end, tmp)?))?;
-        model::write_synced(
-            &tmp.join("tokenizer.json"),
-            &self.tokenizer.tokenizer_json(),
-        )?;
+            .lend(|weights| Ok(model::save(&self.config, &self.params, weights, end, &new)?))?;
+        model::write_synced(&new, "tokenizer.json", &self.tokenizer.tokenizer_json())?;
         let [m, v] = &self.moments;
         m.lend(|m| {
             v.lend(|v| {
                 Ok(model::save_tensors(
-                    &tmp.join(OPTIMIZER),
+                    &new,
+                    OPTIMIZER,
                     self.named_moments(m, v),
                     &[],
                 )?)
@@ -153,7 +152,7 @@ impl Copied {
         })?;
         let mut files = BTreeMap::new();
         for file in FILES {
-            files.insert(file.to_string(), checksum(&tmp.join(file))?);
+            files.insert(file.to_string(), checksum(&new, file)?);
         }
         let total: u64 = files.values().map(|f| f.bytes).sum();
         let state = StateFile {
@@ -162,34 +161,42 @@ impl Copied {
             files,
             state: self.state.clone(),
         };
-        let text = serde_json::to_vec_pretty(&state).map_err(|e| io(tmp)(e.into()))?;
-        model::write_synced(&tmp.join(STATE), &text)?;
-        sync_dir(tmp)?;
+        let text = serde_json::to_vec_pretty(&state).map_err(|e| io(e.into()))?;
+        model::write_synced(&new, STATE, &text)?;
+        new.sync().map_err(&io)?;
         if self.verify {
-            to.verify_at(tmp, &self.name)?;
-            self.compare(tmp)?;
+            verify_in(&new, &self.name)?;
+            self.compare(&new)?;
         }
         // A resume goes on from the line that tells of this checkpoint's beginning, so that line must not get lost.
-        let journal = to.run.events();
-        if let Ok(journal) = File::open(&journal) {
+        let journal = to.handle.as_ref().map(|run| run.root().open_file(EVENTS));
+        if let Some(Ok(journal)) = journal {
             // Where it cannot be flushed, the journal's writer says so.
             let _ = journal.sync_data();
         }
         crate::fault::delay_at("rename");
-        let target = to.dir.join(&self.name);
-        fs::rename(tmp, &target).map_err(io(&target))?;
-        sync_dir(&to.dir)?;
+        let io = to.io(&self.name);
+        folder.rename(tmp, &self.name).map_err(&io)?;
+        let synced = match crate::fault::fails_at("checkpoint-folder") {
+            true => Err(std::io::Error::from_raw_os_error(libc::EIO)),
+            false => folder.sync(),
+        };
+        if let Err(error) = synced {
+            // Perhaps it is on disk, and perhaps not: the next attempt writes everything again.
+            let _ = to.remove(&self.name);
+            return Err(io(error));
+        }
         Ok(total + text.len() as u64)
     }
 
     /// Compares every tensor on disk with the one in memory.
-    fn compare(&self, dir: &Path) -> Result<(), CheckpointError> {
+    fn compare(&self, dir: &Dir) -> Result<(), CheckpointError> {
         self.weights.lend(|weights| {
             let weights = model::named("", &self.params, weights);
-            self.compare_file(&model::weights_file(dir), weights)
+            self.compare_file(dir, model::WEIGHTS, weights)
         })?;
         let [m, v] = &self.moments;
-        m.lend(|m| v.lend(|v| self.compare_file(&dir.join(OPTIMIZER), self.named_moments(m, v))))
+        m.lend(|m| v.lend(|v| self.compare_file(dir, OPTIMIZER, self.named_moments(m, v))))
     }
 
     /// Both moments under their parameters' names.
@@ -204,12 +211,13 @@ impl Copied {
 
     fn compare_file<'v>(
         &self,
-        path: &Path,
+        dir: &Dir,
+        name: &str,
         tensors: impl Iterator<Item = model::Named<'v>>,
     ) -> Result<(), CheckpointError> {
         let differs =
             |tensor: &str| damaged(&self.name, format!("{tensor} reads back differently"));
-        let file = Source::open(path).map_err(|_| differs("its file"))?;
+        let file = Source::open_in(dir, name).map_err(|_| differs("its file"))?;
         for (name, shape, values) in tensors {
             let same_shape = file.info(&name).is_some_and(|info| info.shape == shape);
             // By their bits: NaN is not equal to itself.

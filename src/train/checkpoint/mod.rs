@@ -10,16 +10,18 @@ mod saved;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::state::TrainState;
-use crate::file;
+use crate::file::{Dir, Kind, is_temporary};
 use crate::model::{DecoderConfig, Files, ModelError};
 use crate::run::dir::{RunDir, is_name};
+use crate::run::handle::RunHandle;
 use crate::text;
 
 pub use copied::Copied;
@@ -29,6 +31,8 @@ pub use writer::Writer;
 /// Bytes that stay free beside a checkpoint.
 const SPARE_BYTES: u64 = 64 << 20;
 
+/// Begins the name of a directory that is being written or removed.
+const UNFINISHED: &str = ".writing-";
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// The files beside `state.json`.
@@ -67,7 +71,7 @@ pub enum CheckpointError {
     },
     #[error("only {free} MB are free at {dir}; a checkpoint needs {need} MB: make room there")]
     NoSpace { dir: PathBuf, free: u64, need: u64 },
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", text::path(path))]
     Io { path: PathBuf, source: io::Error },
     #[error(
         "the thread that writes checkpoints has died: end this process and resume the run, which goes on from its last checkpoint"
@@ -104,45 +108,72 @@ struct StateFile {
 /// The checkpoints of one run.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
-    dir: PathBuf,
     run: RunDir,
+    /// Of the process that writes the run.
+    handle: Option<Arc<RunHandle>>,
 }
 
 impl Checkpoints {
-    /// Opens a run's folder, making it if needed, and clears away what an interrupted write left.
+    /// The checkpoints of a run that this process holds. Clears away what an interrupted write left.
     ///
     /// # Errors
-    /// When the folder cannot be made.
-    pub fn open(run: &RunDir) -> Result<Self, CheckpointError> {
-        let dir = run.checkpoints();
-        let io = |source| CheckpointError::Io {
-            path: dir.clone(),
-            source,
+    /// When the folder cannot be read.
+    pub fn open(handle: &Arc<RunHandle>) -> Result<Self, CheckpointError> {
+        let checkpoints = Self {
+            run: handle.dir().clone(),
+            handle: Some(Arc::clone(handle)),
         };
-        fs::create_dir_all(&dir).map_err(io)?;
-        for entry in fs::read_dir(&dir).map_err(io)?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(".writing-") {
+        let folder = checkpoints.folder()?;
+        let entries = folder.entries();
+        for (name, _) in entries.map_err(checkpoints.io("."))? {
+            if name.to_string_lossy().starts_with(UNFINISHED) || is_temporary(&name) {
                 // A leftover that cannot be removed does no harm.
-                let _ = fs::remove_dir_all(entry.path());
+                let _ = folder.remove_all(&name);
             }
         }
-        Ok(Self {
-            dir,
-            run: run.clone(),
-        })
+        Ok(checkpoints)
     }
 
     /// The checkpoints of a run that belongs to others: nothing is made or cleared away.
     pub fn at(run: &RunDir) -> Self {
         Self {
-            dir: run.checkpoints(),
             run: run.clone(),
+            handle: None,
         }
     }
 
+    /// The folder's path.
+    pub fn path(&self) -> PathBuf {
+        self.run.checkpoints()
+    }
+
     /// The folder itself.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    fn folder(&self) -> Result<Arc<Dir>, CheckpointError> {
+        let folder = match &self.handle {
+            Some(handle) => handle.checkpoints(),
+            None => Dir::open(&self.path()).map(Arc::new),
+        };
+        folder.map_err(self.io("."))
+    }
+
+    fn io(&self, name: &str) -> impl Fn(io::Error) -> CheckpointError + use<> {
+        let path = match name {
+            "." => self.path(),
+            name => self.path().join(name),
+        };
+        move |source| CheckpointError::Io {
+            path: path.clone(),
+            source,
+        }
+    }
+
+    /// Whether there is a directory of this name.
+    pub fn has(&self, name: &str) -> bool {
+        let folder = self.folder();
+        folder.is_ok_and(|folder| matches!(folder.kind(name), Ok(Some(Kind::Directory))))
     }
 
     /// Bytes of a checkpoint of a model.
@@ -153,10 +184,15 @@ impl Checkpoints {
     /// A name for a checkpoint of this state that no directory has yet.
     pub fn name_for(&self, state: &TrainState) -> String {
         let base = format!("b{}-s{:08}-{}", state.branch, state.step, state.phase);
-        let free = |name: &String| fs::symlink_metadata(self.dir.join(name)).is_err();
+        let folder = self.folder();
+        let there = |name: &String| {
+            folder
+                .as_ref()
+                .is_ok_and(|f| f.kind(name).is_ok_and(|k| k.is_some()))
+        };
         std::iter::once(base.clone())
             .chain((2..).map(|i| format!("{base}-{i}")))
-            .find(free)
+            .find(|name| !there(name))
             .unwrap_or(base)
     }
 
@@ -166,13 +202,13 @@ impl Checkpoints {
     /// [`CheckpointError::NoSpace`].
     pub fn check_space(&self, model: &DecoderConfig) -> Result<(), CheckpointError> {
         let need = Self::bytes_for(model);
-        let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else {
+        let Ok(stat) = nix::sys::statvfs::fstatvfs(&*self.folder()?) else {
             return Ok(()); // a file system that does not say is tried
         };
         let free = stat.blocks_available() * stat.fragment_size();
         if free < need + SPARE_BYTES {
             return Err(CheckpointError::NoSpace {
-                dir: self.dir.clone(),
+                dir: self.path(),
                 free: free >> 20,
                 need: (need + SPARE_BYTES) >> 20,
             });
@@ -185,13 +221,9 @@ impl Checkpoints {
     /// # Errors
     /// When the link cannot be made.
     pub fn link(&self, link: &str, name: &str) -> Result<(), CheckpointError> {
-        let tmp = self.dir.join(format!(".link-{link}"));
-        let path = self.dir.join(link);
-        let _ = fs::remove_file(&tmp);
-        std::os::unix::fs::symlink(name, &tmp)
-            .and_then(|()| fs::rename(&tmp, &path))
-            .map_err(|source| CheckpointError::Io { path, source })?;
-        sync_dir(&self.dir)
+        let folder = self.folder()?;
+        let linked = folder.replace_link(link, OsStr::new(name));
+        linked.map_err(self.io(link))
     }
 
     /// The checkpoint that a name, a link or a step means: of a step, the newest.
@@ -202,18 +234,21 @@ impl Checkpoints {
         if let Some(there) = name.parse().ok().and_then(|step| self.at_step(step)) {
             return Ok(there);
         }
-        let path = self.dir.join(name);
-        let real = fs::read_link(&path).map_or(path, |target| self.dir.join(target));
         // A link or a journal from elsewhere may name anything: a checkpoint lies in this folder.
-        match (real.is_dir(), real.file_name().and_then(|n| n.to_str())) {
-            (true, Some(inside)) if is_name(name) && real == self.dir.join(inside) => {
-                Ok(inside.into())
-            }
+        let inside = match self.folder() {
+            Ok(folder) if is_name(name) => match folder.read_link(name) {
+                Ok(target) => target.to_str().filter(|t| is_name(t)).map(str::to_string),
+                Err(_) => Some(name.to_string()),
+            },
+            _ => None,
+        };
+        match inside {
+            Some(inside) if self.has(&inside) => Ok(inside),
             _ => {
                 let there = self.names();
                 Err(CheckpointError::Missing {
                     name: text::clean(name).into_owned(),
-                    dir: self.dir.clone(),
+                    dir: self.path(),
                     there: if there.is_empty() {
                         "none".into()
                     } else {
@@ -234,10 +269,12 @@ impl Checkpoints {
 
     /// All checkpoint directories, oldest first by step.
     pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let entries = self.folder().map(|folder| folder.entries());
         let mut names: Vec<String> = entries
-            .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .into_iter()
+            .flat_map(Result::unwrap_or_default)
+            .filter(|(_, kind)| *kind == Kind::Directory)
+            .filter_map(|(name, _)| name.into_string().ok())
             .filter(|name| !name.starts_with('.') && text::sanitize(name) == *name)
             .collect();
         names.sort();
@@ -256,8 +293,7 @@ impl Checkpoints {
     /// # Errors
     /// [`CheckpointError::Damaged`], naming the newest whole one.
     pub fn verify(&self, name: &str) -> Result<TrainState, CheckpointError> {
-        self.verify_at(&self.dir.join(name), name)
-            .map_err(|error| match error {
+        self.verify_only(name).map_err(|error| match error {
                 CheckpointError::Damaged { name, what, .. } => {
                     let run = self.run.argument();
                     let remedy = match self.newest_whole() {
@@ -283,10 +319,10 @@ impl Checkpoints {
             .filter_map(|name| Some((self.state(&name).ok()?.seq, name)))
             .collect();
         all.sort();
-        let whole = |name: &String| self.verify_at(&self.dir.join(name), name).is_ok();
+        let whole = |name: &String| self.verify_only(name).is_ok();
         let newest = all.into_iter().rev().map(|(_, name)| name).find(whole);
         newest.ok_or_else(|| {
-            let verify = |name: String| self.verify_at(&self.dir.join(&name), &name).err();
+            let verify = |name: String| self.verify_only(&name).err();
             let damage = self
                 .names()
                 .into_iter()
@@ -294,7 +330,7 @@ impl Checkpoints {
                 .map(|e| e.to_string());
             let damage: Vec<String> = damage.collect();
             CheckpointError::NoneIntact {
-                dir: self.dir.clone(),
+                dir: self.path(),
                 damage: match damage.is_empty() {
                     true => "there is none".into(),
                     false => damage.join("; "),
@@ -317,30 +353,16 @@ impl Checkpoints {
     /// # Errors
     /// [`CheckpointError::Damaged`].
     pub fn state(&self, name: &str) -> Result<TrainState, CheckpointError> {
-        Ok(read_state(&self.dir.join(name), name)?.state)
+        Ok(read_state(&self.open_directory(name)?, name)?.state)
     }
 
-    fn verify_at(&self, path: &Path, name: &str) -> Result<TrainState, CheckpointError> {
-        let file = read_state(path, name)?;
-        for part in FILES {
-            if !file.files.contains_key(part) {
-                return Err(damaged(name, format!("{STATE} does not tell of {part}")));
-            }
-        }
-        for (part, want) in &file.files {
-            if !is_name(part) {
-                return Err(damaged(name, format!("{STATE} tells of a file elsewhere")));
-            }
-            let got = checksum(&path.join(part)).map_err(|e| damaged(name, e.to_string()))?;
-            if got.bytes != want.bytes {
-                let what = format!("{part} has {} of {} bytes", got.bytes, want.bytes);
-                return Err(damaged(name, what));
-            }
-            if got.blake3 != want.blake3 {
-                return Err(damaged(name, format!("{part} does not match its checksum")));
-            }
-        }
-        Ok(file.state)
+    fn open_directory(&self, name: &str) -> Result<Dir, CheckpointError> {
+        let opened = self.folder()?.open_subdir(name);
+        opened.map_err(|e| damaged(name, format!("it cannot be opened ({e})")))
+    }
+
+    fn verify_only(&self, name: &str) -> Result<TrainState, CheckpointError> {
+        verify_in(&self.open_directory(name)?, name)
     }
 
     /// Opens a checkpoint for reading: it is verified, and its tensors fit each other. Nothing large is in memory yet.
@@ -350,8 +372,8 @@ impl Checkpoints {
     pub fn open_saved(&self, name: &str) -> Result<Saved, CheckpointError> {
         let name = self.resolve(name)?;
         let state = self.verify(&name)?;
-        let dir = self.dir.join(&name);
-        let files = Files::open(&dir)?;
+        let dir = self.open_directory(&name)?;
+        let files = Files::open_in(&dir)?;
         let moments = Moments::open(&dir)?;
         if state.optimizer_steps.len() != files.params().len() {
             let what = "its step counts do not fit its tensors";
@@ -377,7 +399,7 @@ impl Checkpoints {
     pub fn files(&self, name: &str) -> Result<Files, CheckpointError> {
         let name = self.resolve(name)?;
         self.verify(&name)?;
-        Ok(Files::open(&self.dir.join(&name))?)
+        Ok(Files::open_in(&self.open_directory(&name)?)?)
     }
 
     /// Deletes a checkpoint.
@@ -385,26 +407,59 @@ impl Checkpoints {
     /// # Errors
     /// When it cannot be removed.
     pub fn remove(&self, name: &str) -> Result<(), CheckpointError> {
-        let path = self.dir.join(name);
+        let folder = self.folder()?;
         // Renamed first: a half-deleted directory must not look like a checkpoint.
-        let tmp = self.dir.join(format!(".writing-{name}"));
-        fs::rename(&path, &tmp)
-            .and_then(|()| fs::remove_dir_all(&tmp))
-            .map_err(|source| CheckpointError::Io { path, source })
+        let tmp = format!("{UNFINISHED}{name}");
+        folder
+            .rename(name, &tmp)
+            .and_then(|()| folder.remove_all(&tmp))
+            .map_err(self.io(name))
     }
 }
 
-fn read_state(path: &Path, name: &str) -> Result<StateFile, CheckpointError> {
-    let text = file::read_text(&path.join(STATE), LARGEST_STATE)
+/// Checks every file of a checkpoint in its directory against its checksum.
+fn verify_in(dir: &Dir, name: &str) -> Result<TrainState, CheckpointError> {
+    let file = read_state(dir, name)?;
+    for part in FILES {
+        if !file.files.contains_key(part) {
+            return Err(damaged(name, format!("{STATE} does not tell of {part}")));
+        }
+    }
+    for (part, want) in &file.files {
+        if !is_name(part) {
+            return Err(damaged(name, format!("{STATE} tells of a file elsewhere")));
+        }
+        let got = checksum(dir, part).map_err(|e| damaged(name, e.to_string()))?;
+        if got.bytes != want.bytes {
+            let what = format!("{part} has {} of {} bytes", got.bytes, want.bytes);
+            return Err(damaged(name, what));
+        }
+        if got.blake3 != want.blake3 {
+            return Err(damaged(name, format!("{part} does not match its checksum")));
+        }
+    }
+    Ok(file.state)
+}
+
+fn read_state(dir: &Dir, name: &str) -> Result<StateFile, CheckpointError> {
+    let text = dir
+        .read_bytes(STATE, LARGEST_STATE)
         .map_err(|e| damaged(name, format!("{STATE} cannot be read ({e})")))?;
-    let version = serde_json::from_str::<Versioned>(&text).map_or(VERSION, |file| file.v);
+    let version = serde_json::from_slice::<Versioned>(&text).map_or(VERSION, |file| file.v);
     if version != VERSION {
         let what = format!(
             "{STATE} has version {version}, this program reads {VERSION} (resume the run with the program that wrote it)"
         );
         return Err(damaged(name, what));
     }
-    serde_json::from_str(&text).map_err(|e| damaged(name, format!("{STATE} is not whole ({e})")))
+    let file: StateFile = serde_json::from_slice(&text).map_err(|e| {
+        // It quotes what it has read.
+        let e = e.to_string();
+        damaged(name, format!("{STATE} is not whole ({})", text::clean(&e)))
+    })?;
+    let sound = file.state.check();
+    sound.map_err(|e| damaged(name, format!("{STATE} is no trainer's: {e}")))?;
+    Ok(file)
 }
 
 fn damaged(name: &str, what: String) -> CheckpointError {
@@ -415,25 +470,16 @@ fn damaged(name: &str, what: String) -> CheckpointError {
     }
 }
 
-fn checksum(path: &Path) -> Result<FileSum, CheckpointError> {
+fn checksum(dir: &Dir, name: &str) -> Result<FileSum, CheckpointError> {
     let io = |source| CheckpointError::Io {
-        path: path.into(),
+        path: dir.path_of(name),
         source,
     };
     let mut hash = blake3::Hasher::new();
-    let mut file = file::open(path).map_err(io)?;
+    let mut file = dir.open_file(name).map_err(io)?;
     let bytes = io::copy(&mut file, &mut hash).map_err(io)?;
     Ok(FileSum {
         bytes,
         blake3: hash.finalize().to_hex().to_string(),
     })
-}
-
-fn sync_dir(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|source| CheckpointError::Io {
-            path: path.into(),
-            source,
-        })
 }

@@ -1,8 +1,7 @@
 //! A checkpoint that is read: its tensors go straight from the files into a learner's arenas.
 
-use std::path::Path;
-
 use super::OPTIMIZER;
+use crate::file::Dir;
 use crate::model::{Decoder, Files, ModelError, Param};
 use crate::ops;
 use crate::tensors::Source;
@@ -48,8 +47,8 @@ impl Moments {
     ///
     /// # Errors
     /// When it is missing or damaged.
-    pub fn open(checkpoint: &Path) -> Result<Self, ModelError> {
-        let source = Source::open(&checkpoint.join(OPTIMIZER))?;
+    pub fn open(checkpoint: &Dir) -> Result<Self, ModelError> {
+        let source = Source::open_in(checkpoint, OPTIMIZER)?;
         Ok(Self { source })
     }
 

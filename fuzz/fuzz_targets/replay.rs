@@ -1,0 +1,110 @@
+//! Whatever bytes as a journal that is played again: every moment can be gone to, forwards and back, and drawn; nothing
+//! that is shown draws by itself; and the end is the same however it was come to.
+//!
+//! The first bytes say what is done to the replay, one step each; the journal follows after a zero.
+
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use heirloom::dashboard::replay::{Moment, Replay, Steer};
+use heirloom::dashboard::{Feed, ReplayFeed, still};
+use heirloom::run::dir::RunDir;
+use heirloom::run::state::RunState;
+use heirloom::run::{show, table, tail};
+use heirloom::text::{is_invisible, json};
+use libfuzzer_sys::fuzz_target;
+
+const MOST_STEERS: usize = 16;
+
+/// A run directory of this process.
+fn directory() -> &'static PathBuf {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let fast = PathBuf::from("/dev/shm");
+        let base = if fast.is_dir() {
+            fast
+        } else {
+            std::env::temp_dir()
+        };
+        let dir = base.join(format!("heirloom-fuzz-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory for the journal");
+        dir
+    })
+}
+
+fn harmless(text: &str) {
+    let draws = |c: char| c != '\n' && (c.is_control() || is_invisible(c));
+    assert!(!text.contains(draws), "{text:?}");
+}
+
+fn steer(byte: u8) -> Steer {
+    match byte % 10 {
+        0 => Steer::PreviousLandmark,
+        1 => Steer::NextLandmark,
+        2 => Steer::EventBack,
+        3 => Steer::EventForward,
+        4 => Steer::Slower,
+        5 => Steer::Faster,
+        6 => Steer::ToStart,
+        7 => Steer::ToEnd,
+        _ => Steer::ToTenth(byte / 10 % 11),
+    }
+}
+
+/// Folds until the state is where the replay is.
+fn follow(feed: &mut ReplayFeed, state: &mut RunState) {
+    loop {
+        feed.drain(state).expect("the journal can be read");
+        if !feed.is_behind() {
+            return;
+        }
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let (steers, journal) = match bytes.iter().take(MOST_STEERS).position(|b| *b == 0) {
+        Some(end) => (&bytes[..end], &bytes[end + 1..]),
+        None => (&[][..], bytes),
+    };
+    let dir = directory();
+    std::fs::write(dir.join("events.jsonl"), journal).expect("the journal can be written");
+    let mut replay = match Replay::open(dir, None) {
+        Ok(replay) => replay,
+        Err(error) => return harmless(&error.to_string()),
+    };
+    if let Some(first) = steers.first() {
+        let moment = match first % 2 {
+            0 => Moment::Step(u64::from(first / 2)),
+            _ => Moment::Seconds(f64::from(first / 2)),
+        };
+        // A moment that the run never came to is refused.
+        if let Err(error) = replay.start_at(moment) {
+            harmless(&error.to_string());
+        }
+    }
+    // Time passes only where it is asked to.
+    replay.pause();
+    let (mut feed, mut state) = (ReplayFeed::new(replay), RunState::default());
+    for byte in steers {
+        feed.steer(steer(*byte));
+        follow(&mut feed, &mut state);
+        let playing = feed.playing().expect("a replay plays");
+        assert!((1..=playing.events).contains(&playing.event));
+        let Ok(frame) = still(&state, (80, 24));
+        for cell in frame.content() {
+            harmless(cell.symbol());
+        }
+    }
+    feed.steer(Steer::ToEnd);
+    follow(&mut feed, &mut state);
+    let run = RunDir::at(dir);
+    let shown = |state: &RunState| table::text(state) + &json(&show::json(state, &run).to_string());
+    harmless(&shown(&state));
+    tail::settle(&mut state, dir);
+    let straight = tail::load(dir).expect("the journal can be read");
+    // Lines that cannot be read are told of together or one by one, so that notes are not compared.
+    let told = |state: &RunState| (state.seq, state.core.step, table::text(state));
+    assert_eq!(told(&state), told(&straight));
+});

@@ -1,0 +1,95 @@
+//! Whatever bytes as `series.bin`, as they are and as head and body under a header that fits: it is as if there were no
+//! such file, or what it holds can be drawn, told, and gone on with; nothing in it draws by itself.
+//!
+//! The first byte says which of the two; in the second case two bytes with the head's length follow, head, and body.
+
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use heirloom::dashboard::still;
+use heirloom::run::dir::RunDir;
+use heirloom::run::series::{file, open};
+use heirloom::run::state::RunState;
+use heirloom::run::tail::Tail;
+use heirloom::run::{show, table};
+use heirloom::text::{is_invisible, json};
+use libfuzzer_sys::fuzz_target;
+
+/// The journal that the seeds were folded from, and its last line, which they have not seen.
+const JOURNAL: &[u8] = include_bytes!("../seeds/replay/run");
+
+/// A run directory of this process, with the journal, and the beginning of a file's header: what it is, and which code
+/// it is of.
+fn directory() -> &'static (PathBuf, Vec<u8>) {
+    static DIR: OnceLock<(PathBuf, Vec<u8>)> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let fast = PathBuf::from("/dev/shm");
+        let base = if fast.is_dir() {
+            fast
+        } else {
+            std::env::temp_dir()
+        };
+        let dir = base.join(format!("heirloom-fuzz-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory for the journal");
+        std::fs::write(dir.join("events.jsonl"), JOURNAL).expect("the journal can be written");
+        let position = Tail::open(&dir).position();
+        let empty = file::encode(&RunState::default(), &position).expect("an empty fold");
+        (dir, empty[..40].to_vec())
+    })
+}
+
+/// A file with a header that fits these parts.
+fn whole(begin: &[u8], head: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut bytes = begin.to_vec();
+    bytes.extend_from_slice(&0u64.to_le_bytes());
+    for part in [head, body] {
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(blake3::hash(part).as_bytes());
+    }
+    let hash = blake3::hash(&bytes);
+    bytes.extend_from_slice(hash.as_bytes());
+    bytes.extend_from_slice(head);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn harmless(text: &str) {
+    let draws = |c: char| c != '\n' && (c.is_control() || is_invisible(c));
+    assert!(!text.contains(draws), "{text:?}");
+}
+
+fn shown(dir: &RunDir, state: &RunState) {
+    for size in [(80, 24), (200, 50)] {
+        let Ok(frame) = still(state, size);
+        for cell in frame.content() {
+            harmless(cell.symbol());
+        }
+    }
+    harmless(&table::text(state));
+    harmless(&show::text(state, dir));
+    harmless(&json(&show::json(state, dir).to_string()));
+    harmless(&json(&show::summary_json(state, dir).to_string()));
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let (dir, begin) = directory();
+    let bytes = match bytes {
+        [0, a, b, parts @ ..] => {
+            let head = usize::from(u16::from_le_bytes([*a, *b])).min(parts.len());
+            whole(begin, &parts[..head], &parts[head..])
+        }
+        [_, raw @ ..] => raw.to_vec(),
+        [] => return,
+    };
+    std::fs::write(file::path(dir), &bytes).expect("the file can be written");
+    let run = RunDir::at(dir);
+    if let Some((state, _)) = file::read_head(dir) {
+        shown(&run, &state);
+    }
+    if let Some((state, _)) = file::read(dir) {
+        shown(&run, &state);
+        shown(&run, &open::load(dir).expect("the journal can be read"));
+    }
+});

@@ -1,0 +1,219 @@
+//! Results that exist in memory only: the trainer pauses until the disk has them.
+//!
+//! A checkpoint in passing that cannot be written is a warning: the next one will do. The end of a phase is not: the
+//! model that comes next takes the memory of the result. [`Trainer::insist`] tries again until it succeeds, on its own
+//! and on command, and only gives up when it is told to, or when a process that was asked to stop must end.
+
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use super::boundary::PAUSED_GLANCE;
+use super::trainer::{Ended, Promise, Trainer};
+use crate::run::command::{Command, Request};
+use crate::run::event::{Body, RunStatus};
+
+/// Seconds between attempts; the last number repeats.
+const WAITS: [u64; 4] = [1, 2, 5, 10];
+/// How long a process that was asked to stop tries on: batch systems kill it about half a minute after their signal.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// Time between two attempts of such a process.
+const STOP_WAIT: Duration = Duration::from_secs(1);
+
+/// How [`Trainer::insist`] ended.
+pub(super) enum Insisted<T> {
+    Done(T),
+    /// Given up: this process's part ends.
+    End(Ended),
+}
+
+/// What ends the wait for the next attempt.
+enum Next {
+    /// The time is over, or somebody asked for an attempt and is owed an answer.
+    Try(Option<(Promise, Command)>),
+    GiveUp(Promise),
+    /// The process was asked to stop and has no time left.
+    TooLate,
+}
+
+impl Trainer {
+    /// Has a checkpoint written that must not be missing, and waits for it. `what` names the state that it holds.
+    pub(super) fn insist_on_checkpoint(
+        &mut self,
+        what: &str,
+        reason: &str,
+        milestone: bool,
+        verify: bool,
+    ) -> Insisted<String> {
+        self.insist(what, |trainer| {
+            // Known before a copy is made.
+            let space = trainer.checkpoints.check_space(trainer.learner.shape());
+            space.map_err(|error| error.to_string())?;
+            trainer.checkpoint(reason, milestone, verify)
+        })
+    }
+
+    /// Waits until the journal's lines are on disk.
+    pub(super) fn insist_on_journal(&mut self) -> Insisted<()> {
+        self.insist("the end of the journal", |trainer| {
+            match trainer.journal.flush() {
+                true => Ok(()),
+                false => Err(trainer.journal.failure().unwrap_or_default().to_string()),
+            }
+        })
+    }
+
+    /// Attempts what must succeed before the run goes on. While it fails, the run is paused and says why; each attempt
+    /// begins from scratch.
+    fn insist<T>(
+        &mut self,
+        what: &str,
+        mut attempt: impl FnMut(&mut Self) -> Result<T, String>,
+    ) -> Insisted<T> {
+        let mut error = match attempt(self) {
+            Ok(done) => return Insisted::Done(done),
+            Err(error) => error,
+        };
+        let began = Instant::now();
+        let mut told = String::new();
+        let mut waits = WAITS.into_iter();
+        self.insisting = true;
+        let insisted = loop {
+            // Numbers in it change with every attempt.
+            let news = without_digits(&error);
+            if news != told {
+                self.tell_run(RunStatus::Paused, None, Some(self.describe(what, &error)));
+                told = news;
+            }
+            let wait = waits.next().unwrap_or(WAITS[WAITS.len() - 1]);
+            let asked = match self.wait_for_attempt(Duration::from_secs(wait), what) {
+                Next::Try(asked) => asked,
+                Next::GiveUp(promise) => {
+                    let lost = format!("given up, and lost: {what}; {}", self.way_back());
+                    self.warn(lost.clone());
+                    self.answer(promise, Ok(lost));
+                    break Insisted::End(Ended::Stopped);
+                }
+                Next::TooLate => {
+                    let message = format!(
+                        "{what} could not be written within {} s of the signal and is lost ({error}); {}",
+                        STOP_PATIENCE.as_secs(),
+                        self.way_back()
+                    );
+                    self.warn(message.clone());
+                    break Insisted::End(Ended::Lost(message));
+                }
+            };
+            match (attempt(self), asked) {
+                (Ok(done), asked) => {
+                    let seconds = began.elapsed().as_secs_f64();
+                    let message = format!("{what} is on disk, after {seconds:.0} s");
+                    self.end_wait(&message);
+                    if let Some((promise, command)) = asked {
+                        self.answer(promise, Ok(message));
+                        if command == Command::Quit {
+                            break Insisted::End(Ended::Stopped);
+                        }
+                    }
+                    break Insisted::Done(done);
+                }
+                (Err(again), asked) => {
+                    if let Some((promise, _)) = asked {
+                        let message = self.describe(what, &again);
+                        self.answer(promise, Err(message));
+                    }
+                    error = again;
+                }
+            }
+        };
+        self.insisting = false;
+        insisted
+    }
+
+    /// Says what is in memory only, why, and what can be done.
+    fn describe(&self, what: &str, error: &str) -> String {
+        let (run, most) = (self.dir.argument(), WAITS[WAITS.len() - 1]);
+        format!(
+            "{what} is in memory only, because it cannot be written: {error}. Another attempt follows every {most} s; \
+             heirloom ctl {run} checkpoint makes one now, heirloom ctl {run} stop gives it up and ends the process"
+        )
+    }
+
+    /// Shows that the wait is over. A run that was paused before is still paused.
+    fn end_wait(&mut self, message: &str) {
+        let status = match self.paused.is_some() {
+            true => RunStatus::Paused,
+            false => RunStatus::Running,
+        };
+        self.tell_run(status, None, Some(message.into()));
+        self.tell_journal_problem();
+    }
+
+    /// Looks after everything that does not wait for the disk until another attempt is due.
+    fn wait_for_attempt(&mut self, wait: Duration, what: &str) -> Next {
+        let began = Instant::now();
+        loop {
+            while let Some(message) = self.attendance.news() {
+                self.emit(Body::Log { message });
+            }
+            self.journal.flush();
+            self.tell_journal_problem();
+            self.look_after_directory();
+            let wait = match self.signalled.stop() {
+                true => wait.min(STOP_WAIT),
+                false => wait,
+            };
+            if self.signalled.stop() && self.stop_seen.is_none() {
+                self.stop_seen = Some(Instant::now());
+                if let Some(signal) = self.signalled.name() {
+                    let seconds = STOP_PATIENCE.as_secs();
+                    let message = format!("{signal} received: {seconds} s more to write {what}");
+                    self.emit(Body::Log { message });
+                }
+                return Next::Try(None);
+            }
+            if self.stop_seen.is_some_and(|s| s.elapsed() >= STOP_PATIENCE) {
+                return Next::TooLate;
+            }
+            if began.elapsed() >= wait {
+                return Next::Try(None);
+            }
+            match self.requests.recv_timeout(PAUSED_GLANCE) {
+                Ok(request) => {
+                    if let Some(next) = self.obey_waiting(request, what) {
+                        return next;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody can send any more: sleep, for signals still come.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(PAUSED_GLANCE),
+            }
+        }
+    }
+
+    /// Journals a command and obeys it, as far as that is possible between two phases.
+    fn obey_waiting(&mut self, request: Request, what: &str) -> Option<Next> {
+        let (promise, command) = self.take_down(request);
+        match command {
+            Command::Checkpoint | Command::Resume | Command::Quit => {
+                Some(Next::Try(Some((promise, command))))
+            }
+            Command::Stop { .. } => Some(Next::GiveUp(promise)),
+            Command::Pause => {
+                self.answer(promise, Err("the run is paused already".into()));
+                None
+            }
+            _ => {
+                let refusal = format!(
+                    "the run waits until {what} is on disk; checkpoint makes an attempt now, stop gives it up"
+                );
+                self.answer(promise, Err(refusal));
+                None
+            }
+        }
+    }
+}
+
+/// What stays the same of a message when its numbers change.
+fn without_digits(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
