@@ -12,6 +12,7 @@ use super::tokens::Width;
 use super::{CorpusError, Tokenizer, Tokens};
 use crate::device::memory;
 use crate::text::exact;
+use crate::threads;
 
 /// Bytes of text that are encoded at a time.
 const BATCH: usize = 8 << 20;
@@ -40,7 +41,7 @@ pub fn read<E: From<CorpusError>>(
 ) -> Result<(), E> {
     std::thread::scope(|scope| {
         let (sender, batches) = sync_channel(AHEAD);
-        scope.spawn(move || {
+        let reading = move || {
             for name in names {
                 let mut send = |batch| sender.send(Ok(batch)).is_ok();
                 match read_one(name, cuts, count, &mut send) {
@@ -49,7 +50,12 @@ pub fn read<E: From<CorpusError>>(
                     Err(error) => return drop(sender.send(Err(error))),
                 }
             }
-        });
+        };
+        let thread = std::thread::Builder::new().name("reader".into());
+        thread.spawn_scoped(scope, reading).map_err(|why| {
+            let why = threads::refused("the thread that reads texts", &why);
+            CorpusError::Thread(why)
+        })?;
         // Taken along, so that the reader ends when this does.
         let batches: Receiver<Result<Batch, CorpusError>> = batches;
         for batch in batches {

@@ -103,7 +103,7 @@ impl RunLock {
             Locked::Unsupported => refuse_living(dir, said())?,
         }
         refuse_older_program(&root, dir)?;
-        let holder = Holder::of_this_process(dir);
+        let holder = Holder::of_this_process(&root);
         let lock = Self {
             named: write_holder(&root, &holder).map_err(fail(&root, LOCK))?,
             handle: Arc::clone(handle),
@@ -521,7 +521,7 @@ mod tests {
     #[test]
     fn a_killed_holder_leaves_no_lock_behind() {
         let tmp = tempfile::tempdir().unwrap();
-        let mut dead = Holder::of_this_process(tmp.path());
+        let mut dead = Holder::of_this_process(&Dir::open(tmp.path()).unwrap());
         dead.pid = 999_999;
         std::fs::write(
             tmp.path().join("lock"),

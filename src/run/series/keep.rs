@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{file, open};
 use crate::run::state::RunState;
 use crate::run::tail::{Position, Tail};
+use crate::threads;
 
 /// Bytes of journal that are worth a new file, and the part of a long journal that is.
 const WORTH: u64 = 1 << 20;
@@ -125,10 +126,9 @@ impl SeriesKeeper {
             }
             let _ = keeper.finish();
         };
-        let thread = std::thread::Builder::new().name("series".into());
         Keeping {
             stop: Some(stop),
-            thread: thread.spawn(work).ok(),
+            thread: threads::spawn("series", work).ok(),
         }
     }
 }
