@@ -22,6 +22,7 @@ pub mod model;
 pub mod ops;
 pub mod rank;
 pub mod run;
+pub mod secrets;
 pub mod selftest;
 pub mod signals;
 pub mod tensors;

@@ -6,6 +6,7 @@ use clap::Parser;
 use heirloom::cli::{Cli, exit, say};
 
 fn main() -> ExitCode {
+    heirloom::secrets::protect_environment();
     keep_freed_memory();
     // Where that cannot be had, the kernel ends a process that writes too large a file.
     let _ = heirloom::signals::survive_size_limit();

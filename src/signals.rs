@@ -43,6 +43,8 @@ struct First {
     signal: Option<i32>,
     /// Whether a stop ends the process at once, because there is nothing to save yet.
     idle: bool,
+    /// How long work may go on after a stop, where ending at any moment loses nothing.
+    grace: Option<Duration>,
 }
 
 impl Signalled {
@@ -71,6 +73,18 @@ impl Signalled {
     pub fn watch_until_begun() -> io::Result<Arc<Self>> {
         let flags = Self::none();
         flags.lock().idle = true;
+        flags.spawn()?;
+        Ok(flags)
+    }
+
+    /// Like [`Self::watch`], for work that keeps what it has done on disk as it goes on. A stop sets the flag; where it
+    /// has not been seen after `grace` - one part of the work may take any time - the process ends with code 75.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn watch_with_grace(grace: Duration) -> io::Result<Arc<Self>> {
+        let flags = Self::none();
+        flags.lock().grace = Some(grace);
         flags.spawn()?;
         Ok(flags)
     }
@@ -117,7 +131,24 @@ impl Signalled {
             );
             std::process::exit(STOPPED_EARLY);
         }
+        let grace = first.grace.take();
+        drop(first);
         self.stop.store(true, Ordering::SeqCst);
+        if let Some(grace) = grace {
+            let end = move || {
+                std::thread::sleep(grace);
+                let _ = writeln!(
+                    io::stderr(),
+                    "{} received; the same command goes on from what is done",
+                    name(signal)
+                );
+                std::process::exit(STOPPED_EARLY);
+            };
+            let timer = std::thread::Builder::new().name("grace".into());
+            if timer.spawn(end).is_err() {
+                std::process::exit(STOPPED_EARLY);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, First> {

@@ -1,7 +1,7 @@
 //! `hf:OWNER/NAME` is a model like any other: it is fetched once, kept in the hub's standard cache, and used from there
 //! when there is no network. What goes wrong on the way is told in words and leaves nothing half under a file's name.
 //!
-//! The hub is a small server in the test. Its answers are what hf-hub asks for.
+//! The hub is a small server in the test, and so is whom it leads to.
 #![cfg(feature = "hub")]
 
 mod common;
@@ -42,6 +42,14 @@ struct Shelf {
     breaks: bool,
     /// Whether ranges are heeded when a file's rest is asked for.
     resumes: bool,
+    /// Where requests for files are led to: an address or a path that comes before theirs.
+    files_lead_to: Option<String>,
+    /// The same for requests about the repository.
+    list_leads_to: Option<String>,
+    /// How long [`SHARD`] is said to be, if not as long as it is; 0: nothing is said.
+    announced: Option<u64>,
+    /// Whether [`SHARD`] comes without a length and never ends.
+    endless: bool,
 }
 
 impl Shelf {
@@ -58,6 +66,10 @@ impl Shelf {
             commit: COMMIT.into(),
             breaks: false,
             resumes: true,
+            files_lead_to: None,
+            list_leads_to: None,
+            announced: None,
+            endless: false,
         }
     }
 
@@ -141,7 +153,26 @@ fn answer(mut stream: &TcpStream, shelf: &Shelf, asked: &Mutex<Vec<String>>) -> 
         stream.write_all(body).ok()
     };
     let short = |status: u16| format!("{status} No\r\nContent-Length: 0");
-    if path.starts_with("/api/models/") {
+    let (own, leads_to) = match path.starts_with("/api/models/") {
+        true => ("/api/", &shelf.list_leads_to),
+        false => ("/x/", &shelf.files_lead_to),
+    };
+    if let Some(to) = leads_to
+        && path.starts_with(own)
+    {
+        let name = path.rsplit('/').next()?;
+        let hash = shelf
+            .files
+            .get(name)
+            .map(|bytes| blake3::hash(bytes).to_hex());
+        let hash = hash.map_or(String::new(), |hash| hash.to_string());
+        let commit = &shelf.commit;
+        let head = format!(
+            "302 Found\r\nContent-Length: 0\r\nLocation: {to}{path}\r\nX-Repo-Commit: {commit}\r\nX-Linked-ETag: \"{hash}\""
+        );
+        return send(head, b"");
+    }
+    if path.contains("/api/models/") {
         if shelf.status != 200 {
             return send(short(shelf.status), b"");
         }
@@ -168,13 +199,25 @@ fn answer(mut stream: &TcpStream, shelf: &Shelf, asked: &Mutex<Vec<String>>) -> 
     };
     let to = to.unwrap_or(bytes.len() - 1);
     let hash = blake3::hash(bytes).to_hex().to_string();
-    let head = format!(
-        "206 Partial\r\nContent-Length: {}\r\nContent-Range: bytes {from}-{to}/{}\r\nX-Repo-Commit: {}\r\nETag: \"{}\"",
-        to + 1 - from,
-        bytes.len(),
+    let announced = shelf.announced.filter(|_| name == SHARD);
+    let endless = shelf.endless && name == SHARD && range.ends_with('-');
+    let mut head = format!(
+        "206 Partial\r\nX-Repo-Commit: {}\r\nETag: \"{}\"",
         shelf.commit,
         shelf.etag.as_ref().unwrap_or(&hash),
     );
+    if !endless {
+        head += &format!("\r\nContent-Length: {}", to + 1 - from);
+    }
+    if announced != Some(0) {
+        let length = announced.unwrap_or(bytes.len() as u64);
+        head += &format!("\r\nContent-Range: bytes {from}-{to}/{length}");
+    }
+    if endless {
+        send(head, &bytes[from..=to])?;
+        while stream.write_all(&[0; 1 << 16]).is_ok() {}
+        return None;
+    }
     let body = &bytes[from..=to];
     let half = if shelf.breaks && name == SHARD && body.len() > 1 {
         body.len() / 2
@@ -495,4 +538,152 @@ fn a_hostile_hub_writes_nowhere_else() {
         .filter(|n| !n.starts_with("hf/hub/models--x--y/"))
         .collect();
     assert_eq!(outside, ["mini.toml"]);
+}
+
+/// Whether a request carried the token.
+fn with_token(line: &str) -> bool {
+    line.ends_with(" Bearer hf_secret")
+}
+
+#[test]
+fn the_token_goes_to_the_hub_and_to_nobody_it_leads_to() {
+    let env = [("HF_TOKEN", "hf_secret")];
+    let take = |server: &Server| std::mem::take(&mut *server.asked.lock().unwrap());
+    for (files, list) in [(true, false), (false, true), (true, true)] {
+        let other = Server::start(Shelf::whole());
+        let port = other.address.rsplit(':').next().unwrap().to_string();
+        // Another host; and the same host with another port.
+        for address in [format!("http://localhost:{port}"), other.address.clone()] {
+            let place = Place::new();
+            let mut shelf = Shelf::whole();
+            shelf.files_lead_to = files.then(|| address.clone());
+            shelf.list_leads_to = list.then(|| address.clone());
+            let hub = Server::start(shelf);
+            succeeds(&info_with(&place, &hub.address, "hf:x/y", &env));
+            let (asked, elsewhere) = (take(&hub), take(&other));
+            assert!(
+                !asked.is_empty() && asked.iter().all(|l| with_token(l)),
+                "{asked:?}"
+            );
+            assert!(!elsewhere.is_empty(), "{address}");
+            assert!(
+                !elsewhere.iter().any(|l| l.contains("hf_secret")),
+                "{elsewhere:?}"
+            );
+        }
+    }
+    // A path on the hub itself.
+    let mut shelf = Shelf::whole();
+    shelf.files_lead_to = Some("/moved".into());
+    shelf.list_leads_to = Some("/moved".into());
+    let (place, hub) = (Place::new(), Server::start(shelf));
+    succeeds(&info_with(&place, &hub.address, "hf:x/y", &env));
+    let asked = take(&hub);
+    assert!(
+        asked.iter().any(|l| l.starts_with("/moved/x/y/resolve/")),
+        "{asked:?}"
+    );
+    assert!(asked.iter().all(|l| with_token(l)), "{asked:?}");
+}
+
+#[test]
+fn secrets_are_in_no_message() {
+    let env = [("HF_TOKEN", "hf_secret")];
+    let (place, server) = (Place::new(), Server::start(Shelf::whole()));
+    let port = server.address.rsplit(':').next().unwrap();
+    for endpoint in [
+        format!("http://me:hf_secret@127.0.0.1:{port}"),
+        format!("http://hf_secret@127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{port}?token=hf_secret"),
+    ] {
+        let told = refuses(
+            &info_with(&place, &endpoint, "hf:x/y", &env),
+            "HF_ENDPOINT cannot be used: it h",
+        );
+        assert!(!told.contains("hf_secret"), "{told}");
+    }
+    assert_eq!(*server.asked.lock().unwrap(), Vec::<String>::new());
+    // A token that is no header, an answer that leads nowhere or to a password.
+    let odd = [("HF_TOKEN", "hf_secret\u{1}")];
+    let told = refuses(
+        &info_with(&place, &server.address, "hf:x/y", &odd),
+        "HF_TOKEN",
+    );
+    assert!(!told.contains("hf_secret"), "{told}");
+    for to in [
+        "http://me:hf_secret@elsewhere",
+        "ftp://elsewhere/hf_secret",
+        "//elsewhere/hf_secret",
+    ] {
+        server.shelf.lock().unwrap().list_leads_to = Some(to.into());
+        let told = refuses(
+            &info_with(&place, &server.address, "hf:x/y", &env),
+            "makes no sense",
+        );
+        assert!(!told.contains("hf_secret"), "{told}");
+    }
+    // It leads to itself.
+    server.shelf.lock().unwrap().list_leads_to = Some(String::new());
+    refuses(
+        &info_with(&place, &server.address, "hf:x/y", &env),
+        "it leads on and on",
+    );
+}
+
+#[test]
+fn no_more_is_taken_than_was_announced() {
+    let (place, server) = (Place::new(), Server::start(Shelf::whole()));
+    let told = |change: &dyn Fn(&mut Shelf), wanted: &str| {
+        let mut shelf = Shelf::whole();
+        change(&mut shelf);
+        *server.shelf.lock().unwrap() = shelf;
+        refuses(&info_with(&place, &server.address, "hf:x/y", &[]), wanted);
+        let there = tree(&model_dir(&place));
+        let left = there
+            .iter()
+            .find(|n| n.ends_with(".part") || n.contains(SHARD));
+        assert_eq!(left, None, "{there:?}");
+    };
+    told(
+        &|s| s.endless = true,
+        "came with another number of bytes than announced",
+    );
+    told(
+        &|s| s.announced = Some(10),
+        "came with another number of bytes than announced",
+    );
+    told(
+        &|s| s.announced = Some(0),
+        "does not say how long the file is",
+    );
+    told(&|s| s.announced = Some(1 << 50), "is full");
+    *server.shelf.lock().unwrap() = Shelf::whole();
+    succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
+}
+
+#[test]
+fn planted_files_in_the_cache_are_not_written_through() {
+    let (place, server) = (Place::new(), Server::start(Shelf::whole()));
+    let precious = place.path().join("precious");
+    fs::write(&precious, "keys").unwrap();
+    let blobs = model_dir(&place).join("blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let shard = blake3::hash(&server.shelf.lock().unwrap().files[SHARD]).to_hex();
+    for ending in ["part", "lock"] {
+        let planted = blobs.join(format!("{shard}.{ending}"));
+        for kind in ["link", "fifo", "hard link"] {
+            match kind {
+                "link" => std::os::unix::fs::symlink(&precious, &planted).unwrap(),
+                "fifo" => nix::unistd::mkfifo(&planted, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                _ => fs::hard_link(&precious, &planted).unwrap(),
+            }
+            refuses(
+                &info_with(&place, &server.address, "hf:x/y", &[]),
+                "cannot be written to the hub's cache",
+            );
+            fs::remove_file(&planted).unwrap();
+            assert_eq!(fs::read_to_string(&precious).unwrap(), "keys", "{kind}");
+        }
+    }
+    succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
 }

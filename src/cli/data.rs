@@ -1,6 +1,7 @@
 //! `heirloom data`: text into token files, and what is in either.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
@@ -13,6 +14,9 @@ use crate::corpus::{Tokenizer, Width};
 use crate::run::table::count;
 use crate::signals::Signalled;
 use crate::text;
+
+/// How long a batch may go on after Ctrl-C, so that it need not be encoded again.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Prepare text for training, and look into it
 #[derive(Debug, clap::Args)]
@@ -87,6 +91,8 @@ impl Prepare {
                 bail!(exit::usage("--val-out and --out are the same file"));
             }
         }
+        // What is safe on disk is gone on with, so that ending in the middle of a batch is no loss.
+        let signalled = Signalled::watch_with_grace(GRACE)?;
         let job = Job {
             val,
             force: self.force,
@@ -96,7 +102,6 @@ impl Prepare {
                 Tokenizer::from_name(&self.tokenizer)?,
             )
         };
-        let signalled = Signalled::watch()?;
         let bar = ProgressBar::new(0);
         bar.set_style(ProgressStyle::with_template(
             "{msg}{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",

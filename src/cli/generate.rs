@@ -65,7 +65,7 @@ impl Args {
             None => locate::tokenizer(&located.path)?,
         };
         tokenizer.fits(files.config.vocab)?;
-        let ids = match tokenizer.encode(&prompt) {
+        let ids = match tokenizer.encode(&prompt)? {
             // An empty text begins where a document ended.
             ids if ids.is_empty() => tokenizer.end_of_text().into_iter().collect(),
             ids => ids,
@@ -103,7 +103,7 @@ impl Args {
                 ended = true;
                 break;
             }
-            if !print(&words.push(id))? {
+            if !print(&words.push(id)?)? {
                 return Ok(());
             }
             if made == self.n || generator.left() == 0 {
@@ -111,7 +111,7 @@ impl Args {
             }
             logits = generator.read(&[id])?;
         }
-        print(&words.finish())?;
+        print(&words.finish()?)?;
         print("\n")?;
         let why = match (ended, made < self.n) {
             (true, _) => "; the model ended the text",

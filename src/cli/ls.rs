@@ -1,5 +1,7 @@
 //! `heirloom ls`: the runs under a directory.
 
+use std::time::Duration;
+
 use rayon::prelude::*;
 
 use super::{Global, say};
@@ -7,6 +9,9 @@ use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::{series, show, table};
 use crate::text;
+
+/// Time for reading journals without a `series.bin`, which is written for them by `show`.
+const MOST_TIME: Duration = Duration::from_secs(5);
 
 /// List the runs, the one that changed last first
 #[derive(Debug, clap::Args)]
@@ -24,9 +29,10 @@ impl Args {
     pub fn run(self) -> anyhow::Result<()> {
         let dirs = RunDir::list(&self.global.runs)?;
         // Journals without series.bin take long enough for several to be read at once.
+        let budget = series::open::Budget::of(MOST_TIME);
         let states: Vec<_> = dirs
             .par_iter()
-            .map(|dir| series::open::brief(dir.path()))
+            .map(|dir| series::open::brief(dir.path(), &budget))
             .collect();
         let mut runs = Vec::new();
         for (dir, state) in dirs.into_iter().zip(states) {

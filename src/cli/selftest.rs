@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use super::{exit, say};
 use crate::device::Choice;
+use crate::file::{self, Dir};
 use crate::ops::{self, Compute};
 use crate::selftest::SelfTest;
 
@@ -154,16 +155,17 @@ fn print(quiet: bool, good: bool, name: &str, found: &str) {
 
 /// The whole program on a miniature recipe: reference, inheritance, growth, table.
 fn recipe(device: &str) -> Result<String> {
-    let place = std::env::temp_dir().join(format!("heirloom-selftest-{}", std::process::id()));
-    let done = recipe_in(&place, device);
-    let _ = std::fs::remove_dir_all(&place);
+    // A name that cannot be foreseen: others may write to the same directory.
+    let temporary = Dir::open(&std::env::temp_dir())?;
+    let (name, place) = temporary.create_temporary_subdir("heirloom-selftest")?;
+    let done = recipe_in(place.path(), device);
+    let _ = temporary.remove_all(name);
     done
 }
 
 fn recipe_in(place: &Path, device: &str) -> Result<String> {
-    std::fs::create_dir_all(place)?;
     let config = place.join("recipe.toml");
-    std::fs::write(&config, RECIPE)?;
+    file::replace(&config, RECIPE.as_bytes())?;
     let losses = |name: &str| -> Result<Vec<String>> {
         let out = Command::new(std::env::current_exe()?)
             .args(["train", "--device", device, "--name", name, "--runs"])

@@ -193,7 +193,7 @@ pub const SECTIONS: [(&str, &str); 13] = [
     ),
     (
         "data",
-        "Text or token files. Paths are relative to the config file; `$NAME` takes an environment variable (`$$` is a plain `$`).",
+        "Text or token files. Paths are relative to the config file; `$NAME` in them takes an environment variable (`$$` is a plain `$`).",
     ),
     (
         "reference",

@@ -43,6 +43,16 @@ impl Source {
         if path.is_file() {
             return Ok(Self::Path(path));
         }
+        if path.exists() {
+            let what = if path.is_dir() {
+                "a directory"
+            } else {
+                "not a regular file"
+            };
+            return Err(ConfigError::one(format!(
+                "{word} is {what}; give a config file or the name of a preset"
+            )));
+        }
         let names: Vec<&str> = presets().iter().map(|p| p.name).collect();
         let hint = match keys::best(word, names.iter().copied(), 0.6) {
             Some(near) => format!("did you mean the preset {near}?"),
@@ -81,7 +91,23 @@ pub struct Loaded {
 /// Every problem that was found, one a line, with file and line or the override it is about.
 pub fn load(source: &Source, overrides: &[String]) -> Result<Loaded, ConfigError> {
     let cwd = std::env::current_dir().unwrap_or_default();
-    load_with(source, overrides, &cwd, &|name| std::env::var(name).ok())
+    load_with(source, overrides, &cwd, &|name| {
+        let value = std::env::var_os(name)?;
+        Some(exact::to_text(&value).into_owned())
+    })
+}
+
+/// [`load`] without the environment: variables in paths stay as they are written, so that they need not be set and
+/// nothing of them is told. Not for opening files.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_as_written(source: &Source) -> Result<Loaded, ConfigError> {
+    let cwd = std::env::current_dir().unwrap_or_default();
+    load_with(source, &[], &cwd, &|name| match name {
+        "HOME" => std::env::var(name).ok(),
+        name => Some(format!("${name}")),
+    })
 }
 
 /// [`load`] with the working directory and the environment given.
@@ -110,7 +136,8 @@ pub(super) fn load_with(
     draft.expand_paths(env);
     draft.check_types();
     draft.require();
-    let config = draft.build()?;
+    let mut config = draft.build()?;
+    config.spelled = std::mem::take(&mut draft.spelled);
     check::values(&config, &mut draft.places);
     draft.places.finish()?;
     Ok(Loaded { config, base, name })
@@ -119,6 +146,8 @@ pub(super) fn load_with(
 /// The keys that were given, before they are a config.
 struct Draft {
     values: BTreeMap<&'static str, Value>,
+    /// [`Config::spelled`].
+    spelled: BTreeMap<String, String>,
     places: Places,
 }
 
@@ -136,6 +165,7 @@ impl Draft {
         })?;
         let mut draft = Self {
             values: BTreeMap::new(),
+            spelled: BTreeMap::new(),
             places: Places {
                 label: label.into(),
                 ..Places::default()
@@ -266,23 +296,43 @@ impl Draft {
             let Some(value) = self.values.get_mut(key.path) else {
                 continue;
             };
-            let mut unset = None;
-            each_path(value, &mut |text| match expand(text, env) {
-                Ok(expanded) => Some(expanded),
-                Err(variable) => {
-                    unset.get_or_insert(variable);
-                    None
+            let mut wrong = None;
+            let spelled = &mut self.spelled;
+            each_path(value, &mut |text| {
+                // A name is no path: it would carry the value to the hub.
+                if NOT_PATHS.iter().any(|start| text.starts_with(start)) {
+                    return None;
+                }
+                match expand(text, env) {
+                    Ok(Expanded { path, variables }) => {
+                        if variables {
+                            spelled.insert(path.clone(), text.to_string());
+                        }
+                        Some(path)
+                    }
+                    Err(error) => {
+                        wrong.get_or_insert(error);
+                        None
+                    }
                 }
             });
-            if let Some(variable) = unset {
-                let path = key.path;
-                self.places.bad(
+            let path = key.path;
+            match wrong {
+                Some(Unexpanded::Unset(variable)) => self.places.bad(
                     path,
                     format!(
                         "{path} needs the environment variable {variable}, which is not set; \
                          export it, or give --set {path}=PATH"
                     ),
-                );
+                ),
+                Some(Unexpanded::Secret(variable)) => self.places.bad(
+                    path,
+                    format!(
+                        "{path} names the environment variable {variable}, which looks like a secret and would be \
+                         shown in messages; put the path into another variable"
+                    ),
+                ),
+                None => {}
             }
         }
     }
@@ -409,13 +459,34 @@ fn insert(root: &mut toml::Table, path: &str, value: toml::Value) {
     }
 }
 
-/// Replaces `~/` at the start by the home directory, `$NAME` and `${NAME}` by the environment's values and `$$` by `$`; the name of a variable that is
-/// not set is the error.
-pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+/// A path with the values of variables in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Expanded {
+    pub path: String,
+    /// Whether there were any.
+    pub variables: bool,
+}
+
+/// Why a path cannot be expanded, with the name of a variable.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unexpanded {
+    Unset(String),
+    Secret(String),
+}
+
+/// Replaces `~/` at the start by the home directory, `$NAME` and `${NAME}` by the environment's values and `$$` by `$`.
+///
+/// # Errors
+/// When a variable is not set, or holds a secret by its name.
+pub(super) fn expand(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Expanded, Unexpanded> {
     let mut out = String::new();
     let mut rest = text;
+    let mut variables = false;
     if text.starts_with("~/") {
-        out.push_str(&env("HOME").ok_or("HOME")?);
+        out.push_str(&env("HOME").ok_or_else(|| Unexpanded::Unset("HOME".into()))?);
         rest = &text[1..];
     }
     while let Some(at) = rest.find('$') {
@@ -436,11 +507,18 @@ pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result
             out.push('$');
             rest = after;
         } else {
+            if crate::secrets::is_secret(name) {
+                return Err(Unexpanded::Secret(name.into()));
+            }
             let value = env(name).filter(|v| !v.is_empty());
-            out.push_str(&value.ok_or_else(|| name.to_string())?);
+            out.push_str(&value.ok_or_else(|| Unexpanded::Unset(name.into()))?);
+            variables = true;
             rest = left;
         }
     }
     out.push_str(rest);
-    Ok(out)
+    Ok(Expanded {
+        path: out,
+        variables,
+    })
 }

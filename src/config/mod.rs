@@ -20,7 +20,7 @@ use std::path::Path;
 
 pub use check::check;
 pub use keys::keys_markdown;
-pub use load::{Loaded, Source, load};
+pub use load::{Loaded, Source, load, load_as_written};
 pub use schema::*;
 
 use crate::text::{self, exact};
@@ -94,22 +94,43 @@ fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
 /// Makes the paths of data and reference absolute, so that the config can be used from anywhere. `base` is the
 /// directory that relative ones start from ([`Loaded::base`]).
 pub fn resolve_paths(config: &mut Config, base: &Path) {
+    let mut spelled = std::mem::take(&mut config.spelled);
     for path in paths(config) {
         if !NOT_PATHS.iter().any(|start| path.starts_with(start)) {
             let joined = base.join(exact::to_path(path));
             // Fails for an empty path only, which a checked config does not have.
             let full = std::path::absolute(&joined).unwrap_or(joined);
-            *path = exact::to_text(&full).into_owned();
+            let full = exact::to_text(&full).into_owned();
+            if let Some(written) = spelled.get(path) {
+                let written = match exact::to_path(path).is_absolute() {
+                    true => written.clone(),
+                    false => format!("{}/{written}", escaped(&exact::to_text(base))),
+                };
+                spelled.insert(full.clone(), written);
+            }
+            *path = full;
         }
     }
+    config.spelled = spelled;
 }
 
-/// The config as TOML that [`load`] reads back to the same one, headed by the program's version.
+/// A path in which nothing is taken for a variable.
+fn escaped(path: &str) -> String {
+    path.replace('$', "$$")
+}
+
+/// The config as TOML that [`load`] reads back to the same one, headed by the program's version. Variables of the
+/// environment stand in it under their names.
 pub fn to_toml(config: &Config) -> String {
     let mut config = config.clone();
+    let spelled = std::mem::take(&mut config.spelled);
     for path in paths(&mut config) {
-        // Reading would take a `$` for the start of a variable's name.
-        *path = path.replace('$', "$$");
+        *path = match spelled.get(path) {
+            Some(written) => written.clone(),
+            None if NOT_PATHS.iter().any(|start| path.starts_with(start)) => continue,
+            // Reading would take a `$` for the start of a variable's name.
+            None => escaped(path),
+        };
     }
     // TOML's integers end at i64::MAX; only a seed may sensibly come near, and `check` refuses larger ones.
     config.train.seed = config.train.seed.min(i64::MAX as u64);

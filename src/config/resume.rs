@@ -33,6 +33,13 @@ pub enum Given {
 /// Returns the values of a config.
 pub fn values(config: &Config) -> Values {
     let mut config = config.clone();
+    let spelled = std::mem::take(&mut config.spelled);
+    for path in super::paths(&mut config) {
+        // A checkpoint keeps the variable and not its value; other content is found out by its fingerprint.
+        if let Some(written) = spelled.get(path) {
+            path.clone_from(written);
+        }
+    }
     // TOML's integers end there; `check` refuses larger seeds.
     config.train.seed = config.train.seed.min(i64::MAX as u64);
     // A checked config can always be written.
@@ -91,7 +98,14 @@ pub fn in_force(wanted: &Config, phase: &Values) -> Config {
             }
         }
     }
-    root.try_into().unwrap_or_else(|_| wanted.clone())
+    let in_force: Config = match root.try_into() {
+        Ok(config) => config,
+        Err(_) => return wanted.clone(),
+    };
+    Config {
+        spelled: wanted.spelled.clone(),
+        ..in_force
+    }
 }
 
 impl Change {

@@ -1,5 +1,7 @@
 //! What a config holds, with its defaults.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::Source;
@@ -30,6 +32,10 @@ pub struct Config {
     pub control: ControlConfig,
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
+    /// How paths with variables of the environment are written, by what they stand for here and now: files get the
+    /// variables, and never their values.
+    #[serde(skip)]
+    pub(super) spelled: BTreeMap<String, String>,
 }
 
 /// `[model]`: the shape of a reference that is trained here; a loaded reference brings its own.

@@ -241,7 +241,8 @@ mod tests {
         let text = open(&[texts], Some(&[put("v.txt", b"12345")]), 0.1).unwrap();
         assert_eq!(
             text.tokenizer
-                .decode(&(0..9).map(|i| text.train.get(i)).collect::<Vec<_>>()),
+                .decode(&(0..9).map(|i| text.train.get(i)).collect::<Vec<_>>())
+                .unwrap(),
             "abcd<|endoftext|>efgh"
         );
         let error = open(

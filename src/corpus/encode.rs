@@ -1,14 +1,17 @@
 //! Texts into token ids, some parts at a time and in parallel; a thread reads ahead.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
 use super::reader::{self, Cuts, Piece};
+use super::tokenizer::Stage;
+use super::tokenizer::watch::{self, GivenUp};
 use super::tokens::Width;
 use super::{CorpusError, Tokenizer, Tokens};
+use crate::device::memory;
 use crate::text::exact;
 
 /// Bytes of text that are encoded at a time.
@@ -98,9 +101,85 @@ fn read_one(
 }
 
 /// The ids of each part.
-pub fn encode(pieces: &[Piece], tokenizer: &Tokenizer) -> Vec<Vec<u32>> {
-    let encode = |piece: &Piece| tokenizer.encode(&piece.text);
-    pieces.par_iter().map(encode).collect()
+///
+/// # Errors
+/// When a part of a `tokenizer.json` makes too much of a text, or takes too long for it.
+pub fn encode(
+    pieces: &Arc<Vec<Piece>>,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<Vec<u32>>, CorpusError> {
+    let encoded = if tokenizer.is_watched() {
+        encode_watched(pieces, tokenizer)?
+    } else {
+        let encode = |piece: &Piece| tokenizer.encode_here(&piece.text, &Stage::default());
+        pieces.par_iter().map(encode).collect()
+    };
+    encoded.map_err(|what| tokenizer.refused(what))
+}
+
+/// One part of a text on its way through the tokenizer.
+#[derive(Default)]
+struct Progress {
+    stage: Stage,
+    /// The look at the clock at which it was begun, from 1 on; 0 before, [`DONE`] after.
+    begun: AtomicU64,
+}
+
+const DONE: u64 = u64::MAX;
+
+/// Encodes in the thread pool, and gives up when any part takes longer than its length allows.
+fn encode_watched(
+    pieces: &Arc<Vec<Piece>>,
+    tokenizer: &Tokenizer,
+) -> Result<Result<Vec<Vec<u32>>, String>, CorpusError> {
+    let progress: Arc<Vec<Progress>> =
+        Arc::new(pieces.iter().map(|_| Progress::default()).collect());
+    let clock = Arc::new(AtomicU64::new(1));
+    let work = {
+        let (pieces, progress) = (Arc::clone(pieces), Arc::clone(&progress));
+        let (tokenizer, clock) = (tokenizer.clone(), Arc::clone(&clock));
+        move || {
+            let encode = |(piece, now): (&Piece, &Progress)| {
+                now.begun
+                    .store(clock.load(Ordering::Relaxed), Ordering::Relaxed);
+                let ids = tokenizer.encode_here(&piece.text, &now.stage);
+                now.begun.store(DONE, Ordering::Relaxed);
+                ids
+            };
+            let both = pieces.par_iter().zip(progress.par_iter());
+            both.map(encode).collect()
+        }
+    };
+    let start = |work: Box<dyn FnOnce() + Send>| {
+        rayon::spawn(work);
+        true
+    };
+    watch::run(start, work, || {
+        let now = clock.fetch_add(1, Ordering::Relaxed) + 1;
+        for (piece, progress) in pieces.iter().zip(progress.iter()) {
+            let begun = progress.begun.load(Ordering::Relaxed);
+            let taken = now.saturating_sub(begun);
+            if begun > 0 && begun < DONE && taken > Tokenizer::most_looks(piece.text.len()) {
+                let bytes = piece.text.len();
+                let slow = tokenizer.given_up(GivenUp::TooSlow, &progress.stage, bytes);
+                return Err(Stopped(slow));
+            }
+        }
+        Ok(())
+    })
+    .map_err(|stopped| stopped.0)
+}
+
+/// Why a batch was given up.
+struct Stopped(CorpusError);
+
+impl From<GivenUp> for Stopped {
+    fn from(given_up: GivenUp) -> Self {
+        Self(CorpusError::Tokenizer {
+            name: "the tokenizer".into(),
+            what: given_up.describe("encoding"),
+        })
+    }
 }
 
 /// The id between documents.
@@ -129,35 +208,130 @@ pub fn tokens(
             total >> 20
         ));
     }
-    let width = Width::of(tokenizer.size());
-    let (mut short, mut long) = (Vec::new(), Vec::new());
-    let mut push = |ids: &[u32]| match width {
-        // They fit: the tokenizer has no larger ids.
-        Width::Two => short.extend(ids.iter().map(|&id| id as u16)),
-        Width::Four => long.extend_from_slice(ids),
+    let mut held = Held::new(Width::of(tokenizer.size()), memory::available);
+    let mut push = |ids: &[u32]| {
+        held.push(ids).map_err(|free| CorpusError::NoMemory {
+            name: names.join(", "),
+            held: held.bytes() >> 20,
+            free: free >> 20,
+        })
     };
     let mut left = names.len();
     let mut open = false;
     let cuts = Cuts::new(tokenizer.cuts_at_lines());
     read(names, cuts, &Arc::default(), |batch| {
-        let encoded = encode(&batch.pieces, tokenizer);
-        for (piece, ids) in batch.pieces.iter().zip(encoded) {
-            push(&ids);
+        let pieces = Arc::new(batch.pieces);
+        let encoded = encode(&pieces, tokenizer)?;
+        for (piece, ids) in pieces.iter().zip(encoded) {
+            push(&ids)?;
             open = !piece.ends;
             if piece.ends {
-                push(&[separator(tokenizer)?]);
+                push(&[separator(tokenizer)?])?;
             }
         }
         if batch.last {
             left -= 1;
             if open && left > 0 {
-                push(&[separator(tokenizer)?]);
+                push(&[separator(tokenizer)?])?;
             }
         }
         Ok::<(), CorpusError>(())
     })?;
-    Ok(match width {
-        Width::Two => Tokens::owned(short),
-        Width::Four => Tokens::owned_long(long),
-    })
+    Ok(held.tokens())
+}
+
+/// Memory that is left to the rest of the program.
+const SPARE_BYTES: u64 = 256 << 20;
+/// The least number of ids that room is made for.
+const LEAST_ROOM: usize = 1 << 20;
+
+/// Ids as they are read. Memory is looked at before it grows: a text may be any number of times as long as its file.
+struct Held<F> {
+    short: Vec<u16>,
+    long: Vec<u32>,
+    width: Width,
+    /// Bytes of memory that are free, where the system says.
+    free: F,
+}
+
+impl<F: Fn() -> Option<u64>> Held<F> {
+    fn new(width: Width, free: F) -> Self {
+        Self {
+            short: Vec::new(),
+            long: Vec::new(),
+            width,
+            free,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.width.bytes() * (self.short.len() + self.long.len())) as u64
+    }
+
+    /// Appends ids; the error is the number of bytes that are free.
+    fn push(&mut self, ids: &[u32]) -> Result<(), u64> {
+        match self.width {
+            // They fit: the tokenizer has no larger ids.
+            Width::Two => {
+                make_room(&mut self.short, ids.len(), &self.free)?;
+                self.short.extend(ids.iter().map(|&id| id as u16));
+            }
+            Width::Four => {
+                make_room(&mut self.long, ids.len(), &self.free)?;
+                self.long.extend_from_slice(ids);
+            }
+        }
+        Ok(())
+    }
+
+    fn tokens(self) -> Tokens {
+        match self.width {
+            Width::Two => Tokens::owned(self.short),
+            Width::Four => Tokens::owned_long(self.long),
+        }
+    }
+}
+
+/// Makes room for `n` more: twice what there was, or an eighth more where that is too much. While it grows, the old and
+/// the new memory may both be held.
+fn make_room<T>(ids: &mut Vec<T>, n: usize, free: &impl Fn() -> Option<u64>) -> Result<(), u64> {
+    if ids.capacity() - ids.len() >= n {
+        return Ok(());
+    }
+    let least = ids.len().saturating_add(n);
+    let free = free().unwrap_or(u64::MAX);
+    for room in [ids.len().saturating_mul(2), ids.len() / 8 * 9, least] {
+        let room = room.max(least).max(LEAST_ROOM);
+        let bytes = (room as u64).saturating_mul(size_of::<T>() as u64);
+        let fits = bytes.saturating_add(SPARE_BYTES) <= free || room == LEAST_ROOM;
+        if fits && ids.try_reserve_exact(room - ids.len()).is_ok() {
+            return Ok(());
+        }
+    }
+    Err(free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_held_as_long_as_memory_is_free() {
+        let free = std::cell::Cell::new(Some(u64::MAX));
+        let mut held = Held::new(Width::Two, || free.get());
+        let ids: Vec<u32> = (0..LEAST_ROOM as u32).map(|i| i % 60_000).collect();
+        held.push(&ids).unwrap();
+        // Room for an eighth more, and not for twice as much.
+        free.set(Some(SPARE_BYTES + 3 * (LEAST_ROOM as u64)));
+        held.push(&ids[..10]).unwrap();
+        free.set(Some(SPARE_BYTES));
+        held.push(&ids[..10]).unwrap();
+        assert_eq!(held.push(&ids), Err(SPARE_BYTES));
+        assert_eq!(held.bytes(), 2 * (LEAST_ROOM as u64 + 20));
+        let tokens = held.tokens();
+        assert_eq!(
+            (tokens.len(), tokens.get(5), tokens.get(LEAST_ROOM)),
+            (LEAST_ROOM + 20, 5, 0)
+        );
+    }
 }

@@ -72,6 +72,11 @@ pub enum CorpusError {
         have: usize,
         context: usize,
     },
+    #[error(
+        "the tokens of {name} do not fit into memory: {held} MB are held, and {free} MB are free; `heirloom data prepare` \
+         writes them to a file, which takes no memory"
+    )]
+    NoMemory { name: String, held: u64, free: u64 },
     #[error("{} exists; --force overwrites it", path.display())]
     Exists { path: PathBuf },
     #[error("{}: {what}; --force begins again", path.display())]

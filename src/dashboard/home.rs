@@ -15,12 +15,16 @@ use super::keys;
 use super::terminal::{Input, Terminal};
 use crate::config;
 use crate::run::dir::RunDir;
+use crate::run::series::open::Budget;
 use crate::run::state::RunState;
 use crate::run::{series, show, table};
 use crate::text::{self, sanitize};
 
 /// How long input is waited for when all runs have been read.
 const REST: Duration = Duration::from_secs(1);
+
+/// How long one run is read, during which no key is answered.
+const MOST_TIME: Duration = Duration::from_millis(500);
 
 /// What the operator chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +125,7 @@ fn listed(runs: &Path) -> Result<Vec<Listed>> {
 }
 
 fn read(dir: &RunDir) -> Row {
-    let Ok(state) = series::open::brief(dir.path()) else {
+    let Ok(state) = series::open::brief(dir.path(), &Budget::of(MOST_TIME)) else {
         return Row {
             state: "unreadable".into(),
             ..Row::of(&RunState::default(), dir)

@@ -99,16 +99,19 @@ impl Subject {
         let checkpoints = Checkpoints::at(&run);
         let at = checkpoints.verify(checkpoint)?;
         let mut subject = Self::of_path(&checkpoints.path().join(checkpoint))?;
-        let config = config::load(&config::Source::Path(run.config()), &[]);
+        let source = config::Source::Path(run.config());
+        let config = config::load_as_written(&source);
         let config = config.ok().map(|loaded| loaded.config);
-        let reference = config.as_ref().and_then(|c| c.reference.path.as_ref());
+        let reference = config::load(&source, &[]).ok().map(|loaded| loaded.config);
+        let reference = reference.as_ref().and_then(|c| c.reference.path.as_ref());
         // Where the reference has gone since, the checkpoint has its tokenizer all the same.
         let reference = reference.and_then(|name| locate::kept(name, runs).ok());
         if let Some(tokens) = reference.and_then(|path| Tokens::of_model(&path).ok()) {
             subject.tokens.complete_from(tokens);
         }
         subject.name = text::clean(&format!("{}@{checkpoint}", run.name())).into_owned();
-        let state = series::open::brief(run.path()).map_err(|source| ExportError::Io {
+        let state = series::open::brief(run.path(), &series::open::Budget::of_one());
+        let state = state.map_err(|source| ExportError::Io {
             path: run.events(),
             source,
         })?;

@@ -181,8 +181,23 @@ impl Dir {
     /// As [`Self::open_file`], and when the file has a second name (a hard link): what is appended would change a file
     /// that may lie elsewhere.
     pub fn open_to_append(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
-        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
-        let file = self.open_regular(name.as_ref(), flags)?;
+        self.open_own(
+            name.as_ref(),
+            OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT,
+        )
+    }
+
+    /// Opens a regular file for reading and writing, making it where it is missing.
+    ///
+    /// # Errors
+    /// As [`Self::open_to_append`].
+    pub fn open_to_write(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        self.open_own(name.as_ref(), OFlag::O_RDWR | OFlag::O_CREAT)
+    }
+
+    /// Opens a regular file that has no other name.
+    fn open_own(&self, name: &OsStr, flags: OFlag) -> io::Result<File> {
+        let file = self.open_regular(name, flags)?;
         let links = fstat(&file)?.st_nlink;
         match links > 1 {
             true => Err(invalid(format!(

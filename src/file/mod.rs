@@ -97,6 +97,30 @@ pub fn create_dirs(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a file, a link, or anything else but a directory, at a path whose last part is not followed.
+///
+/// # Errors
+/// When it does not exist or cannot be removed.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let (dir, name) = Dir::of_file(path)?;
+    dir.remove_file(name)
+}
+
+/// Replaces the file that an operator has named for output: where that is a link, the file that it leads to.
+///
+/// # Errors
+/// As [`replace`], and when something other than a file is there: it would be lost.
+pub fn replace_output(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match path.canonicalize() {
+        Ok(target) if target.is_file() => replace(&target, bytes),
+        Ok(_) => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is not a regular file",
+        )),
+        Err(_) => replace(path, bytes),
+    }
+}
+
 fn bytes_of(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;

@@ -1,34 +1,50 @@
-//! Models brought from the Hugging Face hub into its standard cache, by `hf-hub`. Only what heirloom reads is fetched:
-//! config, tokenizer and safetensors. A revision's name points to a snapshot only when all of it is there.
+//! Models brought from the Hugging Face hub into its standard cache. Only what heirloom reads is fetched: config,
+//! tokenizer and safetensors. A revision's name points to a snapshot only when all of it is there. No more is taken of a
+//! file than the hub has announced.
 
 use std::fs;
-use std::io;
-use std::panic::{self, AssertUnwindSafe};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hf_hub::api::RepoInfo;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo, Metadata};
-use hf_hub::{Cache, Repo, RepoType};
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Deserialize;
 
 use super::hub::{self, Found, HubError, Name};
+use super::request::{Client, Metadata, RequestError};
 use crate::corpus::tokenizer::{COMPANIONS, TOKENIZER};
-use crate::file;
+use crate::file::{self, Dir};
 use crate::tensors::{self, INDEX, MODEL, PICKLES, TensorError};
 use crate::text;
 
 /// What tells of a model's shape. Nothing goes without it.
 const CONFIG: &str = "config.json";
 const HUGGING_FACE: &str = "https://huggingface.co";
-/// The first question is given up after these when the network drops it without a word.
-const CONNECT: Duration = Duration::from_secs(10);
-const ANSWER: Duration = Duration::from_secs(30);
 /// How often a file is asked for when connections break; each time it goes on where it stopped.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often another process that fetches the same file is waited for.
+const LOCK_ATTEMPTS: u32 = 6;
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
 /// Most bytes of a file with a token in it.
 const LARGEST_TOKEN: u64 = 4 << 10;
+/// Most bytes of a list of files.
+const LARGEST_LIST: u64 = 16 << 20;
+/// Bytes taken at a time.
+const BLOCK: usize = 1 << 16;
+
+/// The files of a revision, and its commit.
+#[derive(Debug, Deserialize)]
+struct Listing {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
 
 /// The snapshot of `OWNER/NAME` or `OWNER/NAME@REVISION`, with everything that is needed in it. The hub is asked what
 /// the revision means now, and what the cache lacks is fetched. With `HF_HUB_OFFLINE`, or when the hub does not answer,
@@ -48,7 +64,7 @@ pub(super) fn fetch(name: &str, cache: Option<&Path>) -> Result<Found, HubError>
         })?;
         return Ok(Found { path, notice: None });
     }
-    let hub = Hub::new(wanted, cache);
+    let hub = Hub::new(wanted, cache)?;
     let error = match hub.ask() {
         Ok(info) => {
             let path = hub.bring(&info)?;
@@ -62,7 +78,7 @@ pub(super) fn fetch(name: &str, cache: Option<&Path>) -> Result<Found, HubError>
         let notice = format!(
             "the copy in {}: {} gives no answer of use ({why})",
             text::path(&path),
-            hub.endpoint,
+            hub.client.endpoint,
         );
         return Ok(Found {
             path,
@@ -114,71 +130,57 @@ fn token() -> Option<String> {
 struct Hub<'a> {
     wanted: Name<'a>,
     cache: PathBuf,
-    endpoint: String,
-    token: Option<String>,
+    client: Client,
 }
 
 impl<'a> Hub<'a> {
-    fn new(wanted: Name<'a>, cache: &Path) -> Self {
+    fn new(wanted: Name<'a>, cache: &Path) -> Result<Self, HubError> {
         let endpoint = variable("HF_ENDPOINT");
         let endpoint = endpoint.as_deref().unwrap_or(HUGGING_FACE);
-        Self {
+        let token = token();
+        if token.is_some() {
+            crate::secrets::keep_out_of_core_dumps();
+        }
+        let client = Client::new(endpoint, token);
+        Ok(Self {
             wanted,
             // The cache's links are relative to it; fails for an empty path only.
             cache: std::path::absolute(cache).unwrap_or_else(|_| cache.into()),
-            endpoint: text::clean(endpoint.trim_end_matches('/')).into_owned(),
-            token: token(),
-        }
+            client: client.map_err(|what| HubError::Endpoint { what })?,
+        })
     }
 
-    fn repo(&self, revision: &str) -> Result<ApiRepo, HubError> {
-        let model = self.wanted.model.into();
-        let repo = Repo::with_revision(model, RepoType::Model, revision.into());
-        Ok(self.api()?.repo(repo))
-    }
-
-    fn api(&self) -> Result<Api, HubError> {
-        // Everything that would be looked for in the environment is given.
-        ApiBuilder::from_cache(Cache::new(self.cache.clone()))
-            .with_endpoint(self.endpoint.clone())
-            .with_token(self.token.clone())
-            // Its own retries forget how much of a file is there already.
-            .with_retries(0)
-            .with_user_agent("heirloom", env!("CARGO_PKG_VERSION"))
-            .build()
-            .map_err(|e| self.told("", e))
+    /// The address of a file of a commit.
+    fn url(&self, commit: &str, name: &str) -> String {
+        let (endpoint, model) = (&self.client.endpoint, self.wanted.model);
+        format!("{endpoint}/{model}/resolve/{commit}/{name}")
     }
 
     /// The files of the revision, and its commit.
-    fn ask(&self) -> Result<RepoInfo, HubError> {
-        let request = self.repo(self.wanted.revision)?.info_request().config();
-        let request = request
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(ANSWER))
-            .timeout_recv_body(Some(ANSWER))
-            .build();
-        let answer = request
-            .call()
-            .and_then(|mut answer| answer.body_mut().read_json());
-        let info: RepoInfo = answer.map_err(|e| self.told("", Box::new(e).into()))?;
-        if hub::is_part(&info.sha) {
-            return Ok(info);
+    fn ask(&self) -> Result<Listing, HubError> {
+        let (endpoint, model) = (&self.client.endpoint, self.wanted.model);
+        let revision = self.wanted.revision.replace('/', "%2F");
+        let url = format!("{endpoint}/api/models/{model}/revision/{revision}");
+        let mut answer = self.client.get(&url, None).map_err(|e| self.failed(e))?;
+        let body = answer.body_mut().with_config().limit(LARGEST_LIST);
+        let list: Listing = body.read_json().map_err(|e| self.failed(e.into()))?;
+        if hub::is_part(&list.sha) {
+            return Ok(list);
         }
         Err(self.refused("the answer names no commit"))
     }
 
     /// Fetches what the cache lacks and returns the snapshot.
-    fn bring(&self, info: &RepoInfo) -> Result<PathBuf, HubError> {
+    fn bring(&self, info: &Listing) -> Result<PathBuf, HubError> {
         let has = |name: &str| info.siblings.iter().any(|s| s.rfilename == name);
         self.check(&has, info)?;
         let dir = self.wanted.dir(&self.cache);
         let snapshot = dir.join("snapshots").join(&info.sha);
-        let repo = self.repo(&info.sha)?;
         let bring = |name: &str| {
             if snapshot.join(name).is_file() {
                 return Ok(());
             }
-            self.bring_file(&repo, &dir, &info.sha, name)
+            self.bring_file(&dir, &info.sha, name)
         };
         bring(CONFIG)?;
         // Before the weights: a snapshot with weights has all of it.
@@ -208,7 +210,7 @@ impl<'a> Hub<'a> {
     }
 
     /// Refuses a repository without a config or safetensors.
-    fn check(&self, has: &dyn Fn(&str) -> bool, info: &RepoInfo) -> Result<(), HubError> {
+    fn check(&self, has: &dyn Fn(&str) -> bool, info: &Listing) -> Result<(), HubError> {
         let name = self.wanted.model;
         let gguf = info
             .siblings
@@ -241,65 +243,57 @@ impl<'a> Hub<'a> {
     }
 
     /// Brings one file into the snapshot. Until all of it is there it is `blobs/ETAG.part`.
-    fn bring_file(
-        &self,
-        repo: &ApiRepo,
-        dir: &Path,
-        commit: &str,
-        name: &str,
-    ) -> Result<(), HubError> {
-        let meta = self.metadata(repo, commit, name)?;
-        let blobs = dir.join("blobs");
-        let (blob, part) = (
-            blobs.join(meta.etag()),
-            blobs.join(meta.etag()).with_extension("part"),
-        );
-        let link = dir.join("snapshots").join(commit).join(name);
+    fn bring_file(&self, dir: &Path, commit: &str, name: &str) -> Result<(), HubError> {
+        let meta = self.metadata(commit, name)?;
         let disk = |why: io::Error| self.disk(name, &why);
-        let size = |path: &Path| fs::metadata(path).map_or(0, |m| m.len());
-        let all = meta.size() as u64;
-        fs::create_dir_all(&blobs).map_err(disk)?;
-        // A link to nothing would be in the way.
-        let _ = fs::remove_file(&link);
-        if size(&part) > all {
-            fs::remove_file(&part).map_err(disk)?;
-        } else if size(&part) == all && part.is_file() {
-            // It was stopped between the last byte and the name.
-            fs::rename(&part, &blob).map_err(disk)?;
+        let blobs = ensure(&dir.join("blobs")).map_err(disk)?;
+        let blob = dir.join("blobs").join(&meta.etag);
+        let size = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file);
+        let is_whole = || size(&blob).is_some_and(|m| m.len() == meta.size);
+        if !is_whole() {
+            let _lock = self.lock(&blobs, &meta.etag, name)?;
+            // Another process may have brought it meanwhile.
+            if !is_whole() {
+                self.download(&blobs, commit, name, &meta)?;
+            }
         }
-        if !(blob.is_file() && size(&blob) == all) {
-            tensors::check_space(&blobs, all - size(&part))?;
-            self.download(repo, name)?;
+        // Another revision's file may be there, unchanged; a link to nothing would be in the way.
+        let snapshot = ensure(&dir.join("snapshots").join(commit)).map_err(disk)?;
+        let target = Path::new("../../blobs").join(&meta.etag);
+        snapshot
+            .replace_link(name, target.as_os_str())
+            .map_err(disk)
+    }
+
+    /// Keeps other processes from fetching the same file.
+    fn lock(&self, blobs: &Dir, etag: &str, name: &str) -> Result<File, HubError> {
+        let file = blobs.open_to_append(format!("{etag}.lock"));
+        let file = file.map_err(|e| self.disk(name, &e))?;
+        for attempt in 1..=LOCK_ATTEMPTS {
+            match file.try_lock() {
+                // A file system without locks has no other process that could be told from this one.
+                Ok(()) | Err(fs::TryLockError::Error(_)) => return Ok(file),
+                Err(fs::TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(fs::TryLockError::WouldBlock) => {}
+            }
         }
-        if size(&blob) != all {
-            // hf-hub counts nothing: a server that does not know ranges sends the beginning once more.
-            let _ = fs::remove_file(&link);
-            let _ = fs::remove_file(&blob);
-            return Err(self.refused(&format!(
-                "{name} came with another number of bytes than announced; try again"
-            )));
-        }
-        if !link.is_file() {
-            // Another revision's file, unchanged.
-            fs::create_dir_all(link.parent().unwrap_or(dir)).map_err(disk)?;
-            let target = Path::new("../../blobs").join(meta.etag());
-            std::os::unix::fs::symlink(target, &link).map_err(disk)?;
-        }
-        Ok(())
+        Err(self.refused(&format!(
+            "another process is fetching {name}; try again when it is done"
+        )))
     }
 
     /// What the hub says of a file; its words become paths, and are looked at first.
-    fn metadata(&self, repo: &ApiRepo, commit: &str, name: &str) -> Result<Metadata, HubError> {
-        let (api, url) = (self.api()?, repo.url(name));
-        // hf-hub takes for granted that a redirection says where to, and panics.
-        let hook = panic::take_hook();
-        panic::set_hook(Box::new(|_| {}));
-        let answer = panic::catch_unwind(AssertUnwindSafe(|| api.metadata(&url)));
-        panic::set_hook(hook);
-        let answer =
-            answer.map_err(|_| self.refused(&format!("the answer for {name} makes no sense")))?;
-        let meta = answer.map_err(|e| self.told(name, e))?;
-        if hub::is_part(meta.etag()) && !meta.etag().contains('.') && meta.commit_hash() == commit {
+    fn metadata(&self, commit: &str, name: &str) -> Result<Metadata, HubError> {
+        let meta = self.client.metadata(&self.url(commit, name));
+        let meta = meta.map_err(|e| match e {
+            RequestError::Answer(why) => {
+                self.refused(&format!("the answer for {name} makes no sense: {why}"))
+            }
+            error => self.failed(error),
+        })?;
+        if hub::is_part(&meta.etag) && !meta.etag.contains('.') && meta.commit == commit {
             return Ok(meta);
         }
         Err(self.refused(&format!(
@@ -307,16 +301,38 @@ impl<'a> Hub<'a> {
         )))
     }
 
-    fn download(&self, repo: &ApiRepo, name: &str) -> Result<(), HubError> {
+    /// Fetches a file into `ETAG.part`, and names it when all of it is there.
+    fn download(
+        &self,
+        blobs: &Dir,
+        commit: &str,
+        name: &str,
+        meta: &Metadata,
+    ) -> Result<(), HubError> {
+        let part = format!("{}.part", meta.etag);
+        let disk = |why: io::Error| self.disk(name, &why);
         let mut attempt = 1;
         loop {
-            // Drawn at a terminal only.
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            match repo
-                .download_with_progress(name, bar)
-                .map_err(|e| self.told(name, e))
-            {
-                Ok(_) => return Ok(()),
+            let mut file = blobs.open_to_append(&part).map_err(disk)?;
+            if file.metadata().map_err(disk)?.len() > meta.size {
+                drop(file);
+                blobs.remove_file(&part).map_err(disk)?;
+                file = blobs.open_to_append(&part).map_err(disk)?;
+            }
+            match self.download_rest(&mut file, commit, name, meta) {
+                Ok(true) => {
+                    file.sync_all().map_err(disk)?;
+                    blobs.rename(&part, &meta.etag).map_err(disk)?;
+                    return blobs.sync().map_err(disk);
+                }
+                Ok(false) => {
+                    // What came so far cannot be told from what should have come.
+                    blobs.remove_file(&part).map_err(disk)?;
+                    return Err(self.refused(&format!(
+                        "{name} came with another number of bytes than announced ({}); try again",
+                        meta.size
+                    )));
+                }
                 Err(HubError::Broken { .. }) if attempt < ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error),
             }
@@ -324,18 +340,66 @@ impl<'a> Hub<'a> {
         }
     }
 
+    /// Fetches what a part of a file lacks. False when it comes with another number of bytes than announced: no more of
+    /// them is kept than that.
+    fn download_rest(
+        &self,
+        part: &mut File,
+        commit: &str,
+        name: &str,
+        meta: &Metadata,
+    ) -> Result<bool, HubError> {
+        let mut have = part.metadata().map_err(|e| self.disk(name, &e))?.len();
+        if have == meta.size {
+            return Ok(true);
+        }
+        tensors::check_space(&self.cache, meta.size - have)?;
+        let range = format!("bytes={have}-");
+        let answer = self.client.get(&self.url(commit, name), Some(&range));
+        let answer = answer.map_err(|e| self.failed(e))?;
+        let begin = answer.headers().get("content-range");
+        let begin =
+            begin.and_then(|range| range.to_str().ok()?.strip_prefix("bytes ")?.split_once('-'));
+        // Without ranges the whole file comes, from its beginning.
+        let begin = begin.map_or(Some(0), |(begin, _)| begin.parse().ok());
+        if begin != Some(have) {
+            return Ok(false);
+        }
+        let bar = progress(name, have, meta.size);
+        let mut body = answer.into_body().into_reader();
+        let mut block = vec![0; BLOCK];
+        loop {
+            let n = match body.read(&mut block) {
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(self.broken(name, &e.to_string())),
+            };
+            if n == 0 && have < meta.size {
+                return Err(self.broken(name, "it ended early"));
+            }
+            if n as u64 > meta.size - have {
+                return Ok(false);
+            }
+            if n == 0 {
+                bar.finish_and_clear();
+                return Ok(true);
+            }
+            part.write_all(&block[..n])
+                .map_err(|e| self.disk(name, &e))?;
+            have += n as u64;
+            bar.set_position(have);
+        }
+    }
+
     /// Makes the revision's name mean this commit, now that all of it is there.
     fn point(&self, dir: &Path, commit: &str) -> Result<(), HubError> {
-        let refs = dir.join("refs");
-        // hf-hub has taken the commit for a branch's name.
-        let _ = fs::remove_file(refs.join(commit));
         if self.wanted.revision == commit {
             return Ok(());
         }
-        let path = refs.join(self.wanted.revision);
+        let path = dir.join("refs").join(self.wanted.revision);
         let write = || {
-            fs::create_dir_all(path.parent().unwrap_or(&refs))?;
-            fs::write(&path, commit)
+            ensure(path.parent().unwrap_or(dir))?;
+            file::replace(&path, commit.as_bytes())
         };
         write().map_err(|e| self.disk("refs", &e))
     }
@@ -349,36 +413,33 @@ impl<'a> Hub<'a> {
         }
     }
 
+    fn broken(&self, file: &str, why: &str) -> HubError {
+        HubError::Broken {
+            endpoint: self.client.endpoint.clone(),
+            name: self.wanted.model.into(),
+            file: file.into(),
+            why: self.client.clean(why),
+        }
+    }
+
     fn refused(&self, why: &str) -> HubError {
         HubError::Refused {
-            endpoint: self.endpoint.clone(),
+            endpoint: self.client.endpoint.clone(),
             name: self.wanted.model.into(),
             why: why.into(),
         }
     }
 
-    /// What went wrong, for the user; `file` is what was being fetched.
-    fn told(&self, file: &str, error: ApiError) -> HubError {
-        let (endpoint, name) = (self.endpoint.clone(), self.wanted.model.to_string());
-        match error {
-            ApiError::RequestError(error) => self.told_of_request(*error),
-            ApiError::IoError(error) if is_of_disk(&error) => self.disk(file, &error),
-            ApiError::IoError(error) => HubError::Broken {
-                endpoint,
-                name,
-                file: file.into(),
-                why: text::clean(&error.to_string()).into_owned(),
-            },
-            ApiError::LockAcquisition(_) => self.refused(&format!(
-                "another process is fetching {file}; try again when it is done"
-            )),
-            error => self.refused(&text::clean(&error.to_string())),
-        }
-    }
-
-    fn told_of_request(&self, error: ureq::Error) -> HubError {
-        let (endpoint, name) = (self.endpoint.clone(), self.wanted.model.to_string());
-        let why = text::clean(&error.to_string()).into_owned();
+    /// What a request failed of, for the user.
+    fn failed(&self, error: RequestError) -> HubError {
+        let (endpoint, name) = (self.client.endpoint.clone(), self.wanted.model.to_string());
+        let error = match error {
+            RequestError::Answer(why) => {
+                return self.refused(&format!("the answer makes no sense: {why}"));
+            }
+            RequestError::Http(error) => *error,
+        };
+        let why = self.client.clean(&error.to_string());
         match error {
             ureq::Error::StatusCode(404) => HubError::NotThere {
                 endpoint,
@@ -389,7 +450,7 @@ impl<'a> Hub<'a> {
                 endpoint,
                 name,
                 status,
-                token: self.token.is_some(),
+                token: self.client.has_token(),
             },
             ureq::Error::StatusCode(429) => {
                 self.refused("it has been asked too often (HTTP status 429); try again later")
@@ -411,19 +472,20 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// Whether an error is the disk's: what ends a connection has other kinds.
-fn is_of_disk(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::StorageFull
-            | Kind::QuotaExceeded
-            | Kind::PermissionDenied
-            | Kind::ReadOnlyFilesystem
-            | Kind::FileTooLarge
-            | Kind::NotFound
-            | Kind::AlreadyExists
-            | Kind::NotADirectory
-            | Kind::IsADirectory
-    )
+/// Opens a directory, and makes it and those it lies in where they are missing.
+fn ensure(path: &Path) -> io::Result<Dir> {
+    file::create_dirs(path)?;
+    Dir::open(path)
+}
+
+/// Shows how far a download is, at a terminal only.
+fn progress(name: &str, have: u64, size: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
+    let style = "{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar.set_message(name.to_string());
+    bar.set_position(have);
+    bar
 }

@@ -68,6 +68,8 @@ pub enum HubError {
         status: u16,
         token: bool,
     },
+    #[error("HF_ENDPOINT cannot be used: {what}; an example is https://huggingface.co")]
+    Endpoint { what: String },
     #[error("{name} cannot be fetched from {endpoint}: {why}")]
     Refused {
         endpoint: String,

@@ -4,6 +4,8 @@
 #[cfg(feature = "hub")]
 mod fetch;
 mod hub;
+#[cfg(feature = "hub")]
+mod request;
 mod tokenizer;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! What can be done with a run that no process works on.
 
 use super::dir::RunDir;
-use super::series::open::brief;
+use super::series::open::{Budget, brief};
 use super::state::Status;
 
 /// Says how the run stands and gives the command that helps.
@@ -13,7 +13,7 @@ pub fn of_idle(dir: &RunDir) -> String {
             format!("it has no checkpoint and starts over with: heirloom train --resume {run}")
         }
     };
-    let status = brief(dir.path()).map(|state| state.told_status());
+    let status = brief(dir.path(), &Budget::of_one()).map(|state| state.told_status());
     let how = match status {
         Ok(Status::Done) => return format!("run {name} is done; its table: heirloom show {run}"),
         Ok(Status::Empty) => "has not begun",

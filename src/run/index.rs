@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,8 @@ use serde::de::IgnoredAny;
 
 use super::event::Event;
 use super::event::foreign::{LARGEST_NUMBER, MOST_COUNTED};
-use super::tail::{LONGEST_LINE, TailItem, read_line, too_long};
+use super::holes;
+use super::tail::{GIVEN_UP, LONGEST_LINE, TailItem, endless, read_line, too_long};
 use crate::file;
 
 /// Most lines: 240 MB of them.
@@ -83,6 +84,8 @@ impl JournalIndex {
         let mut chunk = vec![0; CHUNK];
         // The beginning of a line whose end is not read yet, as far as it may be read at all, and its length.
         let (mut begun, mut length) = (Vec::new(), 0u64);
+        // As much of it as was read.
+        let mut passed = 0;
         loop {
             let n = match file.read(&mut chunk) {
                 Ok(0) => return Ok(()),
@@ -104,14 +107,27 @@ impl JournalIndex {
                     continue;
                 }
                 length += rest.len() as u64;
+                passed += rest.len() as u64;
+                if passed > GIVEN_UP {
+                    return Err(endless(self.entries.len() as u64 + 1));
+                }
                 if length <= LONGEST_LINE {
                     begun.extend_from_slice(rest);
                 }
                 if ends {
                     self.add(&begun, length);
                     begun.clear();
-                    length = 0;
+                    (length, passed) = (0, 0);
                 }
+            }
+            if length > LONGEST_LINE {
+                // A hole is part of a line, and need not be read.
+                let at = file.stream_position()?;
+                let Some(data) = holes::data_from(&file, at) else {
+                    return Ok(());
+                };
+                file.seek(SeekFrom::Start(data))?;
+                length += data - at;
             }
         }
     }

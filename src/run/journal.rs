@@ -17,7 +17,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::event::{Body, Event, FORMAT_VERSION, Phase};
 use super::handle::{EVENTS, LOG};
-use super::tail::LONGEST_LINE;
+use super::holes;
+use super::tail::{GIVEN_UP, LONGEST_LINE};
 use crate::file::Dir;
 use crate::text;
 
@@ -458,6 +459,9 @@ fn keep_in_log(dir: &Dir, torn: &[u8]) -> String {
     }
 }
 
+/// Bytes at a journal's end that may hold no event before the file is given up.
+const MOST_UNREADABLE: u64 = 256 << 20;
+
 /// The next sequence number, and the run time of the last line that can be read.
 fn last_known(file: &File) -> io::Result<(u64, f64)> {
     let mut back = Backwards::new(file);
@@ -466,6 +470,13 @@ fn last_known(file: &File) -> io::Result<(u64, f64)> {
     let mut end = file.metadata()?.len();
     // Every line ends with a newline: the tail has been mended.
     while end > 0 {
+        if back.read > MOST_UNREADABLE {
+            let why = format!(
+                "its last {} MiB hold no event, so this is not a journal",
+                MOST_UNREADABLE >> 20
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
         let start = back.line_start(end - 1)?;
         let event = line_at(file, start, end - 1)?.and_then(|line| read(&line));
         if let Some(event) = event {
@@ -497,6 +508,8 @@ struct Backwards<'a> {
     block: Vec<u8>,
     /// Where the block begins in the file.
     at: u64,
+    /// Bytes read so far.
+    read: u64,
 }
 
 impl<'a> Backwards<'a> {
@@ -505,22 +518,43 @@ impl<'a> Backwards<'a> {
             file,
             block: Vec::new(),
             at: 0,
+            read: 0,
         }
     }
 
     /// Where the line begins whose bytes (without a newline) end before `end`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the line has no beginning within [`GIVEN_UP`] bytes.
     fn line_start(&mut self, mut end: u64) -> io::Result<u64> {
+        let mut passed = 0;
         while end > 0 {
+            if passed == BATCH_BYTES as u64 {
+                // A hole has no newline, and need not be read.
+                end = holes::data_before(self.file, end);
+                if end == 0 {
+                    break;
+                }
+            }
+            if passed > GIVEN_UP {
+                let why = format!(
+                    "{} MiB without a line break are at its end, so this is not a journal; to resume, leave only its whole lines",
+                    GIVEN_UP >> 20
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
             let held = self.at..self.at + self.block.len() as u64;
             if !held.contains(&(end - 1)) {
                 self.at = end.saturating_sub(BATCH_BYTES as u64);
                 self.block.resize((end - self.at) as usize, 0);
                 self.file.read_exact_at(&mut self.block, self.at)?;
+                self.read += self.block.len() as u64;
             }
             let before = &self.block[..(end - self.at) as usize];
             if let Some(newline) = before.iter().rposition(|&b| b == b'\n') {
                 return Ok(self.at + newline as u64 + 1);
             }
+            passed += BATCH_BYTES as u64;
             end = self.at;
         }
         Ok(0)

@@ -20,6 +20,7 @@ pub mod dir;
 pub mod event;
 pub mod handle;
 pub mod holder;
+mod holes;
 pub mod index;
 pub mod journal;
 pub mod lock;

@@ -2,8 +2,9 @@
 //!
 //! Reads are bounded, so that a long journal can be shown while it loads: [`Tail::poll`] until
 //! [`Tail::caught_up`]. A torn last line is normal and read again later; a torn line in the middle is reported and
-//! skipped, and so is one that is too long to be the journal's. Nothing is kept of a line that has no newline yet,
-//! since a resuming writer may cut it off.
+//! skipped, and so is one that is too long to be the journal's: holes in it are jumped over (a sparse file of terabytes
+//! costs its owner nothing), and a file with too much of it is given up. Nothing is kept of a line that has no newline
+//! yet, since a resuming writer may cut it off.
 
 use notify::Watcher;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::event::Event;
+use super::holes;
 use super::lock::RunLock;
 use super::state::RunState;
 use crate::file;
@@ -26,6 +28,8 @@ pub use super::series::open::load;
 const CHUNK: u64 = 1 << 20;
 /// Longer lines are not the journal's: they are skipped, and nothing of them is kept.
 pub(super) const LONGEST_LINE: u64 = 4 << 20;
+/// Bytes without a newline after which a file is given up: it is not a journal, and has no end in sight.
+pub(super) const GIVEN_UP: u64 = 64 << 20;
 /// Bytes of the reason for skipping a line, which may quote it.
 const LONGEST_REASON: usize = 200;
 /// notify does not see what other machines write, so waiting ends at least this often.
@@ -123,8 +127,8 @@ pub struct Tail {
     at: Position,
     /// Length of the file when it was last looked at.
     len: u64,
-    /// Within a line that is skipped for its length.
-    in_long_line: bool,
+    /// Bytes of the line that is being skipped for its length, as far as they have been passed.
+    in_long_line: Option<u64>,
     /// Of `train` events that follow one another, only the last is read.
     skims: bool,
     caught_up: bool,
@@ -150,7 +154,7 @@ impl Tail {
             identity: None,
             at,
             len: 0,
-            in_long_line: false,
+            in_long_line: None,
             skims: false,
             caught_up: false,
             watch: None,
@@ -187,7 +191,7 @@ impl Tail {
     /// The next items, at most about a mebibyte of lines; none when there is nothing new, or no file (yet).
     ///
     /// # Errors
-    /// When the file is there but cannot be read. Polling may go on.
+    /// When the file is there but cannot be read, or has a line of more than 64 MiB. Polling may go on.
     pub fn poll(&mut self) -> io::Result<Vec<TailItem>> {
         let mut items = Vec::new();
         self.caught_up = true;
@@ -199,13 +203,16 @@ impl Tail {
         if len <= self.at.offset {
             return Ok(items);
         }
-        if self.in_long_line {
+        if let Some(passed) = self.in_long_line {
+            if passed > GIVEN_UP {
+                return Err(endless(self.at.line + 1));
+            }
             self.caught_up = self.pass_long_line(&file, len)?;
             return Ok(items);
         }
         let (bytes, at_end) = self.read_lines(&file, len)?;
         if bytes.is_empty() && !at_end {
-            self.in_long_line = true;
+            self.in_long_line = Some(0);
             add(too_long(self.at.line + 1), &mut items);
         }
         // Lines are seldom shorter: growing the list step by step would copy it again and again.
@@ -235,7 +242,7 @@ impl Tail {
             && self.at.fits(file);
         if !same {
             self.at = Position::default();
-            self.in_long_line = false;
+            self.in_long_line = None;
             items.push(TailItem::Restarted);
         }
         self.identity = Some(identity);
@@ -272,6 +279,14 @@ impl Tail {
     /// Moves on within a line that is too long, by a chunk at most, and past its end if that is in sight. Returns
     /// whether the file ends there.
     fn pass_long_line(&mut self, file: &File, len: u64) -> io::Result<bool> {
+        let data = holes::data_from(file, self.at.offset)
+            .unwrap_or(len)
+            .min(len);
+        if data > self.at.offset {
+            self.at.offset = data;
+            // What stands before the place now: a hole reads as zeros.
+            self.at.remember(&[0; BEFORE]);
+        }
         let mut bytes = Vec::new();
         Positioned {
             file,
@@ -281,11 +296,15 @@ impl Tail {
         .read_to_end(&mut bytes)?;
         let passed = match bytes.iter().position(|&b| b == b'\n') {
             Some(end) => {
-                self.in_long_line = false;
+                self.in_long_line = None;
                 self.at.line += 1;
                 end + 1
             }
-            None => bytes.len(),
+            None => {
+                let passed = self.in_long_line.unwrap_or(0);
+                self.in_long_line = Some(passed + bytes.len() as u64);
+                bytes.len()
+            }
         };
         self.at.offset += passed as u64;
         self.at.remember(&bytes[..passed]);
@@ -331,6 +350,15 @@ pub(super) fn too_long(line: u64) -> TailItem {
         line,
         &format!("it is longer than {} MiB", LONGEST_LINE >> 20),
     )
+}
+
+/// The error for a file whose line `line` (from 1) has no end in sight.
+pub(super) fn endless(line: u64) -> io::Error {
+    let why = format!(
+        "line {line} is longer than {} MiB, so this is not a journal",
+        GIVEN_UP >> 20
+    );
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 fn skipped(line: u64, why: &str) -> TailItem {

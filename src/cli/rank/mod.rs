@@ -82,7 +82,7 @@ impl Args {
         for (path, form) in forms {
             let bytes = self.bytes(&found, &json, form)?;
             let named = || format!("{} cannot be written", text::path(path));
-            std::fs::write(path, bytes).with_context(named)?;
+            crate::file::replace_output(path, &bytes).with_context(named)?;
         }
         match self.json {
             true => say::json(&json)?,

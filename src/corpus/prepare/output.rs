@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::corpus::token_file::Writer;
 use crate::corpus::tokens::Width;
 use crate::corpus::{CorpusError, Tokenizer};
+use crate::file;
 
 pub struct Output {
     out: PathBuf,
@@ -84,7 +85,7 @@ impl Output {
     /// Removes the file that is being written.
     pub fn remove(&self) {
         // Of no use to anyone, but no harm either.
-        let _ = std::fs::remove_file(Writer::part(self.writer.path()));
+        let _ = file::remove(&Writer::part(self.writer.path()));
     }
 }
 

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::token_file::{Writer, sidecar};
 use crate::corpus::{CorpusError, Tokenizer};
+use crate::file;
 
+/// A larger file is no state: it names the inputs.
+const LARGEST: u64 = 64 << 20;
 /// Another way to cut documents, or another meaning of a field, is another version.
 const VERSION: u32 = 1;
 
@@ -60,7 +63,7 @@ impl State {
     /// When it is damaged, or that call was about something else than `fresh`.
     pub fn read(out: &Path, fresh: &Self) -> Result<Option<Self>, CorpusError> {
         let path = Self::path(out);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match file::read_bytes(&path, LARGEST) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CorpusError::Read { path, source }),
@@ -86,13 +89,7 @@ impl State {
     /// Replaces what is written.
     pub fn write(&self, out: &Path) -> Result<(), CorpusError> {
         let path = Self::path(out);
-        let mut beside = path.clone().into_os_string();
-        beside.push(".new");
-        let write = || -> std::io::Result<()> {
-            std::fs::write(&beside, serde_json::to_vec(self)?)?;
-            std::fs::File::open(&beside)?.sync_all()?;
-            std::fs::rename(&beside, &path)
-        };
+        let write = || file::replace(&path, &serde_json::to_vec(self)?);
         write().map_err(|source| CorpusError::Write {
             path: path.clone(),
             source,
@@ -101,6 +98,6 @@ impl State {
 
     pub fn remove(out: &Path) {
         // The token file is in place: what is left is only looked at when it is gone again.
-        let _ = std::fs::remove_file(Self::path(out));
+        let _ = file::remove(&Self::path(out));
     }
 }

@@ -31,7 +31,10 @@ impl Place {
 fn ids(path: &Path) -> String {
     let tokens = token_file::open(path, &Tokenizer::byte()).unwrap();
     let ids: Vec<u32> = (0..tokens.len()).map(|i| tokens.get(i)).collect();
-    Tokenizer::byte().decode(&ids).replace("<|endoftext|>", "|")
+    Tokenizer::byte()
+        .decode(&ids)
+        .unwrap()
+        .replace("<|endoftext|>", "|")
 }
 
 fn go(job: &Job) -> Result<Prepared, String> {

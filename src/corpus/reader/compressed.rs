@@ -1,7 +1,7 @@
-//! Bytes of a file, unpacked on the way.
+//! Bytes of a file, unpacked on the way, as long as they are no more than a text can come to.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::corpus::CorpusError;
+use crate::file;
 
 /// How a file is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,42 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 
 pub type Bytes = Box<dyn Read + Send>;
 
+/// The most that a packed text may unpack to, in multiples of its file's size. Prose unpacks to 3 to 5 times its size,
+/// logs and tables to 20, and a file made to fill a disk to 1000 (gzip) or 30,000 (zstd).
+const MOST_RATIO: u64 = 200;
+/// Texts up to this many bytes may come of any file.
+const FREE_BYTES: u64 = 256 << 20;
+
+/// Checks that `unpacked` bytes may come of a file of `packed` bytes.
+///
+/// # Errors
+/// Says what to do about a file that is made to fill memory or disk.
+pub fn check_ratio(packed: u64, unpacked: u64) -> io::Result<()> {
+    if unpacked <= FREE_BYTES.max(packed.saturating_mul(MOST_RATIO)) {
+        return Ok(());
+    }
+    let why = format!(
+        "it unpacks to more than {MOST_RATIO} times its size, which texts do not; unpack it first if it is one all the same"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, why))
+}
+
+/// The bytes of a packed file of `packed` bytes.
+struct Unpacked<R> {
+    inner: R,
+    packed: u64,
+    read: u64,
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(into)?;
+        self.read += n as u64;
+        check_ratio(self.packed, self.read)?;
+        Ok(n)
+    }
+}
+
 /// Counts the bytes of a file as they are read.
 struct Counted {
     file: File,
@@ -30,7 +67,7 @@ struct Counted {
 }
 
 impl Read for Counted {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(into)?;
         self.read.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
@@ -43,8 +80,10 @@ pub fn open(path: &Path, packing: Packing, count: &Arc<AtomicU64>) -> Result<Byt
         path: path.into(),
         source,
     };
+    let file = file::open(path).map_err(read)?;
+    let packed = file.metadata().map_err(read)?.len();
     let file = Counted {
-        file: File::open(path).map_err(read)?,
+        file,
         read: Arc::clone(count),
     };
     if packing == Packing::Plain {
@@ -52,11 +91,19 @@ pub fn open(path: &Path, packing: Packing, count: &Arc<AtomicU64>) -> Result<Byt
     }
     let file = BufReader::with_capacity(1 << 17, file);
     Ok(match packing {
-        Packing::Gzip => Box::new(MultiGzDecoder::new(file)),
+        Packing::Gzip => Box::new(Unpacked {
+            inner: MultiGzDecoder::new(file),
+            packed,
+            read: 0,
+        }),
         _ => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(file).map_err(read)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(read)?;
-            Box::new(decoder)
+            Box::new(Unpacked {
+                inner: decoder,
+                packed,
+                read: 0,
+            })
         }
     })
 }

@@ -10,9 +10,11 @@ use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+use super::compressed::check_ratio;
 use super::jsonl::Cut;
 use super::{Cuts, Pieces};
 use crate::corpus::CorpusError;
+use crate::file;
 
 /// Rows read at a time.
 const ROWS: usize = 256;
@@ -22,10 +24,12 @@ pub fn pieces(path: &Path, cuts: Cuts, count: &Arc<AtomicU64>) -> Result<Pieces,
         path: path.into(),
         what,
     };
-    let file = File::open(path).map_err(|source| CorpusError::Read {
+    let read = |source| CorpusError::Read {
         path: path.into(),
         source,
-    })?;
+    };
+    let file = file::open(path).map_err(read)?;
+    let packed = file.metadata().map_err(read)?.len();
     let reader = SerializedFileReader::new(file).map_err(|e| fail(e.to_string()))?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     let columns = schema.columns();
@@ -50,6 +54,8 @@ pub fn pieces(path: &Path, cuts: Cuts, count: &Arc<AtomicU64>) -> Result<Pieces,
         group: 0,
         open: None,
         row: 0,
+        packed,
+        read: 0,
         ready: Vec::new().into_iter(),
         failed: false,
     };
@@ -68,6 +74,9 @@ struct Rows {
     open: Option<ColumnReader>,
     /// Texts given out so far.
     row: usize,
+    /// Bytes of the file, and of the texts given out so far.
+    packed: u64,
+    read: u64,
     ready: std::vec::IntoIter<ByteArray>,
     failed: bool,
 }
@@ -86,6 +95,8 @@ impl Rows {
                 let text = String::from_utf8(bytes.data().to_vec());
                 let text = text.map_err(|_| self.fail("the next one is not UTF-8"))?;
                 self.row += 1;
+                self.read += text.len() as u64;
+                check_ratio(self.packed, self.read).map_err(|e| self.fail(e))?;
                 return Ok(Some(text));
             }
             if !self.more()? {

@@ -173,3 +173,47 @@ fn parquet_of_every_common_compression_is_read() {
         assert!(said(&place.put("cut.parquet", &whole[..n]), CUTS).is_err());
     }
 }
+
+#[test]
+fn a_packed_file_may_unpack_to_what_texts_come_to() {
+    let place = Place::new();
+    // 400 MB of one letter: 1000 times the file with gzip, more with zstd.
+    let block = "a".repeat(999) + "\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let mut zstandard = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    for _ in 0..400_000 {
+        gzip.write_all(block.as_bytes()).unwrap();
+        zstandard.write_all(block.as_bytes()).unwrap();
+    }
+    for (name, bytes) in [
+        ("a.txt.gz", gzip.finish().unwrap()),
+        ("a.txt.zst", zstandard.finish().unwrap()),
+    ] {
+        let name = place.put(name, &bytes);
+        let pieces = open(&name, CUTS, &Default::default()).unwrap();
+        let (mut read, mut error) = (0, None);
+        for piece in pieces {
+            match piece {
+                Ok(piece) => read += piece.text.len(),
+                Err(e) => error = Some(e.to_string()),
+            }
+        }
+        let error = error.unwrap();
+        assert!(
+            error.contains("unpacks to more than 200 times its size"),
+            "{error}"
+        );
+        assert!(read <= 257 << 20, "{read}");
+    }
+    // 200 MB of it are a text like any other.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    (0..200_000).for_each(|_| gzip.write_all(block.as_bytes()).unwrap());
+    let name = place.put("b.txt.gz", &gzip.finish().unwrap());
+    let pieces = open(&name, CUTS, &Default::default()).unwrap();
+    assert_eq!(
+        pieces.map(|p| p.unwrap().text.len()).sum::<usize>(),
+        200_000_000
+    );
+    assert!(super::compressed::check_ratio(10 << 20, 2000 << 20).is_ok());
+    assert!(super::compressed::check_ratio(10 << 20, 2001 << 20).is_err());
+}

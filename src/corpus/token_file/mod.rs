@@ -8,12 +8,12 @@ pub mod header;
 mod sidecar;
 mod writer;
 
-use std::fs::File;
 use std::path::Path;
 
 use memmap2::Mmap;
 
 use super::{CorpusError, Tokenizer, Tokens};
+use crate::file;
 pub use header::{Format, Layout};
 pub use sidecar::{Sidecar, sidecar};
 pub use writer::{LARGEST, Writer};
@@ -39,11 +39,8 @@ pub fn look(path: &Path) -> Result<Opened, CorpusError> {
         source,
     };
     let side = Sidecar::read(path)?;
-    let file = File::open(path).map_err(read)?;
+    let file = file::open(path).map_err(read)?;
     let about = file.metadata().map_err(read)?;
-    if !about.is_file() {
-        return Err(fail("it is not a regular file".into()));
-    }
     if about.len() == 0 {
         return Err(fail("it is empty; no tokens are in it".into()));
     }

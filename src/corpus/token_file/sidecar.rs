@@ -1,12 +1,14 @@
 //! `FILE.json` beside a token file: which tokenizer made it, from what.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::{CorpusError, Tokenizer};
+use crate::file;
+
+/// A larger file is no sidecar.
+const LARGEST: u64 = 1 << 20;
 
 /// What the sidecar tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,17 +47,13 @@ impl Sidecar {
     /// When it is damaged.
     pub fn read(path: &Path) -> Result<Option<Self>, CorpusError> {
         let beside = sidecar(path);
-        if !beside.is_file() {
-            return Ok(None);
-        }
-        let mut text = String::new();
-        // More than a megabyte is no sidecar.
-        File::open(&beside)
-            .and_then(|file| file.take(1 << 20).read_to_string(&mut text))
-            .map_err(|source| CorpusError::Read {
+        let text = match file::read_text(&beside, LARGEST) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|source| CorpusError::Read {
                 path: beside.clone(),
                 source,
-            })?;
+            })?,
+        };
         let side = serde_json::from_str(&text).map_err(|e| CorpusError::TokenFile {
             path: path.into(),
             what: format!("its sidecar {} is damaged: {e}", beside.display()),

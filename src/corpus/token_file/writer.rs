@@ -4,7 +4,8 @@
 //! The header counts tokens in an i32: a text of more becomes several files, `NAME_000000.bin`, `NAME_000001.bin`, ... ,
 //! which are read together as `NAME_*.bin`.
 
-use std::fs::{File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use super::header::{LLAMA_3, LLAMA_3_VERSION, LLM_C, LLM_C_BYTES, LLM_C_VERSION}
 use super::{Sidecar, sidecar};
 use crate::corpus::tokens::Width;
 use crate::corpus::{CorpusError, Tokenizer};
+use crate::file::{Dir, NewFile};
 
 /// The most tokens in one file; whole documents more or less.
 pub const LARGEST: u64 = 2_000_000_000;
@@ -20,6 +22,9 @@ pub const LARGEST: u64 = 2_000_000_000;
 pub struct Writer {
     path: PathBuf,
     tmp: PathBuf,
+    /// The directory of both, and the temporary name in it.
+    dir: Dir,
+    part: OsString,
     file: File,
     width: Width,
     n: u64,
@@ -36,6 +41,9 @@ impl Writer {
 
     /// Begins a file, or goes on with the first `keep` tokens of one that was begun.
     ///
+    /// What is to be gone on with must be a file of this name alone; else whatever has the temporary name is removed, and
+    /// a link's target is left as it is.
+    ///
     /// # Errors
     /// When it cannot be written, or has fewer tokens than are to be kept.
     pub fn open(path: &Path, width: Width, keep: u64) -> Result<Self, CorpusError> {
@@ -44,12 +52,15 @@ impl Writer {
             path: tmp.clone(),
             source,
         };
-        let mut file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(&tmp)
-            .map_err(fail)?;
+        let (dir, part) = Dir::of_file(&tmp).map_err(fail)?;
+        let mut file = if keep > 0 {
+            dir.open_to_write(&part).map_err(fail)?
+        } else {
+            match dir.remove_file(&part) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(e)),
+                _ => dir.create_file(&part).map_err(fail)?,
+            }
+        };
         let end = LLM_C_BYTES as u64 + keep * width.bytes() as u64;
         let have = file.metadata().map_err(fail)?.len();
         if keep > 0 && have < end {
@@ -63,6 +74,8 @@ impl Writer {
         Ok(Self {
             path: path.into(),
             tmp,
+            dir,
+            part,
             file,
             width,
             n: keep,
@@ -133,6 +146,8 @@ impl Writer {
             Width::Four => (LLAMA_3, LLAMA_3_VERSION),
         };
         let side = Sidecar::new(tokenizer, self.n, sources);
+        let (dir, part) = (&self.dir, &self.part);
+        let (path, name) = (&self.path, self.path.file_name().unwrap_or_default());
         let write = |file: &mut File| -> std::io::Result<()> {
             file.seek(SeekFrom::Start(0))?;
             for word in [magic, version, n] {
@@ -141,10 +156,10 @@ impl Writer {
             file.sync_all()?;
             let text = serde_json::to_string_pretty(&side)?;
             // The new sidecar waits beside its place, so that a failure leaves the old pair as it was.
-            let beside = sidecar(&self.tmp);
-            std::fs::write(&beside, text + "\n")?;
-            std::fs::rename(&self.tmp, &self.path)?;
-            std::fs::rename(&beside, sidecar(&self.path))
+            let mut beside = NewFile::create(&sidecar(path))?;
+            beside.write_all((text + "\n").as_bytes())?;
+            dir.rename(part, name)?;
+            beside.commit()
         };
         write(&mut self.file).map_err(|source| CorpusError::Write {
             path: self.tmp.clone(),
@@ -197,5 +212,37 @@ mod tests {
         let tokens = open(&path, &Tokenizer::byte()).unwrap();
         assert_eq!((tokens.get(1), tokens.get(2)), (2, 4));
         assert!(Writer::open(&path, Width::Two, 9).is_err());
+    }
+
+    #[test]
+    fn nothing_is_written_through_what_was_planted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        let precious = dir.path().join("precious");
+        let plant = |at: &Path, kind: &str| match kind {
+            "link" => std::os::unix::fs::symlink(&precious, at).unwrap(),
+            "hard link" => std::fs::hard_link(&precious, at).unwrap(),
+            _ => nix::unistd::mkfifo(at, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        };
+        for kind in ["link", "hard link", "fifo"] {
+            std::fs::write(&precious, vec![b'k'; 4096]).unwrap();
+            plant(&Writer::part(&path), kind);
+            // Nothing there is to be gone on with.
+            assert!(Writer::open(&path, Width::Two, 100).is_err(), "{kind}");
+            // Begun again, what was planted is gone; so is what has the sidecar's name.
+            plant(&sidecar(&path), kind);
+            let mut writer = Writer::open(&path, Width::Two, 0).unwrap();
+            writer.push(&[1, 2, 3]).unwrap();
+            writer.finish(&Tokenizer::byte(), vec![]).unwrap();
+            assert_eq!(open(&path, &Tokenizer::byte()).unwrap().len(), 3);
+            assert_eq!(
+                std::fs::read(&precious).unwrap(),
+                vec![b'k'; 4096],
+                "{kind}"
+            );
+            for file in [&path, &sidecar(&path)] {
+                std::fs::remove_file(file).unwrap();
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use aho_corasick::{AhoCorasick, MatchKind};
 use unicode_normalization::is_nfc;
 
+use super::bounded::{Bounded, Stage};
 use super::split::Split;
 
 /// A token that is matched in the text before it is split into words.
@@ -35,7 +36,7 @@ pub struct Parts {
     /// A word that is a token is taken whole, whatever its merges would give.
     pub whole_words: bool,
     /// Used for texts that are not in normal form C, which this encoder would have to bring there.
-    pub normalizing: Option<Box<tokenizers::Tokenizer>>,
+    pub normalizing: Option<Box<Bounded>>,
 }
 
 /// A byte-level encoder.
@@ -50,7 +51,7 @@ pub struct ByteBpe {
     /// Finders of added tokens with the index of each pattern in `added`.
     finders: Vec<(AhoCorasick, Vec<usize>)>,
     split: Split,
-    normalizing: Option<Box<tokenizers::Tokenizer>>,
+    normalizing: Option<Box<Bounded>>,
     /// One a thread that is encoding or has been.
     caches: Mutex<Vec<Cache>>,
 }
@@ -162,19 +163,22 @@ impl ByteBpe {
     }
 
     /// Token ids of a text.
-    pub fn encode(&self, text: &str) -> Vec<u32> {
+    ///
+    /// # Errors
+    /// When a part of the tokenizer makes too much of the text.
+    pub fn encode(&self, text: &str, stage: &Stage) -> Result<Vec<u32>, String> {
         let mut ids = Vec::with_capacity(text.len() / 3);
         if let Some(library) = &self.normalizing
             && !is_nfc(text)
         {
-            super::file::encode(library, text, &mut ids);
-            return ids;
+            library.encode(text, stage, &mut ids)?;
+            return Ok(ids);
         }
         let lock = || self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cache = lock().pop().unwrap_or_default();
         self.between_added(text, &self.finders, &mut cache, &mut ids);
         lock().push(cache);
-        ids
+        Ok(ids)
     }
 
     fn between_added(

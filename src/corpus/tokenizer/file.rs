@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::bounded::{self, Bounded};
 use super::bpe::{AddedToken, ByteBpe, Parts};
 use super::split::{LLAMA3, Pattern, QWEN2, Split};
-use super::{END_OF_TEXT, MOST_IDS, Tokenizer, Way, letters};
+use super::{END_OF_TEXT, MOST_IDS, PROBE, Tokenizer, Way, letters, watch};
 use crate::corpus::CorpusError;
 use crate::file;
 
@@ -57,11 +58,22 @@ pub fn read(path: &Path) -> Result<Tokenizer, CorpusError> {
     };
     let tokenizer = build(&name, bytes).map_err(fail)?;
     let end = end_of_text(dir, &tokenizer).or(tokenizer.end_of_text());
-    Ok(tokenizer.with_end_of_text(end))
+    Ok(tokenizer
+        .with_end_of_text(end)
+        .with_source(&path.display().to_string()))
 }
+
+/// Seconds that reading a file may take, besides those for its bytes.
+const MOST_SECONDS: u64 = 60;
 
 /// A tokenizer from the text of a `tokenizer.json`, with an end of text of a well-known name.
 pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
+    let (name, most) = (name.to_string(), watch::looks(MOST_SECONDS, bytes.len()));
+    watch::run_for(most, move || build_here(&name, bytes))
+        .unwrap_or_else(|given_up| Err(given_up.describe("reading it")))
+}
+
+fn build_here(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
     let value: Value =
         serde_json::from_slice(&bytes).map_err(|e| format!("it is no tokenizer.json: {e}"))?;
     let model = &value["model"];
@@ -79,6 +91,7 @@ pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
             "it has a token with id {largest} among {count} tokens"
         ));
     }
+    bounded::check(&value)?;
     let mut library = tokenizers::Tokenizer::from_bytes(&bytes)
         .map_err(|e| format!("it is no tokenizer.json: {e}"))?;
     library.with_padding(None);
@@ -105,11 +118,13 @@ pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
     let end = WELL_KNOWN_ENDS
         .iter()
         .find_map(|name| vocabulary.get(*name).copied());
-    let way = match own(&value, library) {
+    let way = match own(&value, Bounded::new(library)?) {
         Ok(own) => Way::Own(Box::new(own)),
         Err(library) => Way::Library(library),
     };
     let tokenizer = Tokenizer::new(name, size, end, way);
+    // A part that makes too much of any text does so of this one, and is told of before there is a text.
+    tokenizer.encode_here(PROBE, &bounded::Stage::default())?;
     Ok(tokenizer.with_json(bytes.into()))
 }
 
@@ -123,26 +138,8 @@ fn ids(value: &Value) -> (u64, u64) {
     all.fold((0, 0), |(largest, n), id| (largest.max(id), n + 1))
 }
 
-/// Ids of a text through the library. What its expressions give up on is encoded in halves.
-pub fn encode(library: &tokenizers::Tokenizer, text: &str, ids: &mut Vec<u32>) {
-    match library.encode_fast(text, false) {
-        Ok(encoding) => ids.extend_from_slice(encoding.get_ids()),
-        Err(_) if text.len() < 2 => {}
-        Err(_) => {
-            let mut cuts = text.len() / 2..text.len();
-            if let Some(middle) = cuts.find(|&at| text.is_char_boundary(at)) {
-                encode(library, &text[..middle], ids);
-                encode(library, &text[middle..], ids);
-            }
-        }
-    }
-}
-
 /// The encoder of our own, when this is byte-level BPE with a splitting known here and nothing else in the way.
-fn own(
-    value: &Value,
-    library: tokenizers::Tokenizer,
-) -> Result<ByteBpe, Box<tokenizers::Tokenizer>> {
+fn own(value: &Value, library: Bounded) -> Result<ByteBpe, Box<Bounded>> {
     let library = Box::new(library);
     let Some(mut parts) = parts(value) else {
         return Err(library);
@@ -291,6 +288,12 @@ impl Tokenizer {
     fn with_json(self, json: Arc<[u8]>) -> Self {
         // Nobody has asked for it yet.
         let _ = self.0.json.set(json);
+        self
+    }
+
+    fn with_source(self, file: &str) -> Self {
+        // It has none yet.
+        let _ = self.0.source.set(crate::text::clean(file).into_owned());
         self
     }
 

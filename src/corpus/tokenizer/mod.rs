@@ -3,6 +3,7 @@
 //! Byte-level BPE with a splitting that is known here goes through our own encoder ([`bpe`]), everything else through the
 //! `tokenizers` crate; both give the ids of the Python package.
 
+mod bounded;
 mod bpe;
 mod file;
 mod gguf;
@@ -12,6 +13,7 @@ mod split;
 mod stream;
 #[cfg(test)]
 mod tests;
+pub(crate) mod watch;
 
 use std::fmt;
 use std::path::Path;
@@ -19,6 +21,8 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use serde_json::{Value, json};
 
+use self::bounded::Bounded;
+pub use self::bounded::Stage;
 use self::bpe::ByteBpe;
 use super::CorpusError;
 use crate::text::exact;
@@ -45,6 +49,8 @@ struct Inner {
     /// `tokenizer.json`, made when it is first asked for.
     json: OnceLock<Arc<[u8]>>,
     fingerprint: OnceLock<String>,
+    /// The file it was read from, for messages.
+    source: OnceLock<String>,
 }
 
 /// How text becomes ids.
@@ -52,8 +58,11 @@ enum Way {
     /// Ids 0 to 255 are byte values, 256 is `<|endoftext|>`.
     Byte,
     Own(Box<ByteBpe>),
-    Library(Box<tokenizers::Tokenizer>),
+    Library(Box<Bounded>),
 }
+
+/// Seconds that encoding one text may take, besides those for its bytes.
+const MOST_SECONDS: u64 = 10;
 
 /// Exercises splitting, case, spaces, numbers, accents and other scripts: what it becomes tells tokenizers of one
 /// vocabulary apart.
@@ -87,7 +96,8 @@ impl Tokenizer {
             "byte" => Ok(Self::byte()),
             "gpt2" => Ok(Self::gpt2()),
             _ if path.is_dir() => Self::from_dir(path),
-            _ if path.is_file() => file::read(path),
+            // What is no regular file is named as such.
+            _ if path.exists() => file::read(path),
             _ => Err(CorpusError::UnknownTokenizer { name: name.into() }),
         }
     }
@@ -118,6 +128,7 @@ impl Tokenizer {
             way,
             json: OnceLock::new(),
             fingerprint: OnceLock::new(),
+            source: OnceLock::new(),
         }))
     }
 
@@ -164,7 +175,38 @@ impl Tokenizer {
 
     /// Token ids of a text, without a beginning-of-text id. Special tokens written out in it are recognised, and so is
     /// `<|endoftext|>` where the tokenizer has that name.
-    pub fn encode(&self, text: &str) -> Vec<u32> {
+    ///
+    /// # Errors
+    /// When a part of a `tokenizer.json` makes too much of the text, or takes too long for it.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, CorpusError> {
+        if !self.is_watched() {
+            let ids = self.encode_here(text, &Stage::default());
+            return ids.map_err(|what| self.refused(what));
+        }
+        let stage = Arc::new(Stage::default());
+        let (this, text_, stage_) = (self.clone(), text.to_string(), Arc::clone(&stage));
+        watch::run_for(Self::most_looks(text.len()), move || {
+            this.encode_here(&text_, &stage_)
+        })
+        .map_err(|given_up| self.given_up(given_up, &stage, text.len()))?
+        .map_err(|what| self.refused(what))
+    }
+
+    /// Whether encoding may take any time: only where the `tokenizers` crate follows a file's expressions.
+    pub(super) fn is_watched(&self) -> bool {
+        matches!(self.0.way, Way::Library(_))
+    }
+
+    /// How often the clock is looked at before encoding a text of `bytes` is given up.
+    pub(super) fn most_looks(bytes: usize) -> u64 {
+        watch::looks(MOST_SECONDS, bytes)
+    }
+
+    /// [`Self::encode`] on this thread, for as long as it takes.
+    ///
+    /// # Errors
+    /// Says which part makes too much of the text.
+    pub(super) fn encode_here(&self, text: &str, stage: &Stage) -> Result<Vec<u32>, String> {
         match &self.0.way {
             Way::Byte => {
                 let mut ids = Vec::with_capacity(text.len());
@@ -174,25 +216,45 @@ impl Tokenizer {
                     }
                     ids.extend(document.bytes().map(u32::from));
                 }
-                ids
+                Ok(ids)
             }
-            Way::Own(bpe) => bpe.encode(text),
+            Way::Own(bpe) => bpe.encode(text, stage),
             Way::Library(library) => {
                 let mut ids = Vec::with_capacity(text.len() / 3);
-                file::encode(library, text, &mut ids);
-                ids
+                library.encode(text, stage, &mut ids)?;
+                Ok(ids)
             }
         }
     }
 
+    /// That this tokenizer cannot be used, because of `what`.
+    pub(super) fn refused(&self, what: String) -> CorpusError {
+        let source = self.0.source.get();
+        CorpusError::Tokenizer {
+            name: source.map_or(self.name(), String::as_str).into(),
+            what,
+        }
+    }
+
+    /// That encoding a text of `bytes` was given up at `stage`.
+    pub(super) fn given_up(
+        &self,
+        given_up: watch::GivenUp,
+        stage: &Stage,
+        bytes: usize,
+    ) -> CorpusError {
+        self.refused(given_up.describe(&format!("its {} on a text of {bytes} bytes", stage.name())))
+    }
+
     /// The text of token ids; bytes that are no UTF-8 become replacement characters, unknown ids nothing.
-    pub fn decode(&self, ids: &[u32]) -> String {
-        match self.bytes(ids) {
-            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            None => match &self.0.way {
-                Way::Library(library) => library.decode(ids, false).unwrap_or_default(),
-                _ => String::new(),
-            },
+    ///
+    /// # Errors
+    /// When the decoder of a `tokenizer.json` makes too much of them, or gives up.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, CorpusError> {
+        match (self.bytes(ids), &self.0.way) {
+            (Some(bytes), _) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            (None, Way::Library(library)) => library.decode(ids).map_err(|what| self.refused(what)),
+            (None, _) => Ok(String::new()),
         }
     }
 
@@ -238,7 +300,9 @@ impl Tokenizer {
                 hash.update(&(token.len() as u64).to_le_bytes());
                 hash.update(token.as_bytes());
             }
-            for id in self.encode(PROBE) {
+            // It was encoded once when the tokenizer was read.
+            let probe = self.encode_here(PROBE, &Stage::default());
+            for id in probe.unwrap_or_default() {
                 hash.update(&id.to_le_bytes());
             }
             hash.finalize().to_hex()[..32].to_string()
@@ -254,7 +318,7 @@ impl Tokenizer {
                 Some(content) => content.into(),
                 None => letters::spell(bpe.bytes(id)),
             },
-            Way::Library(library) => library.id_to_token(id).unwrap_or_default(),
+            Way::Library(library) => library.library().id_to_token(id).unwrap_or_default(),
         }
     }
 
@@ -263,7 +327,7 @@ impl Tokenizer {
         match &self.0.way {
             Way::Byte => (token == END_OF_TEXT).then_some(256),
             Way::Own(bpe) => bpe.added_id(token),
-            Way::Library(library) => library.token_to_id(token),
+            Way::Library(library) => library.library().token_to_id(token),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Ids into text one at a time, as they are generated.
 
 use super::Tokenizer;
+use crate::corpus::CorpusError;
 
 /// Gives out text as soon as it cannot change any more: bytes of an unfinished character are held back.
 pub struct StreamDecoder {
@@ -24,15 +25,18 @@ impl StreamDecoder {
     }
 
     /// The text that `id` completes; empty while a character is unfinished.
-    pub fn push(&mut self, id: u32) -> String {
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn push(&mut self, id: u32) -> Result<String, CorpusError> {
         if let Some(bytes) = self.tokenizer.bytes(&[id]) {
             self.bytes.extend(bytes);
-            return self.whole_characters();
+            return Ok(self.whole_characters());
         }
         self.ids.push(id);
-        let before = self.tokenizer.decode(&self.ids[..self.told]);
-        let all = self.tokenizer.decode(&self.ids);
-        match all.strip_prefix(&before) {
+        let before = self.tokenizer.decode(&self.ids[..self.told])?;
+        let all = self.tokenizer.decode(&self.ids)?;
+        Ok(match all.strip_prefix(&before) {
             Some(new) if !new.is_empty() && !new.ends_with('\u{fffd}') => {
                 let new = new.to_string();
                 self.ids.drain(..self.told);
@@ -40,15 +44,18 @@ impl StreamDecoder {
                 new
             }
             _ => String::new(),
-        }
+        })
     }
 
     /// What was held back, as replacement characters where it is no text.
-    pub fn finish(mut self) -> String {
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn finish(mut self) -> Result<String, CorpusError> {
         let rest = String::from_utf8_lossy(&std::mem::take(&mut self.bytes)).into_owned();
-        let before = self.tokenizer.decode(&self.ids[..self.told]);
-        let all = self.tokenizer.decode(&self.ids);
-        rest + all.strip_prefix(&before).unwrap_or("")
+        let before = self.tokenizer.decode(&self.ids[..self.told])?;
+        let all = self.tokenizer.decode(&self.ids)?;
+        Ok(rest + all.strip_prefix(&before).unwrap_or(""))
     }
 
     fn whole_characters(&mut self) -> String {

@@ -26,14 +26,14 @@ fn agrees(name: &str, tokenizer: &Tokenizer, exact: bool) {
     let cases: Vec<Case> = serde_json::from_slice(&cases).unwrap();
     assert!(cases.len() > 100);
     for Case { text, ids, decoded } in cases {
-        assert_eq!(tokenizer.encode(&text), ids, "{name}: {text:?}");
-        assert_eq!(tokenizer.decode(&ids), decoded, "{name}: {text:?}");
+        assert_eq!(tokenizer.encode(&text).unwrap(), ids, "{name}: {text:?}");
+        assert_eq!(tokenizer.decode(&ids).unwrap(), decoded, "{name}: {text:?}");
         if exact {
             assert_eq!(decoded, text, "{name}");
         }
         let mut stream = tokenizer.stream();
-        let mut streamed: String = ids.iter().map(|&id| stream.push(id)).collect();
-        streamed += &stream.finish();
+        let mut streamed: String = ids.iter().map(|&id| stream.push(id).unwrap()).collect();
+        streamed += &stream.finish().unwrap();
         assert_eq!(streamed, decoded, "{name}: {text:?}");
     }
 }
@@ -46,8 +46,12 @@ fn ids_are_those_of_the_reference_implementations() {
         let text = case["text"].as_str().unwrap();
         for tokenizer in [Tokenizer::byte(), Tokenizer::gpt2()] {
             let want: Vec<u32> = serde_json::from_value(case[tokenizer.name()].clone()).unwrap();
-            assert_eq!(tokenizer.encode(text), want, "{tokenizer:?} of {text:?}");
-            assert_eq!(tokenizer.decode(&want), text);
+            assert_eq!(
+                tokenizer.encode(text).unwrap(),
+                want,
+                "{tokenizer:?} of {text:?}"
+            );
+            assert_eq!(tokenizer.decode(&want).unwrap(), text);
         }
     }
 }
@@ -122,7 +126,7 @@ fn a_gguf_vocabulary_is_the_tokenizer_it_was_made_of() {
         let twin = Tokenizer::from_name(&fixture(twin).display().to_string()).unwrap();
         assert_eq!(tokenizer.fingerprint(), twin.fingerprint());
         assert_eq!(tokenizer.end_of_text(), vocabulary.eos);
-        let parts = tokenizer.encode("<|endoftext|>");
+        let parts = tokenizer.encode("<|endoftext|>").unwrap();
         let wanted = if parts.len() == 1 {
             Some(parts[0])
         } else {
@@ -188,7 +192,7 @@ fn the_files_beside_it_say_what_ends_a_text() {
     std::fs::copy(fixture("smollm-like"), dir.path().join("tokenizer.json")).unwrap();
     let end = || Tokenizer::from_dir(dir.path()).unwrap().end_of_text();
     let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
-    let id = |token: &str| tokenizer.encode(token)[0];
+    let id = |token: &str| tokenizer.encode(token).unwrap()[0];
     assert_eq!(end(), Some(id("<|endoftext|>")));
     put(
         "config.json",
@@ -252,7 +256,10 @@ fn a_text_of_spaces_is_no_harder_than_another() {
     let began = std::time::Instant::now();
     let tokenizer = Tokenizer::gpt2();
     let text = " ".repeat(3_000_000) + "x";
-    assert_eq!(tokenizer.decode(&tokenizer.encode(&text)), text);
+    assert_eq!(
+        tokenizer.decode(&tokenizer.encode(&text).unwrap()).unwrap(),
+        text
+    );
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
 
@@ -269,13 +276,13 @@ fn a_cut_at_a_line_break_between_words_changes_nothing() {
         };
         let (mut rest, mut parts, mut n) = (text.as_str(), Vec::new(), 0);
         while let Some(at) = cuts.first(rest) {
-            parts.extend(tokenizer.encode(&rest[..at]));
+            parts.extend(tokenizer.encode(&rest[..at]).unwrap());
             rest = &rest[at..];
             n += 1;
         }
-        parts.extend(tokenizer.encode(rest));
+        parts.extend(tokenizer.encode(rest).unwrap());
         assert!(n > 500, "{n}");
-        assert_eq!(parts, tokenizer.encode(&text), "{name}");
+        assert_eq!(parts, tokenizer.encode(&text).unwrap(), "{name}");
     }
 }
 
@@ -298,10 +305,146 @@ fn smollm2s_ids_of_books_are_pythons() {
     assert_eq!(from_gguf.fingerprint(), from_file.fingerprint());
     let mut n = 0;
     for (text, ids) in expected.documents.iter().zip(&expected.ids) {
-        assert_eq!(&from_gguf.encode(text), ids);
-        assert_eq!(&from_file.encode(text), ids);
-        assert_eq!(&from_gguf.decode(ids), text);
+        assert_eq!(&from_gguf.encode(text).unwrap(), ids);
+        assert_eq!(&from_file.encode(text).unwrap(), ids);
+        assert_eq!(&from_gguf.decode(ids).unwrap(), text);
         n += ids.len();
     }
     assert!(n > 100_000);
+}
+
+/// A byte-level `tokenizer.json` with one part replaced, in a directory of its own.
+fn with_part(dir: &Path, part: &str, value: &Value) -> PathBuf {
+    let mut json: Value = serde_json::from_slice(&Tokenizer::byte().tokenizer_json()).unwrap();
+    json[part] = value.clone();
+    let path = dir.join(format!("{part}.json"));
+    std::fs::write(&path, json.to_string()).unwrap();
+    path
+}
+
+#[test]
+fn what_a_tokenizer_makes_of_a_text_is_bounded() {
+    let tmp = tempfile::tempdir().unwrap();
+    let replace = |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
+    let string = |text: &str| json!({"String": text});
+    let level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+    let many =
+        |n: usize, key: &str, step: &Value| json!({"type": "Sequence", key: vec![step.clone(); n]});
+    let doubling = replace(string("e"), "ee");
+    let cases = [
+        (
+            "normalizer",
+            replace(string("e"), &"b".repeat(100_000)),
+            "its normalizer (Replace) makes more than 16 bytes",
+        ),
+        (
+            "normalizer",
+            replace(json!({"Regex": "(?=e)|x"}), &"b".repeat(100_000)),
+            "its normalizer (Replace)",
+        ),
+        (
+            "normalizer",
+            json!({"type": "Prepend", "prepend": "b".repeat(5_000_000)}),
+            "its normalizer (Prepend)",
+        ),
+        (
+            "normalizer",
+            many(30, "normalizers", &doubling),
+            "its normalizer (Replace)",
+        ),
+        (
+            "normalizer",
+            many(30, "normalizers", &json!({"type": "ByteLevel"})),
+            "its normalizer (ByteLevel)",
+        ),
+        (
+            "normalizer",
+            many(65, "normalizers", &json!({"type": "NFC"})),
+            "its normalizer has 65 steps",
+        ),
+        (
+            "pre_tokenizer",
+            many(30, "pretokenizers", &level),
+            "its pre_tokenizer (its steps together)",
+        ),
+        (
+            "pre_tokenizer",
+            many(65, "pretokenizers", &level),
+            "its pre_tokenizer has 65 steps",
+        ),
+        (
+            "decoder",
+            many(65, "decoders", &json!({"type": "Fuse"})),
+            "its decoder has 65 steps",
+        ),
+        (
+            "added_tokens",
+            json!([{"id": 300, "content": "x".repeat(70_000), "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": false}]),
+            "it has a token of 70000 bytes",
+        ),
+    ];
+    for (part, value, wanted) in cases {
+        let path = with_part(tmp.path(), part, &value).display().to_string();
+        let told = Tokenizer::from_name(&path).unwrap_err().to_string();
+        assert!(
+            told.contains(wanted) && told.contains(&path),
+            "{wanted}: {told}"
+        );
+    }
+    // What no probe shows is refused when it is met.
+    let path = with_part(
+        tmp.path(),
+        "normalizer",
+        &replace(string("~"), &"b".repeat(2000)),
+    );
+    let tokenizer = Tokenizer::from_name(&path.display().to_string()).unwrap();
+    assert_eq!(tokenizer.encode("a").unwrap(), [97]);
+    let told = tokenizer.encode(&"~".repeat(100)).unwrap_err().to_string();
+    assert!(
+        told.contains("its normalizer (Replace)") && told.contains("normalizer.json"),
+        "{told}"
+    );
+    let path = with_part(
+        tmp.path(),
+        "decoder",
+        &replace(string("a"), &"b".repeat(100_000)),
+    );
+    let tokenizer = Tokenizer::from_name(&path.display().to_string()).unwrap();
+    let told = tokenizer
+        .decode(&[u32::from(b'a')])
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("its decoder (Replace)"), "{told}");
+}
+
+/// Every step that grows texts in published tokenizers, on the texts that grow most.
+#[test]
+fn tokenizers_in_use_stay_within_the_bound() {
+    let tmp = tempfile::tempdir().unwrap();
+    let spaces = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
+    let prepend = json!({"type": "Prepend", "prepend": "▁"});
+    let sequence = |steps: &[Value]| json!({"type": "Sequence", "normalizers": steps});
+    let texts = [
+        " ",
+        &" ".repeat(10_000),
+        &"\u{fdfa}".repeat(5_000),
+        &"각".repeat(5_000),
+        "a",
+    ];
+    for normalizer in [
+        sequence(&[prepend.clone(), spaces.clone()]),
+        sequence(&[json!({"type": "NFKC"}), prepend, spaces]),
+        sequence(&[
+            json!({"type": "NFKD"}),
+            json!({"type": "Lowercase"}),
+            json!({"type": "StripAccents"}),
+        ]),
+        json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}),
+    ] {
+        let path = with_part(tmp.path(), "normalizer", &normalizer);
+        let tokenizer = Tokenizer::from_name(&path.display().to_string()).unwrap();
+        for text in texts {
+            tokenizer.encode(text).unwrap();
+        }
+    }
 }

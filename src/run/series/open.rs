@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::file;
 use super::keep::SeriesWriter;
@@ -43,17 +44,55 @@ pub fn load(dir: &Path) -> io::Result<RunState> {
     }
 }
 
+/// How much of journals is read for a list of runs, so that one of them does not keep the others from being shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Until then journals are read to their ends; later, only the first [`Self::FREE_BYTES`] of each.
+    until: Instant,
+    time: Duration,
+}
+
+impl Budget {
+    /// A journal of this length is read in any case: 60,000 events.
+    const FREE_BYTES: u64 = 16 << 20;
+
+    /// For a list that is to be shown within about `time`.
+    pub fn of(time: Duration) -> Self {
+        Self {
+            until: Instant::now() + time,
+            time,
+        }
+    }
+
+    /// For one run that a command is about.
+    pub fn of_one() -> Self {
+        Self::of(Duration::from_secs(5))
+    }
+
+    /// Whether `read` bytes of a journal are all that is read of it.
+    fn check(&self, read: u64) -> io::Result<()> {
+        if read <= Self::FREE_BYTES || Instant::now() < self.until {
+            return Ok(());
+        }
+        let why = format!(
+            "it is too long to be read within {} s; `heirloom show` reads all of it, after which the list is quick",
+            self.time.as_secs_f32()
+        );
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    }
+}
+
 /// The same for a list of runs: without curves, notes and checkpoints, which lets most of the journal be skimmed.
 ///
 /// # Errors
-/// When the journal is there but cannot be read.
-pub fn brief(dir: &Path) -> io::Result<RunState> {
+/// When the journal is there but cannot be read, or not within `budget`.
+pub fn brief(dir: &Path, budget: &Budget) -> io::Result<RunState> {
     if let Some((state, position)) = file::read_head(dir)
-        && let Some(state) = skim(dir, Tail::open_at(dir, position), state, goes_back)?
+        && let Some(state) = skim(dir, Tail::open_at(dir, position), state, budget, goes_back)?
     {
         return Ok(state);
     }
-    let whole = skim(dir, Tail::open(dir), RunState::default(), |_| false)?;
+    let whole = skim(dir, Tail::open(dir), RunState::default(), budget, |_| false)?;
     Ok(whole.unwrap_or_default())
 }
 
@@ -62,10 +101,13 @@ fn skim(
     dir: &Path,
     tail: Tail,
     mut state: RunState,
+    budget: &Budget,
     lacks: impl Fn(&TailItem) -> bool,
 ) -> io::Result<Option<RunState>> {
     let mut tail = tail.skimming();
+    let from = tail.position().offset;
     loop {
+        budget.check(tail.position().offset.saturating_sub(from))?;
         for item in tail.poll()? {
             if lacks(&item) {
                 return Ok(None);

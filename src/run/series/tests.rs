@@ -280,7 +280,7 @@ fn a_list_of_runs_tells_the_same_from_the_head_alone() {
         let cut = lines[..cut].rfind('\n').unwrap() + 1;
         let dir = kept(&lines[..cut]);
         append(dir.path(), &lines[cut..]);
-        let brief = open::brief(dir.path()).unwrap();
+        let brief = open::brief(dir.path(), &open::Budget::of_one()).unwrap();
         let whole = open::load(dir.path()).unwrap();
         assert_eq!(format!("{:?}", brief.core), format!("{:?}", whole.core));
         assert_eq!(brief.seq, whole.seq);
@@ -294,7 +294,7 @@ fn a_list_of_runs_tells_the_same_without_any_file() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("events.jsonl"), &lines).unwrap();
     // Skimmed first: a whole reading may leave a file behind.
-    let brief = open::brief(dir.path()).unwrap();
+    let brief = open::brief(dir.path(), &open::Budget::of_one()).unwrap();
     let whole = open::load(dir.path()).unwrap();
     assert_eq!(format!("{:?}", brief.core), format!("{:?}", whole.core));
     assert_eq!((brief.seq, brief.t), (whole.seq, whole.t));
@@ -448,4 +448,23 @@ fn a_keeper_follows_a_journal_that_grows_and_writes_at_its_end() {
     fs::remove_file(file::path(dir.path())).unwrap();
     drop(SeriesKeeper::spawn(dir.path()));
     assert_eq!(file::offset(dir.path()), Some(lines.len() as u64));
+}
+
+#[test]
+fn a_list_of_runs_does_not_wait_for_one_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = Story::new(1).lines.lines().next().unwrap().to_string() + "\n";
+    let short = line.repeat((8 << 20) / line.len());
+    fs::write(dir.path().join("events.jsonl"), &short).unwrap();
+    let none = open::Budget::of(std::time::Duration::ZERO);
+    open::brief(dir.path(), &none).unwrap();
+    fs::write(dir.path().join("events.jsonl"), short.repeat(3)).unwrap();
+    let error = open::brief(dir.path(), &none).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert!(
+        error
+            .to_string()
+            .contains("`heirloom show` reads all of it")
+    );
+    open::brief(dir.path(), &open::Budget::of_one()).unwrap();
 }

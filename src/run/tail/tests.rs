@@ -451,3 +451,99 @@ fn a_running_journal_without_a_holder_is_interrupted() {
     settle(&mut state, dir.path());
     assert_eq!(state.core.status, Status::Done);
 }
+
+/// A journal of one event, and then whatever else there is.
+fn journal_and(rest: impl FnOnce(&std::fs::File)) -> (tempfile::TempDir, u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    let mut journal = Journal::create(dir.path()).unwrap();
+    journal.emit(at(1), train(1));
+    drop(journal);
+    let whole = std::fs::metadata(&path).unwrap().len();
+    let file = std::fs::OpenOptions::new().append(true).open(&path);
+    rest(&file.unwrap());
+    (dir, whole)
+}
+
+#[test]
+fn a_hole_is_not_read() {
+    let began = Instant::now();
+    let (dir, whole) = journal_and(|file| file.set_len(1 << 40).unwrap());
+    let state = load(dir.path()).unwrap();
+    assert_eq!(state.core.step, 1);
+    let index = crate::run::index::JournalIndex::open(dir.path()).unwrap();
+    assert_eq!(index.entries().len(), 1);
+    assert_eq!(crate::run::decisions::of_run(dir.path()).unwrap(), []);
+    // To go on, the torn line is cut off.
+    let (journal, warning) = Journal::open(dir.path()).unwrap();
+    assert!(warning.unwrap().contains("too long to be kept"));
+    assert_eq!(journal.next_seq(), 2);
+    let len = std::fs::metadata(dir.path().join("events.jsonl"))
+        .unwrap()
+        .len();
+    assert_eq!(len, whole);
+
+    // The line after a hole is one of the journal's.
+    let (dir, _) = journal_and(|mut file| {
+        file.set_len(1 << 40).unwrap();
+        file.write_all(b"\n").unwrap();
+    });
+    let mut journal = Journal::open(dir.path()).unwrap().0;
+    journal.emit(at(7), train(7));
+    drop(journal);
+    let state = load(dir.path()).unwrap();
+    assert_eq!(state.core.step, 7);
+    let index = crate::run::index::JournalIndex::open(dir.path()).unwrap();
+    let steps: Vec<u64> = index.entries().iter().map(|e| e.step).collect();
+    assert_eq!(steps, [1, 1, 7]);
+    assert!(matches!(
+        index.read(2, 3).unwrap()[..],
+        [Some(TailItem::Event(_))]
+    ));
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_line_without_an_end_is_given_up() {
+    let (dir, whole) = journal_and(|mut file| {
+        for _ in 0..70 {
+            file.write_all(&[b'x'; 1 << 20]).unwrap();
+        }
+    });
+    let mut tail = Tail::open(dir.path());
+    let error = loop {
+        match tail.poll() {
+            Ok(_) => assert!(!tail.caught_up()),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        error.to_string().contains("line 2 is longer than 64 MiB"),
+        "{error}"
+    );
+    let error = tail.poll().unwrap_err();
+    assert!(error.to_string().contains("line 2 is longer"), "{error}");
+    for error in [
+        load(dir.path()).unwrap_err(),
+        crate::run::index::JournalIndex::open(dir.path())
+            .err()
+            .unwrap(),
+        crate::run::decisions::of_run(dir.path()).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("line 2 is longer"), "{error}");
+    }
+    let error = Journal::open(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("64 MiB without a line break"), "{error}");
+    // The file is as it was, and read again once it is a journal.
+    let path = dir.path().join("events.jsonl");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), whole + (70 << 20));
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(whole)
+        .unwrap();
+    let items = tail.poll().unwrap();
+    assert_eq!(items[0], TailItem::Restarted);
+    assert_eq!(items.len(), 2);
+}

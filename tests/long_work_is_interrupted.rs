@@ -1,0 +1,163 @@
+//! One SIGINT or SIGTERM ends every command at once, whatever it is doing: work of a foreign tokenizer that never ends,
+//! reading, fetching, measuring. Commands that keep what they have done end with 75, the others by the signal itself.
+
+mod common;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::Place;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+/// How long a command works before it is interrupted, and how long it may take to end; a loaded machine included.
+const WORKS: Duration = Duration::from_millis(700);
+const ENDS: Duration = Duration::from_millis(1500);
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    /// With this exit code.
+    Code(i32),
+    /// By the signal.
+    Signal,
+}
+
+/// A byte-level tokenizer whose expression looks ahead from every character to the end of the text.
+fn slow_tokenizer(dir: &Path) -> String {
+    let mut json: Value =
+        serde_json::from_slice(&heirloom::corpus::Tokenizer::byte().tokenizer_json()).unwrap();
+    json["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": r"(?=(a+)+b)(\w|\s)"}, "behavior": "Isolated", "invert": false},
+        json["pre_tokenizer"]
+    ]});
+    fs::write(dir.join("slow.json"), json.to_string()).unwrap();
+    fs::write(dir.join("slow.txt"), "a".repeat(400_000)).unwrap();
+    "slow.json".into()
+}
+
+fn start(mut command: Command) -> Child {
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[track_caller]
+fn interrupt(place: &Place, args: &[&str], env: &[(&str, &str)], end: End) {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut command = place.heirloom(args);
+        command.envs(env.iter().copied());
+        let mut child = start(command);
+        std::thread::sleep(WORKS);
+        let ended = child.try_wait().unwrap();
+        assert_eq!(ended, None, "{args:?} is not slow");
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        kill(pid, signal).unwrap();
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if began.elapsed() > ENDS {
+                child.kill().unwrap();
+                panic!("{args:?} goes on {ENDS:?} after {signal}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        match end {
+            End::Code(code) => assert_eq!(status.code(), Some(code), "{args:?} {signal}"),
+            End::Signal => assert_eq!(status.signal(), Some(signal as i32), "{args:?} {signal}"),
+        }
+    }
+}
+
+#[test]
+fn one_signal_ends_every_long_command() {
+    let place = Place::new();
+    let slow = slow_tokenizer(place.path());
+    let tokenizer = format!("data.tokenizer={slow}");
+    let model =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama-bf16-sharded");
+    let model = model.display().to_string();
+    let big = fs::File::create(place.path().join("big.txt")).unwrap();
+    // Zeros are UTF-8.
+    big.set_len(1 << 40).unwrap();
+    let text = ["--text", "builtin:tinyshakespeare", "--tokenizer", "byte"];
+    let set = ["--set", "data.train=slow.txt", "--set", &tokenizer];
+    for (args, end) in [
+        // Keeps what it has done.
+        (
+            &[
+                "data",
+                "prepare",
+                "slow.txt",
+                "--out",
+                "o.bin",
+                "--tokenizer",
+                &slow,
+            ][..],
+            End::Code(75),
+        ),
+        (
+            &[
+                "data",
+                "prepare",
+                "big.txt",
+                "--out",
+                "p.bin",
+                "--tokenizer",
+                "byte",
+            ],
+            End::Code(75),
+        ),
+        // Before the first step.
+        (&[&["train", "mini.toml"][..], &set].concat(), End::Code(75)),
+        (
+            &[&["train", "mini.toml", "--dry-run"][..], &set].concat(),
+            End::Signal,
+        ),
+        (&["data", "info", "big.txt"], End::Signal),
+        (
+            &["loss", &model, "--text", "slow.txt", "--tokenizer", &slow],
+            End::Signal,
+        ),
+        (
+            &[&["loss", &model, "--windows", "1000000"][..], &text].concat(),
+            End::Signal,
+        ),
+        (
+            &[&["rank", &model, "--windows", "10000"][..], &text].concat(),
+            End::Signal,
+        ),
+        (&["selftest"], End::Signal),
+        (&["bench", "train"], End::Signal),
+    ] {
+        interrupt(&place, args, &[], end);
+    }
+    assert!(!place.path().join("o.bin").exists());
+    assert!(!place.path().join("runs").exists());
+}
+
+#[cfg(feature = "hub")]
+#[test]
+fn one_signal_ends_waiting_for_a_hub() {
+    let place = Place::new();
+    // Takes connections and answers none.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let home = place.path().join("hf").display().to_string();
+    let env = [
+        ("HF_ENDPOINT", address.as_str()),
+        ("HF_HOME", home.as_str()),
+    ];
+    interrupt(&place, &["info", "hf:x/y"], &env, End::Signal);
+    let reference = ["train", "mini.toml", "--set", "reference.path=hf:x/y"];
+    interrupt(&place, &reference, &env, End::Code(75));
+}

@@ -1,0 +1,228 @@
+//! A FIFO, a socket, a device or a directory in the place of any file that is read is refused at once, with a sentence:
+//! none of them ends, and some never begin.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{Place, texts};
+
+const KINDS: [&str; 4] = ["fifo", "socket", "device", "directory"];
+/// All that a refusal may take; a loaded machine included.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// Puts something that is no file at `path`.
+fn put(kind: &str, path: &Path) {
+    let _ = fs::remove_file(path);
+    match kind {
+        "fifo" => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        "socket" => drop(UnixListener::bind(path).unwrap()),
+        "device" => symlink("/dev/zero", path).unwrap(),
+        _ => fs::create_dir(path).unwrap(),
+    }
+}
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama-bf16-sharded")
+}
+
+/// A copy of a model, one file of which is something else.
+fn model(place: &Place, kind: &str, odd: &str) -> String {
+    let dir = place.path().join("model");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir(&dir).unwrap();
+    for entry in fs::read_dir(fixture()).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, dir.join(path.file_name().unwrap())).unwrap();
+    }
+    put(kind, &dir.join(odd));
+    dir.display().to_string()
+}
+
+/// Runs the program and expects it to refuse; returns what it said.
+#[track_caller]
+fn refuses(place: &Place, what: &str, args: &[&str]) -> String {
+    let mut command = place.heirloom(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > AT_ONCE {
+            child.kill().unwrap();
+            panic!("{what}: {args:?} still waits after {AT_ONCE:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    let (out, err) = texts(&output);
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "{what}: {args:?}\n{out}\n{err}"
+    );
+    assert!(
+        err.starts_with("heirloom: ") || err.starts_with("error: "),
+        "{what}: {args:?}\n{err}"
+    );
+    err
+}
+
+#[test]
+fn texts_and_tokens_of_every_kind() {
+    for kind in KINDS {
+        let place = Place::new();
+        for name in [
+            "a.txt",
+            "a.jsonl",
+            "a.txt.gz",
+            "a.jsonl.zst",
+            "a.parquet",
+            "a.bin",
+            "a.npy",
+        ] {
+            put(kind, &place.path().join(name));
+            let what = format!("{kind} {name}");
+            let train = format!("data.train={name}");
+            let val = format!("data.val={name}");
+            let model = fixture().display().to_string();
+            for args in [
+                &["train", "mini.toml", "--set", &train, "--dry-run"][..],
+                &["train", "mini.toml", "--set", &train],
+                &["train", "mini.toml", "--set", &val],
+                &["data", "info", name],
+                &[
+                    "data",
+                    "prepare",
+                    name,
+                    "--out",
+                    "o.bin",
+                    "--tokenizer",
+                    "byte",
+                ],
+                &["loss", &model, "--text", name, "--tokenizer", "byte"],
+                &["rank", &model, "--tokens", name],
+            ] {
+                let told = refuses(&place, &what, args);
+                assert!(told.contains(name), "{what}: {args:?}\n{told}");
+            }
+        }
+        assert!(!place.path().join("runs").exists());
+        // A token file's sidecar.
+        fs::write(place.path().join("b.bin"), [0; 4000]).unwrap();
+        put(kind, &place.path().join("b.bin.json"));
+        refuses(&place, kind, &["data", "info", "b.bin"]);
+    }
+}
+
+#[test]
+fn configs_and_tokenizers() {
+    for kind in KINDS {
+        let place = Place::new();
+        for name in ["c.toml", "t.json"] {
+            put(kind, &place.path().join(name));
+        }
+        let said = refuses(&place, kind, &["train", "c.toml"]);
+        let wanted = if kind == "directory" {
+            "is a directory"
+        } else {
+            "is not a regular file"
+        };
+        assert!(said.contains(wanted), "{said}");
+        let model = fixture().display().to_string();
+        for args in [
+            &["train", "mini.toml", "--set", "data.tokenizer=t.json"][..],
+            &[
+                "data",
+                "prepare",
+                "mini.toml",
+                "--out",
+                "o.bin",
+                "--tokenizer",
+                "t.json",
+            ],
+            &["generate", &model, "--prompt", "a", "--tokenizer", "t.json"],
+            &["inherit", "--slices", "t.json", "--out", "o"],
+            &[
+                "inherit", "--from", &model, "--layers", "auto", "--ranks", "t.json", "--out", "o",
+            ],
+        ] {
+            refuses(&place, kind, args);
+        }
+    }
+}
+
+#[test]
+fn every_file_of_a_model() {
+    for kind in KINDS {
+        let place = Place::new();
+        for odd in [
+            "config.json",
+            "model.safetensors.index.json",
+            "model-00002-of-00003.safetensors",
+        ] {
+            let model = model(&place, kind, odd);
+            let what = format!("{kind} {odd}");
+            let reference = format!("reference.path={model}");
+            let text = ["--text", "builtin:tinyshakespeare", "--tokenizer", "byte"];
+            for args in [
+                &["info", &model][..],
+                &[&["loss", &model][..], &text].concat(),
+                &[&["rank", &model][..], &text].concat(),
+                &["generate", &model, "--prompt", "a", "--tokenizer", "byte"],
+                &["inherit", "--from", &model, "--out", "o"],
+                &["export", &model, "--format", "hf", "--out", "o"],
+                &["train", "mini.toml", "--set", &reference],
+            ] {
+                refuses(&place, &what, args);
+            }
+        }
+        let model = model(&place, kind, "tokenizer.json");
+        refuses(&place, kind, &["generate", &model, "--prompt", "a"]);
+        let gguf = place.path().join("m.gguf");
+        put(kind, &gguf);
+        for command in ["info", "rank"] {
+            let gguf = gguf.display().to_string();
+            let args = [command, &gguf, "--text", "builtin:tinyshakespeare"];
+            refuses(&place, kind, &args[..if command == "info" { 2 } else { 4 }]);
+        }
+    }
+}
+
+#[test]
+fn a_runs_journal_and_what_is_made_of_it() {
+    for kind in KINDS {
+        let place = Place::new();
+        let dir = place.run_dir("a");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("config.toml"), common::MINI).unwrap();
+        put(kind, &dir.join("events.jsonl"));
+        for args in [
+            &["show", "a"][..],
+            &["watch", "a", "--plain"],
+            &["replay", "a", "--plain"],
+            &["train", "mini.toml", "--decisions", "a"],
+            &["train", "--resume", "a"],
+        ] {
+            refuses(&place, kind, args);
+        }
+        // The others are listed.
+        let (out, err) = texts(&place.run(&["ls"]));
+        assert!(out.is_empty() || !out.contains(" 0 "), "{out}\n{err}");
+        // A state that cannot be read is made again from the journal.
+        if kind == "directory" {
+            fs::remove_dir(dir.join("events.jsonl")).unwrap();
+        }
+        let _ = fs::remove_file(dir.join("events.jsonl"));
+        fs::write(dir.join("events.jsonl"), "").unwrap();
+        put(kind, &dir.join("series.bin"));
+        let began = Instant::now();
+        place.expect(0, &["show", "a"]);
+        place.expect(0, &["ls"]);
+        assert!(began.elapsed() < AT_ONCE);
+    }
+}
