@@ -11,13 +11,12 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use serde_json::Value;
 use tokenizers::normalizers::precompiled::Precompiled;
-use tokenizers::pattern::Pattern;
-use tokenizers::utils::SysRegex;
 use tokenizers::{
     Decoder, DecoderWrapper, Model, NormalizedString, Normalizer, NormalizerWrapper,
-    OffsetReferential, OffsetType, Offsets, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
 };
-use unicode_segmentation::UnicodeSegmentation;
+
+use super::counted::{Replacement, precompiled};
 
 /// Bytes that a normalizer, a pre-tokenizer or a decoder may make of each byte of text, and of every text besides. What
 /// grows most in use is compatibility decomposition: 11 bytes of each byte of U+FDFA. Sentencepiece's spaces are 3 bytes.
@@ -82,14 +81,6 @@ enum Undo {
     Other(Box<DecoderWrapper>),
 }
 
-/// `Replace`, as the crate has it.
-struct Replacement {
-    /// The pattern as an expression, from which a copy is made.
-    pattern: String,
-    regex: SysRegex,
-    content: String,
-}
-
 impl Clone for Step {
     fn clone(&self) -> Self {
         match self {
@@ -97,19 +88,6 @@ impl Clone for Step {
             Self::Prepend(step, n) => Self::Prepend(step.clone(), *n),
             Self::Precompiled(table) => Self::Precompiled(table.clone()),
             Self::Other(step, name) => Self::Other(step.clone(), name.clone()),
-        }
-    }
-}
-
-impl Clone for Replacement {
-    fn clone(&self) -> Self {
-        let Ok(regex) = SysRegex::new(&self.pattern) else {
-            unreachable!("the same pattern was compiled before")
-        };
-        Self {
-            pattern: self.pattern.clone(),
-            regex,
-            content: self.content.clone(),
         }
     }
 }
@@ -154,6 +132,7 @@ pub fn check(value: &Value) -> Result<(), String> {
     if value["normalizer"].is_null() {
         return Ok(());
     }
+    check_tables(&value["normalizer"])?;
     let normalizer = serde_json::from_value::<NormalizerWrapper>(value["normalizer"].clone())
         .map_err(|e| format!("its normalizer cannot be read: {e}"))?;
     let steps = steps_of(&normalizer)?;
@@ -167,6 +146,37 @@ pub fn check(value: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Refuses tables of characters that say they are longer than they are: the crate makes room for what they say.
+fn check_tables(normalizer: &Value) -> Result<(), String> {
+    if let Some(steps) = normalizer["normalizers"].as_array() {
+        return steps.iter().try_for_each(check_tables);
+    }
+    let Some(table) = normalizer["precompiled_charsmap"].as_str() else {
+        return Ok(());
+    };
+    // The first four bytes tell the length of the trie; three bytes are four letters of base64.
+    let digit = |letter: u8| match letter {
+        b'A'..=b'Z' => Some(letter - b'A'),
+        b'a'..=b'z' => Some(letter - b'a' + 26),
+        b'0'..=b'9' => Some(letter - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let digits = table.bytes().take(6).map_while(digit);
+    let bits = digits.fold((0u64, 0), |(bits, n), digit| {
+        (bits << 6 | u64::from(digit), n + 1)
+    });
+    let says = match bits {
+        (bits, 6) => u64::from(((bits >> 4) as u32).swap_bytes()),
+        _ => u64::MAX,
+    };
+    match says > table.len() as u64 / 4 * 3 {
+        true => Err("its normalizer (Precompiled) has a damaged table".into()),
+        false => Ok(()),
+    }
 }
 
 /// The steps of a part, those of sequences counted one by one.
@@ -290,7 +300,10 @@ impl Bounded {
         let most = most_bytes(tokens.iter().map(String::len).sum());
         for step in decoder {
             tokens = match step {
-                Undo::Replace(replacement) => replacement.decode(&tokens, most)?,
+                Undo::Replace(replacement) => {
+                    let decoded = replacement.decode(&tokens, most);
+                    decoded.ok_or_else(|| grown("decoder", "Replace"))?
+                }
                 Undo::Other(step) => {
                     let decoded = step.decode_chain(tokens);
                     decoded.map_err(|e| format!("its decoder gives up: {e}"))?
@@ -360,16 +373,8 @@ fn normalize(
     for step in steps {
         let name = match step {
             Step::Replace(replacement) => {
-                let counted = Counted {
-                    replacement,
-                    most: left,
-                };
-                let replaced = text.replace(&counted, &replacement.content);
-                if let Err(error) = replaced {
-                    return Err(match error.is::<TooLong>() {
-                        true => budget.refuse("Replace"),
-                        false => error,
-                    });
+                if !replacement.normalize(text, left)? {
+                    return Err(budget.refuse("Replace"));
                 }
                 "Replace"
             }
@@ -446,133 +451,4 @@ fn flatten_decoder(step: &DecoderWrapper, into: &mut Vec<Undo>) -> Result<(), St
         other => into.push(Undo::Other(Box::new(other.clone()))),
     }
     Ok(())
-}
-
-impl Replacement {
-    fn of(replace: &tokenizers::normalizers::Replace) -> Result<Self, String> {
-        let value = serde_json::to_value(replace).unwrap_or_default();
-        let pattern = match (&value["pattern"]["String"], &value["pattern"]["Regex"]) {
-            (Value::String(text), _) => regex_syntax::escape(text),
-            (_, Value::String(regex)) => regex.clone(),
-            _ => return Err("it has a Replace without a pattern".into()),
-        };
-        let regex = SysRegex::new(&pattern).map_err(|e| format!("its Replace: {e}"))?;
-        Ok(Self {
-            pattern,
-            regex,
-            content: replace.content.clone(),
-        })
-    }
-
-    fn decode(&self, tokens: &[String], most: usize) -> Result<Vec<String>, String> {
-        let mut bytes = 0;
-        let mut decoded = Vec::with_capacity(tokens.len());
-        for token in tokens {
-            let counted = Counted {
-                replacement: self,
-                most: most - bytes,
-            };
-            let matches = (&counted).find_matches(token);
-            let matches = matches.map_err(|_| grown("decoder", "Replace"))?;
-            let mut text = String::new();
-            for ((start, end), is_match) in matches {
-                text.push_str(match is_match {
-                    true => &self.content,
-                    false => &token[start..end],
-                });
-            }
-            bytes += text.len();
-            if bytes > most {
-                return Err(grown("decoder", "Replace"));
-            }
-            decoded.push(text);
-        }
-        Ok(decoded)
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the text grows too long")]
-struct TooLong;
-
-/// The places of a pattern in a text, found as the crate does, as long as the text that comes of them is not too long.
-struct Counted<'a> {
-    replacement: &'a Replacement,
-    most: usize,
-}
-
-impl Pattern for &Counted<'_> {
-    fn find_matches(&self, inside: &str) -> tokenizers::Result<Vec<(Offsets, bool)>> {
-        if inside.is_empty() {
-            return Ok(vec![((0, 0), false)]);
-        }
-        let (mut before, mut bytes) = (0, 0);
-        let mut parts = Vec::with_capacity(inside.len());
-        for (start, end) in self.replacement.regex.find_iter(inside) {
-            if before != start {
-                parts.push(((before, start), false));
-            }
-            parts.push(((start, end), true));
-            bytes += start - before + self.replacement.content.len();
-            if bytes > self.most {
-                return Err(TooLong.into());
-            }
-            before = end;
-        }
-        if before != inside.len() {
-            parts.push(((before, inside.len()), false));
-        }
-        Ok(parts)
-    }
-}
-
-/// Normalizes by a table of characters, step for step as the crate does. False when more than `most` bytes come of it.
-fn precompiled(table: &Precompiled, text: &mut NormalizedString, most: usize) -> bool {
-    let mut changes = Vec::with_capacity(text.get().len());
-    let (mut changed, mut bytes) = (false, 0);
-    for grapheme in text.get().graphemes(true) {
-        if grapheme.len() < 6
-            && let Some(new) = table.transform(grapheme)
-        {
-            changed = true;
-            bytes += new.len();
-            if bytes > most {
-                return false;
-            }
-            change(&mut changes, grapheme, new);
-            continue;
-        }
-        for (at, c) in grapheme.char_indices() {
-            let part = &grapheme[at..at + c.len_utf8()];
-            let new = table.transform(part);
-            bytes += new.map_or(part.len(), str::len);
-            if bytes > most {
-                return false;
-            }
-            match new {
-                Some(new) => {
-                    changed = true;
-                    change(&mut changes, part, new);
-                }
-                None => changes.push((c, 0)),
-            }
-        }
-    }
-    if changed {
-        text.transform(changes, 0);
-    }
-    true
-}
-
-/// Appends the characters of `new` with how they stand to those of `old`: 1 for each that is added, and the last one
-/// takes those that are removed.
-fn change(changes: &mut Vec<(char, isize)>, old: &str, new: &str) {
-    let difference = new.chars().count() as isize - old.chars().count() as isize;
-    changes.extend(new.chars().map(|c| (c, 0)));
-    if difference > 0 {
-        let added = changes.iter_mut().rev().take(difference as usize);
-        added.for_each(|(_, change)| *change = 1);
-    } else if let Some((_, change)) = changes.last_mut() {
-        *change += difference;
-    }
 }

@@ -5,6 +5,7 @@
 
 mod bounded;
 mod bpe;
+mod counted;
 mod file;
 mod gguf;
 mod gpt2;

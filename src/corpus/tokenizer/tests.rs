@@ -384,6 +384,11 @@ fn what_a_tokenizer_makes_of_a_text_is_bounded() {
             json!([{"id": 300, "content": "x".repeat(70_000), "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": false}]),
             "it has a token of 70000 bytes",
         ),
+        (
+            "normalizer",
+            json!({"type": "Precompiled", "precompiled_charsmap": "/////wAA"}),
+            "its normalizer (Precompiled) has a damaged table",
+        ),
     ];
     for (part, value, wanted) in cases {
         let path = with_part(tmp.path(), part, &value).display().to_string();
