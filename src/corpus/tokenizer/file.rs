@@ -12,6 +12,7 @@ use super::split::{LLAMA3, Pattern, QWEN2, Split};
 use super::{END_OF_TEXT, MOST_IDS, PROBE, Tokenizer, Way, letters, watch};
 use crate::corpus::CorpusError;
 use crate::file;
+use crate::text::exact;
 
 /// A larger file is no tokenizer.
 pub const LARGEST: u64 = 256 << 20;
