@@ -1,7 +1,6 @@
 //! When `series.bin` is written, and by whom: by the process that trains, and by readers that had to read much of a
 //! journal themselves.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -59,7 +58,7 @@ impl SeriesWriter {
             // Another process was faster.
             return false;
         }
-        let journal = File::open(self.dir.join("events.jsonl"));
+        let journal = crate::file::open(&self.dir.join("events.jsonl"));
         if !journal.is_ok_and(|journal| position.fits(&journal)) {
             return false;
         }
