@@ -14,6 +14,7 @@ pub mod demo;
 pub mod device;
 pub mod eval;
 pub mod export;
+pub mod failure;
 mod fault;
 pub mod file;
 pub mod inherit;
@@ -27,6 +28,7 @@ pub mod selftest;
 pub mod signals;
 pub mod tensors;
 pub mod text;
+pub mod threads;
 pub mod train;
 
 /// Name and version of this program, as written into runs.

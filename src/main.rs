@@ -4,20 +4,25 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use heirloom::cli::{Cli, exit, say};
+use heirloom::failure;
+
+#[global_allocator]
+static ALLOCATOR: failure::Allocator = failure::Allocator;
 
 fn main() -> ExitCode {
     heirloom::secrets::protect_environment();
     keep_freed_memory();
+    failure::install();
     // Where that cannot be had, the kernel ends a process that writes too large a file.
     let _ = heirloom::signals::survive_size_limit();
-    let code = match Cli::try_parse() {
+    let code = failure::run(|| match Cli::try_parse() {
         Ok(cli) => cli.run().unwrap_or_else(|error| {
             say::err(&exit::words(&error));
             exit::code(&error)
         }),
         // Help and the version are told in this way, too.
         Err(told) => say::usage(&told),
-    };
+    });
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 

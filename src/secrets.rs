@@ -21,7 +21,7 @@ const SECRET_ENDS: [&str; 7] = [
 /// Keeps the tokens of the environment out of core dumps, where there are any. To be called before all else.
 pub fn protect_environment() {
     let holds = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if TOKENS.iter().any(|name| holds(&name)) {
+    if TOKENS.iter().any(|name| holds(name)) {
         keep_out_of_core_dumps();
     }
 }

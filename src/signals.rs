@@ -13,6 +13,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
+use crate::threads;
+
 /// Every signal that asks for a stop.
 pub const STOPS: [i32; 5] = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU];
 /// Those of them that a person repeats to end the process at once. The others are warnings, which batch systems and the
@@ -100,22 +102,20 @@ impl Signalled {
         watched().thread_unblock()?;
         let flags = Arc::clone(self);
         let mut insisted: Option<Instant> = None;
-        std::thread::Builder::new()
-            .name("signals".into())
-            .spawn(move || {
-                for signal in signals.forever() {
-                    // The dashboard notices a lost terminal itself; without one, a hangup changes nothing.
-                    if signal == SIGHUP {
-                        continue;
-                    }
-                    flags.ask_to_stop(signal);
-                    if INSISTING.contains(&signal)
-                        && insisted.get_or_insert_with(Instant::now).elapsed() >= APART
-                    {
-                        std::process::exit(SECOND_INTERRUPT);
-                    }
+        threads::spawn("signals", move || {
+            for signal in signals.forever() {
+                // The dashboard notices a lost terminal itself; without one, a hangup changes nothing.
+                if signal == SIGHUP {
+                    continue;
                 }
-            })?;
+                flags.ask_to_stop(signal);
+                if INSISTING.contains(&signal)
+                    && insisted.get_or_insert_with(Instant::now).elapsed() >= APART
+                {
+                    std::process::exit(SECOND_INTERRUPT);
+                }
+            }
+        })?;
         Ok(())
     }
 

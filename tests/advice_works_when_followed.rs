@@ -420,7 +420,7 @@ fn a_refused_command_is_no_standing_warning() {
         let status: String = place.ctl("r", &["status"]).1;
         status.contains("warning at step").then_some(status)
     });
-    assert!(warned.contains("lock was deleted"), "{warned}");
+    assert!(warned.contains("lock file was deleted"), "{warned}");
     let answers: Vec<Value> = place
         .events("r")
         .into_iter()

@@ -3,12 +3,11 @@
 
 mod common;
 
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use common::pty::Pty;
-use common::{Background, PATIENCE, Place, is_alive, signal, texts, wait};
+use common::{Background, PATIENCE, Place, is_alive, put_tokenizers, signal, texts, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -155,20 +154,22 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Makes the text one that never comes, as a very long one does, and returns its path.
-fn endless_text(place: &Place) -> PathBuf {
-    let fifo = place.path().join("endless.txt");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    fifo
+/// Settings of a text that takes longer to read than anybody waits.
+fn endless_text(place: &Place) -> [String; 4] {
+    put_tokenizers(place.path());
+    std::fs::write(place.path().join("slow.txt"), "a".repeat(400_000)).unwrap();
+    let set = || "--set".to_string();
+    let text = "data.train=slow.txt".to_string();
+    [set(), text, set(), "data.tokenizer=slow.json".into()]
 }
 
 #[test]
 fn before_training_a_signal_ends_it_without_a_trace() {
     for stop in WARNINGS.into_iter().chain([Signal::SIGTERM]) {
         let place = Place::new();
-        let text = format!("data.train={}", endless_text(&place).display());
+        let text = endless_text(&place);
         let mut command = long(&place);
-        command.args(["--set", &text]);
+        command.args(&text);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         let _guard = Background(child.id());
@@ -196,9 +197,9 @@ fn before_training_a_signal_ends_it_without_a_trace() {
 fn a_signal_at_the_very_start_waits_for_the_child() {
     for stop in WARNINGS.into_iter().chain([Signal::SIGTERM]) {
         let place = Place::new();
-        let text = format!("data.train={}", endless_text(&place).display());
+        let text = endless_text(&place);
         let mut args = LONG.to_vec();
-        args.extend(["--set", &text]);
+        args.extend(text.iter().map(String::as_str));
         let mut pty = Pty::start(&place, &args, 80, 24);
         // The child's first moment: it has handled nothing yet.
         let begin = Instant::now();

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use common::Place;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
 
 /// How long a command works before it is interrupted, and how long it may take to end; a loaded machine included.
 const WORKS: Duration = Duration::from_millis(700);
@@ -28,17 +27,13 @@ enum End {
     Signal,
 }
 
-/// A byte-level tokenizer whose expression looks ahead from every character to the end of the text.
-fn slow_tokenizer(dir: &Path) -> String {
-    let mut json: Value =
-        serde_json::from_slice(&heirloom::corpus::Tokenizer::byte().tokenizer_json()).unwrap();
-    json["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": r"(?=(a+)+b)(\w|\s)"}, "behavior": "Isolated", "invert": false},
-        json["pre_tokenizer"]
-    ]});
-    fs::write(dir.join("slow.json"), json.to_string()).unwrap();
-    fs::write(dir.join("slow.txt"), "a".repeat(400_000)).unwrap();
-    "slow.json".into()
+/// Lets the signals end what this process starts, even where it was itself started with SIGINT ignored (by a shell in the
+/// background).
+fn take_signals() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: the default action runs no code of this process.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }.unwrap();
+    }
 }
 
 fn start(mut command: Command) -> Child {
@@ -51,6 +46,7 @@ fn start(mut command: Command) -> Child {
 
 #[track_caller]
 fn interrupt(place: &Place, args: &[&str], env: &[(&str, &str)], end: End) {
+    take_signals();
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut command = place.heirloom(args);
         command.envs(env.iter().copied());
@@ -81,7 +77,15 @@ fn interrupt(place: &Place, args: &[&str], env: &[(&str, &str)], end: End) {
 #[test]
 fn one_signal_ends_every_long_command() {
     let place = Place::new();
-    let slow = slow_tokenizer(place.path());
+    common::put_tokenizers(place.path());
+    let slow = "slow.json";
+    fs::write(place.path().join("slow.txt"), "a".repeat(400_000)).unwrap();
+    // More than one run of letters may be looked at, and no more than an argument can hold.
+    let prompt = "a".repeat(125_000);
+    let ids: Vec<u8> = (0..400_000u32)
+        .flat_map(|i| [(i * 7 % 95) as u8, 0])
+        .collect();
+    fs::write(place.path().join("ids.bin"), ids).unwrap();
     let tokenizer = format!("data.tokenizer={slow}");
     let model =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama-bf16-sharded");
@@ -89,7 +93,7 @@ fn one_signal_ends_every_long_command() {
     let big = fs::File::create(place.path().join("big.txt")).unwrap();
     // Zeros are UTF-8.
     big.set_len(1 << 40).unwrap();
-    let text = ["--text", "builtin:tinyshakespeare", "--tokenizer", "byte"];
+    let windows = ["--tokens", "ids.bin", "--window-length", "48", "--windows"];
     let set = ["--set", "data.train=slow.txt", "--set", &tokenizer];
     for (args, end) in [
         // Keeps what it has done.
@@ -101,7 +105,7 @@ fn one_signal_ends_every_long_command() {
                 "--out",
                 "o.bin",
                 "--tokenizer",
-                &slow,
+                slow,
             ][..],
             End::Code(75),
         ),
@@ -125,15 +129,32 @@ fn one_signal_ends_every_long_command() {
         ),
         (&["data", "info", "big.txt"], End::Signal),
         (
-            &["loss", &model, "--text", "slow.txt", "--tokenizer", &slow],
+            &["loss", &model, "--text", "slow.txt", "--tokenizer", slow],
             End::Signal,
         ),
         (
-            &[&["loss", &model, "--windows", "1000000"][..], &text].concat(),
+            &[
+                "rank",
+                &model,
+                "--text",
+                "slow.txt",
+                "--tokenizer",
+                slow,
+                "--window-length",
+                "48",
+            ],
             End::Signal,
         ),
         (
-            &[&["rank", &model, "--windows", "10000"][..], &text].concat(),
+            &["generate", &model, "--prompt", &prompt, "--tokenizer", slow],
+            End::Signal,
+        ),
+        (
+            &[&["loss", &model][..], &windows, &["1000000"]].concat(),
+            End::Signal,
+        ),
+        (
+            &[&["rank", &model][..], &windows, &["100000"]].concat(),
             End::Signal,
         ),
         (&["selftest"], End::Signal),
@@ -160,4 +181,37 @@ fn one_signal_ends_waiting_for_a_hub() {
     interrupt(&place, &["info", "hf:x/y"], &env, End::Signal);
     let reference = ["train", "mini.toml", "--set", "reference.path=hf:x/y"];
     interrupt(&place, &reference, &env, End::Code(75));
+}
+
+#[test]
+fn a_tokenizer_without_an_end_is_given_up() {
+    let place = Place::new();
+    common::put_tokenizers(place.path());
+    fs::write(place.path().join("slow.txt"), "a".repeat(400_000)).unwrap();
+    let began = Instant::now();
+    let args = [
+        "data",
+        "prepare",
+        "slow.txt",
+        "--out",
+        "o.bin",
+        "--tokenizer",
+        "slow.json",
+    ];
+    let output = place.run(&args);
+    let (_, err) = common::texts(&output);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    let wanted = "heirloom: slow.json cannot be used: its pre_tokenizer takes too long for a text of 400000 bytes";
+    assert!(err.contains(wanted), "{err}");
+    // 10 s, and 20 microseconds for each byte.
+    assert!(
+        began.elapsed() > Duration::from_secs(17),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        began.elapsed()
+    );
 }

@@ -656,7 +656,7 @@ fn no_more_is_taken_than_was_announced() {
         &|s| s.announced = Some(0),
         "does not say how long the file is",
     );
-    told(&|s| s.announced = Some(1 << 50), "is full");
+    told(&|s| s.announced = Some(1 << 50), "MB are needed");
     *server.shelf.lock().unwrap() = Shelf::whole();
     succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
 }
@@ -672,6 +672,7 @@ fn planted_files_in_the_cache_are_not_written_through() {
     for ending in ["part", "lock"] {
         let planted = blobs.join(format!("{shard}.{ending}"));
         for kind in ["link", "fifo", "hard link"] {
+            let _ = fs::remove_file(&planted);
             match kind {
                 "link" => std::os::unix::fs::symlink(&precious, &planted).unwrap(),
                 "fifo" => nix::unistd::mkfifo(&planted, nix::sys::stat::Mode::S_IRWXU).unwrap(),
@@ -681,9 +682,9 @@ fn planted_files_in_the_cache_are_not_written_through() {
                 &info_with(&place, &server.address, "hf:x/y", &[]),
                 "cannot be written to the hub's cache",
             );
-            fs::remove_file(&planted).unwrap();
             assert_eq!(fs::read_to_string(&precious).unwrap(), "keys", "{kind}");
         }
+        fs::remove_file(&planted).unwrap();
     }
     succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
 }

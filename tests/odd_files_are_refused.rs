@@ -87,6 +87,7 @@ fn texts_and_tokens_of_every_kind() {
         ] {
             put(kind, &place.path().join(name));
             let what = format!("{kind} {name}");
+            common::put_tokenizers(place.path());
             let train = format!("data.train={name}");
             let val = format!("data.val={name}");
             let model = fixture().display().to_string();
@@ -104,8 +105,8 @@ fn texts_and_tokens_of_every_kind() {
                     "--tokenizer",
                     "byte",
                 ],
-                &["loss", &model, "--text", name, "--tokenizer", "byte"],
-                &["rank", &model, "--tokens", name],
+                &["loss", &model, "--text", name, "--tokenizer", "small.json"],
+                &["rank", &model, "--tokens", name, "--window-length", "48"],
             ] {
                 let told = refuses(&place, &what, args);
                 assert!(told.contains(name), "{what}: {args:?}\n{told}");
@@ -168,17 +169,32 @@ fn every_file_of_a_model() {
             let model = model(&place, kind, odd);
             let what = format!("{kind} {odd}");
             let reference = format!("reference.path={model}");
-            let text = ["--text", "builtin:tinyshakespeare", "--tokenizer", "byte"];
+            common::put_tokenizers(place.path());
+            let tokenizer = ["--tokenizer", "small.json"];
+            let text = [
+                "--text",
+                "builtin:tinyshakespeare",
+                tokenizer[0],
+                tokenizer[1],
+            ];
             for args in [
                 &["info", &model][..],
                 &[&["loss", &model][..], &text].concat(),
                 &[&["rank", &model][..], &text].concat(),
-                &["generate", &model, "--prompt", "a", "--tokenizer", "byte"],
+                &[
+                    "generate",
+                    &model,
+                    "--prompt",
+                    "a",
+                    "--tokenizer",
+                    "small.json",
+                ],
                 &["inherit", "--from", &model, "--out", "o"],
                 &["export", &model, "--format", "hf", "--out", "o"],
                 &["train", "mini.toml", "--set", &reference],
             ] {
-                refuses(&place, &what, args);
+                let told = refuses(&place, &what, args);
+                assert!(told.contains("/model"), "{what}: {args:?}\n{told}");
             }
         }
         let model = model(&place, kind, "tokenizer.json");

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{UiArgs, say};
 use crate::dashboard::collapse;
 use crate::demo::{self, Demo, Head, Known, Told};
+use crate::threads;
 
 /// See attention collapse, in a toy
 #[derive(Debug, clap::Args)]
@@ -111,10 +112,7 @@ fn start(demo: Demo, seed: u64) -> Result<(Receiver<Told>, JoinHandle<()>)> {
             let _ = tell.send(Told::Failed(error));
         }
     };
-    let worker = std::thread::Builder::new()
-        .name("demo".into())
-        .spawn(work)?;
-    Ok((told, worker))
+    Ok((told, threads::spawn("demo", work)?))
 }
 
 /// A line where there is no screen.

@@ -8,6 +8,8 @@ pub const FAILED: i32 = 1;
 pub const INPUT: i32 = 2;
 /// Stopped by the operator before a decision; resumable.
 pub const STOPPED: i32 = 3;
+/// An internal error, or memory or a thread refused where no error could be returned; a run is resumable.
+pub const INTERNAL: i32 = crate::failure::INTERNAL;
 /// Stopped from outside after a checkpoint; resumable.
 pub const PREEMPTED: i32 = 75;
 /// Ended by the operator's interrupt; nothing is left behind.

@@ -19,7 +19,8 @@ pub fn run(global: &Global) -> Result<i32> {
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if !terminal || ui.plain() {
         // Nobody can choose anything here.
-        eprintln!("{}", Cli::command().render_help());
+        let help = Cli::command().render_help().to_string();
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), help.as_bytes());
         return Ok(exit::INPUT);
     }
     loop {

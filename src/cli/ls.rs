@@ -30,10 +30,12 @@ impl Args {
         let dirs = RunDir::list(&self.global.runs)?;
         // Journals without series.bin take long enough for several to be read at once.
         let budget = series::open::Budget::of(MOST_TIME);
-        let states: Vec<_> = dirs
-            .par_iter()
-            .map(|dir| series::open::brief(dir.path(), &budget))
-            .collect();
+        let brief = |dir: &RunDir| series::open::brief(dir.path(), &budget);
+        let states: Vec<_> = match rayon::ThreadPoolBuilder::new().build() {
+            Ok(pool) => pool.install(|| dirs.par_iter().map(brief).collect()),
+            // Without threads of their own, one after the other.
+            Err(_) => dirs.iter().map(brief).collect(),
+        };
         let mut runs = Vec::new();
         for (dir, state) in dirs.into_iter().zip(states) {
             match state {

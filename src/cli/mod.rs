@@ -38,6 +38,7 @@ use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::pick;
 use crate::run::table::bytes;
 use crate::text::exact;
+use crate::threads;
 
 /// Train small language models from the good layers of big ones.
 ///
@@ -89,6 +90,31 @@ enum Command {
     Bench(bench::Args),
     Selftest(selftest::Args),
     Demo(demo::Args),
+}
+
+impl Command {
+    /// Whether the command computes in rayon's global pool. `train` starts it in the process that trains.
+    fn computes(&self) -> bool {
+        match self {
+            Self::Train(_)
+            | Self::Attach(_)
+            | Self::Ctl(_)
+            | Self::Watch(_)
+            | Self::Replay(_)
+            | Self::Show(_)
+            | Self::Ls(_) => false,
+            Self::Data(_)
+            | Self::Info(_)
+            | Self::Loss(_)
+            | Self::Rank(_)
+            | Self::Generate(_)
+            | Self::Inherit(_)
+            | Self::Export(_)
+            | Self::Bench(_)
+            | Self::Selftest(_)
+            | Self::Demo(_) => true,
+        }
+    }
 }
 
 /// Windows of this length, or the model's context, when nothing else is said.
@@ -156,6 +182,9 @@ impl Cli {
     /// What the command failed of; [`exit::code`] says which code it stands for.
     pub fn run(self) -> Result<i32> {
         crate::ops::check_unit().map_err(|e| exit::usage(&e))?;
+        if self.command.as_ref().is_some_and(Command::computes) {
+            threads::start_pool()?;
+        }
         match self.command {
             Some(Command::Train(args)) => args.run(),
             Some(Command::Attach(args)) => args.run().map_err(exit::input),

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::{CorpusError, Mixture, Sampler, Tokens, fill_batch};
+use crate::threads;
 
 /// All windows of one optimizer step, one after the other, and their targets.
 #[derive(Debug, Default)]
@@ -61,16 +62,14 @@ impl Batches {
     pub fn of(draw: Draw) -> io::Result<Self> {
         let (wanted, orders) = sync_channel::<Wanted>(1);
         let (done, read) = sync_channel::<Read>(1);
-        std::thread::Builder::new()
-            .name("batches".into())
-            .spawn(move || {
-                for (place, mut batch) in orders {
-                    let result = draw.read(place, &mut batch);
-                    if done.send((place, batch, result)).is_err() {
-                        return;
-                    }
+        threads::spawn("batches", move || {
+            for (place, mut batch) in orders {
+                let result = draw.read(place, &mut batch);
+                if done.send((place, batch, result)).is_err() {
+                    return;
                 }
-            })?;
+            }
+        })?;
         Ok(Self {
             wanted,
             read,

@@ -1,18 +1,18 @@
 //! Texts into token ids, some parts at a time and in parallel; a thread reads ahead.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
 use super::reader::{self, Cuts, Piece};
 use super::tokenizer::Stage;
-use super::tokenizer::watch::{self, GivenUp};
 use super::tokens::Width;
 use super::{CorpusError, Tokenizer, Tokens};
 use crate::device::memory;
 use crate::text::exact;
+use crate::threads;
 
 /// Bytes of text that are encoded at a time.
 const BATCH: usize = 8 << 20;
@@ -41,7 +41,7 @@ pub fn read<E: From<CorpusError>>(
 ) -> Result<(), E> {
     std::thread::scope(|scope| {
         let (sender, batches) = sync_channel(AHEAD);
-        scope.spawn(move || {
+        let reading = move || {
             for name in names {
                 let mut send = |batch| sender.send(Ok(batch)).is_ok();
                 match read_one(name, cuts, count, &mut send) {
@@ -50,7 +50,12 @@ pub fn read<E: From<CorpusError>>(
                     Err(error) => return drop(sender.send(Err(error))),
                 }
             }
-        });
+        };
+        let thread = std::thread::Builder::new().name("reader".into());
+        thread.spawn_scoped(scope, reading).map_err(|why| {
+            let why = threads::refused("the thread that reads texts", &why);
+            CorpusError::Thread(why)
+        })?;
         // Taken along, so that the reader ends when this does.
         let batches: Receiver<Result<Batch, CorpusError>> = batches;
         for batch in batches {
@@ -103,83 +108,15 @@ fn read_one(
 /// The ids of each part.
 ///
 /// # Errors
-/// When a part of a `tokenizer.json` makes too much of a text, or takes too long for it.
-pub fn encode(
-    pieces: &Arc<Vec<Piece>>,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<Vec<u32>>, CorpusError> {
-    let encoded = if tokenizer.is_watched() {
-        encode_watched(pieces, tokenizer)?
-    } else {
-        let encode = |piece: &Piece| tokenizer.encode_here(&piece.text, &Stage::default());
-        pieces.par_iter().map(encode).collect()
+/// When a part of a `tokenizer.json` makes too much of a text. Where one takes too long, the process ends.
+pub fn encode(pieces: &[Piece], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>, CorpusError> {
+    let watch = tokenizer.watch(pieces.iter().map(|piece| piece.text.len()))?;
+    let encode = |(i, piece): (usize, &Piece)| match &watch {
+        Some(watch) => watch.run(i, |stage| tokenizer.encode_here(&piece.text, stage)),
+        None => tokenizer.encode_here(&piece.text, &Stage::default()),
     };
+    let encoded: Result<_, String> = pieces.par_iter().enumerate().map(encode).collect();
     encoded.map_err(|what| tokenizer.refused(what))
-}
-
-/// One part of a text on its way through the tokenizer.
-#[derive(Default)]
-struct Progress {
-    stage: Stage,
-    /// The look at the clock at which it was begun, from 1 on; 0 before, [`DONE`] after.
-    begun: AtomicU64,
-}
-
-const DONE: u64 = u64::MAX;
-
-/// Encodes in the thread pool, and gives up when any part takes longer than its length allows.
-fn encode_watched(
-    pieces: &Arc<Vec<Piece>>,
-    tokenizer: &Tokenizer,
-) -> Result<Result<Vec<Vec<u32>>, String>, CorpusError> {
-    let progress: Arc<Vec<Progress>> =
-        Arc::new(pieces.iter().map(|_| Progress::default()).collect());
-    let clock = Arc::new(AtomicU64::new(1));
-    let work = {
-        let (pieces, progress) = (Arc::clone(pieces), Arc::clone(&progress));
-        let (tokenizer, clock) = (tokenizer.clone(), Arc::clone(&clock));
-        move || {
-            let encode = |(piece, now): (&Piece, &Progress)| {
-                now.begun
-                    .store(clock.load(Ordering::Relaxed), Ordering::Relaxed);
-                let ids = tokenizer.encode_here(&piece.text, &now.stage);
-                now.begun.store(DONE, Ordering::Relaxed);
-                ids
-            };
-            let both = pieces.par_iter().zip(progress.par_iter());
-            both.map(encode).collect()
-        }
-    };
-    let start = |work: Box<dyn FnOnce() + Send>| {
-        rayon::spawn(work);
-        true
-    };
-    watch::run(start, work, || {
-        let now = clock.fetch_add(1, Ordering::Relaxed) + 1;
-        for (piece, progress) in pieces.iter().zip(progress.iter()) {
-            let begun = progress.begun.load(Ordering::Relaxed);
-            let taken = now.saturating_sub(begun);
-            if begun > 0 && begun < DONE && taken > Tokenizer::most_looks(piece.text.len()) {
-                let bytes = piece.text.len();
-                let slow = tokenizer.given_up(GivenUp::TooSlow, &progress.stage, bytes);
-                return Err(Stopped(slow));
-            }
-        }
-        Ok(())
-    })
-    .map_err(|stopped| stopped.0)
-}
-
-/// Why a batch was given up.
-struct Stopped(CorpusError);
-
-impl From<GivenUp> for Stopped {
-    fn from(given_up: GivenUp) -> Self {
-        Self(CorpusError::Tokenizer {
-            name: "the tokenizer".into(),
-            what: given_up.describe("encoding"),
-        })
-    }
 }
 
 /// The id between documents.
@@ -220,9 +157,8 @@ pub fn tokens(
     let mut open = false;
     let cuts = Cuts::new(tokenizer.cuts_at_lines());
     read(names, cuts, &Arc::default(), |batch| {
-        let pieces = Arc::new(batch.pieces);
-        let encoded = encode(&pieces, tokenizer)?;
-        for (piece, ids) in pieces.iter().zip(encoded) {
+        let encoded = encode(&batch.pieces, tokenizer)?;
+        for (piece, ids) in batch.pieces.iter().zip(encoded) {
             push(&ids)?;
             open = !piece.ends;
             if piece.ends {

@@ -72,6 +72,8 @@ pub enum CorpusError {
         have: usize,
         context: usize,
     },
+    #[error(transparent)]
+    Thread(io::Error),
     #[error(
         "the tokens of {name} do not fit into memory: {held} MB are held, and {free} MB are free; `heirloom data prepare` \
          writes them to a file, which takes no memory"

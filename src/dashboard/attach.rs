@@ -16,6 +16,7 @@ use crate::run::event::Event;
 use crate::run::series;
 use crate::run::state::{RunState, Status};
 use crate::run::tail::{self, Tail, TailItem};
+use crate::threads;
 
 /// Messages that may wait for the dashboard; then the trainer's process waits with sending, and lets go of a client
 /// that takes nothing.
@@ -149,16 +150,13 @@ impl Line {
         let (mut client, _) = Client::connect(dir, GREETING)?;
         let sending = client.sender().context("cannot use the control socket")?;
         let (tell, messages) = sync_channel(WAITING);
-        std::thread::Builder::new()
-            .name("attached".into())
-            .spawn(move || {
-                while let Ok(message) = client.receive() {
-                    if tell.send(message).is_err() {
-                        return;
-                    }
+        threads::spawn("attached", move || {
+            while let Ok(message) = client.receive() {
+                if tell.send(message).is_err() {
+                    return;
                 }
-            })
-            .context("cannot start a thread")?;
+            }
+        })?;
         Ok(Self {
             sending,
             messages,

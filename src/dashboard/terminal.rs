@@ -36,6 +36,7 @@ use signal_hook::iterator::Signals;
 
 use crate::file;
 use crate::signals::WATCHED;
+use crate::threads;
 
 /// A frame is gathered here and leaves in one write.
 const FRAME_BYTES: usize = 256 << 10;
@@ -87,7 +88,8 @@ fn signalled() -> &'static Signalled {
         let state: &'static Signalled = Box::leak(Box::default());
         // Without handlers, signals do what they do anywhere.
         if let Ok(mut signals) = Signals::new(WATCHED) {
-            std::thread::spawn(move || {
+            // Refused, they are looked for no more: the keyboard and the terminal's end still are.
+            let _ = threads::spawn("signals", move || {
                 for signal in signals.forever() {
                     if signal == SIGHUP {
                         state.hangup.store(true, Ordering::SeqCst);

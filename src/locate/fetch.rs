@@ -2,6 +2,7 @@
 //! tokenizer and safetensors. A revision's name points to a snapshot only when all of it is there. No more is taken of a
 //! file than the hub has announced.
 
+use std::collections::HashSet;
 use std::fs;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -31,6 +32,8 @@ const LOCK_PAUSE: Duration = Duration::from_secs(1);
 const LARGEST_TOKEN: u64 = 4 << 10;
 /// Most bytes of a list of files.
 const LARGEST_LIST: u64 = 16 << 20;
+/// Files of weights of one model; the largest ones have some hundreds.
+const MOST_SHARDS: usize = 10_000;
 /// Bytes taken at a time.
 const BLOCK: usize = 1 << 16;
 
@@ -161,7 +164,10 @@ impl<'a> Hub<'a> {
         let (endpoint, model) = (&self.client.endpoint, self.wanted.model);
         let revision = self.wanted.revision.replace('/', "%2F");
         let url = format!("{endpoint}/api/models/{model}/revision/{revision}");
-        let mut answer = self.client.get(&url, None).map_err(|e| self.failed(e))?;
+        let mut answer = self
+            .client
+            .get(&url, None, LARGEST_LIST)
+            .map_err(|e| self.failed(e))?;
         let body = answer.body_mut().with_config().limit(LARGEST_LIST);
         let list: Listing = body.read_json().map_err(|e| self.failed(e.into()))?;
         if hub::is_part(&list.sha) {
@@ -172,7 +178,8 @@ impl<'a> Hub<'a> {
 
     /// Fetches what the cache lacks and returns the snapshot.
     fn bring(&self, info: &Listing) -> Result<PathBuf, HubError> {
-        let has = |name: &str| info.siblings.iter().any(|s| s.rfilename == name);
+        let names: HashSet<&str> = info.siblings.iter().map(|s| s.rfilename.as_str()).collect();
+        let has = |name: &str| names.contains(name);
         self.check(&has, info)?;
         let dir = self.wanted.dir(&self.cache);
         let snapshot = dir.join("snapshots").join(&info.sha);
@@ -198,6 +205,12 @@ impl<'a> Hub<'a> {
                 .collect();
             shards.sort_unstable();
             shards.dedup();
+            if shards.len() > MOST_SHARDS {
+                return Err(self.refused(&format!(
+                    "{INDEX} names {} files; at most {MOST_SHARDS} are expected",
+                    shards.len()
+                )));
+            }
             // Names become paths: only what the hub lists, too, and what leads nowhere else.
             if let Some(odd) = shards.iter().find(|s| !hub::is_part(s) || !has(s)) {
                 let odd = text::clean(odd);
@@ -311,6 +324,9 @@ impl<'a> Hub<'a> {
     ) -> Result<(), HubError> {
         let part = format!("{}.part", meta.etag);
         let disk = |why: io::Error| self.disk(name, &why);
+        let have = blobs.open_file(&part).and_then(|part| part.metadata());
+        let have = have.map_or(0, |part| part.len());
+        tensors::check_space(blobs.path(), meta.size.saturating_sub(have))?;
         let mut attempt = 1;
         loop {
             let mut file = blobs.open_to_append(&part).map_err(disk)?;
@@ -353,9 +369,9 @@ impl<'a> Hub<'a> {
         if have == meta.size {
             return Ok(true);
         }
-        tensors::check_space(&self.cache, meta.size - have)?;
         let range = format!("bytes={have}-");
-        let answer = self.client.get(&self.url(commit, name), Some(&range));
+        let rest = meta.size - have;
+        let answer = self.client.get(&self.url(commit, name), Some(&range), rest);
         let answer = answer.map_err(|e| self.failed(e))?;
         let begin = answer.headers().get("content-range");
         let begin =

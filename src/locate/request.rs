@@ -11,6 +11,8 @@ use crate::text;
 /// A request is given up after these when the network drops it without a word.
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
+/// What is slower than this, in bytes a second, is taken for a connection that is dead.
+const SLOWEST: u64 = 16 << 10;
 /// Redirections that are followed.
 const MOST_REDIRECTS: usize = 10;
 
@@ -134,8 +136,13 @@ impl Client {
         without_credentials(&text)
     }
 
-    /// One request, without following anything.
-    fn ask(&self, uri: &Uri, range: Option<&str>) -> Result<Response<Body>, RequestError> {
+    /// One request, without following anything. About `bytes` are expected, and given time.
+    fn ask(
+        &self,
+        uri: &Uri,
+        range: Option<&str>,
+        bytes: u64,
+    ) -> Result<Response<Body>, RequestError> {
         let agent = concat!("heirloom/", env!("CARGO_PKG_VERSION"));
         let mut request = self
             .agent
@@ -149,6 +156,8 @@ impl Client {
         {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
+        let most = ANSWER + Duration::from_secs(bytes / SLOWEST);
+        let request = request.config().timeout_recv_body(Some(most)).build();
         Ok(request.call()?)
     }
 
@@ -180,14 +189,20 @@ impl Client {
         Ok(Some(to))
     }
 
-    /// The answer to a request for an address of the hub, wherever that leads.
+    /// The answer to a request for an address of the hub, wherever that leads. About `bytes` are expected: they are given 30 s
+    /// and the time that a slow connection takes for them.
     ///
     /// # Errors
     /// When there is no answer, or it is a refusal.
-    pub fn get(&self, url: &str, range: Option<&str>) -> Result<Response<Body>, RequestError> {
+    pub fn get(
+        &self,
+        url: &str,
+        range: Option<&str>,
+        bytes: u64,
+    ) -> Result<Response<Body>, RequestError> {
         let mut uri = parsed(url)?;
         for _ in 0..=MOST_REDIRECTS {
-            let answer = self.ask(&uri, range)?;
+            let answer = self.ask(&uri, range, bytes)?;
             match Self::leads_to(&uri, &answer)? {
                 None => return Ok(answer),
                 Some(to) => uri = to,
@@ -206,7 +221,7 @@ impl Client {
         let mut uri = parsed(url)?;
         let mut told: Option<(String, String)> = None;
         for _ in 0..=MOST_REDIRECTS {
-            let answer = self.ask(&uri, first_byte)?;
+            let answer = self.ask(&uri, first_byte, 1)?;
             let header = |name: &str| {
                 let value = answer.headers().get(name)?.to_str().ok()?;
                 Some(value.to_string())

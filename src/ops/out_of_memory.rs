@@ -4,6 +4,8 @@ use std::alloc::{Layout, alloc_zeroed};
 
 use candle_core::{Error, Result};
 
+use crate::failure;
+
 /// Memory that could not be allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfMemory {
@@ -68,7 +70,7 @@ pub fn zeros<T: Zero>(n: usize) -> Result<Vec<T>> {
         return Ok(Vec::new());
     }
     // SAFETY: the layout has a size above zero.
-    let memory = unsafe { alloc_zeroed(layout) }.cast::<T>();
+    let memory = failure::fallible(|| unsafe { alloc_zeroed(layout) }).cast::<T>();
     if memory.is_null() {
         return Err(full().into());
     }

@@ -118,13 +118,15 @@ impl RunHandle {
         self.subdir(RANK, |opened| &mut opened.rank)
     }
 
-    /// Makes the run's directory again where it was, after it was deleted.
+    /// Makes the run's directory again where it was, after it was deleted or moved away.
     ///
     /// # Errors
     /// When that fails, or something else lies there now.
     pub fn make_again(&self) -> Result<(), HandleError> {
         let path = self.dir.path();
-        if self.root().is_deleted().unwrap_or(true) {
+        let there = Dir::open(path).and_then(|there| there.id()).ok();
+        // If it is the same directory, only files in it were deleted.
+        if there.is_none() || there != self.root().id().ok() {
             crate::file::create_dirs(path).map_err(io_at(path))?;
             let root = Dir::open(path).map_err(io_at(path))?;
             *self.write() = open_all(&self.dir, root)?;

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::lock::{boot_id, host_name};
+use crate::file::Dir;
 use crate::text::{self, exact};
 
 /// Who works on a run.
@@ -80,15 +81,15 @@ impl From<Holder> for Written {
 }
 
 impl Holder {
-    /// This process, at work on the run at `dir`.
-    pub fn of_this_process(dir: &Path) -> Self {
+    /// This process, at work on the run in an open directory.
+    pub fn of_this_process(dir: &Dir) -> Self {
         let pid = std::process::id();
         Self {
             pid,
             pid_start: process_start(pid),
             host: host_name(),
             boot_id: boot_id(),
-            dir: DirId::of(dir).ok(),
+            dir: DirId::of_open(dir).ok(),
             socket: None,
             started: jiff::Timestamp::now().to_string(),
             confirmed: true,
@@ -139,6 +140,18 @@ pub struct DirId {
 }
 
 impl DirId {
+    /// Looks at an open directory.
+    ///
+    /// # Errors
+    /// When the file system does not answer.
+    pub fn of_open(dir: &Dir) -> io::Result<Self> {
+        let stat = nix::sys::stat::fstat(dir)?;
+        // Other systems than Linux have other types here.
+        #[allow(clippy::unnecessary_cast, reason = "depends on the system")]
+        let (dev, ino) = (stat.st_dev as u64, stat.st_ino as u64);
+        Ok(Self { dev, ino })
+    }
+
     /// Looks at a directory; links are followed.
     ///
     /// # Errors
@@ -253,7 +266,7 @@ mod tests {
     #[test]
     fn a_holder_is_read_back_as_it_was_written() {
         let tmp = tempfile::tempdir().unwrap();
-        let mut holder = Holder::of_this_process(tmp.path());
+        let mut holder = Holder::of_this_process(&Dir::open(tmp.path()).unwrap());
         assert!(holder.dir.is_some() && holder.pid_start.is_some() && holder.is_here());
         holder.confirmed = false;
         for socket in [
@@ -279,7 +292,7 @@ mod tests {
     #[test]
     fn the_name_of_no_machine_is_this_machine() {
         let tmp = tempfile::tempdir().unwrap();
-        let mut holder = Holder::of_this_process(tmp.path());
+        let mut holder = Holder::of_this_process(&Dir::open(tmp.path()).unwrap());
         holder.host = "unknown".into();
         holder.boot_id = "other".into();
         assert!(!holder.is_here());
@@ -300,6 +313,7 @@ mod tests {
         std::os::unix::fs::symlink(&a, &link).unwrap();
         let id = |path: &Path| DirId::of(path).unwrap();
         assert_eq!(id(&a), id(&link));
+        assert_eq!(id(&a), DirId::of_open(&Dir::open(&a).unwrap()).unwrap());
         assert_ne!(id(&a), id(&b));
         for wrong in ["", "1", "a:b", "1:", "-1:2"] {
             assert!(DirId::try_from(wrong.to_string()).is_err(), "{wrong}");

@@ -91,7 +91,7 @@ impl RunLock {
 
     fn take(handle: &Arc<RunHandle>, journal: File) -> Result<Self, LockError> {
         let (root, dir) = (handle.root(), handle.dir().path());
-        let said = || read_holder(&root.path_of(LOCK));
+        let said = || holder_in(&root);
         let locked = lock(&journal).map_err(fail(&root, EVENTS))?;
         match locked {
             Locked::Held => return Err(held(dir, said())),
@@ -103,7 +103,7 @@ impl RunLock {
             Locked::Unsupported => refuse_living(dir, said())?,
         }
         refuse_older_program(&root, dir)?;
-        let holder = Holder::of_this_process(dir);
+        let holder = Holder::of_this_process(&root);
         let lock = Self {
             named: write_holder(&root, &holder).map_err(fail(&root, LOCK))?,
             handle: Arc::clone(handle),
@@ -256,7 +256,7 @@ fn is_locked_in(root: &Dir, name: &str) -> bool {
 /// An older version of this program, which flocks the file `lock`, keeps this one out.
 fn refuse_older_program(root: &Dir, dir: &Path) -> Result<(), LockError> {
     let path = root.path_of(LOCK);
-    match read_holder(&path) {
+    match holder_in(root) {
         Some(holder) if is_of_older_program(&path, &holder) => Err(held(dir, Some(holder))),
         _ => Ok(()),
     }
@@ -285,8 +285,16 @@ impl Drop for RunLock {
 
 /// The file's word. It is empty after a holder that ended well.
 fn read_holder(path: &Path) -> Option<Holder> {
-    let text = file::read_text(path, LARGEST).ok()?;
-    let holder = serde_json::from_str::<Holder>(&text).ok()?;
+    parse_holder(&file::read_bytes(path, LARGEST).ok()?)
+}
+
+/// The same, in an open directory.
+fn holder_in(root: &Dir) -> Option<Holder> {
+    parse_holder(&root.read_bytes(LOCK, LARGEST).ok()?)
+}
+
+fn parse_holder(text: &[u8]) -> Option<Holder> {
+    let holder = serde_json::from_slice::<Holder>(text).ok()?;
     Some(Holder {
         confirmed: true,
         ..holder
@@ -513,7 +521,7 @@ mod tests {
     #[test]
     fn a_killed_holder_leaves_no_lock_behind() {
         let tmp = tempfile::tempdir().unwrap();
-        let mut dead = Holder::of_this_process(tmp.path());
+        let mut dead = Holder::of_this_process(&Dir::open(tmp.path()).unwrap());
         dead.pid = 999_999;
         std::fs::write(
             tmp.path().join("lock"),

@@ -10,6 +10,7 @@ use notify::Watcher;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -19,6 +20,7 @@ use super::event::Event;
 use super::holes;
 use super::lock::RunLock;
 use super::state::RunState;
+use crate::failure;
 use crate::file;
 use crate::text;
 
@@ -398,14 +400,17 @@ fn watch(path: &Path) -> Watch {
             let _ = tell.try_send(());
         }
     };
-    let watcher = notify::recommended_watcher(on_change).and_then(|mut watcher| {
-        let dir = path.parent().unwrap_or(Path::new("."));
-        watcher.watch(dir, notify::RecursiveMode::NonRecursive)?;
-        Ok(watcher)
+    let dir = path.parent().unwrap_or(Path::new("."));
+    // Where the system refuses notify a thread, its calls panic, and so would the drop.
+    let watcher = failure::quietly(|| {
+        let mut watcher = ManuallyDrop::new(notify::recommended_watcher(on_change).ok()?);
+        let watching = watcher.watch(dir, notify::RecursiveMode::NonRecursive);
+        let watcher = ManuallyDrop::into_inner(watcher);
+        watching.is_ok().then_some(watcher)
     });
     Watch {
         changed,
-        _watcher: watcher.ok(),
+        _watcher: watcher.ok().flatten(),
     }
 }
 

@@ -223,3 +223,40 @@ pub fn is_alive(pid: u32) -> bool {
             .is_some_and(|rest| !rest.trim_start().starts_with('Z'))
     })
 }
+
+/// Writes `small.json` and `slow.json` into a directory: byte-level tokenizers of the 95 printable characters of ASCII,
+/// which the models of the fixtures can be used with. The second one looks ahead from every letter to the end of a run
+/// of `a`, and takes time with the square of its length.
+pub fn put_tokenizers(dir: &Path) {
+    let letter = |byte: u8| match byte {
+        b' ' => "\u{120}".to_string(),
+        byte => char::from(byte).to_string(),
+    };
+    let vocab: serde_json::Map<String, Value> = (b' '..=b'~')
+        .map(|byte| (letter(byte), (byte - b' ').into()))
+        .collect();
+    let level = serde_json::json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false
+    });
+    let slow = serde_json::json!({"type": "Sequence", "pretokenizers": [
+        {
+            "type": "Split", "pattern": {"Regex": r"(?=(a+)+b)(\w|\s)"}, "behavior": "Isolated",
+            "invert": false
+        },
+        level
+    ]});
+    for (name, pre) in [("small.json", &level), ("slow.json", &slow)] {
+        let json = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+            "normalizer": null, "pre_tokenizer": pre, "post_processor": null, "decoder": level,
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": null,
+                "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false,
+                "byte_fallback": false, "vocab": vocab, "merges": []
+            }
+        });
+        std::fs::write(dir.join(name), json.to_string()).unwrap();
+    }
+    // What ends a text, as `data prepare` needs it.
+    std::fs::write(dir.join("tokenizer_config.json"), r#"{"eos_token": "!"}"#).unwrap();
+}

@@ -21,6 +21,7 @@ use crate::cli::exit;
 use crate::file;
 use crate::run::dir::RunDir;
 use crate::signals::{WATCHED, held_back};
+use crate::threads;
 
 /// Set in the child: its parent's process id.
 const PARENT: &str = "HEIRLOOM_PARENT";
@@ -66,7 +67,7 @@ pub fn wait_for_child() -> Result<i32> {
     let mut child = held_back(|| command.spawn()).context("cannot start the training process")?;
     drop(to_parent);
     let pid = Pid::from_raw(child.id().cast_signed());
-    std::thread::spawn(move || {
+    let forwarding = threads::spawn("signals", move || {
         for signal in signals.forever() {
             if let Ok(signal) = Signal::try_from(signal) {
                 // A child that has just ended needs no signal.
@@ -77,19 +78,25 @@ pub fn wait_for_child() -> Result<i32> {
             }
         }
     });
-    std::thread::spawn(move || {
+    let listening = threads::spawn("word", move || {
         // Ends without a byte when the child does.
         if matches!(File::from(word).read(&mut [0]), Ok(1)) && !must_stay() {
             std::process::exit(exit::OK);
         }
     });
+    if let Err(refused) = forwarding.and(listening) {
+        // Nothing has been trained yet.
+        let _ = kill(pid, Signal::SIGTERM);
+        let _ = child.wait();
+        return Err(refused.into());
+    }
     let status = child
         .wait()
         .context("cannot wait for the training process")?;
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    if code >= 128 {
+    if code >= 128 || code == exit::INTERNAL {
         restore(terminal.as_ref());
     }
     Ok(code)

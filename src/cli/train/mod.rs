@@ -21,6 +21,7 @@ use crate::run::control::server::Server;
 use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::table;
+use crate::threads;
 use crate::train::{Ended, Setup};
 
 use super::{Global, exit, say};
@@ -111,6 +112,7 @@ impl Args {
         if matches!(show, Show::Dashboard | Show::Nothing) && !detached::is_child() {
             return detached::wait_for_child();
         }
+        threads::start_pool()?;
         if self.dry_run {
             let loaded = self.load().map_err(exit::input)?;
             let info = self.info_to_resume(&loaded.config).map_err(exit::input)?;

@@ -105,7 +105,7 @@ impl Args {
     /// Everything up to the trainer's first step: config, data, directory, lock, journal.
     pub(super) fn prepare(&self, show: Show) -> Result<Parts> {
         // First of all: a hangup while text is read is no reason to end, and a stop ends without a trace.
-        let signalled = Signalled::watch_until_begun()?;
+        let signalled = Signalled::watch_until_begun().context("cannot watch signals")?;
         let reopened = self.resume.as_ref().map(|run| self.reopen(run));
         let reopened = reopened.transpose()?;
         let info = reopened.as_ref().and_then(|r| r.past.info.clone());

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::Show;
 use crate::dashboard;
@@ -13,6 +13,7 @@ use crate::run::queue;
 use crate::run::state::RunState;
 use crate::run::table;
 use crate::text;
+use crate::threads;
 
 /// A printer at work.
 pub(super) struct Printing(JoinHandle<()>);
@@ -25,15 +26,12 @@ impl Printing {
     /// When no thread can be started.
     pub(super) fn start(show: Show, past: RunState) -> Result<(Observer, Self)> {
         let (sender, events) = queue::bounded();
-        let thread = std::thread::Builder::new()
-            .name("printer".into())
-            .spawn(move || {
-                let mut state = past;
-                while let Some(event) = events.recv() {
-                    print(show, &mut state, &event);
-                }
-            })
-            .context("cannot start the printer's thread")?;
+        let thread = threads::spawn("printer", move || {
+            let mut state = past;
+            while let Some(event) = events.recv() {
+                print(show, &mut state, &event);
+            }
+        })?;
         let observer = move |event: &Event| sender.send(event);
         Ok((Box::new(observer), Self(thread)))
     }

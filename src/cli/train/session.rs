@@ -4,10 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::cli::exit;
 use crate::dashboard::panic_words;
+use crate::threads;
 use crate::train::{Ended, Setup, Trainer, memory};
 
 /// Added to the niceness of compute threads, so that keys and drawing stay quick on a busy machine.
@@ -28,12 +29,13 @@ impl Session {
     /// # Errors
     /// When the trainer cannot be built (nothing has been trained then) or no thread can be had.
     pub fn start(setup: Setup) -> Result<Self> {
+        let threads = setup.threads;
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(setup.threads)
+            .num_threads(threads)
             .thread_name(|i| format!("compute-{i}"))
             .start_handler(|_| be_nice())
             .build()
-            .context("cannot start compute threads")?;
+            .map_err(|why| threads::refused(&format!("{threads} compute threads"), &why))?;
         let mut trainer = Trainer::new(setup).map_err(exit::input)?;
         let thread = std::thread::Builder::new()
             .name("trainer".into())
@@ -57,7 +59,7 @@ impl Session {
                 });
                 Ended::Failed(catch_unwind(told).unwrap_or(ended))
             })
-            .context("cannot start the trainer's thread")?;
+            .map_err(|why| threads::refused("the trainer's thread", &why))?;
         Ok(Self { thread })
     }
 

@@ -205,10 +205,9 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn take(&mut self, batch: Batch) -> Result<(), CorpusError> {
-        let mut old = batch.pieces;
-        let skipped = self.skip.min(old.len() as u64);
-        let new = Arc::new(old.split_off(skipped as usize));
-        for piece in &old {
+        let old = self.skip.min(batch.pieces.len() as u64);
+        let (old, new) = batch.pieces.split_at(old as usize);
+        for piece in old {
             self.see(piece);
         }
         if !old.is_empty() {
@@ -217,7 +216,7 @@ impl Work<'_> {
                 return Err(self.changed());
             }
         }
-        let encoded = encode(&new, &self.job.tokenizer)?;
+        let encoded = encode(new, &self.job.tokenizer)?;
         for (piece, ids) in new.iter().zip(encoded) {
             self.see(piece);
             self.push(&ids, piece.ends)?;

@@ -74,7 +74,7 @@ struct Rows {
     open: Option<ColumnReader>,
     /// Texts given out so far.
     row: usize,
-    /// Bytes of the file, and of the texts given out so far.
+    /// Bytes of the file, and of the texts given out so far, each with one for its row.
     packed: u64,
     read: u64,
     ready: std::vec::IntoIter<ByteArray>,
@@ -114,6 +114,9 @@ impl Rows {
                 let read = column.read_records(ROWS, levels, None, &mut values);
                 let (rows, _, _) = read.map_err(|e| self.fail(e))?;
                 if rows > 0 {
+                    // Rows without a text take no room in the file, but time all the same.
+                    self.read += rows as u64;
+                    check_ratio(self.packed, self.read).map_err(|e| self.fail(e))?;
                     // Rows without a text have no value.
                     self.ready = values.into_iter();
                     return Ok(true);

@@ -1,4 +1,3 @@
-use std::path::Path;
 
 use std::io::Write;
 
@@ -141,7 +140,7 @@ fn the_embedded_text_is_whole() {
 #[cfg(feature = "parquet")]
 #[test]
 fn parquet_of_every_common_compression_is_read() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/texts");
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/texts");
     let mut found = 0;
     for packing in ["none", "snappy", "zstd", "gzip"] {
         let name = dir.join(format!("{packing}.parquet")).display().to_string();

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::bounded::{self, Bounded};
 use super::bpe::{AddedToken, ByteBpe, Parts};
 use super::split::{LLAMA3, Pattern, QWEN2, Split};
-use super::{END_OF_TEXT, MOST_IDS, PROBE, Tokenizer, Way, letters, watch};
+use super::watch::{Part, Watch};
+use super::{END_OF_TEXT, MOST_IDS, PROBE, Tokenizer, Way, letters};
 use crate::corpus::CorpusError;
 use crate::file;
 
@@ -60,7 +61,7 @@ pub fn read(path: &Path) -> Result<Tokenizer, CorpusError> {
     let end = end_of_text(dir, &tokenizer).or(tokenizer.end_of_text());
     Ok(tokenizer
         .with_end_of_text(end)
-        .with_source(&path.display().to_string()))
+        .with_source(&exact::to_text(path)))
 }
 
 /// Seconds that reading a file may take, besides those for its bytes.
@@ -68,9 +69,11 @@ const MOST_SECONDS: u64 = 60;
 
 /// A tokenizer from the text of a `tokenizer.json`, with an end of text of a well-known name.
 pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
-    let (name, most) = (name.to_string(), watch::looks(MOST_SECONDS, bytes.len()));
-    watch::run_for(most, move || build_here(&name, bytes))
-        .unwrap_or_else(|given_up| Err(given_up.describe("reading it")))
+    let shown = crate::text::clean(name).into_owned();
+    let describe = move |_: &Part| format!("{shown} cannot be used: reading it takes too long");
+    let watch = Watch::start([bytes.len()], MOST_SECONDS, describe);
+    let watch = watch.map_err(|e| format!("it needs a thread: {e}"))?;
+    watch.run(0, |_| build_here(name, bytes))
 }
 
 fn build_here(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {

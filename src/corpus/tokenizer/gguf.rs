@@ -9,6 +9,10 @@ use super::split::{LLAMA3, QWEN2};
 use super::{MOST_IDS, Tokenizer, file};
 use crate::corpus::CorpusError;
 
+/// The most that the squares of the tokens' lengths may come to: merges are looked for at every cut of each. Those of
+/// published vocabularies come to a thousandth of it.
+const MOST_WORK: u64 = 1 << 34;
+
 /// The keys under `tokenizer.ggml.`, as they stand in the file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GgufVocabulary {
@@ -91,6 +95,18 @@ impl GgufVocabulary {
             if let Some(id) = id.filter(|&id| id as usize >= n) {
                 return Err(format!("its {what} id {id} is outside its {n} tokens"));
             }
+        }
+        let lengths = self.tokens.iter().map(|token| token.len() as u64);
+        if lengths
+            .map(|n| n.saturating_mul(n))
+            .fold(0, u64::saturating_add)
+            > MOST_WORK
+        {
+            let longest = self.tokens.iter().map(String::len).max();
+            return Err(format!(
+                "its tokens are too long, up to {} bytes",
+                longest.unwrap_or(0)
+            ));
         }
         let mut seen = HashMap::with_capacity(n);
         for (id, token) in self.tokens.iter().enumerate() {

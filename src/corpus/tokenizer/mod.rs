@@ -13,7 +13,7 @@ mod split;
 mod stream;
 #[cfg(test)]
 mod tests;
-pub(crate) mod watch;
+mod watch;
 
 use std::fmt;
 use std::path::Path;
@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use self::bounded::Bounded;
 pub use self::bounded::Stage;
 use self::bpe::ByteBpe;
+use self::watch::{Part, Watch};
 use super::CorpusError;
 use crate::text::exact;
 pub use file::{COMPANIONS, LARGEST, TOKENIZER, WELL_KNOWN_ENDS, special_id};
@@ -177,29 +178,36 @@ impl Tokenizer {
     /// `<|endoftext|>` where the tokenizer has that name.
     ///
     /// # Errors
-    /// When a part of a `tokenizer.json` makes too much of the text, or takes too long for it.
+    /// When a part of a `tokenizer.json` makes too much of the text. Where one takes too long, the process ends.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, CorpusError> {
-        if !self.is_watched() {
-            let ids = self.encode_here(text, &Stage::default());
-            return ids.map_err(|what| self.refused(what));
-        }
-        let stage = Arc::new(Stage::default());
-        let (this, text_, stage_) = (self.clone(), text.to_string(), Arc::clone(&stage));
-        watch::run_for(Self::most_looks(text.len()), move || {
-            this.encode_here(&text_, &stage_)
-        })
-        .map_err(|given_up| self.given_up(given_up, &stage, text.len()))?
-        .map_err(|what| self.refused(what))
+        let ids = match self.watch([text.len()])? {
+            Some(watch) => watch.run(0, |stage| self.encode_here(text, stage)),
+            None => self.encode_here(text, &Stage::default()),
+        };
+        ids.map_err(|what| self.refused(what))
     }
 
-    /// Whether encoding may take any time: only where the `tokenizers` crate follows a file's expressions.
-    pub(super) fn is_watched(&self) -> bool {
-        matches!(self.0.way, Way::Library(_))
-    }
-
-    /// How often the clock is looked at before encoding a text of `bytes` is given up.
-    pub(super) fn most_looks(bytes: usize) -> u64 {
-        watch::looks(MOST_SECONDS, bytes)
+    /// Watches the encoding of texts of these lengths, where it may take any time: only where the `tokenizers` crate
+    /// follows a file's expressions.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(super) fn watch(
+        &self,
+        lengths: impl IntoIterator<Item = usize>,
+    ) -> Result<Option<Watch>, CorpusError> {
+        let Way::Library(_) = self.0.way else {
+            return Ok(None);
+        };
+        let this = self.clone();
+        let describe = move |slow: &Part| {
+            let (stage, bytes) = (slow.stage.name(), slow.bytes());
+            let what = format!("its {stage} takes too long for a text of {bytes} bytes");
+            this.refused(what).to_string()
+        };
+        let watch = Watch::start(lengths, MOST_SECONDS, describe);
+        let watch = watch.map_err(|e| self.refused(format!("it needs a thread: {e}")))?;
+        Ok(Some(watch))
     }
 
     /// [`Self::encode`] on this thread, for as long as it takes.
@@ -234,16 +242,6 @@ impl Tokenizer {
             name: source.map_or(self.name(), String::as_str).into(),
             what,
         }
-    }
-
-    /// That encoding a text of `bytes` was given up at `stage`.
-    pub(super) fn given_up(
-        &self,
-        given_up: watch::GivenUp,
-        stage: &Stage,
-        bytes: usize,
-    ) -> CorpusError {
-        self.refused(given_up.describe(&format!("its {} on a text of {bytes} bytes", stage.name())))
     }
 
     /// The text of token ids; bytes that are no UTF-8 become replacement characters, unknown ids nothing.

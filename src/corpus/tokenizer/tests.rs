@@ -154,6 +154,8 @@ fn a_gguf_vocabulary_that_does_not_hold_together_is_refused() {
         &|v| v.tokens[5] = v.tokens[6].clone(),
         "tokens 5 and 6 are both",
     );
+    let long = "its tokens are too long, up to 200000 bytes";
+    refused(&|v| v.tokens[5] = "x".repeat(200_000), long);
     refused(&|v| v.model = "bert".into(), "its model is \"bert\"");
     refused(&|v| v.model = "gpt2".into(), "no merges");
     let pre = |v: &mut GgufVocabulary| {

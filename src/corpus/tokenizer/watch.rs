@@ -1,84 +1,131 @@
-//! Work of a foreign tokenizer that may never end: it runs on a thread of its own and is given up after a time in
-//! proportion to the text. The thread cannot be stopped; it ends with the process, which such an error ends.
+//! Watches work of the `tokenizers` crate, which may never end: an expression of a foreign `tokenizer.json` can take time with
+//! the square of a text's length, inside a call that cannot be interrupted. After a time in proportion to the text, the
+//! process ends with a sentence and exit code 2: nothing else stops a thread, and at this point there is nothing to save.
 
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How often the clock is looked at. Looks are counted and not time, so that a process that is suspended (Ctrl-Z, a
-/// laptop's lid) is not taken for a slow one.
+use super::bounded::Stage;
+
+/// How often work is looked at. Looks are counted and not time, so that a process that is suspended (Ctrl-Z, a laptop's
+/// lid) is not taken for a slow one.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOKS_A_SECOND: u64 = 10;
-
-/// Why there is no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GivenUp {
-    TooSlow,
-    Panicked,
-    /// The system has no thread for it.
-    NoThread,
-}
-
-impl GivenUp {
-    /// What to say of a tokenizer's work on `what`.
-    pub fn describe(self, what: &str) -> String {
-        match self {
-            Self::TooSlow => format!("{what} takes too long: it was given up"),
-            Self::Panicked => format!("{what} fails in the tokenizers library"),
-            Self::NoThread => format!("{what} needs a thread, and the system has none to give"),
-        }
-    }
-}
+/// Exit code of wrong input.
+const INPUT: i32 = 2;
 
 /// Looks that work on `bytes` of text may take: `seconds`, and 20 µs for each byte. The slowest tokenizers in use take
 /// about 1 µs a byte.
-pub fn looks(seconds: u64, bytes: usize) -> u64 {
+fn most_looks(seconds: u64, bytes: usize) -> u64 {
     seconds * LOOKS_A_SECOND + bytes as u64 / 50_000 * LOOKS_A_SECOND
 }
 
-/// Runs `work` on a thread and calls `look` ten times a second until it is done; an error of `look` gives the work up.
-pub fn run<T: Send + 'static, E: From<GivenUp>>(
-    start: impl FnOnce(Box<dyn FnOnce() + Send>) -> bool,
-    work: impl FnOnce() -> T + Send + 'static,
-    mut look: impl FnMut() -> Result<(), E>,
-) -> Result<T, E> {
-    let (sender, result) = channel();
-    let work = move || {
-        // The receiver is gone when the work was given up.
-        let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
-    };
-    if !start(Box::new(work)) {
-        return Err(GivenUp::NoThread.into());
+/// One part of the work.
+#[derive(Debug)]
+pub struct Part {
+    bytes: usize,
+    /// What is being done.
+    pub stage: Stage,
+    /// The look at which it was begun, from 1 on; 0 before, [`DONE`] after.
+    begun: AtomicU64,
+}
+
+const DONE: u64 = u64::MAX;
+
+/// Work that is watched until this is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    parts: Arc<Vec<Part>>,
+    looks: Arc<AtomicU64>,
+    /// Closed when the work is done.
+    _done: Sender<()>,
+}
+
+impl Watch {
+    /// Watches work in parts of these lengths in bytes. When one of them takes more than `seconds` and 20 µs for each
+    /// byte, `describe` says what to print, and the process ends.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(
+        lengths: impl IntoIterator<Item = usize>,
+        seconds: u64,
+        describe: impl Fn(&Part) -> String + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::start_with(lengths, seconds, move |part| end(&describe(part)))
     }
-    loop {
-        match result.recv_timeout(LOOK) {
-            Ok(Ok(done)) => return Ok(done),
-            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
-                return Err(GivenUp::Panicked.into());
+
+    fn start_with(
+        lengths: impl IntoIterator<Item = usize>,
+        seconds: u64,
+        mut give_up: impl FnMut(&Part) + Send + 'static,
+    ) -> io::Result<Self> {
+        let part = |bytes| Part {
+            bytes,
+            stage: Stage::default(),
+            begun: AtomicU64::new(0),
+        };
+        let parts: Arc<Vec<Part>> = Arc::new(lengths.into_iter().map(part).collect());
+        let looks = Arc::new(AtomicU64::new(1));
+        let (sender, done) = channel::<()>();
+        let watched = (Arc::clone(&parts), Arc::clone(&looks));
+        let look = move || {
+            let (parts, looks) = watched;
+            while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(LOOK) {
+                let now = looks.fetch_add(1, Ordering::Relaxed) + 1;
+                if let Some(slow) = parts.iter().find(|part| part.is_slow(now, seconds)) {
+                    give_up(slow);
+                }
             }
-            Err(RecvTimeoutError::Timeout) => look()?,
-        }
+        };
+        thread::Builder::new().name("watch".into()).spawn(look)?;
+        Ok(Self {
+            parts,
+            looks,
+            _done: sender,
+        })
+    }
+
+    /// Does part `i` of the work.
+    ///
+    /// # Errors
+    /// Those of `work`, and a sentence in the place of a panic.
+    pub fn run<T>(
+        &self,
+        i: usize,
+        work: impl FnOnce(&Stage) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let part = &self.parts[i];
+        part.begun
+            .store(self.looks.load(Ordering::Relaxed), Ordering::Relaxed);
+        let done = catch_unwind(AssertUnwindSafe(|| work(&part.stage)));
+        part.begun.store(DONE, Ordering::Relaxed);
+        done.unwrap_or_else(|_| Err("the tokenizers library fails with it".into()))
     }
 }
 
-/// Runs `work` on a thread of its own for at most `most` looks.
-pub fn run_for<T: Send + 'static>(
-    most: u64,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, GivenUp> {
-    let start = |work: Box<dyn FnOnce() + Send>| {
-        let thread = thread::Builder::new().name("tokenizer".into());
-        thread.spawn(work).is_ok()
-    };
-    let mut looks = 0;
-    run(start, work, || {
-        looks += 1;
-        match looks > most {
-            true => Err(GivenUp::TooSlow),
-            false => Ok(()),
-        }
-    })
+impl Part {
+    fn is_slow(&self, now: u64, seconds: u64) -> bool {
+        let begun = self.begun.load(Ordering::Relaxed);
+        let is_on = begun > 0 && begun < DONE;
+        is_on && now.saturating_sub(begun) > most_looks(seconds, self.bytes)
+    }
+
+    /// Length of its text.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn end(message: &str) {
+    // The reader may be gone.
+    let _ = writeln!(io::stderr(), "heirloom: {message}");
+    std::process::exit(INPUT);
 }
 
 #[cfg(test)]
@@ -86,15 +133,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_given_up_after_its_time() {
-        assert_eq!(run_for(1, || 5), Ok(5));
-        let endless = || loop {
-            thread::sleep(Duration::from_secs(1));
+    fn slow_work_is_found() {
+        let (sender, slow) = channel();
+        let watch = Watch::start_with([5, 70], 0, move |part| {
+            let _ = sender.send(part.bytes());
+        });
+        let watch = watch.unwrap();
+        assert_eq!(watch.run(0, |_| Ok(5)), Ok(5));
+        let found = watch.run(1, |_| slow.recv().map_err(|e| e.to_string()));
+        assert_eq!(found, Ok(70));
+        let quiet = watch.run(0, |_| -> Result<(), String> {
+            std::panic::resume_unwind(Box::new("of the test"))
+        });
+        assert_eq!(quiet, Err("the tokenizers library fails with it".into()));
+        assert_eq!(most_looks(10, 0), 100);
+        assert_eq!(most_looks(10, 1_000_000), 300);
+        let part = |begun| Part {
+            bytes: 50_000,
+            stage: Stage::default(),
+            begun: AtomicU64::new(begun),
         };
-        assert_eq!(run_for::<()>(2, endless), Err(GivenUp::TooSlow));
-        let quiet = || std::panic::resume_unwind(Box::new("of the test"));
-        assert_eq!(run_for::<()>(50, quiet), Err(GivenUp::Panicked));
-        assert_eq!(looks(10, 0), 100);
-        assert_eq!(looks(10, 1_000_000), 300);
+        assert!(part(1).is_slow(22, 1) && !part(1).is_slow(21, 1));
+        assert!(!part(0).is_slow(1000, 1) && !part(DONE).is_slow(1000, 1));
     }
 }

@@ -23,6 +23,7 @@ use crate::run::journal::Observer;
 use crate::run::lock::RunLock;
 use crate::run::queue::{self, EventReceiver};
 use crate::text;
+use crate::threads;
 
 /// How often the socket's file is looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -140,7 +141,7 @@ impl Server {
         }
         let (events, from_trainer) = queue::bounded();
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("control".into()).spawn({
+        let thread = threads::spawn("control", {
             let shared = Arc::clone(&shared);
             move || runtime.block_on(run(listening.ok(), shared, from_trainer, stopped))
         });

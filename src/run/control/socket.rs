@@ -15,7 +15,8 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::Uid;
 
-use super::address::{Address, places};
+use super::address::{Address, Place, places};
+use crate::fault;
 use crate::file::Dir;
 use crate::text;
 
@@ -36,7 +37,10 @@ impl Bound {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
         let mut reasons = Vec::new();
         for place in places(dir, runtime.map(PathBuf::from), &std::env::temp_dir()) {
-            match place.prepare(dir).and_then(Self::at) {
+            match place
+                .prepare(dir)
+                .and_then(|at| Self::at(faulty(&place, at)?))
+            {
                 Ok(bound) => return Ok(bound),
                 Err(why) => reasons.push(why.to_string()),
             }
@@ -110,6 +114,21 @@ impl Drop for Bound {
             let _ = remove(self.path());
         }
         remove_made(&self.address);
+    }
+}
+
+/// Refuses a place as `HEIRLOOM_FAULT` asks for: every one, or every one whose name can be foreseen.
+fn faulty(place: &Place, address: Address) -> io::Result<Address> {
+    let random = matches!(place, Place::Random(_));
+    match fault::is_at("socket", 0) || (!random && fault::is_at("socket-named", 0)) {
+        true => {
+            remove_made(&address);
+            let path = text::path(&address.path);
+            Err(io::Error::other(format!(
+                "{path}: asked for by HEIRLOOM_FAULT"
+            )))
+        }
+        false => Ok(address),
     }
 }
 

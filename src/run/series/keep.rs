@@ -1,7 +1,6 @@
 //! When `series.bin` is written, and by whom: by the process that trains, and by readers that had to read much of a
 //! journal themselves.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -11,6 +10,7 @@ use std::time::Duration;
 use super::{file, open};
 use crate::run::state::RunState;
 use crate::run::tail::{Position, Tail};
+use crate::threads;
 
 /// Bytes of journal that are worth a new file, and the part of a long journal that is.
 const WORTH: u64 = 1 << 20;
@@ -58,7 +58,7 @@ impl SeriesWriter {
             // Another process was faster.
             return false;
         }
-        let journal = File::open(self.dir.join("events.jsonl"));
+        let journal = crate::file::open(&self.dir.join("events.jsonl"));
         if !journal.is_ok_and(|journal| position.fits(&journal)) {
             return false;
         }
@@ -126,10 +126,9 @@ impl SeriesKeeper {
             }
             let _ = keeper.finish();
         };
-        let thread = std::thread::Builder::new().name("series".into());
         Keeping {
             stop: Some(stop),
-            thread: thread.spawn(work).ok(),
+            thread: threads::spawn("series", work).ok(),
         }
     }
 }

@@ -66,7 +66,7 @@ impl Budget {
 
     /// For one run that a command is about.
     pub fn of_one() -> Self {
-        Self::of(Duration::from_secs(5))
+        Self::of(Duration::from_secs(20))
     }
 
     /// Whether `read` bytes of a journal are all that is read of it.

@@ -357,7 +357,12 @@ impl Checkpoints {
     }
 
     fn open_directory(&self, name: &str) -> Result<Dir, CheckpointError> {
-        let opened = self.folder()?.open_subdir(name);
+        let folder = self.folder()?;
+        // `latest` and the like are links within the folder.
+        let target = folder.read_link(name).ok();
+        let target = target.and_then(|target| target.to_str().map(str::to_string));
+        let real = target.as_deref().filter(|t| is_name(t)).unwrap_or(name);
+        let opened = folder.open_subdir(real);
         opened.map_err(|e| damaged(name, format!("it cannot be opened ({e})")))
     }
 

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 use super::{CheckpointError, Checkpoints, Copied};
+use crate::threads;
 
 /// Writes checkpoints while training goes on.
 pub struct Writer {
@@ -20,19 +21,17 @@ impl Writer {
     pub fn start(to: Checkpoints) -> std::io::Result<Self> {
         let (jobs, waiting) = channel::<Copied>();
         let (tell, done) = channel();
-        std::thread::Builder::new()
-            .name("checkpoints".into())
-            .spawn(move || {
-                for job in waiting {
-                    let saved = catch_unwind(AssertUnwindSafe(|| job.save(&to)));
-                    let saved = saved.unwrap_or(Err(CheckpointError::WriterDied));
-                    // Its memory is free before anybody hears that it is written.
-                    drop(job);
-                    if tell.send(saved).is_err() {
-                        return;
-                    }
+        threads::spawn("checkpoints", move || {
+            for job in waiting {
+                let saved = catch_unwind(AssertUnwindSafe(|| job.save(&to)));
+                let saved = saved.unwrap_or(Err(CheckpointError::WriterDied));
+                // Its memory is free before anybody hears that it is written.
+                drop(job);
+                if tell.send(saved).is_err() {
+                    return;
                 }
-            })?;
+            }
+        })?;
         Ok(Self {
             jobs,
             done,
