@@ -62,7 +62,7 @@ pub fn read(path: &Path) -> Result<Tokenizer, CorpusError> {
     let end = end_of_text(dir, &tokenizer).or(tokenizer.end_of_text());
     Ok(tokenizer
         .with_end_of_text(end)
-        .with_source(&exact::to_text(path)))
+        .with_source(&crate::text::exact::to_text(path)))
 }
 
 /// Seconds that reading a file may take, besides those for its bytes.
