@@ -13,7 +13,6 @@ use super::watch::{Part, Watch};
 use super::{END_OF_TEXT, MOST_IDS, PROBE, Tokenizer, Way, letters};
 use crate::corpus::CorpusError;
 use crate::file;
-use crate::text::exact;
 
 /// A larger file is no tokenizer.
 pub const LARGEST: u64 = 256 << 20;
