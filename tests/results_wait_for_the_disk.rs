@@ -243,3 +243,42 @@ fn a_failed_flush_of_the_folder_is_no_checkpoint() {
         "{written:?}"
     );
 }
+
+/// The present model is given up when a rollback begins to read the former one.
+#[test]
+fn a_rollback_that_cannot_read_its_checkpoint_tries_again() {
+    let long = [
+        "--set",
+        "train.steps=1000000",
+        "--set",
+        "checkpoint.every=0",
+    ];
+    for (fault, read) in [("rollback-read:1", true), ("rollback-read:9", false)] {
+        let place = Place::new();
+        let run = place.in_background("mine", &long, fault);
+        place.wait_event("mine", "round 1", |e| {
+            e["phase"] == "round-1" && e["kind"] == "train"
+        });
+        let (code, out, err) = place.ctl("mine", &["rollback", "reference"]);
+        let told = warnings(&place, "mine");
+        assert!(
+            told.iter().any(|w| w.contains("could not be read")),
+            "{told:?}"
+        );
+        if read {
+            assert!(code == 0 && out.contains("rolled back"), "{out}{err}");
+            continue;
+        }
+        // The process ends instead of training a model that it has not got.
+        assert_eq!(code, 1, "{out}{err}");
+        wait("the end", || (!is_alive(run.0)).then_some(()));
+        let shown = place.show("mine");
+        assert_eq!(shown["state"], "failed");
+        let why = shown["message"].as_str().unwrap();
+        assert!(
+            why.contains("could not be read") && why.contains("--resume"),
+            "{why}"
+        );
+        place.expect(0, &["train", "--resume", "mine", "--set", "train.steps=20"]);
+    }
+}

@@ -320,6 +320,8 @@ impl Trainer {
                     let message = format!("rolled back to {checkpoint}");
                     Ok(Ok((Boundary::Again, Some(message))))
                 }
+                // The present model had to be given up for it.
+                Err(error) if self.learner.holds().is_none() => Err(error),
                 Err(error) => Ok(Err(format!("{error:#}"))),
             },
             Command::Checkpoint => Ok(Ok((Boundary::Step, None))),

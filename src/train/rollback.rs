@@ -1,18 +1,27 @@
 //! Going back to a checkpoint while the process lives.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
+use super::checkpoint::Saved;
+use super::memory::out_of_memory;
 use super::state::Task;
 use super::trainer::{Pause, Trainer};
 use crate::config::PolicyMode;
+use crate::fault;
 use crate::run::command::By;
 use crate::run::event::Body;
+
+/// Seconds between attempts to read a checkpoint.
+const READ_WAITS: [u64; 3] = [1, 2, 5];
 
 impl Trainer {
     /// Restores a checkpoint exactly, on a new branch. What was done since stays in the journal.
     ///
     /// # Errors
-    /// When there is no such checkpoint or it is damaged; the present state stays as it is then.
+    /// When there is no such checkpoint or it is damaged; the present state stays as it is then. When it cannot be read
+    /// although it was whole a moment ago, the trainer has no model.
     pub(super) fn roll_back(&mut self, name: &str, why: &str) -> Result<()> {
         self.finish_checkpoint();
         let name = self.checkpoints.resolve(name)?;
@@ -23,8 +32,7 @@ impl Trainer {
             false => saved.state.values.clone(),
         };
         self.return_to_values(values)?;
-        let trainable = saved.state.trains();
-        saved.load_into(&mut self.learner, trainable)?;
+        self.read_again(&saved, &name)?;
         let values = std::mem::take(&mut self.state.values);
         let former = std::mem::replace(&mut self.state, saved.state);
         self.state.values = values;
@@ -53,6 +61,37 @@ impl Trainer {
             self.link("best", &best);
         }
         Ok(())
+    }
+
+    /// Reads the model of a checkpoint that has been checked. The present model is given up by now, so that what cannot
+    /// be read is tried again.
+    ///
+    /// # Errors
+    /// When it cannot be read after several attempts, or there is not enough memory. The trainer has no model then.
+    fn read_again(&mut self, saved: &Saved, name: &str) -> Result<()> {
+        let trainable = saved.state.trains();
+        let mut waits = READ_WAITS.into_iter();
+        loop {
+            let read = match fault::fails_at("rollback-read") {
+                true => Err(std::io::Error::from_raw_os_error(libc::EIO).into()),
+                false => saved.load_into(&mut self.learner, trainable),
+            };
+            let Err(error) = read else { return Ok(()) };
+            let wait = waits.next().filter(|_| !self.signalled.stop());
+            match wait {
+                Some(seconds) if out_of_memory(&error).is_none() => {
+                    self.warn(format!(
+                        "checkpoint {name} could not be read: {error:#}; another attempt follows in {seconds} s"
+                    ));
+                    self.journal.flush();
+                    std::thread::sleep(Duration::from_secs(seconds));
+                }
+                _ => {
+                    self.learner.release();
+                    return Err(error.context(format!("checkpoint {name} could not be read")));
+                }
+            }
+        }
     }
 
     /// A round that had been concluded goes on, to be decided anew.
