@@ -13,7 +13,7 @@ use super::watch::{Part, Watch};
 use super::{END_OF_TEXT, MOST_IDS, PROBE, Tokenizer, Way, letters};
 use crate::corpus::CorpusError;
 use crate::file;
-use crate::text::exact;
+use crate::text;
 
 /// A larger file is no tokenizer.
 pub const LARGEST: u64 = 256 << 20;
@@ -62,7 +62,7 @@ pub fn read(path: &Path) -> Result<Tokenizer, CorpusError> {
     let end = end_of_text(dir, &tokenizer).or(tokenizer.end_of_text());
     Ok(tokenizer
         .with_end_of_text(end)
-        .with_source(&crate::text::exact::to_text(path)))
+        .with_source(&text::exact::to_text(path)))
 }
 
 /// Seconds that reading a file may take, besides those for its bytes.
