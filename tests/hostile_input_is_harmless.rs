@@ -119,10 +119,10 @@ impl Journal {
         self.raw(b"\0\0\0");
     }
 
-    /// A line of 100 MB.
+    /// A line of 60 MB: a longer one has the file given up (`run::tail`).
     fn endless_line(&mut self) {
         let chunk = [b'x'; 1_000_000];
-        for _ in 0..100 {
+        for _ in 0..60 {
             self.out.write_all(&chunk).unwrap();
         }
         self.raw(b"");
@@ -193,7 +193,7 @@ fn said(place: &Place, args: &[&str]) -> Said {
     }
 }
 
-/// A run `hostile` that has ended, behind a line of 100 MB.
+/// A run `hostile` that has ended, behind a line of 60 MB.
 fn hostile(place: &Place) {
     let mut journal = Journal::create(&place.run_dir("hostile"));
     journal.nasty();

@@ -380,14 +380,19 @@ fn a_run_that_could_not_begin_is_no_obstacle() {
     for descriptors in 4..24 {
         let script =
             format!("ulimit -n {descriptors}; exec {program} train mini.toml --name r --plain");
-        let run = Command::new("sh")
-            .args(["-c", &script])
-            .args(SHORT)
-            .current_dir(place.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        if run.status.success() {
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).args(SHORT);
+        command.current_dir(place.path()).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut run = command.spawn().unwrap();
+        let ended = wait("a beginning or an end", || match run.try_wait().unwrap() {
+            Some(status) => Some(!status.success()),
+            // One that trains, or waits until there are descriptors for its checkpoint, has begun.
+            None => (!place.events("r").is_empty()).then_some(false),
+        });
+        let _ = run.kill();
+        run.wait().unwrap();
+        if !ended {
             break;
         }
         failed += 1;
@@ -519,4 +524,61 @@ fn a_resumed_config_is_replaced_in_one_step() {
         .filter(|name| name.to_string_lossy().starts_with('.'))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// A machine that loses its power after the first event has what a resume needs: `config.toml`, the run's directory and
+/// `runs/` are flushed before.
+#[test]
+#[ignore = "needs strace: cargo test --test planted_files_are_harmless -- --ignored by_strace"]
+fn what_a_resume_needs_is_flushed_before_the_first_event_by_strace() {
+    let place = Place::new();
+    let trace = place.path().join("trace");
+    let traced = Command::new("strace")
+        .args([
+            "-f",
+            "-y",
+            "-e",
+            "trace=write,fsync,rename,renameat,renameat2",
+        ])
+        .arg("-o")
+        .arg(&trace)
+        .arg(env!("CARGO_BIN_EXE_heirloom"))
+        .args(["train", "mini.toml", "--name", "r"])
+        .args(SHORT)
+        .current_dir(place.path())
+        .stdout(Stdio::null())
+        .status()
+        .expect("strace is installed");
+    assert!(traced.success());
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let lines: Vec<&str> = trace.lines().collect();
+    let first = |what: &str, fits: &dyn Fn(&str) -> bool| {
+        let found = lines.iter().position(|line| fits(line));
+        found.unwrap_or_else(|| panic!("no {what} in the trace"))
+    };
+    let order = [
+        first("fsync of the new config", &|l| {
+            l.contains("fsync(") && l.contains(".config.toml.")
+        }),
+        first("name of the config", &|l| {
+            l.contains("rename") && l.contains("\"config.toml\"")
+        }),
+        first("name of the run", &|l| {
+            l.contains("rename") && l.contains("\"r\"")
+        }),
+        first("first event", &|l| {
+            l.contains("write(") && l.contains("events.jsonl>")
+        }),
+    ];
+    assert!(order.is_sorted(), "{order:?}");
+    let [_, config, run, event] = order;
+    let flushed = |from: usize, to: usize| lines[from..to].iter().any(|l| l.contains("fsync("));
+    assert!(
+        flushed(config, run),
+        "the run's directory is flushed before it has its name"
+    );
+    let runs = lines[run..event]
+        .iter()
+        .any(|l| l.contains("fsync(") && l.contains("/runs>"));
+    assert!(runs, "runs/ is flushed before the first event");
 }
