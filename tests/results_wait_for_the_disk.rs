@@ -109,7 +109,7 @@ fn a_finished_reference_waits_until_there_is_room() {
     assert_eq!(results(&place, "mine"), whole);
     let printed = place.printed();
     assert!(
-        printed.contains("paused: the finished reference is in memory only")
+        printed.contains("the finished reference is in memory only")
             && printed.contains("running: the finished reference is on disk"),
         "{printed}"
     );

@@ -1,4 +1,4 @@
-//! Requests to a hub. The token goes to the hub itself and to nobody else: redirections are followed here, and what they
+//! Requests to a hub. The token goes to the hub itself and nowhere else: redirections are followed here, and what they
 //! lead to gets it only where scheme, host and port are the hub's.
 
 use std::time::Duration;

@@ -102,7 +102,7 @@ impl NewRun {
                     Wanted::Dated(_) if n < 1000 => n += 1,
                     _ => {
                         refuse_taken(&self.runs, &name)?;
-                        // It was only half made; now it is gone, unless somebody else takes the name at once.
+                        // It was only half made, and has been removed; another process may take the name first.
                         return match self.runs.rename(&self.hidden, &name) {
                             Ok(()) => Ok(name),
                             Err(e) => Err(unwritable(self.runs.path())(e)),

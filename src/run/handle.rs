@@ -1,7 +1,7 @@
 //! A run's directory, held open by the process that writes it.
 //!
-//! Everything that process makes, renames or removes in the directory goes through the descriptors opened here: what
-//! somebody puts in the place of the directory, or of a part of it, is not written to.
+//! Everything that process makes, renames or removes in the directory goes through the descriptors opened here. A link or
+//! another directory that is put in the place of the run's, or of a part of it, is not written to.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -272,7 +272,7 @@ fn copy_with(run: &RunDir, name: &str) -> String {
     )
 }
 
-/// A name beside the run that nothing has.
+/// Returns a free name next to the run.
 fn copy_name(run: &RunDir) -> PathBuf {
     let name = |n: u32| {
         let mut name = run.path().file_name().unwrap_or_default().to_os_string();

@@ -1,7 +1,7 @@
 //! Results that exist in memory only: the trainer pauses until the disk has them.
 //!
-//! A checkpoint in passing that cannot be written is a warning: the next one will do. The end of a phase is not: the
-//! model that comes next takes the memory of the result. [`Trainer::insist`] tries again until it succeeds, on its own
+//! A scheduled checkpoint that cannot be written is a warning: the next one will do. At the end of a phase the model that
+//! comes next takes the memory of the result. [`Trainer::insist`] tries again until it succeeds, on its own
 //! and on command, and only gives up when it is told to, or when a process that was asked to stop must end.
 
 use std::sync::mpsc::RecvTimeoutError;
@@ -28,7 +28,7 @@ pub(super) enum Insisted<T> {
 
 /// What ends the wait for the next attempt.
 enum Next {
-    /// The time is over, or somebody asked for an attempt and is owed an answer.
+    /// The time is over, or a client asked for an attempt and is owed an answer.
     Try(Option<(Promise, Command)>),
     GiveUp(Promise),
     /// The process was asked to stop and has no time left.
@@ -129,11 +129,12 @@ impl Trainer {
         insisted
     }
 
-    /// Says what is in memory only, why, and what can be done.
+    /// Says why something is in memory only, what it is, and what can be done. The reason comes first, where a narrow screen
+    /// cuts the rest.
     fn describe(&self, what: &str, error: &str) -> String {
         let (run, most) = (self.dir.argument(), WAITS[WAITS.len() - 1]);
         format!(
-            "{what} is in memory only, because it cannot be written: {error}. Another attempt follows every {most} s; \
+            "{error}; {what} is in memory only until it can be written. Another attempt follows every {most} s; \
              heirloom ctl {run} checkpoint makes one now, heirloom ctl {run} stop gives it up and ends the process"
         )
     }
@@ -184,7 +185,7 @@ impl Trainer {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // Nobody can send any more: sleep, for signals still come.
+                // No client can send any more. Signals still come.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(PAUSED_GLANCE),
             }
         }

@@ -1,4 +1,4 @@
-//! Where a run's control socket may lie. The address it got stands in the run's lock, so that nobody has to guess.
+//! Where a run's control socket may lie. The address it got stands in the run's lock, which is where clients look it up.
 //!
 //! No place is sure: a runtime directory may be missing, a run's path too long or on a file system without sockets, a
 //! known name under `/tmp` taken by another user. The places are therefore tried in turn when the socket is bound, the

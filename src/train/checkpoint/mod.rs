@@ -463,7 +463,7 @@ fn read_state(dir: &Dir, name: &str) -> Result<StateFile, CheckpointError> {
         damaged(name, format!("{STATE} is not whole ({})", text::clean(&e)))
     })?;
     let sound = file.state.check();
-    sound.map_err(|e| damaged(name, format!("{STATE} is no trainer's: {e}")))?;
+    sound.map_err(|e| damaged(name, format!("{STATE} was not written by a trainer: {e}")))?;
     Ok(file)
 }
 
