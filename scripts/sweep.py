@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sweeps of faults over a miniature run: whatever fails, nothing that was finished is lost.
+"""Injects faults into a miniature run and checks that no finished result is lost.
 
     scripts/sweep.py [--program PATH] [--seconds N] snapshots|syscalls|disk|descriptors|threads|all
 
@@ -66,7 +66,7 @@ keep = 2
 # What `docs/how-it-works.md` lists.
 CODES = {0, 1, 2, 3, 75, 130}
 PATIENCE = 60  # seconds after which a run hangs
-NOBODY = 65534
+OTHER_USER = 65534
 
 # System calls and the error that each fails with.
 SYSCALLS = {
@@ -81,8 +81,8 @@ SYSCALLS = {
     "epoll_create1": "EMFILE", "eventfd2": "EMFILE", "pipe2": "EMFILE", "inotify_init1": "EMFILE",
     "setpriority": "EPERM", "sched_getaffinity": "EPERM",
 }
-# Not in the list: getrandom, which no kernel refuses and the standard library takes for granted. A write to an eventfd
-# cannot fail either; strace cannot tell it from others, and tokio panics, as this line shows.
+# Not in the list: getrandom, which does not fail on any supported kernel and which the standard library assumes to
+# succeed. A write to an eventfd cannot fail either, but strace cannot exclude it; tokio then panics with this line.
 NOT_REAL = re.compile(r"panicked at .*/tokio-[^/]*/src/runtime/io/driver.rs")
 
 
@@ -266,7 +266,7 @@ def snapshots(bench):
     live.wait()
     words, until = [], time.monotonic() + bench.seconds / 2
     taken = sorted(copies.iterdir(), key=lambda p: int(p.name))
-    # Where there is no time for all of them, any.
+    # If there is not enough time for all copies, a random selection is tried.
     random.Random(0).shuffle(taken)
     for copy in taken:
         if time.monotonic() > until:
@@ -351,8 +351,8 @@ def limits(bench, name, which, numbers, others):
         def limit():
             if others:
                 os.setgroups([])
-                os.setgid(NOBODY)
-                os.setuid(NOBODY)
+                os.setgid(OTHER_USER)
+                os.setuid(OTHER_USER)
             resource.setrlimit(which, (n, 4096))
         return limit
 

@@ -1,4 +1,4 @@
-//! What the process says when it cannot go on: one sentence and a documented exit code, whatever has failed.
+//! Ends a process that cannot continue with one sentence and a documented exit code.
 //!
 //! Refused descriptors, threads and memory are errors like others wherever the program can see them. What is left are
 //! panics of dependencies and of bugs, and allocations that return no error. [`install`] turns a panic's report and an
@@ -18,7 +18,7 @@ use crate::text;
 pub const INTERNAL: i32 = 70;
 
 thread_local! {
-    /// Whether this thread's panics are somebody's business already.
+    /// Whether this thread's panics are caught and reported by the caller.
     static QUIET: Cell<bool> = const { Cell::new(false) };
     /// Whether this thread's allocations may fail.
     static FALLIBLE: Cell<bool> = const { Cell::new(false) };
@@ -122,7 +122,7 @@ fn on_abort() {
 
 const RESUME: &[u8] = b". A run goes on from its last checkpoint with --resume\n";
 
-/// Allocates what may be refused: the work gets null pointers then, and the process goes on.
+/// Runs `work` with allocations that may fail: it gets null pointers instead of the process being ended.
 pub fn fallible<T>(work: impl FnOnce() -> T) -> T {
     let before = FALLIBLE.replace(true);
     let done = work();

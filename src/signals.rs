@@ -45,7 +45,7 @@ struct First {
     signal: Option<i32>,
     /// Whether a stop ends the process at once, because there is nothing to save yet.
     idle: bool,
-    /// How long work may go on after a stop, where ending at any moment loses nothing.
+    /// Time that work gets after a stop, where ending at any moment loses nothing.
     grace: Option<Duration>,
 }
 
@@ -79,8 +79,8 @@ impl Signalled {
         Ok(flags)
     }
 
-    /// Like [`Self::watch`], for work that keeps what it has done on disk as it goes on. A stop sets the flag; where it
-    /// has not been seen after `grace` - one part of the work may take any time - the process ends with code 75.
+    /// Watches signals like [`Self::watch`], for work that saves its progress continuously. A stop sets the flag; if the work
+    /// has not ended after `grace`, the process exits with code 75.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
@@ -172,7 +172,7 @@ impl Signalled {
 /// # Errors
 /// When the handler cannot be installed.
 pub fn survive_size_limit() -> io::Result<()> {
-    // A handler that does nothing but set a flag nobody reads.
+    // The handler only sets a flag, which is not read.
     signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map(drop)
 }
 

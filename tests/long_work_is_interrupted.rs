@@ -1,4 +1,4 @@
-//! One SIGINT or SIGTERM ends every command at once, whatever it is doing: work of a foreign tokenizer that never ends,
+//! One SIGINT or SIGTERM ends every command at once, during work of a foreign tokenizer that never ends,
 //! reading, fetching, measuring. Commands that keep what they have done end with 75, the others by the signal itself.
 
 mod common;

@@ -603,7 +603,7 @@ fn secrets_are_in_no_message() {
         assert!(!told.contains("hf_secret"), "{told}");
     }
     assert_eq!(*server.asked.lock().unwrap(), Vec::<String>::new());
-    // A token that is no header, an answer that leads nowhere or to a password.
+    // A token that is not a valid header, a redirection to an invalid address or to one with a password.
     let odd = [("HF_TOKEN", "hf_secret\u{1}")];
     let told = refuses(
         &info_with(&place, &server.address, "hf:x/y", &odd),

@@ -100,7 +100,7 @@ fn a_run_below_any_path_is_trained_commanded_and_resumed() {
     let dir = place.path().join(os(b"lat\xe9"));
     std::fs::create_dir(&dir).unwrap();
     let runs = dir.join("runs");
-    // A config of any name, with a text beside it.
+    // A config with such a name, and a text in the same directory.
     let config = dir.join(os(b"c\xe9.toml"));
     std::fs::write(
         &config,

@@ -16,7 +16,7 @@ const KINDS: [&str; 4] = ["fifo", "socket", "device", "directory"];
 /// All that a refusal may take; a loaded machine included.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// Puts something that is no file at `path`.
+/// Creates a FIFO, socket, device link or directory at `path`.
 fn put(kind: &str, path: &Path) {
     let _ = fs::remove_file(path);
     match kind {

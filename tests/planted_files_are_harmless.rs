@@ -284,8 +284,23 @@ fn what_lies_outside_a_resumed_run_stays_as_it_is() {
     }
 }
 
+/// Runs the commands at the end of a refusal: the copy, and its resume, which ends soon.
+#[track_caller]
+fn follow_the_advice(place: &Place, said: &str) {
+    let (_, commands) = said.trim_end().rsplit_once(": ").unwrap();
+    let (copying, resuming) = commands.rsplit_once(" && heirloom ").unwrap();
+    let mut shell = Command::new("sh");
+    let copied = shell.args(["-c", copying]).current_dir(place.path()).status();
+    assert!(copied.unwrap().success(), "{copying}");
+    let words: Vec<&str> = resuming
+        .split_whitespace()
+        .chain(["--set", "train.steps=20"])
+        .collect();
+    place.expect(0, &words);
+}
+
 /// The reproduction of a report: a link in the place of `checkpoints` led to the retention of one run deleting
-/// another's checkpoints. The advised commands give a run that goes on.
+/// another's checkpoints. The printed commands produce a copy that can be resumed.
 #[test]
 fn the_advised_copy_of_a_linked_run_goes_on() {
     let place = Place::new();
@@ -301,18 +316,7 @@ fn the_advised_copy_of_a_linked_run_goes_on() {
     let (code, said) = resume(&place, "theirs");
     assert_eq!(code, Some(2), "{said}");
     assert!(contents(&place.run_dir("mine")) == before);
-    let (_, commands) = said.trim_end().rsplit_once(": ").unwrap();
-    let (copying, resuming) = commands.rsplit_once(" && heirloom ").unwrap();
-    let copied = Command::new("sh")
-        .args(["-c", copying])
-        .current_dir(place.path())
-        .status();
-    assert!(copied.unwrap().success(), "{copying}");
-    let words: Vec<&str> = resuming
-        .split_whitespace()
-        .chain(["--set", "train.steps=20"])
-        .collect();
-    place.expect(0, &words);
+    follow_the_advice(&place, &said);
     assert!(contents(&place.run_dir("mine")) == before);
 }
 
@@ -338,7 +342,7 @@ fn a_removed_lock_gives_no_second_writer() {
                 .unwrap()
                 .contains("has been written again")
     });
-    // Locks that anyone who can read the files may take are in nobody's way.
+    // Locks that only need read access do not prevent a resume.
     signal(run.0, Signal::SIGTERM);
     wait("the end", || (!is_alive(run.0)).then_some(()));
     let mut readers: Vec<_> = ["lock", "events.jsonl"]
@@ -397,7 +401,7 @@ fn a_run_that_could_not_begin_is_no_obstacle() {
         }
         failed += 1;
         if place.run_dir("r").exists() {
-            // It was complete when it failed: a resume goes on with it.
+            // It was complete when it failed, so that it can be resumed.
             assert!(place.run_dir("r/config.toml").is_file(), "{descriptors}");
             std::fs::remove_dir_all(place.run_dir("r")).unwrap();
         }
@@ -422,16 +426,7 @@ fn directories_of_other_users_on_disk_are_refused_with_a_way_out() {
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains("belongs to user daemon"), "{said}");
         assert!(contents(&run) == before, "{part}");
-        let (_, commands) = said.trim_end().rsplit_once(": ").unwrap();
-        let (copying, resuming) = commands.rsplit_once(" && heirloom ").unwrap();
-        let copied = Command::new("sh")
-            .args(["-c", copying])
-            .current_dir(place.path())
-            .status();
-        assert!(copied.unwrap().success(), "{copying}");
-        let words: Vec<&str> = resuming.split_whitespace().collect();
-        let words = [&words[..], &["--set", "train.steps=20"]].concat();
-        place.expect(0, &words);
+        follow_the_advice(&place, &said);
         std::fs::remove_dir_all(run).unwrap();
         std::fs::remove_dir_all(place.run_dir("theirs-copy")).unwrap();
     }

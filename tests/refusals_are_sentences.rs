@@ -14,9 +14,9 @@ use common::{PATIENCE, Place, texts};
 
 /// docs/how-it-works.md lists them.
 const CODES: [i32; 7] = [0, 1, 2, 3, 70, 75, 130];
-const NOBODY: u32 = 65534;
+const OTHER_USER: u32 = 65534;
 
-/// A finished run `done` and an interrupted one, `cut`, to look at.
+/// Makes a finished run `done` and an interrupted run `cut`.
 fn place() -> Place {
     let place = Place::new();
     let short = [
@@ -208,12 +208,12 @@ fn memory_runs_out_at_every_place() {
     }
 }
 
-/// The limit on processes does not bind root: root becomes nobody for it.
+/// The limit on processes does not apply to root, so the command runs as another user then.
 #[test]
 fn threads_are_refused_at_every_place() {
     let place = prepared();
     let root = nix::unistd::geteuid().is_root();
-    let user = root.then_some(NOBODY);
+    let user = root.then_some(OTHER_USER);
     // The program and the runs must be within that user's reach.
     let program: PathBuf = place.path().join("heirloom");
     std::fs::copy(program_path(), &program).unwrap();

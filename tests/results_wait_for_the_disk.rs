@@ -1,5 +1,5 @@
 //! What exists in memory only when a phase ends is not thrown away because the disk is full: the run pauses, says so,
-//! and goes on when the disk takes it. Losses are the same as without the fault.
+//! and continues when the disk accepts it. Losses are the same as without the fault.
 
 mod common;
 
@@ -125,7 +125,7 @@ fn a_command_makes_an_attempt_at_once_and_another_gives_up() {
         "{out}{err}"
     );
     assert_eq!(end(&mut child), Some(3), "{}", place.printed());
-    // The run can go on: what was given up is trained again.
+    // The run can be resumed; the discarded steps are trained again.
     place.expect(0, &["train", "--resume", "mine"]);
     assert_eq!(results(&place, "mine"), undisturbed(&place));
     // The waits between attempts have become long by now.
@@ -207,7 +207,7 @@ fn a_link_that_could_not_be_set_is_set_later() {
     assert_eq!(latest.to_str(), last["name"].as_str());
 }
 
-/// A checkpoint whose folder could not be flushed is written again, and the first one does not stay beside it.
+/// A checkpoint whose folder could not be flushed is written again, and the first copy is removed.
 #[test]
 fn a_failed_flush_of_the_folder_is_no_checkpoint() {
     let place = Place::new();

@@ -64,7 +64,7 @@ fn core_limit(child: &mut Child, wanted: &str) -> String {
 #[cfg(target_os = "linux")]
 fn a_process_with_a_token_leaves_no_core_dump() {
     let place = Place::new();
-    // Long enough to be looked at.
+    // Runs long enough to be inspected.
     let big = fs::File::create(place.path().join("big.txt")).unwrap();
     big.set_len(1 << 40).unwrap();
     let args = ["data", "info", "big.txt"];

@@ -3,6 +3,8 @@
 
 #![no_main]
 
+mod scratch;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -27,17 +29,7 @@ const SIZES: [(u16, u16); 7] = [
 /// A run directory of this process.
 fn directory() -> &'static PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let fast = PathBuf::from("/dev/shm");
-        let base = if fast.is_dir() {
-            fast
-        } else {
-            std::env::temp_dir()
-        };
-        let dir = base.join(format!("heirloom-fuzz-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a directory for the journal");
-        dir
-    })
+    DIR.get_or_init(scratch::directory)
 }
 
 fn harmless(text: &str) {

@@ -1,9 +1,11 @@
-//! Whatever bytes as a journal that is played again: every moment can be gone to, forwards and back, and drawn; nothing
-//! that is shown draws by itself; and the end is the same however it was come to.
+//! Replays arbitrary bytes as a journal. Seeking to any moment, forwards or backwards, and drawing it must not fail, the
+//! output must contain no terminal control sequences, and the final state must not depend on the way to it.
 //!
-//! The first bytes say what is done to the replay, one step each; the journal follows after a zero.
+//! The first bytes select operations on the replay, one each; the journal follows after a zero byte.
 
 #![no_main]
+
+mod scratch;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -21,17 +23,7 @@ const MOST_STEERS: usize = 16;
 /// A run directory of this process.
 fn directory() -> &'static PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let fast = PathBuf::from("/dev/shm");
-        let base = if fast.is_dir() {
-            fast
-        } else {
-            std::env::temp_dir()
-        };
-        let dir = base.join(format!("heirloom-fuzz-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a directory for the journal");
-        dir
-    })
+    DIR.get_or_init(scratch::directory)
 }
 
 fn harmless(text: &str) {
@@ -104,7 +96,7 @@ fuzz_target!(|bytes: &[u8]| {
     harmless(&shown(&state));
     tail::settle(&mut state, dir);
     let straight = tail::load(dir).expect("the journal can be read");
-    // Lines that cannot be read are told of together or one by one, so that notes are not compared.
-    let told = |state: &RunState| (state.seq, state.core.step, table::text(state));
-    assert_eq!(told(&state), told(&straight));
+    // Unreadable lines may be reported together or one by one, so that notes are not compared.
+    let summary = |state: &RunState| (state.seq, state.core.step, table::text(state));
+    assert_eq!(summary(&state), summary(&straight));
 });

@@ -1,9 +1,11 @@
-//! Whatever bytes as `series.bin`, as they are and as head and body under a header that fits: it is as if there were no
-//! such file, or what it holds can be drawn, told, and gone on with; nothing in it draws by itself.
+//! Reads arbitrary bytes as `series.bin`, either as they are or as head and body behind a valid header. The file must be
+//! ignored, or its contents must be usable: drawn, printed and extended, without terminal control sequences.
 //!
-//! The first byte says which of the two; in the second case two bytes with the head's length follow, head, and body.
+//! The first byte selects the case; in the second case the head's length (two bytes), the head and the body follow.
 
 #![no_main]
+
+mod scratch;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -25,14 +27,7 @@ const JOURNAL: &[u8] = include_bytes!("../seeds/replay/run");
 fn directory() -> &'static (PathBuf, Vec<u8>) {
     static DIR: OnceLock<(PathBuf, Vec<u8>)> = OnceLock::new();
     DIR.get_or_init(|| {
-        let fast = PathBuf::from("/dev/shm");
-        let base = if fast.is_dir() {
-            fast
-        } else {
-            std::env::temp_dir()
-        };
-        let dir = base.join(format!("heirloom-fuzz-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a directory for the journal");
+        let dir = scratch::directory();
         std::fs::write(dir.join("events.jsonl"), JOURNAL).expect("the journal can be written");
         let position = Tail::open(&dir).position();
         let empty = file::encode(&RunState::default(), &position).expect("an empty fold");

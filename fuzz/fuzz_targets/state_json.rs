@@ -1,7 +1,9 @@
-//! Whatever bytes as a checkpoint's `state.json`, beside a small checkpoint's other files: it is refused with a sentence
-//! that does not draw, or what it holds can be reckoned with and stays in its folder.
+//! Reads arbitrary bytes as the `state.json` of a small checkpoint. The checkpoint must be rejected with a message without
+//! terminal control sequences, or its numbers must not overflow and its names must stay in its folder.
 
 #![no_main]
+
+mod scratch;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -35,13 +37,7 @@ const FILES: [(&str, &[u8]); 4] = [
 fn checkpoint() -> &'static (PathBuf, RunDir) {
     static DIR: OnceLock<(PathBuf, RunDir)> = OnceLock::new();
     DIR.get_or_init(|| {
-        let fast = PathBuf::from("/dev/shm");
-        let base = if fast.is_dir() {
-            fast
-        } else {
-            std::env::temp_dir()
-        };
-        let run = base.join(format!("heirloom-fuzz-{}", std::process::id()));
+        let run = scratch::directory();
         let dir = run.join("checkpoints").join(NAME);
         std::fs::create_dir_all(&dir).expect("a directory for the checkpoint");
         for (name, bytes) in FILES {

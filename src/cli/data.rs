@@ -15,7 +15,7 @@ use crate::run::table::count;
 use crate::signals::Signalled;
 use crate::text;
 
-/// How long a batch may go on after Ctrl-C, so that it need not be encoded again.
+/// Time for finishing a batch after Ctrl-C, so that it need not be encoded again.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Prepare text for training, and look into it
@@ -91,7 +91,7 @@ impl Prepare {
                 bail!(exit::usage("--val-out and --out are the same file"));
             }
         }
-        // What is safe on disk is gone on with, so that ending in the middle of a batch is no loss.
+        // The next call continues from what is on disk, so that ending within a batch loses little.
         let signalled = Signalled::watch_with_grace(GRACE)?;
         let job = Job {
             val,

@@ -7,6 +7,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 use super::keys::{self, Key, Kind, Need};
 use super::places::{Place, Places};
 use super::types::{fits, plain};
+use super::variables::{Expanded, Unexpanded, expand};
 use super::{Config, ConfigError, NOT_PATHS, check, is_tokenizer_path, presets};
 use crate::file;
 use crate::text::{self, exact};
@@ -97,8 +98,8 @@ pub fn load(source: &Source, overrides: &[String]) -> Result<Loaded, ConfigError
     })
 }
 
-/// [`load`] without the environment: variables in paths stay as they are written, so that they need not be set and
-/// nothing of them is told. Not for opening files.
+/// Loads a config like [`load`] but leaves variables in paths unexpanded, so that they need not be set and their values
+/// are not revealed. The paths cannot be opened.
 ///
 /// # Errors
 /// As [`load`].
@@ -299,7 +300,7 @@ impl Draft {
             let mut wrong = None;
             let spelled = &mut self.spelled;
             each_path(value, &mut |text| {
-                // A name is no path: it would carry the value to the hub.
+                // Expanding a name that is not a path would send the value to the hub.
                 if NOT_PATHS.iter().any(|start| text.starts_with(start)) {
                     return None;
                 }
@@ -457,68 +458,4 @@ fn insert(root: &mut toml::Table, path: &str, value: toml::Value) {
             }
         }
     }
-}
-
-/// A path with the values of variables in it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Expanded {
-    pub path: String,
-    /// Whether there were any.
-    pub variables: bool,
-}
-
-/// Why a path cannot be expanded, with the name of a variable.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unexpanded {
-    Unset(String),
-    Secret(String),
-}
-
-/// Replaces `~/` at the start by the home directory, `$NAME` and `${NAME}` by the environment's values and `$$` by `$`.
-///
-/// # Errors
-/// When a variable is not set, or holds a secret by its name.
-pub(super) fn expand(
-    text: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Expanded, Unexpanded> {
-    let mut out = String::new();
-    let mut rest = text;
-    let mut variables = false;
-    if text.starts_with("~/") {
-        out.push_str(&env("HOME").ok_or_else(|| Unexpanded::Unset("HOME".into()))?);
-        rest = &text[1..];
-    }
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        let after = &rest[at + 1..];
-        let braced = after.strip_prefix('{').and_then(|a| a.split_once('}'));
-        let plain = after
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(after.len());
-        let (name, left) = match braced {
-            Some(braced) => braced,
-            None => after.split_at(plain),
-        };
-        if let Some(after) = after.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-            out.push('$');
-            rest = after;
-        } else {
-            if crate::secrets::is_secret(name) {
-                return Err(Unexpanded::Secret(name.into()));
-            }
-            let value = env(name).filter(|v| !v.is_empty());
-            out.push_str(&value.ok_or_else(|| Unexpanded::Unset(name.into()))?);
-            variables = true;
-            rest = left;
-        }
-    }
-    out.push_str(rest);
-    Ok(Expanded {
-        path: out,
-        variables,
-    })
 }

@@ -4,7 +4,7 @@
 //! file and line.
 //!
 //! `schema` is what a config holds, [`keys`] the table of all keys, [`load`] reads text and overrides, [`check`] judges
-//! the values, [`resume`] what a resume may change.
+//! the values, [`resume`] what a resume may change; `variables` expands paths.
 
 mod check;
 pub mod keys;
@@ -15,6 +15,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod types;
+mod variables;
 
 use std::path::Path;
 

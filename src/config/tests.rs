@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::load::{Unexpanded, expand, load_with};
+use super::load::load_with;
+use super::variables::{Unexpanded, expand};
 use super::*;
 
 fn env(name: &str) -> Option<String> {

@@ -181,7 +181,7 @@ const SPARE_BYTES: u64 = 256 << 20;
 /// The least number of ids that room is made for.
 const LEAST_ROOM: usize = 1 << 20;
 
-/// Ids as they are read. Memory is looked at before it grows: a text may be any number of times as long as its file.
+/// Collects ids in memory. Checks the free memory before it grows: a text may be many times as long as its file.
 struct Held<F> {
     short: Vec<u16>,
     long: Vec<u32>,

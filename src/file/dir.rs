@@ -105,7 +105,7 @@ impl Dir {
         let name = entry(name.as_ref())?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = retried(|| openat(&self.fd, name, flags, Mode::empty())).map_err(|e| match e {
-            // What the system says of a link depends on its version.
+            // Which of the two a link causes depends on the kernel.
             Errno::ELOOP | Errno::ENOTDIR => match self.kind(name) {
                 Ok(Some(Kind::Link)) => invalid("it is a link, not a directory"),
                 _ => invalid("it is not a directory"),
@@ -242,8 +242,7 @@ impl Dir {
         NewFile::begin(self.try_clone()?, name.as_ref())
     }
 
-    /// Replaces a file (or whatever else has its name, but a directory) in one step. When this returns, the new file is
-    /// on disk, whatever happens to the machine.
+    /// Replaces a file, a link or a FIFO in one step. When this returns, the new file survives a power failure.
     ///
     /// # Errors
     /// When that fails. The former file is as it was then.
@@ -397,7 +396,7 @@ impl Dir {
         }
     }
 
-    /// Device and inode: which directory it is, whatever its path.
+    /// Returns device and inode, which identify the directory independently of its path.
     ///
     /// # Errors
     /// When the file system does not answer.

@@ -20,7 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 pub use dir::{Dir, Kind};
-pub use new::{NewFile, is_temporary, replace};
+pub use new::{NewFile, is_temporary, random, replace};
 
 /// Opens a regular file for reading; links are followed.
 ///

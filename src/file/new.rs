@@ -99,7 +99,7 @@ impl Drop for NewFile {
     }
 }
 
-/// Replaces the file at `path` in one step. When this returns, the new file is on disk, whatever happens to the machine.
+/// Replaces the file at `path` in one step. When this returns, the new file survives a power failure.
 ///
 /// # Errors
 /// When that fails. The former file is as it was then.
@@ -111,13 +111,18 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// A hidden name that nothing has yet, and that cannot be foreseen.
 pub(super) fn temporary_name(name: &OsStr) -> OsString {
-    let random = RandomState::new().hash_one(std::process::id());
     let mut hidden = OsString::from(".");
     // A long name has no room for more.
     let short = name.len() < 128;
     hidden.push(if short { name } else { OsStr::new("file") });
-    hidden.push(format!(".{random:016x}{ENDING}"));
+    hidden.push(format!(".{:016x}{ENDING}", random()));
     hidden
+}
+
+/// Returns a number that other users cannot foresee, for names in shared directories.
+pub fn random() -> u64 {
+    // The standard library seeds it from the system's random numbers.
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// Whether this is a name that [`temporary_name`] gives.

@@ -284,7 +284,7 @@ impl<'a> Hub<'a> {
         let file = file.map_err(|e| self.disk(name, &e))?;
         for attempt in 1..=LOCK_ATTEMPTS {
             match file.try_lock() {
-                // A file system without locks has no other process that could be told from this one.
+                // Without locks, other processes cannot be detected.
                 Ok(()) | Err(fs::TryLockError::Error(_)) => return Ok(file),
                 Err(fs::TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => {
                     std::thread::sleep(LOCK_PAUSE);
@@ -342,7 +342,7 @@ impl<'a> Hub<'a> {
                     return blobs.sync().map_err(disk);
                 }
                 Ok(false) => {
-                    // What came so far cannot be told from what should have come.
+                    // The partial file cannot be verified, so it is not kept.
                     blobs.remove_file(&part).map_err(disk)?;
                     return Err(self.refused(&format!(
                         "{name} came with another number of bytes than announced ({}); try again",

@@ -46,7 +46,7 @@ impl Origin {
             _ => return None,
         };
         let host = uri.host().filter(|host| !host.is_empty())?;
-        // `host:` and `host:99999` are no ports.
+        // `host:` and `host:99999` have invalid ports.
         let authority = uri.authority()?.as_str();
         let written = authority
             .rsplit_once('@')
@@ -67,7 +67,7 @@ fn has_credentials(uri: &Uri) -> bool {
     uri.authority().is_some_and(|a| a.as_str().contains('@'))
 }
 
-/// What the hub says of a file.
+/// Metadata of a file, as the hub reports it.
 #[derive(Debug)]
 pub(super) struct Metadata {
     pub etag: String,
@@ -189,11 +189,11 @@ impl Client {
         Ok(Some(to))
     }
 
-    /// The answer to a request for an address of the hub, wherever that leads. About `bytes` are expected: they are given 30 s
-    /// and the time that a slow connection takes for them.
+    /// Requests an address of the hub, following redirections. `bytes` is the expected size, which sets the time limit: 30 s
+    /// plus the time of a slow connection.
     ///
     /// # Errors
-    /// When there is no answer, or it is a refusal.
+    /// When the server does not answer or refuses.
     pub fn get(
         &self,
         url: &str,
@@ -211,15 +211,15 @@ impl Client {
         Err(RequestError::Answer("it leads on and on"))
     }
 
-    /// What the hub says of a file, and how long it is where the file lies. ETag and commit are the hub's own words, those of
-    /// the last answer before it leads elsewhere.
+    /// Returns a file's metadata. ETag and commit are taken from the hub's own last answer, the size from the server that
+    /// holds the file.
     ///
     /// # Errors
-    /// When there is no answer, or it lacks something.
+    /// When the server does not answer, or a header is missing.
     pub fn metadata(&self, url: &str) -> Result<Metadata, RequestError> {
         let first_byte = Some("bytes=0-0");
         let mut uri = parsed(url)?;
-        let mut told: Option<(String, String)> = None;
+        let mut named: Option<(String, String)> = None;
         for _ in 0..=MOST_REDIRECTS {
             let answer = self.ask(&uri, first_byte, 1)?;
             let header = |name: &str| {
@@ -228,13 +228,13 @@ impl Client {
             };
             let to = Self::leads_to(&uri, &answer)?;
             let leaves = |to: &Uri| Origin::of(to).as_ref() != Some(&self.origin);
-            if told.is_none() && to.as_ref().is_none_or(leaves) {
+            if named.is_none() && to.as_ref().is_none_or(leaves) {
                 let etag = header("x-linked-etag").or_else(|| header("etag"));
                 let etag = etag.ok_or(RequestError::Answer("it has no ETag"))?;
                 let etag = etag.trim_start_matches("W/").replace('"', "");
                 let commit = header("x-repo-commit");
                 let commit = commit.ok_or(RequestError::Answer("it names no commit"))?;
-                told = Some((etag, commit));
+                named = Some((etag, commit));
             }
             if let Some(to) = to {
                 uri = to;
@@ -243,7 +243,7 @@ impl Client {
             let length = header("content-range")
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok())
                 .ok_or(RequestError::Answer("it does not say how long the file is"))?;
-            let Some((etag, commit)) = told else {
+            let Some((etag, commit)) = named else {
                 break;
             };
             return Ok(Metadata {

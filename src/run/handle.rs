@@ -233,7 +233,7 @@ impl OwnUser {
     fn check(&self, run: &RunDir, root: &Dir, dir: &Dir) -> Result<(), HandleError> {
         let owner = dir.owner().map_err(io_at(dir.path()))?;
         let own = geteuid().as_raw() == owner
-            // A file system that gives all files to one user does not tell users apart.
+            // Some network file systems assign all files to one user.
             || *self.of_new_files.get_or_init(|| root.owner_of_new_files().ok()) == Some(owner);
         match own {
             true => Ok(()),

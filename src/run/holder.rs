@@ -155,7 +155,7 @@ impl DirId {
     /// Looks at a directory; links are followed.
     ///
     /// # Errors
-    /// When it cannot be looked at.
+    /// When it does not exist or may not be searched.
     pub fn of(dir: &Path) -> io::Result<Self> {
         let meta = std::fs::metadata(dir)?;
         Ok(Self {

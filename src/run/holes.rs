@@ -1,11 +1,11 @@
-//! Holes of sparse files: a file of terabytes may hold a line of text. Where the file system does not tell them, there
-//! are none.
+//! Finds data in sparse files, which may span terabytes and hold one line of text. File systems that do not report holes
+//! are treated as having none.
 
 use std::fs::File;
 
 use nix::unistd::{Whence, lseek};
 
-/// Parts of data that are looked at to find the last one.
+/// Most parts of data that are searched for the last one.
 const MOST_PARTS: usize = 1 << 16;
 
 /// The first byte from `from` on that is not in a hole; none when there is nothing but a hole up to the end. Moves the
@@ -54,7 +54,7 @@ mod tests {
         file.write_all_at(b"begin", 0).unwrap();
         file.write_all_at(b"middle", far).unwrap();
         file.set_len(4 * far).unwrap();
-        // Data is told in whole blocks.
+        // Data is reported in whole blocks.
         assert_eq!(data_from(&file, 2), Some(2));
         assert!(data_from(&file, 1 << 20).is_some_and(|at| at > far - (1 << 20) && at <= far));
         assert_eq!(data_from(&file, 2 * far), None);

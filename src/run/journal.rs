@@ -142,8 +142,8 @@ impl Journal {
         Self::go_on(file, &dir)
     }
 
-    /// Goes on with a journal that is open for reading and appending, such as [the lock's](super::lock::RunLock::journal);
-    /// `dir` is its directory. Otherwise as [`Self::open`].
+    /// Continues a journal that is open for reading and appending, such as [the lock's](super::lock::RunLock::journal), in
+    /// the directory `dir`. Otherwise like [`Self::open`].
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -222,10 +222,10 @@ impl Journal {
         metadata.is_some_and(|m| m.is_ok_and(|m| m.nlink() > 0))
     }
 
-    /// Goes over to a new file, open for appending, in the place of one that was deleted. Numbers and times go on.
+    /// Switches to a new file, open for appending, after the former one was deleted. Event numbers and times continue.
     ///
     /// # Errors
-    /// When the process has no descriptor left; the old one goes on being written.
+    /// When the process has no descriptor left; the former file is still written then.
     pub fn begin_again(&mut self, file: File, path: PathBuf) -> Result<(), JournalError> {
         let mut new = Self::of(file, path)?;
         // Into the file that is gone, so that no part of a line opens the new one.

@@ -1,11 +1,11 @@
 //! One process per run: a write lock on the journal's descriptor, and the file `lock`, which names the holder.
 //!
-//! What is locked is what is written: a second process is refused whatever becomes of the file `lock`. The locks are
-//! [`file::lock`]'s, which need the right to write: who can only read a run's files can neither keep a run from being
-//! resumed nor make it look alive. Read locks can delay such a lock; then the one on `lock`, a file made afresh by each
-//! holder and locked before it has its name, has to do until the journal's can be had.
+//! The journal itself is locked, so that a second process is refused even if the file `lock` is removed or replaced. The
+//! locks are [`file::lock`]'s, which require write access: a process that can only read a run's files can neither prevent a
+//! resume nor make the run look alive. Read locks of others can delay the journal's lock. Until it can be taken, the lock on
+//! the file `lock` protects the run; each holder creates that file and locks it before it gets its name.
 //!
-//! Done here and not by a crate of lock files: those know no holder that is named, and no other machine.
+//! Lock file crates name no holder and do not handle other machines.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -225,11 +225,11 @@ impl RunLock {
     }
 }
 
-/// Puts a new file `lock`, locked, in the place of what has the name.
+/// Replaces the file `lock` by a new one that is locked already.
 fn write_holder(root: &Dir, holder: &Holder) -> io::Result<File> {
     let mut new = root.begin_file(LOCK)?;
     let named = new.file().try_clone()?;
-    // Where there are no such locks, the journal has none either.
+    // If the file system has no such locks, the journal is not locked either.
     let _ = lock(&named);
     // An older version of this program looks for this one.
     let _ = named.try_lock();
@@ -414,7 +414,7 @@ mod tests {
             "{message}"
         );
         assert_eq!(RunLock::holder(tmp.path()).unwrap().pid, 1234);
-        // Whatever becomes of the file: the journal is locked.
+        // Without the file, the journal is still locked.
         std::fs::remove_file(tmp.path().join(LOCK)).unwrap();
         let message = RunLock::acquire(tmp.path()).unwrap_err().to_string();
         assert!(

@@ -193,7 +193,7 @@ impl Tail {
     /// The next items, at most about a mebibyte of lines; none when there is nothing new, or no file (yet).
     ///
     /// # Errors
-    /// When the file is there but cannot be read, or has a line of more than 64 MiB. Polling may go on.
+    /// When the file is there but cannot be read, or has a line of more than 64 MiB. Polling can be continued.
     pub fn poll(&mut self) -> io::Result<Vec<TailItem>> {
         let mut items = Vec::new();
         self.caught_up = true;

@@ -12,7 +12,7 @@ use crate::file::{Dir, Kind};
 /// Bytes that stay free beside what is written.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// What is being written, under a temporary name beside its target: a directory to put files in ([`Dir`]) or an empty
+/// An output being written under a temporary name next to its target: a directory to put files in ([`Dir`]) or an empty
 /// file ([`File`]). Dropped before [`Self::commit`], nothing is left.
 ///
 /// The temporary name is always the same and flocked while it is in use: what a killed process left is cleared away by

@@ -63,7 +63,7 @@ pub fn to_path(text: &str) -> Cow<'_, Path> {
 /// Bytes of an escape.
 const ESCAPE: usize = 4;
 
-/// The byte of the escape that `bytes` begins with: one that cannot stand in UTF-8 by itself, or a backslash.
+/// Returns the byte of the escape at the start of `bytes`: a byte that is not valid UTF-8 on its own, or a backslash.
 fn escaped(bytes: &[u8]) -> Option<u8> {
     let digits = bytes.get(..ESCAPE)?.strip_prefix(b"\\x")?;
     let digit = |at: usize| char::from(digits[at]).to_digit(16);

@@ -61,10 +61,10 @@ impl Trainer {
                 return Ok(Boundary::Step);
             };
             if pause == Pause::Waiting && self.left_alone() {
-                // Nobody has come to end the pause: leave the device to others.
+                // No operator has ended the pause: free the device.
                 let what = format!("the state at step {}", self.state.step);
                 match self.insist_on_checkpoint(&what, "unattended", false, false) {
-                    // Somebody has come meanwhile.
+                    // An operator has attached meanwhile.
                     Insisted::Done(_) if self.attended() => continue,
                     Insisted::Done(_) => return Ok(Boundary::End(Ended::Preempted)),
                     Insisted::End(ended) => return Ok(Boundary::End(ended)),

@@ -1,8 +1,8 @@
 //! Results that exist in memory only: the trainer pauses until the disk has them.
 //!
 //! A scheduled checkpoint that cannot be written is a warning: the next one will do. At the end of a phase the model that
-//! comes next takes the memory of the result. [`Trainer::insist`] tries again until it succeeds, on its own
-//! and on command, and only gives up when it is told to, or when a process that was asked to stop must end.
+//! comes next takes the memory of the result. [`Trainer::insist`] retries automatically and on
+//! command, and gives up only on command or when a process that was asked to stop must end.
 
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -62,8 +62,7 @@ impl Trainer {
         })
     }
 
-    /// Attempts what must succeed before the run goes on. While it fails, the run is paused and says why; each attempt
-    /// begins from scratch.
+    /// Repeats `attempt` until it succeeds. Meanwhile the run is paused and reports why; each attempt starts from scratch.
     fn insist<T>(
         &mut self,
         what: &str,
@@ -74,15 +73,15 @@ impl Trainer {
             Err(error) => error,
         };
         let began = Instant::now();
-        let mut told = String::new();
+        let mut reported = String::new();
         let mut waits = WAITS.into_iter();
         self.insisting = true;
         let insisted = loop {
             // Numbers in it change with every attempt.
             let news = without_digits(&error);
-            if news != told {
+            if news != reported {
                 self.tell_run(RunStatus::Paused, None, Some(self.describe(what, &error)));
-                told = news;
+                reported = news;
             }
             let wait = waits.next().unwrap_or(WAITS[WAITS.len() - 1]);
             let asked = match self.wait_for_attempt(Duration::from_secs(wait), what) {

@@ -35,7 +35,7 @@ impl Trainer {
     /// Copies the present state and has it written in the background.
     ///
     /// # Errors
-    /// When another one is being written, or when it could not be begun, of which a warning tells.
+    /// When another checkpoint is being written, or this one could not be begun (logged as a warning).
     pub(super) fn begin_checkpoint(
         &mut self,
         reason: &str,
@@ -132,7 +132,7 @@ impl Trainer {
     /// Has a checkpoint written and waits for it. Returns its name.
     ///
     /// # Errors
-    /// Why it was not written; a warning has told it.
+    /// The reason why it was not written, which has been logged as a warning.
     pub(super) fn checkpoint(
         &mut self,
         reason: &str,
@@ -205,8 +205,8 @@ impl Trainer {
         }
     }
 
-    /// Waits for the checkpoint that is being written, if there is one. Returns its name, or why it was not written,
-    /// of which a warning has told.
+    /// Waits for the checkpoint that is being written, if there is one. Returns its name, or the reason why it was not
+    /// written, which has been logged as a warning.
     pub(super) fn finish_checkpoint(&mut self) -> Option<Result<String, String>> {
         let result = self.writer.wait()?;
         self.complete(result)
@@ -240,7 +240,7 @@ impl Trainer {
         Some(Ok(name))
     }
 
-    /// Takes back what was noted of a checkpoint that was not written, and tells of it. Returns why.
+    /// Removes a checkpoint that was not written from the state and logs a warning. Returns the reason.
     fn not_written(&mut self, pending: Pending, error: &CheckpointError) -> String {
         self.state.kept.retain(|k| k.name != pending.name);
         if self

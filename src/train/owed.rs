@@ -1,5 +1,5 @@
-//! Small files that could not be written yet: links to checkpoints and the files of probes. Training goes on without
-//! them, and they are tried again every second until the disk takes them.
+//! Small files that could not be written yet: links to checkpoints and the files of probes. Training continues, and
+//! they are retried every second until the disk accepts them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -39,7 +39,7 @@ impl Owed {
 }
 
 impl Trainer {
-    /// Points a link at a checkpoint, now or as soon as that can be done: a resume goes on from `latest`.
+    /// Points a link at a checkpoint, retrying later if that fails: a resume continues from `latest`.
     pub(super) fn link(&mut self, link: &str, name: &str) {
         self.owed.links.insert(link.into(), name.into());
         self.write_owed();

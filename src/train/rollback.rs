@@ -20,8 +20,8 @@ impl Trainer {
     /// Restores a checkpoint exactly, on a new branch. What was done since stays in the journal.
     ///
     /// # Errors
-    /// When there is no such checkpoint or it is damaged; the present state stays as it is then. When it cannot be read
-    /// although it was whole a moment ago, the trainer has no model.
+    /// When there is no such checkpoint or it is damaged; the present state is kept then. If it can no longer be read
+    /// after it was verified, the trainer has no model.
     pub(super) fn roll_back(&mut self, name: &str, why: &str) -> Result<()> {
         self.finish_checkpoint();
         let name = self.checkpoints.resolve(name)?;

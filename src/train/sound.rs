@@ -1,7 +1,7 @@
-//! Whether a state that was read from a file is one that a trainer can have written.
+//! Checks whether a state read from a file can have been written by a trainer.
 //!
-//! The checksums in `state.json` cover the files beside it, not itself, and a run directory may come from anywhere.
-//! What follows relies on numbers that can be added and on names that stay in their folder.
+//! The checksums in `state.json` cover the other files of a checkpoint but not itself, and a run directory may come from
+//! anywhere. The trainer relies on numbers that do not overflow and on names that stay in their folder.
 
 use super::state::{Task, TrainState};
 use crate::run::dir::is_name;

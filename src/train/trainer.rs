@@ -463,8 +463,7 @@ impl Trainer {
         Ok(self.end_journal(ended))
     }
 
-    /// Writes the journal's last lines, which tell of the end. A disk that does not take them is tried again for a
-    /// while; that they are missing is reported then.
+    /// Writes the journal's last lines, retrying for [`LAST_LINES`]. Missing lines are reported.
     fn end_journal(&mut self, ended: Ended) -> Ended {
         let began = Instant::now();
         while !self.journal.flush() {

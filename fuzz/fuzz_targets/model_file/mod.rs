@@ -1,5 +1,8 @@
 //! A model file made of whatever bytes.
 
+#[path = "../scratch/mod.rs"]
+mod scratch;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -10,17 +13,7 @@ use heirloom::text::sanitize;
 /// A directory of this process.
 fn directory() -> &'static PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let fast = PathBuf::from("/dev/shm");
-        let base = if fast.is_dir() {
-            fast
-        } else {
-            std::env::temp_dir()
-        };
-        let dir = base.join(format!("heirloom-fuzz-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a directory for the model");
-        dir
-    })
+    DIR.get_or_init(scratch::directory)
 }
 
 fn harmless(error: TensorError) {

@@ -132,16 +132,16 @@ fn restore(terminal: Option<&Termios>) {
     }
 }
 
-/// Says that the training goes on without a dashboard, and how to get at it: `is_reachable` when there is a control
-/// socket to attach to.
+/// Returns the message for a training that continues without a dashboard, with the command that reaches it.
+/// `is_reachable` means that there is a control socket to attach to.
 pub fn farewell(dir: &RunDir, is_reachable: bool) -> String {
     let (name, run) = (dir.name(), dir.argument());
     let pid = std::process::id();
-    let goes_on = format!("run {name} goes on in the background (pid {pid})");
+    let running = format!("run {name} goes on in the background (pid {pid})");
     match is_reachable {
-        true => format!("{goes_on}: heirloom attach {run}\n"),
+        true => format!("{running}: heirloom attach {run}\n"),
         false => format!(
-            "{goes_on} without a control socket, so that attach and ctl cannot reach it (the journal says why): heirloom \
+            "{running} without a control socket, so that attach and ctl cannot reach it (the journal says why): heirloom \
              watch {run} follows it, kill {pid} ends it after a checkpoint\n"
         ),
     }

@@ -8,7 +8,7 @@ use crate::corpus::token_file::{Writer, sidecar};
 use crate::corpus::{CorpusError, Tokenizer};
 use crate::file;
 
-/// A larger file is no state: it names the inputs.
+/// Most bytes of a state file, which names the inputs.
 const LARGEST: u64 = 64 << 20;
 /// Another way to cut documents, or another meaning of a field, is another version.
 const VERSION: u32 = 1;

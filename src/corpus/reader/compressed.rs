@@ -1,4 +1,4 @@
-//! Bytes of a file, unpacked on the way, as long as they are no more than a text can come to.
+//! Reads files, unpacking compressed ones up to a limit.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

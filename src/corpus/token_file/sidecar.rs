@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::corpus::{CorpusError, Tokenizer};
 use crate::file;
 
-/// A larger file is no sidecar.
+/// Most bytes of a sidecar file.
 const LARGEST: u64 = 1 << 20;
 
 /// What the sidecar tells.

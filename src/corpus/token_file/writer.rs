@@ -41,8 +41,8 @@ impl Writer {
 
     /// Begins a file, or goes on with the first `keep` tokens of one that was begun.
     ///
-    /// What is to be gone on with must be a file of this name alone; else whatever has the temporary name is removed, and
-    /// a link's target is left as it is.
+    /// A file to be continued must be a regular file with a single name. Otherwise the entry with the temporary name is
+    /// removed; the target of a link is not touched.
     ///
     /// # Errors
     /// When it cannot be written, or has fewer tokens than are to be kept.
@@ -227,7 +227,7 @@ mod tests {
         for kind in ["link", "hard link", "fifo"] {
             std::fs::write(&precious, vec![b'k'; 4096]).unwrap();
             plant(&Writer::part(&path), kind);
-            // Nothing there is to be gone on with.
+            // None of these can be continued.
             assert!(Writer::open(&path, Width::Two, 100).is_err(), "{kind}");
             // Begun again, what was planted is gone; so is what has the sidecar's name.
             plant(&sidecar(&path), kind);

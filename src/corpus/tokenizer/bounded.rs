@@ -244,7 +244,7 @@ impl Bounded {
         let normalizer = (!self.normalizer.is_empty()).then_some(&running);
         let added = self.library.get_added_vocabulary();
         let mut words = added.extract_and_normalize(normalizer, text);
-        // The crate does not look at what the normalizer returns.
+        // The crate ignores errors of the normalizer.
         if let Some(why) = budget.grown.into_inner() {
             return Err(Failed::Grown(why));
         }

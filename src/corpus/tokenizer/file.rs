@@ -65,7 +65,7 @@ pub fn read(path: &Path) -> Result<Tokenizer, CorpusError> {
         .with_source(&text::exact::to_text(path)))
 }
 
-/// Seconds that reading a file may take, besides those for its bytes.
+/// Seconds that reading a file may take, in addition to those for its bytes.
 const MOST_SECONDS: u64 = 60;
 
 /// A tokenizer from the text of a `tokenizer.json`, with an end of text of a well-known name.
@@ -127,7 +127,7 @@ fn build_here(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
         Err(library) => Way::Library(library),
     };
     let tokenizer = Tokenizer::new(name, size, end, way);
-    // A part that makes too much of any text does so of this one, and is told of before there is a text.
+    // A part that makes too much of every text is reported here, before a text is read.
     tokenizer.encode_here(PROBE, &bounded::Stage::default())?;
     Ok(tokenizer.with_json(bytes.into()))
 }

@@ -63,7 +63,7 @@ enum Way {
     Library(Box<Bounded>),
 }
 
-/// Seconds that encoding one text may take, besides those for its bytes.
+/// Seconds that encoding one text may take, in addition to those for its bytes.
 const MOST_SECONDS: u64 = 10;
 
 /// Exercises splitting, case, spaces, numbers, accents and other scripts: what it becomes tells tokenizers of one
@@ -98,7 +98,7 @@ impl Tokenizer {
             "byte" => Ok(Self::byte()),
             "gpt2" => Ok(Self::gpt2()),
             _ if path.is_dir() => Self::from_dir(path),
-            // What is no regular file is named as such.
+            // FIFOs and devices get their own message there.
             _ if path.exists() => file::read(path),
             _ => Err(CorpusError::UnknownTokenizer { name: name.into() }),
         }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::bounded::Stage;
 
-/// How often work is looked at. Looks are counted and not time, so that a process that is suspended (Ctrl-Z, a laptop's
-/// lid) is not taken for a slow one.
+/// Interval between checks. Checks are counted instead of time, so that a suspended process (Ctrl-Z, a laptop's lid) does
+/// not count as a slow one.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOKS_A_SECOND: u64 = 10;
 /// Exit code of wrong input.

@@ -4,14 +4,13 @@
 //! known name under `/tmp` taken by another user. The places are therefore tried in turn when the socket is bound, the
 //! last of them a directory with a random name.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-use crate::file::Dir;
+use crate::file::{self, Dir};
 use crate::text;
 
 /// A socket's address must fit into 108 bytes with its final zero (sun_path of Linux; 104 elsewhere).
@@ -87,8 +86,7 @@ impl Place {
             }
             Self::Random(parent) => {
                 let made = std::path::absolute(parent)?;
-                let random = RandomState::new().hash_one(std::process::id());
-                let entry = format!("heirloom-{random:016x}");
+                let entry = format!("heirloom-{:016x}", file::random());
                 let path = made.join(&entry).join(IN_RUN);
                 fits(&path)?;
                 let parent = Dir::open(&made)?;
@@ -105,8 +103,7 @@ impl Place {
     }
 }
 
-/// The socket's name where those of several runs lie together: the run tells them apart, the process tells a run's
-/// resumes apart.
+/// Returns the socket's name in a directory shared by several runs: it contains a hash of the run's path and the process id.
 fn name(dir: &Path) -> io::Result<String> {
     let dir = std::path::absolute(dir)?;
     let run = blake3::hash(dir.as_os_str().as_encoded_bytes()).to_hex();
@@ -124,7 +121,7 @@ fn fits(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses all but a real directory of this user that nobody else can write to.
+/// Accepts only a real directory that belongs to this user and that no other user can write to.
 fn check_private(dir: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(dir) {
         Err(e) => Err(refused(dir, &e.to_string())),

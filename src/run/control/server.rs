@@ -100,8 +100,8 @@ struct Listening {
 }
 
 impl Server {
-    /// Listens for clients of the run at `dir`; `commands` is where the trainer takes them from, and `lock` is told the
-    /// socket's address. Returns the observer that feeds the clients, too. Where no place takes the socket now, all are
+    /// Listens for clients of the run at `dir`; `commands` is where the trainer takes them from, and the socket's
+    /// address is written into `lock`. Returns the observer that feeds the clients, too. Where no place takes the socket now, all are
     /// tried again every 10 seconds.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Unix sockets: bound so that nobody else can connect, dialled with a limit on the time, and who is at the other end.
+//! Unix sockets: binding without access for other users, connecting with a timeout, and identifying the peer.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -73,7 +73,7 @@ impl Bound {
             SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
             None,
         )?;
-        // The socket's file gets this mode as it is made. Where that is refused, the mode is looked at below.
+        // The socket's file inherits this mode. If that is refused, the check below decides.
         let _ = fchmod(&socket, Mode::from_bits_truncate(0o600));
         bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
         let checked = std::fs::symlink_metadata(path).and_then(|meta| {
@@ -161,10 +161,10 @@ fn remove_made(address: &Address) {
     }
 }
 
-/// Connects to a socket; a server that takes no connections is waited for no longer than `patience`.
+/// Connects to a socket, waiting at most `patience` for the server.
 ///
 /// # Errors
-/// When there is no socket, it is not served, or the time is over.
+/// When the socket does not exist, has no server, or the timeout expires.
 pub fn dial(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     let socket: OwnedFd = socket(
         AddressFamily::Unix,

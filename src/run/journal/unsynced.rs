@@ -85,7 +85,7 @@ impl Unsynced {
     }
 }
 
-/// Writes into a file in place, also into one that is open for appending, where Linux would append whatever the place.
+/// Writes into a file in place, even if it is open for appending (where Linux would ignore the offset).
 /// The file's only writer must be this thread.
 ///
 /// # Errors

@@ -452,7 +452,7 @@ fn a_running_journal_without_a_holder_is_interrupted() {
     assert_eq!(state.core.status, Status::Done);
 }
 
-/// A journal of one event, and then whatever else there is.
+/// Writes a journal of one event and then `rest`.
 fn journal_and(rest: impl FnOnce(&std::fs::File)) -> (tempfile::TempDir, u64) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.jsonl");
@@ -474,7 +474,7 @@ fn a_hole_is_not_read() {
     let index = crate::run::index::JournalIndex::open(dir.path()).unwrap();
     assert_eq!(index.entries().len(), 1);
     assert_eq!(crate::run::decisions::of_run(dir.path()).unwrap(), []);
-    // To go on, the torn line is cut off.
+    // A resume cuts the torn line off.
     let (journal, warning) = Journal::open(dir.path()).unwrap();
     assert!(warning.unwrap().contains("too long to be kept"));
     assert_eq!(journal.next_seq(), 2);
