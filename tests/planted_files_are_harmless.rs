@@ -290,7 +290,10 @@ fn follow_the_advice(place: &Place, said: &str) {
     let (_, commands) = said.trim_end().rsplit_once(": ").unwrap();
     let (copying, resuming) = commands.rsplit_once(" && heirloom ").unwrap();
     let mut shell = Command::new("sh");
-    let copied = shell.args(["-c", copying]).current_dir(place.path()).status();
+    let copied = shell
+        .args(["-c", copying])
+        .current_dir(place.path())
+        .status();
     assert!(copied.unwrap().success(), "{copying}");
     let words: Vec<&str> = resuming
         .split_whitespace()
