@@ -58,6 +58,24 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
+/// The checkpoints of a run, without links to them.
+fn checkpoints_of(run: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(run.join("checkpoints")).unwrap();
+    entries
+        .map(|e| e.unwrap().path())
+        .filter(|path| std::fs::symlink_metadata(path).unwrap().is_dir())
+        .collect()
+}
+
+/// Replaces a file of every checkpoint by a FIFO.
+fn put_fifos(run: &Path, name: &str) {
+    for checkpoint in checkpoints_of(run) {
+        let path = checkpoint.join(name);
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     let done = Command::new("cp").arg("-a").args([from, to]).status();
     assert!(done.unwrap().success());
@@ -222,6 +240,33 @@ fn what_lies_outside_a_resumed_run_stays_as_it_is() {
             Box::new(|run| {
                 std::fs::remove_file(run.join("events.jsonl")).unwrap();
                 nix::unistd::mkfifo(&run.join("events.jsonl"), nix::sys::stat::Mode::S_IRWXU)
+                    .unwrap();
+            }),
+            Some("it is not a regular file"),
+        ),
+        (
+            "states of checkpoints are FIFOs",
+            Box::new(|run| put_fifos(run, "state.json")),
+            Some("it is not a regular file"),
+        ),
+        (
+            "weights of checkpoints are FIFOs",
+            Box::new(|run| put_fifos(run, "model.safetensors")),
+            Some("it is not a regular file"),
+        ),
+        (
+            "weights of checkpoints are links",
+            Box::new(|run| {
+                for checkpoint in checkpoints_of(run) {
+                    replace(checkpoint.join("model.safetensors"), &file);
+                }
+            }),
+            Some("it is a link, not a regular file"),
+        ),
+        (
+            "the decisions are a FIFO",
+            Box::new(|run| {
+                nix::unistd::mkfifo(&run.join("decisions.json"), nix::sys::stat::Mode::S_IRWXU)
                     .unwrap();
             }),
             Some("it is not a regular file"),

@@ -8,7 +8,7 @@ mod scratch;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use heirloom::dashboard::{PlainPrinter, still};
+use heirloom::dashboard::{plain_line, still};
 use heirloom::run::dir::RunDir;
 use heirloom::run::state::RunState;
 use heirloom::run::tail::{Tail, TailItem};
@@ -37,13 +37,13 @@ fn harmless(text: &str) {
     assert!(!text.contains(draws), "{text:?}");
 }
 
-fn follow(tail: &mut Tail, state: &mut RunState, plain: &mut PlainPrinter) {
+fn follow(tail: &mut Tail, state: &mut RunState) {
     loop {
         for item in tail.poll().expect("the journal can be read") {
             item.apply_to(state);
             if let TailItem::Event(event) = &item {
                 harmless(&json(&event.to_line()));
-                harmless(&plain.line(state, event).unwrap_or_default());
+                harmless(&plain_line(state, event).unwrap_or_default());
             }
             harmless(&item.skipped().unwrap_or_default());
         }
@@ -56,14 +56,10 @@ fn follow(tail: &mut Tail, state: &mut RunState, plain: &mut PlainPrinter) {
 fuzz_target!(|bytes: &[u8]| {
     let dir = directory();
     let path = dir.join("events.jsonl");
-    let (mut tail, mut state, mut plain) = (
-        Tail::open(dir),
-        RunState::default(),
-        PlainPrinter::default(),
-    );
+    let (mut tail, mut state) = (Tail::open(dir), RunState::default());
     for end in [bytes.len() / 2, bytes.len()] {
         std::fs::write(&path, &bytes[..end]).expect("the journal can be written");
-        follow(&mut tail, &mut state, &mut plain);
+        follow(&mut tail, &mut state);
         let Ok(frame) = still(&state, SIZES[(bytes.len() + end) % SIZES.len()]);
         for cell in frame.content() {
             harmless(cell.symbol());

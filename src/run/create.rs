@@ -82,7 +82,7 @@ impl NewRun {
         let Some(root) = self.root.take() else {
             return Err(unwritable(io::ErrorKind::NotFound.into()));
         };
-        // If this fails the run is there all the same; what follows will meet the same disk.
+        // If this fails, the run exists nevertheless, and later writes report the disk.
         self.runs.sync().map_err(&unwritable)?;
         let path = path.join(name);
         Ok((RunDir::at(&path), root.renamed(&path)))

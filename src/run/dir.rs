@@ -28,8 +28,9 @@ pub enum DirError {
     )]
     BadName(String),
     #[error(
-        "cannot write runs under {}: {source}; choose another directory with --runs DIR",
-        text::path(path)
+        "cannot write runs under {}: {source}{}",
+        text::path(path),
+        place_advice(source)
     )]
     Unwritable { path: PathBuf, source: io::Error },
     #[error("cannot read {}: {source}", text::path(path))]
@@ -45,6 +46,14 @@ pub enum DirError {
         text::path(path)
     )]
     NotARun { path: PathBuf },
+}
+
+/// Another directory helps against everything but a limit of the process.
+fn place_advice(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => "; raise the limit on open files (ulimit -n)",
+        _ => "; choose another directory with --runs DIR",
+    }
 }
 
 fn hint(near: &[String]) -> String {

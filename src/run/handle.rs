@@ -27,8 +27,8 @@ pub enum HandleError {
     #[error("cannot open {}: {source}", text::path(path))]
     Io { path: PathBuf, source: io::Error },
     #[error(
-        "{} is a link to {}: a run that goes on writes and deletes files in it, and does so in directories of its own only. \
-         Copy the run, with what the link leads to, and resume the copy: {copy}",
+        "{} is a link to {}, and a resumed run would write and delete files there. Copy the run together with the linked \
+         directory, and resume the copy: {copy}",
         text::path(path),
         text::path(target)
     )]
@@ -43,7 +43,7 @@ pub enum HandleError {
     )]
     NotADirectory { path: PathBuf, copy: String },
     #[error(
-        "{} belongs to user {owner}, who could change the run while it goes on. Copy the run and resume the copy: {copy}",
+        "{} belongs to user {owner}, who could change the run during training. Copy the run and resume the copy: {copy}",
         text::path(path)
     )]
     Foreign {

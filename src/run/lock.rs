@@ -138,7 +138,7 @@ impl RunLock {
     /// Tells where the control socket is, or that there is none.
     ///
     /// # Errors
-    /// When the file cannot be written; the lock itself is held all the same.
+    /// When the file cannot be written; the lock itself is still held.
     pub fn set_socket(&mut self, address: Option<PathBuf>) -> io::Result<()> {
         self.holder.socket = address;
         self.named = write_holder(&self.handle.root(), &self.holder)?;

@@ -39,7 +39,7 @@ pub fn check_ratio(packed: u64, unpacked: u64) -> io::Result<()> {
         return Ok(());
     }
     let why = format!(
-        "it unpacks to more than {MOST_RATIO} times its size, which texts do not; unpack it first if it is one all the same"
+        "it unpacks to more than {MOST_RATIO} times its size, which is unusual for text; if it is valid, unpack it first"
     );
     Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
