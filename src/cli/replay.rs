@@ -1,15 +1,23 @@
 //! `heirloom replay`: a run's journal played again.
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use super::{Global, exit, last_run, say, watch};
 use crate::dashboard;
+use crate::dashboard::glyphs::Glyphs;
+use crate::dashboard::picture;
 use crate::dashboard::replay::{self, Moment, Replay, ReplayFeed};
+use crate::dashboard::theme::{ColorMode, Theme};
 use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::{table, tail};
+use crate::{file, text};
+
+/// Columns and rows of a picture, at most.
+const LARGEST: (u16, u16) = (500, 200);
 
 /// Play a run again as it happened, at any speed; without a terminal, as plain lines
 ///
@@ -30,6 +38,12 @@ pub struct Args {
     /// Begin with standing still
     #[arg(long)]
     paused: bool,
+    /// Write the dashboard as it stood at --at (without it: at the end) to this file: a picture as .svg, text as .txt
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "paused", "speed"])]
+    out: Option<PathBuf>,
+    /// Columns and rows of the dashboard in --out
+    #[arg(long, value_name = "COLUMNSxROWS", value_parser = size, default_value = "200x60", requires = "out")]
+    size: (u16, u16),
     /// Print the events
     #[arg(long)]
     json: bool,
@@ -39,6 +53,7 @@ impl Args {
     /// # Errors
     /// When there is no such run, it has no events, or it cannot be read.
     pub fn run(self) -> Result<()> {
+        let form = self.out.as_deref().map(form).transpose()?;
         let dir = match &self.run {
             Some(name) => watch::find(&self.global.runs, name)?,
             None => last_run(&self.global.runs)?,
@@ -55,6 +70,12 @@ impl Args {
         if let Some(moment) = self.at {
             replay.start_at(moment)?;
         }
+        if let Some((path, form)) = self.out.as_deref().zip(form) {
+            if self.at.is_none() {
+                replay.go_to_end();
+            }
+            return self.draw(&replay, &dir, path, form);
+        }
         if !screen {
             return lines(replay, &dir, self.json);
         }
@@ -64,6 +85,60 @@ impl Args {
         let options = self.global.ui.options(&dir.name(), None);
         dashboard::run(&mut ReplayFeed::new(replay), &options, RunState::default()).map(drop)
     }
+
+    /// Writes the dashboard at the replay's moment to a file.
+    fn draw(&self, replay: &Replay, dir: &RunDir, path: &Path, form: Form) -> Result<()> {
+        let run = replay.state()?;
+        let ui = &self.global.ui;
+        // A file has no terminal whose colours and characters could be asked for.
+        let theme = match ui.color {
+            ColorMode::Auto => Theme::new(ColorMode::Indexed),
+            color => Theme::new(color),
+        };
+        let glyphs = ui.glyphs.unwrap_or(Glyphs::Braille);
+        let name = dir.name();
+        let frame = dashboard::still_in(&run, self.size, &theme, glyphs, &name)?;
+        let bytes = match form {
+            Form::Svg => picture::svg(&frame, &format!("{name} at step {}", run.core.step)),
+            Form::Text => picture::plain(&frame),
+        };
+        file::replace_output(path, bytes.as_bytes())
+            .with_context(|| format!("{} cannot be written", text::path(path)))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Svg,
+    Text,
+}
+
+/// What a file's name asks for.
+///
+/// # Errors
+/// When it is neither form.
+fn form(path: &Path) -> Result<Form> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("svg") => Ok(Form::Svg),
+        Some("txt") => Ok(Form::Text),
+        _ => bail!(
+            "--out {}: the dashboard is written as .svg or .txt",
+            text::path(path)
+        ),
+    }
+}
+
+/// `200x60`: columns and rows.
+fn size(text: &str) -> Result<(u16, u16), String> {
+    let parts = text.split_once('x');
+    let parts = parts.and_then(|(columns, rows)| Some((columns.parse().ok()?, rows.parse().ok()?)));
+    let fits = |(columns, rows): &(u16, u16)| {
+        (1..=LARGEST.0).contains(columns) && (1..=LARGEST.1).contains(rows)
+    };
+    let (columns, rows) = LARGEST;
+    parts
+        .filter(fits)
+        .ok_or_else(|| format!("expected columns and rows as in 80x24, at most {columns}x{rows}"))
 }
 
 /// The lines as they came, then the table.

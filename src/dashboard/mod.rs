@@ -14,6 +14,7 @@ pub mod glyphs;
 pub mod home;
 pub mod keys;
 mod palette;
+pub mod picture;
 mod plain;
 pub mod replay;
 mod still;
@@ -28,7 +29,7 @@ pub use feed::{Feed, LiveFeed, TailFeed};
 pub use plain::line as plain_line;
 pub use replay::ReplayFeed;
 #[doc(hidden)]
-pub use still::still;
+pub use still::{still, still_in};
 
 #[cfg(test)]
 mod tests;

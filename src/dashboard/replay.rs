@@ -95,6 +95,25 @@ impl Replay {
         Ok(())
     }
 
+    /// Folds the events up to the replay's moment: the run as it stood then.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn state(&self) -> Result<RunState> {
+        let (mut state, mut fold) = (RunState::default(), Fold::default());
+        while fold.position() < self.clock.position() {
+            fold.go(&mut state, &self.index, self.clock.position())
+                .with_context(|| format!("cannot read {}", self.index.path().display()))?;
+        }
+        Ok(state)
+    }
+
+    /// Goes to the last event.
+    pub fn go_to_end(&mut self) {
+        let events = self.index.entries();
+        self.clock.go_to_event(events, events.len());
+    }
+
     /// Begins with standing still.
     pub fn pause(&mut self) {
         self.clock.pause();

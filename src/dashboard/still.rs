@@ -1,4 +1,4 @@
-//! One frame of a run without a terminal, for fuzzing and tests outside this crate.
+//! One frame of a run without a terminal, for pictures, for fuzzing, and for tests outside this crate.
 
 use std::convert::Infallible;
 
@@ -19,20 +19,34 @@ use crate::run::state::RunState;
 /// # Errors
 /// None: a frame in memory can always be drawn.
 pub fn still(run: &RunState, size: (u16, u16)) -> Result<Buffer, Infallible> {
+    let theme = Theme::new(ColorMode::Never);
+    still_in(run, size, &theme, Glyphs::Braille, "run")
+}
+
+/// As [`still`], in these colours and characters; `title` stands for the run's name where no event has it.
+///
+/// # Errors
+/// None: a frame in memory can always be drawn.
+pub fn still_in(
+    run: &RunState,
+    size: (u16, u16),
+    theme: &Theme,
+    glyphs: Glyphs,
+    title: &str,
+) -> Result<Buffer, Infallible> {
     let ui = Ui {
         read_only: true,
         ..Ui::default()
     };
     let mut curve = Curve::default();
     curve.follow(&run.history, ui.chart.smoothing);
-    let theme = Theme::new(ColorMode::Never);
     let scene = Scene {
         run,
         ui: &ui,
         curve: &curve,
-        theme: &theme,
-        glyphs: Glyphs::Braille,
-        title: "run",
+        theme,
+        glyphs,
+        title,
         zone: &TimeZone::UTC,
     };
     let mut terminal = Terminal::new(TestBackend::new(size.0, size.1))?;
