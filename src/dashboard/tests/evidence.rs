@@ -132,7 +132,7 @@ fn evaluations_that_are_not_finite_are_insufficient_data_and_a_warning() {
 fn the_total_follows_train_on_and_a_run_that_stands_still_has_no_speed() {
     let mut story = Story::deciding();
     let mut screen = Screen::new();
-    let mut text = |story: &Story| screen.text(&story.state, 80, 24);
+    let mut text = |story: &Story| screen.text(&story.state, 120, 24);
     assert!(text(&story).contains("step 200/200") && text(&story).contains("tok/s"));
     // A resume with another number of steps; an end that was moved stays.
     let resumed = |story: &mut Story, round_steps| {
@@ -169,4 +169,37 @@ fn the_total_follows_train_on_and_a_run_that_stands_still_has_no_speed() {
         });
         assert!(!text(&story).contains("tok/s"), "{}", text(&story));
     }
+}
+
+#[test]
+fn the_losses_of_the_phase_are_numbers_with_the_best_and_its_step() {
+    let mut story = Story::deciding();
+    story.eval(2.5);
+    let mut screen = Screen::new();
+    let text = screen.text(&story.state, 80, 24);
+    let line = text.lines().nth(1).unwrap_or_default().to_string();
+    // The best is named by its step in the round.
+    for words in [
+        "train 2.",
+        "val 2.5000 (best 2.0343 @200)",
+        "gap +0.5000 ±0.0023",
+    ] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    // A phase that has trained no step yet shows nothing of the one before it.
+    story.phase(Phase::Round(2), 6, 200, Start::Restart);
+    let text = screen.text(&story.state, 80, 24);
+    let line = text.lines().nth(1).unwrap_or_default().to_string();
+    assert!(!line.contains("train") && !line.contains("val"), "{line}");
+    story.step += 10;
+    story.tell(Body::Train {
+        loss: None,
+        nonfinite: Some("nan".into()),
+        lr: 1e-3,
+        grad_norm: None,
+        tokens: 1024 * story.step,
+        tokens_per_second: 1.0,
+    });
+    let text = screen.text(&story.state, 80, 24);
+    assert!(text.contains("train not finite"), "{text}");
 }

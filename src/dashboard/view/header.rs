@@ -10,8 +10,9 @@ use crate::dashboard::eta;
 use crate::dashboard::replay::speed_words;
 use crate::device::Reading;
 use crate::run::show;
-use crate::run::state::Status;
+use crate::run::state::{LOSS, Status};
 use crate::run::table;
+use crate::run::trend;
 
 /// Two lines.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
@@ -107,12 +108,18 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
     let (run, theme) = (scene.run, scene.theme);
     let core = &run.core;
     let mut all = Vec::new();
+    if scene.ui.replay.as_ref().is_some_and(|r| r.growing) {
+        let text = scene.text("up to where the run was when this began");
+        all.push((text, theme.plain));
+    }
+    all.extend(losses(scene));
     let mut push = |text: String| all.push((scene.text(&text), theme.plain));
-    if let Some(playing) = &scene.ui.replay {
-        if playing.growing {
-            push("up to where the run was when this began".into());
-        }
-    } else if let Some(left) = eta::seconds(run) {
+    if core.tokens > 0 {
+        push(format!("lr {:.2e}", core.lr));
+    }
+    if scene.ui.replay.is_none()
+        && let Some(left) = eta::seconds(run)
+    {
         // With an operator deciding, rounds may last longer than planned.
         let bound = match &run.info {
             Some(info) if info.policy == "auto" => "≤",
@@ -129,7 +136,6 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
     }
     if core.tokens > 0 {
         push(format!("{} tokens", table::count(core.tokens)));
-        push(format!("lr {:.2e}", core.lr));
     }
     if let Some(info) = &run.info {
         match &core.gpu {
@@ -149,6 +155,52 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
     }
     if run.dropped > 0 {
         push(format!("{} points dropped", run.dropped));
+    }
+    all
+}
+
+/// The losses of the present phase: `train 2.947  val 2.9453 best  gap +0.0578 ±0.0022`.
+fn losses(scene: &Scene<'_>) -> Vec<(String, Style)> {
+    let (run, theme) = (scene.run, scene.theme);
+    let mut all = Vec::new();
+    let mut push = |text: String, style| all.push((scene.text(&text), style));
+    let began = run.core.step.saturating_sub(run.core.phase_step);
+    let in_phase = |step: u64| thousands(step.saturating_sub(began));
+    let live = run.live();
+    let last = live.train.stretches().last();
+    // The average is that of the chart; of the phase before it says nothing.
+    if let Some(last) = last.filter(|s| s.last.seq > live.phase_start()) {
+        let average = scene.curve.smooth(live.train.len() - 1);
+        let finite = live
+            .train
+            .column(LOSS)
+            .last()
+            .is_some_and(|l| l.is_finite());
+        match (finite, average.is_finite()) {
+            (true, true) => push(format!("train {average:.3}"), theme.train),
+            (true, false) => {}
+            (false, _) => push(
+                format!("train not finite @{}", in_phase(last.last.step)),
+                theme.warning,
+            ),
+        }
+    }
+    let evals = run.evals_of_phase();
+    let Some(now) = evals.last() else { return all };
+    let best = evals.iter().filter(|e| e.val_loss.is_finite());
+    let best = best.min_by(|a, b| a.val_loss.total_cmp(&b.val_loss));
+    let best = match best {
+        Some(best) if best.seq == now.seq => " best".to_string(),
+        Some(best) => format!(" (best {:.4} @{})", best.val_loss, in_phase(best.step)),
+        None => String::new(),
+    };
+    match now.val_loss.is_finite() {
+        true => push(format!("val {:.4}{best}", now.val_loss), theme.val),
+        false => push(format!("val not finite{best}"), theme.warning),
+    }
+    if now.gap.is_some() {
+        let gap = trend::gap_words(now.gap, now.gap_stderr);
+        push(format!("gap {gap}"), theme.plain);
     }
     all
 }
