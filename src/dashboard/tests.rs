@@ -151,6 +151,19 @@ impl Story {
         });
     }
 
+    /// Logs a training loss that is NaN, ten steps on.
+    fn not_a_number(&mut self) {
+        self.step += 10;
+        self.tell(Body::Train {
+            loss: None,
+            nonfinite: Some("nan".into()),
+            lr: 1e-3,
+            grad_norm: None,
+            tokens: 1024 * self.step,
+            tokens_per_second: 1.0,
+        });
+    }
+
     fn eval(&mut self, val_loss: f64) {
         let gap = self.state.benchmark().map(|b| val_loss - b);
         self.tell(Body::Eval {
@@ -463,15 +476,7 @@ fn a_loss_that_is_no_number_is_a_gap_with_a_cross() {
     story.phase(Phase::Reference, 8, 1000, Start::Random);
     story.train(300, 8, |_| 2.0);
     let before = Screen::new().text(&story.state, 80, 24);
-    story.step += 10;
-    story.tell(Body::Train {
-        loss: None,
-        nonfinite: Some("nan".into()),
-        lr: 1e-3,
-        grad_norm: None,
-        tokens: 1024 * story.step,
-        tokens_per_second: 1.0,
-    });
+    story.not_a_number();
     story.train(300, 8, |_| 2.0);
     let after = Screen::new().text(&story.state, 80, 24);
     assert_eq!(before.matches('×').count(), 0, "{before}");

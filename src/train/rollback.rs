@@ -17,11 +17,11 @@ use crate::run::event::Body;
 const READ_WAITS: [u64; 3] = [1, 2, 5];
 
 impl Trainer {
-    /// Restores a checkpoint exactly, on a new branch. What was done since stays in the journal.
+    /// Restores a checkpoint exactly, on a new branch. The abandoned steps stay in the journal.
     ///
     /// # Errors
-    /// When there is no such checkpoint or it is damaged; the present state is kept then. If it can no longer be read
-    /// after it was verified, the trainer has no model.
+    /// If the checkpoint is missing or damaged, the present state is kept. If reading it fails after it was verified, the
+    /// trainer is left without a model.
     pub(super) fn roll_back(&mut self, name: &str, why: &str) -> Result<()> {
         self.finish_checkpoint();
         let name = self.checkpoints.resolve(name)?;

@@ -191,15 +191,7 @@ fn the_losses_of_the_phase_are_numbers_with_the_best_and_its_step() {
     let text = screen.text(&story.state, 80, 24);
     let line = text.lines().nth(1).unwrap_or_default().to_string();
     assert!(!line.contains("train") && !line.contains("val"), "{line}");
-    story.step += 10;
-    story.tell(Body::Train {
-        loss: None,
-        nonfinite: Some("nan".into()),
-        lr: 1e-3,
-        grad_norm: None,
-        tokens: 1024 * story.step,
-        tokens_per_second: 1.0,
-    });
+    story.not_a_number();
     let text = screen.text(&story.state, 80, 24);
     assert!(text.contains("train not finite"), "{text}");
 }
