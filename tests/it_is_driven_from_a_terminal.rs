@@ -351,6 +351,11 @@ fn a_killed_trainer_leaves_a_usable_terminal_and_a_run_to_resume() {
     let place = Place::new();
     let mut pty = start(&place, &[&ASK, &LONG]);
     pty.see("round 1");
+    // A run killed before the round's first checkpoint is resumed at the reference's end, and the chart's mark of the
+    // round then stands over that of the resume.
+    place.wait_event("mine", "a checkpoint of the round", |e| {
+        e["kind"] == "checkpoint" && e["name"].as_str().is_some_and(|n| n.ends_with("-round-1"))
+    });
     signal(trainer(&place), Signal::SIGKILL);
     assert_eq!(pty.exit_code(), 128 + 9);
     pty.gives_the_screen_back();
