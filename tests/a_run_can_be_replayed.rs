@@ -175,7 +175,11 @@ fn an_operators_decision_is_seen_as_it_was_made() {
         std::thread::sleep(LOCK);
         pty.press(keys);
         pty.see(chosen);
-        pty.press("\r\r");
+        pty.press("\r");
+        pty.see("Esc back");
+        // The confirmation ignores keys for 300 ms.
+        std::thread::sleep(Duration::from_millis(400));
+        pty.press("\r");
     };
     choose(1, "m", "> grow by 1 (keep)");
     place.wait_event("mine", "the growth", |e| e["kind"] == "grow");

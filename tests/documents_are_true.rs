@@ -23,15 +23,21 @@ fn same(name: &str, wanted: &str) {
 }
 
 #[test]
-fn the_readme_has_every_key() {
+fn the_readme_has_the_keys_that_matter() {
     let (_, text) = document("README.md");
     let (before, rest) = text.split_once("## Keys\n\n").expect("a section on keys");
     let (_, after) = rest.split_once("\n## ").expect("a section after it");
-    let table = heirloom::dashboard::keys::markdown_table();
+    let table = heirloom::dashboard::keymap::readme_table();
+    let more = "Every key and command: [docs/keys.md](docs/keys.md).\n";
     same(
         "README.md",
-        &format!("{before}## Keys\n\n{table}\n## {after}"),
+        &format!("{before}## Keys\n\n{table}\n{more}\n## {after}"),
     );
+}
+
+#[test]
+fn the_page_of_keys_has_every_key_and_command() {
+    same("docs/keys.md", &heirloom::dashboard::keymap::document());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The loop: input, events, frames.
+//! The dashboard of one run: events in, frames and commands out.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use crossterm::event::KeyEvent;
 use jiff::tz::TimeZone;
 
-use super::curve::Curve;
+use super::event_loop::{self, Screen};
 use super::feed::Feed;
 use super::glyphs::Glyphs;
+use super::session::{Facts, Session};
 use super::terminal::{Input, Terminal, redirect_output};
 use super::theme::Theme;
 use super::update::{self, Effect, Ui};
@@ -23,8 +25,6 @@ const TICK: Duration = Duration::from_millis(50);
 const FRAME_GAP: Duration = Duration::from_millis(250);
 /// The same when the terminal does not keep up.
 const SLOW_GAP: Duration = Duration::from_secs(1);
-/// Resizes are gathered for this long.
-const RESIZE_GAP: Duration = Duration::from_millis(50);
 
 /// Why a dashboard ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,157 +74,161 @@ fn show(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit,
     let mut terminal = Terminal::enter().context("the dashboard needs a terminal")?;
     let output = options.log.as_deref().map(redirect_output).transpose();
     let _output = output.context("cannot set the shell's output aside")?;
-    let mut app = App::new(feed, past);
-    let exit = app.run(feed, options, &mut terminal)?;
-    Ok((exit, app.state))
+    let mut app = App::new(feed, options, past);
+    let exit = event_loop::drive(&mut app, &mut terminal)?;
+    Ok((exit, app.session.run))
 }
 
-struct App {
+struct App<'a> {
+    feed: &'a mut dyn Feed,
+    options: &'a Options,
     ui: Ui,
-    state: RunState,
-    curve: Curve,
+    session: Session,
     zone: TimeZone,
     drawn: (u64, Instant),
     dirty: bool,
 }
 
-impl App {
-    fn new(feed: &dyn Feed, state: RunState) -> Self {
-        let ui = Ui {
+impl<'a> App<'a> {
+    fn new(feed: &'a mut dyn Feed, options: &'a Options, past: RunState) -> Self {
+        let facts = Facts {
             read_only: feed.read_only(),
             owner: feed.owns_run(),
-            ..Ui::default()
+            ..Facts::default()
         };
         Self {
-            ui,
-            state,
-            curve: Curve::default(),
+            feed,
+            options,
+            ui: Ui::default(),
+            session: Session::new(past, facts),
             zone: TimeZone::system(),
             drawn: (u64::MAX, Instant::now() - FRAME_GAP),
             dirty: true,
         }
     }
 
-    fn run(
-        &mut self,
-        feed: &mut dyn Feed,
-        options: &Options,
-        terminal: &mut Terminal,
-    ) -> Result<Exit> {
-        loop {
-            if !self.ui.ended && !feed.drain(&mut self.state)? {
-                self.ui.ended = true;
-                self.dirty = true;
-            }
-            self.ui.loading = feed.is_behind().then(|| feed.progress());
-            self.ui.replay = feed.playing();
-            self.look_at_control(feed);
-            let now = Instant::now();
-            update::on_run(&mut self.ui, &self.state, now);
-            let stopped = self.ui.quitting || self.state.core.status == Status::Interrupted;
-            if self.ui.ended && stopped {
-                return Ok(Exit::Stopped);
-            }
-            if self.due(terminal, now) {
-                self.draw(options, terminal, now);
-            }
-            let wait = if self.ui.loading.is_some() {
-                Duration::ZERO
-            } else {
-                TICK
-            };
-            for input in terminal.inputs(wait) {
-                match input {
-                    Input::Hangup => return Ok(Exit::Hangup),
-                    // The trainer heeds it, and its end is this screen's; a view of another process just ends.
-                    Input::Stop if !self.ui.owner || self.ui.ended => return Ok(Exit::Closed),
-                    Input::Stop => {}
-                    Input::Resized => {
-                        // A dragged window sends many: one frame for a burst.
-                        std::thread::sleep(RESIZE_GAP);
-                        self.dirty = true;
+    fn on_key(&mut self, key: &KeyEvent, terminal: &mut Terminal) -> Option<Exit> {
+        let Session { run, facts, .. } = &self.session;
+        for effect in update::on_key(&mut self.ui, facts, run, key, Instant::now()) {
+            match effect {
+                Effect::Detach => return Some(Exit::Detach),
+                Effect::Close => return Some(Exit::Closed),
+                Effect::Steer(steer) => self.feed.steer(steer),
+                Effect::Freeze => self.session.toggle_freeze(),
+                Effect::Redraw => terminal.clear(),
+                Effect::Send(command) => {
+                    if !self.feed.send(command) {
+                        (self.ui.awaiting, self.ui.quitting) = (None, false);
+                        self.ui.notice =
+                            Some("not sent: the trainer has ended, or another has control".into());
                     }
-                    Input::Key(key) => {
-                        self.dirty = true;
-                        for effect in
-                            update::on_key(&mut self.ui, &self.state, &key, Instant::now())
-                        {
-                            match effect {
-                                Effect::Detach => return Ok(Exit::Detach),
-                                Effect::Close => return Ok(Exit::Closed),
-                                Effect::Steer(steer) => feed.steer(steer),
-                                Effect::Send(command) => {
-                                    if !feed.send(command) {
-                                        (self.ui.awaiting, self.ui.quitting) = (None, false);
-                                        self.ui.notice = Some(
-                                            "not sent: the trainer has ended, or another has control"
-                                                .into(),
-                                        );
-                                    }
-                                }
-                                Effect::TakeControl => {
-                                    let taken = feed.take_control();
-                                    self.ui.notice = Some(
-                                        match taken {
-                                            true => "control taken",
-                                            false => "control cannot be taken from here",
-                                        }
-                                        .into(),
-                                    );
-                                }
-                            }
-                        }
-                    }
+                }
+                Effect::TakeControl => {
+                    let words = match self.feed.take_control() {
+                        true => "control taken",
+                        false => "control cannot be taken from here",
+                    };
+                    self.ui.notice = Some(words.into());
                 }
             }
         }
+        None
     }
 
     /// Control may change hands at any time.
-    fn look_at_control(&mut self, feed: &mut dyn Feed) {
-        let (read_only, controller) = (feed.read_only(), feed.controller());
-        if (read_only, &controller) != (self.ui.read_only, &self.ui.controller) {
-            (self.ui.read_only, self.ui.controller) = (read_only, controller);
+    fn look_at_control(&mut self) {
+        let (read_only, controller) = (self.feed.read_only(), self.feed.controller());
+        let facts = &mut self.session.facts;
+        if (read_only, &controller) != (facts.read_only, &facts.controller) {
+            (facts.read_only, facts.controller) = (read_only, controller);
             self.dirty = true;
         }
-        if let Some(news) = feed.news() {
+        if let Some(news) = self.feed.news() {
             // Whatever was asked for will not come.
             (self.ui.awaiting, self.ui.quitting) = (None, false);
             self.ui.notice = Some(news);
             self.dirty = true;
         }
     }
+}
 
-    /// Whether a frame is called for: at once after keys, a few times a second for data, never when nothing changed.
-    fn due(&self, terminal: &Terminal, now: Instant) -> bool {
+impl Screen for App<'_> {
+    type Out = Exit;
+
+    fn turn(&mut self, now: Instant) -> Result<Option<Exit>> {
+        let ended = self.session.facts.ended;
+        if !ended && !self.feed.drain(&mut self.session.run)? {
+            self.session.facts.ended = true;
+            self.dirty = true;
+        }
+        self.session.facts.loading = self.feed.is_behind().then(|| self.feed.progress());
+        self.session.facts.replay = self.feed.playing();
+        self.look_at_control();
+        let Session { run, facts, .. } = &self.session;
+        self.dirty |= update::on_run(&mut self.ui, facts, run, now);
+        let stopped = self.ui.quitting || run.core.status == Status::Interrupted;
+        Ok((facts.ended && stopped).then_some(Exit::Stopped))
+    }
+
+    fn wait(&self) -> Duration {
+        match self.session.facts.loading {
+            Some(_) => Duration::ZERO,
+            None => TICK,
+        }
+    }
+
+    /// At once after keys, a few times a second for data, never when nothing changed.
+    fn is_due(&self, keeps_up: bool, now: Instant) -> bool {
         let (version, at) = self.drawn;
-        let gap = if terminal.keeps_up() {
-            FRAME_GAP
-        } else {
-            SLOW_GAP
-        };
+        let gap = if keeps_up { FRAME_GAP } else { SLOW_GAP };
+        let Session { run, facts, .. } = &self.session;
         // A replay's clock moves between events, too.
-        let moves = self.ui.replay.as_ref().is_some_and(|r| r.playing);
-        let changed = (moves || version != self.state.version) && self.ui.frozen.is_none();
+        let moves = facts.replay.as_ref().is_some_and(|r| r.playing);
+        let changed = (moves || version != run.version) && !self.session.is_frozen();
         self.dirty || (changed && now.duration_since(at) >= gap)
     }
 
-    fn draw(&mut self, options: &Options, terminal: &mut Terminal, now: Instant) {
-        crate::fault::panic_at("dashboard", self.state.core.rounds.len() as u64);
-        let state = self.ui.frozen.as_deref().unwrap_or(&self.state);
-        self.curve.follow(&state.history, self.ui.chart.smoothing);
+    fn draw(&mut self, terminal: &mut Terminal, now: Instant) {
+        crate::fault::panic_at("dashboard", self.session.run.core.rounds.len() as u64);
+        self.session.prepare(self.ui.chart.smoothing);
+        let session = &self.session;
         let scene = view::Scene {
-            run: state,
+            run: session.shown(),
+            facts: &session.facts,
+            frozen: session.is_frozen(),
             ui: &self.ui,
-            curve: &self.curve,
-            theme: &options.theme,
-            glyphs: options.glyphs,
-            title: &options.title,
+            curve: &session.curve,
+            theme: &self.options.theme,
+            glyphs: self.options.glyphs,
+            title: &self.options.title,
             zone: &self.zone,
         };
         terminal.draw(|frame| view::draw(frame, &scene));
-        self.drawn = (self.state.version, now);
+        self.drawn = (session.run.version, now);
         self.dirty = false;
+    }
+
+    fn on_input(&mut self, input: Input, terminal: &mut Terminal) -> Option<Exit> {
+        let Session { run, facts, .. } = &self.session;
+        match input {
+            Input::Hangup => Some(Exit::Hangup),
+            // The trainer heeds it, and its end is this screen's; a view of another process just ends.
+            Input::Stop => (!facts.owner || facts.ended).then_some(Exit::Closed),
+            Input::Key(key) => {
+                self.dirty = true;
+                self.on_key(&key, terminal)
+            }
+            Input::Paste(text) => {
+                self.dirty = true;
+                update::on_paste(&mut self.ui, facts, run, &text, Instant::now());
+                None
+            }
+            Input::Resized => None,
+        }
+    }
+
+    fn on_resize(&mut self) {
+        self.dirty = true;
     }
 }
 

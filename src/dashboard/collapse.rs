@@ -1,10 +1,9 @@
 //! `heirloom demo collapse` live: bars for each head, and the ranks' fall.
 
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use crossterm::event::{KeyCode, KeyModifiers};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::symbols::Marker;
@@ -12,7 +11,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
 
 use super::Options;
+use super::event_loop::{self, Screen};
 use super::glyphs::Glyphs;
+use super::keymap::{self, Found, Scope};
 use super::terminal::{Input, Terminal};
 use super::theme::Theme;
 use crate::demo::{Known, Probe, Told};
@@ -20,36 +21,69 @@ use crate::demo::{Known, Probe, Told};
 /// Between looks at the keyboard and the toys.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Draws what is told until the operator leaves.
+/// Where its key stands in the table.
+const SCOPE: Scope = Scope::View("demo");
+
+/// Draws what the toys send until the operator leaves.
 ///
 /// # Errors
 /// When the terminal cannot be taken over, or a toy stops.
 pub fn show(known: &mut Known, told: &Receiver<Told>, options: &Options) -> Result<()> {
-    let (theme, glyphs) = (options.theme, options.glyphs);
     let mut terminal = Terminal::enter()?;
-    let mut news = true;
-    loop {
-        while let Ok(word) = told.try_recv() {
-            known.take(word)?;
-            news = true;
+    let mut demo = Demo {
+        known,
+        told,
+        options,
+        dirty: true,
+    };
+    event_loop::drive(&mut demo, &mut terminal)
+}
+
+struct Demo<'a> {
+    known: &'a mut Known,
+    told: &'a Receiver<Told>,
+    options: &'a Options,
+    dirty: bool,
+}
+
+impl Screen for Demo<'_> {
+    type Out = ();
+
+    fn turn(&mut self, _: Instant) -> Result<Option<()>> {
+        while let Ok(word) = self.told.try_recv() {
+            self.known.take(word)?;
+            self.dirty = true;
         }
-        if std::mem::take(&mut news) && terminal.keeps_up() {
-            terminal.draw(|frame| draw(frame, known, &theme, glyphs));
+        Ok(None)
+    }
+
+    fn wait(&self) -> Duration {
+        TICK
+    }
+
+    fn is_due(&self, keeps_up: bool, _: Instant) -> bool {
+        self.dirty && keeps_up
+    }
+
+    fn draw(&mut self, terminal: &mut Terminal, _: Instant) {
+        let (theme, glyphs) = (self.options.theme, self.options.glyphs);
+        terminal.draw(|frame| draw(frame, self.known, &theme, glyphs));
+        self.dirty = false;
+    }
+
+    fn on_input(&mut self, input: Input, _: &mut Terminal) -> Option<()> {
+        match input {
+            Input::Key(key) => match keymap::look_up_plain(SCOPE, None, &key) {
+                Found::Command(_) => Some(()),
+                Found::Prefix(_) | Found::Nothing => None,
+            },
+            Input::Stop | Input::Hangup => Some(()),
+            Input::Resized | Input::Paste(_) => None,
         }
-        for input in terminal.inputs(TICK) {
-            match input {
-                Input::Key(key) => {
-                    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-                    if matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
-                        || control && key.code == KeyCode::Char('c')
-                    {
-                        return Ok(());
-                    }
-                }
-                Input::Resized => news = true,
-                Input::Stop | Input::Hangup => return Ok(()),
-            }
-        }
+    }
+
+    fn on_resize(&mut self) {
+        self.dirty = true;
     }
 }
 

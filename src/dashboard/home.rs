@@ -1,30 +1,28 @@
 //! The home screen: presets to start, runs to open.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
 use super::Options;
-use super::keys;
+use super::commands::{self, Act};
+use super::event_loop::{self, Screen};
+use super::keymap::{self, Found, Scope};
+use super::library::Library;
 use super::terminal::{Input, Terminal};
 use crate::config;
-use crate::run::dir::RunDir;
-use crate::run::series::open::Budget;
-use crate::run::state::RunState;
-use crate::run::{series, show, table};
 use crate::text::{self, sanitize};
 
-/// How long input is waited for when all runs have been read.
+/// How long input is waited for when all runs have been read; then they are listed again.
 const REST: Duration = Duration::from_secs(1);
 
-/// How long one run is read, during which no key is answered.
-const MOST_TIME: Duration = Duration::from_millis(500);
+/// Where its keys stand in the table.
+const SCOPE: Scope = Scope::View("home");
 
 /// What the operator chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,30 +35,15 @@ pub enum Choice {
 }
 
 /// What the screen shows: presets first, then runs, the newest first.
-#[derive(Debug, Default)]
-struct Home {
-    runs: Vec<Listed>,
+struct Home<'a> {
+    dir: &'a Path,
+    options: &'a Options,
+    library: Library,
     selected: usize,
-}
-
-/// A run in the list.
-#[derive(Debug, Clone, PartialEq)]
-struct Listed {
-    dir: RunDir,
-    /// When its journal last changed.
-    changed: Option<SystemTime>,
-    /// `None` until it has been read.
-    row: Option<Row>,
-}
-
-/// What is told of a run.
-#[derive(Debug, Clone, PartialEq)]
-struct Row {
-    state: String,
-    phase: String,
-    layers: String,
-    val: String,
-    gap: String,
+    /// Keys of a sequence so far.
+    prefix: Option<String>,
+    listed: Instant,
+    dirty: bool,
 }
 
 /// Shows the home screen until something is chosen.
@@ -68,135 +51,61 @@ struct Row {
 /// # Errors
 /// When there is no terminal or the runs directory cannot be read.
 pub fn run(runs: &Path, options: &Options) -> Result<Choice> {
-    let mut home = Home {
-        runs: listed(runs)?,
-        selected: 0,
-    };
+    let mut home = Home::open(runs, options)?;
     let mut terminal = Terminal::enter().context("the home screen needs a terminal")?;
-    let mut dirty = true;
-    loop {
-        if dirty {
-            terminal.draw(|frame| draw(frame, &home, options));
-            dirty = false;
-        }
-        // One run a turn is read, so that keys are answered while a long journal is.
-        let unread = home.runs.iter_mut().find(|run| run.row.is_none());
-        let wait = if unread.is_some() {
-            Duration::ZERO
-        } else {
-            REST
-        };
-        if let Some(run) = unread {
-            run.row = Some(read(&run.dir));
-            dirty = true;
-        }
-        let inputs = terminal.inputs(wait);
-        if inputs.is_empty() && wait == REST {
-            dirty |= home.refresh(listed(runs)?);
-        }
-        for input in inputs {
-            dirty = true;
-            match input {
-                Input::Hangup | Input::Stop => return Ok(Choice::Quit),
-                Input::Resized => {}
-                Input::Key(key) => {
-                    if let Some(choice) = home.on_key(&key) {
-                        return Ok(choice);
-                    }
-                }
-            }
-        }
-    }
+    event_loop::drive(&mut home, &mut terminal)
 }
 
-/// The runs, the one that changed last first, none of them read yet.
-fn listed(runs: &Path) -> Result<Vec<Listed>> {
-    let one = |dir: RunDir| {
-        let meta = std::fs::metadata(dir.events());
-        Listed {
-            changed: meta.and_then(|m| m.modified()).ok(),
-            row: None,
+impl<'a> Home<'a> {
+    fn open(dir: &'a Path, options: &'a Options) -> Result<Self> {
+        Ok(Self {
             dir,
-        }
-    };
-    let mut all: Vec<Listed> = RunDir::list(runs)?.into_iter().map(one).collect();
-    all.sort_by_key(|run| std::cmp::Reverse(run.changed));
-    Ok(all)
-}
-
-fn read(dir: &RunDir) -> Row {
-    let Ok(state) = series::open::brief(dir.path(), &Budget::of(MOST_TIME)) else {
-        return Row {
-            state: "unreadable".into(),
-            ..Row::of(&RunState::default(), dir)
-        };
-    };
-    Row::of(&state, dir)
-}
-
-impl Row {
-    fn of(state: &RunState, dir: &RunDir) -> Self {
-        let core = &state.core;
-        let dash = || "-".to_string();
-        let now = core.phase.as_ref();
-        let last = core.eval;
-        Self {
-            state: core
-                .outcome
-                .map_or_else(|| show::state_word(state, dir).into(), |o| o.to_string()),
-            phase: now.map_or_else(dash, |p| table::phase_name(&p.phase)),
-            layers: now.map_or_else(dash, |p| p.layers.to_string()),
-            val: last.map_or_else(dash, |e| format!("{:.4}", e.val_loss)),
-            gap: state.gap().map_or_else(dash, |g| format!("{g:+.4}")),
-        }
+            options,
+            library: Library::open(dir)?,
+            selected: 0,
+            prefix: None,
+            listed: Instant::now(),
+            dirty: true,
+        })
     }
-}
 
-impl Home {
     fn len(&self) -> usize {
-        config::presets().len() + self.runs.len()
+        config::presets().len() + self.library.runs.len()
     }
 
-    /// Takes a newer list: what has not changed keeps its row, the choice stays on its run. False when all is as it was.
-    fn refresh(&mut self, newer: Vec<Listed>) -> bool {
-        let same = |a: &Listed, b: &Listed| a.dir == b.dir && a.changed == b.changed;
-        if newer.len() == self.runs.len() && newer.iter().zip(&self.runs).all(|(a, b)| same(a, b)) {
-            return false;
-        }
+    /// Takes a newer list; the choice stays on its run. False when all is as it was.
+    fn refresh(&mut self, newer: Library) -> bool {
         let presets = config::presets().len();
         let chosen = self.selected.checked_sub(presets);
-        let chosen = chosen.map(|i| self.runs[i].dir.clone());
-        let old = std::mem::replace(&mut self.runs, newer);
-        for run in &mut self.runs {
-            run.row = old
-                .iter()
-                .find(|o| same(o, run))
-                .and_then(|o| o.row.clone());
+        let chosen = chosen.map(|i| self.library.runs[i].dir.clone());
+        if !self.library.refresh(newer) {
+            return false;
         }
         if let Some(dir) = chosen {
-            let place = self.runs.iter().position(|run| run.dir == dir);
+            let mut runs = self.library.runs.iter();
+            let place = runs.position(|run| run.dir == dir);
             self.selected = presets + place.unwrap_or(0);
             self.selected = self.selected.min(self.len() - 1);
         }
         true
     }
 
-    fn on_key(&mut self, key: &KeyEvent) -> Option<Choice> {
-        if keys::is_interrupt(key) {
-            return Some(Choice::Quit);
-        }
+    fn act(&mut self, act: Act) -> Option<Choice> {
         let last = self.len() - 1;
-        match key.code {
-            KeyCode::Char('q') | KeyCode::Esc => return Some(Choice::Quit),
-            KeyCode::Up | KeyCode::Char('k') => self.selected = self.selected.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => self.selected = (self.selected + 1).min(last),
-            KeyCode::Home | KeyCode::Char('g') => self.selected = 0,
-            KeyCode::End | KeyCode::Char('G') => self.selected = last,
-            KeyCode::Enter => {
+        match act {
+            Act::Back => return Some(Choice::Quit),
+            Act::Previous => self.selected = self.selected.saturating_sub(1),
+            Act::Next => self.selected = (self.selected + 1).min(last),
+            Act::Top => self.selected = 0,
+            Act::Bottom => self.selected = last,
+            Act::Accept => {
                 let presets = config::presets();
                 return Some(match presets.get(self.selected) {
                     Some(preset) => Choice::Preset(preset.name.into()),
-                    None => Choice::Run(self.runs[self.selected - presets.len()].dir.path().into()),
+                    None => {
+                        let run = &self.library.runs[self.selected - presets.len()];
+                        Choice::Run(run.dir.path().into())
+                    }
                 });
             }
             _ => {}
@@ -205,7 +114,61 @@ impl Home {
     }
 }
 
-fn draw(frame: &mut Frame<'_>, home: &Home, options: &Options) {
+impl Screen for Home<'_> {
+    type Out = Choice;
+
+    /// One run a turn is read, so that keys are answered while a long journal is.
+    fn turn(&mut self, now: Instant) -> Result<Option<Choice>> {
+        if self.library.read_next() {
+            self.dirty = true;
+        } else if now.duration_since(self.listed) >= REST {
+            self.listed = now;
+            self.dirty |= self.refresh(Library::open(self.dir)?);
+        }
+        Ok(None)
+    }
+
+    fn wait(&self) -> Duration {
+        match self.library.is_read() {
+            true => REST,
+            false => Duration::ZERO,
+        }
+    }
+
+    fn is_due(&self, _: bool, _: Instant) -> bool {
+        self.dirty
+    }
+
+    fn draw(&mut self, terminal: &mut Terminal, _: Instant) {
+        terminal.draw(|frame| draw(frame, self, self.options));
+        self.dirty = false;
+    }
+
+    fn on_input(&mut self, input: Input, _: &mut Terminal) -> Option<Choice> {
+        self.dirty = true;
+        match input {
+            Input::Hangup | Input::Stop => Some(Choice::Quit),
+            Input::Key(key) => {
+                let prefix = self.prefix.take();
+                match keymap::look_up_plain(SCOPE, prefix.as_deref(), &key) {
+                    Found::Command(line) => commands::act_of(&line).and_then(|act| self.act(act)),
+                    Found::Prefix(keys) => {
+                        self.prefix = Some(keys);
+                        None
+                    }
+                    Found::Nothing => None,
+                }
+            }
+            Input::Resized | Input::Paste(_) => None,
+        }
+    }
+
+    fn on_resize(&mut self) {
+        self.dirty = true;
+    }
+}
+
+fn draw(frame: &mut Frame<'_>, home: &Home<'_>, options: &Options) {
     let area = frame.area();
     let presets = config::presets();
     let tall = area.height >= 15;
@@ -247,7 +210,7 @@ fn draw(frame: &mut Frame<'_>, home: &Home, options: &Options) {
     // The chosen run stays in sight.
     let from = chosen.map_or(0, |c| (c + 1).saturating_sub(rows));
     let mut lines = Vec::new();
-    for (i, run) in home.runs.iter().enumerate().skip(from).take(rows) {
+    for (i, run) in home.library.runs.iter().enumerate().skip(from).take(rows) {
         let name = options.glyphs.text(&sanitize(&run.dir.name()));
         let text = match &run.row {
             None => format!("{} ...", text::fit(&name, 25)),
@@ -264,7 +227,7 @@ fn draw(frame: &mut Frame<'_>, home: &Home, options: &Options) {
         };
         lines.push(marked(presets.len() + i, text));
     }
-    if home.runs.is_empty() {
+    if home.library.runs.is_empty() {
         lines.push(Line::styled("  none yet", theme.dim));
     }
     frame.render_widget(
@@ -302,12 +265,12 @@ fn panel<'a>(
     text.block(block)
 }
 
-fn described<'a>(home: &Home, options: &Options) -> Line<'a> {
+fn described<'a>(home: &Home<'_>, options: &Options) -> Line<'a> {
     let presets = config::presets();
     let text = match presets.get(home.selected) {
         Some(preset) => format!("heirloom train {}", preset.name),
         None => {
-            let dir = &home.runs[home.selected - presets.len()].dir;
+            let dir = &home.library.runs[home.selected - presets.len()].dir;
             format!("heirloom watch {}", text::argument(dir.path()))
         }
     };
@@ -315,13 +278,10 @@ fn described<'a>(home: &Home, options: &Options) -> Line<'a> {
 }
 
 fn footer(frame: &mut Frame<'_>, options: &Options, area: Rect) {
-    let keys = [
-        ("Up Down", "choose"),
-        ("Enter", "start or open"),
-        ("q", "quit"),
-    ];
     let mut line = Line::default();
-    for (key, what) in keys {
+    let shown = keymap::bindings().filter(|b| b.scope == SCOPE && !b.footer.is_empty());
+    for binding in shown {
+        let (key, what) = binding.footer();
         line.push_span(Span::styled(format!(" {key}"), options.theme.key));
         line.push_span(Span::styled(format!(" {what} "), options.theme.dim));
     }
@@ -331,10 +291,17 @@ fn footer(frame: &mut Frame<'_>, options: &Options, area: Rect) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossterm::event::KeyModifiers;
+    use crate::dashboard::glyphs::Glyphs;
+    use crate::dashboard::theme::Theme;
+    use crate::run::dir::RunDir;
 
-    fn press(home: &mut Home, code: KeyCode) -> Option<Choice> {
-        home.on_key(&KeyEvent::new(code, KeyModifiers::NONE))
+    fn options() -> Options {
+        Options {
+            theme: Theme::mono(),
+            glyphs: Glyphs::Braille,
+            title: String::new(),
+            log: None,
+        }
     }
 
     #[test]
@@ -342,22 +309,14 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let dir = RunDir::create(tmp.path(), "tiny", Some("mine")).unwrap();
         std::fs::write(dir.config(), "").unwrap();
-        let mut home = Home {
-            runs: listed(tmp.path()).unwrap(),
-            selected: 0,
-        };
-        assert_eq!(
-            press(&mut home, KeyCode::Enter),
-            Some(Choice::Preset("tiny".into()))
-        );
-        assert_eq!(press(&mut home, KeyCode::Up), None);
-        assert_eq!(press(&mut home, KeyCode::End), None);
-        assert_eq!(press(&mut home, KeyCode::Down), None);
-        assert_eq!(
-            press(&mut home, KeyCode::Enter),
-            Some(Choice::Run(dir.path().into()))
-        );
-        assert_eq!(press(&mut home, KeyCode::Char('q')), Some(Choice::Quit));
+        let options = options();
+        let mut home = Home::open(tmp.path(), &options).unwrap();
+        assert_eq!(home.act(Act::Accept), Some(Choice::Preset("tiny".into())));
+        assert_eq!(home.act(Act::Previous), None);
+        assert_eq!(home.act(Act::Bottom), None);
+        assert_eq!(home.act(Act::Next), None);
+        assert_eq!(home.act(Act::Accept), Some(Choice::Run(dir.path().into())));
+        assert_eq!(home.act(Act::Back), Some(Choice::Quit));
     }
 
     #[test]
@@ -368,18 +327,16 @@ mod tests {
             std::fs::write(dir.events(), "").unwrap();
         };
         run("first");
-        let mut home = Home {
-            runs: listed(tmp.path()).unwrap(),
-            selected: 0,
-        };
-        home.runs[0].row = Some(Row::of(&RunState::default(), &home.runs[0].dir));
-        press(&mut home, KeyCode::End);
-        assert!(!home.refresh(listed(tmp.path()).unwrap()));
+        let options = options();
+        let mut home = Home::open(tmp.path(), &options).unwrap();
+        assert!(home.library.read_next() && home.library.is_read());
+        home.act(Act::Bottom);
+        assert!(!home.refresh(Library::open(tmp.path()).unwrap()));
         std::thread::sleep(Duration::from_millis(20));
         run("second");
-        assert!(home.refresh(listed(tmp.path()).unwrap()));
-        assert_eq!(home.runs.len(), 2);
-        let chosen = &home.runs[home.selected - config::presets().len()];
+        assert!(home.refresh(Library::open(tmp.path()).unwrap()));
+        assert_eq!(home.library.runs.len(), 2);
+        let chosen = &home.library.runs[home.selected - config::presets().len()];
         assert_eq!(chosen.dir.name(), "first");
         assert!(chosen.row.is_some());
     }

@@ -6,22 +6,28 @@
 
 mod app;
 mod attach;
+mod chart_view;
 pub mod collapse;
+mod commands;
 mod curve;
 mod eta;
+mod event_loop;
 mod feed;
 pub mod glyphs;
 pub mod home;
-pub mod keys;
-mod palette;
+pub mod keymap;
+mod layers;
+mod library;
 pub mod picture;
 mod plain;
 pub mod replay;
+mod session;
 mod still;
 mod terminal;
 pub mod theme;
 mod update;
 mod view;
+mod views;
 
 pub use app::{Exit, Options, panic_words, run};
 pub use attach::AttachFeed;

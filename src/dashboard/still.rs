@@ -9,6 +9,7 @@ use ratatui::buffer::Buffer;
 
 use super::curve::Curve;
 use super::glyphs::Glyphs;
+use super::session::Facts;
 use super::theme::{ColorMode, Theme};
 use super::update::Ui;
 use super::view::{self, Scene};
@@ -34,14 +35,17 @@ pub fn still_in(
     glyphs: Glyphs,
     title: &str,
 ) -> Result<Buffer, Infallible> {
-    let ui = Ui {
+    let ui = Ui::default();
+    let facts = Facts {
         read_only: true,
-        ..Ui::default()
+        ..Facts::default()
     };
     let mut curve = Curve::default();
     curve.follow(&run.history, ui.chart.smoothing);
     let scene = Scene {
         run,
+        facts: &facts,
+        frozen: false,
         ui: &ui,
         curve: &curve,
         theme,

@@ -47,6 +47,8 @@ type Screen = ratatui::Terminal<CrosstermBackend<FrameWriter>>;
 #[derive(Debug, PartialEq)]
 pub enum Input {
     Key(KeyEvent),
+    /// Text that was pasted in one piece.
+    Paste(String),
     Resized,
     /// A signal that asks for a stop.
     Stop,
@@ -193,6 +195,13 @@ impl Terminal {
         }
     }
 
+    /// Clears the terminal: the next frame writes every cell, whatever another program has left there.
+    pub fn clear(&mut self) {
+        if self.screen.clear().is_err() {
+            self.hang_up();
+        }
+    }
+
     /// Whether the terminal has taken what was written so far; a slow line says no.
     pub fn keeps_up(&self) -> bool {
         let mut fds = [PollFd::new(self.line.as_fd(), PollFlags::POLLOUT)];
@@ -211,6 +220,7 @@ impl Terminal {
                 Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => {
                     inputs.push(Input::Key(key))
                 }
+                Ok(Event::Paste(text)) => inputs.push(Input::Paste(text)),
                 Ok(Event::Resize(..)) => inputs.push(Input::Resized),
                 Ok(_) => {}
                 Err(_) => return vec![self.hang_up()],

@@ -11,8 +11,11 @@ use ratatui::style::Modifier;
 
 use super::curve::Curve;
 use super::glyphs::Glyphs;
+use super::layers::LOCK;
+use super::layers::decision::Decision;
+use super::session::Facts;
 use super::theme::{ColorMode, Theme};
-use super::update::{self, Effect, LOCK, Prompt, Ui};
+use super::update::{self, Effect, Ui};
 use super::view::{self, Scene};
 use crate::run::command::{By, Command, GrowMode};
 use crate::run::event::{
@@ -24,6 +27,7 @@ use crate::run::state::RunState;
 mod evidence;
 mod realistic;
 mod replay;
+pub(super) mod rows;
 
 /// Events as a trainer would send them.
 struct Story {
@@ -353,6 +357,8 @@ impl Story {
 /// A screen under test.
 struct Screen {
     ui: Ui,
+    facts: Facts,
+    frozen: bool,
     theme: Theme,
     glyphs: Glyphs,
     curve: Curve,
@@ -363,10 +369,12 @@ struct Screen {
 impl Screen {
     fn new() -> Self {
         Self {
-            ui: Ui {
+            ui: Ui::default(),
+            facts: Facts {
                 owner: true,
-                ..Ui::default()
+                ..Facts::default()
             },
+            frozen: false,
             theme: Theme::new(ColorMode::Indexed),
             glyphs: Glyphs::Braille,
             curve: Curve::default(),
@@ -380,6 +388,8 @@ impl Screen {
         self.curve.follow(&run.history, self.ui.chart.smoothing);
         Scene {
             run,
+            facts: &self.facts,
+            frozen: self.frozen,
             ui: &self.ui,
             curve: &self.curve,
             theme: &self.theme,
@@ -414,7 +424,20 @@ impl Screen {
     fn press(&mut self, run: &RunState, code: KeyCode) -> Vec<Effect> {
         self.clock += 2 * LOCK;
         let key = KeyEvent::new(code, KeyModifiers::NONE);
-        update::on_key(&mut self.ui, run, &key, self.clock)
+        let effects = update::on_key(&mut self.ui, &self.facts, run, &key, self.clock);
+        if effects == [Effect::Freeze] {
+            self.frozen = !self.frozen;
+        }
+        effects
+    }
+
+    /// Looks at a run that has changed.
+    fn look(&mut self, run: &RunState) {
+        update::on_run(&mut self.ui, &self.facts, run, self.clock);
+    }
+
+    fn decision(&self) -> Option<&Decision> {
+        self.ui.layers.find()
     }
 }
 
@@ -487,7 +510,7 @@ fn a_loss_that_is_no_number_is_a_gap_with_a_cross() {
 fn loading_tells_how_far_it_is() {
     let story = Story::deciding();
     let mut screen = Screen::new();
-    screen.ui.loading = Some(0.429);
+    screen.facts.loading = Some(0.429);
     let text = screen.text(&story.state, 80, 24);
     assert!(text.contains("LOADING 42%"), "{text}");
 }
@@ -632,7 +655,7 @@ fn the_decision_is_chosen_confirmed_and_sent() {
         decision: Some(1),
     };
     assert_eq!(screen.press(&run, KeyCode::Enter), [Effect::Send(grow)]);
-    assert!(screen.ui.prompt.is_none());
+    assert!(screen.ui.layers.top().is_none());
 
     screen.press(&run, D);
     screen.press(&run, KeyCode::Down);
@@ -676,28 +699,20 @@ fn growth_never_goes_beyond_the_layers_there_are() {
 #[test]
 fn a_key_pressed_just_as_the_prompt_opens_decides_nothing() {
     let run = Story::deciding().state;
-    let mut ui = Ui {
-        owner: true,
-        ..Ui::default()
+    let mut screen = Screen::new();
+    let now = screen.clock;
+    let mut press = |code, at| {
+        let key = KeyEvent::new(code, KeyModifiers::NONE);
+        update::on_key(&mut screen.ui, &screen.facts, &run, &key, at);
+        screen.ui.layers.confirming()
     };
-    let now = Instant::now();
-    let key = |code| KeyEvent::new(code, KeyModifiers::NONE);
-    update::on_key(&mut ui, &run, &key(D), now);
-    update::on_key(
-        &mut ui,
-        &run,
-        &key(KeyCode::Enter),
-        now + LOCK - Duration::from_millis(1),
-    );
-    let Some(Prompt::Decision(prompt)) = &ui.prompt else {
-        panic!("no prompt")
-    };
-    assert!(!prompt.confirming);
-    update::on_key(&mut ui, &run, &key(KeyCode::Enter), now + LOCK);
-    let Some(Prompt::Decision(prompt)) = &ui.prompt else {
-        panic!("no prompt")
-    };
-    assert!(prompt.confirming);
+    let almost = LOCK - Duration::from_millis(1);
+    press(D, now);
+    assert!(!press(KeyCode::Enter, now + almost));
+    assert!(press(KeyCode::Enter, now + LOCK));
+    // The confirmation is locked for as long.
+    press(KeyCode::Enter, now + LOCK + almost);
+    assert!(screen.ui.layers.confirming());
 }
 
 #[test]
@@ -726,14 +741,14 @@ fn asking_for_fresh_evidence_opens_the_prompt_when_it_comes() {
         screen.press(&story.state, KeyCode::Char('r')),
         [Effect::Send(Command::Decide)]
     );
-    update::on_run(&mut screen.ui, &story.state, Instant::now());
+    screen.look(&story.state);
     assert!(
-        screen.ui.prompt.is_none(),
+        screen.ui.layers.top().is_none(),
         "the old evidence does not open it"
     );
     story.decision(2);
-    update::on_run(&mut screen.ui, &story.state, Instant::now());
-    assert!(matches!(&screen.ui.prompt, Some(Prompt::Decision(p)) if p.decision.id == 2));
+    screen.look(&story.state);
+    assert!(screen.decision().is_some_and(|p| p.decision.id == 2));
 }
 
 #[test]
@@ -752,7 +767,7 @@ fn leaving_asks_the_owner_and_nobody_else() {
     assert!(screen.ui.quitting);
 
     let mut watching = Screen::new();
-    (watching.ui.read_only, watching.ui.owner) = (true, false);
+    (watching.facts.read_only, watching.facts.owner) = (true, false);
     assert_eq!(watching.press(&run, KeyCode::Char('p')), []);
     assert!(
         watching
@@ -817,9 +832,9 @@ fn a_frozen_display_stands_still_and_a_zoom_moves_the_axis() {
     let run = Story::deciding().state;
     let mut screen = Screen::new();
     screen.press(&run, KeyCode::Char('f'));
-    assert!(screen.ui.frozen.is_some());
+    assert!(screen.frozen);
     screen.press(&run, KeyCode::Char('f'));
-    assert!(screen.ui.frozen.is_none());
+    assert!(!screen.frozen);
     screen.press(&run, KeyCode::Char('+'));
     let text = screen.text(&run, 80, 24);
     assert!(text.contains("x2") && text.contains("step 600"), "{text}");
@@ -841,7 +856,7 @@ fn a_growth_by_no_layers_cannot_be_made_smaller() {
     let mut screen = Screen::new();
     screen.press(&run, D);
     screen.press(&run, KeyCode::Char('-'));
-    let Some(Prompt::Decision(prompt)) = &screen.ui.prompt else {
+    let Some(prompt) = screen.decision() else {
         panic!("no prompt")
     };
     assert_eq!(prompt.layers, 1);

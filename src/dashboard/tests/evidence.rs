@@ -90,13 +90,13 @@ fn a_decision_with_newer_figures_is_asked_for_again() {
     let mut screen = Screen::new();
     assert_eq!(screen.press(&run, D), [Effect::Send(Command::Decide)]);
     assert!(
-        screen.ui.prompt.is_none(),
+        screen.ui.layers.top().is_none(),
         "until the new evidence is there"
     );
     let mut story = Story::aged();
     story.decision(2);
-    update::on_run(&mut screen.ui, &story.state, screen.clock);
-    let Some(Prompt::Decision(prompt)) = &screen.ui.prompt else {
+    screen.look(&story.state);
+    let Some(prompt) = screen.decision() else {
         panic!("no prompt")
     };
     assert_eq!((prompt.decision.id, prompt.decision.step), (2, 1300));

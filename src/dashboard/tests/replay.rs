@@ -34,8 +34,8 @@ fn playing() -> Playing {
 
 fn replaying() -> Screen {
     let mut screen = Screen::new();
-    (screen.ui.read_only, screen.ui.owner) = (true, false);
-    screen.ui.replay = Some(playing());
+    (screen.facts.read_only, screen.facts.owner) = (true, false);
+    screen.facts.replay = Some(playing());
     screen
 }
 
@@ -69,7 +69,7 @@ fn pauses_ends_waits_and_growing_runs_are_told() {
     let mut say = |change: &dyn Fn(&mut Playing)| {
         let mut now = playing();
         change(&mut now);
-        screen.ui.replay = Some(now);
+        screen.facts.replay = Some(now);
         screen.text(&run, 80, 24)
     };
     let text = say(&|p| p.playing = false);
@@ -108,7 +108,7 @@ fn the_scrubber_stands_still_while_the_numbers_grow() {
     let mut bar = |at: f64, step, event| {
         let mut now = playing();
         (now.at, now.step, now.event) = (at, step, event);
-        screen.ui.replay = Some(now);
+        screen.facts.replay = Some(now);
         let text = screen.text(&run, 80, 24);
         let row: Vec<char> = text.lines().nth(21).unwrap().chars().collect();
         row.iter().filter(|c| "━●─".contains(**c)).count()
@@ -132,7 +132,7 @@ fn a_replay_can_be_drawn_at_every_size() {
             ..playing()
         };
         for state in [playing(), extreme, nothing] {
-            screen.ui.replay = Some(state);
+            screen.facts.replay = Some(state);
             for width in (0..90).step_by(3).chain([200]) {
                 for height in (0..30).chain([60]) {
                     screen.text(&story.state, width, height);
@@ -156,12 +156,20 @@ fn keys_steer_the_replay_and_command_nothing() {
         (KeyCode::Char('}'), Steer::Faster),
         (KeyCode::Home, Steer::ToStart),
         (KeyCode::End, Steer::ToEnd),
-        (KeyCode::Char('0'), Steer::ToTenth(0)),
-        (KeyCode::Char('9'), Steer::ToTenth(9)),
+        (KeyCode::Char('G'), Steer::ToEnd),
     ];
     for (key, steer) in steers {
         assert_eq!(screen.press(&run, key), [Effect::Steer(steer)]);
     }
+    // Digits are views; after g they are tenths.
+    for (digit, tenths) in [('0', 0), ('9', 9)] {
+        assert_eq!(screen.press(&run, KeyCode::Char('g')), []);
+        let tenth = Effect::Steer(Steer::ToTenth(tenths));
+        assert_eq!(screen.press(&run, KeyCode::Char(digit)), [tenth]);
+    }
+    screen.press(&run, KeyCode::Char('g'));
+    let start = [Effect::Steer(Steer::ToStart)];
+    assert_eq!(screen.press(&run, KeyCode::Char('g')), start);
     for key in [D, KeyCode::Char('p'), KeyCode::Char('c')] {
         assert_eq!(screen.press(&run, key), []);
         let notice = screen.ui.notice.take();
@@ -170,7 +178,7 @@ fn keys_steer_the_replay_and_command_nothing() {
     screen.press(&run, KeyCode::Char('+'));
     assert_eq!(screen.ui.chart.zoom, 1);
     screen.press(&run, KeyCode::Char('f'));
-    assert!(screen.ui.frozen.is_some());
+    assert!(screen.frozen);
     assert_eq!(screen.press(&run, KeyCode::Char('q')), [Effect::Close]);
     // Where nothing is played again, these keys mean nothing.
     let mut live = Screen::new();

@@ -14,8 +14,8 @@ use axes::{Scale, Window, scale};
 
 use super::Scene;
 use super::dots::Dots;
+use crate::dashboard::chart_view::Axis;
 use crate::dashboard::glyphs::Glyphs;
-use crate::dashboard::update::Axis;
 use crate::run::event::Phase;
 use crate::run::series::pyramid::{Series, Span as Values};
 use crate::run::state::{LOSS, MarkKind, VAL_LOSS};

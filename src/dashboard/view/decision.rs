@@ -128,7 +128,7 @@ fn call(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
         Suggestion::TrainOn => ("▶ TRAIN ON SUGGESTED", theme.plain),
         Suggestion::InsufficientData => ("▶ INSUFFICIENT DATA", theme.warning),
     };
-    let key = if scene.ui.read_only { "" } else { "  [D]" };
+    let key = if scene.facts.read_only { "" } else { "  [D]" };
     let mut lines = vec![Line::from(vec![
         Span::styled(scene.text(word), style),
         Span::styled(key, theme.key),

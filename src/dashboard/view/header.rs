@@ -56,7 +56,7 @@ fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
         ("heirloom".to_string(), theme.title),
         (scene.text(name), theme.title),
     ];
-    match &scene.ui.replay {
+    match &scene.facts.replay {
         None => all.push((scene.text(word), style)),
         Some(playing) => {
             let speed = speed_words(playing.speed);
@@ -68,18 +68,18 @@ fn identity(scene: &Scene<'_>) -> Vec<(String, Style)> {
         }
     }
     // What changes the meaning of everything else comes before what may not fit.
-    if let Some(share) = scene.ui.loading {
+    if let Some(share) = scene.facts.loading {
         all.push((
             format!("LOADING {:.0}%", (100.0 * share).floor()),
             theme.warning,
         ));
     }
-    if scene.ui.frozen.is_some() {
+    if scene.frozen {
         all.push(("FROZEN".into(), theme.warning));
     }
-    match &scene.ui.controller {
+    match &scene.facts.controller {
         Some(other) => all.push((scene.text(&format!("control: {other}")), theme.warning)),
-        None if scene.ui.read_only && scene.ui.replay.is_none() => {
+        None if scene.facts.read_only && scene.facts.replay.is_none() => {
             all.push(("read only".into(), theme.dim));
         }
         None => {}
@@ -108,7 +108,7 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
     let (run, theme) = (scene.run, scene.theme);
     let core = &run.core;
     let mut all = Vec::new();
-    if scene.ui.replay.as_ref().is_some_and(|r| r.growing) {
+    if scene.facts.replay.as_ref().is_some_and(|r| r.growing) {
         let text = scene.text("up to where the run was when this began");
         all.push((text, theme.plain));
     }
@@ -117,7 +117,7 @@ fn speed(scene: &Scene<'_>) -> Vec<(String, Style)> {
     if core.tokens > 0 {
         push(format!("lr {:.2e}", core.lr));
     }
-    if scene.ui.replay.is_none()
+    if scene.facts.replay.is_none()
         && let Some(left) = eta::seconds(run)
     {
         // With an operator deciding, rounds may last longer than planned.

@@ -1,16 +1,13 @@
 //! Drawing: a pure function of the run, the screen's own state and the area. Nothing here changes anything.
 
-mod bars;
+pub(super) mod bars;
 mod chart;
-mod decision;
+pub(super) mod decision;
 mod dots;
 mod header;
-mod help;
-mod palette;
-mod prompt;
 mod ranks;
 mod result;
-mod scrubber;
+pub(super) mod scrubber;
 
 use jiff::tz::TimeZone;
 use ratatui::Frame;
@@ -22,8 +19,11 @@ use ratatui::widgets::{Block, Borders};
 use super::app::is_over;
 use super::curve::Curve;
 use super::glyphs::Glyphs;
+use super::layers::{self, Room};
+use super::session::Facts;
 use super::theme::Theme;
-use super::update::{Prompt, Ui};
+use super::update::Ui;
+use super::views;
 use crate::run::state::RunState;
 use crate::text::sanitize;
 
@@ -35,6 +35,9 @@ const WIDE: u16 = 120;
 /// What a frame shows.
 pub struct Scene<'a> {
     pub run: &'a RunState,
+    pub facts: &'a Facts,
+    /// The display stands still.
+    pub frozen: bool,
     pub ui: &'a Ui,
     pub curve: &'a Curve,
     pub theme: &'a Theme,
@@ -47,11 +50,12 @@ pub struct Scene<'a> {
 
 impl Scene<'_> {
     /// Foreign text made fit for this screen.
-    fn text(&self, text: &str) -> String {
+    pub fn text(&self, text: &str) -> String {
         self.glyphs.text(&sanitize(text))
     }
 
-    fn panel(&self, title: String) -> Block<'_> {
+    /// A frame with a title.
+    pub fn panel(&self, title: String) -> Block<'_> {
         Block::new()
             .borders(Borders::ALL)
             .border_set(self.glyphs.border())
@@ -59,7 +63,8 @@ impl Scene<'_> {
             .title(Span::styled(title, self.theme.title))
     }
 
-    fn over(&self) -> bool {
+    /// Whether the run's status is final.
+    pub fn over(&self) -> bool {
         is_over(self.run.core.status)
     }
 }
@@ -72,7 +77,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
         return;
     }
     let strip = if area.height >= 40 { 5 } else { 1 };
-    let scrubber = if scene.ui.replay.is_some() { 2 } else { 0 };
+    let scrubber = if scene.facts.replay.is_some() { 2 } else { 0 };
     let [head, body, notes, replay, foot] = Layout::vertical([
         Constraint::Length(2),
         Constraint::Fill(1),
@@ -83,42 +88,32 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     .areas(area);
     header::draw(frame, scene, head);
     bars::strip(frame, scene, notes);
-    if let Some(playing) = &scene.ui.replay {
+    if let Some(playing) = &scene.facts.replay {
         scrubber::draw(frame, scene, playing, replay);
     }
     bars::footer(frame, scene, foot);
-    match &scene.ui.prompt {
-        Some(Prompt::Decision(p)) => {
-            let [rest, side] = if area.width >= WIDE {
-                Layout::horizontal([Constraint::Fill(1), Constraint::Length(60)]).areas(body)
-            } else {
-                Layout::vertical([Constraint::Fill(1), Constraint::Length(11)]).areas(body)
-            };
-            panels(frame, scene, rest);
-            prompt::decision(frame, scene, p, side);
+    let place = scene.ui.layers.top().map(|layer| layer.room());
+    let low = |rows| Layout::vertical([Constraint::Fill(1), Constraint::Length(rows)]).areas(body);
+    let [rest, asked] = match place {
+        Some(Room::Side { columns, .. }) if area.width >= WIDE => {
+            Layout::horizontal([Constraint::Fill(1), Constraint::Length(columns)]).areas(body)
         }
-        Some(Prompt::Leave(p)) => {
-            let [rest, low] =
-                Layout::vertical([Constraint::Fill(1), Constraint::Length(5)]).areas(body);
-            panels(frame, scene, rest);
-            prompt::leave(frame, scene, p, low);
-        }
-        Some(Prompt::Line(p)) => {
-            let [rest, low] =
-                Layout::vertical([Constraint::Fill(1), Constraint::Length(palette::HEIGHT)])
-                    .areas(body);
-            panels(frame, scene, rest);
-            palette::draw(frame, scene, p, low);
-        }
-        None => panels(frame, scene, body),
-    }
-    if scene.ui.help {
-        help::draw(frame, scene, area);
+        Some(Room::Side { rows, .. } | Room::Bottom(rows)) => low(rows),
+        Some(Room::Over) | None => [body, area],
+    };
+    view(frame, scene, rest);
+    layers::draw(frame, scene, asked);
+}
+
+/// The view that is chosen.
+fn view(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    if let Some(view) = views::row(scene.ui.view) {
+        (view.draw)(frame, scene, area);
     }
 }
 
 /// Chart and decision panel above, ranks (or the result) below; what does not fit is left out from below.
-fn panels(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+pub fn panels(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     // The chart keeps a few rows.
     let room = area.height.saturating_sub(9);
     let wanted = if scene.over() {
@@ -149,7 +144,7 @@ fn small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let head = u16::from(area.height >= 2);
     let foot = u16::from(area.height >= 5);
     // One line of it, where the chart keeps its least height.
-    let playing = scene.ui.replay.as_ref().filter(|_| area.height >= 8);
+    let playing = scene.facts.replay.as_ref().filter(|_| area.height >= 8);
     let [top, body, replay, bottom] = Layout::vertical([
         Constraint::Length(head),
         Constraint::Fill(1),
@@ -162,20 +157,18 @@ fn small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
         scrubber::draw(frame, scene, playing, replay);
     }
     bars::footer(frame, scene, bottom);
-    match &scene.ui.prompt {
-        Some(Prompt::Decision(p)) => prompt::decision(frame, scene, p, body),
-        Some(Prompt::Leave(p)) => prompt::leave(frame, scene, p, body),
-        Some(Prompt::Line(p)) => palette::draw(frame, scene, p, body),
-        None if scene.ui.help => help::draw(frame, scene, body),
-        None if scene.over() => result::draw(frame, scene, body),
-        None if body.width >= 24 && body.height >= 5 => chart::draw(frame, scene, body),
-        None => bars::strip(frame, scene, body),
+    match scene.ui.view {
+        _ if scene.ui.layers.top().is_some() => layers::draw(frame, scene, body),
+        view if !views::has_chart(view) => self::view(frame, scene, body),
+        _ if scene.over() => result::draw(frame, scene, body),
+        _ if body.width >= 24 && body.height >= 5 => chart::draw(frame, scene, body),
+        _ => bars::strip(frame, scene, body),
     }
 }
 
 /// As many of `segments`, in order, as fit into `width`, two spaces apart; a later one may fit where an earlier did
 /// not.
-fn fitted(segments: Vec<(String, Style)>, width: u16) -> Line<'static> {
+pub fn fitted(segments: Vec<(String, Style)>, width: u16) -> Line<'static> {
     let mut line = Line::default();
     let mut left = usize::from(width);
     for (text, style) in segments {
@@ -191,7 +184,7 @@ fn fitted(segments: Vec<(String, Style)>, width: u16) -> Line<'static> {
 }
 
 /// `12,345`.
-fn thousands(n: u64) -> String {
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {

@@ -98,6 +98,7 @@ struct Head {
     refusals: u64,
     running_since: u64,
     dropped: u64,
+    notes_gone: u64,
     noted: bool,
 }
 
@@ -144,6 +145,7 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
         refusals: state.refusals,
         running_since: state.running_since,
         dropped: state.dropped,
+        notes_gone: state.notes_gone,
         noted: state.noted,
     };
     let body = BodyOf {
@@ -273,6 +275,7 @@ impl Opened {
             refusals: head.refusals,
             running_since: head.running_since,
             dropped: head.dropped,
+            notes_gone: head.notes_gone,
             noted: head.noted,
             version: 1,
             ..RunState::default()

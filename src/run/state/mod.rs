@@ -40,6 +40,8 @@ pub struct RunState {
     /// Those of abandoned branches, too.
     pub checkpoints: Vec<CheckpointNote>,
     pub notes: VecDeque<Note>,
+    /// Notes that made room for newer ones.
+    pub notes_gone: u64,
     /// The last event's number, run time and wall clock.
     pub seq: u64,
     pub elapsed: f64,
@@ -75,6 +77,7 @@ impl RunState {
     fn push_note(&mut self, note: Note) {
         if self.notes.len() == NOTES_KEPT {
             self.notes.pop_front();
+            self.notes_gone += 1;
         }
         self.notes.push_back(note);
     }

@@ -1,6 +1,6 @@
 //! What part of the run the chart shows, and how losses become rows: pure arithmetic, but for what it looks at.
 
-use crate::dashboard::update::Axis;
+use crate::dashboard::chart_view::Axis;
 use crate::dashboard::view::{Scene, thousands};
 use crate::run::series::pyramid::{Place, Series};
 use crate::run::show::duration;

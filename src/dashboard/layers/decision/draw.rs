@@ -1,16 +1,15 @@
-//! The decision prompt with its evidence, and the leave prompt.
+//! What the decision prompt looks like: the evidence as of its step, the choices, the question that confirms one.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
-use super::decision::{plateau_words, slope_words};
-use super::{Scene, thousands};
-use crate::dashboard::update::{DecisionPrompt, Entry, LeaveEntry, LeavePrompt};
+use super::{Decision, Entry};
+use crate::dashboard::view::decision::{plateau_words, slope_words};
+use crate::dashboard::view::{Scene, thousands};
 use crate::run::event::{Evidence, Forecast, Plateau, Suggestion};
 use crate::run::show::duration;
-use crate::run::state::Status;
 use crate::run::table;
 use crate::run::trend;
 
@@ -18,7 +17,7 @@ use crate::run::trend;
 const EVIDENCE: u16 = 55;
 
 /// Evidence and choices, side by side or stacked as the area has it.
-pub fn decision(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &DecisionPrompt, area: Rect) {
+pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, confirming: bool) {
     let e = &p.decision.evidence;
     let title = format!(
         " decide · round {} · evidence of step {} ({}) ",
@@ -35,7 +34,7 @@ pub fn decision(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &DecisionPrompt, ar
         block = block.title_bottom(Span::styled(scene.text(&text), scene.theme.warning));
     }
     let inside = framed(frame, block, area);
-    let choices = choices(scene, p);
+    let choices = choices(scene, p, confirming);
     let mut why = vec![Line::styled(scene.text(&e.why), scene.theme.title)];
     if area.width < EVIDENCE {
         // Too narrow for the table: the sentence and the choices.
@@ -60,7 +59,8 @@ pub fn decision(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &DecisionPrompt, ar
     frame.render_widget(Paragraph::new(choices).wrap(Wrap { trim: false }), right);
 }
 
-fn framed(frame: &mut Frame<'_>, block: Block<'_>, area: Rect) -> Rect {
+/// Clears an area, frames it, and returns what is inside.
+pub fn framed(frame: &mut Frame<'_>, block: Block<'_>, area: Rect) -> Rect {
     let inside = block.inner(area);
     frame.render_widget(Clear, area);
     frame.render_widget(block, area);
@@ -155,10 +155,10 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
 }
 
 /// The entries, or the question that confirms one.
-fn choices(scene: &Scene<'_>, p: &DecisionPrompt) -> Vec<Line<'static>> {
+fn choices(scene: &Scene<'_>, p: &Decision, confirming: bool) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let plural = if p.layers == 1 { "" } else { "s" };
-    if p.confirming {
+    if confirming {
         let (question, note) = match p.entries[p.selected] {
             Entry::Grow => (
                 format!("Grow by {} layer{plural} ({})?", p.layers, p.mode),
@@ -193,7 +193,7 @@ fn choices(scene: &Scene<'_>, p: &DecisionPrompt) -> Vec<Line<'static>> {
 }
 
 /// A list with a marked entry.
-fn listed(
+pub fn listed(
     scene: &Scene<'_>,
     entries: impl Iterator<Item = String>,
     selected: usize,
@@ -206,24 +206,4 @@ fn listed(
         }
     };
     entries.enumerate().map(line).collect()
-}
-
-/// Detach, stop, or stay.
-pub fn leave(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &LeavePrompt, area: Rect) {
-    let paused = scene.run.core.status == Status::Paused;
-    let text = |entry: &LeaveEntry| {
-        match entry {
-            LeaveEntry::Detach if paused => {
-                "detach: the pause stays, attach ends it; one that waits for you ends the process"
-            }
-            LeaveEntry::Detach => "detach: training goes on, the shell is yours",
-            LeaveEntry::StopAfterCheckpoint => "stop after a checkpoint: resume it later",
-            LeaveEntry::Cancel => "stay",
-        }
-        .to_string()
-    };
-    let block = scene.panel(" leave ".into()).border_style(scene.theme.key);
-    let inside = framed(frame, block, area);
-    let lines = listed(scene, p.entries.iter().map(text), p.selected);
-    frame.render_widget(Paragraph::new(lines), inside);
 }

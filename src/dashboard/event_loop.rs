@@ -1,0 +1,57 @@
+//! The one loop of every screen: what is new, a frame where one is due, input.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::terminal::{Input, Terminal};
+
+/// Resizes are gathered for this long.
+const RESIZE_GAP: Duration = Duration::from_millis(50);
+
+/// A full screen: a run's dashboard, or the home screen.
+pub trait Screen {
+    /// What it ends with.
+    type Out;
+    /// Takes in what is new. `Some`: the screen is over.
+    ///
+    /// # Errors
+    /// When what it shows cannot be read.
+    fn turn(&mut self, now: Instant) -> Result<Option<Self::Out>>;
+    /// How long input is waited for.
+    fn wait(&self) -> Duration;
+    /// Whether a frame is called for; `keeps_up`: the terminal has taken all the frames before.
+    fn is_due(&self, keeps_up: bool, now: Instant) -> bool;
+    fn draw(&mut self, terminal: &mut Terminal, now: Instant);
+    /// Takes a key, pasted text, a signal or the end of the terminal. `Some`: the screen is over.
+    fn on_input(&mut self, input: Input, terminal: &mut Terminal) -> Option<Self::Out>;
+    /// The window has another size.
+    fn on_resize(&mut self);
+}
+
+/// Shows a screen until it is over.
+///
+/// # Errors
+/// When what it shows cannot be read.
+pub fn drive<S: Screen>(screen: &mut S, terminal: &mut Terminal) -> Result<S::Out> {
+    loop {
+        let now = Instant::now();
+        if let Some(out) = screen.turn(now)? {
+            return Ok(out);
+        }
+        if screen.is_due(terminal.keeps_up(), now) {
+            screen.draw(terminal, now);
+        }
+        for input in terminal.inputs(screen.wait()) {
+            if input == Input::Resized {
+                // A dragged window sends many: one frame for a burst.
+                std::thread::sleep(RESIZE_GAP);
+                screen.on_resize();
+                continue;
+            }
+            if let Some(out) = screen.on_input(input, terminal) {
+                return Ok(out);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+use std::time::Instant;
+
+use crossterm::event::KeyModifiers;
+
+use super::*;
+use crate::dashboard::layers::LOCK;
+use crate::dashboard::session::Facts;
+use crate::dashboard::update::{self, Ui};
+use crate::run::event::{Body, Event};
+use crate::run::state::RunState;
+
+/// A screen on which the command line is used.
+struct Typing {
+    ui: Ui,
+    facts: Facts,
+    run: RunState,
+    clock: Instant,
+}
+
+impl Typing {
+    fn new() -> Self {
+        Self {
+            ui: Ui::default(),
+            facts: Facts {
+                owner: true,
+                ..Facts::default()
+            },
+            run: RunState::default(),
+            clock: Instant::now(),
+        }
+    }
+
+    fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) -> Vec<Effect> {
+        let key = KeyEvent::new(code, modifiers);
+        update::on_key(&mut self.ui, &self.facts, &self.run, &key, self.clock)
+    }
+
+    /// Types these characters; a line break is Enter, a tab Tab, an arrow its key.
+    fn type_(&mut self, text: &str) -> Vec<Effect> {
+        let mut last = Vec::new();
+        for c in text.chars() {
+            let code = match c {
+                '\n' => KeyCode::Enter,
+                '\t' => KeyCode::Tab,
+                '↑' => KeyCode::Up,
+                '↓' => KeyCode::Down,
+                '←' => KeyCode::Left,
+                c => KeyCode::Char(c),
+            };
+            last = self.press(code, KeyModifiers::NONE);
+        }
+        last
+    }
+
+    fn line(&self) -> Option<&CommandLine> {
+        self.ui.layers.find::<CommandLine>()
+    }
+
+    fn text(&self) -> &str {
+        self.line().map_or("closed", |l| l.input.value())
+    }
+}
+
+#[test]
+fn a_command_is_sent_and_a_drastic_one_is_confirmed_first() {
+    let mut typing = Typing::new();
+    let lr = Effect::Send(Command::SetLr { lr: 2e-4 });
+    assert_eq!(typing.type_(":lr 2e-4\n"), [lr]);
+    assert_eq!(typing.type_(":stop\n"), []);
+    // An Enter too many confirms nothing.
+    assert_eq!(typing.type_("\n"), []);
+    typing.clock += LOCK;
+    let stop = Effect::Send(Command::Stop { decision: None });
+    assert_eq!(typing.type_("\n"), [stop]);
+    assert_eq!(typing.type_(":take-control\n"), [Effect::TakeControl]);
+}
+
+#[test]
+fn a_question_about_another_stretch_of_the_run_is_not_answered() {
+    let mut typing = Typing::new();
+    typing.type_(":quit\n");
+    typing.clock += LOCK;
+    typing.run.running_since = 7;
+    assert_eq!(typing.type_("\n"), []);
+    let notice = typing.ui.notice.take().unwrap();
+    assert!(notice.contains("another phase"), "{notice}");
+    // Esc followed at once by another key goes back, whatever the key.
+    typing.type_(":quit\n");
+    typing.clock += LOCK;
+    assert_eq!(typing.press(KeyCode::Char('y'), KeyModifiers::ALT), []);
+    assert!(!typing.ui.layers.confirming());
+}
+
+#[test]
+fn what_is_not_understood_stays_to_be_corrected() {
+    let mut typing = Typing::new();
+    typing.type_(":grwo 2\n");
+    let error = typing.line().unwrap().error.as_ref().unwrap();
+    assert!(error.contains("did you mean grow"), "{error}");
+    typing.type_("x");
+    assert_eq!(typing.text(), "grwo 2x");
+    assert!(typing.line().unwrap().error.is_none());
+    // A command of the screen is suggested, too.
+    let mut typing = Typing::new();
+    typing.type_(":frezee\n");
+    let error = typing.line().unwrap().error.as_ref().unwrap();
+    assert!(error.contains("did you mean freeze"), "{error}");
+}
+
+#[test]
+fn tab_completes_commands_settings_and_checkpoints() {
+    let mut typing = Typing::new();
+    for (seq, name) in (1..).zip(["b0-s00000010-round-1", "b0-s00000020-round-1"]) {
+        let body = Body::Checkpoint {
+            name: name.into(),
+            bytes: 1,
+            seconds: 0.1,
+            val_loss: None,
+            reason: "steps".into(),
+            verified: true,
+            begun: None,
+            of_step: None,
+        };
+        typing.run.apply(&Event::numbered(seq, body));
+    }
+    for (text, wanted) in [
+        (":pau\t", "pause"),
+        (":gr\t", "grow "),
+        (":se\t", "set lr"),
+        (":se\t\t", "search"),
+        (":set\t", "set lr "),
+        (":set l\t", "set lr "),
+        (":tr\t", "train-on "),
+        (":zoom i\t", "zoom in"),
+        (":rollback \t", "rollback b0-s000000"),
+        // The newest comes first, then the one before it.
+        (":rollback \t\t", "rollback b0-s00000020-round-1"),
+        (":rollback \t\t\t", "rollback b0-s00000010-round-1"),
+        (":rollback b0-s00000010\t", "rollback b0-s00000010-round-1"),
+        (":nothing\t", "nothing"),
+    ] {
+        typing.ui.layers = Default::default();
+        typing.type_(text);
+        assert_eq!(typing.text(), wanted, "{text:?}");
+    }
+}
+
+#[test]
+fn earlier_lines_come_back_and_lines_can_be_edited() {
+    let mut typing = Typing::new();
+    typing.type_(":eval\n");
+    typing.type_(":probe\n");
+    typing.type_(":↑");
+    assert_eq!(typing.text(), "probe");
+    typing.type_("↑");
+    assert_eq!(typing.text(), "eval");
+    typing.type_("↓↓");
+    assert_eq!(typing.text(), "");
+    typing.type_("set lr 1e-4←←x");
+    assert_eq!(typing.text(), "set lr 1ex-4");
+    typing.press(KeyCode::Char('w'), KeyModifiers::CONTROL);
+    assert!(typing.text().len() < "set lr 1ex-4".len());
+    typing.press(KeyCode::Char('u'), KeyModifiers::CONTROL);
+    assert_eq!(typing.text(), "");
+}
+
+#[test]
+fn pasted_text_stands_at_the_cursor_and_sends_nothing() {
+    let mut typing = Typing::new();
+    typing.type_(":set 2e-4←←←←");
+    let now = typing.clock;
+    update::on_paste(&mut typing.ui, &typing.facts, &typing.run, "lr\n", now);
+    assert_eq!(typing.text(), "set lr 2e-4");
+    update::on_paste(
+        &mut typing.ui,
+        &typing.facts,
+        &typing.run,
+        &"x".repeat(999),
+        now,
+    );
+    assert_eq!(typing.text().chars().count(), LONGEST);
+    // Without a line, pasted text is no keys.
+    let mut typing = Typing::new();
+    update::on_paste(&mut typing.ui, &typing.facts, &typing.run, "q", now);
+    assert!(typing.line().is_none());
+    assert!(typing.ui.notice.is_some());
+}

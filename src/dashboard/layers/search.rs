@@ -1,0 +1,90 @@
+//! The line that searches the log.
+
+use crossterm::event::{Event, KeyEvent};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+use std::time::Duration;
+use tui_input::Input;
+use tui_input::backend::crossterm::EventHandler;
+
+use super::line::{LONGEST, visible};
+use super::{Layer, Room, Row, Step};
+use crate::dashboard::commands::Act;
+use crate::dashboard::keymap::Differs;
+use crate::dashboard::layers::decision::draw::framed;
+use crate::dashboard::update::{Context, Effect};
+use crate::dashboard::view::Scene;
+use crate::dashboard::views;
+use crate::text::sanitize;
+
+pub const ROW: Row = Row {
+    id: "search",
+    keys: &["/"],
+    footer: "",
+    help: "search the log",
+    control: false,
+    passes: false,
+    differs: Differs::Appears(" search "),
+    open,
+};
+
+#[derive(Debug, Default)]
+struct Search {
+    input: Input,
+}
+
+fn open(context: &mut Context<'_>) -> Vec<Effect> {
+    let search = Box::new(Search::default());
+    context.ui.layers.push(search, context.now);
+    Vec::new()
+}
+
+impl Layer for Search {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn act(&mut self, act: Act, _: bool, context: &mut Context<'_>) -> Step {
+        match act {
+            Act::Accept => {
+                context.ui.view = views::LOG;
+                context.ui.log.search_for(context.run, self.input.value());
+                Step::Close
+            }
+            Act::Back => Step::Close,
+            _ => Step::Stay,
+        }
+    }
+
+    fn type_key(&mut self, key: &KeyEvent) -> Step {
+        if self.input.value().chars().count() < LONGEST {
+            self.input.handle_event(&Event::Key(*key));
+        }
+        Step::Stay
+    }
+
+    fn paste(&mut self, text: &str) -> bool {
+        let line = format!("{}{}", self.input.value(), sanitize(text));
+        self.input = line.chars().take(LONGEST).collect::<String>().into();
+        true
+    }
+
+    fn lock(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn room(&self) -> Room {
+        Room::Bottom(3)
+    }
+
+    fn draw(&self, frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, _: bool) {
+        let block = scene.panel(" search ".into()).border_style(scene.theme.key);
+        let inside = framed(frame, block, area);
+        let mut line = Line::from(Span::styled("/", scene.theme.title));
+        let room = inside.width.saturating_sub(1);
+        line.spans.extend(visible(scene, &self.input, room));
+        frame.render_widget(Paragraph::new(line), inside);
+    }
+}

@@ -1,0 +1,87 @@
+//! What a dashboard knows of the run it shows: the only owner of run data besides the [library](super::library).
+
+use super::curve::Curve;
+use super::replay::Playing;
+use crate::run::state::{RunState, Status};
+
+/// What a feed says of its run besides its events.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Commands cannot be sent: another process's run, or another one has control.
+    pub read_only: bool,
+    /// Who has control, when it is another one.
+    pub controller: Option<String>,
+    /// The trainer is in this process, so that leaving it needs a decision.
+    pub owner: bool,
+    /// No more events will come.
+    pub ended: bool,
+    /// The journal's past is still being read: how much of it has been, from 0 to 1.
+    pub loading: Option<f64>,
+    /// A run is played again, and stands here.
+    pub replay: Option<Playing>,
+}
+
+impl Facts {
+    /// Why no command can be sent now, if that is so.
+    pub fn locked(&self, run: &RunState) -> Option<String> {
+        let over = matches!(
+            run.core.status,
+            Status::Done | Status::Failed | Status::Interrupted
+        );
+        match (&self.controller, self.read_only) {
+            _ if self.replay.is_some() => Some("a replay takes no commands".into()),
+            _ if self.ended || over => Some("the run is over: q leaves".into()),
+            (Some(other), _) => Some(format!("{other} has control: :take-control takes it over")),
+            (None, true) => {
+                Some("read only: `heirloom attach` takes control of a running one".into())
+            }
+            (None, false) => None,
+        }
+    }
+}
+
+/// A run, what is prepared of it for drawing, and what its feed says.
+#[derive(Debug)]
+pub struct Session {
+    pub run: RunState,
+    pub curve: Curve,
+    pub facts: Facts,
+    /// The run as it stood when the display was frozen.
+    frozen: Option<Box<RunState>>,
+}
+
+impl Session {
+    /// A session of a run of which `run` is known.
+    pub fn new(run: RunState, facts: Facts) -> Self {
+        Self {
+            run,
+            curve: Curve::default(),
+            facts,
+            frozen: None,
+        }
+    }
+
+    /// Freezes the display, or lets it follow the run again.
+    pub fn toggle_freeze(&mut self) {
+        self.frozen = match self.frozen.take() {
+            Some(_) => None,
+            None => Some(Box::new(self.run.clone())),
+        };
+    }
+
+    /// Whether the display stands still.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// The run as it is to be shown.
+    pub fn shown(&self) -> &RunState {
+        self.frozen.as_deref().unwrap_or(&self.run)
+    }
+
+    /// Brings the curve up to the run that is shown, with the chart's smoothing.
+    pub fn prepare(&mut self, smoothing: f64) {
+        let run = self.frozen.as_deref().unwrap_or(&self.run);
+        self.curve.follow(&run.history, smoothing);
+    }
+}

@@ -1,0 +1,352 @@
+//! The log: every event that made a note, with its time and step; search, wrap, warnings pinned above.
+
+use std::cell::Cell;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::Row;
+use crate::dashboard::commands::Act;
+use crate::dashboard::keymap::Differs;
+use crate::dashboard::update::Context;
+use crate::dashboard::view::{Scene, bars};
+use crate::run::state::{Level, Note, RunState};
+use crate::text;
+
+pub const ROW: Row = Row {
+    id: super::LOG,
+    title: "Log",
+    keys: &["4"],
+    command: "view log",
+    help: "the events, with search; warnings pinned",
+    chart: false,
+    differs: Differs::Appears("events ·"),
+    draw,
+    act,
+};
+
+/// Warnings that are pinned above the events.
+const PINNED: usize = 3;
+
+/// How the log is looked at.
+#[derive(Debug, Default)]
+pub struct LogView {
+    /// Number of the last note in sight, counted from the run's first; none: the newest, whichever that is.
+    bottom: Option<u64>,
+    /// Long lines are cut and not wrapped.
+    cut: bool,
+    warnings: bool,
+    /// What is searched for, in lower case.
+    search: String,
+    /// Number of the note that was found.
+    found: Option<u64>,
+    /// Rows of the last frame, for a page.
+    rows: Cell<usize>,
+}
+
+impl LogView {
+    fn shows(&self, note: &Note) -> bool {
+        !self.warnings || is_warning(note)
+    }
+
+    fn matches(&self, note: &Note) -> bool {
+        !self.search.is_empty() && note.text.to_lowercase().contains(&self.search)
+    }
+
+    /// The numbers of the notes that are shown.
+    fn numbers(&self, run: &RunState) -> Vec<u64> {
+        numbered(run)
+            .filter(|(_, note)| self.shows(note))
+            .map(|(n, _)| n)
+            .collect()
+    }
+
+    /// Searches, from the newest note back.
+    pub fn search_for(&mut self, run: &RunState, text: &str) {
+        self.search = text.trim().to_lowercase();
+        (self.bottom, self.found) = (None, None);
+        self.find(run, true);
+    }
+
+    /// Goes to the next note that matches, back or forward; stays where there is none.
+    fn find(&mut self, run: &RunState, back: bool) {
+        let hits = numbered(run).filter(|(_, note)| self.shows(note) && self.matches(note));
+        let hits: Vec<u64> = hits.map(|(n, _)| n).collect();
+        let next = match (self.found, back) {
+            (None, _) => hits.last(),
+            (Some(at), true) => hits.iter().rev().find(|&&n| n < at),
+            (Some(at), false) => hits.iter().find(|&&n| n > at),
+        };
+        if let Some(&next) = next {
+            (self.found, self.bottom) = (Some(next), Some(next));
+        }
+    }
+
+    /// Moves by so many notes, negative: back.
+    fn scroll(&mut self, run: &RunState, by: isize) {
+        let numbers = self.numbers(run);
+        let Some(last) = numbers.len().checked_sub(1) else {
+            return;
+        };
+        let at = self
+            .bottom
+            .map_or(last, |n| numbers.partition_point(|&m| m < n).min(last));
+        let to = at.saturating_add_signed(by).min(last);
+        // A page up from the start moves nothing more.
+        let least = self.rows.get().saturating_sub(1).min(last);
+        self.bottom = match to {
+            to if to >= last => None,
+            to => Some(numbers[to.max(least)]),
+        };
+    }
+}
+
+/// The notes with their numbers, counted from the run's first.
+fn numbered(run: &RunState) -> impl DoubleEndedIterator<Item = (u64, &Note)> {
+    let gone = run.notes_gone;
+    run.notes
+        .iter()
+        .enumerate()
+        .map(move |(i, note)| (gone + i as u64, note))
+}
+
+fn is_warning(note: &Note) -> bool {
+    matches!(note.level, Level::Warning | Level::Refused)
+}
+
+fn act(context: &mut Context<'_>, act: Act) {
+    let (log, run) = (&mut context.ui.log, context.run);
+    let page = log.rows.get().max(2) as isize - 1;
+    match act {
+        Act::Previous => log.scroll(run, -1),
+        Act::Next => log.scroll(run, 1),
+        Act::PageUp => log.scroll(run, -page),
+        Act::PageDown => log.scroll(run, page),
+        Act::Top => log.scroll(run, isize::MIN / 2),
+        Act::Bottom => (log.bottom, log.found) = (None, None),
+        Act::NextMatch | Act::PreviousMatch => {
+            log.find(run, act == Act::PreviousMatch);
+            if log.search.is_empty() {
+                context.ui.notice = Some("nothing is searched for: press / first".into());
+            } else if log.found.is_none() {
+                context.ui.notice = Some(format!("{:?} is not in the log", log.search));
+            }
+        }
+        Act::Wrap => log.cut = !log.cut,
+        Act::Warnings => {
+            log.warnings = !log.warnings;
+            (log.bottom, log.found) = (None, None);
+        }
+        Act::Back => (log.search, log.found) = (String::new(), None),
+        _ => {}
+    }
+}
+
+/// Pinned warnings above, the notes below with the newest last.
+fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    let log = &scene.ui.log;
+    let block = scene
+        .panel(scene.text(&title(scene)))
+        .title_bottom(Span::styled(place(scene), scene.theme.dim));
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    let pinned: Vec<&Note> = match log.warnings || inside.height < 12 {
+        true => Vec::new(),
+        false => {
+            let all = scene.run.notes.iter().rev().filter(|n| is_warning(n));
+            all.take(PINNED).collect()
+        }
+    };
+    let top = pinned.len() as u16 + u16::from(!pinned.is_empty());
+    let [above, below] =
+        Layout::vertical([Constraint::Length(top), Constraint::Fill(1)]).areas(inside);
+    if !pinned.is_empty() {
+        let mut lines: Vec<Line<'_>> = pinned
+            .into_iter()
+            .rev()
+            .map(|note| bars::note_line(scene, note))
+            .collect();
+        let rule = if scene.glyphs.dots() == (1, 1) {
+            "-"
+        } else {
+            "─"
+        };
+        let rule = rule.repeat(usize::from(inside.width));
+        lines.push(Line::styled(rule, scene.theme.dim));
+        frame.render_widget(Paragraph::new(lines), above);
+    }
+    log.rows.set(usize::from(below.height));
+    let lines = notes(scene, usize::from(below.width), usize::from(below.height));
+    frame.render_widget(Paragraph::new(lines), below);
+}
+
+fn title(scene: &Scene<'_>) -> String {
+    let log = &scene.ui.log;
+    let mut title = " events ·".to_string();
+    title.push_str(if log.bottom.is_none() {
+        " newest last"
+    } else {
+        " G follows"
+    });
+    if log.warnings {
+        title.push_str(" · warnings alone");
+    }
+    if log.cut {
+        title.push_str(" · long lines cut");
+    }
+    if !log.search.is_empty() {
+        title.push_str(&format!(" · /{}", log.search));
+    }
+    title + " "
+}
+
+/// `120-160 of 800, 12 found`.
+fn place(scene: &Scene<'_>) -> String {
+    let log = &scene.ui.log;
+    let numbers = log.numbers(scene.run);
+    let at = log
+        .bottom
+        .map_or(numbers.len(), |n| numbers.partition_point(|&m| m < n) + 1);
+    let gone = match scene.run.notes_gone {
+        0 => String::new(),
+        n => format!(", {n} older ones only in events.jsonl"),
+    };
+    let found = match log.search.is_empty() {
+        true => String::new(),
+        false => {
+            let hits = numbered(scene.run).filter(|(_, n)| log.shows(n) && log.matches(n));
+            format!(", {} found", hits.count())
+        }
+    };
+    format!(" {at} of {}{found}{gone} ", numbers.len())
+}
+
+/// The lines that end with the note at the bottom, as many as fit.
+fn notes(scene: &Scene<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
+    let log = &scene.ui.log;
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    for (number, note) in numbered(scene.run).rev() {
+        if lines.len() >= rows {
+            break;
+        }
+        if !log.shows(note) || log.bottom.is_some_and(|bottom| number > bottom) {
+            continue;
+        }
+        let found = log.found == Some(number);
+        let mut of_note = wrapped(scene, note, width, log.cut, found);
+        of_note.reverse();
+        lines.extend(of_note);
+    }
+    lines.truncate(rows);
+    lines.reverse();
+    if lines.is_empty() {
+        let text = if log.warnings {
+            " no warning so far"
+        } else {
+            " no event so far"
+        };
+        lines.push(Line::styled(text, scene.theme.dim));
+    }
+    lines
+}
+
+/// A note on as many rows as it needs; later rows begin under the text.
+fn wrapped(
+    scene: &Scene<'_>,
+    note: &Note,
+    width: usize,
+    cut: bool,
+    found: bool,
+) -> Vec<Line<'static>> {
+    let place = bars::note_place(scene, note);
+    let indent = text::width(&place);
+    let style = match found {
+        true => scene.theme.selected,
+        false => bars::note_style(scene, note.level),
+    };
+    let body = bars::note_text(scene, note);
+    let room = width.saturating_sub(indent).max(8);
+    let parts = match cut {
+        true => vec![text::fit(&body, room).trim_end().to_string()],
+        false => fill(&body, room),
+    };
+    let line = |(i, part): (usize, String)| {
+        let start = match i {
+            0 => place.clone(),
+            _ => " ".repeat(indent),
+        };
+        let mut spans = vec![Span::styled(start, scene.theme.dim)];
+        spans.extend(highlighted(
+            &part,
+            &scene.ui.log.search,
+            style,
+            scene.theme.key,
+        ));
+        Line::from(spans)
+    };
+    parts.into_iter().enumerate().map(line).collect()
+}
+
+/// Text in rows of at most `width` columns, broken at blanks where there are any.
+fn fill(body: &str, width: usize) -> Vec<String> {
+    let mut rows = vec![String::new()];
+    let mut used = 0;
+    for word in body.split_inclusive(' ') {
+        let long = text::width(word);
+        if used + text::width(word.trim_end()) > width && used > 0 {
+            rows.push(String::new());
+            used = 0;
+        }
+        if long > width {
+            for c in word.chars() {
+                let w = text::width(c.encode_utf8(&mut [0; 4]));
+                if used + w > width {
+                    rows.push(String::new());
+                    used = 0;
+                }
+                if let Some(row) = rows.last_mut() {
+                    row.push(c);
+                }
+                used += w;
+            }
+            continue;
+        }
+        if let Some(row) = rows.last_mut() {
+            row.push_str(word);
+        }
+        used += long;
+    }
+    rows
+}
+
+/// The text with what is searched for standing out.
+fn highlighted(part: &str, search: &str, style: Style, hit: Style) -> Vec<Span<'static>> {
+    let lower = part.to_lowercase();
+    let same_length = lower.len() == part.len();
+    match lower
+        .find(search)
+        .filter(|_| same_length && !search.is_empty())
+    {
+        Some(at) if part.is_char_boundary(at) && part.is_char_boundary(at + search.len()) => vec![
+            Span::styled(part[..at].to_string(), style),
+            Span::styled(part[at..at + search.len()].to_string(), style.patch(hit)),
+            Span::styled(part[at + search.len()..].to_string(), style),
+        ],
+        _ => vec![Span::styled(part.to_string(), style)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_broken_at_blanks_and_inside_words_that_are_too_long() {
+        assert_eq!(fill("one two three", 8), ["one two ", "three"]);
+        assert_eq!(fill("abcdefghij kl", 4), ["abcd", "efgh", "ij ", "kl"]);
+        assert_eq!(fill("", 4), [""]);
+    }
+}
