@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use jiff::tz::TimeZone;
 
+use super::answers;
 use super::curve::Curve;
 use super::feed::Feed;
 use super::glyphs::Glyphs;
@@ -153,15 +154,7 @@ impl App {
                                 Effect::Detach => return Ok(Exit::Detach),
                                 Effect::Close => return Ok(Exit::Closed),
                                 Effect::Steer(steer) => feed.steer(steer),
-                                Effect::Send(command) => {
-                                    if !feed.send(command) {
-                                        (self.ui.awaiting, self.ui.quitting) = (None, false);
-                                        self.ui.notice = Some(
-                                            "not sent: the trainer has ended, or another has control"
-                                                .into(),
-                                        );
-                                    }
-                                }
+                                Effect::Send(command) => answers::send(&mut self.ui, feed, command),
                                 Effect::TakeControl => {
                                     let taken = feed.take_control();
                                     self.ui.notice = Some(
@@ -187,9 +180,11 @@ impl App {
             (self.ui.read_only, self.ui.controller) = (read_only, controller);
             self.dirty = true;
         }
+        for answer in feed.answers() {
+            answers::on_answer(&mut self.ui, &self.state, answer);
+            self.dirty = true;
+        }
         if let Some(news) = feed.news() {
-            // Whatever was asked for will not come.
-            (self.ui.awaiting, self.ui.quitting) = (None, false);
             self.ui.notice = Some(news);
             self.dirty = true;
         }

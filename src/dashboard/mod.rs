@@ -4,8 +4,8 @@
 //! through the same feed. [`update`] is pure and takes the clock as an argument, [`view`] only draws, [`terminal`] is
 //! the one file that touches the terminal. Nothing here sees the trainer.
 
+mod answers;
 mod app;
-mod attach;
 pub mod collapse;
 mod curve;
 mod eta;
@@ -24,8 +24,7 @@ mod update;
 mod view;
 
 pub use app::{Exit, Options, panic_words, run};
-pub use attach::AttachFeed;
-pub use feed::{Feed, LiveFeed, TailFeed};
+pub use feed::{Answer, AttachFeed, Feed, LiveFeed, TailFeed, Ticket};
 pub use plain::line as plain_line;
 pub use replay::ReplayFeed;
 #[doc(hidden)]

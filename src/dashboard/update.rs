@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::app::is_over;
+use super::feed::Ticket;
 use super::keys::{self, Action};
 use super::palette::LinePrompt;
 use super::replay::{Playing, Steer};
@@ -115,8 +116,8 @@ pub struct Ui {
     pub awaiting: Option<Option<u64>>,
     /// The stop after a checkpoint was asked for.
     pub quitting: bool,
-    /// Refusals seen so far: a new one ends the waiting for what was asked.
-    pub refusals: u64,
+    /// Commands of this screen that have no answer yet.
+    pub pending: Vec<(Ticket, Command)>,
     /// The journal's past is still being read: how much of it has been, from 0 to 1.
     pub loading: Option<f64>,
     /// A run is played again, and stands here.
@@ -171,9 +172,6 @@ pub fn on_key(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<
 
 /// Looks at a run that has changed: opens a prompt that was waited for.
 pub fn on_run(ui: &mut Ui, run: &RunState, now: Instant) {
-    if run.refusals > ui.refusals {
-        (ui.refusals, ui.awaiting, ui.quitting, ui.notice) = (run.refusals, None, false, None);
-    }
     if (ui.ended || is_over(run.core.status)) && matches!(ui.prompt, Some(Prompt::Leave(_))) {
         // What it asks has been answered.
         ui.prompt = None;
