@@ -178,7 +178,7 @@ fn an_operators_decision_is_seen_as_it_was_made() {
         pty.press("\r");
         pty.see("Esc back");
         // The confirmation ignores keys for 300 ms.
-        std::thread::sleep(Duration::from_millis(400));
+        std::thread::sleep(LOCK);
         pty.press("\r");
     };
     choose(1, "m", "> grow by 1 (keep)");

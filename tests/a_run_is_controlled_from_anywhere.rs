@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use common::pty::Pty;
 use common::{Background, Place, is_alive, texts, wait};
+use heirloom::dashboard::{AttachFeed, Feed};
+use heirloom::run::command::Command;
+use heirloom::run::dir::RunDir;
 use serde_json::{Value, json};
 
 /// A run in the background.
@@ -210,6 +213,64 @@ fn attached_dashboards_share_a_run_with_one_controller() {
     looking.see("INTERRUPTED");
     looking.press("q");
     assert_eq!(looking.exit_code(), 0);
+}
+
+/// Two dashboards ask the same run: each gets the answers to its own commands, told apart by their tickets.
+#[test]
+fn each_dashboard_gets_the_answers_to_its_own_commands() {
+    let place = Place::new();
+    let _run = in_background(&place, &LONG_REFERENCE);
+    let dir = RunDir::at(&place.run_dir("mine"));
+    let (mut first, mut past) = AttachFeed::connect(&dir, false).unwrap();
+    wait("control", || {
+        first.drain(&mut past).unwrap();
+        (!first.read_only()).then_some(())
+    });
+    let (mut second, mut seen) = AttachFeed::connect(&dir, false).unwrap();
+    wait("a second dashboard that reads", || {
+        second.drain(&mut seen).unwrap();
+        second.controller()
+    });
+    let refused = second.send(Command::Pause).unwrap();
+    let done = first.send(Command::Pause).unwrap();
+    let again = first.send(Command::Pause).unwrap();
+    assert_ne!(done, again);
+    let mut answers = Vec::new();
+    wait("both answers", || {
+        first.drain(&mut past).unwrap();
+        answers.extend(first.answers());
+        (answers.len() >= 2).then_some(())
+    });
+    let told: Vec<_> = answers.iter().map(|a| (a.ticket, a.applied)).collect();
+    assert_eq!(told, [(done, true), (again, false)]);
+    assert_eq!(answers[1].message, "the run is paused already");
+    let mut answers = Vec::new();
+    wait("the answer, and all events", || {
+        second.drain(&mut seen).unwrap();
+        answers.extend(second.answers());
+        // It has seen the refusal of the first dashboard's command as an event.
+        (!answers.is_empty() && seen.refusals == 1).then_some(())
+    });
+    answers.extend(second.answers());
+    let told: Vec<_> = answers.iter().map(|a| (a.ticket, a.applied)).collect();
+    assert_eq!(told, [(refused, false)]);
+    assert!(answers[0].message.contains("has control"), "{answers:?}");
+
+    // The answer to a quit comes before the end, and without the process nothing is sent.
+    ctl_ok(&place, &["resume"]);
+    let quit = first.send(Command::Quit).unwrap();
+    let mut answers = Vec::new();
+    wait("the answer to quit", || {
+        first.drain(&mut past).unwrap();
+        answers.extend(first.answers());
+        (!answers.is_empty()).then_some(())
+    });
+    assert_eq!((answers[0].ticket, answers[0].applied), (quit, true));
+    assert!(answers[0].message.contains("the process ends"));
+    wait("the connection's end", || {
+        first.drain(&mut past).unwrap();
+        first.send(Command::Pause).err()
+    });
 }
 
 fn first_ended(pty: &mut Pty) -> Option<()> {

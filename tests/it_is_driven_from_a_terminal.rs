@@ -24,6 +24,14 @@ fn start(place: &Place, settings: &[&[&str]]) -> Pty {
     Pty::start(place, &args, 80, 24)
 }
 
+/// Chooses what is marked, and confirms it.
+fn confirm(pty: &mut Pty) {
+    pty.press("\r");
+    pty.see("Esc back");
+    std::thread::sleep(LOCK);
+    pty.press("\r");
+}
+
 /// The same, under `auto`, with a panic at a place and step.
 fn faulty(place: &Place, fault: &str) -> Pty {
     let args = ["train", "mini.toml", "--name", "mine"];
@@ -78,6 +86,7 @@ fn an_operator_grows_pauses_stops_and_leaves() {
     pty.see("> grow by 1 (keep)");
     pty.press("\r");
     pty.see("Grow by 1 layer (keep)?");
+    std::thread::sleep(LOCK);
     pty.press("\r");
     pty.see("round 2 · 2 layers");
     // At the right edge of the chart the mark has no room for its words.
@@ -87,7 +96,7 @@ fn an_operator_grows_pauses_stops_and_leaves() {
     open(&mut pty, "D", "decide · round 2");
     pty.press("j");
     pty.see("> train on 10 steps");
-    pty.press("\r\r");
+    confirm(&mut pty);
     wait("the decision after 10 more steps", || {
         kinds(&place, "decision")
             .into_iter()
@@ -101,7 +110,7 @@ fn an_operator_grows_pauses_stops_and_leaves() {
     open(&mut pty, "D", "decide · round 2");
     pty.press("jj");
     pty.see("> stop growing");
-    pty.press("\r\r");
+    confirm(&mut pty);
     let screen = pty.see("outcome: stopped");
     assert!(pty.is_full_screen(), "the dashboard stays with the table");
     assert!(screen.contains("round 2"), "{screen}");
@@ -408,7 +417,7 @@ fn a_question_that_waits_is_still_there_after_a_resume() {
         "{screen}"
     );
     open(&mut pty, "D", "decide · round 1");
-    pty.press("\r\r");
+    confirm(&mut pty);
     pty.see("round 2 · 2 layers");
     signal(pty.pid(), Signal::SIGTERM);
     assert_eq!(pty.exit_code(), 75);

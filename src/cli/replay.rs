@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{Global, exit, last_run, say, watch};
 use crate::dashboard;
+use crate::dashboard::Stage;
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::picture;
 use crate::dashboard::replay::{self, Moment, Replay, ReplayFeed};
@@ -97,7 +98,15 @@ impl Args {
         };
         let glyphs = ui.glyphs.unwrap_or(Glyphs::Braille);
         let name = dir.name();
-        let frame = dashboard::still_in(&run, self.size, &theme, glyphs, &name)?;
+        let stage = Stage {
+            theme: &theme,
+            glyphs,
+            title: &name,
+            clock: None,
+            owner: false,
+            keys: &[],
+        };
+        let frame = dashboard::still_in(&run, self.size, &stage)?;
         let bytes = match form {
             Form::Svg => picture::svg(&frame, &format!("{name} at step {}", run.core.step)),
             Form::Text => picture::plain(&frame),

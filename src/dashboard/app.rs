@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use crossterm::event::KeyEvent;
 use jiff::tz::TimeZone;
 
+use super::answers;
 use super::event_loop::{self, Screen};
 use super::feed::Feed;
 use super::glyphs::Glyphs;
@@ -25,6 +26,9 @@ const TICK: Duration = Duration::from_millis(50);
 const FRAME_GAP: Duration = Duration::from_millis(250);
 /// The same when the terminal does not keep up.
 const SLOW_GAP: Duration = Duration::from_secs(1);
+
+/// The ages of evaluations and checkpoints of a run in progress are drawn again this often.
+const AGES: Duration = Duration::from_secs(10);
 
 /// Why a dashboard ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,13 +120,7 @@ impl<'a> App<'a> {
                 Effect::Steer(steer) => self.feed.steer(steer),
                 Effect::Freeze => self.session.toggle_freeze(),
                 Effect::Redraw => terminal.clear(),
-                Effect::Send(command) => {
-                    if !self.feed.send(command) {
-                        (self.ui.awaiting, self.ui.quitting) = (None, false);
-                        self.ui.notice =
-                            Some("not sent: the trainer has ended, or another has control".into());
-                    }
-                }
+                Effect::Send(command) => answers::send(&mut self.ui, &mut *self.feed, command),
                 Effect::TakeControl => {
                     let words = match self.feed.take_control() {
                         true => "control taken",
@@ -143,9 +141,12 @@ impl<'a> App<'a> {
             (facts.read_only, facts.controller) = (read_only, controller);
             self.dirty = true;
         }
+        for answer in self.feed.answers() {
+            let Session { run, facts, .. } = &self.session;
+            answers::on_answer(&mut self.ui, facts, run, answer);
+            self.dirty = true;
+        }
         if let Some(news) = self.feed.news() {
-            // Whatever was asked for will not come.
-            (self.ui.awaiting, self.ui.quitting) = (None, false);
             self.ui.notice = Some(news);
             self.dirty = true;
         }
@@ -184,7 +185,9 @@ impl Screen for App<'_> {
         let Session { run, facts, .. } = &self.session;
         // A replay's clock moves between events, too.
         let moves = facts.replay.as_ref().is_some_and(|r| r.playing);
-        let changed = (moves || version != run.version) && !self.session.is_frozen();
+        // So do the ages of what a live run has last done.
+        let ages = now.duration_since(at) >= AGES && self.session.clock().is_some();
+        let changed = (moves || ages || version != run.version) && !self.session.is_frozen();
         self.dirty || (changed && now.duration_since(at) >= gap)
     }
 
@@ -202,6 +205,7 @@ impl Screen for App<'_> {
             glyphs: self.options.glyphs,
             title: &self.options.title,
             zone: &self.zone,
+            clock: session.clock(),
         };
         terminal.draw(|frame| view::draw(frame, &scene));
         self.drawn = (session.run.version, now);

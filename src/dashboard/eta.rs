@@ -10,6 +10,18 @@ const RECENT: usize = 50;
 /// and the cost of each model left to train. `None` before a speed is known, and when nothing runs.
 pub fn seconds(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
+    let seconds_per_flop = per_flop(run)?;
+    let left = now.due.saturating_sub(run.core.phase_step) as f64 * cost(info, now.layers);
+    let later: f64 = later(info, now)
+        .into_iter()
+        .map(|(layers, steps)| steps as f64 * cost(info, layers))
+        .sum();
+    Some((left + later) * info.batch_tokens as f64 * seconds_per_flop)
+}
+
+/// Seconds for one unit of [`cost`], as the last points of the training curve took them.
+fn per_flop(run: &RunState) -> Option<f64> {
+    let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     if run.core.status != Status::Running {
         return None;
     }
@@ -20,13 +32,34 @@ pub fn seconds(run: &RunState) -> Option<f64> {
     let recent = &stretches[first.max(stretches.len().saturating_sub(RECENT))..];
     let (a, b) = (recent.first()?.last, recent.last()?.last);
     let tokens = b.tokens.checked_sub(a.tokens).filter(|&t| t > 0)? as f64;
-    let seconds_per_flop = (b.elapsed - a.elapsed) / (tokens * cost(info, now.layers));
-    let left = now.due.saturating_sub(run.core.phase_step) as f64 * cost(info, now.layers);
-    let later: f64 = later(info, now)
-        .into_iter()
-        .map(|(layers, steps)| steps as f64 * cost(info, layers))
-        .sum();
-    Some((left + later) * info.batch_tokens as f64 * seconds_per_flop)
+    Some((b.elapsed - a.elapsed) / (tokens * cost(info, now.layers)))
+}
+
+/// Seconds to the end of the present round, at which a decision is due; `None` outside rounds and where no speed is known.
+pub fn to_decision(run: &RunState) -> Option<f64> {
+    let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
+    if !matches!(now.phase, Phase::Round(_)) || run.core.phase_step >= now.due {
+        return None;
+    }
+    let left = now.due - run.core.phase_step;
+    Some(left as f64 * info.batch_tokens as f64 * cost(info, now.layers) * per_flop(run)?)
+}
+
+/// Seconds that the controls take once the present round has ended with these layers; 0 where the config asks for none.
+pub fn of_controls(run: &RunState) -> Option<f64> {
+    let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
+    let mut layers = Vec::new();
+    layers.extend(info.control_random.then_some(now.layers));
+    layers.extend(info.control_reference.then_some(info.n_layer));
+    let flops: f64 = layers.into_iter().map(|l| cost(info, l)).sum();
+    Some(flops * now.due as f64 * info.batch_tokens as f64 * per_flop(run)?)
+}
+
+/// The speed of `layers` layers in tokens a second, from that of the present model.
+pub fn speed_of(run: &RunState, layers: usize) -> Option<f64> {
+    let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
+    let speed = run.core.tokens_per_second;
+    (speed > 0.0).then(|| speed * cost(info, now.layers) / cost(info, layers))
 }
 
 /// Training cost of one token, in units that cancel: blocks, attention over half a context, head.

@@ -162,6 +162,12 @@ const KEYS: &[Binding] = &[
     key(Layer("search"), &["Enter"], "accept", "search", Goes(&["e"], " search ")),
     key(Layer("search"), &["Esc", "Ctrl-C"], "back", "close", Goes(&[], " search ")),
 
+    key(Layer("info"), &["Up", "k"], "previous", "", Moves(&["j"])),
+    key(Layer("info"), &["Down", "j"], "next", "scroll", Moves(&[])),
+    key(Layer("info"), &["PgUp"], "page up", "", Moves(&["j"])),
+    key(Layer("info"), &["PgDn"], "page down", "", Moves(&[])),
+    key(Layer("info"), &["Esc", "i"], "back", "close", Goes(&[], " figures ")),
+
     key(Layer("help"), &["Up", "k"], "previous", "", Moves(&["j"])),
     key(Layer("help"), &["Down", "j"], "next", "scroll", Moves(&[])),
     key(Layer("help"), &["PgUp"], "page up", "", Moves(&["j"])),
@@ -174,6 +180,7 @@ const KEYS: &[Binding] = &[
 pub const SHADOWS: &[(Scope, &str, &str)] = &[
     (View("log"), "G", "the log's end is meant where the log is shown; End is the replay's"),
     (View("log"), "g g", "the log's start is meant where the log is shown; Home is the replay's"),
+    (Layer("info"), "i", "the key that opens the figures closes them"),
     (Layer("help"), "?", "the key that opens the help closes it"),
 ];
 
@@ -330,7 +337,6 @@ fn name(key: &KeyEvent) -> Option<String> {
 }
 
 /// The key for a name of the table; `0-9` is 5. The reverse of what [`look_up`] reads.
-#[cfg(test)]
 pub fn event(name: &str) -> KeyEvent {
     let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
     if let Some(c) = name.strip_prefix("Ctrl-") {

@@ -4,11 +4,12 @@
 //! through the same feed. [`update`] is pure and takes the clock as an argument, [`view`] only draws, [`terminal`] is
 //! the one file that touches the terminal. Nothing here sees the trainer.
 
+mod answers;
 mod app;
-mod attach;
 mod chart_view;
 pub mod collapse;
 mod commands;
+mod costs;
 mod curve;
 mod eta;
 mod event_loop;
@@ -28,14 +29,14 @@ pub mod theme;
 mod update;
 mod view;
 mod views;
+mod when;
 
 pub use app::{Exit, Options, panic_words, run};
-pub use attach::AttachFeed;
-pub use feed::{Feed, LiveFeed, TailFeed};
+pub use feed::{Answer, AttachFeed, Feed, LiveFeed, TailFeed, Ticket};
 pub use plain::line as plain_line;
 pub use replay::ReplayFeed;
 #[doc(hidden)]
-pub use still::{still, still_in};
+pub use still::{Stage, still, still_in};
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use self::clock::Clock;
 use self::fold::Fold;
-use super::feed::Feed;
+use super::feed::{Feed, Ticket};
 use crate::run::command::Command;
 use crate::run::index::{Entry, JournalIndex, Landmark};
 use crate::run::lock::RunLock;
@@ -192,8 +192,8 @@ impl Feed for ReplayFeed {
         Ok(true)
     }
 
-    fn send(&mut self, _: Command) -> bool {
-        false
+    fn send(&mut self, _: Command) -> Result<Ticket, String> {
+        Err("a replay takes no commands".into())
     }
 
     fn read_only(&self) -> bool {

@@ -1,5 +1,7 @@
 //! What a dashboard knows of the run it shows: the only owner of run data besides the [library](super::library).
 
+use jiff::Timestamp;
+
 use super::curve::Curve;
 use super::replay::Playing;
 use crate::run::state::{RunState, Status};
@@ -77,6 +79,14 @@ impl Session {
     /// The run as it is to be shown.
     pub fn shown(&self) -> &RunState {
         self.frozen.as_deref().unwrap_or(&self.run)
+    }
+
+    /// The time by the clock, Unix time in milliseconds, for a run that is in progress.
+    pub fn clock(&self) -> Option<i64> {
+        let live = matches!(self.run.core.status, Status::Running | Status::Paused);
+        let now = Timestamp::now().as_millisecond();
+        // Another machine's clock may be ahead of this one's.
+        (live && self.facts.replay.is_none() && !self.facts.ended).then(|| now.max(self.run.t))
     }
 
     /// Brings the curve up to the run that is shown, with the chart's smoothing.

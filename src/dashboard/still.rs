@@ -1,6 +1,7 @@
 //! One frame of a run without a terminal, for pictures, for fuzzing, and for tests outside this crate.
 
 use std::convert::Infallible;
+use std::time::Instant;
 
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -9,51 +10,76 @@ use ratatui::buffer::Buffer;
 
 use super::curve::Curve;
 use super::glyphs::Glyphs;
+use super::keymap;
+use super::layers::LOCK;
 use super::session::Facts;
 use super::theme::{ColorMode, Theme};
-use super::update::Ui;
+use super::update::{self, Ui};
 use super::view::{self, Scene};
 use crate::run::state::RunState;
+
+/// How a run is looked at in a frame without a terminal.
+#[derive(Debug, Clone, Copy)]
+pub struct Stage<'a> {
+    pub theme: &'a Theme,
+    pub glyphs: Glyphs,
+    /// The run's name where no event has it.
+    pub title: &'a str,
+    /// The time by the clock, Unix time in milliseconds; none: that of the last event.
+    pub clock: Option<i64>,
+    /// Whether the screen is that of the process that trains.
+    pub owner: bool,
+    /// Keys that have been pressed, by their names in the table of keys.
+    pub keys: &'a [&'a str],
+}
 
 /// What a read-only dashboard of these columns and rows shows of a run.
 ///
 /// # Errors
 /// None: a frame in memory can always be drawn.
 pub fn still(run: &RunState, size: (u16, u16)) -> Result<Buffer, Infallible> {
-    let theme = Theme::new(ColorMode::Never);
-    still_in(run, size, &theme, Glyphs::Braille, "run")
+    let stage = Stage {
+        theme: &Theme::new(ColorMode::Never),
+        glyphs: Glyphs::Braille,
+        title: "run",
+        clock: None,
+        owner: false,
+        keys: &[],
+    };
+    still_in(run, size, &stage)
 }
 
-/// As [`still`], in these colours and characters; `title` stands for the run's name where no event has it.
+/// As [`still`], looked at in this way.
 ///
 /// # Errors
 /// None: a frame in memory can always be drawn.
-pub fn still_in(
-    run: &RunState,
-    size: (u16, u16),
-    theme: &Theme,
-    glyphs: Glyphs,
-    title: &str,
-) -> Result<Buffer, Infallible> {
-    let ui = Ui::default();
+pub fn still_in(run: &RunState, size: (u16, u16), stage: &Stage<'_>) -> Result<Buffer, Infallible> {
+    let mut ui = Ui::default();
     let facts = Facts {
-        read_only: true,
+        read_only: !stage.owner,
+        owner: stage.owner,
         ..Facts::default()
     };
     let mut curve = Curve::default();
     curve.follow(&run.history, ui.chart.smoothing);
+    let mut now = Instant::now();
+    for key in stage.keys {
+        now += 2 * LOCK;
+        update::on_key(&mut ui, &facts, run, &keymap::event(key), now);
+    }
+    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1))?;
     let scene = Scene {
         run,
         facts: &facts,
         frozen: false,
         ui: &ui,
         curve: &curve,
-        theme,
-        glyphs,
-        title,
+        theme: stage.theme,
+        glyphs: stage.glyphs,
+        title: stage.title,
         zone: &TimeZone::UTC,
+        clock: stage.clock,
     };
-    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1))?;
     terminal.draw(|frame| view::draw(frame, &scene))?;
     Ok(terminal.backend().buffer().clone())
 }

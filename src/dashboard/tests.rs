@@ -258,6 +258,7 @@ impl Story {
                 tokens_per_second: 35_600.0,
                 hours: 0.0016,
             }),
+            costs: Vec::new(),
             suggestion: Suggestion::Grow,
             why: "4 layers are 0.0412 ±0.0023 behind the reference".into(),
         };
@@ -364,6 +365,7 @@ struct Screen {
     curve: Curve,
     clock: Instant,
     zone: TimeZone,
+    now: Option<i64>,
 }
 
 impl Screen {
@@ -380,6 +382,7 @@ impl Screen {
             curve: Curve::default(),
             clock: Instant::now(),
             zone: TimeZone::UTC,
+            now: None,
         }
     }
 
@@ -396,6 +399,7 @@ impl Screen {
             glyphs: self.glyphs,
             title: "untold",
             zone: &self.zone,
+            clock: self.now,
         }
     }
 

@@ -6,6 +6,7 @@ use crossterm::event::KeyEvent;
 
 use super::chart_view::ChartView;
 use super::commands::{self, Ran};
+use super::feed::Ticket;
 use super::keymap::{self, Found};
 use super::layers::{self, Stack, decision};
 use super::replay::Steer;
@@ -40,8 +41,8 @@ pub struct Ui {
     pub awaiting: Option<Option<u64>>,
     /// The stop after a checkpoint was asked for.
     pub quitting: bool,
-    /// Refusals seen so far: a new one ends the waiting for what was asked.
-    pub refusals: u64,
+    /// Commands of this screen that have no answer yet.
+    pub pending: Vec<(Ticket, Command)>,
 }
 
 impl Default for Ui {
@@ -57,7 +58,7 @@ impl Default for Ui {
             history: Vec::new(),
             awaiting: None,
             quitting: false,
-            refusals: 0,
+            pending: Vec::new(),
         }
     }
 }
@@ -152,9 +153,6 @@ pub fn on_paste(ui: &mut Ui, facts: &Facts, run: &RunState, text: &str, now: Ins
 /// Looks at a run that has changed, and at the clock: opens a prompt that was waited for, closes what was answered.
 /// True when the screen has changed.
 pub fn on_run(ui: &mut Ui, facts: &Facts, run: &RunState, now: Instant) -> bool {
-    if run.refusals > ui.refusals {
-        (ui.refusals, ui.awaiting, ui.quitting, ui.notice) = (run.refusals, None, false, None);
-    }
     ui.layers.close_moot(facts, run);
     let changed = age(ui, now);
     let Some(before) = ui.awaiting else {

@@ -293,6 +293,10 @@ pub struct Evidence {
     pub reference_lazy_layers: Vec<usize>,
     /// Cost of growing by `grow.step`; `None` when no layer is left to inherit.
     pub growth: Option<GrowthCost>,
+    /// Cost of a round of the present model (`add` 0) and of each growth there is room for; empty in journals of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<GrowthCost>,
     pub suggestion: Suggestion,
     /// Why, in one sentence.
     pub why: String,

@@ -338,6 +338,8 @@ mod tests {
         state.core.status = Status::Interrupted;
         state.core.outcome = None;
         state.checkpoints = vec![crate::run::state::CheckpointNote {
+            t: 0,
+            bytes: 1,
             seq: 1,
             name: "b0-s00000050".into(),
             step: 50,

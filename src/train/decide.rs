@@ -26,6 +26,9 @@ pub(super) enum Due {
     End(Ended),
 }
 
+/// Growths whose cost is in the evidence: an event stays small for models of very many layers.
+const MOST_COSTS: usize = 48;
+
 impl Trainer {
     /// The steps of the phase are over.
     pub(super) fn due(&mut self) -> Result<Due> {
@@ -229,9 +232,21 @@ impl Trainer {
                 .map_or(Vec::new(), |p| p.lazy_layers.clone()),
             reference_lazy_layers: benchmark.lazy_layers.clone(),
             growth,
+            costs: self.costs(),
             suggestion,
             why,
         })
+    }
+
+    /// What a round costs without a growth and with each that there is room for, up to [`MOST_COSTS`] layers.
+    fn costs(&self) -> Vec<GrowthCost> {
+        let grown = (1..=MOST_COSTS).map_while(|add| {
+            let cost = self.growth_cost(add)?;
+            (cost.add == add).then_some(cost)
+        });
+        std::iter::once(self.cost_with(Vec::new()))
+            .chain(grown)
+            .collect()
     }
 
     /// What growing by up to `add` layers would cost; `None` when no layer is left.
@@ -240,15 +255,18 @@ impl Trainer {
         let max = plan::max_layers(&self.config, self.reference_layers);
         let room = add.min(max.saturating_sub(shape.n_layer));
         let sources = inherit::next_layers(&self.state.source_layers, room, self.reference_layers);
-        if sources.is_empty() {
-            return None;
-        }
+        (!sources.is_empty()).then(|| self.cost_with(sources))
+    }
+
+    /// What a round of the present model with these reference layers on top costs.
+    fn cost_with(&self, sources: Vec<usize>) -> GrowthCost {
+        let shape = self.learner.shape();
         let grown = shape.with_layers(vec![1.0; shape.n_layer + sources.len()]);
         let time = self.learner.passes().time;
         let now = self.tokens_per_second();
         let speed = now * shape.flops_per_token(time) / grown.flops_per_token(time);
         let tokens = self.config.train.steps as f64 * self.config.train.batch_tokens as f64;
-        Some(GrowthCost {
+        GrowthCost {
             add: sources.len(),
             layers: grown.n_layer,
             parameters: grown.parameters(),
@@ -256,7 +274,7 @@ impl Trainer {
             tokens_per_second: speed,
             hours: tokens / speed / 3600.0,
             source_layers: sources,
-        })
+        }
     }
 
     /// What a phase that trains a model of this shape takes here.

@@ -3,6 +3,7 @@
 
 pub mod decision;
 pub mod help;
+pub mod info;
 pub mod leave;
 pub mod line;
 pub mod search;
@@ -45,7 +46,14 @@ pub struct Row {
 }
 
 /// Every kind of layer.
-const LAYERS: &[Row] = &[help::ROW, decision::ROW, leave::ROW, line::ROW, search::ROW];
+const LAYERS: &[Row] = &[
+    help::ROW,
+    decision::ROW,
+    leave::ROW,
+    line::ROW,
+    search::ROW,
+    info::ROW,
+];
 
 /// The rows of [`LAYERS`]; under test, those that a test has added, too.
 pub fn all() -> impl Iterator<Item = &'static Row> {

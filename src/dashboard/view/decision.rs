@@ -6,17 +6,26 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
-use super::{Scene, thousands};
+use super::{Scene, evidence, thousands};
 use crate::run::event::{Plateau, Suggestion};
 use crate::run::state::EvalPoint;
 use crate::run::table;
 use crate::run::trend::{self, Trend};
 
+/// From this width on the panel has the whole evidence with its tables.
+const TABLES: u16 = 66;
+
 /// Draws the panel.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let wide = area.width >= 40;
     let mut lines = figures(scene, wide);
-    lines.extend(call(scene, wide));
+    match area.width >= TABLES {
+        true => {
+            lines.push(Line::default());
+            lines.extend(evidence::lines(scene, area.width - 2));
+        }
+        false => lines.extend(call(scene, wide)),
+    }
     let text = Paragraph::new(lines).wrap(Wrap { trim: false });
     let mut block = scene.panel(" decision ".into());
     // The figures above may be newer than what the suggestion rests on.

@@ -4,6 +4,8 @@ pub(super) mod bars;
 mod chart;
 pub(super) mod decision;
 mod dots;
+pub(super) mod evidence;
+pub(super) mod figures;
 mod header;
 mod ranks;
 mod result;
@@ -46,12 +48,24 @@ pub struct Scene<'a> {
     pub title: &'a str,
     /// For clock times.
     pub zone: &'a TimeZone,
+    /// The time now, Unix time in milliseconds; none where the run is not followed as it happens.
+    pub clock: Option<i64>,
 }
 
 impl Scene<'_> {
     /// Foreign text made fit for this screen.
     pub fn text(&self, text: &str) -> String {
         self.glyphs.text(&sanitize(text))
+    }
+
+    /// The time now: by the clock where the run is live, else that of its last event. Unix time in milliseconds.
+    pub fn now(&self) -> i64 {
+        self.clock.unwrap_or(self.run.t)
+    }
+
+    /// Whether lines and bars are drawn with ASCII characters.
+    pub fn is_ascii(&self) -> bool {
+        self.glyphs == Glyphs::Ascii
     }
 
     /// A frame with a title.
@@ -124,7 +138,11 @@ pub fn panels(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let below = wanted.min(room);
     let [top, bottom] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(area);
-    let side = if area.width >= WIDE { 44 } else { 26 };
+    let side = match area.width {
+        160.. => 72,
+        WIDE.. => 44,
+        _ => 26,
+    };
     let [left, right] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(side)]).areas(top);
     chart::draw(frame, scene, left);

@@ -133,19 +133,30 @@ impl Client {
                 },
                 Some(answer) = answered.recv() => {
                     self.unanswered -= 1;
-                    self.say(&answer).await
+                    match self.say(&answer).await {
+                        // The end may have waited for this answer, and no further change comes after it.
+                        Ok(()) if hub.is_over() => self.look().await,
+                        said => said,
+                    }
                 }
                 changed = changes.changed() => match changed {
-                    Ok(()) if self.sent.is_some() => self.follow().await,
-                    // One that asks for nothing does not hold up the end.
-                    Ok(()) if hub.is_over() && self.unanswered == 0 => Err(Gone),
-                    Ok(()) => Ok(()),
+                    Ok(()) => self.look().await,
                     Err(_) => Err(Gone),
                 },
             };
             if on.is_err() || (silent && (self.sent.is_some() || self.unanswered == 0)) {
                 return Ok(());
             }
+        }
+    }
+
+    /// Sends what is new to one that has subscribed, and ends the connection once the run is over.
+    async fn look(&mut self) -> Result<(), Gone> {
+        match self.sent {
+            Some(_) => self.follow().await,
+            // One that asks for nothing does not hold up the end.
+            None if self.shared.hub.is_over() && self.unanswered == 0 => Err(Gone),
+            None => Ok(()),
         }
     }
 
@@ -279,6 +290,10 @@ impl Client {
                     self.say(&Outgoing::Lagged { missed }).await?;
                     return Err(Gone);
                 }
+                // The events' end can come before the last answer, such as that to a `quit`. The wait for it is short: a
+                // trainer that has ended has answered or let go of every command, and the server's end waits for no client
+                // longer than its farewell takes.
+                Next::Over if self.unanswered > 0 => return Ok(()),
                 Next::Over => return Err(Gone),
             }
         }
@@ -349,6 +364,90 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::attendance::Attendance;
+    use crate::run::control::hub::Hub;
+    use crate::run::dir::RunDir;
+    use crate::run::lock::RunLock;
+    use crate::run::state::RunState;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+    use tokio::io::AsyncReadExt;
+
+    /// What connections to a run in `dir` share, and the trainer's end of the commands.
+    fn shared(dir: &std::path::Path) -> (Arc<Shared>, Receiver<Request>) {
+        let (commands, requests) = channel();
+        let hub = Hub::new(Attendance::new(false), RunState::default());
+        let lock = Arc::new(Mutex::new(RunLock::acquire(dir).unwrap()));
+        let shared = Shared::new(&RunDir::at(dir), hub, commands, lock);
+        (Arc::new(shared), requests)
+    }
+
+    /// The events' end reaches the connection first, the answer to `quit` after it.
+    #[test]
+    fn an_answer_that_comes_after_the_events_end_is_still_sent() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let subscribe = Incoming::Subscribe {
+            after: 0,
+            read_only: false,
+            skip: false,
+        };
+        for first in [Some(subscribe), None] {
+            let tmp = tempfile::tempdir().unwrap();
+            let (shared, requests) = shared(tmp.path());
+            runtime.block_on(async {
+                let (server, mut client) = UnixStream::pair().unwrap();
+                let serving = tokio::spawn({
+                    let shared = Arc::clone(&shared);
+                    async move { serve(server, &shared).await }
+                });
+                let command = Incoming::Command {
+                    id: 7,
+                    command: Command::Quit,
+                    script: first.is_none(),
+                };
+                for message in first.iter().chain([&command]) {
+                    let line = message.to_line();
+                    client.write_all(line.as_bytes()).await.unwrap();
+                }
+                let request = loop {
+                    match requests.try_recv() {
+                        Ok(request) => break request,
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                };
+                shared.hub.end();
+                // The connection is this runtime's only other task: it runs whenever this one gives way, and has dealt with
+                // the end long before the answer.
+                for _ in 0..1000 {
+                    tokio::task::yield_now().await;
+                }
+                let answered = Answered {
+                    id: 1,
+                    applied: true,
+                    message: "checkpoint b0-1; the process ends".into(),
+                };
+                let _ = request.reply.unwrap().send(answered);
+                let mut said = String::new();
+                client.read_to_string(&mut said).await.unwrap();
+                let last = said.lines().last().unwrap();
+                assert!(
+                    matches!(
+                        Outgoing::parse(last),
+                        Ok(Outgoing::Answer {
+                            id: 7,
+                            applied: true,
+                            ..
+                        })
+                    ),
+                    "{said}"
+                );
+                serving.await.unwrap();
+            });
+        }
+    }
 
     #[test]
     fn other_users_may_not_connect() {

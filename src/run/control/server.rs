@@ -57,6 +57,24 @@ pub(super) struct Shared {
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
 impl Shared {
+    pub(super) fn new(
+        dir: &RunDir,
+        hub: Arc<Hub>,
+        commands: Sender<Request>,
+        lock: Arc<Mutex<RunLock>>,
+    ) -> Self {
+        Self {
+            hub,
+            dir: dir.clone(),
+            commands,
+            clients: AtomicUsize::new(0),
+            numbers: AtomicU64::new(1),
+            lock,
+            address: Mutex::new(None),
+            logged: Mutex::new(None),
+        }
+    }
+
     /// Whether a refusal may be journaled now.
     pub(super) fn may_log(&self) -> bool {
         let now = Instant::now();
@@ -116,16 +134,7 @@ impl Server {
             .enable_io()
             .enable_time()
             .build()?;
-        let shared = Arc::new(Shared {
-            hub,
-            dir: dir.clone(),
-            commands,
-            clients: AtomicUsize::new(0),
-            numbers: AtomicU64::new(1),
-            lock,
-            address: Mutex::new(None),
-            logged: Mutex::new(None),
-        });
+        let shared = Arc::new(Shared::new(dir, hub, commands, lock));
         let listening = {
             let _entered = runtime.enter();
             shared.bind()

@@ -287,7 +287,8 @@ impl Check {
         self.layers("evidence.lazy_layers", e.lazy_layers.len())?;
         let lazy = e.reference_lazy_layers.len();
         self.layers("evidence.reference_lazy_layers", lazy)?;
-        if let Some(growth) = &e.growth {
+        self.layers("evidence.costs", e.costs.len())?;
+        for growth in e.growth.iter().chain(&e.costs) {
             self.layers("growth.add", growth.add)?;
             self.layers("growth.layers", growth.layers)?;
             self.layers("growth.source_layers", growth.source_layers.len())?;

@@ -61,7 +61,7 @@ fn core(core: &Core) -> bool {
             && [now.layers, now.added, now.source_layers.len()].map(|n| fine(check.layers("", n)))
                 == [true; 3]
     });
-    let decision = core.decision.as_ref();
+    let mut decisions = core.decision.iter().chain(&core.last_decision);
     let moved = core.moved.is_none_or(|m| fine(check.counted("", m.due)));
     now && moved
         && fine(check.counted("", core.step))
@@ -69,7 +69,7 @@ fn core(core: &Core) -> bool {
         && core.reference.iter().all(result)
         && core.rounds.iter().all(|r| result(&r.result))
         && core.controls.iter().all(|c| result(&c.result))
-        && decision.is_none_or(|d| fine(check.evidence(&d.evidence)))
+        && decisions.all(|d| fine(check.evidence(&d.evidence)))
 }
 
 fn strand(strand: &Strand) -> bool {

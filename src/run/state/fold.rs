@@ -151,6 +151,7 @@ impl RunState {
             }
             Body::Checkpoint {
                 name,
+                bytes,
                 val_loss,
                 reason,
                 begun,
@@ -164,6 +165,8 @@ impl RunState {
                     seq: begun.unwrap_or(event.seq),
                     name: name.clone(),
                     step: of_step.unwrap_or(event.step),
+                    t: event.t,
+                    bytes: *bytes,
                     val_loss: *val_loss,
                 };
                 self.on_checkpoint(event, note, reason);
@@ -395,6 +398,7 @@ impl RunState {
             Suggestion::InsufficientData => Level::Warning,
             _ => Level::Good,
         };
+        self.core.last_decision = Some(open.clone());
         self.core.decision = Some(open);
         self.note(event, level, text);
     }

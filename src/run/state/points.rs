@@ -123,6 +123,9 @@ pub struct CheckpointNote {
     pub seq: u64,
     pub name: String,
     pub step: u64,
+    /// When it was complete, Unix time in milliseconds.
+    pub t: i64,
+    pub bytes: u64,
     pub val_loss: Option<f64>,
 }
 
@@ -137,6 +140,9 @@ pub struct Core {
     pub rounds: Vec<RoundResult>,
     pub controls: Vec<ControlResult>,
     pub decision: Option<OpenDecision>,
+    /// The last decision that was offered, open or not: what was known then stays to be read.
+    #[serde(default)]
+    pub last_decision: Option<OpenDecision>,
     /// A command that moves the phase's end, until it is answered.
     #[serde(default)]
     pub moved: Option<Moved>,

@@ -6,10 +6,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
 use super::{Decision, Entry};
+use crate::dashboard::costs::Cost;
 use crate::dashboard::view::decision::{plateau_words, slope_words};
-use crate::dashboard::view::{Scene, thousands};
+use crate::dashboard::view::{Scene, evidence, thousands};
 use crate::run::event::{Evidence, Forecast, Plateau, Suggestion};
-use crate::run::show::duration;
 use crate::run::table;
 use crate::run::trend;
 
@@ -42,16 +42,25 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
         frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: false }), inside);
         return;
     }
-    let table = evidence(scene, e);
+    let table = measured(scene, e);
     if area.width < EVIDENCE + 22 {
         let mut lines = why;
-        lines.extend(choices);
+        match confirming {
+            true => lines.extend(choices.into_iter().chain([cost_line(scene, p)])),
+            false => lines.extend(costs(scene, p)),
+        }
         lines.push(Line::default());
         lines.extend(table);
         frame.render_widget(Paragraph::new(lines), inside);
         return;
     }
-    let [line, rest] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(inside);
+    let [line, rest, cost] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+    ])
+    .areas(inside);
+    frame.render_widget(cost_line(scene, p), cost);
     let [left, right] =
         Layout::horizontal([Constraint::Length(EVIDENCE), Constraint::Fill(1)]).areas(rest);
     frame.render_widget(Paragraph::new(why), line);
@@ -68,7 +77,7 @@ pub fn framed(frame: &mut Frame<'_>, block: Block<'_>, area: Rect) -> Rect {
 }
 
 /// Now, reference or limit, reading.
-fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
+pub fn measured(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let cells = |label: &str, now: &str, limit: &str, reading: &str| {
         Line::from(vec![
@@ -127,31 +136,24 @@ fn evidence(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
             "",
         ),
     ];
-    match &e.growth {
-        Some(g) => {
-            let sources: Vec<String> = g.source_layers.iter().map(usize::to_string).collect();
-            // Before a round's first step its speed is not known.
-            let speed = match g.tokens_per_second.is_finite() && g.tokens_per_second > 0.0 {
-                true => format!(
-                    "{} tok/s, {} a round",
-                    table::count(g.tokens_per_second as u64),
-                    duration(3600.0 * g.hours)
-                ),
-                false => "speed not known yet".into(),
-            };
-            let cost = format!(
-                "to {} layers (reference {}): {} parameters",
-                g.layers,
-                sources.join(","),
-                table::count(g.parameters)
-            );
-            let rest = format!("{}, {speed}", table::bytes(g.memory_bytes));
-            lines.push(cells("growing", &cost, "", ""));
-            lines.push(cells("", &rest, "", ""));
-        }
-        None => lines.push(cells("growing", "no layer is left to inherit", "", "")),
+    if let Some(g) = &e.growth {
+        let sources: Vec<String> = g.source_layers.iter().map(usize::to_string).collect();
+        let sources = format!("reference layers {}", sources.join(","));
+        lines.push(cells("growing", &sources, "", ""));
+    } else {
+        lines.push(cells("growing", "no layer is left to inherit", "", ""));
     }
     lines
+}
+
+/// What the marked choice costs, in one line that follows its amount.
+fn cost_line(scene: &Scene<'_>, p: &Decision) -> Line<'static> {
+    let Some(choice) = p.choice() else {
+        return Line::default();
+    };
+    let cost = Cost::of(scene.run, &p.decision.evidence, choice);
+    let text = cost.sentence(evidence::end(scene, &cost));
+    Line::styled(scene.text(&text), scene.theme.title)
 }
 
 /// The entries, or the question that confirms one.
@@ -183,13 +185,50 @@ fn choices(scene: &Scene<'_>, p: &Decision, confirming: bool) -> Vec<Line<'stati
             ]),
         ];
     }
-    let text = |entry: &Entry| match entry {
+    let entries = p.entries.iter().map(|entry| words(p, *entry));
+    listed(scene, entries, p.selected)
+}
+
+/// The entries with what each of them costs, the marked one standing out.
+fn costs(scene: &Scene<'_>, p: &Decision) -> Vec<Line<'static>> {
+    let e = &p.decision.evidence;
+    let titles = ["", "layers", "params", "memory", "tok/s", "takes", "until"];
+    let mut rows = vec![titles.map(String::from)];
+    for entry in &p.entries {
+        let name = format!("> {} ", words(p, *entry));
+        rows.push(match p.choice_of(*entry) {
+            Some(choice) => evidence::row(scene, &name, e, choice),
+            None => [&name, "", "", "", "", "", ""].map(String::from),
+        });
+    }
+    let text = table::aligned(&rows, &[0]);
+    let line = |(i, line): (usize, &str)| match i.checked_sub(1) {
+        None => Line::styled(line.to_string(), scene.theme.dim),
+        Some(i) => {
+            let name = format!("> {} ", words(p, p.entries[i]));
+            let line = format!("{line} ");
+            let rest = scene.text(line.get(name.len()..).unwrap_or_default());
+            let (name, style) = match i == p.selected {
+                true => (name, scene.theme.selected),
+                false => (name.replacen('>', " ", 1), scene.theme.plain),
+            };
+            Line::from(vec![
+                Span::styled(name, style),
+                Span::styled(rest, scene.theme.plain),
+            ])
+        }
+    };
+    text.lines().enumerate().map(line).collect()
+}
+
+/// An entry's words, which are ASCII.
+fn words(p: &Decision, entry: Entry) -> String {
+    match entry {
         Entry::Grow => format!("grow by {} ({})", p.layers, p.mode),
         Entry::TrainOn => format!("train on {} steps", p.steps),
         Entry::Stop => "stop growing".into(),
         Entry::Cancel => "cancel".into(),
-    };
-    listed(scene, p.entries.iter().map(text), p.selected)
+    }
 }
 
 /// A list with a marked entry.

@@ -7,6 +7,7 @@ use ratatui::layout::Rect;
 
 use super::{Layer, Room, Row, Stamp, Step, moved};
 use crate::dashboard::commands::Act;
+use crate::dashboard::costs::Choice;
 use crate::dashboard::keymap::Differs;
 use crate::dashboard::update::{Context, Effect};
 use crate::dashboard::view::Scene;
@@ -122,6 +123,21 @@ impl Decision {
         }
     }
 
+    /// What an entry would do, with its amount.
+    fn choice_of(&self, entry: Entry) -> Option<Choice> {
+        match entry {
+            Entry::Grow => Some(Choice::Grow(self.layers)),
+            Entry::TrainOn => Some(Choice::TrainOn(self.steps)),
+            Entry::Stop => Some(Choice::Stop),
+            Entry::Cancel => None,
+        }
+    }
+
+    /// What the marked entry would do.
+    fn choice(&self) -> Option<Choice> {
+        self.choice_of(self.entries[self.selected])
+    }
+
     fn command(&self) -> Option<Command> {
         let decision = Some(self.decision.id);
         match self.entries[self.selected] {
@@ -174,7 +190,7 @@ impl Layer for Decision {
 
     fn room(&self) -> Room {
         Room::Side {
-            columns: 60,
+            columns: 72,
             rows: 11,
         }
     }

@@ -86,6 +86,7 @@ fn evidence() -> Evidence {
         lazy_layers: Vec::new(),
         reference_lazy_layers: Vec::new(),
         growth: None,
+        costs: Vec::new(),
         suggestion: Suggestion::Grow,
         why: "2 layers are behind".into(),
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::feed::Feed;
+use super::{AT_ONCE, Answer, Feed, Ticket};
 use crate::run::command::Command;
 use crate::run::control::client::{Client, GREETING};
 use crate::run::control::protocol::{Incoming, Outgoing};
@@ -21,8 +21,6 @@ use crate::threads;
 /// Messages that may wait for the dashboard; then the trainer's process waits with sending, and lets go of a client
 /// that takes nothing.
 const WAITING: usize = 4096;
-/// Most events folded in before keys are looked at again.
-const AT_ONCE: usize = 20_000;
 /// How often the journal is looked at, and the trainer looked for, while there is no connection.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -38,9 +36,12 @@ pub struct AttachFeed {
     holder: Option<String>,
     looked: Instant,
     last_id: u64,
+    /// Commands that have no answer yet, and answers that have not been looked at.
+    unanswered: Vec<Ticket>,
+    answers: Vec<Answer>,
     /// The event at which the client had fallen behind.
     lagged_at: Option<u64>,
-    /// A refusal that no event tells of, for the screen.
+    /// Why the server has closed the connection, for the screen.
     news: Option<String>,
 }
 
@@ -69,6 +70,8 @@ impl AttachFeed {
             holder: None,
             looked: Instant::now() - LOOK_EVERY,
             last_id: 0,
+            unanswered: Vec::new(),
+            answers: Vec::new(),
             lagged_at: None,
             news: None,
         };
@@ -108,12 +111,11 @@ impl AttachFeed {
                 (self.mine, self.holder) = (mine, holder);
                 state.version += 1;
             }
-            // An answer of the trainer's is in its events, too; a refusal on the way there is not.
             Outgoing::Answer {
-                applied: false,
+                id,
+                applied,
                 message,
-                ..
-            } => self.news = Some(message),
+            } => self.settle(Ticket(id), applied, message),
             Outgoing::Error { message } => {
                 self.news = Some(message);
                 return false;
@@ -122,9 +124,34 @@ impl AttachFeed {
                 self.lagged_at = Some(state.seq);
                 return false;
             }
-            Outgoing::Hello { .. } | Outgoing::Answer { .. } | Outgoing::Status { .. } => {}
+            Outgoing::Hello { .. } | Outgoing::Status { .. } => {}
         }
         true
+    }
+
+    /// Keeps the answer to a command of this client for the screen. An answer to any other number is ignored.
+    fn settle(&mut self, ticket: Ticket, applied: bool, message: String) {
+        let before = self.unanswered.len();
+        self.unanswered.retain(|open| *open != ticket);
+        if self.unanswered.len() < before {
+            self.answers.push(Answer {
+                ticket,
+                applied,
+                message,
+            });
+        }
+    }
+
+    /// Ends the connection. What became of commands without an answer is not known any more.
+    fn hang_up(&mut self) {
+        self.line = None;
+        for ticket in std::mem::take(&mut self.unanswered) {
+            self.answers.push(Answer {
+                ticket,
+                applied: false,
+                message: "the connection ended before the answer came; the run's events show whether it was done".into(),
+            });
+        }
     }
 
     /// Without a connection: follows the journal, and looks for a trainer now and then.
@@ -191,7 +218,7 @@ impl Feed for AttachFeed {
             let on = self.say(&message);
             match &mut self.line {
                 Some(line) if on => line.subscribed = true,
-                line => *line = None,
+                _ => self.hang_up(),
             }
         }
         for _ in 0..AT_ONCE {
@@ -199,24 +226,39 @@ impl Feed for AttachFeed {
             match line.messages.try_recv() {
                 Ok(message) => {
                     if !self.take(message, state) {
-                        self.line = None;
+                        self.hang_up();
                     }
                 }
                 Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => self.line = None,
+                Err(TryRecvError::Disconnected) => self.hang_up(),
             }
         }
         Ok(true)
     }
 
-    fn send(&mut self, command: Command) -> bool {
+    fn send(&mut self, command: Command) -> Result<Ticket, String> {
+        if self.read_only {
+            return Err("this dashboard is read-only".into());
+        }
+        if self.line.is_none() {
+            return Err("there is no connection to the run's process at present".into());
+        }
         self.last_id += 1;
         let message = Incoming::Command {
             id: self.last_id,
             command,
             script: false,
         };
-        self.say(&message)
+        if !self.say(&message) {
+            return Err("the run's process does not take commands".into());
+        }
+        let ticket = Ticket(self.last_id);
+        self.unanswered.push(ticket);
+        Ok(ticket)
+    }
+
+    fn answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
     }
 
     fn read_only(&self) -> bool {

@@ -1,0 +1,216 @@
+//! What a screen does about the answers to its own commands.
+//!
+//! Other screens, scripts and policies command the same run. A screen that waits, for a decision or for the end it asked
+//! for, stops waiting when its own command is refused, whatever becomes of theirs.
+
+use super::app::is_over;
+use super::feed::{Answer, Feed, Ticket};
+use super::session::Facts;
+use super::update::Ui;
+use crate::run::command::Command;
+use crate::run::state::RunState;
+
+/// Sends a command, and notes that its answer is awaited or why it was not sent.
+pub fn send(ui: &mut Ui, feed: &mut dyn Feed, command: Command) {
+    match feed.send(command.clone()) {
+        Ok(ticket) => on_sent(ui, ticket, command),
+        Err(why) => on_not_sent(ui, &command, &why),
+    }
+}
+
+fn on_sent(ui: &mut Ui, ticket: Ticket, command: Command) {
+    ui.pending.push((ticket, command));
+}
+
+fn on_not_sent(ui: &mut Ui, command: &Command, why: &str) {
+    stop_waiting(ui, command);
+    ui.notice = Some(format!("not sent: {why}"));
+}
+
+/// Takes the answer to a command of this screen. What an applied command leads to comes with the run's events; a refused
+/// one leads to nothing, so that nothing is awaited any more.
+pub fn on_answer(ui: &mut Ui, facts: &Facts, run: &RunState, answer: Answer) {
+    let sent = ui.pending.iter().position(|(t, _)| *t == answer.ticket);
+    let Some(sent) = sent else { return };
+    let (_, command) = ui.pending.remove(sent);
+    if answer.applied {
+        return;
+    }
+    let over = facts.ended || is_over(run.core.status);
+    if over && command == Command::Quit {
+        // The run has ended by itself, which is what was asked for.
+        return;
+    }
+    stop_waiting(ui, &command);
+    ui.notice = Some(format!("{}: {}", command.describe(), answer.message));
+}
+
+/// Ends the waiting for what a command was to lead to, unless another such command is still unanswered.
+fn stop_waiting(ui: &mut Ui, command: &Command) {
+    if ui.pending.iter().any(|(_, other)| other == command) {
+        return;
+    }
+    match command {
+        Command::Decide => ui.awaiting = None,
+        Command::Quit => ui.quitting = false,
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Instant;
+
+    use super::super::feed::LiveFeed;
+    use super::super::update;
+    use super::*;
+    use crate::run::attendance::Attendance;
+    use crate::run::command::{Answered, By, Request};
+    use crate::run::control::hub::Hub;
+    use crate::run::event::{Body, Event, Phase};
+
+    /// A dashboard's screen and feed, and the trainer's end of its commands.
+    struct Desk {
+        ui: Ui,
+        facts: Facts,
+        run: RunState,
+        feed: LiveFeed,
+        requests: Receiver<Request>,
+        tell: Box<dyn FnMut(&Event) + Send>,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let (commands, requests) = channel();
+            let hub = Hub::new(Attendance::new(true), RunState::default());
+            let (feed, tell) = LiveFeed::new(commands, Arc::clone(&hub));
+            let mut desk = Self {
+                ui: Ui::default(),
+                facts: Facts::default(),
+                run: RunState::default(),
+                feed,
+                requests,
+                tell: Box::new(tell),
+            };
+            // The screen waits for a decision in rounds only.
+            let phase = Body::Phase {
+                layers: 1,
+                parameters: 1,
+                steps: 10,
+                start: crate::run::event::Start::Random,
+                source_layers: Vec::new(),
+                result: None,
+            };
+            let mut begin = Event::numbered(1, phase);
+            begin.phase = Phase::Round(1);
+            (desk.tell)(&begin);
+            desk.look();
+            desk
+        }
+
+        fn ask(&mut self, command: Command) {
+            match command {
+                Command::Decide => self.ui.awaiting = Some(None),
+                Command::Quit => self.ui.quitting = true,
+                _ => {}
+            }
+            send(&mut self.ui, &mut self.feed, command);
+        }
+
+        /// Answers a request as the trainer does: in the journal, then to its sender.
+        fn answer(&mut self, request: Request, id: u64, applied: bool) {
+            let message = format!("answer {id}");
+            let body = Body::Answer {
+                id,
+                applied,
+                message: message.clone(),
+            };
+            let mut event = Event::numbered(1 + id, body);
+            event.phase = Phase::Round(1);
+            (self.tell)(&event);
+            if let Some(reply) = request.reply {
+                let answered = Answered {
+                    id,
+                    applied,
+                    message,
+                };
+                reply.send(answered).unwrap();
+            }
+        }
+
+        /// One turn of the dashboard's loop.
+        fn look(&mut self) {
+            self.facts.ended |= !self.feed.drain(&mut self.run).unwrap();
+            for answer in self.feed.answers() {
+                on_answer(&mut self.ui, &self.facts, &self.run, answer);
+            }
+            update::on_run(&mut self.ui, &self.facts, &self.run, Instant::now());
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_another_senders_command_ends_no_waiting_here() {
+        let mut desk = Desk::new();
+        desk.ask(Command::Decide);
+        desk.ask(Command::Quit);
+        // A script's command, refused between this screen's two and their answers.
+        let mine: Vec<Request> = desk.requests.try_iter().collect();
+        desk.answer(Request::new(By::Control, Command::Pause), 1, false);
+        desk.look();
+        assert_eq!(desk.run.refusals, 1);
+        assert!(desk.ui.awaiting.is_some() && desk.ui.quitting);
+        assert_eq!(desk.ui.notice, None);
+        for (id, request) in (2..).zip(mine) {
+            desk.answer(request, id, false);
+            desk.look();
+        }
+        assert!(desk.ui.awaiting.is_none() && !desk.ui.quitting);
+        let notice = desk.ui.notice.as_deref();
+        assert_eq!(notice, Some("checkpoint and quit: answer 3"));
+        assert!(desk.ui.pending.is_empty());
+    }
+
+    #[test]
+    fn a_second_request_for_evidence_waits_on_after_the_first_is_refused() {
+        let mut desk = Desk::new();
+        desk.ask(Command::Decide);
+        desk.ask(Command::Decide);
+        let mine: Vec<Request> = desk.requests.try_iter().collect();
+        for (id, request) in (1..).zip(mine) {
+            desk.answer(request, id, id == 2);
+            desk.look();
+            assert!(desk.ui.awaiting.is_some(), "after answer {id}");
+        }
+        assert!(desk.ui.pending.is_empty());
+    }
+
+    #[test]
+    fn a_trainer_that_ends_without_an_answer_has_done_what_a_quit_asked() {
+        let mut desk = Desk::new();
+        desk.ask(Command::Checkpoint);
+        desk.ask(Command::Quit);
+        desk.requests.try_iter().for_each(drop);
+        desk.look();
+        assert_eq!(desk.ui.pending.len(), 2, "events may still come");
+        desk.tell = Box::new(|_| ());
+        desk.look();
+        assert!(desk.facts.ended && desk.ui.quitting && desk.ui.pending.is_empty());
+        let notice = desk.ui.notice.as_deref();
+        assert_eq!(
+            notice,
+            Some("checkpoint: the trainer ended before it answered")
+        );
+    }
+
+    #[test]
+    fn a_command_that_is_not_sent_is_not_awaited() {
+        let mut desk = Desk::new();
+        desk.requests = channel().1;
+        desk.ask(Command::Quit);
+        assert!(!desk.ui.quitting && desk.ui.pending.is_empty());
+        let notice = desk.ui.notice.as_deref();
+        assert_eq!(notice, Some("not sent: the trainer has ended"));
+    }
+}

@@ -1,0 +1,115 @@
+//! What each choice of a decision costs: layers, parameters, memory, speed, duration and end.
+
+use super::eta;
+use crate::run::event::{Evidence, GrowthCost};
+use crate::run::show::duration;
+use crate::run::state::RunState;
+use crate::run::table;
+
+/// A choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Grow by so many layers.
+    Grow(usize),
+    /// Train on for so many steps.
+    TrainOn(u64),
+    Stop,
+}
+
+/// What a choice costs; what is not known is `None`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cost {
+    /// Layers now and after.
+    pub layers: (usize, usize),
+    pub parameters: Option<u64>,
+    pub bytes: Option<u64>,
+    /// Tokens a second.
+    pub speed: Option<f64>,
+    pub seconds: Option<f64>,
+}
+
+impl Cost {
+    /// The cost of a choice on this evidence. The speed of the present model is the measured one; that of another depth
+    /// and all memory is the trainer's own estimate, where the evidence has it.
+    pub fn of(run: &RunState, e: &Evidence, choice: Choice) -> Self {
+        let tokens = run.info.as_ref().map_or(0, |i| i.batch_tokens) as f64;
+        let round = run.info.as_ref().map_or(0, |i| i.round_steps) as f64;
+        let positive = |x: f64| (x.is_finite() && x > 0.0).then_some(x);
+        let now = run.core.phase.as_ref();
+        let known = |add: usize| -> Option<&GrowthCost> {
+            let mut all = e.costs.iter().chain(&e.growth);
+            all.find(|c| c.layers == e.layers + add)
+        };
+        match choice {
+            Choice::Grow(add) => {
+                let cost = known(add);
+                let speed = cost.and_then(|c| positive(c.tokens_per_second));
+                let speed = speed.or_else(|| eta::speed_of(run, e.layers + add));
+                Self {
+                    layers: (e.layers, e.layers + add),
+                    parameters: cost.map(|c| c.parameters),
+                    bytes: cost.map(|c| c.memory_bytes),
+                    speed,
+                    seconds: speed.map(|s| round * tokens / s),
+                }
+            }
+            Choice::TrainOn(steps) => {
+                let cost = known(0);
+                let speed = positive(run.core.tokens_per_second)
+                    .or_else(|| cost.and_then(|c| positive(c.tokens_per_second)));
+                Self {
+                    layers: (e.layers, e.layers),
+                    parameters: now.map(|p| p.parameters),
+                    bytes: cost.map(|c| c.memory_bytes),
+                    speed,
+                    seconds: speed.map(|s| steps as f64 * tokens / s),
+                }
+            }
+            Choice::Stop => Self {
+                layers: (e.layers, e.layers),
+                parameters: now.map(|p| p.parameters),
+                bytes: None,
+                speed: None,
+                seconds: eta::of_controls(run),
+            },
+        }
+    }
+
+    /// Layers, parameters, memory, tokens a second, duration, in words.
+    pub fn cells(&self) -> [String; 5] {
+        let dash = || "-".to_string();
+        let layers = match self.layers {
+            (a, b) if a == b => a.to_string(),
+            (a, b) => format!("{a}→{b}"),
+        };
+        [
+            layers,
+            self.parameters.map_or_else(dash, table::count),
+            self.bytes.map_or_else(dash, table::bytes),
+            self.speed.map_or_else(dash, |s| table::count(s as u64)),
+            match self.seconds {
+                Some(s) if s > 0.0 => duration(s),
+                _ => dash(),
+            },
+        ]
+    }
+
+    /// The same in a sentence; `end` is when it is over, in words.
+    pub fn sentence(&self, end: Option<String>) -> String {
+        let [layers, parameters, bytes, speed, takes] = self.cells();
+        let mut text = format!("{layers} layers");
+        let mut add = |what: &str, value: String| {
+            if value != "-" {
+                text.push_str(&format!(" · {value}{what}"));
+            }
+        };
+        add(" params", parameters);
+        add("", bytes);
+        add(" tok/s", speed);
+        add("", takes);
+        if let Some(end) = end {
+            add("", format!("until {end}"));
+        }
+        text
+    }
+}

@@ -1,0 +1,83 @@
+//! Where events come from and where commands go.
+//!
+//! [`LiveFeed`] is a trainer in this process, [`AttachFeed`] one in another process of this machine, [`TailFeed`] a run
+//! directory that is only read. A run played again is the fourth source, in [`replay`](super::replay).
+
+mod attach;
+mod live;
+mod tail;
+
+use anyhow::Result;
+
+use super::replay::{Playing, Steer};
+use crate::run::command::Command;
+use crate::run::state::RunState;
+
+pub use attach::AttachFeed;
+pub use live::LiveFeed;
+pub use tail::TailFeed;
+
+/// Most events folded in before keys are looked at again.
+const AT_ONCE: usize = 20_000;
+
+/// Names a command that a feed has sent, so that its answer can be told from the answers to other commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(pub u64);
+
+/// The answer to a command of this feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub ticket: Ticket,
+    pub applied: bool,
+    pub message: String,
+}
+
+/// A source of events and a drain for commands.
+pub trait Feed {
+    /// Folds what has come in since the last call. False when nothing more will come.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    fn drain(&mut self, state: &mut RunState) -> Result<bool>;
+    /// Sends a command. The ticket comes back with its answer, in [`Self::answers`].
+    ///
+    /// # Errors
+    /// When it was not sent; says why.
+    fn send(&mut self, command: Command) -> Result<Ticket, String>;
+    /// Returns the answers to this feed's own commands that have come since the last call, each once.
+    fn answers(&mut self) -> Vec<Answer> {
+        Vec::new()
+    }
+    /// Whether commands can be sent at all.
+    fn read_only(&self) -> bool;
+    /// Whether the trainer is in this process, so that leaving the dashboard needs a decision.
+    fn owns_run(&self) -> bool {
+        false
+    }
+    /// Who has control of the run, when it is somebody else.
+    fn controller(&self) -> Option<String> {
+        None
+    }
+    /// Takes the control over; false when this feed cannot.
+    fn take_control(&mut self) -> bool {
+        false
+    }
+    /// Something that no event tells of, for the operator.
+    fn news(&mut self) -> Option<String> {
+        None
+    }
+    /// Whether more of the past is still to be read.
+    fn is_behind(&self) -> bool {
+        false
+    }
+    /// How much of the past has been read, from 0 to 1.
+    fn progress(&self) -> f64 {
+        1.0
+    }
+    /// Where a replay stands; `None` for a run that is followed as it happens.
+    fn playing(&self) -> Option<Playing> {
+        None
+    }
+    /// Moves a replay.
+    fn steer(&mut self, _: Steer) {}
+}

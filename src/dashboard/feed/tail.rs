@@ -1,0 +1,77 @@
+//! A run directory, written by another process or by none.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{Feed, Ticket};
+use crate::run::command::Command;
+use crate::run::series::{self, keep::SeriesWriter};
+use crate::run::state::RunState;
+use crate::run::tail::{self, Tail};
+
+/// A run directory, written by another process or by none.
+pub struct TailFeed {
+    dir: PathBuf,
+    tail: Tail,
+    writer: SeriesWriter,
+    /// Last look at the journal without being told to, and at its owner.
+    looked: Instant,
+}
+
+/// How often the journal is looked at without a notification: network file systems send none for remote writes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl TailFeed {
+    /// Follows the run at `dir`, whether or not it has written anything yet. The state is what is known before the
+    /// feed's first event; [`Feed::drain`] must be given it and no other, since it may be written to `series.bin`.
+    pub fn open(dir: &Path) -> (Self, RunState) {
+        let (tail, state, writer) = series::open::open(dir);
+        let feed = Self {
+            dir: dir.into(),
+            tail,
+            writer,
+            looked: Instant::now() - LOOK_EVERY,
+        };
+        (feed, state)
+    }
+}
+
+impl Feed for TailFeed {
+    fn drain(&mut self, state: &mut RunState) -> Result<bool> {
+        let overdue = self.looked.elapsed() >= LOOK_EVERY;
+        if !self.tail.wait(Duration::ZERO) && self.tail.caught_up() && !overdue {
+            return Ok(true);
+        }
+        let items = self.tail.poll()?;
+        for item in &items {
+            item.apply_to(state);
+        }
+        if self.tail.caught_up() && (overdue || !items.is_empty()) {
+            self.looked = Instant::now();
+            self.writer.maybe_write(state, &self.tail.position());
+            tail::settle(state, &self.dir);
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self, _: Command) -> Result<Ticket, String> {
+        Err(
+            "this view only reads the run's directory; `heirloom attach` commands a running one"
+                .into(),
+        )
+    }
+
+    fn is_behind(&self) -> bool {
+        !self.tail.caught_up()
+    }
+
+    fn progress(&self) -> f64 {
+        self.tail.progress()
+    }
+
+    fn read_only(&self) -> bool {
+        true
+    }
+}
