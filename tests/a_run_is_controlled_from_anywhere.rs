@@ -49,6 +49,7 @@ fn ctl_ok(place: &Place, words: &[&str]) -> String {
 fn scripts_command_a_run_and_are_answered() {
     let place = Place::new();
     let run = in_background(&place, &LONG_REFERENCE);
+    place.wait_event("mine", "a training step", |e| e["kind"] == "train");
     let status = ctl_ok(&place, &["status"]);
     assert!(
         status.starts_with("running, step") && status.lines().count() > 1,

@@ -9,11 +9,16 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use common::{Place, is_alive, texts};
+use common::{Place, is_alive, texts, wait};
+use heirloom::dashboard::{AttachFeed, Feed};
+use heirloom::run::command::Command;
+use heirloom::run::dir::RunDir;
 use heirloom::run::holder::{DirId, process_start};
+use heirloom::run::state::RunState;
 use serde_json::{Value, json};
 
 const LONG: [&str; 2] = ["--set", "reference.train.steps=1000000"];
@@ -241,6 +246,130 @@ fn a_server_that_never_answers_is_given_up() {
     for waiting in open {
         let _ = waiting.join();
     }
+}
+
+/// Calls of a dashboard's feed on a thread of their own, so that one that never returns fails the test instead of
+/// hanging it.
+struct Watched {
+    work: Sender<Work>,
+    done: Receiver<()>,
+    _feed: JoinHandle<()>,
+}
+
+type Work = Box<dyn FnOnce(&mut AttachFeed, &mut RunState) + Send>;
+
+impl Watched {
+    fn connect(dir: &Path) -> Self {
+        let (work, orders) = channel::<Work>();
+        let (tell, done) = channel();
+        let dir = RunDir::at(dir);
+        let feed = std::thread::spawn(move || {
+            let (mut feed, mut state) = AttachFeed::connect(&dir, false).unwrap();
+            for order in orders {
+                order(&mut feed, &mut state);
+                tell.send(()).unwrap();
+            }
+        });
+        Self {
+            work,
+            done,
+            _feed: feed,
+        }
+    }
+
+    /// Does something with the feed. A greeting may take 10 s, and so may a write without a limit of its own.
+    #[track_caller]
+    fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AttachFeed, &mut RunState) -> T + Send + 'static,
+    ) -> T {
+        let (tell, result) = channel();
+        let order: Work = Box::new(move |feed, state| tell.send(work(feed, state)).unwrap());
+        self.work.send(order).unwrap();
+        let done = self.done.recv_timeout(Duration::from_secs(5));
+        done.expect("the feed's call returns");
+        result.recv().unwrap()
+    }
+
+    #[track_caller]
+    fn drain(&self) {
+        assert!(self.with(|feed, state| feed.drain(state)).unwrap());
+    }
+}
+
+/// The process accepts the connection but is too busy to greet: the dashboard draws and takes keys meanwhile.
+#[test]
+fn a_dashboard_connects_without_waiting_for_the_server() {
+    let place = Place::new();
+    let foreign = Foreign::new(&place);
+    let socket = place.path().join("slow");
+    foreign.lock(&socket, json!({}));
+    let hello = format!("{}\n", foreign.hello(json!({})));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let greeting = hello.clone();
+    let first = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(greeting.as_bytes()).unwrap();
+        (listener, stream)
+    });
+    let desk = Watched::connect(&foreign.dir);
+    desk.drain();
+    let (listener, stream) = first.join().unwrap();
+    drop(stream);
+    listener.set_nonblocking(true).unwrap();
+    let mut second = wait("another connection", || {
+        desk.drain();
+        listener.accept().ok().map(|(stream, _)| stream)
+    });
+    for _ in 0..50 {
+        desk.drain();
+        let refused = desk.with(|feed, _| feed.send(Command::Pause)).unwrap_err();
+        assert!(refused.contains("no connection"), "{refused}");
+        assert!(desk.with(|feed, _| feed.read_only()));
+    }
+    second.write_all(hello.as_bytes()).unwrap();
+    wait("the command's way out", || {
+        desk.drain();
+        desk.with(|feed, _| feed.send(Command::Pause)).ok()
+    });
+    let mut lines = BufReader::new(second).lines();
+    let mut said = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(said()["type"], "subscribe");
+    assert_eq!(said()["command"]["name"], "pause");
+}
+
+/// The process greets and then reads nothing: commands fill the socket, and no key waits for it.
+#[test]
+fn a_server_that_reads_nothing_holds_up_no_key() {
+    let place = Place::new();
+    let foreign = Foreign::new(&place);
+    let socket = place.path().join("deaf");
+    foreign.lock(&socket, json!({}));
+    let hello = format!("{}\n", foreign.hello(json!({})));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(hello.as_bytes()).unwrap();
+        (listener, stream)
+    });
+    let desk = Watched::connect(&foreign.dir);
+    let _deaf = server.join().unwrap();
+    let mut sent = 0;
+    let refused = loop {
+        desk.drain();
+        let checkpoint = "x".repeat(500);
+        match desk.with(|feed, _| feed.send(Command::Rollback { checkpoint })) {
+            Ok(_) => sent += 1,
+            Err(why) => break why,
+        }
+        assert!(sent < 100_000, "no socket holds as much");
+    };
+    assert!(refused.contains("reads no commands"), "{refused}");
+    // What was sent before has no answer any more, and that is said of each.
+    let answers = desk.with(|feed, _| feed.answers());
+    assert_eq!(answers.len(), sent);
+    assert!(answers.iter().all(|a| !a.applied));
+    (0..50).for_each(|_| desk.drain());
 }
 
 #[test]

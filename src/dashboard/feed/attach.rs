@@ -23,6 +23,9 @@ use crate::threads;
 const WAITING: usize = 4096;
 /// How often the journal is looked at, and the trainer looked for, while there is no connection.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait of the screen for a server that does not read: the socket holds some hundred messages, so that one who
+/// has read none of them does not read at all.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// A feed over the control socket. When the connection ends it follows the journal, and connects again when a trainer
 /// is there.
@@ -31,6 +34,10 @@ pub struct AttachFeed {
     read_only: bool,
     tail: Tail,
     line: Option<Line>,
+    /// A connection on its way: the server may take seconds to accept and to greet.
+    connecting: Option<Receiver<Result<Line>>>,
+    /// When a connection was last tried for.
+    tried: Instant,
     /// Who has control, as the server told last.
     mine: bool,
     holder: Option<String>,
@@ -66,6 +73,8 @@ impl AttachFeed {
             read_only,
             tail,
             line: Some(line),
+            connecting: None,
+            tried: Instant::now() - LOOK_EVERY,
             mine: false,
             holder: None,
             looked: Instant::now() - LOOK_EVERY,
@@ -78,12 +87,18 @@ impl AttachFeed {
         Ok((feed, state))
     }
 
+    /// Sends a message. False when the server does not take it at once, which ends the connection: part of the message
+    /// may have gone out.
     fn say(&mut self, message: &Incoming) -> bool {
         use std::io::Write;
-        let Some(line) = &mut self.line else {
-            return false;
+        let sent = match &mut self.line {
+            Some(line) => line.sending.write_all(message.to_line().as_bytes()),
+            None => return false,
         };
-        line.sending.write_all(message.to_line().as_bytes()).is_ok()
+        if sent.is_err() {
+            self.hang_up();
+        }
+        sent.is_ok()
     }
 
     /// Reads the journal on. True at its end.
@@ -145,6 +160,7 @@ impl AttachFeed {
     /// Ends the connection. What became of commands without an answer is not known any more.
     fn hang_up(&mut self) {
         self.line = None;
+        (self.mine, self.holder) = (false, None);
         for ticket in std::mem::take(&mut self.unanswered) {
             self.answers.push(Answer {
                 ticket,
@@ -156,16 +172,27 @@ impl AttachFeed {
 
     /// Without a connection: follows the journal, and looks for a trainer now and then.
     fn without(&mut self, state: &mut RunState) -> Result<()> {
+        if let Some(connecting) = &self.connecting {
+            match connecting.try_recv() {
+                Ok(Ok(line)) => {
+                    (self.line, self.connecting) = (Some(line), None);
+                    return Ok(());
+                }
+                Ok(Err(_)) | Err(TryRecvError::Disconnected) => self.connecting = None,
+                Err(TryRecvError::Empty) => {}
+            }
+        }
         if self.looked.elapsed() < LOOK_EVERY && !self.tail.wait(Duration::ZERO) {
             return Ok(());
         }
         self.looked = Instant::now();
-        (self.mine, self.holder) = (false, None);
         if self.read_on(state)? {
             tail::settle(state, self.dir.path());
             // A run that is over has nothing more to say, though its process may still show its table.
-            if !matches!(state.core.status, Status::Done | Status::Failed) {
-                self.line = Line::open(&self.dir).ok();
+            let over = matches!(state.core.status, Status::Done | Status::Failed);
+            if !over && self.connecting.is_none() && self.tried.elapsed() >= LOOK_EVERY {
+                self.tried = Instant::now();
+                self.connecting = Line::open_aside(&self.dir);
             }
         }
         Ok(())
@@ -176,6 +203,8 @@ impl Line {
     fn open(dir: &RunDir) -> Result<Self> {
         let (mut client, _) = Client::connect(dir, GREETING)?;
         let sending = client.sender().context("cannot use the control socket")?;
+        let limited = sending.set_write_timeout(Some(PATIENCE));
+        limited.context("cannot use the control socket")?;
         let (tell, messages) = sync_channel(WAITING);
         threads::spawn("attached", move || {
             while let Ok(message) = client.receive() {
@@ -190,6 +219,18 @@ impl Line {
             subscribed: false,
         })
     }
+
+    /// Opens a connection on a thread of its own, which ends by itself within [`GREETING`]. `None` when the system
+    /// refuses the thread.
+    fn open_aside(dir: &RunDir) -> Option<Receiver<Result<Self>>> {
+        let (tell, opened) = sync_channel(1);
+        let dir = dir.clone();
+        let opening = threads::spawn("attaching", move || {
+            // A screen that has gone drops the line, and with it the connection.
+            let _ = tell.send(Self::open(&dir));
+        });
+        opening.is_ok().then_some(opened)
+    }
 }
 
 impl Drop for Line {
@@ -201,8 +242,10 @@ impl Drop for Line {
 
 impl Feed for AttachFeed {
     fn drain(&mut self, state: &mut RunState) -> Result<bool> {
-        let Some(line) = &self.line else {
+        if self.line.is_none() {
             self.without(state)?;
+        }
+        let Some(line) = &self.line else {
             return Ok(true);
         };
         if !line.subscribed {
@@ -215,10 +258,10 @@ impl Feed for AttachFeed {
                 // The journal has brought nothing since: it cannot be written at present.
                 skip: self.lagged_at == Some(state.seq),
             };
-            let on = self.say(&message);
-            match &mut self.line {
-                Some(line) if on => line.subscribed = true,
-                _ => self.hang_up(),
+            if self.say(&message)
+                && let Some(line) = &mut self.line
+            {
+                line.subscribed = true;
             }
         }
         for _ in 0..AT_ONCE {
@@ -250,7 +293,7 @@ impl Feed for AttachFeed {
             script: false,
         };
         if !self.say(&message) {
-            return Err("the run's process does not take commands".into());
+            return Err("the run's process reads no commands; connecting again".into());
         }
         let ticket = Ticket(self.last_id);
         self.unanswered.push(ticket);
