@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::replay::{Playing, Steer};
+use super::starting::Start;
 use crate::run::command::{By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
 use crate::run::event::Event;
@@ -59,6 +60,10 @@ pub trait Feed {
     fn playing(&self) -> Option<Playing> {
         None
     }
+    /// The start of a run in this process.
+    fn start(&self) -> Option<&Start> {
+        None
+    }
     /// Moves a replay.
     fn steer(&mut self, _: Steer) {}
 }
@@ -68,9 +73,16 @@ pub struct LiveFeed {
     events: EventReceiver,
     commands: Sender<Request>,
     hub: Arc<Hub>,
+    start: Option<Arc<Start>>,
 }
 
 impl LiveFeed {
+    /// Shows the start of the run until its trainer is at work.
+    pub fn starting(mut self, start: Arc<Start>) -> Self {
+        self.start = Some(start);
+        self
+    }
+
     /// A feed, and the observer that fills it. The observer never waits. `hub` knows who has control.
     pub fn new(
         commands: Sender<Request>,
@@ -81,6 +93,7 @@ impl LiveFeed {
             events,
             commands,
             hub,
+            start: None,
         };
         (feed, move |event: &Event| sender.send(event))
     }
@@ -110,6 +123,10 @@ impl Feed for LiveFeed {
 
     fn owns_run(&self) -> bool {
         true
+    }
+
+    fn start(&self) -> Option<&Start> {
+        self.start.as_deref()
     }
 
     fn controller(&self) -> Option<String> {
