@@ -43,10 +43,26 @@ pub struct Signalled {
 struct First {
     /// The signal that asked for the stop.
     signal: Option<i32>,
-    /// Whether a stop ends the process at once, because there is nothing to save yet.
-    idle: bool,
+    /// What a stop does before there is something to save.
+    early: Early,
+    /// When a person asked for the stop first.
+    insisted: Option<Instant>,
     /// Time that work gets after a stop, where ending at any moment loses nothing.
     grace: Option<Duration>,
+}
+
+/// What a stop does before there is something to save.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Early {
+    /// There is something to save: a stop sets the flag.
+    #[default]
+    Over,
+    /// It ends the process at once.
+    Ends,
+    /// It sets the flag, and the screen, which must be left first, ends the process.
+    Screen,
+    /// The screen has ended the work.
+    Abandoned,
 }
 
 impl Signalled {
@@ -74,7 +90,7 @@ impl Signalled {
     /// When the handlers cannot be installed.
     pub fn watch_until_begun() -> io::Result<Arc<Self>> {
         let flags = Self::none();
-        flags.lock().idle = true;
+        flags.lock().early = Early::Ends;
         flags.spawn()?;
         Ok(flags)
     }
@@ -91,9 +107,62 @@ impl Signalled {
         Ok(flags)
     }
 
-    /// From now on there is something to save: a stop sets the flag and nothing else.
-    pub fn begin(&self) {
-        self.lock().idle = false;
+    /// From now on there is something to save: a stop sets the flag and nothing else. Returns false when a screen has ended
+    /// the work, or is about to: then nothing may be begun.
+    pub fn begin(&self) -> bool {
+        let mut first = self.lock();
+        let stopped = match first.early {
+            Early::Abandoned => true,
+            Early::Screen => first.signal.is_some(),
+            Early::Ends | Early::Over => false,
+        };
+        if !stopped {
+            first.early = Early::Over;
+        }
+        !stopped
+    }
+
+    /// A screen is about to be up: before [`Self::begin`], a stop does not end the process, but [`Self::abandon`] does so
+    /// after the screen is left.
+    pub fn enter_screen(&self) {
+        let mut first = self.lock();
+        if first.early == Early::Ends {
+            first.early = Early::Screen;
+        }
+    }
+
+    /// The screen is gone and the work goes on: before [`Self::begin`], a stop ends the process at once again.
+    pub fn leave_screen(&self) {
+        let mut first = self.lock();
+        if first.early == Early::Screen {
+            first.early = Early::Ends;
+            if first.signal.is_some() {
+                end_early(first.signal);
+            }
+        }
+    }
+
+    /// Ends work that has not [begun](Self::begin), which then never does. False when it has.
+    pub fn abandon(&self) -> bool {
+        let mut first = self.lock();
+        if first.early != Early::Over {
+            first.early = Early::Abandoned;
+        }
+        first.early == Early::Abandoned
+    }
+
+    /// Ends the process after [`Self::abandon`], or after a stop that came before the work had begun. Returns otherwise.
+    pub fn end_if_abandoned(&self) {
+        let first = self.lock();
+        let stopped = first.early == Early::Screen && first.signal.is_some();
+        if stopped || first.early == Early::Abandoned {
+            end_early(first.signal);
+        }
+    }
+
+    /// Asks for a stop as Ctrl-C does where it is a key and no signal.
+    pub fn interrupt(&self) {
+        self.receive(SIGINT);
     }
 
     fn spawn(self: &Arc<Self>) -> io::Result<()> {
@@ -101,35 +170,33 @@ impl Signalled {
         // A parent that waits starts this process with its signals held back.
         watched().thread_unblock()?;
         let flags = Arc::clone(self);
-        let mut insisted: Option<Instant> = None;
         threads::spawn("signals", move || {
             for signal in signals.forever() {
                 // The dashboard notices a lost terminal itself; without one, a hangup changes nothing.
-                if signal == SIGHUP {
-                    continue;
-                }
-                flags.ask_to_stop(signal);
-                if INSISTING.contains(&signal)
-                    && insisted.get_or_insert_with(Instant::now).elapsed() >= APART
-                {
-                    std::process::exit(SECOND_INTERRUPT);
+                if signal != SIGHUP {
+                    flags.receive(signal);
                 }
             }
         })?;
         Ok(())
     }
 
+    fn receive(&self, signal: i32) {
+        self.ask_to_stop(signal);
+        let insists = |first: &mut First| {
+            let since = first.insisted.get_or_insert_with(Instant::now);
+            since.elapsed() >= APART
+        };
+        if INSISTING.contains(&signal) && insists(&mut self.lock()) {
+            std::process::exit(SECOND_INTERRUPT);
+        }
+    }
+
     fn ask_to_stop(&self, signal: i32) {
         let mut first = self.lock();
         first.signal.get_or_insert(signal);
-        if first.idle {
-            // Nobody may be left to read it.
-            let _ = writeln!(
-                io::stderr(),
-                "{} received before the training began; there is nothing to save, and the same command starts again",
-                name(signal)
-            );
-            std::process::exit(STOPPED_EARLY);
+        if first.early == Early::Ends {
+            end_early(first.signal);
         }
         let grace = first.grace.take();
         drop(first);
@@ -176,6 +243,19 @@ pub fn survive_size_limit() -> io::Result<()> {
     signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map(drop)
 }
 
+/// Says that nothing is lost by a stop this early, and ends the process.
+fn end_early(signal: Option<i32>) -> ! {
+    let what = signal.map_or("stopped".into(), |signal| {
+        format!("{} received", name(signal))
+    });
+    // Nobody may be left to read it.
+    let _ = writeln!(
+        io::stderr(),
+        "{what} before the training began; there is nothing to save, and the same command starts again"
+    );
+    std::process::exit(STOPPED_EARLY);
+}
+
 fn name(signal: i32) -> &'static str {
     signal_name(signal).unwrap_or("a signal")
 }
@@ -212,6 +292,32 @@ mod tests {
             flags.ask_to_stop(signal);
         }
         assert_eq!((flags.stop(), flags.name()), (true, Some("SIGUSR2")));
+    }
+
+    #[test]
+    fn work_begins_or_is_abandoned() {
+        let flags = |early| {
+            let flags = Signalled::none();
+            flags.lock().early = early;
+            flags
+        };
+        let plain = flags(Early::Ends);
+        assert!(plain.begin() && !plain.abandon());
+        // The screen has not seen the stop yet: the work does not begin under it.
+        let screen = flags(Early::Ends);
+        screen.enter_screen();
+        screen.ask_to_stop(SIGTERM);
+        assert!(!screen.begin() && screen.abandon() && !screen.begin());
+        // Without a stop it begins, and a stop is the trainer's from then on.
+        let begun = flags(Early::Ends);
+        begun.enter_screen();
+        assert!(begun.begin());
+        begun.ask_to_stop(SIGTERM);
+        assert!(begun.begin() && begun.stop() && !begun.abandon());
+        begun.end_if_abandoned();
+        let back = flags(Early::Screen);
+        back.leave_screen();
+        assert_eq!(back.lock().early, Early::Ends);
     }
 
     #[test]

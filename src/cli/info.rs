@@ -85,7 +85,7 @@ impl Args {
             let shape = plan::reference_shape(&config, &tokenizer);
             let passes = Passes::of(&config, &shape, &Device::Cpu)?;
             // The text counts where it can be read; a config can be looked at before its text is there.
-            let (text, passes) = match super::train::open_data(&config, None) {
+            let (text, passes) = match super::train::open_data(&config, None, &super::say::report) {
                 Ok(data) => {
                     let (asked, val) = (config.eval.windows, data.val.len());
                     let windows = windows::of_run(asked, val, passes.time, None)?;

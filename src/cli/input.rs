@@ -63,7 +63,7 @@ impl Input {
         let name = self.tokens.as_ref().or(self.text.as_ref());
         let name = name.cloned().unwrap_or_default();
         let inputs = [name.clone()];
-        let tokens = corpus::open(&inputs, &tokenizer, &|line| say::err(line))?;
+        let tokens = corpus::open(&inputs, &tokenizer, &say::report)?;
         let given = Given {
             tokens,
             tokenizer: Some(tokenizer.name().to_string()),

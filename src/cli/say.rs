@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Write};
 
+use crate::corpus::Report;
 use crate::text::{self, sanitize};
 
 /// Lines to stdout.
@@ -32,6 +33,13 @@ fn exactly(text: &str) -> std::io::Result<()> {
 pub fn err(message: &str) {
     let clean = by_line(message.trim_end_matches('\n'));
     let _ = writeln!(std::io::stderr().lock(), "heirloom: {clean}");
+}
+
+/// Prints the lines of a report to stderr; how far a text has been read is not printed.
+pub fn report(report: Report<'_>) {
+    if let Report::Line(line) = report {
+        err(line);
+    }
 }
 
 /// What the reader of the command line has to say, where it belongs. Returns the exit code.

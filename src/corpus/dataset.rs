@@ -1,7 +1,9 @@
 //! The training and validation tokens of a run.
 
-use super::reader::{Kind, expand, kind};
-use super::{CorpusError, Mixture, Tokenizer, Tokens, encode, token_file};
+use std::sync::Arc;
+
+use super::reader::{self, Kind, expand, kind};
+use super::{CorpusError, Mixture, Report, Reporter, Tokenizer, Tokens, encode, token_file};
 use crate::text::exact;
 
 /// A text to train on: inputs that are read one after the other as one text, and how often it is drawn from beside
@@ -43,7 +45,7 @@ pub struct Dataset {
 
 impl Dataset {
     /// Opens what a config's `[data]` names. Without `val`, the last `val_fraction` of each source's tokens are held out;
-    /// of several sources these parts make one validation text. `progress` is told of long work.
+    /// of several sources these parts make one validation text. `report` follows long work.
     ///
     /// # Errors
     /// When a text cannot be read, was encoded by another tokenizer, or is shorter than one window of `context` tokens and
@@ -54,11 +56,11 @@ impl Dataset {
         val_fraction: f64,
         tokenizer: &Tokenizer,
         context: usize,
-        progress: &dyn Fn(&str),
+        report: Reporter<'_>,
     ) -> Result<Self, CorpusError> {
         let (mut kept, mut held_out) = (Vec::new(), Vec::new());
         for source in train {
-            let all = open(&source.inputs, tokenizer, progress)?;
+            let all = open(&source.inputs, tokenizer, report)?;
             let held = match val {
                 Some(_) => 0,
                 None => (all.len() as f64 * val_fraction) as usize,
@@ -82,7 +84,7 @@ impl Dataset {
             mixture: Mixture::new(sizes.zip(weights.iter().copied())),
             train: Tokens::join(kept),
             val: match val {
-                Some(val) => open(val, tokenizer, progress)?,
+                Some(val) => open(val, tokenizer, report)?,
                 None => Tokens::join(held_out),
             },
             tokenizer: tokenizer.clone(),
@@ -136,14 +138,38 @@ impl Dataset {
     }
 }
 
-/// The tokens of inputs, one after the other.
+/// Checks that inputs are there, may be read and are of known kinds, without reading them. Returns their files and the
+/// bytes of these.
+///
+/// # Errors
+/// As [`open`], as far as it shows without the texts.
+pub fn check(inputs: &[String]) -> Result<(Vec<String>, u64), CorpusError> {
+    let (mut files, mut bytes) = (Vec::new(), 0);
+    for input in inputs {
+        for file in expand(input)? {
+            match kind(&file)? {
+                Kind::Tokens => drop(token_file::look(&exact::to_path(&file))?),
+                _ => drop(reader::open(
+                    &file,
+                    reader::Cuts::new(true),
+                    &Arc::default(),
+                )?),
+            }
+            bytes += reader::size(&file)?;
+            files.push(file);
+        }
+    }
+    Ok((files, bytes))
+}
+
+/// The tokens of inputs, one after the other; `report` follows long work.
 ///
 /// # Errors
 /// When one cannot be read, or was encoded by another tokenizer.
 pub fn open(
     inputs: &[String],
     tokenizer: &Tokenizer,
-    progress: &dyn Fn(&str),
+    report: Reporter<'_>,
 ) -> Result<Tokens, CorpusError> {
     let mut files = Vec::new();
     for input in inputs {
@@ -156,15 +182,23 @@ pub fn open(
             Kind::Tokens => {
                 if !texts.is_empty() {
                     let texts = std::mem::take(&mut texts);
-                    all.push(encode::tokens(&texts, tokenizer, progress)?);
+                    all.push(encode::tokens(&texts, tokenizer, report)?);
                 }
+                let total = reader::size(&file)?;
+                let reading = |done| Report::Reading {
+                    file: &file,
+                    done,
+                    total,
+                };
+                report(reading(0));
                 all.push(token_file::open(&exact::to_path(&file), tokenizer)?);
+                report(reading(total));
             }
             _ => texts.push(file),
         }
     }
     if !texts.is_empty() {
-        all.push(encode::tokens(&texts, tokenizer, progress)?);
+        all.push(encode::tokens(&texts, tokenizer, report)?);
     }
     Ok(Tokens::join(all))
 }

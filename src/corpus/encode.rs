@@ -1,7 +1,7 @@
 //! Texts into token ids, some parts at a time and in parallel; a thread reads ahead.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
@@ -9,9 +9,8 @@ use rayon::prelude::*;
 use super::reader::{self, Cuts, Piece};
 use super::tokenizer::Stage;
 use super::tokens::Width;
-use super::{CorpusError, Tokenizer, Tokens};
+use super::{CorpusError, Report, Reporter, Tokenizer, Tokens};
 use crate::device::memory;
-use crate::text::exact;
 use crate::threads;
 
 /// Bytes of text that are encoded at a time.
@@ -26,6 +25,10 @@ pub struct Batch {
     pub pieces: Vec<Piece>,
     /// Whether the text ends with the last of them.
     pub last: bool,
+    /// The file they are from, counted from 0.
+    file: usize,
+    /// Bytes of all files that had been read when they were complete.
+    read: u64,
 }
 
 /// Reads texts batch by batch on a thread of its own; `each` gets them in order and may stop the reading by an error. `count` grows
@@ -42,8 +45,17 @@ pub fn read<E: From<CorpusError>>(
     std::thread::scope(|scope| {
         let (sender, batches) = sync_channel(AHEAD);
         let reading = move || {
-            for name in names {
-                let mut send = |batch| sender.send(Ok(batch)).is_ok();
+            for (file, name) in names.iter().enumerate() {
+                let mut send = |pieces, last| {
+                    let read = count.load(Ordering::Relaxed);
+                    let batch = Batch {
+                        pieces,
+                        last,
+                        file,
+                        read,
+                    };
+                    sender.send(Ok(batch)).is_ok()
+                };
                 match read_one(name, cuts, count, &mut send) {
                     Ok(true) => {}
                     Ok(false) => return,
@@ -70,7 +82,7 @@ fn read_one(
     name: &str,
     cuts: Cuts,
     count: &Arc<AtomicU64>,
-    send: &mut dyn FnMut(Batch) -> bool,
+    send: &mut dyn FnMut(Vec<Piece>, bool) -> bool,
 ) -> Result<bool, CorpusError> {
     let mut pieces = Vec::new();
     let (mut bytes, mut any) = (0, false);
@@ -78,10 +90,7 @@ fn read_one(
         let piece = match piece {
             Ok(piece) => piece,
             Err(error) => {
-                send(Batch {
-                    pieces,
-                    last: false,
-                });
+                send(pieces, false);
                 return Err(error);
             }
         };
@@ -90,11 +99,7 @@ fn read_one(
         pieces.push(piece);
         if bytes >= BATCH || pieces.len() == MOST_PIECES {
             bytes = 0;
-            let pieces = std::mem::take(&mut pieces);
-            if !send(Batch {
-                pieces,
-                last: false,
-            }) {
+            if !send(std::mem::take(&mut pieces), false) {
                 return Ok(false);
             }
         }
@@ -102,18 +107,26 @@ fn read_one(
     if !any {
         return Err(CorpusError::Empty { name: name.into() });
     }
-    Ok(send(Batch { pieces, last: true }))
+    Ok(send(pieces, true))
 }
 
-/// The ids of each part.
+/// The ids of each part; `done` is called with the bytes of each part that is encoded.
 ///
 /// # Errors
 /// When a part of a `tokenizer.json` makes too much of a text. Where one takes too long, the process ends.
-pub fn encode(pieces: &[Piece], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>, CorpusError> {
+pub fn encode(
+    pieces: &[Piece],
+    tokenizer: &Tokenizer,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Vec<u32>>, CorpusError> {
     let watch = tokenizer.watch(pieces.iter().map(|piece| piece.text.len()))?;
-    let encode = |(i, piece): (usize, &Piece)| match &watch {
-        Some(watch) => watch.run(i, |stage| tokenizer.encode_here(&piece.text, stage)),
-        None => tokenizer.encode_here(&piece.text, &Stage::default()),
+    let encode = |(i, piece): (usize, &Piece)| {
+        let ids = match &watch {
+            Some(watch) => watch.run(i, |stage| tokenizer.encode_here(&piece.text, stage)),
+            None => tokenizer.encode_here(&piece.text, &Stage::default()),
+        };
+        done(piece.text.len());
+        ids
     };
     let encoded: Result<_, String> = pieces.par_iter().enumerate().map(encode).collect();
     encoded.map_err(|what| tokenizer.refused(what))
@@ -129,22 +142,34 @@ pub fn separator(tokenizer: &Tokenizer) -> Result<u32, CorpusError> {
     tokenizer.document_end().ok_or_else(none)
 }
 
-/// Texts in memory, the end of text between documents and between files.
+/// Texts in memory, the end of text between documents and between files. `report` follows the encoding.
 pub fn tokens(
     names: &[String],
     tokenizer: &Tokenizer,
-    progress: &dyn Fn(&str),
+    report: Reporter<'_>,
 ) -> Result<Tokens, CorpusError> {
-    let size = |name: &String| std::fs::metadata(exact::to_path(name)).map_or(0, |m| m.len());
+    let size = |name: &String| reader::size(name).unwrap_or(0);
     let total: u64 = names.iter().map(size).sum();
     // Bytes take no time; BPE about a second per 20 MB.
     if tokenizer.name() != "byte" && total > 8 << 20 {
-        progress(&format!(
+        report(Report::Line(&format!(
             "tokenizing {} ({} MB); `heirloom data prepare` does it once for all runs",
             names.join(", "),
             total >> 20
-        ));
+        )));
     }
+    let at = |file: usize, done: u64| {
+        report(Report::Reading {
+            file: &names[file],
+            done: done.min(total),
+            total,
+        });
+    };
+    if !names.is_empty() {
+        at(0, 0);
+    }
+    // Bytes of the files whose ids are all there.
+    let mut before = 0;
     let mut held = Held::new(Width::of(tokenizer.size()), memory::available);
     let mut push = |ids: &[u32]| {
         held.push(ids).map_err(|free| CorpusError::NoMemory {
@@ -157,7 +182,16 @@ pub fn tokens(
     let mut open = false;
     let cuts = Cuts::new(tokenizer.cuts_at_lines());
     read(names, cuts, &Arc::default(), |batch| {
-        let encoded = encode(&batch.pieces, tokenizer)?;
+        let length: usize = batch.pieces.iter().map(|piece| piece.text.len()).sum();
+        let done = AtomicU64::new(0);
+        // Compressed files have fewer bytes than their text: a share of the batch is that share of its bytes.
+        let encoded = encode(&batch.pieces, tokenizer, &|bytes| {
+            let done = done.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+            let share = done as f64 / length.max(1) as f64;
+            let new = batch.read.saturating_sub(before);
+            at(batch.file, before + (share * new as f64) as u64);
+        })?;
+        before = batch.read;
         for (piece, ids) in batch.pieces.iter().zip(encoded) {
             push(&ids)?;
             open = !piece.ends;

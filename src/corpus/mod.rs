@@ -10,15 +10,17 @@ pub mod info;
 mod mixture;
 pub mod prepare;
 mod reader;
+mod report;
 mod sampler;
 pub mod token_file;
 pub mod tokenizer;
 mod tokens;
 
 pub use ahead::{Batch, Batches, Draw};
-pub use dataset::{Dataset, Source, open};
+pub use dataset::{Dataset, Source, check, open};
 pub use error::CorpusError;
 pub use mixture::Mixture;
+pub use report::{Report, Reporter};
 pub use sampler::{Sampler, even_starts, even_starts_rank, fill_batch};
 pub use tokenizer::{END_OF_TEXT, GgufVocabulary, StreamDecoder, Tokenizer};
 pub use tokens::{Tokens, Width};

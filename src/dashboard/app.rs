@@ -14,7 +14,8 @@ use super::event_loop::{self, Screen};
 use super::feed::Feed;
 use super::glyphs::Glyphs;
 use super::session::{Facts, Session};
-use super::terminal::{Input, Terminal, redirect_output};
+use super::starting::{self, Start, Starting};
+use super::terminal::{Input, OutputGuard, Terminal, hold_output, redirect_output};
 use super::theme::Theme;
 use super::update::{self, Effect, Ui};
 use super::view;
@@ -41,6 +42,8 @@ pub enum Exit {
     Hangup,
     /// The trainer has stopped before the run's end: it was asked to, by the operator or by a signal.
     Stopped,
+    /// The run's start has failed, or was ended by the operator or a signal; no trainer has been at work.
+    NotStarted,
 }
 
 /// How a dashboard looks and where stray output goes.
@@ -75,10 +78,15 @@ pub fn panic_words(panic: &(dyn Any + Send)) -> &str {
 }
 
 fn show(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit, RunState)> {
+    // Dropped after the terminal: what was printed during a start goes to the shell, and not to the screen that is left.
+    let mut output: Option<OutputGuard>;
     let mut terminal = Terminal::enter().context("the dashboard needs a terminal")?;
-    let output = options.log.as_deref().map(redirect_output).transpose();
-    let _output = output.context("cannot set the shell's output aside")?;
-    let mut app = App::new(feed, options, past);
+    let redirected = match feed.start() {
+        Some(start) => hold_output(start.held()).map(Some),
+        None => options.log.as_deref().map(redirect_output).transpose(),
+    };
+    output = redirected.context("cannot set the shell's output aside")?;
+    let mut app = App::new(feed, options, past, output.as_mut());
     let exit = event_loop::drive(&mut app, &mut terminal)?;
     Ok((exit, app.session.run))
 }
@@ -86,15 +94,23 @@ fn show(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit,
 struct App<'a> {
     feed: &'a mut dyn Feed,
     options: &'a Options,
+    output: Option<&'a mut OutputGuard>,
     ui: Ui,
     session: Session,
     zone: TimeZone,
     drawn: (u64, Instant),
+    /// The start that was drawn last.
+    drawn_start: Option<Starting>,
     dirty: bool,
 }
 
 impl<'a> App<'a> {
-    fn new(feed: &'a mut dyn Feed, options: &'a Options, past: RunState) -> Self {
+    fn new(
+        feed: &'a mut dyn Feed,
+        options: &'a Options,
+        past: RunState,
+        output: Option<&'a mut OutputGuard>,
+    ) -> Self {
         let facts = Facts {
             read_only: feed.read_only(),
             owner: feed.owns_run(),
@@ -103,10 +119,12 @@ impl<'a> App<'a> {
         Self {
             feed,
             options,
+            output,
             ui: Ui::default(),
             session: Session::new(past, facts),
             zone: TimeZone::system(),
             drawn: (u64::MAX, Instant::now() - FRAME_GAP),
+            drawn_start: None,
             dirty: true,
         }
     }
@@ -130,6 +148,38 @@ impl<'a> App<'a> {
                 }
             }
         }
+        None
+    }
+
+    /// Follows a start up to its end, when what is printed goes to the run's log. True when it was stopped before there was a
+    /// run.
+    fn look_at_start(&mut self) -> std::io::Result<bool> {
+        let Some(start) = self.feed.start() else {
+            return Ok(false);
+        };
+        let now = start.look();
+        let known = &mut self.session.facts.starting;
+        if now.is_none()
+            && known.is_some()
+            && let (Some(log), Some(output)) = (start.log(), &mut self.output)
+        {
+            output.move_to(log)?;
+            self.dirty = true;
+        }
+        *known = now;
+        let stopping = known.as_ref().is_some_and(|s| s.stopping);
+        Ok(stopping && start.abandon())
+    }
+
+    /// Ends a start by a key.
+    fn on_start_key(start: &Start, key: &KeyEvent) -> Option<Exit> {
+        if !starting::ends(key) {
+            return None;
+        }
+        if start.abandon() {
+            return Some(Exit::NotStarted);
+        }
+        start.interrupt();
         None
     }
 
@@ -157,10 +207,17 @@ impl Screen for App<'_> {
     type Out = Exit;
 
     fn turn(&mut self, now: Instant) -> Result<Option<Exit>> {
+        // Before the events: what comes with a start's end has been sent by then.
+        if self.look_at_start()? {
+            return Ok(Some(Exit::NotStarted));
+        }
         let ended = self.session.facts.ended;
         if !ended && !self.feed.drain(&mut self.session.run)? {
             self.session.facts.ended = true;
             self.dirty = true;
+        }
+        if self.session.facts.ended && self.session.facts.starting.is_some() {
+            return Ok(Some(Exit::NotStarted));
         }
         self.session.facts.loading = self.feed.is_behind().then(|| self.feed.progress());
         self.session.facts.replay = self.feed.playing();
@@ -187,12 +244,19 @@ impl Screen for App<'_> {
         let moves = facts.replay.as_ref().is_some_and(|r| r.playing);
         // So do the ages of what a live run has last done.
         let ages = now.duration_since(at) >= AGES && self.session.clock().is_some();
-        let changed = (moves || ages || version != run.version) && !self.session.is_frozen();
+        let starts = facts.starting != self.drawn_start;
+        let changed = moves || ages || starts || version != run.version;
+        let changed = changed && !self.session.is_frozen();
         self.dirty || (changed && now.duration_since(at) >= gap)
     }
 
     fn draw(&mut self, terminal: &mut Terminal, now: Instant) {
-        crate::fault::panic_at("dashboard", self.session.run.core.rounds.len() as u64);
+        match self.session.facts.starting {
+            Some(_) => crate::fault::panic_at("starting", 0),
+            None => {
+                crate::fault::panic_at("dashboard", self.session.run.core.rounds.len() as u64);
+            }
+        }
         self.session.prepare(self.ui.chart.smoothing);
         let session = &self.session;
         let scene = view::Scene {
@@ -209,6 +273,7 @@ impl Screen for App<'_> {
         };
         terminal.draw(|frame| view::draw(frame, &scene));
         self.drawn = (session.run.version, now);
+        self.drawn_start.clone_from(&session.facts.starting);
         self.dirty = false;
     }
 
@@ -218,6 +283,11 @@ impl Screen for App<'_> {
             Input::Hangup => Some(Exit::Hangup),
             // The trainer heeds it, and its end is this screen's; a view of another process just ends.
             Input::Stop => (!facts.owner || facts.ended).then_some(Exit::Closed),
+            Input::Key(key) if facts.starting.is_some() => {
+                let start = self.feed.start()?;
+                Self::on_start_key(start, &key)
+            }
+            Input::Paste(_) if facts.starting.is_some() => None,
             Input::Key(key) => {
                 self.dirty = true;
                 self.on_key(&key, terminal)

@@ -23,6 +23,7 @@ pub mod picture;
 mod plain;
 pub mod replay;
 mod session;
+pub mod starting;
 mod still;
 mod terminal;
 pub mod theme;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::curve::Curve;
 use super::replay::Playing;
+use super::starting::Starting;
 use crate::run::state::{RunState, Status};
 
 /// What a feed says of its run besides its events.
@@ -21,6 +22,8 @@ pub struct Facts {
     pub loading: Option<f64>,
     /// A run is played again, and stands here.
     pub replay: Option<Playing>,
+    /// The run is being started: it has no events yet.
+    pub starting: Option<Starting>,
 }
 
 impl Facts {

@@ -13,6 +13,7 @@
 mod dir;
 pub mod lock;
 mod new;
+mod unnamed;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -21,6 +22,7 @@ use std::path::Path;
 
 pub use dir::{Dir, Kind};
 pub use new::{NewFile, is_temporary, random, replace};
+pub use unnamed::{take_all, unnamed};
 
 /// Opens a regular file for reading; links are followed.
 ///

@@ -18,36 +18,56 @@ const HALF_MADE: [&str; 4] = ["checkpoints", "rank", LOCK, "config.toml.new"];
 #[derive(Debug)]
 pub struct NewRun {
     runs: Dir,
-    wanted: Wanted,
+    wanted: NewName,
     hidden: OsString,
     root: Option<Dir>,
 }
 
-#[derive(Debug)]
-enum Wanted {
+/// The name of a run that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewName {
     /// This name and no other.
-    Name(String),
+    Given(String),
     /// This name, or with `-2`, `-3`, ... behind it.
     Dated(String),
 }
 
-impl NewRun {
-    /// Makes an empty directory for a run that will be called `name`, or `<preset>-<date>-<time>`.
+impl NewName {
+    /// Chooses the name of a new run: `name`, or `<preset>-<date>-<time>`. Nothing is made yet, so that another process can
+    /// still take the name.
     ///
     /// # Errors
-    /// When the name is taken or unusable, or `runs` cannot be written.
-    pub fn begin(runs: &Path, preset: &str, name: Option<&str>) -> Result<Self, DirError> {
-        let unwritable = unwritable(runs);
-        let wanted = match name {
-            Some(name) => {
-                super::dir::check_name(name)?;
-                Wanted::Name(name.into())
-            }
-            None => Wanted::Dated(dated(preset)),
+    /// When the name is taken or unusable.
+    pub fn choose(runs: &Path, preset: &str, name: Option<&str>) -> Result<Self, DirError> {
+        let Some(name) = name else {
+            return Ok(Self::Dated(dated(preset)));
         };
+        super::dir::check_name(name)?;
+        // Without a directory of runs no name is taken.
+        if let Ok(runs) = Dir::open(runs) {
+            refuse_taken(&runs, name)?;
+        }
+        Ok(Self::Given(name.into()))
+    }
+
+    /// The name, unless another process takes it first.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Given(name) | Self::Dated(name) => name,
+        }
+    }
+}
+
+impl NewRun {
+    /// Makes an empty directory for a run that will be called `wanted`.
+    ///
+    /// # Errors
+    /// When the name is taken by now, or `runs` cannot be written.
+    pub fn begin(runs: &Path, wanted: NewName) -> Result<Self, DirError> {
+        let unwritable = unwritable(runs);
         file::create_dirs(runs).map_err(&unwritable)?;
         let runs = Dir::open(runs).map_err(&unwritable)?;
-        if let Wanted::Name(name) = &wanted {
+        if let NewName::Given(name) = &wanted {
             refuse_taken(&runs, name)?;
         }
         clear_leftovers(&runs);
@@ -92,14 +112,14 @@ impl NewRun {
         let mut n = 1;
         loop {
             let name = match (&self.wanted, n) {
-                (Wanted::Name(name), _) | (Wanted::Dated(name), 1) => name.clone(),
-                (Wanted::Dated(stem), n) => format!("{stem}-{n}"),
+                (NewName::Given(name), _) | (NewName::Dated(name), 1) => name.clone(),
+                (NewName::Dated(stem), n) => format!("{stem}-{n}"),
             };
             // An empty directory of that name is replaced, and nothing else.
             match self.runs.rename(&self.hidden, &name) {
                 Ok(()) => return Ok(name),
                 Err(e) if is_taken(&e) => match self.wanted {
-                    Wanted::Dated(_) if n < 1000 => n += 1,
+                    NewName::Dated(_) if n < 1000 => n += 1,
                     _ => {
                         refuse_taken(&self.runs, &name)?;
                         // It was only half made, and has been removed; another process may take the name first.
@@ -223,7 +243,7 @@ impl RunDir {
     /// # Errors
     /// As [`NewRun::begin`] and [`NewRun::finish`].
     pub fn create(runs: &Path, preset: &str, name: Option<&str>) -> Result<Self, DirError> {
-        let new = NewRun::begin(runs, preset, name)?;
+        let new = NewRun::begin(runs, NewName::choose(runs, preset, name)?)?;
         let made: io::Result<PathBuf> = ["checkpoints", "rank"]
             .iter()
             .try_fold(PathBuf::new(), |_, part| {
@@ -238,6 +258,11 @@ impl RunDir {
 mod tests {
     use super::*;
 
+    fn begin(runs: &Path) -> NewRun {
+        let name = NewName::choose(runs, "tiny", Some("r")).unwrap();
+        NewRun::begin(runs, name).unwrap()
+    }
+
     fn names(runs: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(runs).unwrap();
         let mut names: Vec<String> = entries
@@ -250,7 +275,7 @@ mod tests {
     #[test]
     fn a_run_has_its_name_when_it_is_complete() {
         let tmp = tempfile::tempdir().unwrap();
-        let new = NewRun::begin(tmp.path(), "tiny", Some("r")).unwrap();
+        let new = begin(tmp.path());
         new.root()
             .unwrap()
             .replace_file("config.toml", b"")
@@ -260,12 +285,12 @@ mod tests {
         drop(new);
         assert_eq!(names(tmp.path()), [""; 0]);
 
-        let new = NewRun::begin(tmp.path(), "tiny", Some("r")).unwrap();
+        let new = begin(tmp.path());
         new.root()
             .unwrap()
             .replace_file("config.toml", b"")
             .unwrap();
-        let second = NewRun::begin(tmp.path(), "tiny", Some("r")).unwrap();
+        let second = begin(tmp.path());
         let (dir, root) = new.finish().unwrap();
         assert_eq!(
             (dir.path(), root.path()),
@@ -273,6 +298,8 @@ mod tests {
         );
         let late = second.finish().unwrap_err();
         assert!(matches!(late, DirError::Exists { .. }), "{late}");
+        let taken = NewName::choose(tmp.path(), "tiny", Some("r")).unwrap_err();
+        assert!(matches!(taken, DirError::Exists { .. }), "{taken}");
         assert_eq!(names(tmp.path()), ["r"]);
     }
 

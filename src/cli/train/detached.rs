@@ -27,6 +27,8 @@ use crate::threads;
 const PARENT: &str = "HEIRLOOM_PARENT";
 /// Set in the child: the descriptor of the pipe to its parent.
 const PIPE: &str = "HEIRLOOM_PARENT_PIPE";
+/// Set in the child: the descriptor of a file for what it prints under a screen before the run has a log.
+const HELD: &str = "HEIRLOOM_PARENT_HELD";
 
 /// The parent's id, if this process is the child of a waiting parent.
 fn parent() -> Option<Pid> {
@@ -63,6 +65,11 @@ pub fn wait_for_child() -> Result<i32> {
         .args(std::env::args_os().skip(1))
         .env(PARENT, std::process::id().to_string())
         .env(PIPE, to_parent.as_raw_fd().to_string());
+    // Without it, what a child prints just before it is killed under its screen is lost.
+    let held = file::unnamed().ok();
+    if let Some(held) = &held {
+        command.env(HELD, held.as_raw_fd().to_string());
+    }
     // Held back until the child handles them: a signal this early would kill it.
     let mut child = held_back(|| command.spawn()).context("cannot start the training process")?;
     drop(to_parent);
@@ -96,9 +103,12 @@ pub fn wait_for_child() -> Result<i32> {
     let code = status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    if code >= 128 || code == exit::INTERNAL {
+    // The child takes its own words out, unless it ended under the screen.
+    let said = held.as_ref().map(file::take_all).unwrap_or_default();
+    if code >= 128 || code == exit::INTERNAL || !said.is_empty() {
         restore(terminal.as_ref());
     }
+    let _ = std::io::stderr().write_all(&said);
     Ok(code)
 }
 
@@ -120,6 +130,14 @@ fn tell_parent() {
         // A parent that has gone needs no word.
         let _ = opened.and_then(|mut pipe| pipe.write_all(b"!"));
     }
+}
+
+/// The file for what is printed under a screen before the run has a log; the parent shows it if this process is killed.
+pub fn held_output() -> Option<File> {
+    parent()?;
+    let held = std::env::var(HELD).ok()?;
+    // By its name, not by its number, as the pipe.
+    file::open_device(&format!("/dev/fd/{held}")).ok()
 }
 
 /// Puts the terminal right after a child that had no time to: killed, or interrupted twice.

@@ -1,11 +1,15 @@
 //! `heirloom train`: start or resume a run, with or without a dashboard.
 
+mod check;
 mod detached;
 mod dry_run;
 mod eval_windows;
 mod machine;
+mod outline;
 mod prepare;
 mod printer;
+mod progress;
+mod resume;
 mod session;
 
 use std::ffi::OsString;
@@ -14,20 +18,24 @@ use std::sync::{Arc, PoisonError};
 
 use anyhow::{Result, bail};
 
+use crate::dashboard::starting::Start;
 use crate::dashboard::{self, Exit};
 use crate::device::Choice;
 use crate::run::attendance::Leave;
 use crate::run::control::server::Server;
 use crate::run::dir::RunDir;
+use crate::run::journal::Observer;
 use crate::run::state::RunState;
 use crate::run::table;
 use crate::threads;
 use crate::train::{Ended, Setup};
 
 use super::{Global, exit, say};
+use check::Plan;
 pub(super) use prepare::open_data;
 use prepare::{Parts, write_config};
 use printer::Printing;
+use progress::Progress;
 use session::Session;
 
 /// Train a reference and the recipe on it, live in a dashboard; without a terminal, as plain lines
@@ -66,6 +74,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// Stack of the thread that starts a run: as much as a process has for its main thread, which does so elsewhere.
+const START_STACK: usize = 8 << 20;
 
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +129,8 @@ impl Args {
             let info = self.info_to_resume(&loaded.config).map_err(exit::input)?;
             let machine = self.machine(info.as_ref()).map_err(exit::input)?;
             let reference = self.reference(&loaded.config).map_err(exit::input)?;
-            let dataset = open_data(&loaded.config, reference.as_deref()).map_err(exit::input)?;
+            let dataset = open_data(&loaded.config, reference.as_deref(), &say::report)
+                .map_err(exit::input)?;
             let reference = reference.as_deref();
             let (config, device) = (&loaded.config, &machine.chosen.device);
             return dry_run::run(
@@ -131,19 +143,20 @@ impl Args {
             )
             .map(|()| exit::OK);
         }
-        let mut parts = self.prepare(show).map_err(exit::input)?;
-        let name = parts.dir.name();
-        let ended = match show {
-            Show::Dashboard => self.with_dashboard(parts)?,
-            Show::Nothing => self.in_background(parts)?,
+        let plan = self.check(show).map_err(exit::input)?;
+        let (ended, name) = match show {
+            Show::Dashboard => self.with_dashboard(plan)?,
+            Show::Nothing => self.in_background(plan)?,
             Show::Lines | Show::Json => {
-                let past = std::mem::take(&mut parts.past);
+                let past = plan.past.clone();
+                let prepared = self.prepare(plan, Progress::Lines);
+                let (parts, mut setup) = prepared.map_err(exit::input)?;
                 let (observer, printing) = Printing::start(show, past)?;
-                parts.setup.journal.subscribe(observer);
-                let ended = self.start(parts.setup)?.join();
+                setup.journal.subscribe(observer);
+                let ended = self.start(setup)?.join();
                 drop((parts.server, parts.keeping));
                 printing.finish();
-                ended
+                (ended, parts.dir.name())
             }
         };
         Ok(match ended {
@@ -183,52 +196,97 @@ impl Args {
         Ok(session)
     }
 
-    /// Trains under a dashboard; when that goes (detached, or the terminal is lost), trains on without it.
-    fn with_dashboard(&self, mut parts: Parts) -> Result<Ended> {
-        let (mut feed, observer) = dashboard::LiveFeed::new(parts.commands, parts.hub);
-        parts.setup.journal.subscribe(Box::new(observer));
-        let log = parts.dir.log();
-        let options = self.global.ui.options(&parts.dir.name(), Some(&log));
-        let session = self.start(parts.setup)?;
-        let shown = dashboard::run(&mut feed, &options, parts.past);
-        drop(feed);
-        let left = match shown {
-            Ok((Exit::Closed | Exit::Stopped, state)) => {
-                let ended = session.join();
-                drop((parts.server, parts.keeping));
-                let _ = say::out(&parting(&state, &parts.dir, &ended));
-                return Ok(ended);
+    /// Trains under a dashboard, which is up while texts are read and the model is built. When it goes (detached, or the
+    /// terminal is lost), trains on without it. Returns the run's name, too.
+    fn with_dashboard(&self, plan: Plan) -> Result<(Ended, String)> {
+        let (signalled, past) = (Arc::clone(&plan.signalled), plan.past.clone());
+        let start = Start::new(
+            plan.facts(),
+            Arc::clone(&signalled),
+            detached::held_output(),
+        );
+        let (file, bytes) = &plan.reads;
+        start.show_reading(file, 0, *bytes);
+        let (feed, observer) =
+            dashboard::LiveFeed::new(plan.commands.clone(), Arc::clone(&plan.hub));
+        let mut feed = feed.starting(Arc::clone(&start));
+        let options = self.global.ui.options(&plan.name(), None);
+        std::thread::scope(|scope| {
+            signalled.enter_screen();
+            let thread = std::thread::Builder::new()
+                .name("start".into())
+                .stack_size(START_STACK);
+            let (observer, start) = (Box::new(observer), &*start);
+            let thread = thread
+                .spawn_scoped(scope, move || self.begin(plan, observer, start))
+                .map_err(|why| threads::refused("the thread \"start\"", &why))?;
+            let shown = dashboard::run(&mut feed, &options, past);
+            drop(feed);
+            match shown {
+                Ok((Exit::NotStarted, _)) => signalled.end_if_abandoned(),
+                _ => signalled.leave_screen(),
             }
-            Ok((Exit::Detach, _)) => {
-                let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
-                Leave::Detached
-            }
-            // Nobody is there to be told anything.
-            Ok((Exit::Hangup, _)) => Leave::HungUp,
-            Err(error) => {
-                say::err(&format!(
-                    "{error:#}; training goes on without the dashboard"
-                ));
-                let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
-                Leave::Failed
-            }
-        };
-        parts.attendance.leave(left);
-        detached::leave_terminal(&log);
-        let ended = session.join();
-        drop((parts.server, parts.keeping));
-        Ok(ended)
+            let (session, parts) = match thread.join() {
+                Ok(begun) => begun?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            let name = parts.dir.name();
+            Ok((after_dashboard(shown, session, parts), name))
+        })
+    }
+
+    /// Does everything from the checks to the trainer's first step, under a screen that shows how far it is.
+    fn begin(&self, plan: Plan, observer: Observer, start: &Start) -> Result<(Session, Parts)> {
+        let prepared = self.prepare(plan, Progress::Screen(start));
+        let (parts, mut setup) = prepared.map_err(exit::input)?;
+        setup.journal.subscribe(observer);
+        let session = self.start(setup)?;
+        start.finish(&parts.dir.log());
+        Ok((session, parts))
     }
 
     /// Trains without a dashboard, and lets the shell go on once the training has begun.
-    fn in_background(&self, parts: Parts) -> Result<Ended> {
-        let session = self.start(parts.setup)?;
+    fn in_background(&self, plan: Plan) -> Result<(Ended, String)> {
+        let prepared = self.prepare(plan, Progress::Lines);
+        let (parts, setup) = prepared.map_err(exit::input)?;
+        let session = self.start(setup)?;
         let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
         detached::leave_terminal(&parts.dir.log());
         let ended = session.join();
         drop((parts.server, parts.keeping));
-        Ok(ended)
+        Ok((ended, parts.dir.name()))
     }
+}
+
+/// Waits for the trainer's end; where the dashboard has gone before, lets the shell go on meanwhile.
+fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Parts) -> Ended {
+    let left = match shown {
+        // A start that failed has no session.
+        Ok((Exit::Closed | Exit::Stopped | Exit::NotStarted, state)) => {
+            let ended = session.join();
+            drop((parts.server, parts.keeping));
+            let _ = say::out(&parting(&state, &parts.dir, &ended));
+            return ended;
+        }
+        Ok((Exit::Detach, _)) => {
+            let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
+            Leave::Detached
+        }
+        // Nobody is there to be told anything.
+        Ok((Exit::Hangup, _)) => Leave::HungUp,
+        Err(error) => {
+            say::err(&format!(
+                "{error:#}; training goes on without the dashboard"
+            ));
+            let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
+            Leave::Failed
+        }
+    };
+    parts.attendance.leave(left);
+    detached::leave_terminal(&parts.dir.log());
+    let ended = session.join();
+    drop((parts.server, parts.keeping));
+    ended
 }
 
 /// Whether attach and ctl can reach the run.

@@ -14,11 +14,10 @@ use std::time::{Duration, Instant};
 use self::output::Output;
 use self::state::State;
 use super::encode::{Batch, encode, read, separator};
-use super::reader::{Cuts, Kind, Piece, expand, kind};
+use super::reader::{self, Cuts, Kind, Piece, expand, kind};
 use super::token_file::LARGEST;
 use super::tokens::Width;
 use super::{CorpusError, Tokenizer};
-use crate::text::exact;
 
 /// How often what is written is made safe.
 const SAFE_EVERY: Duration = Duration::from_secs(2);
@@ -171,18 +170,11 @@ impl From<CorpusError> for End {
 
 fn size(name: &str) -> Result<u64, CorpusError> {
     match kind(name)? {
-        Kind::Builtin => Ok(0),
         Kind::Tokens => Err(CorpusError::TokenFile {
             path: name.into(),
             what: "holds tokens already; give texts".into(),
         }),
-        _ => {
-            let size = std::fs::metadata(exact::to_path(name)).map(|m| m.len());
-            size.map_err(|source| CorpusError::Read {
-                path: name.into(),
-                source,
-            })
-        }
+        _ => reader::size(name),
     }
 }
 
@@ -216,7 +208,7 @@ impl Work<'_> {
                 return Err(self.changed());
             }
         }
-        let encoded = encode(new, &self.job.tokenizer)?;
+        let encoded = encode(new, &self.job.tokenizer, &|_| {})?;
         for (piece, ids) in new.iter().zip(encoded) {
             self.see(piece);
             self.push(&ids, piece.ends)?;

@@ -1,6 +1,5 @@
 //! Reads files, unpacking compressed ones up to a limit.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -61,17 +60,25 @@ impl<R: Read> Read for Unpacked<R> {
 }
 
 /// Counts the bytes of a file as they are read.
-struct Counted {
-    file: File,
+struct Counted<R> {
+    bytes: R,
     read: Arc<AtomicU64>,
 }
 
-impl Read for Counted {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read(into)?;
+        let n = self.bytes.read(into)?;
         self.read.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
+}
+
+/// Reads bytes in memory; `count` grows by those that have been read.
+pub fn in_memory(bytes: &'static [u8], count: &Arc<AtomicU64>) -> Bytes {
+    Box::new(Counted {
+        bytes,
+        read: Arc::clone(count),
+    })
 }
 
 /// Opens a file; `count` grows by the bytes read from it.
@@ -83,7 +90,7 @@ pub fn open(path: &Path, packing: Packing, count: &Arc<AtomicU64>) -> Result<Byt
     let file = file::open(path).map_err(read)?;
     let packed = file.metadata().map_err(read)?.len();
     let file = Counted {
-        file,
+        bytes: file,
         read: Arc::clone(count),
     };
     if packing == Packing::Plain {

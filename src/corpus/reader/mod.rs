@@ -33,6 +33,22 @@ pub struct Piece {
 /// The documents of a text, in order.
 pub type Pieces = Box<dyn Iterator<Item = Result<Piece, CorpusError>> + Send>;
 
+/// Returns the bytes of an input as [`open`] counts them: those of its file.
+///
+/// # Errors
+/// When it is of no known kind, or is not there.
+pub fn size(name: &str) -> Result<u64, CorpusError> {
+    if kind(name)? == Kind::Builtin {
+        return Ok(TINYSHAKESPEARE.len() as u64);
+    }
+    let path = &*exact::to_path(name);
+    let size = std::fs::metadata(path).map(|m| m.len());
+    size.map_err(|source| CorpusError::Read {
+        path: path.into(),
+        source,
+    })
+}
+
 /// Opens a text; `count` grows by the bytes read of the file.
 ///
 /// # Errors
@@ -41,11 +57,10 @@ pub type Pieces = Box<dyn Iterator<Item = Result<Piece, CorpusError>> + Send>;
 pub fn open(name: &str, cuts: Cuts, count: &Arc<AtomicU64>) -> Result<Pieces, CorpusError> {
     let path = &*exact::to_path(name);
     match kind(name)? {
-        Kind::Builtin => Ok(plain::pieces(
-            path,
-            Box::new(TINYSHAKESPEARE.as_bytes()),
-            cuts,
-        )),
+        Kind::Builtin => {
+            let bytes = compressed::in_memory(TINYSHAKESPEARE.as_bytes(), count);
+            Ok(plain::pieces(path, bytes, cuts))
+        }
         Kind::Text(packing) => {
             let bytes = compressed::open(path, packing, count)?;
             Ok(plain::pieces(path, bytes, cuts))

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{AT_ONCE, Answer, Feed, Ticket};
+use crate::dashboard::starting::Start;
 use crate::run::command::{Answered, By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
 use crate::run::event::Event;
@@ -24,9 +25,16 @@ pub struct LiveFeed {
     last_ticket: u64,
     /// Commands that have no answer yet.
     unanswered: Vec<(Ticket, oneshot::Receiver<Answered>)>,
+    start: Option<Arc<Start>>,
 }
 
 impl LiveFeed {
+    /// Shows the start of the run until its trainer is at work.
+    pub fn starting(mut self, start: Arc<Start>) -> Self {
+        self.start = Some(start);
+        self
+    }
+
     /// A feed, and the observer that fills it. The observer never waits. `hub` knows who has control.
     pub fn new(
         commands: Sender<Request>,
@@ -40,6 +48,7 @@ impl LiveFeed {
             ended: false,
             last_ticket: 0,
             unanswered: Vec::new(),
+            start: None,
         };
         (feed, move |event: &Event| sender.send(event))
     }
@@ -103,6 +112,10 @@ impl Feed for LiveFeed {
 
     fn owns_run(&self) -> bool {
         true
+    }
+
+    fn start(&self) -> Option<&Start> {
+        self.start.as_deref()
     }
 
     fn controller(&self) -> Option<String> {

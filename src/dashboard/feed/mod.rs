@@ -10,6 +10,7 @@ mod tail;
 use anyhow::Result;
 
 use super::replay::{Playing, Steer};
+use super::starting::Start;
 use crate::run::command::Command;
 use crate::run::state::RunState;
 
@@ -76,6 +77,10 @@ pub trait Feed {
     }
     /// Where a replay stands; `None` for a run that is followed as it happens.
     fn playing(&self) -> Option<Playing> {
+        None
+    }
+    /// The start of a run in this process.
+    fn start(&self) -> Option<&Start> {
         None
     }
     /// Moves a replay.

@@ -10,6 +10,7 @@ mod header;
 mod ranks;
 mod result;
 pub(super) mod scrubber;
+mod starting;
 
 use jiff::tz::TimeZone;
 use ratatui::Frame;
@@ -85,6 +86,10 @@ impl Scene<'_> {
 
 /// Draws a frame of any size.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
+    if let Some(starting) = &scene.facts.starting {
+        starting::draw(frame, scene, starting);
+        return;
+    }
     let area = frame.area();
     if area.width < SMALL.0 || area.height < SMALL.1 {
         small(frame, scene, area);

@@ -1,0 +1,238 @@
+//! What is found out before a screen is up or a text is read: config, lock, device, name, and whether every file is there.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use anyhow::{Context, Result, bail};
+
+use super::machine::Machine;
+use super::prepare::{tokenizer, unusable};
+use super::resume::Reopened;
+use super::{Args, Show, outline};
+use crate::cli::{found, say};
+use crate::config::{self, Config, Loaded, PolicyMode, Source};
+use crate::corpus;
+use crate::dashboard::starting::Facts;
+use crate::locate::{HUB, Located};
+use crate::run::attendance::Attendance;
+use crate::run::command::Request;
+use crate::run::control::hub::Hub;
+use crate::run::create::NewName;
+use crate::run::decisions::{self, Repeat};
+use crate::run::dir::RunDir;
+use crate::run::lock::RunLock;
+use crate::run::state::RunState;
+use crate::signals::Signalled;
+use crate::text::{self, exact};
+use crate::train::checkpoint::Checkpoints;
+use crate::train::{Passes, Resume, plan};
+
+/// A run that can be started, as far as that shows without reading its texts and models.
+pub(super) struct Plan {
+    /// With every default and path resolved.
+    pub(super) config: Config,
+    pub(super) policy: PolicyMode,
+    pub(super) repeat: Vec<Repeat>,
+    pub(super) machine: Machine,
+    pub(super) signalled: Arc<Signalled>,
+    pub(super) what: Planned,
+    /// The reference that was found at its path.
+    pub(super) reference: Option<Located>,
+    /// What the journal tells of the run before this process.
+    pub(super) past: RunState,
+    pub(super) commands: Sender<Request>,
+    pub(super) requests: Receiver<Request>,
+    /// The first file that will be read, and the bytes of its text.
+    pub(super) reads: (String, u64),
+    pub(super) attendance: Arc<Attendance>,
+    /// What the control socket's clients share.
+    pub(super) hub: Arc<Hub>,
+}
+
+/// A new run, or one that goes on and is held.
+pub(super) enum Planned {
+    New(NewName),
+    GoesOn {
+        dir: RunDir,
+        lock: RunLock,
+        checkpoint: String,
+        resume: Box<Resume>,
+    },
+}
+
+impl Plan {
+    /// The run's name; another process may still take that of a new run.
+    pub(super) fn name(&self) -> String {
+        match &self.what {
+            Planned::New(name) => name.as_str().into(),
+            Planned::GoesOn { dir, .. } => dir.name(),
+        }
+    }
+
+    /// What a screen can show before anything is read.
+    pub(super) fn facts(&self) -> Facts {
+        let known = self.past.info.as_ref().map(|info| info.n_layer);
+        let trained = self.config.reference.train.as_ref();
+        let n_layer = trained.map(|_| self.config.model.n_layer).or(known);
+        let mut phases = outline::phases(&self.config, n_layer);
+        if let Planned::GoesOn { resume, .. } = &self.what {
+            let from = resume.checkpoint.as_deref().unwrap_or("the start");
+            phases.push(format!("Goes on from {from}"));
+        }
+        let plural = if self.machine.threads == 1 { "" } else { "s" };
+        Facts {
+            title: self.name(),
+            device: format!(
+                "{} · {} thread{plural}",
+                self.machine.chosen.name, self.machine.threads
+            ),
+            phases,
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn load(&self) -> Result<Loaded> {
+        let source = match (&self.config, &self.resume) {
+            (Some(word), _) => Source::named(word)?,
+            (None, Some(run)) => Source::Path(self.resumed(run)?.0.config()),
+            (None, None) => match &self.decisions {
+                Some(run) => Source::Path(RunDir::open(&self.global.runs, run)?.config()),
+                None => bail!("name a preset or a config"),
+            },
+        };
+        let mut loaded = config::load(&source, &self.overrides)?;
+        config::resolve_paths(&mut loaded.config, &loaded.base);
+        Ok(loaded)
+    }
+
+    /// Checks whatever can be checked at once, and takes the lock of a run that goes on.
+    ///
+    /// # Errors
+    /// When the arguments or the config are not usable, a file is missing, or the run is in use.
+    pub(super) fn check(&self, show: Show) -> Result<Plan> {
+        // First of all: a hangup while text is read is no reason to end, and a stop ends without a trace.
+        let signalled = Signalled::watch_until_begun().context("cannot watch signals")?;
+        let reopened = self.resume.as_ref().map(|run| self.reopen(run));
+        let reopened = reopened.transpose()?;
+        let info = reopened.as_ref().and_then(|r| r.past.info.clone());
+        let machine = self.machine(info.as_ref())?;
+        let loaded = self.load()?;
+        let mut config = loaded.config;
+        // Resolved like everything else, so that a resume elsewhere does not change who decides.
+        let policy = *config.policy.mode.get_or_insert(match show {
+            Show::Dashboard => PolicyMode::Ask,
+            _ => PolicyMode::Auto,
+        });
+        let repeat = self.decisions_to_repeat()?;
+        let mut past = RunState::default();
+        let what = match reopened {
+            Some(Reopened {
+                dir,
+                checkpoint,
+                lock,
+                past: before,
+            }) => {
+                past = before;
+                let checkpoints = Checkpoints::open(lock.handle())?;
+                let mut resume = self.judge_resume(&config, &dir, &checkpoints, &checkpoint)?;
+                resume.warnings.splice(..0, machine.changes.clone());
+                for line in resume.changes.iter().chain(&resume.warnings) {
+                    say::err(line);
+                }
+                Planned::GoesOn {
+                    dir,
+                    lock,
+                    checkpoint,
+                    resume: Box::new(resume),
+                }
+            }
+            None => {
+                let name = self.name.as_deref();
+                Planned::New(NewName::choose(&self.global.runs, &loaded.name, name)?)
+            }
+        };
+        let reference = match &what {
+            // Its checkpoints do for a reference that is gone.
+            Planned::GoesOn { resume, .. } if resume.checkpoint.is_some() => None,
+            _ => self.find_reference(&config)?,
+        };
+        let reads = check_data(&config)?;
+        if matches!(what, Planned::New(_)) {
+            check_sizes(&config, &machine)?;
+        }
+        let (commands, requests) = std::sync::mpsc::channel();
+        let attendance = Attendance::new(show == Show::Dashboard);
+        Ok(Plan {
+            config,
+            policy,
+            repeat,
+            machine,
+            signalled,
+            what,
+            reference,
+            hub: Hub::new(Arc::clone(&attendance), past.clone()),
+            past,
+            commands,
+            requests,
+            reads,
+            attendance,
+        })
+    }
+
+    fn decisions_to_repeat(&self) -> Result<Vec<Repeat>> {
+        match (&self.decisions, &self.resume) {
+            (Some(run), _) => {
+                let dir = RunDir::open(&self.global.runs, run)?;
+                let journal = || format!("cannot read {}", text::path(&dir.events()));
+                decisions::of_run(dir.path()).with_context(journal)
+            }
+            (None, Some(run)) => {
+                let dir = self.resumed(run)?.0;
+                let file = || format!("cannot read {}", text::path(&dir.decisions()));
+                decisions::kept(&dir).with_context(file)
+            }
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+
+    /// Finds the reference that the config loads, where it is not one of the hub's, which is fetched later.
+    fn find_reference(&self, config: &Config) -> Result<Option<Located>> {
+        let name = config.reference.path.as_ref();
+        let Some(name) = name.filter(|name| !name.starts_with(HUB)) else {
+            return Ok(None);
+        };
+        let located = found(name, &self.global.runs).with_context(|| unusable(name))?;
+        Ok(Some(located))
+    }
+}
+
+/// Checks that the texts are there. Returns the first file, and the bytes of the first text.
+fn check_data(config: &Config) -> Result<(String, u64)> {
+    let mut first = None;
+    for source in config.data.train.sources() {
+        let (files, bytes) = corpus::check(&source.inputs)?;
+        first = first.or(files.into_iter().next().map(|file| (file, bytes)));
+    }
+    if let Some(val) = &config.data.val {
+        corpus::check(val.paths())?;
+    }
+    Ok(first.unwrap_or_default())
+}
+
+/// Checks that windows and batches fit the model that is trained, where the tokenizer needs no reading.
+fn check_sizes(config: &Config, machine: &Machine) -> Result<()> {
+    let name = config.tokenizer();
+    let embedded = matches!(name, "byte" | "gpt2");
+    let of_reference = config.reference.path.is_some() && name == "reference";
+    // One that is not there is reported, and a file's is read later.
+    if of_reference || (!embedded && exact::to_path(name).exists()) {
+        return Ok(());
+    }
+    let tokenizer = tokenizer(config, None)?;
+    if config.reference.train.is_some() {
+        let shape = plan::reference_shape(config, &tokenizer);
+        Passes::of(config, &shape, &machine.chosen.device)?;
+    }
+    Ok(())
+}

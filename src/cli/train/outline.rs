@@ -1,0 +1,103 @@
+//! The phases of a run in words, as far as its config alone tells them.
+
+use crate::config::Config;
+use crate::inherit;
+use crate::run::table;
+use crate::train::plan;
+
+/// Returns one line a phase, in order; rounds after the first share one. `n_layer` is the reference's number of layers,
+/// where it is known before the reference is read.
+pub fn phases(config: &Config, n_layer: Option<usize>) -> Vec<String> {
+    let inherited = n_layer.and_then(|n| inherit::choose(&config.inherit.layers, n, &[]).ok());
+    let first = inherited.as_ref().map(Vec::len);
+    // Layers that were picked by hand may leave none to grow by.
+    let grows =
+        |n| !inherit::next_layers(inherited.as_deref().unwrap_or_default(), 1, n).is_empty();
+    let max = match (n_layer, first) {
+        (Some(n), Some(first)) if grows(n) => plan::max_layers(config, n).max(first),
+        (_, first) => first.unwrap_or(0),
+    };
+    let round = steps(config.train.steps);
+    let reference = match config.reference.train.as_ref().map_or(0, |r| r.steps) {
+        0 => "loaded and measured".to_string(),
+        n => steps(n),
+    };
+    let mut all = vec![
+        line("Reference", [layers(n_layer), Some(reference)]),
+        line("Round 1", [layers(first), Some(round.clone())]),
+    ];
+    match first {
+        Some(n) if n < max => {
+            let rounds = 1 + (max - n).div_ceil(config.grow.step.max(1));
+            let which = match rounds {
+                2 => "Round 2, if needed".to_string(),
+                n => format!("Rounds 2 to {n}, if needed"),
+            };
+            let most = format!("up to {max} layers");
+            all.push(line(&which, [Some(most), Some(round)]));
+        }
+        None => {
+            let more = format!("{} layers more each", config.grow.step);
+            all.push(line("Further rounds, if needed", [Some(more), Some(round)]));
+        }
+        Some(_) => {}
+    }
+    if config.control.random {
+        let size = "as large as the last round's model".to_string();
+        all.push(line("Control, random start", [Some(size), None]));
+    }
+    if config.control.reference_continued {
+        let name = "Control, reference trained on";
+        all.push(line(name, [layers(n_layer), None]));
+    }
+    all
+}
+
+/// `Round 1: 4 layers, 300 steps`.
+fn line(name: &str, facts: [Option<String>; 2]) -> String {
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    match facts.is_empty() {
+        true => name.into(),
+        false => format!("{name}: {}", facts.join(", ")),
+    }
+}
+
+fn layers(n: Option<usize>) -> Option<String> {
+    let plural = if n == Some(1) { "" } else { "s" };
+    n.map(|n| format!("{n} layer{plural}"))
+}
+
+fn steps(n: u64) -> String {
+    format!("{} steps", table::count(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Source};
+
+    #[test]
+    fn a_presets_phases_are_told_before_anything_is_read() {
+        let config = config::load(&Source::named("tiny").unwrap(), &[])
+            .unwrap()
+            .config;
+        assert_eq!(
+            phases(&config, Some(config.model.n_layer)),
+            [
+                "Reference: 8 layers, 1800 steps",
+                "Round 1: 4 layers, 300 steps",
+                "Round 2, if needed: up to 6 layers, 300 steps",
+                "Control, random start: as large as the last round's model",
+                "Control, reference trained on: 8 layers",
+            ]
+        );
+        let unknown = phases(&config, None);
+        assert_eq!(
+            unknown[1..3],
+            [
+                "Round 1: 300 steps",
+                "Further rounds, if needed: 2 layers more each, 300 steps"
+            ]
+        );
+    }
+}

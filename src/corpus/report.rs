@@ -1,0 +1,17 @@
+//! What reading texts reports while it is at work.
+
+/// A report of long work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report<'a> {
+    /// A line for the operator.
+    Line(&'a str),
+    /// A file is being read; `done` of `total` bytes, over all files of this text, have become tokens.
+    Reading {
+        file: &'a str,
+        done: u64,
+        total: u64,
+    },
+}
+
+/// Takes reports, from any thread.
+pub type Reporter<'a> = &'a (dyn Fn(Report<'_>) + Sync);
