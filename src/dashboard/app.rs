@@ -212,7 +212,7 @@ impl App {
     fn draw(&mut self, options: &Options, terminal: &mut Terminal, now: Instant) {
         crate::fault::panic_at("dashboard", self.state.core.rounds.len() as u64);
         let state = self.ui.frozen.as_deref().unwrap_or(&self.state);
-        self.curve.follow(&state.history, self.ui.chart.smoothing);
+        self.curve.follow(&state.history);
         let scene = view::Scene {
             run: state,
             ui: &self.ui,

@@ -6,6 +6,7 @@
 
 mod app;
 mod attach;
+mod chart_view;
 pub mod collapse;
 mod curve;
 mod eta;
@@ -22,6 +23,7 @@ mod terminal;
 pub mod theme;
 mod update;
 mod view;
+mod widgets;
 
 pub use app::{Exit, Options, panic_words, run};
 pub use attach::AttachFeed;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::app::is_over;
+pub use super::chart_view::ChartView;
 use super::keys::{self, Action};
 use super::palette::LinePrompt;
 use super::replay::{Playing, Steer};
@@ -14,40 +15,6 @@ use crate::run::state::{OpenDecision, RunState, Status};
 
 /// Keys are ignored for this long after a prompt opens, so that one meant for the screen below decides nothing.
 pub const LOCK: Duration = Duration::from_millis(300);
-
-/// What the x axis counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Axis {
-    #[default]
-    Step,
-    Tokens,
-    Time,
-}
-
-/// How the chart is looked at.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ChartView {
-    pub axis: Axis,
-    pub log: bool,
-    /// Decay of the smoothing; 0: none.
-    pub smoothing: f64,
-    /// The chart shows 1/2^zoom of the run.
-    pub zoom: u32,
-    /// Quarter windows back from the right end.
-    pub pan: u32,
-}
-
-impl Default for ChartView {
-    fn default() -> Self {
-        Self {
-            axis: Axis::Step,
-            log: false,
-            smoothing: 0.98,
-            zoom: 0,
-            pan: 0,
-        }
-    }
-}
 
 /// Entries of the decision prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,29 +192,14 @@ fn on_screen(ui: &mut Ui, run: &RunState, key: &KeyEvent, now: Instant) -> Vec<E
                 None => Some(Box::new(run.clone())),
             };
         }
-        Action::Smoothing => {
-            chart.smoothing = match chart.smoothing {
-                s if s > 0.95 => 0.9,
-                s if s > 0.0 => 0.0,
-                _ => 0.98,
-            };
-        }
-        Action::LogScale => chart.log = !chart.log,
-        Action::Axis => {
-            chart.axis = match chart.axis {
-                Axis::Step => Axis::Tokens,
-                Axis::Tokens => Axis::Time,
-                Axis::Time => Axis::Step,
-            };
-        }
-        Action::ZoomIn => chart.zoom = (chart.zoom + 1).min(12),
-        Action::ZoomOut => {
-            chart.zoom = chart.zoom.saturating_sub(1);
-            chart.pan /= 2;
-        }
-        Action::ZoomReset => (chart.zoom, chart.pan) = (0, 0),
-        Action::PanLeft => chart.pan = (chart.pan + 1).min(4 * ((1 << chart.zoom) - 1)),
-        Action::PanRight => chart.pan = chart.pan.saturating_sub(1),
+        Action::Smoothing => chart.cycle_smoothing(),
+        Action::LogScale => chart.toggle_log(),
+        Action::Axis => chart.cycle_axis(),
+        Action::ZoomIn => chart.zoom_in(),
+        Action::ZoomOut => chart.zoom_out(),
+        Action::ZoomReset => chart.toggle_whole(),
+        Action::PanLeft => chart.pan_left(run),
+        Action::PanRight => chart.pan_right(run),
         Action::PauseResume | Action::Checkpoint | Action::Decide => {}
     }
     Vec::new()

@@ -1,14 +1,12 @@
 //! Drawing: a pure function of the run, the screen's own state and the area. Nothing here changes anything.
 
 mod bars;
-mod chart;
 mod decision;
-mod dots;
 mod header;
 mod help;
+mod overview;
 mod palette;
 mod prompt;
-mod ranks;
 mod result;
 mod scrubber;
 
@@ -24,6 +22,7 @@ use super::curve::Curve;
 use super::glyphs::Glyphs;
 use super::theme::Theme;
 use super::update::{Prompt, Ui};
+use super::widgets::thousands;
 use crate::run::state::RunState;
 use crate::text::sanitize;
 
@@ -94,53 +93,26 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
             } else {
                 Layout::vertical([Constraint::Fill(1), Constraint::Length(11)]).areas(body)
             };
-            panels(frame, scene, rest);
+            overview::draw(frame, scene, rest);
             prompt::decision(frame, scene, p, side);
         }
         Some(Prompt::Leave(p)) => {
             let [rest, low] =
                 Layout::vertical([Constraint::Fill(1), Constraint::Length(5)]).areas(body);
-            panels(frame, scene, rest);
+            overview::draw(frame, scene, rest);
             prompt::leave(frame, scene, p, low);
         }
         Some(Prompt::Line(p)) => {
             let [rest, low] =
                 Layout::vertical([Constraint::Fill(1), Constraint::Length(palette::HEIGHT)])
                     .areas(body);
-            panels(frame, scene, rest);
+            overview::draw(frame, scene, rest);
             palette::draw(frame, scene, p, low);
         }
-        None => panels(frame, scene, body),
+        None => overview::draw(frame, scene, body),
     }
     if scene.ui.help {
         help::draw(frame, scene, area);
-    }
-}
-
-/// Chart and decision panel above, ranks (or the result) below; what does not fit is left out from below.
-fn panels(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
-    // The chart keeps a few rows.
-    let room = area.height.saturating_sub(9);
-    let wanted = if scene.over() {
-        result::height(scene, room)
-    } else {
-        ranks::height(scene, area.width)
-    };
-    let below = wanted.min(room);
-    let [top, bottom] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(area);
-    let side = if area.width >= WIDE { 44 } else { 26 };
-    let [left, right] =
-        Layout::horizontal([Constraint::Fill(1), Constraint::Length(side)]).areas(top);
-    chart::draw(frame, scene, left);
-    decision::draw(frame, scene, right);
-    if below < 3 {
-        return;
-    }
-    if scene.over() {
-        result::draw(frame, scene, bottom);
-    } else {
-        ranks::draw(frame, scene, bottom);
     }
 }
 
@@ -168,7 +140,7 @@ fn small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
         Some(Prompt::Line(p)) => palette::draw(frame, scene, p, body),
         None if scene.ui.help => help::draw(frame, scene, body),
         None if scene.over() => result::draw(frame, scene, body),
-        None if body.width >= 24 && body.height >= 5 => chart::draw(frame, scene, body),
+        None if body.width >= 24 && body.height >= 5 => overview::alone(frame, scene, body),
         None => bars::strip(frame, scene, body),
     }
 }
@@ -188,17 +160,4 @@ fn fitted(segments: Vec<(String, Style)>, width: u16) -> Line<'static> {
         }
     }
     line
-}
-
-/// `12,345`.
-fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }
