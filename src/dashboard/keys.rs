@@ -164,7 +164,7 @@ pub const BINDINGS: &[Binding] = &[
         "s",
         A::Smoothing,
         "",
-        "smoothing of the training loss: .98, .9, none",
+        "smoothing of the training loss: more, less, none",
         false,
     ),
     binding(
@@ -197,7 +197,7 @@ pub const BINDINGS: &[Binding] = &[
         "=",
         A::ZoomReset,
         "",
-        "show the whole run",
+        "show the whole run, or its present phase again",
         false,
     ),
     binding(

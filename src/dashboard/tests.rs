@@ -22,7 +22,7 @@ use crate::run::event::{
 use crate::run::state::RunState;
 
 mod evidence;
-mod realistic;
+pub(super) mod realistic;
 mod replay;
 
 /// Events as a trainer would send them.

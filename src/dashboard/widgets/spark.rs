@@ -91,16 +91,27 @@ fn one(
     }
 }
 
-/// Returns bars of so many rows for values between their least and their greatest, top row first.
+/// The range of all values but a few that would flatten the others: the first descent, spikes.
+fn bounds(values: &[f64]) -> (f64, f64) {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let at = |tenths: usize| sorted[(sorted.len() - 1) * tenths / 10];
+    if sorted.is_empty() {
+        return (0.0, 0.0);
+    }
+    let most = at(9) - at(1);
+    (at(0).max(at(1) - most), at(10).min(at(9) + most))
+}
+
+/// Returns bars of so many rows for values between their least and their greatest, top row first; what lies far outside
+/// of the others is cut.
 pub fn bars(values: &[f64], rows: usize, glyphs: Glyphs) -> Vec<String> {
     let levels = glyphs.levels();
-    let finite = values.iter().copied().filter(|v| v.is_finite());
-    let low = finite.clone().fold(f64::INFINITY, f64::min);
-    let high = finite.fold(f64::NEG_INFINITY, f64::max);
+    let (low, high) = bounds(values);
     let steps = rows * levels.len();
     let height = |v: f64| {
         let share = match high > low {
-            true => (v - low) / (high - low),
+            true => ((v - low) / (high - low)).clamp(0.0, 1.0),
             // A constant is neither high nor low.
             false => 0.5,
         };
@@ -134,6 +145,10 @@ mod tests {
         assert_eq!(bars(&values, 2, Glyphs::Braille), [" ▁█ ", "▁██ "]);
         assert_eq!(bars(&values, 1, Glyphs::Ascii), ["_+@ "]);
         assert_eq!(bars(&[2.0, 2.0], 1, Glyphs::Braille), ["▅▅"]);
+        let mut spiky = [0.0, 1.0, 2.0, 3.0].repeat(5);
+        spiky[7] = 100.0;
+        let low = bars(&spiky, 1, Glyphs::Braille)[0].matches('▁').count();
+        assert_eq!(low, 5, "a spike flattens nothing");
         assert_eq!(bars(&[], 1, Glyphs::Braille), [""]);
     }
 }

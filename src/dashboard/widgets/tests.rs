@@ -9,13 +9,10 @@ use super::axes::{Axis, Window};
 use super::chart::{Chart, Level};
 use super::trace::{Kind, Trace};
 use crate::dashboard::glyphs::Glyphs;
+use crate::dashboard::tests::realistic::{journal, run_at};
 use crate::dashboard::theme::Theme;
-use crate::run::event::Event;
 use crate::run::series::pyramid::{Place, Series};
 use crate::run::state::{MarkKind, RunState, VAL_LOSS};
-
-#[path = "../../../tests/fixtures/journal/mod.rs"]
-mod journal;
 
 /// The widgets know series, styles and characters, and nothing of a run's state or of the screens.
 #[test]
@@ -40,21 +37,12 @@ fn no_widget_names_a_run_a_session_or_a_view() {
     assert!(files >= 8, "{files}");
 }
 
-fn run_at(moment: journal::Moment) -> RunState {
-    let mut run = RunState::default();
-    for line in journal::journal(moment).lines() {
-        run.apply(&Event::from_line(line).unwrap());
-    }
-    run
-}
-
 /// The evaluations of a run's last phase by the step of the phase.
 fn last_phase<'a>(run: &'a RunState, kind: Kind, color: Color) -> Trace<'a> {
     let val = &run.live().val;
-    let starts = run.live().marks.iter();
+    let mut starts = run.live().marks.iter();
     let began = starts
-        .filter(|m| matches!(m.kind, MarkKind::Phase(_)))
-        .next_back()
+        .rfind(|m| matches!(m.kind, MarkKind::Phase(_)))
         .unwrap();
     let first = val.stretches().partition_point(|s| s.first.seq < began.seq);
     Trace {

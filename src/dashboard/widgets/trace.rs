@@ -161,21 +161,28 @@ pub fn averages(
     let end = range.end.min(series.len());
     let start = range.start.min(end);
     let (mut average, mut weight, mut last_step) = match seed {
-        Some((value, step)) if value.is_finite() => (value, 1.0, step),
-        _ => (0.0, 0.0, 0),
+        Some((value, step)) if value.is_finite() => (value, 1.0, Some(step)),
+        _ => (0.0, 0.0, None),
     };
     let mut known = (1, decay);
     let mut part = None;
     let spans = series.column(column).get(start..end).unwrap_or_default();
     let mut out = Vec::with_capacity(spans.len());
-    for (s, span) in series.stretches()[start..end].iter().zip(spans) {
+    let stretches = &series.stretches()[start..end];
+    for (i, (s, span)) in stretches.iter().zip(spans).enumerate() {
         let now = breaks.partition_point(|&seq| seq < s.first.seq);
         if part.replace(now).is_some_and(|before| before != now) {
-            (average, weight) = (0.0, 0.0);
+            (average, weight, last_step) = (0.0, 0.0, None);
         }
         if span.is_finite() {
             // The decay is one step's: a bucket stands for all the steps since the one before.
-            let steps = s.last.step.saturating_sub(last_step).max(1);
+            let steps = match (last_step, stretches.get(i + 1)) {
+                (Some(before), _) => s.last.step.saturating_sub(before),
+                // The first one weighs as much as the next.
+                (None, Some(next)) => next.last.step.saturating_sub(s.last.step),
+                (None, None) => 1,
+            };
+            let steps = steps.max(1);
             if known.0 != steps {
                 known = (steps, decay.powf(steps as f64));
             }
@@ -184,7 +191,7 @@ pub fn averages(
         }
         // Nothing finite yet: 0/0, a bucket that is not drawn.
         out.push((average / weight) as f32);
-        last_step = s.last.step;
+        last_step = Some(s.last.step);
     }
     out
 }
@@ -241,6 +248,14 @@ mod tests {
         }
         assert_eq!(at, series.len());
         assert!(worst < 0.05, "{worst}");
+    }
+
+    #[test]
+    fn the_first_value_weighs_no_more_than_the_others_wherever_a_part_begins() {
+        let series = series(40, |i| if i == 20 { 9.0 } else { 1.0 });
+        let averages = averages(&series, 0, &(20..40), &[], 0.5, None);
+        assert!((averages[1] - (0.25 * 9.0 + 0.5) / 0.75).abs() < 1e-6);
+        assert!(averages[10] < 1.01, "{averages:?}");
     }
 
     #[test]

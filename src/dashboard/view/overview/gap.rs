@@ -29,7 +29,7 @@ pub fn chart<'a>(view: &'a View<'_>) -> Option<Chart<'a>> {
     let tolerance = run.info.as_ref().and_then(|i| i.tolerance);
     let (zero, limit) = match tolerance {
         Some(t) if t != 0.0 => (" reference", Some(t)),
-        Some(_) => (" 0: reference, and tolerance", None),
+        Some(_) => (" reference, tolerance", None),
         None => (" reference", None),
     };
     let mut levels = vec![Level {

@@ -11,7 +11,7 @@ use crate::run::state::{GAP, GPU_PERCENT, GRAD_NORM, LR, TOKENS_PER_SECOND};
 use crate::run::table;
 
 /// Columns of the figures.
-const FIGURES: u16 = 20;
+const FIGURES: u16 = 22;
 
 /// One of them.
 struct Kind {
@@ -26,7 +26,6 @@ struct Kind {
 
 /// The figure besides the last value.
 enum Note {
-    Range,
     Least,
     Greatest,
 }
@@ -38,7 +37,7 @@ const KINDS: [Kind; 6] = [
         column: GAP,
         value: |v, _| v,
         words: |v| format!("{v:+.4}"),
-        note: Note::Range,
+        note: Note::Least,
     },
     Kind {
         label: "lr",
@@ -144,7 +143,6 @@ fn one(view: &View<'_>, kind: &Kind, wide: usize) -> Spark {
         Some((a, b)) => {
             let (low, high) = (shown(a).min(shown(b)), shown(a).max(shown(b)));
             match kind.note {
-                Note::Range => format!("{}..{}", (kind.words)(low), (kind.words)(high)),
                 Note::Least => format!("min {}", (kind.words)(low)),
                 Note::Greatest => format!("max {}", (kind.words)(high)),
             }

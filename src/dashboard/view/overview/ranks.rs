@@ -15,7 +15,7 @@ use crate::run::event::Phase;
 use crate::run::state::{Mark, MarkKind, ProbePoint, max_rank};
 
 /// Columns to the right of the heat map.
-pub const FIGURES: u16 = 31;
+pub const FIGURES: u16 = 27;
 const HEADS: &str = "   now  min    bi  state ";
 /// Columns of a small cell besides its sparkline.
 const CELL: usize = 11;
