@@ -77,7 +77,7 @@ fn an_operator_grows_pauses_stops_and_leaves() {
 
     open(&mut pty, "D", "decide · round 1");
     let screen = pty.see("> grow by 1 (restart)");
-    assert!(screen.contains("loss ema"), "the chart stays:\n{screen}");
+    assert!(screen.contains("┌ loss"), "the chart stays:\n{screen}");
     assert!(
         screen.contains("val loss") && screen.contains("gap +"),
         "{screen}"

@@ -257,7 +257,7 @@ impl Screen for App<'_> {
                 crate::fault::panic_at("dashboard", self.session.run.core.rounds.len() as u64);
             }
         }
-        self.session.prepare(self.ui.chart.smoothing);
+        self.session.prepare();
         let session = &self.session;
         let scene = view::Scene {
             run: session.shown(),

@@ -4,6 +4,7 @@
 use super::layers;
 use super::replay::Steer;
 use super::update::{Context, Effect};
+use super::view::overview;
 use super::views;
 use crate::run::command::Command as TrainerCommand;
 use crate::run::state::Status;
@@ -94,6 +95,16 @@ macro_rules! chart {
     };
 }
 
+/// The same for one that looks at the run.
+macro_rules! run_chart {
+    ($method:ident) => {
+        |context| {
+            context.ui.chart.$method(context.run);
+            Vec::new()
+        }
+    };
+}
+
 const OWN: &[Command] = &[
     Command {
         control: true,
@@ -118,19 +129,69 @@ const OWN: &[Command] = &[
     }),
     screen(
         "smoothing",
-        "smoothing of the training loss: .98, .9, none",
+        "smoothing of the training loss: more, less, none",
         chart!(cycle_smoothing),
     ),
     screen("log-scale", "logarithmic loss axis", chart!(toggle_log)),
     screen("x-axis", "x axis: step, tokens, time", chart!(cycle_axis)),
+    screen(
+        "fit",
+        "fit the y axis to most values, or to all",
+        chart!(toggle_fit),
+    ),
+    screen(
+        "overlay",
+        "earlier phases over the present one, or not",
+        chart!(toggle_overlay),
+    ),
+    screen(
+        "gap-chart",
+        "the gap in place of the loss, where one chart has room",
+        chart!(toggle_gap),
+    ),
     screen("zoom in", "zoom in on the chart", chart!(zoom_in)),
     screen("zoom out", "zoom out", chart!(zoom_out)),
-    screen("zoom reset", "show the whole run", chart!(zoom_reset)),
-    screen("pan left", "move the zoomed chart back", chart!(pan_left)),
+    screen(
+        "zoom reset",
+        "show the whole run, or its present phase again",
+        chart!(toggle_whole),
+    ),
+    screen(
+        "pan left",
+        "move the zoomed chart back",
+        run_chart!(pan_left),
+    ),
     screen(
         "pan right",
         "move the zoomed chart forward",
-        chart!(pan_right),
+        run_chart!(pan_right),
+    ),
+    screen(
+        "cursor",
+        "read every series at a step, or end that",
+        run_chart!(toggle_cursor),
+    ),
+    screen(
+        "cursor left",
+        "move the cursor back",
+        run_chart!(cursor_left),
+    ),
+    screen(
+        "cursor right",
+        "move the cursor forward",
+        run_chart!(cursor_right),
+    ),
+    screen("series next", "enlarge the next small series", |context| {
+        context.ui.chart.next_multiple(overview::SERIES);
+        Vec::new()
+    }),
+    screen(
+        "series previous",
+        "enlarge the small series before it",
+        |context| {
+            context.ui.chart.previous_multiple(overview::SERIES);
+            Vec::new()
+        },
     ),
     steer("play", "play or pause", Steer::PlayPause),
     steer(

@@ -1,60 +1,27 @@
-//! The training loss prepared for drawing: an exponential average at every bucket of its series, kept as it grows.
+//! The training loss as a number: an exponential average at every bucket of its series, kept as it grows.
 
 use crate::run::series::pyramid::Series;
-use crate::run::state::{Abandoned, History, LOSS};
+use crate::run::state::{History, LOSS};
 
-/// The averages of a run's loss, live and abandoned.
+/// Decay of the average per optimizer step.
+const DECAY: f64 = 0.98;
+
+/// The average of a run's loss on its live branch.
 #[derive(Debug, Clone, Default)]
 pub struct Curve {
     live: Average,
-    abandoned: Vec<Average>,
-    /// `History::changes` that the abandoned ones belong to, and the decay they have.
-    known: (u64, f64),
 }
 
 impl Curve {
-    /// Takes in what is new; `decay` is that of one optimizer step, 0 means no smoothing. A model's losses are not
-    /// averaged with those of the one before.
-    pub fn follow(&mut self, history: &History, decay: f64) {
+    /// Takes in what is new. A model's losses are not averaged with those of the one before.
+    pub fn follow(&mut self, history: &History) {
         let live = &history.live;
-        self.live.follow(&live.train, &live.phase_starts(), decay);
-        if self.known == (history.changes, decay) && self.abandoned.len() == history.abandoned.len()
-        {
-            return;
-        }
-        self.known = (history.changes, decay);
-        let left = history.abandoned.iter();
-        self.abandoned = left
-            .map(|left| self.average(history, left, decay))
-            .collect();
-    }
-
-    /// The average of an abandoned strand begins where it parted from what is live.
-    fn average(&self, history: &History, left: &Abandoned, decay: f64) -> Average {
-        let stretches = history.live.train.stretches();
-        let shared = stretches.partition_point(|s| s.last.seq <= left.fork);
-        let mut average = Average::default();
-        if let Some(last) = shared.checked_sub(1) {
-            let value = self.live.at(last);
-            if value.is_finite() {
-                (average.average, average.weight) = (value, 1.0);
-            }
-            average.last_step = stretches[last].last.step;
-        }
-        average.decay = decay;
-        average.generation = left.strand.train.generation();
-        average.follow(&left.strand.train, &left.strand.phase_starts(), decay);
-        average
+        self.live.follow(&live.train, &live.phase_starts(), DECAY);
     }
 
     /// The averaged live loss at bucket `i`.
     pub fn smooth(&self, i: usize) -> f64 {
         self.live.at(i)
-    }
-
-    /// The same of abandoned strand `strand`.
-    pub fn abandoned(&self, strand: usize, i: usize) -> f64 {
-        self.abandoned.get(strand).map_or(f64::NAN, |a| a.at(i))
     }
 }
 

@@ -96,13 +96,21 @@ const KEYS: &[Binding] = &[
     key(Global, &["Ctrl-L"], "redraw", "", Redraws),
 
     key(Chart, &["s"], "smoothing", "", Moves(&[])),
-    key(Chart, &["y"], "log-scale", "", Appears(" log")),
-    key(Chart, &["x"], "x-axis", "", Appears("tokens")),
-    key(Chart, &["+"], "zoom in", "", Appears("x2")),
-    key(Chart, &["-"], "zoom out", "", Goes(&["+"], "x2")),
-    key(Chart, &["="], "zoom reset", "", Goes(&["+"], "x2")),
+    key(Chart, &["y"], "log-scale", "", Appears("· log")),
+    key(Chart, &["Y"], "fit", "", Appears("y all (Y)")),
+    key(Chart, &["o"], "overlay", "", Moves(&[])),
+    key(Chart, &["t"], "gap-chart", "", Appears("gap to reference")),
+    key(Chart, &["x"], "x-axis", "", Appears("tokens 0")),
+    key(Chart, &["+"], "zoom in", "", Appears("· x2")),
+    key(Chart, &["-"], "zoom out", "", Goes(&["+"], "· x2")),
+    key(Chart, &["="], "zoom reset", "", Moves(&[])),
     key(Chart, &["<", "Left"], "pan left", "", Moves(&["+", "+"])),
-    key(Chart, &[">", "Right"], "pan right", "", Moves(&["+", "+", "<"])),
+    key(Chart, &[">", "Right"], "pan right", "", Moves(&["+", "+", "<", "<"])),
+    key(Chart, &["v"], "cursor", "", Appears("@")),
+    key(Chart, &["h"], "cursor left", "", Moves(&["v"])),
+    key(Chart, &["l"], "cursor right", "", Moves(&["v", "h"])),
+    key(Chart, &["]"], "series next", "", Moves(&[])),
+    key(Chart, &["["], "series previous", "", Moves(&[])),
 
     key(Replay, &["Space"], "play", "play", Appears("Space pause")),
     key(Replay, &["["], "mark back", "mark", Moves(&[])),
@@ -178,6 +186,8 @@ const KEYS: &[Binding] = &[
 /// Where one key hides another on purpose: the inner scope, the key, and why.
 #[rustfmt::skip]
 pub const SHADOWS: &[(Scope, &str, &str)] = &[
+    (Replay, "[", "a replay is moved by its marks; the small series can be chosen by their commands"),
+    (Replay, "]", "a replay is moved by its marks; the small series can be chosen by their commands"),
     (View("log"), "G", "the log's end is meant where the log is shown; End is the replay's"),
     (View("log"), "g g", "the log's start is meant where the log is shown; Home is the replay's"),
     (Layer("info"), "i", "the key that opens the figures closes them"),

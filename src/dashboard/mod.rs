@@ -31,6 +31,7 @@ mod update;
 mod view;
 mod views;
 mod when;
+mod widgets;
 
 pub use app::{Exit, Options, panic_words, run};
 pub use feed::{Answer, AttachFeed, Feed, LiveFeed, TailFeed, Ticket};

@@ -92,9 +92,9 @@ impl Session {
         (live && self.facts.replay.is_none() && !self.facts.ended).then(|| now.max(self.run.t))
     }
 
-    /// Brings the curve up to the run that is shown, with the chart's smoothing.
-    pub fn prepare(&mut self, smoothing: f64) {
+    /// Brings the curve up to the run that is shown.
+    pub fn prepare(&mut self) {
         let run = self.frozen.as_deref().unwrap_or(&self.run);
-        self.curve.follow(&run.history, smoothing);
+        self.curve.follow(&run.history);
     }
 }

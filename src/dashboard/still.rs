@@ -61,7 +61,7 @@ pub fn still_in(run: &RunState, size: (u16, u16), stage: &Stage<'_>) -> Result<B
         ..Facts::default()
     };
     let mut curve = Curve::default();
-    curve.follow(&run.history, ui.chart.smoothing);
+    curve.follow(&run.history);
     let mut now = Instant::now();
     for key in stage.keys {
         now += 2 * LOCK;
@@ -155,17 +155,17 @@ mod tests {
             run.apply(&train(seq, seq));
         }
         // As many characters as fit between its mark and the chart's edge, and twice the columns.
-        run.apply(&begins(9, 4_503_599_627_370_496, &"數".repeat(20)));
+        run.apply(&begins(9, 4_503_599_627_370_496, &"數".repeat(40)));
         run.apply(&train(10, 10));
-        let Ok(frame) = still(&run, (80, 24));
+        let Ok(frame) = still(&run, (120, 40));
         for y in 2..10 {
-            let edges = [53, 54].map(|x| frame[(x, y)].symbol().to_string());
+            let edges = [75, 76].map(|x| frame[(x, y)].symbol().to_string());
             let frame_like = |s: &String| ["│", "┐", "┌", "┘", "└"].contains(&s.as_str());
             assert!(edges.iter().all(frame_like), "row {y}: {edges:?}");
         }
-        let row = |y| -> String { (0..80).map(|x| frame[(x, y)].symbol()).collect() };
-        let screen: Vec<String> = (0..24).map(row).collect();
-        assert!(text::width(&screen[3]) == 80, "{screen:?}");
+        let row = |y| -> String { (0..120).map(|x| frame[(x, y)].symbol()).collect() };
+        let screen: Vec<String> = (0..40).map(row).collect();
+        assert!(text::width(&screen[3]) == 120, "{screen:?}");
     }
 
     /// Marks and layers are drawn in time that grows with their number, not with its square.

@@ -167,6 +167,9 @@ pub struct RunInfo {
     /// Validation windows of every evaluation; absent in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_windows: Option<EvalWindows>,
+    /// Largest paired gap in nats that counts as a match; absent in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
 }
 
 /// Status told by a `run` event.

@@ -375,6 +375,7 @@ impl Trainer {
             control_random: self.config.control.random,
             control_reference: self.config.control.reference_continued,
             eval_windows: Some(self.eval_windows),
+            tolerance: Some(self.config.matching.tolerance),
         }
     }
 

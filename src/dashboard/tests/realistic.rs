@@ -3,13 +3,13 @@
 use super::*;
 
 #[path = "../../../tests/fixtures/journal/mod.rs"]
-mod journal;
+pub mod journal;
 
 use journal::Moment;
 
 const SIZES: [(u16, u16); 6] = [(80, 24), (120, 40), (200, 60), (60, 15), (40, 12), (1, 1)];
 
-fn run_at(moment: Moment) -> RunState {
+pub fn run_at(moment: Moment) -> RunState {
     let mut run = RunState::default();
     for line in journal::journal(moment).lines() {
         run.apply(&Event::from_line(line).unwrap());

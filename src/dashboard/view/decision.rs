@@ -40,6 +40,27 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     frame.render_widget(text.block(block), area);
 }
 
+/// The decision in a line or two, where there is no room for the panel.
+pub fn brief(scene: &Scene<'_>) -> Vec<Line<'static>> {
+    let mut lines = call(scene, false);
+    let (run, theme) = (scene.run, scene.theme);
+    if let (Some(decision), Some(call)) = (&run.core.decision, lines.first_mut()) {
+        call.spans.insert(0, Span::raw(" "));
+        let age = decision.age(run.core.step);
+        if age > 0 {
+            let text = format!("  evidence {} steps old", table::count(age));
+            call.push_span(Span::styled(text, theme.warning));
+        }
+        let why = format!(" {}", decision.evidence.why);
+        lines.push(Line::styled(scene.text(&why), theme.plain));
+    }
+    let began = run.core.phase.as_ref().map_or(0, |p| p.began_at);
+    if let Some(warning) = Trend::of(&losses(run.evals_of_phase(), began)).warning {
+        lines.push(Line::styled(format!(" {warning}"), theme.warning));
+    }
+    lines
+}
+
 fn row(scene: &Scene<'_>, label: &str, value: &str, style: Style) -> Line<'static> {
     Line::from(vec![
         Span::styled(format!("{label:<8} "), scene.theme.dim),

@@ -1,13 +1,11 @@
 //! Drawing: a pure function of the run, the screen's own state and the area. Nothing here changes anything.
 
 pub(super) mod bars;
-mod chart;
 pub(super) mod decision;
-mod dots;
 pub(super) mod evidence;
 pub(super) mod figures;
 mod header;
-mod ranks;
+pub(super) mod overview;
 mod result;
 pub(super) mod scrubber;
 mod starting;
@@ -27,6 +25,7 @@ use super::session::Facts;
 use super::theme::Theme;
 use super::update::Ui;
 use super::views;
+pub use super::widgets::thousands;
 use crate::run::state::RunState;
 use crate::text::sanitize;
 
@@ -131,37 +130,6 @@ fn view(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     }
 }
 
-/// Chart and decision panel above, ranks (or the result) below; what does not fit is left out from below.
-pub fn panels(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
-    // The chart keeps a few rows.
-    let room = area.height.saturating_sub(9);
-    let wanted = if scene.over() {
-        result::height(scene, room)
-    } else {
-        ranks::height(scene, area.width)
-    };
-    let below = wanted.min(room);
-    let [top, bottom] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(area);
-    let side = match area.width {
-        160.. => 72,
-        WIDE.. => 44,
-        _ => 26,
-    };
-    let [left, right] =
-        Layout::horizontal([Constraint::Fill(1), Constraint::Length(side)]).areas(top);
-    chart::draw(frame, scene, left);
-    decision::draw(frame, scene, right);
-    if below < 3 {
-        return;
-    }
-    if scene.over() {
-        result::draw(frame, scene, bottom);
-    } else {
-        ranks::draw(frame, scene, bottom);
-    }
-}
-
 /// One thing at a time: what is asked, else the help, else the result, else the chart.
 fn small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let head = u16::from(area.height >= 2);
@@ -184,7 +152,7 @@ fn small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
         _ if scene.ui.layers.top().is_some() => layers::draw(frame, scene, body),
         view if !views::has_chart(view) => self::view(frame, scene, body),
         _ if scene.over() => result::draw(frame, scene, body),
-        _ if body.width >= 24 && body.height >= 5 => chart::draw(frame, scene, body),
+        _ if body.width >= 24 && body.height >= 5 => overview::alone(frame, scene, body),
         _ => bars::strip(frame, scene, body),
     }
 }
@@ -204,17 +172,4 @@ pub fn fitted(segments: Vec<(String, Style)>, width: u16) -> Line<'static> {
         }
     }
     line
-}
-
-/// `12,345`.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }

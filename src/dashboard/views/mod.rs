@@ -40,7 +40,7 @@ const VIEWS: &[Row] = &[
         help: "losses, evidence, ranks",
         chart: true,
         differs: Differs::Goes(&["4"], "events ·"),
-        draw: view::panels,
+        draw: view::overview::draw,
         act: |_, _| {},
     },
     log::ROW,

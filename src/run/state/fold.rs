@@ -4,7 +4,7 @@ use super::points::{
     CheckpointNote, ControlResult, EvalPoint, Level, Mark, MarkKind, Moved, Note, OpenDecision,
     PhaseNow, ProbePoint, RoundResult, Status,
 };
-use super::{CHECKPOINTS_KEPT, RunState};
+use super::{CHECKPOINTS_KEPT, GPU_PERCENT, RunState};
 use crate::run::command::{By, Command};
 use crate::run::event::foreign::MOST_COUNTED;
 use crate::run::event::{
@@ -78,10 +78,16 @@ impl RunState {
                     *lr,
                     grad_norm.unwrap_or(nan),
                     *tokens_per_second,
+                    self.gpu_percent(),
                 ];
+                // Without a GPU there is no such curve.
+                let values = match values[GPU_PERCENT].is_nan() {
+                    true => &values[..GPU_PERCENT],
+                    false => &values[..],
+                };
                 let place = self.place(event);
                 let live = &mut self.history.live;
-                if live.train.push(place, &values) {
+                if live.train.push(place, values) {
                     let barriers = self.snapshots.barriers(live);
                     live.train.gather(&barriers);
                 }
@@ -284,6 +290,12 @@ impl RunState {
         self.note(event, Level::Info, text);
     }
 
+    /// How busy the GPU was when it was last asked, in percent; NaN where that is not known.
+    fn gpu_percent(&self) -> f64 {
+        let gpu = self.core.gpu.as_ref();
+        gpu.and_then(|g| g.utilization).map_or(f64::NAN, f64::from)
+    }
+
     fn on_phase_start(&mut self, event: &Event, mut now: PhaseNow) {
         if let (Some(before), Phase::Round(n)) = (&self.core.phase, &now.phase)
             && *n > 1
@@ -398,6 +410,10 @@ impl RunState {
             Suggestion::InsufficientData => Level::Warning,
             _ => Level::Good,
         };
+        // Journals of earlier versions have it in their evidence alone.
+        if let Some(info) = &mut self.info {
+            info.tolerance.get_or_insert(evidence.tolerance);
+        }
         self.core.last_decision = Some(open.clone());
         self.core.decision = Some(open);
         self.note(event, level, text);

@@ -21,8 +21,8 @@ pub use points::{
 };
 pub use snapshots::Snapshots;
 pub use strand::{
-    Abandoned, GAP, GAP_STDERR, GRAD_NORM, History, LOSS, LR, Strand, TOKENS_PER_SECOND, VAL_LOSS,
-    VAL_STDERR, max_rank,
+    Abandoned, GAP, GAP_STDERR, GPU_PERCENT, GRAD_NORM, History, LOSS, LR, Strand,
+    TOKENS_PER_SECOND, VAL_LOSS, VAL_STDERR, max_rank,
 };
 
 /// How many notes the event strip and the log keep.

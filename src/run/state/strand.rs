@@ -25,6 +25,8 @@ pub const LOSS: usize = 0;
 pub const LR: usize = 1;
 pub const GRAD_NORM: usize = 2;
 pub const TOKENS_PER_SECOND: usize = 3;
+/// Share of the time in which the GPU had work, in percent, as read last; absent without a GPU.
+pub const GPU_PERCENT: usize = 4;
 /// Curves of [`Strand::val`].
 pub const VAL_LOSS: usize = 0;
 pub const VAL_STDERR: usize = 1;
@@ -39,7 +41,7 @@ pub fn max_rank(layer: usize) -> usize {
 /// What happened along one branch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Strand {
-    /// Loss, learning rate, gradient norm, tokens per second.
+    /// Loss, learning rate, gradient norm, tokens per second, and with a GPU its utilization.
     pub train: Series,
     /// Validation loss and gap, each with its standard error.
     pub val: Series,

@@ -74,9 +74,9 @@ fn after_any_sequence_of_seeks_the_state_is_the_fold_over_the_prefix() {
             version = state.version;
 
             // What is prepared for the chart is as good as new, too.
-            curve.follow(&state.history, 0.9);
+            curve.follow(&state.history);
             let mut fresh = Curve::default();
-            fresh.follow(&wanted.history, 0.9);
+            fresh.follow(&wanted.history);
             assert_eq!(format!("{curve:?}"), format!("{fresh:?}"), "seek {step}");
         }
         assert!(budget > 0 || fold.kept.is_empty());

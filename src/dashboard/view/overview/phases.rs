@@ -1,0 +1,139 @@
+//! The parts of a run's curves that belong to its phases.
+
+use std::ops::Range;
+
+use crate::dashboard::chart_view::{ChartView, place_before};
+use crate::dashboard::widgets::axes::Axis;
+use crate::run::event::Phase;
+use crate::run::series::pyramid::{Place, Series};
+use crate::run::state::{MarkKind, RunState};
+use crate::run::table;
+
+/// A phase of the live branch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    pub phase: Phase,
+    /// The event with which it began, and that with which the next one did.
+    pub seq: u64,
+    pub next: u64,
+    /// The place of its first step.
+    pub origin: Place,
+    pub layers: Option<usize>,
+}
+
+impl Part {
+    /// The buckets of a series that belong to it.
+    pub fn range(&self, series: &Series) -> Range<usize> {
+        range(series, self.seq, self.next)
+    }
+}
+
+/// The buckets of a series that begin between two events.
+pub fn range(series: &Series, from: u64, to: u64) -> Range<usize> {
+    let at = |seq| series.stretches().partition_point(|s| s.first.seq < seq);
+    at(from)..at(to).max(at(from))
+}
+
+/// What is shown of a run, and what came before it.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub whole: bool,
+    /// Event numbers at which phases began.
+    pub starts: Vec<u64>,
+    pub origin: Place,
+    /// The reference and the rounds before the present one that can be laid over it, oldest first.
+    pub earlier: Vec<Part>,
+    now: Option<Phase>,
+}
+
+/// Most earlier rounds that are laid over the present one.
+const EARLIER: usize = 3;
+
+impl Parts {
+    /// Finds the parts of a run that are shown.
+    pub fn of(run: &RunState, view: &ChartView) -> Self {
+        let whole = view.whole;
+        let live = run.live();
+        let starts: Vec<(u64, u64, &Phase)> = live
+            .marks
+            .iter()
+            .filter_map(|m| match &m.kind {
+                MarkKind::Phase(phase) => Some((m.seq, m.step, phase)),
+                _ => None,
+            })
+            .collect();
+        let part = |i: usize| {
+            let (seq, step, phase) = starts[i];
+            Part {
+                phase: phase.clone(),
+                seq,
+                next: starts.get(i + 1).map_or(u64::MAX, |s| s.0),
+                origin: Place {
+                    step,
+                    ..place_before(live, seq)
+                },
+                layers: layers(run, phase),
+            }
+        };
+        let mut earlier = Vec::new();
+        let before = starts.len().saturating_sub(1);
+        let is = |i: usize, reference: bool| match starts[i].2 {
+            Phase::Reference => reference,
+            Phase::Round(_) => !reference,
+            _ => false,
+        };
+        if !whole {
+            earlier.extend((0..before).rev().find(|&i| is(i, true)));
+            let rounds = (0..before).rev().filter(|&i| is(i, false)).take(EARLIER);
+            let mut rounds: Vec<usize> = rounds.collect();
+            rounds.reverse();
+            earlier.extend(rounds);
+        }
+        let now = run.core.phase.as_ref();
+        Self {
+            whole,
+            origin: view.origin(run),
+            earlier: earlier.into_iter().map(part).collect(),
+            starts: starts.iter().map(|s| s.0).collect(),
+            now: now.map(|p| p.phase.clone()),
+        }
+    }
+
+    /// The event with which what is shown begins.
+    pub fn first_seq(&self) -> u64 {
+        match self.whole {
+            true => 0,
+            false => self.starts.last().copied().unwrap_or(0),
+        }
+    }
+
+    /// The buckets of a live series that are shown.
+    pub fn range(&self, series: &Series) -> Range<usize> {
+        range(series, self.first_seq(), u64::MAX)
+    }
+
+    /// Returns the x of what is drawn at 0.
+    pub fn zero(&self, axis: Axis) -> f64 {
+        axis.value(&self.origin)
+    }
+
+    /// What is shown in words: `round 2`, `whole run`.
+    pub fn name(&self) -> String {
+        match (&self.now, self.whole) {
+            (Some(phase), false) => table::phase_name(phase),
+            _ => "whole run".into(),
+        }
+    }
+}
+
+/// Layers that a finished phase had.
+fn layers(run: &RunState, phase: &Phase) -> Option<usize> {
+    match phase {
+        Phase::Reference => run.core.reference.as_ref().map(|r| r.layers),
+        Phase::Round(n) => {
+            let mut rounds = run.core.rounds.iter().rev();
+            rounds.find(|r| r.round == *n).map(|r| r.result.layers)
+        }
+        _ => None,
+    }
+}

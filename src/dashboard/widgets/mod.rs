@@ -1,0 +1,40 @@
+//! Drawing of plain values: charts, heat maps and sparklines.
+//!
+//! Everything here takes series, windows, styles and characters as arguments and knows nothing of a run's state, of the
+//! screens or of their keys (a test searches the sources for those names). Two runs can thus be drawn in one chart.
+//!
+//! | module | draws |
+//! |---|---|
+//! | [`axes`] | nothing: what part of an axis is shown, and how values become rows and labels |
+//! | [`trace`] | nothing: reduces a part of a series to one point per column, with its average |
+//! | [`fit`] | nothing: the range of values worth showing |
+//! | [`chart`] | traces, levels, bands, marks and a cursor over one pair of axes |
+//! | [`foot`] | the x axis and the marks below a chart |
+//! | [`dots`] | dots finer than cells |
+//! | [`heatmap`] | rows of shades over the x axis of a chart |
+//! | [`spark`] | small series, a few rows each |
+
+pub mod axes;
+pub mod chart;
+pub mod dots;
+pub mod fit;
+pub mod foot;
+pub mod heatmap;
+pub mod spark;
+pub mod trace;
+
+#[cfg(test)]
+mod tests;
+
+/// `12,345`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}

@@ -1,0 +1,197 @@
+use std::fs;
+use std::path::Path;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Style};
+
+use super::axes::{Axis, Window};
+use super::chart::{Chart, Level};
+use super::trace::{Kind, Trace};
+use crate::dashboard::glyphs::Glyphs;
+use crate::dashboard::tests::realistic::{journal, run_at};
+use crate::dashboard::theme::Theme;
+use crate::run::series::pyramid::{Place, Series};
+use crate::run::state::{MarkKind, RunState, VAL_LOSS};
+
+/// The widgets know series, styles and characters, and nothing of a run's state or of the screens.
+#[test]
+fn no_widget_names_a_run_a_session_or_a_view() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dashboard/widgets");
+    let mut files = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        files += 1;
+        let source = fs::read_to_string(&path).unwrap();
+        let words = source.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        for word in words {
+            let banned = [
+                "RunState", "Session", "Scene", "Ui", "Library", "view", "views",
+            ];
+            assert!(!banned.contains(&word), "{}: {word}", path.display());
+        }
+    }
+    assert!(files >= 8, "{files}");
+}
+
+/// The evaluations of a run's last phase by the step of the phase.
+fn last_phase<'a>(run: &'a RunState, kind: Kind, color: Color) -> Trace<'a> {
+    let val = &run.live().val;
+    let mut starts = run.live().marks.iter();
+    let began = starts
+        .rfind(|m| matches!(m.kind, MarkKind::Phase(_)))
+        .unwrap();
+    let first = val.stretches().partition_point(|s| s.first.seq < began.seq);
+    Trace {
+        range: first..val.len(),
+        origin: began.step as f64,
+        ..Trace::new(val, VAL_LOSS, kind, Style::new().fg(color))
+    }
+}
+
+fn chart<'a>(traces: Vec<Trace<'a>>, theme: &'a Theme) -> Chart<'a> {
+    Chart {
+        window: Window {
+            axis: Axis::Step,
+            from: 0.0,
+            to: 100_000.0,
+        },
+        traces,
+        levels: Vec::new(),
+        marks: Vec::new(),
+        whole: false,
+        log: false,
+        cursor: None,
+        theme,
+        glyphs: Glyphs::Braille,
+    }
+}
+
+fn drawn(chart: &Chart<'_>, width: u16, height: u16) -> Buffer {
+    let area = Rect::new(0, 0, width, height);
+    let mut buffer = Buffer::empty(area);
+    if let Some(fitted) = chart.fit(width) {
+        let margin = chart.margin(&fitted, height);
+        chart.draw(&mut buffer, area, margin, &fitted);
+    }
+    buffer
+}
+
+fn rows(buffer: &Buffer) -> Vec<String> {
+    let rows = buffer.content().chunks(usize::from(buffer.area.width));
+    rows.map(|row| row.iter().map(|c| c.symbol()).collect())
+        .collect()
+}
+
+#[test]
+fn two_runs_are_drawn_in_one_chart() {
+    let here = run_at(journal::Moment::Healthy);
+    let there = run_at(journal::Moment::Done);
+    let theme = Theme::mono();
+    let traces = vec![
+        last_phase(&there, Kind::Dotted('d'), Color::Red),
+        last_phase(&here, Kind::Points, Color::Blue),
+    ];
+    let buffer = drawn(&chart(traces, &theme), 90, 24);
+    let count = |color| buffer.content().iter().filter(|c| c.fg == color).count();
+    // The one that is done reaches the right edge, the other 62 % of it.
+    let right = |color| {
+        let xs = (0..90).filter(|&x| (0..24).any(|y| buffer[(x, y)].fg == color));
+        xs.max().unwrap()
+    };
+    assert!(count(Color::Red) > 25 && count(Color::Blue) > 30);
+    assert!(right(Color::Red) > 84, "{}", right(Color::Red));
+    assert!(
+        (55..62).contains(&right(Color::Blue)),
+        "{}",
+        right(Color::Blue)
+    );
+    assert!(
+        rows(&buffer).concat().contains('d'),
+        "told apart without colour"
+    );
+}
+
+fn series(points: u64, loss: impl Fn(u64) -> f64) -> Series {
+    let mut series = Series::default();
+    for i in 0..points {
+        let place = Place {
+            seq: i + 1,
+            step: i * 100_000 / points,
+            ..Place::default()
+        };
+        series.push(place, &[loss(i)]);
+    }
+    series
+}
+
+#[test]
+fn what_is_cut_is_marked_at_the_edge_and_everything_is_shown_on_demand() {
+    let spiky = series(1000, |i| match i {
+        0..20 => 9.0 - i as f64 / 4.0,
+        500 => 4.2,
+        700 => f64::NAN,
+        _ => 3.2 - i as f64 / 5000.0,
+    });
+    let theme = Theme::mono();
+    let trace = Trace::new(&spiky, 0, Kind::Line, theme.train);
+    let mut chart = chart(vec![trace], &theme);
+    let fitted = chart.fit(80).unwrap();
+    assert_eq!(fitted.cuts, 2, "the descent and the spike: {fitted:?}");
+    assert!(fitted.scale.high < 3.5, "{fitted:?}");
+    let screen = rows(&drawn(&chart, 80, 20));
+    assert_eq!(screen[0].matches('▲').count(), 2, "{screen:#?}");
+    assert_eq!(screen[0].matches('×').count(), 1, "{screen:#?}");
+    chart.whole = true;
+    let fitted = chart.fit(80).unwrap();
+    assert!(fitted.cuts == 0 && fitted.scale.high >= 9.0, "{fitted:?}");
+    let screen = rows(&drawn(&chart, 80, 20)).concat();
+    assert!(!screen.contains('▲') && screen.contains('×'));
+}
+
+#[test]
+fn labels_levels_and_the_cursor_have_their_places() {
+    let flat = series(1000, |i| 2.947 + 0.003 * (i as f64 / 1000.0));
+    let theme = Theme::mono();
+    let trace = Trace::new(&flat, 0, Kind::Line, theme.train);
+    let mut chart = chart(vec![trace], &theme);
+    chart.levels = vec![Level {
+        value: 2.9455,
+        style: theme.reference,
+        label: " ref 24L".into(),
+    }];
+    chart.cursor = Some(50_000.0);
+    let buffer = drawn(&chart, 80, 20);
+    let screen = rows(&buffer);
+    let has = |text: &str| screen.iter().any(|row| row.contains(text));
+    assert!(has("2.947 ") && has("2.950 "), "{screen:#?}");
+    assert!(has("╌╌ ref 24L"), "{screen:#?}");
+    assert!(screen[19].contains("step 0") && screen[19].ends_with("100,000"));
+    let column: Vec<u16> = (6..80)
+        .filter(|&x| buffer[(x, 3)].symbol() == "│")
+        .collect();
+    assert!(
+        matches!(column[..], [x] if (40..46).contains(&x)),
+        "{column:?}"
+    );
+}
+
+#[test]
+fn every_size_can_be_drawn() {
+    let some = series(50, |i| 2.0 + i as f64);
+    let theme = Theme::mono();
+    for glyphs in [Glyphs::Braille, Glyphs::Block, Glyphs::Ascii] {
+        for kind in [Kind::Line, Kind::Thin, Kind::Points, Kind::Dotted('1')] {
+            let mut chart = chart(vec![Trace::new(&some, 0, kind, theme.train)], &theme);
+            chart.glyphs = glyphs;
+            for width in 0..40 {
+                for height in 0..20 {
+                    drawn(&chart, width, height);
+                }
+            }
+        }
+    }
+}
