@@ -129,7 +129,7 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     pty.see_that("an earlier mark", |s| !s.contains(&event(growth, &events)));
 
     // The middle of the time, the screen's own keys, and playing on.
-    pty.press("5");
+    pty.press("g5");
     let screen = pty.see_that("the middle", |s| s.contains("paused") && s.contains('━'));
     pty.press("x");
     pty.see("tokens 0");

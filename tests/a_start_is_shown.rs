@@ -80,7 +80,8 @@ fn a_start_names_the_run_and_what_is_read() {
 #[test]
 fn a_stop_while_a_text_is_read_leaves_nothing_behind() {
     let place = place();
-    let stops: [(&str, &dyn Fn(&mut Pty)); 3] = [
+    type Stop<'a> = (&'a str, &'a dyn Fn(&mut Pty));
+    let stops: [Stop<'_>; 3] = [
         ("stopped", &|pty| pty.press("q")),
         ("stopped", &|pty| pty.press("\x03")),
         ("SIGTERM received", &|pty| {

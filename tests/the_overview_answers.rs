@@ -264,3 +264,51 @@ fn every_choice_has_its_cost_and_it_follows_the_amount() {
         );
     }
 }
+
+/// The rows of each panel's inside, where a panel's frame begins at a `┌`.
+fn panels(rows: &[String]) -> Vec<(String, Vec<String>)> {
+    let cells: Vec<Vec<char>> = rows.iter().map(|r| r.chars().collect()).collect();
+    let at = |y: usize, x: usize| cells.get(y).and_then(|row| row.get(x)).copied();
+    let mut panels = Vec::new();
+    for y in 0..cells.len() {
+        for x in 0..cells[y].len() {
+            if at(y, x) != Some('┌') {
+                continue;
+            }
+            let right = (x + 1..cells[y].len()).find(|&r| at(y, r) == Some('┐'));
+            let bottom = (y + 1..cells.len()).find(|&b| at(b, x) == Some('└'));
+            let (Some(right), Some(bottom)) = (right, bottom) else {
+                continue;
+            };
+            let part = |y: usize| cells[y][x + 1..right].iter().collect::<String>();
+            panels.push((part(y), (y + 1..bottom).map(part).collect()));
+        }
+    }
+    panels
+}
+
+#[test]
+fn a_large_screen_is_used() {
+    let moment = Moment::Healthy;
+    let rows = screen(moment, &run_at(moment), LARGE, &[]);
+    let blank: usize = rows
+        .iter()
+        .map(|row| row.chars().filter(|c| *c == ' ').count())
+        .sum();
+    let share = blank as f64 / f64::from(u32::from(LARGE.0) * u32::from(LARGE.1));
+    assert!(
+        share <= 0.6,
+        "{:.1} % of the cells are blank",
+        100.0 * share
+    );
+    let panels = panels(&rows);
+    assert!(panels.len() >= 5, "{panels:?}");
+    for (title, inside) in panels {
+        let empty = inside.iter().filter(|row| row.trim().is_empty()).count();
+        assert!(
+            2 * empty <= inside.len(),
+            "{title}: {empty} of {} rows are empty",
+            inside.len()
+        );
+    }
+}

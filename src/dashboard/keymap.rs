@@ -143,10 +143,10 @@ const KEYS: &[Binding] = &[
     key(View("home"), &["q", "Esc", "Ctrl-C"], "back", "quit", Differs::Ends),
     key(View("demo"), &["q", "Esc", "Ctrl-C"], "back", "quit", Differs::Ends),
 
-    key(Layer("decision"), &["Up", "k"], "previous", "", Moves(&[])),
+    key(Layer("decision"), &["Up", "k"], "previous", "", Moves(&["j"])),
     key(Layer("decision"), &["Down", "j", "Tab"], "next", "Up Down=choose", Moves(&[])),
     key(Layer("decision"), &["+", "Right", "l"], "more", "+ -=amount", Moves(&["-"])),
-    key(Layer("decision"), &["-", "Left", "h"], "less", "", Moves(&[])),
+    key(Layer("decision"), &["-", "Left", "h"], "less", "", Moves(&["+"])),
     key(Layer("decision"), &["m"], "mode", "mode", Appears("keep")),
     key(Layer("decision"), &["r"], "refresh", "refresh", Journals("command")),
     key(Layer("decision"), &["Enter"], "accept", "confirm", Appears("Esc back")),

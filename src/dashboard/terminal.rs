@@ -22,8 +22,8 @@ use crossterm::event::{
 };
 use crossterm::style::force_color_output;
 use crossterm::terminal::{
-    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{cursor, queue};
 use nix::fcntl::OFlag;
@@ -197,8 +197,14 @@ impl Terminal {
 
     /// Clears the terminal: the next frame writes every cell, whatever another program has left there.
     pub fn clear(&mut self) {
-        if self.screen.clear().is_err() {
-            self.hang_up();
+        // ratatui's own way asks the terminal where its cursor is, and waits for the answer.
+        let fresh = queue!(self.writer.clone(), Clear(ClearType::All))
+            .and_then(|()| Screen::new(CrosstermBackend::new(self.writer.clone())));
+        match fresh {
+            Ok(screen) => *self.screen = screen,
+            Err(_) => {
+                self.hang_up();
+            }
         }
     }
 

@@ -340,6 +340,7 @@ mod tests {
         state.checkpoints = vec![crate::run::state::CheckpointNote {
             t: 0,
             bytes: 1,
+            reason: "schedule".into(),
             seq: 1,
             name: "b0-s00000050".into(),
             step: 50,

@@ -173,7 +173,7 @@ fn rounds(scene: &Scene<'_>) -> Vec<Line<'static>> {
 /// The latest checkpoints, which a rollback can name.
 fn rollback_points(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let checkpoints = &scene.run.checkpoints;
-    let titles = ["rollback points", "val", "age", "size"];
+    let titles = ["rollback points", "val", "age", "size", "why"];
     let mut rows = vec![titles.map(Into::into)];
     for c in checkpoints.iter().rev().take(MOST) {
         rows.push([
@@ -181,6 +181,7 @@ fn rollback_points(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
             c.val_loss.map_or("-".into(), |v| format!("{v:.4}")),
             when::ago((scene.now() - c.t) as f64 / 1000.0),
             table::bytes(c.bytes),
+            scene.text(&c.reason),
         ]);
     }
     if rows.len() == 1 {

@@ -117,16 +117,16 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
         all.push("display", 0, "FROZEN", theme.warning);
     }
     match &scene.facts.controller {
-        Some(other) => all.push("control", 1, &format!("control: {other}"), theme.warning),
+        Some(other) => all.push("control", 0, &format!("control: {other}"), theme.warning),
         None if scene.facts.replay.is_some() || scene.over() => {}
-        None if scene.facts.read_only => all.push("control", 1, "read only", theme.dim),
+        None if scene.facts.read_only => all.push("control", 2, "read only", theme.dim),
         None => all.push("control", 6, "control: you", theme.dim),
     }
     let Some(now) = &core.phase else {
         return all.1;
     };
     let layers = format!("{} · {} layers", table::phase_name(&now.phase), now.layers);
-    all.plain("phase", 0, &layers);
+    all.plain("phase", 1, &layers);
     let step = format!("step {}/{}", thousands(core.phase_step), thousands(now.due));
     all.plain("step", 0, &step);
     let share = core.phase_step as f64 / now.due.max(1) as f64;
@@ -139,9 +139,9 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
     all.1
 }
 
-/// A progress bar of twenty columns.
+/// A progress bar of forty columns.
 fn bar(scene: &Scene<'_>, share: f64) -> String {
-    const WIDTH: usize = 20;
+    const WIDTH: usize = 40;
     let full = (share.clamp(0.0, 1.0) * WIDTH as f64) as usize;
     let (on, off) = match scene.is_ascii() {
         true => ("#", "."),

@@ -94,7 +94,11 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
         small(frame, scene, area);
         return;
     }
-    let strip = if area.height >= 40 { 5 } else { 1 };
+    let strip = match area.height {
+        40.. => 5,
+        24.. => 3,
+        _ => 1,
+    };
     let scrubber = if scene.facts.replay.is_some() { 2 } else { 0 };
     let [head, body, notes, replay, foot] = Layout::vertical([
         Constraint::Length(2),

@@ -46,7 +46,10 @@ pub fn past(state: &RunState) -> bool {
     let clean = |t: &str| text::clean(t) == t;
     state.snapshots.cores().all(core)
         && state.notes.iter().all(|n| clean(&n.text))
-        && state.checkpoints.iter().all(|c| clean(&c.name))
+        && state
+            .checkpoints
+            .iter()
+            .all(|c| clean(&c.name) && clean(&c.reason))
         && strand(&state.history.live)
         && state.history.abandoned.iter().all(|a| strand(&a.strand))
 }

@@ -173,6 +173,7 @@ impl RunState {
                     step: of_step.unwrap_or(event.step),
                     t: event.t,
                     bytes: *bytes,
+                    reason: reason.clone(),
                     val_loss: *val_loss,
                 };
                 self.on_checkpoint(event, note, reason);

@@ -126,6 +126,8 @@ pub struct CheckpointNote {
     /// When it was complete, Unix time in milliseconds.
     pub t: i64,
     pub bytes: u64,
+    /// Why it was written.
+    pub reason: String,
     pub val_loss: Option<f64>,
 }
 

@@ -1,0 +1,274 @@
+//! Every key of the table is pressed in its scope, in the real program at a terminal, and something must differ: what the
+//! row of the table says.
+
+mod common;
+#[path = "fixtures/journal/mod.rs"]
+mod journal;
+
+use common::pty::Pty;
+use common::{Place, is_alive, signal, wait};
+use heirloom::dashboard::keymap::{self, Binding, Differs, Scope};
+use journal::Moment;
+use std::time::Duration;
+
+/// Prompts ignore keys for 300 ms.
+const LOCK: Duration = Duration::from_millis(350);
+
+/// The bytes a terminal sends for a key of the table.
+fn bytes(key: &str) -> String {
+    let named = match key {
+        "Space" => " ",
+        "Enter" => "\r",
+        "Tab" => "\t",
+        "Esc" => "\x1b",
+        "Up" => "\x1b[A",
+        "Down" => "\x1b[B",
+        "Right" => "\x1b[C",
+        "Left" => "\x1b[D",
+        "Home" => "\x1b[H",
+        "End" => "\x1b[F",
+        "PgUp" => "\x1b[5~",
+        "PgDn" => "\x1b[6~",
+        "0-9" => "5",
+        other => match other.strip_prefix("Ctrl-") {
+            Some(letter) => {
+                let code = letter.bytes().next().unwrap() - b'A' + 1;
+                return char::from(code).to_string();
+            }
+            None => other,
+        },
+    };
+    named.into()
+}
+
+fn press(pty: &mut Pty, keys: &str) {
+    for key in keys.split(' ') {
+        pty.press(&bytes(key));
+        // A lone Esc is told from the beginning of a sequence by what does not follow.
+        std::thread::sleep(Duration::from_millis(if key == "Esc" { 120 } else { 15 }));
+    }
+}
+
+/// A place with the run of the fixture.
+fn place() -> Place {
+    let place = Place::new();
+    let dir = place.run_dir(journal::NAME);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("events.jsonl"), journal::journal(Moment::Deciding)).unwrap();
+    std::fs::write(dir.join("config.toml"), "").unwrap();
+    place
+}
+
+/// The keys that open a scope on a screen that watches the fixture, one after the other.
+fn way(scope: Scope) -> Vec<&'static str> {
+    match scope {
+        Scope::View("log") => vec!["4"],
+        Scope::Layer("command") => vec![":"],
+        Scope::Layer("search") => vec!["/"],
+        Scope::Layer("help") => vec!["?"],
+        Scope::Layer("info") => vec!["i"],
+        _ => Vec::new(),
+    }
+}
+
+/// What is shown of the fixture: replayed where the scope is a replay's.
+fn start(place: &Place, scope: Scope) -> Pty {
+    let run = format!("runs/{}", journal::NAME);
+    let args: Vec<&str> = match scope {
+        Scope::Replay => vec!["replay", &run, "--at", "70000", "--paused"],
+        _ => vec!["watch", &run],
+    };
+    let pty = Pty::start(place, &args, 200, 60);
+    pty.see("round ");
+    pty.see_that("all of the journal", |s| !s.contains("LOADING"));
+    pty
+}
+
+/// Whether a scope can be reached on a screen that only watches.
+fn is_watched(scope: Scope) -> bool {
+    !matches!(
+        scope,
+        Scope::Confirm | Scope::Layer("decision" | "leave") | Scope::View("home" | "demo")
+    )
+}
+
+#[test]
+fn every_key_that_needs_no_trainer_changes_the_screen() {
+    let place = place();
+    for scope in [
+        Scope::Global,
+        Scope::Chart,
+        Scope::Replay,
+        Scope::View("log"),
+        Scope::Layer("command"),
+        Scope::Layer("search"),
+        Scope::Layer("help"),
+        Scope::Layer("info"),
+    ] {
+        assert!(is_watched(scope));
+        for binding in keymap::bindings().filter(|b| b.scope == scope) {
+            let journals = matches!(binding.differs, Differs::Journals(_));
+            if binding.needs_control() || journals {
+                continue;
+            }
+            for keys in binding.keys {
+                check(&place, &binding, keys);
+            }
+        }
+    }
+}
+
+fn check(place: &Place, binding: &Binding, keys: &str) {
+    let what = format!("{keys} {}", binding.scope.title());
+    let mut pty = start(place, binding.scope);
+    for key in way(binding.scope) {
+        press(&mut pty, key);
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let prepare = |pty: &mut Pty, before: &[&str]| {
+        for key in before {
+            press(pty, key);
+        }
+        std::thread::sleep(Duration::from_millis(60));
+    };
+    match binding.differs {
+        Differs::Appears(text) => {
+            std::thread::sleep(Duration::from_millis(60));
+            assert!(
+                !pty.text().contains(text),
+                "{what}: {text:?} is there before"
+            );
+            press(&mut pty, keys);
+            pty.see(text);
+        }
+        Differs::Goes(before, text) => {
+            prepare(&mut pty, before);
+            pty.see(text);
+            press(&mut pty, keys);
+            pty.see_that(&format!("{what}: no {text:?}"), |s| !s.contains(text));
+        }
+        Differs::Moves(before) => {
+            prepare(&mut pty, before);
+            let seen = pty.text();
+            press(&mut pty, keys);
+            pty.see_that(&format!("{what}: another screen"), |s| s != seen);
+        }
+        Differs::Redraws => {
+            std::thread::sleep(Duration::from_millis(60));
+            let before = pty.written().len();
+            press(&mut pty, keys);
+            wait(&what, || {
+                (pty.written().len() > before + 2000).then_some(())
+            });
+        }
+        Differs::Ends => {
+            press(&mut pty, keys);
+            assert_eq!(pty.exit_code(), 0, "{what}");
+            return;
+        }
+        Differs::Journals(_) => unreachable!("{what} needs a trainer"),
+    }
+    drop(pty);
+}
+
+const ASK: [&str; 4] = ["--set", "policy.mode=ask", "--set", "control.random=false"];
+
+/// The screen of a trainer whose first round has a decision open.
+fn trainer(place: &Place, name: &str) -> Pty {
+    let args = ["train", "mini.toml", "--name", name];
+    let more = ["--set", "control.reference_continued=false"];
+    let pty = Pty::start(place, &[&args[..], &ASK, &more].concat(), 200, 60);
+    pty.see("decision open");
+    pty
+}
+
+#[test]
+fn every_key_that_needs_a_trainer_reaches_it() {
+    let bindings = || keymap::bindings().filter(|b| !is_watched(b.scope) || b.needs_control());
+    let place = Place::new();
+    let mut n = 0;
+    for binding in bindings() {
+        if matches!(binding.scope, Scope::View(_)) {
+            // The home screen and the demo have tests of their own.
+            continue;
+        }
+        n += 1;
+        let name = format!("run{n}");
+        with_trainer(&place, &name, &binding, binding.keys[0]);
+    }
+    assert!(n > 10, "{n}");
+}
+
+fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
+    let what = format!("{keys} {}", binding.scope.title());
+    let mut pty = trainer(place, name);
+    let open: &[&str] = match binding.scope {
+        Scope::Layer("decision") => &["D"],
+        Scope::Layer("leave") => &["q"],
+        Scope::Confirm => &["D", "Enter"],
+        _ => &[],
+    };
+    for key in open {
+        press(&mut pty, key);
+        std::thread::sleep(LOCK);
+    }
+    let commands = |kind: &str| {
+        place
+            .events(name)
+            .iter()
+            .filter(|e| e["kind"] == kind)
+            .count()
+    };
+    // What the run itself changes is on every line but those of the prompt.
+    let marked = |s: &str| -> Vec<String> {
+        let lines = s
+            .lines()
+            .filter(|l| l.contains("> ") || l.contains("Grow by"));
+        lines
+            .map(|l| l[l.find("> ").unwrap_or(0)..].chars().take(40).collect())
+            .collect()
+    };
+    match binding.differs {
+        Differs::Journals(kind) => {
+            let before = commands(kind);
+            press(&mut pty, keys);
+            wait(&what, || (commands(kind) > before).then_some(()));
+        }
+        Differs::Appears(text) => {
+            press(&mut pty, keys);
+            pty.see(text);
+        }
+        Differs::Goes(_, text) => {
+            pty.see(text);
+            press(&mut pty, keys);
+            pty.see_that(&format!("{what}: no {text:?}"), |s| !s.contains(text));
+        }
+        Differs::Moves(before) => {
+            for key in before {
+                press(&mut pty, key);
+            }
+            std::thread::sleep(Duration::from_millis(60));
+            let seen = marked(&pty.text());
+            press(&mut pty, keys);
+            pty.see_that(&format!("{what}: another entry"), |s| marked(s) != seen);
+        }
+        Differs::Ends => {
+            if binding.scope == Scope::Global {
+                // It only asks here, where a trainer would go on.
+                press(&mut pty, keys);
+                pty.see(" leave ");
+            } else {
+                press(&mut pty, keys);
+                assert_eq!(pty.exit_code(), 0, "{what}");
+            }
+        }
+        Differs::Redraws => unreachable!("{what}"),
+    }
+    // A trainer that was left goes on.
+    let pid = place.lock(name)["pid"]
+        .as_u64()
+        .and_then(|p| u32::try_from(p).ok());
+    if let Some(pid) = pid.filter(|&pid| is_alive(pid)) {
+        signal(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+}
