@@ -72,14 +72,14 @@ fn way(scope: Scope) -> Vec<&'static str> {
 }
 
 /// What is shown of the fixture: replayed where the scope is a replay's.
-fn start(place: &Place, scope: Scope) -> Pty {
+fn start(place: &Place, scope: Scope, size: (u16, u16)) -> Pty {
     let run = format!("runs/{}", journal::NAME);
     let args: Vec<&str> = match scope {
         Scope::Replay => vec!["replay", &run, "--at", "70000", "--paused"],
         _ => vec!["watch", &run],
     };
-    let pty = Pty::start(place, &args, 200, 60);
-    pty.see("round ");
+    let pty = Pty::start(place, &args, size.0, size.1);
+    pty.see("/100,000");
     pty.see_that("all of the journal", |s| !s.contains("LOADING"));
     pty
 }
@@ -120,14 +120,25 @@ fn every_key_that_needs_no_trainer_changes_the_screen() {
 
 fn check(place: &Place, binding: &Binding, keys: &str) {
     let what = format!("{keys} {}", binding.scope.title());
-    let mut pty = start(place, binding.scope);
+    // Where there is room for both charts, none takes the other's place.
+    // Where everything is in sight, nothing scrolls.
+    let size = match (binding.command, binding.scope) {
+        ("gap-chart", _) | (_, Scope::Layer("help" | "info")) => (80, 24),
+        _ => (200, 60),
+    };
+    let mut pty = start(place, binding.scope, size);
     for key in way(binding.scope) {
         press(&mut pty, key);
         std::thread::sleep(Duration::from_millis(30));
     }
     let prepare = |pty: &mut Pty, before: &[&str]| {
+        std::thread::sleep(Duration::from_millis(60));
+        let first = pty.text();
         for key in before {
             press(pty, key);
+        }
+        if !before.is_empty() {
+            pty.see_that("the keys before", |s| s != first);
         }
         std::thread::sleep(Duration::from_millis(60));
     };
@@ -178,7 +189,8 @@ fn trainer(place: &Place, name: &str) -> Pty {
     let args = ["train", "mini.toml", "--name", name];
     let more = ["--set", "control.reference_continued=false"];
     let pty = Pty::start(place, &[&args[..], &ASK, &more].concat(), 200, 60);
-    pty.see("decision open");
+    // Past its overrun it pauses, so that no newer evidence comes while keys are pressed.
+    pty.see("D decides");
     pty
 }
 
@@ -210,6 +222,11 @@ fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
     };
     for key in open {
         press(&mut pty, key);
+        pty.see(match *key {
+            "D" => "decide · round",
+            "q" => " leave ",
+            _ => "Esc back",
+        });
         std::thread::sleep(LOCK);
     }
     let commands = |kind: &str| {
@@ -244,10 +261,13 @@ fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
             pty.see_that(&format!("{what}: no {text:?}"), |s| !s.contains(text));
         }
         Differs::Moves(before) => {
+            let first = marked(&pty.text());
             for key in before {
                 press(&mut pty, key);
             }
-            std::thread::sleep(Duration::from_millis(60));
+            if !before.is_empty() {
+                pty.see_that("the keys before", |s| marked(s) != first);
+            }
             let seen = marked(&pty.text());
             press(&mut pty, keys);
             pty.see_that(&format!("{what}: another entry"), |s| marked(s) != seen);
