@@ -49,6 +49,18 @@ fn press(pty: &mut Pty, keys: &str) {
     }
 }
 
+/// Waits until the screen stands still.
+fn settle(pty: &Pty) {
+    let mut seen = pty.text();
+    wait("a screen that stands still", || {
+        std::thread::sleep(Duration::from_millis(120));
+        let now = pty.text();
+        let same = now == seen;
+        seen = now;
+        same.then_some(())
+    });
+}
+
 /// A place with the run of the fixture.
 fn place() -> Place {
     let place = Place::new();
@@ -132,7 +144,7 @@ fn check(place: &Place, binding: &Binding, keys: &str) {
         std::thread::sleep(Duration::from_millis(30));
     }
     let prepare = |pty: &mut Pty, before: &[&str]| {
-        std::thread::sleep(Duration::from_millis(60));
+        settle(pty);
         let first = pty.text();
         for key in before {
             press(pty, key);
@@ -140,7 +152,7 @@ fn check(place: &Place, binding: &Binding, keys: &str) {
         if !before.is_empty() {
             pty.see_that("the keys before", |s| s != first);
         }
-        std::thread::sleep(Duration::from_millis(60));
+        settle(pty);
     };
     match binding.differs {
         Differs::Appears(text) => {
@@ -268,6 +280,7 @@ fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
             if !before.is_empty() {
                 pty.see_that("the keys before", |s| marked(s) != first);
             }
+            settle(&pty);
             let seen = marked(&pty.text());
             press(&mut pty, keys);
             pty.see_that(&format!("{what}: another entry"), |s| marked(s) != seen);
