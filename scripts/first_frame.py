@@ -61,8 +61,8 @@ def start(command, cwd):
 def first_frame(command, cwd, wanted):
     """Returns the milliseconds until everything wanted is on the screen, and ends the program."""
     pid, terminal, began = start(command, cwd)
-    written, taken = b"", None
-    while taken is None and time.monotonic() - began < PATIENCE:
+    written, milliseconds = b"", 0.0
+    while not milliseconds and time.monotonic() - began < PATIENCE:
         if not select.select([terminal], [], [], 0.01)[0]:
             continue
         try:
@@ -72,22 +72,22 @@ def first_frame(command, cwd, wanted):
         now = time.monotonic()
         text = ESCAPES.sub(b" ", written).decode("utf-8", "replace")
         if all(re.search(pattern, text) for pattern in wanted):
-            taken = 1000 * (now - began)
+            milliseconds = 1000 * (now - began)
     os.kill(pid, signal.SIGTERM)
     ended = time.monotonic()
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         if time.monotonic() - ended > PATIENCE:
             os.kill(pid, signal.SIGKILL)
-        # A program whose output nobody takes does not end.
+        # The program ends only once its output has been read.
         if select.select([terminal], [], [], 0.01)[0]:
             try:
                 written += os.read(terminal, 1 << 16)
             except OSError:
                 time.sleep(0.01)
     os.close(terminal)
-    if taken is None:
+    if not milliseconds:
         sys.exit(f"the frame never came: {ESCAPES.sub(b' ', written).decode('utf-8', 'replace')[-2000:]}")
-    return taken
+    return milliseconds
 
 
 def main():

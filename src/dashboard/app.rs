@@ -281,7 +281,7 @@ impl Screen for App<'_> {
         let Session { run, facts, .. } = &self.session;
         match input {
             Input::Hangup => Some(Exit::Hangup),
-            // The trainer heeds it, and its end is this screen's; a view of another process just ends.
+            // The trainer checkpoints and ends, and the screen with it; a view of another process closes at once.
             Input::Stop => (!facts.owner || facts.ended).then_some(Exit::Closed),
             Input::Key(key) if facts.starting.is_some() => {
                 let start = self.feed.start()?;

@@ -110,7 +110,7 @@ impl ChartView {
         }
     }
 
-    /// Goes on to the next x axis: steps, tokens, time.
+    /// Selects the next x axis: steps, tokens, time.
     pub fn cycle_axis(&mut self) {
         self.axis = match self.axis {
             Axis::Step => Axis::Tokens,
@@ -121,7 +121,7 @@ impl ChartView {
         (self.right, self.cursor) = (None, None);
     }
 
-    /// Goes on to the next smoothing: more, less, none.
+    /// Selects the next smoothing: more, less, none.
     pub fn cycle_smoothing(&mut self) {
         self.smoothing = match self.smoothing {
             Smoothing::More => Smoothing::Less,

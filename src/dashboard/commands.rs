@@ -304,7 +304,7 @@ pub fn act_of(words: &str) -> Option<Act> {
     }
 }
 
-/// What has become of a command.
+/// The outcome of a command.
 #[derive(Debug, PartialEq)]
 pub enum Ran {
     Done(Vec<Effect>),

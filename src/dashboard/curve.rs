@@ -34,7 +34,7 @@ struct Average {
     values: Vec<f32>,
     last_seq: u64,
     last_step: u64,
-    /// Phase starts passed so far: the average begins anew at each.
+    /// Phase starts passed so far: the average starts over at each.
     phases: usize,
     average: f64,
     weight: f64,

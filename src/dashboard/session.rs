@@ -7,7 +7,7 @@ use super::replay::Playing;
 use super::starting::Starting;
 use crate::run::state::{RunState, Status};
 
-/// What a feed says of its run besides its events.
+/// The state of a feed and its run that is not in any event.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// Commands cannot be sent: another process's run, or another one has control.

@@ -38,7 +38,7 @@ pub(super) struct Plan {
     pub(super) what: Planned,
     /// The reference that was found at its path.
     pub(super) reference: Option<Located>,
-    /// What the journal tells of the run before this process.
+    /// The run as its journal describes it, before this process.
     pub(super) past: RunState,
     pub(super) commands: Sender<Request>,
     pub(super) requests: Receiver<Request>,
@@ -49,10 +49,10 @@ pub(super) struct Plan {
     pub(super) hub: Arc<Hub>,
 }
 
-/// A new run, or one that goes on and is held.
+/// A new run, or a resumed one whose lock is held.
 pub(super) enum Planned {
     New(NewName),
-    GoesOn {
+    Resumed {
         dir: RunDir,
         lock: RunLock,
         checkpoint: String,
@@ -65,7 +65,7 @@ impl Plan {
     pub(super) fn name(&self) -> String {
         match &self.what {
             Planned::New(name) => name.as_str().into(),
-            Planned::GoesOn { dir, .. } => dir.name(),
+            Planned::Resumed { dir, .. } => dir.name(),
         }
     }
 
@@ -75,9 +75,9 @@ impl Plan {
         let trained = self.config.reference.train.as_ref();
         let n_layer = trained.map(|_| self.config.model.n_layer).or(known);
         let mut phases = outline::phases(&self.config, n_layer);
-        if let Planned::GoesOn { resume, .. } = &self.what {
+        if let Planned::Resumed { resume, .. } = &self.what {
             let from = resume.checkpoint.as_deref().unwrap_or("the start");
-            phases.push(format!("Goes on from {from}"));
+            phases.push(format!("Resume from {from}"));
         }
         let plural = if self.machine.threads == 1 { "" } else { "s" };
         Facts {
@@ -106,12 +106,12 @@ impl Args {
         Ok(loaded)
     }
 
-    /// Checks whatever can be checked at once, and takes the lock of a run that goes on.
+    /// Checks everything that takes no long work, and takes the lock of a resumed run.
     ///
     /// # Errors
     /// When the arguments or the config are not usable, a file is missing, or the run is in use.
     pub(super) fn check(&self, show: Show) -> Result<Plan> {
-        // First of all: a hangup while text is read is no reason to end, and a stop ends without a trace.
+        // Signals first: while text is read, a hangup must not end the process, and a stop must leave nothing behind.
         let signalled = Signalled::watch_until_begun().context("cannot watch signals")?;
         let reopened = self.resume.as_ref().map(|run| self.reopen(run));
         let reopened = reopened.transpose()?;
@@ -140,7 +140,7 @@ impl Args {
                 for line in resume.changes.iter().chain(&resume.warnings) {
                     say::err(line);
                 }
-                Planned::GoesOn {
+                Planned::Resumed {
                     dir,
                     lock,
                     checkpoint,
@@ -154,7 +154,7 @@ impl Args {
         };
         let reference = match &what {
             // Its checkpoints do for a reference that is gone.
-            Planned::GoesOn { resume, .. } if resume.checkpoint.is_some() => None,
+            Planned::Resumed { resume, .. } if resume.checkpoint.is_some() => None,
             _ => self.find_reference(&config)?,
         };
         let reads = check_data(&config)?;

@@ -272,7 +272,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
             let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
             Leave::Detached
         }
-        // Nobody is there to be told anything.
+        // The terminal that would show a message is gone.
         Ok((Exit::Hangup, _)) => Leave::HungUp,
         Err(error) => {
             say::err(&format!(

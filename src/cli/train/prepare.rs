@@ -58,11 +58,11 @@ impl Args {
         let report: Reporter<'_> = &|report| progress.report(report);
         let begin = || match signalled.begin() {
             true => Ok(()),
-            // Whoever asked for the stop ends the process.
+            // The signal handler ends the process.
             false => bail!("stopped before the training began"),
         };
         let (dir, lock, journal, reference, dataset, resume) = match plan.what {
-            Planned::GoesOn {
+            Planned::Resumed {
                 dir,
                 lock,
                 checkpoint,

@@ -53,8 +53,8 @@ impl Args {
         Ok((RunDir::open(&self.global.runs, name)?, checkpoint.into()))
     }
 
-    /// Checks, without holding the run, that it can be resumed with this config, and returns what its journal tells of
-    /// it; `None` without `--resume`.
+    /// Checks, without taking the run's lock, that it can be resumed with this config, and returns its description in the
+    /// journal; `None` without `--resume`.
     ///
     /// # Errors
     /// As [`Self::judge_resume`].
@@ -70,7 +70,7 @@ impl Args {
     /// Compares the config with the run's own, by the rules of the table of keys. `wanted` names the checkpoint.
     ///
     /// # Errors
-    /// When a value differs that the run cannot go on with, or there is no such checkpoint.
+    /// When a value differs that must not change on resume, or the checkpoint is missing.
     pub(super) fn judge_resume(
         &self,
         config: &Config,
@@ -128,8 +128,8 @@ impl Args {
         Ok(origin)
     }
 
-    /// Finds the files of a resumed run's reference. Its checkpoints hold the weights and the tokenizer, so that nobody is asked for a
-    /// reference that is not at hand any more.
+    /// Finds the files of a resumed run's reference. Its checkpoints hold the weights and the tokenizer, so that the
+    /// original reference is not needed again.
     pub(super) fn known_reference(
         &self,
         config: &Config,

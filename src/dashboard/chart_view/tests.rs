@@ -53,7 +53,7 @@ fn a_zoom_after_panning_keeps_its_place() {
     assert_eq!(bounds(&view, &run), (30_000.0, 40_000.0));
     view.zoom_out();
     assert_eq!(bounds(&view, &run), (20_000.0, 40_000.0));
-    // It stands still while the run goes on, and follows again where the run is.
+    // The window is fixed while training continues, and follows the latest step again afterwards.
     let mut later = run.clone();
     later.core.step += 5000;
     assert_eq!(bounds(&view, &later), (20_000.0, 40_000.0));

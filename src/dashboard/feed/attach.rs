@@ -284,7 +284,7 @@ impl Feed for AttachFeed {
             return Err("this dashboard is read-only".into());
         }
         if self.line.is_none() {
-            return Err("there is no connection to the run's process at present".into());
+            return Err("not connected to the run's process".into());
         }
         self.last_id += 1;
         let message = Incoming::Command {

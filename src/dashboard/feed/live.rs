@@ -120,7 +120,7 @@ impl Feed for LiveFeed {
 
     fn controller(&self) -> Option<String> {
         match self.hub.holder() {
-            Holder::Dashboard | Holder::Nobody => None,
+            Holder::Dashboard | Holder::Free => None,
             other => other.words(),
         }
     }

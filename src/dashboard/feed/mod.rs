@@ -63,7 +63,7 @@ pub trait Feed {
     fn take_control(&mut self) -> bool {
         false
     }
-    /// Something that no event tells of, for the operator.
+    /// Returns a message for the operator that is not in any event.
     fn news(&mut self) -> Option<String> {
         None
     }

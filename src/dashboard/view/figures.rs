@@ -269,7 +269,7 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
     let in_phase = |step: u64| thousands(step.saturating_sub(began));
     let live = run.live();
     let last = live.train.stretches().last();
-    // The average is that of the chart; of the phase before it says nothing.
+    // An average over some 50 steps, whatever the chart shows; one of the phase before would mislead.
     if let Some(last) = last.filter(|s| s.last.seq > live.phase_start()) {
         let average = scene.curve.smooth(live.train.len() - 1);
         let mut values = live.train.column(LOSS).iter();

@@ -149,7 +149,7 @@ pub struct Point {
 }
 
 /// Averages a curve exponentially over `range`, with a decay of one step; the first value is the first average, and so
-/// it is again after each of `breaks`. `seed` is an average to go on from, with the step at which it was.
+/// it is again after each of `breaks`. `seed` is an average to continue, with its step.
 pub fn averages(
     series: &Series,
     column: usize,

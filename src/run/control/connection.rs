@@ -180,7 +180,7 @@ impl Client {
                 self.read_only = read_only;
                 if !read_only {
                     self.attached = Some(hub.attendance().attach());
-                    if hub.holder() == Holder::Nobody {
+                    if hub.holder() == Holder::Free {
                         hub.take_control(self.holder());
                     }
                 }

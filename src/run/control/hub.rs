@@ -19,7 +19,7 @@ const PER_SECOND: f64 = 10.0;
 /// Who may command the run from a screen. Scripts need no control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    Nobody,
+    Free,
     /// The dashboard in the trainer's own process.
     Dashboard,
     /// A client of this number, and its process.
@@ -30,10 +30,10 @@ pub enum Holder {
 }
 
 impl Holder {
-    /// In words; `None` for nobody.
+    /// Describes the holder; `None` where control is free.
     pub fn words(self) -> Option<String> {
         match self {
-            Self::Nobody => None,
+            Self::Free => None,
             Self::Dashboard => Some("the run's own dashboard".into()),
             Self::Client { pid: Some(pid), .. } => Some(format!("attached process {pid}")),
             Self::Client { id, .. } => Some(format!("attached client {id}")),
@@ -76,7 +76,7 @@ impl Hub {
     pub fn new(attendance: Arc<Attendance>, state: RunState) -> Arc<Self> {
         let holder = match attendance.is_present() {
             true => Holder::Dashboard,
-            false => Holder::Nobody,
+            false => Holder::Free,
         };
         Arc::new(Self {
             inner: Mutex::new(Inner {
@@ -176,7 +176,7 @@ impl Hub {
     pub fn leave(&self, who: Holder) {
         let mut inner = self.lock();
         if inner.holder == who {
-            inner.holder = Holder::Nobody;
+            inner.holder = Holder::Free;
             drop(inner);
             self.tell();
         }
