@@ -120,7 +120,7 @@ fn every_key_that_needs_no_trainer_changes_the_screen() {
         assert!(is_watched(scope));
         for binding in keymap::bindings().filter(|b| b.scope == scope) {
             let journals = matches!(binding.differs, Differs::Journals(_));
-            if binding.needs_control() || journals {
+            if binding.control || journals {
                 continue;
             }
             for keys in binding.keys {
@@ -208,7 +208,7 @@ fn trainer(place: &Place, name: &str) -> Pty {
 
 #[test]
 fn every_key_that_needs_a_trainer_reaches_it() {
-    let bindings = || keymap::bindings().filter(|b| !is_watched(b.scope) || b.needs_control());
+    let bindings = || keymap::bindings().filter(|b| !is_watched(b.scope) || b.control);
     let place = Place::new();
     let mut n = 0;
     for binding in bindings() {

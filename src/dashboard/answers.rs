@@ -3,10 +3,9 @@
 //! Other screens, scripts and policies command the same run. A screen that waits, for a decision or for the end it asked
 //! for, stops waiting when its own command is refused, whatever becomes of theirs.
 
-use super::app::is_over;
 use super::feed::{Answer, Feed, Ticket};
-use super::session::Facts;
-use super::update::Ui;
+use super::session::{Facts, is_over};
+use super::ui::Ui;
 use crate::run::command::Command;
 use crate::run::state::RunState;
 
@@ -64,7 +63,7 @@ mod tests {
     use std::time::Instant;
 
     use super::super::feed::LiveFeed;
-    use super::super::update;
+    use super::super::update::{self, Desk};
     use super::*;
     use crate::run::attendance::Attendance;
     use crate::run::command::{Answered, By, Request};
@@ -72,8 +71,8 @@ mod tests {
     use crate::run::event::{Body, Event, Phase};
 
     /// A dashboard's screen and feed, and the trainer's end of its commands.
-    struct Desk {
-        ui: Ui,
+    struct Bench {
+        desk: Desk,
         facts: Facts,
         run: RunState,
         feed: LiveFeed,
@@ -81,13 +80,13 @@ mod tests {
         tell: Box<dyn FnMut(&Event) + Send>,
     }
 
-    impl Desk {
+    impl Bench {
         fn new() -> Self {
             let (commands, requests) = channel();
             let hub = Hub::new(Attendance::new(true), RunState::default());
             let (feed, tell) = LiveFeed::new(commands, Arc::clone(&hub));
-            let mut desk = Self {
-                ui: Ui::default(),
+            let mut bench = Self {
+                desk: Desk::default(),
                 facts: Facts::default(),
                 run: RunState::default(),
                 feed,
@@ -105,18 +104,18 @@ mod tests {
             };
             let mut begin = Event::numbered(1, phase);
             begin.phase = Phase::Round(1);
-            (desk.tell)(&begin);
-            desk.look();
-            desk
+            (bench.tell)(&begin);
+            bench.look();
+            bench
         }
 
         fn ask(&mut self, command: Command) {
             match command {
-                Command::Decide => self.ui.awaiting = Some(None),
-                Command::Quit => self.ui.quitting = true,
+                Command::Decide => self.desk.ui.awaiting = Some(None),
+                Command::Quit => self.desk.ui.quitting = true,
                 _ => {}
             }
-            send(&mut self.ui, &mut self.feed, command);
+            send(&mut self.desk.ui, &mut self.feed, command);
         }
 
         /// Answers a request as the trainer does: in the journal, then to its sender.
@@ -144,60 +143,60 @@ mod tests {
         fn look(&mut self) {
             self.facts.ended |= !self.feed.drain(&mut self.run).unwrap();
             for answer in self.feed.answers() {
-                on_answer(&mut self.ui, &self.facts, &self.run, answer);
+                on_answer(&mut self.desk.ui, &self.facts, &self.run, answer);
             }
-            update::on_run(&mut self.ui, &self.facts, &self.run, Instant::now());
+            update::on_run(&mut self.desk, &self.facts, &self.run, Instant::now());
         }
     }
 
     #[test]
     fn a_refusal_of_another_senders_command_ends_no_waiting_here() {
-        let mut desk = Desk::new();
-        desk.ask(Command::Decide);
-        desk.ask(Command::Quit);
+        let mut bench = Bench::new();
+        bench.ask(Command::Decide);
+        bench.ask(Command::Quit);
         // A script's command, refused between this screen's two and their answers.
-        let mine: Vec<Request> = desk.requests.try_iter().collect();
-        desk.answer(Request::new(By::Control, Command::Pause), 1, false);
-        desk.look();
-        assert_eq!(desk.run.refusals, 1);
-        assert!(desk.ui.awaiting.is_some() && desk.ui.quitting);
-        assert_eq!(desk.ui.notice, None);
+        let mine: Vec<Request> = bench.requests.try_iter().collect();
+        bench.answer(Request::new(By::Control, Command::Pause), 1, false);
+        bench.look();
+        assert_eq!(bench.run.refusals, 1);
+        assert!(bench.desk.ui.awaiting.is_some() && bench.desk.ui.quitting);
+        assert_eq!(bench.desk.ui.notice, None);
         for (id, request) in (2..).zip(mine) {
-            desk.answer(request, id, false);
-            desk.look();
+            bench.answer(request, id, false);
+            bench.look();
         }
-        assert!(desk.ui.awaiting.is_none() && !desk.ui.quitting);
-        let notice = desk.ui.notice.as_deref();
+        assert!(bench.desk.ui.awaiting.is_none() && !bench.desk.ui.quitting);
+        let notice = bench.desk.ui.notice.as_deref();
         assert_eq!(notice, Some("checkpoint and quit: answer 3"));
-        assert!(desk.ui.pending.is_empty());
+        assert!(bench.desk.ui.pending.is_empty());
     }
 
     #[test]
     fn a_second_request_for_evidence_waits_on_after_the_first_is_refused() {
-        let mut desk = Desk::new();
-        desk.ask(Command::Decide);
-        desk.ask(Command::Decide);
-        let mine: Vec<Request> = desk.requests.try_iter().collect();
+        let mut bench = Bench::new();
+        bench.ask(Command::Decide);
+        bench.ask(Command::Decide);
+        let mine: Vec<Request> = bench.requests.try_iter().collect();
         for (id, request) in (1..).zip(mine) {
-            desk.answer(request, id, id == 2);
-            desk.look();
-            assert!(desk.ui.awaiting.is_some(), "after answer {id}");
+            bench.answer(request, id, id == 2);
+            bench.look();
+            assert!(bench.desk.ui.awaiting.is_some(), "after answer {id}");
         }
-        assert!(desk.ui.pending.is_empty());
+        assert!(bench.desk.ui.pending.is_empty());
     }
 
     #[test]
     fn a_trainer_that_ends_without_an_answer_has_done_what_a_quit_asked() {
-        let mut desk = Desk::new();
-        desk.ask(Command::Checkpoint);
-        desk.ask(Command::Quit);
-        desk.requests.try_iter().for_each(drop);
-        desk.look();
-        assert_eq!(desk.ui.pending.len(), 2, "events may still come");
-        desk.tell = Box::new(|_| ());
-        desk.look();
-        assert!(desk.facts.ended && desk.ui.quitting && desk.ui.pending.is_empty());
-        let notice = desk.ui.notice.as_deref();
+        let mut bench = Bench::new();
+        bench.ask(Command::Checkpoint);
+        bench.ask(Command::Quit);
+        bench.requests.try_iter().for_each(drop);
+        bench.look();
+        assert_eq!(bench.desk.ui.pending.len(), 2, "events may still come");
+        bench.tell = Box::new(|_| ());
+        bench.look();
+        assert!(bench.facts.ended && bench.desk.ui.quitting && bench.desk.ui.pending.is_empty());
+        let notice = bench.desk.ui.notice.as_deref();
         assert_eq!(
             notice,
             Some("checkpoint: the trainer ended before it answered")
@@ -206,11 +205,11 @@ mod tests {
 
     #[test]
     fn a_command_that_is_not_sent_is_not_awaited() {
-        let mut desk = Desk::new();
-        desk.requests = channel().1;
-        desk.ask(Command::Quit);
-        assert!(!desk.ui.quitting && desk.ui.pending.is_empty());
-        let notice = desk.ui.notice.as_deref();
+        let mut bench = Bench::new();
+        bench.requests = channel().1;
+        bench.ask(Command::Quit);
+        assert!(!bench.desk.ui.quitting && bench.desk.ui.pending.is_empty());
+        let notice = bench.desk.ui.notice.as_deref();
         assert_eq!(notice, Some("not sent: the trainer has ended"));
     }
 }

@@ -13,12 +13,16 @@ use super::answers;
 use super::event_loop::{self, Screen};
 use super::feed::Feed;
 use super::glyphs::Glyphs;
+use super::keymap;
+use super::message::Effect;
+use super::output::{OutputGuard, hold_output, redirect_output};
+use super::scene::Scene;
+use super::screen;
 use super::session::{Facts, Session};
 use super::starting::{self, Start, Starting};
-use super::terminal::{Input, OutputGuard, Terminal, hold_output, redirect_output};
+use super::terminal::{Input, Terminal};
 use super::theme::Theme;
-use super::update::{self, Effect, Ui};
-use super::view;
+use super::update::{self, Desk};
 use crate::run::state::{RunState, Status};
 
 /// How often events are looked for when no key comes.
@@ -95,7 +99,7 @@ struct App<'a> {
     feed: &'a mut dyn Feed,
     options: &'a Options,
     output: Option<&'a mut OutputGuard>,
-    ui: Ui,
+    desk: Desk,
     session: Session,
     zone: TimeZone,
     drawn: (u64, Instant),
@@ -120,7 +124,7 @@ impl<'a> App<'a> {
             feed,
             options,
             output,
-            ui: Ui::default(),
+            desk: Desk::default(),
             session: Session::new(past, facts),
             zone: TimeZone::system(),
             drawn: (u64::MAX, Instant::now() - FRAME_GAP),
@@ -131,20 +135,20 @@ impl<'a> App<'a> {
 
     fn on_key(&mut self, key: &KeyEvent, terminal: &mut Terminal) -> Option<Exit> {
         let Session { run, facts, .. } = &self.session;
-        for effect in update::on_key(&mut self.ui, facts, run, key, Instant::now()) {
+        for effect in update::on_key(&mut self.desk, facts, run, key, Instant::now()) {
             match effect {
                 Effect::Detach => return Some(Exit::Detach),
                 Effect::Close => return Some(Exit::Closed),
                 Effect::Steer(steer) => self.feed.steer(steer),
                 Effect::Freeze => self.session.toggle_freeze(),
                 Effect::Redraw => terminal.clear(),
-                Effect::Send(command) => answers::send(&mut self.ui, &mut *self.feed, command),
+                Effect::Send(command) => answers::send(&mut self.desk.ui, &mut *self.feed, command),
                 Effect::TakeControl => {
                     let words = match self.feed.take_control() {
                         true => "control taken",
                         false => "control cannot be taken from here",
                     };
-                    self.ui.notice = Some(words.into());
+                    self.desk.ui.notice = Some(words.into());
                 }
             }
         }
@@ -193,11 +197,11 @@ impl<'a> App<'a> {
         }
         for answer in self.feed.answers() {
             let Session { run, facts, .. } = &self.session;
-            answers::on_answer(&mut self.ui, facts, run, answer);
+            answers::on_answer(&mut self.desk.ui, facts, run, answer);
             self.dirty = true;
         }
         if let Some(news) = self.feed.news() {
-            self.ui.notice = Some(news);
+            self.desk.ui.notice = Some(news);
             self.dirty = true;
         }
     }
@@ -223,8 +227,8 @@ impl Screen for App<'_> {
         self.session.facts.replay = self.feed.playing();
         self.look_at_control();
         let Session { run, facts, .. } = &self.session;
-        self.dirty |= update::on_run(&mut self.ui, facts, run, now);
-        let stopped = self.ui.quitting || run.core.status == Status::Interrupted;
+        self.dirty |= update::on_run(&mut self.desk, facts, run, now);
+        let stopped = self.desk.ui.quitting || run.core.status == Status::Interrupted;
         Ok((facts.ended && stopped).then_some(Exit::Stopped))
     }
 
@@ -259,11 +263,14 @@ impl Screen for App<'_> {
         }
         self.session.prepare();
         let session = &self.session;
-        let scene = view::Scene {
+        let scopes = keymap::below(&self.desk.ui, &session.facts);
+        let scene = Scene {
             run: session.shown(),
             facts: &session.facts,
             frozen: session.is_frozen(),
-            ui: &self.ui,
+            ui: &self.desk.ui,
+            tables: &self.desk.tables,
+            scopes: &scopes,
             curve: &session.curve,
             theme: &self.options.theme,
             glyphs: self.options.glyphs,
@@ -271,14 +278,14 @@ impl Screen for App<'_> {
             zone: &self.zone,
             clock: session.clock(),
         };
-        terminal.draw(|frame| view::draw(frame, &scene));
+        terminal.draw(|frame| screen::draw(frame, &scene, &self.desk.layers));
         self.drawn = (session.run.version, now);
         self.drawn_start.clone_from(&session.facts.starting);
         self.dirty = false;
     }
 
     fn on_input(&mut self, input: Input, terminal: &mut Terminal) -> Option<Exit> {
-        let Session { run, facts, .. } = &self.session;
+        let facts = &self.session.facts;
         match input {
             Input::Hangup => Some(Exit::Hangup),
             // The trainer checkpoints and ends, and the screen with it; a view of another process closes at once.
@@ -294,7 +301,7 @@ impl Screen for App<'_> {
             }
             Input::Paste(text) => {
                 self.dirty = true;
-                update::on_paste(&mut self.ui, facts, run, &text, Instant::now());
+                update::on_paste(&mut self.desk, &text);
                 None
             }
             Input::Resized => None,
@@ -304,9 +311,4 @@ impl Screen for App<'_> {
     fn on_resize(&mut self) {
         self.dirty = true;
     }
-}
-
-/// Whether a run's status is final.
-pub(super) fn is_over(status: Status) -> bool {
-    matches!(status, Status::Done | Status::Failed)
 }

@@ -1,7 +1,8 @@
 //! How the charts are looked at: axes, zoom, smoothing, cursor. The methods are what keys do.
 
 pub use super::widgets::axes::Axis;
-use super::widgets::axes::{Window, stepped};
+use super::widgets::axes::Window;
+use super::widgets::ticks::stepped;
 use crate::run::series::pyramid::Place;
 use crate::run::state::{RunState, Strand};
 

@@ -73,10 +73,12 @@ impl Screen for Demo<'_> {
 
     fn on_input(&mut self, input: Input, _: &mut Terminal) -> Option<()> {
         match input {
-            Input::Key(key) => match keymap::look_up_plain(SCOPE, None, &key) {
-                Found::Command(_) => Some(()),
-                Found::Prefix(_) | Found::Nothing => None,
-            },
+            Input::Key(key) => {
+                match keymap::look_up(&keymap::tables().bindings, &[SCOPE], None, &key) {
+                    Found::Command(_) => Some(()),
+                    Found::Prefix(_) | Found::Nothing => None,
+                }
+            }
             Input::Stop | Input::Hangup => Some(()),
             Input::Resized | Input::Paste(_) => None,
         }

@@ -10,10 +10,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
 use super::Options;
-use super::commands::{self, Act};
+use super::commands;
 use super::event_loop::{self, Screen};
 use super::keymap::{self, Found, Scope};
 use super::library::Library;
+use super::message::Act;
 use super::terminal::{Input, Terminal};
 use crate::config;
 use crate::text::{self, sanitize};
@@ -150,7 +151,12 @@ impl Screen for Home<'_> {
             Input::Hangup | Input::Stop => Some(Choice::Quit),
             Input::Key(key) => {
                 let prefix = self.prefix.take();
-                match keymap::look_up_plain(SCOPE, prefix.as_deref(), &key) {
+                match keymap::look_up(
+                    &keymap::tables().bindings,
+                    &[SCOPE],
+                    prefix.as_deref(),
+                    &key,
+                ) {
                     Found::Command(line) => commands::act_of(&line).and_then(|act| self.act(act)),
                     Found::Prefix(keys) => {
                         self.prefix = Some(keys);

@@ -1,7 +1,7 @@
 //! The dashboard: what an operator sees and presses.
 //!
 //! Events come in through a [`Feed`], are folded into a [`RunState`], and drawn; keys become commands that go out
-//! through the same feed. [`update`] is pure and takes the clock as an argument, [`view`] only draws, [`terminal`] is
+//! through the same feed. [`update`] is pure and takes the clock as an argument, [`screen`] only draws, [`terminal`] is
 //! the one file that touches the terminal. Nothing here sees the trainer.
 
 mod answers;
@@ -17,18 +17,26 @@ mod feed;
 pub mod glyphs;
 pub mod home;
 pub mod keymap;
+mod keys;
 mod layers;
 mod library;
+mod log_view;
+mod message;
+mod output;
+mod panels;
 pub mod picture;
 mod plain;
 pub mod replay;
+mod scene;
+mod screen;
 mod session;
+mod stack;
 pub mod starting;
 mod still;
 mod terminal;
 pub mod theme;
+mod ui;
 mod update;
-mod view;
 mod views;
 mod when;
 mod widgets;

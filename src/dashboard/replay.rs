@@ -6,6 +6,7 @@
 mod clock;
 mod fold;
 mod lines;
+mod playing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +23,8 @@ use crate::run::lock::RunLock;
 use crate::run::show::duration;
 use crate::run::state::RunState;
 
-pub use clock::{Steer, speed_words};
 pub use lines::print;
+pub use playing::{Playing, Steer, speed_words};
 
 /// A moment of a run, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,30 +128,6 @@ impl Replay {
 
 fn last_step(events: &[Entry]) -> u64 {
     events.iter().map(|e| e.step).max().unwrap_or(0)
-}
-
-/// What the screen shows of a replay.
-#[derive(Debug, Clone)]
-pub struct Playing {
-    /// Run seconds a second; infinite: everything at once.
-    pub speed: f64,
-    pub playing: bool,
-    /// Run time now, at the first event and at the last, in seconds.
-    pub at: f64,
-    pub begin: f64,
-    pub end: f64,
-    /// Steps since the run began, now and at most.
-    pub step: u64,
-    pub last_step: u64,
-    /// How many events have happened, of how many.
-    pub event: usize,
-    pub events: usize,
-    /// A wait of so many run seconds is being played faster than the rest.
-    pub shortened: Option<f64>,
-    /// The run was being written when the replay began.
-    pub growing: bool,
-    /// Run times of what is worth stopping at.
-    pub landmarks: Arc<[(f64, Landmark)]>,
 }
 
 /// A replay as the dashboard's source of events.

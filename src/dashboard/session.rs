@@ -98,3 +98,8 @@ impl Session {
         self.curve.follow(&run.history);
     }
 }
+
+/// Whether a run's status is final.
+pub fn is_over(status: Status) -> bool {
+    matches!(status, Status::Done | Status::Failed)
+}

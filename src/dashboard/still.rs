@@ -12,10 +12,11 @@ use super::curve::Curve;
 use super::glyphs::Glyphs;
 use super::keymap;
 use super::layers::LOCK;
+use super::scene::Scene;
+use super::screen;
 use super::session::Facts;
 use super::theme::{ColorMode, Theme};
-use super::update::{self, Ui};
-use super::view::{self, Scene};
+use super::update::{self, Desk};
 use crate::run::state::RunState;
 
 /// How a run is looked at in a frame without a terminal.
@@ -54,7 +55,7 @@ pub fn still(run: &RunState, size: (u16, u16)) -> Result<Buffer, Infallible> {
 /// # Errors
 /// None: a frame in memory can always be drawn.
 pub fn still_in(run: &RunState, size: (u16, u16), stage: &Stage<'_>) -> Result<Buffer, Infallible> {
-    let mut ui = Ui::default();
+    let mut desk = Desk::default();
     let facts = Facts {
         read_only: !stage.owner,
         owner: stage.owner,
@@ -65,14 +66,17 @@ pub fn still_in(run: &RunState, size: (u16, u16), stage: &Stage<'_>) -> Result<B
     let mut now = Instant::now();
     for key in stage.keys {
         now += 2 * LOCK;
-        update::on_key(&mut ui, &facts, run, &keymap::event(key), now);
+        update::on_key(&mut desk, &facts, run, &keymap::event(key), now);
     }
     let mut terminal = Terminal::new(TestBackend::new(size.0, size.1))?;
+    let scopes = keymap::below(&desk.ui, &facts);
     let scene = Scene {
         run,
         facts: &facts,
         frozen: false,
-        ui: &ui,
+        ui: &desk.ui,
+        tables: &desk.tables,
+        scopes: &scopes,
         curve: &curve,
         theme: stage.theme,
         glyphs: stage.glyphs,
@@ -80,7 +84,7 @@ pub fn still_in(run: &RunState, size: (u16, u16), stage: &Stage<'_>) -> Result<B
         zone: &TimeZone::UTC,
         clock: stage.clock,
     };
-    terminal.draw(|frame| view::draw(frame, &scene))?;
+    terminal.draw(|frame| screen::draw(frame, &scene, &desk.layers))?;
     Ok(terminal.backend().buffer().clone())
 }
 

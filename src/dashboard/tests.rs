@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::tz::TimeZone;
+use ratatui::Frame;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -11,12 +12,17 @@ use ratatui::style::Modifier;
 
 use super::curve::Curve;
 use super::glyphs::Glyphs;
+use super::keymap;
+use super::keys::Scope;
 use super::layers::LOCK;
 use super::layers::decision::Decision;
+use super::message::Effect;
+use super::scene::Scene;
+use super::screen;
 use super::session::Facts;
+use super::stack::Stack;
 use super::theme::{ColorMode, Theme};
-use super::update::{self, Effect, Ui};
-use super::view::{self, Scene};
+use super::update::{self, Desk};
 use crate::run::command::{By, Command, GrowMode};
 use crate::run::event::{
     Body, DecisionReason, DecisionStatus, Event, Evidence, FORMAT_VERSION, Forecast, GrowthCost,
@@ -358,7 +364,8 @@ impl Story {
 
 /// A screen under test.
 struct Screen {
-    ui: Ui,
+    desk: Desk,
+    scopes: Vec<Scope>,
     facts: Facts,
     frozen: bool,
     theme: Theme,
@@ -372,7 +379,8 @@ struct Screen {
 impl Screen {
     fn new() -> Self {
         Self {
-            ui: Ui::default(),
+            desk: Desk::default(),
+            scopes: Vec::new(),
             facts: Facts {
                 owner: true,
                 ..Facts::default()
@@ -390,11 +398,14 @@ impl Screen {
     /// What is drawn of a run.
     fn scene<'a>(&'a mut self, run: &'a RunState) -> Scene<'a> {
         self.curve.follow(&run.history);
+        self.scopes = keymap::below(&self.desk.ui, &self.facts);
         Scene {
             run,
             facts: &self.facts,
             frozen: self.frozen,
-            ui: &self.ui,
+            ui: &self.desk.ui,
+            tables: &self.desk.tables,
+            scopes: &self.scopes,
             curve: &self.curve,
             theme: &self.theme,
             glyphs: self.glyphs,
@@ -405,9 +416,12 @@ impl Screen {
     }
 
     fn buffer(&mut self, run: &RunState, width: u16, height: u16) -> Buffer {
+        let layers = std::mem::take(&mut self.desk.layers);
         let scene = self.scene(run);
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| view::draw(frame, &scene)).unwrap();
+        let draw = |frame: &mut Frame<'_>| screen::draw(frame, &scene, &layers);
+        terminal.draw(draw).unwrap();
+        self.desk.layers = layers;
         terminal.backend().buffer().clone()
     }
 
@@ -429,7 +443,7 @@ impl Screen {
     fn press(&mut self, run: &RunState, code: KeyCode) -> Vec<Effect> {
         self.clock += 2 * LOCK;
         let key = KeyEvent::new(code, KeyModifiers::NONE);
-        let effects = update::on_key(&mut self.ui, &self.facts, run, &key, self.clock);
+        let effects = update::on_key(&mut self.desk, &self.facts, run, &key, self.clock);
         if effects == [Effect::Freeze] {
             self.frozen = !self.frozen;
         }
@@ -438,11 +452,11 @@ impl Screen {
 
     /// Looks at a run that has changed.
     fn look(&mut self, run: &RunState) {
-        update::on_run(&mut self.ui, &self.facts, run, self.clock);
+        update::on_run(&mut self.desk, &self.facts, run, self.clock);
     }
 
     fn decision(&self) -> Option<&Decision> {
-        self.ui.layers.find()
+        self.desk.layers.find()
     }
 }
 
@@ -540,7 +554,9 @@ fn a_frame_over_a_million_points_is_drawn_and_timed() {
                 .map(|_| {
                     let scene = screen.scene(&story.state);
                     let began = Instant::now();
-                    terminal.draw(|frame| view::draw(frame, &scene)).unwrap();
+                    let none = Stack::default();
+                    let draw = |frame: &mut Frame<'_>| screen::draw(frame, &scene, &none);
+                    terminal.draw(draw).unwrap();
                     began.elapsed()
                 })
                 .collect();
@@ -579,7 +595,7 @@ fn every_size_and_state_can_be_drawn() {
             Some(KeyCode::Char('?')),
         ] {
             let mut screen = Screen::new();
-            screen.ui.notice = Some("a notice".into());
+            screen.desk.ui.notice = Some("a notice".into());
             if let Some(key) = open {
                 screen.press(&story.state, key);
             }
@@ -667,7 +683,7 @@ fn the_decision_is_chosen_confirmed_and_sent() {
         decision: Some(1),
     };
     assert_eq!(screen.press(&run, KeyCode::Enter), [Effect::Send(grow)]);
-    assert!(screen.ui.layers.top().is_none());
+    assert!(screen.desk.layers.top().is_none());
 
     screen.press(&run, D);
     screen.press(&run, KeyCode::Down);
@@ -715,8 +731,8 @@ fn a_key_pressed_just_as_the_prompt_opens_decides_nothing() {
     let now = screen.clock;
     let mut press = |code, at| {
         let key = KeyEvent::new(code, KeyModifiers::NONE);
-        update::on_key(&mut screen.ui, &screen.facts, &run, &key, at);
-        screen.ui.layers.confirming()
+        update::on_key(&mut screen.desk, &screen.facts, &run, &key, at);
+        screen.desk.layers.confirming()
     };
     let almost = LOCK - Duration::from_millis(1);
     press(D, now);
@@ -724,7 +740,7 @@ fn a_key_pressed_just_as_the_prompt_opens_decides_nothing() {
     assert!(press(KeyCode::Enter, now + LOCK));
     // The confirmation is locked for as long.
     press(KeyCode::Enter, now + LOCK + almost);
-    assert!(screen.ui.layers.confirming());
+    assert!(screen.desk.layers.confirming());
 }
 
 #[test]
@@ -737,6 +753,7 @@ fn an_answer_to_a_decision_that_was_replaced_is_not_sent() {
     assert_eq!(screen.press(&story.state, KeyCode::Enter), []);
     assert!(
         screen
+            .desk
             .ui
             .notice
             .as_deref()
@@ -755,7 +772,7 @@ fn asking_for_fresh_evidence_opens_the_prompt_when_it_comes() {
     );
     screen.look(&story.state);
     assert!(
-        screen.ui.layers.top().is_none(),
+        screen.desk.layers.top().is_none(),
         "the old evidence does not open it"
     );
     story.decision(2);
@@ -776,13 +793,14 @@ fn leaving_asks_the_owner_and_nobody_else() {
         screen.press(&run, KeyCode::Enter),
         [Effect::Send(Command::Quit)]
     );
-    assert!(screen.ui.quitting);
+    assert!(screen.desk.ui.quitting);
 
     let mut watching = Screen::new();
     (watching.facts.read_only, watching.facts.owner) = (true, false);
     assert_eq!(watching.press(&run, KeyCode::Char('p')), []);
     assert!(
         watching
+            .desk
             .ui
             .notice
             .as_deref()

@@ -4,131 +4,75 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::KeyEvent;
 
-use super::chart_view::ChartView;
 use super::commands::{self, Ran};
-use super::feed::Ticket;
 use super::keymap::{self, Found};
-use super::layers::{self, Stack, decision};
-use super::replay::Steer;
+use super::keys::Tables;
+use super::layers::decision;
+use super::message::{Act, Effect};
 use super::session::Facts;
-use super::views::{self, log::LogView};
-use crate::run::command::Command;
+use super::stack::{Asked, Stack};
+use super::ui::{Context, Ui};
+use super::views;
 use crate::run::state::RunState;
 
 /// A notice goes after this long.
 pub const NOTICE: Duration = Duration::from_secs(5);
 
-/// Lines of the command line that are remembered.
-const REMEMBERED: usize = 100;
-
-/// Everything on screen that is not the run's.
+/// The whole screen but for the run: its state, the layers over it, and the tables that keys are looked up in.
 #[derive(Debug)]
-pub struct Ui {
-    /// The view that is shown, by its name in the table.
-    pub view: &'static str,
+pub struct Desk {
+    pub ui: Ui,
     pub layers: Stack,
-    pub chart: ChartView,
-    pub log: LogView,
-    /// One line of answer to the last key.
-    pub notice: Option<String>,
-    /// When the notice was first seen.
-    noticed: Option<Instant>,
+    pub tables: Tables,
     /// Keys of a sequence so far.
     prefix: Option<String>,
-    /// Lines given to the command line, oldest first.
-    pub history: Vec<String>,
-    /// A fresh decision was asked for, to replace this one; the prompt opens when it comes.
-    pub awaiting: Option<Option<u64>>,
-    /// The stop after a checkpoint was asked for.
-    pub quitting: bool,
-    /// Commands of this screen that have no answer yet.
-    pub pending: Vec<(Ticket, Command)>,
 }
 
-impl Default for Ui {
+impl Default for Desk {
     fn default() -> Self {
         Self {
-            view: views::OVERVIEW,
+            ui: Ui::default(),
             layers: Stack::default(),
-            chart: ChartView::default(),
-            log: LogView::default(),
-            notice: None,
-            noticed: None,
+            tables: keymap::tables(),
             prefix: None,
-            history: Vec::new(),
-            awaiting: None,
-            quitting: false,
-            pending: Vec::new(),
         }
     }
-}
-
-impl Ui {
-    /// Keeps a line for the command line's history.
-    pub fn remember(&mut self, line: &str) {
-        if self.history.last().is_none_or(|last| last != line) {
-            self.history.push(line.into());
-        }
-        if self.history.len() > REMEMBERED {
-            self.history.remove(0);
-        }
-    }
-}
-
-/// What a command works on.
-pub struct Context<'a> {
-    pub ui: &'a mut Ui,
-    pub facts: &'a Facts,
-    pub run: &'a RunState,
-    pub now: Instant,
-}
-
-/// What the loop around has to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    Send(Command),
-    TakeControl,
-    /// Move the replay.
-    Steer(Steer),
-    /// Freeze the display, or let it follow the run again.
-    Freeze,
-    /// Draw every cell again.
-    Redraw,
-    Detach,
-    /// Close a view that owns nothing, or whose run is over.
-    Close,
 }
 
 /// Takes a key.
 pub fn on_key(
-    ui: &mut Ui,
+    desk: &mut Desk,
     facts: &Facts,
     run: &RunState,
     key: &KeyEvent,
     now: Instant,
 ) -> Vec<Effect> {
-    (ui.notice, ui.noticed) = (None, None);
-    if ui.layers.locked(now) {
+    (desk.ui.notice, desk.ui.noticed) = (None, None);
+    if desk.layers.locked(now) {
         return Vec::new();
     }
-    let prefix = ui.prefix.take();
-    let found = keymap::look_up(ui, facts, prefix.as_deref(), key);
+    let prefix = desk.prefix.take();
+    let scopes = keymap::scopes(&desk.ui, &desk.layers, facts);
+    let found = keymap::look_up(&desk.tables.bindings, &scopes, prefix.as_deref(), key);
+    let layers = &mut desk.layers;
     let mut context = Context {
-        ui,
+        ui: &mut desk.ui,
         facts,
         run,
+        tables: &desk.tables,
         now,
     };
     match found {
-        Found::Nothing => layers::type_key(&mut context, key),
+        Found::Nothing => {
+            let asked = layers.type_key(key, &mut context);
+            obey(layers, &mut context, asked)
+        }
         Found::Prefix(keys) => {
-            context.ui.prefix = Some(keys);
+            desk.prefix = Some(keys);
             Vec::new()
         }
         Found::Command(line) => match commands::run(&mut context, &line) {
-            Ok(Ran::Done(effects)) => effects,
-            // No key is bound to a command that has to be confirmed: prompts send those.
-            Ok(Ran::Ask(_)) => Vec::new(),
+            Ok(ran) => carry_out(layers, &mut context, ran),
             Err(error) => {
                 context.ui.notice = Some(error);
                 Vec::new()
@@ -137,43 +81,72 @@ pub fn on_key(
     }
 }
 
-/// Takes pasted text, where a line is being typed.
-pub fn on_paste(ui: &mut Ui, facts: &Facts, run: &RunState, text: &str, now: Instant) {
-    let mut context = Context {
-        ui,
-        facts,
-        run,
-        now,
+fn carry_out(layers: &mut Stack, context: &mut Context<'_>, ran: Ran) -> Vec<Effect> {
+    match ran {
+        Ran::Done(effects) => effects,
+        Ran::Opened(layer) => {
+            layers.push(layer, context.now);
+            Vec::new()
+        }
+        Ran::Act(act) => acted(layers, context, act),
+        // No key is bound to a command that has to be confirmed: prompts send those.
+        Ran::Ask(_) => Vec::new(),
+    }
+}
+
+fn acted(layers: &mut Stack, context: &mut Context<'_>, act: Act) -> Vec<Effect> {
+    if layers.top().is_some() {
+        let asked = layers.act(act, context);
+        return obey(layers, context, asked);
+    }
+    if let Some(view) = views::row(context.ui.view) {
+        (view.act)(context, act);
+    }
+    Vec::new()
+}
+
+/// Does what a layer asks for.
+fn obey(layers: &mut Stack, context: &mut Context<'_>, asked: Asked) -> Vec<Effect> {
+    let (open, line) = match asked {
+        Asked::Effects(effects) => return effects,
+        Asked::Run(open, line) => (open, line),
     };
-    if !layers::paste(&mut context, text) {
-        ui.notice = Some("text can be pasted into a line: press : first".into());
+    let ran = commands::run(context, &line);
+    if ran.is_ok() {
+        context.ui.remember(&line);
+    }
+    match ran {
+        Ok(Ran::Ask(command)) => layers.answer(open, Ok(command), context),
+        Err(error) => layers.answer(open, Err(error), context),
+        Ok(ran) => return carry_out(layers, context, ran),
+    }
+    Vec::new()
+}
+
+/// Takes pasted text, where a line is being typed.
+pub fn on_paste(desk: &mut Desk, text: &str) {
+    if !desk.layers.paste(text) {
+        desk.ui.notice = Some("text can be pasted into a line: press : first".into());
     }
 }
 
 /// Looks at a run that has changed, and at the clock: opens a prompt that was waited for, closes what was answered.
 /// True when the screen has changed.
-pub fn on_run(ui: &mut Ui, facts: &Facts, run: &RunState, now: Instant) -> bool {
-    ui.layers.close_moot(facts, run);
-    let changed = age(ui, now);
-    let Some(before) = ui.awaiting else {
+pub fn on_run(desk: &mut Desk, facts: &Facts, run: &RunState, now: Instant) -> bool {
+    desk.layers.close_moot(facts, run);
+    let changed = age(&mut desk.ui, now);
+    let Some(before) = desk.ui.awaiting else {
         return changed;
     };
     if !decision::in_round(run) {
-        (ui.awaiting, ui.notice) = (None, None);
+        (desk.ui.awaiting, desk.ui.notice) = (None, None);
         return true;
     }
-    let open = run.core.decision.as_ref();
-    if let Some(decision) = open.filter(|d| Some(d.id) != before)
-        && ui.layers.top().is_none()
-    {
-        (ui.awaiting, ui.notice) = (None, None);
-        let mut context = Context {
-            ui,
-            facts,
-            run,
-            now,
-        };
-        decision::show(&mut context, decision);
+    let open = run.core.decision.as_ref().filter(|d| Some(d.id) != before);
+    if let Some(decision) = open.filter(|_| desk.layers.top().is_none()) {
+        (desk.ui.awaiting, desk.ui.notice) = (None, None);
+        let prompt = decision::Decision::new(decision, run);
+        desk.layers.push(Box::new(prompt), now);
         return true;
     }
     changed

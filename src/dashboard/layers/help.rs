@@ -8,12 +8,12 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::{Layer, Room, Row, Step};
-use crate::dashboard::commands::Act;
-use crate::dashboard::keymap::{self, Differs, Scope};
-use crate::dashboard::update::{Context, Effect};
-use crate::dashboard::view::{Scene, scrubber};
-use crate::dashboard::views;
+use super::layer::{Layer, Opening, Room, Row, Step};
+use crate::dashboard::keys::{Binding, Differs, Scope};
+use crate::dashboard::message::Act;
+use crate::dashboard::panels::scrubber;
+use crate::dashboard::scene::Scene;
+use crate::dashboard::ui::Context;
 
 pub const ROW: Row = Row {
     id: "help",
@@ -23,7 +23,7 @@ pub const ROW: Row = Row {
     control: false,
     passes: true,
     differs: Differs::Appears("Esc closes"),
-    open,
+    open: |_| Opening::of(Help::default()),
 };
 
 #[derive(Debug, Default)]
@@ -32,14 +32,6 @@ struct Help {
     from: usize,
     /// Most lines that can be, and the rows shown, as of the last frame.
     shape: Cell<(usize, usize)>,
-}
-
-fn open(context: &mut Context<'_>) -> Vec<Effect> {
-    context
-        .ui
-        .layers
-        .push(Box::new(Help::default()), context.now);
-    Vec::new()
 }
 
 impl Layer for Help {
@@ -108,33 +100,30 @@ fn lines<'a>(scene: &Scene<'_>) -> Vec<Line<'a>> {
         ])
     };
     let facts = scene.facts;
-    let here = |scope: Scope| match scope {
-        Scope::Global => true,
-        Scope::View(id) => id == scene.ui.view,
-        Scope::Chart => views::has_chart(scene.ui.view),
-        Scope::Replay => facts.replay.is_some(),
-        Scope::Layer(_) | Scope::Confirm => false,
+    let bindings = |scope: Scope| {
+        let all = scene.tables.bindings.iter();
+        all.filter(move |b: &&Binding| b.scope == scope)
     };
+    let mut lines = Vec::new();
     let order = [
         Scope::Global,
         Scope::Replay,
         Scope::View(scene.ui.view),
         Scope::Chart,
     ];
-    let mut lines = Vec::new();
-    for scope in order.into_iter().filter(|s| here(*s)) {
-        let mut bindings = keymap::bindings().filter(|b| b.scope == scope).peekable();
+    for scope in order.into_iter().filter(|s| scene.scopes.contains(s)) {
+        let mut bindings = bindings(scope).peekable();
         if scope != Scope::Global && bindings.peek().is_some() {
             let title = format!(" {}:", scope.title());
             lines.push(Line::styled(title, scene.theme.dim));
         }
         for binding in bindings {
-            if binding.needs_control() && facts.read_only {
+            if binding.control && facts.read_only {
                 continue;
             }
             let help = match binding.command {
                 "leave" if facts.read_only => "close this view",
-                _ => binding.help(),
+                _ => binding.help,
             };
             lines.push(entry(&binding.label(), help));
         }
@@ -144,8 +133,8 @@ fn lines<'a>(scene: &Scene<'_>) -> Vec<Line<'a>> {
     }
     if !facts.read_only {
         lines.push(Line::styled(" in decision:", scene.theme.dim));
-        let decision = keymap::bindings().filter(|b| b.scope == Scope::Layer("decision"));
-        lines.extend(decision.map(|b| entry(&b.label(), b.help())));
+        let decision = bindings(Scope::Layer("decision"));
+        lines.extend(decision.map(|b| entry(&b.label(), b.help)));
     }
     lines
 }

@@ -8,11 +8,12 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Wrap};
 
-use super::{Layer, Room, Row, Step};
-use crate::dashboard::commands::Act;
-use crate::dashboard::keymap::Differs;
-use crate::dashboard::update::{Context, Effect};
-use crate::dashboard::view::{Scene, evidence, figures};
+use super::layer::{Layer, Opening, Room, Row, Step};
+use crate::dashboard::keys::Differs;
+use crate::dashboard::message::Act;
+use crate::dashboard::panels::{evidence, figures};
+use crate::dashboard::scene::Scene;
+use crate::dashboard::ui::Context;
 
 pub const ROW: Row = Row {
     id: "info",
@@ -22,7 +23,7 @@ pub const ROW: Row = Row {
     control: false,
     passes: true,
     differs: Differs::Appears(" figures "),
-    open,
+    open: |_| Opening::of(Info::default()),
 };
 
 #[derive(Debug, Default)]
@@ -31,12 +32,6 @@ struct Info {
     from: u16,
     /// Most rows that can be, and the rows shown, as of the last frame.
     shape: Cell<(u16, u16)>,
-}
-
-fn open(context: &mut Context<'_>) -> Vec<Effect> {
-    let info = Box::new(Info::default());
-    context.ui.layers.push(info, context.now);
-    Vec::new()
 }
 
 impl Layer for Info {

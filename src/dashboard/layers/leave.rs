@@ -4,14 +4,13 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::widgets::Paragraph;
 
-use super::{Layer, Room, Row, Step, moved};
-use crate::dashboard::app::is_over;
-use crate::dashboard::commands::Act;
-use crate::dashboard::keymap::Differs;
-use crate::dashboard::layers::decision::draw::{framed, listed};
-use crate::dashboard::session::Facts;
-use crate::dashboard::update::{Context, Effect};
-use crate::dashboard::view::Scene;
+use super::layer::{Layer, Opening, Room, Row, Step, moved};
+use crate::dashboard::keys::Differs;
+use crate::dashboard::message::{Act, Effect};
+use crate::dashboard::panels::menu::{framed, listed};
+use crate::dashboard::scene::Scene;
+use crate::dashboard::session::{Facts, is_over};
+use crate::dashboard::ui::Context;
 use crate::run::command::Command;
 use crate::run::state::{RunState, Status};
 
@@ -25,6 +24,8 @@ pub const ROW: Row = Row {
     differs: Differs::Ends,
     open,
 };
+
+const STOPPING: &str = "stopping after the checkpoint ...";
 
 /// Entries of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,18 +43,15 @@ struct Leave {
 }
 
 /// Closes a view that owns nothing or whose run is over; asks otherwise.
-fn open(context: &mut Context<'_>) -> Vec<Effect> {
+fn open(context: &mut Context<'_>) -> Opening {
     let over = context.facts.ended || is_over(context.run.core.status);
     if !context.facts.owner || over {
-        return vec![Effect::Close];
+        return Opening::Effects(vec![Effect::Close]);
     }
     if context.ui.quitting {
-        context.ui.notice = Some("stopping after the checkpoint ...".into());
-        return Vec::new();
+        return Opening::refused(context, STOPPING);
     }
-    let leave = Box::new(Leave::default());
-    context.ui.layers.push(leave, context.now);
-    Vec::new()
+    Opening::of(Leave::default())
 }
 
 impl Layer for Leave {
@@ -75,7 +73,7 @@ impl Layer for Leave {
                     return Step::Close;
                 }
                 context.ui.quitting = true;
-                context.ui.notice = Some("stopping after the checkpoint ...".into());
+                context.ui.notice = Some(STOPPING.into());
                 Step::Do(vec![Effect::Send(Command::Quit)])
             }
             _ => Step::Stay,

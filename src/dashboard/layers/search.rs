@@ -9,14 +9,13 @@ use std::time::Duration;
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
-use super::line::{LONGEST, visible};
-use super::{Layer, Room, Row, Step};
-use crate::dashboard::commands::Act;
-use crate::dashboard::keymap::Differs;
-use crate::dashboard::layers::decision::draw::framed;
-use crate::dashboard::update::{Context, Effect};
-use crate::dashboard::view::Scene;
-use crate::dashboard::views;
+use super::input::{LONGEST, visible};
+use super::layer::{Layer, Opening, Room, Row, Step};
+use crate::dashboard::keys::Differs;
+use crate::dashboard::message::Act;
+use crate::dashboard::panels::menu::framed;
+use crate::dashboard::scene::Scene;
+use crate::dashboard::ui::{Context, LOG};
 use crate::text::sanitize;
 
 pub const ROW: Row = Row {
@@ -27,18 +26,12 @@ pub const ROW: Row = Row {
     control: false,
     passes: false,
     differs: Differs::Appears(" search "),
-    open,
+    open: |_| Opening::of(Search::default()),
 };
 
 #[derive(Debug, Default)]
 struct Search {
     input: Input,
-}
-
-fn open(context: &mut Context<'_>) -> Vec<Effect> {
-    let search = Box::new(Search::default());
-    context.ui.layers.push(search, context.now);
-    Vec::new()
 }
 
 impl Layer for Search {
@@ -49,7 +42,7 @@ impl Layer for Search {
     fn act(&mut self, act: Act, _: bool, context: &mut Context<'_>) -> Step {
         match act {
             Act::Accept => {
-                context.ui.view = views::LOG;
+                context.ui.view = LOG;
                 context.ui.log.search_for(context.run, self.input.value());
                 Step::Close
             }

@@ -90,7 +90,7 @@ fn a_decision_with_newer_figures_is_asked_for_again() {
     let mut screen = Screen::new();
     assert_eq!(screen.press(&run, D), [Effect::Send(Command::Decide)]);
     assert!(
-        screen.ui.layers.top().is_none(),
+        screen.desk.layers.top().is_none(),
         "until the new evidence is there"
     );
     let mut story = Story::aged();

@@ -172,11 +172,11 @@ fn keys_steer_the_replay_and_command_nothing() {
     assert_eq!(screen.press(&run, KeyCode::Char('g')), start);
     for key in [D, KeyCode::Char('p'), KeyCode::Char('c')] {
         assert_eq!(screen.press(&run, key), []);
-        let notice = screen.ui.notice.take();
+        let notice = screen.desk.ui.notice.take();
         assert_eq!(notice.as_deref(), Some("a replay takes no commands"));
     }
     screen.press(&run, KeyCode::Char('+'));
-    assert_eq!(screen.ui.chart.zoom, 1);
+    assert_eq!(screen.desk.ui.chart.zoom, 1);
     screen.press(&run, KeyCode::Char('f'));
     assert!(screen.frozen);
     assert_eq!(screen.press(&run, KeyCode::Char('q')), [Effect::Close]);

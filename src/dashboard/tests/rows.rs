@@ -2,16 +2,15 @@
 
 use std::cell::Cell;
 
-use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::*;
-use crate::dashboard::commands::{self, Act};
-use crate::dashboard::keymap::{self, Differs, Scope};
-use crate::dashboard::layers::{self, Layer, Room, Step};
-use crate::dashboard::update::Context;
-use crate::dashboard::view::Scene;
+use crate::dashboard::commands;
+use crate::dashboard::keymap::{self, Differs};
+use crate::dashboard::layers::{self, Layer, Opening, Room, Step};
+use crate::dashboard::message::Act;
+use crate::dashboard::ui::Context;
 use crate::dashboard::views;
 
 static VIEW: views::Row = views::Row {
@@ -22,7 +21,8 @@ static VIEW: views::Row = views::Row {
     help: "a view for tests",
     chart: false,
     differs: Differs::Appears("the spare view"),
-    draw: |frame, _, area| frame.render_widget(Line::raw("the spare view"), area),
+    draw: spare,
+    draw_small: spare,
     act: |_, _| {},
 };
 
@@ -34,11 +34,12 @@ static LAYER: layers::Row = layers::Row {
     control: false,
     passes: false,
     differs: Differs::Appears("the extra layer"),
-    open: |context: &mut Context<'_>| {
-        context.ui.layers.push(Box::new(Extra), context.now);
-        Vec::new()
-    },
+    open: |_| Opening::of(Extra),
 };
+
+fn spare(frame: &mut Frame<'_>, _: &Scene<'_>, area: Rect) {
+    frame.render_widget(Line::raw("the spare view"), area);
+}
 
 thread_local! {
     /// Whether the rows of this file stand in the tables of this thread's test.
@@ -116,7 +117,7 @@ fn a_row_is_all_that_a_view_or_a_layer_needs() {
 fn every_key_has_a_command_and_hides_another_only_where_a_reason_stands() {
     let all: Vec<keymap::Binding> = keymap::bindings().collect();
     for binding in &all {
-        assert!(!binding.help().is_empty(), "{binding:?}");
+        assert!(!binding.help.is_empty(), "{binding:?}");
     }
     // Scopes that are asked one after the other, the outer ones of each.
     let outer = |scope: Scope| -> Vec<Scope> {

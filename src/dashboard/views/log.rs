@@ -1,23 +1,23 @@
 //! The log: every event that made a note, with its time and step; search, wrap, warnings pinned above.
 
-use std::cell::Cell;
-
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::Row;
-use crate::dashboard::commands::Act;
-use crate::dashboard::keymap::Differs;
-use crate::dashboard::update::Context;
-use crate::dashboard::view::{Scene, bars};
-use crate::run::state::{Level, Note, RunState};
+use super::view::Row;
+use crate::dashboard::keys::Differs;
+use crate::dashboard::log_view::{is_warning, numbered};
+use crate::dashboard::message::Act;
+use crate::dashboard::panels::notes;
+use crate::dashboard::scene::Scene;
+use crate::dashboard::ui::{Context, LOG};
+use crate::run::state::Note;
 use crate::text;
 
 pub const ROW: Row = Row {
-    id: super::LOG,
+    id: LOG,
     title: "Log",
     keys: &["4"],
     command: "view log",
@@ -25,97 +25,12 @@ pub const ROW: Row = Row {
     chart: false,
     differs: Differs::Appears("events ·"),
     draw,
+    draw_small: draw,
     act,
 };
 
 /// Warnings that are pinned above the events.
 const PINNED: usize = 3;
-
-/// How the log is looked at.
-#[derive(Debug, Default)]
-pub struct LogView {
-    /// Number of the last note in sight, counted from the run's first; none: the newest, whichever that is.
-    bottom: Option<u64>,
-    /// Long lines are cut and not wrapped.
-    cut: bool,
-    warnings: bool,
-    /// What is searched for, in lower case.
-    search: String,
-    /// Number of the note that was found.
-    found: Option<u64>,
-    /// Rows of the last frame, for a page.
-    rows: Cell<usize>,
-}
-
-impl LogView {
-    fn shows(&self, note: &Note) -> bool {
-        !self.warnings || is_warning(note)
-    }
-
-    fn matches(&self, note: &Note) -> bool {
-        !self.search.is_empty() && note.text.to_lowercase().contains(&self.search)
-    }
-
-    /// The numbers of the notes that are shown.
-    fn numbers(&self, run: &RunState) -> Vec<u64> {
-        numbered(run)
-            .filter(|(_, note)| self.shows(note))
-            .map(|(n, _)| n)
-            .collect()
-    }
-
-    /// Searches, from the newest note back.
-    pub fn search_for(&mut self, run: &RunState, text: &str) {
-        self.search = text.trim().to_lowercase();
-        (self.bottom, self.found) = (None, None);
-        self.find(run, true);
-    }
-
-    /// Goes to the next note that matches, back or forward; stays where there is none.
-    fn find(&mut self, run: &RunState, back: bool) {
-        let hits = numbered(run).filter(|(_, note)| self.shows(note) && self.matches(note));
-        let hits: Vec<u64> = hits.map(|(n, _)| n).collect();
-        let next = match (self.found, back) {
-            (None, _) => hits.last(),
-            (Some(at), true) => hits.iter().rev().find(|&&n| n < at),
-            (Some(at), false) => hits.iter().find(|&&n| n > at),
-        };
-        if let Some(&next) = next {
-            (self.found, self.bottom) = (Some(next), Some(next));
-        }
-    }
-
-    /// Moves by so many notes, negative: back.
-    fn scroll(&mut self, run: &RunState, by: isize) {
-        let numbers = self.numbers(run);
-        let Some(last) = numbers.len().checked_sub(1) else {
-            return;
-        };
-        let at = self
-            .bottom
-            .map_or(last, |n| numbers.partition_point(|&m| m < n).min(last));
-        let to = at.saturating_add_signed(by).min(last);
-        // A page up from the start moves nothing more.
-        let least = self.rows.get().saturating_sub(1).min(last);
-        self.bottom = match to {
-            to if to >= last => None,
-            to => Some(numbers[to.max(least)]),
-        };
-    }
-}
-
-/// The notes with their numbers, counted from the run's first.
-fn numbered(run: &RunState) -> impl DoubleEndedIterator<Item = (u64, &Note)> {
-    let gone = run.notes_gone;
-    run.notes
-        .iter()
-        .enumerate()
-        .map(move |(i, note)| (gone + i as u64, note))
-}
-
-fn is_warning(note: &Note) -> bool {
-    matches!(note.level, Level::Warning | Level::Refused)
-}
 
 fn act(context: &mut Context<'_>, act: Act) {
     let (log, run) = (&mut context.ui.log, context.run);
@@ -167,7 +82,7 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
         let mut lines: Vec<Line<'_>> = pinned
             .into_iter()
             .rev()
-            .map(|note| bars::note_line(scene, note))
+            .map(|note| notes::note_line(scene, note))
             .collect();
         let rule = if scene.glyphs.dots() == (1, 1) {
             "-"
@@ -261,13 +176,13 @@ fn wrapped(
     cut: bool,
     found: bool,
 ) -> Vec<Line<'static>> {
-    let place = bars::note_place(scene, note);
+    let place = notes::note_place(scene, note);
     let indent = text::width(&place);
     let style = match found {
         true => scene.theme.selected,
-        false => bars::note_style(scene, note.level),
+        false => notes::note_style(scene, note.level),
     };
-    let body = bars::note_text(scene, note);
+    let body = notes::note_text(scene, note);
     let room = width.saturating_sub(indent).max(8);
     let parts = match cut {
         true => vec![text::fit(&body, room).trim_end().to_string()],

@@ -1,50 +1,13 @@
-//! The views: what fills the screen between header and footer.
+//! The views: what fills the screen between header and footer. One file, or folder, a view, and a row of it in the table.
 
-pub mod log;
+mod log;
+pub mod overview;
+mod view;
 
-use ratatui::Frame;
-use ratatui::layout::Rect;
-
-use super::commands::Act;
-use super::keymap::Differs;
-use super::update::Context;
-use super::view::{self, Scene};
-
-/// A view, as the tables show it.
-pub struct Row {
-    pub id: &'static str,
-    /// As its tab says.
-    pub title: &'static str,
-    pub keys: &'static [&'static str],
-    pub command: &'static str,
-    pub help: &'static str,
-    /// Whether the loss chart is in it, with its keys.
-    pub chart: bool,
-    pub differs: Differs,
-    pub draw: fn(&mut Frame<'_>, &Scene<'_>, Rect),
-    pub act: fn(&mut Context<'_>, Act),
-}
-
-/// The name of the view a dashboard begins with.
-pub const OVERVIEW: &str = "overview";
-/// The name of the log.
-pub const LOG: &str = "log";
+pub use view::Row;
 
 /// Every view, in the order of its tab. Digits of views that do not exist yet are left free.
-const VIEWS: &[Row] = &[
-    Row {
-        id: OVERVIEW,
-        title: "Overview",
-        keys: &["1"],
-        command: "view overview",
-        help: "losses, evidence, ranks",
-        chart: true,
-        differs: Differs::Goes(&["4"], "events ·"),
-        draw: view::overview::draw,
-        act: |_, _| {},
-    },
-    log::ROW,
-];
+const VIEWS: &[Row] = &[overview::ROW, log::ROW];
 
 /// The rows of [`VIEWS`]; under test, those that a test has added, too.
 pub fn all() -> impl Iterator<Item = &'static Row> {

@@ -6,9 +6,11 @@
 //! | module | draws |
 //! |---|---|
 //! | [`axes`] | nothing: what part of an axis is shown, and how values become rows and labels |
+//! | [`ticks`] | nothing: the round numbers of an axis, and how they are written |
 //! | [`trace`] | nothing: reduces a part of a series to one point per column, with its average |
 //! | [`fit`] | nothing: the range of values worth showing |
-//! | [`chart`] | traces, levels, bands, marks and a cursor over one pair of axes |
+//! | [`chart`] | nothing: what a chart shows, and the y axis fitted to it |
+//! | [`paint`] | a chart: traces, levels, bands, marks and a cursor over one pair of axes |
 //! | [`foot`] | the x axis and the marks below a chart |
 //! | [`dots`] | dots finer than cells |
 //! | [`heatmap`] | rows of shades over the x axis of a chart |
@@ -20,7 +22,9 @@ pub mod dots;
 pub mod fit;
 pub mod foot;
 pub mod heatmap;
+mod paint;
 pub mod spark;
+pub mod ticks;
 pub mod trace;
 
 #[cfg(test)]

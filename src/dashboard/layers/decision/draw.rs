@@ -3,15 +3,16 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+use ratatui::widgets::{Paragraph, Wrap};
 
-use super::{Decision, Entry};
+use super::prompt::{Decision, Entry};
 use crate::dashboard::costs::Cost;
-use crate::dashboard::view::decision::{plateau_words, slope_words};
-use crate::dashboard::view::{Scene, evidence, thousands};
-use crate::run::event::{Evidence, Forecast, Plateau, Suggestion};
+use crate::dashboard::panels::evidence;
+use crate::dashboard::panels::measured::measured;
+use crate::dashboard::panels::menu::{framed, listed};
+use crate::dashboard::scene::Scene;
+use crate::dashboard::widgets::thousands;
 use crate::run::table;
-use crate::run::trend;
 
 /// Width of the evidence table.
 const EVIDENCE: u16 = 55;
@@ -66,84 +67,6 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
     frame.render_widget(Paragraph::new(why), line);
     frame.render_widget(Paragraph::new(table), left);
     frame.render_widget(Paragraph::new(choices).wrap(Wrap { trim: false }), right);
-}
-
-/// Clears an area, frames it, and returns what is inside.
-pub fn framed(frame: &mut Frame<'_>, block: Block<'_>, area: Rect) -> Rect {
-    let inside = block.inner(area);
-    frame.render_widget(Clear, area);
-    frame.render_widget(block, area);
-    inside
-}
-
-/// Now, reference or limit, reading.
-pub fn measured(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
-    let theme = scene.theme;
-    let cells = |label: &str, now: &str, limit: &str, reading: &str| {
-        Line::from(vec![
-            Span::styled(format!("{label:<9}"), theme.dim),
-            Span::styled(
-                scene.text(&format!("{now:<18}{limit:<8}{reading}")),
-                theme.plain,
-            ),
-        ])
-    };
-    let forecast = |f: &Option<Forecast>| match f {
-        Some(f) => format!("{:.4} ±{:.4}", f.val_loss, f.stderr),
-        None => "insufficient data".into(),
-    };
-    let slope = slope_words(e.slope_per_1k.zip(e.slope_stderr));
-    let doubtful = e.suggestion == Suggestion::InsufficientData || !e.val_loss.is_finite();
-    let plateau = match (e.plateau, doubtful) {
-        (Plateau::InsufficientData, true) => "insufficient data",
-        (plateau, _) => plateau_words(plateau),
-    };
-    let benchmark = format!("{:.4}", e.benchmark);
-    // The step that one stands on, or one that is past, is no forecast any more.
-    let now = scene.run.core.phase_step;
-    let (ahead, reading) = match e.forecast {
-        Some(f) if f.at_phase_step <= now => {
-            ("-".into(), format!("step {} is past", f.at_phase_step))
-        }
-        Some(f) => (
-            forecast(&e.forecast),
-            format!("at step {}", f.at_phase_step),
-        ),
-        None => (forecast(&None), String::new()),
-    };
-    let mut lines = vec![
-        Line::styled(
-            format!("{:<9}{:<18}{:<8}reading", "", "now", "ref"),
-            theme.dim,
-        ),
-        cells(
-            "val loss",
-            &trend::loss_words(e.val_loss, e.stderr),
-            &benchmark,
-            &format!("gap {}", trend::gap_words(Some(e.gap), Some(e.gap_stderr))),
-        ),
-        cells("slope/1k", &slope, "", &format!("plateau: {plateau}")),
-        cells("forecast", &ahead, &benchmark, &reading),
-        cells("  grown", &forecast(&e.forecast_grown), &benchmark, ""),
-        cells(
-            "lazy",
-            &format!("{} of {}", e.lazy_layers.len(), e.layers),
-            &format!(
-                "{} of {}",
-                e.reference_lazy_layers.len(),
-                e.reference_layers
-            ),
-            "",
-        ),
-    ];
-    if let Some(g) = &e.growth {
-        let sources: Vec<String> = g.source_layers.iter().map(usize::to_string).collect();
-        let sources = format!("reference layers {}", sources.join(","));
-        lines.push(cells("growing", &sources, "", ""));
-    } else {
-        lines.push(cells("growing", "no layer is left to inherit", "", ""));
-    }
-    lines
 }
 
 /// What the marked choice costs, in one line that follows its amount.
@@ -229,20 +152,4 @@ fn words(p: &Decision, entry: Entry) -> String {
         Entry::Stop => "stop growing".into(),
         Entry::Cancel => "cancel".into(),
     }
-}
-
-/// A list with a marked entry.
-pub fn listed(
-    scene: &Scene<'_>,
-    entries: impl Iterator<Item = String>,
-    selected: usize,
-) -> Vec<Line<'static>> {
-    let line = |(i, text): (usize, String)| {
-        if i == selected {
-            Line::styled(format!("> {text} "), scene.theme.selected)
-        } else {
-            Line::styled(format!("  {text} "), scene.theme.plain)
-        }
-    };
-    entries.enumerate().map(line).collect()
 }

@@ -1,6 +1,6 @@
 //! Ways to end the last word of a command line.
 
-use crate::dashboard::commands;
+use crate::dashboard::keys::Entry;
 use crate::run::state::RunState;
 use crate::text::sanitize;
 
@@ -9,7 +9,7 @@ const SETTABLE: [&str; 1] = ["lr"];
 
 /// The whole lines that `line` may become by ending its last word; in the order of the tables, checkpoints newest
 /// first. A blank follows a word that another one must follow.
-pub fn candidates(line: &str, run: &RunState) -> Vec<String> {
+pub fn candidates(line: &str, entries: &[Entry], run: &RunState) -> Vec<String> {
     let words: Vec<&str> = line.split(' ').collect();
     let (last, before) = match words.split_last() {
         Some((last, before)) => (*last, before),
@@ -24,7 +24,7 @@ pub fn candidates(line: &str, run: &RunState) -> Vec<String> {
         return ending(&stem, last, SETTABLE.into_iter(), true);
     }
     let mut lines: Vec<String> = Vec::new();
-    for entry in commands::listed() {
+    for entry in entries {
         let fixed = entry.fixed();
         if !fixed.starts_with(line) || lines.iter().any(|l| l.trim_end() == fixed) {
             continue;

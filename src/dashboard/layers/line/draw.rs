@@ -5,13 +5,11 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use tui_input::Input;
-
-use super::CommandLine;
-use crate::dashboard::commands;
-use crate::dashboard::layers::decision::draw::framed;
-use crate::dashboard::view::Scene;
-use crate::text;
+use super::typed::CommandLine;
+use crate::dashboard::keys::Entry;
+use crate::dashboard::layers::input::visible;
+use crate::dashboard::panels::menu::framed;
+use crate::dashboard::scene::Scene;
 
 /// Rows that are asked for.
 pub const HEIGHT: u16 = 8;
@@ -66,8 +64,8 @@ pub fn draw(
         Some(error) => vec![Line::styled(scene.text(error), theme.warning)],
         // Everything there is, as far as it fits.
         None if typed.is_empty() => {
-            let all = commands::listed();
-            let words: Vec<&str> = all.iter().map(|e| e.words.as_str()).collect();
+            let all = scene.tables.entries.iter();
+            let words: Vec<&str> = all.map(|e| e.words.as_str()).collect();
             wrapped(&words, width)
                 .into_iter()
                 .map(|line| Line::styled(line, theme.plain))
@@ -83,8 +81,7 @@ pub fn draw(
             };
             lines.map(mark).collect()
         }
-        None => fitting(typed)
-            .into_iter()
+        None => fitting(&scene.tables.entries, typed)
             .map(|entry| {
                 Line::from(vec![
                     Span::styled(format!("{:<22} ", entry.words), theme.key),
@@ -103,36 +100,9 @@ pub fn draw(
 }
 
 /// The commands that a line may become.
-fn fitting(line: &str) -> Vec<commands::Entry> {
-    let mut all = commands::listed();
-    all.retain(|entry| {
+fn fitting<'a>(entries: &'a [Entry], line: &str) -> impl Iterator<Item = &'a Entry> {
+    entries.iter().filter(move |entry| {
         let fixed = entry.fixed();
         fixed.starts_with(line) || line.starts_with(&format!("{fixed} "))
-    });
-    all
-}
-
-/// The part of a line being typed that fits into `width` columns, with the cursor.
-pub fn visible(scene: &Scene<'_>, input: &Input, width: u16) -> Vec<Span<'static>> {
-    let chars: Vec<char> = scene.text(input.value()).chars().collect();
-    let at = input.cursor().min(chars.len());
-    let part = |range: &[char]| range.iter().collect::<String>();
-    // The cursor stays in sight: as much before it as fits, and a column for itself.
-    let mut from = at;
-    let mut used = 1;
-    while from > 0 {
-        let w = text::width(&part(&chars[from - 1..from]));
-        if used + w > usize::from(width) {
-            break;
-        }
-        used += w;
-        from -= 1;
-    }
-    let under = chars.get(at).map_or(" ".into(), |c| c.to_string());
-    let after = chars.get(at + 1..).unwrap_or_default();
-    vec![
-        Span::styled(part(&chars[from..at]), scene.theme.title),
-        Span::styled(under, scene.theme.selected),
-        Span::styled(part(after), scene.theme.title),
-    ]
+    })
 }

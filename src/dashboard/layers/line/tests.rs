@@ -5,13 +5,13 @@ use crossterm::event::KeyModifiers;
 use super::*;
 use crate::dashboard::layers::LOCK;
 use crate::dashboard::session::Facts;
-use crate::dashboard::update::{self, Ui};
+use crate::dashboard::update::{self, Desk};
 use crate::run::event::{Body, Event};
 use crate::run::state::RunState;
 
 /// A screen on which the command line is used.
 struct Typing {
-    ui: Ui,
+    desk: Desk,
     facts: Facts,
     run: RunState,
     clock: Instant,
@@ -20,7 +20,7 @@ struct Typing {
 impl Typing {
     fn new() -> Self {
         Self {
-            ui: Ui::default(),
+            desk: Desk::default(),
             facts: Facts {
                 owner: true,
                 ..Facts::default()
@@ -32,7 +32,7 @@ impl Typing {
 
     fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) -> Vec<Effect> {
         let key = KeyEvent::new(code, modifiers);
-        update::on_key(&mut self.ui, &self.facts, &self.run, &key, self.clock)
+        update::on_key(&mut self.desk, &self.facts, &self.run, &key, self.clock)
     }
 
     /// Types these characters; a line break is Enter, a tab Tab, an arrow its key.
@@ -53,7 +53,7 @@ impl Typing {
     }
 
     fn line(&self) -> Option<&CommandLine> {
-        self.ui.layers.find::<CommandLine>()
+        self.desk.layers.find::<CommandLine>()
     }
 
     fn text(&self) -> &str {
@@ -82,13 +82,13 @@ fn a_question_about_another_stretch_of_the_run_is_not_answered() {
     typing.clock += LOCK;
     typing.run.running_since = 7;
     assert_eq!(typing.type_("\n"), []);
-    let notice = typing.ui.notice.take().unwrap();
+    let notice = typing.desk.ui.notice.take().unwrap();
     assert!(notice.contains("another phase"), "{notice}");
     // Esc followed at once by another key goes back, whatever the key.
     typing.type_(":quit\n");
     typing.clock += LOCK;
     assert_eq!(typing.press(KeyCode::Char('y'), KeyModifiers::ALT), []);
-    assert!(!typing.ui.layers.confirming());
+    assert!(!typing.desk.layers.confirming());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn tab_completes_commands_settings_and_checkpoints() {
         (":rollback b0-s00000010\t", "rollback b0-s00000010-round-1"),
         (":nothing\t", "nothing"),
     ] {
-        typing.ui.layers = Default::default();
+        typing.desk.layers = Default::default();
         typing.type_(text);
         assert_eq!(typing.text(), wanted, "{text:?}");
     }
@@ -168,20 +168,13 @@ fn earlier_lines_come_back_and_lines_can_be_edited() {
 fn pasted_text_stands_at_the_cursor_and_sends_nothing() {
     let mut typing = Typing::new();
     typing.type_(":set 2e-4←←←←");
-    let now = typing.clock;
-    update::on_paste(&mut typing.ui, &typing.facts, &typing.run, "lr\n", now);
+    update::on_paste(&mut typing.desk, "lr\n");
     assert_eq!(typing.text(), "set lr 2e-4");
-    update::on_paste(
-        &mut typing.ui,
-        &typing.facts,
-        &typing.run,
-        &"x".repeat(999),
-        now,
-    );
+    update::on_paste(&mut typing.desk, &"x".repeat(999));
     assert_eq!(typing.text().chars().count(), LONGEST);
     // Without a line, pasted text is no keys.
     let mut typing = Typing::new();
-    update::on_paste(&mut typing.ui, &typing.facts, &typing.run, "q", now);
+    update::on_paste(&mut typing.desk, "q");
     assert!(typing.line().is_none());
-    assert!(typing.ui.notice.is_some());
+    assert!(typing.desk.ui.notice.is_some());
 }

@@ -1,0 +1,147 @@
+//! The one table of commands: the screen's own, those that open a view or a layer, and those of the trainer, which
+//! `heirloom ctl` takes, too. Keys, the command line, its completion, the help and `docs/keys.md` are made from it.
+
+mod table;
+
+use self::table::{OWN, Run};
+use super::keys::Entry;
+use super::layers::{self, Layer, Opening};
+use super::message::{Act, Effect};
+use super::replay::Steer;
+use super::ui::Context;
+use super::views;
+use crate::run::command::Command as TrainerCommand;
+use crate::run::words::{self, USAGES};
+
+/// What the screen runs of its own: name and help.
+pub fn own() -> Vec<Entry> {
+    let entry = |words: String, help| Entry { words, help };
+    let layers = layers::all().map(|l| entry(l.id.into(), l.help));
+    let views = views::all().map(|v| entry(format!("view {}", v.id), v.help));
+    let typed = OWN.iter().filter(|c| !matches!(c.run, Run::Act(_)));
+    let typed = typed.map(|c| entry(c.words.into(), c.help));
+    layers.chain(views).chain(typed).collect()
+}
+
+/// Everything that can be typed: the trainer's commands first.
+pub fn listed() -> Vec<Entry> {
+    let trainer = USAGES.iter().map(|u| Entry {
+        words: u.words.into(),
+        help: u.help,
+    });
+    trainer.chain(own()).collect()
+}
+
+/// What a command does, by its fixed words.
+pub fn help_of(words: &str) -> Option<&'static str> {
+    let own = OWN.iter().find(|c| c.words == words).map(|c| c.help);
+    own.or_else(|| {
+        listed()
+            .into_iter()
+            .find(|e| e.words == words)
+            .map(|e| e.help)
+    })
+}
+
+/// Whether a command needs a trainer that takes commands.
+pub fn needs_control(words: &str) -> bool {
+    let own = OWN.iter().find(|c| c.words == words).map(|c| c.control);
+    let layer = layers::all().find(|l| l.id == words).map(|l| l.control);
+    own.or(layer)
+        .unwrap_or_else(|| USAGES.iter().any(|u| u.words == words))
+}
+
+/// What a command asks of a list or a layer, if it is one that does.
+pub fn act_of(words: &str) -> Option<Act> {
+    let own = OWN.iter().find(|c| c.words == words)?;
+    match own.run {
+        Run::Act(act) => Some(act),
+        _ => None,
+    }
+}
+
+/// The outcome of a command.
+#[derive(Debug)]
+pub enum Ran {
+    Done(Vec<Effect>),
+    /// A layer to be put on top.
+    Opened(Box<dyn Layer>),
+    /// To be done by the layer on top, else by the view.
+    Act(Act),
+    /// It ends, replaces or undoes what is trained: it is to be confirmed first.
+    Ask(TrainerCommand),
+}
+
+/// Runs a command in words.
+///
+/// # Errors
+/// What is wrong with it, and how it is written.
+pub fn run(context: &mut Context<'_>, line: &str) -> Result<Ran, String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let joined = words.join(" ");
+    if needs_control(&joined)
+        && let Some(why) = context.facts.locked(context.run)
+    {
+        context.ui.notice = Some(why);
+        return Ok(Ran::Done(Vec::new()));
+    }
+    if let Some(layer) = layers::all().find(|l| l.id == joined) {
+        return Ok(match (layer.open)(context) {
+            Opening::Layer(layer) => Ran::Opened(layer),
+            Opening::Effects(effects) => Ran::Done(effects),
+        });
+    }
+    if let ["view", id] = words[..] {
+        let Some(view) = views::all().find(|v| v.id == id) else {
+            let all: Vec<&str> = views::all().map(|v| v.id).collect();
+            return Err(format!("view: {id:?} is not one of {}", all.join(", ")));
+        };
+        context.ui.view = view.id;
+        return Ok(Ran::Done(Vec::new()));
+    }
+    if let ["tenths", n] = words[..] {
+        let tenths = n.parse().ok().filter(|&n: &u8| n < 10);
+        let tenths = tenths.ok_or_else(|| format!("tenths: {n:?} is not a number from 0 to 9"))?;
+        return steered(context, Steer::ToTenth(tenths));
+    }
+    if let Some(own) = OWN.iter().find(|c| c.words == joined) {
+        return match own.run {
+            Run::Screen(f) => Ok(Ran::Done(f(context))),
+            Run::Steer(to) => steered(context, to),
+            Run::Act(act) => Ok(Ran::Act(act)),
+            Run::Tenth => Err(format!("say it as `{}`", own.words)),
+        };
+    }
+    let command = words::parse(&words).map_err(|error| suggestion(&joined).unwrap_or(error))?;
+    if let Some(why) = context.facts.locked(context.run) {
+        context.ui.notice = Some(why);
+        return Ok(Ran::Done(Vec::new()));
+    }
+    Ok(match words::is_drastic(&command) {
+        true => Ran::Ask(command),
+        false => Ran::Done(vec![Effect::Send(command)]),
+    })
+}
+
+/// The own command that was probably meant.
+fn suggestion(line: &str) -> Option<String> {
+    let own: Vec<Entry> = own();
+    let score = |e: &Entry| strsim::normalized_damerau_levenshtein(&e.fixed(), line);
+    let near = own.iter().max_by(|a, b| score(a).total_cmp(&score(b)))?;
+    let mut trainer = USAGES.iter().filter_map(|u| u.words.split(' ').next());
+    let first = line.split(' ').next().unwrap_or_default();
+    // The trainer's words have their own, better answer.
+    if trainer.any(|name| {
+        name == first || strsim::normalized_damerau_levenshtein(name, first) >= score(near)
+    }) {
+        return None;
+    }
+    (score(near) >= 0.6).then(|| format!("{line:?} is not a command; did you mean {}?", near.words))
+}
+
+fn steered(context: &mut Context<'_>, to: Steer) -> Result<Ran, String> {
+    match context.facts.replay {
+        Some(_) => Ok(Ran::Done(vec![Effect::Steer(to)])),
+        None => Err("only a replay can be moved in time".into()),
+    }
+}

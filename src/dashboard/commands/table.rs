@@ -1,0 +1,225 @@
+//! The table of the screen's own commands.
+
+use crate::dashboard::message::{Act, Effect};
+use crate::dashboard::replay::Steer;
+use crate::dashboard::ui::Context;
+use crate::dashboard::views::overview;
+use crate::run::command::Command as TrainerCommand;
+use crate::run::state::Status;
+
+/// How a command is carried out.
+#[derive(Clone, Copy)]
+pub enum Run {
+    Screen(fn(&mut Context<'_>) -> Vec<Effect>),
+    Steer(Steer),
+    /// With the number that stands for N.
+    Tenth,
+    /// For the layer on top, else for the view; not to be typed.
+    Act(Act),
+}
+
+/// A command of the screen.
+pub struct Command {
+    /// The words that stand fixed, and after them names of arguments in capitals.
+    pub words: &'static str,
+    pub help: &'static str,
+    /// Needs a trainer that takes commands.
+    pub control: bool,
+    pub run: Run,
+}
+
+const fn screen(
+    words: &'static str,
+    help: &'static str,
+    run: fn(&mut Context<'_>) -> Vec<Effect>,
+) -> Command {
+    Command {
+        words,
+        help,
+        control: false,
+        run: Run::Screen(run),
+    }
+}
+
+const fn steer(words: &'static str, help: &'static str, steer: Steer) -> Command {
+    Command {
+        words,
+        help,
+        control: false,
+        run: Run::Steer(steer),
+    }
+}
+
+const fn act(words: &'static str, help: &'static str, act: Act) -> Command {
+    Command {
+        words,
+        help,
+        control: false,
+        run: Run::Act(act),
+    }
+}
+
+/// A change of the chart alone.
+macro_rules! chart {
+    ($method:ident) => {
+        |context| {
+            context.ui.chart.$method();
+            Vec::new()
+        }
+    };
+}
+
+/// The same for one that looks at the run.
+macro_rules! run_chart {
+    ($method:ident) => {
+        |context| {
+            context.ui.chart.$method(context.run);
+            Vec::new()
+        }
+    };
+}
+
+/// What the screen runs of its own, but for the commands that open views and layers.
+pub const OWN: &[Command] = &[
+    Command {
+        control: true,
+        ..screen(
+            "pause-resume",
+            "pause or resume at the next step",
+            pause_or_resume,
+        )
+    },
+    screen(
+        "take-control",
+        "take control from the client that has it",
+        |_| vec![Effect::TakeControl],
+    ),
+    screen(
+        "freeze",
+        "freeze the display, or let it follow again",
+        |_| vec![Effect::Freeze],
+    ),
+    screen("redraw", "draw the whole screen again", |_| {
+        vec![Effect::Redraw]
+    }),
+    screen(
+        "smoothing",
+        "smoothing of the training loss: more, less, none",
+        chart!(cycle_smoothing),
+    ),
+    screen("log-scale", "logarithmic loss axis", chart!(toggle_log)),
+    screen("x-axis", "x axis: step, tokens, time", chart!(cycle_axis)),
+    screen(
+        "fit",
+        "fit the y axis to most values, or to all",
+        chart!(toggle_fit),
+    ),
+    screen(
+        "overlay",
+        "earlier phases over the present one, or not",
+        chart!(toggle_overlay),
+    ),
+    screen(
+        "gap-chart",
+        "the gap in place of the loss, where one chart has room",
+        chart!(toggle_gap),
+    ),
+    screen("zoom in", "zoom in on the chart", chart!(zoom_in)),
+    screen("zoom out", "zoom out", chart!(zoom_out)),
+    screen(
+        "zoom reset",
+        "show the whole run, or its present phase again",
+        chart!(toggle_whole),
+    ),
+    screen(
+        "pan left",
+        "move the zoomed chart back",
+        run_chart!(pan_left),
+    ),
+    screen(
+        "pan right",
+        "move the zoomed chart forward",
+        run_chart!(pan_right),
+    ),
+    screen(
+        "cursor",
+        "read every series at a step, or end that",
+        run_chart!(toggle_cursor),
+    ),
+    screen(
+        "cursor left",
+        "move the cursor back",
+        run_chart!(cursor_left),
+    ),
+    screen(
+        "cursor right",
+        "move the cursor forward",
+        run_chart!(cursor_right),
+    ),
+    screen("series next", "enlarge the next small series", |context| {
+        context.ui.chart.next_multiple(overview::SERIES);
+        Vec::new()
+    }),
+    screen(
+        "series previous",
+        "enlarge the small series before it",
+        |context| {
+            context.ui.chart.previous_multiple(overview::SERIES);
+            Vec::new()
+        },
+    ),
+    steer("play", "play or pause", Steer::PlayPause),
+    steer(
+        "mark back",
+        "back to the last mark: phase, growth, decision, ...",
+        Steer::PreviousLandmark,
+    ),
+    steer("mark forward", "on to the next mark", Steer::NextLandmark),
+    steer("event back", "one event back", Steer::EventBack),
+    steer("event forward", "one event on", Steer::EventForward),
+    steer("slower", "half the speed", Steer::Slower),
+    steer("faster", "twice the speed", Steer::Faster),
+    steer("start", "to the start", Steer::ToStart),
+    steer("end", "to the end", Steer::ToEnd),
+    Command {
+        words: "tenths N",
+        help: "to so many tenths of the run",
+        control: false,
+        run: Run::Tenth,
+    },
+    act("accept", "do it", Act::Accept),
+    act("back", "back, or close", Act::Back),
+    act("next", "next entry, or line", Act::Next),
+    act("previous", "previous entry, or line", Act::Previous),
+    act("more", "more layers, or steps", Act::More),
+    act("less", "fewer layers, or steps", Act::Less),
+    act("mode", "growth mode: restart or keep", Act::Mode),
+    act("refresh", "gather fresh evidence", Act::Refresh),
+    act("complete", "complete the word", Act::Complete),
+    act("older", "the line before", Act::Older),
+    act("newer", "the line after", Act::Newer),
+    act("page down", "a page down", Act::PageDown),
+    act("page up", "a page up", Act::PageUp),
+    act("top", "to the first line", Act::Top),
+    act("bottom", "to the last line, and follow", Act::Bottom),
+    act(
+        "next match",
+        "next line that was searched for",
+        Act::NextMatch,
+    ),
+    act(
+        "previous match",
+        "previous line that was searched for",
+        Act::PreviousMatch,
+    ),
+    act("wrap", "wrap long lines, or cut them", Act::Wrap),
+    act("warnings", "warnings alone, or every line", Act::Warnings),
+];
+
+fn pause_or_resume(context: &mut Context<'_>) -> Vec<Effect> {
+    let paused = context.run.core.status == Status::Paused;
+    vec![Effect::Send(match paused {
+        true => TrainerCommand::Resume,
+        false => TrainerCommand::Pause,
+    })]
+}

@@ -1,0 +1,73 @@
+//! The tables of keys and commands for README and `docs/keys.md`.
+
+use super::{SHADOWS, bindings};
+use crate::dashboard::commands;
+use crate::dashboard::keys::{Binding, Scope};
+
+/// The keys that matter most, for the README.
+const MOST: [&str; 10] = [
+    "help",
+    "decision",
+    "pause-resume",
+    "checkpoint",
+    "leave",
+    "command",
+    "view log",
+    "zoom in",
+    "freeze",
+    "play",
+];
+
+fn line(binding: &Binding) -> String {
+    let keys: Vec<String> = binding.keys.iter().map(|k| format!("`{k}`")).collect();
+    format!("| {} | {} |\n", keys.join(" "), binding.help)
+}
+
+/// The table for the README.
+pub fn readme_table() -> String {
+    let mut out = String::from("| key | what it does |\n|---|---|\n");
+    for command in MOST {
+        for binding in bindings().filter(|b| b.command == command) {
+            out.push_str(&line(&binding));
+        }
+    }
+    out
+}
+
+/// `docs/keys.md`: every key by scope, what hides what, and every command.
+pub fn document() -> String {
+    let mut out = String::from(
+        "# Keys and commands of the dashboard\n\nMade from the tables in `src/dashboard/keymap/` and \
+         `src/dashboard/commands/`; a test compares. A key is a command in words: what is in the second table can \
+         be typed after `:` as well.\n",
+    );
+    let mut scopes: Vec<Scope> = Vec::new();
+    for binding in bindings() {
+        if !scopes.contains(&binding.scope) {
+            scopes.push(binding.scope);
+        }
+    }
+    for scope in scopes {
+        let title = scope.title();
+        let title = if title.is_empty() {
+            "everywhere"
+        } else {
+            &title
+        };
+        out.push_str(&format!(
+            "\n## Keys {title}\n\n| key | what it does |\n|---|---|\n"
+        ));
+        for binding in bindings().filter(|b| b.scope == scope) {
+            out.push_str(&line(&binding));
+        }
+    }
+    out.push_str("\n## Keys that hide another\n\n");
+    for (scope, key, why) in SHADOWS {
+        out.push_str(&format!("- `{key}` {}: {why}\n", scope.title()));
+    }
+    out.push_str("\n## Commands\n\nThe first ones are those of `heirloom ctl RUN`, too.\n\n| command | what it does |\n|---|---|\n");
+    for entry in commands::listed() {
+        out.push_str(&format!("| `{}` | {} |\n", entry.words, entry.help));
+    }
+    out
+}

@@ -1,0 +1,132 @@
+//! The table of keys, but for those that open views and layers.
+
+use crate::dashboard::keys::{Binding, Differs, Scope};
+
+/// A row of the table; what its command does is looked up when the table is used.
+pub const fn key(
+    scope: Scope,
+    keys: &'static [&'static str],
+    command: &'static str,
+    footer: &'static str,
+    differs: Differs,
+) -> Binding {
+    Binding {
+        scope,
+        keys,
+        command,
+        footer,
+        differs,
+        help: "",
+        control: false,
+    }
+}
+
+use Differs::{Appears, Goes, Journals, Moves, Redraws};
+use Scope::{Chart, Confirm, Global, Layer, Replay, View};
+
+/// Keys that open no view and no layer; [`bindings`] has those, too.
+#[rustfmt::skip]
+pub const KEYS: &[Binding] = &[
+    key(Global, &["p"], "pause-resume", "pause", Journals("command")),
+    key(Global, &["c"], "checkpoint", "ckpt", Journals("checkpoint")),
+    key(Global, &["f"], "freeze", "freeze", Appears("FROZEN")),
+    key(Global, &["Ctrl-L"], "redraw", "", Redraws),
+
+    key(Chart, &["s"], "smoothing", "", Moves(&[])),
+    key(Chart, &["y"], "log-scale", "", Appears("· log")),
+    key(Chart, &["Y"], "fit", "", Appears("y all (Y)")),
+    key(Chart, &["o"], "overlay", "", Moves(&[])),
+    key(Chart, &["t"], "gap-chart", "", Appears("gap to reference")),
+    key(Chart, &["x"], "x-axis", "", Appears("tokens 0")),
+    key(Chart, &["+"], "zoom in", "", Appears("· x2")),
+    key(Chart, &["-"], "zoom out", "", Goes(&["+"], "· x2")),
+    key(Chart, &["="], "zoom reset", "", Moves(&[])),
+    key(Chart, &["<", "Left"], "pan left", "", Moves(&["+", "+"])),
+    key(Chart, &[">", "Right"], "pan right", "", Moves(&["+", "+", "<", "<"])),
+    key(Chart, &["v"], "cursor", "", Moves(&[])),
+    key(Chart, &["h"], "cursor left", "", Moves(&["v"])),
+    key(Chart, &["l"], "cursor right", "", Moves(&["v", "h"])),
+    key(Chart, &["]"], "series next", "", Moves(&[])),
+    key(Chart, &["["], "series previous", "", Moves(&[])),
+
+    key(Replay, &["Space"], "play", "play", Appears("Space pause")),
+    key(Replay, &["["], "mark back", "mark", Moves(&[])),
+    key(Replay, &["]"], "mark forward", "mark", Moves(&[])),
+    key(Replay, &[","], "event back", "", Moves(&[])),
+    key(Replay, &["."], "event forward", "", Moves(&[])),
+    key(Replay, &["{"], "slower", "slower", Moves(&[])),
+    key(Replay, &["}"], "faster", "faster", Moves(&[])),
+    key(Replay, &["Home", "g g"], "start", "", Moves(&[])),
+    key(Replay, &["End", "G"], "end", "", Moves(&[])),
+    key(Replay, &["g 0-9"], "tenths", "", Moves(&[])),
+
+    key(View("log"), &["Up", "k"], "previous", "up", Moves(&[])),
+    key(View("log"), &["Down", "j"], "next", "down", Moves(&["g", "g"])),
+    key(View("log"), &["PgUp"], "page up", "", Moves(&[])),
+    key(View("log"), &["PgDn"], "page down", "", Moves(&["g", "g"])),
+    key(View("log"), &["g g"], "top", "top", Moves(&[])),
+    key(View("log"), &["G"], "bottom", "follow", Moves(&["g", "g"])),
+    key(View("log"), &["n"], "next match", "", Moves(&["/", "e", "v", "a", "l", "Enter", "N"])),
+    key(View("log"), &["N"], "previous match", "", Moves(&["/", "e", "v", "a", "l", "Enter"])),
+    key(View("log"), &["w"], "wrap", "wrap", Appears("cut")),
+    key(View("log"), &["!"], "warnings", "warnings", Appears("warnings alone")),
+    key(View("log"), &["Esc"], "back", "", Goes(&["/", "e", "v", "a", "l", "Enter"], "/eval")),
+
+    key(View("home"), &["Up", "k"], "previous", "", Moves(&["j"])),
+    key(View("home"), &["Down", "j"], "next", "Up Down=choose", Moves(&[])),
+    key(View("home"), &["Home", "g g"], "top", "", Moves(&["j"])),
+    key(View("home"), &["End", "G"], "bottom", "", Moves(&[])),
+    key(View("home"), &["Enter"], "accept", "start or open", Appears("round 1")),
+    key(View("home"), &["q", "Esc", "Ctrl-C"], "back", "quit", Differs::Ends),
+    key(View("demo"), &["q", "Esc", "Ctrl-C"], "back", "quit", Differs::Ends),
+
+    key(Layer("decision"), &["Up", "k"], "previous", "", Moves(&["j"])),
+    key(Layer("decision"), &["Down", "j", "Tab"], "next", "Up Down=choose", Moves(&[])),
+    key(Layer("decision"), &["+", "Right", "l"], "more", "+ -=amount", Moves(&["j"])),
+    key(Layer("decision"), &["-", "Left", "h"], "less", "", Moves(&["j"])),
+    key(Layer("decision"), &["m"], "mode", "mode", Appears("keep")),
+    key(Layer("decision"), &["r"], "refresh", "refresh", Journals("command")),
+    key(Layer("decision"), &["Enter"], "accept", "confirm", Appears("Esc back")),
+    key(Layer("decision"), &["Esc"], "back", "close", Goes(&[], "evidence of step")),
+    key(Layer("decision"), &["Ctrl-C"], "leave", "", Appears(" leave ")),
+
+    key(Confirm, &["Enter", "y"], "accept", "do it", Journals("command")),
+    key(Confirm, &["Esc", "n", "Ctrl-C"], "back", "back", Goes(&[], "Esc back")),
+
+    key(Layer("leave"), &["Up", "k"], "previous", "", Moves(&["j"])),
+    key(Layer("leave"), &["Down", "j", "Tab"], "next", "Up Down=choose", Moves(&[])),
+    key(Layer("leave"), &["Enter"], "accept", "do it", Differs::Ends),
+    key(Layer("leave"), &["Esc", "n", "Ctrl-C"], "back", "stay", Goes(&[], " leave ")),
+
+    key(Layer("command"), &["Up"], "older", "", Moves(&["f", "r", "e", "e", "z", "e", "Enter", ":"])),
+    key(Layer("command"), &["Down"], "newer", "", Moves(&["f", "r", "e", "e", "z", "e", "Enter", ":", "Up"])),
+    key(Layer("command"), &["Tab"], "complete", "complete", Moves(&["z"])),
+    key(Layer("command"), &["Enter"], "accept", "go", Goes(&[], " command ")),
+    key(Layer("command"), &["Esc", "Ctrl-C"], "back", "close", Goes(&[], " command ")),
+
+    key(Layer("search"), &["Enter"], "accept", "search", Goes(&["e"], " search ")),
+    key(Layer("search"), &["Esc", "Ctrl-C"], "back", "close", Goes(&[], " search ")),
+
+    key(Layer("info"), &["Up", "k"], "previous", "", Moves(&["j"])),
+    key(Layer("info"), &["Down", "j"], "next", "scroll", Moves(&[])),
+    key(Layer("info"), &["PgUp"], "page up", "", Moves(&["j"])),
+    key(Layer("info"), &["PgDn"], "page down", "", Moves(&[])),
+    key(Layer("info"), &["Esc", "i"], "back", "close", Goes(&[], " figures ")),
+
+    key(Layer("help"), &["Up", "k"], "previous", "", Moves(&["j"])),
+    key(Layer("help"), &["Down", "j"], "next", "scroll", Moves(&[])),
+    key(Layer("help"), &["PgUp"], "page up", "", Moves(&["j"])),
+    key(Layer("help"), &["PgDn"], "page down", "", Moves(&[])),
+    key(Layer("help"), &["Esc", "?"], "back", "close", Goes(&[], "Esc closes")),
+];
+
+/// Where one key hides another on purpose: the inner scope, the key, and why.
+#[rustfmt::skip]
+pub const SHADOWS: &[(Scope, &str, &str)] = &[
+    (Replay, "[", "a replay is moved by its marks; the small series can be chosen by their commands"),
+    (Replay, "]", "a replay is moved by its marks; the small series can be chosen by their commands"),
+    (View("log"), "G", "the log's end is meant where the log is shown; End is the replay's"),
+    (View("log"), "g g", "the log's start is meant where the log is shown; Home is the replay's"),
+    (Layer("info"), "i", "the key that opens the figures closes them"),
+    (Layer("help"), "?", "the key that opens the help closes it"),
+];

@@ -1,0 +1,101 @@
+//! The choices of the decision prompt, and what each of them sends.
+
+use crate::dashboard::costs::Choice;
+use crate::run::command::{Command, GrowMode, MOST_STEPS};
+use crate::run::event::Suggestion;
+use crate::run::state::{OpenDecision, RunState};
+
+/// Entries of the prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    Grow,
+    TrainOn,
+    Stop,
+    Cancel,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    pub decision: OpenDecision,
+    pub entries: Vec<Entry>,
+    pub selected: usize,
+    pub layers: usize,
+    pub mode: GrowMode,
+    pub steps: u64,
+}
+
+/// Most layers that can still be added.
+pub fn room(run: &RunState) -> usize {
+    let max = run.info.as_ref().map_or(0, |i| i.max_layers);
+    let have = run.core.phase.as_ref().map_or(0, |p| p.layers);
+    max.saturating_sub(have)
+}
+
+impl Decision {
+    /// The choices that evidence leaves, the suggested one marked.
+    pub fn new(decision: &OpenDecision, run: &RunState) -> Self {
+        let (evidence, info) = (&decision.evidence, run.info.as_ref());
+        let mut entries = vec![Entry::TrainOn, Entry::Stop, Entry::Cancel];
+        if evidence.growth.is_some() {
+            entries.insert(0, Entry::Grow);
+        }
+        let wanted = match evidence.suggestion {
+            Suggestion::Grow => Entry::Grow,
+            Suggestion::Stop => Entry::Stop,
+            Suggestion::TrainOn => Entry::TrainOn,
+            Suggestion::InsufficientData => Entry::Cancel,
+        };
+        Self {
+            selected: entries.iter().position(|e| *e == wanted).unwrap_or(0),
+            entries,
+            layers: evidence.growth.as_ref().map_or(0, |g| g.add),
+            mode: info.map_or(GrowMode::Restart, |i| i.grow_mode),
+            steps: info.map_or(100, |i| (i.round_steps / 2).max(1)),
+            decision: decision.clone(),
+        }
+    }
+
+    /// Changes the amount of the chosen entry.
+    pub fn adjust(&mut self, run: &RunState, up: bool) {
+        match self.entries[self.selected] {
+            Entry::Grow if up => self.layers = (self.layers + 1).min(room(run).max(1)),
+            Entry::Grow => self.layers = self.layers.saturating_sub(1).max(1),
+            Entry::TrainOn if up => self.steps = self.steps.saturating_mul(2).min(MOST_STEPS),
+            Entry::TrainOn => self.steps = (self.steps / 2).max(1),
+            Entry::Stop | Entry::Cancel => {}
+        }
+    }
+
+    /// What an entry would do, with its amount.
+    pub fn choice_of(&self, entry: Entry) -> Option<Choice> {
+        match entry {
+            Entry::Grow => Some(Choice::Grow(self.layers)),
+            Entry::TrainOn => Some(Choice::TrainOn(self.steps)),
+            Entry::Stop => Some(Choice::Stop),
+            Entry::Cancel => None,
+        }
+    }
+
+    /// What the marked entry would do.
+    pub fn choice(&self) -> Option<Choice> {
+        self.choice_of(self.entries[self.selected])
+    }
+
+    /// What the marked entry sends; none: nothing.
+    pub fn command(&self) -> Option<Command> {
+        let decision = Some(self.decision.id);
+        match self.entries[self.selected] {
+            Entry::Grow => Some(Command::Grow {
+                layers: self.layers,
+                mode: Some(self.mode),
+                decision,
+            }),
+            Entry::TrainOn => Some(Command::TrainOn {
+                steps: self.steps,
+                decision,
+            }),
+            Entry::Stop => Some(Command::Stop { decision }),
+            Entry::Cancel => None,
+        }
+    }
+}

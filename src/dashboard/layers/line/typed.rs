@@ -1,0 +1,94 @@
+//! A command line being typed: its history and its completion.
+
+use tui_input::Input;
+
+use super::complete;
+use crate::dashboard::keys::Entry;
+use crate::dashboard::layers::input::LONGEST;
+use crate::run::command::Command;
+use crate::run::state::RunState;
+use crate::text::sanitize;
+
+/// A command being typed.
+#[derive(Debug, Default)]
+pub struct CommandLine {
+    pub input: Input,
+    /// Why the line was not understood.
+    pub error: Option<String>,
+    /// What is about to be done.
+    pub asked: Option<Command>,
+    /// Earlier lines, and which of them is shown; the number of them: none.
+    history: Vec<String>,
+    at: usize,
+    /// Ways to end the last word, and the one that was taken last.
+    pub candidates: Vec<String>,
+    pub taken: Option<usize>,
+}
+
+impl CommandLine {
+    /// An empty line, with the earlier ones.
+    pub fn new(history: &[String]) -> Self {
+        Self {
+            at: history.len(),
+            history: history.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    fn show(&mut self, text: &str) {
+        self.input = Input::new(text.into());
+        (self.error, self.taken) = (None, None);
+        self.candidates.clear();
+    }
+
+    /// Shows an earlier line, or a later one.
+    pub fn recall(&mut self, earlier: bool) {
+        self.at = match earlier {
+            true => self.at.saturating_sub(1),
+            false => (self.at + 1).min(self.history.len()),
+        };
+        let text = self.history.get(self.at).cloned().unwrap_or_default();
+        self.show(&text);
+    }
+
+    /// Ends the last word in the only way there is, or in the next one of several.
+    pub fn complete(&mut self, entries: &[Entry], run: &RunState) {
+        if self.taken.is_none() {
+            self.candidates = complete::candidates(self.input.value(), entries, run);
+        }
+        match self.candidates.len() {
+            0 => {}
+            1 => {
+                let only = self.candidates[0].clone();
+                self.show(&only);
+            }
+            n => {
+                let shared = complete::shared_prefix(&self.candidates);
+                if self.taken.is_none() && shared.len() > self.input.value().len() {
+                    self.show(&shared);
+                    return;
+                }
+                let next = self.taken.map_or(0, |i| (i + 1) % n);
+                self.taken = Some(next);
+                self.input = Input::new(self.candidates[next].trim_end().into());
+            }
+        }
+    }
+
+    /// Puts text in at the cursor.
+    pub fn insert(&mut self, text: &str) {
+        // A line break would be an Enter: only what can be read before it is sent is taken.
+        let text = text.replace(['\r', '\n', '\t'], " ");
+        let text = sanitize(&text);
+        let (before, after): (String, String) = {
+            let chars: Vec<char> = self.input.value().chars().collect();
+            let (a, b) = chars.split_at(self.input.cursor().min(chars.len()));
+            (a.iter().collect(), b.iter().collect())
+        };
+        let room = LONGEST.saturating_sub(self.input.value().chars().count());
+        let text: String = text.chars().take(room).collect();
+        let cursor = before.chars().count() + text.chars().count();
+        self.input = Input::new(format!("{before}{text}{after}")).with_cursor(cursor);
+        (self.error, self.taken) = (None, None);
+    }
+}

@@ -1,0 +1,131 @@
+//! What the run is and does, and how far it is.
+
+use super::{Figure, Figures};
+use crate::dashboard::replay::speed_words;
+use crate::dashboard::scene::Scene;
+use crate::dashboard::widgets::thousands;
+use crate::dashboard::{eta, when};
+use crate::run::state::Status;
+use crate::run::{show, table};
+
+/// Without an event for this long and for [`STALL`] times the usual interval, a run that should train is told to stand
+/// still.
+const SILENT: f64 = 60.0;
+const STALL: f64 = 3.0;
+/// Points of the training curve that say what is usual.
+const RECENT: usize = 50;
+
+/// The first line: what the run is and does, and how far it is.
+pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
+    let (run, theme) = (scene.run, scene.theme);
+    let core = &run.core;
+    let mut all = Figures(scene, Vec::new());
+    all.push("", 9, "heirloom", theme.title);
+    let name = run.info.as_ref().map_or(scene.title, |i| &i.name);
+    all.push("run", 0, name, theme.title);
+    let (word, style) = match core.status {
+        Status::Empty => ("WAITING", theme.dim),
+        Status::Running => ("● TRAIN", theme.good),
+        Status::Paused => ("PAUSED", theme.warning),
+        Status::Interrupted => ("INTERRUPTED", theme.warning),
+        Status::Done => ("DONE", theme.good),
+        Status::Failed => ("FAILED", theme.warning),
+    };
+    match &scene.facts.replay {
+        None => all.push("state", 0, word, style),
+        Some(playing) => {
+            let speed = format!("REPLAY {}", speed_words(playing.speed));
+            all.push("state", 0, &speed, theme.selected);
+            // Training is what is expected; anything else is shown, as what was.
+            if core.status != Status::Running {
+                all.plain("state then", 0, &format!("was {}", core.status));
+            }
+        }
+    }
+    if let Some(silence) = stalled(scene) {
+        let text = format!("no event for {}", show::duration(silence));
+        all.push("stalled", 0, &text, theme.warning);
+    }
+    // What changes the meaning of everything else comes before what may not fit.
+    if let Some(share) = scene.facts.loading {
+        let text = format!("LOADING {:.0}%", (100.0 * share).floor());
+        all.push("loading", 0, &text, theme.warning);
+    }
+    if scene.frozen {
+        all.push("display", 0, "FROZEN", theme.warning);
+    }
+    match &scene.facts.controller {
+        Some(other) => all.push("control", 0, &format!("control: {other}"), theme.warning),
+        None if scene.facts.replay.is_some() || scene.over() => {}
+        None if scene.facts.read_only => all.push("control", 2, "read only", theme.dim),
+        None => all.push("control", 6, "control: you", theme.dim),
+    }
+    let Some(now) = &core.phase else {
+        return all.1;
+    };
+    let layers = format!("{} · {} layers", table::phase_name(&now.phase), now.layers);
+    all.plain("phase", 1, &layers);
+    let step = format!("step {}/{}", thousands(core.phase_step), thousands(now.due));
+    all.plain("step", 0, &step);
+    let share = core.phase_step as f64 / now.due.max(1) as f64;
+    let percent = format!("{:.0} %", (100.0 * share).floor());
+    all.plain("of the phase", 5, &percent);
+    all.push("", 7, &bar(scene, share), theme.dim);
+    if scene.facts.replay.is_none() {
+        all.1.extend(times(scene));
+    }
+    all.1
+}
+
+/// A progress bar of forty columns.
+fn bar(scene: &Scene<'_>, share: f64) -> String {
+    const WIDTH: usize = 40;
+    let full = (share.clamp(0.0, 1.0) * WIDTH as f64) as usize;
+    let (on, off) = match scene.is_ascii() {
+        true => ("#", "."),
+        false => ("█", "░"),
+    };
+    on.repeat(full) + &off.repeat(WIDTH - full)
+}
+
+/// When the next decision is due, and when everything is done.
+fn times(scene: &Scene<'_>) -> Vec<Figure> {
+    let (run, theme) = (scene.run, scene.theme);
+    let mut all = Figures(scene, Vec::new());
+    if run.core.decision.is_some() && !scene.over() {
+        all.push("decision", 2, "decision open: D", theme.warning);
+    } else if let Some(left) = eta::to_decision(run) {
+        let text = format!("decision in {}", eta::words(left));
+        all.plain("decision", 2, &text);
+    }
+    if let Some(left) = eta::seconds(run) {
+        // With an operator deciding, rounds may last longer than planned.
+        let bound = match &run.info {
+            Some(info) if info.policy == "auto" => "≤",
+            _ => "~",
+        };
+        let at = when::at(scene.now(), left, scene.zone).unwrap_or_default();
+        let text = format!("done in {bound}{}, {at}", eta::words(left));
+        all.plain("recipe", 3, &text);
+    }
+    all.1
+}
+
+/// How long a run that should train has sent nothing, if that is unusually long. Seconds.
+fn stalled(scene: &Scene<'_>) -> Option<f64> {
+    let run = scene.run;
+    if run.core.status != Status::Running || scene.facts.replay.is_some() {
+        return None;
+    }
+    let silence = (scene.now() - run.t) as f64 / 1000.0;
+    let recent = run.live().train.stretches();
+    let recent = &recent[recent.len().saturating_sub(RECENT)..];
+    // The median: a run slows down before it stalls.
+    let mut gaps: Vec<f64> = recent
+        .windows(2)
+        .map(|pair| pair[1].last.elapsed - pair[0].last.elapsed)
+        .collect();
+    gaps.sort_by(f64::total_cmp);
+    let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(0.0);
+    (silence > SILENT.max(STALL * usual)).then_some(silence)
+}

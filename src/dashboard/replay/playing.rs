@@ -1,0 +1,54 @@
+//! What is shown of a replay, and what moves it.
+
+use std::sync::Arc;
+
+use crate::run::index::Landmark;
+
+/// What an operator does to a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steer {
+    PlayPause,
+    PreviousLandmark,
+    NextLandmark,
+    EventBack,
+    EventForward,
+    Slower,
+    Faster,
+    ToStart,
+    ToEnd,
+    /// To so many tenths of the run's time.
+    ToTenth(u8),
+}
+
+/// What the screen shows of a replay.
+#[derive(Debug, Clone)]
+pub struct Playing {
+    /// Run seconds a second; infinite: everything at once.
+    pub speed: f64,
+    pub playing: bool,
+    /// Run time now, at the first event and at the last, in seconds.
+    pub at: f64,
+    pub begin: f64,
+    pub end: f64,
+    /// Steps since the run began, now and at most.
+    pub step: u64,
+    pub last_step: u64,
+    /// How many events have happened, of how many.
+    pub event: usize,
+    pub events: usize,
+    /// A wait of so many run seconds is being played faster than the rest.
+    pub shortened: Option<f64>,
+    /// The run was being written when the replay began.
+    pub growing: bool,
+    /// Run times of what is worth stopping at.
+    pub landmarks: Arc<[(f64, Landmark)]>,
+}
+
+/// `12x`, `0.5x`, `max`.
+pub fn speed_words(speed: f64) -> String {
+    match speed {
+        s if s.is_infinite() => "max".into(),
+        s if s < 10.0 => format!("{}x", (s * 1000.0).round() / 1000.0),
+        s => format!("{}x", s.round()),
+    }
+}

@@ -1,0 +1,77 @@
+//! The screen's own state, and what a command works on.
+
+use std::time::Instant;
+
+use super::chart_view::ChartView;
+use super::feed::Ticket;
+use super::keys::Tables;
+use super::log_view::LogView;
+use super::session::Facts;
+use crate::run::command::Command;
+use crate::run::state::RunState;
+
+/// The name of the view a dashboard begins with.
+pub const OVERVIEW: &str = "overview";
+/// The name of the log.
+pub const LOG: &str = "log";
+
+/// Lines of the command line that are remembered.
+const REMEMBERED: usize = 100;
+
+/// Everything on screen that is not the run's.
+#[derive(Debug)]
+pub struct Ui {
+    /// The view that is shown, by its name in the table.
+    pub view: &'static str,
+    pub chart: ChartView,
+    pub log: LogView,
+    /// One line of answer to the last key.
+    pub notice: Option<String>,
+    /// When the notice was first seen.
+    pub noticed: Option<Instant>,
+    /// Lines given to the command line, oldest first.
+    pub history: Vec<String>,
+    /// A fresh decision was asked for, to replace this one; the prompt opens when it comes.
+    pub awaiting: Option<Option<u64>>,
+    /// The stop after a checkpoint was asked for.
+    pub quitting: bool,
+    /// Commands of this screen that have no answer yet.
+    pub pending: Vec<(Ticket, Command)>,
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self {
+            view: OVERVIEW,
+            chart: ChartView::default(),
+            log: LogView::default(),
+            notice: None,
+            noticed: None,
+            history: Vec::new(),
+            awaiting: None,
+            quitting: false,
+            pending: Vec::new(),
+        }
+    }
+}
+
+impl Ui {
+    /// Keeps a line for the command line's history.
+    pub fn remember(&mut self, line: &str) {
+        if self.history.last().is_none_or(|last| last != line) {
+            self.history.push(line.into());
+        }
+        if self.history.len() > REMEMBERED {
+            self.history.remove(0);
+        }
+    }
+}
+
+/// What a command works on.
+pub struct Context<'a> {
+    pub ui: &'a mut Ui,
+    pub facts: &'a Facts,
+    pub run: &'a RunState,
+    pub tables: &'a Tables,
+    pub now: Instant,
+}

@@ -1,0 +1,182 @@
+//! The loss chart: the training loss with its average, the validation loss, the reference's, earlier rounds, and what
+//! rollbacks left behind.
+
+use ratatui::text::{Line, Span};
+
+use super::extent::{MARGIN, View};
+use super::marks;
+use super::phases::{self, Part};
+use crate::dashboard::glyphs::Glyphs;
+use crate::dashboard::widgets::chart::{Chart, Level};
+use crate::dashboard::widgets::trace::{Kind, Trace, averages};
+use crate::run::event::Phase;
+use crate::run::state::{Abandoned, LOSS, MarkKind, VAL_LOSS};
+use crate::text;
+
+pub const TITLE: &str = "loss";
+
+/// Builds the chart for a panel so many columns wide inside.
+pub fn chart<'a>(view: &'a View<'_>, width: u16) -> Chart<'a> {
+    let (scene, parts) = (view.scene, &view.parts);
+    let (run, look) = (scene.run, &scene.ui.chart);
+    let live = run.live();
+    let decay = look.decay(run, width.saturating_sub(MARGIN));
+    let mut traces = overlays(view, VAL_LOSS, |_| true);
+    let origin = parts.zero(look.axis);
+    let shown = parts.range(&live.train);
+    let smooth = decay.map(|decay| averages(&live.train, LOSS, &shown, &parts.starts, decay, None));
+    for left in &run.history.abandoned {
+        traces.extend(abandoned(view, left, decay, smooth.as_deref()));
+    }
+    traces.push(Trace {
+        range: parts.range(&live.val),
+        origin,
+        breaks: &parts.starts,
+        plain: '~',
+        ..Trace::new(&live.val, VAL_LOSS, Kind::Points, scene.theme.val)
+    });
+    traces.push(Trace {
+        range: shown,
+        origin,
+        breaks: &parts.starts,
+        averages: smooth.unwrap_or_default(),
+        ..Trace::new(&live.train, LOSS, Kind::Line, scene.theme.train)
+    });
+    Chart {
+        window: view.window,
+        traces,
+        levels: benchmark(view).into_iter().collect(),
+        marks: marks::of(view),
+        whole: look.all,
+        log: look.log,
+        cursor: look.cursor,
+        theme: scene.theme,
+        glyphs: scene.glyphs,
+    }
+}
+
+/// The reference's validation loss.
+fn benchmark(view: &View<'_>) -> Option<Level> {
+    let reference = view.scene.run.core.reference.as_ref()?;
+    Some(Level {
+        value: reference.val_loss,
+        style: view.scene.theme.reference,
+        label: format!(" ref {}L {:.4}", reference.layers, reference.val_loss),
+    })
+}
+
+/// A curve of the evaluations of the earlier phases for which `wanted` holds, by the step of their phase.
+pub fn overlays<'a>(
+    view: &'a View<'_>,
+    column: usize,
+    wanted: impl Fn(&Phase) -> bool,
+) -> Vec<Trace<'a>> {
+    let scene = view.scene;
+    if scene.ui.chart.alone {
+        return Vec::new();
+    }
+    let val = &scene.run.live().val;
+    let earlier = view.parts.earlier.iter().filter(|p| wanted(&p.phase));
+    earlier
+        .map(|part| Trace {
+            range: part.range(val),
+            origin: scene.ui.chart.axis.value(&part.origin),
+            fits: false,
+            ..Trace::new(val, column, Kind::Dotted(letter(part)), scene.theme.dim)
+        })
+        .collect()
+}
+
+/// The letter of an earlier phase's dots.
+fn letter(part: &Part) -> char {
+    match part.phase {
+        Phase::Round(n) => char::from_digit(n % 10, 10).unwrap_or('?'),
+        _ => 'R',
+    }
+}
+
+/// What a rollback left behind, if it belongs to what is shown.
+fn abandoned<'a>(
+    view: &'a View<'_>,
+    left: &'a Abandoned,
+    decay: Option<f64>,
+    smooth: Option<&[f32]>,
+) -> Option<Trace<'a>> {
+    let (scene, parts) = (view.scene, &view.parts);
+    if left.fork < parts.first_seq() {
+        return None;
+    }
+    let series = &left.strand.train;
+    // Of a branch that went on to other phases, those are of no use beside this one.
+    let mut starts = left.strand.marks.iter();
+    let next = starts.find(|m| matches!(m.kind, MarkKind::Phase(_)));
+    let end = match next {
+        Some(mark) if !parts.whole => mark.seq,
+        _ => u64::MAX,
+    };
+    let range = phases::range(series, 0, end);
+    let live = &scene.run.live().train;
+    let shown = parts.range(live);
+    // Its average goes on from that of the branch it parted from.
+    let shared = live
+        .stretches()
+        .partition_point(|s| s.last.seq <= left.fork);
+    let seed = shared.checked_sub(1).and_then(|last| {
+        let average = smooth?.get(last.checked_sub(shown.start)?)?;
+        Some((f64::from(*average), live.stretches()[last].last.step))
+    });
+    let averages = decay.map(|decay| averages(series, LOSS, &range, &[], decay, seed));
+    let end = if scene.glyphs == Glyphs::Ascii {
+        '<'
+    } else {
+        '◂'
+    };
+    Some(Trace {
+        range,
+        origin: parts.zero(scene.ui.chart.axis),
+        averages: averages.unwrap_or_default(),
+        plain: ':',
+        fits: false,
+        end: Some((end, scene.theme.warning)),
+        ..Trace::new(series, LOSS, Kind::Thin, scene.theme.dim)
+    })
+}
+
+/// The legend in so many columns, from the most important on.
+pub fn legend(view: &View<'_>, room: usize) -> Line<'static> {
+    let (scene, theme) = (view.scene, view.scene.theme);
+    let run = scene.run;
+    let ascii = scene.glyphs == Glyphs::Ascii;
+    let pick = |a: &str, b: &str| if ascii { a.to_string() } else { b.to_string() };
+    let mut items = vec![(pick("** train", "⠒⠒ train"), theme.train)];
+    if !run.live().val.is_empty() {
+        items.push((pick("o val", "● val"), theme.val));
+    }
+    if let Some(reference) = &run.core.reference {
+        let dash = pick("--", "╌╌");
+        items.push((format!("{dash} ref {}L", reference.layers), theme.reference));
+    }
+    if !scene.ui.chart.alone {
+        for part in view.parts.earlier.iter().rev() {
+            let letter = letter(part);
+            let mark = pick(&format!("{letter}"), &format!("∙{letter}∙"));
+            let name = crate::run::table::phase_name(&part.phase);
+            let layers = part.layers.map_or(String::new(), |l| format!(" ({l}L)"));
+            items.push((format!("{mark} {name}{layers}"), theme.dim));
+        }
+    }
+    let first = view.parts.first_seq();
+    if run.history.abandoned.iter().any(|l| l.fork >= first) {
+        items.push((pick(":: abandoned", "⠒⠒ abandoned"), theme.dim));
+    }
+    let mut line = Line::default();
+    let mut left = room.saturating_sub(1);
+    for (item, style) in items {
+        let wide = text::width(&item) + 2;
+        if wide <= left {
+            left -= wide;
+            line.push_span(Span::styled(format!(" {item} "), style));
+        }
+    }
+    line.right_aligned()
+}

@@ -1,0 +1,232 @@
+use ratatui::Frame;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::Modifier;
+
+use crate::dashboard::curve::Curve;
+use crate::dashboard::glyphs::Glyphs;
+use crate::dashboard::keymap;
+use crate::dashboard::scene::Scene;
+use crate::dashboard::screen as whole;
+use crate::dashboard::tests::realistic::{journal, journal::Moment, run_at};
+use crate::dashboard::theme::Theme;
+use crate::dashboard::ui::Ui;
+use crate::run::event::Event;
+use crate::run::state::{GPU_PERCENT, RunState};
+
+fn drawn(run: &RunState, ui: &Ui, (width, height): (u16, u16)) -> Buffer {
+    let mut curve = Curve::default();
+    curve.follow(&run.history);
+    let (facts, tables) = (Default::default(), keymap::tables());
+    let scene = Scene {
+        facts: &facts,
+        tables: &tables,
+        scopes: &keymap::below(ui, &facts),
+        frozen: false,
+        clock: None,
+        run,
+        ui,
+        curve: &curve,
+        theme: &Theme::mono(),
+        glyphs: Glyphs::Braille,
+        title: "run",
+        zone: &jiff::tz::TimeZone::UTC,
+    };
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    let draw = |frame: &mut Frame<'_>| whole::draw(frame, &scene, &Default::default());
+    terminal.draw(draw).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn rows(buffer: &Buffer) -> Vec<String> {
+    let rows = buffer.content().chunks(usize::from(buffer.area.width));
+    rows.map(|row| row.iter().map(|c| c.symbol()).collect())
+        .collect()
+}
+
+fn screen(run: &RunState, ui: &Ui, size: (u16, u16)) -> String {
+    rows(&drawn(run, ui, size)).join("\n")
+}
+
+const LARGE: (u16, u16) = (200, 60);
+
+#[test]
+fn the_heat_map_stands_over_the_columns_of_the_loss() {
+    let run = run_at(Moment::Healthy);
+    let all = rows(&drawn(&run, &Ui::default(), LARGE));
+    let row = |text: &str| all.iter().find(|r| r.contains(text)).unwrap();
+    let column = |row: &str, c: &str| row[..row.find(c).unwrap()].chars().count();
+    // The first column of the loss, and the end of what has been trained: 62 % of 122 columns.
+    let zero = column(row("◆"), "^grow");
+    let line = row("│L13+");
+    assert_eq!(column(line, "█"), zero);
+    let last = line.rfind('▁').unwrap();
+    let end = line[..last].chars().count();
+    assert!((74..=78).contains(&(end - zero)), "{end} {zero}");
+    assert!(line.contains("× LAZY") && row("│L0 ").contains("23.9"));
+}
+
+#[test]
+fn growths_stand_in_the_heat_map_of_the_whole_run() {
+    let run = run_at(Moment::Healthy);
+    let mut ui = Ui::default();
+    ui.chart.toggle_whole();
+    let all = screen(&run, &ui, LARGE);
+    let row = all.lines().find(|r| r.contains("│L0 ")).unwrap();
+    assert_eq!(row.matches('|').count(), 2, "rounds 1 and 2: {row}");
+    assert!(all.contains("loss · whole run"), "{all}");
+}
+
+#[test]
+fn layers_that_do_not_fit_are_summed_up_with_what_would_show_them() {
+    let run = run_at(Moment::Healthy);
+    let all = screen(&run, &Ui::default(), (120, 28));
+    let line = all.lines().find(|r| r.contains("more layers")).unwrap();
+    assert!(line.contains("4 of them LAZY (L10 L11 L12 L13)"), "{line}");
+    let rows: usize = line
+        .split("a window ")
+        .nth(1)
+        .and_then(|r| r.split(' ').next())
+        .and_then(|n| n.parse().ok())
+        .unwrap();
+    let higher = screen(&run, &Ui::default(), (120, 28 + rows as u16));
+    assert!(
+        higher.contains("L13+") && !higher.contains("more layers"),
+        "{higher}"
+    );
+}
+
+#[test]
+fn the_cursor_reads_every_series() {
+    let run = run_at(Moment::Healthy);
+    let mut ui = Ui::default();
+    ui.chart.cursor = Some(30_000.0);
+    for size in [(80, 24), LARGE] {
+        let buffer = drawn(&run, &ui, size);
+        let all = rows(&buffer).join("\n");
+        for part in ["@30,000", " train 3.0", " val 3.0", " gap +0.1", " lr 2.4"] {
+            assert!(all.contains(part), "{part}\n{all}");
+        }
+        let cells = buffer.content().iter();
+        let line = cells.filter(|c| c.symbol() == "│" && c.modifier.contains(Modifier::REVERSED));
+        assert!(line.count() >= 4, "{all}");
+    }
+    let all = screen(&run, &ui, LARGE);
+    assert!(
+        all.contains("tok/s  GPU 9") || all.contains("GPU 9"),
+        "{all}"
+    );
+    assert!(all.contains("round 1 3.0"), "{all}");
+}
+
+#[test]
+fn earlier_rounds_and_what_is_cut_come_and_go() {
+    let run = run_at(Moment::Healthy);
+    let mut ui = Ui::default();
+    let fitted = screen(&run, &ui, LARGE);
+    assert!(fitted.contains("∙1∙ round 1 (12L)") && fitted.contains("∙R∙ reference (24L)"));
+    assert!(fitted.contains("y fitted (1 cut: Y)") && fitted.contains('▲'));
+    ui.chart.toggle_overlay();
+    ui.chart.toggle_fit();
+    let all = screen(&run, &ui, LARGE);
+    assert!(
+        !all.contains("round 1 (12L)") && !all.contains('∙'),
+        "{all}"
+    );
+    assert!(all.contains("y all (Y)") && !all.contains('▲'), "{all}");
+    // One chart: the gap takes the place of the loss.
+    let mut ui = Ui::default();
+    assert!(!screen(&run, &ui, (80, 24)).contains("gap to reference"));
+    ui.chart.toggle_gap();
+    assert!(screen(&run, &ui, (80, 24)).contains("gap to reference ±2 stderr"));
+}
+
+#[test]
+fn small_multiples_show_what_there_is_and_one_can_be_enlarged() {
+    let run = run_at(Moment::Healthy);
+    let mut ui = Ui::default();
+    let all = screen(&run, &ui, LARGE);
+    for label in ["│gap ", "│lr ", "│grad ", "│tok/s ", "│GPU % ", "│step ms "] {
+        assert!(all.contains(label), "{label}\n{all}");
+    }
+    let bars = |all: &str| {
+        let rows = all.lines().skip_while(|l| !l.contains("also measured"));
+        let rows = rows.skip_while(|l| !l.contains("│gap "));
+        rows.take_while(|l| !l.contains("│lr ")).count()
+    };
+    assert_eq!(bars(&all), 2);
+    ui.chart.next_multiple(6);
+    assert_eq!(bars(&screen(&run, &ui, LARGE)), 6);
+    // The reference has no gap.
+    let mut reference = RunState::default();
+    for line in journal::journal(Moment::Healthy).lines().take(200) {
+        reference.apply(&Event::from_line(line).unwrap());
+    }
+    let all = screen(&reference, &Ui::default(), LARGE);
+    assert!(
+        all.contains("│lr ") && !all.contains("│gap ") && !all.contains("gap to"),
+        "{all}"
+    );
+}
+
+#[test]
+fn ranks_stay_when_the_run_is_over() {
+    let run = run_at(Moment::Done);
+    let all = screen(&run, &Ui::default(), LARGE);
+    for part in [
+        "┌ attention rank",
+        "│L15+",
+        "┌ result",
+        "┌ gap to reference",
+        "outcome:",
+    ] {
+        assert!(all.contains(part), "{part}\n{all}");
+    }
+}
+
+#[test]
+fn the_tolerance_of_an_old_journal_is_that_of_its_evidence() {
+    let run = run_at(Moment::Healthy);
+    assert_eq!(run.info.as_ref().unwrap().tolerance, Some(0.0));
+    let mut with_limit = run.clone();
+    with_limit.info.as_mut().unwrap().tolerance = Some(0.05);
+    let all = screen(&with_limit, &Ui::default(), LARGE);
+    assert!(all.contains("╌ tolerance +0.05"), "{all}");
+    // Readings of the GPU go into the curves.
+    let train = &run.live().train;
+    let (low, high) = train.range(GPU_PERCENT, 0, train.len()).unwrap();
+    assert!(low > 80.0 && high <= 100.0, "{low} {high}");
+}
+
+#[test]
+fn every_moment_and_look_can_be_drawn_at_every_size() {
+    for moment in [Moment::Healthy, Moment::Nan, Moment::Done] {
+        let run = run_at(moment);
+        let mut ui = Ui::default();
+        for look in 0..4 {
+            let chart = &mut ui.chart;
+            match look {
+                0 => {}
+                1 => (chart.gap, chart.cursor, chart.multiple) = (true, Some(1e9), Some(40)),
+                2 => {
+                    chart.toggle_whole();
+                    chart.toggle_log();
+                    chart.cycle_axis();
+                }
+                _ => (chart.zoom, chart.right, chart.axis) = (12, Some(-3.0), Default::default()),
+            }
+            for size in [
+                (1, 1),
+                (24, 8),
+                (60, 15),
+                (80, 24),
+                (100, 60),
+                (120, 16),
+                (130, 40),
+            ] {
+                drawn(&run, &ui, size);
+            }
+        }
+    }
+}
