@@ -7,7 +7,9 @@ use anyhow::{Result, bail};
 use super::{Global, exit, live_run, say};
 use crate::dashboard::{self, AttachFeed, Exit};
 
-/// Open the full dashboard of a running training: detached, lost, or started with -d
+/// Open the dashboard of a running training, with control
+///
+/// The training may have been detached, have lost its terminal, or have been started with -d.
 ///
 /// One dashboard at a time has control; the others watch until they take it with `:take-control`.
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use crate::run::dir::RunDir;
 use crate::run::words;
 use crate::text;
 
-/// Command a running training: pause it, let it grow, roll it back, ask how it stands
+/// Control a running training: pause, grow, roll back, query status
 ///
 /// Without RUN, the only live run is meant: the first word is RUN when what follows it is a command (and there is such a
 /// run, where the whole line is a command as well). Exit codes: 0 done,

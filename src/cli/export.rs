@@ -15,7 +15,7 @@ use crate::signals::WATCHED;
 use crate::tensors::{DType, TensorError};
 use crate::text;
 
-/// Write a model for other programs: a Hugging Face directory or a GGUF file
+/// Write a model for other programs: Hugging Face or GGUF
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]

@@ -22,7 +22,7 @@ use crate::train::{Passes, plan, windows};
 /// More at a time would be a slip of the pen.
 const MOST_WINDOWS: usize = 1 << 20;
 
-/// Describe a model: shapes, parameters per part, types, the memory it needs
+/// Describe a model: shapes, parameters, types, memory
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]

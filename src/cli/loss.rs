@@ -14,7 +14,9 @@ use crate::model::{Files, Format, Mode, memory_bytes};
 use crate::ops::Compute;
 use crate::run::table::count;
 
-/// Measure a model's loss on a text: mean cross entropy in nats, perplexity
+/// Measure a model's loss on a text, and its perplexity
+///
+/// The loss is the mean cross entropy in nats per token.
 ///
 /// Windows of T tokens and one more are spread evenly over the text: they start at floor(i (n_tokens - T - 1)/(N - 1)),
 /// i = 0..N-1. No beginning-of-text token is added. Where windows overlap, the error is that of the disjoint blocks that the

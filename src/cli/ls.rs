@@ -13,7 +13,7 @@ use crate::text;
 /// Time for reading journals without a `series.bin`, which is written for them by `show`.
 const MOST_TIME: Duration = Duration::from_secs(5);
 
-/// List the runs, the one that changed last first
+/// List runs, most recently changed first
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod exit;
 pub mod export;
 pub mod generate;
+pub mod help;
 pub mod home;
 pub mod info;
 pub mod inherit;
@@ -18,6 +19,7 @@ pub mod rank;
 pub mod replay;
 pub mod say;
 pub mod selftest;
+pub mod shell;
 pub mod show;
 pub mod train;
 pub mod watch;
@@ -90,6 +92,8 @@ enum Command {
     Bench(bench::Args),
     Selftest(selftest::Args),
     Demo(demo::Args),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 impl Command {
@@ -102,7 +106,9 @@ impl Command {
             | Self::Watch(_)
             | Self::Replay(_)
             | Self::Show(_)
-            | Self::Ls(_) => false,
+            | Self::Ls(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
             Self::Data(_)
             | Self::Info(_)
             | Self::Loss(_)
@@ -203,6 +209,8 @@ impl Cli {
             Some(Command::Selftest(args)) => args.run().map_err(exit::input),
             Some(Command::Data(args)) => args.run().map_err(exit::input),
             Some(Command::Export(args)) => args.run().map_err(exit::input),
+            Some(Command::Completions(args)) => args.run().map(|()| exit::OK),
+            Some(Command::Man(args)) => args.run().map(|()| exit::OK),
             None => home::run(&self.global),
         }
     }

@@ -20,7 +20,9 @@ use crate::{file, text};
 /// Columns and rows of a picture, at most.
 const LARGEST: (u16, u16) = (500, 200);
 
-/// Play a run again as it happened, at any speed; without a terminal, as plain lines
+/// Replay a run as it happened, at any speed
+///
+/// Without a terminal, what happens is printed as plain lines.
 ///
 /// Nothing in the run's directory is changed. Waits of more than three seconds are shortened.
 #[derive(Debug, clap::Args)]

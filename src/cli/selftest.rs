@@ -13,7 +13,9 @@ use crate::file::{self, Dir};
 use crate::ops::{self, Compute};
 use crate::selftest::SelfTest;
 
-/// Check a CPU or a GPU: every op and whole models against candle in f64, a miniature recipe
+/// Check a CPU or a GPU against candle in f64
+///
+/// Every operation, whole models, and a miniature recipe.
 ///
 /// On a CPU, every unit for products in bf16 that it has is checked in turn; HEIRLOOM_UNIT names one. A GPU is also
 /// compared with the CPU.

@@ -15,7 +15,9 @@ use crate::run::table;
 use crate::run::tail::{self, Tail, TailItem};
 use crate::text::{self, exact};
 
-/// Watch a run of another process, or a finished one; without a terminal, as plain lines
+/// Watch a run of another process, or a finished one
+///
+/// Without a terminal, what happens is printed as plain lines.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the last one written]

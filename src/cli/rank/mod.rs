@@ -15,7 +15,7 @@ use crate::model::Files;
 use crate::rank::{ETA, Figure, Head, MOST_MAPS, Map, Maps, Measure, Survey, Surveyed};
 use crate::text;
 
-/// Measure a model's attention ranks: which layers are potent, and how many to inherit
+/// Measure a model's attention ranks: how many layers to inherit
 ///
 /// k* is the smallest number of singular values that hold tau of an attention matrix's squared mass, m* the smallest number of
 /// columns that hold eta of it (Inheritune, arXiv 2404.08634). A layer's MaxRank is the largest mean k* of its heads; it is lazy

@@ -9,7 +9,7 @@ use super::machine::Machine;
 use super::prepare::{tokenizer, unusable};
 use super::resume::Reopened;
 use super::{Args, Show, outline};
-use crate::cli::{found, say};
+use crate::cli::{found, help, say};
 use crate::config::{self, Config, Loaded, PolicyMode, Source};
 use crate::corpus;
 use crate::dashboard::starting::Facts;
@@ -98,7 +98,7 @@ impl Args {
             (None, Some(run)) => Source::Path(self.resumed(run)?.0.config()),
             (None, None) => match &self.decisions {
                 Some(run) => Source::Path(RunDir::open(&self.global.runs, run)?.config()),
-                None => bail!("name a preset or a config"),
+                None => bail!("{}", help::no_config()),
             },
         };
         let mut loaded = config::load(&source, &self.overrides)?;

@@ -38,11 +38,13 @@ use printer::Printing;
 use progress::Progress;
 use session::Session;
 
-/// Train a reference and the recipe on it, live in a dashboard; without a terminal, as plain lines
+/// Train a reference and the recipe on it, live in a dashboard
+///
+/// Without a terminal, what happens is printed as plain lines.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A preset (tiny, books) or a path to a TOML config
-    #[arg(required_unless_present_any = ["resume", "decisions"], conflicts_with = "resume", value_parser = super::exact_text())]
+    #[arg(conflicts_with = "resume", value_parser = super::exact_text())]
     config: Option<String>,
     /// Go on with an interrupted run, from its latest checkpoint or a named one
     #[arg(long, value_name = "RUN[@CHECKPOINT]", value_parser = super::exact_text())]
