@@ -199,7 +199,7 @@ fn what_shows_at_once_is_found_before_the_screen() {
     refused(&set("data.val=gone.txt"), "gone.txt: No such file");
     refused(&set("data.train=a.pdf"), "unknown kind of text");
     refused(&set("data.tokenizer=gone.json"), "unknown tokenizer");
-    refused(&set("reference.path=gone"), "gone is no model");
+    refused(&set("reference.path=gone"), "gone is not a model");
     left_no_run(&place);
 
     let running = place.in_background("mine", &["--set", "train.steps=1000000"], "");

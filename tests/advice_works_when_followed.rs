@@ -368,7 +368,7 @@ fn a_resume_past_the_overrun_trains_on() {
     };
     let event = paused(27);
     let message = event["message"].as_str().unwrap();
-    assert_eq!(message, "7 steps past the end; D decides, p trains on");
+    assert_eq!(message, "7 steps over budget: D to decide, p to train on");
     let ok = |words: &[&str]| {
         let (code, out, err) = place.ctl("r", words);
         assert_eq!(code, 0, "{out}{err}");

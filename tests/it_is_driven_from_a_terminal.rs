@@ -169,7 +169,7 @@ fn detached_training_goes_on_and_gives_the_shell_back() {
     open(&mut pty, "q", "leave");
     pty.press("\r");
     assert_eq!(pty.exit_code(), 0);
-    pty.see("goes on in the background");
+    pty.see("continues in the background");
     goes_on_alone(&place);
 }
 

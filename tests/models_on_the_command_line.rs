@@ -78,7 +78,7 @@ fn a_models_parts_add_up() {
     refused(
         &place,
         &["info", "nowhere"],
-        &["nowhere is no model", ".gguf file, hf:OWNER/NAME"],
+        &["nowhere is not a model", ".gguf file, hf:OWNER/NAME"],
     );
     refused(&place, &["info", "nowhere@best"], &["no run nowhere"]);
     refused(

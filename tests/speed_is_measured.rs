@@ -133,7 +133,7 @@ fn shapes_that_do_not_fit_are_refused() {
             "heads of 3 channels have no pairs",
         ),
         (&["--dtype", "f16"], "f16"),
-        (&["--model", "nowhere"], "nowhere is no model"),
+        (&["--model", "nowhere"], "nowhere is not a model"),
         (
             &["--batch", "1000", "--context", "100000"],
             "of memory are free",

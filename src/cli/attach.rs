@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{Global, exit, live_run, say};
 use crate::dashboard::{self, AttachFeed, Exit};
+use crate::run::state::Status;
 
 /// Open the dashboard of a running training, with control
 ///
@@ -41,11 +42,17 @@ impl Args {
         }
         let (mut feed, past) = AttachFeed::connect(&dir, self.read_only)?;
         let options = self.global.ui.options(&dir.name(), None);
-        let (exit, _) = dashboard::run(&mut feed, &options, past)?;
+        let (exit, state) = dashboard::run(&mut feed, &options, past)?;
         if exit != Exit::Hangup {
             // Who leaves in a hurry does not read.
             let (name, run) = (dir.name(), dir.argument());
-            say::out(&format!("left run {name}: heirloom attach {run}\n"))?;
+            let words = match state.core.status {
+                Status::Running | Status::Paused => {
+                    format!("left run {name} (still running); reattach: heirloom attach {run}\n")
+                }
+                _ => format!("run {name} has ended: heirloom show {run}\n"),
+            };
+            say::out(&words)?;
         }
         Ok(exit::OK)
     }

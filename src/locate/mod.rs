@@ -131,7 +131,7 @@ pub fn find(name: &str, runs: &Path) -> Result<Located> {
         Err(_) if path.exists() => Ok(found(path)),
         Err(error) if checkpoint.is_some() => Err(error.into()),
         Err(_) => bail!(
-            "{} is no model: give a directory with config.json and safetensors, a .gguf file, hf:OWNER/NAME, or RUN@latest, RUN@best or RUN@CHECKPOINT of a run under {}",
+            "{} is not a model; pass a directory with config.json and safetensors, a .gguf file, hf:OWNER/NAME, or RUN@latest, RUN@best or RUN@CHECKPOINT of a run under {}",
             text::path(path),
             text::path(runs)
         ),

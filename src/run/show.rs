@@ -219,7 +219,7 @@ fn next(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
     let run = dir.argument();
     match state_word(state, dir) {
         "running" | "paused" => writeln!(out, "\nfollow it: heirloom watch {run}"),
-        "interrupted" => writeln!(out, "\ngo on with it: heirloom train --resume {run}"),
+        "interrupted" => writeln!(out, "\nresume: heirloom train --resume {run}"),
         "failed" if !state.checkpoints.is_empty() => writeln!(
             out,
             "\ngo on from its last checkpoint: heirloom train --resume {run}"
@@ -353,10 +353,7 @@ mod tests {
             text.contains("b0-s00000050  step 50  val loss 1.7000"),
             "{text}"
         );
-        assert!(
-            text.contains("go on with it: heirloom train --resume "),
-            "{text}"
-        );
+        assert!(text.contains("resume: heirloom train --resume "), "{text}");
     }
 
     #[test]

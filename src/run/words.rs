@@ -101,7 +101,7 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
         ["set", "lr", lr] | ["lr", lr] => match lr.parse::<f64>() {
             Ok(lr) if lr > 0.0 && lr <= MOST_LR => Ok(Command::SetLr { lr }),
             _ => Err(format!(
-                "set lr: {lr:?} is no learning rate above 0, up to {MOST_LR}"
+                "set lr: the learning rate must be in (0, {MOST_LR}], got {lr:?}"
             )),
         },
         ["set", ..] => {
@@ -126,7 +126,7 @@ fn number<T: std::str::FromStr + PartialOrd + From<u8> + std::fmt::Display>(
     match word.parse::<T>() {
         Ok(n) if n >= T::from(1) && n <= most => Ok(n),
         _ => Err(format!(
-            "{command}: {word:?} is no number of {what}, from 1 to {most}"
+            "{command}: {what} must be a number from 1 to {most}, got {word:?}"
         )),
     }
 }
@@ -140,10 +140,10 @@ fn wrong(first: &str) -> String {
     let score = |u: &Usage| strsim::normalized_damerau_levenshtein(&name(u), first);
     let nearest = USAGES.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
     match nearest.filter(|u| score(u) >= 0.6) {
-        Some(near) => format!("{first:?} is no command; did you mean {}?", name(near)),
+        Some(near) => format!("unknown command {first:?}; did you mean {}?", name(near)),
         None => {
             let all: Vec<String> = USAGES.iter().map(name).collect();
-            format!("{first:?} is no command; there are {}", all.join(", "))
+            format!("unknown command {first:?}; there are {}", all.join(", "))
         }
     }
 }
@@ -174,12 +174,12 @@ mod tests {
         };
         assert_eq!(
             said("puase"),
-            "\"puase\" is no command; did you mean pause?"
+            "unknown command \"puase\"; did you mean pause?"
         );
         assert_eq!(said("grow"), "grow: say it as `grow N [restart|keep]`");
         assert_eq!(
             said("grow two"),
-            "grow: \"two\" is no number of layers, from 1 to 1024"
+            "grow: layers must be a number from 1 to 1024, got \"two\""
         );
         assert!(said("grow 0").contains("from 1"));
         assert!(said("extend -5").contains("no number of steps"));

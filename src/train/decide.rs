@@ -71,7 +71,7 @@ impl Trainer {
         {
             self.refresh_decision()?;
             let past = self.state.phase_step - self.state.due;
-            let why = format!("{past} steps past the end; D decides, p trains on");
+            let why = format!("{past} steps over budget: D to decide, p to train on");
             self.pause(Pause::Waiting, Some(why));
             return Ok(Due::Wait);
         }
@@ -308,7 +308,7 @@ impl Trainer {
                 "{have} layers is the most (grow.max_layers = {max})"
             )),
             Some(g) if g.add < layers => Some(format!(
-                "only {} more layers can be had (grow.max_layers = {max})",
+                "the model can grow by at most {} more layers (grow.max_layers = {max})",
                 g.add
             )),
             Some(g) => {

@@ -159,7 +159,7 @@ impl Trainer {
             return Ok(None);
         }
         Ok(Some(Ended::Failed(format!(
-            "{message}. The run is as it was before: go on with heirloom train --resume {}",
+            "{message}. The run is as it was before; resume: heirloom train --resume {}",
             self.dir.argument()
         ))))
     }

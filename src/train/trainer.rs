@@ -477,10 +477,10 @@ impl Trainer {
                         "the recipe is done, but {message}: heirloom train --resume {run} writes the end again"
                     )),
                     Ended::Stopped => Ended::Failed(format!(
-                        "stopped by the operator, but {message}; go on with heirloom train --resume {run}"
+                        "stopped by the operator, but {message}; resume: heirloom train --resume {run}"
                     )),
                     Ended::Preempted => Ended::Lost(format!(
-                        "the checkpoint is written, but {message}; go on with heirloom train --resume {run}"
+                        "the checkpoint is written, but {message}; resume: heirloom train --resume {run}"
                     )),
                     told => told,
                 };
@@ -492,7 +492,7 @@ impl Trainer {
 
     fn interrupted(&mut self, why: &str) {
         let how = format!(
-            "{why}; go on with heirloom train --resume {}",
+            "{why}; resume: heirloom train --resume {}",
             self.dir.argument()
         );
         self.tell_run(RunStatus::Interrupted, None, Some(how));
@@ -503,7 +503,7 @@ impl Trainer {
         self.finish_checkpoint();
         match self.checkpoints.newest_whole() {
             Ok(name) => format!(
-                "its last good checkpoint is {name}: go on with heirloom train --resume {}",
+                "its last good checkpoint is {name}; resume: heirloom train --resume {}",
                 self.dir.argument()
             ),
             Err(_) => format!(

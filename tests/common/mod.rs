@@ -177,7 +177,7 @@ impl Place {
         let output = command.args(settings).env("HEIRLOOM_FAULT", fault).output();
         let (out, err) = texts(&output.unwrap());
         assert!(
-            out.contains("goes on in the background") && out.contains("heirloom attach"),
+            out.contains("continues in the background") && out.contains("heirloom attach"),
             "{out}{err}"
         );
         Background(self.lock(name)["pid"].as_u64().unwrap() as u32)

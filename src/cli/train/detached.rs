@@ -155,9 +155,9 @@ fn restore(terminal: Option<&Termios>) {
 pub fn farewell(dir: &RunDir, is_reachable: bool) -> String {
     let (name, run) = (dir.name(), dir.argument());
     let pid = std::process::id();
-    let running = format!("run {name} goes on in the background (pid {pid})");
+    let running = format!("run {name} continues in the background (pid {pid})");
     match is_reachable {
-        true => format!("{running}: heirloom attach {run}\n"),
+        true => format!("{running}; reattach: heirloom attach {run}\n"),
         false => format!(
             "{running} without a control socket, so that attach and ctl cannot reach it (the journal says why): heirloom \
              watch {run} follows it, kill {pid} ends it after a checkpoint\n"

@@ -301,7 +301,7 @@ fn parting(state: &RunState, dir: &RunDir, ended: &Ended) -> String {
     match ended {
         Ended::Done => table::text(state),
         _ => format!(
-            "run {} can go on: heirloom train --resume {}\n",
+            "run {} stopped; resume: heirloom train --resume {}\n",
             dir.name(),
             dir.argument()
         ),
