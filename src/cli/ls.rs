@@ -1,7 +1,9 @@
 //! `heirloom ls`: the runs under a directory.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
+use crossterm::terminal;
 use rayon::prelude::*;
 
 use super::{Global, say};
@@ -56,17 +58,35 @@ impl Args {
             let hint = "`heirloom train tiny` starts one";
             return Ok(say::out(&format!("no runs under {place}; {hint}\n"))?);
         }
-        Ok(say::out(&lines(&runs))?)
+        // A pipe gets every column.
+        let terminal = std::io::stdout().is_terminal().then(terminal::size);
+        let width = terminal.and_then(Result::ok).map(|(columns, _)| columns);
+        Ok(say::out(&lines(&runs, width.map(usize::from)))?)
     }
 }
 
-fn lines(runs: &[(RunDir, RunState)]) -> String {
+/// Columns that are left out where they have no room, the first one first.
+const LEFT_OUT: [usize; 5] = [7, 3, 6, 2, 4];
+
+/// The runs as a table of at most `width` columns, unless names alone are wider.
+fn lines(runs: &[(RunDir, RunState)], width: Option<usize>) -> String {
     let headings = [
         "run", "state", "phase", "layers", "step", "val loss", "gap", "time",
     ];
     let mut rows = vec![headings.map(String::from)];
     rows.extend(runs.iter().map(|(dir, state)| row(dir, state)));
-    table::aligned(&rows, &[0, 1, 2])
+    let mut text = table::aligned(&rows, &[0, 1, 2]);
+    for column in LEFT_OUT {
+        let fits = |line: &str| width.is_none_or(|width| text::width(line) <= width);
+        if text.lines().all(fits) {
+            break;
+        }
+        for row in &mut rows {
+            row[column].clear();
+        }
+        text = table::aligned(&rows, &[0, 1, 2]);
+    }
+    text
 }
 
 fn row(dir: &RunDir, state: &RunState) -> [String; 8] {
@@ -75,7 +95,7 @@ fn row(dir: &RunDir, state: &RunState) -> [String; 8] {
     let now = core.phase.as_ref();
     let word = match core.outcome {
         Some(outcome) => outcome.to_string(),
-        None => show::state_word(state, dir).into(),
+        None => show::state_text(state, dir).into(),
     };
     let gap = state.gap();
     [
@@ -103,7 +123,7 @@ mod tests {
             let dir = RunDir::create(tmp.path(), "tiny", Some(name)).unwrap();
             runs.push((dir, RunState::default()));
         }
-        let text = lines(&runs);
+        let text = lines(&runs, None);
         assert!(
             text.starts_with("run                 state        phase  layers  step"),
             "{text}"
@@ -112,5 +132,23 @@ mod tests {
             text.contains("\ntiny-1              interrupted  -           -     0"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_list_fits_a_terminal_of_80_columns() {
+        let tmp = tempfile::tempdir().unwrap();
+        let long = "books-2026-11-28-14-05-33-with-a-note-of-its-own";
+        let dir = RunDir::create(tmp.path(), "tiny", Some(long)).unwrap();
+        let runs = [(dir, RunState::default())];
+        assert!(lines(&runs, None).lines().all(|l| l.len() > 80));
+        for width in [80, 90, 100] {
+            let text = lines(&runs, Some(width));
+            assert!(text.lines().all(|l| l.len() <= width), "{text}");
+            assert!(
+                text.contains(long) && text.contains("interrupted"),
+                "{text}"
+            );
+        }
+        assert!(lines(&runs, Some(80)).contains("val loss"));
     }
 }

@@ -117,7 +117,7 @@ impl Row {
         Self {
             state: core
                 .outcome
-                .map_or_else(|| show::state_word(state, dir).into(), |o| o.to_string()),
+                .map_or_else(|| show::state_text(state, dir).into(), |o| o.to_string()),
             phase: now.map_or_else(dash, |p| table::phase_name(&p.phase)),
             layers: now.map_or_else(dash, |p| p.layers.to_string()),
             val: last.map_or_else(dash, |e| format!("{:.4}", e.val_loss)),

@@ -27,6 +27,16 @@ pub fn state_word(state: &RunState, dir: &RunDir) -> &'static str {
     }
 }
 
+/// The same for a reader who wants to know how an interrupted run ended: `stopped` after a checkpoint and in order, or
+/// `crashed` without a last word.
+pub fn state_text(state: &RunState, dir: &RunDir) -> &'static str {
+    match state_word(state, dir) {
+        "interrupted" if state.is_crashed() => "crashed",
+        "interrupted" if state.seq > 0 => "stopped",
+        word => word,
+    }
+}
+
 /// The object that `show --json` prints.
 pub fn json(state: &RunState, dir: &RunDir) -> Value {
     let core = &state.core;
@@ -127,7 +137,7 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
         Some(holder) if is_live(core.status) => format!(", {}", holder_line(&holder)),
         _ => String::new(),
     };
-    writeln!(out, "status     {}{holder}", state_word(state, dir))?;
+    writeln!(out, "status     {}{holder}", state_text(state, dir))?;
     if let Some(why) = pause(state) {
         writeln!(out, "paused     {}", table::ascii(why))?;
     }
@@ -336,6 +346,7 @@ mod tests {
         let dir = RunDir::create(tmp.path(), "tiny", Some("a")).unwrap();
         let mut state = finished();
         state.core.status = Status::Interrupted;
+        state.seq = 1;
         state.core.outcome = None;
         state.checkpoints = vec![crate::run::state::CheckpointNote {
             t: 0,
@@ -348,12 +359,35 @@ mod tests {
         }];
         std::fs::create_dir(dir.checkpoints().join("b0-s00000050")).unwrap();
         let text = text(&state, &dir);
-        assert!(text.contains("status     interrupted\n"), "{text}");
+        assert!(text.contains("status     stopped\n"), "{text}");
         assert!(
             text.contains("b0-s00000050  step 50  val loss 1.7000"),
             "{text}"
         );
         assert!(text.contains("resume: heirloom train --resume "), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_is_not_one_that_crashed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(tmp.path(), "tiny", Some("a")).unwrap();
+        let mut state = RunState::default();
+        let tell = |state: &mut RunState, status| {
+            let body = crate::run::event::Body::Run {
+                status,
+                info: None,
+                message: None,
+            };
+            state.apply(&Event::numbered(state.seq + 1, body));
+            state.settle(false);
+            (state_word(state, &dir), state_text(state, &dir))
+        };
+        let crashed = tell(&mut state, RunStatus::Running);
+        assert_eq!(crashed, ("interrupted", "crashed"));
+        let stopped = tell(&mut state, RunStatus::Interrupted);
+        assert_eq!(stopped, ("interrupted", "stopped"));
+        let crashed = tell(&mut state, RunStatus::Paused);
+        assert_eq!(crashed, ("interrupted", "crashed"));
     }
 
     #[test]

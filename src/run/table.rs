@@ -116,15 +116,16 @@ pub fn plural(n: usize, what: &str) -> String {
 }
 
 /// Rows as lines of aligned columns, two spaces apart. Columns in `words` are aligned to the left, the others to the
-/// right.
+/// right; a column without any text is left out.
 pub fn aligned<const N: usize>(rows: &[[String; N]], words: &[usize]) -> String {
     let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
-        for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
-            if i > 0 {
+        let shown = row.iter().zip(widths).enumerate();
+        for (i, (cell, width)) in shown.filter(|(_, (_, width))| *width > 0) {
+            if !line.is_empty() {
                 line.push_str("  ");
             }
             line.push_str(&if words.contains(&i) {

@@ -97,6 +97,11 @@ impl RunState {
         }
     }
 
+    /// Whether the journal leaves the run running or paused while no process works on it.
+    pub fn is_crashed(&self) -> bool {
+        self.core.status == Status::Interrupted && self.journaled.is_some()
+    }
+
     /// The status that the journal tells, whether or not a process works on the run.
     pub fn told_status(&self) -> Status {
         self.journaled.unwrap_or(self.core.status)
