@@ -86,6 +86,9 @@ fn scripts_command_a_run_and_are_answered() {
         ((rate - 1e-5).abs() < 1e-6).then_some(())
     });
     assert!(ctl_ok(&place, &["extend", "100"]).contains("1000100"));
+    assert!(ctl_ok(&place, &["note", "a", "warmer rate"]).starts_with("noted at step "));
+    let (code, _, err) = ctl(&place, &["note", &"x".repeat(501)]);
+    assert!(code == 2 && err.contains("at most 500 characters"), "{err}");
     let (code, _, err) = ctl(&place, &["grow", "2"]);
     assert!(code == 1 && err.contains("no round to grow from"), "{err}");
     let (code, _, err) = ctl(&place, &["rollback", "nothing"]);
@@ -100,7 +103,7 @@ fn scripts_command_a_run_and_are_answered() {
             .all(|c| c["by"] == "control" && c["pid"].is_u64())
     );
     let answers = events.iter().filter(|e| e["kind"] == "answer").count();
-    assert_eq!((commands.len(), answers), (10, 10));
+    assert_eq!((commands.len(), answers), (11, 11));
 
     // Usage errors never reach the trainer.
     let (code, _, err) = ctl(&place, &["puase"]);
@@ -110,7 +113,12 @@ fn scripts_command_a_run_and_are_answered() {
 
     assert!(ctl_ok(&place, &["quit"]).contains("the process ends"));
     wait("the end", || (!is_alive(run.0)).then_some(()));
-    assert_eq!(place.show("mine")["state"], "interrupted");
+    let shown = place.show("mine");
+    assert_eq!(shown["state"], "interrupted");
+    assert_eq!(shown["notes"][0]["text"], "a warmer rate");
+    let text = place.expect(0, &["show", "mine"]);
+    assert!(text.contains("\nnotes\n  step "), "{text}");
+    assert!(text.contains("status     stopped"), "{text}");
     let (code, _, err) = ctl(&place, &["status"]);
     assert!(
         code == 2

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Longest note, in characters.
+pub const LONGEST_NOTE: usize = 500;
 /// Longest phase, in steps.
 pub const MOST_STEPS: u64 = 1_000_000_000;
 
@@ -100,6 +102,8 @@ pub enum Command {
     },
     /// Checkpoint, then end the process; the run can be resumed.
     Quit,
+    /// Keep a remark at the present step.
+    Note { text: String },
 }
 
 impl Command {
@@ -122,6 +126,7 @@ impl Command {
             Self::Rollback { checkpoint } => format!("roll back to {checkpoint}"),
             Self::Stop { .. } => "stop growing".into(),
             Self::Quit => "checkpoint and quit".into(),
+            Self::Note { text } => format!("note: {text}"),
         }
     }
 }

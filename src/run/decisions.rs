@@ -114,7 +114,7 @@ impl Found {
 /// Whether a command changes what is trained, or what later commands speak of.
 fn counts(command: &Command) -> bool {
     match command {
-        Command::Pause | Command::Probe | Command::Quit => false,
+        Command::Pause | Command::Probe | Command::Quit | Command::Note { .. } => false,
         // It ends a pause that the trainer made itself.
         Command::Resume
         | Command::Checkpoint

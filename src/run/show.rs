@@ -53,6 +53,7 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
         "rounds": core.rounds,
         "controls": core.controls,
         "rollbacks": rollbacks::of(state),
+        "notes": state.remarks,
         "eval_windows": state.info.as_ref().and_then(|i| i.eval_windows),
     })
 }
@@ -124,6 +125,7 @@ pub fn text(state: &RunState, dir: &RunDir) -> String {
     out.push('\n');
     out.push_str(&table::text(state));
     out.push_str(&rollbacks::text(state));
+    let _ = remarks(&mut out, state);
     let _ = checkpoints(&mut out, state, dir);
     let _ = next(&mut out, state, dir);
     out
@@ -200,6 +202,18 @@ fn is_live(status: Status) -> bool {
 
 fn holder_line(holder: &Holder) -> String {
     table::ascii(&holder.to_string())
+}
+
+/// The operator's remarks.
+fn remarks(out: &mut String, state: &RunState) -> std::fmt::Result {
+    if state.remarks.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nnotes")?;
+    for note in &state.remarks {
+        writeln!(out, "  step {}  {}", note.step, table::ascii(&note.text))?;
+    }
+    Ok(())
 }
 
 fn checkpoints(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {

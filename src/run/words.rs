@@ -1,6 +1,7 @@
 //! Commands as words: what `heirloom ctl RUN ...` and the dashboard's `:` line understand.
 
-use super::command::{Command, GrowMode, MOST_STEPS};
+use super::command::{Command, GrowMode, LONGEST_NOTE, MOST_STEPS};
+use crate::text::clean;
 
 /// The highest learning rate that makes sense to anybody.
 pub const MOST_LR: f64 = 1000.0;
@@ -43,6 +44,10 @@ pub const USAGES: &[Usage] = &[
         "quit",
         "checkpoint and end the process; the run can be resumed",
     ),
+    usage(
+        "note TEXT",
+        "keep a remark at this step: in the journal, the log, the chart and `show`",
+    ),
 ];
 
 /// Whether a command ends, replaces or undoes what is being trained, so that a screen asks before it sends it.
@@ -59,7 +64,8 @@ pub fn is_drastic(command: &Command) -> bool {
         | Command::Decide
         | Command::TrainOn { .. }
         | Command::Extend { .. }
-        | Command::SetLr { .. } => false,
+        | Command::SetLr { .. }
+        | Command::Note { .. } => false,
     }
 }
 
@@ -112,6 +118,16 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
         }),
         ["stop"] => Ok(Command::Stop { decision: None }),
         ["quit"] => Ok(Command::Quit),
+        ["note", text @ ..] if !text.is_empty() => {
+            let text = clean(&text.join(" ")).trim().to_string();
+            match text.chars().count() {
+                0 => Err(wrong("note")),
+                n if n > LONGEST_NOTE => {
+                    Err(format!("note: at most {LONGEST_NOTE} characters, got {n}"))
+                }
+                _ => Ok(Command::Note { text }),
+            }
+        }
         [] => Err("no command".into()),
         [first, ..] => Err(wrong(first)),
     }
@@ -160,7 +176,8 @@ mod tests {
                 .replace(" [restart|keep]", " keep")
                 .replace('N', "2")
                 .replace('X', "3e-4")
-                .replace("2AME", "pre-grow-1");
+                .replace("2AME", "pre-grow-1")
+                .replace("TE3e-4T", "warmer");
             let words: Vec<&str> = said.split(' ').collect();
             parse(&words).unwrap_or_else(|e| panic!("{said}: {e}"));
         }
@@ -182,9 +199,9 @@ mod tests {
             "grow: layers must be a number from 1 to 1024, got \"two\""
         );
         assert!(said("grow 0").contains("from 1"));
-        assert!(said("extend -5").contains("no number of steps"));
-        assert!(said("set lr nan").contains("no learning rate"));
-        assert!(said("set lr 1e300").contains("up to 1000"));
+        assert!(said("extend -5").contains("steps must be a number"));
+        assert!(said("set lr nan").contains("must be in (0, 1000]"));
+        assert!(said("set lr 1e300").contains("got \"1e300\""));
         assert!(said("train-on 18446744073709551615").contains("to 1000000000"));
         assert!(said("set seed 3").contains("only the learning rate"));
         assert!(said("dance").contains("there are pause, resume"));

@@ -249,6 +249,8 @@ impl Trainer {
                     None => format!("running from step {step}"),
                 })
             }
+            // The journaled command is the note.
+            Command::Note { .. } => done(format!("noted at step {step}")),
             Command::Eval => {
                 let record = self.evaluate()?;
                 done(format!("val {:.4} at step {step}", record.val_loss))

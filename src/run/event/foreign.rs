@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Error, Map, Value};
 
 use super::{Body, Event, Evidence, Phase, PhaseResult, RunInfo};
-use crate::run::command::Command;
+use crate::run::command::{Command, LONGEST_NOTE};
 use crate::text;
 
 /// Values in one event. A probe of a thousand layers with a hundred heads each has about half as many.
@@ -270,6 +270,9 @@ impl Check {
             Command::Grow { layers, .. } => self.layers("layers", *layers),
             Command::TrainOn { steps, .. } | Command::Extend { steps } => {
                 self.counted("steps", *steps)
+            }
+            Command::Note { text } if text.chars().count() > LONGEST_NOTE => {
+                Err(format!("a note of more than {LONGEST_NOTE} characters"))
             }
             _ => Ok(()),
         }

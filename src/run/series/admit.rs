@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
+use crate::run::command::LONGEST_NOTE;
 use crate::run::event::foreign::Check;
 use crate::run::event::{Phase, PhaseResult};
-use crate::run::state::{Core, MarkKind, RunState, Strand};
+use crate::run::state::{Core, Mark, MarkKind, REMARKS_KEPT, RunState, Strand};
 use crate::run::tail::Position;
 use crate::text;
 
@@ -38,6 +39,8 @@ pub fn head(state: &RunState, position: &Position) -> bool {
         // Sums of what events tell: more can be added for ever.
         && sums.into_iter().all(|n| n < u64::MAX / 4)
         && state.elapsed.is_finite()
+        && state.remarks.len() <= REMARKS_KEPT
+        && state.remarks.iter().all(|r| r.text.chars().count() <= LONGEST_NOTE)
         && core(&state.core)
 }
 
@@ -77,13 +80,19 @@ fn core(core: &Core) -> bool {
 
 fn strand(strand: &Strand) -> bool {
     let marks = strand.marks.iter();
-    marks
-        .filter_map(|m| match &m.kind {
-            MarkKind::Phase(phase) => Some(phase),
-            _ => None,
-        })
-        .chain(strand.probes.iter().map(|p| &p.phase))
-        .all(phase)
+    let note = |m: &Mark| match &m.kind {
+        MarkKind::Note(words) => text::clean(words) == *words,
+        _ => true,
+    };
+    let clean = marks.clone().all(note);
+    clean
+        && marks
+            .filter_map(|m| match &m.kind {
+                MarkKind::Phase(phase) => Some(phase),
+                _ => None,
+            })
+            .chain(strand.probes.iter().map(|p| &p.phase))
+            .all(phase)
 }
 
 fn phase(phase: &Phase) -> bool {

@@ -99,6 +99,8 @@ struct Head {
     running_since: u64,
     dropped: u64,
     notes_gone: u64,
+    #[serde(default)]
+    remarks: Vec<Note>,
     noted: bool,
 }
 
@@ -146,6 +148,7 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
         running_since: state.running_since,
         dropped: state.dropped,
         notes_gone: state.notes_gone,
+        remarks: state.remarks.clone(),
         noted: state.noted,
     };
     let body = BodyOf {
@@ -276,6 +279,7 @@ impl Opened {
             running_since: head.running_since,
             dropped: head.dropped,
             notes_gone: head.notes_gone,
+            remarks: head.remarks,
             noted: head.noted,
             version: 1,
             ..RunState::default()

@@ -4,7 +4,7 @@ use super::points::{
     CheckpointNote, ControlResult, EvalPoint, Level, Mark, MarkKind, Moved, Note, OpenDecision,
     PhaseNow, ProbePoint, RoundResult, Status,
 };
-use super::{CHECKPOINTS_KEPT, GPU_PERCENT, RunState};
+use super::{CHECKPOINTS_KEPT, GPU_PERCENT, REMARKS_KEPT, RunState};
 use crate::run::command::{By, Command};
 use crate::run::event::foreign::MOST_COUNTED;
 use crate::run::event::{
@@ -16,6 +16,8 @@ use crate::run::trend;
 
 /// Names of controls that are kept.
 const CONTROLS_KEPT: usize = 64;
+/// Characters of a remark that stand at its mark.
+const MARKED: usize = 24;
 
 impl RunState {
     /// Folds one event in.
@@ -347,6 +349,9 @@ impl RunState {
 
     /// Remembers where a command would move the end of the phase to.
     fn on_command(&mut self, event: &Event, id: u64, command: &Command) {
+        if let Command::Note { text } = command {
+            self.on_remark(event, text);
+        }
         let due = self.core.phase.as_ref().map_or(0, |now| now.due);
         let (from, steps) = match command {
             Command::TrainOn { steps, .. } => (event.phase_step, *steps),
@@ -356,6 +361,20 @@ impl RunState {
         // Both are counted, so that their sum is far from the end of the numbers.
         let due = from.saturating_add(steps).min(MOST_COUNTED);
         self.core.moved = Some(Moved { id, due });
+    }
+
+    fn on_remark(&mut self, event: &Event, text: &str) {
+        let remark = Note {
+            t: event.t,
+            step: event.step,
+            level: Level::Info,
+            text: text.into(),
+        };
+        if self.remarks.len() >= REMARKS_KEPT {
+            self.remarks.remove(0);
+        }
+        self.remarks.push(remark);
+        self.mark(event, MarkKind::Note(text.chars().take(MARKED).collect()));
     }
 
     fn on_answer(&mut self, id: u64, applied: bool) {

@@ -27,6 +27,8 @@ pub use strand::{
 
 /// How many notes the event strip and the log keep.
 pub(super) const NOTES_KEPT: usize = 1000;
+/// How many remarks of the operator's are kept.
+pub(in crate::run) const REMARKS_KEPT: usize = 100;
 /// How many checkpoints are remembered; far more than a run keeps on disk.
 pub(super) const CHECKPOINTS_KEPT: usize = 16_384;
 
@@ -42,6 +44,8 @@ pub struct RunState {
     pub notes: VecDeque<Note>,
     /// Notes that made room for newer ones.
     pub notes_gone: u64,
+    /// The operator's remarks, those of abandoned branches, too; the last ones, oldest first.
+    pub remarks: Vec<Note>,
     /// The last event's number, run time and wall clock.
     pub seq: u64,
     pub elapsed: f64,

@@ -210,6 +210,8 @@ pub enum MarkKind {
     Resumed,
     /// The run went back to this step.
     Rollback,
+    /// A remark of the operator's.
+    Note(String),
 }
 
 /// Something to mark on the step axis.

@@ -1,6 +1,7 @@
 //! Rollbacks and resumes in the fold.
 
 use super::*;
+use crate::run::command::{By, Command};
 use crate::run::event::{Body, Event, FORMAT_VERSION, Phase, PhaseResult, RunStatus, Start};
 
 mod due;
@@ -334,4 +335,29 @@ fn marks_and_checkpoints_stay_bounded_and_phases_are_the_last_to_go() {
     assert!(run.state.live().marks.len() <= 16_384);
     assert_eq!(run.state.phase_starts().len(), 1);
     assert!(run.state.checkpoints.len() <= CHECKPOINTS_KEPT);
+}
+
+#[test]
+fn a_remark_is_marked_and_outlives_a_rollback() {
+    let mut run = Run::begun();
+    run.train(5);
+    let a = run.checkpoint();
+    run.train(2);
+    run.tell(Body::Command {
+        id: 1,
+        by: By::Keyboard,
+        command: Command::Note {
+            text: "the loss jumps here, as it did in May".into(),
+        },
+        pid: None,
+    });
+    let mark = MarkKind::Note("the loss jumps here, as ".into());
+    assert!(run.marks().contains(&(7, mark)));
+    run.roll_back(a, 5);
+    assert_eq!(run.state.remarks.len(), 1);
+    let remark = &run.state.remarks[0];
+    assert_eq!(
+        (remark.step, remark.text.as_str()),
+        (7, "the loss jumps here, as it did in May")
+    );
 }

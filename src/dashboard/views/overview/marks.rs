@@ -10,9 +10,10 @@ use crate::run::state::{self, MarkKind, Strand};
 
 /// Which marks go before others in a column.
 const PHASE: u8 = 1;
-const GROWTH: u8 = 2;
-const ROLLBACK: u8 = 3;
-const RESUMED: u8 = 4;
+const NOTE: u8 = 2;
+const GROWTH: u8 = 3;
+const ROLLBACK: u8 = 4;
+const RESUMED: u8 = 5;
 
 /// `^grow 4→6` where layers were added, `^round 1` where a phase begins, a diamond for each checkpoint.
 pub fn of(view: &View<'_>) -> Vec<Mark> {
@@ -49,6 +50,7 @@ fn label(mark: &state::Mark, grown: &HashSet<u64>) -> Option<(Option<String>, u8
         MarkKind::Phase(other) => (other.to_string(), PHASE),
         MarkKind::Resumed => ("resumed".into(), RESUMED),
         MarkKind::Rollback => ("rolled back".into(), ROLLBACK),
+        MarkKind::Note(text) => (format!("note {text}"), NOTE),
     };
     Some((Some(text), weight))
 }
