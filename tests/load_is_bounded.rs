@@ -17,6 +17,10 @@ use common::pty::Pty;
 use heirloom::run::state::RunState;
 use heirloom::run::tail::Tail;
 
+/// Budgets of a run of a million steps and fifty series: how soon all of it is on screen, and the memory for it, in MiB.
+const OPENED: Duration = Duration::from_secs(1);
+const MEMORY: u64 = 64;
+
 /// Layers of the run that is probed; with its eight other curves, over fifty series.
 const LAYERS: usize = 22;
 
@@ -208,15 +212,14 @@ fn a_million_steps_and_two_hundred_runs() {
     let size = fs::metadata(&series).unwrap().len();
     println!("series.bin: {} KiB", size >> 10);
     report("show with series.bin", measured(&place, &["show", "long"]));
-    report(
-        "watch with series.bin, to the whole screen",
-        watched(&place, "long"),
-    );
+    let opened = watched(&place, "long");
+    report("watch with series.bin, to the whole screen", opened);
+    assert!(opened.0 < OPENED, "{opened:?}, limit {OPENED:?}");
+    assert!(opened.1 <= MEMORY, "{opened:?}, limit {MEMORY} MiB");
     fs::remove_file(&series).unwrap();
-    report(
-        "watch without series.bin, to the whole screen",
-        watched(&place, "long"),
-    );
+    let read = watched(&place, "long");
+    report("watch without series.bin, to the whole screen", read);
+    assert!(read.1 <= MEMORY, "{read:?}, limit {MEMORY} MiB");
     assert!(series.exists(), "watching left one");
 
     let place = Place::new();

@@ -16,6 +16,7 @@ use super::glyphs::Glyphs;
 use super::keymap;
 use super::message::Effect;
 use super::output::{OutputGuard, hold_output, redirect_output};
+use super::pace::{Pace, cpu_time};
 use super::scene::Scene;
 use super::screen;
 use super::session::{Facts, Session};
@@ -27,11 +28,6 @@ use crate::run::state::{RunState, Status};
 
 /// How often events are looked for when no key comes.
 const TICK: Duration = Duration::from_millis(50);
-/// At most so many frames for data; keys draw at once.
-const FRAME_GAP: Duration = Duration::from_millis(250);
-/// The same when the terminal does not keep up.
-const SLOW_GAP: Duration = Duration::from_secs(1);
-
 /// The ages of evaluations and checkpoints of a run in progress are drawn again this often.
 const AGES: Duration = Duration::from_secs(10);
 
@@ -103,6 +99,7 @@ struct App<'a> {
     session: Session,
     zone: TimeZone,
     drawn: (u64, Instant),
+    pace: Pace,
     /// The start that was drawn last.
     drawn_start: Option<Starting>,
     dirty: bool,
@@ -127,7 +124,8 @@ impl<'a> App<'a> {
             desk: Desk::default(),
             session: Session::new(past, facts),
             zone: TimeZone::system(),
-            drawn: (u64::MAX, Instant::now() - FRAME_GAP),
+            drawn: (u64::MAX, Instant::now()),
+            pace: Pace::default(),
             drawn_start: None,
             dirty: true,
         }
@@ -242,7 +240,7 @@ impl Screen for App<'_> {
     /// At once after keys, a few times a second for data, never when nothing changed.
     fn is_due(&self, keeps_up: bool, now: Instant) -> bool {
         let (version, at) = self.drawn;
-        let gap = if keeps_up { FRAME_GAP } else { SLOW_GAP };
+        let gap = self.pace.gap(keeps_up);
         let Session { run, facts, .. } = &self.session;
         // A replay's clock moves between events, too.
         let moves = facts.replay.as_ref().is_some_and(|r| r.playing);
@@ -261,6 +259,7 @@ impl Screen for App<'_> {
                 crate::fault::panic_at("dashboard", self.session.run.core.rounds.len() as u64);
             }
         }
+        let before = cpu_time();
         self.session.prepare();
         let session = &self.session;
         let scopes = keymap::below(&self.desk.ui, &session.facts);
@@ -278,7 +277,13 @@ impl Screen for App<'_> {
             zone: &self.zone,
             clock: session.clock(),
         };
-        terminal.draw(|frame| screen::draw(frame, &scene, &self.desk.layers));
+        let bytes = terminal.draw(|frame| screen::draw(frame, &scene, &self.desk.layers));
+        match self.dirty {
+            true => self.pace.drew_for_a_key(),
+            false => self
+                .pace
+                .drew_data(bytes, cpu_time().saturating_sub(before)),
+        }
         self.drawn = (session.run.version, now);
         self.drawn_start.clone_from(&session.facts.starting);
         self.dirty = false;

@@ -6,12 +6,10 @@
 //! its own, poll(2) is asked before crossterm may look, and on a hangup an empty non-blocking pipe is put over stdin,
 //! by the signal's own thread if need be.
 
-use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,12 +31,10 @@ use ratatui::backend::CrosstermBackend;
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
+use super::frame_writer::FrameWriter;
 use crate::file;
 use crate::signals::WATCHED;
 use crate::threads;
-
-/// A frame is gathered here and leaves in one write.
-const FRAME_BYTES: usize = 256 << 10;
 
 type Screen = ratatui::Terminal<CrosstermBackend<FrameWriter>>;
 
@@ -53,26 +49,6 @@ pub enum Input {
     Stop,
     /// The terminal is gone.
     Hangup,
-}
-
-/// Gathers what is written until [`Self::send`]: ratatui flushes in the middle of a frame. Clones share the buffer.
-#[derive(Clone)]
-struct FrameWriter(Rc<RefCell<BufWriter<File>>>);
-
-impl FrameWriter {
-    fn send(&self) -> io::Result<()> {
-        self.0.borrow_mut().flush()
-    }
-}
-
-impl Write for FrameWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What signals have said, over the whole life of the process.
@@ -157,8 +133,7 @@ impl Terminal {
         if let Err(error) = enable_raw_mode() {
             return give_back(error);
         }
-        let writer = BufWriter::with_capacity(FRAME_BYTES, out);
-        let writer = FrameWriter(Rc::new(RefCell::new(writer)));
+        let writer = FrameWriter::new(out);
         let entered = queue!(
             writer.clone(),
             EnterAlternateScreen,
@@ -166,7 +141,7 @@ impl Terminal {
             cursor::Hide
         )
         .and_then(|()| writer.send())
-        .and_then(|()| Screen::new(CrosstermBackend::new(writer.clone())));
+        .and_then(|_| Screen::new(CrosstermBackend::new(writer.clone())));
         match entered {
             Ok(screen) => Ok(Self {
                 screen: ManuallyDrop::new(screen),
@@ -182,16 +157,17 @@ impl Terminal {
         }
     }
 
-    /// Draws a frame in one synchronised write. A write that fails means that the terminal is gone, which
-    /// [`Self::inputs`] tells.
-    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) {
+    /// Draws a frame in one synchronised write, and returns its bytes: none when no cell has changed. A write that fails means
+    /// that the terminal is gone, which [`Self::inputs`] tells.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> usize {
         let drawn = queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)
             .and_then(|()| self.screen.draw(render).map(drop))
             .and_then(|()| queue!(self.screen.backend_mut(), EndSynchronizedUpdate))
-            .and_then(|()| self.writer.send());
-        if drawn.is_err() {
+            .and_then(|()| self.writer.send_frame());
+        drawn.unwrap_or_else(|_| {
             self.hang_up();
-        }
+            0
+        })
     }
 
     /// Clears the terminal: the next frame writes every cell, whatever another program has left there.

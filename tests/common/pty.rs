@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, RawFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -18,9 +19,17 @@ pub struct Pty {
     writer: Option<Box<dyn Write + Send>>,
     child: Box<dyn Child + Send + Sync>,
     screen: Arc<Mutex<vt100::Parser>>,
-    written: Arc<Mutex<Vec<u8>>>,
+    written: Arc<Mutex<Written>>,
     hung_up: Arc<AtomicBool>,
     reading: Option<JoinHandle<()>>,
+}
+
+/// What the program has written.
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    /// When each part was read, and how many bytes there were then.
+    arrivals: Vec<(Instant, usize)>,
 }
 
 impl Pty {
@@ -37,6 +46,18 @@ impl Pty {
         rows: u16,
         env: &[(&str, &str)],
     ) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_heirloom"));
+        Self::start_program(program, place, args, (columns, rows), env)
+    }
+
+    /// The same with another build of the program.
+    pub fn start_program(
+        program: &Path,
+        place: &Place,
+        args: &[&str],
+        (columns, rows): (u16, u16),
+        env: &[(&str, &str)],
+    ) -> Self {
         let size = PtySize {
             rows,
             cols: columns,
@@ -44,7 +65,7 @@ impl Pty {
             pixel_height: 0,
         };
         let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_heirloom"));
+        let mut command = CommandBuilder::new(program);
         command.args(args);
         command.cwd(place.path());
         command.env("TERM", "xterm-256color");
@@ -61,7 +82,7 @@ impl Pty {
         let reader = pair.master.try_clone_reader().unwrap();
         let fd = pair.master.as_raw_fd().unwrap();
         let hung_up = Arc::new(AtomicBool::new(false));
-        let written = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::new(Mutex::new(Written::default()));
         let (seen, gone) = (Arc::clone(&screen), Arc::clone(&hung_up));
         let all = Arc::clone(&written);
         let reading = std::thread::spawn(move || follow(reader, fd, &seen, &all, &gone));
@@ -83,7 +104,12 @@ impl Pty {
 
     /// Every byte that the program has written so far.
     pub fn written(&self) -> Vec<u8> {
-        self.written.lock().unwrap().clone()
+        self.written.lock().unwrap().bytes.clone()
+    }
+
+    /// When parts of [`Self::written`] arrived, each with the number of bytes that had been written by then.
+    pub fn arrivals(&self) -> Vec<(Instant, usize)> {
+        self.written.lock().unwrap().arrivals.clone()
     }
 
     /// Whether the program holds the alternate screen.
@@ -177,7 +203,7 @@ fn follow(
     mut reader: Box<dyn Read + Send>,
     fd: RawFd,
     screen: &Mutex<vt100::Parser>,
-    written: &Mutex<Vec<u8>>,
+    written: &Mutex<Written>,
     hung_up: &AtomicBool,
 ) {
     let mut bytes = [0; 8192];
@@ -190,7 +216,12 @@ fn follow(
         }
         match reader.read(&mut bytes) {
             Ok(n @ 1..) => {
-                written.lock().unwrap().extend_from_slice(&bytes[..n]);
+                let now = Instant::now();
+                let mut all = written.lock().unwrap();
+                all.bytes.extend_from_slice(&bytes[..n]);
+                let total = all.bytes.len();
+                all.arrivals.push((now, total));
+                drop(all);
                 screen.lock().unwrap().process(&bytes[..n]);
             }
             _ => return,

@@ -62,19 +62,18 @@ fn without_spikes(values: &[f64]) -> impl Iterator<Item = f64> + '_ {
     let above = |i: usize| {
         let from = i.saturating_sub(NEIGHBOURS);
         let until = (i + NEIGHBOURS + 1).min(values.len());
-        values[i] - median(values[from..until].to_vec())
+        values[i] - median_of_few(&values[from..until])
     };
     let deviations: Vec<f64> = (0..values.len()).map(above).collect();
     let typical = median(deviations.iter().map(|d| d.abs()).collect());
     // On a smooth curve the typical deviation is next to nothing: a spike is also large beside the curve's range.
-    let sorted = |share: usize| {
-        let mut all = values.to_vec();
-        all.sort_by(f64::total_cmp);
-        all.get((all.len().saturating_sub(1)) * share / 100)
-            .copied()
-            .unwrap_or(0.0)
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let at = |share: usize| {
+        let place = sorted.len().saturating_sub(1) * share / 100;
+        sorted.get(place).copied().unwrap_or(0.0)
     };
-    let least = 0.2 * (sorted(95) - sorted(5));
+    let least = 0.2 * (at(95) - at(5));
     let spikes = values.len() >= FEWEST;
     values
         .iter()
@@ -83,8 +82,17 @@ fn without_spikes(values: &[f64]) -> impl Iterator<Item = f64> + '_ {
         .map(|(v, _)| *v)
 }
 
+/// The median of a value and its neighbours, which every point of every chart is compared with: nothing is allocated.
+fn median_of_few(values: &[f64]) -> f64 {
+    let mut few = [0.0; 2 * NEIGHBOURS + 1];
+    let few = &mut few[..values.len()];
+    few.copy_from_slice(values);
+    few.sort_unstable_by(f64::total_cmp);
+    few.get(few.len() / 2).copied().unwrap_or(0.0)
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
+    values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 

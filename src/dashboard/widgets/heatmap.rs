@@ -43,8 +43,8 @@ pub fn columns(part: &Part<'_>, column: usize, window: &Window, columns: usize) 
     let places = &series.stretches()[first..end];
     let until = window.nearest(part.until, columns);
     let (mut sum, mut count) = (0.0, 0.0);
+    let mut from = window.nearest(x(&places[0].last), columns);
     for (i, (s, span)) in places.iter().zip(spans).enumerate() {
-        let from = window.nearest(x(&s.last), columns);
         let next = places
             .get(i + 1)
             .map(|s| window.nearest(x(&s.last), columns));
@@ -63,6 +63,7 @@ pub fn columns(part: &Part<'_>, column: usize, window: &Window, columns: usize) 
         let to = next.unwrap_or(until + 1).max(from + 1).min(columns);
         out[from..to].fill(value);
         (sum, count) = (0.0, 0.0);
+        from = next.unwrap_or(from);
     }
     out
 }
@@ -101,11 +102,17 @@ pub fn draw(
 ) {
     for (row, y) in rows.iter().zip(area.y..area.bottom()) {
         let free = usize::from(margin).saturating_sub(1);
-        let mut line = Line::from(Span::styled(format!("{:<free$} ", row.label), dim));
-        let shades: String = row.values.iter().map(|&v| shade(v, top, glyphs)).collect();
-        line.push_span(Span::styled(shades, row.style));
-        line.spans.extend(row.tail.iter().cloned());
-        buffer.set_line(area.x, y, &line, area.width);
+        let label = Line::styled(format!("{:<free$} ", row.label), dim);
+        let (x, _) = buffer.set_line(area.x, y, &label, area.width);
+        // A cell at a time: as text, each row would be taken apart into characters again, which is most of the work.
+        let shades = row.values.iter().map(|&v| shade(v, top, glyphs));
+        let mut after = x;
+        for (x, shade) in (x..area.right()).zip(shades) {
+            buffer[(x, y)].set_char(shade).set_style(row.style);
+            after = x + 1;
+        }
+        let tail = Line::from(row.tail.clone());
+        buffer.set_line(after, y, &tail, area.right().saturating_sub(after));
         for &column in borders.iter().filter(|&&c| c < usize::from(width)) {
             let x = area.x + margin + column as u16;
             if x < area.right() {

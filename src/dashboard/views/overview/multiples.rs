@@ -96,8 +96,9 @@ fn series<'a>(view: &View<'a>, kind: &Kind) -> &'a Series {
 
 fn exists(view: &View<'_>, kind: &Kind) -> bool {
     let series = series(view, kind);
-    let range = view.parts.range(series);
-    series.range(kind.column, range.start, range.end).is_some()
+    let shown = series.column(kind.column).get(view.parts.range(series));
+    // The first finite value is enough.
+    shown.is_some_and(|spans| spans.iter().any(|s| s.low <= s.high))
 }
 
 /// Draws the panel.
