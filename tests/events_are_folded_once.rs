@@ -1,5 +1,5 @@
-//! A process that trains folds each of its events once, whatever shows them: the dashboard, the control socket's clients,
-//! the printer and the keeper of `series.bin` read one state.
+//! A process that trains folds each of its events once, whatever shows them: the dashboard, the control socket, the printer
+//! and the keeper of `series.bin` read one state.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::Place;
 use common::pty::Pty;
 use heirloom::run::series::file;
 
-/// Makes the process print at its end how many events it has emitted and how often it has folded one.
+/// Makes the process print at its end how many events it has taken in and how often it has folded one.
 const COUNT: (&str, &str) = ("HEIRLOOM_FAULT", "count-folds:0");
 /// Long enough that `series.bin` is worth writing.
 const STEPS: [&str; 4] = [
@@ -30,10 +30,11 @@ fn counts(text: &str) -> (u64, u64) {
 }
 
 #[track_caller]
-fn each_once(place: &Place, text: &str) {
+fn check_that_each_was_folded_once(place: &Place, text: &str) {
     let (events, times) = counts(text);
     assert_eq!(events, times);
     assert_eq!(events, place.events("mine").len() as u64);
+    // The whole run is in `series.bin`, although nobody has folded the journal for it.
     let journal = place.run_dir("mine").join("events.jsonl");
     let length = std::fs::metadata(journal).unwrap().len();
     assert_eq!(file::offset(&place.run_dir("mine")), Some(length));
@@ -52,7 +53,7 @@ fn under_a_dashboard_with_a_client_attached() {
     attached.exit_code();
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);
-    each_once(&place, &pty.see("folded "));
+    check_that_each_was_folded_once(&place, &pty.see("folded "));
 }
 
 #[test]
@@ -68,5 +69,5 @@ fn with_lines_on_stdout() {
     let (out, err) = common::texts(&output);
     assert_eq!(output.status.code(), Some(0), "{err}");
     assert!(out.contains("outcome: "), "{out}");
-    each_once(&place, &err);
+    check_that_each_was_folded_once(&place, &err);
 }

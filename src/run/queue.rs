@@ -258,6 +258,11 @@ impl EventReceiver {
         self.0.lock().poll().map(|entry| entry.event)
     }
 
+    /// Whether no event waits at present.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().waiting.events.is_empty()
+    }
+
     /// Waits on this thread for the next event; `None` at the end.
     pub fn recv(&self) -> Option<Event> {
         self.recv_with().map(|(event, _)| event)

@@ -19,6 +19,10 @@ use super::queue;
 use super::state::RunState;
 use crate::threads;
 
+/// Time between two looks at the queue, in which events gather. Each of them would wake the folding thread otherwise, and on
+/// a machine whose cores are all busy that thread may take the processor from the trainer in the middle of its `emit`.
+const REST: Duration = Duration::from_millis(2);
+
 /// Sees each event with the state after it, on the thread that folds. Must not wait: the state is locked meanwhile. Dropped
 /// after the last event.
 pub type Sink = Box<dyn FnMut(&RunState, &Event) + Send>;
@@ -86,6 +90,9 @@ impl SharedRun {
             let Ending(shared) = &ending;
             while let Some(event) = events.recv() {
                 shared.fold(&event);
+                if events.is_empty() {
+                    std::thread::sleep(REST);
+                }
             }
         })?;
         Ok((shared, Box::new(move |event: &Event| sender.send(event))))

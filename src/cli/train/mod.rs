@@ -161,6 +161,7 @@ impl Args {
                 (ended, parts.dir.name())
             }
         };
+        // For a test that counts.
         if fault::is_at("count-folds", 0) {
             let (events, folds) = (run.folded(), state::applied() - applied);
             say::err(&format!("folded {events} events, {folds} times"));

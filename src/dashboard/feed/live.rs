@@ -15,16 +15,17 @@ use crate::run::control::hub::{Holder, Hub};
 use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 
-/// Copying the state takes at most one part in this many of the time: a million-step run is copied a few times a frame.
-const COPYING_PART: u32 = 20;
-/// Longest time between two copies, however slow the machine was during one of them.
-const COPY_EVERY: Duration = Duration::from_millis(100);
+/// Copying the state takes at most one part in this many of the time: less than half of what a dashboard may take of a core.
+const COPYING_PART: u32 = 500;
+/// Longest time between two copies, however slow the machine was during one of them; about that between two frames.
+const COPY_EVERY: Duration = Duration::from_millis(200);
 
 /// A trainer in this process, whose events another thread folds.
 pub struct LiveFeed {
     run: Arc<SharedRun>,
     commands: Sender<Request>,
     hub: Arc<Hub>,
+    /// When the state may be copied again.
     next_copy: Instant,
     /// No event will come any more.
     ended: bool,

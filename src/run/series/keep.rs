@@ -270,3 +270,6 @@ impl Drop for Keeping {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

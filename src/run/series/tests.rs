@@ -4,16 +4,15 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-use super::keep::{SeriesKeeper, SeriesWriter, SharedKeeper};
+use super::keep::{SeriesKeeper, SeriesWriter};
 use super::{file, open};
 use crate::run::event::{Body, Event, FORMAT_VERSION, Phase, PhaseResult, RunStatus, Start};
-use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 use crate::run::tail::Tail;
 
 /// Lines of a journal in which everything happens that moves curves about.
-struct Story {
-    lines: String,
+pub(super) struct Story {
+    pub(super) lines: String,
     seq: u64,
     step: u64,
     phase: Phase,
@@ -120,7 +119,7 @@ impl Story {
     }
 
     /// Two phases, a rollback, and a resume from before it.
-    fn new(events: u64) -> Self {
+    pub(super) fn new(events: u64) -> Self {
         let mut story = Self {
             lines: String::new(),
             seq: 0,
@@ -185,7 +184,7 @@ fn essence(mut state: RunState) -> String {
 }
 
 /// The fold over a whole journal, without any `series.bin`.
-fn folded(dir: &Path) -> String {
+pub(super) fn folded(dir: &Path) -> String {
     let mut tail = Tail::open(dir);
     let mut state = RunState::default();
     loop {
@@ -199,7 +198,7 @@ fn folded(dir: &Path) -> String {
 }
 
 /// The state by `series.bin` and the rest of the journal, and from which byte on the journal was read.
-fn opened(dir: &Path) -> (String, u64) {
+pub(super) fn opened(dir: &Path) -> (String, u64) {
     let (mut tail, mut state, _) = open::open(dir);
     let from = tail.position().offset;
     loop {
@@ -213,7 +212,7 @@ fn opened(dir: &Path) -> (String, u64) {
 }
 
 /// A directory whose journal has `text`, and a `series.bin` up to there.
-fn kept(text: &str) -> tempfile::TempDir {
+pub(super) fn kept(text: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("events.jsonl"), text).unwrap();
     let (mut tail, mut state, _) = open::open(dir.path());
@@ -230,7 +229,7 @@ fn kept(text: &str) -> tempfile::TempDir {
     dir
 }
 
-fn append(dir: &Path, text: &str) {
+pub(super) fn append(dir: &Path, text: &str) {
     let mut journal = OpenOptions::new();
     let mut journal = journal.append(true).open(dir.join("events.jsonl")).unwrap();
     journal.write_all(text.as_bytes()).unwrap();
@@ -445,122 +444,6 @@ fn a_keeper_follows_a_journal_that_grows_and_writes_at_its_end() {
     let (state, from) = opened(dir.path());
     assert_eq!(from, lines.len() as u64);
     assert!(state == folded(dir.path()));
-}
-
-/// The events of some lines, as the trainer had them.
-fn events(lines: &str) -> Vec<Event> {
-    lines
-        .lines()
-        .map(|line| Event::from_line(line).unwrap())
-        .collect()
-}
-
-#[test]
-fn the_state_that_is_folded_anyway_is_kept_without_folding_the_journal() {
-    let lines = Story::new(3000).lines;
-    let cut = lines[..lines.len() / 3].rfind('\n').unwrap() + 1;
-    // From the start, and after a resume with and without a `series.bin`.
-    for (past, left_by_a_reader) in [(0, false), (cut, false), (cut, true)] {
-        let dir = match left_by_a_reader {
-            true => kept(&lines[..past]),
-            false => tempfile::tempdir().unwrap(),
-        };
-        fs::write(dir.path().join("events.jsonl"), &lines[..past]).unwrap();
-        let (run, mut observer) = SharedRun::begin(fold_of(&lines[..past])).unwrap();
-        let mut keeper = SharedKeeper::new(dir.path(), &run);
-        let mut unwritten = past;
-        let mut told = past;
-        for event in events(&lines[past..]) {
-            observer(&event);
-            told += event.to_line().len() + 1;
-            // The journal is written later than the events are folded, and not line by line.
-            if told - unwritten > 100_000 {
-                keeper.tend().unwrap();
-                append(dir.path(), &lines[unwritten..told - 17]);
-                unwritten = told - 17;
-                keeper.tend().unwrap();
-            }
-        }
-        drop(observer);
-        append(dir.path(), &lines[unwritten..]);
-        keeper.finish().unwrap();
-        assert!(!keeper.differs());
-        let (state, from) = opened(dir.path());
-        assert_eq!(from, lines.len() as u64, "past {past}");
-        assert!(state == folded(dir.path()), "past {past}");
-        assert_eq!(run.folded(), events(&lines[past..]).len() as u64);
-    }
-}
-
-fn fold_of(lines: &str) -> RunState {
-    let mut state = RunState::default();
-    events(lines).iter().for_each(|event| state.apply(event));
-    state
-}
-
-/// Each time the thread folds the journal itself in the end, and what it writes is right.
-#[test]
-fn a_journal_that_says_something_else_than_the_events_is_folded_by_itself() {
-    let lines = Story::new(1500).lines;
-    let told = events(&lines);
-    let at = lines[..lines.len() / 2].rfind('\n').unwrap() + 1;
-    let index = lines[..at].lines().count();
-    let gap = Event {
-        body: Body::Gap { dropped: 1 },
-        ..told[index].clone()
-    };
-    let warning = |message: &str| Event {
-        body: Body::Warning {
-            message: message.into(),
-        },
-        ..told[index].clone()
-    };
-    let with = |event: &Event| {
-        let rest = &lines[at..];
-        let rest = &rest[rest.find('\n').unwrap() + 1..];
-        format!("{}{}\n{rest}", &lines[..at], event.to_line())
-    };
-    let but = |event: &Event| {
-        let mut events = told.clone();
-        events[index] = event.clone();
-        events
-    };
-    let torn = format!("{}{{\"v\":1,\"se\n{}", &lines[..at], &lines[at..]);
-    let cases = [
-        (
-            "a metric that a full disk left out",
-            told.clone(),
-            with(&gap),
-        ),
-        (
-            "an event that a full queue left out",
-            but(&gap),
-            lines.clone(),
-        ),
-        (
-            "a text that is made harmless when it is read",
-            but(&warning("a\u{1b}[2Jb")),
-            with(&warning("a\u{1b}[2Jb")),
-        ),
-        ("a torn line", told.clone(), torn),
-    ];
-    for (what, told, journal) in cases {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("events.jsonl"), "").unwrap();
-        let (run, mut observer) = SharedRun::begin(RunState::default()).unwrap();
-        let mut keeper = SharedKeeper::new(dir.path(), &run);
-        let keeping = SeriesKeeper::spawn(dir.path(), &run);
-        told.iter().for_each(&mut observer);
-        drop(observer);
-        fs::write(dir.path().join("events.jsonl"), &journal).unwrap();
-        keeper.finish().unwrap();
-        assert!(keeper.differs(), "{what}");
-        assert!(!file::path(dir.path()).exists(), "{what}");
-        drop(keeping);
-        let (state, from) = opened(dir.path());
-        assert_eq!(from, journal.len() as u64, "{what}");
-        assert!(state == folded(dir.path()), "{what}");
-    }
 }
 
 #[test]
