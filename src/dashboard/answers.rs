@@ -60,7 +60,7 @@ fn stop_waiting(ui: &mut Ui, command: &Command) {
 mod tests {
     use std::sync::Arc;
     use std::sync::mpsc::{Receiver, channel};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::super::feed::LiveFeed;
     use super::super::update::{self, Desk};
@@ -69,6 +69,8 @@ mod tests {
     use crate::run::command::{Answered, By, Request};
     use crate::run::control::hub::Hub;
     use crate::run::event::{Body, Event, Phase};
+    use crate::run::journal::Observer;
+    use crate::run::shared::SharedRun;
 
     /// A dashboard's screen and feed, and the trainer's end of its commands.
     struct Bench {
@@ -77,21 +79,24 @@ mod tests {
         run: RunState,
         feed: LiveFeed,
         requests: Receiver<Request>,
-        tell: Box<dyn FnMut(&Event) + Send>,
+        shared: Arc<SharedRun>,
+        tell: Observer,
     }
 
     impl Bench {
         fn new() -> Self {
             let (commands, requests) = channel();
-            let hub = Hub::new(Attendance::new(true), RunState::default());
-            let (feed, tell) = LiveFeed::new(commands, Arc::clone(&hub));
+            let (shared, tell) = SharedRun::begin(RunState::default()).unwrap();
+            let hub = Hub::new(Attendance::new(true), Arc::clone(&shared));
+            let feed = LiveFeed::new(Arc::clone(&shared), commands, hub);
             let mut bench = Self {
                 desk: Desk::default(),
                 facts: Facts::default(),
                 run: RunState::default(),
                 feed,
                 requests,
-                tell: Box::new(tell),
+                shared,
+                tell,
             };
             // The screen waits for a decision in rounds only.
             let phase = Body::Phase {
@@ -105,7 +110,7 @@ mod tests {
             let mut begin = Event::numbered(1, phase);
             begin.phase = Phase::Round(1);
             (bench.tell)(&begin);
-            bench.look();
+            bench.wait_for(1);
             bench
         }
 
@@ -139,6 +144,15 @@ mod tests {
             }
         }
 
+        /// Looks until so many events have been folded and copied.
+        fn wait_for(&mut self, events: u64) {
+            while self.shared.folded() < events || self.run.seq < events {
+                std::thread::sleep(Duration::from_millis(1));
+                self.look();
+            }
+            self.look();
+        }
+
         /// One turn of the dashboard's loop.
         fn look(&mut self) {
             self.facts.ended |= !self.feed.drain(&mut self.run).unwrap();
@@ -157,13 +171,13 @@ mod tests {
         // A script's command, refused between this screen's two and their answers.
         let mine: Vec<Request> = bench.requests.try_iter().collect();
         bench.answer(Request::new(By::Control, Command::Pause), 1, false);
-        bench.look();
+        bench.wait_for(2);
         assert_eq!(bench.run.refusals, 1);
         assert!(bench.desk.ui.awaiting.is_some() && bench.desk.ui.quitting);
         assert_eq!(bench.desk.ui.notice, None);
         for (id, request) in (2..).zip(mine) {
             bench.answer(request, id, false);
-            bench.look();
+            bench.wait_for(1 + id);
         }
         assert!(bench.desk.ui.awaiting.is_none() && !bench.desk.ui.quitting);
         let notice = bench.desk.ui.notice.as_deref();
@@ -179,7 +193,7 @@ mod tests {
         let mine: Vec<Request> = bench.requests.try_iter().collect();
         for (id, request) in (1..).zip(mine) {
             bench.answer(request, id, id == 2);
-            bench.look();
+            bench.wait_for(1 + id);
             assert!(bench.desk.ui.awaiting.is_some(), "after answer {id}");
         }
         assert!(bench.desk.ui.pending.is_empty());
@@ -194,8 +208,10 @@ mod tests {
         bench.look();
         assert_eq!(bench.desk.ui.pending.len(), 2, "events may still come");
         bench.tell = Box::new(|_| ());
-        bench.look();
-        assert!(bench.facts.ended && bench.desk.ui.quitting && bench.desk.ui.pending.is_empty());
+        while !bench.facts.ended {
+            bench.look();
+        }
+        assert!(bench.desk.ui.quitting && bench.desk.ui.pending.is_empty());
         let notice = bench.desk.ui.notice.as_deref();
         assert_eq!(
             notice,

@@ -4,8 +4,8 @@
 //! [`event::Event`]s; everything a user does is a [`command::Command`].
 //!
 //! [`journal::Journal`] is the only writer of `events.jsonl` and [`tail::Tail`] its reader; [`index::JournalIndex`] finds
-//! any part of one again. [`queue`] lies between the trainer and those who show its events. [`dir::RunDir`] knows where
-//! things lie, [`create::NewRun`] makes a new one, [`handle::RunHandle`] is one that is open for writing, [`lock::RunLock`] keeps
+//! any part of one again. [`shared::SharedRun`] is the one fold of a process that trains; [`queue`] lies between the
+//! trainer and it. [`dir::RunDir`] knows where things lie, [`create::NewRun`] makes a new one, [`handle::RunHandle`] is one that is open for writing, [`lock::RunLock`] keeps
 //! a second process out and says who [holds](holder::Holder) a run, [`pick`] says which run is meant when none is named and
 //! [`advice`] what can be done with one that has stopped;
 //! [`table`] and [`show`] tell a state as text.
@@ -27,6 +27,7 @@ pub mod lock;
 pub mod pick;
 pub mod queue;
 pub mod series;
+pub mod shared;
 pub mod show;
 pub mod state;
 pub mod table;

@@ -1,4 +1,4 @@
-//! A bounded queue of events from the trainer to one reader: a printer, a dashboard, the control socket.
+//! A bounded queue of events: from the trainer to the [fold](super::shared), and from there to a printer.
 //!
 //! The trainer never waits for the reader. When [`CAPACITY`] events wait, the reader loses events, metric and log events
 //! first, and finds a `gap` event in their place that says how many. What a run's story rests on is never lost: commands,
@@ -8,8 +8,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
 
 use super::event::{Body, Event};
 
@@ -49,21 +47,36 @@ fn loss(body: &Body) -> Loss {
     }
 }
 
+/// An event that waits, with a text made for its reader when it was added. A gap that is made here has none.
+#[derive(Debug)]
+struct Entry {
+    event: Event,
+    text: Option<String>,
+}
+
 /// What waits, in order. A `gap` event has the number, step and time of the last event lost in its place.
 #[derive(Debug)]
 struct Waiting {
-    events: VecDeque<Event>,
+    events: VecDeque<Entry>,
     capacity: usize,
     /// Events that would be lost first, second and never; gaps are not counted.
     count: [usize; 3],
 }
 
 impl Waiting {
+    fn new(capacity: usize) -> Self {
+        Self {
+            events: VecDeque::new(),
+            capacity,
+            count: [0; 3],
+        }
+    }
+
     fn len(&self) -> usize {
         self.count.iter().sum()
     }
 
-    fn push(&mut self, event: &Event) {
+    fn push(&mut self, event: &Event, text: Option<String>) {
         let loss = loss(&event.body);
         if let Body::Gap { dropped } = event.body {
             return self.push_gap(event, dropped);
@@ -72,23 +85,30 @@ impl Waiting {
             return self.push_gap(event, 1);
         }
         self.count[loss as usize] += 1;
-        self.events.push_back(event.clone());
+        let event = event.clone();
+        self.events.push_back(Entry { event, text });
+    }
+
+    /// How many events the gap at index `i` stands for; `None` when no gap is there.
+    fn dropped_at(&self, i: usize) -> Option<u64> {
+        match self.events.get(i)?.event.body {
+            Body::Gap { dropped } => Some(dropped),
+            _ => None,
+        }
     }
 
     /// Adds to the gap at the end, or begins one there.
     fn push_gap(&mut self, last_lost: &Event, dropped: u64) {
-        let before = match self.events.back() {
-            Some(Event {
-                body: Body::Gap { dropped },
-                ..
-            }) => *dropped,
-            _ => 0,
-        };
-        if before > 0 {
+        let last = self.events.len().checked_sub(1);
+        let before = last.and_then(|i| self.dropped_at(i));
+        if before.is_some() {
             self.events.pop_back();
         }
-        self.events
-            .push_back(gap(last_lost, before.saturating_add(dropped)));
+        let dropped = before.unwrap_or(0).saturating_add(dropped);
+        self.events.push_back(Entry {
+            event: gap(last_lost, dropped),
+            text: None,
+        });
     }
 
     /// Gives up the newest event that is lost sooner than `loss`. False when there is none and the new event itself may be
@@ -108,37 +128,34 @@ impl Waiting {
 
     /// Replaces the newest event of a kind by a gap, and joins it with the gaps next to it.
     fn give_up(&mut self, kind: Loss) {
-        let newest = self.events.iter().rposition(|e| loss(&e.body) == kind);
+        let is_of_kind = |entry: &Entry| loss(&entry.event.body) == kind;
+        let newest = self.events.iter().rposition(is_of_kind);
         let Some(mut at) = newest else { return };
         self.count[kind as usize] -= 1;
-        let mut dropped = 1;
-        let dropped_at = |events: &VecDeque<Event>, i: usize| match events.get(i)?.body {
-            Body::Gap { dropped } => Some(dropped),
-            _ => None,
-        };
-        if let Some(before) = at.checked_sub(1).and_then(|i| dropped_at(&self.events, i)) {
-            dropped += before;
-            at -= 1;
+        let mut dropped: u64 = 1;
+        let before = at.checked_sub(1);
+        if let Some((before, more)) = before.and_then(|i| Some((i, self.dropped_at(i)?))) {
+            dropped = dropped.saturating_add(more);
+            self.events.remove(before);
+            at = before;
+        }
+        // A gap has the place of the last event lost in it.
+        if let Some(more) = self.dropped_at(at + 1) {
+            dropped = dropped.saturating_add(more);
             self.events.remove(at);
         }
-        match dropped_at(&self.events, at + 1) {
-            Some(after) => {
-                self.events.remove(at);
-                self.events[at].body = Body::Gap {
-                    dropped: dropped + after,
-                };
-            }
-            None => self.events[at].body = Body::Gap { dropped },
-        }
+        let entry = &mut self.events[at];
+        entry.event.body = Body::Gap { dropped };
+        entry.text = None;
     }
 
-    fn pop(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
-        let loss = loss(&event.body);
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.events.pop_front()?;
+        let loss = loss(&entry.event.body);
         if loss != Loss::Gap {
             self.count[loss as usize] -= 1;
         }
-        Some(event)
+        Some(entry)
     }
 }
 
@@ -153,9 +170,8 @@ fn gap(last_lost: &Event, dropped: u64) -> Event {
 #[derive(Debug)]
 struct Shared {
     inner: Mutex<Inner>,
-    /// Wakes a reader that waits on its thread, and one that waits in a runtime.
+    /// Wakes a reader that waits.
     arrived: Condvar,
-    notify: Notify,
 }
 
 #[derive(Debug)]
@@ -171,11 +187,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn wake(&self) {
-        self.arrived.notify_one();
-        self.notify.notify_one();
-    }
 }
 
 /// The trainer's end. Dropped, it ends the queue.
@@ -186,9 +197,9 @@ pub struct EventSender(Arc<Shared>);
 #[derive(Debug)]
 pub struct EventReceiver(Arc<Shared>);
 
-/// Why a reader that does not wait gets no event.
+/// Why there is no event now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nothing {
+enum Nothing {
     /// None waits at present.
     Empty,
     /// None will come any more.
@@ -203,16 +214,11 @@ pub fn bounded() -> (EventSender, EventReceiver) {
 fn with_capacity(capacity: usize) -> (EventSender, EventReceiver) {
     let shared = Arc::new(Shared {
         inner: Mutex::new(Inner {
-            waiting: Waiting {
-                events: VecDeque::new(),
-                capacity,
-                count: [0; 3],
-            },
+            waiting: Waiting::new(capacity),
             ended: false,
             left: false,
         }),
         arrived: Condvar::new(),
-        notify: Notify::new(),
     });
     (EventSender(Arc::clone(&shared)), EventReceiver(shared))
 }
@@ -220,20 +226,25 @@ fn with_capacity(capacity: usize) -> (EventSender, EventReceiver) {
 impl EventSender {
     /// Adds an event, or counts it as lost. Never waits for the reader.
     pub fn send(&self, event: &Event) {
+        self.send_with(event, None);
+    }
+
+    /// Adds an event with a text for its reader, or counts it as lost. Never waits for the reader.
+    pub fn send_with(&self, event: &Event, text: Option<String>) {
         let mut inner = self.0.lock();
         if inner.left {
             return;
         }
-        inner.waiting.push(event);
+        inner.waiting.push(event, text);
         drop(inner);
-        self.0.wake();
+        self.0.arrived.notify_one();
     }
 }
 
 impl Drop for EventSender {
     fn drop(&mut self) {
         self.0.lock().ended = true;
-        self.0.wake();
+        self.0.arrived.notify_one();
     }
 }
 
@@ -242,33 +253,32 @@ impl EventReceiver {
     ///
     /// # Errors
     /// When there is none, and whether one may still come.
-    pub fn poll(&self) -> Result<Event, Nothing> {
-        self.0.lock().poll()
+    #[cfg(test)]
+    fn poll(&self) -> Result<Event, Nothing> {
+        self.0.lock().poll().map(|entry| entry.event)
+    }
+
+    /// Whether no event waits at present.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().waiting.events.is_empty()
     }
 
     /// Waits on this thread for the next event; `None` at the end.
     pub fn recv(&self) -> Option<Event> {
+        self.recv_with().map(|(event, _)| event)
+    }
+
+    /// Waits on this thread for the next event and the text that was sent with it; `None` at the end.
+    pub fn recv_with(&self) -> Option<(Event, Option<String>)> {
         let mut inner = self.0.lock();
         loop {
             match inner.poll() {
-                Ok(event) => return Some(event),
+                Ok(entry) => return Some((entry.event, entry.text)),
                 Err(Nothing::Ended) => return None,
                 Err(Nothing::Empty) => {
                     let woken = self.0.arrived.wait(inner);
                     inner = woken.unwrap_or_else(PoisonError::into_inner);
                 }
-            }
-        }
-    }
-
-    /// Waits in a runtime for the next event; `None` at the end.
-    pub async fn next(&self) -> Option<Event> {
-        loop {
-            match self.poll() {
-                Ok(event) => return Some(event),
-                Err(Nothing::Ended) => return None,
-                // A word that came since the poll is kept for this wait.
-                Err(Nothing::Empty) => self.0.notify.notified().await,
             }
         }
     }
@@ -278,13 +288,12 @@ impl Drop for EventReceiver {
     fn drop(&mut self) {
         let mut inner = self.0.lock();
         inner.left = true;
-        inner.waiting.events = VecDeque::new();
-        inner.waiting.count = [0; 3];
+        inner.waiting = Waiting::new(0);
     }
 }
 
 impl Inner {
-    fn poll(&mut self) -> Result<Event, Nothing> {
+    fn poll(&mut self) -> Result<Entry, Nothing> {
         let nothing = match self.ended {
             true => Nothing::Ended,
             false => Nothing::Empty,

@@ -195,6 +195,14 @@ impl Tail {
     /// # Errors
     /// When the file is there but cannot be read, or has a line of more than 64 MiB. Polling can be continued.
     pub fn poll(&mut self) -> io::Result<Vec<TailItem>> {
+        self.poll_until(u64::MAX)
+    }
+
+    /// As [`Self::poll`], but stops after the first event with a number of `last` or more.
+    ///
+    /// # Errors
+    /// As [`Self::poll`].
+    pub fn poll_until(&mut self, last: u64) -> io::Result<Vec<TailItem>> {
         let mut items = Vec::new();
         self.caught_up = true;
         let file = match file::open(&self.path) {
@@ -220,18 +228,23 @@ impl Tail {
         // Lines are seldom shorter: growing the list step by step would copy it again and again.
         items.reserve(bytes.len() / 200);
         let mut lines = bytes.split_inclusive(|&b| b == b'\n').peekable();
+        let mut consumed = 0;
         while let Some(line) = lines.next() {
             self.at.line += 1;
             self.at.offset += line.len() as u64;
+            consumed += line.len();
             if self.skims && is_train(line) && lines.peek().is_some_and(|next| is_train(next)) {
                 continue;
             }
             if let Some(item) = read_line(self.at.line, &line[..line.len() - 1]) {
                 add(item, &mut items);
             }
+            if matches!(items.last(), Some(TailItem::Event(event)) if event.seq >= last) {
+                break;
+            }
         }
-        self.at.remember(&bytes);
-        self.caught_up = at_end;
+        self.at.remember(&bytes[..consumed]);
+        self.caught_up = at_end && consumed == bytes.len();
         Ok(items)
     }
 

@@ -20,7 +20,9 @@ use crate::run::control::hub::Hub;
 use crate::run::create::NewName;
 use crate::run::decisions::{self, Repeat};
 use crate::run::dir::RunDir;
+use crate::run::journal::Observer;
 use crate::run::lock::RunLock;
+use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 use crate::signals::Signalled;
 use crate::text::{self, exact};
@@ -38,8 +40,9 @@ pub(super) struct Plan {
     pub(super) what: Planned,
     /// The reference that was found at its path.
     pub(super) reference: Option<Located>,
-    /// The run as its journal describes it, before this process.
-    pub(super) past: RunState,
+    /// The run as its journal describes it so far, and what the journal's new events go to.
+    pub(super) run: Arc<SharedRun>,
+    pub(super) observer: Observer,
     pub(super) commands: Sender<Request>,
     pub(super) requests: Receiver<Request>,
     /// The first file that will be read, and the bytes of its text.
@@ -71,7 +74,8 @@ impl Plan {
 
     /// What a screen can show before anything is read.
     pub(super) fn facts(&self) -> Facts {
-        let known = self.past.info.as_ref().map(|info| info.n_layer);
+        let n_layer = |state: &RunState| state.info.as_ref().map(|info| info.n_layer);
+        let known = self.run.with(n_layer);
         let trained = self.config.reference.train.as_ref();
         let n_layer = trained.map(|_| self.config.model.n_layer).or(known);
         let mut phases = outline::phases(&self.config, n_layer);
@@ -163,6 +167,9 @@ impl Args {
         }
         let (commands, requests) = std::sync::mpsc::channel();
         let attendance = Attendance::new(show == Show::Dashboard);
+        let (run, observer) = SharedRun::begin(past)?;
+        let hub = Hub::new(Arc::clone(&attendance), Arc::clone(&run));
+        run.add_sink(hub.sink());
         Ok(Plan {
             config,
             policy,
@@ -171,12 +178,13 @@ impl Args {
             signalled,
             what,
             reference,
-            hub: Hub::new(Arc::clone(&attendance), past.clone()),
-            past,
+            run,
+            observer,
             commands,
             requests,
             reads,
             attendance,
+            hub,
         })
     }
 

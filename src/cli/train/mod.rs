@@ -21,11 +21,11 @@ use anyhow::{Result, bail};
 use crate::dashboard::starting::Start;
 use crate::dashboard::{self, Exit};
 use crate::device::Choice;
+use crate::fault;
 use crate::run::attendance::Leave;
 use crate::run::control::server::Server;
 use crate::run::dir::RunDir;
-use crate::run::journal::Observer;
-use crate::run::state::RunState;
+use crate::run::state::{self, RunState};
 use crate::run::table;
 use crate::threads;
 use crate::train::{Ended, Setup};
@@ -146,21 +146,26 @@ impl Args {
             .map(|()| exit::OK);
         }
         let plan = self.check(show).map_err(exit::input)?;
+        let (run, applied) = (Arc::clone(&plan.run), state::applied());
         let (ended, name) = match show {
             Show::Dashboard => self.with_dashboard(plan)?,
             Show::Nothing => self.in_background(plan)?,
             Show::Lines | Show::Json => {
-                let past = plan.past.clone();
                 let prepared = self.prepare(plan, Progress::Lines);
-                let (parts, mut setup) = prepared.map_err(exit::input)?;
-                let (observer, printing) = Printing::start(show, past)?;
-                setup.journal.subscribe(observer);
+                let (parts, setup) = prepared.map_err(exit::input)?;
+                let (sink, printing) = Printing::start(show)?;
+                parts.run.add_sink(sink);
                 let ended = self.start(setup)?.join();
                 drop((parts.server, parts.keeping));
                 printing.finish();
                 (ended, parts.dir.name())
             }
         };
+        // For a test that counts.
+        if fault::is_at("count-folds", 0) {
+            let (events, folds) = (run.folded(), state::applied() - applied);
+            say::err(&format!("folded {events} events, {folds} times"));
+        }
         Ok(match ended {
             Ended::Done => exit::OK,
             Ended::Stopped => exit::STOPPED,
@@ -201,7 +206,7 @@ impl Args {
     /// Trains under a dashboard, which is up while texts are read and the model is built. When it goes (detached, or the
     /// terminal is lost), trains on without it. Returns the run's name, too.
     fn with_dashboard(&self, plan: Plan) -> Result<(Ended, String)> {
-        let (signalled, past) = (Arc::clone(&plan.signalled), plan.past.clone());
+        let (signalled, past) = (Arc::clone(&plan.signalled), plan.run.with(RunState::clone));
         let start = Start::new(
             plan.facts(),
             Arc::clone(&signalled),
@@ -209,8 +214,8 @@ impl Args {
         );
         let (file, bytes) = &plan.reads;
         start.show_reading(file, 0, *bytes);
-        let (feed, observer) =
-            dashboard::LiveFeed::new(plan.commands.clone(), Arc::clone(&plan.hub));
+        let (run, hub) = (Arc::clone(&plan.run), Arc::clone(&plan.hub));
+        let feed = dashboard::LiveFeed::new(run, plan.commands.clone(), hub);
         let mut feed = feed.starting(Arc::clone(&start));
         let options = self.global.ui.options(&plan.name(), None);
         std::thread::scope(|scope| {
@@ -218,9 +223,9 @@ impl Args {
             let thread = std::thread::Builder::new()
                 .name("start".into())
                 .stack_size(START_STACK);
-            let (observer, start) = (Box::new(observer), &*start);
+            let start = &*start;
             let thread = thread
-                .spawn_scoped(scope, move || self.begin(plan, observer, start))
+                .spawn_scoped(scope, move || self.begin(plan, start))
                 .map_err(|why| threads::refused("the thread \"start\"", &why))?;
             let shown = dashboard::run(&mut feed, &options, past);
             drop(feed);
@@ -238,10 +243,9 @@ impl Args {
     }
 
     /// Does everything from the checks to the trainer's first step, under a screen that shows how far it is.
-    fn begin(&self, plan: Plan, observer: Observer, start: &Start) -> Result<(Session, Parts)> {
+    fn begin(&self, plan: Plan, start: &Start) -> Result<(Session, Parts)> {
         let prepared = self.prepare(plan, Progress::Screen(start));
-        let (parts, mut setup) = prepared.map_err(exit::input)?;
-        setup.journal.subscribe(observer);
+        let (parts, setup) = prepared.map_err(exit::input)?;
         let session = self.start(setup)?;
         start.finish(&parts.dir.log());
         Ok((session, parts))

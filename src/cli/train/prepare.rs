@@ -25,12 +25,14 @@ use crate::run::handle::{CONFIG, EVENTS, RunHandle};
 use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
 use crate::run::series::keep::{Keeping, SeriesKeeper};
+use crate::run::shared::SharedRun;
 use crate::text;
 use crate::train::Setup;
 
 /// What `train` holds while it works.
 pub(super) struct Parts {
     pub(super) dir: RunDir,
+    pub(super) run: Arc<SharedRun>,
     /// The control socket, where there is one.
     pub(super) server: Option<Server>,
     /// Keeps `series.bin` beside the journal.
@@ -106,13 +108,11 @@ impl Args {
         };
         progress.show("building", "the model");
         let mut journal = journal;
+        journal.subscribe(plan.observer);
         let lock = Arc::new(Mutex::new(lock));
         let (held, sender) = (Arc::clone(&lock), plan.commands.clone());
         let server = match Server::start(&dir, plan.hub, sender, held) {
-            Ok((server, observer)) => {
-                journal.subscribe(observer);
-                Some(server)
-            }
+            Ok(server) => Some(server),
             Err(error) => {
                 attendance.tell(format!(
                     "no control socket: {error}; attach and ctl cannot reach this run"
@@ -122,9 +122,10 @@ impl Args {
         };
         let parts = Parts {
             server,
-            keeping: SeriesKeeper::spawn(dir.path()),
+            keeping: SeriesKeeper::spawn(dir.path(), &plan.run),
             attendance: Arc::clone(&attendance),
             dir: dir.clone(),
+            run: plan.run,
             held: (plan.commands, Arc::clone(&lock)),
         };
         let setup = Setup {

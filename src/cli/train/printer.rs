@@ -8,8 +8,8 @@ use anyhow::Result;
 use super::Show;
 use crate::dashboard;
 use crate::run::event::{Body, Event};
-use crate::run::journal::Observer;
 use crate::run::queue;
+use crate::run::shared::Sink;
 use crate::run::state::RunState;
 use crate::run::table;
 use crate::text;
@@ -19,44 +19,56 @@ use crate::threads;
 pub(super) struct Printing(JoinHandle<()>);
 
 impl Printing {
-    /// Prints plain lines, or the events themselves, from now on. Returns the observer that feeds the printer; `past` is
-    /// what is known of the run before.
+    /// Prints plain lines, or the events themselves, from now on. Returns the sink that feeds the printer.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(super) fn start(show: Show, past: RunState) -> Result<(Observer, Self)> {
+    pub(super) fn start(show: Show) -> Result<(Sink, Self)> {
         let (sender, events) = queue::bounded();
         let thread = threads::spawn("printer", move || {
-            let mut state = past;
-            while let Some(event) = events.recv() {
-                print(show, &mut state, &event);
+            while let Some((event, text)) = events.recv_with() {
+                print(show, &event, text);
             }
         })?;
-        let observer = move |event: &Event| sender.send(event);
-        Ok((Box::new(observer), Self(thread)))
+        // The text of a line is made where the state is that of its event; the pipe may take it much later.
+        let sink = move |state: &RunState, event: &Event| match show {
+            Show::Json => sender.send(event),
+            _ => sender.send_with(event, text_of(state, event)),
+        };
+        Ok((Box::new(sink), Self(thread)))
     }
 
-    /// Waits until everything is printed, once the observer is gone.
+    /// Waits until everything is printed, once the sink is gone.
     pub(super) fn finish(self) {
         // A printer that has panicked has said so on stderr.
         let _ = self.0.join();
     }
 }
 
-fn print(show: Show, state: &mut RunState, event: &Event) {
-    state.apply(event);
-    let line = match show {
-        Show::Json => Some(text::json(&event.to_line()).into_owned()),
-        _ => dashboard::plain_line(state, event),
+/// The lines for an event that `state` has folded last, without the last newline; the end has the table.
+fn text_of(state: &RunState, event: &Event) -> Option<String> {
+    let line = dashboard::plain_line(state, event);
+    match event.body {
+        Body::Done { failed: false, .. } => {
+            let line = line.map(|line| line + "\n").unwrap_or_default();
+            let table = table::text(state);
+            Some(format!("{line}\n{}", table.trim_end_matches('\n')))
+        }
+        _ => line,
+    }
+}
+
+fn print(show: Show, event: &Event, text: Option<String>) {
+    let line = match (show, &event.body) {
+        (Show::Json, _) => Some(text::json(&event.to_line()).into_owned()),
+        // A gap of the printer's own queue, whose line needs no state.
+        (_, Body::Gap { .. }) => dashboard::plain_line(&RunState::default(), event),
+        _ => text,
     };
     let mut out = std::io::stdout().lock();
     // A reader that has gone must not stop the training.
     if let Some(line) = line {
         let _ = writeln!(out, "{line}");
-    }
-    let finished = matches!(event.body, Body::Done { failed: false, .. });
-    if finished && show == Show::Lines {
-        let _ = write!(out, "\n{}", table::text(state));
     }
     let _ = out.flush();
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::{AT_ONCE, Answer, Feed, Ticket};
+use super::{Answer, Feed, Ticket};
 use crate::run::command::Command;
 use crate::run::control::client::{Client, GREETING};
 use crate::run::control::protocol::{Incoming, Outgoing};
@@ -21,6 +21,8 @@ use crate::threads;
 /// Messages that may wait for the dashboard; then the trainer's process waits with sending, and lets go of a client
 /// that takes nothing.
 const WAITING: usize = 4096;
+/// Most events folded in before keys are looked at again.
+const AT_ONCE: usize = 20_000;
 /// How often the journal is looked at, and the trainer looked for, while there is no connection.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Longest wait of the screen for a server that does not read: the socket holds some hundred messages, so that one who

@@ -2,24 +2,31 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{AT_ONCE, Answer, Feed, Ticket};
+use super::{Answer, Feed, Ticket};
 use crate::dashboard::starting::Start;
 use crate::run::command::{Answered, By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
-use crate::run::event::Event;
-use crate::run::queue::{self, EventReceiver, Nothing};
+use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 
-/// A trainer in this process. Events wait in a [bounded queue](queue) for a terminal that does not take frames.
+/// Copying the state takes at most one part in this many of the time: less than half of what a dashboard may take of a core.
+const COPYING_PART: u32 = 500;
+/// Longest time between two copies, however slow the machine was during one of them; about that between two frames.
+const COPY_EVERY: Duration = Duration::from_millis(200);
+
+/// A trainer in this process, whose events another thread folds.
 pub struct LiveFeed {
-    events: EventReceiver,
+    run: Arc<SharedRun>,
     commands: Sender<Request>,
     hub: Arc<Hub>,
+    /// When the state may be copied again.
+    next_copy: Instant,
     /// No event will come any more.
     ended: bool,
     last_ticket: u64,
@@ -35,38 +42,31 @@ impl LiveFeed {
         self
     }
 
-    /// A feed, and the observer that fills it. The observer never waits. `hub` knows who has control.
-    pub fn new(
-        commands: Sender<Request>,
-        hub: Arc<Hub>,
-    ) -> (Self, impl FnMut(&Event) + Send + use<>) {
-        let (sender, events) = queue::bounded();
-        let feed = Self {
-            events,
+    /// A feed of `run`, whose trainer takes `commands`. `hub` knows who has control.
+    pub fn new(run: Arc<SharedRun>, commands: Sender<Request>, hub: Arc<Hub>) -> Self {
+        Self {
+            run,
             commands,
             hub,
+            next_copy: Instant::now(),
             ended: false,
             last_ticket: 0,
             unanswered: Vec::new(),
             start: None,
-        };
-        (feed, move |event: &Event| sender.send(event))
+        }
     }
 }
 
 impl Feed for LiveFeed {
+    /// Copies the state. The frame that is drawn from the copy then holds up neither the fold nor the trainer.
     fn drain(&mut self, state: &mut RunState) -> Result<bool> {
-        for _ in 0..AT_ONCE {
-            match self.events.poll() {
-                Ok(event) => state.apply(&event),
-                Err(Nothing::Empty) => return Ok(true),
-                Err(Nothing::Ended) => {
-                    self.ended = true;
-                    return Ok(false);
-                }
-            }
+        let begun = Instant::now();
+        if begun >= self.next_copy {
+            self.ended = !self.run.copy_to(state);
+            let wait = COPYING_PART * begun.elapsed();
+            self.next_copy = Instant::now() + wait.min(COPY_EVERY);
         }
-        Ok(true)
+        Ok(!self.ended)
     }
 
     fn send(&mut self, command: Command) -> Result<Ticket, String> {
@@ -134,34 +134,5 @@ impl Feed for LiveFeed {
 impl Drop for LiveFeed {
     fn drop(&mut self) {
         self.hub.leave(Holder::Dashboard);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::run::attendance::Attendance;
-    use crate::run::event::Body;
-
-    #[test]
-    fn a_dashboard_that_does_not_look_loses_metrics_alone_and_is_told_how_many() {
-        let (commands, _requests) = std::sync::mpsc::channel();
-        let hub = Hub::new(Attendance::new(true), RunState::default());
-        let (mut feed, mut observer) = LiveFeed::new(commands, hub);
-        let log = |i: u64| {
-            let message = String::new();
-            Event::numbered(i, Body::Log { message })
-        };
-        let waiting = queue::CAPACITY as u64;
-        for i in 0..waiting + 7 {
-            observer(&log(i));
-        }
-        let message = "kept".to_string();
-        observer(&Event::numbered(waiting + 7, Body::Warning { message }));
-        let mut state = RunState::default();
-        assert!(feed.drain(&mut state).unwrap());
-        // Seven found no room, and one made room for the warning.
-        assert_eq!(state.dropped, 8);
-        assert_eq!(state.notes.back().unwrap().text, "kept");
     }
 }

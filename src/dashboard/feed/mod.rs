@@ -18,9 +18,6 @@ pub use attach::AttachFeed;
 pub use live::LiveFeed;
 pub use tail::TailFeed;
 
-/// Most events folded in before keys are looked at again.
-const AT_ONCE: usize = 20_000;
-
 /// Names a command that a feed has sent, so that its answer can be told from the answers to other commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(pub u64);

@@ -368,6 +368,7 @@ mod tests {
     use crate::run::control::hub::Hub;
     use crate::run::dir::RunDir;
     use crate::run::lock::RunLock;
+    use crate::run::shared::SharedRun;
     use crate::run::state::RunState;
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, channel};
@@ -376,7 +377,8 @@ mod tests {
     /// What connections to a run in `dir` share, and the trainer's end of the commands.
     fn shared(dir: &std::path::Path) -> (Arc<Shared>, Receiver<Request>) {
         let (commands, requests) = channel();
-        let hub = Hub::new(Attendance::new(false), RunState::default());
+        let (run, _) = SharedRun::begin(RunState::default()).unwrap();
+        let hub = Hub::new(Attendance::new(false), run);
         let lock = Arc::new(Mutex::new(RunLock::acquire(dir).unwrap()));
         let shared = Shared::new(&RunDir::at(dir), hub, commands, lock);
         (Arc::new(shared), requests)

@@ -1,4 +1,5 @@
-//! What all connections to one trainer share: its latest events, who has control, and how many commands may wait.
+//! What all connections to one trainer share: its latest events, its state, who has control, and how many commands may
+//! wait.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 use super::ring::{Numbered, Ring};
 use crate::run::attendance::Attendance;
 use crate::run::event::Event;
+use crate::run::shared::{SharedRun, Sink};
 use crate::run::state::RunState;
 
 /// Commands that may wait for the next step boundary.
@@ -47,11 +49,11 @@ pub struct Hub {
     /// Rises with every event and change of control.
     changed: watch::Sender<u64>,
     attendance: Arc<Attendance>,
+    run: Arc<SharedRun>,
 }
 
 struct Inner {
     ring: Ring,
-    state: RunState,
     holder: Holder,
     bucket: Bucket,
     waiting: usize,
@@ -72,16 +74,15 @@ pub enum Next {
 }
 
 impl Hub {
-    /// A hub for a run whose past is folded in `state`. The process's own dashboard, if it has one, has control.
-    pub fn new(attendance: Arc<Attendance>, state: RunState) -> Arc<Self> {
+    /// A hub for a run. The process's own dashboard, if it has one, has control.
+    pub fn new(attendance: Arc<Attendance>, run: Arc<SharedRun>) -> Arc<Self> {
         let holder = match attendance.is_present() {
             true => Holder::Dashboard,
             false => Holder::Free,
         };
         Arc::new(Self {
             inner: Mutex::new(Inner {
-                ring: Ring::new(state.seq),
-                state,
+                ring: Ring::new(run.past_seq()),
                 holder,
                 bucket: Bucket::new(Instant::now()),
                 waiting: 0,
@@ -89,6 +90,7 @@ impl Hub {
             }),
             changed: watch::Sender::new(0),
             attendance,
+            run,
         })
     }
 
@@ -107,11 +109,17 @@ impl Hub {
 
     /// Takes in one event.
     pub fn publish(&self, event: &Event) {
-        let mut inner = self.lock();
-        inner.state.apply(event);
-        inner.ring.push(event);
-        drop(inner);
+        self.lock().ring.push(event);
         self.tell();
+    }
+
+    /// Returns the sink that passes the [run](SharedRun)'s events on to the clients, and their end when it is dropped.
+    pub fn sink(self: &Arc<Self>) -> Sink {
+        let publishing = Publishing(Arc::clone(self));
+        Box::new(move |_, event| {
+            let Publishing(hub) = &publishing;
+            hub.publish(event);
+        })
     }
 
     /// The trainer has ended.
@@ -141,14 +149,14 @@ impl Hub {
         self.lock().over
     }
 
-    /// Looks at the fold.
+    /// Looks at the run's state.
     pub fn with_state<T>(&self, look: impl FnOnce(&RunState) -> T) -> T {
-        look(&self.lock().state)
+        self.run.with(look)
     }
 
     /// Number of the latest event.
     pub fn seq(&self) -> u64 {
-        self.lock().state.seq
+        self.lock().ring.latest()
     }
 
     /// Who has control.
@@ -235,6 +243,15 @@ impl Hub {
     }
 }
 
+/// Ends a hub's events when dropped.
+struct Publishing(Arc<Hub>);
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// A token bucket.
 #[derive(Debug)]
 struct Bucket {
@@ -267,6 +284,7 @@ mod tests {
     use super::super::ring::EVENTS_KEPT;
     use super::*;
     use crate::run::event::Body;
+    use crate::run::state::RunState;
     use std::time::Duration;
 
     fn event(seq: u64) -> Event {
@@ -274,8 +292,12 @@ mod tests {
         Event::numbered(seq, Body::Log { message })
     }
 
+    fn no_run() -> Arc<SharedRun> {
+        SharedRun::begin(RunState::default()).unwrap().0
+    }
+
     fn hub() -> Arc<Hub> {
-        Hub::new(Attendance::new(false), RunState::default())
+        Hub::new(Attendance::new(false), no_run())
     }
 
     fn seqs(next: Next) -> Vec<u64> {
@@ -301,7 +323,7 @@ mod tests {
 
     #[test]
     fn one_has_control_and_another_can_take_it() {
-        let hub = Hub::new(Attendance::new(true), RunState::default());
+        let hub = Hub::new(Attendance::new(true), no_run());
         let (a, b) = (
             Holder::Client {
                 id: 1,

@@ -49,6 +49,11 @@ impl Ring {
         }
     }
 
+    /// Number of the latest event.
+    pub fn latest(&self) -> u64 {
+        self.latest
+    }
+
     /// Adds an event and forgets the oldest ones beyond the bounds.
     pub fn push(&mut self, event: &Event) {
         self.note_skipped(event);

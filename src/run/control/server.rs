@@ -17,11 +17,8 @@ use super::hub::Hub;
 use super::socket::Bound;
 use crate::run::command::Request;
 use crate::run::dir::RunDir;
-use crate::run::event::Event;
 use crate::run::holder::DirId;
-use crate::run::journal::Observer;
 use crate::run::lock::RunLock;
-use crate::run::queue::{self, EventReceiver};
 use crate::text;
 use crate::threads;
 
@@ -119,8 +116,8 @@ struct Listening {
 
 impl Server {
     /// Listens for clients of the run at `dir`; `commands` is where the trainer takes them from, and the socket's
-    /// address is written into `lock`. Returns the observer that feeds the clients, too. Where no place takes the socket now, all are
-    /// tried again every 10 seconds.
+    /// address is written into `lock`. The clients get what [`Hub::publish`] is given. Where no place takes the socket now,
+    /// all are tried again every 10 seconds.
     ///
     /// # Errors
     /// When the system has no descriptors or no thread for it.
@@ -129,7 +126,7 @@ impl Server {
         hub: Arc<Hub>,
         commands: Sender<Request>,
         lock: Arc<Mutex<RunLock>>,
-    ) -> io::Result<(Self, Observer)> {
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -148,23 +145,20 @@ impl Server {
                 std::process::id()
             ));
         }
-        let (events, from_trainer) = queue::bounded();
         let (stop, stopped) = oneshot::channel();
         let thread = threads::spawn("control", {
             let shared = Arc::clone(&shared);
-            move || runtime.block_on(run(listening.ok(), shared, from_trainer, stopped))
+            move || runtime.block_on(run(listening.ok(), shared, stopped))
         });
         let thread = thread.inspect_err(|_| {
             // Nothing would answer there.
             let _ = shared.publish(None);
         })?;
-        let observer = move |event: &Event| events.send(event);
-        let server = Self {
+        Ok(Self {
             shared,
             thread: Some(thread),
             stop: Some(stop),
-        };
-        Ok((server, Box::new(observer)))
+        })
     }
 
     /// Whether clients can find and reach it now.
@@ -184,25 +178,12 @@ impl Drop for Server {
     }
 }
 
-async fn run(
-    listening: Option<Listening>,
-    shared: Arc<Shared>,
-    events: EventReceiver,
-    stopped: oneshot::Receiver<()>,
-) {
-    let hub = Arc::clone(&shared.hub);
-    let publishing = tokio::spawn(async move {
-        while let Some(event) = events.next().await {
-            hub.publish(&event);
-        }
-        hub.end();
-    });
+async fn run(listening: Option<Listening>, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
     let accepting = tokio::spawn(accept(listening, Arc::clone(&shared)));
     let _ = stopped.await;
     accepting.abort();
     let last_words = async {
-        let _ = publishing.await;
-        while shared.clients.load(Ordering::SeqCst) > 0 {
+        while !shared.hub.is_over() || shared.clients.load(Ordering::SeqCst) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

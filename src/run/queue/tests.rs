@@ -197,7 +197,7 @@ fn is_the_same_but_for_gaps(sent: &[Event], read: &[Event]) {
 }
 
 #[test]
-fn a_reader_on_a_thread_and_one_in_a_runtime_are_woken() {
+fn a_reader_on_a_thread_is_woken() {
     let (sender, receiver) = bounded();
     let reading = std::thread::spawn(move || {
         let mut seen = Vec::new();
@@ -205,24 +205,6 @@ fn a_reader_on_a_thread_and_one_in_a_runtime_are_woken() {
             seen.push(event.seq);
         }
         seen
-    });
-    for seq in 1..=3 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-        sender.send(&log(seq));
-    }
-    drop(sender);
-    assert_eq!(reading.join().unwrap(), [1, 2, 3]);
-
-    let (sender, receiver) = bounded();
-    let reading = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime.unwrap().block_on(async {
-            let mut seen = Vec::new();
-            while let Some(event) = receiver.next().await {
-                seen.push(event.seq);
-            }
-            seen
-        })
     });
     for seq in 1..=3 {
         std::thread::sleep(std::time::Duration::from_millis(5));
@@ -240,4 +222,23 @@ fn nothing_is_kept_for_a_reader_that_has_left() {
     drop(receiver);
     sender.send(&run(2));
     assert!(shared.lock().waiting.events.is_empty());
+}
+
+#[test]
+fn a_text_comes_with_its_event_and_goes_with_it() {
+    let (sender, receiver) = with_capacity(2);
+    sender.send_with(&log(1), Some("one".into()));
+    sender.send_with(&log(2), Some("two".into()));
+    sender.send_with(&run(3), Some("three".into()));
+    drop(sender);
+    let all = std::iter::from_fn(|| receiver.recv_with());
+    let texts: Vec<_> = all.map(|(event, text)| (event.seq, text)).collect();
+    assert_eq!(
+        texts,
+        [
+            (1, Some("one".into())),
+            (2, None),
+            (3, Some("three".into()))
+        ]
+    );
 }

@@ -3,13 +3,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{file, open};
+use crate::run::shared::{Digest, SharedRun, Snapshot};
 use crate::run::state::RunState;
-use crate::run::tail::{Position, Tail};
+use crate::run::tail::{Position, Tail, TailItem};
 use crate::threads;
 
 /// Bytes of journal that are worth a new file, and the part of a long journal that is.
@@ -19,6 +21,8 @@ const WORTH_PART: u64 = 16;
 const WORTH_LAST: u64 = 128 << 10;
 /// How often a keeper looks at its journal.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long the last events of a run may take to be folded.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes `series.bin` when enough of the journal is new. Failures are silent: the file is a convenience, and a
 /// directory may be read-only.
@@ -66,8 +70,8 @@ impl SeriesWriter {
     }
 }
 
-/// Keeps `series.bin` up to date beside a journal that this process writes: a reader of its own, so that what it
-/// writes is always what the file on disk says.
+/// Keeps `series.bin` up to date by folding the journal itself: for a journal whose lines are not the events that this
+/// process has folded, because a disk or a queue was full.
 pub struct SeriesKeeper {
     tail: Tail,
     state: RunState,
@@ -114,22 +118,141 @@ impl SeriesKeeper {
         Ok(())
     }
 
-    /// Tends the run at `dir` on a thread of its own until the returned guard is dropped.
-    pub fn spawn(dir: &Path) -> Keeping {
+    /// Tends the run at `dir`, which this process trains and folds in `run`, on a thread of its own until the returned
+    /// guard is dropped.
+    pub fn spawn(dir: &Path, run: &Arc<SharedRun>) -> Keeping {
         let (stop, stopped) = channel();
+        let mut shared = SharedKeeper::new(dir, run);
         let dir = dir.to_path_buf();
         let work = move || {
-            let mut keeper = Self::new(&dir);
+            let mut own = None;
             // A journal that cannot be read now may be readable later.
             while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                let _ = keeper.tend();
+                let _ = match &mut own {
+                    None => shared.tend(),
+                    Some(own) => Self::tend(own),
+                };
+                if own.is_none() && shared.differs() {
+                    own = Some(Self::new(&dir));
+                }
             }
-            let _ = keeper.finish();
+            let _ = match own {
+                Some(own) => own.finish(),
+                None => match shared.finish() {
+                    Ok(()) if shared.differs() => Self::new(&dir).finish(),
+                    finished => finished,
+                },
+            };
         };
         Keeping {
             stop: Some(stop),
             thread: threads::spawn("series", work).ok(),
         }
+    }
+}
+
+/// Keeps `series.bin` up to date with snapshots of the state that this process folds for its screens. Reads the journal to
+/// find the place that belongs to a snapshot, and to compare its lines with the events that were folded: a reader makes
+/// texts harmless, so that it may get another event from a line, and a full disk or queue may have left events out on
+/// either side.
+pub struct SharedKeeper {
+    run: Arc<SharedRun>,
+    journal: PathBuf,
+    tail: Tail,
+    writer: SeriesWriter,
+    /// Digest of the journal's events after the past, up to the tail's place.
+    digest: Digest,
+    /// Will be written once the journal reaches it.
+    wanted: Option<Snapshot>,
+    differs: bool,
+}
+
+impl SharedKeeper {
+    /// For the run at `dir`, whose journal gets the events that `run` folds. Must be called before the first of them.
+    pub fn new(dir: &Path, run: &Arc<SharedRun>) -> Self {
+        let position = file::read_head(dir).map(|(_, position)| position);
+        let position = position.unwrap_or_default();
+        Self {
+            run: Arc::clone(run),
+            journal: dir.join("events.jsonl"),
+            writer: SeriesWriter::new(dir, position.offset),
+            tail: Tail::open_at(dir, position),
+            digest: Digest::default(),
+            wanted: None,
+            differs: false,
+        }
+    }
+
+    /// Whether the journal's lines are not the events that were folded. Nothing is written any more then.
+    pub fn differs(&self) -> bool {
+        self.differs
+    }
+
+    /// Writes the file when enough of the journal is new.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn tend(&mut self) -> io::Result<()> {
+        if self.wanted.is_none() && self.run.folded() > 0 {
+            let worth = WORTH.max(self.writer.reached / WORTH_PART);
+            self.wanted = self.is_longer_by(worth)?.then(|| self.run.snapshot());
+        }
+        self.follow()
+    }
+
+    /// The same at the end of a run, when less is worth a file.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn finish(&mut self) -> io::Result<()> {
+        // The last events may still be folded.
+        self.run.wait_for_end(PATIENCE);
+        self.wanted = None;
+        if self.run.folded() > 0 && self.is_longer_by(WORTH_LAST)? {
+            self.wanted = Some(self.run.snapshot());
+        }
+        self.follow()
+    }
+
+    fn is_longer_by(&self, worth: u64) -> io::Result<bool> {
+        let length = std::fs::metadata(&self.journal)?.len();
+        Ok(length.saturating_sub(self.writer.reached) >= worth)
+    }
+
+    /// Reads the journal up to the last event of the wanted state, as far as it is on disk, and writes the file once it is
+    /// there.
+    fn follow(&mut self) -> io::Result<()> {
+        while let Some(wanted) = &self.wanted
+            && !self.differs
+        {
+            let (last, past) = (wanted.state.seq, self.run.past_seq());
+            let mut reached = false;
+            for item in self.tail.poll_until(last)? {
+                match item {
+                    TailItem::Event(event) if event.seq <= past => {}
+                    TailItem::Event(event) => {
+                        self.digest.add(&event);
+                        reached = event.seq >= last;
+                    }
+                    // Lines of the past, which `run` has taken in already.
+                    TailItem::Skipped { .. } | TailItem::Restarted
+                        if self.digest == Digest::default() => {}
+                    TailItem::Skipped { .. } | TailItem::Restarted => self.differs = true,
+                }
+            }
+            if !reached {
+                if self.tail.caught_up() {
+                    return Ok(());
+                }
+                continue;
+            }
+            self.differs |= self.digest != wanted.digest;
+            if !self.differs {
+                self.writer.write(&wanted.state, &self.tail.position());
+            }
+            self.wanted = None;
+        }
+        Ok(())
     }
 }
 
@@ -147,3 +270,6 @@ impl Drop for Keeping {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,8 @@ use crate::run::state::RunState;
 use crate::run::tail::Tail;
 
 /// Lines of a journal in which everything happens that moves curves about.
-struct Story {
-    lines: String,
+pub(super) struct Story {
+    pub(super) lines: String,
     seq: u64,
     step: u64,
     phase: Phase,
@@ -119,7 +119,7 @@ impl Story {
     }
 
     /// Two phases, a rollback, and a resume from before it.
-    fn new(events: u64) -> Self {
+    pub(super) fn new(events: u64) -> Self {
         let mut story = Self {
             lines: String::new(),
             seq: 0,
@@ -184,7 +184,7 @@ fn essence(mut state: RunState) -> String {
 }
 
 /// The fold over a whole journal, without any `series.bin`.
-fn folded(dir: &Path) -> String {
+pub(super) fn folded(dir: &Path) -> String {
     let mut tail = Tail::open(dir);
     let mut state = RunState::default();
     loop {
@@ -198,7 +198,7 @@ fn folded(dir: &Path) -> String {
 }
 
 /// The state by `series.bin` and the rest of the journal, and from which byte on the journal was read.
-fn opened(dir: &Path) -> (String, u64) {
+pub(super) fn opened(dir: &Path) -> (String, u64) {
     let (mut tail, mut state, _) = open::open(dir);
     let from = tail.position().offset;
     loop {
@@ -212,7 +212,7 @@ fn opened(dir: &Path) -> (String, u64) {
 }
 
 /// A directory whose journal has `text`, and a `series.bin` up to there.
-fn kept(text: &str) -> tempfile::TempDir {
+pub(super) fn kept(text: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("events.jsonl"), text).unwrap();
     let (mut tail, mut state, _) = open::open(dir.path());
@@ -229,7 +229,7 @@ fn kept(text: &str) -> tempfile::TempDir {
     dir
 }
 
-fn append(dir: &Path, text: &str) {
+pub(super) fn append(dir: &Path, text: &str) {
     let mut journal = OpenOptions::new();
     let mut journal = journal.append(true).open(dir.join("events.jsonl")).unwrap();
     journal.write_all(text.as_bytes()).unwrap();
@@ -444,10 +444,6 @@ fn a_keeper_follows_a_journal_that_grows_and_writes_at_its_end() {
     let (state, from) = opened(dir.path());
     assert_eq!(from, lines.len() as u64);
     assert!(state == folded(dir.path()));
-    // And on a thread.
-    fs::remove_file(file::path(dir.path())).unwrap();
-    drop(SeriesKeeper::spawn(dir.path()));
-    assert_eq!(file::offset(dir.path()), Some(lines.len() as u64));
 }
 
 #[test]

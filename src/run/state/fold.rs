@@ -1,5 +1,7 @@
 //! What each event does to a run's state.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::points::{
     CheckpointNote, ControlResult, EvalPoint, Level, Mark, MarkKind, Moved, Note, OpenDecision,
     PhaseNow, ProbePoint, RoundResult, Status,
@@ -19,9 +21,19 @@ const CONTROLS_KEPT: usize = 64;
 /// Characters of a remark that stand at its mark.
 const MARKED: usize = 24;
 
+/// How often this process has folded an event, into whatever state.
+static APPLIED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how often this process has folded an event, for tests that count.
+#[doc(hidden)]
+pub fn applied() -> u64 {
+    APPLIED.load(Ordering::Relaxed)
+}
+
 impl RunState {
     /// Folds one event in.
     pub fn apply(&mut self, event: &Event) {
+        APPLIED.fetch_add(1, Ordering::Relaxed);
         self.version += 1;
         self.noted = false;
         if let Some(status) = self.journaled.take() {

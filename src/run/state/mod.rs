@@ -15,6 +15,8 @@ use std::collections::VecDeque;
 use super::event::RunInfo;
 use super::windows::EvalWindows;
 
+#[doc(hidden)]
+pub use fold::applied;
 pub use points::{
     CheckpointNote, ControlResult, Core, EvalPoint, Level, Mark, MarkKind, Moved, Note,
     OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
