@@ -210,7 +210,8 @@ impl Args {
         let (feed, observer) =
             dashboard::LiveFeed::new(plan.commands.clone(), Arc::clone(&plan.hub));
         let mut feed = feed.starting(Arc::clone(&start));
-        let options = self.global.ui.options(&plan.name(), None);
+        let dir = plan.dir(&self.global.runs);
+        let options = self.global.ui.options(&plan.name(), Some(&dir), None);
         std::thread::scope(|scope| {
             signalled.enter_screen();
             let thread = std::thread::Builder::new()
