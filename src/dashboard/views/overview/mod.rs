@@ -101,7 +101,7 @@ impl View<'_> {
             Constraint::Length(result),
         ])
         .areas(area);
-        let side = if area.width >= VERY_WIDE { 72 } else { 44 };
+        let side = if area.width >= VERY_WIDE { 70 } else { 44 };
         let [left, right] =
             Layout::horizontal([Constraint::Fill(1), Constraint::Length(side)]).areas(top);
         let margin = self.charts(frame, left);
