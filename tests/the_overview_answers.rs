@@ -1,9 +1,12 @@
 //! What an operator asks of the Overview is answered in the text of the screen, in eight states of a realistic run, on a
 //! small terminal and on a large one. What the small one has no room for is one named key away.
 
+#[path = "common/expected.rs"]
+mod expected;
 #[path = "fixtures/journal/mod.rs"]
 mod journal;
 
+use expected::{Choice, Expected};
 use heirloom::dashboard::glyphs::Glyphs;
 use heirloom::dashboard::theme::Theme;
 use heirloom::dashboard::{Stage, still_in};
@@ -66,109 +69,148 @@ fn asked(moment: Moment, run: &RunState, size: (u16, u16), keys: &[&str]) -> Ask
     }
 }
 
-/// State, step of the round and its budget as extended, training loss, validation loss, its best and that one's step, gap
-/// with its error; in each state what differs.
-fn answers(moment: Moment) -> [&'static [&'static str]; 6] {
+/// What the run does, as its first line says it.
+fn state(moment: Moment) -> &'static [&'static str] {
     match moment {
-        Moment::Healthy => [
-            &["TRAIN", "round 2"],
-            &["62,300/100,000"],
-            &["train 2.9"],
-            &["val 2.9"],
-            &["best"],
-            &["gap +0.0", "±0.0022"],
-        ],
-        Moment::Deciding => [
-            &["TRAIN", "round 2"],
-            &["100,300/100,000"],
-            &["train 2.8"],
-            &["val 2.8997"],
-            &["best"],
-            &["gap +0.0122", "±0.0022"],
-        ],
-        Moment::PastTheEnd => [
-            &["TRAIN", "round 2"],
-            &["103,400/100,000"],
-            &["train 2.8"],
-            &["val 2.8"],
-            &["best"],
-            &["gap +0.0", "±0.0022"],
-        ],
-        Moment::Paused => [
-            &["PAUSED"],
-            &["64,200/120,000"],
-            &["train 2.9"],
-            &["val 2.9"],
-            &["best"],
-            &["gap +0.0", "±0.0022"],
-        ],
-        Moment::Nan => [
-            &["PAUSED", "because loss or gradient is not finite"],
-            &["71,340/100,000"],
-            &["train not finite @71,340"],
-            &["val 2.9"],
-            &["best"],
-            &["gap +0.0", "±0.0022"],
-        ],
-        Moment::Stalled => [
-            &["no event for 34m"],
-            &["66,800/100,000"],
-            &["train 2.9"],
-            &["val 2.9"],
-            &["best"],
-            &["gap +0.0", "±0.0022"],
-        ],
-        Moment::Interrupted => [
-            &["INTERRUPTED"],
-            &["68,040/100,000"],
-            &["train 2.9"],
-            &["val 2.9"],
-            &["best"],
-            &["gap +0.0", "±0.0022"],
-        ],
-        Moment::Done => [
-            &["DONE"],
-            &["100,000"],
-            &["train 2."],
-            &["val 2."],
-            &["best"],
-            &["gap "],
-        ],
+        Moment::Healthy | Moment::Deciding | Moment::PastTheEnd => {
+            &["● TRAIN", "round 2 · 14 layers"]
+        }
+        Moment::Paused => &["PAUSED"],
+        Moment::Nan => &["PAUSED", "because loss or gradient is not finite"],
+        Moment::Stalled => &["● TRAIN", "no event for 34m"],
+        Moment::Interrupted => &["INTERRUPTED"],
+        Moment::Done => &["DONE"],
     }
 }
 
-const QUESTIONS: [&str; 6] = [
-    "what does it do?",
-    "how far is the round?",
-    "what is the training loss?",
-    "what is the validation loss?",
-    "which was the best, and when?",
-    "how far from the reference?",
-];
+/// The journal of a moment, read without the program.
+fn expected(moment: Moment) -> Expected {
+    let silence = if moment.is_live() {
+        moment.silence_ms()
+    } else {
+        0
+    };
+    Expected::new(&journal::journal(moment), silence)
+}
+
+/// Whether a decision is open, so that it can be answered.
+fn is_open(moment: Moment) -> bool {
+    matches!(moment, Moment::Deciding | Moment::PastTheEnd)
+}
+
+impl Asked {
+    /// What is asked in every state, but for the evidence.
+    #[track_caller]
+    fn has_figures(&self, moment: Moment) {
+        let expected = expected(moment);
+        self.has("what is the training loss?", &[&expected.train()]);
+        self.has(
+            "what is the validation loss, and its best?",
+            &[&expected.val()],
+        );
+        self.has("how far from the reference?", &[&expected.gap()]);
+        self.has(
+            "how old is all this?",
+            &expected.ages().each_ref().map(String::as_str),
+        );
+        match moment {
+            _ if moment.is_live() => self.has("who has control?", &["control: you"]),
+            Moment::Interrupted => self.has("who has control?", &["read only"]),
+            // Nothing is left to be controlled.
+            _ => self.lacks("control: "),
+        }
+        // Where nothing moves, no time can be known.
+        match moment {
+            Moment::Healthy | Moment::Stalled => {
+                self.has("when is a decision due?", &[&expected.decision_in()]);
+                self.has("when is everything done?", &[&expected.done_in()]);
+            }
+            _ if is_open(moment) => {
+                self.has("when is a decision due?", &["decision open: D"]);
+                self.has("when is everything done?", &[&expected.done_in()]);
+            }
+            _ => {
+                self.lacks("decision in ");
+                self.lacks("done in ");
+            }
+        }
+    }
+
+    #[track_caller]
+    fn lacks(&self, words: &str) {
+        assert!(
+            !self.text.contains(words),
+            "{}: {words:?}:\n{}",
+            self.name,
+            self.text
+        );
+    }
+
+    /// The evidence with its age, and what each choice costs.
+    #[track_caller]
+    fn has_evidence(&self, moment: Moment) {
+        let expected = expected(moment);
+        let evidence = expected.evidence(is_open(moment));
+        self.has("on what does a decision rest?", &[&evidence]);
+        for (name, choice) in [
+            ("grow 2", Choice::Grow(2)),
+            ("train on 50,000", Choice::TrainOn(50_000)),
+            ("stop", Choice::Stop),
+        ] {
+            self.has_row(name, &expected.cells(choice));
+        }
+    }
+
+    /// A row of a table of choices, with exactly these cells.
+    #[track_caller]
+    fn has_row(&self, name: &str, cells: &[String]) {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let wanted = words(&format!("{name} {}", cells.join(" ")));
+        let parts = self.text.lines().flat_map(|line| line.split('│'));
+        let mut rows = parts.map(words);
+        let found = rows.any(|row| row.trim_start_matches("> ") == wanted);
+        assert!(found, "{}: no row {wanted:?} in\n{}", self.name, self.text);
+    }
+}
+
+/// The figures of `i`, page by page.
+fn figures(moment: Moment, run: &RunState, size: (u16, u16)) -> Asked {
+    let pages = [&["i"][..], &["i", "PgDn"], &["i", "PgDn", "PgDn"]];
+    let text = pages.map(|keys| screen(moment, run, size, keys).join("\n"));
+    Asked {
+        name: moment.name(),
+        text: text.join("\n"),
+    }
+}
 
 #[test]
 fn every_state_answers_on_a_large_screen() {
     for moment in Moment::ALL {
         let run = run_at(moment);
         let screen = asked(moment, &run, LARGE, &[]);
-        for (question, words) in QUESTIONS.iter().zip(answers(moment)) {
-            screen.has(question, words);
+        screen.has("what does it do?", state(moment));
+        if moment != Moment::Nan {
+            screen.has_figures(moment);
         }
-        screen.has("how old is all this?", &["eval ", "ckpt ", " ago"]);
+        screen.has("how far is the round?", &[&expected(moment).progress()]);
         screen.has("which keys help?", &["? help", "q quit"]);
-        if moment.is_live() {
-            screen.has("who has control?", &["control: you"]);
-        } else {
-            screen.has("what came of it?", &["round 2", "round 1"]);
+        match moment {
+            // The result takes the place of the choices, which are past.
+            Moment::Done => {
+                let evidence = expected(moment).evidence(false);
+                screen.has("on what did the decision rest?", &[&evidence]);
+                screen.has("what came of it?", &["round 2", "round 1", "outcome:"]);
+            }
+            // Hundreds of hours and a date are two columns more than the panel has: `i` shows them.
+            Moment::Stalled => {}
+            _ => screen.has_evidence(moment),
         }
-        screen.has("on what does a decision rest?", &["evidence of round"]);
-        if matches!(moment, Moment::Healthy | Moment::Stalled) {
-            screen.has("when is a decision due?", &["decision in "]);
-        }
-        if matches!(moment, Moment::Deciding | Moment::PastTheEnd) {
-            screen.has("when is a decision due?", &["decision open: D"]);
+        if is_open(moment) {
             screen.has("what may I do?", &["D decide", "p pause", "c ckpt"]);
         }
+        let figures = figures(moment, &run, LARGE);
+        figures.has_figures(moment);
+        figures.has_evidence(moment);
     }
 }
 
@@ -176,51 +218,22 @@ fn every_state_answers_on_a_large_screen() {
 fn every_state_answers_on_a_small_screen_or_at_one_key() {
     for moment in Moment::ALL {
         let run = run_at(moment);
+        let expected = expected(moment);
         let screen = asked(moment, &run, SMALL, &[]);
-        let [state, step, ..] = answers(moment);
-        screen.has(QUESTIONS[0], state);
-        screen.has(QUESTIONS[1], step);
+        screen.has("what does it do?", state(moment));
+        screen.has("how far is the round?", &[&expected.progress()]);
         screen.has("where is the rest?", &["i info"]);
-        let info = asked(moment, &run, SMALL, &["i"]);
         // The reason of a pause that nobody asked for takes the place of the losses.
-        let losses = match moment {
-            Moment::Nan => &info,
-            _ => &screen,
-        };
-        for (question, words) in QUESTIONS.iter().zip(answers(moment)).skip(2) {
-            losses.has(question, words);
+        if moment != Moment::Nan {
+            let losses = [expected.train(), expected.val(), expected.gap()];
+            screen.has(
+                "what are the losses?",
+                &losses.each_ref().map(String::as_str),
+            );
         }
-        info.has("how old is all this?", &["eval ", "ckpt ", " ago"]);
-        if moment.is_live() {
-            info.has("who has control?", &["control: you"]);
-        }
-    }
-}
-
-#[test]
-fn the_end_of_the_recipe_and_the_next_decision_have_a_time() {
-    for size in [SMALL, LARGE] {
-        let moment = Moment::Healthy;
-        let run = run_at(moment);
-        let keys: &[&str] = if size == SMALL { &["i"] } else { &[] };
-        let screen = asked(moment, &run, size, keys);
-        screen.has("when is a decision due?", &["decision in 9h"]);
-        screen.has("when is everything done?", &["done in ~"]);
-    }
-}
-
-#[test]
-fn evidence_says_its_step_and_its_age_once_an_evaluation_is_newer() {
-    let moment = Moment::PastTheEnd;
-    let run = run_at(moment);
-    let decision = run.core.decision.as_ref().unwrap();
-    assert!(run.core.eval.is_some_and(|e| e.step > decision.step));
-    let step = format!("round 2 step {}", decision.phase_step);
-    let step = step.replace("100000", "100,000");
-    for (size, keys) in [(SMALL, &["i"][..]), (LARGE, &[][..])] {
-        let text = asked(moment, &run, size, keys).text;
-        assert!(text.contains(&step), "{step}:\n{text}");
-        assert!(text.contains("3,400 steps old"), "{text}");
+        let figures = figures(moment, &run, SMALL);
+        figures.has_figures(moment);
+        figures.has_evidence(moment);
     }
 }
 
@@ -228,40 +241,76 @@ fn evidence_says_its_step_and_its_age_once_an_evaluation_is_newer() {
 fn every_choice_has_its_cost_and_it_follows_the_amount() {
     let moment = Moment::Deciding;
     let run = run_at(moment);
-    let costs = &run.core.decision.as_ref().unwrap().evidence.costs;
-    let layers = costs[0].layers;
-    for size in [SMALL, LARGE] {
-        let of = |keys: &[&str]| asked(moment, &run, size, keys);
-        let two = of(&["D"]);
-        two.has(
-            "what does growing by 2 cost?",
-            &[&format!("{layers}→{}", layers + 2)],
-        );
-        let three = of(&["D", "+"]);
-        let cost = &costs[3];
-        three.has(
-            "what does growing by 3 cost?",
-            &[
-                &format!("{layers}→{}", cost.layers),
-                &heirloom::run::table::count(cost.parameters),
-                &heirloom::run::table::bytes(cost.memory_bytes),
-                &heirloom::run::table::count(cost.tokens_per_second as u64),
-            ],
-        );
-        // The duration and the hour at which it would be over.
-        assert!(
-            three.text.contains("h") && three.text.contains(':'),
-            "{}",
-            three.text
-        );
-        let longer = of(&["D", "j", "+"]);
-        assert_ne!(of(&["D", "j"]).text, longer.text);
-        longer.has("what does training on cost?", &["100000 steps"]);
-        let confirming = of(&["D", "+", "Enter"]);
-        confirming.has(
-            "what am I about to do?",
-            &["Grow by 3 layers", &format!("{layers}→{}", cost.layers)],
-        );
+    let expected = expected(moment);
+    let cases: [(&[&str], &str, Choice, &str); 6] = [
+        (
+            &["D"],
+            "grow by 2 (restart)",
+            Choice::Grow(2),
+            "Grow by 2 layers (restart)?",
+        ),
+        (
+            &["D", "+"],
+            "grow by 3 (restart)",
+            Choice::Grow(3),
+            "Grow by 3 layers (restart)?",
+        ),
+        (
+            &["D", "-", "m"],
+            "grow by 1 (keep)",
+            Choice::Grow(1),
+            "Grow by 1 layer (keep)?",
+        ),
+        (
+            &["D", "j"],
+            "train on 50,000 steps",
+            Choice::TrainOn(50_000),
+            "Train on for 50,000 steps?",
+        ),
+        (
+            &["D", "j", "+"],
+            "train on 100,000 steps",
+            Choice::TrainOn(100_000),
+            "Train on for 100,000 steps?",
+        ),
+        (
+            &["D", "j", "j"],
+            "stop growing",
+            Choice::Stop,
+            "Stop growing? This model is the result.",
+        ),
+    ];
+    for (keys, name, choice, question) in cases {
+        let sentence = expected.sentence(choice);
+        for size in [SMALL, (120, 40), LARGE] {
+            let prompt = asked(moment, &run, size, keys);
+            match size {
+                // Beside the evidence a long name is wrapped.
+                SMALL => prompt.has(
+                    "what does it cost?",
+                    &[name.get(..16).unwrap_or(name), &sentence],
+                ),
+                _ => prompt.has_row(name, &expected.cells(choice)),
+            }
+            let confirming = asked(moment, &run, size, &[keys, &["Enter"]].concat());
+            confirming.has("what does it cost?", &[&sentence]);
+            // Beside the evidence the question is wrapped.
+            let question = if size == SMALL {
+                &question[..12]
+            } else {
+                question
+            };
+            confirming.has("what am I about to do?", &[question]);
+        }
+        // A sentence that is wrapped in a narrow panel is still all there.
+        for size in [(60, 15), (40, 12)] {
+            for confirming in [&[][..], &["Enter"]] {
+                let mut prompt = asked(moment, &run, size, &[keys, confirming].concat());
+                let words = prompt.text.replace('│', " ");
+                prompt.text = words.split_whitespace().collect::<Vec<_>>().join(" ");
+                prompt.has("what does it cost?", &[&sentence]);
+            }
+        }
     }
 }
 

@@ -41,7 +41,7 @@ impl Args {
             ));
         }
         let (mut feed, past) = AttachFeed::connect(&dir, self.read_only)?;
-        let options = self.global.ui.options(&dir.name(), None);
+        let options = self.global.ui.options(&dir.name(), Some(dir.path()), None);
         let (exit, state) = dashboard::run(&mut feed, &options, past)?;
         if exit != Exit::Hangup {
             // Who leaves in a hurry does not read.

@@ -62,7 +62,7 @@ impl Collapse {
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let (told, worker) = start(demo, self.seed)?;
         if terminal && !self.json && !self.ui.plain() {
-            collapse::show(&mut known, &told, &self.ui.options("", None))?;
+            collapse::show(&mut known, &told, &self.ui.options("", None, None))?;
         } else {
             for word in &told {
                 if !self.json {

@@ -24,7 +24,7 @@ pub fn run(global: &Global) -> Result<i32> {
         return Ok(exit::INPUT);
     }
     loop {
-        match home::run(runs, &ui.options("", None)).map_err(exit::input)? {
+        match home::run(runs, &ui.options("", None, None)).map_err(exit::input)? {
             Choice::Quit => return Ok(exit::OK),
             Choice::Run(path) => watch::dashboard(&RunDir::at(&path), ui)?,
             Choice::Preset(name) => {

@@ -170,13 +170,19 @@ impl UiArgs {
         args
     }
 
-    /// Options of a dashboard with this title; stray output goes to `log`.
-    pub fn options(&self, title: &str, log: Option<&Path>) -> dashboard::Options {
+    /// Options of a dashboard with this title, of the run in `dir`; stray output goes to `log`.
+    pub fn options(
+        &self,
+        title: &str,
+        dir: Option<&Path>,
+        log: Option<&Path>,
+    ) -> dashboard::Options {
         dashboard::Options {
             theme: Theme::new(self.color),
             glyphs: self.glyphs.unwrap_or_else(Glyphs::of_locale),
             title: title.into(),
             log: log.map(Path::to_path_buf),
+            dir: dir.map(Path::to_path_buf),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Args {
         if self.paused {
             replay.pause();
         }
-        let options = self.global.ui.options(&dir.name(), None);
+        let options = self.global.ui.options(&dir.name(), Some(dir.path()), None);
         dashboard::run(&mut ReplayFeed::new(replay), &options, RunState::default()).map(drop)
     }
 

@@ -71,7 +71,7 @@ pub fn find(runs: &Path, name: &str) -> Result<RunDir> {
 /// When the terminal cannot be taken over or the run cannot be read.
 pub fn dashboard(dir: &RunDir, ui: &UiArgs) -> Result<()> {
     let (mut feed, past) = TailFeed::open(dir.path());
-    let options = ui.options(&dir.name(), None);
+    let options = ui.options(&dir.name(), Some(dir.path()), None);
     dashboard::run(&mut feed, &options, past).map(drop)
 }
 

@@ -15,6 +15,7 @@ use super::feed::Feed;
 use super::glyphs::Glyphs;
 use super::keymap;
 use super::message::Effect;
+use super::neighbours::Neighbours;
 use super::output::{OutputGuard, hold_output, redirect_output};
 use super::pace::{Pace, cpu_time};
 use super::scene::Scene;
@@ -55,6 +56,8 @@ pub struct Options {
     pub title: String,
     /// Stdout and stderr go here while the screen is up.
     pub log: Option<PathBuf>,
+    /// The run's directory.
+    pub dir: Option<PathBuf>,
 }
 
 /// Shows a run until the operator leaves, the terminal goes, or a stop that was asked for has happened. `past` is what
@@ -97,6 +100,7 @@ struct App<'a> {
     output: Option<&'a mut OutputGuard>,
     desk: Desk,
     session: Session,
+    neighbours: Option<Neighbours>,
     zone: TimeZone,
     drawn: (u64, Instant),
     pace: Pace,
@@ -123,6 +127,7 @@ impl<'a> App<'a> {
             output,
             desk: Desk::default(),
             session: Session::new(past, facts),
+            neighbours: options.dir.as_deref().map(Neighbours::of),
             zone: TimeZone::system(),
             drawn: (u64::MAX, Instant::now()),
             pace: Pace::default(),
@@ -140,6 +145,11 @@ impl<'a> App<'a> {
                 Effect::Steer(steer) => self.feed.steer(steer),
                 Effect::Freeze => self.session.toggle_freeze(),
                 Effect::Redraw => terminal.clear(),
+                Effect::LookAround => {
+                    let nearby = &mut self.session.facts.nearby;
+                    self.neighbours.iter().for_each(|n| n.list(nearby));
+                }
+                Effect::Compare(name) => self.compare(name.as_deref()),
                 Effect::Send(command) => answers::send(&mut self.desk.ui, &mut *self.feed, command),
                 Effect::TakeControl => {
                     let words = match self.feed.take_control() {
@@ -185,6 +195,33 @@ impl<'a> App<'a> {
         None
     }
 
+    /// Begins to read the run that is to be compared, or ends a comparison.
+    fn compare(&mut self, name: Option<&str>) {
+        let Some((name, neighbours)) = name.zip(self.neighbours.as_mut()) else {
+            self.session.facts.nearby.compared = None;
+            return;
+        };
+        self.desk.ui.notice = Some(match neighbours.read(name) {
+            Ok(()) => format!("reading {name} ..."),
+            Err(why) => why,
+        });
+    }
+
+    /// Takes the run that was read for a comparison.
+    fn look_at_neighbours(&mut self) {
+        let Some(read) = self.neighbours.as_mut().and_then(Neighbours::poll) else {
+            return;
+        };
+        self.dirty = true;
+        match read {
+            Ok(compared) => {
+                self.desk.ui.notice = None;
+                self.session.facts.nearby.compared = Some(compared);
+            }
+            Err(why) => self.desk.ui.notice = Some(why),
+        }
+    }
+
     /// Control may change hands at any time.
     fn look_at_control(&mut self) {
         let (read_only, controller) = (self.feed.read_only(), self.feed.controller());
@@ -224,6 +261,7 @@ impl Screen for App<'_> {
         self.session.facts.loading = self.feed.is_behind().then(|| self.feed.progress());
         self.session.facts.replay = self.feed.playing();
         self.look_at_control();
+        self.look_at_neighbours();
         let Session { run, facts, .. } = &self.session;
         self.dirty |= update::on_run(&mut self.desk, facts, run, now);
         let stopped = self.desk.ui.quitting || run.core.status == Status::Interrupted;
@@ -260,7 +298,6 @@ impl Screen for App<'_> {
             }
         }
         let before = cpu_time();
-        self.session.prepare();
         let session = &self.session;
         let scopes = keymap::below(&self.desk.ui, &session.facts);
         let scene = Scene {
@@ -270,7 +307,6 @@ impl Screen for App<'_> {
             ui: &self.desk.ui,
             tables: &self.desk.tables,
             scopes: &scopes,
-            curve: &session.curve,
             theme: &self.options.theme,
             glyphs: self.options.glyphs,
             title: &self.options.title,

@@ -6,6 +6,13 @@ use crate::run::show::duration;
 use crate::run::state::RunState;
 use crate::run::table;
 
+/// Returns the most layers that can still be added.
+pub fn layers_left(run: &RunState) -> usize {
+    let max = run.info.as_ref().map_or(0, |i| i.max_layers);
+    let have = run.core.phase.as_ref().map_or(0, |p| p.layers);
+    max.saturating_sub(have)
+}
+
 /// A choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
@@ -29,24 +36,26 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The cost of a choice on this evidence. The speed of the present model is the measured one; that of another depth
-    /// and all memory is the trainer's own estimate, where the evidence has it.
+    /// The cost of a choice made now. The speed of the present model is the measured one; that of another depth and all memory
+    /// is the trainer's own estimate, where the evidence has it. The evidence may be an earlier round's: layers are counted from
+    /// the present ones.
     pub fn of(run: &RunState, e: &Evidence, choice: Choice) -> Self {
         let tokens = run.info.as_ref().map_or(0, |i| i.batch_tokens) as f64;
         let round = run.info.as_ref().map_or(0, |i| i.round_steps) as f64;
         let positive = |x: f64| (x.is_finite() && x > 0.0).then_some(x);
         let now = run.core.phase.as_ref();
+        let have = now.map_or(e.layers, |p| p.layers);
         let known = |add: usize| -> Option<&GrowthCost> {
             let mut all = e.costs.iter().chain(&e.growth);
-            all.find(|c| c.layers == e.layers + add)
+            all.find(|c| c.layers == have + add)
         };
         match choice {
             Choice::Grow(add) => {
                 let cost = known(add);
                 let speed = cost.and_then(|c| positive(c.tokens_per_second));
-                let speed = speed.or_else(|| eta::speed_of(run, e.layers + add));
+                let speed = speed.or_else(|| eta::speed_of(run, have + add));
                 Self {
-                    layers: (e.layers, e.layers + add),
+                    layers: (have, have + add),
                     parameters: cost.map(|c| c.parameters),
                     bytes: cost.map(|c| c.memory_bytes),
                     speed,
@@ -58,7 +67,7 @@ impl Cost {
                 let speed = positive(run.core.tokens_per_second)
                     .or_else(|| cost.and_then(|c| positive(c.tokens_per_second)));
                 Self {
-                    layers: (e.layers, e.layers),
+                    layers: (have, have),
                     parameters: now.map(|p| p.parameters),
                     bytes: cost.map(|c| c.memory_bytes),
                     speed,
@@ -66,7 +75,7 @@ impl Cost {
                 }
             }
             Choice::Stop => Self {
-                layers: (e.layers, e.layers),
+                layers: (have, have),
                 parameters: now.map(|p| p.parameters),
                 bytes: None,
                 speed: None,

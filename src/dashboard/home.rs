@@ -307,6 +307,7 @@ mod tests {
             glyphs: Glyphs::Braille,
             title: String::new(),
             log: None,
+            dir: None,
         }
     }
 

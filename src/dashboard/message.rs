@@ -38,6 +38,10 @@ pub enum Effect {
     Freeze,
     /// Draw every cell again.
     Redraw,
+    /// List the other runs, and read the config.
+    LookAround,
+    /// Lay this run's losses over the chart; none: no run's.
+    Compare(Option<String>),
     Detach,
     /// Close a view that owns nothing, or whose run is over.
     Close,

@@ -5,7 +5,6 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders};
 
-use super::curve::Curve;
 use super::glyphs::Glyphs;
 use super::keys::{Scope, Tables};
 use super::session::{Facts, is_over};
@@ -29,7 +28,6 @@ pub struct Scene<'a> {
     pub tables: &'a Tables,
     /// Where keys work that no layer takes, innermost first.
     pub scopes: &'a [Scope],
-    pub curve: &'a Curve,
     pub theme: &'a Theme,
     pub glyphs: Glyphs,
     /// The run's name, until an event tells it.

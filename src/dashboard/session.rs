@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::curve::Curve;
+use super::neighbours::Nearby;
 use super::replay::Playing;
 use super::starting::Starting;
 use crate::run::state::{RunState, Status};
@@ -24,6 +24,8 @@ pub struct Facts {
     pub replay: Option<Playing>,
     /// The run is being started: it has no events yet.
     pub starting: Option<Starting>,
+    /// What lies next to the run, as far as it has been read.
+    pub nearby: Nearby,
 }
 
 impl Facts {
@@ -45,11 +47,10 @@ impl Facts {
     }
 }
 
-/// A run, what is prepared of it for drawing, and what its feed says.
+/// A run, and what its feed says.
 #[derive(Debug)]
 pub struct Session {
     pub run: RunState,
-    pub curve: Curve,
     pub facts: Facts,
     /// The run as it stood when the display was frozen.
     frozen: Option<Box<RunState>>,
@@ -60,7 +61,6 @@ impl Session {
     pub fn new(run: RunState, facts: Facts) -> Self {
         Self {
             run,
-            curve: Curve::default(),
             facts,
             frozen: None,
         }
@@ -90,12 +90,6 @@ impl Session {
         let now = Timestamp::now().as_millisecond();
         // Another machine's clock may be ahead of this one's.
         (live && self.facts.replay.is_none() && !self.facts.ended).then(|| now.max(self.run.t))
-    }
-
-    /// Brings the curve up to the run that is shown.
-    pub fn prepare(&mut self) {
-        let run = self.frozen.as_deref().unwrap_or(&self.run);
-        self.curve.follow(&run.history);
     }
 }
 

@@ -120,6 +120,12 @@ impl Stack {
         top.is_some_and(|open| open.confirming.is_none() && open.layer.paste(text))
     }
 
+    /// Lets the layer that asked show an answer, and puts it back on top.
+    pub fn show(&mut self, mut open: Open, text: String) {
+        open.layer.show(text);
+        self.0.push(open);
+    }
+
     /// Gives a layer what became of the command that it asked to run.
     pub fn answer(
         &mut self,

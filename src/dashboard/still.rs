@@ -8,7 +8,6 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
-use super::curve::Curve;
 use super::glyphs::Glyphs;
 use super::keymap;
 use super::layers::LOCK;
@@ -61,30 +60,33 @@ pub fn still_in(run: &RunState, size: (u16, u16), stage: &Stage<'_>) -> Result<B
         owner: stage.owner,
         ..Facts::default()
     };
-    let mut curve = Curve::default();
-    curve.follow(&run.history);
+    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1))?;
+    let mut draw = |desk: &Desk| {
+        let scopes = keymap::below(&desk.ui, &facts);
+        let scene = Scene {
+            run,
+            facts: &facts,
+            frozen: false,
+            ui: &desk.ui,
+            tables: &desk.tables,
+            scopes: &scopes,
+            theme: stage.theme,
+            glyphs: stage.glyphs,
+            title: stage.title,
+            zone: &TimeZone::UTC,
+            clock: stage.clock,
+        };
+        let frame = terminal.draw(|frame| screen::draw(frame, &scene, &desk.layers));
+        frame.map(drop)
+    };
     let mut now = Instant::now();
     for key in stage.keys {
+        // A layer learns from a frame how far it can be scrolled.
+        draw(&desk)?;
         now += 2 * LOCK;
         update::on_key(&mut desk, &facts, run, &keymap::event(key), now);
     }
-    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1))?;
-    let scopes = keymap::below(&desk.ui, &facts);
-    let scene = Scene {
-        run,
-        facts: &facts,
-        frozen: false,
-        ui: &desk.ui,
-        tables: &desk.tables,
-        scopes: &scopes,
-        curve: &curve,
-        theme: stage.theme,
-        glyphs: stage.glyphs,
-        title: stage.title,
-        zone: &TimeZone::UTC,
-        clock: stage.clock,
-    };
-    terminal.draw(|frame| screen::draw(frame, &scene, &desk.layers))?;
+    draw(&desk)?;
     Ok(terminal.backend().buffer().clone())
 }
 

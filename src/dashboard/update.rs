@@ -85,7 +85,12 @@ fn carry_out(layers: &mut Stack, context: &mut Context<'_>, ran: Ran) -> Vec<Eff
     match ran {
         Ran::Done(effects) => effects,
         Ran::Opened(layer) => {
+            let effects = layer.opened();
             layers.push(layer, context.now);
+            effects
+        }
+        Ran::Show(text) => {
+            context.ui.notice = Some(text);
             Vec::new()
         }
         Ran::Act(act) => acted(layers, context, act),
@@ -116,6 +121,7 @@ fn obey(layers: &mut Stack, context: &mut Context<'_>, asked: Asked) -> Vec<Effe
         context.ui.remember(&line);
     }
     match ran {
+        Ok(Ran::Show(text)) => layers.show(open, text),
         Ok(Ran::Ask(command)) => layers.answer(open, Ok(command), context),
         Err(error) => layers.answer(open, Err(error), context),
         Ok(ran) => return carry_out(layers, context, ran),

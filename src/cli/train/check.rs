@@ -1,5 +1,6 @@
 //! What is found out before a screen is up or a text is read: config, lock, device, name, and whether every file is there.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -69,6 +70,14 @@ impl Plan {
         match &self.what {
             Planned::New(name) => name.as_str().into(),
             Planned::Resumed { dir, .. } => dir.name(),
+        }
+    }
+
+    /// The run's directory under `runs`, which need not exist yet.
+    pub(super) fn dir(&self, runs: &Path) -> PathBuf {
+        match &self.what {
+            Planned::New(name) => runs.join(name.as_str()),
+            Planned::Resumed { dir, .. } => dir.path().into(),
         }
     }
 

@@ -217,7 +217,8 @@ impl Args {
         let (run, hub) = (Arc::clone(&plan.run), Arc::clone(&plan.hub));
         let feed = dashboard::LiveFeed::new(run, plan.commands.clone(), hub);
         let mut feed = feed.starting(Arc::clone(&start));
-        let options = self.global.ui.options(&plan.name(), None);
+        let dir = plan.dir(&self.global.runs);
+        let options = self.global.ui.options(&plan.name(), Some(&dir), None);
         std::thread::scope(|scope| {
             signalled.enter_screen();
             let thread = std::thread::Builder::new()

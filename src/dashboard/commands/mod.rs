@@ -64,6 +64,8 @@ pub fn act_of(words: &str) -> Option<Act> {
 #[derive(Debug)]
 pub enum Ran {
     Done(Vec<Effect>),
+    /// An answer to be read.
+    Show(String),
     /// A layer to be put on top.
     Opened(Box<dyn Layer>),
     /// To be done by the layer on top, else by the view.
@@ -104,12 +106,24 @@ pub fn run(context: &mut Context<'_>, line: &str) -> Result<Ran, String> {
         let tenths = tenths.ok_or_else(|| format!("tenths: {n:?} is not a number from 0 to 9"))?;
         return steered(context, Steer::ToTenth(tenths));
     }
+    match words[..] {
+        ["compare"] => return Ok(Ran::Done(vec![Effect::Compare(None)])),
+        ["compare", ref name @ ..] => {
+            let name = context.facts.nearby.find_run(&name.join(" "))?;
+            return Ok(Ran::Done(vec![Effect::Compare(Some(name))]));
+        }
+        ["config", ref key @ ..] => {
+            let text = context.facts.nearby.describe_key(&key.join(" "))?;
+            return Ok(Ran::Show(text));
+        }
+        _ => {}
+    }
     if let Some(own) = OWN.iter().find(|c| c.words == joined) {
         return match own.run {
             Run::Screen(f) => Ok(Ran::Done(f(context))),
             Run::Steer(to) => steered(context, to),
             Run::Act(act) => Ok(Ran::Act(act)),
-            Run::Tenth => Err(format!("say it as `{}`", own.words)),
+            Run::Tenth | Run::Compare | Run::Config => Err(format!("say it as `{}`", own.words)),
         };
     }
     let command = words::parse(&words).map_err(|error| suggestion(&joined).unwrap_or(error))?;

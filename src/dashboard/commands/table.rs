@@ -14,6 +14,10 @@ pub enum Run {
     Steer(Steer),
     /// With the number that stands for N.
     Tenth,
+    /// With the name of a run, or none.
+    Compare,
+    /// With a key of the config.
+    Config,
     /// For the layer on top, else for the view; not to be typed.
     Act(Act),
 }
@@ -186,6 +190,18 @@ pub const OWN: &[Command] = &[
         help: "to so many tenths of the run",
         control: false,
         run: Run::Tenth,
+    },
+    Command {
+        words: "compare RUN",
+        help: "lay another run's validation loss over the chart; without RUN: none",
+        control: false,
+        run: Run::Compare,
+    },
+    Command {
+        words: "config KEY",
+        help: "the value of a key of this run's config, and what it means",
+        control: false,
+        run: Run::Config,
     },
     act("accept", "do it", Act::Accept),
     act("back", "back, or close", Act::Back),

@@ -1,14 +1,13 @@
 //! The help, made from the tables of keys and commands.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Clear, Paragraph};
 
 use super::layer::{Layer, Opening, Room, Row, Step};
+use super::scroll::Scroll;
 use crate::dashboard::keys::{Binding, Differs, Scope};
 use crate::dashboard::message::Act;
 use crate::dashboard::panels::scrubber;
@@ -27,12 +26,7 @@ pub const ROW: Row = Row {
 };
 
 #[derive(Debug, Default)]
-struct Help {
-    /// Lines scrolled past.
-    from: usize,
-    /// Most lines that can be, and the rows shown, as of the last frame.
-    shape: Cell<(usize, usize)>,
-}
+struct Help(Scroll);
 
 impl Layer for Help {
     fn row(&self) -> &'static Row {
@@ -40,17 +34,10 @@ impl Layer for Help {
     }
 
     fn act(&mut self, act: Act, _: bool, _: &mut Context<'_>) -> Step {
-        let (most, rows) = self.shape.get();
-        let page = rows.max(1);
-        self.from = match act {
-            Act::Back => return Step::Close,
-            Act::Next => self.from + 1,
-            Act::Previous => self.from.saturating_sub(1),
-            Act::PageDown => self.from + page,
-            Act::PageUp => self.from.saturating_sub(page),
-            _ => self.from,
+        if act == Act::Back {
+            return Step::Close;
         }
-        .min(most);
+        self.0.act(act);
         Step::Stay
     }
 
@@ -63,31 +50,8 @@ impl Layer for Help {
     }
 
     fn draw(&self, frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, _: bool) {
-        let lines = lines(scene);
-        let widest = lines.iter().map(Line::width).max().unwrap_or(0) + 3;
-        let width = u16::try_from(widest).unwrap_or(u16::MAX).min(area.width);
-        let height = u16::try_from(lines.len() + 2)
-            .unwrap_or(u16::MAX)
-            .min(area.height);
-        let inside = Rect {
-            x: area.x + (area.width - width) / 2,
-            y: area.y + (area.height - height) / 2,
-            width,
-            height,
-        };
-        let rows = usize::from(height.saturating_sub(2));
-        let most = lines.len().saturating_sub(rows);
-        self.shape.set((most, rows));
-        frame.render_widget(Clear, inside);
-        let more = match most.saturating_sub(self.from) {
-            0 => "",
-            _ => "j scrolls · ",
-        };
-        let title = format!(" keys · {more}? or Esc closes ");
-        let block = scene.panel(scene.text(&title));
-        let block = block.title_style(scene.theme.title);
-        let shown: Vec<Line<'_>> = lines.into_iter().skip(self.from.min(most)).collect();
-        frame.render_widget(Paragraph::new(shown).block(block), inside);
+        let name = ("keys", "? or Esc");
+        self.0.draw(frame, scene, area, name, lines(scene));
     }
 }
 
@@ -95,7 +59,7 @@ impl Layer for Help {
 fn lines<'a>(scene: &Scene<'_>) -> Vec<Line<'a>> {
     let entry = |key: &str, what: &str| {
         Line::from(vec![
-            Span::styled(format!(" {key:<15}"), scene.theme.key),
+            Span::styled(format!(" {key:<17}"), scene.theme.key),
             Span::styled(what.to_string(), scene.theme.plain),
         ])
     };

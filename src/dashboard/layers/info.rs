@@ -1,14 +1,13 @@
 //! Every figure of the run, one a line: what the header has no room for.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Clear, Paragraph, Wrap};
 
 use super::layer::{Layer, Opening, Room, Row, Step};
+use super::scroll::Scroll;
 use crate::dashboard::keys::Differs;
 use crate::dashboard::message::Act;
 use crate::dashboard::panels::{evidence, figures};
@@ -27,12 +26,7 @@ pub const ROW: Row = Row {
 };
 
 #[derive(Debug, Default)]
-struct Info {
-    /// Rows scrolled past.
-    from: u16,
-    /// Most rows that can be, and the rows shown, as of the last frame.
-    shape: Cell<(u16, u16)>,
-}
+struct Info(Scroll);
 
 impl Layer for Info {
     fn row(&self) -> &'static Row {
@@ -40,16 +34,10 @@ impl Layer for Info {
     }
 
     fn act(&mut self, act: Act, _: bool, _: &mut Context<'_>) -> Step {
-        let (most, rows) = self.shape.get();
-        self.from = match act {
-            Act::Back => return Step::Close,
-            Act::Next => self.from + 1,
-            Act::Previous => self.from.saturating_sub(1),
-            Act::PageDown => self.from.saturating_add(rows.max(1)),
-            Act::PageUp => self.from.saturating_sub(rows.max(1)),
-            _ => self.from,
+        if act == Act::Back {
+            return Step::Close;
         }
-        .min(most);
+        self.0.act(act);
         Step::Stay
     }
 
@@ -75,32 +63,7 @@ impl Layer for Info {
             .collect();
         lines.push(Line::default());
         lines.extend(evidence::lines(scene, area.width.saturating_sub(4)));
-        let height = u16::try_from(lines.len() + 2)
-            .unwrap_or(u16::MAX)
-            .min(area.height);
-        let width = area.width.min(84);
-        let inside = Rect {
-            x: area.x + (area.width - width) / 2,
-            y: area.y + (area.height - height) / 2,
-            width,
-            height,
-        };
-        let rows = height.saturating_sub(2);
-        let most = u16::try_from(lines.len())
-            .unwrap_or(u16::MAX)
-            .saturating_sub(rows);
-        self.shape.set((most, rows));
-        frame.render_widget(Clear, inside);
-        let more = if self.from < most {
-            "j scrolls · "
-        } else {
-            ""
-        };
-        let title = format!(" figures · {more}i or Esc closes ");
-        let text = Paragraph::new(lines)
-            .wrap(Wrap { trim: false })
-            .scroll((self.from.min(most), 0))
-            .block(scene.panel(scene.text(&title)));
-        frame.render_widget(text, inside);
+        let name = ("figures", "i or Esc");
+        self.0.draw(frame, scene, area, name, lines);
     }
 }

@@ -135,6 +135,12 @@ pub trait Layer: Any + Debug {
     fn paste(&mut self, _text: &str) -> bool {
         false
     }
+    /// Shows an answer to what it asked for.
+    fn show(&mut self, _text: String) {}
+    /// What the loop around has to do once it is open.
+    fn opened(&self) -> Vec<Effect> {
+        Vec::new()
+    }
     /// How long keys are ignored after it has opened.
     fn lock(&self) -> Duration {
         LOCK

@@ -2,9 +2,11 @@
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::layer::{Layer, Opening, Room, Row, Step, moved};
+use super::scroll::wrap;
 use crate::dashboard::keys::Differs;
 use crate::dashboard::message::{Act, Effect};
 use crate::dashboard::panels::menu::{framed, listed};
@@ -85,25 +87,37 @@ impl Layer for Leave {
     }
 
     fn room(&self) -> Room {
-        Room::Bottom(5)
+        Room::Bottom(7)
     }
 
     fn draw(&self, frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, _: bool) {
         let paused = scene.run.core.status == Status::Paused;
-        let text = |entry: &Entry| {
-            match entry {
-                Entry::Detach if paused => {
-                    "detach: the pause stays, attach ends it; one that waits for you ends the process"
-                }
-                Entry::Detach => "detach: training goes on, the shell is yours",
-                Entry::StopAfterCheckpoint => "stop after a checkpoint: resume it later",
-                Entry::Stay => "stay",
-            }
-            .to_string()
-        };
         let block = scene.panel(" leave ".into()).border_style(scene.theme.key);
         let inside = framed(frame, block, area);
-        let lines = listed(scene, ENTRIES.iter().map(text), self.selected);
+        let width = usize::from(inside.width);
+        let entries = ENTRIES.iter().map(|entry| words(*entry, paused).0.into());
+        let mut lines = listed(scene, entries, self.selected);
+        let note = words(ENTRIES[self.selected], paused).1;
+        lines.extend(wrap(Line::styled(note, scene.theme.dim), width, 0));
         frame.render_widget(Paragraph::new(lines), inside);
+    }
+}
+
+/// An entry, and what follows from it.
+fn words(entry: Entry, paused: bool) -> (&'static str, &'static str) {
+    match entry {
+        Entry::Detach if paused => (
+            "detach: training stays paused",
+            "Resume it after \"heirloom attach\". A run that waits for an answer ends its process in the end (policy.unattended_minutes).",
+        ),
+        Entry::Detach => (
+            "detach: training goes on",
+            "The shell is yours again; \"heirloom attach\" shows this screen.",
+        ),
+        Entry::StopAfterCheckpoint => (
+            "stop after a checkpoint",
+            "\"heirloom train --resume\" goes on from there.",
+        ),
+        Entry::Stay => ("stay", ""),
     }
 }

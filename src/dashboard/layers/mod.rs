@@ -8,6 +8,7 @@ mod input;
 mod layer;
 mod leave;
 pub mod line;
+mod scroll;
 mod search;
 
 pub use layer::{LOCK, Layer, Opening, Room, Row, Stamp, Step};

@@ -154,7 +154,7 @@ fn call(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
         let reason = format!(
             "({}, evidence of step {})",
             decision.reason,
-            thousands(decision.step)
+            thousands(decision.phase_step)
         );
         lines.push(Line::styled(reason, theme.dim));
     }

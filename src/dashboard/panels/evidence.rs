@@ -5,7 +5,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::measured::measured;
-use crate::dashboard::costs::{Choice, Cost};
+use crate::dashboard::costs::{Choice, Cost, layers_left};
 use crate::dashboard::scene::Scene;
 use crate::dashboard::when;
 use crate::dashboard::widgets::thousands;
@@ -100,9 +100,10 @@ fn choices(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
         "until",
     ];
     let mut rows = vec![titles.map(Into::into)];
-    if let Some(growth) = &e.growth {
-        let grow = Choice::Grow(growth.add);
-        rows.push(row(scene, &format!("grow {}", growth.add), e, grow));
+    let add = e.growth.as_ref().map_or(0, |g| g.add);
+    let add = add.min(layers_left(scene.run));
+    if add > 0 {
+        rows.push(row(scene, &format!("grow {add}"), e, Choice::Grow(add)));
     }
     let name = format!("train on {}", thousands(steps));
     rows.push(row(scene, &name, e, Choice::TrainOn(steps)));

@@ -3,6 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use crate::dashboard::scene::Scene;
+use crate::dashboard::widgets::thousands;
 use crate::run::event::{Evidence, Forecast, Plateau, Suggestion};
 use crate::run::trend;
 
@@ -32,12 +33,13 @@ pub fn measured(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
     // The step that one stands on, or one that is past, is no forecast any more.
     let now = scene.run.core.phase_step;
     let (ahead, reading) = match e.forecast {
-        Some(f) if f.at_phase_step <= now => {
-            ("-".into(), format!("step {} is past", f.at_phase_step))
-        }
+        Some(f) if f.at_phase_step <= now => (
+            "-".into(),
+            format!("step {} is past", thousands(f.at_phase_step)),
+        ),
         Some(f) => (
             forecast(&e.forecast),
-            format!("at step {}", f.at_phase_step),
+            format!("at step {}", thousands(f.at_phase_step)),
         ),
         None => (forecast(&None), String::new()),
     };

@@ -53,9 +53,11 @@ fn keys(scene: &Scene<'_>, scopes: &[Scope]) -> Vec<(String, Style)> {
     let all = scene.tables.bindings.iter();
     let shown = all.filter(|b| !b.footer.is_empty() && scopes.contains(&b.scope));
     let mut shown: Vec<&Binding> = shown.filter(|b| !(b.control && locked)).collect();
-    // The way to every other key and the way out, then what is particular to this place.
+    // The way to every other key and the way out, then what is particular to this place; in a layer, what ends it.
+    let in_layer = matches!(scopes.first(), Some(Scope::Layer(_)));
     shown.sort_by_key(|b| match b.command {
         "help" | "leave" => 0,
+        "accept" | "back" if in_layer => 0,
         _ if b.scope != Scope::Global => 1,
         _ => 2,
     });

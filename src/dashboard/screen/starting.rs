@@ -182,7 +182,6 @@ mod tests {
     use ratatui::buffer::Cell;
 
     use super::*;
-    use crate::dashboard::curve::Curve;
     use crate::dashboard::session;
     use crate::dashboard::starting::Facts;
     use crate::dashboard::theme::Theme;
@@ -225,7 +224,6 @@ mod tests {
             ui: &desk.ui,
             tables: &desk.tables,
             scopes: &[],
-            curve: &Curve::default(),
             theme: &Theme::mono(),
             glyphs,
             title: "untold",

@@ -7,7 +7,7 @@ pub mod journal;
 
 use journal::Moment;
 
-const SIZES: [(u16, u16); 6] = [(80, 24), (120, 40), (200, 60), (60, 15), (40, 12), (1, 1)];
+pub const SIZES: [(u16, u16); 6] = [(80, 24), (120, 40), (200, 60), (60, 15), (40, 12), (1, 1)];
 
 pub fn run_at(moment: Moment) -> RunState {
     let mut run = RunState::default();

@@ -196,6 +196,24 @@ pub fn averages(
     out
 }
 
+/// Steps before the last one that [`latest_average`] looks at: at its decays, what is older weighs nothing.
+const RECENT: u64 = 1000;
+
+/// Averages the end of a curve exponentially, with a decay of one step of at most 0.98, over what comes after event `from`.
+/// NaN where nothing there is finite.
+pub fn latest_average(series: &Series, column: usize, from: u64, decay: f64) -> f64 {
+    let stretches = series.stretches();
+    let Some(last) = stretches.last() else {
+        return f64::NAN;
+    };
+    let oldest = last.last.step.saturating_sub(RECENT);
+    let start = stretches.partition_point(|s| s.first.seq <= from || s.last.step < oldest);
+    // A last bucket that began before `from` is taken whole.
+    let range = start.min(stretches.len() - 1)..stretches.len();
+    let averages = averages(series, column, &range, &[], decay, None);
+    averages.last().map_or(f64::NAN, |&v| f64::from(v))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,6 +274,22 @@ mod tests {
         let averages = averages(&series, 0, &(20..40), &[], 0.5, None);
         assert!((averages[1] - (0.25 * 9.0 + 0.5) / 0.75).abs() < 1e-6);
         assert!(averages[10] < 1.01, "{averages:?}");
+    }
+
+    #[test]
+    fn the_latest_average_is_that_over_everything_after_the_event() {
+        // At 300,000 points a bucket gathers many steps.
+        for points in [1, 15, 3000, 300_000] {
+            let series = series(points, |i| 2.0 + 0.1 * (i % 7) as f64 + 1e-6 * i as f64);
+            let from = points / 3;
+            let latest = latest_average(&series, 0, from, 0.98);
+            let all = 0..series.len();
+            let exact = averages(&series, 0, &all, &[from], 0.98, None);
+            let exact = f64::from(exact[exact.len() - 1]);
+            assert!((latest - exact).abs() < 1e-5, "{points}: {latest} {exact}");
+        }
+        assert!(latest_average(&Series::default(), 0, 0, 0.98).is_nan());
+        assert!(latest_average(&series(9, |_| f64::NAN), 0, 0, 0.98).is_nan());
     }
 
     #[test]

@@ -7,27 +7,26 @@ use ratatui::widgets::{Paragraph, Wrap};
 
 use super::prompt::{Decision, Entry};
 use crate::dashboard::costs::Cost;
+use crate::dashboard::layers::scroll::wrap;
 use crate::dashboard::panels::evidence;
 use crate::dashboard::panels::measured::measured;
 use crate::dashboard::panels::menu::{framed, listed};
 use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
 use crate::run::table;
+use crate::text;
 
 /// Width of the evidence table.
 const EVIDENCE: u16 = 55;
+/// Up to this height, the evidence stands next to the choices.
+const BESIDE: u16 = 12;
 
 /// Evidence and choices, side by side or stacked as the area has it.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, confirming: bool) {
     let e = &p.decision.evidence;
-    let title = format!(
-        " decide · round {} · evidence of step {} ({}) ",
-        e.round,
-        thousands(p.decision.step),
-        p.decision.reason
-    );
+    let room = usize::from(area.width.saturating_sub(2));
     let mut block = scene
-        .panel(scene.text(&title))
+        .panel(scene.text(&title(p, room)))
         .border_style(scene.theme.key);
     let age = p.decision.age(scene.run.core.step);
     if age > 0 {
@@ -35,23 +34,38 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
         block = block.title_bottom(Span::styled(scene.text(&text), scene.theme.warning));
     }
     let inside = framed(frame, block, area);
-    let choices = choices(scene, p, confirming);
-    let mut why = vec![Line::styled(scene.text(&e.why), scene.theme.title)];
-    if area.width < EVIDENCE {
-        // Too narrow for the table: the sentence and the choices.
-        why.extend(choices);
-        frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: false }), inside);
-        return;
-    }
-    let table = measured(scene, e);
-    if area.width < EVIDENCE + 22 {
-        let mut lines = why;
+    let why = Line::styled(scene.text(&e.why), scene.theme.title);
+    if area.width < EVIDENCE + 22 || area.height > BESIDE {
+        let mut lines = Vec::new();
+        let wrapped = |line| wrap(line, room, 0);
+        let stands = costs(scene, p);
         match confirming {
-            true => lines.extend(choices.into_iter().chain([cost_line(scene, p)])),
-            false => lines.extend(costs(scene, p)),
+            true => {
+                let [question, note, blank, keys] = question(scene, p);
+                lines.extend(
+                    [question, cost_line(scene, p), keys, note]
+                        .into_iter()
+                        .flat_map(wrapped),
+                );
+                lines.push(blank);
+                lines.extend(wrapped(why));
+            }
+            // The whole table, or what the marked choice costs.
+            false if stands.iter().all(|line| line.width() <= room) => {
+                lines.extend(wrapped(why));
+                lines.extend(stands);
+            }
+            false => {
+                lines.extend(choices(scene, p));
+                lines.extend(wrapped(cost_line(scene, p)));
+                lines.extend(wrapped(why));
+            }
         }
-        lines.push(Line::default());
-        lines.extend(table);
+        // Too narrow for the evidence: the sentence alone.
+        if area.width >= EVIDENCE {
+            lines.push(Line::default());
+            lines.extend(measured(scene, e));
+        }
         frame.render_widget(Paragraph::new(lines), inside);
         return;
     }
@@ -65,8 +79,27 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
     let [left, right] =
         Layout::horizontal([Constraint::Length(EVIDENCE), Constraint::Fill(1)]).areas(rest);
     frame.render_widget(Paragraph::new(why), line);
-    frame.render_widget(Paragraph::new(table), left);
-    frame.render_widget(Paragraph::new(choices).wrap(Wrap { trim: false }), right);
+    frame.render_widget(Paragraph::new(measured(scene, e)), left);
+    let asked = match confirming {
+        true => question(scene, p).to_vec(),
+        false => choices(scene, p),
+    };
+    frame.render_widget(Paragraph::new(asked).wrap(Wrap { trim: false }), right);
+}
+
+/// As much of the title as fits into `room` columns.
+fn title(p: &Decision, room: usize) -> String {
+    let (round, step) = (p.decision.evidence.round, thousands(p.decision.phase_step));
+    let titles = [
+        format!(
+            " decide · round {round} · evidence of step {step} ({}) ",
+            p.decision.reason
+        ),
+        format!(" decide · round {round} · evidence of step {step} "),
+        format!(" decide · round {round} · step {step} "),
+    ];
+    let mut fitting = titles.into_iter().filter(|t| text::width(t) <= room);
+    fitting.next().unwrap_or_else(|| " decide ".into())
 }
 
 /// What the marked choice costs, in one line that follows its amount.
@@ -79,35 +112,37 @@ fn cost_line(scene: &Scene<'_>, p: &Decision) -> Line<'static> {
     Line::styled(scene.text(&text), scene.theme.title)
 }
 
-/// The entries, or the question that confirms one.
-fn choices(scene: &Scene<'_>, p: &Decision, confirming: bool) -> Vec<Line<'static>> {
+/// The question that confirms the marked entry, a note, a blank line, and the keys that answer.
+fn question(scene: &Scene<'_>, p: &Decision) -> [Line<'static>; 4] {
     let theme = scene.theme;
     let plural = if p.layers == 1 { "" } else { "s" };
-    if confirming {
-        let (question, note) = match p.entries[p.selected] {
-            Entry::Grow => (
-                format!("Grow by {} layer{plural} ({})?", p.layers, p.mode),
-                "A checkpoint is written and verified first.",
-            ),
-            Entry::TrainOn => (format!("Train on for {} steps?", p.steps), ""),
-            Entry::Stop => (
-                "Stop growing? This model is the result.".into(),
-                "Controls that the config asks for still run.",
-            ),
-            Entry::Cancel => (String::new(), ""),
-        };
-        return vec![
-            Line::styled(question, theme.title),
-            Line::styled(note, theme.plain),
-            Line::default(),
-            Line::from(vec![
-                Span::styled("Enter", theme.key),
-                Span::raw(" do it   "),
-                Span::styled("Esc", theme.key),
-                Span::raw(" back"),
-            ]),
-        ];
-    }
+    let (question, note) = match p.entries[p.selected] {
+        Entry::Grow => (
+            format!("Grow by {} layer{plural} ({})?", p.layers, p.mode),
+            "A checkpoint is written and verified first.",
+        ),
+        Entry::TrainOn => (format!("Train on for {} steps?", thousands(p.steps)), ""),
+        Entry::Stop => (
+            "Stop growing? This model is the result.".into(),
+            "Controls that the config asks for still run.",
+        ),
+        Entry::Cancel => (String::new(), ""),
+    };
+    [
+        Line::styled(question, theme.title),
+        Line::styled(note, theme.plain),
+        Line::default(),
+        Line::from(vec![
+            Span::styled("Enter", theme.key),
+            Span::raw(" do it   "),
+            Span::styled("Esc", theme.key),
+            Span::raw(" back"),
+        ]),
+    ]
+}
+
+/// The entries.
+fn choices(scene: &Scene<'_>, p: &Decision) -> Vec<Line<'static>> {
     let entries = p.entries.iter().map(|entry| words(p, *entry));
     listed(scene, entries, p.selected)
 }
@@ -124,7 +159,7 @@ fn costs(scene: &Scene<'_>, p: &Decision) -> Vec<Line<'static>> {
             None => [&name, "", "", "", "", "", ""].map(String::from),
         });
     }
-    let text = table::aligned(&rows, &[0]);
+    let aligned = table::aligned(&rows, &[0]);
     let line = |(i, line): (usize, &str)| match i.checked_sub(1) {
         None => Line::styled(line.to_string(), scene.theme.dim),
         Some(i) => {
@@ -141,14 +176,14 @@ fn costs(scene: &Scene<'_>, p: &Decision) -> Vec<Line<'static>> {
             ])
         }
     };
-    text.lines().enumerate().map(line).collect()
+    aligned.lines().enumerate().map(line).collect()
 }
 
 /// An entry's words, which are ASCII.
 fn words(p: &Decision, entry: Entry) -> String {
     match entry {
         Entry::Grow => format!("grow by {} ({})", p.layers, p.mode),
-        Entry::TrainOn => format!("train on {} steps", p.steps),
+        Entry::TrainOn => format!("train on {} steps", thousands(p.steps)),
         Entry::Stop => "stop growing".into(),
         Entry::Cancel => "cancel".into(),
     }

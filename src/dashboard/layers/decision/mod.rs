@@ -89,7 +89,7 @@ impl Layer for Decision {
 
     fn room(&self) -> Room {
         Room::Side {
-            columns: 72,
+            columns: 80,
             rows: 11,
         }
     }

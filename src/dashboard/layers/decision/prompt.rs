@@ -1,6 +1,6 @@
 //! The choices of the decision prompt, and what each of them sends.
 
-use crate::dashboard::costs::Choice;
+use crate::dashboard::costs::{Choice, layers_left};
 use crate::run::command::{Command, GrowMode, MOST_STEPS};
 use crate::run::event::Suggestion;
 use crate::run::state::{OpenDecision, RunState};
@@ -22,13 +22,6 @@ pub struct Decision {
     pub layers: usize,
     pub mode: GrowMode,
     pub steps: u64,
-}
-
-/// Most layers that can still be added.
-pub fn room(run: &RunState) -> usize {
-    let max = run.info.as_ref().map_or(0, |i| i.max_layers);
-    let have = run.core.phase.as_ref().map_or(0, |p| p.layers);
-    max.saturating_sub(have)
 }
 
 impl Decision {
@@ -58,7 +51,7 @@ impl Decision {
     /// Changes the amount of the chosen entry.
     pub fn adjust(&mut self, run: &RunState, up: bool) {
         match self.entries[self.selected] {
-            Entry::Grow if up => self.layers = (self.layers + 1).min(room(run).max(1)),
+            Entry::Grow if up => self.layers = (self.layers + 1).min(layers_left(run).max(1)),
             Entry::Grow => self.layers = self.layers.saturating_sub(1).max(1),
             Entry::TrainOn if up => self.steps = self.steps.saturating_mul(2).min(MOST_STEPS),
             Entry::TrainOn => self.steps = (self.steps / 2).max(1),

@@ -1,27 +1,64 @@
 //! Ways to end the last word of a command line.
 
+use crate::config::keys::KEYS;
 use crate::dashboard::keys::Entry;
+use crate::dashboard::neighbours::Nearby;
 use crate::run::state::RunState;
 use crate::text::sanitize;
 
-/// What can be set in a running training.
-const SETTABLE: [&str; 1] = ["lr"];
+/// What stands in the place of an argument, and can be completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Argument {
+    Checkpoint,
+    Run,
+    ConfigKey,
+}
+
+/// The argument that may follow these words.
+fn argument_after(entries: &[Entry], words: &[&str]) -> Option<Argument> {
+    entries.iter().find_map(|entry| {
+        let mut rest = entry.words.split(' ');
+        if !words.iter().all(|word| rest.next() == Some(word)) {
+            return None;
+        }
+        match rest.next()? {
+            "NAME" => Some(Argument::Checkpoint),
+            "RUN" => Some(Argument::Run),
+            "KEY" => Some(Argument::ConfigKey),
+            _ => None,
+        }
+    })
+}
 
 /// The whole lines that `line` may become by ending its last word; in the order of the tables, checkpoints newest
 /// first. A blank follows a word that another one must follow.
-pub fn candidates(line: &str, entries: &[Entry], run: &RunState) -> Vec<String> {
+pub fn candidates(line: &str, entries: &[Entry], run: &RunState, nearby: &Nearby) -> Vec<String> {
     let words: Vec<&str> = line.split(' ').collect();
     let (last, before) = match words.split_last() {
         Some((last, before)) => (*last, before),
         None => ("", &[][..]),
     };
-    let stem = before.iter().fold(String::new(), |all, w| all + w + " ");
-    if let ["rollback"] = before {
-        let names = run.checkpoints.iter().rev().map(|c| c.name.as_str());
-        return ending(&stem, last, names, false);
-    }
-    if let ["set"] = before {
-        return ending(&stem, last, SETTABLE.into_iter(), true);
+    if let Some(argument) = argument_after(entries, before) {
+        let stem = before.iter().fold(String::new(), |all, w| all + w + " ");
+        let ended = |name: &str| format!("{stem}{name}");
+        // A name with a blank would be more than one word.
+        let fits = |name: &&str| {
+            name.starts_with(last) && *name == sanitize(name) && !name.contains(char::is_whitespace)
+        };
+        return match argument {
+            Argument::Checkpoint => {
+                let names = run.checkpoints.iter().rev().map(|c| c.name.as_str());
+                names.filter(fits).map(ended).collect()
+            }
+            Argument::Run => {
+                let names = nearby.runs.iter().map(String::as_str);
+                names.filter(fits).map(ended).collect()
+            }
+            Argument::ConfigKey => {
+                let paths = KEYS.iter().map(|key| key.path);
+                paths.filter(fits).map(ended).collect()
+            }
+        };
     }
     let mut lines: Vec<String> = Vec::new();
     for entry in entries {
@@ -37,19 +74,6 @@ pub fn candidates(line: &str, entries: &[Entry], run: &RunState) -> Vec<String> 
         lines.push(format!("{fixed}{more}"));
     }
     lines
-}
-
-fn ending<'a>(
-    stem: &str,
-    last: &str,
-    words: impl Iterator<Item = &'a str>,
-    more: bool,
-) -> Vec<String> {
-    let blank = if more { " " } else { "" };
-    words
-        .filter(|w| w.starts_with(last) && *w == sanitize(w))
-        .map(|w| format!("{stem}{w}{blank}"))
-        .collect()
 }
 
 /// What all the lines begin with.

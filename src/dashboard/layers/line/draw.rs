@@ -1,5 +1,7 @@
 //! What the `:` line looks like, with what it may become above it.
 
+use std::ops::Range;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -8,25 +10,113 @@ use ratatui::widgets::Paragraph;
 use super::typed::CommandLine;
 use crate::dashboard::keys::Entry;
 use crate::dashboard::layers::input::visible;
+use crate::dashboard::layers::scroll::{INDENT, wrap};
 use crate::dashboard::panels::menu::framed;
 use crate::dashboard::scene::Scene;
+use crate::text;
 
 /// Rows that are asked for.
 pub const HEIGHT: u16 = 8;
 
-/// Words side by side, three spaces apart, in as many lines as they need.
-fn wrapped(words: &[&str], width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in words {
-        let line = lines.last_mut().filter(|l| !l.is_empty());
-        match line {
-            Some(line) if line.len() + 3 + word.len() <= width => {
-                line.push_str("   ");
-                line.push_str(word);
+/// Words side by side, three spaces apart, in as many lines as they need: the numbers of each line's words.
+fn columns(words: &[&str], width: usize) -> Vec<Range<usize>> {
+    let mut lines: Vec<Range<usize>> = Vec::new();
+    let mut used = 0;
+    for (i, word) in words.iter().enumerate() {
+        let wide = text::width(word);
+        match lines.last_mut() {
+            Some(line) if used + 3 + wide <= width => {
+                line.end = i + 1;
+                used += 3 + wide;
             }
-            Some(_) => lines.push((*word).into()),
-            None => lines = vec![(*word).into()],
+            _ => {
+                lines.push(i..i + 1);
+                used = wide;
+            }
         }
+    }
+    lines
+}
+
+/// Words in at most `rows` lines, with the one that was taken among them, and how many do not fit.
+fn grid(
+    scene: &Scene<'_>,
+    words: &[&str],
+    taken: Option<usize>,
+    (width, rows): (usize, usize),
+) -> Vec<Line<'static>> {
+    let theme = scene.theme;
+    let all = columns(words, width);
+    let shown = match all.len() > rows {
+        true => rows.saturating_sub(1),
+        false => all.len(),
+    };
+    let line_of = |i| all.iter().position(|line| line.contains(&i)).unwrap_or(0);
+    let from = (taken.map_or(0, line_of) + 1).saturating_sub(shown);
+    let mut lines = Vec::new();
+    let mut hidden = words.len();
+    for range in all.into_iter().skip(from).take(shown) {
+        let mut line = Line::default();
+        for i in range {
+            if !line.spans.is_empty() {
+                line.push_span("   ");
+            }
+            let style = if taken == Some(i) {
+                theme.key
+            } else {
+                theme.plain
+            };
+            line.push_span(Span::styled(scene.text(words[i]), style));
+            hidden -= 1;
+        }
+        lines.push(line);
+    }
+    if hidden > 0 {
+        lines.push(more(scene, hidden));
+    }
+    lines
+}
+
+fn more(scene: &Scene<'_>, hidden: usize) -> Line<'static> {
+    Line::styled(scene.text(&format!("… {hidden} more")), scene.theme.dim)
+}
+
+/// Commands with what they do, in at most `rows` lines, and how many do not fit.
+fn described(
+    scene: &Scene<'_>,
+    entries: &[&Entry],
+    (width, rows): (usize, usize),
+) -> Vec<Line<'static>> {
+    let theme = scene.theme;
+    let all: Vec<Vec<Line<'static>>> = entries
+        .iter()
+        .map(|entry| {
+            let line = Line::from(vec![
+                Span::styled(format!("{:<22} ", entry.words), theme.key),
+                Span::styled(entry.help, theme.plain),
+            ]);
+            wrap(line, width, INDENT)
+        })
+        .collect();
+    let needed: usize = all.iter().map(Vec::len).sum();
+    let room = if needed > rows {
+        rows.saturating_sub(1)
+    } else {
+        rows
+    };
+    let mut lines = Vec::new();
+    let mut hidden = all.len();
+    for entry in all {
+        // The first one is cut rather than left out.
+        if lines.len() + entry.len() > room && !lines.is_empty() {
+            break;
+        }
+        lines.extend(entry);
+        hidden -= 1;
+    }
+    lines.truncate(room);
+    if hidden > 0 {
+        lines.push(more(scene, hidden));
     }
     lines
 }
@@ -60,35 +150,28 @@ pub fn draw(
     }
     let typed = p.input.value();
     let width = usize::from(inside.width);
+    let room = (width, rows);
     let mut lines: Vec<Line<'_>> = match &p.error {
-        Some(error) => vec![Line::styled(scene.text(error), theme.warning)],
+        Some(error) => wrap(Line::styled(scene.text(error), theme.warning), width, 0),
+        None if p.shown.is_some() => {
+            let text = p.shown.iter().flat_map(|text| text.lines());
+            let line = |l: &str| wrap(Line::styled(scene.text(l), theme.plain), width, 0);
+            text.flat_map(line).collect()
+        }
         // Everything there is, as far as it fits.
         None if typed.is_empty() => {
             let all = scene.tables.entries.iter();
             let words: Vec<&str> = all.map(|e| e.words.as_str()).collect();
-            wrapped(&words, width)
-                .into_iter()
-                .map(|line| Line::styled(line, theme.plain))
-                .collect()
+            grid(scene, &words, None, room)
         }
         None if p.candidates.len() > 1 => {
-            let taken = p.taken.and_then(|i| p.candidates.get(i));
             let words: Vec<&str> = p.candidates.iter().map(|c| c.trim_end()).collect();
-            let lines = wrapped(&words, width).into_iter();
-            let mark = |line: String| match taken.map(|t| t.trim_end()) {
-                Some(t) if line.contains(t) => Line::styled(line, theme.key),
-                _ => Line::styled(line, theme.plain),
-            };
-            lines.map(mark).collect()
+            grid(scene, &words, p.taken, room)
         }
-        None => fitting(&scene.tables.entries, typed)
-            .map(|entry| {
-                Line::from(vec![
-                    Span::styled(format!("{:<22} ", entry.words), theme.key),
-                    Span::styled(entry.help, theme.plain),
-                ])
-            })
-            .collect(),
+        None => {
+            let entries: Vec<&Entry> = fitting(&scene.tables.entries, typed).collect();
+            described(scene, &entries, room)
+        }
     };
     lines.truncate(rows);
     lines.resize(rows, Line::default());

@@ -50,7 +50,9 @@ impl Layer for CommandLine {
                 };
             }
             (Act::Back, _) => return Step::Close,
-            (Act::Complete, _) => self.complete(&context.tables.entries, context.run),
+            (Act::Complete, _) => {
+                self.complete(&context.tables.entries, context.run, &context.facts.nearby);
+            }
             (Act::Older | Act::Newer, _) => self.recall(act == Act::Older),
             _ => {}
         }
@@ -70,6 +72,14 @@ impl Layer for CommandLine {
         }
     }
 
+    fn show(&mut self, text: String) {
+        self.shown = Some(text);
+    }
+
+    fn opened(&self) -> Vec<Effect> {
+        vec![Effect::LookAround]
+    }
+
     fn type_key(&mut self, key: &KeyEvent) -> Step {
         let empty = self.input.value().is_empty();
         if key.code == KeyCode::Backspace && empty {
@@ -79,7 +89,7 @@ impl Layer for CommandLine {
         if !(full && matches!(key.code, KeyCode::Char(_)) && key.modifiers.is_empty()) {
             self.input.handle_event(&Event::Key(*key));
         }
-        (self.error, self.taken) = (None, None);
+        (self.error, self.shown, self.taken) = (None, None, None);
         Step::Stay
     }
 

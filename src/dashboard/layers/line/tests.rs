@@ -146,6 +146,54 @@ fn tab_completes_commands_settings_and_checkpoints() {
 }
 
 #[test]
+fn tab_completes_runs_and_config_keys_and_they_are_shown() {
+    let mut typing = Typing::new();
+    assert_eq!(typing.type_(":"), [Effect::LookAround]);
+    typing.facts.nearby.runs = ["tiny-2", "wide", "has blank"].map(String::from).into();
+    typing.facts.nearby.config = vec![("train.lr", "0.0003".into())];
+    for (text, wanted) in [
+        (":comp\t", "compare "),
+        (":compare t\t", "compare tiny-2"),
+        // What would be two words is left out.
+        (":compare h\t", "compare h"),
+        (":conf\t", "config "),
+        (":config train.lr\t", "config train.lr"),
+        (":config mat\t\t", "config match.tolerance"),
+        (":config mat\t\t\t", "config match.patience"),
+    ] {
+        typing.desk.layers = Default::default();
+        typing.type_(text);
+        assert_eq!(typing.text(), wanted, "{text:?}");
+    }
+    typing.desk.layers = Default::default();
+    typing.type_(":config train.lr\n");
+    let shown = typing.line().unwrap().shown.as_deref().unwrap();
+    assert!(
+        shown.starts_with("train.lr = 0.0003\nPeak learning rate."),
+        "{shown}"
+    );
+    typing.type_("x");
+    assert!(typing.line().unwrap().shown.is_none());
+    for (line, wanted) in [
+        (":config train.steps\n", "train.steps = not set"),
+        (":config train.stpes\n", "did you mean train.steps?"),
+        (":config \n", "unknown key \"\""),
+        (":compare wdie\n", "did you mean wide?"),
+        (":compare zzzzzz\n", "Tab lists those that do"),
+    ] {
+        typing.desk.layers = Default::default();
+        typing.type_(line);
+        let p = typing.line().unwrap();
+        let answer = p.error.as_deref().or(p.shown.as_deref()).unwrap();
+        assert!(answer.contains(wanted), "{line:?}: {answer}");
+    }
+    typing.desk.layers = Default::default();
+    let wide = Effect::Compare(Some("wide".into()));
+    assert_eq!(typing.type_(":compare wide\n"), [wide]);
+    assert_eq!(typing.type_(":compare\n"), [Effect::Compare(None)]);
+}
+
+#[test]
 fn earlier_lines_come_back_and_lines_can_be_edited() {
     let mut typing = Typing::new();
     typing.type_(":eval\n");

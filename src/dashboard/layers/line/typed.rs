@@ -5,6 +5,7 @@ use tui_input::Input;
 use super::complete;
 use crate::dashboard::keys::Entry;
 use crate::dashboard::layers::input::LONGEST;
+use crate::dashboard::neighbours::Nearby;
 use crate::run::command::Command;
 use crate::run::state::RunState;
 use crate::text::sanitize;
@@ -15,6 +16,8 @@ pub struct CommandLine {
     pub input: Input,
     /// Why the line was not understood.
     pub error: Option<String>,
+    /// What the last line asked to see.
+    pub shown: Option<String>,
     /// What is about to be done.
     pub asked: Option<Command>,
     /// Earlier lines, and which of them is shown; the number of them: none.
@@ -37,7 +40,7 @@ impl CommandLine {
 
     fn show(&mut self, text: &str) {
         self.input = Input::new(text.into());
-        (self.error, self.taken) = (None, None);
+        (self.error, self.shown, self.taken) = (None, None, None);
         self.candidates.clear();
     }
 
@@ -52,9 +55,9 @@ impl CommandLine {
     }
 
     /// Ends the last word in the only way there is, or in the next one of several.
-    pub fn complete(&mut self, entries: &[Entry], run: &RunState) {
+    pub fn complete(&mut self, entries: &[Entry], run: &RunState, nearby: &Nearby) {
         if self.taken.is_none() {
-            self.candidates = complete::candidates(self.input.value(), entries, run);
+            self.candidates = complete::candidates(self.input.value(), entries, run, nearby);
         }
         match self.candidates.len() {
             0 => {}
@@ -89,6 +92,6 @@ impl CommandLine {
         let text: String = text.chars().take(room).collect();
         let cursor = before.chars().count() + text.chars().count();
         self.input = Input::new(format!("{before}{text}{after}")).with_cursor(cursor);
-        (self.error, self.taken) = (None, None);
+        (self.error, self.shown, self.taken) = (None, None, None);
     }
 }

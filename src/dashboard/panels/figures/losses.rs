@@ -5,9 +5,14 @@ use crate::dashboard::panels::evidence;
 use crate::dashboard::scene::Scene;
 use crate::dashboard::when;
 use crate::dashboard::widgets::thousands;
+use crate::dashboard::widgets::trace::latest_average;
 use crate::device::Reading;
 use crate::run::state::{LOSS, Status};
 use crate::run::{table, trend};
+
+/// Decay per optimizer step of the training loss that is shown as a number: an average over some 50 steps, whatever the
+/// chart shows.
+const DECAY: f64 = 0.98;
 
 /// The second line: the losses, and what they were measured with.
 pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
@@ -86,9 +91,9 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
     let in_phase = |step: u64| thousands(step.saturating_sub(began));
     let live = run.live();
     let last = live.train.stretches().last();
-    // An average over some 50 steps, whatever the chart shows; one of the phase before would mislead.
+    // An average that reaches into the phase before would mislead.
     if let Some(last) = last.filter(|s| s.last.seq > live.phase_start()) {
-        let average = scene.curve.smooth(live.train.len() - 1);
+        let average = latest_average(&live.train, LOSS, live.phase_start(), DECAY);
         let mut values = live.train.column(LOSS).iter();
         let finite = values.next_back().is_some_and(|l| l.is_finite());
         match (finite, average.is_finite()) {

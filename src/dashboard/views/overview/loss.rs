@@ -22,6 +22,7 @@ pub fn chart<'a>(view: &'a View<'_>, width: u16) -> Chart<'a> {
     let live = run.live();
     let decay = look.decay(run, width.saturating_sub(MARGIN));
     let mut traces = overlays(view, VAL_LOSS, |_| true);
+    traces.extend(compared(view));
     let origin = parts.zero(look.axis);
     let shown = parts.range(&live.train);
     let smooth = decay.map(|decay| averages(&live.train, LOSS, &shown, &parts.starts, decay, None));
@@ -86,6 +87,30 @@ pub fn overlays<'a>(
         })
         .collect()
 }
+
+/// The validation losses of the run that is compared: of its phase of the same name, or of all of it where the whole run is
+/// shown.
+fn compared<'a>(view: &'a View<'_>) -> Option<Trace<'a>> {
+    let scene = view.scene;
+    let other = scene.facts.nearby.compared.as_ref()?;
+    let val = &other.run.live().val;
+    let (range, origin) = match view.parts.phase() {
+        Some(phase) => {
+            let part = phases::latest(&other.run, phase)?;
+            (part.range(val), scene.ui.chart.axis.value(&part.origin))
+        }
+        None => (0..val.len(), 0.0),
+    };
+    Some(Trace {
+        range,
+        origin,
+        plain: COMPARED,
+        ..Trace::new(val, VAL_LOSS, Kind::Dotted(COMPARED), scene.theme.plain)
+    })
+}
+
+/// The letter of the dots of the run that is compared.
+const COMPARED: char = 'C';
 
 /// The letter of an earlier phase's dots.
 fn letter(part: &Part) -> char {
@@ -155,6 +180,18 @@ pub fn legend(view: &View<'_>, room: usize) -> Line<'static> {
     if let Some(reference) = &run.core.reference {
         let dash = pick("--", "╌╌");
         items.push((format!("{dash} ref {}L", reference.layers), theme.reference));
+    }
+    if let Some(other) = &scene.facts.nearby.compared {
+        let mark = pick("C", "∙C∙");
+        let name = scene.text(&other.name);
+        let has = |phase| phases::latest(&other.run, phase).is_some();
+        items.push(match view.parts.phase() {
+            Some(phase) if !has(phase) => {
+                let phase = crate::run::table::phase_name(phase);
+                (format!("{name}: no {phase}"), theme.warning)
+            }
+            _ => (format!("{mark} {name}"), theme.plain),
+        });
     }
     if !scene.ui.chart.alone {
         for part in view.parts.earlier.iter().rev() {

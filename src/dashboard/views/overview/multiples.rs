@@ -33,54 +33,34 @@ enum Note {
 /// How many there are at most.
 pub const SERIES: usize = KINDS.len();
 
+/// A series of the training events, shown as it is.
+const fn kind(label: &'static str, column: usize, note: Note, words: fn(f64) -> String) -> Kind {
+    Kind {
+        label,
+        of_val: false,
+        column,
+        value: |v, _| v,
+        words,
+        note,
+    }
+}
+
 const KINDS: [Kind; 6] = [
     Kind {
-        label: "gap",
         of_val: true,
-        column: GAP,
-        value: |v, _| v,
-        words: |v| format!("{v:+.4}"),
-        note: Note::Least,
+        ..kind("gap", GAP, Note::Least, |v| format!("{v:+.4}"))
     },
+    kind("lr", LR, Note::Greatest, |v| format!("{v:.2e}")),
+    kind("grad", GRAD_NORM, Note::Greatest, |v| format!("{v:.2}")),
+    kind("tok/s", TOKENS_PER_SECOND, Note::Least, |v| {
+        table::count(v.max(0.0) as u64)
+    }),
+    kind("GPU %", GPU_PERCENT, Note::Least, |v| format!("{v:.0}")),
     Kind {
-        label: "lr",
-        of_val: false,
-        column: LR,
-        value: |v, _| v,
-        words: |v| format!("{v:.2e}"),
-        note: Note::Greatest,
-    },
-    Kind {
-        label: "grad",
-        of_val: false,
-        column: GRAD_NORM,
-        value: |v, _| v,
-        words: |v| format!("{v:.2}"),
-        note: Note::Greatest,
-    },
-    Kind {
-        label: "tok/s",
-        of_val: false,
-        column: TOKENS_PER_SECOND,
-        value: |v, _| v,
-        words: |v| table::count(v.max(0.0) as u64),
-        note: Note::Least,
-    },
-    Kind {
-        label: "GPU %",
-        of_val: false,
-        column: GPU_PERCENT,
-        value: |v, _| v,
-        words: |v| format!("{v:.0}"),
-        note: Note::Least,
-    },
-    Kind {
-        label: "step ms",
-        of_val: false,
-        column: TOKENS_PER_SECOND,
         value: |v, batch| 1000.0 * batch / v,
-        words: |v| format!("{v:.0}"),
-        note: Note::Greatest,
+        ..kind("step ms", TOKENS_PER_SECOND, Note::Greatest, |v| {
+            format!("{v:.0}")
+        })
     },
 ];
 

@@ -6,7 +6,7 @@ use crate::dashboard::chart_view::{ChartView, place_before};
 use crate::dashboard::widgets::axes::Axis;
 use crate::run::event::Phase;
 use crate::run::series::pyramid::{Place, Series};
-use crate::run::state::{MarkKind, RunState};
+use crate::run::state::{MarkKind, RunState, Strand};
 use crate::run::table;
 
 /// A phase of the live branch.
@@ -54,27 +54,8 @@ impl Parts {
     pub fn of(run: &RunState, view: &ChartView) -> Self {
         let whole = view.whole;
         let live = run.live();
-        let starts: Vec<(u64, u64, &Phase)> = live
-            .marks
-            .iter()
-            .filter_map(|m| match &m.kind {
-                MarkKind::Phase(phase) => Some((m.seq, m.step, phase)),
-                _ => None,
-            })
-            .collect();
-        let part = |i: usize| {
-            let (seq, step, phase) = starts[i];
-            Part {
-                phase: phase.clone(),
-                seq,
-                next: starts.get(i + 1).map_or(u64::MAX, |s| s.0),
-                origin: Place {
-                    step,
-                    ..place_before(live, seq)
-                },
-                layers: layers(run, phase),
-            }
-        };
+        let starts = starts(live);
+        let part = |i: usize| part(run, &starts, i);
         let mut earlier = Vec::new();
         let before = starts.len().saturating_sub(1);
         let is = |i: usize, reference: bool| match starts[i].2 {
@@ -117,6 +98,11 @@ impl Parts {
         axis.value(&self.origin)
     }
 
+    /// The phase that is shown; none: the whole run.
+    pub fn phase(&self) -> Option<&Phase> {
+        self.now.as_ref().filter(|_| !self.whole)
+    }
+
     /// What is shown in words: `round 2`, `whole run`.
     pub fn name(&self) -> String {
         match (&self.now, self.whole) {
@@ -124,6 +110,37 @@ impl Parts {
             _ => "whole run".into(),
         }
     }
+}
+
+/// The event, the step and the phase of each beginning on a branch.
+fn starts(strand: &Strand) -> Vec<(u64, u64, &Phase)> {
+    let marks = strand.marks.iter();
+    let starts = marks.filter_map(|m| match &m.kind {
+        MarkKind::Phase(phase) => Some((m.seq, m.step, phase)),
+        _ => None,
+    });
+    starts.collect()
+}
+
+fn part(run: &RunState, starts: &[(u64, u64, &Phase)], i: usize) -> Part {
+    let (seq, step, phase) = starts[i];
+    Part {
+        phase: phase.clone(),
+        seq,
+        next: starts.get(i + 1).map_or(u64::MAX, |s| s.0),
+        origin: Place {
+            step,
+            ..place_before(run.live(), seq)
+        },
+        layers: layers(run, phase),
+    }
+}
+
+/// The last time that a run was in a phase.
+pub fn latest(run: &RunState, phase: &Phase) -> Option<Part> {
+    let starts = starts(run.live());
+    let i = starts.iter().rposition(|start| start.2 == phase)?;
+    Some(part(run, &starts, i))
 }
 
 /// Layers that a finished phase had.

@@ -4,30 +4,32 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Modifier;
 
-use crate::dashboard::curve::Curve;
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::keymap;
+use crate::dashboard::neighbours::Compared;
 use crate::dashboard::scene::Scene;
 use crate::dashboard::screen as whole;
+use crate::dashboard::session::Facts;
 use crate::dashboard::tests::realistic::{journal, journal::Moment, run_at};
 use crate::dashboard::theme::Theme;
 use crate::dashboard::ui::Ui;
 use crate::run::event::Event;
 use crate::run::state::{GPU_PERCENT, RunState};
 
-fn drawn(run: &RunState, ui: &Ui, (width, height): (u16, u16)) -> Buffer {
-    let mut curve = Curve::default();
-    curve.follow(&run.history);
-    let (facts, tables) = (Default::default(), keymap::tables());
+fn drawn(run: &RunState, ui: &Ui, size: (u16, u16)) -> Buffer {
+    drawn_with(run, ui, &Facts::default(), size)
+}
+
+fn drawn_with(run: &RunState, ui: &Ui, facts: &Facts, (width, height): (u16, u16)) -> Buffer {
+    let tables = keymap::tables();
     let scene = Scene {
-        facts: &facts,
+        facts,
         tables: &tables,
-        scopes: &keymap::below(ui, &facts),
+        scopes: &keymap::below(ui, facts),
         frozen: false,
         clock: None,
         run,
         ui,
-        curve: &curve,
         theme: &Theme::mono(),
         glyphs: Glyphs::Braille,
         title: "run",
@@ -140,6 +142,48 @@ fn earlier_rounds_and_what_is_cut_come_and_go() {
     assert!(!screen(&run, &ui, (80, 24)).contains("gap to reference"));
     ui.chart.toggle_gap();
     assert!(screen(&run, &ui, (80, 24)).contains("gap to reference ±2 stderr"));
+}
+
+#[test]
+fn another_run_is_laid_over_the_phase_of_the_same_name() {
+    let run = run_at(Moment::Healthy);
+    let mut ui = Ui::default();
+    ui.chart.toggle_overlay();
+    let mut facts = Facts::default();
+    let mut with = |other: RunState, ui: &Ui| {
+        facts.nearby.compared = Some(Compared {
+            name: "wide".into(),
+            run: Box::new(other),
+        });
+        rows(&drawn_with(&run, ui, &facts, LARGE)).join("\n")
+    };
+    let dots = |all: &str| all.matches('∙').count();
+    assert_eq!(dots(&screen(&run, &ui, LARGE)), 0);
+    // The other run is further on: its dots reach past the end of this one's line.
+    let all = with(run_at(Moment::Deciding), &ui);
+    assert!(all.contains("∙C∙ wide"), "{all}");
+    let reach = |all: &str| {
+        let rows = all.lines().filter(|l| !l.contains("∙C∙"));
+        let columns = rows.filter_map(|l| Some(l[..l.rfind('∙')?].chars().count()));
+        columns.max()
+    };
+    let further = reach(&all).unwrap();
+    let same = with(run_at(Moment::Healthy), &ui);
+    // Where the runs are the same, this one's line hides the dots.
+    assert!(
+        reach(&same).is_none_or(|r| r + 20 < further),
+        "{further}: {same}"
+    );
+    // A run that was never in this round has nothing to compare, and the legend says so.
+    let mut reference = RunState::default();
+    for line in journal::journal(Moment::Healthy).lines().take(200) {
+        reference.apply(&Event::from_line(line).unwrap());
+    }
+    let all = with(reference, &ui);
+    assert!(all.contains("wide: no round 2") && dots(&all) == 0, "{all}");
+    ui.chart.toggle_whole();
+    let all = with(run_at(Moment::Deciding), &ui);
+    assert!(all.contains("∙C∙ wide") && dots(&all) > 4, "{all}");
 }
 
 #[test]

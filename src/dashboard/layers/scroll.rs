@@ -1,0 +1,163 @@
+//! A panel of lines over the middle of the screen that can be scrolled: help and figures.
+
+use std::cell::Cell;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+
+use crate::dashboard::message::Act;
+use crate::dashboard::scene::Scene;
+use crate::text;
+
+/// How far a panel is scrolled.
+#[derive(Debug, Default)]
+pub struct Scroll {
+    /// Lines scrolled past.
+    from: usize,
+    /// Most lines that can be, and the rows shown, as of the last frame.
+    shape: Cell<(usize, usize)>,
+}
+
+impl Scroll {
+    /// Moves by a line or a page, within what the last frame had.
+    pub fn act(&mut self, act: Act) {
+        let (most, rows) = self.shape.get();
+        let page = rows.max(1);
+        self.from = match act {
+            Act::Next => self.from + 1,
+            Act::Previous => self.from.saturating_sub(1),
+            Act::PageDown => self.from + page,
+            Act::PageUp => self.from.saturating_sub(page),
+            _ => self.from,
+        }
+        .min(most);
+    }
+
+    /// Draws the lines in the middle of `area`, as wide as the widest of them where there is room, wrapped where there is not.
+    /// `name` and `closing`, the keys that close the panel, stand in its frame.
+    pub fn draw(
+        &self,
+        frame: &mut Frame<'_>,
+        scene: &Scene<'_>,
+        area: Rect,
+        (name, closing): (&str, &str),
+        lines: Vec<Line<'_>>,
+    ) {
+        let widest = lines.iter().map(Line::width).max().unwrap_or(0) + 3;
+        let width = u16::try_from(widest).unwrap_or(u16::MAX).min(area.width);
+        let room = usize::from(width.saturating_sub(2));
+        let lines: Vec<Line<'_>> = lines
+            .into_iter()
+            .flat_map(|l| wrap(l, room, INDENT))
+            .collect();
+        let height = u16::try_from(lines.len() + 2)
+            .unwrap_or(u16::MAX)
+            .min(area.height);
+        let inside = Rect {
+            x: area.x + (area.width - width) / 2,
+            y: area.y + (area.height - height) / 2,
+            width,
+            height,
+        };
+        let rows = usize::from(height.saturating_sub(2));
+        let most = lines.len().saturating_sub(rows);
+        self.shape.set((most, rows));
+        let from = self.from.min(most);
+        let more = if from < most { "j scrolls · " } else { "" };
+        let title = scene.text(&format!(" {name} · {more}{closing} closes "));
+        let block = scene.panel(title).title_style(scene.theme.title);
+        let shown: Vec<Line<'_>> = lines.into_iter().skip(from).collect();
+        frame.render_widget(Clear, inside);
+        frame.render_widget(Paragraph::new(shown).block(block), inside);
+    }
+}
+
+/// Blanks before what is left of a line that was wrapped, where lines are entries.
+pub const INDENT: usize = 2;
+
+/// Breaks a line into lines of at most `width` columns: at blanks, and inside words that are longer. All but the first are
+/// indented.
+pub fn wrap(line: Line<'_>, width: usize, indent: usize) -> Vec<Line<'static>> {
+    let base = line.style;
+    let cells: Vec<(char, Style)> = line
+        .spans
+        .iter()
+        .flat_map(|s| s.content.chars().map(|c| (c, base.patch(s.style))))
+        .collect();
+    let mut lines = Vec::new();
+    let mut at = 0;
+    loop {
+        let indent = if at == 0 { 0 } else { indent.min(width / 2) };
+        let room = width.saturating_sub(indent).max(1);
+        let mut end = at;
+        let mut used = 0;
+        while let Some((c, _)) = cells.get(end) {
+            used += text::width(&c.to_string());
+            if used > room && end > at {
+                break;
+            }
+            end += 1;
+        }
+        let mut next = end;
+        if end < cells.len() {
+            let blank = cells[at..end].iter().rposition(|(c, _)| *c == ' ');
+            // Blanks that a line begins with are no place to break it.
+            let word = cells[at..end].iter().position(|(c, _)| *c != ' ');
+            if let Some(blank) = blank.filter(|b| word.is_some_and(|w| w < *b))
+                && cells[end].0 != ' '
+            {
+                (end, next) = (at + blank, at + blank + 1);
+            }
+            while cells.get(next).is_some_and(|(c, _)| *c == ' ') {
+                next += 1;
+            }
+        }
+        let mut spans = vec![Span::raw(" ".repeat(indent))];
+        for part in cells[at..end].chunk_by(|a, b| a.1 == b.1) {
+            let text: String = part.iter().map(|(c, _)| *c).collect();
+            spans.push(Span::styled(text, part[0].1));
+        }
+        lines.push(Line::from(spans));
+        if next >= cells.len() {
+            return lines;
+        }
+        at = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::style::Modifier;
+
+    use super::*;
+
+    #[test]
+    fn a_line_is_broken_at_blanks_and_keeps_its_words_and_styles() {
+        let key = Style::new().add_modifier(Modifier::BOLD);
+        let line = || {
+            Line::from(vec![
+                Span::styled(" key  ", key),
+                Span::raw("one two three"),
+            ])
+        };
+        let text = |width| -> Vec<String> {
+            let lines = wrap(line(), width, INDENT);
+            lines.iter().map(Line::to_string).collect()
+        };
+        assert_eq!(text(40), [" key  one two three"]);
+        assert_eq!(text(13), [" key  one two", "  three"]);
+        assert_eq!(text(10), [" key  one", "  two", "  three"]);
+        assert_eq!(
+            text(4),
+            [" key", "  on", "  e", "  tw", "  o", "  th", "  re", "  e"]
+        );
+        assert_eq!(wrap(line(), 13, 0)[0].spans[1].style, key);
+        for width in 0..3 {
+            assert!(wrap(line(), width, 0).len() > 5);
+        }
+        assert_eq!(wrap(Line::default(), 5, 0).len(), 1);
+    }
+}

@@ -1,0 +1,133 @@
+//! What the keys of the decision prompt do, and that they decide nothing by accident.
+
+use super::*;
+
+#[test]
+fn the_decision_is_chosen_confirmed_and_sent() {
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    assert_eq!(screen.press(&run, D), []);
+    screen.press(&run, KeyCode::Char('-'));
+    screen.press(&run, KeyCode::Char('m'));
+    screen.press(&run, KeyCode::Enter);
+    assert_eq!(
+        screen.press(&run, KeyCode::Esc),
+        [],
+        "back from the confirmation"
+    );
+    screen.press(&run, KeyCode::Enter);
+    let grow = Command::Grow {
+        layers: 1,
+        mode: Some(GrowMode::Keep),
+        decision: Some(1),
+    };
+    assert_eq!(screen.press(&run, KeyCode::Enter), [Effect::Send(grow)]);
+    assert!(screen.desk.layers.top().is_none());
+
+    screen.press(&run, D);
+    screen.press(&run, KeyCode::Down);
+    screen.press(&run, KeyCode::Char('+'));
+    screen.press(&run, KeyCode::Enter);
+    let train_on = Command::TrainOn {
+        steps: 200,
+        decision: Some(1),
+    };
+    assert_eq!(
+        screen.press(&run, KeyCode::Char('y')),
+        [Effect::Send(train_on)]
+    );
+
+    screen.press(&run, D);
+    screen.press(&run, KeyCode::Down);
+    screen.press(&run, KeyCode::Down);
+    screen.press(&run, KeyCode::Enter);
+    assert_eq!(
+        screen.press(&run, KeyCode::Enter),
+        [Effect::Send(Command::Stop { decision: Some(1) })]
+    );
+}
+
+#[test]
+fn growth_never_goes_beyond_the_layers_there_are() {
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    screen.press(&run, D);
+    for _ in 0..9 {
+        screen.press(&run, KeyCode::Char('+'));
+    }
+    screen.press(&run, KeyCode::Enter);
+    let [Effect::Send(Command::Grow { layers, .. })] = screen.press(&run, KeyCode::Enter)[..]
+    else {
+        panic!("no growth")
+    };
+    assert_eq!(layers, 2, "4 of at most 6");
+}
+
+#[test]
+fn a_growth_by_no_layers_cannot_be_made_smaller() {
+    let mut run = Story::deciding().state;
+    let decision = run.core.decision.as_mut().unwrap();
+    decision.evidence.growth.as_mut().unwrap().add = 0;
+    let mut screen = Screen::new();
+    screen.press(&run, D);
+    screen.press(&run, KeyCode::Char('-'));
+    let Some(prompt) = screen.decision() else {
+        panic!("no prompt")
+    };
+    assert_eq!(prompt.layers, 1);
+}
+#[test]
+fn a_key_pressed_just_as_the_prompt_opens_decides_nothing() {
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    let now = screen.clock;
+    let mut press = |code, at| {
+        let key = KeyEvent::new(code, KeyModifiers::NONE);
+        update::on_key(&mut screen.desk, &screen.facts, &run, &key, at);
+        screen.desk.layers.confirming()
+    };
+    let almost = LOCK - Duration::from_millis(1);
+    press(D, now);
+    assert!(!press(KeyCode::Enter, now + almost));
+    assert!(press(KeyCode::Enter, now + LOCK));
+    // The confirmation is locked for as long.
+    press(KeyCode::Enter, now + LOCK + almost);
+    assert!(screen.desk.layers.confirming());
+}
+
+#[test]
+fn an_answer_to_a_decision_that_was_replaced_is_not_sent() {
+    let mut story = Story::deciding();
+    let mut screen = Screen::new();
+    screen.press(&story.state, D);
+    screen.press(&story.state, KeyCode::Enter);
+    story.decision(2);
+    assert_eq!(screen.press(&story.state, KeyCode::Enter), []);
+    assert!(
+        screen
+            .desk
+            .ui
+            .notice
+            .as_deref()
+            .is_some_and(|n| n.contains("changed"))
+    );
+}
+
+#[test]
+fn asking_for_fresh_evidence_opens_the_prompt_when_it_comes() {
+    let mut story = Story::deciding();
+    let mut screen = Screen::new();
+    screen.press(&story.state, D);
+    assert_eq!(
+        screen.press(&story.state, KeyCode::Char('r')),
+        [Effect::Send(Command::Decide)]
+    );
+    screen.look(&story.state);
+    assert!(
+        screen.desk.layers.top().is_none(),
+        "the old evidence does not open it"
+    );
+    story.decision(2);
+    screen.look(&story.state);
+    assert!(screen.decision().is_some_and(|p| p.decision.id == 2));
+}

@@ -1,0 +1,101 @@
+//! What the keys that work everywhere do.
+
+use super::*;
+
+#[test]
+fn leaving_asks_the_owner_and_nobody_else() {
+    let run = Story::deciding().state;
+    let q = KeyCode::Char('q');
+    let mut screen = Screen::new();
+    assert_eq!(screen.press(&run, q), []);
+    assert_eq!(screen.press(&run, KeyCode::Enter), [Effect::Detach]);
+    screen.press(&run, q);
+    screen.press(&run, KeyCode::Down);
+    assert_eq!(
+        screen.press(&run, KeyCode::Enter),
+        [Effect::Send(Command::Quit)]
+    );
+    assert!(screen.desk.ui.quitting);
+
+    let mut watching = Screen::new();
+    (watching.facts.read_only, watching.facts.owner) = (true, false);
+    assert_eq!(watching.press(&run, KeyCode::Char('p')), []);
+    assert!(
+        watching
+            .desk
+            .ui
+            .notice
+            .as_deref()
+            .is_some_and(|n| n.contains("read only"))
+    );
+    assert_eq!(watching.press(&run, q), [Effect::Close]);
+
+    let mut after = Screen::new();
+    assert_eq!(after.press(&Story::done().state, q), [Effect::Close]);
+}
+
+#[test]
+fn pausing_resuming_and_checkpointing_are_one_key_each() {
+    let mut story = Story::deciding();
+    let mut screen = Screen::new();
+    let p = KeyCode::Char('p');
+    assert_eq!(
+        screen.press(&story.state, p),
+        [Effect::Send(Command::Pause)]
+    );
+    story.tell(Body::Run {
+        status: RunStatus::Paused,
+        info: None,
+        message: None,
+    });
+    assert_eq!(
+        screen.press(&story.state, p),
+        [Effect::Send(Command::Resume)]
+    );
+    let text = screen.text(&story.state, 80, 24);
+    assert!(text.contains("PAUSED") && !text.contains("because"));
+    story.tell(Body::Run {
+        status: RunStatus::Paused,
+        info: None,
+        message: Some("the finished reference is in memory only ".repeat(3)),
+    });
+    let text = screen.text(&story.state, 80, 24);
+    assert!(
+        text.lines()
+            .nth(1)
+            .unwrap()
+            .starts_with(" because the finished reference is in memory"),
+        "{text}"
+    );
+    assert_eq!(
+        screen.press(&story.state, KeyCode::Char('c')),
+        [Effect::Send(Command::Checkpoint)]
+    );
+    story.tell(Body::Command {
+        id: 1,
+        by: By::Keyboard,
+        command: Command::Checkpoint,
+        pid: None,
+    });
+}
+
+#[test]
+fn a_frozen_display_stands_still_and_a_zoom_moves_the_axis() {
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    screen.press(&run, KeyCode::Char('f'));
+    assert!(screen.frozen);
+    screen.press(&run, KeyCode::Char('f'));
+    assert!(!screen.frozen);
+    screen.press(&run, KeyCode::Char('+'));
+    let text = screen.text(&run, 80, 24);
+    assert!(text.contains("x2") && text.contains("step 100"), "{text}");
+    screen.press(&run, KeyCode::Char('<'));
+    let text = screen.text(&run, 80, 24);
+    assert!(text.contains("step 75"), "{text}");
+    screen.press(&run, KeyCode::Char('='));
+    screen.press(&run, KeyCode::Char('x'));
+    assert!(screen.text(&run, 80, 24).contains("tokens 0"));
+    screen.press(&run, KeyCode::Char('y'));
+    assert!(screen.text(&run, 80, 24).contains("log"));
+}

@@ -1,0 +1,52 @@
+//! Every layer over the Overview of a realistic run that waits for a decision, at every size.
+
+use super::realistic::journal::Moment;
+use super::realistic::{SIZES, run_at};
+use super::*;
+use crate::dashboard::{keymap, layers};
+
+/// States of a layer besides the one that its key opens: the layer, a name, and the keys pressed after that one.
+const STATES: &[(&str, &str, &[&str])] = &[
+    ("decision", "grow_3", &["+"]),
+    ("decision", "confirming", &["Enter"]),
+    ("decision", "train_on_confirming", &["j", "+", "Enter"]),
+    ("command", "suggesting", &["r"]),
+    (
+        "command",
+        "choosing",
+        &["r", "o", "l", "l", "Tab", "Tab", "Tab"],
+    ),
+    ("command", "refusing", &["g", "r", "w", "o", "Enter"]),
+    ("command", "confirming", &["s", "t", "o", "p", "Enter"]),
+    ("search", "typed", &["e", "v", "a", "l"]),
+    ("help", "scrolled", &["PgDn"]),
+    ("info", "scrolled", &["PgDn"]),
+];
+
+/// Compares what a layer looks like after these keys with its snapshots.
+fn compare(name: &str, run: &RunState, keys: &[&str]) {
+    for (width, height) in SIZES {
+        let mut screen = Screen::new();
+        // A frame before each key: a layer learns the rows it has from it.
+        for key in keys {
+            screen.text(run, width, height);
+            screen.press(run, keymap::event(key).code);
+        }
+        assert!(screen.desk.layers.top().is_some(), "{name}: {keys:?}");
+        let name = format!("{name}_{width}x{height}");
+        insta::assert_snapshot!(name, screen.text(run, width, height));
+    }
+}
+
+#[test]
+fn every_layer_at_every_size() {
+    let run = run_at(Moment::Deciding);
+    for row in layers::all() {
+        compare(row.id, &run, &row.keys[..1]);
+    }
+    for (id, state, keys) in STATES {
+        let row = layers::all().find(|row| row.id == *id).unwrap();
+        let keys = [&row.keys[..1], keys].concat();
+        compare(&format!("{id}_{state}"), &run, &keys);
+    }
+}
