@@ -215,8 +215,8 @@ mod tests {
             ("puase", "did you mean pause?"),
             ("mine puase", "did you mean pause?"),
             ("nobody puase", "did you mean pause?"),
-            ("grow many", "grow: \"many\""),
-            ("mine grow many", "grow: \"many\""),
+            ("grow many", "got \"many\""),
+            ("mine grow many", "got \"many\""),
             ("rollback puase now", "\"puase\""),
         ] {
             let error = read(line).unwrap_err();

@@ -183,7 +183,8 @@ fn another_run_is_laid_over_the_phase_of_the_same_name() {
     assert!(all.contains("wide: no round 2") && dots(&all) == 0, "{all}");
     ui.chart.toggle_whole();
     let all = with(run_at(Moment::Deciding), &ui);
-    assert!(all.contains("∙C∙ wide") && dots(&all) > 4, "{all}");
+    // Two dots are the legend's; most others lie under this run's own line.
+    assert!(all.contains("∙C∙ wide") && dots(&all) > 2, "{all}");
 }
 
 #[test]
