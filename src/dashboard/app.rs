@@ -14,7 +14,7 @@ use super::event_loop::{self, Screen};
 use super::feed::Feed;
 use super::glyphs::Glyphs;
 use super::keymap;
-use super::message::Effect;
+use super::message::{Effect, Exit};
 use super::neighbours::Neighbours;
 use super::output::{OutputGuard, hold_output, redirect_output};
 use super::pace::{Pace, cpu_time};
@@ -31,21 +31,6 @@ use crate::run::state::{RunState, Status};
 const TICK: Duration = Duration::from_millis(50);
 /// The ages of evaluations and checkpoints of a run in progress are drawn again this often.
 const AGES: Duration = Duration::from_secs(10);
-
-/// Why a dashboard ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// The operator leaves; training goes on.
-    Detach,
-    /// The run is over, or the view owns nothing.
-    Closed,
-    /// The terminal is gone; training goes on.
-    Hangup,
-    /// The trainer has stopped before the run's end: it was asked to, by the operator or by a signal.
-    Stopped,
-    /// The run's start has failed, or was ended by the operator or a signal; no trainer has been at work.
-    NotStarted,
-}
 
 /// How a dashboard looks and where stray output goes.
 #[derive(Debug, Clone)]

@@ -46,3 +46,18 @@ pub enum Effect {
     /// Close a view that owns nothing, or whose run is over.
     Close,
 }
+
+/// Why a dashboard ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The operator leaves; training goes on.
+    Detach,
+    /// The run is over, or the view owns nothing.
+    Closed,
+    /// The terminal is gone; training goes on.
+    Hangup,
+    /// The trainer has stopped before the run's end: it was asked to, by the operator or by a signal.
+    Stopped,
+    /// The run's start has failed, or was ended by the operator or a signal; no trainer has been at work.
+    NotStarted,
+}

@@ -43,8 +43,9 @@ mod views;
 mod when;
 mod widgets;
 
-pub use app::{Exit, Options, panic_words, run};
+pub use app::{Options, panic_words, run};
 pub use feed::{Answer, AttachFeed, Feed, LiveFeed, TailFeed, Ticket};
+pub use message::Exit;
 pub use plain::line as plain_line;
 pub use replay::ReplayFeed;
 #[doc(hidden)]

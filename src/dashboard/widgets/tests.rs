@@ -37,6 +37,26 @@ fn no_widget_names_a_run_a_session_or_a_view() {
     assert!(files >= 8, "{files}");
 }
 
+/// A file that can be read at one sitting is about one thing.
+#[test]
+fn no_file_of_the_dashboard_is_longer_than_350_lines() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dashboard")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let lines = fs::read_to_string(&path).unwrap().lines().count();
+                assert!(lines <= 350, "{}: {lines} lines", path.display());
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 80, "{files}");
+}
+
 /// The evaluations of a run's last phase by the step of the phase.
 fn last_phase<'a>(run: &'a RunState, kind: Kind, color: Color) -> Trace<'a> {
     let val = &run.live().val;
