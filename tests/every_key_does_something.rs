@@ -202,7 +202,7 @@ fn trainer(place: &Place, name: &str) -> Pty {
     let more = ["--set", "control.reference_continued=false"];
     let pty = Pty::start(place, &[&args[..], &ASK, &more].concat(), 200, 60);
     // Past its overrun it pauses, so that no newer evidence comes while keys are pressed.
-    pty.see("D decides");
+    pty.see("D to decide");
     pty
 }
 

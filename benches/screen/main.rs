@@ -69,7 +69,7 @@ layers = "half"
 
 [train]
 steps = 30
-batch_tokens = 256
+batch_tokens = 1024
 lr = 1e-3
 warmup = 5
 log_every = 1

@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 
 use anyhow::{Result, bail};
 
-use super::{Global, exit, live_run, say};
+use super::{Global, UiArgs, exit, live_run, say};
 use crate::dashboard::{self, AttachFeed, Exit};
-use crate::run::state::Status;
+use crate::run::dir::RunDir;
+use crate::run::state::{RunState, Status};
 
 /// Open the dashboard of a running training, with control
 ///
@@ -40,9 +41,7 @@ impl Args {
                 "attach needs a terminal; without one, `heirloom watch` follows a run and `heirloom ctl` commands it"
             ));
         }
-        let (mut feed, past) = AttachFeed::connect(&dir, self.read_only)?;
-        let options = self.global.ui.options(&dir.name(), Some(dir.path()), None);
-        let (exit, state) = dashboard::run(&mut feed, &options, past)?;
+        let (exit, state) = dashboard(&dir, self.read_only, &self.global.ui)?;
         if exit != Exit::Hangup {
             // Who leaves in a hurry does not read.
             let (name, run) = (dir.name(), dir.argument());
@@ -56,4 +55,14 @@ impl Args {
         }
         Ok(exit::OK)
     }
+}
+
+/// Shows the dashboard of a run in progress until it is left. Returns how it ended, and the run as it was shown last.
+///
+/// # Errors
+/// When its process cannot be reached, or the terminal cannot be taken over.
+pub fn dashboard(dir: &RunDir, read_only: bool, ui: &UiArgs) -> Result<(Exit, RunState)> {
+    let (mut feed, past) = AttachFeed::connect(dir, read_only)?;
+    let options = ui.options(&dir.name(), Some(dir.path()), None);
+    dashboard::run(&mut feed, &options, past)
 }

@@ -360,8 +360,9 @@ mod tests {
         ] {
             let wanted = global(given);
             let cli = Cli::try_parse_from([&["heirloom"], given].concat()).unwrap();
-            let args = train::Args::preset("tiny", &cli.global);
-            let args: Vec<&str> = args.iter().map(|a| a.to_str().unwrap()).collect();
+            let given_on = cli.global.to_args();
+            let options = given_on.iter().map(|a| a.to_str().unwrap());
+            let args: Vec<&str> = ["train", "tiny"].into_iter().chain(options).collect();
             assert_eq!(global(&args), wanted, "{args:?}");
         }
     }

@@ -24,6 +24,7 @@ use super::session::{Facts, Session};
 use super::starting::{self, Start, Starting};
 use super::terminal::{Input, Terminal};
 use super::theme::Theme;
+use super::title;
 use super::update::{self, Desk};
 use crate::run::state::{RunState, Status};
 
@@ -298,6 +299,7 @@ impl Screen for App<'_> {
             zone: &self.zone,
             clock: session.clock(),
         };
+        terminal.set_title(&title::of(scene.run, scene.facts, scene.title));
         let bytes = terminal.draw(|frame| screen::draw(frame, &scene, &self.desk.layers));
         match self.dirty {
             true => self.pace.drew_for_a_key(),
@@ -323,6 +325,7 @@ impl Screen for App<'_> {
             Input::Paste(_) if facts.starting.is_some() => None,
             Input::Key(key) => {
                 self.dirty = true;
+                self.feed.catch_up(&mut self.session.run);
                 self.on_key(&key, terminal)
             }
             Input::Paste(text) => {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 
 use crate::run::dir::RunDir;
+use crate::run::lock::RunLock;
 use crate::run::series::open::Budget;
 use crate::run::state::RunState;
 use crate::run::{series, show, table};
@@ -27,6 +28,30 @@ pub struct Listed {
     pub changed: Option<SystemTime>,
     /// `None` until it has been read.
     pub row: Option<Row>,
+}
+
+/// What can be done with a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It is in progress.
+    Attach,
+    /// It is not finished, and no process works on it.
+    Resume,
+    Watch,
+}
+
+impl Listed {
+    /// Finds what its operator would do with it now.
+    pub fn way(&self) -> Way {
+        let state = self.row.as_ref().map(|row| row.state.as_str());
+        if RunLock::is_live(self.dir.path()) {
+            return Way::Attach;
+        }
+        match state {
+            Some("stopped" | "crashed" | "interrupted") => Way::Resume,
+            _ => Way::Watch,
+        }
+    }
 }
 
 /// What the list shows of a run.

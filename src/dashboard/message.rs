@@ -25,6 +25,7 @@ pub enum Act {
     PreviousMatch,
     Wrap,
     Warnings,
+    Watch,
 }
 
 /// What the loop around has to do.

@@ -37,6 +37,7 @@ pub mod starting;
 mod still;
 mod terminal;
 pub mod theme;
+mod title;
 mod ui;
 mod update;
 mod views;

@@ -4,11 +4,15 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use crate::config::keys::{self, KEYS};
+use crate::file;
 use crate::run::dir::RunDir;
 use crate::run::series;
 use crate::run::state::RunState;
 use crate::text::sanitize;
 use crate::threads;
+
+/// Bytes of a config that are read.
+const MOST_CONFIG: u64 = 1 << 20;
 
 /// What has been read so far.
 #[derive(Debug, Clone, Default)]
@@ -96,7 +100,7 @@ impl Neighbours {
         let names = runs.unwrap_or_default().into_iter().map(|run| run.name());
         let own = self.dir.name();
         nearby.runs = names.filter(|name| *name != own).collect();
-        let text = std::fs::read_to_string(self.dir.config()).unwrap_or_default();
+        let text = file::read_text(&self.dir.config(), MOST_CONFIG).unwrap_or_default();
         let root: toml::Value = toml::from_str(&text).unwrap_or(toml::Value::Boolean(false));
         let at = |path: &str| {
             let mut names = path.split('.');

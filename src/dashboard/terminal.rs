@@ -7,7 +7,7 @@
 //! by the signal's own thread if need be.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -37,6 +37,10 @@ use crate::signals::WATCHED;
 use crate::threads;
 
 type Screen = ratatui::Terminal<CrosstermBackend<FrameWriter>>;
+
+/// xterm's way to put a window's title aside, and to bring it back.
+const KEEP_TITLE: &str = "\x1b[22;2t";
+const FORMER_TITLE: &str = "\x1b[23;2t";
 
 /// What came from the terminal.
 #[derive(Debug, PartialEq)]
@@ -109,6 +113,8 @@ pub struct Terminal {
     /// Stdin as it was, while [`tty`] stands in for it.
     stdin: Option<OwnedFd>,
     gone: bool,
+    /// The window's title as it was set last; empty: not set.
+    title: String,
 }
 
 impl Terminal {
@@ -148,6 +154,7 @@ impl Terminal {
                 writer,
                 line,
                 stdin,
+                title: String::new(),
                 gone: false,
             }),
             Err(error) => {
@@ -168,6 +175,25 @@ impl Terminal {
             self.hang_up();
             0
         })
+    }
+
+    /// Gives the terminal's window a title, which must have no control characters; the former one comes back at the end. Terminals that
+    /// would show the title as text are left alone.
+    pub fn set_title(&mut self, title: &str) {
+        if title == self.title || matches!(std::env::var("TERM").as_deref(), Ok("linux" | "dumb")) {
+            return;
+        }
+        // The first time, the terminal is asked to keep what it had.
+        let keep = if self.title.is_empty() {
+            KEEP_TITLE
+        } else {
+            ""
+        };
+        self.title = title.into();
+        let written = write!(self.writer, "{keep}\x1b]2;{title}\x07");
+        if written.and_then(|()| self.writer.send()).is_err() {
+            self.hang_up();
+        }
     }
 
     /// Clears the terminal: the next frame writes every cell, whatever another program has left there.
@@ -247,6 +273,9 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         if self.gone {
             return;
+        }
+        if !self.title.is_empty() {
+            let _ = self.writer.write_all(FORMER_TITLE.as_bytes());
         }
         // Errors here have nowhere to go.
         let _ = queue!(

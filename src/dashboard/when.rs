@@ -26,7 +26,7 @@ pub fn at(now: i64, seconds: f64, zone: &TimeZone) -> Option<String> {
     let form = match days {
         0 => "%H:%M",
         -6..7 => "%a %H:%M",
-        _ => "%b %e %H:%M",
+        _ => "%b %-d",
     };
     Some(then.strftime(form).to_string())
 }
@@ -44,6 +44,6 @@ mod tests {
         let at = |seconds| at(0, seconds, &TimeZone::UTC).unwrap();
         assert_eq!(at(3600.0), "01:00");
         assert_eq!(at(86_400.0 + 60.0), "Fri 00:01");
-        assert_eq!(at(40.0 * 86_400.0), "Feb 10 00:00");
+        assert_eq!(at(40.0 * 86_400.0), "Feb 10");
     }
 }

@@ -155,7 +155,10 @@ impl Trainer {
     /// After an end of a round that was not to be: somebody decides anew, or the process ends.
     pub(super) fn held_back(&mut self, message: &str) -> Result<Option<Ended>> {
         if self.attended() {
-            self.pause(Pause::Waiting, Some(format!("{message}; D decides anew")));
+            self.pause(
+                Pause::Waiting,
+                Some(format!("{message}; D to decide again")),
+            );
             return Ok(None);
         }
         Ok(Some(Ended::Failed(format!(

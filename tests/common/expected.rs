@@ -210,7 +210,7 @@ impl Expected {
         let form = match days {
             0 => "%H:%M",
             1..7 => "%a %H:%M",
-            _ => "%b %e %H:%M",
+            _ => "%b %-d",
         };
         then.strftime(form).to_string()
     }

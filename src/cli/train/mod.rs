@@ -12,7 +12,6 @@ mod progress;
 mod resume;
 mod session;
 
-use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::sync::{Arc, PoisonError};
 
@@ -95,13 +94,6 @@ impl Args {
     #[cfg(test)]
     pub(super) fn global(&self) -> &Global {
         &self.global
-    }
-
-    /// Arguments that train a preset and leave everything else as it is.
-    pub fn preset(name: &str, global: &Global) -> Vec<OsString> {
-        let mut args = vec!["train".into(), name.into()];
-        args.extend(global.to_args());
-        args
     }
 
     /// # Errors

@@ -230,6 +230,7 @@ pub const OWN: &[Command] = &[
     ),
     act("wrap", "wrap long lines, or cut them", Act::Wrap),
     act("warnings", "warnings alone, or every line", Act::Warnings),
+    act("watch", "watch the run without control", Act::Watch),
 ];
 
 fn pause_or_resume(context: &mut Context<'_>) -> Vec<Effect> {

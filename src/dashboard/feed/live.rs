@@ -69,6 +69,11 @@ impl Feed for LiveFeed {
         Ok(!self.ended)
     }
 
+    fn catch_up(&mut self, state: &mut RunState) {
+        // Whether the events have ended is for the next drain to tell.
+        self.run.copy_to(state);
+    }
+
     fn send(&mut self, command: Command) -> Result<Ticket, String> {
         self.hub.may_command(Holder::Dashboard)?;
         let (reply, answer) = oneshot::channel();

@@ -37,6 +37,8 @@ pub trait Feed {
     /// # Errors
     /// When the source cannot be read.
     fn drain(&mut self, state: &mut RunState) -> Result<bool>;
+    /// Brings the state up to date before a key is judged by it, where [`Self::drain`] may have left it behind for a moment.
+    fn catch_up(&mut self, _state: &mut RunState) {}
     /// Sends a command. The ticket comes back with its answer, in [`Self::answers`].
     ///
     /// # Errors

@@ -76,7 +76,8 @@ pub const KEYS: &[Binding] = &[
     key(View("home"), &["Down", "j"], "next", "Up Down=choose", Moves(&[])),
     key(View("home"), &["Home", "g g"], "top", "", Moves(&["j"])),
     key(View("home"), &["End", "G"], "bottom", "", Moves(&[])),
-    key(View("home"), &["Enter"], "accept", "start or open", Appears("round 1")),
+    key(View("home"), &["Enter"], "accept", "start, attach, resume or watch", Appears("round 1")),
+    key(View("home"), &["w"], "watch", "watch", Appears("round 1")),
     key(View("home"), &["q", "Esc", "Ctrl-C"], "back", "quit", Differs::Ends),
     key(View("demo"), &["q", "Esc", "Ctrl-C"], "back", "quit", Differs::Ends),
 

@@ -111,12 +111,12 @@ fn words(entry: Entry, paused: bool) -> (&'static str, &'static str) {
             "Resume it after \"heirloom attach\". A run that waits for an answer ends its process in the end (policy.unattended_minutes).",
         ),
         Entry::Detach => (
-            "detach: training goes on",
+            "detach: training continues in the background",
             "The shell is yours again; \"heirloom attach\" shows this screen.",
         ),
         Entry::StopAfterCheckpoint => (
             "stop after a checkpoint",
-            "\"heirloom train --resume\" goes on from there.",
+            "\"heirloom train --resume\" continues from there.",
         ),
         Entry::Stay => ("stay", ""),
     }

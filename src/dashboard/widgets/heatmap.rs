@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 
 use super::axes::Window;
 use crate::dashboard::glyphs::Glyphs;
-use crate::run::series::pyramid::{Place, Series};
+use crate::run::series::pyramid::{Place, Series, Stretch};
 
 /// A part of a series and where it stands on the x axis.
 #[derive(Debug, Clone)]
@@ -41,29 +41,28 @@ pub fn columns(part: &Part<'_>, column: usize, window: &Window, columns: usize) 
     }
     let spans = &series.column(column)[first..end];
     let places = &series.stretches()[first..end];
-    let until = window.nearest(part.until, columns);
-    let (mut sum, mut count) = (0.0, 0.0);
-    let mut from = window.nearest(x(&places[0].last), columns);
-    for (i, (s, span)) in places.iter().zip(spans).enumerate() {
-        let next = places
-            .get(i + 1)
-            .map(|s| window.nearest(x(&s.last), columns));
-        if span.is_finite() && x(&s.last) >= window.from {
+    let column_of = |s: &Stretch| window.nearest(x(&s.last), columns);
+    let mut i = 0;
+    while i < places.len() {
+        // The buckets of one column, which binary search finds: there may be hundreds in each.
+        let from = column_of(&places[i]);
+        let next = i + places[i..].partition_point(|s| column_of(s) <= from).max(1);
+        let early = places[i..next].partition_point(|s| x(&s.last) < window.from);
+        let (mut sum, mut count) = (0.0, 0.0);
+        for span in spans[i + early..next].iter().filter(|s| s.is_finite()) {
             sum += span.value();
             count += 1.0;
         }
-        if next == Some(from) {
-            continue;
-        }
-        let value = if count > 0.0 {
-            sum / count
-        } else {
-            span.value()
+        let value = match count > 0.0 {
+            true => sum / count,
+            false => spans[next - 1].value(),
         };
-        let to = next.unwrap_or(until + 1).max(from + 1).min(columns);
-        out[from..to].fill(value);
-        (sum, count) = (0.0, 0.0);
-        from = next.unwrap_or(from);
+        let until = match places.get(next) {
+            Some(next) => column_of(next),
+            None => window.nearest(part.until, columns) + 1,
+        };
+        out[from..until.max(from + 1).min(columns)].fill(value);
+        i = next;
     }
     out
 }

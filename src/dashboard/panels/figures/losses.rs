@@ -50,7 +50,7 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
         }
         all.plain("policy", 9, &format!("policy {}", info.policy));
         if core.tokens > 0 {
-            let step = format!("step {} in all", thousands(core.step));
+            let step = format!("{} steps total", thousands(core.step));
             all.plain("steps of the run", 9, &step);
         }
         if let Some(words) = info.eval_windows.and_then(|w| w.words()) {

@@ -1,0 +1,61 @@
+//! The title of the terminal's window: what a run does, for one who looks at another window.
+
+use super::session::Facts;
+use crate::run::event::Phase;
+use crate::run::state::{RunState, Status};
+use crate::text::sanitize;
+
+/// Longest title, in characters.
+const LONGEST: usize = 80;
+
+/// `* real24 r2 62% gap +0.061`: a mark for the state (`D` a decision waits, `P` paused, `=` over, `!` stopped or failed), the
+/// run, its phase, how far that is, and the gap. ASCII but for the name.
+pub fn of(run: &RunState, facts: &Facts, name: &str) -> String {
+    let core = &run.core;
+    let mark = match core.status {
+        _ if facts.replay.is_some() => "replay",
+        _ if facts.starting.is_some() => "starting",
+        Status::Running | Status::Paused if core.decision.is_some() => "D",
+        Status::Paused => "P",
+        Status::Empty | Status::Running => "*",
+        Status::Interrupted | Status::Failed => "!",
+        Status::Done => "=",
+    };
+    let name = run.info.as_ref().map_or(name, |info| &info.name);
+    let mut title = format!("{mark} {}", sanitize(name));
+    if let Some(now) = &core.phase {
+        title.push_str(&match &now.phase {
+            Phase::Round(n) => format!(" r{n}"),
+            other => format!(" {}", sanitize(&other.to_string())),
+        });
+        if now.due > 0 && core.status != Status::Done {
+            let share = (100.0 * core.phase_step as f64 / now.due as f64).floor();
+            title.push_str(&format!(" {share:.0}%"));
+        }
+    }
+    if let Some(gap) = run.gap().filter(|gap| gap.is_finite()) {
+        title.push_str(&format!(" gap {gap:+.3}"));
+    }
+    title.chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::tests::realistic::{journal::Moment, run_at};
+
+    #[test]
+    fn a_title_says_what_the_run_does() {
+        let title = |moment| of(&run_at(moment), &Facts::default(), "other");
+        assert_eq!(title(Moment::Healthy), "* real24 r2 62% gap +0.058");
+        assert_eq!(title(Moment::Deciding), "D real24 r2 100% gap +0.012");
+        assert_eq!(title(Moment::Interrupted).chars().next(), Some('!'));
+        assert_eq!(title(Moment::Done).chars().next(), Some('='));
+        let mut hostile = run_at(Moment::Healthy);
+        if let Some(info) = &mut hostile.info {
+            info.name = format!("a\x07b\x1b]2;c\x1b\\{}", "x".repeat(200));
+        }
+        let title = of(&hostile, &Facts::default(), "other");
+        assert!(title.chars().count() <= LONGEST && !title.contains(|c: char| c.is_control()));
+    }
+}
