@@ -129,9 +129,8 @@ def define(modules, module, path, seen=()):
 def uses(modules, module):
     """The modules whose names a module uses."""
     words = set(re.findall(r"\w+", module.body))
-    paths = [path for name, path in module.imports.items() if name in words or name == "_"]
-    # A trait is used through its methods, without its name.
-    paths += [p for n, p in module.imports.items() if n not in words]
+    # Each import, even where its name does not appear again: a trait is used through its methods.
+    paths = list(module.imports.values())
     paths += [path for name, path in module.passed_on.items() if name in words]
     paths += module.globs
     paths += [re.split(r"\s*::\s*", p) for p in PATH.findall(module.body)]

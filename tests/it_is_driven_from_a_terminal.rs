@@ -312,6 +312,20 @@ fn the_home_screen_starts_presets_and_opens_runs() {
     assert!(written.contains("\x1b]2;* tiny"), "no title of the run");
 }
 
+/// Emacs' shell and the like have no screen to draw on: lines it is.
+#[test]
+fn a_terminal_that_cannot_draw_gets_plain_lines() {
+    for term in ["dumb", "vt100"] {
+        let place = Place::new();
+        let args = ["train", "mini.toml", "--name", "mine"];
+        let mut pty = Pty::start_with(&place, &args, 80, 24, &[("TERM", term)]);
+        pty.see("outcome: ");
+        assert_eq!(pty.exit_code(), 0);
+        let written = pty.written();
+        assert!(!written.contains(&0x1b), "{term}: {}", pty.text());
+    }
+}
+
 /// Enter at a run: one in progress is attached to, one that was stopped is resumed after a question.
 #[test]
 fn the_home_screen_attaches_and_resumes() {

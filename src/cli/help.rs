@@ -43,7 +43,10 @@ const EXAMPLES: &[(&str, &str)] = &[
 
 /// Variables of the environment that the program reads, for the manual page and `--help`.
 const VARIABLES: &[(&str, &str)] = &[
-    ("ACCESSIBLE=1", "plain lines instead of a dashboard"),
+    (
+        "ACCESSIBLE=1, TERM=dumb",
+        "plain lines instead of a dashboard",
+    ),
     ("NO_COLOR", "no colours"),
     (
         "HF_TOKEN, HF_HOME",

@@ -128,6 +128,9 @@ const WINDOW: usize = 1024;
 /// What MODEL may be.
 const MODEL: &str = "A model's directory, a .gguf file, hf:OWNER/NAME[@REVISION], or RUN, RUN@best, RUN@reference, RUN@STEP, RUN@CHECKPOINT; a run alone means the end of its last round";
 
+/// Terminals, by TERM, without colours and without a screen to come back from: Emacs' shell, many CI logs.
+const PLAIN_TERMINALS: [&str; 3] = ["dumb", "vt100", "vt102"];
+
 /// How a dashboard looks.
 #[derive(Debug, Clone, clap::Args)]
 pub struct UiArgs {
@@ -140,18 +143,21 @@ pub struct UiArgs {
         global = true
     )]
     color: ColorMode,
-    /// What charts are drawn with [default: braille, ascii in a locale without UTF-8]
+    /// What charts are drawn with [default: braille; block for TERM=linux; ascii in a locale without UTF-8]
     #[arg(long, value_enum, value_name = "SET", global = true)]
     glyphs: Option<Glyphs>,
-    /// No full-screen dashboard: plain lines (as with ACCESSIBLE=1)
+    /// No full-screen dashboard: plain lines (as with ACCESSIBLE=1, TERM=dumb, TERM=vt100)
     #[arg(long, global = true)]
     plain: bool,
 }
 
 impl UiArgs {
-    /// Whether plain lines are wanted.
+    /// Whether plain lines are wanted, or all that the terminal can show.
     pub fn plain(&self) -> bool {
-        self.plain || std::env::var_os("ACCESSIBLE").is_some_and(|v| v == "1")
+        let is = |name: &str, values: &[&str]| {
+            std::env::var(name).is_ok_and(|value| values.contains(&value.as_str()))
+        };
+        self.plain || is("ACCESSIBLE", &["1"]) || is("TERM", &PLAIN_TERMINALS)
     }
 
     /// As arguments for another call of this program.
@@ -179,7 +185,7 @@ impl UiArgs {
     ) -> dashboard::Options {
         dashboard::Options {
             theme: Theme::new(self.color),
-            glyphs: self.glyphs.unwrap_or_else(Glyphs::of_locale),
+            glyphs: self.glyphs.unwrap_or_else(Glyphs::of_terminal),
             title: title.into(),
             log: log.map(Path::to_path_buf),
             dir: dir.map(Path::to_path_buf),

@@ -11,18 +11,20 @@ pub enum Glyphs {
 }
 
 impl Glyphs {
-    /// Braille where the locale is UTF-8, ASCII elsewhere.
-    pub fn of_locale() -> Self {
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-            .iter()
-            .filter_map(|name| std::env::var(name).ok())
-            .find(|value| !value.is_empty())
-            .unwrap_or_default()
-            .to_lowercase();
-        if locale.contains("utf-8") || locale.contains("utf8") {
-            Self::Braille
-        } else {
-            Self::Ascii
+    /// What this process's terminal can show, by its environment.
+    pub fn of_terminal() -> Self {
+        Self::for_environment(|name| std::env::var(name).unwrap_or_default())
+    }
+
+    /// ASCII where the locale is not UTF-8, blocks on the Linux console, whose fonts have no Braille, and Braille elsewhere.
+    fn for_environment(value: impl Fn(&str) -> String) -> Self {
+        let locales = ["LC_ALL", "LC_CTYPE", "LANG"].map(&value);
+        let locale = locales.into_iter().find(|locale| !locale.is_empty());
+        let locale = locale.unwrap_or_default().to_lowercase();
+        match locale.contains("utf-8") || locale.contains("utf8") {
+            false => Self::Ascii,
+            true if value("TERM") == "linux" => Self::Block,
+            true => Self::Braille,
         }
     }
 
@@ -93,5 +95,25 @@ impl Glyphs {
                 _ => '?',
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_terminal_gets_characters_that_it_has() {
+        let for_ = |term: &str, lang: &str| {
+            Glyphs::for_environment(|name| match name {
+                "TERM" => term.into(),
+                "LANG" => lang.into(),
+                _ => String::new(),
+            })
+        };
+        assert_eq!(for_("xterm-256color", "en_US.UTF-8"), Glyphs::Braille);
+        assert_eq!(for_("linux", "C.utf8"), Glyphs::Block);
+        assert_eq!(for_("linux", "C"), Glyphs::Ascii);
+        assert_eq!(for_("xterm", ""), Glyphs::Ascii);
     }
 }
