@@ -184,17 +184,33 @@ impl Pty {
         self.master = None;
     }
 
-    /// Waits for the end of the process the terminal was started with.
+    /// Waits for the end of the process the terminal was started with, and until all that it has written is on the screen.
     #[track_caller]
     pub fn exit_code(&mut self) -> u32 {
         let begin = Instant::now();
+        let mut code = None;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
+            code = code.or_else(|| self.child.try_wait().unwrap().map(|s| s.exit_code()));
+            if let Some(code) = code.filter(|_| self.is_drained()) {
+                return code;
             }
             assert!(begin.elapsed() < PATIENCE, "did not end:\n{}", self.text());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Whether nothing is on its way from the terminal to the screen.
+    fn is_drained(&self) -> bool {
+        let (Some(reading), Some(master)) = (&self.reading, &self.master) else {
+            return true;
+        };
+        // Held from a read to the screen.
+        let _written = self.written.lock().unwrap();
+        let fd = master.as_raw_fd().unwrap();
+        // SAFETY: the master is open as long as this borrow of it lasts.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let waits = poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO);
+        reading.is_finished() || waits == Ok(0)
     }
 }
 
@@ -211,17 +227,17 @@ fn follow(
         // SAFETY: the reader is a duplicate of this descriptor, which is closed only after this thread has ended.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-        if poll(&mut fds, PollTimeout::from(20u8)) == Ok(0) {
+        // Nothing yet, or a signal.
+        if matches!(poll(&mut fds, PollTimeout::from(20u8)), Ok(0) | Err(_)) {
             continue;
         }
+        let mut all = written.lock().unwrap();
         match reader.read(&mut bytes) {
             Ok(n @ 1..) => {
                 let now = Instant::now();
-                let mut all = written.lock().unwrap();
                 all.bytes.extend_from_slice(&bytes[..n]);
                 let total = all.bytes.len();
                 all.arrivals.push((now, total));
-                drop(all);
                 screen.lock().unwrap().process(&bytes[..n]);
             }
             _ => return,
