@@ -344,7 +344,7 @@ fn a_name_draws_nothing_and_leads_nowhere() {
     }
 }
 
-/// Everything the program may write to a terminal: text, and sequences that place, style, show or hide, and switch modes.
+/// Everything the program may write to a terminal: text, sequences that place, style, show or hide, and switch modes, and titles.
 #[track_caller]
 fn assert_own_sequences(bytes: &[u8], finals: &[&str]) {
     // What the terminal itself adds at a line's end is no drawing.
@@ -352,6 +352,18 @@ fn assert_own_sequences(bytes: &[u8], finals: &[&str]) {
     let mut rest = text.as_str();
     while let Some(at) = rest.find(|c: char| c.is_control() || heirloom::text::is_invisible(c)) {
         rest = &rest[at..];
+        // The window's title: text up to a bell.
+        if let Some(title) = rest.strip_prefix("\u{1b}]2;") {
+            let (title, after) = title.split_once('\u{7}').expect("a title that ends");
+            let drawn = |c: char| c.is_control() || heirloom::text::is_invisible(c);
+            assert!(finals.contains(&"t"), "no title is set here: {title:?}");
+            assert!(
+                !title.contains(drawn) && title.chars().count() <= 80,
+                "{title:?}"
+            );
+            rest = after;
+            continue;
+        }
         let Some(body) = rest.strip_prefix("\u{1b}[") else {
             panic!(
                 "a stray control: {:?}",
@@ -366,6 +378,7 @@ fn assert_own_sequences(bytes: &[u8], finals: &[&str]) {
         let own = match last {
             'H' | 'm' => !parameters.contains('?'),
             'J' => parameters == "2",
+            't' => matches!(parameters, "22;2" | "23;2"),
             'h' | 'l' => matches!(parameters, "?25" | "?1049" | "?2004" | "?2026"),
             _ => false,
         };
@@ -406,7 +419,7 @@ fn a_note_stays_in_its_line_of_the_dashboard() {
         "{} KiB",
         peak_kib(pty.pid())
     );
-    assert_own_sequences(&pty.written(), &["H", "m", "h", "l"]);
+    assert_own_sequences(&pty.written(), &["H", "m", "h", "l", "t"]);
     for (columns, rows) in [(120, 40), (40, 10), (1, 1), (200, 3)] {
         pty.resize(columns, rows);
         std::thread::sleep(std::time::Duration::from_millis(200));
@@ -414,7 +427,7 @@ fn a_note_stays_in_its_line_of_the_dashboard() {
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);
     // After a resize the screen is cleared.
-    assert_own_sequences(&pty.written(), &["H", "m", "h", "l", "J"]);
+    assert_own_sequences(&pty.written(), &["H", "m", "h", "l", "t", "J"]);
 }
 
 #[test]
