@@ -91,6 +91,7 @@ tolerance = -1.0
 
 [policy]
 mode = "ask"
+max_overrun_steps = 1000000
 
 [control]
 random = false
