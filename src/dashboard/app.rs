@@ -29,7 +29,7 @@ use super::update::{self, Desk};
 use crate::run::state::{RunState, Status};
 
 /// How often events are looked for when no key comes.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 /// The ages of evaluations and checkpoints of a run in progress are drawn again this often.
 const AGES: Duration = Duration::from_secs(10);
 
