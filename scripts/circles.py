@@ -112,7 +112,7 @@ def define(modules, module, path, seen=()):
     else:
         return None
     for i, word in enumerate(rest):
-        if at is None:
+        if not at:
             return None
         if word == "super":
             at = modules.get(at.name[:-1])
@@ -137,7 +137,7 @@ def uses(modules, module):
     found = {}
     for path in paths:
         target = define(modules, module, path)
-        # An import of a module alone is no use of it: what is named through it is.
+        # Importing a module does not use it; naming something through it does.
         is_module = target and target.name[-1] == path[-1] and path[-1] not in ("self", "super")
         if target and target is not module and not (is_module and path[-1] in module.imports):
             found.setdefault(target.name, "::".join(path))

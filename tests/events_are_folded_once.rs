@@ -34,7 +34,7 @@ fn check_that_each_was_folded_once(place: &Place, text: &str) {
     let (events, times) = counts(text);
     assert_eq!(events, times);
     assert_eq!(events, place.events("mine").len() as u64);
-    // The whole run is in `series.bin`, although nobody has folded the journal for it.
+    // The whole run is in `series.bin`, without another fold of the journal.
     let journal = place.run_dir("mine").join("events.jsonl");
     let length = std::fs::metadata(journal).unwrap().len();
     assert_eq!(file::offset(&place.run_dir("mine")), Some(length));

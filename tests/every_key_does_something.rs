@@ -44,7 +44,7 @@ fn bytes(key: &str) -> String {
 fn press(pty: &mut Pty, keys: &str) {
     for key in keys.split(' ') {
         pty.press(&bytes(key));
-        // A lone Esc is told from the beginning of a sequence by what does not follow.
+        // The program recognises a lone Esc by the pause after it.
         std::thread::sleep(Duration::from_millis(if key == "Esc" { 120 } else { 15 }));
     }
 }

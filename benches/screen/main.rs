@@ -110,7 +110,7 @@ struct Report {
 
 impl Report {
     fn line(&mut self, what: &str, value: f64, limit: f64, unit: &str, more: &str) {
-        // NaN is no figure within a limit.
+        // NaN fails: it compares as false.
         let fits = value <= limit;
         self.failed |= !fits;
         let verdict = if fits { "ok" } else { "FAIL" };

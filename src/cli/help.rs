@@ -1,4 +1,4 @@
-//! What `--help` says beside the options: commands in groups, examples, the environment.
+//! The parts of `--help` besides the options: commands in groups, examples, environment variables.
 
 use clap::{Command, CommandFactory, FromArgMatches};
 

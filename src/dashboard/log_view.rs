@@ -46,7 +46,7 @@ impl LogView {
         self.find(run, true);
     }
 
-    /// Goes to the next note that matches, back or forward; stays where there is none.
+    /// Goes to the next note that matches, back or forward; does not move without a match.
     pub fn find(&mut self, run: &RunState, back: bool) {
         let hits = numbered(run).filter(|(_, note)| self.shows(note) && self.matches(note));
         let hits: Vec<u64> = hits.map(|(n, _)| n).collect();

@@ -51,11 +51,11 @@ pub enum Effect {
 /// Why a dashboard ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// The operator leaves; training goes on.
+    /// The operator leaves; training continues.
     Detach,
     /// The run is over, or the view owns nothing.
     Closed,
-    /// The terminal is gone; training goes on.
+    /// The terminal is gone; training continues.
     Hangup,
     /// The trainer has stopped before the run's end: it was asked to, by the operator or by a signal.
     Stopped,

@@ -36,7 +36,7 @@ impl Nearby {
     /// Finds another run by its name.
     ///
     /// # Errors
-    /// When there is none; names one that is spelled alike.
+    /// When the run does not exist; suggests the most similar name.
     pub fn find_run(&self, name: &str) -> Result<String, String> {
         if let Some(run) = self.runs.iter().find(|run| *run == name) {
             return Ok(run.clone());
@@ -54,7 +54,7 @@ impl Nearby {
     /// Returns the value of a config key in this run, and on a second line its meaning and its rule on a resume.
     ///
     /// # Errors
-    /// When there is no such key; names one that is spelled alike.
+    /// When the key does not exist; suggests the most similar one.
     pub fn describe_key(&self, path: &str) -> Result<String, String> {
         let Some(key) = keys::find(path) else {
             let advice = match keys::nearest(path) {
@@ -120,7 +120,7 @@ impl Neighbours {
         let (send, receive) = channel();
         let read = move || {
             let run = series::open::load(dir.path()).map_err(|why| why.to_string());
-            // Nobody waits any more where the dashboard is gone or another run was asked for.
+            // The receiver is gone when the dashboard has closed or another run was requested.
             drop(send.send(run));
         };
         threads::spawn("compare", read).map_err(|why| why.to_string())?;

@@ -28,7 +28,7 @@ pub fn redirect_output(log: &Path) -> io::Result<OutputGuard> {
     Ok(guard)
 }
 
-/// As [`redirect_output`], while there is no log yet: what is printed is held in a file without a name, until
+/// As [`redirect_output`], before a log exists: output is held in an unlinked file, until
 /// [`OutputGuard::move_to`] or the end of the screen. Without such a file it is lost.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ pub struct Scene<'a> {
     pub scopes: &'a [Scope],
     pub theme: &'a Theme,
     pub glyphs: Glyphs,
-    /// The run's name, until an event tells it.
+    /// The run's name, used until an event contains it.
     pub title: &'a str,
     /// For clock times.
     pub zone: &'a TimeZone,

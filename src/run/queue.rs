@@ -197,7 +197,7 @@ pub struct EventSender(Arc<Shared>);
 #[derive(Debug)]
 pub struct EventReceiver(Arc<Shared>);
 
-/// Why there is no event now.
+/// The reason that no event was returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nothing {
     /// None waits at present.

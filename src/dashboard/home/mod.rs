@@ -25,7 +25,7 @@ const REST: Duration = Duration::from_secs(1);
 /// Shows the home screen until something is chosen.
 ///
 /// # Errors
-/// When there is no terminal or the runs directory cannot be read.
+/// When the terminal cannot be taken over or the runs directory cannot be read.
 pub fn run(runs: &Path, options: &Options) -> Result<Choice> {
     let mut home = Home::open(runs, options)?;
     let mut terminal = Terminal::enter().context("the home screen needs a terminal")?;

@@ -123,7 +123,7 @@ pub trait Layer: Any + Debug {
     fn row(&self) -> &'static Row;
     /// Takes a command of its scope; [`Act::Accept`] comes after the confirmation, too.
     fn act(&mut self, act: Act, confirmed: bool, context: &mut Context<'_>) -> Step;
-    /// Takes what became of [`Step::Run`]: a command that has to be confirmed, or why there is none.
+    /// Takes what became of [`Step::Run`]: a command that has to be confirmed, or the error.
     fn answer(&mut self, _asked: Result<Command, String>, _context: &mut Context<'_>) -> Step {
         Step::Close
     }

@@ -30,7 +30,7 @@ pub fn measured(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
         (plateau, _) => plateau_words(plateau),
     };
     let benchmark = format!("{:.4}", e.benchmark);
-    // The step that one stands on, or one that is past, is no forecast any more.
+    // A forecast for a step that has been reached is not shown.
     let now = scene.run.core.phase_step;
     let (ahead, reading) = match e.forecast {
         Some(f) if f.at_phase_step <= now => (

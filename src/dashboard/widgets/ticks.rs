@@ -79,7 +79,7 @@ pub fn labels(values: &[f64]) -> Vec<String> {
 
 /// Returns how many decimals a multiple of `x` needs.
 fn decimals_of(x: f64) -> usize {
-    // Differences of rounded numbers lie a little beside a power of ten.
+    // Differences of rounded numbers are slightly off a power of ten.
     let mut decimals = (-(x.log10() + 1e-6).floor()).max(0.0) as usize;
     // 0.25 and the like take one more than their first digit.
     let scaled = x * 10f64.powi(decimals.min(300) as i32);

@@ -19,7 +19,7 @@ use crate::text;
 /// Width of the evidence table.
 const EVIDENCE: u16 = 55;
 /// Up to this height, the evidence stands next to the choices.
-const BESIDE: u16 = 12;
+const SIDE_BY_SIDE: u16 = 12;
 
 /// Evidence and choices, side by side or stacked as the area has it.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, confirming: bool) {
@@ -35,7 +35,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
     }
     let inside = framed(frame, block, area);
     let why = Line::styled(scene.text(&e.why), scene.theme.title);
-    if area.width < EVIDENCE + 22 || area.height > BESIDE {
+    if area.width < EVIDENCE + 22 || area.height > SIDE_BY_SIDE {
         let mut lines = Vec::new();
         let wrapped = |line| wrap(line, room, 0);
         let stands = costs(scene, p);

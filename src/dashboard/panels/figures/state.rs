@@ -8,8 +8,8 @@ use crate::dashboard::{eta, when};
 use crate::run::state::Status;
 use crate::run::{show, table};
 
-/// Without an event for this long and for [`STALL`] times the usual interval, a run that should train is told to stand
-/// still.
+/// A run that should train is shown as stalled after this many seconds without an event, and [`STALL`] times the usual
+/// interval.
 const SILENT: f64 = 60.0;
 const STALL: f64 = 3.0;
 /// Points of the training curve that say what is usual.

@@ -47,7 +47,7 @@ fn a_long_gap_takes_three_seconds_and_is_told() {
     assert!((clock.at() - 3601.0).abs() < 1e-6, "half of it");
     clock.tick(&events, start + after(4.1));
     assert_eq!(clock.position(), 3);
-    assert!((clock.at() - 7201.1).abs() < 1e-6, "and goes on at speed");
+    assert!((clock.at() - 7201.1).abs() < 1e-6, "and continues at speed");
     assert_eq!(clock.shortened(&events), None);
 }
 
@@ -109,7 +109,11 @@ fn landmarks_events_and_tenths_are_reached_from_anywhere() {
     assert_eq!(go(Steer::PreviousLandmark), (1, 0.0));
     go(Steer::ToEnd);
     go(Steer::PlayPause);
-    assert_eq!((clock.position(), clock.is_playing()), (1, true), "anew");
+    assert_eq!(
+        (clock.position(), clock.is_playing()),
+        (1, true),
+        "from the start"
+    );
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn snapshots_of_the_folded_state_are_written_for_the_place_in_the_journal_that_t
                 keeper.tend().unwrap();
             }
         }
-        let reached = file::offset(dir.path()).expect("a file while the run goes on");
+        let reached = file::offset(dir.path()).expect("a file before the run has ended");
         assert!(reached > past as u64, "past {past}");
         drop(observer);
         append(dir.path(), &lines[written..]);
