@@ -10,7 +10,6 @@ use super::evidence;
 use super::measured::{plateau_words, slope_words};
 use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
-use crate::run::event::Suggestion;
 use crate::run::state::EvalPoint;
 use crate::run::table;
 use crate::run::trend::{self, Trend};
@@ -134,12 +133,7 @@ fn call(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
     let Some(decision) = &run.core.decision else {
         return Vec::new();
     };
-    let (word, style) = match decision.evidence.suggestion {
-        Suggestion::Grow => ("▶ GROW SUGGESTED", theme.warning),
-        Suggestion::Stop => ("▶ STOP SUGGESTED", theme.good),
-        Suggestion::TrainOn => ("▶ TRAIN ON SUGGESTED", theme.plain),
-        Suggestion::InsufficientData => ("▶ INSUFFICIENT DATA", theme.warning),
-    };
+    let (word, style) = evidence::suggestion(scene, &decision.evidence);
     let key = if scene.facts.read_only { "" } else { "  [D]" };
     let mut lines = vec![Line::from(vec![
         Span::styled(scene.text(word), style),
