@@ -209,11 +209,11 @@ fn an_operators_decision_is_seen_as_it_was_made() {
     assert!(screen.contains("▶ GROW SUGGESTED"), "{screen}");
     assert!(screen.contains("decision: 1 layers"), "{screen}");
     let screen = go(&mut pty, command);
-    assert!(screen.contains("keyboard: grow by 1 (keep)"), "{screen}");
+    assert!(screen.contains("operator: grow by 1 (keep)"), "{screen}");
     assert!(screen.contains("▶ GROW SUGGESTED"), "still open:\n{screen}");
     let screen = go(&mut pty, resolved);
     assert!(
-        screen.contains("decided by keyboard: grow by 1 (keep)"),
+        screen.contains("decided by operator: grow by 1 (keep)"),
         "{screen}"
     );
     assert!(!screen.contains("SUGGESTED"), "{screen}");

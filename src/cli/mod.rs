@@ -41,6 +41,7 @@ use crate::run::pick;
 use crate::run::table::bytes;
 use crate::text::exact;
 use crate::threads;
+use crate::train::checkpoint::Checkpoints;
 
 /// Train small language models from the good layers of big ones.
 ///
@@ -189,6 +190,10 @@ impl UiArgs {
             title: title.into(),
             log: log.map(Path::to_path_buf),
             dir: dir.map(Path::to_path_buf),
+            verify: |dir, name| match Checkpoints::at(dir).verify(name) {
+                Ok(_) => Ok(()),
+                Err(why) => Err(why.to_string()),
+            },
         }
     }
 }

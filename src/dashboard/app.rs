@@ -10,12 +10,13 @@ use crossterm::event::KeyEvent;
 use jiff::tz::TimeZone;
 
 use super::answers;
+use super::around::Around;
 use super::event_loop::{self, Screen};
 use super::feed::Feed;
 use super::glyphs::Glyphs;
 use super::keymap;
 use super::message::{Effect, Exit};
-use super::neighbours::Neighbours;
+use super::neighbours::Verify;
 use super::output::{OutputGuard, hold_output, redirect_output};
 use super::pace::{Pace, cpu_time};
 use super::scene::Scene;
@@ -26,6 +27,7 @@ use super::terminal::{Input, Terminal};
 use super::theme::Theme;
 use super::title;
 use super::update::{self, Desk};
+use crate::run::dir::RunDir;
 use crate::run::state::{RunState, Status};
 
 /// How often events are looked for when no key comes.
@@ -44,6 +46,7 @@ pub struct Options {
     pub log: Option<PathBuf>,
     /// The run's directory.
     pub dir: Option<PathBuf>,
+    pub verify: Verify,
 }
 
 /// Shows a run until the operator leaves, the terminal goes, or a stop that was asked for has happened. `past` is what
@@ -86,10 +89,12 @@ struct App<'a> {
     output: Option<&'a mut OutputGuard>,
     desk: Desk,
     session: Session,
-    neighbours: Option<Neighbours>,
+    around: Around,
     zone: TimeZone,
     drawn: (u64, Instant),
     pace: Pace,
+    /// Whether what has happened since the operator last looked has been shown, or is not to be.
+    greeted: bool,
     /// The start that was drawn last.
     drawn_start: Option<Starting>,
     dirty: bool,
@@ -105,6 +110,10 @@ impl<'a> App<'a> {
         let facts = Facts {
             read_only: feed.read_only(),
             owner: feed.owns_run(),
+            argument: match &options.dir {
+                Some(dir) => RunDir::at(dir).argument(),
+                None => options.title.clone(),
+            },
             ..Facts::default()
         };
         Self {
@@ -113,10 +122,11 @@ impl<'a> App<'a> {
             output,
             desk: Desk::default(),
             session: Session::new(past, facts),
-            neighbours: options.dir.as_deref().map(Neighbours::of),
+            around: Around::new(options.dir.as_deref(), options.verify),
             zone: TimeZone::system(),
             drawn: (u64::MAX, Instant::now()),
             pace: Pace::default(),
+            greeted: false,
             drawn_start: None,
             dirty: true,
         }
@@ -131,11 +141,13 @@ impl<'a> App<'a> {
                 Effect::Steer(steer) => self.feed.steer(steer),
                 Effect::Freeze => self.session.toggle_freeze(),
                 Effect::Redraw => terminal.clear(),
-                Effect::LookAround => {
-                    let nearby = &mut self.session.facts.nearby;
-                    self.neighbours.iter().for_each(|n| n.list(nearby));
+                Effect::Copy(text) => terminal.copy(&text),
+                Effect::LookAround => self.around.list(&mut self.session),
+                Effect::Verify(name) => self.around.verify(&self.session, &name),
+                Effect::Compare(name) => {
+                    let (session, ui) = (&mut self.session, &mut self.desk.ui);
+                    self.around.compare(session, ui, name.as_deref());
                 }
-                Effect::Compare(name) => self.compare(name.as_deref()),
                 Effect::Send(command) => answers::send(&mut self.desk.ui, &mut *self.feed, command),
                 Effect::TakeControl => {
                     let words = match self.feed.take_control() {
@@ -181,30 +193,12 @@ impl<'a> App<'a> {
         None
     }
 
-    /// Begins to read the run that is to be compared, or ends a comparison.
-    fn compare(&mut self, name: Option<&str>) {
-        let Some((name, neighbours)) = name.zip(self.neighbours.as_mut()) else {
-            self.session.facts.nearby.compared = None;
-            return;
-        };
-        self.desk.ui.notice = Some(match neighbours.read(name) {
-            Ok(()) => format!("reading {name} ..."),
-            Err(why) => why,
-        });
-    }
-
-    /// Takes the run that was read for a comparison.
-    fn look_at_neighbours(&mut self) {
-        let Some(read) = self.neighbours.as_mut().and_then(Neighbours::poll) else {
-            return;
-        };
-        self.dirty = true;
-        match read {
-            Ok(compared) => {
-                self.desk.ui.notice = None;
-                self.session.facts.nearby.compared = Some(compared);
-            }
-            Err(why) => self.desk.ui.notice = Some(why),
+    /// Shows one who comes back what has happened meanwhile, once all of the past has been read.
+    fn greet(&mut self, now: Instant) {
+        if !self.greeted && self.session.facts.loading.is_none() {
+            self.greeted = true;
+            let returns = self.feed.can_return();
+            self.dirty |= returns && update::greet(&mut self.desk, &self.session.run, now);
         }
     }
 
@@ -213,6 +207,14 @@ impl<'a> App<'a> {
         let (read_only, controller) = (self.feed.read_only(), self.feed.controller());
         let facts = &mut self.session.facts;
         if (read_only, &controller) != (facts.read_only, &facts.controller) {
+            let former = facts
+                .controller
+                .take()
+                .filter(|_| controller.is_none() && !read_only);
+            if let Some(former) = former {
+                self.desk.ui.notice = Some(format!("control is free: {former} has left"));
+            }
+            let facts = &mut self.session.facts;
             (facts.read_only, facts.controller) = (read_only, controller);
             self.dirty = true;
         }
@@ -247,7 +249,9 @@ impl Screen for App<'_> {
         self.session.facts.loading = self.feed.is_behind().then(|| self.feed.progress());
         self.session.facts.replay = self.feed.playing();
         self.look_at_control();
-        self.look_at_neighbours();
+        let (session, ui) = (&mut self.session, &mut self.desk.ui);
+        self.dirty |= self.around.look(session, ui);
+        self.greet(now);
         let Session { run, facts, .. } = &self.session;
         self.dirty |= update::on_run(&mut self.desk, facts, run, now);
         let stopped = self.desk.ui.quitting || run.core.status == Status::Interrupted;
@@ -290,6 +294,7 @@ impl Screen for App<'_> {
             run: session.shown(),
             facts: &session.facts,
             frozen: session.is_frozen(),
+            status: session.run.core.status,
             ui: &self.desk.ui,
             tables: &self.desk.tables,
             scopes: &scopes,

@@ -1,10 +1,12 @@
 //! How the charts are looked at: axes, zoom, smoothing, cursor. The methods are what keys do.
 
+use std::ops::Range;
+
 pub use super::widgets::axes::Axis;
 use super::widgets::axes::Window;
 use super::widgets::ticks::stepped;
-use crate::run::series::pyramid::Place;
-use crate::run::state::{RunState, Strand};
+use crate::run::series::pyramid::{Place, Series};
+use crate::run::state::{MarkKind, RunState, Strand};
 
 /// Most doublings of the zoom.
 const DEEPEST: u32 = 12;
@@ -231,7 +233,10 @@ impl ChartView {
             true => planned,
             false => step.checked_next_multiple_of(quarter).unwrap_or(step),
         };
-        let steps = (steps as f64).max(1.0);
+        // What rollbacks left stays in sight, however far it went.
+        let left = left_behind(run, self.whole);
+        let reached = left.map_or(0, |p| p.step.saturating_sub(origin.step));
+        let steps = (steps.max(reached) as f64).max(1.0);
         let (end, now) = match self.axis {
             Axis::Step => (steps, step as f64),
             Axis::Tokens => {
@@ -276,6 +281,31 @@ impl ChartView {
         let constant = self.smoothing.columns()? * shown / f64::from(columns.max(1));
         Some((-1.0 / constant).exp())
     }
+}
+
+/// The last place of the branches that rollbacks of the present phase, or of the whole run, have left.
+fn left_behind(run: &RunState, whole: bool) -> Option<Place> {
+    let first = if whole { 0 } else { run.live().phase_start() };
+    let left = run.history.abandoned.iter().filter(|l| l.fork >= first);
+    let ends = left.filter_map(|l| {
+        let series = &l.strand.train;
+        let range = range(series, 0, end_of_phase(&l.strand, whole));
+        Some(series.stretches().get(range)?.last()?.last)
+    });
+    ends.max_by_key(|p| p.step)
+}
+
+/// The event that ends the phase which a branch that was left began in: a later phase has no place next to it.
+pub fn end_of_phase(strand: &Strand, whole: bool) -> u64 {
+    let mut starts = strand.marks.iter();
+    let next = starts.find(|m| matches!(m.kind, MarkKind::Phase(_)));
+    next.filter(|_| !whole).map_or(u64::MAX, |mark| mark.seq)
+}
+
+/// The buckets of a series that begin between two events.
+pub fn range(series: &Series, from: u64, to: u64) -> Range<usize> {
+    let at = |seq| series.stretches().partition_point(|s| s.first.seq < seq);
+    at(from)..at(to).max(at(from))
 }
 
 /// The place of the training event before event `seq`.

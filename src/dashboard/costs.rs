@@ -39,14 +39,14 @@ impl Cost {
     /// The cost of a choice made now. The speed of the present model is the measured one; that of another depth and all memory
     /// is the trainer's own estimate, where the evidence has it. The evidence may be an earlier round's: layers are counted from
     /// the present ones.
-    pub fn of(run: &RunState, e: &Evidence, choice: Choice) -> Self {
+    pub fn of(run: &RunState, e: Option<&Evidence>, choice: Choice) -> Self {
         let tokens = run.info.as_ref().map_or(0, |i| i.batch_tokens) as f64;
         let round = run.info.as_ref().map_or(0, |i| i.round_steps) as f64;
         let positive = |x: f64| (x.is_finite() && x > 0.0).then_some(x);
         let now = run.core.phase.as_ref();
-        let have = now.map_or(e.layers, |p| p.layers);
+        let have = now.map_or_else(|| e.map_or(0, |e| e.layers), |p| p.layers);
         let known = |add: usize| -> Option<&GrowthCost> {
-            let mut all = e.costs.iter().chain(&e.growth);
+            let mut all = e.into_iter().flat_map(|e| e.costs.iter().chain(&e.growth));
             all.find(|c| c.layers == have + add)
         };
         match choice {

@@ -26,6 +26,7 @@ pub enum Act {
     Wrap,
     Warnings,
     Watch,
+    Copy,
 }
 
 /// What the loop around has to do.
@@ -39,6 +40,10 @@ pub enum Effect {
     Freeze,
     /// Draw every cell again.
     Redraw,
+    /// Put this text into the terminal's clipboard.
+    Copy(String),
+    /// Check every file of this checkpoint.
+    Verify(String),
     /// List the other runs, and read the config.
     LookAround,
     /// Lay this run's losses over the chart; none: no run's.

@@ -6,6 +6,7 @@
 
 mod answers;
 mod app;
+mod around;
 mod chart_view;
 pub mod collapse;
 mod commands;
@@ -29,6 +30,7 @@ mod panels;
 pub mod picture;
 mod plain;
 pub mod replay;
+mod rollback_points;
 mod scene;
 mod screen;
 mod session;

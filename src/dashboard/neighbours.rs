@@ -1,5 +1,6 @@
 //! What lies next to the run that is shown: the other runs of its directory, one of which can be compared with it, and its config.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
@@ -11,6 +12,9 @@ use crate::run::state::RunState;
 use crate::text::sanitize;
 use crate::threads;
 
+/// Checks every file of a checkpoint of a run; the error says what is wrong.
+pub type Verify = fn(&RunDir, &str) -> Result<(), String>;
+
 /// Bytes of a config that are read.
 const MOST_CONFIG: u64 = 1 << 20;
 
@@ -21,6 +25,10 @@ pub struct Nearby {
     pub runs: Vec<String>,
     /// Config keys with their values as TOML, in the order of their table.
     pub config: Vec<(&'static str, String)>,
+    /// Names of the run's checkpoints on disk; `None` until they have been listed.
+    pub kept: Option<Vec<String>>,
+    /// Checkpoints whose files have been checked, and what was wrong with them.
+    pub verified: HashMap<String, Result<(), String>>,
     /// The run whose losses are laid over the chart, as it was when it was read.
     pub compared: Option<Compared>,
 }
@@ -33,6 +41,12 @@ pub struct Compared {
 }
 
 impl Nearby {
+    /// Whether a checkpoint is still on disk, as far as that is known.
+    pub fn is_kept(&self, name: &str) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_none_or(|kept| kept.iter().any(|k| k == name))
+    }
+
     /// Finds another run by its name.
     ///
     /// # Errors
@@ -76,14 +90,21 @@ impl Nearby {
 #[derive(Debug)]
 pub struct Neighbours {
     dir: RunDir,
+    verify: Verify,
+    /// The checkpoint that is being checked, and the one that comes next.
+    verifying: Option<(String, Receiver<Result<(), String>>)>,
+    next: Option<String>,
     reading: Option<(String, Receiver<Result<RunState, String>>)>,
 }
 
 impl Neighbours {
-    /// Those of the run in `dir`; nothing is read yet.
-    pub fn of(dir: &Path) -> Self {
+    /// Those of the run in `dir`; nothing is read yet. `verify` checks a checkpoint.
+    pub fn of(dir: &Path, verify: Verify) -> Self {
         Self {
             dir: RunDir::at(dir),
+            verify,
+            verifying: None,
+            next: None,
             reading: None,
         }
     }
@@ -108,6 +129,54 @@ impl Neighbours {
         };
         let value = |path| Some((path, sanitize(&at(path)?.to_string()).into_owned()));
         nearby.config = KEYS.iter().filter_map(|key| value(key.path)).collect();
+    }
+
+    /// Lists the checkpoints on disk, links to them included.
+    pub fn list_checkpoints(&self, nearby: &mut Nearby) {
+        let entries = std::fs::read_dir(self.dir.checkpoints());
+        let entries = entries.into_iter().flatten().flatten();
+        let names = entries.filter_map(|e| e.file_name().into_string().ok());
+        nearby.kept = Some(names.filter(|name| !name.starts_with('.')).collect());
+    }
+
+    /// Checks a checkpoint in a thread of its own, after the one that is being checked. Of those that wait, the last one is
+    /// checked.
+    pub fn verify(&mut self, nearby: &Nearby, name: &str) {
+        let is_known = nearby.verified.contains_key(name);
+        let is_checked = self.verifying.as_ref().is_some_and(|(now, _)| now == name);
+        if !is_known && !is_checked {
+            self.next = Some(name.into());
+            self.begin_to_verify();
+        }
+    }
+
+    fn begin_to_verify(&mut self) {
+        if self.verifying.is_some() {
+            return;
+        }
+        let Some(name) = self.next.take() else { return };
+        let (send, receive) = channel();
+        let (dir, verify, checked) = (self.dir.clone(), self.verify, name.clone());
+        let work = move || drop(send.send(verify(&dir, &checked)));
+        // Refused a thread, the receiver has no sender: that is an answer, too.
+        drop(threads::spawn("verify", work));
+        self.verifying = Some((name, receive));
+    }
+
+    /// Takes what was checked. True when there was something.
+    pub fn poll_verified(&mut self, nearby: &mut Nearby) -> bool {
+        let Some((name, receive)) = &self.verifying else {
+            return false;
+        };
+        let checked = match receive.try_recv() {
+            Err(TryRecvError::Empty) => return false,
+            Err(TryRecvError::Disconnected) => Err(format!("{name} could not be verified")),
+            Ok(checked) => checked,
+        };
+        nearby.verified.insert(name.clone(), checked);
+        self.verifying = None;
+        self.begin_to_verify();
+        true
     }
 
     /// Begins to read another run.
@@ -179,7 +248,7 @@ mod tests {
         let dir = run(tmp.path(), "mine", "");
         run(tmp.path(), "other", &journal::journal(Moment::Healthy));
         run(tmp.path(), "another", "");
-        let mut neighbours = Neighbours::of(dir.path());
+        let mut neighbours = Neighbours::of(dir.path(), |_, _| Ok(()));
         let mut nearby = Nearby::default();
         neighbours.list(&mut nearby);
         assert_eq!(nearby.runs, ["another", "other"]);

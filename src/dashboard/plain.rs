@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(
             printed,
             [
-                "round-1           step      7  round-1 ended: gap -0.1517",
+                "round-1           step      7  round 1 finished: gap -0.1517",
                 "round-1           step      7  the same words",
                 "round-1           step      7  the same words",
             ]

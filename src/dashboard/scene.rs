@@ -10,7 +10,7 @@ use super::keys::{Scope, Tables};
 use super::session::{Facts, is_over};
 use super::theme::Theme;
 use super::ui::Ui;
-use crate::run::state::RunState;
+use crate::run::state::{RunState, Status};
 use crate::text::sanitize;
 
 /// Below this, one panel.
@@ -24,6 +24,8 @@ pub struct Scene<'a> {
     pub facts: &'a Facts,
     /// The display stands still.
     pub frozen: bool,
+    /// What the run does now, also where the display stands still.
+    pub status: Status,
     pub ui: &'a Ui,
     pub tables: &'a Tables,
     /// Where keys work that no layer takes, innermost first.

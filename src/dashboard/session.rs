@@ -14,6 +14,8 @@ pub struct Facts {
     pub read_only: bool,
     /// Who has control, when it is another one.
     pub controller: Option<String>,
+    /// The run as a command takes it: its name, or a path.
+    pub argument: String,
     /// The trainer is in this process, so that leaving it needs a decision.
     pub owner: bool,
     /// No more events will come.
@@ -31,17 +33,19 @@ pub struct Facts {
 impl Facts {
     /// Why no command can be sent now, if that is so.
     pub fn locked(&self, run: &RunState) -> Option<String> {
-        let over = matches!(
-            run.core.status,
-            Status::Done | Status::Failed | Status::Interrupted
-        );
+        let over = is_over(run.core.status);
         match (&self.controller, self.read_only) {
             _ if self.replay.is_some() => Some("a replay takes no commands".into()),
-            _ if self.ended || over => Some("the run is over: q leaves".into()),
-            (Some(other), _) => Some(format!("{other} has control: :take-control takes it over")),
-            (None, true) => {
-                Some("read only: `heirloom attach` takes control of a running one".into())
-            }
+            _ if run.core.status == Status::Interrupted => Some(format!(
+                "this run is not running; resume it: heirloom train --resume {}",
+                self.argument
+            )),
+            _ if self.ended || over => Some("this run has ended; q to leave".into()),
+            (Some(other), _) => Some(format!("{other} has control; :take-control to take over")),
+            (None, true) => Some(format!(
+                "read-only view; to control the run: heirloom attach {}",
+                self.argument
+            )),
             (None, false) => None,
         }
     }

@@ -151,6 +151,10 @@ impl Stack {
                 self.0.push(open);
             }
             Step::Stay => self.0.push(open),
+            Step::Ask(effects) => {
+                self.0.push(open);
+                return Asked::Effects(effects);
+            }
         }
         Asked::Effects(Vec::new())
     }

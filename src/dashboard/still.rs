@@ -67,6 +67,7 @@ pub fn still_in(run: &RunState, size: (u16, u16), stage: &Stage<'_>) -> Result<B
             run,
             facts: &facts,
             frozen: false,
+            status: run.core.status,
             ui: &desk.ui,
             tables: &desk.tables,
             scopes: &scopes,

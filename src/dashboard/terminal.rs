@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::{
     self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyEvent, KeyEventKind,
 };
@@ -191,6 +192,16 @@ impl Terminal {
         };
         self.title = title.into();
         let written = write!(self.writer, "{keep}\x1b]2;{title}\x07");
+        if written.and_then(|()| self.writer.send()).is_err() {
+            self.hang_up();
+        }
+    }
+
+    /// Gives a text, which must have no control characters, to the terminal for its clipboard (OSC 52); terminals without one
+    /// ignore it.
+    pub fn copy(&mut self, text: &str) {
+        let coded = BASE64_STANDARD.encode(text);
+        let written = write!(self.writer, "\x1b]52;c;{coded}\x07");
         if written.and_then(|()| self.writer.send()).is_err() {
             self.hang_up();
         }

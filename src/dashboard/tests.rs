@@ -38,6 +38,7 @@ mod replay;
 pub(super) mod rows;
 mod screens;
 mod story;
+mod trouble;
 
 use story::Story;
 
@@ -79,6 +80,7 @@ impl Screen {
             run,
             facts: &self.facts,
             frozen: self.frozen,
+            status: run.core.status,
             ui: &self.desk.ui,
             tables: &self.desk.tables,
             scopes: &self.scopes,

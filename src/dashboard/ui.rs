@@ -9,6 +9,7 @@ use super::log_view::LogView;
 use super::session::Facts;
 use crate::run::command::Command;
 use crate::run::state::RunState;
+use crate::run::trouble::Kind;
 
 /// The name of the view a dashboard begins with.
 pub const OVERVIEW: &str = "overview";
@@ -27,12 +28,18 @@ pub struct Ui {
     pub log: LogView,
     /// One line of answer to the last key.
     pub notice: Option<String>,
+    /// The last notice, also when it is gone.
+    pub said: Option<String>,
+    /// Text for the terminal's clipboard.
+    pub copy: Option<String>,
     /// When the notice was first seen.
     pub noticed: Option<Instant>,
     /// Lines given to the command line, oldest first.
     pub history: Vec<String>,
     /// A fresh decision was asked for, to replace this one; the prompt opens when it comes.
     pub awaiting: Option<Option<u64>>,
+    /// The trouble whose banner was dismissed.
+    pub dismissed: Option<(Kind, u64)>,
     /// The stop after a checkpoint was asked for.
     pub quitting: bool,
     /// Commands of this screen that have no answer yet.
@@ -46,9 +53,12 @@ impl Default for Ui {
             chart: ChartView::default(),
             log: LogView::default(),
             notice: None,
+            said: None,
+            copy: None,
             noticed: None,
             history: Vec::new(),
             awaiting: None,
+            dismissed: None,
             quitting: false,
             pending: Vec::new(),
         }

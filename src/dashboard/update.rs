@@ -8,6 +8,7 @@ use super::commands::{self, Ran};
 use super::keymap::{self, Found};
 use super::keys::Tables;
 use super::layers::decision;
+use super::layers::since::Looked;
 use super::message::{Act, Effect};
 use super::session::Facts;
 use super::stack::{Asked, Stack};
@@ -47,7 +48,10 @@ pub fn on_key(
     key: &KeyEvent,
     now: Instant,
 ) -> Vec<Effect> {
-    (desk.ui.notice, desk.ui.noticed) = (None, None);
+    if desk.ui.notice.is_some() {
+        desk.ui.said = desk.ui.notice.take();
+    }
+    desk.ui.noticed = None;
     if desk.layers.locked(now) {
         return Vec::new();
     }
@@ -107,7 +111,13 @@ fn acted(layers: &mut Stack, context: &mut Context<'_>, act: Act) -> Vec<Effect>
     if let Some(view) = views::row(context.ui.view) {
         (view.act)(context, act);
     }
-    Vec::new()
+    context
+        .ui
+        .copy
+        .take()
+        .map(Effect::Copy)
+        .into_iter()
+        .collect()
 }
 
 /// Does what a layer asks for.
@@ -151,11 +161,21 @@ pub fn on_run(desk: &mut Desk, facts: &Facts, run: &RunState, now: Instant) -> b
     let open = run.core.decision.as_ref().filter(|d| Some(d.id) != before);
     if let Some(decision) = open.filter(|_| desk.layers.top().is_none()) {
         (desk.ui.awaiting, desk.ui.notice) = (None, None);
-        let prompt = decision::Decision::new(decision, run);
+        let prompt = decision::Decision::new(decision, run, &|name| facts.nearby.is_kept(name));
         desk.layers.push(Box::new(prompt), now);
         return true;
     }
     changed
+}
+
+/// Shows what has happened since a dashboard was last left. False when nothing has.
+pub fn greet(desk: &mut Desk, run: &RunState, now: Instant) -> bool {
+    let looked = Looked::new(run).filter(|_| desk.layers.top().is_none());
+    let shows = looked.is_some();
+    looked
+        .into_iter()
+        .for_each(|l| desk.layers.push(Box::new(l), now));
+    shows
 }
 
 /// Lets a notice go after a while, unless it says what is being waited for.
@@ -167,7 +187,7 @@ fn age(ui: &mut Ui, now: Instant) -> bool {
     let since = *ui.noticed.get_or_insert(now);
     let waiting = ui.awaiting.is_some() || ui.quitting;
     if !waiting && now.duration_since(since) >= NOTICE {
-        (ui.notice, ui.noticed) = (None, None);
+        (ui.said, ui.noticed) = (ui.notice.take(), None);
         return true;
     }
     false

@@ -23,6 +23,20 @@ impl Leave {
     }
 }
 
+/// Ends the line that says that a client which had control has left.
+const LEFT: &str = " has left; control is free";
+
+/// The line that says that a client which had control has left.
+pub fn departure(name: &str) -> String {
+    format!("{name}{LEFT}")
+}
+
+/// Whether a line of the journal says that an operator has left.
+pub fn is_departure(line: &str) -> bool {
+    let all = [Leave::Detached, Leave::HungUp, Leave::Failed];
+    all.iter().any(|l| l.words() == line) || line.ends_with(LEFT)
+}
+
 /// Most lines that wait for the journal; a flood of them is cut.
 const NEWS_WAITING: usize = 64;
 

@@ -47,7 +47,7 @@ pub enum By {
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Keyboard => "keyboard",
+            Self::Keyboard => "operator",
             Self::Policy => "policy",
             Self::Signal => "signal",
             Self::Control => "control",

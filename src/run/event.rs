@@ -259,6 +259,8 @@ pub enum Suggestion {
     Grow,
     Stop,
     TrainOn,
+    /// The validation loss is far above the best of the round: go back to a checkpoint.
+    Rollback,
     /// The gap is not finite, or has no standard error.
     InsufficientData,
 }

@@ -19,6 +19,7 @@ use super::event::{Body, Event, FORMAT_VERSION, Phase};
 use super::handle::{EVENTS, LOG};
 use super::holes;
 use super::tail::{GIVEN_UP, LONGEST_LINE};
+use super::trouble::{JOURNAL_FAILS, JOURNAL_WORKS};
 use crate::file::Dir;
 use crate::text;
 
@@ -305,7 +306,7 @@ impl Journal {
                     };
                     let again = self.again.take().map(|again| format!("; {again}"));
                     let again = again.unwrap_or_default();
-                    self.news = Some(format!("the journal is written again; {dropped}{again}"));
+                    self.news = Some(format!("{JOURNAL_WORKS}; {dropped}{again}"));
                 }
                 if self.dropped > 0 {
                     self.tell_gap();
@@ -319,8 +320,7 @@ impl Journal {
                         true => "what the failed flush may have lost is written again",
                         false => "events wait in memory",
                     };
-                    let why =
-                        format!("the journal cannot be written: {e}; training goes on, {wait}");
+                    let why = format!("{JOURNAL_FAILS}: {e}; training continues, {wait}");
                     self.news = Some(why.clone());
                     self.failing = Some(why);
                 }

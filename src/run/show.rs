@@ -1,5 +1,6 @@
 //! A run told as JSON (`show --json`) and as text (`show`).
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -11,6 +12,7 @@ use super::lock::{Holder, RunLock};
 use super::state::{Level, RunState, Status};
 use super::table;
 use super::trend;
+use super::trouble::Trouble;
 use crate::text::{self, exact};
 
 /// `running`, `paused`, `interrupted`, `done` or `failed`. A run without any event is running when a process
@@ -46,6 +48,11 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
         "outcome": core.outcome,
         "message": core.message,
         "pause": pause(state),
+        "trouble": trouble(state, dir).map(|t| json!({
+            "kind": t.kind.word(),
+            "what": t.sentence(),
+            "commands": t.commands(&dir.argument()),
+        })),
         "phase": core.phase.as_ref().map(|now| now.phase.to_string()),
         "step": core.step,
         "tokens": core.tokens,
@@ -56,6 +63,17 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
         "notes": state.remarks,
         "eval_windows": state.info.as_ref().and_then(|i| i.eval_windows),
     })
+}
+
+/// What is wrong with the run, if anything is.
+pub fn trouble(state: &RunState, dir: &RunDir) -> Option<Trouble> {
+    let silence = state.silence(Timestamp::now().as_millisecond());
+    Trouble::of(state, silence, &|name| is_kept(dir, name))
+}
+
+/// Whether a checkpoint is on disk. Asked about names only: a journal from elsewhere may hold anything.
+fn is_kept(dir: &RunDir, name: &str) -> bool {
+    is_name(name) && dir.checkpoints().join(name).is_dir()
 }
 
 /// Why the run is paused, if it is and a reason is known.
@@ -80,9 +98,15 @@ fn reference(r: &PhaseResult) -> Value {
 }
 
 /// How a run stands, in a few lines.
-pub fn status(state: &RunState) -> String {
+pub fn status(state: &RunState, dir: &RunDir) -> String {
     let core = &state.core;
     let mut out = format!("{}, step {}", core.status, core.step);
+    if let Some(trouble) = trouble(state, dir) {
+        let _ = write!(out, "\ntrouble: {}", trouble.sentence());
+        for command in trouble.commands(&dir.argument()) {
+            let _ = write!(out, "\n  {command}");
+        }
+    }
     if let Some(why) = pause(state) {
         let _ = write!(out, "\npaused because: {why}");
     }
@@ -142,6 +166,12 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
     writeln!(out, "status     {}{holder}", state_text(state, dir))?;
     if let Some(why) = pause(state) {
         writeln!(out, "paused     {}", table::ascii(why))?;
+    }
+    if let Some(trouble) = trouble(state, dir) {
+        writeln!(out, "trouble    {}", table::ascii(&trouble.sentence()))?;
+        for command in trouble.commands(&dir.argument()) {
+            writeln!(out, "           {}", table::ascii(&command))?;
+        }
     }
     if let Some(info) = &state.info {
         writeln!(
@@ -217,13 +247,8 @@ fn remarks(out: &mut String, state: &RunState) -> std::fmt::Result {
 }
 
 fn checkpoints(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
-    // Asked about names only: a journal from elsewhere may hold anything.
-    let there = |name: &str| is_name(name) && dir.checkpoints().join(name).is_dir();
-    let kept: Vec<_> = state
-        .checkpoints
-        .iter()
-        .filter(|c| there(&c.name))
-        .collect();
+    let all = state.checkpoints.iter();
+    let kept: Vec<_> = all.filter(|c| is_kept(dir, &c.name)).collect();
     if kept.is_empty() {
         return Ok(());
     }
@@ -418,7 +443,7 @@ mod tests {
             };
             state.apply(&Event::numbered(state.seq + 1, body));
             let told = json(&state, &dir)["pause"].clone();
-            (status_text(&state), text(&state, &dir), told)
+            (status_text(&state, &dir), text(&state, &dir), told)
         };
         let (status, text, told) = tell(RunStatus::Paused, Some("the disk is full"));
         assert!(

@@ -147,11 +147,19 @@ pub fn gap_words(gap: Option<f64>, stderr: Option<f64>) -> String {
     }
 }
 
+/// A loss with as many digits as mean something: `4.1234`, `1.9e11`.
+pub fn loss(loss: f64) -> String {
+    match loss.abs() < 1000.0 {
+        true => format!("{loss:.4}"),
+        false => format!("{loss:.1e}"),
+    }
+}
+
 /// Puts a loss into words: `2.0412 ±0.0104`, `2.0412` without an error, or `not finite`.
 pub fn loss_words(loss: f64, stderr: f64) -> String {
     match GapData::of(loss, stderr) {
-        GapData::Measured => format!("{loss:.4} ±{stderr:.4}"),
-        GapData::NoError => format!("{loss:.4}"),
+        GapData::Measured => format!("{} ±{}", self::loss(loss), self::loss(stderr)),
+        GapData::NoError => self::loss(loss),
         GapData::NotFinite => "not finite".into(),
     }
 }

@@ -70,6 +70,19 @@ pub fn fit(text: &str, columns: usize) -> String {
     out
 }
 
+/// `12,345`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
 /// A path for a message: as [`exact::to_text`] writes it, and [`sanitize`]d.
 pub fn path(path: &Path) -> String {
     sanitize(&exact::to_text(path)).into_owned()

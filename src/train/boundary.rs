@@ -11,6 +11,7 @@ use crate::config::PolicyMode;
 use crate::fault;
 use crate::run::command::{Answered, By, Command, MOST_STEPS, Request};
 use crate::run::event::{Body, DecisionReason, DecisionStatus, Outcome, Phase, RunStatus};
+use crate::run::table;
 use crate::run::words::MOST_LR;
 
 /// How often a paused trainer looks at signals and the clock.
@@ -38,7 +39,7 @@ impl Trainer {
                     let message = format!("{signal} received: checkpoint and stop");
                     self.emit(Body::Log { message });
                 }
-                let what = format!("the state at step {}", self.state.step);
+                let what = format!("the state at {}", self.place());
                 let written = self.insist_on_checkpoint(&what, "signal", false, false);
                 return Ok(Boundary::End(match written {
                     Insisted::Done(_) => Ended::Preempted,
@@ -62,7 +63,7 @@ impl Trainer {
             };
             if pause == Pause::Waiting && self.left_alone() {
                 // No operator has ended the pause: free the device.
-                let what = format!("the state at step {}", self.state.step);
+                let what = format!("the state at {}", self.place());
                 match self.insist_on_checkpoint(&what, "unattended", false, false) {
                     // An operator has attached meanwhile.
                     Insisted::Done(_) if self.attended() => continue,
@@ -227,14 +228,14 @@ impl Trainer {
     fn apply(&mut self, by: By, command: &Command) -> Result<Result<Applied, String>> {
         let done = |message: String| Ok(Ok((Boundary::Step, Some(message))));
         let refuse = |refusal: String| Ok(Err(refusal));
-        let step = self.state.step;
+        let step = self.place();
         match command {
             Command::Pause if self.paused == Some(Pause::Ordered) => {
                 Ok(Err("the run is paused already".into()))
             }
             Command::Pause => {
                 self.pause(Pause::Ordered, None);
-                done(format!("paused at step {step}"))
+                done(format!("paused at {step}"))
             }
             Command::Resume if self.paused.is_none() => Ok(Err("the run is not paused".into())),
             Command::Resume if self.policy == PolicyMode::Pause && self.waits_for_decision() => Ok(
@@ -244,20 +245,20 @@ impl Trainer {
                 self.unpause();
                 done(match self.allow_overrun() {
                     Some(until) => format!(
-                        "running from step {step}; without a decision the run pauses at step {until} of the round"
+                        "resumed at {step}; without a decision the run pauses at step {until} of the round"
                     ),
-                    None => format!("running from step {step}"),
+                    None => format!("resumed at {step}"),
                 })
             }
             // The journaled command is the note.
-            Command::Note { .. } => done(format!("noted at step {step}")),
+            Command::Note { .. } => done(format!("noted at {step}")),
             Command::Eval => {
                 let record = self.evaluate()?;
-                done(format!("val {:.4} at step {step}", record.val_loss))
+                done(format!("val {:.4} at {step}", record.val_loss))
             }
             Command::Probe => {
                 self.probe()?;
-                done(format!("ranks probed at step {step}"))
+                done(format!("ranks probed at {step}"))
             }
             Command::Decide if !matches!(self.state.phase, Phase::Round(_)) => {
                 let phase = &self.state.phase;
@@ -267,7 +268,7 @@ impl Trainer {
             }
             Command::Decide => {
                 self.open_decision(DecisionReason::Asked)?;
-                done(format!("evidence of step {step}"))
+                done(format!("evidence updated ({step})"))
             }
             Command::Grow {
                 layers,
@@ -316,7 +317,7 @@ impl Trainer {
             }
             Command::Extend { steps } => self.extend(by, *steps).map_or_else(refuse, done),
             Command::SetLr { lr } => self.set_lr(*lr).map_or_else(refuse, done),
-            Command::Rollback { checkpoint } => match self.roll_back(checkpoint, "asked for") {
+            Command::Rollback { checkpoint } => match self.roll_back(checkpoint, "requested") {
                 Ok(()) => {
                     self.after_ordered_rollback(by);
                     let message = format!("rolled back to {checkpoint}");
@@ -408,9 +409,18 @@ impl Trainer {
         let before = self.learning_rate();
         self.state.scale_rate(lr / planned);
         Ok(format!(
-            "learning rate {lr:.3e} from step {} on, was {before:.3e}; the rest of the schedule is scaled with it",
-            self.state.step
+            "learning rate {lr:.3e} from {} on, was {before:.3e}; the rest of the schedule is scaled with it",
+            self.place()
         ))
+    }
+
+    /// The present step: `step 49 of round 2`.
+    pub(super) fn place(&self) -> String {
+        let (step, phase) = (self.state.phase_step, &self.state.phase);
+        match phase {
+            Phase::Reference => format!("step {step} of the reference"),
+            phase => format!("step {step} of {}", table::phase_name(phase)),
+        }
     }
 
     /// Why an answer to `decision` comes too late, if it does.

@@ -196,6 +196,7 @@ impl Trainer {
         let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
         let can_grow = growth.is_some();
         let (suggestion, why) = evidence::suggest(
+            evidence::divergence(&state.evals),
             record.matched,
             at_end,
             plateau,

@@ -2,7 +2,9 @@
 
 use super::state::{EvalRecord, TrainState};
 use crate::run::event::{Forecast, PhaseResult, Plateau, Suggestion};
+use crate::run::trend;
 use crate::run::trend::{GapData, Line};
+use crate::run::trouble::is_diverged;
 
 /// Validation loss expected at the end of a round with `layers`: a line through the rounds so far (the present one
 /// included). `None` before two growths, and when a round's loss is not finite.
@@ -34,8 +36,24 @@ pub fn rounds_so_far(state: &TrainState, layers: usize, val_loss: f64) -> Vec<(u
     all
 }
 
-/// What the evidence speaks for, and why.
+/// Whether the last of a phase's evaluations is far above the best of them, in a sentence; for the training that diverges.
+pub fn divergence(evals: &[EvalRecord]) -> Option<String> {
+    let last = evals.last()?;
+    let finite = evals.iter().filter(|e| e.val_loss.is_finite());
+    let best = finite.min_by(|a, b| a.val_loss.total_cmp(&b.val_loss))?;
+    is_diverged(last.val_loss, best.val_loss, best.stderr).then(|| {
+        format!(
+            "diverged: val {} is far above {:.4}, the best of the phase, at its step {}",
+            trend::loss(last.val_loss),
+            best.val_loss,
+            best.phase_step
+        )
+    })
+}
+
+/// What the evidence speaks for, and why. `diverged` is [`divergence`].
 pub fn suggest(
+    diverged: Option<String>,
     matched: bool,
     at_end: bool,
     plateau: Plateau,
@@ -43,6 +61,9 @@ pub fn suggest(
     gap: (f64, f64),
     layers: usize,
 ) -> (Suggestion, String) {
+    if let Some(why) = diverged {
+        return (Suggestion::Rollback, why);
+    }
     let (gap, stderr) = gap;
     let insufficient = match GapData::of(gap, stderr) {
         GapData::Measured => None,
@@ -92,13 +113,41 @@ mod tests {
     #[test]
     fn suggestions_follow_the_evidence() {
         let s = |matched, at_end, plateau, can_grow| {
-            suggest(matched, at_end, plateau, can_grow, (0.04, 0.002), 4).0
+            suggest(None, matched, at_end, plateau, can_grow, (0.04, 0.002), 4).0
         };
         assert_eq!(s(true, true, Plateau::No, true), Suggestion::Stop);
         assert_eq!(s(false, true, Plateau::No, true), Suggestion::Grow);
         assert_eq!(s(false, false, Plateau::No, true), Suggestion::TrainOn);
         assert_eq!(s(false, false, Plateau::Likely, true), Suggestion::Grow);
         assert_eq!(s(false, true, Plateau::No, false), Suggestion::Stop);
+    }
+
+    #[test]
+    fn a_loss_far_above_its_best_suggests_a_rollback_and_nothing_else() {
+        let eval = |phase_step, val_loss| EvalRecord {
+            phase_step,
+            val_loss,
+            stderr: 0.01,
+            gap: None,
+            gap_stderr: None,
+            matched: false,
+        };
+        let evals = |last| [eval(10, 2.6), eval(20, 2.5), eval(30, last)];
+        for last in [2.4, 2.6, 2.9, f64::NAN, f64::INFINITY] {
+            assert_eq!(divergence(&evals(last)), None, "{last}");
+        }
+        let why = divergence(&evals(1.9e11)).unwrap();
+        assert!(
+            why.contains("val 1.9e11") && why.contains("2.5000"),
+            "{why}"
+        );
+        for at_end in [true, false] {
+            let diverged = divergence(&evals(3.1));
+            let gap = (0.04, 0.002);
+            let (suggestion, _) = suggest(diverged, false, at_end, Plateau::No, true, gap, 4);
+            assert_eq!(suggestion, Suggestion::Rollback);
+        }
+        assert_eq!(divergence(&[]), None);
     }
 
     #[test]
@@ -110,7 +159,7 @@ mod tests {
             ((-0.5, nan), "no error with one validation window"),
         ] {
             for at_end in [true, false] {
-                let (suggestion, why) = suggest(true, at_end, Plateau::Likely, true, gap, 4);
+                let (suggestion, why) = suggest(None, true, at_end, Plateau::Likely, true, gap, 4);
                 assert_eq!(suggestion, Suggestion::InsufficientData);
                 assert!(
                     why.starts_with("insufficient data") && why.contains(words),

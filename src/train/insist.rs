@@ -11,6 +11,7 @@ use super::boundary::PAUSED_GLANCE;
 use super::trainer::{Ended, Promise, Trainer};
 use crate::run::command::{Command, Request};
 use crate::run::event::{Body, RunStatus};
+use crate::run::trouble::IN_MEMORY;
 
 /// Seconds between attempts; the last number repeats.
 const WAITS: [u64; 4] = [1, 2, 5, 10];
@@ -133,7 +134,7 @@ impl Trainer {
     fn describe(&self, what: &str, error: &str) -> String {
         let (run, most) = (self.dir.argument(), WAITS[WAITS.len() - 1]);
         format!(
-            "{error}; {what} is in memory only until it can be written. Another attempt follows every {most} s; \
+            "{error}; {what} {IN_MEMORY}. Another attempt follows every {most} s; \
              heirloom ctl {run} checkpoint makes one now, heirloom ctl {run} stop gives it up and ends the process"
         )
     }

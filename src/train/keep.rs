@@ -11,6 +11,7 @@ use super::trainer::{Promise, Trainer};
 use crate::run::event::Body;
 use crate::run::journal::Place;
 use crate::run::table;
+use crate::run::trouble::UNWRITTEN;
 
 /// A checkpoint that is being written.
 pub(super) struct Pending {
@@ -193,7 +194,7 @@ impl Trainer {
                 }
                 self.wait_if_live();
             }
-            Err(why) => self.answer(promise, Err(format!("no checkpoint was written: {why}"))),
+            Err(why) => self.answer(promise, Err(format!("{UNWRITTEN}: {why}"))),
         }
     }
 
@@ -256,7 +257,7 @@ impl Trainer {
         }
         let why = self.report_unwritten(error.to_string());
         for promise in pending.promises {
-            self.answer(promise, Err(format!("no checkpoint was written: {why}")));
+            self.answer(promise, Err(format!("{UNWRITTEN}: {why}")));
         }
         why
     }
@@ -264,7 +265,7 @@ impl Trainer {
     /// Warns that no checkpoint was written, unless the run is paused for that very reason. Returns why.
     fn report_unwritten(&mut self, why: String) -> String {
         if !self.insisting {
-            self.warn(format!("no checkpoint was written: {why}"));
+            self.warn(format!("{UNWRITTEN}: {why}"));
         }
         why
     }

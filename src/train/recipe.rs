@@ -42,8 +42,8 @@ impl Trainer {
             }
             if !self.train_step()? {
                 if self.state.probation.is_some() {
-                    let step = self.state.step;
-                    let why = format!("loss or gradient is not finite at step {step}");
+                    let step = self.place();
+                    let why = format!("loss or gradient is not finite at {step}");
                     return self.growth_failed(&why);
                 }
                 if let Some(failed) = self.on_nonfinite() {
@@ -80,12 +80,11 @@ impl Trainer {
 
     /// NaN or infinity: the step was not taken. Somebody may go on; alone, the run ends.
     fn on_nonfinite(&mut self) -> Option<Ended> {
-        let step = self.state.step;
-        let what =
-            format!("loss or gradient is not finite at step {step}; that update was left out");
+        let step = self.place();
+        let what = format!("loss or gradient is not finite at {step}; the update was skipped");
         self.warn(what.clone());
         if self.attended() {
-            let why = format!("{what}; p goes on with the next batch");
+            let why = format!("{what}: p trains on with the next batch, R rolls back");
             self.pause(Pause::Waiting, Some(why));
             return None;
         }
@@ -224,7 +223,7 @@ impl Trainer {
             };
             self.state.outcome = Some(outcome);
             self.state.task = Task::Finish;
-            let what = format!("the state at step {}", self.state.step);
+            let what = format!("the state at {}", self.place());
             return Ok(
                 match self.insist_on_checkpoint(&what, "limit", true, false) {
                     Insisted::Done(_) => None,

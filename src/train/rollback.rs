@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::checkpoint::Saved;
-use super::memory::out_of_memory;
+use super::memory::{Memory, out_of_memory};
 use super::state::Task;
 use super::trainer::{Pause, Trainer};
 use crate::config::PolicyMode;
@@ -32,6 +32,10 @@ impl Trainer {
             false => saved.state.values.clone(),
         };
         self.return_to_values(values)?;
+        let (passes, shape) = (self.learner.passes(), &saved.files.config);
+        let text = self.dataset.bytes_in_memory();
+        let memory = Memory::of_phase(passes, shape, saved.state.trains(), text);
+        memory.check(&format!("checkpoint {name}"), &self.memory_held())?;
         self.read_again(&saved, &name)?;
         let values = std::mem::take(&mut self.state.values);
         let former = std::mem::replace(&mut self.state, saved.state);

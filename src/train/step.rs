@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::evidence;
 use super::learner::Step;
 use super::state::{EvalRecord, ProbeRecord};
 use super::trainer::Trainer;
@@ -112,6 +113,7 @@ impl Trainer {
             .evals
             .last()
             .is_none_or(|e| e.val_loss.is_finite());
+        let before = evidence::divergence(&self.state.evals).is_some();
         self.state.evals.push(record);
         self.window_losses = losses;
         let seconds = began.elapsed().as_secs_f64();
@@ -134,11 +136,28 @@ impl Trainer {
         });
         if !val_loss.is_finite() && was_finite {
             self.warn(format!(
-                "the validation loss at step {} is not finite: plateau, forecast and suggestion have insufficient data until it is again",
-                self.state.step
+                "the validation loss at {} is not finite: plateau, forecast and suggestion have insufficient data until it is again",
+                self.place()
             ));
         }
+        if !before && let Some(diverged) = evidence::divergence(&self.state.evals) {
+            let way = self.way_back_from_divergence();
+            self.warn(format!("{diverged}; {way}"));
+        }
         Ok(record)
+    }
+
+    /// Advises what helps against a loss that rises far above its best.
+    fn way_back_from_divergence(&self) -> String {
+        let run = self.dir.argument();
+        let lr = self.learning_rate() / 2.0;
+        let lower = format!("half the learning rate: heirloom ctl {run} set lr {lr:.2e}");
+        match &self.state.best {
+            Some((name, val)) => format!(
+                "roll back to {name} (val {val:.4}): heirloom ctl {run} rollback {name}; {lower}"
+            ),
+            None => lower,
+        }
     }
 
     /// Probes the attention ranks, unless that was done at this very step.

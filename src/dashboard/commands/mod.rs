@@ -1,6 +1,7 @@
 //! The one table of commands: the screen's own, those that open a view or a layer, and those of the trainer, which
 //! `heirloom ctl` takes, too. Keys, the command line, its completion, the help and `docs/keys.md` are made from it.
 
+mod preflight;
 mod table;
 
 use self::table::{OWN, Run};
@@ -132,7 +133,10 @@ pub fn run(context: &mut Context<'_>, line: &str) -> Result<Ran, String> {
         return Ok(Ran::Done(Vec::new()));
     }
     Ok(match words::is_drastic(&command) {
-        true => Ran::Ask(command),
+        true => {
+            preflight::check(context, &command)?;
+            Ran::Ask(command)
+        }
         false => Ran::Done(vec![Effect::Send(command)]),
     })
 }

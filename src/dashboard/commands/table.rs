@@ -6,6 +6,7 @@ use crate::dashboard::ui::Context;
 use crate::dashboard::views::overview;
 use crate::run::command::Command as TrainerCommand;
 use crate::run::state::Status;
+use crate::run::trouble::Trouble;
 
 /// How a command is carried out.
 #[derive(Clone, Copy)]
@@ -103,6 +104,12 @@ pub const OWN: &[Command] = &[
         "freeze the display, or let it follow again",
         |_| vec![Effect::Freeze],
     ),
+    screen("dismiss", "dismiss the banner about trouble", |context| {
+        // Any silence will do: without other trouble it is what the banner is about.
+        let trouble = Trouble::of(context.run, Some(0.0), &|_| true);
+        context.ui.dismissed = trouble.map(|t| (t.kind, t.id));
+        Vec::new()
+    }),
     screen("redraw", "draw the whole screen again", |_| {
         vec![Effect::Redraw]
     }),
@@ -203,7 +210,7 @@ pub const OWN: &[Command] = &[
         control: false,
         run: Run::Config,
     },
-    act("accept", "do it", Act::Accept),
+    act("accept", "confirm, or choose", Act::Accept),
     act("back", "back, or close", Act::Back),
     act("next", "next entry, or line", Act::Next),
     act("previous", "previous entry, or line", Act::Previous),
@@ -230,6 +237,7 @@ pub const OWN: &[Command] = &[
     ),
     act("wrap", "wrap long lines, or cut them", Act::Wrap),
     act("warnings", "warnings alone, or every line", Act::Warnings),
+    act("copy", "copy the line by the terminal (OSC 52)", Act::Copy),
     act("watch", "watch the run without control", Act::Watch),
 ];
 

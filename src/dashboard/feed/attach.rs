@@ -302,6 +302,10 @@ impl Feed for AttachFeed {
         Ok(ticket)
     }
 
+    fn can_return(&self) -> bool {
+        true
+    }
+
     fn answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.answers)
     }

@@ -126,7 +126,7 @@ impl Feed for LiveFeed {
     fn controller(&self) -> Option<String> {
         match self.hub.holder() {
             Holder::Dashboard | Holder::Free => None,
-            other => other.words(),
+            Holder::Client { .. } => self.hub.holder_words(),
         }
     }
 

@@ -54,6 +54,10 @@ pub trait Feed {
     fn owns_run(&self) -> bool {
         false
     }
+    /// Whether an operator comes back by it to a run that went on without a dashboard.
+    fn can_return(&self) -> bool {
+        false
+    }
     /// Who has control of the run, when it is somebody else.
     fn controller(&self) -> Option<String> {
         None

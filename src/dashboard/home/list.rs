@@ -135,6 +135,7 @@ mod tests {
             title: String::new(),
             log: None,
             dir: None,
+            verify: |_, _| Ok(()),
         }
     }
 

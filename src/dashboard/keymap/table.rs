@@ -60,6 +60,8 @@ pub const KEYS: &[Binding] = &[
     key(Replay, &["End", "G"], "end", "", Moves(&[])),
     key(Replay, &["g 0-9"], "tenths", "", Moves(&[])),
 
+    key(View("overview"), &["Esc"], "dismiss", "", Goes(&[], "Esc dismiss")),
+
     key(View("log"), &["Up", "k"], "previous", "up", Moves(&[])),
     key(View("log"), &["Down", "j"], "next", "down", Moves(&["g", "g"])),
     key(View("log"), &["PgUp"], "page up", "", Moves(&[])),
@@ -70,6 +72,7 @@ pub const KEYS: &[Binding] = &[
     key(View("log"), &["N"], "previous match", "", Moves(&["/", "e", "v", "a", "l", "Enter"])),
     key(View("log"), &["w"], "wrap", "wrap", Appears("cut")),
     key(View("log"), &["!"], "warnings", "warnings", Appears("warnings alone")),
+    key(View("log"), &["y"], "copy", "", Appears("copied")),
     key(View("log"), &["Esc"], "back", "", Goes(&["/", "e", "v", "a", "l", "Enter"], "/eval")),
 
     key(View("home"), &["Up", "k"], "previous", "", Moves(&["j"])),
@@ -86,23 +89,35 @@ pub const KEYS: &[Binding] = &[
     key(Layer("decision"), &["+", "Right", "l"], "more", "+ -=amount", Moves(&["j"])),
     key(Layer("decision"), &["-", "Left", "h"], "less", "", Moves(&["j"])),
     key(Layer("decision"), &["m"], "mode", "mode", Appears("keep")),
+    key(Layer("decision"), &["PgUp"], "page up", "", Moves(&[])),
+    key(Layer("decision"), &["PgDn"], "page down", "", Moves(&[])),
     key(Layer("decision"), &["r"], "refresh", "refresh", Journals("command")),
-    key(Layer("decision"), &["Enter"], "accept", "confirm", Appears("Esc back")),
+    key(Layer("decision"), &["Enter"], "accept", "confirm", Appears("Esc cancel")),
     key(Layer("decision"), &["Esc"], "back", "close", Goes(&[], "evidence of step")),
     key(Layer("decision"), &["Ctrl-C"], "leave", "", Appears(" leave ")),
 
-    key(Confirm, &["Enter", "y"], "accept", "do it", Journals("command")),
-    key(Confirm, &["Esc", "n", "Ctrl-C"], "back", "back", Goes(&[], "Esc back")),
+    key(Confirm, &["Enter", "y"], "accept", "confirm", Journals("command")),
+    key(Confirm, &["Esc", "n", "Ctrl-C"], "back", "cancel", Goes(&[], "Esc cancel")),
+
+    key(Layer("rollback"), &["Up", "k"], "previous", "", Moves(&["j"])),
+    key(Layer("rollback"), &["Down", "j", "Tab"], "next", "Up Down=choose", Moves(&[])),
+    key(Layer("rollback"), &["PgUp"], "page up", "", Moves(&["j"])),
+    key(Layer("rollback"), &["PgDn"], "page down", "", Moves(&[])),
+    key(Layer("rollback"), &["Home", "g g"], "top", "", Moves(&["j"])),
+    key(Layer("rollback"), &["End", "G"], "bottom", "", Moves(&[])),
+    key(Layer("rollback"), &["y"], "copy", "", Appears("copied")),
+    key(Layer("rollback"), &["Enter"], "accept", "confirm", Appears("Esc cancel")),
+    key(Layer("rollback"), &["Esc", "q", "Ctrl-C"], "back", "cancel", Goes(&[], " roll back ")),
 
     key(Layer("leave"), &["Up", "k"], "previous", "", Moves(&["j"])),
     key(Layer("leave"), &["Down", "j", "Tab"], "next", "Up Down=choose", Moves(&[])),
-    key(Layer("leave"), &["Enter"], "accept", "do it", Differs::Ends),
-    key(Layer("leave"), &["Esc", "n", "Ctrl-C"], "back", "stay", Goes(&[], " leave ")),
+    key(Layer("leave"), &["Enter"], "accept", "confirm", Differs::Ends),
+    key(Layer("leave"), &["Esc", "n", "Ctrl-C"], "back", "cancel", Goes(&[], " leave ")),
 
     key(Layer("command"), &["Up"], "older", "", Moves(&["f", "r", "e", "e", "z", "e", "Enter", ":"])),
     key(Layer("command"), &["Down"], "newer", "", Moves(&["f", "r", "e", "e", "z", "e", "Enter", ":", "Up"])),
     key(Layer("command"), &["Tab"], "complete", "complete", Moves(&["z"])),
-    key(Layer("command"), &["Enter"], "accept", "go", Goes(&[], " command ")),
+    key(Layer("command"), &["Enter"], "accept", "run", Goes(&[], " command ")),
     key(Layer("command"), &["Esc", "Ctrl-C"], "back", "close", Goes(&[], " command ")),
 
     key(Layer("search"), &["Enter"], "accept", "search", Goes(&["e"], " search ")),
@@ -112,14 +127,29 @@ pub const KEYS: &[Binding] = &[
     key(Layer("info"), &["Down", "j"], "next", "scroll", Moves(&[])),
     key(Layer("info"), &["PgUp"], "page up", "", Moves(&["j"])),
     key(Layer("info"), &["PgDn"], "page down", "", Moves(&[])),
+    key(Layer("info"), &["Home", "g g"], "top", "", Moves(&["j"])),
+    key(Layer("info"), &["End", "G"], "bottom", "", Moves(&[])),
     key(Layer("info"), &["Esc", "i"], "back", "close", Goes(&[], " figures ")),
+
+    key(Layer("since"), &["Up", "k"], "previous", "", Moves(&["j"])),
+    key(Layer("since"), &["Down", "j"], "next", "scroll", Moves(&[])),
+    key(Layer("since"), &["PgUp"], "page up", "", Moves(&["j"])),
+    key(Layer("since"), &["PgDn"], "page down", "", Moves(&[])),
+    key(Layer("since"), &["Home", "g g"], "top", "", Moves(&["j"])),
+    key(Layer("since"), &["End", "G"], "bottom", "", Moves(&[])),
+    key(Layer("since"), &["Esc", "S"], "back", "close", Goes(&[], "since you last looked")),
 
     key(Layer("help"), &["Up", "k"], "previous", "", Moves(&["j"])),
     key(Layer("help"), &["Down", "j"], "next", "scroll", Moves(&[])),
     key(Layer("help"), &["PgUp"], "page up", "", Moves(&["j"])),
     key(Layer("help"), &["PgDn"], "page down", "", Moves(&[])),
+    key(Layer("help"), &["Home", "g g"], "top", "", Moves(&["j"])),
+    key(Layer("help"), &["End", "G"], "bottom", "", Moves(&[])),
     key(Layer("help"), &["Esc", "?"], "back", "close", Goes(&[], "Esc closes")),
 ];
+
+/// Why the keys of a panel that scrolls hide those of a replay.
+const PAGES: &str = "the panel's own ends are meant while it is open";
 
 /// Where one key hides another on purpose: the inner scope, the key, and why.
 #[rustfmt::skip]
@@ -128,6 +158,19 @@ pub const SHADOWS: &[(Scope, &str, &str)] = &[
     (Replay, "]", "a replay is moved by its marks; the small series can be chosen by their commands"),
     (View("log"), "G", "the log's end is meant where the log is shown; End is the replay's"),
     (View("log"), "g g", "the log's start is meant where the log is shown; Home is the replay's"),
+    (Layer("info"), "Home", PAGES),
+    (Layer("info"), "g g", PAGES),
+    (Layer("info"), "End", PAGES),
+    (Layer("info"), "G", PAGES),
+    (Layer("help"), "Home", PAGES),
+    (Layer("help"), "g g", PAGES),
+    (Layer("help"), "End", PAGES),
+    (Layer("help"), "G", PAGES),
+    (Layer("since"), "Home", PAGES),
+    (Layer("since"), "g g", PAGES),
+    (Layer("since"), "End", PAGES),
+    (Layer("since"), "G", PAGES),
     (Layer("info"), "i", "the key that opens the figures closes them"),
+    (Layer("since"), "S", "the key that opens what has happened closes it"),
     (Layer("help"), "?", "the key that opens the help closes it"),
 ];

@@ -10,7 +10,7 @@ use super::layer::{Layer, Opening, Room, Row, Step};
 use super::scroll::Scroll;
 use crate::dashboard::keys::Differs;
 use crate::dashboard::message::Act;
-use crate::dashboard::panels::{evidence, figures};
+use crate::dashboard::panels::{evidence, figures, trouble};
 use crate::dashboard::scene::Scene;
 use crate::dashboard::ui::Context;
 
@@ -50,8 +50,14 @@ impl Layer for Info {
     }
 
     fn draw(&self, frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, _: bool) {
-        let mut lines: Vec<Line<'_>> = figures::of_state(scene)
-            .into_iter()
+        let mut lines = trouble::lines(scene);
+        if let Some(said) = &scene.ui.said {
+            let text = scene.text(&format!(" last message: {said}"));
+            lines.push(Line::styled(text, scene.theme.plain));
+            lines.push(Line::default());
+        }
+        let figures = figures::of_state(scene).into_iter();
+        let figures = figures
             .chain(figures::of_losses(scene))
             .filter(|f| !f.name.is_empty())
             .map(|f| {
@@ -59,8 +65,8 @@ impl Layer for Info {
                     Span::styled(format!(" {:<21}", f.name), scene.theme.dim),
                     Span::styled(f.text, f.style),
                 ])
-            })
-            .collect();
+            });
+        lines.extend(figures);
         lines.push(Line::default());
         lines.extend(evidence::lines(scene, area.width.saturating_sub(4)));
         let name = ("figures", "i or Esc");

@@ -112,6 +112,8 @@ pub enum Step {
     /// Ask for a confirmation, which belongs to this.
     Confirm(Stamp),
     Close,
+    /// Stay, and do these.
+    Ask(Vec<Effect>),
     /// Close, and do these.
     Do(Vec<Effect>),
     /// Run a command in words, and close unless it has to be confirmed or is refused: see [`Layer::answer`].

@@ -37,11 +37,22 @@ enum Entry {
     Stay,
 }
 
-const ENTRIES: [Entry; 3] = [Entry::Detach, Entry::StopAfterCheckpoint, Entry::Stay];
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Leave {
+    /// What this screen may do: without control it cannot stop the run.
+    entries: Vec<Entry>,
     selected: usize,
+}
+
+impl Leave {
+    fn new(facts: &Facts) -> Self {
+        let mut entries = vec![Entry::Detach, Entry::StopAfterCheckpoint, Entry::Stay];
+        entries.retain(|e| *e != Entry::StopAfterCheckpoint || facts.controller.is_none());
+        Self {
+            entries,
+            selected: 0,
+        }
+    }
 }
 
 /// Closes a view that owns nothing or whose run is over; asks otherwise.
@@ -53,7 +64,7 @@ fn open(context: &mut Context<'_>) -> Opening {
     if context.ui.quitting {
         return Opening::refused(context, STOPPING);
     }
-    Opening::of(Leave::default())
+    Opening::of(Leave::new(context.facts))
 }
 
 impl Layer for Leave {
@@ -62,11 +73,11 @@ impl Layer for Leave {
     }
 
     fn act(&mut self, act: Act, _: bool, context: &mut Context<'_>) -> Step {
-        if let Some(selected) = moved(self.selected, ENTRIES.len(), act) {
+        if let Some(selected) = moved(self.selected, self.entries.len(), act) {
             self.selected = selected;
             return Step::Stay;
         }
-        match (act, ENTRIES[self.selected]) {
+        match (act, self.entries[self.selected]) {
             (Act::Back, _) | (Act::Accept, Entry::Stay) => Step::Close,
             (Act::Accept, Entry::Detach) => Step::Do(vec![Effect::Detach]),
             (Act::Accept, Entry::StopAfterCheckpoint) => {
@@ -82,6 +93,11 @@ impl Layer for Leave {
         }
     }
 
+    fn opened(&self) -> Vec<Effect> {
+        // The config says how long a question waits.
+        vec![Effect::LookAround]
+    }
+
     fn is_moot(&self, facts: &Facts, run: &RunState) -> bool {
         facts.ended || is_over(run.core.status)
     }
@@ -91,33 +107,68 @@ impl Layer for Leave {
     }
 
     fn draw(&self, frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, _: bool) {
-        let paused = scene.run.core.status == Status::Paused;
         let block = scene.panel(" leave ".into()).border_style(scene.theme.key);
         let inside = framed(frame, block, area);
         let width = usize::from(inside.width);
-        let entries = ENTRIES.iter().map(|entry| words(*entry, paused).0.into());
+        let training = Training::of(scene);
+        let entries = self.entries.iter().map(|e| words(scene, *e, training).0);
         let mut lines = listed(scene, entries, self.selected);
-        let note = words(ENTRIES[self.selected], paused).1;
-        lines.extend(wrap(Line::styled(note, scene.theme.dim), width, 0));
+        let note = words(scene, self.entries[self.selected], training).1;
+        let note = Line::styled(scene.text(&note), scene.theme.plain);
+        lines.extend(wrap(note, width, 0));
         frame.render_widget(Paragraph::new(lines), inside);
     }
 }
 
-/// An entry, and what follows from it.
-fn words(entry: Entry, paused: bool) -> (&'static str, &'static str) {
-    match entry {
-        Entry::Detach if paused => (
-            "detach: training stays paused",
-            "Resume it after \"heirloom attach\". A run that waits for an answer ends its process in the end (policy.unattended_minutes).",
-        ),
-        Entry::Detach => (
-            "detach: training continues in the background",
-            "The shell is yours again; \"heirloom attach\" shows this screen.",
-        ),
-        Entry::StopAfterCheckpoint => (
-            "stop after a checkpoint",
-            "\"heirloom train --resume\" continues from there.",
-        ),
-        Entry::Stay => ("stay", ""),
+/// What the training does while the prompt is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Training {
+    Runs,
+    /// It is paused until a command resumes it.
+    Paused,
+    /// It waits for an answer: to a decision, or about trouble.
+    Waits,
+}
+
+impl Training {
+    fn of(scene: &Scene<'_>) -> Self {
+        let core = &scene.run.core;
+        match core.status {
+            // The trainer gives a reason only where it waits itself.
+            Status::Paused if core.decision.is_some() || core.pause.is_some() => Self::Waits,
+            Status::Paused => Self::Paused,
+            _ => Self::Runs,
+        }
     }
+}
+
+/// An entry, and what follows from it.
+fn words(scene: &Scene<'_>, entry: Entry, training: Training) -> (String, String) {
+    let run = &scene.facts.argument;
+    let attach = format!("heirloom attach {run}");
+    let minutes = scene.facts.nearby.config.iter();
+    let mut minutes = minutes.filter(|(key, _)| *key == "policy.unattended_minutes");
+    let minutes = minutes.next().map_or("some", |(_, minutes)| minutes);
+    let (entry, note) = match (entry, training) {
+        (Entry::Detach, Training::Runs) => (
+            "detach - training continues in the background",
+            format!("The shell is yours; {attach} shows this screen again."),
+        ),
+        (Entry::Detach, Training::Paused) => (
+            "detach - stays paused in the background",
+            format!("It keeps its memory and waits until you resume it: {attach}, then p."),
+        ),
+        (Entry::Detach, Training::Waits) => (
+            "detach - waits for your answer in the background",
+            format!(
+                "Answer after {attach}. Without an answer for {minutes} minutes it writes a checkpoint and ends; heirloom train --resume {run} continues."
+            ),
+        ),
+        (Entry::StopAfterCheckpoint, _) => (
+            "stop after a checkpoint - the process ends",
+            format!("Nothing is lost: heirloom train --resume {run} continues from there."),
+        ),
+        (Entry::Stay, _) => ("stay", String::new()),
+    };
+    (entry.into(), note)
 }

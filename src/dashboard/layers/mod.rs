@@ -8,8 +8,10 @@ mod input;
 mod layer;
 mod leave;
 pub mod line;
-mod scroll;
+mod rollback;
+pub mod scroll;
 mod search;
+pub mod since;
 
 pub use layer::{LOCK, Layer, Opening, Room, Row, Stamp, Step};
 
@@ -17,9 +19,11 @@ pub use layer::{LOCK, Layer, Opening, Room, Row, Stamp, Step};
 const LAYERS: &[Row] = &[
     help::ROW,
     decision::ROW,
+    rollback::ROW,
     leave::ROW,
     line::ROW,
     search::ROW,
+    since::ROW,
     info::ROW,
 ];
 

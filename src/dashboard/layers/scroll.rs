@@ -13,7 +13,7 @@ use crate::dashboard::scene::Scene;
 use crate::text;
 
 /// How far a panel is scrolled.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scroll {
     /// Lines scrolled past.
     from: usize,
@@ -31,9 +31,19 @@ impl Scroll {
             Act::Previous => self.from.saturating_sub(1),
             Act::PageDown => self.from + page,
             Act::PageUp => self.from.saturating_sub(page),
+            Act::Top => 0,
+            Act::Bottom => most,
             _ => self.from,
         }
         .min(most);
+    }
+
+    /// The lines that are in sight where there are so many rows, and whether others are below them.
+    pub fn visible<'a>(&self, lines: Vec<Line<'a>>, rows: usize) -> (Vec<Line<'a>>, bool) {
+        let most = lines.len().saturating_sub(rows);
+        self.shape.set((most, rows));
+        let from = self.from.min(most);
+        (lines.into_iter().skip(from).collect(), from < most)
     }
 
     /// Draws the lines in the middle of `area`, as wide as the widest of them where there is room, wrapped where there is not.
@@ -63,15 +73,24 @@ impl Scroll {
             height,
         };
         let rows = usize::from(height.saturating_sub(2));
-        let most = lines.len().saturating_sub(rows);
-        self.shape.set((most, rows));
-        let from = self.from.min(most);
-        let more = if from < most { "j scrolls · " } else { "" };
+        let (shown, more) = self.visible(lines, rows);
+        let more = if more { "j scrolls · " } else { "" };
         let title = scene.text(&format!(" {name} · {more}{closing} closes "));
         let block = scene.panel(title).title_style(scene.theme.title);
-        let shown: Vec<Line<'_>> = lines.into_iter().skip(from).collect();
         frame.render_widget(Clear, inside);
         frame.render_widget(Paragraph::new(shown).block(block), inside);
+    }
+}
+
+/// A list of entries with a marked one: moving in it by ten, and to its ends.
+pub fn page(selected: usize, entries: usize, act: Act) -> Option<usize> {
+    let last = entries.saturating_sub(1);
+    match act {
+        Act::PageUp => Some(selected.saturating_sub(10)),
+        Act::PageDown => Some((selected + 10).min(last)),
+        Act::Top => Some(0),
+        Act::Bottom => Some(last),
+        _ => None,
     }
 }
 

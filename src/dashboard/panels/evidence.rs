@@ -82,6 +82,7 @@ pub fn suggestion(scene: &Scene<'_>, e: &Evidence) -> (&'static str, Style) {
         Suggestion::Grow => ("▶ GROW SUGGESTED", scene.theme.warning),
         Suggestion::Stop => ("▶ STOP SUGGESTED", scene.theme.good),
         Suggestion::TrainOn => ("▶ TRAIN ON SUGGESTED", scene.theme.plain),
+        Suggestion::Rollback => ("▶ ROLLBACK SUGGESTED", scene.theme.warning),
         Suggestion::InsufficientData => ("▶ INSUFFICIENT DATA", scene.theme.warning),
     }
 }
@@ -113,7 +114,7 @@ fn choices(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
 
 /// A choice with its cost in cells.
 pub fn row(scene: &Scene<'_>, name: &str, e: &Evidence, choice: Choice) -> [String; 7] {
-    let cost = Cost::of(scene.run, e, choice);
+    let cost = Cost::of(scene.run, Some(e), choice);
     let end = end(scene, &cost).unwrap_or_else(|| "-".into());
     let [layers, parameters, bytes, speed, takes] = cost.cells();
     [name.into(), layers, parameters, bytes, speed, takes, end]

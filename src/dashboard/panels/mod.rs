@@ -1,5 +1,6 @@
 //! Parts of the screen that several views and layers show.
 
+pub mod confirm;
 pub mod decision;
 pub mod evidence;
 pub mod figures;
@@ -8,3 +9,4 @@ pub mod menu;
 pub mod notes;
 pub mod result;
 pub mod scrubber;
+pub mod trouble;

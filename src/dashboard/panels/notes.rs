@@ -7,26 +7,58 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use crate::dashboard::layers::scroll::wrap;
 use crate::dashboard::scene::Scene;
-use crate::run::state::{Level, Note};
+use crate::dashboard::widgets::thousands;
+use crate::run::event::Phase;
+use crate::run::state::{Level, MarkKind, Note};
+use crate::text;
 
-/// The answer to the last key, or the latest events, newest last.
+/// The latest events, newest last, and below them the answer to the last key.
 pub fn strip(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
-    let mut rows = usize::from(area.height);
-    let mut lines = Vec::new();
-    if scene.ui.notice.is_some() {
-        rows = rows.saturating_sub(1);
-    }
+    let width = usize::from(area.width);
+    let rows = usize::from(area.height);
+    let mut answer = answer(scene, width, rows);
+    let left = rows.saturating_sub(answer.len());
     let notes = &scene.run.notes;
-    for note in notes.iter().skip(notes.len().saturating_sub(rows)) {
-        lines.push(note_line(scene, note));
-    }
-    // The newest note stands next to the footer, an answer below it.
-    if let Some(notice) = &scene.ui.notice {
-        let text = format!(" {}", scene.text(notice));
-        lines.push(Line::styled(text, scene.theme.selected));
-    }
+    let latest = notes.iter().skip(notes.len().saturating_sub(left));
+    let mut lines: Vec<Line<'_>> = latest.map(|note| cut(scene, note, width)).collect();
+    lines.append(&mut answer);
     frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// The notice on as many rows as it needs; what does not fit is marked, and the figures have all of it.
+fn answer(scene: &Scene<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
+    let Some(notice) = &scene.ui.notice else {
+        return Vec::new();
+    };
+    let style = scene.theme.selected;
+    let text = Line::styled(scene.text(&format!(" {notice}")), style);
+    let mut lines = wrap(text, width, 1);
+    if lines.len() > rows {
+        lines.truncate(rows);
+        if let Some(last) = lines.last_mut() {
+            let more = scene.text("… i all");
+            let room = width.saturating_sub(text::width(&more) + 1);
+            let cut = text::fit(&last.to_string(), room);
+            *last = Line::styled(format!("{} {more}", scene.glyphs.text(&cut)), style);
+        }
+    }
+    lines
+}
+
+/// A note in one line, with an ellipsis where it is cut: the log has the rest.
+fn cut(scene: &Scene<'_>, note: &Note, width: usize) -> Line<'static> {
+    let place = note_place(scene, note);
+    let room = width.saturating_sub(text::width(&place));
+    let said = text::fit(&note_text(scene, note), room);
+    Line::from(vec![
+        Span::styled(place, scene.theme.dim),
+        Span::styled(
+            scene.glyphs.text(said.trim_end()),
+            note_style(scene, note.level),
+        ),
+    ])
 }
 
 /// A note in one line.
@@ -37,9 +69,31 @@ pub fn note_line(scene: &Scene<'_>, note: &Note) -> Line<'static> {
     ])
 }
 
-/// When and at which step a note was made.
+/// When, in which phase and at which step of it a note was made.
 pub fn note_place(scene: &Scene<'_>, note: &Note) -> String {
-    format!(" {}  step {}  ", clock(scene, note.t), note.step)
+    let starts = scene.run.live().marks.iter().rev();
+    let start = starts
+        .filter_map(|m| match &m.kind {
+            MarkKind::Phase(phase) if m.step <= note.step => Some((phase, m.step)),
+            _ => None,
+        })
+        .next();
+    let (phase, step) = match start {
+        Some((phase, began)) => (short(phase), note.step - began),
+        None => (String::new(), note.step),
+    };
+    format!(" {}  {phase}{}  ", clock(scene, note.t), thousands(step))
+}
+
+/// A phase in a few characters, with a blank behind it.
+fn short(phase: &Phase) -> String {
+    match phase {
+        Phase::Reference => "ref ".into(),
+        Phase::Round(n) => format!("r{n} "),
+        Phase::ControlRandom => "rnd ".into(),
+        Phase::ControlReference => "cont ".into(),
+        Phase::Other(_) => "? ".into(),
+    }
 }
 
 /// What a note says.

@@ -2,8 +2,10 @@
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
 
 use crate::dashboard::panels::figures::{self, Figure, fitted};
+use crate::dashboard::panels::trouble;
 use crate::dashboard::scene::Scene;
 use crate::run::show;
 use crate::text;
@@ -11,27 +13,48 @@ use crate::text;
 /// From this width on the reason of a pause leaves room for the losses.
 const ROOMY: u16 = 160;
 
-/// Two lines.
-pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+/// Two lines, and the banner between them.
+pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, banner: Vec<Line<'static>>, area: Rect) {
     frame.render_widget(fitted(&figures::of_state(scene), area.width), area);
-    let second = Rect {
+    let between = Rect {
         y: area.y + 1,
+        height: (banner.len() as u16).min(area.height.saturating_sub(1)),
+        ..area
+    };
+    let second = Rect {
+        y: between.bottom(),
         height: 1,
         ..area
     };
-    if area.height > 1 {
+    let explained = !banner.is_empty();
+    trouble::draw(frame, banner, between);
+    if second.y < area.bottom() {
         let mut line = figures::of_losses(scene);
-        // A run that stands still has a reason.
-        if let Some(why) = show::pause(scene.run) {
+        // A run that stands still has a reason, which the banner may have.
+        if let Some(why) = show::pause(scene.run).filter(|_| !explained) {
             line.insert(0, reason(scene, why, area.width));
         }
         frame.render_widget(fitted(&line, area.width), second);
     }
 }
 
-/// One line.
+/// One line: the state, the step and the validation loss before anything else.
 pub fn short(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
-    frame.render_widget(fitted(&figures::of_state(scene), area.width), area);
+    let mut line = figures::of_state(scene);
+    for figure in &mut line {
+        match figure.name {
+            "run" => figure.rank = 3,
+            "step" => figure.text = figure.text.replace("step ", ""),
+            _ => {}
+        }
+    }
+    let losses = figures::of_losses(scene).into_iter();
+    line.extend(losses.filter(|f| f.name == "validation loss").map(|f| {
+        // The best has no room here.
+        let text = f.text.split([' ']).take(2).collect::<Vec<_>>().join(" ");
+        Figure { text, ..f }
+    }));
+    frame.render_widget(fitted(&line, area.width), area);
 }
 
 /// As much of the reason of a pause as fits; the log has the rest.

@@ -10,10 +10,13 @@ use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::keymap;
 use super::layers::Room;
-use super::panels::{notes, scrubber};
+use super::panels::{notes, scrubber, trouble};
 use super::scene::{SMALL, Scene, WIDE};
 use super::stack::Stack;
 use super::views;
+
+/// Most rows of the banner about trouble; a fifth of the screen where that is less.
+const BANNER: u16 = 4;
 
 /// Draws a frame of any size.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, layers: &Stack) {
@@ -26,6 +29,8 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, layers: &Stack) {
         small(frame, scene, layers, area);
         return;
     }
+    let rows = (area.height / 5).clamp(1, BANNER);
+    let banner = trouble::banner(scene, area.width, usize::from(rows));
     let strip = match area.height {
         40.. => 5,
         24.. => 3,
@@ -33,14 +38,14 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, layers: &Stack) {
     };
     let scrubber = if scene.facts.replay.is_some() { 2 } else { 0 };
     let [head, body, strip, replay, foot] = Layout::vertical([
-        Constraint::Length(2),
+        Constraint::Length(2 + banner.len() as u16),
         Constraint::Fill(1),
         Constraint::Length(strip),
         Constraint::Length(scrubber),
         Constraint::Length(1),
     ])
     .areas(area);
-    header::draw(frame, scene, head);
+    header::draw(frame, scene, banner, head);
     notes::strip(frame, scene, strip);
     if let Some(playing) = &scene.facts.replay {
         scrubber::draw(frame, scene, playing, replay);
@@ -68,14 +73,20 @@ fn small(frame: &mut Frame<'_>, scene: &Scene<'_>, layers: &Stack, area: Rect) {
     let foot = u16::from(area.height >= 5);
     // One line of it, where the chart keeps its least height.
     let playing = scene.facts.replay.as_ref().filter(|_| area.height >= 8);
-    let [top, body, replay, bottom] = Layout::vertical([
+    let banner = match area.height >= 6 {
+        true => trouble::banner(scene, area.width, 1 + usize::from(area.height >= 10)),
+        false => Vec::new(),
+    };
+    let [top, wrong, body, replay, bottom] = Layout::vertical([
         Constraint::Length(head),
+        Constraint::Length(banner.len() as u16),
         Constraint::Fill(1),
         Constraint::Length(u16::from(playing.is_some())),
         Constraint::Length(foot),
     ])
     .areas(area);
     header::short(frame, scene, top);
+    trouble::draw(frame, banner, wrong);
     if let Some(playing) = playing {
         scrubber::draw(frame, scene, playing, replay);
     }

@@ -186,7 +186,7 @@ mod tests {
     use crate::dashboard::starting::Facts;
     use crate::dashboard::theme::Theme;
     use crate::dashboard::update::Desk;
-    use crate::run::state::RunState;
+    use crate::run::state::{RunState, Status};
 
     fn starting() -> Starting {
         let phases = [
@@ -221,6 +221,7 @@ mod tests {
             run: &RunState::default(),
             facts: &facts,
             frozen: false,
+            status: Status::Empty,
             ui: &desk.ui,
             tables: &desk.tables,
             scopes: &[],

@@ -7,7 +7,7 @@ fn leaving_asks_the_owner_and_nobody_else() {
     let run = Story::deciding().state;
     let q = KeyCode::Char('q');
     let mut screen = Screen::new();
-    assert_eq!(screen.press(&run, q), []);
+    assert_eq!(screen.press(&run, q), [Effect::LookAround]);
     assert_eq!(screen.press(&run, KeyCode::Enter), [Effect::Detach]);
     screen.press(&run, q);
     screen.press(&run, KeyCode::Down);
@@ -26,7 +26,7 @@ fn leaving_asks_the_owner_and_nobody_else() {
             .ui
             .notice
             .as_deref()
-            .is_some_and(|n| n.contains("read only"))
+            .is_some_and(|n| n.contains("read-only"))
     );
     assert_eq!(watching.press(&run, q), [Effect::Close]);
 

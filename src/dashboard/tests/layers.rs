@@ -4,6 +4,7 @@ use super::realistic::journal::Moment;
 use super::realistic::{SIZES, run_at};
 use super::*;
 use crate::dashboard::{keymap, layers};
+use crate::run::since::Left;
 
 /// States of a layer besides the one that its key opens: the layer, a name, and the keys pressed after that one.
 const STATES: &[(&str, &str, &[&str])] = &[
@@ -19,6 +20,7 @@ const STATES: &[(&str, &str, &[&str])] = &[
     ("command", "refusing", &["g", "r", "w", "o", "Enter"]),
     ("command", "confirming", &["s", "t", "o", "p", "Enter"]),
     ("search", "typed", &["e", "v", "a", "l"]),
+    ("rollback", "lower", &["j", "j", "j"]),
     ("help", "scrolled", &["PgDn"]),
     ("info", "scrolled", &["PgDn"]),
 ];
@@ -40,7 +42,13 @@ fn compare(name: &str, run: &RunState, keys: &[&str]) {
 
 #[test]
 fn every_layer_at_every_size() {
-    let run = run_at(Moment::Deciding);
+    let mut run = run_at(Moment::Deciding);
+    run.left = Some(Left {
+        seq: 1,
+        t: run.t - 3 * 3_600_000,
+        step: run.core.step - 100_000,
+        notes: 0,
+    });
     for row in layers::all() {
         compare(row.id, &run, &row.keys[..1]);
     }

@@ -19,7 +19,7 @@ pub fn run_at(moment: Moment) -> RunState {
 
 #[test]
 fn a_realistic_run_at_every_size() {
-    for moment in [Moment::Healthy, Moment::Deciding] {
+    for moment in [Moment::Healthy, Moment::Deciding, Moment::Nan] {
         let run = run_at(moment);
         for (width, height) in SIZES {
             let name = format!("{}_{width}x{height}", moment.name());

@@ -132,7 +132,7 @@ fn every_key_has_a_command_and_hides_another_only_where_a_reason_stands() {
             Scope::View(id) => around(id),
             Scope::Replay => vec![Scope::Chart, Scope::Global],
             Scope::Chart => vec![Scope::Global],
-            Scope::Layer("help" | "info") => around("overview"),
+            Scope::Layer("help" | "info" | "since") => around("overview"),
             Scope::Layer(_) | Scope::Confirm | Scope::Global => Vec::new(),
         }
     };

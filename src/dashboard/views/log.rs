@@ -14,7 +14,7 @@ use crate::dashboard::panels::notes;
 use crate::dashboard::scene::Scene;
 use crate::dashboard::ui::{Context, LOG};
 use crate::run::state::Note;
-use crate::text;
+use crate::text::{self, sanitize};
 
 pub const ROW: Row = Row {
     id: LOG,
@@ -50,6 +50,7 @@ fn act(context: &mut Context<'_>, act: Act) {
                 context.ui.notice = Some(format!("{:?} is not in the log", log.search));
             }
         }
+        Act::Copy => copy(context),
         Act::Wrap => log.cut = !log.cut,
         Act::Warnings => {
             log.warnings = !log.warnings;
@@ -57,6 +58,21 @@ fn act(context: &mut Context<'_>, act: Act) {
         }
         Act::Back => (log.search, log.found) = (String::new(), None),
         _ => {}
+    }
+}
+
+/// Copies the note that was found, else the one at the bottom.
+fn copy(context: &mut Context<'_>) {
+    let (log, run) = (&context.ui.log, context.run);
+    let shown = numbered(run).filter(|(_, n)| log.shows(n));
+    let wanted = log.found.or(log.bottom);
+    let note = match wanted {
+        Some(number) => shown.filter(|(n, _)| *n <= number).last(),
+        None => shown.last(),
+    };
+    if let Some((_, note)) = note {
+        context.ui.copy = Some(sanitize(&note.text).into_owned());
+        context.ui.notice = Some("copied to the terminal's clipboard".into());
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::hub::{Holder, Next};
 use super::protocol::{Incoming, LONGEST_INCOMING, Outgoing, Refusal};
 use super::server::Shared;
+use super::who;
 use crate::run::attendance::Attached;
 use crate::run::command::{Answered, By, Command, Request};
 use crate::run::holder::process_start;
@@ -179,6 +180,9 @@ impl Client {
                 }
                 self.read_only = read_only;
                 if !read_only {
+                    if let Some(pid) = self.pid {
+                        hub.introduce(self.id, who::describe(pid));
+                    }
                     self.attached = Some(hub.attendance().attach());
                     if hub.holder() == Holder::Free {
                         hub.take_control(self.holder());
@@ -195,8 +199,12 @@ impl Client {
                 self.follow().await
             }
             Incoming::Status { id } => {
-                let (run, text) = hub
-                    .with_state(|state| (show::json(state, &self.shared.dir), show::status(state)));
+                let (run, text) = hub.with_state(|state| {
+                    (
+                        show::json(state, &self.shared.dir),
+                        show::status(state, &self.shared.dir),
+                    )
+                });
                 let lines = text.lines().map(String::from).collect();
                 self.say(&Outgoing::Status { id, run, lines }).await
             }
@@ -271,7 +279,7 @@ impl Client {
             self.told = Some(holder);
             self.say(&Outgoing::Control {
                 mine: holder == self.holder(),
-                holder: holder.words(),
+                holder: hub.holder_words(),
             })
             .await?;
         }

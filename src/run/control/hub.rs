@@ -1,13 +1,14 @@
 //! What all connections to one trainer share: its latest events, its state, who has control, and how many commands may
 //! wait.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
 
 use super::ring::{Numbered, Ring};
-use crate::run::attendance::Attendance;
+use crate::run::attendance::{Attendance, departure};
 use crate::run::event::Event;
 use crate::run::shared::{SharedRun, Sink};
 use crate::run::state::RunState;
@@ -31,18 +32,6 @@ pub enum Holder {
     },
 }
 
-impl Holder {
-    /// Describes the holder; `None` where control is free.
-    pub fn words(self) -> Option<String> {
-        match self {
-            Self::Free => None,
-            Self::Dashboard => Some("the run's own dashboard".into()),
-            Self::Client { pid: Some(pid), .. } => Some(format!("attached process {pid}")),
-            Self::Client { id, .. } => Some(format!("attached client {id}")),
-        }
-    }
-}
-
 /// The shared state.
 pub struct Hub {
     inner: Mutex<Inner>,
@@ -55,10 +44,27 @@ pub struct Hub {
 struct Inner {
     ring: Ring,
     holder: Holder,
+    /// What the clients are called.
+    names: HashMap<u64, String>,
     bucket: Bucket,
     waiting: usize,
     /// No event will come any more.
     over: bool,
+}
+
+impl Inner {
+    /// Describes a holder; `None` where control is free.
+    fn words(&self, holder: Holder) -> Option<String> {
+        match holder {
+            Holder::Free => None,
+            Holder::Dashboard => Some("the run's own dashboard".into()),
+            Holder::Client { id, pid } => Some(match (self.names.get(&id), pid) {
+                (Some(name), _) => name.clone(),
+                (None, Some(pid)) => format!("process {pid}"),
+                (None, None) => format!("client {id}"),
+            }),
+        }
+    }
 }
 
 /// What a client gets that has seen everything up to some event.
@@ -84,6 +90,7 @@ impl Hub {
             inner: Mutex::new(Inner {
                 ring: Ring::new(run.past_seq()),
                 holder,
+                names: HashMap::new(),
                 bucket: Bucket::new(Instant::now()),
                 waiting: 0,
                 over: false,
@@ -164,6 +171,17 @@ impl Hub {
         self.lock().holder
     }
 
+    /// Who has control, in words; `None` where it is free.
+    pub fn holder_words(&self) -> Option<String> {
+        let inner = self.lock();
+        inner.words(inner.holder)
+    }
+
+    /// Remembers what a client is called, while its process can still be looked at.
+    pub fn introduce(&self, id: u64, name: String) {
+        self.lock().names.insert(id, name);
+    }
+
     /// Gives control to `who`, from whoever has it.
     pub fn take_control(&self, who: Holder) {
         let former = std::mem::replace(&mut self.lock().holder, who);
@@ -172,8 +190,12 @@ impl Hub {
 
     fn tell_control(&self, former: Holder, who: Holder) {
         if former != who {
-            let from = former.words().map(|w| format!(" from {w}"));
-            let (who, from) = (who.words().unwrap_or_default(), from.unwrap_or_default());
+            let (from, who) = {
+                let inner = self.lock();
+                (inner.words(former), inner.words(who))
+            };
+            let from = from.map(|w| format!(" from {w}")).unwrap_or_default();
+            let who = who.unwrap_or_default();
             self.attendance
                 .tell(format!("control taken by {who}{from}"));
             self.tell();
@@ -183,9 +205,16 @@ impl Hub {
     /// Ends the control of one who leaves.
     pub fn leave(&self, who: Holder) {
         let mut inner = self.lock();
+        let name = inner.words(who);
+        if let Holder::Client { id, .. } = who {
+            inner.names.remove(&id);
+        }
         if inner.holder == who {
             inner.holder = Holder::Free;
             drop(inner);
+            if let (Holder::Client { .. }, Some(name)) = (who, name) {
+                self.attendance.tell(departure(&name));
+            }
             self.tell();
         }
     }
@@ -196,9 +225,9 @@ impl Hub {
     /// When somebody else has control, named.
     pub fn may_command(&self, who: Holder) -> Result<(), String> {
         let mut inner = self.lock();
-        match inner.holder.words() {
+        match inner.words(inner.holder) {
             Some(other) if inner.holder != who => {
-                Err(format!("{other} has control; :take-control takes it over"))
+                Err(format!("{other} has control; :take-control to take over"))
             }
             // Looked at and taken in one go: another may want it, too.
             _ => {
@@ -337,15 +366,19 @@ mod tests {
             refused.starts_with("the run's own dashboard has control"),
             "{refused}"
         );
+        hub.introduce(1, "ada@pts/3 (pid 7)".into());
         hub.take_control(a);
         assert!(hub.may_command(a).is_ok() && hub.may_command(b).is_err());
         assert_eq!(
             hub.attendance().news().as_deref(),
-            Some("control taken by attached process 7 from the run's own dashboard")
+            Some("control taken by ada@pts/3 (pid 7) from the run's own dashboard")
         );
         hub.leave(b);
         assert_eq!(hub.holder(), a, "another one's leaving changes nothing");
         hub.leave(a);
+        let news = hub.attendance().news();
+        let left = "ada@pts/3 (pid 7) has left; control is free";
+        assert_eq!(news.as_deref(), Some(left));
         assert!(hub.may_command(b).is_ok(), "what nobody has is free");
     }
 

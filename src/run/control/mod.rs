@@ -14,3 +14,4 @@ pub mod protocol;
 mod ring;
 pub mod server;
 mod socket;
+mod who;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::admit;
 use crate::file::NewFile;
 use crate::run::event::RunInfo;
+use crate::run::since::Left;
 use crate::run::state::{
     CHECKPOINTS_KEPT, CheckpointNote, Core, History, NOTES_KEPT, Note, RunState, Snapshots,
 };
@@ -101,6 +102,8 @@ struct Head {
     notes_gone: u64,
     #[serde(default)]
     remarks: Vec<Note>,
+    #[serde(default)]
+    left: Option<Left>,
     noted: bool,
 }
 
@@ -149,6 +152,7 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
         dropped: state.dropped,
         notes_gone: state.notes_gone,
         remarks: state.remarks.clone(),
+        left: state.left,
         noted: state.noted,
     };
     let body = BodyOf {
@@ -279,6 +283,7 @@ impl Opened {
             running_since: head.running_since,
             dropped: head.dropped,
             notes_gone: head.notes_gone,
+            left: head.left,
             remarks: head.remarks,
             noted: head.noted,
             version: 1,

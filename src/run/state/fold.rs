@@ -7,6 +7,7 @@ use super::points::{
     PhaseNow, ProbePoint, RoundResult, Status,
 };
 use super::{CHECKPOINTS_KEPT, GPU_PERCENT, REMARKS_KEPT, RunState};
+use crate::run::attendance::is_departure;
 use crate::run::command::{By, Command};
 use crate::run::event::foreign::MOST_COUNTED;
 use crate::run::event::{
@@ -14,7 +15,9 @@ use crate::run::event::{
     RunStatus, Suggestion,
 };
 use crate::run::series::pyramid::Place;
-use crate::run::trend;
+use crate::run::since::Left;
+use crate::run::trouble::{JOURNAL_FAILS, JOURNAL_WORKS, UNWRITTEN};
+use crate::run::{table, trend};
 
 /// Names of controls that are kept.
 const CONTROLS_KEPT: usize = 64;
@@ -84,6 +87,8 @@ impl RunState {
             } => {
                 self.core.lr = *lr;
                 self.core.grad_norm = *grad_norm;
+                let finite = loss.is_some() && grad_norm.is_some();
+                self.core.not_finite = (!finite).then_some(event.step);
                 self.core.tokens = *tokens;
                 self.core.tokens_per_second = *tokens_per_second;
                 let nan = f64::NAN;
@@ -163,7 +168,8 @@ impl RunState {
                 let snapshots = &self.snapshots;
                 let live = &mut self.history.live;
                 live.push_probe(place, probe, |live| snapshots.barriers(live));
-                let text = format!("probe {} lazy of {} layers", lazy_layers.len(), rank.len());
+                let (lazy, all) = (lazy_layers.len(), rank.len());
+                let text = format!("rank probe: {lazy} of {all} layers lazy");
                 self.note(event, Level::Info, text);
             }
             Body::Checkpointing { reason, .. } => {
@@ -181,6 +187,7 @@ impl RunState {
                 if begun.is_none() {
                     self.snapshots.begin(event.seq, reason, &self.core);
                 }
+                self.core.unwritten = None;
                 let note = CheckpointNote {
                     seq: begun.unwrap_or(event.seq),
                     name: name.clone(),
@@ -205,12 +212,10 @@ impl RunState {
             } => {
                 self.on_answer(*id, *applied);
                 self.refusals += u64::from(!*applied);
-                let (level, word) = if *applied {
-                    (Level::Good, "done")
-                } else {
-                    (Level::Refused, "refused")
-                };
-                self.note(event, level, format!("{word}: {message}"));
+                match applied {
+                    true => self.note(event, Level::Good, message.clone()),
+                    false => self.note(event, Level::Refused, format!("refused: {message}")),
+                }
             }
             Body::Decision {
                 id,
@@ -250,9 +255,22 @@ impl RunState {
                 checkpoint,
             } => self.on_resumed(event, *from_seq, checkpoint),
             Body::Gpu(reading) => self.core.gpu = Some(*reading),
-            Body::Warning { message } => self.note(event, Level::Warning, message.clone()),
+            Body::Warning { message } => {
+                self.on_warning(event, message);
+                self.note(event, Level::Warning, message.clone());
+            }
             Body::Gap { dropped } => self.dropped += dropped,
-            Body::Log { message } => self.note(event, Level::Info, message.clone()),
+            Body::Log { message } => {
+                if is_departure(message) {
+                    self.left = Some(Left {
+                        seq: event.seq,
+                        t: event.t,
+                        step: event.step,
+                        notes: self.notes_gone + self.notes.len() as u64 + 1,
+                    });
+                }
+                self.note(event, Level::Info, message.clone());
+            }
             Body::Done {
                 outcome,
                 failed,
@@ -262,6 +280,17 @@ impl RunState {
                 let kind = rest.get("kind").and_then(|k| k.as_str()).unwrap_or("?");
                 self.note(event, Level::Info, format!("unknown event {kind}"));
             }
+        }
+    }
+
+    /// Remembers what could not be written until it could.
+    fn on_warning(&mut self, event: &Event, message: &str) {
+        if message.starts_with(JOURNAL_WORKS) {
+            self.core.unwritten = None;
+        } else if message.starts_with(UNWRITTEN) || message.starts_with(JOURNAL_FAILS) {
+            let since = self.core.unwritten.as_ref().map_or(event.step, |u| u.0);
+            let why = message.split("; ").next().unwrap_or(message);
+            self.core.unwritten = Some((since, why.into()));
         }
     }
 
@@ -317,7 +346,12 @@ impl RunState {
         {
             now.added = now.layers.saturating_sub(before.layers);
         }
-        let text = format!("{}: {} layers, {} start", now.phase, now.layers, now.start);
+        let text = format!(
+            "{} starts: {} layers ({})",
+            table::phase_name(&now.phase),
+            now.layers,
+            now.start
+        );
         self.core.phase = Some(now);
         self.core.decision = None;
         self.mark(event, MarkKind::Phase(event.phase.clone()));
@@ -326,9 +360,10 @@ impl RunState {
 
     fn on_phase_end(&mut self, event: &Event, result: &PhaseResult) {
         let result = result.clone();
+        let phase = table::phase_name(&event.phase);
         let text = match result.gap {
-            Some(gap) => format!("{} ended: gap {gap:+.4}", event.phase),
-            None => format!("{} ended: val {:.4}", event.phase, result.val_loss),
+            Some(gap) => format!("{phase} finished: gap {gap:+.4}"),
+            None => format!("{phase} finished: val {:.4}", result.val_loss),
         };
         match &event.phase {
             Phase::Reference => self.core.reference = Some(result),
@@ -364,6 +399,9 @@ impl RunState {
         if let Command::Note { text } = command {
             self.on_remark(event, text);
         }
+        if let Command::SetLr { lr } = command {
+            self.core.new_rate = Some((id, *lr));
+        }
         let due = self.core.phase.as_ref().map_or(0, |now| now.due);
         let (from, steps) = match command {
             Command::TrainOn { steps, .. } => (event.phase_step, *steps),
@@ -390,6 +428,12 @@ impl RunState {
     }
 
     fn on_answer(&mut self, id: u64, applied: bool) {
+        if let Some((_, lr)) = self.core.new_rate.filter(|(of, _)| *of == id) {
+            self.core.new_rate = None;
+            if applied {
+                self.core.lr = lr;
+            }
+        }
         if let Some(moved) = self.core.moved.filter(|moved| moved.id == id) {
             self.core.moved = None;
             if let Some(now) = self.core.phase.as_mut().filter(|_| applied) {

@@ -13,6 +13,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use super::event::RunInfo;
+use super::since::Left;
 use super::windows::EvalWindows;
 
 #[doc(hidden)]
@@ -33,6 +34,12 @@ pub(super) const NOTES_KEPT: usize = 1000;
 pub(in crate::run) const REMARKS_KEPT: usize = 100;
 /// How many checkpoints are remembered; far more than a run keeps on disk.
 pub(super) const CHECKPOINTS_KEPT: usize = 16_384;
+
+/// A run that should train is stalled after this many seconds without an event, and [`STALL`] times the usual interval.
+pub const SILENT: f64 = 60.0;
+const STALL: f64 = 3.0;
+/// Points of the training curve that say what is usual.
+const RECENT: usize = 50;
 
 /// Everything known about a run.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +65,8 @@ pub struct RunState {
     pub running_since: u64,
     /// Metric events that were dropped on the way here.
     pub dropped: u64,
+    /// When the last dashboard with control was left; `None`: never.
+    pub left: Option<Left>,
     /// Rises with every event, so that a view can tell whether anything changed.
     pub version: u64,
     pub(super) snapshots: Snapshots,
@@ -169,6 +178,33 @@ impl RunState {
         let evals = &self.live().evals;
         let first = evals.partition_point(|e| e.seq < self.live().phase_start());
         &evals[first..]
+    }
+
+    /// The step and the value of the last training loss of the present phase.
+    pub fn last_training_loss(&self) -> Option<(u64, f64)> {
+        let live = self.live();
+        let last = live.train.stretches().last()?.last;
+        let loss = live.train.column(LOSS).last()?.value();
+        (last.seq > live.phase_start()).then_some((last.step, loss))
+    }
+
+    /// How long a run that should train has sent no event at Unix time `now` in milliseconds, if that is unusually long:
+    /// above [`SILENT`] and [`STALL`] times the usual interval. Seconds.
+    pub fn silence(&self, now: i64) -> Option<f64> {
+        if self.core.status != Status::Running {
+            return None;
+        }
+        let silence = now.saturating_sub(self.t) as f64 / 1000.0;
+        let recent = self.live().train.stretches();
+        let recent = &recent[recent.len().saturating_sub(RECENT)..];
+        // The median: a run slows down before it stalls.
+        let mut gaps: Vec<f64> = recent
+            .windows(2)
+            .map(|pair| pair[1].last.elapsed - pair[0].last.elapsed)
+            .collect();
+        gaps.sort_by(f64::total_cmp);
+        let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(0.0);
+        (silence > SILENT.max(STALL * usual)).then_some(silence)
     }
 
     /// The latest probe, if it has been kept.

@@ -148,6 +148,9 @@ pub struct Core {
     /// A command that moves the phase's end, until it is answered.
     #[serde(default)]
     pub moved: Option<Moved>,
+    /// A command that sets the learning rate and the rate, until it is answered.
+    #[serde(default)]
+    pub new_rate: Option<(u64, f64)>,
     pub outcome: Option<Outcome>,
     /// Tokens trained on so far, over all phases.
     pub tokens: u64,
@@ -168,6 +171,12 @@ pub struct Core {
     /// Why the run is paused, where the trainer gave a reason.
     #[serde(default)]
     pub pause: Option<String>,
+    /// The step of the last training event whose loss or gradient was not finite, until one is finite again.
+    #[serde(default)]
+    pub not_finite: Option<u64>,
+    /// Since which step the last checkpoint or the journal could not be written and why, until it could.
+    #[serde(default)]
+    pub unwritten: Option<(u64, String)>,
 }
 
 /// An evaluation.

@@ -7,10 +7,10 @@ use ratatui::widgets::{Paragraph, Wrap};
 
 use super::prompt::{Decision, Entry};
 use crate::dashboard::costs::Cost;
-use crate::dashboard::layers::scroll::wrap;
-use crate::dashboard::panels::evidence;
+use crate::dashboard::layers::scroll::{INDENT, wrap};
 use crate::dashboard::panels::measured::measured;
 use crate::dashboard::panels::menu::{framed, listed};
+use crate::dashboard::panels::{confirm, evidence};
 use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
 use crate::run::table;
@@ -35,19 +35,16 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
     }
     let inside = framed(frame, block, area);
     let why = Line::styled(scene.text(&e.why), scene.theme.title);
-    if area.width < EVIDENCE + 22 || area.height > SIDE_BY_SIDE {
+    if confirming || area.width < EVIDENCE + 22 || area.height > SIDE_BY_SIDE {
         let mut lines = Vec::new();
         let wrapped = |line| wrap(line, room, 0);
         let stands = costs(scene, p);
         match confirming {
             true => {
-                let [question, note, blank, keys] = question(scene, p);
-                lines.extend(
-                    [question, cost_line(scene, p), keys, note]
-                        .into_iter()
-                        .flat_map(wrapped),
-                );
-                lines.push(blank);
+                let asked = p.command();
+                let asked = asked.iter().flat_map(|c| confirm::lines(scene, c));
+                lines.extend(asked.flat_map(|l| wrap(l, room, INDENT)));
+                lines.push(Line::default());
                 lines.extend(wrapped(why));
             }
             // The whole table, or what the marked choice costs.
@@ -66,7 +63,18 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
             lines.push(Line::default());
             lines.extend(measured(scene, e));
         }
-        frame.render_widget(Paragraph::new(lines), inside);
+        let (shown, more) = p.scroll.visible(lines, usize::from(inside.height));
+        frame.render_widget(Paragraph::new(shown), inside);
+        if more && area.width >= 40 {
+            let note = Line::styled(" PgDn more ", scene.theme.key).right_aligned();
+            let last = Rect {
+                y: area.bottom().saturating_sub(1),
+                height: 1,
+                width: area.width.saturating_sub(2),
+                ..area
+            };
+            frame.render_widget(note, last);
+        }
         return;
     }
     let [line, rest, cost] = Layout::vertical([
@@ -80,10 +88,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
         Layout::horizontal([Constraint::Length(EVIDENCE), Constraint::Fill(1)]).areas(rest);
     frame.render_widget(Paragraph::new(why), line);
     frame.render_widget(Paragraph::new(measured(scene, e)), left);
-    let asked = match confirming {
-        true => question(scene, p).to_vec(),
-        false => choices(scene, p),
-    };
+    let asked = choices(scene, p);
     frame.render_widget(Paragraph::new(asked).wrap(Wrap { trim: false }), right);
 }
 
@@ -105,40 +110,16 @@ fn title(p: &Decision, room: usize) -> String {
 /// What the marked choice costs, in one line that follows its amount.
 fn cost_line(scene: &Scene<'_>, p: &Decision) -> Line<'static> {
     let Some(choice) = p.choice() else {
-        return Line::default();
+        let back = p
+            .good
+            .iter()
+            .filter(|_| p.entries[p.selected] == Entry::Rollback);
+        let text: String = back.map(|good| format!("to {}", good.words())).collect();
+        return Line::styled(scene.text(&text), scene.theme.title);
     };
-    let cost = Cost::of(scene.run, &p.decision.evidence, choice);
+    let cost = Cost::of(scene.run, Some(&p.decision.evidence), choice);
     let text = cost.sentence(evidence::end(scene, &cost));
     Line::styled(scene.text(&text), scene.theme.title)
-}
-
-/// The question that confirms the marked entry, a note, a blank line, and the keys that answer.
-fn question(scene: &Scene<'_>, p: &Decision) -> [Line<'static>; 4] {
-    let theme = scene.theme;
-    let plural = if p.layers == 1 { "" } else { "s" };
-    let (question, note) = match p.entries[p.selected] {
-        Entry::Grow => (
-            format!("Grow by {} layer{plural} ({})?", p.layers, p.mode),
-            "A checkpoint is written and verified first.",
-        ),
-        Entry::TrainOn => (format!("Train on for {} steps?", thousands(p.steps)), ""),
-        Entry::Stop => (
-            "Stop growing? This model is the result.".into(),
-            "Controls that the config asks for still run.",
-        ),
-        Entry::Cancel => (String::new(), ""),
-    };
-    [
-        Line::styled(question, theme.title),
-        Line::styled(note, theme.plain),
-        Line::default(),
-        Line::from(vec![
-            Span::styled("Enter", theme.key),
-            Span::raw(" do it   "),
-            Span::styled("Esc", theme.key),
-            Span::raw(" back"),
-        ]),
-    ]
 }
 
 /// The entries.
@@ -182,6 +163,7 @@ fn costs(scene: &Scene<'_>, p: &Decision) -> Vec<Line<'static>> {
 /// An entry's words, which are ASCII.
 fn words(p: &Decision, entry: Entry) -> String {
     match entry {
+        Entry::Rollback => "roll back".into(),
         Entry::Grow => format!("grow by {} ({})", p.layers, p.mode),
         Entry::TrainOn => format!("train on {} steps", thousands(p.steps)),
         Entry::Stop => "stop growing".into(),

@@ -35,7 +35,10 @@ fn open(context: &mut Context<'_>) -> Opening {
         Some(decision) if run.core.eval.is_some_and(|e| e.step > decision.step) => {
             Opening::Effects(ask(context, Some(decision.id)))
         }
-        Some(decision) => Opening::of(Decision::new(decision, run)),
+        Some(decision) => {
+            let kept = |name: &str| context.facts.nearby.is_kept(name);
+            Opening::of(Decision::new(decision, run, &kept))
+        }
         None if !in_round(run) => {
             Opening::refused(context, "nothing to decide yet: decisions belong to rounds")
         }
@@ -73,6 +76,7 @@ impl Layer for Decision {
                     GrowMode::Keep => GrowMode::Restart,
                 };
             }
+            Act::PageDown | Act::PageUp => self.scroll.act(act),
             Act::Refresh => return Step::Do(ask(context, Some(self.decision.id))),
             Act::Back => return Step::Close,
             Act::Accept => {

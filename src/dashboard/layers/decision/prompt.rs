@@ -1,13 +1,16 @@
 //! The choices of the decision prompt, and what each of them sends.
 
 use crate::dashboard::costs::{Choice, layers_left};
+use crate::dashboard::layers::scroll::Scroll;
 use crate::run::command::{Command, GrowMode, MOST_STEPS};
 use crate::run::event::Suggestion;
 use crate::run::state::{OpenDecision, RunState};
+use crate::run::trouble::{self, Good, Kind, Trouble};
 
 /// Entries of the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
+    Rollback,
     Grow,
     TrainOn,
     Stop,
@@ -22,17 +25,32 @@ pub struct Decision {
     pub layers: usize,
     pub mode: GrowMode,
     pub steps: u64,
+    /// How far what has no room is scrolled.
+    pub scroll: Scroll,
+    /// The checkpoint to go back to, where that is offered.
+    pub good: Option<Good>,
 }
 
 impl Decision {
-    /// The choices that evidence leaves, the suggested one marked.
-    pub fn new(decision: &OpenDecision, run: &RunState) -> Self {
+    /// The choices that evidence leaves, the suggested one marked; where the training is in trouble, the way back. `is_kept` says
+    /// whether a checkpoint still exists.
+    pub fn new(decision: &OpenDecision, run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Self {
         let (evidence, info) = (&decision.evidence, run.info.as_ref());
         let mut entries = vec![Entry::TrainOn, Entry::Stop, Entry::Cancel];
         if evidence.growth.is_some() {
             entries.insert(0, Entry::Grow);
         }
+        let trouble = Trouble::of(run, None, is_kept);
+        let lost = trouble.is_some_and(|t| matches!(t.kind, Kind::Diverged | Kind::NotFinite));
+        let lost = lost || evidence.suggestion == Suggestion::Rollback;
+        let good = trouble::good(run, is_kept).filter(|_| lost);
+        if good.is_some() {
+            entries.insert(0, Entry::Rollback);
+        }
         let wanted = match evidence.suggestion {
+            _ if good.is_some() => Entry::Rollback,
+            _ if lost => Entry::Cancel,
+            Suggestion::Rollback => Entry::Rollback,
             Suggestion::Grow => Entry::Grow,
             Suggestion::Stop => Entry::Stop,
             Suggestion::TrainOn => Entry::TrainOn,
@@ -45,6 +63,8 @@ impl Decision {
             mode: info.map_or(GrowMode::Restart, |i| i.grow_mode),
             steps: info.map_or(100, |i| (i.round_steps / 2).max(1)),
             decision: decision.clone(),
+            scroll: Scroll::default(),
+            good,
         }
     }
 
@@ -55,7 +75,7 @@ impl Decision {
             Entry::Grow => self.layers = self.layers.saturating_sub(1).max(1),
             Entry::TrainOn if up => self.steps = self.steps.saturating_mul(2).min(MOST_STEPS),
             Entry::TrainOn => self.steps = (self.steps / 2).max(1),
-            Entry::Stop | Entry::Cancel => {}
+            Entry::Rollback | Entry::Stop | Entry::Cancel => {}
         }
     }
 
@@ -65,7 +85,7 @@ impl Decision {
             Entry::Grow => Some(Choice::Grow(self.layers)),
             Entry::TrainOn => Some(Choice::TrainOn(self.steps)),
             Entry::Stop => Some(Choice::Stop),
-            Entry::Cancel => None,
+            Entry::Rollback | Entry::Cancel => None,
         }
     }
 
@@ -88,6 +108,9 @@ impl Decision {
                 decision,
             }),
             Entry::Stop => Some(Command::Stop { decision }),
+            Entry::Rollback => Some(Command::Rollback {
+                checkpoint: self.good.as_ref()?.checkpoint.clone(),
+            }),
             Entry::Cancel => None,
         }
     }

@@ -11,6 +11,7 @@ use super::typed::CommandLine;
 use crate::dashboard::keys::Entry;
 use crate::dashboard::layers::input::visible;
 use crate::dashboard::layers::scroll::{INDENT, wrap};
+use crate::dashboard::panels::confirm;
 use crate::dashboard::panels::menu::framed;
 use crate::dashboard::scene::Scene;
 use crate::text;
@@ -135,15 +136,9 @@ pub fn draw(
     let rows = usize::from(inside.height.saturating_sub(1));
     if let Some(asked) = p.asked.as_ref().filter(|_| confirming) {
         // The question takes the line's place where there is room for one only.
-        let mut lines = vec![
-            Line::styled(scene.text(&format!("{}?", asked.describe())), theme.title),
-            Line::from(vec![
-                Span::styled("Enter", theme.key),
-                Span::raw(" do it   "),
-                Span::styled("Esc", theme.key),
-                Span::raw(" back"),
-            ]),
-        ];
+        let lines = confirm::lines(scene, asked).into_iter();
+        let width = usize::from(inside.width);
+        let mut lines: Vec<Line<'_>> = lines.flat_map(|l| wrap(l, width, INDENT)).collect();
         lines.truncate(rows + 1);
         frame.render_widget(Paragraph::new(lines), inside);
         return;

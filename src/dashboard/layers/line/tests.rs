@@ -66,12 +66,11 @@ fn a_command_is_sent_and_a_drastic_one_is_confirmed_first() {
     let mut typing = Typing::new();
     let lr = Effect::Send(Command::SetLr { lr: 2e-4 });
     assert_eq!(typing.type_(":lr 2e-4\n"), [lr]);
-    assert_eq!(typing.type_(":stop\n"), []);
+    assert_eq!(typing.type_(":quit\n"), []);
     // An Enter too many confirms nothing.
     assert_eq!(typing.type_("\n"), []);
     typing.clock += LOCK;
-    let stop = Effect::Send(Command::Stop { decision: None });
-    assert_eq!(typing.type_("\n"), [stop]);
+    assert_eq!(typing.type_("\n"), [Effect::Send(Command::Quit)]);
     assert_eq!(typing.type_(":take-control\n"), [Effect::TakeControl]);
 }
 

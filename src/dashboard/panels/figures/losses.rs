@@ -100,7 +100,7 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
             (true, true) => all.push(
                 "training loss",
                 0,
-                &format!("train {average:.3}"),
+                &format!("train {}", short(average)),
                 theme.train,
             ),
             (true, false) => {}
@@ -118,12 +118,16 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
     let best = best.min_by(|a, b| a.val_loss.total_cmp(&b.val_loss));
     let best = match best {
         Some(best) if best.seq == now.seq => " best".to_string(),
-        Some(best) => format!(" (best {:.4} @{})", best.val_loss, in_phase(best.step)),
+        Some(best) => format!(
+            " (best {} @{})",
+            trend::loss(best.val_loss),
+            in_phase(best.step)
+        ),
         None => String::new(),
     };
     match now.val_loss.is_finite() {
         true => {
-            let text = format!("val {:.4}{best}", now.val_loss);
+            let text = format!("val {}{best}", trend::loss(now.val_loss));
             all.push("validation loss", 0, &text, theme.val);
         }
         false => {
@@ -136,6 +140,14 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
         all.plain("gap to the reference", 1, &format!("gap {gap}"));
     }
     all.1
+}
+
+/// An average with the digits that its noise leaves.
+fn short(loss: f64) -> String {
+    match loss.abs() < 1000.0 {
+        true => format!("{loss:.3}"),
+        false => trend::loss(loss),
+    }
 }
 
 /// Returns `GPU 98% 71C 61/80G 640W`.

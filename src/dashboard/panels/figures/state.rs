@@ -6,14 +6,7 @@ use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
 use crate::dashboard::{eta, when};
 use crate::run::state::Status;
-use crate::run::{show, table};
-
-/// A run that should train is shown as stalled after this many seconds without an event, and [`STALL`] times the usual
-/// interval.
-const SILENT: f64 = 60.0;
-const STALL: f64 = 3.0;
-/// Points of the training curve that say what is usual.
-const RECENT: usize = 50;
+use crate::run::table;
 
 /// The first line: what the run is and does, and how far it is.
 pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
@@ -27,7 +20,8 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
         Status::Empty => ("WAITING", theme.dim),
         Status::Running => ("● TRAIN", theme.good),
         Status::Paused => ("PAUSED", theme.warning),
-        Status::Interrupted => ("INTERRUPTED", theme.warning),
+        Status::Interrupted if run.is_crashed() => ("CRASHED", theme.warning),
+        Status::Interrupted => ("STOPPED", theme.warning),
         Status::Done => ("DONE", theme.good),
         Status::Failed => ("FAILED", theme.warning),
     };
@@ -42,10 +36,6 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
             }
         }
     }
-    if let Some(silence) = stalled(scene) {
-        let text = format!("no event for {}", show::duration(silence));
-        all.push("stalled", 0, &text, theme.warning);
-    }
     // What changes the meaning of everything else comes before what may not fit.
     if let Some(share) = scene.facts.loading {
         let text = format!("LOADING {:.0}%", (100.0 * share).floor());
@@ -53,9 +43,13 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
     }
     if scene.frozen {
         all.push("display", 0, "FROZEN", theme.warning);
+        if scene.status != core.status {
+            let now = format!("now {}", scene.status);
+            all.push("state now", 0, &now, theme.warning);
+        }
     }
     match &scene.facts.controller {
-        Some(other) => all.push("control", 0, &format!("control: {other}"), theme.warning),
+        Some(other) => all.push("control", 1, &format!("control: {other}"), theme.warning),
         None if scene.facts.replay.is_some() || scene.over() => {}
         None if scene.facts.read_only => all.push("control", 2, "read only", theme.dim),
         None => all.push("control", 6, "control: you", theme.dim),
@@ -109,23 +103,4 @@ fn times(scene: &Scene<'_>) -> Vec<Figure> {
         all.plain("recipe", 3, &text);
     }
     all.1
-}
-
-/// How long a run that should train has sent nothing, if that is unusually long. Seconds.
-fn stalled(scene: &Scene<'_>) -> Option<f64> {
-    let run = scene.run;
-    if run.core.status != Status::Running || scene.facts.replay.is_some() {
-        return None;
-    }
-    let silence = (scene.now() - run.t) as f64 / 1000.0;
-    let recent = run.live().train.stretches();
-    let recent = &recent[recent.len().saturating_sub(RECENT)..];
-    // The median: a run slows down before it stalls.
-    let mut gaps: Vec<f64> = recent
-        .windows(2)
-        .map(|pair| pair[1].last.elapsed - pair[0].last.elapsed)
-        .collect();
-    gaps.sort_by(f64::total_cmp);
-    let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(0.0);
-    (silence > SILENT.max(STALL * usual)).then_some(silence)
 }

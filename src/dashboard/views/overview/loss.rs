@@ -6,11 +6,12 @@ use ratatui::text::{Line, Span};
 use super::extent::{MARGIN, View};
 use super::marks;
 use super::phases::{self, Part};
+use crate::dashboard::chart_view::end_of_phase;
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::widgets::chart::{Chart, Level};
 use crate::dashboard::widgets::trace::{Kind, Trace, averages};
 use crate::run::event::Phase;
-use crate::run::state::{Abandoned, LOSS, MarkKind, VAL_LOSS};
+use crate::run::state::{Abandoned, LOSS, VAL_LOSS};
 use crate::text;
 
 pub const TITLE: &str = "loss";
@@ -132,14 +133,7 @@ fn abandoned<'a>(
         return None;
     }
     let series = &left.strand.train;
-    // Of a branch that went on to other phases, those are of no use beside this one.
-    let mut starts = left.strand.marks.iter();
-    let next = starts.find(|m| matches!(m.kind, MarkKind::Phase(_)));
-    let end = match next {
-        Some(mark) if !parts.whole => mark.seq,
-        _ => u64::MAX,
-    };
-    let range = phases::range(series, 0, end);
+    let range = phases::range(series, 0, end_of_phase(&left.strand, parts.whole));
     let live = &scene.run.live().train;
     let shown = parts.range(live);
     // Its average goes on from that of the branch it parted from.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+pub use crate::dashboard::chart_view::range;
 use crate::dashboard::chart_view::{ChartView, place_before};
 use crate::dashboard::widgets::axes::Axis;
 use crate::run::event::Phase;
@@ -26,12 +27,6 @@ impl Part {
     pub fn range(&self, series: &Series) -> Range<usize> {
         range(series, self.seq, self.next)
     }
-}
-
-/// The buckets of a series that begin between two events.
-pub fn range(series: &Series, from: u64, to: u64) -> Range<usize> {
-    let at = |seq| series.stretches().partition_point(|s| s.first.seq < seq);
-    at(from)..at(to).max(at(from))
 }
 
 /// What is shown of a run, and what came before it.

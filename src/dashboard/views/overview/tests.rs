@@ -27,6 +27,7 @@ fn drawn_with(run: &RunState, ui: &Ui, facts: &Facts, (width, height): (u16, u16
         tables: &tables,
         scopes: &keymap::below(ui, facts),
         frozen: false,
+        status: run.core.status,
         clock: None,
         run,
         ui,

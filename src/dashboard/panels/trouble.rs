@@ -1,0 +1,114 @@
+//! The banner of a run in trouble: what happened, at which step, what was done, and the keys that help.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
+
+use crate::dashboard::layers::scroll::wrap;
+use crate::dashboard::scene::Scene;
+use crate::run::trouble::{Help, Trouble};
+use crate::text;
+
+/// What is wrong with the run that is shown, dismissed or not.
+pub fn of(scene: &Scene<'_>) -> Option<Trouble> {
+    let silence = scene.clock.and_then(|now| scene.run.silence(now));
+    Trouble::of(scene.run, silence, &|name| scene.facts.nearby.is_kept(name))
+}
+
+/// The lines of the banner in so many columns and at most `rows` rows; none where nothing is wrong or it was dismissed.
+pub fn banner(scene: &Scene<'_>, width: u16, rows: usize) -> Vec<Line<'static>> {
+    let Some(trouble) = of(scene).filter(|t| scene.ui.dismissed != Some((t.kind, t.id))) else {
+        return Vec::new();
+    };
+    let style = style(scene);
+    let width = usize::from(width);
+    let mut parts = vec![format!(" ! {}", trouble.sentence())];
+    parts.extend(keys(scene, &trouble));
+    let mut lines = Vec::new();
+    let mut last = String::new();
+    for part in parts {
+        let part = scene.text(&part);
+        let more = text::width(&last) + 2 + text::width(&part);
+        if !last.is_empty() && more <= width {
+            last.push_str("  ");
+            last.push_str(&part);
+            continue;
+        }
+        if !last.is_empty() {
+            lines.extend(wrap(Line::raw(std::mem::take(&mut last)), width, 3));
+            last = format!("   {part}");
+        } else {
+            last = part;
+        }
+    }
+    lines.extend(wrap(Line::raw(last), width, 3));
+    let whole = lines.len() <= rows;
+    lines.truncate(rows);
+    let count = lines.len();
+    let fill = |(i, line): (usize, Line<'static>)| {
+        let mut text = line.to_string();
+        if !whole && i + 1 == count {
+            // The figures have the rest.
+            let more = scene.text("… i all");
+            let room = width.saturating_sub(text::width(&more) + 1);
+            text = format!("{} {more}", text::fit(&text, room));
+        }
+        Line::styled(scene.glyphs.text(&text::fit(&text, width)), style)
+    };
+    lines.into_iter().enumerate().map(fill).collect()
+}
+
+/// Draws what [`banner`] has made.
+pub fn draw(frame: &mut Frame<'_>, lines: Vec<Line<'static>>, area: Rect) {
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Everything about the trouble, for the layer of all figures.
+pub fn lines(scene: &Scene<'_>) -> Vec<Line<'static>> {
+    let Some(trouble) = of(scene) else {
+        return Vec::new();
+    };
+    let warning = scene.theme.warning;
+    let mut lines = vec![Line::styled(
+        scene.text(&format!(" ! {}", trouble.sentence())),
+        warning,
+    )];
+    let commands = trouble.commands(&scene.facts.argument);
+    let commands = commands.iter().map(|c| scene.text(&format!("   {c}")));
+    lines.extend(commands.map(|c| Line::styled(c, scene.theme.plain)));
+    lines.push(Line::default());
+    lines
+}
+
+fn style(scene: &Scene<'_>) -> Style {
+    scene.theme.warning.add_modifier(Modifier::REVERSED)
+}
+
+/// What helps, each with its key; for one who cannot command the run, how to get there.
+fn keys(scene: &Scene<'_>, trouble: &Trouble) -> Vec<String> {
+    let run = &scene.facts.argument;
+    let locked = scene.facts.locked(scene.run).is_some();
+    let key = |help: &Help| match help {
+        Help::Resume => format!("heirloom train --resume {run}"),
+        Help::NextBatch => "p next batch".into(),
+        Help::RollBack(good) => format!("R roll back to {}", good.words()),
+        Help::LowerRate(lr) => format!(":set lr {lr:.1e}"),
+        Help::TryNow => "c try now".into(),
+    };
+    // The long one last: the short ones share a line.
+    let is_long = |help: &&Help| matches!(help, Help::RollBack(_));
+    let short = trouble.helps.iter().filter(|h| !is_long(h));
+    let mut keys: Vec<String> = match (locked, &scene.facts.controller) {
+        (false, _) => short.map(key).collect(),
+        (true, Some(other)) => vec![format!("{other} has control")],
+        (true, None) if trouble.helps == [Help::Resume] => vec![key(&Help::Resume)],
+        (true, None) if scene.facts.replay.is_none() => vec![format!("heirloom attach {run}")],
+        (true, None) => Vec::new(),
+    };
+    keys.push("Esc dismiss".into());
+    let long = trouble.helps.iter().filter(is_long);
+    keys.extend(long.filter(|_| !locked).map(key));
+    keys
+}

@@ -1,0 +1,147 @@
+//! The checkpoints that a run can go back to, and what would be abandoned.
+
+use super::scene::Scene;
+use super::ui::Context;
+use super::widgets::thousands;
+use crate::run::show::duration;
+use crate::run::state::{CheckpointNote, EvalPoint, RunState, Strand};
+use crate::run::{table, trend, trouble};
+
+/// A checkpoint on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    pub note: CheckpointNote,
+    pub val_loss: Option<f64>,
+    pub gap: Option<(f64, Option<f64>)>,
+    /// On the branch that is trained; else a rollback has left it.
+    pub live: bool,
+}
+
+/// The checkpoints for which `is_kept` holds, newest first.
+pub fn of(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Vec<Point> {
+    let mut points: Vec<Point> = Vec::new();
+    for note in run.checkpoints.iter().rev() {
+        // A name that was written again has the newer content.
+        if is_kept(&note.name) && !points.iter().any(|p| p.note.name == note.name) {
+            points.push(point(run, note));
+        }
+    }
+    points.sort_by_key(|p| std::cmp::Reverse(p.note.seq));
+    points
+}
+
+/// Those of the run that is on screen.
+pub fn on_screen(context: &Context<'_>) -> Vec<Point> {
+    of(context.run, &|name| context.facts.nearby.is_kept(name))
+}
+
+fn point(run: &RunState, note: &CheckpointNote) -> Point {
+    let live = run.live().contains(note.seq);
+    let mut strands: Vec<&Strand> = vec![run.live()];
+    strands.extend(run.history.abandoned.iter().map(|a| &a.strand));
+    let on = strands.into_iter().find(|s| s.contains(note.seq));
+    let eval = on.and_then(|s| last_eval(s, note));
+    Point {
+        note: note.clone(),
+        val_loss: note.val_loss.or_else(|| match live {
+            true => trouble::val_at(run, note),
+            false => eval.map(|e| e.val_loss),
+        }),
+        gap: eval.and_then(|e| Some((e.gap?, e.gap_stderr))),
+        live,
+    }
+}
+
+/// The last evaluation at or before a checkpoint.
+fn last_eval<'a>(strand: &'a Strand, note: &CheckpointNote) -> Option<&'a EvalPoint> {
+    let mut evals = strand.evals.iter().rev();
+    evals.find(|e| e.seq <= note.seq && e.step <= note.step)
+}
+
+/// What going back to a point abandons: steps, evaluations with the best of them, and time.
+pub fn abandons(run: &RunState, point: &Point) -> String {
+    if !point.live {
+        return format!(
+            "it returns to a branch that was left; the present one, at step {}, is abandoned",
+            thousands(run.core.step)
+        );
+    }
+    let steps = run.core.step.saturating_sub(point.note.step);
+    let later: Vec<&EvalPoint> = run
+        .live()
+        .evals
+        .iter()
+        .filter(|e| e.seq > point.note.seq)
+        .collect();
+    let mut text = format!("abandons {} steps", thousands(steps));
+    let seconds = (run.t - point.note.t) as f64 / 1000.0;
+    if steps > 0 && seconds > 0.0 {
+        text.push_str(&format!(", {} of work", duration(seconds)));
+    }
+    let finite = later.iter().map(|e| e.val_loss).filter(|v| v.is_finite());
+    if let Some(best) = finite.min_by(f64::total_cmp) {
+        let best = trend::loss(best);
+        text.push_str(&format!(", {} evaluations (best val {best})", later.len()));
+    }
+    text
+}
+
+/// The step of its phase and the phase that a checkpoint's name gives: `step 120 of round 1`.
+pub fn place(run: &RunState, point: &Point) -> String {
+    let step = point.note.step;
+    let began = run.core.phase.as_ref().map(|p| (p.began_at, &p.phase));
+    match began {
+        Some((began, phase)) if point.live && step >= began => {
+            let phase = table::phase_name(phase);
+            format!("step {} of {phase}", thousands(step - began))
+        }
+        _ => format!("step {} of the run", thousands(step)),
+    }
+}
+
+/// The question that confirms a rollback, and what follows from it.
+pub fn words(scene: &Scene<'_>, checkpoint: &str) -> (String, Vec<String>) {
+    let question = format!("Roll back to {checkpoint}?");
+    let run = scene.run;
+    let all = of(run, &|name| scene.facts.nearby.is_kept(name));
+    let Some(point) = all.iter().find(|p| p.note.name == checkpoint) else {
+        // A link, or a step.
+        let abandoned = "what was trained since is abandoned; it stays on the chart and in show";
+        return (question, vec![abandoned.into()]);
+    };
+    let mut state = place(run, point);
+    if let Some(val) = point.val_loss {
+        state.push_str(&format!(", val {}", trend::loss(val)));
+    }
+    if let Some((gap, stderr)) = point.gap {
+        state.push_str(&format!(", gap {}", trend::gap_words(Some(gap), stderr)));
+    }
+    let checked = match scene.facts.nearby.verified.get(checkpoint) {
+        Some(Ok(())) => format!(
+            "{}, every file verified; {}",
+            table::bytes(point.note.bytes),
+            memory(run, point)
+        ),
+        _ => format!("{}; {}", table::bytes(point.note.bytes), memory(run, point)),
+    };
+    (
+        question,
+        vec![
+            state,
+            checked,
+            format!(
+                "{}; they stay on the chart and in show",
+                abandons(run, point)
+            ),
+        ],
+    )
+}
+
+/// Whether the checkpoint's model fits into memory, as far as that is known here.
+fn memory(run: &RunState, point: &Point) -> String {
+    let began = run.core.phase.as_ref().map_or(0, |p| p.began_at);
+    match point.live && point.note.step >= began {
+        true => "as much memory as now".into(),
+        false => "memory is checked before the present model is given up".into(),
+    }
+}

@@ -1,0 +1,405 @@
+//! What the operator sees and can do when something is wrong.
+
+use super::realistic::journal::Moment;
+use super::realistic::run_at;
+use super::*;
+
+/// A round whose loss has gone up without end, after a good checkpoint.
+fn diverged() -> Story {
+    let mut story = Story::deciding();
+    story.checkpoint();
+    story.train(50, 4, |_| 2.6);
+    story.set_lr();
+    story.train(50, 4, |_| 1.9e11);
+    story
+}
+
+impl Story {
+    fn set_lr(&mut self) {
+        self.tell(Body::Command {
+            id: 90,
+            by: By::Keyboard,
+            command: Command::SetLr { lr: 900.0 },
+            pid: None,
+        });
+    }
+}
+
+#[test]
+fn a_banner_names_what_happened_where_and_what_helps() {
+    let run = run_at(Moment::Nan);
+    for (width, height) in [(80, 24), (200, 60), (60, 15), (40, 12)] {
+        let mut screen = Screen::new();
+        let text = screen.text(&run, width, height);
+        let banner: String = text.lines().skip(1).take(4).collect::<Vec<_>>().join(" ");
+        assert!(banner.contains("not finite"), "{text}");
+        if width >= 60 {
+            for part in ["71,340", "p next batch"] {
+                assert!(banner.contains(part), "{part}: {text}");
+            }
+        }
+        if width >= 80 {
+            assert!(banner.contains("R roll back to b"), "{text}");
+            assert!(
+                banner.contains(":set lr") && banner.contains("Esc dismiss"),
+                "{text}"
+            );
+        }
+        // What does not fit is in the figures.
+        screen.press(&run, KeyCode::Char('i'));
+        let info = screen.text(&run, 80, 24);
+        assert!(
+            info.contains("heirloom ctl") && info.contains("resume"),
+            "{info}"
+        );
+    }
+}
+
+#[test]
+fn a_banner_stays_until_it_is_dismissed_or_the_trouble_is_over() {
+    let run = run_at(Moment::Nan);
+    let mut screen = Screen::new();
+    screen.press(&run, KeyCode::Char('s'));
+    assert!(screen.text(&run, 80, 24).contains("Esc dismiss"));
+    screen.press(&run, KeyCode::Esc);
+    let text = screen.text(&run, 80, 24);
+    assert!(
+        !text.contains("Esc dismiss") && text.contains("PAUSED"),
+        "{text}"
+    );
+    // The next trouble of the same kind has a banner again.
+    let mut story = diverged();
+    let mut screen = Screen::new();
+    screen.press(&story.state, KeyCode::Esc);
+    assert!(!screen.text(&story.state, 80, 24).contains("Esc dismiss"));
+    story.eval(2.5);
+    assert!(!screen.text(&story.state, 80, 24).contains("Esc dismiss"));
+    story.not_a_number();
+    assert!(screen.text(&story.state, 80, 24).contains("Esc dismiss"));
+    story.train(10, 4, |_| 2.5);
+    assert!(!screen.text(&story.state, 80, 24).contains("Esc dismiss"));
+}
+
+#[test]
+fn the_decision_of_a_diverged_run_goes_back_and_never_on() {
+    let mut story = diverged();
+    story.decision(9);
+    let mut screen = Screen::new();
+    screen.press(&story.state, D);
+    let prompt = screen.decision().unwrap();
+    let Some(Command::Rollback { checkpoint }) = prompt.command() else {
+        panic!("{prompt:?}");
+    };
+    let text = screen.text(&story.state, 80, 24);
+    assert!(
+        text.contains("> roll back ") && text.contains(&format!("to {checkpoint} (val")),
+        "{text}"
+    );
+    // Without a checkpoint from before, nothing is suggested.
+    screen.desk = Desk::default();
+    screen.facts.nearby.kept = Some(Vec::new());
+    screen.press(&story.state, D);
+    assert_eq!(screen.decision().unwrap().command(), None);
+}
+
+#[test]
+fn a_stall_and_a_vanished_process_have_banners() {
+    let run = run_at(Moment::Stalled);
+    let mut screen = Screen::new();
+    screen.now = Some(run.t + 34 * 60_000);
+    let text = screen.text(&run, 80, 24);
+    assert!(
+        text.contains("! no event for 34m00s, since step 66,800"),
+        "{text}"
+    );
+    let mut run = run_at(Moment::Healthy);
+    run.settle(false);
+    let mut screen = Screen::new();
+    screen.facts.argument = "mine".into();
+    let text = screen.text(&run, 80, 24);
+    assert!(
+        text.contains("CRASHED") && text.contains("ended without a last message"),
+        "{text}"
+    );
+    assert!(text.contains("heirloom train --resume mine"), "{text}");
+}
+
+#[test]
+fn a_checkpoint_is_looked_at_before_its_confirmation() {
+    let run = run_at(Moment::Nan);
+    let mut screen = Screen::new();
+    let effects = screen.press(&run, KeyCode::Char('R'));
+    let [Effect::Verify(name)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    // Not before it is known to be whole.
+    screen.press(&run, KeyCode::Enter);
+    assert!(!screen.desk.layers.confirming());
+    let verified = &mut screen.facts.nearby.verified;
+    verified.insert(name.clone(), Err("model.safetensors differs".into()));
+    screen.press(&run, KeyCode::Enter);
+    let notice = screen.desk.ui.notice.clone().unwrap();
+    assert!(notice.contains("model.safetensors differs"), "{notice}");
+    screen.facts.nearby.verified.insert(name.clone(), Ok(()));
+    let text = screen.text(&run, 80, 24);
+    assert!(
+        text.contains("every file verified") && text.contains("abandons"),
+        "{text}"
+    );
+    screen.press(&run, KeyCode::Enter);
+    let text = screen.text(&run, 80, 24);
+    for part in [
+        &format!("Roll back to {name}?"),
+        "of round 2, val ",
+        "every file verified",
+        "abandons",
+        "Enter confirm   Esc cancel",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let rollback = Command::Rollback {
+        checkpoint: name.clone(),
+    };
+    assert_eq!(screen.press(&run, KeyCode::Enter), [Effect::Send(rollback)]);
+}
+
+#[test]
+fn what_the_trainer_would_refuse_is_refused_before_the_question() {
+    let run = run_at(Moment::Deciding);
+    let refused = |line: &str| {
+        let mut screen = Screen::new();
+        screen.facts.nearby.kept = Some(vec!["b0-s00100000-reference".into(), "best".into()]);
+        for c in format!(":{line}").chars() {
+            screen.press(&run, KeyCode::Char(c));
+        }
+        screen.press(&run, KeyCode::Enter);
+        (screen.desk.layers.confirming(), screen.text(&run, 80, 24))
+    };
+    for (line, words) in [
+        ("grow 99", "can grow by at most"),
+        ("rollback nope", "no checkpoint \"nope\"; R lists them"),
+        (
+            "rollback b0-s00100000-referenc",
+            "did you mean b0-s00100000-reference?",
+        ),
+    ] {
+        let (asks, text) = refused(line);
+        assert!(!asks && text.contains(words), "{line}: {text}");
+    }
+    for line in [
+        "grow 2",
+        "rollback best",
+        "rollback b0-s00100000-reference",
+        "stop",
+    ] {
+        let (asks, text) = refused(line);
+        assert!(asks, "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_confirmation_repeats_everything() {
+    let run = run_at(Moment::Deciding);
+    let mut screen = Screen::new();
+    screen.press(&run, D);
+    screen.press(&run, KeyCode::Enter);
+    let text = screen.text(&run, 80, 24);
+    for part in [
+        "Grow by 2 layers (restart)?",
+        "14 → 16 layers (reference 14, 15)",
+        "all layers fresh from the reference",
+        "round 3: 100,000 steps, ",
+        ", until ",
+        "pre-grow-2",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_branch_that_was_left_stays_in_sight_however_far_it_went() {
+    let mut story = Story::new();
+    story.phase(Phase::Reference, 8, 200, Start::Random);
+    story.train(100, 8, |i| 3.0 - i / 200.0);
+    story.checkpoint();
+    let seq = story.seq;
+    story.train(700, 8, |i| 2.5 + i / 1000.0);
+    story.step = 100;
+    story.tell(Body::Rollback {
+        checkpoint: "b0-s00000100-reference".into(),
+        from_seq: seq,
+        why: "requested".into(),
+    });
+    story.train(50, 8, |_| 2.4);
+    for (width, height) in [(80, 24), (200, 60)] {
+        let text = Screen::new().text(&story.state, width, height);
+        let chart: Vec<&str> = text.lines().take_while(|l| !l.contains("rank")).collect();
+        let ends = chart.iter().any(|l| l.contains('◂'));
+        assert!(ends && chart.iter().any(|l| l.contains("800")), "{text}");
+    }
+}
+
+#[test]
+fn the_learning_rate_on_screen_is_the_one_that_was_set() {
+    let mut story = Story::deciding();
+    let set = |story: &mut Story, id, lr, applied| {
+        story.tell(Body::Command {
+            id,
+            by: By::Keyboard,
+            command: Command::SetLr { lr },
+            pid: None,
+        });
+        let message = String::new();
+        story.tell(Body::Answer {
+            id,
+            applied,
+            message,
+        });
+        Screen::new().text(&story.state, 80, 24)
+    };
+    assert!(set(&mut story, 7, 2e-4, true).contains("lr 2.00e-4"));
+    assert!(set(&mut story, 8, 9e-4, false).contains("lr 2.00e-4"));
+}
+
+#[test]
+fn a_long_notice_is_wrapped_and_all_of_it_can_be_read() {
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    let long = "not sent: ".to_string() + &"seven words that say what is wrong ".repeat(9) + "end";
+    screen.desk.ui.notice = Some(long);
+    let text = screen.text(&run, 80, 24);
+    let strip: Vec<&str> = text.lines().rev().skip(1).take(3).collect();
+    assert!(
+        strip[0].contains("… i all") && strip[2].contains("not sent"),
+        "{text}"
+    );
+    screen.press(&run, KeyCode::Char('i'));
+    let text = screen.text(&run, 80, 24);
+    assert!(text.contains("last message: not sent"), "{text}");
+    // Wrapped lines are not separated from their ends.
+    let joined = text.replace('│', " ");
+    assert!(joined.split_whitespace().any(|w| w == "end"), "{text}");
+    // A note that is cut says so.
+    let mut story = Story::deciding();
+    story.tell(Body::Warning {
+        message: "long ".repeat(40),
+    });
+    let text = Screen::new().text(&story.state, 80, 24);
+    let cut = text.lines().find(|l| l.contains("! long")).unwrap();
+    assert!(cut.ends_with('…'), "{cut}");
+}
+
+#[test]
+fn state_step_and_loss_are_there_at_every_size() {
+    for (moment, state) in [
+        (Moment::Healthy, "TRAIN"),
+        (Moment::Paused, "PAUSED"),
+        (Moment::Nan, "PAUSED"),
+    ] {
+        let run = run_at(moment);
+        for (width, height) in [(80, 24), (60, 15), (40, 12)] {
+            for control in [None, Some("root@pts/3 (pid 16223)".to_string())] {
+                let mut screen = Screen::new();
+                screen.facts.read_only = control.is_some();
+                screen.facts.controller = control;
+                let text = screen.text(&run, width, height);
+                let head: String = text.lines().take(5).collect::<Vec<_>>().join(" ");
+                for part in [state, "/100,000", "val 2.9"] {
+                    let part = part.replace(
+                        "/100,000",
+                        if moment == Moment::Paused {
+                            "/120,000"
+                        } else {
+                            "/100,000"
+                        },
+                    );
+                    assert!(head.contains(&part), "{part} at {width}x{height}: {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_who_comes_back_sees_what_has_happened() {
+    let mut story = Story::deciding();
+    let left = Body::Log {
+        message: crate::run::attendance::departure("ada@pts/3 (pid 7)"),
+    };
+    story.tell(left);
+    assert!(crate::run::since::of(&story.state).is_none());
+    story.train(50, 4, |_| 1.5);
+    story.tell(Body::Warning {
+        message: "the disk is nearly full".into(),
+    });
+    story.decision(9);
+    let mut screen = Screen::new();
+    screen.press(&story.state, KeyCode::Char('S'));
+    let text = screen.text(&story.state, 80, 24);
+    for part in [
+        "since you last looked",
+        "50 steps, 1 decision, 1 warning",
+        "new best val 1.5500",
+        "! the disk is nearly full",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    screen.press(&story.state, KeyCode::Esc);
+    assert!(!screen.text(&story.state, 80, 24).contains("since you"));
+}
+
+#[test]
+fn what_is_copied_is_the_line_that_is_looked_at() {
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    screen.press(&run, KeyCode::Char('4'));
+    let effects = screen.press(&run, KeyCode::Char('y'));
+    let last = run.notes.back().unwrap().text.clone();
+    assert_eq!(effects, [Effect::Copy(last)]);
+    assert!(screen.text(&run, 80, 24).contains("copied"));
+}
+
+#[test]
+fn leaving_says_what_becomes_of_the_training() {
+    let mut story = Story::deciding();
+    let words = |story: &Story, controller: Option<&str>| {
+        let mut screen = Screen::new();
+        screen.facts.argument = "mine".into();
+        screen.facts.controller = controller.map(String::from);
+        screen.press(&story.state, KeyCode::Char('q'));
+        screen.text(&story.state, 80, 24)
+    };
+    let text = words(&story, None);
+    assert!(
+        text.contains("detach - training continues in the background"),
+        "{text}"
+    );
+    assert!(
+        text.contains("stop after a checkpoint") && text.contains("heirloom attach mine"),
+        "{text}"
+    );
+    // One without control is not offered what would be refused.
+    let text = words(&story, Some("ada@pts/3"));
+    assert!(!text.contains("stop after a checkpoint"), "{text}");
+    let pause = |message: Option<&str>| Body::Run {
+        status: RunStatus::Paused,
+        info: None,
+        message: message.map(String::from),
+    };
+    story.tell(pause(Some("100 steps over budget: D to decide")));
+    let text = words(&story, None);
+    assert!(text.contains("detach - waits for your answer"), "{text}");
+    assert!(
+        text.contains("heirloom train --resume mine continues."),
+        "{text}"
+    );
+    let mut story = Story::new();
+    story.phase(Phase::Reference, 8, 200, Start::Random);
+    story.train(50, 8, |_| 2.0);
+    story.tell(pause(None));
+    let text = words(&story, None);
+    assert!(
+        text.contains("detach - stays paused in the background"),
+        "{text}"
+    );
+}
