@@ -27,6 +27,8 @@ fn help_has_groups_examples_and_variables_in_80_columns() {
         "\nExamples:\n  heirloom ",
         "\nEnvironment:\n",
         "  NO_COLOR ",
+        "  HEIRLOOM_THEME ",
+        "  COLORFGBG ",
     ] {
         assert!(help.contains(wanted), "{wanted:?} is not in\n{help}");
     }
@@ -62,6 +64,7 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(complete("heirloom sel"), "selftest");
     assert_eq!(complete("heirloom train --dry"), "--dry-run");
     assert_eq!(complete("heirloom --color nev"), "never");
+    assert_eq!(complete("heirloom --theme con"), "contrast");
 }
 
 #[test]

@@ -48,6 +48,8 @@ const VARIABLES: &[(&str, &str)] = &[
         "plain lines instead of a dashboard",
     ),
     ("NO_COLOR", "no colours"),
+    ("HEIRLOOM_THEME", "the theme where --theme is not given"),
+    ("COLORFGBG", "the terminal's colours, for the theme auto"),
     (
         "HF_TOKEN, HF_HOME",
         "the Hugging Face hub: access token, cache",

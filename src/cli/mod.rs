@@ -34,7 +34,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::dashboard;
 use crate::dashboard::glyphs::Glyphs;
-use crate::dashboard::theme::{ColorMode, Theme};
+use crate::dashboard::theme::{ColorMode, Depth, Theme, ThemeName};
 use crate::locate::{self, Located};
 use crate::run::dir::{DEFAULT_RUNS, RunDir};
 use crate::run::pick;
@@ -132,10 +132,13 @@ const MODEL: &str = "A model's directory, a .gguf file, hf:OWNER/NAME[@REVISION]
 /// Terminals, by TERM, without colours and without a screen to come back from: Emacs' shell, many CI logs.
 const PLAIN_TERMINALS: [&str; 3] = ["dumb", "vt100", "vt102"];
 
+/// The variable that chooses a theme where --theme does not.
+const THEME: &str = "HEIRLOOM_THEME";
+
 /// How a dashboard looks.
 #[derive(Debug, Clone, clap::Args)]
 pub struct UiArgs {
-    /// Colours; auto heeds NO_COLOR and the terminal's name
+    /// Number of colours; auto honours NO_COLOR, COLORTERM and TERM
     #[arg(
         long,
         value_enum,
@@ -144,6 +147,9 @@ pub struct UiArgs {
         global = true
     )]
     color: ColorMode,
+    /// Colours for a dark or a light background [default: HEIRLOOM_THEME, else auto: by COLORFGBG, else dark]
+    #[arg(long, value_enum, value_name = "NAME", global = true)]
+    theme: Option<ThemeName>,
     /// What charts are drawn with [default: braille; block for TERM=linux; ascii in a locale without UTF-8]
     #[arg(long, value_enum, value_name = "SET", global = true)]
     glyphs: Option<Glyphs>,
@@ -161,6 +167,42 @@ impl UiArgs {
         self.plain || is("ACCESSIBLE", &["1"]) || is("TERM", &PLAIN_TERMINALS)
     }
 
+    /// The theme that was asked for: by --theme, else by [`THEME`] where that is set and not empty.
+    ///
+    /// # Errors
+    /// When the variable names no theme.
+    fn theme_name(&self) -> Result<ThemeName> {
+        self.theme_or(
+            &std::env::var_os(THEME)
+                .unwrap_or_default()
+                .to_string_lossy(),
+        )
+    }
+
+    fn theme_or(&self, variable: &str) -> Result<ThemeName> {
+        match self.theme {
+            Some(theme) => Ok(theme),
+            None if variable.is_empty() => Ok(ThemeName::Auto),
+            None => ThemeName::from_str(variable, true).map_err(|_| {
+                let all = ThemeName::value_variants().iter();
+                let all = all.filter_map(|t| Some(t.to_possible_value()?.get_name().to_string()));
+                let all = all.collect::<Vec<_>>().join(", ");
+                anyhow::anyhow!("{THEME}: expected one of {all}, got {variable:?}")
+            }),
+        }
+    }
+
+    /// The theme of a picture, for which no terminal's colours matter: dark, and 256 colours, unless asked otherwise.
+    pub fn theme_of_file(&self) -> Theme {
+        let depth = match self.color {
+            ColorMode::Never => Depth::Mono,
+            ColorMode::Basic => Depth::Basic,
+            ColorMode::Auto | ColorMode::Indexed => Depth::Indexed,
+            ColorMode::True => Depth::True,
+        };
+        Theme::of(self.theme_name().unwrap_or_default(), depth)
+    }
+
     /// As arguments for another call of this program.
     fn to_args(&self) -> Vec<String> {
         let mut args = Vec::new();
@@ -173,6 +215,7 @@ impl UiArgs {
             }
         };
         push("color", self.color.to_possible_value());
+        push("theme", self.theme.and_then(|t| t.to_possible_value()));
         push("glyphs", self.glyphs.and_then(|g| g.to_possible_value()));
         args
     }
@@ -185,7 +228,8 @@ impl UiArgs {
         log: Option<&Path>,
     ) -> dashboard::Options {
         dashboard::Options {
-            theme: Theme::new(self.color),
+            // An unknown theme has been refused when the command began.
+            theme: Theme::of_terminal(self.theme_name().unwrap_or_default(), self.color),
             glyphs: self.glyphs.unwrap_or_else(Glyphs::of_terminal),
             title: title.into(),
             log: log.map(Path::to_path_buf),
@@ -205,6 +249,7 @@ impl Cli {
     /// What the command failed of; [`exit::code`] says which code it stands for.
     pub fn run(self) -> Result<i32> {
         crate::ops::check_unit().map_err(|e| exit::usage(&e))?;
+        self.global.ui.theme_name().map_err(exit::input)?;
         if self.command.as_ref().is_some_and(Command::computes) {
             threads::start_pool()?;
         }
@@ -322,7 +367,7 @@ mod tests {
     #[test]
     fn global_options_mean_the_same_before_and_after_every_command() {
         let options = [
-            "--runs", "d", "--color", "16", "--glyphs", "ascii", "--plain",
+            "--runs", "d", "--color", "16", "--theme", "light", "--glyphs", "ascii", "--plain",
         ];
         let wanted = global(&options);
         assert!(
@@ -368,6 +413,7 @@ mod tests {
             &["--runs", "d"],
             &["--plain", "--glyphs", "ascii"],
             &["--color", "never"],
+            &["--theme", "contrast"],
         ] {
             let wanted = global(given);
             let cli = Cli::try_parse_from([&["heirloom"], given].concat()).unwrap();
@@ -376,5 +422,26 @@ mod tests {
             let args: Vec<&str> = ["train", "tiny"].into_iter().chain(options).collect();
             assert_eq!(global(&args), wanted, "{args:?}");
         }
+    }
+
+    #[test]
+    fn a_theme_is_chosen_by_option_then_by_variable() {
+        let ui = |args: &[&str]| {
+            let all = [&["heirloom"], args].concat();
+            Cli::try_parse_from(all).unwrap().global.ui
+        };
+        let plain = ui(&[]);
+        assert_eq!(plain.theme_or("").unwrap(), ThemeName::Auto);
+        assert_eq!(plain.theme_or("light").unwrap(), ThemeName::Light);
+        assert_eq!(plain.theme_or("Terminal").unwrap(), ThemeName::Terminal);
+        let dark = ui(&["--theme", "dark"]);
+        assert_eq!(dark.theme_or("light").unwrap(), ThemeName::Dark);
+        let auto = ui(&["--theme", "auto"]);
+        assert_eq!(auto.theme_or("light").unwrap(), ThemeName::Auto);
+        let error = plain.theme_or("solarized").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "HEIRLOOM_THEME: expected one of auto, dark, light, contrast, terminal, got \"solarized\""
+        );
     }
 }

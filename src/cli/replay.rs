@@ -11,7 +11,6 @@ use crate::dashboard::Stage;
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::picture;
 use crate::dashboard::replay::{self, Moment, Replay, ReplayFeed};
-use crate::dashboard::theme::{ColorMode, Theme};
 use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::{table, tail};
@@ -93,11 +92,7 @@ impl Args {
     fn draw(&self, replay: &Replay, dir: &RunDir, path: &Path, form: Form) -> Result<()> {
         let run = replay.state()?;
         let ui = &self.global.ui;
-        // A file has no terminal whose colours and characters could be asked for.
-        let theme = match ui.color {
-            ColorMode::Auto => Theme::new(ColorMode::Indexed),
-            color => Theme::new(color),
-        };
+        let theme = ui.theme_of_file();
         let glyphs = ui.glyphs.unwrap_or(Glyphs::Braille);
         let name = dir.name();
         let stage = Stage {
@@ -110,7 +105,11 @@ impl Args {
         };
         let frame = dashboard::still_in(&run, self.size, &stage)?;
         let bytes = match form {
-            Form::Svg => picture::svg(&frame, &format!("{name} at step {}", run.core.step)),
+            Form::Svg => picture::svg(
+                &frame,
+                &format!("{name} at step {}", run.core.step),
+                theme.light,
+            ),
             Form::Text => picture::plain(&frame),
         };
         file::replace_output(path, bytes.as_bytes())

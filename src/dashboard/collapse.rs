@@ -110,6 +110,7 @@ fn draw(frame: &mut Frame<'_>, known: &Known, theme: &Theme, glyphs: Glyphs) {
         None => " q quit".into(),
     };
     frame.render_widget(Line::styled(keys, theme.dim), bottom);
+    theme.paint(frame.buffer_mut());
 }
 
 /// Width of a head's cell.
@@ -223,6 +224,43 @@ fn draw_network(frame: &mut Frame<'_>, area: Rect, known: &Known, theme: &Theme,
                 _ => continue,
             };
             buffer[at].set_char(plain);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+    use crate::dashboard::tests::contrast::{Looks, cases};
+    use crate::demo::{Demo, Head};
+
+    #[test]
+    fn the_collapse_is_legible_in_every_theme() {
+        let mut known = Known::new(Demo::REDUCED);
+        known.heads.push(Head {
+            scores: 90,
+            attention: 1,
+            sharper: 4,
+        });
+        for step in 0..20 {
+            known.probes.push(Probe {
+                step,
+                ranks: vec![20 - step, 22 - step],
+                loss: 1.0,
+            });
+        }
+        for case in cases() {
+            for glyphs in [Glyphs::Braille, Glyphs::Block, Glyphs::Ascii] {
+                let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
+                let show = |frame: &mut Frame<'_>| draw(frame, &known, &case.theme, glyphs);
+                terminal.draw(show).unwrap();
+                let mut looks = Looks::default();
+                looks.add("collapse", terminal.backend().buffer());
+                looks.check(&case);
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use ratatui::symbols::border;
 
+use crate::text;
+
 /// `--glyphs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Glyphs {
@@ -55,7 +57,8 @@ impl Glyphs {
     /// Sparkline characters, lowest first.
     pub fn levels(self) -> &'static [char] {
         match self {
-            Self::Ascii => &['_', '.', '-', '=', '+', '*', '#', '@'],
+            // None of them is one of the marks of a chart.
+            Self::Ascii => &['_', ',', ';', '=', '+', '%', '#', '@'],
             _ => &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
         }
     }
@@ -77,26 +80,105 @@ impl Glyphs {
         }
     }
 
-    /// Text for this character set: without UTF-8, the few symbols in use become ASCII.
+    /// The characters of a chart.
+    pub fn marks(self) -> Marks {
+        let dots = match self {
+            Self::Ascii => return ASCII,
+            Self::Block => '▀',
+            Self::Braille => '⠒',
+        };
+        Marks {
+            line: dots,
+            range: dots,
+            val: dots,
+            abandoned: dots,
+            ..MARKS
+        }
+    }
+
+    /// Text for this character set: without UTF-8, the few symbols in use become ASCII. Its width may change: it is padded and
+    /// measured afterwards.
     pub fn text(self, text: &str) -> String {
         if self != Self::Ascii {
             return text.to_string();
         }
-        text.chars()
-            .map(|c| match c {
-                '→' => '>',
-                '±' => '~',
-                '·' => '.',
-                '●' | '◆' => '*',
-                '▶' => '>',
-                '≤' => '<',
-                '…' => '.',
-                c if c.is_ascii() => c,
-                _ => '?',
-            })
-            .collect()
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            match c {
+                '±' => out.push_str("+-"),
+                '→' | '▶' => out.push('>'),
+                '·' | '…' => out.push('.'),
+                '●' => out.push('*'),
+                '◆' => out.push(ASCII.checkpoint),
+                '≤' => out.push('<'),
+                c if c.is_ascii() => out.push(c),
+                _ => out.push('?'),
+            }
+        }
+        out
+    }
+
+    /// A [sanitised](text::sanitize) text for this character set over exactly `columns` columns: filled up with spaces, or cut.
+    pub fn fit(self, text: &str, columns: usize) -> String {
+        self.text(&text::fit(&self.text(text), columns))
     }
 }
+
+/// The characters of a chart, each of which stands for one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// A line, where it is not made of dots: in a legend, and in ASCII.
+    pub line: char,
+    /// The range of the single values behind the line, in the same places.
+    pub range: char,
+    /// The line between measured points, in the same places.
+    pub val: char,
+    /// What a rollback left behind, in the same places.
+    pub abandoned: char,
+    /// Where that ends.
+    pub end: char,
+    /// A measured point.
+    pub point: char,
+    /// A horizontal line.
+    pub level: char,
+    pub checkpoint: char,
+    /// Where a line leaves the chart.
+    pub above: char,
+    pub below: char,
+    /// A value that is not finite.
+    pub gap: char,
+    pub cursor: char,
+}
+
+const MARKS: Marks = Marks {
+    line: ' ',
+    range: ' ',
+    val: ' ',
+    abandoned: ' ',
+    end: '◂',
+    point: '●',
+    level: '╌',
+    checkpoint: '◆',
+    above: '▲',
+    below: '▼',
+    gap: '×',
+    cursor: '│',
+};
+
+const ASCII: Marks = Marks {
+    line: '*',
+    range: '.',
+    val: '~',
+    abandoned: ':',
+    end: '<',
+    point: 'o',
+    level: '-',
+    checkpoint: 'c',
+    above: '^',
+    below: 'v',
+    gap: 'x',
+    cursor: '|',
+};
 
 #[cfg(test)]
 mod tests {
@@ -115,5 +197,44 @@ mod tests {
         assert_eq!(for_("linux", "C.utf8"), Glyphs::Block);
         assert_eq!(for_("linux", "C"), Glyphs::Ascii);
         assert_eq!(for_("xterm", ""), Glyphs::Ascii);
+    }
+
+    /// Marks of charts, letters of rounds and of runs, and the shades of ranks.
+    #[test]
+    fn ascii_characters_stand_for_one_thing_each() {
+        let m = ASCII;
+        let marks = [
+            m.line,
+            m.range,
+            m.val,
+            m.abandoned,
+            m.end,
+            m.point,
+            m.level,
+            m.checkpoint,
+            m.above,
+            m.below,
+            m.gap,
+            m.cursor,
+        ];
+        let mut all: Vec<char> = marks.to_vec();
+        all.extend(Glyphs::Ascii.levels());
+        all.extend('0'..='9');
+        all.extend(['R', 'C']);
+        assert!(all.iter().all(char::is_ascii));
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count, "{all:?}");
+    }
+
+    #[test]
+    fn ascii_text_says_plus_minus_and_is_cut_in_ascii() {
+        let text = |text: &str| Glyphs::Ascii.text(text);
+        assert_eq!(text("+0.0343 ±0.0023"), "+0.0343 +-0.0023");
+        assert_eq!(text("grow 4→6 · ◆"), "grow 4>6 . c");
+        assert_eq!(Glyphs::Ascii.fit("a ±1 longer name", 9), "a +-1 lo.");
+        assert_eq!(Glyphs::Ascii.fit("±1", 5), "+-1  ");
+        assert_eq!(Glyphs::Braille.fit("a longer name", 5), "a lo…");
     }
 }

@@ -11,12 +11,26 @@ use crate::text;
 const CELL: (usize, usize) = (9, 18);
 const FONT: usize = 15;
 const BASELINE: usize = 14;
-/// Colours of the terminal that is drawn.
-const BACKGROUND: &str = "#16181d";
-const FOREGROUND: &str = "#d8dade";
-const DIMMED: &str = "#8a8f98";
+/// Colours of a terminal that is drawn.
+struct Colours {
+    background: &'static str,
+    foreground: &'static str,
+    /// Of faint text.
+    faint: &'static str,
+}
+
+const DARK: Colours = Colours {
+    background: "#16181d",
+    foreground: "#d8dade",
+    faint: "#8a8f98",
+};
+const LIGHT: Colours = Colours {
+    background: "#fdfdfb",
+    foreground: "#1d2026",
+    faint: "#5c6068",
+};
 /// The 16 colours of terminals, as xterm has them by default.
-const BASIC: [u32; 16] = [
+pub(super) const XTERM: [u32; 16] = [
     0x00_0000, 0xcd_0000, 0x00_cd00, 0xcd_cd00, 0x00_00ee, 0xcd_00cd, 0x00_cdcd, 0xe5_e5e5,
     0x7f_7f7f, 0xff_0000, 0x00_ff00, 0xff_ff00, 0x5c_5cff, 0xff_00ff, 0x00_ffff, 0xff_ffff,
 ];
@@ -30,8 +44,10 @@ struct Look {
 }
 
 /// Draws a frame as an SVG image of monospaced text. Characters a font may lack at this width stay in their columns: each
-/// stretch of one style has its width written down.
-pub fn svg(frame: &Buffer, title: &str) -> String {
+/// stretch of one style has its width written down. The terminal that is drawn is a dark one, or a light one.
+pub fn svg(frame: &Buffer, title: &str, light: bool) -> String {
+    let colours = if light { &LIGHT } else { &DARK };
+    let background = colours.background;
     let (columns, rows) = (
         usize::from(frame.area.width),
         usize::from(frame.area.height),
@@ -44,15 +60,15 @@ pub fn svg(frame: &Buffer, title: &str) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"{FONT}\">\n\
          <title>{}</title>\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"{BACKGROUND}\"/>",
+         <rect width=\"{width}\" height=\"{height}\" fill=\"{background}\"/>",
         escape(&text::sanitize(title)),
     );
     for (y, row) in lines(frame).enumerate() {
         let mut x = 0;
         while x < row.len() {
-            let look = look(&row[x]);
+            let look = look(&row[x], colours);
             let mut end = x;
-            while end < row.len() && self::look(&row[end]) == look {
+            while end < row.len() && self::look(&row[end], colours) == look {
                 // The second cell of a wide character has no style of its own.
                 end += text::width(row[end].symbol()).max(1);
             }
@@ -130,12 +146,20 @@ fn stretch(out: &mut String, look: &Look, cells: &[Cell], (x, y): (usize, usize)
     );
 }
 
-fn look(cell: &Cell) -> Look {
+fn look(cell: &Cell, colours: &Colours) -> Look {
     let dim = cell.modifier.contains(Modifier::DIM);
-    let ink = hex(cell.fg).unwrap_or_else(|| if dim { DIMMED } else { FOREGROUND }.into());
+    let own = if dim {
+        colours.faint
+    } else {
+        colours.foreground
+    };
+    let ink = hex(cell.fg).unwrap_or_else(|| own.into());
     let paper = hex(cell.bg);
     let (ink, paper) = match cell.modifier.contains(Modifier::REVERSED) {
-        true => (paper.unwrap_or_else(|| BACKGROUND.into()), Some(ink)),
+        true => (
+            paper.unwrap_or_else(|| colours.background.into()),
+            Some(ink),
+        ),
         false => (ink, paper),
     };
     Look {
@@ -147,10 +171,16 @@ fn look(cell: &Cell) -> Look {
 
 /// `#rrggbb`; `None` for the terminal's own colour.
 fn hex(color: Color) -> Option<String> {
-    let basic = |i: usize| BASIC[i];
-    let rgb = match color {
+    rgb(color, &XTERM).map(|rgb| format!("#{rgb:06x}"))
+}
+
+/// Returns `0xrrggbb` with these 16 colours; `None` for the terminal's own colour.
+pub(super) fn rgb(color: Color, basic: &[u32; 16]) -> Option<u32> {
+    let basic = |i: usize| basic[i];
+    Some(match color {
         Color::Reset => return None,
         Color::Rgb(r, g, b) => u32::from_be_bytes([0, r, g, b]),
+        Color::Indexed(i @ 0..16) => basic(usize::from(i)),
         Color::Indexed(i) => indexed(i),
         Color::Black => basic(0),
         Color::Red => basic(1),
@@ -168,17 +198,15 @@ fn hex(color: Color) -> Option<String> {
         Color::LightMagenta => basic(13),
         Color::LightCyan => basic(14),
         Color::White => basic(15),
-    };
-    Some(format!("#{rgb:06x}"))
+    })
 }
 
-/// A colour of xterm's 256: the basic ones, a cube of six levels, and greys.
+/// A colour of xterm's 256 from the 17th on: a cube of six levels, and greys.
 fn indexed(i: u8) -> u32 {
     let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
     match i {
-        0..16 => BASIC[usize::from(i)],
-        16..232 => {
-            let n = i - 16;
+        0..232 => {
+            let n = i.saturating_sub(16);
             u32::from_be_bytes([0, level(n / 36), level(n / 6 % 6), level(n % 6)])
         }
         _ => {
@@ -220,7 +248,7 @@ mod tests {
         frame.set_string(2, 1, "數x", style);
         let reversed = Style::new().add_modifier(Modifier::REVERSED);
         frame.set_string(6, 1, "on", reversed);
-        let picture = svg(&frame, "<run>");
+        let picture = svg(&frame, "<run>", false);
         let document = roxmltree::Document::parse(&picture).unwrap();
         let root = document.root_element();
         assert_eq!(
@@ -240,11 +268,13 @@ mod tests {
             (wide.attribute("x"), wide.attribute("textLength")),
             (Some("18"), Some("27"))
         );
-        assert_eq!(texts[2].attribute("fill"), Some(BACKGROUND));
+        assert_eq!(texts[2].attribute("fill"), Some(DARK.background));
         let paper = document
             .descendants()
-            .filter(|n| n.attribute("fill") == Some(FOREGROUND));
+            .filter(|n| n.attribute("fill") == Some(DARK.foreground));
         assert!(paper.clone().any(|n| n.has_tag_name("rect")));
+        let picture = svg(&frame, "<run>", true);
+        assert!(picture.contains(LIGHT.background) && !picture.contains(DARK.background));
         assert_eq!(plain(&frame), "a<b & \"⠒█\"\n  數x on\n");
     }
 }

@@ -14,7 +14,7 @@ use super::layers::LOCK;
 use super::scene::Scene;
 use super::screen;
 use super::session::Facts;
-use super::theme::{ColorMode, Theme};
+use super::theme::Theme;
 use super::update::{self, Desk};
 use crate::run::state::RunState;
 
@@ -39,7 +39,7 @@ pub struct Stage<'a> {
 /// None: a frame in memory can always be drawn.
 pub fn still(run: &RunState, size: (u16, u16)) -> Result<Buffer, Infallible> {
     let stage = Stage {
-        theme: &Theme::new(ColorMode::Never),
+        theme: &Theme::mono(),
         glyphs: Glyphs::Braille,
         title: "run",
         clock: None,

@@ -20,7 +20,7 @@ use super::scene::Scene;
 use super::screen;
 use super::session::Facts;
 use super::stack::Stack;
-use super::theme::{ColorMode, Theme};
+use super::theme::{Depth, Theme, ThemeName};
 use super::update::{self, Desk};
 use crate::run::command::{By, Command, GrowMode};
 use crate::run::event::{
@@ -29,10 +29,13 @@ use crate::run::event::{
 };
 use crate::run::state::RunState;
 
+pub(super) mod contrast;
 mod deciding;
 mod evidence;
+mod gallery;
 mod keys;
 mod layers;
+mod marks;
 pub(super) mod realistic;
 mod replay;
 pub(super) mod rows;
@@ -65,7 +68,7 @@ impl Screen {
                 ..Facts::default()
             },
             frozen: false,
-            theme: Theme::new(ColorMode::Indexed),
+            theme: Theme::of(ThemeName::Dark, Depth::Indexed),
             glyphs: Glyphs::Braille,
             clock: Instant::now(),
             zone: TimeZone::UTC,

@@ -1,11 +1,16 @@
-//! Colours, and what is left of them without: nothing is told by hue alone.
+//! Colours. Nothing is shown by hue alone: every role differs from its neighbours by a modifier, a character or a word too.
+//!
+//! Themes keep the terminal's own background and text colour; the high contrast theme alone paints its own. A test computes the
+//! contrast of every pair of colours that the screens contain: at least 4.5:1 on the backgrounds that a theme is made for
+//! (#000000 to #1e1e1e for dark, #ffffff to #fdf6e3 for light). The terminal is never asked for its colours.
 
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier, Style};
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum ColorMode {
-    /// By NO_COLOR and the terminal's name.
+    /// By NO_COLOR, COLORTERM and the terminal's name.
     #[default]
     Auto,
     Never,
@@ -16,9 +21,38 @@ pub enum ColorMode {
     True,
 }
 
+/// `--theme`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ThemeName {
+    /// By COLORFGBG; without it dark, with 16 colours terminal
+    #[default]
+    Auto,
+    Dark,
+    Light,
+    /// High contrast, on a black background of its own
+    Contrast,
+    /// The terminal's own 16 colours, legible on any background
+    Terminal,
+}
+
+/// How many colours a theme may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// None: attributes alone.
+    Mono,
+    /// The 16 ANSI colours.
+    Basic,
+    /// xterm's 256.
+    Indexed,
+    /// 24 bits.
+    True,
+}
+
 /// Styles by role.
 #[derive(Debug, Clone, Copy)]
 pub struct Theme {
+    /// What cells without a colour of their own get; the default keeps the terminal's.
+    pub base: Style,
     pub plain: Style,
     pub dim: Style,
     pub title: Style,
@@ -26,34 +60,98 @@ pub struct Theme {
     pub train: Style,
     pub val: Style,
     pub reference: Style,
+    /// The line of a limit in a chart.
+    pub limit: Style,
     pub good: Style,
     pub warning: Style,
+    /// The bars of a layer that is lazy.
+    pub lazy: Style,
     pub selected: Style,
+    /// Whether it is made for a light background.
+    pub light: bool,
+    /// Whether the band behind a line is thinned out, where its style is too much like the line's.
+    pub sparse: bool,
+}
+
+/// The colours of a theme.
+struct Hues {
+    dim: Color,
+    train: Color,
+    val: Color,
+    reference: Color,
+    good: Color,
+    warning: Color,
+}
+
+impl Hues {
+    /// Hues from `0xrrggbb`, in the order of the fields.
+    fn rgb(all: [u32; 6]) -> Self {
+        Self::of(all.map(Color::from_u32))
+    }
+
+    /// Hues from xterm's 256, in the order of the fields.
+    fn indexed(all: [u8; 6]) -> Self {
+        Self::of(all.map(Color::Indexed))
+    }
+
+    fn of([dim, train, val, reference, good, warning]: [Color; 6]) -> Self {
+        Self {
+            dim,
+            train,
+            val,
+            reference,
+            good,
+            warning,
+        }
+    }
 }
 
 impl Theme {
-    /// The theme for a mode; `Auto` reads the environment.
-    pub fn new(mode: ColorMode) -> Self {
-        let set = |name: &str| std::env::var(name).unwrap_or_default();
-        match mode {
-            // https://no-color.org: set and not empty.
-            ColorMode::Auto if !set("NO_COLOR").is_empty() || set("TERM") == "dumb" => Self::mono(),
-            ColorMode::Auto
-                if set("COLORTERM") == "truecolor" || set("TERM").contains("256color") =>
-            {
-                Self::indexed()
-            }
-            ColorMode::Auto | ColorMode::Basic => Self::basic(),
-            ColorMode::Never => Self::mono(),
-            ColorMode::Indexed | ColorMode::True => Self::indexed(),
+    /// Returns the theme for this process's terminal, by its environment.
+    pub fn of_terminal(name: ThemeName, mode: ColorMode) -> Self {
+        Self::for_environment(name, mode, |name| std::env::var(name).unwrap_or_default())
+    }
+
+    fn for_environment(name: ThemeName, mode: ColorMode, value: impl Fn(&str) -> String) -> Self {
+        let depth = match mode {
+            ColorMode::Auto => depth(&value),
+            ColorMode::Never => Depth::Mono,
+            ColorMode::Basic => Depth::Basic,
+            ColorMode::Indexed => Depth::Indexed,
+            ColorMode::True => Depth::True,
+        };
+        let name = match name {
+            ThemeName::Auto => match is_light(&value("COLORFGBG")) {
+                Some(true) => ThemeName::Light,
+                Some(false) => ThemeName::Dark,
+                None if depth == Depth::Basic => ThemeName::Terminal,
+                None => ThemeName::Dark,
+            },
+            chosen => chosen,
+        };
+        Self::of(name, depth)
+    }
+
+    /// Returns a theme of so many colours; `Auto` is dark.
+    pub fn of(name: ThemeName, depth: Depth) -> Self {
+        match (name, depth) {
+            (_, Depth::Mono) => Self::mono(),
+            (ThemeName::Terminal, _) => Self::terminal(),
+            (ThemeName::Auto | ThemeName::Dark, depth) => Self::dark(depth),
+            (ThemeName::Light, depth) => Self {
+                light: true,
+                ..Self::for_light(depth)
+            },
+            (ThemeName::Contrast, depth) => Self::contrast(depth),
         }
     }
 
-    /// Bold, dim and reversed alone.
+    /// Bold, faint, underlined and reversed alone.
     pub fn mono() -> Self {
         let plain = Style::new();
         let bold = plain.add_modifier(Modifier::BOLD);
         Self {
+            base: plain,
             plain,
             dim: plain.add_modifier(Modifier::DIM),
             title: bold,
@@ -61,37 +159,162 @@ impl Theme {
             train: plain,
             val: bold,
             reference: plain,
+            limit: plain,
             good: bold,
             warning: bold.add_modifier(Modifier::UNDERLINED),
+            lazy: plain,
             selected: plain.add_modifier(Modifier::REVERSED),
+            light: false,
+            sparse: false,
         }
     }
 
-    fn basic() -> Self {
-        Self::coloured(
-            Color::Cyan,
-            Color::Yellow,
-            Color::Magenta,
-            Color::Green,
-            Color::Red,
-        )
-    }
-
-    /// Okabe and Ito's palette, told apart with every kind of colour blindness.
-    fn indexed() -> Self {
-        let [sky, orange, purple, green, vermilion] = [74, 214, 175, 36, 202].map(Color::Indexed);
-        Self::coloured(sky, orange, purple, green, vermilion)
-    }
-
-    fn coloured(train: Color, val: Color, reference: Color, good: Color, warning: Color) -> Self {
+    fn coloured(hues: &Hues) -> Self {
         let mono = Self::mono();
         Self {
-            train: mono.train.fg(train),
-            val: mono.val.fg(val),
-            reference: mono.reference.fg(reference),
-            good: mono.good.fg(good),
-            warning: mono.title.fg(warning),
+            // Faint text has no contrast that could be computed, and on some terminals hardly any: a grey instead.
+            dim: mono.plain.fg(hues.dim),
+            train: mono.title.fg(hues.train),
+            val: mono.val.fg(hues.val),
+            reference: mono.reference.fg(hues.reference),
+            limit: mono.limit.fg(hues.good),
+            good: mono.good.fg(hues.good),
+            warning: mono.warning.fg(hues.warning),
+            lazy: mono.lazy.fg(hues.warning),
             ..mono
         }
     }
+
+    /// No ANSI colour has a contrast of 4.5:1 on both black and white, with xterm's palette or with VGA's. So attributes, and
+    /// colours where a style sets the background too.
+    fn terminal() -> Self {
+        let mono = Self::mono();
+        Self {
+            dim: mono.plain,
+            train: mono.title,
+            // Not bold: many terminals show bold black as grey.
+            good: mono.plain.fg(Color::Black).bg(Color::Green),
+            warning: mono.warning.fg(Color::White).bg(Color::Red),
+            sparse: true,
+            ..mono
+        }
+    }
+
+    /// Okabe and Ito's palette, which every kind of colour blindness keeps apart, lightened.
+    fn dark(depth: Depth) -> Self {
+        match depth {
+            Depth::True => Self::coloured(&Hues::rgb([
+                0x94_9aa3, 0x56_b4e9, 0xe6_9f00, 0xd9_8cb8, 0x2f_bf8f, 0xff_7a45,
+            ])),
+            Depth::Indexed => Self::coloured(&Hues::indexed([246, 74, 214, 175, 36, 209])),
+            Depth::Mono | Depth::Basic => Self {
+                // Red is too dark, bright red too on a background that is not quite black.
+                warning: Self::terminal().warning,
+                ..Self::coloured(&Hues::of([
+                    Color::Gray,
+                    Color::Cyan,
+                    Color::LightYellow,
+                    Color::LightMagenta,
+                    Color::LightGreen,
+                    Color::LightYellow,
+                ]))
+            },
+        }
+    }
+
+    /// The same hues, darkened.
+    fn for_light(depth: Depth) -> Self {
+        match depth {
+            Depth::True => Self::coloured(&Hues::rgb([
+                0x5c_6068, 0x00_629b, 0x8f_5500, 0x96_397a, 0x00_6b4b, 0xb0_2a00,
+            ])),
+            Depth::Indexed => Self::coloured(&Hues::indexed([241, 25, 94, 126, 23, 160])),
+            // Blue and red alone are dark enough in both palettes, and only while bold does not brighten them.
+            Depth::Mono | Depth::Basic => Self {
+                train: Style::new().fg(Color::Blue),
+                lazy: Style::new().fg(Color::Red),
+                ..Self::terminal()
+            },
+        }
+    }
+
+    /// At least 7:1 on black, which it paints.
+    fn contrast(depth: Depth) -> Self {
+        let (ink, paper, hues) = match depth {
+            Depth::True => (
+                Color::Rgb(255, 255, 255),
+                Color::Rgb(0, 0, 0),
+                Hues::rgb([
+                    0xd0_d0d0, 0x66_d9ff, 0xff_e14d, 0xff_b3dd, 0x5c_e6a8, 0xff_9c80,
+                ]),
+            ),
+            Depth::Indexed => (
+                Color::Indexed(231),
+                Color::Indexed(16),
+                Hues::indexed([252, 81, 227, 219, 85, 216]),
+            ),
+            Depth::Mono | Depth::Basic => (
+                Color::White,
+                Color::Black,
+                Hues::of([
+                    Color::Gray,
+                    Color::LightCyan,
+                    Color::LightYellow,
+                    Color::White,
+                    Color::LightGreen,
+                    Color::LightYellow,
+                ]),
+            ),
+        };
+        Self {
+            base: Style::new().fg(ink).bg(paper),
+            ..Self::coloured(&hues)
+        }
+    }
+
+    /// Gives cells without colours of their own the theme's, once a frame is complete.
+    pub fn paint(&self, buffer: &mut Buffer) {
+        let (Some(ink), Some(paper)) = (self.base.fg, self.base.bg) else {
+            return;
+        };
+        for cell in &mut buffer.content {
+            if cell.fg == Color::Reset {
+                cell.fg = ink;
+            }
+            if cell.bg == Color::Reset {
+                cell.bg = paper;
+            }
+        }
+    }
 }
+
+/// Puts a character into a cell, in a style that nothing of what was there shows through.
+pub fn put(cell: &mut Cell, c: char, style: Style) {
+    cell.set_char(c).set_style(Style::reset().patch(style));
+}
+
+/// How many colours the terminal has.
+fn depth(value: &impl Fn(&str) -> String) -> Depth {
+    let (term, colorterm) = (value("TERM"), value("COLORTERM"));
+    // https://no-color.org: set and not empty.
+    if !value("NO_COLOR").is_empty() || term == "dumb" {
+        Depth::Mono
+    } else if ["truecolor", "24bit"].contains(&colorterm.as_str()) || term.ends_with("-direct") {
+        Depth::True
+    } else if term.contains("256color") {
+        Depth::Indexed
+    } else {
+        Depth::Basic
+    }
+}
+
+/// Whether COLORFGBG (`15;0`, `0;default;15`) names a light background, if it names one: 7 and the bright colours but dark
+/// grey, as vim has it.
+fn is_light(colorfgbg: &str) -> Option<bool> {
+    let background = colorfgbg.rsplit_once(';')?.1;
+    let background: u8 = background.trim().parse().ok()?;
+    (background < 16).then_some(matches!(background, 7 | 9..))
+}
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,8 @@ impl Place {
         command
             .env_remove("HEIRLOOM_PARENT")
             .env_remove("ACCESSIBLE")
-            .env_remove("NO_COLOR");
+            .env_remove("NO_COLOR")
+            .env_remove("HEIRLOOM_THEME");
         command
     }
 

@@ -70,7 +70,15 @@ impl Pty {
         command.cwd(place.path());
         command.env("TERM", "xterm-256color");
         command.env("LANG", "C.UTF-8");
-        for name in ["NO_COLOR", "LC_ALL", "HEIRLOOM_PARENT", "ACCESSIBLE"] {
+        for name in [
+            "NO_COLOR",
+            "COLORTERM",
+            "COLORFGBG",
+            "HEIRLOOM_THEME",
+            "LC_ALL",
+            "HEIRLOOM_PARENT",
+            "ACCESSIBLE",
+        ] {
             command.env_remove(name);
         }
         for (name, value) in env {

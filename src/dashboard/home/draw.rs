@@ -60,18 +60,13 @@ pub fn draw(frame: &mut Frame<'_>, home: &Home<'_>, options: &Options) {
     let from = chosen.map_or(0, |c| (c + 1).saturating_sub(rows));
     let mut lines = Vec::new();
     for (i, run) in home.library.runs.iter().enumerate().skip(from).take(rows) {
-        let name = options.glyphs.text(&sanitize(&run.dir.name()));
+        let name = options.glyphs.fit(&sanitize(&run.dir.name()), 25);
         let text = match &run.row {
-            None => format!("{} ...", text::fit(&name, 25)),
+            None => format!("{name} ..."),
             // 76 columns, the narrowest screen's.
             Some(r) => format!(
                 "{} {:<12.12} {:<17.17} {:>2}L {:>6.6} {:>7.7}",
-                text::fit(&name, 25),
-                r.state,
-                r.phase,
-                r.layers,
-                r.val,
-                r.gap
+                name, r.state, r.phase, r.layers, r.val, r.gap
             ),
         };
         lines.push(marked(presets.len() + i, text));
@@ -93,6 +88,7 @@ pub fn draw(frame: &mut Frame<'_>, home: &Home<'_>, options: &Options) {
         about,
     );
     footer(frame, options, foot);
+    options.theme.paint(frame.buffer_mut());
 }
 
 fn panel<'a>(
@@ -143,4 +139,65 @@ fn footer(frame: &mut Frame<'_>, options: &Options, area: Rect) {
         line.push_span(Span::styled(format!(" {what} "), options.theme.dim));
     }
     frame.render_widget(line, area);
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use ratatui::buffer::Buffer;
+
+    use super::*;
+    use crate::dashboard::glyphs::Glyphs;
+    use crate::dashboard::message::Act;
+    use crate::dashboard::tests::contrast::{Looks, cases};
+    use crate::dashboard::theme::Theme;
+    use crate::run::dir::RunDir;
+
+    /// Frames of the home screen with a run that is stopped, without and with the question about it.
+    fn frames(options: &Options) -> Vec<Buffer> {
+        let tmp = tempfile::tempdir().unwrap();
+        let name = "a-name-that-is-longer-than-its-column";
+        let dir = RunDir::create(tmp.path(), "tiny", Some(name)).unwrap();
+        std::fs::write(dir.config(), "").unwrap();
+        let mut home = Home::open(tmp.path(), options).unwrap();
+        home.library.read_next();
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+        let mut frames = Vec::new();
+        for act in [Act::Top, Act::Bottom, Act::Accept] {
+            home.act(act);
+            terminal.draw(|frame| draw(frame, &home, options)).unwrap();
+            frames.push(terminal.backend().buffer().clone());
+        }
+        frames
+    }
+
+    #[test]
+    fn the_home_screen_is_legible_in_every_theme() {
+        for case in cases() {
+            let mut looks = Looks::default();
+            for frame in frames(&options(case.theme, Glyphs::Braille)) {
+                looks.add("home", &frame);
+            }
+            looks.check(&case);
+        }
+    }
+
+    #[test]
+    fn the_home_screen_without_utf8_is_ascii() {
+        for frame in frames(&options(Theme::mono(), Glyphs::Ascii)) {
+            let mut cells = frame.content().iter();
+            assert!(cells.all(|c| c.symbol().is_ascii()), "{frame:?}");
+        }
+    }
+
+    fn options(theme: Theme, glyphs: Glyphs) -> Options {
+        Options {
+            theme,
+            glyphs,
+            title: String::new(),
+            log: None,
+            dir: None,
+        }
+    }
 }

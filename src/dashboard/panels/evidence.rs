@@ -128,13 +128,16 @@ pub fn end(scene: &Scene<'_>, cost: &Cost) -> Option<String> {
 
 /// Rows in columns, the first one as their titles.
 fn aligned<const N: usize>(scene: &Scene<'_>, rows: &[[String; N]]) -> Vec<Line<'static>> {
-    let text = table::aligned(rows, &[0]);
+    // In the characters that are shown: a column is as wide as those are.
+    let shown = |row: &[String; N]| std::array::from_fn(|i| scene.text(&row[i]));
+    let rows: Vec<[String; N]> = rows.iter().map(shown).collect();
+    let text = table::aligned(&rows, &[0]);
     let line = |(i, line): (usize, &str)| {
         let style = match i {
             0 => scene.theme.dim,
             _ => scene.theme.plain,
         };
-        Line::styled(scene.text(line), style)
+        Line::styled(line.to_string(), style)
     };
     text.lines().enumerate().map(line).collect()
 }

@@ -11,12 +11,10 @@ use crate::run::trend;
 pub fn measured(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
     let theme = scene.theme;
     let cells = |label: &str, now: &str, limit: &str, reading: &str| {
+        let [now, limit, reading] = [now, limit, reading].map(|cell| scene.text(cell));
         Line::from(vec![
             Span::styled(format!("{label:<9}"), theme.dim),
-            Span::styled(
-                scene.text(&format!("{now:<18}{limit:<8}{reading}")),
-                theme.plain,
-            ),
+            Span::styled(format!("{now:<18}{limit:<8}{reading}"), theme.plain),
         ])
     };
     let forecast = |f: &Option<Forecast>| match f {

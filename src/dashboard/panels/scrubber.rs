@@ -154,8 +154,7 @@ fn look(scene: &Scene<'_>, landmark: Landmark) -> (char, Style) {
         Landmark::Phase => ('|', theme.plain),
         Landmark::Growth => ('^', theme.good),
         Landmark::Decision => ('D', theme.key),
-        Landmark::Checkpoint if scene.glyphs == Glyphs::Ascii => ('*', theme.dim),
-        Landmark::Checkpoint => ('◆', theme.dim),
+        Landmark::Checkpoint => (scene.glyphs.marks().checkpoint, theme.dim),
         Landmark::Back => ('<', theme.warning),
         Landmark::Warning => ('!', theme.warning),
     }

@@ -65,7 +65,7 @@ fn reason(scene: &Scene<'_>, why: &str, width: u16) -> Figure {
         false => usize::from(width.saturating_sub(1)),
     };
     let text = match text::width(&all) > room {
-        true => text::fit(&all, room).trim_end().to_string(),
+        true => scene.glyphs.fit(&all, room).trim_end().to_string(),
         false => all,
     };
     Figure {

@@ -20,6 +20,11 @@ const BANNER: u16 = 4;
 
 /// Draws a frame of any size.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, layers: &Stack) {
+    lay_out(frame, scene, layers);
+    scene.theme.paint(frame.buffer_mut());
+}
+
+fn lay_out(frame: &mut Frame<'_>, scene: &Scene<'_>, layers: &Stack) {
     if let Some(starting) = &scene.facts.starting {
         starting::draw(frame, scene, starting);
         return;

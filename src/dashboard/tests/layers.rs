@@ -7,7 +7,7 @@ use crate::dashboard::{keymap, layers};
 use crate::run::since::Left;
 
 /// States of a layer besides the one that its key opens: the layer, a name, and the keys pressed after that one.
-const STATES: &[(&str, &str, &[&str])] = &[
+pub const STATES: &[(&str, &str, &[&str])] = &[
     ("decision", "grow_3", &["+"]),
     ("decision", "confirming", &["Enter"]),
     ("decision", "train_on_confirming", &["j", "+", "Enter"]),

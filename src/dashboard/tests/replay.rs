@@ -5,7 +5,7 @@ use crate::dashboard::replay::{Playing, Steer};
 use crate::run::index::Landmark;
 
 /// The first round's end, in a run that took three minutes.
-fn playing() -> Playing {
+pub fn playing() -> Playing {
     Playing {
         speed: 12.0,
         playing: true,

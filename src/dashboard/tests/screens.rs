@@ -23,8 +23,9 @@ fn what_a_rollback_left_behind_stays_in_sight() {
     insta::assert_snapshot!("rollback_ascii_120x40", screen.text(&story.state, 120, 40));
     let dim = |screen: &mut Screen| {
         let buffer = screen.buffer(&story.state, 120, 40);
+        let grey = screen.theme.dim.fg.unwrap();
         let cells = buffer.content().iter();
-        let dim = cells.filter(|c| c.modifier.contains(Modifier::DIM) && c.symbol() == ":");
+        let dim = cells.filter(|c| c.fg == grey && c.symbol() == ":");
         dim.count()
     };
     assert!(dim(&mut screen) > 10, "the abandoned line is dim");

@@ -201,7 +201,7 @@ fn wrapped(
     let body = notes::note_text(scene, note);
     let room = width.saturating_sub(indent).max(8);
     let parts = match cut {
-        true => vec![text::fit(&body, room).trim_end().to_string()],
+        true => vec![scene.glyphs.fit(&body, room).trim_end().to_string()],
         false => fill(&body, room),
     };
     let line = |(i, part): (usize, String)| {

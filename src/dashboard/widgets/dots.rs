@@ -5,23 +5,52 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::dashboard::glyphs::Glyphs;
+use crate::dashboard::theme::put;
+
+/// Which of its dots a layer shows. In ASCII, where layers have characters of their own, all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Texture {
+    Solid,
+    /// Those of every second cell.
+    Dashed,
+    /// Every second one.
+    Sparse,
+}
+
+impl Texture {
+    /// Returns the dots of a cell that are shown, as bits.
+    fn mask(self, glyphs: Glyphs, column: usize) -> u8 {
+        let (across, down) = glyphs.dots();
+        match self {
+            _ if glyphs == Glyphs::Ascii => u8::MAX,
+            Self::Solid => u8::MAX,
+            Self::Dashed if column.is_multiple_of(2) => u8::MAX,
+            Self::Dashed => 0,
+            Self::Sparse => (0..across * down)
+                .filter(|i| (column * across + i % across + i / across).is_multiple_of(2))
+                .fold(0, |mask, i| mask | 1 << i),
+        }
+    }
+}
 
 /// Dots over an area; layer 0 lies behind.
 pub struct Dots {
     glyphs: Glyphs,
     /// Cells across and down.
     cells: (usize, usize),
+    textures: Vec<Texture>,
     layers: Vec<Vec<u8>>,
 }
 
 impl Dots {
-    /// An empty grid.
-    pub fn new(glyphs: Glyphs, area: Rect, layers: usize) -> Self {
+    /// An empty grid with a layer for each texture.
+    pub fn new(glyphs: Glyphs, area: Rect, textures: Vec<Texture>) -> Self {
         let cells = (usize::from(area.width), usize::from(area.height));
         Self {
             glyphs,
             cells,
-            layers: vec![vec![0; cells.0 * cells.1]; layers],
+            layers: vec![vec![0; cells.0 * cells.1]; textures.len()],
+            textures,
         }
     }
 
@@ -72,15 +101,17 @@ impl Dots {
         for row in 0..self.cells.1 {
             for column in 0..self.cells.0 {
                 let cell = row * self.cells.0 + column;
-                let Some(layer) = (0..self.layers.len())
-                    .rev()
-                    .find(|&l| self.layers[l][cell] != 0)
-                else {
+                let shown = |layer: usize| {
+                    let mask = self.textures[layer].mask(self.glyphs, column);
+                    (layer, self.layers[layer][cell] & mask)
+                };
+                let layers = (0..self.layers.len()).rev();
+                let Some((layer, dots)) = layers.map(shown).find(|(_, dots)| *dots != 0) else {
                     continue;
                 };
-                let c = self.glyphs.cell(self.layers[layer][cell], plain[layer]);
+                let c = self.glyphs.cell(dots, plain[layer]);
                 let (x, y) = (area.x + column as u16, area.y + row as u16);
-                buffer[(x, y)].set_char(c).set_style(styles[layer]);
+                put(&mut buffer[(x, y)], c, styles[layer]);
             }
         }
     }

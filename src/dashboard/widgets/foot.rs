@@ -6,14 +6,14 @@ use ratatui::style::Style;
 
 use super::axes::Window;
 use crate::dashboard::glyphs::Glyphs;
-use crate::dashboard::theme::Theme;
+use crate::dashboard::theme::{Theme, put};
 use crate::text;
 
 /// Something that happened at an x.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mark {
     pub x: f64,
-    /// What it is called; `None`: a diamond without words.
+    /// What it is called; `None`: a checkpoint, which has a diamond without words.
     pub label: Option<String>,
     /// Of marks in one column the weightiest is shown, and it keeps its words where they do not all fit.
     pub weight: u8,
@@ -29,13 +29,13 @@ pub fn marks(
     window: &Window,
 ) {
     let width = usize::from(row.width);
-    let diamond = if glyphs == Glyphs::Ascii { '*' } else { '◆' };
+    let diamond = glyphs.marks().checkpoint;
     let mut named = Vec::new();
     for mark in marks {
         match (window.column(mark.x, width), &mark.label) {
             (Some(column), None) => {
                 let cell = &mut buffer[(row.x + column as u16, row.y)];
-                cell.set_char(diamond).set_style(theme.dim);
+                put(cell, diamond, theme.dim);
             }
             (Some(column), Some(label)) => named.push((column, mark.weight, label.as_str())),
             (None, _) => {}
@@ -43,7 +43,9 @@ pub fn marks(
     }
     for (column, words) in placed(named, width) {
         let text = format!("^{words}");
-        buffer.set_string(row.x + column as u16, row.y, text, theme.title);
+        // Over a checkpoint's mark, whose colour it would keep.
+        let style = Style::reset().patch(theme.title);
+        buffer.set_string(row.x + column as u16, row.y, text, style);
     }
 }
 

@@ -9,6 +9,7 @@ use ratatui::text::{Line, Span};
 
 use super::axes::Window;
 use crate::dashboard::glyphs::Glyphs;
+use crate::dashboard::theme::put;
 use crate::run::series::pyramid::{Place, Series, Stretch};
 
 /// A part of a series and where it stands on the x axis.
@@ -107,7 +108,7 @@ pub fn draw(
         let shades = row.values.iter().map(|&v| shade(v, top, glyphs));
         let mut after = x;
         for (x, shade) in (x..area.right()).zip(shades) {
-            buffer[(x, y)].set_char(shade).set_style(row.style);
+            put(&mut buffer[(x, y)], shade, row.style);
             after = x + 1;
         }
         let tail = Line::from(row.tail.clone());
@@ -115,7 +116,7 @@ pub fn draw(
         for &column in borders.iter().filter(|&&c| c < usize::from(width)) {
             let x = area.x + margin + column as u16;
             if x < area.right() {
-                buffer[(x, y)].set_char('|').set_style(dim);
+                put(&mut buffer[(x, y)], '|', dim);
             }
         }
     }

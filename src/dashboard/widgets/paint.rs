@@ -6,11 +6,11 @@ use ratatui::style::Style;
 
 use super::axes::Scale;
 use super::chart::{Chart, Fitted, feet};
-use super::dots::Dots;
+use super::dots::{Dots, Texture};
 use super::fit;
 use super::foot;
 use super::trace::{Kind, Point, Trace};
-use crate::dashboard::glyphs::Glyphs;
+use crate::dashboard::theme::put;
 use crate::text;
 
 /// Least cells between two marked points of a line.
@@ -80,14 +80,14 @@ impl Pen<'_, '_> {
     }
 
     fn levels(&self, buffer: &mut Buffer) {
-        let dash = self.ascii('-', '╌');
+        let dash = self.chart.glyphs.marks().level;
         for level in &self.chart.levels {
             let Some(row) = self.scale.row(level.value, usize::from(self.plot.height)) else {
                 continue;
             };
             let y = self.plot.y + row as u16;
             for x in self.plot.x..self.plot.right() {
-                buffer[(x, y)].set_char(dash).set_style(level.style);
+                put(&mut buffer[(x, y)], dash, level.style);
             }
         }
     }
@@ -98,15 +98,9 @@ impl Pen<'_, '_> {
             let wide = text::width(&level.label) as u16;
             if let (Some(row), true) = (row, wide > 0 && wide + 8 < self.plot.width) {
                 let (x, y) = (self.plot.right() - wide, self.plot.y + row as u16);
-                buffer.set_string(x, y, &level.label, level.style);
+                let style = Style::reset().patch(level.style);
+                buffer.set_string(x, y, &level.label, style);
             }
-        }
-    }
-
-    fn ascii(&self, ascii: char, other: char) -> char {
-        match self.chart.glyphs {
-            Glyphs::Ascii => ascii,
-            _ => other,
         }
     }
 
@@ -114,7 +108,16 @@ impl Pen<'_, '_> {
         let theme = self.chart.theme;
         let traces = &self.chart.traces;
         // Two layers a trace: what lies behind its line, and the line.
-        let mut dots = Dots::new(self.chart.glyphs, self.plot, 2 * traces.len());
+        let band = match theme.sparse {
+            true => Texture::Sparse,
+            false => Texture::Solid,
+        };
+        let line = |trace: &Trace<'_>| match trace.kind {
+            Kind::Thin => Texture::Dashed,
+            _ => Texture::Solid,
+        };
+        let textures = traces.iter().flat_map(|t| [band, line(t)]).collect();
+        let mut dots = Dots::new(self.chart.glyphs, self.plot, textures);
         let (across, _) = dots.size();
         let points: Vec<Vec<Point>> = traces
             .iter()
@@ -135,7 +138,8 @@ impl Pen<'_, '_> {
             }
         }
         let styles: Vec<Style> = traces.iter().flat_map(|t| [theme.dim, t.style]).collect();
-        let plain: Vec<char> = traces.iter().flat_map(|t| ['.', t.plain]).collect();
+        let range = self.chart.glyphs.marks().range;
+        let plain: Vec<char> = traces.iter().flat_map(|t| [range, t.plain]).collect();
         dots.draw(buffer, self.plot, &styles, &plain);
         for (trace, points) in traces.iter().zip(&points) {
             if trace.kind == Kind::Points {
@@ -212,7 +216,7 @@ impl Pen<'_, '_> {
     }
 
     fn points(&self, buffer: &mut Buffer, trace: &Trace<'_>, points: &[Point], across: usize) {
-        let mark = self.ascii('o', '●');
+        let mark = self.chart.glyphs.marks().point;
         let mut right = None;
         // From the newest on, which is always marked.
         for p in points.iter().rev() {
@@ -221,14 +225,17 @@ impl Pen<'_, '_> {
             let row = self.scale.row(p.value, usize::from(self.plot.height));
             if let (Some(row), false) = (row, near) {
                 let cell = &mut buffer[(x, self.plot.y + row as u16)];
-                cell.set_char(mark).set_style(trace.style);
+                put(cell, mark, trace.style);
                 right = Some(x);
             }
         }
     }
 
     fn dotted(&self, buffer: &mut Buffer, trace: &Trace<'_>, letter: char, points: &[Point]) {
-        let dot = self.ascii(letter, '∙');
+        let dot = match self.chart.glyphs.dots() {
+            (1, 1) => letter,
+            _ => '∙',
+        };
         let height = usize::from(self.plot.height);
         let finite: Vec<&Point> = points.iter().filter(|p| p.value.is_finite()).collect();
         let mut count = 0;
@@ -250,7 +257,7 @@ impl Pen<'_, '_> {
                     dot
                 };
                 let place = (self.plot.x + column as u16, self.plot.y + row as u16);
-                buffer[place].set_char(c).set_style(trace.style);
+                put(&mut buffer[place], c, trace.style);
             }
         }
     }
@@ -262,29 +269,29 @@ impl Pen<'_, '_> {
         };
         let y = self.plot.y + self.scale.edge(p.value, usize::from(self.plot.height)) as u16;
         let cell = &mut buffer[(self.cell(p.column, across), y)];
-        cell.set_char(c).set_style(style);
+        put(cell, c, style);
     }
 
     /// A mark on the edge where a trace leaves the chart.
     fn cuts(&self, buffer: &mut Buffer, points: &[Point], across: usize) {
         let scale = &self.scale;
-        let (up, down) = (self.ascii('^', '▲'), self.ascii('v', '▼'));
+        let marks = self.chart.glyphs.marks();
         for (column, above) in fit::cuts(points, |v| scale.contains(v), scale.high) {
             let (c, y) = match above {
-                true => (up, self.plot.y),
-                false => (down, self.plot.bottom() - 1),
+                true => (marks.above, self.plot.y),
+                false => (marks.below, self.plot.bottom() - 1),
             };
             let cell = &mut buffer[(self.cell(column, across), y)];
-            cell.set_char(c).set_style(self.chart.theme.warning);
+            put(cell, c, self.chart.theme.warning);
         }
     }
 
     /// A cross on the upper edge where a value is not finite.
     fn gaps(&self, buffer: &mut Buffer, points: &[Point], across: usize) {
-        let cross = self.ascii('x', '×');
+        let cross = self.chart.glyphs.marks().gap;
         for p in points.iter().filter(|p| p.gap) {
             let cell = &mut buffer[(self.cell(p.column, across), self.plot.y)];
-            cell.set_char(cross).set_style(self.chart.theme.warning);
+            put(cell, cross, self.chart.theme.warning);
         }
     }
 
@@ -297,7 +304,7 @@ impl Pen<'_, '_> {
         let Some(column) = column.flatten() else {
             return;
         };
-        let line = self.ascii('|', '│');
+        let line = self.chart.glyphs.marks().cursor;
         let x = self.plot.x + column as u16;
         for y in self.plot.y..self.plot.bottom() {
             let cell = &mut buffer[(x, y)];

@@ -5,7 +5,6 @@ use ratatui::layout::Rect;
 
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::Theme;
-use crate::text;
 
 /// A small series.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,7 +67,7 @@ fn one(
 ) {
     let figures = format!(" {}  {}", spark.last, spark.note);
     let style = if chosen { theme.selected } else { theme.dim };
-    let label = text::fit(&spark.label, usize::from(LABEL - 1));
+    let label = glyphs.fit(&spark.label, usize::from(LABEL - 1));
     buffer.set_stringn(area.x, area.y, label, usize::from(LABEL - 1), style);
     let wide = spark.values.len() as u16;
     let levels = bars(&spark.values, usize::from(area.height), glyphs);

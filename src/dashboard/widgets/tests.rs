@@ -10,7 +10,7 @@ use super::chart::{Chart, Level};
 use super::trace::{Kind, Trace};
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::tests::realistic::{journal, run_at};
-use crate::dashboard::theme::Theme;
+use crate::dashboard::theme::{Depth, Theme, ThemeName};
 use crate::run::series::pyramid::{Place, Series};
 use crate::run::state::{MarkKind, RunState, VAL_LOSS};
 
@@ -197,6 +197,80 @@ fn labels_levels_and_the_cursor_have_their_places() {
         matches!(column[..], [x] if (40..46).contains(&x)),
         "{column:?}"
     );
+}
+
+/// Where the cells of a style are.
+fn places(buffer: &Buffer, style: Style) -> Vec<(u16, u16)> {
+    let all = buffer.area.positions();
+    let of_style = all.filter(|&at| buffer[at].style().fg == style.fg);
+    of_style
+        .filter(|&at| buffer[at].symbol() != " ")
+        .map(|at| (at.x, at.y))
+        .collect()
+}
+
+#[test]
+fn a_thin_line_is_dashed_where_it_has_no_character_of_its_own() {
+    let falling = series(1000, |i| 3.0 - i as f64 / 1000.0);
+    let theme = Theme::of(ThemeName::Dark, Depth::Indexed);
+    for (glyphs, odd) in [
+        (Glyphs::Braille, 0),
+        (Glyphs::Block, 0),
+        (Glyphs::Ascii, 20),
+    ] {
+        let drawn_as = |kind| {
+            let trace = Trace::new(&falling, 0, kind, theme.val);
+            let mut chart = chart(vec![trace], &theme);
+            chart.glyphs = glyphs;
+            let fitted = chart.fit(80).unwrap();
+            let margin = chart.margin(&fitted, 20);
+            let places = places(&drawn(&chart, 80, 20), theme.val);
+            let (even, odd): (Vec<_>, Vec<_>) = places
+                .into_iter()
+                .partition(|(x, _)| (x - margin).is_multiple_of(2));
+            (even.len(), odd.len())
+        };
+        let (thin, solid) = (drawn_as(Kind::Thin), drawn_as(Kind::Line));
+        assert!(thin.0 >= 20 && thin.1 >= odd, "{glyphs:?} {thin:?}");
+        assert!(odd > 0 || thin.1 == 0, "{glyphs:?} {thin:?}");
+        assert!(solid.1 >= 20, "{glyphs:?} {solid:?}");
+    }
+}
+
+/// A theme whose band looks like its line has half the dots in the band, and all of them in the line.
+#[test]
+fn a_band_is_thinned_out_where_its_style_is_the_lines() {
+    let noisy = series(4000, |i| 3.0 + (i % 7) as f64 / 10.0);
+    let averages = vec![3.3; noisy.len()];
+    let mut theme = Theme::of(ThemeName::Dark, Depth::Indexed);
+    let dots = |theme: &Theme, style: Style| {
+        let trace = Trace {
+            averages: averages.clone(),
+            ..Trace::new(&noisy, 0, Kind::Line, theme.train)
+        };
+        let buffer = drawn(&chart(vec![trace], theme), 80, 20);
+        let bits = |at: &(u16, u16)| {
+            let c = buffer[*at].symbol().chars().next().unwrap();
+            u32::from(c).saturating_sub(0x2800).count_ones()
+        };
+        let places = places(&buffer, style);
+        // Labels are no dots.
+        let dots = places.iter().filter(|at| {
+            let c = buffer[**at].symbol().chars().next().unwrap();
+            c >= '\u{2800}'
+        });
+        dots.map(bits).sum::<u32>()
+    };
+    let (band, line) = (dots(&theme, theme.dim), dots(&theme, theme.train));
+    theme.sparse = true;
+    assert_eq!(dots(&theme, theme.train), line);
+    let thin = dots(&theme, theme.dim);
+    assert!(
+        band > 500 && thin * 2 <= band + 80 && thin * 2 + 80 >= band,
+        "{band} {thin}"
+    );
+    let plain = Theme::of(ThemeName::Terminal, Depth::Basic);
+    assert!(plain.sparse);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::run::series::pyramid::{Place, Series};
 pub enum Kind {
     /// The averaged line, with the range of the single values behind it.
     Line,
-    /// The averaged line alone.
+    /// The averaged line alone, dashed.
     Thin,
     /// A line with its points marked.
     Points,

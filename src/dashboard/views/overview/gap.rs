@@ -23,7 +23,7 @@ pub fn chart<'a>(view: &'a View<'_>) -> Option<Chart<'a>> {
         origin: parts.zero(look.axis),
         breaks: &parts.starts,
         stderr: Some(GAP_STDERR),
-        plain: '~',
+        plain: scene.glyphs.marks().val,
         ..Trace::new(val, GAP, Kind::Points, scene.theme.val)
     });
     let tolerance = run.info.as_ref().and_then(|i| i.tolerance);
@@ -39,7 +39,7 @@ pub fn chart<'a>(view: &'a View<'_>) -> Option<Chart<'a>> {
     }];
     levels.extend(limit.map(|value| Level {
         value,
-        style: scene.theme.good,
+        style: scene.theme.limit,
         label: format!(" tolerance {value:+}"),
     }));
     Some(Chart {

@@ -7,7 +7,6 @@ use super::extent::{MARGIN, View};
 use super::marks;
 use super::phases::{self, Part};
 use crate::dashboard::chart_view::end_of_phase;
-use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::widgets::chart::{Chart, Level};
 use crate::dashboard::widgets::trace::{Kind, Trace, averages};
 use crate::run::event::Phase;
@@ -34,7 +33,7 @@ pub fn chart<'a>(view: &'a View<'_>, width: u16) -> Chart<'a> {
         range: parts.range(&live.val),
         origin,
         breaks: &parts.starts,
-        plain: '~',
+        plain: scene.glyphs.marks().val,
         ..Trace::new(&live.val, VAL_LOSS, Kind::Points, scene.theme.val)
     });
     traces.push(Trace {
@@ -42,6 +41,7 @@ pub fn chart<'a>(view: &'a View<'_>, width: u16) -> Chart<'a> {
         origin,
         breaks: &parts.starts,
         averages: smooth.unwrap_or_default(),
+        plain: scene.glyphs.marks().line,
         ..Trace::new(&live.train, LOSS, Kind::Line, scene.theme.train)
     });
     Chart {
@@ -145,18 +145,14 @@ fn abandoned<'a>(
         Some((f64::from(*average), live.stretches()[last].last.step))
     });
     let averages = decay.map(|decay| averages(series, LOSS, &range, &[], decay, seed));
-    let end = if scene.glyphs == Glyphs::Ascii {
-        '<'
-    } else {
-        '◂'
-    };
+    let marks = scene.glyphs.marks();
     Some(Trace {
         range,
         origin: parts.zero(scene.ui.chart.axis),
         averages: averages.unwrap_or_default(),
-        plain: ':',
+        plain: marks.abandoned,
         fits: false,
-        end: Some((end, scene.theme.warning)),
+        end: Some((marks.end, scene.theme.warning)),
         ..Trace::new(series, LOSS, Kind::Thin, scene.theme.dim)
     })
 }
@@ -165,15 +161,17 @@ fn abandoned<'a>(
 pub fn legend(view: &View<'_>, room: usize) -> Line<'static> {
     let (scene, theme) = (view.scene, view.scene.theme);
     let run = scene.run;
-    let ascii = scene.glyphs == Glyphs::Ascii;
+    let marks = scene.glyphs.marks();
+    let ascii = scene.is_ascii();
     let pick = |a: &str, b: &str| if ascii { a.to_string() } else { b.to_string() };
-    let mut items = vec![(pick("** train", "⠒⠒ train"), theme.train)];
+    let mut items = vec![(format!("{}{} train", marks.line, marks.range), theme.train)];
     if !run.live().val.is_empty() {
-        items.push((pick("o val", "● val"), theme.val));
+        let mark = pick(&format!("{}{}", marks.point, marks.val), "●");
+        items.push((format!("{mark} val"), theme.val));
     }
     if let Some(reference) = &run.core.reference {
-        let dash = pick("--", "╌╌");
-        items.push((format!("{dash} ref {}L", reference.layers), theme.reference));
+        let name = format!("{0}{0} ref {1}L", marks.level, reference.layers);
+        items.push((name, theme.reference));
     }
     if let Some(other) = &scene.facts.nearby.compared {
         let mark = pick("C", "∙C∙");
@@ -198,7 +196,15 @@ pub fn legend(view: &View<'_>, room: usize) -> Line<'static> {
     }
     let first = view.parts.first_seq();
     if run.history.abandoned.iter().any(|l| l.fork >= first) {
-        items.push((pick(":: abandoned", "⠒⠒ abandoned"), theme.dim));
+        let dash = if ascii { "" } else { " " };
+        items.push((
+            format!("{0}{dash}{0} abandoned", marks.abandoned),
+            theme.dim,
+        ));
+    }
+    // A letter could be taken for a series; a diamond not.
+    if ascii && marks::of(view).iter().any(|m| m.label.is_none()) {
+        items.push((format!("{} checkpoint", marks.checkpoint), theme.dim));
     }
     let mut line = Line::default();
     let mut left = room.saturating_sub(1);

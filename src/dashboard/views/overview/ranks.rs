@@ -8,7 +8,6 @@ use ratatui::widgets::{Block, Paragraph};
 
 use super::extent::View;
 use crate::dashboard::chart_view::{Axis, place_before};
-use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::axes::Window;
 use crate::dashboard::widgets::heatmap::{self, Part, Row, shade};
@@ -82,7 +81,7 @@ impl<'a> Ranks<'a> {
     fn style(&self, layer: usize) -> Style {
         let theme = self.view.scene.theme;
         if self.is_lazy(layer) {
-            theme.warning
+            theme.lazy
         } else {
             theme.train
         }
@@ -117,8 +116,7 @@ impl<'a> Ranks<'a> {
     }
 
     fn cross(&self) -> char {
-        let ascii = self.view.scene.glyphs == Glyphs::Ascii;
-        if ascii { 'x' } else { '×' }
+        self.view.scene.glyphs.marks().gap
     }
 
     /// The figures at the right of a row: rank now, of the weakest head, block influence, state.
