@@ -36,6 +36,7 @@ mod gallery;
 mod keys;
 mod layers;
 mod marks;
+mod notices;
 pub(super) mod realistic;
 mod replay;
 pub(super) mod rows;

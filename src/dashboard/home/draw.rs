@@ -198,6 +198,7 @@ mod tests {
             title: String::new(),
             log: None,
             dir: None,
+            verify: |_, _| Ok(()),
         }
     }
 }

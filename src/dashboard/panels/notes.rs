@@ -40,8 +40,8 @@ fn answer(scene: &Scene<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
         if let Some(last) = lines.last_mut() {
             let more = scene.text("… i all");
             let room = width.saturating_sub(text::width(&more) + 1);
-            let cut = text::fit(&last.to_string(), room);
-            *last = Line::styled(format!("{} {more}", scene.glyphs.text(&cut)), style);
+            let cut = scene.glyphs.fit(&last.to_string(), room);
+            *last = Line::styled(format!("{cut} {more}"), style);
         }
     }
     lines
@@ -51,13 +51,10 @@ fn answer(scene: &Scene<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
 fn cut(scene: &Scene<'_>, note: &Note, width: usize) -> Line<'static> {
     let place = note_place(scene, note);
     let room = width.saturating_sub(text::width(&place));
-    let said = text::fit(&note_text(scene, note), room);
+    let said = scene.glyphs.fit(&note_text(scene, note), room);
     Line::from(vec![
         Span::styled(place, scene.theme.dim),
-        Span::styled(
-            scene.glyphs.text(said.trim_end()),
-            note_style(scene, note.level),
-        ),
+        Span::styled(said.trim_end().to_string(), note_style(scene, note.level)),
     ])
 }
 

@@ -53,9 +53,9 @@ pub fn banner(scene: &Scene<'_>, width: u16, rows: usize) -> Vec<Line<'static>> 
             // The figures have the rest.
             let more = scene.text("… i all");
             let room = width.saturating_sub(text::width(&more) + 1);
-            text = format!("{} {more}", text::fit(&text, room));
+            text = format!("{} {more}", scene.glyphs.fit(&text, room));
         }
-        Line::styled(scene.glyphs.text(&text::fit(&text, width)), style)
+        Line::styled(scene.glyphs.fit(&text, width), style)
     };
     lines.into_iter().enumerate().map(fill).collect()
 }

@@ -89,7 +89,8 @@ fn listed(
     width: usize,
 ) -> Vec<Line<'static>> {
     let mut rows = vec![TITLES.map(String::from)];
-    rows.extend(points.iter().map(|p| cells(scene, p)));
+    let ready = |p: &Point| cells(scene, p).map(|c| scene.glyphs.text(&c));
+    rows.extend(points.iter().map(ready));
     let mut shown = TITLES.len();
     let widths: Vec<usize> = (0..TITLES.len())
         .map(|c| rows.iter().map(|r| text::width(&r[c])).max().unwrap_or(0))
@@ -105,7 +106,7 @@ fn listed(
     let line = |(i, row): (usize, &[String; 7])| {
         let mut text = String::new();
         for (cell, wide) in row.iter().zip(&widths).take(shown) {
-            text.push_str(&text::fit(cell, *wide));
+            text.push_str(&scene.glyphs.fit(cell, *wide));
             text.push_str("  ");
         }
         let (mark, style) = match i.checked_sub(1) {
@@ -116,7 +117,7 @@ fn listed(
         Line::from(vec![Span::styled(
             scene
                 .glyphs
-                .text(&text::fit(&format!("{mark}{}", text.trim_end()), width)),
+                .fit(&format!("{mark}{}", text.trim_end()), width),
             style,
         )])
     };
