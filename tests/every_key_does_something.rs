@@ -71,9 +71,26 @@ fn place() -> Place {
     place
 }
 
+/// More runs than fit on a page, the older ones empty, and a config with more wrong in it than fits into the form.
+fn home(place: &Place) -> Pty {
+    for n in 0..40 {
+        let dir = place.run_dir(&format!("older-{n:02}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("events.jsonl"), "").unwrap();
+    }
+    let wrong: String = (0..19).map(|n| format!("wrong{n} = 1\n")).collect();
+    std::fs::write(place.path().join("bad"), wrong).unwrap();
+    let pty = Pty::start(place, &[], 80, 24);
+    pty.see_that("all runs read", |s| {
+        s.contains("of 41") && s.contains("crashed") && !s.contains("...")
+    });
+    pty
+}
+
 /// The keys that open a scope on a screen that watches the fixture, one after the other.
 fn way(scope: Scope) -> Vec<&'static str> {
     match scope {
+        Scope::Layer("new run") => vec!["n"],
         Scope::View("log") => vec!["4"],
         Scope::Layer("command") => vec![":"],
         Scope::Layer("search") => vec!["/"],
@@ -85,6 +102,9 @@ fn way(scope: Scope) -> Vec<&'static str> {
 
 /// What is shown of the fixture: replayed where the scope is a replay's.
 fn start(place: &Place, scope: Scope, size: (u16, u16)) -> Pty {
+    if matches!(scope, Scope::View("home") | Scope::Layer("new run")) {
+        return home(place);
+    }
     let run = format!("runs/{}", journal::NAME);
     let args: Vec<&str> = match scope {
         Scope::Replay => vec!["replay", &run, "--at", "70000", "--paused"],
@@ -100,7 +120,7 @@ fn start(place: &Place, scope: Scope, size: (u16, u16)) -> Pty {
 fn is_watched(scope: Scope) -> bool {
     !matches!(
         scope,
-        Scope::Confirm | Scope::Layer("decision" | "leave") | Scope::View("home" | "demo")
+        Scope::Confirm | Scope::Layer("decision" | "leave") | Scope::View("demo")
     )
 }
 
@@ -112,6 +132,8 @@ fn every_key_that_needs_no_trainer_changes_the_screen() {
         Scope::Chart,
         Scope::Replay,
         Scope::View("log"),
+        Scope::View("home"),
+        Scope::Layer("new run"),
         Scope::Layer("command"),
         Scope::Layer("search"),
         Scope::Layer("help"),
@@ -213,7 +235,7 @@ fn every_key_that_needs_a_trainer_reaches_it() {
     let mut n = 0;
     for binding in bindings() {
         if matches!(binding.scope, Scope::View(_)) {
-            // The home screen and the demo have tests of their own.
+            // The demo has a test of its own.
             continue;
         }
         n += 1;

@@ -284,34 +284,6 @@ fn a_run_is_watched_from_its_empty_directory_on() {
     assert_eq!(watch.exit_code(), 0);
 }
 
-#[test]
-fn the_home_screen_starts_presets_and_opens_runs() {
-    let place = Place::new();
-    place.expect(0, &["train", "mini.toml", "--name", "mine"]);
-    let mut home = Pty::start(&place, &[], 80, 24);
-    let screen = home.see("mine");
-    assert!(
-        screen.contains("tiny") && screen.contains("books"),
-        "{screen}"
-    );
-    home.press("G\r");
-    home.see("outcome: ");
-    home.press("q");
-    home.see("start a preset");
-    home.press("g\r");
-    // The preset trains in the same terminal.
-    home.see("reference · 8 layers");
-    open(&mut home, "q", "leave");
-    home.press("j\r");
-    assert_eq!(home.exit_code(), 3);
-    // The window had a title meanwhile, and has its own again.
-    let written = String::from_utf8_lossy(&home.written()).into_owned();
-    let kept = written.find("\x1b[22;2t\x1b]2;").unwrap();
-    let back = written.rfind("\x1b[23;2t").unwrap();
-    assert!(kept < back && !written[back..].contains("\x1b]2;"));
-    assert!(written.contains("\x1b]2;* tiny"), "no title of the run");
-}
-
 /// Emacs' shell and the like have no screen to draw on: lines it is.
 #[test]
 fn a_terminal_that_cannot_draw_gets_plain_lines() {
@@ -324,31 +296,6 @@ fn a_terminal_that_cannot_draw_gets_plain_lines() {
         let written = pty.written();
         assert!(!written.contains(&0x1b), "{term}: {}", pty.text());
     }
-}
-
-/// Enter at a run: one in progress is attached to, one that was stopped is resumed after a question.
-#[test]
-fn the_home_screen_attaches_and_resumes() {
-    let place = Place::new();
-    let long = ["--set", "reference.train.steps=1000000"];
-    let args = [&["train", "mini.toml", "--name", "mine", "-d"][..], &long].concat();
-    place.expect(0, &args);
-    let mut home = Pty::start(&place, &[], 80, 24);
-    home.see("mine");
-    home.press("G\r");
-    home.see("control: you");
-    home.press("q");
-    home.see("start a preset");
-    place.expect(0, &["ctl", "mine", "quit"]);
-    home.see("stopped");
-    home.press("G\r");
-    home.see("Enter resumes it");
-    home.press("\r");
-    home.see("● TRAIN");
-    open(&mut home, "q", "leave");
-    home.press("j\r");
-    home.exit_code();
-    assert_eq!(place.show("mine")["state"], "interrupted");
 }
 
 #[test]

@@ -6,14 +6,16 @@ use std::os::unix::process::CommandExt;
 
 use anyhow::{Context, Result};
 
-use super::{Global, attach, exit, help, watch};
-use crate::dashboard::home::{self, Choice};
+use super::{Global, attach, exit, help, train, watch};
+use crate::dashboard::home::{self, Choice, Last, Start};
 use crate::run::dir::RunDir;
+use crate::text::exact;
 
-/// Shows it until the operator starts a preset, which replaces this process, or leaves.
+/// Shows it until the operator starts a run, which replaces this process, or leaves. After a run has been looked at, it is
+/// still the marked one.
 ///
 /// # Errors
-/// When the runs cannot be listed or a preset cannot be started.
+/// When the runs cannot be listed or a run cannot be started.
 pub fn run(global: &Global) -> Result<i32> {
     let (runs, ui) = (&global.runs, &global.ui);
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
@@ -23,8 +25,15 @@ pub fn run(global: &Global) -> Result<i32> {
         let _ = std::io::Write::write_all(&mut std::io::stderr(), help.as_bytes());
         return Ok(exit::INPUT);
     }
+    let options = ui.options("", None, None);
+    let check = |start: &Start| {
+        let name = start.name.as_deref();
+        train::check_new(global, &start.config, name, start.overrides())
+    };
+    let mut last = Last::default();
     loop {
-        match home::run(runs, &ui.options("", None, None)).map_err(exit::input)? {
+        let choice = home::run(runs, &options, &mut last, &check);
+        match choice.map_err(exit::input)? {
             Choice::Quit => return Ok(exit::OK),
             Choice::Watch(path) => watch::dashboard(&RunDir::at(&path), ui)?,
             Choice::Attach(path) => {
@@ -36,17 +45,32 @@ pub fn run(global: &Global) -> Result<i32> {
             }
             Choice::Resume(path) => {
                 let run = path.into_os_string();
-                return replace_by_train(["--resume".into(), run], global);
+                return replace_by_train(vec!["--resume".into(), run], global);
             }
-            Choice::Preset(name) => return replace_by_train([name.into()], global),
+            Choice::Start(start) => return replace_by_train(arguments(&start), global),
         }
     }
 }
 
+/// What `heirloom train` is called with.
+fn arguments(start: &Start) -> Vec<OsString> {
+    let config = exact::to_path(&start.config).into_owned();
+    let mut args = Vec::new();
+    for set in start.overrides() {
+        args.extend(["--set".into(), set.into()]);
+    }
+    if let Some(name) = &start.name {
+        args.extend(["--name".into(), name.into()]);
+    }
+    // A path may begin like an option.
+    args.extend(["--".into(), config.into_os_string()]);
+    args
+}
+
 /// Executes `heirloom train` with these arguments in place of this process.
-fn replace_by_train<const N: usize>(args: [OsString; N], global: &Global) -> Result<i32> {
+fn replace_by_train(args: Vec<OsString>, global: &Global) -> Result<i32> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = std::process::Command::new(program);
-    command.arg("train").args(args).args(global.to_args());
+    command.arg("train").args(global.to_args()).args(args);
     Err(command.exec()).context("cannot start the training")
 }

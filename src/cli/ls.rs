@@ -27,7 +27,7 @@ pub struct Args {
 
 impl Args {
     /// # Errors
-    /// When the directory cannot be read. A run that cannot be read is told on stderr and left out.
+    /// When the directory cannot be read. A run that cannot be read is reported on stderr and left out.
     pub fn run(self) -> anyhow::Result<()> {
         let dirs = RunDir::list(&self.global.runs)?;
         // Journals without series.bin take long enough for several to be read at once.

@@ -40,7 +40,7 @@ const AGES: Duration = Duration::from_secs(10);
 pub struct Options {
     pub theme: Theme,
     pub glyphs: Glyphs,
-    /// The run's name, until an event tells it.
+    /// The run's name; of a run that is being started, what it is to be.
     pub title: String,
     /// Stdout and stderr go here while the screen is up.
     pub log: Option<PathBuf>,
@@ -300,7 +300,7 @@ impl Screen for App<'_> {
             scopes: &scopes,
             theme: &self.options.theme,
             glyphs: self.options.glyphs,
-            title: &self.options.title,
+            title: session.name(&self.options.title),
             zone: &self.zone,
             clock: session.clock(),
         };

@@ -9,14 +9,35 @@ const RECENT: usize = 50;
 /// Seconds to the end of the recipe if every growth happens, from the speed of late (evaluations and probes included)
 /// and the cost of each model left to train. `None` before a speed is known, and when nothing runs.
 pub fn seconds(run: &RunState) -> Option<f64> {
+    Some(flops_left(run)? * per_flop(run)?)
+}
+
+/// As [`seconds`], for a run whose curves are not at hand: from the speed of its last step and from how much evaluations and
+/// probes have cost in the last phase that has ended.
+pub fn rough_seconds(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
-    let seconds_per_flop = per_flop(run)?;
+    let speed = run.core.tokens_per_second;
+    // Before its first step, the speed is that of the phase before.
+    if run.core.status != Status::Running || run.core.phase_step == 0 || speed <= 0.0 {
+        return None;
+    }
+    let ended = run.core.rounds.last().map(|round| &round.result);
+    let ended = ended.or(run.core.reference.as_ref());
+    let more = ended.map(|r| r.tokens_per_second / r.tokens_per_second_wall);
+    let more = more.filter(|x| x.is_finite() && *x >= 1.0).unwrap_or(1.0);
+    let seconds = flops_left(run)? * more / (speed * cost(info, now.layers));
+    seconds.is_finite().then_some(seconds)
+}
+
+/// The training cost of what is left of the recipe if every growth happens, in units of [`cost`].
+fn flops_left(run: &RunState) -> Option<f64> {
+    let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     let left = now.due.saturating_sub(run.core.phase_step) as f64 * cost(info, now.layers);
     let later: f64 = later(info, now)
         .into_iter()
         .map(|(layers, steps)| steps as f64 * cost(info, layers))
         .sum();
-    Some((left + later) * info.batch_tokens as f64 * seconds_per_flop)
+    Some((left + later) * info.batch_tokens as f64)
 }
 
 /// Seconds for one unit of [`cost`], as the last points of the training curve took them.
@@ -106,4 +127,19 @@ pub fn words(seconds: f64) -> String {
         s => (s / 60.0).ceil() * 60.0,
     };
     crate::run::show::duration(coarse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::tests::realistic::{journal::Moment, run_at};
+
+    #[test]
+    fn the_last_speed_says_about_as_much_as_the_curve() {
+        let run = run_at(Moment::Healthy);
+        let (curve, rough) = (seconds(&run).unwrap(), rough_seconds(&run).unwrap());
+        assert!((rough / curve - 1.0).abs() < 0.1, "{rough} and {curve}");
+        assert_eq!(rough_seconds(&run_at(Moment::Interrupted)), None);
+        assert_eq!(rough_seconds(&RunState::default()), None);
+    }
 }

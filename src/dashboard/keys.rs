@@ -21,6 +21,7 @@ impl Scope {
     pub fn title(self) -> String {
         match self {
             Self::Confirm => "in a confirmation".into(),
+            Self::Layer("new run") => "in the form of a new run".into(),
             Self::Layer(id) => format!("in {id}"),
             Self::View("home") => "on the home screen".into(),
             Self::View("demo") => "in `heirloom demo`".into(),

@@ -1,23 +1,25 @@
 //! The runs of a directory, read lazily: with the [session](super::session), the only owner of run data.
 
+mod row;
+
+use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Result;
 
 use crate::run::dir::RunDir;
 use crate::run::lock::RunLock;
-use crate::run::series::open::Budget;
-use crate::run::state::RunState;
-use crate::run::{series, show, table};
 
-/// How long one run is read, during which no key is answered.
-const MOST_TIME: Duration = Duration::from_millis(500);
+pub use row::Row;
 
-/// The runs, the one that changed last first.
+/// The runs, in the order of `heirloom ls` as of the last [`Library::sort`].
 #[derive(Debug, Default)]
 pub struct Library {
     pub runs: Vec<Listed>,
+    /// Whether all of them have been read once. Until then their order is that of the files, so that they stay in their
+    /// places while they are read.
+    complete: bool,
 }
 
 /// A run in the list.
@@ -28,6 +30,8 @@ pub struct Listed {
     pub changed: Option<SystemTime>,
     /// `None` until it has been read.
     pub row: Option<Row>,
+    /// Whether the row is of the journal as it is now.
+    pub fresh: bool,
 }
 
 /// What can be done with a run.
@@ -52,16 +56,19 @@ impl Listed {
             _ => Way::Watch,
         }
     }
-}
 
-/// What the list shows of a run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    pub state: String,
-    pub phase: String,
-    pub layers: String,
-    pub val: String,
-    pub gap: String,
+    /// The time of its last event, Unix time in milliseconds; of the journal's last change where `read` is false, or where the
+    /// journal has not been read.
+    fn active(&self, read: bool) -> i64 {
+        match &self.row {
+            Some(row) if read && row.error.is_none() => row.t,
+            _ => {
+                let since = |t: SystemTime| t.duration_since(SystemTime::UNIX_EPOCH).ok();
+                let since = self.changed.and_then(since).unwrap_or_default();
+                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+            }
+        }
+    }
 }
 
 impl Library {
@@ -70,83 +77,169 @@ impl Library {
     /// # Errors
     /// When the directory cannot be read.
     pub fn open(runs: &Path) -> Result<Self> {
-        Ok(Self {
-            runs: listed(runs)?,
-        })
+        let one = |dir: RunDir| {
+            let meta = std::fs::metadata(dir.events());
+            Listed {
+                changed: meta.and_then(|m| m.modified()).ok(),
+                row: None,
+                fresh: false,
+                dir,
+            }
+        };
+        let runs = RunDir::list(runs)?.into_iter().map(one).collect();
+        let mut library = Self {
+            runs,
+            complete: false,
+        };
+        library.sort();
+        Ok(library)
     }
 
-    /// Reads one run that has not been read. False when there is none.
+    /// Puts the runs in the order of `heirloom ls`: the one with the latest event first.
+    pub fn sort(&mut self) {
+        self.complete |= self.runs.iter().all(|run| run.row.is_some());
+        let read = self.complete;
+        self.runs.sort_by(|a, b| {
+            let newer = b.active(read).cmp(&a.active(read));
+            newer.then_with(|| a.dir.path().cmp(b.dir.path()))
+        });
+    }
+
+    /// Reads one run that has changed, or has not been read yet. False when there is none.
     pub fn read_next(&mut self) -> bool {
-        let Some(run) = self.runs.iter_mut().find(|run| run.row.is_none()) else {
+        let Some(run) = self.runs.iter_mut().find(|run| !run.fresh) else {
             return false;
         };
-        run.row = Some(read(&run.dir));
+        let first = run.row.is_none();
+        let known = run.row.as_ref().and_then(|row| row.bytes);
+        run.row = Some(row::read(&run.dir, known));
+        run.fresh = true;
+        // Later on, runs in progress would change places all the time.
+        if first {
+            self.sort();
+        }
         true
     }
 
-    /// Whether every run has been read.
-    pub fn is_read(&self) -> bool {
-        self.runs.iter().all(|run| run.row.is_some())
+    /// Whether nothing is left to read.
+    pub fn is_fresh(&self) -> bool {
+        self.runs.iter().all(|run| run.fresh)
     }
 
-    /// Takes a newer list, in which what has not changed keeps what was read of it. False when all is as it was.
+    /// Takes a newer list, in which every run keeps what was read of it until it is read again. Returns whether runs have
+    /// come or gone.
     pub fn refresh(&mut self, newer: Self) -> bool {
-        let same = |a: &Listed, b: &Listed| a.dir == b.dir && a.changed == b.changed;
-        let newer = newer.runs;
-        if newer.len() == self.runs.len() && newer.iter().zip(&self.runs).all(|(a, b)| same(a, b)) {
-            return false;
+        let known = std::mem::take(&mut self.runs).into_iter();
+        let mut known: HashMap<_, _> = known
+            .map(|run| (run.dir.path().to_path_buf(), run))
+            .collect();
+        let mut other = known.len() != newer.runs.len();
+        for mut run in newer.runs {
+            match known.remove(run.dir.path()) {
+                None => other = true,
+                Some(old) => {
+                    // A process that was killed leaves the journal as it was.
+                    let gone = old.row.as_ref().is_some_and(|row| row.live)
+                        && !RunLock::is_live(run.dir.path());
+                    run.fresh = old.fresh && old.changed == run.changed && !gone;
+                    run.row = old.row;
+                }
+            }
+            self.runs.push(run);
         }
-        let old = std::mem::replace(&mut self.runs, newer);
-        for run in &mut self.runs {
-            run.row = old
-                .iter()
-                .find(|o| same(o, run))
-                .and_then(|o| o.row.clone());
-        }
-        true
+        self.sort();
+        other
     }
 }
 
-/// The runs, the one that changed last first, none of them read yet.
-fn listed(runs: &Path) -> Result<Vec<Listed>> {
-    let one = |dir: RunDir| {
-        let meta = std::fs::metadata(dir.events());
-        Listed {
-            changed: meta.and_then(|m| m.modified()).ok(),
-            row: None,
-            dir,
-        }
-    };
-    let mut all: Vec<Listed> = RunDir::list(runs)?.into_iter().map(one).collect();
-    all.sort_by_key(|run| std::cmp::Reverse(run.changed));
-    Ok(all)
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-fn read(dir: &RunDir) -> Row {
-    let Ok(state) = series::open::brief(dir.path(), &Budget::of(MOST_TIME)) else {
-        return Row {
-            state: "unreadable".into(),
-            ..Row::of(&RunState::default(), dir)
+    use super::*;
+    use crate::dashboard::tests::realistic::journal::Moment;
+
+    fn library(tmp: &Path, moments: &[Moment]) -> Library {
+        for moment in moments {
+            let dir = RunDir::create(tmp, "tiny", Some(moment.name())).unwrap();
+            let lines = crate::dashboard::tests::realistic::journal::journal(*moment);
+            std::fs::write(dir.events(), lines).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Library::open(tmp).unwrap()
+    }
+
+    #[test]
+    fn runs_are_in_the_order_of_their_last_events_once_they_are_read() {
+        let tmp = tempfile::tempdir().unwrap();
+        let moments = [Moment::Done, Moment::Interrupted, Moment::Deciding];
+        let mut library = library(tmp.path(), &moments);
+        let names = |library: &Library| -> Vec<String> {
+            library.runs.iter().map(|r| r.dir.name()).collect()
         };
-    };
-    Row::of(&state, dir)
-}
-
-impl Row {
-    /// What the list shows of a run.
-    pub fn of(state: &RunState, dir: &RunDir) -> Self {
-        let core = &state.core;
-        let dash = || "-".to_string();
-        let now = core.phase.as_ref();
-        let last = core.eval;
-        Self {
-            state: core
-                .outcome
-                .map_or_else(|| show::state_text(state, dir).into(), |o| o.to_string()),
-            phase: now.map_or_else(dash, |p| table::phase_name(&p.phase)),
-            layers: now.map_or_else(dash, |p| p.layers.to_string()),
-            val: last.map_or_else(dash, |e| format!("{:.4}", e.val_loss)),
-            gap: state.gap().map_or_else(dash, |g| format!("{g:+.4}")),
+        let first = names(&library);
+        // That of the files is the other way round.
+        assert_eq!(first, ["deciding", "interrupted", "done"]);
+        while library.read_next() && !library.is_fresh() {
+            assert_eq!(names(&library), first, "they move while they are read");
         }
+        assert_eq!(names(&library), ["done", "deciding", "interrupted"]);
+        assert!(
+            library
+                .runs
+                .iter()
+                .all(|r| r.row.as_ref().unwrap().bytes > Some(100_000))
+        );
+    }
+
+    #[test]
+    fn what_was_read_stays_in_sight_until_it_is_read_again() {
+        let tmp = tempfile::tempdir().unwrap();
+        let mut library = library(tmp.path(), &[Moment::Interrupted]);
+        assert!(library.read_next() && library.is_fresh() && !library.read_next());
+        assert!(!library.refresh(Library::open(tmp.path()).unwrap()));
+        assert!(library.is_fresh());
+        let journal = library.runs[0].dir.events();
+        let later = SystemTime::now() + Duration::from_secs(5);
+        std::fs::File::options()
+            .append(true)
+            .open(journal)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+        assert!(!library.refresh(Library::open(tmp.path()).unwrap()));
+        assert!(library.runs[0].row.is_some() && !library.is_fresh());
+    }
+
+    #[test]
+    fn a_trainer_that_was_killed_is_noticed_although_its_journal_stays() {
+        let tmp = tempfile::tempdir().unwrap();
+        let mut library = library(tmp.path(), &[Moment::Healthy]);
+        let lock = RunLock::acquire(library.runs[0].dir.path()).unwrap();
+        let state = |library: &mut Library| {
+            library.refresh(Library::open(tmp.path()).unwrap());
+            library.read_next();
+            library.runs[0].row.as_ref().unwrap().state.clone()
+        };
+        assert_eq!(state(&mut library), "running");
+        drop(lock);
+        assert_eq!(state(&mut library), "crashed");
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_read_says_why() {
+        let tmp = tempfile::tempdir().unwrap();
+        let mut library = library(tmp.path(), &[]);
+        let dir = RunDir::create(tmp.path(), "tiny", Some("odd")).unwrap();
+        std::fs::write(dir.config(), "").unwrap();
+        std::fs::create_dir(dir.events()).unwrap();
+        library.refresh(Library::open(tmp.path()).unwrap());
+        assert!(library.read_next());
+        let row = library.runs[0].row.as_ref().unwrap();
+        assert_eq!(row.state, "unreadable");
+        assert!(
+            row.error.as_ref().unwrap().contains("cannot be read: "),
+            "{row:?}"
+        );
     }
 }

@@ -27,6 +27,7 @@ pub enum Act {
     Warnings,
     Watch,
     Copy,
+    New,
 }
 
 /// What the loop around has to do.

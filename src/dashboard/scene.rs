@@ -32,7 +32,7 @@ pub struct Scene<'a> {
     pub scopes: &'a [Scope],
     pub theme: &'a Theme,
     pub glyphs: Glyphs,
-    /// The run's name, used until an event contains it.
+    /// The run's name.
     pub title: &'a str,
     /// For clock times.
     pub zone: &'a TimeZone,

@@ -88,6 +88,15 @@ impl Session {
         self.frozen.as_deref().unwrap_or(&self.run)
     }
 
+    /// The run's name. The directory's, `of_directory`, is the right one of a copied run, whose journal has the name of the
+    /// original; a new run may get another name than was planned, which its own process reads in the journal.
+    pub fn name<'a>(&'a self, of_directory: &'a str) -> &'a str {
+        match &self.run.info {
+            Some(info) if self.facts.owner || of_directory.is_empty() => &info.name,
+            _ => of_directory,
+        }
+    }
+
     /// The time by the clock, Unix time in milliseconds, for a run that is in progress.
     pub fn clock(&self) -> Option<i64> {
         let live = matches!(self.run.core.status, Status::Running | Status::Paused);

@@ -73,7 +73,7 @@ pub fn still_in(run: &RunState, size: (u16, u16), stage: &Stage<'_>) -> Result<B
             scopes: &scopes,
             theme: stage.theme,
             glyphs: stage.glyphs,
-            title: stage.title,
+            title: run.info.as_ref().map_or(stage.title, |info| &info.name),
             zone: &TimeZone::UTC,
             clock: stage.clock,
         };

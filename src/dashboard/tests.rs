@@ -90,7 +90,7 @@ impl Screen {
             scopes: &self.scopes,
             theme: &self.theme,
             glyphs: self.glyphs,
-            title: "untold",
+            title: run.info.as_ref().map_or("untold", |info| &info.name),
             zone: &self.zone,
             clock: self.now,
         }

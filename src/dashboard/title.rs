@@ -21,7 +21,6 @@ pub fn of(run: &RunState, facts: &Facts, name: &str) -> String {
         Status::Interrupted | Status::Failed => "!",
         Status::Done => "=",
     };
-    let name = run.info.as_ref().map_or(name, |info| &info.name);
     let mut title = format!("{mark} {}", sanitize(name));
     if let Some(now) = &core.phase {
         title.push_str(&match &now.phase {
@@ -46,16 +45,13 @@ mod tests {
 
     #[test]
     fn a_title_says_what_the_run_does() {
-        let title = |moment| of(&run_at(moment), &Facts::default(), "other");
+        let title = |moment| of(&run_at(moment), &Facts::default(), "real24");
         assert_eq!(title(Moment::Healthy), "* real24 r2 62% gap +0.058");
         assert_eq!(title(Moment::Deciding), "D real24 r2 100% gap +0.012");
         assert_eq!(title(Moment::Interrupted).chars().next(), Some('!'));
         assert_eq!(title(Moment::Done).chars().next(), Some('='));
-        let mut hostile = run_at(Moment::Healthy);
-        if let Some(info) = &mut hostile.info {
-            info.name = format!("a\x07b\x1b]2;c\x1b\\{}", "x".repeat(200));
-        }
-        let title = of(&hostile, &Facts::default(), "other");
+        let hostile = format!("a\x07b\x1b]2;c\x1b\\{}", "x".repeat(200));
+        let title = of(&run_at(Moment::Healthy), &Facts::default(), &hostile);
         assert!(title.chars().count() <= LONGEST && !title.contains(|c: char| c.is_control()));
     }
 }

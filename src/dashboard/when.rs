@@ -14,6 +14,14 @@ pub fn ago(seconds: f64) -> String {
     }
 }
 
+/// The same in at most six columns: `now`, `40 s`, `12 min`, `3 h`, `2 d`.
+pub fn age(seconds: f64) -> String {
+    match ago(seconds).strip_suffix(" ago") {
+        Some(age) => age.into(),
+        None => "now".into(),
+    }
+}
+
 /// Local time of a Unix time in milliseconds, `seconds` later: the hour today, the day with it within a week, else the date.
 pub fn at(now: i64, seconds: f64, zone: &TimeZone) -> Option<String> {
     let then = now.checked_add((seconds * 1000.0) as i64)?;
@@ -40,6 +48,7 @@ mod tests {
         let words = [3.0, 47.0, 750.0, 9000.0, 400_000.0].map(ago);
         let wanted = ["just now", "40 s ago", "12 min ago", "2 h ago", "4 d ago"];
         assert_eq!(words, wanted);
+        assert_eq!([3.0, 750.0].map(age), ["now", "12 min"]);
         // Thursday, 1 January 1970.
         let at = |seconds| at(0, seconds, &TimeZone::UTC).unwrap();
         assert_eq!(at(3600.0), "01:00");

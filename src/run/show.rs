@@ -200,9 +200,9 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
         )?;
         writeln!(
             out,
-            "device     {}, {} threads, {}",
+            "device     {}, {}, {}",
             table::ascii(&info.device),
-            info.threads,
+            table::plural(info.threads, "thread"),
             table::ascii(&info.program)
         )?;
     }

@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::prepare::{tokenizer, unusable};
 use super::resume::Reopened;
 use super::{Args, Show, outline};
-use crate::cli::{found, help, say};
+use crate::cli::{Global, found, help, say};
 use crate::config::{self, Config, Loaded, PolicyMode, Source};
 use crate::corpus;
 use crate::dashboard::starting::Facts;
@@ -25,6 +25,7 @@ use crate::run::journal::Observer;
 use crate::run::lock::RunLock;
 use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
+use crate::run::table;
 use crate::signals::Signalled;
 use crate::text::{self, exact};
 use crate::train::checkpoint::Checkpoints;
@@ -92,12 +93,12 @@ impl Plan {
             let from = resume.checkpoint.as_deref().unwrap_or("the start");
             phases.push(format!("Resume from {from}"));
         }
-        let plural = if self.machine.threads == 1 { "" } else { "s" };
         Facts {
             title: self.name(),
             device: format!(
-                "{} · {} thread{plural}",
-                self.machine.chosen.name, self.machine.threads
+                "{} · {}",
+                self.machine.chosen.name,
+                table::plural(self.machine.threads, "thread")
             ),
             phases,
         }
@@ -222,6 +223,37 @@ impl Args {
         let located = found(name, &self.global.runs).with_context(|| unusable(name))?;
         Ok(Some(located))
     }
+}
+
+/// Checks what can be checked of a new run without long work: that its config is one, that its name is free, that its
+/// files are there, and that windows and batches fit.
+///
+/// # Errors
+/// What is wrong, as `heirloom train` would report it.
+pub(in crate::cli) fn check_new(
+    global: &Global,
+    config: &str,
+    name: Option<&str>,
+    overrides: Vec<String>,
+) -> Result<()> {
+    let args = Args {
+        config: Some(config.into()),
+        resume: None,
+        global: global.clone(),
+        name: name.map(String::from),
+        overrides,
+        device: None,
+        threads: None,
+        dry_run: false,
+        decisions: None,
+        detach: false,
+        json: false,
+    };
+    let loaded = args.load()?;
+    NewName::choose(&global.runs, &loaded.name, name)?;
+    args.find_reference(&loaded.config)?;
+    check_data(&loaded.config)?;
+    check_sizes(&loaded.config, &args.machine(None)?)
 }
 
 /// Checks that the texts are there. Returns the first file, and the bytes of the first text.

@@ -150,18 +150,17 @@ impl Costs {
                 table::bytes(memory.checkpoint),
             ));
         }
-        let plural = if self.threads == 1 { "" } else { "s" };
         out.push_str(&format!(
             "text     {} training and {} validation tokens ({})\n\
              disk     at most {} of checkpoints, plus one per extension of a round\n\
-             time     at most {} (from {TIMED} timed steps: {}, {} thread{plural}, {:.0} GFLOP/s)\n",
+             time     at most {} (from {TIMED} timed steps: {}, {}, {:.0} GFLOP/s)\n",
             table::count(self.train_tokens),
             table::count(self.val_tokens),
             self.tokenizer,
             table::bytes(self.disk),
             duration(total),
             self.dtype,
-            self.threads,
+            table::plural(self.threads, "thread"),
             self.speed / 1e9
         ));
         out.push_str(&eval_windows::line(&self.windows));

@@ -31,6 +31,7 @@ use crate::train::{Ended, Setup};
 
 use super::{Global, exit, say};
 use check::Plan;
+pub(super) use check::check_new;
 pub(super) use prepare::open_data;
 use prepare::{Parts, write_config};
 use printer::Printing;

@@ -218,7 +218,11 @@ pub const OWN: &[Command] = &[
     act("less", "fewer layers, or steps", Act::Less),
     act("mode", "growth mode: restart or keep", Act::Mode),
     act("refresh", "gather fresh evidence", Act::Refresh),
-    act("complete", "complete the word", Act::Complete),
+    act(
+        "complete",
+        "complete the word, or the next choice",
+        Act::Complete,
+    ),
     act("older", "the line before", Act::Older),
     act("newer", "the line after", Act::Newer),
     act("page down", "a page down", Act::PageDown),
@@ -239,6 +243,11 @@ pub const OWN: &[Command] = &[
     act("warnings", "warnings alone, or every line", Act::Warnings),
     act("copy", "copy the line by the terminal (OSC 52)", Act::Copy),
     act("watch", "watch the run without control", Act::Watch),
+    act(
+        "new run",
+        "start a preset or a config, with a name and a policy",
+        Act::New,
+    ),
 ];
 
 fn pause_or_resume(context: &mut Context<'_>) -> Vec<Effect> {

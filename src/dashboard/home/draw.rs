@@ -2,139 +2,179 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
+use ratatui::widgets::{Block, Borders, Paragraph};
 
 use super::list::Home;
+use super::{about, columns, form_draw};
 use crate::config;
 use crate::dashboard::app::Options;
 use crate::dashboard::keymap;
 use crate::dashboard::keys::Scope;
-use crate::dashboard::library::Way;
-use crate::text::{self, sanitize};
+use crate::dashboard::layers::scroll::{INDENT, wrap};
+use crate::dashboard::library::Listed;
+use crate::dashboard::scene::SMALL;
+use crate::run::table::plural;
+use crate::text;
 
-/// Where its keys stand in the table.
-pub const SCOPE: Scope = Scope::View("home");
+/// Where the keys of the list stand in the table, and those of the form.
+pub const LIST: Scope = Scope::View("home");
+pub const FORM: Scope = Scope::Layer("new run");
+
+/// From this height on, the box below the list has this many lines where it needs no more.
+const BOX: [(u16, u16); 3] = [(40, 5), (20, 4), (15, 2)];
 
 /// Draws the whole screen.
-pub fn draw(frame: &mut Frame<'_>, home: &Home<'_>, options: &Options) {
+pub fn draw(frame: &mut Frame<'_>, home: &Home<'_>) {
     let area = frame.area();
-    let presets = config::presets();
-    let tall = area.height >= 15;
-    let [head, top, below, about, foot] = Layout::vertical([
+    let options = home.options;
+    let tall = area.width >= SMALL.0 && area.height >= SMALL.1;
+    let edge = if tall { 2 } else { 0 };
+    let width = usize::from(area.width).saturating_sub(edge);
+    let about = about::lines(home).into_iter();
+    let mut about: Vec<Line<'_>> = about.flat_map(|line| wrap(line, width, INDENT)).collect();
+    let needed = u16::try_from(about.len()).unwrap_or(u16::MAX);
+    let height = match BOX.iter().find(|(rows, _)| tall && area.height >= *rows) {
+        Some((_, lines)) => needed.clamp(*lines, area.height / 2) + 2,
+        None => needed.min(area.height / 5),
+    };
+    let [head, list, below, foot] = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(if tall {
-            presets.len() as u16 + 2
-        } else {
-            presets.len() as u16
-        }),
         Constraint::Fill(1),
-        Constraint::Length(if tall { 4 } else { 0 }),
+        Constraint::Length(height),
         Constraint::Length(1),
     ])
     .areas(area);
-    let theme = &options.theme;
-    let title = format!(" heirloom {}", env!("CARGO_PKG_VERSION"));
-    frame.render_widget(Line::styled(title, theme.title), head);
-    let marked = |i: usize, text: String| {
-        let (mark, style) = if i == home.selected {
-            ("> ", theme.selected)
-        } else {
-            ("  ", theme.plain)
-        };
-        Line::styled(format!("{mark}{text} "), style)
-    };
-    let starts = presets.iter().enumerate();
-    let starts = starts.map(|(i, p)| {
-        marked(
-            i,
-            format!("{:<10} {}", p.name, options.glyphs.text(p.summary)),
-        )
-    });
-    let starts: Vec<Line<'_>> = starts.collect();
-    frame.render_widget(panel(options, tall, " start a preset ", starts), top);
 
-    let rows = usize::from(below.height).saturating_sub(if tall { 2 } else { 0 });
-    let chosen = home.selected.checked_sub(presets.len());
-    // The chosen run stays in sight.
-    let from = chosen.map_or(0, |c| (c + 1).saturating_sub(rows));
-    let mut lines = Vec::new();
-    for (i, run) in home.library.runs.iter().enumerate().skip(from).take(rows) {
-        let name = options.glyphs.fit(&sanitize(&run.dir.name()), 25);
-        let text = match &run.row {
-            None => format!("{name} ..."),
-            // 76 columns, the narrowest screen's.
-            Some(r) => format!(
-                "{} {:<12.12} {:<17.17} {:>2}L {:>6.6} {:>7.7}",
-                name, r.state, r.phase, r.layers, r.val, r.gap
-            ),
+    let (title, lines) = entries(home, list, edge);
+    let first = format!(" heirloom {}", env!("CARGO_PKG_VERSION"));
+    let place = match tall {
+        true => format!("  runs in {}", text::path(home.dir)),
+        false => format!(" {title}"),
+    };
+    let head_line = Line::from(vec![
+        Span::styled(first, options.theme.title),
+        Span::styled(options.glyphs.text(&place), options.theme.dim),
+    ]);
+    frame.render_widget(head_line, head);
+    frame.render_widget(panel(options, tall, title, lines), list);
+    about.truncate(usize::from(height).saturating_sub(edge));
+    let title = text::cut(&about::title(home), width.saturating_sub(2).max(3)).into_owned();
+    frame.render_widget(panel(options, tall, format!(" {title} "), about), below);
+    let scope = if home.form.is_some() { FORM } else { LIST };
+    footer(frame, options, scope, foot);
+    if let Some(form) = &home.form {
+        let over = Rect {
+            height: area.height.saturating_sub(1),
+            ..area
         };
-        lines.push(marked(presets.len() + i, text));
+        form_draw::draw(frame, form, options, over);
     }
-    if home.library.runs.is_empty() {
-        lines.push(Line::styled("  none yet", theme.dim));
-    }
-    frame.render_widget(
-        panel(
-            options,
-            tall,
-            " open a run: state, phase, layers, val loss, gap ",
-            lines,
-        ),
-        below,
-    );
-    frame.render_widget(
-        panel(options, tall, " Enter ", vec![described(home, options)]).wrap(Wrap { trim: true }),
-        about,
-    );
-    footer(frame, options, foot);
     options.theme.paint(frame.buffer_mut());
+}
+
+/// The title of the list, and its lines in sight.
+fn entries<'a>(home: &Home<'_>, area: Rect, edge: usize) -> (String, Vec<Line<'a>>) {
+    let (theme, glyphs) = (&home.options.theme, home.options.glyphs);
+    let rows = usize::from(area.height).saturating_sub(edge);
+    let width = usize::from(area.width).saturating_sub(edge);
+    let runs = &home.library.runs;
+    if runs.is_empty() {
+        let presets = config::presets().iter().enumerate().map(|(i, p)| {
+            let text = format!("{:<10} {}", p.name, glyphs.text(p.summary));
+            marked(home, i, vec![Span::raw(text)])
+        });
+        home.sight.set((0, rows));
+        let mut lines = vec![Line::styled("  Enter starts the marked preset:", theme.dim)];
+        lines.extend(presets);
+        return (" no runs yet ".into(), lines);
+    }
+    // Marked entries begin with two columns of their own.
+    let layout = columns::Layout::of(runs, home.clock, width.saturating_sub(2));
+    let heading = glyphs.text(&format!("  {}", layout.headings()));
+    let mut lines = vec![Line::styled(heading, theme.dim)];
+    let rows = rows.saturating_sub(1).max(1);
+    let from = in_sight(home.sight.get().0, home.selected, rows, runs.len());
+    home.sight.set((from, rows));
+    for (i, run) in runs.iter().enumerate().skip(from).take(rows) {
+        let [name, state, rest] = layout.cells(run, home.clock).map(|text| glyphs.text(&text));
+        let state = Span::styled(state, style_of(home, run));
+        lines.push(marked(
+            home,
+            i,
+            vec![Span::raw(name), state, Span::raw(rest)],
+        ));
+    }
+    let title = match rows < runs.len() {
+        true => format!(
+            " runs {}-{} of {} ",
+            from + 1,
+            from + lines.len() - 1,
+            runs.len()
+        ),
+        false => format!(" {} ", plural(runs.len(), "run")),
+    };
+    (title, lines)
+}
+
+/// The first entry to be shown: that of the last frame, moved as little as keeps the chosen one in sight.
+fn in_sight(from: usize, chosen: usize, rows: usize, all: usize) -> usize {
+    let least = (chosen + 1).saturating_sub(rows);
+    from.clamp(least, chosen.max(least))
+        .min(all.saturating_sub(rows))
+}
+
+fn marked<'a>(home: &Home<'_>, i: usize, spans: Vec<Span<'a>>) -> Line<'a> {
+    let theme = &home.options.theme;
+    if i != home.selected {
+        let spans = [vec![Span::raw("  ")], spans].concat();
+        return Line::from(spans).style(theme.plain);
+    }
+    let plain = |span: Span<'a>| span.style(theme.selected);
+    let spans = spans.into_iter().map(plain);
+    let mut line = Line::from(Span::styled("> ", theme.selected));
+    line.extend(spans);
+    line
+}
+
+fn style_of(home: &Home<'_>, run: &Listed) -> Style {
+    let theme = &home.options.theme;
+    match run.row.as_ref().map(|row| row.state.as_str()) {
+        Some("running" | "matched") => theme.good,
+        Some("paused" | "crashed" | "failed" | "unreadable") => theme.warning,
+        _ => theme.plain,
+    }
 }
 
 fn panel<'a>(
     options: &Options,
     framed: bool,
-    title: &'a str,
+    title: String,
     lines: Vec<Line<'a>>,
 ) -> Paragraph<'a> {
     let text = Paragraph::new(lines);
     if !framed {
         return text;
     }
+    let title = Span::styled(options.glyphs.text(&title), options.theme.title);
     let block = Block::new()
         .borders(Borders::ALL)
-        .border_set(options.glyphs.border());
-    let block = block
+        .border_set(options.glyphs.border())
         .border_style(options.theme.dim)
-        .title(Span::styled(title, options.theme.title));
+        .title(title);
     text.block(block)
 }
 
-/// The command that Enter stands for, or the question it asks.
-fn described<'a>(home: &Home<'_>, options: &Options) -> Line<'a> {
-    let Some(run) = home.run() else {
-        let preset = &config::presets()[home.selected];
-        let text = format!(" heirloom train {}", preset.name);
-        return Line::styled(options.glyphs.text(&text), options.theme.dim);
-    };
-    let path = text::argument(run.dir.path());
-    let (text, style) = match run.way() {
-        Way::Attach => (format!("heirloom attach {path}"), options.theme.dim),
-        Way::Watch => (format!("heirloom watch {path}"), options.theme.dim),
-        Way::Resume if home.asked => (
-            format!("Enter resumes it, w watches it, Esc back: heirloom train --resume {path}"),
-            options.theme.warning,
-        ),
-        Way::Resume => (format!("heirloom train --resume {path}"), options.theme.dim),
-    };
-    Line::styled(options.glyphs.text(&format!(" {text}")), style)
-}
-
-fn footer(frame: &mut Frame<'_>, options: &Options, area: Rect) {
+/// The keys of a scope, as many as fit.
+fn footer(frame: &mut Frame<'_>, options: &Options, scope: Scope, area: Rect) {
     let mut line = Line::default();
-    let shown = keymap::bindings().filter(|b| b.scope == SCOPE && !b.footer.is_empty());
+    let shown = keymap::bindings().filter(|b| b.scope == scope && !b.footer.is_empty());
     for binding in shown {
         let (key, what) = binding.footer();
+        if line.width() + key.len() + what.len() + 2 > usize::from(area.width) {
+            continue;
+        }
         line.push_span(Span::styled(format!(" {key}"), options.theme.key));
         line.push_span(Span::styled(format!(" {what} "), options.theme.dim));
     }

@@ -1,10 +1,13 @@
 //! What the home screen lists, and what is chosen there.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
+use jiff::Timestamp;
 
+use super::form::{Check, Form, Start, Step};
 use crate::config;
 use crate::dashboard::app::Options;
 use crate::dashboard::library::{Library, Listed, Way};
@@ -13,8 +16,8 @@ use crate::dashboard::message::Act;
 /// What the operator chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// Train this preset.
-    Preset(String),
+    /// Train this.
+    Start(Start),
     /// Watch this run.
     Watch(PathBuf),
     /// Open the dashboard of this run, which is in progress.
@@ -24,76 +27,161 @@ pub enum Choice {
     Quit,
 }
 
-/// What the screen shows: presets first, then runs, the newest first.
+/// What is kept of the home screen while a run is looked at.
+#[derive(Debug, Default)]
+pub struct Last {
+    library: Library,
+    /// The run that was opened, which is the marked one afterwards.
+    marked: Option<PathBuf>,
+}
+
+/// What the screen shows: the runs; the presets where there are no runs yet.
 pub struct Home<'a> {
     pub dir: &'a Path,
     pub options: &'a Options,
+    pub check: Check<'a>,
     pub library: Library,
     pub selected: usize,
+    /// Whether the operator has marked a run: the first one is marked until then.
+    pub moved: bool,
+    /// The first run in sight and the number of runs that are, as of the last frame.
+    pub sight: Cell<(usize, usize)>,
     /// Keys of a sequence so far.
     pub prefix: Option<String>,
+    /// The time that ages are counted from, Unix time in milliseconds.
+    pub clock: i64,
+    /// When the runs were listed last, when `clock` was set, and when a frame was drawn.
     pub listed: Instant,
+    pub ticked: Instant,
+    pub drawn: Option<Instant>,
     pub dirty: bool,
+    /// A key was pressed since the last frame.
+    pub urgent: bool,
     /// The chosen run is stopped, and Enter would resume it.
     pub asked: bool,
+    /// What is to be started, while that is asked.
+    pub form: Option<Form>,
 }
 
 impl<'a> Home<'a> {
-    /// Lists the runs of `dir`; none of them is read yet.
+    /// Lists the runs of `dir`, with what is known from the `last` time.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub fn open(dir: &'a Path, options: &'a Options) -> Result<Self> {
+    pub fn open(dir: &'a Path, options: &'a Options, last: Last, check: Check<'a>) -> Result<Self> {
+        let mut library = last.library;
+        library.refresh(Library::open(dir)?);
+        let place = |marked: PathBuf| library.runs.iter().position(|r| r.dir.path() == marked);
+        let place = last.marked.and_then(place);
         Ok(Self {
             dir,
             options,
-            library: Library::open(dir)?,
-            selected: 0,
+            check,
+            library,
+            selected: place.unwrap_or(0),
+            moved: place.is_some(),
+            sight: Cell::default(),
             prefix: None,
+            clock: Timestamp::now().as_millisecond(),
             listed: Instant::now(),
+            ticked: Instant::now(),
+            drawn: None,
             dirty: true,
+            urgent: true,
             asked: false,
+            form: None,
         })
     }
 
-    fn len(&self) -> usize {
-        config::presets().len() + self.library.runs.len()
+    /// What is to be kept when the screen is over.
+    pub fn close(self) -> Last {
+        Last {
+            marked: self.run().map(|run| run.dir.path().into()),
+            library: self.library,
+        }
     }
 
-    /// Takes a newer list; the choice stays on its run. False when all is as it was.
+    fn len(&self) -> usize {
+        match self.library.runs.len() {
+            0 => config::presets().len(),
+            n => n,
+        }
+    }
+
+    /// Changes the library; the choice stays on its run.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Library) -> T) -> T {
+        let chosen = self.run().map(|run| run.dir.clone());
+        let presets = self.library.runs.is_empty();
+        let out = change(&mut self.library);
+        if presets != self.library.runs.is_empty() {
+            self.selected = 0;
+        }
+        let chosen = chosen.filter(|_| self.moved || self.asked);
+        let mut runs = self.library.runs.iter();
+        let place = chosen.and_then(|dir| runs.position(|run| run.dir == dir));
+        match place {
+            Some(place) => self.selected = place,
+            // It is gone: one of its neighbours, and no question about it.
+            None => {
+                self.selected = self.selected.min(self.len() - 1);
+                self.asked = false;
+            }
+        }
+        out
+    }
+
+    /// Reads a run. False when there is nothing to read.
+    pub fn read_next(&mut self) -> bool {
+        self.change(Library::read_next)
+    }
+
+    /// Takes a newer list. Returns whether runs have come or gone.
     pub fn refresh(&mut self, newer: Library) -> bool {
-        let presets = config::presets().len();
-        let chosen = self.selected.checked_sub(presets);
-        let chosen = chosen.map(|i| self.library.runs[i].dir.clone());
-        if !self.library.refresh(newer) {
-            return false;
-        }
-        self.asked = false;
-        if let Some(dir) = chosen {
-            let mut runs = self.library.runs.iter();
-            let place = runs.position(|run| run.dir == dir);
-            self.selected = presets + place.unwrap_or(0);
-            self.selected = self.selected.min(self.len() - 1);
-        }
-        true
+        self.change(|library| library.refresh(newer))
+    }
+
+    /// Counts ages from now on, and puts the runs in order.
+    pub fn tick(&mut self) {
+        self.clock = Timestamp::now().as_millisecond();
+        self.change(Library::sort);
     }
 
     /// Takes a command; returns what was chosen by it.
     pub fn act(&mut self, act: Act) -> Option<Choice> {
+        if let Some(form) = &mut self.form {
+            match form.act(act, self.check) {
+                Step::Stay => {}
+                Step::Close => self.form = None,
+                Step::Start(start) => return Some(Choice::Start(start)),
+            }
+            return None;
+        }
         let last = self.len() - 1;
+        let page = self.sight.get().1.max(1);
         let asked = std::mem::take(&mut self.asked);
+        self.moved |= !matches!(act, Act::Back | Act::New);
         match act {
             Act::Back if asked => {}
             Act::Back => return Some(Choice::Quit),
             Act::Previous => self.selected = self.selected.saturating_sub(1),
             Act::Next => self.selected = (self.selected + 1).min(last),
+            Act::PageUp | Act::PageDown => {
+                let (from, rows) = self.sight.get();
+                let moved = |at: usize| match act {
+                    Act::PageUp => at.saturating_sub(page),
+                    _ => (at + page).min(last),
+                };
+                self.selected = moved(self.selected);
+                self.sight.set((moved(from), rows));
+            }
             Act::Top => self.selected = 0,
             Act::Bottom => self.selected = last,
+            Act::New => self.form = Some(Form::default()),
             Act::Watch => return Some(Choice::Watch(self.run()?.dir.path().into())),
             Act::Accept => {
                 let Some(run) = self.run() else {
                     let preset = &config::presets()[self.selected];
-                    return Some(Choice::Preset(preset.name.into()));
+                    return Some(Choice::Start(Start::of(preset.name)));
                 };
                 let path = run.dir.path().into();
                 return match run.way() {
@@ -111,10 +199,9 @@ impl<'a> Home<'a> {
         None
     }
 
-    /// The run that is marked, if none of the presets is.
+    /// The run that is marked; `None` where there are no runs, and a preset is.
     pub fn run(&self) -> Option<&Listed> {
-        let i = self.selected.checked_sub(config::presets().len())?;
-        self.library.runs.get(i)
+        self.library.runs.get(self.selected)
     }
 }
 
@@ -139,23 +226,42 @@ mod tests {
         }
     }
 
+    fn open<'a>(dir: &'a Path, options: &'a Options) -> Home<'a> {
+        Home::open(dir, options, Last::default(), &|_| Ok(())).unwrap()
+    }
+
     #[test]
-    fn keys_choose_presets_then_runs() {
+    fn without_runs_enter_starts_a_preset() {
+        let tmp = tempfile::tempdir().unwrap();
+        let options = options();
+        let mut home = open(tmp.path(), &options);
+        let started = |name| Some(Choice::Start(Start::of(name)));
+        assert_eq!(home.act(Act::Accept), started("tiny"));
+        assert_eq!(home.act(Act::Bottom), None);
+        assert_eq!(home.act(Act::Accept), started("books"));
+        // One that another shell has started takes the presets' place.
+        let dir = RunDir::create(tmp.path(), "tiny", Some("mine")).unwrap();
+        std::fs::write(dir.events(), "").unwrap();
+        assert!(home.refresh(Library::open(tmp.path()).unwrap()));
+        assert_eq!(home.run().unwrap().dir, dir);
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        assert!(home.refresh(Library::open(tmp.path()).unwrap()));
+        assert_eq!(home.act(Act::Accept), started("tiny"));
+    }
+
+    #[test]
+    fn enter_does_what_a_run_is_ready_for() {
         let tmp = tempfile::tempdir().unwrap();
         let dir = RunDir::create(tmp.path(), "tiny", Some("mine")).unwrap();
         std::fs::write(dir.config(), "").unwrap();
         let options = options();
-        let mut home = Home::open(tmp.path(), &options).unwrap();
-        assert_eq!(home.act(Act::Accept), Some(Choice::Preset("tiny".into())));
-        assert_eq!(home.act(Act::Previous), None);
-        assert_eq!(home.act(Act::Bottom), None);
-        assert_eq!(home.act(Act::Next), None);
+        let mut home = open(tmp.path(), &options);
         let path = || dir.path().into();
         assert_eq!(home.act(Act::Watch), Some(Choice::Watch(path())));
         // Nothing is known of it yet: it is looked at.
         assert_eq!(home.act(Act::Accept), Some(Choice::Watch(path())));
         // A run that is stopped is resumed by a second Enter, and Esc takes back the first.
-        assert!(home.library.read_next());
+        assert!(home.read_next());
         assert_eq!(home.act(Act::Accept), None);
         assert_eq!(home.act(Act::Back), None);
         assert_eq!(home.act(Act::Accept), None);
@@ -167,24 +273,57 @@ mod tests {
     }
 
     #[test]
-    fn a_refreshed_list_keeps_the_choice_and_what_was_read() {
+    fn the_choice_stays_on_its_run_and_is_found_again() {
         let tmp = tempfile::tempdir().unwrap();
         let run = |name: &str| {
             let dir = RunDir::create(tmp.path(), "tiny", Some(name)).unwrap();
             std::fs::write(dir.events(), "").unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            dir
         };
-        run("first");
-        let options = options();
-        let mut home = Home::open(tmp.path(), &options).unwrap();
-        assert!(home.library.read_next() && home.library.is_read());
-        home.act(Act::Bottom);
-        assert!(!home.refresh(Library::open(tmp.path()).unwrap()));
-        std::thread::sleep(Duration::from_millis(20));
+        let first = run("first");
         run("second");
+        let options = options();
+        let mut home = open(tmp.path(), &options);
+        // Until it has been moved, the mark is on the latest.
+        assert_eq!(home.run().unwrap().dir.name(), "second");
+        run("third");
         assert!(home.refresh(Library::open(tmp.path()).unwrap()));
-        assert_eq!(home.library.runs.len(), 2);
-        let chosen = &home.library.runs[home.selected - config::presets().len()];
-        assert_eq!(chosen.dir.name(), "first");
-        assert!(chosen.row.is_some());
+        assert_eq!(home.run().unwrap().dir.name(), "third");
+        home.act(Act::Bottom);
+        run("fourth");
+        assert!(home.refresh(Library::open(tmp.path()).unwrap()));
+        assert_eq!(home.run().unwrap().dir.name(), "first");
+        while home.read_next() {}
+        assert_eq!(home.run().unwrap().dir, first);
+        // What was known is known after a run has been looked at.
+        let home = Home::open(tmp.path(), &options, home.close(), &|_| Ok(())).unwrap();
+        assert_eq!(home.run().unwrap().dir, first);
+        assert!(home.library.is_fresh());
+    }
+
+    #[test]
+    fn pages_are_as_long_as_what_is_in_sight() {
+        let tmp = tempfile::tempdir().unwrap();
+        for n in 0..30 {
+            let dir = RunDir::create(tmp.path(), "tiny", Some(&format!("r{n:02}"))).unwrap();
+            std::fs::write(dir.events(), "").unwrap();
+        }
+        let options = options();
+        let mut home = open(tmp.path(), &options);
+        home.sight.set((0, 12));
+        let mut places = Vec::new();
+        for act in [
+            Act::PageDown,
+            Act::PageDown,
+            Act::PageDown,
+            Act::PageUp,
+            Act::Top,
+            Act::PageUp,
+        ] {
+            assert_eq!(home.act(act), None);
+            places.push(home.selected);
+        }
+        assert_eq!(places, [12, 24, 29, 17, 0, 0]);
     }
 }

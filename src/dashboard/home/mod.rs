@@ -1,14 +1,24 @@
-//! The home screen: presets to start, runs to open.
+//! The home screen: runs to open, presets and configs to start.
+//!
+//! `list` is its state and what keys do to it, `columns` the table of runs, `about` the box below it, `form` what `n` asks,
+//! with `complete` for its first field; `draw` and `form_draw` draw.
 
+mod about;
+mod columns;
+mod complete;
 mod draw;
+mod form;
+mod form_draw;
 mod list;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use self::draw::{SCOPE, draw};
+use self::draw::{FORM, LIST, draw};
 use self::list::Home;
 use super::app::Options;
 use super::commands;
@@ -17,19 +27,27 @@ use super::keymap::{self, Found};
 use super::library::Library;
 use super::terminal::{Input, Terminal};
 
-pub use list::Choice;
+pub use form::{Check, Start};
+pub use list::{Choice, Last};
 
 /// How long input is waited for when all runs have been read; then they are listed again.
 const REST: Duration = Duration::from_secs(1);
+/// While many runs are read, frames come no faster than this.
+const FRAME: Duration = Duration::from_millis(100);
+/// Ages, and what is left to wait for, are counted again this often.
+const AGES: Duration = Duration::from_secs(10);
 
-/// Shows the home screen until something is chosen.
+/// Shows the home screen until something is chosen. `last` is what is kept from one time to the next; `check` finds out
+/// whether what the form asks for can be started.
 ///
 /// # Errors
 /// When the terminal cannot be taken over or the runs directory cannot be read.
-pub fn run(runs: &Path, options: &Options) -> Result<Choice> {
-    let mut home = Home::open(runs, options)?;
+pub fn run(runs: &Path, options: &Options, last: &mut Last, check: Check<'_>) -> Result<Choice> {
+    let mut home = Home::open(runs, options, std::mem::take(last), check)?;
     let mut terminal = Terminal::enter().context("the home screen needs a terminal")?;
-    event_loop::drive(&mut home, &mut terminal)
+    let choice = event_loop::drive(&mut home, &mut terminal)?;
+    *last = home.close();
+    Ok(choice)
 }
 
 impl Screen for Home<'_> {
@@ -37,56 +55,71 @@ impl Screen for Home<'_> {
 
     /// One run a turn is read, so that keys are answered while a long journal is.
     fn turn(&mut self, now: Instant) -> Result<Option<Choice>> {
-        if self.library.read_next() {
+        if self.read_next() {
             self.dirty = true;
         } else if now.duration_since(self.listed) >= REST {
             self.listed = now;
             self.dirty |= self.refresh(Library::open(self.dir)?);
         }
+        if now.duration_since(self.ticked) >= AGES {
+            self.ticked = now;
+            self.tick();
+            self.dirty = true;
+        }
         Ok(None)
     }
 
     fn wait(&self) -> Duration {
-        match self.library.is_read() {
-            true => REST,
-            false => Duration::ZERO,
+        match (self.library.is_fresh(), self.dirty) {
+            (false, _) => Duration::ZERO,
+            (true, true) => FRAME,
+            (true, false) => REST,
         }
     }
 
-    fn is_due(&self, _: bool, _: Instant) -> bool {
-        self.dirty
+    fn is_due(&self, _: bool, now: Instant) -> bool {
+        let rested = self.drawn.is_none_or(|at| now.duration_since(at) >= FRAME);
+        self.dirty && (self.urgent || rested)
     }
 
-    fn draw(&mut self, terminal: &mut Terminal, _: Instant) {
-        terminal.draw(|frame| draw(frame, self, self.options));
-        self.dirty = false;
+    fn draw(&mut self, terminal: &mut Terminal, now: Instant) {
+        terminal.draw(|frame| draw(frame, self));
+        (self.dirty, self.urgent, self.drawn) = (false, false, Some(now));
     }
 
     fn on_input(&mut self, input: Input, _: &mut Terminal) -> Option<Choice> {
-        self.dirty = true;
+        (self.dirty, self.urgent) = (true, true);
         match input {
             Input::Hangup | Input::Stop => Some(Choice::Quit),
             Input::Key(key) => {
                 let prefix = self.prefix.take();
-                match keymap::look_up(
-                    &keymap::tables().bindings,
-                    &[SCOPE],
-                    prefix.as_deref(),
-                    &key,
-                ) {
+                let scope = if self.form.is_some() { FORM } else { LIST };
+                let bindings = &keymap::tables().bindings;
+                match keymap::look_up(bindings, &[scope], prefix.as_deref(), &key) {
                     Found::Command(line) => commands::act_of(&line).and_then(|act| self.act(act)),
                     Found::Prefix(keys) => {
                         self.prefix = Some(keys);
                         None
                     }
-                    Found::Nothing => None,
+                    Found::Nothing => {
+                        if let Some(form) = &mut self.form {
+                            form.type_key(&key);
+                        }
+                        None
+                    }
                 }
             }
-            Input::Resized | Input::Paste(_) => None,
+            Input::Paste(text) => {
+                if let Some(form) = &mut self.form {
+                    form.paste(&text);
+                }
+                None
+            }
+            Input::Resized => None,
         }
     }
 
     fn on_resize(&mut self) {
-        self.dirty = true;
+        (self.dirty, self.urgent) = (true, true);
     }
 }

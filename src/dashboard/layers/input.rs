@@ -3,15 +3,22 @@
 use ratatui::text::Span;
 use tui_input::Input;
 
+use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::scene::Scene;
-use crate::text;
+use crate::dashboard::theme::Theme;
+use crate::text::{self, sanitize};
 
 /// Longest line, in characters.
 pub const LONGEST: usize = 200;
 
 /// The part of a line being typed that fits into `width` columns, with the cursor.
 pub fn visible(scene: &Scene<'_>, input: &Input, width: u16) -> Vec<Span<'static>> {
-    let chars: Vec<char> = scene.text(input.value()).chars().collect();
+    visible_in(scene.theme, scene.glyphs, input, width)
+}
+
+/// The same on a screen that shows no run.
+pub fn visible_in(theme: &Theme, glyphs: Glyphs, input: &Input, width: u16) -> Vec<Span<'static>> {
+    let chars: Vec<char> = glyphs.text(&sanitize(input.value())).chars().collect();
     let at = input.cursor().min(chars.len());
     let part = |range: &[char]| range.iter().collect::<String>();
     // The cursor stays in sight: as much before it as fits, and a column for itself.
@@ -28,8 +35,21 @@ pub fn visible(scene: &Scene<'_>, input: &Input, width: u16) -> Vec<Span<'static
     let under = chars.get(at).map_or(" ".into(), |c| c.to_string());
     let after = chars.get(at + 1..).unwrap_or_default();
     vec![
-        Span::styled(part(&chars[from..at]), scene.theme.title),
-        Span::styled(under, scene.theme.selected),
-        Span::styled(part(after), scene.theme.title),
+        Span::styled(part(&chars[from..at]), theme.title),
+        Span::styled(under, theme.selected),
+        Span::styled(part(after), theme.title),
     ]
+}
+
+/// Puts text in at the cursor, up to `longest` characters in all. A line break becomes a blank: it would be an Enter.
+pub fn insert(input: &mut Input, text: &str, longest: usize) {
+    let text = text.replace(['\r', '\n', '\t'], " ");
+    let text = sanitize(&text);
+    let chars: Vec<char> = input.value().chars().collect();
+    let (before, after) = chars.split_at(input.cursor().min(chars.len()));
+    let room = longest.saturating_sub(chars.len());
+    let text: Vec<char> = text.chars().take(room).collect();
+    let cursor = before.len() + text.len();
+    let line: String = before.iter().chain(&text).chain(after).collect();
+    *input = Input::new(line).with_cursor(cursor);
 }

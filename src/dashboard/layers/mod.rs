@@ -4,7 +4,7 @@
 pub mod decision;
 mod help;
 mod info;
-mod input;
+pub mod input;
 mod layer;
 mod leave;
 pub mod line;

@@ -19,6 +19,7 @@ use crate::dashboard::scene::Scene;
 use crate::dashboard::ui::Context;
 use crate::run::command::Command;
 
+pub use complete::shared_prefix;
 pub use typed::CommandLine;
 
 pub const ROW: Row = Row {

@@ -4,11 +4,10 @@ use tui_input::Input;
 
 use super::complete;
 use crate::dashboard::keys::Entry;
-use crate::dashboard::layers::input::LONGEST;
+use crate::dashboard::layers::input::{LONGEST, insert};
 use crate::dashboard::neighbours::Nearby;
 use crate::run::command::Command;
 use crate::run::state::RunState;
-use crate::text::sanitize;
 
 /// A command being typed.
 #[derive(Debug, Default)]
@@ -80,18 +79,7 @@ impl CommandLine {
 
     /// Puts text in at the cursor.
     pub fn insert(&mut self, text: &str) {
-        // A line break would be an Enter: only what can be read before it is sent is taken.
-        let text = text.replace(['\r', '\n', '\t'], " ");
-        let text = sanitize(&text);
-        let (before, after): (String, String) = {
-            let chars: Vec<char> = self.input.value().chars().collect();
-            let (a, b) = chars.split_at(self.input.cursor().min(chars.len()));
-            (a.iter().collect(), b.iter().collect())
-        };
-        let room = LONGEST.saturating_sub(self.input.value().chars().count());
-        let text: String = text.chars().take(room).collect();
-        let cursor = before.chars().count() + text.chars().count();
-        self.input = Input::new(format!("{before}{text}{after}")).with_cursor(cursor);
+        insert(&mut self.input, text, LONGEST);
         (self.error, self.shown, self.taken) = (None, None, None);
     }
 }

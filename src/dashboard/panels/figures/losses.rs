@@ -45,7 +45,11 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
             None => all.plain(
                 "device",
                 8,
-                &format!("{} · {} threads", info.device, info.threads),
+                &format!(
+                    "{} · {}",
+                    info.device,
+                    table::plural(info.threads, "thread")
+                ),
             ),
         }
         all.plain("policy", 9, &format!("policy {}", info.policy));

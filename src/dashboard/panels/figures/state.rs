@@ -14,8 +14,7 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
     let core = &run.core;
     let mut all = Figures(scene, Vec::new());
     all.push("", 9, "heirloom", theme.title);
-    let name = run.info.as_ref().map_or(scene.title, |i| &i.name);
-    all.push("run", 0, name, theme.title);
+    all.push("run", 0, scene.title, theme.title);
     let (word, style) = match core.status {
         Status::Empty => ("WAITING", theme.dim),
         Status::Running => ("● TRAIN", theme.good),

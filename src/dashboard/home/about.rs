@@ -1,0 +1,63 @@
+//! What is known of the marked run, and what Enter does with it.
+
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+use super::columns;
+use super::list::Home;
+use crate::config;
+use crate::dashboard::library::Way;
+use crate::text::sanitize;
+
+/// The name of what is marked.
+pub fn title(home: &Home<'_>) -> String {
+    home.run().map_or_else(
+        || config::presets()[home.selected].name.into(),
+        columns::name,
+    )
+}
+
+/// What Enter does, the command it equals, and what the operator should know; each a line that may have to be wrapped.
+pub fn lines(home: &Home<'_>) -> Vec<Line<'static>> {
+    let theme = &home.options.theme;
+    let line =
+        |text: &str, style: Style| Line::styled(home.options.glyphs.text(&sanitize(text)), style);
+    let Some(run) = home.run() else {
+        let preset = &config::presets()[home.selected];
+        return vec![
+            line(
+                "Enter starts it; n names it, or starts a config",
+                theme.plain,
+            ),
+            line(&format!("heirloom train {}", preset.name), theme.dim),
+        ];
+    };
+    let path = run.dir.argument();
+    let (words, command, style) = match run.way() {
+        Way::Attach => (
+            "Enter attaches to it, w only watches it",
+            "attach",
+            theme.plain,
+        ),
+        Way::Watch => ("Enter watches it", "watch", theme.plain),
+        Way::Resume if home.asked => (
+            "Enter resumes it, w watches it, Esc back",
+            "train --resume",
+            theme.warning,
+        ),
+        Way::Resume => (
+            "Enter asks to resume it, w watches it",
+            "train --resume",
+            theme.plain,
+        ),
+    };
+    let mut all = vec![line(words, style)];
+    let row = run.row.as_ref();
+    // What is wrong comes before what can be done.
+    let error = row.and_then(|row| row.error.as_ref());
+    all.splice(0..0, error.map(|error| line(error, theme.warning)));
+    all.push(line(&format!("heirloom {command} {path}"), theme.dim));
+    let remarks = row.into_iter().flat_map(|row| &row.remarks);
+    all.extend(remarks.map(|remark| line(remark, theme.plain)));
+    all
+}

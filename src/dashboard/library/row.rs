@@ -1,0 +1,181 @@
+//! What the list of runs shows of one.
+
+use std::time::Duration;
+
+use crate::dashboard::eta;
+use crate::run::dir::RunDir;
+use crate::run::event::Phase;
+use crate::run::series::open::Budget;
+use crate::run::state::{RunState, Status};
+use crate::run::{series, show, table};
+
+/// How long one run is read, during which no key is answered.
+const MOST_TIME: Duration = Duration::from_millis(500);
+/// Of a directory with more files than this the size is not looked for.
+const MOST_FILES: usize = 1000;
+
+/// What the list shows of a run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Row {
+    /// `running`, `paused`, `stopped`, `crashed`, `failed`, or the outcome.
+    pub state: String,
+    /// Whether the state is one of a run in progress.
+    pub live: bool,
+    pub phase: String,
+    /// Step of the phase and where it ends.
+    pub step: String,
+    pub layers: String,
+    pub val: String,
+    /// The lowest validation loss of a round: at its end, or now.
+    pub best: String,
+    pub gap: String,
+    pub parameters: String,
+    pub policy: String,
+    pub device: String,
+    /// Bytes on disk.
+    pub bytes: Option<u64>,
+    /// The time of the last event, and that at which all will be done if every growth happens; Unix time in milliseconds.
+    pub t: i64,
+    pub done_at: Option<i64>,
+    /// What its operator should know: why it is paused, what is to be decided, how it ended, the last note.
+    pub remarks: Vec<String>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+}
+
+/// Reads what the list shows; `bytes` is the size on disk as far as it is known.
+pub fn read(dir: &RunDir, bytes: Option<u64>) -> Row {
+    match series::open::brief(dir.path(), &Budget::of(MOST_TIME)) {
+        Ok(state) => Row {
+            // Walking through the directory of a run in progress each second is not worth it.
+            bytes: bytes.filter(|_| is_live(&state)).or_else(|| size_of(dir)),
+            ..Row::of(&state, dir)
+        },
+        Err(error) => Row {
+            state: "unreadable".into(),
+            error: Some(format!("its journal cannot be read: {error}")),
+            ..Row::of(&RunState::default(), dir)
+        },
+    }
+}
+
+fn is_live(state: &RunState) -> bool {
+    matches!(state.core.status, Status::Running | Status::Paused)
+}
+
+/// The bytes of the journal, what belongs to it, and the checkpoints; `None` where there are too many files to ask about.
+fn size_of(dir: &RunDir) -> Option<u64> {
+    let mut folders = vec![(dir.path().to_path_buf(), 0)];
+    let (mut bytes, mut files) = (0, 0);
+    while let Some((folder, depth)) = folders.pop() {
+        for entry in std::fs::read_dir(folder).ok()? {
+            files += 1;
+            // Links are counted, and not followed.
+            let entry = entry.ok()?;
+            let meta = entry.metadata().ok()?;
+            if files > MOST_FILES {
+                return None;
+            }
+            if meta.is_dir() && depth < 3 {
+                folders.push((entry.path(), depth + 1));
+            } else {
+                bytes += meta.len();
+            }
+        }
+    }
+    Some(bytes)
+}
+
+impl Row {
+    /// What the list shows of a run.
+    pub fn of(state: &RunState, dir: &RunDir) -> Self {
+        let core = &state.core;
+        let dash = || "-".to_string();
+        let loss = |x: f64| format!("{x:.4}");
+        let now = core.phase.as_ref();
+        let info = state.info.as_ref();
+        let ended = core.rounds.iter().map(|r| r.result.val_loss);
+        let is_round = now.is_some_and(|p| matches!(p.phase, Phase::Round(_)));
+        let present = core.eval.filter(|_| is_round).map(|e| e.val_loss);
+        let best = ended.chain(present).filter(|x| x.is_finite());
+        let best = best.reduce(f64::min);
+        let left = eta::rough_seconds(state);
+        Self {
+            state: core
+                .outcome
+                .map_or_else(|| show::state_text(state, dir).into(), |o| o.to_string()),
+            live: is_live(state),
+            phase: now.map_or_else(dash, |p| short_name(&p.phase)),
+            step: now.map_or_else(dash, |p| {
+                format!("{}/{}", core.phase_step, table::count(p.due))
+            }),
+            layers: now.map_or_else(dash, |p| p.layers.to_string()),
+            val: core.eval.map_or_else(dash, |e| loss(e.val_loss)),
+            best: best.map_or_else(dash, loss),
+            gap: state.gap().map_or_else(dash, |g| format!("{g:+.4}")),
+            parameters: now.map_or_else(dash, |p| table::count(p.parameters)),
+            policy: info.map_or_else(dash, |i| table::ascii(&i.policy)),
+            device: info.map_or_else(dash, |i| table::ascii(&i.device)),
+            bytes: None,
+            t: state.t,
+            done_at: left.map(|seconds| state.t.saturating_add((1000.0 * seconds) as i64)),
+            remarks: remarks(state),
+            error: None,
+        }
+    }
+}
+
+/// A phase in at most nine columns, for one that this program knows.
+fn short_name(phase: &Phase) -> String {
+    match phase {
+        Phase::ControlRandom => "random".into(),
+        Phase::ControlReference => "continued".into(),
+        other => table::phase_name(other),
+    }
+}
+
+fn remarks(state: &RunState) -> Vec<String> {
+    let core = &state.core;
+    let mut all = Vec::new();
+    if let Some(why) = show::pause(state) {
+        all.push(format!("paused because {why}"));
+    }
+    if let Some(decision) = &core.decision {
+        all.push(format!("decision open: {}", decision.evidence.why));
+    }
+    if !core.message.is_empty() {
+        all.push(core.message.clone());
+    }
+    if let Some(note) = state.remarks.last() {
+        all.push(format!("note at step {}: {}", note.step, note.text));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::dashboard::tests::realistic::{journal::Moment, run_at};
+
+    #[test]
+    fn a_row_has_what_an_operator_asks_first() {
+        let dir = RunDir::at(Path::new("runs/real24"));
+        let row = |moment| Row::of(&run_at(moment), &dir);
+        let healthy = row(Moment::Healthy);
+        assert_eq!((&*healthy.phase, &*healthy.step), ("round 2", "62300/100k"));
+        assert_eq!((&*healthy.state, healthy.live), ("running", true));
+        assert!(healthy.done_at.is_some_and(|at| at > healthy.t));
+        assert!(healthy.best <= healthy.val && healthy.best.starts_with('2'));
+        let nan = row(Moment::Nan);
+        assert!(nan.remarks[0].starts_with("paused because "), "{nan:?}");
+        assert_eq!(nan.done_at, None);
+        let deciding = row(Moment::Deciding);
+        assert!(
+            deciding.remarks[0].starts_with("decision open: 14 layers"),
+            "{deciding:?}"
+        );
+        assert_eq!(row(Moment::Interrupted).state, "stopped");
+    }
+}
