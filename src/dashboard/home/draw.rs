@@ -189,24 +189,25 @@ mod tests {
 
     use super::*;
     use crate::dashboard::glyphs::Glyphs;
+    use crate::dashboard::home::list::Last;
     use crate::dashboard::message::Act;
     use crate::dashboard::tests::contrast::{Looks, cases};
     use crate::dashboard::theme::Theme;
     use crate::run::dir::RunDir;
 
-    /// Frames of the home screen with a run that is stopped, without and with the question about it.
+    /// Frames of the home screen with a run that is stopped, without and with the question about it, and with the form.
     fn frames(options: &Options) -> Vec<Buffer> {
         let tmp = tempfile::tempdir().unwrap();
         let name = "a-name-that-is-longer-than-its-column";
         let dir = RunDir::create(tmp.path(), "tiny", Some(name)).unwrap();
         std::fs::write(dir.config(), "").unwrap();
-        let mut home = Home::open(tmp.path(), options).unwrap();
+        let mut home = Home::open(tmp.path(), options, Last::default(), &|_| Ok(())).unwrap();
         home.library.read_next();
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
         let mut frames = Vec::new();
-        for act in [Act::Top, Act::Bottom, Act::Accept] {
+        for act in [Act::Top, Act::Bottom, Act::Accept, Act::New] {
             home.act(act);
-            terminal.draw(|frame| draw(frame, &home, options)).unwrap();
+            terminal.draw(|frame| draw(frame, &home)).unwrap();
             frames.push(terminal.backend().buffer().clone());
         }
         frames

@@ -24,6 +24,7 @@ fn options() -> Options {
         title: String::new(),
         log: None,
         dir: None,
+        verify: |_, _| Ok(()),
     }
 }
 
