@@ -61,10 +61,15 @@ pub fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     done.map_err(|panic| message(&*panic))
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+/// Returns a panic's message.
+pub fn panic_words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text::clean(text.unwrap_or("without a message")).into_owned()
+    text.unwrap_or("without a message")
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    text::clean(panic_words(panic)).into_owned()
 }
 
 fn report(panic: &PanicHookInfo<'_>) {

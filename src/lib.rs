@@ -18,6 +18,7 @@ pub mod failure;
 mod fault;
 pub mod file;
 pub mod inherit;
+pub mod jobs;
 pub mod locate;
 pub mod model;
 pub mod ops;

@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
+use crate::jobs;
 use crate::threads;
 
 /// Every signal that asks for a stop.
@@ -172,9 +173,11 @@ impl Signalled {
         let flags = Arc::clone(self);
         threads::spawn("signals", move || {
             for signal in signals.forever() {
-                // The dashboard notices a lost terminal itself; without one, a hangup changes nothing.
-                if signal != SIGHUP {
-                    flags.receive(signal);
+                match signal {
+                    // The dashboard notices a lost terminal itself; without one, a hangup changes nothing.
+                    SIGHUP => jobs::note_hangup(),
+                    SIGTERM if jobs::is_farewell() => {}
+                    _ => flags.receive(signal),
                 }
             }
         })?;

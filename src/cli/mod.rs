@@ -238,6 +238,7 @@ impl UiArgs {
                 Ok(_) => Ok(()),
                 Err(why) => Err(why.to_string()),
             },
+            job: dashboard::Job::default(),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The dashboard of one run: events in, frames and commands out.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,11 +21,13 @@ use super::pace::{Pace, cpu_time};
 use super::scene::Scene;
 use super::screen;
 use super::session::{Facts, Session};
-use super::starting::{self, Start, Starting};
-use super::terminal::{Input, Terminal};
+use super::starting::Starting;
+use super::terminal::{Input, Job, Terminal};
 use super::theme::Theme;
 use super::title;
 use super::update::{self, Desk};
+use crate::failure::panic_words;
+use crate::jobs;
 use crate::run::dir::RunDir;
 use crate::run::state::{RunState, Status};
 
@@ -47,6 +48,8 @@ pub struct Options {
     /// The run's directory.
     pub dir: Option<PathBuf>,
     pub verify: Verify,
+    /// What happens to this process when the screen is suspended.
+    pub job: Job,
 }
 
 /// Shows a run until the operator leaves, the terminal goes, or a stop that was asked for has happened. `past` is what
@@ -60,19 +63,10 @@ pub fn run(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Ex
     shown.unwrap_or_else(|panic| Err(anyhow!("the dashboard panicked: {}", panic_words(&*panic))))
 }
 
-/// A panic's message.
-pub fn panic_words(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
-}
-
 fn show(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit, RunState)> {
     // Dropped after the terminal: what was printed during a start goes to the shell, and not to the screen that is left.
     let mut output: Option<OutputGuard>;
-    let mut terminal = Terminal::enter().context("the dashboard needs a terminal")?;
+    let mut terminal = Terminal::enter(options.job).context("the dashboard needs a terminal")?;
     let redirected = match feed.start() {
         Some(start) => hold_output(start.held()).map(Some),
         None => options.log.as_deref().map(redirect_output).transpose(),
@@ -98,6 +92,8 @@ struct App<'a> {
     /// The start that was drawn last.
     drawn_start: Option<Starting>,
     dirty: bool,
+    /// Whether the screen is up, and not left for the shell.
+    seen: bool,
 }
 
 impl<'a> App<'a> {
@@ -129,6 +125,7 @@ impl<'a> App<'a> {
             greeted: false,
             drawn_start: None,
             dirty: true,
+            seen: true,
         }
     }
 
@@ -141,6 +138,7 @@ impl<'a> App<'a> {
                 Effect::Steer(steer) => self.feed.steer(steer),
                 Effect::Freeze => self.session.toggle_freeze(),
                 Effect::Redraw => terminal.clear(),
+                Effect::Suspend => jobs::ask_to_suspend(),
                 Effect::Copy(text) => terminal.copy(&text),
                 Effect::LookAround => self.around.list(&mut self.session),
                 Effect::Verify(name) => self.around.verify(&self.session, &name),
@@ -179,18 +177,6 @@ impl<'a> App<'a> {
         *known = now;
         let stopping = known.as_ref().is_some_and(|s| s.stopping);
         Ok(stopping && start.abandon())
-    }
-
-    /// Ends a start by a key.
-    fn on_start_key(start: &Start, key: &KeyEvent) -> Option<Exit> {
-        if !starting::ends(key) {
-            return None;
-        }
-        if start.abandon() {
-            return Some(Exit::NotStarted);
-        }
-        start.interrupt();
-        None
     }
 
     /// Shows one who comes back what has happened meanwhile, once all of the past has been read.
@@ -254,6 +240,10 @@ impl Screen for App<'_> {
         self.greet(now);
         let Session { run, facts, .. } = &self.session;
         self.dirty |= update::on_run(&mut self.desk, facts, run, now);
+        // A run that ends unseen frees the device; its result is printed after `fg`.
+        if !self.seen && facts.owner && facts.ended && !ended {
+            return Ok(Some(Exit::Closed));
+        }
         let stopped = self.desk.ui.quitting || run.core.status == Status::Interrupted;
         Ok((facts.ended && stopped).then_some(Exit::Stopped))
     }
@@ -323,10 +313,7 @@ impl Screen for App<'_> {
             Input::Hangup => Some(Exit::Hangup),
             // The trainer checkpoints and ends, and the screen with it; a view of another process closes at once.
             Input::Stop => (!facts.owner || facts.ended).then_some(Exit::Closed),
-            Input::Key(key) if facts.starting.is_some() => {
-                let start = self.feed.start()?;
-                Self::on_start_key(start, &key)
-            }
+            Input::Key(key) if facts.starting.is_some() => self.feed.start()?.on_key(&key),
             Input::Paste(_) if facts.starting.is_some() => None,
             Input::Key(key) => {
                 self.dirty = true;
@@ -338,11 +325,22 @@ impl Screen for App<'_> {
                 update::on_paste(&mut self.desk, &text);
                 None
             }
-            Input::Resized => None,
+            Input::Resized | Input::Suspend | Input::Away | Input::Back => None,
         }
     }
 
     fn on_resize(&mut self) {
+        self.dirty = true;
+    }
+
+    fn on_seen(&mut self, seen: bool) {
+        if std::mem::replace(&mut self.seen, seen) != seen {
+            self.feed.set_seen(seen);
+        }
+    }
+
+    fn on_refused(&mut self, why: String) {
+        self.desk.ui.notice = Some(why);
         self.dirty = true;
     }
 }

@@ -29,7 +29,7 @@ const SCOPE: Scope = Scope::View("demo");
 /// # Errors
 /// When the terminal cannot be taken over, or a toy stops.
 pub fn show(known: &mut Known, told: &Receiver<Told>, options: &Options) -> Result<()> {
-    let mut terminal = Terminal::enter()?;
+    let mut terminal = Terminal::enter(options.job)?;
     let mut demo = Demo {
         known,
         told,
@@ -80,7 +80,7 @@ impl Screen for Demo<'_> {
                 }
             }
             Input::Stop | Input::Hangup => Some(()),
-            Input::Resized | Input::Paste(_) => None,
+            Input::Paste(_) | Input::Resized | Input::Suspend | Input::Away | Input::Back => None,
         }
     }
 

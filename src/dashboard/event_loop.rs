@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::keymap;
 use super::terminal::{Input, Terminal};
 
 /// Resizes are gathered for this long.
@@ -25,8 +26,12 @@ pub trait Screen {
     fn draw(&mut self, terminal: &mut Terminal, now: Instant);
     /// Takes a key, pasted text, a signal or the end of the terminal. `Some`: the screen is over.
     fn on_input(&mut self, input: Input, terminal: &mut Terminal) -> Option<Self::Out>;
-    /// The window has another size.
+    /// The window has another size, or the terminal was another program's: every cell is to be drawn.
     fn on_resize(&mut self);
+    /// The screen was left for the shell, or is up again.
+    fn on_seen(&mut self, _seen: bool) {}
+    /// The screen cannot be suspended; says why.
+    fn on_refused(&mut self, _why: String) {}
 }
 
 /// Shows a screen until it is over.
@@ -34,24 +39,52 @@ pub trait Screen {
 /// # Errors
 /// When what it shows cannot be read.
 pub fn drive<S: Screen>(screen: &mut S, terminal: &mut Terminal) -> Result<S::Out> {
+    if !terminal.is_up() {
+        screen.on_seen(false);
+    }
     loop {
         let now = Instant::now();
         if let Some(out) = screen.turn(now)? {
             return Ok(out);
         }
-        if screen.is_due(terminal.keeps_up(), now) {
+        if terminal.is_up() && screen.is_due(terminal.keeps_up(), now) {
             screen.draw(terminal, now);
         }
         for input in terminal.inputs(screen.wait()) {
-            if input == Input::Resized {
-                // A dragged window sends many: one frame for a burst.
-                std::thread::sleep(RESIZE_GAP);
-                screen.on_resize();
-                continue;
-            }
-            if let Some(out) = screen.on_input(input, terminal) {
-                return Ok(out);
+            match input {
+                Input::Resized => {
+                    // A dragged window sends many: one frame for a burst.
+                    std::thread::sleep(RESIZE_GAP);
+                    screen.on_resize();
+                }
+                Input::Away => screen.on_seen(false),
+                Input::Back => {
+                    screen.on_seen(true);
+                    screen.on_resize();
+                }
+                Input::Suspend => {
+                    suspend(screen, terminal);
+                    break;
+                }
+                // Everywhere, prompts and lines that are typed included. What was typed after it is meant for the shell.
+                Input::Key(key) if keymap::suspends(&key) => {
+                    suspend(screen, terminal);
+                    break;
+                }
+                input => {
+                    if let Some(out) = screen.on_input(input, terminal) {
+                        return Ok(out);
+                    }
+                }
             }
         }
+    }
+}
+
+/// Lets the shell have its prompt.
+fn suspend<S: Screen>(screen: &mut S, terminal: &mut Terminal) {
+    match terminal.suspend() {
+        Ok(()) => screen.on_seen(false),
+        Err(why) => screen.on_refused(why),
     }
 }

@@ -45,6 +45,8 @@ pub enum Effect {
     Copy(String),
     /// Check every file of this checkpoint.
     Verify(String),
+    /// Leave the screen and let the shell have its prompt.
+    Suspend,
     /// List the other runs, and read the config.
     LookAround,
     /// Lay this run's losses over the chart; none: no run's.

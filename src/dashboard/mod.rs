@@ -46,13 +46,14 @@ mod views;
 mod when;
 mod widgets;
 
-pub use app::{Options, panic_words, run};
+pub use app::{Options, run};
 pub use feed::{Answer, AttachFeed, Feed, LiveFeed, TailFeed, Ticket};
 pub use message::Exit;
 pub use plain::line as plain_line;
 pub use replay::ReplayFeed;
 #[doc(hidden)]
 pub use still::{Stage, still, still_in};
+pub use terminal::{Job, Word};
 
 #[cfg(test)]
 mod tests;

@@ -213,6 +213,11 @@ impl Feed for ReplayFeed {
         })
     }
 
+    fn set_seen(&mut self, _: bool) {
+        // What passed while the process stood still was not played.
+        self.replay.clock.hold(Instant::now());
+    }
+
     fn steer(&mut self, steer: Steer) {
         let Replay { index, clock, .. } = &mut self.replay;
         clock.steer(index.entries(), index.landmarks(), steer);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::message::Exit;
 use crate::signals::Signalled;
 
 /// What is known of a run before its text is read.
@@ -119,6 +120,18 @@ impl Start {
         self.log.get().map(PathBuf::as_path)
     }
 
+    /// Takes a key: one that ends the screen stops the start.
+    pub(super) fn on_key(&self, key: &KeyEvent) -> Option<Exit> {
+        if !ends(key) {
+            return None;
+        }
+        if self.abandon() {
+            return Some(Exit::NotStarted);
+        }
+        self.interrupt();
+        None
+    }
+
     /// Ends the start without a run; false when the run's directory has been made: then the trainer stops at its first step,
     /// with a checkpoint, once it was [asked](Self::interrupt) to.
     pub(super) fn abandon(&self) -> bool {
@@ -126,13 +139,13 @@ impl Start {
     }
 
     /// Asks for a stop.
-    pub(super) fn interrupt(&self) {
+    fn interrupt(&self) {
         self.signalled.interrupt();
     }
 }
 
 /// Whether a key ends a start.
-pub(super) fn ends(key: &KeyEvent) -> bool {
+fn ends(key: &KeyEvent) -> bool {
     match key.code {
         KeyCode::Char('c') => key.modifiers.contains(KeyModifiers::CONTROL),
         KeyCode::Char('q') => key.modifiers.is_empty(),

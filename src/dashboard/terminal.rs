@@ -5,43 +5,58 @@
 //! errors and blocks on one that holds half a sequence. So the terminal is read through a non-blocking description of
 //! its own, poll(2) is asked before crossterm may look, and on a hangup an empty non-blocking pipe is put over stdin,
 //! by the signal's own thread if need be.
+//!
+//! While the shell has the terminal ([`Terminal::suspend`], or a stop from outside), nothing here reads or draws.
+
+mod canvas;
+mod gate;
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::mem::ManuallyDrop;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use base64::prelude::{BASE64_STANDARD, Engine};
-use crossterm::event::{
-    self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyEvent, KeyEventKind,
-};
+use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use crossterm::style::force_color_output;
-use crossterm::terminal::{
-    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
-    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-};
-use crossterm::{cursor, queue};
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{dup2_stdin, pipe2};
 use ratatui::Frame;
-use ratatui::backend::CrosstermBackend;
-use signal_hook::consts::SIGHUP;
-use signal_hook::iterator::Signals;
 
-use super::frame_writer::FrameWriter;
-use crate::file;
-use crate::signals::WATCHED;
-use crate::threads;
+use self::canvas::Canvas;
+use self::gate::{signalled, silence_stdin};
+use crate::jobs::{self, Ground};
 
-type Screen = ratatui::Terminal<CrosstermBackend<FrameWriter>>;
+/// A wait for the terminal ends after this long, to look whether it is back.
+const GLANCE: Duration = Duration::from_millis(200);
 
-/// xterm's way to put a window's title aside, and to bring it back.
-const KEEP_TITLE: &str = "\x1b[22;2t";
-const FORMER_TITLE: &str = "\x1b[23;2t";
+/// How a screen's process lets the shell go on.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Job {
+    /// It stops, with its process group.
+    #[default]
+    Stops,
+    /// It works on unseen, and asks the process that the shell waits for to stop.
+    WorksOn(fn(Word) -> io::Result<()>),
+}
+
+/// What the process that the shell waits for must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The screen was left: stop.
+    Left,
+    /// The screen is up again.
+    Back,
+}
+
+/// Whether the screen is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Up,
+    /// Left, while the process that the shell waits for is about to stop: the terminal is this group's for a moment yet.
+    Leaving,
+    /// The shell or another program has the terminal; it is taken again once this group is in the foreground.
+    Away,
+}
 
 /// What came from the terminal.
 #[derive(Debug, PartialEq)]
@@ -52,147 +67,126 @@ pub enum Input {
     Resized,
     /// A signal that asks for a stop.
     Stop,
+    /// A signal that asks for a [suspension](Terminal::suspend).
+    Suspend,
+    /// Another program has the terminal.
+    Away,
+    /// The terminal was taken again: every cell is to be drawn.
+    Back,
     /// The terminal is gone.
     Hangup,
 }
 
-/// What signals have said, over the whole life of the process.
-#[derive(Debug, Default)]
-struct Signalled {
-    hangup: AtomicBool,
-    stop: AtomicBool,
-}
-
-/// Watches signals from the first call on.
-fn signalled() -> &'static Signalled {
-    static STATE: OnceLock<&'static Signalled> = OnceLock::new();
-    STATE.get_or_init(|| {
-        let state: &'static Signalled = Box::leak(Box::default());
-        // Without handlers, signals do what they do anywhere.
-        if let Ok(mut signals) = Signals::new(WATCHED) {
-            // Refused, they are looked for no more: the keyboard and the terminal's end still are.
-            let _ = threads::spawn("signals", move || {
-                for signal in signals.forever() {
-                    if signal == SIGHUP {
-                        state.hangup.store(true, Ordering::SeqCst);
-                        silence_stdin();
-                    } else {
-                        state.stop.store(true, Ordering::SeqCst);
-                    }
-                }
-            });
-        }
-        state
-    })
-}
-
-/// Puts an empty pipe over stdin, on which no reader blocks or spins.
-fn silence_stdin() {
-    // Both ends stay open for ever: a closed writer would be an end of file.
-    static PIPE: OnceLock<Option<(OwnedFd, OwnedFd)>> = OnceLock::new();
-    let pipe = PIPE.get_or_init(|| pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok());
-    if let Some((read, _)) = pipe {
-        let _ = dup2_stdin(read);
-    }
-}
-
-/// The controlling terminal, opened for non-blocking reads. One description serves the whole process, since crossterm
-/// registers it once.
-fn tty() -> Option<&'static File> {
-    static TTY: OnceLock<Option<File>> = OnceLock::new();
-    let open = || file::open_device("/dev/tty").ok();
-    TTY.get_or_init(open).as_ref()
-}
-
 /// A terminal in full-screen mode; dropped, it is as it was.
 pub struct Terminal {
-    /// Dropped only while there is a terminal: ratatui's own drop writes to it, and complains on stderr if it cannot.
-    screen: ManuallyDrop<Screen>,
-    writer: FrameWriter,
+    canvas: Canvas,
     /// The same terminal, to ask about.
     line: OwnedFd,
-    /// Stdin as it was, while [`tty`] stands in for it.
-    stdin: Option<OwnedFd>,
+    job: Job,
+    stage: Stage,
     gone: bool,
-    /// The window's title as it was set last; empty: not set.
-    title: String,
 }
 
 impl Terminal {
-    /// Takes the terminal over. Frames go to a duplicate of stdout, which may then be pointed elsewhere.
+    /// Takes the terminal over. Frames go to a duplicate of stdout, which may then be pointed elsewhere. A process that
+    /// works on unseen, and was started in the background, leaves the terminal alone until it is in the foreground.
     ///
     /// # Errors
     /// When stdin or stdout is no terminal.
-    pub fn enter() -> io::Result<Self> {
+    pub fn enter(job: Job) -> io::Result<Self> {
         signalled();
         // The theme heeds NO_COLOR; crossterm would also leave out what resets bold.
         force_color_output(true);
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let line = out.try_clone()?.into();
-        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
-        let stdin = tty().and_then(|tty| dup2_stdin(tty).is_ok().then_some(stdin));
-        let give_back = |error| {
-            if let Some(stdin) = &stdin {
-                let _ = dup2_stdin(stdin);
-            }
-            Err(error)
+        let mut terminal = Self {
+            canvas: Canvas::new(out)?,
+            line,
+            job,
+            stage: Stage::Away,
+            gone: false,
         };
-        if let Err(error) = enable_raw_mode() {
-            return give_back(error);
+        let works_on = matches!(job, Job::WorksOn(_));
+        if works_on {
+            jobs::ignore_terminal_stops();
         }
-        let writer = FrameWriter::new(out);
-        let entered = queue!(
-            writer.clone(),
-            EnterAlternateScreen,
-            EnableBracketedPaste,
-            cursor::Hide
-        )
-        .and_then(|()| writer.send())
-        .and_then(|_| Screen::new(CrosstermBackend::new(writer.clone())));
-        match entered {
-            Ok(screen) => Ok(Self {
-                screen: ManuallyDrop::new(screen),
-                writer,
-                line,
-                stdin,
-                title: String::new(),
-                gone: false,
-            }),
-            Err(error) => {
-                let _ = disable_raw_mode();
-                give_back(error)
+        match jobs::ground(&terminal.line) {
+            Ground::Background if works_on => terminal.set_stage(Stage::Away),
+            // In the background, this stops the process, as the users of a shell expect.
+            _ => {
+                terminal.canvas.take()?;
+                terminal.set_stage(Stage::Up);
             }
         }
+        // From here on SIGTSTP is answered by the loop.
+        jobs::watch();
+        Ok(terminal)
     }
 
-    /// Draws a frame in one synchronised write, and returns its bytes: none when no cell has changed. A write that fails means
-    /// that the terminal is gone, which [`Self::inputs`] tells.
+    /// Whether the screen is up.
+    pub fn is_up(&self) -> bool {
+        self.stage == Stage::Up
+    }
+
+    fn set_stage(&mut self, stage: Stage) {
+        self.stage = stage;
+        jobs::set_unseen(stage != Stage::Up);
+    }
+
+    /// Takes the terminal again after it was another program's, and reports that. A terminal that cannot be taken is gone.
+    fn take_back(&mut self) -> Input {
+        if self.canvas.take().is_err() {
+            return self.hang_up();
+        }
+        self.set_stage(Stage::Up);
+        // What came while the screen was not up, or led to that, is done with.
+        jobs::take_suspend();
+        if let Job::WorksOn(send) = self.job {
+            // A process that has gone needs no word.
+            let _ = send(Word::Back);
+        }
+        Input::Back
+    }
+
+    /// Leaves the screen and lets the shell have its prompt. A process that stops is continued when this returns; one that
+    /// works on returns at once. [`Self::inputs`] takes the terminal again when this process is in the foreground.
+    ///
+    /// # Errors
+    /// Why the screen cannot be suspended; it is up then.
+    pub fn suspend(&mut self) -> Result<(), String> {
+        jobs::take_suspend();
+        if jobs::ground(&self.line) != Ground::Foreground || !jobs::has_shell() {
+            return Err(
+                "cannot suspend: no shell with job control has started this program".into(),
+            );
+        }
+        self.canvas.leave();
+        self.canvas.give_modes_back();
+        jobs::take_continued();
+        self.set_stage(Stage::Leaving);
+        let left = match self.job {
+            Job::Stops => jobs::stop_group().map(|_| self.set_stage(Stage::Away)),
+            Job::WorksOn(send) => send(Word::Left),
+        };
+        left.map_err(|error| {
+            self.take_back();
+            format!("cannot suspend: {error}")
+        })
+    }
+
+    /// Draws a frame, and returns its bytes: none when no cell has changed. A write that fails means that the terminal is gone,
+    /// which [`Self::inputs`] tells.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> usize {
-        let drawn = queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)
-            .and_then(|()| self.screen.draw(render).map(drop))
-            .and_then(|()| queue!(self.screen.backend_mut(), EndSynchronizedUpdate))
-            .and_then(|()| self.writer.send_frame());
+        let drawn = self.canvas.draw(render);
         drawn.unwrap_or_else(|_| {
             self.hang_up();
             0
         })
     }
 
-    /// Gives the terminal's window a title, which must have no control characters; the former one comes back at the end. Terminals that
-    /// would show the title as text are left alone.
+    /// Gives the terminal's window a title, which must have no control characters; the former one comes back at the end.
     pub fn set_title(&mut self, title: &str) {
-        if title == self.title || matches!(std::env::var("TERM").as_deref(), Ok("linux" | "dumb")) {
-            return;
-        }
-        // The first time, the terminal is asked to keep what it had.
-        let keep = if self.title.is_empty() {
-            KEEP_TITLE
-        } else {
-            ""
-        };
-        self.title = title.into();
-        let written = write!(self.writer, "{keep}\x1b]2;{title}\x07");
-        if written.and_then(|()| self.writer.send()).is_err() {
+        if self.canvas.set_title(title).is_err() {
             self.hang_up();
         }
     }
@@ -200,23 +194,15 @@ impl Terminal {
     /// Gives a text, which must have no control characters, to the terminal for its clipboard (OSC 52); terminals without one
     /// ignore it.
     pub fn copy(&mut self, text: &str) {
-        let coded = BASE64_STANDARD.encode(text);
-        let written = write!(self.writer, "\x1b]52;c;{coded}\x07");
-        if written.and_then(|()| self.writer.send()).is_err() {
+        if self.canvas.copy(text).is_err() {
             self.hang_up();
         }
     }
 
     /// Clears the terminal: the next frame writes every cell, whatever another program has left there.
     pub fn clear(&mut self) {
-        // ratatui's own way asks the terminal where its cursor is, and waits for the answer.
-        let fresh = queue!(self.writer.clone(), Clear(ClearType::All))
-            .and_then(|()| Screen::new(CrosstermBackend::new(self.writer.clone())));
-        match fresh {
-            Ok(screen) => *self.screen = screen,
-            Err(_) => {
-                self.hang_up();
-            }
+        if self.canvas.clear().is_err() {
+            self.hang_up();
         }
     }
 
@@ -226,10 +212,17 @@ impl Terminal {
         !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0))
     }
 
-    /// Waits up to `timeout` for input and returns all that has come.
+    /// Waits up to `timeout` for input and returns all that has come. While another program has the terminal, only signals
+    /// and the terminal's return do.
     pub fn inputs(&mut self, timeout: Duration) -> Vec<Input> {
+        if self.stage != Stage::Up {
+            return self.wait_for_return(timeout.min(GLANCE));
+        }
         if let Err(hangup) = self.gate(timeout) {
             return vec![hangup];
+        }
+        if let Some(moved) = self.look_at_job() {
+            return vec![moved];
         }
         let mut inputs = Vec::new();
         // Resizes come by a signal and not through the descriptor: look each time, and drain.
@@ -241,11 +234,59 @@ impl Terminal {
                 Ok(Event::Paste(text)) => inputs.push(Input::Paste(text)),
                 Ok(Event::Resize(..)) => inputs.push(Input::Resized),
                 Ok(_) => {}
-                Err(_) => return vec![self.hang_up()],
+                // Another program may just have got the terminal; then it is not gone.
+                Err(_) => return vec![self.look_at_job().unwrap_or_else(|| self.hang_up())],
             }
             if let Err(hangup) = self.gate(Duration::ZERO) {
                 return vec![hangup];
             }
+        }
+        if signalled().stop.load(Ordering::SeqCst) {
+            inputs.push(Input::Stop);
+        }
+        if jobs::take_suspend() {
+            inputs.push(Input::Suspend);
+        }
+        inputs
+    }
+
+    /// Finds out whether another program has got the terminal, or this one was stopped and continued: the shell may have
+    /// changed modes and written over the screen meanwhile.
+    fn look_at_job(&mut self) -> Option<Input> {
+        let continued = jobs::take_continued();
+        if jobs::ground(&self.line) == Ground::Background {
+            // The modes are the other program's.
+            self.canvas.leave();
+            self.canvas.give_stdin_back();
+            self.set_stage(Stage::Away);
+            return Some(Input::Away);
+        }
+        continued.then(|| {
+            self.canvas.leave();
+            self.take_back()
+        })
+    }
+
+    /// Waits up to `timeout` for the terminal to be this group's again, for its end, and for signals.
+    fn wait_for_return(&mut self, timeout: Duration) -> Vec<Input> {
+        // No event is asked for: what is typed is the shell's. A terminal's end is reported all the same.
+        let mut fds = [PollFd::new(self.line.as_fd(), PollFlags::empty())];
+        let wait = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+        let _ = poll(&mut fds, wait);
+        let lost = fds[0].revents().is_some_and(|e| e.intersects(lost()));
+        if self.gone || lost || signalled().hangup.load(Ordering::SeqCst) {
+            return vec![self.hang_up()];
+        }
+        let mut inputs = Vec::new();
+        let continued = jobs::take_continued();
+        match jobs::ground(&self.line) {
+            Ground::Background => self.stage = Stage::Away,
+            Ground::Foreground if continued || self.stage == Stage::Away => {
+                inputs.push(self.take_back());
+            }
+            Ground::Foreground => {}
+            // The session has ended.
+            Ground::Unknown => return vec![self.hang_up()],
         }
         if signalled().stop.load(Ordering::SeqCst) {
             inputs.push(Input::Stop);
@@ -263,9 +304,8 @@ impl Terminal {
         let wait = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         // An interrupted wait (a signal, a resize) is as good as a finished one.
         let _ = poll(&mut fds, wait);
-        let lost = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
         match fds[0].revents() {
-            Some(events) if events.intersects(lost) => Err(self.hang_up()),
+            Some(events) if events.intersects(lost()) => Err(self.hang_up()),
             _ => Ok(()),
         }
     }
@@ -280,28 +320,17 @@ impl Terminal {
     }
 }
 
+/// What poll(2) says of a terminal that is gone.
+fn lost() -> PollFlags {
+    PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
-        if self.gone {
+        if self.gone || self.stage != Stage::Up {
             return;
         }
-        if !self.title.is_empty() {
-            let _ = self.writer.write_all(FORMER_TITLE.as_bytes());
-        }
-        // Errors here have nowhere to go.
-        let _ = queue!(
-            self.writer.clone(),
-            EndSynchronizedUpdate,
-            DisableBracketedPaste,
-            LeaveAlternateScreen,
-            cursor::Show
-        )
-        .and_then(|()| self.writer.send());
-        // SAFETY: this is the drop; nothing uses the screen afterwards.
-        unsafe { ManuallyDrop::drop(&mut self.screen) };
-        let _ = disable_raw_mode();
-        if let Some(stdin) = &self.stdin {
-            let _ = dup2_stdin(stdin);
-        }
+        self.canvas.leave();
+        self.canvas.give_modes_back();
     }
 }

@@ -11,6 +11,8 @@ pub enum Leave {
     Detached,
     HungUp,
     Failed,
+    /// It comes back when the shell lets it.
+    Suspended,
 }
 
 impl Leave {
@@ -19,6 +21,7 @@ impl Leave {
             Self::Detached => "the operator has detached",
             Self::HungUp => "the terminal is gone",
             Self::Failed => "the dashboard has failed",
+            Self::Suspended => "the dashboard is suspended",
         }
     }
 }
@@ -87,6 +90,12 @@ impl Attendance {
         self.tell(how.words().into());
     }
 
+    /// The dashboard of this process is up again after it was suspended.
+    pub fn come_back(&self) {
+        self.dashboard.store(true, Ordering::SeqCst);
+        self.tell("the dashboard is back".into());
+    }
+
     /// A dashboard has attached, until the guard is dropped.
     pub fn attach(self: &Arc<Self>) -> Attached {
         self.attached.fetch_add(1, Ordering::SeqCst);
@@ -134,6 +143,20 @@ mod tests {
         assert!(!attendance.is_present());
         assert_eq!(attendance.news().as_deref(), Some("the terminal is gone"));
         assert_eq!(attendance.news(), None);
+    }
+
+    #[test]
+    fn a_suspended_dashboard_cannot_answer_until_it_is_back() {
+        let attendance = Attendance::new(true);
+        attendance.leave(Leave::Suspended);
+        assert!(!attendance.is_present());
+        attendance.come_back();
+        assert!(attendance.is_present());
+        let news: Vec<String> = std::iter::from_fn(|| attendance.news()).collect();
+        assert_eq!(
+            news,
+            ["the dashboard is suspended", "the dashboard is back"]
+        );
     }
 
     #[test]

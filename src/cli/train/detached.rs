@@ -1,9 +1,10 @@
 //! Two processes at a terminal: a thin parent that the shell waits for, and the child that trains. When the operator
 //! detaches, the parent ends and the shell has its prompt back, while training goes on in the process that owns the
-//! device. The child tells the parent so through a pipe; signals mean the same to both.
+//! device. When the screen is suspended, the parent stops until the shell continues it, and the child trains on unseen.
+//! The child reports both through a pipe; signals mean the same to both.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -14,11 +15,13 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, pipe, setsid};
-use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGHUP, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
 use crate::cli::exit;
+use crate::dashboard::Word;
 use crate::file;
+use crate::jobs::{self, Ground};
 use crate::run::dir::RunDir;
 use crate::signals::{WATCHED, held_back};
 use crate::threads;
@@ -29,6 +32,11 @@ const PARENT: &str = "HEIRLOOM_PARENT";
 const PIPE: &str = "HEIRLOOM_PARENT_PIPE";
 /// Set in the child: the descriptor of a file for what it prints under a screen before the run has a log.
 const HELD: &str = "HEIRLOOM_PARENT_HELD";
+
+/// What the child writes into the pipe: it continues alone, its screen was left, its screen is back.
+const ALONE: u8 = b'!';
+const LEFT: u8 = b'z';
+const BACK: u8 = b'b';
 
 /// The parent's id, if this process is the child of a waiting parent.
 fn parent() -> Option<Pid> {
@@ -51,12 +59,17 @@ fn must_stay() -> bool {
 }
 
 /// Runs this very command again as a child, waits for it and returns its exit code. Passes signals on to it, each as often
-/// as it comes: the child knows which ones count once.
+/// as it comes: the child knows which ones count once. `has_screen`: SIGTSTP, too, which otherwise stops both.
 ///
 /// # Errors
 /// When the child cannot be started.
-pub fn wait_for_child() -> Result<i32> {
-    let mut signals = Signals::new(WATCHED).context("cannot watch signals")?;
+pub fn wait_for_child(has_screen: bool) -> Result<i32> {
+    if has_screen {
+        // First: the thread that the signal wakes then finds it noted.
+        jobs::watch();
+    }
+    let passed = WATCHED.into_iter().chain(has_screen.then_some(SIGTSTP));
+    let mut signals = Signals::new(passed).context("cannot watch signals")?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let terminal = tcgetattr(std::io::stdin()).ok();
     let (word, to_parent) = word_pipe().context("cannot make a pipe to the training process")?;
@@ -71,26 +84,38 @@ pub fn wait_for_child() -> Result<i32> {
         command.env(HELD, held.as_raw_fd().to_string());
     }
     // Held back until the child handles them: a signal this early would kill it.
-    let mut child = held_back(|| command.spawn()).context("cannot start the training process")?;
+    let mut start = || held_back(|| command.spawn());
+    let started = match has_screen {
+        true => jobs::hold_back(start),
+        false => start(),
+    };
+    let mut child = started.context("cannot start the training process")?;
     drop(to_parent);
     let pid = Pid::from_raw(child.id().cast_signed());
     let forwarding = threads::spawn("signals", move || {
         for signal in signals.forever() {
+            if signal == SIGTSTP {
+                pass_suspension(pid);
+                continue;
+            }
+            let signal = match signal {
+                SIGTERM if jobs::is_farewell() => SIGHUP,
+                signal => signal,
+            };
             if let Ok(signal) = Signal::try_from(signal) {
                 // A child that has just ended needs no signal.
                 let _ = kill(pid, signal);
             }
-            if signal == SIGHUP && !must_stay() {
+            if signal != SIGHUP {
+                continue;
+            }
+            jobs::note_hangup();
+            if !must_stay() {
                 std::process::exit(exit::OK);
             }
         }
     });
-    let listening = threads::spawn("word", move || {
-        // Ends without a byte when the child does.
-        if matches!(File::from(word).read(&mut [0]), Ok(1)) && !must_stay() {
-            std::process::exit(exit::OK);
-        }
-    });
+    let listening = threads::spawn("word", move || listen(word.into(), pid));
     if let Err(refused) = forwarding.and(listening) {
         // Nothing has been trained yet.
         let _ = kill(pid, Signal::SIGTERM);
@@ -105,30 +130,95 @@ pub fn wait_for_child() -> Result<i32> {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     // The child takes its own words out, unless it ended under the screen.
     let said = held.as_ref().map(file::take_all).unwrap_or_default();
-    if code >= 128 || code == exit::INTERNAL || !said.is_empty() {
+    let under_screen = code >= 128 || code == exit::INTERNAL || !said.is_empty();
+    // A screen that was left has given the terminal back, and what the shell has done to it since is the shell's.
+    if under_screen && !jobs::is_unseen() && !is_behind() {
         restore(terminal.as_ref());
     }
     let _ = std::io::stderr().write_all(&said);
     Ok(code)
 }
 
-/// A pipe for the child's word that it goes on alone: the end to read, and the one that a child inherits.
+/// Does what the child's words ask for, until the child ends.
+fn listen(mut words: File, child: Pid) {
+    let mut word = [0];
+    loop {
+        match words.read(&mut word) {
+            Ok(1) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Ok(_) | Err(_) => return,
+        }
+        match word[0] {
+            ALONE if !must_stay() => std::process::exit(exit::OK),
+            LEFT => {
+                jobs::set_unseen(true);
+                if !matches!(jobs::stop_group(), Ok(true)) {
+                    // Nothing has stopped, so that nothing would bring the screen back.
+                    let _ = kill(child, Signal::SIGCONT);
+                }
+            }
+            BACK => jobs::set_unseen(false),
+            _ => {}
+        }
+    }
+}
+
+/// Passes a SIGTSTP on to the child, which leaves its screen first. In the background there is no screen to leave.
+fn pass_suspension(child: Pid) {
+    // Asked for before a stop that has been since, it is done with.
+    if !jobs::take_suspend() {
+        return;
+    }
+    if is_behind() {
+        let _ = jobs::stop_group();
+    } else {
+        let _ = kill(child, Signal::SIGTSTP);
+    }
+}
+
+/// Whether another process group has the terminal.
+fn is_behind() -> bool {
+    jobs::ground(std::io::stdin()) == Ground::Background
+}
+
+/// A pipe for the child's words: the end to read, and the one that a child inherits.
 fn word_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe()?;
     fcntl(&read, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok((read, write))
 }
 
-/// Tells a parent that waits that this process goes on alone.
-fn tell_parent() {
-    if parent().is_none() {
-        return;
-    }
-    if let Ok(pipe) = std::env::var(PIPE) {
-        // By its name, not by its number: nothing that another part of the program has open can be closed by it.
-        let opened = file::open_device(&format!("/dev/fd/{pipe}"));
-        // A parent that has gone needs no word.
-        let _ = opened.and_then(|mut pipe| pipe.write_all(b"!"));
+/// Sends a word to the parent that waits.
+///
+/// # Errors
+/// When there is none.
+fn send_parent(word: u8) -> io::Result<()> {
+    let gone = || io::Error::other("the process that the shell waits for has ended");
+    parent().ok_or_else(gone)?;
+    let pipe = std::env::var(PIPE).map_err(|_| gone())?;
+    // By its name, not by its number: nothing that another part of the program has open can be closed by it.
+    file::open_device(&format!("/dev/fd/{pipe}"))?.write_all(&[word])
+}
+
+/// Reports to the parent that the screen was left, so that it stops, or that the screen is back.
+///
+/// # Errors
+/// When the parent has ended.
+pub fn report_screen(word: Word) -> io::Result<()> {
+    send_parent(match word {
+        Word::Left => LEFT,
+        Word::Back => BACK,
+    })
+}
+
+/// Where the shell or another program has the terminal, leaves everything that is printed from here on to the parent,
+/// which prints it once it is continued.
+pub fn hold_words_behind() {
+    if is_behind()
+        && let Some(held) = held_output()
+    {
+        let _ = dup2_stdout(&held);
+        let _ = dup2_stderr(&held);
     }
 }
 
@@ -166,7 +256,7 @@ pub fn farewell(dir: &RunDir, is_reachable: bool) -> String {
 }
 
 /// Lets go of the terminal: stdin from nowhere, stdout and stderr to the log (or nowhere), a session of its own; then
-/// tells the parent to end. Whatever of it fails, the training goes on.
+/// has the parent end. Whatever of it fails, the training goes on.
 pub fn leave_terminal(log: &Path) {
     let null = || file::open_device("/dev/null");
     let log = file::open_to_append(log);
@@ -179,5 +269,6 @@ pub fn leave_terminal(log: &Path) {
     }
     // Fails only for a process group's leader, which cannot be hung up on through the group anyway.
     let _ = setsid();
-    tell_parent();
+    // A parent that has gone needs no word.
+    let _ = send_parent(ALONE);
 }

@@ -116,7 +116,7 @@ impl Args {
             _ => Show::Lines,
         };
         if matches!(show, Show::Dashboard | Show::Nothing) && !detached::is_child() {
-            return detached::wait_for_child();
+            return detached::wait_for_child(show == Show::Dashboard);
         }
         threads::start_pool()?;
         if self.dry_run {
@@ -211,7 +211,8 @@ impl Args {
         let feed = dashboard::LiveFeed::new(run, plan.commands.clone(), hub);
         let mut feed = feed.starting(Arc::clone(&start));
         let dir = plan.dir(&self.global.runs);
-        let options = self.global.ui.options(&plan.name(), Some(&dir), None);
+        let mut options = self.global.ui.options(&plan.name(), Some(&dir), None);
+        options.job = dashboard::Job::WorksOn(detached::report_screen);
         std::thread::scope(|scope| {
             signalled.enter_screen();
             let thread = std::thread::Builder::new()
@@ -223,6 +224,7 @@ impl Args {
                 .map_err(|why| threads::refused("the thread \"start\"", &why))?;
             let shown = dashboard::run(&mut feed, &options, past);
             drop(feed);
+            detached::hold_words_behind();
             match shown {
                 Ok((Exit::NotStarted, _)) => signalled.end_if_abandoned(),
                 _ => signalled.leave_screen(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::cli::exit;
-use crate::dashboard::panic_words;
+use crate::failure::panic_words;
 use crate::threads;
 use crate::train::{Ended, Setup, Trainer, memory};
 

@@ -114,6 +114,11 @@ pub const OWN: &[Command] = &[
         vec![Effect::Redraw]
     }),
     screen(
+        "suspend",
+        "suspend to the shell; training continues; fg returns",
+        |_| vec![Effect::Suspend],
+    ),
+    screen(
         "smoothing",
         "smoothing of the training loss: more, less, none",
         chart!(cycle_smoothing),

@@ -10,6 +10,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{Answer, Feed, Ticket};
 use crate::dashboard::starting::Start;
+use crate::run::attendance::Leave;
 use crate::run::command::{Answered, By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
 use crate::run::shared::SharedRun;
@@ -127,6 +128,18 @@ impl Feed for LiveFeed {
         match self.hub.holder() {
             Holder::Dashboard | Holder::Free => None,
             Holder::Client { .. } => self.hub.holder_words(),
+        }
+    }
+
+    /// A screen that was left cannot answer, and leaves control to others.
+    fn set_seen(&mut self, seen: bool) {
+        let attendance = self.hub.attendance();
+        match seen {
+            true => attendance.come_back(),
+            false => {
+                attendance.leave(Leave::Suspended);
+                self.hub.leave(Holder::Dashboard);
+            }
         }
     }
 

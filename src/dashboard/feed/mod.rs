@@ -86,6 +86,8 @@ pub trait Feed {
     fn start(&self) -> Option<&Start> {
         None
     }
+    /// Takes note that the screen was left for the shell, or is up again.
+    fn set_seen(&mut self, _seen: bool) {}
     /// Moves a replay.
     fn steer(&mut self, _: Steer) {}
 }

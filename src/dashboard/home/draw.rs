@@ -240,6 +240,7 @@ mod tests {
             log: None,
             dir: None,
             verify: |_, _| Ok(()),
+            job: crate::dashboard::terminal::Job::default(),
         }
     }
 }

@@ -211,6 +211,7 @@ mod tests {
 
     use super::*;
     use crate::dashboard::glyphs::Glyphs;
+    use crate::dashboard::terminal::Job;
     use crate::dashboard::theme::Theme;
     use crate::run::dir::RunDir;
     use crate::run::lock::RunLock;
@@ -223,6 +224,7 @@ mod tests {
             log: None,
             dir: None,
             verify: |_, _| Ok(()),
+            job: Job::default(),
         }
     }
 

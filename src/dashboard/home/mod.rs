@@ -44,7 +44,7 @@ const AGES: Duration = Duration::from_secs(10);
 /// When the terminal cannot be taken over or the runs directory cannot be read.
 pub fn run(runs: &Path, options: &Options, last: &mut Last, check: Check<'_>) -> Result<Choice> {
     let mut home = Home::open(runs, options, std::mem::take(last), check)?;
-    let mut terminal = Terminal::enter().context("the home screen needs a terminal")?;
+    let mut terminal = Terminal::enter(options.job).context("the home screen needs a terminal")?;
     let choice = event_loop::drive(&mut home, &mut terminal)?;
     *last = home.close();
     Ok(choice)
@@ -115,7 +115,7 @@ impl Screen for Home<'_> {
                 }
                 None
             }
-            Input::Resized => None,
+            Input::Resized | Input::Suspend | Input::Away | Input::Back => None,
         }
     }
 

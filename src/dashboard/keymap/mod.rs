@@ -68,6 +68,14 @@ pub fn below(ui: &Ui, facts: &Facts) -> Vec<Scope> {
     scopes
 }
 
+/// Whether a key suspends the screen, which it does in every scope.
+pub fn suspends(key: &KeyEvent) -> bool {
+    let keys = KEYS.iter().filter(|b| b.command == "suspend");
+    let name = keys::name(key);
+    keys.flat_map(|b| b.keys)
+        .any(|bound| name.as_deref() == Some(bound))
+}
+
 /// What a key stands for.
 #[derive(Debug, PartialEq)]
 pub enum Found {

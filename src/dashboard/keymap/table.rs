@@ -31,6 +31,7 @@ pub const KEYS: &[Binding] = &[
     key(Global, &["c"], "checkpoint", "ckpt", Journals("checkpoint")),
     key(Global, &["f"], "freeze", "freeze", Appears("FROZEN")),
     key(Global, &["Ctrl-L"], "redraw", "", Redraws),
+    key(Global, &["Ctrl-Z"], "suspend", "", Appears("cannot suspend")),
 
     key(Chart, &["s"], "smoothing", "", Moves(&[])),
     key(Chart, &["y"], "log-scale", "", Appears("· log")),

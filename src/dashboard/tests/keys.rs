@@ -99,3 +99,16 @@ fn a_frozen_display_stands_still_and_a_zoom_moves_the_axis() {
     screen.press(&run, KeyCode::Char('y'));
     assert!(screen.text(&run, 80, 24).contains("log"));
 }
+
+#[test]
+fn a_suspension_is_a_key_in_every_scope_and_a_command() {
+    assert!(keymap::suspends(&keymap::event("Ctrl-Z")));
+    assert!(!keymap::suspends(&keymap::event("Ctrl-L")) && !keymap::suspends(&keymap::event("z")));
+    let run = Story::deciding().state;
+    let mut screen = Screen::new();
+    screen.press(&run, KeyCode::Char(':'));
+    for c in "suspend".chars() {
+        assert_eq!(screen.press(&run, KeyCode::Char(c)), []);
+    }
+    assert_eq!(screen.press(&run, KeyCode::Enter), [Effect::Suspend]);
+}

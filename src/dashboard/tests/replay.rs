@@ -56,7 +56,7 @@ fn a_replay_has_a_scrubber_and_says_what_it_is() {
     assert!(text.is_ascii(), "{text}");
     insta::assert_snapshot!("replay_ascii_80x24", text);
     screen.press(&run, KeyCode::Char('?'));
-    let help = screen.text(&run, 80, 24);
+    let help = screen.text(&run, 80, 30);
     assert!(help.contains("marks: | phase"), "{help}");
     assert!(help.contains("to so many tenths"), "{help}");
     assert!(!help.contains("write a checkpoint"), "{help}");
