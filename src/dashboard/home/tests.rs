@@ -25,6 +25,7 @@ fn options() -> Options {
         log: None,
         dir: None,
         verify: |_, _| Ok(()),
+        job: crate::dashboard::terminal::Job::default(),
     }
 }
 
