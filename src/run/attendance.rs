@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::event::Body;
+
 /// How a dashboard went away while training goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leave {
@@ -52,7 +54,8 @@ pub struct Attendance {
     attached: AtomicUsize,
     /// When the last one left; the start where there was none.
     since: Mutex<Option<Instant>>,
-    news: Mutex<VecDeque<String>>,
+    /// Events for the journal.
+    news: Mutex<VecDeque<Body>>,
 }
 
 impl Attendance {
@@ -103,15 +106,24 @@ impl Attendance {
     }
 
     /// Leaves a line for the journal.
-    pub fn tell(&self, line: String) {
+    pub fn tell(&self, message: String) {
+        self.leave_news(Body::Log { message });
+    }
+
+    /// Leaves a warning for the journal.
+    pub fn warn(&self, message: String) {
+        self.leave_news(Body::Warning { message });
+    }
+
+    fn leave_news(&self, body: Body) {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         if news.len() < NEWS_WAITING {
-            news.push_back(line);
+            news.push_back(body);
         }
     }
 
-    /// The next line for the journal.
-    pub fn news(&self) -> Option<String> {
+    /// The next event for the journal, which the trainer alone writes.
+    pub fn news(&self) -> Option<Body> {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         news.pop_front()
     }
@@ -141,7 +153,8 @@ mod tests {
         assert_eq!(attendance.alone_for(), Duration::ZERO);
         drop(guard);
         assert!(!attendance.is_present());
-        assert_eq!(attendance.news().as_deref(), Some("the terminal is gone"));
+        let message = "the terminal is gone".into();
+        assert_eq!(attendance.news(), Some(Body::Log { message }));
         assert_eq!(attendance.news(), None);
     }
 

@@ -24,10 +24,7 @@ impl Trainer {
     /// Everything that is done between two steps: signals, commands, limits, pauses.
     pub(super) fn boundary(&mut self) -> Result<Boundary> {
         loop {
-            while let Some(message) = self.attendance.news() {
-                self.emit(Body::Log { message });
-                self.journal.flush();
-            }
+            self.journal_news();
             for _ in 0..fault::owed_at("flood") {
                 let message = "asked for by HEIRLOOM_FAULT".into();
                 self.emit(Body::Log { message });
@@ -82,6 +79,14 @@ impl Trainer {
                 // Nobody can send any more: sleep, for signals still come.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(PAUSED_GLANCE),
             }
+        }
+    }
+
+    /// Journals what others have left for the journal.
+    pub(super) fn journal_news(&mut self) {
+        while let Some(body) = self.attendance.news() {
+            self.emit(body);
+            self.journal.flush();
         }
     }
 

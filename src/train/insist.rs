@@ -153,9 +153,7 @@ impl Trainer {
     fn wait_for_attempt(&mut self, wait: Duration, what: &str) -> Next {
         let began = Instant::now();
         loop {
-            while let Some(message) = self.attendance.news() {
-                self.emit(Body::Log { message });
-            }
+            self.journal_news();
             self.journal.flush();
             self.tell_journal_problem();
             self.look_after_directory();

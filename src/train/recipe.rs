@@ -351,6 +351,7 @@ impl Trainer {
     /// Says how the recipe ended, once everything before is on disk.
     pub(super) fn finish(&mut self) -> Ended {
         self.finish_checkpoint();
+        self.journal_news();
         if let Insisted::End(ended) = self.insist_on_journal() {
             return ended;
         }
