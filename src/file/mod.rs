@@ -11,6 +11,7 @@
 )]
 
 mod dir;
+mod exec;
 pub mod lock;
 mod new;
 mod unnamed;
@@ -21,6 +22,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 pub use dir::{Dir, Kind};
+pub use exec::close_on_exec;
 pub use new::{NewFile, is_temporary, random, replace};
 pub use unnamed::{take_all, unnamed};
 

@@ -7,7 +7,7 @@
 //! any part of one again. [`shared::SharedRun`] is the one fold of a process that trains; [`queue`] lies between the
 //! trainer and it. [`dir::RunDir`] knows where things lie, [`create::NewRun`] makes a new one, [`handle::RunHandle`] is one that is open for writing, [`lock::RunLock`] keeps
 //! a second process out and says who [holds](holder::Holder) a run, [`pick`] says which run is meant when none is named and
-//! [`advice`] what can be done with one that has stopped;
+//! [`advice`] what can be done with one that has stopped; [`notify`] knows what an operator who looks elsewhere should know;
 //! [`table`] and [`show`] tell a state as text.
 
 pub mod advice;
@@ -24,6 +24,7 @@ mod holes;
 pub mod index;
 pub mod journal;
 pub mod lock;
+pub mod notify;
 pub mod pick;
 pub mod queue;
 pub mod series;

@@ -369,8 +369,7 @@ mod tests {
         hub.introduce(1, "ada@pts/3 (pid 7)".into());
         hub.take_control(a);
         assert!(hub.may_command(a).is_ok() && hub.may_command(b).is_err());
-        let message =
-            "control taken by ada@pts/3 (pid 7) from the run's own dashboard".to_string();
+        let message = "control taken by ada@pts/3 (pid 7) from the run's own dashboard".to_string();
         assert_eq!(hub.attendance().news(), Some(Body::Log { message }));
         hub.leave(b);
         assert_eq!(hub.holder(), a, "another one's leaving changes nothing");

@@ -191,10 +191,16 @@ impl RunState {
     /// How long a run that should train has sent no event at Unix time `now` in milliseconds, if that is unusually long:
     /// above [`SILENT`] and [`STALL`] times the usual interval. Seconds.
     pub fn silence(&self, now: i64) -> Option<f64> {
-        if self.core.status != Status::Running {
-            return None;
-        }
         let silence = now.saturating_sub(self.t) as f64 / 1000.0;
+        self.is_quiet_for(silence, SILENT).then_some(silence)
+    }
+
+    /// Whether a run that should train has sent no event for unusually long: `silence` seconds are above `least` and [`STALL`]
+    /// times the usual interval.
+    pub(super) fn is_quiet_for(&self, silence: f64, least: f64) -> bool {
+        if self.core.status != Status::Running {
+            return false;
+        }
         let recent = self.live().train.stretches();
         let recent = &recent[recent.len().saturating_sub(RECENT)..];
         // The median: a run slows down before it stalls.
@@ -204,7 +210,7 @@ impl RunState {
             .collect();
         gaps.sort_by(f64::total_cmp);
         let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(0.0);
-        (silence > SILENT.max(STALL * usual)).then_some(silence)
+        silence > least.max(STALL * usual)
     }
 
     /// The latest probe, if it has been kept.

@@ -1,0 +1,494 @@
+//! Runs the operator's command for what happens in a run.
+//!
+//! Only the process that trains has a [`Notifier`]. Its thread runs one command at a time, each for 10 s at most; what
+//! happens meanwhile [waits](Waiting), of each occasion the latest. The trainer waits for nothing of this.
+//!
+//! What became of each command is written to `log.txt`, after what the command has printed, and is passed to the trainer,
+//! which journals it at its next step boundary. The journal ends with the run's end: what became of the command for `done`
+//! is in `log.txt` alone.
+
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::SigSet;
+
+use super::execute::{self, Outcome};
+use super::recognise::Recogniser;
+use super::{Notice, Occasion, Waiting, stall};
+use crate::run::attendance::Attendance;
+use crate::run::handle::{LOG, RunHandle};
+use crate::run::shared::{SharedRun, Sink};
+use crate::run::state::SILENT;
+use crate::signals::Signalled;
+use crate::threads;
+
+/// What is run, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The program and its arguments; empty: nothing is run.
+    pub command: Vec<String>,
+    pub on: Vec<Occasion>,
+}
+
+/// What a notifier works for.
+pub struct Place {
+    pub handle: Arc<RunHandle>,
+    pub run: Arc<SharedRun>,
+    pub attendance: Arc<Attendance>,
+    pub signalled: Arc<Signalled>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// Longest time of one command.
+    command: Duration,
+    /// Once the trainer has ended: time for all commands but that for `done`.
+    last: Duration,
+    /// How often a stall is looked for.
+    look: Duration,
+    /// Seconds without an event before which no run is stalled.
+    silent: f64,
+}
+
+const TIMES: Times = Times {
+    command: Duration::from_secs(10),
+    last: Duration::from_secs(5),
+    look: Duration::from_secs(5),
+    silent: SILENT,
+};
+
+/// Runs commands on a thread of its own, until it is finished or dropped.
+pub struct Notifier {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Notifier {
+    /// Runs the command for what happens in the run from now on. `None` when nothing is to be run.
+    ///
+    /// # Errors
+    /// When the system refuses the thread.
+    pub fn start(order: Order, place: Place) -> std::io::Result<Option<Self>> {
+        match order.command.is_empty() || order.on.is_empty() {
+            true => Ok(None),
+            false => Self::start_with(order, place, TIMES).map(Some),
+        }
+    }
+
+    fn start_with(order: Order, place: Place, times: Times) -> std::io::Result<Self> {
+        let shared = Arc::<Shared>::default();
+        let on = order.on.clone();
+        let run = Arc::clone(&place.run);
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            order,
+            place,
+            times,
+        };
+        let thread = threads::spawn("notify", move || worker.work())?;
+        let recogniser = run.with(Recogniser::new);
+        run.add_sink(sink(&shared, recogniser, on));
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Ends the commands of a run whose trainer has ended. With `wait`, the command for the run's end is given its time, and
+    /// those that still wait before it a few seconds; a signal that asks for a stop ends that. Otherwise what runs is killed at
+    /// once.
+    pub fn finish(mut self, wait: bool) {
+        self.end(wait);
+    }
+
+    fn end(&mut self, wait: bool) {
+        {
+            let mut inner = self.shared.lock();
+            inner.finishing.get_or_insert_with(Instant::now);
+            inner.quit |= !wait;
+        }
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Notifier {
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    inner: Mutex<Inner>,
+    /// Wakes the thread.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: Waiting,
+    /// When the last event came.
+    last_event: Option<Instant>,
+    /// A stall has been noticed since then.
+    stalled: bool,
+    /// No event will come any more.
+    ended: bool,
+    /// Since when the process waits for the last commands.
+    finishing: Option<Instant>,
+    /// Nothing is to be run any more.
+    quit: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes in what happens, on the thread that folds the run.
+fn sink(shared: &Arc<Shared>, mut recogniser: Recogniser, on: Vec<Occasion>) -> Sink {
+    let feeding = Feeding(Arc::clone(shared));
+    Box::new(move |run, event| {
+        let Feeding(shared) = &feeding;
+        let notice = recogniser.recognise(run, event);
+        let notice = notice.filter(|notice| on.contains(&notice.occasion));
+        let mut inner = shared.lock();
+        (inner.last_event, inner.stalled) = (Some(Instant::now()), false);
+        if let Some(notice) = notice {
+            inner.waiting.push(notice);
+            drop(inner);
+            shared.changed.notify_all();
+        }
+    })
+}
+
+/// Ends the events when the run drops its sink.
+struct Feeding(Arc<Shared>);
+
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    order: Order,
+    place: Place,
+    times: Times,
+}
+
+impl Worker {
+    fn work(self) {
+        // A command inherits the mask of the thread that starts it.
+        let _ = SigSet::empty().thread_set_mask();
+        while let Some(notice) = self.next() {
+            let outcome = self.run(&notice);
+            self.report(&notice, &outcome);
+        }
+    }
+
+    /// Waits for the next notice; `None` at the end.
+    fn next(&self) -> Option<Notice> {
+        let mut inner = self.shared.lock();
+        loop {
+            if inner.quit || self.is_interrupted(&inner) {
+                return None;
+            }
+            if self.is_late(&inner) {
+                inner.waiting.keep_only(Occasion::Done);
+            }
+            let next = inner.waiting.pop();
+            if next.is_some() || inner.ended {
+                return next;
+            }
+            let waited = self.shared.changed.wait_timeout(inner, self.times.look);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            inner = woken;
+            if timeout.timed_out() && self.order.on.contains(&Occasion::Stall) {
+                inner = self.look_for_stall(inner);
+            }
+        }
+    }
+
+    /// Adds a notice when no event has come for unusually long, once.
+    fn look_for_stall<'a>(&'a self, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        let Some(last) = inner.last_event.filter(|_| !inner.stalled) else {
+            return inner;
+        };
+        // The sink takes this lock while the run is locked, so that it must not be held here.
+        drop(inner);
+        let silence = last.elapsed().as_secs_f64();
+        let notice = self.place.run.with(|run| {
+            let is_stalled = run.is_quiet_for(silence, self.times.silent);
+            is_stalled.then(|| stall::notice(run, silence))
+        });
+        let mut inner = self.shared.lock();
+        if let Some(notice) = notice
+            && inner.last_event == Some(last)
+        {
+            inner.stalled = true;
+            inner.waiting.push(notice);
+        }
+        inner
+    }
+
+    fn run(&self, notice: &Notice) -> Outcome {
+        let handle = &self.place.handle;
+        let dir = handle.dir().path();
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
+        let step = notice.step.to_string();
+        let env = [
+            ("HEIRLOOM_RUN", dir.as_os_str()),
+            ("HEIRLOOM_EVENT", notice.occasion.name().as_ref()),
+            ("HEIRLOOM_STEP", step.as_ref()),
+            ("HEIRLOOM_TEXT", notice.text.as_ref()),
+        ];
+        // Without a log, what it prints is lost; the notification matters more.
+        let log = handle.root().open_to_append(LOG).ok();
+        let must_stop = || {
+            let inner = self.shared.lock();
+            let is_last = notice.occasion == Occasion::Done;
+            inner.quit || self.is_interrupted(&inner) || (!is_last && self.is_late(&inner))
+        };
+        execute::run(
+            &self.order.command,
+            &env,
+            log,
+            self.times.command,
+            must_stop,
+        )
+    }
+
+    /// Whether a signal asks for a stop while the process waits for the last commands.
+    fn is_interrupted(&self, inner: &Inner) -> bool {
+        inner.finishing.is_some() && self.place.signalled.stop()
+    }
+
+    /// Whether the time for what waited before the run's end is over.
+    fn is_late(&self, inner: &Inner) -> bool {
+        let since = inner.finishing;
+        since.is_some_and(|since| since.elapsed() >= self.times.last)
+    }
+
+    fn report(&self, notice: &Notice, outcome: &Outcome) {
+        let program = self.order.command.first().map_or("", String::as_str);
+        let line = format!(
+            "notify {}: {}",
+            notice.occasion.name(),
+            outcome.describe(program)
+        );
+        if let Ok(mut log) = self.place.handle.root().open_to_append(LOG) {
+            // In one write, between what others append.
+            let _ = log.write_all(format!("{line}\n").as_bytes());
+        }
+        match outcome.is_success() {
+            true => self.place.attendance.tell(line),
+            false => self.place.attendance.warn(line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::dir::RunDir;
+    use crate::run::event::{Body, Event, RunStatus};
+    use crate::run::journal::Observer;
+    use crate::run::state::RunState;
+    use std::path::Path;
+
+    const QUICK: Times = Times {
+        command: Duration::from_millis(1500),
+        last: Duration::from_millis(700),
+        look: Duration::from_millis(20),
+        silent: 0.2,
+    };
+
+    /// A run, and the command that is run for it.
+    struct Fixture {
+        tmp: tempfile::TempDir,
+        observer: Option<Observer>,
+        attendance: Arc<Attendance>,
+        notifier: Option<Notifier>,
+        seq: u64,
+    }
+
+    impl Fixture {
+        fn new(script: &str, on: &[Occasion]) -> Self {
+            let tmp = tempfile::tempdir().unwrap();
+            let (run, observer) = SharedRun::begin(RunState::default()).unwrap();
+            let attendance = Attendance::new(false);
+            let place = Place {
+                handle: Arc::new(RunHandle::open(&RunDir::at(tmp.path())).unwrap()),
+                run,
+                attendance: Arc::clone(&attendance),
+                signalled: Signalled::none(),
+            };
+            let order = Order {
+                command: ["sh", "-c", script].map(String::from).to_vec(),
+                on: on.to_vec(),
+            };
+            Self {
+                notifier: Some(Notifier::start_with(order, place, QUICK).unwrap()),
+                observer: Some(observer),
+                attendance,
+                tmp,
+                seq: 0,
+            }
+        }
+
+        fn event(&mut self, body: Body) {
+            self.seq += 1;
+            let event = Event::numbered(self.seq, body);
+            (self.observer.as_mut().unwrap())(&event);
+        }
+
+        fn running(&mut self) {
+            let (info, message) = (None, None);
+            self.event(Body::Run {
+                status: RunStatus::Running,
+                info,
+                message,
+            });
+        }
+
+        fn nan(&mut self) {
+            self.event(Body::Train {
+                loss: None,
+                nonfinite: Some("nan".into()),
+                lr: 1e-3,
+                grad_norm: None,
+                tokens: 1,
+                tokens_per_second: 1.0,
+            });
+        }
+
+        fn done(&mut self) {
+            self.event(Body::Done {
+                outcome: None,
+                failed: false,
+                message: "over".into(),
+            });
+        }
+
+        fn finish(&mut self, wait: bool) -> Duration {
+            self.observer = None;
+            let began = Instant::now();
+            self.notifier.take().unwrap().finish(wait);
+            began.elapsed()
+        }
+
+        fn read(&self, name: &str) -> String {
+            std::fs::read_to_string(self.tmp.path().join(name)).unwrap_or_default()
+        }
+
+        fn news(&self) -> Vec<Body> {
+            std::iter::from_fn(|| self.attendance.news()).collect()
+        }
+    }
+
+    fn wait_for(file: &Path) {
+        let began = Instant::now();
+        while !file.exists() {
+            assert!(began.elapsed() < Duration::from_secs(20), "never came");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    const TOLD: &str = "echo \"$HEIRLOOM_EVENT $HEIRLOOM_STEP $HEIRLOOM_TEXT\"; cd \"$HEIRLOOM_RUN\" && echo $HEIRLOOM_EVENT >>events";
+
+    #[test]
+    fn each_occasion_that_was_asked_for_runs_the_command_in_order() {
+        let mut run = Fixture::new(TOLD, &[Occasion::Nan, Occasion::Done]);
+        run.running();
+        run.nan();
+        wait_for(&run.tmp.path().join("events"));
+        run.done();
+        run.finish(true);
+        assert_eq!(run.read("events"), "nan\ndone\n");
+        assert_eq!(
+            run.read("log.txt"),
+            "nan 2 nan: the training loss is nan at step 2\nnotify nan: exit 0\ndone 3 done: over\nnotify done: exit 0\n"
+        );
+        let message = |text: &str| Body::Log {
+            message: text.into(),
+        };
+        assert_eq!(
+            run.news(),
+            [
+                message("notify nan: exit 0"),
+                message("notify done: exit 0")
+            ]
+        );
+        let mut other = Fixture::new(TOLD, &[Occasion::Best]);
+        other.nan();
+        other.done();
+        other.finish(true);
+        assert_eq!(
+            (other.read("events"), other.news()),
+            (String::new(), vec![])
+        );
+    }
+
+    #[test]
+    fn a_quiet_run_is_one_stall() {
+        let mut run = Fixture::new(TOLD, &Occasion::ALL);
+        run.running();
+        wait_for(&run.tmp.path().join("events"));
+        std::thread::sleep(Duration::from_millis(600));
+        assert_eq!(run.read("events"), "stall\n");
+        // What is journaled of it is an event, after which it may be quiet again.
+        let message = "notify stall: exit 0".into();
+        run.event(Body::Log { message });
+        std::thread::sleep(Duration::from_millis(600));
+        run.finish(false);
+        assert_eq!(run.read("events"), "stall\nstall\n");
+    }
+
+    #[test]
+    fn a_command_that_takes_too_long_is_a_warning_and_events_go_on() {
+        let mut run = Fixture::new("sleep 60", &[Occasion::Nan]);
+        let began = Instant::now();
+        (0..1000).for_each(|_| run.nan());
+        assert!(began.elapsed() < QUICK.command, "nothing waits for it");
+        std::thread::sleep(QUICK.command + Duration::from_millis(500));
+        assert!(run.finish(false) < Duration::from_secs(1));
+        let news = run.news();
+        let message = |text: &str| Body::Warning {
+            message: text.into(),
+        };
+        assert_eq!(
+            news,
+            [
+                message("notify nan: timed out after 1.5 s"),
+                message("notify nan: killed, since the run's process ends"),
+            ]
+        );
+    }
+
+    #[test]
+    fn at_the_end_the_command_for_done_has_its_time_and_the_others_little() {
+        let slow =
+            "test $HEIRLOOM_EVENT = done || sleep 60; sleep 1; echo over >>$HEIRLOOM_RUN/events";
+        let mut run = Fixture::new(slow, &Occasion::ALL);
+        run.nan();
+        run.done();
+        let took = run.finish(true);
+        assert_eq!(run.read("events"), "over\n");
+        assert!(
+            took > Duration::from_secs(1) && took < Duration::from_secs(10),
+            "{took:?}"
+        );
+        let log = run.read("log.txt");
+        assert!(log.starts_with("notify nan: killed"), "{log}");
+        assert!(log.ends_with("notify done: exit 0\n"), "{log}");
+    }
+}

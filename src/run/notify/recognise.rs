@@ -1,0 +1,368 @@
+//! Finds in a run's events what an operator should know of.
+
+use super::{Notice, Occasion};
+use crate::run::event::{Body, DecisionReason, DecisionStatus, Event, Evidence, Phase, Suggestion};
+use crate::run::state::RunState;
+use crate::run::trend;
+
+/// Recognises all [occasions](Occasion) but a stall, at which no event comes.
+#[derive(Debug)]
+pub struct Recogniser {
+    /// Why a decision is open.
+    open: Option<DecisionReason>,
+    /// Whether the present phase has been evaluated.
+    evaluated: bool,
+    /// The lowest finite validation loss of the present phase.
+    best: Option<f64>,
+    /// Whether the latest validation loss of the present phase, if there is one, is finite.
+    val_is_finite: bool,
+    /// The step of the latest value that was not finite.
+    not_finite_at: Option<u64>,
+}
+
+impl Recogniser {
+    /// A recogniser for the events after those that `run` was folded from. The past gives no notices.
+    pub fn new(run: &RunState) -> Self {
+        let evals = run.evals_of_phase();
+        let losses = evals.iter().map(|eval| eval.val_loss);
+        Self {
+            open: run.core.decision.as_ref().map(|open| open.reason),
+            evaluated: !evals.is_empty(),
+            best: losses
+                .filter(|loss| loss.is_finite())
+                .min_by(f64::total_cmp),
+            val_is_finite: evals.last().is_none_or(|eval| eval.val_loss.is_finite()),
+            not_finite_at: None,
+        }
+    }
+
+    /// Looks at the next event; `run` is the state after it. Messages and warnings never give a notice, so that what is
+    /// journaled of a notification causes none.
+    pub fn recognise(&mut self, run: &RunState, event: &Event) -> Option<Notice> {
+        let notice = match &event.body {
+            Body::Decision {
+                status: DecisionStatus::Open,
+                reason,
+                evidence: Some(evidence),
+                ..
+            } => {
+                // One that replaces an open one of the same kind only has fresher evidence.
+                let is_news = self.open != Some(*reason);
+                is_news.then(|| (Occasion::Decision, describe_decision(evidence)))
+            }
+            Body::Train {
+                nonfinite,
+                grad_norm,
+                ..
+            } => {
+                let what = match nonfinite {
+                    Some(value) => Some(format!("the training loss is {value}")),
+                    None if grad_norm.is_none() => Some("the gradient is not finite".into()),
+                    None => None,
+                };
+                what.and_then(|what| self.on_not_finite(event.step, &what))
+            }
+            Body::Eval {
+                val_loss,
+                nonfinite,
+                gap,
+                gap_stderr,
+                ..
+            } => match val_loss {
+                Some(loss) => {
+                    let is_best = self.on_loss(&event.phase, *loss);
+                    let gap = gap
+                        .map(|gap| format!(", gap {}", trend::gap_words(Some(gap), *gap_stderr)));
+                    let (step, gap) = (event.step, gap.unwrap_or_default());
+                    let text =
+                        format!("best: val {loss:.4} at step {step} of {}{gap}", event.phase);
+                    is_best.then_some((Occasion::Best, text))
+                }
+                None => {
+                    self.evaluated = true;
+                    let was_finite = std::mem::replace(&mut self.val_is_finite, false);
+                    let value = nonfinite.as_deref().unwrap_or("not finite");
+                    let what = format!("the validation loss is {value}");
+                    let news = was_finite.then(|| self.on_not_finite(event.step, &what));
+                    news.flatten()
+                }
+            },
+            Body::Phase { result: None, .. } | Body::Rollback { .. } | Body::Resumed { .. } => {
+                *self = Self::new(run);
+                None
+            }
+            Body::Done {
+                outcome,
+                failed,
+                message,
+            } => {
+                let text = match outcome {
+                    _ if *failed => format!("failed: {message}"),
+                    Some(outcome) => format!("done: {outcome}, {message}"),
+                    None => format!("done: {message}"),
+                };
+                Some((Occasion::Done, text))
+            }
+            _ => None,
+        };
+        self.open = run.core.decision.as_ref().map(|open| open.reason);
+        notice.map(|(occasion, text)| Notice::new(occasion, event.step, &text))
+    }
+
+    /// Takes a finite validation loss. Returns whether it is the best of a round that has been evaluated before.
+    fn on_loss(&mut self, phase: &Phase, loss: f64) -> bool {
+        let is_lowest = self.best.is_none_or(|best| loss < best);
+        let is_first = !std::mem::replace(&mut self.evaluated, true);
+        self.val_is_finite = true;
+        if is_lowest {
+            self.best = Some(loss);
+        }
+        is_lowest && !is_first && matches!(phase, Phase::Round(_))
+    }
+
+    /// Describes a value that is not finite, once at a step.
+    fn on_not_finite(&mut self, step: u64, what: &str) -> Option<(Occasion, String)> {
+        let is_news = self.not_finite_at.replace(step) != Some(step);
+        is_news.then(|| (Occasion::Nan, format!("nan: {what} at step {step}")))
+    }
+}
+
+fn describe_decision(evidence: &Evidence) -> String {
+    let suggestion = match evidence.suggestion {
+        Suggestion::Grow => "grow suggested",
+        Suggestion::Stop => "stop suggested",
+        Suggestion::TrainOn => "train on suggested",
+        Suggestion::InsufficientData => "insufficient data",
+    };
+    let gap = trend::gap_words(Some(evidence.gap), Some(evidence.gap_stderr));
+    format!("decision: {suggestion}, gap {gap}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::event::{Outcome, Plateau, Start, finite};
+
+    /// A run and what was recognised in it.
+    struct Told {
+        run: RunState,
+        recogniser: Recogniser,
+        seq: u64,
+        phase: Phase,
+    }
+
+    impl Told {
+        fn new() -> Self {
+            let run = RunState::default();
+            let mut new = Self {
+                recogniser: Recogniser::new(&run),
+                run,
+                seq: 0,
+                phase: Phase::Reference,
+            };
+            new.begin(Phase::Round(1));
+            new
+        }
+
+        /// Takes an event at a step, and returns the text of its notice.
+        fn at(&mut self, step: u64, body: Body) -> Option<String> {
+            self.seq += 1;
+            let event = Event {
+                step,
+                phase_step: step,
+                phase: self.phase.clone(),
+                ..Event::numbered(self.seq, body)
+            };
+            self.run.apply(&event);
+            let notice = self.recogniser.recognise(&self.run, &event)?;
+            assert_eq!(notice.step, step);
+            Some(notice.text)
+        }
+
+        fn begin(&mut self, phase: Phase) {
+            self.phase = phase;
+            let begun = self.at(
+                0,
+                Body::Phase {
+                    layers: 1,
+                    parameters: 1,
+                    steps: 100,
+                    start: Start::Inherit,
+                    source_layers: Vec::new(),
+                    result: None,
+                },
+            );
+            assert_eq!(begun, None);
+        }
+
+        fn eval(&mut self, step: u64, loss: f64) -> Option<String> {
+            let (val_loss, nonfinite) = finite(loss);
+            self.at(
+                step,
+                Body::Eval {
+                    val_loss,
+                    nonfinite,
+                    stderr: val_loss.map(|_| 0.01),
+                    windows: 16,
+                    blocks: None,
+                    gap: val_loss.map(|loss| loss - 2.0),
+                    gap_stderr: val_loss.map(|_| 0.002),
+                    matched: false,
+                    seconds: 0.1,
+                },
+            )
+        }
+
+        fn train(&mut self, step: u64, loss: f64, grad: f64) -> Option<String> {
+            let (loss, nonfinite) = finite(loss);
+            self.at(
+                step,
+                Body::Train {
+                    loss,
+                    nonfinite,
+                    lr: 1e-3,
+                    grad_norm: finite(grad).0,
+                    tokens: step,
+                    tokens_per_second: 1.0,
+                },
+            )
+        }
+
+        fn decision(&mut self, step: u64, reason: DecisionReason, open: bool) -> Option<String> {
+            self.at(
+                step,
+                Body::Decision {
+                    id: step,
+                    status: match open {
+                        true => DecisionStatus::Open,
+                        false => DecisionStatus::Resolved,
+                    },
+                    reason,
+                    evidence: open.then(|| Box::new(evidence())),
+                    evidence_step: Some(step),
+                    choice: None,
+                    by: None,
+                },
+            )
+        }
+    }
+
+    fn evidence() -> Evidence {
+        Evidence {
+            round: 1,
+            layers: 2,
+            val_loss: 2.0611,
+            stderr: 0.1,
+            benchmark: 2.0,
+            reference_layers: 4,
+            gap: 0.0611,
+            gap_stderr: 0.0022,
+            tolerance: 0.0,
+            matched: false,
+            slope_per_1k: None,
+            slope_stderr: None,
+            plateau: Plateau::InsufficientData,
+            forecast: None,
+            forecast_grown: None,
+            lazy_layers: Vec::new(),
+            reference_lazy_layers: Vec::new(),
+            growth: None,
+            costs: Vec::new(),
+            suggestion: Suggestion::Grow,
+            why: "2 layers are behind".into(),
+        }
+    }
+
+    #[test]
+    fn a_decision_is_one_notice_until_it_is_answered() {
+        let mut run = Told::new();
+        let wanted = Some("decision: grow suggested, gap +0.0611 ±0.0022".to_string());
+        assert_eq!(run.decision(10, DecisionReason::Plateau, true), wanted);
+        // Fresh evidence for the same question.
+        assert_eq!(run.decision(11, DecisionReason::Plateau, true), None);
+        assert_eq!(run.decision(20, DecisionReason::EndOfSteps, true), wanted);
+        assert_eq!(run.decision(20, DecisionReason::EndOfSteps, false), None);
+        assert_eq!(run.decision(30, DecisionReason::EndOfSteps, true), wanted);
+    }
+
+    #[test]
+    fn the_best_loss_of_a_round_is_lower_than_those_before() {
+        let mut run = Told::new();
+        assert_eq!(run.eval(0, 3.0), None, "the first of a phase");
+        assert_eq!(
+            run.eval(10, 2.5).as_deref(),
+            Some("best: val 2.5000 at step 10 of round-1, gap +0.5000 ±0.0020")
+        );
+        assert_eq!(run.eval(20, 2.5), None);
+        assert_eq!(run.eval(30, 2.7), None);
+        assert!(run.eval(40, 2.4).is_some());
+        run.begin(Phase::Round(2));
+        assert_eq!(run.eval(40, 2.3), None, "the first of the next round");
+        assert!(run.eval(50, 2.2).is_some());
+        // A reader that begins here knows what the best is so far.
+        run.recogniser = Recogniser::new(&run.run);
+        assert_eq!(run.eval(60, 2.25), None);
+        assert!(run.eval(70, 2.1).is_some());
+        run.begin(Phase::ControlRandom);
+        assert_eq!(run.eval(70, 3.0).or(run.eval(80, 1.0)), None, "no round");
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_is_a_notice_once() {
+        let mut run = Told::new();
+        assert_eq!(run.train(1, 2.0, 1.0), None);
+        let told = run.train(2, f64::NAN, f64::NAN);
+        assert_eq!(
+            told.as_deref(),
+            Some("nan: the training loss is nan at step 2")
+        );
+        assert_eq!(run.eval(2, f64::NAN), None, "the same step");
+        assert_eq!(run.eval(3, f64::NAN), None, "as before");
+        assert_eq!(run.train(4, 2.0, 1.0), None);
+        let told = run.train(5, 2.0, f64::INFINITY);
+        assert_eq!(
+            told.as_deref(),
+            Some("nan: the gradient is not finite at step 5")
+        );
+        assert!(run.eval(6, 2.0).is_some(), "finite again, and the best");
+        let told = run.eval(7, f64::INFINITY);
+        assert_eq!(
+            told.as_deref(),
+            Some("nan: the validation loss is inf at step 7")
+        );
+    }
+
+    #[test]
+    fn the_end_is_a_notice_and_messages_are_none() {
+        let mut run = Told::new();
+        let done = |failed: bool, message: &str| Body::Done {
+            outcome: (!failed).then_some(Outcome::Matched),
+            failed,
+            message: message.into(),
+        };
+        let message = || "notify done: exit 0, nan, decision".to_string();
+        assert_eq!(run.at(1, Body::Log { message: message() }), None);
+        assert_eq!(run.at(1, Body::Warning { message: message() }), None);
+        let told = run.at(2, done(false, "4 of 12 layers"));
+        assert_eq!(told.as_deref(), Some("done: matched, 4 of 12 layers"));
+        let told = run.at(3, done(true, "out of \u{1b}[2Jmemory"));
+        assert_eq!(told.as_deref(), Some("failed: out of memory"));
+    }
+
+    #[test]
+    fn a_rollback_brings_back_what_was_the_best() {
+        let mut run = Told::new();
+        run.eval(0, 3.0);
+        run.eval(10, 2.5);
+        let (checkpoint, from_seq) = ("b0".to_string(), run.seq);
+        run.eval(20, 2.0);
+        let why = "asked for".to_string();
+        let rollback = Body::Rollback {
+            checkpoint,
+            from_seq,
+            why,
+        };
+        assert_eq!(run.at(10, rollback), None);
+        assert!(run.eval(20, 2.4).is_some(), "lower than 2.5");
+    }
+}
