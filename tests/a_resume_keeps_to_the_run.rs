@@ -68,6 +68,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("control.reference_continued", "false"),
     ("checkpoint.every", "11"),
     ("checkpoint.keep", "4"),
+    ("notify.command", "[\"true\"]"),
+    ("notify.on", "[\"done\"]"),
+    ("notify.terminal", "bell"),
 ];
 /// Their new values need other files, which the tests of changed texts bring.
 const FILES: [&str; 2] = ["data.val", "data.tokenizer"];

@@ -35,6 +35,7 @@ pub(super) fn values(config: &Config, places: &mut Places) {
     check.measures();
     check.growth();
     check.limits();
+    check.notify();
 }
 
 /// Largest sizes that are not a typing error.
@@ -553,5 +554,17 @@ impl Check<'_> {
         self.not_negative("policy.unattended_minutes", minutes);
         let keep = self.config.checkpoint.keep as u64;
         self.count("checkpoint.keep", keep, 1, MOST_KEPT);
+    }
+
+    fn notify(&mut self) {
+        let (command, key) = (&self.config.notify.command, "notify.command");
+        let named = command.first().is_none_or(|word| !word.trim().is_empty());
+        self.need(named, &[key], || {
+            "notify.command must begin with the program to run, its first word is empty; an empty list runs nothing".into()
+        });
+        let is_text = !command.iter().any(|word| word.contains('\0'));
+        self.need(is_text, &[key], || {
+            "notify.command holds the character U+0000, which no program can be given".into()
+        });
     }
 }

@@ -2,10 +2,12 @@
 //! documentation, the type checks, the suggestions for misspelled keys and the checks of a resume all come from this
 //! table.
 
-use Kind::{Count, Flag, Inputs, Layers, OneOf, Pair, Real, Sources, Text, Texts};
+use Kind::{Count, Flag, Inputs, Layers, OneOf, Pair, Real, SomeOf, Sources, Text, Texts};
 use Need::{Default, Required, Unless};
 use OnResume::{Free, FreeUntil, NewPhase, OffAfter, Refused, SameContent};
 use Stage::{Controls, LastControl, Measured, Rounds};
+
+use crate::run::notify::Occasion;
 
 /// What a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Kind {
     /// The same, or a list of `{ path, weight }`.
     Sources,
     OneOf(&'static [&'static str]),
+    /// A list of some of these names, each once.
+    SomeOf(&'static [&'static str]),
     /// `"half"`, a number of layers or a list of indices.
     Layers,
     /// Two numbers.
@@ -41,6 +45,7 @@ impl std::fmt::Display for Kind {
                 "a text in quotes, a list of texts or a list of { path = \"...\", weight = 1.0 }",
             ),
             OneOf(names) => write!(f, "one of {}", names.join(", ")),
+            SomeOf(names) => write!(f, "a list of any of {}", names.join(", ")),
             Layers => {
                 f.write_str("\"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices")
             }
@@ -186,7 +191,7 @@ const RULES: [(&str, &str); 6] = [
 ];
 
 /// The sections, in the order they are documented, with what each is about.
-pub const SECTIONS: [(&str, &str); 13] = [
+pub const SECTIONS: [(&str, &str); 14] = [
     (
         "model",
         "The shape of a reference that is trained here; a loaded reference brings its own.",
@@ -218,6 +223,10 @@ pub const SECTIONS: [(&str, &str); 13] = [
     ("policy", "Who decides, and the limits of every policy."),
     ("control", "Honest comparisons at the end."),
     ("checkpoint", "What is kept on disk."),
+    (
+        "notify",
+        "Notifications for an operator who looks elsewhere ([how-it-works.md](how-it-works.md#notifications)).",
+    ),
 ];
 
 /// All keys, by section.
@@ -295,6 +304,9 @@ pub const KEYS: &[Key] = &[
     key("control.reference_continued", OffAfter(LastControl), Flag, Default("true"), "Continue the reference for the same extra steps."),
     key("checkpoint.every", Free, Count, Default("500"), "Steps between checkpoints; 0: only at phase ends, growths and exit."),
     key("checkpoint.keep", Free, Count, Default("2"), "How many of the newest are kept, beside the milestones."),
+    key("notify.command", Free, Texts, Default("[]"), "A program and its arguments, such as `[\"/home/me/notify.sh\"]`, which the training process runs, without a shell, for each event of `on`; 10 s at most, one at a time. Empty: none. A resume runs it only if it is given again with `--set`."),
+    key("notify.on", Free, SomeOf(&Occasion::NAMES), Default("[\"decision\", \"nan\", \"stall\", \"best\", \"done\"]"), "`decision`: one opens; `nan`: a loss or gradient is not finite; `stall`: a run that trains sends no event for 60 s and 3 times its usual interval; `best`: a new best validation loss of a round; `done`: done or failed."),
+    key("notify.terminal", Free, OneOf(&["off", "bell", "osc9"]), Default("\"off\""), "How the dashboards of the run (`train`, `attach`) ring their terminal for the same events: `bell`, or `osc9`, which some terminals show as a notification of the desktop."),
 ];
 
 pub fn find(path: &str) -> Option<&'static Key> {
@@ -449,7 +461,7 @@ mod tests {
                 Real => value.is_float(),
                 Flag => value.is_bool(),
                 Text | Inputs | Sources | OneOf(_) => value.is_str(),
-                Texts | Pair => value.is_array(),
+                Texts | SomeOf(_) | Pair => value.is_array(),
                 Layers => value.as_str() == Some("half"),
             };
             assert!(fits, "{}: {value:?}", key.path);
@@ -477,17 +489,26 @@ mod tests {
     #[test]
     fn names_of_choices_are_those_that_serde_reads() {
         for key in KEYS {
-            let OneOf(names) = key.kind else { continue };
+            let (names, is_list) = match key.kind {
+                OneOf(names) => (names, false),
+                SomeOf(names) => (names, true),
+                _ => continue,
+            };
             for name in names {
+                let name = toml::Value::String((*name).into());
+                let value = match is_list {
+                    true => toml::Value::Array(vec![name]),
+                    false => name,
+                };
                 let mut table = toml::Table::try_from(full()).unwrap();
                 let (section, own) = key.parts();
                 let mut at = &mut table;
                 for part in section.split('.') {
                     at = at[part].as_table_mut().unwrap();
                 }
-                at.insert(own.into(), toml::Value::String((*name).into()));
+                at.insert(own.into(), value.clone());
                 let read: Result<Config, _> = table.try_into();
-                assert!(read.is_ok(), "{} = {name}", key.path);
+                assert!(read.is_ok(), "{} = {value}", key.path);
             }
         }
     }

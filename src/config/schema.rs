@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::Source;
 use crate::run::command::GrowMode;
+use crate::run::notify::{Bell, Occasion, Ringing};
 
 /// A whole config, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub control: ControlConfig,
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
+    #[serde(default)]
+    pub notify: NotifyConfig,
     /// How paths with variables of the environment are written, by what they stand for here and now: files get the
     /// variables, and never their values.
     #[serde(skip)]
@@ -555,5 +558,38 @@ impl Default for CheckpointConfig {
             every: 500,
             keep: 2,
         }
+    }
+}
+
+/// `[notify]`: how an operator who looks elsewhere is notified.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotifyConfig {
+    /// The program that is run and its arguments; empty: none.
+    pub command: Vec<String>,
+    /// What for.
+    pub on: Vec<Occasion>,
+    /// How dashboards ring their terminal.
+    pub terminal: Bell,
+}
+
+impl Default for NotifyConfig {
+    fn default() -> Self {
+        Self {
+            command: Vec::new(),
+            on: Occasion::ALL.to_vec(),
+            terminal: Bell::Off,
+        }
+    }
+}
+
+impl NotifyConfig {
+    /// Returns what dashboards ring for; `None` where they do not ring.
+    pub fn ringing(&self) -> Option<Ringing> {
+        let rings = self.terminal != Bell::Off && !self.on.is_empty();
+        rings.then(|| Ringing {
+            terminal: self.terminal,
+            on: self.on.clone(),
+        })
     }
 }

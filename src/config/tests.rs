@@ -325,6 +325,38 @@ fn every_wrong_value_is_told_in_its_own_words() {
             "match.patience must be at least 1, is 0",
         ),
         (
+            "notify.command=notify-send",
+            "notify.command must be a list of texts, found the text \"notify-send\"",
+        ),
+        (
+            "notify.command=['', 'done']",
+            "notify.command must begin with the program to run, its first word is empty; an empty list runs nothing",
+        ),
+        (
+            "notify.command=[\"a\", \"\\u0000\"]",
+            "notify.command holds the character U+0000, which no program can be given",
+        ),
+        (
+            "notify.on=['decision', 'finish']",
+            "notify.on must be a list of any of decision, nan, stall, best, done, holds the text \"finish\"",
+        ),
+        (
+            "notify.on=['don']",
+            "notify.on must be a list of any of decision, nan, stall, best, done, holds the text \"don\"; did you mean \"done\"?",
+        ),
+        (
+            "notify.on=['nan', 'nan']",
+            "notify.on must be a list of any of decision, nan, stall, best, done, holds \"nan\" twice",
+        ),
+        (
+            "notify.on=done",
+            "notify.on must be a list of any of decision, nan, stall, best, done, found the text \"done\"",
+        ),
+        (
+            "notify.terminal=beep",
+            "notify.terminal must be one of off, bell, osc9, is \"beep\"",
+        ),
+        (
             "policy.mode=never",
             "policy.mode must be one of ask, pause, auto, is \"never\"",
         ),
@@ -378,6 +410,11 @@ fn good_values_pass() {
         "checkpoint.every=0",
         "policy.mode=pause",
         "train.min_lr=0",
+        "notify.command=[]",
+        "notify.command=[\"notify-send\", \"heirloom\"]",
+        "notify.on=[]",
+        "notify.on=['done', 'nan']",
+        "notify.terminal=osc9",
     ] {
         assert_eq!(problems(GOOD, &[set]), Vec::<String>::new(), "{set}");
     }

@@ -43,6 +43,10 @@ pub(super) fn fits(key: &Key, value: &Value) -> Result<(), String> {
             }
             None => wrong(),
         },
+        Kind::SomeOf(names) => match list(value) {
+            Some(list) => some_of(key, names, list),
+            None => wrong(),
+        },
         Kind::Layers => {
             let index = |v: &Value| v.as_integer().is_some_and(|n| n >= 0);
             let fits = value.is_str()
@@ -52,6 +56,30 @@ pub(super) fn fits(key: &Key, value: &Value) -> Result<(), String> {
         }
         _ => wrong(),
     }
+}
+
+/// Whether a list holds some of these names, each once.
+fn some_of<'v>(
+    key: &Key,
+    names: &[&str],
+    list: impl Iterator<Item = &'v Value>,
+) -> Result<(), String> {
+    let mut seen = Vec::new();
+    for item in list {
+        let known = names.iter().find(|name| item.as_str() == Some(name));
+        let Some(name) = known else {
+            let hint = item
+                .as_str()
+                .and_then(|word| keys::best(word, names.iter().copied(), 0.6))
+                .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            return Err(format!("{}, holds {}{hint}", key.kind, found(item)));
+        };
+        if seen.contains(name) {
+            return Err(format!("{}, holds {name:?} twice", key.kind));
+        }
+        seen.push(*name);
+    }
+    Ok(())
 }
 
 /// Whether a list is one of texts, or of sources with weights; none when it is no list of either.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 use super::command::{By, Command, GrowMode};
+use super::notify::Ringing;
 use super::windows::EvalWindows;
 use crate::device::Reading;
 
@@ -170,6 +171,9 @@ pub struct RunInfo {
     /// Largest paired gap in nats that counts as a match; absent in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
+    /// What the run's dashboards ring their terminal for, where they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ringing: Option<Ringing>,
 }
 
 /// Status told by a `run` event.

@@ -376,6 +376,7 @@ impl Trainer {
             control_reference: self.config.control.reference_continued,
             eval_windows: Some(self.eval_windows),
             tolerance: Some(self.config.matching.tolerance),
+            ringing: self.config.notify.ringing(),
         }
     }
 
@@ -491,6 +492,7 @@ impl Trainer {
     }
 
     fn interrupted(&mut self, why: &str) {
+        self.journal_news();
         let how = format!(
             "{why}; resume: heirloom train --resume {}",
             self.dir.argument()
@@ -516,6 +518,7 @@ impl Trainer {
     /// Tells the journal that the run failed.
     pub fn fail(&mut self, message: &str) {
         self.finish_checkpoint();
+        self.journal_news();
         self.emit(Body::Done {
             outcome: None,
             failed: true,

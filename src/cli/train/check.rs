@@ -23,6 +23,7 @@ use crate::run::decisions::{self, Repeat};
 use crate::run::dir::RunDir;
 use crate::run::journal::Observer;
 use crate::run::lock::RunLock;
+use crate::run::notify::command::Order;
 use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 use crate::run::table;
@@ -52,6 +53,8 @@ pub(super) struct Plan {
     pub(super) attendance: Arc<Attendance>,
     /// What the control socket's clients share.
     pub(super) hub: Arc<Hub>,
+    /// What is run to notify the operator.
+    pub(super) notify: Order,
 }
 
 /// A new run, or a resumed one whose lock is held.
@@ -180,6 +183,7 @@ impl Args {
         let (run, observer) = SharedRun::begin(past)?;
         let hub = Hub::new(Arc::clone(&attendance), Arc::clone(&run));
         run.add_sink(hub.sink());
+        let notify = self.notify_order(&config, &attendance);
         Ok(Plan {
             config,
             policy,
@@ -195,7 +199,33 @@ impl Args {
             reads,
             attendance,
             hub,
+            notify,
         })
+    }
+
+    /// Returns the command that notifies the operator. One in a run's own directory is not run, which is reported: a directory
+    /// may come from anywhere.
+    fn notify_order(&self, config: &Config, attendance: &Attendance) -> Order {
+        let mut command = config.notify.command.clone();
+        let is_given = self.config.is_some()
+            || self.overrides.iter().any(|set| {
+                set.split_once('=')
+                    .is_some_and(|(path, _)| path.trim() == "notify.command")
+            });
+        if !is_given && !command.is_empty() {
+            let value = toml::Value::from(std::mem::take(&mut command));
+            let set = text::argument(Path::new(&format!("notify.command={value}")));
+            let warning = format!(
+                "notify.command of the run's config.toml is not run, since run directories may come from elsewhere; to run it, add \
+                 --set {set}"
+            );
+            say::err(&warning);
+            attendance.warn(warning);
+        }
+        Order {
+            command,
+            on: config.notify.on.clone(),
+        }
     }
 
     fn decisions_to_repeat(&self) -> Result<Vec<Repeat>> {

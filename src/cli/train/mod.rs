@@ -24,6 +24,7 @@ use crate::fault;
 use crate::run::attendance::Leave;
 use crate::run::control::server::Server;
 use crate::run::dir::RunDir;
+use crate::run::notify::command::Notifier;
 use crate::run::state::{self, RunState};
 use crate::run::table;
 use crate::threads;
@@ -42,6 +43,7 @@ use session::Session;
 ///
 /// Without a terminal, what happens is printed as plain lines.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = NOTIFY_HELP)]
 pub struct Args {
     /// A preset (tiny, books) or a path to a TOML config
     #[arg(conflicts_with = "resume", value_parser = super::exact_text())]
@@ -76,6 +78,14 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// The variables that `notify.command` is run with.
+const NOTIFY_HELP: &str = "\
+Environment of the program that notify.command of the config names:
+  HEIRLOOM_RUN    absolute path of the run's directory
+  HEIRLOOM_EVENT  decision, nan, stall, best or done
+  HEIRLOOM_STEP   step over all phases
+  HEIRLOOM_TEXT   what has happened, in a sentence";
 
 /// Stack of the thread that starts a run: as much as a process has for its main thread, which does so elsewhere.
 const START_STACK: usize = 8 << 20;
@@ -151,6 +161,7 @@ impl Args {
                 let ended = self.start(setup)?.join();
                 drop((parts.server, parts.keeping));
                 printing.finish();
+                end_notifications(parts.notifier, &ended);
                 (ended, parts.dir.name())
             }
         };
@@ -256,7 +267,15 @@ impl Args {
         detached::leave_terminal(&parts.dir.log());
         let ended = session.join();
         drop((parts.server, parts.keeping));
+        end_notifications(parts.notifier, &ended);
         Ok((ended, parts.dir.name()))
+    }
+}
+
+/// Gives the command for the run's end its time. A process that was asked to stop does not wait for any.
+fn end_notifications(notifier: Option<Notifier>, ended: &Ended) {
+    if let Some(notifier) = notifier {
+        notifier.finish(matches!(ended, Ended::Done | Ended::Failed(_)));
     }
 }
 
@@ -268,6 +287,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
             let ended = session.join();
             drop((parts.server, parts.keeping));
             let _ = say::out(&parting(&state, &parts.dir, &ended));
+            end_notifications(parts.notifier, &ended);
             return ended;
         }
         Ok((Exit::Detach, _)) => {
@@ -288,6 +308,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
     detached::leave_terminal(&parts.dir.log());
     let ended = session.join();
     drop((parts.server, parts.keeping));
+    end_notifications(parts.notifier, &ended);
     ended
 }
 

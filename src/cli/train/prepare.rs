@@ -24,6 +24,7 @@ use crate::run::dir::RunDir;
 use crate::run::handle::{CONFIG, EVENTS, RunHandle};
 use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
+use crate::run::notify::command::{Notifier, Place};
 use crate::run::series::keep::{Keeping, SeriesKeeper};
 use crate::run::shared::SharedRun;
 use crate::text;
@@ -38,6 +39,8 @@ pub(super) struct Parts {
     /// Keeps `series.bin` beside the journal.
     pub(super) keeping: Keeping,
     pub(super) attendance: Arc<Attendance>,
+    /// Runs the operator's command for what happens, where there is one.
+    pub(super) notifier: Option<Notifier>,
     /// Held until the end: without a sender, the trainer would take no commands.
     #[expect(dead_code, reason = "held, not read")]
     pub(super) held: (Sender<Request>, Arc<Mutex<RunLock>>),
@@ -109,6 +112,16 @@ impl Args {
         progress.show("building", "the model");
         let mut journal = journal;
         journal.subscribe(plan.observer);
+        let place = Place {
+            handle: Arc::clone(lock.handle()),
+            run: Arc::clone(&plan.run),
+            attendance: Arc::clone(&attendance),
+            signalled: Arc::clone(&signalled),
+        };
+        let notifier = Notifier::start(plan.notify, place).unwrap_or_else(|refused| {
+            attendance.warn(format!("notify.command is not run: {refused}"));
+            None
+        });
         let lock = Arc::new(Mutex::new(lock));
         let (held, sender) = (Arc::clone(&lock), plan.commands.clone());
         let server = match Server::start(&dir, plan.hub, sender, held) {
@@ -124,6 +137,7 @@ impl Args {
             server,
             keeping: SeriesKeeper::spawn(dir.path(), &plan.run),
             attendance: Arc::clone(&attendance),
+            notifier,
             dir: dir.clone(),
             run: plan.run,
             held: (plan.commands, Arc::clone(&lock)),

@@ -48,6 +48,7 @@ impl Story {
             control_reference: true,
             eval_windows: None,
             tolerance: Some(0.0),
+            ringing: None,
         };
         story.tell(Body::Run {
             status: RunStatus::Started,
