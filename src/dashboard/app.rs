@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use crossterm::event::KeyEvent;
 use jiff::tz::TimeZone;
 
+use super::alerts::Alerts;
 use super::answers;
 use super::around::Around;
 use super::event_loop::{self, Screen};
@@ -84,6 +85,7 @@ struct App<'a> {
     desk: Desk,
     session: Session,
     around: Around,
+    alerts: Alerts,
     zone: TimeZone,
     drawn: (u64, Instant),
     pace: Pace,
@@ -119,6 +121,7 @@ impl<'a> App<'a> {
             desk: Desk::default(),
             session: Session::new(past, facts),
             around: Around::new(options.dir.as_deref(), options.verify),
+            alerts: Alerts::default(),
             zone: TimeZone::system(),
             drawn: (u64::MAX, Instant::now()),
             pace: Pace::default(),
@@ -237,6 +240,7 @@ impl Screen for App<'_> {
         self.look_at_control();
         let (session, ui) = (&mut self.session, &mut self.desk.ui);
         self.dirty |= self.around.look(session, ui);
+        self.dirty |= self.alerts.gather(self.feed.notices(), &self.session);
         self.greet(now);
         let Session { run, facts, .. } = &self.session;
         self.dirty |= update::on_run(&mut self.desk, facts, run, now);
@@ -295,6 +299,7 @@ impl Screen for App<'_> {
             clock: session.clock(),
         };
         terminal.set_title(&title::of(scene.run, scene.facts, scene.title));
+        self.alerts.ring(terminal, session);
         let bytes = terminal.draw(|frame| screen::draw(frame, &scene, &self.desk.layers));
         match self.dirty {
             true => self.pace.drew_for_a_key(),

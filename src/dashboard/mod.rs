@@ -4,6 +4,7 @@
 //! through the same feed. [`update`] is pure and takes the clock as an argument, [`screen`] only draws, [`terminal`] is
 //! the one file that touches the terminal. Nothing here sees the trainer.
 
+mod alerts;
 mod answers;
 mod app;
 mod around;

@@ -17,12 +17,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use crossterm::style::force_color_output;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Frame;
 
-use self::canvas::Canvas;
+use self::canvas::{Canvas, has_sequences};
 use self::gate::{signalled, silence_stdin};
 use crate::jobs::{self, Ground};
 
@@ -194,7 +195,27 @@ impl Terminal {
     /// Gives a text, which must have no control characters, to the terminal for its clipboard (OSC 52); terminals without one
     /// ignore it.
     pub fn copy(&mut self, text: &str) {
-        if self.canvas.copy(text).is_err() {
+        let coded = BASE64_STANDARD.encode(text);
+        self.send(&format!("\x1b]52;c;{coded}\x07"));
+    }
+
+    /// Rings the terminal's bell.
+    pub fn ring(&mut self) {
+        self.send("\x07");
+    }
+
+    /// Has the terminal notify its user of a text, which must have no control characters. A terminal that would show the sequence
+    /// as text rings its bell instead.
+    pub fn notify(&mut self, text: &str) {
+        match has_sequences() {
+            true => self.send(&format!("\x1b]9;{text}\x07")),
+            false => self.ring(),
+        }
+    }
+
+    /// Writes what is no part of a frame, while the screen is up.
+    fn send(&mut self, text: &str) {
+        if self.stage == Stage::Up && self.canvas.send(text).is_err() {
             self.hang_up();
         }
     }

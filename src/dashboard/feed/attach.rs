@@ -13,6 +13,8 @@ use crate::run::control::client::{Client, GREETING};
 use crate::run::control::protocol::{Incoming, Outgoing};
 use crate::run::dir::RunDir;
 use crate::run::event::Event;
+use crate::run::notify::recognise::Recogniser;
+use crate::run::notify::{Notice, Waiting};
 use crate::run::series;
 use crate::run::state::{RunState, Status};
 use crate::run::tail::{self, Tail, TailItem};
@@ -52,6 +54,8 @@ pub struct AttachFeed {
     lagged_at: Option<u64>,
     /// Why the server has closed the connection, for the screen.
     news: Option<String>,
+    recogniser: Recogniser,
+    notices: Waiting,
 }
 
 /// An open connection.
@@ -71,6 +75,8 @@ impl AttachFeed {
         let line = Line::open(dir)?;
         let (tail, state, _) = series::open::open(dir.path());
         let feed = Self {
+            recogniser: Recogniser::new(&state),
+            notices: Waiting::default(),
             dir: dir.clone(),
             read_only,
             tail,
@@ -112,6 +118,8 @@ impl AttachFeed {
                 _ => item.apply_to(state),
             }
         }
+        // What is read from the journal is the past.
+        self.recogniser = Recogniser::new(state);
         Ok(self.tail.caught_up())
     }
 
@@ -122,6 +130,8 @@ impl AttachFeed {
                     && event.seq > state.seq
                 {
                     state.apply(&event);
+                    let notice = self.recogniser.recognise(state, &event);
+                    notice.into_iter().for_each(|n| self.notices.push(n));
                 }
             }
             Outgoing::Control { mine, holder } => {
@@ -308,6 +318,10 @@ impl Feed for AttachFeed {
 
     fn answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.answers)
+    }
+
+    fn notices(&mut self) -> Option<Vec<Notice>> {
+        Some(self.notices.take_all())
     }
 
     fn read_only(&self) -> bool {

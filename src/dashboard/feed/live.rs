@@ -1,7 +1,7 @@
 //! A trainer in this process.
 
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -13,6 +13,8 @@ use crate::dashboard::starting::Start;
 use crate::run::attendance::Leave;
 use crate::run::command::{Answered, By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
+use crate::run::notify::recognise::Recogniser;
+use crate::run::notify::{Notice, Waiting};
 use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 
@@ -34,6 +36,7 @@ pub struct LiveFeed {
     /// Commands that have no answer yet.
     unanswered: Vec<(Ticket, oneshot::Receiver<Answered>)>,
     start: Option<Arc<Start>>,
+    notices: Arc<Mutex<Waiting>>,
 }
 
 impl LiveFeed {
@@ -45,7 +48,16 @@ impl LiveFeed {
 
     /// A feed of `run`, whose trainer takes `commands`. `hub` knows who has control.
     pub fn new(run: Arc<SharedRun>, commands: Sender<Request>, hub: Arc<Hub>) -> Self {
+        let notices = Arc::<Mutex<Waiting>>::default();
+        let (found, mut recogniser) = (Arc::clone(&notices), run.with(Recogniser::new));
+        run.add_sink(Box::new(move |run, event| {
+            if let Some(notice) = recogniser.recognise(run, event) {
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.push(notice);
+            }
+        }));
         Self {
+            notices,
             run,
             commands,
             hub,
@@ -110,6 +122,11 @@ impl Feed for LiveFeed {
             false
         });
         answers
+    }
+
+    fn notices(&mut self) -> Option<Vec<Notice>> {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(notices.take_all())
     }
 
     fn read_only(&self) -> bool {

@@ -12,6 +12,7 @@ use anyhow::Result;
 use super::replay::{Playing, Steer};
 use super::starting::Start;
 use crate::run::command::Command;
+use crate::run::notify::Notice;
 use crate::run::state::RunState;
 
 pub use attach::AttachFeed;
@@ -68,6 +69,11 @@ pub trait Feed {
     }
     /// Returns a message for the operator that is not in any event.
     fn news(&mut self) -> Option<String> {
+        None
+    }
+    /// Returns what has happened since the last call that an operator who looks elsewhere should know of. `None` for a feed
+    /// that only reads.
+    fn notices(&mut self) -> Option<Vec<Notice>> {
         None
     }
     /// Whether more of the past is still to be read.

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::terminal::{
     BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
@@ -123,7 +122,7 @@ impl Canvas {
     /// # Errors
     /// When the terminal does not take it.
     pub fn set_title(&mut self, title: &str) -> io::Result<()> {
-        if title == self.title || matches!(std::env::var("TERM").as_deref(), Ok("linux" | "dumb")) {
+        if title == self.title || !has_sequences() {
             return Ok(());
         }
         // The first time, the terminal is asked to keep what it had.
@@ -137,13 +136,12 @@ impl Canvas {
         self.writer.send().map(drop)
     }
 
-    /// Gives a text, which must have no control characters, to the terminal for its clipboard (OSC 52).
+    /// Writes a sequence that is no part of a frame.
     ///
     /// # Errors
     /// When the terminal does not take it.
-    pub fn copy(&mut self, text: &str) -> io::Result<()> {
-        let coded = BASE64_STANDARD.encode(text);
-        write!(self.writer, "\x1b]52;c;{coded}\x07")?;
+    pub fn send(&mut self, sequence: &str) -> io::Result<()> {
+        self.writer.write_all(sequence.as_bytes())?;
         self.writer.send().map(drop)
     }
 
@@ -157,6 +155,11 @@ impl Canvas {
         self.screen = fresh(&self.writer)?;
         Ok(())
     }
+}
+
+/// Whether the terminal takes sequences with a text, and does not show them.
+pub fn has_sequences() -> bool {
+    !matches!(std::env::var("TERM").as_deref(), Ok("linux" | "dumb"))
 }
 
 /// A screen of the window's present size, of which no cell has been drawn.
