@@ -19,8 +19,9 @@ const OVERRUN: [&str; 2] = ["--set", "policy.max_overrun_steps=1000000"];
 /// The first round is good enough.
 const MATCHED: [&str; 2] = ["--set", "match.tolerance=100"];
 
-/// What the script of [`with_script`] appends to `told`.
-const TELL: &str = "echo \"$HEIRLOOM_EVENT|$HEIRLOOM_STEP|$HEIRLOOM_TEXT|$HEIRLOOM_RUN\" >>told\n";
+/// What the script of [`with_script`] appends to `notices`.
+const APPEND: &str =
+    "echo \"$HEIRLOOM_EVENT|$HEIRLOOM_STEP|$HEIRLOOM_TEXT|$HEIRLOOM_RUN\" >>notices\n";
 
 /// A place whose config names a script with these lines, which run in the place's directory.
 fn with_script(lines: &str, on: &str) -> Place {
@@ -36,8 +37,8 @@ fn with_script(lines: &str, on: &str) -> Place {
 }
 
 /// What the script has appended, line by line.
-fn told(place: &Place) -> Vec<String> {
-    let text = std::fs::read_to_string(place.path().join("told")).unwrap_or_default();
+fn appended(place: &Place) -> Vec<String> {
+    let text = std::fs::read_to_string(place.path().join("notices")).unwrap_or_default();
     text.lines().map(String::from).collect()
 }
 
@@ -80,21 +81,21 @@ fn stop(child: &mut std::process::Child) -> Duration {
 #[test]
 fn the_command_is_run_once_for_each_event_in_order_and_the_end_waits_for_it() {
     // Printed words go to the log; the last command takes longer than the end of the process would.
-    let script = format!("echo printed; test $HEIRLOOM_EVENT = done && sleep 2\n{TELL}");
+    let script = format!("echo printed; test $HEIRLOOM_EVENT = done && sleep 2\n{APPEND}");
     let place = with_script(&script, "'decision', 'nan', 'stall', 'best', 'done'");
     place.expect(0, &train(&[&FEW_EVALS, &MATCHED]));
     let run = place.run_dir("mine").canonicalize().unwrap();
-    let told = told(&place);
+    let lines = appended(&place);
     let begin = |line: &String| line.split('|').take(2).collect::<Vec<_>>().join("|");
-    let events: Vec<String> = told.iter().map(begin).collect();
+    let events: Vec<String> = lines.iter().map(begin).collect();
     // 60 steps of the reference, 20 of the round, 20 of each control.
-    assert_eq!(events, ["best|80", "decision|80", "done|120"], "{told:#?}");
+    assert_eq!(events, ["best|80", "decision|80", "done|120"], "{lines:#?}");
     let words = [
         "|best: val ",
         "|decision: stop suggested, gap +",
         "|done: matched, 1 of 4 layers, gap +",
     ];
-    for (line, words) in told.iter().zip(words) {
+    for (line, words) in lines.iter().zip(words) {
         assert!(line.contains(words), "{line}");
         assert!(line.ends_with(&format!("|{}", run.display())), "{line}");
     }
@@ -118,7 +119,7 @@ fn the_command_is_run_once_for_each_event_in_order_and_the_end_waits_for_it() {
     ] {
         place.expect(0, args);
     }
-    assert_eq!(self::told(&place), told);
+    assert_eq!(self::appended(&place), lines);
 }
 
 #[test]
@@ -134,30 +135,30 @@ fn without_a_command_nothing_is_run_or_journaled() {
         assert!(help.contains(&format!("HEIRLOOM_{name} ")), "{help}");
     }
     // One that is asked for nothing is not run.
-    let place = with_script(TELL, "");
+    let place = with_script(APPEND, "");
     place.expect(0, &train(&[&FEW_EVALS, &MATCHED]));
-    assert_eq!(told(&place), Vec::<String>::new());
+    assert_eq!(appended(&place), Vec::<String>::new());
 }
 
 #[test]
 fn a_loss_that_is_not_finite_and_the_failure_after_it_are_events() {
-    let place = with_script(TELL, "'nan', 'done'");
+    let place = with_script(APPEND, "'nan', 'done'");
     let mut command = place.heirloom(&train(&[]));
     // The evaluation at the end of round 1.
     let output = command.env("HEIRLOOM_FAULT", "eval-nan:80").output();
     assert_eq!(output.unwrap().status.code(), Some(1));
-    let told = told(&place);
-    assert_eq!(told.len(), 2, "{told:#?}");
+    let lines = appended(&place);
+    assert_eq!(lines.len(), 2, "{lines:#?}");
     let nan = "nan|80|nan: the validation loss is nan at step 80|";
-    assert!(told[0].starts_with(nan), "{}", told[0]);
-    assert!(told[1].starts_with("done|80|failed: "), "{}", told[1]);
+    assert!(lines[0].starts_with(nan), "{}", lines[0]);
+    assert!(lines[1].starts_with("done|80|failed: "), "{}", lines[1]);
 }
 
 #[test]
 fn a_command_that_hangs_is_killed_after_ten_seconds_while_training_goes_on() {
-    let place = with_script("echo $$ >>told; sleep 60\n", "'decision'");
+    let place = with_script("echo $$ >>notices; sleep 60\n", "'decision'");
     let mut child = place.start(&train(&[&ASK, &OVERRUN]));
-    let pid: u32 = wait("the command", || told(&place).first()?.parse().ok());
+    let pid: u32 = wait("the command", || appended(&place).first()?.parse().ok());
     let began = Instant::now();
     assert!(is_alive(pid));
     place.wait_event("mine", "the warning", |e| {
@@ -179,9 +180,9 @@ fn a_command_that_hangs_is_killed_after_ten_seconds_while_training_goes_on() {
 
 #[test]
 fn a_stop_does_not_wait_for_a_command() {
-    let place = with_script("echo $$ >>told; sleep 60\n", "'decision'");
+    let place = with_script("echo $$ >>notices; sleep 60\n", "'decision'");
     let mut child = place.start(&train(&[&ASK, &OVERRUN]));
-    let pid: u32 = wait("the command", || told(&place).first()?.parse().ok());
+    let pid: u32 = wait("the command", || appended(&place).first()?.parse().ok());
     let took = stop(&mut child);
     assert!(took < Duration::from_secs(8), "{took:?}");
     assert!(!is_alive(pid));
@@ -206,14 +207,14 @@ fn a_command_that_cannot_be_run_is_a_warning() {
 /// A run's directory may come from anyone: what its config.toml names is not run before the operator gives it again.
 #[test]
 fn a_resume_runs_no_command_that_is_only_in_the_runs_directory() {
-    let place = with_script(TELL, "'decision', 'done'");
+    let place = with_script(APPEND, "'decision', 'done'");
     let long = ["--set", "train.steps=1000000"];
     let mut child = place.start(&train(&[&long]));
     place.wait_event("mine", "round 1", |e| {
         e["phase"] == "round-1" && e["kind"] == "train"
     });
     stop(&mut child);
-    assert_eq!(told(&place), Vec::<String>::new());
+    assert_eq!(appended(&place), Vec::<String>::new());
     std::fs::rename(place.run_dir("mine"), place.run_dir("other")).unwrap();
     let settings = ["--set", "train.steps=30", "--set", "match.tolerance=100"];
     let copy = |name: &str| {
@@ -228,7 +229,7 @@ fn a_resume_runs_no_command_that_is_only_in_the_runs_directory() {
     let output = place.run(&args);
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(0), "{out}{err}");
-    assert_eq!(told(&place), Vec::<String>::new());
+    assert_eq!(appended(&place), Vec::<String>::new());
     let journaled = journaled(&place);
     assert_eq!(journaled.len(), 1, "{journaled:?}");
     let (kind, warning) = &journaled[0];
@@ -237,7 +238,7 @@ fn a_resume_runs_no_command_that_is_only_in_the_runs_directory() {
     // Nor does another run that takes its config from there.
     let args = ["train", "--decisions", "mine", "--name", "twin"];
     place.expect(0, &[&args, &settings[..]].concat());
-    assert_eq!(told(&place), Vec::<String>::new());
+    assert_eq!(appended(&place), Vec::<String>::new());
     // What it advises works.
     let (_, advice) = warning.split_once("to run it, add ").unwrap();
     copy("again");
@@ -252,9 +253,9 @@ fn a_resume_runs_no_command_that_is_only_in_the_runs_directory() {
         .stdout(Stdio::null())
         .status();
     assert!(status.unwrap().success());
-    let told = told(&place);
-    assert_eq!(told.len(), 2, "{told:#?}");
-    assert!(told[0].starts_with("decision|") && told[1].starts_with("done|"));
+    let lines = appended(&place);
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].starts_with("decision|") && lines[1].starts_with("done|"));
 }
 
 /// The texts of OSC 9, and the number of bells that end no sequence.

@@ -119,8 +119,8 @@ mod tests {
         let later = |seconds: i64| Some(run.t + 1000 * seconds);
         let mut alerts = Alerts::default();
         assert_eq!(alerts.stall(&run, later(1)), None);
-        let told = alerts.stall(&run, later(100_000)).unwrap();
-        assert_eq!(told.occasion, Occasion::Stall);
+        let notice = alerts.stall(&run, later(100_000)).unwrap();
+        assert_eq!(notice.occasion, Occasion::Stall);
         assert_eq!(alerts.stall(&run, later(100_001)), None);
         let mut late = Alerts::default();
         assert_eq!(late.stall(&run, later(100_000)), None);

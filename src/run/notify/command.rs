@@ -403,11 +403,11 @@ mod tests {
         }
     }
 
-    const TOLD: &str = "echo \"$HEIRLOOM_EVENT $HEIRLOOM_STEP $HEIRLOOM_TEXT\"; cd \"$HEIRLOOM_RUN\" && echo $HEIRLOOM_EVENT >>events";
+    const REPORT: &str = "echo \"$HEIRLOOM_EVENT $HEIRLOOM_STEP $HEIRLOOM_TEXT\"; cd \"$HEIRLOOM_RUN\" && echo $HEIRLOOM_EVENT >>events";
 
     #[test]
     fn each_occasion_that_was_asked_for_runs_the_command_in_order() {
-        let mut run = Fixture::new(TOLD, &[Occasion::Nan, Occasion::Done]);
+        let mut run = Fixture::new(REPORT, &[Occasion::Nan, Occasion::Done]);
         run.running();
         run.nan();
         wait_for(&run.tmp.path().join("events"));
@@ -428,7 +428,7 @@ mod tests {
                 message("notify done: exit 0")
             ]
         );
-        let mut other = Fixture::new(TOLD, &[Occasion::Best]);
+        let mut other = Fixture::new(REPORT, &[Occasion::Best]);
         other.nan();
         other.done();
         other.finish(true);
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_quiet_run_is_one_stall() {
-        let mut run = Fixture::new(TOLD, &Occasion::ALL);
+        let mut run = Fixture::new(REPORT, &Occasion::ALL);
         run.running();
         wait_for(&run.tmp.path().join("events"));
         std::thread::sleep(Duration::from_millis(600));

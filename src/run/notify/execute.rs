@@ -140,11 +140,11 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     #[test]
-    fn how_a_command_ended_is_said() {
-        let said = |script| sh(script, LONG, false).describe("sh");
-        assert_eq!(said("exit 0"), "exit 0");
-        assert_eq!(said("exit 3"), "exit 3");
-        assert_eq!(said("kill -9 $$"), "killed by signal 9");
+    fn how_a_command_ended_is_described() {
+        let described = |script| sh(script, LONG, false).describe("sh");
+        assert_eq!(described("exit 0"), "exit 0");
+        assert_eq!(described("exit 3"), "exit 3");
+        assert_eq!(described("kill -9 $$"), "killed by signal 9");
         let missing = run(&["/no/such\u{1b}c".into()], &[], None, LONG, || false);
         assert_eq!(missing.describe("/no/such\u{1b}c"), "/no/such: not found");
         let refused = run(&["/etc/passwd".into()], &[], None, LONG, || false);

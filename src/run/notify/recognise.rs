@@ -144,14 +144,14 @@ mod tests {
     use crate::run::event::{Outcome, Plateau, Start, finite};
 
     /// A run and what was recognised in it.
-    struct Told {
+    struct Story {
         run: RunState,
         recogniser: Recogniser,
         seq: u64,
         phase: Phase,
     }
 
-    impl Told {
+    impl Story {
         fn new() -> Self {
             let run = RunState::default();
             let mut new = Self {
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_decision_is_one_notice_until_it_is_answered() {
-        let mut run = Told::new();
+        let mut run = Story::new();
         let wanted = Some("decision: grow suggested, gap +0.0611 ±0.0022".to_string());
         assert_eq!(run.decision(10, DecisionReason::Plateau, true), wanted);
         // Fresh evidence for the same question.
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn the_best_loss_of_a_round_is_lower_than_those_before() {
-        let mut run = Told::new();
+        let mut run = Story::new();
         assert_eq!(run.eval(0, 3.0), None, "the first of a phase");
         assert_eq!(
             run.eval(10, 2.5).as_deref(),
@@ -309,32 +309,32 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_finite_is_a_notice_once() {
-        let mut run = Told::new();
+        let mut run = Story::new();
         assert_eq!(run.train(1, 2.0, 1.0), None);
-        let told = run.train(2, f64::NAN, f64::NAN);
+        let text = run.train(2, f64::NAN, f64::NAN);
         assert_eq!(
-            told.as_deref(),
+            text.as_deref(),
             Some("nan: the training loss is nan at step 2")
         );
         assert_eq!(run.eval(2, f64::NAN), None, "the same step");
         assert_eq!(run.eval(3, f64::NAN), None, "as before");
         assert_eq!(run.train(4, 2.0, 1.0), None);
-        let told = run.train(5, 2.0, f64::INFINITY);
+        let text = run.train(5, 2.0, f64::INFINITY);
         assert_eq!(
-            told.as_deref(),
+            text.as_deref(),
             Some("nan: the gradient is not finite at step 5")
         );
         assert!(run.eval(6, 2.0).is_some(), "finite again, and the best");
-        let told = run.eval(7, f64::INFINITY);
+        let text = run.eval(7, f64::INFINITY);
         assert_eq!(
-            told.as_deref(),
+            text.as_deref(),
             Some("nan: the validation loss is inf at step 7")
         );
     }
 
     #[test]
     fn the_end_is_a_notice_and_messages_are_none() {
-        let mut run = Told::new();
+        let mut run = Story::new();
         let done = |failed: bool, message: &str| Body::Done {
             outcome: (!failed).then_some(Outcome::Matched),
             failed,
@@ -343,15 +343,15 @@ mod tests {
         let message = || "notify done: exit 0, nan, decision".to_string();
         assert_eq!(run.at(1, Body::Log { message: message() }), None);
         assert_eq!(run.at(1, Body::Warning { message: message() }), None);
-        let told = run.at(2, done(false, "4 of 12 layers"));
-        assert_eq!(told.as_deref(), Some("done: matched, 4 of 12 layers"));
-        let told = run.at(3, done(true, "out of \u{1b}[2Jmemory"));
-        assert_eq!(told.as_deref(), Some("failed: out of memory"));
+        let text = run.at(2, done(false, "4 of 12 layers"));
+        assert_eq!(text.as_deref(), Some("done: matched, 4 of 12 layers"));
+        let text = run.at(3, done(true, "out of \u{1b}[2Jmemory"));
+        assert_eq!(text.as_deref(), Some("failed: out of memory"));
     }
 
     #[test]
     fn a_rollback_brings_back_what_was_the_best() {
-        let mut run = Told::new();
+        let mut run = Story::new();
         run.eval(0, 3.0);
         run.eval(10, 2.5);
         let (checkpoint, from_seq) = ("b0".to_string(), run.seq);
