@@ -203,7 +203,6 @@ impl<'a> App<'a> {
             if let Some(former) = former {
                 self.desk.ui.notice = Some(format!("control is free: {former} has left"));
             }
-            let facts = &mut self.session.facts;
             (facts.read_only, facts.controller) = (read_only, controller);
             self.dirty = true;
         }
@@ -238,8 +237,7 @@ impl Screen for App<'_> {
         self.session.facts.loading = self.feed.is_behind().then(|| self.feed.progress());
         self.session.facts.replay = self.feed.playing();
         self.look_at_control();
-        let (session, ui) = (&mut self.session, &mut self.desk.ui);
-        self.dirty |= self.around.look(session, ui);
+        self.dirty |= self.around.look(&mut self.session, &mut self.desk.ui);
         self.dirty |= self.alerts.gather(self.feed.notices(), &self.session);
         self.greet(now);
         let Session { run, facts, .. } = &self.session;
@@ -275,11 +273,10 @@ impl Screen for App<'_> {
     }
 
     fn draw(&mut self, terminal: &mut Terminal, now: Instant) {
+        let rounds = self.session.run.core.rounds.len() as u64;
         match self.session.facts.starting {
             Some(_) => crate::fault::panic_at("starting", 0),
-            None => {
-                crate::fault::panic_at("dashboard", self.session.run.core.rounds.len() as u64);
-            }
+            None => crate::fault::panic_at("dashboard", rounds),
         }
         let before = cpu_time();
         let session = &self.session;

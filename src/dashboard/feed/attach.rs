@@ -13,8 +13,7 @@ use crate::run::control::client::{Client, GREETING};
 use crate::run::control::protocol::{Incoming, Outgoing};
 use crate::run::dir::RunDir;
 use crate::run::event::Event;
-use crate::run::notify::recognise::Recogniser;
-use crate::run::notify::{Notice, Waiting};
+use crate::run::notify::{Notice, recognise::Listener};
 use crate::run::series;
 use crate::run::state::{RunState, Status};
 use crate::run::tail::{self, Tail, TailItem};
@@ -54,8 +53,7 @@ pub struct AttachFeed {
     lagged_at: Option<u64>,
     /// Why the server has closed the connection, for the screen.
     news: Option<String>,
-    recogniser: Recogniser,
-    notices: Waiting,
+    listener: Listener,
 }
 
 /// An open connection.
@@ -75,8 +73,7 @@ impl AttachFeed {
         let line = Line::open(dir)?;
         let (tail, state, _) = series::open::open(dir.path());
         let feed = Self {
-            recogniser: Recogniser::new(&state),
-            notices: Waiting::default(),
+            listener: Listener::new(&state),
             dir: dir.clone(),
             read_only,
             tail,
@@ -119,7 +116,7 @@ impl AttachFeed {
             }
         }
         // What is read from the journal is the past.
-        self.recogniser = Recogniser::new(state);
+        self.listener.skip(state);
         Ok(self.tail.caught_up())
     }
 
@@ -130,8 +127,7 @@ impl AttachFeed {
                     && event.seq > state.seq
                 {
                     state.apply(&event);
-                    let notice = self.recogniser.recognise(state, &event);
-                    notice.into_iter().for_each(|n| self.notices.push(n));
+                    self.listener.listen(state, &event);
                 }
             }
             Outgoing::Control { mine, holder } => {
@@ -321,7 +317,7 @@ impl Feed for AttachFeed {
     }
 
     fn notices(&mut self) -> Option<Vec<Notice>> {
-        Some(self.notices.take_all())
+        Some(self.listener.take())
     }
 
     fn read_only(&self) -> bool {

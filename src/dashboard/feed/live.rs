@@ -13,8 +13,7 @@ use crate::dashboard::starting::Start;
 use crate::run::attendance::Leave;
 use crate::run::command::{Answered, By, Command, Request};
 use crate::run::control::hub::{Holder, Hub};
-use crate::run::notify::recognise::Recogniser;
-use crate::run::notify::{Notice, Waiting};
+use crate::run::notify::{Notice, recognise::Listener};
 use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 
@@ -36,7 +35,7 @@ pub struct LiveFeed {
     /// Commands that have no answer yet.
     unanswered: Vec<(Ticket, oneshot::Receiver<Answered>)>,
     start: Option<Arc<Start>>,
-    notices: Arc<Mutex<Waiting>>,
+    listener: Arc<Mutex<Listener>>,
 }
 
 impl LiveFeed {
@@ -48,16 +47,14 @@ impl LiveFeed {
 
     /// A feed of `run`, whose trainer takes `commands`. `hub` knows who has control.
     pub fn new(run: Arc<SharedRun>, commands: Sender<Request>, hub: Arc<Hub>) -> Self {
-        let notices = Arc::<Mutex<Waiting>>::default();
-        let (found, mut recogniser) = (Arc::clone(&notices), run.with(Recogniser::new));
+        let listener = Arc::new(Mutex::new(run.with(Listener::new)));
+        let listening = Arc::clone(&listener);
         run.add_sink(Box::new(move |run, event| {
-            if let Some(notice) = recogniser.recognise(run, event) {
-                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                found.push(notice);
-            }
+            let mut listener = listening.lock().unwrap_or_else(PoisonError::into_inner);
+            listener.listen(run, event);
         }));
         Self {
-            notices,
+            listener,
             run,
             commands,
             hub,
@@ -125,8 +122,8 @@ impl Feed for LiveFeed {
     }
 
     fn notices(&mut self) -> Option<Vec<Notice>> {
-        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(notices.take_all())
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(listener.take())
     }
 
     fn read_only(&self) -> bool {

@@ -376,7 +376,8 @@ mod tests {
         hub.leave(a);
         let news = hub.attendance().news();
         let left = "ada@pts/3 (pid 7) has left; control is free";
-        assert_eq!(news.as_deref(), Some(left));
+        let message = left.to_string();
+        assert_eq!(news, Some(Body::Log { message }));
         assert!(hub.may_command(b).is_ok(), "what nobody has is free");
     }
 

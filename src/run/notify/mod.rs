@@ -93,22 +93,22 @@ impl Notice {
 
 /// Notices that wait, oldest first: of each occasion the latest alone.
 #[derive(Debug, Default)]
-pub struct Waiting(VecDeque<Notice>);
+struct Waiting(VecDeque<Notice>);
 
 impl Waiting {
     /// Adds a notice in the place of an older one of its occasion.
-    pub fn push(&mut self, notice: Notice) {
+    fn push(&mut self, notice: Notice) {
         self.0.retain(|old| old.occasion != notice.occasion);
         self.0.push_back(notice);
     }
 
     /// Takes the oldest notice.
-    pub fn pop(&mut self) -> Option<Notice> {
+    fn pop(&mut self) -> Option<Notice> {
         self.0.pop_front()
     }
 
     /// Takes all of them.
-    pub fn take_all(&mut self) -> Vec<Notice> {
+    fn take_all(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.0).into()
     }
 

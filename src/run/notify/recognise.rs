@@ -1,6 +1,6 @@
 //! Finds in a run's events what an operator should know of.
 
-use super::{Notice, Occasion};
+use super::{Notice, Occasion, Waiting};
 use crate::run::event::{Body, DecisionReason, DecisionStatus, Event, Evidence, Phase, Suggestion};
 use crate::run::state::RunState;
 use crate::run::trend;
@@ -127,11 +127,45 @@ impl Recogniser {
     }
 }
 
+/// A recogniser, and the notices that have not been taken from it.
+#[derive(Debug)]
+pub struct Listener {
+    recogniser: Recogniser,
+    waiting: Waiting,
+}
+
+impl Listener {
+    /// A listener to the events after those that `run` was folded from.
+    pub fn new(run: &RunState) -> Self {
+        Self {
+            recogniser: Recogniser::new(run),
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// Keeps the notice of the next event, if it gives one; `run` is the state after it.
+    pub fn listen(&mut self, run: &RunState, event: &Event) {
+        let notice = self.recogniser.recognise(run, event);
+        notice.into_iter().for_each(|n| self.waiting.push(n));
+    }
+
+    /// Skips events, up to those that `run` was folded from.
+    pub fn skip(&mut self, run: &RunState) {
+        self.recogniser = Recogniser::new(run);
+    }
+
+    /// Takes what has been kept: of each occasion the latest notice.
+    pub fn take(&mut self) -> Vec<Notice> {
+        self.waiting.take_all()
+    }
+}
+
 fn describe_decision(evidence: &Evidence) -> String {
     let suggestion = match evidence.suggestion {
         Suggestion::Grow => "grow suggested",
         Suggestion::Stop => "stop suggested",
         Suggestion::TrainOn => "train on suggested",
+        Suggestion::Rollback => "rollback suggested",
         Suggestion::InsufficientData => "insufficient data",
     };
     let gap = trend::gap_words(Some(evidence.gap), Some(evidence.gap_stderr));
