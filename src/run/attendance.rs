@@ -38,7 +38,12 @@ pub fn departure(name: &str) -> String {
 
 /// Whether a line of the journal says that an operator has left.
 pub fn is_departure(line: &str) -> bool {
-    let all = [Leave::Detached, Leave::HungUp, Leave::Failed];
+    let all = [
+        Leave::Detached,
+        Leave::HungUp,
+        Leave::Failed,
+        Leave::Suspended,
+    ];
     all.iter().any(|l| l.words() == line) || line.ends_with(LEFT)
 }
 
@@ -165,11 +170,12 @@ mod tests {
         assert!(!attendance.is_present());
         attendance.come_back();
         assert!(attendance.is_present());
-        let news: Vec<String> = std::iter::from_fn(|| attendance.news()).collect();
-        assert_eq!(
-            news,
-            ["the dashboard is suspended", "the dashboard is back"]
-        );
+        let news: Vec<Body> = std::iter::from_fn(|| attendance.news()).collect();
+        let log = |message: &str| Body::Log {
+            message: message.into(),
+        };
+        let wanted = ["the dashboard is suspended", "the dashboard is back"].map(log);
+        assert_eq!(news, wanted);
     }
 
     #[test]
