@@ -336,7 +336,7 @@ fn without_a_terminal_lines_come_at_their_pace_until_the_end_or_an_interrupt() {
     let out = place.expect(0, &["replay", "mine", "--speed", &speed]);
     let real = begin.elapsed();
     assert!(real >= Duration::from_millis(990), "{real:?}");
-    assert!(out.contains("reference         step      5  loss"), "{out}");
+    assert!(out.contains("  reference step 5/60       loss "), "{out}");
     assert!(
         out.contains("decided by policy: grow by 1 (restart)"),
         "{out}"
@@ -345,7 +345,13 @@ fn without_a_terminal_lines_come_at_their_pace_until_the_end_or_an_interrupt() {
     let begin = Instant::now();
     let late = ["--speed", "max", "--at", "60"];
     let out = place.expect(0, &[&["replay", "mine"][..], &late].concat());
-    assert!(out.lines().next().unwrap().contains("step     60"), "{out}");
+    assert!(
+        out.lines()
+            .next()
+            .unwrap()
+            .contains("reference step 60/60  "),
+        "{out}"
+    );
     assert!(begin.elapsed() < Duration::from_secs(20));
 
     let mut slow = place

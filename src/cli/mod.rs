@@ -15,6 +15,7 @@ pub mod inherit;
 pub mod input;
 pub mod loss;
 pub mod ls;
+pub mod prompt;
 pub mod rank;
 pub mod replay;
 pub mod say;

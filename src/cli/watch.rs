@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Global, UiArgs, last_run, say};
-use crate::dashboard::{self, TailFeed, plain_line};
+use crate::dashboard::plain::{Answers, Lines};
+use crate::dashboard::{self, TailFeed};
 use crate::run::dir::RunDir;
 use crate::run::lock::RunLock;
 use crate::run::state::{RunState, Status};
@@ -80,13 +81,20 @@ fn lines(dir: &RunDir, json: bool) -> Result<()> {
     let mut tail = Tail::open(dir.path());
     let mut state = RunState::default();
     let mut out = std::io::stdout().lock();
+    let (lines, run) = (Lines::local(dir), dir.argument());
+    // Decisions of the past are not there to be answered.
+    let mut caught_up = false;
     loop {
         let alive = RunLock::is_live(dir.path());
+        let answers = match caught_up && alive {
+            true => Answers::Commands(&run),
+            false => Answers::No,
+        };
         for item in tail.poll()? {
             item.apply_to(&mut state);
             let line = match &item {
                 TailItem::Event(event) if json => Some(text::json(&event.to_line()).into_owned()),
-                TailItem::Event(event) => plain_line(&state, event),
+                TailItem::Event(event) => lines.of_event(&state, event, answers).text,
                 TailItem::Skipped { .. } if json => {
                     say::err(&item.skipped().unwrap_or_default());
                     None
@@ -104,6 +112,14 @@ fn lines(dir: &RunDir, json: bool) -> Result<()> {
         let _ = out.flush();
         if !tail.caught_up() {
             continue;
+        }
+        if !caught_up {
+            caught_up = true;
+            let open = lines.of_present(&state, &run);
+            if let Some(open) = open.filter(|_| alive && !json) {
+                let _ = writeln!(out, "{open}");
+                let _ = out.flush();
+            }
         }
         let over = matches!(
             state.core.status,

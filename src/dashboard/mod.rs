@@ -29,7 +29,7 @@ mod output;
 mod pace;
 mod panels;
 pub mod picture;
-mod plain;
+pub mod plain;
 pub mod replay;
 mod rollback_points;
 mod scene;
@@ -50,7 +50,6 @@ mod widgets;
 pub use app::{Options, run};
 pub use feed::{Answer, AttachFeed, Feed, LiveFeed, TailFeed, Ticket};
 pub use message::Exit;
-pub use plain::line as plain_line;
 pub use replay::ReplayFeed;
 #[doc(hidden)]
 pub use still::{Stage, still, still_in};

@@ -37,6 +37,7 @@ mod keys;
 mod layers;
 mod marks;
 mod notices;
+mod plain;
 pub(super) mod realistic;
 mod replay;
 pub(super) mod rows;

@@ -15,6 +15,8 @@ pub enum Leave {
     Failed,
     /// It comes back when the shell lets it.
     Suspended,
+    /// The operator has ended the input of commands at a plain terminal.
+    InputEnded,
 }
 
 impl Leave {
@@ -24,6 +26,7 @@ impl Leave {
             Self::HungUp => "the terminal is gone",
             Self::Failed => "the dashboard has failed",
             Self::Suspended => "the dashboard is suspended",
+            Self::InputEnded => "no more commands are read from the terminal",
         }
     }
 }
@@ -43,6 +46,7 @@ pub fn is_departure(line: &str) -> bool {
         Leave::HungUp,
         Leave::Failed,
         Leave::Suspended,
+        Leave::InputEnded,
     ];
     all.iter().any(|l| l.words() == line) || line.ends_with(LEFT)
 }
@@ -53,7 +57,7 @@ const NEWS_WAITING: usize = 64;
 /// Shared by the trainer and those who show it and control it.
 #[derive(Debug, Default)]
 pub struct Attendance {
-    /// A dashboard in this process.
+    /// A dashboard in this process, or a plain terminal whose commands are read.
     dashboard: AtomicBool,
     /// Dashboards attached over the control socket.
     attached: AtomicUsize,
@@ -64,7 +68,7 @@ pub struct Attendance {
 }
 
 impl Attendance {
-    /// With a dashboard, or without one from the start.
+    /// With a dashboard or a plain terminal that is read, or without either from the start.
     pub fn new(dashboard: bool) -> Arc<Self> {
         let new = Self::default();
         new.dashboard.store(dashboard, Ordering::SeqCst);
@@ -91,7 +95,7 @@ impl Attendance {
         }
     }
 
-    /// The dashboard of this process has gone.
+    /// The dashboard of this process has gone, or commands are no longer read from its terminal.
     pub fn leave(&self, how: Leave) {
         self.somebody_left();
         self.dashboard.store(false, Ordering::SeqCst);

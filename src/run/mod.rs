@@ -8,6 +8,7 @@
 //! trainer and it. [`dir::RunDir`] knows where things lie, [`create::NewRun`] makes a new one, [`handle::RunHandle`] is one that is open for writing, [`lock::RunLock`] keeps
 //! a second process out and says who [holds](holder::Holder) a run, [`pick`] says which run is meant when none is named and
 //! [`advice`] what can be done with one that has stopped; [`notify`] knows what an operator who looks elsewhere should know;
+//! [`hints`] are the parts of messages that name keys;
 //! [`table`] and [`show`] tell a state as text.
 
 pub mod advice;
@@ -19,6 +20,7 @@ pub mod decisions;
 pub mod dir;
 pub mod event;
 pub mod handle;
+pub mod hints;
 pub mod holder;
 mod holes;
 pub mod index;

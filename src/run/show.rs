@@ -72,7 +72,7 @@ pub fn trouble(state: &RunState, dir: &RunDir) -> Option<Trouble> {
 }
 
 /// Whether a checkpoint is on disk. Asked about names only: a journal from elsewhere may hold anything.
-fn is_kept(dir: &RunDir, name: &str) -> bool {
+pub fn is_kept(dir: &RunDir, name: &str) -> bool {
     is_name(name) && dir.checkpoints().join(name).is_dir()
 }
 

@@ -243,9 +243,12 @@ impl Trainer {
                 done(format!("paused at {step}"))
             }
             Command::Resume if self.paused.is_none() => Ok(Err("the run is not paused".into())),
-            Command::Resume if self.policy == PolicyMode::Pause && self.waits_for_decision() => Ok(
-                Err("a decision is due: answer it (D, grow, train-on or stop)".into()),
-            ),
+            Command::Resume if self.policy == PolicyMode::Pause && self.waits_for_decision() => {
+                Ok(Err(
+                    "a decision is due: answer it (grow, train-on or stop; D at a dashboard)"
+                        .into(),
+                ))
+            }
             Command::Resume => {
                 self.unpause();
                 done(match self.allow_overrun() {

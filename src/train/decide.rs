@@ -14,6 +14,7 @@ use crate::run::command::{By, Command};
 use crate::run::event::{
     Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
 };
+use crate::run::hints::DECIDE_OR_TRAIN_ON;
 use crate::run::trend::{GapData, Trend};
 
 /// What the end of a phase's steps leads to.
@@ -71,7 +72,7 @@ impl Trainer {
         {
             self.refresh_decision()?;
             let past = self.state.phase_step - self.state.due;
-            let why = format!("{past} steps over budget: D to decide, p to train on");
+            let why = format!("{past} steps over budget{DECIDE_OR_TRAIN_ON}");
             self.pause(Pause::Waiting, Some(why));
             return Ok(Due::Wait);
         }

@@ -10,6 +10,7 @@ use crate::model::{Files, Weights};
 use crate::ops;
 use crate::run::command::GrowMode;
 use crate::run::event::{Body, Phase, Start};
+use crate::run::hints::DECIDE_AGAIN;
 
 /// The link to the checkpoint that was written before the growth out of a round.
 pub(super) fn pre_grow(round: u32) -> String {
@@ -155,10 +156,7 @@ impl Trainer {
     /// After an end of a round that was not to be: somebody decides anew, or the process ends.
     pub(super) fn held_back(&mut self, message: &str) -> Result<Option<Ended>> {
         if self.attended() {
-            self.pause(
-                Pause::Waiting,
-                Some(format!("{message}; D to decide again")),
-            );
+            self.pause(Pause::Waiting, Some(format!("{message}{DECIDE_AGAIN}")));
             return Ok(None);
         }
         Ok(Some(Ended::Failed(format!(

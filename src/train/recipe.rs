@@ -10,6 +10,7 @@ use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
 use crate::inherit;
 use crate::model::{Files, Weights};
 use crate::run::event::{Body, Outcome, Phase, PhaseResult, Start};
+use crate::run::hints::NEXT_BATCH;
 use crate::run::state::{ControlResult, RoundResult};
 use crate::run::trend;
 
@@ -84,7 +85,7 @@ impl Trainer {
         let what = format!("loss or gradient is not finite at {step}; the update was skipped");
         self.warn(what.clone());
         if self.attended() {
-            let why = format!("{what}: p trains on with the next batch, R rolls back");
+            let why = format!("{what}{NEXT_BATCH}");
             self.pause(Pause::Waiting, Some(why));
             return None;
         }

@@ -138,7 +138,7 @@ impl Args {
         let mut config = loaded.config;
         // Resolved like everything else, so that a resume elsewhere does not change who decides.
         let policy = *config.policy.mode.get_or_insert(match show {
-            Show::Dashboard => PolicyMode::Ask,
+            Show::Dashboard | Show::Prompts => PolicyMode::Ask,
             _ => PolicyMode::Auto,
         });
         let repeat = self.decisions_to_repeat()?;
@@ -179,7 +179,7 @@ impl Args {
             check_sizes(&config, &machine)?;
         }
         let (commands, requests) = std::sync::mpsc::channel();
-        let attendance = Attendance::new(show == Show::Dashboard);
+        let attendance = Attendance::new(matches!(show, Show::Dashboard | Show::Prompts));
         let (run, observer) = SharedRun::begin(past)?;
         let hub = Hub::new(Arc::clone(&attendance), Arc::clone(&run));
         run.add_sink(hub.sink());

@@ -4,6 +4,7 @@ mod check;
 mod detached;
 mod dry_run;
 mod eval_windows;
+mod head;
 mod machine;
 mod outline;
 mod prepare;
@@ -13,6 +14,7 @@ mod resume;
 mod session;
 
 use std::io::IsTerminal;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 
 use anyhow::{Result, bail};
@@ -22,6 +24,8 @@ use crate::dashboard::{self, Exit};
 use crate::device::Choice;
 use crate::fault;
 use crate::run::attendance::Leave;
+use crate::run::command::Request;
+use crate::run::control::hub::Hub;
 use crate::run::control::server::Server;
 use crate::run::dir::RunDir;
 use crate::run::notify::command::Notifier;
@@ -30,6 +34,7 @@ use crate::run::table;
 use crate::threads;
 use crate::train::{Ended, Setup};
 
+use super::prompt::Terminal;
 use super::{Global, exit, say};
 use check::Plan;
 pub(super) use check::check_new;
@@ -41,7 +46,9 @@ use session::Session;
 
 /// Train a reference and the recipe on it, live in a dashboard
 ///
-/// Without a terminal, what happens is printed as plain lines.
+/// Without a terminal, or with --plain, what happens is printed as plain lines, each with date, time and step; the first
+/// ones say what will be trained, and a decision names the commands that answer it. At a terminal, plain lines offer
+/// numbered choices, and commands can be typed at any time: ? lists them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = NOTIFY_HELP)]
 pub struct Args {
@@ -95,6 +102,8 @@ const START_STACK: usize = 8 << 20;
 enum Show {
     Dashboard,
     Lines,
+    /// Lines, and commands read from the terminal.
+    Prompts,
     Json,
     /// Not at all: the log has what is printed.
     Nothing,
@@ -123,6 +132,7 @@ impl Args {
             _ if self.detach => Show::Nothing,
             (true, _) => Show::Json,
             (_, true) => Show::Dashboard,
+            _ if terminal => Show::Prompts,
             _ => Show::Lines,
         };
         if matches!(show, Show::Dashboard | Show::Nothing) && !detached::is_child() {
@@ -153,12 +163,22 @@ impl Args {
         let (ended, name) = match show {
             Show::Dashboard => self.with_dashboard(plan)?,
             Show::Nothing => self.in_background(plan)?,
-            Show::Lines | Show::Json => {
+            Show::Lines | Show::Prompts | Show::Json => {
+                let (commands, hub) = (plan.commands.clone(), Arc::clone(&plan.hub));
                 let prepared = self.prepare(plan, Progress::Lines);
                 let (parts, setup) = prepared.map_err(exit::input)?;
-                let (sink, printing) = Printing::start(show)?;
+                if show != Show::Json {
+                    // A reader that has gone must not stop the training.
+                    let _ = say::out(&self.head(&setup, &parts.run));
+                }
+                let terminal = Terminal::new(&parts.dir, show == Show::Prompts);
+                let (sink, printing) = Printing::start(show, Arc::clone(&terminal))?;
                 parts.run.add_sink(sink);
-                let ended = self.start(setup)?.join();
+                let session = self.start(setup)?;
+                if show == Show::Prompts {
+                    read_commands(&terminal, &parts, commands, hub);
+                }
+                let ended = session.join();
                 drop((parts.server, parts.keeping));
                 printing.finish();
                 end_notifications(parts.notifier, &ended);
@@ -262,9 +282,12 @@ impl Args {
     fn in_background(&self, plan: Plan) -> Result<(Ended, String)> {
         let prepared = self.prepare(plan, Progress::Lines);
         let (parts, setup) = prepared.map_err(exit::input)?;
+        let head = self.head(&setup, &parts.run);
         let session = self.start(setup)?;
         let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
         detached::leave_terminal(&parts.dir.log());
+        // To the log, from now on.
+        let _ = say::out(&head);
         let ended = session.join();
         drop((parts.server, parts.keeping));
         end_notifications(parts.notifier, &ended);
@@ -276,6 +299,26 @@ impl Args {
 fn end_notifications(notifier: Option<Notifier>, ended: &Ended) {
     if let Some(notifier) = notifier {
         notifier.finish(matches!(ended, Ended::Done | Ended::Failed(_)));
+    }
+}
+
+/// Lets the operator of a plain terminal command the run.
+fn read_commands(
+    terminal: &Arc<Terminal>,
+    parts: &Parts,
+    commands: Sender<Request>,
+    hub: Arc<Hub>,
+) {
+    let feed = dashboard::LiveFeed::new(Arc::clone(&parts.run), commands, hub);
+    let run = Arc::clone(&parts.run);
+    let attendance = Arc::clone(&parts.attendance);
+    let look = move || run.with(RunState::clone);
+    let started = terminal.read(Box::new(feed), look, move |how| attendance.leave(how));
+    if let Err(refused) = started {
+        parts.attendance.leave(Leave::InputEnded);
+        say::err(&format!(
+            "no commands are read from the terminal: {refused}"
+        ));
     }
 }
 

@@ -8,6 +8,16 @@ use crate::train::plan;
 /// Returns one line a phase, in order; rounds after the first share one. `n_layer` is the reference's number of layers,
 /// where it is known before the reference is read.
 pub fn phases(config: &Config, n_layer: Option<usize>) -> Vec<String> {
+    phases_with(config, n_layer, &|_| None)
+}
+
+/// As [`phases`], with the parameters of each model; `parameters` returns those of a number of layers, where they are known.
+pub fn phases_with(
+    config: &Config,
+    n_layer: Option<usize>,
+    parameters: &dyn Fn(usize) -> Option<u64>,
+) -> Vec<String> {
+    let layers = |n: Option<usize>| layers(n, parameters);
     let inherited = n_layer.and_then(|n| inherit::choose(&config.inherit.layers, n, &[]).ok());
     let first = inherited.as_ref().map(Vec::len);
     // Layers that were picked by hand may leave none to grow by.
@@ -33,8 +43,8 @@ pub fn phases(config: &Config, n_layer: Option<usize>) -> Vec<String> {
                 2 => "Round 2, if needed".to_string(),
                 n => format!("Rounds 2 to {n}, if needed"),
             };
-            let most = format!("up to {max} layers");
-            all.push(line(&which, [Some(most), Some(round)]));
+            let most = layers(Some(max)).map(|most| format!("up to {most}"));
+            all.push(line(&which, [most, Some(round)]));
         }
         None => {
             let more = format!("{} layers more each", config.grow.step);
@@ -62,9 +72,12 @@ fn line(name: &str, facts: [Option<String>; 2]) -> String {
     }
 }
 
-fn layers(n: Option<usize>) -> Option<String> {
-    let plural = if n == Some(1) { "" } else { "s" };
-    n.map(|n| format!("{n} layer{plural}"))
+fn layers(n: Option<usize>, parameters: &dyn Fn(usize) -> Option<u64>) -> Option<String> {
+    let layers = table::plural(n?, "layer");
+    Some(match parameters(n?) {
+        Some(parameters) => format!("{layers}, {} parameters", table::count(parameters)),
+        None => layers,
+    })
 }
 
 fn steps(n: u64) -> String {
@@ -97,6 +110,15 @@ mod tests {
             [
                 "Round 1: 300 steps",
                 "Further rounds, if needed: 2 layers more each, 300 steps"
+            ]
+        );
+        let parameters = |layers| Some(layers as u64 * 1000);
+        let all = phases_with(&config, Some(config.model.n_layer), &parameters);
+        assert_eq!(
+            all[1..3],
+            [
+                "Round 1: 4 layers, 4000 parameters, 300 steps",
+                "Round 2, if needed: up to 6 layers, 6000 parameters, 300 steps",
             ]
         );
     }

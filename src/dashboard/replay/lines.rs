@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::Replay;
-use crate::dashboard::plain;
+use crate::dashboard::plain::{Answers, Lines};
+use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::run::tail::TailItem;
 
@@ -21,6 +22,8 @@ pub fn print(replay: Replay, out: &mut dyn Write, json: bool) -> Result<Option<R
     } = replay;
     let events = index.entries();
     let mut state = RunState::default();
+    let dir = index.path().parent().unwrap_or(index.path());
+    let lines = Lines::local(&RunDir::at(dir));
     // What was before is not told: the moment's own event is the first line.
     let first = clock.position() - 1;
     let mut told = 0;
@@ -37,7 +40,7 @@ pub fn print(replay: Replay, out: &mut dyn Write, json: bool) -> Result<Option<R
                 let line = match &item {
                     _ if told <= first => None,
                     TailItem::Event(event) if json => Some(event.to_line()),
-                    TailItem::Event(event) => plain::line(&state, event),
+                    TailItem::Event(event) => lines.of_event(&state, event, Answers::No).text,
                     _ => None,
                 };
                 if let Some(line) = line

@@ -255,6 +255,9 @@ fn lines_come_as_they_are_in_the_journal_from_the_moment_on() {
     let text = play(Some(Moment::Step(20)), false);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
-    assert!(lines[0].contains("step     20  loss"), "{text}");
+    assert!(
+        lines[0].contains("round-1 step 20/500       loss "),
+        "{text}"
+    );
     assert!(lines[2].ends_with("decide"), "{text}");
 }

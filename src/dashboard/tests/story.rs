@@ -58,7 +58,8 @@ impl Story {
         story
     }
 
-    pub fn tell(&mut self, body: Body) {
+    /// Folds the next event, and returns it.
+    pub fn tell(&mut self, body: Body) -> Event {
         self.seq += 1;
         let event = Event {
             v: FORMAT_VERSION,
@@ -72,6 +73,7 @@ impl Story {
             body,
         };
         self.state.apply(&event);
+        event
     }
 
     pub fn phase(&mut self, phase: Phase, layers: usize, steps: u64, start: Start) {
@@ -198,7 +200,7 @@ impl Story {
         });
     }
 
-    pub fn decision(&mut self, id: u64) {
+    pub fn decision(&mut self, id: u64) -> Event {
         let forecast = |val_loss| {
             Some(Forecast {
                 val_loss,
@@ -245,7 +247,7 @@ impl Story {
             evidence_step: Some(self.step),
             choice: None,
             by: None,
-        });
+        })
     }
 
     /// In the first round, with a decision open.

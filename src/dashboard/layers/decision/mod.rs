@@ -15,7 +15,7 @@ use crate::run::command::{Command, GrowMode};
 use crate::run::event::Phase;
 use crate::run::state::RunState;
 
-pub use prompt::Decision;
+pub use prompt::{Decision, Entry};
 
 pub const ROW: Row = Row {
     id: "decision",

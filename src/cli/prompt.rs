@@ -1,0 +1,204 @@
+//! Commands typed at a plain terminal: stdin is read by a thread of its own, line by line as the terminal edits them, while
+//! the training prints its lines. The end of stdin ends the prompts and nothing else.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{getpgrp, read, tcgetpgrp};
+
+use super::say;
+use crate::dashboard::Feed;
+use crate::dashboard::plain::{Answers, Console, Decision, Lines, Move};
+use crate::run::attendance::Leave;
+use crate::run::dir::RunDir;
+use crate::run::state::RunState;
+use crate::threads;
+
+/// How often a process in the background looks whether it is in the foreground again.
+const GLANCE: Duration = Duration::from_millis(200);
+/// Longest line that is read, in bytes; the rest of a longer one is dropped.
+const LONGEST: usize = 8192;
+
+/// What those who print lines and those who read answers share.
+#[derive(Debug)]
+pub struct Terminal {
+    dir: RunDir,
+    /// RUN on the command line.
+    run: String,
+    /// Whether typed lines are read.
+    reads: AtomicBool,
+    offers: Mutex<Offers>,
+}
+
+/// Decisions whose choices are numbered.
+#[derive(Debug, Default)]
+struct Offers {
+    /// With the numbers of their events, in order; their lines wait to be printed.
+    waiting: VecDeque<(u64, Decision)>,
+    /// The one that was printed last.
+    shown: Option<Decision>,
+}
+
+impl Terminal {
+    /// A terminal of the run in `dir`; `reads` when typed lines will be read.
+    pub fn new(dir: &RunDir, reads: bool) -> Arc<Self> {
+        Arc::new(Self {
+            dir: dir.clone(),
+            run: dir.argument(),
+            reads: AtomicBool::new(reads),
+            offers: Mutex::default(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Offers> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What writes the run's lines.
+    pub fn lines(&self) -> Lines {
+        Lines::local(&self.dir)
+    }
+
+    /// How a decision can be answered at present.
+    pub fn answers(&self) -> Answers<'_> {
+        match self.reads.load(Ordering::SeqCst) {
+            true => Answers::Typed,
+            false => Answers::Commands(&self.run),
+        }
+    }
+
+    /// Notes that the choices of `decision` will be printed with event number `seq`.
+    pub fn offer(&self, seq: u64, decision: Decision) {
+        self.lock().waiting.push_back((seq, decision));
+    }
+
+    /// Notes that the lines of event number `seq` are printed: what they offered can be answered.
+    pub fn shown(&self, seq: u64) {
+        let mut offers = self.lock();
+        while offers.waiting.front().is_some_and(|(of, _)| *of <= seq) {
+            offers.shown = offers.waiting.pop_front().map(|(_, decision)| decision);
+        }
+    }
+
+    /// Reads commands from stdin on a thread of its own, until it ends. `look` returns the run as it stands; `left` is called
+    /// once no more commands will come.
+    ///
+    /// # Errors
+    /// When the thread cannot be started; nothing is read then.
+    pub fn read(
+        self: &Arc<Self>,
+        mut feed: Box<dyn Feed + Send>,
+        look: impl Fn() -> RunState + Send + 'static,
+        left: impl FnOnce(Leave) + Send + 'static,
+    ) -> io::Result<()> {
+        let terminal = Arc::clone(self);
+        let started = threads::spawn("commands", move || {
+            let mut console = Console::new(&terminal.dir);
+            let how = read_lines(|line| {
+                let shown = terminal.lock().shown.clone();
+                let text = match console.read(line, &look(), shown.as_ref()) {
+                    Move::Say(text) => Some(text),
+                    // The answer comes with the run's events.
+                    Move::Send(command) => feed
+                        .send(command)
+                        .err()
+                        .map(|why| format!("refused: {why}")),
+                    Move::TakeControl => match feed.take_control() {
+                        true => Some("control taken".into()),
+                        false => Some("refused: control cannot be taken here".into()),
+                    },
+                };
+                // Told by their events; a feed must not keep them.
+                feed.answers();
+                if let Some(text) = text {
+                    // Where nothing can be printed, nobody reads.
+                    let _ = say::out(&format!("{text}\n"));
+                }
+            });
+            terminal.reads.store(false, Ordering::SeqCst);
+            drop(feed);
+            left(how);
+            // What was numbered is left without numbers.
+            let rest = terminal.lines().of_present(&look(), &terminal.run);
+            if let Some(text) = rest {
+                let _ = say::out(&format!("{text}\n"));
+            }
+        });
+        if started.is_err() {
+            self.reads.store(false, Ordering::SeqCst);
+        }
+        started.map(drop)
+    }
+}
+
+/// Calls `take` with every line typed, until stdin ends. Returns how it ended.
+///
+/// A process in the background does not read: it would be stopped, and the training with it.
+fn read_lines(mut take: impl FnMut(&str)) -> Leave {
+    let mut held = SigSet::empty();
+    held.add(Signal::SIGTTIN);
+    // Between the look at the foreground and the read, the shell may have put this process into the background. With the
+    // signal held back in this thread, that read fails and stops nothing.
+    if held.thread_block().is_err() {
+        return Leave::InputEnded;
+    }
+    let stdin = io::stdin();
+    let (mut line, mut bytes) = (Vec::new(), [0; 4096]);
+    loop {
+        let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => {}
+            Err(Errno::EINTR | Errno::EAGAIN) => continue,
+            Err(_) => return Leave::InputEnded,
+        }
+        if is_gone(&fds[0]) {
+            return Leave::HungUp;
+        }
+        // A terminal that is not the controlling one knows no foreground.
+        if tcgetpgrp(stdin.as_fd()).is_ok_and(|foreground| foreground != getpgrp()) {
+            std::thread::sleep(GLANCE);
+            continue;
+        }
+        match read(stdin.as_fd(), &mut bytes) {
+            // Ctrl-D; or a hangup that came after the look at it.
+            Ok(0) if is_hung_up(&stdin) => return Leave::HungUp,
+            Ok(0) => return Leave::InputEnded,
+            Ok(n) => {
+                for byte in &bytes[..n] {
+                    match byte {
+                        b'\n' => {
+                            take(&String::from_utf8_lossy(&line));
+                            line.clear();
+                        }
+                        byte if line.len() < LONGEST => line.push(*byte),
+                        _ => {}
+                    }
+                }
+            }
+            // In the background after all.
+            Err(Errno::EIO) if tcgetpgrp(stdin.as_fd()).is_ok_and(|f| f != getpgrp()) => {
+                std::thread::sleep(GLANCE);
+            }
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(_) => return Leave::HungUp,
+        }
+    }
+}
+
+/// Whether the terminal of a descriptor that was looked at is gone.
+fn is_gone(looked: &PollFd<'_>) -> bool {
+    let events = looked.revents().unwrap_or(PollFlags::POLLNVAL);
+    events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL)
+}
+
+fn is_hung_up(stdin: &io::Stdin) -> bool {
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0 && is_gone(&fds[0]))
+}

@@ -1,0 +1,218 @@
+//! What an operator types at a plain terminal, and what it means. Whole lines in, whole lines out: a screen reader reads
+//! them as they come.
+
+use super::offer;
+use crate::dashboard::costs::{Choice, Cost, layers_left};
+use crate::dashboard::layers::decision::Decision;
+use crate::run::command::Command;
+use crate::run::dir::RunDir;
+use crate::run::event::Phase;
+use crate::run::state::RunState;
+use crate::run::{show, table, words};
+use crate::text::sanitize;
+
+/// What a typed line leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Move {
+    /// Print this.
+    Say(String),
+    Send(Command),
+    /// Take the control over from another client.
+    TakeControl,
+}
+
+/// Reads lines. Remembers the command that waits for a `y`.
+#[derive(Debug)]
+pub struct Console {
+    dir: RunDir,
+    asked: Option<Command>,
+}
+
+impl Console {
+    /// A console for the run in `dir`.
+    pub fn new(dir: &RunDir) -> Self {
+        let dir = dir.clone();
+        Self { dir, asked: None }
+    }
+
+    /// Returns what a line leads to. `shown` is the decision whose numbered choices were printed last: a number answers that
+    /// one and no other.
+    pub fn read(&mut self, line: &str, state: &RunState, shown: Option<&Decision>) -> Move {
+        let line = line.trim();
+        // As typed at a dashboard.
+        let line = line.strip_prefix(':').unwrap_or(line).trim();
+        if let Some(command) = self.asked.take() {
+            let what = command.describe();
+            return match line.to_lowercase().as_str() {
+                "y" | "yes" => Move::Send(command),
+                "n" | "no" | "" => Move::Say(format!("cancelled: {what}")),
+                _ => Move::Say(format!("cancelled: {what} (y confirms it)")),
+            };
+        }
+        match line {
+            "" => self.remind(state, shown),
+            "?" | "help" => Move::Say(help()),
+            "status" => Move::Say(show::status(state, &self.dir)),
+            "take-control" => Move::TakeControl,
+            _ => match line.parse::<usize>() {
+                Ok(number) => self.choose(number, state, shown),
+                Err(_) => self.obey(line, state),
+            },
+        }
+    }
+
+    /// Repeats the choices of the decision that is open, if they have been printed.
+    fn remind(&self, state: &RunState, shown: Option<&Decision>) -> Move {
+        let open = state.core.decision.as_ref().map(|open| open.id);
+        Move::Say(match shown.filter(|d| Some(d.decision.id) == open) {
+            Some(shown) => {
+                let headline = offer::headline(&shown.decision, state.core.step);
+                let mut lines = vec![sanitize(&headline).into_owned()];
+                lines.extend(offer::numbered(state, shown));
+                lines.join("\n")
+            }
+            None => "no decision is open; ? lists the commands".into(),
+        })
+    }
+
+    fn choose(&mut self, number: usize, state: &RunState, shown: Option<&Decision>) -> Move {
+        let Some(shown) = shown else {
+            return Move::Say(format!(
+                "{number} chooses nothing: no decision has been offered; ? lists the commands"
+            ));
+        };
+        let open = state.core.decision.as_ref().map(|open| open.id);
+        if open != Some(shown.decision.id) {
+            return Move::Say(format!(
+                "refused: the decision that {number} belongs to is no longer open"
+            ));
+        }
+        let choices = shown.entries.len();
+        let Some(selected) = number.checked_sub(1).filter(|i| *i < choices) else {
+            return Move::Say(format!(
+                "{number} is not one of the choices: give a number from 1 to {choices}"
+            ));
+        };
+        let chosen = Decision {
+            selected,
+            ..shown.clone()
+        };
+        match chosen.command() {
+            Some(command) => self.ask_or_send(command, state),
+            None => Move::Say(
+                "later: the decision stays open; Enter on an empty line shows its choices again"
+                    .into(),
+            ),
+        }
+    }
+
+    fn obey(&mut self, line: &str, state: &RunState) -> Move {
+        let typed: Vec<&str> = line.split_whitespace().collect();
+        match words::parse(&typed) {
+            Ok(command) => self.ask_or_send(for_open_decision(command, state), state),
+            Err(why) => Move::Say(format!("{}; ? lists the commands", sanitize(&why))),
+        }
+    }
+
+    /// A command that ends, replaces or undoes what is trained waits for a `y`.
+    fn ask_or_send(&mut self, command: Command, state: &RunState) -> Move {
+        if !words::is_drastic(&command) {
+            return Move::Send(command);
+        }
+        match self.consequence(&command, state) {
+            Ok(what) => {
+                self.asked = Some(command);
+                Move::Say(format!("{}? y/n", sanitize(&what)))
+            }
+            Err(why) => Move::Say(format!("refused: {}", sanitize(&why))),
+        }
+    }
+
+    /// Says what a command would do.
+    ///
+    /// # Errors
+    /// When it is known that the trainer would refuse it.
+    fn consequence(&self, command: &Command, state: &RunState) -> Result<String, String> {
+        let at = offer::at(state);
+        let in_round = matches!(&state.core.phase, Some(p) if matches!(p.phase, Phase::Round(_)));
+        match command {
+            Command::Grow { .. } | Command::Stop { .. } if !in_round => {
+                Err("there is no round yet: decisions belong to rounds".into())
+            }
+            Command::Grow { layers, .. } if *layers > layers_left(state) => {
+                let most = table::plural(layers_left(state), "more layer");
+                Err(format!("the model can grow by at most {most}"))
+            }
+            Command::Grow { layers, mode, .. } => {
+                let mode = mode.or(state.info.as_ref().map(|info| info.grow_mode));
+                let mode = mode.unwrap_or_default();
+                let known = state.core.last_decision.as_ref().map(|d| &d.evidence);
+                let cost = Cost::of(state, known, Choice::Grow(*layers));
+                let cost = offer::cost_words(&cost);
+                Ok(format!(
+                    "grow by {} ({mode}), {cost}: ends this round {at}, after a checkpoint that is written and verified",
+                    table::plural(*layers, "layer")
+                ))
+            }
+            Command::Stop { .. } => {
+                Ok(format!("stop growing {at}: {}", offer::result_words(state)))
+            }
+            Command::Rollback { checkpoint } => {
+                let known = state.checkpoints.iter().rev();
+                let known = known.into_iter().find(|c| c.name == *checkpoint);
+                let val = known.and_then(|c| c.val_loss);
+                let val = val.map_or(String::new(), |val| format!(" (val {val:.4})"));
+                Ok(format!(
+                    "roll back to {checkpoint}{val} {at}: what was trained since is abandoned, and stays in the journal"
+                ))
+            }
+            Command::Quit => Ok(format!(
+                "write a checkpoint {at} and end the process; heirloom train --resume {} resumes it",
+                self.dir.argument()
+            )),
+            other => Ok(other.describe()),
+        }
+    }
+}
+
+/// A command that answers the decision which is open now, and no later one.
+fn for_open_decision(command: Command, state: &RunState) -> Command {
+    let open = state.core.decision.as_ref().map(|open| open.id);
+    match command {
+        Command::Grow { layers, mode, .. } => Command::Grow {
+            layers,
+            mode,
+            decision: open,
+        },
+        Command::TrainOn { steps, .. } => Command::TrainOn {
+            steps,
+            decision: open,
+        },
+        Command::Stop { .. } => Command::Stop { decision: open },
+        other => other,
+    }
+}
+
+/// Every command with what it does.
+fn help() -> String {
+    let own = [
+        ("NUMBER", "choose among the numbered choices printed last"),
+        ("status", "how the run stands"),
+        (
+            "take-control",
+            "take the control over from another terminal",
+        ),
+        ("Ctrl-C", "write a checkpoint and stop"),
+        ("Ctrl-D", "read no more commands; the training continues"),
+    ];
+    let rows = words::USAGES.iter().map(|usage| (usage.words, usage.help));
+    let rows = own
+        .into_iter()
+        .take(2)
+        .chain(rows)
+        .chain(own.into_iter().skip(2));
+    let lines: Vec<String> = rows
+        .map(|(words, help)| format!("  {words}: {help}"))
+        .collect();
+    lines.join("\n")
+}

@@ -1,0 +1,207 @@
+//! A run as plain lines, for pipes, logs and screen readers: no escape codes, one fact a line, each with date, time, phase
+//! and step. [`offer`] lists what can be answered, [`console`] reads what is typed.
+
+mod console;
+mod offer;
+mod place;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::run::dir::RunDir;
+use crate::run::event::{Body, DecisionStatus, Event, RunStatus};
+use crate::run::hints;
+use crate::run::state::{RunState, Status};
+use crate::text::sanitize;
+
+pub use crate::dashboard::layers::decision::Decision;
+pub use console::{Console, Move};
+use offer::Desk;
+pub use place::Answers;
+use place::{place, present_place};
+
+/// Columns of phase and step, so that the texts of most lines begin at the same one.
+const PLACE: usize = 24;
+
+/// The lines of one event.
+#[derive(Debug, Default)]
+pub struct Printed {
+    /// Without the last newline; `None` for an event that needs no line.
+    pub text: Option<String>,
+    /// The decision whose choices the lines number.
+    pub offered: Option<Decision>,
+}
+
+/// Writes the lines of one run, in the times of one zone.
+#[derive(Debug)]
+pub struct Lines {
+    zone: TimeZone,
+    dir: RunDir,
+}
+
+impl Lines {
+    /// Lines of the run in `dir`, with this machine's local time.
+    pub fn local(dir: &RunDir) -> Self {
+        Self::of_zone(dir, TimeZone::system())
+    }
+
+    /// The same with the times of `zone`.
+    pub fn of_zone(dir: &RunDir, zone: TimeZone) -> Self {
+        let dir = dir.clone();
+        Self { zone, dir }
+    }
+
+    /// Returns `text` with the present time in front.
+    pub fn now(&self, text: &str) -> String {
+        let now = Timestamp::now().as_millisecond();
+        format!("{}  {}", self.stamp(now), sanitize(text))
+    }
+
+    /// Date and time of a Unix time in milliseconds: `2026-11-29 12:35:18`.
+    fn stamp(&self, t: i64) -> String {
+        match Timestamp::from_millisecond(t) {
+            Ok(t) => {
+                let local = t.to_zoned_datetime(self.zone.clone());
+                local.strftime("%Y-%m-%d %H:%M:%S").to_string()
+            }
+            // A journal from elsewhere may hold any number.
+            Err(_) => "time unknown       ".into(),
+        }
+    }
+
+    /// Returns the lines for `event`, which `state` has folded last.
+    pub fn of_event(&self, state: &RunState, event: &Event, answers: Answers<'_>) -> Printed {
+        let Some(text) = words(state, event) else {
+            return Printed::default();
+        };
+        let place = place(state, &event.phase, event.phase_step);
+        let head = format!("{}  {place:<PLACE$}  ", self.stamp(event.t));
+        let (more, offered) = self.more(state, event, answers);
+        let mut all = format!("{head}{text}");
+        for line in more {
+            all.push('\n');
+            if !matches!(answers, Answers::Typed) {
+                all.push_str(&head);
+            }
+            all.push_str(&sanitize(&line));
+        }
+        Printed {
+            text: Some(all),
+            offered,
+        }
+    }
+
+    /// Returns the lines that say how the open decision or the present pause of a run in progress is answered, with the
+    /// commands of run `run`; `None` where there is neither.
+    pub fn of_present(&self, state: &RunState, run: &str) -> Option<String> {
+        let answers = Answers::Commands(run);
+        let (mut lines, core) = (Vec::new(), &state.core);
+        if let Some(open) = &core.decision {
+            lines.extend(self.desk(state, answers).of_decision(open).0);
+        }
+        if core.status == Status::Paused {
+            lines.extend(self.desk(state, answers).of_pause(core.pause.as_deref()));
+        }
+        let place = present_place(state);
+        let head = format!("{}  {place:<PLACE$}  ", self.stamp(state.t));
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| format!("{head}{}", sanitize(line)))
+            .collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
+    /// What can be answered in a state.
+    fn desk<'a>(&'a self, state: &'a RunState, answers: Answers<'a>) -> Desk<'a> {
+        Desk {
+            state,
+            dir: &self.dir,
+            answers,
+        }
+    }
+
+    /// What follows an event's line: how it can be answered, and the decision whose choices are numbered.
+    fn more(
+        &self,
+        state: &RunState,
+        event: &Event,
+        answers: Answers<'_>,
+    ) -> (Vec<String>, Option<Decision>) {
+        let desk = self.desk(state, answers);
+        match (&event.body, &state.core.decision) {
+            (
+                Body::Decision {
+                    status: DecisionStatus::Open,
+                    ..
+                },
+                Some(open),
+            ) if !offer::is_decided_at_once(state, open) => desk.of_decision(open),
+            (
+                Body::Run {
+                    status: RunStatus::Paused,
+                    message,
+                    ..
+                },
+                open,
+            ) => {
+                let mut lines = desk.of_pause(message.as_deref());
+                // The policy has not decided after all.
+                let left = open
+                    .as_ref()
+                    .filter(|open| offer::is_decided_at_once(state, open));
+                let (choices, offered) =
+                    left.map_or_else(Default::default, |open| desk.of_decision(open));
+                lines.splice(0..0, choices);
+                (lines, offered)
+            }
+            _ => (Vec::new(), None),
+        }
+    }
+}
+
+/// What an event's line says; `None` for an event that needs no line.
+fn words(state: &RunState, event: &Event) -> Option<String> {
+    match &event.body {
+        Body::Train {
+            loss,
+            lr,
+            tokens_per_second,
+            ..
+        } => {
+            let loss = loss.map_or("not finite".into(), |l| format!("{l:.4}"));
+            Some(format!(
+                "loss {loss}  lr {lr:.2e}  {tokens_per_second:.0} tok/s"
+            ))
+        }
+        Body::Gap { dropped } => {
+            let events = if *dropped == 1 { "event" } else { "events" };
+            Some(format!(
+                "gap: {dropped} {events} missing here, a queue was full"
+            ))
+        }
+        Body::Decision {
+            status: DecisionStatus::Open,
+            ..
+        } if state.core.decision.is_some() => {
+            let open = state.core.decision.as_ref()?;
+            Some(sanitize(&offer::headline(open, event.step)).into_owned())
+        }
+        Body::Decision {
+            status: DecisionStatus::Resolved,
+            choice,
+            by,
+            evidence_step,
+            ..
+        } => {
+            let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+            let choice = sanitize(choice.as_deref().unwrap_or("closed"));
+            let age = evidence_step.map_or(0, |step| event.step.saturating_sub(step));
+            Some(format!("decided{by}: {choice}{}", offer::age_words(age)))
+        }
+        // Every other kind that is worth a line makes a note.
+        _ => {
+            let note = state.note_of_last_event()?;
+            Some(sanitize(hints::without_keys(&note.text)).into_owned())
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Where a line stands in a run, and for whom it is.
+
+use crate::run::event::Phase;
+use crate::run::state::RunState;
+use crate::text::sanitize;
+
+/// How a decision or a pause can be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers<'a> {
+    /// Not from here: what is printed is over.
+    No,
+    /// With `heirloom ctl RUN ...`; this is RUN, fit for a shell.
+    Commands(&'a str),
+    /// With numbers and commands that are typed at this terminal.
+    Typed,
+}
+
+/// `round-1 step 90/300`: the step of the phase and the one at which the phase ends, as far as that is known.
+pub fn place(state: &RunState, phase: &Phase, step: u64) -> String {
+    let now = state.core.phase.as_ref().filter(|now| now.phase == *phase);
+    let planned = || {
+        let info = state.info.as_ref()?;
+        match phase {
+            Phase::Reference => Some(info.reference_steps),
+            Phase::Round(_) => Some(info.round_steps),
+            _ => None,
+        }
+    };
+    let name = phase.to_string();
+    let name = sanitize(&name);
+    match now.map(|now| now.due).or_else(planned) {
+        Some(due) => format!("{name} step {step}/{due}"),
+        None => format!("{name} step {step}"),
+    }
+}
+
+/// Where the run stands, as in the lines.
+pub fn present_place(state: &RunState) -> String {
+    match &state.core.phase {
+        Some(now) => place(state, &now.phase, state.core.phase_step),
+        None => format!("step {}", state.core.step),
+    }
+}
