@@ -10,6 +10,7 @@
 
 mod canvas;
 mod gate;
+mod job;
 
 use std::fs::File;
 use std::io;
@@ -27,27 +28,10 @@ use self::canvas::{Canvas, has_sequences};
 use self::gate::{signalled, silence_stdin};
 use crate::jobs::{self, Ground};
 
+pub use self::job::{Job, Word};
+
 /// A wait for the terminal ends after this long, to look whether it is back.
 const GLANCE: Duration = Duration::from_millis(200);
-
-/// How a screen's process lets the shell go on.
-#[derive(Debug, Clone, Copy, Default)]
-pub enum Job {
-    /// It stops, with its process group.
-    #[default]
-    Stops,
-    /// It works on unseen, and asks the process that the shell waits for to stop.
-    WorksOn(fn(Word) -> io::Result<()>),
-}
-
-/// What the process that the shell waits for must know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// The screen was left: stop.
-    Left,
-    /// The screen is up again.
-    Back,
-}
 
 /// Whether the screen is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
