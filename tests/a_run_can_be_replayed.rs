@@ -136,8 +136,10 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     pty.press("p");
     pty.see("a replay takes no commands");
     pty.press("?");
-    let help = pty.see("marks: | phase");
-    assert!(help.contains("to so many tenths of the run"), "{help}");
+    let help = pty.see("to so many tenths of the run");
+    assert!(help.contains("j scrolls"), "{help}");
+    pty.press("\x1b[6~");
+    pty.see("marks: | phase");
     pty.press("?");
     // Slowly enough to be seen.
     pty.press("{{");
@@ -176,7 +178,7 @@ fn an_operators_decision_is_seen_as_it_was_made() {
         pty.press(keys);
         pty.see(chosen);
         pty.press("\r");
-        pty.see("Esc back");
+        pty.see("Esc cancel");
         // The confirmation ignores keys for 300 ms.
         std::thread::sleep(LOCK);
         pty.press("\r");

@@ -30,6 +30,11 @@ const LONG_ROUND: [&str; 4] = [
     "reference.train.steps=20",
 ];
 
+/// The first line of a screen, which says who has control.
+fn head(screen: &str) -> &str {
+    screen.lines().next().unwrap_or_default()
+}
+
 fn socket(place: &Place) -> PathBuf {
     place.lock("mine")["socket"].as_str().unwrap().into()
 }
@@ -167,17 +172,18 @@ fn attached_dashboards_share_a_run_with_one_controller() {
     let mut first = Pty::start(&place, &["attach", "mine"], 80, 24);
     first.see("round 1");
     let mut second = Pty::start(&place, &["attach", "mine"], 120, 24);
-    second.see("control: attached process");
+    second.see("control: ");
+    second.see(&format!("(pid {})", first.pid()));
     second.press("p");
-    second.see("has control: :take-control takes it over");
+    second.see("has control; :take-control to take over");
     first.press("p");
     first.see("PAUSED");
     second.see("PAUSED");
 
     second.press(":take-control\r");
     second.see("control taken");
-    first.see("control: attached process");
-    second.see_that("no other controller", |s| !s.contains("control: attached"));
+    first.see(&format!("(pid {})", second.pid()));
+    second.see_that("no other controller", |s| !head(s).contains("(pid "));
     second.press("p");
     first.see("TRAIN");
     place.wait_event("mine", "the change of control in the journal", |e| {
@@ -196,7 +202,7 @@ fn attached_dashboards_share_a_run_with_one_controller() {
                 .contains("learning rate 1.000e-6")
     });
     second.press(":gr\t1 keep\r");
-    second.see("grow by 1 (keep)?");
+    second.see("Grow by 1 layer (keep)?");
     std::thread::sleep(Duration::from_millis(400));
     second.press("\r");
     first.see("loss · round 2");
@@ -204,7 +210,7 @@ fn attached_dashboards_share_a_run_with_one_controller() {
     // Leaving a view leaves the run alone; what the controller leaves is free.
     second.press("q");
     assert_eq!(second.exit_code(), 0);
-    first.see_that("no controller", |s| !s.contains("control: attached"));
+    first.see_that("no controller", |s| !head(s).contains("(pid "));
     first.press("p");
     first.see("PAUSED");
     first.hang_up();
@@ -215,11 +221,11 @@ fn attached_dashboards_share_a_run_with_one_controller() {
     let mut looking = Pty::start(&place, &["attach", "mine", "--read-only"], 80, 24);
     looking.see("read only");
     looking.press("p");
-    looking.see("read only: `heirloom attach`");
+    looking.see("read-only view; to control the run: heirloom attach");
     looking.press(":take-control\r");
     looking.see("control cannot be taken from here");
     ctl_ok(&place, &["quit"]);
-    looking.see("INTERRUPTED");
+    looking.see("STOPPED");
     looking.press("q");
     assert_eq!(looking.exit_code(), 0);
 }
@@ -298,7 +304,7 @@ fn control_passes_from_the_runs_own_dashboard_and_back() {
     let mut other = Pty::start(&place, &["attach", "mine"], 100, 24);
     other.see("control: the run's own dashboard");
     other.press(":take-control\r");
-    own.see("control: attached process");
+    own.see(&format!("(pid {})", other.pid()));
     own.press("p");
     own.see("has control");
     other.see_that("no other controller", free);
@@ -318,7 +324,7 @@ fn control_passes_from_the_runs_own_dashboard_and_back() {
     other.press("p");
     other.see("PAUSED");
     ctl_ok(&place, &["quit"]);
-    other.see("INTERRUPTED");
+    other.see("STOPPED");
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn a_view_stops_and_comes_back_as_it_would_be_drawn_now() {
     let views = [
         (format!("watch {run}"), "/100,000"),
         (replay.clone(), "/100,000"),
-        (String::new(), "start a preset"),
+        (String::new(), "runs in runs"),
     ];
     for (view, wanted) in &views {
         let mut shell = Shell::start(&place, 80, 24);

@@ -66,7 +66,15 @@ fn place() -> Place {
     let place = Place::new();
     let dir = place.run_dir(journal::NAME);
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("events.jsonl"), journal::journal(Moment::Deciding)).unwrap();
+    let journal = journal::journal(Moment::Deciding);
+    let mut lines: Vec<String> = journal.lines().map(String::from).collect();
+    // Early on a dashboard was left: what has happened since can be shown.
+    let early = lines.len() / 10;
+    let mut left: serde_json::Value = serde_json::from_str(&lines[early]).unwrap();
+    left["kind"] = "log".into();
+    left["message"] = "the operator has detached".into();
+    lines.insert(early + 1, left.to_string());
+    std::fs::write(dir.join("events.jsonl"), lines.join("\n") + "\n").unwrap();
     std::fs::write(dir.join("config.toml"), "").unwrap();
     place
 }
@@ -96,6 +104,7 @@ fn way(scope: Scope) -> Vec<&'static str> {
         Scope::Layer("search") => vec!["/"],
         Scope::Layer("help") => vec!["?"],
         Scope::Layer("info") => vec!["i"],
+        Scope::Layer("since") => vec!["S"],
         _ => Vec::new(),
     }
 }
@@ -120,7 +129,7 @@ fn start(place: &Place, scope: Scope, size: (u16, u16)) -> Pty {
 fn is_watched(scope: Scope) -> bool {
     !matches!(
         scope,
-        Scope::Confirm | Scope::Layer("decision" | "leave") | Scope::View("demo")
+        Scope::Confirm | Scope::Layer("decision" | "leave" | "rollback") | Scope::View("demo")
     )
 }
 
@@ -138,6 +147,7 @@ fn every_key_that_needs_no_trainer_changes_the_screen() {
         Scope::Layer("search"),
         Scope::Layer("help"),
         Scope::Layer("info"),
+        Scope::Layer("since"),
     ] {
         assert!(is_watched(scope));
         for binding in keymap::bindings().filter(|b| b.scope == scope) {
@@ -158,6 +168,7 @@ fn check(place: &Place, binding: &Binding, keys: &str) {
     // Where everything is in sight, nothing scrolls.
     let size = match (binding.command, binding.scope) {
         ("gap-chart", _) | (_, Scope::Layer("help" | "info")) => (80, 24),
+        (_, Scope::Layer("since")) => (60, 15),
         _ => (200, 60),
     };
     let mut pty = start(place, binding.scope, size);
@@ -219,10 +230,10 @@ fn check(place: &Place, binding: &Binding, keys: &str) {
 const ASK: [&str; 4] = ["--set", "policy.mode=ask", "--set", "control.random=false"];
 
 /// The screen of a trainer whose first round has a decision open.
-fn trainer(place: &Place, name: &str) -> Pty {
+fn trainer(place: &Place, name: &str, size: (u16, u16)) -> Pty {
     let args = ["train", "mini.toml", "--name", name];
     let more = ["--set", "control.reference_continued=false"];
-    let pty = Pty::start(place, &[&args[..], &ASK, &more].concat(), 200, 60);
+    let pty = Pty::start(place, &[&args[..], &ASK, &more].concat(), size.0, size.1);
     // Past its overrun it pauses, so that no newer evidence comes while keys are pressed.
     pty.see("D to decide");
     pty
@@ -247,10 +258,16 @@ fn every_key_that_needs_a_trainer_reaches_it() {
 
 fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
     let what = format!("{keys} {}", binding.scope.title());
-    let mut pty = trainer(place, name);
+    // Where everything is in sight, nothing scrolls.
+    let size = match binding.command {
+        "page up" | "page down" => (60, 15),
+        _ => (200, 60),
+    };
+    let mut pty = trainer(place, name, size);
     let open: &[&str] = match binding.scope {
         Scope::Layer("decision") => &["D"],
         Scope::Layer("leave") => &["q"],
+        Scope::Layer("rollback") => &["R"],
         Scope::Confirm => &["D", "Enter"],
         _ => &[],
     };
@@ -259,7 +276,8 @@ fn with_trainer(place: &Place, name: &str, binding: &Binding, keys: &str) {
         pty.see(match *key {
             "D" => "decide · round",
             "q" => " leave ",
-            _ => "Esc back",
+            "R" => "every file verified",
+            _ => "Esc cancel",
         });
         std::thread::sleep(LOCK);
     }

@@ -292,7 +292,7 @@ fn an_evaluation_that_is_not_finite_is_no_match_and_no_reason_to_grow() {
         e["message"]
             .as_str()
             .unwrap()
-            .contains("step 80 is not finite")
+            .contains("step 20 of round 1 is not finite")
     };
     assert_eq!(warnings.iter().filter(warned).count(), 1, "{warnings:?}");
     let last = events.last().unwrap();

@@ -148,7 +148,7 @@ fn an_operator_is_asked_anew_when_a_growth_fails() {
     );
     pty.see("PAUSED");
     pty.press(":grow 1\r");
-    pty.see("grow by 1?");
+    pty.see("Grow by 1 layer (restart)?");
     std::thread::sleep(std::time::Duration::from_millis(400));
     pty.press("\r");
     let screen = pty.see("the model was not grown");
@@ -158,7 +158,7 @@ fn an_operator_is_asked_anew_when_a_growth_fails() {
     );
     // The decision is open again: this time the model stays as it is.
     pty.press(":stop\r");
-    pty.see("stop growing?");
+    pty.see("Stop growing?");
     std::thread::sleep(std::time::Duration::from_millis(400));
     pty.press("\r");
     pty.see("outcome: stopped");
@@ -315,20 +315,25 @@ fn decisions_are_repeated_at_the_same_steps_and_give_the_same_model() {
     command(
         &mut pty,
         "grow 1 keep",
-        Some("grow by 1 (keep)?"),
+        Some("Grow by 1 layer (keep)?"),
         "growing to 2",
     );
     pty.see("round 2");
     command(
         &mut pty,
         "rollback pre-grow-1",
-        Some("roll back to pre-grow-1?"),
+        Some("Roll back to pre-grow-1?"),
         "rolled back",
     );
     command(&mut pty, "extend 50", None, "now ends at its step");
-    command(&mut pty, "grow 2", Some("grow by 2?"), "growing to 3");
+    command(
+        &mut pty,
+        "grow 2",
+        Some("Grow by 2 layers (restart)?"),
+        "growing to 3",
+    );
     pty.see("round 2 · 3 layers");
-    command(&mut pty, "stop", Some("stop growing?"), "is the result");
+    command(&mut pty, "stop", Some("Stop growing?"), "is the result");
     pty.see("outcome: ");
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);

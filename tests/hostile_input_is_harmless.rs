@@ -399,11 +399,11 @@ fn a_note_stays_in_its_line_of_the_dashboard() {
     drop(journal);
     let mut pty = Pty::start(&place, &["watch", "hostile"], 80, 24);
     pty.see_that("the whole journal", |s| {
-        s.contains("step 55") && !s.contains("LOADING")
+        s.contains("grow by 77") && !s.contains("LOADING")
     });
-    let screen = pty.see("INTERRUPTED");
+    let screen = pty.see("CRASHED");
     let rows: Vec<&str> = screen.lines().collect();
-    let note = " step 55  > grow by 77 (restart) Enter do it";
+    let note = "  > grow by 77 (restart) Enter do it";
     assert!(rows[22].contains(note), "{screen}");
     assert_eq!(screen.matches("grow by 77").count(), 1, "{screen}");
     // Below the panels a line of the program's own words, and three of the log.

@@ -27,7 +27,7 @@ fn start(place: &Place, settings: &[&[&str]]) -> Pty {
 /// Chooses what is marked, and confirms it.
 fn confirm(pty: &mut Pty) {
     pty.press("\r");
-    pty.see("Esc back");
+    pty.see("Esc cancel");
     std::thread::sleep(LOCK);
     pty.press("\r");
 }
@@ -206,7 +206,7 @@ fn goes_on_alone(place: &Place) {
     let seen = watch.text();
     watch.see_that("newer steps", |s| s.contains("TRAIN") && *s != seen);
     watch.press("p");
-    watch.see("read only: `heirloom attach`");
+    watch.see("read-only view; to control the run: heirloom attach");
     watch.press("q");
     assert_eq!(watch.exit_code(), 0);
 

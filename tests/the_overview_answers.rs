@@ -76,9 +76,12 @@ fn state(moment: Moment) -> &'static [&'static str] {
             &["● TRAIN", "round 2 · 14 layers"]
         }
         Moment::Paused => &["PAUSED"],
-        Moment::Nan => &["PAUSED", "because loss or gradient is not finite"],
+        Moment::Nan => &[
+            "PAUSED",
+            "loss or gradient not finite at step 71,340 of round 2",
+        ],
         Moment::Stalled => &["● TRAIN", "no event for 34m"],
-        Moment::Interrupted => &["INTERRUPTED"],
+        Moment::Interrupted => &["STOPPED"],
         Moment::Done => &["DONE"],
     }
 }

@@ -161,6 +161,13 @@ impl Drop for Background {
         if is_alive(self.0) {
             signal(self.0, nix::sys::signal::Signal::SIGKILL);
         }
+        // Its lock goes with it. No assertion: this may run while a test fails.
+        for _ in 0..500 {
+            if !is_alive(self.0) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

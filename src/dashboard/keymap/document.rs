@@ -5,12 +5,14 @@ use crate::dashboard::commands;
 use crate::dashboard::keys::{Binding, Scope};
 
 /// The keys that matter most, for the README.
-const MOST: [&str; 10] = [
+const MOST: [&str; 12] = [
     "help",
     "decision",
     "pause-resume",
     "checkpoint",
+    "rollback",
     "leave",
+    "suspend",
     "command",
     "view log",
     "zoom in",
@@ -27,7 +29,8 @@ fn line(binding: &Binding) -> String {
 pub fn readme_table() -> String {
     let mut out = String::from("| key | what it does |\n|---|---|\n");
     for command in MOST {
-        for binding in bindings().filter(|b| b.command == command) {
+        // One row of each: the same command may have a key in a prompt, too.
+        if let Some(binding) = bindings().find(|b| b.command == command) {
             out.push_str(&line(&binding));
         }
     }

@@ -93,7 +93,7 @@ pub const KEYS: &[Binding] = &[
     key(Layer("decision"), &["+", "Right", "l"], "more", "+ -=amount", Moves(&["j"])),
     key(Layer("decision"), &["-", "Left", "h"], "less", "", Moves(&["j"])),
     key(Layer("decision"), &["m"], "mode", "mode", Appears("keep")),
-    key(Layer("decision"), &["PgUp"], "page up", "", Moves(&[])),
+    key(Layer("decision"), &["PgUp"], "page up", "", Moves(&["PgDn"])),
     key(Layer("decision"), &["PgDn"], "page down", "", Moves(&[])),
     key(Layer("decision"), &["r"], "refresh", "refresh", Journals("command")),
     key(Layer("decision"), &["Enter"], "accept", "confirm", Appears("Esc cancel")),

@@ -32,6 +32,8 @@ pub struct Canvas {
     stdin: Option<OwnedFd>,
     /// The window's title as it was set last; empty: not set.
     title: String,
+    /// Whether the terminal has been taken before.
+    taken: bool,
 }
 
 impl Canvas {
@@ -46,6 +48,7 @@ impl Canvas {
             writer,
             stdin: None,
             title: String::new(),
+            taken: false,
         })
     }
 
@@ -58,10 +61,11 @@ impl Canvas {
             let stdin = io::stdin().as_fd().try_clone_to_owned()?;
             self.stdin = tty().and_then(|tty| dup2_stdin(tty).is_ok().then_some(stdin));
         }
-        self.enter().inspect_err(|_| self.give_modes_back())
+        let again = std::mem::replace(&mut self.taken, true);
+        self.enter(again).inspect_err(|_| self.give_modes_back())
     }
 
-    fn enter(&mut self) -> io::Result<()> {
+    fn enter(&mut self, again: bool) -> io::Result<()> {
         // Raw mode that is on as far as crossterm knows would not be set again.
         disable_raw_mode()?;
         enable_raw_mode()?;
@@ -69,9 +73,12 @@ impl Canvas {
             self.writer,
             EnterAlternateScreen,
             EnableBracketedPaste,
-            cursor::Hide,
-            Clear(ClearType::All)
+            cursor::Hide
         )?;
+        if again {
+            // Another program may have drawn on a screen that was never left.
+            queue!(self.writer, Clear(ClearType::All))?;
+        }
         self.writer.send()?;
         self.screen = fresh(&self.writer)?;
         Ok(())

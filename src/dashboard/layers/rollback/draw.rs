@@ -23,7 +23,7 @@ pub const HEIGHT: u16 = 13;
 const TITLES: [&str; 7] = ["checkpoint", "step", "val", "gap", "age", "size", "why"];
 
 /// Least columns of the last column.
-const LEAST: usize = 8;
+const LEAST: usize = 6;
 
 /// The list with what the marked one abandons, or the confirmation.
 pub fn draw(
