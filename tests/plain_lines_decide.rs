@@ -430,7 +430,7 @@ fn a_training_in_the_background_says_in_its_log_what_it_is() {
         "--set",
         "policy.max_hours=1.5",
     ];
-    let _run = place.in_background("mine", &set, "");
+    let run = place.in_background("mine", &set, "");
     let log = wait("the log", || {
         let log = std::fs::read_to_string(place.run_dir("mine").join("log.txt")).ok()?;
         log.contains("commands").then_some(log)
@@ -443,6 +443,7 @@ fn a_training_in_the_background_says_in_its_log_what_it_is() {
     );
     // A resumed run says from where.
     place.expect(0, &["ctl", "mine", "quit"]);
+    wait("the end", || (!common::is_alive(run.0)).then_some(()));
     let mut resumed = place.start(&["train", "--resume", "mine"]);
     let from = wait("the first lines", || {
         let all = place.printed();

@@ -278,7 +278,7 @@ fn every_choice_has_its_cost_and_it_follows_the_amount() {
             &["D", "j", "j"],
             "stop growing",
             Choice::Stop,
-            "Stop growing? This model is the result.",
+            "Stop growing?",
         ),
     ];
     for (keys, name, choice, question) in cases {
@@ -294,22 +294,26 @@ fn every_choice_has_its_cost_and_it_follows_the_amount() {
                 _ => prompt.has_row(name, &expected.cells(choice)),
             }
             let confirming = asked(moment, &run, size, &[keys, &["Enter"]].concat());
-            confirming.has("what does it cost?", &[&sentence]);
-            // Beside the evidence the question is wrapped.
-            let question = if size == SMALL {
-                &question[..12]
-            } else {
-                question
-            };
+            let repeated = expected.repeated(choice);
+            let repeated: Vec<&str> = repeated.iter().map(String::as_str).collect();
+            confirming.has("what does it cost?", &repeated);
             confirming.has("what am I about to do?", &[question]);
         }
         // A sentence that is wrapped in a narrow panel is still all there.
         for size in [(60, 15), (40, 12)] {
-            for confirming in [&[][..], &["Enter"]] {
-                let mut prompt = asked(moment, &run, size, &[keys, confirming].concat());
+            for confirming in [false, true] {
+                let enter: &[&str] = if confirming { &["Enter"] } else { &[] };
+                let mut prompt = asked(moment, &run, size, &[keys, enter].concat());
                 let words = prompt.text.replace('│', " ");
                 prompt.text = words.split_whitespace().collect::<Vec<_>>().join(" ");
-                prompt.has("what does it cost?", &[&sentence]);
+                match confirming {
+                    false => prompt.has("what does it cost?", &[&sentence]),
+                    true => {
+                        let repeated = expected.repeated(choice);
+                        let repeated: Vec<&str> = repeated.iter().map(String::as_str).collect();
+                        prompt.has("what does it cost?", &repeated);
+                    }
+                }
             }
         }
     }

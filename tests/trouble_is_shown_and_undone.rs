@@ -72,6 +72,7 @@ fn a_run_that_diverges_says_so_and_goes_back() {
     let screen = pty.see("decide · round");
     assert!(screen.contains("> roll back"), "{screen}");
     assert!(!screen.contains("TRAIN ON SUGGESTED"), "{screen}");
+    std::thread::sleep(std::time::Duration::from_millis(350));
     pty.press("\x1b");
     pty.see_that("no prompt", |s| !s.contains("decide · round"));
     // The picker has the good checkpoint marked, and looks at it before it asks.

@@ -291,6 +291,21 @@ impl Expected {
         }
     }
 
+    /// What a confirmation repeats of that.
+    pub fn repeated(&self, choice: Choice) -> Vec<String> {
+        let [layers, parameters, memory, speed, takes, end] = self.cells(choice);
+        let until = format!("{takes}, until {end}");
+        match choice {
+            Choice::Grow(_) => vec![
+                format!("{} layers", layers.replace('→', " → ")),
+                format!("{parameters} parameters, {memory}, {speed} tok/s"),
+                until,
+            ],
+            Choice::TrainOn(_) => vec![format!("{layers} layers"), until],
+            Choice::Stop => vec![format!("{layers} layers"), "the run ends".into()],
+        }
+    }
+
     /// The same in a sentence, as the prompt has it.
     pub fn sentence(&self, choice: Choice) -> String {
         let [layers, parameters, memory, speed, takes, end] = self.cells(choice);

@@ -81,8 +81,8 @@ fn grow(scene: &Scene<'_>, layers: usize, mode: Option<GrowMode>) -> (String, Ve
         let sources: Vec<String> = known.source_layers.iter().map(usize::to_string).collect();
         model.push_str(&format!(" (reference {})", sources.join(", ")));
     }
-    let [_, parameters, bytes, ..] = cost.cells();
-    for (value, unit) in [(parameters, " parameters"), (bytes, "")] {
+    let [_, parameters, bytes, speed, _] = cost.cells();
+    for (value, unit) in [(parameters, " parameters"), (bytes, ""), (speed, " tok/s")] {
         if value != "-" {
             model.push_str(&format!(", {value}{unit}"));
         }
@@ -102,8 +102,8 @@ fn grow(scene: &Scene<'_>, layers: usize, mode: Option<GrowMode>) -> (String, Ve
         question,
         vec![
             model,
-            how.into(),
             format!("round {}: {}", round + 1, span(scene, steps, &cost)),
+            how.into(),
             format!("first a verified checkpoint, pre-grow-{round}, to roll back to"),
         ],
     )

@@ -173,6 +173,10 @@ impl Client {
                 read_only,
                 skip,
             } => {
+                // Before anything is sent: the events that follow a gap are not kept for long.
+                if let Some(pid) = self.pid.filter(|_| !read_only) {
+                    hub.introduce(self.id, who::describe(pid));
+                }
                 self.sent = Some(after);
                 if let Some(gap) = hub.gap(after).filter(|_| skip) {
                     self.write(&event_line(&gap.to_line())).await?;
@@ -180,9 +184,6 @@ impl Client {
                 }
                 self.read_only = read_only;
                 if !read_only {
-                    if let Some(pid) = self.pid {
-                        hub.introduce(self.id, who::describe(pid));
-                    }
                     self.attached = Some(hub.attendance().attach());
                     if hub.holder() == Holder::Free {
                         hub.take_control(self.holder());

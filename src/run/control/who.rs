@@ -1,7 +1,9 @@
 //! Who is at the other end of a connection, as people call it: user and terminal.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::{Mutex, PoisonError};
 
 use nix::unistd::{Uid, User};
 
@@ -23,9 +25,15 @@ pub fn describe(pid: u32) -> String {
 /// The name of the user that owns a process, else the user's number.
 fn user(pid: u32) -> Option<String> {
     let uid = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    let name = user.map_or_else(|| format!("user {uid}"), |user| user.name);
-    Some(sanitize(&name).into_owned())
+    // A directory service may take its time: each user is asked for once.
+    static NAMES: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = names.entry(uid).or_insert_with(|| {
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        let name = user.map_or_else(|| format!("user {uid}"), |user| user.name);
+        sanitize(&name).into_owned()
+    });
+    Some(name.clone())
 }
 
 /// The controlling terminal of a process, without `/dev/`.
