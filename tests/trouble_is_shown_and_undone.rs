@@ -96,11 +96,10 @@ fn a_run_that_diverges_says_so_and_goes_back() {
     // The trouble is over, and what was left is on the chart and in `show`.
     pty.see_that("no banner", |s| !s.contains("! diverged"));
     pty.see("◂");
-    let text = place.expect(0, &["show", "mine"]);
-    assert!(
-        text.contains("\nrollbacks\n") && text.contains("best since then"),
-        "{text}"
-    );
+    wait("the rollback in show, with an evaluation since", || {
+        let text = place.expect(0, &["show", "mine"]);
+        (text.contains("\nrollbacks\n") && text.contains("best since then")).then_some(())
+    });
     assert!(place.show("mine")["trouble"].is_null());
 }
 

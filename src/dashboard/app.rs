@@ -332,6 +332,8 @@ impl Screen for App<'_> {
     }
 
     fn on_resize(&mut self) {
+        // Also when the screen is taken again: what is drawn is the run as it is now.
+        self.feed.catch_up(&mut self.session.run);
         self.dirty = true;
     }
 
