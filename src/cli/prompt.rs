@@ -118,7 +118,7 @@ impl Terminal {
                 // Told by their events; a feed must not keep them.
                 feed.answers();
                 if let Some(text) = text {
-                    // Where nothing can be printed, nobody reads.
+                    // A terminal that takes no output has no reader.
                     let _ = say::out(&format!("{text}\n"));
                 }
             });

@@ -105,7 +105,7 @@ impl Library {
         });
     }
 
-    /// Reads one run that has changed, or has not been read yet. False when there is none.
+    /// Reads one run that has changed, or has not been read yet. False when all have been read.
     pub fn read_next(&mut self) -> bool {
         let Some(run) = self.runs.iter_mut().find(|run| !run.fresh) else {
             return false;

@@ -197,7 +197,7 @@ impl Terminal {
         }
     }
 
-    /// Writes what is no part of a frame, while the screen is up.
+    /// Writes a sequence outside frames, while the screen is up.
     fn send(&mut self, text: &str) {
         if self.stage == Stage::Up && self.canvas.send(text).is_err() {
             self.hang_up();

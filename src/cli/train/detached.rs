@@ -163,7 +163,7 @@ fn listen(mut words: File, child: Pid) {
     }
 }
 
-/// Passes a SIGTSTP on to the child, which leaves its screen first. In the background there is no screen to leave.
+/// Passes a SIGTSTP on to the child, which leaves its screen first. In the background the child has no screen.
 fn pass_suspension(child: Pid) {
     // Asked for before a stop that has been since, it is done with.
     if !jobs::take_suspend() {
@@ -256,7 +256,7 @@ pub fn farewell(dir: &RunDir, is_reachable: bool) -> String {
 }
 
 /// Lets go of the terminal: stdin from nowhere, stdout and stderr to the log (or nowhere), a session of its own; then
-/// has the parent end. Whatever of it fails, the training goes on.
+/// has the parent end. If a part of it fails, training continues.
 pub fn leave_terminal(log: &Path) {
     let null = || file::open_device("/dev/null");
     let log = file::open_to_append(log);

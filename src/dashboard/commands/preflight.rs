@@ -49,7 +49,7 @@ fn rollback(context: &Context<'_>, wanted: &str) -> Result<(), String> {
     }
     let names = points.iter().map(|p| p.note.name.as_str());
     let advice = match (points.is_empty(), keys::best(wanted, names, 0.6)) {
-        (true, _) => "there are none yet: c writes one".into(),
+        (true, _) => "none has been written yet: c writes one".into(),
         (false, Some(near)) => format!("did you mean {near}?"),
         (false, None) => "R lists them".to_string(),
     };

@@ -236,11 +236,7 @@ mod tests {
         Options {
             theme,
             glyphs,
-            title: String::new(),
-            log: None,
-            dir: None,
-            verify: |_, _| Ok(()),
-            job: crate::dashboard::terminal::Job::default(),
+            ..super::super::tests::options()
         }
     }
 }

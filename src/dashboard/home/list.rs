@@ -207,26 +207,12 @@ impl<'a> Home<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::options;
     use std::time::Duration;
 
     use super::*;
-    use crate::dashboard::glyphs::Glyphs;
-    use crate::dashboard::terminal::Job;
-    use crate::dashboard::theme::Theme;
     use crate::run::dir::RunDir;
     use crate::run::lock::RunLock;
-
-    fn options() -> Options {
-        Options {
-            theme: Theme::mono(),
-            glyphs: Glyphs::Braille,
-            title: String::new(),
-            log: None,
-            dir: None,
-            verify: |_, _| Ok(()),
-            job: Job::default(),
-        }
-    }
 
     fn open<'a>(dir: &'a Path, options: &'a Options) -> Home<'a> {
         Home::open(dir, options, Last::default(), &|_| Ok(())).unwrap()

@@ -17,7 +17,8 @@ use crate::dashboard::tests::realistic::{SIZES, journal::Moment, run_at};
 use crate::dashboard::theme::Theme;
 use crate::run::dir::RunDir;
 
-fn options() -> Options {
+/// Options without colours and without a run.
+pub(super) fn options() -> Options {
     Options {
         theme: Theme::mono(),
         glyphs: Glyphs::Braille,

@@ -137,7 +137,7 @@ impl Console {
         let in_round = matches!(&state.core.phase, Some(p) if matches!(p.phase, Phase::Round(_)));
         match command {
             Command::Grow { .. } | Command::Stop { .. } if !in_round => {
-                Err("there is no round yet: decisions belong to rounds".into())
+                Err("no round has begun: decisions belong to rounds".into())
             }
             Command::Grow { layers, .. } if *layers > layers_left(state) => {
                 let most = table::plural(layers_left(state), "more layer");

@@ -55,7 +55,7 @@ impl Canvas {
     /// Takes the terminal as it is now: another program may have changed its modes, and its size.
     ///
     /// # Errors
-    /// When there is no terminal; nothing is taken then.
+    /// When stdin or stdout is not a terminal; nothing is taken then.
     pub fn take(&mut self) -> io::Result<()> {
         if self.stdin.is_none() {
             let stdin = io::stdin().as_fd().try_clone_to_owned()?;
@@ -143,7 +143,7 @@ impl Canvas {
         self.writer.send().map(drop)
     }
 
-    /// Writes a sequence that is no part of a frame.
+    /// Writes a sequence outside frames.
     ///
     /// # Errors
     /// When the terminal does not take it.

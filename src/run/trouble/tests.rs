@@ -134,7 +134,7 @@ fn a_loss_that_is_not_finite_names_its_step_and_what_helps_until_it_is_over() {
     assert_eq!(commands[0], "next batch: heirloom ctl mine resume");
     assert!(commands[1].ends_with(&format!("heirloom ctl mine rollback {name}")));
     assert!(commands[2].ends_with("heirloom ctl mine set lr 5.00e-4"));
-    // A checkpoint that was deleted is no help.
+    // A checkpoint that was deleted is not offered.
     let gone = Trouble::of(&story.run, None, &|_| false).unwrap();
     assert_eq!(gone.helps, [Help::NextBatch, Help::LowerRate(5e-4)]);
     story.train(2.5);

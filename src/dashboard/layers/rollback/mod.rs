@@ -37,10 +37,7 @@ pub struct Picker {
 fn open(context: &mut Context<'_>) -> Opening {
     let points = rollback_points::on_screen(context);
     if points.is_empty() {
-        return Opening::refused(
-            context,
-            "there is no checkpoint to roll back to yet: c writes one",
-        );
+        return Opening::refused(context, "no checkpoint has been written yet: c writes one");
     }
     // The one that the banner about trouble names.
     let kept = |name: &str| context.facts.nearby.is_kept(name);
