@@ -303,10 +303,9 @@ mod tests {
     use crate::run::event::{Body, Event, RunStatus};
     use crate::run::journal::Observer;
     use crate::run::state::RunState;
-    use std::path::Path;
 
     const QUICK: Times = Times {
-        command: Duration::from_millis(1500),
+        command: Duration::from_secs(3),
         last: Duration::from_millis(700),
         look: Duration::from_millis(20),
         silent: 0.2,
@@ -390,16 +389,16 @@ mod tests {
             std::fs::read_to_string(self.tmp.path().join(name)).unwrap_or_default()
         }
 
+        fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+            let began = Instant::now();
+            while !holds(self) {
+                assert!(began.elapsed() < Duration::from_secs(20), "never: {what}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+
         fn news(&self) -> Vec<Body> {
             std::iter::from_fn(|| self.attendance.news()).collect()
-        }
-    }
-
-    fn wait_for(file: &Path) {
-        let began = Instant::now();
-        while !file.exists() {
-            assert!(began.elapsed() < Duration::from_secs(20), "never came");
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -410,7 +409,7 @@ mod tests {
         let mut run = Fixture::new(REPORT, &[Occasion::Nan, Occasion::Done]);
         run.running();
         run.nan();
-        wait_for(&run.tmp.path().join("events"));
+        run.wait_until("the command has run", |run| !run.read("events").is_empty());
         run.done();
         run.finish(true);
         assert_eq!(run.read("events"), "nan\ndone\n");
@@ -442,24 +441,28 @@ mod tests {
     fn a_quiet_run_is_one_stall() {
         let mut run = Fixture::new(REPORT, &Occasion::ALL);
         run.running();
-        wait_for(&run.tmp.path().join("events"));
+        run.wait_until("the command has run", |run| !run.read("events").is_empty());
         std::thread::sleep(Duration::from_millis(600));
         assert_eq!(run.read("events"), "stall\n");
         // What is journaled of it is an event, after which it may be quiet again.
         let message = "notify stall: exit 0".into();
         run.event(Body::Log { message });
-        std::thread::sleep(Duration::from_millis(600));
+        run.wait_until("it is quiet again", |run| {
+            run.read("events") == "stall\nstall\n"
+        });
         run.finish(false);
-        assert_eq!(run.read("events"), "stall\nstall\n");
     }
 
     #[test]
     fn a_command_that_takes_too_long_is_a_warning_and_events_go_on() {
-        let mut run = Fixture::new("sleep 60", &[Occasion::Nan]);
+        let slow = "echo x >>$HEIRLOOM_RUN/started; sleep 60";
+        let mut run = Fixture::new(slow, &[Occasion::Nan]);
+        run.nan();
+        run.wait_until("the first has begun", |run| run.read("started") == "x\n");
         let began = Instant::now();
         (0..1000).for_each(|_| run.nan());
         assert!(began.elapsed() < QUICK.command, "nothing waits for it");
-        std::thread::sleep(QUICK.command + Duration::from_millis(500));
+        run.wait_until("the next has begun", |run| run.read("started") == "x\nx\n");
         assert!(run.finish(false) < Duration::from_secs(1));
         let news = run.news();
         let message = |text: &str| Body::Warning {
@@ -468,7 +471,7 @@ mod tests {
         assert_eq!(
             news,
             [
-                message("notify nan: timed out after 1.5 s"),
+                message("notify nan: timed out after 3 s"),
                 message("notify nan: killed, since the run's process ends"),
             ]
         );
@@ -476,10 +479,11 @@ mod tests {
 
     #[test]
     fn at_the_end_the_command_for_done_has_its_time_and_the_others_little() {
-        let slow =
-            "test $HEIRLOOM_EVENT = done || sleep 60; sleep 1; echo over >>$HEIRLOOM_RUN/events";
+        let slow = "cd $HEIRLOOM_RUN; test $HEIRLOOM_EVENT = done || { >begun; sleep 60; }; sleep 1; echo over >>events";
         let mut run = Fixture::new(slow, &Occasion::ALL);
         run.nan();
+        let begun = run.tmp.path().join("begun");
+        run.wait_until("the first has begun", |_| begun.exists());
         run.done();
         let took = run.finish(true);
         assert_eq!(run.read("events"), "over\n");
