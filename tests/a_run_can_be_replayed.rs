@@ -209,7 +209,7 @@ fn an_operators_decision_is_seen_as_it_was_made() {
     };
     let screen = go(&mut pty, opened);
     assert!(screen.contains("▶ GROW SUGGESTED"), "{screen}");
-    assert!(screen.contains("decision: 1 layers"), "{screen}");
+    assert!(screen.contains("decision: 1 layer"), "{screen}");
     let screen = go(&mut pty, command);
     assert!(screen.contains("operator: grow by 1 (keep)"), "{screen}");
     assert!(screen.contains("▶ GROW SUGGESTED"), "still open:\n{screen}");

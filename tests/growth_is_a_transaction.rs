@@ -153,7 +153,7 @@ fn an_operator_is_asked_anew_when_a_growth_fails() {
     pty.press("\r");
     let screen = pty.see("the model was not grown");
     assert!(
-        screen.contains("PAUSED") && screen.contains("round 1 · 1 layers"),
+        screen.contains("PAUSED") && screen.contains("round 1 · 1 layer"),
         "{screen}"
     );
     // The decision is open again: this time the model stays as it is.

@@ -65,7 +65,7 @@ fn an_operator_grows_pauses_stops_and_leaves() {
     // Nobody answers within the overrun, so the run waits, with the evidence on screen.
     let screen = pty.see("PAUSED");
     assert!(pty.is_full_screen());
-    assert!(screen.contains("round 1 · 1 layers"), "{screen}");
+    assert!(screen.contains("round 1 · 1 layer"), "{screen}");
     assert!(screen.contains("GROW SUGGESTED"), "{screen}");
     assert!(screen.contains("attention rank"), "{screen}");
     assert!(screen.contains("? help"), "{screen}");
@@ -404,10 +404,7 @@ fn a_question_that_waits_is_still_there_after_a_resume() {
     assert_eq!(pty.exit_code(), 3);
     let mut pty = Pty::start(&place, &["train", "--resume", "mine"], 80, 24);
     let screen = pty.see("PAUSED");
-    assert!(
-        screen.contains("round 1 · 1 layers  step 20/20"),
-        "{screen}"
-    );
+    assert!(screen.contains("round 1 · 1 layer  step 20/20"), "{screen}");
     open(&mut pty, "D", "decide · round 1");
     confirm(&mut pty);
     pty.see("round 2 · 2 layers");

@@ -110,7 +110,7 @@ fn a_plain_terminal_takes_the_answer() {
         "?",
         "  grow N [restart|keep]: end the round and grow by N layers\n",
     );
-    ask(&mut pty, "status", "\nround 1: 1 layers, step 40 of 20\n");
+    ask(&mut pty, "status", "\nround 1: 1 layer, step 40 of 20\n");
     ask(
         &mut pty,
         "puase",
@@ -486,4 +486,61 @@ fn who_watches_learns_how_an_open_decision_is_answered() {
     place.expect(0, &["ctl", "mine", "stop"]);
     assert!(watching.wait().unwrap().success());
     assert!(place.printed().contains("outcome: stopped"));
+}
+
+#[test]
+fn an_attached_plain_terminal_answers_a_run_elsewhere() {
+    let place = Place::new();
+    let _run = place.in_background("mine", &["--set", "policy.mode=pause"], "");
+    place.wait_event("mine", "the pause", |e| {
+        e["status"] == "paused" && e["message"] == "waiting for a decision"
+    });
+    let mut pty = Pty::start_with(&place, &["attach", "mine", "--plain"], 80, 24, &[]);
+    see(&pty, 0, "Number, or a command such as");
+    let all = written(&pty);
+    let here = all.find("decision of round 1 (end of steps)").unwrap();
+    assert!(all[..here].contains("\nround 1: 1 layer, step 20 of 20\n"));
+    assert!(all[here..].contains("\n  1 grow by 1 layer (restart): 1 to 2 layers, "));
+    assert!(!all.contains("  loss "), "the past is not repeated: {all}");
+    // What happens is printed, and the commands that are typed reach the trainer.
+    ask(&mut pty, "note from afar", "note: from afar\n");
+    ask(
+        &mut pty,
+        "rollback nope",
+        "refused: no checkpoint \"nope\"; the newest are ",
+    );
+    let refusal = ask(&mut pty, "resume", "refused: ");
+    let on = ask(&mut pty, "2", "decided by operator: train on for 10 steps");
+    assert!(!written(&pty)[refusal..].contains("refused"), "once");
+    see(&pty, on, "  loss ");
+    see(&pty, on, "Number, or a command such as");
+    // Leaving leaves the run as it is; what has happened since is listed at the next visit.
+    let from = written(&pty).len();
+    pty.press("\u{4}");
+    see(&pty, from, "heirloom ctl mine stop");
+    see(
+        &pty,
+        from,
+        "left run mine (still running); reattach: heirloom attach mine\n",
+    );
+    assert_eq!(pty.exit_code(), 0);
+    assert!(!pty.written().contains(&0x1b), "no escape codes");
+    place.wait_event("mine", "the departure", |e| {
+        let said = e["message"].as_str().unwrap_or_default();
+        e["kind"] == "log" && said.ends_with(" has left; control is free")
+    });
+    place.expect(0, &["ctl", "mine", "train-on", "1000000"]);
+    place.expect(0, &["ctl", "mine", "pause"]);
+    let mut pty = Pty::start_with(&place, &["attach", "mine", "--plain"], 80, 24, &[]);
+    let since = see(&pty, 0, "\nsince you last looked, ");
+    see(
+        &pty,
+        since,
+        "decided by control: train on for 1000000 steps",
+    );
+    // Another client takes the control; the lines say so, and the end has the table.
+    place.expect(0, &["ctl", "mine", "stop"]);
+    see(&pty, 0, "outcome: stopped");
+    see(&pty, 0, "run mine has ended: heirloom show mine\n");
+    assert_eq!(pty.exit_code(), 0);
 }

@@ -77,7 +77,7 @@ fn the_recipe_runs_and_leaves_a_readable_run() {
     // Watching a finished run tells it and ends.
     let watched = place.expect(0, &["watch", "mine"]);
     assert!(
-        watched.contains("outcome: ") && watched.contains("round 1 starts: 1 layers"),
+        watched.contains("outcome: ") && watched.contains("round 1 starts: 1 layer"),
         "{watched}"
     );
 }

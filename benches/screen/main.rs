@@ -317,7 +317,7 @@ fn into_second_round(pty: &mut Pty) {
     pty.see("> grow by 2");
     locked();
     pty.press("\r");
-    pty.see("Esc back");
+    pty.see("Enter confirm");
     locked();
     pty.press("\r");
     pty.see("round 2 · 6 layers");

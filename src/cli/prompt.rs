@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -97,7 +98,7 @@ impl Terminal {
         mut feed: Box<dyn Feed + Send>,
         look: impl Fn() -> RunState + Send + 'static,
         left: impl FnOnce(Leave) + Send + 'static,
-    ) -> io::Result<()> {
+    ) -> io::Result<JoinHandle<()>> {
         let terminal = Arc::clone(self);
         let started = threads::spawn("commands", move || {
             let mut console = Console::new(&terminal.dir);
@@ -126,15 +127,15 @@ impl Terminal {
             drop(feed);
             left(how);
             // What was numbered is left without numbers.
-            let rest = terminal.lines().of_present(&look(), &terminal.run);
-            if let Some(text) = rest {
+            let rest = terminal.lines().of_present(&look(), terminal.answers());
+            if let Some(text) = rest.text {
                 let _ = say::out(&format!("{text}\n"));
             }
         });
         if started.is_err() {
             self.reads.store(false, Ordering::SeqCst);
         }
-        started.map(drop)
+        started
     }
 }
 

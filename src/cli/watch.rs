@@ -115,7 +115,7 @@ fn lines(dir: &RunDir, json: bool) -> Result<()> {
         }
         if !caught_up {
             caught_up = true;
-            let open = lines.of_present(&state, &run);
+            let open = lines.of_present(&state, Answers::Commands(&run)).text;
             if let Some(open) = open.filter(|_| alive && !json) {
                 let _ = writeln!(out, "{open}");
                 let _ = out.flush();

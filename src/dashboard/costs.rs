@@ -106,7 +106,8 @@ impl Cost {
     /// The same in a sentence; `end` is when it is over, in words.
     pub fn sentence(&self, end: Option<String>) -> String {
         let [layers, parameters, bytes, speed, takes] = self.cells();
-        let mut text = format!("{layers} layers");
+        let plural = if layers == "1" { "" } else { "s" };
+        let mut text = format!("{layers} layer{plural}");
         let mut add = |what: &str, value: String| {
             if value != "-" {
                 text.push_str(&format!(" · {value}{what}"));

@@ -100,7 +100,7 @@ fn reference(r: &PhaseResult) -> Value {
 /// How a run stands, in a few lines.
 pub fn status(state: &RunState, dir: &RunDir) -> String {
     let core = &state.core;
-    let mut out = format!("{}, step {}", core.status, core.step);
+    let mut out = format!("{}, step {} of the run", core.status, core.step);
     if let Some(trouble) = trouble(state, dir) {
         let _ = write!(out, "\ntrouble: {}", trouble.sentence());
         for command in trouble.commands(&dir.argument()) {
@@ -111,9 +111,12 @@ pub fn status(state: &RunState, dir: &RunDir) -> String {
         let _ = write!(out, "\npaused because: {why}");
     }
     if let Some(now) = &core.phase {
-        let (phase, layers) = (table::phase_name(&now.phase), now.layers);
+        let (phase, layers) = (
+            table::phase_name(&now.phase),
+            table::plural(now.layers, "layer"),
+        );
         let (step, steps) = (core.phase_step, now.due);
-        let _ = write!(out, "\n{phase}: {layers} layers, step {step} of {steps}");
+        let _ = write!(out, "\n{phase}: {layers}, step {step} of {steps}");
     }
     if let Some(eval) = state.live().evals.last() {
         let _ = write!(
@@ -176,8 +179,12 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
     if let Some(info) = &state.info {
         writeln!(
             out,
-            "reference  {} layers, {} heads, width {}, context {}, vocabulary {}",
-            info.n_layer, info.n_head, info.n_embd, info.context_length, info.vocab
+            "reference  {}, {} heads, width {}, context {}, vocabulary {}",
+            table::plural(info.n_layer, "layer"),
+            info.n_head,
+            info.n_embd,
+            info.context_length,
+            info.vocab
         )?;
         writeln!(
             out,

@@ -301,7 +301,7 @@ impl Trainer {
                 };
                 Ok(Ok((
                     Boundary::Choice(choice),
-                    Some(format!("growing to {to} layers")),
+                    Some(format!("growing to {}", table::plural(to, "layer"))),
                 )))
             }
             Command::TrainOn { .. } if self.state.round() == 0 => Ok(Err(format!(

@@ -15,6 +15,7 @@ use crate::run::event::{
     Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
 };
 use crate::run::hints::DECIDE_OR_TRAIN_ON;
+use crate::run::table;
 use crate::run::trend::{GapData, Trend};
 
 /// What the end of a phase's steps leads to.
@@ -307,15 +308,16 @@ impl Trainer {
         }
         match self.growth_cost(layers) {
             None => Some(format!(
-                "{have} layers is the most (grow.max_layers = {max})"
+                "{} is the most (grow.max_layers = {max})",
+                table::plural(have, "layer")
             )),
             Some(g) if g.add < layers => Some(format!(
-                "the model can grow by at most {} more layers (grow.max_layers = {max})",
-                g.add
+                "the model can grow by at most {} more (grow.max_layers = {max})",
+                table::plural(g.add, "layer")
             )),
             Some(g) => {
                 let grown = self.learner.shape().with_layers(vec![1.0; g.layers]);
-                let what = format!("a model of {} layers", g.layers);
+                let what = format!("a model of {}", table::plural(g.layers, "layer"));
                 let fits = self.memory_of(&grown).check(&what, &self.memory_held());
                 fits.err().map(|error| error.to_string())
             }

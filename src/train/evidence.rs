@@ -2,8 +2,8 @@
 
 use super::state::{EvalRecord, TrainState};
 use crate::run::event::{Forecast, PhaseResult, Plateau, Suggestion};
-use crate::run::trend;
-use crate::run::trend::{GapData, Line};
+use crate::run::table;
+use crate::run::trend::{self, GapData, Line};
 use crate::run::trouble::is_diverged;
 
 /// Validation loss expected at the end of a round with `layers`: a line through the rounds so far (the present one
@@ -65,23 +65,28 @@ pub fn suggest(
         return (Suggestion::Rollback, why);
     }
     let (gap, stderr) = gap;
+    let model = table::plural(layers, "layer");
+    let (are, match_) = match layers {
+        1 => ("is", "matches"),
+        _ => ("are", "match"),
+    };
     let insufficient = match GapData::of(gap, stderr) {
         GapData::Measured => None,
         GapData::NoError => Some(format!(
-            "insufficient data: the gap {gap:+.4} of {layers} layers has no error with one validation window"
+            "insufficient data: the gap {gap:+.4} of {model} has no error with one validation window"
         )),
         GapData::NotFinite => Some(format!(
-            "insufficient data: the gap of {layers} layers to the reference is not finite"
+            "insufficient data: the gap of {model} to the reference is not finite"
         )),
     };
     if let Some(why) = insufficient {
         return (Suggestion::InsufficientData, why);
     }
     if matched {
-        let why = format!("{layers} layers match the reference: gap {gap:+.4} ±{stderr:.4}");
+        let why = format!("{model} {match_} the reference: gap {gap:+.4} ±{stderr:.4}");
         return (Suggestion::Stop, why);
     }
-    let behind = format!("{layers} layers are {gap:.4} ±{stderr:.4} behind the reference");
+    let behind = format!("{model} {are} {gap:.4} ±{stderr:.4} behind the reference");
     match (at_end || plateau == Plateau::Likely, can_grow) {
         (true, true) => (Suggestion::Grow, behind),
         (true, false) => (

@@ -12,7 +12,7 @@ use crate::model::{Files, Weights};
 use crate::run::event::{Body, Outcome, Phase, PhaseResult, Start};
 use crate::run::hints::NEXT_BATCH;
 use crate::run::state::{ControlResult, RoundResult};
-use crate::run::trend;
+use crate::run::{table, trend};
 
 /// Set the random numbers of parts that are not inherited, and of the random control, apart from those the reference
 /// began with.
@@ -360,9 +360,9 @@ impl Trainer {
         let outcome = state.outcome.unwrap_or(Outcome::Stopped);
         let message = match (state.rounds.last(), &state.reference) {
             (Some(last), Some(reference)) => format!(
-                "{} of {} layers, gap {}",
+                "{} of {}, gap {}",
                 last.result.layers,
-                reference.layers,
+                table::plural(reference.layers, "layer"),
                 trend::gap_words(last.result.gap, last.result.gap_stderr),
             ),
             _ => "before the first round ended".into(),

@@ -1,7 +1,7 @@
 //! The one table of commands: the screen's own, those that open a view or a layer, and those of the trainer, which
 //! `heirloom ctl` takes, too. Keys, the command line, its completion, the help and `docs/keys.md` are made from it.
 
-mod preflight;
+pub mod preflight;
 mod table;
 
 use self::table::{OWN, Run};
@@ -134,7 +134,10 @@ pub fn run(context: &mut Context<'_>, line: &str) -> Result<Ran, String> {
     }
     Ok(match words::is_drastic(&command) {
         true => {
-            preflight::check(context, &command)?;
+            let nearby = &context.facts.nearby;
+            let is_kept = |name: &str| nearby.is_kept(name);
+            let listed = nearby.kept.is_some();
+            preflight::check(context.run, listed.then_some(&is_kept), &command)?;
             Ran::Ask(command)
         }
         false => Ran::Done(vec![Effect::Send(command)]),

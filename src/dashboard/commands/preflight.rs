@@ -3,16 +3,20 @@
 use crate::config::keys;
 use crate::dashboard::costs::layers_left;
 use crate::dashboard::rollback_points;
-use crate::dashboard::ui::Context;
 use crate::run::command::Command;
 use crate::run::event::Phase;
+use crate::run::state::RunState;
+use crate::run::table;
 
-/// Checks a command that is about to be confirmed.
+/// Checks a command that is about to be confirmed. `is_kept` says whether a checkpoint is on disk; without it, any may be.
 ///
 /// # Errors
 /// Why it cannot be done, and what can be.
-pub fn check(context: &Context<'_>, command: &Command) -> Result<(), String> {
-    let run = context.run;
+pub fn check(
+    run: &RunState,
+    is_kept: Option<&dyn Fn(&str) -> bool>,
+    command: &Command,
+) -> Result<(), String> {
     let phase = run.core.phase.as_ref().map(|p| &p.phase);
     let round = matches!(phase, Some(Phase::Round(_)));
     match command {
@@ -23,35 +27,39 @@ pub fn check(context: &Context<'_>, command: &Command) -> Result<(), String> {
             let most = run.info.as_ref().map_or(0, |i| i.max_layers);
             match layers_left(run) {
                 0 => Err(format!(
-                    "the model has {most} layers, the most that grow.max_layers allows"
+                    "the model has {}, the most that grow.max_layers allows",
+                    table::plural(most, "layer")
                 )),
                 left if *layers > left => Err(format!(
-                    "can grow by at most {left} more layers (grow.max_layers = {most})"
+                    "can grow by at most {} (grow.max_layers = {most})",
+                    table::plural(left, "more layer")
                 )),
                 _ => Ok(()),
             }
         }
-        Command::Rollback { checkpoint } => rollback(context, checkpoint),
+        Command::Rollback { checkpoint } => match is_kept {
+            Some(is_kept) => rollback(run, is_kept, checkpoint),
+            None => Ok(()),
+        },
         _ => Ok(()),
     }
 }
 
 /// Whether a checkpoint, a link to one, or one of a step exists.
-fn rollback(context: &Context<'_>, wanted: &str) -> Result<(), String> {
-    let nearby = &context.facts.nearby;
-    let points = rollback_points::on_screen(context);
+fn rollback(run: &RunState, is_kept: &dyn Fn(&str) -> bool, wanted: &str) -> Result<(), String> {
+    let points = rollback_points::of(run, is_kept);
     let of_step = wanted.parse().ok();
     let known = points
         .iter()
         .any(|p| p.note.name == wanted || Some(p.note.step) == of_step);
-    if known || nearby.kept.is_none() || (of_step.is_none() && nearby.is_kept(wanted)) {
+    if known || (of_step.is_none() && is_kept(wanted)) {
         return Ok(());
     }
-    let names = points.iter().map(|p| p.note.name.as_str());
-    let advice = match (points.is_empty(), keys::best(wanted, names, 0.6)) {
-        (true, _) => "none has been written yet: c writes one".into(),
-        (false, Some(near)) => format!("did you mean {near}?"),
-        (false, None) => "R lists them".to_string(),
+    let names: Vec<&str> = points.iter().map(|p| p.note.name.as_str()).collect();
+    let advice = match (keys::best(wanted, names.iter().copied(), 0.6), &names[..]) {
+        (_, []) => "none has been written yet: `checkpoint` writes one".into(),
+        (Some(near), _) => format!("did you mean {near}?"),
+        (None, names) => format!("the newest are {}", names[..names.len().min(3)].join(", ")),
     };
     Err(format!("no checkpoint {wanted:?}; {advice}"))
 }

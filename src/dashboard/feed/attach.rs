@@ -1,15 +1,13 @@
 //! A run that another process of this machine trains: its past from the journal, its present over the control socket.
 
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use super::line::Line;
 use super::{Answer, Feed, Ticket};
 use crate::run::command::Command;
-use crate::run::control::client::{Client, GREETING};
 use crate::run::control::protocol::{Incoming, Outgoing};
 use crate::run::dir::RunDir;
 use crate::run::event::Event;
@@ -17,18 +15,11 @@ use crate::run::notify::{Notice, recognise::Listener};
 use crate::run::series;
 use crate::run::state::{RunState, Status};
 use crate::run::tail::{self, Tail, TailItem};
-use crate::threads;
 
-/// Messages that may wait for the dashboard; then the trainer's process waits with sending, and lets go of a client
-/// that takes nothing.
-const WAITING: usize = 4096;
 /// Most events folded in before keys are looked at again.
 const AT_ONCE: usize = 20_000;
 /// How often the journal is looked at, and the trainer looked for, while there is no connection.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait of the screen for a server that does not read: the socket holds some hundred messages, so that one who
-/// has read none of them does not read at all.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// A feed over the control socket. When the connection ends it follows the journal, and connects again when a trainer
 /// is there.
@@ -54,15 +45,12 @@ pub struct AttachFeed {
     /// Why the server has closed the connection, for the screen.
     news: Option<String>,
     listener: Listener,
+    /// The journal has been read to its end once: what comes from then on happens now.
+    past_read: bool,
 }
 
-/// An open connection.
-struct Line {
-    sending: UnixStream,
-    messages: Receiver<Outgoing>,
-    /// Whether the events have been asked for: the journal has been read.
-    subscribed: bool,
-}
+/// Is called with each event of the present, and the state after it.
+pub type Each<'a> = dyn FnMut(&RunState, &Event) + 'a;
 
 impl AttachFeed {
     /// Connects to the trainer of a run. The state is what is known before the feed's first event.
@@ -88,8 +76,56 @@ impl AttachFeed {
             answers: Vec::new(),
             lagged_at: None,
             news: None,
+            past_read: false,
         };
         Ok((feed, state))
+    }
+
+    /// Whether the run's process is connected.
+    pub fn is_connected(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// Folds what has come in since the last call, with `each` called for what happens from the first call's end on.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn follow(&mut self, state: &mut RunState, each: &mut Each<'_>) -> Result<()> {
+        if self.line.is_none() {
+            self.without(state, each)?;
+        }
+        let Some(line) = &self.line else {
+            return Ok(());
+        };
+        if !line.subscribed {
+            if !self.read_on(state, each)? {
+                return Ok(());
+            }
+            let message = Incoming::Subscribe {
+                after: state.seq,
+                read_only: self.read_only,
+                // The journal has brought nothing since: it cannot be written at present.
+                skip: self.lagged_at == Some(state.seq),
+            };
+            if self.say(&message)
+                && let Some(line) = &mut self.line
+            {
+                line.subscribed = true;
+            }
+        }
+        for _ in 0..AT_ONCE {
+            let Some(line) = &self.line else { break };
+            match line.messages.try_recv() {
+                Ok(message) => {
+                    if !self.take(message, state, each) {
+                        self.hang_up();
+                    }
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.hang_up(),
+            }
+        }
+        Ok(())
     }
 
     /// Sends a message. False when the server does not take it at once, which ends the connection: part of the message
@@ -107,20 +143,27 @@ impl AttachFeed {
     }
 
     /// Reads the journal on. True at its end.
-    fn read_on(&mut self, state: &mut RunState) -> Result<bool> {
+    fn read_on(&mut self, state: &mut RunState, each: &mut Each<'_>) -> Result<bool> {
         for item in self.tail.poll()? {
             match &item {
-                // The socket may have told it already.
+                // It may have come over the socket already.
                 TailItem::Event(event) if event.seq <= state.seq => {}
+                TailItem::Event(event) => {
+                    item.apply_to(state);
+                    if self.past_read {
+                        each(state, event);
+                    }
+                }
                 _ => item.apply_to(state),
             }
         }
         // What is read from the journal is the past.
         self.listener.skip(state);
+        self.past_read |= self.tail.caught_up();
         Ok(self.tail.caught_up())
     }
 
-    fn take(&mut self, message: Outgoing, state: &mut RunState) -> bool {
+    fn take(&mut self, message: Outgoing, state: &mut RunState, each: &mut Each<'_>) -> bool {
         match message {
             Outgoing::Event { event } => {
                 if let Ok(event) = Event::from_line(&event.to_string())
@@ -128,6 +171,7 @@ impl AttachFeed {
                 {
                     state.apply(&event);
                     self.listener.listen(state, &event);
+                    each(state, &event);
                 }
             }
             Outgoing::Control { mine, holder } => {
@@ -179,7 +223,7 @@ impl AttachFeed {
     }
 
     /// Without a connection: follows the journal, and looks for a trainer now and then.
-    fn without(&mut self, state: &mut RunState) -> Result<()> {
+    fn without(&mut self, state: &mut RunState, each: &mut Each<'_>) -> Result<()> {
         if let Some(connecting) = &self.connecting {
             match connecting.try_recv() {
                 Ok(Ok(line)) => {
@@ -194,7 +238,7 @@ impl AttachFeed {
             return Ok(());
         }
         self.looked = Instant::now();
-        if self.read_on(state)? {
+        if self.read_on(state, each)? {
             tail::settle(state, self.dir.path());
             // A run that is over has nothing more to say, though its process may still show its table.
             let over = matches!(state.core.status, Status::Done | Status::Failed);
@@ -207,83 +251,9 @@ impl AttachFeed {
     }
 }
 
-impl Line {
-    fn open(dir: &RunDir) -> Result<Self> {
-        let (mut client, _) = Client::connect(dir, GREETING)?;
-        let sending = client.sender().context("cannot use the control socket")?;
-        let limited = sending.set_write_timeout(Some(PATIENCE));
-        limited.context("cannot use the control socket")?;
-        let (tell, messages) = sync_channel(WAITING);
-        threads::spawn("attached", move || {
-            while let Ok(message) = client.receive() {
-                if tell.send(message).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self {
-            sending,
-            messages,
-            subscribed: false,
-        })
-    }
-
-    /// Opens a connection on a thread of its own, which ends by itself within [`GREETING`]. `None` when the system
-    /// refuses the thread.
-    fn open_aside(dir: &RunDir) -> Option<Receiver<Result<Self>>> {
-        let (tell, opened) = sync_channel(1);
-        let dir = dir.clone();
-        let opening = threads::spawn("attaching", move || {
-            // A screen that has gone drops the line, and with it the connection.
-            let _ = tell.send(Self::open(&dir));
-        });
-        opening.is_ok().then_some(opened)
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        // The receiving thread wakes and ends.
-        let _ = self.sending.shutdown(Shutdown::Both);
-    }
-}
-
 impl Feed for AttachFeed {
     fn drain(&mut self, state: &mut RunState) -> Result<bool> {
-        if self.line.is_none() {
-            self.without(state)?;
-        }
-        let Some(line) = &self.line else {
-            return Ok(true);
-        };
-        if !line.subscribed {
-            if !self.read_on(state)? {
-                return Ok(true);
-            }
-            let message = Incoming::Subscribe {
-                after: state.seq,
-                read_only: self.read_only,
-                // The journal has brought nothing since: it cannot be written at present.
-                skip: self.lagged_at == Some(state.seq),
-            };
-            if self.say(&message)
-                && let Some(line) = &mut self.line
-            {
-                line.subscribed = true;
-            }
-        }
-        for _ in 0..AT_ONCE {
-            let Some(line) = &self.line else { break };
-            match line.messages.try_recv() {
-                Ok(message) => {
-                    if !self.take(message, state) {
-                        self.hang_up();
-                    }
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => self.hang_up(),
-            }
-        }
+        self.follow(state, &mut |_, _| {})?;
         Ok(true)
     }
 

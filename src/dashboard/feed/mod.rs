@@ -4,6 +4,7 @@
 //! directory that is only read. A run played again is the fourth source, in [`replay`](super::replay).
 
 mod attach;
+mod line;
 mod live;
 mod tail;
 

@@ -12,7 +12,7 @@ use crate::dashboard::{eta, when};
 use crate::run::command::{Command, GrowMode};
 use crate::run::event::{Evidence, Phase};
 use crate::run::show::duration;
-use crate::run::trend;
+use crate::run::{table, trend};
 
 /// The question, what follows from its answer, and the keys that answer.
 pub fn lines(scene: &Scene<'_>, command: &Command) -> Vec<Line<'static>> {
@@ -115,7 +115,11 @@ fn train_on(scene: &Scene<'_>, steps: u64) -> (String, Vec<String>) {
     (
         format!("Train on for {} steps?", thousands(steps)),
         vec![
-            format!("{} layers, {}", cost.layers.0, span(scene, steps, &cost)),
+            format!(
+                "{}, {}",
+                table::plural(cost.layers.0, "layer"),
+                span(scene, steps, &cost)
+            ),
             format!("next decision at step {} of the round", thousands(due)),
         ],
     )
@@ -124,7 +128,10 @@ fn train_on(scene: &Scene<'_>, steps: u64) -> (String, Vec<String>) {
 fn stop(scene: &Scene<'_>) -> (String, Vec<String>) {
     let run = scene.run;
     let mut result = match &run.core.phase {
-        Some(now) => format!("this model of {} layers is the result", now.layers),
+        Some(now) => format!(
+            "this model of {} is the result",
+            table::plural(now.layers, "layer")
+        ),
         None => "the present model is the result".into(),
     };
     if let Some(eval) = run.evals_of_phase().last() {

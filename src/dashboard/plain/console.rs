@@ -2,11 +2,11 @@
 //! them as they come.
 
 use super::offer;
-use crate::dashboard::costs::{Choice, Cost, layers_left};
+use crate::dashboard::commands::preflight;
+use crate::dashboard::costs::{Choice, Cost};
 use crate::dashboard::layers::decision::Decision;
 use crate::run::command::Command;
 use crate::run::dir::RunDir;
-use crate::run::event::Phase;
 use crate::run::state::RunState;
 use crate::run::{show, table, words};
 use crate::text::sanitize;
@@ -133,16 +133,9 @@ impl Console {
     /// # Errors
     /// When it is known that the trainer would refuse it.
     fn consequence(&self, command: &Command, state: &RunState) -> Result<String, String> {
+        preflight::check(state, Some(&|name| show::is_kept(&self.dir, name)), command)?;
         let at = offer::at(state);
-        let in_round = matches!(&state.core.phase, Some(p) if matches!(p.phase, Phase::Round(_)));
         match command {
-            Command::Grow { .. } | Command::Stop { .. } if !in_round => {
-                Err("no round has begun: decisions belong to rounds".into())
-            }
-            Command::Grow { layers, .. } if *layers > layers_left(state) => {
-                let most = table::plural(layers_left(state), "more layer");
-                Err(format!("the model can grow by at most {most}"))
-            }
             Command::Grow { layers, mode, .. } => {
                 let mode = mode.or(state.info.as_ref().map(|info| info.grow_mode));
                 let mode = mode.unwrap_or_default();

@@ -8,9 +8,11 @@ mod place;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::dashboard::when;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, DecisionStatus, Event, RunStatus};
 use crate::run::hints;
+use crate::run::since;
 use crate::run::state::{RunState, Status};
 use crate::text::sanitize;
 
@@ -91,24 +93,51 @@ impl Lines {
         }
     }
 
-    /// Returns the lines that say how the open decision or the present pause of a run in progress is answered, with the
-    /// commands of run `run`; `None` where there is neither.
-    pub fn of_present(&self, state: &RunState, run: &str) -> Option<String> {
-        let answers = Answers::Commands(run);
-        let (mut lines, core) = (Vec::new(), &state.core);
-        if let Some(open) = &core.decision {
-            lines.extend(self.desk(state, answers).of_decision(open).0);
-        }
-        if core.status == Status::Paused {
-            lines.extend(self.desk(state, answers).of_pause(core.pause.as_deref()));
-        }
+    /// Returns the lines that say how the open decision or the present pause of a run in progress is answered; none where
+    /// there is neither.
+    pub fn of_present(&self, state: &RunState, answers: Answers<'_>) -> Printed {
+        let (desk, core) = (self.desk(state, answers), &state.core);
         let place = present_place(state);
         let head = format!("{}  {place:<PLACE$}  ", self.stamp(state.t));
+        let (mut lines, mut offered) = (Vec::new(), None);
+        if let Some(open) = &core.decision {
+            let choices;
+            (choices, offered) = desk.of_decision(open);
+            if offered.is_some() {
+                lines.push(format!("{head}{}", offer::headline(open, core.step)));
+            }
+            lines.extend(choices);
+        }
+        if core.status == Status::Paused {
+            lines.extend(desk.of_pause(core.pause.as_deref()));
+        }
+        let begin = match answers {
+            Answers::Typed => "",
+            _ => &head,
+        };
         let lines: Vec<String> = lines
             .iter()
-            .map(|line| format!("{head}{}", sanitize(line)))
+            .map(|line| format!("{begin}{}", sanitize(line)))
             .collect();
-        (!lines.is_empty()).then(|| lines.join("\n"))
+        Printed {
+            text: (!lines.is_empty()).then(|| lines.join("\n")),
+            offered,
+        }
+    }
+
+    /// Returns the lines for what has happened since the operator last looked; `None` when that is nothing.
+    pub fn of_past(&self, state: &RunState) -> Option<String> {
+        let since = since::of(state)?;
+        let ago = when::ago((Timestamp::now().as_millisecond() - since.left.t) as f64 / 1000.0);
+        let summary = format!("since you last looked, {ago}: {}", since.summary.join("; "));
+        let notes = since.notes.iter().map(|note| {
+            let place = format!("step {}", note.step);
+            let text = hints::without_keys(&note.text);
+            format!("{}  {place:<PLACE$}  {text}", self.stamp(note.t))
+        });
+        let lines = std::iter::once(summary).chain(notes);
+        let lines: Vec<String> = lines.map(|line| sanitize(&line).into_owned()).collect();
+        Some(lines.join("\n"))
     }
 
     /// What can be answered in a state.

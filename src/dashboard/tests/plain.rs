@@ -286,7 +286,7 @@ fn words_are_commands_and_drastic_ones_are_asked_about() {
         assert_eq!(read("yes"), Move::Send(command));
     }
     // What is sure to be refused is not asked about.
-    let said = "refused: the model can grow by at most 2 more layers";
+    let said = "refused: can grow by at most 2 more layers (grow.max_layers = ";
     assert_eq!(read("grow 9"), Move::Say(said.into()));
     assert!(matches!(read("puase"), Move::Say(said) if said.contains("did you mean pause?")));
     assert!(matches!(read("?"), Move::Say(said) if said.contains("  rollback NAME: go back")));

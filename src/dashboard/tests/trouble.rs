@@ -177,7 +177,7 @@ fn what_the_trainer_would_refuse_is_refused_before_the_question() {
     };
     for (line, words) in [
         ("grow 99", "can grow by at most"),
-        ("rollback nope", "no checkpoint \"nope\"; R lists them"),
+        ("rollback nope", "no checkpoint \"nope\"; the newest are "),
         (
             "rollback b0-s00100000-referenc",
             "did you mean b0-s00100000-reference?",

@@ -106,6 +106,7 @@ pub struct Scale {
 impl Scale {
     /// Returns the scale that shows `low` to `high`, widened to round numbers so that it seldom moves.
     pub fn over(low: f64, high: f64, log: bool) -> Self {
+        let (low, high) = apart(low, high);
         if log && low > 0.0 {
             let (low, high) = match high / low {
                 // Less than a decade: as on a linear axis, but never down to 0.
@@ -186,9 +187,32 @@ impl Scale {
     }
 }
 
+/// Returns the bounds, those of one value set apart by a hundredth of it: no digits tell finer ones apart at a glance.
+fn apart(low: f64, high: f64) -> (f64, f64) {
+    let size = low.abs().max(high.abs());
+    match high - low > size * 1e-12 {
+        true => (low, high),
+        false if size == 0.0 => (low, high + 1e-2),
+        false => (low - size * 5e-3, high + size * 5e-3),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_value_has_labels_that_differ() {
+        assert_eq!(texts(5.747_023, 5.747_023, true, 4), ["5.78", "5.71"]);
+        assert_eq!(texts(5.747_023, 5.747_023, false, 2), ["5.78", "5.71"]);
+        for value in [0.0, -3.0, 1e-9, 1e11] {
+            let scale = Scale::over(value, value, value > 0.0);
+            assert!(scale.low <= value && value < scale.high, "{value}");
+            let labels = scale.ticks(4);
+            assert!(labels[0].1 != labels.last().unwrap().1, "{labels:?}");
+            assert!(labels.iter().all(|label| label.1.len() < 9), "{labels:?}");
+        }
+    }
 
     /// The labels of an axis of so many rows.
     fn texts(low: f64, high: f64, log: bool, rows: usize) -> Vec<String> {

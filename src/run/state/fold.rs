@@ -347,9 +347,9 @@ impl RunState {
             now.added = now.layers.saturating_sub(before.layers);
         }
         let text = format!(
-            "{} starts: {} layers ({})",
+            "{} starts: {} ({})",
             table::phase_name(&now.phase),
-            now.layers,
+            table::plural(now.layers, "layer"),
             now.start
         );
         self.core.phase = Some(now);

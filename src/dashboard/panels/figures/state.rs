@@ -56,7 +56,11 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
     let Some(now) = &core.phase else {
         return all.1;
     };
-    let layers = format!("{} · {} layers", table::phase_name(&now.phase), now.layers);
+    let layers = format!(
+        "{} · {}",
+        table::phase_name(&now.phase),
+        table::plural(now.layers, "layer")
+    );
     all.plain("phase", 1, &layers);
     let step = format!("step {}/{}", thousands(core.phase_step), thousands(now.due));
     all.plain("step", 0, &step);

@@ -1,5 +1,7 @@
 //! `heirloom attach`: the full dashboard over a training that runs elsewhere on this machine.
 
+mod plain;
+
 use std::io::IsTerminal;
 
 use anyhow::{Result, bail};
@@ -13,7 +15,8 @@ use crate::run::state::{RunState, Status};
 ///
 /// The training may have been detached, have lost its terminal, or have been started with -d.
 ///
-/// One dashboard at a time has control; the others watch until they take it with `:take-control`.
+/// One dashboard at a time has control; the others watch until they take it with `:take-control`. With `--plain`, lines are
+/// printed and commands are typed; Ctrl-D leaves.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the only live one]
@@ -31,17 +34,15 @@ impl Args {
     /// When there is no such run, it is not running, or there is no terminal.
     pub fn run(self) -> Result<i32> {
         let dir = live_run(self.run.as_deref(), &self.global.runs, "attach")?;
-        if self.global.ui.plain() {
-            bail!(exit::usage(
-                "attach is a full-screen dashboard; for plain lines, `heirloom watch --plain` follows a run and `heirloom ctl` commands it"
-            ));
-        }
         if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
             bail!(exit::usage(
                 "attach needs a terminal; without one, `heirloom watch` follows a run and `heirloom ctl` commands it"
             ));
         }
-        let (exit, state) = dashboard(&dir, self.read_only, &self.global.ui)?;
+        let (exit, state) = match self.global.ui.plain() {
+            true => (Exit::Detach, plain::run(&dir, self.read_only)?),
+            false => dashboard(&dir, self.read_only, &self.global.ui)?,
+        };
         if exit != Exit::Hangup {
             // Who leaves in a hurry does not read.
             let (name, run) = (dir.name(), dir.argument());
