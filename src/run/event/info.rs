@@ -1,0 +1,69 @@
+//! What a run is: facts that do not change while it lives, and its status.
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::command::GrowMode;
+use crate::run::notify::Ringing;
+use crate::run::windows::EvalWindows;
+
+/// Facts about a run that do not change while it lives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// `heirloom 0.1.0`.
+    pub program: String,
+    /// The run's name: its directory's.
+    pub name: String,
+    pub host: String,
+    pub pid: u32,
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+    pub threads: usize,
+    /// `ask`, `pause` or `auto`.
+    pub policy: String,
+    pub tokenizer: String,
+    pub train_tokens: u64,
+    pub val_tokens: u64,
+    pub n_layer: usize,
+    pub n_head: usize,
+    pub n_embd: usize,
+    pub context_length: usize,
+    /// Padded size of the vocabulary.
+    pub vocab: usize,
+    /// Tokens per optimizer step.
+    pub batch_tokens: u64,
+    /// Steps of the reference phase (0 when it is loaded).
+    pub reference_steps: u64,
+    /// Steps of one round (T of Algorithm 1).
+    pub round_steps: u64,
+    pub grow_step: usize,
+    #[serde(default)]
+    pub grow_mode: GrowMode,
+    pub max_layers: usize,
+    /// Rank threshold tau and window length T of the probe.
+    pub tau: f64,
+    pub probe_length: usize,
+    /// Whether each control runs at the end.
+    pub control_random: bool,
+    pub control_reference: bool,
+    /// Validation windows of every evaluation; absent in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_windows: Option<EvalWindows>,
+    /// Largest paired gap in nats that counts as a match; absent in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
+    /// What the run's dashboards ring their terminal for, where they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ringing: Option<Ringing>,
+}
+
+/// Status told by a `run` event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// First line of a journal; carries [`RunInfo`].
+    Started,
+    Running,
+    Paused,
+    /// The process ends before the recipe does; the run can be resumed.
+    Interrupted,
+}
