@@ -5,7 +5,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Place, texts};
+use common::{Place, copy, texts};
 use serde_json::Value;
 
 fn fixture(name: &str) -> PathBuf {
@@ -190,22 +190,6 @@ fn a_run_with_overlapping_windows_keeps_them_and_takes_its_error_over_blocks() {
     let (_, err) = texts(&output);
     assert_eq!(output.status.code(), Some(2), "{err}");
     assert!(err.contains("eval.windows"), "{err}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type().unwrap();
-        if kind.is_symlink() {
-            std::os::unix::fs::symlink(std::fs::read_link(from).unwrap(), to).unwrap();
-        } else if kind.is_dir() {
-            copy(&from, &to);
-        } else {
-            std::fs::copy(from, to).unwrap();
-        }
-    }
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn a_loss_that_is_not_finite_and_the_failure_after_it_are_events() {
     assert_eq!(output.unwrap().status.code(), Some(1));
     let lines = appended(&place);
     assert_eq!(lines.len(), 2, "{lines:#?}");
-    let nan = "nan|80|nan: the validation loss is nan at step 80|";
+    let nan = "nan|80|nan: the validation loss is nan at step 20 of round 1|";
     assert!(lines[0].starts_with(nan), "{}", lines[0]);
     assert!(lines[1].starts_with("done|80|failed: "), "{}", lines[1]);
 }

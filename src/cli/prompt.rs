@@ -16,7 +16,7 @@ use nix::unistd::{getpgrp, read, tcgetpgrp};
 
 use super::say;
 use crate::dashboard::Feed;
-use crate::dashboard::plain::{Answers, Console, Decision, Lines, Move};
+use crate::dashboard::plain::{Answers, Console, Decision, Lines, Move, Role};
 use crate::run::attendance::Leave;
 use crate::run::dir::RunDir;
 use crate::run::state::RunState;
@@ -33,6 +33,7 @@ pub struct Terminal {
     dir: RunDir,
     /// RUN on the command line.
     run: String,
+    role: Role,
     /// Whether typed lines are read.
     reads: AtomicBool,
     offers: Mutex<Offers>,
@@ -49,10 +50,11 @@ struct Offers {
 
 impl Terminal {
     /// A terminal of the run in `dir`; `reads` when typed lines will be read.
-    pub fn new(dir: &RunDir, reads: bool) -> Arc<Self> {
+    pub fn new(dir: &RunDir, role: Role, reads: bool) -> Arc<Self> {
         Arc::new(Self {
             dir: dir.clone(),
             run: dir.argument(),
+            role,
             reads: AtomicBool::new(reads),
             offers: Mutex::default(),
         })
@@ -69,10 +71,15 @@ impl Terminal {
 
     /// How a decision can be answered at present.
     pub fn answers(&self) -> Answers<'_> {
-        match self.reads.load(Ordering::SeqCst) {
+        match self.reads.load(Ordering::SeqCst) && self.role != Role::Reader {
             true => Answers::Typed,
-            false => Answers::Commands(&self.run),
+            false => self.commands(),
         }
+    }
+
+    /// Answers by commands given elsewhere.
+    pub fn commands(&self) -> Answers<'_> {
+        Answers::Commands(&self.run)
     }
 
     /// Notes that the choices of `decision` will be printed with event number `seq`.
@@ -101,7 +108,7 @@ impl Terminal {
     ) -> io::Result<JoinHandle<()>> {
         let terminal = Arc::clone(self);
         let started = threads::spawn("commands", move || {
-            let mut console = Console::new(&terminal.dir);
+            let mut console = Console::new(&terminal.dir, terminal.role);
             let how = read_lines(|line| {
                 let shown = terminal.lock().shown.clone();
                 let text = match console.read(line, &look(), shown.as_ref()) {

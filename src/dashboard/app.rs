@@ -196,10 +196,8 @@ impl<'a> App<'a> {
         let (read_only, controller) = (self.feed.read_only(), self.feed.controller());
         let facts = &mut self.session.facts;
         if (read_only, &controller) != (facts.read_only, &facts.controller) {
-            let former = facts
-                .controller
-                .take()
-                .filter(|_| controller.is_none() && !read_only);
+            let is_free = controller.is_none() && !read_only && !self.feed.has_control();
+            let former = facts.controller.take().filter(|_| is_free);
             if let Some(former) = former {
                 self.desk.ui.notice = Some(format!("control is free: {former} has left"));
             }

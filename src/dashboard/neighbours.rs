@@ -142,7 +142,8 @@ impl Neighbours {
     /// Checks a checkpoint in a thread of its own, after the one that is being checked. Of those that wait, the last one is
     /// checked.
     pub fn verify(&mut self, nearby: &Nearby, name: &str) {
-        let is_known = nearby.verified.contains_key(name);
+        // What was wrong may have been the reading of it.
+        let is_known = matches!(nearby.verified.get(name), Some(Ok(())));
         let is_checked = self.verifying.as_ref().is_some_and(|(now, _)| now == name);
         if !is_known && !is_checked {
             self.next = Some(name.into());

@@ -90,8 +90,9 @@ impl Stack {
                 self.0.push(open);
                 return nothing;
             }
-            (stamp, _) => {
+            (stamp, act) => {
                 open.confirming = stamp;
+                open.layer.scroll(act);
                 self.0.push(open);
                 return nothing;
             }

@@ -1,5 +1,6 @@
 //! The screen's own state, and what a command works on.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use super::chart_view::ChartView;
@@ -38,8 +39,10 @@ pub struct Ui {
     pub history: Vec<String>,
     /// A fresh decision was asked for, to replace this one; the prompt opens when it comes.
     pub awaiting: Option<Option<u64>>,
-    /// The trouble whose banner was dismissed.
-    pub dismissed: Option<(Kind, u64)>,
+    /// The trouble in the banner of the last frame.
+    pub banner: Cell<Option<(Kind, u64)>>,
+    /// The trouble whose banner was dismissed, until there is none of its kind.
+    pub dismissed: Cell<Option<(Kind, u64)>>,
     /// The stop after a checkpoint was asked for.
     pub quitting: bool,
     /// Commands of this screen that have no answer yet.
@@ -58,7 +61,8 @@ impl Default for Ui {
             noticed: None,
             history: Vec::new(),
             awaiting: None,
-            dismissed: None,
+            banner: Cell::default(),
+            dismissed: Cell::default(),
             quitting: false,
             pending: Vec::new(),
         }

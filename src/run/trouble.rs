@@ -170,7 +170,8 @@ impl Trouble {
 }
 
 /// `step 149 of round 1`.
-fn place(run: &RunState, step: u64) -> String {
+/// `step 1,200 of round 2`, for a step of the run in the present phase.
+pub fn place(run: &RunState, step: u64) -> String {
     match &run.core.phase {
         Some(now) => {
             let phase = match &now.phase {
@@ -258,10 +259,7 @@ fn diverged(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
     let (what, step) = if is_diverged(last.val_loss, best.val_loss, best.stderr) {
         (format!("val {}", trend::loss(last.val_loss)), last.step)
     } else {
-        let train = run
-            .last_training_loss()
-            .filter(|(step, _)| *step > last.step);
-        let (step, loss) = train.filter(|(_, loss)| loss - best.val_loss > DIVERGED_TRAIN)?;
+        let (step, loss) = training_diverged(run)?;
         (format!("training loss {}", trend::loss(loss)), step)
     };
     let step = thousands(step.saturating_sub(now.began_at));
@@ -281,6 +279,13 @@ fn diverged(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
         },
         helps,
     })
+}
+
+/// Step and training loss after the last evaluation, where that loss is far above the best validation loss.
+fn training_diverged(run: &RunState) -> Option<(u64, f64)> {
+    let (best, last) = (best(run)?, run.evals_of_phase().last()?);
+    let train = run.last_training_loss();
+    train.filter(|(step, loss)| *step > last.step && loss - best.val_loss > DIVERGED_TRAIN)
 }
 
 fn stalled(run: &RunState, silence: f64) -> Option<Trouble> {
@@ -319,10 +324,19 @@ pub fn val_at(run: &RunState, checkpoint: &CheckpointNote) -> Option<f64> {
 pub fn good(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Good> {
     let best = best(run);
     let limit = best.map_or(f64::INFINITY, |b| b.val_loss + DIVERGED.max(5.0 * b.stderr));
+    let is_fine = |val: f64| val.is_finite() && val <= limit;
+    let evals = &run.live().evals;
     let live = run.checkpoints.iter().rev().filter(|c| {
-        let is_live = run.live().contains(c.seq);
-        let val = val_at(run, c);
-        is_live && val.is_none_or(|v| v.is_finite() && v <= limit) && is_kept(&c.name)
+        let next = evals.partition_point(|e| e.seq <= c.seq);
+        let own = evals[..next].last().is_some_and(|e| e.step == c.step) || c.val_loss.is_some();
+        // A model that was not evaluated itself is as good as the evaluations around it.
+        let later = match evals.get(next) {
+            _ if own => true,
+            Some(next) => is_fine(next.val_loss),
+            None => training_diverged(run).is_none(),
+        };
+        let is_good = later && val_at(run, c).is_none_or(is_fine);
+        run.live().contains(c.seq) && is_good && is_kept(&c.name)
     });
     let newest = live.max_by_key(|c| c.seq)?;
     Some(Good {

@@ -31,11 +31,18 @@ impl Trainer {
             true => self.state.values.clone(),
             false => saved.state.values.clone(),
         };
-        self.return_to_values(values)?;
-        let (passes, shape) = (self.learner.passes(), &saved.files.config);
-        let text = self.dataset.bytes_in_memory();
-        let memory = Memory::of_phase(passes, shape, saved.state.trains(), text);
-        memory.check(&format!("checkpoint {name}"), &self.memory_held())?;
+        // What is held now, by the values that are in force now.
+        let (held, present) = (self.memory_held(), self.state.values.clone());
+        let fits = self.return_to_values(values).and_then(|()| {
+            let (passes, shape) = (self.learner.passes(), &saved.files.config);
+            let text = self.dataset.bytes_in_memory();
+            let memory = Memory::of_phase(passes, shape, saved.state.trains(), text);
+            memory.check(&format!("checkpoint {name}"), &held)
+        });
+        if let Err(refusal) = fits {
+            self.return_to_values(present)?;
+            return Err(refusal);
+        }
         self.read_again(&saved, &name)?;
         let values = std::mem::take(&mut self.state.values);
         let former = std::mem::replace(&mut self.state, saved.state);

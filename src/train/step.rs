@@ -141,23 +141,12 @@ impl Trainer {
             ));
         }
         if !before && let Some(diverged) = evidence::divergence(&self.state.evals) {
-            let way = self.way_back_from_divergence();
-            self.warn(format!("{diverged}; {way}"));
+            let run = self.dir.argument();
+            self.warn(format!(
+                "{diverged}; heirloom ctl {run} status lists what helps"
+            ));
         }
         Ok(record)
-    }
-
-    /// Advises what helps against a loss that rises far above its best.
-    fn way_back_from_divergence(&self) -> String {
-        let run = self.dir.argument();
-        let lr = self.learning_rate() / 2.0;
-        let lower = format!("half the learning rate: heirloom ctl {run} set lr {lr:.2e}");
-        match &self.state.best {
-            Some((name, val)) => format!(
-                "roll back to {name} (val {val:.4}): heirloom ctl {run} rollback {name}; {lower}"
-            ),
-            None => lower,
-        }
     }
 
     /// Probes the attention ranks, unless that was done at this very step.

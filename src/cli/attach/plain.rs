@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::prompt::Terminal;
 use crate::cli::say;
+use crate::dashboard::plain::{Answers, Role};
 use crate::dashboard::{Answer, AttachFeed, Feed, Ticket};
 use crate::run::command::Command;
 use crate::run::dir::RunDir;
@@ -60,16 +61,21 @@ impl Feed for Shared {
 pub fn run(dir: &RunDir, read_only: bool) -> Result<RunState> {
     let (feed, past) = AttachFeed::connect(dir, read_only)?;
     let shared = Shared(Arc::new(Mutex::new(Attached { feed, run: past })));
-    let terminal = Terminal::new(dir, true);
+    let role = match read_only {
+        true => Role::Reader,
+        false => Role::Attached,
+    };
+    let terminal = Terminal::new(dir, role, true);
     let lines = terminal.lines();
     read_past(&shared)?;
     {
-        let run = &shared.lock().run;
+        let attached = shared.lock();
+        let run = &attached.run;
         say::out(&format!("{}\n", show::status(run, dir)))?;
         if let Some(text) = lines.of_past(run) {
             say::out(&format!("{text}\n"))?;
         }
-        let open = lines.of_present(run, terminal.answers());
+        let open = lines.of_present(run, answers(&attached.feed, &terminal));
         if let Some(text) = &open.text {
             say::out(&format!("{text}\n"))?;
         }
@@ -109,6 +115,14 @@ struct Known {
     refusal: Option<String>,
 }
 
+/// How a decision can be answered: one who has no control is not offered numbers.
+fn answers<'a>(feed: &AttachFeed, terminal: &'a Terminal) -> Answers<'a> {
+    match feed.controller() {
+        Some(_) => terminal.commands(),
+        None => terminal.answers(),
+    }
+}
+
 /// Reads what has happened until now.
 fn read_past(shared: &Shared) -> Result<()> {
     loop {
@@ -130,8 +144,9 @@ fn follow(shared: &Shared, dir: &RunDir, terminal: &Terminal, known: &mut Known)
     let over = {
         let mut attached = shared.lock();
         let Attached { feed, run } = &mut *attached;
+        let offered = answers(feed, terminal);
         feed.follow(run, &mut |run, event| {
-            let printed = lines.of_event(run, event, terminal.answers());
+            let printed = lines.of_event(run, event, offered);
             text.extend(printed.text);
             seq = event.seq;
             if let Body::Answer {

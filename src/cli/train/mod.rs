@@ -19,6 +19,7 @@ use std::sync::{Arc, PoisonError};
 
 use anyhow::{Result, bail};
 
+use crate::dashboard::plain::Role;
 use crate::dashboard::starting::Start;
 use crate::dashboard::{self, Exit};
 use crate::device::Choice;
@@ -171,7 +172,7 @@ impl Args {
                     // A reader that has gone must not stop the training.
                     let _ = say::out(&self.head(&setup, &parts.run));
                 }
-                let terminal = Terminal::new(&parts.dir, show == Show::Prompts);
+                let terminal = Terminal::new(&parts.dir, Role::Owner, show == Show::Prompts);
                 let (sink, printing) = Printing::start(show, Arc::clone(&terminal))?;
                 parts.run.add_sink(sink);
                 let session = self.start(setup)?;

@@ -6,7 +6,6 @@ use crate::dashboard::ui::Context;
 use crate::dashboard::views::overview;
 use crate::run::command::Command as TrainerCommand;
 use crate::run::state::Status;
-use crate::run::trouble::Trouble;
 
 /// How a command is carried out.
 #[derive(Clone, Copy)]
@@ -105,9 +104,9 @@ pub const OWN: &[Command] = &[
         |_| vec![Effect::Freeze],
     ),
     screen("dismiss", "dismiss the banner about trouble", |context| {
-        // Any silence will do: without other trouble it is what the banner is about.
-        let trouble = Trouble::of(context.run, Some(0.0), &|_| true);
-        context.ui.dismissed = trouble.map(|t| (t.kind, t.id));
+        if let shown @ Some(_) = context.ui.banner.get() {
+            context.ui.dismissed.set(shown);
+        }
         Vec::new()
     }),
     screen("redraw", "draw the whole screen again", |_| {

@@ -302,6 +302,10 @@ impl Feed for AttachFeed {
         }
     }
 
+    fn has_control(&self) -> bool {
+        self.mine
+    }
+
     fn take_control(&mut self) -> bool {
         !self.read_only && self.say(&Incoming::TakeControl)
     }

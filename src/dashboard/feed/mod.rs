@@ -64,6 +64,10 @@ pub trait Feed {
     fn controller(&self) -> Option<String> {
         None
     }
+    /// Whether this feed has control of the run.
+    fn has_control(&self) -> bool {
+        false
+    }
     /// Takes the control over; false when this feed cannot.
     fn take_control(&mut self) -> bool {
         false

@@ -102,6 +102,8 @@ pub const KEYS: &[Binding] = &[
 
     key(Confirm, &["Enter", "y"], "accept", "confirm", Journals("command")),
     key(Confirm, &["Esc", "n", "Ctrl-C"], "back", "cancel", Goes(&[], "Esc cancel")),
+    key(Confirm, &["PgUp"], "page up", "", Moves(&["PgDn"])),
+    key(Confirm, &["PgDn"], "page down", "", Moves(&[])),
 
     key(Layer("rollback"), &["Up", "k"], "previous", "", Moves(&["j"])),
     key(Layer("rollback"), &["Down", "j", "Tab"], "next", "Up Down=choose", Moves(&[])),

@@ -123,6 +123,8 @@ pub enum Step {
 /// A layer.
 pub trait Layer: Any + Debug {
     fn row(&self) -> &'static Row;
+    /// Scrolls what is asked, while a confirmation is waited for.
+    fn scroll(&mut self, _act: Act) {}
     /// Takes a command of its scope; [`Act::Accept`] comes after the confirmation, too.
     fn act(&mut self, act: Act, confirmed: bool, context: &mut Context<'_>) -> Step;
     /// Takes what became of [`Step::Run`]: a command that has to be confirmed, or the error.

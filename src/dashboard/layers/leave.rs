@@ -103,7 +103,7 @@ impl Layer for Leave {
     }
 
     fn room(&self) -> Room {
-        Room::Bottom(7)
+        Room::Bottom(8)
     }
 
     fn draw(&self, frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, _: bool) {
@@ -161,7 +161,7 @@ fn words(scene: &Scene<'_>, entry: Entry, training: Training) -> (String, String
         (Entry::Detach, Training::Waits) => (
             "detach - waits for your answer in the background",
             format!(
-                "Answer after {attach}. Without an answer for {minutes} minutes it writes a checkpoint and ends; heirloom train --resume {run} continues."
+                "To answer: {attach}. After {minutes} minutes without an answer it writes a checkpoint and ends; to continue then: heirloom train --resume {run}."
             ),
         ),
         (Entry::StopAfterCheckpoint, _) => (

@@ -82,6 +82,20 @@ impl Scroll {
     }
 }
 
+/// Says in the lower edge of a panel that there is more below.
+pub fn note_more(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    if area.width >= 40 {
+        let note = Line::styled(" PgDn more ", scene.theme.key).right_aligned();
+        let last = Rect {
+            y: area.bottom().saturating_sub(1),
+            height: 1,
+            width: area.width.saturating_sub(2),
+            ..area
+        };
+        frame.render_widget(note, last);
+    }
+}
+
 /// A list of entries with a marked one: moving in it by ten, and to its ends.
 pub fn page(selected: usize, entries: usize, act: Act) -> Option<usize> {
     let last = entries.saturating_sub(1);

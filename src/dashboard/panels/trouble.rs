@@ -8,6 +8,7 @@ use ratatui::widgets::Paragraph;
 
 use crate::dashboard::layers::scroll::wrap;
 use crate::dashboard::scene::Scene;
+use crate::dashboard::ui::OVERVIEW;
 use crate::run::trouble::{Help, Trouble};
 use crate::text;
 
@@ -19,7 +20,18 @@ pub fn of(scene: &Scene<'_>) -> Option<Trouble> {
 
 /// The lines of the banner in so many columns and at most `rows` rows; none where nothing is wrong or it was dismissed.
 pub fn banner(scene: &Scene<'_>, width: u16, rows: usize) -> Vec<Line<'static>> {
-    let Some(trouble) = of(scene).filter(|t| scene.ui.dismissed != Some((t.kind, t.id))) else {
+    let trouble = of(scene);
+    let dismissed = scene.ui.dismissed.get();
+    // The next trouble of this kind is another one.
+    if dismissed.is_some_and(|(kind, _)| trouble.as_ref().is_none_or(|t| t.kind != kind)) {
+        scene.ui.dismissed.set(None);
+    }
+    let trouble = trouble.filter(|t| dismissed != Some((t.kind, t.id)));
+    scene
+        .ui
+        .banner
+        .set(trouble.as_ref().map(|t| (t.kind, t.id)));
+    let Some(trouble) = trouble else {
         return Vec::new();
     };
     let style = style(scene);
@@ -107,7 +119,10 @@ fn keys(scene: &Scene<'_>, trouble: &Trouble) -> Vec<String> {
         (true, None) if scene.facts.replay.is_none() => vec![format!("heirloom attach {run}")],
         (true, None) => Vec::new(),
     };
-    keys.push("Esc dismiss".into());
+    // In other views Esc leads back to the overview.
+    if scene.ui.view == OVERVIEW {
+        keys.push("Esc dismiss".into());
+    }
     let long = trouble.helps.iter().filter(is_long);
     keys.extend(long.filter(|_| !locked).map(key));
     keys

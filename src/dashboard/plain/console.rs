@@ -4,6 +4,7 @@
 use super::offer;
 use crate::dashboard::commands::preflight;
 use crate::dashboard::costs::{Choice, Cost};
+use crate::dashboard::layers::Stamp;
 use crate::dashboard::layers::decision::Decision;
 use crate::run::command::Command;
 use crate::run::dir::RunDir;
@@ -21,18 +22,30 @@ pub enum Move {
     TakeControl,
 }
 
-/// Reads lines. Remembers the command that waits for a `y`.
+/// What the terminal is to the training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The training belongs to it.
+    Owner,
+    /// It commands a training elsewhere.
+    Attached,
+    /// It only looks at one.
+    Reader,
+}
+
+/// Reads lines. Remembers the command that waits for a `y`, and what it was asked about.
 #[derive(Debug)]
 pub struct Console {
     dir: RunDir,
-    asked: Option<Command>,
+    role: Role,
+    asked: Option<(Command, Stamp)>,
 }
 
 impl Console {
     /// A console for the run in `dir`.
-    pub fn new(dir: &RunDir) -> Self {
-        let dir = dir.clone();
-        Self { dir, asked: None }
+    pub fn new(dir: &RunDir, role: Role) -> Self {
+        let (dir, asked) = (dir.clone(), None);
+        Self { dir, role, asked }
     }
 
     /// Returns what a line leads to. `shown` is the decision whose numbered choices were printed last: a number answers that
@@ -41,9 +54,12 @@ impl Console {
         let line = line.trim();
         // As typed at a dashboard.
         let line = line.strip_prefix(':').unwrap_or(line).trim();
-        if let Some(command) = self.asked.take() {
+        if let Some((command, stamp)) = self.asked.take() {
             let what = command.describe();
             return match line.to_lowercase().as_str() {
+                "y" | "yes" if !stamp.is_current(state) => {
+                    Move::Say(format!("refused: {what}: {}", stamp.refusal()))
+                }
                 "y" | "yes" => Move::Send(command),
                 "n" | "no" | "" => Move::Say(format!("cancelled: {what}")),
                 _ => Move::Say(format!("cancelled: {what} (y confirms it)")),
@@ -51,7 +67,7 @@ impl Console {
         }
         match line {
             "" => self.remind(state, shown),
-            "?" | "help" => Move::Say(help()),
+            "?" | "help" => Move::Say(help(self.role)),
             "status" => Move::Say(show::status(state, &self.dir)),
             "take-control" => Move::TakeControl,
             _ => match line.parse::<usize>() {
@@ -121,7 +137,7 @@ impl Console {
         }
         match self.consequence(&command, state) {
             Ok(what) => {
-                self.asked = Some(command);
+                self.asked = Some((command, Stamp::stretch(state)));
                 Move::Say(format!("{}? y/n", sanitize(&what)))
             }
             Err(why) => Move::Say(format!("refused: {}", sanitize(&why))),
@@ -187,7 +203,17 @@ fn for_open_decision(command: Command, state: &RunState) -> Command {
 }
 
 /// Every command with what it does.
-fn help() -> String {
+fn help(role: Role) -> String {
+    let (interrupt, end) = match role {
+        Role::Owner => (
+            "write a checkpoint and stop",
+            "read no more commands; the training continues",
+        ),
+        Role::Attached | Role::Reader => (
+            "leave; the training continues",
+            "leave; the training continues",
+        ),
+    };
     let own = [
         ("NUMBER", "choose among the numbered choices printed last"),
         ("status", "how the run stands"),
@@ -195,8 +221,8 @@ fn help() -> String {
             "take-control",
             "take the control over from another terminal",
         ),
-        ("Ctrl-C", "write a checkpoint and stop"),
-        ("Ctrl-D", "read no more commands; the training continues"),
+        ("Ctrl-C", interrupt),
+        ("Ctrl-D", end),
     ];
     let rows = words::USAGES.iter().map(|usage| (usage.words, usage.help));
     let rows = own

@@ -17,7 +17,7 @@ use crate::run::state::{RunState, Status};
 use crate::text::sanitize;
 
 pub use crate::dashboard::layers::decision::Decision;
-pub use console::{Console, Move};
+pub use console::{Console, Move, Role};
 use offer::Desk;
 pub use place::Answers;
 use place::{place, present_place};

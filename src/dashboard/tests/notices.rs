@@ -129,7 +129,8 @@ fn leaving_says_what_becomes_of_the_training() {
     let mut story = Story::deciding();
     let words = |story: &Story, controller: Option<&str>| {
         let mut screen = Screen::new();
-        screen.facts.argument = "mine".into();
+        // As long as the names that runs get.
+        screen.facts.argument = "tiny-20261128-140533".into();
         screen.facts.controller = controller.map(String::from);
         screen.press(&story.state, KeyCode::Char('q'));
         screen.text(&story.state, 80, 24)
@@ -140,7 +141,8 @@ fn leaving_says_what_becomes_of_the_training() {
         "{text}"
     );
     assert!(
-        text.contains("stop after a checkpoint") && text.contains("heirloom attach mine"),
+        text.contains("stop after a checkpoint")
+            && text.contains("heirloom attach tiny-20261128-140533"),
         "{text}"
     );
     // One without control is not offered what would be refused.
@@ -154,10 +156,13 @@ fn leaving_says_what_becomes_of_the_training() {
     story.tell(pause(Some("100 steps over budget: D to decide")));
     let text = words(&story, None);
     assert!(text.contains("detach - waits for your answer"), "{text}");
-    assert!(
-        text.contains("heirloom train --resume mine continues."),
-        "{text}"
-    );
+    let words_of = text.split(|c: char| c.is_whitespace() || c == '│');
+    let whole: Vec<&str> = words_of.filter(|word| !word.is_empty()).collect();
+    let whole = whole.join(" ");
+    for command in ["attach", "train --resume"] {
+        let wanted = format!("heirloom {command} tiny-20261128-140533.");
+        assert!(whole.contains(&wanted), "{wanted}: {text}");
+    }
     let mut story = Story::new();
     story.phase(Phase::Reference, 8, 200, Start::Random);
     story.train(50, 8, |_| 2.0);

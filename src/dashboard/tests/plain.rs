@@ -1,6 +1,6 @@
 //! Plain lines: what each says, what they offer, and what is typed below them.
 
-use super::super::plain::{Answers, Console, Lines, Move};
+use super::super::plain::{Answers, Console, Lines, Move, Role};
 use super::*;
 use crate::run::dir::RunDir;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn lines() -> Lines {
 }
 
 fn console() -> Console {
-    Console::new(&RunDir::at(Path::new("runs/mine")))
+    Console::new(&RunDir::at(Path::new("runs/mine")), Role::Owner)
 }
 
 /// What the next event prints.
@@ -287,8 +287,38 @@ fn words_are_commands_and_drastic_ones_are_asked_about() {
     }
     // What is sure to be refused is not asked about.
     let said = "refused: can grow by at most 2 more layers (grow.max_layers = ";
-    assert_eq!(read("grow 9"), Move::Say(said.into()));
+    assert!(matches!(read("grow 9"), Move::Say(text) if text.starts_with(said)));
     assert!(matches!(read("puase"), Move::Say(said) if said.contains("did you mean pause?")));
     assert!(matches!(read("?"), Move::Say(said) if said.contains("  rollback NAME: go back")));
     assert!(matches!(read("status"), Move::Say(said) if said.starts_with("running, step 1200")));
+}
+
+#[test]
+fn a_confirmation_is_about_the_run_as_it_was_asked() {
+    let (mut story, offered) = offered();
+    let mut console = console();
+    assert!(matches!(
+        console.read("stop", &story.state, Some(&offered)),
+        Move::Say(_)
+    ));
+    story.phase(Phase::Round(2), 6, 200, Start::Inherit);
+    let Move::Say(said) = console.read("y", &story.state, Some(&offered)) else {
+        panic!("stopped another round");
+    };
+    assert!(said.starts_with("refused: stop"), "{said}");
+}
+
+#[test]
+fn what_ends_the_input_is_described_as_what_it_does() {
+    let (story, _) = offered();
+    let help = |role| match Console::new(&RunDir::at(Path::new("mine")), role).read(
+        "?",
+        &story.state,
+        None,
+    ) {
+        Move::Say(said) => said,
+        other => panic!("{other:?}"),
+    };
+    assert!(help(Role::Owner).contains("  Ctrl-C: write a checkpoint and stop"));
+    assert!(help(Role::Attached).contains("  Ctrl-C: leave; the training continues"));
 }

@@ -70,6 +70,7 @@ fn a_banner_stays_until_it_is_dismissed_or_the_trouble_is_over() {
     // The next trouble of the same kind has a banner again.
     let mut story = diverged();
     let mut screen = Screen::new();
+    assert!(screen.text(&story.state, 80, 24).contains("Esc dismiss"));
     screen.press(&story.state, KeyCode::Esc);
     assert!(!screen.text(&story.state, 80, 24).contains("Esc dismiss"));
     story.eval(2.5);
@@ -78,6 +79,27 @@ fn a_banner_stays_until_it_is_dismissed_or_the_trouble_is_over() {
     assert!(screen.text(&story.state, 80, 24).contains("Esc dismiss"));
     story.train(10, 4, |_| 2.5);
     assert!(!screen.text(&story.state, 80, 24).contains("Esc dismiss"));
+    // The same best loss, and far from it a second time.
+    story.train(50, 4, |_| 1.9e11);
+    assert!(screen.text(&story.state, 80, 24).contains("Esc dismiss"));
+}
+
+#[test]
+fn nothing_is_dismissed_where_no_banner_is_shown() {
+    let run = run_at(Moment::Stalled);
+    let mut screen = Screen::new();
+    screen.now = Some(run.t + 1000);
+    assert!(!screen.text(&run, 80, 24).contains("no event for"));
+    screen.press(&run, KeyCode::Esc);
+    screen.now = Some(run.t + 34 * 60_000);
+    assert!(screen.text(&run, 80, 24).contains("Esc dismiss"));
+    // Where Esc leads back to the overview, it does not stand for the banner's dismissal.
+    screen.press(&run, KeyCode::Char('4'));
+    let log = screen.text(&run, 80, 24);
+    assert!(
+        log.contains("no event for") && !log.contains("Esc dismiss"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -213,6 +235,32 @@ fn a_confirmation_repeats_everything() {
         "pre-grow-2",
     ] {
         assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// What does not fit is below, and the question is on top of it, wherever the prompt was scrolled to.
+#[test]
+fn a_confirmation_can_be_read_to_its_end() {
+    let run = run_at(Moment::Deciding);
+    for keys in [":grow 2", "D"] {
+        let mut screen = Screen::new();
+        screen.text(&run, 60, 15);
+        keys.chars()
+            .for_each(|c| drop(screen.press(&run, KeyCode::Char(c))));
+        screen.text(&run, 60, 15);
+        if keys == "D" {
+            screen.press(&run, KeyCode::PageDown);
+        }
+        screen.press(&run, KeyCode::Enter);
+        assert!(screen.desk.layers.confirming(), "{keys}");
+        let mut all = screen.text(&run, 60, 15);
+        assert!(all.contains("Grow by 2 layers (restart)?"), "{all}");
+        while all.lines().any(|l| l.contains("PgDn more")) && all.len() < 50_000 {
+            screen.press(&run, KeyCode::PageDown);
+            all = all.replace("PgDn more", "") + &screen.text(&run, 60, 15);
+        }
+        assert!(all.contains("pre-grow-2"), "{keys}: {all}");
+        assert!(screen.desk.layers.confirming(), "{keys}");
     }
 }
 

@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(run.read("events"), "nan\ndone\n");
         assert_eq!(
             run.read("log.txt"),
-            "nan 2 nan: the training loss is nan at step 2\nnotify nan: exit 0\ndone 3 done: over\nnotify done: exit 0\n"
+            "nan 2 nan: the training loss is nan at step 2 of reference\nnotify nan: exit 0\ndone 3 done: over\nnotify done: exit 0\n"
         );
         let message = |text: &str| Body::Log {
             message: text.into(),

@@ -3,7 +3,7 @@
 use super::{Notice, Occasion, Waiting};
 use crate::run::event::{Body, DecisionReason, DecisionStatus, Event, Evidence, Phase, Suggestion};
 use crate::run::state::RunState;
-use crate::run::trend;
+use crate::run::{table, trend};
 
 /// Recognises all [occasions](Occasion) but a stall, at which no event comes.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Recogniser {
                     None if grad_norm.is_none() => Some("the gradient is not finite".into()),
                     None => None,
                 };
-                what.and_then(|what| self.on_not_finite(event.step, &what))
+                what.and_then(|what| self.on_not_finite(event, &what))
             }
             Body::Eval {
                 val_loss,
@@ -73,9 +73,8 @@ impl Recogniser {
                     let is_best = self.on_loss(&event.phase, *loss);
                     let gap = gap
                         .map(|gap| format!(", gap {}", trend::gap_words(Some(gap), *gap_stderr)));
-                    let (step, gap) = (event.step, gap.unwrap_or_default());
-                    let text =
-                        format!("best: val {loss:.4} at step {step} of {}{gap}", event.phase);
+                    let gap = gap.unwrap_or_default();
+                    let text = format!("best: val {loss:.4} at {}{gap}", place(event));
                     is_best.then_some((Occasion::Best, text))
                 }
                 None => {
@@ -83,7 +82,7 @@ impl Recogniser {
                     let was_finite = std::mem::replace(&mut self.val_is_finite, false);
                     let value = nonfinite.as_deref().unwrap_or("not finite");
                     let what = format!("the validation loss is {value}");
-                    let news = was_finite.then(|| self.on_not_finite(event.step, &what));
+                    let news = was_finite.then(|| self.on_not_finite(event, &what));
                     news.flatten()
                 }
             },
@@ -121,10 +120,19 @@ impl Recogniser {
     }
 
     /// Describes a value that is not finite, once at a step.
-    fn on_not_finite(&mut self, step: u64, what: &str) -> Option<(Occasion, String)> {
-        let is_news = self.not_finite_at.replace(step) != Some(step);
-        is_news.then(|| (Occasion::Nan, format!("nan: {what} at step {step}")))
+    fn on_not_finite(&mut self, event: &Event, what: &str) -> Option<(Occasion, String)> {
+        let is_news = self.not_finite_at.replace(event.step) != Some(event.step);
+        is_news.then(|| (Occasion::Nan, format!("nan: {what} at {}", place(event))))
     }
+}
+
+/// `step 20 of round 1`.
+fn place(event: &Event) -> String {
+    format!(
+        "step {} of {}",
+        event.phase_step,
+        table::phase_name(&event.phase)
+    )
 }
 
 /// A recogniser, and the notices that have not been taken from it.
@@ -325,7 +333,7 @@ mod tests {
         assert_eq!(run.eval(0, 3.0), None, "the first of a phase");
         assert_eq!(
             run.eval(10, 2.5).as_deref(),
-            Some("best: val 2.5000 at step 10 of round-1, gap +0.5000 ±0.0020")
+            Some("best: val 2.5000 at step 10 of round 1, gap +0.5000 ±0.0020")
         );
         assert_eq!(run.eval(20, 2.5), None);
         assert_eq!(run.eval(30, 2.7), None);
@@ -348,7 +356,7 @@ mod tests {
         let text = run.train(2, f64::NAN, f64::NAN);
         assert_eq!(
             text.as_deref(),
-            Some("nan: the training loss is nan at step 2")
+            Some("nan: the training loss is nan at step 2 of round 1")
         );
         assert_eq!(run.eval(2, f64::NAN), None, "the same step");
         assert_eq!(run.eval(3, f64::NAN), None, "as before");
@@ -356,13 +364,13 @@ mod tests {
         let text = run.train(5, 2.0, f64::INFINITY);
         assert_eq!(
             text.as_deref(),
-            Some("nan: the gradient is not finite at step 5")
+            Some("nan: the gradient is not finite at step 5 of round 1")
         );
         assert!(run.eval(6, 2.0).is_some(), "finite again, and the best");
         let text = run.eval(7, f64::INFINITY);
         assert_eq!(
             text.as_deref(),
-            Some("nan: the validation loss is inf at step 7")
+            Some("nan: the validation loss is inf at step 7 of round 1")
         );
     }
 

@@ -1,13 +1,14 @@
 //! The notice of a run that should train and has been quiet for unusually long ([`RunState::silence`]).
 
 use super::{Notice, Occasion};
-use crate::run::show;
 use crate::run::state::RunState;
+use crate::run::{show, trouble};
 
 /// Returns the notice of a run that has been quiet for `silence` seconds.
 pub fn notice(run: &RunState, silence: f64) -> Notice {
     let (silence, step) = (show::duration(silence), run.core.step);
-    let text = format!("stall: no event for {silence} after step {step}");
+    let place = trouble::place(run, step);
+    let text = format!("stall: no event for {silence} after {place}");
     Notice::new(Occasion::Stall, step, &text)
 }
 

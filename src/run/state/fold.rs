@@ -532,10 +532,13 @@ impl RunState {
     fn on_rollback(&mut self, event: &Event, from_seq: u64, checkpoint: &str, why: &str) {
         let barriers = self.snapshots.barriers(self.live());
         self.history.roll_back(from_seq, event.seq, &barriers);
-        let (status, pause) = (self.core.status, self.core.pause.take());
+        let core = &mut self.core;
+        let (status, pause) = (core.status, core.pause.take());
+        // The disk is what it is, whatever the model goes back to.
+        let unwritten = core.unwritten.take();
         self.restore(event, from_seq);
         self.core.status = status;
-        self.core.pause = pause;
+        (self.core.pause, self.core.unwritten) = (pause, unwritten);
         self.mark(event, MarkKind::Rollback);
         let text = format!("rollback to {checkpoint} at step {}: {why}", event.step);
         self.note(event, Level::Warning, text);
@@ -550,6 +553,8 @@ impl RunState {
         self.restore(event, from_seq);
         self.core.status = Status::Running;
         self.core.pause = None;
+        // The process that could not write, and the rate that was set in it, are gone.
+        (self.core.unwritten, self.core.new_rate) = (None, None);
         self.mark(event, MarkKind::Resumed);
         self.note(event, Level::Good, format!("resumed from {checkpoint}"));
     }

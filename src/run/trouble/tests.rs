@@ -162,7 +162,13 @@ fn a_diverged_run_goes_back_to_a_checkpoint_of_before() {
         assert_eq!(story.trouble(), None, "{val}");
     }
     story.train(1e9);
+    // It has no loss of its own, and the one before says nothing about it.
+    story.checkpoint();
     let trouble = story.trouble().unwrap();
+    let Some(Help::RollBack(back)) = trouble.helps.first() else {
+        panic!("{trouble:?}");
+    };
+    assert_eq!(back.checkpoint, good);
     assert!(
         trouble
             .what
@@ -208,6 +214,20 @@ fn what_cannot_be_written_is_trouble_until_it_is() {
         (Kind::Disk, "training continues")
     );
     assert!(trouble.what.contains("only 3 MB are free") && trouble.what.contains("at step 10"));
+    // The disk is as full after a rollback; a process that resumes begins without trouble.
+    story.tell(Body::Rollback {
+        checkpoint: "best".into(),
+        from_seq: 1,
+        why: "to try again".into(),
+    });
+    assert_eq!(story.trouble().unwrap().kind, Kind::Disk);
+    let (from_seq, checkpoint) = (story.run.seq, "best".into());
+    story.tell(Body::Resumed {
+        from_seq,
+        checkpoint,
+    });
+    assert_eq!(story.trouble(), None);
+    story.warn("no checkpoint was written: only 3 MB are free at /x; a checkpoint needs 9 MB");
     story.checkpoint();
     assert_eq!(story.trouble(), None);
     story.warn("the journal cannot be written: No space left; training continues");

@@ -7,7 +7,7 @@ use ratatui::widgets::{Paragraph, Wrap};
 
 use super::prompt::{Decision, Entry};
 use crate::dashboard::costs::Cost;
-use crate::dashboard::layers::scroll::{INDENT, wrap};
+use crate::dashboard::layers::scroll::{INDENT, note_more, wrap};
 use crate::dashboard::panels::measured::measured;
 use crate::dashboard::panels::menu::{framed, listed};
 use crate::dashboard::panels::{confirm, evidence};
@@ -65,15 +65,8 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
         }
         let (shown, more) = p.scroll.visible(lines, usize::from(inside.height));
         frame.render_widget(Paragraph::new(shown), inside);
-        if more && area.width >= 40 {
-            let note = Line::styled(" PgDn more ", scene.theme.key).right_aligned();
-            let last = Rect {
-                y: area.bottom().saturating_sub(1),
-                height: 1,
-                width: area.width.saturating_sub(2),
-                ..area
-            };
-            frame.render_widget(note, last);
+        if more {
+            note_more(frame, scene, area);
         }
         return;
     }

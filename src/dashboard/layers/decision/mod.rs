@@ -8,6 +8,7 @@ use ratatui::layout::Rect;
 
 use super::layer::{Layer, Opening, Room, Row, Stamp, Step, moved};
 use crate::dashboard::keys::Differs;
+use crate::dashboard::layers::scroll::Scroll;
 use crate::dashboard::message::{Act, Effect};
 use crate::dashboard::scene::Scene;
 use crate::dashboard::ui::Context;
@@ -82,13 +83,21 @@ impl Layer for Decision {
             Act::Accept => {
                 return match (self.command(), confirmed) {
                     (None, _) => Step::Close,
-                    (Some(_), false) => Step::Confirm(Stamp::Decision(self.decision.id)),
+                    (Some(_), false) => {
+                        // The question is above the evidence.
+                        self.scroll = Scroll::default();
+                        Step::Confirm(Stamp::Decision(self.decision.id))
+                    }
                     (Some(command), true) => Step::Do(vec![Effect::Send(command)]),
                 };
             }
             _ => {}
         }
         Step::Stay
+    }
+
+    fn scroll(&mut self, act: Act) {
+        self.scroll.act(act);
     }
 
     fn room(&self) -> Room {

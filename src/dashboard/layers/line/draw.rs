@@ -10,7 +10,7 @@ use ratatui::widgets::Paragraph;
 use super::typed::CommandLine;
 use crate::dashboard::keys::Entry;
 use crate::dashboard::layers::input::visible;
-use crate::dashboard::layers::scroll::{INDENT, wrap};
+use crate::dashboard::layers::scroll::{INDENT, note_more, wrap};
 use crate::dashboard::panels::confirm;
 use crate::dashboard::panels::menu::framed;
 use crate::dashboard::scene::Scene;
@@ -18,6 +18,8 @@ use crate::text;
 
 /// Rows that are asked for.
 pub const HEIGHT: u16 = 8;
+/// Rows while a command waits for its confirmation.
+pub const ASKING: u16 = 9;
 
 /// Words side by side, three spaces apart, in as many lines as they need: the numbers of each line's words.
 fn columns(words: &[&str], width: usize) -> Vec<Range<usize>> {
@@ -135,12 +137,14 @@ pub fn draw(
     let inside = framed(frame, block, area);
     let rows = usize::from(inside.height.saturating_sub(1));
     if let Some(asked) = p.asked.as_ref().filter(|_| confirming) {
-        // The question takes the line's place where there is room for one only.
         let lines = confirm::lines(scene, asked).into_iter();
         let width = usize::from(inside.width);
-        let mut lines: Vec<Line<'_>> = lines.flat_map(|l| wrap(l, width, INDENT)).collect();
-        lines.truncate(rows + 1);
-        frame.render_widget(Paragraph::new(lines), inside);
+        let lines: Vec<Line<'_>> = lines.flat_map(|l| wrap(l, width, INDENT)).collect();
+        let (shown, more) = p.scroll.visible(lines, rows + 1);
+        frame.render_widget(Paragraph::new(shown), inside);
+        if more {
+            note_more(frame, scene, area);
+        }
         return;
     }
     let typed = p.input.value();

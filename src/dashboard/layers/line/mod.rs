@@ -13,6 +13,7 @@ use tui_input::backend::crossterm::EventHandler;
 
 use super::input::LONGEST;
 use super::layer::{Layer, Opening, Room, Row, Stamp, Step};
+use super::scroll::Scroll;
 use crate::dashboard::keys::Differs;
 use crate::dashboard::message::{Act, Effect};
 use crate::dashboard::scene::Scene;
@@ -63,7 +64,7 @@ impl Layer for CommandLine {
     fn answer(&mut self, asked: Result<Command, String>, context: &mut Context<'_>) -> Step {
         match asked {
             Ok(command) => {
-                self.asked = Some(command);
+                (self.asked, self.scroll) = (Some(command), Scroll::default());
                 Step::Confirm(Stamp::stretch(context.run))
             }
             Err(error) => {
@@ -99,12 +100,19 @@ impl Layer for CommandLine {
         true
     }
 
+    fn scroll(&mut self, act: Act) {
+        self.scroll.act(act);
+    }
+
     fn lock(&self) -> Duration {
         Duration::ZERO
     }
 
     fn room(&self) -> Room {
-        Room::Bottom(draw::HEIGHT)
+        match self.asked {
+            Some(_) => Room::Bottom(draw::ASKING),
+            None => Room::Bottom(draw::HEIGHT),
+        }
     }
 
     fn draw(&self, frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, confirming: bool) {

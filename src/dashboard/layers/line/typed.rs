@@ -5,6 +5,7 @@ use tui_input::Input;
 use super::complete;
 use crate::dashboard::keys::Entry;
 use crate::dashboard::layers::input::{LONGEST, insert};
+use crate::dashboard::layers::scroll::Scroll;
 use crate::dashboard::neighbours::Nearby;
 use crate::run::command::Command;
 use crate::run::state::RunState;
@@ -19,6 +20,8 @@ pub struct CommandLine {
     pub shown: Option<String>,
     /// What is about to be done.
     pub asked: Option<Command>,
+    /// How far the question is scrolled.
+    pub scroll: Scroll,
     /// Earlier lines, and which of them is shown; the number of them: none.
     history: Vec<String>,
     at: usize,
