@@ -258,7 +258,7 @@ fn what_does_not_fit_is_named() {
             "rope_parameters",
             serde_json::json!({"rope_type": "yarn", "rope_theta": 1e4}),
         ),
-        &["rope_scaling is yarn"],
+        &["rope_parameters: the type is yarn"],
     );
     said(
         llama().configure("hidden_act", "gelu".into()),

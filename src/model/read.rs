@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use candle_core::Device;
-use serde_json::Value;
 
 use super::arena::Param;
 use super::config::DecoderConfig;
@@ -318,6 +317,6 @@ fn read_config(dir: &Path) -> Result<DecoderConfig, ModelError> {
 }
 
 fn parse_config(path: &Path, bytes: &[u8]) -> Result<DecoderConfig, ModelError> {
-    let json: Value = serde_json::from_slice(bytes).map_err(|e| format(path, e.to_string()))?;
+    let json = text::python_json(bytes).map_err(|e| format(path, e.to_string()))?;
     family::from_json(&json).map_err(|e| format(path, e.to_string()))
 }

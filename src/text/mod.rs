@@ -5,6 +5,7 @@
 //! a shell ([`argument`]). A path that is read back is written [to the byte](exact). This room knows nothing else of the house.
 
 pub mod exact;
+mod python;
 mod sanitize;
 mod shell;
 
@@ -14,6 +15,7 @@ use std::path::Path;
 
 use unicode_width::UnicodeWidthChar;
 
+pub use python::python_json;
 pub use sanitize::{is_invisible, sanitize};
 pub use shell::argument;
 

@@ -103,18 +103,24 @@ pub fn params(s: &DecoderConfig) -> Vec<Param> {
     all
 }
 
-/// Reads GPT-2's `config.json`.
+/// Reads GPT-2's `config.json`. Sizes may have the names of other families, which come first, as in transformers
+/// (`attribute_map`); what is absent has the default of its `GPT2Config`.
 pub fn from_json(json: &Json) -> Result<DecoderConfig, ConfigJsonError> {
+    let heads = json.spelled(["num_attention_heads", "n_head"]);
+    let width = json.spelled(["hidden_size", "n_embd"]);
     let sizes = Sizes {
-        n_layer: json.layers("n_layer")?,
-        n_head: json.size("n_head")?,
-        n_embd: json.size("n_embd")?,
-        context_length: json.size("n_positions")?,
-        vocab: json.size("vocab_size")?,
+        n_layer: json.layers(json.spelled(["num_hidden_layers", "n_layer"]), 12)?,
+        n_head: json.size(heads, 12)?,
+        n_embd: json.size(width, 768)?,
+        context_length: json.size(
+            json.spelled(["max_position_embeddings", "n_positions"]),
+            1024,
+        )?,
+        vocab: json.size("vocab_size", 50_257)?,
     };
     if !sizes.n_embd.is_multiple_of(sizes.n_head) {
         return Err(ConfigJsonError(format!(
-            "n_head {} does not divide n_embd {}",
+            "{heads} {} does not divide {width} {}",
             sizes.n_head, sizes.n_embd
         )));
     }

@@ -40,6 +40,19 @@ impl<'v> Json<'v> {
         &self.0[key]
     }
 
+    /// Whether the key is there, be it with null.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.get(key).is_some()
+    }
+
+    /// The first of these keys with a value, or the last one.
+    pub fn spelled<'k>(&self, keys: [&'k str; 2]) -> &'k str {
+        match self.0[keys[0]].is_null() {
+            false => keys[0],
+            true => keys[1],
+        }
+    }
+
     pub fn text(&self, key: &str) -> Option<&'v str> {
         self.0[key].as_str()
     }
@@ -58,16 +71,14 @@ impl<'v> Json<'v> {
         serde_json::from_value(self.0["heirloom"]["attention_scales"].clone()).ok()
     }
 
-    /// A size that must be there.
-    pub fn size(&self, key: &str) -> Result<usize, ConfigJsonError> {
-        self.bounded(key, LARGEST)?
-            .ok_or_else(|| ConfigJsonError(format!("{key} is missing")))
+    /// A size; `default` when absent or null.
+    pub fn size(&self, key: &str, default: usize) -> Result<usize, ConfigJsonError> {
+        Ok(self.bounded(key, LARGEST)?.unwrap_or(default))
     }
 
-    /// The number of layers.
-    pub fn layers(&self, key: &str) -> Result<usize, ConfigJsonError> {
-        self.bounded(key, MOST_LAYERS)?
-            .ok_or_else(|| ConfigJsonError(format!("{key} is missing")))
+    /// The number of layers; `default` when absent or null.
+    pub fn layers(&self, key: &str, default: usize) -> Result<usize, ConfigJsonError> {
+        Ok(self.bounded(key, MOST_LAYERS)?.unwrap_or(default))
     }
 
     /// A size that may be absent or null.
@@ -96,7 +107,7 @@ impl<'v> Json<'v> {
         match (value.as_f64(), default) {
             (Some(x), _) if x.is_finite() && x > 0.0 => Ok(x),
             (None, Some(default)) if value.is_null() => Ok(default),
-            (None, None) if value.is_null() => Err(ConfigJsonError(format!("{key} is missing"))),
+            (None, None) if !self.has(key) => Err(ConfigJsonError(format!("{key} is missing"))),
             _ => Err(ConfigJsonError::unknown(
                 key,
                 value,
@@ -117,10 +128,11 @@ impl<'v> Json<'v> {
         }
     }
 
-    /// Refuses any other value of `key` than `wanted` (or none).
+    /// Refuses any other value of `key` than `wanted` (or none). Numbers are compared as such: 1 is 1.0.
     pub fn only(&self, key: &str, wanted: Value) -> Result<(), ConfigJsonError> {
         let value = &self.0[key];
-        match value.is_null() || *value == wanted {
+        let is_same_number = wanted.is_number() && value.as_f64() == wanted.as_f64();
+        match value.is_null() || *value == wanted || is_same_number {
             true => Ok(()),
             false => Err(ConfigJsonError::unknown(
                 key,

@@ -8,6 +8,7 @@ use crate::model::arena::{Init, Param};
 use crate::model::config::{
     Biases, DecoderConfig, Family, Mlp, Norms, Part, Positions, Rope, RopeScaling,
 };
+use crate::text;
 
 /// Parameters with Hugging Face's names. Weights are `[out, in]`.
 pub fn params(s: &DecoderConfig) -> Vec<Param> {
@@ -114,10 +115,43 @@ pub fn params(s: &DecoderConfig) -> Vec<Param> {
     all
 }
 
-/// Reads the `config.json` of a `model_type` of this family.
-pub fn from_json(json: &Json, model_type: &str) -> Result<DecoderConfig, ConfigJsonError> {
-    let n_head = json.size("num_attention_heads")?;
-    let n_embd = json.size("hidden_size")?;
+/// What transformers takes where a `config.json` is silent.
+struct Defaults {
+    vocab: usize,
+    n_inner: usize,
+    /// As many as query heads when `None`.
+    n_kv_head: Option<usize>,
+    context_length: usize,
+}
+
+impl Defaults {
+    /// Those of the config class of a `model_type`, in transformers 4 and 5 alike.
+    fn of(model_type: &str) -> Self {
+        let (vocab, n_inner, n_kv_head, context_length) = match model_type {
+            "mistral" => (32_000, 14_336, Some(8), 131_072),
+            "qwen2" => (151_936, 22_016, Some(32), 32_768),
+            "olmo" => (50_304, 11_008, None, 2048),
+            _ => (32_000, 11_008, None, 2048),
+        };
+        Self {
+            vocab,
+            n_inner,
+            n_kv_head,
+            context_length,
+        }
+    }
+}
+
+/// Reads the `config.json` of a `model_type` of this family. `is_own` when this program wrote it for a model that the
+/// type's plain readers would misread.
+pub fn from_json(
+    json: &Json,
+    model_type: &str,
+    is_own: bool,
+) -> Result<DecoderConfig, ConfigJsonError> {
+    let defaults = Defaults::of(model_type);
+    let n_head = json.size("num_attention_heads", 32)?;
+    let n_embd = json.size("hidden_size", 4096)?;
     let head_size = match json.maybe_size("head_dim")? {
         Some(size) => size,
         None if n_embd.is_multiple_of(n_head) => n_embd / n_head,
@@ -135,94 +169,200 @@ pub fn from_json(json: &Json, model_type: &str) -> Result<DecoderConfig, ConfigJ
             "only silu is supported",
         ));
     }
-    json.only("partial_rotary_factor", 1.0.into())?;
     json.only("clip_qkv", Value::Null)?;
     let olmo = model_type == "olmo";
-    let attention_bias = json.flag("attention_bias", false)?;
-    let biases = Biases {
-        norms: false,
-        qkv: attention_bias || model_type == "qwen2",
-        attention_out: attention_bias,
-        mlp: json.flag("mlp_bias", false)?,
+    let n_layer = json.layers("num_hidden_layers", 32)?;
+    // Null means as many as query heads; the default is for a missing key alone.
+    let n_kv_head = match json.maybe_size("num_key_value_heads")? {
+        Some(n) => n,
+        None if json.has("num_key_value_heads") => n_head,
+        None => defaults.n_kv_head.unwrap_or(n_head),
     };
-    let mut context_length = json.size("max_position_embeddings")?;
+    let positions = json.size("max_position_embeddings", defaults.context_length)?;
     // Within one window, sliding attention is plain causal attention.
-    let slides = model_type == "mistral" || json.flag("use_sliding_window", false)?;
-    if let (true, Some(window)) = (slides, json.maybe_size("sliding_window")?) {
-        context_length = context_length.min(window);
-    }
-    let n_layer = json.layers("num_hidden_layers")?;
+    let window = window(json, model_type, n_layer)?.unwrap_or(positions);
     Ok(DecoderConfig {
         family: Family::Llama,
         n_layer,
         n_head,
-        n_kv_head: json.maybe_size("num_key_value_heads")?.unwrap_or(n_head),
+        n_kv_head,
         head_size,
         n_embd,
-        n_inner: json.size("intermediate_size")?,
-        context_length,
-        vocab: json.size("vocab_size")?,
+        n_inner: json.size("intermediate_size", defaults.n_inner)?,
+        context_length: positions.min(window),
+        vocab: json.size("vocab_size", defaults.vocab)?,
         norm: if olmo { Norms::Plain } else { Norms::RmsNorm },
         norm_epsilon: if olmo {
             1e-5
         } else {
             json.positive("rms_norm_eps", Some(1e-6))?
         },
-        positions: Positions::Rotary(rope(json)?),
+        positions: Positions::Rotary(rope(json, positions)?),
         mlp: Mlp::SwiGlu,
-        biases,
+        biases: biases(json, model_type, is_own)?,
         tied_head: json.flag("tie_word_embeddings", false)?,
         attention_scales: vec![1.0; n_layer],
     })
 }
 
-/// Base and scaling, in the older form (`rope_theta`, `rope_scaling`) or nested under `rope_parameters`.
-fn rope(json: &Json) -> Result<Rope, ConfigJsonError> {
-    let nested = json.get("rope_parameters");
-    let old = json.get("rope_scaling");
-    let scaling = match (nested.is_object(), old.is_object()) {
-        (true, _) => nested,
-        (false, true) => old,
-        (false, false) => &Value::Null,
+/// The biases of a `model_type`: Qwen2 and Mistral have theirs whatever the keys say, OLMo none in the MLP.
+fn biases(json: &Json, model_type: &str, is_own: bool) -> Result<Biases, ConfigJsonError> {
+    let attention = is_own || matches!(model_type, "llama" | "olmo");
+    let mlp = is_own || model_type == "llama";
+    let attention = attention && json.flag("attention_bias", false)?;
+    Ok(Biases {
+        norms: false,
+        qkv: attention || model_type == "qwen2",
+        attention_out: attention,
+        mlp: mlp && json.flag("mlp_bias", false)?,
+    })
+}
+
+/// The window of the layers that slide, in tokens; `None` when no layer does. As transformers decides: of Mistral and Qwen2,
+/// the layers that `layer_types` names; without it all of Mistral's, and Qwen2's from `max_window_layers` on. Mistral's
+/// window counts unless it is null, Qwen2's only with `use_sliding_window`. Other families have none.
+fn window(json: &Json, model_type: &str, n_layer: usize) -> Result<Option<usize>, ConfigJsonError> {
+    let is_on = match model_type {
+        "mistral" => true,
+        "qwen2" => json.flag("use_sliding_window", false)?,
+        _ => return Ok(None),
     };
-    let theta = match nested["rope_theta"].is_null() {
-        false => Json::new(nested)?.positive("rope_theta", None)?,
-        true => json.positive("rope_theta", Some(10_000.0))?,
+    let window = match json.has("sliding_window") {
+        _ if !is_on => None,
+        true => json.maybe_size("sliding_window")?,
+        false => Some(4096),
     };
-    if scaling.is_null() {
-        return Ok(Rope {
-            theta,
-            scaling: RopeScaling::None,
-        });
-    }
-    let values = Json::new(scaling)?;
-    values.only("partial_rotary_factor", 1.0.into())?;
-    let kind = values
-        .text("rope_type")
-        .or_else(|| values.text("type"))
-        .unwrap_or("default");
-    let scaling = match kind {
-        "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear(values.positive("factor", None)?),
-        "llama3" => RopeScaling::Llama3 {
-            factor: values.positive("factor", None)?,
-            low: values.positive("low_freq_factor", None)?,
-            high: values.positive("high_freq_factor", None)?,
-            original: values.positive("original_max_position_embeddings", None)?,
-        },
-        // This program's own, for a GGUF file's table of factors.
-        "heirloom" => match serde_json::from_value(scaling["factors"].clone()) {
-            Ok(factors) => RopeScaling::Factors(factors),
-            Err(_) => {
-                return Err(ConfigJsonError(
-                    "rope_scaling: factors is no list of numbers".into(),
-                ));
+    let key = "max_window_layers";
+    let slides = match (json.get("layer_types"), json.get(key)) {
+        (Value::Null, _) if model_type == "mistral" => true,
+        (Value::Null, first) => match first.as_u64() {
+            Some(first) => first < n_layer as u64,
+            None if !json.has(key) => n_layer > 28,
+            None => {
+                let known = "it must be a number of layers";
+                return Err(ConfigJsonError::unknown(key, first, known));
             }
         },
-        other => {
+        (types, _) => {
+            let slides = named_window(types, n_layer)?;
+            if slides && window.is_none() {
+                return Err(ConfigJsonError(
+                    "layer_types has sliding_attention, but there is no window: sliding_window is null, or \
+                     use_sliding_window is not true"
+                        .into(),
+                ));
+            }
+            slides
+        }
+    };
+    Ok(window.filter(|_| slides))
+}
+
+/// Whether `layer_types` names a layer that slides.
+fn named_window(types: &Value, n_layer: usize) -> Result<bool, ConfigJsonError> {
+    let known = "only full_attention and sliding_attention are supported";
+    let Some(list) = types.as_array() else {
+        return Err(ConfigJsonError::unknown("layer_types", types, known));
+    };
+    let is_known = |kind: &&Value| {
+        matches!(
+            kind.as_str(),
+            Some("full_attention" | "attention" | "sliding_attention")
+        )
+    };
+    if let Some(other) = list.iter().find(|kind| !is_known(kind)) {
+        return Err(ConfigJsonError::unknown("layer_types", other, known));
+    }
+    if list.len() != n_layer {
+        return Err(ConfigJsonError(format!(
+            "layer_types has {} entries for {n_layer} layers",
+            list.len()
+        )));
+    }
+    Ok(list.iter().any(|kind| kind == "sliding_attention"))
+}
+
+/// Base and scaling, from where transformers 5 takes them:
+///
+/// - an object: `rope_scaling` if there is anything in it, or else `rope_parameters`; the other one is ignored;
+/// - the type: its `rope_type`, or its `type`, or "default";
+/// - theta: its `rope_theta`, or the one outside of it, or 10,000;
+/// - the part of the channels: its `partial_rotary_factor`, or the one outside of it, or all;
+/// - for Llama 3's: `original_max_position_embeddings` outside of it, or its own, or `max_position_embeddings`
+///   (`positions`).
+///
+/// transformers 4 knows `rope_scaling` alone, theta outside of it alone, and takes `type` before `rope_type`. Where the
+/// two disagree, it is as in 5.
+fn rope(json: &Json, positions: usize) -> Result<Rope, ConfigJsonError> {
+    let (name, value) = match (json.get("rope_scaling"), json.get("rope_parameters")) {
+        (old, new) if is_empty(old) => ("rope_parameters", new),
+        (old, _) => ("rope_scaling", old),
+    };
+    if !value.is_null() && !value.is_object() {
+        return Err(ConfigJsonError::unknown(
+            name,
+            value,
+            "it must be an object or null",
+        ));
+    }
+    let nothing = json!({});
+    let object = if value.is_null() { &nothing } else { value };
+    let by_layer = object.as_object().and_then(|o| {
+        let mut nested = o.iter().filter(|(_, value)| value.is_object());
+        nested.next().map(|(key, _)| key)
+    });
+    if let Some(key) = by_layer {
+        return Err(ConfigJsonError(
+            text::clean(&format!(
+                "{name} has parameters of its own for {key}; only one set for all layers is supported"
+            ))
+            .into_owned(),
+        ));
+    }
+    let values = Json::new(object)?;
+    let at = |key: &str| match values.has(key) {
+        true => &values,
+        false => json,
+    };
+    // With null, transformers computes nothing.
+    let theta = at("rope_theta");
+    let default = (!theta.has("rope_theta")).then_some(10_000.0);
+    let theta = theta.positive("rope_theta", default)?;
+    at("partial_rotary_factor").only("partial_rotary_factor", 1.0.into())?;
+    let kind = values.get(values.spelled(["rope_type", "type"]));
+    let is_typed = values.has("rope_type") || values.has("type");
+    let number = |key: &str| {
+        let named = |ConfigJsonError(what)| ConfigJsonError(format!("{name}: {what}"));
+        values.positive(key, None).map_err(named)
+    };
+    let scaling = match kind.as_str() {
+        None if !is_typed => RopeScaling::None,
+        Some("default") => RopeScaling::None,
+        Some("linear") => RopeScaling::Linear(number("factor")?),
+        Some("llama3") => RopeScaling::Llama3 {
+            factor: number("factor")?,
+            low: number("low_freq_factor")?,
+            high: number("high_freq_factor")?,
+            original: {
+                let key = "original_max_position_embeddings";
+                let of = if json.has(key) { json } else { &values };
+                of.positive(key, Some(positions as f64))?
+            },
+        },
+        // This program's own, for a GGUF file's table of factors.
+        Some("heirloom") => match serde_json::from_value(object["factors"].clone()) {
+            Ok(factors) => RopeScaling::Factors(factors),
+            Err(_) => {
+                return Err(ConfigJsonError(format!(
+                    "{name}: factors must be a list of numbers"
+                )));
+            }
+        },
+        _ => {
+            let shown = kind.as_str().map_or(kind.to_string(), str::to_string);
             return Err(ConfigJsonError::unknown(
-                "rope_scaling",
-                &other,
+                &format!("{name}: the type"),
+                &shown,
                 "default, linear and llama3 are supported",
             ));
         }
@@ -231,10 +371,22 @@ fn rope(json: &Json) -> Result<Rope, ConfigJsonError> {
         && low >= high
     {
         return Err(ConfigJsonError(format!(
-            "rope_scaling: low_freq_factor {low} must be below high_freq_factor {high}"
+            "{name}: low_freq_factor {low} must be below high_freq_factor {high}"
         )));
     }
     Ok(Rope { theta, scaling })
+}
+
+/// Whether Python takes a value for nothing: null, false, zero, and what is empty.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(b) => !b,
+        Value::Number(n) => n.as_f64() == Some(0.0),
+        Value::String(s) => s.is_empty(),
+        Value::Array(a) => a.is_empty(),
+        Value::Object(o) => o.is_empty(),
+    }
 }
 
 /// The `model_type` whose plain readers compute this model, `config.json`, and whether they read it right.
@@ -281,7 +433,7 @@ pub fn to_json(config: &DecoderConfig) -> (Value, bool) {
         }
         _ => json["attention_bias"] = b.attention_out.into(),
     }
-    if kind == "llama" {
+    if kind == "llama" || b.mlp {
         json["mlp_bias"] = b.mlp.into();
     }
     let mut readable = config.attention_scales.iter().all(|&s| s == 1.0)

@@ -5,6 +5,8 @@ pub mod gguf;
 pub mod gpt2;
 pub mod json;
 pub mod llama;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
@@ -71,7 +73,9 @@ pub fn from_json(json: &Value) -> Result<DecoderConfig, ConfigJsonError> {
     };
     let mut config = match of {
         "gpt2" => gpt2::from_json(&json)?,
-        "llama" | "mistral" | "qwen2" | "olmo" => llama::from_json(&json, of)?,
+        "llama" | "mistral" | "qwen2" | "olmo" => {
+            llama::from_json(&json, of, model_type == "heirloom")?
+        }
         other => {
             return Err(ConfigJsonError(format!(
                 "model_type is {other:?}; the types that are read are {}",

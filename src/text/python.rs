@@ -1,0 +1,80 @@
+//! JSON as Python writes it: `json.dumps` writes NaN, Infinity and -Infinity, which JSON does not have.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// Python's words for floats that JSON cannot hold.
+const WORDS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+
+/// Parses JSON, and what Python's `json` reads besides: NaN, Infinity and -Infinity become texts of the same letters, so
+/// that a reader who needs a number there refuses them by the key, and keys that are not used may have them.
+///
+/// # Errors
+/// When it is not JSON apart from that.
+pub fn python_json(bytes: &[u8]) -> serde_json::Result<Value> {
+    match (serde_json::from_slice(bytes), quoted(bytes)) {
+        (Err(_), Cow::Owned(quoted)) => serde_json::from_slice(&quoted),
+        (result, _) => result,
+    }
+}
+
+/// The same bytes with quotation marks around [`WORDS`] that stand outside of strings.
+fn quoted(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut out: Option<Vec<u8>> = None;
+    let (mut at, mut kept, mut in_string) = (0, 0, false);
+    while at < bytes.len() {
+        let word = WORDS.iter().find(|word| bytes[at..].starts_with(word));
+        match (in_string, bytes[at], word) {
+            (true, b'\\', _) => at += 2,
+            (_, b'"', _) => {
+                in_string = !in_string;
+                at += 1;
+            }
+            (false, _, Some(word)) => {
+                let out = out.get_or_insert_with(Vec::new);
+                out.extend(&bytes[kept..at]);
+                out.push(b'"');
+                out.extend(*word);
+                out.push(b'"');
+                at += word.len();
+                kept = at;
+            }
+            _ => at += 1,
+        }
+    }
+    match out {
+        None => Cow::Borrowed(bytes),
+        Some(mut out) => {
+            out.extend(&bytes[kept..]);
+            Cow::Owned(out)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pythons_floats_become_texts_outside_of_strings_only() {
+        let read = |text: &str| python_json(text.as_bytes()).map_err(|e| e.to_string());
+        assert_eq!(read(r#"{"a": 1}"#), Ok(json!({"a": 1})));
+        assert_eq!(
+            read(r#"{"NaN": NaN, "b": [-Infinity,Infinity], "c": "\"NaN", "d": "\\"}"#),
+            Ok(json!({"NaN": "NaN", "b": ["-Infinity", "Infinity"], "c": "\"NaN", "d": "\\"}))
+        );
+        for bad in [
+            "{\"a\": nan}",
+            "{\"a\": NaNa}",
+            "{NaN",
+            "\"\\",
+            "{\"a\": -NaN}",
+            "",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}
