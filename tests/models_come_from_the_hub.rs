@@ -348,6 +348,33 @@ fn a_model_is_fetched_once_and_used_without_a_network() {
 }
 
 #[test]
+fn shards_in_folders_are_fetched() {
+    let mut shelf = Shelf::whole();
+    let index = "model.safetensors.index.json";
+    let old = std::mem::take(&mut shelf.files);
+    for (name, bytes) in old {
+        if name == index {
+            let text = String::from_utf8(bytes).unwrap();
+            let text = text.replace("\"model-", "\"weights/f32/model-");
+            shelf.files.insert(name, text.into_bytes());
+        } else if name.starts_with("model-") {
+            shelf.files.insert(format!("weights/f32/{name}"), bytes);
+        } else {
+            shelf.files.insert(name, bytes);
+        }
+    }
+    let (place, server) = (Place::new(), Server::start(shelf));
+    let (first, _) = succeeds(&info_with(&place, &server.address, "hf:x/y", &[]));
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    let (second, _) = succeeds(&info_with(&place, &server.address, "hf:x/y", &offline));
+    assert_eq!(first, second);
+    let snapshot = model_dir(&place).join("snapshots").join(COMMIT);
+    let shard = snapshot.join("weights/f32").join(SHARD);
+    let wanted = fs::read(fixture().join(SHARD)).unwrap();
+    assert_eq!(fs::read(shard).unwrap(), wanted);
+}
+
+#[test]
 fn a_broken_connection_leaves_nothing_half_and_is_gone_on_with() {
     let mut shelf = Shelf::whole();
     shelf.breaks = true;

@@ -3,6 +3,7 @@
 //!
 //! The fixtures are made by `tests/fixtures/make_model_fixtures.py` and `make_gguf_fixtures.py`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Result, Tensor};
@@ -264,6 +265,115 @@ fn what_does_not_fit_is_named() {
         llama().configure("hidden_act", "gelu".into()),
         &["hidden_act is gelu"],
     );
+}
+
+/// A safetensors file's tensors by name, each with its header entry and its bytes.
+fn tensors_of(path: &Path) -> BTreeMap<String, (serde_json::Value, Vec<u8>)> {
+    let bytes = std::fs::read(path).unwrap();
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&bytes[8..data]).unwrap();
+    let tensors = header
+        .into_iter()
+        .filter(|(name, _)| name != "__metadata__");
+    let tensors = tensors.map(|(name, entry)| {
+        let at = |i: usize| data + entry["data_offsets"][i].as_u64().unwrap() as usize;
+        let own = bytes[at(0)..at(1)].to_vec();
+        (name, (entry, own))
+    });
+    tensors.collect()
+}
+
+fn write_tensors(path: &Path, tensors: BTreeMap<String, (serde_json::Value, Vec<u8>)>) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, (mut entry, own)) in tensors {
+        entry["data_offsets"] = serde_json::json!([data.len(), data.len() + own.len()]);
+        header.insert(name, entry);
+        data.extend(own);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// What `make` in `make_names_fixture.py` does, in another copy of the model.
+fn renamed(case: &serde_json::Value) -> Copy {
+    const INDEX: &str = "model.safetensors.index.json";
+    let copy = Copy::of(case["model"].as_str().unwrap());
+    let dir = copy.0.path();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_string();
+    let list = |key: &str| case[key].as_array().cloned().unwrap_or_default();
+    let object = |key: &str| case[key].as_object().cloned().unwrap_or_default();
+    let path = dir.join("model.safetensors");
+    if path.exists() {
+        let begins = |mut name: String| {
+            for pair in list("rename") {
+                if let Some(rest) = name.strip_prefix(&text(&pair[0])) {
+                    name = text(&pair[1]) + rest;
+                }
+            }
+            name
+        };
+        let tensors = tensors_of(&path).into_iter();
+        let mut tensors: BTreeMap<_, _> = tensors.map(|(name, t)| (begins(name), t)).collect();
+        for (new, old) in object("copy") {
+            tensors.insert(new, tensors[&text(&old)].clone());
+        }
+        write_tensors(&path, tensors);
+        return copy;
+    }
+    let index = std::fs::read_to_string(dir.join(INDEX)).unwrap();
+    let mut index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    let map = index["weight_map"].as_object_mut().unwrap();
+    let shards: BTreeSet<String> = map.values().map(text).collect();
+    for name in list("unlist") {
+        map.remove(&text(&name));
+    }
+    map.extend(object("list"));
+    if let Some(folder) = case["folder"].as_str() {
+        std::fs::create_dir_all(dir.join(folder)).unwrap();
+        for shard in &shards {
+            std::fs::rename(dir.join(shard), dir.join(folder).join(shard)).unwrap();
+        }
+    }
+    if let Some(folder) = case["folder"].as_str().or(case["index"].as_str()) {
+        for shard in map.values_mut() {
+            *shard = format!("{folder}/{}", text(shard)).into();
+        }
+    }
+    std::fs::write(dir.join(INDEX), index.to_string()).unwrap();
+    copy
+}
+
+/// The table says of each what transformers makes of it: it reads most, and starts at random what lies behind a prefix that
+/// it does not know.
+#[test]
+fn tensors_are_found_under_other_names_and_in_other_files() {
+    let table = std::fs::read_to_string(fixtures().join("names.json")).unwrap();
+    let table: Vec<serde_json::Value> = serde_json::from_str(&table).unwrap();
+    assert!(table.len() > 40);
+    for case in &table {
+        let copy = renamed(case);
+        let what = case.to_string();
+        match case["heirloom"].as_str().unwrap().strip_prefix("refused: ") {
+            None => {
+                let mut want = expected(&copy.0.path().join("expected.json"));
+                if let Some(theirs) = case["transformers"].as_f64() {
+                    assert_close(&what, theirs, want.mean_loss, 1e-5);
+                }
+                want.gradients.clear();
+                let model = model::load(copy.0.path(), &Device::Cpu);
+                let model = model.unwrap_or_else(|e| panic!("{what}: {e}"));
+                agrees(&what, &model, &want).unwrap();
+            }
+            Some(words) => {
+                let error = copy.refused();
+                assert!(error.contains(words), "{what}: {error}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -212,7 +212,8 @@ impl<'a> Hub<'a> {
                 )));
             }
             // Names become paths: only what the hub lists, too, and what leads nowhere else.
-            if let Some(odd) = shards.iter().find(|s| !hub::is_part(s) || !has(s)) {
+            let is_plain = |s: &str| s.split('/').all(hub::is_part);
+            if let Some(odd) = shards.iter().find(|s| !is_plain(s) || !has(s)) {
                 let odd = text::clean(odd);
                 return Err(self.refused(&format!("{INDEX} names {odd}, which it does not have")));
             }
@@ -271,10 +272,15 @@ impl<'a> Hub<'a> {
             }
         }
         // Another revision's file may be there, unchanged; a link to nothing would be in the way.
-        let snapshot = ensure(&dir.join("snapshots").join(commit)).map_err(disk)?;
-        let target = Path::new("../../blobs").join(&meta.etag);
+        let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+        let snapshot = dir.join("snapshots").join(commit).join(folder);
+        let snapshot = ensure(&snapshot).map_err(disk)?;
+        let mut target = PathBuf::from("../..");
+        let folders = folder.split('/').filter(|part| !part.is_empty());
+        target.extend(folders.map(|_| ".."));
+        target.extend(["blobs", &meta.etag]);
         snapshot
-            .replace_link(name, target.as_os_str())
+            .replace_link(file, target.as_os_str())
             .map_err(disk)
     }
 

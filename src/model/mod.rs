@@ -11,6 +11,7 @@ mod files;
 mod generate;
 mod influence;
 mod memory;
+mod names;
 mod parts;
 mod read;
 mod rope;

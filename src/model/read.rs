@@ -3,18 +3,18 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use candle_core::Device;
-
 use super::arena::Param;
 use super::config::DecoderConfig;
 use super::decoder::Decoder;
 use super::family;
 use super::family::gguf::{self, GgufError, Turn};
 use super::files::ModelError;
+use super::names::{Names, is_head};
 use crate::file::{self, Dir};
 use crate::ops;
 use crate::tensors::{Source, TensorError};
 use crate::text;
+use candle_core::Device;
 
 const CONFIG: &str = "config.json";
 /// Most bytes of a `config.json`.
@@ -66,14 +66,14 @@ impl Files {
 
     fn of(path: &Path, config: DecoderConfig, source: Source) -> Result<Self, ModelError> {
         // A damaged config may speak of a model that no machine could hold.
-        if config.n_layer > source.names().len() {
-            let (have, layers) = (source.names().len(), config.n_layer);
+        let (have, layers) = (source.count(), config.n_layer);
+        if layers > have {
             let what =
-                format!("it has {have} tensors, too few for the {layers} layers it tells of");
+                format!("it has {have} tensors, too few for the {layers} layers of its config");
             return Err(format(path, what));
         }
         let params = config.params();
-        let places = params.iter().map(|p| place(&config, &source, p)).collect();
+        let places = places(&config, &source, &params).map_err(|what| format(path, what))?;
         let files = Self {
             config,
             source,
@@ -112,7 +112,7 @@ impl Files {
             .collect();
         match left[..] {
             [] => {}
-            ["lm_head.weight"] if self.config.tied_head => self.check_tied_head()?,
+            [head] if self.config.tied_head && is_head(head) => self.check_tied_head(head)?,
             ["output.weight"] if self.config.tied_head => {}
             [first, ..] => {
                 let first = text::clean(first);
@@ -130,9 +130,9 @@ impl Files {
         Ok(())
     }
 
-    /// A head beside a tied embedding must be the same.
-    fn check_tied_head(&self) -> Result<(), ModelError> {
-        let (embedding, head) = (self.places[0].0.as_str(), "lm_head.weight");
+    /// A head next to a tied embedding must be the same.
+    fn check_tied_head(&self, head: &str) -> Result<(), ModelError> {
+        let embedding = self.places[0].0.as_str();
         let p = &self.params[0];
         let (rows, row) = (p.shape[0], p.shape[1]);
         let same_shape = self.source.info(head).is_some_and(|i| i.shape == p.shape);
@@ -143,7 +143,9 @@ impl Files {
                 self.source.read_rows_into(head, r..r + 1, &mut b)?;
             }
             if !same_shape || a != b {
-                let what = "lm_head.weight differs from the token embedding, though the config says that they are tied (tie_word_embeddings)";
+                let what = "lm_head.weight differs from the token embedding, though the config says that they are tied; \
+                            set tie_word_embeddings to false in config.json to read them as two, as transformers 5 does \
+                            (transformers 4 drops lm_head.weight)";
                 return Err(format(self.source.path(), what.into()));
             }
         }
@@ -273,14 +275,18 @@ pub fn load(path: &Path, device: &Device) -> Result<Decoder, ModelError> {
     Files::open(path)?.load(device)
 }
 
-/// Where a parameter is found: under its full name, or without the prefix that the bare model of some files lacks.
-fn place(config: &DecoderConfig, source: &Source, p: &Param) -> (String, Turn) {
+/// The file's name of each parameter, and how it is turned.
+fn places(
+    config: &DecoderConfig,
+    source: &Source,
+    params: &[Param],
+) -> Result<Vec<(String, Turn)>, String> {
     if source.gguf().is_some() {
-        return gguf::place(config, p);
+        return Ok(params.iter().map(|p| gguf::place(config, p)).collect());
     }
-    let short = p.name.split_once('.').map(|(_, short)| short);
-    let bare = short.filter(|short| source.info(&p.name).is_none() && source.info(short).is_some());
-    (bare.unwrap_or(&p.name).to_string(), Turn::None)
+    let names = Names::of(source);
+    let place = |p| Ok((names.find(p, config.tied_head)?.to_string(), Turn::None));
+    params.iter().map(place).collect()
 }
 
 /// Tensors that are no parameters: causal masks and tables of angles, which some files keep.
@@ -288,7 +294,7 @@ fn is_buffer(name: &str) -> bool {
     [
         ".attn.bias",
         ".attn.masked_bias",
-        ".rotary_emb.inv_freq",
+        "rotary_emb.inv_freq",
         "rope_freqs.weight",
     ]
     .iter()

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
@@ -13,7 +13,6 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use super::dtype::count;
 use super::{DType, Entry, Info, TensorError};
 use crate::file;
-use crate::run::dir::is_name;
 use crate::text;
 
 /// Bytes of the length at the beginning.
@@ -176,18 +175,25 @@ struct Index {
 /// Which tensor lies in which file, by an index of shards.
 ///
 /// # Errors
-/// When it cannot be read, or names a file outside of its directory.
+/// When it cannot be read, or names a file outside of its directory. Files in folders of the directory are fine.
 pub fn index(path: &Path) -> Result<BTreeMap<String, String>, TensorError> {
     let text = file::read_text(path, LARGEST_INDEX).map_err(TensorError::io(path))?;
     let index: Index = serde_json::from_str(&text).map_err(|e| {
         let why = e.to_string();
         TensorError::damaged(path, format!("it cannot be read ({})", text::clean(&why)))
     })?;
-    if let Some(name) = index.weight_map.values().find(|name| !is_name(name)) {
+    if let Some(name) = index.weight_map.values().find(|name| !is_within(name)) {
         let what = format!("it names {}, which is elsewhere", text::clean(name));
         return Err(TensorError::damaged(path, what));
     }
     Ok(index.weight_map)
+}
+
+/// Whether a file's name leads to a file in the directory or in a folder of it.
+fn is_within(name: &str) -> bool {
+    let mut parts = Path::new(name).components().peekable();
+    let is_plain = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
+    parts.peek().is_some() && !name.ends_with(['/', '.']) && parts.all(is_plain)
 }
 
 #[cfg(test)]

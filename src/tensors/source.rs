@@ -1,6 +1,6 @@
 //! Tensors to read, from whatever holds them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,8 @@ struct Tensor {
     name: String,
     /// Place in `files`.
     file: usize,
+    /// Whether an index of shards names it; `true` without an index.
+    listed: bool,
     entry: Entry,
 }
 
@@ -122,24 +124,47 @@ impl Source {
         for (tensor, file) in safetensors::index(index)? {
             by_file.entry(file).or_default().push(tensor);
         }
-        let (mut files, mut tensors) = (Vec::new(), Vec::new());
-        for (name, wanted) in by_file {
+        let (mut files, mut tensors): (Vec<Mapped>, Vec<Tensor>) = (Vec::new(), Vec::new());
+        let mut places = Vec::new();
+        for (name, wanted) in &by_file {
             let path = dir.join(name);
             let file = Mapped::open(&path)?;
-            let mut there = safetensors::parse(&path, &file.map)?;
-            // What the index does not tell of is left over from other times.
-            there.retain(|(name, _)| wanted.binary_search(name).is_ok());
-            if there.len() < wanted.len() {
-                let have: HashMap<&String, _> = there.iter().map(|(n, e)| (n, e)).collect();
-                let missing = wanted.iter().find(|name| !have.contains_key(name));
-                return Err(TensorError::NoTensor {
-                    path,
-                    name: text::clean(missing.map_or("", |m| m)).into_owned(),
-                });
+            let there = safetensors::parse(&path, &file.map)?;
+            let mut there = tag(files.len(), there);
+            for tensor in &mut there {
+                tensor.listed = wanted.binary_search(&tensor.name).is_ok();
             }
-            tensors.extend(tag(files.len(), there));
+            tensors.extend(there);
             files.push(file);
+            places.extend(wanted.iter().map(|tensor| (tensor, path.clone())));
         }
+        // As transformers does it: what the index leaves out is there, in a shard that it names. Of two with the same name
+        // the listed one counts, or else the last one.
+        let mut kept: HashMap<&str, usize> = HashMap::new();
+        for (i, tensor) in tensors.iter().enumerate() {
+            let before = kept.get(tensor.name.as_str()).map(|&i| &tensors[i]);
+            if before.is_none_or(|before| tensor.listed || !before.listed) {
+                kept.insert(&tensor.name, i);
+            }
+        }
+        if let Some((name, path)) = places
+            .iter()
+            .find(|(name, _)| !kept.contains_key(name.as_str()))
+        {
+            return Err(TensorError::NoTensor {
+                path: path.clone(),
+                name: text::clean(name).into_owned(),
+            });
+        }
+        let names: HashSet<&String> = places.iter().map(|(name, _)| *name).collect();
+        let kept: HashSet<usize> = kept.into_values().collect();
+        let mut i = 0;
+        tensors.retain_mut(|tensor| {
+            // It may lie in another shard than the one that the index names.
+            tensor.listed = names.contains(&tensor.name);
+            i += 1;
+            kept.contains(&(i - 1))
+        });
         Ok(Self::of(dir, files, tensors, None))
     }
 
@@ -165,8 +190,20 @@ impl Source {
     }
 
     /// The tensors' names as the files have them, in the files' order; [`text::sanitize`] them before showing.
-    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.tensors.iter().map(|t| t.name.as_str())
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let listed = self.tensors.iter().filter(|t| t.listed);
+        listed.map(|t| t.name.as_str())
+    }
+
+    /// Number of tensors, listed or not.
+    pub fn count(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Tensors of shards that the index of the shards leaves out. They can be read like the others.
+    pub fn unlisted_names(&self) -> impl Iterator<Item = &str> {
+        let others = self.tensors.iter().filter(|t| !t.listed);
+        others.map(|t| t.name.as_str())
     }
 
     /// Type and shape of a tensor.
@@ -335,6 +372,11 @@ impl Mapped {
 fn tag(file: usize, tensors: Vec<(String, Entry)>) -> Vec<Tensor> {
     let tensors = tensors.into_iter();
     tensors
-        .map(|(name, entry)| Tensor { name, file, entry })
+        .map(|(name, entry)| Tensor {
+            name,
+            file,
+            listed: true,
+            entry,
+        })
         .collect()
 }

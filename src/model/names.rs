@@ -1,0 +1,127 @@
+//! Which of a file's tensors a parameter is: the names of models that were saved from within something else.
+
+use std::collections::HashMap;
+
+use super::arena::Param;
+use super::config::Part;
+use crate::tensors::Source;
+use crate::text;
+
+/// What names begin with that were saved from a whole model, or from a model within a wrapper: transformers' own models
+/// (`model`, `transformer`), data-parallel ones (`module`), compiled ones (`_orig_mod`) and PEFT's (`base_model.model`).
+const PREFIXES: [&str; 5] = ["_orig_mod", "module", "base_model", "model", "transformer"];
+/// Compiled layers have this within their names, too.
+const COMPILED: &str = "_orig_mod";
+const HEAD: &str = "lm_head.weight";
+
+/// The tensors of a file by their names without [`PREFIXES`].
+pub(super) struct Names<'s> {
+    source: &'s Source,
+    listed: HashMap<String, Vec<&'s str>>,
+    /// Those that an index of shards leaves out.
+    unlisted: HashMap<String, Vec<&'s str>>,
+}
+
+impl<'s> Names<'s> {
+    pub fn of(source: &'s Source) -> Self {
+        Self {
+            source,
+            listed: by_bare_name(source.names()),
+            unlisted: by_bare_name(source.unlisted_names()),
+        }
+    }
+
+    /// Returns the file's name of a parameter: its full name if it is there, or else the one tensor that has it behind
+    /// other prefixes. A tied pair is one tensor under either name.
+    ///
+    /// # Errors
+    /// When there is no such tensor, or several.
+    pub fn find(&self, p: &Param, tied_head: bool) -> Result<&'s str, String> {
+        let mut names = vec![p.name.as_str()];
+        if tied_head && p.part == Part::Embeddings {
+            names.push(HEAD);
+        }
+        for name in names {
+            for by_name in [&self.listed, &self.unlisted] {
+                let found = by_name.get(&bare(name)).map_or(&[][..], |all| all);
+                match found.iter().find(|n| **n == name).or(found.first()) {
+                    None => {}
+                    Some(one) if found.len() == 1 || *one == name => return Ok(one),
+                    Some(_) => {
+                        return Err(format!(
+                            "tensor {name} may be {}: their names differ only in what comes before the model's own name",
+                            shown(found, " or ")
+                        ));
+                    }
+                }
+            }
+        }
+        let end = format!(".{}", bare(&p.name));
+        let near = self.source.names().find(|name| name.ends_with(&end));
+        Err(match near {
+            None => format!("tensor {} is missing", p.name),
+            Some(near) => format!(
+                "tensor {} is missing; the file has {}, and {} are the only prefixes that are read",
+                p.name,
+                text::clean(near),
+                shown(&PREFIXES, ", ")
+            ),
+        })
+    }
+}
+
+/// Whether a tensor is a head of its own.
+pub(super) fn is_head(name: &str) -> bool {
+    bare(name) == HEAD
+}
+
+fn by_bare_name<'s>(names: impl Iterator<Item = &'s str>) -> HashMap<String, Vec<&'s str>> {
+    let mut all: HashMap<String, Vec<&str>> = HashMap::new();
+    for name in names {
+        all.entry(bare(name)).or_default().push(name);
+    }
+    all
+}
+
+/// A name without all that wrappers have put before it.
+fn bare(name: &str) -> String {
+    let mut parts: Vec<&str> = name.split('.').filter(|part| *part != COMPILED).collect();
+    let begins = parts.iter().position(|part| !PREFIXES.contains(part));
+    parts.drain(..begins.unwrap_or(0));
+    parts.join(".")
+}
+
+fn shown(names: &[&str], between: &str) -> String {
+    text::clean(&names.join(between)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrappers_are_taken_off_and_nothing_else() {
+        for (name, wanted) in [
+            ("model.norm.weight", "norm.weight"),
+            ("model.model.norm.weight", "norm.weight"),
+            ("norm.weight", "norm.weight"),
+            (
+                "module._orig_mod.transformer.h.0.ln_1.bias",
+                "h.0.ln_1.bias",
+            ),
+            (
+                "base_model.model.model.layers.1.mlp.up_proj.weight",
+                "layers.1.mlp.up_proj.weight",
+            ),
+            (
+                "model.layers.0._orig_mod.mlp.up_proj.weight",
+                "layers.0.mlp.up_proj.weight",
+            ),
+            ("base_model.model.lm_head.weight", "lm_head.weight"),
+            ("student.model.norm.weight", "student.model.norm.weight"),
+            ("model", "model"),
+        ] {
+            assert_eq!(bare(name), wanted);
+        }
+    }
+}
