@@ -287,6 +287,158 @@ fn layers_are_taken_as_asked() {
     );
 }
 
+/// A directory with a model of `tests/fixtures/mergekit.json`, whose values `scripts/compare_with_mergekit.py` describes.
+fn make_model(dir: &Path, config: &Value, number: i64, kind: &str) {
+    std::fs::create_dir(dir).unwrap();
+    std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
+    let shape = heirloom::model::family::from_json(config).unwrap();
+    let mut params = shape.params();
+    params.sort_by(|a, b| a.name.cmp(&b.name));
+    let (modulus, divisor) = match kind {
+        "F32" => (131_071, 65_536.0),
+        "F16" => (509, 256.0),
+        _ => (255, 128.0),
+    };
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (k, p) in params.iter().enumerate() {
+        let from = data.len();
+        for i in 0..p.len() as i64 {
+            let whole = 31_337 * i + 7919 * k as i64 + 104_729 * number;
+            let value = (whole % modulus - (modulus - 1) / 2) as f32 / divisor;
+            match kind {
+                "F32" => data.extend(value.to_le_bytes()),
+                "F16" => data.extend(half::f16::from_f32(value).to_le_bytes()),
+                _ => data.extend(half::bf16::from_f32(value).to_le_bytes()),
+            }
+        }
+        let offsets = [from, data.len()];
+        let entry = serde_json::json!({"dtype": kind, "shape": p.shape, "data_offsets": offsets});
+        header.insert(p.name.clone(), entry);
+    }
+    let header = Value::Object(header).to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    let bytes = [&length[..], header.as_bytes(), &data].concat();
+    std::fs::write(dir.join("model.safetensors"), bytes).unwrap();
+}
+
+/// As zlib has it.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+    let byte = |crc: u32, &byte: &u8| (0..8).fold(crc ^ u32::from(byte), step);
+    !bytes.iter().fold(!0, byte)
+}
+
+/// A file's types, and the checksums of its tensors in the order of their names.
+fn checksums(path: &Path) -> (Vec<String>, String) {
+    let bytes = std::fs::read(path).unwrap();
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: std::collections::BTreeMap<String, Value> =
+        serde_json::from_slice(&bytes[8..data]).unwrap();
+    let tensors = header.iter().filter(|(name, _)| *name != "__metadata__");
+    let tensors: Vec<&Value> = tensors.map(|(_, tensor)| tensor).collect();
+    let types = tensors
+        .iter()
+        .map(|t| t["dtype"].as_str().unwrap().to_string());
+    let types: std::collections::BTreeSet<String> = types.collect();
+    let sums = tensors.iter().map(|t| {
+        let at = |i: usize| data + t["data_offsets"][i].as_u64().unwrap() as usize;
+        format!("{:08x}", crc32(&bytes[at(0)..at(1)]))
+    });
+    (types.into_iter().collect(), sums.collect())
+}
+
+/// `scripts/compare_with_mergekit.py --write` has run mergekit on the same models.
+#[test]
+fn recipes_make_what_mergekit_makes_of_them() {
+    let place = Place::new();
+    let table = json(&std::fs::read_to_string(fixture("mergekit.json")).unwrap());
+    for (name, model) in table["models"].as_object().unwrap() {
+        let config = &table["configs"][model[0].as_u64().unwrap() as usize];
+        let (number, kind) = (model[1].as_i64().unwrap(), model[2].as_str().unwrap());
+        make_model(&place.path().join(name), config, number, kind);
+    }
+    let recipes = table["recipes"].as_array().unwrap();
+    assert!(recipes.len() > 25);
+    let recipe = place.path().join("recipe.yaml");
+    for case in recipes {
+        let name = case["name"].as_str().unwrap();
+        std::fs::write(&recipe, case["recipe"].as_str().unwrap()).unwrap();
+        let args = ["inherit", "--slices", "recipe.yaml", "--out", name];
+        let out = place.expect(0, &args);
+        let (types, sums) = checksums(&place.path().join(name).join("model.safetensors"));
+        assert_eq!(
+            (types.into(), Value::from(sums)),
+            (case["types"].clone(), case["tensors"].clone()),
+            "{case}\n{out}"
+        );
+        match name {
+            "two models" => {
+                for row in [
+                    "embeddings  a embeddings",
+                    "final norm  b final norm",
+                    "b head",
+                ] {
+                    assert!(out.contains(row), "{row:?} is not in {out}");
+                }
+                assert!(
+                    !out.contains("scale)") && !out.contains("written as"),
+                    "{out}"
+                );
+            }
+            "dtype and scale" => {
+                let lines = "30 of 30 tensors times 0.3 (scale)\nwritten as F16\n";
+                assert!(out.contains(lines), "{out}");
+                let config = place.path().join(name).join("config.json");
+                let config = json(&std::fs::read_to_string(config).unwrap());
+                assert_eq!(config["torch_dtype"], "float16");
+            }
+            "scales by name at every place" => {
+                assert!(
+                    out.contains("48 of 48 tensors times 0.2 to 7 (scale)"),
+                    "{out}"
+                );
+            }
+            "keys that mean nothing" => assert!(out.contains("chat_template is not used"), "{out}"),
+            _ => {}
+        }
+    }
+    let slices = "slices: [{sources: [{model: a, layer_range: [0, 2]}]}]\n";
+    for (text, words) in [
+        (
+            format!("{slices}tokenizer_source: base"),
+            "tokenizer_source is not supported",
+        ),
+        (
+            format!("{slices}parameters: {{weight: 1}}"),
+            "parameter \"weight\" is not one of passthrough",
+        ),
+        (
+            format!("{slices}dtype: float16\nparameters: {{scale: 1e6}}"),
+            "which F16 cannot hold",
+        ),
+        (
+            slices.replace("model: a", "model: a+lora"),
+            "an adapter (LoRA)",
+        ),
+        (
+            slices.replace("[0, 2]", "[0, 4]"),
+            "layer 3 of a model of 3",
+        ),
+        (slices.replace("[0, 2]", "[1, 1]"), "slices take no layer"),
+        (
+            format!("{slices}base_model: gpt1"),
+            "cannot be put together",
+        ),
+    ] {
+        std::fs::write(&recipe, &text).unwrap();
+        refused(
+            &place,
+            &["inherit", "--slices", "recipe.yaml", "--out", "x"],
+            &[words],
+        );
+    }
+}
+
 #[test]
 fn a_llama_is_trained_inherited_from_and_inherited_again() {
     let place = Place::new();

@@ -9,11 +9,11 @@ use super::{Global, exit, say};
 use crate::config::{INHERITABLE, LayerChoice};
 use crate::export;
 use crate::file;
-use crate::inherit::{self, Slices, Taken};
+use crate::inherit::{self, Ends, InheritError, Origin, Slices, Taken};
 use crate::locate::Located;
-use crate::model::{self, DecoderConfig, Files, Part, Weights};
+use crate::model::{self, Decoder, DecoderConfig, Files, Part, Weights};
 use crate::run::table::{aligned, count, plural};
-use crate::tensors::{Output, Source, check_space};
+use crate::tensors::{DType, Output, Source, check_space};
 use crate::text::{self, exact};
 
 /// Most bytes of a slices file or a rank report.
@@ -33,7 +33,8 @@ pub struct Args {
         conflicts_with = "slices"
     )]
     layers: String,
-    /// Take layers as a passthrough recipe of mergekit says (YAML); its models are paths, from the file's directory on
+    /// Take layers and scale them as a passthrough recipe of mergekit says (YAML); its models are paths, from the file's
+    /// directory on
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     slices: Option<PathBuf>,
     /// What comes along; the rest starts random
@@ -64,6 +65,52 @@ struct Recipe {
     files: Vec<Files>,
     located: Vec<Located>,
     layers: Vec<Taken>,
+    /// What the layers are from, unless it is `--layers`.
+    slices: Option<Slices>,
+}
+
+impl Recipe {
+    fn ends(&self) -> Ends {
+        self.slices.as_ref().map_or(Ends::default(), |s| s.ends)
+    }
+
+    /// The model whose tokenizer goes along.
+    fn tokenizer_of(&self) -> usize {
+        self.slices.as_ref().and_then(|s| s.base).unwrap_or(0)
+    }
+
+    /// What the tensors of a new model of this shape are multiplied by and written as; nothing when they stay as they are.
+    fn changes(&self, shape: &DecoderConfig) -> String {
+        let Some(slices) = &self.slices else {
+            return String::new();
+        };
+        let params = shape.params();
+        let scaled = params.iter().filter_map(|p| {
+            let layer = p.layer.map(|l| self.layers[l].layer.to_string());
+            let name = p.stem.replacen("{}", layer.as_deref().unwrap_or(""), 1);
+            slices.scale(p.part, p.layer, &name)
+        });
+        let scaled: Vec<f64> = scaled.collect();
+        let mut out = String::new();
+        if let Some(&first) = scaled.first() {
+            let (low, high) = scaled
+                .iter()
+                .fold((first, first), |(low, high), &x| (low.min(x), high.max(x)));
+            let by = match low == high {
+                true => low.to_string(),
+                false => format!("{low} to {high}"),
+            };
+            let (some, all) = (scaled.len(), params.len());
+            out.push_str(&format!("{some} of {all} tensors times {by} (scale)\n"));
+        }
+        if let Some(dtype) = slices.out_dtype.or(slices.dtype) {
+            out.push_str(&format!("written as {dtype}\n"));
+        }
+        if slices.chat_template {
+            out.push_str("chat_template is not used: it is for files that are not written\n");
+        }
+        out
+    }
 }
 
 impl Args {
@@ -93,18 +140,13 @@ impl Args {
         check_space(output.content().path(), 4 * shape.parameters())?;
         // The weights, and a copy on their way to the disk.
         super::check_memory(8 * shape.parameters(), &Device::Cpu, "making this model")?;
-        let tokens = export::Tokens::of_model(&recipe.located[0].path)?;
-        let model = inherit::assemble(
-            &sources,
-            &recipe.layers,
-            &self.what,
-            self.seed,
-            &Device::Cpu,
-        )?;
-        model::save(
+        let tokens = export::Tokens::of_model(&recipe.located[recipe.tokenizer_of()].path)?;
+        let (model, dtypes) = self.model(&recipe, &sources)?;
+        model::save_as(
             &model.config,
             &model.params,
             &crate::ops::read(&model.weights.flat)?,
+            &dtypes,
             tokens.special.eos,
             output.content(),
         )?;
@@ -118,6 +160,26 @@ impl Args {
         Ok(())
     }
 
+    /// The new model, and what each of its tensors is written as: F32, unless a recipe says otherwise.
+    fn model(
+        &self,
+        recipe: &Recipe,
+        sources: &[&dyn Weights],
+    ) -> Result<(Decoder, Vec<DType>), InheritError> {
+        let Some(slices) = &recipe.slices else {
+            let layers = &recipe.layers;
+            let model = inherit::assemble(sources, layers, &self.what, self.seed, &Device::Cpu)?;
+            let dtypes = vec![DType::F32; model.params.len()];
+            return Ok((model, dtypes));
+        };
+        let stored =
+            |from: &Origin| match recipe.files[from.source].dtype(from.becomes.stem, from.layer) {
+                half @ (DType::F16 | DType::Bf16) => half,
+                _ => DType::F32,
+            };
+        inherit::assemble_slices(sources, slices, &self.what, self.seed, stored, &Device::Cpu)
+    }
+
     fn recipe(&self) -> Result<Recipe> {
         if let Some(file) = &self.slices {
             let yaml =
@@ -125,11 +187,18 @@ impl Args {
             let slices = Slices::parse(&yaml).with_context(|| text::path(file).to_string())?;
             let base = file.parent().unwrap_or(Path::new(""));
             let name = |model: &String| match base.join(exact::to_path(model)) {
-                path if path.exists() => exact::to_text(&path).into_owned(),
-                _ => model.clone(),
+                path if path.exists() => Ok(exact::to_text(&path).into_owned()),
+                _ if model.contains('+') => Err(exit::usage(&format!(
+                    "{}: an adapter (LoRA) behind a + is not supported; merge it into the model first",
+                    text::clean(model)
+                ))),
+                _ => Ok(model.clone()),
             };
-            let names: Vec<String> = slices.models.iter().map(name).collect();
-            return self.opened(names, |_| Ok(slices.layers));
+            let names = slices.models.iter().map(name);
+            let names: Vec<String> = names.collect::<Result<_, _>>()?;
+            let mut recipe = self.opened(names, |_| Ok(slices.layers.clone()))?;
+            recipe.slices = Some(slices);
+            return Ok(recipe);
         }
         let name = self.from.clone().unwrap_or_default();
         self.opened(vec![name], |files| {
@@ -178,6 +247,7 @@ impl Args {
             names,
             files,
             located: all,
+            slices: None,
         })
     }
 
@@ -226,7 +296,7 @@ impl Args {
         for part in [Part::Embeddings, Part::Positions] {
             row(
                 part.name().into(),
-                label(0, part.name()),
+                label(recipe.ends().source(part), part.name()),
                 &[part],
                 None,
                 String::new(),
@@ -243,7 +313,8 @@ impl Args {
         }
         for part in [Part::FinalNorm, Part::Head] {
             let name = part.name().replace('_', " ");
-            row(name.clone(), label(0, &name), &[part], None, String::new());
+            let from = label(recipe.ends().source(part), &name);
+            row(name, from, &[part], None, String::new());
         }
         let mut out = aligned(&rows, &[0, 1, 2]);
         let all: u64 = recipe.files[0].config.parameters();
@@ -255,6 +326,7 @@ impl Args {
             count(all),
             reference.n_layer
         ));
+        out.push_str(&recipe.changes(shape));
         out
     }
 }

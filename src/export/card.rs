@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::hugging_face::word;
 use super::plain::Plain;
 use super::subject::{FromRun, Subject};
 use crate::PROGRAM;
@@ -64,7 +63,7 @@ fn summary(out: &mut String, subject: &Subject, plain: &Plain, dtype: DType) -> 
         c.context_length,
         c.vocab,
         count(c.parameters()),
-        word(dtype),
+        dtype.torch_name(),
     )?;
     writeln!(
         out,

@@ -17,7 +17,7 @@ use crate::tensors::{DType, Output, Spec, save_safetensors};
 pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), ExportError> {
     let config = config_json(&plain.config, job.dtype, &subject.tokens.special)?;
     if job.dtype != DType::F32 {
-        let kind = word(job.dtype);
+        let kind = job.dtype.torch_name();
         plain
             .changes
             .push(format!("The weights are rounded to {kind}."));
@@ -65,15 +65,6 @@ fn spec(p: &crate::model::Param, dtype: DType) -> Spec {
     }
 }
 
-/// PyTorch's name of a type.
-pub fn word(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F16 => "float16",
-        DType::Bf16 => "bfloat16",
-        _ => "float32",
-    }
-}
-
 /// `config.json` with nothing of this program's own.
 fn config_json(
     config: &DecoderConfig,
@@ -93,7 +84,7 @@ fn config_json(
     }
     // The older name and the newer one.
     for key in ["torch_dtype", "dtype"] {
-        json[key] = word(dtype).into();
+        json[key] = dtype.torch_name().into();
     }
     json["use_cache"] = true.into();
     Ok(with_ids(json, special))

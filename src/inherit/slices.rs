@@ -1,15 +1,24 @@
-//! mergekit's passthrough recipes: which layers of which models follow each other.
+//! mergekit's passthrough recipes: which layers of which models follow each other, and what multiplies their tensors.
 //!
 //! ```yaml
 //! slices:
 //!   - sources: [{ model: gpt2, layer_range: [0, 8] }]
-//!   - sources: [{ model: gpt2, layer_range: [4, 12] }]
+//!   - sources: [{ model: gpt2, layer_range: [4, 12], parameters: { scale: 0.5 } }]
 //! merge_method: passthrough
+//! dtype: bfloat16
 //! ```
+//!
+//! As in mergekit 0.1, embeddings come from the first slice's model, the final norm and the head from the last one's,
+//! whether these slices hold layers or none.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 
-use super::Taken;
+use super::scale::Setting;
+use super::{Ends, Taken};
+use crate::model::Part;
+use crate::tensors::DType;
 use crate::text;
 
 /// Most layers of a model that a file may describe.
@@ -20,92 +29,255 @@ const MOST_LAYERS: usize = 10_000;
 #[error("{0}")]
 pub struct SlicesError(String);
 
-/// Models by name, and the layers taken from them in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl SlicesError {
+    pub(super) fn new(what: &str) -> Self {
+        Self(text::clean(what).into_owned())
+    }
+}
+
+/// Models by name, the layers taken from them in order, and how their values change on the way.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Slices {
+    /// Every model that is named, those of empty slices and the base included.
     pub models: Vec<String>,
     pub layers: Vec<Taken>,
+    pub ends: Ends,
+    /// The `base_model`, a place in `models`: the one whose tokenizer goes along.
+    pub base: Option<usize>,
+    /// What the tensors are turned into when they are read (`dtype`).
+    pub dtype: Option<DType>,
+    /// What they are turned into when they are written (`out_dtype`).
+    pub out_dtype: Option<DType>,
+    /// A key that mergekit uses for the tokenizer's files, which this program does not write.
+    pub chat_template: bool,
+    scales: Scales,
+}
+
+/// `parameters: scale` at every place, and where each layer stands in its slice.
+#[derive(Debug, Clone, PartialEq)]
+struct Scales {
+    /// For all slices.
+    top: Option<Setting>,
+    /// Of the source and of the slice.
+    slices: Vec<[Option<Setting>; 2]>,
+    /// For each layer its slice, and how far through it the layer is, from 0 to 1.
+    at: Vec<(usize, f64)>,
 }
 
 #[derive(Deserialize)]
 struct File {
-    slices: Vec<Slice>,
+    slices: Option<Vec<Slice>>,
     merge_method: Option<String>,
+    base_model: Option<String>,
+    dtype: Option<String>,
+    out_dtype: Option<String>,
+    parameters: Option<Map<String, Value>>,
+    models: Option<IgnoredAny>,
+    modules: Option<IgnoredAny>,
+    tokenizer_source: Option<IgnoredAny>,
+    tokenizer: Option<IgnoredAny>,
+    chat_template: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct Slice {
     sources: Vec<Source>,
-    parameters: Option<Ignored>,
+    /// Nothing that passthrough does depends on it.
+    base_model: Option<String>,
+    /// mergekit has the method at the top alone.
+    merge_method: Option<String>,
+    parameters: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
 struct Source {
     model: String,
     layer_range: (usize, usize),
-    parameters: Option<Ignored>,
+    parameters: Option<Map<String, Value>>,
 }
 
-/// Something that is there, whatever it is.
-#[derive(Deserialize)]
-struct Ignored {}
-
-impl Slices {
-    /// Reads a recipe. Of its keys, `dtype`, `tokenizer_source` and the like do not concern layers and are passed over.
-    ///
-    /// # Errors
-    /// When it is no such YAML, merges rather than passes through, or takes no layer.
-    pub fn parse(yaml: &str) -> Result<Self, SlicesError> {
-        let fail = |what: String| SlicesError(text::clean(&what).into_owned());
-        let file: File =
-            serde_saphyr::from_str(yaml).map_err(|e| fail(format!("no slices: {e}")))?;
-        if let Some(method) = file.merge_method.filter(|m| m != "passthrough") {
-            return Err(fail(format!(
-                "merge_method is {method:?}; only passthrough takes layers as they are"
+impl File {
+    /// Refuses what mergekit does and this program does not.
+    fn check(&self) -> Result<(), SlicesError> {
+        let refused = [
+            (self.models.is_some(), "models", "name them in slices"),
+            (
+                self.modules.is_some(),
+                "modules",
+                "name its slices at the top",
+            ),
+            (
+                self.tokenizer_source.is_some(),
+                "tokenizer_source",
+                "the tokenizer of base_model, or else of the first model, goes along as it is; leave the key out",
+            ),
+            (
+                self.tokenizer.is_some(),
+                "tokenizer",
+                "the tokenizer of base_model, or else of the first model, goes along as it is; leave the key out",
+            ),
+        ];
+        if let Some((_, key, advice)) = refused.iter().find(|(there, ..)| *there) {
+            return Err(SlicesError::new(&format!(
+                "{key} is not supported: {advice}"
             )));
         }
-        let mut all = Self {
-            models: Vec::new(),
-            layers: Vec::new(),
+        let slices = self.slices.iter().flatten();
+        let methods = slices.map(|slice| &slice.merge_method);
+        match methods
+            .chain([&self.merge_method])
+            .flatten()
+            .find(|m| *m != "passthrough")
+        {
+            None => Ok(()),
+            Some(method) => Err(SlicesError::new(&format!(
+                "merge_method is {method:?}; only passthrough takes layers as they are"
+            ))),
+        }
+    }
+}
+
+impl Slices {
+    /// Reads a recipe. Keys that mergekit does not know are ignored, as it ignores them.
+    ///
+    /// # Errors
+    /// When it is not such YAML, merges rather than passes through, takes no layer, or asks for something that mergekit
+    /// would do and this program does not.
+    pub fn parse(yaml: &str) -> Result<Self, SlicesError> {
+        let fail = |what: String| SlicesError::new(&what);
+        let file: File =
+            serde_saphyr::from_str(yaml).map_err(|e| fail(format!("no slices: {e}")))?;
+        file.check()?;
+        let Some(slices) = file.slices.filter(|all| !all.is_empty()) else {
+            return Err(fail("slices is missing or empty".into()));
         };
-        for (i, slice) in file.slices.iter().enumerate() {
+        let mut models: Vec<String> = Vec::new();
+        let mut place = |model: &String| {
+            let known = models.iter().position(|m| m == model);
+            known.unwrap_or_else(|| {
+                models.push(model.clone());
+                models.len() - 1
+            })
+        };
+        let mut layers = Vec::new();
+        let mut scales = Scales {
+            top: scale_of(file.parameters.as_ref(), "parameters")?,
+            slices: Vec::new(),
+            at: Vec::new(),
+        };
+        let (mut from_models, mut others) = (Vec::new(), Vec::new());
+        for (i, slice) in slices.iter().enumerate() {
             let [source] = &slice.sources[..] else {
                 return Err(fail(format!(
                     "slice {i} has {} sources; passthrough takes each slice from one",
                     slice.sources.len()
                 )));
             };
-            if slice.parameters.is_some() || source.parameters.is_some() {
-                return Err(fail(format!(
-                    "slice {i} has parameters; layers are taken as they are"
-                )));
-            }
             let (from, to) = source.layer_range;
-            if from >= to || all.layers.len() + (to - from) > MOST_LAYERS {
+            if from > to || layers.len() + (to - from) > MOST_LAYERS {
                 return Err(fail(format!(
-                    "slice {i}: layer_range [{from}, {to}] holds no layer, or too many; it counts from 0 and leaves the end out"
+                    "slice {i}: layer_range [{from}, {to}] ends before it begins, or holds too many layers; it counts from 0 and leaves the end out"
                 )));
             }
-            let known = all.models.iter().position(|m| *m == source.model);
-            let index = known.unwrap_or_else(|| {
-                all.models.push(source.model.clone());
-                all.models.len() - 1
-            });
-            all.layers.extend((from..to).map(|layer| Taken {
+            let index = place(&source.model);
+            from_models.push(index);
+            others.extend(slice.base_model.clone());
+            layers.extend((from..to).map(|layer| Taken {
                 source: index,
                 layer,
             }));
+            let last = to.saturating_sub(from + 1);
+            let t = |n: usize| {
+                if last == 0 {
+                    1.0
+                } else {
+                    n as f64 / last as f64
+                }
+            };
+            scales.at.extend((0..to - from).map(|n| (i, t(n))));
+            scales.slices.push([
+                scale_of(
+                    source.parameters.as_ref(),
+                    &format!("slice {i}, its source"),
+                )?,
+                scale_of(slice.parameters.as_ref(), &format!("slice {i}"))?,
+            ]);
         }
-        match all.layers.is_empty() {
-            true => Err(fail("slices is empty".into())),
-            false => Ok(all),
+        let base = file.base_model.as_ref().map(&mut place);
+        for other in &others {
+            place(other);
         }
+        let (Some(&first), Some(&last)) = (from_models.first(), from_models.last()) else {
+            return Err(fail("slices is missing or empty".into()));
+        };
+        if layers.is_empty() {
+            return Err(fail("slices take no layer".into()));
+        }
+        Ok(Self {
+            models,
+            layers,
+            ends: Ends { first, last },
+            base,
+            dtype: dtype("dtype", file.dtype.as_deref())?,
+            out_dtype: dtype("out_dtype", file.out_dtype.as_deref())?,
+            chat_template: file.chat_template.is_some(),
+            scales,
+        })
+    }
+
+    /// Returns what multiplies a tensor: `layer` is its layer in the new model, `name` its name in the model that it comes
+    /// from. The source's setting comes first, then the slice's, then the one for all.
+    pub fn scale(&self, part: Part, layer: Option<usize>, name: &str) -> Option<f64> {
+        let (slice, t) = match layer {
+            Some(layer) => *self.scales.at.get(layer)?,
+            None if Ends::is_last(part) => (self.scales.slices.len() - 1, 0.0),
+            None => (0, 0.0),
+        };
+        let own = self.scales.slices.get(slice)?.iter().flatten();
+        let mut settings = own.chain(&self.scales.top);
+        settings.find_map(|setting| setting.value(name, t))
+    }
+}
+
+/// The scale among some parameters, which are those of passthrough: it knows nothing else.
+fn scale_of(
+    parameters: Option<&Map<String, Value>>,
+    place: &str,
+) -> Result<Option<Setting>, SlicesError> {
+    let Some(parameters) = parameters else {
+        return Ok(None);
+    };
+    if let Some(other) = parameters.keys().find(|key| *key != "scale") {
+        return Err(SlicesError::new(&format!(
+            "{place}: parameter {other:?} is not one of passthrough, which has scale alone"
+        )));
+    }
+    let setting = |value| Setting::read(value, place);
+    parameters.get("scale").map(setting).transpose()
+}
+
+/// A type by PyTorch's name.
+fn dtype(key: &str, name: Option<&str>) -> Result<Option<DType>, SlicesError> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    match name.strip_prefix("torch.").unwrap_or(name) {
+        "float32" => Ok(Some(DType::F32)),
+        "float16" => Ok(Some(DType::F16)),
+        "bfloat16" => Ok(Some(DType::Bf16)),
+        _ => Err(SlicesError::new(&format!(
+            "{key} is {name:?}; float32, float16 and bfloat16 are supported"
+        ))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn layers(slices: &Slices) -> Vec<(usize, usize)> {
+        slices.layers.iter().map(|t| (t.source, t.layer)).collect()
+    }
 
     #[test]
     fn mergekits_passthrough_is_read() {
@@ -116,22 +288,104 @@ mod tests {
             slices.models,
             ["psmathur/orca_mini_v3_13b", "garage-bAInd/Platypus2-13B"]
         );
-        let layers: Vec<_> = slices.layers.iter().map(|t| (t.source, t.layer)).collect();
-        assert_eq!(layers, [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (0, 1)]);
+        assert_eq!(
+            layers(&slices),
+            [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (0, 1)]
+        );
+        assert_eq!(slices.dtype, Some(DType::F16));
+        assert_eq!(slices.out_dtype, None);
     }
 
     #[test]
-    fn what_is_no_passthrough_is_told() {
+    fn empty_slices_choose_the_ends() {
+        let yaml = "slices:\n- sources: [{model: c, layer_range: [3, 3]}]\n- sources: [{model: a, layer_range: [0, 2]}]\n- sources: [{model: b, layer_range: [1, 1]}]\nbase_model: d\n";
+        let slices = Slices::parse(yaml).unwrap();
+        assert_eq!(slices.models, ["c", "a", "b", "d"]);
+        assert_eq!(layers(&slices), [(1, 0), (1, 1)]);
+        assert_eq!(slices.ends, Ends { first: 0, last: 2 });
+        assert_eq!(slices.base, Some(3));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
         let error = |yaml: &str| Slices::parse(yaml).unwrap_err().to_string();
         let one = "slices: [{sources: [{model: a, layer_range: [0, 2]}]}]\n";
         assert!(Slices::parse(one).is_ok());
-        assert!(error(&format!("{one}merge_method: slerp\n")).contains("\"slerp\""));
+        // mergekit ignores what it does not know.
+        assert!(Slices::parse(&format!("{one}name: x\n")).is_ok());
+        assert!(Slices::parse(&format!("{one}chat_template: chatml\n")).is_ok());
+        for (more, words) in [
+            ("merge_method: slerp", "\"slerp\""),
+            (
+                "tokenizer_source: union",
+                "tokenizer_source is not supported",
+            ),
+            ("tokenizer: {source: base}", "tokenizer is not supported"),
+            ("models: [{model: a}]", "models is not supported"),
+            ("modules: {}", "modules is not supported"),
+            ("dtype: float64", "dtype is \"float64\"; float32"),
+            ("out_dtype: fp16", "out_dtype is \"fp16\"; float32"),
+            (
+                "parameters: {weight: 0.5}",
+                "parameters: parameter \"weight\"",
+            ),
+            ("parameters: {scale: big}", "parameters: scale is \"big\""),
+            ("parameters: {scale: null}", "parameters: scale is null"),
+            ("parameters: {scale: .inf}", "non-finite float"),
+            ("parameters: {scale: [{filter: q}]}", "value is missing"),
+            (
+                "parameters: {scale: [{value: 1, filter: 3}]}",
+                "filter is 3",
+            ),
+            (
+                "parameters: {scale: [{value: 1}, 2]}",
+                "parameters: scale is",
+            ),
+        ] {
+            let told = error(&format!("{one}{more}\n"));
+            assert!(told.contains(words), "{more}: {told}");
+        }
+        let slice = |more: &str| error(&one.replacen("]}]}", &format!("]{more}}}]}}"), 1));
+        assert!(slice(", parameters: {density: 1}").contains("slice 0, its source: parameter"));
+        let slice = |more: &str| error(&one.replacen("]}]", &format!("]}}]{more}"), 1));
+        assert!(slice(", parameters: {density: 1}").contains("slice 0: parameter \"density\""));
+        assert!(slice(", merge_method: slerp").contains("merge_method is \"slerp\""));
         assert!(error("slices: []").contains("empty"));
+        assert!(error("merge_method: passthrough").contains("slices is missing"));
         assert!(error("slices: 3").contains("no slices"));
         assert!(error("- [").contains("no slices"));
         let two = "slices: [{sources: [{model: a, layer_range: [2, 2]}]}]";
-        assert!(error(two).contains("[2, 2] holds no layer"));
+        assert!(error(two).contains("no layer"));
+        let back = "slices: [{sources: [{model: a, layer_range: [2, 1]}]}]";
+        assert!(error(back).contains("[2, 1] ends before it begins"));
         let huge = "slices: [{sources: [{model: a, layer_range: [0, 99999999999]}]}]";
         assert!(error(huge).contains("too many"));
+    }
+
+    #[test]
+    fn the_nearest_scale_counts() {
+        let yaml = "slices:\n- sources: [{model: a, layer_range: [0, 3], parameters: {scale: [{filter: q_proj, value: [1, 2]}]}}]\n  parameters: {scale: {filter: norm, value: 3}}\n- sources: [{model: b, layer_range: [0, 1]}]\nparameters: {scale: [4, 5]}\n";
+        let slices = Slices::parse(yaml).unwrap();
+        let of = |part, layer, name| slices.scale(part, layer, name);
+        for (layer, q, up) in [(0, 1.0, 4.0), (1, 1.5, 4.5), (2, 2.0, 5.0), (3, 5.0, 5.0)] {
+            let layer = Some(layer);
+            assert_eq!(
+                of(Part::Attention, layer, "layers.0.q_proj.weight"),
+                Some(q)
+            );
+            assert_eq!(of(Part::Mlp, layer, "layers.0.up_proj.weight"), Some(up));
+        }
+        assert_eq!(of(Part::Norms, Some(0), "layers.0.norm.weight"), Some(3.0));
+        assert_eq!(of(Part::Embeddings, None, "embed"), Some(4.0));
+        assert_eq!(
+            of(Part::FinalNorm, None, "norm"),
+            Some(4.0),
+            "the last slice has none"
+        );
+        let plain = "slices: [{sources: [{model: a, layer_range: [0, 2]}]}]";
+        assert_eq!(
+            Slices::parse(plain).unwrap().scale(Part::Mlp, Some(1), "x"),
+            None
+        );
     }
 }

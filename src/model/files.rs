@@ -1,12 +1,13 @@
 //! This program's own checkpoints: a directory with `config.json` and `model.safetensors`, with Hugging Face's names.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::arena::Param;
 use super::config::DecoderConfig;
 use super::family;
 use crate::file::Dir;
-use crate::tensors::{DType, Spec, TensorError, write_safetensors};
+use crate::tensors::{DType, Spec, TensorError, save_safetensors, write_safetensors};
 use crate::text;
 
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +39,68 @@ pub fn save(
     end_of_text: Option<u32>,
     dir: &Dir,
 ) -> Result<(), ModelError> {
-    let mut json = family::to_json(config);
-    if let Some(id) = end_of_text {
-        json["eos_token_id"] = id.into();
-    }
-    let text = format!("{json:#}\n");
-    write_synced(dir, "config.json", text.as_bytes())?;
+    save_config(config, end_of_text, DType::F32, dir)?;
     save_tensors(
         dir,
         WEIGHTS,
         named("", params, weights),
         &[("format", "pt")],
     )
+}
+
+/// Writes a model as [`save`] does, each parameter as the type that `dtypes` has for it: F32, F16 or BF16.
+///
+/// # Errors
+/// As [`save`], and when a value does not fit its type.
+pub fn save_as(
+    config: &DecoderConfig,
+    params: &[Param],
+    weights: &[f32],
+    dtypes: &[DType],
+    end_of_text: Option<u32>,
+    dir: &Dir,
+) -> Result<(), ModelError> {
+    if dtypes.iter().all(|&dtype| dtype == DType::F32) {
+        return save(config, params, weights, end_of_text, dir);
+    }
+    let first = dtypes.first().copied().unwrap_or(DType::F32);
+    let of_all = match dtypes.iter().all(|&dtype| dtype == first) {
+        true => first,
+        false => DType::F32,
+    };
+    save_config(config, end_of_text, of_all, dir)?;
+    let values: HashMap<String, &[f32]> = named("", params, weights)
+        .map(|(name, _, values)| (name, values))
+        .collect();
+    let specs: Vec<Spec> = params
+        .iter()
+        .zip(dtypes)
+        .map(|(p, &dtype)| Spec {
+            name: p.name.clone(),
+            shape: p.shape.clone(),
+            dtype,
+        })
+        .collect();
+    save_safetensors(dir, &specs, u64::MAX, |spec, out| {
+        if let Some(values) = values.get(&spec.name) {
+            out.copy_from_slice(values);
+        }
+        Ok(())
+    })
+}
+
+fn save_config(
+    config: &DecoderConfig,
+    end_of_text: Option<u32>,
+    dtype: DType,
+    dir: &Dir,
+) -> Result<(), ModelError> {
+    let mut json = family::to_json(config);
+    if let Some(id) = end_of_text {
+        json["eos_token_id"] = id.into();
+    }
+    json["torch_dtype"] = dtype.torch_name().into();
+    write_synced(dir, "config.json", format!("{json:#}\n").as_bytes())
 }
 
 /// A tensor by name: shape and values.

@@ -23,7 +23,7 @@ pub use config::{
     Biases, DecoderConfig, Family, Mlp, Norms, Part, Positions, Rope, RopeScaling, Sizes,
 };
 pub use decoder::Decoder;
-pub use files::{ModelError, Named, WEIGHTS, named, save, save_tensors, write_synced};
+pub use files::{ModelError, Named, WEIGHTS, named, save, save_as, save_tensors, write_synced};
 pub use generate::{Generator, Sampling, cache_bytes};
 pub use influence::similarity;
 pub use memory::{arena_bytes, memory_bytes, workspace_bytes};

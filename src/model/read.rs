@@ -12,7 +12,7 @@ use super::files::ModelError;
 use super::names::{Names, is_head};
 use crate::file::{self, Dir};
 use crate::ops;
-use crate::tensors::{Source, TensorError};
+use crate::tensors::{DType, Source, TensorError};
 use crate::text;
 use candle_core::Device;
 
@@ -171,6 +171,13 @@ impl Files {
             ops::fill(view, |out| self.read(index, out))??;
         }
         Ok(())
+    }
+
+    /// What a parameter is stored as; F32 when there is none.
+    pub fn dtype(&self, stem: &str, layer: Option<usize>) -> DType {
+        let place = index_of(&self.params, stem, layer).map(|i| &self.places[i].0);
+        let info = place.ok().and_then(|name| self.source.info(name));
+        info.map_or(DType::F32, |info| info.dtype)
     }
 
     /// The parameters, in the order of [`DecoderConfig::params`].

@@ -116,6 +116,15 @@ impl DType {
         SAFETENSORS.into_iter().find(|d| d.name() == word)
     }
 
+    /// PyTorch's name of the type that weights of this one are written as.
+    pub fn torch_name(self) -> &'static str {
+        match self {
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+            _ => "float32",
+        }
+    }
+
     /// The name that files and tools use.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,87 @@
+//! The values that mergekit's recipes give a parameter: a number, a line of numbers over a slice's layers, or either of them
+//! for tensors of some names.
+
+use serde_json::Value;
+
+use super::slices::SlicesError;
+
+/// A parameter as it stands in a recipe.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Setting(Vec<Case>);
+
+/// Numbers for the tensors whose names contain the filter.
+#[derive(Debug, Clone, PartialEq)]
+struct Case {
+    filter: Option<String>,
+    /// One number, or points of a line from a slice's first layer to its last one.
+    numbers: Vec<f64>,
+}
+
+impl Setting {
+    /// Reads what stands at `place`.
+    ///
+    /// # Errors
+    /// When it is not one of the forms that mergekit reads.
+    pub fn read(value: &Value, place: &str) -> Result<Self, SlicesError> {
+        let fail = |what: String| SlicesError::new(&format!("{place}: {what}"));
+        let unknown = || {
+            fail(format!(
+                "scale is {value}; it must be a number, a list of numbers, or objects with value and filter"
+            ))
+        };
+        let case = |value: &Value| {
+            let filter = match &value["filter"] {
+                Value::Null => None,
+                Value::String(filter) => Some(filter.clone()),
+                other => return Err(fail(format!("filter is {other}; it must be a text"))),
+            };
+            let numbers = &value["value"];
+            let numbers = match numbers.is_null() {
+                true => return Err(fail(format!("in scale {value}, value is missing"))),
+                false => numbers_of(numbers).ok_or_else(unknown)?,
+            };
+            Ok(Case { filter, numbers })
+        };
+        match value {
+            Value::Object(_) => Ok(Self(vec![case(value)?])),
+            Value::Array(all) if !all.is_empty() && all.iter().all(Value::is_object) => {
+                Ok(Self(all.iter().map(case).collect::<Result<_, _>>()?))
+            }
+            _ => Ok(Self(vec![Case {
+                filter: None,
+                numbers: numbers_of(value).ok_or_else(unknown)?,
+            }])),
+        }
+    }
+
+    /// The value for a tensor of this name, `t` of the way from the slice's first layer to its last one; the first filter
+    /// that fits decides.
+    pub fn value(&self, name: &str, t: f64) -> Option<f64> {
+        let fits = |case: &&Case| match &case.filter {
+            None => true,
+            Some(filter) => filter == "*" || name.contains(filter.as_str()),
+        };
+        let numbers = &self.0.iter().find(fits)?.numbers;
+        let last = numbers.len().checked_sub(1)?;
+        let at = t * last as f64;
+        let i = (at as usize).min(last); // t lies between 0 and 1
+        let part = at - i as f64;
+        Some((1.0 - part) * numbers[i] + part * numbers[last.min(i + 1)])
+    }
+}
+
+/// A number or a list of numbers; like mergekit, it takes texts and truth values for numbers.
+fn numbers_of(value: &Value) -> Option<Vec<f64>> {
+    let number = |value: &Value| {
+        let number = match value {
+            Value::String(text) => text.trim().parse().ok(),
+            Value::Bool(b) => Some(f64::from(u8::from(*b))),
+            other => other.as_f64(),
+        };
+        number.filter(|x: &f64| x.is_finite())
+    };
+    match value {
+        Value::Array(all) => all.iter().map(number).collect(),
+        one => Some(vec![number(one)?]),
+    }
+}
