@@ -85,12 +85,8 @@ impl Recipe {
             return String::new();
         };
         let params = shape.params();
-        let scaled = params.iter().filter_map(|p| {
-            let layer = p.layer.map(|l| self.layers[l].layer.to_string());
-            let name = p.stem.replacen("{}", layer.as_deref().unwrap_or(""), 1);
-            slices.scale(p.part, p.layer, &name)
-        });
-        let scaled: Vec<f64> = scaled.collect();
+        let scaled = params.iter().map(|p| slices.scale(&slices.origin(p)));
+        let scaled: Vec<f64> = scaled.flatten().collect();
         let mut out = String::new();
         if let Some(&first) = scaled.first() {
             let (low, high) = scaled

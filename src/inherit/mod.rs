@@ -2,6 +2,8 @@
 //!
 //! This room moves tensors between models; it knows no training and no files.
 
+mod merge;
+mod origin;
 mod scale;
 mod slices;
 
@@ -10,10 +12,12 @@ use std::collections::HashSet;
 use candle_core::Device;
 
 use crate::config::LayerChoice;
-use crate::model::{Decoder, DecoderConfig, ModelError, Param, Part, Weights};
+use crate::model::{Decoder, DecoderConfig, ModelError, Part, Weights};
 use crate::ops;
 use crate::tensors::DType;
 
+pub use merge::assemble_slices;
+pub use origin::{Ends, Origin, Taken};
 pub use slices::{Slices, SlicesError};
 
 /// A layer whose MaxRank is below this is lazy or nearly so.
@@ -61,57 +65,6 @@ pub fn parts(what: &[String], tied_head: bool) -> HashSet<Part> {
     parts
 }
 
-/// Where a layer of a new model comes from: which source, and which of its layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    pub source: usize,
-    pub layer: usize,
-}
-
-/// The sources of what lies outside the layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ends {
-    /// Of embeddings and positions.
-    pub first: usize,
-    /// Of the final norm and the head; a tied head is the embedding.
-    pub last: usize,
-}
-
-impl Ends {
-    /// The source of a part outside the layers.
-    pub fn source(self, part: Part) -> usize {
-        if Self::is_last(part) {
-            self.last
-        } else {
-            self.first
-        }
-    }
-
-    fn is_last(part: Part) -> bool {
-        matches!(part, Part::FinalNorm | Part::Head)
-    }
-}
-
-/// A tensor on its way into a new model.
-pub struct Origin<'p> {
-    /// What it becomes.
-    pub becomes: &'p Param,
-    pub source: usize,
-    /// Its layer in the source.
-    pub layer: Option<usize>,
-}
-
-impl Origin<'_> {
-    /// Its name in the source, as the family has it.
-    fn name(&self) -> String {
-        let stem = self.becomes.stem;
-        match self.layer {
-            Some(layer) => stem.replacen("{}", &layer.to_string(), 1),
-            None => stem.into(),
-        }
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
     #[error(
@@ -157,71 +110,6 @@ pub fn assemble(
     Ok(model)
 }
 
-/// A model as a recipe describes it, and the type that each of its tensors has to be written as: the recipe's, or the one
-/// that the tensor is `stored` as. The rest is as with [`assemble`].
-///
-/// # Errors
-/// As [`assemble`], and when a value does not fit the recipe's type.
-pub fn assemble_slices(
-    sources: &[&dyn Weights],
-    slices: &Slices,
-    what: &[String],
-    seed: u64,
-    stored: impl Fn(&Origin) -> DType,
-    device: &Device,
-) -> Result<(Decoder, Vec<DType>), InheritError> {
-    let model = Decoder::zeros(shape(sources, &slices.layers)?, device)?;
-    let work = |from: &Origin| slices.dtype.unwrap_or_else(|| stored(from));
-    let out = |from: &Origin| slices.out_dtype.unwrap_or_else(|| work(from));
-    let change = |from: &Origin, values: &mut [f32]| {
-        let name = from.name();
-        let dtype = work(from);
-        round(&name, dtype, values)?;
-        let p = from.becomes;
-        if let Some(scale) = slices.scale(p.part, p.layer, &name) {
-            // PyTorch, too, multiplies in f32.
-            values.iter_mut().for_each(|v| *v *= scale as f32);
-            round(&name, dtype, values)?;
-        }
-        round(&name, out(from), values)
-    };
-    fill_from(
-        &model,
-        sources,
-        &slices.layers,
-        slices.ends,
-        what,
-        seed,
-        change,
-    )?;
-    let origins = model
-        .params
-        .iter()
-        .map(|p| origin(p, &slices.layers, slices.ends));
-    let dtypes = origins.map(|from| out(&from)).collect();
-    Ok((model, dtypes))
-}
-
-/// Rounds values to what a type can hold.
-fn round(name: &str, dtype: DType, values: &mut [f32]) -> Result<(), InheritError> {
-    for v in values {
-        let rounded = match dtype {
-            DType::F16 => half::f16::from_f32(*v).to_f32(),
-            DType::Bf16 => half::bf16::from_f32(*v).to_f32(),
-            _ => *v,
-        };
-        if !rounded.is_finite() {
-            return Err(InheritError::DoesNotFit {
-                name: name.into(),
-                value: *v,
-                dtype,
-            });
-        }
-        *v = rounded;
-    }
-    Ok(())
-}
-
 /// Overwrites the weights of `model`, which has the [`shape`] of these sources and layers, as [`assemble`] does.
 ///
 /// # Errors
@@ -257,7 +145,7 @@ fn fill_from(
     let wanted = parts(what, model.config.tied_head);
     for (i, p) in model.params.iter().enumerate() {
         if wanted.contains(&p.part) {
-            let from = origin(p, layers, ends);
+            let from = Origin::of(p, layers, ends);
             let source = sources[from.source];
             ops::fill(&model.weights.views[i], |out| {
                 source.parameter(p.stem, from.layer, out)?;
@@ -268,16 +156,6 @@ fn fill_from(
         }
     }
     Ok(())
-}
-
-/// Where a parameter of the new model comes from.
-fn origin<'p>(p: &'p Param, layers: &[Taken], ends: Ends) -> Origin<'p> {
-    let taken = p.layer.map(|l| layers[l]);
-    Origin {
-        becomes: p,
-        source: taken.map_or(ends.source(p.part), |t| t.source),
-        layer: taken.map(|t| t.layer),
-    }
 }
 
 /// The layers of the first source, in the order named.

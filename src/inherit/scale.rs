@@ -3,8 +3,6 @@
 
 use serde_json::Value;
 
-use super::slices::SlicesError;
-
 /// A parameter as it stands in a recipe.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setting(Vec<Case>);
@@ -18,26 +16,25 @@ struct Case {
 }
 
 impl Setting {
-    /// Reads what stands at `place`.
+    /// Reads a value of `parameters`.
     ///
     /// # Errors
     /// When it is not one of the forms that mergekit reads.
-    pub fn read(value: &Value, place: &str) -> Result<Self, SlicesError> {
-        let fail = |what: String| SlicesError::new(&format!("{place}: {what}"));
+    pub fn read(value: &Value) -> Result<Self, String> {
         let unknown = || {
-            fail(format!(
+            format!(
                 "scale is {value}; it must be a number, a list of numbers, or objects with value and filter"
-            ))
+            )
         };
         let case = |value: &Value| {
             let filter = match &value["filter"] {
                 Value::Null => None,
                 Value::String(filter) => Some(filter.clone()),
-                other => return Err(fail(format!("filter is {other}; it must be a text"))),
+                other => return Err(format!("filter is {other}; it must be a text")),
             };
             let numbers = &value["value"];
             let numbers = match numbers.is_null() {
-                true => return Err(fail(format!("in scale {value}, value is missing"))),
+                true => return Err(format!("in scale {value}, value is missing")),
                 false => numbers_of(numbers).ok_or_else(unknown)?,
             };
             Ok(Case { filter, numbers })

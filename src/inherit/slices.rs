@@ -15,9 +15,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
+use super::origin::{Ends, Origin, Taken};
 use super::scale::Setting;
-use super::{Ends, Taken};
-use crate::model::Part;
+use crate::model::{Param, Part};
 use crate::tensors::DType;
 use crate::text;
 
@@ -30,7 +30,7 @@ const MOST_LAYERS: usize = 10_000;
 pub struct SlicesError(String);
 
 impl SlicesError {
-    pub(super) fn new(what: &str) -> Self {
+    fn new(what: &str) -> Self {
         Self(text::clean(what).into_owned())
     }
 }
@@ -225,9 +225,19 @@ impl Slices {
         })
     }
 
-    /// Returns what multiplies a tensor: `layer` is its layer in the new model, `name` its name in the model that it comes
-    /// from. The source's setting comes first, then the slice's, then the one for all.
-    pub fn scale(&self, part: Part, layer: Option<usize>, name: &str) -> Option<f64> {
+    /// Where a parameter of the new model comes from.
+    pub fn origin<'p>(&self, p: &'p Param) -> Origin<'p> {
+        Origin::of(p, &self.layers, self.ends)
+    }
+
+    /// Returns what multiplies a tensor. The source's setting comes first, then the slice's, then the one for all.
+    pub fn scale(&self, from: &Origin) -> Option<f64> {
+        let p = from.becomes;
+        self.scale_at(p.part, p.layer, &from.name())
+    }
+
+    /// The scale of a tensor of layer `layer` of the new model, which has this name in the model that it comes from.
+    fn scale_at(&self, part: Part, layer: Option<usize>, name: &str) -> Option<f64> {
         let (slice, t) = match layer {
             Some(layer) => *self.scales.at.get(layer)?,
             None if Ends::is_last(part) => (self.scales.slices.len() - 1, 0.0),
@@ -252,7 +262,8 @@ fn scale_of(
             "{place}: parameter {other:?} is not one of passthrough, which has scale alone"
         )));
     }
-    let setting = |value| Setting::read(value, place);
+    let setting =
+        |value| Setting::read(value).map_err(|what| SlicesError::new(&format!("{place}: {what}")));
     parameters.get("scale").map(setting).transpose()
 }
 
@@ -366,7 +377,7 @@ mod tests {
     fn the_nearest_scale_counts() {
         let yaml = "slices:\n- sources: [{model: a, layer_range: [0, 3], parameters: {scale: [{filter: q_proj, value: [1, 2]}]}}]\n  parameters: {scale: {filter: norm, value: 3}}\n- sources: [{model: b, layer_range: [0, 1]}]\nparameters: {scale: [4, 5]}\n";
         let slices = Slices::parse(yaml).unwrap();
-        let of = |part, layer, name| slices.scale(part, layer, name);
+        let of = |part, layer, name| slices.scale_at(part, layer, name);
         for (layer, q, up) in [(0, 1.0, 4.0), (1, 1.5, 4.5), (2, 2.0, 5.0), (3, 5.0, 5.0)] {
             let layer = Some(layer);
             assert_eq!(
@@ -384,7 +395,9 @@ mod tests {
         );
         let plain = "slices: [{sources: [{model: a, layer_range: [0, 2]}]}]";
         assert_eq!(
-            Slices::parse(plain).unwrap().scale(Part::Mlp, Some(1), "x"),
+            Slices::parse(plain)
+                .unwrap()
+                .scale_at(Part::Mlp, Some(1), "x"),
             None
         );
     }

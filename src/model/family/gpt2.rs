@@ -125,8 +125,10 @@ pub fn from_json(json: &Json) -> Result<DecoderConfig, ConfigJsonError> {
         )));
     }
     let mlp = match json.text("activation_function").unwrap_or("gelu_new") {
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Mlp::Gelu,
-        "gelu" => Mlp::GeluErf,
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" | "gelu_python_tanh" => {
+            Mlp::Gelu
+        }
+        "gelu" | "gelu_python" => Mlp::GeluErf,
         other => {
             return Err(ConfigJsonError::unknown(
                 "activation_function",

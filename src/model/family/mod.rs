@@ -5,8 +5,10 @@ pub mod gguf;
 pub mod gpt2;
 pub mod json;
 pub mod llama;
+mod rotary;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use serde_json::Value;
 

@@ -1,0 +1,73 @@
+//! Sliding windows in a `config.json`: which layers attend to the last tokens only.
+
+use serde_json::Value;
+
+use super::json::{ConfigJsonError, Json};
+
+/// The window of the layers that slide, in tokens; `None` when no layer does. As transformers decides: of Mistral and Qwen2,
+/// the layers that `layer_types` names; without it all of Mistral's, and Qwen2's from `max_window_layers` on. Mistral's
+/// window counts unless it is null, Qwen2's only with `use_sliding_window`. Other families have none.
+pub fn window(
+    json: &Json,
+    model_type: &str,
+    n_layer: usize,
+) -> Result<Option<usize>, ConfigJsonError> {
+    let is_on = match model_type {
+        "mistral" => true,
+        "qwen2" => json.flag("use_sliding_window", false)?,
+        _ => return Ok(None),
+    };
+    let window = match json.has("sliding_window") {
+        _ if !is_on => None,
+        true => json.maybe_size("sliding_window")?,
+        false => Some(4096),
+    };
+    let key = "max_window_layers";
+    let slides = match (json.get("layer_types"), json.get(key)) {
+        (Value::Null, _) if model_type == "mistral" => true,
+        (Value::Null, first) => match first.as_u64() {
+            Some(first) => first < n_layer as u64,
+            None if !json.has(key) => n_layer > 28,
+            None => {
+                let known = "it must be a number of layers";
+                return Err(ConfigJsonError::unknown(key, first, known));
+            }
+        },
+        (types, _) => {
+            let slides = named_window(types, n_layer)?;
+            if slides && window.is_none() {
+                return Err(ConfigJsonError(
+                    "layer_types has sliding_attention, but there is no window: sliding_window is null, or \
+                     use_sliding_window is not true"
+                        .into(),
+                ));
+            }
+            slides
+        }
+    };
+    Ok(window.filter(|_| slides))
+}
+
+/// Whether `layer_types` names a layer that slides.
+fn named_window(types: &Value, n_layer: usize) -> Result<bool, ConfigJsonError> {
+    let known = "only full_attention and sliding_attention are supported";
+    let Some(list) = types.as_array() else {
+        return Err(ConfigJsonError::unknown("layer_types", types, known));
+    };
+    let is_known = |kind: &&Value| {
+        matches!(
+            kind.as_str(),
+            Some("full_attention" | "attention" | "sliding_attention")
+        )
+    };
+    if let Some(other) = list.iter().find(|kind| !is_known(kind)) {
+        return Err(ConfigJsonError::unknown("layer_types", other, known));
+    }
+    if list.len() != n_layer {
+        return Err(ConfigJsonError(format!(
+            "layer_types has {} entries for {n_layer} layers",
+            list.len()
+        )));
+    }
+    Ok(list.iter().any(|kind| kind == "sliding_attention"))
+}
