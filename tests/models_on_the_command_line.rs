@@ -72,6 +72,17 @@ fn a_models_parts_add_up() {
         text.contains("scales      of attention by layer: 1.000 0.500 0.333"),
         "{text}"
     );
+    // A window of a layer that slides is the context, and named.
+    let slides = place.path().join("slides");
+    let config = serde_json::json!({
+        "model_type": "qwen2", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 16, "max_position_embeddings": 64,
+        "use_sliding_window": true, "sliding_window": 8, "max_window_layers": 1,
+    });
+    make_model(&slides, &config, 0, "F32");
+    let text = place.expect(0, &["info", "slides"]);
+    let line = "the last 8 tokens only (sliding_window): that is the context, of 64 positions";
+    assert!(text.contains("context 8,") && text.contains(line), "{text}");
     // A config's reference, before it is trained.
     let text = place.expect(0, &["info", "mini.toml"]);
     assert!(text.contains("4 layers, 2 heads of 16, width 32"), "{text}");

@@ -98,6 +98,7 @@ impl Args {
                 text,
                 passes: Some(passes),
                 config: shape,
+                positions: None,
                 format: "a config's reference, not trained yet",
                 types: BTreeMap::new(),
                 bytes: 0,
@@ -121,6 +122,7 @@ impl Args {
             bytes: files.source.data_bytes(),
             passes: None,
             text: 0,
+            positions: files.positions,
             config: files.config,
         })
     }
@@ -129,6 +131,8 @@ impl Args {
 /// What there is to tell of.
 struct Described {
     config: DecoderConfig,
+    /// Positions beyond the context, which a sliding window limits.
+    positions: Option<usize>,
     /// How a config trains it, and the bytes of its text in memory.
     passes: Option<Passes>,
     text: u64,
@@ -195,6 +199,7 @@ impl<'f> Facts<'f> {
             "n_embd": c.n_embd,
             "n_inner": c.n_inner,
             "context_length": c.context_length,
+            "positions": self.model.positions.unwrap_or(c.context_length),
             "vocab": c.vocab,
             "made_of": made_of(c),
             "rope_theta": theta,
@@ -237,6 +242,12 @@ impl<'f> Facts<'f> {
             c.vocab,
             made_of(c).join(", "),
         );
+        if let Some(positions) = self.model.positions {
+            out.push_str(&format!(
+                "window      a layer attends to the last {} tokens only (sliding_window): that is the context, of {positions} positions\n",
+                c.context_length
+            ));
+        }
         if !self.model.types.is_empty() {
             out.push_str(&format!("stored as   {}\n", self.stored()));
         }

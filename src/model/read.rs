@@ -24,6 +24,8 @@ const LARGEST_CONFIG: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct Files {
     pub config: DecoderConfig,
+    /// Positions that the config has, when the window of a layer that slides makes the context shorter.
+    pub positions: Option<usize>,
     pub source: Source,
     params: Vec<Param>,
     /// The file's name of each parameter, and how it is turned.
@@ -38,14 +40,14 @@ impl Files {
     /// other shapes than the config says. Nothing large is allocated before that is known.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let source = Source::open(path)?;
-        let config = match source.gguf() {
-            Some(metadata) => gguf::config(&source, metadata).map_err(|error| match error {
-                GgufError::Tensors(error) => error.into(),
-                GgufError::Shape(error) => format(path, error.to_string()),
-            })?,
-            None => read_config(path)?,
+        let Some(metadata) = source.gguf() else {
+            return Self::of(path, read_config(path)?, source);
         };
-        Self::of(path, config, source)
+        let config = gguf::config(&source, metadata).map_err(|error| match error {
+            GgufError::Tensors(error) => error.into(),
+            GgufError::Shape(error) => format(path, error.to_string()),
+        })?;
+        Self::of(path, (config, None), source)
     }
 
     /// Opens `config.json` and `model.safetensors` in an open directory, without following links.
@@ -64,7 +66,11 @@ impl Files {
         Self::of(dir.path(), config, source)
     }
 
-    fn of(path: &Path, config: DecoderConfig, source: Source) -> Result<Self, ModelError> {
+    fn of(
+        path: &Path,
+        (config, positions): (DecoderConfig, Option<usize>),
+        source: Source,
+    ) -> Result<Self, ModelError> {
         // A damaged config may speak of a model that no machine could hold.
         let (have, layers) = (source.count(), config.n_layer);
         if layers > have {
@@ -76,6 +82,7 @@ impl Files {
         let places = places(&config, &source, &params).map_err(|what| format(path, what))?;
         let files = Self {
             config,
+            positions,
             source,
             params,
             places,
@@ -315,8 +322,8 @@ fn format(path: &Path, what: String) -> ModelError {
     }
 }
 
-fn read_config(dir: &Path) -> Result<DecoderConfig, ModelError> {
-    // Beside a single safetensors file, too.
+fn read_config(dir: &Path) -> Result<(DecoderConfig, Option<usize>), ModelError> {
+    // Next to a single safetensors file, too.
     let dir = match dir.is_dir() {
         true => dir,
         false => dir.parent().unwrap_or(dir),
@@ -329,7 +336,12 @@ fn read_config(dir: &Path) -> Result<DecoderConfig, ModelError> {
     parse_config(&path, text.as_bytes())
 }
 
-fn parse_config(path: &Path, bytes: &[u8]) -> Result<DecoderConfig, ModelError> {
+/// The shape, and the positions that the config has beyond the context.
+fn parse_config(path: &Path, bytes: &[u8]) -> Result<(DecoderConfig, Option<usize>), ModelError> {
     let json = text::python_json(bytes).map_err(|e| format(path, e.to_string()))?;
-    family::from_json(&json).map_err(|e| format(path, e.to_string()))
+    let config = family::from_json(&json).map_err(|e| format(path, e.to_string()))?;
+    let positions = json["max_position_embeddings"].as_u64();
+    let positions = positions.and_then(|n| usize::try_from(n).ok());
+    let positions = positions.filter(|&n| n > config.context_length);
+    Ok((config, positions))
 }
