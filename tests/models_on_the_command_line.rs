@@ -83,6 +83,12 @@ fn a_models_parts_add_up() {
     let text = place.expect(0, &["info", "slides"]);
     let line = "the last 8 tokens only (sliding_window): that is the context, of 64 positions";
     assert!(text.contains("context 8,") && text.contains(line), "{text}");
+    let long = ["loss", "slides", "--text", "x", "--window-length", "32"];
+    refused(
+        &place,
+        &long,
+        &["must be at most 8, is 32", "(sliding_window)"],
+    );
     // A config's reference, before it is trained.
     let text = place.expect(0, &["info", "mini.toml"]);
     assert!(text.contains("4 layers, 2 heads of 16, width 32"), "{text}");

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::input::{Given, Input};
 use super::windows::check_windows;
-use super::{Global, say};
+use super::{Global, exit, say};
 use crate::eval::{Evaluator, disjoint_windows};
 use crate::export;
 use crate::model::{Files, Format, Mode, memory_bytes};
@@ -50,6 +50,15 @@ impl Args {
         let files = Files::open(&located.path)?;
         let most = files.config.context_length;
         let time = self.window_length.unwrap_or(super::WINDOW.min(most));
+        if files
+            .positions
+            .is_some_and(|positions| time > most && time <= positions)
+        {
+            return Err(exit::usage(&format!(
+                "--window-length must be at most {most}, is {time}: a layer of the model attends to the last {most} tokens only (sliding_window)"
+            ))
+            .into());
+        }
         check_windows(self.windows, MOST_WINDOWS, time, most)?;
         let why = format!("a window of {time} and its target");
         let vocab = export::vocab_without_padding(&files, &located)?;
