@@ -32,7 +32,11 @@ pub fn rope(json: &Json, positions: usize) -> Result<Rope, ConfigJsonError> {
     let nothing = json!({});
     let object = if value.is_null() { &nothing } else { value };
     let by_layer = object.as_object().and_then(|o| {
-        let mut nested = o.iter().filter(|(_, value)| value.is_object());
+        let is_set = |value: &Value| {
+            let keys = ["rope_type", "type", "rope_theta", "factor"];
+            keys.iter().any(|key| !value[key].is_null())
+        };
+        let mut nested = o.iter().filter(|(_, value)| is_set(value));
         nested.next().map(|(key, _)| key)
     });
     if let Some(key) = by_layer {
