@@ -15,12 +15,13 @@ use std::process::Command;
 use candle_core::Device;
 use candle_core::quantized::gguf_file::Content;
 use common::Place;
+use heirloom::corpus::Tokenizer;
 use heirloom::export::{self, ExportError, Form, Job, Subject, Written};
 use heirloom::file::Dir;
 use heirloom::locate;
-use heirloom::model::{self, Decoder, DecoderConfig, Files, Mode, Sizes, Workspace};
+use heirloom::model::{self, Biases, Decoder, DecoderConfig, Files, Mode, Sizes, Workspace};
 use heirloom::ops;
-use heirloom::tensors::DType;
+use heirloom::tensors::{DType, Source, Spec, gguf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -425,6 +426,248 @@ fn gguf_files_have_the_converters_keys_and_tensors() {
                 .zip(&b)
                 .all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs());
             assert!(near, "{name}: {tensor}");
+        }
+    }
+}
+
+/// Loss of a text under a model and its own tokenizer, in nats a token; the text's ids.
+fn text_loss(model: &Path, text: &str) -> (f64, Vec<u32>) {
+    let ids = locate::tokenizer(model).unwrap().encode(text).unwrap();
+    (loss_of(model, &ids), ids)
+}
+
+fn loss_of(path: &Path, ids: &[u32]) -> f64 {
+    let model = model::load(path, &Device::Cpu).unwrap();
+    let n = ids.len() - 1;
+    let ws = Workspace::new(&model.config, 1, n, Mode::Forward, &Device::Cpu).unwrap();
+    ops::write(&ws.inputs, &ids[..n]).unwrap();
+    let logits = ops::read(&model.logits(&ws).unwrap()).unwrap();
+    let rows = logits.chunks(model.config.vocab).zip(&ids[1..]);
+    let losses = rows.map(|(row, &id)| {
+        let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+        let top = row.iter().copied().fold(f64::MIN, f64::max);
+        row.iter().map(|x| (x - top).exp()).sum::<f64>().ln() + top - row[id as usize]
+    });
+    losses.sum::<f64>() / n as f64
+}
+
+/// A model directory with one of the tokenizers of `tests/fixtures/tokenizers`, `byte` or none; five rows more than ids.
+fn model_with(tokenizer: &str, family: &str, dir: &Path) -> PathBuf {
+    let json = match tokenizer {
+        "none" => None,
+        "byte" => Some(Tokenizer::byte().tokenizer_json().to_vec()),
+        name => Some(std::fs::read(fixtures().join(format!("tokenizers/{name}.json"))).unwrap()),
+    };
+    std::fs::create_dir(dir).unwrap();
+    let mut ids = 300;
+    if let Some(json) = json {
+        std::fs::write(dir.join("tokenizer.json"), json).unwrap();
+        ids = Tokenizer::from_dir(dir).unwrap().size();
+    }
+    let sizes = Sizes {
+        n_layer: 2,
+        n_head: 4,
+        n_embd: 32,
+        context_length: 512,
+        vocab: ids + 5,
+    };
+    let llama = DecoderConfig {
+        n_kv_head: 2,
+        ..DecoderConfig::llama(sizes)
+    };
+    let qkv = Biases {
+        qkv: true,
+        ..Biases::default()
+    };
+    let config = match family {
+        "gpt2" => DecoderConfig::gpt2(sizes, true),
+        "qwen2" => DecoderConfig {
+            biases: qkv,
+            tied_head: true,
+            ..llama
+        },
+        _ => llama,
+    };
+    let model = Decoder::random(config, 11, &Device::Cpu).unwrap();
+    for view in &model.weights.views {
+        let values: Vec<f32> = ops::read(view).unwrap().iter().map(|v| 5.0 * v).collect();
+        ops::write(view, &values).unwrap();
+    }
+    let weights = ops::read(&model.weights.flat).unwrap();
+    let to = Dir::open(dir).unwrap();
+    model::save(&model.config, &model.params, &weights, None, &to).unwrap();
+    dir.into()
+}
+
+/// Every kind of tokenizer in every form and type: what is exported is read again, texts have the ids that they had, and
+/// the loss is the same; as rounded, that of the rounded weights.
+#[test]
+fn what_is_exported_is_read_again_with_the_same_loss() {
+    const TEXT: &str = "The KING  and the king's 1234 looms, naïve café e\u{301}: they'll weave!\n\n\tif x<|im_end|>he \
+        said  <|endoftext|>thethe king </s><s>\u{1f600} 東京 [PAD7] <|im_start|>user ABC";
+    let place = Place::new();
+    let (mut exports, mut gguf_refused) = (0, Vec::new());
+    for (tokenizer, family) in [
+        ("byte", "llama"),
+        ("gpt2-like", "gpt2"),
+        ("smollm-like", "llama"),
+        ("llama3-like", "qwen2"),
+        ("qwen2-like", "qwen2"),
+        ("added-tokens", "gpt2"),
+        ("fewer-bytes", "llama"),
+        ("prefix-space", "gpt2"),
+        ("stripping-tokens", "llama"),
+        ("llama2-like", "llama"),
+        ("unigram", "llama"),
+        ("none", "gpt2"),
+    ] {
+        let model = model_with(tokenizer, family, &place.path().join(tokenizer));
+        let has_tokenizer = tokenizer != "none";
+        let (loss, ids) = match has_tokenizer {
+            true => text_loss(&model, TEXT),
+            false => (loss_of(&model, &TOKENS), TOKENS.to_vec()),
+        };
+        // Returns the loss of an export, whose tokenizer must give the same ids.
+        let again = |to: &Path| {
+            if !has_tokenizer {
+                assert!(locate::tokenizer(to).is_err(), "{}", to.display());
+                return loss_of(to, &ids);
+            }
+            let (loss, got) = text_loss(to, TEXT);
+            assert_eq!(got, ids, "{}", to.display());
+            loss
+        };
+        for (form, other, types) in [
+            (
+                Form::HuggingFace,
+                Form::Gguf,
+                [DType::F32, DType::F16, DType::Bf16],
+            ),
+            (
+                Form::Gguf,
+                Form::HuggingFace,
+                [DType::F32, DType::F16, DType::Q8_0],
+            ),
+        ] {
+            for dtype in types {
+                let name = format!("{tokenizer}-{form:?}-{dtype}");
+                let to = place.path().join(&name);
+                if tokenizer == "unigram" && form == Form::Gguf {
+                    gguf_refused.push(export(&model, form, dtype, &to).unwrap_err().to_string());
+                    continue;
+                }
+                export(&model, form, dtype, &to).unwrap();
+                let got = again(&to);
+                if dtype == DType::F32 {
+                    assert!((got - loss).abs() < 1e-5, "{name}: {got}, was {loss}");
+                    let name = name.as_str();
+                    let words = [
+                        "generate",
+                        name,
+                        "--prompt",
+                        "The king",
+                        "-n",
+                        "4",
+                        "--temperature",
+                        "0",
+                    ];
+                    let has_tokenizer: &[&str] = if has_tokenizer {
+                        &[]
+                    } else {
+                        &["--tokenizer", "byte"]
+                    };
+                    let greedy = |model: &str| {
+                        let words = [&["generate", model], &words[2..], has_tokenizer].concat();
+                        place.expect(0, &words)
+                    };
+                    assert_eq!(greedy(name), greedy(tokenizer), "{name}");
+                }
+                // Rounded, it is read as it was rounded: written out in full in the other form, nothing changes.
+                let back = place.path().join(format!("{name}-back"));
+                let form = if tokenizer == "unigram" { form } else { other };
+                export(&to, form, DType::F32, &back).unwrap();
+                let off = (again(&back) - got).abs();
+                assert!(off < 1e-5, "{name} and back: {off}");
+                exports += 2;
+            }
+        }
+    }
+    assert_eq!((exports, gguf_refused.len()), (2 * (12 * 6 - 3), 3));
+    for told in gguf_refused {
+        assert!(
+            told.contains("llama.cpp has no tokenizer of its kind") && told.contains("--format hf"),
+            "{told}"
+        );
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct AbsentBiases {
+    model: String,
+    architecture: String,
+    absent: Vec<String>,
+    mean_loss: f64,
+}
+
+/// The architecture alone says how rows of queries and keys lie, and each bias may be absent; the losses are those of
+/// transformers with zeros there (tests/fixtures/make_absent_biases_fixture.py).
+#[test]
+fn biases_that_a_gguf_file_leaves_out_are_zero() {
+    let tmp = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(fixtures().join("absent_biases.json")).unwrap();
+    let cases: Vec<AbsentBiases> = serde_json::from_str(&text).unwrap();
+    assert!(cases.len() >= 10);
+    for (n, case) in cases.iter().enumerate() {
+        let model = fixtures().join("models").join(&case.model);
+        let whole = tmp.path().join(format!("{n}-whole.gguf"));
+        export(&model, Form::Gguf, DType::F32, &whole).unwrap();
+        let source = Source::open(&whole).unwrap();
+        let metadata = source.gguf().unwrap();
+        assert_eq!(
+            metadata.str("general.architecture").unwrap(),
+            case.architecture
+        );
+        let metadata: Vec<_> = metadata
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.clone()))
+            .collect();
+        let absent = |name: &&str| !case.absent.iter().any(|absent| absent == name);
+        let specs: Vec<Spec> = source
+            .names()
+            .filter(absent)
+            .map(|name| {
+                let info = source.info(name).unwrap();
+                Spec {
+                    name: name.into(),
+                    shape: info.shape.clone(),
+                    dtype: info.dtype,
+                }
+            })
+            .collect();
+        assert_eq!(specs.len() + case.absent.len(), source.names().len());
+        let path = tmp.path().join(format!("{n}.gguf"));
+        let file = std::fs::File::create(&path).unwrap();
+        let fill = |spec: &Spec, out: &mut [f32]| source.read_into(&spec.name, out);
+        gguf::save(&file, &path, &metadata, &specs, fill).unwrap();
+        // Read, and written again by this program as GGUF and as a directory.
+        let mut all = vec![path.clone()];
+        for (form, name) in [(Form::Gguf, "again.gguf"), (Form::HuggingFace, "again")] {
+            let to = tmp.path().join(format!("{n}-{name}"));
+            export(&path, form, DType::F32, &to).unwrap();
+            all.push(to);
+        }
+        let expected = json_of(&model.join("expected.json"));
+        let windows: Vec<Vec<u32>> = serde_json::from_value(expected["tokens"].clone()).unwrap();
+        for path in all {
+            let losses = windows.iter().map(|ids| loss_of(&path, ids));
+            let loss = losses.sum::<f64>() / windows.len() as f64;
+            let (off, name) = ((loss - case.mean_loss).abs(), path.display());
+            assert!(
+                off < 1e-5,
+                "{name} without {:?}: {loss}, expected {}",
+                case.absent,
+                case.mean_loss
+            );
         }
     }
 }
