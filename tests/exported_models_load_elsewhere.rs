@@ -506,6 +506,24 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
     const TEXT: &str = "The KING  and the king's 1234 looms, naïve café e\u{301}: they'll weave!\n\n\tif x<|im_end|>he \
         said  <|endoftext|>thethe king </s><s>\u{1f600} 東京 [PAD7] <|im_start|>user ABC";
     let place = Place::new();
+    let greedy = |model: &str, has_tokenizer: bool| {
+        let tokenizer: &[&str] = if has_tokenizer {
+            &[]
+        } else {
+            &["--tokenizer", "byte"]
+        };
+        let words = [
+            "generate",
+            model,
+            "--prompt",
+            "The king",
+            "-n",
+            "4",
+            "--temperature",
+            "0",
+        ];
+        place.expect(0, &[&words, tokenizer].concat())
+    };
     let (mut exports, mut gguf_refused) = (0, Vec::new());
     for (tokenizer, family) in [
         ("byte", "llama"),
@@ -527,6 +545,7 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
             true => text_loss(&model, TEXT),
             false => (loss_of(&model, &TOKENS), TOKENS.to_vec()),
         };
+        let text = greedy(tokenizer, has_tokenizer);
         // Returns the loss of an export, whose tokenizer must give the same ids.
         let again = |to: &Path| {
             if !has_tokenizer {
@@ -557,30 +576,12 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
                     continue;
                 }
                 export(&model, form, dtype, &to).unwrap();
+                exports += 1;
                 let got = again(&to);
                 if dtype == DType::F32 {
                     assert!((got - loss).abs() < 1e-5, "{name}: {got}, was {loss}");
-                    let name = name.as_str();
-                    let words = [
-                        "generate",
-                        name,
-                        "--prompt",
-                        "The king",
-                        "-n",
-                        "4",
-                        "--temperature",
-                        "0",
-                    ];
-                    let has_tokenizer: &[&str] = if has_tokenizer {
-                        &[]
-                    } else {
-                        &["--tokenizer", "byte"]
-                    };
-                    let greedy = |model: &str| {
-                        let words = [&["generate", model], &words[2..], has_tokenizer].concat();
-                        place.expect(0, &words)
-                    };
-                    assert_eq!(greedy(name), greedy(tokenizer), "{name}");
+                    assert_eq!(greedy(&name, has_tokenizer), text, "{name}");
+                    continue;
                 }
                 // Rounded, it is read as it was rounded: written out in full in the other form, nothing changes.
                 let back = place.path().join(format!("{name}-back"));
@@ -588,17 +589,131 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
                 export(&to, form, DType::F32, &back).unwrap();
                 let off = (again(&back) - got).abs();
                 assert!(off < 1e-5, "{name} and back: {off}");
-                exports += 2;
             }
         }
     }
-    assert_eq!((exports, gguf_refused.len()), (2 * (12 * 6 - 3), 3));
+    assert_eq!((exports, gguf_refused.len()), (12 * 6 - 3, 3));
     for told in gguf_refused {
         assert!(
             told.contains("llama.cpp has no tokenizer of its kind") && told.contains("--format hf"),
             "{told}"
         );
     }
+}
+
+#[test]
+fn the_files_next_to_a_tokenizer_end_documents_and_texts() {
+    let place = Place::new();
+    let model = model_with("smollm-like", "llama", &place.path().join("chat"));
+    let put = |name: &str, json: Value| std::fs::write(model.join(name), json.to_string()).unwrap();
+    let token = |content: &str| json!({"content": content, "special": true, "normalized": false});
+    // 700 and 701 are in tokenizer.json, 702 is not.
+    put(
+        "tokenizer_config.json",
+        json!({"eos_token": "<|eot|>", "added_tokens_decoder": {"701": token("<|im_end|>"), "702": token("<|eot|>")}}),
+    );
+    std::fs::write(
+        place.path().join("in.jsonl"),
+        "{\"text\": \"he<|eot|>\"}\n{\"text\": \"he\"}\n",
+    )
+    .unwrap();
+    let prepare = [
+        "data",
+        "prepare",
+        "in.jsonl",
+        "--tokenizer",
+        "chat",
+        "--out",
+        "o.bin",
+    ];
+    place.expect(0, &prepare);
+    let bytes = std::fs::read(place.path().join("o.bin")).unwrap();
+    let ids: Vec<u16> = bytes
+        .chunks(2)
+        .map(|b| u16::from_le_bytes([b[0], b[1]]))
+        .collect();
+    let he = Tokenizer::from_dir(&model).unwrap().encode("he").unwrap();
+    let he: Vec<u16> = he.iter().map(|&id| id as u16).collect();
+    let documents = [&he[..], &[702, 702], &he, &[702]].concat();
+    assert_eq!(ids[ids.len() - documents.len()..], documents);
+
+    // Generation ends with any of generation_config.json's ids, and with nothing else.
+    let generate = |stops: Value| {
+        put("generation_config.json", json!({"eos_token_id": stops}));
+        let words = [
+            "generate",
+            "chat",
+            "--prompt",
+            "he",
+            "-n",
+            "5",
+            "--temperature",
+            "0",
+        ];
+        let output = place.run(&words);
+        let (out, err) = common::texts(&output);
+        assert!(output.status.success(), "{out}\n{err}");
+        err
+    };
+    let every: Vec<u32> = (0..703).collect();
+    assert!(
+        generate(json!(every)).contains("1 tokens"),
+        "{}",
+        generate(json!(every))
+    );
+    assert!(generate(json!(every)).contains("the model ended the text"));
+    assert!(!generate(json!([700])).contains("ended the text"));
+
+    // 707 rows are enough for 703 ids, not for 708.
+    let more: serde_json::Map<String, Value> = (0..6)
+        .map(|i| (format!("<more{i}>"), (702 + i).into()))
+        .collect();
+    std::fs::remove_file(model.join("tokenizer_config.json")).unwrap();
+    put("added_tokens.json", Value::Object(more));
+    std::fs::write(place.path().join("val.txt"), "he she they ".repeat(200)).unwrap();
+    for words in [
+        &["loss", "chat", "--text", "val.txt"][..],
+        &["generate", "chat", "--prompt", "he"],
+        &["export", "chat", "--format", "gguf", "--out", "o.gguf"],
+    ] {
+        let output = place.run(words);
+        let (_, err) = common::texts(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {err}");
+        assert!(err.contains("708 ids") && err.contains("707"), "{err}");
+    }
+    let told = hugging_face(&model, &place.path().join("hf")).changes;
+    assert!(
+        told.iter()
+            .any(|t| t.contains("has 708 ids, the model 707 rows")),
+        "{told:?}"
+    );
+}
+
+/// Qwen2's biases with Llama 3's scaling: llama.cpp's qwen2 has no place for the scaling, its llama has one for both.
+#[test]
+fn biases_and_llama3s_scaling_are_written_as_llama() {
+    let tmp = tempfile::tempdir().unwrap();
+    let model = tmp.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    let from = fixtures().join("models/qwen2");
+    let mut config = json_of(&from.join("config.json"));
+    config["rope_parameters"] = json!({
+        "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32
+    });
+    std::fs::write(model.join("config.json"), config.to_string()).unwrap();
+    let weights = "model.safetensors";
+    std::fs::copy(from.join(weights), model.join(weights)).unwrap();
+    let to = tmp.path().join("out.gguf");
+    export(&model, Form::Gguf, DType::F32, &to).unwrap();
+    let files = Files::open(&to).unwrap();
+    let architecture = files.source.gguf().unwrap().str("general.architecture");
+    assert_eq!(architecture.unwrap(), "llama");
+    assert!(relative(&logits(&model), &logits(&to)) < 1e-5);
+    assert!(
+        relative(&logits(&from), &logits(&to)) > 1e-3,
+        "the scaling counts"
+    );
 }
 
 #[derive(serde::Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use self::kinds::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED};
-use super::split::{LLAMA3, QWEN2};
+use super::split::{GPT_4O, LLAMA3, QWEN2, TEKKEN};
 use super::{MOST_IDS, Places, Tokenizer, file};
 use crate::corpus::CorpusError;
 
@@ -195,23 +195,33 @@ impl GgufVocabulary {
         let expression = |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
         let pre = self.pre.as_deref().unwrap_or("gpt-2");
         let mut normalizer = Value::Null;
+        let mut whole_words = false;
         let pre_tokenizer = match pre {
             "gpt-2" | "gpt2" | "default" | "olmo" | "phi-2" | "mpt" | "roberta-bpe" => level(true),
             "smollm" | "starcoder" | "codeshell" | "refact" | "command-r" | "exaone" => {
                 sequence(json!({"type": "Digits", "individual_digits": true}), true)
             }
-            "llama-bpe" | "llama3" | "llama-v3" => sequence(expression(LLAMA3), false),
-            "qwen2" | "deepseek-r1-qwen" => {
+            "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon-h1" | "pixtral"
+            | "midm-2.0" | "lfm2" | "jina-v5-nano" => {
+                whole_words = true;
+                sequence(expression(LLAMA3), false)
+            }
+            "dbrx" | "smaug-bpe" => sequence(expression(LLAMA3), false),
+            "qwen2" | "deepseek-r1-qwen" | "megrez" | "kormo" | "f2llmv2" => {
                 normalizer = json!({"type": "NFC"});
                 sequence(expression(QWEN2), false)
             }
+            "tekken" => {
+                whole_words = true;
+                sequence(expression(TEKKEN), false)
+            }
+            "gpt-4o" => sequence(expression(GPT_4O), false),
             other => {
                 return Err(format!(
-                    "its splitting (tokenizer.ggml.pre) is {other:?}; gpt-2, olmo, smollm, starcoder, llama-bpe and qwen2 are among those known"
+                    "its splitting (tokenizer.ggml.pre) is {other:?}; gpt-2, olmo, smollm, starcoder, llama-bpe, qwen2 and tekken are among those known"
                 ));
             }
         };
-        let whole_words = matches!(pre, "llama-bpe" | "llama3" | "llama-v3");
         Ok(json!({
             "version": "1.0", "truncation": null, "padding": null,
             "added_tokens": self.added(),

@@ -459,7 +459,9 @@ impl<'j> Vocabulary<'j> {
     fn size(&self) -> usize {
         match self {
             Self::Map(map) => {
-                let ids = map.values().filter_map(Value::as_u64);
+                let ids = map
+                    .values()
+                    .filter_map(|id| u32::try_from(id.as_u64()?).ok());
                 ids.max().map_or(0, |id| id as usize + 1)
             }
             Self::List(list) => list.len(),

@@ -132,6 +132,78 @@ fn a_gguf_vocabulary_is_the_tokenizer_it_was_made_of() {
     }
 }
 
+/// Made by tests/fixtures/make_gguf_splitting_fixture.py.
+#[test]
+fn every_kind_of_splitting_in_a_gguf_file_is_transformers() {
+    let file = include_str!("../../../tests/fixtures/gguf_splitting.json");
+    let expected: Value = serde_json::from_str(file).unwrap();
+    let text = expected["text"].as_str().unwrap();
+    let kinds = expected["ids"].as_object().unwrap();
+    assert!(kinds.len() > 15);
+    for (kind, ids) in kinds {
+        let vocabulary = GgufVocabulary {
+            pre: Some(kind.clone()),
+            ..ggml(&fixture("gguf-smollm"))
+        };
+        let tokenizer = Tokenizer::from_gguf(&vocabulary).unwrap();
+        let wanted: Vec<u32> = serde_json::from_value(ids.clone()).unwrap();
+        assert_eq!(tokenizer.encode(text).unwrap(), wanted, "{kind}");
+        assert_eq!(tokenizer.decode(&wanted).unwrap(), text, "{kind}");
+    }
+}
+
+/// The members of the kinds that llama.cpp and its converters write.
+#[test]
+fn a_gguf_vocabulary_without_merges_or_types_is_read() {
+    let bytes = GgufVocabulary {
+        model: "gpt2".into(),
+        tokens: (0..=255u8).map(|b| letters::spell(&[b])).collect(),
+        ..GgufVocabulary::default()
+    };
+    for pre in [
+        None,
+        Some("gpt-2"),
+        Some("llama-bpe"),
+        Some("qwen2"),
+        Some("tekken"),
+    ] {
+        let vocabulary = GgufVocabulary {
+            pre: pre.map(String::from),
+            ..bytes.clone()
+        };
+        let tokenizer = Tokenizer::from_gguf(&vocabulary).unwrap();
+        let ids = [104, 195, 169, 32, 120];
+        assert_eq!(tokenizer.encode("hé x").unwrap(), ids, "{pre:?}");
+        assert_eq!(tokenizer.decode(&ids).unwrap(), "hé x");
+        assert_eq!((tokenizer.size(), tokenizer.end_of_text()), (256, None));
+    }
+    // Rows without a token, several ends, a token that is matched whole.
+    let mut vocabulary = bytes;
+    vocabulary
+        .tokens
+        .extend(["<|end|>", "<think>", "[PAD258]", "[PAD7]", "[PAD260]"].map(String::from));
+    vocabulary.token_types = [
+        vec![kinds::NORMAL; 256],
+        vec![
+            kinds::CONTROL,
+            kinds::USER_DEFINED,
+            kinds::UNUSED,
+            kinds::NORMAL,
+            kinds::UNUSED,
+        ],
+    ]
+    .concat();
+    vocabulary.eos = Some(256);
+    vocabulary.other_ends = vec![255];
+    let tokenizer = Tokenizer::from_gguf(&vocabulary).unwrap();
+    assert_eq!(tokenizer.encode("a<think><|end|>").unwrap(), [97, 257, 256]);
+    assert_eq!(tokenizer.size(), 260);
+    assert_eq!(
+        (tokenizer.end_of_text(), tokenizer.stops()),
+        (Some(256), &[256, 255][..])
+    );
+}
+
 #[test]
 fn a_gguf_vocabulary_that_does_not_hold_together_is_refused() {
     let good = ggml(&fixture("gguf-llama"));
@@ -164,9 +236,9 @@ fn a_gguf_vocabulary_that_does_not_hold_together_is_refused() {
     );
     let pre = |v: &mut GgufVocabulary| {
         v.model = "gpt2".into();
-        v.pre = Some("tekken".into());
+        v.pre = Some("viking".into());
     };
-    refused(&pre, "is \"tekken\"");
+    refused(&pre, "is \"viking\"");
 }
 
 #[test]
@@ -441,7 +513,8 @@ fn smollm2s_ids_of_books_are_pythons() {
 fn with_part(dir: &Path, part: &str, value: &Value) -> PathBuf {
     let mut json: Value = serde_json::from_slice(&Tokenizer::byte().tokenizer_json()).unwrap();
     json[part] = value.clone();
-    let path = dir.join(format!("{part}.json"));
+    // Not a name that means something next to it.
+    let path = dir.join(format!("with-{part}.json"));
     std::fs::write(&path, json.to_string()).unwrap();
     path
 }
