@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
 
 use super::bounded::{self, Bounded};
 use super::bpe::{AddedToken, ByteBpe, Parts};
@@ -188,7 +189,7 @@ fn parts(value: &Value) -> Option<Parts> {
     Some(Parts {
         tokens,
         merges: merges.iter().map(merge).collect::<Option<_>>()?,
-        added: added(&value["added_tokens"])?,
+        added: added(&value["added_tokens"], !value["normalizer"].is_null())?,
         split,
         passes_over: model["unk_token"].is_null(),
         whole_words: model["ignore_merges"] == true,
@@ -196,7 +197,8 @@ fn parts(value: &Value) -> Option<Parts> {
     })
 }
 
-fn added(tokens: &Value) -> Option<Vec<AddedToken>> {
+/// The added tokens, where all can be searched for; with `nfc` those that are normalized as the texts are.
+fn added(tokens: &Value, nfc: bool) -> Option<Vec<AddedToken>> {
     let tokens = tokens.as_array().map_or(&[][..], Vec::as_slice);
     let one = |token: &Value| {
         let plain = ["lstrip", "rstrip", "single_word"]
@@ -204,10 +206,14 @@ fn added(tokens: &Value) -> Option<Vec<AddedToken>> {
             .all(|key| token[*key] != true);
         let content = token["content"].as_str()?;
         (plain && !content.is_empty()).then_some(())?;
+        let normalized = token["normalized"] == true;
         Some(AddedToken {
-            content: content.into(),
+            content: match nfc && normalized {
+                true => content.nfc().collect(),
+                false => content.into(),
+            },
             id: u32::try_from(token["id"].as_u64()?).ok()?,
-            normalized: token["normalized"] == true,
+            normalized,
         })
     };
     tokens.iter().map(one).collect()

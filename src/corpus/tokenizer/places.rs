@@ -149,6 +149,8 @@ struct Names {
     keyed: Vec<(String, Token)>,
     /// Keys that are there without a token, `null`.
     without: HashSet<String>,
+    /// The contents that make a token of `added_tokens.json` a special one.
+    special: HashSet<String>,
     /// Those without a key.
     more: Vec<Token>,
 }
@@ -242,6 +244,7 @@ impl Places {
             false => self.map.as_object().unwrap_or(&empty),
         };
         let mut names = Names::default();
+        let mut special = HashSet::new();
         let mut put = |key: &str, value: &Value, of_map: bool| match Token::from_json(value) {
             Some(token) => {
                 // The map does not say it of its objects, and all its tokens are.
@@ -268,6 +271,10 @@ impl Places {
                 stronger(key).or_else(|| words.get(key).map(|value| (value, false)))
             {
                 put(key, value, of_map);
+                // An object in tokenizer_config.json is not looked into at that time.
+                let is_plain = of_map || value.is_string();
+                let token = Token::from_json(value).filter(|_| is_plain);
+                special.extend(token.map(|token| token.content));
             }
         }
         let own = |key: &&String| key.ends_with("_token") && !SPECIAL.contains(&key.as_str());
@@ -277,22 +284,17 @@ impl Places {
                 put(key, value, map.contains_key(key));
             }
         }
-        let lists = [
-            words.get("extra_special_tokens"),
-            words.get("additional_special_tokens"),
-            map.get("extra_special_tokens"),
-            map.get("additional_special_tokens"),
-        ];
-        let holds = |list: &&Value| {
-            list.as_array().is_some_and(|l| !l.is_empty())
-                || list.as_object().is_some_and(|l| !l.is_empty())
-        };
-        let list = lists.into_iter().flatten().find(holds);
-        for (key, value) in list.and_then(Value::as_object).into_iter().flatten() {
-            put(key, value, true);
+        for file in [words, map] {
+            let table = file.get("extra_special_tokens").and_then(Value::as_object);
+            for (key, value) in table.into_iter().flatten() {
+                put(key, value, true);
+            }
         }
-        let more = list.and_then(Value::as_array).into_iter().flatten();
-        names.more = more.filter_map(Token::from_json).collect();
+        let (more, is_early) = more_special(words, map);
+        names.more = more.into_iter().filter_map(Token::from_json).collect();
+        let early = names.more.iter().filter(|_| is_early);
+        special.extend(early.map(|token| token.content.clone()));
+        names.special = special;
         names
     }
 
@@ -313,11 +315,6 @@ impl Places {
                 by_number.insert(number, token);
             }
         } else {
-            let keyed = SPECIAL.iter().filter_map(|key| names.get(key));
-            let special: HashSet<&str> = keyed
-                .chain(&names.more)
-                .map(|token| token.content.as_str())
-                .collect();
             for (content, number) in self.added.as_object().into_iter().flatten() {
                 let Some(number) = number.as_u64() else {
                     return Err(wrong(
@@ -325,7 +322,7 @@ impl Places {
                         &format!("{content:?} has {number}, not an id"),
                     ));
                 };
-                let special = special.contains(content.as_str());
+                let special = names.special.contains(content);
                 let token = Token {
                     normalized: !special,
                     special,
@@ -338,14 +335,14 @@ impl Places {
             }
         }
         let mut listed: Vec<Token> = by_number.into_values().collect();
-        let mut known: HashSet<String> = own.by_content.keys().cloned().collect();
-        known.extend(listed.iter().map(|token| token.content.clone()));
-        let keyed = names.keyed.iter().map(|(_, token)| token);
-        for token in keyed.chain(&names.more) {
-            if known.insert(token.content.clone()) {
-                listed.push(token.clone());
-            }
-        }
+        let mut known: HashSet<&str> = own.by_content.keys().map(String::as_str).collect();
+        known.extend(listed.iter().map(|token| token.content.as_str()));
+        // Of one that is named twice, the flags are those of the last name.
+        let named = names.keyed.iter().map(|(_, token)| token);
+        let named = named.chain(&names.more);
+        let named = named.filter(|token| !known.contains(token.content.as_str()));
+        let named: Vec<Token> = named.cloned().collect();
+        listed.extend(named);
         let keyed: HashSet<&str> = names
             .keyed
             .iter()
@@ -421,6 +418,31 @@ impl Places {
             _ => &[],
         }
     }
+}
+
+/// The list of special tokens without a key: `extra_special_tokens`, or `additional_special_tokens` as older files call it;
+/// and whether it is known when `added_tokens.json` is read.
+fn more_special<'v>(
+    words: &'v Map<String, Value>,
+    map: &'v Map<String, Value>,
+) -> (Vec<&'v Value>, bool) {
+    const EXTRA: &str = "extra_special_tokens";
+    const ADDITIONAL: &str = "additional_special_tokens";
+    let list = |file: &'v Map<String, Value>, key| file.get(key).and_then(Value::as_array);
+    let is_empty = |value: &Value| match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(table) => table.is_empty(),
+        other => other.is_null(),
+    };
+    let older = list(words, ADDITIONAL).filter(|_| words.get(EXTRA).is_none_or(is_empty));
+    let own = older.or_else(|| list(words, EXTRA));
+    let of_map = list(map, EXTRA);
+    if own.is_none() && of_map.is_none() {
+        let late = list(map, ADDITIONAL).or_else(|| list(words, ADDITIONAL));
+        return (late.into_iter().flatten().collect(), false);
+    }
+    let all = [own, of_map].into_iter().flatten().flatten();
+    (all.collect(), true)
 }
 
 /// The vocabulary of a model, by content.
