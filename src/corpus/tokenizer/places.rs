@@ -160,6 +160,24 @@ impl Names {
         let found = self.keyed.iter().find(|(name, _)| name == key);
         found.map(|(_, token)| token)
     }
+
+    /// Takes a key's token; `of_map` says whether it stands in `special_tokens_map.json`, all of whose tokens are special.
+    fn put(&mut self, key: &str, value: &Value, of_map: bool) {
+        match Token::from_json(value) {
+            Some(mut token) => {
+                token.special |= of_map;
+                token.normalized &= !(of_map && value["normalized"].is_null());
+                if self.get(key).is_none() {
+                    self.keyed.push((key.into(), token));
+                }
+            }
+            None if value.is_null() => {
+                self.without.insert(key.into());
+            }
+            // A switch such as add_bos_token.
+            None => {}
+        }
+    }
 }
 
 impl Places {
@@ -244,57 +262,34 @@ impl Places {
             false => self.map.as_object().unwrap_or(&empty),
         };
         let mut names = Names::default();
-        let mut special = HashSet::new();
-        let mut put = |key: &str, value: &Value, of_map: bool| match Token::from_json(value) {
-            Some(token) => {
-                // The map does not say it of its objects, and all its tokens are.
-                let special = of_map || token.special;
-                let normalized = token.normalized && !(of_map && value["normalized"].is_null());
-                let token = Token {
-                    special,
-                    normalized,
-                    ..token
-                };
-                if names.get(key).is_none() {
-                    names.keyed.push((key.into(), token));
-                }
-            }
-            None if value.is_null() => {
-                names.without.insert(key.into());
-            }
-            // A switch such as add_bos_token.
-            None => {}
-        };
-        let stronger = |key: &str| map.get(key).map(|value| (value, true));
         for key in SPECIAL {
-            if let Some((value, of_map)) =
-                stronger(key).or_else(|| words.get(key).map(|value| (value, false)))
-            {
-                put(key, value, of_map);
-                // An object in tokenizer_config.json is not looked into at that time.
-                let is_plain = of_map || value.is_string();
-                let token = Token::from_json(value).filter(|_| is_plain);
-                special.extend(token.map(|token| token.content));
-            }
+            let (value, of_map) = match (map.get(key), words.get(key)) {
+                (Some(value), _) => (value, true),
+                (None, Some(value)) => (value, false),
+                (None, None) => continue,
+            };
+            names.put(key, value, of_map);
+            // An object in tokenizer_config.json is not looked into when added_tokens.json is read.
+            let token = Token::from_json(value).filter(|_| of_map || value.is_string());
+            names.special.extend(token.map(|token| token.content));
         }
         let own = |key: &&String| key.ends_with("_token") && !SPECIAL.contains(&key.as_str());
-        let keys = map.keys().chain(words.keys()).filter(own);
-        for key in keys {
+        for key in map.keys().chain(words.keys()).filter(own) {
             if let Some(value) = map.get(key).or_else(|| words.get(key)) {
-                put(key, value, map.contains_key(key));
+                names.put(key, value, map.contains_key(key));
             }
         }
         for file in [words, map] {
             let table = file.get("extra_special_tokens").and_then(Value::as_object);
             for (key, value) in table.into_iter().flatten() {
-                put(key, value, true);
+                names.put(key, value, true);
             }
         }
         let (more, is_early) = more_special(words, map);
         names.more = more.into_iter().filter_map(Token::from_json).collect();
         let early = names.more.iter().filter(|_| is_early);
-        special.extend(early.map(|token| token.content.clone()));
-        names.special = special;
+        let early = early.map(|token| token.content.clone());
+        names.special.extend(early);
         names
     }
 
