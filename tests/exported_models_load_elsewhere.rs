@@ -15,12 +15,13 @@ use std::process::Command;
 use candle_core::Device;
 use candle_core::quantized::gguf_file::Content;
 use common::Place;
+use heirloom::corpus::Tokenizer;
 use heirloom::export::{self, ExportError, Form, Job, Subject, Written};
 use heirloom::file::Dir;
 use heirloom::locate;
-use heirloom::model::{self, Decoder, DecoderConfig, Files, Mode, Sizes, Workspace};
+use heirloom::model::{self, Biases, Decoder, DecoderConfig, Files, Mode, Sizes, Workspace};
 use heirloom::ops;
-use heirloom::tensors::DType;
+use heirloom::tensors::{DType, Source, Spec, gguf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -425,6 +426,363 @@ fn gguf_files_have_the_converters_keys_and_tensors() {
                 .zip(&b)
                 .all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs());
             assert!(near, "{name}: {tensor}");
+        }
+    }
+}
+
+/// Loss of a text under a model and its own tokenizer, in nats a token; the text's ids.
+fn text_loss(model: &Path, text: &str) -> (f64, Vec<u32>) {
+    let ids = locate::tokenizer(model).unwrap().encode(text).unwrap();
+    (loss_of(model, &ids), ids)
+}
+
+fn loss_of(path: &Path, ids: &[u32]) -> f64 {
+    let model = model::load(path, &Device::Cpu).unwrap();
+    let n = ids.len() - 1;
+    let ws = Workspace::new(&model.config, 1, n, Mode::Forward, &Device::Cpu).unwrap();
+    ops::write(&ws.inputs, &ids[..n]).unwrap();
+    let logits = ops::read(&model.logits(&ws).unwrap()).unwrap();
+    let rows = logits.chunks(model.config.vocab).zip(&ids[1..]);
+    let losses = rows.map(|(row, &id)| {
+        let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+        let top = row.iter().copied().fold(f64::MIN, f64::max);
+        row.iter().map(|x| (x - top).exp()).sum::<f64>().ln() + top - row[id as usize]
+    });
+    losses.sum::<f64>() / n as f64
+}
+
+/// A model directory with one of the tokenizers of `tests/fixtures/tokenizers`, `byte` or none; five rows more than ids.
+fn model_with(tokenizer: &str, family: &str, dir: &Path) -> PathBuf {
+    let json = match tokenizer {
+        "none" => None,
+        "byte" => Some(Tokenizer::byte().tokenizer_json().to_vec()),
+        name => Some(std::fs::read(fixtures().join(format!("tokenizers/{name}.json"))).unwrap()),
+    };
+    std::fs::create_dir(dir).unwrap();
+    let mut ids = 300;
+    if let Some(json) = json {
+        std::fs::write(dir.join("tokenizer.json"), json).unwrap();
+        ids = Tokenizer::from_dir(dir).unwrap().size();
+    }
+    let sizes = Sizes {
+        n_layer: 2,
+        n_head: 4,
+        n_embd: 32,
+        context_length: 512,
+        vocab: ids + 5,
+    };
+    let llama = DecoderConfig {
+        n_kv_head: 2,
+        ..DecoderConfig::llama(sizes)
+    };
+    let qkv = Biases {
+        qkv: true,
+        ..Biases::default()
+    };
+    let config = match family {
+        "gpt2" => DecoderConfig::gpt2(sizes, true),
+        "qwen2" => DecoderConfig {
+            biases: qkv,
+            tied_head: true,
+            ..llama
+        },
+        _ => llama,
+    };
+    let model = Decoder::random(config, 11, &Device::Cpu).unwrap();
+    for view in &model.weights.views {
+        let values: Vec<f32> = ops::read(view).unwrap().iter().map(|v| 5.0 * v).collect();
+        ops::write(view, &values).unwrap();
+    }
+    let weights = ops::read(&model.weights.flat).unwrap();
+    let to = Dir::open(dir).unwrap();
+    model::save(&model.config, &model.params, &weights, None, &to).unwrap();
+    dir.into()
+}
+
+/// Every kind of tokenizer in every form and type: what is exported is read again, texts have the ids that they had, and
+/// the loss is the same; as rounded, that of the rounded weights.
+#[test]
+fn what_is_exported_is_read_again_with_the_same_loss() {
+    const TEXT: &str = "The KING  and the king's 1234 looms, naïve café e\u{301}: they'll weave!\n\n\tif x<|im_end|>he \
+        said  <|endoftext|>thethe king </s><s>\u{1f600} 東京 [PAD7] <|im_start|>user ABC";
+    let place = Place::new();
+    let greedy = |model: &str, has_tokenizer: bool| {
+        let tokenizer: &[&str] = if has_tokenizer {
+            &[]
+        } else {
+            &["--tokenizer", "byte"]
+        };
+        let words = [
+            "generate",
+            model,
+            "--prompt",
+            "The king",
+            "-n",
+            "4",
+            "--temperature",
+            "0",
+        ];
+        place.expect(0, &[&words, tokenizer].concat())
+    };
+    let (mut exports, mut gguf_refused) = (0, Vec::new());
+    for (tokenizer, family) in [
+        ("byte", "llama"),
+        ("gpt2-like", "gpt2"),
+        ("smollm-like", "llama"),
+        ("llama3-like", "qwen2"),
+        ("qwen2-like", "qwen2"),
+        ("added-tokens", "gpt2"),
+        ("fewer-bytes", "llama"),
+        ("prefix-space", "gpt2"),
+        ("stripping-tokens", "llama"),
+        ("llama2-like", "llama"),
+        ("unigram", "llama"),
+        ("none", "gpt2"),
+    ] {
+        let model = model_with(tokenizer, family, &place.path().join(tokenizer));
+        let has_tokenizer = tokenizer != "none";
+        let (loss, ids) = match has_tokenizer {
+            true => text_loss(&model, TEXT),
+            false => (loss_of(&model, &TOKENS), TOKENS.to_vec()),
+        };
+        let text = greedy(tokenizer, has_tokenizer);
+        // Returns the loss of an export, whose tokenizer must give the same ids.
+        let again = |to: &Path| {
+            if !has_tokenizer {
+                assert!(locate::tokenizer(to).is_err(), "{}", to.display());
+                return loss_of(to, &ids);
+            }
+            let (loss, got) = text_loss(to, TEXT);
+            assert_eq!(got, ids, "{}", to.display());
+            loss
+        };
+        for (form, other, types) in [
+            (
+                Form::HuggingFace,
+                Form::Gguf,
+                [DType::F32, DType::F16, DType::Bf16],
+            ),
+            (
+                Form::Gguf,
+                Form::HuggingFace,
+                [DType::F32, DType::F16, DType::Q8_0],
+            ),
+        ] {
+            for dtype in types {
+                let name = format!("{tokenizer}-{form:?}-{dtype}");
+                let to = place.path().join(&name);
+                if tokenizer == "unigram" && form == Form::Gguf {
+                    gguf_refused.push(export(&model, form, dtype, &to).unwrap_err().to_string());
+                    continue;
+                }
+                export(&model, form, dtype, &to).unwrap();
+                exports += 1;
+                let got = again(&to);
+                if dtype == DType::F32 {
+                    assert!((got - loss).abs() < 1e-5, "{name}: {got}, was {loss}");
+                    assert_eq!(greedy(&name, has_tokenizer), text, "{name}");
+                    continue;
+                }
+                // Rounded, it is read as it was rounded: written out in full in the other form, nothing changes.
+                let back = place.path().join(format!("{name}-back"));
+                let form = if tokenizer == "unigram" { form } else { other };
+                export(&to, form, DType::F32, &back).unwrap();
+                let off = (again(&back) - got).abs();
+                assert!(off < 1e-5, "{name} and back: {off}");
+            }
+        }
+    }
+    assert_eq!((exports, gguf_refused.len()), (12 * 6 - 3, 3));
+    for told in gguf_refused {
+        assert!(
+            told.contains("llama.cpp has no tokenizer of its kind") && told.contains("--format hf"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn the_files_next_to_a_tokenizer_end_documents_and_texts() {
+    let place = Place::new();
+    let model = model_with("smollm-like", "llama", &place.path().join("chat"));
+    let put = |name: &str, json: Value| std::fs::write(model.join(name), json.to_string()).unwrap();
+    let token = |content: &str| json!({"content": content, "special": true, "normalized": false});
+    // 700 and 701 are in tokenizer.json, 702 is not.
+    put(
+        "tokenizer_config.json",
+        json!({"eos_token": "<|eot|>", "added_tokens_decoder": {"701": token("<|im_end|>"), "702": token("<|eot|>")}}),
+    );
+    std::fs::write(
+        place.path().join("in.jsonl"),
+        "{\"text\": \"he<|eot|>\"}\n{\"text\": \"he\"}\n",
+    )
+    .unwrap();
+    let prepare = [
+        "data",
+        "prepare",
+        "in.jsonl",
+        "--tokenizer",
+        "chat",
+        "--out",
+        "o.bin",
+    ];
+    place.expect(0, &prepare);
+    let bytes = std::fs::read(place.path().join("o.bin")).unwrap();
+    let ids: Vec<u16> = bytes
+        .chunks(2)
+        .map(|b| u16::from_le_bytes([b[0], b[1]]))
+        .collect();
+    let he = Tokenizer::from_dir(&model).unwrap().encode("he").unwrap();
+    let he: Vec<u16> = he.iter().map(|&id| id as u16).collect();
+    let documents = [&he[..], &[702, 702], &he, &[702]].concat();
+    assert_eq!(ids[ids.len() - documents.len()..], documents);
+
+    // Generation ends with any of generation_config.json's ids, and with nothing else.
+    let generate = |stops: Value| {
+        put("generation_config.json", json!({"eos_token_id": stops}));
+        let words = [
+            "generate",
+            "chat",
+            "--prompt",
+            "he",
+            "-n",
+            "5",
+            "--temperature",
+            "0",
+        ];
+        let output = place.run(&words);
+        let (out, err) = common::texts(&output);
+        assert!(output.status.success(), "{out}\n{err}");
+        err
+    };
+    let every: Vec<u32> = (0..703).collect();
+    assert!(
+        generate(json!(every)).contains("1 tokens"),
+        "{}",
+        generate(json!(every))
+    );
+    assert!(generate(json!(every)).contains("the model ended the text"));
+    assert!(!generate(json!([700])).contains("ended the text"));
+
+    // 707 rows are enough for 703 ids, not for 708.
+    let more: serde_json::Map<String, Value> = (0..6)
+        .map(|i| (format!("<more{i}>"), (702 + i).into()))
+        .collect();
+    std::fs::remove_file(model.join("tokenizer_config.json")).unwrap();
+    put("added_tokens.json", Value::Object(more));
+    std::fs::write(place.path().join("val.txt"), "he she they ".repeat(200)).unwrap();
+    for words in [
+        &["loss", "chat", "--text", "val.txt"][..],
+        &["generate", "chat", "--prompt", "he"],
+        &["export", "chat", "--format", "gguf", "--out", "o.gguf"],
+    ] {
+        let output = place.run(words);
+        let (_, err) = common::texts(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {err}");
+        assert!(err.contains("708 ids") && err.contains("707"), "{err}");
+    }
+    let told = hugging_face(&model, &place.path().join("hf")).changes;
+    assert!(
+        told.iter()
+            .any(|t| t.contains("has 708 ids, the model 707 rows")),
+        "{told:?}"
+    );
+}
+
+/// Qwen2's biases with Llama 3's scaling: llama.cpp's qwen2 has no place for the scaling, its llama has one for both.
+#[test]
+fn biases_and_llama3s_scaling_are_written_as_llama() {
+    let tmp = tempfile::tempdir().unwrap();
+    let model = tmp.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    let from = fixtures().join("models/qwen2");
+    let mut config = json_of(&from.join("config.json"));
+    config["rope_parameters"] = json!({
+        "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32
+    });
+    std::fs::write(model.join("config.json"), config.to_string()).unwrap();
+    let weights = "model.safetensors";
+    std::fs::copy(from.join(weights), model.join(weights)).unwrap();
+    let to = tmp.path().join("out.gguf");
+    export(&model, Form::Gguf, DType::F32, &to).unwrap();
+    let files = Files::open(&to).unwrap();
+    let architecture = files.source.gguf().unwrap().str("general.architecture");
+    assert_eq!(architecture.unwrap(), "llama");
+    assert!(relative(&logits(&model), &logits(&to)) < 1e-5);
+    assert!(
+        relative(&logits(&from), &logits(&to)) > 1e-3,
+        "the scaling counts"
+    );
+}
+
+#[derive(serde::Deserialize)]
+struct AbsentBiases {
+    model: String,
+    architecture: String,
+    absent: Vec<String>,
+    mean_loss: f64,
+}
+
+/// The architecture alone says how rows of queries and keys lie, and each bias may be absent; the losses are those of
+/// transformers with zeros there (tests/fixtures/make_absent_biases_fixture.py).
+#[test]
+fn biases_that_a_gguf_file_leaves_out_are_zero() {
+    let tmp = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(fixtures().join("absent_biases.json")).unwrap();
+    let cases: Vec<AbsentBiases> = serde_json::from_str(&text).unwrap();
+    assert!(cases.len() >= 10);
+    for (n, case) in cases.iter().enumerate() {
+        let model = fixtures().join("models").join(&case.model);
+        let whole = tmp.path().join(format!("{n}-whole.gguf"));
+        export(&model, Form::Gguf, DType::F32, &whole).unwrap();
+        let source = Source::open(&whole).unwrap();
+        let metadata = source.gguf().unwrap();
+        assert_eq!(
+            metadata.str("general.architecture").unwrap(),
+            case.architecture
+        );
+        let metadata: Vec<_> = metadata
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.clone()))
+            .collect();
+        let absent = |name: &&str| !case.absent.iter().any(|absent| absent == name);
+        let specs: Vec<Spec> = source
+            .names()
+            .filter(absent)
+            .map(|name| {
+                let info = source.info(name).unwrap();
+                Spec {
+                    name: name.into(),
+                    shape: info.shape.clone(),
+                    dtype: info.dtype,
+                }
+            })
+            .collect();
+        assert_eq!(specs.len() + case.absent.len(), source.names().len());
+        let path = tmp.path().join(format!("{n}.gguf"));
+        let file = std::fs::File::create(&path).unwrap();
+        let fill = |spec: &Spec, out: &mut [f32]| source.read_into(&spec.name, out);
+        gguf::save(&file, &path, &metadata, &specs, fill).unwrap();
+        // Read, and written again by this program as GGUF and as a directory.
+        let mut all = vec![path.clone()];
+        for (form, name) in [(Form::Gguf, "again.gguf"), (Form::HuggingFace, "again")] {
+            let to = tmp.path().join(format!("{n}-{name}"));
+            export(&path, form, DType::F32, &to).unwrap();
+            all.push(to);
+        }
+        let expected = json_of(&model.join("expected.json"));
+        let windows: Vec<Vec<u32>> = serde_json::from_value(expected["tokens"].clone()).unwrap();
+        for path in all {
+            let losses = windows.iter().map(|ids| loss_of(&path, ids));
+            let loss = losses.sum::<f64>() / windows.len() as f64;
+            let (off, name) = ((loss - case.mean_loss).abs(), path.display());
+            assert!(
+                off < 1e-5,
+                "{name} without {:?}: {loss}, expected {}",
+                case.absent,
+                case.mean_loss
+            );
         }
     }
 }

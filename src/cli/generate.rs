@@ -99,7 +99,7 @@ impl Args {
             let known = tokenizer.size().min(logits.len());
             let id = generator.draw(&logits[..known]);
             made += 1;
-            if Some(id) == tokenizer.end_of_text() {
+            if tokenizer.stops().contains(&id) {
                 ended = true;
                 break;
             }

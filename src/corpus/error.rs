@@ -46,7 +46,7 @@ pub enum CorpusError {
     #[error("{name} cannot be used: {what}")]
     Tokenizer { name: String, what: String },
     #[error(
-        "the {name} tokenizer has {size} ids, which do not fit a vocabulary of {vocab}; give the tokenizer that the model was trained with"
+        "the {name} tokenizer has {size} ids, which do not fit a vocabulary of {vocab}; give the tokenizer that the model was trained with, or remove tokens that the model has no rows for from the files next to it"
     )]
     Vocabulary {
         name: String,

@@ -4,7 +4,7 @@ use super::gguf_tokenizer;
 use super::plain::Plain;
 use super::subject::Subject;
 use super::{ExportError, Job, fill_and_tell};
-use crate::model::family::gguf::{Turn, place};
+use crate::model::family::gguf::{Architecture, Turn, place};
 use crate::model::{DecoderConfig, Family, Mlp, Norms, Param, Positions, Rope, RopeScaling};
 use crate::tensors::gguf::{Value, save as save_gguf, stored_as};
 use crate::tensors::{DType, Output, Spec};
@@ -18,7 +18,7 @@ const ROPE_FACTORS: &str = "rope_freqs.weight";
 /// As [`super::export`].
 pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), ExportError> {
     let architecture = architecture(&plain.config).map_err(|why| ExportError::Form(why.into()))?;
-    let mut metadata = shape_metadata(&plain.config, architecture, &subject.name, job.dtype);
+    let mut metadata = shape_metadata(&plain.config, architecture.name(), &subject.name, job.dtype);
     let vocab = plain.config.vocab;
     metadata.extend(gguf_tokenizer::metadata(
         &subject.tokens,
@@ -43,7 +43,7 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
         tensors.push(None);
     }
     for (index, p) in plain.params.iter().enumerate() {
-        let (name, turn) = place(&plain.config, p);
+        let (name, turn) = place(architecture, &plain.config, p);
         specs.push(Spec {
             shape: turn.shape(&p.shape),
             dtype: stored(&name, p, job.dtype),
@@ -111,22 +111,20 @@ fn stored(name: &str, p: &Param, dtype: DType) -> DType {
 }
 
 /// The architecture of llama.cpp that computes this model, or what it has no place for.
-fn architecture(config: &DecoderConfig) -> Result<&'static str, &'static str> {
+fn architecture(config: &DecoderConfig) -> Result<Architecture, &'static str> {
     let only_qkv = config.biases.qkv && !config.biases.attention_out;
     let factors = rope_factors(config).is_some();
     match config.family {
         Family::Gpt2 if config.mlp == Mlp::GeluErf => Err(
             "llama.cpp's gpt2 computes GELU with the tanh approximation, this model without it; use --format hf",
         ),
-        Family::Gpt2 => Ok("gpt2"),
+        Family::Gpt2 => Ok(Architecture::Gpt2),
         Family::Llama if config.norm == Norms::Plain => Err(
             "its norms have no weights (OLMo), which the llama architecture of GGUF needs; use --format hf",
         ),
-        Family::Llama if only_qkv && factors => {
-            Err("llama.cpp's qwen2 has no place for Llama 3's rotary scaling; use --format hf")
-        }
-        Family::Llama if only_qkv => Ok("qwen2"),
-        Family::Llama => Ok("llama"),
+        // Llama 3's scaling has no place in llama.cpp's qwen2, and these biases have one in its llama.
+        Family::Llama if only_qkv && !factors => Ok(Architecture::Qwen2),
+        Family::Llama => Ok(Architecture::Llama),
     }
 }
 

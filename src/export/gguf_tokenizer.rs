@@ -8,7 +8,9 @@ use serde_json::Value as Json;
 use super::ExportError;
 use super::tokens::{Tokens, spellings};
 use crate::corpus::tokenizer::kinds::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED};
-use crate::corpus::tokenizer::{LLAMA3, QWEN2};
+use crate::corpus::tokenizer::{self, GgufVocabulary, Pattern};
+use crate::locate;
+use crate::model::family::gguf::Architecture;
 use crate::tensors::gguf::{Array, Value};
 
 /// The keys of a tokenizer for a model with `vocab` rows.
@@ -19,7 +21,7 @@ pub fn metadata(
     tokens: &Tokens,
     path: &Path,
     vocab: usize,
-    architecture: &str,
+    architecture: Architecture,
     changes: &mut Vec<String>,
 ) -> Result<Vec<(String, Value)>, ExportError> {
     if let Some(ids) = tokens.ids.filter(|&ids| ids > vocab) {
@@ -52,58 +54,46 @@ pub fn metadata(
     let byte_level =
         mentions(&json["pre_tokenizer"], "ByteLevel") || mentions(&json["decoder"], "ByteLevel");
     let sentencepiece = model["byte_fallback"] == true || mentions_underline(json);
-    let mut all = Vec::new();
-    match (byte_level, sentencepiece) {
-        (true, _) => {
-            all.push(key("model", Value::Str("gpt2".into())));
-            match splitting(json) {
-                Some(name) => all.push(key("pre", Value::Str(name.into()))),
-                None => changes.push(
-                    "llama.cpp has no name for the way the tokenizer splits text, so it takes another: feed it tokens, not text.".into(),
-                ),
-            }
-        }
-        (false, true) => {
-            all.push(key("model", Value::Str("llama".into())));
-            all.push(key("pre", Value::Str("default".into())));
-        }
-        (false, false) => {
-            return Err(refused(
-                "its BPE works on characters, which llama.cpp does not have; use --format hf",
-            ));
-        }
+    if !byte_level && !sentencepiece {
+        return Err(refused(
+            "its BPE works on characters, which llama.cpp does not have; use --format hf",
+        ));
     }
     let (names, types) = vocabulary(json, vocab, !byte_level);
     let merges = merges(model);
-    if !byte_level {
-        let scores = scores(&names, &merges);
-        all.push(key("scores", Value::Array(Array::F32(scores))));
-        let prefix = prefixes_space(json);
-        all.push(key("add_space_prefix", Value::Bool(prefix)));
-    } else {
-        let joined = merges.iter().map(|(a, b)| format!("{a} {b}")).collect();
-        all.push(key("merges", Value::Array(Array::Str(joined))));
-    }
-    all.insert(
-        2.min(all.len()),
-        key("tokens", Value::Array(Array::Str(names))),
-    );
-    all.push(key("token_type", Value::Array(Array::I32(types))));
     let special = &tokens.special;
-    for (name, id) in [
-        ("bos_token_id", special.bos),
-        ("eos_token_id", special.eos),
-        ("unknown_token_id", special.unknown),
-        ("padding_token_id", special.pad),
-    ] {
-        if let Some(id) = id.filter(|&id| (id as usize) < vocab) {
-            all.push(key(name, Value::U32(id)));
-        }
+    let mut written = GgufVocabulary {
+        tokens: names,
+        token_types: types,
+        bos: special.bos.filter(|&id| (id as usize) < vocab),
+        eos: special.eos.filter(|&id| (id as usize) < vocab),
+        unknown: special.unknown.filter(|&id| (id as usize) < vocab),
+        // llama.cpp adds it to sentencepiece's texts where nothing is said.
+        add_bos: Some(special.add_bos.unwrap_or(false)),
+        ..GgufVocabulary::default()
+    };
+    if byte_level {
+        written.model = "gpt2".into();
+        written.pre = splitting(json).map(String::from);
+        written.merges = merges.iter().map(joined).collect();
+    } else {
+        written.model = "llama".into();
+        written.pre = Some("default".into());
+        written.scores = scores(&written.tokens, &merges);
+        written.add_space_prefix = Some(prefixes_space(json));
     }
-    // llama.cpp adds it to sentencepiece's texts unless told otherwise.
-    let add_bos = special.add_bos.unwrap_or(false);
-    all.push(key("add_bos_token", Value::Bool(add_bos)));
-    if architecture != "gpt2" {
+    if !says_all(&written, json, &merges) {
+        written.hugging_face = Some(json.to_string());
+        changes.push(match byte_level && written.pre.is_none() {
+            true => "llama.cpp has no name for the way the tokenizer splits text, so it takes another: feed it tokens, not text. Heirloom reads the tokenizer.json, which is in the file.".into(),
+            false => "llama.cpp's keys do not say all of the tokenizer: texts may become other tokens there. Heirloom reads the tokenizer.json, which is in the file.".into(),
+        });
+    }
+    let mut all = keys(written);
+    if let Some(id) = special.pad.filter(|&id| (id as usize) < vocab) {
+        all.push(key("padding_token_id", Value::U32(id)));
+    }
+    if architecture != Architecture::Gpt2 {
         all.push(key("add_eos_token", Value::Bool(false)));
     }
     if let Some(template) = &tokens.chat_template {
@@ -111,6 +101,92 @@ pub fn metadata(
         all.push(("tokenizer.chat_template".into(), template));
     }
     Ok(all)
+}
+
+/// The keys of a vocabulary, as [`locate::vocabulary`] reads them.
+fn keys(v: GgufVocabulary) -> Vec<(String, Value)> {
+    let texts = |texts| Value::Array(Array::Str(texts));
+    let mut all = vec![key("model", Value::Str(v.model))];
+    all.extend(v.pre.map(|pre| key("pre", Value::Str(pre))));
+    all.push(key("tokens", texts(v.tokens)));
+    match v.add_space_prefix {
+        Some(prefix) => {
+            all.push(key("scores", Value::Array(Array::F32(v.scores))));
+            all.push(key("add_space_prefix", Value::Bool(prefix)));
+        }
+        None => all.push(key("merges", texts(v.merges))),
+    }
+    all.push(key("token_type", Value::Array(Array::I32(v.token_types))));
+    for (name, id) in [
+        ("bos_token_id", v.bos),
+        ("eos_token_id", v.eos),
+        ("unknown_token_id", v.unknown),
+    ] {
+        all.extend(id.map(|id| key(name, Value::U32(id))));
+    }
+    all.extend(v.add_bos.map(|add| key("add_bos_token", Value::Bool(add))));
+    all.extend(
+        v.hugging_face
+            .map(|json| (locate::HUGGING_FACE.into(), Value::Str(json))),
+    );
+    all
+}
+
+/// Whether the keys give every text the ids that `json` gives it.
+fn says_all(v: &GgufVocabulary, json: &Json, merges: &[(String, String)]) -> bool {
+    let Ok(made) = v.json() else { return false };
+    let (model, made_model) = (&json["model"], &made["model"]);
+    let on = |value: &Json| *value == true;
+    let absent = |value: &Json| value.is_null() || *value == "" || *value == 0.0;
+    let pre = &json["pre_tokenizer"];
+    let whole_words = on(&model["ignore_merges"]);
+    let (splits, joins) = match v.model == "gpt2" {
+        true => {
+            let same = tokenizer::split(pre) == tokenizer::split(&made["pre_tokenizer"]);
+            // Without merges no splitting shows.
+            let shows = whole_words || !merges.is_empty();
+            (
+                same && v.pre.is_some() || !shows,
+                !on(&model["byte_fallback"]),
+            )
+        }
+        false => {
+            let read = self::merges(made_model);
+            let unknown = ["unk_token", "fuse_unk", "byte_fallback"];
+            let same = unknown.iter().all(|key| model[*key] == made_model[*key]);
+            (pre.is_null(), read == merges && same)
+        }
+    };
+    let added = json["added_tokens"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let strips = |token: &Json| {
+        ["lstrip", "rstrip", "single_word"]
+            .iter()
+            .any(|key| on(&token[*key]))
+    };
+    // Those that are normalized are looked for after the others, in the normalized text.
+    let one_pass = |normalized| {
+        added
+            .iter()
+            .all(|token| on(&token["normalized"]) == normalized)
+    };
+    let normal = &json["normalizer"];
+    splits
+        && joins
+        && *normal == made["normalizer"]
+        && whole_words == on(&made_model["ignore_merges"])
+        && ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]
+            .iter()
+            .all(|key| absent(&model[*key]))
+        && !added.iter().any(strips)
+        && (one_pass(false) || normal.is_null() && one_pass(true))
+}
+
+/// `left right`; a space within them, which separates them here, as byte-level tokens spell it.
+fn joined((left, right): &(String, String)) -> String {
+    let spell = |part: &str| part.replace(' ', "Ġ");
+    format!("{} {}", spell(left), spell(right))
 }
 
 fn key(name: &str, value: Value) -> (String, Value) {
@@ -137,13 +213,24 @@ fn vocabulary(json: &Json, vocab: usize, sentencepiece: bool) -> (Vec<String>, V
             continue;
         };
         let unknown = sentencepiece && token["content"] == json["model"]["unk_token"];
-        *kind = match token["special"] == true {
+        let looks_special = token["content"].as_str().is_some_and(looks_special);
+        *kind = match token["special"] == true || looks_special {
             _ if unknown => UNKNOWN,
             true => CONTROL,
             false => USER_DEFINED,
         };
     }
     (names, types)
+}
+
+/// Whether llama.cpp's converter takes a token for a control token that its authors forgot to mark (its
+/// `does_token_look_special`).
+fn looks_special(token: &str) -> bool {
+    let within = |start: &str, end: &str| token.starts_with(start) && token.ends_with(end);
+    matches!(token, "<pad>" | "<mask>" | "<2mass>" | "[@BOS@]")
+        || within("<|", "|>")
+        || within("<｜", "｜>")
+        || within("<unused", ">")
 }
 
 /// `<0x0A>`.
@@ -209,35 +296,14 @@ fn prefixes_space(json: &Json) -> bool {
 
 /// llama.cpp's name for the way a byte-level tokenizer splits text before it merges.
 fn splitting(json: &Json) -> Option<&'static str> {
-    let pre = &json["pre_tokenizer"];
-    let parts = match pre["type"] == "Sequence" {
-        true => pre["pretokenizers"].as_array()?.iter().collect(),
-        false => vec![pre],
-    };
-    let by_words = |level: &Json| {
-        level["type"] == "ByteLevel"
-            && level["use_regex"] != false
-            && level["add_prefix_space"] != true
-    };
-    let plain = |level: &Json| level["type"] == "ByteLevel" && level["use_regex"] == false;
-    match parts[..] {
-        [level] if by_words(level) => Some("gpt-2"),
+    let split = tokenizer::split(&json["pre_tokenizer"])?;
+    match (split.digits_apart, split.pattern) {
+        (false, Pattern::Gpt2) => Some("gpt-2"),
+        (true, Pattern::Gpt2) => Some("smollm"),
+        (false, Pattern::Lines { most_digits: 3 }) => Some("llama-bpe"),
+        (false, Pattern::Lines { most_digits: 1 }) => Some("qwen2"),
         // Without merges no splitting shows.
-        [level] if plain(level) && merges(&json["model"]).is_empty() => Some("gpt-2"),
-        [digits, level]
-            if digits["type"] == "Digits"
-                && digits["individual_digits"] == true
-                && by_words(level) =>
-        {
-            Some("smollm")
-        }
-        [split, level] if split["type"] == "Split" && plain(level) => {
-            match split["pattern"]["Regex"].as_str()? {
-                LLAMA3 => Some("llama-bpe"),
-                QWEN2 => Some("qwen2"),
-                _ => None,
-            }
-        }
+        (false, Pattern::Whole) if merges(&json["model"]).is_empty() => Some("gpt-2"),
         _ => None,
     }
 }
@@ -257,7 +323,13 @@ mod tests {
 
     fn made(json: Json) -> Result<HashMap<String, Value>, String> {
         let mut changes = Vec::new();
-        let all = metadata(&tokens(json), Path::new("m"), 5, "llama", &mut changes);
+        let all = metadata(
+            &tokens(json),
+            Path::new("m"),
+            5,
+            Architecture::Llama,
+            &mut changes,
+        );
         all.map(|all| all.into_iter().collect())
             .map_err(|e| e.to_string())
     }
@@ -328,5 +400,85 @@ mod tests {
         assert!(made(unnamed).is_ok());
         let letters = json!({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}});
         assert!(made(letters).unwrap_err().contains("works on characters"));
+    }
+
+    /// Made by tests/fixtures/make_special_tokens_fixture.py.
+    const SPECIAL_TOKENS: &str = include_str!("../../tests/fixtures/special_tokens.json");
+
+    #[test]
+    fn types_and_special_ids_are_those_of_llama_cpps_converter() {
+        let fixture: Json = serde_json::from_str(SPECIAL_TOKENS).unwrap();
+        let mut n = 0;
+        for case in fixture["cases"].as_array().unwrap() {
+            let (name, kind) = (
+                case["name"].as_str().unwrap(),
+                case["tokenizer"].as_str().unwrap(),
+            );
+            let dir = tempfile::tempdir().unwrap();
+            let mut json = fixture["tokenizers"][kind].clone();
+            let added = json["added_tokens"].as_array_mut().unwrap();
+            added.extend(case["added"].as_array().unwrap().iter().cloned());
+            std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+            for (file, json) in case["files"].as_object().unwrap() {
+                std::fs::write(dir.path().join(file), json.to_string()).unwrap();
+            }
+            let tokens = Tokens::of_directory(dir.path(), &case["files"]["config.json"]).unwrap();
+            let rows = case["rows"].as_u64().unwrap() as usize;
+            let mut changes = Vec::new();
+            let made = |rows, changes: &mut Vec<String>| {
+                metadata(&tokens, dir.path(), rows, Architecture::Llama, changes)
+            };
+            let got = made(rows, &mut changes);
+            if kind == "unigram" {
+                assert!(got.unwrap_err().to_string().contains("use --format hf"));
+                continue;
+            }
+            let got: HashMap<_, _> = got.unwrap().into_iter().collect();
+            let (Value::Array(Array::Str(names)), Value::Array(Array::I32(types))) = (
+                &got["tokenizer.ggml.tokens"],
+                &got["tokenizer.ggml.token_type"],
+            ) else {
+                panic!("{name}: {got:?}")
+            };
+            let all = names.iter().zip(types).enumerate();
+            let all: Json = all
+                .filter(|(_, (_, kind))| **kind != NORMAL)
+                .map(|(id, (name, kind))| json!([id, name, kind]))
+                .collect();
+            assert_eq!(all, case["gguf"]["tokens"], "{name}");
+            let id = |key: &str| match got.get(&format!("tokenizer.ggml.{key}_token_id")) {
+                Some(Value::U32(id)) => Json::from(*id),
+                _ => Json::Null,
+            };
+            // Without a word on it, <|endoftext|> ends texts and begins them here.
+            let or = |wanted: &Json, other: Json| {
+                if wanted.is_null() {
+                    other
+                } else {
+                    wanted.clone()
+                }
+            };
+            let eos = or(&case["gguf"]["eos"], 0.into());
+            let bos = or(
+                &case["gguf"]["bos"],
+                if eos == 0 { 0.into() } else { Json::Null },
+            );
+            assert_eq!(
+                (id("eos"), id("bos"), id("padding")),
+                (eos, bos, case["gguf"]["pad"].clone()),
+                "{name}"
+            );
+            // As many rows as ids are enough, fewer are not.
+            let ids = tokens.ids.unwrap();
+            assert_eq!(ids, rows - 2, "{name}");
+            assert!(made(ids, &mut changes).is_ok());
+            let error = made(ids - 1, &mut changes).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("has {ids} ids, its vocabulary {} rows", ids - 1)),
+                "{error}"
+            );
+            n += 1;
+        }
+        assert!(n > 40);
     }
 }

@@ -31,6 +31,12 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
             config["model_type"].as_str().unwrap_or("another")
         ));
     }
+    if let Some(ids) = subject.tokens.ids.filter(|&ids| ids > plain.config.vocab) {
+        plain.changes.push(format!(
+            "The tokenizer has {ids} ids, the model {} rows: texts with the tokens beyond cannot be computed.",
+            plain.config.vocab
+        ));
+    }
     let output = Output::directory(&job.target, job.replace)?;
     let dir = output.content();
     write_json(dir, "config.json", &config)?;

@@ -6,9 +6,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{ExportError, from_gguf};
-use crate::corpus::tokenizer::{
-    COMPANIONS, LARGEST, MOST_IDS, TOKENIZER, WELL_KNOWN_ENDS, special_id,
-};
+use crate::corpus::END_OF_TEXT;
+use crate::corpus::tokenizer::{COMPANIONS, LARGEST, MOST_IDS, Places, SpecialIds, TOKENIZER};
 use crate::file;
 use crate::file::Dir;
 use crate::model::{DecoderConfig, write_synced};
@@ -21,7 +20,7 @@ const CONFIG: &str = "tokenizer_config.json";
 pub struct Tokens {
     /// Names and bytes of its files.
     pub files: Vec<(&'static str, Vec<u8>)>,
-    /// `tokenizer.json`, read.
+    /// `tokenizer.json`, completed with the tokens that the other files add.
     pub json: Option<Value>,
     /// A GGUF file's own keys, `tokenizer.*`.
     pub metadata: Vec<(String, gguf::Value)>,
@@ -65,13 +64,25 @@ impl Tokens {
             files,
             ..Self::default()
         };
-        if let Some(bytes) = tokens.file(TOKENIZER) {
-            let json: Value = serde_json::from_slice(bytes)
-                .map_err(|e| fail(format!("it is no tokenizer.json: {e}")))?;
-            tokens.ids = Some(size(&json).map_err(fail)?);
-            tokens.json = Some(json);
-        }
-        tokens.read_special(config);
+        let places = Places::read(|name| match name {
+            "config.json" => Ok(Some(config.to_string().into_bytes())),
+            _ => Ok(tokens.file(name).map(<[u8]>::to_vec)),
+        });
+        let places = places.map_err(fail)?;
+        let ids = match tokens.file(TOKENIZER) {
+            Some(bytes) => {
+                let mut json: Value = serde_json::from_slice(bytes)
+                    .map_err(|e| fail(format!("it is no tokenizer.json: {e}")))?;
+                size(&json).map_err(fail)?;
+                let ids = places.complete(&mut json).map_err(fail)?.ids;
+                tokens.ids = Some(size(&json).map_err(fail)?);
+                tokens.json = Some(json);
+                ids
+            }
+            // Without a tokenizer, the numbers are all there is.
+            None => places.numbers(),
+        };
+        tokens.read_special(ids, places.words());
         Ok(tokens)
     }
 
@@ -192,31 +203,21 @@ impl Tokens {
         found.map(|(_, bytes)| bytes.as_slice())
     }
 
-    /// Ids and template from the model's config and the files beside the tokenizer, or from well-known names.
-    fn read_special(&mut self, config: &Value) {
+    /// Completes the special ids, and reads the template from `words` (`tokenizer_config.json`) or a file of its own.
+    fn read_special(&mut self, ids: SpecialIds, words: &Value) {
         let json = |name: &str| -> Value {
             let bytes = self.file(name).unwrap_or_default();
             serde_json::from_slice(bytes).unwrap_or_default()
         };
-        let generation = json("generation_config.json");
-        let words = json(CONFIG);
         let by_name: HashMap<String, u32> = self
             .json
             .as_ref()
             .map(|json| spellings(json).into_iter().collect())
             .unwrap_or_default();
-        // Without a tokenizer, the numbers are all there is.
-        let size = self.ids.unwrap_or(usize::MAX);
-        let files = [&words, &generation, config];
-        let id = |what: &str| special_id(what, files, |name| by_name.get(name).copied(), size);
-        let end = WELL_KNOWN_ENDS
-            .iter()
-            .find_map(|name| by_name.get(*name).copied());
-        let eos = id("eos").or(end);
         // GPT-2 begins texts with the token that ends them.
-        let begins_with_end = end.is_some() && end == by_name.get(WELL_KNOWN_ENDS[0]).copied();
-        let bos = id("bos").or(eos.filter(|_| begins_with_end));
-        let unknown = id("unk").or_else(|| {
+        let end = by_name.get(END_OF_TEXT).copied();
+        let bos = ids.bos.or(ids.eos.filter(|_| ids.eos == end));
+        let unknown = ids.unknown.or_else(|| {
             let name = self.json.as_ref()?["model"]["unk_token"].as_str()?;
             by_name.get(name).copied()
         });
@@ -228,14 +229,13 @@ impl Tokens {
         let jinja = self.file("chat_template.jinja");
         let chat_template = jinja
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-            .or_else(|| template(&words))
+            .or_else(|| template(words))
             .or_else(|| template(&json("chat_template.json")));
-        let pad = id("pad");
         self.special = Special {
             bos,
-            eos,
+            eos: ids.eos,
             unknown,
-            pad,
+            pad: ids.pad,
             add_bos,
         };
         self.chat_template = chat_template;

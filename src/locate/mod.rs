@@ -19,7 +19,7 @@ use crate::text::{self, exact};
 use crate::train::checkpoint::Checkpoints;
 
 pub use hub::HubError;
-pub use tokenizer::{tokenizer, vocabulary};
+pub use tokenizer::{HUGGING_FACE, tokenizer, vocabulary};
 
 /// Names of the hub's models begin like this.
 pub use crate::config::HUB;

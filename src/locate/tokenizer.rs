@@ -29,7 +29,10 @@ pub fn tokenizer(model: &Path) -> Result<Tokenizer> {
     }
 }
 
-/// A GGUF file's vocabulary, `tokenizer.ggml.*`.
+/// The key of a whole `tokenizer.json`, of GGUF's specification.
+pub const HUGGING_FACE: &str = "tokenizer.huggingface.json";
+
+/// A GGUF file's vocabulary, `tokenizer.ggml.*`, and `tokenizer.huggingface.json`.
 ///
 /// # Errors
 /// When a key is missing or of another type.
@@ -37,6 +40,9 @@ pub fn vocabulary(m: &Metadata) -> Result<GgufVocabulary, TensorError> {
     const PREFIX: &str = "tokenizer.ggml.";
     let key = |name: &str| format!("{PREFIX}{name}");
     let id = |name: &str| m.optional(&key(name), Metadata::u32);
+    // They only end generated text: nothing depends on them.
+    let ends = ["eot_token_id", "eom_token_id"].map(|name| id(name).ok().flatten());
+    let hugging_face = m.optional(HUGGING_FACE, Metadata::str)?;
     let flag = |name: &str| m.optional(&key(name), Metadata::bool);
     Ok(GgufVocabulary {
         model: m.str(&key("model"))?.into(),
@@ -55,8 +61,10 @@ pub fn vocabulary(m: &Metadata) -> Result<GgufVocabulary, TensorError> {
             .to_vec(),
         bos: id("bos_token_id")?,
         eos: id("eos_token_id")?,
+        other_ends: ends.into_iter().flatten().collect(),
         unknown: id("unknown_token_id")?,
         add_bos: flag("add_bos_token")?,
         add_space_prefix: flag("add_space_prefix")?,
+        hugging_face: hugging_face.map(Into::into),
     })
 }

@@ -7,7 +7,7 @@ use super::arena::Param;
 use super::config::DecoderConfig;
 use super::decoder::Decoder;
 use super::family;
-use super::family::gguf::{self, GgufError, Turn};
+use super::family::gguf::{self, Architecture, GgufError, Turn};
 use super::files::ModelError;
 use super::names::{Names, is_head};
 use crate::file::{self, Dir};
@@ -91,15 +91,19 @@ impl Files {
         Ok(files)
     }
 
-    /// The file's name of the tensor behind each parameter.
+    /// The file's name of the tensor behind each parameter, where there is one.
     pub fn tensor_names(&self) -> impl Iterator<Item = (&Param, &str)> {
-        let names = self.places.iter().map(|(name, _)| name.as_str());
-        self.params.iter().zip(names)
+        let all = self.params.iter().zip(&self.places);
+        let there = all.filter(|(_, (_, turn))| *turn != Turn::Absent);
+        there.map(|(p, (name, _))| (p, name.as_str()))
     }
 
     fn check(&self) -> Result<(), ModelError> {
         let fail = |what: String| Err(format(self.source.path(), what));
         for (p, (name, turn)) in self.params.iter().zip(&self.places) {
+            if *turn == Turn::Absent {
+                continue;
+            }
             let Some(info) = self.source.info(name) else {
                 return fail(format!("tensor {name} is missing"));
             };
@@ -205,6 +209,10 @@ impl Files {
                 false => self.source.read_rows_into(name, 0..out.len() / row, out),
             };
         }
+        if *turn == Turn::Absent {
+            out.fill(0.0);
+            return Ok(());
+        }
         let mut raw = vec![0.0; p.len()];
         self.source.read_into(name, &mut raw)?;
         turn.from_file(&raw, &p.shape, out);
@@ -295,12 +303,26 @@ fn places(
     source: &Source,
     params: &[Param],
 ) -> Result<Vec<(String, Turn)>, String> {
-    if source.gguf().is_some() {
-        return Ok(params.iter().map(|p| gguf::place(config, p)).collect());
+    if let Some(metadata) = source.gguf() {
+        let architecture = Architecture::of(metadata).map_err(|e| e.to_string())?;
+        let place = |p| gguf_place(architecture, config, source, p);
+        return Ok(params.iter().map(place).collect());
     }
     let names = Names::of(source);
     let place = |p| Ok((names.find(p, config.tied_head)?.to_string(), Turn::None));
     params.iter().map(place).collect()
+}
+
+/// The name of a parameter's tensor in a GGUF file, and how it is turned. A bias may be absent.
+fn gguf_place(
+    architecture: Architecture,
+    config: &DecoderConfig,
+    source: &Source,
+    p: &Param,
+) -> (String, Turn) {
+    let (name, turn) = gguf::place(architecture, config, p);
+    let absent = name.ends_with(".bias") && source.info(&name).is_none();
+    (name, if absent { Turn::Absent } else { turn })
 }
 
 /// Tensors that are no parameters: causal masks and tables of angles, which some files keep.

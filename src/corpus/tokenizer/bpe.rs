@@ -156,12 +156,6 @@ impl ByteBpe {
         Some(&token.content)
     }
 
-    /// The id of an added token.
-    pub fn added_id(&self, content: &str) -> Option<u32> {
-        let token = self.added.iter().find(|t| t.content == content)?;
-        Some(token.id)
-    }
-
     /// Token ids of a text.
     ///
     /// # Errors

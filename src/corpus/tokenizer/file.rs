@@ -1,16 +1,18 @@
 //! A Hugging Face `tokenizer.json`.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
 
 use super::bounded::{self, Bounded};
 use super::bpe::{AddedToken, ByteBpe, Parts};
 use super::split::{LLAMA3, Pattern, QWEN2, Split};
 use super::watch::{Part, Watch};
-use super::{END_OF_TEXT, MOST_IDS, PROBE, Tokenizer, Way, letters};
+use super::{MOST_IDS, PROBE, Places, Tokenizer, Way, letters};
 use crate::corpus::CorpusError;
 use crate::file;
 use crate::text;
@@ -33,55 +35,53 @@ pub const COMPANIONS: [&str; 9] = [
     "generation_config.json",
 ];
 
-/// Names that models without a word on it give the end of a text.
-pub const WELL_KNOWN_ENDS: [&str; 5] = [
-    END_OF_TEXT,
-    "</s>",
-    "<|end_of_text|>",
-    "<eos>",
-    "<|eot_id|>",
-];
-
-/// Reads a `tokenizer.json`; the files beside it say which token ends a text.
+/// Reads a `tokenizer.json`, with the tokens and special ids that the files next to it add.
 pub fn read(path: &Path) -> Result<Tokenizer, CorpusError> {
     let fail = |what: String| CorpusError::Tokenizer {
         name: path.display().to_string(),
         what,
     };
-    let bytes = file::read_bytes(path, LARGEST).map_err(|source| CorpusError::Read {
-        path: path.into(),
-        source,
-    })?;
+    let read = |path: &Path| {
+        file::read_bytes(path, LARGEST).map_err(|source| CorpusError::Read {
+            path: path.into(),
+            source,
+        })
+    };
+    let bytes = read(path)?;
     let dir = path.parent().unwrap_or(Path::new("."));
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = match dir.canonicalize().unwrap_or_default().file_name() {
         Some(dir) if stem == "tokenizer" => dir.to_string_lossy().into_owned(),
         _ => stem.into_owned(),
     };
-    let tokenizer = build(&name, bytes).map_err(fail)?;
-    let end = end_of_text(dir, &tokenizer).or(tokenizer.end_of_text());
-    Ok(tokenizer
-        .with_end_of_text(end)
-        .with_source(&text::exact::to_text(path)))
+    let places = Places::read(|name| match read(&dir.join(name)) {
+        // The file itself may have any name.
+        _ if path.file_name() == Some(name.as_ref()) => Ok(None),
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(CorpusError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e.to_string()),
+    });
+    let places = places.map_err(fail)?;
+    let tokenizer = build(&name, bytes, places).map_err(fail)?;
+    Ok(tokenizer.with_source(&text::exact::to_text(path)))
 }
 
 /// Seconds that reading a file may take, in addition to those for its bytes.
 const MOST_SECONDS: u64 = 60;
 
-/// A tokenizer from the text of a `tokenizer.json`, with an end of text of a well-known name.
-pub fn build(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
+/// A tokenizer from the text of a `tokenizer.json`, completed from `places`.
+pub fn build(name: &str, bytes: Vec<u8>, places: Places) -> Result<Tokenizer, String> {
     let shown = crate::text::clean(name).into_owned();
     let describe = move |_: &Part| format!("{shown} cannot be used: reading it takes too long");
     let watch = Watch::start([bytes.len()], MOST_SECONDS, describe);
     let watch = watch.map_err(|e| format!("it needs a thread: {e}"))?;
-    watch.run(0, |_| build_here(name, bytes))
+    watch.run(0, |_| build_here(name, bytes, &places))
 }
 
-fn build_here(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
-    let value: Value =
+fn build_here(name: &str, mut bytes: Vec<u8>, places: &Places) -> Result<Tokenizer, String> {
+    let mut value: Value =
         serde_json::from_slice(&bytes).map_err(|e| format!("it is no tokenizer.json: {e}"))?;
-    let model = &value["model"];
-    if let Some(kind) = model["type"].as_str()
+    if let Some(kind) = value["model"]["type"].as_str()
         && !matches!(kind, "BPE" | "Unigram")
     {
         return Err(format!(
@@ -95,6 +95,11 @@ fn build_here(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
             "it has a token with id {largest} among {count} tokens"
         ));
     }
+    let completed = places.complete(&mut value)?;
+    if completed.changed {
+        bytes = value.to_string().into_bytes();
+    }
+    let model = &value["model"];
     bounded::check(&value)?;
     let mut library = tokenizers::Tokenizer::from_bytes(&bytes)
         .map_err(|e| format!("it is no tokenizer.json: {e}"))?;
@@ -119,14 +124,11 @@ fn build_here(name: &str, bytes: Vec<u8>) -> Result<Tokenizer, String> {
     if model["type"] == "Unigram" && model["unk_id"].as_u64().is_none() {
         return Err("its Unigram model has no unk_id".into());
     }
-    let end = WELL_KNOWN_ENDS
-        .iter()
-        .find_map(|name| vocabulary.get(*name).copied());
     let way = match own(&value, Bounded::new(library)?) {
         Ok(own) => Way::Own(Box::new(own)),
         Err(library) => Way::Library(library),
     };
-    let tokenizer = Tokenizer::new(name, size, end, way);
+    let tokenizer = Tokenizer::new(name, size, completed.ids, way);
     // A part that makes too much of every text is reported here, before a text is read.
     tokenizer.encode_here(PROBE, &bounded::Stage::default())?;
     Ok(tokenizer.with_json(bytes.into()))
@@ -187,7 +189,7 @@ fn parts(value: &Value) -> Option<Parts> {
     Some(Parts {
         tokens,
         merges: merges.iter().map(merge).collect::<Option<_>>()?,
-        added: added(&value["added_tokens"])?,
+        added: added(&value["added_tokens"], !value["normalizer"].is_null())?,
         split,
         passes_over: model["unk_token"].is_null(),
         whole_words: model["ignore_merges"] == true,
@@ -195,7 +197,8 @@ fn parts(value: &Value) -> Option<Parts> {
     })
 }
 
-fn added(tokens: &Value) -> Option<Vec<AddedToken>> {
+/// The added tokens, where all can be searched for; with `nfc` those that are normalized as the texts are.
+fn added(tokens: &Value, nfc: bool) -> Option<Vec<AddedToken>> {
     let tokens = tokens.as_array().map_or(&[][..], Vec::as_slice);
     let one = |token: &Value| {
         let plain = ["lstrip", "rstrip", "single_word"]
@@ -203,17 +206,21 @@ fn added(tokens: &Value) -> Option<Vec<AddedToken>> {
             .all(|key| token[*key] != true);
         let content = token["content"].as_str()?;
         (plain && !content.is_empty()).then_some(())?;
+        let normalized = token["normalized"] == true;
         Some(AddedToken {
-            content: content.into(),
+            content: match nfc && normalized {
+                true => content.nfc().collect(),
+                false => content.into(),
+            },
             id: u32::try_from(token["id"].as_u64()?).ok()?,
-            normalized: token["normalized"] == true,
+            normalized,
         })
     };
     tokens.iter().map(one).collect()
 }
 
-/// The splitting that a pre-tokenizer means.
-fn split(pre: &Value) -> Option<Split> {
+/// The splitting that a byte-level pre-tokenizer means; `None` for one that is not known here.
+pub fn split(pre: &Value) -> Option<Split> {
     let steps = match pre["type"].as_str()? {
         "Sequence" => pre["pretokenizers"].as_array()?.iter().collect(),
         _ => vec![pre],
@@ -253,41 +260,6 @@ fn split(pre: &Value) -> Option<Split> {
     }
 }
 
-/// What the files beside a `tokenizer.json` call the end of a text.
-fn end_of_text(dir: &Path, tokenizer: &Tokenizer) -> Option<u32> {
-    let json = |name: &str| -> Value {
-        let path = dir.join(name);
-        let text = file::read_text(&path, LARGEST).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
-    };
-    let files = [
-        &json("tokenizer_config.json"),
-        &json("generation_config.json"),
-        &json("config.json"),
-    ];
-    special_id("eos", files, |name| tokenizer.id(name), tokenizer.size())
-}
-
-/// The id of a special token (`bos`, `eos`, `unk`, `pad`): by its name in `tokenizer_config.json`, or by its number in
-/// `generation_config.json` or `config.json`, which come in this order. Numbers from `size` on mean nothing.
-pub fn special_id(
-    what: &str,
-    [words, generation, config]: [&Value; 3],
-    id: impl Fn(&str) -> Option<u32>,
-    size: usize,
-) -> Option<u32> {
-    let token = &words[format!("{what}_token")];
-    let name = token.as_str().or_else(|| token["content"].as_str());
-    let numbered = |json: &Value| {
-        let id = &json[format!("{what}_token_id")];
-        let id = u32::try_from(id.as_u64().or_else(|| id[0].as_u64())?).ok()?;
-        ((id as usize) < size).then_some(id)
-    };
-    name.and_then(id)
-        .or_else(|| numbered(generation))
-        .or_else(|| numbered(config))
-}
-
 impl Tokenizer {
     fn with_json(self, json: Arc<[u8]>) -> Self {
         // Nobody has asked for it yet.
@@ -298,14 +270,6 @@ impl Tokenizer {
     fn with_source(self, file: &str) -> Self {
         // It has none yet.
         let _ = self.0.source.set(crate::text::clean(file).into_owned());
-        self
-    }
-
-    /// Not shared yet, or left as it is.
-    pub(super) fn with_end_of_text(mut self, id: Option<u32>) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            inner.end_of_text = id;
-        }
         self
     }
 }

@@ -1,12 +1,13 @@
 //! The vocabulary in a GGUF file's metadata (`tokenizer.ggml.*`), written as the `tokenizer.json` it stands for.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use self::kinds::{BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED};
-use super::split::{LLAMA3, QWEN2};
-use super::{MOST_IDS, Tokenizer, file};
+use self::kinds::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED};
+use super::split::{GPT_4O, LLAMA3, QWEN2, TEKKEN};
+use super::{MOST_IDS, Places, Tokenizer, file};
 use crate::corpus::CorpusError;
 
 /// The most that the squares of the tokens' lengths may come to: merges are looked for at every cut of each. Those of
@@ -29,11 +30,15 @@ pub struct GgufVocabulary {
     pub merges: Vec<String>,
     pub bos: Option<u32>,
     pub eos: Option<u32>,
+    /// `eot_token_id` and `eom_token_id`, which end generated text as `eos` does.
+    pub other_ends: Vec<u32>,
     pub unknown: Option<u32>,
     /// `add_bos_token`: whether the model expects `bos` before a text. Encoding here never adds it.
     pub add_bos: Option<bool>,
     /// `add_space_prefix`, of `llama`: true when absent.
     pub add_space_prefix: Option<bool>,
+    /// `tokenizer.huggingface.json`: the `tokenizer.json`, which says what the other keys cannot.
+    pub hugging_face: Option<String>,
 }
 
 /// llama.cpp's kinds of tokens.
@@ -55,10 +60,33 @@ pub fn tokenizer(vocabulary: &GgufVocabulary) -> Result<Tokenizer, CorpusError> 
         name: "the tokenizer of the GGUF file".into(),
         what,
     };
-    let json = vocabulary.json().map_err(fail)?;
-    let tokenizer = file::build(&name, json.to_string().into_bytes()).map_err(fail)?;
-    let end = vocabulary.eos.or(tokenizer.end_of_text());
-    Ok(tokenizer.with_end_of_text(end))
+    let mut json = vocabulary.json().map_err(fail)?.to_string();
+    if let Some(own) = &vocabulary.hugging_face {
+        json = own.clone();
+    }
+    let tokenizer = file::build(&name, json.into_bytes(), Places::default()).map_err(fail)?;
+    if tokenizer.size() > vocabulary.tokens.len() {
+        return Err(fail(format!(
+            "its tokenizer.huggingface.json has {} ids, its tokenizer.ggml.tokens {}",
+            tokenizer.size(),
+            vocabulary.tokens.len()
+        )));
+    }
+    let eos = vocabulary.eos.or(tokenizer.end_of_text());
+    let others = vocabulary.other_ends.iter().copied();
+    let stops = eos.into_iter().chain(others);
+    Ok(tokenizer.with_ends(eos, stops.collect()))
+}
+
+impl Tokenizer {
+    /// The same tokenizer with other ends of texts, unless it is shared by now.
+    fn with_ends(mut self, eos: Option<u32>, stops: Vec<u32>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.special.eos = eos;
+            inner.special.stops = stops;
+        }
+        self
+    }
 }
 
 impl GgufVocabulary {
@@ -67,7 +95,11 @@ impl GgufVocabulary {
         self.add_bos.unwrap_or(self.model == "llama")
     }
 
-    fn json(&self) -> Result<Value, String> {
+    /// The `tokenizer.json` that the `tokenizer.ggml` keys stand for.
+    ///
+    /// # Errors
+    /// Says what does not hold together, or is of an unknown kind.
+    pub fn json(&self) -> Result<Value, String> {
         self.check()?;
         match self.model.as_str() {
             "gpt2" => self.byte_level(),
@@ -127,9 +159,14 @@ impl GgufVocabulary {
         self.token_types.get(id).copied().unwrap_or(NORMAL)
     }
 
+    /// Ids by token. What the converter names `[PAD7]` is a row of the model that no token has.
     fn vocab(&self) -> serde_json::Map<String, Value> {
-        let ids = self.tokens.iter().zip(0u32..);
-        ids.map(|(token, id)| (token.clone(), id.into())).collect()
+        let all = self.tokens.iter().enumerate();
+        let tokens =
+            all.filter(|&(id, token)| self.kind(id) != UNUSED || *token != format!("[PAD{id}]"));
+        tokens
+            .map(|(id, token)| (token.clone(), id.into()))
+            .collect()
     }
 
     /// Control tokens are special, user-defined ones are only matched whole.
@@ -158,26 +195,33 @@ impl GgufVocabulary {
         let expression = |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
         let pre = self.pre.as_deref().unwrap_or("gpt-2");
         let mut normalizer = Value::Null;
+        let mut whole_words = false;
         let pre_tokenizer = match pre {
             "gpt-2" | "gpt2" | "default" | "olmo" | "phi-2" | "mpt" | "roberta-bpe" => level(true),
             "smollm" | "starcoder" | "codeshell" | "refact" | "command-r" | "exaone" => {
                 sequence(json!({"type": "Digits", "individual_digits": true}), true)
             }
-            "llama-bpe" | "llama3" | "llama-v3" => sequence(expression(LLAMA3), false),
-            "qwen2" | "deepseek-r1-qwen" => {
+            "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon-h1" | "pixtral"
+            | "midm-2.0" | "lfm2" | "jina-v5-nano" => {
+                whole_words = true;
+                sequence(expression(LLAMA3), false)
+            }
+            "dbrx" | "smaug-bpe" => sequence(expression(LLAMA3), false),
+            "qwen2" | "deepseek-r1-qwen" | "megrez" | "kormo" | "f2llmv2" => {
                 normalizer = json!({"type": "NFC"});
                 sequence(expression(QWEN2), false)
             }
+            "tekken" => {
+                whole_words = true;
+                sequence(expression(TEKKEN), false)
+            }
+            "gpt-4o" => sequence(expression(GPT_4O), false),
             other => {
                 return Err(format!(
-                    "its splitting (tokenizer.ggml.pre) is {other:?}; gpt-2, olmo, smollm, starcoder, llama-bpe and qwen2 are among those known"
+                    "its splitting (tokenizer.ggml.pre) is {other:?}; gpt-2, olmo, smollm, starcoder, llama-bpe, qwen2 and tekken are among those known"
                 ));
             }
         };
-        if self.merges.is_empty() {
-            return Err("it has no merges".into());
-        }
-        let whole_words = matches!(pre, "llama-bpe" | "llama3" | "llama-v3");
         Ok(json!({
             "version": "1.0", "truncation": null, "padding": null,
             "added_tokens": self.added(),

@@ -10,6 +10,7 @@ mod file;
 mod gguf;
 mod gpt2;
 mod letters;
+mod places;
 mod split;
 mod stream;
 #[cfg(test)]
@@ -28,12 +29,13 @@ use self::bpe::ByteBpe;
 use self::watch::{Part, Watch};
 use super::CorpusError;
 use crate::text::exact;
-pub use file::{COMPANIONS, LARGEST, TOKENIZER, WELL_KNOWN_ENDS, special_id};
+pub use file::{COMPANIONS, LARGEST, TOKENIZER, split};
 pub use gguf::{GgufVocabulary, kinds};
-pub use split::{LLAMA3, QWEN2};
+pub use places::{Places, SpecialIds};
+pub use split::{Pattern, Split};
 pub use stream::StreamDecoder;
 
-/// Separates documents in texts; tokenizers without this token get their own end of text there.
+/// Separates documents in plain texts, where each tokenizer gets its own end of text.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// The most ids a vocabulary may have; more is a damaged file.
@@ -46,7 +48,7 @@ pub struct Tokenizer(Arc<Inner>);
 struct Inner {
     name: String,
     size: usize,
-    end_of_text: Option<u32>,
+    special: SpecialIds,
     way: Way,
     /// `tokenizer.json`, made when it is first asked for.
     json: OnceLock<Arc<[u8]>>,
@@ -75,7 +77,7 @@ impl Tokenizer {
     /// Bytes: 256 byte values and `<|endoftext|>`.
     pub fn byte() -> Self {
         static BYTE: LazyLock<Tokenizer> =
-            LazyLock::new(|| Tokenizer::new("byte", 257, Some(256), Way::Byte));
+            LazyLock::new(|| Tokenizer::new("byte", 257, SpecialIds::of_end(256), Way::Byte));
         BYTE.clone()
     }
 
@@ -83,7 +85,8 @@ impl Tokenizer {
     pub fn gpt2() -> Self {
         static GPT2: LazyLock<Tokenizer> = LazyLock::new(|| {
             let way = Way::Own(Box::new(gpt2::encoder()));
-            Tokenizer::new("gpt2", gpt2::SIZE, Some(gpt2::END_OF_TEXT_ID), way)
+            let ids = SpecialIds::of_end(gpt2::END_OF_TEXT_ID);
+            Tokenizer::new("gpt2", gpt2::SIZE, ids, way)
         });
         GPT2.clone()
     }
@@ -120,13 +123,13 @@ impl Tokenizer {
         gguf::tokenizer(vocabulary)
     }
 
-    fn new(name: &str, size: usize, end_of_text: Option<u32>, way: Way) -> Self {
+    fn new(name: &str, size: usize, special: SpecialIds, way: Way) -> Self {
         // The name goes to terminals and journals.
         let name = crate::text::clean(name);
         Self(Arc::new(Inner {
             name: crate::text::cut(&name, 60).into_owned(),
             size,
-            end_of_text,
+            special,
             way,
             json: OnceLock::new(),
             fingerprint: OnceLock::new(),
@@ -164,15 +167,20 @@ impl Tokenizer {
         })
     }
 
-    /// The id that ends a text, as generation does: `eos_token`.
+    /// The id of `eos_token`, which ends a text.
     pub fn end_of_text(&self) -> Option<u32> {
-        self.0.end_of_text
+        self.0.special.eos
     }
 
-    /// The id that parts documents in texts: of a token `<|endoftext|>`, which base models are trained with even where
-    /// a chat's turn ends otherwise, else [`Self::end_of_text`].
+    /// The ids that end generated text: `eos_token_id` in `generation_config.json`, else in `config.json`, else
+    /// [`Self::end_of_text`].
+    pub fn stops(&self) -> &[u32] {
+        &self.0.special.stops
+    }
+
+    /// The id that ends a document in texts: [`Self::end_of_text`].
     pub fn document_end(&self) -> Option<u32> {
-        self.id(END_OF_TEXT).or(self.end_of_text())
+        self.end_of_text()
     }
 
     /// Token ids of a text, without a beginning-of-text id. Special tokens written out in it are recognised, and so is
@@ -318,15 +326,6 @@ impl Tokenizer {
                 None => letters::spell(bpe.bytes(id)),
             },
             Way::Library(library) => library.library().id_to_token(id).unwrap_or_default(),
-        }
-    }
-
-    /// The id of a token that is in the vocabulary under this very spelling.
-    fn id(&self, token: &str) -> Option<u32> {
-        match &self.0.way {
-            Way::Byte => (token == END_OF_TEXT).then_some(256),
-            Way::Own(bpe) => bpe.added_id(token),
-            Way::Library(library) => library.library().token_to_id(token),
         }
     }
 

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -109,8 +110,8 @@ fn ggml(path: &Path) -> GgufVocabulary {
         bos: ggml.bos,
         eos: ggml.eos,
         unknown: ggml.unknown,
-        add_bos: None,
         add_space_prefix: ggml.add_space_prefix,
+        ..GgufVocabulary::default()
     }
 }
 
@@ -126,15 +127,81 @@ fn a_gguf_vocabulary_is_the_tokenizer_it_was_made_of() {
         let twin = Tokenizer::from_name(&fixture(twin).display().to_string()).unwrap();
         assert_eq!(tokenizer.fingerprint(), twin.fingerprint());
         assert_eq!(tokenizer.end_of_text(), vocabulary.eos);
-        let parts = tokenizer.encode("<|endoftext|>").unwrap();
-        let wanted = if parts.len() == 1 {
-            Some(parts[0])
-        } else {
-            vocabulary.eos
-        };
-        assert_eq!(tokenizer.document_end(), wanted);
+        assert_eq!(tokenizer.document_end(), vocabulary.eos);
         assert!(end.is_none() || end == tokenizer.end_of_text());
     }
+}
+
+/// Made by tests/fixtures/make_gguf_splitting_fixture.py.
+#[test]
+fn every_kind_of_splitting_in_a_gguf_file_is_transformers() {
+    let file = include_str!("../../../tests/fixtures/gguf_splitting.json");
+    let expected: Value = serde_json::from_str(file).unwrap();
+    let text = expected["text"].as_str().unwrap();
+    let kinds = expected["ids"].as_object().unwrap();
+    assert!(kinds.len() > 15);
+    for (kind, ids) in kinds {
+        let vocabulary = GgufVocabulary {
+            pre: Some(kind.clone()),
+            ..ggml(&fixture("gguf-smollm"))
+        };
+        let tokenizer = Tokenizer::from_gguf(&vocabulary).unwrap();
+        let wanted: Vec<u32> = serde_json::from_value(ids.clone()).unwrap();
+        assert_eq!(tokenizer.encode(text).unwrap(), wanted, "{kind}");
+        assert_eq!(tokenizer.decode(&wanted).unwrap(), text, "{kind}");
+    }
+}
+
+/// The members of the kinds that llama.cpp and its converters write.
+#[test]
+fn a_gguf_vocabulary_without_merges_or_types_is_read() {
+    let bytes = GgufVocabulary {
+        model: "gpt2".into(),
+        tokens: (0..=255u8).map(|b| letters::spell(&[b])).collect(),
+        ..GgufVocabulary::default()
+    };
+    for pre in [
+        None,
+        Some("gpt-2"),
+        Some("llama-bpe"),
+        Some("qwen2"),
+        Some("tekken"),
+    ] {
+        let vocabulary = GgufVocabulary {
+            pre: pre.map(String::from),
+            ..bytes.clone()
+        };
+        let tokenizer = Tokenizer::from_gguf(&vocabulary).unwrap();
+        let ids = [104, 195, 169, 32, 120];
+        assert_eq!(tokenizer.encode("hé x").unwrap(), ids, "{pre:?}");
+        assert_eq!(tokenizer.decode(&ids).unwrap(), "hé x");
+        assert_eq!((tokenizer.size(), tokenizer.end_of_text()), (256, None));
+    }
+    // Rows without a token, several ends, a token that is matched whole.
+    let mut vocabulary = bytes;
+    vocabulary
+        .tokens
+        .extend(["<|end|>", "<think>", "[PAD258]", "[PAD7]", "[PAD260]"].map(String::from));
+    vocabulary.token_types = [
+        vec![kinds::NORMAL; 256],
+        vec![
+            kinds::CONTROL,
+            kinds::USER_DEFINED,
+            kinds::UNUSED,
+            kinds::NORMAL,
+            kinds::UNUSED,
+        ],
+    ]
+    .concat();
+    vocabulary.eos = Some(256);
+    vocabulary.other_ends = vec![255];
+    let tokenizer = Tokenizer::from_gguf(&vocabulary).unwrap();
+    assert_eq!(tokenizer.encode("a<think><|end|>").unwrap(), [97, 257, 256]);
+    assert_eq!(tokenizer.size(), 260);
+    assert_eq!(
+        (tokenizer.end_of_text(), tokenizer.stops()),
+        (Some(256), &[256, 255][..])
+    );
 }
 
 #[test]
@@ -157,12 +224,21 @@ fn a_gguf_vocabulary_that_does_not_hold_together_is_refused() {
     let long = "its tokens are too long, up to 200000 bytes";
     refused(&|v| v.tokens[5] = "x".repeat(200_000), long);
     refused(&|v| v.model = "bert".into(), "its model is \"bert\"");
-    refused(&|v| v.model = "gpt2".into(), "no merges");
+    let whole = std::fs::read_to_string(fixture("smollm-like")).unwrap();
+    refused(
+        &|v| {
+            v.tokens.truncate(300);
+            v.scores.truncate(300);
+            v.token_types.truncate(300);
+            v.hugging_face = Some(whole.clone());
+        },
+        "its tokenizer.huggingface.json has 702 ids, its tokenizer.ggml.tokens 300",
+    );
     let pre = |v: &mut GgufVocabulary| {
         v.model = "gpt2".into();
-        v.pre = Some("tekken".into());
+        v.pre = Some("viking".into());
     };
-    refused(&pre, "is \"tekken\"");
+    refused(&pre, "is \"viking\"");
 }
 
 #[test]
@@ -187,32 +263,150 @@ fn the_same_file_comes_out_again_and_reads_as_the_same_tokenizer() {
     );
 }
 
+/// What transformers reads from the places where Hugging Face directories keep tokens; made by
+/// tests/fixtures/make_special_tokens_fixture.py.
+const SPECIAL_TOKENS: &str = include_str!("../../../tests/fixtures/special_tokens.json");
+
+#[derive(Deserialize)]
+struct Places {
+    tokenizers: HashMap<String, Value>,
+    cases: Vec<PlacesCase>,
+}
+
+#[derive(Deserialize)]
+struct PlacesCase {
+    name: String,
+    tokenizer: String,
+    added: Vec<Value>,
+    files: HashMap<String, Value>,
+    len: usize,
+    eos: Option<u32>,
+    texts: Vec<(String, Vec<u32>)>,
+}
+
+/// A directory with the files of a case.
+fn directory(case: &PlacesCase, tokenizers: &HashMap<String, Value>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut json = tokenizers[&case.tokenizer].clone();
+    let added = json["added_tokens"].as_array_mut().unwrap();
+    added.extend(case.added.iter().cloned());
+    std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    for (name, json) in &case.files {
+        std::fs::write(dir.path().join(name), json.to_string()).unwrap();
+    }
+    dir
+}
+
 #[test]
-fn the_files_beside_it_say_what_ends_a_text() {
+fn tokens_and_ids_are_autotokenizers_wherever_they_are_kept() {
+    let fixture: Places = serde_json::from_str(SPECIAL_TOKENS).unwrap();
+    assert!(fixture.cases.len() > 40);
+    for case in &fixture.cases {
+        let name = &case.name;
+        let dir = directory(case, &fixture.tokenizers);
+        let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+        assert_eq!(tokenizer.size(), case.len, "{name}");
+        for (text, ids) in &case.texts {
+            assert_eq!(&tokenizer.encode(text).unwrap(), ids, "{name}: {text:?}");
+        }
+        // Where transformers knows of no end, these do not have it by name: config.json's number, <|endoftext|>.
+        let number = case.files["config.json"]["eos_token_id"].as_u64();
+        let without = number.map_or(0, |id| id as u32);
+        assert_eq!(
+            tokenizer.end_of_text(),
+            case.eos.or(Some(without)),
+            "{name}"
+        );
+        assert_eq!(tokenizer.document_end(), tokenizer.end_of_text());
+        // What a checkpoint keeps is the same tokenizer without the other files.
+        let copy = tempfile::tempdir().unwrap();
+        let path = copy.path().join("tokenizer.json");
+        std::fs::write(&path, tokenizer.tokenizer_json()).unwrap();
+        let read = Tokenizer::from_dir(copy.path()).unwrap();
+        assert_eq!(read.fingerprint(), tokenizer.fingerprint(), "{name}");
+        for (text, ids) in &case.texts {
+            assert_eq!(&read.encode(text).unwrap(), ids, "{name}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tokenizer_that_is_complete_is_kept_as_it_is() {
+    let fixture: Places = serde_json::from_str(SPECIAL_TOKENS).unwrap();
+    for case in fixture
+        .cases
+        .iter()
+        .filter(|case| case.name == "nothing else" || case.name == "class of GPT-2")
+    {
+        let dir = directory(case, &fixture.tokenizers);
+        let bytes = std::fs::read(dir.path().join("tokenizer.json")).unwrap();
+        let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+        assert_eq!(tokenizer.tokenizer_json()[..], bytes, "{}", case.name);
+    }
+}
+
+#[test]
+fn the_places_of_special_ids_have_an_order() {
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     std::fs::copy(fixture("smollm-like"), dir.path().join("tokenizer.json")).unwrap();
-    let end = || Tokenizer::from_dir(dir.path()).unwrap().end_of_text();
+    let ends = || {
+        let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+        (tokenizer.end_of_text(), tokenizer.stops().to_vec())
+    };
     let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
     let id = |token: &str| tokenizer.encode(token).unwrap()[0];
-    assert_eq!(end(), Some(id("<|endoftext|>")));
+    let (end, im_start, im_end) = (id("<|endoftext|>"), id("<|im_start|>"), id("<|im_end|>"));
+    assert_eq!(ends(), (Some(end), vec![end]));
     put(
-        "config.json",
-        &format!("{{\"eos_token_id\": {}}}", id("<|im_start|>")),
+        "generation_config.json",
+        "{\"eos_token_id\": [7, 8, 99999]}",
     );
-    assert_eq!(end(), Some(id("<|im_start|>")));
-    put("generation_config.json", "{\"eos_token_id\": [7, 8]}");
-    assert_eq!(end(), Some(7));
+    assert_eq!(ends(), (Some(7), vec![7, 8]));
+    put("config.json", &format!("{{\"eos_token_id\": {im_start}}}"));
+    assert_eq!(ends(), (Some(im_start), vec![7, 8]));
+    put(
+        "tokenizer_config.json",
+        "{\"tokenizer_class\": \"GPT2TokenizerFast\"}",
+    );
+    assert_eq!(ends(), (Some(end), vec![7, 8]));
     put(
         "tokenizer_config.json",
         "{\"eos_token\": {\"content\": \"<|im_end|>\"}}",
     );
-    assert_eq!(end(), Some(id("<|im_end|>")));
+    assert_eq!(ends(), (Some(im_end), vec![7, 8]));
     put(
-        "tokenizer_config.json",
-        "{\"eos_token\": \"<|not there|>\"}",
+        "special_tokens_map.json",
+        "{\"eos_token\": \"<|endoftext|>\"}",
     );
-    assert_eq!(end(), Some(7));
+    assert_eq!(ends(), (Some(end), vec![7, 8]));
+    // Generation ends where the model's files say; where they say nothing, with the tokenizer's token.
+    put("generation_config.json", "{\"eos_token_id\": null}");
+    assert_eq!(ends(), (Some(end), vec![im_start]));
+    put("config.json", "{}");
+    assert_eq!(ends(), (Some(end), vec![end]));
+
+    let refused = |name: &str, text: &str, what: &str| {
+        put(name, text);
+        let error = Tokenizer::from_dir(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    };
+    refused(
+        "special_tokens_map.json",
+        "{",
+        "special_tokens_map.json next to it is not JSON",
+    );
+    refused(
+        "added_tokens.json",
+        "{\"<x>\": \"1\"}",
+        "added_tokens.json next to it: \"<x>\" has \"1\", not an id",
+    );
+    refused(
+        "tokenizer_config.json",
+        "{\"added_tokens_decoder\": {\"x\": {\"content\": \"<x>\"}}}",
+        "added_tokens_decoder has \"x\"",
+    );
 }
 
 #[test]
@@ -319,7 +513,8 @@ fn smollm2s_ids_of_books_are_pythons() {
 fn with_part(dir: &Path, part: &str, value: &Value) -> PathBuf {
     let mut json: Value = serde_json::from_slice(&Tokenizer::byte().tokenizer_json()).unwrap();
     json[part] = value.clone();
-    let path = dir.join(format!("{part}.json"));
+    // Not a name that means something next to it.
+    let path = dir.join(format!("with-{part}.json"));
     std::fs::write(&path, json.to_string()).unwrap();
     path
 }

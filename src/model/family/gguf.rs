@@ -9,13 +9,52 @@ use crate::tensors::{Source, TensorError};
 
 use super::json::ConfigJsonError;
 
-/// Architectures that are read.
-pub const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "gpt2"];
+/// The architectures of llama.cpp that are read and written. The architecture alone decides how the rows of queries and
+/// keys lie, never which tensors are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// Llama and Mistral. Rotary positions turn neighbouring rows, so the rows of each head are interleaved.
+    Llama,
+    /// Rotary positions turn rows half a head apart, as in Hugging Face's files.
+    Qwen2,
+    /// No rotary positions.
+    Gpt2,
+}
+
+impl Architecture {
+    const ALL: [Self; 3] = [Self::Llama, Self::Qwen2, Self::Gpt2];
+
+    /// `general.architecture`
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Gpt2 => "gpt2",
+        }
+    }
+
+    /// The architecture that a file names.
+    ///
+    /// # Errors
+    /// When it names none, or one that is not read.
+    pub fn of(metadata: &Metadata) -> Result<Self, GgufError> {
+        const KEY: &str = "general.architecture";
+        let name = metadata.str(KEY)?;
+        let found = Self::ALL.into_iter().find(|a| a.name() == name);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            let known = format!("the architectures that are read are {known}");
+            ConfigJsonError::unknown(KEY, &name, &known).into()
+        })
+    }
+}
 
 /// How a tensor of the file becomes a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     None,
+    /// The file has none: zeros. llama.cpp takes biases that are not there for zero.
+    Absent,
     /// `[out, in]` to GPT-2's `[in, out]`.
     Transpose,
     /// Rows of each head: pairs side by side (llama.cpp's rope) to pairs half a head apart.
@@ -42,18 +81,8 @@ const MOST_LAYERS: usize = 10_000;
 /// # Errors
 /// When the architecture is not known, a key is missing, or sizes do not fit each other.
 pub fn config(source: &Source, metadata: &Metadata) -> Result<DecoderConfig, GgufError> {
-    let arch = metadata.str("general.architecture")?;
-    if !ARCHITECTURES.contains(&arch) {
-        return Err(ConfigJsonError::unknown(
-            "general.architecture",
-            &arch,
-            &format!(
-                "the architectures that are read are {}",
-                ARCHITECTURES.join(", ")
-            ),
-        )
-        .into());
-    }
+    let architecture = Architecture::of(metadata)?;
+    let arch = architecture.name();
     let key = |name: &str| format!("{arch}.{name}");
     let bounded = |name: &str, most: usize| -> Result<usize, GgufError> {
         let key = key(name);
@@ -87,7 +116,7 @@ pub fn config(source: &Source, metadata: &Metadata) -> Result<DecoderConfig, Ggu
         context_length: size("context_length")?,
         vocab,
     };
-    let config = if arch == "gpt2" {
+    let config = if architecture == Architecture::Gpt2 {
         DecoderConfig {
             n_inner: size("feed_forward_length")?,
             norm_epsilon: f64::from(metadata.f32(&key("attention.layer_norm_epsilon"))?),
@@ -109,6 +138,13 @@ fn llama(
 ) -> Result<DecoderConfig, GgufError> {
     let key = |name: &str| format!("{arch}.{name}");
     let has = |tensor: &str| source.info(tensor).is_some();
+    // llama.cpp takes each bias of each layer by itself.
+    let any = |modules: &[&str]| {
+        let bias = |module: &&str| {
+            (0..sizes.n_layer).any(|layer| has(&format!("blk.{layer}.{module}.bias")))
+        };
+        modules.iter().any(bias)
+    };
     let optional = |name: &str| -> Result<Option<usize>, GgufError> {
         let key = key(name);
         let n = metadata.optional(&key, Metadata::usize)?;
@@ -159,9 +195,9 @@ fn llama(
         mlp: Mlp::SwiGlu,
         biases: Biases {
             norms: false,
-            qkv: has("blk.0.attn_q.bias"),
-            attention_out: has("blk.0.attn_output.bias"),
-            mlp: has("blk.0.ffn_down.bias"),
+            qkv: any(&["attn_q", "attn_k", "attn_v"]),
+            attention_out: any(&["attn_output"]),
+            mlp: any(&["ffn_gate", "ffn_up", "ffn_down"]),
         },
         tied_head: !has("output.weight"),
         ..DecoderConfig::llama(sizes)
@@ -238,8 +274,8 @@ fn same_as_embedding(source: &Source) -> Result<bool, TensorError> {
     Ok(true)
 }
 
-/// The file's name for a parameter, and how it is turned.
-pub fn place(config: &DecoderConfig, p: &Param) -> (String, Turn) {
+/// The name that a file of an architecture has for a parameter, and how it is turned.
+pub fn place(architecture: Architecture, config: &DecoderConfig, p: &Param) -> (String, Turn) {
     let stem = p
         .stem
         .trim_start_matches("transformer.")
@@ -269,19 +305,16 @@ pub fn place(config: &DecoderConfig, p: &Param) -> (String, Turn) {
         Some(layer) => format!("blk.{layer}.{name}.{kind}"),
         None => format!("{name}.{kind}"),
     };
-    // Qwen2's rope has its pairs half a head apart in llama.cpp, too.
-    let interleaved =
-        config.family == Family::Llama && (!config.biases.qkv || config.biases.attention_out);
-    let turn = match (config.family, module) {
-        (Family::Gpt2, "attn.c_attn" | "attn.c_proj" | "mlp.c_fc" | "mlp.c_proj")
+    let turn = match (architecture, module) {
+        (Architecture::Gpt2, "attn.c_attn" | "attn.c_proj" | "mlp.c_fc" | "mlp.c_proj")
             if p.shape.len() == 2 =>
         {
             Turn::Transpose
         }
-        (Family::Llama, "self_attn.q_proj") if interleaved => Turn::Halves {
+        (Architecture::Llama, "self_attn.q_proj") => Turn::Halves {
             heads: config.n_head,
         },
-        (Family::Llama, "self_attn.k_proj") if interleaved => Turn::Halves {
+        (Architecture::Llama, "self_attn.k_proj") => Turn::Halves {
             heads: config.n_kv_head,
         },
         _ => Turn::None,
@@ -294,7 +327,7 @@ impl Turn {
     pub fn shape(self, shape: &[usize]) -> Vec<usize> {
         match self {
             Self::Transpose => shape.iter().rev().copied().collect(),
-            Self::None | Self::Halves { .. } => shape.to_vec(),
+            Self::None | Self::Absent | Self::Halves { .. } => shape.to_vec(),
         }
     }
 
@@ -302,6 +335,7 @@ impl Turn {
     pub fn from_file(self, values: &[f32], shape: &[usize], out: &mut [f32]) {
         match self {
             Self::None => out.copy_from_slice(values),
+            Self::Absent => out.fill(0.0),
             Self::Transpose => transpose(values, shape[1], shape[0], out),
             Self::Halves { heads } => halves(values, shape, heads, out, false),
         }
@@ -310,7 +344,7 @@ impl Turn {
     /// A parameter's values as the file's.
     pub fn to_file(self, values: &[f32], shape: &[usize], out: &mut [f32]) {
         match self {
-            Self::None => out.copy_from_slice(values),
+            Self::None | Self::Absent => out.copy_from_slice(values),
             Self::Transpose => transpose(values, shape[0], shape[1], out),
             Self::Halves { heads } => halves(values, shape, heads, out, true),
         }

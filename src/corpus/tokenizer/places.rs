@@ -1,0 +1,565 @@
+//! Where Hugging Face directories keep a tokenizer's tokens and special ids, and which place counts.
+//!
+//! The rules are those of transformers' `AutoTokenizer` (5.24); `tests/fixtures/make_special_tokens_fixture.py` records what
+//! it reads. In short:
+//!
+//! - Added tokens: those of `tokenizer.json`, then `added_tokens_decoder` in `tokenizer_config.json` by ascending number,
+//!   then special tokens that are only named. Without `added_tokens_decoder`, `added_tokens.json` takes its place, and
+//!   `special_tokens_map.json` overrides the names in `tokenizer_config.json`; with it neither file is read.
+//! - Flags of a token that stands in several places are those of the last one.
+//! - Numbers in these files only order the tokens. A token that the model's vocabulary lacks gets the next free id.
+//! - A special id: the token's name in `special_tokens_map.json` or `tokenizer_config.json`, the name that the tokenizer's
+//!   class brings along, the number in `config.json`, the number in `generation_config.json`, a well-known name (the end of
+//!   a text only).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde_json::{Map, Value, json};
+
+use super::{END_OF_TEXT, MOST_IDS};
+
+/// Names that models without a word on it give the end of a text.
+const WELL_KNOWN_ENDS: [&str; 5] = [
+    END_OF_TEXT,
+    "</s>",
+    "<|end_of_text|>",
+    "<eos>",
+    "<|eot_id|>",
+];
+
+/// Keys of special tokens, in the order in which new ones get their ids.
+const SPECIAL: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+
+const CONFIG: &str = "tokenizer_config.json";
+const MAP: &str = "special_tokens_map.json";
+const ADDED: &str = "added_tokens.json";
+const GENERATION: &str = "generation_config.json";
+const MODEL: &str = "config.json";
+
+/// The files next to a `tokenizer.json` that speak of tokens, parsed; `Null` where there is none.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// `tokenizer_config.json`
+    words: Value,
+    /// `special_tokens_map.json`
+    map: Value,
+    /// `added_tokens.json`
+    added: Value,
+    /// `generation_config.json`
+    generation: Value,
+    /// `config.json`
+    model: Value,
+}
+
+/// Ids with a meaning.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct SpecialIds {
+    pub bos: Option<u32>,
+    pub eos: Option<u32>,
+    pub unknown: Option<u32>,
+    pub pad: Option<u32>,
+    /// The ids that end generated text: those of `generation_config.json`, else of `config.json`, else `eos`.
+    pub stops: Vec<u32>,
+}
+
+impl SpecialIds {
+    /// Those of a tokenizer whose only special token ends texts.
+    pub fn of_end(id: u32) -> Self {
+        Self {
+            eos: Some(id),
+            stops: vec![id],
+            ..Self::default()
+        }
+    }
+}
+
+/// What completing a `tokenizer.json` comes to.
+#[derive(Debug)]
+pub struct Completed {
+    pub ids: SpecialIds,
+    /// Whether the file lacked something.
+    pub changed: bool,
+}
+
+/// A token that is matched in a text before the model sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Token {
+    content: String,
+    single_word: bool,
+    lstrip: bool,
+    rstrip: bool,
+    normalized: bool,
+    special: bool,
+}
+
+impl Token {
+    fn special(content: &str) -> Self {
+        Self {
+            content: content.into(),
+            single_word: false,
+            lstrip: false,
+            rstrip: false,
+            normalized: false,
+            special: true,
+        }
+    }
+
+    /// A name or an object; `None` for anything else.
+    fn from_json(value: &Value) -> Option<Self> {
+        if let Some(content) = value.as_str() {
+            return Some(Self::special(content));
+        }
+        let flag = |key: &str| value[key].as_bool();
+        let special = flag("special").unwrap_or(false);
+        Some(Self {
+            content: value["content"].as_str()?.into(),
+            single_word: flag("single_word").unwrap_or(false),
+            lstrip: flag("lstrip").unwrap_or(false),
+            rstrip: flag("rstrip").unwrap_or(false),
+            normalized: flag("normalized").unwrap_or(!special),
+            special,
+        })
+    }
+
+    fn to_json(&self, id: u32) -> Value {
+        json!({
+            "id": id,
+            "content": self.content,
+            "single_word": self.single_word,
+            "lstrip": self.lstrip,
+            "rstrip": self.rstrip,
+            "normalized": self.normalized,
+            "special": self.special,
+        })
+    }
+}
+
+/// The special tokens that the files name.
+#[derive(Default)]
+struct Names {
+    /// By key: [`SPECIAL`] first, then those of the model's own.
+    keyed: Vec<(String, Token)>,
+    /// Keys that are there without a token, `null`.
+    without: HashSet<String>,
+    /// The contents that make a token of `added_tokens.json` a special one.
+    special: HashSet<String>,
+    /// Those without a key.
+    more: Vec<Token>,
+}
+
+impl Names {
+    fn get(&self, key: &str) -> Option<&Token> {
+        let found = self.keyed.iter().find(|(name, _)| name == key);
+        found.map(|(_, token)| token)
+    }
+
+    /// Takes a key's token; `of_map` says whether it stands in `special_tokens_map.json`, all of whose tokens are special.
+    fn put(&mut self, key: &str, value: &Value, of_map: bool) {
+        match Token::from_json(value) {
+            Some(mut token) => {
+                token.special |= of_map;
+                token.normalized &= !(of_map && value["normalized"].is_null());
+                if self.get(key).is_none() {
+                    self.keyed.push((key.into(), token));
+                }
+            }
+            None if value.is_null() => {
+                self.without.insert(key.into());
+            }
+            // A switch such as add_bos_token.
+            None => {}
+        }
+    }
+}
+
+impl Places {
+    /// Reads the files that `bytes` has, by name.
+    ///
+    /// # Errors
+    /// Names the file that is not JSON.
+    pub fn read(
+        mut bytes: impl FnMut(&'static str) -> Result<Option<Vec<u8>>, String>,
+    ) -> Result<Self, String> {
+        let mut parse = |name: &'static str| -> Result<Value, String> {
+            let Some(bytes) = bytes(name)? else {
+                return Ok(Value::Null);
+            };
+            match serde_json::from_slice(&bytes) {
+                Ok(value) => Ok(value),
+                // Opening the model reports what is wrong with it.
+                Err(_) if name == MODEL => Ok(Value::Null),
+                Err(e) => Err(format!("{name} next to it is not JSON: {e}")),
+            }
+        };
+        Ok(Self {
+            words: parse(CONFIG)?,
+            map: parse(MAP)?,
+            added: parse(ADDED)?,
+            generation: parse(GENERATION)?,
+            model: parse(MODEL)?,
+        })
+    }
+
+    /// `tokenizer_config.json`
+    pub fn words(&self) -> &Value {
+        &self.words
+    }
+
+    /// Completes the `added_tokens` of a `tokenizer.json` with what the other files add, and gives each the id that it has
+    /// for transformers. What needs no completion is left as it is.
+    ///
+    /// # Errors
+    /// When the other files have something that is not a token, or there are too many tokens.
+    pub fn complete(&self, json: &mut Value) -> Result<Completed, String> {
+        let vocabulary = Vocabulary::of(json);
+        let mut tokens = Tokens::of(json, &vocabulary)?;
+        let names = self.names();
+        let listed = self.listed(&tokens, &names)?;
+        tokens.add(listed)?;
+        let ids = self.special_ids(
+            &names,
+            |content| tokens.id(content),
+            tokens.size(),
+            json["model"]["byte_fallback"] == true,
+        );
+        let same = |(have, (token, id)): (&Value, &(Token, u32))| {
+            have["id"] == *id && Token::from_json(have).as_ref() == Some(token)
+        };
+        let have = json["added_tokens"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        let is_complete = have.len() == tokens.all.len() && have.iter().zip(&tokens.all).all(same);
+        let added = (!is_complete).then(|| tokens.to_json());
+        let changed = added.is_some();
+        if let (Some(added), Some(file)) = (added, json.as_object_mut()) {
+            file.insert("added_tokens".into(), added);
+        }
+        Ok(Completed { ids, changed })
+    }
+
+    /// The special ids of a model without a `tokenizer.json`: the numbers alone.
+    pub fn numbers(&self) -> SpecialIds {
+        self.special_ids(&Names::default(), |_| None, usize::MAX, false)
+    }
+
+    fn has_decoder(&self) -> bool {
+        self.words.get("added_tokens_decoder").is_some()
+    }
+
+    fn names(&self) -> Names {
+        let empty = Map::new();
+        let words = self.words.as_object().unwrap_or(&empty);
+        let map = match self.has_decoder() {
+            true => &empty,
+            false => self.map.as_object().unwrap_or(&empty),
+        };
+        let mut names = Names::default();
+        for key in SPECIAL {
+            let (value, of_map) = match (map.get(key), words.get(key)) {
+                (Some(value), _) => (value, true),
+                (None, Some(value)) => (value, false),
+                (None, None) => continue,
+            };
+            names.put(key, value, of_map);
+            // An object in tokenizer_config.json is not looked into when added_tokens.json is read.
+            let token = Token::from_json(value).filter(|_| of_map || value.is_string());
+            names.special.extend(token.map(|token| token.content));
+        }
+        let own = |key: &&String| key.ends_with("_token") && !SPECIAL.contains(&key.as_str());
+        for key in map.keys().chain(words.keys()).filter(own) {
+            if let Some(value) = map.get(key).or_else(|| words.get(key)) {
+                names.put(key, value, map.contains_key(key));
+            }
+        }
+        for file in [words, map] {
+            let table = file.get("extra_special_tokens").and_then(Value::as_object);
+            for (key, value) in table.into_iter().flatten() {
+                names.put(key, value, true);
+            }
+        }
+        let (more, is_early) = more_special(words, map);
+        names.more = more.into_iter().filter_map(Token::from_json).collect();
+        let early = names.more.iter().filter(|_| is_early);
+        let early = early.map(|token| token.content.clone());
+        names.special.extend(early);
+        names
+    }
+
+    /// The tokens that the files add to those of `tokenizer.json`, in the order in which they are added.
+    fn listed(&self, own: &Tokens<'_>, names: &Names) -> Result<Vec<Token>, String> {
+        let mut by_number: BTreeMap<u64, Token> = BTreeMap::new();
+        let wrong = |file: &str, what: &str| format!("{file} next to it: {what}");
+        if let Some(decoder) = self.words.get("added_tokens_decoder") {
+            for (number, token) in decoder.as_object().into_iter().flatten() {
+                let (Ok(number), Some(token)) = (number.parse(), Token::from_json(token)) else {
+                    return Err(wrong(
+                        CONFIG,
+                        &format!(
+                            "added_tokens_decoder has {number:?}: {token}, not a token by its id"
+                        ),
+                    ));
+                };
+                by_number.insert(number, token);
+            }
+        } else {
+            for (content, number) in self.added.as_object().into_iter().flatten() {
+                let Some(number) = number.as_u64() else {
+                    return Err(wrong(
+                        ADDED,
+                        &format!("{content:?} has {number}, not an id"),
+                    ));
+                };
+                let special = names.special.contains(content);
+                let token = Token {
+                    normalized: !special,
+                    special,
+                    ..Token::special(content)
+                };
+                by_number.insert(number, token);
+            }
+            for (number, token) in &own.stated {
+                by_number.insert(*number, token.clone());
+            }
+        }
+        let mut listed: Vec<Token> = by_number.into_values().collect();
+        let mut known: HashSet<&str> = own.by_content.keys().map(String::as_str).collect();
+        known.extend(listed.iter().map(|token| token.content.as_str()));
+        // Of one that is named twice, the flags are those of the last name.
+        let named = names.keyed.iter().map(|(_, token)| token);
+        let named = named.chain(&names.more);
+        let named = named.filter(|token| !known.contains(token.content.as_str()));
+        let named: Vec<Token> = named.cloned().collect();
+        listed.extend(named);
+        let keyed: HashSet<&str> = names
+            .keyed
+            .iter()
+            .map(|(_, t)| t.content.as_str())
+            .collect();
+        for token in &mut listed {
+            token.special |= keyed.contains(token.content.as_str());
+        }
+        Ok(listed)
+    }
+
+    /// The ids of special tokens; `size` ids are there.
+    fn special_ids(
+        &self,
+        names: &Names,
+        id: impl Fn(&str) -> Option<u32>,
+        size: usize,
+        byte_fallback: bool,
+    ) -> SpecialIds {
+        let numbered = |file: &Value, what: &str| -> Vec<u32> {
+            let value = &file[format!("{what}_token_id")];
+            let several = value
+                .as_array()
+                .map_or(std::slice::from_ref(value), Vec::as_slice);
+            let ids = several
+                .iter()
+                .filter_map(|id| u32::try_from(id.as_u64()?).ok());
+            ids.filter(|&id| (id as usize) < size).collect()
+        };
+        let defaults = self.class_names(byte_fallback);
+        let find = |what: &str| {
+            let key = format!("{what}_token");
+            let default = defaults.iter().find(|(key, _)| *key == what);
+            let default = default.filter(|_| !names.without.contains(&key));
+            names
+                .get(&key)
+                .and_then(|token| id(&token.content))
+                .or_else(|| id(default?.1))
+                .or_else(|| numbered(&self.model, what).first().copied())
+                .or_else(|| numbered(&self.generation, what).first().copied())
+        };
+        let well_known = || WELL_KNOWN_ENDS.iter().find_map(|name| id(name));
+        let eos = find("eos").or_else(well_known);
+        let stops = [&self.generation, &self.model].map(|file| numbered(file, "eos"));
+        let stops = stops.into_iter().find(|ids| !ids.is_empty());
+        SpecialIds {
+            bos: find("bos"),
+            eos,
+            unknown: find("unk"),
+            pad: find("pad"),
+            stops: stops.unwrap_or_else(|| eos.into_iter().collect()),
+        }
+    }
+
+    /// The names that the tokenizer's class gives special tokens where no file names them.
+    fn class_names(&self, byte_fallback: bool) -> &'static [(&'static str, &'static str)] {
+        let classes = [&self.words, &self.model].map(|file| file["tokenizer_class"].as_str());
+        let class = classes.into_iter().flatten().next();
+        let class = class.or_else(|| match self.model["model_type"].as_str()? {
+            "gpt2" => Some("GPT2Tokenizer"),
+            "qwen2" => Some("Qwen2Tokenizer"),
+            _ => None,
+        });
+        match class.map(|class| class.trim_end_matches("Fast")) {
+            Some("GPT2Tokenizer" | "GPTNeoXTokenizer") => {
+                &[("bos", END_OF_TEXT), ("eos", END_OF_TEXT)]
+            }
+            Some("Qwen2Tokenizer") => &[("eos", END_OF_TEXT), ("pad", END_OF_TEXT)],
+            // A byte-level file of this class is read without it.
+            Some("LlamaTokenizer") if byte_fallback => {
+                &[("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>")]
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// The list of special tokens without a key: `extra_special_tokens`, or `additional_special_tokens` as older files call it;
+/// and whether it is known when `added_tokens.json` is read.
+fn more_special<'v>(
+    words: &'v Map<String, Value>,
+    map: &'v Map<String, Value>,
+) -> (Vec<&'v Value>, bool) {
+    const EXTRA: &str = "extra_special_tokens";
+    const ADDITIONAL: &str = "additional_special_tokens";
+    let list = |file: &'v Map<String, Value>, key| file.get(key).and_then(Value::as_array);
+    let is_empty = |value: &Value| match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(table) => table.is_empty(),
+        other => other.is_null(),
+    };
+    let older = list(words, ADDITIONAL).filter(|_| words.get(EXTRA).is_none_or(is_empty));
+    let own = older.or_else(|| list(words, EXTRA));
+    let of_map = list(map, EXTRA);
+    if own.is_none() && of_map.is_none() {
+        let late = list(map, ADDITIONAL).or_else(|| list(words, ADDITIONAL));
+        return (late.into_iter().flatten().collect(), false);
+    }
+    let all = [own, of_map].into_iter().flatten().flatten();
+    (all.collect(), true)
+}
+
+/// The vocabulary of a model, by content.
+enum Vocabulary<'j> {
+    Map(&'j Map<String, Value>),
+    List(HashMap<&'j str, u32>),
+}
+
+impl<'j> Vocabulary<'j> {
+    fn of(json: &'j Value) -> Self {
+        match &json["model"]["vocab"] {
+            Value::Object(map) => Self::Map(map),
+            list => {
+                let pieces = list.as_array().into_iter().flatten();
+                let pieces = pieces.map(|piece| piece[0].as_str().unwrap_or_default());
+                Self::List(pieces.zip(0..).collect())
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Map(map) => map.len(),
+            Self::List(list) => list.len(),
+        }
+    }
+
+    fn id(&self, content: &str) -> Option<u32> {
+        match self {
+            Self::Map(map) => u32::try_from(map.get(content)?.as_u64()?).ok(),
+            Self::List(list) => list.get(content).copied(),
+        }
+    }
+
+    /// One more than the largest id.
+    fn size(&self) -> usize {
+        match self {
+            Self::Map(map) => {
+                let ids = map
+                    .values()
+                    .filter_map(|id| u32::try_from(id.as_u64()?).ok());
+                ids.max().map_or(0, |id| id as usize + 1)
+            }
+            Self::List(list) => list.len(),
+        }
+    }
+}
+
+/// The added tokens of a tokenizer, with the ids that the `tokenizers` crate gives them.
+struct Tokens<'v> {
+    vocabulary: &'v Vocabulary<'v>,
+    all: Vec<(Token, u32)>,
+    /// Indices in `all`.
+    by_content: HashMap<String, usize>,
+    /// The next id of a token that the vocabulary lacks.
+    next: usize,
+    /// Those of `tokenizer.json`, by the number that it states.
+    stated: Vec<(u64, Token)>,
+}
+
+impl<'v> Tokens<'v> {
+    fn of(json: &Value, vocabulary: &'v Vocabulary<'v>) -> Result<Self, String> {
+        let own = json["added_tokens"].as_array().into_iter().flatten();
+        // Reading the file refuses what is not a token.
+        let own = own.filter_map(|token| Some((token["id"].as_u64()?, Token::from_json(token)?)));
+        let mut tokens = Self {
+            vocabulary,
+            all: Vec::new(),
+            by_content: HashMap::new(),
+            next: vocabulary.len(),
+            stated: own.collect(),
+        };
+        tokens.add(
+            tokens
+                .stated
+                .iter()
+                .map(|(_, token)| token.clone())
+                .collect(),
+        )?;
+        Ok(tokens)
+    }
+
+    /// Adds tokens, or changes the flags of those that are there.
+    fn add(&mut self, tokens: Vec<Token>) -> Result<(), String> {
+        for token in tokens.into_iter().filter(|token| !token.content.is_empty()) {
+            if let Some(&at) = self.by_content.get(&token.content) {
+                self.all[at].0 = token;
+                continue;
+            }
+            let id = match self.vocabulary.id(&token.content) {
+                Some(id) => id,
+                None => {
+                    let id = u32::try_from(self.next).ok();
+                    let id = id.filter(|&id| (id as usize) < MOST_IDS);
+                    self.next += 1;
+                    id.ok_or_else(|| format!("it has more than {MOST_IDS} tokens"))?
+                }
+            };
+            self.by_content
+                .insert(token.content.clone(), self.all.len());
+            self.all.push((token, id));
+        }
+        Ok(())
+    }
+
+    fn id(&self, content: &str) -> Option<u32> {
+        match self.by_content.get(content) {
+            Some(&at) => Some(self.all[at].1),
+            None => self.vocabulary.id(content),
+        }
+    }
+
+    /// One more than the largest id.
+    fn size(&self) -> usize {
+        let added = self.all.iter().map(|(_, id)| *id as usize + 1);
+        added.max().unwrap_or(0).max(self.vocabulary.size())
+    }
+
+    fn to_json(&self) -> Value {
+        self.all
+            .iter()
+            .map(|(token, id)| token.to_json(*id))
+            .collect()
+    }
+}
