@@ -89,12 +89,9 @@ fn tokens(file: &Opened, tokenizer: Option<&Tokenizer>, progress: &mut dyn FnMut
         }
     }
     let line = tokenizer.and_then(|tokenizer| {
-        let ids: Vec<u32> = file.ids().take(LINE_TOKENS).collect();
         // Ids that are not the tokenizer's have no text.
-        let ids = ids
-            .iter()
-            .copied()
-            .take_while(|&id| (id as usize) < tokenizer.size());
+        let ids = file.ids().take(LINE_TOKENS);
+        let ids = ids.take_while(|&id| (id as usize) < tokenizer.size() && Some(id) != end);
         let text = tokenizer.decode(&ids.collect::<Vec<_>>()).ok()?;
         first_line(&text)
     });

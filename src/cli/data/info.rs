@@ -144,7 +144,7 @@ impl Report {
     fn add(&mut self, name: &str, found: &info::Info) {
         let total = &mut self.total;
         total.files += 1;
-        let mut value = match found {
+        self.files.push(match found {
             info::Info::Text {
                 documents,
                 bytes,
@@ -158,6 +158,7 @@ impl Report {
                 total.skipped.null += skipped.null;
                 total.skipped.missing += skipped.missing;
                 json!({
+                    "file": name,
                     "kind": "text",
                     "documents": documents,
                     "bytes": bytes,
@@ -179,6 +180,7 @@ impl Report {
                 total.documents += documents.unwrap_or(0);
                 total.tokens += n;
                 json!({
+                    "file": name,
                     "kind": "tokens",
                     "format": format.to_string(),
                     "id_bytes": width.bytes(),
@@ -190,9 +192,7 @@ impl Report {
                     "first_line": line,
                 })
             }
-        };
-        value["file"] = name.into();
-        self.files.push(value);
+        });
     }
 
     fn json(&self) -> Value {
@@ -214,7 +214,8 @@ impl Report {
     /// The sums.
     fn line(&self) -> String {
         let total = &self.total;
-        let mut line = format!("{} files", count(total.files));
+        let files = if total.files == 1 { "file" } else { "files" };
+        let mut line = format!("{} {files}", count(total.files));
         if total.bytes > 0 {
             line.push_str(&format!(", {} bytes of text", count(total.bytes)));
         }
@@ -283,7 +284,7 @@ fn lines(name: &str, found: &info::Info) -> String {
         }
     };
     if let Some(line) = line {
-        out.push_str(&format!("\n  {}", text::clean(line)));
+        out.push_str(&format!("\n  {}", text::clean(line).trim()));
     }
     out + "\n"
 }
