@@ -162,6 +162,7 @@ fn texts_under_another_name_are_trained_on_when_it_is_given() {
     let place = Place::new();
     let row = |i: usize| format!("{{\"content\": \"document {i} of some length\", \"text\": 5}}\n");
     let rows: String = (0..200).map(row).collect();
+    let rows = rows + "{\"content\": null, \"text\": 5}\n";
     std::fs::write(place.path().join("r.ndjson"), rows).unwrap();
     let set = ["train", "mini.toml", "--set", "data.train=r.ndjson"];
     refused(
@@ -180,7 +181,11 @@ fn texts_under_another_name_are_trained_on_when_it_is_given() {
         ],
     );
     let field = ["--set", "data.text_field=content", "--dry-run"];
-    place.expect(0, &[&set[..], &field].concat());
+    let output = place.run(&[&set[..], &field].concat());
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    let skipped = "r.ndjson: 1 row without a text skipped (1 null)";
+    assert!(err.contains(skipped), "{err}");
     let prepare = [
         "data",
         "prepare",

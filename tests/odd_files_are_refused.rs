@@ -204,6 +204,18 @@ fn git_lfs_pointers_in_the_place_of_any_file() {
 }
 
 #[test]
+fn a_byte_order_mark_in_a_models_config_is_named() {
+    let place = Place::new();
+    let dir = model(&place, "directory", "removed");
+    let path = Path::new(&dir).join("config.json");
+    let config = fs::read(&path).unwrap();
+    fs::write(&path, [&b"\xef\xbb\xbf"[..], &config].concat()).unwrap();
+    let said = refuses(&place, "mark", &["info", &dir]);
+    let wanted = "config.json: it begins with a byte order mark";
+    assert!(said.contains(wanted), "{said}");
+}
+
+#[test]
 fn configs_and_tokenizers() {
     for kind in KINDS {
         let place = Place::new();

@@ -139,7 +139,14 @@ fn go_on(
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Prepared, CorpusError> {
     let width = Width::of(job.tokenizer.size());
-    let output = |out: &Path, shards: &[u64]| Output::open(out, width, job.shard_tokens, shards);
+    let output = |out: &Path, shards: &[u64]| {
+        let opened = Output::open(out, width, job.shard_tokens, shards);
+        opened.map_err(|error| match error {
+            // What the state says is done is not there: the output has another name, or was removed.
+            CorpusError::TokenFile { path, what } => CorpusError::Unlike { path, what },
+            error => error,
+        })
+    };
     let tally = Arc::new(Tally::default());
     state.failed = false;
     let mut work = Work {

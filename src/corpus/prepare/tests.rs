@@ -197,7 +197,9 @@ fn a_bad_file_costs_neither_those_before_it_nor_the_corrected_command() {
         go(&fresh).unwrap();
         std::fs::read(&fresh.out).unwrap()
     };
-    let corrections: [(&str, &dyn Fn(&Job) -> Job, bool); 6] = [
+    /// What is corrected, how, and whether what was done is kept.
+    type Correction<'a> = (&'a str, &'a dyn Fn(&Job) -> Job, bool);
+    let corrections: [Correction; 8] = [
         (
             "the bad file mended",
             &|job| {
@@ -209,7 +211,7 @@ fn a_bad_file_costs_neither_those_before_it_nor_the_corrected_command() {
         (
             "the bad file left out",
             &|job| Job {
-                inputs: [&good[..], &[last.clone()]].concat(),
+                inputs: [&good[..], std::slice::from_ref(&last)].concat(),
                 ..job.clone()
             },
             true,
@@ -225,7 +227,7 @@ fn a_bad_file_costs_neither_those_before_it_nor_the_corrected_command() {
         (
             "a file put before it",
             &|job| Job {
-                inputs: [&[last.clone()], &good[..]].concat(),
+                inputs: [std::slice::from_ref(&last), &good[..]].concat(),
                 ..job.clone()
             },
             false,
@@ -245,6 +247,26 @@ fn a_bad_file_costs_neither_those_before_it_nor_the_corrected_command() {
                 tokenizer: Tokenizer::gpt2(),
                 inputs: good.to_vec(),
                 ..job.clone()
+            },
+            false,
+        ),
+        (
+            "a share held out",
+            &|job| Job {
+                val: Some((0.5, place.0.path().join("v.bin"))),
+                inputs: good.to_vec(),
+                ..job.clone()
+            },
+            false,
+        ),
+        (
+            "the tokens removed",
+            &|job| {
+                std::fs::remove_file(place.0.path().join("o.bin.part")).unwrap();
+                Job {
+                    inputs: good.to_vec(),
+                    ..job.clone()
+                }
             },
             false,
         ),
@@ -317,4 +339,23 @@ fn an_empty_file_adds_nothing_and_nothing_else_is_an_error() {
     assert!(place.files().iter().all(|file| !file.starts_with("n.bin")));
     let error = crate::corpus::open(&empty, &Tokenizer::byte(), TEXT_FIELD, &|_| {});
     assert!(error.unwrap_err().to_string().contains("is empty"));
+}
+
+#[test]
+fn a_state_of_an_earlier_version_is_gone_on_from() {
+    let place = Place::new();
+    let row = |i: usize| format!("{{\"text\": \"document {i}\"}}\n");
+    let rows: String = (0..40_000).map(row).collect();
+    let job = place.job(&[place.put("a.jsonl", &rows)]);
+    assert!(!prepare(&job, &mut |_| false).unwrap().done);
+    let path = State::path(&job.out);
+    let state = std::fs::read(&path).unwrap();
+    let mut state: serde_json::Map<_, _> = serde_json::from_slice(&state).unwrap();
+    for new in ["failed", "files"] {
+        assert!(state.remove(new).is_some());
+    }
+    let kept = state["bytes"].as_u64().unwrap();
+    std::fs::write(&path, serde_json::to_vec(&state).unwrap()).unwrap();
+    let made = go(&job).unwrap();
+    assert_eq!((made.done, made.kept), (true, kept));
 }

@@ -191,7 +191,7 @@ fn in_directory(path: &Path) -> Result<Found, CorpusError> {
             None => {}
         }
     }
-    // Beside texts or tokens of another kind, .json files describe these.
+    // Next to texts or tokens of another kind, .json files describe these.
     let files = if files.is_empty() { json } else { files };
     found.packed.sort();
     found.files = without_sidecars(files);

@@ -1,4 +1,4 @@
-//! What reading texts comes to, beside the texts.
+//! Counts what reading texts comes across: bytes, and rows without a text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -168,6 +168,10 @@ fn parquet_of_every_common_compression_is_read() {
         found += 1;
     }
     assert_eq!(found, 6);
+    let file = |name: &str| dir.join(name).display().to_string();
+    assert_eq!(said(&file("norows.parquet"), CUTS).unwrap(), "");
+    let old = said(&file("lz4-old.parquet"), CUTS).unwrap();
+    assert_eq!(old, "one|two é|".repeat(20));
     for (name, what) in [
         (
             "nocolumn",

@@ -451,7 +451,7 @@ mod tests {
         assert!(layout(&[1, 0], Named::Npy).unwrap_err().contains("NumPy"));
     }
     #[test]
-    fn the_width_of_ids_without_a_header_is_told_by_their_values() {
+    fn the_width_of_ids_without_a_header_shows_in_their_values() {
         let short = |ids: &[u16]| -> Vec<u8> { ids.iter().flat_map(|i| i.to_le_bytes()).collect() };
         let long = |ids: &[u32]| -> Vec<u8> { ids.iter().flat_map(|i| i.to_le_bytes()).collect() };
         let wide = |ids: &[u64]| -> Vec<u8> { ids.iter().flat_map(|i| i.to_le_bytes()).collect() };
