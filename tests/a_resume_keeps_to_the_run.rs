@@ -24,6 +24,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("model.scale_attn_by_inverse_layer_idx", "true"),
     ("data.train", "copy.txt"),
     ("data.val_fraction", "0.2"),
+    ("data.text_field", "\"content\""),
     ("reference.path", "elsewhere"),
     ("reference.train.steps", "2000000"),
     ("reference.train.lr", "2e-3"),

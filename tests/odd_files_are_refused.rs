@@ -1,5 +1,5 @@
 //! A FIFO, a socket, a device or a directory in the place of any file that is read is refused at once, with a sentence:
-//! none of them ends, and some never begin.
+//! none of them ends, and some never begin. So is what git leaves of a large file that it has not fetched.
 
 mod common;
 
@@ -118,6 +118,101 @@ fn texts_and_tokens_of_every_kind() {
         put(kind, &place.path().join("b.bin.json"));
         refuses(&place, kind, &["data", "info", "b.bin"]);
     }
+}
+
+/// What `git clone` leaves of a hub repository without git-lfs.
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
+    oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 2147483648\n";
+const POINTS: &str = "it is a git-lfs pointer, not the file of 2,147,483,648 bytes that it stands for; fetch that with: git lfs pull";
+
+#[test]
+fn git_lfs_pointers_in_the_place_of_any_file() {
+    let place = Place::new();
+    common::put_tokenizers(place.path());
+    let refuses_pointer = |name: &str, args: &[&str]| {
+        let said = refuses(&place, "pointer", args);
+        assert!(
+            said.contains(name) && said.contains(POINTS),
+            "{args:?}\n{said}"
+        );
+    };
+    let whole = fixture().display().to_string();
+    for name in [
+        "a.txt",
+        "a.jsonl",
+        "a.json",
+        "a.txt.gz",
+        "a.jsonl.zst",
+        "a.parquet",
+        "a.bin",
+        "a.npy",
+    ] {
+        fs::write(place.path().join(name), POINTER).unwrap();
+        let (train, val) = (format!("data.train={name}"), format!("data.val={name}"));
+        for args in [
+            &["train", "mini.toml", "--set", &train, "--dry-run"][..],
+            &["train", "mini.toml", "--set", &train],
+            &["train", "mini.toml", "--set", &val],
+            &["data", "info", name],
+            &[
+                "data",
+                "prepare",
+                name,
+                "--out",
+                "o.bin",
+                "--tokenizer",
+                "byte",
+            ],
+            &["loss", &whole, "--text", name, "--tokenizer", "small.json"],
+            &["rank", &whole, "--tokens", name, "--window-length", "48"],
+        ] {
+            // Tokens are not prepared, whatever the file holds.
+            if !(args[1] == "prepare" && (name == "a.bin" || name == "a.npy")) {
+                refuses_pointer(name, args);
+            }
+        }
+    }
+    for name in ["p.toml", "p.json", "p.gguf", "p.safetensors", "p.yaml"] {
+        fs::write(place.path().join(name), POINTER).unwrap();
+    }
+    refuses_pointer("p.toml", &["train", "p.toml"]);
+    refuses_pointer(
+        "p.json",
+        &["train", "mini.toml", "--set", "data.tokenizer=p.json"],
+    );
+    refuses_pointer(
+        "p.json",
+        &["data", "info", "mini.toml", "--tokenizer", "p.json"],
+    );
+    refuses_pointer("p.gguf", &["info", "p.gguf"]);
+    refuses_pointer("p.gguf", &["loss", "p.gguf", "--text", "text.txt"]);
+    refuses_pointer("p.yaml", &["inherit", "--slices", "p.yaml", "--out", "o"]);
+    for name in [
+        "config.json",
+        "model-00002-of-00003.safetensors",
+        "model.safetensors.index.json",
+    ] {
+        let dir = model(&place, "directory", "removed");
+        fs::write(Path::new(&dir).join(name), POINTER).unwrap();
+        refuses_pointer(name, &["info", &dir]);
+        refuses_pointer(
+            name,
+            &["inherit", "--from", &dir, "--layers", "1", "--out", "o"],
+        );
+    }
+    assert!(!place.path().join("runs").exists());
+}
+
+#[test]
+fn a_byte_order_mark_in_a_models_config_is_named() {
+    let place = Place::new();
+    let dir = model(&place, "directory", "removed");
+    let path = Path::new(&dir).join("config.json");
+    let config = fs::read(&path).unwrap();
+    fs::write(&path, [&b"\xef\xbb\xbf"[..], &config].concat()).unwrap();
+    let said = refuses(&place, "mark", &["info", &dir]);
+    let wanted = "config.json: it begins with a byte order mark";
+    assert!(said.contains(wanted), "{said}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::say;
-use crate::corpus::{self, Tokenizer, Tokens};
+use crate::corpus::{self, TEXT_FIELD, Tokenizer, Tokens};
 use crate::locate::{self, Located};
 use crate::text::{self, exact};
 
@@ -19,6 +19,9 @@ pub struct Input {
     /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
     #[arg(long, value_name = "NAME", value_parser = super::exact_text())]
     tokenizer: Option<String>,
+    /// Field of JSON rows and column of Parquet files that holds the text
+    #[arg(long, value_name = "NAME", default_value = TEXT_FIELD, value_parser = super::exact_text())]
+    text_field: String,
 }
 
 /// Tokens, and what is known of them.
@@ -63,7 +66,7 @@ impl Input {
         let name = self.tokens.as_ref().or(self.text.as_ref());
         let name = name.cloned().unwrap_or_default();
         let inputs = [name.clone()];
-        let tokens = corpus::open(&inputs, &tokenizer, &say::report)?;
+        let tokens = corpus::open(&inputs, &tokenizer, &self.text_field, &say::report)?;
         let given = Given {
             tokens,
             tokenizer: Some(tokenizer.name().to_string()),

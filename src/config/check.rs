@@ -233,6 +233,10 @@ impl Check<'_> {
                 || "data.train: every weight must be above 0".into(),
             );
         }
+        let field = data.text_field.as_deref();
+        self.need(field != Some(""), &["data.text_field"], || {
+            "data.text_field is empty; name a field of the rows".into()
+        });
         let share = data.val_fraction;
         self.need(
             data.val.is_some() || (share > 0.0 && share < 1.0),

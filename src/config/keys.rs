@@ -244,10 +244,11 @@ pub const KEYS: &[Key] = &[
     key("model.rope_theta", Refused(SHAPE), Real, Default("10000.0"), "Base of the rotary positions of `llama`."),
     key("model.tie_word_embeddings", Refused(SHAPE), Flag, Unless("true for `gpt2`, false for `llama`"), "Whether the head is the token embedding."),
     key("model.scale_attn_by_inverse_layer_idx", Refused(SHAPE), Flag, Default("false"), "Also divide attention scores by (layer index + 1)."),
-    key("data.train", SameContent, Sources, Required("\"corpus.txt\""), "Training text: `.txt`, `.jsonl` (field `text`), both also `.gz` and `.zst`, `.parquet` (column `text`), token files (`.bin` of nanoGPT, llm.c, lit-gpt or `heirloom data prepare`, `.npy`) or `builtin:tinyshakespeare`; a file, a directory, or a pattern of shards such as `train_*.bin`. A list is read one after the other as one text; of a list with weights each window is drawn from one source."),
+    key("data.train", SameContent, Sources, Required("\"corpus.txt\""), "Training text: `.txt`, `.jsonl`, `.ndjson` or `.json` (the field `text_field` of each row), all of these also `.gz` and `.zst`, `.parquet` (the column `text_field`), token files (`.bin` of nanoGPT, llm.c, lit-gpt or `heirloom data prepare`, `.npy`) or `builtin:tinyshakespeare`; a file, a directory, or a pattern of shards such as `train_*.bin` ([models.md](models.md#texts)). A list is read one after the other as one text; of a list with weights each window is drawn from one source."),
     key("data.val", SameContent, Inputs, Unless("the end of the training text"), "Validation text, in the same formats."),
     key("data.val_fraction", Refused(SPLIT), Real, Default("0.1"), "Share of each source held out at its end when `val` is absent."),
     key("data.tokenizer", SameContent, Text, Unless("`\"reference\"` with `reference.path`, else `\"byte\"`"), "How text becomes tokens: `byte`, `gpt2`, `reference` (what the reference at `reference.path` brings), or the path of a `tokenizer.json` or of a directory with one, with a `/` or a `.` in it."),
+    key("data.text_field", SameContent, Text, Unless("`\"text\"`"), "Field of JSON rows and column of Parquet files that holds the text."),
     key("reference.path", Refused(REFERENCE), Text, Unless("`[reference.train]`"), "A model: a Hugging Face directory (`config.json`, safetensors), a `.gguf` file, `RUN@reference`, `RUN@best` or another checkpoint by the run's path, or `hf:owner/name[@revision]`."),
     key("reference.train.steps", FreeUntil(Measured), Count, Required("1000"), "Optimizer steps of the reference."),
     key("reference.train.lr", FreeUntil(Measured), Real, FROM_TRAIN, "Peak learning rate."),
@@ -431,6 +432,7 @@ mod tests {
         let mut config = minimal();
         config.data.val = Some(crate::config::Texts::One("b.txt".into()));
         config.data.tokenizer = Some("gpt2".into());
+        config.data.text_field = Some("content".into());
         config.reference.path = Some("dir".into());
         config.reference.train = Some(ReferenceTrainConfig {
             steps: 1,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::Source;
+use crate::corpus::{Source, TEXT_FIELD};
 use crate::run::command::GrowMode;
 use crate::run::notify::{Bell, Occasion, Ringing};
 
@@ -98,8 +98,8 @@ impl Default for ModelConfig {
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// Training text: a path, several that are read one after the other as one text, or sources with weights. A path is a
-    /// file, a directory or a pattern of shards; `.txt`, `.jsonl` (field `text`), both also `.gz` and `.zst`, `.parquet`
-    /// (column `text`), token files (`.bin`, `.npy`) or a builtin.
+    /// file, a directory or a pattern of shards; `.txt`, `.jsonl`, `.ndjson` and `.json` (a field of each row), all also
+    /// `.gz` and `.zst`, `.parquet` (a column), token files (`.bin`, `.npy`) or a builtin.
     pub train: TrainTexts,
     /// Validation text; without it the last `val_fraction` of each source is held out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +111,9 @@ pub struct DataConfig {
     /// a directory with one. Default: `reference` where there is such a path, else `byte`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
+    /// The field of JSON rows and the column of Parquet files that holds the text. Default: `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_field: Option<String>,
 }
 
 /// One path or several.
@@ -184,6 +187,11 @@ impl TrainTexts {
 }
 
 impl Config {
+    /// Returns where rows of JSON and Parquet have their text.
+    pub fn text_field(&self) -> &str {
+        self.data.text_field.as_deref().unwrap_or(TEXT_FIELD)
+    }
+
     /// What `data.tokenizer` says or, without it, means.
     pub fn tokenizer(&self) -> &str {
         match (&self.data.tokenizer, &self.reference.path) {

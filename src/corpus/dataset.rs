@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::reader::{self, Kind, expand, kind};
+use super::reader::{self, Kind, ReadOptions, Tally, find, kind};
 use super::{CorpusError, Mixture, Report, Reporter, Tokenizer, Tokens, encode, token_file};
 use crate::text::exact;
 
@@ -45,7 +45,8 @@ pub struct Dataset {
 
 impl Dataset {
     /// Opens what a config's `[data]` names. Without `val`, the last `val_fraction` of each source's tokens are held out;
-    /// of several sources these parts make one validation text. `report` follows long work.
+    /// of several sources these parts make one validation text. `field` is
+    /// where rows have their text. `report` follows long work.
     ///
     /// # Errors
     /// When a text cannot be read, was encoded by another tokenizer, or is shorter than one window of `context` tokens and
@@ -55,12 +56,13 @@ impl Dataset {
         val: Option<&[String]>,
         val_fraction: f64,
         tokenizer: &Tokenizer,
+        field: &str,
         context: usize,
         report: Reporter<'_>,
     ) -> Result<Self, CorpusError> {
         let (mut kept, mut held_out) = (Vec::new(), Vec::new());
         for source in train {
-            let all = open(&source.inputs, tokenizer, report)?;
+            let all = open(&source.inputs, tokenizer, field, report)?;
             let held = match val {
                 Some(_) => 0,
                 None => (all.len() as f64 * val_fraction) as usize,
@@ -84,7 +86,7 @@ impl Dataset {
             mixture: Mixture::new(sizes.zip(weights.iter().copied())),
             train: Tokens::join(kept),
             val: match val {
-                Some(val) => open(val, tokenizer, report)?,
+                Some(val) => open(val, tokenizer, field, report)?,
                 None => Tokens::join(held_out),
             },
             tokenizer: tokenizer.clone(),
@@ -143,17 +145,14 @@ impl Dataset {
 ///
 /// # Errors
 /// As [`open`], as far as it shows without the texts.
-pub fn check(inputs: &[String]) -> Result<(Vec<String>, u64), CorpusError> {
+pub fn check(inputs: &[String], field: &str) -> Result<(Vec<String>, u64), CorpusError> {
     let (mut files, mut bytes) = (Vec::new(), 0);
+    let how = ReadOptions::new(true, field);
     for input in inputs {
-        for file in expand(input)? {
+        for file in find(input)?.files {
             match kind(&file)? {
                 Kind::Tokens => drop(token_file::look(&exact::to_path(&file))?),
-                _ => drop(reader::open(
-                    &file,
-                    reader::Cuts::new(true),
-                    &Arc::default(),
-                )?),
+                _ => drop(reader::open(&file, &how, &Arc::default())?),
             }
             bytes += reader::size(&file)?;
             files.push(file);
@@ -162,27 +161,40 @@ pub fn check(inputs: &[String]) -> Result<(Vec<String>, u64), CorpusError> {
     Ok((files, bytes))
 }
 
-/// The tokens of inputs, one after the other; `report` follows long work.
+/// The tokens of inputs, one after the other; `field` is where rows have their text. `report` follows long work, and gets a
+/// line on what was left out. A file without a text or tokens adds none.
 ///
 /// # Errors
-/// When one cannot be read, or was encoded by another tokenizer.
+/// When one cannot be read, or was encoded by another tokenizer, or none of them has a token.
 pub fn open(
     inputs: &[String],
     tokenizer: &Tokenizer,
+    field: &str,
     report: Reporter<'_>,
 ) -> Result<Tokens, CorpusError> {
     let mut files = Vec::new();
     for input in inputs {
-        files.extend(expand(input)?);
+        let found = find(input)?;
+        for packed in &found.packed {
+            report(Report::Line(&format!(
+                "{} is not read: it is packed in a way that heirloom does not unpack",
+                crate::text::path(packed)
+            )));
+        }
+        files.extend(found.files);
     }
+    let tally = Arc::new(Tally::default());
+    let texts_to_tokens = |texts: &mut Vec<String>| {
+        let texts = std::mem::take(texts);
+        encode::tokens(&texts, tokenizer, field, &tally, report)
+    };
     let mut all = Vec::new();
     let mut texts: Vec<String> = Vec::new();
     for file in files {
         match kind(&file)? {
             Kind::Tokens => {
                 if !texts.is_empty() {
-                    let texts = std::mem::take(&mut texts);
-                    all.push(encode::tokens(&texts, tokenizer, report)?);
+                    all.push(texts_to_tokens(&mut texts)?);
                 }
                 let total = reader::size(&file)?;
                 let reading = |done| Report::Reading {
@@ -198,18 +210,31 @@ pub fn open(
         }
     }
     if !texts.is_empty() {
-        all.push(encode::tokens(&texts, tokenizer, report)?);
+        all.push(texts_to_tokens(&mut texts)?);
     }
-    Ok(Tokens::join(all))
+    let (tokens, skipped) = (Tokens::join(all), tally.skipped());
+    let name = || {
+        let names = inputs.join(", ");
+        crate::text::cut(&names, 200).into_owned()
+    };
+    if tokens.is_empty() {
+        let name = name();
+        return Err(CorpusError::Empty { name, skipped });
+    }
+    if skipped.rows() > 0 {
+        report(Report::Line(&format!("{}: {skipped}", name())));
+    }
+    Ok(tokens)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::corpus::TEXT_FIELD;
 
     fn open(sources: &[Source], val: Option<&[String]>, fraction: f64) -> Result<Dataset, String> {
         let tokenizer = Tokenizer::byte();
-        let opened = Dataset::open(sources, val, fraction, &tokenizer, 3, &|_| {});
+        let opened = Dataset::open(sources, val, fraction, &tokenizer, TEXT_FIELD, 3, &|_| {});
         opened.map_err(|e| e.to_string())
     }
 
@@ -266,6 +291,22 @@ mod tests {
         let other = open(&other, None, 0.25).unwrap().fingerprints();
         assert_ne!(mixed.fingerprints()[0], other[0]);
         assert_eq!(mixed.fingerprints()[1], other[1]);
+
+        // Shards without a token add none.
+        let mut header = [0; 256];
+        header[..3].copy_from_slice(&[20_240_520, 1, 0]);
+        let header: Vec<u8> = header
+            .iter()
+            .flat_map(|word: &i32| word.to_le_bytes())
+            .collect();
+        let empty = [put("s_000002.bin", &header), put("s_000003.bin", b"")];
+        let with_empty = open(&[Source::single(&pattern)], None, 0.25).unwrap();
+        assert_eq!(with_empty.fingerprints(), data.fingerprints());
+        let only = Source {
+            inputs: empty.to_vec(),
+            weight: 1.0,
+        };
+        assert!(open(&[only], None, 0.25).unwrap_err().contains("is empty"));
 
         // Texts of several files are parted as documents are.
         let texts = Source {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
-use super::reader::{self, Cuts, Piece};
+use super::reader::{self, Piece, ReadOptions, Tally};
 use super::tokenizer::Stage;
 use super::tokens::Width;
 use super::{CorpusError, Report, Reporter, Tokenizer, Tokens};
@@ -26,20 +26,20 @@ pub struct Batch {
     /// Whether the text ends with the last of them.
     pub last: bool,
     /// The file they are from, counted from 0.
-    file: usize,
+    pub file: usize,
     /// Bytes of all files that had been read when they were complete.
     read: u64,
 }
 
-/// Reads texts batch by batch on a thread of its own; `each` gets them in order and may stop the reading by an error. `count` grows
-/// by the bytes read of the files.
+/// Reads texts batch by batch on a thread of its own; `each` gets them in order and may stop the reading by an error. `tally`
+/// counts the bytes read of the files, and the rows skipped. The last batch of a file may be empty, as the file may be.
 ///
 /// # Errors
 /// What reading or `each` fails with. What was read before a failure is given to `each` first.
 pub fn read<E: From<CorpusError>>(
     names: &[String],
-    cuts: Cuts,
-    count: &Arc<AtomicU64>,
+    how: &ReadOptions,
+    tally: &Arc<Tally>,
     mut each: impl FnMut(Batch) -> Result<(), E>,
 ) -> Result<(), E> {
     std::thread::scope(|scope| {
@@ -47,7 +47,7 @@ pub fn read<E: From<CorpusError>>(
         let reading = move || {
             for (file, name) in names.iter().enumerate() {
                 let mut send = |pieces, last| {
-                    let read = count.load(Ordering::Relaxed);
+                    let read = tally.bytes();
                     let batch = Batch {
                         pieces,
                         last,
@@ -56,7 +56,7 @@ pub fn read<E: From<CorpusError>>(
                     };
                     sender.send(Ok(batch)).is_ok()
                 };
-                match read_one(name, cuts, count, &mut send) {
+                match read_one(name, how, tally, &mut send) {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(error) => return drop(sender.send(Err(error))),
@@ -80,13 +80,13 @@ pub fn read<E: From<CorpusError>>(
 /// Whether everything was taken.
 fn read_one(
     name: &str,
-    cuts: Cuts,
-    count: &Arc<AtomicU64>,
+    how: &ReadOptions,
+    tally: &Arc<Tally>,
     send: &mut dyn FnMut(Vec<Piece>, bool) -> bool,
 ) -> Result<bool, CorpusError> {
     let mut pieces = Vec::new();
-    let (mut bytes, mut any) = (0, false);
-    for piece in reader::open(name, cuts, count)? {
+    let mut bytes = 0;
+    for piece in reader::open(name, how, tally)? {
         let piece = match piece {
             Ok(piece) => piece,
             Err(error) => {
@@ -94,7 +94,6 @@ fn read_one(
                 return Err(error);
             }
         };
-        any |= !piece.text.is_empty();
         bytes += piece.text.len();
         pieces.push(piece);
         if bytes >= BATCH || pieces.len() == MOST_PIECES {
@@ -103,9 +102,6 @@ fn read_one(
                 return Ok(false);
             }
         }
-    }
-    if !any {
-        return Err(CorpusError::Empty { name: name.into() });
     }
     Ok(send(pieces, true))
 }
@@ -142,10 +138,13 @@ pub fn separator(tokenizer: &Tokenizer) -> Result<u32, CorpusError> {
     tokenizer.document_end().ok_or_else(none)
 }
 
-/// Texts in memory, the end of text between documents and between files. `report` follows the encoding.
+/// Texts in memory, the end of text between documents and between files. `field` is where rows have their text, `tally`
+/// counts those without one, and `report` follows the encoding.
 pub fn tokens(
     names: &[String],
     tokenizer: &Tokenizer,
+    field: &str,
+    tally: &Arc<Tally>,
     report: Reporter<'_>,
 ) -> Result<Tokens, CorpusError> {
     let size = |name: &String| reader::size(name).unwrap_or(0);
@@ -178,10 +177,10 @@ pub fn tokens(
             free: free >> 20,
         })
     };
-    let mut left = names.len();
-    let mut open = false;
-    let cuts = Cuts::new(tokenizer.cuts_at_lines());
-    read(names, cuts, &Arc::default(), |batch| {
+    // Whether a document goes on, and whether its file has ended: what follows is another one.
+    let (mut open, mut parted) = (false, false);
+    let how = ReadOptions::new(tokenizer.cuts_at_lines(), field);
+    read(names, &how, tally, |batch| {
         let length: usize = batch.pieces.iter().map(|piece| piece.text.len()).sum();
         let done = AtomicU64::new(0);
         // Compressed files have fewer bytes than their text: a share of the batch is that share of its bytes.
@@ -193,18 +192,16 @@ pub fn tokens(
         })?;
         before = batch.read;
         for (piece, ids) in batch.pieces.iter().zip(encoded) {
+            if std::mem::take(&mut parted) {
+                push(&[separator(tokenizer)?])?;
+            }
             push(&ids)?;
             open = !piece.ends;
             if piece.ends {
                 push(&[separator(tokenizer)?])?;
             }
         }
-        if batch.last {
-            left -= 1;
-            if open && left > 0 {
-                push(&[separator(tokenizer)?])?;
-            }
-        }
+        parted |= batch.last && std::mem::take(&mut open);
         Ok::<(), CorpusError>(())
     })?;
     Ok(held.tokens())

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::reader::Skipped;
+
 #[derive(Debug, thiserror::Error)]
 pub enum CorpusError {
     #[error("cannot read {}: {source}", path.display())]
@@ -15,8 +17,18 @@ pub enum CorpusError {
         at: u64,
         source: io::Error,
     },
-    #[error("{name} is empty; give a text with at least one context of tokens")]
-    Empty { name: String },
+    #[error("{name} is empty; give a text with at least one context of tokens{}", skipped_rows(*skipped))]
+    Empty { name: String, skipped: Skipped },
+    #[error("{}: {what}", path.display())]
+    Foreign { path: PathBuf, what: String },
+    #[error(
+        "{} is {encoding} text, and only UTF-8 is read; convert it: iconv -f {encoding} -t UTF-8",
+        path.display()
+    )]
+    Encoding {
+        path: PathBuf,
+        encoding: &'static str,
+    },
     #[error("{} is not UTF-8: byte {at} does not belong; convert it first", path.display())]
     NotUtf8 { path: PathBuf, at: usize },
     #[error("{}:{line}: {what}", path.display())]
@@ -28,7 +40,7 @@ pub enum CorpusError {
     #[error("{}: {what}", path.display())]
     Parquet { path: PathBuf, what: String },
     #[error(
-        "{name}: unknown kind of text; use .txt or .jsonl (field \"text\"), also .gz and .zst, .parquet (column \"text\"), .bin or .npy (tokens), or builtin:tinyshakespeare"
+        "{name}: unknown kind of text; use .txt, .jsonl, .ndjson or .json (field \"text\"), also .gz and .zst, .parquet (column \"text\"), .bin or .npy (tokens), or builtin:tinyshakespeare"
     )]
     UnknownKind { name: String },
     #[error("{name} is a directory; name a file in it")]
@@ -83,4 +95,12 @@ pub enum CorpusError {
     Exists { path: PathBuf },
     #[error("{}: {what}; --force begins again", path.display())]
     Unlike { path: PathBuf, what: String },
+}
+
+/// What an empty text had instead.
+fn skipped_rows(skipped: Skipped) -> String {
+    match skipped.rows() {
+        0 => String::new(),
+        _ => format!(" ({skipped})"),
+    }
 }

@@ -59,6 +59,14 @@ impl Width {
             Self::Four => 4,
         }
     }
+
+    /// `u16` or `u32`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Two => "u16",
+            Self::Four => "u32",
+        }
+    }
 }
 
 /// Ids up to this many bytes are looked at one by one when a file is opened, and hashed whole; of longer runs a sample

@@ -172,7 +172,9 @@ impl Dir {
     /// # Errors
     /// When it does not exist, is a link, a directory, a FIFO or a device, or cannot be opened.
     pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
-        self.open_regular(name.as_ref(), OFlag::O_RDONLY)
+        let file = self.open_regular(name.as_ref(), OFlag::O_RDONLY)?;
+        super::refuse_lfs_pointer(&file)?;
+        Ok(file)
     }
 
     /// Opens a regular file for reading and appending, making it where it is missing.

@@ -18,7 +18,7 @@ mod unnamed;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 pub use dir::{Dir, Kind};
@@ -26,22 +26,69 @@ pub use exec::close_on_exec;
 pub use new::{NewFile, is_temporary, random, replace};
 pub use unnamed::{take_all, unnamed};
 
+/// How the files begin that git keeps in place of large ones, where git-lfs has not fetched these (its three names for
+/// itself).
+const LFS_POINTERS: [&[u8]; 3] = [
+    b"version https://git-lfs.github.com/spec/",
+    b"version https://hawser.github.com/spec/",
+    b"version http://git-media.io/v/",
+];
+
 /// Opens a regular file for reading; links are followed.
 ///
 /// # Errors
-/// When it is not there, cannot be read, or is a directory, a pipe or a device.
+/// When it is not there, cannot be read, is a directory, a pipe or a device, or is a git-lfs pointer in place of the file.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         // A pipe without a writer does not block; on regular files the flag means nothing.
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
+    if !file.metadata()?.is_file() {
         let why = "it is not a regular file";
-        Err(io::Error::new(ErrorKind::InvalidInput, why))
+        return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
+    refuse_lfs_pointer(&file)?;
+    Ok(file)
+}
+
+/// Checks that a file is not the pointer that `git clone` leaves of it without git-lfs. No bytes are consumed.
+///
+/// # Errors
+/// When it is one; the message names the size of the file that is missing, and the command that fetches it.
+fn refuse_lfs_pointer(file: &File) -> io::Result<()> {
+    let mut head = [0; 512];
+    let n = read_start(file, &mut head)?;
+    let head = &head[..n];
+    if !LFS_POINTERS.iter().any(|begin| head.starts_with(begin)) {
+        return Ok(());
+    }
+    let head = String::from_utf8_lossy(head);
+    let size = head.lines().find_map(|line| line.strip_prefix("size "));
+    let size = match size.and_then(|size| size.trim().parse::<u64>().ok()) {
+        Some(size) => format!(" of {} bytes", crate::text::thousands(size)),
+        None => String::new(),
+    };
+    Err(invalid(format!(
+        "it is a git-lfs pointer, not the file{size} that it stands for; fetch that with: git lfs pull"
+    )))
+}
+
+/// Reads the first bytes of a file, as many as there are and fit, without moving its position. Returns their number.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn read_start(file: &File, into: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0;
+    while n < into.len() {
+        match file.read_at(&mut into[n..], n as u64) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(n)
 }
 
 /// The text of a regular file of at most `most` bytes.
@@ -141,6 +188,47 @@ fn invalid(why: String) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_git_leaves_of_a_large_file_is_named() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("file");
+        let oid = "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393";
+        for (text, size) in [
+            (
+                format!("version https://git-lfs.github.com/spec/v1\n{oid}\nsize 12345\n"),
+                " of 12,345 bytes",
+            ),
+            // A checkout that turned the line ends, an extension, an old name, and one that is cut off.
+            (
+                format!("version https://git-lfs.github.com/spec/v1\r\n{oid}\r\nsize 5\r\n"),
+                " of 5 bytes",
+            ),
+            (
+                format!(
+                    "version https://git-lfs.github.com/spec/v1\next-0-foo sha256:00\n{oid}\nsize 7\n"
+                ),
+                " of 7 bytes",
+            ),
+            (
+                format!("version https://hawser.github.com/spec/v1\n{oid}\nsize 9\n"),
+                " of 9 bytes",
+            ),
+            ("version https://git-lfs.github.com/spec/v1\n".into(), ""),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let want = format!(
+                "it is a git-lfs pointer, not the file{size} that it stands for; fetch that with: git lfs pull"
+            );
+            assert_eq!(open(&path).unwrap_err().to_string(), want);
+            assert_eq!(read_bytes(&path, 1 << 20).unwrap_err().to_string(), want);
+            let dir = Dir::open(tmp.path()).unwrap();
+            assert_eq!(dir.open_file("file").unwrap_err().to_string(), want);
+        }
+        let about = "version https is what a pointer begins with\n";
+        std::fs::write(&path, about).unwrap();
+        assert_eq!(read_text(&path, 99).unwrap(), about);
+    }
 
     #[test]
     fn only_regular_files_of_a_sensible_size_are_read() {

@@ -290,11 +290,11 @@ pub(in crate::cli) fn check_new(
 fn check_data(config: &Config) -> Result<(String, u64)> {
     let mut first = None;
     for source in config.data.train.sources() {
-        let (files, bytes) = corpus::check(&source.inputs)?;
+        let (files, bytes) = corpus::check(&source.inputs, config.text_field())?;
         first = first.or(files.into_iter().next().map(|file| (file, bytes)));
     }
     if let Some(val) = &config.data.val {
-        corpus::check(val.paths())?;
+        corpus::check(val.paths(), config.text_field())?;
     }
     Ok(first.unwrap_or_default())
 }

@@ -225,6 +225,7 @@ pub(in crate::cli) fn open_data(
         d.val.as_ref().map(Texts::paths),
         d.val_fraction,
         &tokenizer,
+        config.text_field(),
         context,
         report,
     )?;

@@ -8,16 +8,15 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use self::output::Output;
 use self::state::State;
 use super::encode::{Batch, encode, read, separator};
-use super::reader::{self, Cuts, Kind, Piece, expand, kind};
+use super::reader::{self, Kind, Piece, ReadOptions, Skipped, Tally, find, kind};
 use super::token_file::LARGEST;
 use super::tokens::Width;
-use super::{CorpusError, Tokenizer};
+use super::{CorpusError, TEXT_FIELD, Tokenizer};
 
 /// How often what is written is made safe.
 const SAFE_EVERY: Duration = Duration::from_secs(2);
@@ -31,6 +30,8 @@ pub struct Job {
     /// A share of the documents, evenly strided, and the file they go to.
     pub val: Option<(f64, PathBuf)>,
     pub tokenizer: Tokenizer,
+    /// The field of JSON rows and the column of Parquet files that holds the text.
+    pub field: String,
     /// Overwrite files, and begin again.
     pub force: bool,
     /// Tokens in one file before the next is begun.
@@ -45,6 +46,7 @@ impl Job {
             out: out.into(),
             val: None,
             tokenizer,
+            field: TEXT_FIELD.into(),
             force: false,
             shard_tokens: LARGEST,
         }
@@ -66,6 +68,10 @@ pub struct Prepared {
     pub done: bool,
     /// Bytes of text that an earlier call had done.
     pub kept: u64,
+    /// Rows that have no text.
+    pub skipped: Skipped,
+    /// Files of the inputs' directories that are packed in a way that is not read.
+    pub packed: Vec<PathBuf>,
 }
 
 /// How far a preparation is, in bytes of the input files.
@@ -81,8 +87,9 @@ pub struct Progress {
 /// `progress` is told, and says whether to go on.
 ///
 /// # Errors
-/// When an input cannot be read, `out` exists and `force` is not given, what is left of an earlier call does not fit, or
-/// writing fails. `out` is then as it was, and what was done is kept beside it.
+/// When an input cannot be read, none has a text, `out` exists and `force` is not given, what is left of a stopped call does
+/// not fit, or writing fails. `out` is then as it was, and what was done is kept beside it: the corrected call goes on from
+/// there, or begins again where the texts before the fault are others.
 pub fn prepare(
     job: &Job,
     progress: &mut dyn FnMut(Progress) -> bool,
@@ -93,68 +100,99 @@ pub fn prepare(
             return Err(CorpusError::Exists { path: out.clone() });
         }
     }
-    let mut files = Vec::new();
+    let (mut files, mut packed) = (Vec::new(), Vec::new());
     for input in &job.inputs {
-        files.extend(expand(input)?);
+        let found = find(input)?;
+        files.extend(found.files);
+        packed.extend(found.packed);
     }
     let mut total = 0;
     for file in &files {
         total += size(file)?;
     }
-    let separator = separator(&job.tokenizer)?;
-    let fresh = State::new(
-        &job.tokenizer,
-        &files,
-        job.val.as_ref().map(|(share, _)| *share),
-    );
-    let state = match job.force {
+    let share = job.val.as_ref().map(|(share, _)| *share);
+    let fresh = State::new(&job.tokenizer, &files, share, &job.field);
+    let candidates = match job.force {
         true => {
             State::remove(&job.out);
-            None
+            Vec::new()
         }
-        false => State::read(&job.out, &fresh)?,
+        false => fresh.candidates(&job.out)?,
     };
-    let state = state.unwrap_or(fresh);
+    let mut candidates = candidates.into_iter();
+    let mut state = candidates.next().unwrap_or(fresh);
+    loop {
+        let made = go_on(job, state, &files, total, progress);
+        match (made, candidates.next()) {
+            (Err(CorpusError::Unlike { .. }), Some(next)) => state = next,
+            (made, _) => return made.map(|made| Prepared { packed, ..made }),
+        }
+    }
+}
+
+/// Goes on from a state.
+fn go_on(
+    job: &Job,
+    mut state: State,
+    files: &[String],
+    total: u64,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Prepared, CorpusError> {
     let width = Width::of(job.tokenizer.size());
-    let output = |out: &Path, shards: &[u64]| Output::open(out, width, job.shard_tokens, shards);
+    let output = |out: &Path, shards: &[u64]| {
+        let opened = Output::open(out, width, job.shard_tokens, shards);
+        opened.map_err(|error| match error {
+            // What the state says is done is not there: the output has another name, or was removed.
+            CorpusError::TokenFile { path, what } => CorpusError::Unlike { path, what },
+            error => error,
+        })
+    };
+    let tally = Arc::new(Tally::default());
+    state.failed = false;
     let mut work = Work {
-        train: output(&job.out, &state.train)?,
+        train: output(&job.out, &state.done.train)?,
         val: match &job.val {
-            Some((share, out)) => Some((*share, output(out, &state.val)?)),
+            Some((share, out)) => Some((*share, output(out, &state.done.val)?)),
             None => None,
         },
-        skip: state.pieces,
-        kept: state.bytes,
+        skip: state.done.pieces,
+        kept: state.done.bytes,
         hash: blake3::Hasher::new(),
-        separator,
+        separator: separator(&job.tokenizer)?,
         open: false,
         safe: Instant::now(),
+        tally: Arc::clone(&tally),
         state,
         job,
     };
-    let consumed = Arc::new(AtomicU64::new(0));
-    let cuts = Cuts::new(job.tokenizer.cuts_at_lines());
-    let ended = read(&files, cuts, &consumed, |batch| {
+    let how = ReadOptions::new(job.tokenizer.cuts_at_lines(), &job.field);
+    let ended = read(files, &how, &tally, |batch| {
         work.take(batch)?;
         let go_on = progress(Progress {
-            read: consumed.load(Ordering::Relaxed),
+            read: tally.bytes(),
             total,
             checking: work.skip > 0,
         });
         if go_on { Ok(()) } else { Err(End::Stopped) }
     });
-    match ended {
-        Ok(()) => work.finish(&files),
+    let failed = match ended {
+        Ok(()) => match work.state.done.bytes {
+            0 => CorpusError::Empty {
+                name: crate::text::cut(&job.inputs.join(", "), 200).into_owned(),
+                skipped: tally.skipped(),
+            },
+            _ => return work.finish(files),
+        },
         Err(End::Stopped) => {
             work.make_safe()?;
-            Ok(work.prepared(Vec::new(), false))
+            return Ok(work.prepared(Vec::new(), false));
         }
-        Err(End::Failed(error)) => {
-            // The first failure is the one to tell of.
-            let _ = work.make_safe();
-            Err(error)
-        }
-    }
+        Err(End::Failed(error)) => error,
+    };
+    work.state.failed = true;
+    // The first failure is the one to report.
+    let _ = work.make_safe();
+    Err(failed)
 }
 
 enum End {
@@ -193,6 +231,7 @@ struct Work<'a> {
     /// Whether the last document of what was seen has not ended.
     open: bool,
     safe: Instant,
+    tally: Arc<Tally>,
 }
 
 impl Work<'_> {
@@ -203,22 +242,29 @@ impl Work<'_> {
             self.see(piece);
         }
         if !old.is_empty() {
-            self.skip -= old.len() as u64;
-            if self.skip == 0 && self.state.hash != self.hash.finalize().to_hex().as_str() {
+            let left = self.skip - old.len() as u64;
+            if left == 0 && self.state.done.hash != self.hash.finalize().to_hex().as_str() {
+                // Before the state counts as seen: nothing of this text may be written down.
                 return Err(self.changed());
             }
+            self.skip = left;
         }
         let encoded = encode(new, &self.job.tokenizer, &|_| {})?;
         for (piece, ids) in new.iter().zip(encoded) {
             self.see(piece);
             self.push(&ids, piece.ends)?;
-            self.state.pieces += 1;
-            self.state.bytes += piece.text.len() as u64;
+            self.state.done.pieces += 1;
+            self.state.done.bytes += piece.text.len() as u64;
         }
         // A file ends a document.
-        if batch.last && std::mem::take(&mut self.open) && self.skip == 0 && !self.state.closed {
+        let closes = batch.last && std::mem::take(&mut self.open);
+        if closes && self.skip == 0 && !self.state.done.closed {
             self.push(&[], true)?;
-            self.state.closed = true;
+            self.state.done.closed = true;
+        }
+        if batch.last && self.skip == 0 {
+            self.count_tokens();
+            self.state.files = Some((batch.file + 1, self.state.done.clone()));
         }
         if self.safe.elapsed() > SAFE_EVERY {
             self.make_safe()?;
@@ -231,12 +277,12 @@ impl Work<'_> {
         self.hash.update(&[u8::from(piece.ends)]);
         self.open = !piece.ends;
         if self.skip == 0 {
-            self.state.closed = false;
+            self.state.done.closed = false;
         }
     }
 
     fn push(&mut self, ids: &[u32], ends: bool) -> Result<(), CorpusError> {
-        let document = self.state.documents as f64;
+        let document = self.state.done.documents as f64;
         let output = match &mut self.val {
             // Every 1/share-th document, whatever number of them there will be.
             Some((share, val))
@@ -250,7 +296,7 @@ impl Work<'_> {
         if ends {
             output.push(&[self.separator])?;
             output.end_document()?;
-            self.state.documents += 1;
+            self.state.done.documents += 1;
         }
         Ok(())
     }
@@ -269,30 +315,41 @@ impl Work<'_> {
             // Still what the earlier call wrote down.
             return Ok(());
         }
-        if self.state.pieces == 0 {
+        if self.state.done.pieces == 0 {
             self.train.remove();
             if let Some((_, val)) = &self.val {
                 val.remove();
             }
             return Ok(());
         }
-        self.state.hash = self.hash.finalize().to_hex().to_string();
-        self.state.train = self.train.sync()?;
+        self.train.sync()?;
         if let Some((_, val)) = &mut self.val {
-            self.state.val = val.sync()?;
+            val.sync()?;
         }
+        self.count_tokens();
         self.state.write(&self.job.out)
+    }
+
+    /// Brings the state up to what is done.
+    fn count_tokens(&mut self) {
+        self.state.done.hash = self.hash.finalize().to_hex().to_string();
+        self.state.done.train = self.train.shards();
+        if let Some((_, val)) = &self.val {
+            self.state.done.val = val.shards();
+        }
     }
 
     fn prepared(&self, files: Vec<PathBuf>, done: bool) -> Prepared {
         Prepared {
             tokens: self.train.n(),
             val_tokens: self.val.as_ref().map_or(0, |(_, val)| val.n()),
-            bytes: self.state.bytes,
-            documents: self.state.documents,
+            bytes: self.state.done.bytes,
+            documents: self.state.done.documents,
             files,
             done,
             kept: self.kept,
+            skipped: self.tally.skipped(),
+            packed: Vec::new(),
         }
     }
 

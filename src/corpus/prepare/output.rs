@@ -21,6 +21,13 @@ impl Output {
     /// Begins `out`, or goes on after files with `shards` tokens.
     pub fn open(out: &Path, width: Width, most: u64, shards: &[u64]) -> Result<Self, CorpusError> {
         let (last, full) = shards.split_last().unwrap_or((&0, &[]));
+        // Those that an earlier call has begun behind the place to go on from.
+        let later = (full.len() + 1..).map(|i| Writer::part(&shard(out, i)));
+        for part in later {
+            if file::remove(&part).is_err() {
+                break;
+            }
+        }
         Ok(Self {
             out: out.into(),
             width,
@@ -49,10 +56,14 @@ impl Output {
         Ok(())
     }
 
-    /// Tokens in each file, which outlive the machine now.
-    pub fn sync(&mut self) -> Result<Vec<u64>, CorpusError> {
-        self.writer.sync()?;
-        Ok([&self.full[..], &[self.writer.n()]].concat())
+    /// Makes sure that every token so far outlives the machine.
+    pub fn sync(&mut self) -> Result<(), CorpusError> {
+        self.writer.sync()
+    }
+
+    /// Returns the tokens in each file.
+    pub fn shards(&self) -> Vec<u64> {
+        [&self.full[..], &[self.writer.n()]].concat()
     }
 
     /// Puts the files in place, and says which they are.
@@ -61,7 +72,8 @@ impl Output {
         tokenizer: &Tokenizer,
         inputs: &[String],
     ) -> Result<Vec<PathBuf>, CorpusError> {
-        let shards = self.sync()?;
+        self.sync()?;
+        let shards = self.shards();
         if shards.len() > 1 && shards.last() == Some(&0) {
             self.remove();
         }

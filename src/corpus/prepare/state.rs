@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::token_file::{Writer, sidecar};
-use crate::corpus::{CorpusError, Tokenizer};
+use crate::corpus::{CorpusError, TEXT_FIELD, Tokenizer};
 use crate::file;
 
 /// Most bytes of a state file, which names the inputs.
@@ -20,6 +20,22 @@ pub struct State {
     inputs: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     val_share: Option<f64>,
+    /// Where rows have their text; absent: where they have it unless it is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// Whether it ended with an error, which the next call is to put right.
+    #[serde(default)]
+    pub failed: bool,
+    /// Whole input files that are done, and what was done with them.
+    #[serde(default)]
+    pub files: Option<(usize, Done)>,
+    #[serde(flatten)]
+    pub done: Done,
+}
+
+/// Work that is done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
     /// Parts of documents that are encoded and written.
     pub pieces: u64,
     /// Bytes of text in them.
@@ -36,19 +52,21 @@ pub struct State {
 
 impl State {
     /// Nothing is done.
-    pub fn new(tokenizer: &Tokenizer, inputs: &[String], val_share: Option<f64>) -> Self {
+    pub fn new(
+        tokenizer: &Tokenizer,
+        inputs: &[String],
+        val_share: Option<f64>,
+        field: &str,
+    ) -> Self {
         Self {
             version: VERSION,
             tokenizer: tokenizer.fingerprint().into(),
             inputs: inputs.to_vec(),
             val_share,
-            pieces: 0,
-            bytes: 0,
-            hash: String::new(),
-            documents: 0,
-            closed: false,
-            train: Vec::new(),
-            val: Vec::new(),
+            field: (field != TEXT_FIELD).then(|| field.into()),
+            failed: false,
+            files: None,
+            done: Done::default(),
         }
     }
 
@@ -57,33 +75,59 @@ impl State {
         sidecar(&Writer::part(out))
     }
 
-    /// What an earlier call for `out` has left.
+    /// Returns the states that a call may go on from, best first: what an earlier call for `out` has left, what that had done
+    /// with the files that both begin with, and `self`, with which nothing is done. An earlier call that was stopped is not
+    /// thrown away for another one.
     ///
     /// # Errors
-    /// When it is damaged, or that call was about something else than `fresh`.
-    pub fn read(out: &Path, fresh: &Self) -> Result<Option<Self>, CorpusError> {
+    /// When what is left is damaged, or of a stopped call about something else.
+    pub fn candidates(&self, out: &Path) -> Result<Vec<Self>, CorpusError> {
         let path = Self::path(out);
         let bytes = match file::read_bytes(&path, LARGEST) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![self.clone()]),
             Err(source) => return Err(CorpusError::Read { path, source }),
         };
         let unlike = |what: &str| CorpusError::Unlike {
             path: path.clone(),
             what: what.into(),
         };
-        let state: Self =
+        let left: Self =
             serde_json::from_slice(&bytes).map_err(|e| unlike(&format!("it is damaged: {e}")))?;
-        if state.version != fresh.version {
+        if left.version != self.version {
             return Err(unlike("it is of another version of heirloom"));
         }
-        if state.tokenizer != fresh.tokenizer {
-            return Err(unlike("this preparation was begun with another tokenizer"));
+        let same_texts = left.tokenizer == self.tokenizer && left.field == self.field;
+        let same_share = left.val_share == self.val_share;
+        let mut candidates = Vec::new();
+        if same_texts && same_share {
+            if left.inputs == self.inputs {
+                candidates.push(left.clone());
+            }
+            if let Some((n, done)) = &left.files
+                && self.inputs.len() >= *n
+                && left.inputs.get(..*n) == self.inputs.get(..*n)
+            {
+                candidates.push(Self {
+                    done: done.clone(),
+                    files: left.files.clone(),
+                    ..self.clone()
+                });
+            }
         }
-        if state.inputs != fresh.inputs || state.val_share != fresh.val_share {
-            return Err(unlike("this preparation was begun with other inputs"));
+        if left.failed {
+            candidates.push(self.clone());
         }
-        Ok(Some(state))
+        if candidates.is_empty() {
+            return Err(unlike(
+                match (same_texts, left.tokenizer == self.tokenizer) {
+                    (true, _) => "this preparation was begun with other inputs",
+                    (false, true) => "this preparation was begun with another field of texts",
+                    (false, false) => "this preparation was begun with another tokenizer",
+                },
+            ));
+        }
+        Ok(candidates)
     }
 
     /// Replaces what is written.

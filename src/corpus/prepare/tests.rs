@@ -125,7 +125,9 @@ fn what_was_begun_with_something_else_is_not_continued() {
     let more = place.job(&[inputs[0].clone(), place.put("b.txt", "b")]);
     assert!(go(&more).unwrap_err().contains("other inputs"));
     place.put("a.jsonl", &text.replacen("17", "18", 1));
-    assert!(go(&job).unwrap_err().contains("the text has changed"));
+    for _ in 0..2 {
+        assert!(go(&job).unwrap_err().contains("the text has changed"));
+    }
     let forced = Job { force: true, ..job };
     assert!(go(&forced).unwrap().done);
 }
@@ -134,7 +136,7 @@ fn what_was_begun_with_something_else_is_not_continued() {
 fn a_bad_line_keeps_what_came_before_it() {
     let place = Place::new();
     let good = "{\"text\": \"a\"}\n".repeat(20_000);
-    let name = place.put("a.jsonl", &format!("{good}{{}}\n"));
+    let name = place.put("a.jsonl", &format!("{good}[]\n"));
     let job = place.job(&[name]);
     let error = go(&job).unwrap_err();
     assert!(error.contains("a.jsonl:20001: no string field"), "{error}");
@@ -174,4 +176,186 @@ fn a_long_text_becomes_several_files_and_a_share_of_it_another() {
         ]
     );
     assert_eq!((made.tokens, made.val_tokens), (40, 10));
+}
+
+#[test]
+fn a_bad_file_costs_neither_those_before_it_nor_the_corrected_command() {
+    let place = Place::new();
+    let rows = |from: usize| -> String {
+        let row = |i: usize| format!("{{\"text\": \"document {i}\"}}\n");
+        (from..from + 2_000).map(row).collect()
+    };
+    let good = [place.put("a.jsonl", &rows(0)), place.put("b.txt", "b")];
+    let last = place.put("d.jsonl", &rows(90_000));
+    // What each corrected call writes, from an empty place.
+    let wanted = |job: &Job| {
+        let fresh = Job {
+            out: place.0.path().join("w.bin"),
+            force: true,
+            ..job.clone()
+        };
+        go(&fresh).unwrap();
+        std::fs::read(&fresh.out).unwrap()
+    };
+    /// What is corrected, how, and whether what was done is kept.
+    type Correction<'a> = (&'a str, &'a dyn Fn(&Job) -> Job, bool);
+    let corrections: [Correction; 8] = [
+        (
+            "the bad file mended",
+            &|job| {
+                place.put("c.jsonl", &rows(40_000));
+                job.clone()
+            },
+            true,
+        ),
+        (
+            "the bad file left out",
+            &|job| Job {
+                inputs: [&good[..], std::slice::from_ref(&last)].concat(),
+                ..job.clone()
+            },
+            true,
+        ),
+        (
+            "another file in its place",
+            &|job| Job {
+                inputs: [&good[..], &[place.put("e.txt", "e"), last.clone()]].concat(),
+                ..job.clone()
+            },
+            true,
+        ),
+        (
+            "a file put before it",
+            &|job| Job {
+                inputs: [std::slice::from_ref(&last), &good[..]].concat(),
+                ..job.clone()
+            },
+            false,
+        ),
+        (
+            "another text in the first file",
+            &|job| {
+                place.put("a.jsonl", &rows(7));
+                place.put("c.jsonl", &rows(40_000));
+                job.clone()
+            },
+            false,
+        ),
+        (
+            "another tokenizer",
+            &|job| Job {
+                tokenizer: Tokenizer::gpt2(),
+                inputs: good.to_vec(),
+                ..job.clone()
+            },
+            false,
+        ),
+        (
+            "a share held out",
+            &|job| Job {
+                val: Some((0.5, place.0.path().join("v.bin"))),
+                inputs: good.to_vec(),
+                ..job.clone()
+            },
+            false,
+        ),
+        (
+            "the tokens removed",
+            &|job| {
+                std::fs::remove_file(place.0.path().join("o.bin.part")).unwrap();
+                Job {
+                    inputs: good.to_vec(),
+                    ..job.clone()
+                }
+            },
+            false,
+        ),
+    ];
+    for (what, correct, kept) in corrections {
+        place.put("a.jsonl", &rows(0));
+        let bad = place.put("c.jsonl", &format!("{}{{\"text\"\n", rows(40_000)));
+        let job = place.job(&[&good[..], &[bad, last.clone()]].concat());
+        let error = go(&job).unwrap_err();
+        assert!(error.contains("c.jsonl:2001: not valid JSON"), "{error}");
+        assert!(!job.out.exists());
+        let job = correct(&job);
+        let made = go(&job).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(made.kept > 0, kept, "{what}");
+        assert_eq!(std::fs::read(&job.out).unwrap(), wanted(&job), "{what}");
+        std::fs::remove_file(&job.out).unwrap();
+        let left: Vec<String> = place
+            .files()
+            .into_iter()
+            .filter(|f| f.contains(".part"))
+            .collect();
+        assert!(left.is_empty(), "{what}: {left:?}");
+    }
+}
+
+#[test]
+fn an_empty_file_adds_nothing_and_nothing_else_is_an_error() {
+    let place = Place::new();
+    let texts = [
+        place.put("a.txt", "a"),
+        place.put("c.jsonl", "{\"text\": \"c\"}\n"),
+    ];
+    let empty = [
+        place.put("e.txt", ""),
+        place.put("f.jsonl", "\n\n"),
+        place.put("g.json", "[]"),
+        place.put("h.jsonl.gz", ""),
+        place.put("i.jsonl", "{\"text\": null}\n"),
+    ];
+    for inputs in [
+        [&texts[..1], &empty, &texts[1..]].concat(),
+        [&empty[..], &texts].concat(),
+        [&texts[..], &empty].concat(),
+    ] {
+        let job = Job {
+            force: true,
+            ..place.job(&inputs)
+        };
+        let made = go(&job).unwrap();
+        assert_eq!(ids(&job.out), "a|c|");
+        assert_eq!((made.documents, made.skipped.rows()), (2, 1));
+        // A run that reads the texts itself ends the last file with nothing.
+        let tokens = crate::corpus::open(&inputs, &Tokenizer::byte(), TEXT_FIELD, &|_| {}).unwrap();
+        let ids: Vec<u32> = (0..tokens.len()).map(|i| tokens.get(i)).collect();
+        assert_eq!(
+            Tokenizer::byte().decode(&ids).unwrap(),
+            "a<|endoftext|>c<|endoftext|>"
+        );
+    }
+    let out = place.0.path().join("n.bin");
+    let job = Job {
+        out: out.clone(),
+        ..place.job(&empty)
+    };
+    let error = go(&job).unwrap_err();
+    assert!(
+        error.contains("is empty") && error.contains("1 row without a text skipped (1 null)"),
+        "{error}"
+    );
+    assert!(place.files().iter().all(|file| !file.starts_with("n.bin")));
+    let error = crate::corpus::open(&empty, &Tokenizer::byte(), TEXT_FIELD, &|_| {});
+    assert!(error.unwrap_err().to_string().contains("is empty"));
+}
+
+#[test]
+fn a_state_of_an_earlier_version_is_gone_on_from() {
+    let place = Place::new();
+    let row = |i: usize| format!("{{\"text\": \"document {i}\"}}\n");
+    let rows: String = (0..40_000).map(row).collect();
+    let job = place.job(&[place.put("a.jsonl", &rows)]);
+    assert!(!prepare(&job, &mut |_| false).unwrap().done);
+    let path = State::path(&job.out);
+    let state = std::fs::read(&path).unwrap();
+    let mut state: serde_json::Map<_, _> = serde_json::from_slice(&state).unwrap();
+    for new in ["failed", "files"] {
+        assert!(state.remove(new).is_some());
+    }
+    let kept = state["bytes"].as_u64().unwrap();
+    std::fs::write(&path, serde_json::to_vec(&state).unwrap()).unwrap();
+    let made = go(&job).unwrap();
+    assert_eq!((made.done, made.kept), (true, kept));
 }

@@ -1,27 +1,20 @@
 //! Reads files, unpacking compressed ones up to a limit.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
+use super::content::{self, HEAD, Packing};
+use super::tally::Tally;
 use crate::corpus::CorpusError;
 use crate::file;
-
-/// How a file is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
-    Plain,
-    Gzip,
-    Zstd,
-}
 
 /// The largest window of a zstd stream, as a power of two: `--long=27`, what its own program reads unasked.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-pub type Bytes = Box<dyn Read + Send>;
+type Bytes = Box<dyn Read + Send>;
 
 /// The most that a packed text may unpack to, in multiples of its file's size. Prose unpacks to 3 to 5 times its size,
 /// logs and tables to 20, and a file made to fill a disk to 1000 (gzip) or 30,000 (zstd).
@@ -62,48 +55,165 @@ impl<R: Read> Read for Unpacked<R> {
 /// Counts the bytes of a file as they are read.
 struct Counted<R> {
     bytes: R,
-    read: Arc<AtomicU64>,
+    tally: Arc<Tally>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let n = self.bytes.read(into)?;
-        self.read.fetch_add(n as u64, Ordering::Relaxed);
+        self.tally.add_bytes(n as u64);
         Ok(n)
     }
 }
 
-/// Reads bytes in memory; `count` grows by those that have been read.
-pub fn in_memory(bytes: &'static [u8], count: &Arc<AtomicU64>) -> Bytes {
-    Box::new(Counted {
-        bytes,
-        read: Arc::clone(count),
-    })
+/// The members of a gzip file, one after the other. Zero bytes behind a member fill up a block of a tape or a disk.
+struct Members<R> {
+    /// Absent behind the last one.
+    member: Option<GzDecoder<R>>,
 }
 
-/// Opens a file; `count` grows by the bytes read from it.
-pub fn open(path: &Path, packing: Packing, count: &Arc<AtomicU64>) -> Result<Bytes, CorpusError> {
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let n = member.read(into)?;
+            if n > 0 || into.is_empty() {
+                return Ok(n);
+            }
+            let rest = self.member.take().map(GzDecoder::into_inner);
+            self.member = rest.map(next_member).transpose()?.flatten();
+        }
+        Ok(0)
+    }
+}
+
+/// Begins what follows a member; `None` at the end of the file.
+fn next_member<R: BufRead>(mut bytes: R) -> io::Result<Option<GzDecoder<R>>> {
+    loop {
+        let ready = match bytes.fill_buf() {
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            ready => ready?,
+        };
+        let zeros = ready.iter().take_while(|b| **b == 0).count();
+        match ready.get(zeros) {
+            None if ready.is_empty() => return Ok(None),
+            None => bytes.consume(zeros),
+            // Of a header that is damaged further on, the decoder says so.
+            Some(0x1f) => {
+                bytes.consume(zeros);
+                return Ok(Some(GzDecoder::new(bytes)));
+            }
+            Some(_) => {
+                let why = "all of its gzip data is unpacked there, and something else follows; if the text is whole, unpack it with gzip -dc, which leaves that out";
+                return Err(io::Error::new(ErrorKind::InvalidData, why));
+            }
+        }
+    }
+}
+
+/// The bytes of a text, unpacked, behind its byte order mark.
+pub struct Text {
+    /// Bytes of the mark.
+    pub mark: usize,
+    /// The first bytes, which have been looked at, and how many of them are given out.
+    head: Vec<u8>,
+    given: usize,
+    /// What reading failed with behind them.
+    failed: Option<io::Error>,
+    rest: Bytes,
+}
+
+impl Read for Text {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.given < self.head.len() {
+            let n = (&self.head[self.given..]).read(into)?;
+            self.given += n;
+            return Ok(n);
+        }
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.rest.read(into),
+        }
+    }
+}
+
+impl Text {
+    /// Looks at the first bytes.
+    fn new(mut rest: Bytes) -> Self {
+        let (mut head, mut failed) = (vec![0; HEAD], None);
+        let mut n = 0;
+        while n < HEAD {
+            match rest.read(&mut head[n..]) {
+                Ok(0) => break,
+                Ok(more) => n += more,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => {
+                    failed = Some(e);
+                    break;
+                }
+            }
+        }
+        head.truncate(n);
+        Self {
+            mark: 0,
+            head,
+            given: 0,
+            failed,
+            rest,
+        }
+    }
+}
+
+/// Reads bytes in memory; `tally` counts those that have been read.
+pub fn in_memory(bytes: &'static [u8], tally: &Arc<Tally>) -> Text {
+    Text::new(Box::new(Counted {
+        bytes,
+        tally: Arc::clone(tally),
+    }))
+}
+
+/// Opens a text whose name says that it is packed in a way, or not; `tally` counts the bytes read from it.
+///
+/// # Errors
+/// When it cannot be read, is not packed although its name says so, or is not a text in UTF-8.
+pub fn open(path: &Path, named: Packing, tally: &Arc<Tally>) -> Result<Text, CorpusError> {
     let read = |source| CorpusError::Read {
         path: path.into(),
         source,
     };
     let file = file::open(path).map_err(read)?;
     let packed = file.metadata().map_err(read)?.len();
+    let mut head = [0; HEAD];
+    let n = file::read_start(&file, &mut head).map_err(read)?;
+    let head = &head[..n];
+    if let Some(error) = content::foreign_content(path, head) {
+        return Err(error);
+    }
+    let packing = Packing::of(head);
+    if packing == Packing::Plain && named != Packing::Plain && !head.is_empty() {
+        return Err(CorpusError::Foreign {
+            path: path.into(),
+            what: format!(
+                "it does not begin as a file packed with {} does; if it is unpacked already, give it a name without that ending",
+                named.name()
+            ),
+        });
+    }
     let file = Counted {
         bytes: file,
-        read: Arc::clone(count),
+        tally: Arc::clone(tally),
     };
-    if packing == Packing::Plain {
-        return Ok(Box::new(file));
-    }
-    let file = BufReader::with_capacity(1 << 17, file);
-    Ok(match packing {
+    let buffered = |file| BufReader::with_capacity(1 << 17, file);
+    let bytes: Bytes = match packing {
+        Packing::Plain => Box::new(file),
         Packing::Gzip => Box::new(Unpacked {
-            inner: MultiGzDecoder::new(file),
+            inner: Members {
+                member: Some(GzDecoder::new(buffered(file))),
+            },
             packed,
             read: 0,
         }),
-        _ => {
+        Packing::Zstd => {
+            let file = buffered(file);
             let mut decoder = zstd::stream::read::Decoder::with_buffer(file).map_err(read)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(read)?;
             Box::new(Unpacked {
@@ -112,5 +222,18 @@ pub fn open(path: &Path, packing: Packing, count: &Arc<AtomicU64>) -> Result<Byt
                 read: 0,
             })
         }
-    })
+    };
+    let mut text = Text::new(bytes);
+    if packing != Packing::Plain
+        && let Some(error) = content::packed_twice(path, packing, &text.head)
+    {
+        return Err(error);
+    }
+    let mark = content::byte_order_mark(&text.head);
+    text.mark = mark.map_err(|encoding| CorpusError::Encoding {
+        path: path.into(),
+        encoding,
+    })?;
+    text.given = text.mark;
+    Ok(text)
 }

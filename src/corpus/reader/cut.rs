@@ -1,5 +1,8 @@
 //! Where a long document may be cut, so that its parts can be encoded at the same time and memory stays bounded.
 
+use super::Piece;
+use crate::corpus::CorpusError;
+
 /// How documents are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cuts {
@@ -51,4 +54,49 @@ fn line_break(text: &str, least: usize) -> Option<usize> {
         from = newline + 1;
     }
     None
+}
+
+/// Documents in parts.
+pub struct Cut<I> {
+    documents: I,
+    cuts: Cuts,
+    /// A document that is not given out whole, and how much of it is.
+    rest: Option<(String, usize)>,
+}
+
+impl<I> Cut<I> {
+    pub fn new(documents: I, cuts: Cuts) -> Self {
+        Self {
+            documents,
+            cuts,
+            rest: None,
+        }
+    }
+}
+
+impl<I: Iterator<Item = Result<String, CorpusError>>> Iterator for Cut<I> {
+    type Item = Result<Piece, CorpusError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (document, start) = match self.rest.take() {
+            Some(rest) => rest,
+            None => match self.documents.next()? {
+                Ok(document) => (document, 0),
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        let left = &document[start..];
+        let cut = self.cuts.first(left);
+        let text = match cut {
+            None if start == 0 => document,
+            None => left.to_string(),
+            Some(at) => {
+                let text = left[..at].to_string();
+                self.rest = Some((document, start + at));
+                text
+            }
+        };
+        let ends = cut.is_none();
+        Some(Ok(Piece { text, ends }))
+    }
 }

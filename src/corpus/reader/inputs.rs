@@ -1,23 +1,27 @@
 //! What the inputs of a config or a command line are: files, directories and patterns of shards.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
 
-use super::compressed::Packing;
+use super::content::{self, Packing};
 use crate::corpus::CorpusError;
 use crate::text::exact;
 
-/// What an input is, by its name.
+/// What an input is, by its name. Whether a text is packed, and how, its content decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Builtin,
     Text(Packing),
+    /// A row on each line.
     Jsonl(Packing),
+    /// Rows in an array, or one after the other.
+    Json(Packing),
     Parquet,
     /// Token ids; the file's content tells the format.
     Tokens,
 }
 
-/// Tells an input's kind from its name.
+/// Returns an input's kind, by its name.
 ///
 /// # Errors
 /// When the ending is not known, or it is a directory.
@@ -29,7 +33,11 @@ pub fn kind(name: &str) -> Result<Kind, CorpusError> {
     if path.is_dir() {
         return Err(CorpusError::Directory { name: name.into() });
     }
-    known(path).ok_or_else(|| CorpusError::UnknownKind { name: name.into() })
+    if let Some(kind) = known(path) {
+        return Ok(kind);
+    }
+    let unknown = CorpusError::UnknownKind { name: name.into() };
+    Err(content::foreign_ending(path).unwrap_or(unknown))
 }
 
 fn known(path: &Path) -> Option<Kind> {
@@ -46,11 +54,31 @@ fn known(path: &Path) -> Option<Kind> {
     };
     match (kind.as_str(), packing) {
         ("txt", _) => Some(Kind::Text(packing)),
-        ("jsonl", _) => Some(Kind::Jsonl(packing)),
+        ("jsonl" | "ndjson", _) => Some(Kind::Jsonl(packing)),
+        ("json", _) => Some(Kind::Json(packing)),
         ("parquet", Packing::Plain) => Some(Kind::Parquet),
         ("bin" | "npy", Packing::Plain) => Some(Kind::Tokens),
         _ => None,
     }
+}
+
+/// Descriptions of a data set, which lie among its texts (those that `datasets` ignores).
+const DESCRIPTIONS: [&str; 4] = [
+    "config.json",
+    "dataset_dict.json",
+    "dataset_info.json",
+    "dataset_infos.json",
+];
+
+/// The files that an input means.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// In the order in which they are read.
+    pub files: Vec<String>,
+    /// Files of a known kind in the directory whose names begin with a dot, which are not read.
+    pub hidden: usize,
+    /// Files in the directory that are packed in a way that is not read.
+    pub packed: Vec<PathBuf>,
 }
 
 /// What matches in a directory whose path is not UTF-8, which glob cannot search: the pattern is the last name only.
@@ -66,53 +94,117 @@ fn matching(path: &Path) -> Result<Vec<PathBuf>, glob::PatternError> {
     Ok(paths.filter(matches).collect())
 }
 
-/// The files that an input means, sorted: of a directory those of a known kind right in it, of a pattern (`*`, `?`, `[..]`)
-/// those that match, else the input itself.
+/// Finds the files that an input means, sorted: of a directory those of a known kind right in it, of a pattern (`*`, `?`,
+/// `[..]`) those that match, else the input itself. Names that begin with a dot are hidden, as in a shell: a directory or a
+/// pattern does not mean them, unless the pattern has the dot.
 ///
 /// # Errors
 /// When there are none, or texts and tokens are mixed.
-pub fn expand(name: &str) -> Result<Vec<String>, CorpusError> {
+pub fn find(name: &str) -> Result<Found, CorpusError> {
     let path = &*exact::to_path(name);
-    let read = |source| CorpusError::Read {
-        path: path.into(),
-        source,
-    };
-    let mut files: Vec<String> = if path.is_dir() {
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(read)? {
-            let file = entry.map_err(read)?.path();
-            if file.is_file() && known(&file).is_some() {
-                files.push(exact::to_text(&file).into_owned());
-            }
-        }
-        files
+    let mut found = if path.is_dir() {
+        in_directory(path)?
     } else if name.contains(['*', '?', '[']) && !path.exists() {
         let pattern = |e: glob::PatternError| CorpusError::Pattern {
             name: name.into(),
             what: e.to_string(),
         };
-        let found = match path.to_str() {
+        let paths = match path.to_str() {
             Some(name) => glob::glob(name)
                 .map_err(pattern)?
                 .filter_map(Result::ok)
                 .collect(),
             None => matching(path).map_err(pattern)?,
         };
-        let files = found.iter().filter(|p| p.is_file());
-        files.map(|p| exact::to_text(p).into_owned()).collect()
+        Found {
+            files: without_sidecars(
+                paths
+                    .into_iter()
+                    .filter(|p| p.is_file() && !is_hidden(p, path))
+                    .collect(),
+            ),
+            ..Found::default()
+        }
     } else {
-        return Ok(vec![name.into()]);
+        return Ok(Found {
+            files: vec![name.into()],
+            ..Found::default()
+        });
     };
-    files.sort();
-    if files.is_empty() {
-        return Err(CorpusError::NoFiles { name: name.into() });
+    found.files.sort();
+    if found.files.is_empty() {
+        let packed = found.packed.first();
+        let packed = packed.and_then(|path| content::foreign_ending(path));
+        return Err(packed.unwrap_or(CorpusError::NoFiles { name: name.into() }));
     }
     let mut tokens = Vec::new();
-    for file in &files {
+    for file in &found.files {
         tokens.push(kind(file)? == Kind::Tokens);
     }
     if tokens.contains(&true) && tokens.contains(&false) {
         return Err(CorpusError::Mixed { name: name.into() });
     }
-    Ok(files)
+    Ok(found)
+}
+
+/// Whether a pattern means a path in a program but not in a shell: a name that begins with a dot stands where the pattern
+/// has no dot. (The option of `glob` for it leaves out those that the pattern has, too, and needs names in UTF-8.)
+fn is_hidden(path: &Path, pattern: &Path) -> bool {
+    let names = |path: &Path| -> Vec<OsString> {
+        let names = path.components().filter(|c| *c != Component::CurDir);
+        names.map(|c| c.as_os_str().to_owned()).collect()
+    };
+    let begins = |name: &OsString| name.as_encoded_bytes().starts_with(b".");
+    let (path, pattern) = (names(path), names(pattern));
+    let wild = |name: &OsString| name.as_encoded_bytes().iter().any(|b| b"*?[".contains(b));
+    let first = pattern.iter().position(wild).unwrap_or(pattern.len());
+    let several = pattern.iter().any(|name| name == "**");
+    match several {
+        false => path
+            .iter()
+            .zip(&pattern)
+            .any(|(name, part)| begins(name) && !begins(part)),
+        // How many names it stands for is not known.
+        true => path.iter().skip(first).any(begins) && !pattern.iter().skip(first).any(begins),
+    }
+}
+
+fn in_directory(path: &Path) -> Result<Found, CorpusError> {
+    let read = |source| CorpusError::Read {
+        path: path.into(),
+        source,
+    };
+    let (mut found, mut files, mut json) = (Found::default(), Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(path).map_err(read)? {
+        let file = entry.map_err(read)?.path();
+        let name = file.file_name().unwrap_or_default();
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if !file.is_file() {
+            continue;
+        }
+        match known(&file) {
+            Some(_) if hidden => found.hidden += 1,
+            Some(Kind::Json(_)) if DESCRIPTIONS.iter().any(|d| name == *d) => {}
+            Some(Kind::Json(_)) => json.push(file),
+            Some(_) => files.push(file),
+            None if !hidden && content::foreign_ending(&file).is_some() => found.packed.push(file),
+            None => {}
+        }
+    }
+    // Next to texts or tokens of another kind, .json files describe these.
+    let files = if files.is_empty() { json } else { files };
+    found.packed.sort();
+    found.files = without_sidecars(files);
+    Ok(found)
+}
+
+/// Leaves out what `data prepare` writes beside its token files.
+fn without_sidecars(files: Vec<PathBuf>) -> Vec<String> {
+    let of_tokens = |path: &PathBuf| {
+        let tokens = path.with_extension("");
+        known(&tokens) == Some(Kind::Tokens) && tokens.exists()
+    };
+    let json = |path: &PathBuf| path.extension().is_some_and(|e| e == "json");
+    let files = files.iter().filter(|p| !(json(p) && of_tokens(p)));
+    files.map(|p| exact::to_text(p).into_owned()).collect()
 }

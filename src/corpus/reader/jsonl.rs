@@ -1,52 +1,39 @@
-//! `.jsonl`: the field `text` of every line is a document.
+//! `.jsonl`: every line is a row.
 
-use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::Deserialize;
-
-use super::compressed::Bytes;
-use super::{Cuts, Piece, Pieces};
+use super::compressed::Text;
+use super::cut::Cut;
+use super::rows::{LONGEST, Rows, Split};
+use super::tally::Tally;
+use super::{Pieces, ReadOptions};
 use crate::corpus::CorpusError;
 
-/// A longer line is no document.
-const LONGEST: u64 = 1 << 30;
-
-pub fn pieces(path: &Path, bytes: Bytes, cuts: Cuts) -> Pieces {
+pub fn pieces(path: &Path, text: Text, how: &ReadOptions, tally: &Arc<Tally>) -> Pieces {
     let lines = Lines {
         path: path.into(),
-        bytes: BufReader::with_capacity(1 << 18, bytes),
+        read: text.mark as u64,
+        bytes: BufReader::with_capacity(1 << 18, text),
         line: 0,
-        read: 0,
-        failed: false,
     };
-    Box::new(Cut::new(lines, cuts))
-}
-
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(borrow)]
-    text: Cow<'a, str>,
+    let rows = Rows::new(path.into(), lines, &how.field, tally);
+    Box::new(Cut::new(rows, how.cuts))
 }
 
 struct Lines {
     path: PathBuf,
-    bytes: BufReader<Bytes>,
+    bytes: BufReader<Text>,
     line: usize,
     read: u64,
-    failed: bool,
 }
 
-impl Lines {
-    /// The next document; none at the end.
-    fn document(&mut self) -> Result<Option<String>, CorpusError> {
-        let mut line = Vec::new();
+impl Split for Lines {
+    fn next_row(&mut self, row: &mut Vec<u8>) -> Result<Option<usize>, CorpusError> {
         loop {
-            line.clear();
-            let read = (&mut self.bytes)
-                .take(LONGEST + 1)
-                .read_until(b'\n', &mut line);
+            row.clear();
+            let read = (&mut self.bytes).take(LONGEST + 1).read_until(b'\n', row);
             let n = read.map_err(|source| CorpusError::Broken {
                 path: self.path.clone(),
                 at: self.read,
@@ -58,90 +45,18 @@ impl Lines {
             self.read += n as u64;
             self.line += 1;
             if n as u64 > LONGEST {
-                return Err(self.fail(format!("longer than {LONGEST} bytes")));
+                return Err(CorpusError::Line {
+                    path: self.path.clone(),
+                    line: self.line,
+                    what: format!("longer than {LONGEST} bytes"),
+                });
             }
-            if !line.trim_ascii().is_empty() {
-                return self.text(&line).map(Some);
+            if row.last() == Some(&b'\n') {
+                row.pop();
+            }
+            if !row.trim_ascii().is_empty() {
+                return Ok(Some(self.line));
             }
         }
-    }
-
-    fn text(&self, line: &[u8]) -> Result<String, CorpusError> {
-        let error = match serde_json::from_slice::<Line>(line) {
-            Ok(line) => return Ok(line.text.into_owned()),
-            Err(error) => error,
-        };
-        Err(
-            self.fail(match serde_json::from_slice::<serde_json::Value>(line) {
-                Ok(_) => "no string field \"text\"".into(),
-                Err(_) => format!("no JSON: {error}"),
-            }),
-        )
-    }
-
-    fn fail(&self, what: String) -> CorpusError {
-        CorpusError::Line {
-            path: self.path.clone(),
-            line: self.line,
-            what,
-        }
-    }
-}
-
-impl Iterator for Lines {
-    type Item = Result<String, CorpusError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let next = self.document().transpose();
-        self.failed = matches!(next, Some(Err(_)));
-        next
-    }
-}
-
-/// Documents in parts.
-pub struct Cut<I> {
-    documents: I,
-    cuts: Cuts,
-    /// A document that is not given out whole, and how much of it is.
-    rest: Option<(String, usize)>,
-}
-
-impl<I> Cut<I> {
-    pub fn new(documents: I, cuts: Cuts) -> Self {
-        Self {
-            documents,
-            cuts,
-            rest: None,
-        }
-    }
-}
-
-impl<I: Iterator<Item = Result<String, CorpusError>>> Iterator for Cut<I> {
-    type Item = Result<Piece, CorpusError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (document, start) = match self.rest.take() {
-            Some(rest) => rest,
-            None => match self.documents.next()? {
-                Ok(document) => (document, 0),
-                Err(error) => return Some(Err(error)),
-            },
-        };
-        let left = &document[start..];
-        let cut = self.cuts.first(left);
-        let text = match cut {
-            None if start == 0 => document,
-            None => left.to_string(),
-            Some(at) => {
-                let text = left[..at].to_string();
-                self.rest = Some((document, start + at));
-                text
-            }
-        };
-        let ends = cut.is_none();
-        Some(Ok(Piece { text, ends }))
     }
 }

@@ -1,26 +1,53 @@
-//! Texts as documents, one after the other: `.txt` (documents parted by `<|endoftext|>`), `.jsonl` (field `text`), both
-//! also `.gz` and `.zst`, and `.parquet` (column `text`). Never more than a few documents are in memory.
+//! Texts as documents, one after the other: `.txt` (documents parted by `<|endoftext|>`), rows of JSON (`.jsonl`,
+//! `.ndjson`, `.json`; a field of each), all of them also `.gz` and `.zst`, and `.parquet` (a column). Never more than a
+//! few documents are in memory.
 
 mod compressed;
+mod content;
 mod cut;
 mod inputs;
+mod json;
 mod jsonl;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod plain;
+mod rows;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use super::CorpusError;
 use crate::text::exact;
 pub use cut::Cuts;
-pub use inputs::{Kind, expand, kind};
+pub use inputs::{Found, Kind, find, kind};
+pub use tally::{Skipped, Tally};
 
 /// The embedded text: the complete works' excerpt known from char-rnn, in the public domain.
 const TINYSHAKESPEARE: &str = include_str!("../tinyshakespeare.txt");
+
+/// Where rows have their text, unless another field or column is named.
+pub const TEXT_FIELD: &str = "text";
+
+/// How texts are read.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// Where long documents are cut.
+    pub cuts: Cuts,
+    /// The field of JSON rows and the column of Parquet files that holds the text.
+    pub field: Arc<str>,
+}
+
+impl ReadOptions {
+    /// For a tokenizer that cuts at lines ([`Cuts::new`]) or one that does not.
+    pub fn new(cuts_at_lines: bool, field: &str) -> Self {
+        Self {
+            cuts: Cuts::new(cuts_at_lines),
+            field: field.into(),
+        }
+    }
+}
 
 /// A document or, of a long one, a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,28 +76,32 @@ pub fn size(name: &str) -> Result<u64, CorpusError> {
     })
 }
 
-/// Opens a text; `count` grows by the bytes read of the file.
+/// Opens a text; `tally` counts the bytes read of the file, and the rows without a text. An empty file has no documents.
 ///
 /// # Errors
-/// When it cannot be read or is of no known kind. While reading: when it is not UTF-8, a line of a `.jsonl` has no field
-/// `text`, or a compressed stream is broken, each with its place.
-pub fn open(name: &str, cuts: Cuts, count: &Arc<AtomicU64>) -> Result<Pieces, CorpusError> {
+/// When it cannot be read, or is not of a known kind. While reading: when it is not UTF-8, a row is not an object or its
+/// text not a string, no row of the file has the field, or a compressed stream is broken, each with its place.
+pub fn open(name: &str, how: &ReadOptions, tally: &Arc<Tally>) -> Result<Pieces, CorpusError> {
     let path = &*exact::to_path(name);
     match kind(name)? {
         Kind::Builtin => {
-            let bytes = compressed::in_memory(TINYSHAKESPEARE.as_bytes(), count);
-            Ok(plain::pieces(path, bytes, cuts))
+            let text = compressed::in_memory(TINYSHAKESPEARE.as_bytes(), tally);
+            Ok(plain::pieces(path, text, how.cuts))
         }
         Kind::Text(packing) => {
-            let bytes = compressed::open(path, packing, count)?;
-            Ok(plain::pieces(path, bytes, cuts))
+            let text = compressed::open(path, packing, tally)?;
+            Ok(plain::pieces(path, text, how.cuts))
         }
         Kind::Jsonl(packing) => {
-            let bytes = compressed::open(path, packing, count)?;
-            Ok(jsonl::pieces(path, bytes, cuts))
+            let text = compressed::open(path, packing, tally)?;
+            Ok(jsonl::pieces(path, text, how, tally))
+        }
+        Kind::Json(packing) => {
+            let text = compressed::open(path, packing, tally)?;
+            Ok(json::pieces(path, text, how, tally))
         }
         #[cfg(feature = "parquet")]
-        Kind::Parquet => parquet::pieces(path, cuts, count),
+        Kind::Parquet => parquet::pieces(path, how, tally),
         #[cfg(not(feature = "parquet"))]
         Kind::Parquet => Err(CorpusError::UnknownKind {
             name: format!("{name} (this program was built without parquet)"),

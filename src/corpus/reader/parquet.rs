@@ -1,25 +1,26 @@
-//! `.parquet`: the column `text`, as OpenWebText and FineWeb-Edu are published.
+//! `.parquet`: a column of texts, as OpenWebText and FineWeb-Edu are published.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parquet::basic::Type;
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::ColumnDescriptor;
 
 use super::compressed::check_ratio;
-use super::jsonl::Cut;
-use super::{Cuts, Pieces};
+use super::cut::Cut;
+use super::tally::Tally;
+use super::{Pieces, ReadOptions};
 use crate::corpus::CorpusError;
 use crate::file;
 
 /// Rows read at a time.
 const ROWS: usize = 256;
 
-pub fn pieces(path: &Path, cuts: Cuts, count: &Arc<AtomicU64>) -> Result<Pieces, CorpusError> {
+pub fn pieces(path: &Path, how: &ReadOptions, tally: &Arc<Tally>) -> Result<Pieces, CorpusError> {
     let fail = |what: String| CorpusError::Parquet {
         path: path.into(),
         what,
@@ -33,23 +34,28 @@ pub fn pieces(path: &Path, cuts: Cuts, count: &Arc<AtomicU64>) -> Result<Pieces,
     let reader = SerializedFileReader::new(file).map_err(|e| fail(e.to_string()))?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     let columns = schema.columns();
-    let Some(column) = columns.iter().position(|c| c.path().string() == "text") else {
+    let named = |c: &Arc<ColumnDescriptor>| c.path().string() == *how.field;
+    let Some(column) = columns.iter().position(named) else {
         let names: Vec<String> = columns.iter().map(|c| c.path().string()).collect();
         return Err(fail(format!(
-            "it has no column \"text\"; its columns are {}",
+            "it has no column {:?}; its columns are {}. Name one with --text-field (in a config: data.text_field)",
+            how.field,
             crate::text::cut(&crate::text::clean(&names.join(", ")), 200)
         )));
     };
     let kind = &columns[column];
     if kind.physical_type() != Type::BYTE_ARRAY || kind.max_rep_level() > 0 {
-        return Err(fail("its column \"text\" holds no text".into()));
+        return Err(fail(format!(
+            "its column {:?} does not hold texts",
+            how.field
+        )));
     }
     let rows = Rows {
         path: path.into(),
         nullable: kind.max_def_level() > 0,
         groups: reader.num_row_groups(),
         reader,
-        count: Arc::clone(count),
+        tally: Arc::clone(tally),
         column,
         group: 0,
         open: None,
@@ -59,13 +65,13 @@ pub fn pieces(path: &Path, cuts: Cuts, count: &Arc<AtomicU64>) -> Result<Pieces,
         ready: Vec::new().into_iter(),
         failed: false,
     };
-    Ok(Box::new(Cut::new(rows, cuts)))
+    Ok(Box::new(Cut::new(rows, how.cuts)))
 }
 
 struct Rows {
     path: PathBuf,
     reader: SerializedFileReader<File>,
-    count: Arc<AtomicU64>,
+    tally: Arc<Tally>,
     column: usize,
     nullable: bool,
     groups: usize,
@@ -115,6 +121,7 @@ impl Rows {
                 let (rows, _, _) = read.map_err(|e| self.fail(e))?;
                 if rows > 0 {
                     // Rows without a text take no room in the file, but time all the same.
+                    self.tally.add_null((rows - values.len().min(rows)) as u64);
                     self.read += rows as u64;
                     check_ratio(self.packed, self.read).map_err(|e| self.fail(e))?;
                     // Rows without a text have no value.
@@ -134,8 +141,7 @@ impl Rows {
                 .metadata()
                 .row_group(self.group)
                 .compressed_size();
-            self.count
-                .fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+            self.tally.add_bytes(u64::try_from(bytes).unwrap_or(0));
             self.group += 1;
         }
     }

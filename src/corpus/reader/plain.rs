@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 
-use super::compressed::Bytes;
+use super::compressed::Text;
 use super::{Cuts, Piece, Pieces};
 use crate::corpus::{CorpusError, END_OF_TEXT};
 
 /// Bytes asked for at a time.
 const BLOCK: usize = 1 << 20;
 
-pub fn pieces(path: &Path, bytes: Bytes, cuts: Cuts) -> Pieces {
+pub fn pieces(path: &Path, text: Text, cuts: Cuts) -> Pieces {
     Box::new(Plain {
         path: path.into(),
-        bytes,
+        read: text.mark,
+        bytes: text,
         cuts,
         text: String::new(),
         told: 0,
         tail: Vec::new(),
-        read: 0,
         at_end: false,
         failed: false,
     })
@@ -28,7 +28,7 @@ pub fn pieces(path: &Path, bytes: Bytes, cuts: Cuts) -> Pieces {
 
 struct Plain {
     path: PathBuf,
-    bytes: Bytes,
+    bytes: Text,
     cuts: Cuts,
     /// What has been read; given out up to `told`.
     text: String,

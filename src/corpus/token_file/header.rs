@@ -1,5 +1,7 @@
 //! Where the ids of a token file begin, how many there are and how wide, from its bytes.
 
+use std::path::Path;
+
 use crate::corpus::tokens::Width;
 
 /// llm.c: 256 little-endian i32, of which the first three are magic, version and number of tokens.
@@ -9,6 +11,19 @@ pub const LLAMA_3: i32 = 20_240_801;
 pub const LLM_C_BYTES: usize = 256 * 4;
 pub const LLM_C_VERSION: i32 = 1;
 pub const LLAMA_3_VERSION: i32 = 7;
+
+/// What else llm.c writes under the ending `.bin`, by its magic number.
+const NOT_TOKENS: [(i32, &str); 6] = [
+    (20_240_326, "weights of GPT-2, which llm.c trains"),
+    (20_240_327, "an llm.c debug state of GPT-2"),
+    (20_240_328, "an llm.c tokenizer"),
+    (
+        20_240_522,
+        "an llm.c evaluation file (HellaSwag): contexts and endings with labels",
+    ),
+    (20_240_803, "weights of Llama 3, which llm.c trains"),
+    (20_240_804, "an llm.c debug state of Llama 3"),
+];
 
 const PACKED: &[u8] = b"LITPKDS";
 const PACKED_BYTES: usize = 24;
@@ -46,34 +61,122 @@ pub struct Layout {
     pub n: usize,
 }
 
-/// Reads the header of a token file. The ids promised are there: `offset + n * width` is within `bytes`.
+/// What a token file's name says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// `.bin`: any format.
+    Bin,
+    /// `.u16.bin`, `.u32.bin`: the width of its ids, should it have no header.
+    Ids(Width),
+    /// `.npy`: a NumPy array.
+    Npy,
+}
+
+impl Named {
+    /// Reads a file's name.
+    pub fn of(path: &Path) -> Self {
+        let ending = |path: &Path| Some(path.extension()?.to_str()?.to_ascii_lowercase());
+        let inner = path.file_stem().and_then(|stem| ending(Path::new(stem)));
+        match (ending(path).as_deref(), inner.as_deref()) {
+            (Some("npy"), _) => Self::Npy,
+            (_, Some("u16" | "uint16")) => Self::Ids(Width::Two),
+            (_, Some("u32" | "uint32")) => Self::Ids(Width::Four),
+            _ => Self::Bin,
+        }
+    }
+}
+
+/// Reads the header of a token file. The ids promised are there: `offset + n * width` is within `bytes`. The ids of a file
+/// without a header are as wide as its name says, or else as their values do ([`width_by_values`]).
 ///
 /// # Errors
 /// What is wrong, as a sentence without the file's name.
-pub fn layout(bytes: &[u8], must_be_npy: bool) -> Result<Layout, String> {
+pub fn layout(bytes: &[u8], named: Named) -> Result<Layout, String> {
     if bytes.starts_with(PACKED) {
         return packed(bytes);
     }
     if bytes.starts_with(NPY) {
         return npy(bytes);
     }
-    if must_be_npy {
+    if named == Named::Npy {
         return Err("it does not begin as a NumPy array does".into());
     }
     match i32_at(bytes, 0) {
-        Some(LLM_C) => llm_c(bytes, LLM_C_VERSION, Width::Two),
-        Some(LLAMA_3) => llm_c(bytes, LLAMA_3_VERSION, Width::Four),
-        _ if bytes.len().is_multiple_of(2) => Ok(Layout {
-            format: Format::NanoGpt,
-            offset: 0,
-            width: Width::Two,
-            n: bytes.len() / 2,
-        }),
-        _ => Err(format!(
-            "{} bytes are no whole number of u16 tokens, and no known header begins them",
-            bytes.len()
-        )),
+        Some(LLM_C) => return llm_c(bytes, LLM_C_VERSION, Width::Two),
+        Some(LLAMA_3) => return llm_c(bytes, LLAMA_3_VERSION, Width::Four),
+        Some(magic) if bytes.len() >= LLM_C_BYTES => {
+            let known = NOT_TOKENS.iter().find(|(number, _)| *number == magic);
+            if let Some((_, what)) = known {
+                return Err(format!("it is {what}; it holds no tokens to train on"));
+            }
+        }
+        _ => {}
     }
+    let width = match named {
+        Named::Ids(width) => width,
+        _ => width_by_values(bytes)?,
+    };
+    if !bytes.len().is_multiple_of(width.bytes()) {
+        return Err(format!(
+            "{} bytes are no whole number of {} tokens, and no known header begins them",
+            bytes.len(),
+            width.name()
+        ));
+    }
+    Ok(Layout {
+        format: Format::NanoGpt,
+        offset: 0,
+        width,
+        n: bytes.len() / width.bytes(),
+    })
+}
+
+/// Words of 4 bytes that are looked at together, and how many such blocks.
+const BLOCK_WORDS: usize = 1024;
+const BLOCKS: usize = 64;
+/// Words below which values say nothing.
+const FEWEST_WORDS: usize = 8;
+/// Words from which on the high halves need not all be 0.
+const MANY_WORDS: usize = 64;
+
+/// Returns how wide the ids of a file without a header are. As u16, ids of four bytes would be pairs whose second is 0, or
+/// below 16 for vocabularies up to a million, while the first are of any size: texts are not like that.
+///
+/// # Errors
+/// When the ids seem to have 8 bytes.
+fn width_by_values(bytes: &[u8]) -> Result<Width, String> {
+    let words = bytes.len() / 4;
+    if !bytes.len().is_multiple_of(4) || words < FEWEST_WORDS {
+        return Ok(Width::Two);
+    }
+    let (mut low, mut high) = (0, 0);
+    // Over the words of even and of odd number.
+    let mut parts = [0, 0];
+    let last = words.saturating_sub(BLOCK_WORDS);
+    for block in 0..BLOCKS {
+        // Evenly strided from the first to the last, each from a word of even number on.
+        let start = (last as u128 * block as u128 / (BLOCKS as u128 - 1)) as usize / 2 * 2;
+        let end = (start + BLOCK_WORDS).min(words);
+        for (i, word) in bytes[4 * start..4 * end].chunks_exact(4).enumerate() {
+            low = low.max(u16::from_le_bytes([word[0], word[1]]));
+            high = high.max(u16::from_le_bytes([word[2], word[3]]));
+            parts[i % 2] =
+                parts[i % 2].max(u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+        }
+    }
+    if bytes.len().is_multiple_of(8) && words >= 2 * FEWEST_WORDS && parts[0] > 0 && parts[1] == 0 {
+        return Err(
+            "its ids seem to have 8 bytes each (int64), and 2 or 4 are read; save them as uint16 or uint32. If they do not, \
+             give the file the ending .u16.bin or .u32.bin"
+                .into(),
+        );
+    }
+    let all_short = high == 0 && low > 0;
+    let some_long = words >= MANY_WORDS && high < 16 && low >= 256;
+    Ok(match all_short || some_long {
+        true => Width::Four,
+        false => Width::Two,
+    })
 }
 
 fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
@@ -279,7 +382,7 @@ mod tests {
                 width,
                 n,
             };
-            assert_eq!(layout(bytes, false), Ok(want));
+            assert_eq!(layout(bytes, Named::Bin), Ok(want));
         };
         is(&[1, 0, 2, 0], Format::NanoGpt, 0, Width::Two, 2);
         is(&llm_c(LLM_C, 1, 3, 6), Format::LlmC, 1024, Width::Two, 3);
@@ -304,7 +407,7 @@ mod tests {
     #[test]
     fn hostile_headers_are_refused() {
         let refused = |bytes: &[u8], what: &str| {
-            let error = layout(bytes, false).unwrap_err();
+            let error = layout(bytes, Named::Bin).unwrap_err();
             assert!(error.contains(what), "{error}");
         };
         refused(&[1, 0, 2], "3 bytes are no whole number of u16 tokens");
@@ -345,6 +448,93 @@ mod tests {
         refused(b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "too long");
         refused(b"\x93NUMPY\x09\x00", "NumPy format 9");
         refused(b"\x93NUMPY", "ends within its header");
-        assert!(layout(&[1, 0], true).unwrap_err().contains("NumPy"));
+        assert!(layout(&[1, 0], Named::Npy).unwrap_err().contains("NumPy"));
+    }
+    #[test]
+    fn the_width_of_ids_without_a_header_shows_in_their_values() {
+        let short = |ids: &[u16]| -> Vec<u8> { ids.iter().flat_map(|i| i.to_le_bytes()).collect() };
+        let long = |ids: &[u32]| -> Vec<u8> { ids.iter().flat_map(|i| i.to_le_bytes()).collect() };
+        let wide = |ids: &[u64]| -> Vec<u8> { ids.iter().flat_map(|i| i.to_le_bytes()).collect() };
+        // Ids as a text has them: of any size, many of them small.
+        let id = |i: u32, vocab: u32| (i.wrapping_mul(2_654_435_761) >> 7) % vocab;
+        let ids = |n: u32, vocab: u32| -> Vec<u32> { (0..n).map(|i| id(i, vocab)).collect() };
+        let narrow =
+            |n: u32, vocab: u32| -> Vec<u16> { ids(n, vocab).iter().map(|&i| i as u16).collect() };
+        let is = |bytes: &[u8], named| layout(bytes, named).map(|l| (l.width, l.n));
+        let bin = |bytes: &[u8]| is(bytes, Named::Bin);
+        for (vocab, n) in [
+            (256, 8),
+            (50_257, 8),
+            (65, 100),
+            (50_257, 300_000),
+            (128_256, 100),
+            (151_936, 300_000),
+        ] {
+            let bytes = long(&ids(n, vocab));
+            assert_eq!(bin(&bytes), Ok((Width::Four, n as usize)), "{vocab} {n}");
+        }
+        for (vocab, n) in [
+            (257, 8),
+            (65, 100),
+            (50_257, 301),
+            (50_257, 300_000),
+            (16, 1000),
+            (4, 1000),
+            (2, 64),
+        ] {
+            let bytes = short(&narrow(n, vocab));
+            assert_eq!(bin(&bytes), Ok((Width::Two, n as usize)), "{vocab} {n}");
+        }
+        // Too few, all alike, or not a multiple of 4 bytes: as nanoGPT has them.
+        for bytes in [
+            short(&[5, 0, 6, 0]),
+            vec![0; 4000],
+            short(&[7; 2001]),
+            Vec::new(),
+        ] {
+            assert_eq!(bin(&bytes), Ok((Width::Two, bytes.len() / 2)));
+        }
+        let error = bin(&wide(
+            &ids(100, 50_257)
+                .into_iter()
+                .map(u64::from)
+                .collect::<Vec<_>>(),
+        ));
+        assert!(error.unwrap_err().contains("8 bytes each"));
+        // The name has the last word.
+        let named = |name: &str| Named::of(Path::new(name));
+        assert_eq!(
+            is(&long(&[70_000, 2]), named("a.u32.bin")),
+            Ok((Width::Four, 2))
+        );
+        assert_eq!(
+            is(&long(&ids(100, 300)), named("a.uint16.bin")),
+            Ok((Width::Two, 200))
+        );
+        assert!(
+            is(&[0; 6], named("a.uint32.bin"))
+                .unwrap_err()
+                .contains("u32 tokens")
+        );
+        assert_eq!(named("d.u32/a.bin"), Named::Bin);
+        assert_eq!(named("a.u32.npy"), Named::Npy);
+        // A header has the very last.
+        assert_eq!(
+            is(&llm_c(LLM_C, 1, 3, 6), named("a.u32.bin")),
+            Ok((Width::Two, 3))
+        );
+    }
+
+    #[test]
+    fn other_files_of_llm_c_are_named() {
+        for (magic, what) in [
+            (20_240_522, "evaluation file (HellaSwag)"),
+            (20_240_326, "weights of GPT-2"),
+            (20_240_803, "weights of Llama 3"),
+            (20_240_328, "an llm.c tokenizer"),
+        ] {
+            let error = layout(&llm_c(magic, 1, 3, 600), Named::Bin).unwrap_err();
+            assert!(error.contains(what), "{error}");
+        }
     }
 }

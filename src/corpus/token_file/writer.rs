@@ -66,7 +66,7 @@ impl Writer {
         if keep > 0 && have < end {
             return Err(CorpusError::TokenFile {
                 path: tmp.clone(),
-                what: format!("{keep} tokens should be in it; delete it to begin again"),
+                what: format!("{keep} tokens should be in it, there are fewer"),
             });
         }
         file.set_len(end).map_err(fail)?;

@@ -1,5 +1,7 @@
 //! `heirloom data`: text into token files, and what is in either.
 
+mod info;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,10 +9,10 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::info::Info;
 use super::{exit, say};
-use crate::corpus::info::{Info, info};
 use crate::corpus::prepare::{Job, Prepared, Progress, prepare};
-use crate::corpus::{Tokenizer, Width};
+use crate::corpus::{TEXT_FIELD, Tokenizer};
 use crate::run::table::count;
 use crate::signals::Signalled;
 use crate::text;
@@ -31,20 +33,15 @@ enum Command {
     ///
     /// Ctrl-C stops it, and so may anything else: the same command goes on where it was.
     Prepare(Prepare),
-    /// Tell what is in texts or token files
-    Info {
-        /// Files, directories, patterns such as 'train_*.bin'
-        #[arg(required = true, value_name = "FILE", value_parser = super::exact_text())]
-        files: Vec<String>,
-        /// Count documents by this tokenizer's end of text: byte, gpt2, or a path as for prepare
-        #[arg(long, value_parser = super::exact_text())]
-        tokenizer: Option<String>,
-    },
+    /// Show what is in texts or token files: documents, tokens, skipped rows, the first line
+    ///
+    /// A file that cannot be read is named, the others are shown all the same, and the exit code is 2.
+    Info(Info),
 }
 
 #[derive(Debug, clap::Args)]
 struct Prepare {
-    /// Texts: .txt, .jsonl (the field "text" of every line), both also .gz and .zst, .parquet (the column "text");
+    /// Texts: .txt, .jsonl and .ndjson (a row on each line), .json (an array of rows), all also .gz and .zst, .parquet;
     /// files, directories or patterns
     #[arg(required = true, value_name = "INPUT", value_parser = super::exact_text())]
     inputs: Vec<String>,
@@ -54,6 +51,9 @@ struct Prepare {
     /// byte, gpt2, or the path of a tokenizer.json or of a directory with one
     #[arg(long, default_value = "gpt2", value_parser = super::exact_text())]
     tokenizer: String,
+    /// Field of JSON rows and column of Parquet files that holds the text
+    #[arg(long, value_name = "NAME", default_value = TEXT_FIELD, value_parser = super::exact_text())]
+    text_field: String,
     /// Hold documents out for validation and write them to this file
     #[arg(long, value_name = "FILE.bin", requires = "val_fraction")]
     val_out: Option<PathBuf>,
@@ -73,7 +73,7 @@ impl Args {
     pub fn run(self) -> Result<i32> {
         match self.command {
             Command::Prepare(args) => args.run(),
-            Command::Info { files, tokenizer } => tell(&files, tokenizer.as_deref()),
+            Command::Info(args) => args.run(),
         }
     }
 }
@@ -95,6 +95,7 @@ impl Prepare {
         let signalled = Signalled::watch_with_grace(GRACE)?;
         let job = Job {
             val,
+            field: self.text_field,
             force: self.force,
             ..Job::new(
                 &self.inputs,
@@ -150,60 +151,14 @@ fn summary(job: &Job, made: &Prepared) -> String {
             count(made.val_tokens)
         ));
     }
+    if made.skipped.rows() > 0 {
+        out.push_str(&format!("{}\n", made.skipped));
+    }
+    for packed in &made.packed {
+        out.push_str(&format!("{}\n", info::left_out(packed)));
+    }
     if made.kept > 0 {
         out.push_str(&format!("{} bytes were done before\n", count(made.kept)));
     }
     out
-}
-
-fn tell(files: &[String], tokenizer: Option<&str>) -> Result<i32> {
-    let tokenizer = tokenizer.map(Tokenizer::from_name).transpose()?;
-    for file in files {
-        let mut told = Vec::new();
-        info(file, tokenizer.as_ref(), &mut |name, info| {
-            told.push(lines(name, &info));
-        })?;
-        say::out(&told.concat())?;
-    }
-    Ok(exit::OK)
-}
-
-fn lines(name: &str, info: &Info) -> String {
-    let name = text::clean(name);
-    match info {
-        Info::Text { documents, bytes } => format!(
-            "{name}: text, {} bytes in {} documents\n",
-            count(*bytes),
-            count(*documents)
-        ),
-        Info::Tokens {
-            format,
-            width,
-            n,
-            ids,
-            documents,
-            tokenizer,
-            sources,
-        } => {
-            let bits = match width {
-                Width::Two => "u16",
-                Width::Four => "u32",
-            };
-            let mut out = format!("{name}: {format}, {} ids of {bits}", count(*n));
-            if let Some((least, most)) = ids {
-                out.push_str(&format!(" from {least} to {most}"));
-            }
-            if let Some(documents) = documents {
-                out.push_str(&format!(", {} documents", count(*documents)));
-            }
-            if let Some(tokenizer) = tokenizer {
-                out.push_str(&format!(
-                    ", made by the {} tokenizer from {}",
-                    text::clean(tokenizer),
-                    text::clean(&sources.join(", "))
-                ));
-            }
-            out + "\n"
-        }
-    }
 }
