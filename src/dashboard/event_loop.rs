@@ -71,6 +71,11 @@ pub fn drive<S: Screen>(screen: &mut S, terminal: &mut Terminal) -> Result<S::Ou
                     suspend(screen, terminal);
                     break;
                 }
+                // Everywhere, too.
+                Input::Key(key) if keymap::redraws(&key) => {
+                    terminal.clear();
+                    screen.on_resize();
+                }
                 input => {
                     if let Some(out) = screen.on_input(input, terminal) {
                         return Ok(out);

@@ -30,6 +30,7 @@ mod pace;
 mod panels;
 pub mod picture;
 pub mod plain;
+mod refusal;
 pub mod replay;
 mod rollback_points;
 mod scene;
