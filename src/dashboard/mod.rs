@@ -54,7 +54,7 @@ pub use message::Exit;
 pub use replay::ReplayFeed;
 #[doc(hidden)]
 pub use still::{Stage, still, still_in};
-pub use terminal::{Job, Word};
+pub use terminal::{FORMER_TITLE, Job, Word};
 
 #[cfg(test)]
 mod tests;

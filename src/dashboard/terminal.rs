@@ -28,6 +28,7 @@ use self::canvas::{Canvas, has_sequences};
 use self::gate::{signalled, silence_stdin};
 use crate::jobs::{self, Ground};
 
+pub use self::canvas::FORMER_TITLE;
 pub use self::job::{Job, Word};
 
 /// A wait for the terminal ends after this long, to look whether it is back.
