@@ -320,6 +320,8 @@ impl Terminal {
     fn hang_up(&mut self) -> Input {
         if !self.gone {
             self.gone = true;
+            // A SIGTERM of the shell that has lost its terminal comes soon; a later one is meant.
+            jobs::note_hangup();
             silence_stdin();
         }
         Input::Hangup

@@ -150,6 +150,8 @@ fn listen(mut words: File, child: Pid) {
         }
         match word[0] {
             ALONE if !must_stay() => std::process::exit(exit::OK),
+            // If its terminal was lost, a SIGTERM that comes much later is meant.
+            ALONE => jobs::note_hangup(),
             LEFT => {
                 jobs::set_unseen(true);
                 if !matches!(jobs::stop_group(), Ok(true)) {
