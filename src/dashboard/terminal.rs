@@ -134,18 +134,23 @@ impl Terminal {
         Input::Back
     }
 
+    /// Checks that a shell would bring a [suspended](Self::suspend) screen back.
+    ///
+    /// # Errors
+    /// When there is none, so that the screen must stay.
+    pub fn check_shell(&self) -> Result<(), String> {
+        jobs::take_suspend();
+        let has_shell = jobs::ground(&self.line) == Ground::Foreground && jobs::has_shell();
+        let why = "cannot suspend: no shell with job control has started this program";
+        has_shell.then_some(()).ok_or_else(|| why.into())
+    }
+
     /// Leaves the screen and lets the shell have its prompt. A process that stops is continued when this returns; one that
     /// works on returns at once. [`Self::inputs`] takes the terminal again when this process is in the foreground.
     ///
     /// # Errors
     /// Why the screen cannot be suspended; it is up then.
     pub fn suspend(&mut self) -> Result<(), String> {
-        jobs::take_suspend();
-        if jobs::ground(&self.line) != Ground::Foreground || !jobs::has_shell() {
-            return Err(
-                "cannot suspend: no shell with job control has started this program".into(),
-            );
-        }
         self.canvas.leave();
         self.canvas.give_modes_back();
         jobs::take_continued();

@@ -310,7 +310,7 @@ fn read_commands(
     commands: Sender<Request>,
     hub: Arc<Hub>,
 ) {
-    let feed = dashboard::LiveFeed::new(Arc::clone(&parts.run), commands, hub);
+    let feed = dashboard::LiveFeed::new(Arc::clone(&parts.run), commands, hub).at_prompt();
     let run = Arc::clone(&parts.run);
     let attendance = Arc::clone(&parts.attendance);
     let look = move || run.with(RunState::clone);
