@@ -302,7 +302,11 @@ fn control_passes_from_the_runs_own_dashboard_and_back() {
     let mut own = Pty::start(&place, &args, 100, 24);
     own.see("round 1");
     let mut other = Pty::start(&place, &["attach", "mine"], 100, 24);
-    other.see("control: the run's own dashboard");
+    let pid = place.lock("mine")["pid"].as_u64().unwrap();
+    other.see_that("who has control", |text| {
+        let line = text.lines().find(|line| line.contains("control: "));
+        line.is_some_and(|line| line.contains("@pts/") && line.contains(&format!("(pid {pid})")))
+    });
     other.press(":take-control\r");
     own.see(&format!("(pid {})", other.pid()));
     own.press("p");

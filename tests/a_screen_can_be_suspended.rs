@@ -175,6 +175,18 @@ fn said(place: &Place, what: &str) -> usize {
     log.filter(|e| e["message"] == what).count()
 }
 
+/// Waits until so many lines of the journal contain `what`.
+#[track_caller]
+fn is_said(place: &Place, what: &str, times: usize) {
+    wait(&format!("{times} times {what:?}"), || {
+        let events = place.events("mine");
+        let lines = events.iter().filter_map(|e| e["message"].as_str());
+        let found = lines.filter(|line| line.contains(what)).count();
+        assert!(found <= times, "{found} times {what:?}");
+        (found == times).then_some(())
+    });
+}
+
 /// A place with the run of the fixture.
 fn place_with_run() -> Place {
     let place = Place::new();
@@ -277,6 +289,20 @@ fn without_a_shell_the_screen_stays() {
     assert_ne!(state(pty.pid()), 'T');
     pty.press("q");
     assert_eq!(pty.exit_code(), 0);
+
+    let mut home = Pty::start(&place, &[], 80, 24);
+    home.see("runs in runs");
+    home.press(CTRL_Z);
+    home.see("cannot suspend: no shell with job control");
+    // Ctrl-L draws every cell again.
+    let written = home.written().len();
+    home.press("\x0c");
+    wait("a screen that is drawn again", || {
+        let written = &home.written()[written..];
+        let clears = written.windows(4).any(|w| w == b"\x1b[2J");
+        (clears && written.len() > 1000).then_some(())
+    });
+    assert!(home.text().contains("runs in runs"));
 }
 
 #[test]
@@ -289,13 +315,70 @@ fn attach_stops_and_the_run_does_not() {
     shell.suspend();
     assert_eq!(state(shell.job()), 'T');
     trains_on(&place);
+    // A screen that cannot answer has no control, and the run is unattended.
+    is_said(&place, " has left; control is free", 1);
     let before = step(&place);
     shell.back("round 1");
     let shown = shown_step(&shell);
     assert!(shown >= before, "{shown} < {before}:\n{}", shell.pty.text());
+    is_said(&place, "control taken by ", 2);
     shell.pty.press("q");
     shell.prompt();
+
+    // The same with plain lines.
+    shell.enter("heirloom attach mine --plain");
+    is_said(&place, "control taken by ", 3);
+    shell.pty.press(CTRL_Z);
+    shell.pty.see("Stopped");
+    is_said(&place, " has left; control is free", 3);
+    is_in_state(shell.job(), 'T');
+    shell.enter("fg");
+    is_said(&place, "control taken by ", 4);
+    shell.pty.press("note here again\r");
+    place.wait_event("mine", "the note", |e| e.to_string().contains("here again"));
     drop(run);
+}
+
+/// A plain terminal in the background reads nothing, so that it does not count as attended.
+#[test]
+fn plain_lines_in_the_background_leave_the_run_unattended() {
+    let place = Place::new();
+    let mut shell = Shell::start(&place, 80, 24);
+    shell.enter(&format!("{LONG} --plain &"));
+    let _trainer = Trainer::of(&place);
+    is_said(
+        &place,
+        "no commands are read from the terminal in the background",
+        1,
+    );
+    // Another terminal has control at once.
+    let attached = Pty::start(&place, &["attach", "mine"], 80, 24);
+    is_said(&place, "control taken by ", 1);
+    drop(attached);
+    shell.enter("fg");
+    is_said(&place, "commands are read from the terminal again", 1);
+    shell.pty.press("note here again\r");
+    place.wait_event("mine", "the note", |e| e.to_string().contains("here again"));
+}
+
+#[test]
+fn a_signal_after_the_terminal_was_lost_ends_the_training() {
+    let place = Place::new();
+    let mut shell = Shell::start(&place, 80, 24);
+    shell.enter(&format!("{LONG} &"));
+    let trainer = Trainer::of(&place);
+    trains_on(&place);
+    shell.enter("exit");
+    let pid = shell.pty.pid();
+    wait("the shell's end", || (!is_alive(pid)).then_some(()));
+    shell.pty.hang_up();
+    is_said(&place, "the terminal is gone", 1);
+    // One that comes within a second may be the shell's own.
+    std::thread::sleep(Duration::from_millis(1100));
+    signal(trainer.0, Signal::SIGTERM);
+    wait("the trainer's end", || (!is_alive(trainer.0)).then_some(()));
+    assert_eq!(place.show("mine")["state"], "interrupted");
+    is_said(&place, "SIGTERM received", 1);
 }
 
 /// The step of the round that the screen shows, once it has one.

@@ -360,6 +360,8 @@ fn a_killed_trainer_leaves_a_usable_terminal_and_a_run_to_resume() {
     signal(trainer(&place), Signal::SIGKILL);
     assert_eq!(pty.exit_code(), 128 + 9);
     pty.gives_the_screen_back();
+    let written = pty.written();
+    assert!(written.windows(7).any(|w| w == b"\x1b[23;2t"), "its title");
     assert_eq!(place.show("mine")["state"], "interrupted");
     // Resumed, the screen knows what came before.
     let mut pty = Pty::start(&place, &["train", "--resume", "mine"], 80, 24);

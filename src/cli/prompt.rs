@@ -17,12 +17,13 @@ use nix::unistd::{getpgrp, read, tcgetpgrp};
 use super::say;
 use crate::dashboard::Feed;
 use crate::dashboard::plain::{Answers, Console, Decision, Lines, Move, Role};
+use crate::jobs;
 use crate::run::attendance::Leave;
 use crate::run::dir::RunDir;
 use crate::run::state::RunState;
 use crate::threads;
 
-/// How often a process in the background looks whether it is in the foreground again.
+/// How often this process looks whether it is in the foreground.
 const GLANCE: Duration = Duration::from_millis(200);
 /// Longest line that is read, in bytes; the rest of a longer one is dropped.
 const LONGEST: usize = 8192;
@@ -109,7 +110,12 @@ impl Terminal {
         let terminal = Arc::clone(self);
         let started = threads::spawn("commands", move || {
             let mut console = Console::new(&terminal.dir, terminal.role);
-            let how = read_lines(|line| {
+            let stops = terminal.role != Role::Owner;
+            let how = read_lines(stops, |typed| {
+                let line = match typed {
+                    Typed::Line(line) => line,
+                    Typed::Seen(seen) => return feed.set_seen(seen),
+                };
                 let shown = terminal.lock().shown.clone();
                 let text = match console.read(line, &look(), shown.as_ref()) {
                     Move::Say(text) => Some(text),
@@ -146,10 +152,18 @@ impl Terminal {
     }
 }
 
-/// Calls `take` with every line typed, until stdin ends. Returns how it ended.
+/// What happens at the terminal.
+enum Typed<'a> {
+    Line(&'a str),
+    /// This process is in the foreground again, or about to be stopped or in the background: nothing is read there.
+    Seen(bool),
+}
+
+/// Calls `take` with what happens at the terminal, until stdin ends. Returns how it ended. `stops`: Ctrl-Z is reported before it
+/// stops this process, which another one would wait for in vain.
 ///
 /// A process in the background does not read: it would be stopped, and the training with it.
-fn read_lines(mut take: impl FnMut(&str)) -> Leave {
+fn read_lines(stops: bool, mut take: impl FnMut(Typed<'_>)) -> Leave {
     let mut held = SigSet::empty();
     held.add(Signal::SIGTTIN);
     // Between the look at the foreground and the read, the shell may have put this process into the background. With the
@@ -157,21 +171,39 @@ fn read_lines(mut take: impl FnMut(&str)) -> Leave {
     if held.thread_block().is_err() {
         return Leave::InputEnded;
     }
+    if stops {
+        jobs::watch();
+    }
     let stdin = io::stdin();
-    let (mut line, mut bytes) = (Vec::new(), [0; 4096]);
+    let wait = PollTimeout::try_from(GLANCE).unwrap_or(PollTimeout::ZERO);
+    let (mut line, mut bytes, mut seen) = (Vec::new(), [0; 4096], true);
     loop {
-        let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::NONE) {
+        // Without a shell, nothing would continue it.
+        if stops && jobs::take_suspend() && jobs::has_shell() {
+            if std::mem::replace(&mut seen, false) {
+                take(Typed::Seen(false));
+            }
+            let _ = jobs::stop_group();
+        }
+        if is_behind(&stdin) == seen {
+            seen = !seen;
+            take(Typed::Seen(seen));
+        }
+        // In the background, what is typed is the shell's; the terminal's end is reported all the same.
+        let awaited = match seen {
+            true => PollFlags::POLLIN,
+            false => PollFlags::empty(),
+        };
+        let mut fds = [PollFd::new(stdin.as_fd(), awaited)];
+        match poll(&mut fds, wait) {
+            Ok(0) | Err(Errno::EINTR | Errno::EAGAIN) => continue,
             Ok(_) => {}
-            Err(Errno::EINTR | Errno::EAGAIN) => continue,
             Err(_) => return Leave::InputEnded,
         }
         if is_gone(&fds[0]) {
             return Leave::HungUp;
         }
-        // A terminal that is not the controlling one knows no foreground.
-        if tcgetpgrp(stdin.as_fd()).is_ok_and(|foreground| foreground != getpgrp()) {
-            std::thread::sleep(GLANCE);
+        if is_behind(&stdin) {
             continue;
         }
         match read(stdin.as_fd(), &mut bytes) {
@@ -182,7 +214,7 @@ fn read_lines(mut take: impl FnMut(&str)) -> Leave {
                 for byte in &bytes[..n] {
                     match byte {
                         b'\n' => {
-                            take(&String::from_utf8_lossy(&line));
+                            take(Typed::Line(&String::from_utf8_lossy(&line)));
                             line.clear();
                         }
                         byte if line.len() < LONGEST => line.push(*byte),
@@ -191,13 +223,16 @@ fn read_lines(mut take: impl FnMut(&str)) -> Leave {
                 }
             }
             // In the background after all.
-            Err(Errno::EIO) if tcgetpgrp(stdin.as_fd()).is_ok_and(|f| f != getpgrp()) => {
-                std::thread::sleep(GLANCE);
-            }
+            Err(Errno::EIO) if is_behind(&stdin) => {}
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(_) => return Leave::HungUp,
         }
     }
+}
+
+/// Returns whether another process group has the terminal. One that is not the controlling terminal knows no foreground.
+fn is_behind(stdin: &io::Stdin) -> bool {
+    tcgetpgrp(stdin.as_fd()).is_ok_and(|foreground| foreground != getpgrp())
 }
 
 /// Whether the terminal of a descriptor that was looked at is gone.

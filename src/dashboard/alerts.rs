@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use super::terminal::Terminal;
-use crate::run::notify::{Bell, Notice, Ringing, stall};
+use crate::run::notify::{Bell, Notice, Ringing, Waiting, stall};
 use crate::run::state::RunState;
 use crate::text::sanitize;
 
@@ -12,7 +12,7 @@ const LONGEST: usize = 80;
 /// What the terminal is to be rung for.
 #[derive(Debug, Default)]
 pub struct Alerts {
-    due: Vec<Notice>,
+    due: Waiting,
     /// The run has been looked at before: what it was then is the past.
     looked: bool,
     /// The event after which a stall has been noticed.
@@ -33,7 +33,8 @@ impl Alerts {
         news.extend(self.stall(run, session.clock()));
         if let Some(Ringing { on, .. }) = ringing(run) {
             let wanted = news.into_iter().filter(|news| on.contains(&news.occasion));
-            self.due.extend(wanted);
+            // While the screen is left for the shell, nothing rings: what counts then is the latest of each.
+            wanted.for_each(|news| self.due.push(news));
         }
         !self.due.is_empty()
     }
@@ -48,7 +49,7 @@ impl Alerts {
 
     /// Rings for what is due.
     pub fn ring(&mut self, terminal: &mut Terminal, session: &Session) {
-        let due = std::mem::take(&mut self.due);
+        let due = self.due.take_all();
         let Some(info) = session.run.info.as_ref().filter(|_| !due.is_empty()) else {
             return;
         };
@@ -105,7 +106,17 @@ mod tests {
         assert!(!alerts.gather(Some(Vec::new()), &session));
         assert!(!alerts.gather(Some(vec![notice(Occasion::Best)]), &session));
         assert!(alerts.gather(Some(vec![notice(Occasion::Nan)]), &session));
-        assert_eq!(alerts.due, [notice(Occasion::Nan)]);
+        assert_eq!(alerts.due.take_all(), [notice(Occasion::Nan)]);
+        // A night in which nothing rings: the latest is left.
+        for step in 0..1000 {
+            let step = Notice {
+                step,
+                ..notice(Occasion::Nan)
+            };
+            alerts.gather(Some(vec![step]), &session);
+        }
+        let steps: Vec<u64> = alerts.due.take_all().iter().map(|n| n.step).collect();
+        assert_eq!(steps, [999]);
         // A run that is only read, and one without the setting.
         assert!(!Alerts::default().gather(None, &session));
         let plain = Session::new(run_at(Moment::Healthy), Facts::default());

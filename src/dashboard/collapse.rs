@@ -14,6 +14,7 @@ use super::Options;
 use super::event_loop::{self, Screen};
 use super::glyphs::Glyphs;
 use super::keymap::{self, Found, Scope};
+use super::refusal::Refusal;
 use super::terminal::{Input, Terminal};
 use super::theme::Theme;
 use crate::demo::{Known, Probe, Told};
@@ -34,6 +35,7 @@ pub fn show(known: &mut Known, told: &Receiver<Told>, options: &Options) -> Resu
         known,
         told,
         options,
+        refusal: Refusal::default(),
         dirty: true,
     };
     event_loop::drive(&mut demo, &mut terminal)
@@ -43,13 +45,15 @@ struct Demo<'a> {
     known: &'a mut Known,
     told: &'a Receiver<Told>,
     options: &'a Options,
+    refusal: Refusal,
     dirty: bool,
 }
 
 impl Screen for Demo<'_> {
     type Out = ();
 
-    fn turn(&mut self, _: Instant) -> Result<Option<()>> {
+    fn turn(&mut self, now: Instant) -> Result<Option<()>> {
+        self.dirty |= self.refusal.age(now);
         while let Ok(word) = self.told.try_recv() {
             self.known.take(word)?;
             self.dirty = true;
@@ -67,7 +71,7 @@ impl Screen for Demo<'_> {
 
     fn draw(&mut self, terminal: &mut Terminal, _: Instant) {
         let (theme, glyphs) = (self.options.theme, self.options.glyphs);
-        terminal.draw(|frame| draw(frame, self.known, &theme, glyphs));
+        terminal.draw(|frame| draw(frame, self.known, &self.refusal, &theme, glyphs));
         self.dirty = false;
     }
 
@@ -87,10 +91,16 @@ impl Screen for Demo<'_> {
     fn on_resize(&mut self) {
         self.dirty = true;
     }
+
+    fn on_refused(&mut self, why: String) {
+        self.refusal.show(why);
+        self.dirty = true;
+    }
 }
 
-fn draw(frame: &mut Frame<'_>, known: &Known, theme: &Theme, glyphs: Glyphs) {
+fn draw(frame: &mut Frame<'_>, known: &Known, refusal: &Refusal, theme: &Theme, glyphs: Glyphs) {
     let area = frame.area();
+    let refusal = refusal.lines(area.width, theme, glyphs);
     // A title and frame about the heads, three columns of them where they are many.
     let columns = columns(area.width);
     let rows = known.demo.softmax.heads.div_ceil(columns) + 2;
@@ -98,7 +108,7 @@ fn draw(frame: &mut Frame<'_>, known: &Known, theme: &Theme, glyphs: Glyphs) {
         Constraint::Length(1),
         Constraint::Length(rows as u16),
         Constraint::Min(8),
-        Constraint::Length(1),
+        Constraint::Length(refusal.len().max(1) as u16),
     ];
     let [top, heads, network, bottom] = Layout::vertical(parts).areas(area);
     let title = " heirloom demo collapse  k*: singular values that hold 90 % of a matrix's mass";
@@ -109,7 +119,11 @@ fn draw(frame: &mut Frame<'_>, known: &Known, theme: &Theme, glyphs: Glyphs) {
         Some(seconds) => format!(" done in {seconds:.0} s   q quit"),
         None => " q quit".into(),
     };
-    frame.render_widget(Line::styled(keys, theme.dim), bottom);
+    let foot = match refusal.is_empty() {
+        true => vec![Line::styled(keys, theme.dim)],
+        false => refusal,
+    };
+    frame.render_widget(Paragraph::new(foot), bottom);
     theme.paint(frame.buffer_mut());
 }
 
@@ -255,10 +269,15 @@ mod tests {
         for case in cases() {
             for glyphs in [Glyphs::Braille, Glyphs::Block, Glyphs::Ascii] {
                 let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
-                let show = |frame: &mut Frame<'_>| draw(frame, &known, &case.theme, glyphs);
-                terminal.draw(show).unwrap();
                 let mut looks = Looks::default();
-                looks.add("collapse", terminal.backend().buffer());
+                let mut refused = Refusal::default();
+                refused.show("cannot suspend".into());
+                for refusal in [Refusal::default(), refused] {
+                    let show =
+                        |frame: &mut Frame<'_>| draw(frame, &known, &refusal, &case.theme, glyphs);
+                    terminal.draw(show).unwrap();
+                    looks.add("collapse", terminal.backend().buffer());
+                }
                 looks.check(&case);
             }
         }

@@ -28,7 +28,7 @@ pub trait Screen {
     fn on_input(&mut self, input: Input, terminal: &mut Terminal) -> Option<Self::Out>;
     /// The window has another size, or the terminal was another program's: every cell is to be drawn.
     fn on_resize(&mut self);
-    /// The screen was left for the shell, or is up again.
+    /// The screen is about to be left for the shell, or is up again.
     fn on_seen(&mut self, _seen: bool) {}
     /// The screen cannot be suspended; says why.
     fn on_refused(&mut self, _why: String) {}
@@ -71,6 +71,11 @@ pub fn drive<S: Screen>(screen: &mut S, terminal: &mut Terminal) -> Result<S::Ou
                     suspend(screen, terminal);
                     break;
                 }
+                // Everywhere, too.
+                Input::Key(key) if keymap::redraws(&key) => {
+                    terminal.clear();
+                    screen.on_resize();
+                }
                 input => {
                     if let Some(out) = screen.on_input(input, terminal) {
                         return Ok(out);
@@ -83,8 +88,13 @@ pub fn drive<S: Screen>(screen: &mut S, terminal: &mut Terminal) -> Result<S::Ou
 
 /// Lets the shell have its prompt.
 fn suspend<S: Screen>(screen: &mut S, terminal: &mut Terminal) {
-    match terminal.suspend() {
-        Ok(()) => screen.on_seen(false),
-        Err(why) => screen.on_refused(why),
+    if let Err(why) = terminal.check_shell() {
+        return screen.on_refused(why);
+    }
+    // Before this process stops: from then on it can give nothing up.
+    screen.on_seen(false);
+    if let Err(why) = terminal.suspend() {
+        screen.on_seen(true);
+        screen.on_refused(why);
     }
 }

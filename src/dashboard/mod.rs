@@ -30,6 +30,7 @@ mod pace;
 mod panels;
 pub mod picture;
 pub mod plain;
+mod refusal;
 pub mod replay;
 mod rollback_points;
 mod scene;
@@ -53,7 +54,7 @@ pub use message::Exit;
 pub use replay::ReplayFeed;
 #[doc(hidden)]
 pub use still::{Stage, still, still_in};
-pub use terminal::{Job, Word};
+pub use terminal::{FORMER_TITLE, Job, Word};
 
 #[cfg(test)]
 mod tests;

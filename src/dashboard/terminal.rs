@@ -28,6 +28,7 @@ use self::canvas::{Canvas, has_sequences};
 use self::gate::{signalled, silence_stdin};
 use crate::jobs::{self, Ground};
 
+pub use self::canvas::FORMER_TITLE;
 pub use self::job::{Job, Word};
 
 /// A wait for the terminal ends after this long, to look whether it is back.
@@ -133,18 +134,23 @@ impl Terminal {
         Input::Back
     }
 
+    /// Checks that a shell would bring a [suspended](Self::suspend) screen back.
+    ///
+    /// # Errors
+    /// When there is none, so that the screen must stay.
+    pub fn check_shell(&self) -> Result<(), String> {
+        jobs::take_suspend();
+        let has_shell = jobs::ground(&self.line) == Ground::Foreground && jobs::has_shell();
+        let why = "cannot suspend: no shell with job control has started this program";
+        has_shell.then_some(()).ok_or_else(|| why.into())
+    }
+
     /// Leaves the screen and lets the shell have its prompt. A process that stops is continued when this returns; one that
     /// works on returns at once. [`Self::inputs`] takes the terminal again when this process is in the foreground.
     ///
     /// # Errors
     /// Why the screen cannot be suspended; it is up then.
     pub fn suspend(&mut self) -> Result<(), String> {
-        jobs::take_suspend();
-        if jobs::ground(&self.line) != Ground::Foreground || !jobs::has_shell() {
-            return Err(
-                "cannot suspend: no shell with job control has started this program".into(),
-            );
-        }
         self.canvas.leave();
         self.canvas.give_modes_back();
         jobs::take_continued();
@@ -319,6 +325,8 @@ impl Terminal {
     fn hang_up(&mut self) -> Input {
         if !self.gone {
             self.gone = true;
+            // A SIGTERM of the shell that has lost its terminal comes soon; a later one is meant.
+            jobs::note_hangup();
             silence_stdin();
         }
         Input::Hangup

@@ -15,6 +15,8 @@ pub enum Leave {
     Failed,
     /// It comes back when the shell lets it.
     Suspended,
+    /// A plain terminal's process is in the background; the shell may bring it back.
+    Behind,
     /// The operator has ended the input of commands at a plain terminal.
     InputEnded,
 }
@@ -26,6 +28,7 @@ impl Leave {
             Self::HungUp => "the terminal is gone",
             Self::Failed => "the dashboard has failed",
             Self::Suspended => "the dashboard is suspended",
+            Self::Behind => "no commands are read from the terminal in the background",
             Self::InputEnded => "no more commands are read from the terminal",
         }
     }
@@ -46,6 +49,7 @@ pub fn is_departure(line: &str) -> bool {
         Leave::HungUp,
         Leave::Failed,
         Leave::Suspended,
+        Leave::Behind,
         Leave::InputEnded,
     ];
     all.iter().any(|l| l.words() == line) || line.ends_with(LEFT)
@@ -102,10 +106,14 @@ impl Attendance {
         self.tell(how.words().into());
     }
 
-    /// The dashboard of this process is up again after it was suspended.
-    pub fn come_back(&self) {
+    /// The dashboard of this process is up again after it was suspended, or commands are read again after `how`.
+    pub fn come_back(&self, how: Leave) {
         self.dashboard.store(true, Ordering::SeqCst);
-        self.tell("the dashboard is back".into());
+        let back = match how {
+            Leave::Behind => "commands are read from the terminal again",
+            _ => "the dashboard is back",
+        };
+        self.tell(back.into());
     }
 
     /// A dashboard has attached, until the guard is dropped.
@@ -172,7 +180,7 @@ mod tests {
         let attendance = Attendance::new(true);
         attendance.leave(Leave::Suspended);
         assert!(!attendance.is_present());
-        attendance.come_back();
+        attendance.come_back(Leave::Suspended);
         assert!(attendance.is_present());
         let news: Vec<Body> = std::iter::from_fn(|| attendance.news()).collect();
         let log = |message: &str| Body::Log {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 mod rollbacks;
@@ -39,8 +40,31 @@ pub fn state_text(state: &RunState, dir: &RunDir) -> &'static str {
     }
 }
 
+/// The checkpoints of a run that are on disk, listed once: for those who must not ask the disk while a state is locked.
+#[derive(Debug, Default)]
+pub struct Kept(BTreeSet<String>);
+
+impl Kept {
+    /// Lists the checkpoints of the run in `dir`; none where they cannot be read.
+    pub fn list(dir: &RunDir) -> Self {
+        let entries = std::fs::read_dir(dir.checkpoints()).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Self(names.filter(|name| is_kept(dir, name)).collect())
+    }
+
+    /// Returns whether a checkpoint was on disk.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
 /// The object that `show --json` prints.
 pub fn json(state: &RunState, dir: &RunDir) -> Value {
+    json_knowing(state, dir, &|name| is_kept(dir, name))
+}
+
+/// The same where `is_kept` says whether a checkpoint is on disk.
+pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bool) -> Value {
     let core = &state.core;
     json!({
         "name": dir.name(),
@@ -48,7 +72,7 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
         "outcome": core.outcome,
         "message": core.message,
         "pause": pause(state),
-        "trouble": trouble(state, dir).map(|t| json!({
+        "trouble": trouble(state, is_kept).map(|t| json!({
             "kind": t.kind.word(),
             "what": t.sentence(),
             "commands": t.commands(&dir.argument()),
@@ -66,9 +90,9 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
 }
 
 /// What is wrong with the run, if anything is.
-pub fn trouble(state: &RunState, dir: &RunDir) -> Option<Trouble> {
+fn trouble(state: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
     let silence = state.silence(Timestamp::now().as_millisecond());
-    Trouble::of(state, silence, &|name| is_kept(dir, name))
+    Trouble::of(state, silence, is_kept)
 }
 
 /// Whether a checkpoint is on disk. Asked about names only: a journal from elsewhere may hold anything.
@@ -99,9 +123,14 @@ fn reference(r: &PhaseResult) -> Value {
 
 /// How a run stands, in a few lines.
 pub fn status(state: &RunState, dir: &RunDir) -> String {
+    status_knowing(state, dir, &|name| is_kept(dir, name))
+}
+
+/// The same where `is_kept` says whether a checkpoint is on disk.
+pub fn status_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bool) -> String {
     let core = &state.core;
     let mut out = format!("{}, step {} of the run", core.status, core.step);
-    if let Some(trouble) = trouble(state, dir) {
+    if let Some(trouble) = trouble(state, is_kept) {
         let _ = write!(out, "\ntrouble: {}", trouble.sentence());
         for command in trouble.commands(&dir.argument()) {
             let _ = write!(out, "\n  {command}");
@@ -170,7 +199,7 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
     if let Some(why) = pause(state) {
         writeln!(out, "paused     {}", table::ascii(why))?;
     }
-    if let Some(trouble) = trouble(state, dir) {
+    if let Some(trouble) = trouble(state, &|name| is_kept(dir, name)) {
         writeln!(out, "trouble    {}", table::ascii(&trouble.sentence()))?;
         for command in trouble.commands(&dir.argument()) {
             writeln!(out, "           {}", table::ascii(&command))?;

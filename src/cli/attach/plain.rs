@@ -52,6 +52,10 @@ impl Feed for Shared {
     fn take_control(&mut self) -> bool {
         self.lock().feed.take_control()
     }
+
+    fn set_seen(&mut self, seen: bool) {
+        self.lock().feed.set_seen(seen);
+    }
 }
 
 /// Prints lines until the run is over, nothing works on it any more, or the input ends. Returns the run as it was then.

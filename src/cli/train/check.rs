@@ -18,6 +18,7 @@ use crate::locate::{HUB, Located};
 use crate::run::attendance::Attendance;
 use crate::run::command::Request;
 use crate::run::control::hub::Hub;
+use crate::run::control::who;
 use crate::run::create::NewName;
 use crate::run::decisions::{self, Repeat};
 use crate::run::dir::RunDir;
@@ -29,6 +30,7 @@ use crate::run::state::RunState;
 use crate::run::table;
 use crate::signals::Signalled;
 use crate::text::{self, exact};
+use crate::threads;
 use crate::train::checkpoint::Checkpoints;
 use crate::train::{Passes, Resume, plan};
 
@@ -182,6 +184,11 @@ impl Args {
         let attendance = Attendance::new(matches!(show, Show::Dashboard | Show::Prompts));
         let (run, observer) = SharedRun::begin(past)?;
         let hub = Hub::new(Arc::clone(&attendance), Arc::clone(&run));
+        let own = Arc::clone(&hub);
+        // A directory service may take its time; where no thread is left, the dashboard has no name.
+        let _ = threads::spawn("who", move || {
+            own.introduce_own(who::describe(std::process::id()));
+        });
         run.add_sink(hub.sink());
         let notify = self.notify_order(&config, &attendance);
         Ok(Plan {

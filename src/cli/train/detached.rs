@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGHUP, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
 use crate::cli::exit;
-use crate::dashboard::Word;
+use crate::dashboard::{FORMER_TITLE, Word};
 use crate::file;
 use crate::jobs::{self, Ground};
 use crate::run::dir::RunDir;
@@ -150,6 +150,8 @@ fn listen(mut words: File, child: Pid) {
         }
         match word[0] {
             ALONE if !must_stay() => std::process::exit(exit::OK),
+            // If its terminal was lost, a SIGTERM that comes much later is meant.
+            ALONE => jobs::note_hangup(),
             LEFT => {
                 jobs::set_unseen(true);
                 if !matches!(jobs::stop_group(), Ok(true)) {
@@ -235,8 +237,11 @@ fn restore(terminal: Option<&Termios>) {
     if let Some(terminal) = terminal {
         let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, terminal);
         // End of a synchronised update, of bracketed paste and of the alternate screen; cursor on. Harmless if not on.
-        let _ = std::io::stdout().write_all(b"\x1b[?2026l\x1b[?2004l\x1b[?1049l\x1b[?25h");
-        let _ = std::io::stdout().flush();
+        let mut out = std::io::stdout();
+        let _ = out.write_all(b"\x1b[?2026l\x1b[?2004l\x1b[?1049l\x1b[?25h");
+        // The window's title was put aside by the first frame.
+        let _ = out.write_all(FORMER_TITLE.as_bytes());
+        let _ = out.flush();
     }
 }
 

@@ -173,7 +173,7 @@ impl Args {
                     let _ = say::out(&self.head(&setup, &parts.run));
                 }
                 let terminal = Terminal::new(&parts.dir, Role::Owner, show == Show::Prompts);
-                let (sink, printing) = Printing::start(show, Arc::clone(&terminal))?;
+                let (sink, printing) = Printing::start(show, &terminal, &parts.run)?;
                 parts.run.add_sink(sink);
                 let session = self.start(setup)?;
                 if show == Show::Prompts {
@@ -310,7 +310,7 @@ fn read_commands(
     commands: Sender<Request>,
     hub: Arc<Hub>,
 ) {
-    let feed = dashboard::LiveFeed::new(Arc::clone(&parts.run), commands, hub);
+    let feed = dashboard::LiveFeed::new(Arc::clone(&parts.run), commands, hub).at_prompt();
     let run = Arc::clone(&parts.run);
     let attendance = Arc::clone(&parts.attendance);
     let look = move || run.with(RunState::clone);

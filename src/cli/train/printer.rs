@@ -8,10 +8,10 @@ use anyhow::Result;
 
 use super::Show;
 use crate::cli::prompt::Terminal;
-use crate::dashboard::plain::{Answers, Lines};
+use crate::dashboard::plain::{self, Answers, Lines, Printed};
 use crate::run::event::{Body, Event};
 use crate::run::queue;
-use crate::run::shared::Sink;
+use crate::run::shared::{SharedRun, Sink};
 use crate::run::state::RunState;
 use crate::run::table;
 use crate::text;
@@ -21,18 +21,26 @@ use crate::threads;
 pub(super) struct Printing(JoinHandle<()>);
 
 impl Printing {
-    /// Prints plain lines, or the events themselves, from now on. Returns the sink that feeds the printer. `terminal` knows
-    /// how a decision can be answered.
+    /// Prints plain lines of `run`, or the events themselves, from now on. Returns the sink that feeds the printer. `terminal`
+    /// knows how a decision can be answered.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(super) fn start(show: Show, terminal: Arc<Terminal>) -> Result<(Sink, Self)> {
+    pub(super) fn start(
+        show: Show,
+        terminal: &Arc<Terminal>,
+        run: &Arc<SharedRun>,
+    ) -> Result<(Sink, Self)> {
         let (sender, events) = queue::bounded();
-        let printed = Arc::clone(&terminal);
+        let (printed, run) = (Arc::clone(terminal), Arc::clone(run));
         let thread = threads::spawn("printer", move || {
             let lines = printed.lines();
             while let Some((event, text)) = events.recv_with() {
+                let asks = text.is_some() && plain::is_question(&event);
                 print(show, &lines, &event, text);
+                if asks {
+                    print_answers(&lines, &printed, &run, &event);
+                }
                 printed.shown(event.seq);
             }
         })?;
@@ -40,7 +48,7 @@ impl Printing {
         // The text of a line is made where the state is that of its event; the pipe may take it much later.
         let sink = move |state: &RunState, event: &Event| match show {
             Show::Json => sender.send(event),
-            _ => sender.send_with(event, text_of(&lines, &terminal, state, event)),
+            _ => sender.send_with(event, text_of(&lines, state, event)),
         };
         Ok((Box::new(sink), Self(thread)))
     }
@@ -52,12 +60,10 @@ impl Printing {
     }
 }
 
-/// The lines for an event that `state` has folded last, without the last newline; the end has the table.
-fn text_of(lines: &Lines, terminal: &Terminal, state: &RunState, event: &Event) -> Option<String> {
-    let printed = lines.of_event(state, event, terminal.answers());
-    if let Some(offered) = printed.offered {
-        terminal.offer(event.seq, offered);
-    }
+/// Returns the lines for an event that `state` has folded last, without the last newline; the end has the table. How it can be
+/// answered is [printed](print_answers) later: that needs the disk, and the state is locked here.
+fn text_of(lines: &Lines, state: &RunState, event: &Event) -> Option<String> {
+    let printed = lines.of_event(state, event, Answers::No);
     match event.body {
         Body::Done { failed: false, .. } => {
             let line = printed.text.map(|line| line + "\n").unwrap_or_default();
@@ -65,6 +71,20 @@ fn text_of(lines: &Lines, terminal: &Terminal, state: &RunState, event: &Event) 
             Some(format!("{line}\n{}", table.trim_end_matches('\n')))
         }
         _ => printed.text,
+    }
+}
+
+/// Prints how an event can be answered, unless that is over by now.
+fn print_answers(lines: &Lines, terminal: &Terminal, run: &SharedRun, event: &Event) {
+    let state = run.with(RunState::clone);
+    let Printed { text, offered } = lines.of_answers(&state, event, terminal.answers());
+    if let Some(offered) = offered {
+        terminal.offer(event.seq, offered);
+    }
+    if let Some(text) = text {
+        let mut out = std::io::stdout().lock();
+        // A reader that has gone must not stop the training.
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
 }
 

@@ -22,10 +22,12 @@ const AT_ONCE: usize = 20_000;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A feed over the control socket. When the connection ends it follows the journal, and connects again when a trainer
-/// is there.
+/// is there and the screen is seen.
 pub struct AttachFeed {
     dir: RunDir,
     read_only: bool,
+    /// Whether the screen is up, and not left for the shell.
+    seen: bool,
     tail: Tail,
     line: Option<Line>,
     /// A connection on its way: the server may take seconds to accept and to greet.
@@ -64,6 +66,7 @@ impl AttachFeed {
             listener: Listener::new(&state),
             dir: dir.clone(),
             read_only,
+            seen: true,
             tail,
             line: Some(line),
             connecting: None,
@@ -242,7 +245,8 @@ impl AttachFeed {
             tail::settle(state, self.dir.path());
             // A run that is over has nothing more to say, though its process may still show its table.
             let over = matches!(state.core.status, Status::Done | Status::Failed);
-            if !over && self.connecting.is_none() && self.tried.elapsed() >= LOOK_EVERY {
+            let wanted = self.seen && !over && self.connecting.is_none();
+            if wanted && self.tried.elapsed() >= LOOK_EVERY {
                 self.tried = Instant::now();
                 self.connecting = Line::open_aside(&self.dir);
             }
@@ -312,6 +316,19 @@ impl Feed for AttachFeed {
 
     fn news(&mut self) -> Option<String> {
         self.news.take()
+    }
+
+    /// A screen that was left cannot answer: its connection ends, and with it the control that it had. One that is up again
+    /// connects at once.
+    fn set_seen(&mut self, seen: bool) {
+        self.seen = seen;
+        if seen {
+            let past = Instant::now() - LOOK_EVERY;
+            (self.looked, self.tried) = (past, past);
+        } else {
+            self.connecting = None;
+            self.hang_up();
+        }
     }
 
     fn is_behind(&self) -> bool {

@@ -35,6 +35,8 @@ pub struct LiveFeed {
     /// Commands that have no answer yet.
     unanswered: Vec<(Ticket, oneshot::Receiver<Answered>)>,
     start: Option<Arc<Start>>,
+    /// How the operator leaves without an end, and comes back from.
+    absence: Leave,
     listener: Arc<Mutex<Listener>>,
 }
 
@@ -42,6 +44,12 @@ impl LiveFeed {
     /// Shows the start of the run until its trainer is at work.
     pub fn starting(mut self, start: Arc<Start>) -> Self {
         self.start = Some(start);
+        self
+    }
+
+    /// Serves a plain terminal, which has no screen.
+    pub fn at_prompt(mut self) -> Self {
+        self.absence = Leave::Behind;
         self
     }
 
@@ -63,6 +71,7 @@ impl LiveFeed {
             last_ticket: 0,
             unanswered: Vec::new(),
             start: None,
+            absence: Leave::Suspended,
         }
     }
 }
@@ -149,9 +158,9 @@ impl Feed for LiveFeed {
     fn set_seen(&mut self, seen: bool) {
         let attendance = self.hub.attendance();
         match seen {
-            true => attendance.come_back(),
+            true => attendance.come_back(self.absence),
             false => {
-                attendance.leave(Leave::Suspended);
+                attendance.leave(self.absence);
                 self.hub.leave(Holder::Dashboard);
             }
         }

@@ -97,7 +97,7 @@ pub trait Feed {
     fn start(&self) -> Option<&Start> {
         None
     }
-    /// Takes note that the screen was left for the shell, or is up again.
+    /// Takes note that the screen is about to be left for the shell, or is up again.
     fn set_seen(&mut self, _seen: bool) {}
     /// Moves a replay.
     fn steer(&mut self, _: Steer) {}

@@ -39,11 +39,15 @@ pub fn draw(frame: &mut Frame<'_>, home: &Home<'_>) {
         Some((_, lines)) => needed.clamp(*lines, area.height / 2) + 2,
         None => needed.min(area.height / 5),
     };
+    let refusal = home
+        .refusal
+        .lines(area.width, &options.theme, options.glyphs);
+    let foot = u16::try_from(refusal.len()).unwrap_or(u16::MAX).max(1);
     let [head, list, below, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Fill(1),
         Constraint::Length(height),
-        Constraint::Length(1),
+        Constraint::Length(foot),
     ])
     .areas(area);
 
@@ -63,10 +67,13 @@ pub fn draw(frame: &mut Frame<'_>, home: &Home<'_>) {
     let title = text::cut(&about::title(home), width.saturating_sub(2).max(3)).into_owned();
     frame.render_widget(panel(options, tall, format!(" {title} "), about), below);
     let scope = if home.form.is_some() { FORM } else { LIST };
-    footer(frame, options, scope, foot);
+    match refusal.is_empty() {
+        true => footer(frame, options, scope, foot),
+        false => frame.render_widget(Paragraph::new(refusal), foot),
+    }
     if let Some(form) = &home.form {
         let over = Rect {
-            height: area.height.saturating_sub(1),
+            height: area.height.saturating_sub(foot.height),
             ..area
         };
         form_draw::draw(frame, form, options, over);
@@ -210,6 +217,9 @@ mod tests {
             terminal.draw(|frame| draw(frame, &home)).unwrap();
             frames.push(terminal.backend().buffer().clone());
         }
+        home.refusal.show("cannot suspend".into());
+        terminal.draw(|frame| draw(frame, &home)).unwrap();
+        frames.push(terminal.backend().buffer().clone());
         frames
     }
 

@@ -12,6 +12,7 @@ use crate::config;
 use crate::dashboard::app::Options;
 use crate::dashboard::library::{Library, Listed, Way};
 use crate::dashboard::message::Act;
+use crate::dashboard::refusal::Refusal;
 
 /// What the operator chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Home<'a> {
     pub urgent: bool,
     /// The chosen run is stopped, and Enter would resume it.
     pub asked: bool,
+    /// Why the screen could not be suspended.
+    pub refusal: Refusal,
     /// What is to be started, while that is asked.
     pub form: Option<Form>,
 }
@@ -89,6 +92,7 @@ impl<'a> Home<'a> {
             dirty: true,
             urgent: true,
             asked: false,
+            refusal: Refusal::default(),
             form: None,
         })
     }

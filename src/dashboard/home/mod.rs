@@ -61,6 +61,7 @@ impl Screen for Home<'_> {
             self.listed = now;
             self.dirty |= self.refresh(Library::open(self.dir)?);
         }
+        self.dirty |= self.refusal.age(now);
         if now.duration_since(self.ticked) >= AGES {
             self.ticked = now;
             self.tick();
@@ -120,6 +121,11 @@ impl Screen for Home<'_> {
     }
 
     fn on_resize(&mut self) {
+        (self.dirty, self.urgent) = (true, true);
+    }
+
+    fn on_refused(&mut self, why: String) {
+        self.refusal.show(why);
         (self.dirty, self.urgent) = (true, true);
     }
 }

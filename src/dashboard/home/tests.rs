@@ -135,6 +135,22 @@ fn the_list_at_every_size() {
 }
 
 #[test]
+fn a_refused_suspension_is_explained_at_every_size() {
+    let options = options();
+    let mut home = home(&options, many());
+    let why = "cannot suspend: no shell with job control has started this program";
+    home.refusal.show(why.into());
+    for form in [None, Some(Form::default())] {
+        home.form = form;
+        for (width, height) in [(200, 60), (80, 24), (60, 15), (40, 12)] {
+            let text = text(&home, width, height);
+            let words: Vec<&str> = text.split_whitespace().collect();
+            assert!(words.join(" ").ends_with(why), "{text}");
+        }
+    }
+}
+
+#[test]
 fn the_place_in_a_long_list_is_in_its_frame() {
     let options = options();
     let mut home = home(&options, many());

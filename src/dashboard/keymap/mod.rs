@@ -70,7 +70,16 @@ pub fn below(ui: &Ui, facts: &Facts) -> Vec<Scope> {
 
 /// Whether a key suspends the screen, which it does in every scope.
 pub fn suspends(key: &KeyEvent) -> bool {
-    let keys = KEYS.iter().filter(|b| b.command == "suspend");
+    is_for("suspend", key)
+}
+
+/// Whether a key has the whole screen drawn again, which it does in every scope.
+pub fn redraws(key: &KeyEvent) -> bool {
+    is_for("redraw", key)
+}
+
+fn is_for(command: &str, key: &KeyEvent) -> bool {
+    let keys = KEYS.iter().filter(|b| b.command == command);
     let name = keys::name(key);
     keys.flat_map(|b| b.keys)
         .any(|bound| name.as_deref() == Some(bound))

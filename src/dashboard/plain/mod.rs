@@ -76,21 +76,48 @@ impl Lines {
         let Some(text) = words(state, event) else {
             return Printed::default();
         };
-        let place = place(state, &event.phase, event.phase_step);
-        let head = format!("{}  {place:<PLACE$}  ", self.stamp(event.t));
-        let (more, offered) = self.more(state, event, answers);
-        let mut all = format!("{head}{text}");
-        for line in more {
+        let mut all = self.head(state, event) + &text;
+        let Printed { text, offered } = self.of_answers(state, event, answers);
+        if let Some(more) = text {
             all.push('\n');
-            if !matches!(answers, Answers::Typed) {
-                all.push_str(&head);
-            }
-            all.push_str(&sanitize(&line));
+            all.push_str(&more);
         }
         Printed {
             text: Some(all),
             offered,
         }
+    }
+
+    /// Returns the lines that follow those of `event`: how it can be answered in `state`, which may be later than the event; none
+    /// where that is over. Looks at the disk.
+    pub fn of_answers(&self, state: &RunState, event: &Event, answers: Answers<'_>) -> Printed {
+        let open = state.core.decision.as_ref();
+        let is_open = match &event.body {
+            Body::Decision { id, .. } => open.is_some_and(|open| open.id == *id),
+            _ => state.core.status == Status::Paused,
+        };
+        if !is_question(event) || !is_open {
+            return Printed::default();
+        }
+        let head = match answers {
+            Answers::Typed => String::new(),
+            _ => self.head(state, event),
+        };
+        let (more, offered) = self.more(state, event, answers);
+        let more: Vec<String> = more
+            .iter()
+            .map(|line| format!("{head}{}", sanitize(line)))
+            .collect();
+        Printed {
+            text: (!more.is_empty()).then(|| more.join("\n")),
+            offered,
+        }
+    }
+
+    /// Returns what the line of `event` begins with: time and place.
+    fn head(&self, state: &RunState, event: &Event) -> String {
+        let place = place(state, &event.phase, event.phase_step);
+        format!("{}  {place:<PLACE$}  ", self.stamp(event.t))
     }
 
     /// Returns the lines that say how the open decision or the present pause of a run in progress is answered; none where
@@ -186,6 +213,20 @@ impl Lines {
             _ => (Vec::new(), None),
         }
     }
+}
+
+/// Returns whether an event's line is followed by [how it can be answered](Lines::of_answers).
+pub fn is_question(event: &Event) -> bool {
+    matches!(
+        event.body,
+        Body::Decision {
+            status: DecisionStatus::Open,
+            ..
+        } | Body::Run {
+            status: RunStatus::Paused,
+            ..
+        }
+    )
 }
 
 /// What an event's line says; `None` for an event that needs no line.

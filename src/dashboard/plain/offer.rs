@@ -61,6 +61,10 @@ pub struct Desk<'a> {
 impl Desk<'_> {
     /// The lines of an open decision's choices and, where they are numbered, the decision that the numbers answer.
     pub fn of_decision(&self, open: &OpenDecision) -> (Vec<String>, Option<Decision>) {
+        // The disk is not asked in vain: the state may be locked meanwhile.
+        if self.answers == Answers::No {
+            return (Vec::new(), None);
+        }
         let state = self.state;
         let prompt = Decision::new(open, state, &|name| show::is_kept(self.dir, name));
         let choices = || {
@@ -90,7 +94,7 @@ impl Desk<'_> {
     pub fn of_pause(&self, why: Option<&str>) -> Vec<String> {
         let (state, core) = (self.state, &self.state.core);
         // Some reasons name their commands.
-        if why.is_some_and(|why| why.contains("heirloom ctl")) {
+        if self.answers == Answers::No || why.is_some_and(|why| why.contains("heirloom ctl")) {
             return Vec::new();
         }
         let trouble = Trouble::of(state, None, &|name| show::is_kept(self.dir, name));

@@ -72,11 +72,16 @@ fn lines(frame: &mut Frame<'_>, scene: &Scene<'_>, starting: &Starting, area: Re
     };
     let used = |name: &str| if names == 0 { name.len() + 1 } else { 0 };
     let last = |name: &str, what: &str| end_of(scene, what, room.saturating_sub(used(name)));
-    let mut all = vec![line(
+    let mut all = Vec::new();
+    if let Some(notice) = &scene.ui.notice {
+        let parts = wrapped(&scene.text(notice), room).into_iter();
+        all.extend(parts.map(|part| line("", part, theme.warning)));
+    }
+    all.push(line(
         "reading",
         last("reading", &starting.reading),
         theme.title,
-    )];
+    ));
     if let Some(share) = starting.share() {
         all.push(line(
             "",
@@ -212,11 +217,22 @@ mod tests {
     }
 
     fn screen(starting: Starting, glyphs: Glyphs, width: u16, height: u16) -> String {
+        noticed(starting, None, glyphs, width, height)
+    }
+
+    fn noticed(
+        starting: Starting,
+        notice: Option<&str>,
+        glyphs: Glyphs,
+        width: u16,
+        height: u16,
+    ) -> String {
         let facts = session::Facts {
             starting: Some(starting),
             ..session::Facts::default()
         };
-        let desk = Desk::default();
+        let mut desk = Desk::default();
+        desk.ui.notice = notice.map(String::from);
         let scene = Scene {
             run: &RunState::default(),
             facts: &facts,
@@ -250,6 +266,17 @@ mod tests {
         at(1, 1);
         at(59, 15);
         at(60, 15);
+    }
+
+    #[test]
+    fn a_refused_suspension_is_explained() {
+        let why = "cannot suspend: no shell with job control has started this program";
+        let text = noticed(starting(), Some(why), Glyphs::Ascii, 80, 24);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert!(
+            words.join(" ").contains("cannot suspend: no shell"),
+            "{text}"
+        );
     }
 
     #[test]

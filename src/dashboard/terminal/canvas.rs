@@ -21,7 +21,7 @@ type Screen = ratatui::Terminal<CrosstermBackend<FrameWriter>>;
 
 /// xterm's way to put a window's title aside, and to bring it back.
 const KEEP_TITLE: &str = "\x1b[22;2t";
-const FORMER_TITLE: &str = "\x1b[23;2t";
+pub const FORMER_TITLE: &str = "\x1b[23;2t";
 
 /// The screen, which is taken, left and taken again.
 pub struct Canvas {

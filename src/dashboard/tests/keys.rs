@@ -104,6 +104,7 @@ fn a_frozen_display_stands_still_and_a_zoom_moves_the_axis() {
 fn a_suspension_is_a_key_in_every_scope_and_a_command() {
     assert!(keymap::suspends(&keymap::event("Ctrl-Z")));
     assert!(!keymap::suspends(&keymap::event("Ctrl-L")) && !keymap::suspends(&keymap::event("z")));
+    assert!(keymap::redraws(&keymap::event("Ctrl-L")) && !keymap::redraws(&keymap::event("l")));
     let run = Story::deciding().state;
     let mut screen = Screen::new();
     screen.press(&run, KeyCode::Char(':'));

@@ -53,6 +53,26 @@ fn offered() -> (Story, Decision) {
 }
 
 #[test]
+fn only_what_is_still_open_is_offered() {
+    let mut story = Story::deciding();
+    let event = story.decision(1);
+    let later = |state: &RunState, answers| lines().of_answers(state, &event, answers);
+    let at_once = lines().of_event(&story.state, &event, RUN).text.unwrap();
+    let past = lines().of_event(&story.state, &event, Answers::No).text;
+    let more = later(&story.state, RUN).text.unwrap();
+    assert_eq!(at_once, format!("{}\n{more}", past.unwrap()));
+    assert!(later(&story.state, Answers::Typed).offered.is_some());
+    let none = later(&story.state, Answers::No);
+    assert!(none.text.is_none() && none.offered.is_none());
+    // It has been replaced by another one, or decided.
+    let mut run = story.state.clone();
+    run.core.decision.as_mut().unwrap().id += 1;
+    assert_eq!(later(&run, RUN).text, None);
+    run.core.decision = None;
+    assert_eq!(later(&run, RUN).text, None);
+}
+
+#[test]
 fn a_line_has_the_time_and_the_step_of_its_phase_and_each_event_its_own() {
     let mut story = Story::deciding();
     let all = [

@@ -21,12 +21,15 @@ use crate::run::attendance::Attached;
 use crate::run::command::{Answered, By, Command, Request};
 use crate::run::holder::process_start;
 use crate::run::lock::boot_id;
-use crate::run::show;
+use crate::run::show::{self, Kept};
+use crate::threads;
 
 /// Connections at the same time.
 const MOST_CLIENTS: usize = 64;
 /// A client that takes nothing for so long is let go; it can come back and read the journal.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A directory service has so long to name a client's user; then the client has a number only.
+const NAMING: Duration = Duration::from_secs(2);
 
 /// Whether a process of user `peer` may talk to one of user `own`.
 fn may_connect(peer: Uid, own: Uid) -> bool {
@@ -175,7 +178,10 @@ impl Client {
             } => {
                 // Before anything is sent: the events that follow a gap are not kept for long.
                 if let Some(pid) = self.pid.filter(|_| !read_only) {
-                    hub.introduce(self.id, who::describe(pid));
+                    let name = timeout(NAMING, aside("who", move || who::describe(pid))).await;
+                    if let Ok(Ok(name)) = name {
+                        hub.introduce(self.id, name);
+                    }
                 }
                 self.sent = Some(after);
                 if let Some(gap) = hub.gap(after).filter(|_| skip) {
@@ -200,14 +206,26 @@ impl Client {
                 self.follow().await
             }
             Incoming::Status { id } => {
-                let (run, text) = hub.with_state(|state| {
-                    (
-                        show::json(state, &self.shared.dir),
-                        show::status(state, &self.shared.dir),
-                    )
-                });
-                let lines = text.lines().map(String::from).collect();
-                self.say(&Outgoing::Status { id, run, lines }).await
+                let dir = self.shared.dir.clone();
+                let look = move || {
+                    // Before the state is locked: the disk may take its time.
+                    let kept = Kept::list(&dir);
+                    let is_kept = |name: &str| kept.has(name);
+                    hub.with_state(|state| {
+                        let run = show::json_knowing(state, &dir, &is_kept);
+                        (run, show::status_knowing(state, &dir, &is_kept))
+                    })
+                };
+                match aside("status", look).await {
+                    Ok((run, text)) => {
+                        let lines = text.lines().map(String::from).collect();
+                        self.say(&Outgoing::Status { id, run, lines }).await
+                    }
+                    Err(refused) => {
+                        let message = refused.to_string();
+                        self.say(&Outgoing::Error { message }).await
+                    }
+                }
             }
             Incoming::Command {
                 id,
@@ -319,6 +337,24 @@ impl Client {
             _ => Err(Gone),
         }
     }
+}
+
+/// Does work that may have to wait for a disk, a lock or a directory service on a thread of its own: the server has one thread
+/// for all clients.
+///
+/// # Errors
+/// When the system refuses the thread, or the work panics.
+async fn aside<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (send, done) = oneshot::channel();
+    threads::spawn(name, move || {
+        // A client that has left needs nothing.
+        let _ = send.send(work());
+    })?;
+    let died = |_| io::Error::other(format!("the thread \"{name}\" died"));
+    done.await.map_err(died)
 }
 
 /// [`Outgoing::Event`] around a line of the journal, without reading it.
@@ -458,6 +494,50 @@ mod tests {
                 serving.await.unwrap();
             });
         }
+    }
+
+    #[test]
+    fn a_status_that_waits_holds_up_no_other_client() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let tmp = tempfile::tempdir().unwrap();
+        let (shared, _requests) = shared(tmp.path());
+        let (locked, is_locked) = channel();
+        let (release, released) = channel();
+        let hub = Arc::clone(&shared.hub);
+        let holding = std::thread::spawn(move || {
+            hub.with_state(|_| {
+                locked.send(()).unwrap();
+                // Over at the latest when the test has failed.
+                released.recv_timeout(Duration::from_secs(10)).is_ok()
+            })
+        });
+        is_locked.recv().unwrap();
+        runtime.block_on(async {
+            let client = || {
+                let (server, client) = UnixStream::pair().unwrap();
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move { serve(server, &shared).await });
+                BufReader::new(client)
+            };
+            let mut line = String::new();
+            let mut waiting = client();
+            waiting.read_line(&mut line).await.unwrap();
+            let status = Incoming::Status { id: 3 }.to_line();
+            waiting.write_all(status.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            line.clear();
+            client().read_line(&mut line).await.unwrap();
+            assert!(line.contains("hello"), "{line}");
+            release.send(()).unwrap();
+            line.clear();
+            waiting.read_line(&mut line).await.unwrap();
+            let said = Outgoing::parse(line.trim_end());
+            assert!(matches!(said, Ok(Outgoing::Status { id: 3, .. })), "{line}");
+        });
+        assert!(holding.join().unwrap(), "released too late");
     }
 
     #[test]

@@ -19,6 +19,9 @@ const COMMANDS_WAITING: usize = 16;
 const BURST: f64 = 32.0;
 const PER_SECOND: f64 = 10.0;
 
+/// The operator of this process's own dashboard, until a name is known.
+const OWN: &str = "the run's own dashboard";
+
 /// Who may command the run from a screen. Scripts need no control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
@@ -46,6 +49,8 @@ struct Inner {
     holder: Holder,
     /// What the clients are called.
     names: HashMap<u64, String>,
+    /// What the operator of this process's own dashboard is called.
+    own: Option<String>,
     bucket: Bucket,
     waiting: usize,
     /// No event will come any more.
@@ -57,7 +62,7 @@ impl Inner {
     fn words(&self, holder: Holder) -> Option<String> {
         match holder {
             Holder::Free => None,
-            Holder::Dashboard => Some("the run's own dashboard".into()),
+            Holder::Dashboard => Some(self.own.as_deref().unwrap_or(OWN).into()),
             Holder::Client { id, pid } => Some(match (self.names.get(&id), pid) {
                 (Some(name), _) => name.clone(),
                 (None, Some(pid)) => format!("process {pid}"),
@@ -91,6 +96,7 @@ impl Hub {
                 ring: Ring::new(run.past_seq()),
                 holder,
                 names: HashMap::new(),
+                own: None,
                 bucket: Bucket::new(Instant::now()),
                 waiting: 0,
                 over: false,
@@ -180,6 +186,11 @@ impl Hub {
     /// Remembers what a client is called, while its process can still be looked at.
     pub fn introduce(&self, id: u64, name: String) {
         self.lock().names.insert(id, name);
+    }
+
+    /// Remembers what the operator of this process's own dashboard is called.
+    pub fn introduce_own(&self, name: String) {
+        self.lock().own = Some(name);
     }
 
     /// Gives control to `who`, from whoever has it.
@@ -366,10 +377,13 @@ mod tests {
             refused.starts_with("the run's own dashboard has control"),
             "{refused}"
         );
+        hub.introduce_own("root@pts/1 (pid 5)".into());
+        let refused = hub.may_command(a).unwrap_err();
+        assert!(refused.starts_with("root@pts/1 (pid 5) has"), "{refused}");
         hub.introduce(1, "ada@pts/3 (pid 7)".into());
         hub.take_control(a);
         assert!(hub.may_command(a).is_ok() && hub.may_command(b).is_err());
-        let message = "control taken by ada@pts/3 (pid 7) from the run's own dashboard".to_string();
+        let message = "control taken by ada@pts/3 (pid 7) from root@pts/1 (pid 5)".to_string();
         assert_eq!(hub.attendance().news(), Some(Body::Log { message }));
         hub.leave(b);
         assert_eq!(hub.holder(), a, "another one's leaving changes nothing");

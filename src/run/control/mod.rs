@@ -14,4 +14,4 @@ pub mod protocol;
 mod ring;
 pub mod server;
 mod socket;
-mod who;
+pub mod who;

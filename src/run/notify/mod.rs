@@ -93,11 +93,11 @@ impl Notice {
 
 /// Notices that wait, oldest first: of each occasion the latest alone.
 #[derive(Debug, Default)]
-struct Waiting(VecDeque<Notice>);
+pub struct Waiting(VecDeque<Notice>);
 
 impl Waiting {
     /// Adds a notice in the place of an older one of its occasion.
-    fn push(&mut self, notice: Notice) {
+    pub fn push(&mut self, notice: Notice) {
         self.0.retain(|old| old.occasion != notice.occasion);
         self.0.push_back(notice);
     }
@@ -107,8 +107,13 @@ impl Waiting {
         self.0.pop_front()
     }
 
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes all of them.
-    fn take_all(&mut self) -> Vec<Notice> {
+    pub fn take_all(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.0).into()
     }
 
