@@ -259,7 +259,9 @@ fn a_loss_that_is_no_number_is_asked_about() {
         &format!("rollback {name}"),
         "stays in the journal? y/n\n",
     );
-    ask(&mut pty, "y", &format!("  rolled back to {name}"));
+    let rolled = ask(&mut pty, "y", &format!("  rolled back to {name}"));
+    // A question is about the phase in which it was asked.
+    see(&pty, rolled, "  round 1 starts");
     ask(&mut pty, "quit", "? y/n\n");
     ask(&mut pty, "y", "  checkpoint ");
     assert_eq!(pty.exit_code(), 3);
