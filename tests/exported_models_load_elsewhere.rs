@@ -759,7 +759,7 @@ fn biases_that_a_gguf_file_leaves_out_are_zero() {
                 }
             })
             .collect();
-        assert_eq!(specs.len() + case.absent.len(), source.names().len());
+        assert_eq!(specs.len() + case.absent.len(), source.names().count());
         let path = tmp.path().join(format!("{n}.gguf"));
         let file = std::fs::File::create(&path).unwrap();
         let fill = |spec: &Spec, out: &mut [f32]| source.read_into(&spec.name, out);
