@@ -273,8 +273,14 @@ impl Places {
             let token = Token::from_json(value).filter(|_| of_map || value.is_string());
             names.special.extend(token.map(|token| token.content));
         }
+        // Those of the model's own: objects of tokenizer_config.json, the map's, texts of tokenizer_config.json.
         let own = |key: &&String| key.ends_with("_token") && !SPECIAL.contains(&key.as_str());
-        for key in map.keys().chain(words.keys()).filter(own) {
+        let (texts, objects): (Vec<&String>, Vec<&String>) = words
+            .keys()
+            .filter(own)
+            .partition(|key| words[*key].is_string());
+        let of_map = map.keys().filter(own);
+        for key in objects.into_iter().chain(of_map).chain(texts) {
             if let Some(value) = map.get(key).or_else(|| words.get(key)) {
                 names.put(key, value, map.contains_key(key));
             }
