@@ -12,6 +12,7 @@ use crate::file;
 use crate::file::Dir;
 use crate::model::{DecoderConfig, write_synced};
 use crate::tensors::{Source, gguf};
+use crate::text;
 
 const CONFIG: &str = "tokenizer_config.json";
 
@@ -288,5 +289,5 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, ExportError> {
 /// A model's `config.json`, `Null` where it cannot be read: whoever opens the model has said so.
 pub fn config_json(dir: &Path) -> Value {
     let bytes = read(&dir.join("config.json")).ok().flatten();
-    serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default()
+    text::python_json(&bytes.unwrap_or_default()).unwrap_or_default()
 }

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::{Map, Value, json};
 
 use super::{END_OF_TEXT, MOST_IDS};
+use crate::text;
 
 /// Names that models without a word on it give the end of a text.
 const WELL_KNOWN_ENDS: [&str; 5] = [
@@ -192,7 +193,7 @@ impl Places {
             let Some(bytes) = bytes(name)? else {
                 return Ok(Value::Null);
             };
-            match serde_json::from_slice(&bytes) {
+            match text::python_json(&bytes) {
                 Ok(value) => Ok(value),
                 // Opening the model reports what is wrong with it.
                 Err(_) if name == MODEL => Ok(Value::Null),
@@ -567,5 +568,18 @@ impl<'v> Tokens<'v> {
             .iter()
             .map(|(token, id)| token.to_json(*id))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_python_writes_costs_no_ids() {
+        let json = br#"{"rope_theta": NaN, "eos_token_id": 7, "bos_token_id": 5}"#;
+        let places = Places::read(|name| Ok((name == MODEL).then(|| json.to_vec()))).unwrap();
+        let ids = places.numbers();
+        assert_eq!((ids.bos, ids.eos, ids.stops), (Some(5), Some(7), vec![7]));
     }
 }
