@@ -177,7 +177,7 @@ pub fn tokens(
             free: free >> 20,
         })
     };
-    // Whether a document goes on, and whether its file has ended: what follows is another one.
+    // Whether a document continues, and whether its file has ended: what follows is another one.
     let (mut open, mut parted) = (false, false);
     let how = ReadOptions::new(tokenizer.cuts_at_lines(), field);
     read(names, &how, tally, |batch| {

@@ -73,7 +73,7 @@ impl Tokens {
         let ids = match tokens.file(TOKENIZER) {
             Some(bytes) => {
                 let mut json: Value = serde_json::from_slice(bytes)
-                    .map_err(|e| fail(format!("it is no tokenizer.json: {e}")))?;
+                    .map_err(|e| fail(format!("it is not a tokenizer.json: {e}")))?;
                 size(&json).map_err(fail)?;
                 let ids = places.complete(&mut json).map_err(fail)?.ids;
                 tokens.ids = Some(size(&json).map_err(fail)?);

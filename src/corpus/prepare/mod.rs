@@ -88,7 +88,7 @@ pub struct Progress {
 ///
 /// # Errors
 /// When an input cannot be read, none has a text, `out` exists and `force` is not given, what is left of a stopped call does
-/// not fit, or writing fails. `out` is then as it was, and what was done is kept beside it: the corrected call goes on from
+/// not fit, or writing fails. `out` is then as it was, and what was done is kept next to it: the corrected call continues from
 /// there, or begins again where the texts before the fault are others.
 pub fn prepare(
     job: &Job,
@@ -130,7 +130,7 @@ pub fn prepare(
     }
 }
 
-/// Goes on from a state.
+/// Continues from a state.
 fn go_on(
     job: &Job,
     mut state: State,

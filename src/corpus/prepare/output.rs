@@ -21,7 +21,7 @@ impl Output {
     /// Begins `out`, or goes on after files with `shards` tokens.
     pub fn open(out: &Path, width: Width, most: u64, shards: &[u64]) -> Result<Self, CorpusError> {
         let (last, full) = shards.split_last().unwrap_or((&0, &[]));
-        // Those that an earlier call has begun behind the place to go on from.
+        // Those that an earlier call has begun behind the place to continue from.
         let later = (full.len() + 1..).map(|i| Writer::part(&shard(out, i)));
         for part in later {
             if file::remove(&part).is_err() {

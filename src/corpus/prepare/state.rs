@@ -75,7 +75,7 @@ impl State {
         sidecar(&Writer::part(out))
     }
 
-    /// Returns the states that a call may go on from, best first: what an earlier call for `out` has left, what that had done
+    /// Returns the states that a call may continue from, best first: what an earlier call for `out` has left, what that had done
     /// with the files that both begin with, and `self`, with which nothing is done. An earlier call that was stopped is not
     /// thrown away for another one.
     ///

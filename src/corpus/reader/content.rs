@@ -1,4 +1,4 @@
-//! Tells from its first bytes what a file holds, whatever its name says.
+//! Recognises what a file holds by its first bytes, whatever its name says.
 
 use std::path::Path;
 

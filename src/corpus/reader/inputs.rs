@@ -198,7 +198,7 @@ fn in_directory(path: &Path) -> Result<Found, CorpusError> {
     Ok(found)
 }
 
-/// Leaves out what `data prepare` writes beside its token files.
+/// Leaves out what `data prepare` writes next to its token files.
 fn without_sidecars(files: Vec<PathBuf>) -> Vec<String> {
     let of_tokens = |path: &PathBuf| {
         let tokens = path.with_extension("");

@@ -80,7 +80,7 @@ pub fn build(name: &str, bytes: Vec<u8>, places: Places) -> Result<Tokenizer, St
 
 fn build_here(name: &str, mut bytes: Vec<u8>, places: &Places) -> Result<Tokenizer, String> {
     let mut value: Value =
-        serde_json::from_slice(&bytes).map_err(|e| format!("it is no tokenizer.json: {e}"))?;
+        serde_json::from_slice(&bytes).map_err(|e| format!("it is not a tokenizer.json: {e}"))?;
     if let Some(kind) = value["model"]["type"].as_str()
         && !matches!(kind, "BPE" | "Unigram")
     {
@@ -102,7 +102,7 @@ fn build_here(name: &str, mut bytes: Vec<u8>, places: &Places) -> Result<Tokeniz
     let model = &value["model"];
     bounded::check(&value)?;
     let mut library = tokenizers::Tokenizer::from_bytes(&bytes)
-        .map_err(|e| format!("it is no tokenizer.json: {e}"))?;
+        .map_err(|e| format!("it is not a tokenizer.json: {e}"))?;
     library.with_padding(None);
     let untruncated = library.with_truncation(None).map(|_| ());
     untruncated.map_err(|e| e.to_string())?;

@@ -45,7 +45,7 @@ const ADDED: &str = "added_tokens.json";
 const GENERATION: &str = "generation_config.json";
 const MODEL: &str = "config.json";
 
-/// The files next to a `tokenizer.json` that speak of tokens, parsed; `Null` where there is none.
+/// The files next to a `tokenizer.json` that concern tokens, parsed; `Null` for a missing one.
 #[derive(Debug, Default)]
 pub struct Places {
     /// `tokenizer_config.json`

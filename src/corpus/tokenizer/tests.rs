@@ -431,8 +431,8 @@ fn damaged_tokenizer_files_are_refused() {
         let error = Tokenizer::from_dir(dir.path()).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     };
-    refused("", "no tokenizer.json");
-    refused("{\"model\": 5}", "no tokenizer.json");
+    refused("", "not a tokenizer.json");
+    refused("{\"model\": 5}", "not a tokenizer.json");
     refused(
         "{\"model\": {\"type\": \"WordPiece\"}}",
         "BPE and Unigram are supported",

@@ -187,7 +187,7 @@ impl Scale {
     }
 }
 
-/// Returns the bounds, those of one value set apart by a hundredth of it: no digits tell finer ones apart at a glance.
+/// Returns the bounds, those of one value set apart by a hundredth of it: finer digits are not seen at a glance.
 fn apart(low: f64, high: f64) -> (f64, f64) {
     let size = low.abs().max(high.abs());
     match high - low > size * 1e-12 {

@@ -138,7 +138,7 @@ fn llama(
 ) -> Result<DecoderConfig, GgufError> {
     let key = |name: &str| format!("{arch}.{name}");
     let has = |tensor: &str| source.info(tensor).is_some();
-    // llama.cpp takes each bias of each layer by itself.
+    // To llama.cpp each bias of each layer is optional.
     let any = |modules: &[&str]| {
         let bias = |module: &&str| {
             (0..sizes.n_layer).any(|layer| has(&format!("blk.{layer}.{module}.bias")))

@@ -56,7 +56,7 @@ pub struct RunInfo {
     pub ringing: Option<Ringing>,
 }
 
-/// Status told by a `run` event.
+/// Status in a `run` event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
