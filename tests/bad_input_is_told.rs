@@ -87,7 +87,7 @@ fn shards_one_by_one_with_what_is_skipped_and_what_is_wrong() {
     let want = "\
         d/g.jsonl.xz: not read, it is packed in a way that heirloom does not unpack\n\
         d: 1 hidden file is not read\n\
-        d/a.jsonl: text, 15 bytes in 1 documents, 16 tokens, 2 rows without a text skipped (1 null, 1 without the field)\n  one\n\
+        d/a.jsonl: text, 15 bytes in 1 document, 16 tokens, 2 rows without a text skipped (1 null, 1 without the field)\n  one\n\
         d/c.jsonl: text, 0 bytes in 0 documents, 0 tokens\n\
         d/e.txt: text, 9 bytes in 2 documents, 11 tokens\n  three\n\
         3 files, 24 bytes of text, 3 documents, 27 tokens, 2 rows without a text skipped (1 null, 1 without the field); 2 cannot be read\n";

@@ -220,7 +220,7 @@ impl Report {
             line.push_str(&format!(", {} bytes of text", count(total.bytes)));
         }
         if total.documents > 0 {
-            line.push_str(&format!(", {} documents", count(total.documents)));
+            line.push_str(&format!(", {}", documents_in_words(total.documents)));
         }
         if total.tokens > 0 {
             line.push_str(&format!(", {} tokens", count(total.tokens)));
@@ -235,6 +235,12 @@ impl Report {
     }
 }
 
+/// `1 document`, `12.5k documents`.
+pub(super) fn documents_in_words(n: u64) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} document{plural}", count(n))
+}
+
 /// The line about a file, and the first line that it holds.
 fn lines(name: &str, found: &info::Info) -> String {
     let name = text::clean(name);
@@ -246,8 +252,8 @@ fn lines(name: &str, found: &info::Info) -> String {
             skipped,
             line,
         } => {
-            let (bytes, documents) = (count(*bytes), count(*documents));
-            let mut out = format!("{name}: text, {bytes} bytes in {documents} documents");
+            let (bytes, documents) = (count(*bytes), documents_in_words(*documents));
+            let mut out = format!("{name}: text, {bytes} bytes in {documents}");
             if let Some(tokens) = tokens {
                 out.push_str(&format!(", {} tokens", count(*tokens)));
             }
@@ -271,7 +277,7 @@ fn lines(name: &str, found: &info::Info) -> String {
                 out.push_str(&format!(" from {least} to {most}"));
             }
             if let Some(documents) = documents {
-                out.push_str(&format!(", {} documents", count(*documents)));
+                out.push_str(&format!(", {}", documents_in_words(*documents)));
             }
             if let Some(tokenizer) = tokenizer {
                 out.push_str(&format!(

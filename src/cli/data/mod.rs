@@ -132,15 +132,15 @@ impl Prepare {
 fn summary(job: &Job, made: &Prepared) -> String {
     let tokens = made.tokens + made.val_tokens;
     let facts = format!(
-        "{} tokens from {} bytes in {} documents ({:.2} bytes a token, {})",
+        "{} tokens from {} bytes in {} ({:.2} bytes a token, {})",
         count(tokens),
         count(made.bytes),
-        count(made.documents),
+        info::documents_in_words(made.documents),
         made.bytes as f64 / tokens.max(1) as f64,
         job.tokenizer.name()
     );
     if !made.done {
-        return format!("stopped at {facts}; the same command goes on from here\n");
+        return format!("stopped at {facts}; the same command continues from here\n");
     }
     let names: Vec<String> = made.files.iter().map(|f| text::path(f)).collect();
     let mut out = format!("{}: {facts}\n", names.join(", "));
