@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::{MINI, Place, texts};
+use common::{MINI, Place, copy, texts};
 use serde_json::Value;
 
 fn fixture(name: &str) -> String {
@@ -364,6 +364,25 @@ fn checksums(path: &Path) -> (Vec<String>, String) {
     (types.into_iter().collect(), sums.collect())
 }
 
+/// Writes the embedding a second time, as `lm_head.weight`.
+fn add_tied_head(path: &Path) {
+    let bytes = std::fs::read(path).unwrap();
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Map<String, Value> =
+        serde_json::from_slice(&bytes[8..data]).unwrap();
+    let embedding = header["model.embed_tokens.weight"].clone();
+    let at = |i: usize| embedding["data_offsets"][i].as_u64().unwrap() as usize;
+    let head = bytes[data + at(0)..data + at(1)].to_vec();
+    let length = bytes.len() - data;
+    let mut added = embedding.clone();
+    added["data_offsets"] = serde_json::json!([length, length + head.len()]);
+    header.insert("lm_head.weight".into(), added);
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut out = (header.len() as u64).to_le_bytes().to_vec();
+    out.extend([&header[..], &bytes[data..], &head].concat());
+    std::fs::write(path, out).unwrap();
+}
+
 /// `scripts/compare_with_mergekit.py --write` has run mergekit on the same models.
 #[test]
 fn recipes_make_what_mergekit_makes_of_them() {
@@ -419,6 +438,28 @@ fn recipes_make_what_mergekit_makes_of_them() {
             _ => {}
         }
     }
+    // A head next to the embedding that it is tied to: of the last model it would be another one.
+    let models = table["models"].as_object().unwrap();
+    let is_tied = |model: &Value| {
+        let config = &table["configs"][model[0].as_u64().unwrap() as usize];
+        config["tie_word_embeddings"] == true && config["model_type"] == "llama"
+    };
+    let (tied, _) = models.iter().find(|(_, model)| is_tied(model)).unwrap();
+    copy(&place.path().join(tied), &place.path().join("both"));
+    add_tied_head(&place.path().join("both").join("model.safetensors"));
+    std::fs::write(
+        &recipe,
+        format!(
+            "slices: [{{sources: [{{model: {tied}, layer_range: [0, 1]}}]}}, {{sources: [{{model: both, layer_range: [1, 2]}}]}}]\nmerge_method: passthrough\n"
+        ),
+    )
+    .unwrap();
+    let output = place.run(&["inherit", "--slices", "recipe.yaml", "--out", "untied"]);
+    let (_, err) = texts(&output);
+    assert!(
+        err.contains("both: its head is tied") && err.contains("set tie_word_embeddings"),
+        "{err}"
+    );
     let slices = "slices: [{sources: [{model: a, layer_range: [0, 2]}]}]\n";
     for (text, words) in [
         (

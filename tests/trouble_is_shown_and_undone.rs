@@ -3,7 +3,7 @@
 mod common;
 
 use common::pty::Pty;
-use common::{Place, signal, wait};
+use common::{Background, Place, signal, wait};
 use nix::sys::signal::Signal;
 
 /// A round that is long, evaluated often, with checkpoints; its loss and its pauses are of no interest.
@@ -20,14 +20,16 @@ const ROUND: [&str; 10] = [
     "checkpoint.keep=100",
 ];
 
-/// The run at a terminal, in its first round, with a checkpoint.
-fn trainer(place: &Place, size: (u16, u16)) -> Pty {
+/// The run at a terminal, in its first round, with a checkpoint; it ends with the test.
+fn trainer(place: &Place, size: (u16, u16)) -> (Pty, Background) {
     let args = ["train", "mini.toml", "--name", "mine"];
     let pty = Pty::start(place, &[&args[..], &ROUND].concat(), size.0, size.1);
     place.wait_event("mine", "a checkpoint of the round", |e| {
         e["kind"] == "checkpoint" && e["phase"] == "round-1" && e["val_loss"].is_number()
     });
-    pty
+    // A closed terminal would leave it in the background.
+    let pid = place.lock("mine")["pid"].as_u64().unwrap();
+    (pty, Background(pid as u32))
 }
 
 fn type_line(pty: &mut Pty, line: &str) {
@@ -40,7 +42,7 @@ fn type_line(pty: &mut Pty, line: &str) {
 #[test]
 fn a_run_that_diverges_says_so_and_goes_back() {
     let place = Place::new();
-    let mut pty = trainer(&place, (80, 24));
+    let (mut pty, _run) = trainer(&place, (80, 24));
     type_line(&mut pty, "set lr 5");
     let screen = pty.see("! diverged: ");
     for part in ["best val", "R roll back to b0-s", ":set lr", "Esc dismiss"] {
@@ -106,7 +108,7 @@ fn a_run_that_diverges_says_so_and_goes_back() {
 #[test]
 fn a_damaged_checkpoint_is_not_offered_and_a_wrong_name_not_asked_about() {
     let place = Place::new();
-    let mut pty = trainer(&place, (80, 24));
+    let (mut pty, _run) = trainer(&place, (80, 24));
     pty.press("p");
     pty.see("PAUSED");
     let newest = wait("a checkpoint", || {
@@ -192,7 +194,7 @@ fn the_controller_is_called_by_user_and_terminal_and_its_leaving_is_said() {
 #[test]
 fn a_line_is_copied_by_the_terminal() {
     let place = Place::new();
-    let mut pty = trainer(&place, (80, 24));
+    let (mut pty, _run) = trainer(&place, (80, 24));
     pty.press("4");
     pty.see("events ·");
     pty.press("y");

@@ -69,6 +69,20 @@ struct Recipe {
     slices: Option<Slices>,
 }
 
+/// Refuses a recipe of tied models whose last one has a head in its file, too.
+fn check_heads(recipe: &Recipe) -> Result<()> {
+    let ends = recipe.ends();
+    if ends.first != ends.last && recipe.files[ends.last].stores_tied_head() {
+        bail!(exit::usage(&format!(
+            "{}: its head is tied to its embedding, and its file has lm_head.weight, too. mergekit takes that one for the head of a \
+             model whose embedding is another one's, which is not tied any more: for such a model, set tie_word_embeddings to \
+             false in the config.json of every model of the recipe; for a tied one, leave lm_head.weight out of the file",
+            text::clean(&recipe.names[ends.last])
+        )));
+    }
+    Ok(())
+}
+
 impl Recipe {
     fn ends(&self) -> Ends {
         self.slices.as_ref().map_or(Ends::default(), |s| s.ends)
@@ -137,6 +151,7 @@ impl Args {
         // The weights, and a copy on their way to the disk.
         super::check_memory(8 * shape.parameters(), &Device::Cpu, "making this model")?;
         let tokens = export::Tokens::of_model(&recipe.located[recipe.tokenizer_of()].path)?;
+        check_heads(&recipe)?;
         let (model, dtypes) = self.model(&recipe, &sources)?;
         model::save_as(
             &model.config,

@@ -57,6 +57,14 @@ impl<'s> Names<'s> {
             }
         }
         let end = format!(".{}", bare(&p.name));
+        let wrapped = self.source.names().find(|name| is_wrapped(name, &end));
+        if let Some(wrapped) = wrapped {
+            return Err(format!(
+                "tensor {} is missing; the file has {}: save the model without what is wrapped around its layers",
+                p.name,
+                text::clean(wrapped)
+            ));
+        }
         let near = self.source.names().find(|name| name.ends_with(&end));
         Err(match near {
             None => format!("tensor {} is missing", p.name),
@@ -68,6 +76,14 @@ impl<'s> Names<'s> {
             ),
         })
     }
+}
+
+/// Whether a name has all parts of one that ends with `end`, in their order, and others between them.
+fn is_wrapped(name: &str, end: &str) -> bool {
+    let mut parts = name.split('.');
+    let mut wanted = end.split('.').filter(|part| !part.is_empty());
+    let has_all = wanted.all(|part| parts.any(|own| own == part));
+    has_all && parts.next().is_none() && !name.ends_with(end)
 }
 
 /// Whether a tensor is a head of its own.
@@ -122,6 +138,25 @@ mod tests {
             ("model", "model"),
         ] {
             assert_eq!(bare(name), wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_wrapped_around_a_layer_is_recognised() {
+        let end = ".layers.0.self_attn.q_proj.weight";
+        for name in [
+            "model.layers.0._checkpoint_wrapped_module.self_attn.q_proj.weight",
+            "layers.0.module.self_attn.q_proj.weight",
+            "model.layers.0.self_attn.q_proj.base_layer.weight",
+        ] {
+            assert!(is_wrapped(name, end), "{name}");
+        }
+        for name in [
+            "model.layers.0.self_attn.q_proj.weight",
+            "model.layers.0.self_attn.k_proj.weight",
+            "model.layers.0.self_attn.q_proj.weight.scale",
+        ] {
+            assert!(!is_wrapped(name, end), "{name}");
         }
     }
 }

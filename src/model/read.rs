@@ -163,6 +163,11 @@ impl Files {
         Ok(())
     }
 
+    /// Whether a head stands in the file next to the embedding that the config ties it to.
+    pub fn stores_tied_head(&self) -> bool {
+        self.config.tied_head && self.source.names().any(is_head)
+    }
+
     /// Reads the weights.
     ///
     /// # Errors
