@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::basic::Type;
+use parquet::basic::{LogicalType, Type};
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -34,6 +34,11 @@ pub fn pieces(path: &Path, how: &ReadOptions, tally: &Arc<Tally>) -> Result<Piec
     let reader = SerializedFileReader::new(file).map_err(|e| fail(e.to_string()))?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     let columns = schema.columns();
+    // Writers give a column without values any type, and pandas leaves it out.
+    let all = row_count(&reader);
+    if all == 0 {
+        return Ok(Box::new(std::iter::empty()));
+    }
     let named = |c: &Arc<ColumnDescriptor>| c.path().string() == *how.field;
     let Some(column) = columns.iter().position(named) else {
         let names: Vec<String> = columns.iter().map(|c| c.path().string()).collect();
@@ -44,6 +49,11 @@ pub fn pieces(path: &Path, how: &ReadOptions, tally: &Arc<Tally>) -> Result<Piec
         )));
     };
     let kind = &columns[column];
+    if kind.max_rep_level() == 0 && is_null(&reader, column) {
+        tally.add_bytes(packed);
+        tally.add_null(all);
+        return Ok(Box::new(std::iter::empty()));
+    }
     if kind.physical_type() != Type::BYTE_ARRAY || kind.max_rep_level() > 0 {
         return Err(fail(format!(
             "its column {:?} does not hold texts",
@@ -66,6 +76,26 @@ pub fn pieces(path: &Path, how: &ReadOptions, tally: &Arc<Tally>) -> Result<Piec
         failed: false,
     };
     Ok(Box::new(Cut::new(rows, how.cuts)))
+}
+
+/// Returns how many rows a file has.
+fn row_count(reader: &SerializedFileReader<File>) -> u64 {
+    let groups = reader.metadata().row_groups().iter();
+    let rows = groups.map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
+    rows.fold(0, u64::saturating_add)
+}
+
+/// Returns whether all rows of a column are null, by its type or by its statistics. The type of such a column says nothing of
+/// the shards next to it.
+fn is_null(reader: &SerializedFileReader<File>, column: usize) -> bool {
+    reader.metadata().row_groups().iter().all(|group| {
+        let Some(chunk) = group.columns().get(column) else {
+            return false;
+        };
+        let unknown = chunk.column_descr().logical_type_ref() == Some(&LogicalType::Unknown);
+        let nulls = chunk.statistics().and_then(|s| s.null_count_opt());
+        unknown || nulls.is_some_and(|nulls| Ok(nulls) == u64::try_from(chunk.num_values()))
+    })
 }
 
 struct Rows {
