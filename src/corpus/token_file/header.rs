@@ -134,23 +134,25 @@ pub fn layout(bytes: &[u8], named: Named) -> Result<Layout, String> {
 /// Words of 4 bytes that are looked at together, and how many such blocks.
 const BLOCK_WORDS: usize = 1024;
 const BLOCKS: usize = 64;
-/// Words below which values say nothing.
+/// Words below which halves that are 0 may be so by chance.
 const FEWEST_WORDS: usize = 8;
 /// Words from which on the high halves need not all be 0.
-const MANY_WORDS: usize = 64;
+const MANY_WORDS: usize = 16;
 
 /// Returns how wide the ids of a file without a header are. As u16, ids of four bytes would be pairs whose second is 0, or
 /// below 16 for vocabularies up to a million, while the first are of any size: texts are not like that.
 ///
 /// # Errors
-/// When the ids seem to have 8 bytes.
+/// When the ids seem to have 8 bytes or some of them to be negative, or when a small file may hold u16 as well as u32.
 fn width_by_values(bytes: &[u8]) -> Result<Width, String> {
     let words = bytes.len() / 4;
-    if !bytes.len().is_multiple_of(4) || words < FEWEST_WORDS {
+    if !bytes.len().is_multiple_of(4) || words == 0 {
         return Ok(Width::Two);
     }
+    // Of words that are not negative.
     let (mut low, mut high) = (0, 0);
-    // Over the words of even and of odd number.
+    let mut negative = false;
+    // Over the words of even and of odd number, of these without what extends a negative number to 8 bytes.
     let mut parts = [0, 0];
     let last = words.saturating_sub(BLOCK_WORDS);
     for block in 0..BLOCKS {
@@ -158,13 +160,21 @@ fn width_by_values(bytes: &[u8]) -> Result<Width, String> {
         let start = (last as u128 * block as u128 / (BLOCKS as u128 - 1)) as usize / 2 * 2;
         let end = (start + BLOCK_WORDS).min(words);
         for (i, word) in bytes[4 * start..4 * end].chunks_exact(4).enumerate() {
-            low = low.max(u16::from_le_bytes([word[0], word[1]]));
-            high = high.max(u16::from_le_bytes([word[2], word[3]]));
-            parts[i % 2] =
-                parts[i % 2].max(u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+            if i % 2 == 0 || word != u32::MAX {
+                parts[i % 2] = parts[i % 2].max(word);
+            }
+            match word >> 16 {
+                0xFFFF => negative = true,
+                half => {
+                    low = low.max(word & 0xFFFF);
+                    high = high.max(half);
+                }
+            }
         }
     }
-    if bytes.len().is_multiple_of(8) && words >= 2 * FEWEST_WORDS && parts[0] > 0 && parts[1] == 0 {
+    let some = low > 0 || high > 0;
+    if bytes.len().is_multiple_of(8) && words >= FEWEST_WORDS && some && parts[1] == 0 {
         return Err(
             "its ids seem to have 8 bytes each (int64), and 2 or 4 are read; save them as uint16 or uint32. If they do not, \
              give the file the ending .u16.bin or .u32.bin"
@@ -172,11 +182,29 @@ fn width_by_values(bytes: &[u8]) -> Result<Width, String> {
         );
     }
     let all_short = high == 0 && low > 0;
-    let some_long = words >= MANY_WORDS && high < 16 && low >= 256;
-    Ok(match all_short || some_long {
-        true => Width::Four,
-        false => Width::Two,
-    })
+    let some_long = high < 16 && low >= 256;
+    if !all_short && !some_long {
+        return Ok(Width::Two);
+    }
+    if negative {
+        return Err(
+            "its ids seem to have 4 bytes each (int32), and some of them are negative, as labels of -100 are; save the ids of \
+             the tokens alone. If they have 2, give the file the ending .u16.bin"
+                .into(),
+        );
+    }
+    let enough = match all_short {
+        true => FEWEST_WORDS,
+        false => MANY_WORDS,
+    };
+    match words >= enough {
+        true => Ok(Width::Four),
+        false => Err(format!(
+            "its {} bytes may be ids of 2 or of 4 bytes each, and are too few to show which; give the file the ending \
+             .u16.bin or .u32.bin",
+            bytes.len()
+        )),
+    }
 }
 
 fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
@@ -467,6 +495,8 @@ mod tests {
             (50_257, 8),
             (65, 100),
             (50_257, 300_000),
+            (128_256, 16),
+            (128_256, 40),
             (128_256, 100),
             (151_936, 300_000),
         ] {
@@ -485,10 +515,15 @@ mod tests {
             let bytes = short(&narrow(n, vocab));
             assert_eq!(bin(&bytes), Ok((Width::Two, n as usize)), "{vocab} {n}");
         }
-        // Too few, all alike, or not a multiple of 4 bytes: as nanoGPT has them.
+        // Too few for 4 bytes each, all alike, or not a multiple of 4 bytes: as nanoGPT has them.
         for bytes in [
-            short(&[5, 0, 6, 0]),
+            short(&[5, 6]),
+            short(&[104, 101, 108, 108, 111, 10]),
+            short(&[31_373, 995, 50_256]),
+            short(&[1, 2, 3, 1]),
+            vec![0; 4],
             vec![0; 4000],
+            short(&[65_535; 40]),
             short(&[7; 2001]),
             Vec::new(),
         ] {
@@ -501,7 +536,39 @@ mod tests {
                 .collect::<Vec<_>>(),
         ));
         assert!(error.unwrap_err().contains("8 bytes each"));
+        // Small files that may be either: whoever wrote them knows.
+        let labels = |n: u32| {
+            let mut labels = vec![-100i32 as u32; 10];
+            labels.extend(ids(n, 50_257));
+            labels
+        };
+        for (bytes, what) in [
+            (
+                long(&ids(7, 50_257)),
+                "its 28 bytes may be ids of 2 or of 4",
+            ),
+            (long(&ids(15, 128_256)), "its 60 bytes may be ids"),
+            (
+                long(&[128_000]),
+                "give the file the ending .u16.bin or .u32.bin",
+            ),
+            (long(&[5, 6]), "its 8 bytes may be ids"),
+            (short(&[300, 5, 400, 7]), "its 8 bytes may be ids"),
+            (wide(&[31_373, 995]), "its 16 bytes may be ids"),
+            (wide(&[31_373, 995, 50_256, 0]), "8 bytes each (int64)"),
+            (wide(&[5, 6, 7, 8, 9, 10, 11]), "8 bytes each (int64)"),
+            (wide(&[-100i64 as u64, 6, 7, 8, 9]), "8 bytes each (int64)"),
+            (long(&labels(200)), "some of them are negative"),
+            (long(&labels(2)), "some of them are negative"),
+        ] {
+            let error = bin(&bytes).unwrap_err();
+            assert!(error.contains(what), "{what}: {error}");
+        }
         // The name has the last word.
+        assert_eq!(
+            is(&long(&labels(2)), Named::Ids(Width::Two)),
+            Ok((Width::Two, 24))
+        );
         let named = |name: &str| Named::of(Path::new(name));
         assert_eq!(
             is(&long(&[70_000, 2]), named("a.u32.bin")),
