@@ -126,7 +126,7 @@ enum Row<T> {
 
 /// Reads a row. The error has the lines between the row's first and the fault.
 fn parse(row: &[u8], field: &str) -> Result<Row<String>, (usize, String)> {
-    let error = match found(row, field) {
+    let mut error = match found(row, field) {
         Ok(found) => return owned(found, field),
         Err(error) => error,
     };
@@ -134,17 +134,30 @@ fn parse(row: &[u8], field: &str) -> Result<Row<String>, (usize, String)> {
         let what = "a byte order mark is here, which belongs at the start of a file (files were joined?); remove it";
         return Err((0, what.into()));
     }
-    let plain = without_nan(row);
-    if *plain != *row
-        && let Ok(found) = found(&plain, field)
-    {
-        return owned(found, field);
+    let plain = without_nan(row, |_| b"null".into());
+    if *plain != *row {
+        if let Ok(found) = found(&plain, field) {
+            return owned(found, field);
+        }
+        // Another fault is the one to name, at its column in the row as it stands: with numbers as long as those.
+        let same_length = without_nan(row, |n| format!("{:<n$}", 1).into());
+        error = found(&same_length, field).err().unwrap_or(error);
     }
     let at = format!(" at line {} column", error.line());
     let what = error.to_string().replace(&at, " at column");
-    let hint = match error.is_eof() && row.starts_with(b"[") {
-        true => "; a file that is one JSON array has the ending .json",
-        false => "",
+    let trailing = match what.starts_with("trailing characters") {
+        true => row.get(error.column().saturating_sub(1)),
+        false => None,
+    };
+    let hint = match row.trim_ascii_start().first() {
+        Some(b'[') if error.is_eof() => "; a file that is one JSON array has the ending .json",
+        // Only of a line: a .json file is cut where a row ends.
+        // A string has no line breaks.
+        Some(b'{') if error.is_eof() && !what.contains("parsing a string") => {
+            "; a file with a row on several lines has the ending .json"
+        }
+        _ if trailing == Some(&b'{') => "; a file with several rows on a line has the ending .json",
+        _ => "",
     };
     let what = format!("not valid JSON: {what}{hint}");
     Err((error.line().saturating_sub(1), what))
@@ -197,7 +210,7 @@ fn found<'a>(row: &'a [u8], field: &str) -> serde_json::Result<Found<'a>> {
 
 /// The names of a row's fields, for a message.
 fn fields(row: &[u8]) -> String {
-    let row = without_nan(row);
+    let row = without_nan(row, |_| b"null".into());
     let all: serde_json::Map<_, _> = serde_json::from_slice(&row).unwrap_or_default();
     let names: Vec<&str> = all.keys().map(String::as_str).collect();
     match names.is_empty() {
@@ -206,9 +219,10 @@ fn fields(row: &[u8]) -> String {
     }
 }
 
-/// A row with null in place of the numbers that JSON does not know and Python writes.
-fn without_nan(row: &[u8]) -> Cow<'_, [u8]> {
-    const NUMBERS: [&[u8]; 5] = [b"NaN", b"-Infinity", b"Infinity", b"-Inf", b"Inf"];
+/// A row without the numbers that JSON does not know and Python and pyarrow read; `other` gives what stands for one of so
+/// many bytes.
+fn without_nan(row: &[u8], other: impl Fn(usize) -> Vec<u8>) -> Cow<'_, [u8]> {
+    const NUMBERS: [&[u8]; 6] = [b"NaN", b"-NaN", b"-Infinity", b"Infinity", b"-Inf", b"Inf"];
     if !["NaN", "Inf"]
         .iter()
         .any(|n| memchr::memmem::find(row, n.as_bytes()).is_some())
@@ -226,7 +240,7 @@ fn without_nan(row: &[u8]) -> Cow<'_, [u8]> {
             b'N' | b'I' | b'-' if !quoted => {
                 let number = NUMBERS.iter().find(|n| row[at..].starts_with(n));
                 if let Some(number) = number {
-                    plain.extend_from_slice(b"null");
+                    plain.extend(other(number.len()));
                     at += number.len();
                     continue;
                 }

@@ -302,6 +302,11 @@ const WANTED: &[(&str, Want)] = {
         ("nan-nested.jsonl", As("python")),
         ("nan-quoted.jsonl", As("pyarrow")),
         ("nan-key.jsonl", As("pyarrow")),
+        ("nan-minus.jsonl", As("pyarrow")),
+        ("nan-and-cut.jsonl", Refused("nan-and-cut.jsonl:1: not valid JSON: EOF while parsing a string at column 24")),
+        ("nan-and-comma.jsonl", Refused("nan-and-comma.jsonl:1: not valid JSON: key must be a string at column 35")),
+        ("nan-and-word.jsonl", Refused("nan-and-word.jsonl:1: not valid JSON: expected ident at column 23")),
+        ("nan-as-key.jsonl", Refused("nan-as-key.jsonl:1: not valid JSON: key must be a string at column 17")),
         ("nan-small.jsonl", Refused("nan-small.jsonl:1: not valid JSON: expected ident at column 23")),
         ("nan-text.jsonl", As("datasets")),
         ("nan.json", As("datasets")),
@@ -323,6 +328,12 @@ const WANTED: &[(&str, Want)] = {
         ("array-empty.jsonl", Refused("array-empty.jsonl:2: no string field")),
         ("string.jsonl", Refused("string.jsonl:1: no string field \"text\": the row is a string")),
         ("word.jsonl", Refused("word.jsonl:2: no string field \"text\": the row is true or false")),
+        ("returns.jsonl", Refused("returns.jsonl:1: not valid JSON: trailing characters at column 17; a file with several rows on a line has the ending .json")),
+        ("joined.jsonl", Refused("joined.jsonl:1: not valid JSON: trailing characters at column 16; a file with several rows on a line has the ending .json")),
+        ("spaced.jsonl", Refused("spaced.jsonl:1: not valid JSON: trailing characters at column 17; a file with several rows on a line has the ending .json")),
+        ("pretty.jsonl", Refused("pretty.jsonl:1: not valid JSON: EOF while parsing an object at column 1; a file with a row on several lines has the ending .json")),
+        ("pretty-later.jsonl", Refused("pretty-later.jsonl:2: not valid JSON: EOF while parsing a value at column 9; a file with a row on several lines has the ending .json")),
+        ("behind.jsonl", Refused("behind.jsonl:1: not valid JSON: trailing characters at column 16")),
         ("empty.jsonl", As("python")),
         ("blank.jsonl", As("python")),
         ("empty.jsonl.gz", As("gzip")),
@@ -403,6 +414,19 @@ fn rows_are_read_as_other_programs_read_them() {
             (Want::Refused(words), Err(error)) => {
                 let error = error.to_string();
                 assert!(error.contains(words), "{name}: {error}");
+                // Where another ending is advised, it helps.
+                assert_eq!(
+                    error.contains("a file with"),
+                    words.contains("a file with"),
+                    "{name}: {error}"
+                );
+                if let Read::Texts(texts) = &case.programs["datasets"]
+                    && words.contains("a file with")
+                {
+                    let texts: Vec<_> = texts.iter().flatten().filter_map(|t| t.as_str()).collect();
+                    let path = place.put(&format!("{name}.json"), &bytes);
+                    assert_eq!(said(&path, CUTS).unwrap(), texts.join("|") + "|", "{name}");
+                }
             }
             (Want::As(program), Err(error)) => {
                 panic!("{name} is not read as by {program}: {error}")
