@@ -338,15 +338,9 @@ fn npy_header(text: &str) -> Result<(Width, u64), String> {
         match key.trim() {
             "'descr'" => {
                 width = Some(match value {
-                    "'<u2'" => Width::Two,
-                    "'<u4'" | "'<i4'" => Width::Four,
-                    other => {
-                        let other = crate::text::cut(other, 40).into_owned();
-                        return Err(format!(
-                            "its ids are of type {}; '<u2', '<u4' and '<i4' are known",
-                            crate::text::clean(&other)
-                        ));
-                    }
+                    "'<u2'" => Ok(Width::Two),
+                    "'<u4'" | "'<i4'" => Ok(Width::Four),
+                    other => Err(other),
                 });
             }
             // Of one dimension both orders are the same, but numpy writes False for it.
@@ -367,7 +361,18 @@ fn npy_header(text: &str) -> Result<(Width, u64), String> {
         rest = after.trim_start();
         rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
     }
-    width.zip(n).ok_or_else(odd)
+    match width.zip(n).ok_or_else(odd)? {
+        (Ok(width), n) => Ok((width, n)),
+        // An array of nothing has the type of no id: numpy makes it one of floats.
+        (Err(_), 0) => Ok((Width::Two, 0)),
+        (Err(other), _) => {
+            let other = crate::text::cut(other, 40).into_owned();
+            Err(format!(
+                "its ids are of type {}; '<u2', '<u4' and '<i4' are known",
+                crate::text::clean(&other)
+            ))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -425,6 +430,9 @@ mod tests {
         is(&npy(NPY, 10), Format::Npy, start, Width::Two, 5);
         let four = NPY.replace("<u2", "<i4");
         is(&npy(&four, 20), Format::Npy, start, Width::Four, 5);
+        // As numpy writes np.array([]).
+        let none = NPY.replace("<u2", "<f8").replace("(5,)", "(0,)");
+        is(&npy(&none, 0), Format::Npy, start, Width::Two, 0);
         // The last chunk is filled up with the separator, of which one stays.
         let ids = [5, 0, 6, 0, 0, 0, 0, 0, 0, 0];
         is(&packed(1, 8, 5, &ids), Format::LitGpt, 24, Width::Two, 3);
