@@ -81,12 +81,14 @@ fn shards_one_by_one_with_what_is_skipped_and_what_is_wrong() {
     write("d/e.txt", b"three<|endoftext|>four");
     write("d/.f.txt", b"hidden");
     write("d/g.jsonl.xz", b"");
+    write("d/h.json", b"[{\"text\": \"five\"}]");
     let output = place.run(&["data", "info", "d", "nowhere_*.txt", "--tokenizer", "byte"]);
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(2), "{out}{err}");
     let want = "\
         d/g.jsonl.xz: not read, it is packed in a way that heirloom does not unpack\n\
         d: 1 hidden file is not read\n\
+        d: 1 .json file is not read, as files of another kind lie there; if they hold texts, name them: h.json\n\
         d/a.jsonl: text, 15 bytes in 1 document, 16 tokens, 2 rows without a text skipped (1 null, 1 without the field)\n  one\n\
         d/c.jsonl: text, 0 bytes in 0 documents, 0 tokens\n\
         d/e.txt: text, 9 bytes in 2 documents, 11 tokens\n  three\n\
@@ -115,7 +117,7 @@ fn shards_one_by_one_with_what_is_skipped_and_what_is_wrong() {
     );
     assert_eq!(json["files"][3]["first_line"], "three");
     assert_eq!(json["total"]["documents"], 3);
-    assert_eq!(json["left_out"].as_array().unwrap().len(), 2);
+    assert_eq!(json["left_out"].as_array().unwrap().len(), 3);
 
     // The same texts, without the bad one, for a run; then what it reads is said.
     std::fs::remove_file(place.path().join("d/b.jsonl")).unwrap();
@@ -137,7 +139,16 @@ fn shards_one_by_one_with_what_is_skipped_and_what_is_wrong() {
         out.contains("2 rows without a text skipped (1 null, 1 without the field)"),
         "{out}"
     );
-    assert!(out.contains("d/g.jsonl.xz: not read"), "{out}");
+    let train = ["train", "mini.toml", "--set", "data.train=d", "--dry-run"];
+    let (_, err) = texts(&place.run(&train));
+    for said in [&out, &err] {
+        assert!(said.contains("d/g.jsonl.xz: not read"), "{said}");
+        assert!(said.contains("d: 1 hidden file is not read"), "{said}");
+        assert!(
+            said.contains("d: 1 .json file is not read") && said.contains(": h.json\n"),
+            "{said}"
+        );
+    }
     let out = place.expect(0, &["data", "info", "o.bin"]);
     assert!(
         out.starts_with("o.bin: llm.c tokens, 27 ids of u16") && out.contains("3 documents"),

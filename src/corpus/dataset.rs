@@ -175,11 +175,8 @@ pub fn open(
     let mut files = Vec::new();
     for input in inputs {
         let found = find(input)?;
-        for packed in &found.packed {
-            report(Report::Line(&format!(
-                "{} is not read: it is packed in a way that heirloom does not unpack",
-                crate::text::path(packed)
-            )));
+        for line in found.left_out(input) {
+            report(Report::Line(&line));
         }
         files.extend(found.files);
     }

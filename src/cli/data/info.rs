@@ -1,7 +1,5 @@
 //! `heirloom data info`: what is in texts and token files, file by file.
 
-use std::path::Path;
-
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -62,18 +60,10 @@ impl Info {
         for input in &self.files {
             match corpus::find(input) {
                 Ok(found) => {
+                    for line in found.left_out(input) {
+                        self.leave_out(&mut report, &line)?;
+                    }
                     files.extend(found.files);
-                    for packed in &found.packed {
-                        self.leave_out(&mut report, &left_out(packed))?;
-                    }
-                    if found.hidden > 0 {
-                        let hidden = match found.hidden {
-                            1 => "1 hidden file is".to_string(),
-                            n => format!("{n} hidden files are"),
-                        };
-                        let input = text::clean(input);
-                        self.leave_out(&mut report, &format!("{input}: {hidden} not read"))?;
-                    }
                 }
                 Err(error) => report.fail(input, &error.to_string()),
             }
@@ -124,14 +114,6 @@ impl Info {
             false => say::out(&format!("{what}\n")),
         }
     }
-}
-
-/// Says that a packed file of a directory is not read.
-pub(super) fn left_out(packed: &Path) -> String {
-    format!(
-        "{}: not read, it is packed in a way that heirloom does not unpack",
-        text::path(packed)
-    )
 }
 
 impl Report {

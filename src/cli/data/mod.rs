@@ -154,8 +154,8 @@ fn summary(job: &Job, made: &Prepared) -> String {
     if made.skipped.rows() > 0 {
         out.push_str(&format!("{}\n", made.skipped));
     }
-    for packed in &made.packed {
-        out.push_str(&format!("{}\n", info::left_out(packed)));
+    for line in &made.left_out {
+        out.push_str(&format!("{line}\n"));
     }
     if made.kept > 0 {
         out.push_str(&format!("{} bytes were done before\n", count(made.kept)));

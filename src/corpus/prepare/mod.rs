@@ -70,8 +70,8 @@ pub struct Prepared {
     pub kept: u64,
     /// Rows that have no text.
     pub skipped: Skipped,
-    /// Files of the inputs' directories that are packed in a way that is not read.
-    pub packed: Vec<PathBuf>,
+    /// Lines on the files of the inputs' directories that are not read.
+    pub left_out: Vec<String>,
 }
 
 /// How far a preparation is, in bytes of the input files.
@@ -100,11 +100,11 @@ pub fn prepare(
             return Err(CorpusError::Exists { path: out.clone() });
         }
     }
-    let (mut files, mut packed) = (Vec::new(), Vec::new());
+    let (mut files, mut left_out) = (Vec::new(), Vec::new());
     for input in &job.inputs {
         let found = find(input)?;
+        left_out.extend(found.left_out(input));
         files.extend(found.files);
-        packed.extend(found.packed);
     }
     let mut total = 0;
     for file in &files {
@@ -125,7 +125,7 @@ pub fn prepare(
         let made = go_on(job, state, &files, total, progress);
         match (made, candidates.next()) {
             (Err(CorpusError::Unlike { .. }), Some(next)) => state = next,
-            (made, _) => return made.map(|made| Prepared { packed, ..made }),
+            (made, _) => return made.map(|made| Prepared { left_out, ..made }),
         }
     }
 }
@@ -349,7 +349,7 @@ impl Work<'_> {
             done,
             kept: self.kept,
             skipped: self.tally.skipped(),
-            packed: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::content::{self, Packing};
 use crate::corpus::CorpusError;
-use crate::text::exact;
+use crate::text::{self, exact};
 
 /// What an input is, by its name. Whether a text is packed, and how, its content decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,44 @@ pub struct Found {
     pub hidden: usize,
     /// Files in the directory that are packed in a way that is not read.
     pub packed: Vec<PathBuf>,
+    /// `.json` files in the directory that are not read, because files of another kind are.
+    pub json: Vec<PathBuf>,
+}
+
+impl Found {
+    /// Returns a line for what is left out of an input of this name: which files, and why.
+    pub fn left_out(&self, name: &str) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .packed
+            .iter()
+            .map(|path| left_out_packed(path))
+            .collect();
+        let name = text::clean(name);
+        let are = |n: usize, what: &str| match n {
+            1 => format!("1 {what} file is"),
+            n => format!("{n} {what} files are"),
+        };
+        if self.hidden > 0 {
+            lines.push(format!("{name}: {} not read", are(self.hidden, "hidden")));
+        }
+        if !self.json.is_empty() {
+            let names = self.json.iter().filter_map(|path| path.file_name());
+            let names: Vec<_> = names.map(|name| exact::to_text(name)).collect();
+            lines.push(format!(
+                "{name}: {} not read, as files of another kind lie there; if they hold texts, name them: {}",
+                are(self.json.len(), ".json"),
+                text::cut(&text::clean(&names.join(", ")), 200)
+            ));
+        }
+        lines
+    }
+}
+
+fn left_out_packed(path: &Path) -> String {
+    format!(
+        "{}: not read, it is packed in a way that heirloom does not unpack",
+        text::path(path)
+    )
 }
 
 /// What matches in a directory whose path is not UTF-8, which glob cannot search: the pattern is the last name only.
@@ -117,10 +155,10 @@ pub fn find(name: &str) -> Result<Found, CorpusError> {
             None => matching(path).map_err(pattern)?,
         };
         Found {
-            files: without_sidecars(
+            files: to_names(
                 paths
                     .into_iter()
-                    .filter(|p| p.is_file() && !is_hidden(p, path))
+                    .filter(|p| p.is_file() && !is_hidden(p, path) && !is_sidecar(p))
                     .collect(),
             ),
             ..Found::default()
@@ -191,20 +229,28 @@ fn in_directory(path: &Path) -> Result<Found, CorpusError> {
             None => {}
         }
     }
-    // Next to texts or tokens of another kind, .json files describe these.
-    let files = if files.is_empty() { json } else { files };
+    // Next to texts or tokens of another kind, .json files most often describe these.
     found.packed.sort();
-    found.files = without_sidecars(files);
+    json.retain(|path| !is_sidecar(path));
+    json.sort();
+    found.files = match files.is_empty() {
+        true => to_names(json),
+        false => {
+            found.json = json;
+            to_names(files)
+        }
+    };
     Ok(found)
 }
 
-/// Leaves out what `data prepare` writes next to its token files.
-fn without_sidecars(files: Vec<PathBuf>) -> Vec<String> {
-    let of_tokens = |path: &PathBuf| {
-        let tokens = path.with_extension("");
-        known(&tokens) == Some(Kind::Tokens) && tokens.exists()
-    };
-    let json = |path: &PathBuf| path.extension().is_some_and(|e| e == "json");
-    let files = files.iter().filter(|p| !(json(p) && of_tokens(p)));
-    files.map(|p| exact::to_text(p).into_owned()).collect()
+/// Returns whether a file is what `data prepare` writes next to a token file.
+fn is_sidecar(path: &Path) -> bool {
+    let tokens = path.with_extension("");
+    let json = path.extension().is_some_and(|e| e == "json");
+    json && known(&tokens) == Some(Kind::Tokens) && tokens.exists()
+}
+
+fn to_names(files: Vec<PathBuf>) -> Vec<String> {
+    let names = files.iter().map(|path| exact::to_text(path).into_owned());
+    names.collect()
 }

@@ -643,6 +643,14 @@ fn hidden_files_and_descriptions_are_left_out_of_directories_and_patterns() {
     assert_eq!(names(&format!("{dir}/**/*.txt")), ["_c.txt", "a.txt"]);
     let found = find(&dir).unwrap();
     assert_eq!((found.hidden, found.packed.len()), (2, 1));
+    let left_out = [
+        format!("{dir}/d.txt.bz2: not read, it is packed in a way that heirloom does not unpack"),
+        format!("{dir}: 2 hidden files are not read"),
+        format!(
+            "{dir}: 1 .json file is not read, as files of another kind lie there; if they hold texts, name them: x.json"
+        ),
+    ];
+    assert_eq!(found.left_out(&dir), left_out);
 
     // Rows in .json files are meant where there is nothing else.
     let place = Place::new();
@@ -658,6 +666,22 @@ fn hidden_files_and_descriptions_are_left_out_of_directories_and_patterns() {
         place.put(name, b"[]");
     }
     assert_eq!(names(&dir), ["a.bin", "b.npy"]);
+    assert!(find(&dir).unwrap().left_out(&dir).is_empty());
+    for name in [
+        "config.json",
+        "d.json.gz",
+        "c.json",
+        "c.bin.json",
+        ".e.json",
+    ] {
+        place.put(name, b"[]");
+    }
+    let left_out = find(&dir).unwrap().left_out(&dir).concat();
+    assert!(
+        left_out.contains("3 .json files are not read")
+            && left_out.ends_with(": c.bin.json, c.json, d.json.gz"),
+        "{left_out}"
+    );
     assert_eq!(names(&format!("{dir}/a*")), ["a.bin"]);
     // Packed files alone are named with what unpacks them.
     let place = Place::new();
