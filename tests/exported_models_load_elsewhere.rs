@@ -601,6 +601,28 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
     }
 }
 
+const RUN: &str = r#"
+[data]
+train = "val.txt"
+val = "val.txt"
+
+[reference]
+path = "chat"
+
+[inherit]
+layers = 1
+
+[train]
+steps = 4
+batch_tokens = 64
+context_length = 32
+lr = 1e-3
+
+[probe]
+windows = 2
+length = 16
+"#;
+
 #[test]
 fn the_files_next_to_a_tokenizer_end_documents_and_texts() {
     let place = Place::new();
@@ -669,17 +691,64 @@ fn the_files_next_to_a_tokenizer_end_documents_and_texts() {
         .map(|i| (format!("<more{i}>"), (702 + i).into()))
         .collect();
     std::fs::remove_file(model.join("tokenizer_config.json")).unwrap();
+    let texts = "he she they ".repeat(200);
+    std::fs::write(place.path().join("val.txt"), &texts).unwrap();
+    std::fs::write(place.path().join("more.txt"), texts + "<more5>").unwrap();
+    std::fs::write(place.path().join("run.toml"), RUN).unwrap();
+    let loss = [
+        "loss",
+        "chat",
+        "--text",
+        "val.txt",
+        "--windows",
+        "2",
+        "--json",
+    ];
+    let without = place.expect(0, &loss);
     put("added_tokens.json", Value::Object(more));
-    std::fs::write(place.path().join("val.txt"), "he she they ".repeat(200)).unwrap();
-    for words in [
-        &["loss", "chat", "--text", "val.txt"][..],
-        &["generate", "chat", "--prompt", "he"],
-        &["export", "chat", "--format", "gguf", "--out", "o.gguf"],
+    // Tokens that a model has no rows for, such as padding, hinder nothing as long as no text has them.
+    assert_eq!(place.expect(0, &loss), without);
+    let generate = [
+        "generate",
+        "chat",
+        "--temperature",
+        "0",
+        "-n",
+        "5",
+        "--prompt",
+    ];
+    let train = ["train", "run.toml", "--dry-run"];
+    place.expect(0, &[&generate[..], &["he"]].concat());
+    place.expect(0, &train);
+    for (words, wanted) in [
+        (
+            &["loss", "chat", "--text", "more.txt"][..],
+            "more.txt: token",
+        ),
+        (
+            &[&generate[..], &["<more5>"]].concat(),
+            "the prompt: token 0",
+        ),
+        (
+            &[&train[..], &["--set", "data.val=more.txt"]].concat(),
+            "more.txt (validation): token",
+        ),
+        (
+            &[&train[..], &["--set", "data.train=more.txt"]].concat(),
+            "more.txt: token",
+        ),
+        (
+            &["export", "chat", "--format", "gguf", "--out", "o.gguf"],
+            "has 708 ids, its vocabulary 707 rows",
+        ),
     ] {
         let output = place.run(words);
         let (_, err) = common::texts(&output);
-        assert_eq!(output.status.code(), Some(2), "{words:?}: {err}");
-        assert!(err.contains("708 ids") && err.contains("707"), "{err}");
+        let code = if words[0] == "train" { 1 } else { 2 };
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {err}");
+        assert!(err.contains(wanted), "{words:?}: {err}");
+        let outside = err.contains("is 707, outside the vocabulary of 707");
+        assert!(outside || words[0] == "export", "{words:?}: {err}");
     }
     let told = hugging_face(&model, &place.path().join("hf")).changes;
     assert!(

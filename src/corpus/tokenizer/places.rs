@@ -88,6 +88,8 @@ pub struct Completed {
     pub ids: SpecialIds,
     /// Whether the file lacked something.
     pub changed: bool,
+    /// One more than the largest id of the model's own vocabulary.
+    pub vocabulary: usize,
 }
 
 /// A token that is matched in a text before the model sees it.
@@ -238,12 +240,17 @@ impl Places {
             .as_array()
             .map_or(&[][..], Vec::as_slice);
         let is_complete = have.len() == tokens.all.len() && have.iter().zip(&tokens.all).all(same);
+        let size = vocabulary.size();
         let added = (!is_complete).then(|| tokens.to_json());
         let changed = added.is_some();
         if let (Some(added), Some(file)) = (added, json.as_object_mut()) {
             file.insert("added_tokens".into(), added);
         }
-        Ok(Completed { ids, changed })
+        Ok(Completed {
+            ids,
+            changed,
+            vocabulary: size,
+        })
     }
 
     /// The special ids of a model without a `tokenizer.json`: the numbers alone.

@@ -419,6 +419,12 @@ fn a_tokenizer_that_does_not_fit_is_told() {
         error.contains("gpt2") && error.contains("50257") && error.contains("49152"),
         "{error}"
     );
+    assert!(Tokenizer::gpt2().vocabulary_fits(49152).is_err());
+    // smollm-like: 700 ids of the model's own and added ones.
+    let smollm = Tokenizer::from_name(&fixture("smollm-like").display().to_string()).unwrap();
+    let vocabulary = smollm.size() - 2;
+    assert!(smollm.vocabulary_fits(vocabulary).is_ok() && smollm.fits(vocabulary).is_err());
+    assert!(smollm.vocabulary_fits(vocabulary - 1).is_err());
     let error = Tokenizer::from_name("llama").unwrap_err().to_string();
     assert!(error.contains("unknown tokenizer \"llama\""), "{error}");
 }
