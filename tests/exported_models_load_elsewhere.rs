@@ -456,6 +456,15 @@ fn model_with(tokenizer: &str, family: &str, dir: &Path) -> PathBuf {
     let json = match tokenizer {
         "none" => None,
         "byte" => Some(Tokenizer::byte().tokenizer_json().to_vec()),
+        // The name that a row behind the ids would have without its token.
+        "pad-names" => {
+            let mut json = json_of(&fixtures().join("tokenizers/smollm-like.json"));
+            let added = json["added_tokens"].as_array_mut().unwrap();
+            let mut token = added[0].clone();
+            (token["id"], token["content"]) = (702.into(), "[PAD703]".into());
+            added.push(token);
+            Some(json.to_string().into_bytes())
+        }
         name => Some(std::fs::read(fixtures().join(format!("tokenizers/{name}.json"))).unwrap()),
     };
     std::fs::create_dir(dir).unwrap();
@@ -504,7 +513,7 @@ fn model_with(tokenizer: &str, family: &str, dir: &Path) -> PathBuf {
 #[test]
 fn what_is_exported_is_read_again_with_the_same_loss() {
     const TEXT: &str = "The KING  and the king's 1234 looms, naïve café e\u{301}: they'll weave!\n\n\tif x<|im_end|>he \
-        said  <|endoftext|>thethe king </s><s>\u{1f600} 東京 [PAD7] <|im_start|>user ABC";
+        said  <|endoftext|>thethe king </s><s>\u{1f600} 東京 [PAD7] [PAD703] <|im_start|>user ABC";
     let place = Place::new();
     let greedy = |model: &str, has_tokenizer: bool| {
         let tokenizer: &[&str] = if has_tokenizer {
@@ -537,6 +546,7 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
         ("stripping-tokens", "llama"),
         ("llama2-like", "llama"),
         ("unigram", "llama"),
+        ("pad-names", "llama"),
         ("none", "gpt2"),
     ] {
         let model = model_with(tokenizer, family, &place.path().join(tokenizer));
@@ -592,7 +602,7 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
             }
         }
     }
-    assert_eq!((exports, gguf_refused.len()), (12 * 6 - 3, 3));
+    assert_eq!((exports, gguf_refused.len()), (13 * 6 - 3, 3));
     for told in gguf_refused {
         assert!(
             told.contains("llama.cpp has no tokenizer of its kind") && told.contains("--format hf"),

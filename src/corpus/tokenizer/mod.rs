@@ -30,7 +30,7 @@ use self::watch::{Part, Watch};
 use super::CorpusError;
 use crate::text::exact;
 pub use file::{COMPANIONS, LARGEST, TOKENIZER, split};
-pub use gguf::{GgufVocabulary, kinds};
+pub use gguf::{GgufVocabulary, filler, kinds};
 pub use places::{Places, SpecialIds};
 pub use split::{Pattern, Split};
 pub use stream::StreamDecoder;
