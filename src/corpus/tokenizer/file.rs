@@ -79,8 +79,8 @@ pub fn build(name: &str, bytes: Vec<u8>, places: Places) -> Result<Tokenizer, St
 }
 
 fn build_here(name: &str, mut bytes: Vec<u8>, places: &Places) -> Result<Tokenizer, String> {
-    let mut value: Value =
-        serde_json::from_slice(&bytes).map_err(|e| format!("it is not a tokenizer.json: {e}"))?;
+    let parsed = text::check_mark(&bytes).and_then(|()| serde_json::from_slice(&bytes));
+    let mut value: Value = parsed.map_err(|e| format!("it is not a tokenizer.json: {e}"))?;
     if let Some(kind) = value["model"]["type"].as_str()
         && !matches!(kind, "BPE" | "Unigram")
     {

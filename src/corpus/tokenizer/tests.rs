@@ -207,6 +207,29 @@ fn a_gguf_vocabulary_without_merges_or_types_is_read() {
 #[test]
 fn a_gguf_vocabulary_that_does_not_hold_together_is_refused() {
     let good = ggml(&fixture("gguf-llama"));
+    // Rows that no token has may have any name of their kind, a token's too: nothing finds them.
+    let row = |name: &str, kind| {
+        let mut rows = good.clone();
+        let end = rows.tokens.len();
+        rows.tokens.push(name.replace('N', &end.to_string()));
+        rows.tokens.push(format!("[PAD{end}]"));
+        rows.token_types.extend([kind, 1]);
+        rows.scores.extend([-1e9; 2]);
+        Tokenizer::from_gguf(&rows).map(|read| {
+            (
+                read.size() - end,
+                read.encode(&format!("[PAD{end}]")).unwrap(),
+            )
+        })
+    };
+    let wanted = row("[PADN-1]", 5).unwrap();
+    assert_eq!(row("[PADN]", 5).unwrap(), wanted);
+    assert!(
+        row("[PADN]", 1)
+            .unwrap_err()
+            .to_string()
+            .contains("are both \"[PAD")
+    );
     let refused = |change: &dyn Fn(&mut GgufVocabulary), what: &str| {
         let mut bad = good.clone();
         change(&mut bad);
@@ -398,6 +421,15 @@ fn the_places_of_special_ids_have_an_order() {
         "{",
         "special_tokens_map.json next to it is not JSON",
     );
+    for name in [
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "generation_config.json",
+    ] {
+        let wanted = format!("{name} next to it is not JSON: it begins with a byte order mark");
+        refused(name, "\u{feff}{}", &wanted);
+    }
     refused(
         "added_tokens.json",
         "{\"<x>\": \"1\"}",
@@ -439,6 +471,7 @@ fn damaged_tokenizer_files_are_refused() {
         assert!(error.contains(what), "{error}");
     };
     refused("", "not a tokenizer.json");
+    refused("\u{feff}{}", "it begins with a byte order mark");
     refused("{\"model\": 5}", "not a tokenizer.json");
     refused(
         "{\"model\": {\"type\": \"WordPiece\"}}",
