@@ -456,6 +456,15 @@ fn model_with(tokenizer: &str, family: &str, dir: &Path) -> PathBuf {
     let json = match tokenizer {
         "none" => None,
         "byte" => Some(Tokenizer::byte().tokenizer_json().to_vec()),
+        // The name that a row behind the ids would have without its token.
+        "pad-names" => {
+            let mut json = json_of(&fixtures().join("tokenizers/smollm-like.json"));
+            let added = json["added_tokens"].as_array_mut().unwrap();
+            let mut token = added[0].clone();
+            (token["id"], token["content"]) = (702.into(), "[PAD703]".into());
+            added.push(token);
+            Some(json.to_string().into_bytes())
+        }
         name => Some(std::fs::read(fixtures().join(format!("tokenizers/{name}.json"))).unwrap()),
     };
     std::fs::create_dir(dir).unwrap();
@@ -504,7 +513,7 @@ fn model_with(tokenizer: &str, family: &str, dir: &Path) -> PathBuf {
 #[test]
 fn what_is_exported_is_read_again_with_the_same_loss() {
     const TEXT: &str = "The KING  and the king's 1234 looms, naïve café e\u{301}: they'll weave!\n\n\tif x<|im_end|>he \
-        said  <|endoftext|>thethe king </s><s>\u{1f600} 東京 [PAD7] <|im_start|>user ABC";
+        said  <|endoftext|>thethe king </s><s>\u{1f600} 東京 [PAD7] [PAD703] <|im_start|>user ABC";
     let place = Place::new();
     let greedy = |model: &str, has_tokenizer: bool| {
         let tokenizer: &[&str] = if has_tokenizer {
@@ -537,6 +546,7 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
         ("stripping-tokens", "llama"),
         ("llama2-like", "llama"),
         ("unigram", "llama"),
+        ("pad-names", "llama"),
         ("none", "gpt2"),
     ] {
         let model = model_with(tokenizer, family, &place.path().join(tokenizer));
@@ -592,7 +602,7 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
             }
         }
     }
-    assert_eq!((exports, gguf_refused.len()), (12 * 6 - 3, 3));
+    assert_eq!((exports, gguf_refused.len()), (13 * 6 - 3, 3));
     for told in gguf_refused {
         assert!(
             told.contains("llama.cpp has no tokenizer of its kind") && told.contains("--format hf"),
@@ -600,6 +610,28 @@ fn what_is_exported_is_read_again_with_the_same_loss() {
         );
     }
 }
+
+const RUN: &str = r#"
+[data]
+train = "val.txt"
+val = "val.txt"
+
+[reference]
+path = "chat"
+
+[inherit]
+layers = 1
+
+[train]
+steps = 4
+batch_tokens = 64
+context_length = 32
+lr = 1e-3
+
+[probe]
+windows = 2
+length = 16
+"#;
 
 #[test]
 fn the_files_next_to_a_tokenizer_end_documents_and_texts() {
@@ -669,17 +701,64 @@ fn the_files_next_to_a_tokenizer_end_documents_and_texts() {
         .map(|i| (format!("<more{i}>"), (702 + i).into()))
         .collect();
     std::fs::remove_file(model.join("tokenizer_config.json")).unwrap();
+    let texts = "he she they ".repeat(200);
+    std::fs::write(place.path().join("val.txt"), &texts).unwrap();
+    std::fs::write(place.path().join("more.txt"), texts + "<more5>").unwrap();
+    std::fs::write(place.path().join("run.toml"), RUN).unwrap();
+    let loss = [
+        "loss",
+        "chat",
+        "--text",
+        "val.txt",
+        "--windows",
+        "2",
+        "--json",
+    ];
+    let without = place.expect(0, &loss);
     put("added_tokens.json", Value::Object(more));
-    std::fs::write(place.path().join("val.txt"), "he she they ".repeat(200)).unwrap();
-    for words in [
-        &["loss", "chat", "--text", "val.txt"][..],
-        &["generate", "chat", "--prompt", "he"],
-        &["export", "chat", "--format", "gguf", "--out", "o.gguf"],
+    // Tokens that a model has no rows for, such as padding, hinder nothing as long as no text has them.
+    assert_eq!(place.expect(0, &loss), without);
+    let generate = [
+        "generate",
+        "chat",
+        "--temperature",
+        "0",
+        "-n",
+        "5",
+        "--prompt",
+    ];
+    let train = ["train", "run.toml", "--dry-run"];
+    place.expect(0, &[&generate[..], &["he"]].concat());
+    place.expect(0, &train);
+    for (words, wanted) in [
+        (
+            &["loss", "chat", "--text", "more.txt"][..],
+            "more.txt: token",
+        ),
+        (
+            &[&generate[..], &["<more5>"]].concat(),
+            "the prompt: token 0",
+        ),
+        (
+            &[&train[..], &["--set", "data.val=more.txt"]].concat(),
+            "more.txt (validation): token",
+        ),
+        (
+            &[&train[..], &["--set", "data.train=more.txt"]].concat(),
+            "more.txt: token",
+        ),
+        (
+            &["export", "chat", "--format", "gguf", "--out", "o.gguf"],
+            "has 708 ids, its vocabulary 707 rows",
+        ),
     ] {
         let output = place.run(words);
         let (_, err) = common::texts(&output);
-        assert_eq!(output.status.code(), Some(2), "{words:?}: {err}");
-        assert!(err.contains("708 ids") && err.contains("707"), "{err}");
+        let code = if words[0] == "train" { 1 } else { 2 };
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {err}");
+        assert!(err.contains(wanted), "{words:?}: {err}");
+        let outside = err.contains("is 707, outside the vocabulary of 707");
+        assert!(outside || words[0] == "export", "{words:?}: {err}");
     }
     let told = hugging_face(&model, &place.path().join("hf")).changes;
     assert!(

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Result, Tensor};
 use heirloom::model::{self, Decoder, Files, Mode, RopeScaling, Workspace};
 use heirloom::ops;
+use heirloom::tensors::{DType, Source, Spec, gguf};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -129,6 +130,151 @@ fn gguf_files_compute_the_same() -> Result<()> {
         agrees(name, &model, &expected(&fixtures().join(of)))?;
     }
     Ok(())
+}
+
+/// The keys as llama.cpp reads them (`llama_model::load_hparams`, and `llama_context`, where the type "none" takes the factor
+/// back): a missing type means "linear", the older `scale_linear` counts where `scaling.factor` is missing, 0 means 1.
+#[test]
+fn rotary_scaling_of_gguf_files_is_llama_cpps() {
+    use gguf::Value::{F32, Str};
+    let factor = |by| ("scaling.factor", F32(by));
+    let older = |by| ("scale_linear", F32(by));
+    let word = |word: &str| ("scaling.type", Str(word.into()));
+    let linear = |by| Ok(RopeScaling::Linear(by));
+    let none = || Ok(RopeScaling::None);
+    let factors = |by| Ok(RopeScaling::Factors(vec![by; 8]));
+    let cases = [
+        ("llama-gqa", vec![], None, none()),
+        ("llama-gqa", vec![factor(4.0)], None, linear(4.0)),
+        ("llama-gqa", vec![older(4.0)], None, linear(4.0)),
+        (
+            "llama-gqa",
+            vec![factor(2.0), older(4.0)],
+            None,
+            linear(2.0),
+        ),
+        ("llama-gqa", vec![factor(0.0), older(4.0)], None, none()),
+        (
+            "llama-gqa",
+            vec![word("linear"), factor(3.0)],
+            None,
+            linear(3.0),
+        ),
+        (
+            "llama-gqa",
+            vec![word("linear"), older(4.0)],
+            None,
+            linear(4.0),
+        ),
+        (
+            "llama-gqa",
+            vec![word("linear"), factor(2.0), older(4.0)],
+            None,
+            linear(2.0),
+        ),
+        ("llama-gqa", vec![word("linear")], None, none()),
+        ("llama-gqa", vec![word("none"), factor(4.0)], None, none()),
+        ("llama-gqa", vec![word("none"), older(4.0)], None, none()),
+        (
+            "llama-gqa",
+            vec![factor(-1.0)],
+            None,
+            Err("rope.scaling.factor is -1; it must be above 0"),
+        ),
+        (
+            "llama-gqa",
+            vec![word("yarn"), factor(4.0)],
+            None,
+            Err("rope.scaling.type is yarn"),
+        ),
+        ("llama-gqa", vec![], Some(4.0), factors(4.0)),
+        (
+            "llama-gqa",
+            vec![word("linear"), factor(2.0)],
+            Some(4.0),
+            factors(8.0),
+        ),
+        ("llama-gqa", vec![older(0.5)], Some(4.0), factors(2.0)),
+        (
+            "llama-gqa",
+            vec![word("none"), factor(2.0)],
+            Some(4.0),
+            factors(4.0),
+        ),
+        (
+            "llama-gqa",
+            vec![word("yarn"), factor(2.0)],
+            Some(4.0),
+            Err("rope.scaling.type is yarn"),
+        ),
+        ("qwen2", vec![factor(4.0)], None, linear(4.0)),
+        ("qwen2", vec![older(4.0), word("none")], None, none()),
+        (
+            "qwen2",
+            vec![],
+            Some(4.0),
+            Err("rope_freqs.weight has no place in the qwen2 architecture"),
+        ),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (n, (model, keys, table, wanted)) in cases.into_iter().enumerate() {
+        let source = Source::open(&fixtures().join(format!("gguf/{model}.gguf"))).unwrap();
+        let had = source.gguf().unwrap().iter();
+        let mut metadata: Vec<_> = had.map(|(k, v)| (k.to_string(), v.clone())).collect();
+        let architecture = source.gguf().unwrap().str("general.architecture").unwrap();
+        let new = keys
+            .iter()
+            .map(|(k, v)| (format!("{architecture}.rope.{k}"), v.clone()));
+        metadata.extend(new);
+        let mut specs: Vec<Spec> = source
+            .names()
+            .map(|name| {
+                let info = source.info(name).unwrap();
+                Spec {
+                    name: name.into(),
+                    shape: info.shape.clone(),
+                    dtype: info.dtype,
+                }
+            })
+            .collect();
+        let half = if model == "qwen2" { 4 } else { 8 };
+        if table.is_some() {
+            specs.push(Spec {
+                name: "rope_freqs.weight".into(),
+                shape: vec![half],
+                dtype: DType::F32,
+            });
+        }
+        let path = dir.path().join(format!("{n}.gguf"));
+        let file = std::fs::File::create(&path).unwrap();
+        gguf::save(
+            &file,
+            &path,
+            &metadata,
+            &specs,
+            |spec: &Spec, out: &mut [f32]| match table {
+                Some(by) if spec.name == "rope_freqs.weight" => {
+                    out.fill(by);
+                    Ok(())
+                }
+                _ => source.read_into(&spec.name, out),
+            },
+        )
+        .unwrap();
+        let case = format!("{model}, {keys:?}, {table:?}");
+        match (Files::open(&path), wanted) {
+            (Ok(files), Ok(wanted)) => {
+                let model::Positions::Rotary(rope) = &files.config.positions else {
+                    panic!("{case}: no rotary positions")
+                };
+                assert_eq!(rope.scaling, wanted, "{case}");
+            }
+            (Err(error), Err(wanted)) => {
+                assert!(error.to_string().contains(wanted), "{case}: {error}");
+            }
+            (got, wanted) => panic!("{case}: {:?}, expected {wanted:?}", got.map(|f| f.config)),
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
 use super::{Global, exit, say};
-use crate::corpus::Tokenizer;
+use crate::corpus::{Tokenizer, Tokens};
 use crate::locate;
 use crate::model::{Files, Format, Generator, Mode, Sampling, cache_bytes, memory_bytes};
 use crate::text;
@@ -64,12 +64,13 @@ impl Args {
             Some(name) => Tokenizer::from_name(name)?,
             None => locate::tokenizer(&located.path)?,
         };
-        tokenizer.fits(files.config.vocab)?;
+        tokenizer.vocabulary_fits(files.config.vocab)?;
         let ids = match tokenizer.encode(&prompt)? {
             // An empty text begins where a document ended.
             ids if ids.is_empty() => tokenizer.end_of_text().into_iter().collect(),
             ids => ids,
         };
+        Tokens::owned_long(ids.clone()).check_below("the prompt", files.config.vocab)?;
         let context = files.config.context_length;
         if ids.is_empty() || ids.len() >= context {
             bail!(

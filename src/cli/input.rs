@@ -62,11 +62,14 @@ impl Input {
             Some(name) => Tokenizer::from_name(name)?,
             None => locate::tokenizer(&model.path)?,
         };
-        tokenizer.fits(vocab)?;
+        tokenizer.vocabulary_fits(vocab)?;
         let name = self.tokens.as_ref().or(self.text.as_ref());
         let name = name.cloned().unwrap_or_default();
         let inputs = [name.clone()];
         let tokens = corpus::open(&inputs, &tokenizer, &self.text_field, &say::report)?;
+        if tokenizer.fits(vocab).is_err() {
+            tokens.check_below(&name, vocab)?;
+        }
         let given = Given {
             tokens,
             tokenizer: Some(tokenizer.name().to_string()),

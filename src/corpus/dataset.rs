@@ -116,6 +116,21 @@ impl Dataset {
         Ok(())
     }
 
+    /// Whether a model of `vocab` rows has one for every id. Looks only where the tokenizer has more ids than that.
+    ///
+    /// # Errors
+    /// [`CorpusError::Outside`], naming the text.
+    pub fn check_ids(&self, vocab: usize) -> Result<(), CorpusError> {
+        if self.tokenizer.fits(vocab).is_ok() {
+            return Ok(());
+        }
+        for (source, name) in self.names.0.iter().enumerate() {
+            let tokens = self.train.part(self.mixture.range(source));
+            tokens.check_below(name, vocab)?;
+        }
+        self.val.check_below(&self.names.1, vocab)
+    }
+
     /// Bytes of the tokens that are in memory and not mapped from files.
     pub fn bytes_in_memory(&self) -> u64 {
         Tokens::bytes_in_memory([&self.train, &self.val])

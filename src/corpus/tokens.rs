@@ -254,12 +254,32 @@ impl Tokens {
         hash.finalize().to_hex().to_string()
     }
 
+    /// Looks at every id; `name` is what messages call the text.
+    ///
+    /// # Errors
+    /// [`CorpusError::Outside`] for the first that is not below `size`.
+    pub fn check_below(&self, name: &str, size: usize) -> Result<(), CorpusError> {
+        match self.outside(size, true) {
+            None => Ok(()),
+            Some((at, id)) => Err(CorpusError::Outside {
+                name: name.into(),
+                at,
+                id,
+                size,
+            }),
+        }
+    }
+
     /// The first id that is not below `size`, with its place; of long runs in a sample.
     pub fn first_outside(&self, size: usize) -> Option<(usize, u32)> {
+        self.outside(size, false)
+    }
+
+    fn outside(&self, size: usize, all: bool) -> Option<(usize, u32)> {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let mut start = 0;
         for (piece, &end) in self.pieces.iter().zip(&self.ends) {
-            let blocks = match piece.bytes() <= LOOKED_AT {
+            let blocks = match all || piece.bytes() <= LOOKED_AT {
                 true => piece.whole(),
                 false => piece.sample(LOOKED_AT / BLOCK),
             };

@@ -1,6 +1,6 @@
 //! A tokenizer as GGUF's metadata: `tokenizer.ggml.*`, as llama.cpp reads them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::Value as Json;
@@ -195,15 +195,18 @@ fn key(name: &str, value: Value) -> (String, Value) {
 
 /// Spellings and kinds by id; ids that the tokenizer lacks are unused.
 fn vocabulary(json: &Json, vocab: usize, sentencepiece: bool) -> (Vec<String>, Vec<i32>) {
-    let mut names: Vec<String> = (0..vocab).map(|id| format!("[PAD{id}]")).collect();
+    let spellings = spellings(json);
+    let taken: HashSet<&str> = spellings.iter().map(|(token, _)| token.as_str()).collect();
+    let names = (0..vocab).map(|id| tokenizer::filler(id, |name| taken.contains(name)));
+    let mut names: Vec<String> = names.collect();
     let mut types = vec![UNUSED; vocab];
-    for (token, id) in spellings(json) {
-        let id = id as usize;
-        types[id] = match sentencepiece && is_byte(&token) {
+    for (token, id) in &spellings {
+        let id = *id as usize;
+        types[id] = match sentencepiece && is_byte(token) {
             true => BYTE,
             false => NORMAL,
         };
-        names[id] = token;
+        names[id].clone_from(token);
     }
     let added = json["added_tokens"].as_array().into_iter().flatten();
     for token in added {

@@ -72,8 +72,9 @@ impl Tokens {
         let places = places.map_err(fail)?;
         let ids = match tokens.file(TOKENIZER) {
             Some(bytes) => {
-                let mut json: Value = serde_json::from_slice(bytes)
-                    .map_err(|e| fail(format!("it is not a tokenizer.json: {e}")))?;
+                let parsed = text::check_mark(bytes).and_then(|()| serde_json::from_slice(bytes));
+                let mut json: Value =
+                    parsed.map_err(|e| fail(format!("it is not a tokenizer.json: {e}")))?;
                 size(&json).map_err(fail)?;
                 let ids = places.complete(&mut json).map_err(fail)?.ids;
                 tokens.ids = Some(size(&json).map_err(fail)?);

@@ -360,10 +360,6 @@ fn read_config(dir: &Path) -> Result<(DecoderConfig, Option<usize>), ModelError>
         path: path.clone(),
         source,
     })?;
-    if text.starts_with('\u{feff}') {
-        let what = "it begins with a byte order mark, which JSON does not have; save it as UTF-8 without one".into();
-        return Err(format(&path, what));
-    }
     parse_config(&path, text.as_bytes())
 }
 

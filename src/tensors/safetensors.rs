@@ -178,7 +178,8 @@ struct Index {
 /// When it cannot be read, or names a file outside of its directory. Files in folders of the directory are fine.
 pub fn index(path: &Path) -> Result<BTreeMap<String, String>, TensorError> {
     let text = file::read_text(path, LARGEST_INDEX).map_err(TensorError::io(path))?;
-    let index: Index = serde_json::from_str(&text).map_err(|e| {
+    let parsed = text::check_mark(text.as_bytes()).and_then(|()| serde_json::from_str(&text));
+    let index: Index = parsed.map_err(|e| {
         let why = e.to_string();
         TensorError::damaged(path, format!("it cannot be read ({})", text::clean(&why)))
     })?;
@@ -303,6 +304,18 @@ mod tests {
             .collect();
         let told = said(&format!("{{{}}}", tensors.join(",")), 5);
         assert!(told.contains("of tensor 0 5 of"), "{told}");
+    }
+
+    #[test]
+    fn an_index_with_a_byte_order_mark_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors.index.json");
+        std::fs::write(&path, "\u{feff}{\"weight_map\": {}}").unwrap();
+        let error = index(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("it begins with a byte order mark"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use unicode_width::UnicodeWidthChar;
 
-pub use python::python_json;
+pub use python::{check_mark, python_json};
 pub use sanitize::{is_invisible, sanitize};
 pub use shell::argument;
 

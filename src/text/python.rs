@@ -11,11 +11,25 @@ const WORDS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 /// that a reader who needs a number there refuses them by the key, and keys that are not used may have them.
 ///
 /// # Errors
-/// When it is not JSON apart from that.
+/// When it is not JSON apart from that, or begins with a byte order mark, which is named.
 pub fn python_json(bytes: &[u8]) -> serde_json::Result<Value> {
+    check_mark(bytes)?;
     match (serde_json::from_slice(bytes), quoted(bytes)) {
         (Err(_), Cow::Owned(quoted)) => serde_json::from_slice(&quoted),
         (result, _) => result,
+    }
+}
+
+/// Looks for a byte order mark, of which a parser would only say that it expected a value.
+///
+/// # Errors
+/// When the bytes begin with one.
+pub fn check_mark(bytes: &[u8]) -> serde_json::Result<()> {
+    match bytes.starts_with(b"\xef\xbb\xbf") {
+        true => Err(serde::de::Error::custom(
+            "it begins with a byte order mark, which JSON does not have; save it as UTF-8 without one",
+        )),
+        false => Ok(()),
     }
 }
 
@@ -76,5 +90,10 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+        let marked = read("\u{feff}{}").unwrap_err();
+        assert!(
+            marked.starts_with("it begins with a byte order mark"),
+            "{marked}"
+        );
     }
 }

@@ -259,9 +259,9 @@ pub fn largest(phases: &[PlannedPhase]) -> Option<&PlannedPhase> {
 /// The reference's files at `path`, checked against the tokenizer.
 ///
 /// # Errors
-/// When it cannot be read, or the tokenizer has ids that its vocabulary lacks.
+/// When it cannot be read, or the tokenizer's vocabulary has ids that it lacks.
 pub fn open_reference(path: &Path, tokenizer: &Tokenizer) -> Result<Files> {
     let files = Files::open(path).context("the reference cannot be read")?;
-    tokenizer.fits(files.config.vocab)?;
+    tokenizer.vocabulary_fits(files.config.vocab)?;
     Ok(files)
 }

@@ -220,6 +220,7 @@ impl Trainer {
                 let (shape, files) = match &setup.reference {
                     Some(path) => {
                         let files = plan::open_reference(path, &dataset.tokenizer)?;
+                        dataset.check_ids(files.config.vocab)?;
                         (files.config.clone(), Some(files))
                     }
                     None => (plan::reference_shape(&config, &dataset.tokenizer), None),

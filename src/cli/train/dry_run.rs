@@ -57,6 +57,7 @@ pub fn run(
         Some(path) => plan::open_reference(path, &dataset.tokenizer)?.config,
         None => plan::reference_shape(config, &dataset.tokenizer),
     };
+    dataset.check_ids(shape.vocab)?;
     dataset.check_length(plan::window_length(config, &shape)?)?;
     let windows = eval_windows::planned(config, &shape, dataset)?;
     let passes = Passes::of(config, &shape, device)?.with_eval_windows(windows.windows);

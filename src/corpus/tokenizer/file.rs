@@ -79,8 +79,8 @@ pub fn build(name: &str, bytes: Vec<u8>, places: Places) -> Result<Tokenizer, St
 }
 
 fn build_here(name: &str, mut bytes: Vec<u8>, places: &Places) -> Result<Tokenizer, String> {
-    let mut value: Value =
-        serde_json::from_slice(&bytes).map_err(|e| format!("it is not a tokenizer.json: {e}"))?;
+    let parsed = text::check_mark(&bytes).and_then(|()| serde_json::from_slice(&bytes));
+    let mut value: Value = parsed.map_err(|e| format!("it is not a tokenizer.json: {e}"))?;
     if let Some(kind) = value["model"]["type"].as_str()
         && !matches!(kind, "BPE" | "Unigram")
     {
@@ -128,7 +128,8 @@ fn build_here(name: &str, mut bytes: Vec<u8>, places: &Places) -> Result<Tokeniz
         Ok(own) => Way::Own(Box::new(own)),
         Err(library) => Way::Library(library),
     };
-    let tokenizer = Tokenizer::new(name, size, completed.ids, way);
+    let tokenizer =
+        Tokenizer::new(name, size, completed.ids, way).with_vocabulary(completed.vocabulary);
     // A part that makes too much of every text is reported here, before a text is read.
     tokenizer.encode_here(PROBE, &bounded::Stage::default())?;
     Ok(tokenizer.with_json(bytes.into()))
@@ -261,6 +262,14 @@ pub fn split(pre: &Value) -> Option<Split> {
 }
 
 impl Tokenizer {
+    fn with_vocabulary(mut self, vocabulary: usize) -> Self {
+        // It is not shared yet.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.vocabulary = vocabulary;
+        }
+        self
+    }
+
     fn with_json(self, json: Arc<[u8]>) -> Self {
         // Nobody has asked for it yet.
         let _ = self.0.json.set(json);

@@ -89,6 +89,26 @@ impl Tokenizer {
     }
 }
 
+/// The name of a row of the model that no token has: `[PAD7]`, as the converter writes it, or `[PAD7-1]`, `[PAD7-2]` and so
+/// on, the first that is not `taken`.
+pub fn filler(id: usize, taken: impl Fn(&str) -> bool) -> String {
+    let plain = format!("[PAD{id}]");
+    let others = (1u64..).map(|n| format!("[PAD{id}-{n}]"));
+    let mut names = std::iter::once(plain.clone()).chain(others);
+    names.find(|name| !taken(name)).unwrap_or(plain)
+}
+
+fn is_filler(id: usize, token: &str) -> bool {
+    let rest = token.strip_prefix(&format!("[PAD{id}"));
+    let rest = rest.and_then(|rest| rest.strip_suffix(']'));
+    rest.is_some_and(|rest| {
+        let number = rest
+            .strip_prefix('-')
+            .map(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+        rest.is_empty() || number == Some(true)
+    })
+}
+
 impl GgufVocabulary {
     /// Whether `bos` stands before a text: what the file says, and llama.cpp's rule for each kind where it says nothing.
     pub fn begins_with_bos(&self) -> bool {
@@ -141,7 +161,7 @@ impl GgufVocabulary {
             ));
         }
         let mut seen = HashMap::with_capacity(n);
-        for (id, token) in self.tokens.iter().enumerate() {
+        for (id, token) in self.used() {
             if let Some(first) = seen.insert(token, id) {
                 return Err(format!("its tokens {first} and {id} are both {token:?}"));
             }
@@ -159,11 +179,14 @@ impl GgufVocabulary {
         self.token_types.get(id).copied().unwrap_or(NORMAL)
     }
 
-    /// Ids by token. What the converter names `[PAD7]` is a row of the model that no token has.
-    fn vocab(&self) -> serde_json::Map<String, Value> {
+    /// The tokens with their ids, without rows of the model that no token has ([`filler`]).
+    fn used(&self) -> impl Iterator<Item = (usize, &String)> {
         let all = self.tokens.iter().enumerate();
-        let tokens =
-            all.filter(|&(id, token)| self.kind(id) != UNUSED || *token != format!("[PAD{id}]"));
+        all.filter(|&(id, token)| self.kind(id) != UNUSED || !is_filler(id, token))
+    }
+
+    fn vocab(&self) -> serde_json::Map<String, Value> {
+        let tokens = self.used();
         tokens
             .map(|(id, token)| (token.clone(), id.into()))
             .collect()
@@ -269,9 +292,12 @@ impl GgufVocabulary {
     /// Sentencepiece merges the pair whose piece has the highest score. As a list of merges: every way to make a piece
     /// of two others, by falling score (the order that `transformers` gives them).
     fn merges_from_scores(&self) -> Vec<Value> {
-        let ids: HashMap<&str, usize> = self.tokens.iter().map(String::as_str).zip(0..).collect();
+        let ids: HashMap<&str, usize> = self
+            .used()
+            .map(|(id, token)| (token.as_str(), id))
+            .collect();
         let mut merges = Vec::new();
-        for (id, token) in self.tokens.iter().enumerate() {
+        for (id, token) in self.used() {
             if matches!(self.kind(id), UNKNOWN | CONTROL | BYTE) {
                 continue;
             }

@@ -30,7 +30,7 @@ use self::watch::{Part, Watch};
 use super::CorpusError;
 use crate::text::exact;
 pub use file::{COMPANIONS, LARGEST, TOKENIZER, split};
-pub use gguf::{GgufVocabulary, kinds};
+pub use gguf::{GgufVocabulary, filler, kinds};
 pub use places::{Places, SpecialIds};
 pub use split::{Pattern, Split};
 pub use stream::StreamDecoder;
@@ -48,6 +48,8 @@ pub struct Tokenizer(Arc<Inner>);
 struct Inner {
     name: String,
     size: usize,
+    /// One more than the largest id of the model's own vocabulary, without added tokens.
+    vocabulary: usize,
     special: SpecialIds,
     way: Way,
     /// `tokenizer.json`, made when it is first asked for.
@@ -129,6 +131,7 @@ impl Tokenizer {
         Self(Arc::new(Inner {
             name: crate::text::cut(&name, 60).into_owned(),
             size,
+            vocabulary: size,
             special,
             way,
             json: OnceLock::new(),
@@ -165,6 +168,20 @@ impl Tokenizer {
             size: self.size(),
             vocab,
         })
+    }
+
+    /// Whether a trained model of `vocab` rows has one for every id of the vocabulary. Published models may lack rows for
+    /// added tokens, such as padding: an id without a row is refused where it occurs ([`Tokens::check_below`]).
+    ///
+    /// # Errors
+    /// [`CorpusError::Vocabulary`].
+    ///
+    /// [`Tokens::check_below`]: super::Tokens::check_below
+    pub fn vocabulary_fits(&self, vocab: usize) -> Result<(), CorpusError> {
+        match self.0.vocabulary <= vocab {
+            true => Ok(()),
+            false => self.fits(vocab),
+        }
     }
 
     /// The id of `eos_token`, which ends a text.

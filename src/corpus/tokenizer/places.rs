@@ -7,7 +7,8 @@
 //!   then special tokens that are only named. Without `added_tokens_decoder`, `added_tokens.json` takes its place, and
 //!   `special_tokens_map.json` overrides the names in `tokenizer_config.json`; with it neither file is read.
 //! - Flags of a token that stands in several places are those of the last one.
-//! - Numbers in these files only order the tokens. A token that the model's vocabulary lacks gets the next free id.
+//! - Numbers in these files only order the tokens. A token that the model's vocabulary lacks gets the next id after those of
+//!   the file before: one more than the largest of an added token, or the number of tokens in the vocabulary if that is more.
 //! - A special id: the token's name in `special_tokens_map.json` or `tokenizer_config.json`, the name that the tokenizer's
 //!   class brings along, the number in `config.json`, the number in `generation_config.json`, a well-known name (the end of
 //!   a text only).
@@ -88,6 +89,8 @@ pub struct Completed {
     pub ids: SpecialIds,
     /// Whether the file lacked something.
     pub changed: bool,
+    /// One more than the largest id of the model's own vocabulary.
+    pub vocabulary: usize,
 }
 
 /// A token that is matched in a text before the model sees it.
@@ -238,12 +241,24 @@ impl Places {
             .as_array()
             .map_or(&[][..], Vec::as_slice);
         let is_complete = have.len() == tokens.all.len() && have.iter().zip(&tokens.all).all(same);
+        let size = vocabulary.size();
         let added = (!is_complete).then(|| tokens.to_json());
         let changed = added.is_some();
+        let pinned = match &added {
+            Some(added) => tokens.pinned(added)?,
+            None => Vec::new(),
+        };
         if let (Some(added), Some(file)) = (added, json.as_object_mut()) {
             file.insert("added_tokens".into(), added);
         }
-        Ok(Completed { ids, changed })
+        if let Some(Value::Object(vocab)) = json.pointer_mut("/model/vocab") {
+            vocab.extend(pinned);
+        }
+        Ok(Completed {
+            ids,
+            changed,
+            vocabulary: size,
+        })
     }
 
     /// The special ids of a model without a `tokenizer.json`: the numbers alone.
@@ -406,12 +421,16 @@ impl Places {
         let class = class.or_else(|| match self.model["model_type"].as_str()? {
             "gpt2" => Some("GPT2Tokenizer"),
             "qwen2" => Some("Qwen2Tokenizer"),
+            "olmo" => Some("GPTNeoXTokenizer"),
             _ => None,
         });
         match class.map(|class| class.trim_end_matches("Fast")) {
-            Some("GPT2Tokenizer" | "GPTNeoXTokenizer") => {
-                &[("bos", END_OF_TEXT), ("eos", END_OF_TEXT)]
-            }
+            Some("GPT2Tokenizer") => &[("bos", END_OF_TEXT), ("eos", END_OF_TEXT)],
+            Some("GPTNeoXTokenizer") => &[
+                ("bos", END_OF_TEXT),
+                ("eos", END_OF_TEXT),
+                ("pad", "<|padding|>"),
+            ],
             Some("Qwen2Tokenizer") => &[("eos", END_OF_TEXT), ("pad", END_OF_TEXT)],
             // A byte-level file of this class is read without it.
             Some("LlamaTokenizer") if byte_fallback => {
@@ -499,8 +518,6 @@ struct Tokens<'v> {
     all: Vec<(Token, u32)>,
     /// Indices in `all`.
     by_content: HashMap<String, usize>,
-    /// The next id of a token that the vocabulary lacks.
-    next: usize,
     /// Those of `tokenizer.json`, by the number that it states.
     stated: Vec<(u64, Token)>,
 }
@@ -514,7 +531,6 @@ impl<'v> Tokens<'v> {
             vocabulary,
             all: Vec::new(),
             by_content: HashMap::new(),
-            next: vocabulary.len(),
             stated: own.collect(),
         };
         tokens.add(
@@ -527,8 +543,11 @@ impl<'v> Tokens<'v> {
         Ok(tokens)
     }
 
-    /// Adds tokens, or changes the flags of those that are there.
+    /// Adds the tokens of one file, or changes the flags of those that are there.
     fn add(&mut self, tokens: Vec<Token>) -> Result<(), String> {
+        // Where ids are missing from the vocabulary, an added token may lie behind their number.
+        let largest = self.all.iter().map(|(_, id)| *id as usize + 1).max();
+        let mut next = self.vocabulary.len().max(largest.unwrap_or(0));
         for token in tokens.into_iter().filter(|token| !token.content.is_empty()) {
             if let Some(&at) = self.by_content.get(&token.content) {
                 self.all[at].0 = token;
@@ -537,9 +556,9 @@ impl<'v> Tokens<'v> {
             let id = match self.vocabulary.id(&token.content) {
                 Some(id) => id,
                 None => {
-                    let id = u32::try_from(self.next).ok();
+                    let id = u32::try_from(next).ok();
                     let id = id.filter(|&id| (id as usize) < MOST_IDS);
-                    self.next += 1;
+                    next += 1;
                     id.ok_or_else(|| format!("it has more than {MOST_IDS} tokens"))?
                 }
             };
@@ -561,6 +580,24 @@ impl<'v> Tokens<'v> {
     fn size(&self) -> usize {
         let added = self.all.iter().map(|(_, id)| *id as usize + 1);
         added.max().unwrap_or(0).max(self.vocabulary.size())
+    }
+
+    /// Tokens and ids that the vocabulary needs so that a reader of `added`, who adds all at once, gives them these ids.
+    fn pinned(&self, added: &Value) -> Result<Vec<(String, Value)>, String> {
+        let again = Self::of(&json!({"added_tokens": added}), self.vocabulary)?;
+        if again
+            .all
+            .iter()
+            .map(|(_, id)| id)
+            .eq(self.all.iter().map(|(_, id)| id))
+        {
+            return Ok(Vec::new());
+        }
+        let new = self.all.iter();
+        let new = new.filter(|(token, _)| self.vocabulary.id(&token.content).is_none());
+        Ok(new
+            .map(|(token, id)| (token.content.clone(), Value::from(*id)))
+            .collect())
     }
 
     fn to_json(&self) -> Value {

@@ -207,6 +207,29 @@ fn a_gguf_vocabulary_without_merges_or_types_is_read() {
 #[test]
 fn a_gguf_vocabulary_that_does_not_hold_together_is_refused() {
     let good = ggml(&fixture("gguf-llama"));
+    // Rows that no token has may have any name of their kind, a token's too: nothing finds them.
+    let row = |name: &str, kind| {
+        let mut rows = good.clone();
+        let end = rows.tokens.len();
+        rows.tokens.push(name.replace('N', &end.to_string()));
+        rows.tokens.push(format!("[PAD{end}]"));
+        rows.token_types.extend([kind, 1]);
+        rows.scores.extend([-1e9; 2]);
+        Tokenizer::from_gguf(&rows).map(|read| {
+            (
+                read.size() - end,
+                read.encode(&format!("[PAD{end}]")).unwrap(),
+            )
+        })
+    };
+    let wanted = row("[PADN-1]", 5).unwrap();
+    assert_eq!(row("[PADN]", 5).unwrap(), wanted);
+    assert!(
+        row("[PADN]", 1)
+            .unwrap_err()
+            .to_string()
+            .contains("are both \"[PAD")
+    );
     let refused = |change: &dyn Fn(&mut GgufVocabulary), what: &str| {
         let mut bad = good.clone();
         change(&mut bad);
@@ -279,7 +302,8 @@ struct PlacesCase {
     tokenizer: String,
     added: Vec<Value>,
     files: HashMap<String, Value>,
-    len: usize,
+    /// Two more than the largest id and one.
+    rows: usize,
     eos: Option<u32>,
     texts: Vec<(String, Vec<u32>)>,
 }
@@ -305,7 +329,7 @@ fn tokens_and_ids_are_autotokenizers_wherever_they_are_kept() {
         let name = &case.name;
         let dir = directory(case, &fixture.tokenizers);
         let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
-        assert_eq!(tokenizer.size(), case.len, "{name}");
+        assert_eq!(tokenizer.size(), case.rows - 2, "{name}");
         for (text, ids) in &case.texts {
             assert_eq!(&tokenizer.encode(text).unwrap(), ids, "{name}: {text:?}");
         }
@@ -397,6 +421,15 @@ fn the_places_of_special_ids_have_an_order() {
         "{",
         "special_tokens_map.json next to it is not JSON",
     );
+    for name in [
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "generation_config.json",
+    ] {
+        let wanted = format!("{name} next to it is not JSON: it begins with a byte order mark");
+        refused(name, "\u{feff}{}", &wanted);
+    }
     refused(
         "added_tokens.json",
         "{\"<x>\": \"1\"}",
@@ -419,6 +452,12 @@ fn a_tokenizer_that_does_not_fit_is_told() {
         error.contains("gpt2") && error.contains("50257") && error.contains("49152"),
         "{error}"
     );
+    assert!(Tokenizer::gpt2().vocabulary_fits(49152).is_err());
+    // smollm-like: 700 ids of the model's own and added ones.
+    let smollm = Tokenizer::from_name(&fixture("smollm-like").display().to_string()).unwrap();
+    let vocabulary = smollm.size() - 2;
+    assert!(smollm.vocabulary_fits(vocabulary).is_ok() && smollm.fits(vocabulary).is_err());
+    assert!(smollm.vocabulary_fits(vocabulary - 1).is_err());
     let error = Tokenizer::from_name("llama").unwrap_err().to_string();
     assert!(error.contains("unknown tokenizer \"llama\""), "{error}");
 }
@@ -432,6 +471,7 @@ fn damaged_tokenizer_files_are_refused() {
         assert!(error.contains(what), "{error}");
     };
     refused("", "not a tokenizer.json");
+    refused("\u{feff}{}", "it begins with a byte order mark");
     refused("{\"model\": 5}", "not a tokenizer.json");
     refused(
         "{\"model\": {\"type\": \"WordPiece\"}}",

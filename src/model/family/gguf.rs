@@ -124,7 +124,7 @@ pub fn config(source: &Source, metadata: &Metadata) -> Result<DecoderConfig, Ggu
             ..DecoderConfig::gpt2(sizes, true)
         }
     } else {
-        llama(source, metadata, arch, sizes)?
+        llama(source, metadata, architecture, sizes)?
     };
     super::json::check(&config)?;
     Ok(config)
@@ -133,9 +133,10 @@ pub fn config(source: &Source, metadata: &Metadata) -> Result<DecoderConfig, Ggu
 fn llama(
     source: &Source,
     metadata: &Metadata,
-    arch: &str,
+    architecture: Architecture,
     sizes: Sizes,
 ) -> Result<DecoderConfig, GgufError> {
+    let arch = architecture.name();
     let key = |name: &str| format!("{arch}.{name}");
     let has = |tensor: &str| source.info(tensor).is_some();
     // To llama.cpp each bias of each layer is optional.
@@ -177,7 +178,7 @@ fn llama(
     let theta = metadata.optional(&key("rope.freq_base"), Metadata::f32)?;
     let rope = Rope {
         theta: theta.map_or(10_000.0, f64::from),
-        scaling: scaling(source, metadata, arch, head_size)?,
+        scaling: scaling(source, metadata, architecture, head_size)?,
     };
     if rope.theta < 1.0 {
         return Err(ConfigJsonError(format!("rope.freq_base is {}", rope.theta)).into());
@@ -204,53 +205,66 @@ fn llama(
     })
 }
 
-/// Rotary scaling: a word and a factor, or Llama 3's as a tensor of divisors.
+/// Rotary scaling: the type, which is "linear" where it is missing, and a factor, multiplied with Llama 3's as a tensor of
+/// divisors. Only llama.cpp's llama has a place for the tensor.
 fn scaling(
     source: &Source,
     metadata: &Metadata,
-    arch: &str,
+    architecture: Architecture,
     head_size: usize,
 ) -> Result<RopeScaling, GgufError> {
     const FACTORS: &str = "rope_freqs.weight";
-    if let Some(info) = source.info(FACTORS) {
-        let mut factors = vec![0.0; info.len().min(LARGEST)];
-        if factors.len() != head_size / 2 {
-            return Err(ConfigJsonError(format!(
-                "{FACTORS} has {} numbers, heads of {head_size} channels need {}",
-                info.len(),
-                head_size / 2
-            ))
-            .into());
+    let key = |name: &str| format!("{}.rope.{name}", architecture.name());
+    let word = key("scaling.type");
+    let by = match metadata.optional(&word, Metadata::str)? {
+        None | Some("linear") => linear(metadata, [key("scaling.factor"), key("scale_linear")])?,
+        Some("none") => 1.0,
+        Some(other) => {
+            let known = "none, linear and Llama 3's are supported";
+            return Err(ConfigJsonError::unknown(&word, &other, known).into());
         }
-        source.read_into(FACTORS, &mut factors)?;
-        return Ok(RopeScaling::Factors(factors));
+    };
+    let Some(info) = source.info(FACTORS) else {
+        return Ok(match by == 1.0 {
+            true => RopeScaling::None,
+            false => RopeScaling::Linear(f64::from(by)),
+        });
+    };
+    if architecture != Architecture::Llama {
+        let what = format!(
+            "{FACTORS} has no place in the {} architecture, whose readers leave it out; remove the tensor, or write \
+             the file as llama",
+            architecture.name()
+        );
+        return Err(ConfigJsonError(what).into());
     }
-    let word = format!("{arch}.rope.scaling.type");
-    let factor = format!("{arch}.rope.scaling.factor");
-    match metadata.optional(&word, Metadata::str)? {
-        None | Some("none") => {
-            let old = metadata.optional(&format!("{arch}.rope.scale_linear"), Metadata::f32)?;
-            Ok(match old {
-                Some(by) if by > 0.0 && by != 1.0 => RopeScaling::Linear(f64::from(by)),
-                _ => RopeScaling::None,
-            })
-        }
-        Some("linear") => {
-            let by = metadata.f32(&factor)?;
-            match by > 0.0 {
-                true => Ok(RopeScaling::Linear(f64::from(by))),
-                false => {
-                    Err(ConfigJsonError(format!("{factor} is {by}; it must be above 0")).into())
-                }
+    let mut factors = vec![0.0; info.len().min(LARGEST)];
+    if factors.len() != head_size / 2 {
+        return Err(ConfigJsonError(format!(
+            "{FACTORS} has {} numbers, heads of {head_size} channels need {}",
+            info.len(),
+            head_size / 2
+        ))
+        .into());
+    }
+    source.read_into(FACTORS, &mut factors)?;
+    factors.iter_mut().for_each(|factor| *factor *= by);
+    Ok(RopeScaling::Factors(factors))
+}
+
+/// The factor of linear scaling: that of the first key that is there; 1 without one, and for 0.
+fn linear(metadata: &Metadata, keys: [String; 2]) -> Result<f32, GgufError> {
+    for key in keys {
+        match metadata.optional(&key, Metadata::f32)? {
+            None => {}
+            Some(0.0) => return Ok(1.0),
+            Some(by) if by > 0.0 && by.is_finite() => return Ok(by),
+            Some(by) => {
+                return Err(ConfigJsonError(format!("{key} is {by}; it must be above 0")).into());
             }
         }
-        Some(other) => {
-            Err(
-                ConfigJsonError::unknown(&word, &other, "none, linear and Llama 3's are supported")
-                    .into(),
-            )
-        }
     }
+    Ok(1.0)
 }
 
 /// Whether `output.weight` repeats the token embedding, as GPT-2 files have it.
