@@ -301,7 +301,7 @@ fn shards_stay_in_their_directory_and_hold_what_the_index_says() {
         ),
         (
             r#"{"weight_map":{"other":"part.safetensors"}}"#,
-            "there is no tensor other",
+            "tensor other is missing",
         ),
         (
             r#"{"weight_map":{"norm":"none.safetensors"}}"#,

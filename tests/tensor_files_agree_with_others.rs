@@ -141,7 +141,7 @@ fn rows_are_the_same_as_the_whole() {
     for (name, rows, room, wanted) in [
         ("single", 2..4, 10, "it has 3 rows, 2 to 4 were asked for"),
         ("single", 0..2, 9, "2 rows have 10 values, 9 were asked for"),
-        ("none", 0..1, 1, "there is no tensor none"),
+        ("none", 0..1, 1, "tensor none is missing"),
     ] {
         let told = whole
             .read_rows_into(name, rows, &mut vec![0.0; room])

@@ -25,7 +25,7 @@ impl Refusal {
         self.0.take_if(|(_, since)| is_over(*since)).is_some()
     }
 
-    /// Returns the reason in lines of `width` columns; none where there is no reason.
+    /// Returns the reason in lines of `width` columns; an empty list without a reason.
     pub fn lines(&self, width: u16, theme: &Theme, glyphs: Glyphs) -> Vec<Line<'static>> {
         let line = |why: &str| Line::styled(glyphs.text(why), theme.warning);
         let why = self.0.iter().map(|(why, _)| line(why));

@@ -137,7 +137,7 @@ impl Terminal {
     /// Checks that a shell would bring a [suspended](Self::suspend) screen back.
     ///
     /// # Errors
-    /// When there is none, so that the screen must stay.
+    /// Without a shell: the screen must stay.
     pub fn check_shell(&self) -> Result<(), String> {
         jobs::take_suspend();
         let has_shell = jobs::ground(&self.line) == Ground::Foreground && jobs::has_shell();

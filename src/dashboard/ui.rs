@@ -41,7 +41,7 @@ pub struct Ui {
     pub awaiting: Option<Option<u64>>,
     /// The trouble in the banner of the last frame.
     pub banner: Cell<Option<(Kind, u64)>>,
-    /// The trouble whose banner was dismissed, until there is none of its kind.
+    /// The trouble whose banner was dismissed, until trouble of that kind is over.
     pub dismissed: Cell<Option<(Kind, u64)>>,
     /// The stop after a checkpoint was asked for.
     pub quitting: bool,

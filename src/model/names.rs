@@ -35,7 +35,7 @@ impl<'s> Names<'s> {
     /// other prefixes. A tied pair is one tensor under either name.
     ///
     /// # Errors
-    /// When there is no such tensor, or several.
+    /// When the file lacks the tensor, or several fit.
     pub fn find(&self, p: &Param, tied_head: bool) -> Result<&'s str, String> {
         let mut names = vec![p.name.as_str()];
         if tied_head && p.part == Part::Embeddings {

@@ -189,7 +189,7 @@ impl Files {
         Ok(())
     }
 
-    /// What a parameter is stored as; F32 when there is none.
+    /// The type in which a parameter is stored; F32 for one that the file lacks.
     pub fn dtype(&self, stem: &str, layer: Option<usize>) -> DType {
         let place = index_of(&self.params, stem, layer).map(|i| &self.places[i].0);
         let info = place.ok().and_then(|name| self.source.info(name));

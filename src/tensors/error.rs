@@ -26,7 +26,7 @@ pub enum TensorError {
     Damaged { path: PathBuf, what: String },
     #[error("{}: {what}", text::path(path))]
     Unsupported { path: PathBuf, what: String },
-    #[error("{}: there is no tensor {name}", text::path(path))]
+    #[error("{}: tensor {name} is missing", text::path(path))]
     NoTensor { path: PathBuf, name: String },
     #[error(
         "{}: tensor {name} is {value} at index {index}; weights must be finite, train or export the model again",

@@ -224,7 +224,7 @@ impl Source {
     /// Fills `out` with a tensor's values, row-major, on rayon's threads.
     ///
     /// # Errors
-    /// When there is no such tensor, its type is not read, `out` is of another length, or a value is not finite.
+    /// When the file lacks the tensor, its type is not read, `out` is of another length, or a value is not finite.
     pub fn read_into(&self, name: &str, out: &mut [f32]) -> Result<(), TensorError> {
         let (tensor, file) = self.find(name)?;
         let have = tensor.entry.info.len();
@@ -273,7 +273,7 @@ impl Source {
     /// Whether a tensor's stored bytes are these. They are compared a block at a time, so that the file need not be resident.
     ///
     /// # Errors
-    /// When there is no such tensor.
+    /// When the file lacks the tensor.
     pub fn holds(&self, name: &str, bytes: &[u8]) -> Result<bool, TensorError> {
         const BLOCK: usize = 4 << 20;
         let (tensor, file) = self.find(name)?;

@@ -201,7 +201,7 @@ fn a_bad_file_costs_neither_those_before_it_nor_the_corrected_command() {
     type Correction<'a> = (&'a str, &'a dyn Fn(&Job) -> Job, bool);
     let corrections: [Correction; 8] = [
         (
-            "the bad file mended",
+            "the bad file corrected",
             &|job| {
                 place.put("c.jsonl", &rows(40_000));
                 job.clone()

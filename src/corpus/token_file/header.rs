@@ -544,7 +544,7 @@ mod tests {
                 .collect::<Vec<_>>(),
         ));
         assert!(error.unwrap_err().contains("8 bytes each"));
-        // Small files that may be either: whoever wrote them knows.
+        // Small files that may be either are left to the user.
         let labels = |n: u32| {
             let mut labels = vec![-100i32 as u32; 10];
             labels.extend(ids(n, 50_257));

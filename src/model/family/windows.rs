@@ -37,7 +37,7 @@ pub fn window(
             let slides = named_window(types, n_layer)?;
             if slides && window.is_none() {
                 return Err(ConfigJsonError(
-                    "layer_types has sliding_attention, but there is no window: sliding_window is null, or \
+                    "layer_types has sliding_attention, without a window: sliding_window is null, or \
                      use_sliding_window is not true"
                         .into(),
                 ));
