@@ -825,19 +825,8 @@ fn biases_that_a_gguf_file_leaves_out_are_zero() {
             .iter()
             .map(|(k, v)| (k.to_string(), v.clone()))
             .collect();
-        let absent = |name: &&str| !case.absent.iter().any(|absent| absent == name);
-        let specs: Vec<Spec> = source
-            .names()
-            .filter(absent)
-            .map(|name| {
-                let info = source.info(name).unwrap();
-                Spec {
-                    name: name.into(),
-                    shape: info.shape.clone(),
-                    dtype: info.dtype,
-                }
-            })
-            .collect();
+        let mut specs = common::specs(&source);
+        specs.retain(|spec| !case.absent.contains(&spec.name));
         assert_eq!(specs.len() + case.absent.len(), source.names().count());
         let path = tmp.path().join(format!("{n}.gguf"));
         let file = std::fs::File::create(&path).unwrap();

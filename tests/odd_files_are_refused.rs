@@ -88,28 +88,14 @@ fn texts_and_tokens_of_every_kind() {
             put(kind, &place.path().join(name));
             let what = format!("{kind} {name}");
             common::put_tokenizers(place.path());
-            let train = format!("data.train={name}");
-            let val = format!("data.val={name}");
-            let model = fixture().display().to_string();
-            for args in [
-                &["train", "mini.toml", "--set", &train, "--dry-run"][..],
-                &["train", "mini.toml", "--set", &train],
-                &["train", "mini.toml", "--set", &val],
-                &["data", "info", name],
-                &[
-                    "data",
-                    "prepare",
-                    name,
-                    "--out",
-                    "o.bin",
-                    "--tokenizer",
-                    "byte",
-                ],
-                &["loss", &model, "--text", name, "--tokenizer", "small.json"],
-                &["rank", &model, "--tokens", name, "--window-length", "48"],
-            ] {
-                let told = refuses(&place, &what, args);
-                assert!(told.contains(name), "{what}: {args:?}\n{told}");
+            for args in readers_of_texts(name) {
+                let args: Vec<&str> = args.iter().map(String::as_str).collect();
+                let told = refuses(&place, &what, &args);
+                assert!(
+                    told.contains(name),
+                    "{what}: {args:?}
+{told}"
+                );
             }
         }
         assert!(!place.path().join("runs").exists());
@@ -118,6 +104,31 @@ fn texts_and_tokens_of_every_kind() {
         put(kind, &place.path().join("b.bin.json"));
         refuses(&place, kind, &["data", "info", "b.bin"]);
     }
+}
+
+/// Every command that reads texts or tokens, given the file of this name.
+fn readers_of_texts(name: &str) -> Vec<Vec<String>> {
+    let (train, val) = (format!("data.train={name}"), format!("data.val={name}"));
+    let model = fixture().display().to_string();
+    let all: [&[&str]; 7] = [
+        &["train", "mini.toml", "--set", &train, "--dry-run"],
+        &["train", "mini.toml", "--set", &train],
+        &["train", "mini.toml", "--set", &val],
+        &["data", "info", name],
+        &[
+            "data",
+            "prepare",
+            name,
+            "--out",
+            "o.bin",
+            "--tokenizer",
+            "byte",
+        ],
+        &["loss", &model, "--text", name, "--tokenizer", "small.json"],
+        &["rank", &model, "--tokens", name, "--window-length", "48"],
+    ];
+    let words = |args: &&[&str]| args.iter().map(|arg| arg.to_string()).collect();
+    all.iter().map(words).collect()
 }
 
 /// What `git clone` leaves of a hub repository without git-lfs.
@@ -136,7 +147,6 @@ fn git_lfs_pointers_in_the_place_of_any_file() {
             "{args:?}\n{said}"
         );
     };
-    let whole = fixture().display().to_string();
     for name in [
         "a.txt",
         "a.jsonl",
@@ -148,27 +158,11 @@ fn git_lfs_pointers_in_the_place_of_any_file() {
         "a.npy",
     ] {
         fs::write(place.path().join(name), POINTER).unwrap();
-        let (train, val) = (format!("data.train={name}"), format!("data.val={name}"));
-        for args in [
-            &["train", "mini.toml", "--set", &train, "--dry-run"][..],
-            &["train", "mini.toml", "--set", &train],
-            &["train", "mini.toml", "--set", &val],
-            &["data", "info", name],
-            &[
-                "data",
-                "prepare",
-                name,
-                "--out",
-                "o.bin",
-                "--tokenizer",
-                "byte",
-            ],
-            &["loss", &whole, "--text", name, "--tokenizer", "small.json"],
-            &["rank", &whole, "--tokens", name, "--window-length", "48"],
-        ] {
+        for args in readers_of_texts(name) {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
             // Tokens are not prepared, whatever the file holds.
             if !(args[1] == "prepare" && (name == "a.bin" || name == "a.npy")) {
-                refuses_pointer(name, args);
+                refuses_pointer(name, &args);
             }
         }
     }

@@ -3,6 +3,8 @@
 //!
 //! The fixtures are made by `tests/fixtures/make_model_fixtures.py` and `make_gguf_fixtures.py`.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -226,17 +228,7 @@ fn rotary_scaling_of_gguf_files_is_llama_cpps() {
             .iter()
             .map(|(k, v)| (format!("{architecture}.rope.{k}"), v.clone()));
         metadata.extend(new);
-        let mut specs: Vec<Spec> = source
-            .names()
-            .map(|name| {
-                let info = source.info(name).unwrap();
-                Spec {
-                    name: name.into(),
-                    shape: info.shape.clone(),
-                    dtype: info.dtype,
-                }
-            })
-            .collect();
+        let mut specs = common::specs(&source);
         let half = if model == "qwen2" { 4 } else { 8 };
         if table.is_some() {
             specs.push(Spec {

@@ -217,6 +217,19 @@ pub fn texts(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
+/// What a copy of a file's tensors is made of.
+pub fn specs(source: &heirloom::tensors::Source) -> Vec<heirloom::tensors::Spec> {
+    let spec = |name: &str| {
+        let info = source.info(name).unwrap();
+        heirloom::tensors::Spec {
+            name: name.into(),
+            shape: info.shape.clone(),
+            dtype: info.dtype,
+        }
+    };
+    source.names().map(spec).collect()
+}
+
 /// Copies a directory with what is in it; links stay links.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
