@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use heirloom::cli::{exit, help, say};
+use heirloom::cli::{self, exit, say};
 use heirloom::failure;
 
 #[global_allocator]
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     failure::install();
     // Where that cannot be had, the kernel ends a process that writes too large a file.
     let _ = heirloom::signals::survive_size_limit();
-    let code = failure::run(|| match help::parse() {
+    let code = failure::run(|| match cli::parse() {
         Ok(cli) => cli.run().unwrap_or_else(|error| {
             say::err(&exit::words(&error));
             exit::code(&error)

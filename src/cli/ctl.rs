@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Global, exit, live_run, say};
+use super::find::live_run;
+use super::{Global, exit, say};
 use crate::run::control::client::{Client, ConnectError};
 use crate::run::control::protocol::{Incoming, Outgoing};
 use crate::run::dir::RunDir;
@@ -22,7 +23,7 @@ use crate::text;
 #[command(after_help = help(), override_usage = "heirloom ctl [OPTIONS] [RUN] COMMAND...")]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the only live run], then what to do; see below
-    #[arg(value_name = "COMMAND", required = true, num_args = 1.., value_parser = super::exact_text())]
+    #[arg(value_name = "COMMAND", required = true, num_args = 1.., value_parser = super::values::exact_text())]
     words: Vec<String>,
     #[command(flatten)]
     global: Global,

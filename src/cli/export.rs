@@ -18,7 +18,7 @@ use crate::text;
 /// Write a model for other programs: Hugging Face or GGUF
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]
+    #[arg(value_name = "MODEL", help = super::values::MODEL, value_parser = super::values::exact_text())]
     model: String,
     /// What to write
     #[arg(long, value_enum)]
@@ -61,7 +61,7 @@ impl Args {
     /// When there is no such model, the format cannot hold it, or it cannot be written.
     pub fn run(self) -> Result<i32> {
         let (form, dtype) = kind(self.format, self.dtype)?;
-        let located = super::found(&self.model, &self.global.runs)?;
+        let located = super::find::found(&self.model, &self.global.runs)?;
         let subject = Subject::open(&self.model, &located, &self.global.runs)?;
         let stop = Arc::new(AtomicBool::new(false));
         for signal in WATCHED {

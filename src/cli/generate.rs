@@ -18,7 +18,7 @@ const LONGEST_PROMPT: u64 = 16 << 20;
 /// Continue a text
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]
+    #[arg(value_name = "MODEL", help = super::values::MODEL, value_parser = super::values::exact_text())]
     model: String,
     /// The text to go on from; - reads it from stdin
     #[arg(long, value_name = "TEXT")]
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
-    #[arg(long, value_name = "NAME", value_parser = super::exact_text())]
+    #[arg(long, value_name = "NAME", value_parser = super::values::exact_text())]
     tokenizer: Option<String>,
     #[command(flatten)]
     global: Global,
@@ -58,7 +58,7 @@ impl Args {
             return Err(exit::usage(&message).into());
         }
         let prompt = self.prompt()?;
-        let located = super::located(&self.model, &self.global.runs)?;
+        let located = super::find::located(&self.model, &self.global.runs)?;
         let files = Files::open(&located.path)?;
         let tokenizer = match &self.tokenizer {
             Some(name) => Tokenizer::from_name(name)?,
@@ -82,7 +82,7 @@ impl Args {
         let shape = &files.config;
         let need = memory_bytes(shape, 1, room.min(256), Mode::Forward, Format::PLAIN)
             + cache_bytes(shape, room);
-        super::check_memory(need, &Device::Cpu, "this model with so long a text")?;
+        super::memory::check_memory(need, &Device::Cpu, "this model with so long a text")?;
         let model = files.load(&Device::Cpu)?;
         let sampling = Sampling {
             temperature: self.temperature,

@@ -1,8 +1,7 @@
 //! The parts of `--help` besides the options: commands in groups, examples, environment variables.
 
-use clap::{Command, CommandFactory, FromArgMatches};
+use clap::Command;
 
-use super::Cli;
 use crate::config;
 
 /// Every command, in the groups and the order in which `--help` lists them.
@@ -71,17 +70,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("RUST_BACKTRACE=1", "where an internal error came from"),
 ];
 
-/// The arguments of this process.
-///
-/// # Errors
-/// What is wrong with them, or the help or version that was asked for.
-pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&command().try_get_matches()?)
-}
-
-/// The command line's definition, with grouped help.
-pub fn command() -> Command {
-    let plain = Cli::command();
+/// Gives the command line's definition grouped help.
+pub fn group(plain: Command) -> Command {
     let mut listed = String::new();
     for (title, names) in GROUPS {
         listed.push_str(&format!("{title}:\n"));
@@ -132,7 +122,10 @@ pub fn no_config() -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::{Cli, command};
 
     #[test]
     fn every_command_is_in_one_group() {

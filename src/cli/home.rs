@@ -6,22 +6,22 @@ use std::os::unix::process::CommandExt;
 
 use anyhow::{Context, Result};
 
-use super::{Global, attach, exit, help, train, watch};
+use super::{Global, attach, exit, train, watch};
 use crate::dashboard::home::{self, Choice, Last, Start};
 use crate::run::dir::RunDir;
 use crate::text::exact;
 
 /// Shows it until the operator starts a run, which replaces this process, or leaves. After a run has been looked at, it is
-/// still the marked one.
+/// still the marked one. `command` is the command line's definition, whose help is printed without a terminal.
 ///
 /// # Errors
 /// When the runs cannot be listed or a run cannot be started.
-pub fn run(global: &Global) -> Result<i32> {
+pub fn run(global: &Global, mut command: clap::Command) -> Result<i32> {
     let (runs, ui) = (&global.runs, &global.ui);
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if !terminal || ui.plain() {
         // Nobody can choose anything here.
-        let help = help::command().render_help().to_string();
+        let help = command.render_help().to_string();
         let _ = std::io::Write::write_all(&mut std::io::stderr(), help.as_bytes());
         return Ok(exit::INPUT);
     }

@@ -25,7 +25,7 @@ const MOST_WINDOWS: usize = 1 << 20;
 /// Describe a model: shapes, parameters, types, memory
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]
+    #[arg(value_name = "MODEL", help = super::values::MODEL, value_parser = super::values::exact_text())]
     model: String,
     /// Tokens per window that memory is estimated for [default: 1024 or the model's context, or the config's]
     #[arg(long, value_name = "T")]
@@ -46,7 +46,9 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let described = self.described()?;
         let most = described.config.context_length;
-        let window = self.context_length.unwrap_or(super::WINDOW.min(most));
+        let window = self
+            .context_length
+            .unwrap_or(super::values::WINDOW.min(most));
         let micro = self.micro_batch.unwrap_or(1);
         if window == 0 || window > most || micro == 0 || micro > MOST_WINDOWS {
             return Err(exit::usage(&format!(
@@ -104,7 +106,7 @@ impl Args {
                 bytes: 0,
             });
         }
-        let located = super::found(&self.model, &self.global.runs)?;
+        let located = super::find::found(&self.model, &self.global.runs)?;
         let files = Files::open(&located.path).with_context(context)?;
         let mut types = BTreeMap::new();
         for (_, name) in files.tensor_names() {

@@ -22,7 +22,7 @@ const LARGEST: u64 = 16 << 20;
 /// Make a model from the layers of another
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(long, value_name = "MODEL", required_unless_present = "slices", help = super::MODEL, value_parser = super::exact_text())]
+    #[arg(long, value_name = "MODEL", required_unless_present = "slices", help = super::values::MODEL, value_parser = super::values::exact_text())]
     from: Option<String>,
     /// Layers to take: a number of first ones, a range (8..16, without 16), a list (0,2,5), half, or auto: as many as
     /// half, but none from the first collapsing layer on (needs --ranks)
@@ -149,7 +149,7 @@ impl Args {
         let output = Output::directory(out, self.force)?;
         check_space(output.content().path(), 4 * shape.parameters())?;
         // The weights, and a copy on their way to the disk.
-        super::check_memory(8 * shape.parameters(), &Device::Cpu, "making this model")?;
+        super::memory::check_memory(8 * shape.parameters(), &Device::Cpu, "making this model")?;
         let tokens = export::Tokens::of_model(&recipe.located[recipe.tokenizer_of()].path)?;
         check_heads(&recipe)?;
         let (model, dtypes) = self.model(&recipe, &sources)?;
@@ -248,7 +248,7 @@ impl Args {
         let mut files = Vec::new();
         let mut all = Vec::new();
         for name in &names {
-            let located = super::found(name, &self.global.runs)?;
+            let located = super::find::found(name, &self.global.runs)?;
             let context = || format!("{} cannot be read", text::clean(name));
             files.push(Files::open(&located.path).with_context(context)?);
             all.push(located);

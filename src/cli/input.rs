@@ -11,16 +11,16 @@ use crate::text::{self, exact};
 #[derive(Debug, clap::Args)]
 pub struct Input {
     /// A text, read with the model's tokenizer
-    #[arg(long, value_name = "FILE", required_unless_present = "tokens", value_parser = super::exact_text())]
+    #[arg(long, value_name = "FILE", required_unless_present = "tokens", value_parser = super::values::exact_text())]
     text: Option<String>,
     /// A file of token ids
-    #[arg(long, value_name = "FILE.bin", conflicts_with = "text", value_parser = super::exact_text())]
+    #[arg(long, value_name = "FILE.bin", conflicts_with = "text", value_parser = super::values::exact_text())]
     tokens: Option<String>,
     /// Another tokenizer than the model's: byte, gpt2, or a tokenizer.json
-    #[arg(long, value_name = "NAME", value_parser = super::exact_text())]
+    #[arg(long, value_name = "NAME", value_parser = super::values::exact_text())]
     tokenizer: Option<String>,
     /// Field of JSON rows and column of Parquet files that holds the text
-    #[arg(long, value_name = "NAME", default_value = TEXT_FIELD, value_parser = super::exact_text())]
+    #[arg(long, value_name = "NAME", default_value = TEXT_FIELD, value_parser = super::values::exact_text())]
     text_field: String,
 }
 

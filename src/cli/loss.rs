@@ -23,7 +23,7 @@ use crate::run::table::count;
 /// text holds. Rows that only pad a vocabulary trained here are left out, as an export leaves them out.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]
+    #[arg(value_name = "MODEL", help = super::values::MODEL, value_parser = super::values::exact_text())]
     model: String,
     #[command(flatten)]
     input: Input,
@@ -46,10 +46,12 @@ impl Args {
     /// # Errors
     /// When model or text cannot be read, or do not fit each other.
     pub fn run(self) -> Result<()> {
-        let located = super::located(&self.model, &self.global.runs)?;
+        let located = super::find::located(&self.model, &self.global.runs)?;
         let files = Files::open(&located.path)?;
         let most = files.config.context_length;
-        let time = self.window_length.unwrap_or(super::WINDOW.min(most));
+        let time = self
+            .window_length
+            .unwrap_or(super::values::WINDOW.min(most));
         if files
             .positions
             .is_some_and(|positions| time > most && time <= positions)
@@ -66,7 +68,7 @@ impl Args {
             tokens,
             tokenizer: made_by,
         } = self.input.read(&located, vocab, time + 1, &why)?;
-        super::check_memory(
+        super::memory::check_memory(
             memory_bytes(&files.config, 1, time, Mode::Forward, Format::PLAIN),
             &Device::Cpu,
             "evaluating this model",

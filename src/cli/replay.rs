@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Global, exit, last_run, say, watch};
+use super::find::last_run;
+use super::{Global, exit, say, watch};
 use crate::dashboard;
 use crate::dashboard::Stage;
 use crate::dashboard::glyphs::Glyphs;
@@ -27,7 +28,7 @@ const LARGEST: (u16, u16) = (500, 200);
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the last one written]
-    #[arg(value_name = "RUN", value_parser = super::exact_text())]
+    #[arg(value_name = "RUN", value_parser = super::values::exact_text())]
     run: Option<String>,
     #[command(flatten)]
     global: Global,
@@ -93,7 +94,7 @@ impl Args {
         let run = replay.state()?;
         let ui = &self.global.ui;
         let theme = ui.theme_of_file();
-        let glyphs = ui.glyphs.unwrap_or(Glyphs::Braille);
+        let glyphs = ui.glyphs().unwrap_or(Glyphs::Braille);
         let name = dir.name();
         let stage = Stage {
             theme: &theme,

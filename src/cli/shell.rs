@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Command;
 use clap_complete::Shell;
 
-use super::{help, say};
+use super::say;
 use crate::{file, text};
 
 /// Print a script that completes commands and options in a shell
@@ -22,9 +22,9 @@ pub struct Completions {
 impl Completions {
     /// # Errors
     /// When it cannot be printed.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self, mut command: Command) -> anyhow::Result<()> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut help::command(), "heirloom", &mut script);
+        clap_complete::generate(self.shell, &mut command, "heirloom", &mut script);
         Ok(say::out(&String::from_utf8_lossy(&script))?)
     }
 }
@@ -40,8 +40,8 @@ pub struct Man {
 impl Man {
     /// # Errors
     /// When a page cannot be printed or written.
-    pub fn run(self) -> anyhow::Result<()> {
-        let mut command = help::command().disable_help_subcommand(true);
+    pub fn run(self, command: Command) -> anyhow::Result<()> {
+        let mut command = command.disable_help_subcommand(true);
         command.build();
         match self.dir {
             None => Ok(say::out(&page(&command)?)?),

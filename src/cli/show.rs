@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 
-use super::{Global, last_run, say};
+use super::find::last_run;
+use super::{Global, say};
 use crate::run::dir::RunDir;
 use crate::run::{show, tail};
 use crate::text;
@@ -11,7 +12,7 @@ use crate::text;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the last one written]
-    #[arg(value_name = "RUN", value_parser = super::exact_text())]
+    #[arg(value_name = "RUN", value_parser = super::values::exact_text())]
     run: Option<String>,
     #[command(flatten)]
     global: Global,

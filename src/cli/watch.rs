@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Global, UiArgs, last_run, say};
+use super::find::last_run;
+use super::{Global, UiArgs, say};
 use crate::dashboard::plain::{Answers, Lines};
 use crate::dashboard::{self, TailFeed};
 use crate::run::dir::RunDir;
@@ -22,7 +23,7 @@ use crate::text::{self, exact};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the last one written]
-    #[arg(value_name = "PATH", value_parser = super::exact_text())]
+    #[arg(value_name = "PATH", value_parser = super::values::exact_text())]
     path: Option<String>,
     #[command(flatten)]
     global: Global,

@@ -109,7 +109,7 @@ impl Windows {
             self.length,
             config.context_length,
         )?;
-        super::check_memory(self.bytes(config), &Device::Cpu, "looking into this model")
+        super::memory::check_memory(self.bytes(config), &Device::Cpu, "looking into this model")
     }
 
     /// Bytes that [`Self::walk`] needs with the decomposition of what it shows.

@@ -4,7 +4,9 @@ use candle_core::{Tensor, Var};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{DemoError, Sizes, Steps, noise, ranks, softmax};
+use super::error::DemoError;
+use super::math::{noise, ranks, softmax};
+use super::sizes::{Sizes, Steps};
 
 /// Adam's other constants.
 const BETAS: [f64; 2] = [0.9, 0.999];

@@ -4,7 +4,9 @@ use candle_core::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{DemoError, Sizes, noise, ranks, softmax};
+use super::error::DemoError;
+use super::math::{noise, ranks, softmax};
+use super::sizes::Sizes;
 
 /// One head's ranks: k* of matrices averaged over the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

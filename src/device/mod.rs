@@ -12,25 +12,13 @@ use std::path::Path;
 use std::str::FromStr;
 
 use candle_core::Device;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::run::GpuStats;
 
 pub use driver::{DriverError, Gpu, gpus};
 #[cfg(feature = "cuda")]
 pub use monitor::Monitor;
-
-/// How a GPU is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Reading {
-    /// Percent of the last second or so in which it worked.
-    pub utilization: Option<u32>,
-    /// Degrees Celsius.
-    pub temperature: Option<u32>,
-    pub watts: Option<f64>,
-    /// Bytes, those of other programs included.
-    pub memory_used: u64,
-    pub memory_total: u64,
-}
 
 /// Asks a GPU how it is doing; of the CPU there is nothing to ask.
 #[cfg(not(feature = "cuda"))]
@@ -39,7 +27,7 @@ pub struct Monitor;
 #[cfg(not(feature = "cuda"))]
 impl Monitor {
     /// Never a reading.
-    pub fn reading(&mut self) -> Option<Reading> {
+    pub fn reading(&mut self) -> Option<GpuStats> {
         None
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 
-use super::Reading;
+use crate::run::GpuStats;
 
 /// Asking takes milliseconds in which the trainer queues nothing.
 const BETWEEN: Duration = Duration::from_secs(10);
@@ -38,14 +38,14 @@ impl Monitor {
     }
 
     /// A reading, if the last one is long enough ago.
-    pub fn reading(&mut self) -> Option<Reading> {
+    pub fn reading(&mut self) -> Option<GpuStats> {
         if self.asked.is_some_and(|at| at.elapsed() < BETWEEN) {
             return None;
         }
         self.asked = Some(Instant::now());
         let gpu = self.nvml.device_by_uuid(self.uuid.as_str()).ok()?;
         let memory = gpu.memory_info().ok()?;
-        Some(Reading {
+        Some(GpuStats {
             utilization: gpu.utilization_rates().ok().map(|u| u.gpu),
             temperature: gpu.temperature(TemperatureSensor::Gpu).ok(),
             watts: gpu.power_usage().ok().map(|mw| f64::from(mw) / 1e3),

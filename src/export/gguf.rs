@@ -1,9 +1,10 @@
 //! A GGUF file with the metadata and the tensors that llama.cpp's converter would write.
 
+use super::ExportError;
 use super::gguf_tokenizer;
+use super::job::{Job, fill_and_report};
 use super::plain::Plain;
 use super::subject::Subject;
-use super::{ExportError, Job, fill_and_tell};
 use crate::model::family::gguf::{Architecture, Turn, place};
 use crate::model::{DecoderConfig, Family, Mlp, Norms, Param, Positions, Rope, RopeScaling};
 use crate::tensors::gguf::{Value, save as save_gguf, stored_as};
@@ -68,7 +69,7 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
     let path = output.temporary();
     save_gguf(output.content(), &path, &metadata, &specs, |spec, out| {
         let tensor = tensors.next();
-        fill_and_tell(spec, out, &mut written, progress, |out| {
+        fill_and_report(spec, out, &mut written, progress, |out| {
             match (tensor, &factors) {
                 (Some(Some((index, turn))), _) => {
                     turned(plain, subject, index, turn, &mut raw, out)

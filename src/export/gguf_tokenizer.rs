@@ -142,7 +142,7 @@ fn says_all(v: &GgufVocabulary, json: &Json, merges: &[(String, String)]) -> boo
     let whole_words = on(&model["ignore_merges"]);
     let (splits, joins) = match v.model == "gpt2" {
         true => {
-            let same = tokenizer::split(pre) == tokenizer::split(&made["pre_tokenizer"]);
+            let same = tokenizer::read_split(pre) == tokenizer::read_split(&made["pre_tokenizer"]);
             // Without merges no splitting shows.
             let shows = whole_words || !merges.is_empty();
             (
@@ -299,7 +299,7 @@ fn prefixes_space(json: &Json) -> bool {
 
 /// llama.cpp's name for the way a byte-level tokenizer splits text before it merges.
 fn splitting(json: &Json) -> Option<&'static str> {
-    let split = tokenizer::split(&json["pre_tokenizer"])?;
+    let split = tokenizer::read_split(&json["pre_tokenizer"])?;
     match (split.digits_apart, split.pattern) {
         (false, Pattern::Gpt2) => Some("gpt-2"),
         (true, Pattern::Gpt2) => Some("smollm"),

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::job::{Job, fill_and_report};
 use super::plain::{Plain, misread};
 use super::subject::Subject;
 use super::tokens::Special;
-use super::{ExportError, Job, card, fill_and_tell};
+use super::{ExportError, card};
 use crate::file::Dir;
 use crate::model::{DecoderConfig, Positions, family, write_synced};
 use crate::tensors::{DType, Output, Spec, save_safetensors};
@@ -56,7 +57,7 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
     save_safetensors(dir, &specs, job.shard_bytes, |spec, out| {
         let index = next;
         next += 1;
-        fill_and_tell(spec, out, &mut written, progress, |out| {
+        fill_and_report(spec, out, &mut written, progress, |out| {
             Ok(plain.fill(&subject.files, index, out)?)
         })
     })?;

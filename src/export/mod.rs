@@ -4,60 +4,23 @@
 //! model is never whole in memory. This room trains nothing and asks nobody.
 
 mod card;
+mod error;
 mod from_gguf;
 mod gguf;
 mod gguf_tokenizer;
 mod hugging_face;
+mod job;
 mod plain;
 mod subject;
 mod tokens;
 
-use std::path::PathBuf;
-
-use crate::model::ModelError;
-use crate::tensors::{DType, Spec, TensorError};
 use crate::text;
-use crate::train::checkpoint::CheckpointError;
 
+pub use error::ExportError;
+pub use job::Job;
 pub use plain::{Form, Plain, plain};
 pub use subject::{FromRun, Subject, vocab_without_padding};
 pub use tokens::Tokens;
-
-/// Why a model is not written.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The form has no place for something in the model.
-    #[error("this model cannot be written like that: {0}")]
-    Form(String),
-    #[error("{}: {what}", text::path(path))]
-    Tokenizer { path: PathBuf, what: String },
-    #[error("interrupted; nothing was written")]
-    Interrupted,
-    #[error("{}: {source}", text::path(path))]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    #[error(transparent)]
-    Tensors(#[from] TensorError),
-}
-
-/// How and where a model is written.
-pub struct Job<'j> {
-    pub form: Form,
-    pub dtype: DType,
-    /// Most bytes of data in one safetensors file.
-    pub shard_bytes: u64,
-    pub target: PathBuf,
-    /// Whether a model at the target may be replaced.
-    pub replace: bool,
-    /// Told the values written so far; false ends the writing.
-    pub progress: &'j mut dyn FnMut(u64) -> bool,
-}
 
 /// What was written.
 #[derive(Debug)]
@@ -97,21 +60,4 @@ pub fn export(subject: &Subject, job: Job) -> Result<Written, ExportError> {
         parameters,
         changes: plain.changes,
     })
-}
-
-/// Calls `fill` and tells the progress.
-fn fill_and_tell(
-    spec: &Spec,
-    out: &mut [f32],
-    written: &mut u64,
-    progress: &mut dyn FnMut(u64) -> bool,
-    fill: impl FnOnce(&mut [f32]) -> Result<(), ExportError>,
-) -> Result<(), ExportError> {
-    debug_assert_eq!(out.len(), spec.shape.iter().product::<usize>());
-    fill(out)?;
-    *written += out.len() as u64;
-    match progress(*written) {
-        true => Ok(()),
-        false => Err(ExportError::Interrupted),
-    }
 }

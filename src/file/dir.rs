@@ -17,7 +17,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
-use super::new::NewFile;
+use super::read::{bytes_of, refuse_lfs_pointer};
+use super::temporary::temporary_name;
 
 /// What an entry of a directory is; a link is a link, wherever it leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +146,7 @@ impl Dir {
     /// # Errors
     /// When the directory cannot be written.
     pub fn create_temporary_subdir(&self, stem: &str) -> io::Result<(OsString, Self)> {
-        let name = super::new::temporary_name(OsStr::new(stem));
+        let name = temporary_name(OsStr::new(stem));
         let made = self.create_subdir(&name)?;
         Ok((name, made))
     }
@@ -173,7 +174,7 @@ impl Dir {
     /// When it does not exist, is a link, a directory, a FIFO or a device, or cannot be opened.
     pub fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let file = self.open_regular(name.as_ref(), OFlag::O_RDONLY)?;
-        super::refuse_lfs_pointer(&file)?;
+        refuse_lfs_pointer(&file)?;
         Ok(file)
     }
 
@@ -233,25 +234,7 @@ impl Dir {
     /// # Errors
     /// As [`Self::open_file`], and when it is larger.
     pub fn read_bytes(&self, name: impl AsRef<OsStr>, most: u64) -> io::Result<Vec<u8>> {
-        super::bytes_of(self.open_file(name)?, most)
-    }
-
-    /// Begins a file that takes the name in the end, replacing what has it.
-    ///
-    /// # Errors
-    /// When the directory cannot be written.
-    pub fn begin_file(&self, name: impl AsRef<OsStr>) -> io::Result<NewFile> {
-        NewFile::begin(self.try_clone()?, name.as_ref())
-    }
-
-    /// Replaces a file, a link or a FIFO in one step. When this returns, the new file survives a power failure.
-    ///
-    /// # Errors
-    /// When that fails. The former file is as it was then.
-    pub fn replace_file(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> io::Result<()> {
-        let mut new = self.begin_file(name)?;
-        io::Write::write_all(&mut new, bytes)?;
-        new.commit()
+        bytes_of(self.open_file(name)?, most)
     }
 
     /// Makes a symbolic link, or replaces it in one step.
@@ -260,7 +243,7 @@ impl Dir {
     /// When the directory cannot be written, or a directory has the name.
     pub fn replace_link(&self, name: impl AsRef<OsStr>, target: &OsStr) -> io::Result<()> {
         let name = entry(name.as_ref())?;
-        let temporary = super::new::temporary_name(name);
+        let temporary = temporary_name(name);
         symlinkat(target, &self.fd, temporary.as_os_str())?;
         let renamed = self.rename(&temporary, name);
         if renamed.is_err() {
@@ -421,7 +404,7 @@ impl Dir {
     /// # Errors
     /// When the directory cannot be written.
     pub fn owner_of_new_files(&self) -> io::Result<u32> {
-        let name = super::new::temporary_name(OsStr::new("owner"));
+        let name = temporary_name(OsStr::new("owner"));
         let file = self.create_file(&name)?;
         let owner = fstat(&file).map(|stat| stat.st_uid);
         let _ = self.remove_file(&name);

@@ -2,14 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::dir::Dir;
-
-/// Ends the temporary names.
-const ENDING: &str = ".new";
+use super::temporary::temporary_name;
 
 /// A file being written under a temporary name of its own in the directory of its final one. Dropped before
 /// [`Self::commit`], it is removed.
@@ -32,7 +29,7 @@ impl NewFile {
         Self::begin(dir, &name)
     }
 
-    pub(super) fn begin(dir: Dir, name: &OsStr) -> io::Result<Self> {
+    fn begin(dir: Dir, name: &OsStr) -> io::Result<Self> {
         let temporary = temporary_name(name);
         let file = dir.create_file(&temporary)?;
         Ok(Self {
@@ -109,32 +106,24 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     new.commit()
 }
 
-/// A hidden name that nothing has yet, and that cannot be foreseen.
-pub(super) fn temporary_name(name: &OsStr) -> OsString {
-    let mut hidden = OsString::from(".");
-    // A long name has no room for more.
-    let short = name.len() < 128;
-    hidden.push(if short { name } else { OsStr::new("file") });
-    hidden.push(format!(".{:016x}{ENDING}", random()));
-    hidden
-}
+impl Dir {
+    /// Begins a file that takes the name in the end, replacing what has it.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn begin_file(&self, name: impl AsRef<OsStr>) -> io::Result<NewFile> {
+        NewFile::begin(self.try_clone()?, name.as_ref())
+    }
 
-/// Returns a number that other users cannot foresee, for names in shared directories.
-pub fn random() -> u64 {
-    // The standard library seeds it from the system's random numbers.
-    RandomState::new().hash_one(std::process::id())
-}
-
-/// Whether this is a name that [`temporary_name`] gives.
-pub fn is_temporary(name: &OsStr) -> bool {
-    let random = name.to_str().and_then(|name| {
-        name.strip_prefix('.')?
-            .strip_suffix(ENDING)?
-            .rsplit_once('.')
-    });
-    random.is_some_and(|(_, random)| {
-        random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())
-    })
+    /// Replaces a file, a link or a FIFO in one step. When this returns, the new file survives a power failure.
+    ///
+    /// # Errors
+    /// When that fails. The former file is as it was then.
+    pub fn replace_file(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> io::Result<()> {
+        let mut new = self.begin_file(name)?;
+        io::Write::write_all(&mut new, bytes)?;
+        new.commit()
+    }
 }
 
 #[cfg(test)]
@@ -165,16 +154,5 @@ mod tests {
         );
         assert!(replace(&tmp.path().join("none/file"), b"").is_err());
         assert!(replace(Path::new("/"), b"").is_err());
-    }
-
-    #[test]
-    fn temporary_names_are_recognised() {
-        let name = temporary_name(OsStr::new("config.toml"));
-        assert!(is_temporary(&name), "{name:?}");
-        assert_ne!(name, temporary_name(OsStr::new("config.toml")));
-        assert!(temporary_name(OsStr::new(&"x".repeat(250))).len() < 64);
-        for other in [".new", "config.toml.new", ".config.toml.new", ".x.12.new"] {
-            assert!(!is_temporary(OsStr::new(other)), "{other}");
-        }
     }
 }

@@ -133,17 +133,6 @@ pub(super) struct Found {
     pub notice: Option<String>,
 }
 
-/// The directory of `OWNER/NAME` or `OWNER/NAME@REVISION`, fetched if need be.
-///
-/// # Errors
-/// When the name is malformed, or the model is neither in the cache nor can be fetched.
-pub(super) fn find(name: &str) -> Result<Found, HubError> {
-    #[cfg(feature = "hub")]
-    return super::fetch::fetch(name, cache().as_deref());
-    #[cfg(not(feature = "hub"))]
-    return cached(name, cache().as_deref()).map(|path| Found { path, notice: None });
-}
-
 /// A name of the hub, taken apart and checked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Name<'a> {

@@ -104,7 +104,7 @@ pub fn find(name: &str, runs: &Path) -> Result<Located> {
         chosen: None,
     };
     if let Some(hub) = name.strip_prefix(HUB) {
-        let hub::Found { path, notice } = hub::find(hub)?;
+        let hub::Found { path, notice } = find_in_hub(hub)?;
         return Ok(Located {
             chosen: notice,
             ..found(&path)
@@ -136,6 +136,18 @@ pub fn find(name: &str, runs: &Path) -> Result<Located> {
             text::path(runs)
         ),
     }
+}
+
+/// The directory of `OWNER/NAME` or `OWNER/NAME@REVISION`, fetched if need be.
+///
+/// # Errors
+/// When the name is malformed, or the model is neither in the cache nor can be fetched.
+fn find_in_hub(name: &str) -> Result<hub::Found, HubError> {
+    #[cfg(feature = "hub")]
+    return fetch::fetch(name, hub::cache().as_deref());
+    #[cfg(not(feature = "hub"))]
+    return hub::cached(name, hub::cache().as_deref())
+        .map(|path| hub::Found { path, notice: None });
 }
 
 /// The last checkpoint of the last round, and why it is that one.

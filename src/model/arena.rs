@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::config::Part;
+use super::part::Part;
 use crate::ops;
 
 /// One parameter tensor of a model.

@@ -1,8 +1,5 @@
 //! The shape of a decoder: which of a small set of parts it is made of, and how large they are.
 
-use super::arena::Param;
-use super::family;
-
 pub use super::rope::{Rope, RopeScaling};
 
 /// A decoder-only transformer. Everything that sets one family apart from another is a value here.
@@ -99,44 +96,6 @@ impl Biases {
     }
 }
 
-/// The parts of a model that inheriting chooses from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    Attention,
-    Mlp,
-    Norms,
-    Embeddings,
-    Positions,
-    FinalNorm,
-    Head,
-}
-
-impl Part {
-    /// Every part, in the order of tables.
-    pub const ALL: [Self; 7] = [
-        Self::Embeddings,
-        Self::Positions,
-        Self::Norms,
-        Self::Attention,
-        Self::Mlp,
-        Self::FinalNorm,
-        Self::Head,
-    ];
-
-    /// The name in configs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Attention => "attention",
-            Self::Mlp => "mlp",
-            Self::Norms => "norms",
-            Self::Embeddings => "embeddings",
-            Self::Positions => "positions",
-            Self::FinalNorm => "final_norm",
-            Self::Head => "head",
-        }
-    }
-}
-
 /// The sizes of GPT-2 and of a small Llama that a config gives; the rest follows from the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
@@ -186,16 +145,6 @@ impl DecoderConfig {
             tied_head: false,
             ..Self::gpt2(s, false)
         }
-    }
-
-    /// Every parameter in the order of its arena, with the family's names.
-    pub fn params(&self) -> Vec<Param> {
-        family::params(self)
-    }
-
-    /// Number of parameters (a tied head counts once).
-    pub fn parameters(&self) -> u64 {
-        self.params().iter().map(|p| p.len() as u64).sum()
     }
 
     /// The same shape with other layers: `scales` are the attention scales they bring.

@@ -12,6 +12,7 @@ mod generate;
 mod influence;
 mod memory;
 mod names;
+mod part;
 mod parts;
 mod read;
 mod rope;
@@ -19,14 +20,13 @@ pub mod walk;
 mod workspace;
 
 pub use arena::{Arena, Init, Param};
-pub use config::{
-    Biases, DecoderConfig, Family, Mlp, Norms, Part, Positions, Rope, RopeScaling, Sizes,
-};
+pub use config::{Biases, DecoderConfig, Family, Mlp, Norms, Positions, Rope, RopeScaling, Sizes};
 pub use decoder::{Decoder, Head};
 pub use files::{ModelError, Named, WEIGHTS, named, save, save_as, save_tensors, write_synced};
 pub use generate::{Generator, Sampling, cache_bytes};
 pub use influence::similarity;
 pub use memory::{arena_bytes, memory_bytes, workspace_bytes};
+pub use part::Part;
 pub use read::{Files, Weights, load};
 pub use walk::Seen;
 pub use workspace::{Format, Mode, Workspace};

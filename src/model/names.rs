@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::arena::Param;
-use super::config::Part;
+use super::part::Part;
 use crate::tensors::Source;
 use crate::text;
 

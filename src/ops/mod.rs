@@ -30,67 +30,43 @@ macro_rules! on_gpu {
 }
 
 mod access;
+mod adamw;
 mod attention;
+mod attention_shape;
 pub mod clock;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod layout;
 #[cfg(any(test, feature = "cuda"))]
 mod operands;
 mod out_of_memory;
+mod precision;
 mod update;
 
 use candle_core::{Result, Tensor};
 
 pub use access::{fill, lend, read, write, writes, zeros, zeros_of};
 use access::{slices, slices_with_ids};
+pub use adamw::AdamW;
 pub use attention::{
-    AttentionShape, attention, attention_backward, attention_cached, attention_probs, rope,
-    rope_backward,
+    attention, attention_backward, attention_cached, attention_probs, rope, rope_backward,
 };
+pub use attention_shape::AttentionShape;
 use clock::Part;
 use cpu::head::Operands;
 #[cfg(feature = "cuda")]
 use cuda::norm::Kind;
+pub use layout::Layout;
 pub use out_of_memory::OutOfMemory;
-pub use update::{AdamW, Sum, adamw, round, sum_of_squares, zero};
+pub use precision::Compute;
+pub use update::{Sum, adamw, round, sum_of_squares, zero};
 
 /// The CPU rounds operands where it multiplies them, and keeps no rounded copies.
 fn none_on_cpu(rounded: Option<&Tensor>) -> Result<()> {
     match rounded {
         Some(_) => candle_core::bail!("the CPU keeps no rounded copies"),
         None => Ok(()),
-    }
-}
-
-/// What matrix products are computed with. Sums are in f32 either way, and on the CPU so is everything else; on a GPU, activations
-/// and their gradients are of the operands' type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Compute {
-    /// Operands as they are.
-    #[default]
-    F32,
-    /// Operands rounded to bf16 (8 bits of significand).
-    Bf16,
-}
-
-/// How the weight of a linear layer lies in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `[in, out]`, GPT-2's Conv1D.
-    InOut,
-    /// `[out, in]`, PyTorch's Linear.
-    OutIn,
-}
-
-impl Layout {
-    /// (in, out) of a weight.
-    fn sizes(self, w: &Tensor) -> Result<(usize, usize)> {
-        let (rows, columns) = w.dims2()?;
-        Ok(match self {
-            Self::InOut => (rows, columns),
-            Self::OutIn => (columns, rows),
-        })
     }
 }
 

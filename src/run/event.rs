@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::command::{By, Command, GrowMode};
-use crate::device::Reading;
+use super::gpu_stats::GpuStats;
 
 mod evidence;
 pub(crate) mod foreign;
@@ -192,7 +192,7 @@ pub enum Body {
         checkpoint: String,
     },
     /// How the GPU is doing.
-    Gpu(Reading),
+    Gpu(GpuStats),
     Warning {
         message: String,
     },

@@ -11,9 +11,11 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::lock::{boot_id, host_name};
+use super::machine::{boot_id, host_name};
 use crate::file::Dir;
 use crate::text::{self, exact};
+
+pub use super::machine::process_start;
 
 /// Who works on a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,15 +185,6 @@ impl TryFrom<String> for DirId {
             ino: number(ino)?,
         })
     }
-}
-
-/// When a process of this machine started, in clock ticks since the boot: field 22 of `/proc/PID/stat`. With the process
-/// id and the boot's id it names one process for good. `None` without such a process, or without `/proc`.
-pub fn process_start(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, which may hold anything.
-    let (_, after) = stat.rsplit_once(')')?;
-    after.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// How long ago a run's holder gave its last sign of life, as the clock of this machine sees it.

@@ -28,8 +28,10 @@ const BATCH_BYTES: usize = 64 << 10;
 /// Metric events that wait for a full disk before further ones are dropped.
 const METRICS_WAITING: usize = 4096;
 
+mod sink;
 mod unsynced;
 
+pub use sink::Sink;
 use unsynced::Unsynced;
 
 /// Where in the recipe an event happens.
@@ -48,35 +50,6 @@ pub struct Stamp {
 pub struct JournalError {
     path: PathBuf,
     source: io::Error,
-}
-
-/// What the journal needs of a file that is open for appending.
-pub trait Sink: Send {
-    /// One write(2); may write less than it is given.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
-    fn sync(&mut self) -> io::Result<()>;
-    /// Bytes of the file.
-    fn size(&self) -> io::Result<u64>;
-    /// Writes bytes again that have been appended before, in their place.
-    fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
-}
-
-impl Sink for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
-    fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        unsynced::rewrite(self, at, bytes)
-    }
 }
 
 /// What has become of a journal's file.

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use super::handle::{EVENTS, HandleError, LOCK, RunHandle};
 use super::holder::{DirId, Sign, describe_elsewhere};
+use super::machine::{boot_id, host_name};
 use crate::file::lock::{Locked, is_locked, lock};
 use crate::file::{self, Dir};
 use crate::text;
@@ -357,21 +358,6 @@ fn is_fresh(dir: &Path) -> bool {
         changed.is_ok_and(|t| SystemTime::now().duration_since(t).unwrap_or_default() < FRESH)
     };
     dir.join("events.jsonl").exists() && (fresh("events.jsonl") || fresh("lock"))
-}
-
-/// This machine's name.
-pub fn host_name() -> String {
-    nix::unistd::gethostname().map_or_else(
-        |_| "unknown".into(),
-        |name| name.to_string_lossy().into_owned(),
-    )
-}
-
-/// Changes with every boot; empty where the system has none.
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_string())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

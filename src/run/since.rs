@@ -1,21 +1,10 @@
 //! What has happened to a run since its operator last looked at it.
 
-use serde::{Deserialize, Serialize};
-
 use super::state::{Level, Note, RunState};
 use super::trend;
 use crate::text::thousands;
 
-/// When the operator left the run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Left {
-    pub seq: u64,
-    /// Unix time in milliseconds.
-    pub t: i64,
-    pub step: u64,
-    /// Notes that had been made by then.
-    pub notes: u64,
-}
+pub use super::state::Left;
 
 /// What has happened since.
 #[derive(Debug, Clone, PartialEq)]

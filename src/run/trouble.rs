@@ -2,10 +2,9 @@
 //! `ctl status` alike.
 
 use super::event::Phase;
-use super::show::duration;
 use super::state::{CheckpointNote, RunState, Status};
 use super::{table, trend};
-use crate::text::thousands;
+use crate::text::{duration, thousands};
 
 /// Nats by which a validation loss lies above the best of its phase when it has diverged: the perplexity has risen by
 /// 65 %, which neither noise nor the warm-up after a restart does.

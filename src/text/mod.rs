@@ -4,6 +4,7 @@
 //! [`path`], [`json`]), cut to what a place can hold ([`cut`], [`fit`]), and quoted where a reader may paste it into
 //! a shell ([`argument`]). A path that is read back is written [to the byte](exact). This room knows nothing else of the house.
 
+mod duration;
 pub mod exact;
 mod python;
 mod sanitize;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 use unicode_width::UnicodeWidthChar;
 
+pub use duration::duration;
 pub use python::{BYTE_ORDER_MARK, check_mark, python_json, replace_words};
 pub use sanitize::{is_invisible, sanitize};
 pub use shell::argument;

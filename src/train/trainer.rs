@@ -351,7 +351,7 @@ impl Trainer {
         RunInfo {
             program: crate::PROGRAM.into(),
             name: self.dir.name(),
-            host: crate::run::lock::host_name(),
+            host: crate::run::machine::host_name(),
             pid: std::process::id(),
             device: match self.device.is_cuda() {
                 true => self.device_name.clone(),

@@ -6,7 +6,8 @@ use std::io::IsTerminal;
 
 use anyhow::{Result, bail};
 
-use super::{Global, UiArgs, exit, live_run, say};
+use super::find::live_run;
+use super::{Global, UiArgs, exit, say};
 use crate::dashboard::{self, AttachFeed, Exit};
 use crate::run::dir::RunDir;
 use crate::run::state::{RunState, Status};
@@ -20,7 +21,7 @@ use crate::run::state::{RunState, Status};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's name under the runs directory, or a path [default: the only live one]
-    #[arg(value_name = "RUN", value_parser = super::exact_text())]
+    #[arg(value_name = "RUN", value_parser = super::values::exact_text())]
     run: Option<String>,
     #[command(flatten)]
     global: Global,

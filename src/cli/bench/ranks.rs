@@ -22,7 +22,7 @@ use crate::text;
 /// program to decompose: scripts/compare_ranks_with_numpy.py does.
 #[derive(Debug, clap::Args)]
 pub struct Ranks {
-    #[arg(value_name = "MODEL", help = crate::cli::MODEL, value_parser = crate::cli::exact_text())]
+    #[arg(value_name = "MODEL", help = crate::cli::values::MODEL, value_parser = crate::cli::values::exact_text())]
     model: String,
     #[command(flatten)]
     input: Input,
@@ -55,7 +55,7 @@ impl Ranks {
     /// When model or text cannot be read, or the matrices not written.
     pub fn run(self) -> Result<()> {
         check_share("--tau", self.tau)?;
-        let located = crate::cli::located(&self.model, &self.global.runs)?;
+        let located = crate::cli::find::located(&self.model, &self.global.runs)?;
         let files = Files::open(&located.path)?;
         self.windows.check(&files.config)?;
         let (heads, t) = (files.config.n_head, self.windows.length);

@@ -25,7 +25,7 @@ use crate::train::plan;
 #[derive(Debug, clap::Args)]
 pub struct Train {
     /// The shape and weights of this model: a directory, a .gguf file, hf:OWNER/NAME, RUN@CHECKPOINT
-    #[arg(long, value_name = "MODEL", value_parser = crate::cli::exact_text(), conflicts_with_all = ["family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]
+    #[arg(long, value_name = "MODEL", value_parser = crate::cli::values::exact_text(), conflicts_with_all = ["family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]
     model: Option<String>,
     /// The shape of a published model; --context is 1024 then unless it is given
     #[arg(long, value_name = "NAME", value_parser = presets::NAMES, conflicts_with_all = ["model", "family", "layers", "heads", "kv_heads", "width", "inner", "vocab"])]
@@ -99,7 +99,7 @@ impl Train {
             true => "evaluating this model",
             false => "training this model",
         };
-        crate::cli::check_memory(job.bytes(&config, &device), &device, what)?;
+        crate::cli::memory::check_memory(job.bytes(&config, &device), &device, what)?;
         let model = match &files {
             Some(files) => files.load(&device)?,
             None => Decoder::random(config.clone(), 0, &device)?,
@@ -154,7 +154,7 @@ impl Train {
         }
         self.check_size()?;
         if let Some(name) = &self.model {
-            let located = crate::cli::located(name, &self.global.runs)?;
+            let located = crate::cli::find::located(name, &self.global.runs)?;
             let files = Files::open(&located.path)?;
             if self.context() > files.config.context_length {
                 bail!(

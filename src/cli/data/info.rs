@@ -13,13 +13,13 @@ use crate::text;
 #[derive(Debug, clap::Args)]
 pub(super) struct Info {
     /// Files, directories, patterns such as 'train_*.bin'
-    #[arg(required = true, value_name = "FILE", value_parser = crate::cli::exact_text())]
+    #[arg(required = true, value_name = "FILE", value_parser = crate::cli::values::exact_text())]
     files: Vec<String>,
     /// Count a text's tokens, and decode a token file's: byte, gpt2, or a path as for prepare
-    #[arg(long, value_parser = crate::cli::exact_text())]
+    #[arg(long, value_parser = crate::cli::values::exact_text())]
     tokenizer: Option<String>,
     /// Field of JSON rows and column of Parquet files that holds the text
-    #[arg(long, value_name = "NAME", default_value = TEXT_FIELD, value_parser = crate::cli::exact_text())]
+    #[arg(long, value_name = "NAME", default_value = TEXT_FIELD, value_parser = crate::cli::values::exact_text())]
     text_field: String,
     /// Print JSON
     #[arg(long)]

@@ -43,16 +43,16 @@ enum Command {
 struct Prepare {
     /// Texts: .txt, .jsonl and .ndjson (a row on each line), .json (an array of rows), all also .gz and .zst, .parquet;
     /// files, directories or patterns
-    #[arg(required = true, value_name = "INPUT", value_parser = super::exact_text())]
+    #[arg(required = true, value_name = "INPUT", value_parser = super::values::exact_text())]
     inputs: Vec<String>,
     /// The token file to write; of more than 2 billion tokens FILE_000000.bin, FILE_000001.bin, ...
     #[arg(long, value_name = "FILE.bin")]
     out: PathBuf,
     /// byte, gpt2, or the path of a tokenizer.json or of a directory with one
-    #[arg(long, default_value = "gpt2", value_parser = super::exact_text())]
+    #[arg(long, default_value = "gpt2", value_parser = super::values::exact_text())]
     tokenizer: String,
     /// Field of JSON rows and column of Parquet files that holds the text
-    #[arg(long, value_name = "NAME", default_value = TEXT_FIELD, value_parser = super::exact_text())]
+    #[arg(long, value_name = "NAME", default_value = TEXT_FIELD, value_parser = super::values::exact_text())]
     text_field: String,
     /// Hold documents out for validation and write them to this file
     #[arg(long, value_name = "FILE.bin", requires = "val_fraction")]

@@ -23,7 +23,7 @@ use crate::text;
 /// Weights are read a layer at a time: a model need not fit the memory.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "MODEL", help = super::MODEL, value_parser = super::exact_text())]
+    #[arg(value_name = "MODEL", help = super::values::MODEL, value_parser = super::values::exact_text())]
     model: String,
     #[command(flatten)]
     input: Input,
@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long)]
     sweep: bool,
     /// Another model beside it, of the same tokens: what it was made from, or became
-    #[arg(long, value_name = "MODEL", value_parser = super::exact_text())]
+    #[arg(long, value_name = "MODEL", value_parser = super::values::exact_text())]
     against: Option<String>,
     /// Draw what this head attends to, e.g. 3.0; may be given again
     #[arg(long, value_name = "LAYER.HEAD", value_parser = head)]
@@ -131,7 +131,7 @@ impl Args {
     }
 
     fn open(&self, model: &str) -> Result<(Located, Files)> {
-        let located = super::located(model, &self.global.runs)?;
+        let located = super::find::located(model, &self.global.runs)?;
         let files = Files::open(&located.path)?;
         self.windows.check(&files.config)?;
         Ok((located, files))

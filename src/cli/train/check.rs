@@ -6,11 +6,13 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use anyhow::{Context, Result, bail};
 
+use super::args::{Args, Show};
+use super::data::{tokenizer, unusable};
 use super::machine::Machine;
-use super::prepare::{tokenizer, unusable};
+use super::outline;
 use super::resume::Reopened;
-use super::{Args, Show, outline};
-use crate::cli::{Global, found, help, say};
+use crate::cli::find::found;
+use crate::cli::{Global, help, say};
 use crate::config::{self, Config, Loaded, PolicyMode, Source};
 use crate::corpus;
 use crate::dashboard::starting::Facts;

@@ -1,6 +1,7 @@
 //! The first lines of a training without a dashboard: what a reader of a log must know to understand the rest.
 
-use super::{Args, outline};
+use super::args::Args;
+use super::outline;
 use crate::config::{Config, PolicyMode, Source};
 use crate::dashboard::plain::Lines;
 use crate::model::DecoderConfig;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::Args;
+use super::args::Args;
 use crate::device::{Choice, Chosen};
 use crate::run::event::RunInfo;
 

@@ -1,6 +1,8 @@
 //! `heirloom train`: start or resume a run, with or without a dashboard.
 
+mod args;
 mod check;
+mod data;
 mod detached;
 mod dry_run;
 mod eval_windows;
@@ -22,7 +24,6 @@ use anyhow::{Result, bail};
 use crate::dashboard::plain::Role;
 use crate::dashboard::starting::Start;
 use crate::dashboard::{self, Exit};
-use crate::device::Choice;
 use crate::fault;
 use crate::run::attendance::Leave;
 use crate::run::command::Request;
@@ -36,87 +37,21 @@ use crate::threads;
 use crate::train::{Ended, Setup};
 
 use super::prompt::Terminal;
-use super::{Global, exit, say};
+use super::{exit, say};
+pub use args::Args;
+use args::Show;
 use check::Plan;
 pub(super) use check::check_new;
-pub(super) use prepare::open_data;
+pub(super) use data::open_data;
 use prepare::{Parts, write_config};
 use printer::Printing;
 use progress::Progress;
 use session::Session;
 
-/// Train a reference and the recipe on it, live in a dashboard
-///
-/// Without a terminal, or with --plain, what happens is printed as plain lines, each with date, time and step; the first
-/// ones say what will be trained, and a decision names the commands that answer it. At a terminal, plain lines offer
-/// numbered choices, and commands can be typed at any time: ? lists them.
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = NOTIFY_HELP)]
-pub struct Args {
-    /// A preset (tiny, books) or a path to a TOML config
-    #[arg(conflicts_with = "resume", value_parser = super::exact_text())]
-    config: Option<String>,
-    /// Go on with an interrupted run, from its latest checkpoint or a named one
-    #[arg(long, value_name = "RUN[@CHECKPOINT]", value_parser = super::exact_text())]
-    resume: Option<String>,
-    #[command(flatten)]
-    global: Global,
-    /// The run's name [default: the preset's, with date and time]
-    #[arg(long, conflicts_with = "resume")]
-    name: Option<String>,
-    /// Override a key of the config, e.g. train.lr=3e-4; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::exact_text())]
-    overrides: Vec<String>,
-    /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU of that number [default: auto, or the resumed run's]
-    #[arg(long)]
-    device: Option<Choice>,
-    /// Compute threads [default: one per core, or the resumed run's]
-    #[arg(long)]
-    threads: Option<usize>,
-    /// Print parameters, memory, tokens, disk and estimated time per phase, and train nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Give the operator's decisions of another run again, at the same steps; without a config, that run's is taken
-    #[arg(long, value_name = "RUN", conflicts_with = "resume", value_parser = super::exact_text())]
-    decisions: Option<String>,
-    /// Start in the background: the shell has its prompt back once the training has begun
-    #[arg(short, long, conflicts_with_all = ["dry_run", "json"])]
-    detach: bool,
-    /// Print JSON, without a dashboard: the journal's events, or the plan of --dry-run
-    #[arg(long)]
-    json: bool,
-}
-
-/// The variables that `notify.command` is run with.
-const NOTIFY_HELP: &str = "\
-Environment of the program that notify.command of the config names:
-  HEIRLOOM_RUN    absolute path of the run's directory
-  HEIRLOOM_EVENT  decision, nan, stall, best or done
-  HEIRLOOM_STEP   step over all phases
-  HEIRLOOM_TEXT   what has happened, in a sentence";
-
 /// Stack of the thread that starts a run: as much as a process has for its main thread, which does so elsewhere.
 const START_STACK: usize = 8 << 20;
 
-/// How events are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Show {
-    Dashboard,
-    Lines,
-    /// Lines, and commands read from the terminal.
-    Prompts,
-    Json,
-    /// Not at all: the log has what is printed.
-    Nothing,
-}
-
 impl Args {
-    /// The options that every command has.
-    #[cfg(test)]
-    pub(super) fn global(&self) -> &Global {
-        &self.global
-    }
-
     /// # Errors
     /// When the arguments, the config or the data are not usable (exit code 2), or training fails (1).
     pub fn run(self) -> Result<i32> {

@@ -1,18 +1,19 @@
 //! Everything between the checks and a trainer's first step: reference, data, directory, lock, journal, control socket.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 
-use super::Args;
+use super::args::Args;
 use super::check::{Plan, Planned};
+use super::data::{open_data, unusable};
 use super::progress::Progress;
-use crate::cli::located;
-use crate::config::{self, Config, Texts};
-use crate::corpus::{Dataset, Reporter, Tokenizer};
+use crate::cli::find::located;
+use crate::config::{self, Config};
+use crate::corpus::Reporter;
 use crate::file::{self, Dir};
 use crate::locate;
 use crate::run::attendance::Attendance;
@@ -173,11 +174,6 @@ impl Args {
     }
 }
 
-/// Says which key names a reference that cannot be used.
-pub(super) fn unusable(name: &str) -> String {
-    format!("reference.path = \"{name}\" cannot be used")
-}
-
 /// Puts into a new run's directory what a resume needs, and only then gives it its name. It is locked before anybody can
 /// see it.
 fn fill(new: NewRun, config: &Config, repeat: &[Repeat]) -> Result<RunLock> {
@@ -204,48 +200,4 @@ pub(super) fn write_config(run: &RunHandle, config: &Config) -> Result<()> {
     run.root()
         .replace_file(CONFIG, config::to_toml(config).as_bytes())
         .with_context(|| format!("cannot write {}", text::path(&run.dir().config())))
-}
-
-/// Reads the texts of a config.
-pub(in crate::cli) fn open_data(
-    config: &Config,
-    reference: Option<&Path>,
-    report: Reporter<'_>,
-) -> Result<Dataset> {
-    let d = &config.data;
-    // A reference that is read brings its own context, which the trainer checks.
-    let context = match &config.reference.path {
-        Some(_) => 1,
-        None if config.train.context_length > 0 => config.train.context_length,
-        None => config.model.context_length,
-    };
-    let tokenizer = tokenizer(config, reference)?;
-    let dataset = Dataset::open(
-        &d.train.sources(),
-        d.val.as_ref().map(Texts::paths),
-        d.val_fraction,
-        &tokenizer,
-        config.text_field(),
-        context,
-        report,
-    )?;
-    Ok(dataset)
-}
-
-/// The tokenizer that the config means; `reference` is the one beside the reference's weights.
-pub(super) fn tokenizer(config: &Config, reference: Option<&Path>) -> Result<Tokenizer> {
-    let name = config.tokenizer();
-    let tokenizer = match (&config.reference.path, name) {
-        (Some(_), "reference") => {
-            let path = reference.context("located before")?;
-            locate::tokenizer(path).context("data.tokenizer = \"reference\"")?
-        }
-        _ => Tokenizer::from_name(name)?,
-    };
-    if config.reference.train.is_some() && config.model.vocab > 0 {
-        tokenizer
-            .fits(config.model.vocab)
-            .context("model.vocab is too small; 0 takes what the tokenizer needs")?;
-    }
-    Ok(tokenizer)
 }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use anyhow::Result;
 
-use super::Show;
+use super::args::Show;
 use crate::cli::prompt::Terminal;
 use crate::dashboard::plain::{self, Answers, Lines, Printed};
 use crate::run::event::{Body, Event};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use super::Args;
+use super::args::Args;
 use crate::config::keys::Key;
 use crate::config::resume::{self, Given};
 use crate::config::{self, Config, Source};

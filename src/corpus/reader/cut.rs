@@ -1,6 +1,6 @@
 //! Where a long document may be cut, so that its parts can be encoded at the same time and memory stays bounded.
 
-use super::Piece;
+use super::piece::Piece;
 use crate::corpus::CorpusError;
 
 /// How documents are cut.

@@ -8,8 +8,10 @@ mod cut;
 mod inputs;
 mod json;
 mod jsonl;
+mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod piece;
 mod plain;
 mod rows;
 mod tally;
@@ -22,43 +24,12 @@ use super::CorpusError;
 use crate::text::exact;
 pub use cut::Cuts;
 pub use inputs::{Found, Kind, find, kind};
+pub use options::{ReadOptions, TEXT_FIELD};
+pub use piece::{Piece, Pieces};
 pub use tally::{Skipped, Tally};
 
 /// The embedded text: the complete works' excerpt known from char-rnn, in the public domain.
 const TINYSHAKESPEARE: &str = include_str!("../tinyshakespeare.txt");
-
-/// Where rows have their text, unless another field or column is named.
-pub const TEXT_FIELD: &str = "text";
-
-/// How texts are read.
-#[derive(Debug, Clone)]
-pub struct ReadOptions {
-    /// Where long documents are cut.
-    pub cuts: Cuts,
-    /// The field of JSON rows and the column of Parquet files that holds the text.
-    pub field: Arc<str>,
-}
-
-impl ReadOptions {
-    /// For a tokenizer that cuts at lines ([`Cuts::new`]) or one that does not.
-    pub fn new(cuts_at_lines: bool, field: &str) -> Self {
-        Self {
-            cuts: Cuts::new(cuts_at_lines),
-            field: field.into(),
-        }
-    }
-}
-
-/// A document or, of a long one, a part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
-    pub text: String,
-    /// Whether the document ends here; the last one of a `.txt` need not.
-    pub ends: bool,
-}
-
-/// The documents of a text, in order.
-pub type Pieces = Box<dyn Iterator<Item = Result<Piece, CorpusError>> + Send>;
 
 /// Returns the bytes of an input as [`open`] counts them: those of its file.
 ///

@@ -10,9 +10,10 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::bounded::{self, Bounded};
 use super::bpe::{AddedToken, ByteBpe, Parts};
+use super::common::PROBE;
 use super::split::{LLAMA3, Pattern, QWEN2, Split};
 use super::watch::{Part, Watch};
-use super::{MOST_IDS, PROBE, Places, Tokenizer, Way, letters};
+use super::{MOST_IDS, Places, Tokenizer, Way, letters};
 use crate::corpus::CorpusError;
 use crate::file;
 use crate::text;
@@ -171,7 +172,7 @@ fn parts(value: &Value) -> Option<Parts> {
     if !normal || !plain || off.iter().any(|key| !absent(&model[*key])) {
         return None;
     }
-    let split = split(&value["pre_tokenizer"])?;
+    let split = read_split(&value["pre_tokenizer"])?;
     let vocab = model["vocab"].as_object()?;
     let id = |token: &str| vocab.get(token)?.as_u64().map(|id| id as u32);
     let mut tokens = HashMap::with_capacity(vocab.len());
@@ -221,7 +222,7 @@ fn added(tokens: &Value, nfc: bool) -> Option<Vec<AddedToken>> {
 }
 
 /// The splitting that a byte-level pre-tokenizer means; `None` for one that is not known here.
-pub fn split(pre: &Value) -> Option<Split> {
+pub fn read_split(pre: &Value) -> Option<Split> {
     let steps = match pre["type"].as_str()? {
         "Sequence" => pre["pretokenizers"].as_array()?.iter().collect(),
         _ => vec![pre],

@@ -5,10 +5,11 @@
 
 use serde_json::{Value, json};
 
+use super::END_OF_TEXT;
 use super::bpe::{AddedToken, ByteBpe, Parts};
+use super::byte_level::level_json;
 use super::letters::{in_order, spell};
 use super::split::{Pattern, Split};
-use super::{END_OF_TEXT, level_json};
 
 /// Number of ids.
 pub const SIZE: usize = 50_257;

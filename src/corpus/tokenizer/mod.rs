@@ -5,11 +5,14 @@
 
 mod bounded;
 mod bpe;
+mod byte_level;
+mod common;
 mod counted;
 mod file;
 mod gguf;
 mod gpt2;
 mod letters;
+mod open;
 mod places;
 mod split;
 mod stream;
@@ -18,28 +21,20 @@ mod tests;
 mod watch;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, LazyLock, OnceLock};
-
-use serde_json::{Value, json};
 
 use self::bounded::Bounded;
 pub use self::bounded::Stage;
 use self::bpe::ByteBpe;
+use self::common::PROBE;
 use self::watch::{Part, Watch};
 use super::CorpusError;
-use crate::text::exact;
-pub use file::{COMPANIONS, LARGEST, TOKENIZER, split};
+pub use common::{END_OF_TEXT, MOST_IDS};
+pub use file::{COMPANIONS, LARGEST, TOKENIZER, read_split};
 pub use gguf::{GgufVocabulary, filler, kinds};
 pub use places::{Places, SpecialIds};
 pub use split::{Pattern, Split};
 pub use stream::StreamDecoder;
-
-/// Separates documents in plain texts, where each tokenizer gets its own end of text.
-pub const END_OF_TEXT: &str = "<|endoftext|>";
-
-/// The most ids a vocabulary may have; more is a damaged file.
-pub const MOST_IDS: usize = 1 << 24;
 
 /// A tokenizer; cheap to clone.
 #[derive(Clone)]
@@ -70,11 +65,6 @@ enum Way {
 /// Seconds that encoding one text may take, in addition to those for its bytes.
 const MOST_SECONDS: u64 = 10;
 
-/// Exercises splitting, case, spaces, numbers, accents and other scripts: what it becomes tells tokenizers of one
-/// vocabulary apart.
-const PROBE: &str =
-    "It's 1234 o'clock;  we'LL\n\n\tsee naïve cafés, Straße, 東京 12,5 \u{1f600}…\r\n   end ";
-
 impl Tokenizer {
     /// Bytes: 256 byte values and `<|endoftext|>`.
     pub fn byte() -> Self {
@@ -91,38 +81,6 @@ impl Tokenizer {
             Tokenizer::new("gpt2", gpt2::SIZE, ids, way)
         });
         GPT2.clone()
-    }
-
-    /// The tokenizer that `byte`, `gpt2`, or a path to a `tokenizer.json` or a directory with one means.
-    ///
-    /// # Errors
-    /// When there is no such file, or it cannot be used.
-    pub fn from_name(name: &str) -> Result<Self, CorpusError> {
-        let path = &*exact::to_path(name);
-        match name {
-            "byte" => Ok(Self::byte()),
-            "gpt2" => Ok(Self::gpt2()),
-            _ if path.is_dir() => Self::from_dir(path),
-            // FIFOs and devices get their own message there.
-            _ if path.exists() => file::read(path),
-            _ => Err(CorpusError::UnknownTokenizer { name: name.into() }),
-        }
-    }
-
-    /// The tokenizer of a model's directory: its `tokenizer.json`.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be used.
-    pub fn from_dir(dir: &Path) -> Result<Self, CorpusError> {
-        file::read(&dir.join("tokenizer.json"))
-    }
-
-    /// The tokenizer in a GGUF file's metadata.
-    ///
-    /// # Errors
-    /// When the vocabulary is of an unknown kind or does not hold together.
-    pub fn from_gguf(vocabulary: &GgufVocabulary) -> Result<Self, CorpusError> {
-        gguf::tokenizer(vocabulary)
     }
 
     fn new(name: &str, size: usize, special: SpecialIds, way: Way) -> Self {
@@ -299,15 +257,10 @@ impl Tokenizer {
         Some(bytes)
     }
 
-    /// Decodes ids one at a time.
-    pub fn stream(&self) -> StreamDecoder {
-        StreamDecoder::new(self.clone())
-    }
-
     /// The tokenizer as a Hugging Face `tokenizer.json`: for one that was read from such a file, the same bytes again.
     pub fn tokenizer_json(&self) -> Arc<[u8]> {
         let make = || match &self.0.way {
-            Way::Byte => byte_json().to_string().into_bytes().into(),
+            Way::Byte => byte_level::byte_json().to_string().into_bytes().into(),
             Way::Own(_) => gpt2::json().to_string().into_bytes().into(),
             // Set when it was read.
             Way::Library(_) => Arc::from([].as_slice()),
@@ -357,35 +310,4 @@ impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tokenizer({}, {} ids)", self.name(), self.size())
     }
-}
-
-/// Byte-level BPE without merges.
-fn byte_json() -> Value {
-    let vocab: serde_json::Map<String, Value> = (0..=255u8)
-        .map(|b| (letters::spell(&[b]), u32::from(b).into()))
-        .collect();
-    level_json(Value::Object(vocab), Vec::new(), 256, false)
-}
-
-/// A byte-level `tokenizer.json` with one added token.
-fn level_json(vocab: Value, merges: Vec<Value>, end_of_text: u32, by_words: bool) -> Value {
-    let level = |trim: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": trim, "use_regex": by_words});
-    json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": [{
-            "id": end_of_text, "content": END_OF_TEXT, "single_word": false, "lstrip": false,
-            "rstrip": false, "normalized": false, "special": true
-        }],
-        "normalizer": null,
-        "pre_tokenizer": level(true),
-        "post_processor": level(false),
-        "decoder": level(true),
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
-            "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false,
-            "vocab": vocab, "merges": merges
-        }
-    })
 }

@@ -14,6 +14,13 @@ pub struct StreamDecoder {
     told: usize,
 }
 
+impl Tokenizer {
+    /// Decodes ids one at a time.
+    pub fn stream(&self) -> StreamDecoder {
+        StreamDecoder::new(self.clone())
+    }
+}
+
 impl StreamDecoder {
     pub(super) fn new(tokenizer: Tokenizer) -> Self {
         Self {

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::json::{ConfigJsonError, Json};
 use crate::model::arena::{Init, Param};
-use crate::model::config::{DecoderConfig, Mlp, Part, Sizes};
+use crate::model::config::{DecoderConfig, Mlp, Sizes};
+use crate::model::part::Part;
 
 /// Parameters with Hugging Face's names. Weights are `[in, out]` (Conv1D).
 pub fn params(s: &DecoderConfig) -> Vec<Param> {

@@ -7,9 +7,8 @@ use super::json::{ConfigJsonError, Json};
 use super::rotary::rope;
 use super::windows::window;
 use crate::model::arena::{Init, Param};
-use crate::model::config::{
-    Biases, DecoderConfig, Family, Mlp, Norms, Part, Positions, RopeScaling,
-};
+use crate::model::config::{Biases, DecoderConfig, Family, Mlp, Norms, Positions, RopeScaling};
+use crate::model::part::Part;
 
 /// Parameters with Hugging Face's names. Weights are `[out, in]`.
 pub fn params(s: &DecoderConfig) -> Vec<Param> {

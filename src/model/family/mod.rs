@@ -17,6 +17,18 @@ use super::config::{Biases, DecoderConfig, Family, Norms};
 
 pub use json::ConfigJsonError;
 
+impl DecoderConfig {
+    /// Every parameter in the order of its arena, with the family's names.
+    pub fn params(&self) -> Vec<Param> {
+        params(self)
+    }
+
+    /// Number of parameters (a tied head counts once).
+    pub fn parameters(&self) -> u64 {
+        self.params().iter().map(|p| p.len() as u64).sum()
+    }
+}
+
 /// Every parameter in the order of its arena. Tensors whose products belong together lie side by side, weights first:
 /// `q, k, v` and `gate, up` are one matrix each to the model.
 pub fn params(config: &DecoderConfig) -> Vec<Param> {

@@ -1,19 +1,17 @@
 //! Matrix products by cuBLASLt: operands of one type, sums in f32.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::PoisonError;
 
 use candle_core::cuda_backend::cudarc::cublaslt::{result as lt, sys};
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
-use candle_core::{DType, Error, Result, Tensor, bail};
+use candle_core::cuda_backend::cudarc::driver::DevicePtr;
+use candle_core::{DType, Result, Tensor, bail};
 
-use super::gpu::{Gpu, driver};
+use super::cublas::{Key, Plan, Products, WORKSPACE, failed};
+use super::driver_error::driver;
+use super::gpu::Gpu;
 use super::{Address, address};
-
-/// Memory that a product may use besides its operands: what NVIDIA advises for Hopper GPUs.
-const WORKSPACE: usize = 32 << 20;
 
 /// A row-major matrix, read as it lies or transposed.
 #[derive(Debug, Clone, Copy)]
@@ -119,59 +117,6 @@ pub struct Product {
     pub out: Operand,
     pub onto: Onto,
     pub then: Then,
-}
-
-/// All that a plan depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    sizes: (usize, usize, usize),
-    strides: (usize, usize, usize),
-    transposed: (bool, bool),
-    dtypes: (DType, DType),
-    alignment: (u64, u64, u64, u64),
-    adds: bool,
-    epilogue: i32,
-    pre: u64,
-}
-
-/// What cuBLASLt needs to do a product, found once.
-struct Plan {
-    desc: sys::cublasLtMatmulDesc_t,
-    a: sys::cublasLtMatrixLayout_t,
-    b: sys::cublasLtMatrixLayout_t,
-    out: sys::cublasLtMatrixLayout_t,
-    algorithm: sys::cublasLtMatmulAlgo_t,
-}
-
-/// cuBLASLt's handle and the plans made so far.
-pub struct Products {
-    handle: sys::cublasLtHandle_t,
-    workspace: CudaSlice<u8>,
-    plans: HashMap<Key, Plan>,
-}
-
-// SAFETY: the handle and the descriptions are used under a lock, by one thread at a time.
-unsafe impl Send for Products {}
-
-fn failed(e: lt::CublasError) -> Error {
-    Error::Msg(format!("cuBLASLt reports {e}"))
-}
-
-impl Products {
-    pub fn new(stream: &std::sync::Arc<CudaStream>) -> Result<Self> {
-        let handle = lt::create_handle().map_err(|e| {
-            Error::Msg(format!(
-                "cuBLASLt (libcublasLt.so of CUDA 12 or 13) cannot be used: {e}"
-            ))
-        })?;
-        // SAFETY: a workspace's contents do not matter.
-        let workspace = unsafe { stream.alloc::<u8>(WORKSPACE) }.map_err(driver)?;
-        Ok(Self {
-            handle,
-            workspace,
-            plans: HashMap::new(),
-        })
-    }
 }
 
 fn type_of(dtype: DType) -> Result<sys::cudaDataType> {

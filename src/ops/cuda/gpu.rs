@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::ops::OutOfMemory;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig,
-    PushKernelArg, result, sys,
+    CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+    result, sys,
 };
 use candle_core::cuda_backend::{CudaDevice, DeviceId};
-use candle_core::{Device, Error, Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
 use super::Address;
-use super::gemm::Products;
+use super::cublas::Products;
+use super::driver_error::driver;
 use super::staging::Staging;
 
 /// The kernels, as PTX, by file.
@@ -53,13 +53,6 @@ static GPUS: OnceLock<Mutex<HashMap<DeviceId, Arc<Gpu>>>> = OnceLock::new();
 /// A lock whose holder panicked guards nothing half-done here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub fn driver(e: DriverError) -> Error {
-    match e.0 {
-        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => OutOfMemory::Gpu.into(),
-        _ => Error::Msg(format!("the GPU's driver reports {e}")),
-    }
 }
 
 impl Gpu {

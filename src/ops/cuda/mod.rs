@@ -12,6 +12,8 @@
 
 pub mod access;
 pub mod attention;
+mod cublas;
+mod driver_error;
 pub mod embedding;
 mod gemm;
 mod gpu;

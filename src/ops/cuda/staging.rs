@@ -6,7 +6,7 @@ use candle_core::Result;
 use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, result};
 
 use super::Address;
-use super::gpu::driver;
+use super::driver_error::driver;
 
 /// Copies under way at a time.
 const SLOTS: usize = 8;

@@ -2,7 +2,8 @@
 
 use plotters::prelude::*;
 
-use super::{Area, Drawn, Figure, Scale};
+use super::Figure;
+use super::scale::{Area, Drawn, Scale};
 use crate::rank::survey::{COLLAPSED, Surveyed};
 
 /// A model's values by layer, and the spread of each where that is drawn.

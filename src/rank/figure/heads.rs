@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{Area, Drawn, Scale};
+use super::scale::{Area, Drawn, Scale};
 use crate::rank::maps::Map;
 use crate::rank::survey::{COLLAPSED, Surveyed};
 

@@ -1,14 +1,16 @@
 //! A survey as a picture, readable without colour: MaxRank and AvgMass by layer, the map of heads, what chosen heads attend to.
 
+mod content;
 mod curves;
 mod heads;
 mod png;
+mod scale;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::maps::Map;
 use super::survey::Surveyed;
+pub use content::Figure;
+use scale::{Area, Drawn, Scale};
 
 /// Width of the picture, and heights of its parts, in pixels.
 const WIDTH: u32 = 900;
@@ -16,25 +18,6 @@ const CURVE: u32 = 300;
 const MOST_HEADS: u32 = 700;
 const MAP: u32 = 300;
 const MAPS_A_ROW: usize = 3;
-
-/// Sizes of titles and of what stands at axes. The font is the reader's in SVG.
-const FONT: &str = "sans-serif";
-const TITLE: u32 = 16;
-const LABEL: u32 = 12;
-
-type Area<D> = DrawingArea<D, Shift>;
-type Drawn<D> = Result<(), DrawingAreaErrorKind<<D as DrawingBackend>::ErrorType>>;
-
-/// What is drawn.
-#[derive(Debug, Clone, Copy)]
-pub struct Figure<'a> {
-    /// The model's name.
-    pub name: &'a str,
-    pub found: &'a Surveyed,
-    /// Another model, seen through the same windows.
-    pub beside: Option<(&'a str, &'a Surveyed)>,
-    pub maps: &'a [Map],
-}
 
 impl Figure<'_> {
     /// As SVG.
@@ -95,24 +78,6 @@ impl Figure<'_> {
             heads::attention(area, map, self.found, px)?;
         }
         Ok(())
-    }
-}
-
-/// Pixels to a unit of length: 1 in SVG, more where pixels are what there is.
-#[derive(Debug, Clone, Copy)]
-struct Scale(u32);
-
-impl Scale {
-    fn of(self, length: u32) -> u32 {
-        self.0 * length
-    }
-
-    fn title(self) -> (&'static str, u32) {
-        (FONT, self.of(TITLE))
-    }
-
-    fn label(self) -> (&'static str, u32) {
-        (FONT, self.of(LABEL))
     }
 }
 

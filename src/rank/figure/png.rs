@@ -7,7 +7,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
 
-use super::FONT;
+use super::scale::FONT;
 
 /// Roboto Regular of 2017 (Copyright Google, Apache License 2.0), of which ASCII and three signs are left: no font need be installed.
 const ROBOTO: &[u8] = include_bytes!("roboto-ascii.ttf");

@@ -15,12 +15,11 @@ use tokio::time::timeout;
 
 use super::hub::{Holder, Next};
 use super::protocol::{Incoming, LONGEST_INCOMING, Outgoing, Refusal};
-use super::server::Shared;
+use super::shared::Shared;
 use super::who;
 use crate::run::attendance::Attached;
 use crate::run::command::{Answered, By, Command, Request};
-use crate::run::holder::process_start;
-use crate::run::lock::boot_id;
+use crate::run::machine::{boot_id, process_start};
 use crate::run::show::{self, Kept};
 use crate::threads;
 

@@ -13,5 +13,6 @@ pub mod peer;
 pub mod protocol;
 mod ring;
 pub mod server;
+mod shared;
 mod socket;
 pub mod who;

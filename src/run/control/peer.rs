@@ -20,7 +20,7 @@ use nix::unistd::{Uid, geteuid};
 use super::protocol::Outgoing;
 use super::socket::Peer;
 use crate::run::holder::{DirId, Holder};
-use crate::run::lock::boot_id;
+use crate::run::machine::boot_id;
 use crate::text;
 
 /// Refuses what is not a socket's own address: a relative path, a link, any other file, another user's.

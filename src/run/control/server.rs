@@ -1,12 +1,11 @@
 //! The trainer's end of the control socket: one thread with a runtime of its own, one task per connection.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -14,10 +13,10 @@ use tokio::time::timeout;
 
 use super::connection::serve;
 use super::hub::Hub;
+use super::shared::Shared;
 use super::socket::Bound;
 use crate::run::command::Request;
 use crate::run::dir::RunDir;
-use crate::run::holder::DirId;
 use crate::run::lock::RunLock;
 use crate::text;
 use crate::threads;
@@ -36,82 +35,18 @@ pub struct Server {
     stop: Option<oneshot::Sender<()>>,
 }
 
-/// What every connection needs.
-pub(super) struct Shared {
-    pub(super) hub: Arc<Hub>,
-    pub(super) dir: RunDir,
-    pub(super) commands: Sender<Request>,
-    pub(super) clients: AtomicUsize,
-    pub(super) numbers: AtomicU64,
-    /// Where the socket's address is written.
-    lock: Arc<Mutex<RunLock>>,
-    address: Mutex<Option<PathBuf>>,
-    /// When a refusal was journaled last.
-    logged: Mutex<Option<Instant>>,
-}
-
-/// A stream of refusals is journaled no faster.
-const LOG_EVERY: Duration = Duration::from_secs(1);
-
-impl Shared {
-    pub(super) fn new(
-        dir: &RunDir,
-        hub: Arc<Hub>,
-        commands: Sender<Request>,
-        lock: Arc<Mutex<RunLock>>,
-    ) -> Self {
-        Self {
-            hub,
-            dir: dir.clone(),
-            commands,
-            clients: AtomicUsize::new(0),
-            numbers: AtomicU64::new(1),
-            lock,
-            address: Mutex::new(None),
-            logged: Mutex::new(None),
-        }
-    }
-
-    /// Whether a refusal may be journaled now.
-    pub(super) fn may_log(&self) -> bool {
-        let now = Instant::now();
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = logged.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
-        if may {
-            *logged = Some(now);
-        }
-        may
-    }
-
-    /// The run's directory, for clients that must know whose socket this is.
-    pub(super) fn dir_id(&self) -> Option<DirId> {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        lock.dir_id()
-    }
-
-    /// Writes the address into the lock, where clients look for it.
-    fn publish(&self, address: Option<&Path>) -> io::Result<()> {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = lock.set_socket(address.map(Path::to_path_buf));
-        let known = address.filter(|_| written.is_ok());
-        let mut own = self.address.lock().unwrap_or_else(PoisonError::into_inner);
-        *own = known.map(Path::to_path_buf);
-        written
-    }
-
-    /// Binds the socket at the first place that takes it and writes the address into the lock.
-    fn bind(&self) -> io::Result<Listening> {
-        let bound = Bound::anywhere(self.dir.path())?;
-        let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
-        self.publish(Some(bound.path()))?;
-        Ok(Listening { listener, bound })
-    }
-}
-
 /// A socket that clients can connect to.
 struct Listening {
     listener: UnixListener,
     bound: Bound,
+}
+
+/// Binds the socket at the first place that takes it and writes the address into the lock.
+fn bind(shared: &Shared) -> io::Result<Listening> {
+    let bound = Bound::anywhere(shared.dir.path())?;
+    let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
+    shared.publish(Some(bound.path()))?;
+    Ok(Listening { listener, bound })
 }
 
 impl Server {
@@ -134,7 +69,7 @@ impl Server {
         let shared = Arc::new(Shared::new(dir, hub, commands, lock));
         let listening = {
             let _entered = runtime.enter();
-            shared.bind()
+            bind(&shared)
         };
         if let Err(why) = &listening {
             let attendance = shared.hub.attendance();
@@ -163,8 +98,7 @@ impl Server {
 
     /// Whether clients can find and reach it now.
     pub fn is_reachable(&self) -> bool {
-        let address = self.shared.address.lock();
-        address.unwrap_or_else(PoisonError::into_inner).is_some()
+        self.shared.is_published()
     }
 }
 
@@ -194,7 +128,7 @@ async fn accept(mut listening: Option<Listening>, shared: Arc<Shared>) {
     loop {
         let Some(now) = &listening else {
             tokio::time::sleep(RETRY).await;
-            listening = shared.bind().ok();
+            listening = bind(&shared).ok();
             if let Some(now) = &listening {
                 let place = text::path(now.bound.path());
                 let attendance = shared.hub.attendance();
@@ -207,7 +141,7 @@ async fn accept(mut listening: Option<Listening>, shared: Arc<Shared>) {
             // Too many open files, or a client that has left already.
             Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
             // Deleted with the run's directory, or to tidy up; the directory comes again within a second or two.
-            Err(_) if !now.bound.is_in_place() => match shared.bind() {
+            Err(_) if !now.bound.is_in_place() => match bind(&shared) {
                 Ok(new) => listening = Some(new),
                 Err(_) => {
                     let _ = shared.publish(None);

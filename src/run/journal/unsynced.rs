@@ -4,13 +4,9 @@
 //! What was written since the last fsync that succeeded is therefore kept, and written a second time, in the same
 //! place, before the next one. Readers of the file see the same bytes all the while.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-
-use super::Sink;
+use super::sink::Sink;
 
 /// Bytes after which an fsync is due, even if no event asks for one: that many are kept at most.
 pub(super) const MOST_BYTES: usize = 1 << 20;
@@ -83,17 +79,4 @@ impl Unsynced {
     pub(super) fn has_failed(&self) -> bool {
         self.failed
     }
-}
-
-/// Writes into a file in place, even if it is open for appending (where Linux would ignore the offset).
-/// The file's only writer must be this thread.
-///
-/// # Errors
-/// When the disk fails.
-pub(super) fn rewrite(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
-    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
-    fcntl(file, FcntlArg::F_SETFL(flags - OFlag::O_APPEND))?;
-    let written = file.write_all_at(bytes, at);
-    fcntl(file, FcntlArg::F_SETFL(flags))?;
-    written
 }

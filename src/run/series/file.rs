@@ -9,15 +9,14 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use serde::de::{Error, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::admit;
+use super::bounded::at_most;
 use crate::file::NewFile;
 use crate::run::event::RunInfo;
-use crate::run::since::Left;
 use crate::run::state::{
-    CHECKPOINTS_KEPT, CheckpointNote, Core, History, NOTES_KEPT, Note, RunState, Snapshots,
+    CHECKPOINTS_KEPT, CheckpointNote, Core, History, Left, NOTES_KEPT, Note, RunState, Snapshots,
 };
 use crate::run::tail::Position;
 
@@ -39,9 +38,11 @@ fn fingerprint() -> &'static [u8; HASH] {
             include_str!("../event/train_line.rs"),
             include_str!("../state/mod.rs"),
             include_str!("../state/fold.rs"),
+            include_str!("../state/left.rs"),
             include_str!("../state/points.rs"),
             include_str!("../state/snapshots.rs"),
             include_str!("../state/strand.rs"),
+            include_str!("bounded.rs"),
             include_str!("file.rs"),
             include_str!("pyramid.rs"),
         ] {
@@ -49,42 +50,6 @@ fn fingerprint() -> &'static [u8; HASH] {
         }
         *hasher.finalize().as_bytes()
     })
-}
-
-/// Reads a list that must not have more than `N` elements.
-///
-/// # Errors
-/// When it has more.
-pub fn at_most<'de, const N: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    struct List<T, const N: usize>(std::marker::PhantomData<T>);
-    impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for List<T, N> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "a list of at most {N}")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-            let told = seq.size_hint().unwrap_or(0);
-            if told > N {
-                return Err(A::Error::invalid_length(told, &self));
-            }
-            // What is told need not be true: a list grows as its elements come.
-            let mut list = Vec::with_capacity(told.min(4096));
-            while let Some(item) = seq.next_element()? {
-                if list.len() == N {
-                    return Err(A::Error::invalid_length(N + 1, &self));
-                }
-                list.push(item);
-            }
-            Ok(list)
-        }
-    }
-    deserializer.deserialize_seq(List::<T, N>(std::marker::PhantomData))
 }
 
 /// What is known of a run without its curves.

@@ -8,6 +8,7 @@
 //! `series.bin` is a copy that can be thrown away at any time: what does not fit the journal beside it is ignored.
 
 mod admit;
+pub mod bounded;
 pub mod file;
 pub mod keep;
 pub mod open;

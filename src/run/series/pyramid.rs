@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::file::at_most;
+use super::bounded::at_most;
 
 /// Buckets of a series unless it is made with another bound.
 pub const BOUND: usize = 32_768;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::keep::{SeriesKeeper, SeriesWriter};
-use super::{file, open};
+use super::{bounded, file, open};
 use crate::run::event::{Body, Event, FORMAT_VERSION, Phase, PhaseResult, RunStatus, Start};
 use crate::run::state::RunState;
 use crate::run::tail::Tail;
@@ -355,7 +355,7 @@ fn a_damaged_file_is_ignored_whatever_is_damaged() {
 fn lists_longer_than_any_the_program_writes_are_refused_before_they_take_memory() {
     #[derive(serde::Deserialize)]
     struct Short {
-        #[serde(deserialize_with = "file::at_most::<3, _, _>")]
+        #[serde(deserialize_with = "bounded::at_most::<3, _, _>")]
         list: Vec<u64>,
     }
     let read = |bytes: &[u8]| postcard::from_bytes::<Short>(bytes).map(|s| s.list);

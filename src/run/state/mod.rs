@@ -4,6 +4,7 @@
 //! bounded, however long the run.
 
 mod fold;
+mod left;
 mod points;
 mod snapshots;
 mod strand;
@@ -13,11 +14,11 @@ mod tests;
 use std::collections::VecDeque;
 
 use super::event::RunInfo;
-use super::since::Left;
 use super::windows::EvalWindows;
 
 #[doc(hidden)]
 pub use fold::applied;
+pub use left::Left;
 pub use points::{
     CheckpointNote, ControlResult, Core, EvalPoint, Level, Mark, MarkKind, Moved, Note,
     OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,

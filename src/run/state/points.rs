@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::Reading;
+use crate::run::GpuStats;
 use crate::run::event::{
     DecisionReason, Evidence, Outcome, Phase, PhaseResult, Start, null_is_nan,
 };
@@ -161,7 +161,7 @@ pub struct Core {
     pub grad_norm: Option<f64>,
     /// How the GPU was doing when it was last asked.
     #[serde(default)]
-    pub gpu: Option<Reading>,
+    pub gpu: Option<GpuStats>,
     /// The latest evaluation, and its windows.
     pub eval: Option<EvalPoint>,
     #[serde(default)]

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::points::{EvalPoint, Mark, MarkKind, ProbePoint};
-use crate::run::series::file::at_most;
+use crate::run::series::bounded::at_most;
 use crate::run::series::pyramid::{Place, Series};
 
 /// Evaluations and probes that are kept whole; older ones live on in the curves.

@@ -6,7 +6,7 @@ use crate::dashboard::scene::Scene;
 use crate::dashboard::when;
 use crate::dashboard::widgets::thousands;
 use crate::dashboard::widgets::trace::latest_average;
-use crate::device::Reading;
+use crate::run::GpuStats;
 use crate::run::state::{LOSS, Status};
 use crate::run::{table, trend};
 
@@ -155,7 +155,7 @@ fn short(loss: f64) -> String {
 }
 
 /// Returns `GPU 98% 71C 61/80G 640W`.
-fn gpu(reading: &Reading) -> String {
+fn gpu(reading: &GpuStats) -> String {
     let gb = |bytes: u64| (bytes as f64 / f64::from(1 << 30)).round();
     let mut text = "GPU".to_string();
     let mut push = |part: String| {
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_gpu_has_as_many_words_as_are_known() {
-        let reading = Reading {
+        let reading = GpuStats {
             utilization: Some(98),
             temperature: Some(71),
             watts: Some(639.6),
@@ -190,7 +190,7 @@ mod tests {
             memory_total: 80 << 30,
         };
         assert_eq!(gpu(&reading), "GPU 98% 71C 61/80G 640W");
-        let little = Reading {
+        let little = GpuStats {
             utilization: None,
             temperature: None,
             watts: None,

@@ -2,9 +2,6 @@
 //! one of f32. The intrinsics are not stable in Rust, the instructions are.
 #![cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(unused))]
 
-use super::Mat;
-use super::pack::Line;
-
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub use linux::{Tiles, block, is_available};
 
@@ -14,7 +11,8 @@ mod linux {
     use std::arch::x86_64::__cpuid_count;
     use std::sync::LazyLock;
 
-    use super::*;
+    use crate::ops::cpu::gemm::mat::Mat;
+    use crate::ops::cpu::gemm::tile::Line;
 
     /// Whether this machine has tiles for bf16, and the kernel lets this process use them.
     pub fn is_available() -> bool {
@@ -150,7 +148,8 @@ pub fn is_available() -> bool {
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod elsewhere {
-    use super::*;
+    use crate::ops::cpu::gemm::mat::Mat;
+    use crate::ops::cpu::gemm::tile::Line;
 
     pub struct Tiles;
 

@@ -1,9 +1,6 @@
 //! Packing and dot products with AVX-512.
 #![cfg_attr(not(target_arch = "x86_64"), allow(unused))]
 
-use super::Mat;
-use super::pack::{Line, Side, Tile};
-
 #[cfg(target_arch = "x86_64")]
 pub use x86::{block, pack};
 
@@ -21,7 +18,8 @@ pub fn is_available() -> bool {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod elsewhere {
-    use super::*;
+    use crate::ops::cpu::gemm::mat::Mat;
+    use crate::ops::cpu::gemm::tile::{Line, Side, Tile};
 
     pub unsafe fn pack(_: Side, _: &mut [Line], _: &Tile) {
         unreachable!("this unit is never chosen here")
@@ -39,8 +37,8 @@ pub use elsewhere::{block, pack};
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::super::pack::{PANEL, TILE};
-    use super::*;
+    use crate::ops::cpu::gemm::mat::Mat;
+    use crate::ops::cpu::gemm::tile::{Line, PANEL, Side, TILE, Tile};
 
     /// Packs a tile.
     ///

@@ -3,159 +3,28 @@
 //! f32 goes to the `gemm` crate, which has no products of bf16 on AMX or AVX-512. bf16 goes through packed panels (see [`pack`]): 32 rows of `a` against 32 columns of `b` at
 //! a time, by tile instructions (AMX), by AVX-512's dot products or by plain loops.
 
+mod accumulate;
 mod amx;
 mod avx512;
+mod isa;
+mod mat;
 mod pack;
 mod portable;
 mod single;
+mod threads;
+mod tile;
 mod tiles;
 
 use std::cell::Cell;
-use std::sync::LazyLock;
 
 use crate::ops::Compute;
-pub use pack::{Packed, Panels, Right, Side};
+pub use accumulate::Onto;
+pub use isa::Unit;
+pub use mat::Mat;
+pub use pack::{Packed, Panels, Right};
+pub use threads::Threads;
+pub use tile::Side;
 pub use tiles::multiply;
-
-/// A matrix operand: where it starts and how far apart its rows and columns lie. One of the two is 1.
-#[derive(Clone, Copy)]
-pub struct Mat {
-    ptr: *const f32,
-    row: usize,
-    col: usize,
-}
-
-// SAFETY: a borrowed view; whoever makes one vouches that nobody writes there meanwhile.
-unsafe impl Send for Mat {}
-// SAFETY: as above.
-unsafe impl Sync for Mat {}
-
-impl Mat {
-    /// A matrix whose rows lie `row` apart.
-    fn new(ptr: *const f32, row: usize) -> Self {
-        Self { ptr, row, col: 1 }
-    }
-
-    /// A row-major matrix of `cols` columns.
-    pub fn rows(data: &[f32], cols: usize) -> Self {
-        Self::strided(data, 0, cols)
-    }
-
-    /// The same row again and again.
-    pub fn repeated(row: &[f32]) -> Self {
-        Self::strided(row, 0, 0)
-    }
-
-    /// A matrix that starts at `offset` and whose rows lie `row` apart.
-    pub fn strided(data: &[f32], offset: usize, row: usize) -> Self {
-        Self::new(data[offset..].as_ptr(), row)
-    }
-
-    /// The matrix that begins `rows` further down and `cols` further right.
-    fn at(self, rows: usize, cols: usize) -> Self {
-        Self {
-            ptr: self.ptr.wrapping_add(rows * self.row + cols * self.col),
-            ..self
-        }
-    }
-
-    /// The same matrix transposed.
-    pub fn t(self) -> Self {
-        Self {
-            ptr: self.ptr,
-            row: self.col,
-            col: self.row,
-        }
-    }
-}
-
-/// How many threads one product may use.
-#[derive(Clone, Copy)]
-pub enum Threads {
-    One,
-    All,
-}
-
-/// What multiplies tiles of bf16.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// Intel's tile registers.
-    Amx,
-    /// `vdpbf16ps`.
-    Avx512,
-    /// Plain loops, compiled for the best vectors there are.
-    Portable,
-}
-
-impl Unit {
-    /// The units this machine has, best first.
-    pub fn available() -> Vec<Self> {
-        let mut units = vec![Self::Portable];
-        if avx512::is_available() {
-            units.insert(0, Self::Avx512);
-            if amx::is_available() {
-                units.insert(0, Self::Amx);
-            }
-        }
-        units
-    }
-
-    /// The unit in use: the best one, or a lesser one named by `HEIRLOOM_UNIT` (`amx`, `avx512`, `portable`).
-    pub fn chosen() -> Self {
-        static CHOSEN: LazyLock<Unit> = LazyLock::new(|| {
-            let best = Unit::available()[0];
-            Unit::asked_for().ok().flatten().unwrap_or(best)
-        });
-        *CHOSEN
-    }
-
-    /// The unit that `HEIRLOOM_UNIT` names, if it is set.
-    ///
-    /// # Errors
-    /// When this machine has none of that name.
-    pub fn asked_for() -> Result<Option<Self>, String> {
-        let Some(wanted) = std::env::var_os("HEIRLOOM_UNIT") else {
-            return Ok(None);
-        };
-        let units = Self::available();
-        let named = units.iter().find(|unit| wanted == unit.name());
-        named.copied().map(Some).ok_or_else(|| {
-            let names: Vec<_> = units.iter().map(|unit| unit.name()).collect();
-            format!(
-                "HEIRLOOM_UNIT is {wanted:?}, this machine has {}",
-                names.join(", ")
-            )
-        })
-    }
-
-    /// Its name in `HEIRLOOM_UNIT` and in benchmarks.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Amx => "amx",
-            Self::Avx512 => "avx512",
-            Self::Portable => "portable",
-        }
-    }
-}
-
-/// What a product is added to.
-#[derive(Clone, Copy)]
-pub enum Onto {
-    Nothing,
-    /// What is there already.
-    Out,
-    Other(Mat),
-}
-
-impl Onto {
-    fn mat(self, out: *const f32, row: usize) -> Option<Mat> {
-        match self {
-            Self::Nothing => None,
-            Self::Out => Some(Mat::new(out, row)),
-            Self::Other(mat) => Some(mat),
-        }
-    }
-}
 
 /// `out[m, n] = onto[m, n] + a[m, k] b[k, n]`; `out`'s rows lie `out_row` apart. No size is zero.
 ///

@@ -5,30 +5,14 @@
 //! the right operand has a line for each pair of `k`, of 16 columns' pairs, as tile and dot-product instructions want it.
 //! What is missing to whole tiles is zero.
 
-use half::bf16;
 use rayon::prelude::*;
 
-use super::{Mat, Threads, Unit, avx512};
+use super::avx512;
+use super::isa::Unit;
+use super::mat::Mat;
+use super::threads::Threads;
+use super::tile::{LINE, Line, PANEL, Side, TILE, Tile};
 use crate::ops::Compute;
-
-/// Values in a line.
-pub const LINE: usize = 32;
-/// Lines in a tile.
-pub const TILE: usize = 16;
-/// Rows of a panel.
-pub const PANEL: usize = 2 * TILE;
-
-/// A line of a tile: 64 bytes, a cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub struct Line(pub [u16; LINE]);
-
-/// Which operand is packed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Left,
-    Right,
-}
 
 /// A packed operand; its memory grows and is kept between uses.
 #[derive(Default)]
@@ -244,34 +228,6 @@ unsafe fn pack(unit: Unit, side: Side, into: &mut [Line], from: Mat, rows: usize
                     Unit::Portable => tile.pack(side, into),
                     Unit::Amx | Unit::Avx512 => avx512::pack(side, into, &tile),
                 }
-            }
-        }
-    }
-}
-
-/// Up to 16 rows of an operand, and a line's `k`.
-pub struct Tile {
-    pub ptr: *const f32,
-    pub row: usize,
-    pub col: usize,
-    pub rows: usize,
-    pub ks: usize,
-}
-
-impl Tile {
-    /// # Safety
-    /// The pointer must be valid for the rows and `k`.
-    unsafe fn pack(&self, side: Side, into: &mut [Line]) {
-        into.fill(Line([0; LINE]));
-        for row in 0..self.rows {
-            for k in 0..self.ks {
-                // SAFETY: within the rows and `k`.
-                let value = unsafe { *self.ptr.add(row * self.row + k * self.col) };
-                let (line, at) = match side {
-                    Side::Left => (row, k),
-                    Side::Right => (k / 2, 2 * row + k % 2),
-                };
-                into[line].0[at] = bf16::from_f32(value).to_bits();
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Tiles of bf16 multiplied by plain loops.
 
-use super::Mat;
-use super::pack::{Line, PANEL, TILE};
+use super::mat::Mat;
+use super::tile::{Line, PANEL, TILE};
 
 /// Rows whose sums are kept at once.
 const ROWS: usize = 4;

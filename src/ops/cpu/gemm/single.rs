@@ -2,7 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::{Mat, Onto, Threads};
+use super::accumulate::Onto;
+use super::mat::Mat;
+use super::threads::Threads;
 use crate::ops::cpu::{ROWS_PER_TASK, Shared};
 
 /// `out[m, n] = onto[m, n] + a[m, k] b[k, n]`.

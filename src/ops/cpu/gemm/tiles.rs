@@ -2,8 +2,13 @@
 
 use rayon::prelude::*;
 
-use super::pack::{Line, PANEL};
-use super::{Mat, Onto, Panels, Threads, Unit, amx, avx512, portable};
+use super::accumulate::Onto;
+use super::isa::Unit;
+use super::mat::Mat;
+use super::pack::Panels;
+use super::threads::Threads;
+use super::tile::{Line, PANEL};
+use super::{amx, avx512, portable};
 use crate::ops::cpu::Shared;
 
 /// Multiplies packed operands of the same depth.

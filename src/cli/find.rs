@@ -1,0 +1,55 @@
+//! Finds the run or the model that an argument means, and says which one where that is not obvious.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::say;
+use crate::locate::{self, Located};
+use crate::run::dir::RunDir;
+use crate::run::pick;
+
+/// The run of this name or, without one, the only live one, which is named on stderr. `command` is what the caller does.
+///
+/// # Errors
+/// When there is no such run, none is live, or several are.
+pub(super) fn live_run(name: Option<&str>, runs: &Path, command: &str) -> Result<RunDir> {
+    if let Some(name) = name {
+        return Ok(RunDir::open(runs, name)?);
+    }
+    let dir = pick::only_live(runs, command)?;
+    say::err(&format!("run {}, the only live one", dir.name()));
+    Ok(dir)
+}
+
+/// The last run written, which is named on stderr.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn last_run(runs: &Path) -> Result<RunDir> {
+    let dir = pick::last_written(runs)?;
+    say::err(&format!("run {}, the last one written", dir.name()));
+    Ok(dir)
+}
+
+/// Finds a model by its name and says what there is to say of it. A checkpoint's files are not looked through yet.
+///
+/// # Errors
+/// When there is no such model.
+pub(super) fn found(model: &str, runs: &Path) -> Result<Located> {
+    let located = locate::find(model, runs)?;
+    if let Some(chosen) = &located.chosen {
+        say::err(&format!("{model} is {chosen}"));
+    }
+    Ok(located)
+}
+
+/// As [`found`], for a model whose weights are to be read.
+///
+/// # Errors
+/// As [`found`], and when a checkpoint is damaged.
+pub(super) fn located(model: &str, runs: &Path) -> Result<Located> {
+    let located = found(model, runs)?;
+    located.verify()?;
+    Ok(located)
+}

@@ -1,0 +1,75 @@
+//! The arguments of `heirloom train`.
+
+use crate::cli::Global;
+use crate::cli::values::exact_text;
+use crate::device::Choice;
+
+/// Train a reference and the recipe on it, live in a dashboard
+///
+/// Without a terminal, or with --plain, what happens is printed as plain lines, each with date, time and step; the first
+/// ones say what will be trained, and a decision names the commands that answer it. At a terminal, plain lines offer
+/// numbered choices, and commands can be typed at any time: ? lists them.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = NOTIFY_HELP)]
+pub struct Args {
+    /// A preset (tiny, books) or a path to a TOML config
+    #[arg(conflicts_with = "resume", value_parser = exact_text())]
+    pub(super) config: Option<String>,
+    /// Go on with an interrupted run, from its latest checkpoint or a named one
+    #[arg(long, value_name = "RUN[@CHECKPOINT]", value_parser = exact_text())]
+    pub(super) resume: Option<String>,
+    #[command(flatten)]
+    pub(super) global: Global,
+    /// The run's name [default: the preset's, with date and time]
+    #[arg(long, conflicts_with = "resume")]
+    pub(super) name: Option<String>,
+    /// Override a key of the config, e.g. train.lr=3e-4; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = exact_text())]
+    pub(super) overrides: Vec<String>,
+    /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU of that number [default: auto, or the resumed run's]
+    #[arg(long)]
+    pub(super) device: Option<Choice>,
+    /// Compute threads [default: one per core, or the resumed run's]
+    #[arg(long)]
+    pub(super) threads: Option<usize>,
+    /// Print parameters, memory, tokens, disk and estimated time per phase, and train nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Give the operator's decisions of another run again, at the same steps; without a config, that run's is taken
+    #[arg(long, value_name = "RUN", conflicts_with = "resume", value_parser = exact_text())]
+    pub(super) decisions: Option<String>,
+    /// Start in the background: the shell has its prompt back once the training has begun
+    #[arg(short, long, conflicts_with_all = ["dry_run", "json"])]
+    pub(super) detach: bool,
+    /// Print JSON, without a dashboard: the journal's events, or the plan of --dry-run
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The variables that `notify.command` is run with.
+const NOTIFY_HELP: &str = "\
+Environment of the program that notify.command of the config names:
+  HEIRLOOM_RUN    absolute path of the run's directory
+  HEIRLOOM_EVENT  decision, nan, stall, best or done
+  HEIRLOOM_STEP   step over all phases
+  HEIRLOOM_TEXT   what has happened, in a sentence";
+
+/// How events are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    Dashboard,
+    Lines,
+    /// Lines, and commands read from the terminal.
+    Prompts,
+    Json,
+    /// Not at all: the log has what is printed.
+    Nothing,
+}
+
+impl Args {
+    /// The options that every command has.
+    #[cfg(test)]
+    pub(in crate::cli) fn global(&self) -> &Global {
+        &self.global
+    }
+}

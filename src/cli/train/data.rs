@@ -1,0 +1,58 @@
+//! The tokenizer and the texts that a config means.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::config::{Config, Texts};
+use crate::corpus::{Dataset, Reporter, Tokenizer};
+use crate::locate;
+
+/// Says which key names a reference that cannot be used.
+pub(super) fn unusable(name: &str) -> String {
+    format!("reference.path = \"{name}\" cannot be used")
+}
+
+/// Reads the texts of a config.
+pub(in crate::cli) fn open_data(
+    config: &Config,
+    reference: Option<&Path>,
+    report: Reporter<'_>,
+) -> Result<Dataset> {
+    let d = &config.data;
+    // A reference that is read brings its own context, which the trainer checks.
+    let context = match &config.reference.path {
+        Some(_) => 1,
+        None if config.train.context_length > 0 => config.train.context_length,
+        None => config.model.context_length,
+    };
+    let tokenizer = tokenizer(config, reference)?;
+    let dataset = Dataset::open(
+        &d.train.sources(),
+        d.val.as_ref().map(Texts::paths),
+        d.val_fraction,
+        &tokenizer,
+        config.text_field(),
+        context,
+        report,
+    )?;
+    Ok(dataset)
+}
+
+/// The tokenizer that the config means; `reference` is the one beside the reference's weights.
+pub(super) fn tokenizer(config: &Config, reference: Option<&Path>) -> Result<Tokenizer> {
+    let name = config.tokenizer();
+    let tokenizer = match (&config.reference.path, name) {
+        (Some(_), "reference") => {
+            let path = reference.context("located before")?;
+            locate::tokenizer(path).context("data.tokenizer = \"reference\"")?
+        }
+        _ => Tokenizer::from_name(name)?,
+    };
+    if config.reference.train.is_some() && config.model.vocab > 0 {
+        tokenizer
+            .fits(config.model.vocab)
+            .context("model.vocab is too small; 0 takes what the tokenizer needs")?;
+    }
+    Ok(tokenizer)
+}

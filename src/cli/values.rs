@@ -1,0 +1,20 @@
+//! Values that arguments of several commands have.
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use crate::text::exact;
+
+/// Windows of this length, or the model's context, when nothing else is said.
+pub(super) const WINDOW: usize = 1024;
+
+/// What MODEL may be.
+pub(super) const MODEL: &str = "A model's directory, a .gguf file, hf:OWNER/NAME[@REVISION], or RUN, RUN@best, RUN@reference, RUN@STEP, RUN@CHECKPOINT; a run alone means the end of its last round";
+
+/// Reads an argument that names a run, a model or a file: as it is where it is UTF-8, with the escapes of
+/// [`exact::to_text`] where it is not. What `--json` printed can therefore be given again.
+pub(super) fn exact_text() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|given| match given.into_string() {
+        Ok(text) => text,
+        Err(bytes) => exact::to_text(&bytes).into_owned(),
+    })
+}

@@ -1,0 +1,12 @@
+//! What all vocabularies have in common, and what tells them apart.
+
+/// Separates documents in plain texts, where each tokenizer gets its own end of text.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// The most ids a vocabulary may have; more is a damaged file.
+pub const MOST_IDS: usize = 1 << 24;
+
+/// Exercises splitting, case, spaces, numbers, accents and other scripts: what it becomes tells tokenizers of one
+/// vocabulary apart.
+pub(super) const PROBE: &str =
+    "It's 1234 o'clock;  we'LL\n\n\tsee naïve cafés, Straße, 東京 12,5 \u{1f600}…\r\n   end ";

@@ -1,0 +1,22 @@
+//! What products are added to.
+
+use super::mat::Mat;
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub enum Onto {
+    Nothing,
+    /// What is there already.
+    Out,
+    Other(Mat),
+}
+
+impl Onto {
+    pub(super) fn mat(self, out: *const f32, row: usize) -> Option<Mat> {
+        match self {
+            Self::Nothing => None,
+            Self::Out => Some(Mat::new(out, row)),
+            Self::Other(mat) => Some(mat),
+        }
+    }
+}

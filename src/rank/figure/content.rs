@@ -1,0 +1,15 @@
+//! What a figure shows.
+
+use crate::rank::maps::Map;
+use crate::rank::survey::Surveyed;
+
+/// What is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure<'a> {
+    /// The model's name.
+    pub name: &'a str,
+    pub found: &'a Surveyed,
+    /// Another model, seen through the same windows.
+    pub beside: Option<(&'a str, &'a Surveyed)>,
+    pub maps: &'a [Map],
+}
