@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Compares what two builds of heirloom train, event by event: for changes that must not move a number.
 
-    scripts/compare_programs.py BEFORE AFTER
+    scripts/compare_programs.py [--quick] BEFORE AFTER
 
 Each trains the preset tiny with 60 + 20 steps, on one thread and on two, resumes it from the reference's checkpoint, and
 repeats the decisions of the committed runs `operated` and `rolled-back` (f32). The journals must be equal but for times,
 speeds, process ids and directories. The `checkpoint` event says when the disk had a checkpoint, which is a matter of time:
-these are compared apart from the rest, without their numbers.
+these are compared apart from the rest, without their numbers. `--quick` makes tiny's models smaller, for unoptimised builds.
 
 Prints a line for each comparison and `ok` or `FAIL`; exits with 1 on a difference.
 """
@@ -31,6 +31,7 @@ TINY = {
     "probe.budget": 0,
     "checkpoint.keep": 99,
 }
+QUICK = {"model.n_embd": 16, "model.context_length": 32, "probe.length": 32, "train.batch_tokens": 128}
 # What depends on the machine, the moment and the directory.
 VARIES = {"t", "elapsed", "pid", "host", "seconds", "tokens_per_second", "tokens_per_second_wall", "hours", "bytes"}
 
@@ -71,9 +72,9 @@ def train(program, place, args, name):
     return run
 
 
-def runs(program, place):
+def runs(program, place, tiny):
     """(what it is, journal) of each run."""
-    settings = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
+    settings = [word for key, value in tiny.items() for word in ("--set", f"{key}={value}")]
     for threads in (1, 2):
         name = f"tiny-{threads}"
         run = train(program, place, [ROOT / "configs/tiny.toml", *settings, "--threads", threads, "--name", name], name)
@@ -96,16 +97,18 @@ def runs(program, place):
 
 
 def main():
-    if len(sys.argv) != 3:
+    programs = [word for word in sys.argv[1:] if word != "--quick"]
+    if len(programs) != 2:
         sys.exit(__doc__.split("\n\n")[1].strip())
-    before, after = (Path(p).resolve() for p in sys.argv[1:])
+    before, after = (Path(p).resolve() for p in programs)
+    tiny = TINY | QUICK if "--quick" in sys.argv else TINY
     failed = False
     with tempfile.TemporaryDirectory() as tmp:
         places = [Path(tmp, name) for name in ("a", "b")]
         results = []
         for place, program in zip(places, (before, after)):
             place.mkdir()
-            results.append(runs(program, place))
+            results.append(runs(program, place, tiny))
         for (what, a), (_, b) in zip(*results):
             same = a == b
             failed |= not same
