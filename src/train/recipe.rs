@@ -9,7 +9,7 @@ use super::state::{Benchmark, Task};
 use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
 use crate::inherit;
 use crate::model::{Files, Weights};
-use crate::run::event::{Body, Outcome, Phase, PhaseResult, Start};
+use crate::run::event::{Body, Done, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult, Start};
 use crate::run::hints::NEXT_BATCH;
 use crate::run::state::{ControlResult, RoundResult};
 use crate::run::{table, trend};
@@ -114,14 +114,14 @@ impl Trainer {
         steps: u64,
     ) -> Result<()> {
         self.state.begin_phase(phase, start, layers, steps);
-        let body = Body::Phase {
+        let body = Body::Phase(PhaseEvent {
             layers: self.learner.shape().n_layer,
             parameters: self.learner.shape().parameters(),
             steps,
             start,
             source_layers: self.state.source_layers.clone(),
             result: None,
-        };
+        });
         self.emit(body);
         self.evaluate()?;
         self.probe()?;
@@ -155,14 +155,14 @@ impl Trainer {
             start: state.start,
             matched: record.matched,
         };
-        self.emit(Body::Phase {
+        self.emit(Body::Phase(PhaseEvent {
             layers: result.layers,
             parameters: result.parameters,
             steps: self.state.steps,
             start: self.state.start,
             source_layers: self.state.source_layers.clone(),
             result: Some(result.clone()),
-        });
+        }));
         Ok(result)
     }
 
@@ -309,11 +309,11 @@ impl Trainer {
         self.finish_checkpoint();
         self.inherit_layers(&reference, &layers)?;
         self.state.stream = 1;
-        self.emit(Body::Inherit {
+        self.emit(Body::Inherit(Inheritance {
             layers: layers.clone(),
             what: self.config.inherit.what.clone(),
             from: "the reference".into(),
-        });
+        }));
         self.begin(
             Phase::Round(1),
             Start::Inherit,
@@ -367,11 +367,11 @@ impl Trainer {
             ),
             _ => "before the first round ended".into(),
         };
-        self.emit(Body::Done {
+        self.emit(Body::Done(Done {
             outcome: Some(outcome),
             failed: false,
             message,
-        });
+        }));
         Ended::Done
     }
 }
