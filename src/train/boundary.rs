@@ -10,7 +10,10 @@ use super::trainer::{Boundary, Choice, Ended, Pause, Promise, Trainer};
 use crate::config::PolicyMode;
 use crate::fault;
 use crate::run::command::{Answered, By, Command, MOST_STEPS, Request};
-use crate::run::event::{Body, DecisionReason, DecisionStatus, Outcome, Phase, RunStatus};
+use crate::run::event::{
+    Answer, Body, CommandGiven, Decision, DecisionReason, DecisionStatus, Log, Outcome, Phase,
+    RunStatus,
+};
 use crate::run::table;
 use crate::run::words::MOST_LR;
 
@@ -27,14 +30,14 @@ impl Trainer {
             self.journal_news();
             for _ in 0..fault::owed_at("flood") {
                 let message = "asked for by HEIRLOOM_FAULT".into();
-                self.emit(Body::Log { message });
+                self.emit(Body::Log(Log { message }));
             }
             self.poll_checkpoint();
             self.look_after_directory();
             if self.signalled.stop() {
                 if let Some(signal) = self.signalled.name() {
                     let message = format!("{signal} received: checkpoint and stop");
-                    self.emit(Body::Log { message });
+                    self.emit(Body::Log(Log { message }));
                 }
                 let what = format!("the state at {}", self.place());
                 let written = self.insist_on_checkpoint(&what, "signal", false, false);
@@ -170,12 +173,12 @@ impl Trainer {
             reply,
             began: Instant::now(),
         };
-        self.emit(Body::Command {
+        self.emit(Body::Command(CommandGiven {
             id: promise.id,
             by,
             command: command.clone(),
             pid,
-        });
+        }));
         (promise, command)
     }
 
@@ -212,11 +215,11 @@ impl Trainer {
             message
         };
         let id = promise.id;
-        self.emit(Body::Answer {
+        self.emit(Body::Answer(Answer {
             id,
             applied,
             message: message.clone(),
-        });
+        }));
         self.journal.flush();
         if let Some(reply) = promise.reply {
             // Who asked may have left.
@@ -455,7 +458,7 @@ impl Trainer {
         if let Some(open) = self.state.decision.take() {
             let age = self.state.phase_step.saturating_sub(open.phase_step);
             let evidence_step = self.state.step.saturating_sub(age);
-            self.emit(Body::Decision {
+            self.emit(Body::Decision(Decision {
                 id: open.id,
                 status: DecisionStatus::Resolved,
                 reason: open.reason,
@@ -463,7 +466,7 @@ impl Trainer {
                 evidence_step: Some(evidence_step),
                 choice: Some(choice),
                 by: Some(by),
-            });
+            }));
         }
     }
 }

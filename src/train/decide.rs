@@ -12,7 +12,7 @@ use crate::inherit;
 use crate::model::DecoderConfig;
 use crate::run::command::{By, Command};
 use crate::run::event::{
-    Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
+    Body, Decision, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
 };
 use crate::run::hints::DECIDE_OR_TRAIN_ON;
 use crate::run::table;
@@ -158,7 +158,7 @@ impl Trainer {
             reason,
             phase_step: self.state.phase_step,
         });
-        self.emit(Body::Decision {
+        self.emit(Body::Decision(Decision {
             id: self.state.decisions,
             status: DecisionStatus::Open,
             reason,
@@ -166,7 +166,7 @@ impl Trainer {
             evidence_step: Some(self.state.step),
             choice: None,
             by: None,
-        });
+        }));
         Ok(evidence)
     }
 

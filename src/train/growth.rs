@@ -9,7 +9,7 @@ use super::trainer::{Ended, Pause, Trainer};
 use crate::inherit;
 use crate::ops;
 use crate::run::command::GrowMode;
-use crate::run::event::{Body, Phase};
+use crate::run::event::{Body, Growth, Phase};
 use crate::run::hints::DECIDE_AGAIN;
 
 /// The link to the checkpoint that was written before the growth out of a round.
@@ -74,13 +74,13 @@ impl Trainer {
             checkpoint,
             val_loss,
         });
-        self.emit(Body::Grow {
+        self.emit(Body::Grow(Growth {
             from_layers,
             to_layers,
             added,
             mode,
             round,
-        });
+        }));
         Ok(round)
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::boundary::PAUSED_GLANCE;
 use super::trainer::{Ended, Promise, Trainer};
 use crate::run::command::{Command, Request};
-use crate::run::event::{Body, RunStatus};
+use crate::run::event::{Body, Log, RunStatus};
 use crate::run::trouble::IN_MEMORY;
 
 /// Seconds between attempts; the last number repeats.
@@ -166,7 +166,7 @@ impl Trainer {
                 if let Some(signal) = self.signalled.name() {
                     let seconds = STOP_PATIENCE.as_secs();
                     let message = format!("{signal} received: {seconds} s more to write {what}");
-                    self.emit(Body::Log { message });
+                    self.emit(Body::Log(Log { message }));
                 }
                 return Next::Try(None);
             }

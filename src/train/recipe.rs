@@ -11,7 +11,7 @@ use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
 use crate::config::Config;
 use crate::inherit;
 use crate::model::Files;
-use crate::run::event::{Body, Outcome, Phase, PhaseResult};
+use crate::run::event::{Body, Done, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult};
 use crate::run::hints::NEXT_BATCH;
 use crate::run::state::{ControlResult, RoundResult};
 use crate::run::{table, trend};
@@ -108,14 +108,14 @@ impl Trainer {
     pub(super) fn begin(&mut self, phase: Phase, start: &Start, steps: u64) -> Result<()> {
         let layers = start.source_layers(&self.state.source_layers);
         self.state.begin_phase(phase, start.name(), layers, steps);
-        let body = Body::Phase {
+        let body = Body::Phase(PhaseEvent {
             layers: self.learner.shape().n_layer,
             parameters: self.learner.shape().parameters(),
             steps,
             start: start.name(),
             source_layers: self.state.source_layers.clone(),
             result: None,
-        };
+        });
         self.emit(body);
         self.evaluate()?;
         self.probe()?;
@@ -149,14 +149,14 @@ impl Trainer {
             start: state.start,
             matched: record.matched,
         };
-        self.emit(Body::Phase {
+        self.emit(Body::Phase(PhaseEvent {
             layers: result.layers,
             parameters: result.parameters,
             steps: self.state.steps,
             start: self.state.start,
             source_layers: self.state.source_layers.clone(),
             result: Some(result.clone()),
-        });
+        }));
         Ok(result)
     }
 
@@ -295,11 +295,11 @@ impl Trainer {
         };
         start.apply(&mut self.learner, sources, true)?;
         self.state.stream = 1;
-        self.emit(Body::Inherit {
+        self.emit(Body::Inherit(Inheritance {
             layers,
             what: self.config.inherit.what.clone(),
             from: "the reference".into(),
-        });
+        }));
         self.begin(Phase::Round(1), &start, self.config.train.steps)?;
         self.background_checkpoint("start of round 1", false);
         Ok(())
@@ -348,11 +348,11 @@ impl Trainer {
             ),
             _ => "before the first round ended".into(),
         };
-        self.emit(Body::Done {
+        self.emit(Body::Done(Done {
             outcome: Some(outcome),
             failed: false,
             message,
-        });
+        }));
         Ended::Done
     }
 }

@@ -11,7 +11,7 @@ use super::trainer::{Pause, Trainer};
 use crate::config::PolicyMode;
 use crate::fault;
 use crate::run::command::By;
-use crate::run::event::Body;
+use crate::run::event::{Body, Rollback};
 
 /// Seconds between attempts to read a checkpoint.
 const READ_WAITS: [u64; 3] = [1, 2, 5];
@@ -58,11 +58,11 @@ impl Trainer {
         state.eval_windows = former.eval_windows;
         self.look_for_best();
         self.window_losses.clear();
-        self.emit(Body::Rollback {
+        self.emit(Body::Rollback(Rollback {
             checkpoint: name.clone(),
             from_seq,
             why: why.into(),
-        });
+        }));
         self.reopen_round();
         // The newest checkpoint is where a resume goes on: it must be of this branch.
         if self.checkpoint("rollback", false, false).is_err() {

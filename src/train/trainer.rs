@@ -29,7 +29,9 @@ use crate::run::attendance::Attendance;
 use crate::run::command::{GrowMode, Reply, Request};
 use crate::run::decisions::Repeat;
 use crate::run::dir::RunDir;
-use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
+use crate::run::event::{
+    Body, Done, Event, Log, Outcome, Phase, Resumed, RunEvent, RunInfo, RunStatus, Warning,
+};
 use crate::run::handle::RunHandle;
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
@@ -306,13 +308,13 @@ impl Trainer {
             }
             trainer.adopt_steps();
             trainer.drop_unwanted_controls();
-            trainer.emit(Body::Resumed {
+            trainer.emit(Body::Resumed(Resumed {
                 from_seq: trainer.state.seq,
                 checkpoint: resume.checkpoint.unwrap_or_else(|| "the start".into()),
-            });
+            }));
             trainer.tell_run(RunStatus::Running, Some(info), None);
             for message in resume.changes {
-                trainer.emit(Body::Log { message });
+                trainer.emit(Body::Log(Log { message }));
             }
             for warning in resume.damage.into_iter().chain(resume.warnings) {
                 trainer.warn(warning);
@@ -336,7 +338,7 @@ impl Trainer {
                 ),
                 None => note,
             };
-            trainer.emit(Body::Log { message });
+            trainer.emit(Body::Log(Log { message }));
         }
         let slow = plan::slow_compute(&trainer.config, &trainer.device);
         let blind = eval_windows.warning();
@@ -389,11 +391,11 @@ impl Trainer {
         info: Option<RunInfo>,
         message: Option<String>,
     ) {
-        self.emit(Body::Run {
+        self.emit(Body::Run(RunEvent {
             status,
             info,
             message,
-        });
+        }));
         self.journal.flush();
     }
 
@@ -409,7 +411,7 @@ impl Trainer {
     }
 
     pub(super) fn warn(&mut self, message: String) {
-        self.emit(Body::Warning { message });
+        self.emit(Body::Warning(Warning { message }));
     }
 
     /// Says once that the journal cannot be written, and once that it can be again.
@@ -522,11 +524,11 @@ impl Trainer {
     pub fn fail(&mut self, message: &str) {
         self.finish_checkpoint();
         self.journal_news();
-        self.emit(Body::Done {
+        self.emit(Body::Done(Done {
             outcome: None,
             failed: true,
             message: message.into(),
-        });
+        }));
         self.journal.flush();
     }
 }
