@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result};
 
+use super::control::Pause;
 use super::evidence;
 use super::memory::{Held, Memory};
+use super::outcome::{Choice, Ended};
 use super::plan;
 use super::state::{EvalRecord, Open};
-use super::trainer::{Choice, Ended, Pause, Trainer};
+use super::trainer::Trainer;
 use crate::config::{LayerChoice, PolicyMode};
 use crate::inherit;
 use crate::model::DecoderConfig;
@@ -69,7 +71,7 @@ impl Trainer {
         }
         if self.policy == PolicyMode::Ask
             && self.state.phase_step >= self.overrun_end()
-            && self.paused.is_none()
+            && self.control.paused().is_none()
         {
             self.refresh_decision()?;
             let past = self.state.phase_step - self.state.due;

@@ -3,9 +3,11 @@
 
 use anyhow::{Result, bail};
 
+use super::control::Pause;
+use super::outcome::Ended;
 use super::start::{Sources, Start};
 use super::state::Probation;
-use super::trainer::{Ended, Pause, Trainer};
+use super::trainer::Trainer;
 use crate::inherit;
 use crate::ops;
 use crate::run::command::GrowMode;

@@ -2,12 +2,14 @@
 
 use anyhow::{Context, Result};
 
+use super::control::Pause;
 use super::decide::Due;
 use super::growth::pre_grow;
 use super::insist::Insisted;
+use super::outcome::{Boundary, Choice, Ended};
 use super::start::{Sources, Start};
 use super::state::{Benchmark, Task};
-use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
+use super::trainer::Trainer;
 use crate::config::Config;
 use crate::inherit;
 use crate::model::Files;
@@ -31,12 +33,12 @@ impl Trainer {
             self.begin_reference()?;
         }
         loop {
-            match self.boundary()? {
-                Boundary::Step => {}
+            let probe = match self.boundary()? {
+                Boundary::Step { probe } => probe,
                 Boundary::Again => return Ok(None),
                 Boundary::Choice(choice) => return self.conclude(choice),
                 Boundary::End(ended) => return Ok(Some(ended)),
-            }
+            };
             if self.state.phase_step >= self.state.due {
                 match self.due()? {
                     Due::Choice(choice) => return self.conclude(choice),
@@ -56,19 +58,22 @@ impl Trainer {
                     return Ok(Some(failed));
                 }
             }
-            if let Some(why) = self.in_passing()? {
+            if let Some(why) = self.after_step(probe)? {
                 return self.growth_failed(&why);
             }
         }
     }
 
-    /// Evaluations, probes and checkpoints on their schedules. Why the growth that the round began with has failed, if
+    /// Evaluates, probes and writes checkpoints on their schedules. Returns why the growth that the round began with has failed, if
     /// that shows now.
-    fn in_passing(&mut self) -> Result<Option<String>> {
+    fn after_step(&mut self, probe: bool) -> Result<Option<String>> {
         let step = self.state.phase_step;
         if step.is_multiple_of(self.config.eval.every) {
             let record = self.evaluate()?;
-            self.probe_within_budget()?;
+            if probe {
+                self.probe()?;
+                self.state.probe_seconds += self.state.last_probe_seconds;
+            }
             self.offer_early(&record)?;
         }
         let failed = self.judge_growth()?;

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::checkpoint::Saved;
+use super::control::Pause;
 use super::memory::{Memory, out_of_memory};
 use super::state::Task;
-use super::trainer::{Pause, Trainer};
+use super::trainer::Trainer;
 use crate::config::PolicyMode;
 use crate::fault;
 use crate::run::command::By;
@@ -88,7 +89,7 @@ impl Trainer {
                 false => saved.load_into(&mut self.learner, trainable),
             };
             let Err(error) = read else { return Ok(()) };
-            let wait = waits.next().filter(|_| !self.signalled.stop());
+            let wait = waits.next().filter(|_| !self.control.must_stop());
             match wait {
                 Some(seconds) if out_of_memory(&error).is_none() => {
                     self.warn(format!(

@@ -12,7 +12,6 @@ use super::state::{EvalRecord, ProbeRecord};
 use super::trainer::Trainer;
 use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
-use crate::rank::ProbeBudget;
 use crate::run::event::{Body, Evaluation, Phase, Probe, TrainMetrics, finite};
 use crate::run::trend::GapData;
 
@@ -208,19 +207,6 @@ impl Trainer {
             seconds,
             file,
         }));
-        Ok(())
-    }
-
-    /// Probes in passing, if the time budget allows.
-    pub(super) fn probe_within_budget(&mut self) -> Result<()> {
-        let budget = ProbeBudget {
-            share: self.config.probe.budget,
-        };
-        let s = &self.state;
-        if budget.may_probe(s.train_seconds, s.probe_seconds, s.last_probe_seconds) {
-            self.probe()?;
-            self.state.probe_seconds += self.state.last_probe_seconds;
-        }
         Ok(())
     }
 }
