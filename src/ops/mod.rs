@@ -46,7 +46,7 @@ mod update;
 
 use candle_core::{Result, Tensor};
 
-pub use access::{fill, lend, read, write, writes, zeros, zeros_of};
+pub use access::{fill, lend, read, write, zeros, zeros_of};
 use access::{slices, slices_with_ids};
 pub use adamw::AdamW;
 pub use attention::{

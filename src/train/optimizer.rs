@@ -74,7 +74,9 @@ impl Optimizer {
             };
             parts.push((p.len(), update));
         }
-        let of = [&model.weights, &self.m, &self.v, &model.grads].map(|arena| &arena.flat);
-        ops::adamw(of, model.rounded(), &parts)
+        let (m, v, g) = (&self.m.flat, &self.v.flat, &model.grads.flat);
+        model
+            .weights
+            .update(|p, rounded| ops::adamw([p, m, v, g], rounded, &parts))
     }
 }
