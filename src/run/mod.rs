@@ -13,7 +13,6 @@
 //! [`table`] and [`show`] tell a state as text.
 
 pub mod advice;
-pub mod attendance;
 pub mod command;
 pub mod control;
 pub mod create;
@@ -31,6 +30,7 @@ pub mod lock;
 pub mod machine;
 pub mod notify;
 pub mod pick;
+pub mod presence;
 pub mod queue;
 pub mod series;
 pub mod shared;

@@ -23,7 +23,6 @@ use crate::config::{Config, PolicyMode};
 use crate::corpus::{Batches, Dataset, Draw, Sampler};
 use crate::device::{self, Monitor};
 use crate::model::DecoderConfig;
-use crate::run::attendance::Attendance;
 use crate::run::command::{GrowMode, Reply, Request};
 use crate::run::decisions::Repeat;
 use crate::run::dir::RunDir;
@@ -31,6 +30,7 @@ use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
 use crate::run::handle::RunHandle;
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
+use crate::run::presence::Presence;
 use crate::run::windows::EvalWindows;
 use crate::signals::Signalled;
 
@@ -57,7 +57,7 @@ pub struct Setup {
     pub requests: Receiver<Request>,
     pub signalled: Arc<Signalled>,
     /// Whether anybody can answer a question at present.
-    pub attendance: Arc<Attendance>,
+    pub attendance: Arc<Presence>,
     /// Where an interrupted run goes on.
     pub resume: Option<Resume>,
     /// Commands that another run's operator gave, to be given again at the same steps.
@@ -164,7 +164,7 @@ pub struct Trainer {
     pub(super) stop_seen: Option<Instant>,
     pub(super) requests: Receiver<Request>,
     pub(super) signalled: Arc<Signalled>,
-    pub(super) attendance: Arc<Attendance>,
+    pub(super) attendance: Arc<Presence>,
 }
 
 impl Trainer {

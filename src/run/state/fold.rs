@@ -7,13 +7,13 @@ use super::points::{
     PhaseNow, ProbePoint, RoundResult, Status,
 };
 use super::{CHECKPOINTS_KEPT, GPU_PERCENT, REMARKS_KEPT, RunState};
-use crate::run::attendance::is_departure;
 use crate::run::command::{By, Command};
 use crate::run::event::foreign::MOST_COUNTED;
 use crate::run::event::{
     Body, DecisionReason, DecisionStatus, Event, Evidence, Outcome, Phase, PhaseResult, RunInfo,
     RunStatus, Suggestion,
 };
+use crate::run::presence::is_departure;
 use crate::run::series::pyramid::Place;
 use crate::run::since::Left;
 use crate::run::trouble::{JOURNAL_FAILS, JOURNAL_WORKS, UNWRITTEN};
