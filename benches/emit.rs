@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use heirloom::dashboard::still;
-use heirloom::run::attendance::Attendance;
 use heirloom::run::control::hub::Hub;
 use heirloom::run::event::{Body, Event, FORMAT_VERSION, Phase, PhaseEvent, Start, TrainMetrics};
 use heirloom::run::journal::{Journal, Stamp};
+use heirloom::run::presence::Presence;
 use heirloom::run::shared::SharedRun;
 use heirloom::run::state::RunState;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -121,7 +121,7 @@ fn report(what: &str, mut times: Vec<Duration>) -> Duration {
 
 fn main() -> ExitCode {
     let (run, observer) = SharedRun::begin(past()).expect("a thread that folds");
-    run.add_sink(Hub::new(Attendance::new(true), Arc::clone(&run)).sink());
+    run.add_sink(Hub::new(Presence::new(true), Arc::clone(&run)).sink());
     let dir = tempfile::tempdir().expect("a directory for the journal");
     let mut journal = Journal::create(dir.path()).expect("a journal");
     journal.skip_past(STEPS);

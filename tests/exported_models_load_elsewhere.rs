@@ -90,12 +90,18 @@ fn padded_llama(dir: &Path) -> PathBuf {
 fn write_checkpoint(dir: &Path, config: DecoderConfig) -> PathBuf {
     std::fs::create_dir(dir).unwrap();
     let model = Decoder::random(config, 7, &Device::Cpu).unwrap();
-    for view in &model.weights.views {
+    for i in 0..model.params.len() {
         // Larger than at the beginning of a training, so that every part shows in the logits.
-        let values: Vec<f32> = ops::read(view).unwrap().iter().map(|v| 5.0 * v).collect();
-        ops::write(view, &values).unwrap();
+        let values: Vec<f32> = model
+            .weights
+            .read(i)
+            .unwrap()
+            .iter()
+            .map(|v| 5.0 * v)
+            .collect();
+        model.weights.write(i, &values).unwrap();
     }
-    let weights = ops::read(&model.weights.flat).unwrap();
+    let weights = model.weights.read_all().unwrap();
     model::save(
         &model.config,
         &model.params,
@@ -498,11 +504,17 @@ fn model_with(tokenizer: &str, family: &str, dir: &Path) -> PathBuf {
         _ => llama,
     };
     let model = Decoder::random(config, 11, &Device::Cpu).unwrap();
-    for view in &model.weights.views {
-        let values: Vec<f32> = ops::read(view).unwrap().iter().map(|v| 5.0 * v).collect();
-        ops::write(view, &values).unwrap();
+    for i in 0..model.params.len() {
+        let values: Vec<f32> = model
+            .weights
+            .read(i)
+            .unwrap()
+            .iter()
+            .map(|v| 5.0 * v)
+            .collect();
+        model.weights.write(i, &values).unwrap();
     }
-    let weights = ops::read(&model.weights.flat).unwrap();
+    let weights = model.weights.read_all().unwrap();
     let to = Dir::open(dir).unwrap();
     model::save(&model.config, &model.params, &weights, None, &to).unwrap();
     dir.into()

@@ -16,13 +16,13 @@ fn config(name: &str) -> DecoderConfig {
 fn model(config: DecoderConfig) -> Result<Decoder> {
     let model = Decoder::random(config, 7, &Device::Cpu)?;
     for (i, p) in model.params.iter().enumerate() {
-        let values = ops::read(&model.weights.views[i])?;
+        let values = model.weights.read(i)?;
         let size = if p.shape.len() == 1 { 0.2 } else { 0.1 };
         let values: Vec<f32> = (0u64..)
             .zip(values)
             .map(|(j, v)| v + size * noise(i as u64 * 1_000_003 + j))
             .collect();
-        ops::write(&model.weights.views[i], &values)?;
+        model.weights.write(i, &values)?;
     }
     Ok(model)
 }
@@ -96,7 +96,7 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
     let ws = workspace(&model.config, 33, Mode::Train)?;
     model.forward_backward(&ws, 1.0 / 66.0)?;
     for (i, p) in model.params.iter().enumerate() {
-        let start = ops::read(&model.weights.views[i])?;
+        let start = model.weights.read(i)?;
         let grad = ops::read(&model.grads.views[i])?;
         // Along the gradient's own direction the difference is as large as it can be.
         let length = grad
@@ -110,14 +110,14 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
                 .zip(&grad)
                 .map(|(w, g)| (f64::from(*w) + distance * f64::from(*g) / length) as f32)
                 .collect();
-            ops::write(&model.weights.views[i], &moved)?;
+            model.weights.write(i, &moved)?;
             mean_loss(model, &ws)
         };
         // Central differences with the first error term taken out (Richardson).
         let central = |h: f64| -> Result<f64> { Ok((at(h)? - at(-h)?) / (2.0 * h)) };
         let h = 2e-2 / length.max(1.0);
         let slope = (4.0 * central(h / 2.0)? - central(h)?) / 3.0;
-        ops::write(&model.weights.views[i], &start)?;
+        model.weights.write(i, &start)?;
         assert!(
             // A bias on keys shifts a row's scores alike: its gradient is next to nothing, f32's noise beside it is not.
             (slope - length).abs() < 5e-3 * length + 3e-6,

@@ -8,7 +8,6 @@ use candle_core::Device;
 use common::Place;
 use heirloom::file::Dir;
 use heirloom::model::{self, Decoder, DecoderConfig};
-use heirloom::ops;
 use serde_json::Value;
 
 const RUN: &str = r#"
@@ -165,18 +164,19 @@ fn the_loss_of_a_padded_model_is_that_of_transformers_without_padding() {
             ..plain.config.clone()
         };
         let padded = Decoder::random(config, 3, &Device::Cpu).unwrap();
-        for (from, to) in plain.weights.views.iter().zip(&padded.weights.views) {
-            let (values, mut all) = (ops::read(from).unwrap(), ops::read(to).unwrap());
+        for i in 0..plain.params.len() {
+            let values = plain.weights.read(i).unwrap();
+            let mut all = padded.weights.read(i).unwrap();
             // Rows that would be likely, were they ids.
             for row in &mut all {
                 *row *= 50.0;
             }
             all[..values.len()].copy_from_slice(&values);
-            ops::write(to, &all).unwrap();
+            padded.weights.write(i, &all).unwrap();
         }
         let dir = place.path().join(name);
         std::fs::create_dir(&dir).unwrap();
-        let weights = ops::read(&padded.weights.flat).unwrap();
+        let weights = padded.weights.read_all().unwrap();
         model::save(
             &padded.config,
             &padded.params,

@@ -87,7 +87,7 @@ impl Job {
     /// # Errors
     /// When a loss is no number.
     pub fn run(&self, model: &Decoder, after_step: &mut dyn FnMut()) -> Result<Measured> {
-        let (config, device) = (&model.config, model.weights.flat.device());
+        let (config, device) = (&model.config, model.weights.device());
         let compute = plan::compute(&self.train);
         let (batch, time) = (self.batch, self.time);
         let ws = Workspace::computing(config, batch, time, self.mode(), compute, device)?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ops::Compute;
-use crate::ops::cpu::gemm::{Mat, Onto, Threads, matmul};
+use crate::ops::cpu::gemm::{Accumulate, Mat, Threads, matmul};
 
 /// GFLOP/s of a product of 1024 x 1024 by 1024 x 4096 on all threads: the best of half a second's tries.
 pub fn gemm_gflops(compute: Compute) -> f64 {
@@ -22,7 +22,7 @@ pub fn gemm_gflops(compute: Compute) -> f64 {
                 (m, k, n),
                 out.as_mut_ptr(),
                 n,
-                Onto::Nothing,
+                Accumulate::Nothing,
                 Mat::rows(&a, k),
                 Mat::rows(&b, n),
                 Threads::All,

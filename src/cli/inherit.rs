@@ -156,7 +156,7 @@ impl Args {
         model::save_as(
             &model.config,
             &model.params,
-            &crate::ops::read(&model.weights.flat)?,
+            &model.weights.read_all()?,
             &dtypes,
             tokens.special.eos,
             output.content(),

@@ -18,8 +18,8 @@ use super::say;
 use crate::dashboard::Feed;
 use crate::dashboard::plain::{Answers, Console, Decision, Lines, Move, Role};
 use crate::jobs;
-use crate::run::attendance::Leave;
 use crate::run::dir::RunDir;
+use crate::run::presence::Leave;
 use crate::run::state::RunState;
 use crate::threads;
 

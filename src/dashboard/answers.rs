@@ -65,11 +65,11 @@ mod tests {
     use super::super::feed::LiveFeed;
     use super::super::update::{self, Desk};
     use super::*;
-    use crate::run::attendance::Attendance;
     use crate::run::command::{Answered, By, Request};
     use crate::run::control::hub::Hub;
     use crate::run::event::{Answer, Body, Event, Phase, PhaseEvent};
     use crate::run::journal::Observer;
+    use crate::run::presence::Presence;
     use crate::run::shared::SharedRun;
 
     /// A dashboard's screen and feed, and the trainer's end of its commands.
@@ -87,7 +87,7 @@ mod tests {
         fn new() -> Self {
             let (commands, requests) = channel();
             let (shared, tell) = SharedRun::begin(RunState::default()).unwrap();
-            let hub = Hub::new(Attendance::new(true), Arc::clone(&shared));
+            let hub = Hub::new(Presence::new(true), Arc::clone(&shared));
             let feed = LiveFeed::new(Arc::clone(&shared), commands, hub);
             let mut bench = Self {
                 desk: Desk::default(),

@@ -6,7 +6,7 @@ pub use super::widgets::axes::Axis;
 use super::widgets::axes::Window;
 use super::widgets::ticks::stepped;
 use crate::run::series::pyramid::{Place, Series};
-use crate::run::state::{MarkKind, RunState, Strand};
+use crate::run::state::{Branch, MarkKind, RunState};
 
 /// Most doublings of the zoom.
 const DEEPEST: u32 = 12;
@@ -296,7 +296,7 @@ fn left_behind(run: &RunState, whole: bool) -> Option<Place> {
 }
 
 /// The event that ends the phase which a branch that was left began in: a later phase has no place next to it.
-pub fn end_of_phase(strand: &Strand, whole: bool) -> u64 {
+pub fn end_of_phase(strand: &Branch, whole: bool) -> u64 {
     let mut starts = strand.marks.iter();
     let next = starts.find(|m| matches!(m.kind, MarkKind::Phase(_)));
     next.filter(|_| !whole).map_or(u64::MAX, |mark| mark.seq)
@@ -309,7 +309,7 @@ pub fn range(series: &Series, from: u64, to: u64) -> Range<usize> {
 }
 
 /// The place of the training event before event `seq`.
-pub(super) fn place_before(strand: &Strand, seq: u64) -> Place {
+pub(super) fn place_before(strand: &Branch, seq: u64) -> Place {
     let stretches = strand.train.stretches();
     let first = stretches.partition_point(|s| s.first.seq < seq);
     let before = first.checked_sub(1).map(|i| stretches[i].last);

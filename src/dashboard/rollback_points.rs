@@ -4,7 +4,7 @@ use super::scene::Scene;
 use super::ui::Context;
 use super::widgets::thousands;
 use crate::run::show::duration;
-use crate::run::state::{CheckpointNote, EvalPoint, RunState, Strand};
+use crate::run::state::{Branch, CheckpointNote, EvalPoint, RunState};
 use crate::run::{table, trend, trouble};
 
 /// A checkpoint on disk.
@@ -37,7 +37,7 @@ pub fn on_screen(context: &Context<'_>) -> Vec<Point> {
 
 fn point(run: &RunState, note: &CheckpointNote) -> Point {
     let live = run.live().contains(note.seq);
-    let mut strands: Vec<&Strand> = vec![run.live()];
+    let mut strands: Vec<&Branch> = vec![run.live()];
     strands.extend(run.history.abandoned.iter().map(|a| &a.strand));
     let on = strands.into_iter().find(|s| s.contains(note.seq));
     let eval = on.and_then(|s| last_eval(s, note));
@@ -53,7 +53,7 @@ fn point(run: &RunState, note: &CheckpointNote) -> Point {
 }
 
 /// The last evaluation at or before a checkpoint.
-fn last_eval<'a>(strand: &'a Strand, note: &CheckpointNote) -> Option<&'a EvalPoint> {
+fn last_eval<'a>(strand: &'a Branch, note: &CheckpointNote) -> Option<&'a EvalPoint> {
     let mut evals = strand.evals.iter().rev();
     evals.find(|e| e.seq <= note.seq && e.step <= note.step)
 }

@@ -13,7 +13,6 @@ use candle_core::Device;
 
 use crate::config::LayerChoice;
 use crate::model::{Decoder, DecoderConfig, ModelError, Part, Weights};
-use crate::ops;
 use crate::tensors::DType;
 
 pub use merge::assemble_slices;
@@ -147,7 +146,7 @@ fn fill_from(
         if wanted.contains(&p.part) {
             let from = Origin::of(p, layers, ends);
             let source = sources[from.source];
-            ops::fill(&model.weights.views[i], |out| {
+            model.weights.fill(i, |out| {
                 source.parameter(p.stem, from.layer, out)?;
                 change(&from, out)
             })??;
@@ -252,18 +251,16 @@ mod tests {
             ..DecoderConfig::gpt2(sizes, true)
         };
         let model = Decoder::random(config, 3, &Device::Cpu).unwrap();
-        for (i, view) in model.weights.views.iter().enumerate() {
-            let values: Vec<f32> = (0..view.elem_count())
-                .map(|j| (i * 1000 + j) as f32)
-                .collect();
-            ops::write(view, &values).unwrap();
+        for (i, p) in model.params.iter().enumerate() {
+            let values: Vec<f32> = (0..p.len()).map(|j| (i * 1000 + j) as f32).collect();
+            model.weights.write(i, &values).unwrap();
         }
         model
     }
 
     fn tensor(model: &Decoder, name: &str) -> Vec<f32> {
         let i = model.params.iter().position(|p| p.name == name).unwrap();
-        ops::read(&model.weights.views[i]).unwrap()
+        model.weights.read(i).unwrap()
     }
 
     fn all() -> Vec<String> {
@@ -344,7 +341,8 @@ mod tests {
             .iter()
             .position(|p| p.name.contains("h.1.mlp.c_fc.weight"))
             .unwrap();
-        ops::zero(&small.weights.views[i]).unwrap();
+        let zeros = vec![0.0; small.params[i].len()];
+        small.weights.write(i, &zeros).unwrap();
         let sources: [&dyn Weights; 2] = [&small, &r];
         let layers = appended(2, &[2, 3]);
         let grown = assemble(&sources, &layers, &all_parts(), 0, &Device::Cpu).unwrap();

@@ -2,8 +2,6 @@
 //!
 //! Forward and backward read from top to bottom; every op writes a preallocated buffer of the [`Workspace`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use candle_core::{DType, Device, Result, Tensor, bail};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -12,6 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::arena::{Arena, Init, Param};
 use super::config::{DecoderConfig, Mlp, Norms};
 use super::parts::{Linear, Norm, Parts};
+use super::weights::WeightArena;
 use super::workspace::{BackwardBuffers, Format, LayerBuffers, Mode, Workspace};
 use crate::ops::{self, AttentionShape, Compute};
 
@@ -23,22 +22,13 @@ const INIT_STD: f32 = 0.02;
 pub struct Decoder {
     pub config: DecoderConfig,
     pub params: Vec<Param>,
-    pub weights: Arena,
+    pub weights: WeightArena,
     /// Zeros until a backward pass; without tensors in a model that is not trained.
     pub grads: Arena,
-    /// The weights in bf16, on a GPU.
-    rounded: Option<Rounded>,
     pub(super) w: Parts,
+    /// The weights in bf16, on a GPU.
+    rounded: Option<Parts>,
     g: Option<Parts>,
-}
-
-/// A copy of the weights, rounded to bf16.
-#[derive(Debug)]
-struct Rounded {
-    arena: Arena,
-    parts: Parts,
-    /// The count of [writes](ops::writes) when it was made.
-    made_at: AtomicU64,
 }
 
 /// The end of a forward pass, where an objective computes the loss and the first gradients.
@@ -85,21 +75,11 @@ impl Decoder {
     /// evaluated and copied from.
     pub fn frozen(config: DecoderConfig, format: Format, device: &Device) -> Result<Self> {
         let params = config.params();
-        let weights = Arena::zeros(&params, device)?;
-        let rounded = match format.gpu {
-            true => {
-                let arena = Arena::rounded(&params, device)?;
-                Some(Rounded {
-                    parts: Parts::view(&config, &params, &arena, device)?,
-                    arena,
-                    made_at: AtomicU64::new(u64::MAX),
-                })
-            }
-            false => None,
-        };
+        let weights = WeightArena::zeros(&params, format.gpu, device)?;
+        let view = |arena: &Arena| Parts::view(&config, &params, arena, device);
         Ok(Self {
-            rounded,
-            w: Parts::view(&config, &params, &weights, device)?,
+            w: view(weights.arena())?,
+            rounded: weights.rounded().map(view).transpose()?,
             g: None,
             grads: Arena::empty(device)?,
             config,
@@ -111,7 +91,7 @@ impl Decoder {
     /// Allocates room for gradients, unless it is there.
     pub fn make_trainable(&mut self) -> Result<()> {
         if self.g.is_none() {
-            let device = self.weights.flat.device();
+            let device = self.weights.device();
             let grads = Arena::zeros(&self.params, device)?;
             self.g = Some(Parts::view(&self.config, &self.params, &grads, device)?);
             self.grads = grads;
@@ -148,8 +128,8 @@ impl Decoder {
     pub fn randomise(&self, index: usize, seed: u64) -> Result<()> {
         let p = &self.params[index];
         let depth = match p.init {
-            Init::Zero => return ops::write(&self.weights.views[index], &vec![0f32; p.len()]),
-            Init::One => return ops::write(&self.weights.views[index], &vec![1f32; p.len()]),
+            Init::Zero => return self.weights.write(index, &vec![0f32; p.len()]),
+            Init::One => return self.weights.write(index, &vec![1f32; p.len()]),
             Init::Normal => 1.0,
             Init::Residual => 2.0 * self.config.n_layer as f32,
         };
@@ -159,25 +139,18 @@ impl Decoder {
         let mut rng = ChaCha8Rng::from_seed(*hash.finalize().as_bytes());
         let normal = std::iter::repeat_with(|| StandardNormal.sample(&mut rng));
         let values: Vec<f32> = normal.take(p.len()).map(|x: f32| x * std).collect();
-        ops::write(&self.weights.views[index], &values)
+        self.weights.write(index, &values)
     }
 
-    /// Where all weights are kept in bf16, if they are. What changes the weights on a GPU writes here too.
-    pub fn rounded(&self) -> Option<&Tensor> {
-        self.rounded.as_ref().map(|r| &r.arena.flat)
-    }
-
-    /// The weights as products in `compute` take them: on a GPU for bf16 the rounded copy, made anew when weights were written
-    /// since.
+    /// The weights as products in `compute` take them: on a GPU for bf16 the rounded copy, brought up to date.
     pub(super) fn operands(&self, compute: Compute) -> Result<&Parts> {
-        let Some(rounded) = self.rounded.as_ref().filter(|_| compute == Compute::Bf16) else {
-            return Ok(&self.w);
-        };
-        let writes = ops::writes();
-        if rounded.made_at.swap(writes, Ordering::Relaxed) != writes {
-            ops::round(&rounded.arena.flat, &self.weights.flat)?;
+        match &self.rounded {
+            Some(rounded) if compute == Compute::Bf16 => {
+                self.weights.refresh()?;
+                Ok(rounded)
+            }
+            _ => Ok(&self.w),
         }
-        Ok(&rounded.parts)
     }
 
     /// Losses of every token, `ws.losses[B T]` in nats, without gradients.

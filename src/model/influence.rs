@@ -2,8 +2,8 @@
 
 use candle_core::Result;
 
-use super::config::Family;
 use super::decoder::Decoder;
+use super::family;
 use crate::ops;
 
 /// The sum over rows of width `c` of the cosine similarity of `before` and `after`. A block's influence is 1 - its mean over tokens, of
@@ -27,35 +27,12 @@ impl Decoder {
     /// (Inheritune, arXiv 2404.08634, appendix H). Empty for a model without gradients.
     pub fn query_key_gradients(&self) -> Result<(Vec<f64>, Vec<f64>)> {
         let config = &self.config;
-        let (c, q) = (config.n_embd, config.attention_width());
-        let k = config.n_kv_head * config.head_size;
-        let squares = |all: &mut dyn Iterator<Item = &f32>| -> f64 {
-            all.map(|&x| f64::from(x) * f64::from(x)).sum()
-        };
         let mut norms = (Vec::new(), Vec::new());
         for layer in 0..config.n_layer {
             let Some(gradient) = self.query_key_value_gradient(layer) else {
                 break;
             };
-            let gradient = ops::read(&gradient)?;
-            let (of_q, of_k) = match config.family {
-                // [in, out]: the queries' columns, then the keys'.
-                Family::Gpt2 => {
-                    let rows = || gradient.chunks_exact(config.qkv_width());
-                    (
-                        squares(&mut rows().flat_map(|row| &row[..q])),
-                        squares(&mut rows().flat_map(|row| &row[q..q + k])),
-                    )
-                }
-                // [out, in].
-                Family::Llama => {
-                    let (of_q, rest) = gradient.split_at(q * c);
-                    (
-                        squares(&mut of_q.iter()),
-                        squares(&mut rest[..k * c].iter()),
-                    )
-                }
-            };
+            let (of_q, of_k) = family::query_key_squares(config, &ops::read(&gradient)?);
             norms.0.push(of_q.sqrt());
             norms.1.push(of_k.sqrt());
         }

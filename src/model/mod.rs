@@ -17,6 +17,7 @@ mod parts;
 mod read;
 mod rope;
 pub mod walk;
+mod weights;
 mod workspace;
 
 pub use arena::{Arena, Init, Param};
@@ -29,4 +30,5 @@ pub use memory::{arena_bytes, memory_bytes, workspace_bytes};
 pub use part::Part;
 pub use read::{Files, Weights, load};
 pub use walk::Seen;
+pub use weights::{ReadOnly, WeightArena};
 pub use workspace::{Format, Mode, Workspace};

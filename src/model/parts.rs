@@ -3,7 +3,8 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::arena::{Arena, Param};
-use super::config::{DecoderConfig, Family, Norms, Positions};
+use super::config::{DecoderConfig, Norms, Positions};
+use super::family;
 use crate::ops::Layout;
 
 /// A norm: weight, bias, and both in one span (for gradients).
@@ -63,24 +64,16 @@ impl Parts {
         };
         let wte = next.tensor();
         let wpe = matches!(config.positions, Positions::Learned).then(|| next.tensor());
-        let qkv_tensors = match config.family {
-            Family::Gpt2 => 1,
-            Family::Llama => 3,
-        };
-        let fc_tensors = match config.family {
-            Family::Gpt2 => 1,
-            Family::Llama => 2,
-        };
         let (c, att) = (config.n_embd, config.attention_width());
         let b = config.biases;
         let mut blocks = Vec::with_capacity(config.n_layer);
         for _ in 0..config.n_layer {
             blocks.push(Block {
                 norm_1: next.norm()?,
-                qkv: next.linear(qkv_tensors, c, config.qkv_width(), b.qkv)?,
+                qkv: next.linear(family::qkv_tensors(config), c, config.qkv_width(), b.qkv)?,
                 attention_out: next.linear(1, att, c, b.attention_out)?,
                 norm_2: next.norm()?,
-                fc: next.linear(fc_tensors, c, config.fc_width(), b.mlp)?,
+                fc: next.linear(family::fc_tensors(config), c, config.fc_width(), b.mlp)?,
                 fc_out: next.linear(1, config.n_inner, c, b.mlp)?,
             });
         }
@@ -140,9 +133,10 @@ impl Next<'_> {
 
     fn linear(&mut self, tensors: usize, k: usize, n: usize, bias: bool) -> Result<Linear> {
         let flat = self.span(tensors)?;
-        let (weight, layout) = match self.config.family {
-            Family::Gpt2 => (flat.reshape((k, n))?, Layout::InOut),
-            Family::Llama => (flat.reshape((n, k))?, Layout::OutIn),
+        let layout = family::layout(self.config);
+        let weight = match layout {
+            Layout::InOut => flat.reshape((k, n))?,
+            Layout::OutIn => flat.reshape((n, k))?,
         };
         let bias = bias.then(|| self.span(tensors)).transpose()?;
         Ok(Linear {

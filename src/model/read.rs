@@ -11,7 +11,6 @@ use super::family::gguf::{self, Architecture, GgufError, Turn};
 use super::files::ModelError;
 use super::names::{Names, is_head};
 use crate::file::{self, Dir};
-use crate::ops;
 use crate::tensors::{DType, Source, TensorError};
 use crate::text;
 use candle_core::Device;
@@ -183,8 +182,8 @@ impl Files {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_into(&self, model: &Decoder) -> Result<(), ModelError> {
-        for (index, view) in model.weights.views.iter().enumerate() {
-            ops::fill(view, |out| self.read(index, out))??;
+        for index in 0..model.params.len() {
+            model.weights.fill(index, |out| self.read(index, out))??;
         }
         Ok(())
     }
@@ -266,7 +265,7 @@ impl Weights for Decoder {
         out: &mut [f32],
     ) -> Result<(), ModelError> {
         let i = index_of(&self.params, stem, layer)?;
-        out.copy_from_slice(&ops::read(&self.weights.views[i])?);
+        out.copy_from_slice(&self.weights.read(i)?);
         Ok(())
     }
 }

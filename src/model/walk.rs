@@ -123,8 +123,8 @@ impl Walk {
         let own = self.model.params.iter().enumerate();
         let own = own.filter(|(_, p)| of(0)(p)).map(|(i, _)| i);
         for (own, theirs) in own.zip(theirs) {
-            let view = &self.model.weights.views[own];
-            ops::fill(view, |out| files.read(theirs, out))??;
+            let weights = &self.model.weights;
+            weights.fill(own, |out| files.read(theirs, out))??;
         }
         self.model.config.attention_scales[0] = files.config.attention_scales[layer];
         Ok(())

@@ -6,7 +6,6 @@ use candle_core::{
 };
 use std::cell::RefCell;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::out_of_memory::{self, OutOfMemory};
 
@@ -207,14 +206,6 @@ pub fn zeros_of(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Resul
     }
 }
 
-/// How often f32 values were written to a GPU by [`write()`] and [`fill`]: what was derived from them before may be out of date.
-static WRITES: AtomicU64 = AtomicU64::new(0);
-
-/// Count of writes so far.
-pub fn writes() -> u64 {
-    WRITES.load(Ordering::Relaxed)
-}
-
 /// Copies a tensor's values out; those of a GPU after all that is queued on it.
 pub fn read(t: &Tensor) -> Result<Vec<f32>> {
     #[cfg(feature = "cuda")]
@@ -255,9 +246,6 @@ pub fn write<T: WithDType>(t: &Tensor, values: &[T]) -> Result<()> {
             values.len(),
             t.shape()
         );
-    }
-    if T::DTYPE == DType::F32 && t.device().is_cuda() {
-        WRITES.fetch_add(1, Ordering::Relaxed);
     }
     #[cfg(feature = "cuda")]
     if t.device().is_cuda() {

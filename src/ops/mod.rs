@@ -46,7 +46,7 @@ mod update;
 
 use candle_core::{Result, Tensor};
 
-pub use access::{fill, lend, read, write, writes, zeros, zeros_of};
+pub use access::{fill, lend, read, write, zeros, zeros_of};
 use access::{slices, slices_with_ids};
 pub use adamw::AdamW;
 pub use attention::{
@@ -388,18 +388,18 @@ pub fn embedding_backward(
 /// # Errors
 /// Telling which ones this machine has, when it has none of that name.
 pub fn check_unit() -> std::result::Result<(), String> {
-    cpu::gemm::Unit::asked_for().map(|_| ())
+    cpu::gemm::Isa::asked_for().map(|_| ())
 }
 
 /// Name of the unit that multiplies on the CPU: `amx`, `avx512` (both for bf16) or `portable`.
 pub fn unit() -> &'static str {
-    cpu::gemm::Unit::chosen().name()
+    cpu::gemm::Isa::chosen().name()
 }
 
 /// Names of the units this machine has, best first.
 pub fn units() -> Vec<&'static str> {
-    let units = cpu::gemm::Unit::available().into_iter();
-    units.map(cpu::gemm::Unit::name).collect()
+    let units = cpu::gemm::Isa::available().into_iter();
+    units.map(cpu::gemm::Isa::name).collect()
 }
 
 /// Name of the instructions that loops on the CPU are compiled for here.

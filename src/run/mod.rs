@@ -1,6 +1,7 @@
 //! A run as it lies on disk and as it is told: events, commands, journal, lock, tail and the fold over them.
 //!
-//! This room knows no candle and no terminal. Everything a user sees is [`state::RunState`], a fold over
+//! This room knows no candle and no terminal, and uses nothing of `device`, `tensors`, `ops`, `model` and `train`: a test
+//! sees to it. Everything a user sees is [`state::RunState`], a fold over
 //! [`event::Event`]s; everything a user does is a [`command::Command`].
 //!
 //! [`journal::Journal`] is the only writer of `events.jsonl` and [`tail::Tail`] its reader; [`index::JournalIndex`] finds
@@ -12,7 +13,6 @@
 //! [`table`] and [`show`] tell a state as text.
 
 pub mod advice;
-pub mod attendance;
 pub mod command;
 pub mod control;
 pub mod create;
@@ -30,6 +30,7 @@ pub mod lock;
 pub mod machine;
 pub mod notify;
 pub mod pick;
+pub mod presence;
 pub mod queue;
 pub mod series;
 pub mod shared;
@@ -38,6 +39,8 @@ pub mod since;
 pub mod state;
 pub mod table;
 pub mod tail;
+#[cfg(test)]
+mod tests;
 pub mod trend;
 pub mod trouble;
 pub mod windows;

@@ -61,10 +61,10 @@ impl SelfTest<'_> {
     /// A model with the same weights on `device`. Norms and biases are no longer ones and zeros.
     fn model(config: &DecoderConfig, device: &Device) -> Result<Decoder> {
         let model = Decoder::random(config.clone(), 11, device)?;
-        let weights = ops::read(&model.weights.flat)?;
+        let weights = model.weights.read_all()?;
         let shaken = weights.iter().enumerate();
         let shaken: Vec<f32> = shaken.map(|(i, w)| w + 0.02 * (i as f32).sin()).collect();
-        ops::write(&model.weights.flat, &shaken)?;
+        model.weights.write_all(&shaken)?;
         Ok(model)
     }
 

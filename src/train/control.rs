@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::state::TrainState;
 use crate::config::Config;
 use crate::rank::ProbeBudget;
-use crate::run::attendance::Attendance;
 use crate::run::command::{By, Command, Reply, Request};
 use crate::run::event::{Body, Outcome, Phase};
+use crate::run::presence::Presence;
 use crate::signals::Signalled;
 
 /// How often a paused trainer looks at signals and the clock.
@@ -61,7 +61,7 @@ pub(super) struct Control {
     /// A request that ended a pause's wait.
     received: Option<Request>,
     signalled: Arc<Signalled>,
-    attendance: Arc<Attendance>,
+    presence: Arc<Presence>,
     paused: Option<Pause>,
     /// When a stop was first seen while a result was not on disk.
     stop_seen: Option<Instant>,
@@ -71,13 +71,13 @@ impl Control {
     pub(super) fn new(
         requests: Receiver<Request>,
         signalled: Arc<Signalled>,
-        attendance: Arc<Attendance>,
+        presence: Arc<Presence>,
     ) -> Self {
         Self {
             requests,
             received: None,
             signalled,
-            attendance,
+            presence,
             paused: None,
             stop_seen: None,
         }
@@ -149,18 +149,18 @@ impl Control {
 
     /// Whether an operator can answer, or another run's decisions do.
     pub(super) fn attended(&self, state: &TrainState) -> bool {
-        repeats_here(state) || self.attendance.is_present()
+        repeats_here(state) || self.presence.is_present()
     }
 
     /// Whether no operator has been there for as long as a question waits.
     fn left_alone(&self, state: &TrainState, config: &Config) -> bool {
         let patience = 60.0 * config.policy.unattended_minutes;
-        !self.attended(state) && self.attendance.alone_for().as_secs_f64() >= patience
+        !self.attended(state) && self.presence.alone_for().as_secs_f64() >= patience
     }
 
     /// What clients have left for the journal.
     pub(super) fn news(&self) -> Option<Body> {
-        self.attendance.news()
+        self.presence.news()
     }
 
     pub(super) fn paused(&self) -> Option<Pause> {
@@ -262,10 +262,10 @@ mod tests {
 
     fn control(dashboard: bool) -> (Requests<Request>, Control) {
         let (requests, receiver) = channel();
-        let attendance = Attendance::new(dashboard);
+        let presence = Presence::new(dashboard);
         (
             requests,
-            Control::new(receiver, Signalled::none(), attendance),
+            Control::new(receiver, Signalled::none(), presence),
         )
     }
 

@@ -9,7 +9,6 @@ use super::start::{Sources, Start};
 use super::state::Probation;
 use super::trainer::Trainer;
 use crate::inherit;
-use crate::ops;
 use crate::run::command::GrowMode;
 use crate::run::event::{Body, Growth, Phase};
 use crate::run::hints::DECIDE_AGAIN;
@@ -62,8 +61,8 @@ impl Trainer {
             bail!("out of memory, as HEIRLOOM_FAULT asks");
         }
         if crate::fault::is_at("growth-nan", u64::from(round)) {
-            let weights = &self.learner.model()?.weights.flat;
-            ops::write(weights, &vec![f32::NAN; weights.elem_count()])?;
+            let weights = &self.learner.model()?.weights;
+            weights.write_all(&vec![f32::NAN; weights.elements()])?;
         }
         self.state.stream = u64::from(round);
         let (from_layers, to_layers) = (sources.len(), self.learner.shape().n_layer);

@@ -118,15 +118,12 @@ impl Optimizer {
                 };
                 parts.push((p.len(), update));
             }
-            let [p, m, v, g] = [&model.weights, &self.m, &self.v, &model.grads];
-            let [p, m, v, g] = [
-                span.of(&p.flat)?,
-                span.of(&m.flat)?,
-                span.of(&v.flat)?,
-                span.of(&g.flat)?,
-            ];
-            let rounded = model.rounded().map(|all| span.of(all)).transpose()?;
-            ops::adamw([&p, &m, &v, &g], rounded.as_ref(), &parts)?;
+            let (m, v) = (span.of(&self.m.flat)?, span.of(&self.v.flat)?);
+            let g = span.of(&model.grads.flat)?;
+            model.weights.update(|p, rounded| {
+                let rounded = rounded.map(|all| span.of(all)).transpose()?;
+                ops::adamw([&span.of(p)?, &m, &v, &g], rounded.as_ref(), &parts)
+            })?;
         }
         Ok(())
     }
@@ -215,7 +212,7 @@ mod tests {
         let state = |i: usize| {
             let read = |arena: &Arena| ops::read(&arena.views[i]).unwrap();
             (
-                read(&model.weights),
+                model.weights.read(i).unwrap(),
                 read(&optimizer.m),
                 read(&optimizer.v),
                 optimizer.steps[i],
@@ -232,7 +229,7 @@ mod tests {
         let fresh = self::model();
         let mut squares = 0.0;
         for (i, (p, (w, m, v, steps))) in model.params.iter().zip(&states).enumerate() {
-            let before = ops::read(&fresh.weights.views[i]).unwrap();
+            let before = fresh.weights.read(i).unwrap();
             let is_frozen = p.layer.is_some_and(|layer| frozen.contains(&layer));
             if is_frozen {
                 assert_eq!(w, &before, "{}", p.name);
@@ -267,7 +264,7 @@ mod tests {
         }
         for (i, p) in model.params.iter().enumerate() {
             if p.layer != Some(1) {
-                let weights = ops::read(&model.weights.views[i]).unwrap();
+                let weights = model.weights.read(i).unwrap();
                 assert_eq!(weights, states[i].0, "{}", p.name);
             }
         }

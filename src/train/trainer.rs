@@ -26,7 +26,6 @@ use crate::config::{Config, PolicyMode};
 use crate::corpus::{Batches, Dataset, Draw, Sampler};
 use crate::device::{self, Monitor};
 use crate::model::DecoderConfig;
-use crate::run::attendance::Attendance;
 use crate::run::command::Request;
 use crate::run::decisions::Repeat;
 use crate::run::dir::RunDir;
@@ -36,6 +35,7 @@ use crate::run::event::{
 use crate::run::handle::RunHandle;
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
+use crate::run::presence::Presence;
 use crate::run::windows::EvalWindows;
 use crate::signals::Signalled;
 
@@ -62,7 +62,7 @@ pub struct Setup {
     pub requests: Receiver<Request>,
     pub signalled: Arc<Signalled>,
     /// Whether anybody can answer a question at present.
-    pub attendance: Arc<Attendance>,
+    pub attendance: Arc<Presence>,
     /// Where an interrupted run goes on.
     pub resume: Option<Resume>,
     /// Commands that another run's operator gave, to be given again at the same steps.

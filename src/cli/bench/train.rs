@@ -268,7 +268,7 @@ impl Train {
                 dir.remove_file(former)?;
             }
         }
-        let weights = ops::read(&model.weights.flat)?;
+        let weights = model.weights.read_all()?;
         save(&model.config, &model.params, &weights, None, &dir)?;
         let (inputs, targets) = tokens(self.batch, self.context(), model.config.vocab);
         let shape = [self.batch, self.context()];

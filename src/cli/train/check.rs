@@ -17,7 +17,6 @@ use crate::config::{self, Config, Loaded, PolicyMode, Source};
 use crate::corpus;
 use crate::dashboard::starting::Facts;
 use crate::locate::{HUB, Located};
-use crate::run::attendance::Attendance;
 use crate::run::command::Request;
 use crate::run::control::hub::Hub;
 use crate::run::control::who;
@@ -27,6 +26,7 @@ use crate::run::dir::RunDir;
 use crate::run::journal::Observer;
 use crate::run::lock::RunLock;
 use crate::run::notify::command::Order;
+use crate::run::presence::Presence;
 use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 use crate::run::table;
@@ -54,7 +54,7 @@ pub(super) struct Plan {
     pub(super) requests: Receiver<Request>,
     /// The first file that will be read, and the bytes of its text.
     pub(super) reads: (String, u64),
-    pub(super) attendance: Arc<Attendance>,
+    pub(super) attendance: Arc<Presence>,
     /// What the control socket's clients share.
     pub(super) hub: Arc<Hub>,
     /// What is run to notify the operator.
@@ -183,7 +183,7 @@ impl Args {
             check_sizes(&config, &machine)?;
         }
         let (commands, requests) = std::sync::mpsc::channel();
-        let attendance = Attendance::new(matches!(show, Show::Dashboard | Show::Prompts));
+        let attendance = Presence::new(matches!(show, Show::Dashboard | Show::Prompts));
         let (run, observer) = SharedRun::begin(past)?;
         let hub = Hub::new(Arc::clone(&attendance), Arc::clone(&run));
         let own = Arc::clone(&hub);
@@ -214,7 +214,7 @@ impl Args {
 
     /// Returns the command that notifies the operator. One in a run's own directory is not run, which is reported: a directory
     /// may come from anywhere.
-    fn notify_order(&self, config: &Config, attendance: &Attendance) -> Order {
+    fn notify_order(&self, config: &Config, attendance: &Presence) -> Order {
         let mut command = config.notify.command.clone();
         let is_given = self.config.is_some()
             || self.overrides.iter().any(|set| {

@@ -16,7 +16,6 @@ use crate::config::{self, Config};
 use crate::corpus::Reporter;
 use crate::file::{self, Dir};
 use crate::locate;
-use crate::run::attendance::Attendance;
 use crate::run::command::Request;
 use crate::run::control::server::Server;
 use crate::run::create::NewRun;
@@ -26,6 +25,7 @@ use crate::run::handle::{CONFIG, EVENTS, RunHandle};
 use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
 use crate::run::notify::command::{Notifier, Place};
+use crate::run::presence::Presence;
 use crate::run::series::keep::{Keeping, SeriesKeeper};
 use crate::run::shared::SharedRun;
 use crate::text;
@@ -39,7 +39,7 @@ pub(super) struct Parts {
     pub(super) server: Option<Server>,
     /// Keeps `series.bin` beside the journal.
     pub(super) keeping: Keeping,
-    pub(super) attendance: Arc<Attendance>,
+    pub(super) attendance: Arc<Presence>,
     /// Runs the operator's command for what happens, where there is one.
     pub(super) notifier: Option<Notifier>,
     /// Held until the end: without a sender, the trainer would take no commands.

@@ -3,7 +3,7 @@
 use crate::cli::say;
 use crate::corpus::Report;
 use crate::dashboard::starting::Start;
-use crate::run::attendance::Attendance;
+use crate::run::presence::Presence;
 
 /// Shows the progress of a start.
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ impl Progress<'_> {
     }
 
     /// Reports something that the operator should know later, too. Under a screen the journal gets it, and shows it there.
-    pub(super) fn warn(self, line: String, attendance: &Attendance) {
+    pub(super) fn warn(self, line: String, attendance: &Presence) {
         match self {
             Self::Lines => say::err(&line),
             Self::Screen(_) => attendance.tell(line),

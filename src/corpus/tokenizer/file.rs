@@ -13,7 +13,7 @@ use super::bpe::{AddedToken, ByteBpe, Parts};
 use super::common::PROBE;
 use super::split::{LLAMA3, Pattern, QWEN2, Split};
 use super::watch::{Part, Watch};
-use super::{MOST_IDS, Places, Tokenizer, Way, letters};
+use super::{Backend, MOST_IDS, Places, Tokenizer, letters};
 use crate::corpus::CorpusError;
 use crate::file;
 use crate::text;
@@ -126,8 +126,8 @@ fn build_here(name: &str, mut bytes: Vec<u8>, places: &Places) -> Result<Tokeniz
         return Err("its Unigram model has no unk_id".into());
     }
     let way = match own(&value, Bounded::new(library)?) {
-        Ok(own) => Way::Own(Box::new(own)),
-        Err(library) => Way::Library(library),
+        Ok(own) => Backend::Own(Box::new(own)),
+        Err(library) => Backend::Library(library),
     };
     let tokenizer =
         Tokenizer::new(name, size, completed.ids, way).with_vocabulary(completed.vocabulary);

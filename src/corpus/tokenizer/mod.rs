@@ -46,7 +46,7 @@ struct Inner {
     /// One more than the largest id of the model's own vocabulary, without added tokens.
     vocabulary: usize,
     special: SpecialIds,
-    way: Way,
+    way: Backend,
     /// `tokenizer.json`, made when it is first asked for.
     json: OnceLock<Arc<[u8]>>,
     fingerprint: OnceLock<String>,
@@ -55,7 +55,7 @@ struct Inner {
 }
 
 /// How text becomes ids.
-enum Way {
+enum Backend {
     /// Ids 0 to 255 are byte values, 256 is `<|endoftext|>`.
     Byte,
     Own(Box<ByteBpe>),
@@ -69,21 +69,21 @@ impl Tokenizer {
     /// Bytes: 256 byte values and `<|endoftext|>`.
     pub fn byte() -> Self {
         static BYTE: LazyLock<Tokenizer> =
-            LazyLock::new(|| Tokenizer::new("byte", 257, SpecialIds::of_end(256), Way::Byte));
+            LazyLock::new(|| Tokenizer::new("byte", 257, SpecialIds::of_end(256), Backend::Byte));
         BYTE.clone()
     }
 
     /// GPT-2's encoding: 50257 ids, 50256 is `<|endoftext|>`.
     pub fn gpt2() -> Self {
         static GPT2: LazyLock<Tokenizer> = LazyLock::new(|| {
-            let way = Way::Own(Box::new(gpt2::encoder()));
+            let way = Backend::Own(Box::new(gpt2::encoder()));
             let ids = SpecialIds::of_end(gpt2::END_OF_TEXT_ID);
             Tokenizer::new("gpt2", gpt2::SIZE, ids, way)
         });
         GPT2.clone()
     }
 
-    fn new(name: &str, size: usize, special: SpecialIds, way: Way) -> Self {
+    fn new(name: &str, size: usize, special: SpecialIds, way: Backend) -> Self {
         // The name goes to terminals and journals.
         let name = crate::text::clean(name);
         Self(Arc::new(Inner {
@@ -180,7 +180,7 @@ impl Tokenizer {
         &self,
         lengths: impl IntoIterator<Item = usize>,
     ) -> Result<Option<Watch>, CorpusError> {
-        let Way::Library(_) = self.0.way else {
+        let Backend::Library(_) = self.0.way else {
             return Ok(None);
         };
         let this = self.clone();
@@ -200,7 +200,7 @@ impl Tokenizer {
     /// Says which part makes too much of the text.
     pub(super) fn encode_here(&self, text: &str, stage: &Stage) -> Result<Vec<u32>, String> {
         match &self.0.way {
-            Way::Byte => {
+            Backend::Byte => {
                 let mut ids = Vec::with_capacity(text.len());
                 for (i, document) in text.split(END_OF_TEXT).enumerate() {
                     if i > 0 {
@@ -210,8 +210,8 @@ impl Tokenizer {
                 }
                 Ok(ids)
             }
-            Way::Own(bpe) => bpe.encode(text, stage),
-            Way::Library(library) => {
+            Backend::Own(bpe) => bpe.encode(text, stage),
+            Backend::Library(library) => {
                 let mut ids = Vec::with_capacity(text.len() / 3);
                 library.encode(text, stage, &mut ids)?;
                 Ok(ids)
@@ -235,7 +235,9 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> Result<String, CorpusError> {
         match (self.bytes(ids), &self.0.way) {
             (Some(bytes), _) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            (None, Way::Library(library)) => library.decode(ids).map_err(|what| self.refused(what)),
+            (None, Backend::Library(library)) => {
+                library.decode(ids).map_err(|what| self.refused(what))
+            }
             (None, _) => Ok(String::new()),
         }
     }
@@ -245,13 +247,13 @@ impl Tokenizer {
         let mut bytes = Vec::with_capacity(4 * ids.len());
         for &id in ids {
             match &self.0.way {
-                Way::Byte => match u8::try_from(id) {
+                Backend::Byte => match u8::try_from(id) {
                     Ok(byte) => bytes.push(byte),
                     Err(_) if id == 256 => bytes.extend(END_OF_TEXT.bytes()),
                     Err(_) => {}
                 },
-                Way::Own(bpe) => bytes.extend(bpe.bytes(id)),
-                Way::Library(_) => return None,
+                Backend::Own(bpe) => bytes.extend(bpe.bytes(id)),
+                Backend::Library(_) => return None,
             }
         }
         Some(bytes)
@@ -260,10 +262,10 @@ impl Tokenizer {
     /// The tokenizer as a Hugging Face `tokenizer.json`: for one that was read from such a file, the same bytes again.
     pub fn tokenizer_json(&self) -> Arc<[u8]> {
         let make = || match &self.0.way {
-            Way::Byte => byte_level::byte_json().to_string().into_bytes().into(),
-            Way::Own(_) => gpt2::json().to_string().into_bytes().into(),
+            Backend::Byte => byte_level::byte_json().to_string().into_bytes().into(),
+            Backend::Own(_) => gpt2::json().to_string().into_bytes().into(),
             // Set when it was read.
-            Way::Library(_) => Arc::from([].as_slice()),
+            Backend::Library(_) => Arc::from([].as_slice()),
         };
         Arc::clone(self.0.json.get_or_init(make))
     }
@@ -289,20 +291,20 @@ impl Tokenizer {
     /// The token as a vocabulary spells it.
     fn token(&self, id: u32) -> String {
         match &self.0.way {
-            Way::Byte if id == 256 => END_OF_TEXT.into(),
-            Way::Byte => letters::spell(&[id as u8]),
-            Way::Own(bpe) => match bpe.added(id) {
+            Backend::Byte if id == 256 => END_OF_TEXT.into(),
+            Backend::Byte => letters::spell(&[id as u8]),
+            Backend::Own(bpe) => match bpe.added(id) {
                 Some(content) => content.into(),
                 None => letters::spell(bpe.bytes(id)),
             },
-            Way::Library(library) => library.library().id_to_token(id).unwrap_or_default(),
+            Backend::Library(library) => library.library().id_to_token(id).unwrap_or_default(),
         }
     }
 
     /// Whether a text may be cut after a line break between two characters that are no white space without other ids
     /// coming out: true where the splitting is known.
     pub fn cuts_at_lines(&self) -> bool {
-        !matches!(self.0.way, Way::Library(_))
+        !matches!(self.0.way, Backend::Library(_))
     }
 }
 

@@ -10,10 +10,10 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{Answer, Feed, Ticket};
 use crate::dashboard::starting::Start;
-use crate::run::attendance::Leave;
 use crate::run::command::{Answered, By, Command, Request};
-use crate::run::control::hub::{Holder, Hub};
+use crate::run::control::hub::{Controller, Hub};
 use crate::run::notify::{Notice, recognise::Listener};
+use crate::run::presence::Leave;
 use crate::run::shared::SharedRun;
 use crate::run::state::RunState;
 
@@ -94,7 +94,7 @@ impl Feed for LiveFeed {
     }
 
     fn send(&mut self, command: Command) -> Result<Ticket, String> {
-        self.hub.may_command(Holder::Dashboard)?;
+        self.hub.may_command(Controller::Dashboard)?;
         let (reply, answer) = oneshot::channel();
         let request = Request {
             reply: Some(reply),
@@ -149,8 +149,8 @@ impl Feed for LiveFeed {
 
     fn controller(&self) -> Option<String> {
         match self.hub.holder() {
-            Holder::Dashboard | Holder::Free => None,
-            Holder::Client { .. } => self.hub.holder_words(),
+            Controller::Dashboard | Controller::Free => None,
+            Controller::Client { .. } => self.hub.holder_words(),
         }
     }
 
@@ -161,19 +161,19 @@ impl Feed for LiveFeed {
             true => attendance.come_back(self.absence),
             false => {
                 attendance.leave(self.absence);
-                self.hub.leave(Holder::Dashboard);
+                self.hub.leave(Controller::Dashboard);
             }
         }
     }
 
     fn take_control(&mut self) -> bool {
-        self.hub.take_control(Holder::Dashboard);
+        self.hub.take_control(Controller::Dashboard);
         true
     }
 }
 
 impl Drop for LiveFeed {
     fn drop(&mut self) {
-        self.hub.leave(Holder::Dashboard);
+        self.hub.leave(Controller::Dashboard);
     }
 }

@@ -90,7 +90,7 @@ fn state_step_and_loss_are_there_at_every_size() {
 fn one_who_comes_back_sees_what_has_happened() {
     let mut story = Story::deciding();
     let left = Body::Log(Log {
-        message: crate::run::attendance::departure("ada@pts/3 (pid 7)"),
+        message: crate::run::presence::departure("ada@pts/3 (pid 7)"),
     });
     story.tell(left);
     assert!(crate::run::since::of(&story.state).is_none());

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use super::axes::Window;
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::put;
-use crate::run::series::pyramid::{Place, Series, Stretch};
+use crate::run::series::pyramid::{Bucket, Place, Series};
 
 /// A part of a series and where it stands on the x axis.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub fn columns(part: &Part<'_>, column: usize, window: &Window, columns: usize) 
     }
     let spans = &series.column(column)[first..end];
     let places = &series.stretches()[first..end];
-    let column_of = |s: &Stretch| window.nearest(x(&s.last), columns);
+    let column_of = |s: &Bucket| window.nearest(x(&s.last), columns);
     let mut i = 0;
     while i < places.len() {
         // The buckets of one column, which binary search finds: there may be hundreds in each.

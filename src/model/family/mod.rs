@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::arena::Param;
 use super::config::{Biases, DecoderConfig, Family, Norms};
+use crate::ops::Layout;
 
 pub use json::ConfigJsonError;
 
@@ -67,6 +68,58 @@ pub fn scale_queries(config: &DecoderConfig, p: &Param, values: &mut [f32], by: 
     };
     for row in values.chunks_mut(row) {
         row[..queries].iter_mut().for_each(|v| *v *= by);
+    }
+}
+
+/// Neighbouring tensors that are one matrix of queries, keys and values to the model.
+pub(super) fn qkv_tensors(config: &DecoderConfig) -> usize {
+    match config.family {
+        Family::Gpt2 => 1,
+        Family::Llama => 3,
+    }
+}
+
+/// Neighbouring tensors that are the first matrix of the MLP.
+pub(super) fn fc_tensors(config: &DecoderConfig) -> usize {
+    match config.family {
+        Family::Gpt2 => 1,
+        Family::Llama => 2,
+    }
+}
+
+/// How the weights of linear layers lie.
+pub(super) fn layout(config: &DecoderConfig) -> Layout {
+    match config.family {
+        Family::Gpt2 => Layout::InOut,
+        Family::Llama => Layout::OutIn,
+    }
+}
+
+/// Sums of squares of what belongs to the queries and of what belongs to the keys in `values`, one layer's matrix of queries,
+/// keys and values.
+pub(super) fn query_key_squares(config: &DecoderConfig, values: &[f32]) -> (f64, f64) {
+    let q = config.attention_width();
+    let k = config.n_kv_head * config.head_size;
+    let squares = |all: &mut dyn Iterator<Item = &f32>| -> f64 {
+        all.map(|&x| f64::from(x) * f64::from(x)).sum()
+    };
+    match layout(config) {
+        // The queries' columns, then the keys'.
+        Layout::InOut => {
+            let rows = || values.chunks_exact(config.qkv_width());
+            (
+                squares(&mut rows().flat_map(|row| &row[..q])),
+                squares(&mut rows().flat_map(|row| &row[q..q + k])),
+            )
+        }
+        // The queries' rows, then the keys'.
+        Layout::OutIn => {
+            let (of_q, rest) = values.split_at(q * config.n_embd);
+            (
+                squares(&mut of_q.iter()),
+                squares(&mut rest[..k * config.n_embd].iter()),
+            )
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
 
-use super::gemm::{Mat, Onto, Packed, Right, Threads, matmul, matmul_shared};
+use super::gemm::{Accumulate, Mat, Packed, Right, Threads, matmul, matmul_shared};
 use super::{Shared, math};
 use crate::ops::{AttentionShape, Compute};
 
@@ -106,7 +106,7 @@ pub fn forward(compute: Compute, out: &mut [f32], lse: &mut [f32], qkv: &[f32], 
                         (rows, keys, d),
                         out.at(head.out + from * c),
                         c,
-                        Onto::Nothing,
+                        Accumulate::Nothing,
                         Mat::rows(probs, keys),
                         &v,
                     );
@@ -135,7 +135,7 @@ fn scores(
             (rows, s.head_size, keys),
             into.as_mut_ptr(),
             keys,
-            Onto::Nothing,
+            Accumulate::Nothing,
             Mat::strided(qkv, head.q + from * row, row),
             k,
         );
@@ -208,8 +208,8 @@ pub fn backward(
                 let rows = BLOCK.min(s.time - from);
                 let keys = from + rows;
                 let onto = match first && keys == s.time {
-                    true => Onto::Nothing,
-                    false => Onto::Out,
+                    true => Accumulate::Nothing,
+                    false => Accumulate::Out,
                 };
                 scores(probs, qkv, &k_scores, &head, from, rows, &s);
                 simd!({
@@ -239,7 +239,7 @@ pub fn backward(
                     );
                     // dP = dO Vᵀ
                     let into = dprobs.as_mut_ptr();
-                    matmul_shared((rows, d, keys), into, keys, Onto::Nothing, d_rows, &v);
+                    matmul_shared((rows, d, keys), into, keys, Accumulate::Nothing, d_rows, &v);
                 }
                 simd!({
                     for i in 0..rows {
@@ -261,7 +261,7 @@ pub fn backward(
                         (rows, keys, d),
                         dqkv.at(head.q + from * row),
                         row,
-                        Onto::Nothing,
+                        Accumulate::Nothing,
                         Mat::rows(probs, keys),
                         &k_input,
                     );

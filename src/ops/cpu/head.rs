@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::gemm::{Mat, Onto, Packed, Side, Threads, Unit, matmul, multiply};
+use super::gemm::{Accumulate, Isa, Mat, Packed, Side, Threads, matmul, multiply};
 use super::{Shared, math};
 use crate::ops::Compute;
 
@@ -20,7 +20,7 @@ pub fn logits(compute: Compute, logits: &mut [f32], x: &[f32], wte: &[f32], c: u
             (m, c, v),
             logits.as_mut_ptr(),
             v,
-            Onto::Nothing,
+            Accumulate::Nothing,
             Mat::rows(x, c),
             Mat::rows(wte, c).t(),
             Threads::All,
@@ -105,7 +105,7 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
                     (m, v, c),
                     dx[from * c..][..m * c].as_mut_ptr(),
                     c,
-                    Onto::Nothing,
+                    Accumulate::Nothing,
                     Mat::rows(chunk, v),
                     Mat::rows(wte, c),
                     Threads::All,
@@ -115,7 +115,7 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
                     (v, m, c),
                     dwte.as_mut_ptr(),
                     c,
-                    Onto::Out,
+                    Accumulate::Out,
                     Mat::rows(chunk, v).t(),
                     Mat::rows(x, c),
                     Threads::All,
@@ -176,7 +176,7 @@ fn by_columns(losses: &mut [f32], grads: Grads<'_>, of: Operands<'_>) {
         x, wte, targets, ..
     } = of;
     let (m, c, v) = of.sizes();
-    let (unit, mut kept) = (Unit::chosen(), KEPT.take());
+    let (unit, mut kept) = (Isa::chosen(), KEPT.take());
     let tasks = 2 * rayon::current_num_threads();
     let rows = m.div_ceil(tasks).next_multiple_of(32).min(ROWS);
     kept.lse.clear();
@@ -211,7 +211,15 @@ fn by_columns(losses: &mut [f32], grads: Grads<'_>, of: Operands<'_>) {
                 unsafe {
                     let left = left.rows(first, first + rows);
                     let into = logits.as_mut_ptr();
-                    multiply(unit, left, right, into, stride, Onto::Nothing, Threads::One);
+                    multiply(
+                        unit,
+                        left,
+                        right,
+                        into,
+                        stride,
+                        Accumulate::Nothing,
+                        Threads::One,
+                    );
                 }
                 simd!({
                     let each = max.iter_mut().zip(sums).zip(at_target).zip(targets);
@@ -240,7 +248,7 @@ fn by_columns(losses: &mut [f32], grads: Grads<'_>, of: Operands<'_>) {
 impl Kept {
     fn gradients(
         &mut self,
-        unit: Unit,
+        unit: Isa,
         (dx, dwte): (&mut [f32], &mut [f32]),
         of: Operands<'_>,
         rows: usize,
@@ -286,7 +294,7 @@ impl Kept {
                             w_logits,
                             into,
                             stride,
-                            Onto::Nothing,
+                            Accumulate::Nothing,
                             Threads::One,
                         );
                     }
@@ -307,7 +315,11 @@ impl Kept {
                     unsafe {
                         packed.fill(unit, Side::Left, d_mat, rows, n, Threads::One);
                         let into = dx.as_mut_ptr();
-                        let add = if from > 0 { Onto::Out } else { Onto::Nothing };
+                        let add = if from > 0 {
+                            Accumulate::Out
+                        } else {
+                            Accumulate::Nothing
+                        };
                         multiply(unit, packed.all(), w_input, into, c, add, Threads::One);
                         d_left.fill(Side::Left, d_mat.t(), first, rows);
                     }
@@ -317,7 +329,7 @@ impl Kept {
             unsafe {
                 let into = Shared(dwte.as_mut_ptr()).at(from * c);
                 let (d, x) = (self.d_left.all(), self.x_right.all());
-                multiply(unit, d, x, into, c, Onto::Out, Threads::All);
+                multiply(unit, d, x, into, c, Accumulate::Out, Threads::All);
             }
         }
     }

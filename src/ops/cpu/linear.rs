@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::ROWS_PER_TASK;
-use super::gemm::{Mat, Onto, Threads, matmul};
+use super::gemm::{Accumulate, Mat, Threads, matmul};
 use crate::ops::{Compute, Layout};
 
 /// The weight as a `[k, n]` matrix.
@@ -36,14 +36,14 @@ pub fn forward(
         "linear: {m}x{k} times {k}x{n}"
     );
     let onto = match (bias, residual) {
-        (None, None) => Onto::Nothing,
-        (Some(bias), None) => Onto::Other(Mat::repeated(bias)),
-        (None, Some(residual)) => Onto::Other(Mat::rows(residual, n)),
+        (None, None) => Accumulate::Nothing,
+        (Some(bias), None) => Accumulate::Other(Mat::repeated(bias)),
+        (None, Some(residual)) => Accumulate::Other(Mat::rows(residual, n)),
         (Some(bias), Some(residual)) => {
             let tasks = out.par_chunks_mut(ROWS_PER_TASK * n);
             let tasks = tasks.zip(residual.par_chunks(ROWS_PER_TASK * n));
             tasks.for_each(|(out, residual)| simd!(sums(out, residual, bias)));
-            Onto::Out
+            Accumulate::Out
         }
     };
     // SAFETY: sizes were asserted; `out` is a separate `&mut`.
@@ -89,7 +89,7 @@ pub fn backward_input(
             (m, n, k),
             dx.as_mut_ptr(),
             k,
-            Onto::Nothing,
+            Accumulate::Nothing,
             Mat::rows(dy, n),
             weight(w, layout, (k, n)).t(),
             Threads::All,
@@ -119,7 +119,7 @@ pub fn backward_weight(
             sizes,
             dw.as_mut_ptr(),
             sizes.2,
-            Onto::Out,
+            Accumulate::Out,
             a,
             b,
             Threads::All,

@@ -34,20 +34,20 @@ pub struct Plan {
 }
 
 /// cuBLASLt's handle and the plans made so far.
-pub struct Products {
+pub struct CublasLt {
     pub(super) handle: sys::cublasLtHandle_t,
     pub(super) workspace: CudaSlice<u8>,
     pub(super) plans: HashMap<Key, Plan>,
 }
 
 // SAFETY: the handle and the descriptions are used under a lock, by one thread at a time.
-unsafe impl Send for Products {}
+unsafe impl Send for CublasLt {}
 
 pub fn failed(e: lt::CublasError) -> Error {
     Error::Msg(format!("cuBLASLt reports {e}"))
 }
 
-impl Products {
+impl CublasLt {
     pub fn new(stream: &std::sync::Arc<CudaStream>) -> Result<Self> {
         let handle = lt::create_handle().map_err(|e| {
             Error::Msg(format!(

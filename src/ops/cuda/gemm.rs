@@ -8,7 +8,7 @@ use candle_core::cuda_backend::cudarc::cublaslt::{result as lt, sys};
 use candle_core::cuda_backend::cudarc::driver::DevicePtr;
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::cublas::{Key, Plan, Products, WORKSPACE, failed};
+use super::cublas::{CublasLt, Key, Plan, WORKSPACE, failed};
 use super::driver_error::driver;
 use super::gpu::Gpu;
 use super::{Address, address};
@@ -53,7 +53,7 @@ impl Operand {
 
 /// What a product is added to.
 #[derive(Debug, Clone, Copy)]
-pub enum Onto {
+pub enum Accumulate {
     Nothing,
     Out,
     /// A matrix that lies as the output does.
@@ -62,7 +62,7 @@ pub enum Onto {
 
 /// What is done with a product before it is written.
 #[derive(Debug, Clone, Copy)]
-pub enum Then {
+pub enum Epilogue {
     Nothing,
     /// `+ bias[N]`, in the output's type.
     Bias(Address),
@@ -77,15 +77,15 @@ pub enum Then {
     },
 }
 
-impl Then {
+impl Epilogue {
     fn epilogue(self) -> sys::cublasLtEpilogue_t {
-        use sys::cublasLtEpilogue_t as Epilogue;
+        use sys::cublasLtEpilogue_t as Code;
         match self {
-            Self::Nothing => Epilogue::CUBLASLT_EPILOGUE_DEFAULT,
-            Self::Bias(_) => Epilogue::CUBLASLT_EPILOGUE_BIAS,
-            Self::Gelu { bias: None, .. } => Epilogue::CUBLASLT_EPILOGUE_GELU_AUX,
-            Self::Gelu { bias: Some(_), .. } => Epilogue::CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
-            Self::GeluSlope { .. } => Epilogue::CUBLASLT_EPILOGUE_DGELU,
+            Self::Nothing => Code::CUBLASLT_EPILOGUE_DEFAULT,
+            Self::Bias(_) => Code::CUBLASLT_EPILOGUE_BIAS,
+            Self::Gelu { bias: None, .. } => Code::CUBLASLT_EPILOGUE_GELU_AUX,
+            Self::Gelu { bias: Some(_), .. } => Code::CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+            Self::GeluSlope { .. } => Code::CUBLASLT_EPILOGUE_DGELU,
         }
     }
 
@@ -105,9 +105,9 @@ impl Then {
     }
 }
 
-/// `out[M, N] = a[M, K] b[K, N] (+ onto)`, and then what [`Then`] says.
+/// `out[M, N] = a[M, K] b[K, N] (+ onto)`, and then what [`Epilogue`] says.
 #[derive(Debug, Clone, Copy)]
-pub struct Product {
+pub struct Matmul {
     pub m: usize,
     pub k: usize,
     pub n: usize,
@@ -115,8 +115,8 @@ pub struct Product {
     pub b: Operand,
     /// Not transposed.
     pub out: Operand,
-    pub onto: Onto,
-    pub then: Then,
+    pub onto: Accumulate,
+    pub then: Epilogue,
 }
 
 fn type_of(dtype: DType) -> Result<sys::cudaDataType> {
@@ -132,11 +132,11 @@ fn alignment(at: Address) -> u64 {
     1 << at.trailing_zeros().min(8)
 }
 
-impl Product {
+impl Matmul {
     fn key(&self) -> Key {
         let other = match self.onto {
-            Onto::Other(at) => at,
-            Onto::Nothing | Onto::Out => self.out.at,
+            Accumulate::Other(at) => at,
+            Accumulate::Nothing | Accumulate::Out => self.out.at,
         };
         Key {
             sizes: (self.m, self.k, self.n),
@@ -149,7 +149,7 @@ impl Product {
                 alignment(other),
                 alignment(self.out.at),
             ),
-            adds: !matches!(self.onto, Onto::Nothing),
+            adds: !matches!(self.onto, Accumulate::Nothing),
             epilogue: self.then.epilogue() as i32,
             pre: self.then.pre().map_or(0, alignment),
         }
@@ -165,7 +165,7 @@ impl Product {
         }
         gpu.stream.context().bind_to_thread().map_err(driver)?;
         let mut products = gpu.products.lock().unwrap_or_else(PoisonError::into_inner);
-        let Products {
+        let CublasLt {
             handle,
             workspace,
             plans,
@@ -176,15 +176,15 @@ impl Product {
         };
         let (alpha, beta) = (
             1f32,
-            if matches!(self.onto, Onto::Nothing) {
+            if matches!(self.onto, Accumulate::Nothing) {
                 0f32
             } else {
                 1f32
             },
         );
         let onto = match self.onto {
-            Onto::Other(at) => at,
-            Onto::Nothing | Onto::Out => self.out.at,
+            Accumulate::Other(at) => at,
+            Accumulate::Nothing | Accumulate::Out => self.out.at,
         };
         // SAFETY: addresses are the caller's, descriptions live in the plan, and the stream is the device's.
         unsafe {

@@ -11,7 +11,7 @@ use candle_core::cuda_backend::{CudaDevice, DeviceId};
 use candle_core::{Device, Result, Tensor, bail};
 
 use super::Address;
-use super::cublas::Products;
+use super::cublas::CublasLt;
 use super::driver_error::driver;
 use super::staging::Staging;
 
@@ -38,7 +38,7 @@ pub struct Gpu {
     pub stream: Arc<CudaStream>,
     modules: Vec<Arc<CudaModule>>,
     functions: Mutex<HashMap<String, CudaFunction>>,
-    pub products: Mutex<Products>,
+    pub products: Mutex<CublasLt>,
     /// Memory for partial sums, as large as the largest need so far.
     scratch: Mutex<Option<CudaSlice<u8>>>,
     staging: Mutex<Staging>,
@@ -107,7 +107,7 @@ impl Gpu {
             modules: files.map(load).collect::<Result<_>>()?,
             hopper,
             functions: Mutex::default(),
-            products: Mutex::new(Products::new(&stream)?),
+            products: Mutex::new(CublasLt::new(&stream)?),
             scratch: Mutex::default(),
             staging: Mutex::new(Staging::new(stream.clone())),
             processors: u32::try_from(count).unwrap_or(1),

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::gemm::{Onto, Operand, Product, Then};
+use super::gemm::{Accumulate, Epilogue, Matmul, Operand};
 use super::gpu::{Arg, Gpu, Launch};
 use super::{address, address_f32, int, suffix};
 use crate::ops::operands::{ACTIVATIONS, F32, IDS, Operands};
@@ -20,15 +20,15 @@ pub fn logits(logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
     operands.check("x", x, m * c, ACTIVATIONS)?;
     operands.check("wte", wte, v * c, ACTIVATIONS)?;
     operands.check("logits", logits, m * v, ACTIVATIONS)?;
-    let product = Product {
+    let product = Matmul {
         m,
         k: c,
         n: v,
         a: Operand::rows(x, c)?,
         b: Operand::rows(wte, c)?.t(),
         out: Operand::rows(logits, v)?,
-        onto: Onto::Nothing,
-        then: Then::Nothing,
+        onto: Accumulate::Nothing,
+        then: Epilogue::Nothing,
     };
     // SAFETY: compared: logits [m, v], x [m, c], wte [v, c].
     unsafe { product.queue(&*Gpu::of(x)?) }
@@ -84,15 +84,15 @@ pub fn cross_entropy(
     for from in (0..m).step_by(rows) {
         let n = rows.min(m - from);
         let x = all.skip(from);
-        let product = Product {
+        let product = Matmul {
             m: n,
             k: c,
             n: v,
             a: x,
             b: weight.t(),
             out: logits,
-            onto: Onto::Nothing,
-            then: Then::Nothing,
+            onto: Accumulate::Nothing,
+            then: Epilogue::Nothing,
         };
         let args = [
             Arg::At(address(chunk)?),
@@ -110,25 +110,25 @@ pub fn cross_entropy(
             gpu.launch(&name, Launch::blocks(n, 1024), &args)?;
         }
         let Some((dx, dwte)) = grads else { continue };
-        let input = Product {
+        let input = Matmul {
             m: n,
             k: v,
             n: c,
             a: logits,
             b: weight,
             out: Operand::rows(dx, c)?.skip(from),
-            onto: Onto::Nothing,
-            then: Then::Nothing,
+            onto: Accumulate::Nothing,
+            then: Epilogue::Nothing,
         };
-        let weights = Product {
+        let weights = Matmul {
             m: v,
             k: n,
             n: c,
             a: logits.t(),
             b: x,
             out: Operand::rows(dwte, c)?,
-            onto: Onto::Out,
-            then: Then::Nothing,
+            onto: Accumulate::Out,
+            then: Epilogue::Nothing,
         };
         // SAFETY: compared: as above, and dx [m, c], dwte [v, c].
         unsafe {

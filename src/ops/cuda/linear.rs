@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::gemm::{Onto, Operand, Product, Then};
+use super::gemm::{Accumulate, Epilogue, Matmul, Operand};
 use super::gpu::Gpu;
 use super::{address, address_f32, is_bf16, pointwise, reduce};
 use crate::ops::Layout;
@@ -30,10 +30,10 @@ pub fn forward(
         bail!("linear: a residual stream of {:?}", out.dtype());
     }
     let onto = match residual {
-        Some(r) => Onto::Other(address_f32(r)?),
-        None => Onto::Nothing,
+        Some(r) => Accumulate::Other(address_f32(r)?),
+        None => Accumulate::Nothing,
     };
-    let product = Product {
+    let product = Matmul {
         m,
         k,
         n,
@@ -41,7 +41,7 @@ pub fn forward(
         b: weight(w, layout)?,
         out: Operand::rows(out, n)?,
         onto,
-        then: bias.map_or(Ok(Then::Nothing), |b| address(b).map(Then::Bias))?,
+        then: bias.map_or(Ok(Epilogue::Nothing), |b| address(b).map(Epilogue::Bias))?,
     };
     // SAFETY: compared: out and residual [m, n], x [m, k], w [k, n] or [n, k], bias [n].
     unsafe { product.queue(&*Gpu::of(out)?) }
@@ -74,15 +74,15 @@ pub fn gelu(
     operands.check("the weight", w, k * n, ACTIVATIONS)?;
     operands.same_type(&[act, pre, x, w])?;
     operands.check_optional("the bias", bias, n, &[act.dtype()])?;
-    let product = Product {
+    let product = Matmul {
         m,
         k,
         n,
         a: Operand::rows(x, k)?,
         b: weight(w, layout)?,
         out: Operand::rows(act, n)?,
-        onto: Onto::Nothing,
-        then: Then::Gelu {
+        onto: Accumulate::Nothing,
+        then: Epilogue::Gelu {
             bias: bias.map(address).transpose()?,
             pre: address(pre)?,
         },
@@ -111,15 +111,15 @@ pub fn backward_gelu(
     operands.check("dy", dy, m * n, ACTIVATIONS)?;
     operands.check("the weight", w, k * n, ACTIVATIONS)?;
     operands.same_type(&[dx, pre, dy, w])?;
-    let product = Product {
+    let product = Matmul {
         m,
         k: n,
         n: k,
         a: Operand::rows(dy, n)?,
         b: weight(w, layout)?.t(),
         out: Operand::rows(dx, k)?,
-        onto: Onto::Nothing,
-        then: Then::GeluSlope { pre: address(pre)? },
+        onto: Accumulate::Nothing,
+        then: Epilogue::GeluSlope { pre: address(pre)? },
     };
     // SAFETY: compared: dx and pre [m, k], dy [m, n], w [k, n] or [n, k], of one type.
     unsafe { product.queue(&*Gpu::of(dx)?) }
@@ -143,15 +143,15 @@ pub fn backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor, layout: Layout) -> R
     operands.check("dy", dy, m * n, ACTIVATIONS)?;
     operands.check("the weight", w, k * n, ACTIVATIONS)?;
     operands.same_type(&[dy, w])?;
-    let product = Product {
+    let product = Matmul {
         m,
         k: n,
         n: k,
         a: Operand::rows(dy, n)?,
         b: weight(w, layout)?.t(),
         out: Operand::rows(dx, k)?,
-        onto: Onto::Nothing,
-        then: Then::Nothing,
+        onto: Accumulate::Nothing,
+        then: Epilogue::Nothing,
     };
     // SAFETY: compared: dx [m, k], dy [m, n], w [k, n] or [n, k].
     unsafe { product.queue(&*Gpu::of(dx)?) }
@@ -179,15 +179,15 @@ pub fn backward_weight(
         Layout::InOut => (k, n, x.t(), by),
         Layout::OutIn => (n, k, by.t(), x),
     };
-    let product = Product {
+    let product = Matmul {
         m: rows,
         k: m,
         n: columns,
         a,
         b,
         out: Operand::rows(dw, columns)?,
-        onto: Onto::Out,
-        then: Then::Nothing,
+        onto: Accumulate::Out,
+        then: Epilogue::Nothing,
     };
     // SAFETY: compared: x [m, k], dy [m, n], dw [k, n] or [n, k].
     unsafe { product.queue(&gpu)? };

@@ -13,13 +13,13 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::hub::{Holder, Next};
+use super::hub::{Controller, Next};
 use super::protocol::{Incoming, LONGEST_INCOMING, Outgoing, Refusal};
 use super::shared::Shared;
 use super::who;
-use crate::run::attendance::Attached;
 use crate::run::command::{Answered, By, Command, Request};
 use crate::run::machine::{boot_id, process_start};
+use crate::run::presence::Attached;
 use crate::run::show::{self, Kept};
 use crate::threads;
 
@@ -77,7 +77,7 @@ struct Client {
     /// Number of the last event sent, once subscribed.
     sent: Option<u64>,
     /// Who had control when the client was told last.
-    told: Option<Holder>,
+    told: Option<Controller>,
     attached: Option<Attached>,
     read_only: bool,
     unanswered: usize,
@@ -93,8 +93,8 @@ impl From<io::Error> for Gone {
 }
 
 impl Client {
-    fn holder(&self) -> Holder {
-        Holder::Client {
+    fn holder(&self) -> Controller {
+        Controller::Client {
             id: self.id,
             pid: self.pid,
         }
@@ -190,7 +190,7 @@ impl Client {
                 self.read_only = read_only;
                 if !read_only {
                     self.attached = Some(hub.attendance().attach());
-                    if hub.holder() == Holder::Free {
+                    if hub.holder() == Controller::Free {
                         hub.take_control(self.holder());
                     }
                 }
@@ -408,10 +408,10 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::attendance::Attendance;
     use crate::run::control::hub::Hub;
     use crate::run::dir::RunDir;
     use crate::run::lock::RunLock;
+    use crate::run::presence::Presence;
     use crate::run::shared::SharedRun;
     use crate::run::state::RunState;
     use std::sync::Mutex;
@@ -422,7 +422,7 @@ mod tests {
     fn shared(dir: &std::path::Path) -> (Arc<Shared>, Receiver<Request>) {
         let (commands, requests) = channel();
         let (run, _) = SharedRun::begin(RunState::default()).unwrap();
-        let hub = Hub::new(Attendance::new(false), run);
+        let hub = Hub::new(Presence::new(false), run);
         let lock = Arc::new(Mutex::new(RunLock::acquire(dir).unwrap()));
         let shared = Shared::new(&RunDir::at(dir), hub, commands, lock);
         (Arc::new(shared), requests)

@@ -8,8 +8,8 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::ring::{Numbered, Ring};
-use crate::run::attendance::{Attendance, departure};
 use crate::run::event::Event;
+use crate::run::presence::{Presence, departure};
 use crate::run::shared::{SharedRun, Sink};
 use crate::run::state::RunState;
 
@@ -24,7 +24,7 @@ const OWN: &str = "the run's own dashboard";
 
 /// Who may command the run from a screen. Scripts need no control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
+pub enum Controller {
     Free,
     /// The dashboard in the trainer's own process.
     Dashboard,
@@ -40,13 +40,13 @@ pub struct Hub {
     inner: Mutex<Inner>,
     /// Rises with every event and change of control.
     changed: watch::Sender<u64>,
-    attendance: Arc<Attendance>,
+    attendance: Arc<Presence>,
     run: Arc<SharedRun>,
 }
 
 struct Inner {
     ring: Ring,
-    holder: Holder,
+    holder: Controller,
     /// What the clients are called.
     names: HashMap<u64, String>,
     /// What the operator of this process's own dashboard is called.
@@ -59,11 +59,11 @@ struct Inner {
 
 impl Inner {
     /// Describes a holder; `None` where control is free.
-    fn words(&self, holder: Holder) -> Option<String> {
+    fn words(&self, holder: Controller) -> Option<String> {
         match holder {
-            Holder::Free => None,
-            Holder::Dashboard => Some(self.own.as_deref().unwrap_or(OWN).into()),
-            Holder::Client { id, pid } => Some(match (self.names.get(&id), pid) {
+            Controller::Free => None,
+            Controller::Dashboard => Some(self.own.as_deref().unwrap_or(OWN).into()),
+            Controller::Client { id, pid } => Some(match (self.names.get(&id), pid) {
                 (Some(name), _) => name.clone(),
                 (None, Some(pid)) => format!("process {pid}"),
                 (None, None) => format!("client {id}"),
@@ -86,10 +86,10 @@ pub enum Next {
 
 impl Hub {
     /// A hub for a run. The process's own dashboard, if it has one, has control.
-    pub fn new(attendance: Arc<Attendance>, run: Arc<SharedRun>) -> Arc<Self> {
+    pub fn new(attendance: Arc<Presence>, run: Arc<SharedRun>) -> Arc<Self> {
         let holder = match attendance.is_present() {
-            true => Holder::Dashboard,
-            false => Holder::Free,
+            true => Controller::Dashboard,
+            false => Controller::Free,
         };
         Arc::new(Self {
             inner: Mutex::new(Inner {
@@ -173,7 +173,7 @@ impl Hub {
     }
 
     /// Who has control.
-    pub fn holder(&self) -> Holder {
+    pub fn holder(&self) -> Controller {
         self.lock().holder
     }
 
@@ -194,12 +194,12 @@ impl Hub {
     }
 
     /// Gives control to `who`, from whoever has it.
-    pub fn take_control(&self, who: Holder) {
+    pub fn take_control(&self, who: Controller) {
         let former = std::mem::replace(&mut self.lock().holder, who);
         self.tell_control(former, who);
     }
 
-    fn tell_control(&self, former: Holder, who: Holder) {
+    fn tell_control(&self, former: Controller, who: Controller) {
         if former != who {
             let (from, who) = {
                 let inner = self.lock();
@@ -214,16 +214,16 @@ impl Hub {
     }
 
     /// Ends the control of one who leaves.
-    pub fn leave(&self, who: Holder) {
+    pub fn leave(&self, who: Controller) {
         let mut inner = self.lock();
         let name = inner.words(who);
-        if let Holder::Client { id, .. } = who {
+        if let Controller::Client { id, .. } = who {
             inner.names.remove(&id);
         }
         if inner.holder == who {
-            inner.holder = Holder::Free;
+            inner.holder = Controller::Free;
             drop(inner);
-            if let (Holder::Client { .. }, Some(name)) = (who, name) {
+            if let (Controller::Client { .. }, Some(name)) = (who, name) {
                 self.attendance.tell(departure(&name));
             }
             self.tell();
@@ -234,7 +234,7 @@ impl Hub {
     ///
     /// # Errors
     /// When somebody else has control, named.
-    pub fn may_command(&self, who: Holder) -> Result<(), String> {
+    pub fn may_command(&self, who: Controller) -> Result<(), String> {
         let mut inner = self.lock();
         match inner.words(inner.holder) {
             Some(other) if inner.holder != who => {
@@ -278,7 +278,7 @@ impl Hub {
     }
 
     /// Those who can answer the run's questions.
-    pub fn attendance(&self) -> &Arc<Attendance> {
+    pub fn attendance(&self) -> &Arc<Presence> {
         &self.attendance
     }
 }
@@ -337,7 +337,7 @@ mod tests {
     }
 
     fn hub() -> Arc<Hub> {
-        Hub::new(Attendance::new(false), no_run())
+        Hub::new(Presence::new(false), no_run())
     }
 
     fn seqs(next: Next) -> Vec<u64> {
@@ -363,15 +363,15 @@ mod tests {
 
     #[test]
     fn one_has_control_and_another_can_take_it() {
-        let hub = Hub::new(Attendance::new(true), no_run());
+        let hub = Hub::new(Presence::new(true), no_run());
         let (a, b) = (
-            Holder::Client {
+            Controller::Client {
                 id: 1,
                 pid: Some(7),
             },
-            Holder::Client { id: 2, pid: None },
+            Controller::Client { id: 2, pid: None },
         );
-        assert!(hub.may_command(Holder::Dashboard).is_ok());
+        assert!(hub.may_command(Controller::Dashboard).is_ok());
         let refused = hub.may_command(a).unwrap_err();
         assert!(
             refused.starts_with("the run's own dashboard has control"),

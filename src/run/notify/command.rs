@@ -17,8 +17,8 @@ use nix::sys::signal::SigSet;
 use super::execute::{self, Outcome};
 use super::recognise::Recogniser;
 use super::{Notice, Occasion, Waiting, stall};
-use crate::run::attendance::Attendance;
 use crate::run::handle::{LOG, RunHandle};
+use crate::run::presence::Presence;
 use crate::run::shared::{SharedRun, Sink};
 use crate::run::state::SILENT;
 use crate::signals::Signalled;
@@ -36,7 +36,7 @@ pub struct Order {
 pub struct Place {
     pub handle: Arc<RunHandle>,
     pub run: Arc<SharedRun>,
-    pub attendance: Arc<Attendance>,
+    pub attendance: Arc<Presence>,
     pub signalled: Arc<Signalled>,
 }
 
@@ -317,7 +317,7 @@ mod tests {
     struct Fixture {
         tmp: tempfile::TempDir,
         observer: Option<Observer>,
-        attendance: Arc<Attendance>,
+        attendance: Arc<Presence>,
         notifier: Option<Notifier>,
         seq: u64,
     }
@@ -326,7 +326,7 @@ mod tests {
         fn new(script: &str, on: &[Occasion]) -> Self {
             let tmp = tempfile::tempdir().unwrap();
             let (run, observer) = SharedRun::begin(RunState::default()).unwrap();
-            let attendance = Attendance::new(false);
+            let attendance = Presence::new(false);
             let place = Place {
                 handle: Arc::new(RunHandle::open(&RunDir::at(tmp.path())).unwrap()),
                 run,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::run::command::LONGEST_NOTE;
 use crate::run::event::foreign::{counted, layers};
 use crate::run::event::{Phase, PhaseResult};
-use crate::run::state::{Core, Mark, MarkKind, REMARKS_KEPT, RunState, Strand};
+use crate::run::state::{Branch, Core, Mark, MarkKind, REMARKS_KEPT, RunState};
 use crate::run::tail::Position;
 use crate::text;
 
@@ -76,7 +76,7 @@ fn core(core: &Core) -> bool {
         && decisions.all(|d| fine(d.evidence.check()))
 }
 
-fn strand(strand: &Strand) -> bool {
+fn strand(strand: &Branch) -> bool {
     let marks = strand.marks.iter();
     let note = |m: &Mark| match &m.kind {
         MarkKind::Note(words) => text::clean(words) == *words,

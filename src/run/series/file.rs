@@ -52,7 +52,7 @@ fn fingerprint() -> &'static [u8; HASH] {
             include_str!("../state/left.rs"),
             include_str!("../state/points.rs"),
             include_str!("../state/snapshots.rs"),
-            include_str!("../state/strand.rs"),
+            include_str!("../state/branch.rs"),
             include_str!("bounded.rs"),
             include_str!("file.rs"),
             include_str!("pyramid.rs"),

@@ -25,7 +25,7 @@ pub struct Place {
 
 /// The part of the axis that a bucket covers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Stretch {
+pub struct Bucket {
     pub first: Place,
     pub last: Place,
     /// Points in it.
@@ -105,7 +105,7 @@ impl Span {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     #[serde(deserialize_with = "at_most::<BOUND_READ, _, _>")]
-    stretches: Vec<Stretch>,
+    stretches: Vec<Bucket>,
     /// One span a stretch.
     #[serde(deserialize_with = "at_most::<MOST_COLUMNS, _, _>")]
     columns: Vec<Column>,
@@ -155,7 +155,7 @@ impl Series {
     }
 
     /// The buckets' places, oldest first.
-    pub fn stretches(&self) -> &[Stretch] {
+    pub fn stretches(&self) -> &[Bucket] {
         &self.stretches
     }
 
@@ -178,7 +178,7 @@ impl Series {
     /// bound is reached: [`Self::gather`] is due.
     pub fn push(&mut self, place: Place, values: &[f64]) -> bool {
         self.widen(values.len().min(MOST_COLUMNS));
-        self.stretches.push(Stretch {
+        self.stretches.push(Bucket {
             first: place,
             last: place,
             count: 1,
@@ -254,7 +254,7 @@ impl Series {
         groups
     }
 
-    fn fits(&self, a: &Stretch, b: &Stretch, barriers: &[u64]) -> bool {
+    fn fits(&self, a: &Bucket, b: &Bucket, barriers: &[u64]) -> bool {
         let passed = |seq: u64| barriers.partition_point(|&barrier| barrier < seq);
         let count = a.count.checked_add(b.count);
         count.is_some_and(|count| count <= self.stride) && passed(a.last.seq) == passed(b.first.seq)
@@ -333,7 +333,7 @@ impl Series {
 
     /// Whether a series that was read from a file is one that this code could have made.
     pub fn is_sound(&self) -> bool {
-        let places = |s: &Stretch| s.count > 0 && s.first.seq <= s.last.seq;
+        let places = |s: &Bucket| s.count > 0 && s.first.seq <= s.last.seq;
         self.stride > 0
             && (8..=BOUND).contains(&self.bound)
             && self.len() <= self.limit()
@@ -408,7 +408,7 @@ mod tests {
         let barriers = [1001, 5555, 40_000];
         let mut series = filled(256, 50_000, &barriers, |_| 1.0);
         for barrier in barriers {
-            let over = |s: &&Stretch| s.first.seq < barrier && s.last.seq > barrier;
+            let over = |s: &&Bucket| s.first.seq < barrier && s.last.seq > barrier;
             assert_eq!(series.stretches().iter().find(over), None);
         }
         let later = series.split_off(5555);

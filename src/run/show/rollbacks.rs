@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::run::event::Phase;
-use crate::run::state::{Abandoned, EvalPoint, MarkKind, RunState, Strand};
+use crate::run::state::{Abandoned, Branch, EvalPoint, MarkKind, RunState};
 use crate::run::{table, trend};
 
 /// An evaluation of a round.
@@ -55,14 +55,14 @@ fn rollback(state: &RunState, left: &Abandoned) -> Rollback {
     }
 }
 
-fn last_step(strand: &Strand) -> Option<u64> {
+fn last_step(strand: &Branch) -> Option<u64> {
     let train = strand.train.stretches().last().map(|s| s.last.step);
     let eval = strand.evals.last().map(|e| e.step);
     train.max(eval)
 }
 
 /// The phase that event `seq` of a strand belongs to, as far as the strand's own marks show it.
-fn phase_at(strand: &Strand, seq: u64) -> Option<Phase> {
+fn phase_at(strand: &Branch, seq: u64) -> Option<Phase> {
     let mut latest = strand.marks.iter().rev().filter(|m| m.seq <= seq);
     latest.find_map(|m| match &m.kind {
         MarkKind::Phase(phase) => Some(phase.clone()),
@@ -71,7 +71,7 @@ fn phase_at(strand: &Strand, seq: u64) -> Option<Phase> {
 }
 
 /// The best evaluation of a strand's rounds after event `seq`; `before` is the phase that the strand begins in.
-fn best(strand: &Strand, before: Option<Phase>, seq: u64) -> Option<Best> {
+fn best(strand: &Branch, before: Option<Phase>, seq: u64) -> Option<Best> {
     let phase = |e: &EvalPoint| phase_at(strand, e.seq).or(before.clone());
     let evals = strand.evals.iter().filter(|e| e.seq > seq);
     let rounds = evals.filter_map(|e| match phase(e) {

@@ -7,7 +7,6 @@ use super::points::{
     PhaseNow, ProbePoint, RoundResult, Status,
 };
 use super::{CHECKPOINTS_KEPT, GPU_PERCENT, REMARKS_KEPT, RunState};
-use crate::run::attendance::is_departure;
 use crate::run::command::{By, Command};
 use crate::run::event::foreign::MOST_COUNTED;
 use crate::run::event::{
@@ -16,6 +15,7 @@ use crate::run::event::{
     Phase, PhaseEvent, PhaseResult, Probe, Resumed, Rollback, RunEvent, RunInfo, RunStatus,
     Suggestion, TrainMetrics, Warning,
 };
+use crate::run::presence::is_departure;
 use crate::run::series::pyramid::Place;
 use crate::run::since::Left;
 use crate::run::trouble::{JOURNAL_FAILS, JOURNAL_WORKS, UNWRITTEN};

@@ -3,11 +3,11 @@
 //! Live, tailed and replayed runs are the same code: [`RunState::apply`] is the only way state changes. Its size is
 //! bounded, however long the run.
 
+mod branch;
 mod fold;
 mod left;
 mod points;
 mod snapshots;
-mod strand;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +16,10 @@ use std::collections::VecDeque;
 use super::event::RunInfo;
 use super::windows::EvalWindows;
 
+pub use branch::{
+    Abandoned, Branch, GAP, GAP_STDERR, GPU_PERCENT, GRAD_NORM, History, LOSS, LR,
+    TOKENS_PER_SECOND, VAL_LOSS, VAL_STDERR, max_rank,
+};
 #[doc(hidden)]
 pub use fold::applied;
 pub use left::Left;
@@ -24,10 +28,6 @@ pub use points::{
     OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
 };
 pub use snapshots::Snapshots;
-pub use strand::{
-    Abandoned, GAP, GAP_STDERR, GPU_PERCENT, GRAD_NORM, History, LOSS, LR, Strand,
-    TOKENS_PER_SECOND, VAL_LOSS, VAL_STDERR, max_rank,
-};
 
 /// How many notes the event strip and the log keep.
 pub(super) const NOTES_KEPT: usize = 1000;
@@ -140,7 +140,7 @@ impl RunState {
     }
 
     /// What is live: the branch the run goes on with.
-    pub fn live(&self) -> &Strand {
+    pub fn live(&self) -> &Branch {
         &self.history.live
     }
 

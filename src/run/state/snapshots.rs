@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::branch::Branch;
 use super::points::Core;
-use super::strand::Strand;
 
 /// The latest ones that are kept.
 const LATEST_KEPT: usize = 128;
@@ -116,14 +116,14 @@ impl Snapshots {
 
     /// The core at event `seq` of a run whose live strand ends there; where no such checkpoint is known, as it was at
     /// the last one before.
-    pub fn core_at(&self, seq: u64, live: &Strand) -> Option<Core> {
+    pub fn core_at(&self, seq: u64, live: &Branch) -> Option<Core> {
         let mut earlier = self.0.iter().rev();
         let found = earlier.find(|s| s.seq == seq || (s.seq < seq && live.contains(s.seq)))?;
         Some(found.core.clone())
     }
 
     /// Event numbers a bucket must not reach over: here a strand may be cut, and where another model begins.
-    pub fn barriers(&self, strand: &Strand) -> Vec<u64> {
+    pub fn barriers(&self, strand: &Branch) -> Vec<u64> {
         let mut all = strand.phase_starts();
         all.extend(self.0.iter().map(|s| s.seq));
         all.sort_unstable();
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_missing_snapshot_gives_the_one_before() {
         let mut snapshots = Snapshots::default();
-        let live = super::super::strand::History::default().live;
+        let live = super::super::branch::History::default().live;
         for seq in [10, 20] {
             snapshots.begin(seq, "schedule", &core(seq));
             snapshots.written(seq, None);

@@ -131,7 +131,7 @@ impl Run {
     }
 }
 
-fn steps(strand: &Strand) -> Vec<u64> {
+fn steps(strand: &Branch) -> Vec<u64> {
     let stretches = strand.train.stretches().iter();
     stretches.map(|s| s.last.step).collect()
 }

@@ -8,7 +8,7 @@ use candle_nn::{Embedding, LayerNorm, Linear, Module, RmsNorm};
 use super::attention::{Attention, turned};
 use super::layers::{gelu, gelu_erf, rows_of_outputs};
 use super::{exact, variable};
-use crate::model::{Decoder, DecoderConfig, Family, Mlp, Norms, Positions};
+use crate::model::{Decoder, DecoderConfig, Family, Mlp, Norms, Param, Positions};
 use crate::ops::{AttentionShape, Layout};
 
 /// The model, its parameters variables in f64.
@@ -22,12 +22,18 @@ pub struct Composed<'a> {
 impl<'a> Composed<'a> {
     /// The same weights as a model's.
     pub fn of(model: &'a Decoder) -> Result<Self> {
-        let views = model.weights.views.iter();
+        let exactly = |(i, p): (usize, &Param)| {
+            let values = model.weights.read(i)?.into_iter().map(f64::from).collect();
+            variable(&Tensor::from_vec(values, p.shape.as_slice(), &Device::Cpu)?)
+        };
         let names = model.params.iter().map(|p| p.name.as_str());
         Ok(Self {
             config: &model.config,
-            vars: views
-                .map(|view| variable(&exact(view)?))
+            vars: model
+                .params
+                .iter()
+                .enumerate()
+                .map(exactly)
                 .collect::<Result<_>>()?,
             by_name: names.zip(0..).collect(),
         })

@@ -126,11 +126,12 @@ impl SelfTest<'_> {
     /// A model whose norms and biases are not at their trivial start.
     fn shaken(&mut self, config: &DecoderConfig, device: &Device) -> Result<Decoder> {
         let model = Decoder::random(config.clone(), 7, device)?;
-        for (view, p) in model.weights.views.iter().zip(&model.params) {
+        for (i, p) in model.params.iter().enumerate() {
             let size = if p.shape.len() == 1 { 0.1 } else { 0.05 };
             let noise = ops::read(&self.normal_there(&p.shape, candle_core::DType::F32, size)?)?;
-            let values = ops::read(view)?.into_iter().zip(noise);
-            ops::write(view, &values.map(|(v, n)| v + n).collect::<Vec<f32>>())?;
+            let values = model.weights.read(i)?.into_iter().zip(noise);
+            let shaken: Vec<f32> = values.map(|(v, n)| v + n).collect();
+            model.weights.write(i, &shaken)?;
         }
         Ok(model)
     }
@@ -158,7 +159,7 @@ impl SelfTest<'_> {
         let rounded = match (case.compute, self.device.is_cuda()) {
             (Compute::Bf16, true) => {
                 let cpu = Decoder::zeros(config.clone(), &Device::Cpu)?;
-                ops::write(&cpu.weights.flat, &ops::read(&model.weights.flat)?)?;
+                cpu.weights.write_all(&model.weights.read_all()?)?;
                 let ws = [&inputs, &targets];
                 let ws = workspace(config, case.compute, &Device::Cpu, ws)?;
                 cpu.forward_backward(&ws, 1.0 / (BATCH * TIME) as f32)?;

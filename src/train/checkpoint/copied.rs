@@ -3,16 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
-
 use super::{
     CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, UNFINISHED, VERSION,
     checksum, damaged, verify_in,
 };
 use crate::corpus::Tokenizer;
 use crate::file::Dir;
-use crate::model::{self, Arena, DecoderConfig, ModelError, Param};
-use crate::ops;
+use crate::model::{self, DecoderConfig, ModelError, Param, ReadOnly};
 use crate::run::handle::EVENTS;
 use crate::tensors::Source;
 use crate::train::learner::Learner;
@@ -39,18 +36,16 @@ pub struct Copied {
 enum Values {
     Copied(Vec<f32>),
     /// The arena itself, which must not change meanwhile.
-    Live(Tensor),
+    Live(ReadOnly),
     /// So many zeros.
     Zeros(usize),
 }
 
 impl Values {
-    fn of(arena: &Arena, copy: bool) -> Result<Self, CheckpointError> {
+    fn of(values: ReadOnly, copy: bool) -> Result<Self, CheckpointError> {
         match copy {
-            true => Ok(Self::Copied(
-                ops::read(&arena.flat).map_err(ModelError::from)?,
-            )),
-            false => Ok(Self::Live(arena.flat.clone())),
+            true => Ok(Self::Copied(values.read().map_err(ModelError::from)?)),
+            false => Ok(Self::Live(values)),
         }
     }
 
@@ -61,7 +56,7 @@ impl Values {
     ) -> Result<R, CheckpointError> {
         match self {
             Self::Copied(values) => f(values),
-            Self::Live(flat) => ops::lend(flat, f).map_err(ModelError::from)?,
+            Self::Live(values) => values.lend(f).map_err(ModelError::from)?,
             Self::Zeros(n) => f(&vec![0.0; *n]),
         }
     }
@@ -85,14 +80,14 @@ impl Copied {
         let (moments, steps) = match learner.optimizer().map_err(CheckpointError::Nothing)? {
             Some(optimizer) => (
                 [
-                    Values::of(&optimizer.m, copy)?,
-                    Values::of(&optimizer.v, copy)?,
+                    Values::of(ReadOnly::of(&optimizer.m), copy)?,
+                    Values::of(ReadOnly::of(&optimizer.v), copy)?,
                 ],
                 optimizer.steps.clone(),
             ),
             // A model that is only measured has had no update.
             None => {
-                let n = model.weights.flat.elem_count();
+                let n = model.weights.elements();
                 (
                     [Values::Zeros(n), Values::Zeros(n)],
                     vec![0; model.params.len()],
@@ -104,7 +99,7 @@ impl Copied {
             verify,
             config: model.config.clone(),
             params: model.params.clone(),
-            weights: Values::of(&model.weights, copy)?,
+            weights: Values::of(model.weights.share(), copy)?,
             moments,
             state: TrainState {
                 optimizer_steps: steps,

@@ -88,7 +88,7 @@ fn assert_as_new(learner: &mut Learner, shape: DecoderConfig, val: &Tokens) {
             .train_step(&batch(0, 4), Objective::CrossEntropy, &values())
             .unwrap();
         let ranks = learner.probe(val, 0.9).unwrap().unwrap().0;
-        let weights = ops::read(&learner.model().unwrap().weights.flat).unwrap();
+        let weights = learner.model().unwrap().weights.read_all().unwrap();
         (
             (step.loss, step.grad_norm),
             learner.evaluate(val).unwrap(),

@@ -6,7 +6,7 @@ use super::extent::View;
 use crate::dashboard::widgets::axes::{Axis, Window};
 use crate::dashboard::widgets::foot::Mark;
 use crate::run::event::Phase;
-use crate::run::state::{self, MarkKind, Strand};
+use crate::run::state::{self, Branch, MarkKind};
 
 /// Which marks go before others in a column.
 const PHASE: u8 = 1;
@@ -56,7 +56,7 @@ fn label(mark: &state::Mark, grown: &HashSet<u64>) -> Option<(Option<String>, u8
 }
 
 /// A mark's place: on axes other than steps, that of the first training point not before it.
-fn x(live: &Strand, window: &Window, mark: &state::Mark) -> f64 {
+fn x(live: &Branch, window: &Window, mark: &state::Mark) -> f64 {
     if window.axis == Axis::Step {
         return mark.step as f64;
     }

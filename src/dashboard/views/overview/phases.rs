@@ -7,7 +7,7 @@ use crate::dashboard::chart_view::{ChartView, place_before};
 use crate::dashboard::widgets::axes::Axis;
 use crate::run::event::Phase;
 use crate::run::series::pyramid::{Place, Series};
-use crate::run::state::{MarkKind, RunState, Strand};
+use crate::run::state::{Branch, MarkKind, RunState};
 use crate::run::table;
 
 /// A phase of the live branch.
@@ -108,7 +108,7 @@ impl Parts {
 }
 
 /// The event, the step and the phase of each beginning on a branch.
-fn starts(strand: &Strand) -> Vec<(u64, u64, &Phase)> {
+fn starts(strand: &Branch) -> Vec<(u64, u64, &Phase)> {
     let marks = strand.marks.iter();
     let starts = marks.filter_map(|m| match &m.kind {
         MarkKind::Phase(phase) => Some((m.seq, m.step, phase)),

@@ -4,14 +4,14 @@ use super::mat::Mat;
 
 /// What a product is added to.
 #[derive(Clone, Copy)]
-pub enum Onto {
+pub enum Accumulate {
     Nothing,
     /// What is there already.
     Out,
     Other(Mat),
 }
 
-impl Onto {
+impl Accumulate {
     pub(super) fn mat(self, out: *const f32, row: usize) -> Option<Mat> {
         match self {
             Self::Nothing => None,

@@ -6,7 +6,7 @@ use super::{amx, avx512};
 
 /// What multiplies tiles of bf16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum Isa {
     /// Intel's tile registers.
     Amx,
     /// `vdpbf16ps`.
@@ -15,7 +15,7 @@ pub enum Unit {
     Portable,
 }
 
-impl Unit {
+impl Isa {
     /// The units this machine has, best first.
     pub fn available() -> Vec<Self> {
         let mut units = vec![Self::Portable];
@@ -30,9 +30,9 @@ impl Unit {
 
     /// The unit in use: the best one, or a lesser one named by `HEIRLOOM_UNIT` (`amx`, `avx512`, `portable`).
     pub fn chosen() -> Self {
-        static CHOSEN: LazyLock<Unit> = LazyLock::new(|| {
-            let best = Unit::available()[0];
-            Unit::asked_for().ok().flatten().unwrap_or(best)
+        static CHOSEN: LazyLock<Isa> = LazyLock::new(|| {
+            let best = Isa::available()[0];
+            Isa::asked_for().ok().flatten().unwrap_or(best)
         });
         *CHOSEN
     }

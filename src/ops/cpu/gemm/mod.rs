@@ -18,8 +18,8 @@ mod tiles;
 use std::cell::Cell;
 
 use crate::ops::Compute;
-pub use accumulate::Onto;
-pub use isa::Unit;
+pub use accumulate::Accumulate;
+pub use isa::Isa;
 pub use mat::Mat;
 pub use pack::{Packed, Panels, Right};
 pub use threads::Threads;
@@ -36,7 +36,7 @@ pub unsafe fn matmul(
     (m, k, n): (usize, usize, usize),
     out: *mut f32,
     out_row: usize,
-    onto: Onto,
+    onto: Accumulate,
     a: Mat,
     b: Mat,
     threads: Threads,
@@ -46,7 +46,7 @@ pub unsafe fn matmul(
         match compute {
             Compute::F32 => single::multiply((m, k, n), out, out_row, onto, a, b, threads),
             Compute::Bf16 => {
-                let (unit, (mut left, mut right)) = (Unit::chosen(), PACKED.take());
+                let (unit, (mut left, mut right)) = (Isa::chosen(), PACKED.take());
                 left.fill(unit, Side::Left, a, m, k, threads);
                 right.fill(unit, Side::Right, b.t(), n, k, threads);
                 multiply(unit, left.all(), right.all(), out, out_row, onto, threads);
@@ -65,7 +65,7 @@ pub unsafe fn matmul_shared(
     (m, k, n): (usize, usize, usize),
     out: *mut f32,
     out_row: usize,
-    onto: Onto,
+    onto: Accumulate,
     a: Mat,
     b: &Right<'_>,
 ) {
@@ -74,7 +74,7 @@ pub unsafe fn matmul_shared(
         match b.packed {
             None => single::multiply((m, k, n), out, out_row, onto, a, b.mat, Threads::One),
             Some(right) => {
-                let (unit, (mut left, other)) = (Unit::chosen(), PACKED.take());
+                let (unit, (mut left, other)) = (Isa::chosen(), PACKED.take());
                 left.fill(unit, Side::Left, a, m, k, Threads::One);
                 let right = right.part(k, n);
                 multiply(unit, left.all(), right, out, out_row, onto, Threads::One);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     /// What multiplies, with its name.
-    type Multiply = Box<dyn Fn((usize, usize, usize), *mut f32, usize, Onto, Mat, Mat)>;
+    type Multiply = Box<dyn Fn((usize, usize, usize), *mut f32, usize, Accumulate, Mat, Mat)>;
 
     fn ways(compute: Compute) -> Vec<(&'static str, Multiply)> {
         // SAFETY (of all): the test's operands have these sizes.
@@ -131,7 +131,7 @@ mod tests {
                 });
                 vec![("one thread", one), ("all threads", all)]
             }
-            Compute::Bf16 => Unit::available()
+            Compute::Bf16 => Isa::available()
                 .into_iter()
                 .map(|unit| {
                     let way: Multiply = Box::new(move |(m, k, n), out, row, onto, a, b| unsafe {
@@ -179,10 +179,10 @@ mod tests {
                     let others = values(m * n, 11);
                     for (name, multiply) in &ways {
                         for (onto, what) in [
-                            (Onto::Nothing, "nothing"),
-                            (Onto::Out, "out"),
-                            (Onto::Other(Mat::repeated(&others[..n])), "a row"),
-                            (Onto::Other(Mat::rows(&others, n)), "others"),
+                            (Accumulate::Nothing, "nothing"),
+                            (Accumulate::Out, "out"),
+                            (Accumulate::Other(Mat::repeated(&others[..n])), "a row"),
+                            (Accumulate::Other(Mat::rows(&others, n)), "others"),
                         ] {
                             let what = format!("{name} {m}x{k}x{n} {ta} {tb} onto {what}");
                             let row = n + 3;
@@ -191,10 +191,10 @@ mod tests {
                             for (i, out) in out.chunks_exact(row).enumerate() {
                                 for (j, got) in out[..n].iter().enumerate() {
                                     let before = match onto {
-                                        Onto::Nothing => 0.0,
-                                        Onto::Out => 0.5,
-                                        Onto::Other(mat) if mat.row == 0 => others[j],
-                                        Onto::Other(_) => others[i * n + j],
+                                        Accumulate::Nothing => 0.0,
+                                        Accumulate::Out => 0.5,
+                                        Accumulate::Other(mat) if mat.row == 0 => others[j],
+                                        Accumulate::Other(_) => others[i * n + j],
                                     };
                                     let want = want[i * n + j] + f64::from(before);
                                     let off = (f64::from(*got) - want).abs();

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::avx512;
-use super::isa::Unit;
+use super::isa::Isa;
 use super::mat::Mat;
 use super::threads::Threads;
 use super::tile::{LINE, Line, PANEL, Side, TILE, Tile};
@@ -48,7 +48,7 @@ impl Packed {
     /// `from` must be valid for its sizes.
     pub unsafe fn fill(
         &mut self,
-        unit: Unit,
+        unit: Isa,
         side: Side,
         from: Mat,
         rows: usize,
@@ -107,7 +107,7 @@ impl Packed {
     }
 
     /// Lets tasks pack different depths of the operand.
-    pub fn by_depth(&mut self, unit: Unit) -> ByDepth {
+    pub fn by_depth(&mut self, unit: Isa) -> ByDepth {
         ByDepth {
             unit,
             lines: self.lines.as_mut_ptr(),
@@ -165,7 +165,7 @@ impl<'m> Right<'m> {
             Compute::F32 => None,
             Compute::Bf16 => {
                 // SAFETY: forwarded to the caller.
-                unsafe { memory.fill(Unit::chosen(), Side::Right, mat.t(), n, k, Threads::One) };
+                unsafe { memory.fill(Isa::chosen(), Side::Right, mat.t(), n, k, Threads::One) };
                 Some(&*memory)
             }
         };
@@ -175,7 +175,7 @@ impl<'m> Right<'m> {
 
 /// An operand that is packed depth by depth.
 pub struct ByDepth {
-    unit: Unit,
+    unit: Isa,
     lines: *mut Line,
     rows: usize,
     steps: usize,
@@ -210,7 +210,7 @@ impl ByDepth {
 ///
 /// # Safety
 /// `from` must be valid for its sizes.
-unsafe fn pack(unit: Unit, side: Side, into: &mut [Line], from: Mat, rows: usize, k: usize) {
+unsafe fn pack(unit: Isa, side: Side, into: &mut [Line], from: Mat, rows: usize, k: usize) {
     for (at, step) in (0..k).step_by(LINE).zip(into.chunks_exact_mut(PANEL)) {
         for (i, into) in step.chunks_exact_mut(TILE).enumerate() {
             let skipped = i * TILE;
@@ -225,8 +225,8 @@ unsafe fn pack(unit: Unit, side: Side, into: &mut [Line], from: Mat, rows: usize
             // SAFETY: forwarded to the caller; the unit was found at start.
             unsafe {
                 match unit {
-                    Unit::Portable => tile.pack(side, into),
-                    Unit::Amx | Unit::Avx512 => avx512::pack(side, into, &tile),
+                    Isa::Portable => tile.pack(side, into),
+                    Isa::Amx | Isa::Avx512 => avx512::pack(side, into, &tile),
                 }
             }
         }
@@ -251,14 +251,14 @@ mod tests {
                     col,
                 };
                 for side in [Side::Left, Side::Right] {
-                    let packed = |unit: Unit| {
+                    let packed = |unit: Isa| {
                         let mut lines = vec![Line([7; LINE]); k.div_ceil(LINE) * PANEL];
                         // SAFETY: the data holds 32 rows of 65 either way.
                         unsafe { pack(unit, side, &mut lines, from, rows, k) };
                         lines.iter().flat_map(|l| l.0).collect::<Vec<_>>()
                     };
-                    let want = packed(Unit::Portable);
-                    for unit in Unit::available() {
+                    let want = packed(Isa::Portable);
+                    for unit in Isa::available() {
                         assert!(
                             packed(unit) == want,
                             "{unit:?}, {rows}x{k}, rows {row} apart"

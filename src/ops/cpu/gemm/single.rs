@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::accumulate::Onto;
+use super::accumulate::Accumulate;
 use super::mat::Mat;
 use super::threads::Threads;
 use crate::ops::cpu::{ROWS_PER_TASK, Shared};
@@ -15,12 +15,12 @@ pub unsafe fn multiply(
     (m, k, n): (usize, usize, usize),
     out: *mut f32,
     out_row: usize,
-    onto: Onto,
+    onto: Accumulate,
     a: Mat,
     b: Mat,
     threads: Threads,
 ) {
-    if let Onto::Other(onto) = onto {
+    if let Accumulate::Other(onto) = onto {
         let out = Shared(out);
         let copy = |i: usize| {
             let (from, to) = (onto.at(i, 0).ptr, out.at(i * out_row));
@@ -45,7 +45,7 @@ pub unsafe fn multiply(
                 out,
                 1,
                 out_row as isize,
-                !matches!(onto, Onto::Nothing),
+                !matches!(onto, Accumulate::Nothing),
                 a.ptr,
                 a.col as isize,
                 a.row as isize,

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::accumulate::Onto;
-use super::isa::Unit;
+use super::accumulate::Accumulate;
+use super::isa::Isa;
 use super::mat::Mat;
 use super::pack::Panels;
 use super::threads::Threads;
@@ -16,12 +16,12 @@ use crate::ops::cpu::Shared;
 /// # Safety
 /// `out` must be valid for writing `left.rows` rows, `out_row` apart, of `right.rows` values.
 pub unsafe fn multiply(
-    unit: Unit,
+    unit: Isa,
     left: Panels<'_>,
     right: Panels<'_>,
     out: *mut f32,
     out_row: usize,
-    onto: Onto,
+    onto: Accumulate,
     threads: Threads,
 ) {
     assert!(left.steps == right.steps, "operands of different depth");
@@ -34,7 +34,7 @@ pub unsafe fn multiply(
         let (ja, jb) = (index % jobs_a, index / jobs_a);
         let rows = ja * JOB_LEFT..((ja + 1) * JOB_LEFT).min(panels_a);
         let columns = jb * JOB_RIGHT..((jb + 1) * JOB_RIGHT).min(panels_b);
-        let _tiles = (unit == Unit::Amx).then(amx::Tiles::configure);
+        let _tiles = (unit == Isa::Amx).then(amx::Tiles::configure);
         for from in (0..left.steps).step_by(DEPTH) {
             // Neighbouring columns one after the other: their rows share pages.
             for pa in rows.clone() {
@@ -72,7 +72,7 @@ const DEPTH: usize = 24;
 
 /// 32x32 values of a product.
 struct Block<'p> {
-    unit: Unit,
+    unit: Isa,
     a: &'p [Line],
     b: &'p [Line],
     steps: usize,
@@ -115,9 +115,9 @@ impl Block<'_> {
         // SAFETY: forwarded to the caller; the units were found at start.
         unsafe {
             match self.unit {
-                Unit::Amx => amx::block(a, b, steps, out, onto),
-                Unit::Avx512 => avx512::block(a, b, steps, out, onto),
-                Unit::Portable => portable::block(a, b, steps, out, onto),
+                Isa::Amx => amx::block(a, b, steps, out, onto),
+                Isa::Avx512 => avx512::block(a, b, steps, out, onto),
+                Isa::Portable => portable::block(a, b, steps, out, onto),
             }
         }
     }

@@ -20,27 +20,27 @@ const MARKS_KEPT: usize = 16_384;
 const ABANDONED_KEPT: usize = 16;
 const ABANDONED_BUCKETS: usize = 1024;
 
-/// Curves of [`Strand::train`].
+/// Curves of [`Branch::train`].
 pub const LOSS: usize = 0;
 pub const LR: usize = 1;
 pub const GRAD_NORM: usize = 2;
 pub const TOKENS_PER_SECOND: usize = 3;
 /// Share of the time in which the GPU had work, in percent, as read last; absent without a GPU.
 pub const GPU_PERCENT: usize = 4;
-/// Curves of [`Strand::val`].
+/// Curves of [`Branch::val`].
 pub const VAL_LOSS: usize = 0;
 pub const VAL_STDERR: usize = 1;
 pub const GAP: usize = 2;
 pub const GAP_STDERR: usize = 3;
 
-/// The curve of layer `layer`'s MaxRank in [`Strand::ranks`]; that of its AvgMass is the next.
+/// The curve of layer `layer`'s MaxRank in [`Branch::ranks`]; that of its AvgMass is the next.
 pub fn max_rank(layer: usize) -> usize {
     2 * layer
 }
 
 /// What happened along one branch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Strand {
+pub struct Branch {
     /// Loss, learning rate, gradient norm, tokens per second, and with a GPU its utilization.
     pub train: Series,
     /// Validation loss and gap, each with its standard error.
@@ -60,7 +60,7 @@ pub struct Strand {
     ranges: Vec<(u64, u64)>,
 }
 
-impl Default for Strand {
+impl Default for Branch {
     fn default() -> Self {
         Self {
             train: Series::default(),
@@ -74,7 +74,7 @@ impl Default for Strand {
     }
 }
 
-impl Strand {
+impl Branch {
     pub(super) fn push_eval(&mut self, eval: EvalPoint, barriers: impl FnOnce(&Self) -> Vec<u64>) {
         let nan = f64::NAN;
         let values = [
@@ -247,13 +247,13 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T, keep: usize) {
 pub struct Abandoned {
     /// The last event it shares with what came instead.
     pub fork: u64,
-    pub strand: Strand,
+    pub strand: Branch,
 }
 
 /// A run's history: the strand that is live and those that were left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct History {
-    pub live: Strand,
+    pub live: Branch,
     /// The one left last is the last.
     #[serde(deserialize_with = "at_most::<ABANDONED_KEPT, _, _>")]
     pub abandoned: Vec<Abandoned>,
@@ -263,7 +263,7 @@ pub struct History {
 
 impl Default for History {
     fn default() -> Self {
-        let mut live = Strand::default();
+        let mut live = Branch::default();
         live.go_on_after(0);
         Self {
             live,
@@ -315,7 +315,7 @@ impl History {
         }
     }
 
-    fn leave(&mut self, fork: u64, mut strand: Strand, barriers: &[u64]) {
+    fn leave(&mut self, fork: u64, mut strand: Branch, barriers: &[u64]) {
         self.changes += 1;
         if strand.is_empty() {
             return;

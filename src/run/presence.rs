@@ -60,7 +60,7 @@ const NEWS_WAITING: usize = 64;
 
 /// Shared by the trainer and those who show it and control it.
 #[derive(Debug, Default)]
-pub struct Attendance {
+pub struct Presence {
     /// A dashboard in this process, or a plain terminal whose commands are read.
     dashboard: AtomicBool,
     /// Dashboards attached over the control socket.
@@ -71,7 +71,7 @@ pub struct Attendance {
     news: Mutex<VecDeque<Body>>,
 }
 
-impl Attendance {
+impl Presence {
     /// With a dashboard or a plain terminal that is read, or without either from the start.
     pub fn new(dashboard: bool) -> Arc<Self> {
         let new = Self::default();
@@ -148,7 +148,7 @@ impl Attendance {
 
 /// An attached dashboard's presence.
 #[derive(Debug)]
-pub struct Attached(Arc<Attendance>);
+pub struct Attached(Arc<Presence>);
 
 impl Drop for Attached {
     fn drop(&mut self) {
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn whoever_is_left_can_answer_and_partings_are_told_once() {
-        let attendance = Attendance::new(true);
+        let attendance = Presence::new(true);
         let guard = attendance.attach();
         attendance.leave(Leave::HungUp);
         assert!(attendance.is_present(), "one is attached");
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_suspended_dashboard_cannot_answer_until_it_is_back() {
-        let attendance = Attendance::new(true);
+        let attendance = Presence::new(true);
         attendance.leave(Leave::Suspended);
         assert!(!attendance.is_present());
         attendance.come_back(Leave::Suspended);
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_news_is_cut() {
-        let attendance = Attendance::new(false);
+        let attendance = Presence::new(false);
         (0..1000).for_each(|i| attendance.tell(i.to_string()));
         assert_eq!(
             std::iter::from_fn(|| attendance.news()).count(),

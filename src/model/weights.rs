@@ -1,0 +1,165 @@
+//! A model's weights and, on a GPU, their copy in bf16, which is kept in step: whatever writes weights goes through here.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{Device, Result, Tensor};
+
+use super::arena::{Arena, Param};
+use crate::ops;
+
+/// The weights of one model, f32.
+#[derive(Debug)]
+pub struct WeightArena {
+    arena: Arena,
+    rounded: Option<Rounded>,
+}
+
+/// A copy of the weights, rounded to bf16.
+#[derive(Debug)]
+struct Rounded {
+    arena: Arena,
+    /// Whether weights were written since it was made.
+    stale: AtomicBool,
+}
+
+impl WeightArena {
+    /// Weights of zero; with `rounded`, there is room for a copy in bf16.
+    pub(super) fn zeros(params: &[Param], rounded: bool, device: &Device) -> Result<Self> {
+        let room = || {
+            Ok::<_, candle_core::Error>(Rounded {
+                arena: Arena::rounded(params, device)?,
+                stale: AtomicBool::new(true),
+            })
+        };
+        Ok(Self {
+            arena: Arena::zeros(params, device)?,
+            rounded: rounded.then(room).transpose()?,
+        })
+    }
+
+    /// The weights as the model reads them.
+    pub(super) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// The copy in bf16, where there is one. It is up to date after [`Self::refresh`].
+    pub(super) fn rounded(&self) -> Option<&Arena> {
+        self.rounded.as_ref().map(|rounded| &rounded.arena)
+    }
+
+    /// Makes the copy in bf16 again if weights were written since.
+    pub(super) fn refresh(&self) -> Result<()> {
+        let Some(rounded) = &self.rounded else {
+            return Ok(());
+        };
+        if rounded.stale.load(Ordering::Relaxed) {
+            ops::round(&rounded.arena.flat, &self.arena.flat)?;
+            rounded.stale.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn mark_stale(&self) {
+        if let Some(rounded) = &self.rounded {
+            rounded.stale.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Where the weights lie.
+    pub fn device(&self) -> &Device {
+        self.arena.flat.device()
+    }
+
+    /// Number of elements of all tensors.
+    pub fn elements(&self) -> usize {
+        self.arena.flat.elem_count()
+    }
+
+    /// Copies out the values of tensor `index`.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn read(&self, index: usize) -> Result<Vec<f32>> {
+        ops::read(&self.arena.views[index])
+    }
+
+    /// Copies out the values of all tensors.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn read_all(&self) -> Result<Vec<f32>> {
+        ops::read(&self.arena.flat)
+    }
+
+    /// The weights for a reader that outlives this borrow. They may change while it holds them.
+    pub fn share(&self) -> ReadOnly {
+        ReadOnly::of(&self.arena)
+    }
+
+    /// Overwrites tensor `index`.
+    ///
+    /// # Errors
+    /// When the number of values is another one, or the device fails.
+    pub fn write(&self, index: usize, values: &[f32]) -> Result<()> {
+        self.mark_stale();
+        ops::write(&self.arena.views[index], values)
+    }
+
+    /// Overwrites all tensors.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_all(&self, values: &[f32]) -> Result<()> {
+        self.mark_stale();
+        ops::write(&self.arena.flat, values)
+    }
+
+    /// Lends the memory of tensor `index` to `f`, which fills it. The outer error is candle's, the inner one `f`'s.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn fill<E>(
+        &self,
+        index: usize,
+        f: impl FnOnce(&mut [f32]) -> std::result::Result<(), E>,
+    ) -> Result<std::result::Result<(), E>> {
+        self.mark_stale();
+        ops::fill(&self.arena.views[index], f)
+    }
+
+    /// Lends all weights to `f`, which changes them and, where there is one, their copy in bf16 in the same way.
+    ///
+    /// # Errors
+    /// When `f` fails; the copy is made again then.
+    pub fn update(&self, f: impl FnOnce(&Tensor, Option<&Tensor>) -> Result<()>) -> Result<()> {
+        let rounded = self.rounded.as_ref().map(|rounded| &rounded.arena.flat);
+        f(&self.arena.flat, rounded).inspect_err(|_| self.mark_stale())
+    }
+}
+
+/// Values of an arena that can be read and not written.
+#[derive(Debug)]
+pub struct ReadOnly(Tensor);
+
+impl ReadOnly {
+    /// The values of an arena.
+    pub fn of(arena: &Arena) -> Self {
+        Self(arena.flat.clone())
+    }
+
+    /// Copies the values out.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn read(&self) -> Result<Vec<f32>> {
+        ops::read(&self.0)
+    }
+
+    /// Lends the values to `f`: without a copy on the CPU, read out of a GPU.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn lend<R>(&self, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+        ops::lend(&self.0, f)
+    }
+}
