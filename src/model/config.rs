@@ -1,5 +1,7 @@
 //! The shape of a decoder: which of a small set of parts it is made of, and how large they are.
 
+use serde::{Deserialize, Serialize};
+
 use super::arena::Param;
 use super::family;
 
@@ -37,7 +39,8 @@ pub struct DecoderConfig {
 }
 
 /// Naming and layout of the files: GPT-2's weights are `[in, out]`, Llama's `[out, in]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     Gpt2,
     Llama,
@@ -100,7 +103,8 @@ impl Biases {
 }
 
 /// The parts of a model that inheriting chooses from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     Attention,
     Mlp,

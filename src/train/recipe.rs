@@ -309,9 +309,10 @@ impl Trainer {
         self.finish_checkpoint();
         self.inherit_layers(&reference, &layers)?;
         self.state.stream = 1;
+        let parts = self.config.inherit.what.iter();
         self.emit(Body::Inherit {
             layers: layers.clone(),
-            what: self.config.inherit.what.clone(),
+            what: parts.map(|part| part.name().to_string()).collect(),
             from: "the reference".into(),
         });
         self.begin(

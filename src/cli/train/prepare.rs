@@ -11,7 +11,7 @@ use super::Args;
 use super::check::{Plan, Planned};
 use super::progress::Progress;
 use crate::cli::located;
-use crate::config::{self, Config, Texts};
+use crate::config::{self, Config, Texts, TokenizerChoice};
 use crate::corpus::{Dataset, Reporter, Tokenizer};
 use crate::file::{self, Dir};
 use crate::locate;
@@ -234,13 +234,13 @@ pub(in crate::cli) fn open_data(
 
 /// The tokenizer that the config means; `reference` is the one beside the reference's weights.
 pub(super) fn tokenizer(config: &Config, reference: Option<&Path>) -> Result<Tokenizer> {
-    let name = config.tokenizer();
-    let tokenizer = match (&config.reference.path, name) {
-        (Some(_), "reference") => {
+    let choice = config.tokenizer();
+    let tokenizer = match (&config.reference.path, choice) {
+        (Some(_), TokenizerChoice::Reference) => {
             let path = reference.context("located before")?;
             locate::tokenizer(path).context("data.tokenizer = \"reference\"")?
         }
-        _ => Tokenizer::from_name(name)?,
+        _ => Tokenizer::from_name(choice.name())?,
     };
     if config.reference.train.is_some() && config.model.vocab > 0 {
         tokenizer
