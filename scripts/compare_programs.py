@@ -94,7 +94,7 @@ def runs(program, place, tiny):
         if "command" not in kinds:
             continue
         args = [source / "config.toml", "--decisions", source, "--threads", 1, "--name", source.name, "--set", "probe.budget=0",
-                "--set", "policy.mode=auto", "--set", "checkpoint.keep=99", "--set", "train.log_every=5"]
+                "--set", "policy.mode=auto", "--set", "checkpoint.keep=99", "--set", "checkpoint.every=0", "--set", "train.log_every=5"]
         yield f"decisions of {source.name}", journal(train(program, place, args, source.name))
 
 

@@ -1,6 +1,7 @@
 //! Training batches, read from the token files by another thread while the step before them runs.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::{CorpusError, Mixture, Sampler, Tokens, fill_batch};
@@ -16,8 +17,8 @@ pub struct Batch {
 /// Which step of which stream a batch is for.
 type Place = (u64, u64);
 
-/// What is to be read, and what has been, each with the memory of the batch.
-type Wanted = (Place, Batch);
+/// What is to be read and from which mixture, and what has been, each with the memory of the batch.
+type Wanted = (Place, Arc<Mixture>, Batch);
 type Read = (Place, Batch, Result<(), CorpusError>);
 
 /// What every batch is drawn from, and how.
@@ -32,13 +33,18 @@ pub struct Draw {
 }
 
 impl Draw {
-    fn read(&self, (stream, step): Place, batch: &mut Batch) -> Result<(), CorpusError> {
+    fn read(
+        &self,
+        (stream, step): Place,
+        mixture: &Mixture,
+        batch: &mut Batch,
+    ) -> Result<(), CorpusError> {
         let n = self.windows * self.time;
         batch.inputs.resize(n, 0);
         batch.targets.resize(n, 0);
         let starts = self
             .sampler
-            .starts(stream, step, self.windows, &self.mixture, self.time);
+            .starts(stream, step, self.windows, mixture, self.time);
         let (inputs, targets) = (&mut batch.inputs, &mut batch.targets);
         fill_batch(&self.tokens, &starts, self.time, inputs, targets)
     }
@@ -51,6 +57,8 @@ pub struct Batches {
     read: Receiver<Read>,
     /// What the thread reads at present.
     ahead: Option<Place>,
+    /// The weights of the batches that are ordered next.
+    mixture: Arc<Mixture>,
     spare: Batch,
 }
 
@@ -62,9 +70,10 @@ impl Batches {
     pub fn of(draw: Draw) -> io::Result<Self> {
         let (wanted, orders) = sync_channel::<Wanted>(1);
         let (done, read) = sync_channel::<Read>(1);
+        let mixture = Arc::new(draw.mixture.clone());
         threads::spawn("batches", move || {
-            for (place, mut batch) in orders {
-                let result = draw.read(place, &mut batch);
+            for (place, mixture, mut batch) in orders {
+                let result = draw.read(place, &mixture, &mut batch);
                 if done.send((place, batch, result)).is_err() {
                     return;
                 }
@@ -74,6 +83,7 @@ impl Batches {
             wanted,
             read,
             ahead: None,
+            mixture,
             spare: Batch::default(),
         })
     }
@@ -96,6 +106,16 @@ impl Batches {
         result.map(|()| batch)
     }
 
+    /// Draws the next batches from the same sources with other weights. One that was read ahead is read again.
+    pub fn set_mixture(&mut self, mixture: Mixture) {
+        if *self.mixture != mixture {
+            if self.ahead.is_some() {
+                self.spare = self.receive().1;
+            }
+            self.mixture = Arc::new(mixture);
+        }
+    }
+
     /// Returns the memory of a batch.
     pub fn give_back(&mut self, batch: Batch) {
         self.spare = batch;
@@ -104,7 +124,8 @@ impl Batches {
     fn order(&mut self, place: Place) {
         let batch = std::mem::take(&mut self.spare);
         self.ahead = Some(place);
-        if self.wanted.send((place, batch)).is_err() {
+        let order = (place, Arc::clone(&self.mixture), batch);
+        if self.wanted.send(order).is_err() {
             unreachable!("the thread lives as long as orders can come");
         }
     }
@@ -149,12 +170,38 @@ mod tests {
         ];
         for place in steps {
             let mut want = Batch::default();
-            draw.read(place, &mut want).unwrap();
+            draw.read(place, &draw.mixture, &mut want).unwrap();
             let got = batches.take(place.0, place.1).unwrap();
             assert_eq!(got.inputs, want.inputs, "{place:?}");
             assert_eq!(got.targets, want.targets, "{place:?}");
             assert_eq!(got.inputs[1] as usize, got.targets[0] as usize);
             batches.give_back(got);
         }
+    }
+
+    /// Also the batch that was read ahead with the weights before.
+    #[test]
+    fn new_weights_count_from_the_next_batch_on() {
+        let mut draw = draw(Tokens::owned((0..1000).collect()));
+        draw.mixture = Mixture::new([(500, 1.0), (500, 1.0)]);
+        let mut batches = Batches::of(draw.clone()).unwrap();
+        let sources = |batch: &Batch| {
+            let second = batch.inputs.chunks(10).filter(|w| w[0] >= 500).count();
+            (batch.inputs.len() / 10 - second, second)
+        };
+        let both: usize = (0..20)
+            .map(|step| sources(&batches.take(0, step).unwrap()).0)
+            .sum();
+        assert!((15..45).contains(&both), "{both} of 60");
+        for (weights, wanted) in [([1.0, 0.0], (3, 0)), ([0.0, 2.0], (0, 3))] {
+            batches.set_mixture(draw.mixture.with_weights(&weights));
+            for step in 20..25 {
+                assert_eq!(sources(&batches.take(0, step).unwrap()), wanted);
+            }
+        }
+        batches.set_mixture(draw.mixture.clone());
+        let mut want = Batch::default();
+        draw.read((0, 25), &draw.mixture, &mut want).unwrap();
+        assert_eq!(batches.take(0, 25).unwrap().inputs, want.inputs);
     }
 }

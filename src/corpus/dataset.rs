@@ -131,6 +131,11 @@ impl Dataset {
         self.val.check_below(&self.names.1, vocab)
     }
 
+    /// The weights of the sources of the training text, as the config has them.
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
     /// Bytes of the tokens that are in memory and not mapped from files.
     pub fn bytes_in_memory(&self) -> u64 {
         Tokens::bytes_in_memory([&self.train, &self.val])

@@ -22,7 +22,7 @@ impl Mixture {
         Self::new([(n_tokens, 1.0)])
     }
 
-    /// Sources in the order of their tokens: number of tokens and weight, which must be above 0.
+    /// Sources in the order of their tokens: number of tokens and weight, of which one must be above 0.
     pub fn new(sources: impl IntoIterator<Item = (usize, f64)>) -> Self {
         let (mut start, mut sum) = (0, 0.0);
         let part = |(n, weight): (usize, f64)| {
@@ -34,6 +34,12 @@ impl Mixture {
         Self {
             parts: sources.into_iter().map(part).collect(),
         }
+    }
+
+    /// The same sources with other weights: none below 0, one above.
+    pub fn with_weights(&self, weights: &[f64]) -> Self {
+        let lengths = self.parts.iter().map(|part| part.range.len());
+        Self::new(lengths.zip(weights.iter().copied()))
     }
 
     /// Number of sources.

@@ -130,6 +130,7 @@ mod tests {
                 id,
                 applied,
                 message: message.clone(),
+                change: None,
             });
             let mut event = Event::numbered(1 + id, body);
             event.phase = Phase::Round(1);

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use super::setting::Setting;
+
 /// Longest note, in characters.
 pub const LONGEST_NOTE: usize = 500;
 /// Longest phase, in steps.
@@ -93,6 +95,16 @@ pub enum Command {
     Extend { steps: u64 },
     /// Learning rate of the next update; the rest of the phase's schedule is scaled with it.
     SetLr { lr: f64 },
+    /// A hyperparameter of all updates from the next one on.
+    Set { setting: Setting, value: f64 },
+    /// Weight of a source of the training text (counted from 0) in all batches from the next one on.
+    SetMixture { source: usize, weight: f64 },
+    /// Let the learning rate fall linearly to its minimum within `steps`; then the decision is due.
+    Cooldown { steps: u64 },
+    /// Keep the layers `from..to` as they are.
+    Freeze { from: usize, to: usize },
+    /// Train the layers `from..to` again.
+    Unfreeze { from: usize, to: usize },
     /// Go back to a checkpoint, on a new branch.
     Rollback { checkpoint: String },
     /// End the recipe here: the present model is the result.
@@ -123,6 +135,11 @@ impl Command {
             Self::TrainOn { steps, .. } => format!("train on for {steps} steps"),
             Self::Extend { steps } => format!("extend by {steps} steps"),
             Self::SetLr { lr } => format!("learning rate {lr:.3e}"),
+            Self::Set { setting, value } => format!("{setting} {value}"),
+            Self::SetMixture { source, weight } => format!("weight {weight} of source {source}"),
+            Self::Cooldown { steps } => format!("cool down over {steps} steps"),
+            Self::Freeze { from, to } => format!("freeze layers {from}..{to}"),
+            Self::Unfreeze { from, to } => format!("unfreeze layers {from}..{to}"),
             Self::Rollback { checkpoint } => format!("roll back to {checkpoint}"),
             Self::Stop { .. } => "stop growing".into(),
             Self::Quit => "checkpoint and quit".into(),

@@ -124,6 +124,11 @@ fn counts(command: &Command) -> bool {
         | Command::TrainOn { .. }
         | Command::Extend { .. }
         | Command::SetLr { .. }
+        | Command::Set { .. }
+        | Command::SetMixture { .. }
+        | Command::Cooldown { .. }
+        | Command::Freeze { .. }
+        | Command::Unfreeze { .. }
         | Command::Rollback { .. }
         | Command::Stop { .. } => true,
     }

@@ -33,6 +33,7 @@ pub mod pick;
 pub mod presence;
 pub mod queue;
 pub mod series;
+pub mod setting;
 pub mod shared;
 pub mod show;
 pub mod since;

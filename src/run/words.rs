@@ -1,6 +1,7 @@
 //! Commands as words: what `heirloom ctl RUN ...` and the dashboard's `:` line understand.
 
 use super::command::{Command, GrowMode, LONGEST_NOTE, MOST_STEPS};
+use super::setting::Setting;
 use crate::text::clean;
 
 /// The highest learning rate that makes sense to anybody.
@@ -38,6 +39,23 @@ pub const USAGES: &[Usage] = &[
         "set lr X",
         "learning rate of the next update; the schedule is scaled with it",
     ),
+    usage(
+        "set weight_decay|clip|beta2 X",
+        "hyperparameter of AdamW, from the next update on",
+    ),
+    usage(
+        "set mixture N X",
+        "weight X of source N of the training text (numbered as by --dry-run), from the next batch on",
+    ),
+    usage(
+        "cooldown N",
+        "let the learning rate fall linearly to min_lr over N steps; then the decision is due",
+    ),
+    usage(
+        "freeze A..B",
+        "keep layers A to B-1 as they are: no updates, no decay",
+    ),
+    usage("unfreeze A..B", "train layers A to B-1 again"),
     usage("rollback NAME", "go back to a checkpoint, on a new branch"),
     usage("stop", "stop growing: the present model is the result"),
     usage(
@@ -65,6 +83,11 @@ pub fn is_drastic(command: &Command) -> bool {
         | Command::TrainOn { .. }
         | Command::Extend { .. }
         | Command::SetLr { .. }
+        | Command::Set { .. }
+        | Command::SetMixture { .. }
+        | Command::Cooldown { .. }
+        | Command::Freeze { .. }
+        | Command::Unfreeze { .. }
         | Command::Note { .. } => false,
     }
 }
@@ -110,8 +133,44 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
                 "set lr: the learning rate must be in (0, {MOST_LR}], got {lr:?}"
             )),
         },
+        ["set", "mixture", source, weight] => Ok(Command::SetMixture {
+            source: source.parse().map_err(|_| {
+                format!("set mixture: the source must be a number from 0, got {source:?}")
+            })?,
+            weight: match weight.parse::<f64>() {
+                Ok(weight) if weight >= 0.0 && weight.is_finite() => weight,
+                _ => {
+                    return Err(format!(
+                        "set mixture: the weight must be at least 0, got {weight:?}"
+                    ));
+                }
+            },
+        }),
+        ["set", name, value] if setting(name).is_some() => {
+            let setting = setting(name).ok_or_else(|| wrong("set"))?;
+            let number = value.parse::<f64>();
+            let value = number
+                .map_err(|_| format!("set {setting}: the value must be a number, got {value:?}"))?;
+            setting.check(value)?;
+            Ok(Command::Set { setting, value })
+        }
         ["set", ..] => {
-            Err("set: only the learning rate can be set in a running training: set lr X".into())
+            let known: Vec<&str> = Setting::ALL.iter().map(|s| s.name()).collect();
+            Err(format!(
+                "set: lr, {} and mixture can be set in a running training: set lr X, set mixture N X",
+                known.join(", ")
+            ))
+        }
+        ["cooldown", steps] => Ok(Command::Cooldown {
+            steps: number("cooldown", "steps", steps, MOST_STEPS)?,
+        }),
+        ["freeze", layers] => {
+            let (from, to) = layer_range("freeze", layers)?;
+            Ok(Command::Freeze { from, to })
+        }
+        ["unfreeze", layers] => {
+            let (from, to) = layer_range("unfreeze", layers)?;
+            Ok(Command::Unfreeze { from, to })
         }
         ["rollback", checkpoint] => Ok(Command::Rollback {
             checkpoint: (*checkpoint).into(),
@@ -130,6 +189,24 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
         }
         [] => Err("no command".into()),
         [first, ..] => Err(wrong(first)),
+    }
+}
+
+fn setting(name: &str) -> Option<Setting> {
+    Setting::ALL.into_iter().find(|s| s.name() == name)
+}
+
+/// Reads `A..B`, without B, or a single layer.
+fn layer_range(command: &str, text: &str) -> Result<(usize, usize), String> {
+    let range = match text.split_once("..") {
+        Some((from, to)) => from.parse().ok().zip(to.parse().ok()),
+        None => text.parse().ok().map(|n: usize| (n, n.saturating_add(1))),
+    };
+    match range {
+        Some((from, to)) if from < to && to <= MOST_LAYERS => Ok((from, to)),
+        _ => Err(format!(
+            "{command}: give layers as A..B (from 0, without B), got {text:?}"
+        )),
     }
 }
 
@@ -174,6 +251,9 @@ mod tests {
             let said = usage
                 .words
                 .replace(" [restart|keep]", " keep")
+                .replace("weight_decay|clip|beta2", "beta2")
+                .replace("X", "3e-4")
+                .replace("A..B", "0..2")
                 .replace('N', "2")
                 .replace('X', "3e-4")
                 .replace("2AME", "pre-grow-1")
@@ -203,7 +283,15 @@ mod tests {
         assert!(said("set lr nan").contains("must be in (0, 1000]"));
         assert!(said("set lr 1e300").contains("got \"1e300\""));
         assert!(said("train-on 18446744073709551615").contains("to 1000000000"));
-        assert!(said("set seed 3").contains("only the learning rate"));
+        assert!(
+            said("set seed 3").contains("lr, weight_decay, clip, beta2 and mixture can be set")
+        );
+        assert!(said("set beta2 1").contains("in [0, 1), got 1"));
+        assert!(said("set clip -1").contains("in [0, 1000000]"));
+        assert!(said("set weight_decay nan").contains("in [0, 10], got NaN"));
+        assert!(said("set mixture 0 inf").contains("at least 0, got \"inf\""));
+        assert!(said("freeze 3..3").contains("layers as A..B"));
+        assert!(said("cooldown 0").contains("from 1"));
         assert!(said("dance").contains("there are pause, resume"));
     }
 }

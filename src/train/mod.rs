@@ -9,6 +9,7 @@
 //! The trainer takes [`Request`](crate::run::command::Request)s and tells everything it does as events. It knows no
 //! screen and waits for none.
 
+mod adjust;
 mod attention;
 mod boundary;
 pub mod checkpoint;
@@ -20,6 +21,7 @@ mod growth;
 mod insist;
 mod keep;
 mod learner;
+mod live;
 pub mod memory;
 mod obey;
 mod objective;

@@ -10,13 +10,12 @@ use super::trainer::Trainer;
 use crate::config::PolicyMode;
 use crate::run::command::{Answered, By, Command, MOST_STEPS};
 use crate::run::event::{
-    Answer, Body, CommandGiven, Decision, DecisionReason, DecisionStatus, Phase,
+    Answer, Body, Change, CommandGiven, Decision, DecisionReason, DecisionStatus, Phase,
 };
 use crate::run::table;
-use crate::run::words::MOST_LR;
 
-/// What a command leads to, and the answer to it.
-type Applied = (Next, Option<String>);
+/// What a command leads to, and the answer to it, which may name a value that was set.
+type Applied = (Next, Option<(String, Option<Change>)>);
 
 impl Trainer {
     /// Journals a command. Returns the answer that is owed.
@@ -41,8 +40,8 @@ impl Trainer {
     pub(super) fn obey(&mut self, by: By, command: Command, sender: Sender) -> Result<Next> {
         let promise = self.take_down(by, &command, sender);
         match self.apply(by, &command)? {
-            Ok((next, Some(message))) => {
-                self.answer(promise, Ok(message));
+            Ok((next, Some((message, change)))) => {
+                self.answer_with(promise, Ok(message), change);
                 Ok(next)
             }
             Ok((next, None)) => {
@@ -58,6 +57,15 @@ impl Trainer {
 
     /// Answers a command, in the journal and to its sender.
     pub(super) fn answer(&mut self, promise: Promise, answer: Result<String, String>) {
+        self.answer_with(promise, answer, None);
+    }
+
+    fn answer_with(
+        &mut self,
+        promise: Promise,
+        answer: Result<String, String>,
+        change: Option<Change>,
+    ) {
         let (applied, message) = match answer {
             Ok(message) => (true, message),
             Err(message) => (false, message),
@@ -73,6 +81,7 @@ impl Trainer {
             id,
             applied,
             message: message.clone(),
+            change,
         }));
         self.journal.flush();
         if let Some(reply) = promise.reply {
@@ -88,7 +97,8 @@ impl Trainer {
     /// The outer result is a failure of the trainer, the inner one a refusal. Without a message the answer is owed
     /// until a checkpoint is on disk.
     fn apply(&mut self, by: By, command: &Command) -> Result<Result<Applied, String>> {
-        let done = |message: String| Ok(Ok((Next::Boundary, Some(message))));
+        let done = |message: String| Ok(Ok((Next::Boundary, Some((message, None)))));
+        let set = |(message, change)| Ok(Ok((Next::Boundary, Some((message, Some(change))))));
         let refuse = |refusal: String| Ok(Err(refusal));
         let step = self.place();
         match command {
@@ -160,7 +170,7 @@ impl Trainer {
                 };
                 Ok(Ok((
                     Next::Choice(choice),
-                    Some(format!("growing to {}", table::plural(to, "layer"))),
+                    Some((format!("growing to {}", table::plural(to, "layer")), None)),
                 )))
             }
             Command::TrainOn { .. } if self.state.round() == 0 => Ok(Err(format!(
@@ -183,12 +193,19 @@ impl Trainer {
                 ))
             }
             Command::Extend { steps } => self.extend(by, *steps).map_or_else(refuse, done),
-            Command::SetLr { lr } => self.set_lr(*lr).map_or_else(refuse, done),
+            Command::SetLr { lr } => self.set_lr(*lr).map_or_else(refuse, set),
+            Command::Set { setting, value } => self.set(*setting, *value).map_or_else(refuse, set),
+            Command::SetMixture { source, weight } => {
+                self.set_mixture(*source, *weight).map_or_else(refuse, set)
+            }
+            Command::Cooldown { steps } => self.cool_down(by, *steps).map_or_else(refuse, set),
+            Command::Freeze { from, to } => self.freeze(*from..*to).map_or_else(refuse, set),
+            Command::Unfreeze { from, to } => self.unfreeze(&(*from..*to)).map_or_else(refuse, set),
             Command::Rollback { checkpoint } => match self.roll_back(checkpoint, "requested") {
                 Ok(()) => {
                     self.after_ordered_rollback(by);
                     let message = format!("rolled back to {checkpoint}");
-                    Ok(Ok((Next::Again, Some(message))))
+                    Ok(Ok((Next::Again, Some((message, None)))))
                 }
                 // The present model had to be given up for it.
                 Err(error) if self.learner.holds().is_none() => Err(error),
@@ -206,13 +223,13 @@ impl Trainer {
                 self.resolve(by, command.describe());
                 Ok(Ok((
                     Next::Choice(Choice::Stop),
-                    Some("the present model is the result".into()),
+                    Some(("the present model is the result".into(), None)),
                 )))
             }
             Command::Quit => match self.checkpoint("quit", false, false) {
                 Ok(name) => {
                     let message = format!("checkpoint {name}; the process ends");
-                    Ok(Ok((Next::End(Ended::Stopped), Some(message))))
+                    Ok(Ok((Next::End(Ended::Stopped), Some((message, None)))))
                 }
                 Err(why) => Ok(Err(format!(
                     "no checkpoint could be written, so the run goes on; make room first ({why})"
@@ -256,31 +273,6 @@ impl Trainer {
         Ok(format!("this phase now ends at its step {due}"))
     }
 
-    /// Scales the phase's schedule so that the next update has this rate.
-    fn set_lr(&mut self, lr: f64) -> Result<String, String> {
-        if !(lr.is_finite() && lr > 0.0 && lr <= MOST_LR) {
-            return Err(format!(
-                "a learning rate must be above 0 and at most {MOST_LR}, is {lr}"
-            ));
-        }
-        if matches!(
-            self.state.phase,
-            Phase::ControlRandom | Phase::ControlReference
-        ) {
-            return Err("a control takes the rates of what it is compared with".into());
-        }
-        let planned = self.planned_rate();
-        if !(lr / planned).is_finite() {
-            return Err("the schedule has come to a rate of 0, which cannot be scaled".into());
-        }
-        let before = self.learning_rate();
-        self.state.scale_rate(lr / planned);
-        Ok(format!(
-            "learning rate {lr:.3e} from {} on, was {before:.3e}; the rest of the schedule is scaled with it",
-            self.place()
-        ))
-    }
-
     /// Why an answer to `decision` comes too late, if it does.
     fn stale(&self, decision: Option<u64>) -> Option<String> {
         let decision = decision?;
@@ -295,7 +287,7 @@ impl Trainer {
     }
 
     /// Whether the decision at the end of the round's steps is open.
-    fn waits_for_decision(&self) -> bool {
+    pub(super) fn waits_for_decision(&self) -> bool {
         let state = &self.state;
         state.decision.is_some_and(|d| d.phase_step >= state.due)
     }

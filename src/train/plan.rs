@@ -7,7 +7,7 @@ use candle_core::Device;
 
 use super::memory::Memory;
 use super::passes::Passes;
-use super::schedule::LearningRate;
+pub use super::schedule::LearningRate;
 use crate::config::{Config, Precision, ReferenceTrainConfig, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;

@@ -112,6 +112,10 @@ impl Trainer {
     /// Starts a phase with the present model: event, first evaluation, first probe.
     pub(super) fn begin(&mut self, phase: Phase, start: &Start, steps: u64) -> Result<()> {
         let layers = start.source_layers(&self.state.source_layers);
+        // A growth keeps the indices; other models have other layers.
+        if !matches!(phase, Phase::Round(n) if n > 1) {
+            self.state.live.unfreeze(&(0..usize::MAX));
+        }
         self.state.begin_phase(phase, start.name(), layers, steps);
         let body = Body::Phase(PhaseEvent {
             layers: self.learner.shape().n_layer,

@@ -54,6 +54,7 @@ impl TrainState {
         {
             return Err(format!("the task is to grow by {layers} layers"));
         }
+        self.live.check(MOST_LAYERS as usize)?;
         let kept = self.kept.iter().map(|k| &k.name);
         let best = self.best.iter().map(|(name, _)| name);
         let probation = self.probation.iter().map(|p| &p.checkpoint);

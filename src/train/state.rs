@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::live::LiveControls;
 use crate::run::command::GrowMode;
 use crate::run::decisions::Repeat;
 use crate::run::event::{DecisionReason, Outcome, Phase, PhaseResult, Start, null_is_nan};
@@ -157,6 +158,9 @@ pub struct TrainState {
     /// Rates that the operator has set, in all phases.
     #[serde(default)]
     pub rates: Vec<RateChange>,
+    /// What operators have set besides rates.
+    #[serde(default, skip_serializing_if = "LiveControls::is_empty")]
+    pub live: LiveControls,
     /// Until the growth that the present round began with has proved itself.
     #[serde(default)]
     pub probation: Option<Probation>,
@@ -221,6 +225,7 @@ impl TrainState {
             controls: Vec::new(),
             outcome: None,
             rates: Vec::new(),
+            live: LiveControls::default(),
             probation: None,
             repeat: VecDeque::new(),
             decisions: 0,
@@ -271,6 +276,11 @@ impl TrainState {
             Phase::Round(n) => n,
             _ => 0,
         }
+    }
+
+    /// Whether the present phase is compared with the rounds.
+    pub fn is_control(&self) -> bool {
+        !matches!(self.phase, Phase::Reference | Phase::Round(_))
     }
 
     /// Whether the present phase trains its model: a loaded reference is only measured, unless its phase is extended.

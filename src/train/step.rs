@@ -24,10 +24,15 @@ impl Trainer {
         crate::fault::panic_at("trainer", self.state.step);
         let began = Instant::now();
         let lr = self.learning_rate();
+        self.weigh_sources();
         let batch = self
             .batches
             .take(self.state.stream, self.state.phase_step)?;
-        let values = Hyperparameters::of(&self.config.train, lr);
+        let frozen = self.state.live.frozen().to_vec();
+        let values = Hyperparameters {
+            frozen: &frozen,
+            ..self.hyperparameters()
+        };
         let step = self
             .learner
             .train_step(&batch, Objective::CrossEntropy, &values);

@@ -29,9 +29,7 @@ use crate::model::DecoderConfig;
 use crate::run::command::Request;
 use crate::run::decisions::Repeat;
 use crate::run::dir::RunDir;
-use crate::run::event::{
-    Body, Done, Event, Log, Phase, Resumed, RunEvent, RunInfo, RunStatus, Warning,
-};
+use crate::run::event::{Body, Done, Event, Log, Resumed, RunEvent, RunInfo, RunStatus, Warning};
 use crate::run::handle::RunHandle;
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
@@ -359,22 +357,6 @@ impl Trainer {
         if let Some(message) = self.journal.problem() {
             self.warn(message);
         }
-    }
-
-    /// The learning rate of the next update.
-    pub(super) fn learning_rate(&self) -> f64 {
-        self.planned_rate() * self.state.rate_scale()
-    }
-
-    /// The same as the config plans it.
-    pub(super) fn planned_rate(&self) -> f64 {
-        let state = &self.state;
-        // A control follows the rounds it is compared with.
-        let steps = match state.phase {
-            Phase::ControlRandom | Phase::ControlReference => self.config.train.steps,
-            _ => state.steps,
-        };
-        plan::learning_rate(&self.config, &state.phase, steps).at(state.schedule_place().1)
     }
 
     /// Runs the recipe to its end, or to whatever ends this process's part in it.

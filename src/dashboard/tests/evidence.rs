@@ -22,6 +22,7 @@ impl Story {
             id: 7,
             applied: true,
             message: "done".into(),
+            change: None,
         }));
     }
 }

@@ -20,6 +20,7 @@ fn the_learning_rate_on_screen_is_the_one_that_was_set() {
             id,
             applied,
             message,
+            change: None,
         }));
         Screen::new().text(&story.state, 80, 24)
     };

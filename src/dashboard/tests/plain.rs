@@ -110,6 +110,7 @@ fn the_budget_follows_what_moves_the_end() {
         id: 1,
         applied: true,
         message: "this phase now ends at its step 300".into(),
+        change: None,
     });
     let all = printed(&mut story, answer, RUN);
     assert!(all[0].contains("  round-1 step 200/300  "), "{all:?}");

@@ -1,5 +1,7 @@
 //! What operators ask and are answered, and what the trainer remarks.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::foreign::{counted, layers, most};
@@ -21,7 +23,9 @@ impl Kind for CommandGiven {
     fn check(&self) -> Result<(), String> {
         match &self.command {
             Command::Grow { layers: n, .. } => layers("layers", *n),
-            Command::TrainOn { steps, .. } | Command::Extend { steps } => counted("steps", *steps),
+            Command::TrainOn { steps, .. }
+            | Command::Extend { steps }
+            | Command::Cooldown { steps } => counted("steps", *steps),
             Command::Note { text } if text.chars().count() > LONGEST_NOTE => {
                 Err(format!("a note of more than {LONGEST_NOTE} characters"))
             }
@@ -37,9 +41,28 @@ pub struct Answer {
     pub id: u64,
     pub applied: bool,
     pub message: String,
+    /// What a command has set, where it has set something; absent in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
 }
 
 impl Kind for Answer {}
+
+/// A value that was set in a running training.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `lr`, `weight_decay`, `clip`, `beta2`, `mixture N`, `cooldown` or `frozen layers`.
+    pub what: String,
+    pub old: String,
+    pub new: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, old, new } = self;
+        write!(f, "{what} {old} -> {new}")
+    }
+}
 
 /// Something that the operator should look into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

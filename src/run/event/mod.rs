@@ -22,7 +22,7 @@ mod train_line;
 
 pub use body::Body;
 pub use checkpoint::{CheckpointBegun, CheckpointWritten, Resumed, Rollback};
-pub use control::{Answer, CommandGiven, Gap, Log, Warning};
+pub use control::{Answer, Change, CommandGiven, Gap, Log, Warning};
 pub use decision::{
     Decision, DecisionReason, DecisionStatus, Evidence, Forecast, GrowthCost, Plateau, Suggestion,
 };

@@ -211,8 +211,13 @@ impl RunState {
                 id,
                 applied,
                 message,
+                change,
             }) => {
                 self.on_answer(*id, *applied);
+                if let Some(change) = change {
+                    let text = format!("{} {}", change.what, change.new);
+                    self.mark(event, MarkKind::Change(text.chars().take(MARKED).collect()));
+                }
                 self.refusals += u64::from(!*applied);
                 match applied {
                     true => self.note(event, Level::Good, message.clone()),
@@ -408,6 +413,7 @@ impl RunState {
         let (from, steps) = match command {
             Command::TrainOn { steps, .. } => (event.phase_step, *steps),
             Command::Extend { steps } => (due.max(event.phase_step), *steps),
+            Command::Cooldown { steps } => (event.phase_step, *steps),
             _ => return,
         };
         // Both are counted, so that their sum is far from the end of the numbers.

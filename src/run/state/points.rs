@@ -221,6 +221,8 @@ pub enum MarkKind {
     Rollback,
     /// A remark of the operator's.
     Note(String),
+    /// What a command has set: `clip 0.5`.
+    Change(String),
 }
 
 /// Something to mark on the step axis.

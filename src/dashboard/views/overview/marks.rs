@@ -51,6 +51,7 @@ fn label(mark: &state::Mark, grown: &HashSet<u64>) -> Option<(Option<String>, u8
         MarkKind::Resumed => ("resumed".into(), RESUMED),
         MarkKind::Rollback => ("rolled back".into(), ROLLBACK),
         MarkKind::Note(text) => (format!("note {text}"), NOTE),
+        MarkKind::Change(text) => (text.clone(), NOTE),
     };
     Some((Some(text), weight))
 }

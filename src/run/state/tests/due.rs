@@ -19,11 +19,13 @@ impl Run {
             id: id + 1000,
             applied: true,
             message: "done".into(),
+            change: None,
         }));
         self.tell(Body::Answer(Answer {
             id,
             applied,
             message: "done".into(),
+            change: None,
         }));
     }
 
