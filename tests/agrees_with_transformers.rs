@@ -8,7 +8,7 @@ use candle_core::{Device, Result};
 use heirloom::config::Schedule;
 use heirloom::model::{self, Decoder, Mode, Workspace};
 use heirloom::ops;
-use heirloom::train::optimizer::Optimizer;
+use heirloom::train::optimizer::{Hyperparameters, Optimizer};
 use heirloom::train::schedule::LearningRate;
 use serde_json::Value;
 
@@ -131,8 +131,9 @@ fn ten_training_steps_follow_pytorchs_curve() -> Result<()> {
             f.model.forward_backward(&ws, scale)?;
             sum += floats(&ws.losses).iter().sum::<f64>();
         }
-        let norm = Optimizer::grad_norm(&f.model)?;
-        optimizer.step(&f.model, rate.at(step), norm, &config)?;
+        let norm = Optimizer::grad_norm(&f.model, &[])?;
+        let values = Hyperparameters::of(&config, rate.at(step));
+        optimizer.step(&f.model, norm, &values)?;
         losses.push(sum * f64::from(scale));
         norms.push(norm);
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::{Device, Result};
 use heirloom::model::{Decoder, DecoderConfig, Mode, Sizes, Workspace};
 use heirloom::ops::{self, Compute};
-use heirloom::train::Optimizer;
+use heirloom::train::{Hyperparameters, Optimizer};
 
 struct Counting;
 
@@ -49,15 +49,16 @@ fn a_step_in_steady_state() -> Result<()> {
                 Workspace::computing(&model.config, 4, 256, Mode::Train, compute, &Device::Cpu)?;
             let mut optimizer = Optimizer::new(&model, &Device::Cpu)?;
             let train = serde_json::json!({"steps": 1, "batch_tokens": 1024, "lr": 1e-4});
-            let train = serde_json::from_value(train).expect("a whole section");
+            let train: heirloom::config::TrainConfig =
+                serde_json::from_value(train).expect("a whole section");
             let mut asked = Vec::new();
             for _ in 0..4 {
                 let before = BYTES.load(Ordering::Relaxed);
                 ops::zero(&model.grads.flat)?;
                 model.forward_backward(&ws, 1.0 / 1024.0)?;
-                let norm = Optimizer::grad_norm(&model)?;
+                let norm = Optimizer::grad_norm(&model, &[])?;
                 optimizer
-                    .step(&model, 1e-4, norm, &train)
+                    .step(&model, norm, &Hyperparameters::of(&train, 1e-4))
                     .expect("shapes that fit");
                 asked.push(BYTES.load(Ordering::Relaxed) - before);
             }

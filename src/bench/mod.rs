@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::TrainConfig;
 use crate::model::{Decoder, DecoderConfig, Format, Mode, Positions, Workspace, memory_bytes};
 use crate::ops::{self, clock};
-use crate::train::{Optimizer, plan};
+use crate::train::{Hyperparameters, Optimizer, plan};
 
 pub use crate::device::memory::peak_resident as peak_memory;
 pub use card::peak_bf16;
@@ -145,8 +145,9 @@ impl Job {
     fn step(&self, model: &Decoder, ws: &Workspace, optimizer: &mut Optimizer) -> Result<f64> {
         ops::zero(&model.grads.flat)?;
         model.forward_backward(ws, 1.0 / (self.batch * self.time) as f32)?;
-        let norm = Optimizer::grad_norm(model)?;
-        optimizer.step(model, self.train.lr, norm, &self.train)?;
+        let norm = Optimizer::grad_norm(model, &[])?;
+        let values = Hyperparameters::of(&self.train, self.train.lr);
+        optimizer.step(model, norm, &values)?;
         mean_loss(ws)
     }
 }

@@ -31,6 +31,38 @@ pub struct Decoder {
     g: Option<Parts>,
 }
 
+/// The end of a forward pass, where an objective computes the loss and the first gradients.
+pub struct Head<'a> {
+    /// Holds `x_final` (B T, C), the targets and the losses, both (B T).
+    ws: &'a Workspace,
+    /// The head's weight (V, C), as products take it.
+    weight: &'a Tensor,
+    /// Gradient of `x_final` (B T, C): overwritten.
+    d_x: &'a Tensor,
+    /// Gradient of the head's weight (V, C): added to.
+    d_weight: &'a Tensor,
+}
+
+impl Head<'_> {
+    /// Computes the cross-entropy of every target in nats, and the gradients of `scale` times their sum.
+    ///
+    /// # Errors
+    /// When a target is not in the vocabulary, or an operation fails.
+    pub fn cross_entropy(&self, scale: f32) -> Result<()> {
+        let ws = self.ws;
+        ops::head_cross_entropy(
+            ws.compute,
+            &ws.losses,
+            Some((self.d_x, self.d_weight)),
+            &ws.chunk,
+            &ws.x_final,
+            self.weight,
+            &ws.targets,
+            scale,
+        )
+    }
+}
+
 impl Decoder {
     /// A model of zeros, with room for its gradients.
     pub fn zeros(config: DecoderConfig, device: &Device) -> Result<Self> {
@@ -176,19 +208,27 @@ impl Decoder {
     /// One forward and backward pass: losses as in [`Self::forward`], and the gradient of `scale · Σ losses` is added
     /// to `self.grads`.
     pub fn forward_backward(&self, ws: &Workspace, scale: f32) -> Result<()> {
+        self.forward_backward_with(ws, |head| head.cross_entropy(scale))
+    }
+
+    /// As [`Self::forward_backward`], with the loss that `objective` computes between the two passes: it writes
+    /// `ws.losses` and the head's gradients.
+    ///
+    /// # Errors
+    /// When the model or the workspace has no room for gradients, or an operation fails.
+    pub fn forward_backward_with(
+        &self,
+        ws: &Workspace,
+        objective: impl FnOnce(Head<'_>) -> Result<()>,
+    ) -> Result<()> {
         let (back, grads) = (ws.backward()?, self.gradients()?);
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
-        // The head makes its gradient in the forward pass: back.d_norm = ∂/∂x_final.
-        ops::head_cross_entropy(
-            ws.compute,
-            &ws.losses,
-            Some((&back.d_norm, &grads.head)),
-            &ws.chunk,
-            &ws.x_final,
-            &self.operands(ws.compute)?.head,
-            &ws.targets,
-            scale,
-        )?;
+        objective(Head {
+            ws,
+            weight: &self.operands(ws.compute)?.head,
+            d_x: &back.d_norm,
+            d_weight: &grads.head,
+        })?;
         ops::zero(&back.dx)?;
         let last = ws.x(self.config.n_layer);
         let (w, g) = (&self.w.norm_final, &grads.norm_final);

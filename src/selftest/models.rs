@@ -8,7 +8,7 @@ use super::compare::{Tolerance, apart};
 use crate::config::TrainConfig;
 use crate::model::{Decoder, DecoderConfig, Mode, Sizes, Workspace};
 use crate::ops::{self, Compute};
-use crate::train::Optimizer;
+use crate::train::{Hyperparameters, Optimizer};
 
 const BATCH: usize = 3;
 const TIME: usize = 70;
@@ -157,8 +157,8 @@ impl SelfTest<'_> {
                 let mut sum = ops::Sum::zero(device)?;
                 sum.add(&ws.losses)?;
                 losses.push((sum.read()? / (BATCH * TIME) as f64) as f32);
-                let norm = Optimizer::grad_norm(&model)?;
-                optimizer.step(&model, LR, norm, &train)?;
+                let norm = Optimizer::grad_norm(&model, &[])?;
+                optimizer.step(&model, norm, &Hyperparameters::of(&train, LR))?;
             }
             Ok(losses)
         };

@@ -17,7 +17,7 @@ use std::path::Path;
 use unicode_width::UnicodeWidthChar;
 
 pub use duration::duration;
-pub use python::{check_mark, python_json};
+pub use python::{BYTE_ORDER_MARK, check_mark, python_json, replace_words};
 pub use sanitize::{is_invisible, sanitize};
 pub use shell::argument;
 

@@ -7,6 +7,9 @@ use serde_json::Value;
 /// Python's words for floats that JSON cannot hold.
 const WORDS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 
+/// The byte order mark of UTF-8.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Parses JSON, and what Python's `json` reads besides: NaN, Infinity and -Infinity become texts of the same letters, so
 /// that a reader who needs a number there refuses them by the key, and keys that are not used may have them.
 ///
@@ -14,7 +17,11 @@ const WORDS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
 /// When it is not JSON apart from that, or begins with a byte order mark, which is named.
 pub fn python_json(bytes: &[u8]) -> serde_json::Result<Value> {
     check_mark(bytes)?;
-    match (serde_json::from_slice(bytes), quoted(bytes)) {
+    let quoted = |word: &[u8]| [b"\"", word, b"\""].concat();
+    match (
+        serde_json::from_slice(bytes),
+        replace_words(bytes, &WORDS, quoted),
+    ) {
         (Err(_), Cow::Owned(quoted)) => serde_json::from_slice(&quoted),
         (result, _) => result,
     }
@@ -25,7 +32,7 @@ pub fn python_json(bytes: &[u8]) -> serde_json::Result<Value> {
 /// # Errors
 /// When the bytes begin with one.
 pub fn check_mark(bytes: &[u8]) -> serde_json::Result<()> {
-    match bytes.starts_with(b"\xef\xbb\xbf") {
+    match bytes.starts_with(BYTE_ORDER_MARK) {
         true => Err(serde::de::Error::custom(
             "it begins with a byte order mark, which JSON does not have; save it as UTF-8 without one",
         )),
@@ -33,28 +40,33 @@ pub fn check_mark(bytes: &[u8]) -> serde_json::Result<()> {
     }
 }
 
-/// The same bytes with quotation marks around [`WORDS`] that stand outside of strings.
-fn quoted(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// Replaces those of `words` that stand outside of JSON's strings. Borrowed when none does.
+pub fn replace_words<'a>(
+    bytes: &'a [u8],
+    words: &[&[u8]],
+    replacement: impl Fn(&[u8]) -> Vec<u8>,
+) -> Cow<'a, [u8]> {
     let mut out: Option<Vec<u8>> = None;
     let (mut at, mut kept, mut in_string) = (0, 0, false);
-    while at < bytes.len() {
-        let word = WORDS.iter().find(|word| bytes[at..].starts_with(word));
-        match (in_string, bytes[at], word) {
-            (true, b'\\', _) => at += 2,
-            (_, b'"', _) => {
+    while let Some(&byte) = bytes.get(at) {
+        let word = || words.iter().find(|word| bytes[at..].starts_with(word));
+        match byte {
+            b'\\' if in_string => at += 2,
+            b'"' => {
                 in_string = !in_string;
                 at += 1;
             }
-            (false, _, Some(word)) => {
-                let out = out.get_or_insert_with(Vec::new);
-                out.extend(&bytes[kept..at]);
-                out.push(b'"');
-                out.extend(*word);
-                out.push(b'"');
-                at += word.len();
-                kept = at;
-            }
-            _ => at += 1,
+            _ if in_string => at += 1,
+            _ => match word() {
+                Some(word) => {
+                    let out = out.get_or_insert_with(|| Vec::with_capacity(bytes.len() + 64));
+                    out.extend(&bytes[kept..at]);
+                    out.extend(replacement(word));
+                    at += word.len();
+                    kept = at;
+                }
+                None => at += 1,
+            },
         }
     }
     match out {

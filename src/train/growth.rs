@@ -3,12 +3,12 @@
 
 use anyhow::{Result, bail};
 
+use super::start::{Sources, Start};
 use super::state::Probation;
 use super::trainer::{Ended, Pause, Trainer};
 use crate::inherit;
-use crate::model::{Files, Weights};
 use crate::run::command::GrowMode;
-use crate::run::event::{Body, Phase, Start};
+use crate::run::event::{Body, Phase};
 use crate::run::hints::DECIDE_AGAIN;
 
 /// The link to the checkpoint that was written before the growth out of a round.
@@ -39,21 +39,22 @@ impl Trainer {
         let sources = self.state.source_layers.clone();
         let reference = self.reference()?;
         let added = inherit::next_layers(&sources, add, reference.config.n_layer);
-        let layers: Vec<usize> = sources.iter().chain(&added).copied().collect();
         // By its own name: the link may be another branch's, and may not have been written.
         let link = pre_grow(before);
         let known = self.before_growth.clone();
         let checkpoint = known.unwrap_or_else(|| self.checkpoints.resolve(&link).unwrap_or(link));
-        let start = match mode {
-            GrowMode::Restart => {
-                self.inherit_layers(&reference, &layers)?;
-                Start::Restart
-            }
-            GrowMode::Keep => {
-                self.append_layers(&checkpoint, &reference, &added)?;
-                Start::Keep
-            }
+        let (what, seed) = (&self.config.inherit.what, self.config.train.seed);
+        let start = Start::grown(mode, &sources, &added, what, seed);
+        let own = match start.takes_own() {
+            // Written and verified before the growth.
+            true => Some(self.checkpoints.open_saved(&checkpoint)?),
+            false => None,
         };
+        let models = Sources {
+            reference: Some(&reference),
+            own: own.as_ref(),
+        };
+        start.apply(&mut self.learner, models, true)?;
         if crate::fault::is_at("growth", u64::from(round)) {
             bail!("out of memory, as HEIRLOOM_FAULT asks");
         }
@@ -62,8 +63,8 @@ impl Trainer {
             weights.write_all(&vec![f32::NAN; weights.elements()])?;
         }
         self.state.stream = u64::from(round);
-        let (from_layers, to_layers) = (sources.len(), layers.len());
-        self.begin(Phase::Round(round), start, layers, self.config.train.steps)?;
+        let (from_layers, to_layers) = (sources.len(), self.learner.shape().n_layer);
+        self.begin(Phase::Round(round), &start, self.config.train.steps)?;
         let loss = self.state.eval_now().map_or(f64::NAN, |e| e.val_loss);
         if !loss.is_finite() {
             bail!("the grown model's validation loss is not finite");
@@ -80,29 +81,6 @@ impl Trainer {
             round,
         });
         Ok(round)
-    }
-
-    /// Takes a model into use of the trained layers and moments in `checkpoint`, which was written and verified before the
-    /// growth, and of the reference's `added` layers on top.
-    fn append_layers(
-        &mut self,
-        checkpoint: &str,
-        reference: &Files,
-        added: &[usize],
-    ) -> Result<()> {
-        let saved = self.checkpoints.open_saved(checkpoint)?;
-        let sources: [&dyn Weights; 2] = [&saved.files, reference];
-        let layers = inherit::appended(saved.files.config.n_layer, added);
-        let shape = inherit::shape(&sources, &layers)?;
-        let what = inherit::all_parts();
-        self.learner.replace(shape, true, |model, optimizer| {
-            inherit::fill(model, &sources, &layers, &what, 0)?;
-            if let Some(optimizer) = optimizer {
-                let (params, steps) = (saved.files.params(), &saved.state.optimizer_steps);
-                saved.moments.load_into(params, steps, model, optimizer)?;
-            }
-            Ok(())
-        })
     }
 
     /// Whether the growth that the present round began with has failed, once that can be said: it has proved itself when

@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 
 use super::attention::{self, Ranks};
-use super::optimizer::Optimizer;
+use super::objective::Objective;
+use super::optimizer::{Hyperparameters, Optimizer};
 use super::passes::Passes;
-use crate::config::TrainConfig;
 use crate::corpus::{Batch, Tokens};
 use crate::device::memory;
 use crate::eval::Evaluator;
-use crate::model::{Decoder, DecoderConfig, Mode, Workspace};
+use crate::model::{Arena, Decoder, DecoderConfig, Mode, Workspace};
 use crate::ops;
 
 /// Holds the model, and trains and measures it.
@@ -210,32 +210,67 @@ impl Learner {
         Ok(())
     }
 
-    /// One optimizer step on a batch, `micro` windows at a time, with learning rate `lr`.
+    /// One optimizer step on a batch, `micro` windows at a time.
     ///
     /// # Errors
     /// When an operation fails.
-    pub fn train_step(&mut self, batch: &Batch, lr: f64, config: &TrainConfig) -> Result<Step> {
+    pub fn train_step(
+        &mut self,
+        batch: &Batch,
+        objective: Objective,
+        values: &Hyperparameters<'_>,
+    ) -> Result<Step> {
+        let tokens = batch.inputs.len();
+        let losses = self.accumulate(batch, objective, tokens)?;
+        self.update(&losses, tokens, values)
+    }
+
+    /// Computes the gradient of the mean loss of a step of `tokens` tokens, of which `batch` may hold a part: the
+    /// gradients of all parts add up to the step's. Returns the sum of the part's losses. Gradients of an earlier step
+    /// are overwritten.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn accumulate(
+        &mut self,
+        batch: &Batch,
+        objective: Objective,
+        tokens: usize,
+    ) -> Result<ops::Sum> {
         if self.optimizer()?.is_none() {
             self.make_trainable()?;
         }
-        let held = self.held.as_mut().context("no model is in memory")?;
+        let held = self.held()?;
         let (model, ws) = (&held.model, &held.buffers.workspace);
-        let tokens = batch.inputs.len();
         ops::zero(&model.grads.flat)?;
         let mut sum = ops::Sum::zero(&self.device)?;
-        let micro = ws.batch * ws.time;
+        let (micro, scale) = (ws.batch * ws.time, 1.0 / tokens as f32);
         for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
             ops::write(&ws.inputs, inputs)?;
             ops::write(&ws.targets, targets)?;
-            model.forward_backward(ws, 1.0 / tokens as f32)?;
+            model.forward_backward_with(ws, |head| objective.apply(&head, scale))?;
             sum.add(&ws.losses)?;
         }
+        Ok(sum)
+    }
+
+    /// Updates the weights from the gradients of a step of `tokens` tokens and the sum of its losses.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn update(
+        &mut self,
+        losses: &ops::Sum,
+        tokens: usize,
+        values: &Hyperparameters<'_>,
+    ) -> Result<Step> {
+        let held = self.held.as_mut().context("no model is in memory")?;
         // The one wait of a step on a GPU.
-        let grad_norm = Optimizer::grad_norm(model)?;
-        let loss = sum.read()? / tokens as f64;
+        let grad_norm = Optimizer::grad_norm(&held.model, values.frozen)?;
+        let loss = losses.read()? / tokens as f64;
         let applied = loss.is_finite() && grad_norm.is_finite();
         if let Some(optimizer) = held.optimizer.as_mut().filter(|_| applied) {
-            optimizer.step(model, lr, grad_norm, config)?;
+            optimizer.step(&held.model, grad_norm, values)?;
         }
         Ok(Step {
             loss,
@@ -244,11 +279,19 @@ impl Learner {
         })
     }
 
+    /// The gradients of the latest step, in the order of the model's parameters; zeros before a first one.
+    ///
+    /// # Errors
+    /// When no model is held.
+    pub fn gradients(&self) -> Result<&Arena> {
+        Ok(&self.held()?.model.grads)
+    }
+
     /// Mean loss in nats of each validation window.
     ///
     /// # Errors
     /// When an operation fails.
-    pub fn losses(&mut self, val: &Tokens) -> Result<Vec<f64>> {
+    pub fn evaluate(&mut self, val: &Tokens) -> Result<Vec<f64>> {
         let held = self.held.as_mut().context("no model is in memory")?;
         Ok(held.buffers.evaluator.losses(&held.model, val)?)
     }
@@ -262,7 +305,7 @@ impl Learner {
     ///
     /// # Errors
     /// When an operation fails. (Attention that is not finite is an error inside [`Ranks`].)
-    pub fn attention_ranks(&mut self, val: &Tokens, tau: f64) -> Result<Ranks> {
+    pub fn probe(&mut self, val: &Tokens, tau: f64) -> Result<Ranks> {
         let held = self.held.as_mut().context("no model is in memory")?;
         let (buffers, passes) = (&mut held.buffers, &self.passes);
         if buffers.probe.is_none() {
@@ -273,3 +316,6 @@ impl Learner {
         attention::ranks(&held.model, probe, val, tau, passes)
     }
 }
+
+#[cfg(test)]
+mod tests;

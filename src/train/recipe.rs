@@ -5,19 +5,24 @@ use anyhow::{Context, Result};
 use super::decide::Due;
 use super::growth::pre_grow;
 use super::insist::Insisted;
+use super::start::{Sources, Start};
 use super::state::{Benchmark, Task};
 use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
+use crate::config::Config;
 use crate::inherit;
-use crate::model::{Files, Weights};
-use crate::run::event::{Body, Outcome, Phase, PhaseResult, Start};
+use crate::model::Files;
+use crate::run::event::{Body, Outcome, Phase, PhaseResult};
 use crate::run::hints::NEXT_BATCH;
 use crate::run::state::{ControlResult, RoundResult};
 use crate::run::{table, trend};
 
-/// Set the random numbers of parts that are not inherited, and of the random control, apart from those the reference
-/// began with.
-const PARTS_SEED: u64 = 0x7061_7274;
-const CONTROL_SEED: u64 = 0x636f_6e74;
+/// What the reference begins with: random weights where it is trained here.
+pub(super) fn first_start(config: &Config, n_layer: usize) -> Start {
+    match config.reference.train.as_ref().is_some_and(|r| r.steps > 0) {
+        true => Start::random(n_layer, config.train.seed),
+        false => Start::loaded(n_layer),
+    }
+}
 
 impl Trainer {
     /// Trains the present phase to its end. `Some` ends this process's part.
@@ -95,30 +100,19 @@ impl Trainer {
 
     fn begin_reference(&mut self) -> Result<()> {
         let trained = self.config.reference.train.as_ref().map_or(0, |r| r.steps);
-        let start = if trained > 0 {
-            Start::Random
-        } else {
-            Start::Loaded
-        };
-        let layers = (0..self.learner.shape().n_layer).collect();
-        let layers = if trained > 0 { Vec::new() } else { layers };
-        self.begin(Phase::Reference, start, layers, trained)
+        let start = first_start(&self.config, self.learner.shape().n_layer);
+        self.begin(Phase::Reference, &start, trained)
     }
 
     /// Starts a phase with the present model: event, first evaluation, first probe.
-    pub(super) fn begin(
-        &mut self,
-        phase: Phase,
-        start: Start,
-        layers: Vec<usize>,
-        steps: u64,
-    ) -> Result<()> {
-        self.state.begin_phase(phase, start, layers, steps);
+    pub(super) fn begin(&mut self, phase: Phase, start: &Start, steps: u64) -> Result<()> {
+        let layers = start.source_layers(&self.state.source_layers);
+        self.state.begin_phase(phase, start.name(), layers, steps);
         let body = Body::Phase {
             layers: self.learner.shape().n_layer,
             parameters: self.learner.shape().parameters(),
             steps,
-            start,
+            start: start.name(),
             source_layers: self.state.source_layers.clone(),
             result: None,
         };
@@ -173,7 +167,7 @@ impl Trainer {
             Phase::Reference => {
                 // A resume at exactly this step finds the record but not the windows' losses.
                 if self.window_losses.is_empty() {
-                    self.window_losses = self.learner.losses(&self.dataset.val)?;
+                    self.window_losses = self.learner.evaluate(&self.dataset.val)?;
                 }
                 self.state.benchmark = Some(Benchmark {
                     losses: self.window_losses.clone(),
@@ -278,20 +272,6 @@ impl Trainer {
         Ok(self.checkpoints.files(name)?)
     }
 
-    /// Takes a model into use that is made afresh of the reference's layers.
-    pub(super) fn inherit_layers(&mut self, reference: &Files, layers: &[usize]) -> Result<()> {
-        let (sources, layers): ([&dyn Weights; 1], _) =
-            ([reference], inherit::of_reference(layers));
-        let shape = inherit::shape(&sources, &layers)?;
-        let (what, seed) = (
-            &self.config.inherit.what,
-            self.config.train.seed ^ PARTS_SEED,
-        );
-        self.learner.replace(shape, true, |model, _| {
-            Ok(inherit::fill(model, &sources, &layers, what, seed)?)
-        })
-    }
-
     /// Round 1.
     pub(super) fn inherit(&mut self) -> Result<()> {
         let reference = self.reference()?;
@@ -307,19 +287,20 @@ impl Trainer {
         self.memory_of(&shape).check("round 1", &held)?;
         // The reference's own checkpoint, which may still be on its way, holds a copy of it.
         self.finish_checkpoint();
-        self.inherit_layers(&reference, &layers)?;
+        let (what, seed) = (&self.config.inherit.what, self.config.train.seed);
+        let start = Start::inherit(&layers, what, seed);
+        let sources = Sources {
+            reference: Some(&reference),
+            own: None,
+        };
+        start.apply(&mut self.learner, sources, true)?;
         self.state.stream = 1;
         self.emit(Body::Inherit {
-            layers: layers.clone(),
+            layers,
             what: self.config.inherit.what.clone(),
             from: "the reference".into(),
         });
-        self.begin(
-            Phase::Round(1),
-            Start::Inherit,
-            layers,
-            self.config.train.steps,
-        )?;
+        self.begin(Phase::Round(1), &start, self.config.train.steps)?;
         self.background_checkpoint("start of round 1", false);
         Ok(())
     }
@@ -328,25 +309,25 @@ impl Trainer {
     pub(super) fn control_random(&mut self) -> Result<()> {
         self.finish_checkpoint();
         // The last round's model is still held, or was read from its checkpoint.
-        let shape = self.learner.shape().clone();
-        let seed = self.config.train.seed ^ CONTROL_SEED;
-        self.learner
-            .replace(shape, true, |model, _| Ok(model.randomise_all(seed)?))?;
+        let n_layer = self.learner.shape().n_layer;
+        let start = Start::random_control(n_layer, self.config.train.seed);
+        start.apply(&mut self.learner, Sources::default(), true)?;
         let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();
-        self.begin(Phase::ControlRandom, Start::Random, Vec::new(), steps)
+        self.begin(Phase::ControlRandom, &start, steps)
     }
 
     /// Control: the reference itself, trained on with the final model's steps, batches and learning rates.
     pub(super) fn control_reference(&mut self) -> Result<()> {
         self.finish_checkpoint();
         let reference = self.reference()?;
-        let layers = (0..reference.config.n_layer).collect();
-        self.learner
-            .replace(reference.config.clone(), true, |model, _| {
-                Ok(reference.load_into(model)?)
-            })?;
+        let start = Start::reference(reference.config.n_layer);
+        let sources = Sources {
+            reference: Some(&reference),
+            own: None,
+        };
+        start.apply(&mut self.learner, sources, true)?;
         let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();
-        self.begin(Phase::ControlReference, Start::Reference, layers, steps)
+        self.begin(Phase::ControlReference, &start, steps)
     }
 
     /// Says how the recipe ended, once everything before is on disk.

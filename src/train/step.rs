@@ -6,6 +6,8 @@ use anyhow::Result;
 
 use super::evidence;
 use super::learner::Step;
+use super::objective::Objective;
+use super::optimizer::Hyperparameters;
 use super::state::{EvalRecord, ProbeRecord};
 use super::trainer::Trainer;
 use crate::device::Monitor;
@@ -26,7 +28,10 @@ impl Trainer {
         let batch = self
             .batches
             .take(self.state.stream, self.state.phase_step)?;
-        let step = self.learner.train_step(&batch, lr, &self.config.train);
+        let values = Hyperparameters::of(&self.config.train, lr);
+        let step = self
+            .learner
+            .train_step(&batch, Objective::CrossEntropy, &values);
         self.batches.give_back(batch);
         let Step {
             loss,
@@ -81,7 +86,7 @@ impl Trainer {
             return Ok(*record);
         }
         let began = Instant::now();
-        let mut losses = self.learner.losses(&self.dataset.val)?;
+        let mut losses = self.learner.evaluate(&self.dataset.val)?;
         if crate::fault::is_at("eval-nan", self.state.step) {
             losses.fill(f64::NAN);
         }
@@ -162,7 +167,7 @@ impl Trainer {
         let began = Instant::now();
         let (result, beside) = match self
             .learner
-            .attention_ranks(&self.dataset.val, self.config.probe.tau)?
+            .probe(&self.dataset.val, self.config.probe.tau)?
         {
             Ok(found) => found,
             Err(error) => {

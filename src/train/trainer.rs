@@ -16,7 +16,9 @@ use super::memory::Held;
 use super::owed::Owed;
 use super::passes::Passes;
 use super::plan;
+use super::recipe::first_start;
 use super::resume::{Resume, check_data, check_shape};
+use super::start::Sources;
 use super::state::{Task, TrainState};
 use crate::config::resume::{in_force, values};
 use crate::config::{Config, PolicyMode};
@@ -233,11 +235,11 @@ impl Trainer {
                     largest.memory.check(&what, &Held::now(&device, 0))?;
                 }
                 let mut learner = Learner::new(shape.clone(), passes, val, &device);
-                let seed = config.train.seed;
-                learner.replace(shape.clone(), trains, |model, _| match &files {
-                    Some(files) => Ok(files.load_into(model)?),
-                    None => Ok(model.randomise_all(seed)?),
-                })?;
+                let sources = Sources {
+                    reference: files.as_ref(),
+                    own: None,
+                };
+                first_start(&config, shape.n_layer).apply(&mut learner, sources, trains)?;
                 let state = TrainState {
                     repeat: setup.repeat.into(),
                     ..TrainState::new(data)

@@ -145,7 +145,7 @@ impl Report {
                     "documents": documents,
                     "bytes": bytes,
                     "tokens": tokens,
-                    "skipped": {"null": skipped.null, "missing": skipped.missing},
+                    "skipped": skipped,
                     "first_line": line,
                 })
             }
@@ -188,7 +188,7 @@ impl Report {
                 "documents": total.documents,
                 "bytes": total.bytes,
                 "tokens": total.tokens,
-                "skipped": {"null": total.skipped.null, "missing": total.skipped.missing},
+                "skipped": total.skipped,
             },
         })
     }

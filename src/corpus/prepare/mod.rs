@@ -122,7 +122,7 @@ pub fn prepare(
     let mut candidates = candidates.into_iter();
     let mut state = candidates.next().unwrap_or(fresh);
     loop {
-        let made = go_on(job, state, &files, total, progress);
+        let made = continue_from(job, state, &files, total, progress);
         match (made, candidates.next()) {
             (Err(CorpusError::Unlike { .. }), Some(next)) => state = next,
             (made, _) => return made.map(|made| Prepared { left_out, ..made }),
@@ -131,7 +131,7 @@ pub fn prepare(
 }
 
 /// Continues from a state.
-fn go_on(
+fn continue_from(
     job: &Job,
     mut state: State,
     files: &[String],
@@ -168,12 +168,12 @@ fn go_on(
     let how = ReadOptions::new(job.tokenizer.cuts_at_lines(), &job.field);
     let ended = read(files, &how, &tally, |batch| {
         work.take(batch)?;
-        let go_on = progress(Progress {
+        let wanted = progress(Progress {
             read: tally.bytes(),
             total,
             checking: work.skip > 0,
         });
-        if go_on { Ok(()) } else { Err(End::Stopped) }
+        if wanted { Ok(()) } else { Err(End::Stopped) }
     });
     let failed = match ended {
         Ok(()) => match work.state.done.bytes {

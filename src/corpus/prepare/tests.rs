@@ -342,7 +342,7 @@ fn an_empty_file_adds_nothing_and_nothing_else_is_an_error() {
 }
 
 #[test]
-fn a_state_of_an_earlier_version_is_gone_on_from() {
+fn a_state_of_an_earlier_version_is_continued() {
     let place = Place::new();
     let row = |i: usize| format!("{{\"text\": \"document {i}\"}}\n");
     let rows: String = (0..40_000).map(row).collect();

@@ -12,6 +12,7 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 
 use super::tally::Tally;
 use crate::corpus::CorpusError;
+use crate::text;
 
 /// A longer row is not a document.
 pub const LONGEST: u64 = 1 << 30;
@@ -130,7 +131,7 @@ fn parse(row: &[u8], field: &str) -> Result<Row<String>, (usize, String)> {
         Ok(found) => return owned(found, field),
         Err(error) => error,
     };
-    if row.starts_with(b"\xef\xbb\xbf") {
+    if row.starts_with(text::BYTE_ORDER_MARK) {
         let what = "a byte order mark is here, which belongs at the start of a file (files were joined?); remove it";
         return Err((0, what.into()));
     }
@@ -215,7 +216,7 @@ fn fields(row: &[u8]) -> String {
     let names: Vec<&str> = all.keys().map(String::as_str).collect();
     match names.is_empty() {
         true => "none".into(),
-        false => crate::text::cut(&crate::text::clean(&names.join(", ")), 200).into_owned(),
+        false => text::cut(&text::clean(&names.join(", ")), 200).into_owned(),
     }
 }
 
@@ -229,28 +230,7 @@ fn without_nan(row: &[u8], other: impl Fn(usize) -> Vec<u8>) -> Cow<'_, [u8]> {
     {
         return row.into();
     }
-    let (mut plain, mut at, mut quoted) = (Vec::with_capacity(row.len() + 64), 0, false);
-    while let Some(&byte) = row.get(at) {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'\\' if quoted => {
-                plain.push(byte);
-                at += 1;
-            }
-            b'N' | b'I' | b'-' if !quoted => {
-                let number = NUMBERS.iter().find(|n| row[at..].starts_with(n));
-                if let Some(number) = number {
-                    plain.extend(other(number.len()));
-                    at += number.len();
-                    continue;
-                }
-            }
-            _ => {}
-        }
-        plain.extend(row.get(at));
-        at += 1;
-    }
-    plain.into()
+    text::replace_words(row, &NUMBERS, |number| other(number.len()))
 }
 
 /// Reads a row for the field of this name.

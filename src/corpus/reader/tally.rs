@@ -12,7 +12,7 @@ pub struct Tally {
 }
 
 /// Rows that are no documents, because they have no text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Skipped {
     /// Whose text is null (in JSON also NaN).
     pub null: u64,

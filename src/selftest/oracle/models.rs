@@ -12,7 +12,7 @@ use crate::model::{
     Biases, Decoder, DecoderConfig, Mlp, Mode, Norms, Positions, RopeScaling, Sizes, Workspace,
 };
 use crate::ops::{self, Compute};
-use crate::train::Optimizer;
+use crate::train::{Hyperparameters, Optimizer};
 
 const SIZES: Sizes = Sizes {
     n_layer: 3,
@@ -276,8 +276,8 @@ impl SelfTest<'_> {
         for _ in 0..STEPS {
             ops::zero(&model.grads.flat)?;
             model.forward_backward(&ws, 1.0 / (BATCH * TIME) as f32)?;
-            let norm = Optimizer::grad_norm(&model)?;
-            optimizer.step(&model, LR, norm, &train)?;
+            let norm = Optimizer::grad_norm(&model, &[])?;
+            optimizer.step(&model, norm, &Hyperparameters::of(&train, LR))?;
 
             let loss = composed.loss(&ids[0].cpu, &ids[1].cpu)?;
             let mut grads = loss.backward()?;

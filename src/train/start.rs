@@ -1,0 +1,245 @@
+//! What a model starts a phase from, as a value: which layers from where, which parts of them, and what is random.
+
+use anyhow::{Context, Result};
+
+use super::checkpoint::Saved;
+use super::learner::Learner;
+use crate::inherit::{self, Taken};
+use crate::model::{DecoderConfig, Files, Weights};
+use crate::run::command::GrowMode;
+use crate::run::event;
+
+/// Set the random numbers of parts that are not inherited, and of a control's random start, apart from those the
+/// reference began with.
+const PARTS_SEED: u64 = 0x7061_7274;
+const CONTROL_SEED: u64 = 0x636f_6e74;
+
+/// Where a layer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A layer of the reference.
+    Reference(usize),
+    /// A layer of the model that was trained last.
+    Own(usize),
+}
+
+/// What a model starts a phase from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// As journals name it.
+    name: event::Start,
+    /// Bottom first. What lies outside the layers comes from where the first one comes from.
+    layers: Vec<Origin>,
+    /// The parts that are taken; the rest is random. None: all is random, and layers give the shape alone.
+    parts: Vec<String>,
+    seed: u64,
+    /// Whether AdamW's moments come along with the layers of the model that was trained last.
+    moments: bool,
+}
+
+/// The models that layers are taken from, on disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sources<'a> {
+    pub reference: Option<&'a Files>,
+    pub own: Option<&'a Saved>,
+}
+
+impl Start {
+    /// A reference that is trained here: random weights in a shape of `n_layer` layers.
+    pub fn random(n_layer: usize, seed: u64) -> Self {
+        Self {
+            name: event::Start::Random,
+            layers: (0..n_layer).map(Origin::Own).collect(),
+            parts: Vec::new(),
+            seed,
+            moments: false,
+        }
+    }
+
+    /// A control: as [`Self::random`], with other numbers than a reference that was trained here began with.
+    pub fn random_control(n_layer: usize, seed: u64) -> Self {
+        Self::random(n_layer, seed ^ CONTROL_SEED)
+    }
+
+    /// A reference of `n_layer` layers that is loaded.
+    pub fn loaded(n_layer: usize) -> Self {
+        Self {
+            name: event::Start::Loaded,
+            ..Self::reference(n_layer)
+        }
+    }
+
+    /// A control: the reference itself, trained on.
+    pub fn reference(n_layer: usize) -> Self {
+        Self {
+            name: event::Start::Reference,
+            layers: (0..n_layer).map(Origin::Reference).collect(),
+            parts: inherit::all_parts(),
+            seed: 0,
+            moments: false,
+        }
+    }
+
+    /// Round 1: these layers of the reference, and of all parts those named in `what`.
+    pub fn inherit(layers: &[usize], what: &[String], seed: u64) -> Self {
+        Self {
+            name: event::Start::Inherit,
+            layers: layers.iter().copied().map(Origin::Reference).collect(),
+            parts: what.to_vec(),
+            seed: seed ^ PARTS_SEED,
+            moments: false,
+        }
+    }
+
+    /// A growth: the layers `sources` of the last round and `added` ones of the reference. With [`GrowMode::Restart`] all
+    /// are taken from the reference again, as [`Self::inherit`] does; with [`GrowMode::Keep`] the trained ones stay, with
+    /// their moments.
+    pub fn grown(
+        mode: GrowMode,
+        sources: &[usize],
+        added: &[usize],
+        what: &[String],
+        seed: u64,
+    ) -> Self {
+        match mode {
+            GrowMode::Restart => Self {
+                name: event::Start::Restart,
+                ..Self::inherit(&[sources, added].concat(), what, seed)
+            },
+            GrowMode::Keep => {
+                let own = (0..sources.len()).map(Origin::Own);
+                let added = added.iter().copied().map(Origin::Reference);
+                Self {
+                    name: event::Start::Keep,
+                    layers: own.chain(added).collect(),
+                    parts: inherit::all_parts(),
+                    seed: 0,
+                    moments: true,
+                }
+            }
+        }
+    }
+
+    /// As journals name it.
+    pub fn name(&self) -> event::Start {
+        self.name
+    }
+
+    /// Returns the reference layer that each layer came from, where the layers of the model that was trained last came
+    /// from `own`; empty when all is random.
+    pub fn source_layers(&self, own: &[usize]) -> Vec<usize> {
+        if self.parts.is_empty() {
+            return Vec::new();
+        }
+        let source = |origin: &Origin| match *origin {
+            Origin::Reference(layer) => Some(layer),
+            Origin::Own(layer) => own.get(layer).copied(),
+        };
+        self.layers.iter().filter_map(source).collect()
+    }
+
+    /// Whether weights of the model that was trained last are taken.
+    pub fn takes_own(&self) -> bool {
+        let own = |origin: &Origin| matches!(origin, Origin::Own(_));
+        !self.parts.is_empty() && self.layers.iter().any(own)
+    }
+
+    /// Makes the model in `learner`, trainable or only to be measured.
+    ///
+    /// # Errors
+    /// When a source is missing or lacks a layer, their shapes differ, there is not enough memory, or weights cannot be
+    /// read; the learner holds no model after the latter two.
+    pub fn apply(
+        &self,
+        learner: &mut Learner,
+        sources: Sources<'_>,
+        trainable: bool,
+    ) -> Result<()> {
+        if self.parts.is_empty() {
+            let shape = self.shape_alone(learner.shape())?;
+            return learner.replace(shape, trainable, |model, _| {
+                Ok(model.randomise_all(self.seed)?)
+            });
+        }
+        let (models, layers) = self.taken(sources)?;
+        let shape = inherit::shape(&models, &layers)?;
+        learner.replace(shape, trainable, |model, optimizer| {
+            inherit::fill(model, &models, &layers, &self.parts, self.seed)?;
+            if let Some((optimizer, own)) = optimizer.zip(sources.own).filter(|_| self.moments) {
+                let (params, steps) = (own.files.params(), &own.state.optimizer_steps);
+                own.moments.load_into(params, steps, model, optimizer)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The shape of a random start: that of the model before it, as many layers as are named.
+    fn shape_alone(&self, present: &DecoderConfig) -> Result<DecoderConfig> {
+        let scale = |origin: &Origin| {
+            let (Origin::Own(layer) | Origin::Reference(layer)) = *origin;
+            present.attention_scales.get(layer).copied()
+        };
+        let scales: Option<Vec<f32>> = self.layers.iter().map(scale).collect();
+        let scales = scales.context("a random start names a layer that its shape lacks")?;
+        Ok(present.with_layers(scales))
+    }
+
+    /// Each model once, in the order in which the layers name them, and each layer's place among them.
+    fn taken<'a>(&self, sources: Sources<'a>) -> Result<(Vec<&'a dyn Weights>, Vec<Taken>)> {
+        let mut models: Vec<&dyn Weights> = Vec::new();
+        let (mut reference, mut own) = (None, None);
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for origin in &self.layers {
+            let (known, files, layer) = match *origin {
+                Origin::Reference(layer) => (&mut reference, sources.reference, layer),
+                Origin::Own(layer) => (&mut own, sources.own.map(|own| &own.files), layer),
+            };
+            let source = match *known {
+                Some(source) => source,
+                None => {
+                    models.push(files.context("a model that layers are taken from is missing")?);
+                    *known.insert(models.len() - 1)
+                }
+            };
+            layers.push(Taken { source, layer });
+        }
+        Ok((models, layers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growth_keeps_the_trained_layers_or_takes_them_again() {
+        let what = vec!["attention".to_string()];
+        let grown = |mode| Start::grown(mode, &[0, 1], &[2], &what, 5);
+        let restart = grown(GrowMode::Restart);
+        assert_eq!(
+            restart.layers,
+            [0, 1, 2].map(Origin::Reference),
+            "all from the reference"
+        );
+        assert_eq!((restart.parts.len(), restart.takes_own()), (1, false));
+        let keep = grown(GrowMode::Keep);
+        assert_eq!(
+            keep.layers,
+            [Origin::Own(0), Origin::Own(1), Origin::Reference(2)]
+        );
+        assert!(keep.takes_own() && keep.moments && keep.parts == inherit::all_parts());
+        for start in [restart, keep] {
+            assert_eq!(start.source_layers(&[0, 1]), [0, 1, 2]);
+        }
+        let random = Start::random(2, 1);
+        assert!(random.source_layers(&[0, 1]).is_empty() && !random.takes_own());
+        assert_ne!(random.seed, Start::random_control(2, 1).seed);
+    }
+
+    #[test]
+    fn a_source_that_is_missing_is_an_error() {
+        let inherit = Start::inherit(&[0], &inherit::all_parts(), 1);
+        let error = inherit.taken(Sources::default()).err().unwrap();
+        assert!(error.to_string().contains("is missing"), "{error}");
+    }
+}
