@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use heirloom::dashboard::still;
 use heirloom::run::control::hub::Hub;
-use heirloom::run::event::{Body, Event, FORMAT_VERSION, Phase, Start};
+use heirloom::run::event::{Body, Event, FORMAT_VERSION, Phase, PhaseEvent, Start, TrainMetrics};
 use heirloom::run::journal::{Journal, Stamp};
 use heirloom::run::presence::Presence;
 use heirloom::run::shared::SharedRun;
@@ -28,14 +28,14 @@ const PAUSE: Duration = Duration::from_micros(100);
 const LIMIT: Duration = Duration::from_micros(100);
 
 fn train(step: u64) -> Body {
-    Body::Train {
+    Body::Train(TrainMetrics {
         loss: Some(2.0 + 8.0 / (1.0 + step as f64 / 1000.0) + (step % 17) as f64 / 100.0),
         nonfinite: None,
         lr: 1e-3,
         grad_norm: Some(1.0),
         tokens: 1024 * step,
         tokens_per_second: 1e5,
-    }
+    })
 }
 
 fn stamp(step: u64) -> Stamp {
@@ -65,14 +65,14 @@ fn past() -> RunState {
     };
     apply(
         1,
-        Body::Phase {
+        Body::Phase(PhaseEvent {
             layers: 12,
             parameters: 1_000_000,
             steps: 2 * STEPS,
             start: Start::Inherit,
             source_layers: (0..12).collect(),
             result: None,
-        },
+        }),
     );
     (2..=STEPS).for_each(|seq| apply(seq, train(seq)));
     state

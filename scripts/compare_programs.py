@@ -6,7 +6,7 @@
 Each trains the preset tiny with 60 + 20 steps, on one thread and on two, resumes it from the reference's checkpoint, and
 repeats the decisions of the committed runs `operated` and `rolled-back` (f32). The journals must be equal but for times,
 speeds, process ids and directories. The `checkpoint` event says when the disk had a checkpoint, which is a matter of time:
-these are compared apart from the rest, without their numbers. `--quick` makes tiny's models smaller, for unoptimised builds.
+these, and the answers to commands that asked for one, are compared apart from the rest, without their numbers. `--quick` makes tiny's models smaller, for unoptimised builds.
 
 Prints a line for each comparison and `ok` or `FAIL`; exits with 1 on a difference.
 """
@@ -48,7 +48,9 @@ def journal(run):
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     numbers, kept, written = {}, [], []
     for event in events:
-        if event["kind"] == "checkpoint":
+        answers_checkpoint = event["kind"] == "answer" and event["message"].startswith("checkpoint b")
+        if event["kind"] == "checkpoint" or answers_checkpoint:
+            event["message"] = event.get("message", "").split(" (")[0]
             written.append({k: v for k, v in strip(event).items() if k not in ("seq", "begun", "step", "phase", "phase_step")})
             continue
         numbers[event["seq"]] = len(kept)

@@ -7,7 +7,7 @@ mod journal;
 use std::time::Instant;
 
 use common::Place;
-use heirloom::run::event::{Body, Event};
+use heirloom::run::event::{Body, Evaluation, Event, TrainMetrics};
 use heirloom::run::lock::RunLock;
 use heirloom::run::state::{RunState, Status};
 use journal::Moment;
@@ -91,24 +91,27 @@ fn every_moment_is_what_its_name_says() {
 fn the_whole_run_has_all_that_screens_must_show() {
     let all = events(Moment::Done);
     let count = |fits: &dyn Fn(&Body) -> bool| all.iter().filter(|e| fits(&e.body)).count();
-    assert_eq!(count(&|b| matches!(b, Body::Rollback { .. })), 1);
-    assert_eq!(count(&|b| matches!(b, Body::Grow { .. })), 2);
-    assert_eq!(count(&|b| matches!(b, Body::Train { loss: None, .. })), 1);
+    assert_eq!(count(&|b| matches!(b, Body::Rollback(_))), 1);
+    assert_eq!(count(&|b| matches!(b, Body::Grow(_))), 2);
+    assert_eq!(
+        count(&|b| matches!(b, Body::Train(TrainMetrics { loss: None, .. }))),
+        1
+    );
     let spikes = all.iter().filter(|e| {
         let early = e.step > 20_000 && e.step <= 100_000;
-        early && matches!(e.body, Body::Train { loss: Some(l), .. } if l > 4.0)
+        early && matches!(e.body, Body::Train(TrainMetrics { loss: Some(l), .. }) if l > 4.0)
     });
     assert_eq!(spikes.count(), 1);
     assert!(count(&|b| matches!(b, Body::Gpu(_))) > 3000);
-    assert!(count(&|b| matches!(b, Body::Checkpoint { .. })) > 70);
+    assert!(count(&|b| matches!(b, Body::Checkpoint(_))) > 70);
     assert!(
         count(&|b| matches!(
             b,
-            Body::Eval {
+            Body::Eval(Evaluation {
                 gap: Some(_),
                 gap_stderr: Some(_),
                 ..
-            }
+            })
         )) > 300
     );
     let mut run = RunState::default();

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::run::command::{Answered, By, Request};
     use crate::run::control::hub::Hub;
-    use crate::run::event::{Body, Event, Phase};
+    use crate::run::event::{Answer, Body, Event, Phase, PhaseEvent};
     use crate::run::journal::Observer;
     use crate::run::presence::Presence;
     use crate::run::shared::SharedRun;
@@ -99,14 +99,14 @@ mod tests {
                 tell,
             };
             // The screen waits for a decision in rounds only.
-            let phase = Body::Phase {
+            let phase = Body::Phase(PhaseEvent {
                 layers: 1,
                 parameters: 1,
                 steps: 10,
                 start: crate::run::event::Start::Random,
                 source_layers: Vec::new(),
                 result: None,
-            };
+            });
             let mut begin = Event::numbered(1, phase);
             begin.phase = Phase::Round(1);
             (bench.tell)(&begin);
@@ -126,11 +126,11 @@ mod tests {
         /// Answers a request as the trainer does: in the journal, then to its sender.
         fn answer(&mut self, request: Request, id: u64, applied: bool) {
             let message = format!("answer {id}");
-            let body = Body::Answer {
+            let body = Body::Answer(Answer {
                 id,
                 applied,
                 message: message.clone(),
-            };
+            });
             let mut event = Event::numbered(1 + id, body);
             event.phase = Phase::Round(1);
             (self.tell)(&event);

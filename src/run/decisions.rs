@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{By, Command};
 use super::dir::RunDir;
-use super::event::{Body, Event, Phase};
+use super::event::{Answer, Body, CommandGiven, Event, Phase, Resumed};
 use super::handle::DECISIONS;
 use super::tail::{Tail, TailItem};
 use crate::file::Dir;
@@ -83,9 +83,9 @@ impl Found {
     fn take(&mut self, event: Event) {
         match event.body {
             // What a policy decides it decides again by itself.
-            Body::Command {
+            Body::Command(CommandGiven {
                 id, by, command, ..
-            } if by != By::Policy && counts(&command) => {
+            }) if by != By::Policy && counts(&command) => {
                 self.seqs.insert(id, event.seq);
                 let repeat = Repeat {
                     step: event.step,
@@ -94,7 +94,7 @@ impl Found {
                 };
                 self.asked.insert(id, repeat);
             }
-            Body::Answer { id, applied, .. } => {
+            Body::Answer(Answer { id, applied, .. }) => {
                 if let Some(repeat) = self.asked.remove(&id)
                     && applied
                 {
@@ -102,7 +102,7 @@ impl Found {
                     self.applied.push((seq, repeat));
                 }
             }
-            Body::Resumed { from_seq, .. } => {
+            Body::Resumed(Resumed { from_seq, .. }) => {
                 self.applied.retain(|(seq, _)| *seq <= from_seq);
                 self.asked.clear();
             }

@@ -15,7 +15,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::event::{Body, Event, FORMAT_VERSION, Phase};
+use super::event::{Body, Event, FORMAT_VERSION, Gap, Phase};
 use super::handle::{EVENTS, LOG};
 use super::holes;
 use super::tail::{GIVEN_UP, LONGEST_LINE};
@@ -355,7 +355,7 @@ impl Journal {
     fn tell_gap(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
         if let Some(stamp) = self.last.clone() {
-            let event = self.stamped(stamp, Body::Gap { dropped });
+            let event = self.stamped(stamp, Body::Gap(Gap { dropped }));
             self.queue(&event);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::event::Body;
+use super::event::{Body, Log, Warning};
 
 /// How a dashboard went away while training goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,12 +124,12 @@ impl Presence {
 
     /// Leaves a line for the journal.
     pub fn tell(&self, message: String) {
-        self.leave_news(Body::Log { message });
+        self.leave_news(Body::Log(Log { message }));
     }
 
     /// Leaves a warning for the journal.
     pub fn warn(&self, message: String) {
-        self.leave_news(Body::Warning { message });
+        self.leave_news(Body::Warning(Warning { message }));
     }
 
     fn leave_news(&self, body: Body) {
@@ -171,7 +171,7 @@ mod tests {
         drop(guard);
         assert!(!attendance.is_present());
         let message = "the terminal is gone".into();
-        assert_eq!(attendance.news(), Some(Body::Log { message }));
+        assert_eq!(attendance.news(), Some(Body::Log(Log { message })));
         assert_eq!(attendance.news(), None);
     }
 
@@ -183,8 +183,10 @@ mod tests {
         attendance.come_back(Leave::Suspended);
         assert!(attendance.is_present());
         let news: Vec<Body> = std::iter::from_fn(|| attendance.news()).collect();
-        let log = |message: &str| Body::Log {
-            message: message.into(),
+        let log = |message: &str| {
+            Body::Log(Log {
+                message: message.into(),
+            })
         };
         let wanted = ["the dashboard is suspended", "the dashboard is back"].map(log);
         assert_eq!(news, wanted);

@@ -9,43 +9,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::event::{Body, Event};
+use super::event::{Body, DropOrder, Event, Gap};
 
 /// Events that may wait for a reader.
 pub const CAPACITY: usize = 16_384;
-
-/// How soon an event is given up for a reader that does not keep up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Loss {
-    First,
-    Second,
-    Never,
-    /// Stands for lost events itself.
-    Gap,
-}
-
-/// Names every kind, so that a new one is given its place.
-fn loss(body: &Body) -> Loss {
-    match body {
-        Body::Train { .. } | Body::Log { .. } => Loss::First,
-        Body::Eval { .. } | Body::Probe { .. } | Body::Gpu(_) => Loss::Second,
-        Body::Run { .. }
-        | Body::Phase { .. }
-        | Body::Checkpointing { .. }
-        | Body::Checkpoint { .. }
-        | Body::Command { .. }
-        | Body::Answer { .. }
-        | Body::Decision { .. }
-        | Body::Inherit { .. }
-        | Body::Grow { .. }
-        | Body::Rollback { .. }
-        | Body::Resumed { .. }
-        | Body::Warning { .. }
-        | Body::Done { .. }
-        | Body::Unknown(_) => Loss::Never,
-        Body::Gap { .. } => Loss::Gap,
-    }
-}
 
 /// An event that waits, with a text made for its reader when it was added. A gap that is made here has none.
 #[derive(Debug)]
@@ -77,14 +44,14 @@ impl Waiting {
     }
 
     fn push(&mut self, event: &Event, text: Option<String>) {
-        let loss = loss(&event.body);
-        if let Body::Gap { dropped } = event.body {
+        let order = event.body.dropped();
+        if let Body::Gap(Gap { dropped }) = event.body {
             return self.push_gap(event, dropped);
         }
-        if self.len() >= self.capacity && !self.make_room(loss) {
+        if self.len() >= self.capacity && !self.make_room(order) {
             return self.push_gap(event, 1);
         }
-        self.count[loss as usize] += 1;
+        self.count[order as usize] += 1;
         let event = event.clone();
         self.events.push_back(Entry { event, text });
     }
@@ -92,7 +59,7 @@ impl Waiting {
     /// How many events the gap at index `i` stands for; `None` when no gap is there.
     fn dropped_at(&self, i: usize) -> Option<u64> {
         match self.events.get(i)?.event.body {
-            Body::Gap { dropped } => Some(dropped),
+            Body::Gap(Gap { dropped }) => Some(dropped),
             _ => None,
         }
     }
@@ -111,24 +78,24 @@ impl Waiting {
         });
     }
 
-    /// Gives up the newest event that is lost sooner than `loss`. False when there is none and the new event itself may be
+    /// Gives up the newest event that is lost sooner than `order`. False when there is none and the new event itself may be
     /// lost.
-    fn make_room(&mut self, loss: Loss) -> bool {
-        let victim = [Loss::First, Loss::Second]
+    fn make_room(&mut self, order: DropOrder) -> bool {
+        let victim = [DropOrder::First, DropOrder::Second]
             .into_iter()
-            .find(|victim| *victim < loss && self.count[*victim as usize] > 0);
+            .find(|victim| *victim < order && self.count[*victim as usize] > 0);
         match victim {
             Some(victim) => {
                 self.give_up(victim);
                 true
             }
-            None => loss == Loss::Never,
+            None => order == DropOrder::Never,
         }
     }
 
     /// Replaces the newest event of a kind by a gap, and joins it with the gaps next to it.
-    fn give_up(&mut self, kind: Loss) {
-        let is_of_kind = |entry: &Entry| loss(&entry.event.body) == kind;
+    fn give_up(&mut self, kind: DropOrder) {
+        let is_of_kind = |entry: &Entry| entry.event.body.dropped() == kind;
         let newest = self.events.iter().rposition(is_of_kind);
         let Some(mut at) = newest else { return };
         self.count[kind as usize] -= 1;
@@ -145,15 +112,15 @@ impl Waiting {
             self.events.remove(at);
         }
         let entry = &mut self.events[at];
-        entry.event.body = Body::Gap { dropped };
+        entry.event.body = Body::Gap(Gap { dropped });
         entry.text = None;
     }
 
     fn pop(&mut self) -> Option<Entry> {
         let entry = self.events.pop_front()?;
-        let loss = loss(&entry.event.body);
-        if loss != Loss::Gap {
-            self.count[loss as usize] -= 1;
+        let order = entry.event.body.dropped();
+        if order != DropOrder::Gap {
+            self.count[order as usize] -= 1;
         }
         Some(entry)
     }
@@ -162,7 +129,7 @@ impl Waiting {
 fn gap(last_lost: &Event, dropped: u64) -> Event {
     Event {
         phase: last_lost.phase.clone(),
-        body: Body::Gap { dropped },
+        body: Body::Gap(Gap { dropped }),
         ..*last_lost
     }
 }

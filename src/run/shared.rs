@@ -116,7 +116,7 @@ impl SharedRun {
         fold.state.apply(event);
         fold.digest.add(event);
         // A gap stands for events that found no room in the queue.
-        fold.folded += u64::from(!matches!(event.body, Body::Gap { .. }));
+        fold.folded += u64::from(!matches!(event.body, Body::Gap(_)));
         for sink in &mut fold.sinks {
             sink(&fold.state, event);
         }
@@ -188,13 +188,14 @@ impl Drop for Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::event::{Log, Warning};
     use std::sync::mpsc::channel;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn log(seq: u64) -> Event {
         let message = format!("{seq}");
-        Event::numbered(seq, Body::Log { message })
+        Event::numbered(seq, Body::Log(Log { message }))
     }
 
     #[test]
@@ -219,7 +220,7 @@ mod tests {
         let (done, emitted) = channel();
         let message = "kept".to_string();
         let last = 2 * queue::CAPACITY as u64;
-        let warning = Event::numbered(last, Body::Warning { message });
+        let warning = Event::numbered(last, Body::Warning(Warning { message }));
         shared.with(|_| {
             let emitting = std::thread::spawn(move || {
                 (1..last).for_each(|seq| observer(&log(seq)));

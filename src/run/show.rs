@@ -440,11 +440,11 @@ mod tests {
         let dir = RunDir::create(tmp.path(), "tiny", Some("a")).unwrap();
         let mut state = RunState::default();
         let tell = |state: &mut RunState, status| {
-            let body = crate::run::event::Body::Run {
+            let body = crate::run::event::Body::Run(crate::run::event::RunEvent {
                 status,
                 info: None,
                 message: None,
-            };
+            });
             state.apply(&Event::numbered(state.seq + 1, body));
             state.settle(false);
             (state_word(state, &dir), state_text(state, &dir))
@@ -463,11 +463,11 @@ mod tests {
         let dir = RunDir::create(tmp.path(), "tiny", Some("a")).unwrap();
         let mut state = finished();
         let mut tell = |status, message: Option<&str>| {
-            let body = crate::run::event::Body::Run {
+            let body = crate::run::event::Body::Run(crate::run::event::RunEvent {
                 status,
                 info: None,
                 message: message.map(String::from),
-            };
+            });
             state.apply(&Event::numbered(state.seq + 1, body));
             let told = json(&state, &dir)["pause"].clone();
             (status_text(&state, &dir), text(&state, &dir), told)

@@ -2,17 +2,19 @@
 
 use anyhow::{Context, Result};
 
+use super::control::Pause;
 use super::evidence;
 use super::memory::{Held, Memory};
+use super::outcome::{Choice, Ended};
 use super::plan;
 use super::state::{EvalRecord, Open};
-use super::trainer::{Choice, Ended, Pause, Trainer};
+use super::trainer::Trainer;
 use crate::config::{LayerChoice, PolicyMode};
 use crate::inherit;
 use crate::model::DecoderConfig;
 use crate::run::command::{By, Command};
 use crate::run::event::{
-    Body, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
+    Body, Decision, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
 };
 use crate::run::hints::DECIDE_OR_TRAIN_ON;
 use crate::run::table;
@@ -69,7 +71,7 @@ impl Trainer {
         }
         if self.policy == PolicyMode::Ask
             && self.state.phase_step >= self.overrun_end()
-            && self.paused.is_none()
+            && self.control.paused().is_none()
         {
             self.refresh_decision()?;
             let past = self.state.phase_step - self.state.due;
@@ -158,7 +160,7 @@ impl Trainer {
             reason,
             phase_step: self.state.phase_step,
         });
-        self.emit(Body::Decision {
+        self.emit(Body::Decision(Decision {
             id: self.state.decisions,
             status: DecisionStatus::Open,
             reason,
@@ -166,7 +168,7 @@ impl Trainer {
             evidence_step: Some(self.state.step),
             choice: None,
             by: None,
-        });
+        }));
         Ok(evidence)
     }
 

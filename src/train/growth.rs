@@ -3,12 +3,14 @@
 
 use anyhow::{Result, bail};
 
+use super::control::Pause;
+use super::outcome::Ended;
 use super::start::{Sources, Start};
 use super::state::Probation;
-use super::trainer::{Ended, Pause, Trainer};
+use super::trainer::Trainer;
 use crate::inherit;
 use crate::run::command::GrowMode;
-use crate::run::event::{Body, Phase};
+use crate::run::event::{Body, Growth, Phase};
 use crate::run::hints::DECIDE_AGAIN;
 
 /// The link to the checkpoint that was written before the growth out of a round.
@@ -73,13 +75,13 @@ impl Trainer {
             checkpoint,
             val_loss,
         });
-        self.emit(Body::Grow {
+        self.emit(Body::Grow(Growth {
             from_layers,
             to_layers,
             added,
             mode,
             round,
-        });
+        }));
         Ok(round)
     }
 

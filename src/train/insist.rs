@@ -4,13 +4,13 @@
 //! comes next takes the memory of the result. [`Trainer::insist`] retries automatically and on
 //! command, and gives up only on command or when a process that was asked to stop must end.
 
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use super::boundary::PAUSED_GLANCE;
-use super::trainer::{Ended, Promise, Trainer};
+use super::control::Sender;
+use super::outcome::{Ended, Promise};
+use super::trainer::Trainer;
 use crate::run::command::{Command, Request};
-use crate::run::event::{Body, RunStatus};
+use crate::run::event::{Body, Log, RunStatus};
 use crate::run::trouble::IN_MEMORY;
 
 /// Seconds between attempts; the last number repeats.
@@ -141,7 +141,7 @@ impl Trainer {
 
     /// Shows that the wait is over. A run that was paused before is still paused.
     fn end_wait(&mut self, message: &str) {
-        let status = match self.paused.is_some() {
+        let status = match self.control.paused().is_some() {
             true => RunStatus::Paused,
             false => RunStatus::Running,
         };
@@ -157,41 +157,45 @@ impl Trainer {
             self.journal.flush();
             self.tell_journal_problem();
             self.look_after_directory();
-            let wait = match self.signalled.stop() {
+            let wait = match self.control.must_stop() {
                 true => wait.min(STOP_WAIT),
                 false => wait,
             };
-            if self.signalled.stop() && self.stop_seen.is_none() {
-                self.stop_seen = Some(Instant::now());
-                if let Some(signal) = self.signalled.name() {
+            if self.control.notice_stop() {
+                if let Some(signal) = self.control.signal() {
                     let seconds = STOP_PATIENCE.as_secs();
                     let message = format!("{signal} received: {seconds} s more to write {what}");
-                    self.emit(Body::Log { message });
+                    self.emit(Body::Log(Log { message }));
                 }
                 return Next::Try(None);
             }
-            if self.stop_seen.is_some_and(|s| s.elapsed() >= STOP_PATIENCE) {
+            if self
+                .control
+                .stopping_for()
+                .is_some_and(|time| time >= STOP_PATIENCE)
+            {
                 return Next::TooLate;
             }
             if began.elapsed() >= wait {
                 return Next::Try(None);
             }
-            match self.requests.recv_timeout(PAUSED_GLANCE) {
-                Ok(request) => {
-                    if let Some(next) = self.obey_waiting(request, what) {
-                        return next;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                // No client can send any more. Signals still come.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(PAUSED_GLANCE),
+            if let Some(request) = self.control.receive()
+                && let Some(next) = self.obey_waiting(request, what)
+            {
+                return next;
             }
         }
     }
 
     /// Journals a command and obeys it, as far as that is possible between two phases.
     fn obey_waiting(&mut self, request: Request, what: &str) -> Option<Next> {
-        let (promise, command) = self.take_down(request);
+        let Request {
+            by,
+            command,
+            pid,
+            reply,
+        } = request;
+        let promise = self.take_down(by, &command, Sender { pid, reply });
         match command {
             Command::Checkpoint | Command::Resume | Command::Quit => {
                 Some(Next::Try(Some((promise, command))))

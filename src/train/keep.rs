@@ -6,9 +6,10 @@ use std::time::Instant;
 use super::checkpoint::{CheckpointError, Copied};
 use super::growth::pre_grow;
 use super::memory::has_room_for_copy;
+use super::outcome::Promise;
 use super::state::{Kept, Task};
-use super::trainer::{Promise, Trainer};
-use crate::run::event::Body;
+use super::trainer::Trainer;
+use crate::run::event::{Body, CheckpointBegun, CheckpointWritten, Log};
 use crate::run::journal::Place;
 use crate::run::table;
 use crate::run::trouble::UNWRITTEN;
@@ -102,17 +103,17 @@ impl Trainer {
         };
         match copied {
             Ok(copied) => {
-                let event = self.emit(Body::Checkpointing {
+                let event = self.emit(Body::Checkpointing(CheckpointBegun {
                     name,
                     reason: reason.into(),
-                });
+                }));
                 debug_assert_eq!(event.seq, begun);
                 if live {
                     let message = format!(
                         "training waits for this checkpoint: there is no memory for a copy of {}",
                         table::bytes(bytes)
                     );
-                    self.emit(Body::Log { message });
+                    self.emit(Body::Log(Log { message }));
                 }
                 // In the file before the checkpoint can be: a resume looks for this line.
                 self.journal.flush();
@@ -220,7 +221,7 @@ impl Trainer {
             Err(error) => return Some(Err(self.not_written(pending, &error))),
         };
         let name = pending.name;
-        self.emit(Body::Checkpoint {
+        self.emit(Body::Checkpoint(CheckpointWritten {
             name: name.clone(),
             bytes,
             seconds: pending.began.elapsed().as_secs_f64(),
@@ -229,7 +230,7 @@ impl Trainer {
             verified: pending.verify,
             begun: Some(pending.begun),
             of_step: Some(pending.of_step),
-        });
+        }));
         self.link("latest", &name);
         if pending.best {
             self.link("best", &name);

@@ -118,8 +118,8 @@ impl Optimizer {
                 };
                 parts.push((p.len(), update));
             }
-            let [m, v, g] = [&self.m, &self.v, &model.grads].map(|arena| span.of(&arena.flat));
-            let (m, v, g) = (m?, v?, g?);
+            let (m, v) = (span.of(&self.m.flat)?, span.of(&self.v.flat)?);
+            let g = span.of(&model.grads.flat)?;
             model.weights.update(|p, rounded| {
                 let rounded = rounded.map(|all| span.of(all)).transpose()?;
                 ops::adamw([&span.of(p)?, &m, &v, &g], rounded.as_ref(), &parts)

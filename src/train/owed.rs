@@ -7,7 +7,7 @@ use std::io;
 use super::trainer::Trainer;
 use crate::fault;
 use crate::rank::{Beside, ProbeResult};
-use crate::run::event::Body;
+use crate::run::event::{Body, Log};
 use crate::run::journal::Place;
 
 /// Files of probes that wait before the oldest is given up: each is a few KB.
@@ -74,7 +74,7 @@ impl Trainer {
                         "links and probe files are written again; {n} probe files were given up"
                     ),
                 };
-                self.emit(Body::Log { message });
+                self.emit(Body::Log(Log { message }));
             }
             Ok(()) => {}
             Err(_) if self.owed.told => {}

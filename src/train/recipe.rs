@@ -2,16 +2,18 @@
 
 use anyhow::{Context, Result};
 
+use super::control::Pause;
 use super::decide::Due;
 use super::growth::pre_grow;
 use super::insist::Insisted;
+use super::outcome::{Boundary, Choice, Ended};
 use super::start::{Sources, Start};
 use super::state::{Benchmark, Task};
-use super::trainer::{Boundary, Choice, Ended, Pause, Trainer};
+use super::trainer::Trainer;
 use crate::config::Config;
 use crate::inherit;
 use crate::model::Files;
-use crate::run::event::{Body, Outcome, Phase, PhaseResult};
+use crate::run::event::{Body, Done, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult};
 use crate::run::hints::NEXT_BATCH;
 use crate::run::state::{ControlResult, RoundResult};
 use crate::run::{table, trend};
@@ -31,12 +33,12 @@ impl Trainer {
             self.begin_reference()?;
         }
         loop {
-            match self.boundary()? {
-                Boundary::Step => {}
+            let probe = match self.boundary()? {
+                Boundary::Step { probe } => probe,
                 Boundary::Again => return Ok(None),
                 Boundary::Choice(choice) => return self.conclude(choice),
                 Boundary::End(ended) => return Ok(Some(ended)),
-            }
+            };
             if self.state.phase_step >= self.state.due {
                 match self.due()? {
                     Due::Choice(choice) => return self.conclude(choice),
@@ -56,19 +58,22 @@ impl Trainer {
                     return Ok(Some(failed));
                 }
             }
-            if let Some(why) = self.in_passing()? {
+            if let Some(why) = self.after_step(probe)? {
                 return self.growth_failed(&why);
             }
         }
     }
 
-    /// Evaluations, probes and checkpoints on their schedules. Why the growth that the round began with has failed, if
+    /// Evaluates, probes and writes checkpoints on their schedules. Returns why the growth that the round began with has failed, if
     /// that shows now.
-    fn in_passing(&mut self) -> Result<Option<String>> {
+    fn after_step(&mut self, probe: bool) -> Result<Option<String>> {
         let step = self.state.phase_step;
         if step.is_multiple_of(self.config.eval.every) {
             let record = self.evaluate()?;
-            self.probe_within_budget()?;
+            if probe {
+                self.probe()?;
+                self.state.probe_seconds += self.state.last_probe_seconds;
+            }
             self.offer_early(&record)?;
         }
         let failed = self.judge_growth()?;
@@ -108,14 +113,14 @@ impl Trainer {
     pub(super) fn begin(&mut self, phase: Phase, start: &Start, steps: u64) -> Result<()> {
         let layers = start.source_layers(&self.state.source_layers);
         self.state.begin_phase(phase, start.name(), layers, steps);
-        let body = Body::Phase {
+        let body = Body::Phase(PhaseEvent {
             layers: self.learner.shape().n_layer,
             parameters: self.learner.shape().parameters(),
             steps,
             start: start.name(),
             source_layers: self.state.source_layers.clone(),
             result: None,
-        };
+        });
         self.emit(body);
         self.evaluate()?;
         self.probe()?;
@@ -149,14 +154,14 @@ impl Trainer {
             start: state.start,
             matched: record.matched,
         };
-        self.emit(Body::Phase {
+        self.emit(Body::Phase(PhaseEvent {
             layers: result.layers,
             parameters: result.parameters,
             steps: self.state.steps,
             start: self.state.start,
             source_layers: self.state.source_layers.clone(),
             result: Some(result.clone()),
-        });
+        }));
         Ok(result)
     }
 
@@ -295,11 +300,11 @@ impl Trainer {
         };
         start.apply(&mut self.learner, sources, true)?;
         self.state.stream = 1;
-        self.emit(Body::Inherit {
+        self.emit(Body::Inherit(Inheritance {
             layers,
             what: self.config.inherit.what.clone(),
             from: "the reference".into(),
-        });
+        }));
         self.begin(Phase::Round(1), &start, self.config.train.steps)?;
         self.background_checkpoint("start of round 1", false);
         Ok(())
@@ -348,11 +353,11 @@ impl Trainer {
             ),
             _ => "before the first round ended".into(),
         };
-        self.emit(Body::Done {
+        self.emit(Body::Done(Done {
             outcome: Some(outcome),
             failed: false,
             message,
-        });
+        }));
         Ended::Done
     }
 }

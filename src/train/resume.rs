@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::corpus::{Batches, Draw, Sampler};
 use crate::model::DecoderConfig;
 use crate::run::dir::RunDir;
-use crate::run::event::{Body, Phase, RunStatus};
+use crate::run::event::{Body, Log, Phase, RunStatus};
 use crate::run::handle::CONFIG;
 use crate::text;
 
@@ -269,7 +269,7 @@ impl Trainer {
         self.fit_batches()?;
         let message = format!("{waiting} from here on");
         let info = self.info();
-        self.emit(Body::Log { message });
+        self.emit(Body::Log(Log { message }));
         self.tell_run(RunStatus::Running, Some(info), None);
         Ok(())
     }

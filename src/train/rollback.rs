@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::checkpoint::Saved;
+use super::control::Pause;
 use super::memory::{Memory, out_of_memory};
 use super::state::Task;
-use super::trainer::{Pause, Trainer};
+use super::trainer::Trainer;
 use crate::config::PolicyMode;
 use crate::fault;
 use crate::run::command::By;
-use crate::run::event::Body;
+use crate::run::event::{Body, Rollback};
 
 /// Seconds between attempts to read a checkpoint.
 const READ_WAITS: [u64; 3] = [1, 2, 5];
@@ -58,11 +59,11 @@ impl Trainer {
         state.eval_windows = former.eval_windows;
         self.look_for_best();
         self.window_losses.clear();
-        self.emit(Body::Rollback {
+        self.emit(Body::Rollback(Rollback {
             checkpoint: name.clone(),
             from_seq,
             why: why.into(),
-        });
+        }));
         self.reopen_round();
         // The newest checkpoint is where a resume goes on: it must be of this branch.
         if self.checkpoint("rollback", false, false).is_err() {
@@ -88,7 +89,7 @@ impl Trainer {
                 false => saved.load_into(&mut self.learner, trainable),
             };
             let Err(error) = read else { return Ok(()) };
-            let wait = waits.next().filter(|_| !self.signalled.stop());
+            let wait = waits.next().filter(|_| !self.control.must_stop());
             match wait {
                 Some(seconds) if out_of_memory(&error).is_none() => {
                     self.warn(format!(

@@ -12,8 +12,7 @@ use super::state::{EvalRecord, ProbeRecord};
 use super::trainer::Trainer;
 use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
-use crate::rank::ProbeBudget;
-use crate::run::event::{Body, Phase, finite};
+use crate::run::event::{Body, Evaluation, Phase, Probe, TrainMetrics, finite};
 use crate::run::trend::GapData;
 
 /// Steps of a large model are told of one by one, whatever `train.log_every` says.
@@ -64,14 +63,14 @@ impl Trainer {
         state.loss_count = 0;
         let tokens_per_second = tokens as f64 / state.interval_seconds.max(1e-9);
         state.interval_seconds = 0.0;
-        let body = Body::Train {
+        let body = Body::Train(TrainMetrics {
             loss,
             nonfinite,
             lr,
             grad_norm: finite(norm).0,
             tokens: self.state.tokens,
             tokens_per_second,
-        };
+        });
         self.emit(body);
         if let Some(reading) = self.monitor.as_mut().and_then(Monitor::reading) {
             self.emit(Body::Gpu(reading));
@@ -125,7 +124,7 @@ impl Trainer {
         self.state.wall_seconds += seconds;
         let (loss, nonfinite) = finite(val_loss);
         let windows = self.learner.eval_windows();
-        self.emit(Body::Eval {
+        self.emit(Body::Eval(Evaluation {
             val_loss: loss,
             nonfinite,
             stderr: finite(stderr).0,
@@ -138,7 +137,7 @@ impl Trainer {
             gap_stderr: record.gap_stderr.and_then(|g| finite(g).0),
             matched,
             seconds,
-        });
+        }));
         if !val_loss.is_finite() && was_finite {
             self.warn(format!(
                 "the validation loss at {} is not finite: plateau, forecast and suggestion have insufficient data until it is again",
@@ -194,7 +193,7 @@ impl Trainer {
             max_rank: result.max_rank.clone(),
             lazy_layers: result.lazy_layers.clone(),
         });
-        self.emit(Body::Probe {
+        self.emit(Body::Probe(Probe {
             max_rank: result.max_rank,
             avg_mass: result.avg_mass,
             rank: result.rank,
@@ -207,20 +206,7 @@ impl Trainer {
             tau: result.tau,
             seconds,
             file,
-        });
-        Ok(())
-    }
-
-    /// Probes in passing, if the time budget allows.
-    pub(super) fn probe_within_budget(&mut self) -> Result<()> {
-        let budget = ProbeBudget {
-            share: self.config.probe.budget,
-        };
-        let s = &self.state;
-        if budget.may_probe(s.train_seconds, s.probe_seconds, s.last_probe_seconds) {
-            self.probe()?;
-            self.state.probe_seconds += self.state.last_probe_seconds;
-        }
+        }));
         Ok(())
     }
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use candle_core::Device;
 
-use super::boundary::PAUSED_GLANCE;
 use super::checkpoint::{Checkpoints, Writer};
+use super::control::{Control, PAUSED_GLANCE, Pause};
 use super::keep::Pending;
 use super::learner::Learner;
 use super::memory::Held;
+use super::outcome::Ended;
 use super::owed::Owed;
 use super::passes::Passes;
 use super::plan;
@@ -25,10 +26,12 @@ use crate::config::{Config, PolicyMode};
 use crate::corpus::{Batches, Dataset, Draw, Sampler};
 use crate::device::{self, Monitor};
 use crate::model::DecoderConfig;
-use crate::run::command::{GrowMode, Reply, Request};
+use crate::run::command::Request;
 use crate::run::decisions::Repeat;
 use crate::run::dir::RunDir;
-use crate::run::event::{Body, Event, Outcome, Phase, RunInfo, RunStatus};
+use crate::run::event::{
+    Body, Done, Event, Log, Phase, Resumed, RunEvent, RunInfo, RunStatus, Warning,
+};
 use crate::run::handle::RunHandle;
 use crate::run::journal::{Journal, Place, Stamp};
 use crate::run::lock::RunLock;
@@ -68,58 +71,6 @@ pub struct Setup {
     pub lock: Arc<Mutex<RunLock>>,
 }
 
-/// How a trainer's work ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// The recipe is done.
-    Done,
-    /// Stopped by the operator before a decision; resumable.
-    Stopped,
-    /// Asked to stop by a signal, or left alone with a question; resumable.
-    Preempted,
-    /// Asked to stop by a signal while its last state could not be written; resumable from an older one.
-    Lost(String),
-    /// It cannot go on.
-    Failed(String),
-}
-
-/// What the operator or the policy chose at a decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Choice {
-    Grow {
-        layers: usize,
-        mode: GrowMode,
-    },
-    Stop,
-    /// A limit of the policy ends the recipe.
-    Limit(Outcome),
-}
-
-/// Why a run is paused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pause {
-    /// Somebody said so, and will say when it ends.
-    Ordered,
-    /// The trainer itself waits for an answer; left alone, it ends.
-    Waiting,
-}
-
-/// An answer that is owed.
-pub(super) struct Promise {
-    pub(super) id: u64,
-    pub(super) reply: Option<Reply>,
-    pub(super) began: Instant,
-}
-
-/// What a step boundary leads to.
-pub(super) enum Boundary {
-    Step,
-    /// The state is another one: look again at what comes next.
-    Again,
-    Choice(Choice),
-    End(Ended),
-}
-
 /// Runs the recipe of one run directory.
 pub struct Trainer {
     /// In force in the present phase.
@@ -150,7 +101,6 @@ pub struct Trainer {
     /// Loss of each validation window at the latest evaluation.
     pub(super) window_losses: Vec<f64>,
     pub(super) reference_layers: usize,
-    pub(super) paused: Option<Pause>,
     pub(super) lock: Arc<Mutex<RunLock>>,
     /// When the run's directory was last looked for, and what was told of it.
     pub(super) looked: Instant,
@@ -162,11 +112,7 @@ pub struct Trainer {
     pub(super) before_growth: Option<String>,
     /// Whether the run is paused until a result is on disk.
     pub(super) insisting: bool,
-    /// When a stop was first seen while a result was not on disk.
-    pub(super) stop_seen: Option<Instant>,
-    pub(super) requests: Receiver<Request>,
-    pub(super) signalled: Arc<Signalled>,
-    pub(super) attendance: Arc<Presence>,
+    pub(super) control: Control,
 }
 
 impl Trainer {
@@ -270,7 +216,6 @@ impl Trainer {
             threads: setup.threads,
             monitor: device::monitor(&device),
             device_name: setup.device_name,
-            paused: None,
             lock: setup.lock,
             looked: Instant::now(),
             told_place: Place::Kept,
@@ -278,12 +223,9 @@ impl Trainer {
             owed: Owed::default(),
             before_growth: None,
             insisting: false,
-            stop_seen: None,
             policy: setup.policy,
             journal: setup.journal,
-            requests: setup.requests,
-            signalled: setup.signalled,
-            attendance: setup.attendance,
+            control: Control::new(setup.requests, setup.signalled, setup.attendance),
             reference_layers,
             checkpoints,
             state,
@@ -306,13 +248,13 @@ impl Trainer {
             }
             trainer.adopt_steps();
             trainer.drop_unwanted_controls();
-            trainer.emit(Body::Resumed {
+            trainer.emit(Body::Resumed(Resumed {
                 from_seq: trainer.state.seq,
                 checkpoint: resume.checkpoint.unwrap_or_else(|| "the start".into()),
-            });
+            }));
             trainer.tell_run(RunStatus::Running, Some(info), None);
             for message in resume.changes {
-                trainer.emit(Body::Log { message });
+                trainer.emit(Body::Log(Log { message }));
             }
             for warning in resume.damage.into_iter().chain(resume.warnings) {
                 trainer.warn(warning);
@@ -336,7 +278,7 @@ impl Trainer {
                 ),
                 None => note,
             };
-            trainer.emit(Body::Log { message });
+            trainer.emit(Body::Log(Log { message }));
         }
         let slow = plan::slow_compute(&trainer.config, &trainer.device);
         let blind = eval_windows.warning();
@@ -389,11 +331,11 @@ impl Trainer {
         info: Option<RunInfo>,
         message: Option<String>,
     ) {
-        self.emit(Body::Run {
+        self.emit(Body::Run(RunEvent {
             status,
             info,
             message,
-        });
+        }));
         self.journal.flush();
     }
 
@@ -409,7 +351,7 @@ impl Trainer {
     }
 
     pub(super) fn warn(&mut self, message: String) {
-        self.emit(Body::Warning { message });
+        self.emit(Body::Warning(Warning { message }));
     }
 
     /// Says once that the journal cannot be written, and once that it can be again.
@@ -522,11 +464,11 @@ impl Trainer {
     pub fn fail(&mut self, message: &str) {
         self.finish_checkpoint();
         self.journal_news();
-        self.emit(Body::Done {
+        self.emit(Body::Done(Done {
             outcome: None,
             failed: true,
             message: message.into(),
-        });
+        }));
         self.journal.flush();
     }
 }

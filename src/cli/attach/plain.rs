@@ -11,7 +11,7 @@ use crate::dashboard::plain::{Answers, Role};
 use crate::dashboard::{Answer, AttachFeed, Feed, Ticket};
 use crate::run::command::Command;
 use crate::run::dir::RunDir;
-use crate::run::event::Body;
+use crate::run::event::{self, Body};
 use crate::run::lock::RunLock;
 use crate::run::show;
 use crate::run::state::{RunState, Status};
@@ -153,11 +153,11 @@ fn follow(shared: &Shared, dir: &RunDir, terminal: &Terminal, known: &mut Known)
             let printed = lines.of_event(run, event, offered);
             text.extend(printed.text);
             seq = event.seq;
-            if let Body::Answer {
+            if let Body::Answer(event::Answer {
                 applied: false,
                 message,
                 ..
-            } = &event.body
+            }) = &event.body
             {
                 known.refusal = Some(message.clone());
             }

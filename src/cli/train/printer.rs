@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::args::Show;
 use crate::cli::prompt::Terminal;
 use crate::dashboard::plain::{self, Answers, Lines, Printed};
-use crate::run::event::{Body, Event};
+use crate::run::event::{Body, Done, Event};
 use crate::run::queue;
 use crate::run::shared::{SharedRun, Sink};
 use crate::run::state::RunState;
@@ -65,7 +65,7 @@ impl Printing {
 fn text_of(lines: &Lines, state: &RunState, event: &Event) -> Option<String> {
     let printed = lines.of_event(state, event, Answers::No);
     match event.body {
-        Body::Done { failed: false, .. } => {
+        Body::Done(Done { failed: false, .. }) => {
             let line = printed.text.map(|line| line + "\n").unwrap_or_default();
             let table = table::text(state);
             Some(format!("{line}\n{}", table.trim_end_matches('\n')))
@@ -92,7 +92,7 @@ fn print(show: Show, lines: &Lines, event: &Event, text: Option<String>) {
     let line = match (show, &event.body) {
         (Show::Json, _) => Some(text::json(&event.to_line()).into_owned()),
         // A gap of the printer's own queue, whose line needs no state.
-        (_, Body::Gap { .. }) => {
+        (_, Body::Gap(_)) => {
             lines
                 .of_event(&RunState::default(), event, Answers::No)
                 .text

@@ -10,7 +10,9 @@ use jiff::tz::TimeZone;
 
 use crate::dashboard::when;
 use crate::run::dir::RunDir;
-use crate::run::event::{Body, DecisionStatus, Event, RunStatus};
+use crate::run::event::{
+    self, Body, DecisionStatus, Event, Gap, RunEvent, RunStatus, TrainMetrics,
+};
 use crate::run::hints;
 use crate::run::since;
 use crate::run::state::{RunState, Status};
@@ -93,7 +95,7 @@ impl Lines {
     pub fn of_answers(&self, state: &RunState, event: &Event, answers: Answers<'_>) -> Printed {
         let open = state.core.decision.as_ref();
         let is_open = match &event.body {
-            Body::Decision { id, .. } => open.is_some_and(|open| open.id == *id),
+            Body::Decision(event::Decision { id, .. }) => open.is_some_and(|open| open.id == *id),
             _ => state.core.status == Status::Paused,
         };
         if !is_question(event) || !is_open {
@@ -186,18 +188,18 @@ impl Lines {
         let desk = self.desk(state, answers);
         match (&event.body, &state.core.decision) {
             (
-                Body::Decision {
+                Body::Decision(event::Decision {
                     status: DecisionStatus::Open,
                     ..
-                },
+                }),
                 Some(open),
             ) if !offer::is_decided_at_once(state, open) => desk.of_decision(open),
             (
-                Body::Run {
+                Body::Run(RunEvent {
                     status: RunStatus::Paused,
                     message,
                     ..
-                },
+                }),
                 open,
             ) => {
                 let mut lines = desk.of_pause(message.as_deref());
@@ -219,50 +221,50 @@ impl Lines {
 pub fn is_question(event: &Event) -> bool {
     matches!(
         event.body,
-        Body::Decision {
+        Body::Decision(event::Decision {
             status: DecisionStatus::Open,
             ..
-        } | Body::Run {
+        }) | Body::Run(RunEvent {
             status: RunStatus::Paused,
             ..
-        }
+        })
     )
 }
 
 /// What an event's line says; `None` for an event that needs no line.
 fn words(state: &RunState, event: &Event) -> Option<String> {
     match &event.body {
-        Body::Train {
+        Body::Train(TrainMetrics {
             loss,
             lr,
             tokens_per_second,
             ..
-        } => {
+        }) => {
             let loss = loss.map_or("not finite".into(), |l| format!("{l:.4}"));
             Some(format!(
                 "loss {loss}  lr {lr:.2e}  {tokens_per_second:.0} tok/s"
             ))
         }
-        Body::Gap { dropped } => {
+        Body::Gap(Gap { dropped }) => {
             let events = if *dropped == 1 { "event" } else { "events" };
             Some(format!(
                 "gap: {dropped} {events} missing here, a queue was full"
             ))
         }
-        Body::Decision {
+        Body::Decision(event::Decision {
             status: DecisionStatus::Open,
             ..
-        } if state.core.decision.is_some() => {
+        }) if state.core.decision.is_some() => {
             let open = state.core.decision.as_ref()?;
             Some(sanitize(&offer::headline(open, event.step)).into_owned())
         }
-        Body::Decision {
+        Body::Decision(event::Decision {
             status: DecisionStatus::Resolved,
             choice,
             by,
             evidence_step,
             ..
-        } => {
+        }) => {
             let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
             let choice = sanitize(choice.as_deref().unwrap_or("closed"));
             let age = evidence_step.map_or(0, |step| event.step.saturating_sub(step));

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::run::event::{Body, Event, FORMAT_VERSION, Phase, RunStatus, Start};
+use crate::run::event::{
+    Body, CheckpointWritten, Evaluation, Event, FORMAT_VERSION, Phase, PhaseEvent, Resumed,
+    RunEvent, RunStatus, Start, TrainMetrics, Warning,
+};
 use crate::run::state::Status;
 
 /// A journal in the making: an event a tenth of a second.
@@ -20,19 +23,19 @@ impl Written {
             step: 0,
             elapsed: 0.0,
         };
-        written.tell(Body::Run {
+        written.tell(Body::Run(RunEvent {
             status: RunStatus::Started,
             info: None,
             message: None,
-        });
-        written.tell(Body::Phase {
+        }));
+        written.tell(Body::Phase(PhaseEvent {
             layers: 4,
             parameters: 1000,
             steps: 500,
             start: Start::Inherit,
             source_layers: vec![0, 1, 2, 3],
             result: None,
-        });
+        }));
         written
     }
 
@@ -62,16 +65,16 @@ impl Written {
         for _ in 0..steps {
             self.step += 1;
             let loss = 2.0 + (self.seq * 7919 % 101) as f64 / 101.0;
-            self.tell(Body::Train {
+            self.tell(Body::Train(TrainMetrics {
                 loss: (self.step % 50 != 49).then_some(loss),
                 nonfinite: None,
                 lr: 1e-3,
                 grad_norm: Some(1.0),
                 tokens: self.step * 256,
                 tokens_per_second: 1000.0,
-            });
+            }));
             if self.step.is_multiple_of(10) {
-                self.tell(Body::Eval {
+                self.tell(Body::Eval(Evaluation {
                     val_loss: Some(loss),
                     nonfinite: None,
                     stderr: Some(0.1),
@@ -81,13 +84,13 @@ impl Written {
                     gap_stderr: None,
                     matched: false,
                     seconds: 0.1,
-                });
+                }));
             }
         }
     }
 
     pub fn checkpoint(&mut self) {
-        self.tell(Body::Checkpoint {
+        self.tell(Body::Checkpoint(CheckpointWritten {
             name: format!("b0-s{:08}", self.step),
             bytes: 1,
             seconds: 0.1,
@@ -96,13 +99,13 @@ impl Written {
             verified: true,
             begun: None,
             of_step: None,
-        });
+        }));
     }
 
     pub fn decide(&mut self) {
-        self.tell(Body::Warning {
+        self.tell(Body::Warning(Warning {
             message: "decide".into(),
-        });
+        }));
     }
 
     /// From the checkpoint that is event `seq`.
@@ -115,10 +118,10 @@ impl Written {
                 self.step = event.step;
             }
         }
-        self.tell(Body::Resumed {
+        self.tell(Body::Resumed(Resumed {
             from_seq: seq,
             checkpoint: "x".into(),
-        });
+        }));
     }
 }
 
@@ -141,11 +144,11 @@ fn feed(written: &Written, speed: Option<f64>) -> (tempfile::TempDir, ReplayFeed
 fn a_replay_shows_the_run_as_it_was_at_every_moment() {
     let mut written = Written::new();
     written.run(20);
-    written.tell(Body::Run {
+    written.tell(Body::Run(RunEvent {
         status: RunStatus::Paused,
         info: None,
         message: None,
-    });
+    }));
     let (_tmp, mut feed) = feed(&written, Some(1.0));
     let mut state = RunState::default();
     let start = Instant::now();

@@ -1,6 +1,7 @@
 //! Evidence on screen: its age, figures that are not finite, and totals that were put off.
 
 use super::*;
+use crate::run::event::{Answer, CommandGiven, Evaluation, NonFinite, RunEvent};
 
 impl Story {
     /// A decision is open, and the run has gone on for 100 steps since.
@@ -11,17 +12,17 @@ impl Story {
     }
 
     fn asked(&mut self, command: Command) {
-        self.tell(Body::Command {
+        self.tell(Body::Command(CommandGiven {
             id: 7,
             by: By::Keyboard,
             command,
             pid: None,
-        });
-        self.tell(Body::Answer {
+        }));
+        self.tell(Body::Answer(Answer {
             id: 7,
             applied: true,
             message: "done".into(),
-        });
+        }));
     }
 }
 
@@ -105,9 +106,9 @@ fn a_decision_with_newer_figures_is_asked_for_again() {
 #[test]
 fn evaluations_that_are_not_finite_are_insufficient_data_and_a_warning() {
     let mut story = Story::deciding();
-    story.tell(Body::Eval {
+    story.tell(Body::Eval(Evaluation {
         val_loss: None,
-        nonfinite: Some("nan".into()),
+        nonfinite: Some(NonFinite::Nan),
         stderr: None,
         windows: 256,
         blocks: None,
@@ -115,7 +116,7 @@ fn evaluations_that_are_not_finite_are_insufficient_data_and_a_warning() {
         gap_stderr: None,
         matched: false,
         seconds: 0.3,
-    });
+    }));
     let mut screen = Screen::new();
     for (size, verdict) in [((80, 24), "insufficient"), ((200, 60), "insufficient data")] {
         assert!(
@@ -138,11 +139,11 @@ fn the_total_follows_train_on_and_a_run_that_stands_still_has_no_speed() {
     let resumed = |story: &mut Story, round_steps| {
         let mut info = story.state.info.clone().unwrap();
         info.round_steps = round_steps;
-        story.tell(Body::Run {
+        story.tell(Body::Run(RunEvent {
             status: RunStatus::Running,
             info: Some(info),
             message: None,
-        });
+        }));
     };
     resumed(&mut story, 250);
     assert!(text(&story).contains("step 200/250"));
@@ -162,11 +163,11 @@ fn the_total_follows_train_on_and_a_run_that_stands_still_has_no_speed() {
     let after = crate::dashboard::eta::seconds(&story.state).unwrap();
     assert!(after > before, "{before} {after}");
     for status in [RunStatus::Paused, RunStatus::Interrupted] {
-        story.tell(Body::Run {
+        story.tell(Body::Run(RunEvent {
             status,
             info: None,
             message: None,
-        });
+        }));
         assert!(!text(&story).contains("tok/s"), "{}", text(&story));
     }
 }

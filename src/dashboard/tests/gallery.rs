@@ -6,6 +6,7 @@ use super::*;
 use crate::dashboard::neighbours::Compared;
 use crate::dashboard::starting::{self, Starting};
 use crate::dashboard::{keymap, layers};
+use crate::run::event::Warning;
 
 /// What the screens show.
 pub struct Gallery {
@@ -41,9 +42,9 @@ impl Gallery {
         let mut far = Story::deciding();
         far.eval(1e11);
         let mut noted = Story::gone_back();
-        noted.tell(Body::Warning {
+        noted.tell(Body::Warning(Warning {
             message: "disk full: ±1 of 2 …".into(),
-        });
+        }));
         Self {
             moments: moments.collect(),
             stories: vec![

@@ -1,6 +1,7 @@
 //! What the keys that work everywhere do.
 
 use super::*;
+use crate::run::event::{CommandGiven, RunEvent};
 
 #[test]
 fn leaving_asks_the_owner_and_nobody_else() {
@@ -43,22 +44,22 @@ fn pausing_resuming_and_checkpointing_are_one_key_each() {
         screen.press(&story.state, p),
         [Effect::Send(Command::Pause)]
     );
-    story.tell(Body::Run {
+    story.tell(Body::Run(RunEvent {
         status: RunStatus::Paused,
         info: None,
         message: None,
-    });
+    }));
     assert_eq!(
         screen.press(&story.state, p),
         [Effect::Send(Command::Resume)]
     );
     let text = screen.text(&story.state, 80, 24);
     assert!(text.contains("PAUSED") && !text.contains("because"));
-    story.tell(Body::Run {
+    story.tell(Body::Run(RunEvent {
         status: RunStatus::Paused,
         info: None,
         message: Some("the finished reference is in memory only ".repeat(3)),
-    });
+    }));
     let text = screen.text(&story.state, 80, 24);
     assert!(
         text.lines()
@@ -71,12 +72,12 @@ fn pausing_resuming_and_checkpointing_are_one_key_each() {
         screen.press(&story.state, KeyCode::Char('c')),
         [Effect::Send(Command::Checkpoint)]
     );
-    story.tell(Body::Command {
+    story.tell(Body::Command(CommandGiven {
         id: 1,
         by: By::Keyboard,
         command: Command::Checkpoint,
         pid: None,
-    });
+    }));
 }
 
 #[test]

@@ -3,23 +3,24 @@
 use super::realistic::journal::Moment;
 use super::realistic::run_at;
 use super::*;
+use crate::run::event::{Answer, CommandGiven, Log, RunEvent, Warning};
 
 #[test]
 fn the_learning_rate_on_screen_is_the_one_that_was_set() {
     let mut story = Story::deciding();
     let set = |story: &mut Story, id, lr, applied| {
-        story.tell(Body::Command {
+        story.tell(Body::Command(CommandGiven {
             id,
             by: By::Keyboard,
             command: Command::SetLr { lr },
             pid: None,
-        });
+        }));
         let message = String::new();
-        story.tell(Body::Answer {
+        story.tell(Body::Answer(Answer {
             id,
             applied,
             message,
-        });
+        }));
         Screen::new().text(&story.state, 80, 24)
     };
     assert!(set(&mut story, 7, 2e-4, true).contains("lr 2.00e-4"));
@@ -46,9 +47,9 @@ fn a_long_notice_is_wrapped_and_all_of_it_can_be_read() {
     assert!(joined.split_whitespace().any(|w| w == "end"), "{text}");
     // A note that is cut says so.
     let mut story = Story::deciding();
-    story.tell(Body::Warning {
+    story.tell(Body::Warning(Warning {
         message: "long ".repeat(40),
-    });
+    }));
     let text = Screen::new().text(&story.state, 80, 24);
     let cut = text.lines().find(|l| l.contains("! long")).unwrap();
     assert!(cut.ends_with('…'), "{cut}");
@@ -88,15 +89,15 @@ fn state_step_and_loss_are_there_at_every_size() {
 #[test]
 fn one_who_comes_back_sees_what_has_happened() {
     let mut story = Story::deciding();
-    let left = Body::Log {
+    let left = Body::Log(Log {
         message: crate::run::presence::departure("ada@pts/3 (pid 7)"),
-    };
+    });
     story.tell(left);
     assert!(crate::run::since::of(&story.state).is_none());
     story.train(50, 4, |_| 1.5);
-    story.tell(Body::Warning {
+    story.tell(Body::Warning(Warning {
         message: "the disk is nearly full".into(),
-    });
+    }));
     story.decision(9);
     let mut screen = Screen::new();
     screen.press(&story.state, KeyCode::Char('S'));
@@ -148,10 +149,12 @@ fn leaving_says_what_becomes_of_the_training() {
     // One without control is not offered what would be refused.
     let text = words(&story, Some("ada@pts/3"));
     assert!(!text.contains("stop after a checkpoint"), "{text}");
-    let pause = |message: Option<&str>| Body::Run {
-        status: RunStatus::Paused,
-        info: None,
-        message: message.map(String::from),
+    let pause = |message: Option<&str>| {
+        Body::Run(RunEvent {
+            status: RunStatus::Paused,
+            info: None,
+            message: message.map(String::from),
+        })
     };
     story.tell(pause(Some("100 steps over budget: D to decide")));
     let text = words(&story, None);

@@ -3,6 +3,7 @@
 use super::super::plain::{Answers, Console, Lines, Move, Role};
 use super::*;
 use crate::run::dir::RunDir;
+use crate::run::event::{Answer, CheckpointBegun, CommandGiven, Gap, Log, RunEvent};
 use std::path::Path;
 
 const RUN: Answers<'_> = Answers::Commands("mine");
@@ -24,24 +25,24 @@ fn printed(story: &mut Story, body: Body, answers: Answers<'_>) -> Vec<String> {
 }
 
 fn paused(why: Option<&str>) -> Body {
-    Body::Run {
+    Body::Run(RunEvent {
         status: RunStatus::Paused,
         info: None,
         message: why.map(String::from),
-    }
+    })
 }
 
 fn checkpointing() -> Body {
-    Body::Checkpointing {
+    Body::Checkpointing(CheckpointBegun {
         name: "b0-s00000007-round-1".into(),
         reason: "steps".into(),
-    }
+    })
 }
 
 fn log(message: &str) -> Body {
-    Body::Log {
+    Body::Log(Log {
         message: message.into(),
-    }
+    })
 }
 
 /// In the first round, decision 1 open and its numbered choices printed.
@@ -79,8 +80,8 @@ fn a_line_has_the_time_and_the_step_of_its_phase_and_each_event_its_own() {
         log("the same words"),
         checkpointing(),
         log("the same words"),
-        Body::Gap { dropped: 1 },
-        Body::Gap { dropped: 5123 },
+        Body::Gap(Gap { dropped: 1 }),
+        Body::Gap(Gap { dropped: 5123 }),
     ];
     let all: Vec<String> = all
         .into_iter()
@@ -99,17 +100,17 @@ fn a_line_has_the_time_and_the_step_of_its_phase_and_each_event_its_own() {
 #[test]
 fn the_budget_follows_what_moves_the_end() {
     let mut story = Story::deciding();
-    story.tell(Body::Command {
+    story.tell(Body::Command(CommandGiven {
         id: 1,
         by: By::Keyboard,
         command: Command::Extend { steps: 100 },
         pid: None,
-    });
-    let answer = Body::Answer {
+    }));
+    let answer = Body::Answer(Answer {
         id: 1,
         applied: true,
         message: "this phase now ends at its step 300".into(),
-    };
+    });
     let all = printed(&mut story, answer, RUN);
     assert!(all[0].contains("  round-1 step 200/300  "), "{all:?}");
 }
@@ -131,7 +132,7 @@ fn an_event_of_no_known_time_or_budget_still_has_its_line() {
 fn old_evidence_is_told_by_its_age() {
     let mut story = Story::deciding();
     story.step += 7;
-    let resolved = Body::Decision {
+    let resolved = Body::Decision(crate::run::event::Decision {
         id: 1,
         status: DecisionStatus::Resolved,
         reason: DecisionReason::EndOfSteps,
@@ -139,7 +140,7 @@ fn old_evidence_is_told_by_its_age() {
         evidence_step: Some(1200),
         choice: Some("grow by 1 (keep)".into()),
         by: Some(By::Keyboard),
-    };
+    });
     let all = printed(&mut story, resolved, RUN);
     let said = "step 207/200      decided by operator: grow by 1 (keep) (on evidence 7 steps old)";
     assert!(all[0].ends_with(said), "{all:?}");

@@ -1,6 +1,7 @@
 //! What the Overview looks like: of every kind of run, without colour, with foreign names, at every size.
 
 use super::*;
+use crate::run::event::{RunEvent, Warning};
 
 #[test]
 fn overview() {
@@ -134,16 +135,16 @@ fn many_layers_and_hostile_names_stay_inside_their_panels() {
     let mut story = Story::new();
     let mut info = story.state.info.clone().unwrap();
     info.name = "evil\u{1b}[2J\u{202e}name".into();
-    story.tell(Body::Run {
+    story.tell(Body::Run(RunEvent {
         status: RunStatus::Running,
         info: Some(info),
         message: None,
-    });
+    }));
     story.phase(Phase::Reference, 48, 1000, Start::Random);
     story.train(100, 48, |_| 2.0);
-    story.tell(Body::Warning {
+    story.tell(Body::Warning(Warning {
         message: "disk\r\n\u{9b}2J full".into(),
-    });
+    }));
     let text = Screen::new().text(&story.state, 80, 24);
     assert!(text.contains("evilname"), "{text}");
     assert!(text.contains("! disk  full"), "{text}");

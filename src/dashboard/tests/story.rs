@@ -1,6 +1,10 @@
 //! The run of the tests, event by event.
 
 use super::*;
+use crate::run::event::{
+    CheckpointWritten, Decision, Done, Evaluation, Growth, NonFinite, PhaseEvent, Probe, Rollback,
+    RunEvent, TrainMetrics,
+};
 
 /// Events as a trainer would send them.
 pub(in crate::dashboard) struct Story {
@@ -50,11 +54,11 @@ impl Story {
             tolerance: Some(0.0),
             ringing: None,
         };
-        story.tell(Body::Run {
+        story.tell(Body::Run(RunEvent {
             status: RunStatus::Started,
             info: Some(info),
             message: None,
-        });
+        }));
         story
     }
 
@@ -80,28 +84,28 @@ impl Story {
         (self.phase, self.began) = (phase, self.step);
         let source_layers = (0..layers).collect();
         let parameters = 200_000 * layers as u64;
-        self.tell(Body::Phase {
+        self.tell(Body::Phase(PhaseEvent {
             layers,
             parameters,
             steps,
             start,
             source_layers,
             result: None,
-        });
+        }));
     }
 
     pub fn train(&mut self, steps: u64, layers: usize, loss: impl Fn(f64) -> f64) {
         for i in (10..=steps).step_by(10) {
             self.step += 10;
             let noise = 0.05 * ((self.step * 7919 % 101) as f64 / 101.0 - 0.5);
-            self.tell(Body::Train {
+            self.tell(Body::Train(TrainMetrics {
                 loss: Some(loss(i as f64) + noise),
                 nonfinite: None,
                 lr: 1e-3,
                 grad_norm: Some(1.25),
                 tokens: 1024 * self.step,
                 tokens_per_second: 24_500.0,
-            });
+            }));
             if i % 50 == 0 {
                 self.eval(loss(i as f64) + 0.05);
             }
@@ -116,7 +120,7 @@ impl Story {
             })
             .collect();
         let lazy_layers = (0..layers).filter(|l| *l == 7).collect();
-        self.tell(Body::Probe {
+        self.tell(Body::Probe(Probe {
             rank: max_rank.iter().map(|r| vec![*r; 4]).collect(),
             avg_mass: vec![0.5; layers],
             max_rank,
@@ -129,25 +133,25 @@ impl Story {
             tau: 0.9,
             seconds: 0.1,
             file: "rank/x.safetensors".into(),
-        });
+        }));
     }
 
     /// Logs a training loss that is NaN, ten steps on.
     pub fn not_a_number(&mut self) {
         self.step += 10;
-        self.tell(Body::Train {
+        self.tell(Body::Train(TrainMetrics {
             loss: None,
-            nonfinite: Some("nan".into()),
+            nonfinite: Some(NonFinite::Nan),
             lr: 1e-3,
             grad_norm: None,
             tokens: 1024 * self.step,
             tokens_per_second: 1.0,
-        });
+        }));
     }
 
     pub fn eval(&mut self, val_loss: f64) {
         let gap = self.state.benchmark().map(|b| val_loss - b);
-        self.tell(Body::Eval {
+        self.tell(Body::Eval(Evaluation {
             val_loss: Some(val_loss),
             nonfinite: None,
             stderr: Some(0.01),
@@ -157,7 +161,7 @@ impl Story {
             gap_stderr: gap.map(|_| 0.0023),
             matched: gap.is_some_and(|g| g <= 0.0),
             seconds: 0.3,
-        });
+        }));
     }
 
     pub fn end(&mut self, layers: usize, gap: Option<f64>) {
@@ -177,18 +181,18 @@ impl Story {
             start: Start::Inherit,
             matched: gap.is_some_and(|g| g <= 0.0),
         };
-        self.tell(Body::Phase {
+        self.tell(Body::Phase(PhaseEvent {
             layers,
             parameters: result.parameters,
             steps: result.steps,
             start: result.start,
             source_layers: Vec::new(),
             result: Some(result),
-        });
+        }));
     }
 
     pub fn checkpoint(&mut self) {
-        self.tell(Body::Checkpoint {
+        self.tell(Body::Checkpoint(CheckpointWritten {
             name: format!("b0-s{:08}-{}", self.step, self.phase),
             bytes: 1 << 20,
             seconds: 0.1,
@@ -197,7 +201,7 @@ impl Story {
             verified: true,
             begun: None,
             of_step: None,
-        });
+        }));
     }
 
     pub fn decision(&mut self, id: u64) -> Event {
@@ -239,7 +243,7 @@ impl Story {
             suggestion: Suggestion::Grow,
             why: "4 layers are 0.0412 ±0.0023 behind the reference".into(),
         };
-        self.tell(Body::Decision {
+        self.tell(Body::Decision(Decision {
             id,
             status: DecisionStatus::Open,
             reason: DecisionReason::EndOfSteps,
@@ -247,7 +251,7 @@ impl Story {
             evidence_step: Some(self.step),
             choice: None,
             by: None,
-        })
+        }))
     }
 
     /// In the first round, with a decision open.
@@ -272,14 +276,14 @@ impl Story {
         story.phase(Phase::Reference, 8, 1_000_000, Start::Random);
         for i in 0..events {
             story.step += 1;
-            story.tell(Body::Train {
+            story.tell(Body::Train(TrainMetrics {
                 loss: Some(2.0 + (i % 97) as f64 / 100.0),
                 nonfinite: None,
                 lr: 1e-3,
                 grad_norm: Some(1.25),
                 tokens: 1024 * story.step,
                 tokens_per_second: 24_500.0,
-            });
+            }));
             if i % 50 == 0 {
                 story.eval(2.5);
             }
@@ -296,11 +300,11 @@ impl Story {
         let (from_seq, step) = (story.seq, story.step);
         story.train(300, 8, |i| 2.02 + 0.3 * (i / 300.0).powi(2));
         story.step = step;
-        story.tell(Body::Rollback {
+        story.tell(Body::Rollback(Rollback {
             checkpoint: "b0-s00000400-reference".into(),
             from_seq,
             why: "the loss jumped".into(),
-        });
+        }));
         story.train(200, 8, |i| 2.02 - 0.05 * (i / 200.0));
         story
     }
@@ -310,24 +314,24 @@ impl Story {
         let mut story = Self::deciding();
         story.end(4, Some(0.0412));
         story.phase(Phase::Round(2), 6, 200, Start::Restart);
-        story.tell(Body::Grow {
+        story.tell(Body::Grow(Growth {
             from_layers: 4,
             to_layers: 6,
             added: vec![4, 5],
             mode: GrowMode::Restart,
             round: 2,
-        });
+        }));
         story.train(200, 6, |i| 1.92 + 0.4 * (-i / 60.0).exp());
         story.end(6, Some(-0.0123));
         story.phase(Phase::ControlRandom, 6, 200, Start::Random);
         story.train(200, 6, |i| 2.4 + 3.0 * (-i / 60.0).exp());
         story.end(6, Some(0.41));
         let outcome = Some(Outcome::Matched);
-        story.tell(Body::Done {
+        story.tell(Body::Done(Done {
             outcome,
             failed: false,
             message: "6 of 8 layers, gap -0.0123 ±0.0023".into(),
-        });
+        }));
         story
     }
 }

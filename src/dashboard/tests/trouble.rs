@@ -3,6 +3,7 @@
 use super::realistic::journal::Moment;
 use super::realistic::run_at;
 use super::*;
+use crate::run::event::{CommandGiven, Rollback};
 
 /// A round whose loss has gone up without end, after a good checkpoint.
 fn diverged() -> Story {
@@ -16,12 +17,12 @@ fn diverged() -> Story {
 
 impl Story {
     fn set_lr(&mut self) {
-        self.tell(Body::Command {
+        self.tell(Body::Command(CommandGiven {
             id: 90,
             by: By::Keyboard,
             command: Command::SetLr { lr: 900.0 },
             pid: None,
-        });
+        }));
     }
 }
 
@@ -273,11 +274,11 @@ fn a_branch_that_was_left_stays_in_sight_however_far_it_went() {
     let seq = story.seq;
     story.train(700, 8, |i| 2.5 + i / 1000.0);
     story.step = 100;
-    story.tell(Body::Rollback {
+    story.tell(Body::Rollback(Rollback {
         checkpoint: "b0-s00000100-reference".into(),
         from_seq: seq,
         why: "requested".into(),
-    });
+    }));
     story.train(50, 8, |_| 2.4);
     for (width, height) in [(80, 24), (200, 60)] {
         let text = Screen::new().text(&story.state, width, height);

@@ -323,13 +323,13 @@ impl Bucket {
 mod tests {
     use super::super::ring::EVENTS_KEPT;
     use super::*;
-    use crate::run::event::Body;
+    use crate::run::event::{Body, Log};
     use crate::run::state::RunState;
     use std::time::Duration;
 
     fn event(seq: u64) -> Event {
         let message = "x".into();
-        Event::numbered(seq, Body::Log { message })
+        Event::numbered(seq, Body::Log(Log { message }))
     }
 
     fn no_run() -> Arc<SharedRun> {
@@ -384,14 +384,14 @@ mod tests {
         hub.take_control(a);
         assert!(hub.may_command(a).is_ok() && hub.may_command(b).is_err());
         let message = "control taken by ada@pts/3 (pid 7) from root@pts/1 (pid 5)".to_string();
-        assert_eq!(hub.attendance().news(), Some(Body::Log { message }));
+        assert_eq!(hub.attendance().news(), Some(Body::Log(Log { message })));
         hub.leave(b);
         assert_eq!(hub.holder(), a, "another one's leaving changes nothing");
         hub.leave(a);
         let news = hub.attendance().news();
         let left = "ada@pts/3 (pid 7) has left; control is free";
         let message = left.to_string();
-        assert_eq!(news, Some(Body::Log { message }));
+        assert_eq!(news, Some(Body::Log(Log { message })));
         assert!(hub.may_command(b).is_ok(), "what nobody has is free");
     }
 

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::run::event::{Body, Event};
+use crate::run::event::{Body, Event, Gap};
 
 /// Events kept, and their bytes.
 pub const EVENTS_KEPT: usize = 4096;
@@ -72,7 +72,7 @@ impl Ring {
     /// A gap has the number of the last event it stands for, so that no number before it was skipped.
     fn note_skipped(&mut self, event: &Event) {
         let (first, last) = (self.latest + 1, event.seq.saturating_sub(1));
-        if first > last || matches!(event.body, Body::Gap { .. }) {
+        if first > last || matches!(event.body, Body::Gap(_)) {
             return;
         }
         let before = self.skipped(u64::MAX);
@@ -132,7 +132,7 @@ impl Ring {
         let oldest = Event::from_line(oldest).ok()?;
         (dropped > 0).then(|| Event {
             seq: oldest.seq - 1,
-            body: Body::Gap { dropped },
+            body: Body::Gap(Gap { dropped }),
             ..oldest
         })
     }
@@ -141,10 +141,11 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::event::Log;
 
     fn event(seq: u64) -> Event {
         let message = "x".into();
-        Event::numbered(seq, Body::Log { message })
+        Event::numbered(seq, Body::Log(Log { message }))
     }
 
     fn seqs(events: Result<Vec<Numbered>, u64>) -> Result<Vec<u64>, u64> {
@@ -159,7 +160,7 @@ mod tests {
         assert_eq!(ring.after(7), Err(3));
         assert_eq!((ring.after(10).unwrap()[0].0, ring.gap(10)), (11, None));
         let gap = ring.gap(7).unwrap();
-        assert_eq!((gap.seq, gap.body), (10, Body::Gap { dropped: 3 }));
+        assert_eq!((gap.seq, gap.body), (10, Body::Gap(Gap { dropped: 3 })));
     }
 
     #[test]
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!(seqs(ring.after(3)), Ok(vec![5]));
         // 6 and 7 stand in the journal's file alone; 9 to 12 were lost on the way, and their gap has the last number.
         ring.push(&event(8));
-        let body = Body::Gap { dropped: 4 };
+        let body = Body::Gap(Gap { dropped: 4 });
         ring.push(&Event { body, ..event(12) });
         assert_eq!(seqs(ring.after(5)), Ok(vec![8, 12]));
         (13..13 + EVENTS_KEPT as u64).for_each(|seq| ring.push(&event(seq)));
@@ -185,7 +186,7 @@ mod tests {
         let mut ring = Ring::new(0);
         for seq in 1..200 {
             let message = "y".repeat(100_000);
-            let body = Body::Log { message };
+            let body = Body::Log(Log { message });
             ring.push(&Event { body, ..event(seq) });
         }
         assert!(ring.bytes <= BYTES_KEPT);

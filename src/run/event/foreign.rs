@@ -9,8 +9,6 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Error, Map, Value};
 
-use super::{Body, Event, Evidence, Phase, PhaseResult, RunInfo};
-use crate::run::command::{Command, LONGEST_NOTE};
 use crate::text;
 
 /// Values in one event. A probe of a thousand layers with a hundred heads each has about half as many.
@@ -22,13 +20,13 @@ pub const MOST_COUNTED: u64 = 1 << 53;
 /// Layers of a model, and entries of a list that has one for each.
 pub const MOST_LAYERS: u64 = 1 << 10;
 /// Heads of a layer.
-const MOST_HEADS: u64 = 1 << 10;
+pub(super) const MOST_HEADS: u64 = 1 << 10;
 /// Rounds of a recipe: each adds a layer at least.
 pub const MOST_ROUNDS: u64 = MOST_LAYERS;
 /// Bytes of a phase's name, of a run's, and of a sentence on screen.
-const LONGEST_PHASE: usize = 64;
-const LONGEST_NAME: usize = 255;
-const LONGEST_SENTENCE: usize = 512;
+pub(super) const LONGEST_PHASE: usize = 64;
+pub(super) const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_SENTENCE: usize = 512;
 
 /// Reads a JSON object with [clean](text::clean) texts, in memory of a small multiple of the line's.
 ///
@@ -116,193 +114,45 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     }
 }
 
-/// Cuts what would crowd a screen.
-pub(super) fn shorten(event: &mut Event) {
-    if let Phase::Other(name) = &mut event.phase {
-        cut(name, LONGEST_PHASE);
-    }
-    match &mut event.body {
-        Body::Run {
-            info: Some(info), ..
-        } => cut(&mut info.name, LONGEST_NAME),
-        Body::Decision {
-            evidence: Some(evidence),
-            ..
-        } => cut(&mut evidence.why, LONGEST_SENTENCE),
-        _ => {}
-    }
-}
-
-fn cut(text: &mut String, most: usize) {
+/// Cuts a text to as many bytes, with an ellipsis.
+pub(super) fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         *text = text::cut(text, most).into_owned();
     }
 }
 
-/// Refuses numbers that no run has: code behind this adds, multiplies and loops over them.
+/// Checks that a number of something is not beyond `limit`.
 ///
 /// # Errors
-/// The first such number, in words.
-pub(super) fn check(event: &Event) -> Result<(), String> {
-    let check = Check;
-    check.counted("seq", event.seq)?;
-    check.counted("step", event.step)?;
-    check.counted("phase_step", event.phase_step)?;
-    if let Phase::Round(n) = event.phase {
-        most("round", n.into(), MOST_ROUNDS)?;
-    }
-    match &event.body {
-        Body::Run {
-            info: Some(info), ..
-        } => check.info(info),
-        Body::Phase {
-            layers,
-            steps,
-            source_layers,
-            result,
-            ..
-        } => {
-            check.layers("layers", *layers)?;
-            check.counted("steps", *steps)?;
-            check.layers("source_layers", source_layers.len())?;
-            result.as_ref().map_or(Ok(()), |r| check.result(r))
-        }
-        Body::Train { tokens, .. } => check.counted("tokens", *tokens),
-        Body::Probe {
-            max_rank,
-            avg_mass,
-            rank,
-            lazy_layers,
-            block_influence,
-            grad_q,
-            grad_k,
-            ..
-        } => {
-            check.layers("max_rank", max_rank.len())?;
-            check.layers("avg_mass", avg_mass.len())?;
-            check.layers("rank", rank.len())?;
-            check.layers("lazy_layers", lazy_layers.len())?;
-            check.layers("block_influence", block_influence.len())?;
-            check.layers("grad_q", grad_q.len())?;
-            check.layers("grad_k", grad_k.len())?;
-            let heads = rank.iter().map(Vec::len).max().unwrap_or(0);
-            most("heads", heads as u64, MOST_HEADS)
-        }
-        Body::Checkpoint { begun, of_step, .. } => {
-            check.counted("begun", begun.unwrap_or(0))?;
-            check.counted("of_step", of_step.unwrap_or(0))
-        }
-        Body::Command { command, .. } => check.command(command),
-        Body::Decision {
-            evidence,
-            evidence_step,
-            ..
-        } => {
-            check.counted("evidence_step", evidence_step.unwrap_or(0))?;
-            evidence.as_ref().map_or(Ok(()), |e| check.evidence(e))
-        }
-        Body::Inherit { layers, what, .. } => {
-            check.layers("layers", layers.len())?;
-            check.layers("what", what.len())
-        }
-        Body::Grow {
-            from_layers,
-            to_layers,
-            added,
-            round,
-            ..
-        } => {
-            check.layers("from_layers", *from_layers)?;
-            check.layers("to_layers", *to_layers)?;
-            check.layers("added", added.len())?;
-            most("round", (*round).into(), MOST_ROUNDS)
-        }
-        // These are added up.
-        Body::Gap { dropped } => most("dropped", *dropped, u32::MAX.into()),
-        _ => Ok(()),
-    }
-}
-
-fn most(what: &str, n: u64, most: u64) -> Result<(), String> {
-    if n <= most {
+/// Naming the number.
+pub(super) fn most(what: &str, n: u64, limit: u64) -> Result<(), String> {
+    if n <= limit {
         Ok(())
     } else {
-        Err(format!("its {what} is {n}, beyond {most}"))
+        Err(format!("its {what} is {n}, beyond {limit}"))
     }
 }
 
-/// The checks of parts that several events share.
-pub struct Check;
+/// Checks a number of steps, tokens or the like.
+///
+/// # Errors
+/// Naming the number.
+pub fn counted(what: &str, n: u64) -> Result<(), String> {
+    most(what, n, MOST_COUNTED)
+}
 
-impl Check {
-    pub fn counted(&self, what: &str, n: u64) -> Result<(), String> {
-        most(what, n, MOST_COUNTED)
-    }
-
-    pub fn layers(&self, what: &str, n: usize) -> Result<(), String> {
-        most(what, n as u64, MOST_LAYERS)
-    }
-
-    pub fn info(&self, info: &RunInfo) -> Result<(), String> {
-        self.layers("n_layer", info.n_layer)?;
-        self.layers("grow_step", info.grow_step)?;
-        self.layers("max_layers", info.max_layers)?;
-        for (what, n) in [
-            ("reference_steps", info.reference_steps),
-            ("round_steps", info.round_steps),
-            ("batch_tokens", info.batch_tokens),
-            ("n_embd", info.n_embd as u64),
-            ("context_length", info.context_length as u64),
-            ("vocab", info.vocab as u64),
-        ] {
-            self.counted(what, n)?;
-        }
-        if let Some(w) = &info.eval_windows {
-            for n in [w.windows, w.asked, w.disjoint, w.time] {
-                self.counted("eval_windows", n as u64)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn command(&self, command: &Command) -> Result<(), String> {
-        match command {
-            Command::Grow { layers, .. } => self.layers("layers", *layers),
-            Command::TrainOn { steps, .. } | Command::Extend { steps } => {
-                self.counted("steps", *steps)
-            }
-            Command::Note { text } if text.chars().count() > LONGEST_NOTE => {
-                Err(format!("a note of more than {LONGEST_NOTE} characters"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub fn result(&self, result: &PhaseResult) -> Result<(), String> {
-        self.layers("result.layers", result.layers)?;
-        self.layers("result.lazy_layers", result.lazy_layers.len())?;
-        self.layers("result.max_rank", result.max_rank.len())
-    }
-
-    pub fn evidence(&self, e: &Evidence) -> Result<(), String> {
-        self.layers("evidence.layers", e.layers)?;
-        self.layers("evidence.reference_layers", e.reference_layers)?;
-        self.layers("evidence.lazy_layers", e.lazy_layers.len())?;
-        let lazy = e.reference_lazy_layers.len();
-        self.layers("evidence.reference_lazy_layers", lazy)?;
-        self.layers("evidence.costs", e.costs.len())?;
-        for growth in e.growth.iter().chain(&e.costs) {
-            self.layers("growth.add", growth.add)?;
-            self.layers("growth.layers", growth.layers)?;
-            self.layers("growth.source_layers", growth.source_layers.len())?;
-        }
-        Ok(())
-    }
+/// Checks a number of layers, or the length of a list that has an entry for each.
+///
+/// # Errors
+/// Naming the number.
+pub fn layers(what: &str, n: usize) -> Result<(), String> {
+    most(what, n as u64, MOST_LAYERS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::event::{Body, Evaluation, Event, Log};
 
     const HEAD: &str =
         r#""v":1,"seq":1,"t":5,"elapsed":0.5,"step":3,"phase":"round-1","phase_step":3,"branch":0"#;
@@ -314,7 +164,7 @@ mod tests {
     #[test]
     fn every_text_of_an_event_is_clean() {
         let event = read(r#""kind":"log","message":"a\u001b[2J\u202eb\u0000\nc""#).unwrap();
-        let Body::Log { message } = event.body else {
+        let Body::Log(Log { message }) = event.body else {
             panic!("{event:?}")
         };
         assert_eq!(message, "ab c");
@@ -332,7 +182,7 @@ mod tests {
     fn long_texts_are_cut() {
         let long = "x".repeat(1 << 20);
         let event = read(&format!(r#""kind":"log","message":"{long}""#)).unwrap();
-        let Body::Log { message } = event.body else {
+        let Body::Log(Log { message }) = event.body else {
             panic!("no log")
         };
         assert_eq!(message.len(), text::LONGEST);
@@ -402,12 +252,12 @@ mod tests {
     #[test]
     fn a_loss_beyond_all_measure_is_not_a_number() {
         let rest = r#""kind":"eval","val_loss":1e300,"stderr":-1e18,"windows":1,"gap":null,"gap_stderr":null,"matched":false,"seconds":1e16"#;
-        let Body::Eval {
+        let Body::Eval(Evaluation {
             val_loss,
             stderr,
             seconds,
             ..
-        } = read(rest).unwrap().body
+        }) = read(rest).unwrap().body
         else {
             panic!("no evaluation")
         };

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::foreign::{counted, layers};
 use crate::run::command::GrowMode;
 use crate::run::notify::Ringing;
 use crate::run::windows::EvalWindows;
@@ -54,6 +55,34 @@ pub struct RunInfo {
     /// What the run's dashboards ring their terminal for, where they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ringing: Option<Ringing>,
+}
+
+impl RunInfo {
+    /// Refuses numbers that no run has.
+    ///
+    /// # Errors
+    /// The first such number, in words.
+    pub(in crate::run) fn check(&self) -> Result<(), String> {
+        layers("n_layer", self.n_layer)?;
+        layers("grow_step", self.grow_step)?;
+        layers("max_layers", self.max_layers)?;
+        for (what, n) in [
+            ("reference_steps", self.reference_steps),
+            ("round_steps", self.round_steps),
+            ("batch_tokens", self.batch_tokens),
+            ("n_embd", self.n_embd as u64),
+            ("context_length", self.context_length as u64),
+            ("vocab", self.vocab as u64),
+        ] {
+            counted(what, n)?;
+        }
+        if let Some(w) = &self.eval_windows {
+            for n in [w.windows, w.asked, w.disjoint, w.time] {
+                counted("eval_windows", n as u64)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Status in a `run` event.

@@ -1,8 +1,14 @@
-//! The parts of the recipe, what they start from, and how the recipe ends.
+//! The parts of the recipe: what they start from, what they come to, and how the recipe ends.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use super::foreign::{LONGEST_NAME, LONGEST_PHASE, MOST_ROUNDS, counted, cut, layers, most};
+use super::info::{RunInfo, RunStatus};
+use super::kind::Kind;
+use super::number::null_is_nan;
+use crate::run::command::GrowMode;
 
 /// A part of the recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,6 +23,26 @@ pub enum Phase {
     ControlReference,
     /// A newer program's phase.
     Other(String),
+}
+
+impl Phase {
+    /// Cuts a name that would crowd a screen.
+    pub(super) fn shorten(&mut self) {
+        if let Self::Other(name) = self {
+            cut(name, LONGEST_PHASE);
+        }
+    }
+
+    /// Refuses a round that no run reaches.
+    ///
+    /// # Errors
+    /// Its number, in words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match *self {
+            Self::Round(n) => most("round", n.into(), MOST_ROUNDS),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Phase {
@@ -103,4 +129,145 @@ impl fmt::Display for Outcome {
             Self::LimitHours => "limit_hours",
         })
     }
+}
+
+/// A row of the final table, and of `show --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseResult {
+    pub layers: usize,
+    pub parameters: u64,
+    /// Optimizer steps really taken in this phase.
+    pub steps: u64,
+    /// Tokens trained on in this phase.
+    pub tokens: u64,
+    /// Mean cross-entropy in nats over the fixed validation windows.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub val_loss: f64,
+    /// Standard error of that mean over windows.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub stderr: f64,
+    /// Mean paired difference to the reference (positive: worse). `None` for the reference.
+    pub gap: Option<f64>,
+    /// Standard error (ddof 1) of the paired differences.
+    pub gap_stderr: Option<f64>,
+    /// Training steps only.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub tokens_per_second: f64,
+    /// With evaluation and probes.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub tokens_per_second_wall: f64,
+    pub lazy_layers: Vec<usize>,
+    /// MaxRank per layer.
+    pub max_rank: Vec<f64>,
+    pub start: Start,
+    pub matched: bool,
+}
+
+impl PhaseResult {
+    /// Refuses numbers that no run has.
+    ///
+    /// # Errors
+    /// The first such number, in words.
+    pub(in crate::run) fn check(&self) -> Result<(), String> {
+        layers("result.layers", self.layers)?;
+        layers("result.lazy_layers", self.lazy_layers.len())?;
+        layers("result.max_rank", self.max_rank.len())
+    }
+}
+
+/// The run starts, goes on, pauses or is interrupted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunEvent {
+    pub status: RunStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<RunInfo>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Kind for RunEvent {
+    fn shorten(&mut self) {
+        if let Some(info) = &mut self.info {
+            cut(&mut info.name, LONGEST_NAME);
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.info.as_ref().map_or(Ok(()), RunInfo::check)
+    }
+}
+
+/// A phase starts (no `result`) or ends (with its `result`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseEvent {
+    pub layers: usize,
+    pub parameters: u64,
+    /// Steps this phase is planned for.
+    pub steps: u64,
+    pub start: Start,
+    /// Reference layer each layer came from; empty for a random start.
+    pub source_layers: Vec<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<PhaseResult>,
+}
+
+impl Kind for PhaseEvent {
+    fn check(&self) -> Result<(), String> {
+        layers("layers", self.layers)?;
+        counted("steps", self.steps)?;
+        layers("source_layers", self.source_layers.len())?;
+        self.result.as_ref().map_or(Ok(()), PhaseResult::check)
+    }
+}
+
+/// A model takes layers over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inheritance {
+    /// Reference layers taken, in order.
+    pub layers: Vec<usize>,
+    pub what: Vec<String>,
+    pub from: String,
+}
+
+impl Kind for Inheritance {
+    fn check(&self) -> Result<(), String> {
+        layers("layers", self.layers.len())?;
+        layers("what", self.what.len())
+    }
+}
+
+/// A growth is complete: the grown model has been evaluated. Until then its phase can still be rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    pub from_layers: usize,
+    pub to_layers: usize,
+    /// Reference layers that are new.
+    pub added: Vec<usize>,
+    pub mode: GrowMode,
+    /// The round that starts.
+    pub round: u32,
+}
+
+impl Kind for Growth {
+    const DURABLE: bool = true;
+
+    fn check(&self) -> Result<(), String> {
+        layers("from_layers", self.from_layers)?;
+        layers("to_layers", self.to_layers)?;
+        layers("added", self.added.len())?;
+        most("round", self.round.into(), MOST_ROUNDS)
+    }
+}
+
+/// The recipe is over, or the run has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// `None` when the run failed.
+    pub outcome: Option<Outcome>,
+    pub failed: bool,
+    pub message: String,
+}
+
+impl Kind for Done {
+    const DURABLE: bool = true;
 }

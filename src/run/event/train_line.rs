@@ -5,7 +5,12 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Body, Event, Phase, foreign, null_is_nan};
+use super::body::Body;
+use super::envelope::Event;
+use super::foreign::LARGEST_NUMBER;
+use super::measure::TrainMetrics;
+use super::number::{NonFinite, null_is_nan};
+use super::phase::Phase;
 
 /// What every `train` line holds, and nothing else.
 #[derive(Deserialize)]
@@ -24,7 +29,7 @@ struct TrainLine<'a> {
     kind: Cow<'a, str>,
     loss: Option<f64>,
     #[serde(default)]
-    nonfinite: Option<String>,
+    nonfinite: Option<Cow<'a, str>>,
     #[serde(deserialize_with = "null_is_nan")]
     lr: f64,
     grad_norm: Option<f64>,
@@ -51,17 +56,17 @@ pub(super) fn read(line: &str) -> Option<Event> {
         phase: Phase::from(&*l.phase),
         phase_step: l.phase_step,
         branch: l.branch,
-        body: Body::Train {
+        body: Body::Train(TrainMetrics {
             loss: l.loss,
-            nonfinite: l.nonfinite,
+            nonfinite: l.nonfinite.as_deref().and_then(NonFinite::from_name),
             lr: l.lr,
             grad_norm: l.grad_norm,
             tokens: l.tokens,
             tokens_per_second: l.tokens_per_second,
-        },
+        }),
     };
     let known = !matches!(event.phase, Phase::Other(_));
-    (known && foreign::check(&event).is_ok()).then_some(event)
+    (known && event.check().is_ok()).then_some(event)
 }
 
 impl TrainLine<'_> {
@@ -72,8 +77,8 @@ impl TrainLine<'_> {
         let rates = [self.lr, self.tokens_per_second].map(|x| (!x.is_nan()).then_some(x));
         let mut all = floats.into_iter().chain(rates).flatten();
         let nonfinite = self.nonfinite.as_deref();
-        all.all(|x| x.abs() <= foreign::LARGEST_NUMBER)
-            && matches!(nonfinite, None | Some("nan" | "inf" | "-inf"))
+        all.all(|x| x.abs() <= LARGEST_NUMBER)
+            && nonfinite.is_none_or(|name| NonFinite::from_name(name).is_some())
     }
 }
 

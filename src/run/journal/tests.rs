@@ -1,4 +1,5 @@
 use super::*;
+use crate::run::event::{Done, Gap, Log, TrainMetrics, Warning};
 use crate::run::event::{Outcome, finite};
 use crate::run::tail;
 use std::fs::OpenOptions;
@@ -15,34 +16,34 @@ fn at(step: u64) -> Stamp {
 
 fn train(loss: f64) -> Body {
     let (loss, nonfinite) = finite(loss);
-    Body::Train {
+    Body::Train(TrainMetrics {
         loss,
         nonfinite,
         lr: 1e-3,
         grad_norm: Some(1.0),
         tokens: 1024,
         tokens_per_second: 100.0,
-    }
+    })
 }
 
 fn log(text: &str) -> Body {
-    Body::Log {
+    Body::Log(Log {
         message: text.into(),
-    }
+    })
 }
 
 fn warning(text: &str) -> Body {
-    Body::Warning {
+    Body::Warning(Warning {
         message: text.into(),
-    }
+    })
 }
 
 fn done() -> Body {
-    Body::Done {
+    Body::Done(Done {
         outcome: Some(Outcome::Matched),
         failed: false,
         message: "over".into(),
-    }
+    })
 }
 
 fn lines(dir: &Path) -> Vec<Event> {
@@ -361,12 +362,10 @@ fn a_disk_full_for_long_drops_metrics_only_and_counts_them() {
     journal.emit(at(9999), done());
     let text = disk.text();
     let events: Vec<Event> = text.lines().map(|l| Event::from_line(l).unwrap()).collect();
-    let kept = events
-        .iter()
-        .filter(|e| matches!(e.body, Body::Warning { .. }));
+    let kept = events.iter().filter(|e| matches!(e.body, Body::Warning(_)));
     assert_eq!(kept.count(), 4);
     let gap = events.iter().find_map(|e| match e.body {
-        Body::Gap { dropped } => Some(dropped),
+        Body::Gap(Gap { dropped }) => Some(dropped),
         _ => None,
     });
     let metrics = events.iter().filter(|e| e.body.is_metric()).count() as u64;

@@ -300,7 +300,9 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::run::dir::RunDir;
-    use crate::run::event::{Body, Event, RunStatus};
+    use crate::run::event::{
+        Body, Done, Event, Log, NonFinite, RunEvent, RunStatus, TrainMetrics, Warning,
+    };
     use crate::run::journal::Observer;
     use crate::run::state::RunState;
 
@@ -352,30 +354,30 @@ mod tests {
 
         fn running(&mut self) {
             let (info, message) = (None, None);
-            self.event(Body::Run {
+            self.event(Body::Run(RunEvent {
                 status: RunStatus::Running,
                 info,
                 message,
-            });
+            }));
         }
 
         fn nan(&mut self) {
-            self.event(Body::Train {
+            self.event(Body::Train(TrainMetrics {
                 loss: None,
-                nonfinite: Some("nan".into()),
+                nonfinite: Some(NonFinite::Nan),
                 lr: 1e-3,
                 grad_norm: None,
                 tokens: 1,
                 tokens_per_second: 1.0,
-            });
+            }));
         }
 
         fn done(&mut self) {
-            self.event(Body::Done {
+            self.event(Body::Done(Done {
                 outcome: None,
                 failed: false,
                 message: "over".into(),
-            });
+            }));
         }
 
         fn finish(&mut self, wait: bool) -> Duration {
@@ -417,8 +419,10 @@ mod tests {
             run.read("log.txt"),
             "nan 2 nan: the training loss is nan at step 2 of reference\nnotify nan: exit 0\ndone 3 done: over\nnotify done: exit 0\n"
         );
-        let message = |text: &str| Body::Log {
-            message: text.into(),
+        let message = |text: &str| {
+            Body::Log(Log {
+                message: text.into(),
+            })
         };
         assert_eq!(
             run.news(),
@@ -446,7 +450,7 @@ mod tests {
         assert_eq!(run.read("events"), "stall\n");
         // What is journaled of it is an event, after which it may be quiet again.
         let message = "notify stall: exit 0".into();
-        run.event(Body::Log { message });
+        run.event(Body::Log(Log { message }));
         run.wait_until("it is quiet again", |run| {
             run.read("events") == "stall\nstall\n"
         });
@@ -465,8 +469,10 @@ mod tests {
         run.wait_until("the next has begun", |run| run.read("started") == "x\nx\n");
         assert!(run.finish(false) < Duration::from_secs(1));
         let news = run.news();
-        let message = |text: &str| Body::Warning {
-            message: text.into(),
+        let message = |text: &str| {
+            Body::Warning(Warning {
+                message: text.into(),
+            })
         };
         assert_eq!(
             news,

@@ -1,7 +1,10 @@
 //! Finds in a run's events what an operator should know of.
 
 use super::{Notice, Occasion, Waiting};
-use crate::run::event::{Body, DecisionReason, DecisionStatus, Event, Evidence, Phase, Suggestion};
+use crate::run::event::{
+    Body, Decision, DecisionReason, DecisionStatus, Done, Evaluation, Event, Evidence, Phase,
+    PhaseEvent, Suggestion, TrainMetrics,
+};
 use crate::run::state::RunState;
 use crate::run::{table, trend};
 
@@ -40,21 +43,21 @@ impl Recogniser {
     /// journaled of a notification causes none.
     pub fn recognise(&mut self, run: &RunState, event: &Event) -> Option<Notice> {
         let notice = match &event.body {
-            Body::Decision {
+            Body::Decision(Decision {
                 status: DecisionStatus::Open,
                 reason,
                 evidence: Some(evidence),
                 ..
-            } => {
+            }) => {
                 // One that replaces an open one of the same kind only has fresher evidence.
                 let is_news = self.open != Some(*reason);
                 is_news.then(|| (Occasion::Decision, describe_decision(evidence)))
             }
-            Body::Train {
+            Body::Train(TrainMetrics {
                 nonfinite,
                 grad_norm,
                 ..
-            } => {
+            }) => {
                 let what = match nonfinite {
                     Some(value) => Some(format!("the training loss is {value}")),
                     None if grad_norm.is_none() => Some("the gradient is not finite".into()),
@@ -62,13 +65,13 @@ impl Recogniser {
                 };
                 what.and_then(|what| self.on_not_finite(event, &what))
             }
-            Body::Eval {
+            Body::Eval(Evaluation {
                 val_loss,
                 nonfinite,
                 gap,
                 gap_stderr,
                 ..
-            } => match val_loss {
+            }) => match val_loss {
                 Some(loss) => {
                     let is_best = self.on_loss(&event.phase, *loss);
                     let gap = gap
@@ -80,21 +83,21 @@ impl Recogniser {
                 None => {
                     self.evaluated = true;
                     let was_finite = std::mem::replace(&mut self.val_is_finite, false);
-                    let value = nonfinite.as_deref().unwrap_or("not finite");
+                    let value = nonfinite.map_or("not finite".into(), |value| value.to_string());
                     let what = format!("the validation loss is {value}");
                     let news = was_finite.then(|| self.on_not_finite(event, &what));
                     news.flatten()
                 }
             },
-            Body::Phase { result: None, .. } | Body::Rollback { .. } | Body::Resumed { .. } => {
+            Body::Phase(PhaseEvent { result: None, .. }) | Body::Rollback(_) | Body::Resumed(_) => {
                 *self = Self::new(run);
                 None
             }
-            Body::Done {
+            Body::Done(Done {
                 outcome,
                 failed,
                 message,
-            } => {
+            }) => {
                 let text = match outcome {
                     _ if *failed => format!("failed: {message}"),
                     Some(outcome) => format!("done: {outcome}, {message}"),
@@ -183,6 +186,7 @@ fn describe_decision(evidence: &Evidence) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::event::{Log, Rollback, Warning};
     use crate::run::event::{Outcome, Plateau, Start, finite};
 
     /// A run and what was recognised in it.
@@ -225,14 +229,14 @@ mod tests {
             self.phase = phase;
             let begun = self.at(
                 0,
-                Body::Phase {
+                Body::Phase(PhaseEvent {
                     layers: 1,
                     parameters: 1,
                     steps: 100,
                     start: Start::Inherit,
                     source_layers: Vec::new(),
                     result: None,
-                },
+                }),
             );
             assert_eq!(begun, None);
         }
@@ -241,7 +245,7 @@ mod tests {
             let (val_loss, nonfinite) = finite(loss);
             self.at(
                 step,
-                Body::Eval {
+                Body::Eval(Evaluation {
                     val_loss,
                     nonfinite,
                     stderr: val_loss.map(|_| 0.01),
@@ -251,7 +255,7 @@ mod tests {
                     gap_stderr: val_loss.map(|_| 0.002),
                     matched: false,
                     seconds: 0.1,
-                },
+                }),
             )
         }
 
@@ -259,21 +263,21 @@ mod tests {
             let (loss, nonfinite) = finite(loss);
             self.at(
                 step,
-                Body::Train {
+                Body::Train(TrainMetrics {
                     loss,
                     nonfinite,
                     lr: 1e-3,
                     grad_norm: finite(grad).0,
                     tokens: step,
                     tokens_per_second: 1.0,
-                },
+                }),
             )
         }
 
         fn decision(&mut self, step: u64, reason: DecisionReason, open: bool) -> Option<String> {
             self.at(
                 step,
-                Body::Decision {
+                Body::Decision(Decision {
                     id: step,
                     status: match open {
                         true => DecisionStatus::Open,
@@ -284,7 +288,7 @@ mod tests {
                     evidence_step: Some(step),
                     choice: None,
                     by: None,
-                },
+                }),
             )
         }
     }
@@ -377,14 +381,19 @@ mod tests {
     #[test]
     fn the_end_is_a_notice_and_messages_are_none() {
         let mut run = Story::new();
-        let done = |failed: bool, message: &str| Body::Done {
-            outcome: (!failed).then_some(Outcome::Matched),
-            failed,
-            message: message.into(),
+        let done = |failed: bool, message: &str| {
+            Body::Done(Done {
+                outcome: (!failed).then_some(Outcome::Matched),
+                failed,
+                message: message.into(),
+            })
         };
         let message = || "notify done: exit 0, nan, decision".to_string();
-        assert_eq!(run.at(1, Body::Log { message: message() }), None);
-        assert_eq!(run.at(1, Body::Warning { message: message() }), None);
+        assert_eq!(run.at(1, Body::Log(Log { message: message() })), None);
+        assert_eq!(
+            run.at(1, Body::Warning(Warning { message: message() })),
+            None
+        );
         let text = run.at(2, done(false, "4 of 12 layers"));
         assert_eq!(text.as_deref(), Some("done: matched, 4 of 12 layers"));
         let text = run.at(3, done(true, "out of \u{1b}[2Jmemory"));
@@ -399,11 +408,11 @@ mod tests {
         let (checkpoint, from_seq) = ("b0".to_string(), run.seq);
         run.eval(20, 2.0);
         let why = "asked for".to_string();
-        let rollback = Body::Rollback {
+        let rollback = Body::Rollback(Rollback {
             checkpoint,
             from_seq,
             why,
-        };
+        });
         assert_eq!(run.at(10, rollback), None);
         assert!(run.eval(20, 2.4).is_some(), "lower than 2.5");
     }

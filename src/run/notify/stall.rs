@@ -15,7 +15,7 @@ pub fn notice(run: &RunState, silence: f64) -> Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::{Body, Event, RunStatus};
+    use crate::run::event::{Body, Event, RunEvent, RunStatus, TrainMetrics};
     use crate::run::state::SILENT;
 
     fn run(status: RunStatus, interval: f64) -> RunState {
@@ -27,24 +27,24 @@ mod tests {
         for seq in 1..=20 {
             run.apply(&event(
                 seq,
-                Body::Train {
+                Body::Train(TrainMetrics {
                     loss: Some(2.0),
                     nonfinite: None,
                     lr: 1e-3,
                     grad_norm: Some(1.0),
                     tokens: seq,
                     tokens_per_second: 1.0,
-                },
+                }),
             ));
         }
         let (info, message) = (None, None);
         run.apply(&event(
             21,
-            Body::Run {
+            Body::Run(RunEvent {
                 status,
                 info,
                 message,
-            },
+            }),
         ));
         run
     }

@@ -1,13 +1,14 @@
 use super::*;
+use crate::run::event::{Evaluation, Gap, Log, RunEvent};
 use crate::run::event::{Phase, RunStatus};
 
 fn log(seq: u64) -> Event {
     let message = String::new();
-    Event::numbered(seq, Body::Log { message })
+    Event::numbered(seq, Body::Log(Log { message }))
 }
 
 fn eval(seq: u64) -> Event {
-    let body = Body::Eval {
+    let body = Body::Eval(Evaluation {
         val_loss: Some(1.0),
         nonfinite: None,
         stderr: None,
@@ -17,16 +18,16 @@ fn eval(seq: u64) -> Event {
         gap_stderr: None,
         matched: false,
         seconds: 0.0,
-    };
+    });
     Event::numbered(seq, body)
 }
 
 fn run(seq: u64) -> Event {
-    let body = Body::Run {
+    let body = Body::Run(RunEvent {
         status: RunStatus::Running,
         info: None,
         message: None,
-    };
+    });
     Event::numbered(seq, body)
 }
 
@@ -35,7 +36,7 @@ fn drain(receiver: &EventReceiver) -> Vec<Result<u64, u64>> {
     let mut all = Vec::new();
     while let Ok(event) = receiver.poll() {
         all.push(match event.body {
-            Body::Gap { dropped } => Err(dropped),
+            Body::Gap(Gap { dropped }) => Err(dropped),
             _ => Ok(event.seq),
         });
     }
@@ -84,7 +85,7 @@ fn a_gap_has_the_place_of_the_last_event_lost_in_it() {
     let Ok(gap) = receiver.poll() else {
         panic!("no gap");
     };
-    assert_eq!(gap.body, Body::Gap { dropped: 3 });
+    assert_eq!(gap.body, Body::Gap(Gap { dropped: 3 }));
     assert_eq!((gap.seq, gap.step, gap.phase), (4, 4, Phase::Round(2)));
 }
 
@@ -125,7 +126,7 @@ fn only_events_that_are_never_lost_go_beyond_the_capacity() {
 #[test]
 fn gaps_of_an_earlier_queue_are_kept_and_joined() {
     let (sender, receiver) = with_capacity(1);
-    let gap = |seq, dropped| Event::numbered(seq, Body::Gap { dropped });
+    let gap = |seq, dropped| Event::numbered(seq, Body::Gap(Gap { dropped }));
     sender.send(&gap(4, 4));
     sender.send(&gap(6, 2));
     sender.send(&log(7));
@@ -182,11 +183,11 @@ fn is_the_same_but_for_gaps(sent: &[Event], read: &[Event]) {
     let mut rest = sent.iter();
     let mut gaps = 0;
     for event in read {
-        if let Body::Gap { dropped } = event.body {
+        if let Body::Gap(Gap { dropped }) = event.body {
             gaps += 1;
             let lost: Vec<&Event> = rest.by_ref().take(dropped as usize).collect();
             assert_eq!(lost.len() as u64, dropped);
-            assert!(lost.iter().all(|e| loss(&e.body) != Loss::Never));
+            assert!(lost.iter().all(|e| e.body.dropped() != DropOrder::Never));
             assert_eq!(lost.last().unwrap().seq, event.seq);
         } else {
             assert_eq!(rest.next(), Some(event));

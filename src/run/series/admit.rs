@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::run::command::LONGEST_NOTE;
-use crate::run::event::foreign::Check;
+use crate::run::event::foreign::{counted, layers};
 use crate::run::event::{Phase, PhaseResult};
 use crate::run::state::{Branch, Core, Mark, MarkKind, REMARKS_KEPT, RunState};
 use crate::run::tail::Position;
@@ -24,18 +24,17 @@ pub fn is_clean_json(document: &str) -> bool {
 
 /// Whether a state without its past may be used.
 pub fn head(state: &RunState, position: &Position) -> bool {
-    let check = Check;
-    let counted = [
+    let counts = [
         state.seq,
         state.refusals,
         state.running_since,
         position.offset,
         position.line,
     ];
-    let info = state.info.as_ref().map_or(Ok(()), |i| check.info(i));
+    let info = state.info.as_ref().map_or(Ok(()), |i| i.check());
     let sums = [state.dropped, state.core.tokens];
     info.is_ok()
-        && counted.into_iter().all(|n| check.counted("", n).is_ok())
+        && counts.into_iter().all(|n| counted("", n).is_ok())
         // Sums of what events tell: more can be added for ever.
         && sums.into_iter().all(|n| n < u64::MAX / 4)
         && state.elapsed.is_finite()
@@ -58,24 +57,23 @@ pub fn past(state: &RunState) -> bool {
 }
 
 fn core(core: &Core) -> bool {
-    let check = Check;
     let fine = |checked: Result<(), String>| checked.is_ok();
-    let result = |r: &PhaseResult| fine(check.result(r));
+    let result = |r: &PhaseResult| fine(r.check());
     let now = core.phase.as_ref().is_none_or(|now| {
         phase(&now.phase)
-            && [now.began_at, now.steps, now.due].map(|n| fine(check.counted("", n))) == [true; 3]
-            && [now.layers, now.added, now.source_layers.len()].map(|n| fine(check.layers("", n)))
+            && [now.began_at, now.steps, now.due].map(|n| fine(counted("", n))) == [true; 3]
+            && [now.layers, now.added, now.source_layers.len()].map(|n| fine(layers("", n)))
                 == [true; 3]
     });
     let mut decisions = core.decision.iter().chain(&core.last_decision);
-    let moved = core.moved.is_none_or(|m| fine(check.counted("", m.due)));
+    let moved = core.moved.is_none_or(|m| fine(counted("", m.due)));
     now && moved
-        && fine(check.counted("", core.step))
-        && fine(check.counted("", core.phase_step))
+        && fine(counted("", core.step))
+        && fine(counted("", core.phase_step))
         && core.reference.iter().all(result)
         && core.rounds.iter().all(|r| result(&r.result))
         && core.controls.iter().all(|c| result(&c.result))
-        && decisions.all(|d| fine(check.evidence(&d.evidence)))
+        && decisions.all(|d| fine(d.evidence.check()))
 }
 
 fn strand(strand: &Branch) -> bool {

@@ -34,7 +34,18 @@ fn fingerprint() -> &'static [u8; HASH] {
     FINGERPRINT.get_or_init(|| {
         let mut hasher = blake3::Hasher::new();
         for source in [
-            include_str!("../event.rs"),
+            include_str!("../event/body.rs"),
+            include_str!("../event/checkpoint.rs"),
+            include_str!("../event/control.rs"),
+            include_str!("../event/decision.rs"),
+            include_str!("../event/envelope.rs"),
+            include_str!("../event/foreign.rs"),
+            include_str!("../event/info.rs"),
+            include_str!("../event/kind.rs"),
+            include_str!("../event/line.rs"),
+            include_str!("../event/measure.rs"),
+            include_str!("../event/number.rs"),
+            include_str!("../event/phase.rs"),
             include_str!("../event/train_line.rs"),
             include_str!("../state/mod.rs"),
             include_str!("../state/fold.rs"),

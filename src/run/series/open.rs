@@ -125,7 +125,7 @@ fn skim(
 fn goes_back(item: &TailItem) -> bool {
     match item {
         TailItem::Event(event) => {
-            matches!(event.body, Body::Resumed { .. } | Body::Rollback { .. })
+            matches!(event.body, Body::Resumed(_) | Body::Rollback(_))
         }
         TailItem::Skipped { .. } => false,
         TailItem::Restarted => true,

@@ -6,7 +6,10 @@ use std::path::Path;
 
 use super::keep::{SeriesKeeper, SeriesWriter};
 use super::{bounded, file, open};
-use crate::run::event::{Body, Event, FORMAT_VERSION, Phase, PhaseResult, RunStatus, Start};
+use crate::run::event::{
+    Body, CheckpointBegun, CheckpointWritten, Evaluation, Event, FORMAT_VERSION, NonFinite, Phase,
+    PhaseEvent, PhaseResult, Probe, Resumed, Rollback, RunEvent, RunStatus, Start, TrainMetrics,
+};
 use crate::run::state::RunState;
 use crate::run::tail::Tail;
 
@@ -40,14 +43,14 @@ impl Story {
 
     fn phase(&mut self, phase: Phase, result: Option<PhaseResult>) {
         self.phase = phase;
-        self.tell(Body::Phase {
+        self.tell(Body::Phase(PhaseEvent {
             layers: 4,
             parameters: 10,
             steps: 1000,
             start: Start::Inherit,
             source_layers: vec![0, 1],
             result,
-        });
+        }));
     }
 
     /// Training with an evaluation every 10 events, a probe every 50, and now and then no number.
@@ -56,16 +59,16 @@ impl Story {
             self.step += 1;
             let loss = 5.0 / (1.0 + self.step as f64).ln() + (self.step % 17) as f64 / 100.0;
             let broken = self.step.is_multiple_of(997);
-            self.tell(Body::Train {
+            self.tell(Body::Train(TrainMetrics {
                 loss: (!broken).then_some(loss),
-                nonfinite: broken.then(|| "nan".into()),
+                nonfinite: broken.then_some(NonFinite::Nan),
                 lr: 1e-3 / 3.0,
                 grad_norm: (i % 3 > 0).then_some(1.1),
                 tokens: 1024 * self.step,
                 tokens_per_second: 1e5 / 7.0,
-            });
+            }));
             if i % 10 == 9 {
-                self.tell(Body::Eval {
+                self.tell(Body::Eval(Evaluation {
                     val_loss: (!broken).then_some(loss + 0.1),
                     nonfinite: None,
                     stderr: Some(0.01),
@@ -75,11 +78,11 @@ impl Story {
                     gap_stderr: Some(0.001),
                     matched: false,
                     seconds: 0.1,
-                });
+                }));
             }
             if i % 50 == 49 {
                 let layers = 2 + self.branch as usize;
-                self.tell(Body::Probe {
+                self.tell(Body::Probe(Probe {
                     max_rank: vec![loss; layers],
                     avg_mass: vec![0.5; layers],
                     rank: vec![vec![loss; 2]; layers],
@@ -92,20 +95,20 @@ impl Story {
                     tau: 0.9,
                     seconds: 0.1,
                     file: "rank/x".into(),
-                });
+                }));
             }
         }
     }
 
     fn checkpoint(&mut self) -> u64 {
         let (name, reason) = (format!("s{}", self.step), "schedule".to_string());
-        let begun = self.tell(Body::Checkpointing {
+        let begun = self.tell(Body::Checkpointing(CheckpointBegun {
             name: name.clone(),
             reason: reason.clone(),
-        });
+        }));
         let of_step = self.step;
         self.train(3);
-        self.tell(Body::Checkpoint {
+        self.tell(Body::Checkpoint(CheckpointWritten {
             name,
             bytes: 1,
             seconds: 0.1,
@@ -114,7 +117,7 @@ impl Story {
             verified: false,
             begun: Some(begun),
             of_step: Some(of_step),
-        });
+        }));
         begun
     }
 
@@ -127,11 +130,11 @@ impl Story {
             phase: Phase::Reference,
             branch: 0,
         };
-        story.tell(Body::Run {
+        story.tell(Body::Run(RunEvent {
             status: RunStatus::Started,
             info: None,
             message: Some("\"quoted\" ±".into()),
-        });
+        }));
         story.phase(Phase::Reference, None);
         story.train(events);
         let a = story.checkpoint();
@@ -160,18 +163,18 @@ impl Story {
         let at_b = story.step;
         story.train(events / 4);
         (story.branch, story.step) = (1, at_a);
-        story.tell(Body::Rollback {
+        story.tell(Body::Rollback(Rollback {
             checkpoint: "a".into(),
             from_seq: a,
             why: "asked".into(),
-        });
+        }));
         story.train(events / 3);
         story.checkpoint();
         (story.branch, story.step) = (0, at_b);
-        story.tell(Body::Resumed {
+        story.tell(Body::Resumed(Resumed {
             from_seq: b,
             checkpoint: "b".into(),
-        });
+        }));
         story.train(events / 5);
         story
     }

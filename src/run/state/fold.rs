@@ -10,8 +10,10 @@ use super::{CHECKPOINTS_KEPT, GPU_PERCENT, REMARKS_KEPT, RunState};
 use crate::run::command::{By, Command};
 use crate::run::event::foreign::MOST_COUNTED;
 use crate::run::event::{
-    Body, DecisionReason, DecisionStatus, Event, Evidence, Outcome, Phase, PhaseResult, RunInfo,
-    RunStatus, Suggestion,
+    Answer, Body, CheckpointBegun, CheckpointWritten, CommandGiven, Decision, DecisionReason,
+    DecisionStatus, Done, Evaluation, Event, Evidence, Gap, Growth, Inheritance, Log, Outcome,
+    Phase, PhaseEvent, PhaseResult, Probe, Resumed, Rollback, RunEvent, RunInfo, RunStatus,
+    Suggestion, TrainMetrics, Warning,
 };
 use crate::run::presence::is_departure;
 use crate::run::series::pyramid::Place;
@@ -48,19 +50,19 @@ impl RunState {
         self.core.step = event.step;
         self.core.phase_step = event.phase_step;
         match &event.body {
-            Body::Run {
+            Body::Run(RunEvent {
                 status,
                 info,
                 message,
-            } => self.on_run(event, *status, info.as_ref(), message.as_deref()),
-            Body::Phase {
+            }) => self.on_run(event, *status, info.as_ref(), message.as_deref()),
+            Body::Phase(PhaseEvent {
                 layers,
                 parameters,
                 steps,
                 start,
                 source_layers,
                 result,
-            } => match result {
+            }) => match result {
                 Some(result) => self.on_phase_end(event, result),
                 None => self.on_phase_start(
                     event,
@@ -77,14 +79,14 @@ impl RunState {
                     },
                 ),
             },
-            Body::Train {
+            Body::Train(TrainMetrics {
                 loss,
                 lr,
                 grad_norm,
                 tokens,
                 tokens_per_second,
                 ..
-            } => {
+            }) => {
                 self.core.lr = *lr;
                 self.core.grad_norm = *grad_norm;
                 let finite = loss.is_some() && grad_norm.is_some();
@@ -111,7 +113,7 @@ impl RunState {
                     live.train.gather(&barriers);
                 }
             }
-            Body::Eval {
+            Body::Eval(Evaluation {
                 val_loss,
                 stderr,
                 windows,
@@ -119,7 +121,7 @@ impl RunState {
                 gap_stderr,
                 matched,
                 ..
-            } => {
+            }) => {
                 let eval = EvalPoint {
                     seq: event.seq,
                     step: event.step,
@@ -146,14 +148,14 @@ impl RunState {
                 };
                 self.note(event, Level::Info, text);
             }
-            Body::Probe {
+            Body::Probe(Probe {
                 max_rank,
                 avg_mass,
                 rank,
                 lazy_layers,
                 block_influence,
                 ..
-            } => {
+            }) => {
                 let probe = ProbePoint {
                     seq: event.seq,
                     step: event.step,
@@ -172,10 +174,10 @@ impl RunState {
                 let text = format!("rank probe: {lazy} of {all} layers lazy");
                 self.note(event, Level::Info, text);
             }
-            Body::Checkpointing { reason, .. } => {
+            Body::Checkpointing(CheckpointBegun { reason, .. }) => {
                 self.snapshots.begin(event.seq, reason, &self.core);
             }
-            Body::Checkpoint {
+            Body::Checkpoint(CheckpointWritten {
                 name,
                 bytes,
                 val_loss,
@@ -183,7 +185,7 @@ impl RunState {
                 begun,
                 of_step,
                 ..
-            } => {
+            }) => {
                 if begun.is_none() {
                     self.snapshots.begin(event.seq, reason, &self.core);
                 }
@@ -199,17 +201,17 @@ impl RunState {
                 };
                 self.on_checkpoint(event, note, reason);
             }
-            Body::Command {
+            Body::Command(CommandGiven {
                 id, by, command, ..
-            } => {
+            }) => {
                 self.on_command(event, *id, command);
                 self.note(event, Level::Info, format!("{by}: {}", command.describe()));
             }
-            Body::Answer {
+            Body::Answer(Answer {
                 id,
                 applied,
                 message,
-            } => {
+            }) => {
                 self.on_answer(*id, *applied);
                 self.refusals += u64::from(!*applied);
                 match applied {
@@ -217,7 +219,7 @@ impl RunState {
                     false => self.note(event, Level::Refused, format!("refused: {message}")),
                 }
             }
-            Body::Decision {
+            Body::Decision(Decision {
                 id,
                 status,
                 reason,
@@ -225,42 +227,42 @@ impl RunState {
                 evidence_step,
                 choice,
                 by,
-            } => match (status, evidence) {
+            }) => match (status, evidence) {
                 (DecisionStatus::Open, Some(evidence)) => {
                     self.on_decision(event, *id, *reason, evidence, *evidence_step);
                 }
                 _ => self.on_decided(event, choice.as_deref(), *by, *evidence_step),
             },
-            Body::Inherit { layers, from, .. } => {
+            Body::Inherit(Inheritance { layers, from, .. }) => {
                 let n = layers.len();
                 self.note(event, Level::Info, format!("inherit {n} layers of {from}"));
             }
-            Body::Grow {
+            Body::Grow(Growth {
                 from_layers,
                 to_layers,
                 mode,
                 ..
-            } => {
+            }) => {
                 self.mark(event, MarkKind::Growth(*from_layers, *to_layers));
                 let text = format!("grow  {from_layers} → {to_layers} layers ({mode})");
                 self.note(event, Level::Good, text);
             }
-            Body::Rollback {
+            Body::Rollback(Rollback {
                 checkpoint,
                 from_seq,
                 why,
-            } => self.on_rollback(event, *from_seq, checkpoint, why),
-            Body::Resumed {
+            }) => self.on_rollback(event, *from_seq, checkpoint, why),
+            Body::Resumed(Resumed {
                 from_seq,
                 checkpoint,
-            } => self.on_resumed(event, *from_seq, checkpoint),
+            }) => self.on_resumed(event, *from_seq, checkpoint),
             Body::Gpu(reading) => self.core.gpu = Some(*reading),
-            Body::Warning { message } => {
+            Body::Warning(Warning { message }) => {
                 self.on_warning(event, message);
                 self.note(event, Level::Warning, message.clone());
             }
-            Body::Gap { dropped } => self.dropped += dropped,
-            Body::Log { message } => {
+            Body::Gap(Gap { dropped }) => self.dropped += dropped,
+            Body::Log(Log { message }) => {
                 if is_departure(message) {
                     self.left = Some(Left {
                         seq: event.seq,
@@ -271,11 +273,11 @@ impl RunState {
                 }
                 self.note(event, Level::Info, message.clone());
             }
-            Body::Done {
+            Body::Done(Done {
                 outcome,
                 failed,
                 message,
-            } => self.on_done(event, *outcome, *failed, message),
+            }) => self.on_done(event, *outcome, *failed, message),
             Body::Unknown(rest) => {
                 let kind = rest.get("kind").and_then(|k| k.as_str()).unwrap_or("?");
                 self.note(event, Level::Info, format!("unknown event {kind}"));

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::run::command::{By, Command};
-use crate::run::event::{Body, Event, FORMAT_VERSION, Phase, PhaseResult, RunStatus, Start};
+use crate::run::event::{
+    Body, CheckpointBegun, CheckpointWritten, CommandGiven, Event, FORMAT_VERSION, Phase,
+    PhaseEvent, PhaseResult, Resumed, Rollback, RunEvent, RunStatus, Start, TrainMetrics,
+};
 
 mod due;
 
@@ -36,28 +39,28 @@ impl Run {
     fn begun() -> Self {
         let mut run = Self::default();
         run.tell(status(RunStatus::Started));
-        run.tell(Body::Phase {
+        run.tell(Body::Phase(PhaseEvent {
             layers: 2,
             parameters: 10,
             steps: 1000,
             start: Start::Random,
             source_layers: Vec::new(),
             result: None,
-        });
+        }));
         run
     }
 
     fn train(&mut self, steps: u64) {
         for _ in 0..steps {
             self.step += 1;
-            self.tell(Body::Train {
+            self.tell(Body::Train(TrainMetrics {
                 loss: Some(self.step as f64 + 1000.0 * f64::from(self.branch)),
                 nonfinite: None,
                 lr: 1e-3,
                 grad_norm: Some(1.0),
                 tokens: 10 * self.step,
                 tokens_per_second: 1.0,
-            });
+            }));
         }
     }
 
@@ -65,12 +68,12 @@ impl Run {
     fn begin_checkpoint(&mut self) -> u64 {
         let name = format!("b{}-s{}", self.branch, self.step);
         let reason = "schedule".into();
-        self.tell(Body::Checkpointing { name, reason })
+        self.tell(Body::Checkpointing(CheckpointBegun { name, reason }))
     }
 
     /// Written in the background, some steps after its beginning.
     fn end_checkpoint(&mut self, begun: u64, of_step: u64) {
-        self.tell(Body::Checkpoint {
+        self.tell(Body::Checkpoint(CheckpointWritten {
             name: format!("b{}-s{of_step}", self.branch),
             bytes: 1,
             seconds: 1.0,
@@ -79,7 +82,7 @@ impl Run {
             verified: false,
             begun: Some(begun),
             of_step: Some(of_step),
-        });
+        }));
     }
 
     fn checkpoint(&mut self) -> u64 {
@@ -91,20 +94,20 @@ impl Run {
     fn roll_back(&mut self, from_seq: u64, step: u64) {
         self.branch += 1;
         self.step = step;
-        self.tell(Body::Rollback {
+        self.tell(Body::Rollback(Rollback {
             checkpoint: format!("s{step}"),
             from_seq,
             why: "asked".into(),
-        });
+        }));
     }
 
     fn resume(&mut self, from_seq: u64, step: u64, branch: u32) {
         (self.step, self.branch) = (step, branch);
         let checkpoint = format!("s{step}");
-        self.tell(Body::Resumed {
+        self.tell(Body::Resumed(Resumed {
             from_seq,
             checkpoint,
-        });
+        }));
     }
 
     fn steps(&self) -> Vec<u64> {
@@ -134,11 +137,11 @@ fn steps(strand: &Branch) -> Vec<u64> {
 }
 
 fn status(status: RunStatus) -> Body {
-    Body::Run {
+    Body::Run(RunEvent {
         status,
         info: None,
         message: None,
-    }
+    })
 }
 
 fn through(from: u64, to: u64) -> Vec<u64> {
@@ -152,7 +155,7 @@ fn a_rollback_restores_the_core_and_keeps_what_it_left_in_sight() {
     let a = run.checkpoint();
     let core = run.state.core.clone();
     run.train(4);
-    run.tell(Body::Phase {
+    run.tell(Body::Phase(PhaseEvent {
         layers: 2,
         parameters: 10,
         steps: 9,
@@ -174,7 +177,7 @@ fn a_rollback_restores_the_core_and_keeps_what_it_left_in_sight() {
             start: Start::Random,
             matched: false,
         }),
-    });
+    }));
     run.tell(status(RunStatus::Paused));
     assert!(run.state.core.reference.is_some());
     run.roll_back(a, 5);
@@ -343,14 +346,14 @@ fn a_remark_is_marked_and_outlives_a_rollback() {
     run.train(5);
     let a = run.checkpoint();
     run.train(2);
-    run.tell(Body::Command {
+    run.tell(Body::Command(CommandGiven {
         id: 1,
         by: By::Keyboard,
         command: Command::Note {
             text: "the loss jumps here, as it did in May".into(),
         },
         pid: None,
-    });
+    }));
     let mark = MarkKind::Note("the loss jumps here, as ".into());
     assert!(run.marks().contains(&(7, mark)));
     run.roll_back(a, 5);

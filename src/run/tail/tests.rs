@@ -1,5 +1,8 @@
 use super::*;
-use crate::run::event::{Body, Outcome, Phase, PhaseResult, RunStatus, Start};
+use crate::run::event::{
+    Body, CheckpointWritten, Done, Evaluation, Log, Outcome, Phase, PhaseEvent, PhaseResult,
+    Resumed, RunEvent, RunStatus, Start, TrainMetrics,
+};
 use crate::run::journal::{Journal, Stamp};
 use crate::run::state::{Core, MarkKind, Status};
 use std::io::Write;
@@ -15,18 +18,18 @@ fn at(step: u64) -> Stamp {
 }
 
 fn train(step: u64) -> Body {
-    Body::Train {
+    Body::Train(TrainMetrics {
         loss: Some(5.0 - step as f64 / 100.0),
         nonfinite: None,
         lr: 1e-3,
         grad_norm: Some(1.0),
         tokens: step * 1024,
         tokens_per_second: 100.0,
-    }
+    })
 }
 
 fn eval(step: u64) -> Body {
-    Body::Eval {
+    Body::Eval(Evaluation {
         val_loss: Some(5.0 - step as f64 / 100.0),
         nonfinite: None,
         stderr: Some(0.01),
@@ -36,11 +39,11 @@ fn eval(step: u64) -> Body {
         gap_stderr: None,
         matched: false,
         seconds: 0.1,
-    }
+    })
 }
 
 fn checkpoint(step: u64) -> Body {
-    Body::Checkpoint {
+    Body::Checkpoint(CheckpointWritten {
         name: format!("b0-s{step:08}"),
         bytes: 10,
         seconds: 0.1,
@@ -49,26 +52,26 @@ fn checkpoint(step: u64) -> Body {
         verified: true,
         begun: None,
         of_step: None,
-    }
+    })
 }
 
 fn status(status: RunStatus) -> Body {
-    Body::Run {
+    Body::Run(RunEvent {
         status,
         info: None,
         message: None,
-    }
+    })
 }
 
 fn phase(result: Option<PhaseResult>) -> Body {
-    Body::Phase {
+    Body::Phase(PhaseEvent {
         layers: 8,
         parameters: 1000,
         steps: 100,
         start: Start::Random,
         source_layers: vec![],
         result,
-    }
+    })
 }
 
 fn result() -> PhaseResult {
@@ -91,11 +94,11 @@ fn result() -> PhaseResult {
 }
 
 fn done() -> Body {
-    Body::Done {
+    Body::Done(Done {
         outcome: Some(Outcome::Matched),
         failed: false,
         message: "over".into(),
-    }
+    })
 }
 
 fn line(step: u64) -> String {
@@ -247,7 +250,7 @@ fn a_long_journal_comes_in_bounded_parts() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::create(dir.path()).unwrap();
     let message = "x".repeat(3 << 20);
-    journal.emit(at(0), Body::Log { message });
+    journal.emit(at(0), Body::Log(Log { message }));
     for step in 1..=20_000 {
         journal.emit(at(step), train(step));
     }
@@ -409,10 +412,10 @@ fn a_resumed_run_folds_to_the_same_state_as_one_never_interrupted() {
     let checkpoint = "b0-s00000050".into();
     journal.emit(
         at(50),
-        Body::Resumed {
+        Body::Resumed(Resumed {
             from_seq,
             checkpoint,
-        },
+        }),
     );
     work(&mut journal, 51..=100);
     journal.emit(at(100), phase(Some(result())));

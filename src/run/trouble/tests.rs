@@ -1,5 +1,8 @@
 use super::*;
-use crate::run::event::{Body, Event, RunStatus, Start};
+use crate::run::event::{
+    Body, CheckpointWritten, Evaluation, Event, PhaseEvent, Resumed, Rollback, RunEvent, RunStatus,
+    Start, TrainMetrics, Warning,
+};
 
 /// A run of one phase, event by event.
 struct Story {
@@ -13,14 +16,14 @@ impl Story {
             run: RunState::default(),
             step: 40,
         };
-        story.tell(Body::Phase {
+        story.tell(Body::Phase(PhaseEvent {
             layers: 2,
             parameters: 1,
             steps: 100,
             start: Start::Inherit,
             source_layers: vec![0, 1],
             result: None,
-        });
+        }));
         story
     }
 
@@ -40,24 +43,24 @@ impl Story {
     fn train(&mut self, loss: f64) {
         self.step += 10;
         let (loss, nonfinite) = crate::run::event::finite(loss);
-        self.tell(Body::Train {
+        self.tell(Body::Train(TrainMetrics {
             grad_norm: loss.map(|_| 1.0),
             loss,
             nonfinite,
             lr: 1e-3,
             tokens: self.step,
             tokens_per_second: 1.0,
-        });
-        self.tell(Body::Run {
+        }));
+        self.tell(Body::Run(RunEvent {
             status: RunStatus::Running,
             info: None,
             message: None,
-        });
+        }));
     }
 
     fn eval(&mut self, val: f64) {
         let (val_loss, nonfinite) = crate::run::event::finite(val);
-        self.tell(Body::Eval {
+        self.tell(Body::Eval(Evaluation {
             val_loss,
             nonfinite,
             stderr: Some(0.01),
@@ -67,12 +70,12 @@ impl Story {
             gap_stderr: None,
             matched: false,
             seconds: 0.1,
-        });
+        }));
     }
 
     fn checkpoint(&mut self) -> String {
         let name = format!("b0-s{:08}-round-1", self.step);
-        self.tell(Body::Checkpoint {
+        self.tell(Body::Checkpoint(CheckpointWritten {
             name: name.clone(),
             bytes: 1,
             seconds: 0.1,
@@ -81,21 +84,21 @@ impl Story {
             verified: true,
             begun: None,
             of_step: None,
-        });
+        }));
         name
     }
 
     fn pause(&mut self, why: &str) {
-        self.tell(Body::Run {
+        self.tell(Body::Run(RunEvent {
             status: RunStatus::Paused,
             info: None,
             message: Some(why.into()),
-        });
+        }));
     }
 
     fn warn(&mut self, message: &str) {
         let message = message.into();
-        self.tell(Body::Warning { message });
+        self.tell(Body::Warning(Warning { message }));
     }
 
     fn trouble(&self) -> Option<Trouble> {
@@ -215,17 +218,17 @@ fn what_cannot_be_written_is_trouble_until_it_is() {
     );
     assert!(trouble.what.contains("only 3 MB are free") && trouble.what.contains("at step 10"));
     // The disk is as full after a rollback; a process that resumes begins without trouble.
-    story.tell(Body::Rollback {
+    story.tell(Body::Rollback(Rollback {
         checkpoint: "best".into(),
         from_seq: 1,
         why: "to try again".into(),
-    });
+    }));
     assert_eq!(story.trouble().unwrap().kind, Kind::Disk);
     let (from_seq, checkpoint) = (story.run.seq, "best".into());
-    story.tell(Body::Resumed {
+    story.tell(Body::Resumed(Resumed {
         from_seq,
         checkpoint,
-    });
+    }));
     assert_eq!(story.trouble(), None);
     story.warn("no checkpoint was written: only 3 MB are free at /x; a checkpoint needs 9 MB");
     story.checkpoint();
@@ -266,11 +269,11 @@ fn silence_and_a_process_that_is_gone_are_trouble() {
         trouble.commands("mine"),
         ["resume: heirloom train --resume mine"]
     );
-    story.tell(Body::Run {
+    story.tell(Body::Run(RunEvent {
         status: RunStatus::Interrupted,
         info: None,
         message: None,
-    });
+    }));
     story.run.settle(false);
     assert_eq!(story.trouble(), None, "it was stopped in order");
 }

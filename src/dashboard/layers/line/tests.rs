@@ -6,7 +6,7 @@ use super::*;
 use crate::dashboard::layers::LOCK;
 use crate::dashboard::session::Facts;
 use crate::dashboard::update::{self, Desk};
-use crate::run::event::{Body, Event};
+use crate::run::event::{Body, CheckpointWritten, Event};
 use crate::run::state::RunState;
 
 /// A screen on which the command line is used.
@@ -110,7 +110,7 @@ fn what_is_not_understood_stays_to_be_corrected() {
 fn tab_completes_commands_settings_and_checkpoints() {
     let mut typing = Typing::new();
     for (seq, name) in (1..).zip(["b0-s00000010-round-1", "b0-s00000020-round-1"]) {
-        let body = Body::Checkpoint {
+        let body = Body::Checkpoint(CheckpointWritten {
             name: name.into(),
             bytes: 1,
             seconds: 0.1,
@@ -119,7 +119,7 @@ fn tab_completes_commands_settings_and_checkpoints() {
             verified: true,
             begun: None,
             of_step: None,
-        };
+        });
         typing.run.apply(&Event::numbered(seq, body));
     }
     for (text, wanted) in [

@@ -1,7 +1,7 @@
 //! `series.bin` from snapshots of the state that the training process folds.
 
 use super::*;
-use crate::run::event::{Body, Event};
+use crate::run::event::{Body, Event, Gap, Warning};
 use crate::run::series::tests::{Story, append, folded, kept, opened};
 use std::fs;
 
@@ -66,13 +66,13 @@ fn a_journal_whose_lines_are_not_the_folded_events_is_folded_itself() {
     let at = lines[..lines.len() / 2].rfind('\n').unwrap() + 1;
     let index = lines[..at].lines().count();
     let gap = Event {
-        body: Body::Gap { dropped: 1 },
+        body: Body::Gap(Gap { dropped: 1 }),
         ..sent[index].clone()
     };
     let warning = |message: &str| Event {
-        body: Body::Warning {
+        body: Body::Warning(Warning {
             message: message.into(),
-        },
+        }),
         ..sent[index].clone()
     };
     let with = |event: &Event| {

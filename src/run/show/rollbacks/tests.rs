@@ -1,5 +1,8 @@
 use super::*;
-use crate::run::event::{Body, Event, FORMAT_VERSION, Start};
+use crate::run::event::{
+    Body, CheckpointBegun, CheckpointWritten, Evaluation, Event, FORMAT_VERSION, PhaseEvent,
+    Rollback, Start,
+};
 
 /// Events of a run with rounds.
 #[derive(Default)]
@@ -33,19 +36,19 @@ impl Run {
 
     fn begin(&mut self, round: u32) {
         (self.round, self.began) = (round, self.step);
-        self.tell(Body::Phase {
+        self.tell(Body::Phase(PhaseEvent {
             layers: 2,
             parameters: 10,
             steps: 100,
             start: Start::Inherit,
             source_layers: Vec::new(),
             result: None,
-        });
+        }));
     }
 
     fn eval(&mut self, step: u64, val_loss: Option<f64>) {
         self.step = step;
-        self.tell(Body::Eval {
+        self.tell(Body::Eval(Evaluation {
             val_loss,
             nonfinite: None,
             stderr: Some(0.1),
@@ -55,17 +58,17 @@ impl Run {
             gap_stderr: Some(0.01),
             matched: false,
             seconds: 0.1,
-        });
+        }));
     }
 
     fn checkpoint(&mut self) -> u64 {
         let name = format!("b0-s{}", self.step);
         let reason = "schedule".into();
-        let begun = self.tell(Body::Checkpointing {
+        let begun = self.tell(Body::Checkpointing(CheckpointBegun {
             name: name.clone(),
             reason,
-        });
-        self.tell(Body::Checkpoint {
+        }));
+        self.tell(Body::Checkpoint(CheckpointWritten {
             name,
             bytes: 1,
             seconds: 1.0,
@@ -74,17 +77,17 @@ impl Run {
             verified: false,
             begun: Some(begun),
             of_step: Some(self.step),
-        });
+        }));
         begun
     }
 
     fn roll_back(&mut self, from_seq: u64, step: u64) {
         self.step = step;
-        self.tell(Body::Rollback {
+        self.tell(Body::Rollback(Rollback {
             checkpoint: format!("b0-s{step}"),
             from_seq,
             why: "asked".into(),
-        });
+        }));
     }
 }
 

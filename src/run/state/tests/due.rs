@@ -2,28 +2,29 @@
 
 use super::*;
 use crate::run::command::{By, Command};
+use crate::run::event::{Answer, CommandGiven, Decision, PhaseEvent};
 use crate::run::event::{DecisionReason, DecisionStatus, Evidence, Plateau, Suggestion};
 
 impl Run {
     fn asked(&mut self, command: Command, applied: bool) {
         let id = self.seq + 1;
-        self.tell(Body::Command {
+        self.tell(Body::Command(CommandGiven {
             id,
             by: By::Control,
             command,
             pid: None,
-        });
+        }));
         // Another command's answer is none to this one.
-        self.tell(Body::Answer {
+        self.tell(Body::Answer(Answer {
             id: id + 1000,
             applied: true,
             message: "done".into(),
-        });
-        self.tell(Body::Answer {
+        }));
+        self.tell(Body::Answer(Answer {
             id,
             applied,
             message: "done".into(),
-        });
+        }));
     }
 
     fn due(&self) -> u64 {
@@ -93,7 +94,7 @@ fn evidence() -> Evidence {
 }
 
 fn decision(evidence_step: Option<u64>, open: bool) -> Body {
-    Body::Decision {
+    Body::Decision(Decision {
         id: 1,
         status: if open {
             DecisionStatus::Open
@@ -105,7 +106,7 @@ fn decision(evidence_step: Option<u64>, open: bool) -> Body {
         evidence_step,
         choice: (!open).then(|| "grow by 1 (keep)".into()),
         by: None,
-    }
+    })
 }
 
 #[test]
@@ -152,14 +153,14 @@ fn controls_that_end_again_and_again_stay_bounded() {
             phase,
             phase_step: 1,
             branch: 0,
-            body: Body::Phase {
+            body: Body::Phase(PhaseEvent {
                 layers: 2,
                 parameters: 10,
                 steps: 9,
                 start: Start::Random,
                 source_layers: Vec::new(),
                 result: Some(result.clone()),
-            },
+            }),
         });
     };
     for i in 0..1000 {

@@ -1,42 +1,13 @@
-//! What a phase has come to, and what a decision rests on.
+//! What a decision rests on, and how it is made.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Start, null_is_nan};
-
-/// A row of the final table, and of `show --json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PhaseResult {
-    pub layers: usize,
-    pub parameters: u64,
-    /// Optimizer steps really taken in this phase.
-    pub steps: u64,
-    /// Tokens trained on in this phase.
-    pub tokens: u64,
-    /// Mean cross-entropy in nats over the fixed validation windows.
-    #[serde(deserialize_with = "null_is_nan")]
-    pub val_loss: f64,
-    /// Standard error of that mean over windows.
-    #[serde(deserialize_with = "null_is_nan")]
-    pub stderr: f64,
-    /// Mean paired difference to the reference (positive: worse). `None` for the reference.
-    pub gap: Option<f64>,
-    /// Standard error (ddof 1) of the paired differences.
-    pub gap_stderr: Option<f64>,
-    /// Training steps only.
-    #[serde(deserialize_with = "null_is_nan")]
-    pub tokens_per_second: f64,
-    /// With evaluation and probes.
-    #[serde(deserialize_with = "null_is_nan")]
-    pub tokens_per_second_wall: f64,
-    pub lazy_layers: Vec<usize>,
-    /// MaxRank per layer.
-    pub max_rank: Vec<f64>,
-    pub start: Start,
-    pub matched: bool,
-}
+use super::foreign::{LONGEST_SENTENCE, counted, cut, layers};
+use super::kind::Kind;
+use super::number::null_is_nan;
+use crate::run::command::By;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,6 +100,27 @@ pub struct Evidence {
     pub why: String,
 }
 
+impl Evidence {
+    /// Refuses numbers that no run has.
+    ///
+    /// # Errors
+    /// The first such number, in words.
+    pub(in crate::run) fn check(&self) -> Result<(), String> {
+        layers("evidence.layers", self.layers)?;
+        layers("evidence.reference_layers", self.reference_layers)?;
+        layers("evidence.lazy_layers", self.lazy_layers.len())?;
+        let lazy = self.reference_lazy_layers.len();
+        layers("evidence.reference_lazy_layers", lazy)?;
+        layers("evidence.costs", self.costs.len())?;
+        for growth in self.growth.iter().chain(&self.costs) {
+            layers("growth.add", growth.add)?;
+            layers("growth.layers", growth.layers)?;
+            layers("growth.source_layers", growth.source_layers.len())?;
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionStatus {
@@ -158,5 +150,39 @@ impl fmt::Display for DecisionReason {
             Self::Plateau => "plateau",
             Self::Asked => "asked",
         })
+    }
+}
+
+/// A decision is open, or resolved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    pub id: u64,
+    pub status: DecisionStatus,
+    pub reason: DecisionReason,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Box<Evidence>>,
+    /// Step (over all phases) at which the evidence was gathered; absent in journals of earlier versions, which open
+    /// decisions at that very step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence_step: Option<u64>,
+    /// Once resolved: what was chosen (`grow by 2 (restart)`), and by whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
+}
+
+impl Kind for Decision {
+    const DURABLE: bool = true;
+
+    fn shorten(&mut self) {
+        if let Some(evidence) = &mut self.evidence {
+            cut(&mut evidence.why, LONGEST_SENTENCE);
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        counted("evidence_step", self.evidence_step.unwrap_or(0))?;
+        self.evidence.as_ref().map_or(Ok(()), |e| e.check())
     }
 }

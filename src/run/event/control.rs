@@ -1,0 +1,75 @@
+//! What operators ask and are answered, and what the trainer remarks.
+
+use serde::{Deserialize, Serialize};
+
+use super::foreign::{counted, layers, most};
+use super::kind::{DropOrder, Kind};
+use crate::run::command::{By, Command, LONGEST_NOTE};
+
+/// A command that reached the trainer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandGiven {
+    pub id: u64,
+    pub by: By,
+    pub command: Command,
+    /// Process that sent it over the control socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+}
+
+impl Kind for CommandGiven {
+    fn check(&self) -> Result<(), String> {
+        match &self.command {
+            Command::Grow { layers: n, .. } => layers("layers", *n),
+            Command::TrainOn { steps, .. } | Command::Extend { steps } => counted("steps", *steps),
+            Command::Note { text } if text.chars().count() > LONGEST_NOTE => {
+                Err(format!("a note of more than {LONGEST_NOTE} characters"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The command's id.
+    pub id: u64,
+    pub applied: bool,
+    pub message: String,
+}
+
+impl Kind for Answer {}
+
+/// Something that the operator should look into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    pub message: String,
+}
+
+impl Kind for Warning {}
+
+/// Events that were dropped in this place because a queue or the disk was full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    pub dropped: u64,
+}
+
+impl Kind for Gap {
+    const DROPPED: DropOrder = DropOrder::Gap;
+
+    fn check(&self) -> Result<(), String> {
+        // These are added up.
+        most("dropped", self.dropped, u32::MAX.into())
+    }
+}
+
+/// A remark that may be lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    pub message: String,
+}
+
+impl Kind for Log {
+    const DROPPED: DropOrder = DropOrder::First;
+}

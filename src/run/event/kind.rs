@@ -1,0 +1,36 @@
+//! What the journal, its readers and its slow readers need to know of a kind of event.
+
+use serde_json::{Map, Value};
+
+/// How soon an event is given up for a reader that does not keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DropOrder {
+    First,
+    Second,
+    Never,
+    /// Stands for dropped events itself.
+    Gap,
+}
+
+/// Implemented by what each kind of event carries.
+pub trait Kind {
+    /// When a slow reader loses it; what is dropped first is a metric.
+    const DROPPED: DropOrder = DropOrder::Never;
+    /// Whether the journal must be on disk before the trainer goes on.
+    const DURABLE: bool = false;
+
+    /// Cuts texts that would crowd a screen, of an event that was read.
+    fn shorten(&mut self) {}
+
+    /// Refuses numbers that no run has, in an event that was read: code behind this adds, multiplies and loops over
+    /// them.
+    ///
+    /// # Errors
+    /// The first such number, in words.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A kind that this program does not know: nothing relies on what it holds.
+impl Kind for Map<String, Value> {}

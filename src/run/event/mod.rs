@@ -1,0 +1,40 @@
+//! The journal's vocabulary: one [`Event`] a line in `events.jsonl`.
+//!
+//! Numbers that are not finite are written as `null` beside a `nonfinite` field that says `nan`, `inf` or
+//! `-inf`. Kinds this program does not know (a newer writer's) are kept as [`Body::Unknown`].
+//!
+//! Each kind is a struct; whether the journal is flushed for it, whether a slow reader may lose it, and how much of it
+//! is let in from outside, is said beside it ([`kind::Kind`]).
+
+mod body;
+mod checkpoint;
+mod control;
+mod decision;
+mod envelope;
+pub(crate) mod foreign;
+mod info;
+mod kind;
+mod line;
+mod measure;
+mod number;
+mod phase;
+mod train_line;
+
+pub use body::Body;
+pub use checkpoint::{CheckpointBegun, CheckpointWritten, Resumed, Rollback};
+pub use control::{Answer, CommandGiven, Gap, Log, Warning};
+pub use decision::{
+    Decision, DecisionReason, DecisionStatus, Evidence, Forecast, GrowthCost, Plateau, Suggestion,
+};
+pub use envelope::{Event, FORMAT_VERSION};
+pub use foreign::object as clean_object;
+pub use info::{RunInfo, RunStatus};
+pub use kind::DropOrder;
+pub use measure::{Evaluation, Probe, TrainMetrics};
+pub use number::{NonFinite, finite, null_is_nan};
+pub use phase::{
+    Done, Growth, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult, RunEvent, Start,
+};
+
+#[cfg(test)]
+mod tests;

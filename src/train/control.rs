@@ -1,0 +1,379 @@
+//! What happens at a step boundary is decided here, before anything is done: commands, signals, the clock, limits and
+//! pauses become one [`Verdict`]. Steps, evaluations and commands follow from verdicts alone, so that a process that is
+//! given the same ones takes the same steps.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::state::TrainState;
+use crate::config::Config;
+use crate::rank::ProbeBudget;
+use crate::run::command::{By, Command, Reply, Request};
+use crate::run::event::{Body, Outcome, Phase};
+use crate::run::presence::Presence;
+use crate::signals::Signalled;
+
+/// How often a paused trainer looks at signals and the clock.
+pub(super) const PAUSED_GLANCE: Duration = Duration::from_millis(100);
+
+/// What is to be done at a step boundary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Train a step. When an evaluation is due after it, a probe follows if there is `probe` time.
+    Step { probe: bool },
+    /// Apply a command.
+    Obey { by: By, command: Command },
+    /// Drop the `count` commands of another run that are still to be repeated: this run has passed `step` without them.
+    Diverged { step: u64, count: usize },
+    /// Write a checkpoint and end the process, as a signal asks.
+    Preempt { signal: Option<String> },
+    /// End the recipe at a limit of the policy.
+    Limit { outcome: Outcome },
+    /// Look again soon: the run is paused.
+    Wait,
+    /// Write a checkpoint and end the process: a question has waited for `policy.unattended_minutes`.
+    Leave,
+}
+
+/// Why a run is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// An operator paused it and will resume it.
+    Ordered,
+    /// The trainer itself waits for an answer; unattended, it ends.
+    Waiting,
+}
+
+/// The sender of a command, who waits for the answer.
+#[derive(Debug, Default)]
+pub(super) struct Sender {
+    pub(super) pid: Option<u32>,
+    pub(super) reply: Option<Reply>,
+}
+
+/// Everything outside the trainer that may decide what happens at a boundary.
+pub(super) struct Control {
+    requests: Receiver<Request>,
+    /// A request that ended a pause's wait.
+    received: Option<Request>,
+    signalled: Arc<Signalled>,
+    presence: Arc<Presence>,
+    paused: Option<Pause>,
+    /// When a stop was first seen while a result was not on disk.
+    stop_seen: Option<Instant>,
+}
+
+impl Control {
+    pub(super) fn new(
+        requests: Receiver<Request>,
+        signalled: Arc<Signalled>,
+        presence: Arc<Presence>,
+    ) -> Self {
+        Self {
+            requests,
+            received: None,
+            signalled,
+            presence,
+            paused: None,
+            stop_seen: None,
+        }
+    }
+
+    /// Decides what is done at the boundary that `state` has come to, `elapsed` seconds of run time after its beginning.
+    /// With [`Verdict::Obey`] comes who sent the command.
+    pub(super) fn verdict(
+        &mut self,
+        state: &mut TrainState,
+        config: &Config,
+        elapsed: f64,
+    ) -> (Verdict, Sender) {
+        let alone = |verdict| (verdict, Sender::default());
+        // A stop does not wait for a stream of commands.
+        if self.signalled.stop() {
+            let signal = self.signal().map(str::to_string);
+            return alone(Verdict::Preempt { signal });
+        }
+        if let Some(command) = repeated(state) {
+            let by = By::Decisions;
+            return alone(Verdict::Obey { by, command });
+        }
+        if let Some((step, count)) = diverged(state) {
+            return alone(Verdict::Diverged { step, count });
+        }
+        if let Some(request) = self
+            .received
+            .take()
+            .or_else(|| self.requests.try_recv().ok())
+        {
+            let Request {
+                by,
+                command,
+                pid,
+                reply,
+            } = request;
+            return (Verdict::Obey { by, command }, Sender { pid, reply });
+        }
+        if let Some(outcome) = limit(state, config, elapsed) {
+            return alone(Verdict::Limit { outcome });
+        }
+        alone(match self.paused {
+            None => Verdict::Step {
+                probe: has_time_to_probe(state, config),
+            },
+            Some(Pause::Waiting) if self.left_alone(state, config) => Verdict::Leave,
+            Some(_) => Verdict::Wait,
+        })
+    }
+
+    /// Waits a moment for a request; the next verdict is about it.
+    pub(super) fn wait(&mut self) {
+        self.received = self.receive();
+    }
+
+    /// Returns the next request, waiting a moment for it.
+    pub(super) fn receive(&mut self) -> Option<Request> {
+        match self.requests.recv_timeout(PAUSED_GLANCE) {
+            Ok(request) => Some(request),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                // No client can send any more. Signals still come.
+                std::thread::sleep(PAUSED_GLANCE);
+                None
+            }
+        }
+    }
+
+    /// Whether an operator can answer, or another run's decisions do.
+    pub(super) fn attended(&self, state: &TrainState) -> bool {
+        repeats_here(state) || self.presence.is_present()
+    }
+
+    /// Whether no operator has been there for as long as a question waits.
+    fn left_alone(&self, state: &TrainState, config: &Config) -> bool {
+        let patience = 60.0 * config.policy.unattended_minutes;
+        !self.attended(state) && self.presence.alone_for().as_secs_f64() >= patience
+    }
+
+    /// What clients have left for the journal.
+    pub(super) fn news(&self) -> Option<Body> {
+        self.presence.news()
+    }
+
+    pub(super) fn paused(&self) -> Option<Pause> {
+        self.paused
+    }
+
+    /// Stops stepping. Returns whether the run was running.
+    pub(super) fn pause(&mut self, kind: Pause) -> bool {
+        self.paused.replace(kind).is_none()
+    }
+
+    /// Ends a pause. Returns whether the run was paused.
+    pub(super) fn resume(&mut self) -> bool {
+        self.paused.take().is_some()
+    }
+
+    /// Whether a signal has asked for the end of the process.
+    pub(super) fn must_stop(&self) -> bool {
+        self.signalled.stop()
+    }
+
+    /// The signal that has.
+    pub(super) fn signal(&self) -> Option<&'static str> {
+        self.signalled.name()
+    }
+
+    /// Notes that the process is to end while a result is not on disk. Returns whether that is new.
+    pub(super) fn notice_stop(&mut self) -> bool {
+        let new = self.must_stop() && self.stop_seen.is_none();
+        if new {
+            self.stop_seen = Some(Instant::now());
+        }
+        new
+    }
+
+    /// How long ago that was noted.
+    pub(super) fn stopping_for(&self) -> Option<Duration> {
+        self.stop_seen.map(|seen| seen.elapsed())
+    }
+}
+
+/// Whether the time budget allows another probe.
+fn has_time_to_probe(state: &TrainState, config: &Config) -> bool {
+    let budget = ProbeBudget {
+        share: config.probe.budget,
+    };
+    budget.may_probe(
+        state.train_seconds,
+        state.probe_seconds,
+        state.last_probe_seconds,
+    )
+}
+
+/// Takes the next command of another run if it belongs to this very step.
+fn repeated(state: &mut TrainState) -> Option<Command> {
+    match repeats_here(state) {
+        true => state.repeat.pop_front().map(|r| r.command),
+        false => None,
+    }
+}
+
+fn repeats_here(state: &TrainState) -> bool {
+    let next = state.repeat.front();
+    next.is_some_and(|r| r.step == state.step && r.phase == state.phase)
+}
+
+/// The step of the next command of another run, and how many there are, where this run has passed that step.
+fn diverged(state: &mut TrainState) -> Option<(u64, usize)> {
+    let next = state.repeat.front()?;
+    let passed = next.phase == state.phase && next.step < state.step;
+    passed.then_some((next.step, state.repeat.len()))
+}
+
+/// The limit of the policy that a recipe has come to.
+fn limit(state: &TrainState, config: &Config, elapsed: f64) -> Option<Outcome> {
+    let p = &config.policy;
+    if !matches!(state.phase, Phase::Reference | Phase::Round(_)) {
+        return None;
+    }
+    if p.max_tokens > 0 && state.tokens >= p.max_tokens {
+        return Some(Outcome::LimitTokens);
+    }
+    (p.max_hours > 0.0 && elapsed >= 3600.0 * p.max_hours).then_some(Outcome::LimitHours)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender as Requests, channel};
+
+    use super::*;
+    use crate::run::decisions::Repeat;
+
+    fn config(text: &str) -> Config {
+        let text = format!(
+            "data.train = 'a.txt'\nreference.train.steps = 9\n[train]\nsteps = 9\nbatch_tokens = 1\nlr = 0.1\n{text}"
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    fn control(dashboard: bool) -> (Requests<Request>, Control) {
+        let (requests, receiver) = channel();
+        let presence = Presence::new(dashboard);
+        (
+            requests,
+            Control::new(receiver, Signalled::none(), presence),
+        )
+    }
+
+    fn state() -> TrainState {
+        let mut state = TrainState::new([String::new(), String::new()]);
+        (state.step, state.phase_step, state.tokens) = (5, 5, 50);
+        state
+    }
+
+    fn of(control: &mut Control, state: &mut TrainState, config: &Config) -> Verdict {
+        control.verdict(state, config, 7200.0).0
+    }
+
+    #[test]
+    fn commands_come_before_limits_and_limits_before_steps() {
+        let (requests, mut control) = control(true);
+        let mut state = state();
+        let limited = config("[policy]\nmax_tokens = 50\n");
+        requests
+            .send(Request::new(By::Control, Command::Eval))
+            .unwrap();
+        let (by, command) = (By::Control, Command::Eval);
+        assert_eq!(
+            of(&mut control, &mut state, &limited),
+            Verdict::Obey { by, command }
+        );
+        let outcome = Outcome::LimitTokens;
+        assert_eq!(
+            of(&mut control, &mut state, &limited),
+            Verdict::Limit { outcome }
+        );
+        let hours = config("[policy]\nmax_hours = 2.0\n");
+        let outcome = Outcome::LimitHours;
+        assert_eq!(
+            of(&mut control, &mut state, &hours),
+            Verdict::Limit { outcome }
+        );
+        // Controls have no limits.
+        state.phase = Phase::from("control-random");
+        let step = Verdict::Step { probe: false };
+        assert_eq!(of(&mut control, &mut state, &hours), step);
+    }
+
+    #[test]
+    fn a_pause_waits_and_a_question_does_not_wait_for_ever() {
+        let now = config("[policy]\nunattended_minutes = 0.0\n");
+        for (dashboard, kind, verdict) in [
+            (true, Pause::Waiting, Verdict::Wait),
+            (false, Pause::Ordered, Verdict::Wait),
+            (false, Pause::Waiting, Verdict::Leave),
+        ] {
+            let (_requests, mut control) = control(dashboard);
+            assert!(control.pause(kind) && !control.pause(kind));
+            assert_eq!(of(&mut control, &mut state(), &now), verdict);
+            assert!(control.resume() && !control.resume());
+        }
+    }
+
+    #[test]
+    fn a_probe_needs_time_in_the_budget() {
+        let (_requests, mut control) = control(true);
+        let mut state = state();
+        let config = config("[probe]\nbudget = 0.01\n");
+        state.last_probe_seconds = 0.2;
+        for (seconds, probe) in [(10.0, false), (20.0, true)] {
+            state.train_seconds = seconds;
+            assert_eq!(
+                of(&mut control, &mut state, &config),
+                Verdict::Step { probe }
+            );
+        }
+    }
+
+    #[test]
+    fn another_runs_commands_are_repeated_at_their_steps_and_dropped_behind_them() {
+        let (_requests, mut control) = control(false);
+        let mut state = state();
+        let repeat = |step| Repeat {
+            step,
+            phase: Phase::Reference,
+            command: Command::Decide,
+        };
+        state.repeat = [repeat(5), repeat(7)].into();
+        let (by, command) = (By::Decisions, Command::Decide);
+        assert!(control.attended(&state));
+        assert_eq!(
+            of(&mut control, &mut state, &config("")),
+            Verdict::Obey { by, command }
+        );
+        let step = Verdict::Step { probe: false };
+        assert_eq!(of(&mut control, &mut state, &config("")), step);
+        state.step = 8;
+        let (step, count) = (7, 1);
+        assert_eq!(
+            of(&mut control, &mut state, &config("")),
+            Verdict::Diverged { step, count }
+        );
+    }
+
+    #[test]
+    fn verdicts_can_be_sent() {
+        let obey = Verdict::Obey {
+            by: By::Keyboard,
+            command: Command::SetLr { lr: 0.1 },
+        };
+        for verdict in [obey, Verdict::Step { probe: true }, Verdict::Wait] {
+            let text = serde_json::to_string(&verdict).unwrap();
+            assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+        }
+    }
+}
