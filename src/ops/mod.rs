@@ -6,7 +6,7 @@
 //!
 //! Shapes: B windows of T tokens, C = `n_embd`, M = B T rows, H query heads and K key and
 //! value heads of size D, V the padded vocabulary. Linear weights lie as their [`Layout`] says, the embedding as `[V, C]`.
-//! On the CPU everything is f32 but for the operands of products in [`Compute::Bf16`]; on a GPU, activations are of the type of
+//! On the CPU everything is f32 but for the operands of products in [`Precision::Bf16`]; on a GPU, activations are of the type of
 //! their tensors. Reductions have a fixed order: results repeat to the bit for the same thread count on the same kind of CPU, and
 //! on the same kind of GPU with the same libraries.
 //!
@@ -59,7 +59,7 @@ use cpu::head::Operands;
 use cuda::norm::Kind;
 pub use layout::Layout;
 pub use out_of_memory::OutOfMemory;
-pub use precision::Compute;
+pub use precision::Precision;
 pub use update::{Sum, adamw, round, sum_of_squares, zero};
 
 /// The CPU rounds operands where it multiplies them, and keeps no rounded copies.
@@ -72,7 +72,7 @@ fn none_on_cpu(rounded: Option<&Tensor>) -> Result<()> {
 
 /// `out[M, N] = x[M, K] w (+ bias[N]) (+ residual[M, N])` with `w` of K inputs and N outputs.
 pub fn linear(
-    compute: Compute,
+    compute: Precision,
     out: &Tensor,
     x: &Tensor,
     w: &Tensor,
@@ -99,7 +99,7 @@ pub fn linear(
 
 /// `pre[M, N] = x[M, K] w (+ bias[N])`, and `act` its tanh-approximated GELU.
 pub fn linear_gelu(
-    compute: Compute,
+    compute: Precision,
     act: &Tensor,
     pre: &Tensor,
     x: &Tensor,
@@ -118,7 +118,7 @@ pub fn linear_gelu(
 
 /// Gradient of [`linear_gelu`]'s input to the next layer, `d_pre = (dy wᵀ) gelu'(pre)`, with that layer's `w` and `dy`.
 pub fn linear_backward_gelu(
-    compute: Compute,
+    compute: Precision,
     d_pre: &Tensor,
     dy: &Tensor,
     w: &Tensor,
@@ -136,7 +136,7 @@ pub fn linear_backward_gelu(
 
 /// `dx = dy wᵀ` (of `w` as `[in, out]`).
 pub fn linear_backward_input(
-    compute: Compute,
+    compute: Precision,
     dx: &Tensor,
     dy: &Tensor,
     w: &Tensor,
@@ -152,7 +152,7 @@ pub fn linear_backward_input(
 
 /// `dw += xᵀ dy` (as `[in, out]`) and `dbias += Σ_rows dy`.
 pub fn linear_backward_weight(
-    compute: Compute,
+    compute: Precision,
     dw: &Tensor,
     layout: Layout,
     dbias: Option<&Tensor>,
@@ -419,7 +419,7 @@ pub fn vectors() -> &'static str {
 /// `dwte += scale · ∂Σloss/∂wte`. `chunk[R, V]` is scratch.
 #[allow(clippy::too_many_arguments)]
 pub fn head_cross_entropy(
-    compute: Compute,
+    compute: Precision,
     losses: &Tensor,
     grads: Option<(&Tensor, &Tensor)>,
     chunk: &Tensor,
@@ -474,7 +474,7 @@ pub fn head_cross_entropy(
 }
 
 /// `logits[M, V] = x[M, C] wteᵀ`.
-pub fn head_logits(compute: Compute, logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
+pub fn head_logits(compute: Precision, logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
     on_gpu!(Head, x, cuda::head::logits(logits, x, wte));
     let (v, c) = wte.dims2()?;
     slices([logits], [x, wte], |[logits], [x, wte]| {
