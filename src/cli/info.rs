@@ -83,7 +83,7 @@ impl Args {
                     text::clean(config.reference.path.as_deref().unwrap_or(""))
                 );
             }
-            let tokenizer = Tokenizer::from_name(config.tokenizer())?;
+            let tokenizer = Tokenizer::from_name(config.tokenizer().name())?;
             let shape = plan::reference_shape(&config, &tokenizer);
             let passes = Passes::of(&config, &shape, &Device::Cpu)?;
             // The text counts where it can be read; a config can be looked at before its text is there.

@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     slices: Option<PathBuf>,
     /// What comes along; the rest starts random
-    #[arg(long, value_name = "PARTS", value_delimiter = ',', default_values = INHERITABLE)]
+    #[arg(long, value_name = "PARTS", value_delimiter = ',', default_values = INHERITABLE.map(Part::name))]
     what: Vec<String>,
     /// MaxRank by layer for auto: JSON with "max_rank" (of `heirloom show --json`, too), or a file of a run's rank/
     #[arg(long, value_name = "FILE")]
@@ -127,19 +127,11 @@ impl Args {
     /// # Errors
     /// When a model cannot be read, lacks a layer or is of another shape, or the output cannot be written.
     pub fn run(self) -> Result<()> {
-        for part in &self.what {
-            if !INHERITABLE.contains(&part.as_str()) {
-                return Err(exit::usage(&format!(
-                    "--what: unknown part {part:?}; parts are {}",
-                    INHERITABLE.join(", ")
-                ))
-                .into());
-            }
-        }
+        let what = self.parts()?;
         let recipe = self.recipe()?;
         let sources: Vec<&dyn Weights> = recipe.files.iter().map(|f| f as &dyn Weights).collect();
         let shape = inherit::shape(&sources, &recipe.layers)?;
-        say::out(&self.table(&recipe, &shape))?;
+        say::out(&self.table(&recipe, &shape, &what))?;
         let Some(out) = self.out.as_ref().filter(|_| !self.dry_run) else {
             return Ok(());
         };
@@ -152,7 +144,7 @@ impl Args {
         super::memory::check_memory(8 * shape.parameters(), &Device::Cpu, "making this model")?;
         let tokens = export::Tokens::of_model(&recipe.located[recipe.tokenizer_of()].path)?;
         check_heads(&recipe)?;
-        let (model, dtypes) = self.model(&recipe, &sources)?;
+        let (model, dtypes) = self.model(&recipe, &sources, &what)?;
         model::save_as(
             &model.config,
             &model.params,
@@ -171,15 +163,28 @@ impl Args {
         Ok(())
     }
 
+    /// The parts that are taken.
+    fn parts(&self) -> Result<Vec<Part>> {
+        let part = |name: &String| {
+            let known = INHERITABLE.into_iter().find(|part| part.name() == name);
+            known.ok_or_else(|| {
+                let names = INHERITABLE.map(Part::name).join(", ");
+                exit::usage(&format!("--what: unknown part {name:?}; parts are {names}")).into()
+            })
+        };
+        self.what.iter().map(part).collect()
+    }
+
     /// The new model, and what each of its tensors is written as: F32, unless a recipe says otherwise.
     fn model(
         &self,
         recipe: &Recipe,
         sources: &[&dyn Weights],
+        what: &[Part],
     ) -> Result<(Decoder, Vec<DType>), InheritError> {
         let Some(slices) = &recipe.slices else {
             let layers = &recipe.layers;
-            let model = inherit::assemble(sources, layers, &self.what, self.seed, &Device::Cpu)?;
+            let model = inherit::assemble(sources, layers, what, self.seed, &Device::Cpu)?;
             let dtypes = vec![DType::F32; model.params.len()];
             return Ok((model, dtypes));
         };
@@ -188,7 +193,7 @@ impl Args {
                 half @ (DType::F16 | DType::Bf16) => half,
                 _ => DType::F32,
             };
-        inherit::assemble_slices(sources, slices, &self.what, self.seed, stored, &Device::Cpu)
+        inherit::assemble_slices(sources, slices, what, self.seed, stored, &Device::Cpu)
     }
 
     fn recipe(&self) -> Result<Recipe> {
@@ -220,7 +225,7 @@ impl Args {
                     text::clean(&self.layers)
                 ))
             })?;
-            let auto = choice == LayerChoice::Named("auto".into());
+            let auto = choice == LayerChoice::Auto;
             if self.ranks.is_some() && !auto {
                 return Err(exit::usage("--ranks is for --layers auto").into());
             }
@@ -263,13 +268,13 @@ impl Args {
     }
 
     /// What comes from where, and how many parameters that is.
-    fn table(&self, recipe: &Recipe, shape: &DecoderConfig) -> String {
+    fn table(&self, recipe: &Recipe, shape: &DecoderConfig, what: &[Part]) -> String {
         let params = shape.params();
         let size = |part: Part, layer: Option<usize>| -> u64 {
             let of = params.iter().filter(|p| p.part == part && p.layer == layer);
             of.map(|p| p.len() as u64).sum()
         };
-        let taken = inherit::parts(&self.what, shape.tied_head);
+        let taken = inherit::parts(what, shape.tied_head);
         let label = |source: usize, what: &str| match recipe.names.len() {
             1 => what.to_string(),
             _ => format!("{} {what}", text::clean(&recipe.names[source])),

@@ -1,18 +1,12 @@
-//! What the values of a config must be, alone and together.
+//! What the values of a config must be: each alone, by the checks of its [declaration](super::declare), and together.
 
-use super::keys;
+use super::ConfigError;
+use super::keys::Kind;
 use super::places::Places;
-use super::schema::range;
-use super::{
-    BUILTIN, BUILTIN_TEXTS, Config, ConfigError, INHERITABLE, LayerChoice, ModelConfig, TOKENIZERS,
-    Texts, TrainTexts, is_tokenizer_path,
-};
+use super::rules::MOST_LAYERS;
+use super::sections::{Config, ModelConfig};
+use super::values::{LayerChoice, TokenizerChoice};
 use crate::model::Family;
-use crate::run::command::MOST_STEPS;
-
-/// Bounds against slips of the pen: memory and sums stay within what can be counted.
-const MOST_BATCH_TOKENS: u64 = 1 << 30;
-const MOST_WINDOWS: u64 = 1_000_000;
 
 /// Checks a config that was put together or changed in memory.
 ///
@@ -34,17 +28,11 @@ pub(super) fn values(config: &Config, places: &mut Places) {
     check.reference();
     check.measures();
     check.growth();
-    check.limits();
-    check.notify();
+    check.rest();
 }
 
-/// Largest sizes that are not a typing error.
-const MOST_LAYERS: usize = 1000;
-const MOST_PARTS: usize = 100;
-const MOST_KEPT: u64 = 1_000_000;
-const WIDEST: usize = 1 << 17;
-const LONGEST: usize = 1 << 20;
-const MOST_TOKENS: usize = 1 << 24;
+/// The problems of a key's value alone.
+type Report<'r> = &'r mut dyn FnMut(&'static str, Vec<String>);
 
 struct Check<'a> {
     config: &'a Config,
@@ -65,28 +53,11 @@ impl Check<'_> {
         }
     }
 
-    fn at_least(&mut self, key: &str, value: u64, least: u64) {
-        self.need_alone(value >= least, key, || {
-            format!("{key} must be at least {least}, is {value}")
-        });
-    }
-
-    /// At least `least`, and below a bound that only a slip of the pen goes beyond.
-    fn count(&mut self, key: &str, value: u64, least: u64, most: u64) {
-        self.at_least(key, value, least);
-        self.need_alone(value <= most, key, || {
-            format!("{key} must be at most {most}, is {value}")
-        });
-    }
-
-    fn size(&mut self, key: &str, value: usize, most: usize) {
-        self.count(key, value as u64, 1, most as u64);
-    }
-
-    /// A finite number that is at least 0.
-    fn not_negative(&mut self, key: &str, value: f64) {
-        self.need(value.is_finite() && value >= 0.0, &[key], || {
-            format!("{key} must be at least 0, is {value}")
+    /// Checks values alone; of a wrong one nothing more is said about how it fits others.
+    fn alone(&mut self, check_each: impl FnOnce(&Config, Report)) {
+        let Self { config, places } = self;
+        check_each(config, &mut |key, problems| {
+            places.bad_for(key, &problems);
         });
     }
 
@@ -106,21 +77,10 @@ impl Check<'_> {
     }
 
     fn model(&mut self) {
-        let model = &self.config.model;
-        let families = [Family::Gpt2, Family::Llama].map(Family::name);
-        let known = families.contains(&model.family.as_str());
-        self.need(known, &["model.family"], || {
-            format!(
-                "model.family must be one of {}, is {:?}",
-                families.join(", "),
-                model.family
-            )
-        });
+        // First, because a key without a meaning needs no good value.
         self.family();
-        self.size("model.n_layer", model.n_layer, MOST_LAYERS);
-        self.size("model.n_head", model.n_head, WIDEST);
-        self.size("model.n_embd", model.n_embd, WIDEST);
-        self.size("model.context_length", model.context_length, LONGEST);
+        self.alone(|config, report| config.model.check_each(report));
+        let model = &self.config.model;
         if model.n_head > 0 && model.n_embd > 0 {
             let keys = ["model.n_head", "model.n_embd"];
             let (head, left) = (model.n_embd / model.n_head, model.n_embd % model.n_head);
@@ -143,24 +103,11 @@ impl Check<'_> {
                 )
             });
         }
-        self.need(model.n_inner <= 8 * WIDEST, &["model.n_inner"], || {
-            format!(
-                "model.n_inner must be at most {}, is {}",
-                8 * WIDEST,
-                model.n_inner
-            )
-        });
-        let theta = model.rope_theta;
-        self.need(
-            theta.is_finite() && theta >= 1.0,
-            &["model.rope_theta"],
-            || format!("model.rope_theta must be at least 1, is {theta}"),
-        );
         // What another tokenizer needs is known when it has been read.
         let tokens = match self.config.tokenizer() {
-            "gpt2" => 50_257,
-            "byte" => 257,
-            _ => 0,
+            TokenizerChoice::Gpt2 => 50_257,
+            TokenizerChoice::Byte => 257,
+            TokenizerChoice::Reference | TokenizerChoice::Path(_) => 0,
         };
         self.need(
             model.vocab == 0 || model.vocab >= tokens,
@@ -168,97 +115,54 @@ impl Check<'_> {
             || {
                 format!(
                     "model.vocab must be 0 or at least {tokens} for the {} tokenizer, is {}",
-                    self.config.tokenizer(),
+                    self.config.tokenizer().name(),
                     model.vocab
                 )
             },
         );
-        self.need(model.vocab <= MOST_TOKENS, &["model.vocab"], || {
-            format!(
-                "model.vocab must be at most {MOST_TOKENS}, is {}",
-                model.vocab
-            )
-        });
     }
 
     /// Keys that belong to one family alone.
     fn family(&mut self) {
         let model = &self.config.model;
-        let others: &[&str] = match model.family.as_str() {
-            "gpt2" => &["model.n_kv_head", "model.rope_theta"],
-            "llama" => &["model.bias", "model.scale_attn_by_inverse_layer_idx"],
-            _ => &[],
+        let others = match model.family {
+            Family::Gpt2 => ["model.n_kv_head", "model.rope_theta"],
+            Family::Llama => ["model.bias", "model.scale_attn_by_inverse_layer_idx"],
         };
         for key in others {
             let given = self.places.given(key);
-            let default = match *key {
+            let default = match key {
                 "model.n_kv_head" => model.n_kv_head == 0,
                 "model.rope_theta" => model.rope_theta == ModelConfig::default().rope_theta,
                 "model.bias" => model.bias,
                 _ => !model.scale_attn_by_inverse_layer_idx,
             };
             self.need_alone(!given || default, key, || {
-                format!("{key} has no meaning for model.family = {:?}", model.family)
+                let family = model.family.name();
+                format!("{key} has no meaning for model.family = {family:?}")
             });
         }
     }
 
     fn data(&mut self) {
+        self.alone(|config, report| config.data.check_each(report));
         let data = &self.config.data;
-        let train = data.train.sources();
-        let train = train.iter().flat_map(|source| &source.inputs);
-        let val = data.val.iter().flat_map(Texts::paths);
-        let train = train.map(|text| ("data.train", text));
-        let mut given = [false, data.val.is_none()];
-        for (key, text) in train.chain(val.map(|text| ("data.val", text))) {
-            given[usize::from(key == "data.val")] = true;
-            self.need(!text.trim().is_empty(), &[key], || {
-                format!("{key} is empty")
-            });
-            if let Some(name) = text.strip_prefix(BUILTIN) {
-                self.need(BUILTIN_TEXTS.contains(&name), &[key], || {
-                    let known = BUILTIN_TEXTS.join(", ");
-                    format!("{key}: no builtin text {name:?}; there is {BUILTIN}{known}")
-                });
-            }
-        }
-        for (key, given) in ["data.train", "data.val"].into_iter().zip(given) {
-            self.need(given, &[key], || format!("{key} is an empty list"));
-        }
-        if let TrainTexts::Mixture(texts) = &data.train {
-            let good = |w: f64| w > 0.0 && w.is_finite();
-            self.need(
-                texts.iter().all(|t| good(t.weight)),
-                &["data.train"],
-                || "data.train: every weight must be above 0".into(),
-            );
-        }
-        let field = data.text_field.as_deref();
-        self.need(field != Some(""), &["data.text_field"], || {
-            "data.text_field is empty; name a field of the rows".into()
-        });
         let share = data.val_fraction;
         self.need(
             data.val.is_some() || (share > 0.0 && share < 1.0),
             &["data.val_fraction", "data.val"],
             || format!("data.val_fraction must be between 0 and 1 (both excluded), is {share}"),
         );
-        let name = self.config.tokenizer();
-        let keys = &["data.tokenizer"];
-        let known = TOKENIZERS.contains(&name) || is_tokenizer_path(name);
-        self.need(known, keys, || {
-            let hint = keys::best(name, TOKENIZERS.iter().copied(), 0.6)
-                .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-            format!("data.tokenizer must be byte, gpt2, reference or a path, is {name:?}{hint}")
-        });
+        let of_reference = *self.config.tokenizer() == TokenizerChoice::Reference;
         let loaded = self.config.reference.path.is_some();
-        self.need(name != "reference" || loaded, keys, || {
+        self.need(!of_reference || loaded, &["data.tokenizer"], || {
             "data.tokenizer = \"reference\" needs reference.path; a reference that is trained here has no tokenizer of its own"
                 .into()
         });
     }
 
     fn reference(&mut self) {
+        self.alone(|config, report| config.reference.check_each(report));
         let reference = &self.config.reference;
         let keys = ["reference.path", "reference.train"];
         match (&reference.path, &reference.train) {
@@ -268,12 +172,9 @@ impl Check<'_> {
             (None, Some(_)) => {}
         }
         let Some(own) = &reference.train else { return };
+        self.alone(|_, report| own.check_each(report));
         let round = &self.config.train;
-        self.count("reference.train.steps", own.steps, 1, MOST_STEPS);
         let lr = own.lr.unwrap_or(round.lr);
-        if own.lr.is_some() {
-            self.rate("reference.train.lr", lr);
-        }
         // When both come from [train], they are judged there.
         let own_rates = own.lr.is_some() || own.min_lr.is_some();
         if let Some(min_lr) = own.min_lr.or(round.min_lr).filter(|_| own_rates) {
@@ -299,12 +200,6 @@ impl Check<'_> {
         });
     }
 
-    fn rate(&mut self, key: &str, lr: f64) {
-        self.need_alone(lr.is_finite() && lr > 0.0, key, || {
-            format!("{key} must be above 0, is {lr}")
-        });
-    }
-
     /// `keys[0]` is the lowest rate, `keys[1]` the peak.
     fn lowest_rate(&mut self, keys: &[&str], min_lr: f64, lr: f64) {
         let (low, peak) = (keys[0], keys[1]);
@@ -314,56 +209,28 @@ impl Check<'_> {
     }
 
     fn inherit(&mut self) {
-        let inherit = &self.config.inherit;
-        if inherit.what.len() > MOST_PARTS {
-            let n = inherit.what.len();
-            self.places.bad(
-                "inherit.what",
-                format!("inherit.what must name at most {MOST_PARTS} parts, names {n}"),
-            );
-            return;
-        }
-        self.need(!inherit.what.is_empty(), &["inherit.what"], || {
-            format!(
-                "inherit.what is empty; name some of {}",
-                INHERITABLE.join(", ")
-            )
-        });
-        for (i, part) in inherit.what.iter().enumerate() {
-            let known = INHERITABLE.contains(&part.as_str());
-            self.need(known, &["inherit.what"], || {
-                match keys::best(part, INHERITABLE.into_iter(), 0.5) {
-                    Some(near) => {
-                        format!("inherit.what: unknown part {part:?}; did you mean {near:?}?")
-                    }
-                    None => format!(
-                        "inherit.what: unknown part {part:?}; parts are {}",
-                        INHERITABLE.join(", ")
-                    ),
-                }
-            });
-            self.need(!inherit.what[..i].contains(part), &["inherit.what"], || {
-                format!("inherit.what names {part:?} twice")
-            });
-        }
-        match &inherit.layers {
-            LayerChoice::Named(word) if word == "half" || word == "auto" => {
+        self.alone(|config, report| config.inherit.check_each(report));
+        let choice = &self.config.inherit.layers;
+        match choice {
+            LayerChoice::Half | LayerChoice::Auto => {
                 let n = self.config.model.n_layer;
                 self.need(!self.trained_here() || n != 1, &["inherit.layers", "model.n_layer"], || {
+                    let word = if *choice == LayerChoice::Half { "half" } else { "auto" };
                     format!("inherit.layers = {word:?} needs a reference of at least 2 layers, model.n_layer is 1")
                 });
             }
-            LayerChoice::Named(word) => match range(word) {
-                Some((from, to)) if to - from <= MOST_LAYERS => {
-                    self.layer_list(&(from..to).collect::<Vec<_>>());
-                }
-                _ => self.places.problem(
+            LayerChoice::Range(range) if range.layers().len() > MOST_LAYERS => {
+                let (kind, text) = (Kind::Layers, range.text());
+                self.places.problem(
                     &["inherit.layers"],
-                    format!("inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices, is {word:?}"),
-                ),
-            },
+                    format!("inherit.layers must be {kind}, is {text:?}"),
+                );
+            }
+            LayerChoice::Range(range) => self.layer_list(&range.layers().collect::<Vec<_>>()),
             LayerChoice::First(n) => {
-                self.at_least("inherit.layers", *n as u64, 1);
+                self.need_alone(*n >= 1, "inherit.layers", || {
+                    format!("inherit.layers must be at least 1, is {n}")
+                });
                 self.fewer_than_reference(*n);
             }
             LayerChoice::List(list) => self.layer_list(list),
@@ -410,10 +277,9 @@ impl Check<'_> {
     }
 
     fn train(&mut self) {
-        let train = &self.config.train;
-        self.count("train.steps", train.steps, 1, MOST_STEPS);
+        self.alone(|config, report| config.train.check_each(report));
         self.batch();
-        self.rate("train.lr", train.lr);
+        let train = &self.config.train;
         if let Some(min_lr) = train.min_lr {
             self.lowest_rate(&["train.min_lr", "train.lr"], min_lr, train.lr);
         }
@@ -427,39 +293,11 @@ impl Check<'_> {
                 )
             },
         );
-        for beta in train.betas {
-            self.need((0.0..1.0).contains(&beta), &["train.betas"], || {
-                format!("train.betas must be at least 0 and below 1, holds {beta}")
-            });
-        }
-        self.not_negative("train.weight_decay", train.weight_decay);
-        self.not_negative("train.clip", train.clip);
-        let known = ["f32", "bf16"].contains(&train.dtype.as_str());
-        self.need(known, &["train.dtype"], || {
-            format!(
-                "train.dtype must be \"f32\" or \"bf16\", is {:?}",
-                train.dtype
-            )
-        });
-        self.need(i64::try_from(train.seed).is_ok(), &["train.seed"], || {
-            format!("train.seed must be at most {}, is {}", i64::MAX, train.seed)
-        });
-        self.at_least("train.log_every", train.log_every, 1);
     }
 
     fn batch(&mut self) {
         let train = &self.config.train;
         let window = self.window();
-        self.need_alone(
-            train.context_length <= LONGEST,
-            "train.context_length",
-            || {
-                format!(
-                    "train.context_length must be at most {LONGEST}, is {}",
-                    train.context_length
-                )
-            },
-        );
         let context = self.config.model.context_length;
         let fits = !self.trained_here() || train.context_length <= context;
         self.need_alone(fits, "train.context_length", || {
@@ -468,12 +306,6 @@ impl Check<'_> {
                 train.context_length
             )
         });
-        self.count(
-            "train.batch_tokens",
-            train.batch_tokens,
-            1,
-            MOST_BATCH_TOKENS,
-        );
         let Some((key, context)) = window.filter(|(_, n)| *n > 0) else {
             return;
         };
@@ -502,16 +334,9 @@ impl Check<'_> {
 
     /// `[eval]`, `[probe]`.
     fn measures(&mut self) {
-        let (eval, probe) = (&self.config.eval, &self.config.probe);
-        self.at_least("eval.every", eval.every, 1);
-        self.count("eval.windows", eval.windows as u64, 2, MOST_WINDOWS);
-        self.need(
-            (0.0..=1.0).contains(&probe.budget),
-            &["probe.budget"],
-            || format!("probe.budget must be between 0 and 1, is {}", probe.budget),
-        );
-        self.count("probe.windows", probe.windows as u64, 1, MOST_WINDOWS);
-        self.at_least("probe.length", probe.length as u64, 2);
+        self.alone(|config, report| config.eval.check_each(report));
+        self.alone(|config, report| config.probe.check_each(report));
+        let probe = &self.config.probe;
         let (key, context) = self
             .window()
             .unwrap_or(("train.context_length", usize::MAX));
@@ -521,15 +346,12 @@ impl Check<'_> {
                 probe.length
             )
         });
-        self.need(probe.tau > 0.0 && probe.tau <= 1.0, &["probe.tau"], || {
-            format!("probe.tau must be above 0 and at most 1, is {}", probe.tau)
-        });
     }
 
     /// `[grow]`, `[match]`.
     fn growth(&mut self) {
-        let (grow, matching) = (&self.config.grow, &self.config.matching);
-        self.at_least("grow.step", grow.step as u64, 1);
+        self.alone(|config, report| config.grow.check_each(report));
+        let grow = &self.config.grow;
         let all = self.config.model.n_layer;
         if grow.max_layers > 0 && self.trained_here() {
             let first = self.config.inherit.layers.of(all).len();
@@ -542,33 +364,14 @@ impl Check<'_> {
                 )
             });
         }
-        self.need(matching.tolerance.is_finite(), &["match.tolerance"], || {
-            format!(
-                "match.tolerance must be a finite number, is {}",
-                matching.tolerance
-            )
-        });
-        self.at_least("match.patience", matching.patience.into(), 1);
+        self.alone(|config, report| config.matching.check_each(report));
     }
 
-    /// `[policy]`, `[checkpoint]`.
-    fn limits(&mut self) {
-        self.not_negative("policy.max_hours", self.config.policy.max_hours);
-        let minutes = self.config.policy.unattended_minutes;
-        self.not_negative("policy.unattended_minutes", minutes);
-        let keep = self.config.checkpoint.keep as u64;
-        self.count("checkpoint.keep", keep, 1, MOST_KEPT);
-    }
-
-    fn notify(&mut self) {
-        let (command, key) = (&self.config.notify.command, "notify.command");
-        let named = command.first().is_none_or(|word| !word.trim().is_empty());
-        self.need(named, &[key], || {
-            "notify.command must begin with the program to run, its first word is empty; an empty list runs nothing".into()
-        });
-        let is_text = !command.iter().any(|word| word.contains('\0'));
-        self.need(is_text, &[key], || {
-            "notify.command holds the character U+0000, which no program can be given".into()
-        });
+    /// The sections whose values do not depend on each other.
+    fn rest(&mut self) {
+        self.alone(|config, report| config.policy.check_each(report));
+        self.alone(|config, report| config.control.check_each(report));
+        self.alone(|config, report| config.checkpoint.check_each(report));
+        self.alone(|config, report| config.notify.check_each(report));
     }
 }

@@ -1,39 +1,41 @@
-//! The TOML a run starts from. Every key is documented once, here.
+//! The TOML a run starts from.
 //!
 //! A flag beats the config, the config beats the default. [`load`] reads, overrides and checks; messages name
 //! file and line.
 //!
-//! `schema` is what a config holds, [`keys`] the table of all keys, [`load`] reads text and overrides, [`check`] judges
-//! the values, [`resume`] what a resume may change; `variables` expands paths.
+//! Each key stands once: `sections` declare it with the macro of `declare`, and from there come the fields of [`Config`], the
+//! table of all [`keys`], the `document` printed from it, and the checks of single values (`rules`). `values` are the types
+//! of keys, which `kind` names. [`load`](mod@load) reads text and overrides, of the `types` that keys want; [`check`](mod@check)
+//! judges values together, [`resume`] what a resume may change; `variables` expands paths, `places` know where a key was
+//! given.
 
 mod check;
+mod declare;
+mod document;
+mod draft;
+mod key;
 pub mod keys;
+mod kind;
 mod load;
 mod places;
 pub mod resume;
-mod schema;
+mod rules;
+mod sections;
 #[cfg(test)]
 mod tests;
 mod types;
+mod values;
 mod variables;
 
 use std::path::Path;
 
 pub use check::check;
-pub use keys::keys_markdown;
+pub use document::keys_markdown;
 pub use load::{Loaded, Source, load, load_as_written};
-pub use schema::*;
+pub use sections::*;
+pub use values::*;
 
 use crate::text::{self, exact};
-
-/// Texts that are part of the program begin like this: `builtin:tinyshakespeare`.
-pub const BUILTIN: &str = "builtin:";
-/// Models of the Hugging Face hub are named like this: `hf:owner/name`.
-pub const HUB: &str = "hf:";
-/// Names that are no paths begin like these.
-const NOT_PATHS: [&str; 2] = [BUILTIN, HUB];
-/// The texts' names.
-pub const BUILTIN_TEXTS: [&str; 1] = ["tinyshakespeare"];
 
 /// What is wrong with a config: every problem that was found, one a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,19 +77,14 @@ pub fn presets() -> &'static [Preset] {
     ]
 }
 
-/// Tokenizers that are named and not read from a path.
-pub const TOKENIZERS: [&str; 3] = ["byte", "gpt2", "reference"];
-
-/// Whether `data.tokenizer` is a path: a name has neither `/` nor `.` in it.
-fn is_tokenizer_path(text: &str) -> bool {
-    text.contains(['/', '.', '$'])
-}
-
 /// Everything in a config that names a file.
 fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
     let data = &mut config.data;
     let val = data.val.as_mut().map_or(Vec::new(), Texts::paths_mut);
-    let tokenizer = data.tokenizer.as_mut().filter(|t| is_tokenizer_path(t));
+    let tokenizer = match &mut data.tokenizer {
+        Some(TokenizerChoice::Path(path)) => Some(path),
+        _ => None,
+    };
     let all = data.train.paths_mut().into_iter().chain(val);
     all.chain(tokenizer).chain(config.reference.path.as_mut())
 }
@@ -97,7 +94,7 @@ fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
 pub fn resolve_paths(config: &mut Config, base: &Path) {
     let mut spelled = std::mem::take(&mut config.spelled);
     for path in paths(config) {
-        if !NOT_PATHS.iter().any(|start| path.starts_with(start)) {
+        if !is_name(path) {
             let joined = base.join(exact::to_path(path));
             // Fails for an empty path only, which a checked config does not have.
             let full = std::path::absolute(&joined).unwrap_or(joined);
@@ -128,7 +125,7 @@ pub fn to_toml(config: &Config) -> String {
     for path in paths(&mut config) {
         *path = match spelled.get(path) {
             Some(written) => written.clone(),
-            None if NOT_PATHS.iter().any(|start| path.starts_with(start)) => continue,
+            None if is_name(path) => continue,
             // Reading would take a `$` for the start of a variable's name.
             None => escaped(path),
         };

@@ -80,6 +80,16 @@ impl Places {
         self.bad.insert(path.into());
     }
 
+    /// Notes what is wrong with a key, as [`Self::bad`] does.
+    pub fn bad_for(&mut self, path: &str, problems: &[String]) {
+        for problem in problems {
+            self.problem(&[path], problem);
+        }
+        if !problems.is_empty() {
+            self.bad.insert(path.into());
+        }
+    }
+
     /// # Errors
     /// When there are problems, in the order of their lines.
     pub fn finish(&mut self) -> Result<(), ConfigError> {

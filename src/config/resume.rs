@@ -62,7 +62,7 @@ fn parse(text: &str) -> Option<toml::Value> {
 pub fn changes(old: &Values, new: &Values) -> Vec<Change> {
     let change = |key: &'static Key| {
         let default = match key.need {
-            Need::Default(text) => parse(text).map(|v| v.to_string()),
+            Need::Default(value) => Some(value()),
             _ => None,
         };
         let had = old.get(key.path).cloned().or(default);
@@ -313,7 +313,7 @@ mod tests {
     /// Each rule is one of those that the page explains.
     #[test]
     fn every_key_has_a_rule_that_the_page_explains() {
-        let page = keys::keys_markdown();
+        let page = crate::config::keys_markdown();
         for key in keys::KEYS {
             let rule = key.on_resume.to_string();
             let row = format!("| `{}` |", key.parts().1);

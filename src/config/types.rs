@@ -1,11 +1,29 @@
-//! Whether a TOML value is of its key's type, and what to say when it is not.
+//! Whether a TOML value is of its key's type and its words are known, and what to say when not.
 
 use toml_edit::Value;
 
 use super::keys::{self, Key, Kind};
+use super::values::{INHERITABLE, LayerChoice, TOKENIZERS, TokenizerChoice};
+use crate::model::Part;
+
+/// Parts that a list may name; no list of all is longer.
+const MOST_PARTS: usize = 100;
+
+/// Returns what is wrong with a value that is not of its key's type or says what is not known, a sentence each.
+pub(super) fn problems(key: &Key, value: &Value) -> Vec<String> {
+    let words = || list(value)?.map(Value::as_str).collect::<Option<Vec<_>>>();
+    match (key.kind, words()) {
+        (Kind::Parts, Some(words)) => parts(key.path, &words),
+        _ => fits(key, value)
+            .err()
+            .map(|why| format!("{} must be {why}", key.path))
+            .into_iter()
+            .collect(),
+    }
+}
 
 /// What is expected and what was found, when a value has the wrong type.
-pub(super) fn fits(key: &Key, value: &Value) -> Result<(), String> {
+fn fits(key: &Key, value: &Value) -> Result<(), String> {
     let wrong = || Err(format!("{}, found {}", key.kind, found(value)));
     match key.kind {
         Kind::Count => match value.as_integer() {
@@ -36,10 +54,25 @@ pub(super) fn fits(key: &Key, value: &Value) -> Result<(), String> {
         },
         Kind::OneOf(names) => match value.as_str() {
             Some(word) if names.contains(&word) => Ok(()),
+            Some(word) => Err(format!("{}, is {word:?}{}", key.kind, hint(word, names))),
+            None => wrong(),
+        },
+        Kind::Quoted(names) => match value.as_str() {
+            Some(word) if names.contains(&word) => Ok(()),
             Some(word) => {
-                let hint = keys::best(word, names.iter().copied(), 0.6)
-                    .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-                Err(format!("{}, is {word:?}{hint}", key.kind))
+                let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+                Err(format!("{}, is {word:?}", names.join(" or ")))
+            }
+            None => wrong(),
+        },
+        Kind::Tokenizer => match value.as_str() {
+            Some(word) if TokenizerChoice::parse(word).is_some() => Ok(()),
+            Some(word) => {
+                let names = TOKENIZERS.join(", ");
+                Err(format!(
+                    "{names} or a path, is {word:?}{}",
+                    hint(word, &TOKENIZERS)
+                ))
             }
             None => wrong(),
         },
@@ -49,13 +82,50 @@ pub(super) fn fits(key: &Key, value: &Value) -> Result<(), String> {
         },
         Kind::Layers => {
             let index = |v: &Value| v.as_integer().is_some_and(|n| n >= 0);
-            let fits = value.is_str()
-                || index(value)
-                || list(value).is_some_and(|mut layers| layers.all(index));
-            if fits { Ok(()) } else { wrong() }
+            match value.as_str() {
+                Some(word) if LayerChoice::named(word).is_some() => Ok(()),
+                Some(word) => Err(format!("{}, is {word:?}", key.kind)),
+                None if index(value) => Ok(()),
+                None if list(value).is_some_and(|mut layers| layers.all(index)) => Ok(()),
+                None => wrong(),
+            }
         }
         _ => wrong(),
     }
+}
+
+/// The name most like a word, as a question.
+fn hint(word: &str, names: &[&str]) -> String {
+    keys::best(word, names.iter().copied(), 0.6)
+        .map_or(String::new(), |near| format!("; did you mean {near:?}?"))
+}
+
+/// What is wrong with a list of parts of a model: some, each known, each once.
+fn parts(key: &str, words: &[&str]) -> Vec<String> {
+    let names = INHERITABLE.map(Part::name);
+    let known = names.join(", ");
+    if words.len() > MOST_PARTS {
+        let n = words.len();
+        return vec![format!(
+            "{key} must name at most {MOST_PARTS} parts, names {n}"
+        )];
+    }
+    if words.is_empty() {
+        return vec![format!("{key} is empty; name some of {known}")];
+    }
+    let mut problems = Vec::new();
+    for (i, part) in words.iter().enumerate() {
+        if !names.contains(part) {
+            problems.push(match keys::best(part, names.into_iter(), 0.5) {
+                Some(near) => format!("{key}: unknown part {part:?}; did you mean {near:?}?"),
+                None => format!("{key}: unknown part {part:?}; parts are {known}"),
+            });
+        }
+        if words[..i].contains(part) {
+            problems.push(format!("{key} names {part:?} twice"));
+        }
+    }
+    problems
 }
 
 /// Whether a list holds some of these names, each once.
@@ -70,8 +140,7 @@ fn some_of<'v>(
         let Some(name) = known else {
             let hint = item
                 .as_str()
-                .and_then(|word| keys::best(word, names.iter().copied(), 0.6))
-                .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+                .map_or(String::new(), |word| hint(word, names));
             return Err(format!("{}, holds {}{hint}", key.kind, found(item)));
         };
         if seen.contains(name) {

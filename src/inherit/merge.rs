@@ -4,7 +4,7 @@ use candle_core::Device;
 
 use super::slices::Slices;
 use super::{InheritError, Origin, fill_from, shape};
-use crate::model::{Decoder, Weights};
+use crate::model::{Decoder, Part, Weights};
 use crate::tensors::DType;
 
 /// A model as a recipe describes it, and the type that each of its tensors has to be written as: the recipe's, or the one
@@ -15,7 +15,7 @@ use crate::tensors::DType;
 pub fn assemble_slices(
     sources: &[&dyn Weights],
     slices: &Slices,
-    what: &[String],
+    what: &[Part],
     seed: u64,
     stored: impl Fn(&Origin) -> DType,
     device: &Device,

@@ -33,7 +33,7 @@ pub fn choose(
     max_rank: &[f64],
 ) -> Result<Vec<usize>, InheritError> {
     let mut layers = choice.of(n_layer);
-    if matches!(choice, LayerChoice::Named(name) if name == "auto") {
+    if *choice == LayerChoice::Auto {
         let potent = max_rank.iter().position(|&rank| rank < POTENT_RANK);
         layers.truncate(potent.unwrap_or(n_layer).max(1));
     }
@@ -55,9 +55,8 @@ pub fn next_layers(layers: &[usize], n: usize, n_layer: usize) -> Vec<usize> {
 }
 
 /// The parts that `inherit.what` names. A tied head is the embedding, so either name brings it along.
-pub fn parts(what: &[String], tied_head: bool) -> HashSet<Part> {
-    let named = |part: &&Part| what.iter().any(|name| name == part.name());
-    let mut parts: HashSet<Part> = Part::ALL.iter().filter(named).copied().collect();
+pub fn parts(what: &[Part], tied_head: bool) -> HashSet<Part> {
+    let mut parts: HashSet<Part> = what.iter().copied().collect();
     if tied_head && parts.contains(&Part::Head) {
         parts.insert(Part::Embeddings);
     }
@@ -100,7 +99,7 @@ impl From<candle_core::Error> for InheritError {
 pub fn assemble(
     sources: &[&dyn Weights],
     layers: &[Taken],
-    what: &[String],
+    what: &[Part],
     seed: u64,
     device: &Device,
 ) -> Result<Decoder, InheritError> {
@@ -117,7 +116,7 @@ pub fn fill(
     model: &Decoder,
     sources: &[&dyn Weights],
     layers: &[Taken],
-    what: &[String],
+    what: &[Part],
     seed: u64,
 ) -> Result<(), InheritError> {
     let as_it_is = |_: &Origin, _: &mut [f32]| Ok(());
@@ -137,7 +136,7 @@ fn fill_from(
     sources: &[&dyn Weights],
     layers: &[Taken],
     ends: Ends,
-    what: &[String],
+    what: &[Part],
     seed: u64,
     change: impl Fn(&Origin, &mut [f32]) -> Result<(), InheritError>,
 ) -> Result<(), InheritError> {
@@ -171,8 +170,8 @@ pub fn appended(n_layer: usize, added: &[usize]) -> Vec<Taken> {
 }
 
 /// Every part: what a growth takes that keeps the trained layers.
-pub fn all_parts() -> Vec<String> {
-    Part::ALL.map(|part| part.name().to_string()).to_vec()
+pub fn all_parts() -> Vec<Part> {
+    Part::ALL.to_vec()
 }
 
 /// The shape of the model that [`assemble`] makes.
@@ -263,11 +262,11 @@ mod tests {
         model.weights.read(i).unwrap()
     }
 
-    fn all() -> Vec<String> {
-        crate::config::INHERITABLE.map(String::from).to_vec()
+    fn all() -> Vec<Part> {
+        crate::config::INHERITABLE.to_vec()
     }
 
-    fn inherit(reference: &Decoder, layers: &[usize], what: &[String], seed: u64) -> Decoder {
+    fn inherit(reference: &Decoder, layers: &[usize], what: &[Part], seed: u64) -> Decoder {
         assemble(
             &[reference],
             &of_reference(layers),
@@ -299,7 +298,7 @@ mod tests {
     #[test]
     fn what_is_not_named_starts_random() {
         let r = reference();
-        let what = vec!["attention".to_string(), "norms".to_string()];
+        let what = [Part::Attention, Part::Norms];
         let model = inherit(&r, &[0, 1], &what, 1);
         let same = |name: &str| tensor(&model, name) == tensor(&r, name);
         assert!(same("transformer.h.1.attn.c_attn.weight") && same("transformer.h.0.ln_2.bias"));
@@ -370,15 +369,12 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("layer 9 of a model of 4"), "{error}");
-        assert_eq!(
-            choose(&LayerChoice::Named("half".into()), 5, &[]).unwrap(),
-            [0, 1]
-        );
+        assert_eq!(choose(&LayerChoice::Half, 5, &[]).unwrap(), [0, 1]);
     }
 
     #[test]
     fn auto_ends_before_the_first_collapsing_layer() {
-        let auto = |ranks: &[f64]| choose(&LayerChoice::Named("auto".into()), 8, ranks).unwrap();
+        let auto = |ranks: &[f64]| choose(&LayerChoice::Auto, 8, ranks).unwrap();
         assert_eq!(
             auto(&[9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 1.0, 1.0]),
             [0, 1, 2, 3]

@@ -1,5 +1,7 @@
 //! The shape of a decoder: which of a small set of parts it is made of, and how large they are.
 
+use serde::{Deserialize, Serialize};
+
 pub use super::rope::{Rope, RopeScaling};
 
 /// A decoder-only transformer. Everything that sets one family apart from another is a value here.
@@ -34,7 +36,8 @@ pub struct DecoderConfig {
 }
 
 /// Naming and layout of the files: GPT-2's weights are `[in, out]`, Llama's `[out, in]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     Gpt2,
     Llama,

@@ -1,7 +1,10 @@
 //! The parts of a model that inheriting chooses from.
 
-/// The parts of a model that inheriting chooses from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+use serde::{Deserialize, Serialize};
+
+/// A part of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     Attention,
     Mlp,

@@ -8,10 +8,10 @@ use candle_core::Device;
 use super::memory::Memory;
 use super::passes::Passes;
 use super::schedule::LearningRate;
-use crate::config::{Config, ReferenceTrainConfig, TrainConfig};
+use crate::config::{self, Config, ReferenceTrainConfig, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
-use crate::model::{DecoderConfig, Files, Mode, Positions, Sizes, Workspace};
+use crate::model::{DecoderConfig, Family, Files, Mode, Positions, Sizes, Workspace};
 use crate::ops::{self, Precision};
 use crate::run::event::Phase;
 
@@ -29,9 +29,9 @@ pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> DecoderConfig 
             m.vocab
         },
     };
-    let mut shape = match m.family.as_str() {
-        "llama" => DecoderConfig::llama(sizes),
-        _ => DecoderConfig::gpt2(sizes, m.bias),
+    let mut shape = match m.family {
+        Family::Llama => DecoderConfig::llama(sizes),
+        Family::Gpt2 => DecoderConfig::gpt2(sizes, m.bias),
     };
     if m.n_kv_head > 0 {
         shape.n_kv_head = m.n_kv_head;
@@ -68,9 +68,9 @@ pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
 
 /// What training and evaluation multiply in (`train.dtype`).
 pub fn compute(config: &TrainConfig) -> Precision {
-    match config.dtype.as_str() {
-        "bf16" => Precision::Bf16,
-        _ => Precision::F32,
+    match config.dtype {
+        config::Precision::Bf16 => Precision::Bf16,
+        config::Precision::F32 => Precision::F32,
     }
 }
 

@@ -300,9 +300,10 @@ impl Trainer {
         };
         start.apply(&mut self.learner, sources, true)?;
         self.state.stream = 1;
+        let parts = self.config.inherit.what.iter();
         self.emit(Body::Inherit(Inheritance {
             layers,
-            what: self.config.inherit.what.clone(),
+            what: parts.map(|part| part.name().to_string()).collect(),
             from: "the reference".into(),
         }));
         self.begin(Phase::Round(1), &start, self.config.train.steps)?;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::checkpoint::Saved;
 use super::learner::Learner;
 use crate::inherit::{self, Taken};
-use crate::model::{DecoderConfig, Files, Weights};
+use crate::model::{DecoderConfig, Files, Part, Weights};
 use crate::run::command::GrowMode;
 use crate::run::event;
 
@@ -31,7 +31,7 @@ pub struct Start {
     /// Bottom first. What lies outside the layers comes from where the first one comes from.
     layers: Vec<Origin>,
     /// The parts that are taken; the rest is random. None: all is random, and layers give the shape alone.
-    parts: Vec<String>,
+    parts: Vec<Part>,
     seed: u64,
     /// Whether AdamW's moments come along with the layers of the model that was trained last.
     moments: bool,
@@ -81,7 +81,7 @@ impl Start {
     }
 
     /// Round 1: these layers of the reference, and of all parts those named in `what`.
-    pub fn inherit(layers: &[usize], what: &[String], seed: u64) -> Self {
+    pub fn inherit(layers: &[usize], what: &[Part], seed: u64) -> Self {
         Self {
             name: event::Start::Inherit,
             layers: layers.iter().copied().map(Origin::Reference).collect(),
@@ -98,7 +98,7 @@ impl Start {
         mode: GrowMode,
         sources: &[usize],
         added: &[usize],
-        what: &[String],
+        what: &[Part],
         seed: u64,
     ) -> Self {
         match mode {
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_growth_keeps_the_trained_layers_or_takes_them_again() {
-        let what = vec!["attention".to_string()];
+        let what = [Part::Attention];
         let grown = |mode| Start::grown(mode, &[0, 1], &[2], &what, 5);
         let restart = grown(GrowMode::Restart);
         assert_eq!(

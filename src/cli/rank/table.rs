@@ -102,7 +102,7 @@ fn layers(found: &Surveyed) -> String {
 /// How many layers to inherit, and why.
 fn verdict(found: &Surveyed) -> String {
     let n = found.ranks.max_rank.len();
-    let auto = LayerChoice::Named("auto".into());
+    let auto = LayerChoice::Auto;
     let chosen = inherit::choose(&auto, n, &found.ranks.max_rank).map_or(0, |l| l.len());
     let (potent, lazy) = (found.potent_prefix(), found.nearly_lazy_layers().len());
     let why = match (potent, lazy) {

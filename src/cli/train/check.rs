@@ -13,7 +13,7 @@ use super::outline;
 use super::resume::Reopened;
 use crate::cli::find::found;
 use crate::cli::{Global, help, say};
-use crate::config::{self, Config, Loaded, PolicyMode, Source};
+use crate::config::{self, Config, Loaded, PolicyMode, Source, TokenizerChoice};
 use crate::corpus;
 use crate::dashboard::starting::Facts;
 use crate::locate::{HUB, Located};
@@ -310,11 +310,13 @@ fn check_data(config: &Config) -> Result<(String, u64)> {
 
 /// Checks that windows and batches fit the model that is trained, where the tokenizer needs no reading.
 fn check_sizes(config: &Config, machine: &Machine) -> Result<()> {
-    let name = config.tokenizer();
-    let embedded = matches!(name, "byte" | "gpt2");
-    let of_reference = config.reference.path.is_some() && name == "reference";
-    // One that is not there is reported, and a file's is read later.
-    if of_reference || (!embedded && exact::to_path(name).exists()) {
+    let read_later = match config.tokenizer() {
+        TokenizerChoice::Byte | TokenizerChoice::Gpt2 => false,
+        TokenizerChoice::Reference => config.reference.path.is_some(),
+        // One that is not there is reported.
+        TokenizerChoice::Path(path) => exact::to_path(path).exists(),
+    };
+    if read_later {
         return Ok(());
     }
     let tokenizer = tokenizer(config, None)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::config::{Config, Texts};
+use crate::config::{Config, Texts, TokenizerChoice};
 use crate::corpus::{Dataset, Reporter, Tokenizer};
 use crate::locate;
 
@@ -41,13 +41,13 @@ pub(in crate::cli) fn open_data(
 
 /// The tokenizer that the config means; `reference` is the one beside the reference's weights.
 pub(super) fn tokenizer(config: &Config, reference: Option<&Path>) -> Result<Tokenizer> {
-    let name = config.tokenizer();
-    let tokenizer = match (&config.reference.path, name) {
-        (Some(_), "reference") => {
+    let choice = config.tokenizer();
+    let tokenizer = match (&config.reference.path, choice) {
+        (Some(_), TokenizerChoice::Reference) => {
             let path = reference.context("located before")?;
             locate::tokenizer(path).context("data.tokenizer = \"reference\"")?
         }
-        _ => Tokenizer::from_name(name)?,
+        _ => Tokenizer::from_name(choice.name())?,
     };
     if config.reference.train.is_some() && config.model.vocab > 0 {
         tokenizer

@@ -32,7 +32,7 @@ struct Costs {
     /// Floating-point operations a second of training here.
     speed: f64,
     threads: usize,
-    dtype: String,
+    dtype: &'static str,
     /// Most bytes of checkpoints on disk.
     disk: u64,
     train_tokens: u64,
@@ -72,7 +72,7 @@ pub fn run(
     let costs = Costs {
         speed: pool.install(|| flops_per_second(config, &shape, dataset, device))?,
         threads,
-        dtype: config.train.dtype.clone(),
+        dtype: config.train.dtype.name(),
         disk: milestones.saturating_add(kept),
         train_tokens: dataset.train.len() as u64,
         val_tokens: dataset.val.len() as u64,

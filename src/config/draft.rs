@@ -1,0 +1,339 @@
+//! The keys that a file and overrides give, with their places, before they are a config.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml_edit::{Document, Item, TableLike, Value};
+
+use super::ConfigError;
+use super::keys::{self, Key, Kind, Need};
+use super::places::{Place, Places};
+use super::sections::Config;
+use super::types::{plain, problems};
+use super::values::{TokenizerChoice, is_name};
+use super::variables::{Expanded, Unexpanded, expand};
+use crate::text::{self, exact};
+
+/// Bytes of what the parser says, which may quote the text.
+const LONGEST_MESSAGE: usize = 500;
+
+/// The keys that were given, before they are a config.
+pub(super) struct Draft {
+    values: BTreeMap<&'static str, Value>,
+    /// [`Config::spelled`].
+    pub spelled: BTreeMap<String, String>,
+    pub places: Places,
+}
+
+impl Draft {
+    /// Reads the text of a file, which messages call `label`.
+    ///
+    /// # Errors
+    /// When it is not TOML.
+    pub fn read(label: &str, text: &str) -> Result<Self, ConfigError> {
+        let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line = |span: Option<std::ops::Range<usize>>| {
+            let start = span.map_or(0, |s| s.start);
+            newlines.partition_point(|&at| at < start) + 1
+        };
+        let document = Document::parse(text).map_err(|e| {
+            let message = e.message().trim().replace('\n', "; ");
+            let message = text::cut(&message, LONGEST_MESSAGE);
+            ConfigError::one(format!("{label}:{}: {message}", line(e.span())))
+        })?;
+        let mut draft = Self {
+            values: BTreeMap::new(),
+            spelled: BTreeMap::new(),
+            places: Places {
+                label: label.into(),
+                ..Places::default()
+            },
+        };
+        draft.read_table(document.as_table(), "", &line);
+        Ok(draft)
+    }
+
+    fn read_table(
+        &mut self,
+        table: &dyn TableLike,
+        parent: &str,
+        line: &dyn Fn(Option<std::ops::Range<usize>>) -> usize,
+    ) {
+        for (name, item) in table.iter() {
+            if self.places.is_full() {
+                return;
+            }
+            // A quoted key with a dot in it is one name, and none of ours.
+            let name_said = match name.contains('.') {
+                true => format!("{name:?}"),
+                false => name.to_string(),
+            };
+            let path = match parent {
+                "" => name_said,
+                parent => format!("{parent}.{name_said}"),
+            };
+            let span = table.key(name).and_then(toml_edit::Key::span);
+            let place = Place::Line(line(span.or_else(|| item.span())));
+            if let Some(key) = keys::find(&path) {
+                self.places.at.insert(path.clone(), place);
+                match item {
+                    Item::Value(value) => drop(self.values.insert(key.path, value.clone())),
+                    // [[data.train]] is the list of sources, too.
+                    Item::ArrayOfTables(_) if key.kind == Kind::Sources => {
+                        if let Ok(value) = item.clone().into_value() {
+                            self.values.insert(key.path, value);
+                        }
+                    }
+                    _ => self
+                        .places
+                        .bad(&path, format!("{path} must be {}, is a section", key.kind)),
+                }
+            } else if keys::is_section(&path) {
+                self.places.at.insert(path.clone(), place);
+                match item.as_table_like() {
+                    Some(inner) => self.read_table(inner, &path, line),
+                    None if item.is_array_of_tables() => {
+                        self.places
+                            .bad(&path, format!("[[{path}]] must be one section [{path}]"));
+                    }
+                    None => self
+                        .places
+                        .bad(&path, format!("{path} must be a section [{path}]")),
+                }
+            } else {
+                let message = unknown(&path, item.is_table_like() || item.is_array_of_tables());
+                self.places.say(Some(&place), message);
+            }
+        }
+    }
+
+    /// Applies one `section.key=value`.
+    pub fn set(&mut self, raw: &str, cwd: &Path) {
+        let Some((path, text)) = raw.split_once('=') else {
+            let place = Place::Raw(raw.into());
+            self.places
+                .say(Some(&place), "give it as section.key=value");
+            return;
+        };
+        let (path, text) = (path.trim(), text.trim());
+        let place = Place::Set(path.into());
+        let Some(key) = keys::find(path) else {
+            self.places
+                .say(Some(&place), unknown(path, keys::is_section(path)));
+            return;
+        };
+        let mut value = match text.parse::<Value>() {
+            // A word that happens to be a number or a date is still the text that was asked for.
+            Ok(value) if value.is_str() => value,
+            Ok(value) if value.is_array() || !is_text(key.kind) => value,
+            _ => Value::from(text),
+        };
+        if is_path(key) {
+            let cwd = exact::to_text(cwd).replace('$', "$$");
+            // A tokenizer may be named.
+            let named = |given: &str| is_tokenizer_name(key, given);
+            each_path(&mut value, &mut |given| {
+                let begins = |start| given.starts_with(start);
+                let stays = is_name(given) || ["$", "/", "~/"].into_iter().any(begins);
+                (!stays && !given.is_empty() && !named(given)).then(|| format!("{cwd}/{given}"))
+            });
+        }
+        self.set_instead(path);
+        self.places.bad.remove(path);
+        self.places.at.insert(path.into(), place.clone());
+        if let (section, _) = key.parts()
+            && !self.places.given(section)
+        {
+            self.places.at.insert(section.into(), place);
+        }
+        self.values.insert(key.path, value);
+    }
+
+    /// Of a reference that is loaded and one that is trained here, an override chooses: what the file says of the other is gone.
+    fn set_instead(&mut self, path: &str) {
+        const LOADED: &str = "reference.path";
+        const TRAINED: &str = "reference.train";
+        let of_file = |place: &Place| matches!(place, Place::Line(_));
+        let trained = |key: &str| {
+            key.strip_prefix(TRAINED)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let other: &dyn Fn(&str) -> bool = match path {
+            LOADED => &trained,
+            path if trained(path) => &|key: &str| key == LOADED,
+            _ => return,
+        };
+        let at = &mut self.places.at;
+        at.retain(|key, place| !(other(key) && of_file(place)));
+        self.values
+            .retain(|key, _| !other(key) || at.contains_key(*key));
+    }
+
+    /// Expands the variables in paths.
+    pub fn expand_paths(&mut self, env: &dyn Fn(&str) -> Option<String>) {
+        for key in keys::KEYS.iter().filter(|k| is_path(k)) {
+            let Some(value) = self.values.get_mut(key.path) else {
+                continue;
+            };
+            let mut wrong = None;
+            let spelled = &mut self.spelled;
+            each_path(value, &mut |text| {
+                // Expanding a name that is not a path would send the value to the hub.
+                if is_name(text) {
+                    return None;
+                }
+                match expand(text, env) {
+                    Ok(Expanded { path, variables }) => {
+                        if variables {
+                            spelled.insert(path.clone(), text.to_string());
+                        }
+                        Some(path)
+                    }
+                    Err(error) => {
+                        wrong.get_or_insert(error);
+                        None
+                    }
+                }
+            });
+            let path = key.path;
+            match wrong {
+                Some(Unexpanded::Unset(variable)) => self.places.bad(
+                    path,
+                    format!(
+                        "{path} needs the environment variable {variable}, which is not set; \
+                         export it, or give --set {path}=PATH"
+                    ),
+                ),
+                Some(Unexpanded::Secret(variable)) => self.places.bad(
+                    path,
+                    format!(
+                        "{path} names the environment variable {variable}, which looks like a secret and would be \
+                         shown in messages; put the path into another variable"
+                    ),
+                ),
+                None => {}
+            }
+        }
+    }
+
+    /// Checks that each value is of its key's type.
+    pub fn check_types(&mut self) {
+        for (path, value) in &self.values {
+            if let Some(key) = keys::find(path) {
+                self.places.bad_for(path, &problems(key, value));
+            }
+        }
+    }
+
+    /// Checks that nothing is missing.
+    pub fn require(&mut self) {
+        for key in keys::KEYS {
+            let Need::Required(example) = key.need else {
+                continue;
+            };
+            let (section, name) = key.parts();
+            // Without the section there is no reference to train, which the check of values sees to.
+            let asked = section != "reference.train" || self.places.given(section);
+            if asked && !self.places.given(key.path) {
+                self.places.bad(
+                    key.path,
+                    format!(
+                        "missing {}; add {name} = {example} under [{section}]",
+                        key.path
+                    ),
+                );
+            }
+        }
+    }
+
+    /// The config as given. Keys that are wrong take their default or example, so that the others can be checked.
+    pub fn build(&mut self) -> Result<Config, ConfigError> {
+        let mut root = toml::Table::new();
+        for section in keys::SECTIONS.map(|section| section.name) {
+            if self.places.given(section) || matches!(section, "data" | "reference" | "train") {
+                insert(&mut root, section, toml::Value::Table(toml::Table::new()));
+            }
+        }
+        for key in keys::KEYS {
+            let good = match self.values.get(key.path) {
+                Some(value) if !self.places.bad.contains(key.path) => plain(value),
+                _ => None,
+            };
+            let stand_in = match key.need {
+                Need::Required(example) if self.places.bad.contains(key.path) => {
+                    example.parse::<Value>().ok().as_ref().and_then(plain)
+                }
+                _ => None,
+            };
+            if let Some(value) = good.or(stand_in) {
+                insert(&mut root, key.path, value);
+            }
+        }
+        root.try_into().map_err(|e: toml::de::Error| {
+            let more = ConfigError::one(format!("{}: {}", self.places.label, e.message()));
+            self.places.finish().err().unwrap_or(more)
+        })
+    }
+}
+
+fn unknown(path: &str, section: bool) -> String {
+    if section && keys::is_section(path) {
+        return format!("{path} is a section; name one of its keys");
+    }
+    if section {
+        return match keys::nearest_section(path) {
+            Some(near) => format!("unknown section [{path}]; did you mean [{near}]?"),
+            None => format!("unknown section [{path}]"),
+        };
+    }
+    match keys::nearest(path) {
+        Some(near) => format!("unknown key {path}; did you mean {near}?"),
+        None => format!("unknown key {path}"),
+    }
+}
+
+fn is_text(kind: Kind) -> bool {
+    let texts = [Kind::Text, Kind::Tokenizer, Kind::Inputs, Kind::Sources];
+    texts.contains(&kind) || matches!(kind, Kind::OneOf(_) | Kind::Quoted(_))
+}
+
+fn is_path(key: &Key) -> bool {
+    let paths = ["data.train", "data.val", "data.tokenizer", "reference.path"];
+    paths.contains(&key.path)
+}
+
+fn is_tokenizer_name(key: &Key, given: &str) -> bool {
+    key.path == "data.tokenizer" && !TokenizerChoice::is_path(given)
+}
+
+/// Replaces what names a file in a value: a text, the texts of a list, the paths of a list of sources.
+fn each_path(value: &mut Value, replace: &mut dyn FnMut(&str) -> Option<String>) {
+    match value {
+        Value::String(text) => {
+            if let Some(new) = replace(text.value()) {
+                *value = Value::from(new);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|item| each_path(item, replace)),
+        Value::InlineTable(source) => {
+            if let Some(path) = source.get_mut("path") {
+                each_path(path, replace);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn insert(root: &mut toml::Table, path: &str, value: toml::Value) {
+    match path.split_once('.') {
+        None => drop(root.insert(path.into(), value)),
+        Some((section, rest)) => {
+            let inner = root
+                .entry(section)
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(table) = inner {
+                insert(table, rest, value);
+            }
+        }
+    }
+}

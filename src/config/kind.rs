@@ -1,0 +1,118 @@
+//! The types of values, as messages and documents name them.
+
+use super::values::{
+    LayerChoice, PolicyMode, Precision, Schedule, Texts as TextInputs, TokenizerChoice, TrainTexts,
+};
+use crate::model::{Family, Part};
+use crate::run::command::GrowMode;
+use crate::run::notify::{Bell, Occasion};
+
+use Kind::{
+    Count, Flag, Inputs, Layers, OneOf, Pair, Parts, Quoted, Real, SomeOf, Sources, Text, Texts,
+    Tokenizer,
+};
+
+/// What a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number, not negative.
+    Count,
+    /// A finite number.
+    Real,
+    Flag,
+    Text,
+    Texts,
+    /// A path or a list of them.
+    Inputs,
+    /// The same, or a list of `{ path, weight }`.
+    Sources,
+    OneOf(&'static [&'static str]),
+    /// One of these names too, but documents call it a text and leave the names to its description.
+    Quoted(&'static [&'static str]),
+    /// A list of some of these names, each once.
+    SomeOf(&'static [&'static str]),
+    /// A list of some of the [parts of a model](super::values::INHERITABLE), each once.
+    Parts,
+    /// The name of a tokenizer or the path of one.
+    Tokenizer,
+    /// `"half"`, a number of layers or a list of indices.
+    Layers,
+    /// Two numbers.
+    Pair,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Count => f.write_str("a whole number"),
+            Real => f.write_str("a number"),
+            Flag => f.write_str("true or false"),
+            Text | Quoted(_) | Tokenizer => f.write_str("a text in quotes"),
+            Texts | Parts => f.write_str("a list of texts"),
+            Inputs => f.write_str("a text in quotes or a list of texts"),
+            Sources => f.write_str(
+                "a text in quotes, a list of texts or a list of { path = \"...\", weight = 1.0 }",
+            ),
+            OneOf(names) => write!(f, "one of {}", names.join(", ")),
+            SomeOf(names) => write!(f, "a list of any of {}", names.join(", ")),
+            Layers => {
+                f.write_str("\"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices")
+            }
+            Pair => f.write_str("a list of two numbers"),
+        }
+    }
+}
+
+/// A type that a key can have.
+pub(super) trait KeyType {
+    const KIND: Kind;
+
+    /// Whether there is no value, so that none is written.
+    fn is_absent(&self) -> bool {
+        false
+    }
+}
+
+/// [`KeyType::is_absent`] as a function, for serde.
+pub(super) fn is_absent<T: KeyType>(value: &T) -> bool {
+    value.is_absent()
+}
+
+impl<T: KeyType> KeyType for Option<T> {
+    const KIND: Kind = T::KIND;
+
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+macro_rules! kinds {
+    ($($type:ty => $kind:expr),* $(,)?) => {
+        $(impl KeyType for $type {
+            const KIND: Kind = $kind;
+        })*
+    };
+}
+
+kinds! {
+    u32 => Count,
+    u64 => Count,
+    usize => Count,
+    f64 => Real,
+    bool => Flag,
+    [f64; 2] => Pair,
+    String => Text,
+    Vec<String> => Texts,
+    TextInputs => Inputs,
+    TrainTexts => Sources,
+    TokenizerChoice => Tokenizer,
+    LayerChoice => Layers,
+    Vec<Part> => Parts,
+    Family => OneOf(&["gpt2", "llama"]),
+    Precision => Quoted(&["f32", "bf16"]),
+    Schedule => OneOf(&["cosine", "linear", "constant", "wsd"]),
+    GrowMode => OneOf(&["restart", "keep"]),
+    PolicyMode => OneOf(&["ask", "pause", "auto"]),
+    Vec<Occasion> => SomeOf(&Occasion::NAMES),
+    Bell => OneOf(&["off", "bell", "osc9"]),
+}

@@ -1,0 +1,192 @@
+//! Checks of single values, which sections name where they declare their keys.
+//!
+//! A rule is a function of a key's path and its value; it returns what is wrong, a sentence each.
+
+use super::values::{BUILTIN, BUILTIN_TEXTS, Texts, TrainTexts};
+
+/// Bounds against slips of the pen: memory and sums stay within what can be counted.
+pub const MOST_BATCH_TOKENS: u64 = 1 << 30;
+pub const MOST_WINDOWS: u64 = 1_000_000;
+/// Largest sizes that are not a typing error.
+pub const MOST_LAYERS: usize = 1000;
+pub const MOST_KEPT: u64 = 1_000_000;
+pub const WIDEST: u64 = 1 << 17;
+pub const LONGEST: u64 = 1 << 20;
+pub const MOST_TOKENS: u64 = 1 << 24;
+/// TOML has no larger ones.
+pub const LARGEST_INTEGER: u64 = i64::MAX as u64;
+
+/// What is wrong with a value; empty when nothing is.
+type Problems = Vec<String>;
+
+/// Returns the problem unless all is well.
+fn unless(fine: bool, problem: impl FnOnce() -> String) -> Problems {
+    match fine {
+        true => Vec::new(),
+        false => vec![problem()],
+    }
+}
+
+/// A whole number of any width.
+pub trait Whole: Copy {
+    /// Returns the number; on every platform it fits.
+    fn as_u64(self) -> u64;
+}
+
+impl Whole for u32 {
+    fn as_u64(self) -> u64 {
+        self.into()
+    }
+}
+
+impl Whole for u64 {
+    fn as_u64(self) -> u64 {
+        self
+    }
+}
+
+impl Whole for usize {
+    fn as_u64(self) -> u64 {
+        self as u64
+    }
+}
+
+/// At least this.
+pub fn at_least<T: Whole>(least: u64) -> impl Fn(&str, &T) -> Problems {
+    move |key, value| {
+        let value = value.as_u64();
+        unless(value >= least, || {
+            format!("{key} must be at least {least}, is {value}")
+        })
+    }
+}
+
+/// At most this.
+pub fn at_most<T: Whole>(most: u64) -> impl Fn(&str, &T) -> Problems {
+    move |key, value| {
+        let value = value.as_u64();
+        unless(value <= most, || {
+            format!("{key} must be at most {most}, is {value}")
+        })
+    }
+}
+
+/// At least `least`, and below a bound that only a slip of the pen goes beyond.
+pub fn count<T: Whole>(least: u64, most: u64) -> impl Fn(&str, &T) -> Problems {
+    move |key, value| [at_least(least)(key, value), at_most(most)(key, value)].concat()
+}
+
+/// A number that is at least this.
+pub fn from(least: f64) -> impl Fn(&str, &f64) -> Problems {
+    move |key, &value| {
+        unless(value.is_finite() && value >= least, || {
+            format!("{key} must be at least {least}, is {value}")
+        })
+    }
+}
+
+/// A number above 0.
+pub fn above_zero(key: &str, &value: &f64) -> Problems {
+    unless(value.is_finite() && value > 0.0, || {
+        format!("{key} must be above 0, is {value}")
+    })
+}
+
+/// A number that is neither infinite nor NaN.
+pub fn finite(key: &str, value: &f64) -> Problems {
+    unless(value.is_finite(), || {
+        format!("{key} must be a finite number, is {value}")
+    })
+}
+
+/// A share that may be nothing.
+pub fn share(key: &str, value: &f64) -> Problems {
+    unless((0.0..=1.0).contains(value), || {
+        format!("{key} must be between 0 and 1, is {value}")
+    })
+}
+
+/// A share that is more than nothing.
+pub fn positive_share(key: &str, &value: &f64) -> Problems {
+    unless(value > 0.0 && value <= 1.0, || {
+        format!("{key} must be above 0 and at most 1, is {value}")
+    })
+}
+
+/// Decay rates of averages.
+pub fn decays(key: &str, values: &[f64; 2]) -> Problems {
+    let wrong = values.iter().filter(|value| !(0.0..1.0).contains(*value));
+    wrong
+        .map(|value| format!("{key} must be at least 0 and below 1, holds {value}"))
+        .collect()
+}
+
+/// Applies a rule to a value that may be absent.
+pub fn given<T>(rule: impl Fn(&str, &T) -> Problems) -> impl Fn(&str, &Option<T>) -> Problems {
+    move |key, value| value.as_ref().map_or(Vec::new(), |value| rule(key, value))
+}
+
+/// A field of rows.
+pub fn field(key: &str, name: &String) -> Problems {
+    unless(!name.is_empty(), || {
+        format!("{key} is empty; name a field of the rows")
+    })
+}
+
+/// The words of a command, the program first.
+pub fn command(key: &str, words: &Vec<String>) -> Problems {
+    let named = words.first().is_none_or(|word| !word.trim().is_empty());
+    let is_text = !words.iter().any(|word| word.contains('\0'));
+    let named = unless(named, || {
+        format!(
+            "{key} must begin with the program to run, its first word is empty; an empty list runs nothing"
+        )
+    });
+    let is_text = unless(is_text, || {
+        format!("{key} holds the character U+0000, which no program can be given")
+    });
+    [named, is_text].concat()
+}
+
+/// Texts to validate on.
+pub fn texts(key: &str, texts: &Texts) -> Problems {
+    inputs(key, texts.paths())
+}
+
+/// Texts to train on.
+pub fn train_texts(key: &str, texts: &TrainTexts) -> Problems {
+    let paths: Vec<String> = texts
+        .sources()
+        .into_iter()
+        .flat_map(|source| source.inputs)
+        .collect();
+    let good = |weight: f64| weight > 0.0 && weight.is_finite();
+    let weighted = match texts {
+        TrainTexts::Mixture(texts) => texts.iter().all(|text| good(text.weight)),
+        _ => true,
+    };
+    let weights = unless(weighted, || format!("{key}: every weight must be above 0"));
+    [inputs(key, &paths), weights].concat()
+}
+
+/// Paths and names of texts, one at least.
+fn inputs(key: &str, inputs: &[String]) -> Problems {
+    let mut problems = Vec::new();
+    for input in inputs {
+        if input.trim().is_empty() {
+            problems.push(format!("{key} is empty"));
+        }
+        if let Some(name) = input.strip_prefix(BUILTIN)
+            && !BUILTIN_TEXTS.contains(&name)
+        {
+            let known = BUILTIN_TEXTS.join(", ");
+            problems.push(format!(
+                "{key}: no builtin text {name:?}; there is {BUILTIN}{known}"
+            ));
+        }
+    }
+    if inputs.is_empty() {
+        problems.push(format!("{key} is an empty list"));
+    }
+    problems
+}

@@ -1,0 +1,20 @@
+//! `[inherit]`. Words are checked where they are read ([`types`](crate::config::types)), layers with the reference that
+//! has them ([`check`](mod@crate::config::check)).
+
+use crate::config::declare::section;
+use crate::config::key::OnResume::{FreeUntil, NewPhase};
+use crate::config::key::Stage::{Controls, Rounds};
+use crate::config::values::{INHERITABLE, LayerChoice};
+use crate::model::Part;
+
+section! {
+    /// What the small model takes from the reference.
+    "inherit" InheritConfig: Default {
+        /// `"half"`, `"auto"` (half, but none from the first collapsing layer on: MaxRank below 2), a number of first
+        /// layers, a range `"a..b"` (without b), or a list of indices from 0.
+        layers: LayerChoice = default(LayerChoice::Half), FreeUntil(Rounds);
+
+        /// The parts taken; the rest starts random.
+        what: Vec<Part> = default(INHERITABLE.to_vec()), NewPhase(Controls);
+    }
+}

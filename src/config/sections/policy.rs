@@ -1,0 +1,63 @@
+//! `[policy]`, `[control]` and `[checkpoint]`: who decides, what is compared, and what is kept.
+
+use crate::config::declare::section;
+use crate::config::key::OnResume::{Free, FreeUntil, OffAfter};
+use crate::config::key::Section;
+use crate::config::key::Stage::{Controls, LastControl};
+use crate::config::rules::{MOST_KEPT, count, from};
+use crate::config::values::PolicyMode;
+
+section! {
+    /// Who decides, and the limits of every policy.
+    "policy" PolicyConfig: Default {
+        /// `ask`: train on until answered; `pause`: wait; `auto`: grow while worse than the reference.
+        mode: Option<PolicyMode> = absent("`ask` at a terminal, `auto` without one"), FreeUntil(Controls);
+
+        /// Under `ask`: steps past the round's end before the run pauses. 0: as many as the round has. A run that is
+        /// resumed there (`p`, `ctl resume`) trains on for as many steps again, also after a rollback.
+        max_overrun_steps: u64 = default(0), FreeUntil(Controls);
+
+        /// Tokens over all phases; then the recipe ends. 0: no limit.
+        max_tokens: u64 = default(0), FreeUntil(Controls);
+
+        /// Hours of run time; then the recipe ends. 0: no limit.
+        max_hours: f64 = default(0.0), FreeUntil(Controls), check from(0.0);
+
+        /// Minutes that a question waits while no dashboard is there; then a checkpoint is written and the process ends
+        /// with 75.
+        unattended_minutes: f64 = default(10.0), Free, check from(0.0);
+    }
+}
+
+section! {
+    /// Honest comparisons at the end.
+    "control" ControlConfig: Default {
+        /// Train a random start of the final size for the same steps.
+        random: bool = default(true), OffAfter(Controls);
+
+        /// Continue the reference for the same extra steps.
+        reference_continued: bool = default(true), OffAfter(LastControl);
+    }
+}
+
+section! {
+    /// What is kept on disk.
+    "checkpoint" CheckpointConfig: Default {
+        /// Steps between checkpoints; 0: only at phase ends, growths and exit.
+        every: u64 = default(500), Free;
+
+        /// How many of the newest are kept, beside the milestones.
+        keep: usize = default(2), Free, check count(1, MOST_KEPT);
+    }
+}
+
+/// `[policy]` as documents list it, with the limit of a question before that of the hours; `config.toml` has the order
+/// of the struct.
+pub const POLICY: Section = {
+    let keys = PolicyConfig::SECTION.keys;
+    assert!(keys.len() == 5);
+    Section {
+        keys: &[keys[0], keys[1], keys[2], keys[4], keys[3]],
+        ..PolicyConfig::SECTION
+    }
+};

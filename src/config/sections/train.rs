@@ -1,0 +1,65 @@
+//! `[train]`.
+
+use crate::config::declare::section;
+use crate::config::key::OnResume::{Free, FreeUntil, NewPhase, Refused};
+use crate::config::key::Stage::Controls;
+use crate::config::rules::{
+    LARGEST_INTEGER, LONGEST, MOST_BATCH_TOKENS, above_zero, at_least, at_most, count, decays, from,
+};
+use crate::config::values::{Precision, Schedule};
+use crate::run::command::MOST_STEPS;
+
+const WINDOWS: &str = "the losses so far were measured on windows of this length";
+const SEED: &str = "the initial weights and the order of the batches follow from it";
+
+section! {
+    /// One round of training.
+    "train" TrainConfig {
+        /// Optimizer steps per round (T of Algorithm 1).
+        steps: u64 = required("200"), FreeUntil(Controls), check count(1, MOST_STEPS);
+
+        /// Tokens of a training or validation window; 0: the model's whole context.
+        context_length: usize = default(0), Refused(WINDOWS), check at_most(LONGEST);
+
+        /// Tokens per optimizer step; a multiple of the window's length.
+        batch_tokens: u64 = required("1024"), NewPhase(Controls), check count(1, MOST_BATCH_TOKENS);
+
+        /// Windows per forward pass; the rest is gradient accumulation. 0: the whole batch at once.
+        micro_batch: usize = default(0), Free;
+
+        /// Peak learning rate.
+        lr: f64 = required("1e-3"), FreeUntil(Controls), check above_zero;
+
+        /// Learning rate at the end of the schedule, and past it.
+        min_lr: Option<f64> = absent("a tenth of `lr`"), FreeUntil(Controls);
+
+        /// Steps of linear warm-up.
+        warmup: u64 = default(0), FreeUntil(Controls);
+
+        /// Course of the learning rate; `wsd`: warm up, stay, decay over the last fifth.
+        schedule: Schedule = default(Schedule::Cosine), FreeUntil(Controls);
+
+        /// AdamW's beta1 and beta2.
+        betas: [f64; 2] = default([0.9, 0.95]), FreeUntil(Controls), check decays;
+
+        /// Decoupled weight decay of every tensor with two or more dimensions.
+        weight_decay: f64 = default(0.1), FreeUntil(Controls), check from(0.0);
+
+        /// The global gradient norm is clipped to this; 0: no clipping.
+        clip: f64 = default(1.0), FreeUntil(Controls), check from(0.0);
+
+        /// What matrix products are computed in, `"f32"` or `"bf16"`; weights, sums and all else are f32. bf16 is the
+        /// faster one on GPUs, where activations are bf16, too, and on CPUs with AMX or AVX512-BF16.
+        dtype: Precision = default(Precision::F32), Free;
+
+        /// Keep only each layer's input and make its other activations again in the backward pass: less memory for long
+        /// windows and many layers, a fifth slower; the same results.
+        recompute: bool = default(false), Free;
+
+        /// Seed of initial weights and of the batches.
+        seed: u64 = default(0), Refused(SEED), check at_most(LARGEST_INTEGER);
+
+        /// Steps between `train` events; slow steps are told of every five seconds.
+        log_every: u64 = default(10), Free, check at_least(1);
+    }
+}

@@ -1,0 +1,67 @@
+//! Values that are one of a few words.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Part;
+
+/// The parts that `inherit.what` may name, in the order of documents.
+pub const INHERITABLE: [Part; 7] = [
+    Part::Attention,
+    Part::Mlp,
+    Part::Norms,
+    Part::Embeddings,
+    Part::Positions,
+    Part::FinalNorm,
+    Part::Head,
+];
+
+/// The course of a learning rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    Cosine,
+    Linear,
+    Constant,
+    /// Warm up, stay, then decay over the last fifth of the steps.
+    Wsd,
+}
+
+/// What matrix products are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    F32,
+    Bf16,
+}
+
+impl Precision {
+    /// Returns its name in the config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+/// Who decides after a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// Keep training at `min_lr` until the operator answers.
+    Ask,
+    /// Pause until the operator answers.
+    Pause,
+    /// Algorithm 1: grow while worse than the benchmark.
+    Auto,
+}
+
+impl std::fmt::Display for PolicyMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ask => "ask",
+            Self::Pause => "pause",
+            Self::Auto => "auto",
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! The values of keys that are more than numbers and texts: words of the config as enums.
+//!
+//! Reading a config makes them, so that nothing behind it compares words. Each is written with the words it was read from.
+
+mod choices;
+mod layers;
+mod texts;
+mod tokenizer;
+
+pub use choices::{INHERITABLE, PolicyMode, Precision, Schedule};
+pub use layers::{LayerChoice, LayerRange};
+pub use texts::{BUILTIN, BUILTIN_TEXTS, HUB, Texts, TrainTexts, WeightedText, is_name};
+pub use tokenizer::{TOKENIZERS, TokenizerChoice};

@@ -1,0 +1,87 @@
+//! The texts that a run is trained and validated on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::corpus::Source;
+
+/// Texts that are part of the program begin like this: `builtin:tinyshakespeare`.
+pub const BUILTIN: &str = "builtin:";
+/// Models of the Hugging Face hub are named like this: `hf:owner/name`.
+pub const HUB: &str = "hf:";
+/// The texts' names.
+pub const BUILTIN_TEXTS: [&str; 1] = ["tinyshakespeare"];
+
+/// Whether a text that stands where a path does names something that is not a file.
+pub fn is_name(text: &str) -> bool {
+    [BUILTIN, HUB].iter().any(|start| text.starts_with(start))
+}
+
+/// One path or several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Texts {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// What is trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TrainTexts {
+    One(String),
+    Several(Vec<String>),
+    /// Each window is drawn from one of them, as often as its weight says.
+    Mixture(Vec<WeightedText>),
+}
+
+/// A source of a mixture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightedText {
+    pub path: String,
+    /// Above 0; the weights need not sum to anything.
+    pub weight: f64,
+}
+
+impl Texts {
+    /// The paths.
+    pub fn paths(&self) -> &[String] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
+
+    pub(in crate::config) fn paths_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::One(path) => vec![path],
+            Self::Several(paths) => paths.iter_mut().collect(),
+        }
+    }
+}
+
+impl TrainTexts {
+    /// The sources, in order.
+    pub fn sources(&self) -> Vec<Source> {
+        let source = |inputs: &[String], weight| Source {
+            inputs: inputs.to_vec(),
+            weight,
+        };
+        match self {
+            Self::One(path) => vec![source(std::slice::from_ref(path), 1.0)],
+            Self::Several(paths) => vec![source(paths, 1.0)],
+            Self::Mixture(texts) => texts
+                .iter()
+                .map(|text| source(std::slice::from_ref(&text.path), text.weight))
+                .collect(),
+        }
+    }
+
+    pub(in crate::config) fn paths_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::One(path) => vec![path],
+            Self::Several(paths) => paths.iter_mut().collect(),
+            Self::Mixture(texts) => texts.iter_mut().map(|text| &mut text.path).collect(),
+        }
+    }
+}
