@@ -5,11 +5,11 @@ use std::hint::black_box;
 
 use candle_core::{Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use heirloom::ops::{self, AttentionShape, Compute, Layout};
+use heirloom::ops::{self, AttentionShape, Layout, Precision};
 
 const ROWS: usize = 2048;
 const WIDTH: usize = 384;
-const BOTH: [Compute; 2] = [Compute::F32, Compute::Bf16];
+const BOTH: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
 fn noise(shape: &[usize]) -> Tensor {
     let n: usize = shape.iter().product();

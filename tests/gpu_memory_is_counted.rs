@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Result;
 use candle_core::Device;
 use heirloom::model::{DecoderConfig, Format, Sizes};
-use heirloom::ops::Compute;
+use heirloom::ops::Precision;
 use heirloom::train::memory::Memory;
 use heirloom::train::{Learner, Passes};
 
@@ -67,7 +67,7 @@ fn a_recipe_needs_no_more_than_its_largest_phase() -> Result<()> {
     let layers = |n: usize| reference.with_layers(vec![1.0; n]);
     let passes = Passes {
         format: Format {
-            compute: Compute::Bf16,
+            compute: Precision::Bf16,
             gpu: true,
         },
         ..Passes::usual(32, 1024)

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Result};
 use heirloom::model::{Decoder, DecoderConfig, Mode, Workspace};
-use heirloom::ops::{self, Compute};
+use heirloom::ops::{self, Precision};
 use heirloom::selftest::{SelfTest, configs};
 
 /// One of the models that `heirloom selftest` checks.
@@ -36,14 +36,14 @@ fn noise(i: u64) -> f32 {
 
 /// Two ragged windows: longer than one attention block, not a multiple of any vector length.
 fn workspace(config: &DecoderConfig, time: usize, mode: Mode) -> Result<Workspace> {
-    computing(config, time, mode, Compute::F32)
+    computing(config, time, mode, Precision::F32)
 }
 
 fn computing(
     config: &DecoderConfig,
     time: usize,
     mode: Mode,
-    compute: Compute,
+    compute: Precision,
 ) -> Result<Workspace> {
     let ws = Workspace::computing(config, 2, time, mode, compute, &Device::Cpu)?;
     let ids = |seed: u64| -> Vec<u32> {
@@ -132,7 +132,7 @@ fn finite_differences(what: &str, model: &Decoder) -> Result<()> {
 #[test]
 fn recomputed_activations_give_the_same_gradients() -> Result<()> {
     for (what, config) in configs() {
-        for compute in [Compute::F32, Compute::Bf16] {
+        for compute in [Precision::F32, Precision::Bf16] {
             let model = model(config.clone())?;
             let gradients = |mode| -> Result<(Vec<f32>, Vec<f32>)> {
                 let ws = computing(&model.config, 70, mode, compute)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Result};
 use heirloom::model::{Decoder, DecoderConfig, Mode, Sizes, Workspace};
-use heirloom::ops::{self, Compute};
+use heirloom::ops::{self, Precision};
 use heirloom::train::{Hyperparameters, Optimizer};
 
 struct Counting;
@@ -43,7 +43,7 @@ fn a_step_in_steady_state() -> Result<()> {
         DecoderConfig::gpt2(sizes, true),
         DecoderConfig::llama(sizes),
     ] {
-        for compute in [Compute::F32, Compute::Bf16] {
+        for compute in [Precision::F32, Precision::Bf16] {
             let model = Decoder::random(config.clone(), 1, &Device::Cpu)?;
             let ws =
                 Workspace::computing(&model.config, 4, 256, Mode::Train, compute, &Device::Cpu)?;
@@ -64,8 +64,8 @@ fn a_step_in_steady_state() -> Result<()> {
             }
             // One activation of this model is 512 KiB, its logits are 8 MiB; f32's products pack a few MiB each.
             let most = match compute {
-                Compute::F32 => 32 << 20,
-                Compute::Bf16 => 128 << 10,
+                Precision::F32 => 32 << 20,
+                Precision::Bf16 => 128 << 10,
             };
             assert!(asked[3] < most, "{compute:?}: bytes by step {asked:?}");
         }

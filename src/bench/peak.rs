@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ops::Compute;
+use crate::ops::Precision;
 use crate::ops::cpu::gemm::{Accumulate, Mat, Threads, matmul};
 
 /// GFLOP/s of a product of 1024 x 1024 by 1024 x 4096 on all threads: the best of half a second's tries.
-pub fn gemm_gflops(compute: Compute) -> f64 {
+pub fn gemm_gflops(compute: Precision) -> f64 {
     let (m, k, n) = (1024, 1024, 4096);
     let a: Vec<f32> = (0..m * k).map(|i| (i % 17) as f32 - 8.0).collect();
     let b: Vec<f32> = (0..k * n).map(|i| (i % 19) as f32 - 9.0).collect();

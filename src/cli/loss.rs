@@ -11,7 +11,7 @@ use super::{Global, exit, say};
 use crate::eval::{Evaluator, disjoint_windows};
 use crate::export;
 use crate::model::{Files, Format, Mode, memory_bytes};
-use crate::ops::Compute;
+use crate::ops::Precision;
 use crate::run::table::count;
 
 /// Measure a model's loss on a text, and its perplexity
@@ -79,7 +79,7 @@ impl Args {
             time,
             tokens.len(),
             self.windows,
-            Compute::F32,
+            Precision::F32,
             &Device::Cpu,
         )?
         .over_vocab(vocab);

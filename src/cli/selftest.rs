@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use super::{exit, say};
 use crate::device::Choice;
 use crate::file::{self, Dir};
-use crate::ops::{self, Compute};
+use crate::ops::{self, Precision};
 use crate::selftest::SelfTest;
 
 /// Check a CPU or a GPU against candle in f64
@@ -74,8 +74,8 @@ impl Args {
         let mut test = SelfTest::new(&chosen.device, self.seed, &mut told);
         match self.only {
             None => {}
-            Some(Only::F32) => test = test.only(Compute::F32),
-            Some(Only::Bf16) => test = test.only(Compute::Bf16),
+            Some(Only::F32) => test = test.only(Precision::F32),
+            Some(Only::Bf16) => test = test.only(Precision::Bf16),
         }
         test.all();
         // A process keeps to one unit.

@@ -14,6 +14,7 @@ use std::str::FromStr;
 use candle_core::Device;
 use thiserror::Error;
 
+#[cfg(not(feature = "cuda"))]
 use crate::run::GpuStats;
 
 pub use driver::{DriverError, Gpu, gpus};

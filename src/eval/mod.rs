@@ -9,7 +9,7 @@ use candle_core::{Device, Result};
 
 use crate::corpus::{Tokens, even_starts, fill_batch};
 use crate::model::{Decoder, DecoderConfig, Mode, Workspace};
-use crate::ops::{self, Compute};
+use crate::ops::{self, Precision};
 
 pub use error::{disjoint_windows, mean_stderr, paired_gap};
 
@@ -48,7 +48,7 @@ impl Evaluator {
         time: usize,
         n_tokens: usize,
         windows: usize,
-        compute: Compute,
+        compute: Precision,
         device: &Device,
     ) -> Result<Self> {
         let batch = batch(time, windows, device.is_cuda());

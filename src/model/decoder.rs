@@ -12,7 +12,7 @@ use super::config::{DecoderConfig, Mlp, Norms};
 use super::parts::{Linear, Norm, Parts};
 use super::weights::WeightArena;
 use super::workspace::{BackwardBuffers, Format, LayerBuffers, Mode, Workspace};
-use crate::ops::{self, AttentionShape, Compute};
+use crate::ops::{self, AttentionShape, Precision};
 
 /// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.
 const INIT_STD: f32 = 0.02;
@@ -66,7 +66,7 @@ impl Head<'_> {
 impl Decoder {
     /// A model of zeros, with room for its gradients.
     pub fn zeros(config: DecoderConfig, device: &Device) -> Result<Self> {
-        let mut model = Self::frozen(config, Format::on(device, Compute::F32), device)?;
+        let mut model = Self::frozen(config, Format::on(device, Precision::F32), device)?;
         model.make_trainable()?;
         Ok(model)
     }
@@ -143,9 +143,9 @@ impl Decoder {
     }
 
     /// The weights as products in `compute` take them: on a GPU for bf16 the rounded copy, brought up to date.
-    pub(super) fn operands(&self, compute: Compute) -> Result<&Parts> {
+    pub(super) fn operands(&self, compute: Precision) -> Result<&Parts> {
         match &self.rounded {
-            Some(rounded) if compute == Compute::Bf16 => {
+            Some(rounded) if compute == Precision::Bf16 => {
                 self.weights.refresh()?;
                 Ok(rounded)
             }
@@ -421,7 +421,7 @@ impl Decoder {
 
 /// `w` is the layer, `p` the same as products take it.
 pub(super) fn linear(
-    compute: Compute,
+    compute: Precision,
     (w, p): (&Linear, &Linear),
     out: &Tensor,
     x: &Tensor,
@@ -441,7 +441,7 @@ fn bias<'a>(w: &'a Linear, p: &'a Linear, out: &Tensor) -> Option<&'a Tensor> {
 
 /// The layer's weight gradients from its input `x` and `dy`, and `dx` (overwritten).
 fn linear_backward(
-    compute: Compute,
+    compute: Precision,
     p: &Linear,
     g: &Linear,
     dx: &Tensor,

@@ -72,7 +72,7 @@ pub fn memory_bytes(
 mod tests {
     use super::*;
     use crate::model::Sizes;
-    use crate::ops::Compute;
+    use crate::ops::Precision;
 
     /// What an H200 had allocated at most in `heirloom bench train --device cuda --preset gpt2-124m --batch 32 --dtype bf16`
     /// (docs/gpu.md), cuBLASLt's workspace and partial sums included.
@@ -90,7 +90,7 @@ mod tests {
             true,
         );
         let format = Format {
-            compute: Compute::Bf16,
+            compute: Precision::Bf16,
             gpu: true,
         };
         let bytes = memory_bytes(&config, 32, 1024, Mode::Train, format) as f64;

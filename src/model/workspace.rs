@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::config::{DecoderConfig, Mlp, Positions};
-use crate::ops::{self, Compute};
+use crate::ops::{self, Precision};
 
 /// Most elements of a piece of logits in f32: bounds the head's scratch (64 MiB) however large the vocabulary is. Each piece
 /// costs a pass over the weights and their gradients.
@@ -18,24 +18,24 @@ const CHUNK_ELEMENTS: usize = 16 << 20;
 const CHUNK_ELEMENTS_GPU: usize = 1 << 29;
 
 /// What a model's tensors are kept as. On the CPU everything is f32, and operands of products are rounded on the way. On a
-/// GPU, activations and their gradients are bf16 with [`Compute::Bf16`], and so is a copy of the weights; the residual
+/// GPU, activations and their gradients are bf16 with [`Precision::Bf16`], and so is a copy of the weights; the residual
 /// stream, weights, gradients of weights and moments stay f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Format {
     /// What products are computed with.
-    pub compute: Compute,
+    pub compute: Precision,
     pub gpu: bool,
 }
 
 impl Format {
     /// f32 on the CPU.
     pub const PLAIN: Self = Self {
-        compute: Compute::F32,
+        compute: Precision::F32,
         gpu: false,
     };
 
     /// What `device` keeps when products are computed with `compute`.
-    pub fn on(device: &Device, compute: Compute) -> Self {
+    pub fn on(device: &Device, compute: Precision) -> Self {
         Self {
             compute,
             gpu: device.is_cuda(),
@@ -43,7 +43,7 @@ impl Format {
     }
 
     pub(super) fn half(self) -> bool {
-        self.gpu && self.compute == Compute::Bf16
+        self.gpu && self.compute == Precision::Bf16
     }
 
     /// Type of activations and their gradients.
@@ -59,9 +59,9 @@ impl Format {
         let (most, stride) = match (self.gpu, self.compute) {
             // Rows begin where wide accesses may.
             (true, _) => (CHUNK_ELEMENTS_GPU, vocab.next_multiple_of(64)),
-            (false, Compute::F32) => (CHUNK_ELEMENTS, vocab),
+            (false, Precision::F32) => (CHUNK_ELEMENTS, vocab),
             // The head works in blocks of columns that lie in its own scratch.
-            (false, Compute::Bf16) => (vocab, vocab),
+            (false, Precision::Bf16) => (vocab, vocab),
         };
         ((most / stride).clamp(1, m), stride)
     }
@@ -167,7 +167,7 @@ pub struct Workspace {
     pub time: usize,
     pub mode: Mode,
     /// What products are computed with.
-    pub compute: Compute,
+    pub compute: Precision,
     vocab: usize,
     /// Token ids, `u32[B, T]`.
     pub inputs: Tensor,
@@ -266,7 +266,7 @@ impl Workspace {
         mode: Mode,
         device: &Device,
     ) -> Result<Self> {
-        Self::computing(config, batch, time, mode, Compute::F32, device)
+        Self::computing(config, batch, time, mode, Precision::F32, device)
     }
 
     /// Allocates the buffers, for products in `compute`.
@@ -278,7 +278,7 @@ impl Workspace {
         batch: usize,
         time: usize,
         mode: Mode,
-        compute: Compute,
+        compute: Precision,
         device: &Device,
     ) -> Result<Self> {
         let format = Format::on(device, compute);
@@ -312,7 +312,7 @@ impl Workspace {
         config: &DecoderConfig,
         batch: usize,
         time: usize,
-        compute: Compute,
+        compute: Precision,
     ) -> Result<Self> {
         let room = Arc::clone(&self.room);
         let format = Format {
@@ -343,7 +343,7 @@ impl Workspace {
         config: &DecoderConfig,
         (batch, time): (usize, usize),
         mode: Mode,
-        compute: Compute,
+        compute: Precision,
     ) -> Result<Self> {
         if batch == 0 || time == 0 || time > config.context_length {
             bail!(

@@ -274,3 +274,11 @@ fn copy_as<A: WithDType, T: WithDType>(into: &mut [A], from: &[T]) -> Result<()>
     into.copy_from_slice(same);
     Ok(())
 }
+
+/// Refuses a rounded copy: the CPU rounds operands where it multiplies them, and keeps no rounded copies.
+pub fn none_on_cpu(rounded: Option<&Tensor>) -> Result<()> {
+    match rounded {
+        Some(_) => bail!("the CPU keeps no rounded copies"),
+        None => Ok(()),
+    }
+}

@@ -6,11 +6,11 @@ use super::access::slices;
 use super::clock::Part;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{AttentionShape, Compute, cpu};
+use super::{AttentionShape, Precision, cpu};
 
 /// Causal attention: `qkv[B, T, (H + 2K) D]` to `out[B, T, H D]`, keeping the log-sum-exp of each row in `lse[B, H, T]`.
 pub fn attention(
-    compute: Compute,
+    compute: Precision,
     out: &Tensor,
     lse: &Tensor,
     qkv: &Tensor,
@@ -25,7 +25,7 @@ pub fn attention(
 
 /// Gradient of [`attention`]: overwrites `dqkv[B, T, (H + 2K) D]`.
 pub fn attention_backward(
-    compute: Compute,
+    compute: Precision,
     dqkv: &Tensor,
     dout: &Tensor,
     out: &Tensor,

@@ -2,11 +2,11 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::access::{read, slices, zeros_of};
+use super::access::{none_on_cpu, read, slices, zeros_of};
 use super::clock::Part;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{AdamW, cpu, none_on_cpu};
+use super::{AdamW, cpu};
 
 /// Sum of squares in f64, in a fixed order.
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {

@@ -18,13 +18,13 @@ use rand_chacha::ChaCha8Rng;
 
 pub use oracle::models::configs;
 
-use crate::ops::Compute;
+use crate::ops::Precision;
 
 /// Checks done so far, and what they are done with.
 pub struct SelfTest<'a> {
     device: &'a Device,
     rng: ChaCha8Rng,
-    computes: Vec<Compute>,
+    computes: Vec<Precision>,
     passed: usize,
     failed: usize,
     /// Comparisons with the oracle so far.
@@ -36,7 +36,7 @@ pub struct SelfTest<'a> {
 /// What an op is checked with: the precision of its products and the type of its activations.
 #[derive(Debug, Clone, Copy)]
 struct Case {
-    compute: Compute,
+    compute: Precision,
     dtype: DType,
 }
 
@@ -46,7 +46,7 @@ impl<'a> SelfTest<'a> {
         Self {
             device,
             rng: ChaCha8Rng::seed_from_u64(seed),
-            computes: vec![Compute::F32, Compute::Bf16],
+            computes: vec![Precision::F32, Precision::Bf16],
             passed: 0,
             failed: 0,
             compared: 0,
@@ -55,7 +55,7 @@ impl<'a> SelfTest<'a> {
     }
 
     /// Keeps to what is computed with this precision.
-    pub fn only(mut self, compute: Compute) -> Self {
+    pub fn only(mut self, compute: Precision) -> Self {
         self.computes = vec![compute];
         self
     }
@@ -124,7 +124,7 @@ impl<'a> SelfTest<'a> {
             compute,
             dtype: match (self.device.is_cuda(), compute) {
                 // On the CPU operands are rounded where they are multiplied.
-                (true, Compute::Bf16) => DType::BF16,
+                (true, Precision::Bf16) => DType::BF16,
                 _ => DType::F32,
             },
         };
@@ -134,13 +134,13 @@ impl<'a> SelfTest<'a> {
     /// What ops without products are checked with: the types of their activations.
     fn dtypes(&self) -> Vec<DType> {
         let cases = self.cases().into_iter();
-        let own = cases.filter(|c| c.compute == Compute::F32 || self.device.is_cuda());
+        let own = cases.filter(|c| c.compute == Precision::F32 || self.device.is_cuda());
         own.map(|c| c.dtype).collect()
     }
 
     /// Whether f32 is among what is checked, which ops of f32 alone belong to.
     fn checks_f32(&self) -> bool {
-        self.computes.contains(&Compute::F32)
+        self.computes.contains(&Precision::F32)
     }
 }
 
@@ -148,9 +148,9 @@ impl Case {
     /// `f32`, or `bf16` and the CPU's unit.
     fn name(self) -> String {
         match (self.compute, self.dtype) {
-            (Compute::F32, _) => "f32".into(),
-            (Compute::Bf16, DType::BF16) => "bf16".into(),
-            (Compute::Bf16, _) => format!("bf16 by {}", crate::ops::unit()),
+            (Precision::F32, _) => "f32".into(),
+            (Precision::Bf16, DType::BF16) => "bf16".into(),
+            (Precision::Bf16, _) => format!("bf16 by {}", crate::ops::unit()),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::SelfTest;
 use super::compare::{Tolerance, apart};
 use crate::config::TrainConfig;
 use crate::model::{Decoder, DecoderConfig, Mode, Sizes, Workspace};
-use crate::ops::{self, Compute};
+use crate::ops::{self, Precision};
 use crate::train::{Hyperparameters, Optimizer};
 
 const BATCH: usize = 3;
@@ -31,7 +31,7 @@ impl SelfTest<'_> {
         llama.n_kv_head = 2;
         llama.n_inner = 344;
         for (name, config) in [("gpt2", gpt2), ("llama", llama)] {
-            for (compute, dtype) in [(Compute::F32, "f32"), (Compute::Bf16, "bf16")] {
+            for (compute, dtype) in [(Precision::F32, "f32"), (Precision::Bf16, "bf16")] {
                 let what = format!("{name} {dtype}");
                 self.check(&format!("gradients of a {what} model"), |t| {
                     t.gradients(&config, compute)
@@ -71,7 +71,7 @@ impl SelfTest<'_> {
     fn workspace(
         config: &DecoderConfig,
         mode: Mode,
-        compute: Compute,
+        compute: Precision,
         device: &Device,
         tokens: &(Vec<u32>, Vec<u32>),
     ) -> Result<Workspace> {
@@ -81,25 +81,25 @@ impl SelfTest<'_> {
         Ok(ws)
     }
 
-    fn gradients(&mut self, config: &DecoderConfig, compute: Compute) -> Result<String> {
+    fn gradients(&mut self, config: &DecoderConfig, compute: Precision) -> Result<String> {
         let tokens = self.tokens(config.vocab);
-        let run = |device: &Device, compute: Compute| -> Result<(Vec<f32>, Decoder)> {
+        let run = |device: &Device, compute: Precision| -> Result<(Vec<f32>, Decoder)> {
             let model = Self::model(config, device)?;
             let ws = Self::workspace(config, Mode::Train, compute, device, &tokens)?;
             model.forward_backward(&ws, 1.0 / (BATCH * TIME) as f32)?;
             Ok((ops::read(&ws.losses)?, model))
         };
-        let exact = run(&Device::Cpu, Compute::F32)?;
+        let exact = run(&Device::Cpu, Precision::F32)?;
         let got = run(self.device, compute)?;
         let loss = match compute {
-            Compute::F32 => 1e-5,
-            Compute::Bf16 => 1e-2,
+            Precision::F32 => 1e-5,
+            Precision::Bf16 => 1e-2,
         };
         apart(&exact.0, &got.0, Tolerance(loss))?;
         // In bf16, what the CPU's own rounding changes says how much a GPU's may, which rounds activations, too.
         let rounded = match compute {
-            Compute::F32 => None,
-            Compute::Bf16 => Some(run(&Device::Cpu, compute)?.1),
+            Precision::F32 => None,
+            Precision::Bf16 => Some(run(&Device::Cpu, compute)?.1),
         };
         let mut worst: f64 = 0.0;
         for (i, p) in exact.1.params.iter().enumerate() {
@@ -119,7 +119,7 @@ impl SelfTest<'_> {
         Ok(format!("at most {:.0} % of what is allowed", 100.0 * worst))
     }
 
-    fn repeats(&mut self, config: &DecoderConfig, compute: Compute) -> Result<String> {
+    fn repeats(&mut self, config: &DecoderConfig, compute: Precision) -> Result<String> {
         let tokens = self.tokens(config.vocab);
         let gpu = Self::model(config, self.device)?;
         let mut first: Option<(Vec<f32>, Vec<f32>)> = None;
@@ -137,7 +137,7 @@ impl SelfTest<'_> {
         Ok("three times".into())
     }
 
-    fn steps(&mut self, config: &DecoderConfig, compute: Compute) -> Result<String> {
+    fn steps(&mut self, config: &DecoderConfig, compute: Precision) -> Result<String> {
         const STEPS: usize = 30;
         // Small enough that rounding does not grow from step to step.
         const LR: f64 = 2e-4;
@@ -146,7 +146,7 @@ impl SelfTest<'_> {
             "steps": STEPS, "batch_tokens": BATCH * TIME, "lr": LR,
         }))
         .map_err(candle_core::Error::wrap)?;
-        let losses = |device: &Device, compute: Compute| -> Result<Vec<f32>> {
+        let losses = |device: &Device, compute: Precision| -> Result<Vec<f32>> {
             let model = Self::model(config, device)?;
             let ws = Self::workspace(config, Mode::Train, compute, device, &tokens)?;
             let mut optimizer = Optimizer::new(&model, device)?;
@@ -163,12 +163,12 @@ impl SelfTest<'_> {
             Ok(losses)
         };
         let (cpu, gpu) = (
-            losses(&Device::Cpu, Compute::F32)?,
+            losses(&Device::Cpu, Precision::F32)?,
             losses(self.device, compute)?,
         );
         let allowed = match compute {
-            Compute::F32 => 2e-3,
-            Compute::Bf16 => 3e-2,
+            Precision::F32 => 2e-3,
+            Precision::Bf16 => 3e-2,
         };
         let found = apart(&cpu, &gpu, Tolerance(allowed))?;
         Ok(format!("{:.3} to {:.3}, {found}", gpu[0], gpu[STEPS - 1]))
@@ -188,7 +188,7 @@ impl SelfTest<'_> {
         );
         let device = self.device;
         let Err(error) =
-            Workspace::computing(&config, 2000, 2048, Mode::Train, Compute::Bf16, device)
+            Workspace::computing(&config, 2000, 2048, Mode::Train, Precision::Bf16, device)
         else {
             bail!("buffers of some 13 TB were given");
         };

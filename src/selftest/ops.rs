@@ -4,14 +4,14 @@ use candle_core::{DType, Result};
 
 use super::SelfTest;
 use super::compare::{Tolerance, Twin, tolerance};
-use crate::ops::{self, AdamW, AttentionShape, Compute, Layout};
+use crate::ops::{self, AdamW, AttentionShape, Layout, Precision};
 
 const TYPES: [DType; 2] = [DType::F32, DType::BF16];
 
-fn compute(dtype: DType) -> Compute {
+fn compute(dtype: DType) -> Precision {
     match dtype {
-        DType::BF16 => Compute::Bf16,
-        _ => Compute::F32,
+        DType::BF16 => Precision::Bf16,
+        _ => Precision::F32,
     }
 }
 
@@ -130,7 +130,7 @@ impl SelfTest<'_> {
         );
         let residual = self.normal(&[m, n], DType::F32, 1.0)?;
         let out = self.poisoned(&[m, n], dtype)?;
-        let c = Compute::F32;
+        let c = Precision::F32;
         ops::linear(c, &out.cpu, &x.cpu, &w.cpu, layout, Some(&bias.cpu), None)?;
         ops::linear(
             compute(dtype),
@@ -166,10 +166,10 @@ impl SelfTest<'_> {
         let dx = self.poisoned(&[m, k], dtype)?;
         let dw = self.normal(&sides(layout, k, n), DType::F32, 1.0)?;
         let db = self.normal(&[n], DType::F32, 1.0)?;
-        ops::linear_backward_input(Compute::F32, &dx.cpu, &dy.cpu, &w.cpu, layout)?;
+        ops::linear_backward_input(Precision::F32, &dx.cpu, &dy.cpu, &w.cpu, layout)?;
         ops::linear_backward_input(compute(dtype), &dx.gpu, &dy.gpu, &w.gpu, layout)?;
         ops::linear_backward_weight(
-            Compute::F32,
+            Precision::F32,
             &dw.cpu,
             layout,
             Some(&db.cpu),
@@ -202,7 +202,7 @@ impl SelfTest<'_> {
             self.poisoned(&[m, n], dtype)?,
             self.poisoned(&[m, n], dtype)?,
         );
-        let (c, own) = (Compute::F32, compute(dtype));
+        let (c, own) = (Precision::F32, compute(dtype));
         ops::linear_gelu(
             c,
             &act.cpu,
@@ -341,7 +341,7 @@ impl SelfTest<'_> {
         let qkv = self.normal(&[rows, s.row()], dtype, 1.0)?;
         let out = self.poisoned(&[rows, s.width()], dtype)?;
         let lse = self.poisoned(&[s.batch, s.n_head, s.time], DType::F32)?;
-        ops::attention(Compute::F32, &out.cpu, &lse.cpu, &qkv.cpu, s)?;
+        ops::attention(Precision::F32, &out.cpu, &lse.cpu, &qkv.cpu, s)?;
         ops::attention(compute(dtype), &out.gpu, &lse.gpu, &qkv.gpu, s)?;
         lse.agree(Tolerance(if dtype == DType::BF16 { 2e-3 } else { 1e-4 }))?;
         // Probabilities are rounded, too.
@@ -349,7 +349,7 @@ impl SelfTest<'_> {
         let dout = self.normal(&[rows, s.width()], dtype, 1.0)?;
         let d = self.poisoned(&[rows, s.row()], dtype)?;
         ops::attention_backward(
-            Compute::F32,
+            Precision::F32,
             &d.cpu,
             &dout.cpu,
             &out.cpu,
@@ -410,7 +410,7 @@ impl SelfTest<'_> {
         };
         let scale = 1.0 / m as f32;
         ops::head_cross_entropy(
-            Compute::F32,
+            Precision::F32,
             &losses.cpu,
             Some((&dx.cpu, &dwte.cpu)),
             &chunk.cpu,
@@ -448,7 +448,7 @@ impl SelfTest<'_> {
             candle_core::bail!("losses without gradients are others");
         }
         let logits = self.poisoned(&[m, v], DType::F32)?;
-        ops::head_logits(Compute::F32, &logits.cpu, &x.cpu, &wte.cpu)?;
+        ops::head_logits(Precision::F32, &logits.cpu, &x.cpu, &wte.cpu)?;
         ops::head_logits(compute(dtype), &logits.gpu, &x.gpu, &wte.gpu)?;
         logits.agree(tolerance(DType::F32))
     }

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use super::passes::Passes;
 use crate::corpus::{Tokens, even_starts_rank};
 use crate::model::{Decoder, DecoderConfig, Format, Mode, Workspace, similarity};
-use crate::ops::{self, Compute};
+use crate::ops::{self, Precision};
 use crate::rank::{Beside, ETA, ProbeAccumulator, ProbeResult, RankError};
 
 /// Ranks and what is measured with them; the error: attention that is not finite.
@@ -29,10 +29,10 @@ impl Buffers {
         let device = shared.losses.device();
         let (batch, time) = (passes.probe_batch(shape), passes.probe_length);
         let workspace = match passes.probe_shares_memory() {
-            true => shared.forward_view(shape, batch, time, Compute::F32)?,
+            true => shared.forward_view(shape, batch, time, Precision::F32)?,
             false => {
                 let format = Format {
-                    compute: Compute::F32,
+                    compute: Precision::F32,
                     ..passes.format
                 };
                 Workspace::with_room(shape, (batch, time), Mode::Trunk, format, 0, device)?

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::passes::Passes;
 use crate::device::memory as machine;
 use crate::model::{self, DecoderConfig, Format, Mode, ModelError};
-use crate::ops::{Compute, OutOfMemory};
+use crate::ops::{OutOfMemory, Precision};
 use crate::rank;
 use crate::run::table::bytes;
 
@@ -225,7 +225,7 @@ impl Probe {
             true => 0,
             false => {
                 let format = Format {
-                    compute: Compute::F32,
+                    compute: Precision::F32,
                     ..passes.format
                 };
                 model::workspace_bytes(shape, (batch, time), Mode::Trunk, format, 0)

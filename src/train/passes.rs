@@ -92,6 +92,6 @@ impl Passes {
 
     /// Whether a probe, which computes in f32, can use the workspace's memory.
     pub fn probe_shares_memory(&self) -> bool {
-        !(self.format.gpu && self.format.compute == crate::ops::Compute::Bf16)
+        !(self.format.gpu && self.format.compute == crate::ops::Precision::Bf16)
     }
 }

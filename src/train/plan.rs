@@ -8,11 +8,11 @@ use candle_core::Device;
 use super::memory::Memory;
 use super::passes::Passes;
 pub use super::schedule::LearningRate;
-use crate::config::{Config, Precision, ReferenceTrainConfig, TrainConfig};
+use crate::config::{self, Config, ReferenceTrainConfig, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
 use crate::model::{DecoderConfig, Family, Files, Mode, Positions, Sizes, Workspace};
-use crate::ops::{self, Compute};
+use crate::ops::{self, Precision};
 use crate::run::event::Phase;
 
 /// The shape of a reference that is trained here.
@@ -67,10 +67,10 @@ pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
 }
 
 /// What training and evaluation multiply in (`train.dtype`).
-pub fn compute(config: &TrainConfig) -> Compute {
+pub fn compute(config: &TrainConfig) -> Precision {
     match config.dtype {
-        Precision::Bf16 => Compute::Bf16,
-        Precision::F32 => Compute::F32,
+        config::Precision::Bf16 => Precision::Bf16,
+        config::Precision::F32 => Precision::F32,
     }
 }
 
@@ -96,12 +96,12 @@ pub fn workspace(
 /// What to say where `train.dtype` asks for what the device cannot do well.
 pub fn slow_compute(config: &Config, device: &Device) -> Option<String> {
     if device.is_cuda() {
-        let slow = compute(&config.train) == Compute::F32;
+        let slow = compute(&config.train) == Precision::F32;
         return slow.then(|| {
             "train.dtype is \"f32\": on a GPU \"bf16\" trains some twenty times as fast".into()
         });
     }
-    let slow = compute(&config.train) == Compute::Bf16 && ops::unit() == "portable";
+    let slow = compute(&config.train) == Precision::Bf16 && ops::unit() == "portable";
     slow.then(|| {
         "train.dtype is \"bf16\", and this CPU has no bf16 instructions (AVX512-BF16, AMX): \"f32\" is faster here"
             .into()

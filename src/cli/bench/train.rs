@@ -13,7 +13,7 @@ use crate::config::TrainConfig;
 use crate::device::Choice;
 use crate::file::{self, Dir};
 use crate::model::{self, Decoder, DecoderConfig, Family, Files, Sizes, save};
-use crate::ops::{self, Compute};
+use crate::ops::{self, Precision};
 use crate::run::table::{aligned, count};
 use crate::text;
 use crate::train::plan;
@@ -322,7 +322,7 @@ impl Facts {
         }
         let peak = card.as_deref().and_then(peak_bf16);
         // For products in f32 the data sheets' number is none.
-        let bf16 = plan::compute(&job.train) == Compute::Bf16 && device.is_cuda();
+        let bf16 = plan::compute(&job.train) == Precision::Bf16 && device.is_cuda();
         self.mfu = peak
             .filter(|_| bf16)
             .map(|peak| self.tokens_per_second * job.mfu_flops(config) / peak);

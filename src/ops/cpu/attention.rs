@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 
 use super::gemm::{Accumulate, Mat, Packed, Right, Threads, matmul, matmul_shared};
 use super::{Shared, math};
-use crate::ops::{AttentionShape, Compute};
+use crate::ops::{AttentionShape, Precision};
 
 /// Queries handled at once.
 const BLOCK: usize = 64;
@@ -68,7 +68,13 @@ fn check(qkv: &[f32], out: usize, lse: usize, s: &AttentionShape) {
 }
 
 /// Forward pass.
-pub fn forward(compute: Compute, out: &mut [f32], lse: &mut [f32], qkv: &[f32], s: AttentionShape) {
+pub fn forward(
+    compute: Precision,
+    out: &mut [f32],
+    lse: &mut [f32],
+    qkv: &[f32],
+    s: AttentionShape,
+) {
     check(qkv, out.len(), lse.len(), &s);
     let (c, row) = (s.width(), s.row());
     let out = Shared(out.as_mut_ptr());
@@ -166,7 +172,7 @@ fn softmax_rows(probs: &mut [f32], lse: &mut [f32], scale: f32, from: usize, key
 
 /// Backward pass: `dqkv = …`.
 pub fn backward(
-    compute: Compute,
+    compute: Precision,
     dqkv: &mut [f32],
     dout: &[f32],
     out: &[f32],
@@ -347,7 +353,7 @@ pub fn probs(probs: &mut [f32], qkv: &[f32], s: AttentionShape) {
         let mut memory = Packed::default();
         let k = Mat::strided(qkv, head.k, s.row()).t();
         // SAFETY: as in `forward`.
-        let k = unsafe { Right::new(Compute::F32, k, (s.head_size, t), &mut memory) };
+        let k = unsafe { Right::new(Precision::F32, k, (s.head_size, t), &mut memory) };
         scores(p, qkv, &k, &head, 0, t, &s);
         simd!(softmax_rows(p, &mut lse, s.scale, 0, t));
     });

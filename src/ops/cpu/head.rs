@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use super::gemm::{Accumulate, Isa, Mat, Packed, Side, Threads, matmul, multiply};
 use super::{Shared, math};
-use crate::ops::Compute;
+use crate::ops::Precision;
 
 /// `logits = x wteᵀ`.
-pub fn logits(compute: Compute, logits: &mut [f32], x: &[f32], wte: &[f32], c: usize, v: usize) {
+pub fn logits(compute: Precision, logits: &mut [f32], x: &[f32], wte: &[f32], c: usize, v: usize) {
     let m = x.len() / c;
     assert!(logits.len() == m * v && wte.len() == v * c);
     // SAFETY: sizes were asserted; `logits` is a separate `&mut`.
@@ -55,7 +55,7 @@ type Grads<'a> = Option<(&'a mut [f32], &'a mut [f32])>;
 /// Loss of every row, and with `grads = (dx, dwte)` the gradients of their sum times the scale: `dx = …`,
 /// `dwte += …`. `chunk` is scratch for whole rows of logits.
 pub fn cross_entropy(
-    compute: Compute,
+    compute: Precision,
     losses: &mut [f32],
     grads: Grads<'_>,
     chunk: &mut [f32],
@@ -66,8 +66,8 @@ pub fn cross_entropy(
         assert!(dx.len() == of.x.len() && dwte.len() == of.wte.len());
     }
     match compute {
-        Compute::F32 => by_rows(losses, grads, chunk, of),
-        Compute::Bf16 => by_columns(losses, grads, of),
+        Precision::F32 => by_rows(losses, grads, chunk, of),
+        Precision::Bf16 => by_columns(losses, grads, of),
     }
 }
 
@@ -88,7 +88,7 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
         let (from, m) = (piece * rows, losses.len());
         let x = &x[from * c..][..m * c];
         let chunk = &mut chunk[..m * v];
-        logits(Compute::F32, chunk, x, wte, c, v);
+        logits(Precision::F32, chunk, x, wte, c, v);
         let want_grads = grads.is_some();
         chunk
             .par_chunks_mut(v)
@@ -101,7 +101,7 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
             // SAFETY: `chunk` is m x v, `wte` and `dwte` v x c, `dx`'s piece m x c; all are separate.
             unsafe {
                 matmul(
-                    Compute::F32,
+                    Precision::F32,
                     (m, v, c),
                     dx[from * c..][..m * c].as_mut_ptr(),
                     c,
@@ -111,7 +111,7 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
                     Threads::All,
                 );
                 matmul(
-                    Compute::F32,
+                    Precision::F32,
                     (v, m, c),
                     dwte.as_mut_ptr(),
                     c,

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::ROWS_PER_TASK;
 use super::gemm::{Accumulate, Mat, Threads, matmul};
-use crate::ops::{Compute, Layout};
+use crate::ops::{Layout, Precision};
 
 /// The weight as a `[k, n]` matrix.
 fn weight(w: &[f32], layout: Layout, (k, n): (usize, usize)) -> Mat {
@@ -17,7 +17,7 @@ fn weight(w: &[f32], layout: Layout, (k, n): (usize, usize)) -> Mat {
 /// `out = x w (+ bias) (+ residual)`.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
-    compute: Compute,
+    compute: Precision,
     out: &mut [f32],
     x: &[f32],
     w: &[f32],
@@ -73,7 +73,7 @@ fn sums(out: &mut [f32], residual: &[f32], bias: &[f32]) {
 
 /// `dx = dy wᵀ`.
 pub fn backward_input(
-    compute: Compute,
+    compute: Precision,
     dx: &mut [f32],
     dy: &[f32],
     w: &[f32],
@@ -99,7 +99,7 @@ pub fn backward_input(
 
 /// `dw += xᵀ dy`.
 pub fn backward_weight(
-    compute: Compute,
+    compute: Precision,
     dw: &mut [f32],
     layout: Layout,
     x: &[f32],

@@ -27,7 +27,7 @@ use rand::Rng;
 
 use super::compare::Tolerance;
 use super::{Case, SelfTest};
-use crate::ops::{self, Compute, Layout};
+use crate::ops::{self, Layout, Precision};
 
 /// Tolerance of f32 sums of some hundred terms.
 const SUMS: Tolerance = Tolerance(3e-5);
@@ -41,9 +41,9 @@ impl Case {
     /// One of three tolerances: in f32, in bf16 on the CPU and on a GPU.
     fn one_of(self, f32: f64, cpu: f64, gpu: f64) -> Tolerance {
         Tolerance(match (self.compute, self.dtype) {
-            (Compute::F32, _) => f32,
-            (Compute::Bf16, DType::BF16) => gpu,
-            (Compute::Bf16, _) => cpu,
+            (Precision::F32, _) => f32,
+            (Precision::Bf16, DType::BF16) => gpu,
+            (Precision::Bf16, _) => cpu,
         })
     }
 
@@ -51,8 +51,8 @@ impl Case {
     fn operand(self, t: &Tensor) -> Result<Tensor> {
         let values = ops::read(t)?;
         let round = |&v: &f32| match self.compute {
-            Compute::F32 => f64::from(v),
-            Compute::Bf16 => f64::from(bf16::from_f32(v)),
+            Precision::F32 => f64::from(v),
+            Precision::Bf16 => f64::from(bf16::from_f32(v)),
         };
         let values = values.iter().map(round).collect();
         Tensor::from_vec(values, t.shape(), &Device::Cpu)

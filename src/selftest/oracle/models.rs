@@ -11,7 +11,7 @@ use crate::config::TrainConfig;
 use crate::model::{
     Biases, Decoder, DecoderConfig, Mlp, Mode, Norms, Positions, RopeScaling, Sizes, Workspace,
 };
-use crate::ops::{self, Compute};
+use crate::ops::{self, Precision};
 use crate::train::{Hyperparameters, Optimizer};
 
 const SIZES: Sizes = Sizes {
@@ -157,7 +157,7 @@ impl SelfTest<'_> {
         let distances = Distances::new(&wanted, &model)?;
         // A GPU rounds activations, too: it may lie so many times further away than the CPU.
         let rounded = match (case.compute, self.device.is_cuda()) {
-            (Compute::Bf16, true) => {
+            (Precision::Bf16, true) => {
                 let cpu = Decoder::zeros(config.clone(), &Device::Cpu)?;
                 cpu.weights.write_all(&model.weights.read_all()?)?;
                 let ws = [&inputs, &targets];
@@ -169,9 +169,9 @@ impl SelfTest<'_> {
         };
         for (i, (p, found)) in model.params.iter().zip(&distances.0).enumerate() {
             let allowed = match (case.compute, &rounded) {
-                (Compute::F32, _) => 1e-5,
-                (Compute::Bf16, None) => 8e-2,
-                (Compute::Bf16, Some(cpu)) => 3.0 * cpu.0[i] + 5e-3,
+                (Precision::F32, _) => 1e-5,
+                (Precision::Bf16, None) => 8e-2,
+                (Precision::Bf16, Some(cpu)) => 3.0 * cpu.0[i] + 5e-3,
             };
             if found.is_nan() || *found > allowed {
                 bail!(
@@ -181,7 +181,7 @@ impl SelfTest<'_> {
             }
             shares.push(found / allowed);
         }
-        if case.compute == Compute::Bf16 && distances.0.iter().all(|d| *d < 1e-4) {
+        if case.compute == Precision::Bf16 && distances.0.iter().all(|d| *d < 1e-4) {
             bail!("no gradient moved: nothing was rounded to bf16");
         }
         self.query_key_norms(&model, &wanted, case, &mut shares)?;
@@ -312,7 +312,7 @@ impl SelfTest<'_> {
 /// Buffers with these token ids.
 fn workspace(
     config: &DecoderConfig,
-    compute: Compute,
+    compute: Precision,
     device: &Device,
     ids: [&Twin; 2],
 ) -> Result<Workspace> {

@@ -17,7 +17,7 @@ mod tiles;
 
 use std::cell::Cell;
 
-use crate::ops::Compute;
+use crate::ops::Precision;
 pub use accumulate::Accumulate;
 pub use isa::Isa;
 pub use mat::Mat;
@@ -32,7 +32,7 @@ pub use tiles::multiply;
 /// The pointers must be valid for the sizes and strides given, `out` for writing and apart from the others.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn matmul(
-    compute: Compute,
+    compute: Precision,
     (m, k, n): (usize, usize, usize),
     out: *mut f32,
     out_row: usize,
@@ -44,8 +44,8 @@ pub unsafe fn matmul(
     // SAFETY: forwarded to the caller.
     unsafe {
         match compute {
-            Compute::F32 => single::multiply((m, k, n), out, out_row, onto, a, b, threads),
-            Compute::Bf16 => {
+            Precision::F32 => single::multiply((m, k, n), out, out_row, onto, a, b, threads),
+            Precision::Bf16 => {
                 let (unit, (mut left, mut right)) = (Isa::chosen(), PACKED.take());
                 left.fill(unit, Side::Left, a, m, k, threads);
                 right.fill(unit, Side::Right, b.t(), n, k, threads);
@@ -103,14 +103,14 @@ mod tests {
 
     /// The product itself, with f64 sums of operands rounded as `compute` rounds them.
     fn exact(
-        compute: Compute,
+        compute: Precision,
         (m, k, n): (usize, usize, usize),
         a: impl Fn(usize, usize) -> f32,
         b: impl Fn(usize, usize) -> f32,
     ) -> Vec<f64> {
         let round = |x: f32| match compute {
-            Compute::F32 => f64::from(x),
-            Compute::Bf16 => f64::from(bf16::from_f32(x)),
+            Precision::F32 => f64::from(x),
+            Precision::Bf16 => f64::from(bf16::from_f32(x)),
         };
         let at = |i, j| (0..k).map(|l| round(a(i, l)) * round(b(l, j))).sum();
         (0..m * n).map(|i| at(i / n, i % n)).collect()
@@ -119,10 +119,10 @@ mod tests {
     /// What multiplies, with its name.
     type Multiply = Box<dyn Fn((usize, usize, usize), *mut f32, usize, Accumulate, Mat, Mat)>;
 
-    fn ways(compute: Compute) -> Vec<(&'static str, Multiply)> {
+    fn ways(compute: Precision) -> Vec<(&'static str, Multiply)> {
         // SAFETY (of all): the test's operands have these sizes.
         match compute {
-            Compute::F32 => {
+            Precision::F32 => {
                 let one: Multiply = Box::new(|size, out, row, onto, a, b| unsafe {
                     single::multiply(size, out, row, onto, a, b, Threads::One);
                 });
@@ -131,7 +131,7 @@ mod tests {
                 });
                 vec![("one thread", one), ("all threads", all)]
             }
-            Compute::Bf16 => Isa::available()
+            Precision::Bf16 => Isa::available()
                 .into_iter()
                 .map(|unit| {
                     let way: Multiply = Box::new(move |(m, k, n), out, row, onto, a, b| unsafe {
@@ -159,7 +159,7 @@ mod tests {
             (800, 20, 40),
             (2100, 3, 2050),
         ];
-        for compute in [Compute::F32, Compute::Bf16] {
+        for compute in [Precision::F32, Precision::Bf16] {
             let ways = ways(compute);
             for (m, k, n) in sizes {
                 for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {

@@ -12,7 +12,7 @@ use super::isa::Isa;
 use super::mat::Mat;
 use super::threads::Threads;
 use super::tile::{LINE, Line, PANEL, Side, TILE, Tile};
-use crate::ops::Compute;
+use crate::ops::Precision;
 
 /// A packed operand; its memory grows and is kept between uses.
 #[derive(Default)]
@@ -156,14 +156,14 @@ impl<'m> Right<'m> {
     /// # Safety
     /// `mat` must be valid for its sizes while this is used.
     pub unsafe fn new(
-        compute: Compute,
+        compute: Precision,
         mat: Mat,
         (k, n): (usize, usize),
         memory: &'m mut Packed,
     ) -> Self {
         let packed = match compute {
-            Compute::F32 => None,
-            Compute::Bf16 => {
+            Precision::F32 => None,
+            Precision::Bf16 => {
                 // SAFETY: forwarded to the caller.
                 unsafe { memory.fill(Isa::chosen(), Side::Right, mat.t(), n, k, Threads::One) };
                 Some(&*memory)
