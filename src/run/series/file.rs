@@ -50,9 +50,11 @@ fn fingerprint() -> &'static [u8; HASH] {
             include_str!("../event/train_line.rs"),
             include_str!("../state/mod.rs"),
             include_str!("../state/fold.rs"),
+            include_str!("../state/json_list.rs"),
             include_str!("../state/points.rs"),
             include_str!("../state/snapshots.rs"),
             include_str!("../state/strand.rs"),
+            include_str!("../state/thin.rs"),
             include_str!("file.rs"),
             include_str!("pyramid.rs"),
         ] {
