@@ -105,7 +105,7 @@ fn row(dir: &RunDir, state: &RunState) -> [String; 8] {
         now.map_or_else(dash, |now| now.layers.to_string()),
         core.step.to_string(),
         core.eval
-            .map_or_else(dash, |e| format!("{:.4}", e.val_loss)),
+            .map_or_else(dash, |e| format!("{:.4}", e.val_loss())),
         gap.map_or_else(dash, |gap| format!("{gap:+.4}")),
         show::duration(state.elapsed),
     ]

@@ -45,7 +45,7 @@ fn point(run: &RunState, note: &CheckpointNote) -> Point {
         note: note.clone(),
         val_loss: note.val_loss.or_else(|| match live {
             true => trouble::val_at(run, note),
-            false => eval.map(|e| e.val_loss),
+            false => eval.map(|e| e.val_loss()),
         }),
         gap: eval.and_then(|e| Some((e.gap?, e.gap_stderr))),
         live,
@@ -78,7 +78,7 @@ pub fn abandons(run: &RunState, point: &Point) -> String {
     if steps > 0 && seconds > 0.0 {
         text.push_str(&format!(", {} of work", duration(seconds)));
     }
-    let finite = later.iter().map(|e| e.val_loss).filter(|v| v.is_finite());
+    let finite = later.iter().filter_map(|e| e.val_loss);
     if let Some(best) = finite.min_by(f64::total_cmp) {
         let best = trend::loss(best);
         text.push_str(&format!(", {} evaluations (best val {best})", later.len()));

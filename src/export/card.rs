@@ -125,7 +125,7 @@ fn making(out: &mut String, run: &FromRun) -> std::fmt::Result {
         write!(
             out,
             " Validation loss {}",
-            with_error(eval.val_loss, eval.stderr)
+            with_error(eval.val_loss(), eval.stderr())
         )?;
         if let (Some(gap), Some(stderr)) = (eval.gap, eval.gap_stderr) {
             write!(out, ", {} to the reference", signed(gap, stderr))?;

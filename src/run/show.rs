@@ -153,7 +153,7 @@ pub fn status_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> 
         let _ = write!(
             out,
             "\nval loss {}",
-            trend::loss_words(eval.val_loss, f64::NAN)
+            trend::loss_words(eval.val_loss(), f64::NAN)
         );
         if eval.gap.is_some() {
             let _ = write!(out, ", gap {}", trend::gap_words(eval.gap, eval.gap_stderr));
@@ -329,7 +329,7 @@ pub fn summary_json(state: &RunState, dir: &RunDir) -> Value {
         "step": core.step,
         "elapsed": state.elapsed,
         "t": state.t,
-        "val_loss": core.eval.map(|e| e.val_loss),
+        "val_loss": core.eval.map(|e| e.val_loss()),
         "round": round.map(|r| r.round),
         "gap": round.and_then(|r| r.result.gap),
         "gap_stderr": round.and_then(|r| r.result.gap_stderr),

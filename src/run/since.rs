@@ -53,22 +53,22 @@ pub fn of(run: &RunState) -> Option<Since> {
 /// The best validation loss since, where it is better than any before in its phase.
 fn best(run: &RunState, left: Left) -> Option<String> {
     let evals = run.evals_of_phase();
-    let finite = || evals.iter().filter(|e| e.val_loss.is_finite());
+    let finite = || evals.iter().filter(|e| e.val_loss.is_some());
     let least = |after: bool| {
         let wanted = finite().filter(|e| (e.seq > left.seq) == after);
-        wanted.min_by(|a, b| a.val_loss.total_cmp(&b.val_loss))
+        wanted.min_by(|a, b| a.val_loss().total_cmp(&b.val_loss()))
     };
     let (now, before) = (least(true)?, least(false));
-    if before.is_some_and(|b| b.val_loss <= now.val_loss) {
+    if before.is_some_and(|b| b.val_loss() <= now.val_loss()) {
         return None;
     }
     let began = run.core.phase.as_ref().map_or(0, |p| p.began_at);
     let was = before.map_or(String::new(), |b| {
-        format!(", was {}", trend::loss(b.val_loss))
+        format!(", was {}", trend::loss(b.val_loss()))
     });
     let step = thousands(now.step.saturating_sub(began));
     Some(format!(
         "new best val {} at step {step}{was}",
-        trend::loss(now.val_loss)
+        trend::loss(now.val_loss())
     ))
 }

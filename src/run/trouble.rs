@@ -213,10 +213,7 @@ fn disk(run: &RunState) -> Option<Trouble> {
 fn not_finite(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
     let core = &run.core;
     let paused = core.status == Status::Paused;
-    let of_val = run
-        .evals_of_phase()
-        .last()
-        .filter(|e| !e.val_loss.is_finite());
+    let of_val = run.evals_of_phase().last().filter(|e| e.val_loss.is_none());
     let (step, what, done) = match (core.not_finite, of_val) {
         (Some(step), _) => (
             step,
@@ -255,8 +252,8 @@ fn diverged(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
     let best = best(run)?;
     let last = run.evals_of_phase().last()?;
     let now = run.core.phase.as_ref()?;
-    let (what, step) = if is_diverged(last.val_loss, best.val_loss, best.stderr) {
-        (format!("val {}", trend::loss(last.val_loss)), last.step)
+    let (what, step) = if is_diverged(last.val_loss(), best.val_loss(), best.stderr()) {
+        (format!("val {}", trend::loss(last.val_loss())), last.step)
     } else {
         let (step, loss) = training_diverged(run)?;
         (format!("training loss {}", trend::loss(loss)), step)
@@ -270,7 +267,7 @@ fn diverged(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
         id: best.seq,
         what: format!(
             "diverged: {what} at step {step}, best val {:.4} at {best_at}",
-            best.val_loss
+            best.val_loss()
         ),
         done: match run.core.status {
             Status::Paused => "paused",
@@ -284,7 +281,7 @@ fn diverged(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
 fn training_diverged(run: &RunState) -> Option<(u64, f64)> {
     let (best, last) = (best(run)?, run.evals_of_phase().last()?);
     let train = run.last_training_loss();
-    train.filter(|(step, loss)| *step > last.step && loss - best.val_loss > DIVERGED_TRAIN)
+    train.filter(|(step, loss)| *step > last.step && loss - best.val_loss() > DIVERGED_TRAIN)
 }
 
 fn stalled(run: &RunState, silence: f64) -> Option<Trouble> {
@@ -303,11 +300,8 @@ fn stalled(run: &RunState, silence: f64) -> Option<Trouble> {
 
 /// The best evaluation of the present phase.
 fn best(run: &RunState) -> Option<&super::state::EvalPoint> {
-    let finite = run
-        .evals_of_phase()
-        .iter()
-        .filter(|e| e.val_loss.is_finite());
-    finite.min_by(|a, b| a.val_loss.total_cmp(&b.val_loss))
+    let finite = run.evals_of_phase().iter().filter(|e| e.val_loss.is_some());
+    finite.min_by(|a, b| a.val_loss().total_cmp(&b.val_loss()))
 }
 
 /// The latest validation loss on the live branch up to a checkpoint.
@@ -316,13 +310,15 @@ pub fn val_at(run: &RunState, checkpoint: &CheckpointNote) -> Option<f64> {
     let before = evals.partition_point(|e| e.seq <= checkpoint.seq && e.step <= checkpoint.step);
     checkpoint
         .val_loss
-        .or_else(|| evals[..before].last().map(|e| e.val_loss))
+        .or_else(|| evals[..before].last().map(|e| e.val_loss()))
 }
 
 /// The newest checkpoint of the live branch whose loss is near the best of the phase.
 pub fn good(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Good> {
     let best = best(run);
-    let limit = best.map_or(f64::INFINITY, |b| b.val_loss + DIVERGED.max(5.0 * b.stderr));
+    let limit = best.map_or(f64::INFINITY, |b| {
+        b.val_loss() + DIVERGED.max(5.0 * b.stderr())
+    });
     let is_fine = |val: f64| val.is_finite() && val <= limit;
     let evals = &run.live().evals;
     let live = run.checkpoints.iter().rev().filter(|c| {
@@ -331,7 +327,7 @@ pub fn good(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Good> {
         // A model that was not evaluated itself is as good as the evaluations around it.
         let later = match evals.get(next) {
             _ if own => true,
-            Some(next) => is_fine(next.val_loss),
+            Some(next) => is_fine(next.val_loss()),
             None => training_diverged(run).is_none(),
         };
         let is_good = later && val_at(run, c).is_none_or(is_fine);

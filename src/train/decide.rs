@@ -7,14 +7,15 @@ use super::evidence;
 use super::memory::{Held, Memory};
 use super::outcome::{Choice, Ended};
 use super::plan;
-use super::state::{EvalRecord, Open};
+use super::state::Open;
 use super::trainer::Trainer;
 use crate::config::{LayerChoice, PolicyMode};
 use crate::inherit;
 use crate::model::DecoderConfig;
 use crate::run::command::{By, Command};
 use crate::run::event::{
-    Body, Decision, DecisionReason, DecisionStatus, Evidence, GrowthCost, Outcome, Phase, Plateau,
+    Body, Decision, DecisionReason, DecisionStatus, Evaluation, Evidence, GrowthCost, Outcome,
+    Phase, Plateau,
 };
 use crate::run::hints::DECIDE_OR_TRAIN_ON;
 use crate::run::table;
@@ -130,7 +131,7 @@ impl Trainer {
     }
 
     /// Under `ask` and `pause`, a match or a plateau before the round's end is offered once.
-    pub(super) fn offer_early(&mut self, record: &EvalRecord) -> Result<()> {
+    pub(super) fn offer_early(&mut self, record: &Evaluation) -> Result<()> {
         let early = self.state.phase_step < self.state.due;
         if self.policy == PolicyMode::Auto || self.state.round() == 0 || !early {
             return Ok(());
@@ -182,7 +183,7 @@ impl Trainer {
         }
     }
 
-    fn evidence(&self, record: &EvalRecord, reason: DecisionReason) -> Result<Evidence> {
+    fn evidence(&self, record: &Evaluation, reason: DecisionReason) -> Result<Evidence> {
         let state = &self.state;
         let benchmark = state
             .benchmark
@@ -210,12 +211,12 @@ impl Trainer {
         );
         let ahead = state.phase_step + self.config.train.steps;
         let grown_layers = growth.as_ref().map_or(layers, |g| g.layers);
-        let rounds = evidence::rounds_so_far(state, layers, record.val_loss);
+        let rounds = evidence::rounds_so_far(state, layers, record.val_loss());
         Ok(Evidence {
             round: state.round(),
             layers,
-            val_loss: record.val_loss,
-            stderr: record.stderr,
+            val_loss: record.measured_val_loss(),
+            stderr: record.stderr(),
             benchmark: benchmark.val_loss,
             reference_layers: benchmark.layers,
             gap,

@@ -1,7 +1,7 @@
 //! What a decision rests on: forecasts, and what the evidence speaks for.
 
-use super::state::{EvalRecord, TrainState};
-use crate::run::event::{Forecast, PhaseResult, Plateau, Suggestion};
+use super::state::{AtStep, TrainState};
+use crate::run::event::{Evaluation, Forecast, PhaseResult, Plateau, Suggestion};
 use crate::run::table;
 use crate::run::trend::{self, GapData, Line};
 use crate::run::trouble::is_diverged;
@@ -23,8 +23,8 @@ pub fn forecast_grown(
 }
 
 /// Phase step and validation loss of every evaluation of the phase.
-pub fn losses(evals: &[EvalRecord]) -> Vec<(f64, f64)> {
-    let pair = |e: &EvalRecord| (e.phase_step as f64, e.val_loss);
+pub fn losses(evals: &[AtStep<Evaluation>]) -> Vec<(f64, f64)> {
+    let pair = |e: &AtStep<Evaluation>| (e.phase_step as f64, e.val_loss());
     evals.iter().map(pair).collect()
 }
 
@@ -37,15 +37,15 @@ pub fn rounds_so_far(state: &TrainState, layers: usize, val_loss: f64) -> Vec<(u
 }
 
 /// Whether the last of a phase's evaluations is far above the best of them, in a sentence; for the training that diverges.
-pub fn divergence(evals: &[EvalRecord]) -> Option<String> {
+pub fn divergence(evals: &[AtStep<Evaluation>]) -> Option<String> {
     let last = evals.last()?;
-    let finite = evals.iter().filter(|e| e.val_loss.is_finite());
-    let best = finite.min_by(|a, b| a.val_loss.total_cmp(&b.val_loss))?;
-    is_diverged(last.val_loss, best.val_loss, best.stderr).then(|| {
+    let finite = evals.iter().filter(|e| e.val_loss.is_some());
+    let best = finite.min_by(|a, b| a.val_loss().total_cmp(&b.val_loss()))?;
+    is_diverged(last.val_loss(), best.val_loss(), best.stderr()).then(|| {
         format!(
             "diverged: val {} is far above {:.4}, the best of the phase, at its step {}",
-            trend::loss(last.val_loss),
-            best.val_loss,
+            trend::loss(last.val_loss()),
+            best.val_loss(),
             best.phase_step
         )
     })
@@ -106,6 +106,7 @@ pub fn suggest(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::event::finite;
 
     #[test]
     fn growth_is_forecast_only_after_two_growths() {
@@ -129,13 +130,13 @@ mod tests {
 
     #[test]
     fn a_loss_far_above_its_best_suggests_a_rollback_and_nothing_else() {
-        let eval = |phase_step, val_loss| EvalRecord {
+        let eval = |phase_step, val_loss| AtStep {
             phase_step,
-            val_loss,
-            stderr: 0.01,
-            gap: None,
-            gap_stderr: None,
-            matched: false,
+            measured: Evaluation {
+                val_loss: finite(val_loss).0,
+                stderr: Some(0.01),
+                ..Evaluation::default()
+            },
         };
         let evals = |last| [eval(10, 2.6), eval(20, 2.5), eval(30, last)];
         for last in [2.4, 2.6, 2.9, f64::NAN, f64::INFINITY] {

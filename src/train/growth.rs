@@ -67,7 +67,7 @@ impl Trainer {
         self.state.stream = u64::from(round);
         let (from_layers, to_layers) = (sources.len(), self.learner.shape().n_layer);
         self.begin(Phase::Round(round), &start, self.config.train.steps)?;
-        let loss = self.state.eval_now().map_or(f64::NAN, |e| e.val_loss);
+        let loss = self.state.eval_now().map_or(f64::NAN, |e| e.val_loss());
         if !loss.is_finite() {
             bail!("the grown model's validation loss is not finite");
         }
@@ -97,7 +97,7 @@ impl Trainer {
             self.evaluate()?;
         }
         let after = self.state.evals.iter().filter(|e| e.phase_step > 0);
-        let losses: Vec<f64> = after.map(|e| e.val_loss).collect();
+        let losses: Vec<f64> = after.map(|e| e.val_loss()).collect();
         let Some(last) = losses.last() else {
             return Ok(None);
         };

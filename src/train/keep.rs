@@ -59,7 +59,7 @@ impl Trainer {
             milestone,
         });
         self.state.seq = self.journal.next_seq();
-        let val_loss = self.state.eval_now().map(|e| e.val_loss);
+        let val_loss = self.state.eval_now().map(|e| e.val_loss());
         let before = (
             self.state.best.clone(),
             self.state.reference_checkpoint.clone(),

@@ -131,7 +131,7 @@ impl Trainer {
             Command::Note { .. } => done(format!("noted at {step}")),
             Command::Eval => {
                 let record = self.evaluate()?;
-                done(format!("val {:.4} at {step}", record.val_loss))
+                done(format!("val {:.4} at {step}", record.measured_val_loss()))
             }
             Command::Probe => {
                 self.probe()?;

@@ -143,9 +143,10 @@ impl Trainer {
             parameters: self.learner.shape().parameters(),
             steps: state.phase_step,
             tokens,
-            val_loss: record.val_loss,
-            stderr: record.stderr,
-            gap: record.gap,
+            val_loss: record.measured_val_loss(),
+            stderr: record.stderr(),
+            // A gap that is not finite is one all the same.
+            gap: record.gap.or(state.benchmark.as_ref().map(|_| f64::NAN)),
             gap_stderr: record.gap_stderr,
             tokens_per_second: if tokens > 0 {
                 self.tokens_per_second()
@@ -153,8 +154,8 @@ impl Trainer {
                 0.0
             },
             tokens_per_second_wall: tokens as f64 / state.wall_seconds.max(1e-9),
-            lazy_layers: probe.lazy_layers,
-            max_rank: probe.max_rank,
+            lazy_layers: probe.measured.lazy_layers,
+            max_rank: probe.measured.max_rank,
             start: state.start,
             matched: record.matched,
         };
@@ -166,6 +167,7 @@ impl Trainer {
             source_layers: self.state.source_layers.clone(),
             result: Some(result.clone()),
         }));
+        self.state.end_phase();
         Ok(result)
     }
 

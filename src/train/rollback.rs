@@ -12,7 +12,7 @@ use super::trainer::Trainer;
 use crate::config::PolicyMode;
 use crate::fault;
 use crate::run::command::By;
-use crate::run::event::{Body, Rollback};
+use crate::run::event::{Body, Phase, Rollback};
 
 /// Seconds between attempts to read a checkpoint.
 const READ_WAITS: [u64; 3] = [1, 2, 5];
@@ -112,6 +112,9 @@ impl Trainer {
         if concluded && self.state.round() > 0 {
             let round = self.state.round();
             self.state.rounds.retain(|r| r.round != round);
+            self.state
+                .finished
+                .retain(|f| f.phase != Phase::Round(round));
             self.state.task = Task::Train;
             self.state.outcome = None;
             self.state.decision = None;

@@ -9,6 +9,8 @@ use crate::run::event::Phase;
 use crate::run::event::foreign::{MOST_COUNTED, MOST_LAYERS, MOST_ROUNDS};
 use crate::text;
 
+/// Phases of a recipe: the reference, rounds and controls.
+const MOST_PHASES: u64 = MOST_ROUNDS + 3;
 /// Branches of a run: each rollback begins one.
 const MOST_BRANCHES: u32 = 1 << 20;
 
@@ -81,6 +83,9 @@ impl TrainState {
         }
         if self.rounds.len() as u64 > MOST_ROUNDS {
             return Err(format!("it has {} rounds", self.rounds.len()));
+        }
+        if self.finished.len() as u64 > MOST_PHASES {
+            return Err(format!("it has {} finished phases", self.finished.len()));
         }
         match &self.phase {
             Phase::Other(name) => {

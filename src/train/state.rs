@@ -1,13 +1,18 @@
 //! What a checkpoint must hold besides tensors, so that a resumed run goes on to the bit.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use super::live::LiveControls;
 use crate::run::command::GrowMode;
 use crate::run::decisions::Repeat;
-use crate::run::event::{DecisionReason, Outcome, Phase, PhaseResult, Start, null_is_nan};
+use crate::run::event::{
+    DecisionReason, Evaluation, Outcome, Phase, PhaseResult, Probe, Start, null_is_nan,
+};
 use crate::run::state::{ControlResult, RoundResult};
 
 /// What the recipe does next.
@@ -42,25 +47,61 @@ pub struct Benchmark {
     pub lazy_layers: Vec<usize>,
 }
 
-/// One evaluation of the present phase.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct EvalRecord {
+/// A measurement at a step of its phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct AtStep<T> {
     pub phase_step: u64,
-    #[serde(deserialize_with = "null_is_nan")]
-    pub val_loss: f64,
-    #[serde(deserialize_with = "null_is_nan")]
-    pub stderr: f64,
-    pub gap: Option<f64>,
-    pub gap_stderr: Option<f64>,
-    pub matched: bool,
+    #[serde(flatten)]
+    pub measured: T,
 }
 
-/// The latest probe of the present phase.
+impl<T> Deref for AtStep<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.measured
+    }
+}
+
+/// A phase that is over, and its evaluations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProbeRecord {
-    pub phase_step: u64,
-    pub max_rank: Vec<f64>,
-    pub lazy_layers: Vec<usize>,
+pub struct FinishedPhase {
+    pub phase: Phase,
+    pub evals: Vec<AtStep<Evaluation>>,
+}
+
+/// Reads a measurement of any version: earlier ones kept fewer of its fields, whose place the default's take.
+fn of_any_version<T>(mut fields: Map<String, Value>) -> Result<AtStep<T>, serde_json::Error>
+where
+    T: Default + Serialize + DeserializeOwned,
+{
+    if let Value::Object(all) = serde_json::to_value(T::default())? {
+        for (name, value) in all {
+            fields.entry(name).or_insert(value);
+        }
+    }
+    serde_json::from_value(Value::Object(fields))
+}
+
+fn evals_of_any_version<'de, D>(d: D) -> Result<Vec<AtStep<Evaluation>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let all = Vec::<Map<String, Value>>::deserialize(d)?.into_iter();
+    all.map(of_any_version)
+        .collect::<Result<_, _>>()
+        .map_err(D::Error::custom)
+}
+
+fn probe_of_any_version<'de, D>(d: D) -> Result<Option<AtStep<Probe>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let found = Option::<Map<String, Value>>::deserialize(d)?;
+    found
+        .map(of_any_version)
+        .transpose()
+        .map_err(D::Error::custom)
 }
 
 fn nulls_are_nan<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
@@ -138,8 +179,15 @@ pub struct TrainState {
     pub wall_seconds: f64,
     pub probe_seconds: f64,
     pub last_probe_seconds: f64,
-    pub evals: Vec<EvalRecord>,
-    pub probe: Option<ProbeRecord>,
+    /// Evaluations of the present phase.
+    #[serde(deserialize_with = "evals_of_any_version")]
+    pub evals: Vec<AtStep<Evaluation>>,
+    /// The latest probe of the present phase; without any layer where the ranks could not be measured.
+    #[serde(deserialize_with = "probe_of_any_version")]
+    pub probe: Option<AtStep<Probe>>,
+    /// Those that are over, in their order; absent in states of earlier versions.
+    #[serde(default)]
+    pub finished: Vec<FinishedPhase>,
     pub consecutive_matches: u32,
     /// Reasons for which a decision has been offered in this round already.
     pub offered: Vec<DecisionReason>,
@@ -214,6 +262,7 @@ impl TrainState {
             last_probe_seconds: 0.0,
             evals: Vec::new(),
             probe: None,
+            finished: Vec::new(),
             consecutive_matches: 0,
             offered: Vec::new(),
             decision: None,
@@ -270,6 +319,14 @@ impl TrainState {
         }
     }
 
+    /// Keeps the evaluations of the present phase, which is over.
+    pub fn end_phase(&mut self) {
+        self.finished.push(FinishedPhase {
+            phase: self.phase.clone(),
+            evals: self.evals.clone(),
+        });
+    }
+
     /// The round in progress, 0 outside rounds.
     pub fn round(&self) -> u32 {
         match self.phase {
@@ -289,7 +346,7 @@ impl TrainState {
     }
 
     /// The latest evaluation, if it was made at the present step.
-    pub fn eval_now(&self) -> Option<&EvalRecord> {
+    pub fn eval_now(&self) -> Option<&AtStep<Evaluation>> {
         self.evals
             .last()
             .filter(|e| e.phase_step == self.phase_step)
@@ -347,6 +404,7 @@ impl TrainState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn round(steps: u64, start: Start) -> RoundResult {
         let result = PhaseResult {
@@ -406,15 +464,62 @@ mod tests {
     }
 
     #[test]
+    fn a_phase_that_is_over_keeps_its_evaluations() {
+        let mut state = TrainState::new([String::new(), String::new()]);
+        let eval = |phase_step| AtStep {
+            phase_step,
+            measured: Evaluation {
+                val_loss: Some(2.5),
+                windows: 4,
+                ..Evaluation::default()
+            },
+        };
+        state.evals = vec![eval(0), eval(5)];
+        state.end_phase();
+        state.begin_phase(Phase::Round(1), Start::Inherit, vec![0], 9);
+        assert!(state.evals.is_empty());
+        let text = serde_json::to_string(&state).unwrap();
+        let back: TrainState = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.finished[0].phase, Phase::Reference);
+        assert_eq!(back.finished[0].evals, [eval(0), eval(5)]);
+    }
+
+    #[test]
+    fn states_of_earlier_versions_are_read() {
+        let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/old");
+        let (mut states, mut evals, mut probes) = (0, 0, 0);
+        for run in std::fs::read_dir(old).unwrap() {
+            for checkpoint in std::fs::read_dir(run.unwrap().path().join("checkpoints")).unwrap() {
+                let Ok(text) =
+                    std::fs::read_to_string(checkpoint.unwrap().path().join("state.json"))
+                else {
+                    continue;
+                };
+                let file: Value = serde_json::from_str(&text).unwrap();
+                let state: TrainState = serde_json::from_value(file["state"].clone()).unwrap();
+                states += 1;
+                evals += state.evals.len();
+                probes += usize::from(state.probe.is_some());
+                let written = &file["state"]["evals"][0];
+                let first = state.evals[0];
+                assert_eq!(first.val_loss, written["val_loss"].as_f64());
+                assert_eq!(first.phase_step, written["phase_step"]);
+                assert_eq!(first.windows, 0, "it is not told");
+            }
+        }
+        assert!(states >= 12 && evals > states && probes == states);
+    }
+
+    #[test]
     fn numbers_that_are_not_finite_read_back() {
         let mut state = TrainState::new([String::new(), String::new()]);
-        state.evals.push(EvalRecord {
+        state.evals.push(AtStep {
             phase_step: 5,
-            val_loss: f64::NAN,
-            stderr: f64::INFINITY,
-            gap: Some(f64::NAN),
-            gap_stderr: None,
-            matched: false,
+            measured: Evaluation {
+                gap: Some(f64::NAN),
+                seconds: f64::NAN,
+                ..Evaluation::default()
+            },
         });
         state.benchmark = Some(Benchmark {
             losses: vec![1.0, f64::NAN],
@@ -425,7 +530,8 @@ mod tests {
         state.rounds = vec![round(3, Start::Inherit)];
         let text = serde_json::to_string(&state).unwrap();
         let back: TrainState = serde_json::from_str(&text).unwrap();
-        assert!(back.evals[0].val_loss.is_nan() && back.evals[0].gap.is_none());
+        assert!(back.evals[0].val_loss().is_nan() && back.evals[0].gap.is_none());
+        assert!(back.evals[0].seconds.is_nan());
         assert!(back.benchmark.unwrap().losses[1].is_nan());
     }
 }

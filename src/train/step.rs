@@ -8,7 +8,7 @@ use super::evidence;
 use super::learner::Step;
 use super::objective::Objective;
 use super::optimizer::Hyperparameters;
-use super::state::{EvalRecord, ProbeRecord};
+use super::state::AtStep;
 use super::trainer::Trainer;
 use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
@@ -85,9 +85,9 @@ impl Trainer {
     }
 
     /// Evaluates on the fixed windows, unless that was done at this very step.
-    pub(super) fn evaluate(&mut self) -> Result<EvalRecord> {
+    pub(super) fn evaluate(&mut self) -> Result<Evaluation> {
         if let Some(record) = self.state.eval_now() {
-            return Ok(*record);
+            return Ok(record.measured);
         }
         let began = Instant::now();
         let mut losses = self.learner.evaluate(&self.dataset.val)?;
@@ -109,40 +109,28 @@ impl Trainer {
             _ => 0,
         };
         let matched = self.state.consecutive_matches >= self.config.matching.patience;
-        let record = EvalRecord {
-            phase_step: self.state.phase_step,
-            val_loss,
-            stderr,
-            gap: gap.map(|g| g.0),
-            gap_stderr: gap.map(|g| g.1).filter(|e| e.is_finite()),
-            matched,
-        };
-        let was_finite = self
-            .state
-            .evals
-            .last()
-            .is_none_or(|e| e.val_loss.is_finite());
-        let before = evidence::divergence(&self.state.evals).is_some();
-        self.state.evals.push(record);
-        self.window_losses = losses;
-        let seconds = began.elapsed().as_secs_f64();
-        self.state.wall_seconds += seconds;
         let (loss, nonfinite) = finite(val_loss);
-        let windows = self.learner.eval_windows();
-        self.emit(Body::Eval(Evaluation {
+        let seconds = began.elapsed().as_secs_f64();
+        let evaluation = Evaluation {
             val_loss: loss,
             nonfinite,
             stderr: finite(stderr).0,
-            windows,
-            blocks: self
-                .eval_windows
-                .overlap()
-                .then_some(self.eval_windows.disjoint),
-            gap: record.gap.and_then(|g| finite(g).0),
-            gap_stderr: record.gap_stderr.and_then(|g| finite(g).0),
+            windows: self.learner.eval_windows(),
+            blocks: self.eval_windows.overlap().then_some(disjoint),
+            gap: gap.and_then(|g| finite(g.0).0),
+            gap_stderr: gap.and_then(|g| finite(g.1).0),
             matched,
             seconds,
-        }));
+        };
+        let was_finite = self.state.evals.last().is_none_or(|e| e.val_loss.is_some());
+        let before = evidence::divergence(&self.state.evals).is_some();
+        self.state.evals.push(AtStep {
+            phase_step: self.state.phase_step,
+            measured: evaluation,
+        });
+        self.window_losses = losses;
+        self.state.wall_seconds += seconds;
+        self.emit(Body::Eval(evaluation));
         if !val_loss.is_finite() && was_finite {
             self.warn(format!(
                 "the validation loss at {} is not finite: plateau, forecast and suggestion have insufficient data until it is again",
@@ -155,7 +143,7 @@ impl Trainer {
                 "{diverged}; heirloom ctl {run} status lists what helps"
             ));
         }
-        Ok(record)
+        Ok(evaluation)
     }
 
     /// Probes the attention ranks, unless that was done at this very step.
@@ -176,10 +164,9 @@ impl Trainer {
             Ok(found) => found,
             Err(error) => {
                 self.warn(format!("attention ranks were not measured: {error}"));
-                self.state.probe = Some(ProbeRecord {
+                self.state.probe = Some(AtStep {
                     phase_step: self.state.phase_step,
-                    max_rank: Vec::new(),
-                    lazy_layers: Vec::new(),
+                    measured: Probe::default(),
                 });
                 return Ok(());
             }
@@ -193,12 +180,7 @@ impl Trainer {
         let seconds = began.elapsed().as_secs_f64();
         self.state.last_probe_seconds = seconds;
         self.state.wall_seconds += seconds;
-        self.state.probe = Some(ProbeRecord {
-            phase_step: self.state.phase_step,
-            max_rank: result.max_rank.clone(),
-            lazy_layers: result.lazy_layers.clone(),
-        });
-        self.emit(Body::Probe(Probe {
+        let probe = Probe {
             max_rank: result.max_rank,
             avg_mass: result.avg_mass,
             rank: result.rank,
@@ -211,7 +193,12 @@ impl Trainer {
             tau: result.tau,
             seconds,
             file,
-        }));
+        };
+        self.state.probe = Some(AtStep {
+            phase_step: self.state.phase_step,
+            measured: probe.clone(),
+        });
+        self.emit(Body::Probe(probe));
         Ok(())
     }
 }

@@ -96,7 +96,7 @@ impl Row {
         let info = state.info.as_ref();
         let ended = core.rounds.iter().map(|r| r.result.val_loss);
         let is_round = now.is_some_and(|p| matches!(p.phase, Phase::Round(_)));
-        let present = core.eval.filter(|_| is_round).map(|e| e.val_loss);
+        let present = core.eval.filter(|_| is_round).map(|e| e.val_loss());
         let best = ended.chain(present).filter(|x| x.is_finite());
         let best = best.reduce(f64::min);
         let left = eta::rough_seconds(state);
@@ -110,7 +110,7 @@ impl Row {
                 format!("{}/{}", core.phase_step, table::count(p.due))
             }),
             layers: now.map_or_else(dash, |p| p.layers.to_string()),
-            val: core.eval.map_or_else(dash, |e| loss(e.val_loss)),
+            val: core.eval.map_or_else(dash, |e| loss(e.val_loss())),
             best: best.map_or_else(dash, loss),
             gap: state.gap().map_or_else(dash, |g| format!("{g:+.4}")),
             parameters: now.map_or_else(dash, |p| table::count(p.parameters)),

@@ -137,7 +137,7 @@ fn stop(scene: &Scene<'_>) -> (String, Vec<String>) {
     if let Some(eval) = run.evals_of_phase().last() {
         result.push_str(&format!(
             ": val {}",
-            trend::loss_words(eval.val_loss, f64::NAN)
+            trend::loss_words(eval.val_loss(), f64::NAN)
         ));
         if eval.gap.is_some() {
             let gap = trend::gap_words(eval.gap, eval.gap_stderr);

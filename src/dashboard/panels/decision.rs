@@ -78,9 +78,9 @@ fn figures(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let val = last.map_or("-".into(), |e| {
         let step = thousands(e.step.saturating_sub(began));
-        format!("{} @{step}", trend::loss_words(e.val_loss, f64::NAN))
+        format!("{} @{step}", trend::loss_words(e.val_loss(), f64::NAN))
     });
-    let style = match last.is_some_and(|e| !e.val_loss.is_finite()) {
+    let style = match last.is_some_and(|e| e.val_loss.is_none()) {
         true => theme.warning,
         false => theme.val,
     };
@@ -123,7 +123,7 @@ fn figures(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
 }
 
 fn losses(evals: &[EvalPoint], began: u64) -> Vec<(f64, f64)> {
-    let pair = |e: &EvalPoint| (e.step.saturating_sub(began) as f64, e.val_loss);
+    let pair = |e: &EvalPoint| (e.step.saturating_sub(began) as f64, e.val_loss());
     evals.iter().map(pair).collect()
 }
 

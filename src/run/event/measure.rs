@@ -33,7 +33,7 @@ impl Kind for TrainMetrics {
 }
 
 /// An evaluation on the validation windows. What is not finite is `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Mean cross-entropy in nats over the windows.
     pub val_loss: Option<f64>,
@@ -60,6 +60,12 @@ impl Evaluation {
         self.val_loss.unwrap_or(f64::NAN)
     }
 
+    /// The validation loss as it came out: NaN or infinite where it is not finite.
+    pub fn measured_val_loss(&self) -> f64 {
+        let named = self.nonfinite.map_or(f64::NAN, NonFinite::value);
+        self.val_loss.unwrap_or(named)
+    }
+
     /// The standard error of the validation loss, NaN where it is not finite.
     pub fn stderr(&self) -> f64 {
         self.stderr.unwrap_or(f64::NAN)
@@ -71,7 +77,7 @@ impl Kind for Evaluation {
 }
 
 /// A probe of the attention ranks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
     /// MaxRank per layer: max over heads of the mean k* over windows.
     pub max_rank: Vec<f64>,

@@ -13,6 +13,15 @@ pub enum NonFinite {
 }
 
 impl NonFinite {
+    /// Such a number.
+    pub(super) fn value(self) -> f64 {
+        match self {
+            Self::Nan => f64::NAN,
+            Self::Infinite => f64::INFINITY,
+            Self::NegativeInfinite => f64::NEG_INFINITY,
+        }
+    }
+
     /// Reads the name that this program writes; `None` for any other.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         match name {

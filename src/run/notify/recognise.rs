@@ -27,14 +27,14 @@ impl Recogniser {
     /// A recogniser for the events after those that `run` was folded from. The past gives no notices.
     pub fn new(run: &RunState) -> Self {
         let evals = run.evals_of_phase();
-        let losses = evals.iter().map(|eval| eval.val_loss);
+        let losses = evals.iter().map(|eval| eval.val_loss());
         Self {
             open: run.core.decision.as_ref().map(|open| open.reason),
             evaluated: !evals.is_empty(),
             best: losses
                 .filter(|loss| loss.is_finite())
                 .min_by(f64::total_cmp),
-            val_is_finite: evals.last().is_none_or(|eval| eval.val_loss.is_finite()),
+            val_is_finite: evals.last().is_none_or(|eval| eval.val_loss.is_some()),
             not_finite_at: None,
         }
     }

@@ -91,6 +91,7 @@ fn strand(strand: &Branch) -> bool {
             })
             .chain(strand.probes.iter().map(|p| &p.phase))
             .all(phase)
+        && strand.probes.iter().all(|p| text::clean(&p.file) == p.file)
 }
 
 fn phase(phase: &Phase) -> bool {

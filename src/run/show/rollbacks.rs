@@ -75,14 +75,14 @@ fn best(strand: &Branch, before: Option<Phase>, seq: u64) -> Option<Best> {
     let phase = |e: &EvalPoint| phase_at(strand, e.seq).or(before.clone());
     let evals = strand.evals.iter().filter(|e| e.seq > seq);
     let rounds = evals.filter_map(|e| match phase(e) {
-        Some(phase @ Phase::Round(_)) if e.val_loss.is_finite() => Some((e, phase)),
+        Some(phase @ Phase::Round(_)) if e.val_loss.is_some() => Some((e, phase)),
         _ => None,
     });
-    let (e, phase) = rounds.min_by(|(a, _), (b, _)| a.val_loss.total_cmp(&b.val_loss))?;
+    let (e, phase) = rounds.min_by(|(a, _), (b, _)| a.val_loss().total_cmp(&b.val_loss()))?;
     Some(Best {
         step: e.step,
         phase: table::phase_name(&phase),
-        val_loss: e.val_loss,
+        val_loss: e.val_loss(),
         gap: e.gap,
         gap_stderr: e.gap_stderr,
     })

@@ -5,12 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::json_list;
 use super::points::{EvalPoint, Mark, MarkKind, ProbePoint};
+use super::thin::{MOST_EVALS, thin_out};
+use crate::run::event::Phase;
 use crate::run::series::bounded::at_most;
 use crate::run::series::pyramid::{Place, Series};
 
-/// Evaluations and probes that are kept whole; older ones live on in the curves.
-const EVALS_KEPT: usize = 2048;
+/// Probes that are kept whole; older ones live on in the curves.
 const PROBES_KEPT: usize = 64;
 /// Buckets of the validation loss: each is a mark in the chart, of which a screen holds a few hundred.
 const VAL_BUCKETS: usize = 8192;
@@ -47,11 +49,17 @@ pub struct Branch {
     pub val: Series,
     /// MaxRank and AvgMass of every layer.
     pub ranks: Series,
-    /// The latest evaluations, at least [`EVALS_KEPT`] of them.
-    #[serde(deserialize_with = "at_most::<{ 2 * EVALS_KEPT }, _, _>")]
+    /// The latest evaluations, at least [`LATEST_KEPT`](super::thin::LATEST_KEPT) of them, and of very many some of each phase's earlier ones.
+    #[serde(
+        serialize_with = "json_list::write",
+        deserialize_with = "json_list::read::<MOST_EVALS, _, _>"
+    )]
     pub evals: Vec<EvalPoint>,
     /// The latest probes, at least [`PROBES_KEPT`] of them.
-    #[serde(deserialize_with = "at_most::<{ 2 * PROBES_KEPT }, _, _>")]
+    #[serde(
+        serialize_with = "json_list::write",
+        deserialize_with = "json_list::read::<{ 2 * PROBES_KEPT }, _, _>"
+    )]
     pub probes: Vec<ProbePoint>,
     #[serde(deserialize_with = "at_most::<MARKS_KEPT, _, _>")]
     pub marks: Vec<Mark>,
@@ -78,8 +86,8 @@ impl Branch {
     pub(super) fn push_eval(&mut self, eval: EvalPoint, barriers: impl FnOnce(&Self) -> Vec<u64>) {
         let nan = f64::NAN;
         let values = [
-            eval.val_loss,
-            eval.stderr,
+            eval.val_loss(),
+            eval.stderr(),
             eval.gap.unwrap_or(nan),
             eval.gap_stderr.unwrap_or(nan),
         ];
@@ -93,7 +101,31 @@ impl Branch {
             let barriers = barriers(self);
             self.val.gather(&barriers);
         }
-        push_bounded(&mut self.evals, eval, EVALS_KEPT);
+        self.keep_eval(eval);
+    }
+
+    fn keep_eval(&mut self, eval: EvalPoint) {
+        if self.evals.len() >= MOST_EVALS {
+            let starts = self.phase_starts();
+            thin_out(&mut self.evals, &starts);
+        }
+        self.evals.push(eval);
+    }
+
+    /// The phases that begin on it, finished ones and the present, with their evaluations, oldest first: all of them, unless
+    /// they are very many.
+    pub fn evals_by_phase(&self) -> Vec<(&Phase, &[EvalPoint])> {
+        let mut later = &self.evals[..];
+        let mut phases = Vec::new();
+        for mark in self.marks.iter().rev() {
+            if let MarkKind::Phase(phase) = &mark.kind {
+                let first = later.partition_point(|e| e.seq < mark.seq);
+                phases.push((phase, &later[first..]));
+                later = &later[..first];
+            }
+        }
+        phases.reverse();
+        phases
     }
 
     pub(super) fn push_probe(
@@ -209,14 +241,15 @@ impl Branch {
                 series.gather(barriers);
             }
         }
+        // First the marks, which say to which phase an evaluation belongs.
+        for mark in later.marks {
+            self.push_mark(mark);
+        }
         for eval in later.evals {
-            push_bounded(&mut self.evals, eval, EVALS_KEPT);
+            self.keep_eval(eval);
         }
         for probe in later.probes {
             push_bounded(&mut self.probes, probe, PROBES_KEPT);
-        }
-        for mark in later.marks {
-            self.push_mark(mark);
         }
         self.ranges.extend(later.ranges);
     }

@@ -113,67 +113,8 @@ impl RunState {
                     live.train.gather(&barriers);
                 }
             }
-            Body::Eval(Evaluation {
-                val_loss,
-                stderr,
-                windows,
-                gap,
-                gap_stderr,
-                matched,
-                ..
-            }) => {
-                let eval = EvalPoint {
-                    seq: event.seq,
-                    step: event.step,
-                    tokens: self.core.tokens,
-                    elapsed: event.elapsed,
-                    val_loss: val_loss.unwrap_or(f64::NAN),
-                    stderr: stderr.unwrap_or(f64::NAN),
-                    gap: *gap,
-                    gap_stderr: *gap_stderr,
-                    matched: *matched,
-                };
-                self.core.eval = Some(eval);
-                self.core.eval_windows = *windows;
-                let snapshots = &self.snapshots;
-                let live = &mut self.history.live;
-                live.push_eval(eval, |live| snapshots.barriers(live));
-                let text = match (val_loss, gap) {
-                    (Some(v), Some(_)) => {
-                        let gap = trend::gap_words(*gap, *gap_stderr);
-                        format!("eval  val {v:.4}  gap {gap}")
-                    }
-                    (Some(v), None) => format!("eval  val {v:.4}"),
-                    (None, _) => "eval  val is not finite".into(),
-                };
-                self.note(event, Level::Info, text);
-            }
-            Body::Probe(Probe {
-                max_rank,
-                avg_mass,
-                rank,
-                lazy_layers,
-                block_influence,
-                ..
-            }) => {
-                let probe = ProbePoint {
-                    seq: event.seq,
-                    step: event.step,
-                    phase: event.phase.clone(),
-                    max_rank: max_rank.clone(),
-                    avg_mass: avg_mass.clone(),
-                    rank: rank.clone(),
-                    lazy_layers: lazy_layers.clone(),
-                    block_influence: block_influence.clone(),
-                };
-                let place = self.place(event);
-                let snapshots = &self.snapshots;
-                let live = &mut self.history.live;
-                live.push_probe(place, probe, |live| snapshots.barriers(live));
-                let (lazy, all) = (lazy_layers.len(), rank.len());
-                let text = format!("rank probe: {lazy} of {all} layers lazy");
-                self.note(event, Level::Info, text);
-            }
+            Body::Eval(evaluation) => self.on_eval(event, *evaluation),
+            Body::Probe(probe) => self.on_probe(event, probe),
             Body::Checkpointing(CheckpointBegun { reason, .. }) => {
                 self.snapshots.begin(event.seq, reason, &self.core);
             }
@@ -338,6 +279,45 @@ impl RunState {
             Some(m) => format!("{}: {m}", self.core.status),
             None => self.core.status.to_string(),
         };
+        self.note(event, Level::Info, text);
+    }
+
+    fn on_eval(&mut self, event: &Event, evaluation: Evaluation) {
+        let eval = EvalPoint {
+            seq: event.seq,
+            step: event.step,
+            tokens: self.core.tokens,
+            elapsed: event.elapsed,
+            evaluation,
+        };
+        self.core.eval = Some(eval);
+        let snapshots = &self.snapshots;
+        let live = &mut self.history.live;
+        live.push_eval(eval, |live| snapshots.barriers(live));
+        let text = match (eval.val_loss, eval.gap) {
+            (Some(v), Some(_)) => {
+                let gap = trend::gap_words(eval.gap, eval.gap_stderr);
+                format!("eval  val {v:.4}  gap {gap}")
+            }
+            (Some(v), None) => format!("eval  val {v:.4}"),
+            (None, _) => "eval  val is not finite".into(),
+        };
+        self.note(event, Level::Info, text);
+    }
+
+    fn on_probe(&mut self, event: &Event, probe: &Probe) {
+        let point = ProbePoint {
+            seq: event.seq,
+            step: event.step,
+            phase: event.phase.clone(),
+            probe: probe.clone(),
+        };
+        let place = self.place(event);
+        let snapshots = &self.snapshots;
+        let live = &mut self.history.live;
+        live.push_probe(place, point, |live| snapshots.barriers(live));
+        let (lazy, all) = (probe.lazy_layers.len(), probe.rank.len());
+        let text = format!("rank probe: {lazy} of {all} layers lazy");
         self.note(event, Level::Info, text);
     }
 

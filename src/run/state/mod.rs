@@ -5,11 +5,13 @@
 
 mod branch;
 mod fold;
+mod json_list;
 mod left;
 mod points;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod thin;
 
 use std::collections::VecDeque;
 
@@ -148,7 +150,8 @@ impl RunState {
     /// overlap as independent; with the number of those windows.
     pub fn understated_errors(&self) -> Option<(usize, f64)> {
         let info = self.info.as_ref().filter(|i| i.eval_windows.is_none())?;
-        let (windows, time) = (self.core.eval_windows, info.context_length);
+        let windows = self.core.eval.map_or(0, |e| e.windows);
+        let time = info.context_length;
         let disjoint = usize::try_from(info.val_tokens.saturating_sub(1)).ok()? / time.max(1);
         let told = EvalWindows {
             windows,
@@ -174,7 +177,7 @@ impl RunState {
         self.live().phase_starts()
     }
 
-    /// Evaluations of the present phase, oldest first; of very many the latest.
+    /// Evaluations of the present phase, oldest first; of very many the latest and some of the earlier ones.
     pub fn evals_of_phase(&self) -> &[EvalPoint] {
         let evals = &self.live().evals;
         let first = evals.partition_point(|e| e.seq < self.live().phase_start());

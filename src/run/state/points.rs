@@ -1,23 +1,13 @@
 //! What a run's state is made of.
 
+use std::ops::Deref;
+
 use serde::{Deserialize, Serialize};
 
 use crate::run::GpuStats;
 use crate::run::event::{
-    DecisionReason, Evidence, Outcome, Phase, PhaseResult, Start, null_is_nan,
+    DecisionReason, Evaluation, Evidence, Outcome, Phase, PhaseResult, Probe, Start, null_is_nan,
 };
-/// A number that may be NaN as an option, in formats that know no NaN and in those that tell types apart.
-mod nan_is_none {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
-        (!value.is_nan()).then_some(value).serialize(s)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(d)?.unwrap_or(f64::NAN))
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -162,10 +152,8 @@ pub struct Core {
     /// How the GPU was doing when it was last asked.
     #[serde(default)]
     pub gpu: Option<GpuStats>,
-    /// The latest evaluation, and its windows.
+    /// The latest evaluation.
     pub eval: Option<EvalPoint>,
-    #[serde(default)]
-    pub eval_windows: usize,
     /// The closing message of a `done` event.
     pub message: String,
     /// Why the run is paused, where the trainer gave a reason.
@@ -179,34 +167,41 @@ pub struct Core {
     pub unwritten: Option<(u64, String)>,
 }
 
-/// An evaluation.
+/// An evaluation, and where in the run it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EvalPoint {
     pub seq: u64,
     pub step: u64,
     pub tokens: u64,
     pub elapsed: f64,
-    /// NaN where the loss was not finite.
-    #[serde(with = "nan_is_none")]
-    pub val_loss: f64,
-    #[serde(with = "nan_is_none")]
-    pub stderr: f64,
-    pub gap: Option<f64>,
-    pub gap_stderr: Option<f64>,
-    pub matched: bool,
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
 }
 
-/// A probe of the attention ranks.
+impl Deref for EvalPoint {
+    type Target = Evaluation;
+
+    fn deref(&self) -> &Evaluation {
+        &self.evaluation
+    }
+}
+
+/// A probe of the attention ranks, and where in the run it was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbePoint {
     pub seq: u64,
     pub step: u64,
     pub phase: Phase,
-    pub max_rank: Vec<f64>,
-    pub avg_mass: Vec<f64>,
-    pub rank: Vec<Vec<f64>>,
-    pub lazy_layers: Vec<usize>,
-    pub block_influence: Vec<f64>,
+    #[serde(flatten)]
+    pub probe: Probe,
+}
+
+impl Deref for ProbePoint {
+    type Target = Probe;
+
+    fn deref(&self) -> &Probe {
+        &self.probe
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

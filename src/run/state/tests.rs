@@ -8,6 +8,7 @@ use crate::run::event::{
 };
 
 mod due;
+mod evals;
 
 /// Events as a trainer would tell them.
 #[derive(Default)]

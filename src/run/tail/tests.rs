@@ -361,7 +361,7 @@ fn essence(state: &RunState) -> String {
     let evals: Vec<_> = live
         .evals
         .iter()
-        .map(|p| (p.step, p.tokens, p.val_loss))
+        .map(|p| (p.step, p.tokens, p.val_loss()))
         .collect();
     let marks: Vec<_> = live
         .marks

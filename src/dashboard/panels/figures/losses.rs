@@ -118,20 +118,20 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
     let Some(now) = evals.last() else {
         return all.1;
     };
-    let best = evals.iter().filter(|e| e.val_loss.is_finite());
-    let best = best.min_by(|a, b| a.val_loss.total_cmp(&b.val_loss));
+    let best = evals.iter().filter(|e| e.val_loss.is_some());
+    let best = best.min_by(|a, b| a.val_loss().total_cmp(&b.val_loss()));
     let best = match best {
         Some(best) if best.seq == now.seq => " best".to_string(),
         Some(best) => format!(
             " (best {} @{})",
-            trend::loss(best.val_loss),
+            trend::loss(best.val_loss()),
             in_phase(best.step)
         ),
         None => String::new(),
     };
-    match now.val_loss.is_finite() {
+    match now.val_loss.is_some() {
         true => {
-            let text = format!("val {}{best}", trend::loss(now.val_loss));
+            let text = format!("val {}{best}", trend::loss(now.val_loss()));
             all.push("validation loss", 0, &text, theme.val);
         }
         false => {
