@@ -106,6 +106,8 @@ mod tests {
                 start: crate::run::event::Start::Random,
                 source_layers: Vec::new(),
                 result: None,
+                schedule: None,
+                planned: Vec::new(),
             });
             let mut begin = Event::numbered(1, phase);
             begin.phase = Phase::Round(1);

@@ -1,5 +1,6 @@
 //! When the recipe will be over, at most.
 
+use crate::run::controls::Control;
 use crate::run::event::{Phase, RunInfo};
 use crate::run::state::{PhaseNow, RunState, Status};
 
@@ -69,10 +70,10 @@ pub fn to_decision(run: &RunState) -> Option<f64> {
 /// Seconds that the controls take once the present round has ended with these layers; 0 where the config asks for none.
 pub fn of_controls(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
-    let mut layers = Vec::new();
-    layers.extend(info.control_random.then_some(now.layers));
-    layers.extend(info.control_reference.then_some(info.n_layer));
-    let flops: f64 = layers.into_iter().map(|l| cost(info, l)).sum();
+    let controls = Control::planned_after(None, info);
+    let flops: f64 = controls
+        .map(|control| cost(info, control.layers(now.layers, info.n_layer)))
+        .sum();
     Some(flops * now.due as f64 * info.batch_tokens as f64 * per_flop(run)?)
 }
 
@@ -103,20 +104,28 @@ fn later(info: &RunInfo, now: &PhaseNow) -> Vec<(usize, u64)> {
         // Controls take as many steps as the last round, which may have been extended.
         Phase::Round(_) if last >= info.max_layers || info.grow_step == 0 => steps = now.due,
         Phase::Round(_) => {}
-        Phase::ControlRandom if info.control_reference => return vec![(info.n_layer, now.due)],
-        _ => return all,
+        Phase::Control(control) => return of_controls_after(Some(control), info, last, now.due),
+        Phase::Other(_) => return all,
     }
     while info.grow_step > 0 && last < info.max_layers {
         last = (last + info.grow_step).min(info.max_layers);
         all.push((last, steps));
     }
-    if info.control_random {
-        all.push((last, steps));
-    }
-    if info.control_reference {
-        all.push((info.n_layer, steps));
-    }
+    all.extend(of_controls_after(None, info, last, steps));
     all
+}
+
+/// Layers and steps of the controls after one of them, or of all, where the final model has `last` layers.
+fn of_controls_after(
+    before: Option<&Control>,
+    info: &RunInfo,
+    last: usize,
+    steps: u64,
+) -> Vec<(usize, u64)> {
+    let controls = Control::planned_after(before, info);
+    controls
+        .map(|control| (control.layers(last, info.n_layer), steps))
+        .collect()
 }
 
 /// `40 s`, `4m30s`, `3h10m`: to two figures or so, so that it does not tick.

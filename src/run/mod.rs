@@ -15,6 +15,7 @@
 pub mod advice;
 pub mod command;
 pub mod control;
+pub mod controls;
 pub mod create;
 pub mod decisions;
 pub mod dir;

@@ -1,5 +1,6 @@
 //! The final table of a run as text: the reference, every round, the controls.
 
+use super::controls::Control;
 use super::event::{Phase, PhaseResult};
 use super::state::{RunState, Status};
 use super::trend;
@@ -54,11 +55,8 @@ fn rows(state: &RunState) -> Vec<[String; 8]> {
         rows.push(row(format!("round {}", round.round), &round.result));
     }
     for control in &core.controls {
-        let name = match control.name.as_str() {
-            "random" => "random",
-            "reference_continued" => "continued",
-            other => other,
-        };
+        let known = Control::of_result(&control.name);
+        let name = known.map_or(control.name.as_str(), |c| c.short);
         rows.push(row(ascii(name), &control.result));
     }
     rows
@@ -158,13 +156,9 @@ fn push_legend(out: &mut String, state: &RunState) {
         out.push_str("one window of validation text: gaps have no error, nothing can match\n");
     }
     for control in &state.core.controls {
-        out.push_str(match control.name.as_str() {
-            "random" => "random: control, a random start of the final size, as many steps\n",
-            "reference_continued" => {
-                "continued: control, the reference trained on for as many steps\n"
-            }
-            _ => "",
-        });
+        if let Some(control) = Control::of_result(&control.name) {
+            out.push_str(&format!("{}: {}\n", control.short, control.legend));
+        }
     }
 }
 
@@ -197,8 +191,7 @@ pub fn outcome(state: &RunState) -> String {
 pub fn phase_name(phase: &Phase) -> String {
     match phase {
         Phase::Round(n) => format!("round {n}"),
-        Phase::ControlRandom => "control random".into(),
-        Phase::ControlReference => "control continued".into(),
+        Phase::Control(control) => format!("control {}", control.short),
         other => ascii(&other.to_string()),
     }
 }

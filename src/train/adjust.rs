@@ -32,7 +32,7 @@ impl Trainer {
     }
 
     /// The schedule of the present phase; a control's is that of the rounds it is compared with.
-    fn schedule(&self) -> plan::LearningRate {
+    pub(super) fn schedule(&self) -> plan::LearningRate {
         let steps = match self.state.is_control() {
             true => self.config.train.steps,
             false => self.state.steps,

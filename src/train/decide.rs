@@ -15,7 +15,7 @@ use crate::model::DecoderConfig;
 use crate::run::command::{By, Command};
 use crate::run::event::{
     Body, Decision, DecisionReason, DecisionStatus, Evaluation, Evidence, GrowthCost, Outcome,
-    Phase, Plateau,
+    Plateau,
 };
 use crate::run::hints::DECIDE_OR_TRAIN_ON;
 use crate::run::table;
@@ -37,7 +37,7 @@ const MOST_COSTS: usize = 48;
 impl Trainer {
     /// The steps of the phase are over.
     pub(super) fn due(&mut self) -> Result<Due> {
-        if !matches!(self.state.phase, Phase::Round(_)) {
+        if plan::PhaseEnd::of(&self.state.phase) != Some(plan::PhaseEnd::Decision) {
             return Ok(Due::PhaseOver);
         }
         // The policy answers at once, also what an operator has left open.

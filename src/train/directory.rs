@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::trainer::Trainer;
 use crate::config;
-use crate::run::event::{Body, PhaseEvent, RunStatus};
+use crate::run::event::{Body, RunStatus};
 use crate::run::handle::CONFIG;
 use crate::run::journal::Place;
 use crate::text;
@@ -120,14 +120,8 @@ impl Trainer {
         let there = self.checkpoints.names();
         self.state.kept.retain(|k| there.contains(&k.name));
         self.look_for_best();
-        self.emit(Body::Phase(PhaseEvent {
-            layers: self.learner.shape().n_layer,
-            parameters: self.learner.shape().parameters(),
-            steps: self.state.steps,
-            start: self.state.start,
-            source_layers: self.state.source_layers.clone(),
-            result: None,
-        }));
+        let phase = self.phase_event(None);
+        self.emit(Body::Phase(phase));
         self.background_checkpoint("directory made anew", false);
         Ok(())
     }

@@ -24,6 +24,7 @@ pub(super) struct Pending {
     began: Instant,
     val_loss: Option<f64>,
     best: bool,
+    milestone: bool,
     verify: bool,
     /// Whether it is written from the model's own memory, so that training waits for it.
     live: bool,
@@ -96,6 +97,7 @@ impl Trainer {
             began,
             val_loss,
             best,
+            milestone,
             verify,
             live,
             before,
@@ -230,6 +232,7 @@ impl Trainer {
             verified: pending.verify,
             begun: Some(pending.begun),
             of_step: Some(pending.of_step),
+            milestone: Some(pending.milestone),
         }));
         self.link("latest", &name);
         if pending.best {

@@ -38,6 +38,7 @@ mod sound;
 mod start;
 pub mod state;
 mod step;
+mod task;
 pub mod trainer;
 pub mod windows;
 

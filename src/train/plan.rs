@@ -6,14 +6,19 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
 use super::memory::Memory;
+use super::objective::Objective;
 use super::passes::Passes;
 pub use super::schedule::LearningRate;
+use super::start::Start;
+use super::task::Task;
 use crate::config::{self, Config, ReferenceTrainConfig, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
 use crate::model::{DecoderConfig, Family, Files, Mode, Positions, Sizes, Workspace};
 use crate::ops::{self, Precision};
-use crate::run::event::Phase;
+use crate::run::command::GrowMode;
+use crate::run::controls::Control;
+use crate::run::event::{self, Phase, Planned};
 
 /// The shape of a reference that is trained here.
 pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> DecoderConfig {
@@ -164,10 +169,51 @@ pub fn max_layers(config: &Config, reference_layers: usize) -> usize {
     }
 }
 
-/// One line of a plan.
+/// What the end of a phase leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PhaseEnd {
+    /// Its losses are what all other models are compared with; round 1 inherits from it.
+    Benchmark,
+    /// The decision whether the model grows.
+    Decision,
+    /// Its result is compared with that of the rounds; the next control follows.
+    Comparison(&'static Control),
+}
+
+impl PhaseEnd {
+    /// Returns what the end of a phase leads to; `None` for one that this program does not know.
+    pub fn of(phase: &Phase) -> Option<Self> {
+        match phase {
+            Phase::Reference => Some(Self::Benchmark),
+            Phase::Round(_) => Some(Self::Decision),
+            Phase::Control(control) => Some(Self::Comparison(control)),
+            Phase::Other(_) => None,
+        }
+    }
+}
+
+/// Returns what follows a control, or the last round.
+pub fn control_after(before: Option<&Control>, config: &Config) -> Task {
+    let next = Control::wanted_after(before, &config.control).next();
+    next.map_or(Task::Finish, Task::Control)
+}
+
+/// What a control starts from, where the final model has `n_layer` layers.
+pub fn start_of_control(control: &Control, n_layer: usize, config: &Config) -> Start {
+    match control.start {
+        event::Start::Reference => Start::reference(n_layer),
+        _ => Start::random_control(n_layer, config.train.seed),
+    }
+}
+
+/// A phase as the recipe plans it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PlannedPhase {
+pub struct PhaseSpec {
     pub phase: Phase,
+    /// What its model starts from. A growth's is the config's; an operator may choose another one.
+    pub start: event::Start,
+    pub objective: Objective,
+    pub schedule: LearningRate,
     /// Whether the phase happens only if those before it do not match.
     pub conditional: bool,
     pub layers: usize,
@@ -188,17 +234,26 @@ pub fn phases(
     reference: &DecoderConfig,
     passes: &Passes,
     text: u64,
-) -> Result<Vec<PlannedPhase>> {
+) -> Result<Vec<PhaseSpec>> {
     let context = passes.time;
-    let planned = |phase: Phase, layers: usize, steps: u64, conditional: bool| {
+    let planned = |planned: Planned| {
+        let Planned {
+            phase,
+            layers,
+            steps,
+            conditional,
+        } = planned;
         let scales = (0..layers).map(|_| 1.0).collect();
         let shape = reference.with_layers(scales);
         let tokens = steps * config.train.batch_tokens;
         let evals = steps / config.eval.every + 2;
         let eval_tokens = evals * (passes.eval_windows * context) as u64;
         let per_token = shape.flops_per_token(context);
-        PlannedPhase {
+        PhaseSpec {
+            schedule: learning_rate(config, &phase, steps),
+            start: planned_start(config, &phase),
             phase,
+            objective: Objective::default(),
             conditional,
             layers,
             parameters: shape.parameters(),
@@ -208,50 +263,75 @@ pub fn phases(
             flops: per_token * (tokens as f64 + eval_tokens as f64 / 3.0),
         }
     };
-    let reference_steps = config.reference.train.as_ref().map_or(0, |r| r.steps);
-    let mut all = vec![planned(
-        Phase::Reference,
-        reference.n_layer,
-        reference_steps,
-        false,
-    )];
-    let mut layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
-    let max = max_layers(config, reference.n_layer);
-    for round in 1.. {
-        all.push(planned(
-            Phase::Round(round),
-            layers.len(),
-            config.train.steps,
-            round > 1,
-        ));
+    let layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
+    let order = order(config, &Phase::Reference, layers, reference.n_layer);
+    Ok(order.into_iter().map(planned).collect())
+}
+
+/// Returns the phases from `first` on, of which the first round has the reference's layers `layers` if it is still to
+/// come, and the present round otherwise.
+pub fn order(
+    config: &Config,
+    first: &Phase,
+    mut layers: Vec<usize>,
+    reference_layers: usize,
+) -> Vec<Planned> {
+    let steps = config.train.steps;
+    let planned = |phase, layers, steps, conditional| Planned {
+        phase,
+        layers,
+        steps,
+        conditional,
+    };
+    let mut all = Vec::new();
+    let (round, before) = match first {
+        Phase::Reference => {
+            let steps = config.reference.train.as_ref().map_or(0, |r| r.steps);
+            all.push(planned(first.clone(), reference_layers, steps, false));
+            (Some(1), None)
+        }
+        Phase::Round(n) => (Some(*n), None),
+        Phase::Control(control) => {
+            let layers = control.layers(layers.len(), reference_layers);
+            all.push(planned(first.clone(), layers, steps, false));
+            (None, Some(*control))
+        }
+        Phase::Other(_) => return all,
+    };
+    for n in round.into_iter().flat_map(|round| round..) {
+        // The first of them happens in any case.
+        let conditional = Some(n) != round;
+        all.push(planned(Phase::Round(n), layers.len(), steps, conditional));
+        let max = max_layers(config, reference_layers);
         let room = config.grow.step.min(max.saturating_sub(layers.len()));
-        let next = inherit::next_layers(&layers, room, reference.n_layer);
+        let next = inherit::next_layers(&layers, room, reference_layers);
         if next.is_empty() {
             break;
         }
         layers.extend(next);
     }
-    if config.control.random {
-        all.push(planned(
-            Phase::ControlRandom,
-            layers.len(),
-            config.train.steps,
-            false,
-        ));
+    for control in Control::wanted_after(before, &config.control) {
+        let layers = control.layers(layers.len(), reference_layers);
+        all.push(planned(Phase::Control(control), layers, steps, false));
     }
-    if config.control.reference_continued {
-        all.push(planned(
-            Phase::ControlReference,
-            reference.n_layer,
-            config.train.steps,
-            false,
-        ));
+    all
+}
+
+/// What a phase's model starts from, as the config has it.
+fn planned_start(config: &Config, phase: &Phase) -> event::Start {
+    let trained = config.reference.train.as_ref().is_some_and(|r| r.steps > 0);
+    match (phase, config.grow.mode) {
+        (Phase::Reference, _) if trained => event::Start::Random,
+        (Phase::Reference | Phase::Other(_), _) => event::Start::Loaded,
+        (Phase::Round(1), _) => event::Start::Inherit,
+        (Phase::Round(_), GrowMode::Restart) => event::Start::Restart,
+        (Phase::Round(_), GrowMode::Keep) => event::Start::Keep,
+        (Phase::Control(control), _) => control.start,
     }
-    Ok(all)
 }
 
 /// The phase of most memory among those that will happen whatever the losses.
-pub fn largest(phases: &[PlannedPhase]) -> Option<&PlannedPhase> {
+pub fn largest(phases: &[PhaseSpec]) -> Option<&PhaseSpec> {
     let certain = phases.iter().filter(|p| !p.conditional);
     certain.max_by_key(|p| p.memory.total())
 }

@@ -7,12 +7,14 @@ use super::decide::Due;
 use super::growth::pre_grow;
 use super::insist::Insisted;
 use super::outcome::{Boundary, Choice, Ended};
+use super::plan::{self, PhaseEnd};
 use super::start::{Sources, Start};
 use super::state::{Benchmark, Task};
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::inherit;
 use crate::model::Files;
+use crate::run::controls::Control;
 use crate::run::event::{Body, Done, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult};
 use crate::run::hints::NEXT_BATCH;
 use crate::run::state::{ControlResult, RoundResult};
@@ -117,18 +119,42 @@ impl Trainer {
             self.state.live.unfreeze(&(0..usize::MAX));
         }
         self.state.begin_phase(phase, start.name(), layers, steps);
-        let body = Body::Phase(PhaseEvent {
-            layers: self.learner.shape().n_layer,
-            parameters: self.learner.shape().parameters(),
-            steps,
-            start: start.name(),
-            source_layers: self.state.source_layers.clone(),
-            result: None,
-        });
+        let body = Body::Phase(self.phase_event(None));
         self.emit(body);
         self.evaluate()?;
         self.probe()?;
         Ok(())
+    }
+
+    /// The event of the present phase's start or, with its result, of its end.
+    pub(super) fn phase_event(&self, result: Option<PhaseResult>) -> PhaseEvent {
+        let (state, shape) = (&self.state, self.learner.shape());
+        let starts = result.is_none();
+        let sources = state.source_layers.clone();
+        // Before round 1 the layers that it inherits are those of the config.
+        let layers = match (&state.phase, sources.is_empty()) {
+            (Phase::Reference, _) => self.config.inherit.layers.of(shape.n_layer),
+            // Controls have the size of the last round's model, or the reference's.
+            (Phase::Control(_), _) => {
+                let last = state.rounds.last().map_or(shape.n_layer, |r| r.result.layers);
+                (0..last).collect()
+            }
+            (_, true) => (0..shape.n_layer).collect(),
+            _ => sources.clone(),
+        };
+        PhaseEvent {
+            layers: shape.n_layer,
+            parameters: shape.parameters(),
+            steps: state.steps,
+            start: state.start,
+            source_layers: sources,
+            result,
+            schedule: (starts && state.steps > 0).then(|| self.schedule().to_event()),
+            planned: match starts {
+                true => plan::order(&self.config, &state.phase, layers, self.reference_layers),
+                false => Vec::new(),
+            },
+        }
     }
 
     /// Measures the phase's end and tells its row of the table.
@@ -159,14 +185,8 @@ impl Trainer {
             start: state.start,
             matched: record.matched,
         };
-        self.emit(Body::Phase(PhaseEvent {
-            layers: result.layers,
-            parameters: result.parameters,
-            steps: self.state.steps,
-            start: self.state.start,
-            source_layers: self.state.source_layers.clone(),
-            result: Some(result.clone()),
-        }));
+        let body = Body::Phase(self.phase_event(Some(result.clone())));
+        self.emit(body);
         self.state.end_phase();
         Ok(result)
     }
@@ -174,8 +194,8 @@ impl Trainer {
     /// Ends the reference's phase or a control's. `Some` ends this process's part.
     fn conclude_plain(&mut self) -> Result<Option<Ended>> {
         let result = self.result()?;
-        match self.state.phase.clone() {
-            Phase::Reference => {
+        match PhaseEnd::of(&self.state.phase) {
+            Some(PhaseEnd::Benchmark) => {
                 // A resume at exactly this step finds the record but not the windows' losses.
                 if self.window_losses.is_empty() {
                     self.window_losses = self.learner.evaluate(&self.dataset.val)?;
@@ -194,27 +214,20 @@ impl Trainer {
                     Insisted::End(ended) => return Ok(Some(ended)),
                 }
             }
-            phase => {
-                let name = match phase {
-                    Phase::ControlRandom => "random",
-                    _ => "reference_continued",
-                };
+            Some(PhaseEnd::Comparison(control)) => {
                 self.state.controls.push(ControlResult {
-                    name: name.into(),
+                    name: control.result.into(),
                     result,
                 });
-                self.state.task = match phase {
-                    Phase::ControlRandom if self.config.control.reference_continued => {
-                        Task::ControlReference
-                    }
-                    _ => Task::Finish,
-                };
+                self.state.task = plan::control_after(Some(control), &self.config);
                 let what = format!("the result of {}", self.state.phase);
                 let written = self.insist_on_checkpoint(&what, "control", false, false);
                 if let Insisted::End(ended) = written {
                     return Ok(Some(ended));
                 }
             }
+            // Rounds end with a choice, and a state of an unknown phase is not read.
+            Some(PhaseEnd::Decision) | None => {}
         }
         Ok(None)
     }
@@ -241,13 +254,6 @@ impl Trainer {
         let matched = result.matched;
         let round = self.state.round();
         self.state.rounds.push(RoundResult { round, result });
-        let controls = if self.config.control.random {
-            Task::ControlRandom
-        } else if self.config.control.reference_continued {
-            Task::ControlReference
-        } else {
-            Task::Finish
-        };
         let outcome = match choice {
             Choice::Grow { .. } => None,
             Choice::Stop if matched => Some(Outcome::Matched),
@@ -258,7 +264,7 @@ impl Trainer {
         self.state.task = match choice {
             Choice::Grow { layers, mode } => Task::Grow { layers, mode },
             Choice::Limit(Outcome::LimitTokens | Outcome::LimitHours) => Task::Finish,
-            Choice::Stop | Choice::Limit(_) => controls,
+            Choice::Stop | Choice::Limit(_) => plan::control_after(None, &self.config),
         };
         // This model is the result, or what a growth goes back to: it must be on disk before another takes its place.
         let grows = matches!(choice, Choice::Grow { .. });
@@ -317,29 +323,24 @@ impl Trainer {
         Ok(())
     }
 
-    /// Control: a random start of the final size, with the steps and batches of the final model.
-    pub(super) fn control_random(&mut self) -> Result<()> {
+    /// Begins a control, with the steps, batches and learning rates of the final model.
+    pub(super) fn control(&mut self, control: &'static Control) -> Result<()> {
         self.finish_checkpoint();
         // The last round's model is still held, or was read from its checkpoint.
-        let n_layer = self.learner.shape().n_layer;
-        let start = Start::random_control(n_layer, self.config.train.seed);
-        start.apply(&mut self.learner, Sources::default(), true)?;
-        let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();
-        self.begin(Phase::ControlRandom, &start, steps)
-    }
-
-    /// Control: the reference itself, trained on with the final model's steps, batches and learning rates.
-    pub(super) fn control_reference(&mut self) -> Result<()> {
-        self.finish_checkpoint();
-        let reference = self.reference()?;
-        let start = Start::reference(reference.config.n_layer);
+        let last = self.learner.shape().n_layer;
+        let n_layer = control.layers(last, self.reference_layers);
+        let start = plan::start_of_control(control, n_layer, &self.config);
+        let reference = match start.takes_reference() {
+            true => Some(self.reference()?),
+            false => None,
+        };
         let sources = Sources {
-            reference: Some(&reference),
+            reference: reference.as_ref(),
             own: None,
         };
         start.apply(&mut self.learner, sources, true)?;
         let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();
-        self.begin(Phase::ControlReference, &start, steps)
+        self.begin(Phase::Control(control), &start, steps)
     }
 
     /// Says how the recipe ended, once everything before is on disk.

@@ -72,12 +72,12 @@ impl TrainState {
         match (&self.task, &self.phase) {
             (Task::Inherit, _) => Stage::Measured,
             (Task::Grow { .. }, _) => Stage::Rounds,
-            (Task::ControlRandom, _) => Stage::Controls,
-            (Task::ControlReference | Task::Finish, _) => Stage::LastControl,
+            (Task::Control(control), _) => control.stage,
+            (Task::Finish, _) => Stage::LastControl,
             (Task::Train, Phase::Reference) => Stage::Reference,
             (Task::Train, Phase::Round(_)) => Stage::Rounds,
-            (Task::Train, Phase::ControlRandom) => Stage::Controls,
-            (Task::Train, Phase::ControlReference | Phase::Other(_)) => Stage::LastControl,
+            (Task::Train, Phase::Control(control)) => control.stage,
+            (Task::Train, Phase::Other(_)) => Stage::LastControl,
         }
     }
 }
@@ -217,11 +217,10 @@ impl Trainer {
             Err(_) => "It has no checkpoint yet: start it over".into(),
         };
         let (what, settings) = match self.state.phase {
-            Phase::ControlRandom => (" without this control", "--set control.random=false".into()),
-            Phase::ControlReference => (
-                " without this control",
-                "--set control.reference_continued=false".into(),
-            ),
+            Phase::Control(control) => {
+                let without = format!("--set {}=false", control.key);
+                (" without this control", without)
+            }
             _ => (
                 " with a lower rate",
                 lower_rate(&self.config, &self.state.phase, self.state.rate_scale()),
@@ -232,18 +231,12 @@ impl Trainer {
 
     /// Gives up controls that the config does not ask for any more.
     pub(super) fn drop_unwanted_controls(&mut self) {
-        let control = self.config.control.clone();
-        let trains = |state: &TrainState, phase| state.task == Task::Train && state.phase == phase;
-        let state = &mut self.state;
-        if (state.task == Task::ControlRandom || trains(state, Phase::ControlRandom))
-            && !control.random
-        {
-            state.task = Task::ControlReference;
-        }
-        if (state.task == Task::ControlReference || trains(state, Phase::ControlReference))
-            && !control.reference_continued
-        {
-            state.task = Task::Finish;
+        let control = match (&self.state.task, &self.state.phase) {
+            (Task::Control(control), _) | (Task::Train, Phase::Control(control)) => *control,
+            _ => return,
+        };
+        if !control.is_wanted(&self.config.control) {
+            self.state.task = plan::control_after(Some(control), &self.config);
         }
     }
 

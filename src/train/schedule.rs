@@ -1,6 +1,7 @@
 //! Learning-rate schedules.
 
 use crate::config::Schedule;
+use crate::run::event;
 
 /// A warm-up and a decay over a phase.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +17,17 @@ pub struct LearningRate {
 }
 
 impl LearningRate {
+    /// Returns it as the `phase` event has it.
+    pub fn to_event(self) -> event::Schedule {
+        event::Schedule {
+            kind: self.kind.name().into(),
+            peak: self.peak,
+            min: self.min,
+            warmup: self.warmup,
+            steps: self.steps,
+        }
+    }
+
     /// Learning rate of the update that follows `step` finished ones. Past the end: the last value (`min`, or the
     /// peak of a constant schedule).
     pub fn at(&self, step: u64) -> f64 {

@@ -144,6 +144,12 @@ impl Start {
         !self.parts.is_empty() && self.layers.iter().any(own)
     }
 
+    /// Whether weights of the reference are taken.
+    pub fn takes_reference(&self) -> bool {
+        let reference = |origin: &Origin| matches!(origin, Origin::Reference(_));
+        !self.parts.is_empty() && self.layers.iter().any(reference)
+    }
+
     /// Makes the model in `learner`, trainable or only to be measured.
     ///
     /// # Errors

@@ -8,32 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::live::LiveControls;
-use crate::run::command::GrowMode;
+pub use super::task::Task;
 use crate::run::decisions::Repeat;
 use crate::run::event::{
     DecisionReason, Evaluation, Outcome, Phase, PhaseResult, Probe, Start, null_is_nan,
 };
 use crate::run::state::{ControlResult, RoundResult};
-
-/// What the recipe does next.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "task", rename_all = "snake_case")]
-pub enum Task {
-    /// Train the present phase, or go on with it.
-    Train,
-    /// Start round 1 from the reference.
-    Inherit,
-    /// Start the next round with `layers` more.
-    Grow {
-        layers: usize,
-        mode: GrowMode,
-    },
-    /// Start a control.
-    ControlRandom,
-    ControlReference,
-    /// Nothing is left but to say so.
-    Finish,
-}
 
 /// The reference's measurements, which every gap refers to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -370,7 +350,7 @@ impl TrainState {
     /// goes through the schedules of the rounds that it is compared with, one after the other.
     pub fn schedule_place(&self) -> (u32, u64) {
         let (mut round, mut step) = (self.round(), self.phase_step);
-        if matches!(self.phase, Phase::ControlRandom | Phase::ControlReference) {
+        if self.is_control() {
             let rounds = self.recipe_rounds();
             for (i, (number, steps)) in rounds.iter().enumerate() {
                 round = *number;
@@ -436,7 +416,7 @@ mod tests {
         ];
         let steps: Vec<u64> = state.recipe_rounds().iter().map(|r| r.1).collect();
         assert_eq!(steps, [30, 20]);
-        state.phase = Phase::ControlRandom;
+        state.phase = Phase::from("control-random");
         for (step, wanted) in [(0, 0), (29, 29), (30, 0), (49, 19), (70, 40)] {
             state.phase_step = step;
             assert_eq!(state.schedule_place().1, wanted);
@@ -456,7 +436,7 @@ mod tests {
         state.phase = Phase::Round(2);
         state.phase_step = 6;
         assert_eq!(state.rate_scale(), 1.0, "another round");
-        state.phase = Phase::ControlRandom;
+        state.phase = Phase::from("control-random");
         for (step, wanted) in [(3, 1.0), (4, 0.5), (9, 0.5)] {
             state.phase_step = step;
             assert_eq!(state.rate_scale(), wanted);

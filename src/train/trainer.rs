@@ -366,14 +366,13 @@ impl Trainer {
             match task {
                 Task::Train => {}
                 Task::Inherit | Task::Grow { .. } => self.adopt_config()?,
-                Task::ControlRandom | Task::ControlReference | Task::Finish => self.drop_waiting(),
+                Task::Control(_) | Task::Finish => self.drop_waiting(),
             }
             let end = match task {
                 Task::Train => self.phase()?,
                 Task::Inherit => self.inherit().map(|()| None)?,
                 Task::Grow { layers, mode } => self.grow(layers, mode)?,
-                Task::ControlRandom => self.control_random().map(|()| None)?,
-                Task::ControlReference => self.control_reference().map(|()| None)?,
+                Task::Control(control) => self.control(control).map(|()| None)?,
                 Task::Finish => Some(self.finish()),
             };
             if let Some(end) = end {

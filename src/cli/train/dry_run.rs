@@ -17,7 +17,7 @@ use crate::run::show::duration;
 use crate::run::table;
 use crate::run::windows::EvalWindows;
 use crate::train::memory::Held;
-use crate::train::plan::PlannedPhase;
+use crate::train::plan::PhaseSpec;
 use crate::train::{Passes, plan};
 
 /// Steps that are timed, after one that is not.
@@ -28,7 +28,7 @@ const TIMED_TOKENS: usize = 1024;
 
 /// What a config would cost.
 struct Costs {
-    phases: Vec<PlannedPhase>,
+    phases: Vec<PhaseSpec>,
     /// Floating-point operations a second of training here.
     speed: f64,
     threads: usize,
@@ -98,12 +98,12 @@ pub fn run(
 }
 
 impl Costs {
-    fn seconds(&self, p: &PlannedPhase) -> f64 {
+    fn seconds(&self, p: &PhaseSpec) -> f64 {
         p.flops / self.speed
     }
 
     /// The phase of most memory, whether it is certain to happen or not.
-    fn largest(&self) -> Option<&PlannedPhase> {
+    fn largest(&self) -> Option<&PhaseSpec> {
         self.phases.iter().max_by_key(|p| p.memory.total())
     }
 
@@ -169,7 +169,7 @@ impl Costs {
     }
 
     fn json(&self) -> Value {
-        let phase = |p: &PlannedPhase| {
+        let phase = |p: &PhaseSpec| {
             json!({
                 "phase": p.phase.to_string(),
                 "conditional": p.conditional,
@@ -183,7 +183,7 @@ impl Costs {
             })
         };
         // No checkpoint is on its way while one model takes the place of another.
-        let transition = |pair: &[PlannedPhase]| {
+        let transition = |pair: &[PhaseSpec]| {
             let bytes = pair.iter().map(|p| p.memory.without_copy().total()).max();
             json!({
                 "from": pair[0].phase.to_string(),

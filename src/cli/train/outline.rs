@@ -2,6 +2,8 @@
 
 use crate::config::Config;
 use crate::inherit;
+use crate::run::controls::Control;
+use crate::run::event::Start;
 use crate::run::table;
 use crate::train::plan;
 
@@ -52,13 +54,13 @@ pub fn phases_with(
         }
         Some(_) => {}
     }
-    if config.control.random {
-        let size = "as large as the last round's model".to_string();
-        all.push(line("Control, random start", [Some(size), None]));
-    }
-    if config.control.reference_continued {
-        let name = "Control, reference trained on";
-        all.push(line(name, [layers(n_layer), None]));
+    for control in Control::wanted_after(None, &config.control) {
+        let name = format!("Control, {}", control.title);
+        let size = match control.start {
+            Start::Reference => layers(n_layer),
+            _ => Some(control.size.into()),
+        };
+        all.push(line(&name, [size, None]));
     }
     all
 }

@@ -26,6 +26,18 @@ pub enum Schedule {
     Wsd,
 }
 
+impl Schedule {
+    /// Returns its name in the config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::Linear => "linear",
+            Self::Constant => "constant",
+            Self::Wsd => "wsd",
+        }
+    }
+}
+
 /// What matrix products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -128,8 +128,7 @@ impl Row {
 /// A phase in at most nine columns, for one that this program knows.
 fn short_name(phase: &Phase) -> String {
     match phase {
-        Phase::ControlRandom => "random".into(),
-        Phase::ControlReference => "continued".into(),
+        Phase::Control(control) => control.short.into(),
         other => table::phase_name(other),
     }
 }

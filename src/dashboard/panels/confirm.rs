@@ -10,6 +10,7 @@ use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
 use crate::dashboard::{eta, when};
 use crate::run::command::{Command, GrowMode};
+use crate::run::controls::Control;
 use crate::run::event::{Evidence, Phase};
 use crate::run::show::duration;
 use crate::run::{table, trend};
@@ -144,11 +145,9 @@ fn stop(scene: &Scene<'_>) -> (String, Vec<String>) {
             result.push_str(&format!(", gap {gap}"));
         }
     }
-    let info = run.info.as_ref();
-    let mut controls = Vec::new();
-    controls.extend(info.filter(|i| i.control_random).map(|_| "random start"));
-    let continued = info.filter(|i| i.control_reference);
-    controls.extend(continued.map(|_| "reference continued"));
+    let info = run.info.iter();
+    let controls = info.flat_map(|info| Control::planned_after(None, info));
+    let controls: Vec<&str> = controls.map(|control| control.name).collect();
     let after = match controls.is_empty() {
         true => "the run ends".to_string(),
         false => {

@@ -87,8 +87,7 @@ fn short(phase: &Phase) -> String {
     match phase {
         Phase::Reference => "ref ".into(),
         Phase::Round(n) => format!("r{n} "),
-        Phase::ControlRandom => "rnd ".into(),
-        Phase::ControlReference => "cont ".into(),
+        Phase::Control(control) => format!("{} ", control.tag),
         Phase::Other(_) => "? ".into(),
     }
 }

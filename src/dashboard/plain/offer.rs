@@ -3,6 +3,7 @@
 use super::place::{Answers, present_place};
 use crate::dashboard::costs::{Choice, Cost};
 use crate::dashboard::layers::decision::{Decision, Entry};
+use crate::run::controls::Control;
 use crate::run::dir::RunDir;
 use crate::run::event::{DecisionReason, Phase, Suggestion};
 use crate::run::show::{self, duration};
@@ -190,9 +191,10 @@ fn text(state: &RunState, prompt: &Decision, entry: Entry) -> String {
 /// What a stop leads to: `the present model of 4 layers is the result, then 2 controls`.
 pub fn result_words(state: &RunState) -> String {
     let layers = state.core.phase.as_ref().map_or(0, |now| now.layers);
-    let controls = state.info.as_ref().map_or(0, |info| {
-        usize::from(info.control_random) + usize::from(info.control_reference)
-    });
+    let info = state.info.iter();
+    let controls = info
+        .flat_map(|info| Control::planned_after(None, info))
+        .count();
     let result = format!(
         "the present model of {} is the result",
         table::plural(layers, "layer")

@@ -35,6 +35,8 @@ impl Written {
             start: Start::Inherit,
             source_layers: vec![0, 1, 2, 3],
             result: None,
+            schedule: None,
+            planned: Vec::new(),
         }));
         written
     }
@@ -99,6 +101,7 @@ impl Written {
             verified: true,
             begun: None,
             of_step: None,
+            milestone: None,
         }));
     }
 

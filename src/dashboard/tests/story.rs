@@ -91,6 +91,8 @@ impl Story {
             start,
             source_layers,
             result: None,
+            schedule: None,
+            planned: Vec::new(),
         }));
     }
 
@@ -188,6 +190,8 @@ impl Story {
             start: result.start,
             source_layers: Vec::new(),
             result: Some(result),
+            schedule: None,
+            planned: Vec::new(),
         }));
     }
 
@@ -201,6 +205,7 @@ impl Story {
             verified: true,
             begun: None,
             of_step: None,
+            milestone: None,
         }));
     }
 
@@ -323,7 +328,7 @@ impl Story {
         }));
         story.train(200, 6, |i| 1.92 + 0.4 * (-i / 60.0).exp());
         story.end(6, Some(-0.0123));
-        story.phase(Phase::ControlRandom, 6, 200, Start::Random);
+        story.phase(Phase::from("control-random"), 6, 200, Start::Random);
         story.train(200, 6, |i| 2.4 + 3.0 * (-i / 60.0).exp());
         story.end(6, Some(0.41));
         let outcome = Some(Outcome::Matched);

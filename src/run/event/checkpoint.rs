@@ -34,6 +34,9 @@ pub struct CheckpointWritten {
     pub begun: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_step: Option<u64>,
+    /// Whether retention never deletes it; absent in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milestone: Option<bool>,
 }
 
 impl Kind for CheckpointWritten {

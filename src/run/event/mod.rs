@@ -18,6 +18,7 @@ mod line;
 mod measure;
 mod number;
 mod phase;
+mod start;
 mod train_line;
 
 pub use body::Body;
@@ -33,8 +34,9 @@ pub use kind::DropOrder;
 pub use measure::{Evaluation, Probe, TrainMetrics};
 pub use number::{NonFinite, finite, null_is_nan};
 pub use phase::{
-    Done, Growth, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult, RunEvent, Start,
+    Done, Growth, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult, Planned, RunEvent, Schedule,
 };
+pub use start::Start;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,9 @@ use super::foreign::{LONGEST_NAME, LONGEST_PHASE, MOST_ROUNDS, counted, cut, lay
 use super::info::{RunInfo, RunStatus};
 use super::kind::Kind;
 use super::number::null_is_nan;
+use super::start::Start;
 use crate::run::command::GrowMode;
+use crate::run::controls::Control;
 
 /// A part of the recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,10 +19,8 @@ pub enum Phase {
     Reference,
     /// Round n of the recipe, from 1.
     Round(u32),
-    /// Control: a random start of the final size, same steps.
-    ControlRandom,
-    /// Control: the reference continued for the same extra steps.
-    ControlReference,
+    /// A model for comparison, once the rounds are over.
+    Control(&'static Control),
     /// A newer program's phase.
     Other(String),
 }
@@ -50,8 +50,7 @@ impl fmt::Display for Phase {
         match self {
             Self::Reference => f.write_str("reference"),
             Self::Round(n) => write!(f, "round-{n}"),
-            Self::ControlRandom => f.write_str("control-random"),
-            Self::ControlReference => f.write_str("control-reference"),
+            Self::Control(control) => f.write_str(control.id),
             Self::Other(s) => f.write_str(s),
         }
     }
@@ -61,11 +60,12 @@ impl From<&str> for Phase {
     fn from(s: &str) -> Self {
         match s {
             "reference" => Self::Reference,
-            "control-random" => Self::ControlRandom,
-            "control-reference" => Self::ControlReference,
             _ => match s.strip_prefix("round-").and_then(|n| n.parse().ok()) {
                 Some(n) => Self::Round(n),
-                None => Self::Other(s.to_string()),
+                None => match Control::of_phase(s) {
+                    Some(control) => Self::Control(control),
+                    None => Self::Other(s.to_string()),
+                },
             },
         }
     }
@@ -80,31 +80,6 @@ impl Serialize for Phase {
 impl<'de> Deserialize<'de> for Phase {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         Ok(Self::from(String::deserialize(d)?.as_str()))
-    }
-}
-
-/// What a model started a phase from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Start {
-    Random,
-    Loaded,
-    Inherit,
-    Restart,
-    Keep,
-    Reference,
-}
-
-impl fmt::Display for Start {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Random => "random",
-            Self::Loaded => "loaded",
-            Self::Inherit => "inherit",
-            Self::Restart => "restart",
-            Self::Keep => "keep",
-            Self::Reference => "reference",
-        })
     }
 }
 
@@ -209,13 +184,61 @@ pub struct PhaseEvent {
     pub source_layers: Vec<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<PhaseResult>,
+    /// The learning rate's course, at a start; absent in journals of earlier versions, and of a phase without steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// The phases from this one on, at a start; empty in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub planned: Vec<Planned>,
+}
+
+/// The learning rate over a phase's steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// `cosine`, `linear`, `constant` or `wsd`, as `train.schedule` has it.
+    pub kind: String,
+    #[serde(deserialize_with = "null_is_nan")]
+    pub peak: f64,
+    /// The rate at the end, and past it.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub min: f64,
+    /// Steps of linear warm-up.
+    pub warmup: u64,
+    pub steps: u64,
+}
+
+/// A phase that is to come, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    pub phase: Phase,
+    pub layers: usize,
+    pub steps: u64,
+    /// Whether it happens only if the phases before it do not match the reference.
+    pub conditional: bool,
 }
 
 impl Kind for PhaseEvent {
+    fn shorten(&mut self) {
+        if let Some(schedule) = &mut self.schedule {
+            cut(&mut schedule.kind, LONGEST_PHASE);
+        }
+        self.planned.iter_mut().for_each(|p| p.phase.shorten());
+    }
+
     fn check(&self) -> Result<(), String> {
         layers("layers", self.layers)?;
         counted("steps", self.steps)?;
         layers("source_layers", self.source_layers.len())?;
+        if let Some(schedule) = &self.schedule {
+            counted("schedule.warmup", schedule.warmup)?;
+            counted("schedule.steps", schedule.steps)?;
+        }
+        layers("planned", self.planned.len())?;
+        for planned in &self.planned {
+            planned.phase.check()?;
+            layers("planned.layers", planned.layers)?;
+            counted("planned.steps", planned.steps)?;
+        }
         self.result.as_ref().map_or(Ok(()), PhaseResult::check)
     }
 }

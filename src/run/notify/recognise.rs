@@ -236,6 +236,8 @@ mod tests {
                     start: Start::Inherit,
                     source_layers: Vec::new(),
                     result: None,
+                    schedule: None,
+                    planned: Vec::new(),
                 }),
             );
             assert_eq!(begun, None);
@@ -349,7 +351,7 @@ mod tests {
         run.recogniser = Recogniser::new(&run.run);
         assert_eq!(run.eval(60, 2.25), None);
         assert!(run.eval(70, 2.1).is_some());
-        run.begin(Phase::ControlRandom);
+        run.begin(Phase::from("control-random"));
         assert_eq!(run.eval(70, 3.0).or(run.eval(80, 1.0)), None, "no round");
     }
 

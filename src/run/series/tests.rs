@@ -50,6 +50,8 @@ impl Story {
             start: Start::Inherit,
             source_layers: vec![0, 1],
             result,
+            schedule: None,
+            planned: Vec::new(),
         }));
     }
 
@@ -117,6 +119,7 @@ impl Story {
             verified: false,
             begun: Some(begun),
             of_step: Some(of_step),
+            milestone: None,
         }));
         begun
     }

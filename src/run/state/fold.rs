@@ -62,6 +62,7 @@ impl RunState {
                 start,
                 source_layers,
                 result,
+                ..
             }) => match result {
                 Some(result) => self.on_phase_end(event, result),
                 None => self.on_phase_start(
@@ -361,8 +362,7 @@ impl RunState {
                     result,
                 });
             }
-            Phase::ControlRandom => self.on_control("random", result),
-            Phase::ControlReference => self.on_control("reference_continued", result),
+            Phase::Control(control) => self.on_control(control.result, result),
             // A newer program's.
             Phase::Other(name) => self.on_control(name, result),
         }

@@ -47,6 +47,8 @@ impl Run {
             start: Start::Random,
             source_layers: Vec::new(),
             result: None,
+            schedule: None,
+            planned: Vec::new(),
         }));
         run
     }
@@ -83,6 +85,7 @@ impl Run {
             verified: false,
             begun: Some(begun),
             of_step: Some(of_step),
+            milestone: None,
         }));
     }
 
@@ -178,6 +181,8 @@ fn a_rollback_restores_the_core_and_keeps_what_it_left_in_sight() {
             start: Start::Random,
             matched: false,
         }),
+        schedule: None,
+        planned: Vec::new(),
     }));
     run.tell(status(RunStatus::Paused));
     assert!(run.state.core.reference.is_some());

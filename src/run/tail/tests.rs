@@ -52,6 +52,7 @@ fn checkpoint(step: u64) -> Body {
         verified: true,
         begun: None,
         of_step: None,
+        milestone: None,
     })
 }
 
@@ -71,6 +72,8 @@ fn phase(result: Option<PhaseResult>) -> Body {
         start: Start::Random,
         source_layers: vec![],
         result,
+        schedule: None,
+        planned: Vec::new(),
     })
 }
 

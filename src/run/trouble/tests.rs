@@ -23,6 +23,8 @@ impl Story {
             start: Start::Inherit,
             source_layers: vec![0, 1],
             result: None,
+            schedule: None,
+            planned: Vec::new(),
         }));
         story
     }
@@ -84,6 +86,7 @@ impl Story {
             verified: true,
             begun: None,
             of_step: None,
+            milestone: None,
         }));
         name
     }

@@ -119,6 +119,7 @@ fn tab_completes_commands_settings_and_checkpoints() {
             verified: true,
             begun: None,
             of_step: None,
+            milestone: None,
         });
         typing.run.apply(&Event::numbered(seq, body));
     }

@@ -43,6 +43,8 @@ impl Run {
             start: Start::Inherit,
             source_layers: Vec::new(),
             result: None,
+            schedule: None,
+            planned: Vec::new(),
         }));
     }
 
@@ -77,6 +79,7 @@ impl Run {
             verified: false,
             begun: Some(begun),
             of_step: Some(self.step),
+            milestone: None,
         }));
         begun
     }

@@ -162,12 +162,14 @@ fn controls_that_end_again_and_again_stay_bounded() {
                 start: Start::Random,
                 source_layers: Vec::new(),
                 result: Some(result.clone()),
+                schedule: None,
+                planned: Vec::new(),
             }),
         });
     };
     for i in 0..1000 {
-        end(Phase::ControlRandom);
-        end(Phase::ControlReference);
+        end(Phase::from("control-random"));
+        end(Phase::from("control-reference"));
         end(Phase::Other(format!("other-{i}")));
     }
     let controls = &run.state.core.controls;

@@ -12,6 +12,8 @@ impl Run {
             start: Start::Inherit,
             source_layers: Vec::new(),
             result: None,
+            schedule: None,
+            planned: Vec::new(),
         }));
     }
 

@@ -1,0 +1,202 @@
+//! The models that the recipe's result is compared with, a row each. Phases, tasks, tables, screens, forecasts and the
+//! trainer's plan take a control's name, its place in the order and what it starts from out of this table alone.
+
+use std::hash::{Hash, Hasher};
+
+use super::event::{RunInfo, Start};
+use crate::config::ControlConfig;
+use crate::config::keys::Stage;
+
+/// A model that is trained for comparison once the rounds are over.
+#[derive(Debug)]
+pub struct Control {
+    /// Name of its phase, in journals and checkpoints.
+    pub id: &'static str,
+    /// Name of its result, in checkpoints' states and `show --json`.
+    pub result: &'static str,
+    /// Name of the task to begin it, in checkpoints' states.
+    pub task: &'static str,
+    /// The config key that asks for it, and how far a run has come that trains it.
+    pub key: &'static str,
+    pub stage: Stage,
+    /// Name in tables and charts.
+    pub short: &'static str,
+    /// Name in front of a remark: five characters at most.
+    pub tag: &'static str,
+    /// What it is, in plans and in questions.
+    pub title: &'static str,
+    pub name: &'static str,
+    /// How large it is, in a plan that does not know its layers.
+    pub size: &'static str,
+    /// What it is, below a table.
+    pub legend: &'static str,
+    /// What it starts from; the reference has its own layers, all else those of the final model.
+    pub start: Start,
+    is_wanted: fn(&ControlConfig) -> bool,
+    is_planned: fn(&RunInfo) -> bool,
+}
+
+/// In the order in which they are trained.
+pub static CONTROLS: &[Control] = &[
+    Control {
+        id: "control-random",
+        result: "random",
+        task: "control_random",
+        key: "control.random",
+        stage: Stage::Controls,
+        short: "random",
+        tag: "rnd",
+        title: "random start",
+        name: "random start",
+        size: "as large as the last round's model",
+        legend: "control, a random start of the final size, as many steps",
+        start: Start::Random,
+        is_wanted: |config| config.random,
+        is_planned: |info| info.control_random,
+    },
+    Control {
+        id: "control-reference",
+        result: "reference_continued",
+        task: "control_reference",
+        key: "control.reference_continued",
+        stage: Stage::LastControl,
+        short: "continued",
+        tag: "cont",
+        title: "reference trained on",
+        name: "reference continued",
+        size: "as large as the reference",
+        legend: "control, the reference trained on for as many steps",
+        start: Start::Reference,
+        is_wanted: |config| config.reference_continued,
+        is_planned: |info| info.control_reference,
+    },
+    #[cfg(test)]
+    Control {
+        id: "control-extra",
+        result: "extra",
+        task: "control_extra",
+        key: "control.random",
+        stage: Stage::LastControl,
+        short: "extra",
+        tag: "ext",
+        title: "another random start",
+        name: "another random start",
+        size: "as large as the last round's model",
+        legend: "control of a test",
+        start: Start::Random,
+        is_wanted: |_| extra::is_on(),
+        is_planned: |_| extra::is_on(),
+    },
+];
+
+/// A further row, for tests that show what a row brings along.
+#[cfg(test)]
+pub mod extra {
+    use std::cell::Cell;
+
+    thread_local! {
+        static ON: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn is_on() -> bool {
+        ON.get()
+    }
+
+    /// Has this thread's configs and runs ask for the further control while `f` runs.
+    pub fn with<T>(f: impl FnOnce() -> T) -> T {
+        ON.set(true);
+        let done = f();
+        ON.set(false);
+        done
+    }
+}
+
+impl Control {
+    /// The control whose phase has this name.
+    pub fn of_phase(id: &str) -> Option<&'static Self> {
+        CONTROLS.iter().find(|c| c.id == id)
+    }
+
+    /// The control that a task begins.
+    pub fn of_task(task: &str) -> Option<&'static Self> {
+        CONTROLS.iter().find(|c| c.task == task)
+    }
+
+    /// The control whose result has this name.
+    pub fn of_result(result: &str) -> Option<&'static Self> {
+        CONTROLS.iter().find(|c| c.result == result)
+    }
+
+    /// Whether a config asks for it.
+    pub fn is_wanted(&self, config: &ControlConfig) -> bool {
+        (self.is_wanted)(config)
+    }
+
+    /// Returns its layers, of a final model and a reference of so many.
+    pub fn layers(&self, last: usize, reference: usize) -> usize {
+        match self.start {
+            Start::Reference => reference,
+            _ => last,
+        }
+    }
+
+    /// The controls that a config asks for and that come after `before`, or all of them.
+    pub fn wanted_after(
+        before: Option<&Self>,
+        config: &ControlConfig,
+    ) -> impl Iterator<Item = &'static Self> {
+        let place = before.and_then(|before| CONTROLS.iter().position(|c| c == before));
+        let rest = CONTROLS.iter().skip(place.map_or(0, |i| i + 1));
+        rest.filter(|c| c.is_wanted(config))
+    }
+
+    /// The controls that a run with these facts trains and that come after `before`, or all of them.
+    pub fn planned_after(
+        before: Option<&Self>,
+        info: &RunInfo,
+    ) -> impl Iterator<Item = &'static Self> {
+        let place = before.and_then(|before| CONTROLS.iter().position(|c| c == before));
+        let rest = CONTROLS.iter().skip(place.map_or(0, |i| i + 1));
+        rest.filter(|c| (c.is_planned)(info))
+    }
+}
+
+impl PartialEq for Control {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Control {}
+
+impl Hash for Control {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_control_has_names_of_its_own() {
+        for (i, a) in CONTROLS.iter().enumerate() {
+            assert!(a.tag.len() <= 4 && a.short.len() <= 9, "{}", a.id);
+            for b in &CONTROLS[..i] {
+                assert!(a.id != b.id && a.result != b.result && a.task != b.task);
+                assert!(a.short != b.short && a.tag != b.tag);
+            }
+        }
+        let config = ControlConfig::default();
+        let ids = |before| {
+            Control::wanted_after(before, &config)
+                .map(|c| c.id)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ids(None), ["control-random", "control-reference"]);
+        assert_eq!(ids(Some(&CONTROLS[0])), ["control-reference"]);
+        extra::with(|| assert_eq!(ids(Some(&CONTROLS[1])), ["control-extra"]));
+        assert!(ids(Some(&CONTROLS[1])).is_empty());
+    }
+}
