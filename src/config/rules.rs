@@ -127,14 +127,14 @@ pub fn given<T>(rule: impl Fn(&str, &T) -> Problems) -> impl Fn(&str, &Option<T>
 }
 
 /// A field of rows.
-pub fn field(key: &str, name: &String) -> Problems {
-    unless(!name.is_empty(), || {
+pub fn field(key: &str, name: &impl AsRef<str>) -> Problems {
+    unless(!name.as_ref().is_empty(), || {
         format!("{key} is empty; name a field of the rows")
     })
 }
 
 /// The words of a command, the program first.
-pub fn command(key: &str, words: &Vec<String>) -> Problems {
+pub fn command(key: &str, words: &[String]) -> Problems {
     let named = words.first().is_none_or(|word| !word.trim().is_empty());
     let is_text = !words.iter().any(|word| word.contains('\0'));
     let named = unless(named, || {
