@@ -5,6 +5,8 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+#[cfg(test)]
+mod a_control_is_one_row;
 pub mod bench;
 pub mod cli;
 pub mod config;

@@ -142,6 +142,7 @@ pub fn words(seconds: f64) -> String {
 mod tests {
     use super::*;
     use crate::dashboard::tests::realistic::{journal::Moment, run_at};
+    use crate::run::controls::extra;
 
     #[test]
     fn the_last_speed_says_about_as_much_as_the_curve() {
@@ -150,5 +151,14 @@ mod tests {
         assert!((rough / curve - 1.0).abs() < 0.1, "{rough} and {curve}");
         assert_eq!(rough_seconds(&run_at(Moment::Interrupted)), None);
         assert_eq!(rough_seconds(&RunState::default()), None);
+    }
+
+    #[test]
+    fn a_further_control_is_waited_for() {
+        let run = run_at(Moment::Healthy);
+        let (without, of_controls_without) = (seconds(&run).unwrap(), of_controls(&run).unwrap());
+        let (with, of_controls_with) =
+            extra::with(|| (seconds(&run).unwrap(), of_controls(&run).unwrap()));
+        assert!(with > without && of_controls_with > of_controls_without);
     }
 }

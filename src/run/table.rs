@@ -221,7 +221,7 @@ pub fn bytes(n: u64) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::run::event::{Outcome, Start};
     use crate::run::state::{ControlResult, RoundResult};

@@ -272,6 +272,7 @@ mod tests {
     fn state() -> TrainState {
         let mut state = TrainState::new([String::new(), String::new()]);
         (state.step, state.phase_step, state.tokens) = (5, 5, 50);
+        state.last_probe_seconds = 1.0;
         state
     }
 

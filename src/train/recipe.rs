@@ -136,7 +136,10 @@ impl Trainer {
             (Phase::Reference, _) => self.config.inherit.layers.of(shape.n_layer),
             // Controls have the size of the last round's model, or the reference's.
             (Phase::Control(_), _) => {
-                let last = state.rounds.last().map_or(shape.n_layer, |r| r.result.layers);
+                let last = state
+                    .rounds
+                    .last()
+                    .map_or(shape.n_layer, |r| r.result.layers);
                 (0..last).collect()
             }
             (_, true) => (0..shape.n_layer).collect(),
