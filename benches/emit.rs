@@ -72,6 +72,8 @@ fn past() -> RunState {
             start: Start::Inherit,
             source_layers: (0..12).collect(),
             result: None,
+            schedule: None,
+            planned: Vec::new(),
         }),
     );
     (2..=STEPS).for_each(|seq| apply(seq, train(seq)));

@@ -3,8 +3,7 @@
 use anyhow::Result;
 
 use super::control::{Pause, Verdict};
-use super::insist::Insisted;
-use super::outcome::{Boundary, Choice, Ended, Next};
+use super::outcome::{Boundary, Choice, Ended, Insisted, Next};
 use super::trainer::Trainer;
 use crate::fault;
 use crate::run::event::{Body, Log, Phase, RunStatus};
@@ -19,7 +18,7 @@ impl Trainer {
                 let message = "asked for by HEIRLOOM_FAULT".into();
                 self.emit(Body::Log(Log { message }));
             }
-            self.poll_checkpoint();
+            self.keeping().poll();
             self.look_after_directory();
             let elapsed = self.journal.elapsed();
             let (verdict, sender) = self.control.verdict(&mut self.state, &self.config, elapsed);

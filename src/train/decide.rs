@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::control::Pause;
 use super::evidence;
 use super::memory::{Held, Memory};
-use super::outcome::{Choice, Ended};
+use super::outcome::{Choice, Due};
 use super::plan;
 use super::state::Open;
 use super::trainer::Trainer;
@@ -20,16 +20,6 @@ use crate::run::event::{
 use crate::run::hints::DECIDE_OR_TRAIN_ON;
 use crate::run::table;
 use crate::run::trend::{GapData, Trend};
-
-/// What the end of a phase's steps leads to.
-pub(super) enum Due {
-    PhaseOver,
-    Choice(Choice),
-    /// Paused: look at the boundary again.
-    Wait,
-    TrainOn,
-    End(Ended),
-}
 
 /// Growths whose cost is in the evidence: an event stays small for models of very many layers.
 const MOST_COSTS: usize = 48;
@@ -50,7 +40,7 @@ impl Trainer {
                 self.evaluate()?;
                 self.probe()?;
                 self.state.ended_at = Some(self.state.phase_step);
-                self.background_checkpoint("end of steps", true);
+                self.keeping().background("end of steps", true);
             }
             let evidence = self.open_decision(DecisionReason::EndOfSteps)?;
             return Ok(match self.policy {
@@ -329,7 +319,7 @@ impl Trainer {
 
     /// Why no checkpoint could be written before a growth, if that is known.
     pub(super) fn cannot_checkpoint(&self) -> Option<String> {
-        let space = self.checkpoints.check_space(self.learner.shape());
+        let space = self.keeper.checkpoints().check_space(self.learner.shape());
         let error = space.err()?;
         Some(format!(
             "no checkpoint could be written before the growth: {error}"

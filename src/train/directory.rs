@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::keeper::describe_replacement;
 use super::trainer::Trainer;
 use crate::config;
 use crate::run::event::{Body, RunStatus};
@@ -27,9 +28,9 @@ impl Trainer {
         match place {
             Place::Kept => {
                 self.look_after_lock();
-                self.write_owed();
+                self.keeping().write_owed();
             }
-            Place::Replaced if news => self.warn(self.describe_replacement()),
+            Place::Replaced if news => self.warn(describe_replacement(&self.journal, &self.dir)),
             Place::Moved if news => self.warn(format!(
                 "{} is no longer where it was: events and checkpoints are written to the moved directory. Move it back, or end \
                  this process (kill {}), which writes a checkpoint first",
@@ -53,27 +54,6 @@ impl Trainer {
             }
             Place::Moved | Place::Replaced => {}
         }
-    }
-
-    /// Says what has become of a directory that holds another journal, and what to do.
-    pub(super) fn describe_replacement(&self) -> String {
-        let (dir, journal) = (text::argument(self.dir.path()), self.dir.events());
-        let way = match self.journal.is_linked() {
-            true => format!(
-                "This run's journal was moved: put it back (mv MOVED {})",
-                text::argument(&journal)
-            ),
-            false => format!(
-                "Move what is there away (mv {dir} {dir}.other) and this run makes its directory again, with a checkpoint"
-            ),
-        };
-        format!(
-            "{} is another file now, a copy or another run's: this process writes its events into the former file, and no \
-             checkpoints, which would overwrite what is there. {way}; or end this process (kill {}), and what it has \
-             trained since its last checkpoint is lost",
-            text::path(&journal),
-            std::process::id()
-        )
     }
 
     /// Shows that this process lives, and takes a deleted lock anew.
@@ -104,7 +84,7 @@ impl Trainer {
 
     fn make_directory_anew(&mut self) -> Result<()> {
         // The one that is on its way belongs to the directory that is gone.
-        self.finish_checkpoint();
+        self.keeping().finish();
         self.handle.make_again()?;
         let journal = {
             let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,12 +97,12 @@ impl Trainer {
         let info = self.info();
         self.tell_run(RunStatus::Started, Some(info), None);
         // Old checkpoints are mostly gone with the directory.
-        let there = self.checkpoints.names();
+        let there = self.keeper.checkpoints().names();
         self.state.kept.retain(|k| there.contains(&k.name));
-        self.look_for_best();
+        self.keeping().look_for_best();
         let phase = self.phase_event(None);
         self.emit(Body::Phase(phase));
-        self.background_checkpoint("directory made anew", false);
+        self.keeping().background("directory made anew", false);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 use anyhow::{Result, bail};
 
 use super::control::Pause;
+use super::keeper::pre_grow;
 use super::outcome::Ended;
 use super::start::{Sources, Start};
 use super::state::Probation;
@@ -13,17 +14,13 @@ use crate::run::command::GrowMode;
 use crate::run::event::{Body, Growth, Phase};
 use crate::run::hints::DECIDE_AGAIN;
 
-/// The link to the checkpoint that was written before the growth out of a round.
-pub(super) fn pre_grow(round: u32) -> String {
-    format!("pre-grow-{round}")
-}
-
 impl Trainer {
     /// The next round, with `add` more layers. `Some` ends this process's part.
     pub(super) fn grow(&mut self, add: usize, mode: GrowMode) -> Result<Option<Ended>> {
         match self.try_grow(add, mode) {
             Ok(round) => {
-                self.background_checkpoint(&format!("start of round {round}"), false);
+                self.keeping()
+                    .background(&format!("start of round {round}"), false);
                 Ok(None)
             }
             Err(error) => self.growth_failed(&format!("{error:#}")),
@@ -43,13 +40,14 @@ impl Trainer {
         let added = inherit::next_layers(&sources, add, reference.config.n_layer);
         // By its own name: the link may be another branch's, and may not have been written.
         let link = pre_grow(before);
-        let known = self.before_growth.clone();
-        let checkpoint = known.unwrap_or_else(|| self.checkpoints.resolve(&link).unwrap_or(link));
+        let known = self.keeper.before_growth();
+        let checkpoint =
+            known.unwrap_or_else(|| self.keeper.checkpoints().resolve(&link).unwrap_or(link));
         let (what, seed) = (&self.config.inherit.what, self.config.train.seed);
         let start = Start::grown(mode, &sources, &added, what, seed);
         let own = match start.takes_own() {
             // Written and verified before the growth.
-            true => Some(self.checkpoints.open_saved(&checkpoint)?),
+            true => Some(self.keeper.checkpoints().open_saved(&checkpoint)?),
             false => None,
         };
         let models = Sources {
@@ -121,7 +119,7 @@ impl Trainer {
     pub(super) fn growth_failed(&mut self, why: &str) -> Result<Option<Ended>> {
         let round = self.state.rounds.last().map_or(1, |r| r.round);
         let known = self.state.probation.as_ref().map(|p| p.checkpoint.clone());
-        let name = known.or_else(|| self.before_growth.clone());
+        let name = known.or_else(|| self.keeper.before_growth());
         let name = name.unwrap_or_else(|| pre_grow(round));
         self.warn(format!("the growth has failed: {why}"));
         self.roll_back(&name, why).map_err(|error| {

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::control::Sender;
-use super::outcome::{Ended, Promise};
+use super::outcome::{Ended, Insisted, Promise};
 use super::trainer::Trainer;
 use crate::run::command::{Command, Request};
 use crate::run::event::{Body, Log, RunStatus};
@@ -19,13 +19,6 @@ const WAITS: [u64; 4] = [1, 2, 5, 10];
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two attempts of such a process.
 const STOP_WAIT: Duration = Duration::from_secs(1);
-
-/// How [`Trainer::insist`] ended.
-pub(super) enum Insisted<T> {
-    Done(T),
-    /// Given up: this process's part ends.
-    End(Ended),
-}
 
 /// What ends the wait for the next attempt.
 enum Next {
@@ -47,9 +40,12 @@ impl Trainer {
     ) -> Insisted<String> {
         self.insist(what, |trainer| {
             // Known before a copy is made.
-            let space = trainer.checkpoints.check_space(trainer.learner.shape());
+            let space = trainer
+                .keeper
+                .checkpoints()
+                .check_space(trainer.learner.shape());
             space.map_err(|error| error.to_string())?;
-            trainer.checkpoint(reason, milestone, verify)
+            trainer.keeping().checkpoint(reason, milestone, verify)
         })
     }
 
@@ -76,7 +72,7 @@ impl Trainer {
         let began = Instant::now();
         let mut reported = String::new();
         let mut waits = WAITS.into_iter();
-        self.insisting = true;
+        self.keeper.set_insisting(true);
         let insisted = loop {
             // Numbers in it change with every attempt.
             let news = without_digits(&error);
@@ -125,7 +121,7 @@ impl Trainer {
                 }
             }
         };
-        self.insisting = false;
+        self.keeper.set_insisting(false);
         insisted
     }
 

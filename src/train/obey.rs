@@ -6,11 +6,12 @@ use anyhow::Result;
 
 use super::control::{Pause, Sender};
 use super::outcome::{Choice, Ended, Next, Promise};
+use super::record;
 use super::trainer::Trainer;
 use crate::config::PolicyMode;
-use crate::run::command::{Answered, By, Command, MOST_STEPS};
+use crate::run::command::{By, Command, MOST_STEPS};
 use crate::run::event::{
-    Answer, Body, Change, CommandGiven, Decision, DecisionReason, DecisionStatus, Phase,
+    Body, Change, CommandGiven, Decision, DecisionReason, DecisionStatus, Phase,
 };
 use crate::run::table;
 
@@ -41,11 +42,11 @@ impl Trainer {
         let promise = self.take_down(by, &command, sender);
         match self.apply(by, &command)? {
             Ok((next, Some((message, change)))) => {
-                self.answer_with(promise, Ok(message), change);
+                record::answer(&mut self.journal, &self.state, promise, Ok(message), change);
                 Ok(next)
             }
             Ok((next, None)) => {
-                self.promise_checkpoint(promise);
+                self.keeping().promise(promise);
                 Ok(next)
             }
             Err(refusal) => {
@@ -57,41 +58,7 @@ impl Trainer {
 
     /// Answers a command, in the journal and to its sender.
     pub(super) fn answer(&mut self, promise: Promise, answer: Result<String, String>) {
-        self.answer_with(promise, answer, None);
-    }
-
-    fn answer_with(
-        &mut self,
-        promise: Promise,
-        answer: Result<String, String>,
-        change: Option<Change>,
-    ) {
-        let (applied, message) = match answer {
-            Ok(message) => (true, message),
-            Err(message) => (false, message),
-        };
-        let seconds = promise.began.elapsed().as_secs_f64();
-        let message = if seconds > 1.0 {
-            format!("{message} ({seconds:.1} s)")
-        } else {
-            message
-        };
-        let id = promise.id;
-        self.emit(Body::Answer(Answer {
-            id,
-            applied,
-            message: message.clone(),
-            change,
-        }));
-        self.journal.flush();
-        if let Some(reply) = promise.reply {
-            // The sender may have left.
-            let _ = reply.send(Answered {
-                id,
-                applied,
-                message,
-            });
-        }
+        record::answer(&mut self.journal, &self.state, promise, answer, None);
     }
 
     /// The outer result is a failure of the trainer, the inner one a refusal. Without a message the answer is owed
@@ -226,7 +193,7 @@ impl Trainer {
                     Some(("the present model is the result".into(), None)),
                 )))
             }
-            Command::Quit => match self.checkpoint("quit", false, false) {
+            Command::Quit => match self.keeping().checkpoint("quit", false, false) {
                 Ok(name) => {
                     let message = format!("checkpoint {name}; the process ends");
                     Ok(Ok((Next::End(Ended::Stopped), Some((message, None)))))

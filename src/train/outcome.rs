@@ -60,3 +60,20 @@ pub(super) enum Next {
     Choice(Choice),
     End(Ended),
 }
+
+/// What the end of a phase's steps leads to.
+pub(super) enum Due {
+    PhaseOver,
+    Choice(Choice),
+    /// Paused: look at the boundary again.
+    Wait,
+    TrainOn,
+    End(Ended),
+}
+
+/// How the wait for a result to be on disk ended.
+pub(super) enum Insisted<T> {
+    Done(T),
+    /// Given up: this process's part ends.
+    End(Ended),
+}

@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
-use super::trainer::Trainer;
+use super::checkpoint::Checkpoints;
 use crate::fault;
 use crate::rank::{Beside, ProbeResult};
-use crate::run::event::{Body, Log};
-use crate::run::journal::Place;
+use crate::run::handle::RunHandle;
 
 /// Files of probes that wait before the oldest is given up: each is a few KB.
 const PROBES_WAITING: usize = 256;
@@ -21,7 +20,7 @@ pub(super) struct Owed {
     /// Oldest first.
     probes: VecDeque<Probe>,
     /// Whether the operator knows that something waits.
-    told: bool,
+    reported: bool,
     dropped: u64,
 }
 
@@ -32,84 +31,83 @@ struct Probe {
     beside: Beside,
 }
 
-impl Owed {
-    fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.probes.is_empty()
-    }
+/// What the operator is to know of an attempt.
+pub(super) enum Report {
+    Log(String),
+    Warning(String),
 }
 
-impl Trainer {
-    /// Points a link at a checkpoint, retrying later if that fails: a resume continues from `latest`.
-    pub(super) fn link(&mut self, link: &str, name: &str) {
-        self.owed.links.insert(link.into(), name.into());
-        self.write_owed();
+impl Owed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.links.is_empty() && self.probes.is_empty()
     }
 
-    /// Writes the file of a probe, now or as soon as that can be done.
-    pub(super) fn keep_probe(&mut self, name: String, result: ProbeResult, beside: Beside) {
-        if self.owed.probes.len() == PROBES_WAITING {
-            self.owed.probes.pop_front();
-            self.owed.dropped += 1;
+    /// Has a link pointed at a checkpoint.
+    pub(super) fn add_link(&mut self, link: &str, name: &str) {
+        self.links.insert(link.into(), name.into());
+    }
+
+    /// Has the file of a probe written.
+    pub(super) fn add_probe(&mut self, name: String, result: ProbeResult, beside: Beside) {
+        if self.probes.len() == PROBES_WAITING {
+            self.probes.pop_front();
+            self.dropped += 1;
         }
-        self.owed.probes.push_back(Probe {
+        self.probes.push_back(Probe {
             name,
             result,
             beside,
         });
-        self.write_owed();
     }
 
     /// Writes what is still to be written. Failures are reported once, and once that they are over.
-    pub(super) fn write_owed(&mut self) {
-        // What lies in the directory's place now is another run's.
-        if self.owed.is_empty() || self.journal.place() == Place::Replaced {
-            return;
-        }
-        let news = self.write_links().and_then(|()| self.write_probes());
-        match news {
-            Ok(()) if std::mem::take(&mut self.owed.told) => {
-                let message = match std::mem::take(&mut self.owed.dropped) {
+    pub(super) fn write(&mut self, checkpoints: &Checkpoints, run: &RunHandle) -> Option<Report> {
+        let written = self.write_links(checkpoints);
+        match written.and_then(|()| self.write_probes(run)) {
+            Ok(()) if std::mem::take(&mut self.reported) => {
+                Some(Report::Log(match std::mem::take(&mut self.dropped) {
                     0 => "links and probe files are written again; none is missing".to_string(),
                     n => format!(
                         "links and probe files are written again; {n} probe files were given up"
                     ),
-                };
-                self.emit(Body::Log(Log { message }));
+                }))
             }
-            Ok(()) => {}
-            Err(_) if self.owed.told => {}
+            Ok(()) => None,
+            Err(_) if self.reported => None,
             Err(why) => {
-                self.owed.told = true;
-                self.warn(format!("{why}; it is tried again every second"));
+                self.reported = true;
+                Some(Report::Warning(format!(
+                    "{why}; it is tried again every second"
+                )))
             }
         }
     }
 
-    fn write_links(&mut self) -> Result<(), String> {
-        let links: Vec<_> = self.owed.links.clone().into_iter().collect();
+    fn write_links(&mut self, checkpoints: &Checkpoints) -> Result<(), String> {
+        let links: Vec<_> = self.links.clone().into_iter().collect();
         for (link, name) in links {
             // A checkpoint that has been deleted meanwhile needs no link.
-            let there = self.checkpoints.has(&name);
+            let there = checkpoints.has(&name);
             let written = match fault::fails_at(&format!("link {link}")) {
                 true => Err(io::Error::from(io::ErrorKind::StorageFull).to_string()),
                 false if there => {
-                    let linked = self.checkpoints.link(&link, &name);
+                    let linked = checkpoints.link(&link, &name);
                     linked.map_err(|e| e.to_string())
                 }
                 false => Ok(()),
             };
             written.map_err(|e| format!("checkpoints/{link} was not updated: {e}"))?;
-            self.owed.links.remove(&link);
+            self.links.remove(&link);
         }
         Ok(())
     }
 
-    fn write_probes(&mut self) -> Result<(), String> {
-        while let Some(probe) = self.owed.probes.front() {
-            let saved = self.handle.rank();
+    fn write_probes(&mut self, run: &RunHandle) -> Result<(), String> {
+        while let Some(probe) = self.probes.front() {
+            let saved = run.rank();
             let saved = saved.and_then(|dir| probe.result.save(&probe.beside, &dir, &probe.name));
             saved.map_err(|e| format!("rank/{} was not written: {e}", probe.name))?;
-            self.owed.probes.pop_front();
+            self.probes.pop_front();
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! How a run computes: sizes of the training pass, of evaluations and of probes, which stay the same over all phases.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::Device;
 
-use super::plan;
-use crate::config::Config;
+use crate::config::{self, Config, TrainConfig};
 use crate::eval;
 use crate::model::{DecoderConfig, Format, Mode};
+use crate::ops::Precision;
 
 /// Most attention elements in memory during a probe.
 const PROBE_ELEMENTS: usize = 8 << 20;
@@ -36,15 +36,15 @@ impl Passes {
     /// # Errors
     /// When windows are longer than the reference's context, or do not divide a batch.
     pub fn of(config: &Config, reference: &DecoderConfig, device: &Device) -> Result<Self> {
-        let time = plan::window_length(config, reference)?;
-        let (_, micro) = plan::windows(config, time)?;
-        let format = Format::on(device, plan::compute(&config.train));
+        let time = window_length(config, reference)?;
+        let (_, micro) = windows(config, time)?;
+        let format = Format::on(device, compute(&config.train));
         let eval_windows = config.eval.windows;
         Ok(Self {
             micro,
             time,
             batch_tokens: config.train.batch_tokens,
-            mode: plan::mode(&config.train),
+            mode: mode(&config.train),
             format,
             eval_windows,
             eval_batch: eval::batch(time, eval_windows, format.gpu),
@@ -94,4 +94,57 @@ impl Passes {
     pub fn probe_shares_memory(&self) -> bool {
         !(self.format.gpu && self.format.compute == crate::ops::Precision::Bf16)
     }
+}
+
+/// Tokens of a training or validation window: `train.context_length`, or the model's whole context.
+///
+/// # Errors
+/// When the model's context is shorter.
+pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
+    let most = shape.context_length;
+    match config.train.context_length {
+        0 => Ok(most),
+        n if n <= most => Ok(n),
+        n => bail!(
+            "train.context_length = {n} is longer than the reference's context of {most} tokens: give at most that, or 0 for all of it"
+        ),
+    }
+}
+
+/// What training and evaluation multiply in (`train.dtype`).
+pub fn compute(config: &TrainConfig) -> Precision {
+    match config.dtype {
+        config::Precision::Bf16 => Precision::Bf16,
+        config::Precision::F32 => Precision::F32,
+    }
+}
+
+/// What a training step keeps of its forward pass (`train.recompute`).
+pub fn mode(config: &TrainConfig) -> Mode {
+    match config.recompute {
+        true => Mode::Recompute,
+        false => Mode::Train,
+    }
+}
+
+/// Windows per optimizer step and per forward pass.
+pub fn windows(config: &Config, context: usize) -> Result<(usize, usize)> {
+    let batch = usize::try_from(config.train.batch_tokens)?;
+    if batch == 0 || !batch.is_multiple_of(context) {
+        bail!(
+            "train.batch_tokens = {batch} is not a multiple of the context of {context} tokens: give {}",
+            (batch / context).max(1) * context
+        );
+    }
+    let windows = batch / context;
+    let micro = match config.train.micro_batch {
+        0 => windows,
+        n => n,
+    };
+    if !windows.is_multiple_of(micro) {
+        bail!(
+            "train.micro_batch = {micro} does not divide the {windows} windows of a step: give a divisor, or 0 for all of them at once"
+        );
+    }
+    Ok((windows, micro))
 }

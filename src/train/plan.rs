@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use candle_core::Device;
 
 use super::memory::Memory;
 use super::objective::Objective;
-use super::passes::Passes;
+pub use super::passes::{Passes, compute, mode, window_length, windows};
 pub use super::schedule::LearningRate;
 use super::start::Start;
 use super::task::Task;
-use crate::config::{self, Config, ReferenceTrainConfig, TrainConfig};
+use crate::config::{Config, ReferenceTrainConfig, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
-use crate::model::{DecoderConfig, Family, Files, Mode, Positions, Sizes, Workspace};
+use crate::model::{DecoderConfig, Family, Files, Positions, Sizes, Workspace};
 use crate::ops::{self, Precision};
 use crate::run::command::GrowMode;
 use crate::run::controls::Control;
@@ -56,37 +56,6 @@ pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> DecoderConfig 
     shape
 }
 
-/// Tokens of a training or validation window: `train.context_length`, or the model's whole context.
-///
-/// # Errors
-/// When the model's context is shorter.
-pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
-    let most = shape.context_length;
-    match config.train.context_length {
-        0 => Ok(most),
-        n if n <= most => Ok(n),
-        n => bail!(
-            "train.context_length = {n} is longer than the reference's context of {most} tokens: give at most that, or 0 for all of it"
-        ),
-    }
-}
-
-/// What training and evaluation multiply in (`train.dtype`).
-pub fn compute(config: &TrainConfig) -> Precision {
-    match config.dtype {
-        config::Precision::Bf16 => Precision::Bf16,
-        config::Precision::F32 => Precision::F32,
-    }
-}
-
-/// What a training step keeps of its forward pass (`train.recompute`).
-pub fn mode(config: &TrainConfig) -> Mode {
-    match config.recompute {
-        true => Mode::Recompute,
-        false => Mode::Train,
-    }
-}
-
 /// Buffers for training steps of `batch` windows of `time` tokens.
 pub fn workspace(
     config: &TrainConfig,
@@ -111,28 +80,6 @@ pub fn slow_compute(config: &Config, device: &Device) -> Option<String> {
         "train.dtype is \"bf16\", and this CPU has no bf16 instructions (AVX512-BF16, AMX): \"f32\" is faster here"
             .into()
     })
-}
-
-/// Windows per optimizer step and per forward pass.
-pub fn windows(config: &Config, context: usize) -> Result<(usize, usize)> {
-    let batch = usize::try_from(config.train.batch_tokens)?;
-    if batch == 0 || !batch.is_multiple_of(context) {
-        bail!(
-            "train.batch_tokens = {batch} is not a multiple of the context of {context} tokens: give {}",
-            (batch / context).max(1) * context
-        );
-    }
-    let windows = batch / context;
-    let micro = match config.train.micro_batch {
-        0 => windows,
-        n => n,
-    };
-    if !windows.is_multiple_of(micro) {
-        bail!(
-            "train.micro_batch = {micro} does not divide the {windows} windows of a step: give a divisor, or 0 for all of them at once"
-        );
-    }
-    Ok((windows, micro))
 }
 
 /// The learning rate of a phase of `steps`; the reference's own where `[reference.train]` says so.

@@ -3,10 +3,8 @@
 use anyhow::{Context, Result};
 
 use super::control::Pause;
-use super::decide::Due;
-use super::growth::pre_grow;
-use super::insist::Insisted;
-use super::outcome::{Boundary, Choice, Ended};
+use super::keeper::pre_grow;
+use super::outcome::{Boundary, Choice, Due, Ended, Insisted};
 use super::plan::{self, PhaseEnd};
 use super::start::{Sources, Start};
 use super::state::{Benchmark, Task};
@@ -86,7 +84,7 @@ impl Trainer {
         // The phase's last checkpoint is written with its result.
         if every > 0 && step.is_multiple_of(every) && step != self.state.due {
             // With a disk slower than the schedule, the next one will do.
-            self.scheduled_checkpoint();
+            self.keeping().scheduled();
         }
         Ok(None)
     }
@@ -213,7 +211,7 @@ impl Trainer {
                 self.state.task = Task::Inherit;
                 // The recipe inherits from it.
                 match self.insist_on_checkpoint("the finished reference", "reference", true, true) {
-                    Insisted::Done(name) => self.link("reference", &name),
+                    Insisted::Done(name) => self.keeping().link("reference", &name),
                     Insisted::End(ended) => return Ok(Some(ended)),
                 }
             }
@@ -276,8 +274,8 @@ impl Trainer {
         match self.insist_on_checkpoint(&what, reason, true, true) {
             Insisted::Done(name) => {
                 if grows {
-                    self.before_growth = Some(name.clone());
-                    self.link(&pre_grow(round), &name);
+                    self.keeper.set_before_growth(&name);
+                    self.keeping().link(&pre_grow(round), &name);
                 }
                 Ok(None)
             }
@@ -289,7 +287,7 @@ impl Trainer {
     pub(super) fn reference(&self) -> Result<Files> {
         let name = self.state.reference_checkpoint.as_deref();
         let name = name.context("the reference has not been measured yet")?;
-        Ok(self.checkpoints.files(name)?)
+        Ok(self.keeper.checkpoints().files(name)?)
     }
 
     /// Round 1.
@@ -306,7 +304,7 @@ impl Trainer {
         let held = self.memory_held();
         self.memory_of(&shape).check("round 1", &held)?;
         // The reference's own checkpoint, which may still be on its way, holds a copy of it.
-        self.finish_checkpoint();
+        self.keeping().finish();
         let (what, seed) = (&self.config.inherit.what, self.config.train.seed);
         let start = Start::inherit(&layers, what, seed);
         let sources = Sources {
@@ -322,13 +320,13 @@ impl Trainer {
             from: "the reference".into(),
         }));
         self.begin(Phase::Round(1), &start, self.config.train.steps)?;
-        self.background_checkpoint("start of round 1", false);
+        self.keeping().background("start of round 1", false);
         Ok(())
     }
 
     /// Begins a control, with the steps, batches and learning rates of the final model.
     pub(super) fn control(&mut self, control: &'static Control) -> Result<()> {
-        self.finish_checkpoint();
+        self.keeping().finish();
         // The last round's model is still held, or was read from its checkpoint.
         let last = self.learner.shape().n_layer;
         let n_layer = control.layers(last, self.reference_layers);
@@ -348,7 +346,7 @@ impl Trainer {
 
     /// Says how the recipe ended, once everything before is on disk.
     pub(super) fn finish(&mut self) -> Ended {
-        self.finish_checkpoint();
+        self.keeping().finish();
         self.journal_news();
         if let Insisted::End(ended) = self.insist_on_journal() {
             return ended;

@@ -210,9 +210,9 @@ impl Trainer {
     /// Advises how to go on after a loss that is not finite: with a lower peak of the rate that is in force or, in a
     /// control, which has the rates of what it is compared with, without it.
     pub(super) fn way_round_nonfinite(&mut self) -> String {
-        self.finish_checkpoint();
+        self.keeping().finish();
         let run = self.dir.argument();
-        let start = match self.checkpoints.newest_whole() {
+        let start = match self.keeper.checkpoints().newest_whole() {
             Ok(name) => format!("Resume from its checkpoint {name}"),
             Err(_) => "It has no checkpoint yet: start it over".into(),
         };

@@ -24,10 +24,10 @@ impl Trainer {
     /// If the checkpoint is missing or damaged, the present state is kept. If reading it fails after it was verified, the
     /// trainer is left without a model.
     pub(super) fn roll_back(&mut self, name: &str, why: &str) -> Result<()> {
-        self.finish_checkpoint();
-        let name = self.checkpoints.resolve(name)?;
+        self.keeping().finish();
+        let name = self.keeper.checkpoints().resolve(name)?;
         // Everything about the checkpoint is checked before the present model goes.
-        let saved = self.checkpoints.open_saved(&name)?;
+        let saved = self.keeper.checkpoints().open_saved(&name)?;
         let values = match saved.state.values.is_empty() {
             true => self.state.values.clone(),
             false => saved.state.values.clone(),
@@ -50,14 +50,17 @@ impl Trainer {
         self.state.values = values;
         let state = &mut self.state;
         let from_seq = state.seq;
-        state.branch = former.branch.max(self.checkpoints.highest_branch()) + 1;
+        state.branch = former
+            .branch
+            .max(self.keeper.checkpoints().highest_branch())
+            + 1;
         // Numbers of commands and decisions never repeat, and the disk's checkpoints are what they are.
         state.commands = former.commands;
         state.decisions = former.decisions;
         state.repeat = former.repeat;
         state.kept = former.kept;
         state.eval_windows = former.eval_windows;
-        self.look_for_best();
+        self.keeping().look_for_best();
         self.window_losses.clear();
         self.emit(Body::Rollback(Rollback {
             checkpoint: name.clone(),
@@ -66,11 +69,11 @@ impl Trainer {
         }));
         self.reopen_round();
         // The newest checkpoint is where a resume goes on: it must be of this branch.
-        if self.checkpoint("rollback", false, false).is_err() {
-            self.link("latest", &name);
+        if self.keeping().checkpoint("rollback", false, false).is_err() {
+            self.keeping().link("latest", &name);
         }
         if let Some((best, _)) = self.state.best.clone() {
-            self.link("best", &best);
+            self.keeping().link("best", &best);
         }
         Ok(())
     }

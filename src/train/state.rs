@@ -1,13 +1,12 @@
 //! What a checkpoint must hold besides tensors, so that a resumed run goes on to the bit.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Deref;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
 
 use super::live::LiveControls;
+pub use super::measured::{AtStep, FinishedPhase};
+use super::measured::{evals_of_any_version, probe_of_any_version};
 pub use super::task::Task;
 use crate::run::decisions::Repeat;
 use crate::run::event::{
@@ -25,63 +24,6 @@ pub struct Benchmark {
     pub val_loss: f64,
     pub layers: usize,
     pub lazy_layers: Vec<usize>,
-}
-
-/// A measurement at a step of its phase.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct AtStep<T> {
-    pub phase_step: u64,
-    #[serde(flatten)]
-    pub measured: T,
-}
-
-impl<T> Deref for AtStep<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.measured
-    }
-}
-
-/// A phase that is over, and its evaluations.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FinishedPhase {
-    pub phase: Phase,
-    pub evals: Vec<AtStep<Evaluation>>,
-}
-
-/// Reads a measurement of any version: earlier ones kept fewer of its fields, whose place the default's take.
-fn of_any_version<T>(mut fields: Map<String, Value>) -> Result<AtStep<T>, serde_json::Error>
-where
-    T: Default + Serialize + DeserializeOwned,
-{
-    if let Value::Object(all) = serde_json::to_value(T::default())? {
-        for (name, value) in all {
-            fields.entry(name).or_insert(value);
-        }
-    }
-    serde_json::from_value(Value::Object(fields))
-}
-
-fn evals_of_any_version<'de, D>(d: D) -> Result<Vec<AtStep<Evaluation>>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    let all = Vec::<Map<String, Value>>::deserialize(d)?.into_iter();
-    all.map(of_any_version)
-        .collect::<Result<_, _>>()
-        .map_err(D::Error::custom)
-}
-
-fn probe_of_any_version<'de, D>(d: D) -> Result<Option<AtStep<Probe>>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    let found = Option::<Map<String, Value>>::deserialize(d)?;
-    found
-        .map(of_any_version)
-        .transpose()
-        .map_err(D::Error::custom)
 }
 
 fn nulls_are_nan<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
@@ -475,7 +417,7 @@ mod tests {
                 else {
                     continue;
                 };
-                let file: Value = serde_json::from_str(&text).unwrap();
+                let file: serde_json::Value = serde_json::from_str(&text).unwrap();
                 let state: TrainState = serde_json::from_value(file["state"].clone()).unwrap();
                 states += 1;
                 evals += state.evals.len();

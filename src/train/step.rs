@@ -176,7 +176,8 @@ impl Trainer {
             self.state.branch, self.state.step, self.state.phase
         );
         let file = format!("rank/{name}");
-        self.keep_probe(name, result.clone(), beside.clone());
+        self.keeping()
+            .keep_probe(name, result.clone(), beside.clone());
         let seconds = began.elapsed().as_secs_f64();
         self.state.last_probe_seconds = seconds;
         self.state.wall_seconds += seconds;

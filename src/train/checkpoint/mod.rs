@@ -25,6 +25,7 @@ use crate::run::handle::RunHandle;
 use crate::text;
 
 pub use copied::Copied;
+use saved::OPTIMIZER;
 pub use saved::{Moments, Saved};
 pub use writer::Writer;
 
@@ -34,7 +35,6 @@ const SPARE_BYTES: u64 = 64 << 20;
 /// Begins the name of a directory that is being written or removed.
 const UNFINISHED: &str = ".writing-";
 const STATE: &str = "state.json";
-const OPTIMIZER: &str = "optimizer.safetensors";
 /// The files beside `state.json`.
 const FILES: [&str; 4] = [
     "config.json",

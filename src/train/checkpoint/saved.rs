@@ -1,6 +1,5 @@
 //! A checkpoint that is read: its tensors go straight from the files into a learner's arenas.
 
-use super::OPTIMIZER;
 use crate::file::Dir;
 use crate::model::{Decoder, Files, ModelError, Param};
 use crate::ops;
@@ -8,6 +7,9 @@ use crate::tensors::Source;
 use crate::train::learner::Learner;
 use crate::train::optimizer::Optimizer;
 use crate::train::state::TrainState;
+
+/// The file with AdamW's moments.
+pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
 
 /// A verified checkpoint whose tensors are still on disk.
 #[derive(Debug)]

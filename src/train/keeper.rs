@@ -1,21 +1,35 @@
-//! Checkpoints as the trainer keeps them: begun at a step boundary, completed when the disk has them, deleted when
-//! `checkpoint.keep` has newer ones.
+//! Checkpoints as a run keeps them: begun at a step boundary, completed when the disk has them, deleted when
+//! `checkpoint.keep` has newer ones; and small files that could not be written yet.
 
+mod retention;
+
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::checkpoint::{CheckpointError, Copied};
-use super::growth::pre_grow;
+use super::checkpoint::{CheckpointError, Checkpoints, Copied, Writer};
+use super::learner::Learner;
 use super::memory::has_room_for_copy;
 use super::outcome::Promise;
-use super::state::{Kept, Task};
-use super::trainer::Trainer;
-use crate::run::event::{Body, CheckpointBegun, CheckpointWritten, Log};
-use crate::run::journal::Place;
+use super::owed::{Owed, Report};
+use super::record;
+use super::state::{Kept, Task, TrainState};
+use crate::corpus::Tokenizer;
+use crate::rank::{Beside, ProbeResult};
+use crate::run::dir::RunDir;
+use crate::run::event::{Body, CheckpointBegun, CheckpointWritten, Event, Log};
+use crate::run::handle::RunHandle;
+use crate::run::journal::{Journal, Place};
 use crate::run::table;
 use crate::run::trouble::UNWRITTEN;
+use crate::text;
+
+/// The link to the checkpoint that was written before the growth out of a round.
+pub(super) fn pre_grow(round: u32) -> String {
+    format!("pre-grow-{round}")
+}
 
 /// A checkpoint that is being written.
-pub(super) struct Pending {
+struct Pending {
     name: String,
     reason: String,
     /// Number of its `checkpointing` event.
@@ -34,27 +48,90 @@ pub(super) struct Pending {
     promises: Vec<Promise>,
 }
 
-impl Trainer {
+/// Has checkpoints written, one at a time, and keeps the links and the number of them.
+pub(super) struct Keeper {
+    checkpoints: Checkpoints,
+    writer: Writer,
+    /// The checkpoint that the writer is at.
+    pending: Option<Pending>,
+    owed: Owed,
+    /// The checkpoint before the growth that comes next or came last.
+    before_growth: Option<String>,
+    /// Whether the run is paused until a result is on disk, so that no warning is needed.
+    insisting: bool,
+    handle: Arc<RunHandle>,
+}
+
+impl Keeper {
+    /// A keeper of a run's checkpoints.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub(super) fn new(checkpoints: Checkpoints, handle: Arc<RunHandle>) -> std::io::Result<Self> {
+        Ok(Self {
+            writer: Writer::start(checkpoints.clone())?,
+            checkpoints,
+            pending: None,
+            owed: Owed::default(),
+            before_growth: None,
+            insisting: false,
+            handle,
+        })
+    }
+
+    pub(super) fn checkpoints(&self) -> &Checkpoints {
+        &self.checkpoints
+    }
+
+    /// The checkpoint before the growth that comes next or came last.
+    pub(super) fn before_growth(&self) -> Option<String> {
+        self.before_growth.clone()
+    }
+
+    pub(super) fn set_before_growth(&mut self, name: &str) {
+        self.before_growth = Some(name.into());
+    }
+
+    /// Whether the run is paused until a result is on disk: failures are then no warnings.
+    pub(super) fn set_insisting(&mut self, insisting: bool) {
+        self.insisting = insisting;
+    }
+}
+
+/// A keeper with what a checkpoint is made of, and the journal that hears of it.
+pub(super) struct Keeping<'a> {
+    pub(super) keeper: &'a mut Keeper,
+    pub(super) state: &'a mut TrainState,
+    pub(super) journal: &'a mut Journal,
+    pub(super) learner: &'a Learner,
+    pub(super) tokenizer: &'a Tokenizer,
+    /// Checkpoints that are kept besides milestones, the best one and the reference (`checkpoint.keep`).
+    pub(super) keep: usize,
+}
+
+impl Keeping<'_> {
     /// Copies the present state and has it written in the background.
     ///
     /// # Errors
     /// When another checkpoint is being written, or this one could not be begun (logged as a warning).
-    pub(super) fn begin_checkpoint(
+    pub(super) fn begin(
         &mut self,
         reason: &str,
         milestone: bool,
         verify: bool,
     ) -> Result<(), String> {
-        self.poll_checkpoint();
-        if self.pending.is_some() {
+        self.poll();
+        if self.keeper.pending.is_some() {
             return Err("another checkpoint is being written".into());
         }
         if self.journal.place() == Place::Replaced {
             // Another run's checkpoints must not be touched.
-            return Err(self.report_unwritten(self.describe_replacement()));
+            return Err(
+                self.report_unwritten(describe_replacement(self.journal, self.keeper.handle.dir()))
+            );
         }
         let began = Instant::now();
-        let name = self.checkpoints.name_for(&self.state);
+        let name = self.keeper.checkpoints.name_for(self.state);
         self.state.kept.push(Kept {
             name: name.clone(),
             milestone,
@@ -82,9 +159,9 @@ impl Trainer {
         let live = crate::fault::is_at("checkpoint-copy", 0) || !has_room_for_copy(bytes);
         let copied = Copied::of(
             &name,
-            &self.learner,
-            &self.state,
-            &self.dataset.tokenizer,
+            self.learner,
+            self.state,
+            self.tokenizer,
             verify,
             !live,
         );
@@ -121,12 +198,12 @@ impl Trainer {
                 self.journal.flush();
                 if crate::fault::fails_at(&format!("checkpoint {reason}")) {
                     let full = std::io::ErrorKind::StorageFull.into();
-                    let path = self.checkpoints.path();
+                    let path = self.keeper.checkpoints.path();
                     let error = CheckpointError::Io { path, source: full };
                     return Err(self.not_written(pending, &error));
                 }
-                self.writer.begin(copied);
-                self.pending = Some(pending);
+                self.keeper.writer.begin(copied);
+                self.keeper.pending = Some(pending);
                 Ok(())
             }
             Err(error) => Err(self.not_written(pending, &error)),
@@ -143,31 +220,31 @@ impl Trainer {
         milestone: bool,
         verify: bool,
     ) -> Result<String, String> {
-        self.finish_checkpoint();
-        self.begin_checkpoint(reason, milestone, verify)?;
-        let written = self.finish_checkpoint();
+        self.finish();
+        self.begin(reason, milestone, verify)?;
+        let written = self.finish();
         written.unwrap_or_else(|| Err("nothing was written".into()))
     }
 
     /// Has a checkpoint written in the background, after the one that may be on its way.
-    pub(super) fn background_checkpoint(&mut self, reason: &str, milestone: bool) {
-        self.finish_checkpoint();
+    pub(super) fn background(&mut self, reason: &str, milestone: bool) {
+        self.finish();
         // A failure is a warning: the next checkpoint will do.
-        let _ = self.begin_checkpoint(reason, milestone, false);
+        let _ = self.begin(reason, milestone, false);
         self.wait_if_live();
     }
 
     /// Has a checkpoint written in the background, unless another one is on its way.
-    pub(super) fn scheduled_checkpoint(&mut self) {
+    pub(super) fn scheduled(&mut self) {
         // A failure is a warning: the next checkpoint will do.
-        let _ = self.begin_checkpoint("schedule", false, false);
+        let _ = self.begin("schedule", false, false);
         self.wait_if_live();
     }
 
     /// Waits for a checkpoint that is written from the model's own memory.
     fn wait_if_live(&mut self) {
-        if self.pending.as_ref().is_some_and(|p| p.live) {
-            self.finish_checkpoint();
+        if self.keeper.pending.as_ref().is_some_and(|p| p.live) {
+            self.finish();
         }
     }
 
@@ -181,29 +258,35 @@ impl Trainer {
     }
 
     /// Has a checkpoint written and answers when it is.
-    pub(super) fn promise_checkpoint(&mut self, promise: Promise) {
-        self.poll_checkpoint();
+    pub(super) fn promise(&mut self, promise: Promise) {
+        self.poll();
         let step = self.state.step;
-        if let Some(pending) = self.pending.as_mut().filter(|p| p.of_step == step) {
+        if let Some(pending) = self.keeper.pending.as_mut().filter(|p| p.of_step == step) {
             // It is this very state's.
             pending.promises.push(promise);
             return;
         }
-        self.finish_checkpoint();
-        match self.begin_checkpoint("asked", false, false) {
+        self.finish();
+        match self.begin("asked", false, false) {
             Ok(()) => {
-                if let Some(pending) = &mut self.pending {
+                if let Some(pending) = &mut self.keeper.pending {
                     pending.promises.push(promise);
                 }
                 self.wait_if_live();
             }
-            Err(why) => self.answer(promise, Err(format!("{UNWRITTEN}: {why}"))),
+            Err(why) => record::answer(
+                self.journal,
+                self.state,
+                promise,
+                Err(format!("{UNWRITTEN}: {why}")),
+                None,
+            ),
         }
     }
 
     /// Completes the checkpoint that is being written, if the disk has it.
-    pub(super) fn poll_checkpoint(&mut self) {
-        if let Some(result) = self.writer.poll() {
+    pub(super) fn poll(&mut self) {
+        if let Some(result) = self.keeper.writer.poll() {
             // A failure is a warning.
             let _ = self.complete(result);
         }
@@ -211,13 +294,13 @@ impl Trainer {
 
     /// Waits for the checkpoint that is being written, if there is one. Returns its name, or the reason why it was not
     /// written, which has been logged as a warning.
-    pub(super) fn finish_checkpoint(&mut self) -> Option<Result<String, String>> {
-        let result = self.writer.wait()?;
+    pub(super) fn finish(&mut self) -> Option<Result<String, String>> {
+        let result = self.keeper.writer.wait()?;
         self.complete(result)
     }
 
     fn complete(&mut self, result: Result<u64, CheckpointError>) -> Option<Result<String, String>> {
-        let pending = self.pending.take()?;
+        let pending = self.keeper.pending.take()?;
         let bytes = match result {
             Ok(bytes) => bytes,
             Err(error) => return Some(Err(self.not_written(pending, &error))),
@@ -240,7 +323,13 @@ impl Trainer {
         }
         self.retain();
         for promise in pending.promises {
-            self.answer(promise, Ok(format!("checkpoint {name}")));
+            record::answer(
+                self.journal,
+                self.state,
+                promise,
+                Ok(format!("checkpoint {name}")),
+                None,
+            );
         }
         Some(Ok(name))
     }
@@ -261,93 +350,84 @@ impl Trainer {
         }
         let why = self.report_unwritten(error.to_string());
         for promise in pending.promises {
-            self.answer(promise, Err(format!("{UNWRITTEN}: {why}")));
+            record::answer(
+                self.journal,
+                self.state,
+                promise,
+                Err(format!("{UNWRITTEN}: {why}")),
+                None,
+            );
         }
         why
     }
 
     /// Warns that no checkpoint was written, unless the run is paused for that very reason. Returns why.
     fn report_unwritten(&mut self, why: String) -> String {
-        if !self.insisting {
+        if !self.keeper.insisting {
             self.warn(format!("{UNWRITTEN}: {why}"));
         }
         why
     }
 
-    /// Deletes the oldest checkpoints beyond `checkpoint.keep` that are neither milestones, nor the best, nor the reference.
-    fn retain(&mut self) {
-        let best = self.state.best.as_ref().map(|(name, _)| name.clone());
-        let reference = self.state.reference_checkpoint.clone();
-        let needed = [best, reference];
-        let spare = |k: &Kept| !k.milestone && !needed.iter().flatten().any(|n| *n == k.name);
-        let count = self.state.kept.len();
-        let newest = count.saturating_sub(self.config.checkpoint.keep);
-        let gone: Vec<Kept> = self.state.kept[..newest]
-            .iter()
-            .filter(|k| spare(k))
-            .cloned()
-            .collect();
-        for kept in gone {
-            // One that is gone already (deleted by hand) needs no removal.
-            let there = self.checkpoints.has(&kept.name);
-            if there && let Err(error) = self.checkpoints.remove(&kept.name) {
-                self.warn(format!(
-                    "old checkpoint {} was not removed: {error}",
-                    kept.name
-                ));
+    fn emit(&mut self, body: Body) -> Event {
+        record::emit(self.journal, self.state, body)
+    }
+
+    fn warn(&mut self, message: String) {
+        record::warn(self.journal, self.state, message);
+    }
+
+    /// Points a link at a checkpoint, retrying later if that fails: a resume continues from `latest`.
+    pub(super) fn link(&mut self, link: &str, name: &str) {
+        self.keeper.owed.add_link(link, name);
+        self.write_owed();
+    }
+
+    /// Writes the file of a probe, now or as soon as that can be done.
+    pub(super) fn keep_probe(&mut self, name: String, result: ProbeResult, beside: Beside) {
+        self.keeper.owed.add_probe(name, result, beside);
+        self.write_owed();
+    }
+
+    /// Writes what is still to be written. Failures are reported once, and once that they are over.
+    pub(super) fn write_owed(&mut self) {
+        // What lies in the directory's place now is another run's.
+        if self.keeper.owed.is_empty() || self.journal.place() == Place::Replaced {
+            return;
+        }
+        let Keeper {
+            owed,
+            checkpoints,
+            handle,
+            ..
+        } = &mut *self.keeper;
+        match owed.write(checkpoints, handle) {
+            Some(Report::Log(message)) => {
+                self.emit(Body::Log(Log { message }));
             }
-            self.state.kept.retain(|k| *k != kept);
+            Some(Report::Warning(message)) => self.warn(message),
+            None => {}
         }
     }
+}
 
-    /// Sets the links that a process killed just after writing checkpoint `name` has not set.
-    pub(super) fn mend_links(&mut self, name: &str) {
-        let mut links = vec![("latest".to_string(), Some(name.to_string()))];
-        let best = self.state.best.as_ref().map(|(best, _)| best.clone());
-        links.push(("best".into(), best));
-        links.push(("reference".into(), self.state.reference_checkpoint.clone()));
-        if let Task::Grow { .. } = self.state.task {
-            self.before_growth = Some(name.into());
-            links.push((pre_grow(self.state.round()), Some(name.into())));
-        }
-        for (link, name) in links {
-            let there = name.filter(|name| self.checkpoints.has(name));
-            if let Some(name) = there
-                && self.checkpoints.resolve(&link).ok().as_ref() != Some(&name)
-            {
-                self.link(&link, &name);
-            }
-        }
-    }
-
-    /// Learns from the disk which checkpoints there are: an interrupted process may have written some that the resumed
-    /// state does not know, and deleted some that it knows. What is newer than the resumed state, or cannot be read, is
-    /// never deleted.
-    pub(super) fn take_stock(&mut self) {
-        let seq = self.state.seq;
-        let mut kept: Vec<(u64, Kept)> = Vec::new();
-        for name in self.checkpoints.names() {
-            let state = self.checkpoints.state(&name).ok();
-            let own = state.as_ref().and_then(|s| s.kept.last());
-            let newer = state.as_ref().is_none_or(|s| s.seq > seq);
-            let milestone = newer || own.is_none_or(|k| k.milestone);
-            kept.push((state.map_or(0, |s| s.seq), Kept { name, milestone }));
-        }
-        kept.sort_by_key(|(seq, _)| *seq);
-        self.state.kept = kept.into_iter().map(|(_, kept)| kept).collect();
-        self.look_for_best();
-    }
-
-    /// A best checkpoint that is gone is none.
-    pub(super) fn look_for_best(&mut self) {
-        let there = |name: &String| self.state.kept.iter().any(|k| k.name == *name);
-        if self
-            .state
-            .best
-            .as_ref()
-            .is_some_and(|(best, _)| !there(best))
-        {
-            self.state.best = None;
-        }
-    }
+/// Says what has become of a directory that holds another journal, and what to do.
+pub(super) fn describe_replacement(own: &Journal, run: &RunDir) -> String {
+    let (dir, journal) = (text::argument(run.path()), run.events());
+    let way = match own.is_linked() {
+        true => format!(
+            "This run's journal was moved: put it back (mv MOVED {})",
+            text::argument(&journal)
+        ),
+        false => format!(
+            "Move what is there away (mv {dir} {dir}.other) and this run makes its directory again, with a checkpoint"
+        ),
+    };
+    format!(
+        "{} is another file now, a copy or another run's: this process writes its events into the former file, and no \
+         checkpoints, which would overwrite what is there. {way}; or end this process (kill {}), and what it has \
+         trained since its last checkpoint is lost",
+        text::path(&journal),
+        std::process::id()
+    )
 }

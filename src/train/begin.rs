@@ -1,0 +1,233 @@
+//! How a trainer begins a run, or goes on with one.
+
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::Device;
+
+use super::checkpoint::Checkpoints;
+use super::control::{Control, Pause};
+use super::keeper::Keeper;
+use super::learner::Learner;
+use super::memory::Held;
+use super::passes::Passes;
+use super::plan;
+use super::recipe::first_start;
+use super::resume::{Resume, check_data, check_shape};
+use super::start::Sources;
+use super::state::{Task, TrainState};
+use super::trainer::Trainer;
+use crate::config::resume::{in_force, values};
+use crate::config::{Config, PolicyMode};
+use crate::corpus::{Batches, Dataset, Draw, Sampler};
+use crate::device;
+use crate::model::DecoderConfig;
+use crate::run::command::Request;
+use crate::run::decisions::Repeat;
+use crate::run::dir::RunDir;
+use crate::run::event::{Body, Log, Resumed, RunStatus};
+use crate::run::journal::{Journal, Place};
+use crate::run::lock::RunLock;
+use crate::run::presence::Presence;
+use crate::signals::Signalled;
+
+/// What a trainer is started with.
+pub struct Setup {
+    /// With every default and path resolved.
+    pub config: Config,
+    pub policy: PolicyMode,
+    pub dir: RunDir,
+    pub journal: Journal,
+    /// Files of the reference that is loaded rather than trained here.
+    pub reference: Option<PathBuf>,
+    pub dataset: Dataset,
+    pub device: Device,
+    /// The device as users call it.
+    pub device_name: String,
+    /// What is to be said of the choice of device.
+    pub device_note: Option<String>,
+    pub threads: usize,
+    /// Commands from dashboards and scripts.
+    pub requests: Receiver<Request>,
+    pub signalled: Arc<Signalled>,
+    /// Whether anybody can answer a question at present.
+    pub attendance: Arc<Presence>,
+    /// Where an interrupted run goes on.
+    pub resume: Option<Resume>,
+    /// Commands that another run's operator gave, to be given again at the same steps.
+    pub repeat: Vec<Repeat>,
+    /// This process's claim on the directory.
+    pub lock: Arc<Mutex<RunLock>>,
+}
+
+impl Trainer {
+    /// Builds or resumes a trainer and tells the journal so.
+    ///
+    /// # Errors
+    /// When the reference or the checkpoint cannot be read, the shapes do not fit, or the data is not the run's.
+    pub fn new(setup: Setup) -> Result<Self> {
+        let Setup {
+            config,
+            device,
+            dataset,
+            dir,
+            ..
+        } = setup;
+        let handle = {
+            let lock = setup.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lock.handle())
+        };
+        let checkpoints = Checkpoints::open(&handle)?;
+        let data = dataset.fingerprints();
+        let resume = setup.resume.clone().unwrap_or_default();
+        let wanted = config;
+        let config = in_force(&wanted, &resume.values);
+        let val = dataset.val.len();
+        let passes = |reference: &DecoderConfig, state: Option<&TrainState>| -> Result<_> {
+            let passes = Passes::of(&config, reference, &device)?;
+            let asked = config.eval.windows;
+            let windows = super::windows::of_run(asked, val, passes.time, state)?;
+            Ok((passes.with_eval_windows(windows.windows), windows))
+        };
+        let (learner, eval_windows, mut state, reference_layers) = match &resume.checkpoint {
+            Some(name) => {
+                let saved = checkpoints.open_saved(name)?;
+                check_data(&saved.state.data, &data, &wanted, &dir)?;
+                let shape = &saved.files.config;
+                let layers = match &saved.state.benchmark {
+                    Some(b) => b.layers,
+                    None => shape.n_layer,
+                };
+                let reference = plan::reference_shape(&wanted, &dataset.tokenizer);
+                check_shape(&wanted, shape, &reference)?;
+                let (passes, windows) = passes(shape, Some(&saved.state))?;
+                let mut learner = Learner::new(shape.clone(), passes, val, &device);
+                // A model that the next task replaces is not read first.
+                if saved.state.task == Task::Train {
+                    saved.load_into(&mut learner, saved.state.trains())?;
+                }
+                (learner, windows, saved.state, layers)
+            }
+            None => {
+                let trains = config.reference.train.as_ref().is_some_and(|r| r.steps > 0);
+                let (shape, files) = match &setup.reference {
+                    Some(path) => {
+                        let files = plan::open_reference(path, &dataset.tokenizer)?;
+                        dataset.check_ids(files.config.vocab)?;
+                        (files.config.clone(), Some(files))
+                    }
+                    None => (plan::reference_shape(&config, &dataset.tokenizer), None),
+                };
+                let (passes, windows) = passes(&shape, None)?;
+                let phases = plan::phases(&config, &shape, &passes, dataset.bytes_in_memory())?;
+                if let Some(largest) = plan::largest(&phases) {
+                    // Tokens are in memory already.
+                    let what = format!("the phase {}", largest.phase);
+                    largest.memory.check(&what, &Held::now(&device, 0))?;
+                }
+                let mut learner = Learner::new(shape.clone(), passes, val, &device);
+                let sources = Sources {
+                    reference: files.as_ref(),
+                    own: None,
+                };
+                first_start(&config, shape.n_layer).apply(&mut learner, sources, trains)?;
+                let state = TrainState {
+                    repeat: setup.repeat.into(),
+                    ..TrainState::new(data)
+                };
+                (learner, windows, state, shape.n_layer)
+            }
+        };
+        let context = learner.passes().time;
+        dataset.check_length(context)?;
+        plan::windows(&wanted, context)?;
+        let known_windows = state.eval_windows.replace(eval_windows.windows);
+        state.values = values(&config);
+        let (windows, _) = plan::windows(&config, context)?;
+        let mut trainer = Self {
+            eval_windows,
+            batches: Batches::of(Draw {
+                tokens: dataset.train.clone(),
+                mixture: dataset.mixture.clone(),
+                sampler: Sampler {
+                    seed: config.train.seed,
+                },
+                windows,
+                time: context,
+            })?,
+            keeper: Keeper::new(checkpoints, Arc::clone(&handle))?,
+            window_losses: Vec::new(),
+            threads: setup.threads,
+            monitor: device::monitor(&device),
+            device_name: setup.device_name,
+            lock: setup.lock,
+            looked: Instant::now(),
+            told_place: Place::Kept,
+            told_lock: false,
+            policy: setup.policy,
+            journal: setup.journal,
+            control: Control::new(setup.requests, setup.signalled, setup.attendance),
+            reference_layers,
+            state,
+            learner,
+            config,
+            wanted,
+            windows,
+            dataset,
+            device,
+            dir,
+            handle,
+        };
+        let info = trainer.info();
+        if setup.resume.is_some() {
+            // The journal may have lost its last lines, the one that tells of this checkpoint among them.
+            trainer.journal.skip_past(trainer.state.seq);
+            trainer.keeping().take_stock();
+            if let Some(name) = &resume.checkpoint {
+                trainer.keeping().mend_links(name);
+            }
+            trainer.adopt_steps();
+            trainer.drop_unwanted_controls();
+            trainer.emit(Body::Resumed(Resumed {
+                from_seq: trainer.state.seq,
+                checkpoint: resume.checkpoint.unwrap_or_else(|| "the start".into()),
+            }));
+            trainer.tell_run(RunStatus::Running, Some(info), None);
+            for message in resume.changes {
+                trainer.emit(Body::Log(Log { message }));
+            }
+            for warning in resume.damage.into_iter().chain(resume.warnings) {
+                trainer.warn(warning);
+            }
+            let state = &trainer.state;
+            let waits = state.decision.is_some_and(|d| d.phase_step >= state.due);
+            if trainer.policy == PolicyMode::Pause && waits {
+                trainer.refresh_decision()?;
+                trainer.pause(Pause::Waiting, Some("waiting for a decision".into()));
+            }
+        } else {
+            trainer.tell_run(RunStatus::Started, Some(info), None);
+        }
+        // Said once: a resumed run whose state knows its windows has said so.
+        if known_windows.is_none()
+            && let Some(note) = eval_windows.note()
+        {
+            let message = match eval_windows.understated() {
+                Some(factor) => format!(
+                    "{note}; errors that this run journaled before are {factor:.1} times too small"
+                ),
+                None => note,
+            };
+            trainer.emit(Body::Log(Log { message }));
+        }
+        let slow = plan::slow_compute(&trainer.config, &trainer.device);
+        let blind = eval_windows.warning();
+        for warning in setup.device_note.into_iter().chain(slow).chain(blind) {
+            trainer.warn(warning);
+        }
+        Ok(trainer)
+    }
+}
