@@ -14,8 +14,7 @@ use crate::inherit;
 use crate::model::DecoderConfig;
 use crate::run::command::{By, Command};
 use crate::run::event::{
-    Body, Decision, DecisionReason, DecisionStatus, Evaluation, Evidence, GrowthCost, Outcome,
-    Plateau,
+    Body, Decision, DecisionReason, DecisionStatus, Evaluation, Evidence, GrowthCost, Plateau,
 };
 use crate::run::hints::DECIDE_OR_TRAIN_ON;
 use crate::run::table;
@@ -87,25 +86,15 @@ impl Trainer {
         from.saturating_add(self.overrun())
     }
 
-    /// Algorithm 1: grow while worse than the benchmark. `None`, and the decision stays open, where the gap is not finite:
-    /// it shows neither that the model is worse nor that it matches.
+    /// Takes the decision by [`evidence::algorithm_1`]. `None`, and the decision stays open, where that takes none.
     fn decide_alone(&mut self, evidence: &Evidence) -> Option<Choice> {
-        match GapData::of(evidence.gap, evidence.gap_stderr) {
-            GapData::Measured => {}
-            GapData::NoError => self.warn(format!(
+        if GapData::of(evidence.gap, evidence.gap_stderr) == GapData::NoError {
+            self.warn(format!(
                 "{}: the policy takes it for no match",
                 evidence.why
-            )),
-            GapData::NotFinite => return None,
+            ));
         }
-        let choice = match &evidence.growth {
-            _ if evidence.matched => Choice::Stop,
-            Some(growth) => Choice::Grow {
-                layers: growth.add,
-                mode: self.config.grow.mode,
-            },
-            None => Choice::Limit(Outcome::LimitLayers),
-        };
+        let choice = evidence::algorithm_1(evidence, self.config.grow.mode)?;
         let text = match choice {
             Choice::Grow { layers, mode } => Command::Grow {
                 layers,
@@ -174,64 +163,14 @@ impl Trainer {
     }
 
     fn evidence(&self, record: &Evaluation, reason: DecisionReason) -> Result<Evidence> {
-        let state = &self.state;
-        let benchmark = state
-            .benchmark
-            .as_ref()
-            .context("a round has a benchmark")?;
-        let layers = self.learner.shape().n_layer;
-        let (gap, gap_stderr) = (
-            record.gap.unwrap_or(f64::NAN),
-            record.gap_stderr.unwrap_or(f64::NAN),
-        );
-        let losses = evidence::losses(&state.evals);
-        let trend = Trend::of(&losses);
-        let (slope, plateau) = (trend.slope_per_1k, trend.plateau);
-        let growth = self.growth_cost(self.config.grow.step);
-        let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
-        let can_grow = growth.is_some();
-        let (suggestion, why) = evidence::suggest(
-            evidence::divergence(&state.evals),
-            record.matched,
-            at_end,
-            plateau,
-            can_grow,
-            (gap, gap_stderr),
-            layers,
-        );
-        let ahead = state.phase_step + self.config.train.steps;
-        let grown_layers = growth.as_ref().map_or(layers, |g| g.layers);
-        let rounds = evidence::rounds_so_far(state, layers, record.val_loss());
-        Ok(Evidence {
-            round: state.round(),
-            layers,
-            val_loss: record.measured_val_loss(),
-            stderr: record.stderr(),
-            benchmark: benchmark.val_loss,
-            reference_layers: benchmark.layers,
-            gap,
-            gap_stderr,
-            tolerance: self.config.matching.tolerance,
-            matched: record.matched,
-            slope_per_1k: slope.map(|s| s.0),
-            slope_stderr: slope.map(|s| s.1),
-            plateau,
-            forecast: trend.forecast(ahead),
-            forecast_grown: evidence::forecast_grown(
-                &rounds,
-                grown_layers,
-                self.config.train.steps,
-            ),
-            lazy_layers: state
-                .probe
-                .as_ref()
-                .map_or(Vec::new(), |p| p.lazy_layers.clone()),
-            reference_lazy_layers: benchmark.lazy_layers.clone(),
-            growth,
+        let measured = evidence::Measured {
+            record,
+            layers: self.learner.shape().n_layer,
+            growth: self.growth_cost(self.config.grow.step),
             costs: self.costs(),
-            suggestion,
-            why,
-        })
+        };
+        let evidence = evidence::gather(&self.state, &self.config, reason, measured);
+        evidence.context("a round has a benchmark")
     }
 
     /// What a round costs without a growth and with each that there is room for, up to [`MOST_COSTS`] layers.

@@ -1,10 +1,102 @@
 //! What a decision rests on: forecasts, and what the evidence speaks for.
 
+use super::outcome::Choice;
 use super::state::{AtStep, TrainState};
-use crate::run::event::{Evaluation, Forecast, PhaseResult, Plateau, Suggestion};
+use crate::config::Config;
+use crate::run::command::GrowMode;
+use crate::run::event::{
+    DecisionReason, Evaluation, Evidence, Forecast, GrowthCost, Outcome, PhaseResult, Plateau,
+    Suggestion,
+};
 use crate::run::table;
-use crate::run::trend::{self, GapData, Line};
+use crate::run::trend::{self, GapData, Line, Trend};
 use crate::run::trouble::is_diverged;
+
+/// What is measured for a decision besides what the state holds.
+pub struct Measured<'a> {
+    /// The evaluation at the present step.
+    pub record: &'a Evaluation,
+    /// Layers of the present model.
+    pub layers: usize,
+    /// Cost of growing by `grow.step`, where layers are left.
+    pub growth: Option<GrowthCost>,
+    /// Cost of a round of the present model, and of each growth.
+    pub costs: Vec<GrowthCost>,
+}
+
+/// Gathers what a decision rests on; `None` before there is a benchmark.
+pub fn gather(
+    state: &TrainState,
+    config: &Config,
+    reason: DecisionReason,
+    measured: Measured<'_>,
+) -> Option<Evidence> {
+    let Measured {
+        record,
+        layers,
+        growth,
+        costs,
+    } = measured;
+    let benchmark = state.benchmark.as_ref()?;
+    let gap = record.gap.unwrap_or(f64::NAN);
+    let gap_stderr = record.gap_stderr.unwrap_or(f64::NAN);
+    let losses = losses(&state.evals);
+    let trend = Trend::of(&losses);
+    let (slope, plateau) = (trend.slope_per_1k, trend.plateau);
+    let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
+    let (suggestion, why) = suggest(
+        divergence(&state.evals),
+        record.matched,
+        at_end,
+        plateau,
+        growth.is_some(),
+        (gap, gap_stderr),
+        layers,
+    );
+    let steps = config.train.steps;
+    let grown_layers = growth.as_ref().map_or(layers, |g| g.layers);
+    let rounds = rounds_so_far(state, layers, record.val_loss());
+    let probe = state.probe.as_ref();
+    Some(Evidence {
+        round: state.round(),
+        layers,
+        val_loss: record.measured_val_loss(),
+        stderr: record.stderr(),
+        benchmark: benchmark.val_loss,
+        reference_layers: benchmark.layers,
+        gap,
+        gap_stderr,
+        tolerance: config.matching.tolerance,
+        matched: record.matched,
+        slope_per_1k: slope.map(|s| s.0),
+        slope_stderr: slope.map(|s| s.1),
+        plateau,
+        forecast: trend.forecast(state.phase_step + steps),
+        forecast_grown: forecast_grown(&rounds, grown_layers, steps),
+        lazy_layers: probe.map_or(Vec::new(), |p| p.lazy_layers.clone()),
+        reference_lazy_layers: benchmark.lazy_layers.clone(),
+        growth,
+        costs,
+        suggestion,
+        why,
+    })
+}
+
+/// Algorithm 1 of arXiv 2404.08634: grow while worse than the benchmark. `None` where the gap is not finite: it shows
+/// neither that the model is worse nor that it matches.
+pub(super) fn algorithm_1(evidence: &Evidence, mode: GrowMode) -> Option<Choice> {
+    if GapData::of(evidence.gap, evidence.gap_stderr) == GapData::NotFinite {
+        return None;
+    }
+    Some(match &evidence.growth {
+        _ if evidence.matched => Choice::Stop,
+        Some(growth) => Choice::Grow {
+            layers: growth.add,
+            mode,
+        },
+        None => Choice::Limit(Outcome::LimitLayers),
+    })
+}
 
 /// Validation loss expected at the end of a round with `layers`: a line through the rounds so far (the present one
 /// included). `None` before two growths, and when a round's loss is not finite.
