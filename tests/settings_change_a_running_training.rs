@@ -48,6 +48,7 @@ length = 16
 
 [grow]
 step = 1
+max_layers = 3
 mode = "keep"
 
 [match]
@@ -294,7 +295,6 @@ fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit(
         run.pause_after(1, "round-1", end + 3);
     }
     run.ctl("grow 1 keep");
-    run.ctl("resume");
     let step = run.pause_after(1, "round-2", 3);
     let frozen =
         "clip 0.5 (was 1), mixture 0 5 (was 1), frozen layers 0 (was none), beta2 0.9 (was 0.95)";
@@ -467,7 +467,7 @@ fn a_resume_with_another_config_counts_more_than_what_was_set_before() {
         .join(now)
         .join("state.json");
     let state: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let live = state["live"]["settings"].as_array().unwrap();
+    let live = state["state"]["live"]["settings"].as_array().unwrap();
     let kept: Vec<&Value> = live.iter().map(|c| &c["setting"]).collect();
     assert_eq!(kept, ["weight_decay", "clip"]);
     run.end(process.0);

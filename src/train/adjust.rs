@@ -174,7 +174,8 @@ impl Trainer {
             return Err(format!("{steps} steps: give 1 to {MOST_STEPS}"));
         }
         let (from, to) = (self.learning_rate(), self.schedule().min);
-        if from <= to {
+        // A rate that a factor has brought there may be off by its rounding.
+        if from <= to * (1.0 + 1e-9) {
             return Err(format!(
                 "the learning rate, {from:.3e}, is not above min_lr ({to:.3e}): there is nothing to cool down"
             ));

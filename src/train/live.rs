@@ -58,7 +58,8 @@ impl Cooldown {
     pub fn planned(&self, step: u64) -> f64 {
         let taken = step.saturating_sub(self.place.1).saturating_add(1);
         let share = taken.min(self.steps) as f64 / self.steps as f64;
-        (self.from + (self.to - self.from) * share) / self.scale
+        // Exactly `to` at the end.
+        (self.from * (1.0 - share) + self.to * share) / self.scale
     }
 }
 
