@@ -32,7 +32,7 @@ layers = 2
 
 [train]
 steps = 100000
-batch_tokens = 64
+batch_tokens = 32
 lr = 2e-3
 schedule = "constant"
 log_every = 1
@@ -62,7 +62,7 @@ random = true
 reference_continued = false
 
 [checkpoint]
-every = 15
+every = 40
 keep = 99
 "#;
 
@@ -300,7 +300,7 @@ fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit(
         "clip 0.5 (was 1), mixture 0 5 (was 1), frozen layers 0 (was none), beta2 0.9 (was 0.95)";
     assert_eq!(run.set_values().unwrap(), frozen);
     let before = run.checkpoint();
-    let (what, old, new) = run.set("cooldown 300");
+    let (what, old, new) = run.set("cooldown 100");
     assert_eq!(
         (what.as_str(), old.as_str(), new.as_str()),
         ("cooldown", "2.000e-3", "2.000e-4")
@@ -326,9 +326,9 @@ fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit(
         .filter(|e| e["kind"] == "train" && e["phase"] == "round-2")
         .map(|e| (e["phase_step"].as_u64().unwrap(), e["lr"].as_f64().unwrap()))
         .collect();
-    assert_eq!(rates.last().unwrap().0, step + 300);
+    assert_eq!(rates.last().unwrap().0, step + 100);
     for (at, rate) in rates {
-        let share = at.saturating_sub(step) as f64 / 300.0;
+        let share = at.saturating_sub(step) as f64 / 100.0;
         let wanted = 2e-3 + (2e-4 - 2e-3) * share;
         assert!(
             (rate - wanted).abs() < 1e-12,
@@ -384,36 +384,73 @@ fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit(
 #[test]
 fn controls_and_single_sources_take_no_settings() {
     let place = place();
-    let settings = "data.train=a.txt policy.mode=auto train.steps=1500 grow.max_layers=2";
-    let mut args = Vec::new();
+    let settings = "data.train=a.txt policy.mode=auto train.steps=10 grow.max_layers=2";
+    let mut train = vec!["train", "mini.toml", "--threads", "1"];
     for setting in settings.split(' ') {
-        args.extend(["--set", setting]);
+        train.extend(["--set", setting]);
     }
-    let process = start(&place, "mine", &args);
-    let run = Run(&place, "mine");
-    run.pause_after(0, "round-1", 1);
-    run.refuses("set mixture 0 2", 1, "has one source");
-    let step = run.set("set clip 0.5");
-    assert_eq!(step, changed("clip", "1", "0.5"));
-    run.ctl("freeze 0..2");
-    run.ctl("resume");
-    run.pause_after(0, "control-random", 1);
-    assert_eq!(run.set_values().unwrap(), "clip 0.5 (was 1)");
-    for line in [
-        "set clip 1",
-        "set mixture 0 2",
-        "cooldown 5",
-        "freeze 0..1",
-        "unfreeze 0..1",
-    ] {
-        run.refuses(
-            line,
-            1,
-            "a control takes the values of what it is compared with",
-        );
+    place.expect(0, &[&train[..], &["--name", "asked"]].concat());
+    // As if commands had been given at a step of each phase: those come too late for a process that is done.
+    let clip = json!({"name": "set", "setting": "clip", "value": 0.5});
+    let mixture = json!({"name": "set_mixture", "source": 0, "weight": 2.0});
+    let freeze = json!({"name": "freeze", "from": 0, "to": 2});
+    let all = [
+        json!({"name": "set", "setting": "clip", "value": 0.2}),
+        mixture.clone(),
+        json!({"name": "cooldown", "steps": 5}),
+        json!({"name": "freeze", "from": 0, "to": 1}),
+        json!({"name": "unfreeze", "from": 0, "to": 1}),
+    ];
+    let mut lines = Vec::new();
+    let mut id = 100;
+    for event in place.events("asked") {
+        let commands = match (event["phase"].as_str(), event["phase_step"].as_u64()) {
+            _ if event["kind"] != "train" => &[][..],
+            (Some("round-1"), Some(3)) => &[clip.clone(), freeze.clone(), mixture.clone()],
+            (Some("control-random"), Some(3)) => &all,
+            _ => &[],
+        };
+        lines.push(event.clone());
+        for command in commands {
+            id += 1;
+            let envelope = ["v", "t", "elapsed", "step", "phase", "phase_step", "branch"];
+            let mut with = |more: Value| {
+                let mut line = more;
+                for key in envelope {
+                    line[key] = event[key].clone();
+                }
+                lines.push(line);
+            };
+            with(json!({"kind": "command", "id": id, "by": "control", "command": command}));
+            with(json!({"kind": "answer", "id": id, "applied": true, "message": "done"}));
+        }
     }
-    run.refuses("set lr 1", 1, "a control takes the rates");
-    run.end(process.0);
+    let numbered = lines.iter_mut().zip(1..).map(|(line, seq)| {
+        line["seq"] = json!(seq);
+        format!("{line}\n")
+    });
+    let journal: String = numbered.collect();
+    std::fs::write(place.run_dir("asked").join("events.jsonl"), journal).unwrap();
+    place.expect(
+        0,
+        &[&train[..], &["--decisions", "asked", "--name", "mine"]].concat(),
+    );
+    let events = place.events("mine");
+    let answers = |phase: &str, applied: bool| -> Vec<&str> {
+        let of = events.iter().filter(|e| e["kind"] == "answer");
+        let of = of.filter(|e| e["phase"] == phase && e["applied"] == applied);
+        of.map(|e| e["message"].as_str().unwrap()).collect()
+    };
+    assert_eq!(answers("round-1", true).len(), 2);
+    let refused = answers("round-1", false);
+    assert!(
+        refused.len() == 1 && refused[0].contains("has one source"),
+        "{refused:?}"
+    );
+    let why = "a control takes the values of what it is compared with";
+    assert_eq!(answers("control-random", false), [why; 5]);
+    let clip = json!([{"what": "clip", "old": "1", "new": "0.5"}]);
+    assert_eq!(place.show("mine")["changes"], clip);
 }
 
 /// Another value in the config is newer than what an operator has set before.
