@@ -59,7 +59,7 @@ fn journals_and_states_name_it() {
     let phase = Phase::from(ID);
     assert_eq!(phase, Phase::Control(&CONTROLS[2]));
     assert_eq!(phase.to_string(), ID);
-    let planned = extra::with(|| plan::order(&config(), &Phase::Round(2), vec![0, 1], 4));
+    let planned = extra::with(|| plan::order(&config(), &Phase::Round(2), vec![0, 1], 4, 9));
     assert_eq!(planned.last().unwrap().phase, phase);
     let text = serde_json::to_string(&Task::Control(&CONTROLS[2])).unwrap();
     assert_eq!(text, r#"{"task":"control_extra"}"#);

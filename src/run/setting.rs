@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Highest weight of a source of the training text: readers take numbers beyond 1e15 for damage.
+pub const MOST_WEIGHT: f64 = 1e6;
+
 /// A hyperparameter of AdamW's updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -25,6 +28,15 @@ impl Setting {
         }
     }
 
+    /// The key of the config that gives the value which an operator has not set.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::WeightDecay => "train.weight_decay",
+            Self::Clip => "train.clip",
+            Self::Beta2 => "train.betas",
+        }
+    }
+
     /// Refuses values that AdamW cannot use.
     ///
     /// # Errors
@@ -36,7 +48,11 @@ impl Setting {
                 (0.0..=1e6).contains(&value),
                 "in [0, 1000000], where 0 is no clipping",
             ),
-            Self::Beta2 => ((0.0..1.0).contains(&value), "in [0, 1)"),
+            // Updates compute in f32, where a number too near 1 is 1, which no bias can be corrected by.
+            Self::Beta2 => (
+                (0.0..1.0).contains(&value) && (value as f32) < 1.0,
+                "in [0, 1)",
+            ),
         };
         match fits {
             true => Ok(()),

@@ -1,7 +1,7 @@
 //! Commands as words: what `heirloom ctl RUN ...` and the dashboard's `:` line understand.
 
 use super::command::{Command, GrowMode, LONGEST_NOTE, MOST_STEPS};
-use super::setting::Setting;
+use super::setting::{MOST_WEIGHT, Setting};
 use crate::text::clean;
 
 /// The highest learning rate that makes sense to anybody.
@@ -40,9 +40,14 @@ pub const USAGES: &[Usage] = &[
         "learning rate of the next update; the schedule is scaled with it",
     ),
     usage(
-        "set weight_decay|clip|beta2 X",
-        "hyperparameter of AdamW, from the next update on",
+        "set weight_decay X",
+        "weight decay of AdamW, from the next update on",
     ),
+    usage(
+        "set clip X",
+        "gradient norm to clip to, from the next update on; 0: no clipping",
+    ),
+    usage("set beta2 X", "beta2 of AdamW, from the next update on"),
     usage(
         "set mixture N X",
         "weight X of source N of the training text (numbered as by --dry-run), from the next batch on",
@@ -138,10 +143,10 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
                 format!("set mixture: the source must be a number from 0, got {source:?}")
             })?,
             weight: match weight.parse::<f64>() {
-                Ok(weight) if weight >= 0.0 && weight.is_finite() => weight,
+                Ok(weight) if (0.0..=MOST_WEIGHT).contains(&weight) => weight,
                 _ => {
                     return Err(format!(
-                        "set mixture: the weight must be at least 0, got {weight:?}"
+                        "set mixture: the weight must be in [0, {MOST_WEIGHT}], got {weight:?}"
                     ));
                 }
             },
@@ -251,8 +256,6 @@ mod tests {
             let said = usage
                 .words
                 .replace(" [restart|keep]", " keep")
-                .replace("weight_decay|clip|beta2", "beta2")
-                .replace("X", "3e-4")
                 .replace("A..B", "0..2")
                 .replace('N', "2")
                 .replace('X', "3e-4")
@@ -289,7 +292,7 @@ mod tests {
         assert!(said("set beta2 1").contains("in [0, 1), got 1"));
         assert!(said("set clip -1").contains("in [0, 1000000]"));
         assert!(said("set weight_decay nan").contains("in [0, 10], got NaN"));
-        assert!(said("set mixture 0 inf").contains("at least 0, got \"inf\""));
+        assert!(said("set mixture 0 inf").contains("in [0, 1000000], got \"inf\""));
         assert!(said("freeze 3..3").contains("layers as A..B"));
         assert!(said("cooldown 0").contains("from 1"));
         assert!(said("dance").contains("there are pause, resume"));

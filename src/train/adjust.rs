@@ -4,12 +4,13 @@
 use std::ops::Range;
 
 use super::control::Pause;
+use super::live::Overruled;
 use super::optimizer::Hyperparameters;
 use super::plan;
 use super::trainer::Trainer;
 use crate::run::command::{By, Command, MOST_STEPS};
-use crate::run::event::{Change, Phase};
-use crate::run::setting::Setting;
+use crate::run::event::{Body, Change, Log, Phase};
+use crate::run::setting::{MOST_WEIGHT, Setting};
 use crate::run::table;
 use crate::run::words::MOST_LR;
 
@@ -74,8 +75,10 @@ impl Trainer {
 
     /// Has the next batch drawn with the weights of the present step.
     pub(super) fn weigh_sources(&mut self) {
-        let mixture = self.dataset.mixture.with_weights(&self.weights());
-        self.batches.set_mixture(mixture);
+        if self.dataset.mixture.len() > 1 {
+            let mixture = self.dataset.mixture.with_weights(&self.weights());
+            self.batches.set_mixture(mixture);
+        }
     }
 
     /// Scales the phase's schedule so that the next update has this rate.
@@ -133,8 +136,10 @@ impl Trainer {
                 n - 1
             ));
         };
-        if !(weight.is_finite() && weight >= 0.0) {
-            return Err(format!("a weight must be at least 0, is {weight}"));
+        if !(0.0..=MOST_WEIGHT).contains(&weight) {
+            return Err(format!(
+                "a weight must be in [0, {MOST_WEIGHT}], is {weight}"
+            ));
         }
         let before = std::mem::replace(own, weight);
         if before == weight {
@@ -172,7 +177,8 @@ impl Trainer {
             return Err(format!("{steps} steps: give 1 to {MOST_STEPS}"));
         }
         let (from, to) = (self.learning_rate(), self.schedule().min);
-        if from <= to {
+        // A rate that a factor has brought there may be off by its rounding.
+        if from <= to * (1.0 + 1e-9) {
             return Err(format!(
                 "the learning rate, {from:.3e}, is not above min_lr ({to:.3e}): there is nothing to cool down"
             ));
@@ -237,12 +243,35 @@ impl Trainer {
         Ok((message, change("frozen layers", before, now)))
     }
 
+    /// Reports what an operator had set and follows the config again, which has changed since.
+    pub(super) fn report_overruled(&mut self, overruled: &[Overruled]) {
+        for what in overruled {
+            let place = self.place();
+            let message = match what {
+                Overruled::Setting(setting) => format!(
+                    "{setting} is {} from {place} on: {} was changed in the config after an operator had set {setting}",
+                    self.value(*setting),
+                    setting.key()
+                ),
+                Overruled::Cooldown(key) => format!(
+                    "the cooldown has ended at {place}: {key} was changed in the config after an operator had begun it"
+                ),
+            };
+            self.emit(Body::Log(Log { message }));
+        }
+    }
+
     fn refuse_in_control(&self) -> Result<(), String> {
         match self.state.is_control() {
             true => Err("a control takes the values of what it is compared with".into()),
             false => Ok(()),
         }
     }
+}
+
+/// Their names in journals.
+pub(super) fn names(overruled: &[Overruled]) -> Vec<String> {
+    overruled.iter().map(|o| o.what().into()).collect()
 }
 
 fn change(what: &str, old: String, new: String) -> Change {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Device;
 
+use super::adjust::names;
 use super::checkpoint::Checkpoints;
 use super::control::{Control, Pause};
 use super::keeper::Keeper;
@@ -53,7 +54,7 @@ pub struct Setup {
     /// Commands from dashboards and scripts.
     pub requests: Receiver<Request>,
     pub signalled: Arc<Signalled>,
-    /// Whether anybody can answer a question at present.
+    /// Whether an operator can answer a question at present.
     pub attendance: Arc<Presence>,
     /// Where an interrupted run goes on.
     pub resume: Option<Resume>,
@@ -64,7 +65,7 @@ pub struct Setup {
 }
 
 impl Trainer {
-    /// Builds or resumes a trainer and tells the journal so.
+    /// Builds or resumes a trainer, and journals it.
     ///
     /// # Errors
     /// When the reference or the checkpoint cannot be read, the shapes do not fit, or the data is not the run's.
@@ -145,7 +146,10 @@ impl Trainer {
         dataset.check_length(context)?;
         plan::windows(&wanted, context)?;
         let known_windows = state.eval_windows.replace(eval_windows.windows);
-        state.values = values(&config);
+        let now = values(&config);
+        let round = state.schedule_place().0;
+        let overruled = state.live.give_way(&state.values, &now, round);
+        state.values = now;
         let (windows, _) = plan::windows(&config, context)?;
         let mut trainer = Self {
             eval_windows,
@@ -194,11 +198,13 @@ impl Trainer {
             trainer.emit(Body::Resumed(Resumed {
                 from_seq: trainer.state.seq,
                 checkpoint: resume.checkpoint.unwrap_or_else(|| "the start".into()),
+                overruled: names(&overruled),
             }));
             trainer.tell_run(RunStatus::Running, Some(info), None);
             for message in resume.changes {
                 trainer.emit(Body::Log(Log { message }));
             }
+            trainer.report_overruled(&overruled);
             for warning in resume.damage.into_iter().chain(resume.warnings) {
                 trainer.warn(warning);
             }

@@ -136,6 +136,10 @@ impl Control {
 
     /// Returns the next request, waiting a moment for it.
     pub(super) fn receive(&mut self) -> Option<Request> {
+        // One that was overtaken by a signal.
+        if let Some(request) = self.received.take() {
+            return Some(request);
+        }
         match self.requests.recv_timeout(PAUSED_GLANCE) {
             Ok(request) => Some(request),
             Err(RecvTimeoutError::Timeout) => None,

@@ -51,7 +51,7 @@ struct Buffers {
 pub struct Step {
     /// Mean loss of the batch in nats.
     pub loss: f64,
-    /// Norm of all gradients before clipping.
+    /// Norm of the gradients before clipping, without those of frozen layers.
     pub grad_norm: f64,
     /// False when either is not finite: the weights were not touched.
     pub applied: bool,

@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::setting::Setting;
+use crate::config::resume::Values;
+use crate::run::setting::{MOST_WEIGHT, Setting};
 
 /// A round, and a step of its schedule.
 pub type Place = (u32, u64);
@@ -40,6 +41,27 @@ struct WeightChange {
     weight: f64,
 }
 
+/// What an operator had set and another config has overruled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overruled {
+    Setting(Setting),
+    /// The key of the schedule that has another value.
+    Cooldown(String),
+}
+
+impl Overruled {
+    /// Its name in [`crate::run::event::Change`].
+    pub fn what(&self) -> &'static str {
+        match self {
+            Self::Setting(setting) => setting.name(),
+            Self::Cooldown(_) => "cooldown",
+        }
+    }
+}
+
+/// Keys of `[train]` and `[reference.train]` that a schedule follows from.
+const SCHEDULE: [&str; 4] = ["lr", "min_lr", "warmup", "schedule"];
+
 /// A linear fall of the learning rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Cooldown {
@@ -57,7 +79,8 @@ impl Cooldown {
     pub fn planned(&self, step: u64) -> f64 {
         let taken = step.saturating_sub(self.place.1).saturating_add(1);
         let share = taken.min(self.steps) as f64 / self.steps as f64;
-        (self.from + (self.to - self.from) * share) / self.scale
+        // Exactly `to` at the end.
+        (self.from * (1.0 - share) + self.to * share) / self.scale
     }
 }
 
@@ -82,9 +105,29 @@ impl LiveControls {
         });
     }
 
-    /// Returns to the configured value of a setting, in all places.
-    pub fn forget(&mut self, setting: Setting) {
-        self.settings.retain(|c| c.setting != setting);
+    /// Returns to the configured values of the settings whose keys another config gives other values than `before`, in all
+    /// places, and ends the cooldowns of `round` where the schedule's keys have other values. Returns what had been set.
+    pub fn give_way(&mut self, before: &Values, now: &Values, round: u32) -> Vec<Overruled> {
+        let is_new = |key: &str| before.contains_key(key) && before.get(key) != now.get(key);
+        let mut overruled = Vec::new();
+        for setting in Setting::ALL {
+            let is_set = self.settings.iter().any(|c| c.setting == setting);
+            if is_set && is_new(setting.key()) {
+                self.settings.retain(|c| c.setting != setting);
+                overruled.push(Overruled::Setting(setting));
+            }
+        }
+        let own = SCHEDULE.iter().map(|key| format!("reference.train.{key}"));
+        let shared = SCHEDULE.iter().map(|key| format!("train.{key}"));
+        let mut keys = own.filter(|_| round == 0).chain(shared);
+        let cools_down = self.cooldowns.iter().any(|c| c.place.0 == round);
+        // A minimum that is absent is a tenth of the peak, which may stand in no value.
+        let changed = |key: &String| before.get(key) != now.get(key) && !before.is_empty();
+        if let Some(key) = keys.find(|key| cools_down && changed(key)) {
+            self.cooldowns.retain(|c| c.place.0 != round);
+            overruled.push(Overruled::Cooldown(key));
+        }
+        overruled
     }
 
     /// The weights of the sources of the training text at a place; `None` where they are the configured ones.
@@ -175,9 +218,9 @@ impl LiveControls {
         for change in &self.settings {
             change.setting.check(change.value)?;
         }
-        let weight = |c: &WeightChange| c.weight.is_finite() && c.weight >= 0.0;
+        let weight = |c: &WeightChange| (0.0..=MOST_WEIGHT).contains(&c.weight);
         if !self.mixture.iter().all(weight) {
-            return Err("a source's weight is not a number of at least 0".into());
+            return Err(format!("a source's weight is not in [0, {MOST_WEIGHT}]"));
         }
         let good = |rate: f64| rate.is_finite() && rate >= 0.0;
         let cooldown = |c: &Cooldown| {
@@ -213,8 +256,6 @@ mod tests {
         }
         assert_eq!(live.value(Setting::WeightDecay, (1, 12), 0.1), 0.0);
         assert_eq!(live.value(Setting::Beta2, (9, 9), 0.95), 0.95);
-        live.forget(Setting::Clip);
-        assert_eq!(clip(&live, (2, 3)), 1.0);
     }
 
     #[test]
@@ -244,6 +285,41 @@ mod tests {
         // What the operator made of the schedule before is not counted twice.
         live.cool_down((1, 30), 1, (0.8, 0.4), 2.0);
         assert!((live.cooldown((1, 30)).unwrap().planned(30) - 0.2).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_the_config_changes_is_forgotten() {
+        let values = |clip: &str, betas: &str| -> Values {
+            let all = [("train.clip", clip), ("train.betas", betas)];
+            all.map(|(key, value)| (key.to_string(), value.to_string()))
+                .into()
+        };
+        let before = values("1.0", "[0.9, 0.95]");
+        let mut live = LiveControls::default();
+        for setting in [Setting::Clip, Setting::WeightDecay, Setting::Clip] {
+            live.set(setting, (1, 4), 0.5);
+        }
+        assert!(live.give_way(&before, &before.clone(), 1).is_empty());
+        // States of earlier versions have no values.
+        assert!(live.give_way(&Values::new(), &before, 1).is_empty());
+        let now = values("0.7", "[0.9, 0.99]");
+        let overruled = [Overruled::Setting(Setting::Clip)];
+        assert_eq!(live.give_way(&before, &now, 1), overruled);
+        assert_eq!(live.value(Setting::Clip, (1, 9), 0.7), 0.7);
+        assert_eq!(live.value(Setting::WeightDecay, (1, 9), 0.1), 0.5);
+    }
+
+    #[test]
+    fn a_cooldown_ends_when_the_schedule_is_another_one() {
+        let rates = |lr: &str| -> Values { [("train.lr".to_string(), lr.to_string())].into() };
+        let mut live = LiveControls::default();
+        live.cool_down((1, 4), 10, (0.8, 0.1), 1.0);
+        live.cool_down((2, 4), 10, (0.8, 0.1), 1.0);
+        assert!(live.give_way(&rates("0.8"), &rates("0.8"), 2).is_empty());
+        let overruled = live.give_way(&rates("0.8"), &rates("0.1"), 2);
+        assert_eq!(overruled, [Overruled::Cooldown("train.lr".into())]);
+        // What a control repeats of an earlier round stays.
+        assert!(live.cooldown((2, 9)).is_none() && live.cooldown((1, 9)).is_some());
     }
 
     #[test]

@@ -211,17 +211,19 @@ pub fn phases(
         }
     };
     let layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
-    let order = order(config, &Phase::Reference, layers, reference.n_layer);
+    let steps = config.train.steps;
+    let order = order(config, &Phase::Reference, layers, reference.n_layer, steps);
     Ok(order.into_iter().map(planned).collect())
 }
 
 /// Returns the phases from `first` on, of which the first round has the reference's layers `layers` if it is still to
-/// come, and the present round otherwise.
+/// come, and the present round otherwise. Controls take `control_steps`.
 pub fn order(
     config: &Config,
     first: &Phase,
     mut layers: Vec<usize>,
     reference_layers: usize,
+    control_steps: u64,
 ) -> Vec<Planned> {
     let steps = config.train.steps;
     let planned = |phase, layers, steps, conditional| Planned {
@@ -240,7 +242,7 @@ pub fn order(
         Phase::Round(n) => (Some(*n), None),
         Phase::Control(control) => {
             let layers = control.layers(layers.len(), reference_layers);
-            all.push(planned(first.clone(), layers, steps, false));
+            all.push(planned(first.clone(), layers, control_steps, false));
             (None, Some(*control))
         }
         Phase::Other(_) => return all,
@@ -259,7 +261,12 @@ pub fn order(
     }
     for control in Control::wanted_after(before, &config.control) {
         let layers = control.layers(layers.len(), reference_layers);
-        all.push(planned(Phase::Control(control), layers, steps, false));
+        all.push(planned(
+            Phase::Control(control),
+            layers,
+            control_steps,
+            false,
+        ));
     }
     all
 }

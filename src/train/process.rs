@@ -64,7 +64,7 @@ impl Trainer {
                     Ended::Preempted => Ended::Lost(format!(
                         "the checkpoint is written, but {message}; resume: heirloom train --resume {run}"
                     )),
-                    told => told,
+                    ended => ended,
                 };
             }
             std::thread::sleep(PAUSED_GLANCE);
@@ -96,7 +96,7 @@ impl Trainer {
         }
     }
 
-    /// Tells the journal that the run failed.
+    /// Journals that the run failed.
     pub fn fail(&mut self, message: &str) {
         self.keeping().finish();
         self.journal_news();

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::inherit;
 use crate::model::Files;
 use crate::run::controls::Control;
-use crate::run::event::{Body, Done, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult};
+use crate::run::event::{Body, Done, Inheritance, Log, Outcome, Phase, PhaseEvent, PhaseResult};
 use crate::run::hints::NEXT_BATCH;
 use crate::run::state::{ControlResult, RoundResult};
 use crate::run::{table, trend};
@@ -113,12 +113,15 @@ impl Trainer {
     pub(super) fn begin(&mut self, phase: Phase, start: &Start, steps: u64) -> Result<()> {
         let layers = start.source_layers(&self.state.source_layers);
         // A growth keeps the indices; other models have other layers.
-        if !matches!(phase, Phase::Round(n) if n > 1) {
-            self.state.live.unfreeze(&(0..usize::MAX));
-        }
+        let thaws = !matches!(phase, Phase::Round(n) if n > 1)
+            && self.state.live.unfreeze(&(0..usize::MAX));
         self.state.begin_phase(phase, start.name(), layers, steps);
         let body = Body::Phase(self.phase_event(None));
         self.emit(body);
+        if thaws {
+            let message = "no layer is frozen any more: this is another model".into();
+            self.emit(Body::Log(Log { message }));
+        }
         self.evaluate()?;
         self.probe()?;
         Ok(())
@@ -143,6 +146,11 @@ impl Trainer {
             (_, true) => (0..shape.n_layer).collect(),
             _ => sources.clone(),
         };
+        // As many as the rounds that make the final model, once these are known.
+        let control_steps = match state.is_control() {
+            true => state.steps,
+            false => self.config.train.steps,
+        };
         PhaseEvent {
             layers: shape.n_layer,
             parameters: shape.parameters(),
@@ -152,7 +160,13 @@ impl Trainer {
             result,
             schedule: (starts && state.steps > 0).then(|| self.schedule().to_event()),
             planned: match starts {
-                true => plan::order(&self.config, &state.phase, layers, self.reference_layers),
+                true => plan::order(
+                    &self.config,
+                    &state.phase,
+                    layers,
+                    self.reference_layers,
+                    control_steps,
+                ),
                 false => Vec::new(),
             },
         }
@@ -327,8 +341,8 @@ impl Trainer {
     /// Begins a control, with the steps, batches and learning rates of the final model.
     pub(super) fn control(&mut self, control: &'static Control) -> Result<()> {
         self.keeping().finish();
-        // The last round's model is still held, or was read from its checkpoint.
-        let last = self.learner.shape().n_layer;
+        let last = self.state.rounds.last();
+        let last = last.map_or(self.learner.shape().n_layer, |r| r.result.layers);
         let n_layer = control.layers(last, self.reference_layers);
         let start = plan::start_of_control(control, n_layer, &self.config);
         let reference = match start.takes_reference() {

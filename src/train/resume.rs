@@ -201,7 +201,12 @@ impl Trainer {
             Phase::Round(_) => self.config.train.steps,
             _ => return,
         };
-        if self.state.due == self.state.steps {
+        let cools_down = self
+            .state
+            .live
+            .cooldown(self.state.schedule_place())
+            .is_some();
+        if self.state.due == self.state.steps && !cools_down {
             self.state.due = planned;
         }
         self.state.steps = planned;

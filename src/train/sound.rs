@@ -4,13 +4,14 @@
 //! anywhere. The trainer relies on numbers that do not overflow and on names that stay in their folder.
 
 use super::state::{Task, TrainState};
+use crate::run::controls::CONTROLS;
 use crate::run::dir::is_name;
 use crate::run::event::Phase;
 use crate::run::event::foreign::{MOST_COUNTED, MOST_LAYERS, MOST_ROUNDS};
 use crate::text;
 
 /// Phases of a recipe: the reference, rounds and controls.
-const MOST_PHASES: u64 = MOST_ROUNDS + 3;
+const MOST_PHASES: u64 = MOST_ROUNDS + 1 + CONTROLS.len() as u64;
 /// Branches of a run: each rollback begins one.
 const MOST_BRANCHES: u32 = 1 << 20;
 

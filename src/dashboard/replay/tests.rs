@@ -124,6 +124,7 @@ impl Written {
         self.tell(Body::Resumed(Resumed {
             from_seq: seq,
             checkpoint: "x".into(),
+            overruled: Vec::new(),
         }));
     }
 }

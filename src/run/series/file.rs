@@ -46,6 +46,8 @@ fn fingerprint() -> &'static [u8; HASH] {
             include_str!("../event/measure.rs"),
             include_str!("../event/number.rs"),
             include_str!("../event/phase.rs"),
+            include_str!("../event/start.rs"),
+            include_str!("../gpu_stats.rs"),
             include_str!("../event/train_line.rs"),
             include_str!("../state/mod.rs"),
             include_str!("../state/fold.rs"),

@@ -170,6 +170,7 @@ impl Story {
             checkpoint: "a".into(),
             from_seq: a,
             why: "asked".into(),
+            overruled: Vec::new(),
         }));
         story.train(events / 3);
         story.checkpoint();
@@ -177,6 +178,7 @@ impl Story {
         story.tell(Body::Resumed(Resumed {
             from_seq: b,
             checkpoint: "b".into(),
+            overruled: Vec::new(),
         }));
         story.train(events / 5);
         story

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::GpuStats;
 use crate::run::event::{
-    DecisionReason, Evaluation, Evidence, Outcome, Phase, PhaseResult, Probe, Start, null_is_nan,
+    Change, DecisionReason, Evaluation, Evidence, Outcome, Phase, PhaseResult, Probe, Start,
+    null_is_nan,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -141,6 +142,9 @@ pub struct Core {
     /// A command that sets the learning rate and the rate, until it is answered.
     #[serde(default)]
     pub new_rate: Option<(u64, f64)>,
+    /// What operators have set and is not what it was before: `old` is the value before any command. Oldest first.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     pub outcome: Option<Outcome>,
     /// Tokens trained on so far, over all phases.
     pub tokens: u64,

@@ -7,6 +7,7 @@ use crate::run::event::{
     PhaseEvent, PhaseResult, Resumed, Rollback, RunEvent, RunStatus, Start, TrainMetrics,
 };
 
+mod changes;
 mod due;
 mod evals;
 
@@ -102,6 +103,7 @@ impl Run {
             checkpoint: format!("s{step}"),
             from_seq,
             why: "asked".into(),
+            overruled: Vec::new(),
         }));
     }
 
@@ -111,6 +113,7 @@ impl Run {
         self.tell(Body::Resumed(Resumed {
             from_seq,
             checkpoint,
+            overruled: Vec::new(),
         }));
     }
 
