@@ -1,7 +1,9 @@
 //! heirloom trains small language models from the good layers of big ones, from a terminal.
 //!
-//! Dependencies point downwards: `cli -> dashboard -> run` and
-//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `cli -> export -> {train, model}`, `{cli, dashboard} -> demo -> rank`, `model -> ops`; whoever meets foreign text, `-> text`.
+//! `docs/architecture.md` has a line per module. Dependencies point downwards: `cli -> dashboard -> run`,
+//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `cli -> {export, locate, bench, selftest} -> train`,
+//! `{cli, dashboard} -> demo -> rank`, `model -> {ops, tensors}`. `dashboard` and `train` do not know each other. `text`, `file`,
+//! `threads` and `failure` are below all of them.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

@@ -5,8 +5,8 @@
 //!
 //! Each key stands once: `sections` declare it with the macro of `declare`, and from there come the fields of [`Config`], the
 //! table of all [`keys`], the `document` printed from it, and the checks of single values (`rules`). `values` are the types
-//! of keys, which `kind` names. [`load`](mod@load) reads text and overrides, of the `types` that keys want; [`check`](mod@check)
-//! judges values together, [`resume`] what a resume may change; `variables` expands paths, `places` know where a key was
+//! of keys, which `kind` names; `key` is what is known of a key besides. [`load`](mod@load) reads text and overrides into a `draft`,
+//! of the `types` that keys want; [`check`](mod@check) judges values together, [`resume`] what a resume may change; `variables` expands paths, `places` know where a key was
 //! given.
 
 mod check;

@@ -1,8 +1,23 @@
 //! The dashboard: what an operator sees and presses.
 //!
-//! Events come in through a [`Feed`], are folded into a [`RunState`], and drawn; keys become commands that go out
-//! through the same feed. [`update`] is pure and takes the clock as an argument, [`screen`] only draws, [`terminal`] is
-//! the one file that touches the terminal. Nothing here sees the trainer.
+//! Events come in through a [`Feed`], are folded into a [`RunState`](crate::run::state::RunState), and drawn; keys become commands
+//! that go out through the same feed. [`update`] is pure and takes the clock as an argument, [`screen`] only draws, [`terminal`]
+//! alone touches the terminal. Nothing here sees the trainer.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`app`], [`event_loop`] | a run's dashboard; the loop of every screen |
+//! | [`update`], [`message`], [`ui`], [`stack`] | what keys do, and to what |
+//! | [`commands`], [`keymap`], [`keys`] | the tables of commands and keys |
+//! | [`views`], [`layers`] | what fills the screen and what lies over it, a row each |
+//! | [`session`], [`library`], [`neighbours`], [`around`] | the run that is shown; other runs; what else is read from disk |
+//! | [`feed`], [`replay`], [`answers`], [`starting`] | where events come from and commands go; answers; the start of a run |
+//! | [`screen`], [`scene`], [`panels`], [`widgets`], [`chart_view`], [`log_view`] | a frame, from what it is drawn, its parts |
+//! | [`eta`], [`costs`], [`rollback_points`], [`when`] | what is derived from a state for several places |
+//! | [`home`], [`plain`], [`collapse`] | the home screen; plain lines; the demonstration |
+//! | [`theme`], [`glyphs`], [`pace`], [`title`], [`alerts`] | colours, characters, how often frames are drawn, the window's title and bell |
+//! | [`terminal`], [`frame_writer`], [`output`], [`refusal`] | the terminal, and where stray output goes |
+//! | [`picture`], [`still`] | frames for documents and tests |
 
 mod alerts;
 mod answers;

@@ -1,6 +1,6 @@
 //! Where to compute: `--device auto|cpu|cuda[:N]`.
 //!
-//! This room knows no model and no run.
+//! This room knows no model, and of a run only how it reports a GPU.
 
 mod driver;
 pub mod memory;

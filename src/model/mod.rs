@@ -1,5 +1,5 @@
 //! Decoder models: their shape, their parameters in one flat arena, forward and backward over preallocated buffers,
-//! and weights in and out of safetensors with the family's own names.
+//! text generation, and weights in from safetensors and GGUF and out to safetensors, with the family's own names.
 //!
 //! A model knows nothing of text, runs or learning rates: token ids go in, losses and gradients come out.
 

@@ -1,16 +1,22 @@
-//! A run as it lies on disk and as it is told: events, commands, journal, lock, tail and the fold over them.
+//! A run as it lies on disk and as it is reported: events, commands, journal, lock, tail and the fold over them.
 //!
 //! This room knows no candle and no terminal, and uses nothing of `device`, `tensors`, `ops`, `model` and `train`: a test
 //! sees to it. Everything a user sees is [`state::RunState`], a fold over
 //! [`event::Event`]s; everything a user does is a [`command::Command`].
 //!
-//! [`journal::Journal`] is the only writer of `events.jsonl` and [`tail::Tail`] its reader; [`index::JournalIndex`] finds
-//! any part of one again. [`shared::SharedRun`] is the one fold of a process that trains; [`queue`] lies between the
-//! trainer and it. [`dir::RunDir`] knows where things lie, [`create::NewRun`] makes a new one, [`handle::RunHandle`] is one that is open for writing, [`lock::RunLock`] keeps
-//! a second process out and says who [holds](holder::Holder) a run, [`pick`] says which run is meant when none is named and
-//! [`advice`] what can be done with one that has stopped; [`notify`] knows what an operator who looks elsewhere should know;
-//! [`hints`] are the parts of messages that name keys;
-//! [`table`] and [`show`] tell a state as text.
+//! | module | what it does |
+//! |---|---|
+//! | [`event`] | the kinds of events and their lines |
+//! | [`command`], [`words`], [`setting`], [`decisions`] | what can be asked of a trainer, in words, too; commands of another run to be repeated |
+//! | [`journal`], [`tail`], [`index`] | the only writer of `events.jsonl`; its readers, forwards and at any place |
+//! | [`state`], [`series`] | the fold; its curves in bounded memory and on disk |
+//! | [`queue`], [`shared`] | lie between the trainer and the one fold of its process |
+//! | [`control`], [`presence`] | the control socket; whether an operator is there |
+//! | [`dir`](mod@dir), [`create`], [`handle`], [`lock`], [`holder`], [`machine`], [`pick`] | where a run's files lie, who writes them, who works on them, which run is meant |
+//! | [`controls`] | the models for comparison, a row each |
+//! | [`windows`], [`trend`], [`trouble`], [`since`] | what validation windows, losses and a state say |
+//! | [`show`], [`table`], [`advice`], [`hints`] | a state as text, and what can be done |
+//! | [`notify`] | what an operator who looks elsewhere should know |
 
 pub mod advice;
 pub mod command;

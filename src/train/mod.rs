@@ -1,13 +1,23 @@
-//! Training: optimizer, schedule, checkpoints, and the recipe as a state machine
-//! (reference, inherit, train, decide, grow, controls).
+//! Training: the recipe (reference, inherit, train, decide, grow, controls), its steps, decisions and checkpoints.
 //!
-//! [`Learner`] holds the model and its buffers, and trains and measures it; it knows nothing of runs. [`trainer`] is what a
-//! run is made of, `recipe` goes from phase to phase, `step` trains and measures at its pace, `keep` has checkpoints
-//! written, `insist` waits for the disk where a result exists in memory only, `owed` writes small files later, `boundary` obeys and pauses between steps, `decide` gathers evidence and decides, `growth` and `rollback` change
-//! the model and go back, `resume` goes on with a run that was interrupted, `directory` looks after the run's files.
+//! The trainer takes [`Request`](crate::run::command::Request)s and reports everything it does as events. It knows no screen and
+//! waits for none.
 //!
-//! The trainer takes [`Request`](crate::run::command::Request)s and tells everything it does as events. It knows no
-//! screen and waits for none.
+//! | module | what it does |
+//! |---|---|
+//! | [`trainer`] | what a trainer is made of; most other modules add to its methods |
+//! | `begin`, `resume` | build a trainer for a new or interrupted run; values that a resume takes over |
+//! | `process`, `task`, `outcome` | from task to task until the process's part ends; what is next; how parts of the work end |
+//! | `recipe`, `growth`, `rollback` | phases from begin to end; growth as a transaction; back to a checkpoint |
+//! | [`plan`], [`schedule`], `passes`, [`memory`], [`windows`] | what follows from a config before anything is trained |
+//! | `start`, `objective` | what a phase's model starts from; what training minimises |
+//! | `learner`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes. [`Learner`] knows no run, no journal and no clock |
+//! | `control`, `boundary` | decide the [`Verdict`] at a step boundary; do what it asks |
+//! | `obey`, `adjust`, `live` | commands one by one; values that operators set, and from which step on they hold |
+//! | `step`, `decide`, [`evidence`] | steps and measurements with their events; decisions and what they rest on |
+//! | [`state`], `measured`, `sound` | what a checkpoint holds besides tensors, and whether a state that was read is possible |
+//! | `keeper`, [`checkpoint`], `owed`, `insist` | which checkpoints are written and kept; their files; small files that wait; results that the disk must take |
+//! | `record`, `directory` | events and answers into the journal; a run's directory that is deleted or moved |
 
 mod adjust;
 mod attention;

@@ -1,4 +1,5 @@
-//! Shapes and costs that follow from a config before anything is trained.
+//! What follows from a config before anything is trained: the phases in their order and what their ends lead to, rates, shapes,
+//! costs.
 
 use std::path::Path;
 
