@@ -204,7 +204,8 @@ impl Trainer {
         ))
     }
 
-    /// Stops training layers.
+    /// Stops training layers, until they are unfrozen or another model than a grown one takes the present one's place. Controls
+    /// do not repeat it. A growth keeps the indices, also of layers that it takes from the reference again.
     pub(super) fn freeze(&mut self, layers: Range<usize>) -> Adjusted {
         self.change_frozen(&layers, true)
     }

@@ -152,7 +152,7 @@ impl Trainer {
         Ok(evidence)
     }
 
-    /// Gathers the evidence of the open decision again, if it is of an earlier step: before somebody is asked for an answer.
+    /// Gathers the evidence of the open decision again, if it is of an earlier step: before an operator is asked for an answer.
     pub(super) fn refresh_decision(&mut self) -> Result<()> {
         match self.state.decision {
             Some(open) if open.phase_step != self.state.phase_step => {

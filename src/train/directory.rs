@@ -24,7 +24,7 @@ impl Trainer {
         }
         self.looked = Instant::now();
         let place = self.journal.place();
-        let news = std::mem::replace(&mut self.told_place, place) != place;
+        let news = std::mem::replace(&mut self.reported_place, place) != place;
         match place {
             Place::Kept => {
                 self.look_after_lock();
@@ -41,7 +41,7 @@ impl Trainer {
             Place::Deleted => {
                 let message = match self.make_directory_anew() {
                     Ok(()) => {
-                        self.told_place = Place::Kept;
+                        self.reported_place = Place::Kept;
                         "the run's journal was deleted and a new one was begun: its earlier events are lost, and so is whatever else was deleted".into()
                     }
                     Err(error) if news => format!(
@@ -70,14 +70,14 @@ impl Trainer {
                 "the run's lock file was deleted or replaced, and has been written again"
                     .to_string(),
             ),
-            Err(error) if !self.told_lock => Some(format!(
+            Err(error) if !self.reported_lock => Some(format!(
                 "the run's lock file was deleted or replaced, and cannot be written again: {error}"
             )),
             Err(_) => None,
         };
         drop(lock);
         if let Some(message) = message {
-            self.told_lock = true;
+            self.reported_lock = true;
             self.warn(message);
         }
     }
@@ -102,7 +102,7 @@ impl Trainer {
         self.keeping().look_for_best();
         let phase = self.phase_event(None);
         self.emit(Body::Phase(phase));
-        self.keeping().background("directory made anew", false);
+        self.keeping().background("directory made again", false);
         Ok(())
     }
 }

@@ -130,7 +130,7 @@ impl Trainer {
         self.held_back(&format!("the model was not grown: {why}"))
     }
 
-    /// After an end of a round that was not to be: somebody decides anew, or the process ends.
+    /// After an end of a round that was not to be: an operator decides again, or the process ends.
     pub(super) fn held_back(&mut self, message: &str) -> Result<Option<Ended>> {
         if self.attended() {
             self.pause(Pause::Waiting, Some(format!("{message}{DECIDE_AGAIN}")));

@@ -2,7 +2,8 @@
 //! and a rollback undoes it.
 //!
 //! A change holds from its place on, a round (0 for the reference) and a step of it, until the next change. A control,
-//! which goes through the schedules of the rounds that it is compared with, is given their places and so their values.
+//! which goes through the schedules of the rounds that it is compared with, is given their places and so their values; but
+//! it trains all of its layers.
 
 use serde::{Deserialize, Serialize};
 

@@ -200,8 +200,8 @@ pub fn phases(
         PhaseSpec {
             schedule: learning_rate(config, &phase, steps),
             start: planned_start(config, &phase),
+            objective: objective(&phase),
             phase,
-            objective: Objective::default(),
             conditional,
             layers,
             parameters: shape.parameters(),
@@ -270,6 +270,11 @@ pub fn order(
         ));
     }
     all
+}
+
+/// What the training of a phase minimises.
+pub fn objective(_: &Phase) -> Objective {
+    Objective::CrossEntropy
 }
 
 /// What a phase's model starts from, as the config has it.

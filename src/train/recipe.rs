@@ -89,7 +89,7 @@ impl Trainer {
         Ok(None)
     }
 
-    /// NaN or infinity: the step was not taken. Somebody may go on; alone, the run ends.
+    /// NaN or infinity: the step was not taken. An operator may continue; unattended, the run ends.
     fn on_nonfinite(&mut self) -> Option<Ended> {
         let step = self.place();
         let what = format!("loss or gradient is not finite at {step}; the update was skipped");

@@ -114,7 +114,7 @@ impl Trainer {
         }
     }
 
-    /// A round that had been concluded goes on, to be decided anew.
+    /// Reopens a round that had been concluded, to be decided again.
     pub(super) fn reopen_round(&mut self) {
         let concluded = !matches!(self.state.task, Task::Train | Task::Inherit);
         if concluded && self.state.round() > 0 {

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::evidence;
 use super::learner::Step;
-use super::objective::Objective;
 use super::optimizer::Hyperparameters;
+use super::plan;
 use super::state::AtStep;
 use super::trainer::Trainer;
 use crate::device::Monitor;
@@ -35,7 +35,7 @@ impl Trainer {
         };
         let step = self
             .learner
-            .train_step(&batch, Objective::CrossEntropy, &values);
+            .train_step(&batch, plan::objective(&self.state.phase), &values);
         self.batches.give_back(batch);
         let Step {
             loss,

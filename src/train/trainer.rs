@@ -49,10 +49,10 @@ pub struct Trainer {
     pub(super) window_losses: Vec<f64>,
     pub(super) reference_layers: usize,
     pub(super) lock: Arc<Mutex<RunLock>>,
-    /// When the run's directory was last looked for, and what was told of it.
+    /// When the run's directory was last looked for, and what was reported of it.
     pub(super) looked: Instant,
-    pub(super) told_place: Place,
-    pub(super) told_lock: bool,
+    pub(super) reported_place: Place,
+    pub(super) reported_lock: bool,
     pub(super) control: Control,
 }
 

@@ -178,6 +178,8 @@ impl Costs {
             json!({
                 "phase": p.phase.to_string(),
                 "conditional": p.conditional,
+                "start": p.start,
+                "schedule": (p.steps > 0).then(|| p.schedule.to_event()),
                 "layers": p.layers,
                 "parameters": p.parameters,
                 "steps": p.steps,

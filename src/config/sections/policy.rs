@@ -30,7 +30,7 @@ section! {
 }
 
 section! {
-    /// Honest comparisons at the end.
+    /// Comparisons at the end.
     "control" ControlConfig: Default {
         /// Train a random start of the final size for the same steps.
         random: bool = default(true), OffAfter(Controls);
@@ -46,7 +46,7 @@ section! {
         /// Steps between checkpoints; 0: only at phase ends, growths and exit.
         every: u64 = default(500), Free;
 
-        /// How many of the newest are kept, beside the milestones.
+        /// How many of the newest are kept besides the milestones.
         keep: usize = default(2), Free, check count(1, MOST_KEPT);
     }
 }

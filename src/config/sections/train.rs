@@ -49,7 +49,7 @@ section! {
         clip: f64 = default(1.0), FreeUntil(Controls), check from(0.0);
 
         /// What matrix products are computed in, `"f32"` or `"bf16"`; weights, sums and all else are f32. bf16 is the
-        /// faster one on GPUs, where activations are bf16, too, and on CPUs with AMX or AVX512-BF16.
+        /// faster one on GPUs, where activations are also bf16, and on CPUs with AMX or AVX512-BF16.
         dtype: Precision = default(Precision::F32), Free;
 
         /// Keep only each layer's input and make its other activations again in the backward pass: less memory for long
@@ -59,7 +59,7 @@ section! {
         /// Seed of initial weights and of the batches.
         seed: u64 = default(0), Refused(SEED), check at_most(LARGEST_INTEGER);
 
-        /// Steps between `train` events; slow steps are told of every five seconds.
+        /// Steps between `train` events; slow steps are logged every five seconds.
         log_every: u64 = default(10), Free, check at_least(1);
     }
 }

@@ -1,10 +1,10 @@
 //! The journal's vocabulary: one [`Event`] a line in `events.jsonl`.
 //!
-//! Numbers that are not finite are written as `null` beside a `nonfinite` field that says `nan`, `inf` or
+//! Numbers that are not finite are written as `null` next to a `nonfinite` field that says `nan`, `inf` or
 //! `-inf`. Kinds this program does not know (a newer writer's) are kept as [`Body::Unknown`].
 //!
 //! Each kind is a struct; whether the journal is flushed for it, whether a slow reader may lose it, and how much of it
-//! is let in from outside, is said beside it ([`kind::Kind`]).
+//! is let in from outside, stands next to it ([`kind::Kind`]).
 
 mod body;
 mod checkpoint;

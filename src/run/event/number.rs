@@ -1,4 +1,4 @@
-//! Numbers that JSON cannot hold: written as `null`, beside the name of what they are where that matters.
+//! Numbers that JSON cannot hold: written as `null`, next to the name of what they are where that matters.
 
 use std::fmt;
 

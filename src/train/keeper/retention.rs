@@ -68,7 +68,7 @@ impl Keeping<'_> {
         self.look_for_best();
     }
 
-    /// A best checkpoint that is gone is none.
+    /// Forgets a best checkpoint that has been deleted.
     pub(in crate::train) fn look_for_best(&mut self) {
         let there = |name: &String| self.state.kept.iter().any(|k| k.name == *name);
         if self
