@@ -136,6 +136,11 @@ impl Dataset {
         &self.weights
     }
 
+    /// The inputs of each source of the training text, as messages name them.
+    pub fn sources(&self) -> &[String] {
+        &self.names.0
+    }
+
     /// Bytes of the tokens that are in memory and not mapped from files.
     pub fn bytes_in_memory(&self) -> u64 {
         Tokens::bytes_in_memory([&self.train, &self.val])

@@ -8,6 +8,7 @@ use candle_core::Device;
 use serde_json::{Value, json};
 
 use super::eval_windows;
+use super::sources::{self, Source};
 use crate::cli::say;
 use crate::config::Config;
 use crate::corpus::{Dataset, Sampler, fill_batch};
@@ -38,6 +39,8 @@ struct Costs {
     train_tokens: u64,
     val_tokens: u64,
     tokenizer: String,
+    /// Of a mixture.
+    sources: Vec<Source>,
     windows: EvalWindows,
 }
 
@@ -77,6 +80,7 @@ pub fn run(
         train_tokens: dataset.train.len() as u64,
         val_tokens: dataset.val.len() as u64,
         tokenizer: dataset.tokenizer.name().into(),
+        sources: sources::of(dataset),
         windows,
         phases,
     };
@@ -152,12 +156,13 @@ impl Costs {
             ));
         }
         out.push_str(&format!(
-            "text     {} training and {} validation tokens ({})\n\
+            "text     {} training and {} validation tokens ({})\n{}\
              disk     at most {} of checkpoints, plus one per extension of a round\n\
              time     at most {} (from {TIMED} timed steps: {}, {}, {:.0} GFLOP/s)\n",
             table::count(self.train_tokens),
             table::count(self.val_tokens),
             self.tokenizer,
+            sources::lines(&self.sources),
             table::bytes(self.disk),
             duration(total),
             self.dtype,
@@ -199,6 +204,7 @@ impl Costs {
             "train_tokens": self.train_tokens,
             "val_tokens": self.val_tokens,
             "tokenizer": self.tokenizer,
+            "sources": self.sources,
             "eval_windows": self.windows,
             "dtype": self.dtype,
             "threads": self.threads,

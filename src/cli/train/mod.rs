@@ -14,6 +14,7 @@ mod printer;
 mod progress;
 mod resume;
 mod session;
+mod sources;
 
 use std::io::IsTerminal;
 use std::sync::mpsc::Sender;
