@@ -25,6 +25,15 @@ impl Setting {
         }
     }
 
+    /// The key of the config that gives the value which an operator has not set.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::WeightDecay => "train.weight_decay",
+            Self::Clip => "train.clip",
+            Self::Beta2 => "train.betas",
+        }
+    }
+
     /// Refuses values that AdamW cannot use.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::fmt::Write;
 mod rollbacks;
 
 use super::dir::{RunDir, is_name};
-use super::event::PhaseResult;
+use super::event::{Change, PhaseResult};
 use super::lock::{Holder, RunLock};
 use super::state::{Level, RunState, Status};
 use super::table;
@@ -87,6 +87,7 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
         "controls": core.controls,
         "rollbacks": rollbacks::of(state),
         "notes": state.remarks,
+        "changes": core.changes,
         "eval_windows": state.info.as_ref().and_then(|i| i.eval_windows),
     })
 }
@@ -106,6 +107,13 @@ pub fn is_kept(dir: &RunDir, name: &str) -> bool {
 pub fn pause(state: &RunState) -> Option<&str> {
     let paused = state.core.status == Status::Paused;
     state.core.pause.as_deref().filter(|_| paused)
+}
+
+/// What operators have set, where it is not what it was before: `clip 0.5 (was 1), frozen layers 0..2 (was none)`.
+pub fn changes(state: &RunState) -> Option<String> {
+    let words = |c: &Change| format!("{} {} (was {})", c.what, c.new, c.old);
+    let all: Vec<String> = state.core.changes.iter().map(words).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 fn reference(r: &PhaseResult) -> Value {
@@ -148,6 +156,9 @@ pub fn status_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> 
         );
         let (step, steps) = (core.phase_step, now.due);
         let _ = write!(out, "\n{phase}: {layers}, step {step} of {steps}");
+    }
+    if let Some(changes) = changes(state) {
+        let _ = write!(out, "\nset by the operator: {changes}");
     }
     if let Some(eval) = state.live().evals.last() {
         let _ = write!(
@@ -255,6 +266,9 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
             table::count(core.tokens),
             duration(state.elapsed)
         )?;
+    }
+    if let Some(changes) = changes(state) {
+        writeln!(out, "set        {}", table::ascii(&changes))?;
     }
     if let Some(decision) = &core.decision {
         let why = table::ascii(&decision.evidence.why);

@@ -40,9 +40,14 @@ pub const USAGES: &[Usage] = &[
         "learning rate of the next update; the schedule is scaled with it",
     ),
     usage(
-        "set weight_decay|clip|beta2 X",
-        "hyperparameter of AdamW, from the next update on",
+        "set weight_decay X",
+        "weight decay of AdamW, from the next update on",
     ),
+    usage(
+        "set clip X",
+        "gradient norm to clip to, from the next update on; 0: no clipping",
+    ),
+    usage("set beta2 X", "beta2 of AdamW, from the next update on"),
     usage(
         "set mixture N X",
         "weight X of source N of the training text (numbered as by --dry-run), from the next batch on",
@@ -251,8 +256,6 @@ mod tests {
             let said = usage
                 .words
                 .replace(" [restart|keep]", " keep")
-                .replace("weight_decay|clip|beta2", "beta2")
-                .replace("X", "3e-4")
                 .replace("A..B", "0..2")
                 .replace('N', "2")
                 .replace('X', "3e-4")

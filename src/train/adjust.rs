@@ -8,7 +8,7 @@ use super::optimizer::Hyperparameters;
 use super::plan;
 use super::trainer::Trainer;
 use crate::run::command::{By, Command, MOST_STEPS};
-use crate::run::event::{Change, Phase};
+use crate::run::event::{Body, Change, Log, Phase};
 use crate::run::setting::Setting;
 use crate::run::table;
 use crate::run::words::MOST_LR;
@@ -74,8 +74,10 @@ impl Trainer {
 
     /// Has the next batch drawn with the weights of the present step.
     pub(super) fn weigh_sources(&mut self) {
-        let mixture = self.dataset.mixture.with_weights(&self.weights());
-        self.batches.set_mixture(mixture);
+        if self.dataset.mixture.len() > 1 {
+            let mixture = self.dataset.mixture.with_weights(&self.weights());
+            self.batches.set_mixture(mixture);
+        }
     }
 
     /// Scales the phase's schedule so that the next update has this rate.
@@ -172,7 +174,8 @@ impl Trainer {
             return Err(format!("{steps} steps: give 1 to {MOST_STEPS}"));
         }
         let (from, to) = (self.learning_rate(), self.schedule().min);
-        if from <= to {
+        // A rate that a factor has brought there may be off by its rounding.
+        if from <= to * (1.0 + 1e-9) {
             return Err(format!(
                 "the learning rate, {from:.3e}, is not above min_lr ({to:.3e}): there is nothing to cool down"
             ));
@@ -237,12 +240,29 @@ impl Trainer {
         Ok((message, change("frozen layers", before, now)))
     }
 
+    /// Reports settings that were an operator's and follow the config again, which has changed since.
+    pub(super) fn report_overruled(&mut self, settings: &[Setting]) {
+        for setting in settings {
+            let (key, value) = (setting.key(), self.value(*setting));
+            let message = format!(
+                "{setting} is {value} from {} on: {key} was changed in the config after an operator had set {setting}",
+                self.place()
+            );
+            self.emit(Body::Log(Log { message }));
+        }
+    }
+
     fn refuse_in_control(&self) -> Result<(), String> {
         match self.state.is_control() {
             true => Err("a control takes the values of what it is compared with".into()),
             false => Ok(()),
         }
     }
+}
+
+/// The names of settings.
+pub(super) fn names(settings: &[Setting]) -> Vec<String> {
+    settings.iter().map(|s| s.name().into()).collect()
 }
 
 fn change(what: &str, old: String, new: String) -> Change {

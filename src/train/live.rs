@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::resume::Values;
 use crate::run::setting::Setting;
 
 /// A round, and a step of its schedule.
@@ -57,7 +58,8 @@ impl Cooldown {
     pub fn planned(&self, step: u64) -> f64 {
         let taken = step.saturating_sub(self.place.1).saturating_add(1);
         let share = taken.min(self.steps) as f64 / self.steps as f64;
-        (self.from + (self.to - self.from) * share) / self.scale
+        // Exactly `to` at the end.
+        (self.from * (1.0 - share) + self.to * share) / self.scale
     }
 }
 
@@ -82,9 +84,18 @@ impl LiveControls {
         });
     }
 
-    /// Returns to the configured value of a setting, in all places.
-    pub fn forget(&mut self, setting: Setting) {
-        self.settings.retain(|c| c.setting != setting);
+    /// Returns to the configured values of the settings whose keys another config gives other values than `before`, in all
+    /// places. Returns those of them that an operator had set.
+    pub fn give_way(&mut self, before: &Values, now: &Values) -> Vec<Setting> {
+        let is_new = |setting: &Setting| {
+            let (before, now) = (before.get(setting.key()), now.get(setting.key()));
+            before.is_some() && before != now
+        };
+        let is_set = |setting: &Setting| self.settings.iter().any(|c| c.setting == *setting);
+        let mut all = Setting::ALL.to_vec();
+        all.retain(|setting| is_new(setting) && is_set(setting));
+        self.settings.retain(|c| !all.contains(&c.setting));
+        all
     }
 
     /// The weights of the sources of the training text at a place; `None` where they are the configured ones.
@@ -213,8 +224,6 @@ mod tests {
         }
         assert_eq!(live.value(Setting::WeightDecay, (1, 12), 0.1), 0.0);
         assert_eq!(live.value(Setting::Beta2, (9, 9), 0.95), 0.95);
-        live.forget(Setting::Clip);
-        assert_eq!(clip(&live, (2, 3)), 1.0);
     }
 
     #[test]
@@ -244,6 +253,27 @@ mod tests {
         // What the operator made of the schedule before is not counted twice.
         live.cool_down((1, 30), 1, (0.8, 0.4), 2.0);
         assert!((live.cooldown((1, 30)).unwrap().planned(30) - 0.2).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_the_config_changes_is_forgotten() {
+        let values = |clip: &str, betas: &str| -> Values {
+            let all = [("train.clip", clip), ("train.betas", betas)];
+            all.map(|(key, value)| (key.to_string(), value.to_string()))
+                .into()
+        };
+        let before = values("1.0", "[0.9, 0.95]");
+        let mut live = LiveControls::default();
+        for setting in [Setting::Clip, Setting::WeightDecay, Setting::Clip] {
+            live.set(setting, (1, 4), 0.5);
+        }
+        assert!(live.give_way(&before, &before.clone()).is_empty());
+        // States of earlier versions have no values.
+        assert!(live.give_way(&Values::new(), &before).is_empty());
+        let now = values("0.7", "[0.9, 0.99]");
+        assert_eq!(live.give_way(&before, &now), [Setting::Clip]);
+        assert_eq!(live.value(Setting::Clip, (1, 9), 0.7), 0.7);
+        assert_eq!(live.value(Setting::WeightDecay, (1, 9), 0.1), 0.5);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::adjust::names;
 use super::checkpoint::Saved;
 use super::control::Pause;
 use super::memory::{Memory, out_of_memory};
@@ -47,6 +48,7 @@ impl Trainer {
         self.read_again(&saved, &name)?;
         let values = std::mem::take(&mut self.state.values);
         let former = std::mem::replace(&mut self.state, saved.state);
+        let overruled = self.state.live.give_way(&self.state.values, &values);
         self.state.values = values;
         let state = &mut self.state;
         let from_seq = state.seq;
@@ -63,7 +65,9 @@ impl Trainer {
             checkpoint: name.clone(),
             from_seq,
             why: why.into(),
+            overruled: names(&overruled),
         }));
+        self.report_overruled(&overruled);
         self.reopen_round();
         // The newest checkpoint is where a resume goes on: it must be of this branch.
         if self.checkpoint("rollback", false, false).is_err() {

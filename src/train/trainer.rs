@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use candle_core::Device;
 
+use super::adjust::names;
 use super::checkpoint::{Checkpoints, Writer};
 use super::control::{Control, PAUSED_GLANCE, Pause};
 use super::keep::Pending;
@@ -195,7 +196,9 @@ impl Trainer {
         dataset.check_length(context)?;
         plan::windows(&wanted, context)?;
         let known_windows = state.eval_windows.replace(eval_windows.windows);
-        state.values = values(&config);
+        let now = values(&config);
+        let overruled = state.live.give_way(&state.values, &now);
+        state.values = now;
         let (windows, _) = plan::windows(&config, context)?;
         let mut trainer = Self {
             eval_windows,
@@ -249,11 +252,13 @@ impl Trainer {
             trainer.emit(Body::Resumed(Resumed {
                 from_seq: trainer.state.seq,
                 checkpoint: resume.checkpoint.unwrap_or_else(|| "the start".into()),
+                overruled: names(&overruled),
             }));
             trainer.tell_run(RunStatus::Running, Some(info), None);
             for message in resume.changes {
                 trainer.emit(Body::Log(Log { message }));
             }
+            trainer.report_overruled(&overruled);
             for warning in resume.damage.into_iter().chain(resume.warnings) {
                 trainer.warn(warning);
             }

@@ -121,6 +121,7 @@ impl Written {
         self.tell(Body::Resumed(Resumed {
             from_seq: seq,
             checkpoint: "x".into(),
+            overruled: Vec::new(),
         }));
     }
 }

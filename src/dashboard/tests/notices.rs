@@ -3,7 +3,7 @@
 use super::realistic::journal::Moment;
 use super::realistic::run_at;
 use super::*;
-use crate::run::event::{Answer, CommandGiven, Log, RunEvent, Warning};
+use crate::run::event::{Answer, Change, CommandGiven, Log, RunEvent, Warning};
 
 #[test]
 fn the_learning_rate_on_screen_is_the_one_that_was_set() {
@@ -26,6 +26,43 @@ fn the_learning_rate_on_screen_is_the_one_that_was_set() {
     };
     assert!(set(&mut story, 7, 2e-4, true).contains("lr 2.00e-4"));
     assert!(set(&mut story, 8, 9e-4, false).contains("lr 2.00e-4"));
+}
+
+#[test]
+fn what_is_set_is_marked_and_listed() {
+    let mut story = Story::deciding();
+    let set = [("clip", "1", "0.5"), ("frozen layers", "none", "0..2")];
+    for (id, (what, old, new)) in (7..).zip(set) {
+        let change = Some(Change {
+            what: what.into(),
+            old: old.into(),
+            new: new.into(),
+        });
+        story.tell(Body::Answer(Answer {
+            id,
+            applied: true,
+            message: "done".into(),
+            change,
+        }));
+        story.train(60, 8, |_| 2.4);
+    }
+    let all = "clip 0.5 (was 1), frozen layers 0..2 (was none)";
+    for (width, height, marks) in [
+        (80, 24, &["^clip 0.5"][..]),
+        (200, 60, &["^clip 0.5", "^frozen layers 0..2"]),
+    ] {
+        let mut screen = Screen::new();
+        let text = screen.text(&story.state, width, height);
+        for mark in marks {
+            assert!(text.contains(mark), "{mark}:\n{text}");
+        }
+        screen.press(&story.state, KeyCode::Char('i'));
+        let text = screen.text(&story.state, width, height);
+        assert!(
+            text.contains(&format!(" set by the operator  {all}")),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -304,6 +304,7 @@ impl Story {
             checkpoint: "b0-s00000400-reference".into(),
             from_seq,
             why: "the loss jumped".into(),
+            overruled: Vec::new(),
         }));
         story.train(200, 8, |i| 2.02 - 0.05 * (i / 200.0));
         story

@@ -278,6 +278,7 @@ fn a_branch_that_was_left_stays_in_sight_however_far_it_went() {
         checkpoint: "b0-s00000100-reference".into(),
         from_seq: seq,
         why: "requested".into(),
+        overruled: Vec::new(),
     }));
     story.train(50, 8, |_| 2.4);
     for (width, height) in [(80, 24), (200, 60)] {

@@ -52,6 +52,9 @@ pub struct Rollback {
     pub checkpoint: String,
     pub from_seq: u64,
     pub why: String,
+    /// As in [`Resumed`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overruled: Vec<String>,
 }
 
 impl Kind for Rollback {
@@ -63,6 +66,9 @@ impl Kind for Rollback {
 pub struct Resumed {
     pub from_seq: u64,
     pub checkpoint: String,
+    /// What operators had set before (`clip`) and the config gives again, because its value has been changed since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overruled: Vec<String>,
 }
 
 impl Kind for Resumed {

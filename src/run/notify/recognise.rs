@@ -412,6 +412,7 @@ mod tests {
             checkpoint,
             from_seq,
             why,
+            overruled: Vec::new(),
         });
         assert_eq!(run.at(10, rollback), None);
         assert!(run.eval(20, 2.4).is_some(), "lower than 2.5");

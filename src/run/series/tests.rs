@@ -167,6 +167,7 @@ impl Story {
             checkpoint: "a".into(),
             from_seq: a,
             why: "asked".into(),
+            overruled: Vec::new(),
         }));
         story.train(events / 3);
         story.checkpoint();
@@ -174,6 +175,7 @@ impl Story {
         story.tell(Body::Resumed(Resumed {
             from_seq: b,
             checkpoint: "b".into(),
+            overruled: Vec::new(),
         }));
         story.train(events / 5);
         story

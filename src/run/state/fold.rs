@@ -10,10 +10,10 @@ use super::{CHECKPOINTS_KEPT, GPU_PERCENT, REMARKS_KEPT, RunState};
 use crate::run::command::{By, Command};
 use crate::run::event::foreign::MOST_COUNTED;
 use crate::run::event::{
-    Answer, Body, CheckpointBegun, CheckpointWritten, CommandGiven, Decision, DecisionReason,
-    DecisionStatus, Done, Evaluation, Event, Evidence, Gap, Growth, Inheritance, Log, Outcome,
-    Phase, PhaseEvent, PhaseResult, Probe, Resumed, Rollback, RunEvent, RunInfo, RunStatus,
-    Suggestion, TrainMetrics, Warning,
+    Answer, Body, Change, CheckpointBegun, CheckpointWritten, CommandGiven, Decision,
+    DecisionReason, DecisionStatus, Done, Evaluation, Event, Evidence, Gap, Growth, Inheritance,
+    Log, Outcome, Phase, PhaseEvent, PhaseResult, Probe, Resumed, Rollback, RunEvent, RunInfo,
+    RunStatus, Suggestion, TrainMetrics, Warning,
 };
 use crate::run::presence::is_departure;
 use crate::run::series::pyramid::Place;
@@ -25,6 +25,10 @@ use crate::run::{table, trend};
 const CONTROLS_KEPT: usize = 64;
 /// Characters of a remark that stand at its mark.
 const MARKED: usize = 24;
+
+/// Values that were set which are kept, and the characters of each word of them.
+const CHANGES_KEPT: usize = 64;
+const CHANGE_KEPT: usize = 100;
 
 /// How often this process has folded an event, into whatever state.
 static APPLIED: AtomicU64 = AtomicU64::new(0);
@@ -214,9 +218,8 @@ impl RunState {
                 change,
             }) => {
                 self.on_answer(*id, *applied);
-                if let Some(change) = change {
-                    let text = format!("{} {}", change.what, change.new);
-                    self.mark(event, MarkKind::Change(text.chars().take(MARKED).collect()));
+                if let Some(change) = change.as_ref().filter(|_| *applied) {
+                    self.on_change(event, change);
                 }
                 self.refusals += u64::from(!*applied);
                 match applied {
@@ -256,11 +259,19 @@ impl RunState {
                 checkpoint,
                 from_seq,
                 why,
-            }) => self.on_rollback(event, *from_seq, checkpoint, why),
+                overruled,
+            }) => {
+                self.on_rollback(event, *from_seq, checkpoint, why);
+                self.core.changes.retain(|c| !overruled.contains(&c.what));
+            }
             Body::Resumed(Resumed {
                 from_seq,
                 checkpoint,
-            }) => self.on_resumed(event, *from_seq, checkpoint),
+                overruled,
+            }) => {
+                self.on_resumed(event, *from_seq, checkpoint);
+                self.core.changes.retain(|c| !overruled.contains(&c.what));
+            }
             Body::Gpu(reading) => self.core.gpu = Some(*reading),
             Body::Warning(Warning { message }) => {
                 self.on_warning(event, message);
@@ -359,6 +370,13 @@ impl RunState {
             table::plural(now.layers, "layer"),
             now.start
         );
+        // Rates belong to their phase, and a model that is not a growth has other layers.
+        let grows = matches!(now.phase, Phase::Round(n) if n > 1);
+        self.core.changes.retain(|c| match c.what.as_str() {
+            "lr" | "cooldown" => false,
+            "frozen layers" => grows,
+            _ => true,
+        });
         self.core.phase = Some(now);
         self.core.decision = None;
         self.mark(event, MarkKind::Phase(event.phase.clone()));
@@ -448,6 +466,29 @@ impl RunState {
                 now.due = moved.due;
             }
         }
+    }
+
+    /// Marks what a command has set, and keeps it with the value that it had before any command.
+    fn on_change(&mut self, event: &Event, change: &Change) {
+        let text = format!("{} {}", change.what, change.new);
+        self.mark(event, MarkKind::Change(text.chars().take(MARKED).collect()));
+        let short = |text: &str| text.chars().take(CHANGE_KEPT).collect::<String>();
+        let mut now = Change {
+            what: short(&change.what),
+            old: short(&change.old),
+            new: short(&change.new),
+        };
+        let changes = &mut self.core.changes;
+        if let Some(i) = changes.iter().position(|c| c.what == now.what) {
+            now.old = changes.remove(i).old;
+        }
+        if now.old == now.new {
+            return;
+        }
+        if changes.len() >= CHANGES_KEPT {
+            changes.remove(0);
+        }
+        changes.push(now);
     }
 
     /// A checkpoint is on disk. After a rollback or a resume from an earlier one that happened meanwhile, its place is

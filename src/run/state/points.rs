@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::GpuStats;
 use crate::run::event::{
-    DecisionReason, Evidence, Outcome, Phase, PhaseResult, Start, null_is_nan,
+    Change, DecisionReason, Evidence, Outcome, Phase, PhaseResult, Start, null_is_nan,
 };
 /// A number that may be NaN as an option, in formats that know no NaN and in those that tell types apart.
 mod nan_is_none {
@@ -151,6 +151,9 @@ pub struct Core {
     /// A command that sets the learning rate and the rate, until it is answered.
     #[serde(default)]
     pub new_rate: Option<(u64, f64)>,
+    /// What operators have set and is not what it was before: `old` is the value before any command. Oldest first.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     pub outcome: Option<Outcome>,
     /// Tokens trained on so far, over all phases.
     pub tokens: u64,

@@ -39,9 +39,9 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    /// Results of phases that it holds, and itself.
+    /// Results of phases and values that operators set which it holds, and itself.
     fn weight(&self) -> usize {
-        1 + self.core.rounds.len() + self.core.controls.len()
+        1 + self.core.rounds.len() + self.core.controls.len() + self.core.changes.len()
     }
 
     fn phase(&self) -> Option<&crate::run::event::Phase> {

@@ -7,6 +7,7 @@ use crate::run::event::{
     PhaseEvent, PhaseResult, Resumed, Rollback, RunEvent, RunStatus, Start, TrainMetrics,
 };
 
+mod changes;
 mod due;
 
 /// Events as a trainer would tell them.
@@ -98,6 +99,7 @@ impl Run {
             checkpoint: format!("s{step}"),
             from_seq,
             why: "asked".into(),
+            overruled: Vec::new(),
         }));
     }
 
@@ -107,6 +109,7 @@ impl Run {
         self.tell(Body::Resumed(Resumed {
             from_seq,
             checkpoint,
+            overruled: Vec::new(),
         }));
     }
 

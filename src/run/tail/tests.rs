@@ -415,6 +415,7 @@ fn a_resumed_run_folds_to_the_same_state_as_one_never_interrupted() {
         Body::Resumed(Resumed {
             from_seq,
             checkpoint,
+            overruled: Vec::new(),
         }),
     );
     work(&mut journal, 51..=100);

@@ -222,12 +222,14 @@ fn what_cannot_be_written_is_trouble_until_it_is() {
         checkpoint: "best".into(),
         from_seq: 1,
         why: "to try again".into(),
+        overruled: Vec::new(),
     }));
     assert_eq!(story.trouble().unwrap().kind, Kind::Disk);
     let (from_seq, checkpoint) = (story.run.seq, "best".into());
     story.tell(Body::Resumed(Resumed {
         from_seq,
         checkpoint,
+        overruled: Vec::new(),
     }));
     assert_eq!(story.trouble(), None);
     story.warn("no checkpoint was written: only 3 MB are free at /x; a checkpoint needs 9 MB");

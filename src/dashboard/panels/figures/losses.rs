@@ -8,7 +8,7 @@ use crate::dashboard::widgets::thousands;
 use crate::dashboard::widgets::trace::latest_average;
 use crate::run::GpuStats;
 use crate::run::state::{LOSS, Status};
-use crate::run::{table, trend};
+use crate::run::{show, table, trend};
 
 /// Decay per optimizer step of the training loss that is shown as a number: an average over some 50 steps, whatever the
 /// chart shows.
@@ -60,6 +60,9 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
         if let Some(words) = info.eval_windows.and_then(|w| w.words()) {
             all.plain("evaluation", 9, &format!("evaluated on {words}"));
         }
+    }
+    if let Some(changes) = show::changes(run) {
+        all.plain("set by the operator", 6, &changes);
     }
     if let Some(last) = &core.last_decision {
         let (age, style) = evidence::age(scene, last);

@@ -87,6 +87,7 @@ impl Run {
             checkpoint: format!("b0-s{step}"),
             from_seq,
             why: "asked".into(),
+            overruled: Vec::new(),
         }));
     }
 }
