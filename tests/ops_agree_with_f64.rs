@@ -47,8 +47,13 @@ fn every_op_is_among_the_checks() {
     let checks = oracle.map(|name| read(&format!("selftest/oracle/{name}.rs")));
     let checks = checks.concat();
     let mut seen = 0;
-    for file in ["mod", "attention", "update"] {
-        let text = read(&format!("ops/{file}.rs"));
+    for file in std::fs::read_dir(src.join("ops")).unwrap() {
+        let path = file.unwrap().path();
+        // What only moves values is compared with nothing.
+        if path.is_dir() || path.ends_with("access.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
         for op in text.split("\npub fn ").skip(1) {
             let (signature, _) = op.split_once("{\n").unwrap();
             let (name, _) = op.split_once('(').unwrap();

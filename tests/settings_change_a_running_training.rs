@@ -237,7 +237,7 @@ fn what_is_set_counts_from_the_next_step_and_is_repeated_and_resumed_to_the_bit(
     run.refuses("set weight_decay 11", 2, "in [0, 10]");
     run.refuses("set mixture 2 1", 1, "sources 0 to 1, no source 2");
     run.refuses("set mixture 0 1", 1, "the weight of source 0 is 1 already");
-    run.refuses("set mixture 0 inf", 2, "at least 0");
+    run.refuses("set mixture 0 inf", 2, "in [0, 1000000]");
     run.refuses("freeze 1..3", 1, "the model has layers 0..2");
     run.refuses("unfreeze 0..1", 1, "trained already; frozen: none");
     run.refuses("cooldown 0", 2, "from 1");
