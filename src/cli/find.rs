@@ -12,7 +12,7 @@ use crate::run::pick;
 /// The run of this name or, without one, the only live one, which is named on stderr. `command` is what the caller does.
 ///
 /// # Errors
-/// When there is no such run, none is live, or several are.
+/// When the run is missing, no run is live, or several are.
 pub(super) fn live_run(name: Option<&str>, runs: &Path, command: &str) -> Result<RunDir> {
     if let Some(name) = name {
         return Ok(RunDir::open(runs, name)?);
@@ -25,7 +25,7 @@ pub(super) fn live_run(name: Option<&str>, runs: &Path, command: &str) -> Result
 /// The last run written, which is named on stderr.
 ///
 /// # Errors
-/// When there is none.
+/// When it is missing.
 pub(super) fn last_run(runs: &Path) -> Result<RunDir> {
     let dir = pick::last_written(runs)?;
     say::err(&format!("run {}, the last one written", dir.name()));
@@ -35,7 +35,7 @@ pub(super) fn last_run(runs: &Path) -> Result<RunDir> {
 /// Finds a model by its name and says what there is to say of it. A checkpoint's files are not looked through yet.
 ///
 /// # Errors
-/// When there is no such model.
+/// When the model is missing.
 pub(super) fn found(model: &str, runs: &Path) -> Result<Located> {
     let located = locate::find(model, runs)?;
     if let Some(chosen) = &located.chosen {

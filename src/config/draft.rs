@@ -232,7 +232,7 @@ impl Draft {
                 continue;
             };
             let (section, name) = key.parts();
-            // Without the section there is no reference to train, which the check of values sees to.
+            // Without the section no reference is trained; the check of values reports that.
             let asked = section != "reference.train" || self.places.given(section);
             if asked && !self.places.given(key.path) {
                 self.places.bad(

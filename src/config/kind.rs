@@ -67,7 +67,7 @@ impl std::fmt::Display for Kind {
 pub(super) trait KeyType {
     const KIND: Kind;
 
-    /// Whether there is no value, so that none is written.
+    /// Whether the value is absent, so that nothing is written.
     fn is_absent(&self) -> bool {
         false
     }

@@ -62,7 +62,7 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
 /// Where a model lies that is at hand: of the hub's, the copy in the cache.
 ///
 /// # Errors
-/// When there is none.
+/// When it is missing.
 pub fn kept(name: &str, runs: &Path) -> Result<PathBuf> {
     match name.strip_prefix(HUB) {
         Some(hub) => Ok(hub::cached(hub, hub::cache().as_deref())?),
@@ -95,7 +95,7 @@ pub fn split(name: &str) -> (&str, Option<&str>) {
 /// into its cache where the feature `hub` is built in.
 ///
 /// # Errors
-/// When there is no such model.
+/// When the model is missing.
 pub fn find(name: &str, runs: &Path) -> Result<Located> {
     let path = &*exact::to_path(name);
     let found = |path: &Path| Located {

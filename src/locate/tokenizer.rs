@@ -11,7 +11,7 @@ use crate::tensors::{Source, TensorError};
 /// A directory's `tokenizer.json`, the one beside a safetensors file, or a GGUF file's vocabulary.
 ///
 /// # Errors
-/// When there is none, or it cannot be used.
+/// When the tokenizer is missing or cannot be used.
 pub fn tokenizer(model: &Path) -> Result<Tokenizer> {
     const ADVICE: &str = "the model brings no tokenizer; name one: \"gpt2\", \"byte\" or the path of its tokenizer.json";
     if model.is_dir() {

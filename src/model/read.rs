@@ -244,7 +244,7 @@ pub trait Weights {
     /// Fills `out` with the parameter of this stem in `layer` (or outside the layers).
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
+    /// When the parameter is missing or cannot be read.
     fn parameter(
         &self,
         stem: &str,

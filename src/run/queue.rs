@@ -78,7 +78,7 @@ impl Waiting {
         });
     }
 
-    /// Gives up the newest event that is lost sooner than `order`. False when there is none and the new event itself may be
+    /// Gives up the newest event that is lost sooner than `order`. Returns false when no such event waits and the new event itself may be
     /// lost.
     fn make_room(&mut self, order: DropOrder) -> bool {
         let victim = [DropOrder::First, DropOrder::Second]

@@ -39,7 +39,7 @@ pub(in crate::cli) fn open_data(
     Ok(dataset)
 }
 
-/// The tokenizer that the config means; `reference` is the one beside the reference's weights.
+/// Opens the config's tokenizer; `reference` is the path of the tokenizer stored with the reference's weights.
 pub(super) fn tokenizer(config: &Config, reference: Option<&Path>) -> Result<Tokenizer> {
     let choice = config.tokenizer();
     let tokenizer = match (&config.reference.path, choice) {

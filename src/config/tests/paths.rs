@@ -9,7 +9,7 @@ fn a_model_of_the_hub_keeps_its_name() {
     let mut config = loaded(&text(loads), &[]).unwrap().config;
     resolve_paths(&mut config, Path::new("/base"));
     assert_eq!(config.reference.path.as_deref(), Some("hf:owner/name@v1"));
-    // Typed at a shell it is no path from there, either.
+    // A value from the command line is not a path relative to that directory either.
     let sets = ["reference.path=hf:other/one"];
     let config = loaded(&text(loads), &sets).unwrap().config;
     assert_eq!(config.reference.path.as_deref(), Some("hf:other/one"));

@@ -98,7 +98,7 @@ impl LayerChoice {
             Self::First(n) => (0..(*n).min(n_layer.saturating_add(1))).collect(),
             Self::List(list) => list.clone(),
             Self::Half | Self::Auto => (0..(n_layer / 2).max(1)).collect(),
-            // Like a list that goes on too long, it ends with the index of one that is missing.
+            // As with a list that is too long, the last index is that of a missing layer.
             Self::Range(LayerRange { from, to, .. }) => {
                 (*from..(*to).min(n_layer.saturating_add(1)).max(from + 1)).collect()
             }

@@ -10,7 +10,7 @@ impl Tokenizer {
     /// The tokenizer that `byte`, `gpt2`, or a path to a `tokenizer.json` or a directory with one means.
     ///
     /// # Errors
-    /// When there is no such file, or it cannot be used.
+    /// When the file is missing or cannot be used.
     pub fn from_name(name: &str) -> Result<Self, CorpusError> {
         let path = &*exact::to_path(name);
         match name {
@@ -26,7 +26,7 @@ impl Tokenizer {
     /// The tokenizer of a model's directory: its `tokenizer.json`.
     ///
     /// # Errors
-    /// When there is none, or it cannot be used.
+    /// When the tokenizer is missing or cannot be used.
     pub fn from_dir(dir: &Path) -> Result<Self, CorpusError> {
         file::read(&dir.join("tokenizer.json"))
     }

@@ -74,7 +74,7 @@ impl Body {
         self.dropped() == DropOrder::First
     }
 
-    /// Whether the journal must be on disk before the trainer goes on.
+    /// Whether the journal must be on disk before the trainer continues.
     pub fn is_durable(&self) -> bool {
         fn durable<K: Kind>(_: &K) -> bool {
             K::DURABLE

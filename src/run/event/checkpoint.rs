@@ -6,7 +6,7 @@ use super::foreign::counted;
 use super::kind::Kind;
 use super::number::null_is_nan;
 
-/// The state has been copied and is being written in the background: a resume from it goes on from this event.
+/// The state has been copied and is being written in the background: a resume from it continues from this event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointBegun {
     /// Directory under `checkpoints/`.
@@ -48,7 +48,7 @@ impl Kind for CheckpointWritten {
     }
 }
 
-/// The run goes back to a checkpoint and goes on from it on a new branch; what came after `from_seq` on the former
+/// The run returns to a checkpoint and continues from it on a new branch; what came after `from_seq` on the former
 /// branch is abandoned, not undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollback {
@@ -64,7 +64,7 @@ impl Kind for Rollback {
     const DURABLE: bool = true;
 }
 
-/// The run goes on from a checkpoint: events with `from_seq < seq <` this one's are superseded.
+/// The run continues from a checkpoint: events with `from_seq < seq <` this one's are superseded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumed {
     pub from_seq: u64,

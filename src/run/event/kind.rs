@@ -16,7 +16,7 @@ pub enum DropOrder {
 pub trait Kind {
     /// When a slow reader loses it; what is dropped first is a metric.
     const DROPPED: DropOrder = DropOrder::Never;
-    /// Whether the journal must be on disk before the trainer goes on.
+    /// Whether the journal must be on disk before the trainer continues.
     const DURABLE: bool = false;
 
     /// Cuts texts that would crowd a screen, of an event that was read.

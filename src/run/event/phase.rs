@@ -150,7 +150,7 @@ impl PhaseResult {
     }
 }
 
-/// The run starts, goes on, pauses or is interrupted.
+/// The run starts, continues, pauses or is interrupted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunEvent {
     pub status: RunStatus,

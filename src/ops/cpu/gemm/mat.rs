@@ -8,7 +8,7 @@ pub struct Mat {
     pub(super) col: usize,
 }
 
-// SAFETY: a borrowed view; whoever makes one vouches that nobody writes there meanwhile.
+// SAFETY: a borrowed view; the caller that makes one guarantees that nothing writes to its memory meanwhile.
 unsafe impl Send for Mat {}
 
 // SAFETY: as above.
