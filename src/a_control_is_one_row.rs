@@ -4,6 +4,7 @@
 use candle_core::Device;
 
 use crate::config::Config;
+use crate::export::card;
 use crate::model::{DecoderConfig, Sizes};
 use crate::run::controls::{CONTROLS, extra};
 use crate::run::dir::RunDir;
@@ -82,6 +83,9 @@ fn tables_show_its_result() {
     assert!(table.contains("extra: control of a test\n"), "{table}");
     let json = show::json(&state, &RunDir::at(std::path::Path::new("nowhere")));
     assert_eq!(json["controls"][2]["name"], "extra");
+    let mut card = String::new();
+    card::results(&mut card, &state.core).unwrap();
+    assert!(card.contains("\n| control: extra | 6 | 1.20M | 200 |"), "{card}");
     assert_eq!(
         table::phase_name(&Phase::Control(&CONTROLS[2])),
         "control extra"

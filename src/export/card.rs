@@ -8,7 +8,7 @@ use super::subject::{FromRun, Subject};
 use crate::PROGRAM;
 use crate::config::{HUB, TrainTexts};
 use crate::run::event::{Phase, PhaseResult, Start};
-use crate::run::state::Status;
+use crate::run::state::{Core, Status};
 use crate::run::table::{ascii, count, phase_name};
 use crate::tensors::DType;
 
@@ -28,7 +28,7 @@ pub fn text(subject: &Subject, plain: &Plain, target: &Path, dtype: DType) -> St
     match &subject.run {
         Some(run) => {
             let _ = making(&mut out, run);
-            let _ = results(&mut out, run);
+            let _ = results(&mut out, &run.state.core);
             let _ = layers(&mut out, run);
             let _ = data(&mut out, run);
         }
@@ -139,9 +139,8 @@ fn making(out: &mut String, run: &FromRun) -> std::fmt::Result {
     Ok(())
 }
 
-/// The run's table: the reference, every round, the controls.
-fn results(out: &mut String, run: &FromRun) -> std::fmt::Result {
-    let core = &run.state.core;
+/// Writes the run's table: the reference, every round, the controls.
+pub(crate) fn results(out: &mut String, core: &Core) -> std::fmt::Result {
     let reference = core.reference.iter().map(|r| ("reference".into(), r));
     let rounds = core.rounds.iter();
     let rounds = rounds.map(|r| (format!("round {}", r.round), &r.result));

@@ -3,7 +3,7 @@
 //! [`Subject`] is what is exported, [`plain`] the shape that others read it in. Weights pass through tensor by tensor; a
 //! model is never whole in memory. This room trains nothing and asks nobody.
 
-mod card;
+pub(crate) mod card;
 mod error;
 mod from_gguf;
 mod gguf;
