@@ -60,7 +60,7 @@ fn journals_and_states_name_it() {
     let phase = Phase::from(ID);
     assert_eq!(phase, Phase::Control(&CONTROLS[2]));
     assert_eq!(phase.to_string(), ID);
-    let planned = extra::with(|| plan::order(&config(), &Phase::Round(2), vec![0, 1], 4, 9));
+    let planned = extra::with(|| plan::order(&config(), &Phase::Round(2), &[0, 1], 4, 9));
     assert_eq!(planned.last().unwrap().phase, phase);
     let text = serde_json::to_string(&Task::Control(&CONTROLS[2])).unwrap();
     assert_eq!(text, r#"{"task":"control_extra"}"#);
@@ -85,7 +85,10 @@ fn tables_show_its_result() {
     assert_eq!(json["controls"][2]["name"], "extra");
     let mut card = String::new();
     card::results(&mut card, &state.core).unwrap();
-    assert!(card.contains("\n| control: extra | 6 | 1.20M | 200 |"), "{card}");
+    assert!(
+        card.contains("\n| control: extra | 6 | 1.20M | 200 |"),
+        "{card}"
+    );
     assert_eq!(
         table::phase_name(&Phase::Control(&CONTROLS[2])),
         "control extra"

@@ -2,6 +2,7 @@
 
 use crate::run::controls::Control;
 use crate::run::event::{Phase, RunInfo};
+use crate::run::order::Recipe;
 use crate::run::state::{PhaseNow, RunState, Status};
 
 /// Points of the training curve that the speed is taken from.
@@ -70,7 +71,7 @@ pub fn to_decision(run: &RunState) -> Option<f64> {
 /// Seconds that the controls take once the present round has ended with these layers; 0 where the config asks for none.
 pub fn of_controls(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
-    let controls = Control::planned_after(None, info);
+    let controls = Control::planned(info);
     let flops: f64 = controls
         .map(|control| cost(info, control.layers(now.layers, info.n_layer)))
         .sum();
@@ -92,40 +93,17 @@ fn cost(info: &RunInfo, layers: usize) -> f64 {
 
 /// Layers and steps of the phases after the present one, all growths taken.
 fn later(info: &RunInfo, now: &PhaseNow) -> Vec<(usize, u64)> {
-    let mut steps = info.round_steps;
-    let mut all = Vec::new();
-    let mut last = now.layers;
-    match &now.phase {
+    let is_largest = now.layers >= info.max_layers || info.grow_step == 0;
+    let (layers, control_steps) = match &now.phase {
         // How many layers the first round will have is in no event yet: half, as the recipe has it.
-        Phase::Reference => {
-            last = (info.n_layer / 2).max(1);
-            all.push((last, steps));
-        }
+        Phase::Reference => ((info.n_layer / 2).max(1), info.round_steps),
+        Phase::Round(_) if !is_largest => (now.layers, info.round_steps),
         // Controls take as many steps as the last round, which may have been extended.
-        Phase::Round(_) if last >= info.max_layers || info.grow_step == 0 => steps = now.due,
-        Phase::Round(_) => {}
-        Phase::Control(control) => return of_controls_after(Some(control), info, last, now.due),
-        Phase::Other(_) => return all,
-    }
-    while info.grow_step > 0 && last < info.max_layers {
-        last = (last + info.grow_step).min(info.max_layers);
-        all.push((last, steps));
-    }
-    all.extend(of_controls_after(None, info, last, steps));
-    all
-}
-
-/// Layers and steps of the controls after one of them, or of all, where the final model has `last` layers.
-fn of_controls_after(
-    before: Option<&Control>,
-    info: &RunInfo,
-    last: usize,
-    steps: u64,
-) -> Vec<(usize, u64)> {
-    let controls = Control::planned_after(before, info);
-    controls
-        .map(|control| (control.layers(last, info.n_layer), steps))
-        .collect()
+        _ => (now.layers, now.due),
+    };
+    let phases = Recipe::of_run(info).phases(&now.phase, layers, control_steps);
+    let later = phases.into_iter().skip(1);
+    later.map(|phase| (phase.layers, phase.steps)).collect()
 }
 
 /// `40 s`, `4m30s`, `3h10m`: to two figures or so, so that it does not tick.

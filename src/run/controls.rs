@@ -140,24 +140,20 @@ impl Control {
         }
     }
 
-    /// The controls that a config asks for and that come after `before`, or all of them.
-    pub fn wanted_after(
-        before: Option<&Self>,
-        config: &ControlConfig,
-    ) -> impl Iterator<Item = &'static Self> {
-        let place = before.and_then(|before| CONTROLS.iter().position(|c| c == before));
-        let rest = CONTROLS.iter().skip(place.map_or(0, |i| i + 1));
-        rest.filter(|c| c.is_wanted(config))
+    /// Whether it is trained after `before`; every control is trained after the rounds, for which `None` stands.
+    pub fn is_after(&self, before: Option<&Self>) -> bool {
+        let place = |control: &Self| CONTROLS.iter().position(|c| c == control);
+        before.is_none_or(|before| place(self) > place(before))
     }
 
-    /// The controls that a run with these facts trains and that come after `before`, or all of them.
-    pub fn planned_after(
-        before: Option<&Self>,
-        info: &RunInfo,
-    ) -> impl Iterator<Item = &'static Self> {
-        let place = before.and_then(|before| CONTROLS.iter().position(|c| c == before));
-        let rest = CONTROLS.iter().skip(place.map_or(0, |i| i + 1));
-        rest.filter(|c| (c.is_planned)(info))
+    /// The controls that a config asks for, in order.
+    pub fn wanted(config: &ControlConfig) -> impl Iterator<Item = &'static Self> {
+        CONTROLS.iter().filter(|c| c.is_wanted(config))
+    }
+
+    /// The controls that a run with these facts trains, in order.
+    pub fn planned(info: &RunInfo) -> impl Iterator<Item = &'static Self> {
+        CONTROLS.iter().filter(|c| (c.is_planned)(info))
     }
 }
 
@@ -190,7 +186,8 @@ mod tests {
         }
         let config = ControlConfig::default();
         let ids = |before| {
-            Control::wanted_after(before, &config)
+            Control::wanted(&config)
+                .filter(|c| c.is_after(before))
                 .map(|c| c.id)
                 .collect::<Vec<_>>()
         };

@@ -13,7 +13,7 @@
 //! | [`queue`], [`shared`] | lie between the trainer and the one fold of its process |
 //! | [`control`], [`presence`] | the control socket; whether an operator is there |
 //! | [`dir`](mod@dir), [`create`], [`handle`], [`lock`], [`holder`], [`machine`], [`pick`] | where a run's files lie, who writes them, who works on them, which run is meant |
-//! | [`controls`] | the models for comparison, a row each |
+//! | [`controls`], [`order`] | the models for comparison, a row each; the order of a run's phases |
 //! | [`windows`], [`trend`], [`trouble`], [`since`] | what validation windows, losses and a state say |
 //! | [`show`], [`table`], [`advice`], [`hints`] | a state as text, and what can be done |
 //! | [`notify`] | what an operator who looks elsewhere should know |
@@ -36,6 +36,7 @@ pub mod journal;
 pub mod lock;
 pub mod machine;
 pub mod notify;
+pub mod order;
 pub mod pick;
 pub mod presence;
 pub mod queue;

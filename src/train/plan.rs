@@ -20,6 +20,7 @@ use crate::ops::{self, Precision};
 use crate::run::command::GrowMode;
 use crate::run::controls::Control;
 use crate::run::event::{self, Phase, Planned};
+use crate::run::order::Recipe;
 
 /// The shape of a reference that is trained here.
 pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> DecoderConfig {
@@ -142,7 +143,8 @@ impl PhaseEnd {
 
 /// Returns what follows a control, or the last round.
 pub fn control_after(before: Option<&Control>, config: &Config) -> Task {
-    let next = Control::wanted_after(before, &config.control).next();
+    let mut controls = Control::wanted(&config.control);
+    let next = controls.find(|control| control.is_after(before));
     next.map_or(Task::Finish, Task::Control)
 }
 
@@ -213,63 +215,30 @@ pub fn phases(
     };
     let layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
     let steps = config.train.steps;
-    let order = order(config, &Phase::Reference, layers, reference.n_layer, steps);
+    let order = order(config, &Phase::Reference, &layers, reference.n_layer, steps);
     Ok(order.into_iter().map(planned).collect())
 }
 
-/// Returns the phases from `first` on, of which the first round has the reference's layers `layers` if it is still to
-/// come, and the present round otherwise. Controls take `control_steps`.
+/// Returns the phases from `first` on. The first round has the reference's layers `layers` if it is still to come, and the
+/// present model has them otherwise. Controls take `control_steps`.
 pub fn order(
     config: &Config,
     first: &Phase,
-    mut layers: Vec<usize>,
+    layers: &[usize],
     reference_layers: usize,
     control_steps: u64,
 ) -> Vec<Planned> {
-    let steps = config.train.steps;
-    let planned = |phase, layers, steps, conditional| Planned {
-        phase,
-        layers,
-        steps,
-        conditional,
+    // Layers that were picked by hand have no next ones.
+    let grows = !inherit::next_layers(layers, 1, reference_layers).is_empty();
+    let recipe = Recipe {
+        reference_layers,
+        reference_steps: config.reference.train.as_ref().map_or(0, |r| r.steps),
+        round_steps: config.train.steps,
+        grow_step: if grows { config.grow.step } else { 0 },
+        max_layers: max_layers(config, reference_layers),
+        controls: Control::wanted(&config.control).collect(),
     };
-    let mut all = Vec::new();
-    let (round, before) = match first {
-        Phase::Reference => {
-            let steps = config.reference.train.as_ref().map_or(0, |r| r.steps);
-            all.push(planned(first.clone(), reference_layers, steps, false));
-            (Some(1), None)
-        }
-        Phase::Round(n) => (Some(*n), None),
-        Phase::Control(control) => {
-            let layers = control.layers(layers.len(), reference_layers);
-            all.push(planned(first.clone(), layers, control_steps, false));
-            (None, Some(*control))
-        }
-        Phase::Other(_) => return all,
-    };
-    for n in round.into_iter().flat_map(|round| round..) {
-        // The first of them happens in any case.
-        let conditional = Some(n) != round;
-        all.push(planned(Phase::Round(n), layers.len(), steps, conditional));
-        let max = max_layers(config, reference_layers);
-        let room = config.grow.step.min(max.saturating_sub(layers.len()));
-        let next = inherit::next_layers(&layers, room, reference_layers);
-        if next.is_empty() {
-            break;
-        }
-        layers.extend(next);
-    }
-    for control in Control::wanted_after(before, &config.control) {
-        let layers = control.layers(layers.len(), reference_layers);
-        all.push(planned(
-            Phase::Control(control),
-            layers,
-            control_steps,
-            false,
-        ));
-    }
-    all
+    recipe.phases(first, layers.len(), control_steps)
 }
 
 /// What the training of a phase minimises.

@@ -163,7 +163,7 @@ impl Trainer {
                 true => plan::order(
                     &self.config,
                     &state.phase,
-                    layers,
+                    &layers,
                     self.reference_layers,
                     control_steps,
                 ),

@@ -54,7 +54,7 @@ pub fn phases_with(
         }
         Some(_) => {}
     }
-    for control in Control::wanted_after(None, &config.control) {
+    for control in Control::wanted(&config.control) {
         let name = format!("Control, {}", control.title);
         let size = match control.start {
             Start::Reference => layers(n_layer),

@@ -146,7 +146,7 @@ fn stop(scene: &Scene<'_>) -> (String, Vec<String>) {
         }
     }
     let info = run.info.iter();
-    let controls = info.flat_map(|info| Control::planned_after(None, info));
+    let controls = info.flat_map(Control::planned);
     let controls: Vec<&str> = controls.map(|control| control.name).collect();
     let after = match controls.is_empty() {
         true => "the run ends".to_string(),

@@ -192,9 +192,7 @@ fn text(state: &RunState, prompt: &Decision, entry: Entry) -> String {
 pub fn result_words(state: &RunState) -> String {
     let layers = state.core.phase.as_ref().map_or(0, |now| now.layers);
     let info = state.info.iter();
-    let controls = info
-        .flat_map(|info| Control::planned_after(None, info))
-        .count();
+    let controls = info.flat_map(Control::planned).count();
     let result = format!(
         "the present model of {} is the result",
         table::plural(layers, "layer")
