@@ -1,9 +1,10 @@
 //! The types of values, as messages and documents name them.
 
 use super::values::{
-    LayerChoice, PolicyMode, Precision, Schedule, Texts as TextInputs, TokenizerChoice, TrainTexts,
+    LayerChoice, PolicyMode, Schedule, Texts as TextInputs, TokenizerChoice, TrainTexts,
 };
 use crate::model::{Family, Part};
+use crate::ops::Precision;
 use crate::run::command::GrowMode;
 use crate::run::notify::{Bell, Occasion};
 

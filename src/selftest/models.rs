@@ -31,8 +31,8 @@ impl SelfTest<'_> {
         llama.n_kv_head = 2;
         llama.n_inner = 344;
         for (name, config) in [("gpt2", gpt2), ("llama", llama)] {
-            for (compute, dtype) in [(Precision::F32, "f32"), (Precision::Bf16, "bf16")] {
-                let what = format!("{name} {dtype}");
+            for compute in [Precision::F32, Precision::Bf16] {
+                let what = format!("{name} {}", compute.name());
                 self.check(&format!("gradients of a {what} model"), |t| {
                     t.gradients(&config, compute)
                 });

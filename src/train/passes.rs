@@ -3,10 +3,9 @@
 use anyhow::{Result, bail};
 use candle_core::Device;
 
-use crate::config::{self, Config, TrainConfig};
+use crate::config::{Config, TrainConfig};
 use crate::eval;
 use crate::model::{DecoderConfig, Format, Mode};
-use crate::ops::Precision;
 
 /// Most attention elements in memory during a probe.
 const PROBE_ELEMENTS: usize = 8 << 20;
@@ -38,7 +37,7 @@ impl Passes {
     pub fn of(config: &Config, reference: &DecoderConfig, device: &Device) -> Result<Self> {
         let time = window_length(config, reference)?;
         let (_, micro) = windows(config, time)?;
-        let format = Format::on(device, compute(&config.train));
+        let format = Format::on(device, config.train.dtype);
         let eval_windows = config.eval.windows;
         Ok(Self {
             micro,
@@ -108,14 +107,6 @@ pub fn window_length(config: &Config, shape: &DecoderConfig) -> Result<usize> {
         n => bail!(
             "train.context_length = {n} is longer than the reference's context of {most} tokens: give at most that, or 0 for all of it"
         ),
-    }
-}
-
-/// What training and evaluation multiply in (`train.dtype`).
-pub fn compute(config: &TrainConfig) -> Precision {
-    match config.dtype {
-        config::Precision::Bf16 => Precision::Bf16,
-        config::Precision::F32 => Precision::F32,
     }
 }
 

@@ -8,7 +8,7 @@ use candle_core::Device;
 
 use super::memory::Memory;
 use super::objective::Objective;
-pub use super::passes::{Passes, compute, mode, window_length, windows};
+pub use super::passes::{Passes, mode, window_length, windows};
 pub use super::schedule::LearningRate;
 use super::start::Start;
 use super::task::Task;
@@ -66,18 +66,18 @@ pub fn workspace(
     time: usize,
     device: &Device,
 ) -> candle_core::Result<Workspace> {
-    Workspace::computing(shape, batch, time, mode(config), compute(config), device)
+    Workspace::computing(shape, batch, time, mode(config), config.dtype, device)
 }
 
 /// What to say where `train.dtype` asks for what the device cannot do well.
 pub fn slow_compute(config: &Config, device: &Device) -> Option<String> {
     if device.is_cuda() {
-        let slow = compute(&config.train) == Precision::F32;
+        let slow = config.train.dtype == Precision::F32;
         return slow.then(|| {
             "train.dtype is \"f32\": on a GPU \"bf16\" trains some twenty times as fast".into()
         });
     }
-    let slow = compute(&config.train) == Precision::Bf16 && ops::unit() == "portable";
+    let slow = config.train.dtype == Precision::Bf16 && ops::unit() == "portable";
     slow.then(|| {
         "train.dtype is \"bf16\", and this CPU has no bf16 instructions (AVX512-BF16, AMX): \"f32\" is faster here"
             .into()

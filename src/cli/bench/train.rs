@@ -16,7 +16,6 @@ use crate::model::{self, Decoder, DecoderConfig, Family, Files, Sizes, save};
 use crate::ops::{self, Precision};
 use crate::run::table::{aligned, count};
 use crate::text;
-use crate::train::plan;
 
 /// Time training steps of a model of any shape: forward, backward, clipping, AdamW, on random tokens
 ///
@@ -116,7 +115,7 @@ impl Train {
         let card = name.filter(|_| device.is_cuda());
         let peak = match &card {
             Some(_) => None,
-            None => Some(gemm_gflops(plan::compute(&job.train))),
+            None => Some(gemm_gflops(job.train.dtype)),
         };
         let bar = ProgressBar::new(self.steps as u64 + 2);
         bar.set_style(ProgressStyle::with_template(
@@ -322,7 +321,7 @@ impl Facts {
         }
         let peak = card.as_deref().and_then(peak_bf16);
         // For products in f32 the data sheets' number is none.
-        let bf16 = plan::compute(&job.train) == Precision::Bf16 && device.is_cuda();
+        let bf16 = job.train.dtype == Precision::Bf16 && device.is_cuda();
         self.mfu = peak
             .filter(|_| bf16)
             .map(|peak| self.tokens_per_second * job.mfu_flops(config) / peak);

@@ -6,7 +6,8 @@ use crate::config::key::Stage::Controls;
 use crate::config::rules::{
     LARGEST_INTEGER, LONGEST, MOST_BATCH_TOKENS, above_zero, at_least, at_most, count, decays, from,
 };
-use crate::config::values::{Precision, Schedule};
+use crate::config::values::Schedule;
+use crate::ops::Precision;
 use crate::run::command::MOST_STEPS;
 
 const WINDOWS: &str = "the losses so far were measured on windows of this length";
