@@ -63,8 +63,8 @@ pub(super) fn few(
             return Some(1);
         }
         // Numbers that f32 does not hold are for f64.
-        let beside = total - held;
-        if !beside.is_finite() || beside > HOPELESS[j] * total {
+        let outside = total - held;
+        if !outside.is_finite() || outside > HOPELESS[j] * total {
             return None;
         }
         for _ in 0..2 {
@@ -79,9 +79,9 @@ pub(super) fn few(
     let mut values = tridiagonal.symmetric_eigenvalues();
     values.as_mut_slice().sort_by(|x, y| y.total_cmp(x));
     let mut sum = 0.0;
-    let beside = total - held;
+    let outside = total - held;
     for (k, value) in values.iter().enumerate() {
-        if k > 0 && sum + beside > enough - margin {
+        if k > 0 && sum + outside > enough - margin {
             return None;
         }
         sum += value;
@@ -95,7 +95,7 @@ pub(super) fn few(
 /// A new direction, as a share of the total, below which it is none.
 const EXHAUSTED: f64 = 1e-4;
 
-/// What may lie beside the space, as a share of all, for it to be worth going on.
+/// The largest share of the total that may lie outside the space for a further iteration to be worthwhile.
 const HOPELESS: [f64; DIMENSIONS] = [0.6, 0.35, 0.25, 0.2];
 
 /// `out = A Aᵀ v`, with `Aᵀ v` in place of `v`. Returns vᵀ A Aᵀ v.

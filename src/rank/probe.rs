@@ -12,7 +12,7 @@ use crate::tensors::{DType, Spec, write_safetensors};
 /// Fewer matrices than this are not divided among threads: they are decided side by side.
 const LEAST: usize = 16;
 
-/// Bytes that decomposing so many `t x t` matrices needs beside them.
+/// Bytes that decomposing so many `t x t` matrices needs in addition to them.
 pub fn decomposing_bytes(matrices: usize, t: usize) -> u64 {
     let jobs = matrices.div_ceil(LEAST).min(rayon::current_num_threads());
     jobs as u64 * scratch_bytes(t)
@@ -176,9 +176,9 @@ fn std(n: f64, sum: f64, squares: f64) -> f64 {
     ((squares - sum * sum / n).max(0.0) / (n - 1.0)).sqrt()
 }
 
-/// What is measured of each layer beside its ranks. What was not measured is empty.
+/// Measurements of each layer other than its ranks; a list that was not measured is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Beside {
+pub struct LayerStats {
     /// 1 - mean cosine similarity of a block's input and output (ShortGPT, arXiv 2403.03853).
     pub block_influence: Vec<f64>,
     /// Gradient norms of W_Q and W_K.
@@ -192,7 +192,7 @@ impl ProbeResult {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, beside: &Beside, dir: &Dir, name: &str) -> io::Result<()> {
+    pub fn save(&self, stats: &LayerStats, dir: &Dir, name: &str) -> io::Result<()> {
         let (layers, heads) = (self.rank.len(), self.rank.first().map_or(0, Vec::len));
         let bytes = |values: &mut dyn Iterator<Item = &f64>| -> Vec<u8> {
             values.flat_map(|&x| (x as f32).to_le_bytes()).collect()
@@ -209,9 +209,9 @@ impl ProbeResult {
             table("mass_std", &self.mass_std),
         ];
         let lists = [
-            list("block_influence", &beside.block_influence),
-            list("grad_q", &beside.grad_q),
-            list("grad_k", &beside.grad_k),
+            list("block_influence", &stats.block_influence),
+            list("grad_q", &stats.grad_q),
+            list("grad_k", &stats.grad_k),
         ];
         tensors.extend(lists.into_iter().filter(|(.., bytes)| !bytes.is_empty()));
         let (tau, length, windows) = (

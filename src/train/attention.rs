@@ -7,10 +7,10 @@ use super::passes::Passes;
 use crate::corpus::{Tokens, even_starts_rank};
 use crate::model::{Decoder, DecoderConfig, Format, Mode, Workspace, similarity};
 use crate::ops::{self, Precision};
-use crate::rank::{Beside, ETA, ProbeAccumulator, ProbeResult, RankError};
+use crate::rank::{ETA, LayerStats, ProbeAccumulator, ProbeResult, RankError};
 
 /// Ranks and what is measured with them; the error: attention that is not finite.
-pub type Ranks = std::result::Result<(ProbeResult, Beside), RankError>;
+pub type Ranks = std::result::Result<(ProbeResult, LayerStats), RankError>;
 
 /// Buffers of a probe's passes.
 #[derive(Debug)]
@@ -92,16 +92,16 @@ pub fn ranks(
     }
     let tokens = (starts.len() * length) as f64;
     let influence: Vec<f64> = similar.iter().map(|s| 1.0 - s / tokens).collect();
-    let mut beside = Beside::default();
+    let mut stats = LayerStats::default();
     // Values that are not finite are left out.
     if influence.iter().all(|x| x.is_finite()) {
-        beside.block_influence = influence;
+        stats.block_influence = influence;
     }
     // Before a first step, or the first after a resume, there is no gradient.
     let (q, k) = model.query_key_gradients()?;
     let mut norms = q.iter().chain(&k);
     if norms.clone().all(|norm| norm.is_finite()) && norms.any(|norm| *norm > 0.0) {
-        (beside.grad_q, beside.grad_k) = (q, k);
+        (stats.grad_q, stats.grad_k) = (q, k);
     }
-    Ok(Ok((ranks.finish(), beside)))
+    Ok(Ok((ranks.finish(), stats)))
 }

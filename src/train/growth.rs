@@ -7,7 +7,7 @@ use super::control::Pause;
 use super::keeper::pre_grow;
 use super::outcome::Ended;
 use super::start::{Sources, Start};
-use super::state::Probation;
+use super::state::PendingGrowth;
 use super::trainer::Trainer;
 use crate::inherit;
 use crate::run::command::GrowMode;
@@ -69,7 +69,7 @@ impl Trainer {
         if !loss.is_finite() {
             bail!("the grown model's validation loss is not finite");
         }
-        self.state.probation = Some(Probation {
+        self.state.pending_growth = Some(PendingGrowth {
             checkpoint,
             val_loss,
         });
@@ -87,7 +87,7 @@ impl Trainer {
     /// the validation loss is finite at the next evaluation and, with `grow.recover_steps`, has come back below its value
     /// before the growth by then.
     pub(super) fn judge_growth(&mut self) -> Result<Option<String>> {
-        let Some(probation) = self.state.probation.clone() else {
+        let Some(pending) = self.state.pending_growth.clone() else {
             return Ok(None);
         };
         let (step, within) = (self.state.phase_step, self.config.grow.recover_steps);
@@ -102,14 +102,14 @@ impl Trainer {
         if !last.is_finite() {
             return Ok(Some("the validation loss is not finite".into()));
         }
-        let recovered = losses.iter().any(|loss| *loss < probation.val_loss);
+        let recovered = losses.iter().any(|loss| *loss < pending.val_loss);
         if within == 0 || recovered {
-            self.state.probation = None;
+            self.state.pending_growth = None;
         } else if step >= within {
             let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
             return Ok(Some(format!(
                 "after {step} steps the validation loss, {best:.4} at best, has not come back below {:.4}, its value before the growth",
-                probation.val_loss
+                pending.val_loss
             )));
         }
         Ok(None)
@@ -118,7 +118,11 @@ impl Trainer {
     /// Goes back to what was before a growth, and says why.
     pub(super) fn growth_failed(&mut self, why: &str) -> Result<Option<Ended>> {
         let round = self.state.rounds.last().map_or(1, |r| r.round);
-        let known = self.state.probation.as_ref().map(|p| p.checkpoint.clone());
+        let known = self
+            .state
+            .pending_growth
+            .as_ref()
+            .map(|p| p.checkpoint.clone());
         let name = known.or_else(|| self.keeper.before_growth());
         let name = name.unwrap_or_else(|| pre_grow(round));
         self.warn(format!("the growth has failed: {why}"));

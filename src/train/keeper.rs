@@ -14,7 +14,7 @@ use super::owed::{Owed, Report};
 use super::record;
 use super::state::{Kept, Task, TrainState};
 use crate::corpus::Tokenizer;
-use crate::rank::{Beside, ProbeResult};
+use crate::rank::{LayerStats, ProbeResult};
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, CheckpointBegun, CheckpointWritten, Event, Log};
 use crate::run::handle::RunHandle;
@@ -384,8 +384,8 @@ impl Keeping<'_> {
     }
 
     /// Writes the file of a probe, now or as soon as that can be done.
-    pub(super) fn keep_probe(&mut self, name: String, result: ProbeResult, beside: Beside) {
-        self.keeper.owed.add_probe(name, result, beside);
+    pub(super) fn keep_probe(&mut self, name: String, result: ProbeResult, stats: LayerStats) {
+        self.keeper.owed.add_probe(name, result, stats);
         self.write_owed();
     }
 

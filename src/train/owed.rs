@@ -6,7 +6,7 @@ use std::io;
 
 use super::checkpoint::Checkpoints;
 use crate::fault;
-use crate::rank::{Beside, ProbeResult};
+use crate::rank::{LayerStats, ProbeResult};
 use crate::run::handle::RunHandle;
 
 /// Files of probes that wait before the oldest is given up: each is a few KB.
@@ -28,7 +28,7 @@ pub(super) struct Owed {
 struct Probe {
     name: String,
     result: ProbeResult,
-    beside: Beside,
+    stats: LayerStats,
 }
 
 /// What the operator is to know of an attempt.
@@ -48,7 +48,7 @@ impl Owed {
     }
 
     /// Has the file of a probe written.
-    pub(super) fn add_probe(&mut self, name: String, result: ProbeResult, beside: Beside) {
+    pub(super) fn add_probe(&mut self, name: String, result: ProbeResult, stats: LayerStats) {
         if self.probes.len() == PROBES_WAITING {
             self.probes.pop_front();
             self.dropped += 1;
@@ -56,7 +56,7 @@ impl Owed {
         self.probes.push_back(Probe {
             name,
             result,
-            beside,
+            stats,
         });
     }
 
@@ -105,7 +105,7 @@ impl Owed {
     fn write_probes(&mut self, run: &RunHandle) -> Result<(), String> {
         while let Some(probe) = self.probes.front() {
             let saved = run.rank();
-            let saved = saved.and_then(|dir| probe.result.save(&probe.beside, &dir, &probe.name));
+            let saved = saved.and_then(|dir| probe.result.save(&probe.stats, &dir, &probe.name));
             saved.map_err(|e| format!("rank/{} was not written: {e}", probe.name))?;
             self.probes.pop_front();
         }

@@ -49,7 +49,7 @@ impl Trainer {
                 }
             }
             if !self.train_step()? {
-                if self.state.probation.is_some() {
+                if self.state.pending_growth.is_some() {
                     let step = self.place();
                     let why = format!("loss or gradient is not finite at {step}");
                     return self.growth_failed(&why);

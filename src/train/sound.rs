@@ -60,10 +60,10 @@ impl TrainState {
         self.live.check(MOST_LAYERS as usize)?;
         let kept = self.kept.iter().map(|k| &k.name);
         let best = self.best.iter().map(|(name, _)| name);
-        let probation = self.probation.iter().map(|p| &p.checkpoint);
+        let pending = self.pending_growth.iter().map(|p| &p.checkpoint);
         let mut names = kept
             .chain(best)
-            .chain(probation)
+            .chain(pending)
             .chain(&self.reference_checkpoint);
         if let Some(name) = names.find(|name| !is_name(name)) {
             let name = text::clean(name);

@@ -49,9 +49,9 @@ pub struct RateChange {
     pub scale: f64,
 }
 
-/// A growth that has still to prove itself.
+/// A growth that may still be undone, since no evaluation has confirmed it yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Probation {
+pub struct PendingGrowth {
     /// The checkpoint to go back to.
     pub checkpoint: String,
     /// Validation loss before the growth.
@@ -131,9 +131,9 @@ pub struct TrainState {
     /// What operators have set besides rates.
     #[serde(default, skip_serializing_if = "LiveControls::is_empty")]
     pub live: LiveControls,
-    /// Until the growth that the present round began with has proved itself.
-    #[serde(default)]
-    pub probation: Option<Probation>,
+    /// The growth that the present round began with, until an evaluation has confirmed it.
+    #[serde(default, rename = "probation")]
+    pub pending_growth: Option<PendingGrowth>,
     /// Commands of another run that are still to be repeated, in their order.
     #[serde(default)]
     pub repeat: VecDeque<Repeat>,
@@ -197,7 +197,7 @@ impl TrainState {
             outcome: None,
             rates: Vec::new(),
             live: LiveControls::default(),
-            probation: None,
+            pending_growth: None,
             repeat: VecDeque::new(),
             decisions: 0,
             commands: 0,
@@ -235,7 +235,7 @@ impl TrainState {
         self.decision = None;
         self.overrun_from = 0;
         self.ended_at = None;
-        self.probation = None;
+        self.pending_growth = None;
         if matches!(self.phase, Phase::Round(_)) {
             self.best = None;
         }

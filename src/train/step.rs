@@ -157,7 +157,7 @@ impl Trainer {
             return Ok(());
         }
         let began = Instant::now();
-        let (result, beside) = match self
+        let (result, stats) = match self
             .learner
             .probe(&self.dataset.val, self.config.probe.tau)?
         {
@@ -177,7 +177,7 @@ impl Trainer {
         );
         let file = format!("rank/{name}");
         self.keeping()
-            .keep_probe(name, result.clone(), beside.clone());
+            .keep_probe(name, result.clone(), stats.clone());
         let seconds = began.elapsed().as_secs_f64();
         self.state.last_probe_seconds = seconds;
         self.state.wall_seconds += seconds;
@@ -186,9 +186,9 @@ impl Trainer {
             avg_mass: result.avg_mass,
             rank: result.rank,
             lazy_layers: result.lazy_layers,
-            block_influence: beside.block_influence,
-            grad_q: beside.grad_q,
-            grad_k: beside.grad_k,
+            block_influence: stats.block_influence,
+            grad_q: stats.grad_q,
+            grad_k: stats.grad_k,
             windows: result.windows,
             length: result.length,
             tau: result.tau,

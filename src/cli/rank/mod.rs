@@ -57,13 +57,13 @@ pub struct Args {
     json: bool,
 }
 
-/// What was found in the model, and in the one beside it.
+/// What was found in the model, and in the model it is compared with.
 struct Found {
     ranks: Surveyed,
     maps: Vec<Map>,
     starts: Vec<usize>,
     given: Given,
-    beside: Option<(String, Surveyed)>,
+    against: Option<(String, Surveyed)>,
 }
 
 impl Args {
@@ -114,7 +114,7 @@ impl Args {
         let given = self.input.read(&located, vocab, time, &why)?;
         let starts = self.windows.starts(given.tokens.len());
         let (ranks, maps) = self.survey(&files, &given, &starts, &self.map)?;
-        let beside = match other {
+        let against = match other {
             Some((name, other)) => {
                 let (ranks, _) = self.survey(&other, &given, &starts, &[])?;
                 Some((name.clone(), ranks))
@@ -126,7 +126,7 @@ impl Args {
             maps,
             starts,
             given,
-            beside,
+            against,
         })
     }
 
@@ -193,7 +193,7 @@ impl Args {
             let maps = found.maps.iter();
             json["maps"] = maps.map(|map| map.json(&found.ranks)).collect();
         }
-        if let Some((name, ranks)) = &found.beside {
+        if let Some((name, ranks)) = &found.against {
             let mut other = ranks.json(&found.starts, n_tokens);
             other["model"] = name.clone().into();
             json["against"] = other;
@@ -203,12 +203,14 @@ impl Args {
 
     fn bytes(&self, found: &Found, json: &Value, form: Form) -> Result<Vec<u8>> {
         let name = text::clean(&self.model);
-        let beside = found.beside.as_ref();
-        let beside = beside.map(|(name, ranks)| (text::clean(name).into_owned(), ranks));
+        let against = found.against.as_ref();
+        let against = against.map(|(name, ranks)| (text::clean(name).into_owned(), ranks));
         let figure = Figure {
             name: &name,
             found: &found.ranks,
-            beside: beside.as_ref().map(|(name, ranks)| (name.as_str(), *ranks)),
+            against: against
+                .as_ref()
+                .map(|(name, ranks)| (name.as_str(), *ranks)),
             maps: &found.maps,
         };
         Ok(match form {

@@ -8,17 +8,17 @@ use crate::run::table::{aligned, count};
 use crate::text;
 
 impl Args {
-    /// The table of the model, that of the one beside it, and the verdict.
+    /// The table of the model, that of the model it is compared with, and the verdict.
     pub(super) fn told(&self, found: &Found) -> String {
         let mut out = String::new();
-        if let Some((name, ranks)) = &found.beside {
+        if let Some((name, ranks)) = &found.against {
             out.push_str(&format!("{}\n", text::clean(name)));
             out.push_str(&layers(ranks));
             out.push_str(&format!("\n{}\n", text::clean(&self.model)));
         }
         out.push_str(&layers(&found.ranks));
         out.push('\n');
-        if let Some((name, ranks)) = &found.beside {
+        if let Some((name, ranks)) = &found.against {
             out.push_str(&format!(
                 "AvgRank  {:.1}, {} has {:.1}\n",
                 found.ranks.avg_rank(),

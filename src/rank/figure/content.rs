@@ -9,7 +9,7 @@ pub struct Figure<'a> {
     /// The model's name.
     pub name: &'a str,
     pub found: &'a Surveyed,
-    /// Another model, seen through the same windows.
-    pub beside: Option<(&'a str, &'a Surveyed)>,
+    /// Another model, measured on the same windows, for comparison.
+    pub against: Option<(&'a str, &'a Surveyed)>,
     pub maps: &'a [Map],
 }

@@ -53,9 +53,9 @@ where
     draw(area, &title, &lines, px)
 }
 
-/// The model's line, and the one of the model beside it.
+/// The model's line, and that of the model it is compared with.
 fn lines<'a>(figure: &Figure<'a>, of: impl Fn(&Surveyed) -> (Vec<f64>, Vec<f64>)) -> Vec<Line<'a>> {
-    let all = [Some((figure.name, figure.found)), figure.beside];
+    let all = [Some((figure.name, figure.found)), figure.against];
     let all = all.into_iter().flatten();
     all.map(|(name, found)| {
         let (values, spread) = of(found);

@@ -49,7 +49,7 @@ impl Figure<'_> {
 
     fn size(&self) -> (u32, u32) {
         let one = heads_height(self.found);
-        let other = self.beside.map_or(0, |(_, found)| heads_height(found));
+        let other = self.against.map_or(0, |(_, found)| heads_height(found));
         (WIDTH, 2 * CURVE + one + other + self.maps_height())
     }
 
@@ -66,7 +66,7 @@ impl Figure<'_> {
         let (masses, mut rest) = rest.split_vertically(px.of(CURVE));
         curves::ranks(&ranks, self, px)?;
         curves::masses(&masses, self, px)?;
-        let all = [Some((self.name, self.found)), self.beside];
+        let all = [Some((self.name, self.found)), self.against];
         for (name, found) in all.into_iter().flatten() {
             let (area, below) = rest.split_vertically(px.of(heads_height(found)));
             heads::ranks(&area, name, found, px)?;
