@@ -4,18 +4,19 @@
 //! directory, or putting a link in the place of one of its parents, changes nothing about where it leads. No operation
 //! follows a link in the place of its entry.
 
+mod entries;
+mod facts;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::time::SystemTime;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::unistd::symlinkat;
 
 use super::read::{bytes_of, refuse_lfs_pointer};
 use super::temporary::temporary_name;
@@ -28,6 +29,17 @@ pub enum Kind {
     Link,
     /// A FIFO, a socket or a device.
     Other,
+}
+
+impl Kind {
+    fn of(stat: &FileStat) -> Self {
+        match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFREG => Self::File,
+            SFlag::S_IFDIR => Self::Directory,
+            SFlag::S_IFLNK => Self::Link,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// An open directory.
@@ -223,7 +235,7 @@ impl Dir {
             Errno::ENXIO | Errno::EISDIR => invalid("it is not a regular file"),
             e => e.into(),
         })?;
-        match kind_of(&fstat(&fd)?) {
+        match Kind::of(&fstat(&fd)?) {
             Kind::File => Ok(File::from(fd)),
             _ => Err(invalid("it is not a regular file")),
         }
@@ -261,155 +273,6 @@ impl Dir {
         let name = entry(name.as_ref())?;
         Ok(PathBuf::from(readlinkat(&self.fd, name)?))
     }
-
-    /// Renames an entry, replacing a file, a link or an empty directory of the new name.
-    ///
-    /// # Errors
-    /// When that fails; nothing has changed then.
-    pub fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
-        let (from, to) = (entry(from.as_ref())?, entry(to.as_ref())?);
-        Ok(renameat(&self.fd, from, &self.fd, to)?)
-    }
-
-    /// Removes a file, a link, or anything else but a directory.
-    ///
-    /// # Errors
-    /// When it does not exist or cannot be removed.
-    pub fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
-        let name = entry(name.as_ref())?;
-        Ok(unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)?)
-    }
-
-    /// Removes an empty directory.
-    ///
-    /// # Errors
-    /// When it is not empty or not a directory, or cannot be removed.
-    pub fn remove_empty_subdir(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
-        let name = entry(name.as_ref())?;
-        Ok(unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir)?)
-    }
-
-    /// Removes an entry and, if it is a directory, everything in it. Links in it are removed, not followed.
-    ///
-    /// # Errors
-    /// When something cannot be removed.
-    pub fn remove_all(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
-        let name = entry(name.as_ref())?;
-        if self.kind(name)? != Some(Kind::Directory) {
-            return self.remove_file(name);
-        }
-        let inside = self.open_subdir(name)?;
-        for (entry, _) in inside.entries()? {
-            inside.remove_all(&entry)?;
-        }
-        self.remove_empty_subdir(name)
-    }
-
-    /// What has this name; `None` when nothing does.
-    ///
-    /// # Errors
-    /// When the directory cannot be searched.
-    pub fn kind(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Kind>> {
-        let name = entry(name.as_ref())?;
-        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(kind_of(&stat))),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Names and kinds of its entries, in the file system's order, without `.` and `..`.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn entries(&self) -> io::Result<Vec<(OsString, Kind)>> {
-        // Another open file description: a duplicate would share the place that reading has reached.
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = retried(|| openat(&self.fd, ".", flags, Mode::empty()))?;
-        let mut found = Vec::new();
-        for listed in nix::dir::Dir::from_fd(fd)? {
-            let name = OsStr::from_bytes(listed?.file_name().to_bytes()).to_os_string();
-            if name == "." || name == ".." {
-                continue;
-            }
-            // Gone since, if it has no kind.
-            if let Some(kind) = self.kind(&name)? {
-                found.push((name, kind));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Waits until its entries are on disk. A file system that cannot flush directories is taken as it is.
-    ///
-    /// # Errors
-    /// When the disk reports a failure.
-    pub fn sync(&self) -> io::Result<()> {
-        match nix::unistd::fsync(&self.fd) {
-            Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS) | Ok(()) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Whether it has been removed: nothing can be made in it any more.
-    ///
-    /// # Errors
-    /// When the file system does not answer.
-    pub fn is_deleted(&self) -> io::Result<bool> {
-        Ok(fstat(&self.fd)?.st_nlink == 0)
-    }
-
-    /// When an entry was last made, renamed or removed.
-    ///
-    /// # Errors
-    /// When the file system does not answer.
-    pub fn modified(&self) -> io::Result<SystemTime> {
-        let dir = File::from(self.fd.try_clone()?);
-        dir.metadata()?.modified()
-    }
-
-    /// Device and inode of an entry; `None` when there is none.
-    ///
-    /// # Errors
-    /// When the directory cannot be searched.
-    pub fn id_of(&self, name: impl AsRef<OsStr>) -> io::Result<Option<(u64, u64)>> {
-        let name = entry(name.as_ref())?;
-        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Returns device and inode, which identify the directory independently of its path.
-    ///
-    /// # Errors
-    /// When the file system does not answer.
-    pub fn id(&self) -> io::Result<(u64, u64)> {
-        let stat = fstat(&self.fd)?;
-        Ok((stat.st_dev, stat.st_ino))
-    }
-
-    /// The user that owns it.
-    ///
-    /// # Errors
-    /// When the file system does not answer.
-    pub fn owner(&self) -> io::Result<u32> {
-        Ok(fstat(&self.fd)?.st_uid)
-    }
-
-    /// The user that owns what this process makes in it: as a rule this process's own, but network file systems may
-    /// give everything to one user.
-    ///
-    /// # Errors
-    /// When the directory cannot be written.
-    pub fn owner_of_new_files(&self) -> io::Result<u32> {
-        let name = temporary_name(OsStr::new("owner"));
-        let file = self.create_file(&name)?;
-        let owner = fstat(&file).map(|stat| stat.st_uid);
-        let _ = self.remove_file(&name);
-        Ok(owner?)
-    }
 }
 
 impl AsFd for Dir {
@@ -424,15 +287,6 @@ fn entry(name: &OsStr) -> io::Result<&OsStr> {
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(part)), None) if part == name => Ok(name),
         _ => Err(invalid("it is not the name of a directory's entry")),
-    }
-}
-
-fn kind_of(stat: &FileStat) -> Kind {
-    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
-        SFlag::S_IFREG => Kind::File,
-        SFlag::S_IFDIR => Kind::Directory,
-        SFlag::S_IFLNK => Kind::Link,
-        _ => Kind::Other,
     }
 }
 
@@ -451,100 +305,4 @@ fn invalid(why: impl Into<String>) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    fn refusal<T>(result: io::Result<T>) -> String {
-        result.err().expect("refused").to_string()
-    }
-
-    #[test]
-    fn links_fifos_and_paths_are_refused_and_change_nothing() {
-        let tmp = tempfile::tempdir().unwrap();
-        let victim = tmp.path().join("victim");
-        std::fs::write(&victim, "precious").unwrap();
-        let inside = tmp.path().join("dir");
-        std::fs::create_dir(&inside).unwrap();
-        symlink(&victim, inside.join("link")).unwrap();
-        symlink(tmp.path(), inside.join("up")).unwrap();
-        symlink(tmp.path().join("none"), inside.join("dangling")).unwrap();
-        nix::unistd::mkfifo(&inside.join("fifo"), Mode::S_IRWXU).unwrap();
-        std::fs::hard_link(&victim, inside.join("twin")).unwrap();
-        let dir = Dir::open(&inside).unwrap();
-
-        for name in ["link", "dangling"] {
-            let why = refusal(dir.open_to_append(name));
-            assert_eq!(why, "it is a link, not a regular file");
-            assert_eq!(
-                dir.create_file(name).unwrap_err().kind(),
-                ErrorKind::AlreadyExists
-            );
-        }
-        assert_eq!(
-            refusal(dir.open_file("link")),
-            "it is a link, not a regular file"
-        );
-        assert_eq!(
-            refusal(dir.open_to_append("fifo")),
-            "it is not a regular file"
-        );
-        assert_eq!(refusal(dir.open_file("fifo")), "it is not a regular file");
-        assert_eq!(
-            refusal(dir.open_subdir("up")),
-            "it is a link, not a directory"
-        );
-        assert!(refusal(dir.open_to_append("twin")).starts_with("it has 2 names"));
-        for name in ["../victim", "..", ".", "", "/etc/passwd", "fifo/"] {
-            assert!(
-                refusal(dir.create_file(name)).starts_with("it is not the name"),
-                "{name}"
-            );
-        }
-        assert!(!tmp.path().join("none").exists());
-        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
-
-        // Replaced themselves, not what they lead to.
-        for name in ["link", "dangling", "fifo", "twin"] {
-            dir.replace_file(name, b"new").unwrap();
-            assert_eq!(std::fs::read_to_string(inside.join(name)).unwrap(), "new");
-        }
-        dir.replace_link("link", OsStr::new("twin")).unwrap();
-        assert_eq!(dir.read_link("link").unwrap(), Path::new("twin"));
-        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
-        assert_eq!(dir.entries().unwrap().len(), 5, "nothing temporary is left");
-    }
-
-    #[test]
-    fn what_is_removed_ends_at_links() {
-        let tmp = tempfile::tempdir().unwrap();
-        let outside = tmp.path().join("outside");
-        std::fs::create_dir(&outside).unwrap();
-        std::fs::write(outside.join("file"), "kept").unwrap();
-        let dir = Dir::open(tmp.path()).unwrap();
-        let tree = dir.create_subdir("tree").unwrap();
-        tree.create_subdir("deep")
-            .unwrap()
-            .create_file("file")
-            .unwrap();
-        symlink(&outside, tmp.path().join("tree/link")).unwrap();
-        dir.remove_all("tree").unwrap();
-        assert_eq!(dir.kind("tree").unwrap(), None);
-        assert_eq!(
-            std::fs::read_to_string(outside.join("file")).unwrap(),
-            "kept"
-        );
-    }
-
-    #[test]
-    fn a_renamed_directory_is_still_written() {
-        let tmp = tempfile::tempdir().unwrap();
-        let (was, now) = (tmp.path().join("was"), tmp.path().join("now"));
-        std::fs::create_dir(&was).unwrap();
-        let dir = Dir::open(&was).unwrap();
-        std::fs::rename(&was, &now).unwrap();
-        std::fs::create_dir(&was).unwrap();
-        dir.replace_file("file", b"1").unwrap();
-        assert!(now.join("file").exists() && !was.join("file").exists());
-    }
-}
+mod tests;

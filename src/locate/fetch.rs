@@ -2,40 +2,31 @@
 //! tokenizer and safetensors. A revision's name points to a snapshot only when all of it is there. No more is taken of a
 //! file than the hub has announced.
 
-use std::collections::HashSet;
-use std::fs;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod download;
+mod environment;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
 use serde::Deserialize;
 
 use super::hub::{self, Found, HubError, Name};
-use super::request::{Client, Metadata, RequestError};
+use super::request::{Client, RequestError};
 use crate::corpus::tokenizer::{COMPANIONS, TOKENIZER};
 use crate::file::{self, Dir};
 use crate::tensors::{self, INDEX, MODEL, PICKLES, TensorError};
 use crate::text;
 
-/// What tells of a model's shape. Nothing goes without it.
+use environment::{is_offline, token, variable};
+
+/// Describes a model's shape; required.
 const CONFIG: &str = "config.json";
 const HUGGING_FACE: &str = "https://huggingface.co";
-/// How often a file is asked for when connections break; each time it goes on where it stopped.
-const ATTEMPTS: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(500);
-/// How often another process that fetches the same file is waited for.
-const LOCK_ATTEMPTS: u32 = 6;
-const LOCK_PAUSE: Duration = Duration::from_secs(1);
-/// Most bytes of a file with a token in it.
-const LARGEST_TOKEN: u64 = 4 << 10;
 /// Most bytes of a list of files.
 const LARGEST_LIST: u64 = 16 << 20;
 /// Files of weights of one model; the largest ones have some hundreds.
 const MOST_SHARDS: usize = 10_000;
-/// Bytes taken at a time.
-const BLOCK: usize = 1 << 16;
 
 /// The files of a revision, and its commit.
 #[derive(Debug, Deserialize)]
@@ -99,34 +90,6 @@ fn is_whole(dir: &Path) -> bool {
             .is_ok_and(|map| map.values().all(|name| is_there(name)))
     };
     is_there(CONFIG) && (is_there(MODEL) || has_shards())
-}
-
-/// A variable of the environment that says something.
-fn variable(key: &str) -> Option<String> {
-    let value = std::env::var(key).ok()?;
-    let value = value.trim();
-    (!value.is_empty()).then(|| value.to_string())
-}
-
-fn is_offline() -> bool {
-    variable("HF_HUB_OFFLINE")
-        .is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str()))
-}
-
-/// `HF_TOKEN`, or what `hf auth login` has left.
-fn token() -> Option<String> {
-    let home = |key: &str, rest: &str| variable(key).map(|dir| Path::new(&dir).join(rest));
-    let in_file = || {
-        let path = variable("HF_TOKEN_PATH")
-            .map(PathBuf::from)
-            .or_else(|| home("HF_HOME", "token"))
-            .or_else(|| home("XDG_CACHE_HOME", "huggingface/token"))
-            .or_else(|| home("HOME", ".cache/huggingface/token"))?;
-        let text = file::read_text(&path, LARGEST_TOKEN).ok()?;
-        let text = text.trim();
-        (!text.is_empty()).then(|| text.to_string())
-    };
-    variable("HF_TOKEN").or_else(in_file)
 }
 
 /// One model of the hub, and where it goes.
@@ -256,163 +219,6 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// Brings one file into the snapshot. Until all of it is there it is `blobs/ETAG.part`.
-    fn bring_file(&self, dir: &Path, commit: &str, name: &str) -> Result<(), HubError> {
-        let meta = self.metadata(commit, name)?;
-        let disk = |why: io::Error| self.disk(name, &why);
-        let blobs = ensure(&dir.join("blobs")).map_err(disk)?;
-        let blob = dir.join("blobs").join(&meta.etag);
-        let size = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file);
-        let is_whole = || size(&blob).is_some_and(|m| m.len() == meta.size);
-        if !is_whole() {
-            let _lock = self.lock(&blobs, &meta.etag, name)?;
-            // Another process may have brought it meanwhile.
-            if !is_whole() {
-                self.download(&blobs, commit, name, &meta)?;
-            }
-        }
-        // Another revision's file may be there, unchanged; a link to nothing would be in the way.
-        let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-        let snapshot = dir.join("snapshots").join(commit).join(folder);
-        let snapshot = ensure(&snapshot).map_err(disk)?;
-        let mut target = PathBuf::from("../..");
-        let folders = folder.split('/').filter(|part| !part.is_empty());
-        target.extend(folders.map(|_| ".."));
-        target.extend(["blobs", &meta.etag]);
-        snapshot
-            .replace_link(file, target.as_os_str())
-            .map_err(disk)
-    }
-
-    /// Keeps other processes from fetching the same file.
-    fn lock(&self, blobs: &Dir, etag: &str, name: &str) -> Result<File, HubError> {
-        let file = blobs.open_to_append(format!("{etag}.lock"));
-        let file = file.map_err(|e| self.disk(name, &e))?;
-        for attempt in 1..=LOCK_ATTEMPTS {
-            match file.try_lock() {
-                // Without locks, other processes cannot be detected.
-                Ok(()) | Err(fs::TryLockError::Error(_)) => return Ok(file),
-                Err(fs::TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => {
-                    std::thread::sleep(LOCK_PAUSE);
-                }
-                Err(fs::TryLockError::WouldBlock) => {}
-            }
-        }
-        Err(self.refused(&format!(
-            "another process is fetching {name}; try again when it is done"
-        )))
-    }
-
-    /// What the hub says of a file; its words become paths, and are looked at first.
-    fn metadata(&self, commit: &str, name: &str) -> Result<Metadata, HubError> {
-        let meta = self.client.metadata(&self.url(commit, name));
-        let meta = meta.map_err(|e| match e {
-            RequestError::Answer(why) => {
-                self.refused(&format!("the answer for {name} makes no sense: {why}"))
-            }
-            error => self.failed(error),
-        })?;
-        if hub::is_part(&meta.etag) && !meta.etag.contains('.') && meta.commit == commit {
-            return Ok(meta);
-        }
-        Err(self.refused(&format!(
-            "the answer for {name} has an odd ETag or another commit"
-        )))
-    }
-
-    /// Fetches a file into `ETAG.part`, and names it when all of it is there.
-    fn download(
-        &self,
-        blobs: &Dir,
-        commit: &str,
-        name: &str,
-        meta: &Metadata,
-    ) -> Result<(), HubError> {
-        let part = format!("{}.part", meta.etag);
-        let disk = |why: io::Error| self.disk(name, &why);
-        let have = blobs.open_file(&part).and_then(|part| part.metadata());
-        let have = have.map_or(0, |part| part.len());
-        tensors::check_space(blobs.path(), meta.size.saturating_sub(have))?;
-        let mut attempt = 1;
-        loop {
-            let mut file = blobs.open_to_append(&part).map_err(disk)?;
-            if file.metadata().map_err(disk)?.len() > meta.size {
-                drop(file);
-                blobs.remove_file(&part).map_err(disk)?;
-                file = blobs.open_to_append(&part).map_err(disk)?;
-            }
-            match self.download_rest(&mut file, commit, name, meta) {
-                Ok(true) => {
-                    file.sync_all().map_err(disk)?;
-                    blobs.rename(&part, &meta.etag).map_err(disk)?;
-                    return blobs.sync().map_err(disk);
-                }
-                Ok(false) => {
-                    // The partial file cannot be verified, so it is not kept.
-                    blobs.remove_file(&part).map_err(disk)?;
-                    return Err(self.refused(&format!(
-                        "{name} came with another number of bytes than announced ({}); try again",
-                        meta.size
-                    )));
-                }
-                Err(HubError::Broken { .. }) if attempt < ATTEMPTS => attempt += 1,
-                Err(error) => return Err(error),
-            }
-            std::thread::sleep(PAUSE);
-        }
-    }
-
-    /// Fetches what a part of a file lacks. False when it comes with another number of bytes than announced: no more of
-    /// them is kept than that.
-    fn download_rest(
-        &self,
-        part: &mut File,
-        commit: &str,
-        name: &str,
-        meta: &Metadata,
-    ) -> Result<bool, HubError> {
-        let mut have = part.metadata().map_err(|e| self.disk(name, &e))?.len();
-        if have == meta.size {
-            return Ok(true);
-        }
-        let range = format!("bytes={have}-");
-        let rest = meta.size - have;
-        let answer = self.client.get(&self.url(commit, name), Some(&range), rest);
-        let answer = answer.map_err(|e| self.failed(e))?;
-        let begin = answer.headers().get("content-range");
-        let begin =
-            begin.and_then(|range| range.to_str().ok()?.strip_prefix("bytes ")?.split_once('-'));
-        // Without ranges the whole file comes, from its beginning.
-        let begin = begin.map_or(Some(0), |(begin, _)| begin.parse().ok());
-        if begin != Some(have) {
-            return Ok(false);
-        }
-        let bar = progress(name, have, meta.size);
-        let mut body = answer.into_body().into_reader();
-        let mut block = vec![0; BLOCK];
-        loop {
-            let n = match body.read(&mut block) {
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(self.broken(name, &e.to_string())),
-            };
-            if n == 0 && have < meta.size {
-                return Err(self.broken(name, "it ended early"));
-            }
-            if n as u64 > meta.size - have {
-                return Ok(false);
-            }
-            if n == 0 {
-                bar.finish_and_clear();
-                return Ok(true);
-            }
-            part.write_all(&block[..n])
-                .map_err(|e| self.disk(name, &e))?;
-            have += n as u64;
-            bar.set_position(have);
-        }
-    }
-
     /// Makes the revision's name mean this commit, now that all of it is there.
     fn point(&self, dir: &Path, commit: &str) -> Result<(), HubError> {
         if self.wanted.revision == commit {
@@ -498,16 +304,4 @@ impl<'a> Hub<'a> {
 fn ensure(path: &Path) -> io::Result<Dir> {
     file::create_dirs(path)?;
     Dir::open(path)
-}
-
-/// Shows how far a download is, at a terminal only.
-fn progress(name: &str, have: u64, size: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
-    let style = "{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style);
-    }
-    bar.set_message(name.to_string());
-    bar.set_position(have);
-    bar
 }
