@@ -4,7 +4,7 @@ use super::dir::RunDir;
 use super::series::open::{Budget, brief};
 use super::state::Status;
 
-/// Says how the run stands and gives the command that helps.
+/// Describes the state of the run and gives the command that helps.
 pub fn of_idle(dir: &RunDir) -> String {
     let (name, run) = (dir.name(), dir.argument());
     let resume = match has_checkpoint(dir) {

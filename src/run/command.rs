@@ -58,15 +58,15 @@ impl fmt::Display for By {
     }
 }
 
-/// One request to the trainer. Those that answer a decision carry its `decision` id, so that an answer to a
-/// decision that has been replaced meanwhile (other step, other round) is refused; without an id they answer
-/// whichever is open, or none.
+/// One request to the trainer. Commands that answer a decision carry its `decision` id, so that an answer to a decision
+/// that has been replaced meanwhile (another step, another round) is refused. Without an id they answer whichever
+/// decision is open, if any.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Command {
     /// Stop stepping at the next step boundary; the process stays.
     Pause,
-    /// Go on after a pause.
+    /// Continue after a pause.
     Resume,
     /// Write a checkpoint at the next step boundary.
     Checkpoint,
@@ -101,7 +101,7 @@ pub enum Command {
     SetMixture { source: usize, weight: f64 },
     /// Let the learning rate fall linearly to its minimum within `steps`; then the decision is due.
     Cooldown { steps: u64 },
-    /// Keep the layers `from..to` as they are.
+    /// Freeze the layers `from..to`.
     Freeze { from: usize, to: usize },
     /// Train the layers `from..to` again.
     Unfreeze { from: usize, to: usize },
@@ -171,7 +171,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request whose answer is seen in the journal alone.
+    /// A request whose answer appears only in the journal.
     pub fn new(by: By, command: Command) -> Self {
         Self {
             by,

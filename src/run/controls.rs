@@ -1,5 +1,5 @@
 //! The models that the recipe's result is compared with, a row each. Phases, tasks, tables, screens, forecasts and the
-//! trainer's plan take a control's name, its place in the order and what it starts from out of this table alone.
+//! trainer's plan take a control's name, its place in the order and its start from this table alone.
 
 use std::hash::{Hash, Hasher};
 
@@ -7,7 +7,7 @@ use super::event::{RunInfo, Start};
 use crate::config::ControlConfig;
 use crate::config::keys::Stage;
 
-/// A model that is trained for comparison once the rounds are over.
+/// A model that is trained for comparison after the rounds.
 #[derive(Debug)]
 pub struct Control {
     /// Name of its phase, in journals and checkpoints.
@@ -16,19 +16,19 @@ pub struct Control {
     pub result: &'static str,
     /// Name of the task to begin it, in checkpoints' states.
     pub task: &'static str,
-    /// The config key that asks for it, and how far a run has come that trains it.
+    /// The config key that asks for it, and the stage from which a run trains it.
     pub key: &'static str,
     pub stage: Stage,
     /// Name in tables and charts.
     pub short: &'static str,
     /// Name in front of a remark: five characters at most.
     pub tag: &'static str,
-    /// What it is, in plans and in questions.
+    /// Description in plans and in questions.
     pub title: &'static str,
     pub name: &'static str,
-    /// How large it is, in a plan that does not know its layers.
+    /// Its size, in a plan that does not know the number of layers.
     pub size: &'static str,
-    /// What it is, below a table.
+    /// Description below a table.
     pub legend: &'static str,
     /// What it starts from; the reference has its own layers, all else those of the final model.
     pub start: Start,
@@ -89,7 +89,7 @@ pub static CONTROLS: &[Control] = &[
     },
 ];
 
-/// A further row, for tests that show what a row brings along.
+/// A further row, for tests of everything that reads this table.
 #[cfg(test)]
 pub mod extra {
     use std::cell::Cell;
@@ -112,17 +112,17 @@ pub mod extra {
 }
 
 impl Control {
-    /// The control whose phase has this name.
+    /// Returns the control whose phase has this name.
     pub fn of_phase(id: &str) -> Option<&'static Self> {
         CONTROLS.iter().find(|c| c.id == id)
     }
 
-    /// The control that a task begins.
+    /// Returns the control that a task begins.
     pub fn of_task(task: &str) -> Option<&'static Self> {
         CONTROLS.iter().find(|c| c.task == task)
     }
 
-    /// The control whose result has this name.
+    /// Returns the control whose result has this name.
     pub fn of_result(result: &str) -> Option<&'static Self> {
         CONTROLS.iter().find(|c| c.result == result)
     }
@@ -132,7 +132,7 @@ impl Control {
         (self.is_wanted)(config)
     }
 
-    /// Returns its layers, of a final model and a reference of so many.
+    /// Returns its number of layers, given those of the final model and of the reference.
     pub fn layers(&self, last: usize, reference: usize) -> usize {
         match self.start {
             Start::Reference => reference,
@@ -146,12 +146,12 @@ impl Control {
         before.is_none_or(|before| place(self) > place(before))
     }
 
-    /// The controls that a config asks for, in order.
+    /// Returns the controls that a config asks for, in order.
     pub fn wanted(config: &ControlConfig) -> impl Iterator<Item = &'static Self> {
         CONTROLS.iter().filter(|c| c.is_wanted(config))
     }
 
-    /// The controls that a run with these facts trains, in order.
+    /// Returns the controls that a run with these facts trains, in order.
     pub fn planned(info: &RunInfo) -> impl Iterator<Item = &'static Self> {
         CONTROLS.iter().filter(|c| (c.is_planned)(info))
     }

@@ -9,9 +9,9 @@ use super::dir::{DirError, RunDir};
 use super::handle::{EVENTS, LOCK};
 use crate::file::{self, Dir, Kind, is_temporary};
 
-/// A hidden directory that has not changed for so long, and that no process holds, was left by one that was killed.
+/// A hidden directory that has not changed for this long, and that no process holds, was left by a killed process.
 const LEFTOVER: Duration = Duration::from_secs(600);
-/// What a run that never began may consist of, when an older version of this program made it.
+/// What the directory of a run that never began may contain, when an older version of this program made it.
 const HALF_MADE: [&str; 4] = ["checkpoints", "rank", LOCK, "config.toml.new"];
 
 /// The directory of a run that has no name yet. Dropped before [`Self::finish`], it is removed.
@@ -23,7 +23,7 @@ pub struct NewRun {
     root: Option<Dir>,
 }
 
-/// The name of a run that is to be made.
+/// The name of a run that is to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewName {
     /// This name and no other.
@@ -62,7 +62,7 @@ impl NewRun {
     /// Makes an empty directory for a run that will be called `wanted`.
     ///
     /// # Errors
-    /// When the name is taken by now, or `runs` cannot be written.
+    /// When the name has been taken meanwhile, or `runs` cannot be written.
     pub fn begin(runs: &Path, wanted: NewName) -> Result<Self, DirError> {
         let unwritable = unwritable(runs);
         file::create_dirs(runs).map_err(&unwritable)?;
@@ -90,10 +90,10 @@ impl NewRun {
             .ok_or_else(|| io::Error::other("the directory has its name already"))
     }
 
-    /// Flushes the directory, gives it its name and flushes that. Returns where it lies, and the open directory.
+    /// Flushes the directory, gives it its name and flushes that. Returns its place and the open directory.
     ///
     /// # Errors
-    /// When the name is taken by now, or the disk fails; nothing is left behind then.
+    /// When the name has been taken meanwhile, or the disk fails; nothing is left behind then.
     pub fn finish(mut self) -> Result<(RunDir, Dir), DirError> {
         let path = self.runs.path().to_path_buf();
         let unwritable = unwritable(&path);
@@ -115,14 +115,15 @@ impl NewRun {
                 (NewName::Given(name), _) | (NewName::Dated(name), 1) => name.clone(),
                 (NewName::Dated(stem), n) => format!("{stem}-{n}"),
             };
-            // An empty directory of that name is replaced, and nothing else.
+            // An empty directory of that name is replaced, and no other entry.
             match self.runs.rename(&self.hidden, &name) {
                 Ok(()) => return Ok(name),
                 Err(e) if is_taken(&e) => match self.wanted {
                     NewName::Dated(_) if n < 1000 => n += 1,
                     _ => {
                         refuse_taken(&self.runs, &name)?;
-                        // It was only half made, and has been removed; another process may take the name first.
+                        // The existing directory was only half made and has been removed; another process may take the
+                        // name first.
                         return match self.runs.rename(&self.hidden, &name) {
                             Ok(()) => Ok(name),
                             Err(e) => Err(unwritable(self.runs.path())(e)),
@@ -152,15 +153,15 @@ fn unwritable(runs: &Path) -> impl Fn(io::Error) -> DirError + use<> {
 }
 
 fn is_taken(error: &io::Error) -> bool {
-    // Of an existing directory that is not empty, of a file, of a link.
+    // The error for an existing directory that is not empty, a file, or a link.
     let codes = [libc::ENOTEMPTY, libc::EEXIST, libc::ENOTDIR];
     error
         .raw_os_error()
         .is_some_and(|code| codes.contains(&code))
 }
 
-/// An error where something has the name. A directory that an interrupted process left half-made, with nothing in it that
-/// could be lost, is removed instead.
+/// Fails where the name exists. A directory that an interrupted process left half-made, without anything that could be
+/// lost, is removed instead.
 fn refuse_taken(runs: &Dir, name: &str) -> Result<(), DirError> {
     let path = runs.path_of(name);
     match runs.kind(name) {
@@ -205,7 +206,7 @@ fn remove_half_made(runs: &Dir, name: &str) -> Option<()> {
 fn clear_leftovers(runs: &Dir) {
     for (name, kind) in runs.entries().unwrap_or_default() {
         if kind == Kind::Directory && is_temporary(&name) && is_leftover(runs, &name) {
-            // One that stays does no harm.
+            // A directory that stays does no harm.
             let _ = runs.remove_all(&name);
         }
     }

@@ -1,4 +1,4 @@
-//! The decisions of a finished or interrupted run, to be taken again by another one.
+//! The decisions of a finished or interrupted run, to be repeated by another run.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,17 +16,17 @@ use crate::file::Dir;
 /// Bytes of the file that decisions are kept in.
 const LONGEST_FILE: u64 = 16 << 20;
 
-/// A command to be given again at the same place.
+/// A command to be repeated at the same place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Repeat {
-    /// Global step and phase at whose boundary it was applied.
+    /// Global step and phase at whose boundary the command was applied.
     pub step: u64,
     pub phase: Phase,
     pub command: Command,
 }
 
-/// The commands of a run that were applied and that its model depends on, in their order. What a resume has superseded
-/// is left out; pauses and ends of the process change no model.
+/// Returns the applied commands of a run that its model depends on, in order. Commands that a resume has superseded are
+/// left out, and so are pauses and ends of the process, which change no model.
 ///
 /// # Errors
 /// When the journal cannot be read.
@@ -50,7 +50,7 @@ pub fn of_run(dir: &Path) -> io::Result<Vec<Repeat>> {
     }
 }
 
-/// Keeps the decisions beside a new run, for a resume before its first checkpoint.
+/// Writes the decisions into the directory of a new run, for a resume before its first checkpoint.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -58,7 +58,7 @@ pub fn keep(dir: &Dir, decisions: &[Repeat]) -> io::Result<()> {
     dir.replace_file(DECISIONS, &serde_json::to_vec(decisions)?)
 }
 
-/// The decisions kept beside a run; none where there is no such file.
+/// Returns the decisions in a run's directory; none if the file does not exist.
 ///
 /// # Errors
 /// When it is there but cannot be read.
@@ -74,7 +74,7 @@ pub fn kept(dir: &RunDir) -> io::Result<Vec<Repeat>> {
 struct Found {
     /// Commands without an answer yet, by their ids.
     asked: HashMap<u64, Repeat>,
-    /// With the number of the command's event.
+    /// Applied commands with their event numbers.
     applied: Vec<(u64, Repeat)>,
     seqs: HashMap<u64, u64>,
 }
@@ -82,7 +82,7 @@ struct Found {
 impl Found {
     fn take(&mut self, event: Event) {
         match event.body {
-            // What a policy decides it decides again by itself.
+            // A policy makes its own decisions again.
             Body::Command(CommandGiven {
                 id, by, command, ..
             }) if by != By::Policy && counts(&command) => {
@@ -111,7 +111,7 @@ impl Found {
     }
 }
 
-/// Whether a command changes what is trained, or what later commands speak of.
+/// Whether a command changes the training, or what later commands refer to.
 fn counts(command: &Command) -> bool {
     match command {
         Command::Pause | Command::Probe | Command::Quit | Command::Note { .. } => false,
@@ -134,7 +134,7 @@ fn counts(command: &Command) -> bool {
     }
 }
 
-/// The same for whichever decision is open.
+/// The same command for whichever decision is open.
 fn undated(command: Command) -> Command {
     match command {
         Command::Grow { layers, mode, .. } => Command::Grow {

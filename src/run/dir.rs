@@ -1,9 +1,9 @@
-//! Where a run's files lie, and how a run is found by name.
+//! Where a run's files are, and how a run is found by name.
 //!
-//! A name stays in the runs directory: what holds a `/`, or is `.` or `..`, is a path, which is taken as it is given. A
-//! link in the runs directory is a run like any other, wherever it leads: whoever may write there has put it there.
-//! Names of new runs are plain ASCII; those of directories that come from elsewhere may be anything, and are
-//! sanitised wherever they are told.
+//! A name stays in the runs directory: everything that holds a `/`, or is `.` or `..`, is a path, which is taken as
+//! given. A link in the runs directory is a run wherever it leads, since only its owner can have put it there. Names of
+//! new runs are plain ASCII; those of directories from elsewhere may be anything, and are sanitised wherever they are
+//! printed.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::file::is_temporary;
 use crate::text::{self, exact};
 
-/// The directory runs are written to unless `--runs DIR` says otherwise.
+/// The directory of runs without `--runs DIR`.
 pub const DEFAULT_RUNS: &str = "runs";
 
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub enum DirError {
     NotARun { path: PathBuf },
 }
 
-/// Another directory helps against everything but a limit of the process.
+/// For every error but a limit of the process, another directory helps.
 fn place_advice(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => "; raise the limit on open files (ulimit -n)",
@@ -75,7 +75,7 @@ impl RunDir {
     /// Finds a run by its name under `runs`, or by path.
     ///
     /// # Errors
-    /// When there is none; the message lists names that are near.
+    /// When it does not exist; the message lists similar names.
     pub fn open(runs: &Path, run: &str) -> Result<Self, DirError> {
         let named = Self::named(runs, run);
         let plain = named.is_some();
@@ -100,12 +100,12 @@ impl RunDir {
         })
     }
 
-    /// The directory that `name` means under `runs`, unseen; `None` for what is a path and no name.
+    /// The directory that `name` means under `runs`, without checking that it exists; `None` for a path.
     pub fn named(runs: &Path, name: &str) -> Option<Self> {
         is_name(name).then(|| Self::at(&runs.join(exact::to_path(name))))
     }
 
-    /// A directory that is taken to be a run's, unseen.
+    /// A directory that is assumed to be a run's, without checking that it exists.
     pub fn at(path: &Path) -> Self {
         Self {
             path: path.to_path_buf(),
@@ -153,7 +153,7 @@ impl RunDir {
             .unwrap_or_else(|| exact::to_text(&self.path).into_owned())
     }
 
-    /// What names this run on the command line, fit to be pasted into a shell: its name where it lies under the default
+    /// Returns the name of this run on the command line, quoted for a shell: its name where it is under the default
     /// directory, else its path.
     pub fn argument(&self) -> String {
         match (self.path.parent(), self.path.file_name()) {
@@ -194,7 +194,7 @@ impl RunDir {
     }
 }
 
-/// Whether this is the name of something in a directory, and no path that leads out of it or further in.
+/// Whether this is the name of a directory's entry, rather than a path that leads out of it or further in.
 pub fn is_name(name: &str) -> bool {
     let path = exact::to_path(name);
     let mut parts = path.components();
@@ -218,7 +218,7 @@ pub(super) fn check_name(name: &str) -> Result<(), DirError> {
     }
 }
 
-/// At most three names that begin like `wanted` or are spelled much like it, the nearest first.
+/// Returns at most three names that begin like `wanted` or have a similar spelling, the nearest first.
 fn near(wanted: &str, runs: Vec<RunDir>) -> Vec<String> {
     // Comparing takes time and memory that grow with both lengths.
     if wanted.len() > 255 {
@@ -234,7 +234,7 @@ fn near(wanted: &str, runs: Vec<RunDir>) -> Vec<String> {
         })
         .filter(|(score, _)| *score >= 0.8)
         .collect();
-    // Of equally near names the latest is the likelier one.
+    // Of equally near names the latest is the more likely one.
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| b.1.cmp(&a.1)));
     scored.into_iter().take(3).map(|(_, name)| name).collect()
 }
@@ -308,7 +308,7 @@ mod tests {
             assert!(RunDir::open(&runs, name).is_err(), "{name:?}");
         }
         assert!(RunDir::open(&runs, "outside").is_err());
-        // A path is taken as it is given, and a link in the runs directory is the operator's own.
+        // A path is taken as given, and a link in the runs directory is the operator's own.
         let path = tmp.path().join("outside");
         assert_eq!(
             RunDir::open(&runs, path.to_str().unwrap()).unwrap().path(),

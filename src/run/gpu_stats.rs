@@ -1,8 +1,8 @@
-//! How a GPU is doing, as a run reports it.
+//! A GPU's readings, as a run reports them.
 
 use serde::{Deserialize, Serialize};
 
-/// How a GPU is doing.
+/// A GPU's readings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GpuStats {
     /// Percent of the last second or so in which it worked.

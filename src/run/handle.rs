@@ -1,7 +1,7 @@
 //! A run's directory, held open by the process that writes it.
 //!
-//! Everything that process makes, renames or removes in the directory goes through the descriptors opened here. A link or
-//! another directory that is put in the place of the run's, or of a part of it, is not written to.
+//! Everything that the process makes, renames or removes in the directory goes through the descriptors opened here. A
+//! link or another directory that is put in the place of the run's directory, or of a part of it, is not written to.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ struct Opened {
 #[derive(Debug)]
 pub struct RunHandle {
     dir: RunDir,
-    /// Replaced when a directory was deleted and is made again.
+    /// Opened again when a directory was deleted and recreated.
     opened: RwLock<Opened>,
 }
 
@@ -74,7 +74,7 @@ impl RunHandle {
     ///
     /// # Errors
     /// When it cannot be opened, when a directory in it is a link, or when it or a directory in it belongs to another
-    /// user; the message says how to copy the run.
+    /// user; the message describes how to copy the run.
     pub fn open(dir: &RunDir) -> Result<Self, HandleError> {
         let root = Dir::open(dir.path()).map_err(io_at(dir.path()))?;
         Self::of(dir, root)
@@ -92,7 +92,7 @@ impl RunHandle {
         })
     }
 
-    /// Where the run lies, or lay when it was opened.
+    /// The path of the run when it was opened.
     pub fn dir(&self) -> &RunDir {
         &self.dir
     }
@@ -121,7 +121,7 @@ impl RunHandle {
     /// Makes the run's directory again where it was, after it was deleted or moved away.
     ///
     /// # Errors
-    /// When that fails, or something else lies there now.
+    /// When that fails, or something else has the name now.
     pub fn make_again(&self) -> Result<(), HandleError> {
         let path = self.dir.path();
         let there = Dir::open(path).and_then(|there| there.id()).ok();
@@ -134,7 +134,7 @@ impl RunHandle {
         Ok(())
     }
 
-    /// Removes the run's directory with everything in it, if it still lies where it was made.
+    /// Removes the run's directory with everything in it, if it still is where it was made.
     ///
     /// # Errors
     /// When something in it cannot be removed.
@@ -152,7 +152,7 @@ impl RunHandle {
         for dir in [Some(root), rank.ok()].into_iter().flatten() {
             for (name, kind) in dir.entries().unwrap_or_default() {
                 if kind == Kind::File && is_temporary(&name) {
-                    // It does no harm if it stays.
+                    // A leftover that stays does no harm.
                     let _ = dir.remove_file(&name);
                 }
             }
@@ -216,7 +216,7 @@ fn open_all(dir: &RunDir, root: Dir) -> Result<Opened, HandleError> {
 fn made(root: &Dir, name: &str) -> io::Result<Dir> {
     match root.create_subdir(name) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => root.open_subdir(name),
-        // A directory that exists on a file system that is full or read-only.
+        // A directory that exists on a full or read-only file system.
         Err(e) => root.open_subdir(name).map_err(|_| e),
         made => made,
     }
@@ -259,7 +259,7 @@ fn copy_of(run: &RunDir) -> String {
     )
 }
 
-/// The same, with a real directory in the place of a link.
+/// The commands that replace a link by a real directory.
 fn copy_with(run: &RunDir, name: &str) -> String {
     let (from, to) = (run.path(), copy_name(run));
     format!(

@@ -1,11 +1,11 @@
-//! Ends of the trainer's messages that name keys of the dashboard. Where there are no keys, in plain lines, they are left
-//! out: what can be done is listed as commands there.
+//! Ends of the trainer's messages that name keys of the dashboard. In plain lines, where there are no keys, they are
+//! left out: the available commands are listed there.
 
 /// Ends the reason of a pause past a round's budget.
 pub const DECIDE_OR_TRAIN_ON: &str = ": D to decide, p to train on";
 /// Ends the reason of a pause after a step that was not taken.
 pub const NEXT_BATCH: &str = ": p trains on with the next batch, R rolls back";
-/// Ends the reason of a pause after a growth or a decision that was not to be.
+/// Ends the reason of a pause after a growth or a decision that failed.
 pub const DECIDE_AGAIN: &str = "; D to decide again";
 
 /// Ends that journals of earlier versions hold.

@@ -1,6 +1,6 @@
-//! Who works on a run, as its lock says it.
+//! Who works on a run, according to its lock.
 //!
-//! A lock may come from elsewhere like every file of a run directory: what it says is compared with the process that
+//! Like every file of a run directory, a lock may come from elsewhere: its claims are compared with the process that
 //! answers before anything is sent there ([`super::control::peer`]).
 
 use std::io;
@@ -33,7 +33,7 @@ pub struct Holder {
     pub socket: Option<PathBuf>,
     /// RFC 3339.
     pub started: String,
-    /// False when the lock itself cannot be seen (another machine's) and only the file says so.
+    /// False when the lock itself cannot be checked (another machine's) and only the file names a holder.
     pub confirmed: bool,
 }
 
@@ -98,7 +98,7 @@ impl Holder {
         }
     }
 
-    /// A process that holds the lock and is not named in it.
+    /// A process that holds the lock and is not named in the file.
     pub fn unnamed() -> Self {
         Self {
             pid: 0,
@@ -112,8 +112,8 @@ impl Holder {
         }
     }
 
-    /// Whether the lock was written on this machine since it booted. A name alone is believed only from a program that
-    /// found no boot id, and never `unknown`.
+    /// Whether the lock was written on this machine since it booted. A host name alone is trusted only from a program
+    /// that found no boot id, and never if it is `unknown`.
     pub fn is_here(&self) -> bool {
         let boot = boot_id();
         match self.boot_id.is_empty() || boot.is_empty() {
@@ -132,8 +132,8 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// A directory by the numbers of its device and its inode: the same through every path, link and bind mount that leads
-/// to it, another one for every copy. Written as `DEVICE:INODE`.
+/// A directory by the numbers of its device and its inode: equal through every path, link and bind mount that leads to
+/// it, different for every copy. Written as `DEVICE:INODE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DirId {
@@ -192,7 +192,7 @@ impl TryFrom<String> for DirId {
 pub enum Sign {
     /// Seconds ago.
     Past(u64),
-    /// Dated so many seconds in the future.
+    /// This many seconds in the future.
     Future(u64),
     Unknown,
 }
@@ -217,8 +217,8 @@ impl Sign {
     }
 }
 
-/// Says that another machine's process has a run, and the way out when it has not. `lock` is the lock's path as one word
-/// of a shell, `fresh` how long a sign of life counts, in seconds.
+/// Describes that a process of another machine has a run, and what to do when it has not. `lock` is the lock's path
+/// quoted for a shell, `fresh` how long a sign of life counts, in seconds.
 pub fn describe_elsewhere(holder: &Holder, sign: Sign, lock: &str, fresh: u64) -> String {
     let (host, pid, minutes) = (&holder.host, holder.pid, fresh / 60);
     let remove = format!("make sure on {host} that process {pid} is gone, then remove {lock}");

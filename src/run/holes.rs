@@ -8,8 +8,8 @@ use nix::unistd::{Whence, lseek};
 /// Most parts of data that are searched for the last one.
 const MOST_PARTS: usize = 1 << 16;
 
-/// The first byte from `from` on that is not in a hole; none when there is nothing but a hole up to the end. Moves the
-/// file's cursor.
+/// Returns the first byte from `from` on that is not in a hole; `None` when there are only holes up to the end. Moves
+/// the file's cursor.
 pub(super) fn data_from(file: &File, from: u64) -> Option<u64> {
     let Ok(at) = i64::try_from(from) else {
         return Some(from);
@@ -54,7 +54,7 @@ mod tests {
         file.write_all_at(b"begin", 0).unwrap();
         file.write_all_at(b"middle", far).unwrap();
         file.set_len(4 * far).unwrap();
-        // Data is reported in whole blocks.
+        // File systems report data in multiples of their block size.
         assert_eq!(data_from(&file, 2), Some(2));
         assert!(data_from(&file, 1 << 20).is_some_and(|at| at > far - (1 << 20) && at <= far));
         assert_eq!(data_from(&file, 2 * far), None);

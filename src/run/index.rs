@@ -1,7 +1,8 @@
-//! A journal as it stands at one moment, for reading any part of it again and again.
+//! An index of a journal at one moment, for reading any part of it repeatedly.
 //!
-//! Of each line only its place, run time and step are kept (24 bytes), so that a journal of any length fits into
-//! memory; the events themselves are read from the file when they are wanted. What is appended later is not seen.
+//! Only the place, run time and step of each line are kept (24 bytes), so that a journal of any length fits into
+//! memory; the events themselves are read from the file when needed. Lines that are appended later are not in the
+//! index.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -23,7 +24,7 @@ const MOST_LINES: usize = 10_000_000;
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
 
-/// What makes an event worth stopping at.
+/// What makes an event a landmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Landmark {
     Phase,
@@ -47,13 +48,13 @@ pub struct Entry {
     pub step: u64,
 }
 
-/// The index of one run's journal. Lines are counted from 0; one that cannot be read stands at the time and step of the
+/// The index of one run's journal. Lines are counted from 0; a line that cannot be read has the time and step of the
 /// line before.
 pub struct JournalIndex {
     path: PathBuf,
     file: File,
     entries: Vec<Entry>,
-    /// Where the last whole line ends.
+    /// Where the last complete line ends.
     end: u64,
     landmarks: Vec<(usize, Landmark)>,
     /// Lines that are too long to be read.
@@ -64,7 +65,7 @@ impl JournalIndex {
     /// Indexes the journal of the run at `dir`; a torn last line is left out.
     ///
     /// # Errors
-    /// When there is no journal or it cannot be read.
+    /// When the journal does not exist or cannot be read.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join("events.jsonl");
         let mut index = Self {
@@ -82,9 +83,10 @@ impl JournalIndex {
     fn scan(&mut self) -> io::Result<()> {
         let mut file = self.file.try_clone()?;
         let mut chunk = vec![0; CHUNK];
-        // The beginning of a line whose end is not read yet, as far as it may be read at all, and its length.
+        // The beginning of a line that has not been read to its end, up to the longest length that is read, and its
+        // length so far.
         let (mut begun, mut length) = (Vec::new(), 0u64);
-        // As much of it as was read.
+        // At most as much as was read.
         let mut passed = 0;
         loop {
             let n = match file.read(&mut chunk) {
@@ -132,7 +134,7 @@ impl JournalIndex {
         }
     }
 
-    /// Takes in a line of `length` bytes, without its newline.
+    /// Adds a line of `length` bytes, without its newline.
     fn add(&mut self, line: &[u8], length: u64) {
         let long = length > LONGEST_LINE;
         if long {
@@ -160,7 +162,7 @@ impl JournalIndex {
         &self.entries
     }
 
-    /// Lines worth stopping at, in order.
+    /// Landmarks, in order.
     pub fn landmarks(&self) -> &[(usize, Landmark)] {
         &self.landmarks
     }
@@ -227,7 +229,7 @@ fn glance(line: &[u8]) -> Option<Glance> {
             "warning" => Some(Landmark::Warning),
             _ => None,
         };
-        // An event with such numbers is not let in.
+        // An event with such numbers is refused.
         let fits = fields.step <= MOST_COUNTED && fields.elapsed.abs() <= LARGEST_NUMBER;
         return fits.then_some(Glance {
             elapsed: fields.elapsed,
@@ -235,7 +237,7 @@ fn glance(line: &[u8]) -> Option<Glance> {
             landmark,
         });
     }
-    // A newer writer's event may have other types in these places: it is none of the landmarks, but has its time.
+    // A newer writer's event may have other types in these fields: it is not a landmark, but it has a time.
     let event = Event::from_line(std::str::from_utf8(line).ok()?).ok()?;
     Some(Glance {
         elapsed: event.elapsed,

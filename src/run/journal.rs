@@ -63,26 +63,26 @@ pub enum Place {
     /// It is elsewhere, and is still written.
     Moved,
     Deleted,
-    /// Another file lies in its place: the directory is not this run's any more.
+    /// Another file has its place: the directory is no longer this run's.
     Replaced,
 }
 
-/// Sees every event as it is journaled, on the emitting thread.
+/// Called with every event as it is journaled, on the emitting thread.
 pub type Observer = Box<dyn FnMut(&Event) + Send>;
 
 pub struct Journal {
     sink: Box<dyn Sink>,
-    /// The file and where it should lie, for [`Self::place`].
+    /// The file and its expected path, for [`Self::place`].
     file: Option<(File, PathBuf)>,
     /// Lines not written yet. After a partial write it begins inside a line, so that the next write completes it.
     waiting: Vec<u8>,
     metrics_waiting: usize,
     /// Metric events dropped since the disk filled up.
     dropped: u64,
-    /// An fsync is owed to a durable event.
+    /// A durable event waits for an fsync.
     sync_owed: bool,
     unsynced: Unsynced,
-    /// What was done about a failed fsync.
+    /// Describes how a failed fsync was repaired.
     again: Option<String>,
     next_seq: u64,
     elapsed_before: f64,
@@ -107,8 +107,8 @@ impl Journal {
         Self::of(file.map_err(at(&path))?, path)
     }
 
-    /// Goes on with the journal of an interrupted run. A torn last line is cut off, kept in `log.txt`, and told
-    /// in the returned warning.
+    /// Continues the journal of an interrupted run. A torn last line is cut off, kept in `log.txt`, and described in
+    /// the returned warning.
     ///
     /// # Errors
     /// When `events.jsonl` cannot be read or written.
@@ -119,8 +119,8 @@ impl Journal {
         Self::go_on(file, &dir)
     }
 
-    /// Continues a journal that is open for reading and appending, such as [the lock's](super::lock::RunLock::journal), in
-    /// the directory `dir`. Otherwise like [`Self::open`].
+    /// Continues a journal that is open for reading and appending, such as [the lock's](super::lock::RunLock::journal),
+    /// in the directory `dir`. Otherwise like [`Self::open`].
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -168,7 +168,7 @@ impl Journal {
         self.next_seq
     }
 
-    /// Goes on with numbers above `seq`.
+    /// Continues with numbers above `seq`.
     pub fn skip_past(&mut self, seq: u64) {
         self.next_seq = self.next_seq.max(seq.saturating_add(1));
     }
@@ -184,10 +184,10 @@ impl Journal {
         let there = std::fs::metadata(path);
         match there {
             Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Place::Kept,
-            // Another run's, or somebody's copy.
+            // Another run's journal, or a copy.
             Ok(_) => Place::Replaced,
             _ if ours.nlink() == 0 => Place::Deleted,
-            // Anything but a clear answer may be a network file system's hiccup.
+            // Any other error may be a temporary failure of a network file system.
             Err(e) if e.kind() != io::ErrorKind::NotFound => Place::Kept,
             _ => Place::Moved,
         }
@@ -199,13 +199,13 @@ impl Journal {
         metadata.is_some_and(|m| m.is_ok_and(|m| m.nlink() > 0))
     }
 
-    /// Switches to a new file, open for appending, after the former one was deleted. Event numbers and times continue.
+    /// Switches to a new file, open for appending, after the old file was deleted. Event numbers and times continue.
     ///
     /// # Errors
-    /// When the process has no descriptor left; the former file is still written then.
+    /// When the process has no descriptor left; the old file is still written then.
     pub fn begin_again(&mut self, file: File, path: PathBuf) -> Result<(), JournalError> {
         let mut new = Self::of(file, path)?;
-        // Into the file that is gone, so that no part of a line opens the new one.
+        // Into the deleted file, so that the new file does not begin within a line.
         self.flush();
         self.waiting.clear();
         self.unsynced = Unsynced::default();
@@ -224,8 +224,8 @@ impl Journal {
         self.observers.push(observer);
     }
 
-    /// Journals one event and shows it to the observers. A durable one ([`Body::is_durable`]) is on disk when this
-    /// returns, unless [`Self::problem`] says otherwise; others wait for [`Self::flush`].
+    /// Journals one event and passes it to the observers. A durable event ([`Body::is_durable`]) is on disk when this
+    /// returns, unless [`Self::problem`] reports a failure; other events wait for [`Self::flush`].
     pub fn emit(&mut self, stamp: Stamp, body: Body) -> Event {
         let event = self.stamped(stamp.clone(), body);
         self.last = Some(stamp);
@@ -271,7 +271,7 @@ impl Journal {
         self.metrics_waiting += usize::from(event.body.is_metric());
     }
 
-    /// Writes what waits. True when nothing is left waiting; otherwise [`Self::problem`] tells why.
+    /// Writes the waiting lines. Returns true when none is left; otherwise [`Self::problem`] has the reason.
     pub fn flush(&mut self) -> bool {
         match self.write_waiting() {
             Ok(()) => {
@@ -353,8 +353,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Once the disk has room again: readers of the file learn how many metric events they miss. Observers missed
-    /// none, so that they are not told.
+    /// Journals the number of dropped metric events once the disk has room again, for readers of the file. Observers
+    /// have seen every event, so they do not get this one.
     fn tell_gap(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
         if let Some(stamp) = self.last.clone() {
@@ -363,7 +363,7 @@ impl Journal {
         }
     }
 
-    /// Why lines are not on disk, while that is so.
+    /// Why lines are not on disk, as long as the journal cannot be written.
     pub fn failure(&self) -> Option<&str> {
         self.failing.as_deref()
     }

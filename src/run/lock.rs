@@ -23,9 +23,10 @@ use crate::text;
 
 pub use super::holder::Holder;
 
-/// So long a holder that could not lock the journal waits for another one to show itself.
+/// How long a holder that could not lock the journal waits for a competing process to write the file.
 const SHOW: Duration = Duration::from_millis(50);
-/// A holder on another machine whose lock cannot be seen from here counts as alive while its journal is this young.
+/// How recently the journal or the lock must have changed for a holder on another machine, whose lock cannot be checked
+/// from here, to count as alive.
 pub const FRESH: Duration = Duration::from_secs(600);
 /// Most bytes of the file.
 const LARGEST: u64 = 16 << 10;
@@ -52,7 +53,7 @@ pub enum LockError {
 #[derive(Debug)]
 pub struct RunLock {
     handle: Arc<RunHandle>,
-    /// Open for appending, and locked.
+    /// Open for appending, and locked unless other users' read locks prevent it.
     journal: File,
     /// False while other users' read locks keep the journal from being locked.
     journal_is_locked: bool,
@@ -96,11 +97,11 @@ impl RunLock {
         let locked = lock(&journal).map_err(fail(&root, EVENTS))?;
         match locked {
             Locked::Held => return Err(held(dir, said())),
-            // Free as seen from here; a lock does not reach every file system's other machines.
+            // Free as far as this machine can see; on some file systems a lock does not reach other machines.
             Locked::Taken => refuse_elsewhere(dir, said())?,
             Locked::Read if is_locked_in(&root, LOCK) => return Err(held(dir, said())),
             Locked::Read => refuse_elsewhere(dir, said())?,
-            // No locks on this file system: the file's word has to do.
+            // This file system has no locks: the file `lock` decides.
             Locked::Unsupported => refuse_living(dir, said())?,
         }
         refuse_older_program(&root, dir)?;
@@ -113,7 +114,8 @@ impl RunLock {
             holder,
         };
         if locked == Locked::Read {
-            // Another process may have come as far as this at the same time: the last one to write the file stays.
+            // A competing process may have reached this point at the same time: the last one to write the file holds
+            // the lock.
             std::thread::sleep(SHOW);
             if !lock.is_in_place() {
                 return Err(held(dir, said()));
@@ -136,7 +138,7 @@ impl RunLock {
         self.journal.try_clone()
     }
 
-    /// Tells where the control socket is, or that there is none.
+    /// Writes the address of the control socket, or that there is none.
     ///
     /// # Errors
     /// When the file cannot be written; the lock itself is still held.
@@ -146,12 +148,13 @@ impl RunLock {
         Ok(())
     }
 
-    /// The directory that is locked.
+    /// The id of the locked directory.
     pub fn dir_id(&self) -> Option<DirId> {
         self.holder.dir
     }
 
-    /// Takes the lock again after the directory or a file of it was deleted: of the journal that is there now, or a new one.
+    /// Takes the lock again after the directory or a file in it was deleted: that of the present journal, or of a new
+    /// one.
     ///
     /// # Errors
     /// As [`Self::acquire`].
@@ -166,7 +169,7 @@ impl RunLock {
         Ok(())
     }
 
-    /// Writes the file `lock` again after it was deleted. What is locked, the journal, is still held.
+    /// Writes the file `lock` again after it was deleted. The journal's lock is still held.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -175,10 +178,10 @@ impl RunLock {
         Ok(())
     }
 
-    /// Shows other machines, which may not see the lock itself, that its holder lives. Locks the journal if that could not
-    /// be done before.
+    /// Updates the file's time, which shows other machines that the holder lives even if they cannot see the lock.
+    /// Locks the journal if that was not possible before.
     pub fn touch(&mut self) {
-        // Where it cannot be, the journal's age has to do.
+        // If this fails, other machines judge by the journal's age.
         let _ = self.named.set_modified(SystemTime::now());
         if !self.journal_is_locked {
             self.journal_is_locked = matches!(lock(&self.journal), Ok(Locked::Taken));
@@ -191,7 +194,7 @@ impl RunLock {
         ours.is_some() && ours == self.handle.root().id_of(LOCK).ok().flatten()
     }
 
-    /// Who holds the run at `dir`, if anybody does.
+    /// Returns the holder of the run at `dir`, if it has one.
     pub fn holder(dir: &Path) -> Option<Holder> {
         let path = dir.join(LOCK);
         let locked = |name| Some(is_locked(&file::open(&dir.join(name)).ok()?));
@@ -205,7 +208,7 @@ impl RunLock {
                 ..said
             }),
             _ => {
-                // Free as seen from here, which says nothing where locks do not reach the other machine.
+                // Free as far as this machine can see, which does not count where locks do not reach the other machine.
                 let said = read_holder(&path)?;
                 if is_of_older_program(&path, &said) {
                     return Some(said);
@@ -219,20 +222,20 @@ impl RunLock {
         }
     }
 
-    /// Whether a process works on the run at `dir`. A holder that cannot be confirmed counts while the journal is
-    /// fresh, so that a copied directory does not look alive for ever.
+    /// Whether a process works on the run at `dir`. A holder that cannot be confirmed counts only while the journal is
+    /// fresh, so that a copied directory does not look alive forever.
     pub fn is_live(dir: &Path) -> bool {
         Self::holder(dir).is_some_and(|holder| holder.confirmed || is_fresh(dir))
     }
 }
 
-/// Replaces the file `lock` by a new one that is locked already.
+/// Replaces the file `lock` by a new one that is already locked.
 fn write_holder(root: &Dir, holder: &Holder) -> io::Result<File> {
     let mut new = root.begin_file(LOCK)?;
     let named = new.file().try_clone()?;
     // If the file system has no such locks, the journal is not locked either.
     let _ = lock(&named);
-    // An older version of this program looks for this one.
+    // An older version of this program checks for a flock.
     let _ = named.try_lock();
     let mut text = serde_json::to_string(holder)?;
     text.push('\n');
@@ -254,7 +257,7 @@ fn is_locked_in(root: &Dir, name: &str) -> bool {
         .is_ok_and(|file| is_locked(&file) == Some(true))
 }
 
-/// An older version of this program, which flocks the file `lock`, keeps this one out.
+/// Refuses to lock while an older version of this program, which flocks the file `lock`, holds the run.
 fn refuse_older_program(root: &Dir, dir: &Path) -> Result<(), LockError> {
     let path = root.path_of(LOCK);
     match holder_in(root) {
@@ -263,7 +266,8 @@ fn refuse_older_program(root: &Dir, dir: &Path) -> Result<(), LockError> {
     }
 }
 
-/// Whether the file is flocked, and by a process of its owner that lives: anyone can flock a file that they may read.
+/// Whether the file is flocked, and its owner runs the process that it names: any user can flock a file that they may
+/// read.
 fn is_of_older_program(path: &Path, said: &Holder) -> bool {
     let flocked = file::open(path)
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
@@ -279,17 +283,17 @@ fn is_of_older_program(path: &Path, said: &Holder) -> bool {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // Only the content: the lock itself ends with the descriptor.
+        // Only the content is cleared: the lock itself ends with the descriptor.
         let _ = self.named.set_len(0);
     }
 }
 
-/// The file's word. It is empty after a holder that ended well.
+/// Returns the holder that the file names. The file is empty after a holder that exited normally.
 fn read_holder(path: &Path) -> Option<Holder> {
     parse_holder(&file::read_bytes(path, LARGEST).ok()?)
 }
 
-/// The same, in an open directory.
+/// The same for a file in an open directory.
 fn holder_in(root: &Dir) -> Option<Holder> {
     parse_holder(&root.read_bytes(LOCK, LARGEST).ok()?)
 }
@@ -302,7 +306,7 @@ fn parse_holder(text: &[u8]) -> Option<Holder> {
     })
 }
 
-/// Another machine's process that is still at work keeps this one out.
+/// Refuses to lock while a process of another machine is still at work.
 fn refuse_elsewhere(dir: &Path, said: Option<Holder>) -> Result<(), LockError> {
     match said {
         Some(holder)
@@ -314,7 +318,8 @@ fn refuse_elsewhere(dir: &Path, said: Option<Holder>) -> Result<(), LockError> {
     }
 }
 
-/// Without locks: a process of this machine is looked for, another machine's word is taken while its journal is fresh.
+/// Decides without locks: looks for a process of this machine; trusts another machine's entry while its journal is
+/// fresh.
 fn refuse_living(dir: &Path, said: Option<Holder>) -> Result<(), LockError> {
     let Some(holder) = said else { return Ok(()) };
     if holder.boot_id != boot_id() && holder.host == host_name() {
@@ -350,8 +355,8 @@ fn held(dir: &Path, holder: Option<Holder>) -> LockError {
     }
 }
 
-/// Whether the journal was written, or the lock touched, lately. A time from the future is late enough: the clock was set
-/// back meanwhile.
+/// Whether the journal was written, or the lock touched, recently. A time in the future counts as recent: the clock was
+/// set back meanwhile.
 fn is_fresh(dir: &Path) -> bool {
     let fresh = |file: &str| {
         let changed = std::fs::metadata(dir.join(file)).and_then(|m| m.modified());

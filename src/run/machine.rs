@@ -1,4 +1,4 @@
-//! What tells this machine, its boots and its processes from others.
+//! Identifies this machine, its boots and its processes.
 
 /// This machine's name.
 pub fn host_name() -> String {
@@ -15,8 +15,9 @@ pub fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-/// When a process of this machine started, in clock ticks since the boot: field 22 of `/proc/PID/stat`. With the process
-/// id and the boot's id it names one process for good. `None` without such a process, or without `/proc`.
+/// When a process of this machine started, in clock ticks since the boot: field 22 of `/proc/PID/stat`. Together with
+/// the process id and the boot's id it identifies a process uniquely. `None` without such a process, or without
+/// `/proc`.
 pub fn process_start(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in parentheses, which may hold anything.

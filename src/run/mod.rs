@@ -1,20 +1,20 @@
-//! A run as it lies on disk and as it is reported: events, commands, journal, lock, tail and the fold over them.
+//! A run on disk and as it is reported: events, commands, journal, lock, tail and the fold over them.
 //!
-//! This room knows no candle and no terminal, and uses nothing of `device`, `tensors`, `ops`, `model` and `train`: a test
-//! sees to it. Everything a user sees is [`state::RunState`], a fold over
+//! This folder does not use candle or a terminal, and imports nothing of `device`, `tensors`, `ops`, `model` and
+//! `train`, which a test checks. Everything a user sees is [`state::RunState`], a fold over
 //! [`event::Event`]s; everything a user does is a [`command::Command`].
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`event`] | the kinds of events and their lines |
-//! | [`command`], [`words`], [`setting`], [`decisions`] | what can be asked of a trainer, in words, too; commands of another run to be repeated |
+//! | [`command`], [`words`], [`setting`], [`decisions`] | what can be asked of a trainer, and in which words; commands of another run to be repeated |
 //! | [`journal`], [`tail`], [`index`] | the only writer of `events.jsonl`; its readers, forwards and at any place |
 //! | [`state`], [`series`] | the fold; its curves in bounded memory and on disk |
-//! | [`queue`], [`shared`] | lie between the trainer and the one fold of its process |
+//! | [`queue`], [`shared`] | carry events from the trainer to the one fold of its process |
 //! | [`control`], [`presence`] | the control socket; whether an operator is there |
 //! | [`dir`](mod@dir), [`create`], [`handle`], [`lock`], [`holder`], [`machine`], [`pick`] | where a run's files lie, who writes them, who works on them, which run is meant |
 //! | [`controls`], [`order`] | the models for comparison, a row each; the order of a run's phases |
-//! | [`windows`], [`trend`], [`trouble`], [`since`] | what validation windows, losses and a state say |
+//! | [`windows`], [`trend`], [`trouble`], [`since`] | what follows from validation windows, losses and a state |
 //! | [`show`], [`table`], [`advice`], [`hints`] | a state as text, and what can be done |
 //! | [`notify`] | what an operator who looks elsewhere should know |
 

@@ -19,7 +19,7 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Returns the recipe of a run whose config is not at hand.
+    /// Returns the recipe of a run from its facts, for readers without its config.
     pub fn of_run(info: &RunInfo) -> Self {
         Self {
             reference_layers: info.n_layer,

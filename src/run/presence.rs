@@ -1,4 +1,4 @@
-//! Whether anybody is there to answer a question, and what those who come and go want written down.
+//! Whether an operator is there to answer a question, and the lines to journal about dashboards that come and go.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{Body, Log, Warning};
 
-/// How a dashboard went away while training goes on.
+/// How a dashboard left while training continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leave {
     Detached,
@@ -34,15 +34,15 @@ impl Leave {
     }
 }
 
-/// Ends the line that says that a client which had control has left.
+/// Ends the line about a client with control that has left.
 const LEFT: &str = " has left; control is free";
 
-/// The line that says that a client which had control has left.
+/// Returns the line about a client with control that has left.
 pub fn departure(name: &str) -> String {
     format!("{name}{LEFT}")
 }
 
-/// Whether a line of the journal says that an operator has left.
+/// Whether a line of the journal reports that an operator has left.
 pub fn is_departure(line: &str) -> bool {
     let all = [
         Leave::Detached,
@@ -55,24 +55,24 @@ pub fn is_departure(line: &str) -> bool {
     all.iter().any(|l| l.words() == line) || line.ends_with(LEFT)
 }
 
-/// Most lines that wait for the journal; a flood of them is cut.
+/// Most lines that wait for the journal; further ones are dropped.
 const NEWS_WAITING: usize = 64;
 
-/// Shared by the trainer and those who show it and control it.
+/// Shared by the trainer and by everything that shows or controls its run.
 #[derive(Debug, Default)]
 pub struct Presence {
-    /// A dashboard in this process, or a plain terminal whose commands are read.
+    /// Whether this process has a dashboard, or a plain terminal whose commands are read.
     dashboard: AtomicBool,
     /// Dashboards attached over the control socket.
     attached: AtomicUsize,
-    /// When the last one left; the start where there was none.
+    /// When the last operator left, or when the process started.
     since: Mutex<Option<Instant>>,
     /// Events for the journal.
     news: Mutex<VecDeque<Body>>,
 }
 
 impl Presence {
-    /// With a dashboard or a plain terminal that is read, or without either from the start.
+    /// Starts with a dashboard or a plain terminal that is read, or without either.
     pub fn new(dashboard: bool) -> Arc<Self> {
         let new = Self::default();
         new.dashboard.store(dashboard, Ordering::SeqCst);
@@ -80,7 +80,7 @@ impl Presence {
         Arc::new(new)
     }
 
-    /// Whether somebody can answer.
+    /// Whether an operator can answer.
     pub fn is_present(&self) -> bool {
         self.dashboard.load(Ordering::SeqCst) || self.attached.load(Ordering::SeqCst) > 0
     }
@@ -90,7 +90,7 @@ impl Presence {
         *since = Some(Instant::now());
     }
 
-    /// For how long nobody has been there.
+    /// Returns for how long no operator has been there.
     pub fn alone_for(&self) -> Duration {
         let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         match *since {
@@ -99,7 +99,7 @@ impl Presence {
         }
     }
 
-    /// The dashboard of this process has gone, or commands are no longer read from its terminal.
+    /// The dashboard of this process has closed, or commands are no longer read from its terminal.
     pub fn leave(&self, how: Leave) {
         self.somebody_left();
         self.dashboard.store(false, Ordering::SeqCst);
@@ -116,18 +116,18 @@ impl Presence {
         self.tell(back.into());
     }
 
-    /// A dashboard has attached, until the guard is dropped.
+    /// Registers a dashboard as attached until the guard is dropped.
     pub fn attach(self: &Arc<Self>) -> Attached {
         self.attached.fetch_add(1, Ordering::SeqCst);
         Attached(Arc::clone(self))
     }
 
-    /// Leaves a line for the journal.
+    /// Queues a line for the journal.
     pub fn tell(&self, message: String) {
         self.leave_news(Body::Log(Log { message }));
     }
 
-    /// Leaves a warning for the journal.
+    /// Queues a warning for the journal.
     pub fn warn(&self, message: String) {
         self.leave_news(Body::Warning(Warning { message }));
     }
@@ -139,7 +139,7 @@ impl Presence {
         }
     }
 
-    /// The next event for the journal, which the trainer alone writes.
+    /// Returns the next event for the journal, which only the trainer writes.
     pub fn news(&self) -> Option<Body> {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         news.pop_front()

@@ -1,10 +1,10 @@
 //! A bounded queue of events: from the trainer to the [fold](super::shared), and from there to a printer.
 //!
-//! The trainer never waits for the reader. When [`CAPACITY`] events wait, the reader loses events, metric and log events
-//! first, and finds a `gap` event in their place that says how many. What a run's story rests on is never lost: commands,
-//! answers, decisions, phases, checkpoints, the run's state and its end take the place of the newest event that may be
-//! lost, and only when no such event is left does the queue grow beyond its capacity, by those events alone. They are
-//! few: operators, checkpoints and phases make them, and the socket takes ten commands a second at most.
+//! The trainer never waits for the reader. When [`CAPACITY`] events wait, the reader loses events, metric and log
+//! events first, and finds a `gap` event in their place with their number. Events that later state depends on are never
+//! lost: commands, answers, decisions, phases, checkpoints, the run's state and its end replace the newest event that
+//! may be lost; only when no such event is left does the queue grow beyond its capacity, by those events alone. They
+//! are few: operators, checkpoints and phases cause them, and the socket accepts ten commands a second at most.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,14 +14,14 @@ use super::event::{Body, DropOrder, Event, Gap};
 /// Events that may wait for a reader.
 pub const CAPACITY: usize = 16_384;
 
-/// An event that waits, with a text made for its reader when it was added. A gap that is made here has none.
+/// A waiting event, with a text that was made for its reader when it was added. A gap made by the queue has no text.
 #[derive(Debug)]
 struct Entry {
     event: Event,
     text: Option<String>,
 }
 
-/// What waits, in order. A `gap` event has the number, step and time of the last event lost in its place.
+/// Waiting events, in order. A `gap` event has the number, step and time of the last event lost in its place.
 #[derive(Debug)]
 struct Waiting {
     events: VecDeque<Entry>,
@@ -56,7 +56,7 @@ impl Waiting {
         self.events.push_back(Entry { event, text });
     }
 
-    /// How many events the gap at index `i` stands for; `None` when no gap is there.
+    /// Returns how many events the gap at index `i` stands for; `None` if that event is not a gap.
     fn dropped_at(&self, i: usize) -> Option<u64> {
         match self.events.get(i)?.event.body {
             Body::Gap(Gap { dropped }) => Some(dropped),
@@ -64,7 +64,7 @@ impl Waiting {
         }
     }
 
-    /// Adds to the gap at the end, or begins one there.
+    /// Adds to the gap at the end, or starts one there.
     fn push_gap(&mut self, last_lost: &Event, dropped: u64) {
         let last = self.events.len().checked_sub(1);
         let before = last.and_then(|i| self.dropped_at(i));
@@ -78,8 +78,8 @@ impl Waiting {
         });
     }
 
-    /// Gives up the newest event that is lost sooner than `order`. Returns false when no such event waits and the new event itself may be
-    /// lost.
+    /// Drops the newest event that is lost sooner than `order`. Returns false when no such event waits and the new
+    /// event itself may be lost.
     fn make_room(&mut self, order: DropOrder) -> bool {
         let victim = [DropOrder::First, DropOrder::Second]
             .into_iter()
@@ -93,7 +93,7 @@ impl Waiting {
         }
     }
 
-    /// Replaces the newest event of a kind by a gap, and joins it with the gaps next to it.
+    /// Replaces the newest event of a kind by a gap, and joins the gap with its neighbours.
     fn give_up(&mut self, kind: DropOrder) {
         let is_of_kind = |entry: &Entry| entry.event.body.dropped() == kind;
         let newest = self.events.iter().rposition(is_of_kind);
@@ -146,7 +146,7 @@ struct Inner {
     waiting: Waiting,
     /// No event will come any more.
     ended: bool,
-    /// Nobody reads any more.
+    /// The reader is gone.
     left: bool,
 }
 
@@ -164,12 +164,12 @@ pub struct EventSender(Arc<Shared>);
 #[derive(Debug)]
 pub struct EventReceiver(Arc<Shared>);
 
-/// The reason that no event was returned.
+/// Why no event was returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nothing {
-    /// None waits at present.
+    /// No event waits at present.
     Empty,
-    /// None will come any more.
+    /// No further event will come.
     Ended,
 }
 
@@ -219,13 +219,13 @@ impl EventReceiver {
     /// Returns the next event without waiting.
     ///
     /// # Errors
-    /// When there is none, and whether one may still come.
+    /// When no event waits: whether one may still come.
     #[cfg(test)]
     fn poll(&self) -> Result<Event, Nothing> {
         self.0.lock().poll().map(|entry| entry.event)
     }
 
-    /// Whether no event waits at present.
+    /// Whether the queue is empty at present.
     pub fn is_empty(&self) -> bool {
         self.0.lock().waiting.events.is_empty()
     }

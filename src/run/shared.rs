@@ -19,18 +19,19 @@ use super::queue;
 use super::state::RunState;
 use crate::threads;
 
-/// Time between two looks at the queue, in which events gather. Each of them would wake the folding thread otherwise, and on
-/// a machine whose cores are all busy that thread may take the processor from the trainer in the middle of its `emit`.
+/// Interval between two checks of the queue, in which events gather. Otherwise each event would wake the folding
+/// thread, and on a machine whose cores are all busy that thread may take the processor from the trainer in the middle
+/// of its `emit`.
 const REST: Duration = Duration::from_millis(2);
 
-/// Sees each event with the state after it, on the thread that folds. Must not wait: the state is locked meanwhile. Dropped
-/// after the last event.
+/// Called with each event and the state after it, on the thread that folds. Must not wait, since the state is locked
+/// during the call. Dropped after the last event.
 pub type Sink = Box<dyn FnMut(&RunState, &Event) + Send>;
 
 /// A state that one thread folds and others read.
 pub struct SharedRun {
     fold: Mutex<Fold>,
-    /// Wakes those who wait for the end.
+    /// Wakes the threads that wait for the end.
     over: Condvar,
     /// Number of the last event before the first one folded here.
     past_seq: u64,
@@ -67,7 +68,7 @@ pub struct Snapshot {
 }
 
 impl SharedRun {
-    /// Folds events on a thread of its own from now on; `past` is the run as its journal describes it so far. Returns the
+    /// Folds events on a separate thread from now on; `past` is the run as its journal describes it so far. Returns the
     /// run and the observer that feeds it. The events end when the observer is dropped.
     ///
     /// # Errors
@@ -115,14 +116,14 @@ impl SharedRun {
         let fold = &mut *fold;
         fold.state.apply(event);
         fold.digest.add(event);
-        // A gap stands for events that found no room in the queue.
+        // A gap stands for events that the queue dropped.
         fold.folded += u64::from(!matches!(event.body, Body::Gap(_)));
         for sink in &mut fold.sinks {
             sink(&fold.state, event);
         }
     }
 
-    /// Calls `look` with the state, which stands still meanwhile.
+    /// Calls `look` with the state, which does not change during the call.
     pub fn with<T>(&self, look: impl FnOnce(&RunState) -> T) -> T {
         look(&self.lock().state)
     }
@@ -134,7 +135,7 @@ impl SharedRun {
         let running = !fold.ended;
         let copy = (fold.state.version != state.version).then(|| fold.state.clone());
         drop(fold);
-        // The former state is freed without the lock.
+        // The old state is freed without the lock.
         if let Some(copy) = copy {
             *state = copy;
         }
@@ -150,7 +151,7 @@ impl SharedRun {
         }
     }
 
-    /// Waits until every event has been folded, at most for `patience`. Returns whether that is so.
+    /// Waits until every event has been folded, at most for `patience`. Returns whether all have been.
     pub fn wait_for_end(&self, patience: Duration) -> bool {
         let waited = self
             .over
@@ -170,7 +171,7 @@ impl SharedRun {
     }
 }
 
-/// Ends a run's events when dropped, even by a panic of the thread that folds: readers must not wait for more.
+/// Ends a run's events when dropped, even by a panic of the folding thread: readers must not wait for further events.
 struct Ending(Arc<SharedRun>);
 
 impl Drop for Ending {
@@ -179,7 +180,7 @@ impl Drop for Ending {
         fold.ended = true;
         let sinks = std::mem::take(&mut fold.sinks);
         drop(fold);
-        // What a sink does at its end may take locks of its own.
+        // A sink may take its own locks when it is dropped.
         drop(sinks);
         self.0.over.notify_all();
     }
@@ -235,7 +236,7 @@ mod tests {
         assert!(shared.wait_for_end(PATIENCE));
         let mut state = RunState::default();
         assert!(!shared.copy_to(&mut state));
-        // Metrics alone found no room in the queue, and they are counted.
+        // Only metrics were dropped by the queue, and they are counted.
         assert_eq!(shared.folded() + state.dropped, last);
         assert!(state.dropped > 0);
         assert_eq!(state.notes.back().unwrap().text, "kept");
@@ -248,7 +249,7 @@ mod tests {
         (1..=3).for_each(|seq| observer(&log(seq)));
         assert!(shared.wait_for_end(PATIENCE));
         assert!(!shared.copy_to(&mut RunState::default()));
-        // One that comes too late is dropped at once.
+        // A sink that is added after the end is dropped at once.
         let (held, end) = channel::<()>();
         shared.add_sink(Box::new(move |_, _| drop(held.clone())));
         assert!(end.recv_timeout(PATIENCE).is_err());

@@ -1,4 +1,4 @@
-//! A run told as JSON (`show --json`) and as text (`show`).
+//! A run as JSON (`show --json`) and as text (`show`).
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -32,8 +32,8 @@ pub fn state_word(state: &RunState, dir: &RunDir) -> &'static str {
     }
 }
 
-/// The same for a reader who wants to know how an interrupted run ended: `stopped` after a checkpoint and in order, or
-/// `crashed` without a last word.
+/// The same for readers who want to know how an interrupted run ended: `stopped` after a checkpoint, or `crashed`
+/// without a last message.
 pub fn state_text(state: &RunState, dir: &RunDir) -> &'static str {
     match state_word(state, dir) {
         "interrupted" if state.is_crashed() => "crashed",
@@ -42,12 +42,13 @@ pub fn state_text(state: &RunState, dir: &RunDir) -> &'static str {
     }
 }
 
-/// The checkpoints of a run that are on disk, listed once: for those who must not ask the disk while a state is locked.
+/// The checkpoints of a run that are on disk, listed once: for callers that must not access the disk while a state is
+/// locked.
 #[derive(Debug, Default)]
 pub struct Kept(BTreeSet<String>);
 
 impl Kept {
-    /// Lists the checkpoints of the run in `dir`; none where they cannot be read.
+    /// Lists the checkpoints of the run in `dir`; empty where they cannot be read.
     pub fn list(dir: &RunDir) -> Self {
         let entries = std::fs::read_dir(dir.checkpoints()).into_iter().flatten();
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -65,7 +66,7 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
     json_knowing(state, dir, &|name| is_kept(dir, name))
 }
 
-/// The same where `is_kept` says whether a checkpoint is on disk.
+/// As [`json()`], where `is_kept` decides whether a checkpoint is on disk.
 pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bool) -> Value {
     let core = &state.core;
     json!({
@@ -92,13 +93,13 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
     })
 }
 
-/// What is wrong with the run, if anything is.
+/// Returns the run's trouble, if it has any.
 fn trouble(state: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
     let silence = state.silence(Timestamp::now().as_millisecond());
     Trouble::of(state, silence, is_kept)
 }
 
-/// Whether a checkpoint is on disk. Asked about names only: a journal from elsewhere may hold anything.
+/// Whether a checkpoint is on disk. Checks valid names only: a journal from elsewhere may hold any text.
 pub fn is_kept(dir: &RunDir, name: &str) -> bool {
     is_name(name) && dir.checkpoints().join(name).is_dir()
 }
@@ -109,7 +110,7 @@ pub fn pause(state: &RunState) -> Option<&str> {
     state.core.pause.as_deref().filter(|_| paused)
 }
 
-/// What operators have set, where it is not what it was before: `clip 0.5 (was 1), frozen layers 0..2 (was none)`.
+/// Lists the values that operators have changed: `clip 0.5 (was 1), frozen layers 0..2 (was none)`.
 pub fn changes(state: &RunState) -> Option<String> {
     let words = |c: &Change| format!("{} {} (was {})", c.what, c.new, c.old);
     let all: Vec<String> = state.core.changes.iter().map(words).collect();
@@ -131,12 +132,12 @@ fn reference(r: &PhaseResult) -> Value {
     })
 }
 
-/// How a run stands, in a few lines.
+/// Describes the state of a run in a few lines.
 pub fn status(state: &RunState, dir: &RunDir) -> String {
     status_knowing(state, dir, &|name| is_kept(dir, name))
 }
 
-/// The same where `is_kept` says whether a checkpoint is on disk.
+/// As [`status`], where `is_kept` decides whether a checkpoint is on disk.
 pub fn status_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bool) -> String {
     let core = &state.core;
     let mut out = format!("{}, step {} of the run", core.status, core.step);

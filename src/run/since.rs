@@ -1,4 +1,4 @@
-//! What has happened to a run since its operator last looked at it.
+//! What has happened in a run since its operator last looked at it.
 
 use super::state::{Level, Note, RunState};
 use super::trend;
@@ -6,17 +6,17 @@ use crate::text::thousands;
 
 pub use super::state::Left;
 
-/// What has happened since.
+/// What has happened since then.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Since {
     pub left: Left,
-    /// What it comes to, in a line or two.
+    /// A summary of a line or two.
     pub summary: Vec<String>,
     /// Decisions, warnings, growths and results, oldest first.
     pub notes: Vec<Note>,
 }
 
-/// Collects what matters of what has happened since the operator left; `None` when that is nothing.
+/// Collects what matters of the events since the operator left; `None` if nothing does.
 pub fn of(run: &RunState) -> Option<Since> {
     let left = run.left?;
     let matters = |n: &&Note| {
@@ -50,7 +50,7 @@ pub fn of(run: &RunState) -> Option<Since> {
     })
 }
 
-/// The best validation loss since, where it is better than any before in its phase.
+/// The best validation loss since then, if it is better than any before in its phase.
 fn best(run: &RunState, left: Left) -> Option<String> {
     let evals = run.evals_of_phase();
     let finite = || evals.iter().filter(|e| e.val_loss.is_some());

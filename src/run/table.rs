@@ -162,7 +162,7 @@ fn push_legend(out: &mut String, state: &RunState) {
     }
 }
 
-/// One line: how the run ended, or where it stands.
+/// Describes in one line how the run ended, or its present state.
 pub fn outcome(state: &RunState) -> String {
     let core = &state.core;
     let message = match core.message.as_str() {
@@ -196,7 +196,7 @@ pub fn phase_name(phase: &Phase) -> String {
     }
 }
 
-/// Text from a journal made harmless for any terminal: every character that is not printable ASCII becomes `?`.
+/// Sanitises text from a journal for any terminal: every character that is not printable ASCII becomes `?`.
 pub fn ascii(text: &str) -> String {
     text.replace('±', "+/- ")
         .chars()

@@ -1,10 +1,10 @@
 //! Follows a journal that another process writes, or reads a finished one.
 //!
-//! Reads are bounded, so that a long journal can be shown while it loads: [`Tail::poll`] until
-//! [`Tail::caught_up`]. A torn last line is normal and read again later; a torn line in the middle is reported and
-//! skipped, and so is one that is too long to be the journal's: holes in it are jumped over (a sparse file of terabytes
-//! costs its owner nothing), and a file with too much of it is given up. Nothing is kept of a line that has no newline
-//! yet, since a resuming writer may cut it off.
+//! Reads are bounded, so that a long journal can be shown while it loads: call [`Tail::poll`] until
+//! [`Tail::caught_up`]. A torn last line is normal and is read again later; a torn line in the middle is reported and
+//! skipped, as is a line that is too long for a journal. Holes are not read (a sparse file of terabytes costs nothing
+//! to create), and a file with too long a line is given up. Nothing is kept of a line without a newline, since a
+//! resuming writer may cut it off.
 
 use notify::Watcher;
 use serde::{Deserialize, Serialize};
@@ -26,21 +26,21 @@ use crate::text;
 
 pub use super::series::open::load;
 
-/// Bytes read per poll, but for a line that is longer.
+/// Bytes read per poll, except for a line that is longer.
 const CHUNK: u64 = 1 << 20;
-/// Longer lines are not the journal's: they are skipped, and nothing of them is kept.
+/// Longer lines are not a journal's: they are skipped without being held in memory.
 pub(super) const LONGEST_LINE: u64 = 4 << 20;
-/// Bytes without a newline after which a file is given up: it is not a journal, and has no end in sight.
+/// Bytes without a newline after which a file is given up: it is not a journal.
 pub(super) const GIVEN_UP: u64 = 64 << 20;
 /// Bytes of the reason for skipping a line, which may quote it.
 const LONGEST_REASON: usize = 200;
 /// notify does not see what other machines write, so waiting ends at least this often.
 const GLANCE: Duration = Duration::from_secs(1);
-/// The file's first bytes, and those before a place in it, by which a replaced file is told from a grown one.
+/// The file's first bytes, and the bytes before a position in it, which distinguish a replaced file from a grown one.
 const HEAD: usize = 256;
 const BEFORE: usize = 64;
 
-/// A place in a journal after a whole line, and what tells this journal from others.
+/// A position in a journal after a complete line, and the bytes that identify this journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Bytes and lines before it.
@@ -48,12 +48,12 @@ pub struct Position {
     pub line: u64,
     /// The journal's first bytes.
     head: Vec<u8>,
-    /// The last bytes before the place.
+    /// The last bytes before the position.
     before: Vec<u8>,
 }
 
 impl Position {
-    /// Whether it is a place in this file.
+    /// Whether it is a position in this file.
     pub fn fits(&self, file: &File) -> bool {
         let same = |bytes: &[u8], at: u64| {
             let mut there = vec![0; bytes.len()];
@@ -64,7 +64,7 @@ impl Position {
         short && same(&self.head, 0) && begins.is_some_and(|at| same(&self.before, at))
     }
 
-    /// Takes in the bytes up to the place that come after those known.
+    /// Takes in the bytes from those known up to the position.
     fn remember(&mut self, bytes: &[u8]) {
         let missing = HEAD - self.head.len().min(HEAD);
         self.head.extend(bytes.iter().take(missing));
@@ -75,7 +75,7 @@ impl Position {
     }
 }
 
-/// What a poll brings.
+/// An item that a poll returns.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every item is an event, a box would only cost"
@@ -89,7 +89,7 @@ pub enum TailItem {
         lines: u64,
         why: String,
     },
-    /// The journal was replaced or cut: what was told before is void, it is told again from the start.
+    /// The journal was replaced or cut: earlier items are void, and the journal is read again from the start.
     Restarted,
 }
 
@@ -109,7 +109,7 @@ impl TailItem {
         }
     }
 
-    /// What to say of lines that were skipped.
+    /// Describes the lines that were skipped.
     pub fn skipped(&self) -> Option<String> {
         let Self::Skipped { line, lines, why } = self else {
             return None;
@@ -121,17 +121,17 @@ impl TailItem {
     }
 }
 
-/// A place in a journal. The file need not exist yet.
+/// A reader at a position in a journal. The file need not exist yet.
 pub struct Tail {
     path: PathBuf,
     identity: Option<(u64, u64)>,
-    /// What has been consumed.
+    /// The position up to which items have been returned.
     at: Position,
-    /// Length of the file when it was last looked at.
+    /// Length of the file at the last check.
     len: u64,
-    /// Bytes of the line that is being skipped for its length, as far as they have been passed.
+    /// Bytes of the too long line that is being skipped, as far as they have been skipped.
     in_long_line: Option<u64>,
-    /// Of `train` events that follow one another, only the last is read.
+    /// Of consecutive `train` events, only the last is read.
     skims: bool,
     caught_up: bool,
     watch: Option<Watch>,
@@ -139,17 +139,17 @@ pub struct Tail {
 
 struct Watch {
     changed: Receiver<()>,
-    /// `None` where the system grants no watch; then waiting is only the clock.
+    /// `None` where the system refuses a watch; waiting then only uses the clock.
     _watcher: Option<notify::RecommendedWatcher>,
 }
 
 impl Tail {
-    /// At the start of the journal of the run at `dir`.
+    /// Opens the journal of the run at `dir` at its start.
     pub fn open(dir: &Path) -> Self {
         Self::open_at(dir, Position::default())
     }
 
-    /// At a place in the journal of the run at `dir`; if it is no place in it, the journal is told from the start.
+    /// Opens the journal of the run at `dir` at a position; at the start if it is not a position in this journal.
     pub fn open_at(dir: &Path, at: Position) -> Self {
         Self {
             path: dir.join("events.jsonl"),
@@ -163,12 +163,12 @@ impl Tail {
         }
     }
 
-    /// The place up to which all lines have been told.
+    /// Returns the position up to which all lines have been returned.
     pub fn position(&self) -> Position {
         self.at.clone()
     }
 
-    /// How much of the journal has been read, from 0 to 1.
+    /// Returns how much of the journal has been read, from 0 to 1.
     pub fn progress(&self) -> f64 {
         match self.len {
             0 => 0.0,
@@ -176,8 +176,8 @@ impl Tail {
         }
     }
 
-    /// For who needs no curves: of `train` events that follow one another, only the last is read. That is several times
-    /// as fast.
+    /// For readers that need no curves: of consecutive `train` events, only the last is read, which is several times as
+    /// fast.
     pub fn skimming(self) -> Self {
         Self {
             skims: true,
@@ -190,7 +190,8 @@ impl Tail {
         self.caught_up
     }
 
-    /// The next items, at most about a mebibyte of lines; none when there is nothing new, or no file (yet).
+    /// Returns the next items, at most about a mebibyte of lines; empty when nothing is new or the file does not exist
+    /// (yet).
     ///
     /// # Errors
     /// When the file is there but cannot be read, or has a line of more than 64 MiB. Polling can be continued.
@@ -225,7 +226,7 @@ impl Tail {
             self.in_long_line = Some(0);
             add(too_long(self.at.line + 1), &mut items);
         }
-        // Lines are seldom shorter: growing the list step by step would copy it again and again.
+        // Most lines are at least this long: growing the list step by step would copy it repeatedly.
         items.reserve(bytes.len() / 200);
         let mut lines = bytes.split_inclusive(|&b| b == b'\n').peekable();
         let mut consumed = 0;
@@ -265,8 +266,8 @@ impl Tail {
         Ok(meta.len())
     }
 
-    /// Whole lines from `offset` on, a chunk of them or one that is longer than a chunk, and whether the file ends
-    /// after them (but for a torn line). No lines before the file's end: the next one is too long.
+    /// Returns complete lines from `offset` on, either a chunk of them or one that is longer than a chunk, and whether
+    /// the file ends after them (except for a torn line). Empty before the file's end when the next line is too long.
     fn read_lines(&self, file: &File, len: u64) -> io::Result<(Vec<u8>, bool)> {
         let mut bytes = Vec::new();
         let mut want = CHUNK;
@@ -291,7 +292,7 @@ impl Tail {
         }
     }
 
-    /// Moves on within a line that is too long, by a chunk at most, and past its end if that is in sight. Returns
+    /// Advances within a line that is too long, by at most a chunk, and past its end if the chunk contains it. Returns
     /// whether the file ends there.
     fn pass_long_line(&mut self, file: &File, len: u64) -> io::Result<bool> {
         let data = holes::data_from(file, self.at.offset)
@@ -299,7 +300,7 @@ impl Tail {
             .min(len);
         if data > self.at.offset {
             self.at.offset = data;
-            // What stands before the place now: a hole reads as zeros.
+            // The bytes before the position: a hole reads as zeros.
             self.at.remember(&[0; BEFORE]);
         }
         let mut bytes = Vec::new();
@@ -326,11 +327,11 @@ impl Tail {
         Ok(bytes.is_empty() || self.at.offset >= len)
     }
 
-    /// Waits until the journal may have changed: a file notification, a second, or `timeout`, whichever is first.
-    /// False when it was only the clock.
+    /// Waits until the journal may have changed: until a file notification, for a second, or for `timeout`, whichever
+    /// is first. Returns false when only time has passed.
     pub fn wait(&mut self, timeout: Duration) -> bool {
         let Some(watch) = &self.watch else {
-            // Changes between the last poll and this moment would not wake anybody: let the caller poll again.
+            // Changes between the last poll and this moment would not wake the thread: the caller should poll again.
             self.watch = Some(watch(&self.path));
             return true;
         };
@@ -345,7 +346,7 @@ impl Tail {
     }
 }
 
-/// What line `number` (from 1) says, without its newline; `None` when it is empty.
+/// Reads line `number` (from 1) without its newline; `None` when it is empty.
 pub(super) fn read_line(number: u64, line: &[u8]) -> Option<TailItem> {
     if line.is_empty() {
         return None;
@@ -359,7 +360,7 @@ pub(super) fn read_line(number: u64, line: &[u8]) -> Option<TailItem> {
     })
 }
 
-/// Line `line`, which is longer than any of a journal.
+/// An item for line `line`, which is longer than any line of a journal.
 pub(super) fn too_long(line: u64) -> TailItem {
     skipped(
         line,
@@ -367,7 +368,7 @@ pub(super) fn too_long(line: u64) -> TailItem {
     )
 }
 
-/// The error for a file whose line `line` (from 1) has no end in sight.
+/// The error for a file whose line `line` (from 1) is too long to be skipped.
 pub(super) fn endless(line: u64) -> io::Error {
     let why = format!(
         "line {line} is longer than {} MiB, so this is not a journal",
@@ -380,18 +381,18 @@ fn skipped(line: u64, why: &str) -> TailItem {
     TailItem::Skipped {
         line,
         lines: 1,
-        // The reason may quote what could not be read.
+        // The reason may quote the unreadable text.
         why: text::cut(&text::clean(why), LONGEST_REASON).into_owned(),
     }
 }
 
-/// Whether a line tells a `train` event: within a JSON string its quotes would be escaped.
+/// Whether a line is a `train` event: within a JSON string its quotes would be escaped.
 fn is_train(line: &[u8]) -> bool {
     memchr::memmem::find(line, br#""kind":"train""#).is_some()
 }
 
-/// Adds an item. Lines that cannot be read and follow one another are told of together, so that rubbish takes no more
-/// room here than in the file.
+/// Adds an item. Consecutive lines that cannot be read become one item, so that damaged data takes no more memory than
+/// it takes in the file.
 fn add(item: TailItem, items: &mut Vec<TailItem>) {
     match (&item, items.last_mut()) {
         (TailItem::Skipped { .. }, Some(TailItem::Skipped { lines, .. })) => *lines += 1,
@@ -405,7 +406,7 @@ fn watch(path: &Path) -> Watch {
     let name = path.file_name().map(std::ffi::OsStr::to_os_string);
     let on_change = move |event: notify::Result<notify::Event>| {
         let ours = event.is_ok_and(|event| {
-            // Reading it ourselves is an access too.
+            // Reading the file here also causes access notifications.
             !event.kind.is_access() && event.paths.iter().any(|p| p.file_name() == name.as_deref())
         });
         if ours {

@@ -1,35 +1,35 @@
-//! What is wrong with a run so that its operator has to act: found in its state, for the dashboard's banner, `show` and
-//! `ctl status` alike.
+//! Problems of a run that its operator has to act on: found in its state, for the dashboard's banner, `show` and `ctl
+//! status` alike.
 
 use super::event::Phase;
 use super::state::{CheckpointNote, RunState, Status};
 use super::{table, trend};
 use crate::text::{duration, thousands};
 
-/// Nats by which a validation loss lies above the best of its phase when it has diverged: the perplexity has risen by
-/// 65 %, which neither noise nor the warm-up after a restart does.
+/// How many nats a diverged validation loss lies above the best of its phase: the perplexity has risen by 65 %, more
+/// than noise or the warm-up after a restart causes.
 const DIVERGED: f64 = 0.5;
 /// The same for the training loss between two evaluations, which is noisier.
 const DIVERGED_TRAIN: f64 = 3.0;
 
 /// Begins the warning of a checkpoint that could not be written.
 pub const UNWRITTEN: &str = "no checkpoint was written";
-/// Begin the warnings of a journal that cannot be written, and that can be again.
+/// The first words of the warnings that a journal cannot be written, and that it can be written again.
 pub const JOURNAL_FAILS: &str = "the journal cannot be written";
 pub const JOURNAL_WORKS: &str = "the journal is written again";
-/// Stands in the reason of a pause that lasts until a result is on disk.
+/// Part of the reason of a pause that lasts until a result is on disk.
 pub const IN_MEMORY: &str = "is in memory only until it can be written";
 
-/// Kinds of trouble, the one that matters most first.
+/// Kinds of trouble, the most important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The training process is gone without a last message.
+    /// The training process has ended without a last message.
     Vanished,
     /// A result, a checkpoint or the journal cannot be written.
     Disk,
     /// A loss or a gradient is NaN or infinite.
     NotFinite,
-    /// The loss is far above its best.
+    /// The loss is far above its best value.
     Diverged,
     /// A run that should train sends nothing.
     Stalled,
@@ -51,7 +51,7 @@ impl Kind {
 /// Something the operator can do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Help {
-    /// Go on with the next batch, where the run is paused.
+    /// Continue with the next batch, where the run is paused.
     NextBatch,
     RollBack(Good),
     /// Set this learning rate, half of the present one.
@@ -62,7 +62,7 @@ pub enum Help {
     Resume,
 }
 
-/// A checkpoint of a time when all was well.
+/// A checkpoint from before the trouble.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Good {
     pub checkpoint: String,
@@ -88,20 +88,21 @@ fn steps(n: u64) -> String {
     }
 }
 
-/// What is wrong.
+/// A problem of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trouble {
     pub kind: Kind,
-    /// Tells this trouble from a later one of its kind.
+    /// Distinguishes this trouble from a later one of its kind.
     pub id: u64,
-    /// What happened, and at which step of the phase.
+    /// Describes what happened, and at which step of the phase.
     pub what: String,
-    /// What the trainer does about it.
+    /// Describes what the trainer does about it.
     pub done: &'static str,
     pub helps: Vec<Help>,
 }
 
-/// Whether a validation loss lies so far above the best of its phase, which has this standard error, that it has diverged.
+/// Whether a validation loss is so far above the best of its phase, which has this standard error, that it has
+/// diverged.
 pub fn is_diverged(val_loss: f64, best: f64, stderr: f64) -> bool {
     let noise = if stderr.is_finite() {
         5.0 * stderr
@@ -112,8 +113,8 @@ pub fn is_diverged(val_loss: f64, best: f64, stderr: f64) -> bool {
 }
 
 impl Trouble {
-    /// Finds what is wrong with a run. `silence`: seconds without an event where that is unusually long
-    /// ([`RunState::silence`]). `is_kept` says whether a checkpoint of this name still exists.
+    /// Finds a run's trouble. `silence`: seconds without an event where that is unusually long ([`RunState::silence`]).
+    /// `is_kept` returns whether a checkpoint of this name still exists.
     pub fn of(
         run: &RunState,
         silence: Option<f64>,
@@ -277,7 +278,7 @@ fn diverged(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
     })
 }
 
-/// Step and training loss after the last evaluation, where that loss is far above the best validation loss.
+/// Returns step and training loss after the last evaluation, if that loss is far above the best validation loss.
 fn training_diverged(run: &RunState) -> Option<(u64, f64)> {
     let (best, last) = (best(run)?, run.evals_of_phase().last()?);
     let train = run.last_training_loss();
@@ -313,7 +314,7 @@ pub fn val_at(run: &RunState, checkpoint: &CheckpointNote) -> Option<f64> {
         .or_else(|| evals[..before].last().map(|e| e.val_loss()))
 }
 
-/// The newest checkpoint of the live branch whose loss is near the best of the phase.
+/// Returns the newest checkpoint of the live branch whose loss is near the best of the phase.
 pub fn good(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Good> {
     let best = best(run);
     let limit = best.map_or(f64::INFINITY, |b| {
@@ -324,7 +325,7 @@ pub fn good(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Good> {
     let live = run.checkpoints.iter().rev().filter(|c| {
         let next = evals.partition_point(|e| e.seq <= c.seq);
         let own = evals[..next].last().is_some_and(|e| e.step == c.step) || c.val_loss.is_some();
-        // A model that was not evaluated itself is as good as the evaluations around it.
+        // A model that was not evaluated itself is judged by the evaluations around it.
         let later = match evals.get(next) {
             _ if own => true,
             Some(next) => is_fine(next.val_loss()),

@@ -11,7 +11,7 @@ pub struct EvalWindows {
     pub asked: usize,
     /// The most that do not overlap (`eval::disjoint_windows`).
     pub disjoint: usize,
-    /// Tokens of one.
+    /// Tokens of one window.
     pub time: usize,
 }
 
@@ -26,8 +26,8 @@ impl EvalWindows {
         }
     }
 
-    /// The windows of a run that has evaluated `stored` of them so far, so that its losses can still be compared; `None`
-    /// when `asked` means another number. (Runs of earlier versions may have windows that overlap.)
+    /// Returns the windows of a run that has evaluated `stored` of them so far, so that its losses stay comparable;
+    /// `None` when `asked` means another number. (Runs of earlier versions may have windows that overlap.)
     pub fn of_resumed_run(
         asked: usize,
         disjoint: usize,
@@ -46,14 +46,15 @@ impl EvalWindows {
         self.windows > self.disjoint
     }
 
-    /// By what factor a standard error is too small that takes overlapping windows as independent, as earlier versions did:
-    /// sqrt((n - 1) / (B - 1)) for n windows and B disjoint blocks. `None` where they do not overlap, or B is 1.
+    /// Returns by what factor a standard error is too small that treats overlapping windows as independent, as earlier
+    /// versions did: sqrt((n - 1) / (B - 1)) for n windows and B disjoint blocks. `None` where they do not overlap, or
+    /// B is 1.
     pub fn understated(&self) -> Option<f64> {
         let (n, blocks) = (self.windows as f64, self.disjoint as f64);
         (self.overlap() && self.disjoint > 1).then(|| ((n - 1.0) / (blocks - 1.0)).sqrt())
     }
 
-    /// Says where the windows are not simply those that were asked for.
+    /// Explains where the windows differ from those that were asked for.
     pub fn note(&self) -> Option<String> {
         let Self {
             windows,

@@ -4,11 +4,11 @@ use super::command::{Command, GrowMode, LONGEST_NOTE, MOST_STEPS};
 use super::setting::{MOST_WEIGHT, Setting};
 use crate::text::clean;
 
-/// The highest learning rate that makes sense to anybody.
+/// The highest learning rate that is accepted.
 pub const MOST_LR: f64 = 1000.0;
 const MOST_LAYERS: usize = 1024;
 
-/// One command's words and what it does; the help of both places.
+/// One command's words and its description, for both helps.
 pub struct Usage {
     pub words: &'static str,
     pub help: &'static str,
@@ -18,7 +18,7 @@ const fn usage(words: &'static str, help: &'static str) -> Usage {
     Usage { words, help }
 }
 
-/// Everything that can be said to a trainer.
+/// Every command of a trainer.
 pub const USAGES: &[Usage] = &[
     usage("pause", "stop stepping at the next step boundary"),
     usage("resume", "go on after a pause"),
@@ -106,7 +106,7 @@ pub fn is_command(word: &str) -> bool {
 /// Reads a command.
 ///
 /// # Errors
-/// What is wrong with it, and how it is said right.
+/// Describes the problem, and how the command is written.
 pub fn parse(words: &[&str]) -> Result<Command, String> {
     match words {
         ["pause"] => Ok(Command::Pause),
@@ -229,7 +229,7 @@ fn number<T: std::str::FromStr + PartialOrd + From<u8> + std::fmt::Display>(
     }
 }
 
-/// What is said of a command that is not understood.
+/// Describes a command that is not understood.
 fn wrong(first: &str) -> String {
     let name = |u: &Usage| u.words.split(' ').next().unwrap_or_default().to_string();
     if let Some(known) = USAGES.iter().find(|u| name(u) == first) {

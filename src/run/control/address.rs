@@ -1,4 +1,4 @@
-//! Where a run's control socket may lie. The address it got stands in the run's lock, which is where clients look it up.
+//! Where a run's control socket is bound. Its address is written into the run's lock, where clients look it up.
 //!
 //! No place is sure: a runtime directory may be missing, a run's path too long or on a file system without sockets, a
 //! known name under `/tmp` taken by another user. The places are therefore tried in turn when the socket is bound, the
@@ -28,7 +28,7 @@ pub enum Place {
     Run(PathBuf),
     /// This user's directory for all runs, in a directory for temporary files.
     Temporary(PathBuf),
-    /// A directory of its own with a random name, in a directory for temporary files.
+    /// A private directory with a random name, in a directory for temporary files.
     Random(PathBuf),
 }
 
@@ -36,7 +36,7 @@ pub enum Place {
 #[derive(Debug)]
 pub struct Address {
     pub path: PathBuf,
-    /// A directory that was made for it and goes with it.
+    /// A directory that was made for the socket and is removed with it.
     pub made: Option<PathBuf>,
 }
 

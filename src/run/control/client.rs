@@ -57,10 +57,11 @@ pub struct Client {
 
 impl Client {
     /// Connects to the process that works on a run, and makes sure that it is that process ([`peer`]): everything that
-    /// commands or shows a live run goes through here. Returns the greeting, too.
+    /// commands or shows a live run goes through here. Also returns the greeting.
     ///
     /// # Errors
-    /// When no process works on it, or not here, or what answers is not that process, or nothing answers.
+    /// When no process works on the run, when it works on another machine, when the answer comes from another process,
+    /// or when there is no answer.
     pub fn connect(dir: &RunDir, patience: Duration) -> Result<(Self, Outgoing), ConnectError> {
         let name = text::sanitize(&dir.name()).into_owned();
         let Some(holder) = RunLock::holder(dir.path()) else {
@@ -122,7 +123,7 @@ impl Client {
         Ok((client, hello))
     }
 
-    /// How long [`Self::receive`] waits; `None`: for ever.
+    /// How long [`Self::receive`] waits; `None` waits without a limit.
     ///
     /// # Errors
     /// When the socket refuses.
@@ -136,10 +137,10 @@ impl Client {
         self.writing.write_all(message.to_line().as_bytes())
     }
 
-    /// The next message.
+    /// Receives the next message.
     ///
     /// # Errors
-    /// At the end of the connection, after the timeout, and when what comes is no message.
+    /// At the end of the connection, after the timeout, and when a line is not a valid message.
     pub fn receive(&mut self) -> io::Result<Outgoing> {
         let mut line = Vec::new();
         let mut bounded = (&mut self.reading).take(LONGEST_OUTGOING as u64);
@@ -161,8 +162,8 @@ impl Client {
     }
 }
 
-/// The socket's address in a lock. One that lies in the run's directory is looked for there when the path leads nowhere:
-/// a container may know the directory by another path.
+/// The socket's address in a lock. An address in the run's directory is looked up in that directory when the path does
+/// not exist: a container may know the directory by another path.
 fn address_of(holder: &Holder, dir: &Path) -> Option<PathBuf> {
     let said = holder.socket.clone()?;
     let own = std::path::absolute(dir).ok()?.join(super::address::IN_RUN);

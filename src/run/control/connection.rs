@@ -1,4 +1,4 @@
-//! One client's connection: what it says, and what it is told.
+//! One client's connection: what it sends, and what it receives.
 
 use std::io;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use crate::threads;
 
 /// Connections at the same time.
 const MOST_CLIENTS: usize = 64;
-/// A client that takes nothing for so long is let go; it can come back and read the journal.
+/// A client that does not read for this long is disconnected; it can reconnect and read the journal.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A directory service has so long to name a client's user; then the client has a number only.
+/// How long a directory service may take to name a client's user; after that the client is known by its number.
 const NAMING: Duration = Duration::from_secs(2);
 
-/// Whether a process of user `peer` may talk to one of user `own`.
+/// Whether user `peer` may connect to a process of user `own`.
 fn may_connect(peer: Uid, own: Uid) -> bool {
     peer == own || peer.is_root()
 }
@@ -77,14 +77,14 @@ struct Client {
     writing: OwnedWriteHalf,
     /// Number of the last event sent, once subscribed.
     sent: Option<u64>,
-    /// Who had control when the client was told last.
+    /// Who had control when the client was last informed.
     told: Option<Controller>,
     attached: Option<Attached>,
     read_only: bool,
     unanswered: usize,
 }
 
-/// The client has gone, or takes nothing.
+/// The client has disconnected, or does not read.
 struct Gone;
 
 impl From<io::Error> for Gone {
@@ -101,7 +101,7 @@ impl Client {
         }
     }
 
-    /// Until the client leaves, or the run ends. The error is for the client and the journal.
+    /// Serves the client until it leaves or the run ends. The error is sent to the client and journaled.
     async fn talk(&mut self, reading: OwnedReadHalf) -> Result<(), String> {
         let hub = Arc::clone(&self.shared.hub);
         let mut changes = hub.watch();
@@ -127,7 +127,7 @@ impl Client {
                         let message = Incoming::parse(&line).map_err(|e| e.to_string())?;
                         self.take(message, &answers).await
                     }
-                    // It has nothing more to say (`echo ... | nc -U`): what it has asked is still answered.
+                    // The client sends nothing more (`echo ... | nc -U`), but what it has asked is still answered.
                     Ok(None) => {
                         silent = true;
                         Ok(())
@@ -154,11 +154,11 @@ impl Client {
         }
     }
 
-    /// Sends what is new to one that has subscribed, and ends the connection once the run is over.
+    /// Sends new events to a client that has subscribed, and ends the connection once the run is over.
     async fn look(&mut self) -> Result<(), Gone> {
         match self.sent {
             Some(_) => self.follow().await,
-            // One that asks for nothing does not hold up the end.
+            // A client that asks for nothing does not delay the end.
             None if self.shared.hub.is_over() && self.unanswered == 0 => Err(Gone),
             None => Ok(()),
         }
@@ -290,7 +290,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends what is new since the last time.
+    /// Sends everything new since the last call.
     async fn follow(&mut self) -> Result<(), Gone> {
         let hub = Arc::clone(&self.shared.hub);
         let holder = hub.holder();
@@ -317,9 +317,9 @@ impl Client {
                     self.say(&Outgoing::Lagged { missed }).await?;
                     return Err(Gone);
                 }
-                // The events' end can come before the last answer, such as that to a `quit`. The wait for it is short: a
-                // trainer that has ended has answered or let go of every command, and the server's end waits for no client
-                // longer than its farewell takes.
+                // The end of the events can come before the last answer, such as the answer to `quit`. The wait is
+                // short: a trainer that has ended has answered or dropped every command, and the server's shutdown
+                // limits how long it waits for clients.
                 Next::Over if self.unanswered > 0 => return Ok(()),
                 Next::Over => return Err(Gone),
             }
@@ -339,7 +339,7 @@ impl Client {
     }
 }
 
-/// Does work that may have to wait for a disk, a lock or a directory service on a thread of its own: the server has one thread
+/// Runs work that may wait for a disk, a lock or a directory service on its own thread, since the server has one thread
 /// for all clients.
 ///
 /// # Errors
@@ -350,7 +350,7 @@ async fn aside<T: Send + 'static>(
 ) -> io::Result<T> {
     let (send, done) = oneshot::channel();
     threads::spawn(name, move || {
-        // A client that has left needs nothing.
+        // If the client has left, the result is dropped.
         let _ = send.send(work());
     })?;
     let died = |_| io::Error::other(format!("the thread \"{name}\" died"));

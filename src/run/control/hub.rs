@@ -15,11 +15,11 @@ use crate::run::state::RunState;
 
 /// Commands that may wait for the next step boundary.
 const COMMANDS_WAITING: usize = 16;
-/// Commands over the socket: so many at once, so many a second in the long run.
+/// Limits on commands over the socket: at most this many at once, and this many per second on average.
 const BURST: f64 = 32.0;
 const PER_SECOND: f64 = 10.0;
 
-/// The operator of this process's own dashboard, until a name is known.
+/// The operator of this process's own dashboard, until its name is known.
 const OWN: &str = "the run's own dashboard";
 
 /// Who may command the run from a screen. Scripts need no control.
@@ -47,9 +47,9 @@ pub struct Hub {
 struct Inner {
     ring: Ring,
     holder: Controller,
-    /// What the clients are called.
+    /// Names of the clients.
     names: HashMap<u64, String>,
-    /// What the operator of this process's own dashboard is called.
+    /// Name of the operator of this process's own dashboard.
     own: Option<String>,
     bucket: Bucket,
     waiting: usize,
@@ -72,15 +72,15 @@ impl Inner {
     }
 }
 
-/// What a client gets that has seen everything up to some event.
+/// What a client receives that has seen everything up to some event.
 pub enum Next {
     /// The next events' numbers and lines.
     Lines(Vec<Numbered>),
     /// Nothing new.
     Nothing,
-    /// So many are no longer kept; the journal has them.
+    /// This many events are no longer kept; the journal has them.
     Lagged(u64),
-    /// Nothing new, for good.
+    /// Nothing new, and nothing will follow.
     Over,
 }
 
@@ -141,7 +141,7 @@ impl Hub {
         self.tell();
     }
 
-    /// What follows event `after`, at most a few hundred lines at once.
+    /// Returns the events after number `after`, at most a few hundred lines at once.
     pub fn next(&self, after: u64) -> Next {
         let inner = self.lock();
         match inner.ring.after(after) {
@@ -152,7 +152,8 @@ impl Hub {
         }
     }
 
-    /// A `gap` event in place of the events after number `after` that are no longer kept; `None` when all are.
+    /// Returns a `gap` event that stands for the events after number `after` that are no longer kept; `None` when all
+    /// are kept.
     pub fn gap(&self, after: u64) -> Option<Event> {
         self.lock().ring.gap(after)
     }
@@ -162,7 +163,7 @@ impl Hub {
         self.lock().over
     }
 
-    /// Looks at the run's state.
+    /// Calls a function with the run's state.
     pub fn with_state<T>(&self, look: impl FnOnce(&RunState) -> T) -> T {
         self.run.with(look)
     }
@@ -183,17 +184,17 @@ impl Hub {
         inner.words(inner.holder)
     }
 
-    /// Remembers what a client is called, while its process can still be looked at.
+    /// Remembers a client's name while its process can still be inspected.
     pub fn introduce(&self, id: u64, name: String) {
         self.lock().names.insert(id, name);
     }
 
-    /// Remembers what the operator of this process's own dashboard is called.
+    /// Remembers the name of the operator of this process's own dashboard.
     pub fn introduce_own(&self, name: String) {
         self.lock().own = Some(name);
     }
 
-    /// Gives control to `who`, from whoever has it.
+    /// Gives control to `who`, taking it from the present controller.
     pub fn take_control(&self, who: Controller) {
         let former = std::mem::replace(&mut self.lock().holder, who);
         self.tell_control(former, who);
@@ -213,7 +214,7 @@ impl Hub {
         }
     }
 
-    /// Ends the control of one who leaves.
+    /// Releases the control of a client that leaves.
     pub fn leave(&self, who: Controller) {
         let mut inner = self.lock();
         let name = inner.words(who);
@@ -230,17 +231,17 @@ impl Hub {
         }
     }
 
-    /// Whether `who` may command from a screen: one who has control, or takes what nobody has.
+    /// Whether `who` may command from a screen: it has control, or takes control that is free.
     ///
     /// # Errors
-    /// When somebody else has control, named.
+    /// When another client has control; names that client.
     pub fn may_command(&self, who: Controller) -> Result<(), String> {
         let mut inner = self.lock();
         match inner.words(inner.holder) {
             Some(other) if inner.holder != who => {
                 Err(format!("{other} has control; :take-control to take over"))
             }
-            // Looked at and taken in one go: another may want it, too.
+            // Checked and taken under one lock: another client may want control at the same time.
             _ => {
                 let former = std::mem::replace(&mut inner.holder, who);
                 drop(inner);

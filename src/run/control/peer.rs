@@ -1,15 +1,15 @@
 //! Whether the other end of a socket is the process that works on the run that was asked for.
 //!
-//! The address stands in the run's lock, a file like any other: a run directory from elsewhere may name the socket of
+//! The address comes from the run's lock, which may have been copied with a run directory: it may name the socket of
 //! another run, or of another user. Nothing is sent to a process before it has shown that
 //!
-//! - it belongs to this user or to root (the kernel says so, before a byte is read),
+//! - it belongs to this user or to root (reported by the kernel before a byte is read),
 //! - it is the process that the lock names, with the same start time and boot, and
-//! - its run's directory is the very one that was asked for, by device and inode: paths differ between containers and
+//! - its run's directory is the one that was asked for, by device and inode: paths differ between containers and
 //!   through bind mounts and links, and a copy of a directory has the same names.
 //!
-//! A trainer of an older program names no directory and no start time. It is believed when the kernel gives the other
-//! end the lock's process id and that process has the journal or the lock of this very directory open.
+//! A trainer of an older program names no directory and no start time. It is trusted when the kernel reports the lock's
+//! process id for the other end and that process has the journal or the lock of this directory open.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -23,7 +23,8 @@ use crate::run::holder::{DirId, Holder};
 use crate::run::machine::boot_id;
 use crate::text;
 
-/// Refuses what is not a socket's own address: a relative path, a link, any other file, another user's.
+/// Refuses everything but a socket of this user at an absolute path: relative paths, links, other files, other users'
+/// files.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -64,10 +65,10 @@ pub fn check_user(uid: Uid, own: Uid) -> Result<(), String> {
     }
 }
 
-/// Compares who answers with what the lock says and with the directory that was asked for.
+/// Compares the process that answers with the lock and with the directory that was asked for.
 ///
 /// # Errors
-/// Says what differs.
+/// Describes the difference.
 pub fn check_identity(
     hello: &Outgoing,
     peer: Peer,
@@ -120,7 +121,7 @@ fn compare(
              or somebody wrote it"
         ));
     }
-    // One program writes both: what one of them lacks was not written by it.
+    // One program writes lock and greeting: a field that only one of them has was not written by the same process.
     if *pid_start != holder.pid_start {
         return Err(format!(
             "its lock names a process {pid} that started at another time than the one that answers"

@@ -1,8 +1,8 @@
-//! What is said over the control socket: one JSON object a line, each with the protocol's version `v` and a `type`.
+//! The messages of the control socket: one JSON object a line, each with the protocol's version `v` and a `type`.
 //!
-//! The server opens with [`Outgoing::Hello`]. A client asks ([`Incoming`]) and is answered; one that has subscribed gets
-//! the run's events, each as in the journal. What is too long or cannot be understood is refused with
-//! [`Outgoing::Error`], and the connection is closed.
+//! The server opens with [`Outgoing::Hello`]. A client sends requests ([`Incoming`]) and receives answers; after
+//! subscribing it also receives the run's events, each as in the journal. A line that is too long or cannot be parsed
+//! is refused with [`Outgoing::Error`], and the connection is closed.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,10 +17,10 @@ pub const VERSION: u32 = 1;
 pub const LONGEST_INCOMING: usize = 16 << 10;
 /// Longest line a client accepts: the longest event there is.
 pub const LONGEST_OUTGOING: usize = 16 << 20;
-/// No rollback's checkpoint and no other text in a command is longer, in bytes.
+/// Bytes that bound every text in a command, a rollback's checkpoint among them.
 const LONGEST_TEXT: usize = 512;
 
-/// What a client says.
+/// A client's message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Incoming {
@@ -32,23 +32,23 @@ pub enum Incoming {
         #[serde(default)]
         script: bool,
     },
-    /// How the run stands.
+    /// Asks for the run's state.
     Status { id: u64 },
-    /// Sends the events after number `after`, and all further ones. Without control of its own the client is a
-    /// spectator until it takes it; with `read_only` it never gets it.
+    /// Subscribes to the events after number `after`, and to all further ones. While another client has control, the
+    /// client is a spectator until it takes control; with `read_only` it never gets control.
     Subscribe {
         after: u64,
         #[serde(default)]
         read_only: bool,
-        /// Whether events that are no longer kept may be left out; a `gap` event says how many.
+        /// Whether events that are no longer kept may be left out; a `gap` event then has their number.
         #[serde(default)]
         skip: bool,
     },
-    /// Takes the control over from whoever has it.
+    /// Takes control from the present controller.
     TakeControl,
 }
 
-/// What the server says.
+/// The server's message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Outgoing {
@@ -77,14 +77,14 @@ pub enum Outgoing {
         id: u64,
         /// As `heirloom show --json`.
         run: Value,
-        /// The same in a few lines.
+        /// The same as a few lines of text.
         lines: Vec<String>,
     },
     /// One event, as in the journal.
     Event { event: Value },
-    /// Who has control of the run: this client, another one (in words), or nobody.
+    /// Who has control of the run: this client, another client (described), or no client.
     Control { mine: bool, holder: Option<String> },
-    /// The client has fallen behind by `missed` events: they stand in the journal. The connection is closed.
+    /// The client has fallen behind by `missed` events, which are in the journal. The connection is closed.
     Lagged {
         /// 0 from a program that does not count.
         #[serde(default)]
@@ -147,7 +147,7 @@ impl Outgoing {
     /// Reads one line, without its newline.
     ///
     /// # Errors
-    /// When it is no message of this version.
+    /// When it is not a message of this version.
     pub fn parse(line: &str) -> Result<Self, Refusal> {
         let malformed = |e: serde_json::Error| Refusal::Malformed(e.to_string());
         let value = Value::Object(event::clean_object(line).map_err(malformed)?);

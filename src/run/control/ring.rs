@@ -9,8 +9,8 @@ use crate::run::event::{Body, Event, Gap};
 /// Events kept, and their bytes.
 pub const EVENTS_KEPT: usize = 4096;
 pub const BYTES_KEPT: usize = 4 << 20;
-/// Events that a client is given at once, and their bytes but for the last one's: all that waits for one client beyond
-/// its socket's own buffer.
+/// Events that a client receives at once, and their bytes not counting the last one's: together with its socket's
+/// buffer, this bounds what waits for one client.
 const EVENTS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 64 << 10;
 /// Ranges of skipped numbers that are remembered.
@@ -19,7 +19,7 @@ const SKIPS_KEPT: usize = 256;
 /// An event's number, and its line in the journal.
 pub type Numbered = (u64, Arc<str>);
 
-/// Numbers that no event here had: they belong to events that stand in the journal's file alone.
+/// Numbers that no event here had: they belong to events that are only in the journal's file.
 #[derive(Debug)]
 struct Skip {
     first: u64,
@@ -39,7 +39,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// An empty ring for a run whose latest event so far is number `latest`; 0 for a new run.
+    /// An empty ring for a run whose latest event is number `latest`; 0 for a new run.
     pub fn new(latest: u64) -> Self {
         Self {
             events: VecDeque::new(),
@@ -95,7 +95,7 @@ impl Ring {
         }
     }
 
-    /// How many events after number `after` are no longer kept.
+    /// Returns how many events after number `after` are no longer kept.
     fn missed(&self, after: u64) -> u64 {
         let Some((oldest, _)) = self.events.front() else {
             return 0;
@@ -124,11 +124,12 @@ impl Ring {
         Ok(following.take_while(fits).cloned().collect())
     }
 
-    /// A `gap` event in place of the events after number `after` that are no longer kept; `None` when all are.
+    /// Returns a `gap` event that stands for the events after number `after` that are no longer kept; `None` when all
+    /// are kept.
     pub fn gap(&self, after: u64) -> Option<Event> {
         let dropped = self.missed(after);
         let (_, oldest) = self.events.front()?;
-        // The line is all that is kept of an event.
+        // Only the line of an event is kept.
         let oldest = Event::from_line(oldest).ok()?;
         (dropped > 0).then(|| Event {
             seq: oldest.seq - 1,
@@ -169,7 +170,7 @@ mod tests {
         let mut ring = Ring::new(3);
         ring.push(&event(5));
         assert_eq!(seqs(ring.after(3)), Ok(vec![5]));
-        // 6 and 7 stand in the journal's file alone; 9 to 12 were lost on the way, and their gap has the last number.
+        // 6 and 7 are only in the journal's file; 9 to 12 were lost on the way, and their gap has the last number.
         ring.push(&event(8));
         let body = Body::Gap(Gap { dropped: 4 });
         ring.push(&Event { body, ..event(12) });

@@ -1,4 +1,4 @@
-//! The trainer's end of the control socket: one thread with a runtime of its own, one task per connection.
+//! The trainer's end of the control socket: one thread with its own runtime, one task per connection.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -21,11 +21,11 @@ use crate::run::lock::RunLock;
 use crate::text;
 use crate::threads;
 
-/// How often the socket's file is looked for.
+/// How often the socket's file is checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often all places are tried again while none has taken the socket.
+/// How often all places are tried again while no socket is bound.
 const RETRY: Duration = Duration::from_secs(10);
-/// At the end, so long the last events may take to reach the clients.
+/// How long the last events may take to reach the clients at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The listening socket and its thread.
@@ -41,7 +41,7 @@ struct Listening {
     bound: Bound,
 }
 
-/// Binds the socket at the first place that takes it and writes the address into the lock.
+/// Binds the socket at the first place that works and writes the address into the lock.
 fn bind(shared: &Shared) -> io::Result<Listening> {
     let bound = Bound::anywhere(shared.dir.path())?;
     let listener = UnixListener::from_std(bound.listener.try_clone()?)?;
@@ -50,9 +50,9 @@ fn bind(shared: &Shared) -> io::Result<Listening> {
 }
 
 impl Server {
-    /// Listens for clients of the run at `dir`; `commands` is where the trainer takes them from, and the socket's
-    /// address is written into `lock`. The clients get what [`Hub::publish`] is given. Where no place takes the socket now,
-    /// all are tried again every 10 seconds.
+    /// Listens for clients of the run at `dir`. Commands are sent to `commands`, and the socket's address is written
+    /// into `lock`. Clients receive what [`Hub::publish`] is given. If no place works now, all are tried again every 10
+    /// seconds.
     ///
     /// # Errors
     /// When the system has no descriptors or no thread for it.
@@ -86,7 +86,7 @@ impl Server {
             move || runtime.block_on(run(listening.ok(), shared, stopped))
         });
         let thread = thread.inspect_err(|_| {
-            // Nothing would answer there.
+            // No server would answer at that address.
             let _ = shared.publish(None);
         })?;
         Ok(Self {
@@ -153,7 +153,7 @@ async fn accept(mut listening: Option<Listening>, shared: Arc<Shared>) {
     }
 }
 
-/// Serves a client in a task of its own.
+/// Serves a client in its own task.
 fn admit(stream: UnixStream, shared: &Arc<Shared>) {
     shared.clients.fetch_add(1, Ordering::SeqCst);
     let shared = Arc::clone(shared);

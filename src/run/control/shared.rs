@@ -27,7 +27,7 @@ pub(super) struct Shared {
     logged: Mutex<Option<Instant>>,
 }
 
-/// A stream of refusals is journaled no faster.
+/// Shortest time between two refusals that are journaled.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
 impl Shared {
@@ -60,7 +60,7 @@ impl Shared {
         may
     }
 
-    /// The run's directory, for clients that must know whose socket this is.
+    /// The id of the run's directory, which clients use to check whose socket this is.
     pub(super) fn dir_id(&self) -> Option<DirId> {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         lock.dir_id()
@@ -76,7 +76,7 @@ impl Shared {
         written
     }
 
-    /// Whether the socket's address stands in the lock.
+    /// Whether the lock holds the socket's address.
     pub(super) fn is_published(&self) -> bool {
         let address = self.address.lock();
         address.unwrap_or_else(PoisonError::into_inner).is_some()

@@ -32,7 +32,7 @@ impl Bound {
     /// Binds a socket for the run at `dir` at the first of its [places] that takes it.
     ///
     /// # Errors
-    /// When none does; says why of each.
+    /// When none works; lists the reason for each.
     pub fn anywhere(dir: &Path) -> io::Result<Self> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
         let mut reasons = Vec::new();
@@ -48,10 +48,10 @@ impl Bound {
         Err(io::Error::other(reasons.join("; ")))
     }
 
-    /// Binds a socket that only this user can connect to, in the place of one that a killed process left behind.
+    /// Binds a socket that only this user can connect to, replacing the file that a killed process left behind.
     ///
     /// # Errors
-    /// When something else lies there, the address cannot be bound, or others could connect.
+    /// When another file has the name, the address cannot be bound, or other users could connect.
     fn at(address: Address) -> io::Result<Self> {
         let bound = Self::bind(&address.path).map_err(|why| {
             remove_made(&address);
@@ -73,11 +73,11 @@ impl Bound {
             SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
             None,
         )?;
-        // The socket's file inherits this mode. If that is refused, the check below decides.
+        // The socket's file inherits this mode. If setting it fails, the check below decides.
         let _ = fchmod(&socket, Mode::from_bits_truncate(0o600));
         bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
         let checked = std::fs::symlink_metadata(path).and_then(|meta| {
-            // Connecting takes the right to write.
+            // Connecting requires write permission.
             match meta.mode() & 0o022 != 0 && !is_closed(path.parent()) {
                 true => Err(io::Error::other("others could connect to it")),
                 false => Ok((meta.dev(), meta.ino())),
@@ -101,7 +101,7 @@ impl Bound {
         &self.address.path
     }
 
-    /// Whether its file is still in its place: what was deleted, or replaced by another, can no longer be connected to.
+    /// Whether its file is still in place: after it was deleted or replaced, clients can no longer connect.
     pub fn is_in_place(&self) -> bool {
         let now = std::fs::symlink_metadata(self.path()).map(|m| (m.dev(), m.ino()));
         now.is_ok_and(|id| id == self.id)
@@ -117,7 +117,7 @@ impl Drop for Bound {
     }
 }
 
-/// Refuses a place as `HEIRLOOM_FAULT` asks for: every one, or every one whose name can be foreseen.
+/// Refuses a place as `HEIRLOOM_FAULT` asks for: every place, or every place with a predictable name.
 fn faulty(place: &Place, address: Address) -> io::Result<Address> {
     let random = matches!(place, Place::Random(_));
     match fault::is_at("socket", 0) || (!random && fault::is_at("socket-named", 0)) {
@@ -132,13 +132,13 @@ fn faulty(place: &Place, address: Address) -> io::Result<Address> {
     }
 }
 
-/// Whether no other user can reach what lies in a directory.
+/// Whether no other user can reach the entries of a directory.
 fn is_closed(dir: Option<&Path>) -> bool {
     let meta = dir.map(std::fs::symlink_metadata);
     meta.is_some_and(|meta| meta.is_ok_and(|m| m.is_dir() && m.mode() & 0o077 == 0))
 }
 
-/// Removes a socket that a killed process left behind; anything else in its place is not ours to remove.
+/// Removes a socket that a killed process left behind, and no other kind of file.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(m) if m.file_type().is_socket() => remove(path),
@@ -156,7 +156,7 @@ fn remove_made(address: &Address) {
     if let Some(made) = &address.made
         && let Ok((parent, name)) = Dir::of_file(made)
     {
-        // It holds nothing but the socket.
+        // The directory holds only the socket.
         let _ = parent.remove_empty_subdir(name);
     }
 }
@@ -198,7 +198,7 @@ pub struct Peer {
 /// Asks the kernel who made the other end.
 ///
 /// # Errors
-/// When the kernel does not say.
+/// When the kernel does not report it.
 #[cfg(target_os = "linux")]
 pub fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
     let peer = getsockopt(stream, sockopt::PeerCredentials)?;
@@ -211,7 +211,7 @@ pub fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
 /// Asks the kernel who made the other end.
 ///
 /// # Errors
-/// When the kernel does not say.
+/// When the kernel does not report it.
 #[cfg(not(target_os = "linux"))]
 pub fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
     let cred = getsockopt(stream, sockopt::LocalPeerCred)?;
@@ -257,7 +257,7 @@ mod tests {
         assert!(error.to_string().contains("something else has"), "{error}");
         std::fs::remove_file(&path).unwrap();
         let bound = Bound::at(address(path.clone(), None)).unwrap();
-        // Deleted, and another one's in its place.
+        // Deleted, and another socket bound in its place.
         std::fs::remove_file(&path).unwrap();
         assert!(!bound.is_in_place());
         let other = std::os::unix::net::UnixListener::bind(&path).unwrap();

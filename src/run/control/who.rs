@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, as people call it: user and terminal.
+//! Describes the process at the other end of a connection by user and terminal.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,8 +9,8 @@ use nix::unistd::{Uid, User};
 
 use crate::text::sanitize;
 
-/// Describes a process of this machine: `root@pts/3 (pid 16223)`, `root (pid 16223)` without a terminal; what is not known is
-/// left out.
+/// Describes a process of this machine: `root@pts/3 (pid 16223)`, `root (pid 16223)` without a terminal; unknown parts
+/// are left out.
 pub fn describe(pid: u32) -> String {
     let user = user(pid);
     let place = match (user, terminal(pid)) {
@@ -25,7 +25,7 @@ pub fn describe(pid: u32) -> String {
 /// The name of the user that owns a process, else the user's number.
 fn user(pid: u32) -> Option<String> {
     let uid = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
-    // A directory service may take its time: each user is asked for once.
+    // A directory service may be slow: each user is looked up once.
     static NAMES: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     let name = names.entry(uid).or_insert_with(|| {

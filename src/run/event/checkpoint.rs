@@ -48,8 +48,8 @@ impl Kind for CheckpointWritten {
     }
 }
 
-/// The run returns to a checkpoint and continues from it on a new branch; what came after `from_seq` on the former
-/// branch is abandoned, not undone.
+/// The run returns to a checkpoint and continues from it on a new branch. What came after `from_seq` on the old branch
+/// is abandoned, not undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollback {
     pub checkpoint: String,

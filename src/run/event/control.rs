@@ -1,4 +1,4 @@
-//! What operators ask and are answered, and what the trainer remarks.
+//! Commands of operators, answers to them, and the trainer's remarks.
 
 use std::fmt;
 
@@ -64,7 +64,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Something that the operator should look into.
+/// A problem that the operator should look into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     pub message: String,
@@ -72,7 +72,7 @@ pub struct Warning {
 
 impl Kind for Warning {}
 
-/// Events that were dropped in this place because a queue or the disk was full.
+/// Events that were dropped here because a queue or the disk was full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     pub dropped: u64,

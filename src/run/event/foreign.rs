@@ -1,6 +1,6 @@
-//! Events as they come in from outside: a journal or a socket that anybody may have written.
+//! Events from untrusted sources: a journal or a socket that any program may have written.
 //!
-//! Everything downstream (the fold, the views, the tables) relies on what is ensured here and nowhere else: texts are
+//! Everything downstream (the fold, the views, the tables) relies on what is checked here and nowhere else: texts are
 //! [clean](crate::text::clean), numbers can be added and drawn, lists are no longer than models have layers, and an
 //! event takes no more memory than a small multiple of its line.
 
@@ -13,7 +13,7 @@ use crate::text;
 
 /// Values in one event. A probe of a thousand layers with a hundred heads each has about half as many.
 const MOST_VALUES: usize = 200_000;
-/// Numbers beyond this are no measurements: they are read as `null`, which stands for not a number.
+/// Numbers beyond this are not measurements: they are read as `null`, which stands for NaN.
 pub const LARGEST_NUMBER: f64 = 1e15;
 /// Steps, tokens and the like: sums of them can be counted, and floats hold them exactly.
 pub const MOST_COUNTED: u64 = 1 << 53;
@@ -31,7 +31,7 @@ pub(super) const LONGEST_SENTENCE: usize = 512;
 /// Reads a JSON object with [clean](text::clean) texts, in memory of a small multiple of the line's.
 ///
 /// # Errors
-/// When the text is no JSON object, or holds more than 200,000 values.
+/// When the text is not a JSON object, or holds more than 200,000 values.
 pub fn object(line: &str) -> Result<Map<String, Value>, Error> {
     let mut json = serde_json::Deserializer::from_str(line);
     let mut left = MOST_VALUES;
@@ -114,7 +114,7 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     }
 }
 
-/// Cuts a text to as many bytes, with an ellipsis.
+/// Cuts a text to `most` bytes, with an ellipsis.
 pub(super) fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         *text = text::cut(text, most).into_owned();

@@ -2,19 +2,19 @@
 
 use serde_json::{Map, Value};
 
-/// How soon an event is given up for a reader that does not keep up.
+/// In which order events are dropped for a reader that does not keep up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropOrder {
     First,
     Second,
     Never,
-    /// Stands for dropped events itself.
+    /// Stands for dropped events; never dropped.
     Gap,
 }
 
 /// Implemented by what each kind of event carries.
 pub trait Kind {
-    /// When a slow reader loses it; what is dropped first is a metric.
+    /// When a slow reader loses it; the kinds that are dropped first are metrics.
     const DROPPED: DropOrder = DropOrder::Never;
     /// Whether the journal must be on disk before the trainer continues.
     const DURABLE: bool = false;
@@ -32,5 +32,5 @@ pub trait Kind {
     }
 }
 
-/// A kind that this program does not know: nothing relies on what it holds.
+/// A kind that this program does not know: no code relies on its contents.
 impl Kind for Map<String, Value> {}

@@ -32,18 +32,18 @@ impl Kind for TrainMetrics {
     }
 }
 
-/// An evaluation on the validation windows. What is not finite is `None`.
+/// An evaluation on the validation windows. Values that are not finite are `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Mean cross-entropy in nats over the windows.
     pub val_loss: Option<f64>,
-    /// What the loss is where it is not finite.
+    /// The loss where it is not finite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonfinite: Option<NonFinite>,
     /// Standard error of the loss.
     pub stderr: Option<f64>,
     pub windows: usize,
-    /// Disjoint blocks that the errors are taken over, where the windows overlap.
+    /// Number of disjoint blocks that the errors are computed over, where the windows overlap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<usize>,
     /// Mean paired difference to the reference (positive: worse), with its standard error.
@@ -60,7 +60,7 @@ impl Evaluation {
         self.val_loss.unwrap_or(f64::NAN)
     }
 
-    /// The validation loss as it came out: NaN or infinite where it is not finite.
+    /// The validation loss as measured: NaN or infinite where it is not finite.
     pub fn measured_val_loss(&self) -> f64 {
         let named = self.nonfinite.map_or(f64::NAN, NonFinite::value);
         self.val_loss.unwrap_or(named)

@@ -3,8 +3,8 @@
 //! Numbers that are not finite are written as `null` next to a `nonfinite` field that says `nan`, `inf` or
 //! `-inf`. Kinds this program does not know (a newer writer's) are kept as [`Body::Unknown`].
 //!
-//! Each kind is a struct; whether the journal is flushed for it, whether a slow reader may lose it, and how much of it
-//! is let in from outside, stands next to it ([`kind::Kind`]).
+//! Each kind is a struct with its properties next to it ([`kind::Kind`]): whether the journal is flushed for it,
+//! whether a slow reader may lose it, and how much of it is accepted from outside.
 
 mod body;
 mod checkpoint;

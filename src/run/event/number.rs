@@ -1,10 +1,10 @@
-//! Numbers that JSON cannot hold: written as `null`, next to the name of what they are where that matters.
+//! Numbers that JSON cannot hold: written as `null`, together with their name where it matters.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a number is that is not finite: `nan`, `inf` or `-inf`.
+/// The name of a number that is not finite: `nan`, `inf` or `-inf`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NonFinite {
     Nan,
@@ -13,7 +13,7 @@ pub enum NonFinite {
 }
 
 impl NonFinite {
-    /// Such a number.
+    /// Returns a number of this name.
     pub(super) fn value(self) -> f64 {
         match self {
             Self::Nan => f64::NAN,
@@ -51,7 +51,7 @@ impl Serialize for NonFinite {
 
 impl<'de> Deserialize<'de> for NonFinite {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        // Another writer's name says no more than that the number is not one.
+        // Another writer's name only shows that the value is not finite.
         Ok(Self::from_name(&String::deserialize(d)?).unwrap_or(Self::Nan))
     }
 }

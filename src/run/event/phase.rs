@@ -1,4 +1,4 @@
-//! The parts of the recipe: what they start from, what they come to, and how the recipe ends.
+//! The phases of the recipe: what they start from, their results, and how the recipe ends.
 
 use std::fmt;
 
@@ -111,7 +111,7 @@ impl fmt::Display for Outcome {
 pub struct PhaseResult {
     pub layers: usize,
     pub parameters: u64,
-    /// Optimizer steps really taken in this phase.
+    /// Optimizer steps actually taken in this phase.
     pub steps: u64,
     /// Tokens trained on in this phase.
     pub tokens: u64,
@@ -207,7 +207,7 @@ pub struct Schedule {
     pub steps: u64,
 }
 
-/// A phase that is to come, as far as it is known.
+/// A phase that is to come, as far as the config determines it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     pub phase: Phase,
@@ -243,7 +243,7 @@ impl Kind for PhaseEvent {
     }
 }
 
-/// A model takes layers over.
+/// A model inherits layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inheritance {
     /// Reference layers taken, in order.

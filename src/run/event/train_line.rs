@@ -38,7 +38,7 @@ struct TrainLine<'a> {
     tokens_per_second: f64,
 }
 
-/// The event, if the line is a `train` line and nothing about it is unusual; the long way tells about all others.
+/// Returns the event if the line is a `train` line without anything unusual; the general reader handles all others.
 pub(super) fn read(line: &str) -> Option<Event> {
     if !line.contains(r#""kind":"train""#) {
         return None;
@@ -70,7 +70,7 @@ pub(super) fn read(line: &str) -> Option<Event> {
 }
 
 impl TrainLine<'_> {
-    /// Whether the long way would leave every text and number as it is.
+    /// Whether the general reader would leave every text and number unchanged.
     fn is_usual(&self) -> bool {
         let floats = [Some(self.elapsed), self.loss, self.grad_norm];
         // Null, read as NaN, is usual.

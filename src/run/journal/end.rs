@@ -1,4 +1,4 @@
-//! The end of a journal that is continued: a torn last line is mended, and the last event's number and time are found.
+//! The end of a journal that is continued: repairs a torn last line, and finds the last event's number and time.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -38,7 +38,7 @@ pub(super) fn mend_tail(file: &mut File, dir: &Dir) -> io::Result<Option<String>
     )))
 }
 
-/// Adds a torn line to the log, made harmless for whoever looks at it in a terminal. Returns how it went.
+/// Adds a torn line to the log, sanitised for terminals. Returns a description of the outcome.
 fn keep_in_log(dir: &Dir, torn: &[u8]) -> String {
     let kept = dir.open_to_append(LOG).and_then(|mut log| {
         let torn = String::from_utf8_lossy(torn);
@@ -51,16 +51,16 @@ fn keep_in_log(dir: &Dir, torn: &[u8]) -> String {
     }
 }
 
-/// Bytes at a journal's end that may hold no event before the file is given up.
+/// Bytes without an event at a journal's end after which the file is given up.
 const MOST_UNREADABLE: u64 = 256 << 20;
 
-/// The next sequence number, and the run time of the last line that can be read.
+/// Returns the next sequence number, and the run time of the last line that can be read.
 pub(super) fn last_known(file: &File) -> io::Result<(u64, f64)> {
     let mut back = Backwards::new(file);
     // Unreadable lines after the last readable one had numbers too.
     let mut unreadable = 0;
     let mut end = file.metadata()?.len();
-    // Every line ends with a newline: the tail has been mended.
+    // Every line ends with a newline: the tail has been repaired.
     while end > 0 {
         if back.read > MOST_UNREADABLE {
             let why = format!(
@@ -84,7 +84,7 @@ fn read(line: &[u8]) -> Option<Event> {
     Event::from_line(std::str::from_utf8(line).ok()?).ok()
 }
 
-/// The bytes of a line, unless it is too long to be the journal's.
+/// Returns the bytes of a line, or `None` if it is too long for a line of a journal.
 fn line_at(file: &File, start: u64, end: u64) -> io::Result<Option<Vec<u8>>> {
     if end - start > LONGEST_LINE {
         return Ok(None);
@@ -94,7 +94,8 @@ fn line_at(file: &File, start: u64, end: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(line))
 }
 
-/// Finds the beginnings of lines from the end of a file on. Reads only as much of it as it needs, and holds one block.
+/// Finds the beginnings of lines, backwards from the end of a file. Reads only as much as it needs, and holds one
+/// block.
 struct Backwards<'a> {
     file: &'a File,
     block: Vec<u8>,
@@ -114,7 +115,7 @@ impl<'a> Backwards<'a> {
         }
     }
 
-    /// Where the line begins whose bytes (without a newline) end before `end`.
+    /// Returns the beginning of the line whose bytes (without a newline) end before `end`.
     ///
     /// # Errors
     /// When the file cannot be read, or the line has no beginning within [`GIVEN_UP`] bytes.

@@ -13,7 +13,7 @@ pub trait Sink: Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Bytes of the file.
     fn size(&self) -> io::Result<u64>;
-    /// Writes bytes again that have been appended before, in their place.
+    /// Overwrites bytes that have been appended before.
     fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 }
 

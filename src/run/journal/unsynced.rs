@@ -1,20 +1,20 @@
 //! Bytes of the journal that the disk may not have yet.
 //!
 //! After a failed fsync Linux counts the pages it could not write as clean: a later fsync succeeds and proves nothing.
-//! What was written since the last fsync that succeeded is therefore kept, and written a second time, in the same
-//! place, before the next one. Readers of the file see the same bytes all the while.
+//! Bytes written since the last successful fsync are therefore kept, and written a second time, in the same place,
+//! before the next fsync. Readers of the file see the same bytes throughout.
 
 use std::io;
 
 use super::sink::Sink;
 
-/// Bytes after which an fsync is due, even if no event asks for one: that many are kept at most.
+/// Number of bytes after which an fsync is due even if no event asks for one; bounds the memory.
 pub(super) const MOST_BYTES: usize = 1 << 20;
 
-/// What was written since the last fsync that succeeded.
+/// Bytes written since the last successful fsync.
 #[derive(Default)]
 pub(super) struct Unsynced {
-    /// Place of the first byte in the file; `None` where that is not known.
+    /// Offset of the first byte in the file; `None` where it is not known.
     at: Option<u64>,
     bytes: Vec<u8>,
     /// Whether an fsync has failed since.
@@ -35,13 +35,12 @@ impl Unsynced {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Whether the place of the next bytes has to be asked for.
+    /// Whether the offset of the next bytes is still to be determined.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Flushes the file, after what an earlier fsync may have lost has been written again. Returns what is to be said
-    /// of that.
+    /// Flushes the file, after rewriting what an earlier fsync may have lost. Returns a description of that repair.
     ///
     /// # Errors
     /// When the disk fails again.
@@ -75,7 +74,7 @@ impl Unsynced {
         }
     }
 
-    /// Whether an fsync has failed, so that another one must come before anything new is written.
+    /// Whether an fsync has failed, so that the rewrite must come before any new bytes.
     pub(super) fn has_failed(&self) -> bool {
         self.failed
     }

@@ -1,11 +1,11 @@
 //! Runs the operator's command for what happens in a run.
 //!
-//! Only the process that trains has a [`Notifier`]. Its thread runs one command at a time, each for 10 s at most; what
-//! happens meanwhile [waits](Waiting), of each occasion the latest. The trainer waits for nothing of this.
+//! Only the process that trains has a [`Notifier`]. Its thread runs one command at a time, each for 10 s at most;
+//! notices that come meanwhile [wait](Waiting), the latest of each occasion. The trainer never waits for a command.
 //!
-//! What became of each command is written to `log.txt`, after what the command has printed, and is passed to the trainer,
-//! which journals it at its next step boundary. The journal ends with the run's end: what became of the command for `done`
-//! is in `log.txt` alone.
+//! The outcome of each command is written to `log.txt`, after the command's own output, and is passed to the trainer,
+//! which journals it at its next step boundary. The journal ends with the run's end: the outcome of the command for
+//! `done` is only in `log.txt`.
 
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,15 +24,15 @@ use crate::run::state::SILENT;
 use crate::signals::Signalled;
 use crate::threads;
 
-/// What is run, and when.
+/// The command, and the occasions that it runs for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// The program and its arguments; empty: nothing is run.
+    /// The program and its arguments; empty: no command is run.
     pub command: Vec<String>,
     pub on: Vec<Occasion>,
 }
 
-/// What a notifier works for.
+/// The run that a notifier works for.
 pub struct Place {
     pub handle: Arc<RunHandle>,
     pub run: Arc<SharedRun>,
@@ -42,13 +42,13 @@ pub struct Place {
 
 #[derive(Debug, Clone, Copy)]
 struct Times {
-    /// Longest time of one command.
+    /// Time limit of one command.
     command: Duration,
-    /// Once the trainer has ended: time for all commands but that for `done`.
+    /// Time limit after the trainer has ended, for all commands but the one for `done`.
     last: Duration,
-    /// How often a stall is looked for.
+    /// Interval between checks for a stall.
     look: Duration,
-    /// Seconds without an event before which no run is stalled.
+    /// Seconds without an event below which a run is not stalled.
     silent: f64,
 }
 
@@ -59,14 +59,14 @@ const TIMES: Times = Times {
     silent: SILENT,
 };
 
-/// Runs commands on a thread of its own, until it is finished or dropped.
+/// Runs commands on its own thread, until it is finished or dropped.
 pub struct Notifier {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Notifier {
-    /// Runs the command for what happens in the run from now on. `None` when nothing is to be run.
+    /// Runs the command for occasions in the run from now on. Returns `None` when there is no command or no occasion.
     ///
     /// # Errors
     /// When the system refuses the thread.
@@ -96,9 +96,9 @@ impl Notifier {
         })
     }
 
-    /// Ends the commands of a run whose trainer has ended. With `wait`, the command for the run's end is given its time, and
-    /// those that still wait before it a few seconds; a signal that asks for a stop ends that. Otherwise what runs is killed at
-    /// once.
+    /// Ends the commands of a run whose trainer has ended. With `wait`, the command for the run's end gets its full
+    /// time, and those that still wait before it a few seconds; a signal that asks for a stop ends the wait. Without
+    /// `wait`, a running command is killed at once.
     pub fn finish(mut self, wait: bool) {
         self.end(wait);
     }
@@ -111,7 +111,7 @@ impl Notifier {
         }
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed.
+            // A panic of the thread has already been printed.
             let _ = thread.join();
         }
     }
@@ -139,9 +139,9 @@ struct Inner {
     stalled: bool,
     /// No event will come any more.
     ended: bool,
-    /// Since when the process waits for the last commands.
+    /// When the process began to wait for the last commands.
     finishing: Option<Instant>,
-    /// Nothing is to be run any more.
+    /// No further command is to be run.
     quit: bool,
 }
 
@@ -151,7 +151,7 @@ impl Shared {
     }
 }
 
-/// Takes in what happens, on the thread that folds the run.
+/// Recognises occasions in events, on the thread that folds the run.
 fn sink(shared: &Arc<Shared>, mut recogniser: Recogniser, on: Vec<Occasion>) -> Sink {
     let feeding = Feeding(Arc::clone(shared));
     Box::new(move |run, event| {
@@ -168,7 +168,7 @@ fn sink(shared: &Arc<Shared>, mut recogniser: Recogniser, on: Vec<Occasion>) -> 
     })
 }
 
-/// Ends the events when the run drops its sink.
+/// Marks the end of the events when the run drops its sink.
 struct Feeding(Arc<Shared>);
 
 impl Drop for Feeding {
@@ -218,12 +218,12 @@ impl Worker {
         }
     }
 
-    /// Adds a notice when no event has come for unusually long, once.
+    /// Adds a notice when no event has come for unusually long; one per stall.
     fn look_for_stall<'a>(&'a self, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
         let Some(last) = inner.last_event.filter(|_| !inner.stalled) else {
             return inner;
         };
-        // The sink takes this lock while the run is locked, so that it must not be held here.
+        // The sink takes this lock while the run is locked, so this thread must not hold it while it locks the run.
         drop(inner);
         let silence = last.elapsed().as_secs_f64();
         let notice = self.place.run.with(|run| {
@@ -251,7 +251,7 @@ impl Worker {
             ("HEIRLOOM_STEP", step.as_ref()),
             ("HEIRLOOM_TEXT", notice.text.as_ref()),
         ];
-        // Without a log, what it prints is lost; the notification matters more.
+        // Without a log the command's output is lost; the notification matters more.
         let log = handle.root().open_to_append(LOG).ok();
         let must_stop = || {
             let inner = self.shared.lock();
@@ -286,7 +286,7 @@ impl Worker {
             outcome.describe(program)
         );
         if let Ok(mut log) = self.place.handle.root().open_to_append(LOG) {
-            // In one write, between what others append.
+            // In one write, so that lines of other writers stay intact.
             let _ = log.write_all(format!("{line}\n").as_bytes());
         }
         match outcome.is_success() {

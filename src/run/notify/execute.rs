@@ -1,4 +1,4 @@
-//! Runs one command in a process group of its own, for a limited time.
+//! Runs one command in its own process group, for a limited time.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use crate::file;
 use crate::text;
 
-/// How often a command that runs is looked at.
+/// Interval between checks of a running command.
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// How a command ended.
@@ -56,11 +56,11 @@ impl Outcome {
     }
 }
 
-/// Runs `argv` with the variables `env` added to this process's environment: no shell, stdin from nowhere, stdout and stderr
-/// to `log`. After `limit`, or as soon as `must_stop` says so, it is killed with everything in its process group; what it
-/// has left running in that group at its end is killed, too.
+/// Runs `argv` with the variables `env` added to this process's environment: no shell, no stdin, stdout and stderr to
+/// `log`. After `limit`, or as soon as `must_stop` returns true, it is killed together with everything in its process
+/// group. Processes of the group that outlive the command are also killed.
 ///
-/// The calling thread must block no signal: the command inherits that.
+/// The calling thread must block no signal, since the command inherits its mask.
 pub fn run(
     argv: &[String],
     env: &[(&str, &std::ffi::OsStr)],
@@ -82,7 +82,7 @@ pub fn run(
             false => std::thread::sleep(GLANCE),
         }
     };
-    // The process has not been waited for yet, so that the group's number is still its own.
+    // The process has not been waited for yet, so the group's number cannot have been reused.
     let _ = killpg(group, Signal::SIGKILL);
     match (child.wait(), killed) {
         (_, Some(killed)) => killed,
@@ -102,7 +102,7 @@ fn start(
         None => io::Result::Ok(Stdio::null()),
     };
     let mut command = Command::new(program);
-    // What this process was given by its own parent means nothing to others.
+    // Variables meant for this process by its parent are not passed on.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HEIRLOOM_PARENT") {
             command.env_remove(name);
@@ -119,7 +119,7 @@ fn start(
     command.spawn()
 }
 
-/// Whether a child has ended. It is not waited for.
+/// Whether a child has ended, without reaping it.
 fn has_ended(child: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     !matches!(

@@ -1,7 +1,7 @@
-//! Notifications for an operator who looks elsewhere.
+//! Notifications for an operator who is not looking at the screen.
 //!
-//! [`recognise`] finds the [occasions](Occasion) in a run's events, [`stall`] those at which no event comes. For each
-//! [`Notice`], [`command::Notifier`] runs the operator's command, in the process that trains and in no other; dashboards ring
+//! [`recognise`] finds the [occasions](Occasion) in a run's events, [`stall`] the absence of events. For each
+//! [`Notice`], [`command::Notifier`] runs the operator's command, only in the process that trains; dashboards ring
 //! their terminal.
 
 pub mod command;
@@ -26,7 +26,7 @@ pub enum Occasion {
     Decision,
     /// A loss or a gradient is not finite.
     Nan,
-    /// A run that trains has sent no event for unusually long.
+    /// A run that trains has sent no event for an unusually long time.
     Stall,
     /// A round has a new best validation loss.
     Best,
@@ -71,7 +71,7 @@ pub struct Ringing {
     pub on: Vec<Occasion>,
 }
 
-/// Something that an operator should know of.
+/// An occasion that an operator should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     pub occasion: Occasion,
@@ -91,12 +91,12 @@ impl Notice {
     }
 }
 
-/// Notices that wait, oldest first: of each occasion the latest alone.
+/// Waiting notices, oldest first: only the latest of each occasion.
 #[derive(Debug, Default)]
 pub struct Waiting(VecDeque<Notice>);
 
 impl Waiting {
-    /// Adds a notice in the place of an older one of its occasion.
+    /// Adds a notice, replacing an older one of its occasion.
     pub fn push(&mut self, notice: Notice) {
         self.0.retain(|old| old.occasion != notice.occasion);
         self.0.push_back(notice);

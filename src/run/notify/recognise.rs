@@ -8,7 +8,7 @@ use crate::run::event::{
 use crate::run::state::RunState;
 use crate::run::{table, trend};
 
-/// Recognises all [occasions](Occasion) but a stall, at which no event comes.
+/// Recognises all [occasions](Occasion) but a stall, which is the absence of events.
 #[derive(Debug)]
 pub struct Recogniser {
     /// Why a decision is open.
@@ -24,7 +24,7 @@ pub struct Recogniser {
 }
 
 impl Recogniser {
-    /// A recogniser for the events after those that `run` was folded from. The past gives no notices.
+    /// Makes a recogniser for the events after those that `run` was folded from. Earlier events give no notices.
     pub fn new(run: &RunState) -> Self {
         let evals = run.evals_of_phase();
         let losses = evals.iter().map(|eval| eval.val_loss());
@@ -39,8 +39,8 @@ impl Recogniser {
         }
     }
 
-    /// Looks at the next event; `run` is the state after it. Messages and warnings never give a notice, so that what is
-    /// journaled of a notification causes none.
+    /// Processes the next event; `run` is the state after it. Messages and warnings never give a notice, so that the
+    /// journaled outcome of a notification does not cause another.
     pub fn recognise(&mut self, run: &RunState, event: &Event) -> Option<Notice> {
         let notice = match &event.body {
             Body::Decision(Decision {
@@ -49,7 +49,7 @@ impl Recogniser {
                 evidence: Some(evidence),
                 ..
             }) => {
-                // One that replaces an open one of the same kind only has fresher evidence.
+                // A decision that replaces an open one of the same kind only has fresher evidence.
                 let is_news = self.open != Some(*reason);
                 is_news.then(|| (Occasion::Decision, describe_decision(evidence)))
             }
@@ -111,7 +111,7 @@ impl Recogniser {
         notice.map(|(occasion, text)| Notice::new(occasion, event.step, &text))
     }
 
-    /// Takes a finite validation loss. Returns whether it is the best of a round that has been evaluated before.
+    /// Records a finite validation loss. Returns whether it is the best of a round that has been evaluated before.
     fn on_loss(&mut self, phase: &Phase, loss: f64) -> bool {
         let is_lowest = self.best.is_none_or(|best| loss < best);
         let is_first = !std::mem::replace(&mut self.evaluated, true);
@@ -122,7 +122,7 @@ impl Recogniser {
         is_lowest && !is_first && matches!(phase, Phase::Round(_))
     }
 
-    /// Describes a value that is not finite, once at a step.
+    /// Describes a value that is not finite, once per step.
     fn on_not_finite(&mut self, event: &Event, what: &str) -> Option<(Occasion, String)> {
         let is_news = self.not_finite_at.replace(event.step) != Some(event.step);
         is_news.then(|| (Occasion::Nan, format!("nan: {what} at {}", place(event))))
@@ -165,7 +165,7 @@ impl Listener {
         self.recogniser = Recogniser::new(run);
     }
 
-    /// Takes what has been kept: of each occasion the latest notice.
+    /// Returns the notices that have been kept: the latest of each occasion.
     pub fn take(&mut self) -> Vec<Notice> {
         self.waiting.take_all()
     }
@@ -189,7 +189,7 @@ mod tests {
     use crate::run::event::{Log, Rollback, Warning};
     use crate::run::event::{Outcome, Plateau, Start, finite};
 
-    /// A run and what was recognised in it.
+    /// A run and the notices recognised in it.
     struct Story {
         run: RunState,
         recogniser: Recogniser,
@@ -210,7 +210,7 @@ mod tests {
             new
         }
 
-        /// Takes an event at a step, and returns the text of its notice.
+        /// Applies an event at a step, and returns the text of its notice.
         fn at(&mut self, step: u64, body: Body) -> Option<String> {
             self.seq += 1;
             let event = Event {
@@ -347,7 +347,7 @@ mod tests {
         run.begin(Phase::Round(2));
         assert_eq!(run.eval(40, 2.3), None, "the first of the next round");
         assert!(run.eval(50, 2.2).is_some());
-        // A reader that begins here knows what the best is so far.
+        // A reader that starts here knows the best value so far.
         run.recogniser = Recogniser::new(&run.run);
         assert_eq!(run.eval(60, 2.25), None);
         assert!(run.eval(70, 2.1).is_some());

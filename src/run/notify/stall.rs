@@ -1,4 +1,4 @@
-//! The notice of a run that should train and has been quiet for unusually long ([`RunState::silence`]).
+//! The notice of a run that should train and has sent no event for unusually long ([`RunState::silence`]).
 
 use super::{Notice, Occasion};
 use crate::run::state::RunState;

@@ -31,7 +31,7 @@ fn run(seq: u64) -> Event {
     Event::numbered(seq, body)
 }
 
-/// Everything that waits: numbers of events, and for a gap how many it stands for.
+/// All waiting events by their numbers, and for a gap how many it stands for.
 fn drain(receiver: &EventReceiver) -> Vec<Result<u64, u64>> {
     let mut all = Vec::new();
     while let Ok(event) = receiver.poll() {
@@ -161,7 +161,7 @@ fn whatever_is_sent_and_read_nothing_is_lost_uncounted() {
             let waiting = receiver.0.lock();
             assert!(waiting.waiting.len() <= capacity.max(waiting.waiting.count[2]));
             drop(waiting);
-            // A reader of changing speed, at times slower than the events.
+            // A reader of changing speed, at times slower than the producer.
             if seq / 500 % 2 == random(&mut state) % 2 {
                 for _ in 0..random(&mut state) % 4 {
                     if let Ok(event) = receiver.poll() {
@@ -178,7 +178,7 @@ fn whatever_is_sent_and_read_nothing_is_lost_uncounted() {
     }
 }
 
-/// Whether `read` is `sent` with gaps in place of as many events, none of which must not be lost.
+/// Whether `read` equals `sent` with gaps in place of lost events, none of which is of a kind that must not be lost.
 fn is_the_same_but_for_gaps(sent: &[Event], read: &[Event]) {
     let mut rest = sent.iter();
     let mut gaps = 0;

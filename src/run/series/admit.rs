@@ -1,5 +1,6 @@
-//! What `series.bin` may tell: no other texts and numbers than a journal's events may, since it can come from elsewhere
-//! as well. A fold of events that were let in holds nothing else, so that what does is no file of this program's.
+//! Checks the contents of `series.bin`, which may come from elsewhere: only texts and numbers that a journal's events
+//! may have. A fold over checked events holds nothing else, so that any other content shows that the file was not
+//! written by this program.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use crate::run::state::{Branch, Core, Mark, MarkKind, REMARKS_KEPT, RunState};
 use crate::run::tail::Position;
 use crate::text;
 
-/// Whether the texts of a JSON document are clean. What is clean holds nothing that JSON would escape, but for quotes
+/// Whether the texts of a JSON document are clean. Clean texts contain nothing that JSON would escape, except quotes
 /// and backslashes.
 pub fn is_clean_json(document: &str) -> bool {
     let mut chars = document.chars();
@@ -35,7 +36,7 @@ pub fn head(state: &RunState, position: &Position) -> bool {
     let sums = [state.dropped, state.core.tokens];
     info.is_ok()
         && counts.into_iter().all(|n| counted("", n).is_ok())
-        // Sums of what events tell: more can be added for ever.
+        // Sums of values in events are unbounded.
         && sums.into_iter().all(|n| n < u64::MAX / 4)
         && state.elapsed.is_finite()
         && state.remarks.len() <= REMARKS_KEPT

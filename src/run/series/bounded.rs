@@ -25,7 +25,7 @@ where
             if told > N {
                 return Err(A::Error::invalid_length(told, &self));
             }
-            // What is told need not be true: a list grows as its elements come.
+            // The announced length may be false: the list grows as its elements are read.
             let mut list = Vec::with_capacity(told.min(4096));
             while let Some(item) = seq.next_element()? {
                 if list.len() == N {

@@ -1,8 +1,8 @@
-//! `series.bin`: a fold as it was at a place in its journal.
+//! `series.bin`: a fold as it was at a position in its journal.
 //!
 //! A fixed header, a short head that `ls` needs, and the body with the curves; each with its checksum. The head is
-//! JSON, because what it holds is the journal's own vocabulary; the body is postcard. A file by another version of the
-//! fold, a damaged one, or one whose journal is not the one beside it is no error: it is as if there were none.
+//! JSON, because it consists of the journal's own types; the body is postcard. A file that another version of the fold
+//! wrote, that is damaged, or that belongs to another journal is not an error: it is ignored.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -28,7 +28,7 @@ const HEADER: usize = 8 + HASH + 8 + 2 * (8 + HASH) + HASH;
 const MOST_BYTES: u64 = 48 << 20;
 const MOST_HEAD: u64 = 4 << 20;
 
-/// What the fold's code is: a file that other code wrote is not read, since it may have folded otherwise.
+/// Identifies the fold's code: a file that other code wrote is not read, since that code may have folded differently.
 fn fingerprint() -> &'static [u8; HASH] {
     static FINGERPRINT: OnceLock<[u8; HASH]> = OnceLock::new();
     FINGERPRINT.get_or_init(|| {
@@ -67,7 +67,7 @@ fn fingerprint() -> &'static [u8; HASH] {
     })
 }
 
-/// What is known of a run without its curves.
+/// The facts about a run without its curves.
 #[derive(Serialize, Deserialize)]
 struct Head {
     position: Position,
@@ -94,7 +94,7 @@ struct Body {
     checkpoints: Vec<CheckpointNote>,
     #[serde(deserialize_with = "at_most::<NOTES_KEPT, _, _>")]
     notes: Vec<Note>,
-    /// As JSON, like the head.
+    /// Written as JSON, like the head.
     snapshots: Vec<u8>,
 }
 
@@ -112,7 +112,7 @@ pub fn path(dir: &Path) -> PathBuf {
     dir.join("series.bin")
 }
 
-/// A fold at `position` of its journal as the file's bytes; `None` for one that would not be read back.
+/// Returns the bytes of the file for a fold at `position` of its journal; `None` if it could not be read back.
 pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
     if !(state.history.is_sound() && state.snapshots.is_sound()) {
         return None;
@@ -158,7 +158,7 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
     (head.len() as u64 <= MOST_HEAD && bytes.len() as u64 <= MOST_BYTES).then_some(bytes)
 }
 
-/// Writes the file under a name of its own and renames it, so that no reader sees half of it.
+/// Writes the file under a temporary name and renames it, so that no reader sees half of it.
 ///
 /// # Errors
 /// When the directory cannot be written.
@@ -169,7 +169,7 @@ pub fn write(dir: &Path, bytes: &[u8]) -> io::Result<()> {
     new.commit_unsynced()
 }
 
-/// The place in the journal that the file tells of, whether or not it fits the journal.
+/// The position in the journal that the file names, whether or not it fits the journal.
 pub fn offset(dir: &Path) -> Option<u64> {
     Some(Opened::open(dir)?.offset)
 }
@@ -195,7 +195,7 @@ pub fn read(dir: &Path) -> Option<(RunState, Position)> {
     admit::past(&state).then_some((state, position))
 }
 
-/// A file whose header is whole, and whose code is this.
+/// A file with a complete header, written by this version of the code.
 struct Opened {
     file: File,
     offset: u64,
@@ -239,7 +239,7 @@ impl Opened {
         })
     }
 
-    /// The next part, if it is whole.
+    /// Returns the next part, if it is complete.
     fn part(&mut self, part: Part) -> Option<Vec<u8>> {
         let mut bytes = vec![0; part.len as usize];
         self.file.read_exact(&mut bytes).ok()?;
@@ -273,7 +273,7 @@ impl Opened {
     }
 }
 
-/// What a JSON document tells, if its texts are clean.
+/// Reads a JSON document, if its texts are clean.
 fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let document = std::str::from_utf8(bytes).ok()?;
     admit::is_clean_json(document)

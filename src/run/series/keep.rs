@@ -1,5 +1,5 @@
-//! When `series.bin` is written, and by whom: by the process that trains, and by readers that had to read much of a
-//! journal themselves.
+//! Decides when `series.bin` is written: by the process that trains, and by readers that had to read much of a journal
+//! themselves.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::run::state::RunState;
 use crate::run::tail::{Position, Tail, TailItem};
 use crate::threads;
 
-/// Bytes of journal that are worth a new file, and the part of a long journal that is.
+/// Bytes of journal that justify a new file, and the fraction of a long journal that does.
 const WORTH: u64 = 1 << 20;
 const WORTH_PART: u64 = 16;
-/// Bytes of journal that are worth one at the end of a run.
+/// Bytes of journal that justify a file at the end of a run.
 const WORTH_LAST: u64 = 128 << 10;
-/// How often a keeper looks at its journal.
+/// Interval between a keeper's checks of its journal.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long the last events of a run may take to be folded.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,12 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct SeriesWriter {
     dir: PathBuf,
-    /// Place in the journal that the file is known to reach, or that an attempt was made at.
+    /// Position in the journal that the file is known to reach, or for which writing was last attempted.
     reached: u64,
 }
 
 impl SeriesWriter {
-    /// For the run at `dir`, whose `series.bin` reaches byte `reached` of the journal; 0 when there is none.
+    /// Starts for the run at `dir`, whose `series.bin` reaches byte `reached` of the journal; 0 without a file.
     pub fn new(dir: &Path, reached: u64) -> Self {
         Self {
             dir: dir.into(),
@@ -43,8 +43,8 @@ impl SeriesWriter {
     }
 
     /// Writes the file when it is worth it. `state` must be the fold over exactly the journal's bytes before
-    /// `position`, such as [`Tail::position`] tells once all items of a poll have been applied. Cheap when nothing is
-    /// due. True when a file was written.
+    /// `position`, which [`Tail::position`] returns once all items of a poll have been applied. Cheap when nothing is
+    /// due. Returns true when a file was written.
     pub fn maybe_write(&mut self, state: &RunState, position: &Position) -> bool {
         if position.offset < self.reached {
             // Another journal than before.
@@ -70,8 +70,8 @@ impl SeriesWriter {
     }
 }
 
-/// Keeps `series.bin` up to date by folding the journal itself: for a journal whose lines are not the events that this
-/// process has folded, because a disk or a queue was full.
+/// Keeps `series.bin` up to date by folding the journal itself, for a journal that lacks events which this process has
+/// folded because a disk or a queue was full.
 pub struct SeriesKeeper {
     tail: Tail,
     state: RunState,
@@ -89,7 +89,7 @@ impl SeriesKeeper {
         }
     }
 
-    /// Folds what is new in the journal and writes the file when it is worth it.
+    /// Folds the new part of the journal and writes the file when it is worth it.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -118,8 +118,8 @@ impl SeriesKeeper {
         Ok(())
     }
 
-    /// Tends the run at `dir`, which this process trains and folds in `run`, on a thread of its own until the returned
-    /// guard is dropped.
+    /// Keeps the file of the run at `dir`, which this process trains and folds in `run`, up to date on a separate
+    /// thread until the returned guard is dropped.
     pub fn spawn(dir: &Path, run: &Arc<SharedRun>) -> Keeping {
         let (stop, stopped) = channel();
         let mut shared = SharedKeeper::new(dir, run);
@@ -151,10 +151,10 @@ impl SeriesKeeper {
     }
 }
 
-/// Keeps `series.bin` up to date with snapshots of the state that this process folds for its screens. Reads the journal to
-/// find the place that belongs to a snapshot, and to compare its lines with the events that were folded: a reader makes
-/// texts harmless, so that it may get another event from a line, and a full disk or queue may have left events out on
-/// either side.
+/// Keeps `series.bin` up to date with snapshots of the state that this process folds for its screens. Reads the journal
+/// to find the position of a snapshot, and to compare its lines with the events that were folded: a reader sanitises
+/// texts, so that it may get another event from a line, and a full disk or queue may have left events out on either
+/// side.
 pub struct SharedKeeper {
     run: Arc<SharedRun>,
     journal: PathBuf,
@@ -168,7 +168,8 @@ pub struct SharedKeeper {
 }
 
 impl SharedKeeper {
-    /// For the run at `dir`, whose journal gets the events that `run` folds. Must be called before the first of them.
+    /// Starts for the run at `dir`, whose journal receives the events that `run` folds. Must be called before the first
+    /// of them.
     pub fn new(dir: &Path, run: &Arc<SharedRun>) -> Self {
         let position = file::read_head(dir).map(|(_, position)| position);
         let position = position.unwrap_or_default();
@@ -183,7 +184,7 @@ impl SharedKeeper {
         }
     }
 
-    /// Whether the journal's lines are not the events that were folded. Nothing is written any more then.
+    /// Whether the journal's lines differ from the events that were folded. Nothing is written then.
     pub fn differs(&self) -> bool {
         self.differs
     }
@@ -219,8 +220,8 @@ impl SharedKeeper {
         Ok(length.saturating_sub(self.writer.reached) >= worth)
     }
 
-    /// Reads the journal up to the last event of the wanted state, as far as it is on disk, and writes the file once it is
-    /// there.
+    /// Reads the journal up to the last event of the wanted state, as far as it is on disk, and writes the file once it
+    /// has reached that event.
     fn follow(&mut self) -> io::Result<()> {
         while let Some(wanted) = &self.wanted
             && !self.differs
@@ -234,7 +235,7 @@ impl SharedKeeper {
                         self.digest.add(&event);
                         reached = event.seq >= last;
                     }
-                    // Lines of the past, which `run` has taken in already.
+                    // Lines of the past, which `run` already includes.
                     TailItem::Skipped { .. } | TailItem::Restarted
                         if self.digest == Digest::default() => {}
                     TailItem::Skipped { .. } | TailItem::Restarted => self.differs = true,

@@ -1,4 +1,4 @@
-//! A run's state from `series.bin` where there is one, and from the journal for the rest.
+//! Opens a run's state: from `series.bin` where it exists, and from the journal for the rest.
 
 use std::io;
 use std::path::Path;
@@ -10,8 +10,8 @@ use crate::run::event::Body;
 use crate::run::state::RunState;
 use crate::run::tail::{Tail, TailItem, settle};
 
-/// The state as `series.bin` tells it, a tail that goes on from there, and a writer for when the tail has read much.
-/// An empty state and a tail at the start where there is no file that fits.
+/// Returns the state from `series.bin`, a tail that continues from there, and a writer for when the tail has read much.
+/// Without a file that fits: an empty state and a tail at the start.
 pub fn open(dir: &Path) -> (Tail, RunState, SeriesWriter) {
     match file::read(dir) {
         Some((state, position)) => {
@@ -26,7 +26,7 @@ pub fn open(dir: &Path) -> (Tail, RunState, SeriesWriter) {
     }
 }
 
-/// Reads a whole journal, as far as `series.bin` does not spare it, and [settles](settle) what it says.
+/// Reads a complete journal, except for the part that `series.bin` covers, and [settles](settle) the state.
 ///
 /// # Errors
 /// When the journal is there but cannot be read.
@@ -44,19 +44,19 @@ pub fn load(dir: &Path) -> io::Result<RunState> {
     }
 }
 
-/// How much of journals is read for a list of runs, so that one of them does not keep the others from being shown.
+/// How much of journals is read for a list of runs, so that one of them does not delay the others.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// Until then journals are read to their ends; later, only the first [`Self::FREE_BYTES`] of each.
+    /// Until this time journals are read to their ends; later, only the first [`Self::FREE_BYTES`] of each.
     until: Instant,
     time: Duration,
 }
 
 impl Budget {
-    /// A journal of this length is read in any case: 60,000 events.
+    /// A journal up to this length is read in any case: 60,000 events.
     const FREE_BYTES: u64 = 16 << 20;
 
-    /// For a list that is to be shown within about `time`.
+    /// For a list that should be shown within about `time`.
     pub fn of(time: Duration) -> Self {
         Self {
             until: Instant::now() + time,
@@ -64,12 +64,12 @@ impl Budget {
         }
     }
 
-    /// For one run that a command is about.
+    /// For a command about one run.
     pub fn of_one() -> Self {
         Self::of(Duration::from_secs(20))
     }
 
-    /// Whether `read` bytes of a journal are all that is read of it.
+    /// Fails when no more of a journal may be read after `read` bytes.
     fn check(&self, read: u64) -> io::Result<()> {
         if read <= Self::FREE_BYTES || Instant::now() < self.until {
             return Ok(());
@@ -82,7 +82,8 @@ impl Budget {
     }
 }
 
-/// The same for a list of runs: without curves, notes and checkpoints, which lets most of the journal be skimmed.
+/// Like [`load`], for a list of runs: without curves, notes and checkpoints, so that most of the journal can be
+/// skimmed.
 ///
 /// # Errors
 /// When the journal is there but cannot be read, or not within `budget`.
@@ -96,7 +97,7 @@ pub fn brief(dir: &Path, budget: &Budget) -> io::Result<RunState> {
     Ok(whole.unwrap_or_default())
 }
 
-/// Folds the rest of a journal, but for the curves; `None` when something in it calls for what `state` lacks.
+/// Folds the rest of a journal without the curves; `None` when an event needs a part that `state` lacks.
 fn skim(
     dir: &Path,
     tail: Tail,
@@ -121,7 +122,7 @@ fn skim(
     }
 }
 
-/// Whether folding it needs what a brief state leaves out.
+/// Whether folding it needs a part that a brief state lacks.
 fn goes_back(item: &TailItem) -> bool {
     match item {
         TailItem::Event(event) => {

@@ -1,8 +1,8 @@
 //! A few curves over one axis in a bounded number of buckets.
 //!
-//! The newest points are buckets of one. When the bound is reached, the older part is gathered pairwise until it
-//! takes half of the bound: all of the past at one resolution, which halves as the run doubles. Appending costs
-//! O(1) on average.
+//! The newest points are buckets of one. When the bound is reached, the older part is gathered pairwise until it takes
+//! half of the bound: the whole past at one resolution, which halves as the run doubles. Appending costs O(1) on
+//! average.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::bounded::at_most;
 
 /// Buckets of a series unless it is made with another bound.
 pub const BOUND: usize = 32_768;
-/// Most curves of one series.
+/// Upper bound on the curves of one series.
 pub const MOST_COLUMNS: usize = 1024;
 
 /// Where on the axes something happened.
@@ -106,7 +106,7 @@ impl Span {
 pub struct Series {
     #[serde(deserialize_with = "at_most::<BOUND_READ, _, _>")]
     stretches: Vec<Bucket>,
-    /// One span a stretch.
+    /// Each has one span per bucket.
     #[serde(deserialize_with = "at_most::<MOST_COLUMNS, _, _>")]
     columns: Vec<Column>,
     bound: usize,
@@ -116,7 +116,7 @@ pub struct Series {
     generation: u64,
 }
 
-/// A series that is read back may have this many buckets.
+/// Largest number of buckets of a series that is read back.
 const BOUND_READ: usize = 2 * BOUND;
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -169,13 +169,13 @@ impl Series {
         self.columns.len()
     }
 
-    /// Curve `column`'s buckets; none when there is no such curve.
+    /// Returns the buckets of curve `column`; empty when it does not exist.
     pub fn column(&self, column: usize) -> &[Span] {
         self.columns.get(column).map_or(&[], |c| &c.0)
     }
 
-    /// Appends a point, one value a curve; curves beyond those known so far have been gaps until now. True when the
-    /// bound is reached: [`Self::gather`] is due.
+    /// Appends a point, one value for each curve; a new curve has gaps before this point. Returns true when the bound
+    /// is reached: [`Self::gather`] is due.
     pub fn push(&mut self, place: Place, values: &[f64]) -> bool {
         self.widen(values.len().min(MOST_COLUMNS));
         self.stretches.push(Bucket {
@@ -202,8 +202,8 @@ impl Series {
         }
     }
 
-    /// Gathers the older part until it takes half of the bound. No bucket will reach over one of `barriers`, sorted
-    /// event numbers after which the series may have to be cut, or another model begins.
+    /// Gathers the older part until it takes half of the bound. No bucket will span one of `barriers`, sorted event
+    /// numbers after which the series may have to be cut, or another model begins.
     pub fn gather(&mut self, barriers: &[u64]) {
         let limit = self.limit();
         let old = self.len().saturating_sub(limit / 4);
@@ -304,7 +304,7 @@ impl Series {
         self.len() >= self.limit()
     }
 
-    /// Makes do with `bound` buckets from now on.
+    /// Reduces to `bound` buckets from now on.
     pub fn shrink(&mut self, bound: usize, barriers: &[u64]) {
         self.bound = bound.clamp(8, BOUND);
         while self.len() >= self.limit() {
@@ -320,7 +320,7 @@ impl Series {
         }
     }
 
-    /// Least and greatest finite value of a curve in buckets `from..to`; `None` when there is none.
+    /// Returns the least and greatest finite value of a curve in buckets `from..to`; `None` when no value is finite.
     pub fn range(&self, column: usize, from: usize, to: usize) -> Option<(f64, f64)> {
         let spans = self.column(column).get(from..to)?;
         let (low, high) = spans

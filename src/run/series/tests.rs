@@ -1,4 +1,4 @@
-//! `series.bin` beside a journal: what it spares, and what it must never get wrong.
+//! `series.bin` next to a journal: what need not be read again, and what must stay correct.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -185,13 +185,13 @@ impl Story {
     }
 }
 
-/// All that is known, but for the count of changes.
+/// The complete state, except for the version counter.
 fn essence(mut state: RunState) -> String {
     state.version = 0;
     format!("{state:?}")
 }
 
-/// The fold over a whole journal, without any `series.bin`.
+/// The fold over a complete journal, without `series.bin`.
 pub(super) fn folded(dir: &Path) -> String {
     let mut tail = Tail::open(dir);
     let mut state = RunState::default();
@@ -219,7 +219,7 @@ pub(super) fn opened(dir: &Path) -> (String, u64) {
     }
 }
 
-/// A directory whose journal has `text`, and a `series.bin` up to there.
+/// A directory whose journal has `text`, and a `series.bin` up to its end.
 pub(super) fn kept(text: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("events.jsonl"), text).unwrap();
@@ -301,7 +301,7 @@ fn a_list_of_runs_tells_the_same_without_any_file() {
     let lines = Story::new(300).lines;
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("events.jsonl"), &lines).unwrap();
-    // Skimmed first: a whole reading may leave a file behind.
+    // Skimmed first: a complete reading may write a file.
     let brief = open::brief(dir.path(), &open::Budget::of_one()).unwrap();
     let whole = open::load(dir.path()).unwrap();
     assert_eq!(format!("{:?}", brief.core), format!("{:?}", whole.core));
@@ -372,7 +372,7 @@ fn lists_longer_than_any_the_program_writes_are_refused_before_they_take_memory(
         [1, 2, 3]
     );
     assert!(read(&postcard::to_stdvec(&vec![1u64; 4]).unwrap()).is_err());
-    // A length that is told and not there.
+    // An announced length without the bytes.
     assert!(read(&postcard::to_stdvec(&u64::MAX).unwrap()).is_err());
 }
 
@@ -388,7 +388,7 @@ fn a_reader_that_read_much_leaves_a_file_and_one_that_may_not_is_silent() {
     assert_eq!(leftovers, 2, "the journal and series.bin");
     let (state, from) = opened(dir.path());
     assert_eq!((state, from), (folded(dir.path()), lines.len() as u64));
-    // Where the file cannot be made: something is in its place.
+    // Where the file cannot be created: its name is taken.
     fs::remove_file(file::path(dir.path())).unwrap();
     fs::create_dir(file::path(dir.path())).unwrap();
     let state = open::load(dir.path()).unwrap();

@@ -20,18 +20,18 @@ pub struct Best {
 /// A branch that was left.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Rollback {
-    /// The checkpoint that the run went back to; `None` when it is not known any more.
+    /// The checkpoint that the run went back to; `None` when it is no longer known.
     pub checkpoint: Option<String>,
-    /// The steps (over all phases) that the run went back to, and that the branch had come to.
+    /// The steps (over all phases) that the run went back to, and that the branch had reached.
     pub to_step: Option<u64>,
     pub from_step: u64,
     /// The least validation loss of the branch's rounds.
     pub best: Option<Best>,
-    /// The same of what the run has done since that step instead.
+    /// The least validation loss of what the run has done since that step instead.
     pub best_since: Option<Best>,
 }
 
-/// Returns the branches that rollbacks left, the one left last at the end; of very many the latest.
+/// Returns the branches that rollbacks left, the latest at the end; of very many only the latest.
 pub fn of(state: &RunState) -> Vec<Rollback> {
     let abandoned = state.history.abandoned.iter();
     abandoned.map(|left| rollback(state, left)).collect()
@@ -61,7 +61,7 @@ fn last_step(strand: &Branch) -> Option<u64> {
     train.max(eval)
 }
 
-/// The phase that event `seq` of a strand belongs to, as far as the strand's own marks show it.
+/// Returns the phase that event `seq` of a branch belongs to, as far as the branch's own marks show it.
 fn phase_at(strand: &Branch, seq: u64) -> Option<Phase> {
     let mut latest = strand.marks.iter().rev().filter(|m| m.seq <= seq);
     latest.find_map(|m| match &m.kind {
@@ -70,7 +70,7 @@ fn phase_at(strand: &Branch, seq: u64) -> Option<Phase> {
     })
 }
 
-/// The best evaluation of a strand's rounds after event `seq`; `before` is the phase that the strand begins in.
+/// Returns the best evaluation of a branch's rounds after event `seq`; `before` is the phase that the branch begins in.
 fn best(strand: &Branch, before: Option<Phase>, seq: u64) -> Option<Best> {
     let phase = |e: &EvalPoint| phase_at(strand, e.seq).or(before.clone());
     let evals = strand.evals.iter().filter(|e| e.seq > seq);
@@ -88,7 +88,7 @@ fn best(strand: &Branch, before: Option<Phase>, seq: u64) -> Option<Best> {
     })
 }
 
-/// The lines that `show` prints of rollbacks; none without any.
+/// Returns the lines that `show` prints about rollbacks; empty without rollbacks.
 pub fn text(state: &RunState) -> String {
     let all = of(state);
     if all.is_empty() {

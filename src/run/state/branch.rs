@@ -1,7 +1,7 @@
-//! A stretch of a run's history, and the tree that rollbacks make of them.
+//! A branch of a run's history, and the tree of branches that rollbacks create.
 //!
-//! What is live is one strand, sorted by step. A rollback cuts it at the checkpoint it goes back to; what came after
-//! is kept as an abandoned strand, until a resume from a checkpoint on it makes it live again.
+//! The live branch is sorted by step. A rollback cuts it at the checkpoint it goes back to. The part behind the cut is
+//! kept as an abandoned branch, until a resume from a checkpoint on it makes it live again.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +12,13 @@ use crate::run::event::Phase;
 use crate::run::series::bounded::at_most;
 use crate::run::series::pyramid::{Place, Series};
 
-/// Probes that are kept whole; older ones live on in the curves.
+/// Number of complete probes that are kept; of older ones only the curves remain.
 const PROBES_KEPT: usize = 64;
-/// Buckets of the validation loss: each is a mark in the chart, of which a screen holds a few hundred.
+/// Buckets of the validation loss: each is a mark in the chart, and a screen has room for a few hundred.
 const VAL_BUCKETS: usize = 8192;
-/// Marks of one strand; beyond that the oldest checkpoints lose theirs.
+/// Marks of one branch; beyond that the oldest checkpoints lose theirs.
 const MARKS_KEPT: usize = 16_384;
-/// Rollbacks whose abandoned past stays visible, and the buckets it is told in.
+/// Rollbacks whose abandoned branch stays visible, and the buckets of its curves.
 const ABANDONED_KEPT: usize = 16;
 const ABANDONED_BUCKETS: usize = 1024;
 
@@ -27,7 +27,7 @@ pub const LOSS: usize = 0;
 pub const LR: usize = 1;
 pub const GRAD_NORM: usize = 2;
 pub const TOKENS_PER_SECOND: usize = 3;
-/// Share of the time in which the GPU had work, in percent, as read last; absent without a GPU.
+/// Share of the time in which the GPU had work, in percent, as last read; absent without a GPU.
 pub const GPU_PERCENT: usize = 4;
 /// Curves of [`Branch::val`].
 pub const VAL_LOSS: usize = 0;
@@ -63,7 +63,7 @@ pub struct Branch {
     pub probes: Vec<ProbePoint>,
     #[serde(deserialize_with = "at_most::<MARKS_KEPT, _, _>")]
     pub marks: Vec<Mark>,
-    /// Event numbers that lie on it: above the first, up to the second.
+    /// The branch's event numbers: above the first, up to the second.
     #[serde(deserialize_with = "at_most::<MARKS_KEPT, _, _>")]
     ranges: Vec<(u64, u64)>,
 }
@@ -112,8 +112,8 @@ impl Branch {
         self.evals.push(eval);
     }
 
-    /// The phases that begin on it, finished ones and the present, with their evaluations, oldest first: all of them, unless
-    /// they are very many.
+    /// Returns the phases that begin on this branch, finished ones and the present, with their evaluations, oldest
+    /// first: all of them, unless there are very many.
     pub fn evals_by_phase(&self) -> Vec<(&Phase, &[EvalPoint])> {
         let mut later = &self.evals[..];
         let mut phases = Vec::new();
@@ -175,7 +175,7 @@ impl Branch {
         start.map_or(0, |m| m.seq)
     }
 
-    /// Whether event `seq` lies on it.
+    /// Whether event `seq` is on this branch.
     pub fn contains(&self, seq: u64) -> bool {
         let mut ranges = self.ranges.iter();
         ranges.any(|&(after, to)| after < seq && seq <= to)
@@ -186,7 +186,7 @@ impl Branch {
         series.into_iter().all(Series::is_empty) && self.marks.is_empty()
     }
 
-    /// Events after `seq` belong to it from now on.
+    /// Events after `seq` belong to this branch from now on.
     fn go_on_after(&mut self, seq: u64) {
         if self.ranges.len() >= MARKS_KEPT {
             self.ranges.remove(0);
@@ -194,18 +194,19 @@ impl Branch {
         self.ranges.push((seq, u64::MAX));
     }
 
-    /// No event after `seq` belongs to it.
+    /// No event after `seq` belongs to this branch.
     fn end_at(&mut self, seq: u64) {
         if let Some(last) = self.ranges.last_mut() {
             last.1 = last.1.min(seq);
         }
     }
 
-    /// Cuts off what comes after event `seq` and returns it.
+    /// Cuts off the events after `seq` and returns them as a branch.
     fn split_off(&mut self, seq: u64) -> Self {
         let evals = self.evals.partition_point(|e| e.seq <= seq);
         let probes = self.probes.partition_point(|p| p.seq <= seq);
-        // A checkpoint's mark bears the number of its beginning, which is earlier than those told meanwhile.
+        // A checkpoint's mark has the number of its beginning, which is lower than those of events journaled while it
+        // was written.
         let (marks, later): (Vec<Mark>, Vec<Mark>) = std::mem::take(&mut self.marks)
             .into_iter()
             .partition(|m| m.seq <= seq);
@@ -229,7 +230,7 @@ impl Branch {
         }
     }
 
-    /// Appends what came later.
+    /// Appends a later branch.
     fn append(&mut self, later: Self, barriers: &[u64]) {
         let pairs = [
             (&mut self.train, later.train),
@@ -241,7 +242,7 @@ impl Branch {
                 series.gather(barriers);
             }
         }
-        // First the marks, which say to which phase an evaluation belongs.
+        // Marks first, since they determine to which phase an evaluation belongs.
         for mark in later.marks {
             self.push_mark(mark);
         }
@@ -267,7 +268,7 @@ impl Branch {
     }
 }
 
-/// Keeps the last `keep` at least, twice as many at most.
+/// Keeps the last `keep` items at least, and at most twice as many.
 fn push_bounded<T>(list: &mut Vec<T>, item: T, keep: usize) {
     if list.len() >= 2 * keep {
         list.drain(..keep);
@@ -275,22 +276,22 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T, keep: usize) {
     list.push(item);
 }
 
-/// A past that a rollback left behind.
+/// A past that a rollback abandoned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Abandoned {
-    /// The last event it shares with what came instead.
+    /// The last event that it shares with the branch that replaced it.
     pub fork: u64,
     pub strand: Branch,
 }
 
-/// A run's history: the strand that is live and those that were left.
+/// A run's history: the live branch and the abandoned ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct History {
     pub live: Branch,
-    /// The one left last is the last.
+    /// The most recently abandoned branch is the last.
     #[serde(deserialize_with = "at_most::<ABANDONED_KEPT, _, _>")]
     pub abandoned: Vec<Abandoned>,
-    /// Rises whenever the abandoned strands change.
+    /// Rises whenever the abandoned branches change.
     pub changes: u64,
 }
 
@@ -307,7 +308,8 @@ impl Default for History {
 }
 
 impl History {
-    /// Event `seq` takes the run back to where it was at event `target`; what came after that is left behind.
+    /// Event `seq` takes the run back to where it was at event `target`; the events in between become an abandoned
+    /// branch.
     pub(super) fn roll_back(&mut self, target: u64, seq: u64, barriers: &[u64]) {
         let before = seq.saturating_sub(1);
         self.live.end_at(before);
@@ -315,7 +317,7 @@ impl History {
         self.live.go_on_after(before);
     }
 
-    /// Event `seq` takes the run back to where it was at event `target`; what came after that never was.
+    /// Event `seq` takes the run back to where it was at event `target`; the events in between are dropped.
     pub(super) fn resume(&mut self, target: u64, seq: u64, barriers: &[u64]) {
         let before = seq.saturating_sub(1);
         let target = target.min(before);
@@ -329,13 +331,13 @@ impl History {
         self.live.go_on_after(before);
     }
 
-    /// Makes event `target` the last one of the live strand.
+    /// Makes event `target` the last one of the live branch.
     fn make_live(&mut self, target: u64, barriers: &[u64]) {
         let on = |left: &Abandoned| left.strand.contains(target);
         match self.abandoned.iter().position(on) {
             Some(i) => {
                 let mut left = self.abandoned.remove(i);
-                // A strand's fork lies before all of its events, so that this ends.
+                // A branch's fork is before all of its events, so the loop ends.
                 self.make_live(left.fork, barriers);
                 let rest = left.strand.split_off(target);
                 self.live.append(left.strand, barriers);

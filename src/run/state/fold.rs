@@ -17,7 +17,7 @@ use crate::run::presence::is_departure;
 use crate::run::series::pyramid::Place;
 use crate::run::since::Left;
 
-/// How often this process has folded an event, into whatever state.
+/// How often this process has folded an event, into any state.
 static APPLIED: AtomicU64 = AtomicU64::new(0);
 
 /// Returns how often this process has folded an event, for tests that count.

@@ -1,5 +1,5 @@
-//! Lists of measurements inside a format without names: as JSON, since the journal's own form of them leaves fields
-//! out that are absent, which such a format cannot.
+//! Lists of measurements inside a format without field names: written as JSON, because the journal's types leave out
+//! absent fields, which such a format cannot express.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;

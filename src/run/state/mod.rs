@@ -1,7 +1,7 @@
 //! The fold over events: everything any view, table or `show` knows about a run.
 //!
-//! Live, tailed and replayed runs are the same code: [`RunState::apply`] is the only way state changes. Its size is
-//! bounded, however long the run.
+//! Live, tailed and replayed runs use the same code: [`RunState::apply`] is the only way state changes. The size of the
+//! state is bounded, independently of the length of the run.
 
 mod branch;
 mod fold;
@@ -41,7 +41,7 @@ pub(super) const CHECKPOINTS_KEPT: usize = 16_384;
 /// A run that should train is stalled after this many seconds without an event, and [`STALL`] times the usual interval.
 pub const SILENT: f64 = 60.0;
 const STALL: f64 = 3.0;
-/// Points of the training curve that say what is usual.
+/// Points of the training curve from which the usual interval is computed.
 const RECENT: usize = 50;
 
 /// Everything known about a run.
@@ -51,36 +51,36 @@ pub struct RunState {
     pub core: Core,
     /// Curves, evaluations, probes and marks, live and abandoned.
     pub history: History,
-    /// Those of abandoned branches, too.
+    /// Including those of abandoned branches.
     pub checkpoints: Vec<CheckpointNote>,
     pub notes: VecDeque<Note>,
-    /// Notes that made room for newer ones.
+    /// Number of notes that were dropped for newer ones.
     pub notes_gone: u64,
-    /// The operator's remarks, those of abandoned branches, too; the last ones, oldest first.
+    /// The operator's last remarks, including those of abandoned branches; oldest first.
     pub remarks: Vec<Note>,
     /// The last event's number, run time and wall clock.
     pub seq: u64,
     pub elapsed: f64,
     pub t: i64,
-    /// Commands that were refused so far.
+    /// Number of commands that were refused so far.
     pub refusals: u64,
     /// The event with which the run last began to run: started, resumed, rolled back, or no longer paused.
     pub running_since: u64,
-    /// Metric events that were dropped on the way here.
+    /// Metric events that were dropped before they reached this state.
     pub dropped: u64,
     /// When the last dashboard with control was left; `None`: never.
     pub left: Option<Left>,
-    /// Rises with every event, so that a view can tell whether anything changed.
+    /// Rises with every event, so that a view can detect changes.
     pub version: u64,
     pub(super) snapshots: Snapshots,
     /// Whether the event folded last has made a note.
     pub(super) noted: bool,
-    /// The status the journal tells, while [`Self::settle`] shows another.
+    /// The status according to the journal, while [`Self::settle`] shows another one.
     pub(super) journaled: Option<Status>,
 }
 
 impl RunState {
-    /// Adds a warning that no event told.
+    /// Adds a warning that is not in the journal.
     pub fn warn(&mut self, text: String) {
         self.version += 1;
         self.noted = false;
@@ -100,8 +100,8 @@ impl RunState {
         self.notes.push_back(note);
     }
 
-    /// Shows a run as interrupted that the journal leaves running or paused when no process is `alive` that works
-    /// on it; undone by the next event, or by settling again once there is one.
+    /// Shows a run as interrupted that the journal leaves running or paused when no process is `alive` that works on
+    /// it. The next event undoes this, and so does settling again once there is such a process.
     pub fn settle(&mut self, alive: bool) {
         let told = self.told_status();
         let shown = match told {
@@ -120,12 +120,12 @@ impl RunState {
         self.core.status == Status::Interrupted && self.journaled.is_some()
     }
 
-    /// The status that the journal tells, whether or not a process works on the run.
+    /// Returns the status according to the journal, whether or not a process works on the run.
     pub fn told_status(&self) -> Status {
         self.journaled.unwrap_or(self.core.status)
     }
 
-    /// What is known of the present alone: no curves, notes and checkpoints.
+    /// Returns the state without curves, notes and checkpoints.
     pub(super) fn without_past(self) -> Self {
         Self {
             history: History::default(),
@@ -136,18 +136,18 @@ impl RunState {
         }
     }
 
-    /// The note that the event folded last has made; `None` when that event made none.
+    /// Returns the note that the last event made; `None` when it made none.
     pub fn note_of_last_event(&self) -> Option<&Note> {
         self.noted.then(|| self.notes.back()).flatten()
     }
 
-    /// What is live: the branch the run goes on with.
+    /// Returns the live branch, which the run continues.
     pub fn live(&self) -> &Branch {
         &self.history.live
     }
 
-    /// By what factor the standard errors in a journal of an earlier version are too small, which took windows that
-    /// overlap as independent; with the number of those windows.
+    /// Returns by what factor the standard errors in a journal of an earlier version, which treated overlapping windows
+    /// as independent, are too small, and the number of those windows.
     pub fn understated_errors(&self) -> Option<(usize, f64)> {
         let info = self.info.as_ref().filter(|i| i.eval_windows.is_none())?;
         let windows = self.core.eval.map_or(0, |e| e.windows);
@@ -162,29 +162,30 @@ impl RunState {
         Some((windows, told.understated()?))
     }
 
-    /// The reference's validation loss, once it is known.
+    /// Returns the reference's validation loss, once it is known.
     pub fn benchmark(&self) -> Option<f64> {
         self.core.reference.as_ref().map(|r| r.val_loss)
     }
 
-    /// The paired gap that goes with the latest validation loss.
+    /// Returns the paired gap of the latest validation loss.
     pub fn gap(&self) -> Option<f64> {
         self.core.eval.and_then(|e| e.gap)
     }
 
-    /// Event numbers at which phases began.
+    /// Returns the event numbers at which phases began.
     pub fn phase_starts(&self) -> Vec<u64> {
         self.live().phase_starts()
     }
 
-    /// Evaluations of the present phase, oldest first; of very many the latest and some of the earlier ones.
+    /// Returns the evaluations of the present phase, oldest first; of very many the latest and some of the earlier
+    /// ones.
     pub fn evals_of_phase(&self) -> &[EvalPoint] {
         let evals = &self.live().evals;
         let first = evals.partition_point(|e| e.seq < self.live().phase_start());
         &evals[first..]
     }
 
-    /// The step and the value of the last training loss of the present phase.
+    /// Returns the step and the value of the last training loss of the present phase.
     pub fn last_training_loss(&self) -> Option<(u64, f64)> {
         let live = self.live();
         let last = live.train.stretches().last()?.last;
@@ -192,22 +193,22 @@ impl RunState {
         (last.seq > live.phase_start()).then_some((last.step, loss))
     }
 
-    /// How long a run that should train has sent no event at Unix time `now` in milliseconds, if that is unusually long:
-    /// above [`SILENT`] and [`STALL`] times the usual interval. Seconds.
+    /// Returns for how many seconds a run that should train has sent no event at Unix time `now` in milliseconds, if
+    /// that is unusually long: above [`SILENT`] and [`STALL`] times the usual interval.
     pub fn silence(&self, now: i64) -> Option<f64> {
         let silence = now.saturating_sub(self.t) as f64 / 1000.0;
         self.is_quiet_for(silence, SILENT).then_some(silence)
     }
 
-    /// Whether a run that should train has sent no event for unusually long: `silence` seconds are above `least` and [`STALL`]
-    /// times the usual interval.
+    /// Whether a run that should train has sent no event for an unusually long time: `silence` seconds are above
+    /// `least` and [`STALL`] times the usual interval.
     pub(super) fn is_quiet_for(&self, silence: f64, least: f64) -> bool {
         if self.core.status != Status::Running {
             return false;
         }
         let recent = self.live().train.stretches();
         let recent = &recent[recent.len().saturating_sub(RECENT)..];
-        // The median: a run slows down before it stalls.
+        // The median, because a run slows down before it stalls.
         let mut gaps: Vec<f64> = recent
             .windows(2)
             .map(|pair| pair[1].last.elapsed - pair[0].last.elapsed)
@@ -217,7 +218,7 @@ impl RunState {
         silence > least.max(STALL * usual)
     }
 
-    /// The latest probe, if it has been kept.
+    /// Returns the latest probe, if it has been kept.
     pub fn probe(&self) -> Option<&ProbePoint> {
         self.live().probes.last()
     }

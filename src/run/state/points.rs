@@ -1,4 +1,4 @@
-//! What a run's state is made of.
+//! The parts of a run's state.
 
 use std::ops::Deref;
 
@@ -63,8 +63,8 @@ pub struct PhaseNow {
     pub parameters: u64,
     /// Steps planned.
     pub steps: u64,
-    /// Step of the phase at which it ends or its next decision is due: what is planned, or what `extend` and `train-on`
-    /// made of it.
+    /// Step of the phase at which it ends or its next decision is due: the planned step, unless `extend` or `train-on`
+    /// has moved it.
     pub due: u64,
     pub start: Start,
     pub source_layers: Vec<usize>,
@@ -89,7 +89,7 @@ impl OpenDecision {
         now.saturating_sub(self.step)
     }
 
-    /// Its evidence's step, and its age where there is one: `evidence of step 300, 100 steps old`.
+    /// Describes the step of its evidence, and the age if it has one: `evidence of step 300, 100 steps old`.
     pub fn evidence_words(&self, now: u64) -> String {
         match self.age(now) {
             0 => format!("evidence of step {}", self.step),
@@ -122,7 +122,7 @@ pub struct CheckpointNote {
     pub val_loss: Option<f64>,
 }
 
-/// The part of the state that a resume or a rollback puts back to what it was at a checkpoint.
+/// The part of the state that a resume or a rollback restores from a checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Core {
     pub status: Status,
@@ -133,7 +133,7 @@ pub struct Core {
     pub rounds: Vec<RoundResult>,
     pub controls: Vec<ControlResult>,
     pub decision: Option<OpenDecision>,
-    /// The last decision that was offered, open or not: what was known then stays to be read.
+    /// The last decision that was offered, open or not: its evidence stays readable.
     #[serde(default)]
     pub last_decision: Option<OpenDecision>,
     /// A command that moves the phase's end, until it is answered.
@@ -142,7 +142,7 @@ pub struct Core {
     /// A command that sets the learning rate and the rate, until it is answered.
     #[serde(default)]
     pub new_rate: Option<(u64, f64)>,
-    /// What operators have set and is not what it was before: `old` is the value before any command. Oldest first.
+    /// The values that operators have changed: `old` is the value before any command. Oldest first.
     #[serde(default)]
     pub changes: Vec<Change>,
     pub outcome: Option<Outcome>,
@@ -153,7 +153,7 @@ pub struct Core {
     #[serde(deserialize_with = "null_is_nan")]
     pub lr: f64,
     pub grad_norm: Option<f64>,
-    /// How the GPU was doing when it was last asked.
+    /// The GPU's latest readings.
     #[serde(default)]
     pub gpu: Option<GpuStats>,
     /// The latest evaluation.
@@ -163,7 +163,7 @@ pub struct Core {
     /// Why the run is paused, where the trainer gave a reason.
     #[serde(default)]
     pub pause: Option<String>,
-    /// The step of the last training event whose loss or gradient was not finite, until one is finite again.
+    /// The step of the last training event with a loss or gradient that was not finite, until both are finite again.
     #[serde(default)]
     pub not_finite: Option<u64>,
     /// Since which step the last checkpoint or the journal could not be written and why, until it could.
@@ -237,7 +237,7 @@ pub enum Level {
     Info,
     Good,
     Warning,
-    /// A command that was not obeyed: news for whoever gave it, and nothing to look into later.
+    /// A command that was refused: news for the sender, but not for later readers.
     Refused,
 }
 

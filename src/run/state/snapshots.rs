@@ -1,20 +1,20 @@
-//! What a run's core was at its checkpoints, so that a resume or a rollback can put it back.
+//! A run's core at its checkpoints, so that a resume or a rollback can restore it.
 //!
-//! As many are kept as a run keeps checkpoints on disk and some more: the latest ones, every milestone, and the best
-//! of each phase. A milestone is never forgotten, since its checkpoint stays on disk and the run may go back to it; what
-//! bounds them is the number of results they hold, beyond which no further one counts as a milestone.
+//! Somewhat more are kept than a run keeps checkpoints on disk: the latest ones, every milestone, and the best of each
+//! phase. A milestone is never forgotten, since its checkpoint stays on disk and the run may go back to it. Milestones
+//! are bounded by the number of results they hold, beyond which no further one counts as a milestone.
 
 use serde::{Deserialize, Serialize};
 
 use super::branch::Branch;
 use super::points::Core;
 
-/// The latest ones that are kept.
+/// Number of latest snapshots that are kept.
 const LATEST_KEPT: usize = 128;
-/// Results of phases that all milestones together hold, and one for each of them. A round ends with two milestones, each
-/// with the results of the rounds before: room for 250 rounds.
+/// Bound on the results of phases in all milestones together, counting one more for each milestone. A round ends with
+/// two milestones, each with the results of the rounds before: room for 250 rounds.
 const MILESTONE_RESULTS: usize = 1 << 16;
-/// Checkpoints that are being written: those before have failed.
+/// Checkpoints that are being written at the same time; older ones have failed.
 const UNWRITTEN_KEPT: usize = 4;
 /// Reasons of checkpoints that a run keeps until it ends.
 const MILESTONES: [&str; 5] = [
@@ -33,13 +33,13 @@ struct Snapshot {
     milestone: bool,
     /// Whether the checkpoint is on disk.
     written: bool,
-    /// `None` where it was not evaluated at that step, or is no number.
+    /// `None` where the checkpoint was not evaluated at that step, or its loss is not finite.
     val_loss: Option<f64>,
     core: Core,
 }
 
 impl Snapshot {
-    /// Results of phases and values that operators set which it holds, and itself.
+    /// Number of results of phases and of changed values in it, plus one.
     fn weight(&self) -> usize {
         1 + self.core.rounds.len() + self.core.controls.len() + self.core.changes.len()
     }
@@ -83,13 +83,14 @@ impl Snapshots {
         self.forget();
     }
 
-    /// Forgets what is surely no longer on disk: the oldest of too many that are neither milestones nor the best.
+    /// Forgets snapshots that are certainly no longer on disk: the oldest of too many that are neither milestones nor
+    /// the best.
     fn forget(&mut self) {
         let spare = |s: &Snapshot| s.written && !s.milestone;
         if self.0.iter().filter(|s| spare(s)).count() > LATEST_KEPT {
             let oldest = self.0.iter().position(spare);
             let goes = self.0.iter().position(|s| spare(s) && !self.is_best(s));
-            // All of them the best of their phase: then the oldest.
+            // If all are the best of their phase, the oldest goes.
             if let Some(goes) = goes.or(oldest) {
                 self.0.remove(goes);
             }
@@ -109,20 +110,20 @@ impl Snapshots {
         rivals.filter_map(|s| s.val_loss).all(|v| v >= loss)
     }
 
-    /// Forgets what came after event `seq`.
+    /// Forgets snapshots after event `seq`.
     pub fn cut(&mut self, seq: u64) {
         self.0.retain(|s| s.seq <= seq);
     }
 
-    /// The core at event `seq` of a run whose live strand ends there; where no such checkpoint is known, as it was at
-    /// the last one before.
+    /// Returns the core at event `seq` of a run whose live branch ends there; if no such checkpoint is known, the core
+    /// at the last one before.
     pub fn core_at(&self, seq: u64, live: &Branch) -> Option<Core> {
         let mut earlier = self.0.iter().rev();
         let found = earlier.find(|s| s.seq == seq || (s.seq < seq && live.contains(s.seq)))?;
         Some(found.core.clone())
     }
 
-    /// Event numbers a bucket must not reach over: here a strand may be cut, and where another model begins.
+    /// Returns event numbers that a bucket must not span: a branch may be cut there, or another model begins.
     pub fn barriers(&self, strand: &Branch) -> Vec<u64> {
         let mut all = strand.phase_starts();
         all.extend(self.0.iter().map(|s| s.seq));
@@ -130,7 +131,7 @@ impl Snapshots {
         all
     }
 
-    /// The core at every checkpoint that is kept.
+    /// Returns the core of every kept snapshot.
     pub(in crate::run) fn cores(&self) -> impl Iterator<Item = &Core> {
         self.0.iter().map(|s| &s.core)
     }
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_milestone_is_never_forgotten_for_others() {
-        // Every later checkpoint is the best of a phase of its own, so that none of them is spare.
+        // Every later checkpoint is the best of its own phase, so none of them can be dropped.
         let mut snapshots = Snapshots::default();
         let mut checkpoint = |seq: u64, reason: &str| {
             let phase = crate::run::event::Phase::Other(seq.to_string());

@@ -11,7 +11,7 @@ mod changes;
 mod due;
 mod evals;
 
-/// Events as a trainer would tell them.
+/// Events as a trainer emits them.
 #[derive(Default)]
 struct Run {
     state: RunState,
@@ -68,14 +68,14 @@ impl Run {
         }
     }
 
-    /// The copy; returns its number.
+    /// Copies the state; returns the event's number.
     fn begin_checkpoint(&mut self) -> u64 {
         let name = format!("b{}-s{}", self.branch, self.step);
         let reason = "schedule".into();
         self.tell(Body::Checkpointing(CheckpointBegun { name, reason }))
     }
 
-    /// Written in the background, some steps after its beginning.
+    /// The background write ends, some steps after its beginning.
     fn end_checkpoint(&mut self, begun: u64, of_step: u64) {
         self.tell(Body::Checkpoint(CheckpointWritten {
             name: format!("b{}-s{of_step}", self.branch),
@@ -121,7 +121,7 @@ impl Run {
         steps(self.state.live())
     }
 
-    /// Steps of every abandoned strand.
+    /// Steps of every abandoned branch.
     fn left(&self) -> Vec<Vec<u64>> {
         let left = self.state.history.abandoned.iter();
         left.map(|a| steps(&a.strand)).collect()
@@ -242,7 +242,7 @@ fn a_resume_on_the_new_branch_keeps_what_the_rollback_left() {
     run.resume(c, 6, 1);
     assert_eq!(run.steps(), through(1, 6));
     assert_eq!(run.left(), [through(6, 8)]);
-    // And one from before it undoes the rollback.
+    // A rollback to a point before it undoes the first one.
     run.resume(a, 5, 0);
     assert_eq!(run.steps(), through(1, 5));
     assert!(run.left().is_empty());
@@ -264,7 +264,7 @@ fn a_run_can_go_back_to_a_checkpoint_on_an_abandoned_branch() {
     assert_eq!(run.left(), [through(4, 7), through(7, 9)]);
     assert_eq!(run.state.core.tokens, 60, "the core of that checkpoint");
     run.train(1);
-    // Back to before everything: all that was left hangs on what was left before.
+    // Back to before everything: the abandoned branches now fork from one another.
     run.roll_back(0, 0);
     assert!(run.steps().is_empty());
     run.roll_back(b, 6);
@@ -313,7 +313,7 @@ fn a_rollback_to_an_unknown_checkpoint_shows_what_is_known() {
     run.train(3);
     run.checkpoint();
     run.train(3);
-    // No checkpoint was told at the run's seventh event.
+    // The run's seventh event was not a checkpoint.
     run.roll_back(7, 4);
     assert_eq!(run.state.core.step, 4);
     assert_eq!(run.state.core.tokens, 30, "as of the last one before");

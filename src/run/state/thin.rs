@@ -2,20 +2,20 @@
 
 use super::points::EvalPoint;
 
-/// Evaluations that a strand holds at most.
+/// Largest number of evaluations of a branch.
 pub const MOST_EVALS: usize = 2 * LATEST_KEPT;
 /// The latest evaluations, which stay.
 pub const LATEST_KEPT: usize = 2048;
-/// Evaluations that are kept of those before, of all phases together.
+/// Number of earlier evaluations that are kept, of all phases together.
 const EARLIER_KEPT: usize = LATEST_KEPT / 2;
 
-/// Thins out all but the latest evaluations: each phase's evenly over its steps and to the same number, so that its last
-/// one stays. `starts` are the event numbers at which phases begin.
+/// Thins out all but the latest evaluations: those of each phase evenly over its steps and to the same number, keeping
+/// its last one. `starts` are the event numbers at which phases begin.
 pub fn thin_out(evals: &mut Vec<EvalPoint>, starts: &[u64]) {
     let latest = evals.split_off(evals.len().saturating_sub(LATEST_KEPT));
     let phase = |e: &EvalPoint| starts.partition_point(|start| *start <= e.seq);
     let phases: Vec<&[EvalPoint]> = evals.chunk_by(|a, b| phase(a) == phase(b)).collect();
-    // More phases than that are in no recipe: the oldest go.
+    // No recipe has more phases than that: the oldest go.
     let phases = &phases[phases.len().saturating_sub(EARLIER_KEPT)..];
     let most = EARLIER_KEPT / phases.len().max(1);
     let mut kept: Vec<EvalPoint> = phases.iter().flat_map(|p| spread(p, most)).collect();
@@ -23,7 +23,7 @@ pub fn thin_out(evals: &mut Vec<EvalPoint>, starts: &[u64]) {
     *evals = kept;
 }
 
-/// The first evaluation in each of `most - 1` stretches of a phase, and the last of all.
+/// The first evaluation in each of `most - 1` equal parts of a phase, and the last of all.
 fn spread(evals: &[EvalPoint], most: usize) -> Vec<EvalPoint> {
     let Some((last, earlier)) = evals.split_last() else {
         return Vec::new();

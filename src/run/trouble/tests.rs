@@ -4,7 +4,7 @@ use crate::run::event::{
     Start, TrainMetrics, Warning,
 };
 
-/// A run of one phase, event by event.
+/// A run of one phase, built event by event.
 struct Story {
     run: RunState,
     step: u64,
@@ -38,7 +38,7 @@ impl Story {
             t: 1000 * self.step as i64,
             ..Event::numbered(seq, body)
         };
-        // What a reader of the journal sees.
+        // The notes that a reader of the journal gets.
         self.run.apply(&Event::from_line(&event.to_line()).unwrap());
     }
 
@@ -168,7 +168,7 @@ fn a_diverged_run_goes_back_to_a_checkpoint_of_before() {
         assert_eq!(story.trouble(), None, "{val}");
     }
     story.train(1e9);
-    // It has no loss of its own, and the one before says nothing about it.
+    // It has no loss of its own, and the one before does not apply to it.
     story.checkpoint();
     let trouble = story.trouble().unwrap();
     let Some(Help::RollBack(back)) = trouble.helps.first() else {
@@ -189,7 +189,7 @@ fn a_diverged_run_goes_back_to_a_checkpoint_of_before() {
         trouble.sentence(),
         "diverged: val 1.9e11 at step 50, best val 2.4000 at step 20 of round 1"
     );
-    // The newest checkpoint has the model that diverged.
+    // The newest checkpoint holds the diverged model.
     let Some(Help::RollBack(back)) = trouble.helps.first() else {
         panic!("{trouble:?}");
     };
@@ -220,7 +220,7 @@ fn what_cannot_be_written_is_trouble_until_it_is() {
         (Kind::Disk, "training continues")
     );
     assert!(trouble.what.contains("only 3 MB are free") && trouble.what.contains("at step 10"));
-    // The disk is as full after a rollback; a process that resumes begins without trouble.
+    // A rollback does not free the disk; a process that resumes begins without trouble.
     story.tell(Body::Rollback(Rollback {
         checkpoint: "best".into(),
         from_seq: 1,

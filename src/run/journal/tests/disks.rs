@@ -1,16 +1,16 @@
-//! Disks that are full, or lose what they were to write.
+//! Disks that are full, or lose bytes that a failing flush was to write.
 
 use super::*;
 
-/// A disk that loses what its failing flushes were to write, as Linux does: they can be read until the machine stops.
+/// A disk that loses the bytes of failing flushes, as Linux does: they can be read until the machine stops.
 #[derive(Clone, Default)]
 struct LosingDisk(Arc<Mutex<Losing>>);
 
 #[derive(Default)]
 struct Losing {
-    /// What readers see.
+    /// The contents that readers see.
     seen: Vec<u8>,
-    /// What is on disk, byte by byte.
+    /// The contents of the disk, byte by byte.
     kept: Vec<Option<u8>>,
     /// Bytes that the next flush writes.
     dirty: Vec<usize>,
@@ -22,7 +22,7 @@ impl LosingDisk {
     fn fail(&self, flushes: usize) {
         self.0.lock().unwrap().flushes_to_fail = flushes;
     }
-    /// What readers see, which must be on disk in whole after a flush that succeeded.
+    /// Returns the contents that readers see; after a successful flush all of it must be on disk.
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().seen.clone()).unwrap()
     }
@@ -169,7 +169,7 @@ fn bytes_that_cannot_be_written_again_are_not_called_safe() {
     let mut journal = Journal::over(Box::new(disk.clone()));
     disk.fail(1);
     journal.emit(at(1), done());
-    // Something else has written to the file: its end is not what this journal wrote last.
+    // Another writer has appended to the file: its end is not what this journal wrote last.
     disk.0.lock().unwrap().seen.extend_from_slice(b"\n");
     disk.0.lock().unwrap().kept.push(None);
     assert!(journal.flush());

@@ -13,7 +13,7 @@ const QUICK: Times = Times {
     silent: 0.2,
 };
 
-/// A run, and the command that is run for it.
+/// A run, and the command that runs for it.
 struct Fixture {
     tmp: tempfile::TempDir,
     observer: Option<Observer>,
@@ -148,7 +148,7 @@ fn a_quiet_run_is_one_stall() {
     run.wait_until("the command has run", |run| !run.read("events").is_empty());
     std::thread::sleep(Duration::from_millis(600));
     assert_eq!(run.read("events"), "stall\n");
-    // What is journaled of it is an event, after which it may be quiet again.
+    // The notification is journaled as an event, after which the run may be quiet again.
     let message = "notify stall: exit 0".into();
     run.event(Body::Log(Log { message }));
     run.wait_until("it is quiet again", |run| {

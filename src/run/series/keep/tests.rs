@@ -45,7 +45,7 @@ fn snapshots_of_the_folded_state_are_written_for_the_place_in_the_journal_that_t
         keeper.finish().unwrap();
         assert!(!keeper.differs());
         let (state, from) = opened(dir.path());
-        // What came after a snapshot near the end may be too little for another one.
+        // The events after a snapshot near the end may be too few for another one.
         let left = lines.len() as u64 - from;
         assert!(left < WORTH_LAST, "past {past}: {left} bytes");
         assert!(state == folded(dir.path()), "past {past}");

@@ -114,7 +114,7 @@ fn a_rollback_shows_that_the_abandoned_branch_was_better() {
     assert_eq!(one.checkpoint.as_deref(), Some("b0-s100"));
     assert_eq!((one.to_step, one.from_step), (Some(100), 250));
     let best = |b: &Option<Best>| b.as_ref().map(|b| (b.step, b.val_loss, b.phase.clone()));
-    // The reference's evaluation, lower than any, is none of a round's.
+    // The reference's evaluation, lower than any, does not count as a round's.
     assert_eq!(best(&one.best), Some((150, 2.4333, "round 1".into())));
     assert_eq!(best(&one.best_since), Some((150, 2.4737, "round 1".into())));
     let wanted = "

@@ -1,4 +1,4 @@
-//! What is on disk, and the way back to it: checkpoints, rollbacks and resumes.
+//! Checkpoints, rollbacks and resumes, and what cannot be written to disk.
 
 use crate::run::event::Event;
 use crate::run::state::points::{CheckpointNote, Level, Mark, MarkKind, Status};
@@ -6,7 +6,7 @@ use crate::run::state::{CHECKPOINTS_KEPT, RunState};
 use crate::run::trouble::{JOURNAL_FAILS, JOURNAL_WORKS, UNWRITTEN};
 
 impl RunState {
-    /// Remembers what could not be written until it could.
+    /// Remembers a result, a checkpoint or a journal that cannot be written, until it can.
     pub(super) fn on_warning(&mut self, event: &Event, message: &str) {
         if message.starts_with(JOURNAL_WORKS) {
             self.core.unwritten = None;
@@ -17,8 +17,8 @@ impl RunState {
         }
     }
 
-    /// A checkpoint is on disk. After a rollback or a resume from an earlier one that happened meanwhile, its place is
-    /// on what was left.
+    /// A checkpoint is on disk. If a rollback or a resume from an earlier checkpoint happened meanwhile, it belongs to
+    /// an abandoned branch.
     pub(super) fn on_checkpoint(&mut self, event: &Event, note: CheckpointNote, reason: &str) {
         self.snapshots.written(note.seq, note.val_loss);
         let text = format!("checkpoint {} ({reason})", note.name);
@@ -36,7 +36,7 @@ impl RunState {
         self.note(event, Level::Info, text);
     }
 
-    /// Goes back to a checkpoint and keeps what was done since in sight.
+    /// Goes back to a checkpoint and keeps the events since then as an abandoned branch.
     pub(super) fn on_rollback(
         &mut self,
         event: &Event,
@@ -48,7 +48,7 @@ impl RunState {
         self.history.roll_back(from_seq, event.seq, &barriers);
         let core = &mut self.core;
         let (status, pause) = (core.status, core.pause.take());
-        // The disk is what it is, whatever the model goes back to.
+        // The disk's state does not depend on the model's.
         let unwritten = core.unwritten.take();
         self.restore(event, from_seq);
         self.core.status = status;
@@ -58,7 +58,7 @@ impl RunState {
         self.note(event, Level::Warning, text);
     }
 
-    /// Drops what the resumed process does again: everything after `from_seq`, a rollback among it.
+    /// Drops the events after `from_seq`, including rollbacks, since the resumed process repeats them.
     pub(super) fn on_resumed(&mut self, event: &Event, from_seq: u64, checkpoint: &str) {
         let barriers = self.snapshots.barriers(self.live());
         self.history.resume(from_seq, event.seq, &barriers);
@@ -67,13 +67,13 @@ impl RunState {
         self.restore(event, from_seq);
         self.core.status = Status::Running;
         self.core.pause = None;
-        // The process that could not write, and the rate that was set in it, are gone.
+        // They belonged to the process that has ended.
         (self.core.unwritten, self.core.new_rate) = (None, None);
         self.mark(event, MarkKind::Resumed);
         self.note(event, Level::Good, format!("resumed from {checkpoint}"));
     }
 
-    /// Puts the core back to what it was at event `seq`, as far as that is known.
+    /// Restores the core as of event `seq`, as far as it is known.
     fn restore(&mut self, event: &Event, seq: u64) {
         let known = self.snapshots.core_at(seq, self.live());
         self.core = known.unwrap_or_default();

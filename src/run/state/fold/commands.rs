@@ -6,14 +6,14 @@ use crate::run::event::{Change, DecisionReason, Event, Evidence, Suggestion};
 use crate::run::state::points::{Level, MarkKind, Moved, Note, OpenDecision};
 use crate::run::state::{REMARKS_KEPT, RunState};
 
-/// Characters of a remark that stand at its mark.
+/// Characters of a remark that its mark shows.
 const MARKED: usize = 24;
-/// Values that were set which are kept, and the characters of each word of them.
+/// Number of changed values that are kept, and the characters of each text in them.
 const CHANGES_KEPT: usize = 64;
 const CHANGE_KEPT: usize = 100;
 
 impl RunState {
-    /// Remembers where a command would move the end of the phase to.
+    /// Remembers to which step a command would move the end of the phase.
     pub(super) fn on_command(&mut self, event: &Event, id: u64, command: &Command) {
         if let Command::Note { text } = command {
             self.on_remark(event, text);
@@ -28,7 +28,7 @@ impl RunState {
             Command::Cooldown { steps } => (event.phase_step, *steps),
             _ => return,
         };
-        // Both are counted, so that their sum is far from the end of the numbers.
+        // Both are bounded by `MOST_COUNTED`, so the sum cannot overflow.
         let due = from.saturating_add(steps).min(MOST_COUNTED);
         self.core.moved = Some(Moved { id, due });
     }
@@ -62,7 +62,7 @@ impl RunState {
         }
     }
 
-    /// Marks what a command has set, and keeps it with the value that it had before any command.
+    /// Marks the change that a command has made, and keeps it with the value before any command.
     pub(super) fn on_change(&mut self, event: &Event, change: &Change) {
         let text = format!("{} {}", change.what, change.new);
         self.mark(event, MarkKind::Change(text.chars().take(MARKED).collect()));
@@ -110,7 +110,7 @@ impl RunState {
             Suggestion::InsufficientData => Level::Warning,
             _ => Level::Good,
         };
-        // Journals of earlier versions have it in their evidence alone.
+        // Journals of earlier versions have the tolerance only in their evidence.
         if let Some(info) = &mut self.info {
             info.tolerance.get_or_insert(evidence.tolerance);
         }

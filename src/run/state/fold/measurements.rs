@@ -1,4 +1,4 @@
-//! What is measured: training, evaluations and probes.
+//! Measurements: training, evaluations and probes.
 
 use crate::run::event::{Evaluation, Event, Probe, TrainMetrics};
 use crate::run::state::points::{EvalPoint, Level, ProbePoint};
@@ -22,7 +22,7 @@ impl RunState {
             metrics.tokens_per_second,
             self.gpu_percent(),
         ];
-        // Without a GPU there is no such curve.
+        // Without a GPU this curve does not exist.
         let values = match values[GPU_PERCENT].is_nan() {
             true => &values[..GPU_PERCENT],
             false => &values[..],
@@ -74,7 +74,7 @@ impl RunState {
         self.note(event, Level::Info, text);
     }
 
-    /// How busy the GPU was when it was last asked, in percent; NaN where that is not known.
+    /// The GPU's utilization at the last reading, in percent; NaN where it is not known.
     fn gpu_percent(&self) -> f64 {
         let gpu = self.core.gpu.as_ref();
         gpu.and_then(|g| g.utilization).map_or(f64::NAN, f64::from)

@@ -5,7 +5,7 @@ use crate::run::state::RunState;
 use crate::run::state::points::{ControlResult, Level, MarkKind, PhaseNow, RoundResult, Status};
 use crate::run::table;
 
-/// Names of controls that are kept.
+/// Largest number of control results.
 const CONTROLS_KEPT: usize = 64;
 
 impl RunState {
@@ -18,14 +18,14 @@ impl RunState {
     ) {
         if let Some(info) = info {
             self.info = Some(info.clone());
-            // A resume may bring another number of steps.
+            // A resume may change the number of steps.
             if let Some(now) = &mut self.core.phase {
                 let planned = match now.phase {
                     Phase::Reference => info.reference_steps,
                     Phase::Round(_) => info.round_steps,
                     _ => now.steps,
                 };
-                // An end that was moved stays where it is.
+                // An end that an operator has moved stays.
                 if now.due == now.steps {
                     now.due = planned;
                 }
@@ -91,13 +91,13 @@ impl RunState {
                 });
             }
             Phase::Control(control) => self.on_control(control.result, result),
-            // A newer program's.
+            // A phase of a newer program.
             Phase::Other(name) => self.on_control(name, result),
         }
         self.note(event, Level::Good, text);
     }
 
-    /// Keeps a control's result: one of a name, the latest.
+    /// Keeps a control's result: the latest of each name.
     fn on_control(&mut self, name: &str, result: PhaseResult) {
         let controls = &mut self.core.controls;
         controls.retain(|c| c.name != name);

@@ -14,7 +14,7 @@ impl Run {
             command,
             pid: None,
         }));
-        // Another command's answer is none to this one.
+        // Another command's answer does not count.
         self.tell(Body::Answer(Answer {
             id: id + 1000,
             applied: true,
@@ -115,7 +115,7 @@ fn decision(evidence_step: Option<u64>, open: bool) -> Body {
 fn evidence_tells_its_age_wherever_it_is_shown_later() {
     let mut run = Run::begun();
     run.train(30);
-    // A journal of an earlier version, whose evidence is of the event's step.
+    // A journal of an earlier version, whose evidence belongs to the event's step.
     run.tell(decision(None, true));
     let words = |run: &Run| {
         let open = run.state.core.decision.as_ref().unwrap();

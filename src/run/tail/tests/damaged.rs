@@ -71,7 +71,7 @@ fn a_cut_or_replaced_journal_is_told_again() {
     let items = tail.poll().unwrap();
     assert_eq!(items[0], TailItem::Restarted);
     assert_eq!(steps(&items), [7]);
-    // Longer than what was read, and perhaps with the same inode.
+    // Longer than the part that was read, and perhaps with the same inode.
     std::fs::remove_file(&path).unwrap();
     assert_eq!(tail.poll().unwrap(), []);
     std::fs::write(&path, line(8) + &line(9) + &line(10)).unwrap();

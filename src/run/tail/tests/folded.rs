@@ -1,8 +1,8 @@
-//! What the events of a journal that was read add up to.
+//! The state that the events of a journal add up to.
 
 use super::*;
 
-/// What a fold knows, without what tells the two runs apart: numbers, times, notes and resume marks.
+/// What a fold knows, without the values that differ between the two runs: numbers, times, notes and resume marks.
 fn essence(state: &RunState) -> String {
     let live = state.live();
     let stretches = live.train.stretches().iter().zip(live.train.column(0));
@@ -98,7 +98,7 @@ fn a_running_journal_without_a_holder_is_interrupted() {
     drop(lock);
     settle(&mut state, dir.path());
     assert_eq!(state.core.status, Status::Interrupted);
-    // A later event folds into what the journal says, not into the verdict.
+    // A later event is folded into the status of the journal, not into the settled one.
     let event = journal.emit(at(2), train(2));
     state.apply(&event);
     assert_eq!(state.core.status, Status::Paused);
