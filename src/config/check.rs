@@ -1,4 +1,4 @@
-//! What the values of a config must be: each alone, by the checks of its [declaration](super::declare), and together.
+//! Checks the values of a config: each alone, by the checks of its [declaration](super::declare), and together.
 
 use super::ConfigError;
 use super::keys::Kind;
@@ -8,7 +8,7 @@ use super::sections::{Config, ModelConfig};
 use super::values::{LayerChoice, TokenizerChoice};
 use crate::model::Family;
 
-/// Checks a config that was put together or changed in memory.
+/// Checks a config that was built or changed in memory.
 ///
 /// # Errors
 /// Every problem, one a line, without file and line.
@@ -18,7 +18,7 @@ pub fn check(config: &Config) -> Result<(), ConfigError> {
     places.finish()
 }
 
-/// Notes every problem with the values.
+/// Records every problem with the values.
 pub(super) fn values(config: &Config, places: &mut Places) {
     let mut check = Check { config, places };
     check.model();
@@ -31,7 +31,7 @@ pub(super) fn values(config: &Config, places: &mut Places) {
     check.rest();
 }
 
-/// The problems of a key's value alone.
+/// Receives the problems of a key's value alone.
 type Report<'r> = &'r mut dyn FnMut(&'static str, Vec<String>);
 
 struct Check<'a> {
@@ -46,14 +46,14 @@ impl Check<'_> {
         }
     }
 
-    /// Like [`Self::need`] of one key; when it fails, nothing more is said about how the key fits others.
+    /// Like [`Self::need`] of one key; if it fails, further problems between the key and others are not reported.
     fn need_alone(&mut self, fine: bool, key: &str, message: impl FnOnce() -> String) {
         if !fine {
             self.places.bad(key, message());
         }
     }
 
-    /// Checks values alone; of a wrong one nothing more is said about how it fits others.
+    /// Checks values alone; if one is wrong, further problems between it and others are not reported.
     fn alone(&mut self, check_each: impl FnOnce(&Config, Report)) {
         let Self { config, places } = self;
         check_each(config, &mut |key, problems| {
@@ -65,7 +65,7 @@ impl Check<'_> {
         self.config.reference.train.is_some()
     }
 
-    /// The windows' length and the key that tells it; a loaded reference brings its own context.
+    /// Returns the windows' length and the key that determines it; a loaded reference has its own context.
     fn window(&self) -> Option<(&'static str, usize)> {
         match self.config.train.context_length {
             0 if self.trained_here() => {
@@ -77,7 +77,7 @@ impl Check<'_> {
     }
 
     fn model(&mut self) {
-        // First, because a key without a meaning needs no good value.
+        // First, because the value of a key without a meaning does not matter.
         self.family();
         self.alone(|config, report| config.model.check_each(report));
         let model = &self.config.model;
@@ -103,7 +103,7 @@ impl Check<'_> {
                 )
             });
         }
-        // What another tokenizer needs is known when it has been read.
+        // The needs of other tokenizers are known only when they have been read.
         let tokens = match self.config.tokenizer() {
             TokenizerChoice::Gpt2 => 50_257,
             TokenizerChoice::Byte => 257,
@@ -122,7 +122,7 @@ impl Check<'_> {
         );
     }
 
-    /// Keys that belong to one family alone.
+    /// Keys that apply only to one family.
     fn family(&mut self) {
         let model = &self.config.model;
         let others = match model.family {
@@ -175,7 +175,7 @@ impl Check<'_> {
         self.alone(|_, report| own.check_each(report));
         let round = &self.config.train;
         let lr = own.lr.unwrap_or(round.lr);
-        // When both come from [train], they are judged there.
+        // If both come from [train], they are checked there.
         let own_rates = own.lr.is_some() || own.min_lr.is_some();
         if let Some(min_lr) = own.min_lr.or(round.min_lr).filter(|_| own_rates) {
             let keys = [

@@ -1,8 +1,8 @@
-//! The declaration of a section: everything about a key stands in one place.
+//! The declaration of a section, with everything about each of its keys.
 //!
-//! A key needs a field with its default for serde, a row in the table that documents, completions, suggestions and the
-//! rules of a resume come from, and a check of its value. Written one by one they say the same thing three times and
-//! drift apart; a declaration says it once, and [`section!`] writes the three:
+//! A key needs a field with its default for serde, a row in the table for documents, completions, suggestions and the
+//! rules of a resume, and a check of its value. Written separately they would repeat each other and diverge; a
+//! declaration contains each fact once, and [`section!`] generates the three:
 //!
 //! ```text
 //! section! {
@@ -14,15 +14,15 @@
 //! }
 //! ```
 //!
-//! After the type, which the [kind](super::kind) of the key follows from, stand
+//! After the type, which determines the [kind](super::kind) of the key, follow
 //! - what an absent key means: `default(VALUE)`, `required("EXAMPLE")` with an example in TOML, or for an `Option`
 //!   `absent("WORDS")` with the meaning in words,
-//! - what a [resume](super::key::OnResume) makes of another value,
+//! - what a [resume](super::key::OnResume) does with another value,
 //! - any number of checks of the value alone ([`rules`](super::rules)). How values fit each other is checked in
 //!   [`check`](super::check).
 //!
-//! `: Default` marks a section that may be absent; each of its keys may be, then. `holds NAME: Option<TYPE>` names a section
-//! below the declared one.
+//! `: Default` marks a section that may be absent, in which case each of its keys may be absent. `holds NAME:
+//! Option<TYPE>` names a section below the declared one.
 
 /// Declares a section; see [the module](self).
 macro_rules! section {
@@ -60,7 +60,7 @@ macro_rules! section {
         impl $name {
             pub(in crate::config) const SECTION: $crate::config::key::Section = $crate::config::key::Section {
                 name: $section,
-                // Each line of a comment begins with a blank.
+                // Each line of a doc comment begins with a space.
                 doc: concat!($($about),+).trim_ascii_start(),
                 keys: &[$(
                     $crate::config::key::Key {
@@ -115,7 +115,7 @@ macro_rules! section {
         }
     };
 
-    // What the table says of an absent key.
+    // The table's entry for an absent key.
     (@need required($example:expr), $type:ty) => { $crate::config::key::Need::Required($example) };
     (@need absent($words:expr), $type:ty) => { $crate::config::key::Need::Unless($words) };
     (@need default($value:expr), $type:ty) => {
@@ -132,7 +132,7 @@ macro_rules! section {
     (@given absent($words:expr), $given:expr, $key:expr) => { $given.flatten() };
     (@given default($value:expr), $given:expr, $key:expr) => { $given.unwrap_or_else(|| $value) };
 
-    // The value of a key in a section that is absent.
+    // The value of a key in an absent section.
     (@value absent($words:expr)) => { None };
     (@value default($value:expr)) => { $value };
 }

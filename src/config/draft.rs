@@ -1,4 +1,4 @@
-//! The keys that a file and overrides give, with their places, before they are a config.
+//! The keys given by a file and overrides, with their places, before they become a config.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,10 +14,10 @@ use super::values::{TokenizerChoice, is_name};
 use super::variables::{Expanded, Unexpanded, expand};
 use crate::text::{self, exact};
 
-/// Bytes of what the parser says, which may quote the text.
+/// Most bytes of the parser's message, which may quote the text.
 const LONGEST_MESSAGE: usize = 500;
 
-/// The keys that were given, before they are a config.
+/// The given keys, before they become a config.
 pub(super) struct Draft {
     values: BTreeMap<&'static str, Value>,
     /// [`Config::spelled`].
@@ -63,7 +63,7 @@ impl Draft {
             if self.places.is_full() {
                 return;
             }
-            // A quoted key with a dot in it is one name, and none of ours.
+            // A quoted key with a dot in it is one name, and not a known key.
             let name_said = match name.contains('.') {
                 true => format!("{name:?}"),
                 false => name.to_string(),
@@ -78,7 +78,7 @@ impl Draft {
                 self.places.at.insert(path.clone(), place);
                 match item {
                     Item::Value(value) => drop(self.values.insert(key.path, value.clone())),
-                    // [[data.train]] is the list of sources, too.
+                    // [[data.train]] is also the list of sources.
                     Item::ArrayOfTables(_) if key.kind == Kind::Sources => {
                         if let Ok(value) = item.clone().into_value() {
                             self.values.insert(key.path, value);
@@ -123,14 +123,14 @@ impl Draft {
             return;
         };
         let mut value = match text.parse::<Value>() {
-            // A word that happens to be a number or a date is still the text that was asked for.
+            // A word that happens to be a number or a date is still a text if the key is one.
             Ok(value) if value.is_str() => value,
             Ok(value) if value.is_array() || !is_text(key.kind) => value,
             _ => Value::from(text),
         };
         if is_path(key) {
             let cwd = exact::to_text(cwd).replace('$', "$$");
-            // A tokenizer may be named.
+            // A tokenizer may be a name.
             let named = |given: &str| is_tokenizer_name(key, given);
             each_path(&mut value, &mut |given| {
                 let begins = |start| given.starts_with(start);
@@ -149,7 +149,8 @@ impl Draft {
         self.values.insert(key.path, value);
     }
 
-    /// Of a reference that is loaded and one that is trained here, an override chooses: what the file says of the other is gone.
+    /// An override chooses between a loaded reference and one that is trained here: the file's keys for the other are
+    /// removed.
     fn set_instead(&mut self, path: &str) {
         const LOADED: &str = "reference.path";
         const TRAINED: &str = "reference.train";
@@ -178,7 +179,7 @@ impl Draft {
             let mut wrong = None;
             let spelled = &mut self.spelled;
             each_path(value, &mut |text| {
-                // Expanding a name that is not a path would send the value to the hub.
+                // Expanding a variable in a name that is not a path would send its value to the hub.
                 if is_name(text) {
                     return None;
                 }
@@ -246,7 +247,7 @@ impl Draft {
         }
     }
 
-    /// The config as given. Keys that are wrong take their default or example, so that the others can be checked.
+    /// Builds the config. Wrong keys get their default or example, so that the others can be checked.
     pub fn build(&mut self) -> Result<Config, ConfigError> {
         let mut root = toml::Table::new();
         for section in keys::SECTIONS.map(|section| section.name) {
@@ -306,7 +307,7 @@ fn is_tokenizer_name(key: &Key, given: &str) -> bool {
     key.path == "data.tokenizer" && !TokenizerChoice::is_path(given)
 }
 
-/// Replaces what names a file in a value: a text, the texts of a list, the paths of a list of sources.
+/// Replaces file names in a value: a text, the texts of a list, the paths of a list of sources.
 fn each_path(value: &mut Value, replace: &mut dyn FnMut(&str) -> Option<String>) {
     match value {
         Value::String(text) => {

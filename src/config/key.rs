@@ -1,4 +1,4 @@
-//! What is known of a key besides its values: its place, its type, its default, its meaning, and whether a resume may
+//! The facts about a key apart from its values: its place, its type, its default, its meaning, and whether a resume may
 //! change it.
 
 use serde::Serialize;
@@ -39,23 +39,23 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
-/// What happens when a key is absent.
+/// The meaning of an absent key.
 #[derive(Debug, Clone, Copy)]
 pub enum Need {
     /// It must be given (where its section is); an example.
     Required(&'static str),
     /// A value, as TOML.
     Default(fn() -> String),
-    /// Something that is not a plain value, in words.
+    /// A meaning that is not a plain value, in words.
     Unless(&'static str),
 }
 
-/// Returns a value as TOML; an empty text for one that TOML cannot hold, which no default is.
+/// Returns a value as TOML; an empty text for one that TOML cannot hold, which never is a default.
 pub(super) fn toml_text(value: &impl Serialize) -> String {
     toml::Value::try_from(value).map_or_else(|_| String::new(), |value| value.to_string())
 }
 
-/// How far a run has come.
+/// The stages of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// The reference is being trained.
@@ -82,20 +82,20 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// What a resume makes of a value that differs from the run's. A run without a checkpoint starts over, with any values.
+/// How a resume treats a value that differs from the run's. A run without a checkpoint starts over, with any values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnResume {
     /// Takes effect with the next step.
     Free,
-    /// Takes effect with the next step; refused once the run has come to this stage.
+    /// Takes effect with the next step; refused once the run has reached this stage.
     FreeUntil(Stage),
     /// As [`Self::FreeUntil`], and `false` is accepted at any stage.
     OffAfter(Stage),
-    /// Takes effect when the next round begins; refused once the run has come to this stage.
+    /// Takes effect when the next round begins; refused once the run has reached this stage.
     NewPhase(Stage),
-    /// Names files: others may be named when they hold the same tokens.
+    /// Names files: other files may be named if they hold the same tokens.
     SameContent,
-    /// Belongs to what the checkpoints hold: the reason.
+    /// Belongs to the contents of checkpoints; the reason.
     Refused(&'static str),
 }
 

@@ -41,7 +41,7 @@ pub fn is_section(path: &str) -> bool {
     SECTIONS.iter().any(|section| section.name == path)
 }
 
-/// The known key that is spelled most like `path`; failing that, one of the same name in another section.
+/// Returns the known key with the spelling most like `path`; failing that, one of the same name in another section.
 pub fn nearest(path: &str) -> Option<&'static str> {
     let name = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
     let wanted = path.rsplit('.').next().unwrap_or(path);
@@ -57,23 +57,23 @@ pub fn nearest_section(path: &str) -> Option<&'static str> {
     best(path, SECTIONS.iter().map(|section| section.name), 0.6)
 }
 
-/// Bytes of a word that may be a misspelled one.
+/// Most bytes of a word that may be misspelled.
 const LONGEST_WORD: usize = 100;
 
-/// The candidate most like `word`, when it is at least `enough` (of 1) like it.
+/// Returns the candidate most like `word`, if the similarity is at least `enough` (of 1).
 pub fn best<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
     enough: f64,
 ) -> Option<&'a str> {
-    // What is so long is not misspelled; comparing takes time and memory that grow with it.
+    // A longer word is not a misspelling; comparing takes time and memory that grow with its length.
     if word.len() > LONGEST_WORD {
         return None;
     }
     candidates
         .map(|c| (strsim::normalized_damerau_levenshtein(word, c), c))
         .filter(|(score, _)| *score >= enough)
-        // The first of equals: ties go by the table's order.
+        // Of equals the first in the table.
         .fold(None, |best: Option<(f64, &str)>, found| match best {
             Some(best) if best.0 >= found.0 => Some(best),
             _ => Some(found),

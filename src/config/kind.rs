@@ -13,10 +13,10 @@ use Kind::{
     Tokenizer,
 };
 
-/// What a key holds.
+/// The type of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A whole number, not negative.
+    /// An integer that is not negative.
     Count,
     /// A finite number.
     Real,
@@ -25,16 +25,16 @@ pub enum Kind {
     Texts,
     /// A path or a list of them.
     Inputs,
-    /// The same, or a list of `{ path, weight }`.
+    /// As `Inputs`, or a list of `{ path, weight }`.
     Sources,
     OneOf(&'static [&'static str]),
-    /// One of these names too, but documents call it a text and leave the names to its description.
+    /// One of these names, which documents describe as a text and leave to the key's description.
     Quoted(&'static [&'static str]),
     /// A list of some of these names, each once.
     SomeOf(&'static [&'static str]),
     /// A list of some of the [parts of a model](super::values::INHERITABLE), each once.
     Parts,
-    /// The name of a tokenizer or the path of one.
+    /// The name or the path of a tokenizer.
     Tokenizer,
     /// `"half"`, a number of layers or a list of indices.
     Layers,
@@ -68,7 +68,7 @@ impl std::fmt::Display for Kind {
 pub(super) trait KeyType {
     const KIND: Kind;
 
-    /// Whether the value is absent, so that nothing is written.
+    /// Whether the value is absent, so that it is not written.
     fn is_absent(&self) -> bool {
         false
     }

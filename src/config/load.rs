@@ -8,14 +8,14 @@ use super::{Config, ConfigError, check, presets};
 use crate::file;
 use crate::text::{self, exact};
 
-/// A larger file is no config.
+/// A larger file is not a config.
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// Where a config comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     Path(PathBuf),
-    /// A preset that is part of the program.
+    /// A preset that is built into the program.
     Text {
         name: String,
         text: String,
@@ -58,7 +58,7 @@ impl Source {
         )))
     }
 
-    /// What messages call it.
+    /// Returns its name in messages.
     fn label(&self) -> String {
         match self {
             Self::Path(path) => text::path(path),
@@ -83,7 +83,7 @@ pub struct Loaded {
 /// file's (see [`resolve_paths`](super::resolve_paths)).
 ///
 /// # Errors
-/// Every problem that was found, one a line, with file and line or the override it is about.
+/// Every problem, one a line, with file and line or the override it is about.
 pub fn load(source: &Source, overrides: &[String]) -> Result<Loaded, ConfigError> {
     let cwd = std::env::current_dir().unwrap_or_default();
     load_with(source, overrides, &cwd, &|name| {

@@ -3,11 +3,11 @@
 //! A flag beats the config, the config beats the default. [`load`] reads, overrides and checks; messages name
 //! file and line.
 //!
-//! Each key stands once: `sections` declare it with the macro of `declare`, and from there come the fields of [`Config`], the
-//! table of all [`keys`], the `document` printed from it, and the checks of single values (`rules`). `values` are the types
-//! of keys, which `kind` names; `key` is what is known of a key besides. [`load`](mod@load) reads text and overrides into a `draft`,
-//! of the `types` that keys want; [`check`](mod@check) judges values together, [`resume`] what a resume may change; `variables` expands paths, `places` know where a key was
-//! given.
+//! Each key is declared once: `sections` declare it with the macro of `declare`, from which follow the fields of
+//! [`Config`], the table of all [`keys`], the `document` printed from it, and the checks of single values (`rules`).
+//! `values` are the types of keys, which `kind` names; `key` has the other facts about a key. [`load`](mod@load) reads
+//! text and overrides into a `draft`, with the `types` that keys require; [`check`](mod@check) checks values together,
+//! [`resume`] what a resume may change; `variables` expands paths, `places` records where a key was given.
 
 mod check;
 mod declare;
@@ -37,7 +37,7 @@ pub use values::*;
 
 use crate::text::{self, exact};
 
-/// What is wrong with a config: every problem that was found, one a line.
+/// The problems of a config, one a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.join("\n"))]
 pub struct ConfigError {
@@ -47,13 +47,13 @@ pub struct ConfigError {
 impl ConfigError {
     fn one(problem: String) -> Self {
         Self {
-            // Names and values come from outside: they must not be able to draw on the terminal.
+            // Names and values come from outside, so they are sanitised for terminals.
             problems: vec![text::clean(&problem).into_owned()],
         }
     }
 }
 
-/// A config that is part of the program.
+/// A config that is built into the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Preset {
     pub name: &'static str,
@@ -61,7 +61,7 @@ pub struct Preset {
     pub text: &'static str,
 }
 
-/// The presets, the first one to try first.
+/// The presets, the one to try first at the start.
 pub fn presets() -> &'static [Preset] {
     &[
         Preset {
@@ -77,7 +77,7 @@ pub fn presets() -> &'static [Preset] {
     ]
 }
 
-/// Everything in a config that names a file.
+/// Returns everything in a config that names a file.
 fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
     let data = &mut config.data;
     let val = data.val.as_mut().map_or(Vec::new(), Texts::paths_mut);
@@ -96,7 +96,7 @@ pub fn resolve_paths(config: &mut Config, base: &Path) {
     for path in paths(config) {
         if !is_name(path) {
             let joined = base.join(exact::to_path(path));
-            // Fails for an empty path only, which a checked config does not have.
+            // This fails only for an empty path, which a checked config does not have.
             let full = std::path::absolute(&joined).unwrap_or(joined);
             let full = exact::to_text(&full).into_owned();
             if let Some(written) = spelled.get(path) {
@@ -112,13 +112,13 @@ pub fn resolve_paths(config: &mut Config, base: &Path) {
     config.spelled = spelled;
 }
 
-/// A path in which nothing is taken for a variable.
+/// Escapes a path so that nothing in it is read as a variable.
 fn escaped(path: &str) -> String {
     path.replace('$', "$$")
 }
 
-/// The config as TOML that [`load`] reads back to the same one, headed by the program's version. Variables of the
-/// environment stand in it under their names.
+/// Returns the config as TOML that [`load`] reads back to an equal config, headed by the program's version. Variables
+/// of the environment are written under their names.
 pub fn to_toml(config: &Config) -> String {
     let mut config = config.clone();
     let spelled = std::mem::take(&mut config.spelled);
@@ -126,11 +126,11 @@ pub fn to_toml(config: &Config) -> String {
         *path = match spelled.get(path) {
             Some(written) => written.clone(),
             None if is_name(path) => continue,
-            // Reading would take a `$` for the start of a variable's name.
+            // A `$` would be read as the start of a variable's name.
             None => escaped(path),
         };
     }
-    // TOML's integers end at i64::MAX; only a seed may sensibly come near, and `check` refuses larger ones.
+    // TOML's integers end at i64::MAX; only a seed may be near it, and `check` refuses larger ones.
     config.train.seed = config.train.seed.min(i64::MAX as u64);
     let version = env!("CARGO_PKG_VERSION");
     let body = toml::to_string(&config).unwrap_or_else(|e| format!("# cannot be written: {e}\n"));

@@ -1,22 +1,22 @@
-//! Where each key was given, so that every message can say so.
+//! Records where each key was given, for messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ConfigError;
 use crate::text;
 
-/// Problems that are told; nobody mends more at once.
+/// Most problems that are reported at once.
 const MOST_PROBLEMS: usize = 100;
-/// Bytes of one problem, which may quote names and values.
+/// Most bytes of one problem, which may quote names and values.
 const LONGEST_PROBLEM: usize = 1000;
 
-/// Where each given key was given, and what is wrong so far.
+/// Where each given key was given, and the problems so far.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// File label; empty when a config did not come from a file.
     pub label: String,
     pub at: BTreeMap<String, Place>,
-    /// Keys that are wrong already: nothing more is said about them.
+    /// Keys with a known problem: no further problems are reported for them.
     pub bad: BTreeSet<String>,
     pub problems: Vec<(usize, String)>,
 }
@@ -36,7 +36,7 @@ impl Places {
         self.at.contains_key(path)
     }
 
-    /// Notes a problem with the first of `keys` that was given, unless one of them is known to be wrong already.
+    /// Records a problem with the first of `keys` that was given, unless one of them has a known problem.
     pub fn problem(&mut self, keys: &[&str], message: impl std::fmt::Display) {
         if keys.iter().any(|k| self.bad.contains(*k)) {
             return;
@@ -63,24 +63,24 @@ impl Places {
             None => (usize::MAX, format!("{}: {message}", self.label)),
         };
         if !self.is_full() {
-            // Names come from the file: they must not be able to draw on the terminal.
+            // Names come from the file, so they are sanitised for terminals.
             let text = text::cut(&text::clean(&text), LONGEST_PROBLEM).into_owned();
             self.problems.push((order, text));
         }
     }
 
-    /// Whether so much is wrong that nothing more is told.
+    /// Whether there are so many problems that no more are recorded.
     pub fn is_full(&self) -> bool {
         self.problems.len() >= MOST_PROBLEMS
     }
 
-    /// Notes a problem with a key and keeps later ones that involve it quiet.
+    /// Records a problem with a key and suppresses later ones that involve it.
     pub fn bad(&mut self, path: &str, message: impl std::fmt::Display) {
         self.problem(&[path], message);
         self.bad.insert(path.into());
     }
 
-    /// Notes what is wrong with a key, as [`Self::bad`] does.
+    /// Records a problem with a key, as [`Self::bad`] does.
     pub fn bad_for(&mut self, path: &str, problems: &[String]) {
         for problem in problems {
             self.problem(&[path], problem);

@@ -1,7 +1,7 @@
-//! What `train --resume` may change: the config of a run compared with the one it is to go on with, by the rules of the
-//! [table of keys](super::keys).
+//! Decides what `train --resume` may change: compares the config of a run with the one it should continue with, by the
+//! rules of the [table of keys](super::keys).
 //!
-//! Values are compared and kept as TOML text, so that a checkpoint can hold them whatever version wrote it.
+//! Values are compared and stored as TOML text, so that checkpoints of any version can hold them.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Change {
     pub new: Option<String>,
 }
 
-/// Where a value comes from that a resume is asked to take.
+/// The source of a value that a resume should take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
     /// `--set`.
@@ -35,7 +35,7 @@ pub fn values(config: &Config) -> Values {
     let mut config = config.clone();
     let spelled = std::mem::take(&mut config.spelled);
     for path in super::paths(&mut config) {
-        // A checkpoint keeps the variable and not its value; other content is found out by its fingerprint.
+        // A checkpoint stores the variable and not its value; changed content is detected by its fingerprint.
         if let Some(written) = spelled.get(path) {
             path.clone_from(written);
         }
@@ -129,7 +129,7 @@ impl Change {
         }
     }
 
-    /// Whether the value is one of the rounds and the reference does not follow it; with the key that it follows.
+    /// Whether the value is one of the rounds that the reference does not use; with the key that the reference uses.
     fn waits_for_round(&self, stage: Stage, new: &Values) -> Option<String> {
         let (section, name) = self.key.parts();
         if section != "train" || stage >= Stage::Rounds {
@@ -139,7 +139,7 @@ impl Change {
             return Some(String::new());
         }
         let own = format!("reference.train.{name}");
-        // A reference with a peak of its own has a lowest rate of its own.
+        // A reference with its own peak has its own lowest rate.
         let peak = "reference.train.lr".to_string();
         let own = match name {
             "min_lr" if !new.contains_key(&own) => peak,
@@ -149,7 +149,7 @@ impl Change {
             .then(|| format!("; the reference follows {own}"))
     }
 
-    /// Why the change is refused at this stage, if it is.
+    /// Returns why the change is refused at this stage, if it is.
     fn refusal(&self, stage: Stage) -> Option<String> {
         match self.key.on_resume {
             OnResume::Free | OnResume::SameContent => None,
@@ -166,7 +166,7 @@ fn shown(value: Option<&str>) -> String {
     value.map_or_else(|| "absent".into(), |v| text::clean(v).into_owned())
 }
 
-/// Judges the changes of a resume. `given` tells where a key's new value comes from; `run` names the run in commands.
+/// Checks the changes of a resume. `given` returns where a key's new value comes from; `run` names the run in commands.
 ///
 /// # Errors
 /// The refusals, each with the key, both values, the reason, and what to do.
@@ -310,7 +310,7 @@ mod tests {
         assert!(say("128", "256", Stage::Rounds).contains("takes effect at the next phase"));
     }
 
-    /// Each rule is one of those that the page explains.
+    /// Each rule is explained on the page.
     #[test]
     fn every_key_has_a_rule_that_the_page_explains() {
         let page = crate::config::keys_markdown();

@@ -1,10 +1,10 @@
 //! Checks of single values, which sections name where they declare their keys.
 //!
-//! A rule is a function of a key's path and its value; it returns what is wrong, a sentence each.
+//! A rule is a function of a key's path and its value; it returns the problems, a sentence each.
 
 use super::values::{BUILTIN, BUILTIN_TEXTS, Texts, TrainTexts};
 
-/// Bounds against slips of the pen: memory and sums stay within what can be counted.
+/// Bounds against typing errors: memory and sums stay countable.
 pub const MOST_BATCH_TOKENS: u64 = 1 << 30;
 pub const MOST_WINDOWS: u64 = 1_000_000;
 /// Largest sizes that are not a typing error.
@@ -13,13 +13,13 @@ pub const MOST_KEPT: u64 = 1_000_000;
 pub const WIDEST: u64 = 1 << 17;
 pub const LONGEST: u64 = 1 << 20;
 pub const MOST_TOKENS: u64 = 1 << 24;
-/// TOML has no larger ones.
+/// The largest integer in TOML.
 pub const LARGEST_INTEGER: u64 = i64::MAX as u64;
 
-/// What is wrong with a value; empty when nothing is.
+/// The problems of a value; empty if it is correct.
 type Problems = Vec<String>;
 
-/// Returns the problem unless all is well.
+/// Returns the problem if the condition is false.
 fn unless(fine: bool, problem: impl FnOnce() -> String) -> Problems {
     match fine {
         true => Vec::new(),
@@ -27,9 +27,9 @@ fn unless(fine: bool, problem: impl FnOnce() -> String) -> Problems {
     }
 }
 
-/// A whole number of any width.
+/// An integer of any width.
 pub trait Whole: Copy {
-    /// Returns the number; on every platform it fits.
+    /// Returns the number as `u64`, which holds it on every platform.
     fn as_u64(self) -> u64;
 }
 
@@ -71,7 +71,7 @@ pub fn at_most<T: Whole>(most: u64) -> impl Fn(&str, &T) -> Problems {
     }
 }
 
-/// At least `least`, and below a bound that only a slip of the pen goes beyond.
+/// At least `least`, and below a bound that only a typing error exceeds.
 pub fn count<T: Whole>(least: u64, most: u64) -> impl Fn(&str, &T) -> Problems {
     move |key, value| [at_least(least)(key, value), at_most(most)(key, value)].concat()
 }
@@ -92,21 +92,21 @@ pub fn above_zero(key: &str, &value: &f64) -> Problems {
     })
 }
 
-/// A number that is neither infinite nor NaN.
+/// A finite number.
 pub fn finite(key: &str, value: &f64) -> Problems {
     unless(value.is_finite(), || {
         format!("{key} must be a finite number, is {value}")
     })
 }
 
-/// A share that may be nothing.
+/// A share that may be 0.
 pub fn share(key: &str, value: &f64) -> Problems {
     unless((0.0..=1.0).contains(value), || {
         format!("{key} must be between 0 and 1, is {value}")
     })
 }
 
-/// A share that is more than nothing.
+/// A share above 0.
 pub fn positive_share(key: &str, &value: &f64) -> Problems {
     unless(value > 0.0 && value <= 1.0, || {
         format!("{key} must be above 0 and at most 1, is {value}")
@@ -126,7 +126,7 @@ pub fn given<T>(rule: impl Fn(&str, &T) -> Problems) -> impl Fn(&str, &Option<T>
     move |key, value| value.as_ref().map_or(Vec::new(), |value| rule(key, value))
 }
 
-/// A field of rows.
+/// The name of a field of rows.
 pub fn field(key: &str, name: &impl AsRef<str>) -> Problems {
     unless(!name.as_ref().is_empty(), || {
         format!("{key} is empty; name a field of the rows")

@@ -1,4 +1,4 @@
-//! Whether a TOML value is of its key's type and its words are known, and what to say when not.
+//! Checks that a TOML value has its key's type and known words, and describes the problem otherwise.
 
 use toml_edit::Value;
 
@@ -9,7 +9,7 @@ use crate::model::Part;
 /// Parts that a list may name; no list of all is longer.
 const MOST_PARTS: usize = 100;
 
-/// Returns what is wrong with a value that is not of its key's type or says what is not known, a sentence each.
+/// Returns the problems of a value that does not have its key's type or contains unknown words, a sentence each.
 pub(super) fn problems(key: &Key, value: &Value) -> Vec<String> {
     let words = || list(value)?.map(Value::as_str).collect::<Option<Vec<_>>>();
     match (key.kind, words()) {
@@ -22,7 +22,7 @@ pub(super) fn problems(key: &Key, value: &Value) -> Vec<String> {
     }
 }
 
-/// What is expected and what was found, when a value has the wrong type.
+/// Describes what was expected and what was found, when a value has the wrong type.
 fn fits(key: &Key, value: &Value) -> Result<(), String> {
     let wrong = || Err(format!("{}, found {}", key.kind, found(value)));
     match key.kind {
@@ -94,13 +94,13 @@ fn fits(key: &Key, value: &Value) -> Result<(), String> {
     }
 }
 
-/// The name most like a word, as a question.
+/// Returns the most similar name as a question.
 fn hint(word: &str, names: &[&str]) -> String {
     keys::best(word, names.iter().copied(), 0.6)
         .map_or(String::new(), |near| format!("; did you mean {near:?}?"))
 }
 
-/// What is wrong with a list of parts of a model: some, each known, each once.
+/// Returns the problems of a list of parts of a model: at least one, each known, each once.
 fn parts(key: &str, words: &[&str]) -> Vec<String> {
     let names = INHERITABLE.map(Part::name);
     let known = names.join(", ");
@@ -128,7 +128,7 @@ fn parts(key: &str, words: &[&str]) -> Vec<String> {
     problems
 }
 
-/// Whether a list holds some of these names, each once.
+/// Whether a list consists of some of these names, each once.
 fn some_of<'v>(
     key: &Key,
     names: &[&str],
@@ -151,7 +151,7 @@ fn some_of<'v>(
     Ok(())
 }
 
-/// Whether a list is one of texts, or of sources with weights; none when it is no list of either.
+/// Whether a list consists of texts, or of sources with weights; `None` if it is a list of neither.
 fn sources(value: &Value) -> Option<Result<(), String>> {
     let list = value.as_array()?;
     if list.iter().all(Value::is_str) {
@@ -186,7 +186,7 @@ fn list(value: &Value) -> Option<impl Iterator<Item = &Value>> {
     value.as_array().map(toml_edit::Array::iter)
 }
 
-/// A value in words.
+/// Returns a value in words.
 fn found(value: &Value) -> String {
     match value {
         Value::String(s) => format!("the text {:?}", s.value()),

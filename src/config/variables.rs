@@ -6,7 +6,7 @@ use crate::secrets::is_secret;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expanded {
     pub path: String,
-    /// Whether there were any.
+    /// Whether it contained any.
     pub variables: bool,
 }
 

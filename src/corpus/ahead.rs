@@ -17,11 +17,11 @@ pub struct Batch {
 /// Which step of which stream a batch is for.
 type Place = (u64, u64);
 
-/// What is to be read and from which mixture, and what has been, each with the memory of the batch.
+/// An order for a batch of a mixture, or a batch that has been read, each with the batch's memory.
 type Wanted = (Place, Arc<Mixture>, Batch);
 type Read = (Place, Batch, Result<(), CorpusError>);
 
-/// What every batch is drawn from, and how.
+/// The source and the rules of every batch.
 #[derive(Debug, Clone)]
 pub struct Draw {
     pub tokens: Tokens,
@@ -50,12 +50,12 @@ impl Draw {
     }
 }
 
-/// Hands out batches of steps in their order; any other order works too, without anything read ahead.
+/// Returns batches of steps in their order; any other order also works, without reading ahead.
 #[derive(Debug)]
 pub struct Batches {
     wanted: SyncSender<Wanted>,
     read: Receiver<Read>,
-    /// What the thread reads at present.
+    /// The batch that the thread is reading.
     ahead: Option<Place>,
     /// The weights of the batches that are ordered next.
     mixture: Arc<Mixture>,
@@ -95,7 +95,7 @@ impl Batches {
     pub fn take(&mut self, stream: u64, step: u64) -> Result<Batch, CorpusError> {
         let place = (stream, step);
         if self.ahead.is_some_and(|ahead| ahead != place) {
-            // A growth, a rollback: another step than the next one.
+            // After a growth or a rollback: a step other than the next one.
             self.spare = self.receive().1;
         }
         if self.ahead.is_none() {
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// In order, again, from elsewhere, of another stream: always the windows of that very step.
+    /// In order, repeated, from elsewhere, of another stream: always the windows of the requested step.
     #[test]
     fn every_step_gets_its_own_windows() {
         let draw = draw(Tokens::owned((0..1000).collect()));

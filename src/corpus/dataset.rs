@@ -6,8 +6,8 @@ use super::reader::{self, Kind, ReadOptions, Tally, find, kind};
 use super::{CorpusError, Mixture, Report, Reporter, Tokenizer, Tokens, encode, token_file};
 use crate::text::exact;
 
-/// A text to train on: inputs that are read one after the other as one text, and how often it is drawn from beside
-/// others.
+/// A text to train on: inputs that are read one after the other as one text, and how often it is drawn from compared
+/// with other sources.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
     /// Files, directories, patterns of shards.
@@ -34,7 +34,7 @@ impl Source {
 pub struct Dataset {
     /// The sources, one after the other.
     pub train: Tokens,
-    /// Where each source lies in `train`.
+    /// The range of each source in `train`.
     pub mixture: Mixture,
     pub val: Tokens,
     pub tokenizer: Tokenizer,
@@ -116,7 +116,8 @@ impl Dataset {
         Ok(())
     }
 
-    /// Whether a model of `vocab` rows has one for every id. Looks only where the tokenizer has more ids than that.
+    /// Whether a model of `vocab` rows has a row for every id. Checks the tokens only if the tokenizer has more ids
+    /// than that.
     ///
     /// # Errors
     /// [`CorpusError::Outside`], naming the text.
@@ -131,7 +132,7 @@ impl Dataset {
         self.val.check_below(&self.names.1, vocab)
     }
 
-    /// The weights of the sources of the training text, as the config has them.
+    /// Returns the weights of the sources of the training text, as in the config.
     pub fn weights(&self) -> &[f64] {
         &self.weights
     }
@@ -165,11 +166,11 @@ impl Dataset {
     }
 }
 
-/// Checks that inputs are there, may be read and are of known kinds, without reading them. Returns their files and the
-/// bytes of these.
+/// Checks that inputs exist, can be opened and are of known kinds, without reading them. Returns their files and the
+/// total size in bytes.
 ///
 /// # Errors
-/// As [`open`], as far as it shows without the texts.
+/// As [`open`], as far as errors can be detected without reading the texts.
 pub fn check(inputs: &[String], field: &str) -> Result<(Vec<String>, u64), CorpusError> {
     let (mut files, mut bytes) = (Vec::new(), 0);
     let how = ReadOptions::new(true, field);
@@ -186,8 +187,8 @@ pub fn check(inputs: &[String], field: &str) -> Result<(Vec<String>, u64), Corpu
     Ok((files, bytes))
 }
 
-/// The tokens of inputs, one after the other; `field` is where rows have their text. `report` follows long work, and gets a
-/// line on what was left out. A file without a text or tokens adds none.
+/// Reads the tokens of inputs, one after the other; `field` is the field of rows that holds the text. `report` follows
+/// long work, and gets a line about everything that was left out. A file without a text or tokens adds none.
 ///
 /// # Errors
 /// When one cannot be read, or was encoded by another tokenizer, or none of them has a token.
@@ -267,7 +268,7 @@ mod tests {
         assert_eq!(data.train.len() + data.val.len(), 1_115_394);
         assert_eq!(data.val.len(), 111_539);
         assert_eq!(data.train.get(0), u32::from(b'F'));
-        // As versions before mixtures had it: their runs can be continued.
+        // As in versions before mixtures, so that their runs can be continued.
         let whole = Tokens::join([data.train.clone(), data.val.clone()]);
         let text = include_bytes!("tinyshakespeare.txt");
         let ids: Vec<u8> = text.iter().flat_map(|&b| [b, 0]).collect();
@@ -330,7 +331,7 @@ mod tests {
         };
         assert!(open(&[only], None, 0.25).unwrap_err().contains("is empty"));
 
-        // Texts of several files are parted as documents are.
+        // Texts of several files are separated like documents.
         let texts = Source {
             inputs: vec![put("a.txt", b"abcd"), put("b.txt", b"efgh")],
             weight: 1.0,

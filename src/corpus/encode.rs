@@ -1,4 +1,4 @@
-//! Texts into token ids, some parts at a time and in parallel; a thread reads ahead.
+//! Encodes texts into token ids, some parts at a time and in parallel; a thread reads ahead.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::threads;
 
 /// Bytes of text that are encoded at a time.
 const BATCH: usize = 8 << 20;
-/// Parts of documents in a batch: short documents do not wait for others without end.
+/// Most parts of documents in a batch, which bounds how long short documents wait.
 const MOST_PIECES: usize = 1 << 14;
 /// Batches read ahead.
 const AHEAD: usize = 2;
@@ -31,11 +31,12 @@ pub struct Batch {
     read: u64,
 }
 
-/// Reads texts batch by batch on a thread of its own; `each` gets them in order and may stop the reading by an error. `tally`
-/// counts the bytes read of the files, and the rows skipped. The last batch of a file may be empty, as the file may be.
+/// Reads texts batch by batch on a separate thread; `each` receives them in order and may stop the reading with an
+/// error. `tally` counts the bytes read of the files, and the skipped rows. The last batch of a file may be empty, as
+/// the file may be.
 ///
 /// # Errors
-/// What reading or `each` fails with. What was read before a failure is given to `each` first.
+/// Errors of reading or of `each`. Texts read before a failure are passed to `each` first.
 pub fn read<E: From<CorpusError>>(
     names: &[String],
     how: &ReadOptions,
@@ -68,7 +69,7 @@ pub fn read<E: From<CorpusError>>(
             let why = threads::refused("the thread that reads texts", &why);
             CorpusError::Thread(why)
         })?;
-        // Taken along, so that the reader ends when this does.
+        // Moved into the closure, so that the reader ends when this does.
         let batches: Receiver<Result<Batch, CorpusError>> = batches;
         for batch in batches {
             each(batch?)?;
@@ -77,7 +78,7 @@ pub fn read<E: From<CorpusError>>(
     })
 }
 
-/// Whether everything was taken.
+/// Whether all batches were taken.
 fn read_one(
     name: &str,
     how: &ReadOptions,
@@ -106,7 +107,7 @@ fn read_one(
     Ok(send(pieces, true))
 }
 
-/// The ids of each part; `done` is called with the bytes of each part that is encoded.
+/// Returns the ids of each part; `done` is called with the bytes of each encoded part.
 ///
 /// # Errors
 /// When a part of a `tokenizer.json` makes too much of a text. Where one takes too long, the process ends.
@@ -128,7 +129,7 @@ pub fn encode(
     encoded.map_err(|what| tokenizer.refused(what))
 }
 
-/// The id between documents.
+/// Returns the id between documents.
 ///
 /// # Errors
 /// When the tokenizer has none.
@@ -167,7 +168,7 @@ pub fn tokens(
     if !names.is_empty() {
         at(0, 0);
     }
-    // Bytes of the files whose ids are all there.
+    // Bytes of the files whose ids are complete.
     let mut before = 0;
     let mut held = Held::new(Width::of(tokenizer.size()), memory::available);
     let mut push = |ids: &[u32]| {
@@ -177,13 +178,13 @@ pub fn tokens(
             free: free >> 20,
         })
     };
-    // Whether a document continues, and whether its file has ended: what follows is another one.
+    // Whether a document continues, and whether its file has ended, after which another document begins.
     let (mut open, mut parted) = (false, false);
     let how = ReadOptions::new(tokenizer.cuts_at_lines(), field);
     read(names, &how, tally, |batch| {
         let length: usize = batch.pieces.iter().map(|piece| piece.text.len()).sum();
         let done = AtomicU64::new(0);
-        // Compressed files have fewer bytes than their text: a share of the batch is that share of its bytes.
+        // Compressed files have fewer bytes than their text: a share of the batch counts as that share of its bytes.
         let encoded = encode(&batch.pieces, tokenizer, &|bytes| {
             let done = done.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
             let share = done as f64 / length.max(1) as f64;
@@ -207,9 +208,9 @@ pub fn tokens(
     Ok(held.tokens())
 }
 
-/// Memory that is left to the rest of the program.
+/// Memory that is left for the rest of the program.
 const SPARE_BYTES: u64 = 256 << 20;
-/// The least number of ids that room is made for.
+/// Smallest number of ids that memory is allocated for.
 const LEAST_ROOM: usize = 1 << 20;
 
 /// Collects ids in memory. Checks the free memory before it grows: a text may be many times as long as its file.
@@ -217,7 +218,7 @@ struct Held<F> {
     short: Vec<u16>,
     long: Vec<u32>,
     width: Width,
-    /// Bytes of memory that are free, where the system says.
+    /// Returns the free bytes of memory, if the system reports them.
     free: F,
 }
 
@@ -259,7 +260,7 @@ impl<F: Fn() -> Option<u64>> Held<F> {
     }
 }
 
-/// Makes room for `n` more: twice what there was, or an eighth more where that is too much. While it grows, the old and
+/// Allocates memory for `n` more: doubles it, or adds an eighth if doubling is too much. While it grows, the old and
 /// the new memory may both be held.
 fn make_room<T>(ids: &mut Vec<T>, n: usize, free: &impl Fn() -> Option<u64>) -> Result<(), u64> {
     if ids.capacity() - ids.len() >= n {
@@ -288,7 +289,7 @@ mod tests {
         let mut held = Held::new(Width::Two, || free.get());
         let ids: Vec<u32> = (0..LEAST_ROOM as u32).map(|i| i % 60_000).collect();
         held.push(&ids).unwrap();
-        // Room for an eighth more, and not for twice as much.
+        // Memory for an eighth more, but not for twice as much.
         free.set(Some(SPARE_BYTES + 3 * (LEAST_ROOM as u64)));
         held.push(&ids[..10]).unwrap();
         free.set(Some(SPARE_BYTES));

@@ -1,4 +1,4 @@
-//! What is in texts and token files: `heirloom data info`.
+//! Describes texts and token files: `heirloom data info`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ const LINE_BYTES: usize = 200;
 /// Tokens that are decoded for it.
 const LINE_TOKENS: usize = 100;
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Info {
     Tokens {
@@ -22,12 +22,12 @@ pub enum Info {
         n: u64,
         /// The smallest and the largest id.
         ids: Option<(u32, u32)>,
-        /// How often the end of text occurs, where it is known which id that is.
+        /// How often the end of text occurs, if its id is known.
         documents: Option<u64>,
         /// From the sidecar.
         tokenizer: Option<String>,
         sources: Vec<String>,
-        /// The first line, decoded, where it is known how.
+        /// The first line, decoded, if the tokenizer is known.
         line: Option<String>,
     },
     Text {
@@ -37,12 +37,12 @@ pub enum Info {
         tokens: Option<u64>,
         /// Rows without a text.
         skipped: Skipped,
-        /// The first line that is not blank, if need be cut.
+        /// The first line that is not blank, cut if needed.
         line: Option<String>,
     },
 }
 
-/// How files are looked through.
+/// How files are examined.
 #[derive(Debug, Clone, Copy)]
 pub struct Looking<'a> {
     /// Counts and decodes tokens.
@@ -51,7 +51,7 @@ pub struct Looking<'a> {
     pub field: &'a str,
 }
 
-/// Looks through a file. `progress` gets the bytes read of it, now and then.
+/// Examines a file. `progress` is called with the number of bytes read from time to time.
 ///
 /// # Errors
 /// When it cannot be read or is damaged, with the place.
@@ -89,7 +89,7 @@ fn tokens(file: &Opened, tokenizer: Option<&Tokenizer>, progress: &mut dyn FnMut
         }
     }
     let line = tokenizer.and_then(|tokenizer| {
-        // Ids that are not the tokenizer's have no text.
+        // Ids outside the tokenizer's range have no text.
         let ids = file.ids().take(LINE_TOKENS);
         let ids = ids.take_while(|&id| (id as usize) < tokenizer.size() && Some(id) != end);
         let text = tokenizer.decode(&ids.collect::<Vec<_>>()).ok()?;
@@ -141,7 +141,7 @@ fn text(file: &str, how: Looking<'_>, progress: &mut dyn FnMut(u64)) -> Result<I
     })
 }
 
-/// The first line that is not blank, cut where it is long.
+/// Returns the first line that is not blank, cut if it is long.
 fn first_line(text: &str) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     Some(crate::text::cut(line, LINE_BYTES).into_owned())

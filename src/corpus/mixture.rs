@@ -1,9 +1,9 @@
-//! Several sources of training text, each drawn from with a weight.
+//! Several weighted sources of training text.
 
 use std::ops::Range;
 
-/// Where the sources lie in the training tokens, which follow one another, and how often each is drawn from. No window
-/// runs from one source into the next.
+/// The ranges of the sources in the training tokens, which follow one another, and how often each is drawn from. No
+/// window crosses from one source into the next.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mixture {
     parts: Vec<Part>,
@@ -12,7 +12,7 @@ pub struct Mixture {
 #[derive(Debug, Clone, PartialEq)]
 struct Part {
     range: Range<usize>,
-    /// The sum of the weights up to and with this one.
+    /// Cumulative weight up to and including this source.
     up_to: f64,
 }
 
@@ -57,7 +57,7 @@ impl Mixture {
         self.parts[source].range.clone()
     }
 
-    /// The source that a number drawn from 0 to 1 falls to.
+    /// Returns the source for a number drawn from 0 to 1.
     pub(super) fn source(&self, drawn: f64) -> usize {
         let sum = self.parts.last().map_or(0.0, |p| p.up_to);
         let at = self.parts.partition_point(|p| p.up_to <= drawn * sum);

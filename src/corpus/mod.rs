@@ -1,6 +1,6 @@
 //! Text to tokens to batches: tokenizers, readers, token files, datasets, mixtures, window sampling.
 //!
-//! This room knows no model and no run.
+//! This folder does not depend on models or runs.
 
 mod ahead;
 mod dataset;

@@ -1,4 +1,4 @@
-//! Which windows a batch or an evaluation sees.
+//! Chooses the windows of a batch or an evaluation.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -67,7 +67,7 @@ pub fn even_starts(n_tokens: usize, t: usize, n: usize) -> Vec<usize> {
     strided(n_tokens.saturating_sub(t + 1), n)
 }
 
-/// The same for windows without targets, as rank probes use: floor(i (n_tokens - t) / (n - 1)).
+/// As [`even_starts`], for windows without targets, which rank probes use: floor(i (n_tokens - t) / (n - 1)).
 pub fn even_starts_rank(n_tokens: usize, t: usize, n: usize) -> Vec<usize> {
     strided(n_tokens.saturating_sub(t), n)
 }
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_single_source_gives_the_batches_it_always_gave() {
-        // Written down from the version before there were mixtures: the README's figures hang on them.
+        // Recorded with the version before mixtures: the README's figures depend on them.
         let starts = Sampler { seed: 1 }.starts(2, 3, 4, &Mixture::single(1_003_855), 128);
         assert_eq!(starts, [865_942, 750_689, 1757, 603_940]);
     }

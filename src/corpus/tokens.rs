@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::CorpusError;
 
-/// A run of token ids out of one or more pieces; cheap to clone and to cut.
+/// A sequence of token ids in one or more pieces; cheap to clone and to cut.
 #[derive(Debug, Clone, Default)]
 pub struct Tokens {
     pieces: Vec<Piece>,
@@ -19,7 +19,7 @@ pub struct Tokens {
 struct Piece {
     data: Arc<Data>,
     range: Range<usize>,
-    /// What messages call it, and ids it may not reach; 0: they are known to fit.
+    /// Name in messages, and the bound on its ids; 0: they are known to fit.
     source: Arc<str>,
     limit: u32,
 }
@@ -44,7 +44,7 @@ pub enum Width {
 }
 
 impl Width {
-    /// The narrowest that holds every id below `size`.
+    /// Returns the narrowest width that holds every id below `size`.
     pub fn of(size: usize) -> Self {
         if size <= 1 << 16 {
             Self::Two
@@ -69,8 +69,8 @@ impl Width {
     }
 }
 
-/// Ids up to this many bytes are looked at one by one when a file is opened, and hashed whole; of longer runs a sample
-/// is, and every window when it is drawn.
+/// Up to this many bytes, all ids are checked when a file is opened, and all are hashed. Of longer sequences a sample
+/// is checked, and every window when it is drawn.
 const LOOKED_AT: usize = 256 << 20;
 /// The sample: blocks of this many bytes, evenly strided from the first to the last.
 const BLOCK: usize = 1 << 20;
@@ -91,7 +91,8 @@ impl Tokens {
     /// `n` ids of a mapped file, which must be long enough; all must be below `size`.
     ///
     /// # Errors
-    /// The place and the value of an id that is not, as far as it was looked at: a window of it says so later.
+    /// The place and the value of an id that is not, as far as ids were checked: windows are checked again when they
+    /// are drawn.
     pub(super) fn mapped(
         map: Mmap,
         offset: usize,
@@ -131,7 +132,7 @@ impl Tokens {
         }
     }
 
-    /// One text after the other.
+    /// Concatenates texts.
     pub fn join(all: impl IntoIterator<Item = Self>) -> Self {
         let mut joined = Self::default();
         for tokens in all {
@@ -171,7 +172,7 @@ impl Tokens {
         (self.part(0..at), self.part(at..self.len()))
     }
 
-    /// The ids of `range`, as far as there are any.
+    /// Returns the ids of `range`, as far as they exist.
     pub fn part(&self, range: Range<usize>) -> Self {
         let mut part = Self::default();
         let mut start = 0;
@@ -208,7 +209,7 @@ impl Tokens {
     /// Copies ids from `start` on.
     ///
     /// # Errors
-    /// When one is outside the vocabulary, which of very long files is known only now.
+    /// When one is outside the vocabulary, which for very long files is detected only here.
     pub fn copy_to(&self, start: usize, into: &mut [u32]) -> Result<(), CorpusError> {
         let mut done = 0;
         while done < into.len() {
@@ -231,8 +232,8 @@ impl Tokens {
         Ok(())
     }
 
-    /// BLAKE3 of the ids, to tell one text from another. Of more than 256 MB the length and evenly strided blocks of
-    /// 1 MB, 256 in all, are hashed.
+    /// Returns BLAKE3 of the ids, to distinguish texts. Of more than 256 MB the length and evenly strided blocks of 1
+    /// MB, 256 in total, are hashed.
     pub fn fingerprint(&self) -> String {
         let mut hash = blake3::Hasher::new();
         let bytes: usize = self.pieces.iter().map(Piece::bytes).sum();
@@ -254,7 +255,7 @@ impl Tokens {
         hash.finalize().to_hex().to_string()
     }
 
-    /// Looks at every id; `name` is what messages call the text.
+    /// Checks every id; `name` is the text's name in messages.
     ///
     /// # Errors
     /// [`CorpusError::Outside`] for the first that is not below `size`.
@@ -270,7 +271,7 @@ impl Tokens {
         }
     }
 
-    /// The first id that is not below `size`, with its place; of long runs in a sample.
+    /// Returns the first id that is not below `size`, with its place; of long sequences only a sample is checked.
     pub fn first_outside(&self, size: usize) -> Option<(usize, u32)> {
         self.outside(size, false)
     }
@@ -386,7 +387,7 @@ impl Piece {
         for start in block.clone().step_by(ids.len()) {
             let ids = &mut ids[..(block.end - start).min(4096)];
             self.copy(start, ids);
-            // One maximum for all is quicker than a comparison of each.
+            // One maximum over all is faster than comparing each.
             if ids.iter().fold(0, |a, &b| a.max(b)) >= size {
                 let i = ids.iter().position(|&id| id >= size)?;
                 return Some((start + i, ids[i]));

@@ -1,8 +1,8 @@
 //! A directory held open by its descriptor.
 //!
 //! Every operation names one entry of the directory, never a path, and is relative to the descriptor: renaming the
-//! directory, or putting a link in the place of one of its parents, changes nothing about where it leads. No operation
-//! follows a link in the place of its entry.
+//! directory, or replacing one of its parents by a link, does not change which directory is used. No operation follows
+//! a link at its entry.
 
 mod entries;
 mod facts;
@@ -21,7 +21,7 @@ use nix::unistd::symlinkat;
 use super::read::{bytes_of, refuse_lfs_pointer};
 use super::temporary::temporary_name;
 
-/// What an entry of a directory is; a link is a link, wherever it leads.
+/// The kind of a directory's entry; a link is a link, wherever it leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     File,
@@ -80,7 +80,7 @@ impl Dir {
         Ok((Self::open(parent)?, name.to_os_string()))
     }
 
-    /// Where it was opened. What lies there now may be another directory.
+    /// The path at which it was opened. Another directory may be there now.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -90,7 +90,7 @@ impl Dir {
         self.path.join(name.as_ref())
     }
 
-    /// The same directory, known by another path: after it was renamed.
+    /// The same directory under its new path, after it was renamed.
     #[must_use]
     pub fn renamed(self, path: &Path) -> Self {
         Self {
@@ -153,7 +153,7 @@ impl Dir {
         self.open_subdir(name)
     }
 
-    /// Makes a directory in it under a hidden name of its own; returns the name, too.
+    /// Makes a directory in it under a hidden temporary name; also returns the name.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -193,8 +193,8 @@ impl Dir {
     /// Opens a regular file for reading and appending, making it where it is missing.
     ///
     /// # Errors
-    /// As [`Self::open_file`], and when the file has a second name (a hard link): what is appended would change a file
-    /// that may lie elsewhere.
+    /// As [`Self::open_file`], and when the file has a second name (a hard link): appending would change a file that
+    /// may be elsewhere.
     pub fn open_to_append(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         self.open_own(
             name.as_ref(),
@@ -225,13 +225,13 @@ impl Dir {
 
     fn open_regular(&self, name: &OsStr, flags: OFlag) -> io::Result<File> {
         let name = entry(name)?;
-        // Opening a FIFO does not wait with O_NONBLOCK, which means nothing for regular files.
+        // With O_NONBLOCK, opening a FIFO does not wait; for regular files the flag has no effect.
         let flags =
             flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(0o666);
         let fd = retried(|| openat(&self.fd, name, flags, mode)).map_err(|e| match e {
             Errno::ELOOP => invalid("it is a link, not a regular file"),
-            // A FIFO without a reader, a socket; a directory that was to be written.
+            // A FIFO without a reader, or a socket; or a directory opened for writing.
             Errno::ENXIO | Errno::EISDIR => invalid("it is not a regular file"),
             e => e.into(),
         })?;
@@ -241,7 +241,7 @@ impl Dir {
         }
     }
 
-    /// The bytes of a regular file of at most `most` bytes.
+    /// Reads a regular file of at most `most` bytes.
     ///
     /// # Errors
     /// As [`Self::open_file`], and when it is larger.
@@ -265,7 +265,7 @@ impl Dir {
         self.sync()
     }
 
-    /// Where a symbolic link leads.
+    /// Returns the target of a symbolic link.
     ///
     /// # Errors
     /// When it does not exist or is not a link.
@@ -281,7 +281,7 @@ impl AsFd for Dir {
     }
 }
 
-/// A name of one entry; anything that leads out of the directory or further in is refused.
+/// Checks the name of one entry; refuses everything that leads out of the directory or further in.
 fn entry(name: &OsStr) -> io::Result<&OsStr> {
     let mut parts = Path::new(name).components();
     match (parts.next(), parts.next()) {
@@ -290,7 +290,7 @@ fn entry(name: &OsStr) -> io::Result<&OsStr> {
     }
 }
 
-/// Calls again while a signal interrupts.
+/// Repeats a call while signals interrupt it.
 fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {

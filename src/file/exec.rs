@@ -1,7 +1,7 @@
-//! What a started program does not inherit.
+//! Keeps descriptors from started programs.
 
-/// Marks every descriptor of this process but stdin, stdout and stderr as closed in the programs that it starts. Those that it
-/// opens itself are marked from the start; those that a shell or a parent has passed on, or that a library has opened, may not be.
+/// Marks every descriptor of this process except stdin, stdout and stderr as close-on-exec. Descriptors that it opens
+/// are marked from the start; those that a shell or a parent has passed on, or that a library has opened, may not be.
 ///
 /// Best effort: where the system does not list descriptors, nothing is marked.
 pub fn close_on_exec() {
@@ -13,8 +13,8 @@ pub fn close_on_exec() {
         if let Some(fd) = name.to_str().and_then(|name| name.parse().ok())
             && fd > libc::STDERR_FILENO
         {
-            // SAFETY: `fcntl` takes plain numbers. A descriptor that was closed meanwhile is an error, which changes nothing, and
-            // one that was opened in its place may be marked as all others are.
+            // SAFETY: `fcntl` takes plain numbers. A descriptor that was closed meanwhile is an error without effect,
+            // and one that was opened in its place may be marked like all others.
             unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }

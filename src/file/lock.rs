@@ -1,28 +1,28 @@
 //! Locks that only a process that may write the file can hold.
 //!
-//! `flock` can be taken by everyone who may read a file, so that any user of the machine could keep a run's lock. A
-//! write lock on a range of bytes needs a descriptor that is open for writing. Linux's locks of open file descriptions
+//! `flock` can be taken by every user who may read a file, so any user of the machine could hold a run's lock. A write
+//! lock on a range of bytes needs a descriptor that is open for writing. Linux's locks of open file descriptions
 //! (`fcntl(2)`, F_OFD_SETLK) belong to the descriptor, as flock's do: closing another descriptor of the file does not
 //! release them. Over NFS they are the server's locks.
 
 use std::fs::File;
 use std::io;
 
-/// What stands in the way of a write lock.
+/// The outcome of taking a write lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Locked {
-    /// Nothing: it was taken.
+    /// The lock was taken.
     Taken,
-    /// Another descriptor has a write lock: a process that may write the file holds it.
+    /// Another descriptor has a write lock: it belongs to a process that may write the file.
     Held,
-    /// Only read locks, which anyone who may read the file can take.
+    /// Only read locks are in the way, which every user who may read the file can take.
     Read,
     /// The file system, or the system, has no such locks.
     Unsupported,
 }
 
-/// Takes a write lock on a whole file that is open for writing, without waiting. It ends when the last duplicate of the
-/// descriptor is closed.
+/// Takes a write lock on an entire file that is open for writing, without waiting. It ends when the last duplicate of
+/// the descriptor is closed.
 ///
 /// # Errors
 /// When the system refuses for another reason than another lock.
@@ -44,8 +44,8 @@ pub fn lock(file: &File) -> io::Result<Locked> {
     }
 }
 
-/// Whether another descriptor holds a write lock on the file; `None` where there are no such locks. Takes no lock
-/// itself, and needs the right to read the file only.
+/// Whether another descriptor holds a write lock on the file; `None` where such locks are not supported. Takes no lock,
+/// and only needs permission to read the file.
 pub fn is_locked(file: &File) -> Option<bool> {
     system::get(file).ok()
 }
@@ -77,7 +77,7 @@ mod system {
         Ok(())
     }
 
-    /// A read lock conflicts with write locks alone.
+    /// A read lock conflicts only with write locks.
     pub fn get(file: &File) -> io::Result<bool> {
         let mut lock = whole(libc::F_RDLCK);
         fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
@@ -89,7 +89,7 @@ mod system {
 mod system {
     use super::{File, io};
 
-    // Without such locks, a holder is known by what it wrote down.
+    // Without such locks, callers rely on what the holder has written.
     pub fn set(_: &File) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(libc::ENOSYS))
     }
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(lock(&other).unwrap(), Locked::Held);
         drop(duplicate);
         assert_eq!(lock(&other).unwrap(), Locked::Taken);
-        // What needs no right to write is not in the way, and not mistaken for a lock.
+        // A lock that needs no write permission neither blocks nor counts as a holder.
         drop(other);
         reader.lock().unwrap();
         assert_eq!(is_locked(&File::open(&path).unwrap()), Some(false));

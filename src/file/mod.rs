@@ -1,9 +1,9 @@
-//! Files: how they are opened when they may have come from anywhere, and the only way in which this program makes them.
+//! Files: how files from untrusted sources are opened, and the only way in which this program creates files.
 //!
-//! For reading, only regular files are opened (a FIFO would keep the reader waiting for ever), and no more is read than
-//! such a file can sensibly hold. For writing, [`Dir`] is a directory held open, in which names are single entries and
-//! links are not followed; [`NewFile`] and [`replace`] write under a temporary name, flush, and rename. Nothing outside this
-//! folder creates, renames or removes files by other means: clippy's disallowed methods and a test see to it.
+//! For reading, only regular files are opened (a FIFO would block the reader), and no more is read than such a file can
+//! sensibly hold. For writing, [`Dir`] is a directory held open, in which names are single entries and links are not
+//! followed; [`NewFile`] and [`replace`] write under a temporary name, flush, and rename. Nothing outside this folder
+//! creates, renames or removes files by other means, which clippy's disallowed methods and a test check.
 
 #![allow(
     clippy::disallowed_methods,
@@ -53,7 +53,7 @@ pub fn open_device(path: &str) -> io::Result<File> {
         .open(path)
 }
 
-/// Makes a directory and those that lead to it, where they are missing.
+/// Makes a directory and its missing parents.
 ///
 /// # Errors
 /// When one of them cannot be made, or is not a directory.
@@ -77,10 +77,10 @@ pub fn remove(path: &Path) -> io::Result<()> {
     dir.remove_file(name)
 }
 
-/// Replaces the file that an operator has named for output: where that is a link, the file that it leads to.
+/// Replaces the file that an operator has named for output: if that is a link, the file that it leads to.
 ///
 /// # Errors
-/// As [`replace`], and when something other than a file is there: it would be lost.
+/// As [`replace`], and when the path is not a file, since it would be lost.
 pub fn replace_output(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match path.canonicalize() {
         Ok(target) if target.is_file() => replace(&target, bytes),

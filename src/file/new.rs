@@ -1,4 +1,4 @@
-//! A file that takes its name when all of it is on disk, or never.
+//! A file that gets its name only when all of it is on disk.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -8,8 +8,8 @@ use std::path::Path;
 use super::dir::Dir;
 use super::temporary::temporary_name;
 
-/// A file being written under a temporary name of its own in the directory of its final one. Dropped before
-/// [`Self::commit`], it is removed.
+/// A file being written under a temporary name in the directory of its final one. Dropped before [`Self::commit`], it
+/// is removed.
 #[derive(Debug)]
 pub struct NewFile {
     dir: Dir,
@@ -20,7 +20,7 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Begins a file that will lie at `path`. Links in the path up to the file's directory are followed.
+    /// Begins a file for `path`. Links in the path up to the file's directory are followed.
     ///
     /// # Errors
     /// When the directory does not exist or cannot be written.
@@ -46,18 +46,18 @@ impl NewFile {
         &mut self.file
     }
 
-    /// Flushes the file to the disk and gives it its name, which is flushed, too. What had the name is replaced in one
-    /// step.
+    /// Flushes the file to the disk, gives it its name and flushes that. An existing entry of that name is replaced in
+    /// one step.
     ///
     /// # Errors
-    /// When that fails; what had the name before still has it, unless only the last flush failed.
+    /// When that fails; an existing entry still has the name, unless only the last flush failed.
     pub fn commit(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         self.take_name()?;
         self.dir.sync()
     }
 
-    /// Gives the file its name without waiting for the disk: for files that can be made again.
+    /// Gives the file its name without waiting for the disk, for files that can be made again.
     ///
     /// # Errors
     /// When it cannot be renamed.
@@ -99,7 +99,7 @@ impl Drop for NewFile {
 /// Replaces the file at `path` in one step. When this returns, the new file survives a power failure.
 ///
 /// # Errors
-/// When that fails. The former file is as it was then.
+/// When that fails. The old file is then unchanged.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = NewFile::create(path)?;
     new.write_all(bytes)?;
@@ -107,7 +107,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Dir {
-    /// Begins a file that takes the name in the end, replacing what has it.
+    /// Begins a file that gets the name at the end, replacing an existing entry.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -118,7 +118,7 @@ impl Dir {
     /// Replaces a file, a link or a FIFO in one step. When this returns, the new file survives a power failure.
     ///
     /// # Errors
-    /// When that fails. The former file is as it was then.
+    /// When that fails. The old file is then unchanged.
     pub fn replace_file(&self, name: impl AsRef<OsStr>, bytes: &[u8]) -> io::Result<()> {
         let mut new = self.begin_file(name)?;
         io::Write::write_all(&mut new, bytes)?;

@@ -1,12 +1,12 @@
-//! Reading files that may have come from anywhere: only regular ones, and no more of them than such a file can sensibly hold.
+//! Reads files from untrusted sources: only regular ones, and no more of them than such a file can sensibly hold.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// How the files begin that git keeps in place of large ones, where git-lfs has not fetched these (its three names for
-/// itself).
+/// The first bytes of the pointers that git keeps in place of large files until git-lfs has fetched these (under its
+/// three names).
 const LFS_POINTERS: [&[u8]; 3] = [
     b"version https://git-lfs.github.com/spec/",
     b"version https://hawser.github.com/spec/",
@@ -20,7 +20,7 @@ const LFS_POINTERS: [&[u8]; 3] = [
 pub fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
-        // A pipe without a writer does not block; on regular files the flag means nothing.
+        // A pipe without a writer does not block; for regular files the flag has no effect.
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)?;
     if !file.metadata()?.is_file() {
@@ -34,7 +34,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Checks that a file is not the pointer that `git clone` leaves of it without git-lfs. No bytes are consumed.
 ///
 /// # Errors
-/// When it is one; the message names the size of the file that is missing, and the command that fetches it.
+/// When it is a pointer; the message has the size of the missing file and the command that fetches it.
 pub(super) fn refuse_lfs_pointer(file: &File) -> io::Result<()> {
     let mut head = [0; 512];
     let n = read_start(file, &mut head)?;
@@ -53,7 +53,7 @@ pub(super) fn refuse_lfs_pointer(file: &File) -> io::Result<()> {
     )))
 }
 
-/// Reads the first bytes of a file, as many as there are and fit, without moving its position. Returns their number.
+/// Reads the first bytes of a file, as many as exist and fit, without moving its position. Returns their number.
 ///
 /// # Errors
 /// When they cannot be read.
@@ -70,7 +70,7 @@ pub fn read_start(file: &File, into: &mut [u8]) -> io::Result<usize> {
     Ok(n)
 }
 
-/// The text of a regular file of at most `most` bytes.
+/// Reads the text of a regular file of at most `most` bytes.
 ///
 /// # Errors
 /// As [`open`], and when it is larger or not UTF-8.
@@ -81,7 +81,7 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     })
 }
 
-/// The bytes of a regular file of at most `most` bytes.
+/// Reads a regular file of at most `most` bytes.
 ///
 /// # Errors
 /// As [`open`], and when it is larger.
@@ -89,7 +89,7 @@ pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     bytes_of(open(path)?, most)
 }
 
-/// The bytes of an open file of at most `most` bytes.
+/// Reads an open file of at most `most` bytes.
 ///
 /// # Errors
 /// When it is larger or cannot be read.
@@ -121,7 +121,7 @@ mod tests {
                 format!("version https://git-lfs.github.com/spec/v1\n{oid}\nsize 12345\n"),
                 " of 12,345 bytes",
             ),
-            // A checkout that turned the line ends, an extension, an old name, and one that is cut off.
+            // A checkout with converted line ends, an extension, an old name, and one that is cut off.
             (
                 format!("version https://git-lfs.github.com/spec/v1\r\n{oid}\r\nsize 5\r\n"),
                 " of 5 bytes",

@@ -3,20 +3,20 @@
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, RandomState};
 
-/// Ends the temporary names.
+/// The suffix of temporary names.
 const ENDING: &str = ".new";
 
-/// A hidden name that nothing has yet, and that cannot be foreseen.
+/// Returns a hidden name that is unused and cannot be predicted.
 pub(super) fn temporary_name(name: &OsStr) -> OsString {
     let mut hidden = OsString::from(".");
-    // A long name has no room for more.
+    // A long name leaves no more space.
     let short = name.len() < 128;
     hidden.push(if short { name } else { OsStr::new("file") });
     hidden.push(format!(".{:016x}{ENDING}", random()));
     hidden
 }
 
-/// Returns a number that other users cannot foresee, for names in shared directories.
+/// Returns a number that other users cannot predict, for names in shared directories.
 pub fn random() -> u64 {
     // The standard library seeds it from the system's random numbers.
     RandomState::new().hash_one(std::process::id())

@@ -1,10 +1,10 @@
-//! Files without a name, in memory: two processes share one to hand over what must not be lost when one of them is killed.
+//! Files without a name, in memory, through which a process can pass on data that survives when it is killed.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Makes a file without a name. A process that is started inherits its descriptor.
+/// Makes a file without a name. Started processes inherit its descriptor.
 ///
 /// # Errors
 /// When the system has none to give, or does not have such files.
@@ -18,7 +18,7 @@ pub fn unnamed() -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Takes everything out of a file; what cannot be read stays in it.
+/// Reads and removes the contents of a file; what cannot be read stays in it.
 pub fn take_all(file: &File) -> Vec<u8> {
     let length = file.metadata().map_or(0, |m| m.len());
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];

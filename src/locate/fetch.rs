@@ -1,6 +1,6 @@
-//! Models brought from the Hugging Face hub into its standard cache. Only what heirloom reads is fetched: config,
-//! tokenizer and safetensors. A revision's name points to a snapshot only when all of it is there. No more is taken of a
-//! file than the hub has announced.
+//! Fetches models from the Hugging Face hub into its standard cache. Only files that heirloom reads are fetched:
+//! config, tokenizer and safetensors. A revision's name points to a snapshot only when all of it has been fetched. No
+//! more bytes are accepted of a file than the hub has announced.
 
 mod download;
 mod environment;
@@ -25,7 +25,7 @@ const CONFIG: &str = "config.json";
 const HUGGING_FACE: &str = "https://huggingface.co";
 /// Most bytes of a list of files.
 const LARGEST_LIST: u64 = 16 << 20;
-/// Files of weights of one model; the largest ones have some hundreds.
+/// Most files of weights of one model; the largest models have some hundreds.
 const MOST_SHARDS: usize = 10_000;
 
 /// The files of a revision, and its commit.
@@ -40,9 +40,9 @@ struct Sibling {
     rfilename: String,
 }
 
-/// The snapshot of `OWNER/NAME` or `OWNER/NAME@REVISION`, with everything that is needed in it. The hub is asked what
-/// the revision means now, and what the cache lacks is fetched. With `HF_HUB_OFFLINE`, or when the hub does not answer,
-/// the copy in the cache is taken if it is whole.
+/// Returns the snapshot of `OWNER/NAME` or `OWNER/NAME@REVISION`, with everything that is needed in it. The hub
+/// resolves the revision, and files that the cache lacks are fetched. With `HF_HUB_OFFLINE`, or when the hub does not
+/// answer, the copy in the cache is used if it is complete.
 pub(super) fn fetch(name: &str, cache: Option<&Path>) -> Result<Found, HubError> {
     let wanted = Name::read(name)?;
     let cache = cache.ok_or_else(|| HubError::NoCache { name: name.into() })?;
@@ -92,7 +92,7 @@ fn is_whole(dir: &Path) -> bool {
     is_there(CONFIG) && (is_there(MODEL) || has_shards())
 }
 
-/// One model of the hub, and where it goes.
+/// One model of the hub, and the cache for it.
 struct Hub<'a> {
     wanted: Name<'a>,
     cache: PathBuf,
@@ -110,19 +110,19 @@ impl<'a> Hub<'a> {
         let client = Client::new(endpoint, token);
         Ok(Self {
             wanted,
-            // The cache's links are relative to it; fails for an empty path only.
+            // The cache's links are relative to it; this fails only for an empty path.
             cache: std::path::absolute(cache).unwrap_or_else(|_| cache.into()),
             client: client.map_err(|what| HubError::Endpoint { what })?,
         })
     }
 
-    /// The address of a file of a commit.
+    /// Returns the address of a file of a commit.
     fn url(&self, commit: &str, name: &str) -> String {
         let (endpoint, model) = (&self.client.endpoint, self.wanted.model);
         format!("{endpoint}/{model}/resolve/{commit}/{name}")
     }
 
-    /// The files of the revision, and its commit.
+    /// Asks for the files of the revision, and its commit.
     fn ask(&self) -> Result<Listing, HubError> {
         let (endpoint, model) = (&self.client.endpoint, self.wanted.model);
         let revision = self.wanted.revision.replace('/', "%2F");
@@ -153,7 +153,7 @@ impl<'a> Hub<'a> {
             self.bring_file(&dir, &info.sha, name)
         };
         bring(CONFIG)?;
-        // Before the weights: a snapshot with weights has all of it.
+        // Before the weights: a snapshot with weights is complete.
         [TOKENIZER]
             .into_iter()
             .chain(COMPANIONS)
@@ -174,7 +174,7 @@ impl<'a> Hub<'a> {
                     shards.len()
                 )));
             }
-            // Names become paths: only what the hub lists, too, and what leads nowhere else.
+            // Names become paths: only those that the hub also lists, and that stay in the snapshot, are used.
             let is_plain = |s: &str| s.split('/').all(hub::is_part);
             if let Some(odd) = shards.iter().find(|s| !is_plain(s) || !has(s)) {
                 let odd = text::clean(odd);
@@ -219,7 +219,7 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// Makes the revision's name mean this commit, now that all of it is there.
+    /// Lets the revision's name point to this commit, now that all of it has been fetched.
     fn point(&self, dir: &Path, commit: &str) -> Result<(), HubError> {
         if self.wanted.revision == commit {
             return Ok(());
@@ -258,7 +258,7 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// What a request failed of, for the user.
+    /// Converts the error of a request into one for the user.
     fn failed(&self, error: RequestError) -> HubError {
         let (endpoint, name) = (self.client.endpoint.clone(), self.wanted.model.to_string());
         let error = match error {
@@ -300,7 +300,7 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// Opens a directory, and makes it and those it lies in where they are missing.
+/// Opens a directory, making it and its parents where they are missing.
 fn ensure(path: &Path) -> io::Result<Dir> {
     file::create_dirs(path)?;
     Dir::open(path)

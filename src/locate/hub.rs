@@ -1,5 +1,6 @@
 //! Models of the Hugging Face hub in its standard cache: `models--OWNER--NAME/refs/REVISION` holds a commit, and
-//! `snapshots/COMMIT` the files. What is not there is fetched where the feature `hub` is built in; else it is said how.
+//! `snapshots/COMMIT` the files. Missing files are fetched if the feature `hub` is built in; otherwise the error
+//! describes how to fetch them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,8 @@ use crate::file;
 use crate::tensors::TensorError;
 use crate::text;
 
-/// Why a name means no model of the hub. Foreign texts in here are clean; paths become so when the error is told.
+/// Why a name cannot be resolved to a model of the hub. Foreign texts in here are clean; paths are cleaned when the
+/// error is printed.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     #[error("hf:{name} names no model of the hub; write hf:OWNER/NAME or hf:OWNER/NAME@REVISION")]
@@ -109,12 +111,12 @@ pub enum HubError {
     Tensors(#[from] TensorError),
 }
 
-/// The revision that is meant when none is named.
+/// The default revision.
 const MAIN: &str = "main";
 /// Most bytes of a file that holds a commit.
 const LARGEST_REF: u64 = 4 << 10;
 
-/// Where the cache is, as the hub's own tools have it.
+/// Returns the place of the cache, by the same rules as the hub's own tools.
 pub(super) fn cache() -> Option<PathBuf> {
     let set = |key: &str| {
         std::env::var_os(key)
@@ -127,13 +129,13 @@ pub(super) fn cache() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".cache/huggingface/hub")))
 }
 
-/// A model's directory, and what there is to say of it when it is not what the hub has now.
+/// A model's directory, and a notice if its content may differ from the hub's present one.
 pub(super) struct Found {
     pub path: PathBuf,
     pub notice: Option<String>,
 }
 
-/// A name of the hub, taken apart and checked.
+/// A name of the hub, split and checked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Name<'a> {
     /// `OWNER/NAME`.
@@ -159,19 +161,19 @@ impl<'a> Name<'a> {
         })
     }
 
-    /// Where the cache keeps this model.
+    /// Returns where the cache keeps this model.
     pub fn dir(&self, cache: &Path) -> PathBuf {
         cache.join(format!("models--{}", self.model.replace('/', "--")))
     }
 }
 
-/// The directory of `OWNER/NAME` or `OWNER/NAME@REVISION` in the cache.
+/// Returns the directory of `OWNER/NAME` or `OWNER/NAME@REVISION` in the cache.
 pub(super) fn cached(name: &str, cache: Option<&Path>) -> Result<PathBuf, HubError> {
     let Name { model, revision } = Name::read(name)?;
     let cache = cache.ok_or_else(|| HubError::NoCache { name: name.into() })?;
     let dir = Name { model, revision }.dir(cache);
     let commit = file::read_text(&dir.join("refs").join(revision), LARGEST_REF);
-    // What is no branch or tag may be a commit itself.
+    // A name that is neither a branch nor a tag may be a commit itself.
     let commit = commit.map_or_else(|_| revision.into(), |text| text.trim().to_string());
     let snapshot = dir.join("snapshots").join(&commit);
     if is_part(&commit) && snapshot.is_dir() {
@@ -184,7 +186,7 @@ pub(super) fn cached(name: &str, cache: Option<&Path>) -> Result<PathBuf, HubErr
     })
 }
 
-/// Whether this is part of a name of the hub, and of no path that leads elsewhere.
+/// Whether this is a part of a name of the hub, and not a path that leads elsewhere.
 pub(super) fn is_part(part: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     !part.is_empty() && !part.starts_with(['.', '-']) && part.chars().all(plain)

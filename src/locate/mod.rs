@@ -21,7 +21,7 @@ use crate::train::checkpoint::Checkpoints;
 pub use hub::HubError;
 pub use tokenizer::{HUGGING_FACE, tokenizer, vocabulary};
 
-/// Names of the hub's models begin like this.
+/// Prefix of the hub's models.
 pub use crate::config::HUB;
 
 /// A model's files, and the run they belong to.
@@ -31,7 +31,7 @@ pub struct Located {
     pub path: PathBuf,
     /// The run and the name of its checkpoint.
     pub checkpoint: Option<(RunDir, String)>,
-    /// What the files are, where the name does not say: which checkpoint of a run, or an older copy of the hub's.
+    /// Describes the files if the name is ambiguous: which checkpoint of a run, or an older copy of the hub's.
     pub chosen: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub fn model(name: &str, runs: &Path) -> Result<Located> {
     Ok(located)
 }
 
-/// Where a model lies that is at hand: of the hub's, the copy in the cache.
+/// Finds a model without fetching anything: of the hub's, the copy in the cache.
 ///
 /// # Errors
 /// When it is missing.
@@ -70,7 +70,7 @@ pub fn kept(name: &str, runs: &Path) -> Result<PathBuf> {
     }
 }
 
-/// A model's name that will mean the same files later: of the hub's, with the commit that `path`, its snapshot, is of.
+/// Returns a name that will refer to the same files later: for the hub's, with the commit of `path`, its snapshot.
 pub fn pinned(name: &str, path: &Path) -> String {
     let commit = path.file_name().and_then(|commit| commit.to_str());
     match (name.strip_prefix(HUB), commit) {
@@ -82,7 +82,7 @@ pub fn pinned(name: &str, path: &Path) -> String {
     }
 }
 
-/// Splits `RUN@CHECKPOINT`; a path may hold an @ of its own.
+/// Splits `RUN@CHECKPOINT`; a path may itself contain an @.
 pub fn split(name: &str) -> (&str, Option<&str>) {
     match name.rsplit_once('@') {
         Some((run, checkpoint)) if !checkpoint.contains('/') => (run, Some(checkpoint)),
@@ -127,7 +127,7 @@ pub fn find(name: &str, runs: &Path) -> Result<Located> {
                 chosen,
             })
         }
-        // What it lacks is said when it is read.
+        // Missing parts are reported when it is read.
         Err(_) if path.exists() => Ok(found(path)),
         Err(error) if checkpoint.is_some() => Err(error.into()),
         Err(_) => bail!(
@@ -138,7 +138,7 @@ pub fn find(name: &str, runs: &Path) -> Result<Located> {
     }
 }
 
-/// The directory of `OWNER/NAME` or `OWNER/NAME@REVISION`, fetched if need be.
+/// Returns the directory of `OWNER/NAME` or `OWNER/NAME@REVISION`, fetching it if needed.
 ///
 /// # Errors
 /// When the name is malformed, or the model is neither in the cache nor can be fetched.
@@ -150,7 +150,7 @@ fn find_in_hub(name: &str) -> Result<hub::Found, HubError> {
         .map(|path| hub::Found { path, notice: None });
 }
 
-/// The last checkpoint of the last round, and why it is that one.
+/// Returns the last checkpoint of the last round, and a description of that choice.
 fn result_of(run: &RunDir, checkpoints: &Checkpoints) -> Result<(String, String)> {
     let names = checkpoints.names().into_iter();
     let rounds = names.filter_map(|name| {

@@ -1,5 +1,5 @@
-//! Requests to a hub. The token goes to the hub itself and nowhere else: redirections are followed here, and what they
-//! lead to gets it only where scheme, host and port are the hub's.
+//! Requests to a hub. The token is sent only to the hub itself: redirections are followed here, and their targets
+//! receive the token only if scheme, host and port are the hub's.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use ureq::{Agent, Body};
 
 use crate::text;
 
-/// A request is given up after these when the network drops it without a word.
+/// Timeouts of a request, for networks that drop packets silently.
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
-/// What is slower than this, in bytes a second, is taken for a connection that is dead.
+/// Connections slower than this, in bytes a second, are treated as dead.
 const SLOWEST: u64 = 16 << 10;
 /// Redirections that are followed.
 const MOST_REDIRECTS: usize = 10;
 
-/// What a request failed of.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum RequestError {
     Http(Box<ureq::Error>),
-    /// The answer leads nowhere, or where it must not.
+    /// The answer is malformed, or redirects to a place that must not be followed.
     Answer(&'static str),
 }
 
@@ -30,7 +30,7 @@ impl From<ureq::Error> for RequestError {
     }
 }
 
-/// Who is asked: scheme, host and port.
+/// The server of an address: scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Origin {
     https: bool,
@@ -75,7 +75,7 @@ pub(super) struct Metadata {
     pub size: u64,
 }
 
-/// A hub that can be asked.
+/// A hub that requests are sent to.
 pub(super) struct Client {
     agent: Agent,
     origin: Origin,
@@ -88,11 +88,11 @@ impl Client {
     /// A client of the hub at this address.
     ///
     /// # Errors
-    /// Says what is wrong with the address; never shows a password in it.
+    /// Describes what is wrong with the address; never shows a password in it.
     pub fn new(endpoint: &str, token: Option<String>) -> Result<Self, String> {
         let endpoint = endpoint.trim_end_matches('/');
         let shown = || match endpoint.contains(['@', '?']) {
-            // What stands before or after these may be a secret.
+            // The text before or after these may be a secret.
             true => "it".to_string(),
             false => format!("\"{}\"", text::cut(&text::clean(endpoint), 200)),
         };
@@ -126,8 +126,8 @@ impl Client {
         self.token.is_some()
     }
 
-    /// Makes a text that may quote an address or a header fit to be shown: without the token, and without the
-    /// credentials of addresses.
+    /// Makes a text that may quote an address or a header safe to show: without the token, and without the credentials
+    /// of addresses.
     pub fn clean(&self, text: &str) -> String {
         let mut text = text::clean(text).into_owned();
         if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
@@ -136,7 +136,8 @@ impl Client {
         without_credentials(&text)
     }
 
-    /// One request, without following anything. About `bytes` are expected, and given time.
+    /// Sends one request, without following redirections. About `bytes` are expected, and the time limit allows for
+    /// them.
     fn ask(
         &self,
         uri: &Uri,
@@ -161,7 +162,7 @@ impl Client {
         Ok(request.call()?)
     }
 
-    /// Where an answer leads, if it is a redirection.
+    /// Returns the target of an answer that is a redirection.
     fn leads_to(from: &Uri, answer: &Response<Body>) -> Result<Option<Uri>, RequestError> {
         let redirects = [
             StatusCode::MOVED_PERMANENTLY,
@@ -261,7 +262,7 @@ fn parsed(url: &str) -> Result<Uri, RequestError> {
         .map_err(|_| RequestError::Answer("its address cannot be read"))
 }
 
-/// The address that a redirection of `from` names: a whole one, or a path on the same host.
+/// Returns the target of a redirection from `from`: an absolute address, or a path on the same host.
 fn joined(from: &Uri, location: &str) -> Option<Uri> {
     if location.starts_with('/') && !location.starts_with("//") {
         let mut parts = from.clone().into_parts();

@@ -8,7 +8,7 @@ use crate::corpus::{GgufVocabulary, Tokenizer};
 use crate::tensors::gguf::Metadata;
 use crate::tensors::{Source, TensorError};
 
-/// A directory's `tokenizer.json`, the one beside a safetensors file, or a GGUF file's vocabulary.
+/// Opens a directory's `tokenizer.json`, the one next to a safetensors file, or a GGUF file's vocabulary.
 ///
 /// # Errors
 /// When the tokenizer is missing or cannot be used.
@@ -29,7 +29,7 @@ pub fn tokenizer(model: &Path) -> Result<Tokenizer> {
     }
 }
 
-/// The key of a whole `tokenizer.json`, of GGUF's specification.
+/// The key of a complete `tokenizer.json`, from GGUF's specification.
 pub const HUGGING_FACE: &str = "tokenizer.huggingface.json";
 
 /// A GGUF file's vocabulary, `tokenizer.ggml.*`, and `tokenizer.huggingface.json`.
@@ -40,7 +40,7 @@ pub fn vocabulary(m: &Metadata) -> Result<GgufVocabulary, TensorError> {
     const PREFIX: &str = "tokenizer.ggml.";
     let key = |name: &str| format!("{PREFIX}{name}");
     let id = |name: &str| m.optional(&key(name), Metadata::u32);
-    // They only end generated text: nothing depends on them.
+    // They only end generated text, so errors in them are ignored.
     let ends = ["eot_token_id", "eom_token_id"].map(|name| id(name).ok().flatten());
     let hugging_face = m.optional(HUGGING_FACE, Metadata::str)?;
     let flag = |name: &str| m.optional(&key(name), Metadata::bool);

@@ -10,7 +10,7 @@ use crate::ops;
 pub struct Param {
     /// Name in the family's own files.
     pub name: String,
-    /// The same for every layer: the name with `{}` for the layer's number.
+    /// The name with `{}` for the layer's number, equal for every layer.
     pub stem: &'static str,
     pub shape: Vec<usize>,
     pub part: Part,
@@ -57,7 +57,7 @@ impl Param {
         self.shape.iter().product()
     }
 
-    /// Never true: every parameter has elements.
+    /// Always false: every parameter has elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -81,7 +81,7 @@ impl Arena {
         Self::over(params, ops::zeros(total(params), device)?)
     }
 
-    /// The same in bf16.
+    /// As [`Self::zeros`], in bf16.
     pub fn rounded(params: &[Param], device: &Device) -> Result<Self> {
         Self::over(params, ops::zeros_of(total(params), DType::BF16, device)?)
     }
@@ -102,7 +102,7 @@ impl Arena {
         Ok(Self { flat, views })
     }
 
-    /// `n` neighbouring tensors from the `first` on, as one flat view.
+    /// Returns `n` neighbouring tensors from `first` on, as one flat view.
     pub fn span(&self, params: &[Param], first: usize, n: usize) -> Result<Tensor> {
         let offset: usize = params[..first].iter().map(Param::len).sum();
         let len: usize = params[first..first + n].iter().map(Param::len).sum();

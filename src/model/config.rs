@@ -7,7 +7,7 @@ pub use super::rope::{Rope, RopeScaling};
 /// A decoder-only transformer. Everything that sets one family apart from another is a value here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {
-    /// Whose names and weight layout the files have.
+    /// The family whose tensor names and weight layout the files have.
     pub family: Family,
     pub n_layer: usize,
     /// Query heads.
@@ -133,7 +133,7 @@ impl DecoderConfig {
     }
 
     /// Llama (Touvron et al., arXiv 2302.13971): rotary positions, RMSNorm, SwiGLU of 8/3 of the width (rounded up to a
-    /// multiple of 64), no biases, a head of its own.
+    /// multiple of 64), no biases, an untied head.
     pub fn llama(s: Sizes) -> Self {
         Self {
             family: Family::Llama,
@@ -150,7 +150,7 @@ impl DecoderConfig {
         }
     }
 
-    /// The same shape with other layers: `scales` are the attention scales they bring.
+    /// The same shape with other layers, whose attention scales are `scales`.
     pub fn with_layers(&self, scales: Vec<f32>) -> Self {
         Self {
             n_layer: scales.len(),
@@ -182,8 +182,8 @@ impl DecoderConfig {
         }
     }
 
-    /// Floating-point operations of one training step per token: 6 per parameter in a matrix product (a tied head
-    /// once, the embeddings' look-ups not at all) and 12 L H D T of attention (PaLM's count, arXiv 2204.02311 appendix B).
+    /// Floating-point operations of one training step per token: 6 per parameter in a matrix product (a tied head once,
+    /// the embeddings' look-ups not at all) and 12 L H D T of attention (PaLM's count, arXiv 2204.02311 appendix B).
     pub fn flops_per_token(&self, context: usize) -> f64 {
         let c = self.n_embd as f64;
         let attention = self.qkv_width() as f64 + self.attention_width() as f64;

@@ -17,7 +17,7 @@ use crate::ops::{self, AttentionShape, Precision};
 /// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.
 const INIT_STD: f32 = 0.02;
 
-/// A model, with room for its gradients when it is trained.
+/// A model, with memory for its gradients when it is trained.
 #[derive(Debug)]
 pub struct Decoder {
     pub config: DecoderConfig,
@@ -64,15 +64,15 @@ impl Head<'_> {
 }
 
 impl Decoder {
-    /// A model of zeros, with room for its gradients.
+    /// Makes a model of zeros, with memory for its gradients.
     pub fn zeros(config: DecoderConfig, device: &Device) -> Result<Self> {
         let mut model = Self::frozen(config, Format::on(device, Precision::F32), device)?;
         model.make_trainable()?;
         Ok(model)
     }
 
-    /// A model of zeros without room for gradients, kept as `format` says (which need not be the device's own): it can be
-    /// evaluated and copied from.
+    /// Makes a model of zeros without memory for gradients, stored as `format` says (which need not be the device's own
+    /// format): it can be evaluated and copied from.
     pub fn frozen(config: DecoderConfig, format: Format, device: &Device) -> Result<Self> {
         let params = config.params();
         let weights = WeightArena::zeros(&params, format.gpu, device)?;
@@ -88,7 +88,7 @@ impl Decoder {
         })
     }
 
-    /// Allocates room for gradients, unless it is there.
+    /// Allocates memory for gradients, unless it exists.
     pub fn make_trainable(&mut self) -> Result<()> {
         if self.g.is_none() {
             let device = self.weights.device();
@@ -99,7 +99,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Whether there is room for gradients.
+    /// Whether there is memory for gradients.
     pub fn is_trainable(&self) -> bool {
         self.g.is_some()
     }
@@ -142,7 +142,8 @@ impl Decoder {
         self.weights.write(index, &values)
     }
 
-    /// The weights as products in `compute` take them: on a GPU for bf16 the rounded copy, brought up to date.
+    /// Returns the weights as products in `compute` read them: on a GPU with bf16, the rounded copy, brought up to
+    /// date.
     pub(super) fn operands(&self, compute: Precision) -> Result<&Parts> {
         match &self.rounded {
             Some(rounded) if compute == Precision::Bf16 => {
@@ -153,7 +154,7 @@ impl Decoder {
         }
     }
 
-    /// Losses of every token, `ws.losses[B T]` in nats, without gradients.
+    /// Computes the loss of every token without gradients: `ws.losses[B T]` in nats.
     pub fn forward(&self, ws: &Workspace) -> Result<()> {
         self.forward_over(ws, self.config.vocab)
     }
@@ -177,7 +178,8 @@ impl Decoder {
         )
     }
 
-    /// Shows the attention input (`qkv`, turned by its positions) of every layer to `each_layer`, without the head's work.
+    /// Calls `each_layer` with the attention input of every layer (`qkv`, rotated by its positions), without computing
+    /// the head.
     pub fn attentions(
         &self,
         ws: &Workspace,
@@ -186,7 +188,8 @@ impl Decoder {
         self.trunk(ws, &mut each_layer)
     }
 
-    /// The latest gradient of a layer's query, key and value weights, in their layout; `None` in a model without gradients.
+    /// Returns the latest gradient of a layer's query, key and value weights, in their layout; `None` in a model
+    /// without gradients.
     pub(super) fn query_key_value_gradient(&self, layer: usize) -> Option<Tensor> {
         Some(self.g.as_ref()?.blocks[layer].qkv.weight.clone())
     }
@@ -215,7 +218,7 @@ impl Decoder {
     /// `ws.losses` and the head's gradients.
     ///
     /// # Errors
-    /// When the model or the workspace has no room for gradients, or an operation fails.
+    /// When the model or the workspace has no memory for gradients, or an operation fails.
     pub fn forward_backward_with(
         &self,
         ws: &Workspace,
@@ -273,7 +276,7 @@ impl Decoder {
         linear(ws.compute, (w, p), out, &b.act, Some(&b.x_mid))
     }
 
-    /// Everything in a block but its output.
+    /// Everything in a block except its output.
     fn activations(
         &self,
         layer: usize,
@@ -307,13 +310,13 @@ impl Decoder {
         self.activation(&b.act, &b.fc)
     }
 
-    /// Takes `dx` from the block's output to its input, and adds the block's weight gradients.
+    /// Propagates `dx` from the block's output to its input, and adds the block's weight gradients.
     fn block_backward(&self, layer: usize, ws: &Workspace) -> Result<()> {
         let (w, g) = (&self.w.blocks[layer], &self.gradients()?.blocks[layer]);
         let p = &self.operands(ws.compute)?.blocks[layer];
         let (b, back) = (ws.layer(layer), ws.backward()?);
         let shape = self.attention_shape(layer, ws);
-        // MLP; `dx` passes by on the residual path.
+        // MLP; `dx` bypasses it on the residual path.
         let (next, dy) = (&p.fc_out, back.dy());
         let (gw, gb) = (&g.fc_out.weight, g.fc_out.bias.as_ref());
         ops::linear_backward_weight(ws.compute, gw, next.layout, gb, &b.act, dy)?;
@@ -419,7 +422,7 @@ impl Decoder {
     }
 }
 
-/// `w` is the layer, `p` the same as products take it.
+/// `w` is the layer, `p` the same layer as products read it.
 pub(super) fn linear(
     compute: Precision,
     (w, p): (&Linear, &Linear),

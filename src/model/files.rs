@@ -30,8 +30,9 @@ pub enum ModelError {
 /// The file that holds a model's tensors.
 pub const WEIGHTS: &str = "model.safetensors";
 
-/// Writes `config.json` and `model.safetensors`, which must not exist yet, each flushed to disk. `weights` are the arena's values, in the order of
-/// `params` and without gaps; `end_of_text` is the id that ends a text, which a `tokenizer.json` does not tell.
+/// Writes `config.json` and `model.safetensors`, which must not exist yet, each flushed to disk. `weights` are the
+/// arena's values, in the order of `params` and without gaps; `end_of_text` is the id that ends a text, which a
+/// `tokenizer.json` does not contain.
 pub fn save(
     config: &DecoderConfig,
     params: &[Param],

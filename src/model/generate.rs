@@ -1,4 +1,4 @@
-//! Text from a model, token by token: keys and values of what was read are kept.
+//! Text from a model, token by token, with a cache of keys and values.
 
 use candle_core::{Device, Result, Tensor, bail};
 use rand::{Rng, SeedableRng};
@@ -9,7 +9,7 @@ use super::decoder::{Decoder, linear};
 use super::workspace::{Mode, Workspace};
 use crate::ops;
 
-/// Most tokens of a prompt that are read in one go.
+/// Most tokens of a prompt that are read at once.
 const PIECE: usize = 256;
 
 /// How the next token is drawn.
@@ -17,14 +17,14 @@ const PIECE: usize = 256;
 pub struct Sampling {
     /// Logits are divided by this; 0 takes the likeliest token.
     pub temperature: f64,
-    /// Only the likeliest so many; 0: all.
+    /// Only this many of the likeliest; 0: all.
     pub top_k: usize,
     /// Only the likeliest that together reach this probability (nucleus sampling, arXiv 1904.09751); 1: all.
     pub top_p: f64,
     pub seed: u64,
 }
 
-/// Bytes of the keys and values of a text of `room` tokens.
+/// Returns the bytes of the keys and values of a text of up to `room` tokens.
 pub fn cache_bytes(config: &DecoderConfig, room: usize) -> u64 {
     let kept = (2 * config.n_layer * config.n_kv_head * config.head_size) as u64;
     4 * kept * room as u64
@@ -38,9 +38,9 @@ pub struct Generator<'m> {
     /// `[K, room, D]` for each layer.
     keys: Vec<Tensor>,
     values: Vec<Tensor>,
-    /// Cosines and sines for the whole room.
+    /// Cosines and sines of all positions.
     rope: Option<Tensor>,
-    /// Positions read so far.
+    /// Number of positions read.
     past: usize,
     room: usize,
     one: Workspace,
@@ -48,7 +48,7 @@ pub struct Generator<'m> {
 }
 
 impl<'m> Generator<'m> {
-    /// An empty text with room for `room` tokens.
+    /// Makes an empty text with memory for `room` tokens.
     ///
     /// # Errors
     /// When the model's context is shorter than that.
@@ -95,10 +95,10 @@ impl<'m> Generator<'m> {
         self.room - self.past
     }
 
-    /// Reads `ids` and returns the logits `[V]` of what follows them.
+    /// Reads `ids` and returns the logits `[V]` of the next token.
     ///
     /// # Errors
-    /// When there are none, or they do not fit the room or the vocabulary.
+    /// When `ids` is empty, or does not fit the remaining positions or the vocabulary.
     pub fn read(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         if ids.is_empty() {
             bail!("a text needs at least one token to go on from");
@@ -127,7 +127,7 @@ impl<'m> Generator<'m> {
         draw(logits, self.sampling, &mut self.rng)
     }
 
-    /// Takes `ids` through all blocks, behind those read before.
+    /// Runs `ids` through all blocks, after those read before.
     fn step(&self, ws: &Workspace, ids: &[u32]) -> Result<()> {
         let (model, past, time) = (self.model, self.past, ws.time);
         if past + time > self.room {
@@ -171,7 +171,7 @@ impl<'m> Generator<'m> {
         model.norm(&model.w.norm_final, &ws.x_final, &ws.stats_final, last)
     }
 
-    /// Logits of the workspace's last position.
+    /// Returns the logits of the workspace's last position.
     fn logits(&self, ws: &Workspace) -> Result<Vec<f32>> {
         let logits = ops::zeros((1, self.model.config.vocab), &self.device)?;
         let last = ws.x_final.narrow(0, ws.time - 1, 1)?;

@@ -1,4 +1,4 @@
-//! How much a block changes what passes through it, and how strongly its attention is still taught.
+//! How much a block changes its input, and how strong the gradients of its attention are.
 
 use candle_core::Result;
 

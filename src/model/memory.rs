@@ -1,5 +1,5 @@
-//! What a model and its passes take in memory, counted from shapes: the same sums that [`super::Workspace`] and the
-//! arenas allocate.
+//! The memory of a model and its passes, computed from shapes: the same sums that [`super::Workspace`] and the arenas
+//! allocate.
 
 use super::config::{DecoderConfig, Positions};
 use super::workspace::{Format, Mode};
@@ -17,8 +17,8 @@ pub fn arena_bytes(config: &DecoderConfig, trained: bool, format: Format) -> u64
     (WHOLE * copies + rounded) * config.parameters()
 }
 
-/// Bytes of a [`super::Workspace`] for `batch` windows of `time` tokens, with room for forward passes of up to `rows` rows
-/// (B T) in the same memory.
+/// Bytes of a [`super::Workspace`] for `batch` windows of `time` tokens, with memory for forward passes of up to `rows`
+/// rows (B T).
 pub fn workspace_bytes(
     config: &DecoderConfig,
     (batch, time): (usize, usize),
@@ -33,9 +33,9 @@ pub fn workspace_bytes(
     let (layers, xs) = mode.kept(config.n_layer);
     let (att, qkv) = (config.attention_width() as u64, config.qkv_width() as u64);
     let (fc, inner) = (config.fc_width() as u64, config.n_inner as u64);
-    // A row of one layer: norms, qkv, attention and MLP; the stream in the middle, statistics and log-sum-exps.
+    // A row of one layer: norms, qkv, attention and MLP; the stream between them, statistics and log-sum-exps.
     let layer = act * (2 * c + qkv + att + fc + inner) + WHOLE * (c + 4 + config.n_head as u64);
-    // A row of what lies outside the layers: the final norm and its statistics, losses, token ids.
+    // A row outside the layers: the final norm and its statistics, losses, token ids.
     let outside = act * c + WHOLE * 5;
     let stream = WHOLE * c;
     let all = layers as u64 * layer + xs as u64 * stream + outside;
@@ -74,8 +74,8 @@ mod tests {
     use crate::model::Sizes;
     use crate::ops::Precision;
 
-    /// What an H200 had allocated at most in `heirloom bench train --device cuda --preset gpt2-124m --batch 32 --dtype bf16`
-    /// (docs/gpu.md), cuBLASLt's workspace and partial sums included.
+    /// The most that an H200 had allocated in `heirloom bench train --device cuda --preset gpt2-124m --batch 32 --dtype
+    /// bf16` (docs/gpu.md), cuBLASLt's workspace and partial sums included.
     #[test]
     fn memory_on_a_gpu_is_what_was_measured() {
         const MEASURED: f64 = 14.96e9;

@@ -1,7 +1,7 @@
 //! Decoder models: their shape, their parameters in one flat arena, forward and backward over preallocated buffers,
 //! text generation, and weights in from safetensors and GGUF and out to safetensors, with the family's own names.
 //!
-//! A model knows nothing of text, runs or learning rates: token ids go in, losses and gradients come out.
+//! A model does not depend on text, runs or learning rates: token ids go in, losses and gradients come out.
 
 mod arena;
 mod config;

@@ -1,4 +1,4 @@
-//! Which of a file's tensors a parameter is: the names of models that were saved from within something else.
+//! Maps parameters to a file's tensors, including files of models that were saved inside a wrapper.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,11 @@ use super::part::Part;
 use crate::tensors::Source;
 use crate::text;
 
-/// What names begin with that were saved from a whole model, or from a model within a wrapper: transformers' own models
-/// (`model`, `transformer`), data-parallel ones (`module`), compiled ones (`_orig_mod`) and PEFT's (`base_model.model`).
+/// Prefixes of names that were saved from a complete model, or from a model inside a wrapper: transformers' own models
+/// (`model`, `transformer`), data-parallel ones (`module`), compiled ones (`_orig_mod`) and PEFT's
+/// (`base_model.model`).
 const PREFIXES: [&str; 5] = ["_orig_mod", "module", "base_model", "model", "transformer"];
-/// Compiled layers have this within their names, too.
+/// Compiled layers also have this within their names.
 const COMPILED: &str = "_orig_mod";
 const HEAD: &str = "lm_head.weight";
 
@@ -31,7 +32,7 @@ impl<'s> Names<'s> {
         }
     }
 
-    /// Returns the file's name of a parameter: its full name if it is there, or else the one tensor that has it behind
+    /// Returns the file's name of a parameter: its full name if it exists, or else the one tensor that has it after
     /// other prefixes. A tied pair is one tensor under either name.
     ///
     /// # Errors
@@ -78,7 +79,7 @@ impl<'s> Names<'s> {
     }
 }
 
-/// Whether a name has all parts of one that ends with `end`, in their order, and others between them.
+/// Whether a name has all parts of one that ends with `end`, in their order, and other parts between them.
 fn is_wrapped(name: &str, end: &str) -> bool {
     let mut parts = name.split('.');
     let mut wanted = end.split('.').filter(|part| !part.is_empty());
@@ -86,7 +87,7 @@ fn is_wrapped(name: &str, end: &str) -> bool {
     has_all && parts.next().is_none() && !name.ends_with(end)
 }
 
-/// Whether a tensor is a head of its own.
+/// Whether a tensor is an untied head.
 pub(super) fn is_head(name: &str) -> bool {
     bare(name) == HEAD
 }
@@ -99,7 +100,7 @@ fn by_bare_name<'s>(names: impl Iterator<Item = &'s str>) -> HashMap<String, Vec
     all
 }
 
-/// A name without all that wrappers have put before it.
+/// Returns a name without the prefixes of wrappers.
 fn bare(name: &str) -> String {
     let mut parts: Vec<&str> = name.split('.').filter(|part| *part != COMPILED).collect();
     let begins = parts.iter().position(|part| !PREFIXES.contains(part));

@@ -98,7 +98,7 @@ struct Next<'a> {
     params: &'a [Param],
     arena: &'a Arena,
     at: usize,
-    /// Stands for the weight of norms that have none. As a gradient it takes what nobody reads.
+    /// Stands for the weight of norms that have none. As a gradient it is written but never read.
     without_weight: Option<Tensor>,
 }
 

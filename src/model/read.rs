@@ -1,4 +1,4 @@
-//! Models of others, and this program's own: a Hugging Face directory or a GGUF file.
+//! Reads models of others, and this program's own: a Hugging Face directory or a GGUF file.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -19,15 +19,15 @@ const CONFIG: &str = "config.json";
 /// Most bytes of a `config.json`.
 const LARGEST_CONFIG: u64 = 16 << 20;
 
-/// A model whose shape is known and checked against its tensors; the weights are still on disk.
+/// A model whose shape is known and checked against its tensors; the weights have not been read.
 #[derive(Debug)]
 pub struct Files {
     pub config: DecoderConfig,
-    /// Positions that the config has, when the window of a layer that slides makes the context shorter.
+    /// Positions of the config, if the window of a layer with sliding attention makes the context shorter.
     pub positions: Option<usize>,
     pub source: Source,
     params: Vec<Param>,
-    /// The file's name of each parameter, and how it is turned.
+    /// The file's name of each parameter, and its conversion.
     places: Vec<(String, Turn)>,
 }
 
@@ -35,7 +35,7 @@ impl Files {
     /// Opens a directory with `config.json` and safetensors, or a GGUF file.
     ///
     /// # Errors
-    /// When a file is missing or damaged, the architecture is not supported, or tensors are missing, left over or of
+    /// When a file is missing or damaged, the architecture is not supported, or tensors are missing, unknown or of
     /// other shapes than the config says. Nothing large is allocated before that is known.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let source = Source::open(path)?;
@@ -70,7 +70,7 @@ impl Files {
         (config, positions): (DecoderConfig, Option<usize>),
         source: Source,
     ) -> Result<Self, ModelError> {
-        // A damaged config may speak of a model that no machine could hold.
+        // A damaged config may describe a model that no machine could hold.
         let (have, layers) = (source.count(), config.n_layer);
         if layers > have {
             let what =
@@ -90,7 +90,7 @@ impl Files {
         Ok(files)
     }
 
-    /// The file's name of the tensor behind each parameter, where there is one.
+    /// Returns the file's name of the tensor for each parameter, where it exists.
     pub fn tensor_names(&self) -> impl Iterator<Item = (&Param, &str)> {
         let all = self.params.iter().zip(&self.places);
         let there = all.filter(|(_, (_, turn))| *turn != Turn::Absent);
@@ -140,7 +140,7 @@ impl Files {
         Ok(())
     }
 
-    /// A head next to a tied embedding must be the same.
+    /// Checks that a head next to a tied embedding equals it.
     fn check_tied_head(&self, head: &str) -> Result<(), ModelError> {
         let embedding = self.places[0].0.as_str();
         let p = &self.params[0];
@@ -162,7 +162,7 @@ impl Files {
         Ok(())
     }
 
-    /// Whether a head stands in the file next to the embedding that the config ties it to.
+    /// Whether the file has a head in addition to the embedding that the config ties it to.
     pub fn stores_tied_head(&self) -> bool {
         self.config.tied_head && self.source.names().any(is_head)
     }
@@ -188,7 +188,7 @@ impl Files {
         Ok(())
     }
 
-    /// The type in which a parameter is stored; F32 for one that the file lacks.
+    /// Returns the type in which a parameter is stored; F32 for one that the file lacks.
     pub fn dtype(&self, stem: &str, layer: Option<usize>) -> DType {
         let place = index_of(&self.params, stem, layer).map(|i| &self.places[i].0);
         let info = place.ok().and_then(|name| self.source.info(name));
@@ -223,10 +223,10 @@ impl Files {
         Ok(())
     }
 
-    /// Fills `out` with one row of parameter `index`, which must lie in the file as it is used (embeddings do).
+    /// Fills `out` with one row of parameter `index`, whose layout in the file must be the model's (as for embeddings).
     ///
     /// # Errors
-    /// When there is no such row, or it cannot be read.
+    /// When the row does not exist or cannot be read.
     pub fn read_row(&self, index: usize, row: usize, out: &mut [f32]) -> Result<(), ModelError> {
         let (name, turn) = &self.places[index];
         if *turn != Turn::None {
@@ -237,7 +237,7 @@ impl Files {
     }
 }
 
-/// Where parameters can be taken from: a model in memory, or one on disk, of which only what is asked for is read.
+/// A source of parameters: a model in memory, or one on disk, of which only the requested parameters are read.
 pub trait Weights {
     fn config(&self) -> &DecoderConfig;
 
@@ -293,7 +293,7 @@ fn index_of(params: &[Param], stem: &str, layer: Option<usize>) -> Result<usize,
     found.ok_or_else(|| ModelError::NoParameter(stem.into()))
 }
 
-/// Reads a model whole: [`Files::open`] and [`Files::load`].
+/// Reads a complete model: [`Files::open`] and [`Files::load`].
 ///
 /// # Errors
 /// As theirs.
@@ -301,7 +301,7 @@ pub fn load(path: &Path, device: &Device) -> Result<Decoder, ModelError> {
     Files::open(path)?.load(device)
 }
 
-/// The file's name of each parameter, and how it is turned.
+/// The file's name of each parameter, and its conversion.
 fn places(
     config: &DecoderConfig,
     source: &Source,
@@ -317,7 +317,7 @@ fn places(
     params.iter().map(place).collect()
 }
 
-/// The name of a parameter's tensor in a GGUF file, and how it is turned. A bias may be absent.
+/// Returns the name of a parameter's tensor in a GGUF file, and its conversion. A bias may be absent.
 fn gguf_place(
     architecture: Architecture,
     config: &DecoderConfig,
@@ -329,7 +329,7 @@ fn gguf_place(
     (name, if absent { Turn::Absent } else { turn })
 }
 
-/// Tensors that are no parameters: causal masks and tables of angles, which some files keep.
+/// Tensors that are not parameters: causal masks and tables of angles, which some files contain.
 fn is_buffer(name: &str) -> bool {
     [
         ".attn.bias",
@@ -349,7 +349,7 @@ fn format(path: &Path, what: String) -> ModelError {
 }
 
 fn read_config(dir: &Path) -> Result<(DecoderConfig, Option<usize>), ModelError> {
-    // Next to a single safetensors file, too.
+    // Also next to a single safetensors file.
     let dir = match dir.is_dir() {
         true => dir,
         false => dir.parent().unwrap_or(dir),

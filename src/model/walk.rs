@@ -1,5 +1,5 @@
-//! Through a model layer by layer, with one layer's weights in memory at a time: a model that fits no memory whole can still be
-//! looked into.
+//! Walks through a model layer by layer, with one layer's weights in memory at a time, so that models larger than
+//! memory can be analysed.
 
 use super::config::{DecoderConfig, Positions};
 use super::decoder::Decoder;
@@ -10,7 +10,7 @@ use super::read::Files;
 use super::workspace::{Format, Mode, Workspace};
 use crate::ops;
 
-/// A layer at work on some of the windows.
+/// A layer being computed on some of the windows.
 pub struct Seen<'a> {
     pub layer: usize,
     /// The first of these windows, and how many there are.
@@ -22,15 +22,15 @@ pub struct Seen<'a> {
     pub attention: &'a [f32],
 }
 
-/// Takes windows of `time` tokens, `ids[N T]`, through all layers of a model on the CPU, `batch` at a time, and shows each
-/// layer's attention to `each`. Memory: one layer's weights in f32, the residual stream `N T C`, and activations of `batch` windows
-/// with one layer's attention.
+/// Runs windows of `time` tokens, `ids[N T]`, through all layers of a model on the CPU, `batch` at a time, and calls
+/// `each` with each layer's attention. Memory: one layer's weights in f32, the residual stream `N T C`, and activations
+/// of `batch` windows with one layer's attention.
 ///
 /// Returns each layer's block influence, 1 - the mean over all tokens of the cosine similarity of a block's input and output
 /// (Men et al., "ShortGPT", arXiv 2403.03853).
 ///
 /// # Errors
-/// When weights cannot be read, a token is none of the model's, or `each` fails.
+/// When weights cannot be read, a token is not in the vocabulary, or `each` fails.
 pub fn walk<E: From<ModelError>>(
     files: &Files,
     ids: &[u32],
@@ -67,23 +67,23 @@ pub fn walk<E: From<ModelError>>(
     Ok(influences)
 }
 
-/// Bytes that [`walk`] needs for `windows` of `time` tokens, `batch` at a time, and a decomposition of what it shows: a computed bound.
-/// What a memory-mapped file has resident besides is the system's to take back.
+/// Bytes that [`walk`] needs for `windows` of `time` tokens, `batch` at a time, and a decomposition of the attention: a
+/// computed bound. Resident pages of memory-mapped files are not counted, since the system can reclaim them.
 pub fn bytes(config: &DecoderConfig, windows: usize, time: usize, batch: usize) -> u64 {
     let mut one = config.with_layers(vec![1.0]);
     one.vocab = 1;
     let rows = windows.next_multiple_of(batch) * time;
-    // Attention is held as a tensor and as a copy for whoever looks.
+    // Attention is held as a tensor and as a copy for `each`.
     let attention = 2 * batch * config.n_head * time * time;
     4 * (rows * config.n_embd + attention) as u64
         + memory_bytes(&one, batch, time, Mode::Forward, Format::PLAIN)
 }
 
 struct Walk {
-    /// A model of one layer, which is each of them in turn. What lies outside its layer is never used.
+    /// A model of one layer, which becomes each layer in turn. Its parameters outside the layer are never used.
     model: Decoder,
     ws: Workspace,
-    /// The residual stream of all windows, filled up to whole batches.
+    /// The residual stream of all windows, padded to complete batches.
     stream: Vec<f32>,
 }
 
@@ -92,7 +92,7 @@ impl Walk {
     fn begin(files: &Files, ids: &[u32], time: usize, batch: usize) -> Result<Self, ModelError> {
         let config = &files.config;
         let cpu = candle_core::Device::Cpu;
-        // Embeddings are looked up in the file: here a vocabulary of one takes their place.
+        // Embeddings are read from the file, so a vocabulary of one row is enough here.
         let mut one = config.with_layers(vec![1.0]);
         one.vocab = 1;
         let model = Decoder::zeros(one, &cpu)?;
@@ -115,7 +115,7 @@ impl Walk {
         Ok(Self { model, ws, stream })
     }
 
-    /// Becomes layer `layer`.
+    /// Loads layer `layer`.
     fn load(&mut self, files: &Files, layer: usize) -> Result<(), ModelError> {
         let of = |wanted: usize| move |p: &super::arena::Param| p.layer == Some(wanted);
         let all = files.params().iter().enumerate();
@@ -130,7 +130,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Takes a batch through the layer. Returns the sum over its first `n` windows' tokens of the cosine similarities.
+    /// Runs a batch through the layer. Returns the sum over its first `n` windows' tokens of the cosine similarities.
     fn step(&mut self, first: usize, n: usize) -> Result<f64, ModelError> {
         let (c, time, batch) = (self.model.config.n_embd, self.ws.time, self.ws.batch);
         let part = first * time * c..(first + batch) * time * c;

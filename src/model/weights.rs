@@ -1,4 +1,5 @@
-//! A model's weights and, on a GPU, their copy in bf16, which is kept in step: whatever writes weights goes through here.
+//! A model's weights and, on a GPU, their copy in bf16, which is kept up to date: all writes of weights go through
+//! here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,12 +19,12 @@ pub struct WeightArena {
 #[derive(Debug)]
 struct Rounded {
     arena: Arena,
-    /// Whether weights were written since it was made.
+    /// Whether weights were written since the copy was made.
     stale: AtomicBool,
 }
 
 impl WeightArena {
-    /// Weights of zero; with `rounded`, there is room for a copy in bf16.
+    /// Makes weights of zero; with `rounded`, there is memory for a copy in bf16.
     pub(super) fn zeros(params: &[Param], rounded: bool, device: &Device) -> Result<Self> {
         let room = || {
             Ok::<_, candle_core::Error>(Rounded {
@@ -65,7 +66,7 @@ impl WeightArena {
         }
     }
 
-    /// Where the weights lie.
+    /// Returns the device of the weights.
     pub fn device(&self) -> &Device {
         self.arena.flat.device()
     }
@@ -91,7 +92,7 @@ impl WeightArena {
         ops::read(&self.arena.flat)
     }
 
-    /// The weights for a reader that outlives this borrow. They may change while it holds them.
+    /// Returns the weights for a reader that outlives this borrow. They may change while it holds them.
     pub fn share(&self) -> ReadOnly {
         ReadOnly::of(&self.arena)
     }
@@ -99,7 +100,7 @@ impl WeightArena {
     /// Overwrites tensor `index`.
     ///
     /// # Errors
-    /// When the number of values is another one, or the device fails.
+    /// When the number of values differs, or the device fails.
     pub fn write(&self, index: usize, values: &[f32]) -> Result<()> {
         self.mark_stale();
         ops::write(&self.arena.views[index], values)
@@ -127,7 +128,7 @@ impl WeightArena {
         ops::fill(&self.arena.views[index], f)
     }
 
-    /// Lends all weights to `f`, which changes them and, where there is one, their copy in bf16 in the same way.
+    /// Lends all weights to `f`, which changes them and, if it exists, their copy in bf16 in the same way.
     ///
     /// # Errors
     /// When `f` fails; the copy is made again then.
@@ -137,7 +138,7 @@ impl WeightArena {
     }
 }
 
-/// Values of an arena that can be read and not written.
+/// Values of an arena that can only be read.
 #[derive(Debug)]
 pub struct ReadOnly(Tensor);
 

@@ -1,7 +1,7 @@
 //! Every buffer of a forward and backward pass, allocated once.
 //!
-//! Training, evaluation and probes never run at the same time, so that a forward pass of another batch size borrows the
-//! memory of the training pass ([`Workspace::forward_view`]). What all of it takes is counted in [`super::memory`].
+//! Training, evaluation and probes never run at the same time, so a forward pass of another batch size borrows the
+//! memory of the training pass ([`Workspace::forward_view`]). The total size is computed in [`super::memory`].
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use super::config::{DecoderConfig, Mlp, Positions};
 use crate::ops::{self, Precision};
 
-/// Most elements of a piece of logits in f32: bounds the head's scratch (64 MiB) however large the vocabulary is. Each piece
-/// costs a pass over the weights and their gradients.
+/// Most elements of a chunk of logits in f32: bounds the head's scratch (64 MiB) for any vocabulary. Each chunk costs a
+/// pass over the weights and their gradients.
 const CHUNK_ELEMENTS: usize = 16 << 20;
 
-/// The same on a GPU, whose products want many rows.
+/// The same on a GPU, whose products need many rows.
 const CHUNK_ELEMENTS_GPU: usize = 1 << 29;
 
-/// What a model's tensors are kept as. On the CPU everything is f32, and operands of products are rounded on the way. On a
-/// GPU, activations and their gradients are bf16 with [`Precision::Bf16`], and so is a copy of the weights; the residual
-/// stream, weights, gradients of weights and moments stay f32.
+/// The types of a model's tensors. On the CPU everything is f32, and operands of products are rounded as they are read.
+/// On a GPU, activations and their gradients are bf16 with [`Precision::Bf16`], and so is a copy of the weights; the
+/// residual stream, weights, gradients of weights and moments stay f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Format {
     /// What products are computed with.
@@ -34,7 +34,7 @@ impl Format {
         gpu: false,
     };
 
-    /// What `device` keeps when products are computed with `compute`.
+    /// Returns the format of `device` when products are computed with `compute`.
     pub fn on(device: &Device, compute: Precision) -> Self {
         Self {
             compute,
@@ -57,17 +57,17 @@ impl Format {
     /// Rows of logits that exist at once, and elements from one to the next.
     pub(super) fn chunk(self, m: usize, vocab: usize) -> (usize, usize) {
         let (most, stride) = match (self.gpu, self.compute) {
-            // Rows begin where wide accesses may.
+            // Rows begin at offsets that allow wide accesses.
             (true, _) => (CHUNK_ELEMENTS_GPU, vocab.next_multiple_of(64)),
             (false, Precision::F32) => (CHUNK_ELEMENTS, vocab),
-            // The head works in blocks of columns that lie in its own scratch.
+            // The head computes blocks of columns in its own scratch.
             (false, Precision::Bf16) => (vocab, vocab),
         };
         ((most / stride).clamp(1, m), stride)
     }
 }
 
-/// What a workspace is for.
+/// The purpose of a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Keeps every layer's activations for the backward pass.
@@ -77,12 +77,12 @@ pub enum Mode {
     Recompute,
     /// Layers share one set of buffers.
     Forward,
-    /// As `Forward`, without the head: there is no room for logits.
+    /// As `Forward`, without the head: there is no memory for logits.
     Trunk,
 }
 
 impl Mode {
-    /// Of how many layers activations are kept, and how many residual streams between them.
+    /// Number of layers whose activations are kept, and of residual streams between them.
     pub(super) fn kept(self, n_layer: usize) -> (usize, usize) {
         match self {
             Self::Train => (n_layer, n_layer + 1),
@@ -93,12 +93,12 @@ impl Mode {
 }
 
 impl Mode {
-    /// Whether gradients are made.
+    /// Whether gradients are computed.
     pub(super) fn trains(self) -> bool {
         matches!(self, Self::Train | Self::Recompute)
     }
 
-    /// As [`Format::chunk`]; a single number where no logits are made.
+    /// As [`Format::chunk`]; a single number where no logits are computed.
     pub(super) fn chunk(self, format: Format, rows: usize, vocab: usize) -> (usize, usize) {
         match self {
             Self::Trunk => (1, 1),
@@ -127,7 +127,7 @@ pub struct LayerBuffers {
 pub struct BackwardBuffers {
     /// Gradient on the residual stream, `[M, C]`.
     pub dx: Tensor,
-    /// The same in bf16, where products need it so.
+    /// The same in bf16, where products need it.
     pub dx_rounded: Option<Tensor>,
     pub d_norm: Tensor,
     /// As wide as the heads; the same memory as `d_norm` when that is as wide.
@@ -139,13 +139,14 @@ pub struct BackwardBuffers {
 }
 
 impl BackwardBuffers {
-    /// Gradient on the residual stream as products take it.
+    /// Gradient on the residual stream as products read it.
     pub fn dy(&self) -> &Tensor {
         self.dx_rounded.as_ref().unwrap_or(&self.dx)
     }
 }
 
-/// Flat buffers that every kind of pass needs, for up to `rows` rows. A pass of fewer rows views their beginnings.
+/// Flat buffers that every kind of pass needs, for up to `rows` rows. A pass with fewer rows uses views of their
+/// beginnings.
 #[derive(Debug)]
 struct Room {
     rows: usize,
@@ -285,8 +286,8 @@ impl Workspace {
         Self::with_room(config, (batch, time), mode, format, 0, device)
     }
 
-    /// As [`Self::computing`], with room for forward passes of up to `rows` rows (B T) in the same memory, in a format that
-    /// need not be the device's own.
+    /// As [`Self::computing`], with memory for forward passes of up to `rows` rows (B T), in a format that need not be
+    /// the device's own.
     ///
     /// # Errors
     /// As [`Self::computing`].
@@ -302,11 +303,11 @@ impl Workspace {
         Self::within(Arc::new(room), config, (batch, time), mode, format.compute)
     }
 
-    /// A workspace for forward passes over `batch` windows of `time` tokens in this workspace's memory, which the next pass
-    /// of either overwrites.
+    /// Returns a workspace for forward passes over `batch` windows of `time` tokens in this workspace's memory. The
+    /// next pass of either overwrites the memory.
     ///
     /// # Errors
-    /// When there is no room for so many rows, or activations are of another type with `compute`.
+    /// When the memory has fewer rows, or activations have another type with `compute`.
     pub fn forward_view(
         &self,
         config: &DecoderConfig,
@@ -328,12 +329,12 @@ impl Workspace {
         Self::within(room, config, (batch, time), Mode::Forward, compute)
     }
 
-    /// Rows of the vocabulary that the head makes logits of.
+    /// Number of rows of the vocabulary that the head computes logits for.
     pub fn vocab(&self) -> usize {
         self.vocab
     }
 
-    /// The rows that a forward pass may have in this workspace's memory.
+    /// Number of rows that a forward pass in this workspace's memory may have.
     pub fn rows(&self) -> usize {
         self.room.rows
     }

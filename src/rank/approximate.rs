@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 /// Slack of the threshold, so that exact ties (the identity, the previous-token matrix) are met in floating point.
 const TIE: f64 = 1e-10;
 
-/// Power steps that may settle a collapsed matrix before the full decomposition is made.
+/// Power steps that are tried on a collapsed matrix before the full decomposition.
 const POWER_STEPS: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -25,10 +25,11 @@ pub enum RankError {
     },
 }
 
-/// The smallest k whose k largest sigma_i^2 sum to at least `tau` of all, for the row-major `t x t` matrix `a`.
+/// Returns the smallest k whose k largest sigma_i^2 sum to at least `tau` of the total, for the row-major `t x t`
+/// matrix `a`.
 ///
-/// The squared singular values are the eigenvalues of A Aᵀ, computed in f64. That squares the condition, which does no
-/// harm: errors are about 1e-16 of the *largest* eigenvalue, and only sums beside the total are compared.
+/// The squared singular values are the eigenvalues of A Aᵀ, computed in f64. That squares the condition number, which
+/// does no harm: errors are about 1e-16 of the *largest* eigenvalue, and only sums are compared with the total.
 ///
 /// # Errors
 /// When `tau` is outside (0, 1], the shape does not fit, or a number is not finite.
@@ -46,10 +47,10 @@ pub fn k_star(a: &[f32], t: usize, tau: f64) -> Result<usize, RankError> {
     Ok(smallest_count(&squares, enough))
 }
 
-/// The sum of all sigma², and how much of it k* values must hold.
+/// Returns the sum of all sigma², and how much of it k* values must hold.
 #[inline(always)]
 pub(super) fn bound(a: &[f32], tau: f64) -> (f64, f64) {
-    // In lanes: one sum would wait for itself.
+    // In lanes, since a single sum would serialise the additions.
     let mut lanes = [0f64; 16];
     let mut parts = a.chunks_exact(lanes.len());
     for part in parts.by_ref() {
@@ -65,7 +66,7 @@ pub(super) fn bound(a: &[f32], tau: f64) -> (f64, f64) {
 }
 
 /// Whether one singular value is enough. The Rayleigh quotient |A v|² / |v|² of any v is a lower bound of the largest
-/// sigma², so that a "yes" is certain; a "no" says nothing.
+/// sigma², so a "yes" is certain and a "no" is not.
 fn collapsed(a: &[f32], t: usize, enough: f64) -> bool {
     let mut v: Vec<f64> = (0..t)
         .map(|j| a.iter().skip(j).step_by(t).map(|&x| f64::from(x)).sum())
@@ -80,7 +81,7 @@ fn collapsed(a: &[f32], t: usize, enough: f64) -> bool {
             .map(|row| row.iter().zip(&v).map(|(&x, y)| f64::from(x) * y).sum())
             .collect();
         let quotient = image.iter().map(|x| x * x).sum::<f64>() / norm2;
-        // A hair above, for the rounding of the quotient itself.
+        // Slightly above the bound, to allow for the rounding of the quotient.
         if quotient >= enough * (1.0 + 1e-12) {
             return true;
         }
@@ -94,7 +95,7 @@ fn collapsed(a: &[f32], t: usize, enough: f64) -> bool {
     false
 }
 
-/// The smallest number of columns, heaviest first, whose squared norms sum to at least `eta` of all.
+/// Returns the smallest number of columns, heaviest first, whose squared norms sum to at least `eta` of the total.
 ///
 /// # Errors
 /// As [`k_star`].
@@ -107,7 +108,7 @@ pub fn m_star(a: &[f32], t: usize, eta: f64) -> Result<usize, RankError> {
     Ok(smallest_count(&columns, eta * total * (1.0 - TIE)))
 }
 
-/// Squared norms of the columns of a `t x t` matrix, compiled for what the CPU has.
+/// Squared norms of the columns of a `t x t` matrix, compiled for the CPU's instruction set.
 struct Columns<'a> {
     a: &'a [f32],
     t: usize,
@@ -141,7 +142,7 @@ fn smallest_count(descending: &[f64], enough: f64) -> usize {
 }
 
 /// # Errors
-/// When `tau` is no share, or `a` not square.
+/// When `tau` is not in (0, 1], or `a` is not square.
 pub(super) fn check_shape(a: &[f32], t: usize, tau: f64) -> Result<(), RankError> {
     if !(tau > 0.0 && tau <= 1.0) {
         return Err(RankError::Threshold(tau));
@@ -152,10 +153,10 @@ pub(super) fn check_shape(a: &[f32], t: usize, tau: f64) -> Result<(), RankError
     Ok(())
 }
 
-/// Looks for what is no number only where the sum of all squares is none.
+/// Looks for values that are not finite only if the sum of all squares is not finite.
 ///
 /// # Errors
-/// Naming the place of the first.
+/// Names the place of the first.
 pub(super) fn check_finite(a: &[f32], t: usize, total: f64) -> Result<(), RankError> {
     let bad = || a.iter().position(|x| !x.is_finite());
     match (!total.is_finite()).then(bad).flatten() {
@@ -210,7 +211,7 @@ mod tests {
         assert_eq!(k_star(&uniform_causal(1024), 1024, 0.9).unwrap(), 7);
     }
 
-    /// Random causal attention matrices with numpy's SVD in f64 as the judge: tests/fixtures/make_rank_fixture.py.
+    /// Random causal attention matrices compared with numpy's SVD in f64: tests/fixtures/make_rank_fixture.py.
     #[test]
     fn ranks_are_those_of_numpys_svd() {
         let text = include_str!("../../tests/fixtures/rank.json");

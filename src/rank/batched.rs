@@ -1,47 +1,49 @@
-//! k* of many matrices at once: as many side by side in f32 as a vector of the CPU holds, and in f64 where f32 cannot tell.
+//! k* of many matrices at once: in f32, as many in parallel as a vector of the CPU holds, and in f64 where f32 is too
+//! inexact.
 //!
 //! The squared singular values of A are the eigenvalues of G = A Aᵀ. Householder reflections make G tridiagonal, and implicit QL
 //! steps without square roots (Pal, Walker and Kahan's variant, as LAPACK's ssterf) find its eigenvalues. No step branches on
-//! one matrix's numbers: a lane that is done keeps what it has while others go on. Done here and not by `nalgebra`, which
-//! decomposes one matrix at a time in f64: that takes the single ones that f32 cannot tell.
+//! one matrix's numbers: a lane that has finished keeps its values while the others continue. `nalgebra` decomposes one
+//! matrix at a time in f64, so it is used only for the matrices that f32 cannot decide.
 //!
-//! Before that, each matrix is asked whether a few dimensions tell ([`few`](super::few)); half of a language model's do.
+//! Before that, each matrix is tried in a few dimensions ([`few`](super::few)), which decides half of a language
+//! model's.
 //!
-//! In f32 a sum of eigenvalues is off by some 1e-6 of the total for matrices of a hundred rows. Where a sum comes closer than
-//! [`margin`] to the bound, the one matrix is decided in f64 ([`k_star`]): answers are those of f64.
+//! In f32 a sum of eigenvalues is off by some 1e-6 of the total for matrices of a hundred rows. If a sum is closer than
+//! [`margin`] to the bound, that matrix is decided in f64 ([`k_star`]): answers equal those of f64.
 
 use pulp::{Simd, WithSimd};
 
 use super::approximate::{RankError, bound, check_finite, check_shape, k_star};
 use super::few::few;
 
-/// Larger matrices are decided one by one: as many as a vector holds want half a gigabyte, and of ranks of hundreds sums lie so close
-/// that f32 seldom tells.
+/// Larger matrices are decided one by one: a vector's worth of them needs half a gigabyte, and with ranks of hundreds
+/// the sums are so close that f32 seldom decides.
 pub const MOST_SIDE_BY_SIDE: usize = 1024;
 
-/// How near the bound, as a share of the total, a sum in f32 says nothing. Of SmolLM2's matrices the largest errors were 1.1e-6 of
-/// the total at 100 rows, 2.9e-6 at 1024.
+/// Distance from the bound, as a share of the total, below which a sum in f32 is not trusted. Of SmolLM2's matrices the
+/// largest errors were 1.1e-6 of the total at 100 rows, 2.9e-6 at 1024.
 fn margin(t: usize, total: f64) -> f64 {
     3e-6 * (t as f64).sqrt() * total
 }
 
-/// Bytes that a thread needs beside `t x t` matrices that are given.
+/// Bytes that a thread needs in addition to the given `t x t` matrices.
 pub fn scratch_bytes(t: usize) -> u64 {
     let one = (t * t) as u64;
     match t <= MOST_SIDE_BY_SIDE {
         true => 2 * LANES * 4 * one,
-        // The matrix, its product with itself, and what the decomposition makes of it.
+        // The matrix, its product with itself, and the buffers of the decomposition.
         false => 4 * 8 * one,
     }
 }
 
-/// Of the widest vectors there are.
+/// Lanes of the widest vectors.
 const LANES: u64 = 16;
 
-/// Steps after which QL has always been done: a lane needs two or three.
+/// Steps after which QL has always converged: a lane needs two or three.
 const STEPS: usize = 40;
 
-/// k* of each row-major `t x t` matrix in `all`, as [`k_star`] gives it.
+/// Returns k* of each row-major `t x t` matrix in `all`, as [`k_star`] computes it.
 ///
 /// # Errors
 /// As [`k_star`], with the number of the matrix.
@@ -74,7 +76,7 @@ pub fn k_stars(all: &[f32], t: usize, tau: f64) -> Result<Vec<usize>, (usize, Ra
     .collect()
 }
 
-/// What a look at each matrix by itself tells: its sum of squares and the bound, and the count where that is quick.
+/// What is computed of each matrix alone: its sum of squares, the bound, and k* if that is quick.
 struct Quick<'a> {
     matrices: &'a [&'a [f32]],
     t: usize,
@@ -84,7 +86,7 @@ struct Quick<'a> {
 impl WithSimd for Quick<'_> {
     type Output = (Vec<(f64, f64)>, Vec<Option<usize>>);
 
-    // Compiled for what the CPU has: plain loops, of which the compiler makes vectors.
+    // Compiled for the CPU's instruction set: plain loops, which the compiler vectorises.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Self::Output {
         let mut scratch = Vec::new();
@@ -99,11 +101,11 @@ impl WithSimd for Quick<'_> {
     }
 }
 
-/// The count, if f32 can tell: `(total, enough)` are exact.
+/// Returns k* if f32 can decide it: `(total, enough)` are exact.
 fn decide(squares: &[f32], (total, enough): (f64, f64)) -> Option<usize> {
     let mut values: Vec<f64> = squares.iter().map(|&s| f64::from(s)).collect();
     let (sum, margin) = (values.iter().sum::<f64>(), margin(values.len(), total));
-    // Also what is no number, and a lane that did not come to an end.
+    // Also if a value is not finite, or a lane did not converge.
     if (sum - total).abs() > margin || !sum.is_finite() {
         return None;
     }
@@ -121,7 +123,7 @@ fn decide(squares: &[f32], (total, enough): (f64, f64)) -> Option<usize> {
     None
 }
 
-/// Squared singular values of each matrix, in no order; no numbers where a matrix is better decided alone.
+/// Returns the squared singular values of each matrix, in no order; NaN where a matrix is better decided alone.
 fn eigenvalues(matrices: &[&[f32]], t: usize) -> Vec<f32> {
     pulp::Arch::new().dispatch(Eigenvalues { matrices, t })
 }
@@ -144,14 +146,14 @@ impl WithSimd for Eigenvalues<'_> {
         let mut scratch = [(); 4].map(|()| vec![zero; t]);
         let groups = self.matrices.chunks(lanes);
         for (matrices, found) in groups.zip(found.chunks_mut(lanes * t)) {
-            // A group takes as long as four or five matrices one by one, however many it has.
+            // A group takes as long as four or five matrices one by one, whatever its size.
             if 4 * matrices.len() < lanes {
                 found.fill(f32::NAN);
                 continue;
             }
             a.fill(zero);
             let into: &mut [f32] = bytemuck::cast_slice_mut(&mut a);
-            // Element by element through all matrices: what is written lies in order.
+            // Element by element through all matrices, so that writes are contiguous.
             for (i, into) in into.chunks_exact_mut(lanes).enumerate() {
                 for (into, matrix) in into.iter_mut().zip(matrices) {
                     *into = matrix[i];
@@ -175,7 +177,8 @@ impl WithSimd for Eigenvalues<'_> {
     }
 }
 
-/// The lower half of A Aᵀ. Columns behind a row's last number, in all matrices, are left out: attention is causal.
+/// Computes the lower half of A Aᵀ. Columns after a row's last nonzero value, in all matrices, are skipped: attention
+/// is causal.
 #[inline(always)]
 fn gram<S: Simd>(simd: S, a: &[S::f32s], g: &mut [S::f32s], t: usize) {
     const ROWS: usize = 4;
@@ -187,7 +190,7 @@ fn gram<S: Simd>(simd: S, a: &[S::f32s], g: &mut [S::f32s], t: usize) {
     };
     let ends: Vec<usize> = a.chunks_exact(t).map(end).collect();
     for first in (0..t).step_by(ROWS) {
-        // The last rows are done with those before them: a row twice does no harm.
+        // The last rows are computed with those before them: computing a row twice does no harm.
         let first = first.min(t.saturating_sub(ROWS));
         let rows = ROWS.min(t - first);
         let end = ends[first..first + rows].iter().copied().max().unwrap_or(0);
@@ -220,8 +223,8 @@ fn gram<S: Simd>(simd: S, a: &[S::f32s], g: &mut [S::f32s], t: usize) {
     }
 }
 
-/// The diagonal, and the squares of what lies beside it, `e[i]` between `i` and `i + 1`, of a similar tridiagonal matrix. Works on
-/// the lower half of `g`; the four others are scratch.
+/// Computes the diagonal, and the squares of the off-diagonal elements, `e[i]` between `i` and `i + 1`, of a similar
+/// tridiagonal matrix. Works on the lower half of `g`; the four others are scratch.
 #[inline(always)]
 fn tridiagonal<S: Simd>(
     simd: S,
@@ -237,12 +240,13 @@ fn tridiagonal<S: Simd>(
     );
     let tiny = simd.splat_f32s(f32::MIN_POSITIVE);
     e[t - 1] = zero;
-    // The last row's numbers left of the diagonal are reflected onto the one beside it, and so on upwards: what is left to do
-    // lies at the beginning of memory. `v` and `w` are the reflection before, by which rows are still to be updated:
-    // G -= v wᵀ + w vᵀ, with w negative. Updating a row and multiplying it by the next reflection is one passage over it.
+    // The last row's elements left of the diagonal are reflected onto the one next to it, and so on upwards, so that
+    // the remaining work is at the beginning of memory. `v` and `w` are the previous reflection, with which rows are
+    // still to be updated: G -= v wᵀ + w vᵀ, with w negative. Updating a row and multiplying it by the next reflection
+    // is done in one pass.
     let mut before: Option<usize> = None;
     for n in (1..t).rev() {
-        // The row that the next reflection is made of.
+        // The row that determines the next reflection.
         let row = &mut g[n * t..][..n + 1];
         if before.is_some() {
             update(simd, row, v, w, n);
@@ -260,7 +264,7 @@ fn tridiagonal<S: Simd>(
         let inverse = simd.div_f32s(one, product);
         let beta = simd.select_f32s(simd.greater_than_f32s(product, tiny), inverse, zero);
         u[n - 1] = simd.add_f32s(last, with_sign(simd, norm, last));
-        // p = beta G u, of the lower half alone.
+        // p = beta G u, from the lower half only.
         p[..n].fill(zero);
         for i in 0..n {
             let row = &mut g[i * t..][..i + 1];
@@ -323,7 +327,7 @@ fn with_sign<S: Simd>(simd: S, x: S::f32s, of: S::f32s) -> S::f32s {
     simd.select_f32s(negative, simd.neg_f32s(x), x)
 }
 
-/// Eigenvalues in place of `d`. `e` holds squares.
+/// Computes eigenvalues in place of `d`. `e` holds squares.
 #[inline(always)]
 fn ql<S: Simd>(simd: S, d: &mut [S::f32s], e: &mut [S::f32s]) {
     let t = d.len();

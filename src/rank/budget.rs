@@ -1,4 +1,4 @@
-//! How often ranks are probed in passing.
+//! How often ranks are probed during training.
 
 /// A share of the training time that probes may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -8,7 +8,7 @@ pub struct ProbeBudget {
 
 impl ProbeBudget {
     /// Whether another probe fits: `train_seconds` of training so far, `probe_seconds` of budgeted probes so far, and
-    /// the cost of the last one as the estimate of the next.
+    /// the cost of the last probe as the estimate of the next.
     pub fn may_probe(&self, train_seconds: f64, probe_seconds: f64, last: f64) -> bool {
         self.share > 0.0 && probe_seconds + last <= self.share * train_seconds
     }

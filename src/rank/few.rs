@@ -1,4 +1,4 @@
-//! k* of matrices that a few dimensions tell: nearly all of collapsed heads.
+//! k* of matrices that a few dimensions decide: nearly all of those of collapsed heads.
 //!
 //! A Krylov space of G = A Aᵀ, of j dimensions with the orthonormal basis Q, gives T = Qᵀ G Q. Sums S_k of the k largest eigenvalues
 //! are then bounded on both sides: S_k(T) <= S_k(G) <= S_k(T) + tr G - tr T. The lower bound is Cauchy's interlacing. For the upper
@@ -10,11 +10,11 @@ use nalgebra::SMatrix;
 /// Dimensions of the space.
 const DIMENSIONS: usize = 4;
 
-/// Lanes of a sum: one would wait for itself.
+/// Lanes of a sum, since a single sum would serialise the additions.
 const LANES: usize = 32;
 
-/// k* of the row-major `t x t` matrix `a`, whose sum of squares is `total`, if both bounds are farther than `margin` from `enough`.
-/// `scratch` is memory to use again.
+/// Returns k* of the row-major `t x t` matrix `a`, whose sum of squares is `total`, if both bounds are farther than
+/// `margin` from `enough`. `scratch` is reusable memory.
 #[inline(always)]
 pub(super) fn few(
     a: &[f32],
@@ -30,7 +30,8 @@ pub(super) fn few(
     scratch.resize((DIMENSIONS + 2) * t, 0.0);
     let (image, rest) = scratch.split_at_mut(t);
     let (next, basis) = rest.split_at_mut(t);
-    // Rows of attention sum to one: all ones are near the largest singular vector of one that looks at few columns.
+    // Rows of attention sum to one: a vector of ones is near the largest singular vector of a matrix that attends to
+    // few columns.
     image.fill(1.0);
     times_gram(a, t, image, next);
     let mut tridiagonal = SMatrix::<f64, DIMENSIONS, DIMENSIONS>::zeros();
@@ -41,8 +42,8 @@ pub(super) fn few(
             return None;
         }
         if j > 0 {
-            // The space holds all it can: what is left is rounding, and no direction of its own. Both bounds hold with fewer
-            // dimensions, too.
+            // The space is exhausted: the rest is rounding, without a direction. Both bounds also hold with fewer
+            // dimensions.
             if f64::from(norm) <= EXHAUSTED * total {
                 break;
             }
@@ -58,11 +59,11 @@ pub(super) fn few(
         let alpha = times_gram(a, t, image, next);
         tridiagonal[(j, j)] = f64::from(alpha);
         held += f64::from(alpha);
-        // A Rayleigh quotient: the largest eigenvalue is no smaller.
+        // A Rayleigh quotient is a lower bound of the largest eigenvalue.
         if j == 0 && held >= enough + margin {
             return Some(1);
         }
-        // Numbers that f32 does not hold are for f64.
+        // Values that f32 cannot represent are left to f64.
         let outside = total - held;
         if !outside.is_finite() || outside > HOPELESS[j] * total {
             return None;
@@ -92,7 +93,7 @@ pub(super) fn few(
     None
 }
 
-/// A new direction, as a share of the total, below which it is none.
+/// Size of a new direction, as a share of the total, below which it is rounding.
 const EXHAUSTED: f64 = 1e-4;
 
 /// The largest share of the total that may lie outside the space for a further iteration to be worthwhile.
@@ -140,7 +141,7 @@ mod tests {
         let mut a = vec![0f32; t * t];
         for (i, row) in a.chunks_exact_mut(t).enumerate() {
             row[i] += 1.0;
-            // Rows that look at one sink each make as many large singular values, here of 5 to 3 to 2.
+            // Rows that attend to one sink each make as many large singular values, here of 5 to 3 to 2.
             let which = [0, 1, 2, 0, 1, 0, 2, 1, 0, 0][i % 10] % shares.len();
             row[which] += shares[which];
             row[i] -= shares[which];
@@ -159,7 +160,7 @@ mod tests {
             &[0.98, 0.98],
             &[0.97, 0.98, 0.99],
             &[0.0],
-            // Ranks of no more than that: the space is exhausted.
+            // Ranks of at most that: the space is exhausted.
             &[1.0, 1.0, 1.0],
             &[1.0, 1.0],
             &[1.0],

@@ -1,4 +1,4 @@
-//! What chosen heads attend to: the mean of a head's attention matrices over the windows.
+//! Attention maps of chosen heads: the mean of a head's attention matrices over the windows.
 
 use super::survey::Surveyed;
 
@@ -18,7 +18,7 @@ pub struct Map {
     pub mean: Vec<f32>,
 }
 
-/// Takes attention matrices in, and keeps the chosen heads'.
+/// Collects attention matrices of the chosen heads.
 #[derive(Debug)]
 pub struct Maps {
     wanted: Vec<Head>,
@@ -29,7 +29,7 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// Of windows of `length` tokens in a model of `n_head` heads a layer.
+    /// For windows of `length` tokens in a model of `n_head` heads per layer.
     pub fn new(wanted: &[Head], n_head: usize, length: usize) -> Self {
         Self {
             wanted: wanted.to_vec(),
@@ -59,7 +59,7 @@ impl Maps {
         }
     }
 
-    /// The means.
+    /// Returns the means.
     pub fn finish(self) -> Vec<Map> {
         let n = self.windows as f64;
         let heads = self.wanted.into_iter().zip(self.sums);
@@ -74,7 +74,7 @@ impl Maps {
 }
 
 impl Map {
-    /// As JSON: layer, head, mean k* and m* and the matrix by rows.
+    /// Returns JSON: layer, head, mean k* and m* and the matrix by rows.
     pub fn json(&self, found: &Surveyed) -> serde_json::Value {
         let (layer, head) = self.head;
         serde_json::json!({

@@ -1,4 +1,4 @@
-//! Ranks and masses of a whole model over many windows.
+//! Ranks and masses of a model over many windows.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use super::batched::{k_stars, scratch_bytes};
 use crate::file::Dir;
 use crate::tensors::{DType, Spec, write_safetensors};
 
-/// Fewer matrices than this are not divided among threads: they are decided side by side.
+/// Fewer matrices than this are not divided among threads: they are decided in one batch.
 const LEAST: usize = 16;
 
 /// Bytes that decomposing so many `t x t` matrices needs in addition to them.
@@ -29,7 +29,7 @@ struct Sums {
     largest: usize,
 }
 
-/// Takes attention matrices in, layer by layer and batch by batch.
+/// Collects attention matrices, layer by layer and batch by batch.
 #[derive(Debug)]
 pub struct ProbeAccumulator {
     n_head: usize,
@@ -66,7 +66,7 @@ impl ProbeAccumulator {
     /// For windows of `length` tokens; `tau` is the share of k*, `eta` that of m*.
     ///
     /// # Errors
-    /// When one of them is outside (0, 1].
+    /// When `tau` or `eta` is outside (0, 1].
     pub fn new(
         n_layer: usize,
         n_head: usize,
@@ -93,7 +93,7 @@ impl ProbeAccumulator {
     /// When a matrix holds a number that is not finite, named by layer and head.
     pub fn add(&mut self, layer: usize, attention: &[f32]) -> Result<(), RankError> {
         let (t, tau, eta, n_head) = (self.length, self.tau, self.eta, self.n_head);
-        // Many matrices for each thread: groups side by side are made of what is left of them.
+        // Many matrices for each thread, since groups are formed from those that remain.
         let jobs = 4 * rayon::current_num_threads();
         let group = (attention.len() / (t * t)).div_ceil(jobs).max(LEAST);
         let groups = attention.par_chunks(group * t * t).enumerate();
@@ -168,7 +168,8 @@ impl ProbeAccumulator {
     }
 }
 
-/// Sample standard deviation from sums; 0 for a single value. (Counts up to a few thousand: no cancellation to fear.)
+/// Sample standard deviation from sums; 0 for a single value. (Counts are at most a few thousand, so cancellation is
+/// harmless.)
 fn std(n: f64, sum: f64, squares: f64) -> f64 {
     if n < 2.0 {
         return 0.0;
@@ -187,8 +188,9 @@ pub struct LayerStats {
 }
 
 impl ProbeResult {
-    /// Writes `rank`, `rank_std`, `mass` and `mass_std`, f32 `[L, H]`, and `block_influence`, `grad_q` and `grad_k`, f32 `[L]`, where
-    /// they were measured, as safetensors, replacing a file of that name. It is not flushed: a resume measures it again.
+    /// Writes `rank`, `rank_std`, `mass` and `mass_std`, f32 `[L, H]`, and `block_influence`, `grad_q` and `grad_k`,
+    /// f32 `[L]`, where they were measured, as safetensors, replacing a file of that name. The file is not flushed,
+    /// since a resume measures it again.
     ///
     /// # Errors
     /// When the file cannot be written.

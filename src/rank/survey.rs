@@ -1,4 +1,4 @@
-//! Ranks of a whole model, layer by layer, and what they say of it.
+//! Ranks of a model, layer by layer, and what follows from them.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ pub const COLLAPSED: f64 = 2.0;
 /// The values of tau that a sweep goes through.
 pub const SWEEP: [f64; 4] = [0.80, 0.85, 0.90, 0.95];
 
-/// What is measured.
+/// What a survey measures.
 #[derive(Debug, Clone, Copy)]
 pub struct Measure {
     pub tau: f64,
@@ -20,11 +20,11 @@ pub struct Measure {
     pub length: usize,
     /// Average the attention over the windows before taking ranks, as the authors' notebook does over a batch.
     pub batch_mean: bool,
-    /// MaxRank at other values of tau, too.
+    /// Also compute MaxRank at other values of tau.
     pub sweep: bool,
 }
 
-/// Takes a model's attention matrices in, a layer at a time.
+/// Collects a model's attention matrices, one layer at a time.
 #[derive(Debug)]
 pub struct Survey {
     of: Measure,
@@ -32,12 +32,12 @@ pub struct Survey {
     ranks: ProbeAccumulator,
     /// For each value of tau: ranks alone.
     sweep: Vec<(f64, ProbeAccumulator)>,
-    /// Sums of the layer at work, `[H, T, T]`, and of how many windows.
+    /// Sums of the present layer, `[H, T, T]`, and the number of windows in them.
     mean: (Vec<f64>, usize),
 }
 
 impl Survey {
-    /// Of a model of this shape.
+    /// For a model of this shape.
     ///
     /// # Errors
     /// When a share is outside (0, 1].
@@ -73,7 +73,7 @@ impl Survey {
         Ok(())
     }
 
-    /// The layer has shown all its windows.
+    /// Completes a layer after all its windows.
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -94,7 +94,7 @@ impl Survey {
         Ok(())
     }
 
-    /// The results.
+    /// Returns the results.
     pub fn finish(self, influence: Vec<f64>) -> Surveyed {
         let sweep = self.sweep.into_iter();
         Surveyed {
@@ -106,7 +106,7 @@ impl Survey {
     }
 }
 
-/// What a survey found.
+/// The results of a survey.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Surveyed {
     pub ranks: ProbeResult,
@@ -118,13 +118,13 @@ pub struct Surveyed {
 }
 
 impl Surveyed {
-    /// Mean of MaxRank over all layers.
+    /// Returns the mean of MaxRank over all layers.
     pub fn avg_rank(&self) -> f64 {
         let all = &self.ranks.max_rank;
         all.iter().sum::<f64>() / all.len() as f64
     }
 
-    /// Standard deviation over the windows of the head that has the layer's MaxRank.
+    /// Returns the standard deviation over the windows of the head that has the layer's MaxRank.
     pub fn spread(&self, layer: usize) -> f64 {
         let heads = self.ranks.rank[layer].iter();
         let largest = heads.zip(&self.ranks.rank_std[layer]);
@@ -133,27 +133,27 @@ impl Surveyed {
             .map_or(0.0, |(_, std)| *std)
     }
 
-    /// Heads whose mean rank is below [`COLLAPSED`].
+    /// Returns the number of heads whose mean rank is below [`COLLAPSED`].
     pub fn collapsed_heads(&self) -> usize {
         let heads = self.ranks.rank.iter().flatten();
         heads.filter(|&&rank| rank < COLLAPSED).count()
     }
 
-    /// Layers whose MaxRank is below [`COLLAPSED`], lazy ones among them.
+    /// Returns the layers whose MaxRank is below [`COLLAPSED`], including lazy ones.
     pub fn nearly_lazy_layers(&self) -> Vec<usize> {
         let all = self.ranks.max_rank.iter().enumerate();
         let nearly = all.filter(|(_, rank)| **rank < COLLAPSED);
         nearly.map(|(layer, _)| layer).collect()
     }
 
-    /// Layers before the first that is lazy or nearly so.
+    /// Returns the number of layers before the first that is lazy or nearly so.
     pub fn potent_prefix(&self) -> usize {
         let all = &self.ranks.max_rank;
         let first = all.iter().position(|rank| *rank < COLLAPSED);
         first.unwrap_or(all.len())
     }
 
-    /// Everything, with the windows' `starts` in a text of `n_tokens`.
+    /// Returns everything as JSON, with the windows' `starts` in a text of `n_tokens`.
     pub fn json(&self, starts: &[usize], n_tokens: usize) -> Value {
         let r = &self.ranks;
         let sweep = self.sweep.iter();
@@ -181,7 +181,7 @@ impl Surveyed {
         })
     }
 
-    /// A line for each head: layer, head, mean and deviation of k* and m*.
+    /// Returns a line for each head: layer, head, mean and deviation of k* and m*.
     pub fn csv(&self) -> String {
         let r = &self.ranks;
         let mut text = String::from("layer,head,rank,rank_std,mass,mass_std\n");
@@ -255,7 +255,7 @@ mod tests {
         assert!(lines.contains("\n0,1,1,0,1,0\n"), "{lines}");
     }
 
-    /// Windows that each look at one column have rank one; their average has as many as there are columns.
+    /// Windows that each attend to one column have rank one; their average has as many ranks as there are columns.
     #[test]
     fn an_average_over_windows_has_another_rank() {
         let windows = [to_none_but(0), to_none_but(1)].concat();
@@ -265,7 +265,7 @@ mod tests {
             survey.end_of_layer(0).unwrap();
             assert_eq!(survey.finish(vec![0.0]).ranks.max_rank, [rank]);
         }
-        // Columns alone stay rank one however they are averaged; with the identity the average has more.
+        // Single columns stay rank one however they are averaged; with the identity the average has more.
         let windows = [to_itself(), to_first()].concat();
         let mut survey = Survey::new(1, 1, measure(true, false)).unwrap();
         survey.add(0, &windows).unwrap();

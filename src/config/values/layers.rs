@@ -21,7 +21,7 @@ pub struct LayerRange {
     from: usize,
     /// The layer after the last one.
     to: usize,
-    /// The range as it was given: blanks in it stay, so that a config reads the same wherever it is written.
+    /// The range as given, with its spaces, so that a config is written as it was read.
     text: String,
 }
 
@@ -61,7 +61,7 @@ impl From<LayerChoice> for Written {
 }
 
 impl LayerRange {
-    /// Reads `a..b`; `None` when it is not one, or too wide for any model.
+    /// Reads `a..b`; `None` if it is malformed, or too wide for any model.
     fn parse(text: &str) -> Option<Self> {
         let (from, to) = text.split_once("..")?;
         let (from, to) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
@@ -90,15 +90,15 @@ impl LayerChoice {
         }
     }
 
-    /// The indices chosen from a reference of `n_layer` layers, in order. `auto` is half of them, too, as long as
-    /// their ranks are not known ([`crate::inherit::choose`] knows better). More first layers than there are end with
-    /// the index of one that is missing.
+    /// Returns the chosen indices for a reference of `n_layer` layers, in order. While ranks are unknown, `auto` is
+    /// also half of them ([`crate::inherit::choose`] uses the ranks). A number of first layers that is too large ends
+    /// with the index of a missing layer.
     pub fn of(&self, n_layer: usize) -> Vec<usize> {
         match self {
             Self::First(n) => (0..(*n).min(n_layer.saturating_add(1))).collect(),
             Self::List(list) => list.clone(),
             Self::Half | Self::Auto => (0..(n_layer / 2).max(1)).collect(),
-            // As with a list that is too long, the last index is that of a missing layer.
+            // As for a list that is too long, the last index is that of a missing layer.
             Self::Range(LayerRange { from, to, .. }) => {
                 (*from..(*to).min(n_layer.saturating_add(1)).max(from + 1)).collect()
             }

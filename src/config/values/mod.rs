@@ -1,6 +1,7 @@
 //! The values of keys that are more than numbers and texts: words of the config as enums.
 //!
-//! Reading a config makes them, so that nothing behind it compares words. Each is written with the words it was read from.
+//! They are made when a config is read, so that later code does not compare words. Each is written with the words it
+//! was read from.
 
 mod choices;
 mod layers;

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::Source;
 
-/// Texts that are part of the program begin like this: `builtin:tinyshakespeare`.
+/// Prefix of texts that are built into the program: `builtin:tinyshakespeare`.
 pub const BUILTIN: &str = "builtin:";
-/// Models of the Hugging Face hub are named like this: `hf:owner/name`.
+/// Prefix of models of the Hugging Face hub: `hf:owner/name`.
 pub const HUB: &str = "hf:";
-/// The texts' names.
+/// The names of the built-in texts.
 pub const BUILTIN_TEXTS: [&str; 1] = ["tinyshakespeare"];
 
-/// Whether a text that stands where a path does names something that is not a file.
+/// Whether a text in place of a path names something that is not a file.
 pub fn is_name(text: &str) -> bool {
     [BUILTIN, HUB].iter().any(|start| text.starts_with(start))
 }
@@ -24,13 +24,13 @@ pub enum Texts {
     Several(Vec<String>),
 }
 
-/// What is trained on.
+/// The training texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TrainTexts {
     One(String),
     Several(Vec<String>),
-    /// Each window is drawn from one of them, as often as its weight says.
+    /// Each window is drawn from one source, in proportion to its weight.
     Mixture(Vec<WeightedText>),
 }
 
@@ -39,7 +39,7 @@ pub enum TrainTexts {
 #[serde(deny_unknown_fields)]
 pub struct WeightedText {
     pub path: String,
-    /// Above 0; the weights need not sum to anything.
+    /// Above 0; the sum of the weights is arbitrary.
     pub weight: f64,
 }
 

@@ -11,7 +11,7 @@ pub const TOKENIZERS: [&str; 3] = ["byte", "gpt2", "reference"];
 pub enum TokenizerChoice {
     Byte,
     Gpt2,
-    /// What the reference at `reference.path` brings.
+    /// The tokenizer of the reference at `reference.path`.
     Reference,
     /// A `tokenizer.json`, or a directory with one.
     Path(String),

@@ -1,5 +1,5 @@
-//! Texts into token files, once for all runs. What is written is kept: a preparation that was stopped goes on where it
-//! was, after it has made sure that the text before that place is still the same.
+//! Encodes texts into token files, once for all runs. An interrupted preparation keeps its output and continues there,
+//! after checking that the text before that point is unchanged.
 
 mod output;
 mod state;
@@ -18,10 +18,10 @@ use super::token_file::LARGEST;
 use super::tokens::Width;
 use super::{CorpusError, TEXT_FIELD, Tokenizer};
 
-/// How often what is written is made safe.
+/// Interval between flushes of the output.
 const SAFE_EVERY: Duration = Duration::from_secs(2);
 
-/// What is to be prepared.
+/// What to prepare.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Files, directories, patterns.
@@ -53,20 +53,20 @@ impl Job {
     }
 }
 
-/// What a preparation has come to.
+/// The outcome of a preparation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
     pub tokens: u64,
     /// Tokens held out for validation.
     pub val_tokens: u64,
-    /// Bytes of text, without what parts documents.
+    /// Bytes of text, without document separators.
     pub bytes: u64,
     pub documents: u64,
     /// The files, in order; those of the validation text last. Empty when it was stopped.
     pub files: Vec<PathBuf>,
-    /// Whether everything is done; else the same call goes on.
+    /// Whether everything is done; otherwise the same call continues.
     pub done: bool,
-    /// Bytes of text that an earlier call had done.
+    /// Bytes of text that an earlier call had encoded.
     pub kept: u64,
     /// Rows that have no text.
     pub skipped: Skipped,
@@ -74,22 +74,22 @@ pub struct Prepared {
     pub left_out: Vec<String>,
 }
 
-/// How far a preparation is, in bytes of the input files.
+/// The progress of a preparation, in bytes of the input files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     pub read: u64,
     pub total: u64,
-    /// Whether it is still looking through what an earlier call had done.
+    /// Whether it is still checking what an earlier call had encoded.
     pub checking: bool,
 }
 
-/// Encodes a job's inputs into its token file; the end of text follows each document and each file. Between batches
-/// `progress` is told, and says whether to go on.
+/// Encodes a job's inputs into its token file; the end of text follows each document and each file. `progress` is
+/// called between batches, and returns whether to continue.
 ///
 /// # Errors
-/// When an input cannot be read, none has a text, `out` exists and `force` is not given, what is left of a stopped call does
-/// not fit, or writing fails. `out` is then as it was, and what was done is kept next to it: the corrected call continues from
-/// there, or begins again where the texts before the fault are others.
+/// When an input cannot be read, none has a text, `out` exists and `force` is not given, the state of an interrupted
+/// call does not fit, or writing fails. `out` is then unchanged, and completed work is kept next to it: the corrected
+/// call continues from there, or begins again if the texts before the fault have changed.
 pub fn prepare(
     job: &Job,
     progress: &mut dyn FnMut(Progress) -> bool,
@@ -142,7 +142,7 @@ fn continue_from(
     let output = |out: &Path, shards: &[u64]| {
         let opened = Output::open(out, width, job.shard_tokens, shards);
         opened.map_err(|error| match error {
-            // What the state says is done is not there: the output has another name, or was removed.
+            // The output that the state describes does not exist: it has another name, or was removed.
             CorpusError::TokenFile { path, what } => CorpusError::Unlike { path, what },
             error => error,
         })
@@ -221,14 +221,14 @@ struct Work<'a> {
     state: State,
     train: Output,
     val: Option<(f64, Output)>,
-    /// Parts that an earlier call has done and this one has not seen yet.
+    /// Parts that an earlier call has encoded and this one has not seen yet.
     skip: u64,
     /// Bytes of text in them.
     kept: u64,
     /// Over the parts seen.
     hash: blake3::Hasher,
     separator: u32,
-    /// Whether the last document of what was seen has not ended.
+    /// Whether the last document seen has not ended.
     open: bool,
     safe: Instant,
     tally: Arc<Tally>,
@@ -244,7 +244,7 @@ impl Work<'_> {
         if !old.is_empty() {
             let left = self.skip - old.len() as u64;
             if left == 0 && self.state.done.hash != self.hash.finalize().to_hex().as_str() {
-                // Before the state counts as seen: nothing of this text may be written down.
+                // Before the state counts as seen: nothing of this text may be recorded.
                 return Err(self.changed());
             }
             self.skip = left;
@@ -284,7 +284,7 @@ impl Work<'_> {
     fn push(&mut self, ids: &[u32], ends: bool) -> Result<(), CorpusError> {
         let document = self.state.done.documents as f64;
         let output = match &mut self.val {
-            // Every 1/share-th document, whatever number of them there will be.
+            // Every 1/share-th document, for any number of documents.
             Some((share, val))
                 if ((document + 1.0) * *share).floor() > (document * *share).floor() =>
             {
@@ -308,11 +308,11 @@ impl Work<'_> {
         }
     }
 
-    /// Writes down what is done, so that another call goes on from here. Nothing done leaves nothing behind.
+    /// Records the completed work, so that another call can continue. Leaves no file if nothing is done.
     fn make_safe(&mut self) -> Result<(), CorpusError> {
         self.safe = Instant::now();
         if self.skip > 0 {
-            // Still what the earlier call wrote down.
+            // The record of the earlier call still holds.
             return Ok(());
         }
         if self.state.done.pieces == 0 {
@@ -330,7 +330,7 @@ impl Work<'_> {
         self.state.write(&self.job.out)
     }
 
-    /// Brings the state up to what is done.
+    /// Updates the state to the completed work.
     fn count_tokens(&mut self) {
         self.state.done.hash = self.hash.finalize().to_hex().to_string();
         self.state.done.train = self.train.shards();
@@ -358,7 +358,7 @@ impl Work<'_> {
             return Err(self.changed());
         }
         let mut prepared = self.prepared(Vec::new(), true);
-        // Should this be interrupted, the next call comes here again.
+        // If this is interrupted, the next call gets here again.
         self.make_safe()?;
         let tokenizer = &self.job.tokenizer;
         prepared.files = self.train.finish(tokenizer, inputs)?;

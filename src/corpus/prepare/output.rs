@@ -1,4 +1,4 @@
-//! The files that tokens go to: one, or several when there are more tokens than one holds.
+//! The files that tokens are written to: one, or several when there are more tokens than one holds.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::file;
 pub struct Output {
     out: PathBuf,
     width: Width,
-    /// Tokens from which on the next document goes to another file.
+    /// Number of tokens after which the next document goes to another file.
     most: u64,
     /// Tokens in the files that are full.
     full: Vec<u64>,
@@ -18,10 +18,10 @@ pub struct Output {
 }
 
 impl Output {
-    /// Begins `out`, or goes on after files with `shards` tokens.
+    /// Begins `out`, or continues after files with `shards` tokens.
     pub fn open(out: &Path, width: Width, most: u64, shards: &[u64]) -> Result<Self, CorpusError> {
         let (last, full) = shards.split_last().unwrap_or((&0, &[]));
-        // Those that an earlier call has begun behind the place to continue from.
+        // Files that an earlier call has begun after the place to continue from.
         let later = (full.len() + 1..).map(|i| Writer::part(&shard(out, i)));
         for part in later {
             if file::remove(&part).is_err() {
@@ -56,7 +56,7 @@ impl Output {
         Ok(())
     }
 
-    /// Makes sure that every token so far outlives the machine.
+    /// Flushes every token so far to disk.
     pub fn sync(&mut self) -> Result<(), CorpusError> {
         self.writer.sync()
     }
@@ -66,7 +66,7 @@ impl Output {
         [&self.full[..], &[self.writer.n()]].concat()
     }
 
-    /// Puts the files in place, and says which they are.
+    /// Moves the files into place, and returns their paths.
     pub fn finish(
         mut self,
         tokenizer: &Tokenizer,
@@ -96,7 +96,7 @@ impl Output {
 
     /// Removes the file that is being written.
     pub fn remove(&self) {
-        // Of no use to anyone, but no harm either.
+        // A file that stays is useless but harmless.
         let _ = file::remove(&Writer::part(self.writer.path()));
     }
 }

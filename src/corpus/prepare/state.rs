@@ -1,4 +1,4 @@
-//! What a preparation has done so far, written beside its output as `OUT.part.json`.
+//! The completed work of a preparation, stored next to its output as `OUT.part.json`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::file;
 
 /// Most bytes of a state file, which names the inputs.
 const LARGEST: u64 = 64 << 20;
-/// Another way to cut documents, or another meaning of a field, is another version.
+/// Changes with how documents are cut and with the meaning of fields.
 const VERSION: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,20 +20,20 @@ pub struct State {
     inputs: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     val_share: Option<f64>,
-    /// Where rows have their text; absent: where they have it unless it is named.
+    /// The field of rows that holds the text; absent: the default field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     field: Option<String>,
-    /// Whether it ended with an error, which the next call is to put right.
+    /// Whether it ended with an error, which the next call should correct.
     #[serde(default)]
     pub failed: bool,
-    /// Whole input files that are done, and what was done with them.
+    /// Complete input files that are done, and the work for them.
     #[serde(default)]
     pub files: Option<(usize, Done)>,
     #[serde(flatten)]
     pub done: Done,
 }
 
-/// Work that is done.
+/// Completed work.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// Parts of documents that are encoded and written.
@@ -51,7 +51,7 @@ pub struct Done {
 }
 
 impl State {
-    /// Nothing is done.
+    /// No completed work.
     pub fn new(
         tokenizer: &Tokenizer,
         inputs: &[String],
@@ -70,17 +70,17 @@ impl State {
         }
     }
 
-    /// Where the state of `out` is.
+    /// Returns the path of the state of `out`.
     pub fn path(out: &Path) -> PathBuf {
         sidecar(&Writer::part(out))
     }
 
-    /// Returns the states that a call may continue from, best first: what an earlier call for `out` has left, what that had done
-    /// with the files that both begin with, and `self`, with which nothing is done. An earlier call that was stopped is not
-    /// thrown away for another one.
+    /// Returns the states that a call may continue from, best first: what an earlier call for `out` has left, what that
+    /// call had done with the files that both begin with, and `self`, in which nothing is done. The work of an
+    /// interrupted call is not discarded for another one.
     ///
     /// # Errors
-    /// When what is left is damaged, or of a stopped call about something else.
+    /// When the state is damaged, or belongs to an interrupted call with other inputs.
     pub fn candidates(&self, out: &Path) -> Result<Vec<Self>, CorpusError> {
         let path = Self::path(out);
         let bytes = match file::read_bytes(&path, LARGEST) {
@@ -130,7 +130,7 @@ impl State {
         Ok(candidates)
     }
 
-    /// Replaces what is written.
+    /// Replaces the state file.
     pub fn write(&self, out: &Path) -> Result<(), CorpusError> {
         let path = Self::path(out);
         let write = || file::replace(&path, &serde_json::to_vec(self)?);
@@ -141,7 +141,7 @@ impl State {
     }
 
     pub fn remove(out: &Path) {
-        // The token file is in place: what is left is only looked at when it is gone again.
+        // The token file is in place: a leftover state is only read if the token file is removed again.
         let _ = file::remove(&Self::path(out));
     }
 }

@@ -11,7 +11,7 @@ use super::tally::Tally;
 use crate::corpus::CorpusError;
 use crate::file;
 
-/// The largest window of a zstd stream, as a power of two: `--long=27`, what its own program reads unasked.
+/// The largest window of a zstd stream, as a power of two: `--long=27`, which zstd itself accepts by default.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 type Bytes = Box<dyn Read + Send>;
@@ -19,13 +19,13 @@ type Bytes = Box<dyn Read + Send>;
 /// The most that a packed text may unpack to, in multiples of its file's size. Prose unpacks to 3 to 5 times its size,
 /// logs and tables to 20, and a file made to fill a disk to 1000 (gzip) or 30,000 (zstd).
 const MOST_RATIO: u64 = 200;
-/// Texts up to this many bytes may come of any file.
+/// Any file may unpack to this many bytes.
 const FREE_BYTES: u64 = 256 << 20;
 
-/// Checks that `unpacked` bytes may come of a file of `packed` bytes.
+/// Checks that a file of `packed` bytes may unpack to `unpacked` bytes.
 ///
 /// # Errors
-/// Says what to do about a file that is made to fill memory or disk.
+/// Describes what to do about a file that is made to fill memory or disk.
 pub fn check_ratio(packed: u64, unpacked: u64) -> io::Result<()> {
     if unpacked <= FREE_BYTES.max(packed.saturating_mul(MOST_RATIO)) {
         return Ok(());
@@ -36,7 +36,7 @@ pub fn check_ratio(packed: u64, unpacked: u64) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
-/// The bytes of a packed file of `packed` bytes.
+/// The content of a packed file of `packed` bytes.
 struct Unpacked<R> {
     inner: R,
     packed: u64,
@@ -66,9 +66,9 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// The members of a gzip file, one after the other. Zero bytes behind a member fill up a block of a tape or a disk.
+/// The members of a gzip file, one after the other. Zero bytes after a member are padding of a tape or a disk block.
 struct Members<R> {
-    /// Absent behind the last one.
+    /// Absent after the last member.
     member: Option<GzDecoder<R>>,
 }
 
@@ -86,7 +86,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// Begins what follows a member; `None` at the end of the file.
+/// Begins the next member; `None` at the end of the file.
 fn next_member<R: BufRead>(mut bytes: R) -> io::Result<Option<GzDecoder<R>>> {
     loop {
         let ready = match bytes.fill_buf() {
@@ -97,7 +97,7 @@ fn next_member<R: BufRead>(mut bytes: R) -> io::Result<Option<GzDecoder<R>>> {
         match ready.get(zeros) {
             None if ready.is_empty() => return Ok(None),
             None => bytes.consume(zeros),
-            // Of a header that is damaged further on, the decoder says so.
+            // If the header is damaged further on, the decoder reports it.
             Some(0x1f) => {
                 bytes.consume(zeros);
                 return Ok(Some(GzDecoder::new(bytes)));
@@ -110,14 +110,14 @@ fn next_member<R: BufRead>(mut bytes: R) -> io::Result<Option<GzDecoder<R>>> {
     }
 }
 
-/// The bytes of a text, unpacked, behind its byte order mark.
+/// The bytes of a text, unpacked, after its byte order mark.
 pub struct Text {
     /// Bytes of the mark.
     pub mark: usize,
-    /// The first bytes, which have been looked at, and how many of them are given out.
+    /// The first bytes, which have been inspected, and how many of them have been returned.
     head: Vec<u8>,
     given: usize,
-    /// What reading failed with behind them.
+    /// The error of reading after them.
     failed: Option<io::Error>,
     rest: Bytes,
 }
@@ -137,7 +137,7 @@ impl Read for Text {
 }
 
 impl Text {
-    /// Looks at the first bytes.
+    /// Reads and inspects the first bytes.
     fn new(mut rest: Bytes) -> Self {
         let (mut head, mut failed) = (vec![0; HEAD], None);
         let mut n = 0;
@@ -171,10 +171,10 @@ pub fn in_memory(bytes: &'static [u8], tally: &Arc<Tally>) -> Text {
     }))
 }
 
-/// Opens a text whose name says that it is packed in a way, or not; `tally` counts the bytes read from it.
+/// Opens a text whose name determines how it is packed, if at all; `tally` counts the bytes read from it.
 ///
 /// # Errors
-/// When it cannot be read, is not packed although its name says so, or is not a text in UTF-8.
+/// When it cannot be read, is not packed as its name says, or is not a text in UTF-8.
 pub fn open(path: &Path, named: Packing, tally: &Arc<Tally>) -> Result<Text, CorpusError> {
     let read = |source| CorpusError::Read {
         path: path.into(),

@@ -1,21 +1,21 @@
-//! Recognises what a file holds by its first bytes, whatever its name says.
+//! Recognises a file's format by its first bytes, independently of its name.
 
 use std::path::Path;
 
 use crate::corpus::CorpusError;
 use crate::text;
 
-/// Bytes that are looked at: a tar archive names itself at byte 257.
+/// Number of bytes that are inspected: a tar archive names itself at byte 257.
 pub const HEAD: usize = 512;
 
-/// A format that is recognised and not read.
+/// A format that is recognised but not supported.
 struct Foreign {
     name: &'static str,
     /// Endings of its files, in lower case.
     endings: &'static [&'static str],
-    /// Whether a file begins as one of this format does.
+    /// Whether a file's first bytes are those of this format.
     begins: fn(&[u8]) -> bool,
-    /// The command that unpacks a file, which is given as its argument.
+    /// The command that unpacks a file given as its argument.
     command: &'static str,
 }
 
@@ -56,13 +56,13 @@ impl Packing {
     pub fn of(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, ..] => Self::Gzip,
-            // A frame, or one to be skipped, with which pzstd begins its files.
+            // A regular frame, or a skippable one, with which pzstd begins its files.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             _ => Self::Plain,
         }
     }
 
-    /// What messages call it.
+    /// Returns its name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "not",
@@ -72,14 +72,14 @@ impl Packing {
     }
 }
 
-/// The error for a file whose ending says that it is packed in a way that is not read.
+/// The error for a file whose ending names an unsupported way of packing.
 pub fn foreign_ending(path: &Path) -> Option<CorpusError> {
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();
     let found = |f: &&Foreign| f.endings.contains(&ending.as_str());
     if let Some(foreign) = FOREIGN.iter().find(found) {
         return Some(foreign.refuse(path));
     }
-    // x.tar.gz, x.parquet.gz: the program that unpacks the outside is known, and what is inside is not read through it.
+    // x.tar.gz, x.parquet.gz: named is the program that unpacks the outer layer; its content cannot be read through it.
     let (command, name) = match ending.as_str() {
         "gz" => ("gzip -dk", "gzip"),
         "zst" => ("zstd -d", "zstd"),
@@ -93,7 +93,7 @@ pub fn foreign_ending(path: &Path) -> Option<CorpusError> {
     }
 }
 
-/// The error for a file that begins with `head`, when it is of a format that is not read.
+/// The error for a file that begins with `head`, if its format is not supported.
 pub fn foreign_content(path: &Path, head: &[u8]) -> Option<CorpusError> {
     if head.starts_with(b"PAR1\x15") {
         return Some(CorpusError::Foreign {
@@ -105,7 +105,7 @@ pub fn foreign_content(path: &Path, head: &[u8]) -> Option<CorpusError> {
     Some(foreign.refuse(path))
 }
 
-/// The error for what a packed file holds, when that is packed again.
+/// The error for a packed file whose content is packed again.
 pub fn packed_twice(path: &Path, packing: Packing, head: &[u8]) -> Option<CorpusError> {
     let inside = match Packing::of(head) {
         Packing::Plain => FOREIGN.iter().find(|f| (f.begins)(head))?.name,
@@ -139,7 +139,7 @@ fn refuse(path: &Path, name: &str, command: &str) -> CorpusError {
 /// Returns the number of bytes that a byte order mark takes at the start of a text that begins with `head`.
 ///
 /// # Errors
-/// The name of the encoding, where that is not UTF-8.
+/// The name of the encoding, if it is not UTF-8.
 pub fn byte_order_mark(head: &[u8]) -> Result<usize, &'static str> {
     match head {
         [0xef, 0xbb, 0xbf, ..] => return Ok(3),
@@ -147,7 +147,7 @@ pub fn byte_order_mark(head: &[u8]) -> Result<usize, &'static str> {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err("UTF-16"),
         _ => {}
     }
-    // Without a mark, Latin letters have a zero byte each, always on the same side.
+    // Without a mark, Latin letters have one zero byte each, always on the same side.
     let pairs = head[..head.len().min(64)].chunks_exact(2);
     if pairs.len() >= 2 && pairs.clone().all(|p| p[0] != 0 && p[1] == 0) {
         return Err("UTF-16LE");

@@ -6,15 +6,15 @@ use crate::corpus::CorpusError;
 /// How documents are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cuts {
-    /// From this many bytes on, after the first line break between two characters that are no white space.
+    /// From this many bytes on, cut after the first line break between two characters that are not white space.
     pub at_lines: Option<usize>,
-    /// At this many bytes at the latest, where ids may differ by the cut.
+    /// Cut at this many bytes at the latest; ids may then differ from those of the uncut text.
     pub at_most: usize,
 }
 
 impl Cuts {
-    /// For a tokenizer whose words do not run over such a line break ([`crate::corpus::Tokenizer::cuts_at_lines`]), or
-    /// for another.
+    /// Cuts for a tokenizer whose words never extend over such a line break
+    /// ([`crate::corpus::Tokenizer::cuts_at_lines`]), or for any other.
     pub fn new(at_lines: bool) -> Self {
         Self {
             at_lines: at_lines.then_some(256 << 10),
@@ -22,7 +22,7 @@ impl Cuts {
         }
     }
 
-    /// Where the first part of `text` ends. Looking at more text would not change it.
+    /// Returns where the first part of `text` ends. More text would not change the result.
     pub fn first(&self, text: &str) -> Option<usize> {
         if let Some(least) = self.at_lines
             && let Some(at) = line_break(text, least)
@@ -40,7 +40,8 @@ impl Cuts {
     }
 }
 
-/// The first place from byte `least` on that follows a line break between two characters that are no white space.
+/// Returns the first place from byte `least` on that follows a line break between two characters that are not white
+/// space.
 fn line_break(text: &str, least: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut from = least.max(1);
@@ -60,7 +61,7 @@ fn line_break(text: &str, least: usize) -> Option<usize> {
 pub struct Cut<I> {
     documents: I,
     cuts: Cuts,
-    /// A document that is not given out whole, and how much of it is.
+    /// A document that has not been returned completely, and how much of it has.
     rest: Option<(String, usize)>,
 }
 

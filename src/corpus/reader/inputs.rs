@@ -1,4 +1,4 @@
-//! What the inputs of a config or a command line are: files, directories and patterns of shards.
+//! The inputs of a config or a command line: files, directories and patterns of shards.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
@@ -7,7 +7,7 @@ use super::content::{self, Packing};
 use crate::corpus::CorpusError;
 use crate::text::{self, exact};
 
-/// What an input is, by its name. Whether a text is packed, and how, its content decides.
+/// The kind of an input, by its name. Whether and how a text is packed depends on its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Builtin,
@@ -17,7 +17,7 @@ pub enum Kind {
     /// Rows in an array, or one after the other.
     Json(Packing),
     Parquet,
-    /// Token ids; the file's content tells the format.
+    /// Token ids; the format depends on the file's content.
     Tokens,
 }
 
@@ -62,7 +62,7 @@ fn known(path: &Path) -> Option<Kind> {
     }
 }
 
-/// Descriptions of a data set, which lie among its texts (those that `datasets` ignores).
+/// Descriptions of a data set, which are stored with its texts (those that `datasets` ignores).
 const DESCRIPTIONS: [&str; 4] = [
     "config.json",
     "dataset_dict.json",
@@ -75,16 +75,16 @@ const DESCRIPTIONS: [&str; 4] = [
 pub struct Found {
     /// In the order in which they are read.
     pub files: Vec<String>,
-    /// Files of a known kind in the directory whose names begin with a dot, which are not read.
+    /// Files of a known kind in the directory whose names begin with a dot, which are skipped.
     pub hidden: usize,
-    /// Files in the directory that are packed in a way that is not read.
+    /// Files in the directory that are packed in an unsupported way.
     pub packed: Vec<PathBuf>,
     /// `.json` files in the directory that are not read, because files of another kind are.
     pub json: Vec<PathBuf>,
 }
 
 impl Found {
-    /// Returns a line for what is left out of an input of this name: which files, and why.
+    /// Returns a line for each kind of files left out of an input of this name, with the reason.
     pub fn left_out(&self, name: &str) -> Vec<String> {
         let mut lines: Vec<String> = self
             .packed
@@ -119,7 +119,7 @@ fn left_out_packed(path: &Path) -> String {
     )
 }
 
-/// What matches in a directory whose path is not UTF-8, which glob cannot search: the pattern is the last name only.
+/// Matches in a directory whose path is not UTF-8, which glob cannot search: only the last name is a pattern.
 fn matching(path: &Path) -> Result<Vec<PathBuf>, glob::PatternError> {
     let name = exact::to_text(path.file_name().unwrap_or_default());
     let pattern = glob::Pattern::new(&name)?;
@@ -185,8 +185,9 @@ pub fn find(name: &str) -> Result<Found, CorpusError> {
     Ok(found)
 }
 
-/// Whether a pattern means a path in a program but not in a shell: a name that begins with a dot stands where the pattern
-/// has no dot. (The option of `glob` for it leaves out those that the pattern has, too, and needs names in UTF-8.)
+/// Whether a pattern matches a path here but not in a shell: a name begins with a dot where the pattern has no dot.
+/// (The corresponding option of `glob` also leaves out names that the pattern spells with the dot, and needs names in
+/// UTF-8.)
 fn is_hidden(path: &Path, pattern: &Path) -> bool {
     let names = |path: &Path| -> Vec<OsString> {
         let names = path.components().filter(|c| *c != Component::CurDir);
@@ -202,7 +203,7 @@ fn is_hidden(path: &Path, pattern: &Path) -> bool {
             .iter()
             .zip(&pattern)
             .any(|(name, part)| begins(name) && !begins(part)),
-        // How many names it stands for is not known.
+        // The number of names that it stands for is unknown.
         true => path.iter().skip(first).any(begins) && !pattern.iter().skip(first).any(begins),
     }
 }
@@ -229,7 +230,7 @@ fn in_directory(path: &Path) -> Result<Found, CorpusError> {
             None => {}
         }
     }
-    // Next to texts or tokens of another kind, .json files most often describe these.
+    // Next to texts or tokens of another kind, .json files usually describe these.
     found.packed.sort();
     json.retain(|path| !is_sidecar(path));
     json.sort();

@@ -1,5 +1,4 @@
-//! `.json`: the elements of one array are rows, or else the values that stand one after the other, each on a line of its
-//! own or on several.
+//! `.json`: rows are the elements of one array, or else a sequence of values, each on one line or on several.
 
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -24,20 +23,20 @@ pub fn pieces(path: &Path, text: Text, how: &ReadOptions, tally: &Arc<Tally>) ->
     Box::new(Cut::new(rows, how.cuts))
 }
 
-/// Where in a file its reader is, between two values.
+/// The position of a reader in a file, between two values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     /// Before the first value.
     Start,
-    /// Behind the `[` of an array.
+    /// After the `[` of an array.
     ArrayStart,
-    /// Behind a comma of it.
+    /// After a comma of it.
     BehindComma,
-    /// Behind a value of it.
+    /// After a value of it.
     BehindElement,
-    /// Behind its `]`.
+    /// After its `]`.
     ArrayEnd,
-    /// Behind a value that is not in an array.
+    /// After a value that is not in an array.
     BehindValue,
 }
 
@@ -60,7 +59,7 @@ impl Values {
         }
     }
 
-    /// What has been read of the file and not been taken; empty at its end.
+    /// Returns bytes that have been read but not consumed; empty at the end of the file.
     fn ready(&mut self) -> Result<&[u8], CorpusError> {
         loop {
             match self.bytes.fill_buf() {
@@ -83,7 +82,7 @@ impl Values {
         self.read += n as u64;
     }
 
-    /// The first byte that is not white space, which stays to be taken.
+    /// Returns the first byte that is not white space, without consuming it.
     fn peek(&mut self) -> Result<Option<u8>, CorpusError> {
         loop {
             let ready = self.ready()?;
@@ -101,7 +100,7 @@ impl Values {
         }
     }
 
-    /// Appends the value that begins here. Of one that is not JSON at least one byte is taken.
+    /// Appends the value that begins here. If it is not JSON, at least one byte is consumed.
     fn value(&mut self, row: &mut Vec<u8>) -> Result<(), CorpusError> {
         let start = self.line;
         let mut scan = Scan::default();
@@ -132,7 +131,7 @@ impl Values {
     }
 }
 
-/// How far into a value its bytes have been looked at.
+/// The state of scanning a value.
 #[derive(Debug, Default)]
 struct Scan {
     depth: usize,

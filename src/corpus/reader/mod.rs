@@ -1,6 +1,6 @@
-//! Texts as documents, one after the other: `.txt` (documents parted by `<|endoftext|>`), rows of JSON (`.jsonl`,
-//! `.ndjson`, `.json`; a field of each), all of them also `.gz` and `.zst`, and `.parquet` (a column). Never more than a
-//! few documents are in memory.
+//! Texts as documents, one after the other: `.txt` (documents separated by `<|endoftext|>`), rows of JSON (`.jsonl`,
+//! `.ndjson`, `.json`; a field of each), all of them also `.gz` and `.zst`, and `.parquet` (a column). Never more than
+//! a few documents are in memory.
 
 mod compressed;
 mod content;
@@ -34,7 +34,7 @@ const TINYSHAKESPEARE: &str = include_str!("../tinyshakespeare.txt");
 /// Returns the bytes of an input as [`open`] counts them: those of its file.
 ///
 /// # Errors
-/// When it is of no known kind, or is not there.
+/// When its kind is unknown, or it does not exist.
 pub fn size(name: &str) -> Result<u64, CorpusError> {
     if kind(name)? == Kind::Builtin {
         return Ok(TINYSHAKESPEARE.len() as u64);

@@ -34,7 +34,7 @@ pub fn pieces(path: &Path, how: &ReadOptions, tally: &Arc<Tally>) -> Result<Piec
     let reader = SerializedFileReader::new(file).map_err(|e| fail(e.to_string()))?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     let columns = schema.columns();
-    // Writers give a column without values any type, and pandas leaves it out.
+    // Writers give a column without values any type, and pandas leaves the column out.
     let all = row_count(&reader);
     if all == 0 {
         return Ok(Box::new(std::iter::empty()));
@@ -85,8 +85,8 @@ fn row_count(reader: &SerializedFileReader<File>) -> u64 {
     rows.fold(0, u64::saturating_add)
 }
 
-/// Returns whether all rows of a column are null, by its type or by its statistics. The type of such a column says nothing of
-/// the shards next to it.
+/// Returns whether all rows of a column are null, by its type or by its statistics. The type of such a column does not
+/// determine the type in other shards.
 fn is_null(reader: &SerializedFileReader<File>, column: usize) -> bool {
     reader.metadata().row_groups().iter().all(|group| {
         let Some(chunk) = group.columns().get(column) else {
@@ -108,9 +108,9 @@ struct Rows {
     /// The next row group.
     group: usize,
     open: Option<ColumnReader>,
-    /// Texts given out so far.
+    /// Number of texts returned.
     row: usize,
-    /// Bytes of the file, and of the texts given out so far, each with one for its row.
+    /// Bytes of the file, and of the texts returned, each text counting one more for its row.
     packed: u64,
     read: u64,
     ready: std::vec::IntoIter<ByteArray>,
@@ -141,7 +141,7 @@ impl Rows {
         }
     }
 
-    /// Reads on; whether there was anything.
+    /// Reads the next batch; returns whether there was one.
     fn more(&mut self) -> Result<bool, CorpusError> {
         loop {
             if let Some(ColumnReader::ByteArrayColumnReader(column)) = &mut self.open {
@@ -150,7 +150,7 @@ impl Rows {
                 let read = column.read_records(ROWS, levels, None, &mut values);
                 let (rows, _, _) = read.map_err(|e| self.fail(e))?;
                 if rows > 0 {
-                    // Rows without a text take no room in the file, but time all the same.
+                    // Rows without a text take no space in the file, but still take time.
                     self.tally.add_null((rows - values.len().min(rows)) as u64);
                     self.read += rows as u64;
                     check_ratio(self.packed, self.read).map_err(|e| self.fail(e))?;

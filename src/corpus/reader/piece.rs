@@ -1,4 +1,4 @@
-//! What a text is read as: documents in order, long ones in parts.
+//! The pieces of a text: documents in order, long ones in parts.
 
 use crate::corpus::CorpusError;
 

@@ -1,4 +1,4 @@
-//! `.txt`: documents parted by `<|endoftext|>`.
+//! `.txt`: documents separated by `<|endoftext|>`.
 
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -30,10 +30,10 @@ struct Plain {
     path: PathBuf,
     bytes: Text,
     cuts: Cuts,
-    /// What has been read; given out up to `told`.
+    /// The text read so far; returned up to `told`.
     text: String,
     told: usize,
-    /// The begin of a character whose other bytes have not been read.
+    /// The first bytes of a character whose other bytes have not been read.
     tail: Vec<u8>,
     /// Bytes read so far.
     read: usize,
@@ -42,11 +42,11 @@ struct Plain {
 }
 
 impl Plain {
-    /// The first document or part, if what has been read settles where it ends.
+    /// Returns the first document or part, if the text read so far determines where it ends.
     fn whole(&mut self) -> Option<Piece> {
         let left = &self.text[self.told..];
         let end = memmem::find(left.as_bytes(), END_OF_TEXT.as_bytes());
-        // A cut behind the end would belong to another document.
+        // A cut after the end would belong to another document.
         let cut = self.cuts.first(&left[..end.unwrap_or(left.len())]);
         let (n, skip, ends) = match (cut, end) {
             (Some(cut), _) => (cut, cut, false),

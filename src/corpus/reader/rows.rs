@@ -1,7 +1,7 @@
-//! Rows of JSON: the text that a row has under a field's name.
+//! Rows of JSON: the text of a row is the value of a field.
 //!
-//! What Python's `json` and pyarrow write and read is read: NaN and infinities, and of a field that stands twice the
-//! last.
+//! Everything that Python's `json` and pyarrow write and read is accepted: NaN and infinities, and repeated fields, of
+//! which the last counts.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -17,12 +17,12 @@ use crate::text;
 /// A longer row is not a document.
 pub const LONGEST: u64 = 1 << 30;
 
-/// Parts a file into rows.
+/// Splits a file into rows.
 pub trait Split {
-    /// Puts the next row into `row`, which is empty. Returns the line that it begins in, from 1; `None` at the end.
+    /// Reads the next row into `row`, which is empty. Returns the line that it begins in, from 1; `None` at the end.
     ///
     /// # Errors
-    /// When the file cannot be read on, or what follows is not a row.
+    /// When the file cannot be read further, or the next part is not a row.
     fn next_row(&mut self, row: &mut Vec<u8>) -> Result<Option<usize>, CorpusError>;
 }
 
@@ -32,7 +32,7 @@ pub struct Rows<S> {
     split: S,
     field: Arc<str>,
     tally: Arc<Tally>,
-    /// The line and the fields of the first row without the field, as long as none has had it.
+    /// The line and the fields of the first row without the field, until a row has it.
     without: Option<(usize, String)>,
     with_field: bool,
     ended: bool,
@@ -51,7 +51,7 @@ impl<S: Split> Rows<S> {
         }
     }
 
-    /// The next document; none at the end.
+    /// Returns the next document; `None` at the end.
     fn document(&mut self) -> Result<Option<String>, CorpusError> {
         let mut row = Vec::new();
         loop {
@@ -84,7 +84,7 @@ impl<S: Split> Rows<S> {
         }
     }
 
-    /// A file in which no row has the field was not meant to be read by it.
+    /// The error for a file in which no row has the field, since the field is then probably wrong.
     fn check_field(&self) -> Result<(), CorpusError> {
         match &self.without {
             Some((line, fields)) if !self.with_field => Err(CorpusError::Line {
@@ -114,7 +114,7 @@ impl<S: Split> Iterator for Rows<S> {
     }
 }
 
-/// What a row holds.
+/// The contents of a row.
 #[derive(Debug, PartialEq)]
 enum Row<T> {
     Text(T),
@@ -140,7 +140,7 @@ fn parse(row: &[u8], field: &str) -> Result<Row<String>, (usize, String)> {
         if let Ok(found) = found(&plain, field) {
             return owned(found, field);
         }
-        // Another fault is the one to name, at its column in the row as it stands: with numbers as long as those.
+        // Another fault is reported, at its column in the original row, since replaced numbers keep their length.
         let same_length = without_nan(row, |n| format!("{:<n$}", 1).into());
         error = found(&same_length, field).err().unwrap_or(error);
     }
@@ -152,7 +152,7 @@ fn parse(row: &[u8], field: &str) -> Result<Row<String>, (usize, String)> {
     };
     let hint = match row.trim_ascii_start().first() {
         Some(b'[') if error.is_eof() => "; a file that is one JSON array has the ending .json",
-        // Only of a line: a .json file is cut where a row ends.
+        // Only for a line: a .json file is cut where a row ends.
         // A string has no line breaks.
         Some(b'{') if error.is_eof() && !what.contains("parsing a string") => {
             "; a file with a row on several lines has the ending .json"
@@ -188,14 +188,14 @@ fn owned(found: Found<'_>, field: &str) -> Result<Row<String>, (usize, String)> 
     }
 }
 
-/// A row as it stands there.
+/// A row in its original form.
 enum Found<'a> {
     Row(Row<Value<'a>>),
-    /// It is this, and not an object.
+    /// The value, which is not an object.
     Other(&'static str),
 }
 
-/// What a field holds.
+/// The contents of a field.
 enum Value<'a> {
     Text(Cow<'a, str>),
     Null,
@@ -209,7 +209,7 @@ fn found<'a>(row: &'a [u8], field: &str) -> serde_json::Result<Found<'a>> {
     Ok(found)
 }
 
-/// The names of a row's fields, for a message.
+/// Lists the names of a row's fields, for a message.
 fn fields(row: &[u8]) -> String {
     let row = without_nan(row, |_| b"null".into());
     let all: serde_json::Map<_, _> = serde_json::from_slice(&row).unwrap_or_default();
@@ -220,8 +220,8 @@ fn fields(row: &[u8]) -> String {
     }
 }
 
-/// A row without the numbers that JSON does not know and Python and pyarrow read; `other` gives what stands for one of so
-/// many bytes.
+/// Replaces the numbers in a row that JSON does not have but Python and pyarrow read; `other` returns the replacement
+/// for one of a given length.
 fn without_nan(row: &[u8], other: impl Fn(usize) -> Vec<u8>) -> Cow<'_, [u8]> {
     const NUMBERS: [&[u8]; 6] = [b"NaN", b"-NaN", b"-Infinity", b"Infinity", b"-Inf", b"Inf"];
     if !["NaN", "Inf"]
@@ -255,7 +255,7 @@ impl<'a> Visitor<'a> for RowOf<'_> {
         let mut found = Row::Missing;
         while let Some(wanted) = map.next_key_seed(NameIs(self.0))? {
             if wanted {
-                // Of several the last counts, as in Python and pandas.
+                // Of repeated fields the last counts, as in Python and pandas.
                 found = Row::Text(map.next_value_seed(AnyValue)?);
             } else {
                 map.next_value::<IgnoredAny>()?;

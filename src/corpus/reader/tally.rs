@@ -1,8 +1,8 @@
-//! Counts what reading texts comes across: bytes, and rows without a text.
+//! Counts bytes read, and rows without a text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts what is read, from any thread.
+/// Counts reads, from any thread.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Bytes read of the files.
@@ -11,10 +11,10 @@ pub struct Tally {
     missing: AtomicU64,
 }
 
-/// Rows that are no documents, because they have no text.
+/// Rows that are not documents, because they have no text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Skipped {
-    /// Whose text is null (in JSON also NaN).
+    /// Rows whose text is null (in JSON also NaN).
     pub null: u64,
     /// JSON rows without the field that others of their file have.
     pub missing: u64,

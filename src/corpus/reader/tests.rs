@@ -132,7 +132,7 @@ fn long_documents_are_cut_where_no_word_runs_on() {
     let line = serde_json::json!({"text": text.split("<|").next()}).to_string();
     let name = place.put("a.jsonl", line.as_bytes());
     assert_eq!(said(&name, cuts).unwrap(), "ab\ncdef\n\nghij\n kl\n/m|");
-    // Without such places at a bound, never within a character.
+    // Without such places at a bound, but never within a character.
     let cuts = Cuts {
         at_lines: None,
         at_most: 5,

@@ -1,4 +1,4 @@
-//! Where the ids of a token file begin, how many there are and how wide, from its bytes.
+//! Reads where the ids of a token file begin, how many there are and how wide, from its bytes.
 
 mod width;
 
@@ -14,7 +14,7 @@ pub const LLM_C_BYTES: usize = 256 * 4;
 pub const LLM_C_VERSION: i32 = 1;
 pub const LLAMA_3_VERSION: i32 = 7;
 
-/// What else llm.c writes under the ending `.bin`, by its magic number.
+/// Other files that llm.c writes with the ending `.bin`, by magic number.
 const NOT_TOKENS: [(i32, &str); 6] = [
     (20_240_326, "weights of GPT-2, which llm.c trains"),
     (20_240_327, "an llm.c debug state of GPT-2"),
@@ -30,7 +30,7 @@ const NOT_TOKENS: [(i32, &str); 6] = [
 const PACKED: &[u8] = b"LITPKDS";
 const PACKED_BYTES: usize = 24;
 const NPY: &[u8] = b"\x93NUMPY";
-/// A longer `.npy` header describes no plain array.
+/// A longer `.npy` header does not describe a plain array.
 const MOST_NPY_HEADER: usize = 1 << 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl std::fmt::Display for Format {
     }
 }
 
-/// Where ids lie in a file.
+/// The range of ids in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     pub format: Format,
@@ -63,7 +63,7 @@ pub struct Layout {
     pub n: usize,
 }
 
-/// What a token file's name says of it.
+/// What a token file's name determines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
     /// `.bin`: any format.
@@ -88,11 +88,11 @@ impl Named {
     }
 }
 
-/// Reads the header of a token file. The ids promised are there: `offset + n * width` is within `bytes`. The ids of a file
-/// without a header are as wide as its name says, or else as their values do ([`width_by_values`]).
+/// Reads the header of a token file. The announced ids exist: `offset + n * width` is within `bytes`. The ids of a file
+/// without a header have the width that its name says, or else the one that its values suggest ([`width_by_values`]).
 ///
 /// # Errors
-/// What is wrong, as a sentence without the file's name.
+/// Describes the problem in a sentence without the file's name.
 pub fn layout(bytes: &[u8], named: Named) -> Result<Layout, String> {
     if bytes.starts_with(PACKED) {
         return packed(bytes);
@@ -143,7 +143,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
-/// `n` ids from `offset` on, if the file has them.
+/// Returns the layout of `n` ids from `offset` on, if the file has them.
 fn within(
     bytes: &[u8],
     format: Format,
@@ -199,8 +199,8 @@ fn packed(bytes: &[u8]) -> Result<Layout, String> {
         }
     };
     let mut layout = within(bytes, Format::LitGpt, PACKED_BYTES, width, chunk)?;
-    // The last chunk of a data set is filled up with the separator: one of those ends the last document, the rest is
-    // no text.
+    // The last chunk of a data set is padded with the separator: the first one ends the last document, the rest is not
+    // text.
     let ids = &bytes[PACKED_BYTES..PACKED_BYTES + layout.n * width.bytes()];
     let mut ids = ids.chunks_exact(width.bytes()).rev();
     if let Some(last) = ids.next() {
@@ -254,7 +254,7 @@ fn npy_header(text: &str) -> Result<(Width, u64), String> {
     while !rest.is_empty() {
         let (key, after) = rest.split_once(':').ok_or_else(odd)?;
         let after = after.trim_start();
-        // A value ends with the next comma outside of a tuple.
+        // A value ends at the next comma outside of a tuple.
         let end = match after.starts_with('(') {
             true => after.find(')').ok_or_else(odd)? + 1,
             false => after.find(',').unwrap_or(after.len()),
@@ -269,7 +269,7 @@ fn npy_header(text: &str) -> Result<(Width, u64), String> {
                     other => Err(other),
                 });
             }
-            // Of one dimension both orders are the same, but numpy writes False for it.
+            // For one dimension both orders are equal, but numpy writes False.
             "'fortran_order'" if value == "False" => {}
             "'fortran_order'" => return Err("it is in Fortran order; save it in C order".into()),
             "'shape'" => {
@@ -289,7 +289,7 @@ fn npy_header(text: &str) -> Result<(Width, u64), String> {
     }
     match width.zip(n).ok_or_else(odd)? {
         (Ok(width), n) => Ok((width, n)),
-        // An array of nothing has the type of no id: numpy makes it one of floats.
+        // An empty array has any type: numpy makes it one of floats.
         (Err(_), 0) => Ok((Width::Two, 0)),
         (Err(other), _) => {
             let other = crate::text::cut(other, 40).into_owned();

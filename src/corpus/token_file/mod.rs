@@ -1,8 +1,8 @@
-//! Files of token ids, told apart by their content: nanoGPT's (no header), llm.c's, lit-gpt's packed ones and FineWeb's
-//! `.npy` shards. A sidecar `FILE.json` says which tokenizer made our own.
+//! Files of token ids, recognised by their content: nanoGPT's (no header), llm.c's, lit-gpt's packed ones and FineWeb's
+//! `.npy` shards. A sidecar `FILE.json` names the tokenizer of files that this program wrote.
 //!
-//! Headers are read by [`header`] from bytes alone; what they promise is held against the file's length before anything is
-//! mapped or reserved.
+//! Headers are read by [`header`] from bytes alone; their sizes are compared with the file's length before anything is
+//! mapped or allocated.
 
 pub mod header;
 mod sidecar;
@@ -18,7 +18,7 @@ pub use header::{Format, Layout, Named};
 pub use sidecar::{Sidecar, sidecar};
 pub use writer::{LARGEST, Writer};
 
-/// A mapped token file that has not been held against a tokenizer.
+/// A mapped token file that has not been checked against a tokenizer.
 pub struct Opened {
     map: Mmap,
     pub layout: Layout,
@@ -40,7 +40,7 @@ pub fn look(path: &Path) -> Result<Opened, CorpusError> {
     };
     let side = Sidecar::read(path)?;
     let file = file::open(path).map_err(read)?;
-    // SAFETY: the map is read only. Another process that shortens the file meanwhile would end this one, as with every
+    // SAFETY: the map is read only. If another process shortens the file meanwhile, this process ends, as with every
     // reader of mapped data; `data prepare` replaces files by renaming.
     let map = unsafe { Mmap::map(&file) }.map_err(read)?;
     let layout = header::layout(&map, Named::of(path)).map_err(fail)?;
@@ -72,7 +72,7 @@ pub fn open(path: &Path, tokenizer: &Tokenizer) -> Result<Tokens, CorpusError> {
     below(path, opened, tokenizer.size())
 }
 
-/// Maps a token file whose ids must be below `size`, whatever made them.
+/// Maps a token file whose ids must be below `size`, made by any tokenizer.
 ///
 /// # Errors
 /// When it cannot be read, is damaged, or has other ids.

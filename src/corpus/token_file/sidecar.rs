@@ -1,4 +1,4 @@
-//! `FILE.json` beside a token file: which tokenizer made it, from what.
+//! `FILE.json` next to a token file: the tokenizer that made it, and its inputs.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::file;
 /// Most bytes of a sidecar file.
 const LARGEST: u64 = 1 << 20;
 
-/// What the sidecar tells.
+/// The contents of a sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sidecar {
     pub tokenizer: String,
@@ -22,7 +22,7 @@ pub struct Sidecar {
     pub sources: Vec<String>,
 }
 
-/// The sidecar's path.
+/// Returns the sidecar's path.
 pub fn sidecar(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".json");
@@ -30,7 +30,7 @@ pub fn sidecar(path: &Path) -> PathBuf {
 }
 
 impl Sidecar {
-    /// The sidecar of a file that `tokenizer` has made.
+    /// Makes the sidecar of a file that `tokenizer` has made.
     pub fn new(tokenizer: &Tokenizer, n_tokens: u64, sources: Vec<String>) -> Self {
         Self {
             tokenizer: tokenizer.name().into(),
@@ -41,7 +41,7 @@ impl Sidecar {
         }
     }
 
-    /// The sidecar of `path`, where there is one.
+    /// Reads the sidecar of `path`, if it exists.
     ///
     /// # Errors
     /// When it is damaged.
@@ -64,7 +64,7 @@ impl Sidecar {
     /// Whether `tokenizer` made the file.
     ///
     /// # Errors
-    /// A sentence on which one did.
+    /// Names the tokenizer that did.
     pub fn made_by(&self, tokenizer: &Tokenizer) -> Result<(), String> {
         let same = match &self.fingerprint {
             Some(fingerprint) => fingerprint == tokenizer.fingerprint(),

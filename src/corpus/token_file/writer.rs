@@ -15,7 +15,7 @@ use crate::corpus::tokens::Width;
 use crate::corpus::{CorpusError, Tokenizer};
 use crate::file::{Dir, NewFile};
 
-/// The most tokens in one file; whole documents more or less.
+/// The most tokens in one file, which may be exceeded by part of a document.
 pub const LARGEST: u64 = 2_000_000_000;
 
 /// Appends ids to a file under a temporary name; [`Self::finish`] puts it in place.
@@ -39,7 +39,7 @@ impl Writer {
         name.into()
     }
 
-    /// Begins a file, or goes on with the first `keep` tokens of one that was begun.
+    /// Begins a file, or continues after the first `keep` tokens of one that was begun.
     ///
     /// A file to be continued must be a regular file with a single name. Otherwise the entry with the temporary name is
     /// removed; the target of a link is not touched.
@@ -88,7 +88,7 @@ impl Writer {
         &self.path
     }
 
-    /// Gives another name.
+    /// Sets another name.
     pub fn rename(&mut self, path: PathBuf) {
         self.path = path;
     }
@@ -124,7 +124,7 @@ impl Writer {
         }
     }
 
-    /// Makes sure that everything pushed so far outlives the machine.
+    /// Flushes everything pushed so far to disk.
     pub fn sync(&mut self) -> Result<(), CorpusError> {
         self.write_out()?;
         self.file.sync_data().map_err(|e| self.failed(e))
@@ -155,7 +155,7 @@ impl Writer {
             }
             file.sync_all()?;
             let text = serde_json::to_string_pretty(&side)?;
-            // The new sidecar waits beside its place, so that a failure leaves the old pair as it was.
+            // The new sidecar gets its name last, so that a failure leaves the old pair unchanged.
             let mut beside = NewFile::create(&sidecar(path))?;
             beside.write_all((text + "\n").as_bytes())?;
             dir.rename(part, name)?;

@@ -1,10 +1,10 @@
-//! The `tokenizers` crate behind bounds: a `tokenizer.json` from elsewhere must not make gigabytes of a line of text.
+//! The `tokenizers` crate with bounds: a `tokenizer.json` from elsewhere must not turn a line of text into gigabytes.
 //!
-//! The crate runs a file's normalizer, pre-tokenizer and decoder as they are written, and any of them may multiply the
+//! The crate runs a file's normalizer, pre-tokenizer and decoder as they are written, and each of them may multiply the
 //! text: a `Replace` with a long replacement, a `Prepend`, a table of characters (`Precompiled`), twenty `ByteLevel` in
 //! a row. Here the steps run one by one and each is refused when the text has grown beyond [`MOST_GROWTH`]; steps that
 //! can multiply the text at once are counted before anything is allocated. The ids are those of the crate. Time is
-//! bounded elsewhere ([`super::watch`]), because an expression's work cannot be counted from outside.
+//! bounded elsewhere ([`super::watch`]), because the work of an expression cannot be counted from outside.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -18,16 +18,17 @@ use tokenizers::{
 
 use super::counted::{Replacement, precompiled};
 
-/// Bytes that a normalizer, a pre-tokenizer or a decoder may make of each byte of text, and of every text besides. What
-/// grows most in use is compatibility decomposition: 11 bytes of each byte of U+FDFA. Sentencepiece's spaces are 3 bytes.
+/// Bytes that a normalizer, a pre-tokenizer or a decoder may make of each byte of text, and in addition of every text.
+/// The largest growth in use is compatibility decomposition: 11 bytes for each byte of U+FDFA. Sentencepiece's spaces
+/// are 3 bytes.
 pub const MOST_GROWTH: usize = 16;
 const SPARE_BYTES: usize = 1024;
-/// Steps of one part. Published tokenizers have fewer than 20.
+/// Most steps of one part. Published tokenizers have fewer than 20.
 const MOST_STEPS: usize = 64;
-/// Bytes of one token. Published ones have fewer than 1000.
+/// Most bytes of one token. Published ones have fewer than 1000.
 const LONGEST_TOKEN: usize = 64 << 10;
 
-/// What a piece of text is going through, for messages.
+/// The stages of encoding and decoding, for messages.
 #[derive(Debug, Default)]
 pub struct Stage(AtomicU8);
 
@@ -37,7 +38,7 @@ const PRE_TOKENIZER: u8 = 2;
 const MODEL: u8 = 3;
 
 impl Stage {
-    /// The part of `tokenizer.json` that is at work.
+    /// Returns the part of `tokenizer.json` that is running.
     pub fn name(&self) -> &'static str {
         STAGES[usize::from(self.0.load(Ordering::Relaxed)) % STAGES.len()]
     }
@@ -47,16 +48,16 @@ impl Stage {
     }
 }
 
-/// Why a text has no ids.
+/// Why a text cannot be encoded.
 #[derive(Debug)]
 pub enum Failed {
-    /// A part of the tokenizer makes too much of it; says which.
+    /// A part of the tokenizer makes too much of it; names the part.
     Grown(String),
-    /// The crate gives it up.
+    /// The crate fails.
     GivenUp,
 }
 
-/// A tokenizer of the crate, taken apart.
+/// A tokenizer of the crate, split into its steps.
 #[derive(Clone)]
 pub struct Bounded {
     library: tokenizers::Tokenizer,
@@ -92,10 +93,10 @@ impl Clone for Step {
     }
 }
 
-/// Refuses what a `tokenizer.json` makes of its own tokens while it is read.
+/// Refuses parts of a `tokenizer.json` that make too much of its own tokens while it is read.
 ///
 /// # Errors
-/// Says which part is at fault.
+/// Names the part at fault.
 pub fn check(value: &Value) -> Result<(), String> {
     let added = value["added_tokens"].as_array().into_iter().flatten();
     let added: Vec<(&str, bool)> = added
@@ -148,7 +149,7 @@ pub fn check(value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses tables of characters that say they are longer than they are: the crate makes room for what they say.
+/// Refuses tables of characters that announce more than they contain, since the crate allocates what they announce.
 fn check_tables(normalizer: &Value) -> Result<(), String> {
     if let Some(steps) = normalizer["normalizers"].as_array() {
         return steps.iter().try_for_each(check_tables);
@@ -156,7 +157,7 @@ fn check_tables(normalizer: &Value) -> Result<(), String> {
     let Some(table) = normalizer["precompiled_charsmap"].as_str() else {
         return Ok(());
     };
-    // The first four bytes tell the length of the trie; three bytes are four letters of base64.
+    // The first four bytes are the length of the trie; three bytes are four letters of base64.
     let digit = |letter: u8| match letter {
         b'A'..=b'Z' => Some(letter - b'A'),
         b'a'..=b'z' => Some(letter - b'a' + 26),
@@ -179,7 +180,7 @@ fn check_tables(normalizer: &Value) -> Result<(), String> {
     }
 }
 
-/// The steps of a part, those of sequences counted one by one.
+/// Returns the number of steps of a part, with sequences flattened.
 fn count_steps(part: &Value, inner: &str) -> usize {
     match part[inner].as_array() {
         Some(steps) => steps.iter().map(|step| count_steps(step, inner)).sum(),
@@ -188,10 +189,10 @@ fn count_steps(part: &Value, inner: &str) -> usize {
 }
 
 impl Bounded {
-    /// Takes a tokenizer apart.
+    /// Splits a tokenizer into its steps.
     ///
     /// # Errors
-    /// When a step cannot be read again.
+    /// When a step cannot be parsed again.
     pub fn new(library: tokenizers::Tokenizer) -> Result<Self, String> {
         let normalizer = library.get_normalizer().map(steps_of).transpose()?;
         let mut pre_tokenizer = Vec::new();
@@ -214,10 +215,11 @@ impl Bounded {
         &self.library
     }
 
-    /// Appends the ids of a text, without special tokens around it. A text that the crate gives up is encoded in halves.
+    /// Appends the ids of a text, without special tokens around it. A text that the crate fails on is encoded in
+    /// halves.
     ///
     /// # Errors
-    /// When a part of the tokenizer makes too much of the text; says which.
+    /// When a part of the tokenizer makes too much of the text; names the part.
     pub fn encode(&self, text: &str, stage: &Stage, ids: &mut Vec<u32>) -> Result<(), String> {
         match self.encode_whole(text, stage, ids) {
             Ok(()) => Ok(()),
@@ -261,7 +263,7 @@ impl Bounded {
         Ok(())
     }
 
-    /// Splits a text into words. One step of those that can grow it makes at most 4 bytes of one; several are looked at.
+    /// Splits a text into words. A single step makes at most 4 bytes of one; several steps are checked.
     fn split(&self, words: &mut PreTokenizedString, most: usize) -> Result<(), Failed> {
         let mut growing = 0;
         for step in &self.pre_tokenizer {
@@ -281,10 +283,10 @@ impl Bounded {
         Ok(())
     }
 
-    /// The text of token ids; those unknown are left out.
+    /// Returns the text of token ids; unknown ids are left out.
     ///
     /// # Errors
-    /// When the decoder makes too much of it, or gives it up.
+    /// When the decoder makes too much of it, or fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, String> {
         let added = self.library.get_added_vocabulary();
         let model = self.library.get_model();
@@ -322,7 +324,7 @@ fn most_bytes(of: usize) -> usize {
     of.saturating_mul(MOST_GROWTH).saturating_add(SPARE_BYTES)
 }
 
-/// The bytes that a normalizer may make of one text in all.
+/// The bytes that a normalizer may make of one text in total.
 struct Budget {
     most: usize,
     /// Bytes made of the parts between added tokens so far.
@@ -349,7 +351,7 @@ impl Budget {
     }
 }
 
-/// A normalizer at work on one text.
+/// A normalizer running on one text.
 struct Running<'a> {
     steps: &'a [Step],
     budget: &'a Budget,
@@ -404,7 +406,7 @@ fn normalize(
     Ok(())
 }
 
-/// The steps of a normalizer, those of sequences one after the other.
+/// Returns the steps of a normalizer, with sequences flattened.
 fn steps_of(normalizer: &NormalizerWrapper) -> Result<Vec<Step>, String> {
     let mut steps = Vec::new();
     flatten_normalizer(normalizer, &mut steps)?;

@@ -1,7 +1,7 @@
-//! Byte-level BPE: words into bytes, the pair of lowest rank merged first, the leftmost of equals.
+//! Byte-level BPE: splits words into bytes and merges the pair of lowest rank first, the leftmost of equals.
 //!
-//! Done here and not by `tokenizers`, which gives the same ids at a fraction of the speed (`docs/models.md`). Every other kind
-//! of `tokenizer.json` is left to that crate.
+//! Implemented here because `tokenizers` gives the same ids at a fraction of the speed (`docs/models.md`). Every other
+//! kind of `tokenizer.json` is left to that crate.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -19,11 +19,11 @@ use super::split::Split;
 pub struct AddedToken {
     pub content: String,
     pub id: u32,
-    /// Looked for after those that are not, in the text between them.
+    /// Matched after those that are not normalized, in the text between them.
     pub normalized: bool,
 }
 
-/// What an encoder is made of.
+/// The parts of an encoder.
 pub struct Parts {
     /// Bytes of each id; ids without bytes are left out.
     pub tokens: HashMap<u32, Vec<u8>>,
@@ -31,11 +31,11 @@ pub struct Parts {
     pub merges: Vec<(u32, u32, u32)>,
     pub added: Vec<AddedToken>,
     pub split: Split,
-    /// Whether bytes without a token give nothing; else there must be none.
+    /// Whether bytes without a token are dropped; otherwise every byte needs a token.
     pub passes_over: bool,
-    /// A word that is a token is taken whole, whatever its merges would give.
+    /// A word that is a token is encoded as that token, regardless of its merges.
     pub whole_words: bool,
-    /// Used for texts that are not in normal form C, which this encoder would have to bring there.
+    /// Used for texts that are not in normal form C, which this encoder does not normalize itself.
     pub normalizing: Option<Box<Bounded>>,
 }
 
@@ -45,29 +45,29 @@ pub struct ByteBpe {
     merges: HashMap<u64, (u32, u32), Fast>,
     /// Bytes by id.
     bytes: Vec<Vec<u8>>,
-    /// Ids of words, where they are taken whole.
+    /// Ids of words, if complete words are matched.
     words: HashMap<Vec<u8>, u32, Fast>,
     added: Vec<AddedToken>,
     /// Finders of added tokens with the index of each pattern in `added`.
     finders: Vec<(AhoCorasick, Vec<usize>)>,
     split: Split,
     normalizing: Option<Box<Bounded>>,
-    /// One a thread that is encoding or has been.
+    /// One for each thread that encodes or has encoded.
     caches: Mutex<Vec<Cache>>,
 }
 
-/// In place of the id of a byte that has no token.
+/// Stands for the id of a byte that has no token.
 const NO_TOKEN: u32 = u32::MAX;
-/// Words up to this length are remembered: with their length they are one number.
+/// Words up to this length are cached: together with their length they fit one number.
 const SHORT: usize = 15;
-/// Words that are remembered; then all are forgotten, so that memory is bounded.
+/// Number of cached words; then the cache is cleared, so that memory is bounded.
 const MOST_WORDS: usize = 1 << 17;
 /// From this length on the pairs are kept in a heap.
 const LONG: usize = 48;
 
 #[derive(Default)]
 struct Cache {
-    /// Where the ids of a word are.
+    /// The range of a word's ids.
     words: HashMap<u128, (u32, u8), Fast>,
     ids: Vec<u32>,
     /// Scratch.
@@ -75,7 +75,7 @@ struct Cache {
 }
 
 impl ByteBpe {
-    /// None when a byte has no token that needs one, or an added token cannot be searched for.
+    /// Returns `None` when a byte lacks a token that it needs, or an added token cannot be searched for.
     pub fn new(parts: Parts) -> Option<Self> {
         let Parts {
             tokens,
@@ -94,7 +94,7 @@ impl ByteBpe {
                 byte_ids[usize::from(byte)] = id;
             }
         }
-        // Bytes that no UTF-8 has need no token; others without one are passed over, where nothing stands for them.
+        // Bytes that never occur in UTF-8 need no token; others without one are dropped, if there is no unknown token.
         let needed = |byte: u8| !matches!(byte, 0xc0 | 0xc1 | 0xf5..);
         let all = (0..=255).all(|byte| !needed(byte) || byte_ids[usize::from(byte)] != NO_TOKEN);
         if !all && !passes_over {
@@ -145,7 +145,7 @@ impl ByteBpe {
         })
     }
 
-    /// The bytes of an id; none of an unknown one.
+    /// Returns the bytes of an id; empty for an unknown one.
     pub fn bytes(&self, id: u32) -> &[u8] {
         self.bytes.get(id as usize).map_or(&[], Vec::as_slice)
     }
@@ -245,7 +245,7 @@ impl ByteBpe {
         ids.extend_from_slice(symbols);
     }
 
-    /// The same in n log n: a heap of pairs, the symbols as a linked list.
+    /// The same in O(n log n): a heap of pairs, the symbols as a linked list.
     fn merge_long(&self, symbols: &mut [u32], ids: &mut Vec<u32>) {
         const NONE: u32 = u32::MAX;
         let n = symbols.len();
@@ -265,7 +265,7 @@ impl ByteBpe {
         }
         while let Some(Reverse((_, left, right, a, b, merged))) = heap.pop() {
             let (l, r) = (left as usize, right as usize);
-            // Stale: one of the two has been merged with another meanwhile.
+            // Stale: one of the two has been merged with another symbol meanwhile.
             if !alive[l] || !alive[r] || symbols[l] != a || symbols[r] != b || next[l] != right {
                 continue;
             }
@@ -290,7 +290,7 @@ fn pair(left: u32, right: u32) -> u64 {
 
 type Fast = BuildHasherDefault<FastHasher>;
 
-/// Multiplies and folds: vocabularies are no adversaries worth a slower hash, and bounded.
+/// Hashes by multiplying and folding: vocabularies are bounded and not adversarial, so a slower hash is not needed.
 #[derive(Default)]
 struct FastHasher(u64);
 

@@ -1,5 +1,5 @@
-//! Steps that can multiply a text at once, done as the `tokenizers` crate does them, but counted: `Replace` and a table of
-//! characters (`Precompiled`).
+//! Steps that can multiply a text at once, as the `tokenizers` crate computes them, but counted: `Replace` and a table
+//! of characters (`Precompiled`).
 
 use serde_json::Value;
 use tokenizers::normalizers::precompiled::Precompiled;
@@ -8,7 +8,7 @@ use tokenizers::utils::SysRegex;
 use tokenizers::{NormalizedString, Offsets};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// `Replace`, as the crate has it.
+/// `Replace`, as in the crate.
 pub struct Replacement {
     /// The pattern as an expression, from which a copy is made.
     pattern: String,
@@ -30,7 +30,7 @@ impl Clone for Replacement {
 }
 
 impl Replacement {
-    /// Takes a step of the crate apart.
+    /// Splits a step of the crate into its parts.
     ///
     /// # Errors
     /// When its pattern cannot be compiled again.
@@ -49,7 +49,7 @@ impl Replacement {
         })
     }
 
-    /// Replaces in a text that is being normalized. False when more than `most` bytes come of it.
+    /// Replaces in a text that is being normalized. Returns false when the result has more than `most` bytes.
     ///
     /// # Errors
     /// Those of the crate.
@@ -65,7 +65,7 @@ impl Replacement {
         }
     }
 
-    /// Replaces in the texts of tokens; none when more than `most` bytes come of them.
+    /// Replaces in the texts of tokens; returns `None` when the result has more than `most` bytes.
     pub fn decode(&self, tokens: &[String], most: usize) -> Option<Vec<String>> {
         let mut bytes = 0;
         let mut decoded = Vec::with_capacity(tokens.len());
@@ -96,7 +96,7 @@ impl Replacement {
 #[error("the text grows too long")]
 struct TooLong;
 
-/// The places of a pattern in a text, found as the crate does, as long as the text that comes of them is not too long.
+/// The matches of a pattern in a text, found as the crate finds them, as long as the resulting text is not too long.
 struct Counted<'a> {
     replacement: &'a Replacement,
     most: usize,
@@ -127,7 +127,8 @@ impl Pattern for &Counted<'_> {
     }
 }
 
-/// Normalizes by a table of characters, step for step as the crate does. False when more than `most` bytes come of it.
+/// Normalizes with a table of characters, in the same steps as the crate. Returns false when the result has more than
+/// `most` bytes.
 pub fn precompiled(table: &Precompiled, text: &mut NormalizedString, most: usize) -> bool {
     let mut changes = Vec::with_capacity(text.get().len());
     let (mut changed, mut bytes) = (false, 0);
@@ -165,8 +166,8 @@ pub fn precompiled(table: &Precompiled, text: &mut NormalizedString, most: usize
     true
 }
 
-/// Appends the characters of `new` with how they stand to those of `old`: 1 for each that is added, and the last one
-/// takes those that are removed.
+/// Appends the characters of `new` with their offsets from those of `old`: 1 for each added character; the last one
+/// carries the removed ones.
 fn change(changes: &mut Vec<(char, isize)>, old: &str, new: &str) {
     let difference = new.chars().count() as isize - old.chars().count() as isize;
     changes.extend(new.chars().map(|c| (c, 0)));
@@ -190,7 +191,7 @@ mod tests {
         let unit = |label: u8, leaf: bool, offset: usize| {
             u32::from(label) | u32::from(leaf) << 8 | (offset as u32) << 10
         };
-        // The first bytes begin at 256, the second ones of each first byte at a place of their own.
+        // Entries of first bytes begin at 256, those of second bytes at an offset that the first byte determines.
         units[0] = unit(0, false, 256);
         let mut next = 512;
         let mut begun = std::collections::HashMap::new();

@@ -18,12 +18,12 @@ use crate::corpus::CorpusError;
 use crate::file;
 use crate::text;
 
-/// A larger file is no tokenizer.
+/// A larger file is not a tokenizer.
 pub const LARGEST: u64 = 256 << 20;
 
-/// A tokenizer's own file in a model's directory.
+/// The file of a tokenizer in a model's directory.
 pub const TOKENIZER: &str = "tokenizer.json";
-/// What may stand beside it, and is taken along with it.
+/// Files that may be next to it, and are copied with it.
 pub const COMPANIONS: [&str; 9] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -90,7 +90,7 @@ fn build_here(name: &str, mut bytes: Vec<u8>, places: &Places) -> Result<Tokeniz
         ));
     }
     let (largest, count) = ids(&value);
-    // A few numbers may be left out, but no table is made for ids that hardly any token has.
+    // A few ids may be unused, but no table is made for ids most of which have no token.
     if largest >= (MOST_IDS as u64).min(4 * count + 65_536) {
         return Err(format!(
             "it has a token with id {largest} among {count} tokens"
@@ -136,7 +136,7 @@ fn build_here(name: &str, mut bytes: Vec<u8>, places: &Places) -> Result<Tokeniz
     Ok(tokenizer.with_json(bytes.into()))
 }
 
-/// The largest id that is written anywhere and the number of tokens, before anything is made of them.
+/// Returns the largest id in the file and the number of tokens, before they are used.
 fn ids(value: &Value) -> (u64, u64) {
     let added = value["added_tokens"].as_array().into_iter().flatten();
     let added = added.filter_map(|token| token["id"].as_u64());
@@ -146,7 +146,7 @@ fn ids(value: &Value) -> (u64, u64) {
     all.fold((0, 0), |(largest, n), id| (largest.max(id), n + 1))
 }
 
-/// The encoder of our own, when this is byte-level BPE with a splitting known here and nothing else in the way.
+/// Returns the native encoder, if this is byte-level BPE with a splitting known here and no unsupported settings.
 fn own(value: &Value, library: Bounded) -> Result<ByteBpe, Box<Bounded>> {
     let library = Box::new(library);
     let Some(mut parts) = parts(value) else {
@@ -199,7 +199,8 @@ fn parts(value: &Value) -> Option<Parts> {
     })
 }
 
-/// The added tokens, where all can be searched for; with `nfc` those that are normalized as the texts are.
+/// Returns the added tokens, if all can be searched for; with `nfc`, normalized ones are in the normal form of the
+/// texts.
 fn added(tokens: &Value, nfc: bool) -> Option<Vec<AddedToken>> {
     let tokens = tokens.as_array().map_or(&[][..], Vec::as_slice);
     let one = |token: &Value| {
@@ -221,7 +222,7 @@ fn added(tokens: &Value, nfc: bool) -> Option<Vec<AddedToken>> {
     tokens.iter().map(one).collect()
 }
 
-/// The splitting that a byte-level pre-tokenizer means; `None` for one that is not known here.
+/// Returns the splitting that a byte-level pre-tokenizer specifies; `None` for an unknown one.
 pub fn read_split(pre: &Value) -> Option<Split> {
     let steps = match pre["type"].as_str()? {
         "Sequence" => pre["pretokenizers"].as_array()?.iter().collect(),
@@ -272,7 +273,7 @@ impl Tokenizer {
     }
 
     fn with_json(self, json: Arc<[u8]>) -> Self {
-        // Nobody has asked for it yet.
+        // The value has not been requested yet.
         let _ = self.0.json.set(json);
         self
     }

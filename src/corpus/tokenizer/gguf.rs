@@ -1,4 +1,4 @@
-//! The vocabulary in a GGUF file's metadata (`tokenizer.ggml.*`), written as the `tokenizer.json` it stands for.
+//! Converts the vocabulary in a GGUF file's metadata (`tokenizer.ggml.*`) to the equivalent `tokenizer.json`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use super::split::{GPT_4O, LLAMA3, QWEN2, TEKKEN};
 use super::{MOST_IDS, Places, Tokenizer, file};
 use crate::corpus::CorpusError;
 
-/// The most that the squares of the tokens' lengths may come to: merges are looked for at every cut of each. Those of
-/// published vocabularies come to a thousandth of it.
+/// Largest sum of the squares of the tokens' lengths, since merges are searched at every cut of each token. Published
+/// vocabularies reach a thousandth of it.
 const MOST_WORK: u64 = 1 << 34;
 
-/// The keys under `tokenizer.ggml.`, as they stand in the file.
+/// The keys under `tokenizer.ggml.`, as in the file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GgufVocabulary {
     /// `model`: `gpt2` is byte-level BPE, `llama` sentencepiece's BPE.
@@ -37,7 +37,7 @@ pub struct GgufVocabulary {
     pub add_bos: Option<bool>,
     /// `add_space_prefix`, of `llama`: true when absent.
     pub add_space_prefix: Option<bool>,
-    /// `tokenizer.huggingface.json`: the `tokenizer.json`, which says what the other keys cannot.
+    /// `tokenizer.huggingface.json`: the complete `tokenizer.json`, which has more than the other keys can express.
     pub hugging_face: Option<String>,
 }
 
@@ -79,7 +79,7 @@ pub fn tokenizer(vocabulary: &GgufVocabulary) -> Result<Tokenizer, CorpusError> 
 }
 
 impl Tokenizer {
-    /// The same tokenizer with other ends of texts, unless it is shared by now.
+    /// The same tokenizer with other ends of texts, unless it is already shared.
     fn with_ends(mut self, eos: Option<u32>, stops: Vec<u32>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.special.eos = eos;
@@ -89,8 +89,8 @@ impl Tokenizer {
     }
 }
 
-/// The name of a row of the model that no token has: `[PAD7]`, as the converter writes it, or `[PAD7-1]`, `[PAD7-2]` and so
-/// on, the first that is not `taken`.
+/// Returns the name of a row of the model without a token: `[PAD7]`, as the converter writes it, or `[PAD7-1]`,
+/// `[PAD7-2]` and so on, the first that is not `taken`.
 pub fn filler(id: usize, taken: impl Fn(&str) -> bool) -> String {
     let plain = format!("[PAD{id}]");
     let others = (1u64..).map(|n| format!("[PAD{id}-{n}]"));
@@ -110,15 +110,15 @@ fn is_filler(id: usize, token: &str) -> bool {
 }
 
 impl GgufVocabulary {
-    /// Whether `bos` stands before a text: what the file says, and llama.cpp's rule for each kind where it says nothing.
+    /// Whether `bos` precedes a text: by the file's key, or by llama.cpp's rule for each kind if the key is absent.
     pub fn begins_with_bos(&self) -> bool {
         self.add_bos.unwrap_or(self.model == "llama")
     }
 
-    /// The `tokenizer.json` that the `tokenizer.ggml` keys stand for.
+    /// Returns the `tokenizer.json` equivalent to the `tokenizer.ggml` keys.
     ///
     /// # Errors
-    /// Says what does not hold together, or is of an unknown kind.
+    /// Describes what is inconsistent or of an unknown kind.
     pub fn json(&self) -> Result<Value, String> {
         self.check()?;
         match self.model.as_str() {
@@ -179,7 +179,7 @@ impl GgufVocabulary {
         self.token_types.get(id).copied().unwrap_or(NORMAL)
     }
 
-    /// The tokens with their ids, without rows of the model that no token has ([`filler`]).
+    /// Returns the tokens with their ids, without rows of the model that have no token ([`filler`]).
     fn used(&self) -> impl Iterator<Item = (usize, &String)> {
         let all = self.tokens.iter().enumerate();
         all.filter(|&(id, token)| self.kind(id) != UNUSED || !is_filler(id, token))
@@ -192,7 +192,7 @@ impl GgufVocabulary {
             .collect()
     }
 
-    /// Control tokens are special, user-defined ones are only matched whole.
+    /// Control tokens are special; user-defined ones are only matched as a unit.
     fn added(&self) -> Vec<Value> {
         let added = |(id, content): (usize, &String)| {
             let kind = self.kind(id);
@@ -290,7 +290,7 @@ impl GgufVocabulary {
     }
 
     /// Sentencepiece merges the pair whose piece has the highest score. As a list of merges: every way to make a piece
-    /// of two others, by falling score (the order that `transformers` gives them).
+    /// of two others, by falling score (the order in `transformers`).
     fn merges_from_scores(&self) -> Vec<Value> {
         let ids: HashMap<&str, usize> = self
             .used()

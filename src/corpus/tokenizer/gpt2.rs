@@ -1,7 +1,7 @@
 //! GPT-2's encoding, from its 50,000 merges.
 //!
-//! The merges are embedded, 4 bytes each, as made by `scripts/make_gpt2_merges.py` from OpenAI's `vocab.bpe`. Crates that
-//! carry the vocabulary carry an encoder and its regular expressions with it, which the encoder here does not need.
+//! The merges are embedded, 4 bytes each, as made by `scripts/make_gpt2_merges.py` from OpenAI's `vocab.bpe`. Crates
+//! with the vocabulary also contain an encoder and its regular expressions, which are not needed here.
 
 use serde_json::{Value, json};
 
@@ -109,8 +109,7 @@ mod tests {
         text
     }
 
-    /// Every token has the id that OpenAI gave it: written out, they are tiktoken's file `r50k_base.tiktoken`, whose
-    /// `b3sum` this is.
+    /// Every token has OpenAI's id: printed, they equal tiktoken's file `r50k_base.tiktoken`, whose `b3sum` this is.
     #[test]
     fn every_id_is_openais() {
         let tokens = tokens();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The letter of each byte: printable bytes stand for themselves, the rest follow from U+0100 on.
+/// The letter of each byte: printable bytes are their own letters, the others get letters from U+0100 on.
 static LETTERS: LazyLock<[char; 256]> = LazyLock::new(|| {
     let mut letters = ['\0'; 256];
     let mut next = 0x100;
@@ -34,12 +34,12 @@ pub fn in_order() -> impl Iterator<Item = u8> {
 static BYTES: LazyLock<HashMap<char, u8>> =
     LazyLock::new(|| LETTERS.iter().copied().zip(0..=255).collect());
 
-/// Bytes as letters.
+/// Returns bytes as letters.
 pub fn spell(bytes: &[u8]) -> String {
     bytes.iter().map(|&b| LETTERS[usize::from(b)]).collect()
 }
 
-/// The bytes that letters stand for; none when a character is no such letter.
+/// Returns the bytes that letters stand for; `None` when a character is not such a letter.
 pub fn bytes(letters: &str) -> Option<Vec<u8>> {
     letters.chars().map(|c| BYTES.get(&c).copied()).collect()
 }

@@ -1,6 +1,6 @@
 //! Text to token ids and back: bytes, GPT-2's encoding without any file, a `tokenizer.json`, a GGUF file's vocabulary.
 //!
-//! Byte-level BPE with a splitting that is known here goes through our own encoder ([`bpe`]), everything else through the
+//! Byte-level BPE with a splitting that is known here uses the native encoder ([`bpe`]), everything else the
 //! `tokenizers` crate; both give the ids of the Python package.
 
 mod bounded;
@@ -47,7 +47,7 @@ struct Inner {
     vocabulary: usize,
     special: SpecialIds,
     way: Backend,
-    /// `tokenizer.json`, made when it is first asked for.
+    /// `tokenizer.json`, made on first use.
     json: OnceLock<Arc<[u8]>>,
     fingerprint: OnceLock<String>,
     /// The file it was read from, for messages.
@@ -98,7 +98,7 @@ impl Tokenizer {
         }))
     }
 
-    /// What messages and journals call it.
+    /// Returns its name in messages and journals.
     pub fn name(&self) -> &str {
         &self.0.name
     }
@@ -113,7 +113,7 @@ impl Tokenizer {
         self.size().next_multiple_of(64)
     }
 
-    /// Whether a vocabulary of `vocab` rows has one for every id.
+    /// Whether a vocabulary of `vocab` rows has a row for every id.
     ///
     /// # Errors
     /// [`CorpusError::Vocabulary`].
@@ -128,8 +128,8 @@ impl Tokenizer {
         })
     }
 
-    /// Whether a trained model of `vocab` rows has one for every id of the vocabulary. Published models may lack rows for
-    /// added tokens, such as padding: an id without a row is refused where it occurs ([`Tokens::check_below`]).
+    /// Whether a trained model of `vocab` rows has a row for every id of the vocabulary. Published models may lack rows
+    /// for added tokens, such as padding: an id without a row is refused where it occurs ([`Tokens::check_below`]).
     ///
     /// # Errors
     /// [`CorpusError::Vocabulary`].
@@ -171,8 +171,8 @@ impl Tokenizer {
         ids.map_err(|what| self.refused(what))
     }
 
-    /// Watches the encoding of texts of these lengths, where it may take any time: only where the `tokenizers` crate
-    /// follows a file's expressions.
+    /// Watches the encoding of texts of these lengths, if its time is unbounded: only the `tokenizers` crate evaluates
+    /// a file's expressions.
     ///
     /// # Errors
     /// When the system has no thread to give.
@@ -194,10 +194,10 @@ impl Tokenizer {
         Ok(Some(watch))
     }
 
-    /// [`Self::encode`] on this thread, for as long as it takes.
+    /// [`Self::encode`] on this thread, without a time limit.
     ///
     /// # Errors
-    /// Says which part makes too much of the text.
+    /// Names the part that makes too much of the text.
     pub(super) fn encode_here(&self, text: &str, stage: &Stage) -> Result<Vec<u32>, String> {
         match &self.0.way {
             Backend::Byte => {
@@ -219,7 +219,7 @@ impl Tokenizer {
         }
     }
 
-    /// That this tokenizer cannot be used, because of `what`.
+    /// The error that this tokenizer cannot be used, because of `what`.
     pub(super) fn refused(&self, what: String) -> CorpusError {
         let source = self.0.source.get();
         CorpusError::Tokenizer {
@@ -228,10 +228,10 @@ impl Tokenizer {
         }
     }
 
-    /// The text of token ids; bytes that are no UTF-8 become replacement characters, unknown ids nothing.
+    /// Returns the text of token ids; bytes that are not UTF-8 become replacement characters, unknown ids nothing.
     ///
     /// # Errors
-    /// When the decoder of a `tokenizer.json` makes too much of them, or gives up.
+    /// When the decoder of a `tokenizer.json` makes too much of them, or fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, CorpusError> {
         match (self.bytes(ids), &self.0.way) {
             (Some(bytes), _) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
@@ -242,7 +242,7 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes of token ids, where each id stands for bytes of its own.
+    /// Returns the bytes of token ids, if each id stands for certain bytes.
     fn bytes(&self, ids: &[u32]) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(4 * ids.len());
         for &id in ids {
@@ -259,7 +259,8 @@ impl Tokenizer {
         Some(bytes)
     }
 
-    /// The tokenizer as a Hugging Face `tokenizer.json`: for one that was read from such a file, the same bytes again.
+    /// Returns the tokenizer as a Hugging Face `tokenizer.json`; for one that was read from such a file, the original
+    /// bytes.
     pub fn tokenizer_json(&self) -> Arc<[u8]> {
         let make = || match &self.0.way {
             Backend::Byte => byte_level::byte_json().to_string().into_bytes().into(),
@@ -270,7 +271,7 @@ impl Tokenizer {
         Arc::clone(self.0.json.get_or_init(make))
     }
 
-    /// Tells tokenizers apart that give other ids: BLAKE3 of the vocabulary and of what a probing text becomes.
+    /// Distinguishes tokenizers that give other ids: BLAKE3 of the vocabulary and of the ids of a probing text.
     pub fn fingerprint(&self) -> &str {
         self.0.fingerprint.get_or_init(|| {
             let mut hash = blake3::Hasher::new();
@@ -301,8 +302,8 @@ impl Tokenizer {
         }
     }
 
-    /// Whether a text may be cut after a line break between two characters that are no white space without other ids
-    /// coming out: true where the splitting is known.
+    /// Whether a text may be cut after a line break between two characters that are not white space without changing
+    /// its ids: true if the splitting is known.
     pub fn cuts_at_lines(&self) -> bool {
         !matches!(self.0.way, Backend::Library(_))
     }

@@ -1,4 +1,4 @@
-//! Tokenizers by their name, from a model's directory and from a GGUF file.
+//! Opens tokenizers by their name, from a model's directory and from a GGUF file.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::corpus::CorpusError;
 use crate::text::exact;
 
 impl Tokenizer {
-    /// The tokenizer that `byte`, `gpt2`, or a path to a `tokenizer.json` or a directory with one means.
+    /// Opens the tokenizer for `byte`, `gpt2`, or a path to a `tokenizer.json` or a directory with one.
     ///
     /// # Errors
     /// When the file is missing or cannot be used.
@@ -34,7 +34,7 @@ impl Tokenizer {
     /// The tokenizer in a GGUF file's metadata.
     ///
     /// # Errors
-    /// When the vocabulary is of an unknown kind or does not hold together.
+    /// When the vocabulary is of an unknown kind or inconsistent.
     pub fn from_gguf(vocabulary: &GgufVocabulary) -> Result<Self, CorpusError> {
         gguf::tokenizer(vocabulary)
     }

@@ -23,7 +23,7 @@ use super::END_OF_TEXT;
 use crate::text;
 use numbering::{Token, Tokens, Vocabulary};
 
-/// Names that models without a word on it give the end of a text.
+/// Names of the end of a text that are tried for models whose files do not name one.
 const WELL_KNOWN_ENDS: [&str; 5] = [
     END_OF_TEXT,
     "</s>",
@@ -86,11 +86,11 @@ impl SpecialIds {
     }
 }
 
-/// What completing a `tokenizer.json` comes to.
+/// The result of completing a `tokenizer.json`.
 #[derive(Debug)]
 pub struct Completed {
     pub ids: SpecialIds,
-    /// Whether the file lacked something.
+    /// Whether something was missing from the file.
     pub changed: bool,
     /// One more than the largest id of the model's own vocabulary.
     pub vocabulary: usize,
@@ -115,7 +115,7 @@ impl Names {
         found.map(|(_, token)| token)
     }
 
-    /// Takes a key's token; `of_map` says whether it stands in `special_tokens_map.json`, all of whose tokens are special.
+    /// Records a key's token; `of_map` is true for `special_tokens_map.json`, whose tokens are all special.
     fn put(&mut self, key: &str, value: &Value, of_map: bool) {
         match Token::from_json(value) {
             Some(mut token) => {
@@ -148,7 +148,7 @@ impl Places {
             };
             match text::python_json(&bytes) {
                 Ok(value) => Ok(value),
-                // Opening the model reports what is wrong with it.
+                // Opening the model reports errors in it.
                 Err(_) if name == MODEL => Ok(Value::Null),
                 Err(e) => Err(format!("{name} next to it is not JSON: {e}")),
             }
@@ -167,8 +167,8 @@ impl Places {
         &self.words
     }
 
-    /// Completes the `added_tokens` of a `tokenizer.json` with what the other files add, and gives each the id that it has
-    /// for transformers. What needs no completion is left as it is.
+    /// Completes the `added_tokens` of a `tokenizer.json` with those of the other files, and gives each the id that it
+    /// has in transformers. A complete file is left unchanged.
     ///
     /// # Errors
     /// When the other files have something that is not a token, or there are too many tokens.
@@ -304,7 +304,7 @@ impl Places {
         let mut listed: Vec<Token> = by_number.into_values().collect();
         let mut known: HashSet<&str> = own.by_content.keys().map(String::as_str).collect();
         known.extend(listed.iter().map(|token| token.content.as_str()));
-        // Of one that is named twice, the flags are those of the last name.
+        // Of a token that is named twice, the last flags count.
         let named = names.keyed.iter().map(|(_, token)| token);
         let named = named.chain(&names.more);
         let named = named.filter(|token| !known.contains(token.content.as_str()));

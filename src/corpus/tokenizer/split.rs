@@ -1,5 +1,5 @@
-//! Text into words, as the regular expressions of byte-level tokenizers do, without backtracking: a million spaces are no
-//! harder than one. Done here and not by `fancy-regex`, which backtracks and gives up on such texts.
+//! Splits text into words, as the regular expressions of byte-level tokenizers do, without backtracking: a million
+//! spaces take linear time. `fancy-regex` is not used because it backtracks and fails on such texts.
 
 use std::sync::LazyLock;
 
@@ -26,10 +26,10 @@ pub const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|
 pub const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 pub const GPT_4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// How a text becomes words.
+/// How a text is split into words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {
-    /// First, every digit becomes a word of its own.
+    /// First, every digit becomes a separate word.
     pub digits_apart: bool,
     pub pattern: Pattern,
 }
@@ -102,7 +102,7 @@ fn class(c: char) -> u8 {
     }
 }
 
-/// Bytes at the start of `text` whose characters are of one class.
+/// Returns the number of bytes at the start of `text` whose characters are of one class.
 fn run(text: &str, wanted: u8) -> usize {
     text.char_indices()
         .find(|&(_, c)| class(c) != wanted)

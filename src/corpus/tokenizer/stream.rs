@@ -1,16 +1,16 @@
-//! Ids into text one at a time, as they are generated.
+//! Decodes ids one at a time, as they are generated.
 
 use super::Tokenizer;
 use crate::corpus::CorpusError;
 
-/// Gives out text as soon as it cannot change any more: bytes of an unfinished character are held back.
+/// Returns text as soon as further ids cannot change it: bytes of an unfinished character are held back.
 pub struct StreamDecoder {
     tokenizer: Tokenizer,
-    /// Bytes without a whole character, where ids stand for bytes.
+    /// Bytes of an incomplete character, if ids stand for bytes.
     bytes: Vec<u8>,
-    /// The ids that what is still to come may depend on: those of the last text given out, and the ones after it.
+    /// The ids that the next text may depend on: those of the last returned text, and the ones after it.
     ids: Vec<u32>,
-    /// How many of `ids` have been given out.
+    /// How many of `ids` have been returned.
     told: usize,
 }
 
@@ -54,7 +54,7 @@ impl StreamDecoder {
         })
     }
 
-    /// What was held back, as replacement characters where it is no text.
+    /// Returns the text that was held back, with replacement characters for incomplete ones.
     ///
     /// # Errors
     /// As [`Tokenizer::decode`].

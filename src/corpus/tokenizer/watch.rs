@@ -1,6 +1,7 @@
-//! Watches work of the `tokenizers` crate, which may never end: an expression of a foreign `tokenizer.json` can take time with
-//! the square of a text's length, inside a call that cannot be interrupted. After a time in proportion to the text, the
-//! process ends with a sentence and exit code 2: nothing else stops a thread, and at this point there is nothing to save.
+//! Watches work of the `tokenizers` crate, which may never end: an expression of an untrusted `tokenizer.json` can take
+//! time that grows with the square of a text's length, inside a call that cannot be interrupted. After a time in
+//! proportion to the text, the process ends with a message and exit code 2: a thread cannot be stopped otherwise, and
+//! at this point there is nothing to save.
 
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,11 +17,11 @@ use super::bounded::Stage;
 /// not count as a slow one.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOKS_A_SECOND: u64 = 10;
-/// Exit code of wrong input.
+/// Exit code for wrong input.
 const INPUT: i32 = 2;
 
-/// Looks that work on `bytes` of text may take: `seconds`, and 20 µs for each byte. The slowest tokenizers in use take
-/// about 1 µs a byte.
+/// Number of checks that work on `bytes` of text may take: `seconds`, and 20 µs for each byte. The slowest tokenizers
+/// in use take about 1 µs a byte.
 fn most_looks(seconds: u64, bytes: usize) -> u64 {
     seconds * LOOKS_A_SECOND + bytes as u64 / 50_000 * LOOKS_A_SECOND
 }
@@ -29,9 +30,9 @@ fn most_looks(seconds: u64, bytes: usize) -> u64 {
 #[derive(Debug)]
 pub struct Part {
     bytes: usize,
-    /// What is being done.
+    /// Describes the work.
     pub stage: Stage,
-    /// The look at which it was begun, from 1 on; 0 before, [`DONE`] after.
+    /// The check at which it was begun, from 1 on; 0 before, [`DONE`] after.
     begun: AtomicU64,
 }
 
@@ -48,7 +49,7 @@ pub struct Watch {
 
 impl Watch {
     /// Watches work in parts of these lengths in bytes. When one of them takes more than `seconds` and 20 µs for each
-    /// byte, `describe` says what to print, and the process ends.
+    /// byte, the process prints the message of `describe` and ends.
     ///
     /// # Errors
     /// When the system has no thread to give.
@@ -94,7 +95,7 @@ impl Watch {
     /// Does part `i` of the work.
     ///
     /// # Errors
-    /// Those of `work`, and a sentence in the place of a panic.
+    /// Those of `work`, and a message in place of a panic.
     pub fn run<T>(
         &self,
         i: usize,
@@ -123,7 +124,7 @@ impl Part {
 }
 
 fn end(message: &str) {
-    // The reader may be gone.
+    // The reader may have exited.
     let _ = writeln!(io::stderr(), "heirloom: {message}");
     std::process::exit(INPUT);
 }

@@ -1,4 +1,4 @@
-//! The entries of an open directory: listed, looked at, renamed and removed.
+//! Lists, inspects, renames and removes the entries of an open directory.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -55,7 +55,7 @@ impl Dir {
         self.remove_empty_subdir(name)
     }
 
-    /// What has this name; `None` when nothing does.
+    /// Returns the kind of the entry of this name; `None` if it does not exist.
     ///
     /// # Errors
     /// When the directory cannot be searched.
@@ -68,12 +68,12 @@ impl Dir {
         }
     }
 
-    /// Names and kinds of its entries, in the file system's order, without `.` and `..`.
+    /// Returns names and kinds of its entries, in the file system's order, without `.` and `..`.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn entries(&self) -> io::Result<Vec<(OsString, Kind)>> {
-        // Another open file description: a duplicate would share the place that reading has reached.
+        // Another open file description: a duplicate would share the read position.
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = retried(|| openat(&self.fd, ".", flags, Mode::empty()))?;
         let mut found = Vec::new();
@@ -82,7 +82,7 @@ impl Dir {
             if name == "." || name == ".." {
                 continue;
             }
-            // Gone since, if it has no kind.
+            // An entry without a kind has been removed meanwhile.
             if let Some(kind) = self.kind(&name)? {
                 found.push((name, kind));
             }
@@ -90,7 +90,7 @@ impl Dir {
         Ok(found)
     }
 
-    /// Device and inode of an entry; `None` when there is none.
+    /// Returns device and inode of an entry; `None` if it does not exist.
     ///
     /// # Errors
     /// When the directory cannot be searched.

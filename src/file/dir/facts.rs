@@ -1,4 +1,4 @@
-//! An open directory itself: whether it is on disk, still there, and whose it is.
+//! Facts about an open directory itself: whether it is on disk, whether it still exists, and who owns it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,7 +12,7 @@ use super::Dir;
 use crate::file::temporary::temporary_name;
 
 impl Dir {
-    /// Waits until its entries are on disk. A file system that cannot flush directories is taken as it is.
+    /// Waits until its entries are on disk. Does nothing on a file system that cannot flush directories.
     ///
     /// # Errors
     /// When the disk reports a failure.
@@ -23,7 +23,7 @@ impl Dir {
         }
     }
 
-    /// Whether it has been removed: nothing can be made in it any more.
+    /// Whether it has been removed, so that nothing can be created in it.
     ///
     /// # Errors
     /// When the file system does not answer.
@@ -49,7 +49,7 @@ impl Dir {
         Ok((stat.st_dev, stat.st_ino))
     }
 
-    /// The user that owns it.
+    /// Returns the user that owns it.
     ///
     /// # Errors
     /// When the file system does not answer.
@@ -57,8 +57,8 @@ impl Dir {
         Ok(fstat(&self.fd)?.st_uid)
     }
 
-    /// The user that owns what this process makes in it: as a rule this process's own, but network file systems may
-    /// give everything to one user.
+    /// Returns the user that owns files which this process makes in it: usually the process's own user, but network
+    /// file systems may assign everything to one user.
     ///
     /// # Errors
     /// When the directory cannot be written.

@@ -50,7 +50,7 @@ fn links_fifos_and_paths_are_refused_and_change_nothing() {
     assert!(!tmp.path().join("none").exists());
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
 
-    // Replaced themselves, not what they lead to.
+    // The entries are replaced, not the files they lead to.
     for name in ["link", "dangling", "fifo", "twin"] {
         dir.replace_file(name, b"new").unwrap();
         assert_eq!(std::fs::read_to_string(inside.join(name)).unwrap(), "new");

@@ -1,4 +1,4 @@
-//! One file of a model, from the hub into the cache.
+//! Downloads one file of a model from the hub into the cache.
 
 use std::fs;
 use std::fs::File;
@@ -14,17 +14,17 @@ use crate::locate::hub::{self, HubError};
 use crate::locate::request::{Metadata, RequestError};
 use crate::tensors;
 
-/// How often a file is asked for when connections break; each time it goes on where it stopped.
+/// How often a download is tried when connections break; each attempt continues where the last one stopped.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often another process that fetches the same file is waited for.
+/// How often a lock of another process that fetches the same file is retried.
 const LOCK_ATTEMPTS: u32 = 6;
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes taken at a time.
 const BLOCK: usize = 1 << 16;
 
 impl Hub<'_> {
-    /// Brings one file into the snapshot. Until all of it is there it is `blobs/ETAG.part`.
+    /// Fetches one file into the snapshot. Until it is complete it is `blobs/ETAG.part`.
     pub(super) fn bring_file(&self, dir: &Path, commit: &str, name: &str) -> Result<(), HubError> {
         let meta = self.metadata(commit, name)?;
         let disk = |why: io::Error| self.disk(name, &why);
@@ -34,12 +34,12 @@ impl Hub<'_> {
         let is_whole = || size(&blob).is_some_and(|m| m.len() == meta.size);
         if !is_whole() {
             let _lock = self.lock(&blobs, &meta.etag, name)?;
-            // Another process may have brought it meanwhile.
+            // Another process may have fetched it meanwhile.
             if !is_whole() {
                 self.download(&blobs, commit, name, &meta)?;
             }
         }
-        // Another revision's file may be there, unchanged; a link to nothing would be in the way.
+        // An unchanged file of another revision may exist; a dangling link would be in the way.
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
         let snapshot = dir.join("snapshots").join(commit).join(folder);
         let snapshot = ensure(&snapshot).map_err(disk)?;
@@ -71,7 +71,7 @@ impl Hub<'_> {
         )))
     }
 
-    /// What the hub says of a file; its words become paths, and are looked at first.
+    /// Returns the hub's metadata of a file. Its texts become paths, so they are checked first.
     fn metadata(&self, commit: &str, name: &str) -> Result<Metadata, HubError> {
         let meta = self.client.metadata(&self.url(commit, name));
         let meta = meta.map_err(|e| match e {
@@ -88,7 +88,7 @@ impl Hub<'_> {
         )))
     }
 
-    /// Fetches a file into `ETAG.part`, and names it when all of it is there.
+    /// Downloads a file into `ETAG.part`, and renames it when it is complete.
     fn download(
         &self,
         blobs: &Dir,
@@ -130,8 +130,8 @@ impl Hub<'_> {
         }
     }
 
-    /// Fetches what a part of a file lacks. False when it comes with another number of bytes than announced: no more of
-    /// them is kept than that.
+    /// Downloads the missing part of a file. Returns false when the number of bytes differs from the announced one; no
+    /// more bytes than announced are kept.
     fn download_rest(
         &self,
         part: &mut File,
@@ -150,7 +150,7 @@ impl Hub<'_> {
         let begin = answer.headers().get("content-range");
         let begin =
             begin.and_then(|range| range.to_str().ok()?.strip_prefix("bytes ")?.split_once('-'));
-        // Without ranges the whole file comes, from its beginning.
+        // Without ranges the server sends the complete file from its beginning.
         let begin = begin.map_or(Some(0), |(begin, _)| begin.parse().ok());
         if begin != Some(have) {
             return Ok(false);
@@ -182,7 +182,7 @@ impl Hub<'_> {
     }
 }
 
-/// Shows how far a download is, at a terminal only.
+/// Shows the progress of a download, only at a terminal.
 fn progress(name: &str, have: u64, size: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
     let style = "{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";

@@ -1,4 +1,4 @@
-//! What the environment says about the hub: its address, a token, and whether to stay offline.
+//! Settings of the hub in the environment: its address, a token, and whether to stay offline.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::file;
 /// Most bytes of a file with a token in it.
 const LARGEST_TOKEN: u64 = 4 << 10;
 
-/// A variable of the environment that says something.
+/// Returns a variable of the environment that is set and not empty.
 pub(super) fn variable(key: &str) -> Option<String> {
     let value = std::env::var(key).ok()?;
     let value = value.trim();
@@ -19,7 +19,7 @@ pub(super) fn is_offline() -> bool {
         .is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str()))
 }
 
-/// `HF_TOKEN`, or what `hf auth login` has left.
+/// Returns `HF_TOKEN`, or the token that `hf auth login` has stored.
 pub(super) fn token() -> Option<String> {
     let home = |key: &str, rest: &str| variable(key).map(|dir| Path::new(&dir).join(rest));
     let in_file = || {

@@ -9,8 +9,8 @@ use crate::tensors::{Source, TensorError};
 
 use super::json::ConfigJsonError;
 
-/// The architectures of llama.cpp that are read and written. The architecture alone decides how the rows of queries and
-/// keys lie, never which tensors are there.
+/// The architectures of llama.cpp that are read and written. Only the order of the rows of queries and keys depends on
+/// the architecture, never which tensors exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     /// Llama and Mistral. Rotary positions turn neighbouring rows, so the rows of each head are interleaved.
@@ -33,10 +33,10 @@ impl Architecture {
         }
     }
 
-    /// The architecture that a file names.
+    /// Returns the architecture that a file names.
     ///
     /// # Errors
-    /// When it names none, or one that is not read.
+    /// When it names none, or an unsupported one.
     pub fn of(metadata: &Metadata) -> Result<Self, GgufError> {
         const KEY: &str = "general.architecture";
         let name = metadata.str(KEY)?;
@@ -53,7 +53,7 @@ impl Architecture {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     None,
-    /// The file has none: zeros. llama.cpp takes biases that are not there for zero.
+    /// The file has no such tensor: zeros. llama.cpp treats missing biases as zero.
     Absent,
     /// `[out, in]` to GPT-2's `[in, out]`.
     Transpose,
@@ -63,7 +63,7 @@ pub enum Turn {
     },
 }
 
-/// What can be wrong with a file's description of itself.
+/// What can be wrong with a file's metadata.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
     #[error(transparent)]
@@ -72,11 +72,11 @@ pub enum GgufError {
     Shape(#[from] ConfigJsonError),
 }
 
-/// Sizes beyond these are damage.
+/// Larger sizes are treated as damage.
 const LARGEST: usize = 1 << 24;
 const MOST_LAYERS: usize = 10_000;
 
-/// The shape that a GGUF file tells of.
+/// Returns the shape that a GGUF file describes.
 ///
 /// # Errors
 /// When the architecture is not known, a key is missing, or sizes do not fit each other.
@@ -139,7 +139,7 @@ fn llama(
     let arch = architecture.name();
     let key = |name: &str| format!("{arch}.{name}");
     let has = |tensor: &str| source.info(tensor).is_some();
-    // To llama.cpp each bias of each layer is optional.
+    // In llama.cpp each bias of each layer is optional.
     let any = |modules: &[&str]| {
         let bias = |module: &&str| {
             (0..sizes.n_layer).any(|layer| has(&format!("blk.{layer}.{module}.bias")))
@@ -252,7 +252,7 @@ fn scaling(
     Ok(RopeScaling::Factors(factors))
 }
 
-/// The factor of linear scaling: that of the first key that is there; 1 without one, and for 0.
+/// Returns the factor of linear scaling: that of the first key that exists; 1 without a key, and for 0.
 fn linear(metadata: &Metadata, keys: [String; 2]) -> Result<f32, GgufError> {
     for key in keys {
         match metadata.optional(&key, Metadata::f32)? {
@@ -288,7 +288,7 @@ fn same_as_embedding(source: &Source) -> Result<bool, TensorError> {
     Ok(true)
 }
 
-/// The name that a file of an architecture has for a parameter, and how it is turned.
+/// Returns the name that a file of an architecture has for a parameter, and its conversion.
 pub fn place(architecture: Architecture, config: &DecoderConfig, p: &Param) -> (String, Turn) {
     let stem = p
         .stem

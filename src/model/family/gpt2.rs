@@ -1,4 +1,4 @@
-//! GPT-2 (Radford et al., 2019) and what is built like it (Cerebras-GPT): Hugging Face's `GPT2LMHeadModel`.
+//! GPT-2 (Radford et al., 2019) and models of the same design (Cerebras-GPT): Hugging Face's `GPT2LMHeadModel`.
 
 use serde_json::{Value, json};
 
@@ -104,8 +104,8 @@ pub fn params(s: &DecoderConfig) -> Vec<Param> {
     all
 }
 
-/// Reads GPT-2's `config.json`. Sizes may have the names of other families, which come first, as in transformers
-/// (`attribute_map`); what is absent has the default of its `GPT2Config`.
+/// Reads GPT-2's `config.json`. Names of other families for sizes have precedence, as in transformers
+/// (`attribute_map`); absent keys have the defaults of its `GPT2Config`.
 pub fn from_json(json: &Json) -> Result<DecoderConfig, ConfigJsonError> {
     let heads = json.spelled(["num_attention_heads", "n_head"]);
     let width = json.spelled(["hidden_size", "n_embd"]);
@@ -158,8 +158,8 @@ pub fn inverse_layer_scales(n_layer: usize) -> Vec<f32> {
     (1..=n_layer).map(|i| 1.0 / i as f32).collect()
 }
 
-/// GPT-2's `config.json`, and whether plain readers would read the model right: with biases, and with attention scales
-/// they know of.
+/// Returns GPT-2's `config.json`, and whether other readers compute the model correctly: with biases, and with
+/// attention scales that they support.
 pub fn to_json(config: &DecoderConfig) -> (Value, bool) {
     let plain = config.attention_scales.iter().all(|&s| s == 1.0);
     let by_layer = config.attention_scales == inverse_layer_scales(config.n_layer);

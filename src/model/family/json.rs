@@ -9,25 +9,25 @@ use crate::text;
 const LARGEST: u64 = 1 << 24;
 const MOST_LAYERS: u64 = 10_000;
 
-/// What is wrong with a `config.json`.
+/// What can be wrong with a `config.json`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigJsonError(pub String);
 
 impl ConfigJsonError {
-    /// `key` has a value that is not known.
+    /// `key` has an unknown value.
     pub fn unknown(key: &str, value: &dyn std::fmt::Display, known: &str) -> Self {
         let text = format!("{key} is {value}; {known}");
         Self(text::clean(&text).into_owned())
     }
 }
 
-/// An object whose values are asked for by key.
+/// An object whose values are looked up by key.
 pub struct Json<'v>(&'v Value);
 
 impl<'v> Json<'v> {
     /// # Errors
-    /// When it is no object.
+    /// When it is not an object.
     pub fn new(value: &'v Value) -> Result<Self, ConfigJsonError> {
         match value.is_object() {
             true => Ok(Self(value)),
@@ -35,17 +35,17 @@ impl<'v> Json<'v> {
         }
     }
 
-    /// The value itself; `Null` when absent.
+    /// Returns the value as it is; `Null` when absent.
     pub fn get(&self, key: &str) -> &'v Value {
         &self.0[key]
     }
 
-    /// Whether the key is there, be it with null.
+    /// Whether the key exists, even with null.
     pub fn has(&self, key: &str) -> bool {
         self.0.get(key).is_some()
     }
 
-    /// The first of these keys with a value, or the last one.
+    /// Returns the first of these keys with a value, or the last one.
     pub fn spelled<'k>(&self, keys: [&'k str; 2]) -> &'k str {
         match self.0[keys[0]].is_null() {
             false => keys[0],
@@ -57,12 +57,12 @@ impl<'v> Json<'v> {
         self.0[key].as_str()
     }
 
-    /// A word of this program's own section.
+    /// Returns a word of this program's own section.
     pub fn own(&self, key: &str) -> Option<&'v str> {
         self.0["heirloom"][key].as_str()
     }
 
-    /// Whether GPT-2's biases are there: only this program leaves them out.
+    /// Whether GPT-2's biases exist: only this program leaves them out.
     pub fn own_bias(&self) -> bool {
         self.0["heirloom"]["bias"].as_bool().unwrap_or(true)
     }
@@ -128,7 +128,7 @@ impl<'v> Json<'v> {
         }
     }
 
-    /// Refuses any other value of `key` than `wanted` (or none). Numbers are compared as such: 1 is 1.0.
+    /// Refuses any value of `key` other than `wanted` (or absence). Numbers are compared by value: 1 equals 1.0.
     pub fn only(&self, key: &str, wanted: Value) -> Result<(), ConfigJsonError> {
         let value = &self.0[key];
         let is_same_number = wanted.is_number() && value.as_f64() == wanted.as_f64();

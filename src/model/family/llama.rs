@@ -1,5 +1,5 @@
-//! Llama and what is built like it: `LlamaForCausalLM` (LLaMA 1 to 3, OpenLLaMA, TinyLlama, SmolLM2), Mistral, Qwen2 and
-//! OLMo of Hugging Face's transformers.
+//! Llama and models of the same design: `LlamaForCausalLM` (LLaMA 1 to 3, OpenLLaMA, TinyLlama, SmolLM2), Mistral,
+//! Qwen2 and OLMo of Hugging Face's transformers.
 
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ pub fn params(s: &DecoderConfig) -> Vec<Param> {
     all
 }
 
-/// What transformers takes where a `config.json` is silent.
+/// The defaults of transformers for keys that a `config.json` lacks.
 struct Defaults {
     vocab: usize,
     n_inner: usize,
@@ -125,7 +125,7 @@ struct Defaults {
 }
 
 impl Defaults {
-    /// Those of the config class of a `model_type`, in transformers 4 and 5 alike.
+    /// The defaults of the config class of a `model_type`, in transformers 4 and 5 alike.
     fn of(model_type: &str) -> Self {
         let (vocab, n_inner, n_kv_head, context_length) = match model_type {
             "mistral" => (32_000, 14_336, Some(8), 131_072),
@@ -142,8 +142,8 @@ impl Defaults {
     }
 }
 
-/// Reads the `config.json` of a `model_type` of this family. `is_own` when this program wrote it for a model that the
-/// type's plain readers would misread.
+/// Reads the `config.json` of a `model_type` of this family. `is_own` when this program wrote it for a model that other
+/// readers of the type would compute differently.
 pub fn from_json(
     json: &Json,
     model_type: &str,
@@ -172,14 +172,14 @@ pub fn from_json(
     json.only("clip_qkv", Value::Null)?;
     let olmo = model_type == "olmo";
     let n_layer = json.layers("num_hidden_layers", 32)?;
-    // Null means as many as query heads; the default is for a missing key alone.
+    // Null means as many as query heads; the default applies only to a missing key.
     let n_kv_head = match json.maybe_size("num_key_value_heads")? {
         Some(n) => n,
         None if json.has("num_key_value_heads") => n_head,
         None => defaults.n_kv_head.unwrap_or(n_head),
     };
     let positions = json.size("max_position_embeddings", defaults.context_length)?;
-    // Within one window, sliding attention is plain causal attention.
+    // For contexts within one window, sliding attention is plain causal attention.
     let window = window(json, model_type, n_layer)?.unwrap_or(positions);
     Ok(DecoderConfig {
         family: Family::Llama,
@@ -205,7 +205,7 @@ pub fn from_json(
     })
 }
 
-/// The biases of a `model_type`: Qwen2 and Mistral have theirs whatever the keys say, OLMo none in the MLP.
+/// The biases of a `model_type`: Qwen2 and Mistral ignore the keys, OLMo has no biases in the MLP.
 fn biases(json: &Json, model_type: &str, is_own: bool) -> Result<Biases, ConfigJsonError> {
     let attention = is_own || matches!(model_type, "llama" | "olmo");
     let mlp = is_own || model_type == "llama";
@@ -218,7 +218,7 @@ fn biases(json: &Json, model_type: &str, is_own: bool) -> Result<Biases, ConfigJ
     })
 }
 
-/// The `model_type` whose plain readers compute this model, `config.json`, and whether they read it right.
+/// Returns the `model_type` whose readers compute this model, `config.json`, and whether they compute it correctly.
 pub fn to_json(config: &DecoderConfig) -> (Value, bool) {
     let b = config.biases;
     let kind = match (config.norm, b.qkv, b.attention_out) {

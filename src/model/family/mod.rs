@@ -1,5 +1,5 @@
 //! Families: the names and the order of their parameters, and their `config.json`. Training, surgery and the rank probe
-//! know no family; the config, the exporter and what describes a model do.
+//! do not depend on families; the config, the exporter and descriptions of a model do.
 
 pub mod gguf;
 pub mod gpt2;
@@ -30,8 +30,8 @@ impl DecoderConfig {
     }
 }
 
-/// Every parameter in the order of its arena. Tensors whose products belong together lie side by side, weights first:
-/// `q, k, v` and `gate, up` are one matrix each to the model.
+/// Returns every parameter in the order of its arena. Tensors whose products belong together are neighbours, weights
+/// first: the model reads `q, k, v` and `gate, up` as one matrix each.
 pub fn params(config: &DecoderConfig) -> Vec<Param> {
     match config.family {
         Family::Gpt2 => gpt2::params(config),
@@ -39,12 +39,12 @@ pub fn params(config: &DecoderConfig) -> Vec<Param> {
     }
 }
 
-/// The biases that plain readers expect of a model like this: those it has, and the ones that come with them.
+/// Returns the biases that other readers expect of a model like this: those it has, and the ones that come with them.
 pub fn plain_biases(config: &DecoderConfig) -> Biases {
     let has = config.biases;
     match config.family {
         Family::Gpt2 => Biases::all(true),
-        // Qwen2 alone has biases on queries, keys and values only.
+        // Only Qwen2 has biases on queries, keys and values without other biases.
         Family::Llama => {
             let all = has.attention_out || has.qkv && (has.mlp || config.norm == Norms::Plain);
             Biases {
@@ -56,8 +56,8 @@ pub fn plain_biases(config: &DecoderConfig) -> Biases {
     }
 }
 
-/// Multiplies what makes the queries in `values`, which are parameter `p`'s, and so the attention scores: rotary
-/// positions are linear.
+/// Scales the part of `values`, which are parameter `p`'s, that makes the queries, and thereby the attention scores:
+/// rotary positions are linear.
 pub fn scale_queries(config: &DecoderConfig, p: &Param, values: &mut [f32], by: f32) {
     let module = p.stem.rsplit_once('.').map_or(p.stem, |(module, _)| module);
     let (row, queries) = match p.shape.last() {
@@ -71,7 +71,7 @@ pub fn scale_queries(config: &DecoderConfig, p: &Param, values: &mut [f32], by: 
     }
 }
 
-/// Neighbouring tensors that are one matrix of queries, keys and values to the model.
+/// Number of neighbouring tensors that the model reads as one matrix of queries, keys and values.
 pub(super) fn qkv_tensors(config: &DecoderConfig) -> usize {
     match config.family {
         Family::Gpt2 => 1,
@@ -79,7 +79,7 @@ pub(super) fn qkv_tensors(config: &DecoderConfig) -> usize {
     }
 }
 
-/// Neighbouring tensors that are the first matrix of the MLP.
+/// Number of neighbouring tensors that the model reads as the first matrix of the MLP.
 pub(super) fn fc_tensors(config: &DecoderConfig) -> usize {
     match config.family {
         Family::Gpt2 => 1,
@@ -87,7 +87,7 @@ pub(super) fn fc_tensors(config: &DecoderConfig) -> usize {
     }
 }
 
-/// How the weights of linear layers lie.
+/// Memory order of the weights of linear layers.
 pub(super) fn layout(config: &DecoderConfig) -> Layout {
     match config.family {
         Family::Gpt2 => Layout::InOut,
@@ -95,7 +95,7 @@ pub(super) fn layout(config: &DecoderConfig) -> Layout {
     }
 }
 
-/// Sums of squares of what belongs to the queries and of what belongs to the keys in `values`, one layer's matrix of queries,
+/// Returns the sums of squares of the queries' part and of the keys' part of `values`, one layer's matrix of queries,
 /// keys and values.
 pub(super) fn query_key_squares(config: &DecoderConfig, values: &[f32]) -> (f64, f64) {
     let q = config.attention_width();
@@ -123,17 +123,18 @@ pub(super) fn query_key_squares(config: &DecoderConfig, values: &[f32]) -> (f64,
     }
 }
 
-/// `model_type`s that are read.
+/// `model_type`s that are supported.
 pub const MODEL_TYPES: [&str; 6] = ["gpt2", "llama", "mistral", "qwen2", "olmo", "heirloom"];
 
 /// Reads a `config.json`.
 ///
 /// # Errors
-/// When the model type is not known, or something in it would not be computed as its authors do.
+/// When the model type is unknown, or a setting would not be computed as its authors define it.
 pub fn from_json(json: &Value) -> Result<DecoderConfig, ConfigJsonError> {
     let json = json::Json::new(json)?;
     let model_type = json.text("model_type").unwrap_or("missing");
-    // Written by this program for a model that plain readers would misread: the type it is a variation of stands below.
+    // Written by this program for a model that other readers would compute differently: the key below names the type it
+    // is a variation of.
     let of = match model_type {
         "heirloom" => json.own("model_type").unwrap_or("gpt2"),
         other => other,
@@ -157,8 +158,8 @@ pub fn from_json(json: &Value) -> Result<DecoderConfig, ConfigJsonError> {
     Ok(config)
 }
 
-/// Writes a `config.json`. Plain readers are invited by the family's `model_type` only when they would read the model
-/// right; otherwise the type is `heirloom`, so that they refuse.
+/// Writes a `config.json`. It has the family's `model_type` only if other readers would compute the model correctly;
+/// otherwise the type is `heirloom`, so that they refuse it.
 pub fn to_json(config: &DecoderConfig) -> Value {
     let (mut json, readable) = match config.family {
         Family::Gpt2 => gpt2::to_json(config),

@@ -6,7 +6,7 @@ use super::json::{ConfigJsonError, Json};
 use crate::model::config::{Rope, RopeScaling};
 use crate::text;
 
-/// Base and scaling, from where transformers 5 takes them:
+/// Base and scaling, as transformers 5 reads them:
 ///
 /// - an object: `rope_scaling` if there is anything in it, or else `rope_parameters`; the other one is ignored;
 /// - the type: its `rope_type`, or its `type`, or "default";
@@ -15,8 +15,8 @@ use crate::text;
 /// - for Llama 3's: `original_max_position_embeddings` outside of it, or its own, or `max_position_embeddings`
 ///   (`positions`).
 ///
-/// transformers 4 knows `rope_scaling` alone, theta outside of it alone, and takes `type` before `rope_type`. Where the
-/// two disagree, it is as in 5.
+/// transformers 4 reads only `rope_scaling`, takes theta only from outside of it, and prefers `type` to `rope_type`.
+/// Where versions disagree, this follows version 5.
 pub fn rope(json: &Json, positions: usize) -> Result<Rope, ConfigJsonError> {
     let (name, value) = match (json.get("rope_scaling"), json.get("rope_parameters")) {
         (old, new) if is_empty(old) => ("rope_parameters", new),
@@ -52,7 +52,7 @@ pub fn rope(json: &Json, positions: usize) -> Result<Rope, ConfigJsonError> {
         true => &values,
         false => json,
     };
-    // With null, transformers computes nothing.
+    // With null, transformers does not scale.
     let theta = at("rope_theta");
     let default = (!theta.has("rope_theta")).then_some(10_000.0);
     let theta = theta.positive("rope_theta", default)?;
@@ -77,7 +77,7 @@ pub fn rope(json: &Json, positions: usize) -> Result<Rope, ConfigJsonError> {
                 of.positive(key, Some(positions as f64))?
             },
         },
-        // This program's own, for a GGUF file's table of factors.
+        // This program's own type, for a GGUF file's table of factors.
         Some("heirloom") => match serde_json::from_value(object["factors"].clone()) {
             Ok(factors) => RopeScaling::Factors(factors),
             Err(_) => {
@@ -105,7 +105,7 @@ pub fn rope(json: &Json, positions: usize) -> Result<Rope, ConfigJsonError> {
     Ok(Rope { theta, scaling })
 }
 
-/// Whether Python takes a value for nothing: null, false, zero, and what is empty.
+/// Whether Python treats a value as false: null, false, zero, and empty values.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -1,5 +1,6 @@
-//! A `config.json` means here what it means to transformers 5, in every spelling; what it would compute differently is
-//! refused by name. `tests/fixtures/configs.json` is the table, made by `tests/fixtures/make_config_fixture.py`.
+//! Checks that a `config.json` is read as transformers 5 reads it, in every spelling, and that what it would compute
+//! differently is refused by name. `tests/fixtures/configs.json` is the table, made by
+//! `tests/fixtures/make_config_fixture.py`.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::{from_json, to_json};
 use crate::model::{Biases, DecoderConfig, Norms, Positions, Sizes};
 use crate::text;
 
-/// What a config says in the words of the table.
+/// The meaning of a config in the terms of the table.
 fn described(config: &DecoderConfig) -> Value {
     let mut says = json!({
         "n_layer": config.n_layer,

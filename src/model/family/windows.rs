@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::json::{ConfigJsonError, Json};
 
-/// The window of the layers that slide, in tokens; `None` when no layer does. As transformers decides: of Mistral and Qwen2,
-/// the layers that `layer_types` names; without it all of Mistral's, and Qwen2's from `max_window_layers` on. Mistral's
-/// window counts unless it is null, Qwen2's only with `use_sliding_window`. Other families have none.
+/// Returns the window of the layers with sliding attention, in tokens; `None` when no layer has it. As transformers
+/// decides: of Mistral and Qwen2, the layers that `layer_types` names; without it all of Mistral's, and Qwen2's from
+/// `max_window_layers` on. Mistral's window applies unless it is null, Qwen2's only with `use_sliding_window`. Other
+/// families have none.
 pub fn window(
     json: &Json,
     model_type: &str,
@@ -48,7 +49,7 @@ pub fn window(
     Ok(window.filter(|_| slides))
 }
 
-/// Whether `layer_types` names a layer that slides.
+/// Whether `layer_types` names a layer with sliding attention.
 fn named_window(types: &Value, n_layer: usize) -> Result<bool, ConfigJsonError> {
     let known = "only full_attention and sliding_attention are supported";
     let Some(list) = types.as_array() else {

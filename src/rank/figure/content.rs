@@ -1,9 +1,9 @@
-//! What a figure shows.
+//! The contents of a figure.
 
 use crate::rank::maps::Map;
 use crate::rank::survey::Surveyed;
 
-/// What is drawn.
+/// The data to be drawn.
 #[derive(Debug, Clone, Copy)]
 pub struct Figure<'a> {
     /// The model's name.

@@ -6,7 +6,7 @@ use super::Figure;
 use super::scale::{Area, Drawn, Scale};
 use crate::rank::survey::{COLLAPSED, Surveyed};
 
-/// A model's values by layer, and the spread of each where that is drawn.
+/// A model's values by layer, and the spread of each if it is drawn.
 struct Line<'a> {
     name: &'a str,
     values: Vec<f64>,
@@ -14,7 +14,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Where the values are drawn, with `far` spreads added.
+    /// Returns where the values are drawn, with `far` spreads added.
     fn at(&self, far: f64) -> impl DoubleEndedIterator<Item = (f64, f64)> + '_ {
         let all = self.values.iter().enumerate();
         all.map(move |(l, v)| {
@@ -68,8 +68,8 @@ fn lines<'a>(figure: &Figure<'a>, of: impl Fn(&Surveyed) -> (Vec<f64>, Vec<f64>)
     .collect()
 }
 
-/// The first line is drawn through with circles upon a band, the second dashed with squares and bars; below [`COLLAPSED`] both are
-/// hollow.
+/// The first line is solid with circles over a band, the second dashed with squares and bars; below [`COLLAPSED`] the
+/// markers of both are hollow.
 fn draw<D: DrawingBackend>(area: &Area<D>, title: &str, lines: &[Line<'_>], px: Scale) -> Drawn<D>
 where
     D::ErrorType: 'static,

@@ -1,4 +1,4 @@
-//! The map of heads, and what one of them attends to.
+//! The map of heads, and the attention of single heads.
 
 use plotters::prelude::*;
 
@@ -98,7 +98,7 @@ where
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{y:.0}"))
         .draw()?;
-    // As many cells as are seen: of larger maps the largest number of a block, so that thin lines stay.
+    // As many cells as can be seen: larger maps show the maximum of each block, so that thin lines stay visible.
     let side = t.div_ceil(MOST_CELLS);
     let cells = t.div_ceil(side);
     let level = |i: usize, j: usize| -> u32 {

@@ -1,4 +1,5 @@
-//! A survey as a picture, readable without colour: MaxRank and AvgMass by layer, the map of heads, what chosen heads attend to.
+//! A survey as a picture that is readable without colour: MaxRank and AvgMass by layer, the map of heads, the attention
+//! of chosen heads.
 
 mod content;
 mod curves;
@@ -20,7 +21,7 @@ const MAP: u32 = 300;
 const MAPS_A_ROW: usize = 3;
 
 impl Figure<'_> {
-    /// As SVG.
+    /// Draws it as SVG.
     ///
     /// # Errors
     /// When the picture cannot be drawn.
@@ -35,7 +36,7 @@ impl Figure<'_> {
         Ok(text)
     }
 
-    /// As PNG, of twice as many pixels each way.
+    /// Draws it as PNG, with twice as many pixels in each direction.
     ///
     /// # Errors
     /// When the picture cannot be drawn.

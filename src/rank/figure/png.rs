@@ -1,4 +1,4 @@
-//! Pictures of pixels.
+//! Figures as PNG.
 
 use std::sync::Once;
 
@@ -12,7 +12,7 @@ use super::scale::FONT;
 /// Roboto Regular of 2017 (Copyright Google, Apache License 2.0), of which ASCII and three signs are left: no font need be installed.
 const ROBOTO: &[u8] = include_bytes!("roboto-ascii.ttf");
 
-/// Makes the font known, by which texts are measured in SVG, too.
+/// Registers the font, with which texts are also measured for SVG.
 pub(super) fn font() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -21,7 +21,7 @@ pub(super) fn font() {
     });
 }
 
-/// What `draw` draws, as a PNG.
+/// Returns what `draw` draws, as a PNG.
 ///
 /// # Errors
 /// When the picture cannot be drawn.

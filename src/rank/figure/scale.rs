@@ -1,9 +1,9 @@
-//! Lengths and fonts of a picture, and what its parts draw on.
+//! Lengths and fonts of a picture, and the surface that its parts draw on.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// Sizes of titles and of what stands at axes. The font is the reader's in SVG.
+/// Font sizes of titles and of labels at axes. SVG uses the reader's font.
 pub(super) const FONT: &str = "sans-serif";
 const TITLE: u32 = 16;
 const LABEL: u32 = 12;
@@ -11,7 +11,7 @@ const LABEL: u32 = 12;
 pub(super) type Area<D> = DrawingArea<D, Shift>;
 pub(super) type Drawn<D> = Result<(), DrawingAreaErrorKind<<D as DrawingBackend>::ErrorType>>;
 
-/// Pixels to a unit of length: 1 in SVG, more where pixels are what there is.
+/// Pixels per unit of length: 1 in SVG, more in bitmaps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale(pub(super) u32);
 

@@ -94,7 +94,7 @@ fn a_packed_file_may_unpack_to_what_texts_come_to() {
         );
         assert!(read <= 257 << 20, "{read}");
     }
-    // 200 MB of it are a text like any other.
+    // 200 MB are accepted.
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     (0..200_000).for_each(|_| gzip.write_all(block.as_bytes()).unwrap());
     let name = place.put("b.txt.gz", &gzip.finish().unwrap());
@@ -152,7 +152,7 @@ fn what_is_packed_in_other_ways_is_named_with_what_unpacks_it() {
         let error = kind(name).unwrap_err().to_string();
         assert!(error.ends_with(command), "{error}");
     }
-    // Texts like any other.
+    // Plain texts.
     for text in [
         "BZh9 is how bzip2 begins",
         "PAR1 is a name",
@@ -166,7 +166,7 @@ fn what_is_packed_in_other_ways_is_named_with_what_unpacks_it() {
             format!("{text}/")
         );
     }
-    // A zstd file whose first frame is to be skipped, as pzstd writes it.
+    // A zstd file whose first frame is a skippable one, as pzstd writes it.
     let frames = [
         &b"\x50\x2a\x4d\x18\x04\0\0\0abcd"[..],
         &zstd::encode_all(&b"one"[..], 3).unwrap(),

@@ -20,7 +20,7 @@ enum Read {
     Refused(#[expect(dead_code, reason = "the word itself")] String),
 }
 
-/// What is read of a file: as this program does, or a refusal in these words.
+/// How a file is read: as this program reads it, or refused with these words.
 enum Want {
     As(&'static str),
     Refused(&'static str),

@@ -54,7 +54,7 @@ fn every_format_is_told_by_its_content() {
     // As numpy writes np.array([]).
     let none = NPY.replace("<u2", "<f8").replace("(5,)", "(0,)");
     is(&npy(&none, 0), Format::Npy, start, Width::Two, 0);
-    // The last chunk is filled up with the separator, of which one stays.
+    // The last chunk is padded with the separator, of which one stays.
     let ids = [5, 0, 6, 0, 0, 0, 0, 0, 0, 0];
     is(&packed(1, 8, 5, &ids), Format::LitGpt, 24, Width::Two, 3);
     let ids = [5, 0, 0, 0, 6, 0, 0, 0];
@@ -112,7 +112,7 @@ fn the_width_of_ids_without_a_header_shows_in_their_values() {
     let short = |ids: &[u16]| -> Vec<u8> { ids.iter().flat_map(|i| i.to_le_bytes()).collect() };
     let long = |ids: &[u32]| -> Vec<u8> { ids.iter().flat_map(|i| i.to_le_bytes()).collect() };
     let wide = |ids: &[u64]| -> Vec<u8> { ids.iter().flat_map(|i| i.to_le_bytes()).collect() };
-    // Ids as a text has them: of any size, many of them small.
+    // Ids of a text: of any size, many of them small.
     let id = |i: u32, vocab: u32| (i.wrapping_mul(2_654_435_761) >> 7) % vocab;
     let ids = |n: u32, vocab: u32| -> Vec<u32> { (0..n).map(|i| id(i, vocab)).collect() };
     let narrow =
@@ -165,7 +165,7 @@ fn the_width_of_ids_without_a_header_shows_in_their_values() {
             .collect::<Vec<_>>(),
     ));
     assert!(error.unwrap_err().contains("8 bytes each"));
-    // Small files that may be either are left to the user.
+    // Small files that may be either need the user's decision.
     let labels = |n: u32| {
         let mut labels = vec![-100i32 as u32; 10];
         labels.extend(ids(n, 50_257));
@@ -193,7 +193,7 @@ fn the_width_of_ids_without_a_header_shows_in_their_values() {
         let error = bin(&bytes).unwrap_err();
         assert!(error.contains(what), "{what}: {error}");
     }
-    // The name has the last word.
+    // The name decides over the values.
     assert_eq!(
         is(&long(&labels(2)), Named::Ids(Width::Two)),
         Ok((Width::Two, 24))
@@ -214,7 +214,7 @@ fn the_width_of_ids_without_a_header_shows_in_their_values() {
     );
     assert_eq!(named("d.u32/a.bin"), Named::Bin);
     assert_eq!(named("a.u32.npy"), Named::Npy);
-    // A header has the very last.
+    // The header decides over the name.
     assert_eq!(
         is(&llm_c(LLM_C, 1, 3, 6), named("a.u32.bin")),
         Ok((Width::Two, 3))

@@ -1,17 +1,17 @@
-//! How wide the ids of a file without a header are.
+//! Determines the width of the ids of a file without a header.
 
 use crate::corpus::tokens::Width;
 
-/// Words of 4 bytes that are looked at together, and how many such blocks.
+/// Words of 4 bytes that are inspected together, and number of such blocks.
 const BLOCK_WORDS: usize = 1024;
 const BLOCKS: usize = 64;
-/// Words below which halves that are 0 may be so by chance.
+/// Below this number of words, zero high halves may be a coincidence.
 const FEWEST_WORDS: usize = 8;
-/// Words from which on the high halves need not all be 0.
+/// From this number of words on, the high halves need not all be 0.
 const MANY_WORDS: usize = 16;
 
-/// Returns how wide the ids of a file without a header are. As u16, ids of four bytes would be pairs whose second is 0, or
-/// below 16 for vocabularies up to a million, while the first are of any size: texts are not like that.
+/// Returns the width of the ids of a file without a header. Read as u16, ids of four bytes would be pairs whose second
+/// is 0, or below 16 for vocabularies up to a million, while the first has any size: no text looks like that.
 ///
 /// # Errors
 /// When the ids seem to have 8 bytes or some of them to be negative, or when a small file may hold u16 as well as u32.
@@ -20,7 +20,7 @@ pub fn by_values(bytes: &[u8]) -> Result<Width, String> {
     if !bytes.len().is_multiple_of(4) || words == 0 {
         return Ok(Width::Two);
     }
-    // Of words that are not negative.
+    // Words that are not negative.
     let (mut low, mut high) = (0, 0);
     let mut negative = false;
     // Over the words of even and of odd number, of these without what extends a negative number to 8 bytes.

@@ -118,7 +118,7 @@ pub struct Tokens<'v> {
 impl<'v> Tokens<'v> {
     pub fn of(json: &Value, vocabulary: &'v Vocabulary<'v>) -> Result<Self, String> {
         let own = json["added_tokens"].as_array().into_iter().flatten();
-        // Reading the file refuses what is not a token.
+        // Reading the file refuses entries that are not tokens.
         let own = own.filter_map(|token| Some((token["id"].as_u64()?, Token::from_json(token)?)));
         let mut tokens = Self {
             vocabulary,
@@ -136,9 +136,9 @@ impl<'v> Tokens<'v> {
         Ok(tokens)
     }
 
-    /// Adds the tokens of one file, or changes the flags of those that are there.
+    /// Adds the tokens of one file, or changes the flags of existing ones.
     pub fn add(&mut self, tokens: Vec<Token>) -> Result<(), String> {
-        // Where ids are missing from the vocabulary, an added token may lie behind their number.
+        // If ids are missing from the vocabulary, an added token may have an id above their number.
         let largest = self.all.iter().map(|(_, id)| *id as usize + 1).max();
         let mut next = self.vocabulary.len().max(largest.unwrap_or(0));
         for token in tokens.into_iter().filter(|token| !token.content.is_empty()) {
@@ -175,7 +175,8 @@ impl<'v> Tokens<'v> {
         added.max().unwrap_or(0).max(self.vocabulary.size())
     }
 
-    /// Tokens and ids that the vocabulary needs so that a reader of `added`, who adds all at once, gives them these ids.
+    /// Returns the tokens and ids that the vocabulary needs so that a reader of `added`, who adds all at once, assigns
+    /// these ids.
     pub fn pinned(&self, added: &Value) -> Result<Vec<(String, Value)>, String> {
         let again = Self::of(&json!({"added_tokens": added}), self.vocabulary)?;
         if again

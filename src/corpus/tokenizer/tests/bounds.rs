@@ -1,8 +1,8 @@
-//! What a tokenizer of a foreign file can make of a text is bounded.
+//! Bounds on what a tokenizer from an untrusted file can make of a text.
 
 use super::*;
 
-/// A byte-level `tokenizer.json` with one part replaced, in a directory of its own.
+/// A byte-level `tokenizer.json` with one part replaced, in `dir`.
 fn with_part(dir: &Path, part: &str, value: &Value) -> PathBuf {
     let mut json: Value = serde_json::from_slice(&Tokenizer::byte().tokenizer_json()).unwrap();
     json[part] = value.clone();
@@ -86,7 +86,7 @@ fn what_a_tokenizer_makes_of_a_text_is_bounded() {
             "{wanted}: {told}"
         );
     }
-    // What no probe shows is refused when it is met.
+    // Growth that no probe shows is refused when it occurs.
     let path = with_part(
         tmp.path(),
         "normalizer",

@@ -49,7 +49,7 @@ fn tokens_and_ids_are_autotokenizers_wherever_they_are_kept() {
         for (text, ids) in &case.texts {
             assert_eq!(&tokenizer.encode(text).unwrap(), ids, "{name}: {text:?}");
         }
-        // Where transformers knows of no end, these do not have it by name: config.json's number, <|endoftext|>.
+        // If transformers finds no end, these names are not used: config.json's number, <|endoftext|>.
         let number = case.files["config.json"]["eos_token_id"].as_u64();
         let without = number.map_or(0, |id| id as u32);
         assert_eq!(
@@ -120,7 +120,7 @@ fn the_places_of_special_ids_have_an_order() {
         "{\"eos_token\": \"<|endoftext|>\"}",
     );
     assert_eq!(ends(), (Some(end), vec![7, 8]));
-    // Generation ends where the model's files say; where they say nothing, with the tokenizer's token.
+    // Generation ends with the ids in the model's files; if these have none, with the tokenizer's token.
     put("generation_config.json", "{\"eos_token_id\": null}");
     assert_eq!(ends(), (Some(end), vec![im_start]));
     put("config.json", "{}");
