@@ -28,39 +28,51 @@ const HEADER: usize = 8 + HASH + 8 + 2 * (8 + HASH) + HASH;
 const MOST_BYTES: u64 = 48 << 20;
 const MOST_HEAD: u64 = 4 << 20;
 
+/// Paths and texts of source files.
+macro_rules! sources {
+    ($($path:literal),* $(,)?) => { &[$(($path, include_str!($path))),*] };
+}
+
+/// The fold's code.
+const SOURCES: &[(&str, &str)] = sources![
+    "../event/body.rs",
+    "../event/checkpoint.rs",
+    "../event/control.rs",
+    "../event/decision.rs",
+    "../event/envelope.rs",
+    "../event/foreign.rs",
+    "../event/info.rs",
+    "../event/kind.rs",
+    "../event/line.rs",
+    "../event/measure.rs",
+    "../event/number.rs",
+    "../event/phase.rs",
+    "../event/start.rs",
+    "../gpu_stats.rs",
+    "../event/train_line.rs",
+    "../state/mod.rs",
+    "../state/fold.rs",
+    "../state/fold/checkpoints.rs",
+    "../state/fold/commands.rs",
+    "../state/fold/measurements.rs",
+    "../state/fold/phases.rs",
+    "../state/json_list.rs",
+    "../state/left.rs",
+    "../state/points.rs",
+    "../state/snapshots.rs",
+    "../state/branch.rs",
+    "../state/thin.rs",
+    "bounded.rs",
+    "file.rs",
+    "pyramid.rs",
+];
+
 /// Identifies the fold's code: a file that other code wrote is not read, since that code may have folded differently.
 fn fingerprint() -> &'static [u8; HASH] {
     static FINGERPRINT: OnceLock<[u8; HASH]> = OnceLock::new();
     FINGERPRINT.get_or_init(|| {
         let mut hasher = blake3::Hasher::new();
-        for source in [
-            include_str!("../event/body.rs"),
-            include_str!("../event/checkpoint.rs"),
-            include_str!("../event/control.rs"),
-            include_str!("../event/decision.rs"),
-            include_str!("../event/envelope.rs"),
-            include_str!("../event/foreign.rs"),
-            include_str!("../event/info.rs"),
-            include_str!("../event/kind.rs"),
-            include_str!("../event/line.rs"),
-            include_str!("../event/measure.rs"),
-            include_str!("../event/number.rs"),
-            include_str!("../event/phase.rs"),
-            include_str!("../event/start.rs"),
-            include_str!("../gpu_stats.rs"),
-            include_str!("../event/train_line.rs"),
-            include_str!("../state/mod.rs"),
-            include_str!("../state/fold.rs"),
-            include_str!("../state/json_list.rs"),
-            include_str!("../state/left.rs"),
-            include_str!("../state/points.rs"),
-            include_str!("../state/snapshots.rs"),
-            include_str!("../state/branch.rs"),
-            include_str!("../state/thin.rs"),
-            include_str!("bounded.rs"),
-            include_str!("file.rs"),
-            include_str!("pyramid.rs"),
-        ] {
+        for (_, source) in SOURCES {
             hasher.update(source.as_bytes());
         }
         *hasher.finalize().as_bytes()
@@ -285,4 +297,40 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (first, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
     Some(*first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// Calls `each` with the Rust files below `dir` that are not tests.
+    fn walk(dir: PathBuf, each: &mut dyn FnMut(PathBuf)) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.file_name().unwrap().to_str().unwrap() {
+                "tests" | "tests.rs" => {}
+                _ if path.is_dir() => walk(path, each),
+                _ => each(path),
+            }
+        }
+    }
+
+    #[test]
+    fn all_code_of_the_fold_is_in_its_fingerprint() {
+        let series = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/run/series");
+        let known: Vec<PathBuf> = SOURCES
+            .iter()
+            .map(|(path, _)| series.join(path).canonicalize().unwrap())
+            .collect();
+        for folder in ["event", "state"] {
+            let folder = series.join("..").join(folder).canonicalize().unwrap();
+            // A list of re-exports.
+            let exports = folder.join("mod.rs");
+            walk(folder, &mut |path| {
+                let is_known = known.contains(&path) || path == exports;
+                assert!(is_known, "{} is not in SOURCES", path.display());
+            });
+        }
+    }
 }
