@@ -11,6 +11,7 @@ use candle_core::Device;
 use super::adjust::names;
 use super::checkpoint::Checkpoints;
 use super::control::{Control, Pause};
+use super::data::Data;
 use super::keeper::Keeper;
 use super::learner::Learner;
 use super::memory::Held;
@@ -23,7 +24,7 @@ use super::state::{Task, TrainState};
 use super::trainer::Trainer;
 use crate::config::resume::{in_force, values};
 use crate::config::{Config, PolicyMode};
-use crate::corpus::{Batches, Dataset, Draw, Sampler};
+use crate::corpus::Dataset;
 use crate::device;
 use crate::model::DecoderConfig;
 use crate::run::command::Request;
@@ -150,20 +151,9 @@ impl Trainer {
         let round = state.schedule_place().0;
         let overruled = state.live.give_way(&state.values, &now, round);
         state.values = now;
-        let (windows, _) = plan::windows(&config, context)?;
         let mut trainer = Self {
-            eval_windows,
-            batches: Batches::of(Draw {
-                tokens: dataset.train.clone(),
-                mixture: dataset.mixture.clone(),
-                sampler: Sampler {
-                    seed: config.train.seed,
-                },
-                windows,
-                time: context,
-            })?,
+            data: Data::new(dataset, &config, context, eval_windows)?,
             keeper: Keeper::new(checkpoints, Arc::clone(&handle))?,
-            window_losses: Vec::new(),
             threads: setup.threads,
             monitor: device::monitor(&device),
             device_name: setup.device_name,
@@ -179,8 +169,6 @@ impl Trainer {
             learner,
             config,
             wanted,
-            windows,
-            dataset,
             device,
             dir,
             handle,

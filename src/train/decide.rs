@@ -214,7 +214,7 @@ impl Trainer {
 
     /// What a phase that trains a model of this shape takes here.
     pub(super) fn memory_of(&self, shape: &DecoderConfig) -> Memory {
-        let text = self.dataset.bytes_in_memory();
+        let text = self.data.bytes_in_memory();
         Memory::of_phase(self.learner.passes(), shape, true, text)
     }
 

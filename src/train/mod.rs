@@ -11,6 +11,7 @@
 //! | `recipe`, `growth`, `rollback` | phases from begin to end; growth as a transaction; back to a checkpoint |
 //! | [`plan`], [`schedule`], `passes`, [`memory`], [`windows`] | what follows from a config before anything is trained |
 //! | `start`, `objective` | what a phase's model starts from; what training minimises |
+//! | `data` | the text: batches, validation windows and their latest losses |
 //! | `learner`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes. [`Learner`] knows no run, no journal and no clock |
 //! | `control`, `boundary` | decide the [`Verdict`] at a step boundary; do what it asks |
 //! | `obey`, `adjust`, `live` | commands one by one; values that operators set, and from which step on they hold |
@@ -25,6 +26,7 @@ mod begin;
 mod boundary;
 pub mod checkpoint;
 mod control;
+mod data;
 mod decide;
 mod directory;
 pub mod evidence;

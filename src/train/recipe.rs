@@ -211,12 +211,9 @@ impl Trainer {
         let result = self.result()?;
         match PhaseEnd::of(&self.state.phase) {
             Some(PhaseEnd::Benchmark) => {
-                // A resume at exactly this step finds the record but not the windows' losses.
-                if self.window_losses.is_empty() {
-                    self.window_losses = self.learner.evaluate(&self.dataset.val)?;
-                }
+                let losses = self.data.latest_losses(&mut self.learner)?.to_vec();
                 self.state.benchmark = Some(Benchmark {
-                    losses: self.window_losses.clone(),
+                    losses,
                     val_loss: result.val_loss,
                     layers: result.layers,
                     lazy_layers: result.lazy_layers.clone(),

@@ -10,7 +10,6 @@ use super::trainer::Trainer;
 use crate::config::keys::Stage;
 use crate::config::resume::{self, Values};
 use crate::config::{self, Config};
-use crate::corpus::{Batches, Draw, Sampler};
 use crate::model::DecoderConfig;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, Log, Phase, RunStatus};
@@ -300,20 +299,8 @@ impl Trainer {
     /// Makes batches and passes fit the config's numbers of windows.
     fn fit_batches(&mut self) -> Result<()> {
         let passes = Passes::of(&self.config, self.learner.shape(), &self.device)?
-            .with_eval_windows(self.eval_windows.windows);
-        let (windows, _) = plan::windows(&self.config, passes.time)?;
-        if windows != self.windows {
-            self.batches = Batches::of(Draw {
-                tokens: self.dataset.train.clone(),
-                mixture: self.dataset.mixture.clone(),
-                sampler: Sampler {
-                    seed: self.config.train.seed,
-                },
-                windows,
-                time: passes.time,
-            })?;
-            self.windows = windows;
-        }
+            .with_eval_windows(self.data.eval_windows().windows);
+        self.data.fit(&self.config, passes.time)?;
         self.learner.set_passes(passes);
         Ok(())
     }

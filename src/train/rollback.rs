@@ -37,7 +37,7 @@ impl Trainer {
         let (held, present) = (self.memory_held(), self.state.values.clone());
         let fits = self.return_to_values(values).and_then(|()| {
             let (passes, shape) = (self.learner.passes(), &saved.files.config);
-            let text = self.dataset.bytes_in_memory();
+            let text = self.data.bytes_in_memory();
             let memory = Memory::of_phase(passes, shape, saved.state.trains(), text);
             memory.check(&format!("checkpoint {name}"), &held)
         });
@@ -64,7 +64,7 @@ impl Trainer {
         state.kept = former.kept;
         state.eval_windows = former.eval_windows;
         self.keeping().look_for_best();
-        self.window_losses.clear();
+        self.data.forget_losses();
         self.emit(Body::Rollback(Rollback {
             checkpoint: name.clone(),
             from_seq,

@@ -6,20 +6,19 @@ use std::time::Instant;
 use candle_core::Device;
 
 use super::control::Control;
+use super::data::Data;
 use super::keeper::{Keeper, Keeping};
 use super::learner::Learner;
 use super::plan;
 use super::record;
 use super::state::TrainState;
 use crate::config::{Config, PolicyMode};
-use crate::corpus::{Batches, Dataset};
 use crate::device::Monitor;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, Event, RunEvent, RunInfo, RunStatus};
 use crate::run::handle::RunHandle;
 use crate::run::journal::{Journal, Place};
 use crate::run::lock::RunLock;
-use crate::run::windows::EvalWindows;
 
 /// Runs the recipe of one run directory.
 pub struct Trainer {
@@ -32,21 +31,15 @@ pub struct Trainer {
     /// The run's open directory.
     pub(super) handle: Arc<RunHandle>,
     pub(super) journal: Journal,
-    pub(super) dataset: Dataset,
+    pub(super) data: Data,
     pub(super) device: Device,
     /// As users call it.
     pub(super) device_name: String,
     pub(super) monitor: Option<Monitor>,
     pub(super) threads: usize,
-    pub(super) batches: Batches,
-    /// Windows of a batch.
-    pub(super) windows: usize,
-    pub(super) eval_windows: EvalWindows,
     pub(super) keeper: Keeper,
     pub(super) state: TrainState,
     pub(super) learner: Learner,
-    /// Loss of each validation window at the latest evaluation.
-    pub(super) window_losses: Vec<f64>,
     pub(super) reference_layers: usize,
     pub(super) lock: Arc<Mutex<RunLock>>,
     /// When the run's directory was last looked for, and what was reported of it.
@@ -64,7 +57,7 @@ impl Trainer {
             state: &mut self.state,
             journal: &mut self.journal,
             learner: &self.learner,
-            tokenizer: &self.dataset.tokenizer,
+            tokenizer: self.data.tokenizer(),
             keep: self.config.checkpoint.keep,
         }
     }
@@ -82,9 +75,9 @@ impl Trainer {
             },
             threads: self.threads,
             policy: self.policy.to_string(),
-            tokenizer: self.dataset.tokenizer.name().into(),
-            train_tokens: self.dataset.train.len() as u64,
-            val_tokens: self.dataset.val.len() as u64,
+            tokenizer: self.data.tokenizer().name().into(),
+            train_tokens: self.data.train_tokens() as u64,
+            val_tokens: self.data.val().len() as u64,
             n_layer: self.reference_layers,
             n_head: shape.n_head,
             n_embd: shape.n_embd,
@@ -100,7 +93,7 @@ impl Trainer {
             probe_length: self.config.probe.length,
             control_random: self.config.control.random,
             control_reference: self.config.control.reference_continued,
-            eval_windows: Some(self.eval_windows),
+            eval_windows: Some(self.data.eval_windows()),
             tolerance: Some(self.config.matching.tolerance),
             ringing: self.config.notify.ringing(),
         }
