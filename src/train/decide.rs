@@ -223,7 +223,7 @@ impl Trainer {
         let (passes, shape) = (self.learner.passes(), self.learner.shape());
         let held = self.learner.holds();
         let memory = held.map(|trainable| Memory::of_phase(passes, shape, trainable, 0));
-        Held::now(&self.device, memory.map_or(0, |m| m.on_gpu))
+        self.machine.held(memory.map_or(0, |m| m.on_gpu))
     }
 
     /// Why the model cannot grow by `layers`, if it cannot.

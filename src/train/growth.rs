@@ -138,7 +138,7 @@ impl Trainer {
         }
         Ok(Some(Ended::Failed(format!(
             "{message}. The run is as it was before; resume: heirloom train --resume {}",
-            self.dir.argument()
+            self.directory.run().argument()
         ))))
     }
 }

@@ -128,7 +128,7 @@ impl Trainer {
     /// Says why something is in memory only, what it is, and what can be done. The reason comes first, where a narrow screen
     /// cuts the rest.
     fn describe(&self, what: &str, error: &str) -> String {
-        let (run, most) = (self.dir.argument(), WAITS[WAITS.len() - 1]);
+        let (run, most) = (self.directory.run().argument(), WAITS[WAITS.len() - 1]);
         format!(
             "{error}; {what} {IN_MEMORY}. Another attempt follows every {most} s; \
              heirloom ctl {run} checkpoint makes one now, heirloom ctl {run} stop gives it up and ends the process"

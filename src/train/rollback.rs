@@ -35,14 +35,14 @@ impl Trainer {
         };
         // What is held now, by the values that are in force now.
         let (held, present) = (self.memory_held(), self.state.values.clone());
-        let fits = self.return_to_values(values).and_then(|()| {
+        let fits = self.return_to_values(&values).and_then(|()| {
             let (passes, shape) = (self.learner.passes(), &saved.files.config);
             let text = self.data.bytes_in_memory();
             let memory = Memory::of_phase(passes, shape, saved.state.trains(), text);
             memory.check(&format!("checkpoint {name}"), &held)
         });
         if let Err(refusal) = fits {
-            self.return_to_values(present)?;
+            self.return_to_values(&present)?;
             return Err(refusal);
         }
         self.read_again(&saved, &name)?;

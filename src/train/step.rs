@@ -10,7 +10,6 @@ use super::optimizer::Hyperparameters;
 use super::plan;
 use super::state::AtStep;
 use super::trainer::Trainer;
-use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
 use crate::run::event::{Body, Evaluation, Phase, Probe, TrainMetrics, finite};
 use crate::run::trend::GapData;
@@ -76,7 +75,7 @@ impl Trainer {
             tokens_per_second,
         });
         self.emit(body);
-        if let Some(reading) = self.monitor.as_mut().and_then(Monitor::reading) {
+        if let Some(reading) = self.machine.gpu_stats() {
             self.emit(Body::Gpu(reading));
         }
         self.journal.flush();
@@ -134,7 +133,7 @@ impl Trainer {
             ));
         }
         if !before && let Some(diverged) = evidence::divergence(&self.state.evals) {
-            let run = self.dir.argument();
+            let run = self.directory.run().argument();
             self.warn(format!(
                 "{diverged}; heirloom ctl {run} status lists what helps"
             ));

@@ -1,51 +1,31 @@
 //! The trainer: what it is made of. Each part keeps its own invariants; other files say what is done with them.
 
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
-
-use candle_core::Device;
-
+use super::configs::Configs;
 use super::control::Control;
 use super::data::Data;
+use super::directory::Directory;
 use super::keeper::{Keeper, Keeping};
 use super::learner::Learner;
+use super::machine::Machine;
 use super::plan;
 use super::record;
 use super::state::TrainState;
-use crate::config::{Config, PolicyMode};
-use crate::device::Monitor;
-use crate::run::dir::RunDir;
+use crate::config::PolicyMode;
 use crate::run::event::{Body, Event, RunEvent, RunInfo, RunStatus};
-use crate::run::handle::RunHandle;
-use crate::run::journal::{Journal, Place};
-use crate::run::lock::RunLock;
+use crate::run::journal::Journal;
 
 /// Runs the recipe of one run directory.
 pub struct Trainer {
-    /// In force in the present phase.
-    pub(super) config: Config,
-    /// What `config.toml` says: some of its values may wait for the next phase.
-    pub(super) wanted: Config,
+    pub(super) config: Configs,
     pub(super) policy: PolicyMode,
-    pub(super) dir: RunDir,
-    /// The run's open directory.
-    pub(super) handle: Arc<RunHandle>,
+    pub(super) directory: Directory,
     pub(super) journal: Journal,
     pub(super) data: Data,
-    pub(super) device: Device,
-    /// As users call it.
-    pub(super) device_name: String,
-    pub(super) monitor: Option<Monitor>,
-    pub(super) threads: usize,
+    pub(super) machine: Machine,
     pub(super) keeper: Keeper,
     pub(super) state: TrainState,
     pub(super) learner: Learner,
     pub(super) reference_layers: usize,
-    pub(super) lock: Arc<Mutex<RunLock>>,
-    /// When the run's directory was last looked for, and what was reported of it.
-    pub(super) looked: Instant,
-    pub(super) reported_place: Place,
-    pub(super) reported_lock: bool,
     pub(super) control: Control,
 }
 
@@ -66,14 +46,11 @@ impl Trainer {
         let shape = self.learner.shape();
         RunInfo {
             program: crate::PROGRAM.into(),
-            name: self.dir.name(),
+            name: self.directory.run().name(),
             host: crate::run::machine::host_name(),
             pid: std::process::id(),
-            device: match self.device.is_cuda() {
-                true => self.device_name.clone(),
-                false => "cpu".into(),
-            },
-            threads: self.threads,
+            device: self.machine.device_name().into(),
+            threads: self.machine.threads(),
             policy: self.policy.to_string(),
             tokenizer: self.data.tokenizer().name().into(),
             train_tokens: self.data.train_tokens() as u64,

@@ -106,7 +106,7 @@ impl Args {
                 let (parts, setup) = prepared.map_err(exit::input)?;
                 if show != Show::Json {
                     // A reader that has gone must not stop the training.
-                    let _ = say::out(&self.head(&setup, &parts.run));
+                    let _ = say::out(&self.head(&setup, &parts.dir, &parts.run));
                 }
                 let terminal = Terminal::new(&parts.dir, Role::Owner, show == Show::Prompts);
                 let (sink, printing) = Printing::start(show, &terminal, &parts.run)?;
@@ -219,7 +219,7 @@ impl Args {
     fn in_background(&self, plan: Plan) -> Result<(Ended, String)> {
         let prepared = self.prepare(plan, Progress::Lines);
         let (parts, setup) = prepared.map_err(exit::input)?;
-        let head = self.head(&setup, &parts.run);
+        let head = self.head(&setup, &parts.dir, &parts.run);
         let session = self.start(setup)?;
         let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
         detached::leave_terminal(&parts.dir.log());

@@ -139,14 +139,13 @@ impl Args {
             keeping: SeriesKeeper::spawn(dir.path(), &plan.run),
             attendance: Arc::clone(&attendance),
             notifier,
-            dir: dir.clone(),
+            dir,
             run: plan.run,
             held: (plan.commands, Arc::clone(&lock)),
         };
         let setup = Setup {
             config,
             policy: plan.policy,
-            dir,
             journal,
             reference,
             dataset,
