@@ -16,7 +16,7 @@
 //! | `control`, `boundary` | decide the [`Verdict`] at a step boundary; do what it asks |
 //! | `obey`, `adjust`, `live` | commands one by one; values that operators set, and from which step on they hold |
 //! | `step`, `decide`, [`evidence`] | steps and measurements with their events; decisions and what they rest on |
-//! | [`state`], `measured`, `sound` | what a checkpoint holds besides tensors, and whether a state that was read is possible |
+//! | `state`, `measured`, `sound` | what a checkpoint holds besides tensors, and whether a state that was read is possible |
 //! | `keeper`, [`checkpoint`], `owed`, `insist` | which checkpoints are written and kept; their files; small files that wait; results that the disk must take |
 //! | `record` | events and answers into the journal |
 //! | `directory`, `rebuild` | looks for the run's directory and its lock; makes a deleted one again |
@@ -56,7 +56,7 @@ mod rollback;
 pub mod schedule;
 mod sound;
 mod start;
-pub mod state;
+pub(crate) mod state;
 mod step;
 mod task;
 pub mod trainer;
