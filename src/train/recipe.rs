@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::control::Pause;
+use super::control::{Pause, Verdict};
 use super::keeper::pre_grow;
 use super::outcome::{Boundary, Choice, Due, Ended, Insisted};
 use super::plan::{self, PhaseEnd};
@@ -94,7 +94,7 @@ impl Trainer {
         let step = self.place();
         let what = format!("loss or gradient is not finite at {step}; the update was skipped");
         self.warn(what.clone());
-        if self.attended() {
+        if self.control.verdict_on_failure(&self.state) == Verdict::Wait {
             let why = format!("{what}{NEXT_BATCH}");
             self.pause(Pause::Waiting, Some(why));
             return None;

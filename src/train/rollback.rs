@@ -97,6 +97,7 @@ impl Trainer {
                 false => saved.load_into(&mut self.learner, trainable),
             };
             let Err(error) = read else { return Ok(()) };
+            // Not a verdict: one to stop could not be obeyed here, where no model is left to write.
             let wait = waits.next().filter(|_| !self.control.must_stop());
             match wait {
                 Some(seconds) if out_of_memory(&error).is_none() => {
