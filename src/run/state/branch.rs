@@ -1,7 +1,7 @@
 //! A stretch of a run's history, and the tree that rollbacks make of them.
 //!
-//! What is live is one strand, sorted by step. A rollback cuts it at the checkpoint it goes back to; what came after
-//! is kept as an abandoned strand, until a resume from a checkpoint on it makes it live again.
+//! What is live is one branch, sorted by step. A rollback cuts it at the checkpoint it goes back to; what came after
+//! is kept as an abandoned branch, until a resume from a checkpoint on it makes it live again.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::run::series::pyramid::{Place, Series};
 const PROBES_KEPT: usize = 64;
 /// Buckets of the validation loss: each is a mark in the chart, of which a screen holds a few hundred.
 const VAL_BUCKETS: usize = 8192;
-/// Marks of one strand; beyond that the oldest checkpoints lose theirs.
+/// Marks of one branch; beyond that the oldest checkpoints lose theirs.
 const MARKS_KEPT: usize = 16_384;
 /// Rollbacks whose abandoned past stays visible, and the buckets it is told in.
 const ABANDONED_KEPT: usize = 16;
@@ -280,17 +280,18 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T, keep: usize) {
 pub struct Abandoned {
     /// The last event it shares with what came instead.
     pub fork: u64,
-    pub strand: Branch,
+    #[serde(rename = "strand")]
+    pub branch: Branch,
 }
 
-/// A run's history: the strand that is live and those that were left.
+/// A run's history: the branch that is live and those that were left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct History {
     pub live: Branch,
     /// The one left last is the last.
     #[serde(deserialize_with = "at_most::<ABANDONED_KEPT, _, _>")]
     pub abandoned: Vec<Abandoned>,
-    /// Rises whenever the abandoned strands change.
+    /// Rises whenever the abandoned branches change.
     pub changes: u64,
 }
 
@@ -322,23 +323,23 @@ impl History {
         self.live.end_at(before);
         self.live.split_off(target);
         for left in &mut self.abandoned {
-            left.strand.split_off(target);
+            left.branch.split_off(target);
         }
         self.make_live(target, barriers);
-        self.abandoned.retain(|left| !left.strand.is_empty());
+        self.abandoned.retain(|left| !left.branch.is_empty());
         self.live.go_on_after(before);
     }
 
-    /// Makes event `target` the last one of the live strand.
+    /// Makes event `target` the last one of the live branch.
     fn make_live(&mut self, target: u64, barriers: &[u64]) {
-        let on = |left: &Abandoned| left.strand.contains(target);
+        let on = |left: &Abandoned| left.branch.contains(target);
         match self.abandoned.iter().position(on) {
             Some(i) => {
                 let mut left = self.abandoned.remove(i);
-                // A strand's fork lies before all of its events, so that this ends.
+                // A branch's fork lies before all of its events, so that this ends.
                 self.make_live(left.fork, barriers);
-                let rest = left.strand.split_off(target);
-                self.live.append(left.strand, barriers);
+                let rest = left.branch.split_off(target);
+                self.live.append(left.branch, barriers);
                 self.leave(target, rest, barriers);
             }
             None => {
@@ -348,21 +349,21 @@ impl History {
         }
     }
 
-    fn leave(&mut self, fork: u64, mut strand: Branch, barriers: &[u64]) {
+    fn leave(&mut self, fork: u64, mut branch: Branch, barriers: &[u64]) {
         self.changes += 1;
-        if strand.is_empty() {
+        if branch.is_empty() {
             return;
         }
-        strand.shrink(barriers);
+        branch.shrink(barriers);
         if self.abandoned.len() >= ABANDONED_KEPT {
             self.abandoned.remove(0);
         }
-        self.abandoned.push(Abandoned { fork, strand });
+        self.abandoned.push(Abandoned { fork, branch });
     }
 
     pub(in crate::run) fn is_sound(&self) -> bool {
-        let forks = |left: &Abandoned| left.strand.ranges.iter().all(|r| left.fork <= r.0);
+        let forks = |left: &Abandoned| left.branch.ranges.iter().all(|r| left.fork <= r.0);
         let left = self.abandoned.iter();
-        self.live.is_sound() && left.clone().all(|l| l.strand.is_sound() && forks(l))
+        self.live.is_sound() && left.clone().all(|l| l.branch.is_sound() && forks(l))
     }
 }

@@ -114,7 +114,7 @@ impl Snapshots {
         self.0.retain(|s| s.seq <= seq);
     }
 
-    /// The core at event `seq` of a run whose live strand ends there; where no such checkpoint is known, as it was at
+    /// The core at event `seq` of a run whose live branch ends there; where no such checkpoint is known, as it was at
     /// the last one before.
     pub fn core_at(&self, seq: u64, live: &Branch) -> Option<Core> {
         let mut earlier = self.0.iter().rev();
@@ -122,9 +122,9 @@ impl Snapshots {
         Some(found.core.clone())
     }
 
-    /// Event numbers a bucket must not reach over: here a strand may be cut, and where another model begins.
-    pub fn barriers(&self, strand: &Branch) -> Vec<u64> {
-        let mut all = strand.phase_starts();
+    /// Event numbers a bucket must not reach over: here a branch may be cut, and where another model begins.
+    pub fn barriers(&self, branch: &Branch) -> Vec<u64> {
+        let mut all = branch.phase_starts();
         all.extend(self.0.iter().map(|s| s.seq));
         all.sort_unstable();
         all

@@ -2,7 +2,7 @@
 
 use super::points::EvalPoint;
 
-/// Evaluations that a strand holds at most.
+/// Evaluations that a branch holds at most.
 pub const MOST_EVALS: usize = 2 * LATEST_KEPT;
 /// The latest evaluations, which stay.
 pub const LATEST_KEPT: usize = 2048;
