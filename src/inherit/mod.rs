@@ -156,19 +156,6 @@ fn fill_from(
     Ok(())
 }
 
-/// The layers of the first source, in the order named.
-pub fn of_reference(layers: &[usize]) -> Vec<Taken> {
-    let first = |&layer| Taken { source: 0, layer };
-    layers.iter().map(first).collect()
-}
-
-/// The first `n_layer` layers of the first source (a trained model) and `added` ones of the second (its reference) on top.
-pub fn appended(n_layer: usize, added: &[usize]) -> Vec<Taken> {
-    let old = (0..n_layer).map(|layer| Taken { source: 0, layer });
-    let new = added.iter().map(|&layer| Taken { source: 1, layer });
-    old.chain(new).collect()
-}
-
 /// Every part: what a growth takes that keeps the trained layers.
 pub fn all_parts() -> Vec<Part> {
     Part::ALL.to_vec()
@@ -267,14 +254,9 @@ mod tests {
     }
 
     fn inherit(reference: &Decoder, layers: &[usize], what: &[Part], seed: u64) -> Decoder {
-        assemble(
-            &[reference],
-            &of_reference(layers),
-            what,
-            seed,
-            &Device::Cpu,
-        )
-        .unwrap()
+        let first = |&layer| Taken { source: 0, layer };
+        let layers: Vec<Taken> = layers.iter().map(first).collect();
+        assemble(&[reference], &layers, what, seed, &Device::Cpu).unwrap()
     }
 
     #[test]
@@ -329,30 +311,6 @@ mod tests {
         let want = tensor(&r, "transformer.h.0.attn.c_attn.weight");
         assert_eq!(tensor(&model, name), want);
         assert_eq!(model.config.attention_scales, [1.0, 1.0]);
-    }
-
-    #[test]
-    fn appending_keeps_what_was_trained() {
-        let r = reference();
-        let small = inherit(&r, &[0, 1], &all(), 1);
-        let i = small
-            .params
-            .iter()
-            .position(|p| p.name.contains("h.1.mlp.c_fc.weight"))
-            .unwrap();
-        let zeros = vec![0.0; small.params[i].len()];
-        small.weights.write(i, &zeros).unwrap();
-        let sources: [&dyn Weights; 2] = [&small, &r];
-        let layers = appended(2, &[2, 3]);
-        let grown = assemble(&sources, &layers, &all_parts(), 0, &Device::Cpu).unwrap();
-        assert_eq!(grown.config.n_layer, 4);
-        assert!(
-            tensor(&grown, "transformer.h.1.mlp.c_fc.weight")
-                .iter()
-                .all(|&x| x == 0.0)
-        );
-        let name = "transformer.h.3.attn.c_proj.weight";
-        assert_eq!(tensor(&grown, name), tensor(&r, name));
     }
 
     #[test]

@@ -67,18 +67,10 @@ impl Trainer {
     }
 
     /// The weights of the sources of the training text at the present step.
-    fn weights(&self) -> Vec<f64> {
-        let (place, configured) = (self.state.schedule_place(), self.dataset.weights());
+    pub(super) fn weights(&self) -> Vec<f64> {
+        let (place, configured) = (self.state.schedule_place(), self.data.weights());
         let weights = self.state.live.weights(place, configured);
         weights.unwrap_or_else(|| configured.to_vec())
-    }
-
-    /// Has the next batch drawn with the weights of the present step.
-    pub(super) fn weigh_sources(&mut self) {
-        if self.dataset.mixture.len() > 1 {
-            let mixture = self.dataset.mixture.with_weights(&self.weights());
-            self.batches.set_mixture(mixture);
-        }
     }
 
     /// Scales the phase's schedule so that the next update has this rate.

@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use candle_core::Device;
 
 use super::adjust::names;
 use super::checkpoint::Checkpoints;
+use super::configs::Configs;
 use super::control::{Control, Pause};
+use super::data::Data;
+use super::directory::Directory;
 use super::keeper::Keeper;
 use super::learner::Learner;
+use super::machine::Machine;
 use super::memory::Held;
 use super::passes::Passes;
 use super::plan;
@@ -21,16 +24,13 @@ use super::resume::{Resume, check_data, check_shape};
 use super::start::Sources;
 use super::state::{Task, TrainState};
 use super::trainer::Trainer;
-use crate::config::resume::{in_force, values};
 use crate::config::{Config, PolicyMode};
-use crate::corpus::{Batches, Dataset, Draw, Sampler};
-use crate::device;
+use crate::corpus::Dataset;
 use crate::model::DecoderConfig;
 use crate::run::command::Request;
 use crate::run::decisions::Repeat;
-use crate::run::dir::RunDir;
 use crate::run::event::{Body, Log, Resumed, RunStatus};
-use crate::run::journal::{Journal, Place};
+use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
 use crate::run::presence::Presence;
 use crate::signals::Signalled;
@@ -40,7 +40,6 @@ pub struct Setup {
     /// With every default and path resolved.
     pub config: Config,
     pub policy: PolicyMode,
-    pub dir: RunDir,
     pub journal: Journal,
     /// Files of the reference that is loaded rather than trained here.
     pub reference: Option<PathBuf>,
@@ -55,12 +54,12 @@ pub struct Setup {
     pub requests: Receiver<Request>,
     pub signalled: Arc<Signalled>,
     /// Whether an operator can answer a question at present.
-    pub attendance: Arc<Presence>,
+    pub presence: Arc<Presence>,
     /// Where an interrupted run goes on.
     pub resume: Option<Resume>,
     /// Commands that another run's operator gave, to be given again at the same steps.
     pub repeat: Vec<Repeat>,
-    /// This process's claim on the directory.
+    /// This process's claim on the run's directory.
     pub lock: Arc<Mutex<RunLock>>,
 }
 
@@ -71,21 +70,13 @@ impl Trainer {
     /// When the reference or the checkpoint cannot be read, the shapes do not fit, or the data is not the run's.
     pub fn new(setup: Setup) -> Result<Self> {
         let Setup {
-            config,
-            device,
-            dataset,
-            dir,
-            ..
+            device, dataset, ..
         } = setup;
-        let handle = {
-            let lock = setup.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(lock.handle())
-        };
-        let checkpoints = Checkpoints::open(&handle)?;
+        let directory = Directory::new(setup.lock);
+        let checkpoints = Checkpoints::open(directory.handle())?;
         let data = dataset.fingerprints();
         let resume = setup.resume.clone().unwrap_or_default();
-        let wanted = config;
-        let config = in_force(&wanted, &resume.values);
+        let config = Configs::new(setup.config, &resume.values);
         let val = dataset.val.len();
         let passes = |reference: &DecoderConfig, state: Option<&TrainState>| -> Result<_> {
             let passes = Passes::of(&config, reference, &device)?;
@@ -96,14 +87,14 @@ impl Trainer {
         let (learner, eval_windows, mut state, reference_layers) = match &resume.checkpoint {
             Some(name) => {
                 let saved = checkpoints.open_saved(name)?;
-                check_data(&saved.state.data, &data, &wanted, &dir)?;
+                check_data(&saved.state.data, &data, config.wanted(), directory.run())?;
                 let shape = &saved.files.config;
                 let layers = match &saved.state.benchmark {
                     Some(b) => b.layers,
                     None => shape.n_layer,
                 };
-                let reference = plan::reference_shape(&wanted, &dataset.tokenizer);
-                check_shape(&wanted, shape, &reference)?;
+                let reference = plan::reference_shape(config.wanted(), &dataset.tokenizer);
+                check_shape(config.wanted(), shape, &reference)?;
                 let (passes, windows) = passes(shape, Some(&saved.state))?;
                 let mut learner = Learner::new(shape.clone(), passes, val, &device);
                 // A model that the next task replaces is not read first.
@@ -144,46 +135,24 @@ impl Trainer {
         };
         let context = learner.passes().time;
         dataset.check_length(context)?;
-        plan::windows(&wanted, context)?;
+        plan::windows(config.wanted(), context)?;
         let known_windows = state.eval_windows.replace(eval_windows.windows);
-        let now = values(&config);
+        let now = config.values();
         let round = state.schedule_place().0;
         let overruled = state.live.give_way(&state.values, &now, round);
         state.values = now;
-        let (windows, _) = plan::windows(&config, context)?;
         let mut trainer = Self {
-            eval_windows,
-            batches: Batches::of(Draw {
-                tokens: dataset.train.clone(),
-                mixture: dataset.mixture.clone(),
-                sampler: Sampler {
-                    seed: config.train.seed,
-                },
-                windows,
-                time: context,
-            })?,
-            keeper: Keeper::new(checkpoints, Arc::clone(&handle))?,
-            window_losses: Vec::new(),
-            threads: setup.threads,
-            monitor: device::monitor(&device),
-            device_name: setup.device_name,
-            lock: setup.lock,
-            looked: Instant::now(),
-            reported_place: Place::Kept,
-            reported_lock: false,
+            data: Data::new(dataset, &config, context, eval_windows)?,
+            keeper: Keeper::new(checkpoints, Arc::clone(directory.handle()))?,
+            machine: Machine::new(device, setup.device_name, setup.threads),
             policy: setup.policy,
             journal: setup.journal,
-            control: Control::new(setup.requests, setup.signalled, setup.attendance),
+            control: Control::new(setup.requests, setup.signalled, setup.presence),
             reference_layers,
             state,
             learner,
             config,
-            wanted,
-            windows,
-            dataset,
-            device,
-            dir,
-            handle,
+            directory,
         };
         let info = trainer.info();
         if setup.resume.is_some() {
@@ -229,7 +198,7 @@ impl Trainer {
             };
             trainer.emit(Body::Log(Log { message }));
         }
-        let slow = plan::slow_compute(&trainer.config, &trainer.device);
+        let slow = plan::slow_compute(&trainer.config, trainer.machine.device());
         let blind = eval_windows.warning();
         for warning in setup.device_note.into_iter().chain(slow).chain(blind) {
             trainer.warn(warning);

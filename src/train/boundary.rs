@@ -56,7 +56,8 @@ impl Trainer {
                     let what = format!("the state at {}", self.place());
                     match self.insist_on_checkpoint(&what, "unattended", false, false) {
                         // An operator has attached meanwhile.
-                        Insisted::Done(_) if self.attended() => {}
+                        Insisted::Done(_)
+                            if self.control.verdict_on_failure(&self.state) == Verdict::Wait => {}
                         Insisted::Done(_) => return Ok(Boundary::End(Ended::Preempted)),
                         Insisted::End(ended) => return Ok(Boundary::End(ended)),
                     }
@@ -89,11 +90,6 @@ impl Trainer {
         if self.control.resume() {
             self.tell_run(RunStatus::Running, None, None);
         }
-    }
-
-    /// Whether an operator can answer, or another run's decisions do.
-    pub(super) fn attended(&self) -> bool {
-        self.control.attended(&self.state)
     }
 
     /// The present step: `step 49 of round 2`.

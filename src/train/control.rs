@@ -1,6 +1,8 @@
 //! What happens at a step boundary is decided here, before anything is done: commands, signals, the clock, limits and
 //! pauses become one [`Verdict`]. Steps, evaluations and commands follow from verdicts alone, so that a process that is
-//! given the same ones takes the same steps.
+//! given the same ones takes the same steps. What is done while a result is not on disk is a [`Retry`].
+
+mod retry;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -15,6 +17,8 @@ use crate::run::command::{By, Command, Reply, Request};
 use crate::run::event::{Body, Outcome, Phase};
 use crate::run::presence::Presence;
 use crate::signals::Signalled;
+
+pub(super) use retry::{Retry, STOP_PATIENCE};
 
 /// How often a paused trainer looks at signals and the clock.
 pub(super) const PAUSED_GLANCE: Duration = Duration::from_millis(100);
@@ -35,7 +39,8 @@ pub enum Verdict {
     Limit { outcome: Outcome },
     /// Look again soon: the run is paused.
     Wait,
-    /// Write a checkpoint and end the process: a question has waited for `policy.unattended_minutes`.
+    /// End the process: a question has waited for `policy.unattended_minutes`, which leaves a checkpoint, or something has
+    /// failed and no operator is there to ask.
     Leave,
 }
 
@@ -55,6 +60,19 @@ pub(super) struct Sender {
     pub(super) reply: Option<Reply>,
 }
 
+impl Sender {
+    /// Separates a request into who gives the command, the command and its sender.
+    fn of(request: Request) -> (By, Command, Self) {
+        let Request {
+            by,
+            command,
+            pid,
+            reply,
+        } = request;
+        (by, command, Self { pid, reply })
+    }
+}
+
 /// Everything outside the trainer that may decide what happens at a boundary.
 pub(super) struct Control {
     requests: Receiver<Request>,
@@ -63,7 +81,7 @@ pub(super) struct Control {
     signalled: Arc<Signalled>,
     presence: Arc<Presence>,
     paused: Option<Pause>,
-    /// When a stop was first seen while a result was not on disk.
+    /// When a stop was first seen while a result was not on disk ([`Retry`]).
     stop_seen: Option<Instant>,
 }
 
@@ -109,13 +127,8 @@ impl Control {
             .take()
             .or_else(|| self.requests.try_recv().ok())
         {
-            let Request {
-                by,
-                command,
-                pid,
-                reply,
-            } = request;
-            return (Verdict::Obey { by, command }, Sender { pid, reply });
+            let (by, command, sender) = Sender::of(request);
+            return (Verdict::Obey { by, command }, sender);
         }
         if let Some(outcome) = limit(state, config, elapsed) {
             return alone(Verdict::Limit { outcome });
@@ -129,13 +142,22 @@ impl Control {
         })
     }
 
+    /// Decides what comes after something that only an operator can set right: [`Verdict::Wait`] where one can be asked, or
+    /// another run's decisions answer, and [`Verdict::Leave`] otherwise.
+    pub(super) fn verdict_on_failure(&self, state: &TrainState) -> Verdict {
+        match self.attended(state) {
+            true => Verdict::Wait,
+            false => Verdict::Leave,
+        }
+    }
+
     /// Waits a moment for a request; the next verdict is about it.
     pub(super) fn wait(&mut self) {
         self.received = self.receive();
     }
 
     /// Returns the next request, waiting a moment for it.
-    pub(super) fn receive(&mut self) -> Option<Request> {
+    fn receive(&mut self) -> Option<Request> {
         // One that was overtaken by a signal.
         if let Some(request) = self.received.take() {
             return Some(request);
@@ -152,7 +174,7 @@ impl Control {
     }
 
     /// Whether an operator can answer, or another run's decisions do.
-    pub(super) fn attended(&self, state: &TrainState) -> bool {
+    fn attended(&self, state: &TrainState) -> bool {
         repeats_here(state) || self.presence.is_present()
     }
 
@@ -187,22 +209,8 @@ impl Control {
     }
 
     /// The signal that has.
-    pub(super) fn signal(&self) -> Option<&'static str> {
+    fn signal(&self) -> Option<&'static str> {
         self.signalled.name()
-    }
-
-    /// Notes that the process is to end while a result is not on disk. Returns whether that is new.
-    pub(super) fn notice_stop(&mut self) -> bool {
-        let new = self.must_stop() && self.stop_seen.is_none();
-        if new {
-            self.stop_seen = Some(Instant::now());
-        }
-        new
-    }
-
-    /// How long ago that was noted.
-    pub(super) fn stopping_for(&self) -> Option<Duration> {
-        self.stop_seen.map(|seen| seen.elapsed())
     }
 }
 
@@ -251,134 +259,4 @@ fn limit(state: &TrainState, config: &Config, elapsed: f64) -> Option<Outcome> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{Sender as Requests, channel};
-
-    use super::*;
-    use crate::run::decisions::Repeat;
-
-    fn config(text: &str) -> Config {
-        let text = format!(
-            "data.train = 'a.txt'\nreference.train.steps = 9\n[train]\nsteps = 9\nbatch_tokens = 1\nlr = 0.1\n{text}"
-        );
-        toml::from_str(&text).unwrap()
-    }
-
-    fn control(dashboard: bool) -> (Requests<Request>, Control) {
-        let (requests, receiver) = channel();
-        let presence = Presence::new(dashboard);
-        (
-            requests,
-            Control::new(receiver, Signalled::none(), presence),
-        )
-    }
-
-    fn state() -> TrainState {
-        let mut state = TrainState::new([String::new(), String::new()]);
-        (state.step, state.phase_step, state.tokens) = (5, 5, 50);
-        state.last_probe_seconds = 1.0;
-        state
-    }
-
-    fn of(control: &mut Control, state: &mut TrainState, config: &Config) -> Verdict {
-        control.verdict(state, config, 7200.0).0
-    }
-
-    #[test]
-    fn commands_come_before_limits_and_limits_before_steps() {
-        let (requests, mut control) = control(true);
-        let mut state = state();
-        let limited = config("[policy]\nmax_tokens = 50\n");
-        requests
-            .send(Request::new(By::Control, Command::Eval))
-            .unwrap();
-        let (by, command) = (By::Control, Command::Eval);
-        assert_eq!(
-            of(&mut control, &mut state, &limited),
-            Verdict::Obey { by, command }
-        );
-        let outcome = Outcome::LimitTokens;
-        assert_eq!(
-            of(&mut control, &mut state, &limited),
-            Verdict::Limit { outcome }
-        );
-        let hours = config("[policy]\nmax_hours = 2.0\n");
-        let outcome = Outcome::LimitHours;
-        assert_eq!(
-            of(&mut control, &mut state, &hours),
-            Verdict::Limit { outcome }
-        );
-        // Controls have no limits.
-        state.phase = Phase::from("control-random");
-        let step = Verdict::Step { probe: false };
-        assert_eq!(of(&mut control, &mut state, &hours), step);
-    }
-
-    #[test]
-    fn a_pause_waits_and_a_question_does_not_wait_for_ever() {
-        let now = config("[policy]\nunattended_minutes = 0.0\n");
-        for (dashboard, kind, verdict) in [
-            (true, Pause::Waiting, Verdict::Wait),
-            (false, Pause::Ordered, Verdict::Wait),
-            (false, Pause::Waiting, Verdict::Leave),
-        ] {
-            let (_requests, mut control) = control(dashboard);
-            assert!(control.pause(kind) && !control.pause(kind));
-            assert_eq!(of(&mut control, &mut state(), &now), verdict);
-            assert!(control.resume() && !control.resume());
-        }
-    }
-
-    #[test]
-    fn a_probe_needs_time_in_the_budget() {
-        let (_requests, mut control) = control(true);
-        let mut state = state();
-        let config = config("[probe]\nbudget = 0.01\n");
-        state.last_probe_seconds = 0.2;
-        for (seconds, probe) in [(10.0, false), (20.0, true)] {
-            state.train_seconds = seconds;
-            assert_eq!(
-                of(&mut control, &mut state, &config),
-                Verdict::Step { probe }
-            );
-        }
-    }
-
-    #[test]
-    fn another_runs_commands_are_repeated_at_their_steps_and_dropped_behind_them() {
-        let (_requests, mut control) = control(false);
-        let mut state = state();
-        let repeat = |step| Repeat {
-            step,
-            phase: Phase::Reference,
-            command: Command::Decide,
-        };
-        state.repeat = [repeat(5), repeat(7)].into();
-        let (by, command) = (By::Decisions, Command::Decide);
-        assert!(control.attended(&state));
-        assert_eq!(
-            of(&mut control, &mut state, &config("")),
-            Verdict::Obey { by, command }
-        );
-        let step = Verdict::Step { probe: false };
-        assert_eq!(of(&mut control, &mut state, &config("")), step);
-        state.step = 8;
-        let (step, count) = (7, 1);
-        assert_eq!(
-            of(&mut control, &mut state, &config("")),
-            Verdict::Diverged { step, count }
-        );
-    }
-
-    #[test]
-    fn verdicts_can_be_sent() {
-        let obey = Verdict::Obey {
-            by: By::Keyboard,
-            command: Command::SetLr { lr: 0.1 },
-        };
-        for verdict in [obey, Verdict::Step { probe: true }, Verdict::Wait] {
-            let text = serde_json::to_string(&verdict).unwrap();
-            assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
-        }
-    }
-}
+mod tests;

@@ -214,7 +214,7 @@ impl Trainer {
 
     /// What a phase that trains a model of this shape takes here.
     pub(super) fn memory_of(&self, shape: &DecoderConfig) -> Memory {
-        let text = self.dataset.bytes_in_memory();
+        let text = self.data.bytes_in_memory();
         Memory::of_phase(self.learner.passes(), shape, true, text)
     }
 
@@ -223,7 +223,7 @@ impl Trainer {
         let (passes, shape) = (self.learner.passes(), self.learner.shape());
         let held = self.learner.holds();
         let memory = held.map(|trainable| Memory::of_phase(passes, shape, trainable, 0));
-        Held::now(&self.device, memory.map_or(0, |m| m.on_gpu))
+        self.machine.held(memory.map_or(0, |m| m.on_gpu))
     }
 
     /// Why the model cannot grow by `layers`, if it cannot.

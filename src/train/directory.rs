@@ -1,108 +1,187 @@
-//! The run's directory may be deleted or moved under a running trainer.
+//! The run's directory and the lock on it, which may be deleted or moved under a running trainer.
 
-use std::sync::PoisonError;
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::keeper::describe_replacement;
-use super::trainer::Trainer;
-use crate::config;
-use crate::run::event::{Body, RunStatus};
-use crate::run::handle::CONFIG;
-use crate::run::journal::Place;
+use crate::config::{self, Config};
+use crate::run::dir::RunDir;
+use crate::run::handle::{CONFIG, RunHandle};
+use crate::run::journal::{Journal, Place};
+use crate::run::lock::RunLock;
 use crate::text;
 
 /// How often the directory is looked for.
 const EVERY: Duration = Duration::from_secs(1);
 
-impl Trainer {
-    /// Makes a deleted directory anew, with what is known here; says once that one was moved.
-    pub(super) fn look_after_directory(&mut self) {
-        if self.looked.elapsed() < EVERY {
-            return;
-        }
-        self.looked = Instant::now();
-        let place = self.journal.place();
-        let news = std::mem::replace(&mut self.reported_place, place) != place;
-        match place {
-            Place::Kept => {
-                self.look_after_lock();
-                self.keeping().write_owed();
-            }
-            Place::Replaced if news => self.warn(describe_replacement(&self.journal, &self.dir)),
-            Place::Moved if news => self.warn(format!(
-                "{} is no longer where it was: events and checkpoints are written to the moved directory. Move it back, or end \
-                 this process (kill {}), which writes a checkpoint first",
-                text::path(self.dir.path()),
-                std::process::id()
-            )),
-            // Tried again until it succeeds.
-            Place::Deleted => {
-                let message = match self.make_directory_anew() {
-                    Ok(()) => {
-                        self.reported_place = Place::Kept;
-                        "the run's journal was deleted and a new one was begun: its earlier events are lost, and so is whatever else was deleted".into()
-                    }
-                    Err(error) if news => format!(
-                        "the run's directory was deleted and cannot be made again: {error:#}; training goes on, and it is tried every second"
-                    ),
-                    Err(_) => return,
-                };
-                self.warn(message);
-                self.journal.flush();
-            }
-            Place::Moved | Place::Replaced => {}
+/// The directory of a run and the lock on it, what was last reported of both, and when.
+pub(super) struct Directory {
+    handle: Arc<RunHandle>,
+    lock: Arc<Mutex<RunLock>>,
+    looked: Instant,
+    /// Each place is reported once, when the directory comes to it.
+    reported: Place,
+    /// Whether a lock file that was deleted or replaced has been reported: one that cannot be written again is reported
+    /// once.
+    lock_reported: bool,
+}
+
+/// What a look at the directory has found.
+pub(super) enum Found {
+    /// It is where it was; with a warning about its lock file.
+    Kept(Option<String>),
+    /// It is elsewhere, or another run's is in its place; with a warning the first time.
+    Lost(Option<String>),
+    Deleted {
+        /// Whether this is news.
+        first: bool,
+    },
+}
+
+impl Directory {
+    pub(super) fn new(lock: Arc<Mutex<RunLock>>) -> Self {
+        let handle = {
+            let lock = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lock.handle())
+        };
+        Self {
+            handle,
+            lock,
+            looked: Instant::now(),
+            reported: Place::Kept,
+            lock_reported: false,
         }
     }
 
-    /// Shows that this process lives, and takes a deleted lock anew.
-    fn look_after_lock(&mut self) {
+    /// Where the run lies, or lay when it was opened.
+    pub(super) fn run(&self) -> &RunDir {
+        self.handle.dir()
+    }
+
+    /// The open directory.
+    pub(super) fn handle(&self) -> &Arc<RunHandle> {
+        &self.handle
+    }
+
+    /// Replaces the run's `config.toml`.
+    ///
+    /// # Errors
+    /// When it cannot be written; the former one is as it was then.
+    pub(super) fn write_config(&self, config: &Config) -> io::Result<()> {
+        let text = config::to_toml(config);
+        self.handle.root().replace_file(CONFIG, text.as_bytes())
+    }
+
+    /// Looks for the directory, if the last look is long enough ago.
+    pub(super) fn look(&mut self, journal: &Journal) -> Option<Found> {
+        if self.looked.elapsed() < EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        let place = journal.place();
+        let first = std::mem::replace(&mut self.reported, place) != place;
+        Some(match place {
+            Place::Kept => Found::Kept(self.look_after_lock()),
+            Place::Replaced => {
+                Found::Lost(first.then(|| describe_replacement(journal, self.run())))
+            }
+            Place::Moved => Found::Lost(first.then(|| {
+                format!(
+                    "{} is no longer where it was: events and checkpoints are written to the moved directory. Move it back, or end \
+                     this process (kill {}), which writes a checkpoint first",
+                    text::path(self.run().path()),
+                    std::process::id()
+                )
+            })),
+            Place::Deleted => Found::Deleted { first },
+        })
+    }
+
+    /// Shows that this process lives, and takes a deleted lock again. Returns a warning if there is something to report.
+    fn look_after_lock(&mut self) -> Option<String> {
         let Ok(mut lock) = self.lock.lock() else {
-            return;
+            return None;
         };
         if lock.is_in_place() {
             lock.touch();
-            return;
+            return None;
         }
         let message = match lock.write_again() {
-            Ok(()) => Some(
-                "the run's lock file was deleted or replaced, and has been written again"
-                    .to_string(),
-            ),
-            Err(error) if !self.reported_lock => Some(format!(
+            Ok(()) => {
+                "the run's lock file was deleted or replaced, and has been written again".into()
+            }
+            Err(error) if !self.lock_reported => format!(
                 "the run's lock file was deleted or replaced, and cannot be written again: {error}"
-            )),
-            Err(_) => None,
+            ),
+            Err(_) => return None,
         };
-        drop(lock);
-        if let Some(message) = message {
-            self.reported_lock = true;
-            self.warn(message);
-        }
+        self.lock_reported = true;
+        Some(message)
     }
 
-    fn make_directory_anew(&mut self) -> Result<()> {
-        // The one that is on its way belongs to the directory that is gone.
-        self.keeping().finish();
+    /// Makes a deleted directory again, with its lock. Returns its journal, which is empty.
+    pub(super) fn make_again(&self) -> Result<File> {
         self.handle.make_again()?;
-        let journal = {
-            let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            lock.renew()?;
-            lock.journal()?
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.renew()?;
+        Ok(lock.journal()?)
+    }
+
+    /// A deleted directory is there again.
+    pub(super) fn is_back(&mut self) {
+        self.reported = Place::Kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_looked_for_and_reported_once() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (at, away) = (tmp.path().join("run"), tmp.path().join("away"));
+        std::fs::create_dir(&at).unwrap();
+        let lock = RunLock::acquire(&at).unwrap();
+        let (file, root) = (lock.journal().unwrap(), lock.handle().root());
+        let (mut journal, _) = Journal::go_on(file, &root).unwrap();
+        let mut directory = Directory::new(Arc::new(Mutex::new(lock)));
+        let look = |directory: &mut Directory, journal: &Journal| {
+            directory.looked = Instant::now().checked_sub(EVERY).unwrap();
+            let found = directory.look(journal).unwrap();
+            assert!(directory.look(journal).is_none(), "not due");
+            found
         };
-        self.journal.begin_again(journal, self.dir.events())?;
-        let root = self.handle.root();
-        root.replace_file(CONFIG, config::to_toml(&self.wanted).as_bytes())?;
-        let info = self.info();
-        self.tell_run(RunStatus::Started, Some(info), None);
-        // Old checkpoints are mostly gone with the directory.
-        let there = self.keeper.checkpoints().names();
-        self.state.kept.retain(|k| there.contains(&k.name));
-        self.keeping().look_for_best();
-        let phase = self.phase_event(None);
-        self.emit(Body::Phase(phase));
-        self.keeping().background("directory made again", false);
-        Ok(())
+        let lost = |found| match found {
+            Found::Lost(warning) => warning,
+            _ => panic!("it is where it was"),
+        };
+        for _ in 0..2 {
+            std::fs::rename(&at, &away).unwrap();
+            let warning = lost(look(&mut directory, &journal)).unwrap();
+            assert!(warning.contains("is no longer where it was"), "{warning}");
+            assert_eq!(lost(look(&mut directory, &journal)), None);
+            std::fs::rename(&away, &at).unwrap();
+            assert!(matches!(look(&mut directory, &journal), Found::Kept(None)));
+        }
+        std::fs::remove_file(at.join("lock")).unwrap();
+        assert!(matches!(
+            look(&mut directory, &journal),
+            Found::Kept(Some(_))
+        ));
+        assert!(matches!(look(&mut directory, &journal), Found::Kept(None)));
+        std::fs::remove_dir_all(&at).unwrap();
+        for first in [true, false] {
+            let found = look(&mut directory, &journal);
+            assert!(matches!(found, Found::Deleted { first: f } if f == first));
+        }
+        let file = directory.make_again().unwrap();
+        journal.begin_again(file, at.join("events.jsonl")).unwrap();
+        directory.is_back();
+        assert!(matches!(look(&mut directory, &journal), Found::Kept(None)));
     }
 }

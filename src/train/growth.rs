@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 
-use super::control::Pause;
+use super::control::{Pause, Verdict};
 use super::keeper::pre_grow;
 use super::outcome::Ended;
 use super::start::{Sources, Start};
@@ -136,13 +136,13 @@ impl Trainer {
 
     /// After an end of a round that was not to be: an operator decides again, or the process ends.
     pub(super) fn held_back(&mut self, message: &str) -> Result<Option<Ended>> {
-        if self.attended() {
+        if self.control.verdict_on_failure(&self.state) == Verdict::Wait {
             self.pause(Pause::Waiting, Some(format!("{message}{DECIDE_AGAIN}")));
             return Ok(None);
         }
         Ok(Some(Ended::Failed(format!(
             "{message}. The run is as it was before; resume: heirloom train --resume {}",
-            self.dir.argument()
+            self.directory.run().argument()
         ))))
     }
 }

@@ -6,19 +6,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::control::Sender;
+use super::control::{Retry, STOP_PATIENCE, Sender};
 use super::outcome::{Ended, Insisted, Promise};
 use super::trainer::Trainer;
-use crate::run::command::{Command, Request};
+use crate::run::command::{By, Command};
 use crate::run::event::{Body, Log, RunStatus};
 use crate::run::trouble::IN_MEMORY;
 
 /// Seconds between attempts; the last number repeats.
 const WAITS: [u64; 4] = [1, 2, 5, 10];
-/// How long a process that was asked to stop tries on: batch systems kill it about half a minute after their signal.
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
-/// Time between two attempts of such a process.
-const STOP_WAIT: Duration = Duration::from_secs(1);
 
 /// What ends the wait for the next attempt.
 enum Next {
@@ -128,7 +124,7 @@ impl Trainer {
     /// Says why something is in memory only, what it is, and what can be done. The reason comes first, where a narrow screen
     /// cuts the rest.
     fn describe(&self, what: &str, error: &str) -> String {
-        let (run, most) = (self.dir.argument(), WAITS[WAITS.len() - 1]);
+        let (run, most) = (self.directory.run().argument(), WAITS[WAITS.len() - 1]);
         format!(
             "{error}; {what} {IN_MEMORY}. Another attempt follows every {most} s; \
              heirloom ctl {run} checkpoint makes one now, heirloom ctl {run} stop gives it up and ends the process"
@@ -153,45 +149,38 @@ impl Trainer {
             self.journal.flush();
             self.tell_journal_problem();
             self.look_after_directory();
-            let wait = match self.control.must_stop() {
-                true => wait.min(STOP_WAIT),
-                false => wait,
-            };
-            if self.control.notice_stop() {
-                if let Some(signal) = self.control.signal() {
-                    let seconds = STOP_PATIENCE.as_secs();
-                    let message = format!("{signal} received: {seconds} s more to write {what}");
-                    self.emit(Body::Log(Log { message }));
+            let (retry, sender) = self.control.retry(began.elapsed(), wait);
+            match retry {
+                Retry::Wait => {}
+                Retry::Attempt => return Next::Try(None),
+                Retry::LastAttempts { signal } => {
+                    if let Some(signal) = signal {
+                        let seconds = STOP_PATIENCE.as_secs();
+                        let message =
+                            format!("{signal} received: {seconds} s more to write {what}");
+                        self.emit(Body::Log(Log { message }));
+                    }
+                    return Next::Try(None);
                 }
-                return Next::Try(None);
-            }
-            if self
-                .control
-                .stopping_for()
-                .is_some_and(|time| time >= STOP_PATIENCE)
-            {
-                return Next::TooLate;
-            }
-            if began.elapsed() >= wait {
-                return Next::Try(None);
-            }
-            if let Some(request) = self.control.receive()
-                && let Some(next) = self.obey_waiting(request, what)
-            {
-                return next;
+                Retry::TooLate => return Next::TooLate,
+                Retry::Obey { by, command } => {
+                    if let Some(next) = self.obey_waiting(by, command, sender, what) {
+                        return next;
+                    }
+                }
             }
         }
     }
 
     /// Journals a command and obeys it, as far as that is possible between two phases.
-    fn obey_waiting(&mut self, request: Request, what: &str) -> Option<Next> {
-        let Request {
-            by,
-            command,
-            pid,
-            reply,
-        } = request;
-        let promise = self.take_down(by, &command, Sender { pid, reply });
+    fn obey_waiting(
+        &mut self,
+        by: By,
+        command: Command,
+        sender: Sender,
+        what: &str,
+    ) -> Option<Next> {
+        let promise = self.take_down(by, &command, sender);
         match command {
             Command::Checkpoint | Command::Resume | Command::Quit => {
                 Some(Next::Try(Some((promise, command))))

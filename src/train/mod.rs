@@ -11,20 +11,24 @@
 //! | `recipe`, `growth`, `rollback` | phases from begin to end; growth as a transaction; back to a checkpoint |
 //! | [`plan`], [`schedule`], `passes`, [`memory`], [`windows`] | what follows from a config before anything is trained |
 //! | `start`, `objective` | what a phase's model starts from; what training minimises |
+//! | `configs`, `data`, `machine` | the config in force and the one wanted; batches, validation windows and their latest losses; device and threads |
 //! | `learner`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes. [`Learner`] knows no run, no journal and no clock |
-//! | `control`, `boundary` | decide the [`Verdict`] at a step boundary; do what it asks |
+//! | `control`, `boundary` | decide the [`Verdict`] at a step boundary, and what is done while a result is not on disk; do what a verdict asks |
 //! | `obey`, `adjust`, `live` | commands one by one; values that operators set, and from which step on they hold |
 //! | `step`, `decide`, [`evidence`] | steps and measurements with their events; decisions and what they rest on |
-//! | [`state`], `measured`, `sound` | what a checkpoint holds besides tensors, and whether a state that was read is possible |
+//! | `state`, `measured`, `sound` | what a checkpoint holds besides tensors, and whether a state that was read is possible |
 //! | `keeper`, [`checkpoint`], `owed`, `insist` | which checkpoints are written and kept; their files; small files that wait; results that the disk must take |
-//! | `record`, `directory` | events and answers into the journal; a run's directory that is deleted or moved |
+//! | `record` | events and answers into the journal |
+//! | `directory`, `rebuild` | looks for the run's directory and its lock; makes a deleted one again |
 
 mod adjust;
 mod attention;
 mod begin;
 mod boundary;
 pub mod checkpoint;
+mod configs;
 mod control;
+mod data;
 mod decide;
 mod directory;
 pub mod evidence;
@@ -33,6 +37,7 @@ mod insist;
 mod keeper;
 mod learner;
 mod live;
+mod machine;
 mod measured;
 pub mod memory;
 mod obey;
@@ -43,6 +48,7 @@ mod owed;
 mod passes;
 pub mod plan;
 mod process;
+mod rebuild;
 mod recipe;
 mod record;
 mod resume;
@@ -50,7 +56,7 @@ mod rollback;
 pub mod schedule;
 mod sound;
 mod start;
-pub mod state;
+pub(crate) mod state;
 mod step;
 mod task;
 pub mod trainer;

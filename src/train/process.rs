@@ -53,7 +53,7 @@ impl Trainer {
             if began.elapsed() >= LAST_LINES {
                 let why = self.journal.failure().unwrap_or_default();
                 let message = format!("the journal's last lines are lost ({why})");
-                let run = self.dir.argument();
+                let run = self.directory.run().argument();
                 return match ended {
                     Ended::Done => Ended::Failed(format!(
                         "the recipe is done, but {message}: heirloom train --resume {run} writes the end again"
@@ -76,7 +76,7 @@ impl Trainer {
         self.journal_news();
         let how = format!(
             "{why}; resume: heirloom train --resume {}",
-            self.dir.argument()
+            self.directory.run().argument()
         );
         self.tell_run(RunStatus::Interrupted, None, Some(how));
     }
@@ -87,11 +87,11 @@ impl Trainer {
         match self.keeper.checkpoints().newest_whole() {
             Ok(name) => format!(
                 "its last good checkpoint is {name}; resume: heirloom train --resume {}",
-                self.dir.argument()
+                self.directory.run().argument()
             ),
             Err(_) => format!(
                 "it has no checkpoint: heirloom train --resume {} starts it over",
-                self.dir.argument()
+                self.directory.run().argument()
             ),
         }
     }

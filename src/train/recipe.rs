@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::control::Pause;
+use super::control::{Pause, Verdict};
 use super::keeper::pre_grow;
 use super::outcome::{Boundary, Choice, Due, Ended, Insisted};
 use super::plan::{self, PhaseEnd};
@@ -94,7 +94,7 @@ impl Trainer {
         let step = self.place();
         let what = format!("loss or gradient is not finite at {step}; the update was skipped");
         self.warn(what.clone());
-        if self.attended() {
+        if self.control.verdict_on_failure(&self.state) == Verdict::Wait {
             let why = format!("{what}{NEXT_BATCH}");
             self.pause(Pause::Waiting, Some(why));
             return None;
@@ -211,12 +211,9 @@ impl Trainer {
         let result = self.result()?;
         match PhaseEnd::of(&self.state.phase) {
             Some(PhaseEnd::Benchmark) => {
-                // A resume at exactly this step finds the record but not the windows' losses.
-                if self.window_losses.is_empty() {
-                    self.window_losses = self.learner.evaluate(&self.dataset.val)?;
-                }
+                let losses = self.data.latest_losses(&mut self.learner)?.to_vec();
                 self.state.benchmark = Some(Benchmark {
-                    losses: self.window_losses.clone(),
+                    losses,
                     val_loss: result.val_loss,
                     layers: result.layers,
                     lazy_layers: result.lazy_layers.clone(),

@@ -7,14 +7,12 @@ use super::passes::Passes;
 use super::plan;
 use super::state::{Task, TrainState};
 use super::trainer::Trainer;
+use crate::config::Config;
 use crate::config::keys::Stage;
 use crate::config::resume::{self, Values};
-use crate::config::{self, Config};
-use crate::corpus::{Batches, Draw, Sampler};
 use crate::model::DecoderConfig;
 use crate::run::dir::RunDir;
 use crate::run::event::{Body, Log, Phase, RunStatus};
-use crate::run::handle::CONFIG;
 use crate::text;
 
 /// Where a resumed run goes on, and what is different from before.
@@ -216,7 +214,7 @@ impl Trainer {
     /// control, which has the rates of what it is compared with, without it.
     pub(super) fn way_round_nonfinite(&mut self) -> String {
         self.keeping().finish();
-        let run = self.dir.argument();
+        let run = self.directory.run().argument();
         let start = match self.keeper.checkpoints().newest_whole() {
             Ok(name) => format!("Resume from its checkpoint {name}"),
             Err(_) => "It has no checkpoint yet: start it over".into(),
@@ -245,25 +243,13 @@ impl Trainer {
         }
     }
 
-    /// Values that wait for the next round, as `key = value`.
-    fn waiting(&self) -> Option<String> {
-        let (has, wanted) = (resume::values(&self.config), resume::values(&self.wanted));
-        let waiting = resume::changes(&has, &wanted);
-        let said = waiting.iter().map(|change| {
-            let value = change.new.as_deref().unwrap_or("absent");
-            format!("{} = {value}", change.key.path)
-        });
-        let said: Vec<String> = said.collect();
-        (!said.is_empty()).then(|| said.join(", "))
-    }
-
     /// Puts the values into force that waited for a new round.
     pub(super) fn adopt_config(&mut self) -> Result<()> {
-        let Some(waiting) = self.waiting() else {
+        let Some(waiting) = self.config.waiting() else {
             return Ok(());
         };
-        self.config = self.wanted.clone();
-        self.state.values = resume::values(&self.config);
+        self.config.adopt_waiting();
+        self.state.values = self.config.values();
         self.fit_batches()?;
         let message = format!("{waiting} from here on");
         let info = self.info();
@@ -275,45 +261,31 @@ impl Trainer {
     /// No further round begins: a control repeats the rounds with their values. What waited was not used, which is
     /// reported, and the run's config says so.
     pub(super) fn drop_waiting(&mut self) {
-        let Some(waiting) = self.waiting() else {
+        let Some(waiting) = self.config.waiting() else {
             return;
         };
         self.warn(format!(
             "{waiting} waited for another round, and there is none: it was not used"
         ));
-        self.wanted = self.config.clone();
-        let text = config::to_toml(&self.config);
-        let written = self.handle.root().replace_file(CONFIG, text.as_bytes());
-        if let Err(error) = written {
-            let path = text::path(&self.dir.config());
+        self.config.drop_waiting();
+        if let Err(error) = self.directory.write_config(self.config.wanted()) {
+            let path = text::path(&self.directory.run().config());
             self.warn(format!("cannot write {path}: {error}"));
         }
     }
 
     /// Before a rollback: the phase that will be in progress again has its own values.
-    pub(super) fn return_to_values(&mut self, phase: Values) -> Result<()> {
-        self.config = resume::in_force(&self.wanted, &phase);
-        self.state.values = resume::values(&self.config);
+    pub(super) fn return_to_values(&mut self, phase: &Values) -> Result<()> {
+        self.config.return_to(phase);
+        self.state.values = self.config.values();
         self.fit_batches()
     }
 
     /// Makes batches and passes fit the config's numbers of windows.
     fn fit_batches(&mut self) -> Result<()> {
-        let passes = Passes::of(&self.config, self.learner.shape(), &self.device)?
-            .with_eval_windows(self.eval_windows.windows);
-        let (windows, _) = plan::windows(&self.config, passes.time)?;
-        if windows != self.windows {
-            self.batches = Batches::of(Draw {
-                tokens: self.dataset.train.clone(),
-                mixture: self.dataset.mixture.clone(),
-                sampler: Sampler {
-                    seed: self.config.train.seed,
-                },
-                windows,
-                time: passes.time,
-            })?;
-            self.windows = windows;
-        }
+        let passes = Passes::of(&self.config, self.learner.shape(), self.machine.device())?
+            .with_eval_windows(self.data.eval_windows().windows);
+        self.data.fit(&self.config, passes.time)?;
         self.learner.set_passes(passes);
         Ok(())
     }

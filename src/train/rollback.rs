@@ -35,14 +35,14 @@ impl Trainer {
         };
         // What is held now, by the values that are in force now.
         let (held, present) = (self.memory_held(), self.state.values.clone());
-        let fits = self.return_to_values(values).and_then(|()| {
+        let fits = self.return_to_values(&values).and_then(|()| {
             let (passes, shape) = (self.learner.passes(), &saved.files.config);
-            let text = self.dataset.bytes_in_memory();
+            let text = self.data.bytes_in_memory();
             let memory = Memory::of_phase(passes, shape, saved.state.trains(), text);
             memory.check(&format!("checkpoint {name}"), &held)
         });
         if let Err(refusal) = fits {
-            self.return_to_values(present)?;
+            self.return_to_values(&present)?;
             return Err(refusal);
         }
         self.read_again(&saved, &name)?;
@@ -64,7 +64,7 @@ impl Trainer {
         state.kept = former.kept;
         state.eval_windows = former.eval_windows;
         self.keeping().look_for_best();
-        self.window_losses.clear();
+        self.data.forget_losses();
         self.emit(Body::Rollback(Rollback {
             checkpoint: name.clone(),
             from_seq,
@@ -97,6 +97,7 @@ impl Trainer {
                 false => saved.load_into(&mut self.learner, trainable),
             };
             let Err(error) = read else { return Ok(()) };
+            // Not a verdict: one to stop could not be obeyed here, where no model is left to write.
             let wait = waits.next().filter(|_| !self.control.must_stop());
             match wait {
                 Some(seconds) if out_of_memory(&error).is_none() => {

@@ -20,7 +20,7 @@ impl TrainState {
     ///
     /// # Errors
     /// Naming the field and what is wrong with it.
-    pub fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let counts = [
             ("seq", self.seq),
             ("step", self.step),

@@ -215,7 +215,79 @@ impl Start {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use candle_core::Device;
+
     use super::*;
+    use crate::file::Dir;
+    use crate::model::{self, Decoder, Sizes};
+    use crate::train::checkpoint::Moments;
+    use crate::train::passes::Passes;
+    use crate::train::state::TrainState;
+
+    /// A checkpoint at `path` of a random model, whose layers have these scales; its moments are as its weights, and each
+    /// tensor has had `steps` updates.
+    fn saved(path: &Path, scales: &[f32], seed: u64, steps: u32) -> Saved {
+        let sizes = Sizes {
+            n_layer: scales.len(),
+            n_head: 2,
+            n_embd: 8,
+            context_length: 8,
+            vocab: 11,
+        };
+        let shape = DecoderConfig::gpt2(sizes, true).with_layers(scales.to_vec());
+        let model = Decoder::random(shape, seed, &Device::Cpu).unwrap();
+        let all = 0..model.params.len();
+        let values: Vec<f32> = all.flat_map(|i| model.weights.read(i).unwrap()).collect();
+        std::fs::create_dir(path).unwrap();
+        let dir = Dir::open(path).unwrap();
+        model::save(&model.config, &model.params, &values, None, &dir).unwrap();
+        let m = model::named("m.", &model.params, &values);
+        let v = model::named("v.", &model.params, &values);
+        model::save_tensors(&dir, "optimizer.safetensors", m.chain(v), &[]).unwrap();
+        Saved {
+            files: Files::open_in(&dir).unwrap(),
+            moments: Moments::open(&dir).unwrap(),
+            state: TrainState {
+                optimizer_steps: vec![steps; model.params.len()],
+                ..TrainState::new([String::new(), String::new()])
+            },
+        }
+    }
+
+    #[test]
+    fn a_growth_that_keeps_adds_layers_of_the_reference_to_what_was_trained() {
+        let tmp = tempfile::tempdir().unwrap();
+        let reference = saved(
+            &tmp.path().join("reference"),
+            &[1.0, 0.5, 0.25, 0.125],
+            1,
+            9,
+        );
+        let own = saved(&tmp.path().join("own"), &[1.0, 0.5], 2, 7);
+        let sources = Sources {
+            reference: Some(&reference.files),
+            own: Some(&own),
+        };
+        let shape = own.files.config.clone();
+        let mut learner = Learner::new(shape, Passes::usual(2, 8), 100, &Device::Cpu);
+        let start = Start::grown(GrowMode::Keep, &[0, 1], &[2, 3], &[], 0);
+        start.apply(&mut learner, sources, true).unwrap();
+        let grown = learner.model().unwrap();
+        let optimizer = learner.optimizer().unwrap().unwrap();
+        assert_eq!(grown.config.attention_scales, [1.0, 0.5, 0.25, 0.125]);
+        for (i, p) in grown.params.iter().enumerate() {
+            let (from, steps) = match p.layer {
+                Some(2 | 3) => (&reference, 0),
+                _ => (&own, 7),
+            };
+            let mut wanted = vec![0.0; p.len()];
+            from.files.parameter(p.stem, p.layer, &mut wanted).unwrap();
+            assert_eq!(grown.weights.read(i).unwrap(), wanted, "{}", p.name);
+            assert_eq!(optimizer.steps[i], steps, "{}", p.name);
+        }
+    }
 
     #[test]
     fn a_growth_keeps_the_trained_layers_or_takes_them_again() {

@@ -71,96 +71,96 @@ pub struct Kept {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainState {
     /// Number of the journal event that tells of this checkpoint.
-    pub seq: u64,
-    pub task: Task,
+    pub(crate) seq: u64,
+    pub(super) task: Task,
     /// Optimizer steps over all phases.
-    pub step: u64,
-    pub branch: u32,
-    pub phase: Phase,
-    pub phase_step: u64,
+    pub(super) step: u64,
+    pub(super) branch: u32,
+    pub(crate) phase: Phase,
+    pub(crate) phase_step: u64,
     /// Steps the phase is planned for.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// Phase step at which the next decision is due.
-    pub due: u64,
-    pub start: Start,
+    pub(super) due: u64,
+    pub(crate) start: Start,
     /// Reference layer each layer came from; empty for a random start.
-    pub source_layers: Vec<usize>,
+    pub(crate) source_layers: Vec<usize>,
     /// Which stream of batches the phase draws from: 0 for the reference, the round's number otherwise.
-    pub stream: u64,
+    pub(super) stream: u64,
     /// Tokens trained on over all phases.
-    pub tokens: u64,
+    pub(super) tokens: u64,
     /// The same over the present one.
-    pub phase_tokens: u64,
+    pub(crate) phase_tokens: u64,
     /// Sum and number of step losses since the last `train` event, and the seconds those steps took.
     #[serde(deserialize_with = "null_is_nan")]
-    pub loss_sum: f64,
-    pub loss_count: u64,
-    pub interval_seconds: f64,
+    pub(super) loss_sum: f64,
+    pub(super) loss_count: u64,
+    pub(super) interval_seconds: f64,
     /// Seconds of training steps in this phase, of everything in it, and of budgeted probes.
-    pub train_seconds: f64,
-    pub wall_seconds: f64,
-    pub probe_seconds: f64,
-    pub last_probe_seconds: f64,
+    pub(super) train_seconds: f64,
+    pub(super) wall_seconds: f64,
+    pub(super) probe_seconds: f64,
+    pub(super) last_probe_seconds: f64,
     /// Evaluations of the present phase.
     #[serde(deserialize_with = "evals_of_any_version")]
-    pub evals: Vec<AtStep<Evaluation>>,
+    pub(super) evals: Vec<AtStep<Evaluation>>,
     /// The latest probe of the present phase; without any layer where the ranks could not be measured.
     #[serde(deserialize_with = "probe_of_any_version")]
-    pub probe: Option<AtStep<Probe>>,
+    pub(crate) probe: Option<AtStep<Probe>>,
     /// Those that are over, in their order; absent in states of earlier versions.
     #[serde(default)]
-    pub finished: Vec<FinishedPhase>,
-    pub consecutive_matches: u32,
+    pub(super) finished: Vec<FinishedPhase>,
+    pub(super) consecutive_matches: u32,
     /// Reasons for which a decision has been offered in this round already.
-    pub offered: Vec<DecisionReason>,
-    pub decision: Option<Open>,
+    pub(super) offered: Vec<DecisionReason>,
+    pub(super) decision: Option<Open>,
     /// Phase step at which the operator last said to train on past the end of the round's steps: the overrun that
     /// `ask` allows counts from there.
     #[serde(default)]
-    pub overrun_from: u64,
+    pub(super) overrun_from: u64,
     /// Phase step of the last checkpoint made for the end of a round's steps.
-    pub ended_at: Option<u64>,
-    pub benchmark: Option<Benchmark>,
-    pub reference: Option<PhaseResult>,
-    pub rounds: Vec<RoundResult>,
-    pub controls: Vec<ControlResult>,
-    pub outcome: Option<Outcome>,
+    pub(super) ended_at: Option<u64>,
+    pub(super) benchmark: Option<Benchmark>,
+    pub(super) reference: Option<PhaseResult>,
+    pub(super) rounds: Vec<RoundResult>,
+    pub(super) controls: Vec<ControlResult>,
+    pub(super) outcome: Option<Outcome>,
     /// Rates that the operator has set, in all phases.
     #[serde(default)]
-    pub rates: Vec<RateChange>,
+    pub(super) rates: Vec<RateChange>,
     /// What operators have set besides rates.
     #[serde(default, skip_serializing_if = "LiveControls::is_empty")]
-    pub live: LiveControls,
+    pub(super) live: LiveControls,
     /// The growth that the present round began with, until an evaluation has confirmed it.
     #[serde(default, rename = "probation")]
-    pub pending_growth: Option<PendingGrowth>,
+    pub(super) pending_growth: Option<PendingGrowth>,
     /// Commands of another run that are still to be repeated, in their order.
     #[serde(default)]
-    pub repeat: VecDeque<Repeat>,
+    pub(super) repeat: VecDeque<Repeat>,
     /// Ids given to decisions and commands so far.
-    pub decisions: u64,
-    pub commands: u64,
+    pub(super) decisions: u64,
+    pub(super) commands: u64,
     /// The checkpoint that the recipe inherits from.
-    pub reference_checkpoint: Option<String>,
+    pub(super) reference_checkpoint: Option<String>,
     /// Checkpoints on disk, oldest first.
-    pub kept: Vec<Kept>,
+    pub(super) kept: Vec<Kept>,
     /// Best checkpoint of the present target and its validation loss.
-    pub best: Option<(String, f64)>,
+    pub(super) best: Option<(String, f64)>,
     /// AdamW's step count of each tensor.
-    pub optimizer_steps: Vec<u32>,
+    pub(super) optimizer_steps: Vec<u32>,
     /// Validation windows of every evaluation so far; absent in states of earlier versions.
     #[serde(default)]
-    pub eval_windows: Option<usize>,
+    pub(super) eval_windows: Option<usize>,
     /// Fingerprints of the training and validation tokens: other data cannot continue this run.
-    pub data: [String; 2],
+    pub(super) data: [String; 2],
     /// The config in force, as TOML text by key; empty in checkpoints of version 0.1.
     #[serde(default)]
-    pub values: BTreeMap<String, String>,
+    pub(crate) values: BTreeMap<String, String>,
 }
 
 impl TrainState {
     /// The state before anything has happened.
-    pub fn new(data: [String; 2]) -> Self {
+    pub(super) fn new(data: [String; 2]) -> Self {
         Self {
             seq: 0,
             task: Task::Train,
@@ -212,7 +212,13 @@ impl TrainState {
     }
 
     /// Sets everything that belongs to one phase to its beginning.
-    pub fn begin_phase(&mut self, phase: Phase, start: Start, layers: Vec<usize>, steps: u64) {
+    pub(super) fn begin_phase(
+        &mut self,
+        phase: Phase,
+        start: Start,
+        layers: Vec<usize>,
+        steps: u64,
+    ) {
         self.task = Task::Train;
         self.phase = phase;
         self.phase_step = 0;
@@ -242,7 +248,7 @@ impl TrainState {
     }
 
     /// Keeps the evaluations of the present phase, which is over.
-    pub fn end_phase(&mut self) {
+    pub(super) fn end_phase(&mut self) {
         self.finished.push(FinishedPhase {
             phase: self.phase.clone(),
             evals: self.evals.clone(),
@@ -250,7 +256,7 @@ impl TrainState {
     }
 
     /// The round in progress, 0 outside rounds.
-    pub fn round(&self) -> u32 {
+    pub(super) fn round(&self) -> u32 {
         match self.phase {
             Phase::Round(n) => n,
             _ => 0,
@@ -258,12 +264,12 @@ impl TrainState {
     }
 
     /// Whether the present phase is compared with the rounds.
-    pub fn is_control(&self) -> bool {
+    pub(super) fn is_control(&self) -> bool {
         !matches!(self.phase, Phase::Reference | Phase::Round(_))
     }
 
     /// Whether the present phase trains its model: a loaded reference is only measured, unless its phase is extended.
-    pub fn trains(&self) -> bool {
+    pub(super) fn trains(&self) -> bool {
         self.steps > 0 || self.due > 0
     }
 
@@ -276,7 +282,7 @@ impl TrainState {
 
     /// Numbers and steps of the rounds that made the final model out of the reference's layers, in order: its last one after a
     /// restart, all since the last restart when rounds kept what was trained.
-    pub fn recipe_rounds(&self) -> Vec<(u32, u64)> {
+    pub(super) fn recipe_rounds(&self) -> Vec<(u32, u64)> {
         let mut rounds = Vec::new();
         for r in self.rounds.iter().rev() {
             rounds.push((r.round, r.result.steps));
@@ -290,7 +296,7 @@ impl TrainState {
 
     /// The round whose schedule the present step follows (0 for the reference), and the step of that schedule: a control
     /// goes through the schedules of the rounds that it is compared with, one after the other.
-    pub fn schedule_place(&self) -> (u32, u64) {
+    pub(super) fn schedule_place(&self) -> (u32, u64) {
         let (mut round, mut step) = (self.round(), self.phase_step);
         if self.is_control() {
             let rounds = self.recipe_rounds();
@@ -306,7 +312,7 @@ impl TrainState {
     }
 
     /// Multiplies the rates of the rest of this phase's schedule.
-    pub fn scale_rate(&mut self, scale: f64) {
+    pub(super) fn scale_rate(&mut self, scale: f64) {
         self.rates.push(RateChange {
             round: self.round(),
             phase_step: self.phase_step,
@@ -315,7 +321,7 @@ impl TrainState {
     }
 
     /// What the operator has made of the schedule at the present step: 1 where nothing was changed.
-    pub fn rate_scale(&self) -> f64 {
+    pub(super) fn rate_scale(&self) -> f64 {
         let (round, step) = self.schedule_place();
         let mut changes = self.rates.iter().rev();
         let last = changes.find(|c| c.round == round && c.phase_step <= step);
@@ -324,136 +330,4 @@ impl TrainState {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::Path;
-
-    fn round(steps: u64, start: Start) -> RoundResult {
-        let result = PhaseResult {
-            layers: 4,
-            parameters: 1,
-            steps,
-            tokens: 1,
-            val_loss: f64::NAN,
-            stderr: 0.1,
-            gap: None,
-            gap_stderr: None,
-            tokens_per_second: 1.0,
-            tokens_per_second_wall: 1.0,
-            lazy_layers: Vec::new(),
-            max_rank: Vec::new(),
-            start,
-            matched: false,
-        };
-        RoundResult { round: 1, result }
-    }
-
-    #[test]
-    fn a_control_repeats_the_schedules_of_the_rounds_that_count() {
-        let mut state = TrainState::new([String::new(), String::new()]);
-        state.rounds = vec![
-            round(100, Start::Inherit),
-            round(30, Start::Restart),
-            round(20, Start::Keep),
-        ];
-        let steps: Vec<u64> = state.recipe_rounds().iter().map(|r| r.1).collect();
-        assert_eq!(steps, [30, 20]);
-        state.phase = Phase::from("control-random");
-        for (step, wanted) in [(0, 0), (29, 29), (30, 0), (49, 19), (70, 40)] {
-            state.phase_step = step;
-            assert_eq!(state.schedule_place().1, wanted);
-        }
-        state.phase = Phase::Round(3);
-        assert_eq!(state.schedule_place(), (3, 70));
-    }
-
-    #[test]
-    fn a_control_follows_the_rates_that_the_operator_set() {
-        let mut state = TrainState::new([String::new(), String::new()]);
-        state.phase = Phase::Round(1);
-        state.phase_step = 4;
-        state.scale_rate(0.5);
-        assert_eq!(state.rate_scale(), 0.5);
-        state.rounds = vec![round(10, Start::Inherit)];
-        state.phase = Phase::Round(2);
-        state.phase_step = 6;
-        assert_eq!(state.rate_scale(), 1.0, "another round");
-        state.phase = Phase::from("control-random");
-        for (step, wanted) in [(3, 1.0), (4, 0.5), (9, 0.5)] {
-            state.phase_step = step;
-            assert_eq!(state.rate_scale(), wanted);
-        }
-    }
-
-    #[test]
-    fn a_phase_that_is_over_keeps_its_evaluations() {
-        let mut state = TrainState::new([String::new(), String::new()]);
-        let eval = |phase_step| AtStep {
-            phase_step,
-            measured: Evaluation {
-                val_loss: Some(2.5),
-                windows: 4,
-                ..Evaluation::default()
-            },
-        };
-        state.evals = vec![eval(0), eval(5)];
-        state.end_phase();
-        state.begin_phase(Phase::Round(1), Start::Inherit, vec![0], 9);
-        assert!(state.evals.is_empty());
-        let text = serde_json::to_string(&state).unwrap();
-        let back: TrainState = serde_json::from_str(&text).unwrap();
-        assert_eq!(back.finished[0].phase, Phase::Reference);
-        assert_eq!(back.finished[0].evals, [eval(0), eval(5)]);
-    }
-
-    #[test]
-    fn states_of_earlier_versions_are_read() {
-        let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/old");
-        let (mut states, mut evals, mut probes) = (0, 0, 0);
-        for run in std::fs::read_dir(old).unwrap() {
-            for checkpoint in std::fs::read_dir(run.unwrap().path().join("checkpoints")).unwrap() {
-                let Ok(text) =
-                    std::fs::read_to_string(checkpoint.unwrap().path().join("state.json"))
-                else {
-                    continue;
-                };
-                let file: serde_json::Value = serde_json::from_str(&text).unwrap();
-                let state: TrainState = serde_json::from_value(file["state"].clone()).unwrap();
-                states += 1;
-                evals += state.evals.len();
-                probes += usize::from(state.probe.is_some());
-                let written = &file["state"]["evals"][0];
-                let first = state.evals[0];
-                assert_eq!(first.val_loss, written["val_loss"].as_f64());
-                assert_eq!(first.phase_step, written["phase_step"]);
-                assert_eq!(first.windows, 0, "it is not told");
-            }
-        }
-        assert!(states >= 12 && evals > states && probes == states);
-    }
-
-    #[test]
-    fn numbers_that_are_not_finite_read_back() {
-        let mut state = TrainState::new([String::new(), String::new()]);
-        state.evals.push(AtStep {
-            phase_step: 5,
-            measured: Evaluation {
-                gap: Some(f64::NAN),
-                seconds: f64::NAN,
-                ..Evaluation::default()
-            },
-        });
-        state.benchmark = Some(Benchmark {
-            losses: vec![1.0, f64::NAN],
-            val_loss: f64::NAN,
-            layers: 2,
-            lazy_layers: Vec::new(),
-        });
-        state.rounds = vec![round(3, Start::Inherit)];
-        let text = serde_json::to_string(&state).unwrap();
-        let back: TrainState = serde_json::from_str(&text).unwrap();
-        assert!(back.evals[0].val_loss().is_nan() && back.evals[0].gap.is_none());
-        assert!(back.evals[0].seconds.is_nan());
-        assert!(back.benchmark.unwrap().losses[1].is_nan());
-    }
-}
+mod tests;

@@ -10,7 +10,6 @@ use super::optimizer::Hyperparameters;
 use super::plan;
 use super::state::AtStep;
 use super::trainer::Trainer;
-use crate::device::Monitor;
 use crate::eval::{mean_stderr, paired_gap};
 use crate::run::event::{Body, Evaluation, Phase, Probe, TrainMetrics, finite};
 use crate::run::trend::GapData;
@@ -24,10 +23,9 @@ impl Trainer {
         crate::fault::panic_at("trainer", self.state.step);
         let began = Instant::now();
         let lr = self.learning_rate();
-        self.weigh_sources();
-        let batch = self
-            .batches
-            .take(self.state.stream, self.state.phase_step)?;
+        let (stream, step) = (self.state.stream, self.state.phase_step);
+        let weights = self.weights();
+        let batch = self.data.batch(stream, step, &weights)?;
         let frozen = self.state.live.frozen().to_vec();
         let values = Hyperparameters {
             frozen: &frozen,
@@ -36,7 +34,7 @@ impl Trainer {
         let step = self
             .learner
             .train_step(&batch, plan::objective(&self.state.phase), &values);
-        self.batches.give_back(batch);
+        self.data.give_back(batch);
         let Step {
             loss,
             grad_norm: norm,
@@ -77,7 +75,7 @@ impl Trainer {
             tokens_per_second,
         });
         self.emit(body);
-        if let Some(reading) = self.monitor.as_mut().and_then(Monitor::reading) {
+        if let Some(reading) = self.machine.gpu_stats() {
             self.emit(Body::Gpu(reading));
         }
         self.journal.flush();
@@ -90,17 +88,15 @@ impl Trainer {
             return Ok(record.measured);
         }
         let began = Instant::now();
-        let mut losses = self.learner.evaluate(&self.dataset.val)?;
-        if crate::fault::is_at("eval-nan", self.state.step) {
-            losses.fill(f64::NAN);
-        }
-        let disjoint = self.eval_windows.disjoint;
-        let (val_loss, stderr) = mean_stderr(&losses, disjoint);
+        let windows = self.data.eval_windows();
+        let disjoint = windows.disjoint;
+        let losses = self.data.evaluate(&mut self.learner, self.state.step)?;
+        let (val_loss, stderr) = mean_stderr(losses, disjoint);
         let gap = self
             .state
             .benchmark
             .as_ref()
-            .map(|b| paired_gap(&losses, &b.losses, disjoint));
+            .map(|b| paired_gap(losses, &b.losses, disjoint));
         let within = gap.is_some_and(|(gap, stderr)| {
             GapData::of(gap, stderr) == GapData::Measured && gap <= self.config.matching.tolerance
         });
@@ -116,7 +112,7 @@ impl Trainer {
             nonfinite,
             stderr: finite(stderr).0,
             windows: self.learner.eval_windows(),
-            blocks: self.eval_windows.overlap().then_some(disjoint),
+            blocks: windows.overlap().then_some(disjoint),
             gap: gap.and_then(|g| finite(g.0).0),
             gap_stderr: gap.and_then(|g| finite(g.1).0),
             matched,
@@ -128,7 +124,6 @@ impl Trainer {
             phase_step: self.state.phase_step,
             measured: evaluation,
         });
-        self.window_losses = losses;
         self.state.wall_seconds += seconds;
         self.emit(Body::Eval(evaluation));
         if !val_loss.is_finite() && was_finite {
@@ -138,7 +133,7 @@ impl Trainer {
             ));
         }
         if !before && let Some(diverged) = evidence::divergence(&self.state.evals) {
-            let run = self.dir.argument();
+            let run = self.directory.run().argument();
             self.warn(format!(
                 "{diverged}; heirloom ctl {run} status lists what helps"
             ));
@@ -157,10 +152,7 @@ impl Trainer {
             return Ok(());
         }
         let began = Instant::now();
-        let (result, stats) = match self
-            .learner
-            .probe(&self.dataset.val, self.config.probe.tau)?
-        {
+        let (result, stats) = match self.learner.probe(self.data.val(), self.config.probe.tau)? {
             Ok(found) => found,
             Err(error) => {
                 self.warn(format!("attention ranks were not measured: {error}"));

@@ -1,58 +1,31 @@
 //! The trainer: what it is made of. Each part keeps its own invariants; other files say what is done with them.
 
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
-
-use candle_core::Device;
-
+use super::configs::Configs;
 use super::control::Control;
+use super::data::Data;
+use super::directory::Directory;
 use super::keeper::{Keeper, Keeping};
 use super::learner::Learner;
+use super::machine::Machine;
 use super::plan;
 use super::record;
 use super::state::TrainState;
-use crate::config::{Config, PolicyMode};
-use crate::corpus::{Batches, Dataset};
-use crate::device::Monitor;
-use crate::run::dir::RunDir;
+use crate::config::PolicyMode;
 use crate::run::event::{Body, Event, RunEvent, RunInfo, RunStatus};
-use crate::run::handle::RunHandle;
-use crate::run::journal::{Journal, Place};
-use crate::run::lock::RunLock;
-use crate::run::windows::EvalWindows;
+use crate::run::journal::Journal;
 
-/// Runs the recipe of one run directory.
+/// Runs the recipe of one run directory. (`policy` and `reference_layers` stay what they are.)
 pub struct Trainer {
-    /// In force in the present phase.
-    pub(super) config: Config,
-    /// What `config.toml` says: some of its values may wait for the next phase.
-    pub(super) wanted: Config,
+    pub(super) config: Configs,
     pub(super) policy: PolicyMode,
-    pub(super) dir: RunDir,
-    /// The run's open directory.
-    pub(super) handle: Arc<RunHandle>,
+    pub(super) directory: Directory,
     pub(super) journal: Journal,
-    pub(super) dataset: Dataset,
-    pub(super) device: Device,
-    /// As users call it.
-    pub(super) device_name: String,
-    pub(super) monitor: Option<Monitor>,
-    pub(super) threads: usize,
-    pub(super) batches: Batches,
-    /// Windows of a batch.
-    pub(super) windows: usize,
-    pub(super) eval_windows: EvalWindows,
+    pub(super) data: Data,
+    pub(super) machine: Machine,
     pub(super) keeper: Keeper,
     pub(super) state: TrainState,
     pub(super) learner: Learner,
-    /// Loss of each validation window at the latest evaluation.
-    pub(super) window_losses: Vec<f64>,
     pub(super) reference_layers: usize,
-    pub(super) lock: Arc<Mutex<RunLock>>,
-    /// When the run's directory was last looked for, and what was reported of it.
-    pub(super) looked: Instant,
-    pub(super) reported_place: Place,
-    pub(super) reported_lock: bool,
     pub(super) control: Control,
 }
 
@@ -64,7 +37,7 @@ impl Trainer {
             state: &mut self.state,
             journal: &mut self.journal,
             learner: &self.learner,
-            tokenizer: &self.dataset.tokenizer,
+            tokenizer: self.data.tokenizer(),
             keep: self.config.checkpoint.keep,
         }
     }
@@ -73,18 +46,15 @@ impl Trainer {
         let shape = self.learner.shape();
         RunInfo {
             program: crate::PROGRAM.into(),
-            name: self.dir.name(),
+            name: self.directory.run().name(),
             host: crate::run::machine::host_name(),
             pid: std::process::id(),
-            device: match self.device.is_cuda() {
-                true => self.device_name.clone(),
-                false => "cpu".into(),
-            },
-            threads: self.threads,
+            device: self.machine.device_name().into(),
+            threads: self.machine.threads(),
             policy: self.policy.to_string(),
-            tokenizer: self.dataset.tokenizer.name().into(),
-            train_tokens: self.dataset.train.len() as u64,
-            val_tokens: self.dataset.val.len() as u64,
+            tokenizer: self.data.tokenizer().name().into(),
+            train_tokens: self.data.train_tokens() as u64,
+            val_tokens: self.data.val().len() as u64,
             n_layer: self.reference_layers,
             n_head: shape.n_head,
             n_embd: shape.n_embd,
@@ -100,7 +70,7 @@ impl Trainer {
             probe_length: self.config.probe.length,
             control_random: self.config.control.random,
             control_reference: self.config.control.reference_continued,
-            eval_windows: Some(self.eval_windows),
+            eval_windows: Some(self.data.eval_windows()),
             tolerance: Some(self.config.matching.tolerance),
             ringing: self.config.notify.ringing(),
         }

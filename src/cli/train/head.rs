@@ -14,7 +14,7 @@ use crate::train::{Setup, plan};
 
 impl Args {
     /// Returns the run's directory, config, device, data, phases, limits and policy, one fact a line, each with the time.
-    pub(super) fn head(&self, setup: &Setup, run: &SharedRun) -> String {
+    pub(super) fn head(&self, setup: &Setup, dir: &RunDir, run: &SharedRun) -> String {
         let config = &setup.config;
         let known = run.with(|state| state.info.as_ref().map(|info| info.n_layer));
         let shape = shape(setup);
@@ -23,11 +23,11 @@ impl Args {
             let scales = vec![1.0; layers];
             shape.as_ref().map(|s| s.with_layers(scales).parameters())
         };
-        let directory = std::path::absolute(setup.dir.path());
-        let directory = directory.unwrap_or_else(|_| setup.dir.path().into());
+        let directory = std::path::absolute(dir.path());
+        let directory = directory.unwrap_or_else(|_| dir.path().into());
         let threads = table::plural(setup.threads, "thread");
         let mut facts = vec![
-            ("run", setup.dir.name()),
+            ("run", dir.name()),
             ("directory", text::path(&directory)),
             ("config", self.config_words()),
             ("device", format!("{}, {threads}", setup.device_name)),
@@ -48,8 +48,8 @@ impl Args {
                 format!("{count} of another run to be repeated"),
             ));
         }
-        facts.push(("commands", commands_words(&setup.dir)));
-        let lines = Lines::local(&setup.dir);
+        facts.push(("commands", commands_words(dir)));
+        let lines = Lines::local(dir);
         let line = |(name, fact)| lines.now(&format!("{name:<10} {fact}")) + "\n";
         facts.into_iter().map(line).collect()
     }

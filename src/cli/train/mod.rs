@@ -106,7 +106,7 @@ impl Args {
                 let (parts, setup) = prepared.map_err(exit::input)?;
                 if show != Show::Json {
                     // A reader that has gone must not stop the training.
-                    let _ = say::out(&self.head(&setup, &parts.run));
+                    let _ = say::out(&self.head(&setup, &parts.dir, &parts.run));
                 }
                 let terminal = Terminal::new(&parts.dir, Role::Owner, show == Show::Prompts);
                 let (sink, printing) = Printing::start(show, &terminal, &parts.run)?;
@@ -219,7 +219,7 @@ impl Args {
     fn in_background(&self, plan: Plan) -> Result<(Ended, String)> {
         let prepared = self.prepare(plan, Progress::Lines);
         let (parts, setup) = prepared.map_err(exit::input)?;
-        let head = self.head(&setup, &parts.run);
+        let head = self.head(&setup, &parts.dir, &parts.run);
         let session = self.start(setup)?;
         let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
         detached::leave_terminal(&parts.dir.log());
@@ -248,11 +248,11 @@ fn read_commands(
 ) {
     let feed = dashboard::LiveFeed::new(Arc::clone(&parts.run), commands, hub).at_prompt();
     let run = Arc::clone(&parts.run);
-    let attendance = Arc::clone(&parts.attendance);
+    let presence = Arc::clone(&parts.presence);
     let look = move || run.with(RunState::clone);
-    let started = terminal.read(Box::new(feed), look, move |how| attendance.leave(how));
+    let started = terminal.read(Box::new(feed), look, move |how| presence.leave(how));
     if let Err(refused) = started {
-        parts.attendance.leave(Leave::InputEnded);
+        parts.presence.leave(Leave::InputEnded);
         say::err(&format!(
             "no commands are read from the terminal: {refused}"
         ));
@@ -284,7 +284,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
             Leave::Failed
         }
     };
-    parts.attendance.leave(left);
+    parts.presence.leave(left);
     detached::leave_terminal(&parts.dir.log());
     let ended = session.join();
     drop((parts.server, parts.keeping));

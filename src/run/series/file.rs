@@ -37,7 +37,7 @@ macro_rules! sources {
 const SOURCES: &[(&str, &str)] = sources![
     "../event/body.rs",
     "../event/checkpoint.rs",
-    "../event/control.rs",
+    "../event/command.rs",
     "../event/decision.rs",
     "../event/envelope.rs",
     "../event/foreign.rs",

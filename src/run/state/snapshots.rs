@@ -124,8 +124,8 @@ impl Snapshots {
     }
 
     /// Returns event numbers that a bucket must not span: a branch may be cut there, or another model begins.
-    pub fn barriers(&self, strand: &Branch) -> Vec<u64> {
-        let mut all = strand.phase_starts();
+    pub fn barriers(&self, branch: &Branch) -> Vec<u64> {
+        let mut all = branch.phase_starts();
         all.extend(self.0.iter().map(|s| s.seq));
         all.sort_unstable();
         all
