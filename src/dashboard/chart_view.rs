@@ -288,16 +288,16 @@ fn left_behind(run: &RunState, whole: bool) -> Option<Place> {
     let first = if whole { 0 } else { run.live().phase_start() };
     let left = run.history.abandoned.iter().filter(|l| l.fork >= first);
     let ends = left.filter_map(|l| {
-        let series = &l.strand.train;
-        let range = range(series, 0, end_of_phase(&l.strand, whole));
+        let series = &l.branch.train;
+        let range = range(series, 0, end_of_phase(&l.branch, whole));
         Some(series.stretches().get(range)?.last()?.last)
     });
     ends.max_by_key(|p| p.step)
 }
 
 /// The event that ends the phase which a branch that was left began in: a later phase has no place next to it.
-pub fn end_of_phase(strand: &Branch, whole: bool) -> u64 {
-    let mut starts = strand.marks.iter();
+pub fn end_of_phase(branch: &Branch, whole: bool) -> u64 {
+    let mut starts = branch.marks.iter();
     let next = starts.find(|m| matches!(m.kind, MarkKind::Phase(_)));
     next.filter(|_| !whole).map_or(u64::MAX, |mark| mark.seq)
 }
@@ -309,8 +309,8 @@ pub fn range(series: &Series, from: u64, to: u64) -> Range<usize> {
 }
 
 /// The place of the training event before event `seq`.
-pub(super) fn place_before(strand: &Branch, seq: u64) -> Place {
-    let stretches = strand.train.stretches();
+pub(super) fn place_before(branch: &Branch, seq: u64) -> Place {
+    let stretches = branch.train.stretches();
     let first = stretches.partition_point(|s| s.first.seq < seq);
     let before = first.checked_sub(1).map(|i| stretches[i].last);
     before.unwrap_or_default()

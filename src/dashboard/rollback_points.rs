@@ -37,9 +37,9 @@ pub fn on_screen(context: &Context<'_>) -> Vec<Point> {
 
 fn point(run: &RunState, note: &CheckpointNote) -> Point {
     let live = run.live().contains(note.seq);
-    let mut strands: Vec<&Branch> = vec![run.live()];
-    strands.extend(run.history.abandoned.iter().map(|a| &a.strand));
-    let on = strands.into_iter().find(|s| s.contains(note.seq));
+    let mut branches: Vec<&Branch> = vec![run.live()];
+    branches.extend(run.history.abandoned.iter().map(|a| &a.branch));
+    let on = branches.into_iter().find(|s| s.contains(note.seq));
     let eval = on.and_then(|s| last_eval(s, note));
     Point {
         note: note.clone(),
@@ -53,8 +53,8 @@ fn point(run: &RunState, note: &CheckpointNote) -> Point {
 }
 
 /// The last evaluation at or before a checkpoint.
-fn last_eval<'a>(strand: &'a Branch, note: &CheckpointNote) -> Option<&'a EvalPoint> {
-    let mut evals = strand.evals.iter().rev();
+fn last_eval<'a>(branch: &'a Branch, note: &CheckpointNote) -> Option<&'a EvalPoint> {
+    let mut evals = branch.evals.iter().rev();
     evals.find(|e| e.seq <= note.seq && e.step <= note.step)
 }
 

@@ -54,7 +54,7 @@ pub struct Setup {
     pub requests: Receiver<Request>,
     pub signalled: Arc<Signalled>,
     /// Whether an operator can answer a question at present.
-    pub attendance: Arc<Presence>,
+    pub presence: Arc<Presence>,
     /// Where an interrupted run goes on.
     pub resume: Option<Resume>,
     /// Commands that another run's operator gave, to be given again at the same steps.
@@ -147,7 +147,7 @@ impl Trainer {
             machine: Machine::new(device, setup.device_name, setup.threads),
             policy: setup.policy,
             journal: setup.journal,
-            control: Control::new(setup.requests, setup.signalled, setup.attendance),
+            control: Control::new(setup.requests, setup.signalled, setup.presence),
             reference_layers,
             state,
             learner,

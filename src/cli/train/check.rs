@@ -54,7 +54,7 @@ pub(super) struct Plan {
     pub(super) requests: Receiver<Request>,
     /// The first file that will be read, and the bytes of its text.
     pub(super) reads: (String, u64),
-    pub(super) attendance: Arc<Presence>,
+    pub(super) presence: Arc<Presence>,
     /// What the control socket's clients share.
     pub(super) hub: Arc<Hub>,
     /// What is run to notify the operator.
@@ -183,16 +183,16 @@ impl Args {
             check_sizes(&config, &machine)?;
         }
         let (commands, requests) = std::sync::mpsc::channel();
-        let attendance = Presence::new(matches!(show, Show::Dashboard | Show::Prompts));
+        let presence = Presence::new(matches!(show, Show::Dashboard | Show::Prompts));
         let (run, observer) = SharedRun::begin(past)?;
-        let hub = Hub::new(Arc::clone(&attendance), Arc::clone(&run));
+        let hub = Hub::new(Arc::clone(&presence), Arc::clone(&run));
         let own = Arc::clone(&hub);
         // A directory service may take its time; where no thread is left, the dashboard has no name.
         let _ = threads::spawn("who", move || {
             own.introduce_own(who::describe(std::process::id()));
         });
         run.add_sink(hub.sink());
-        let notify = self.notify_order(&config, &attendance);
+        let notify = self.notify_order(&config, &presence);
         Ok(Plan {
             config,
             policy,
@@ -206,7 +206,7 @@ impl Args {
             commands,
             requests,
             reads,
-            attendance,
+            presence,
             hub,
             notify,
         })
@@ -214,7 +214,7 @@ impl Args {
 
     /// Returns the command that notifies the operator. One in a run's own directory is not run, which is reported: a directory
     /// may come from anywhere.
-    fn notify_order(&self, config: &Config, attendance: &Presence) -> Order {
+    fn notify_order(&self, config: &Config, presence: &Presence) -> Order {
         let mut command = config.notify.command.clone();
         let is_given = self.config.is_some()
             || self.overrides.iter().any(|set| {
@@ -229,7 +229,7 @@ impl Args {
                  --set {set}"
             );
             say::err(&warning);
-            attendance.warn(warning);
+            presence.warn(warning);
         }
         Order {
             command,

@@ -248,11 +248,11 @@ fn read_commands(
 ) {
     let feed = dashboard::LiveFeed::new(Arc::clone(&parts.run), commands, hub).at_prompt();
     let run = Arc::clone(&parts.run);
-    let attendance = Arc::clone(&parts.attendance);
+    let presence = Arc::clone(&parts.presence);
     let look = move || run.with(RunState::clone);
-    let started = terminal.read(Box::new(feed), look, move |how| attendance.leave(how));
+    let started = terminal.read(Box::new(feed), look, move |how| presence.leave(how));
     if let Err(refused) = started {
-        parts.attendance.leave(Leave::InputEnded);
+        parts.presence.leave(Leave::InputEnded);
         say::err(&format!(
             "no commands are read from the terminal: {refused}"
         ));
@@ -284,7 +284,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
             Leave::Failed
         }
     };
-    parts.attendance.leave(left);
+    parts.presence.leave(left);
     detached::leave_terminal(&parts.dir.log());
     let ended = session.join();
     drop((parts.server, parts.keeping));

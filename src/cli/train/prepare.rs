@@ -39,7 +39,7 @@ pub(super) struct Parts {
     pub(super) server: Option<Server>,
     /// Keeps `series.bin` beside the journal.
     pub(super) keeping: Keeping,
-    pub(super) attendance: Arc<Presence>,
+    pub(super) presence: Arc<Presence>,
     /// Runs the operator's command for what happens, where there is one.
     pub(super) notifier: Option<Notifier>,
     /// Held until the end: without a sender, the trainer would take no commands.
@@ -57,7 +57,7 @@ impl Args {
         let Plan {
             mut config,
             signalled,
-            attendance,
+            presence,
             machine,
             ..
         } = plan;
@@ -79,7 +79,7 @@ impl Args {
                 begin()?;
                 let (journal, warning) = Journal::go_on(lock.journal()?, &lock.handle().root())?;
                 if let Some(warning) = warning {
-                    progress.warn(warning, &attendance);
+                    progress.warn(warning, &presence);
                 }
                 (dir, lock, journal, reference, dataset, Some(*resume))
             }
@@ -116,11 +116,11 @@ impl Args {
         let place = Place {
             handle: Arc::clone(lock.handle()),
             run: Arc::clone(&plan.run),
-            attendance: Arc::clone(&attendance),
+            attendance: Arc::clone(&presence),
             signalled: Arc::clone(&signalled),
         };
         let notifier = Notifier::start(plan.notify, place).unwrap_or_else(|refused| {
-            attendance.warn(format!("notify.command is not run: {refused}"));
+            presence.warn(format!("notify.command is not run: {refused}"));
             None
         });
         let lock = Arc::new(Mutex::new(lock));
@@ -128,7 +128,7 @@ impl Args {
         let server = match Server::start(&dir, plan.hub, sender, held) {
             Ok(server) => Some(server),
             Err(error) => {
-                attendance.tell(format!(
+                presence.tell(format!(
                     "no control socket: {error}; attach and ctl cannot reach this run"
                 ));
                 None
@@ -137,7 +137,7 @@ impl Args {
         let parts = Parts {
             server,
             keeping: SeriesKeeper::spawn(dir.path(), &plan.run),
-            attendance: Arc::clone(&attendance),
+            presence: Arc::clone(&presence),
             notifier,
             dir,
             run: plan.run,
@@ -155,7 +155,7 @@ impl Args {
             threads: machine.threads,
             requests: plan.requests,
             signalled,
-            attendance,
+            presence,
             resume,
             repeat: plan.repeat,
             lock,

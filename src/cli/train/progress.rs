@@ -33,10 +33,10 @@ impl Progress<'_> {
     }
 
     /// Reports something that the operator should know later, too. Under a screen the journal gets it, and shows it there.
-    pub(super) fn warn(self, line: String, attendance: &Presence) {
+    pub(super) fn warn(self, line: String, presence: &Presence) {
         match self {
             Self::Lines => say::err(&line),
-            Self::Screen(_) => attendance.tell(line),
+            Self::Screen(_) => presence.tell(line),
         }
     }
 }

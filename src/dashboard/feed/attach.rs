@@ -36,7 +36,7 @@ pub struct AttachFeed {
     tried: Instant,
     /// Who has control, as the server told last.
     mine: bool,
-    holder: Option<String>,
+    controller: Option<String>,
     looked: Instant,
     last_id: u64,
     /// Commands that have no answer yet, and answers that have not been looked at.
@@ -72,7 +72,7 @@ impl AttachFeed {
             connecting: None,
             tried: Instant::now() - LOOK_EVERY,
             mine: false,
-            holder: None,
+            controller: None,
             looked: Instant::now() - LOOK_EVERY,
             last_id: 0,
             unanswered: Vec::new(),
@@ -178,7 +178,7 @@ impl AttachFeed {
                 }
             }
             Outgoing::Control { mine, holder } => {
-                (self.mine, self.holder) = (mine, holder);
+                (self.mine, self.controller) = (mine, holder);
                 state.version += 1;
             }
             Outgoing::Answer {
@@ -215,7 +215,7 @@ impl AttachFeed {
     /// Ends the connection. What became of commands without an answer is not known any more.
     fn hang_up(&mut self) {
         self.line = None;
-        (self.mine, self.holder) = (false, None);
+        (self.mine, self.controller) = (false, None);
         for ticket in std::mem::take(&mut self.unanswered) {
             self.answers.push(Answer {
                 ticket,
@@ -295,14 +295,14 @@ impl Feed for AttachFeed {
     }
 
     fn read_only(&self) -> bool {
-        let free = self.holder.is_none() && self.line.is_some();
+        let free = self.controller.is_none() && self.line.is_some();
         self.read_only || !(self.mine || free)
     }
 
     fn controller(&self) -> Option<String> {
         match self.mine {
             true => None,
-            false => self.holder.clone(),
+            false => self.controller.clone(),
         }
     }
 

@@ -52,8 +52,8 @@ pub fn past(state: &RunState) -> bool {
             .checkpoints
             .iter()
             .all(|c| clean(&c.name) && clean(&c.reason))
-        && strand(&state.history.live)
-        && state.history.abandoned.iter().all(|a| strand(&a.strand))
+        && branch(&state.history.live)
+        && state.history.abandoned.iter().all(|a| branch(&a.branch))
 }
 
 fn core(core: &Core) -> bool {
@@ -76,8 +76,8 @@ fn core(core: &Core) -> bool {
         && decisions.all(|d| fine(d.evidence.check()))
 }
 
-fn strand(strand: &Branch) -> bool {
-    let marks = strand.marks.iter();
+fn branch(branch: &Branch) -> bool {
+    let marks = branch.marks.iter();
     let note = |m: &Mark| match &m.kind {
         MarkKind::Note(words) => text::clean(words) == *words,
         _ => true,
@@ -89,9 +89,9 @@ fn strand(strand: &Branch) -> bool {
                 MarkKind::Phase(phase) => Some(phase),
                 _ => None,
             })
-            .chain(strand.probes.iter().map(|p| &p.phase))
+            .chain(branch.probes.iter().map(|p| &p.phase))
             .all(phase)
-        && strand.probes.iter().all(|p| text::clean(&p.file) == p.file)
+        && branch.probes.iter().all(|p| text::clean(&p.file) == p.file)
 }
 
 fn phase(phase: &Phase) -> bool {

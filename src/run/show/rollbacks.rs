@@ -40,30 +40,30 @@ pub fn of(state: &RunState) -> Vec<Rollback> {
 fn rollback(state: &RunState, left: &Abandoned) -> Rollback {
     let checkpoint = state.checkpoints.iter().find(|c| c.seq == left.fork);
     let to_step = checkpoint.map(|c| c.step);
-    let strands = || {
-        let others = state.history.abandoned.iter().map(|a| &a.strand);
+    let branches = || {
+        let others = state.history.abandoned.iter().map(|a| &a.branch);
         std::iter::once(state.live()).chain(others)
     };
-    let on = strands().find(|s| s.contains(left.fork));
+    let on = branches().find(|s| s.contains(left.fork));
     let before = on.and_then(|s| phase_at(s, left.fork));
     Rollback {
         checkpoint: checkpoint.map(|c| c.name.clone()),
         to_step,
-        from_step: last_step(&left.strand).or(to_step).unwrap_or(0),
-        best: best(&left.strand, before.clone(), 0),
+        from_step: last_step(&left.branch).or(to_step).unwrap_or(0),
+        best: best(&left.branch, before.clone(), 0),
         best_since: best(state.live(), before, left.fork),
     }
 }
 
-fn last_step(strand: &Branch) -> Option<u64> {
-    let train = strand.train.stretches().last().map(|s| s.last.step);
-    let eval = strand.evals.last().map(|e| e.step);
+fn last_step(branch: &Branch) -> Option<u64> {
+    let train = branch.train.stretches().last().map(|s| s.last.step);
+    let eval = branch.evals.last().map(|e| e.step);
     train.max(eval)
 }
 
 /// The phase that event `seq` of a strand belongs to, as far as the strand's own marks show it.
-fn phase_at(strand: &Branch, seq: u64) -> Option<Phase> {
-    let mut latest = strand.marks.iter().rev().filter(|m| m.seq <= seq);
+fn phase_at(branch: &Branch, seq: u64) -> Option<Phase> {
+    let mut latest = branch.marks.iter().rev().filter(|m| m.seq <= seq);
     latest.find_map(|m| match &m.kind {
         MarkKind::Phase(phase) => Some(phase.clone()),
         _ => None,
@@ -71,9 +71,9 @@ fn phase_at(strand: &Branch, seq: u64) -> Option<Phase> {
 }
 
 /// The best evaluation of a strand's rounds after event `seq`; `before` is the phase that the strand begins in.
-fn best(strand: &Branch, before: Option<Phase>, seq: u64) -> Option<Best> {
-    let phase = |e: &EvalPoint| phase_at(strand, e.seq).or(before.clone());
-    let evals = strand.evals.iter().filter(|e| e.seq > seq);
+fn best(branch: &Branch, before: Option<Phase>, seq: u64) -> Option<Best> {
+    let phase = |e: &EvalPoint| phase_at(branch, e.seq).or(before.clone());
+    let evals = branch.evals.iter().filter(|e| e.seq > seq);
     let rounds = evals.filter_map(|e| match phase(e) {
         Some(phase @ Phase::Round(_)) if e.val_loss.is_some() => Some((e, phase)),
         _ => None,

@@ -280,7 +280,8 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T, keep: usize) {
 pub struct Abandoned {
     /// The last event it shares with what came instead.
     pub fork: u64,
-    pub strand: Branch,
+    #[serde(rename = "strand")]
+    pub branch: Branch,
 }
 
 /// A run's history: the strand that is live and those that were left.
@@ -322,23 +323,23 @@ impl History {
         self.live.end_at(before);
         self.live.split_off(target);
         for left in &mut self.abandoned {
-            left.strand.split_off(target);
+            left.branch.split_off(target);
         }
         self.make_live(target, barriers);
-        self.abandoned.retain(|left| !left.strand.is_empty());
+        self.abandoned.retain(|left| !left.branch.is_empty());
         self.live.go_on_after(before);
     }
 
     /// Makes event `target` the last one of the live strand.
     fn make_live(&mut self, target: u64, barriers: &[u64]) {
-        let on = |left: &Abandoned| left.strand.contains(target);
+        let on = |left: &Abandoned| left.branch.contains(target);
         match self.abandoned.iter().position(on) {
             Some(i) => {
                 let mut left = self.abandoned.remove(i);
                 // A strand's fork lies before all of its events, so that this ends.
                 self.make_live(left.fork, barriers);
-                let rest = left.strand.split_off(target);
-                self.live.append(left.strand, barriers);
+                let rest = left.branch.split_off(target);
+                self.live.append(left.branch, barriers);
                 self.leave(target, rest, barriers);
             }
             None => {
@@ -348,21 +349,21 @@ impl History {
         }
     }
 
-    fn leave(&mut self, fork: u64, mut strand: Branch, barriers: &[u64]) {
+    fn leave(&mut self, fork: u64, mut branch: Branch, barriers: &[u64]) {
         self.changes += 1;
-        if strand.is_empty() {
+        if branch.is_empty() {
             return;
         }
-        strand.shrink(barriers);
+        branch.shrink(barriers);
         if self.abandoned.len() >= ABANDONED_KEPT {
             self.abandoned.remove(0);
         }
-        self.abandoned.push(Abandoned { fork, strand });
+        self.abandoned.push(Abandoned { fork, branch });
     }
 
     pub(in crate::run) fn is_sound(&self) -> bool {
-        let forks = |left: &Abandoned| left.strand.ranges.iter().all(|r| left.fork <= r.0);
+        let forks = |left: &Abandoned| left.branch.ranges.iter().all(|r| left.fork <= r.0);
         let left = self.abandoned.iter();
-        self.live.is_sound() && left.clone().all(|l| l.strand.is_sound() && forks(l))
+        self.live.is_sound() && left.clone().all(|l| l.branch.is_sound() && forks(l))
     }
 }

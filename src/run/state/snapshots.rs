@@ -123,8 +123,8 @@ impl Snapshots {
     }
 
     /// Event numbers a bucket must not reach over: here a strand may be cut, and where another model begins.
-    pub fn barriers(&self, strand: &Branch) -> Vec<u64> {
-        let mut all = strand.phase_starts();
+    pub fn barriers(&self, branch: &Branch) -> Vec<u64> {
+        let mut all = branch.phase_starts();
         all.extend(self.0.iter().map(|s| s.seq));
         all.sort_unstable();
         all

@@ -121,10 +121,10 @@ impl Run {
         steps(self.state.live())
     }
 
-    /// Steps of every abandoned strand.
+    /// Steps of every abandoned branch.
     fn left(&self) -> Vec<Vec<u64>> {
         let left = self.state.history.abandoned.iter();
-        left.map(|a| steps(&a.strand)).collect()
+        left.map(|a| steps(&a.branch)).collect()
     }
 
     fn losses(&self) -> Vec<f64> {
@@ -138,8 +138,8 @@ impl Run {
     }
 }
 
-fn steps(strand: &Branch) -> Vec<u64> {
-    let stretches = strand.train.stretches().iter();
+fn steps(branch: &Branch) -> Vec<u64> {
+    let stretches = branch.train.stretches().iter();
     stretches.map(|s| s.last.step).collect()
 }
 
@@ -334,8 +334,8 @@ fn endless_rollbacks_stay_bounded() {
     assert_eq!(run.steps(), through(1, 2));
     let left = &run.state.history.abandoned;
     assert_eq!(left.len(), 16);
-    assert!(left.iter().all(|l| l.strand.train.len() < 1024));
-    assert_eq!(left[15].strand.train.points(), 3000);
+    assert!(left.iter().all(|l| l.branch.train.len() < 1024));
+    assert_eq!(left[15].branch.train.points(), 3000);
 }
 
 #[test]

@@ -132,8 +132,8 @@ fn abandoned<'a>(
     if left.fork < parts.first_seq() {
         return None;
     }
-    let series = &left.strand.train;
-    let range = phases::range(series, 0, end_of_phase(&left.strand, parts.whole));
+    let series = &left.branch.train;
+    let range = phases::range(series, 0, end_of_phase(&left.branch, parts.whole));
     let live = &scene.run.live().train;
     let shown = parts.range(live);
     // Its average goes on from that of the branch it parted from.

@@ -108,8 +108,8 @@ impl Parts {
 }
 
 /// The event, the step and the phase of each beginning on a branch.
-fn starts(strand: &Branch) -> Vec<(u64, u64, &Phase)> {
-    let marks = strand.marks.iter();
+fn starts(branch: &Branch) -> Vec<(u64, u64, &Phase)> {
+    let marks = branch.marks.iter();
     let starts = marks.filter_map(|m| match &m.kind {
         MarkKind::Phase(phase) => Some((m.seq, m.step, phase)),
         _ => None,
