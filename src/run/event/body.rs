@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::checkpoint::{CheckpointBegun, CheckpointWritten, Resumed, Rollback};
-use super::control::{Answer, CommandGiven, Gap, Log, Warning};
+use super::command::{Answer, CommandGiven, Gap, Log, Warning};
 use super::decision::Decision;
 use super::kind::{DropOrder, Kind};
 use super::measure::{Evaluation, Probe, TrainMetrics};

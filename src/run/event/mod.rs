@@ -8,7 +8,7 @@
 
 mod body;
 mod checkpoint;
-mod control;
+mod command;
 mod decision;
 mod envelope;
 pub(crate) mod foreign;
@@ -23,7 +23,7 @@ mod train_line;
 
 pub use body::Body;
 pub use checkpoint::{CheckpointBegun, CheckpointWritten, Resumed, Rollback};
-pub use control::{Answer, Change, CommandGiven, Gap, Log, Warning};
+pub use command::{Answer, Change, CommandGiven, Gap, Log, Warning};
 pub use decision::{
     Decision, DecisionReason, DecisionStatus, Evidence, Forecast, GrowthCost, Plateau, Suggestion,
 };

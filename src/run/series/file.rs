@@ -36,7 +36,7 @@ fn fingerprint() -> &'static [u8; HASH] {
         for source in [
             include_str!("../event/body.rs"),
             include_str!("../event/checkpoint.rs"),
-            include_str!("../event/control.rs"),
+            include_str!("../event/command.rs"),
             include_str!("../event/decision.rs"),
             include_str!("../event/envelope.rs"),
             include_str!("../event/foreign.rs"),
