@@ -136,3 +136,52 @@ impl Directory {
         self.reported = Place::Kept;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_looked_for_and_reported_once() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (at, away) = (tmp.path().join("run"), tmp.path().join("away"));
+        std::fs::create_dir(&at).unwrap();
+        let lock = RunLock::acquire(&at).unwrap();
+        let (file, root) = (lock.journal().unwrap(), lock.handle().root());
+        let (mut journal, _) = Journal::go_on(file, &root).unwrap();
+        let mut directory = Directory::new(Arc::new(Mutex::new(lock)));
+        let look = |directory: &mut Directory, journal: &Journal| {
+            directory.looked = Instant::now().checked_sub(EVERY).unwrap();
+            let found = directory.look(journal).unwrap();
+            assert!(directory.look(journal).is_none(), "not due");
+            found
+        };
+        let lost = |found| match found {
+            Found::Lost(warning) => warning,
+            _ => panic!("it is where it was"),
+        };
+        for _ in 0..2 {
+            std::fs::rename(&at, &away).unwrap();
+            let warning = lost(look(&mut directory, &journal)).unwrap();
+            assert!(warning.contains("is no longer where it was"), "{warning}");
+            assert_eq!(lost(look(&mut directory, &journal)), None);
+            std::fs::rename(&away, &at).unwrap();
+            assert!(matches!(look(&mut directory, &journal), Found::Kept(None)));
+        }
+        std::fs::remove_file(at.join("lock")).unwrap();
+        assert!(matches!(
+            look(&mut directory, &journal),
+            Found::Kept(Some(_))
+        ));
+        assert!(matches!(look(&mut directory, &journal), Found::Kept(None)));
+        std::fs::remove_dir_all(&at).unwrap();
+        for first in [true, false] {
+            let found = look(&mut directory, &journal);
+            assert!(matches!(found, Found::Deleted { first: f } if f == first));
+        }
+        let file = directory.make_again().unwrap();
+        journal.begin_again(file, at.join("events.jsonl")).unwrap();
+        directory.is_back();
+        assert!(matches!(look(&mut directory, &journal), Found::Kept(None)));
+    }
+}

@@ -13,7 +13,7 @@
 //! | `start`, `objective` | what a phase's model starts from; what training minimises |
 //! | `configs`, `data`, `machine` | the config in force and the one wanted; batches, validation windows and their latest losses; device and threads |
 //! | `learner`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes. [`Learner`] knows no run, no journal and no clock |
-//! | `control`, `boundary` | decide the [`Verdict`] at a step boundary; do what it asks |
+//! | `control`, `boundary` | decide the [`Verdict`] at a step boundary, and what is done while a result is not on disk; do what a verdict asks |
 //! | `obey`, `adjust`, `live` | commands one by one; values that operators set, and from which step on they hold |
 //! | `step`, `decide`, [`evidence`] | steps and measurements with their events; decisions and what they rest on |
 //! | `state`, `measured`, `sound` | what a checkpoint holds besides tensors, and whether a state that was read is possible |

@@ -14,7 +14,7 @@ use crate::config::PolicyMode;
 use crate::run::event::{Body, Event, RunEvent, RunInfo, RunStatus};
 use crate::run::journal::Journal;
 
-/// Runs the recipe of one run directory.
+/// Runs the recipe of one run directory. (`policy` and `reference_layers` stay what they are.)
 pub struct Trainer {
     pub(super) config: Configs,
     pub(super) policy: PolicyMode,
