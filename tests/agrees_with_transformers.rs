@@ -8,8 +8,8 @@ use candle_core::{Device, Result};
 use heirloom::config::Schedule;
 use heirloom::model::{self, Decoder, Mode, Workspace};
 use heirloom::ops;
+use heirloom::run::schedule::LearningRate;
 use heirloom::train::optimizer::{Hyperparameters, Optimizer};
-use heirloom::train::schedule::LearningRate;
 use serde_json::Value;
 
 struct Fixture {

@@ -7,7 +7,10 @@ use crate::config;
 /// Every command, in the groups and the order in which `--help` lists them.
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("Train", &["train", "attach", "ctl"]),
-    ("Look at runs", &["watch", "replay", "show", "ls"]),
+    (
+        "Look at runs",
+        &["watch", "replay", "show", "forecast", "ls"],
+    ),
     (
         "Models",
         &["info", "loss", "rank", "generate", "inherit", "export"],

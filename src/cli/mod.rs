@@ -8,6 +8,7 @@ pub mod demo;
 pub mod exit;
 pub mod export;
 mod find;
+pub mod forecast;
 pub mod generate;
 mod global;
 pub mod help;
@@ -56,6 +57,7 @@ enum Command {
     Watch(watch::Args),
     Replay(replay::Args),
     Show(show::Args),
+    Forecast(forecast::Args),
     Ls(ls::Args),
     Data(data::Args),
     Info(info::Args),
@@ -81,6 +83,7 @@ impl Command {
             | Self::Watch(_)
             | Self::Replay(_)
             | Self::Show(_)
+            | Self::Forecast(_)
             | Self::Ls(_)
             | Self::Completions(_)
             | Self::Man(_) => false,
@@ -116,6 +119,7 @@ impl Cli {
             Some(Command::Watch(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Replay(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Show(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Forecast(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Info(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Loss(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
@@ -174,13 +178,14 @@ mod tests {
             wanted.contains("\"d\"") && wanted.contains("plain: true"),
             "{wanted}"
         );
-        let commands: [&[&str]; 18] = [
+        let commands: [&[&str]; 19] = [
             &["train", "tiny"],
             &["attach"],
             &["ctl", "status"],
             &["watch"],
             &["replay"],
             &["show"],
+            &["forecast", "r"],
             &["ls"],
             &["data", "prepare", "a.txt", "--out", "b"],
             &["info", "m"],

@@ -5,7 +5,7 @@ use super::ui::Context;
 use super::widgets::thousands;
 use crate::run::show::duration;
 use crate::run::state::{Branch, CheckpointNote, EvalPoint, RunState};
-use crate::run::{table, trend, trouble};
+use crate::run::{losses, table, trouble};
 
 /// A checkpoint on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +80,7 @@ pub fn abandons(run: &RunState, point: &Point) -> String {
     }
     let finite = later.iter().filter_map(|e| e.val_loss);
     if let Some(best) = finite.min_by(f64::total_cmp) {
-        let best = trend::loss(best);
+        let best = losses::loss(best);
         text.push_str(&format!(", {} evaluations (best val {best})", later.len()));
     }
     text
@@ -111,10 +111,10 @@ pub fn words(scene: &Scene<'_>, checkpoint: &str) -> (String, Vec<String>) {
     };
     let mut state = place(run, point);
     if let Some(val) = point.val_loss {
-        state.push_str(&format!(", val {}", trend::loss(val)));
+        state.push_str(&format!(", val {}", losses::loss(val)));
     }
     if let Some((gap, stderr)) = point.gap {
-        state.push_str(&format!(", gap {}", trend::gap_words(Some(gap), stderr)));
+        state.push_str(&format!(", gap {}", losses::gap_words(Some(gap), stderr)));
     }
     let checked = match scene.facts.nearby.verified.get(checkpoint) {
         Some(Ok(())) => format!(

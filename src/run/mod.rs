@@ -14,7 +14,8 @@
 //! | [`control`], [`presence`] | the control socket; whether an operator is there |
 //! | [`dir`](mod@dir), [`create`], [`handle`], [`lock`], [`holder`], [`machine`], [`pick`] | where a run's files lie, who writes them, who works on them, which run is meant |
 //! | [`controls`], [`order`] | the models for comparison, a row each; the order of a run's phases |
-//! | [`windows`], [`trend`], [`trouble`], [`since`] | what follows from validation windows, losses and a state |
+//! | [`windows`], [`losses`], [`trouble`], [`since`] | what follows from validation windows, losses and a state |
+//! | [`forecast`](mod@forecast), [`schedule`] | where a phase is going, by its evaluations and its learning rates |
 //! | [`show`], [`table`], [`advice`], [`hints`] | a state as text, and what can be done |
 //! | [`notify`] | what an operator who looks elsewhere should know |
 
@@ -26,6 +27,7 @@ pub mod create;
 pub mod decisions;
 pub mod dir;
 pub mod event;
+pub mod forecast;
 mod gpu_stats;
 pub mod handle;
 pub mod hints;
@@ -34,12 +36,14 @@ mod holes;
 pub mod index;
 pub mod journal;
 pub mod lock;
+pub mod losses;
 pub mod machine;
 pub mod notify;
 pub mod order;
 pub mod pick;
 pub mod presence;
 pub mod queue;
+pub mod schedule;
 pub mod series;
 pub mod setting;
 pub mod shared;
@@ -50,7 +54,6 @@ pub mod table;
 pub mod tail;
 #[cfg(test)]
 mod tests;
-pub mod trend;
 pub mod trouble;
 pub mod windows;
 pub mod words;

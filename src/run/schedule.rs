@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event;
 use super::event::foreign::{MOST_COUNTED, counted};
-use crate::config::Schedule;
+use super::event::{self, Phase};
+use crate::config::{Config, Schedule};
 
 /// A warm-up and a decay over a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,28 @@ impl LearningRate {
             min: self.min,
             warmup: self.warmup,
             steps: self.steps,
+        }
+    }
+
+    /// The learning rate of a phase of `steps`; the reference's own where `[reference.train]` says so.
+    pub fn of_phase(config: &Config, phase: &Phase, steps: u64) -> Self {
+        let t = &config.train;
+        let reference = match phase {
+            Phase::Reference => config.reference.train.as_ref(),
+            _ => None,
+        };
+        let own = reference.and_then(|r| r.lr);
+        let peak = own.unwrap_or(t.lr);
+        // A reference with a peak of its own does not share the rounds' floor unless it says so.
+        let shared = if own.is_some() { None } else { t.min_lr };
+        let min = reference.and_then(|r| r.min_lr).or(shared);
+        let warmup = reference.and_then(|r| r.warmup).unwrap_or(t.warmup);
+        Self {
+            kind: reference.and_then(|r| r.schedule).unwrap_or(t.schedule),
+            peak,
+            min: min.unwrap_or(peak / 10.0),
+            warmup: warmup.min(steps),
+            steps,
         }
     }
 
@@ -153,6 +175,15 @@ impl Course {
             _ => None,
         });
         later.or(self.schedule)
+    }
+
+    /// Takes a schedule for rates that only were seen, with what was seen to differ from it.
+    pub fn assume(&mut self, schedule: LearningRate) {
+        let seen = std::mem::take(&mut self.seen);
+        self.schedule = Some(schedule);
+        for (step, rate) in seen {
+            self.see(step, rate);
+        }
     }
 
     /// Follows a schedule from the update after `step` finished ones on, with the factor that rates have been changed by.

@@ -10,9 +10,9 @@ mod rollbacks;
 use super::dir::{RunDir, is_name};
 use super::event::{Change, PhaseResult};
 use super::lock::{Holder, RunLock};
+use super::losses;
 use super::state::{Level, RunState, Status};
 use super::table;
-use super::trend;
 use super::trouble::Trouble;
 use crate::text::{self, exact};
 
@@ -165,10 +165,14 @@ pub fn status_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> 
         let _ = write!(
             out,
             "\nval loss {}",
-            trend::loss_words(eval.val_loss(), f64::NAN)
+            losses::loss_words(eval.val_loss(), f64::NAN)
         );
         if eval.gap.is_some() {
-            let _ = write!(out, ", gap {}", trend::gap_words(eval.gap, eval.gap_stderr));
+            let _ = write!(
+                out,
+                ", gap {}",
+                losses::gap_words(eval.gap, eval.gap_stderr)
+            );
         }
         let _ = write!(out, " (step {})", eval.step);
     }

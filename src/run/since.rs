@@ -1,7 +1,7 @@
 //! What has happened in a run since its operator last looked at it.
 
+use super::losses;
 use super::state::{Level, Note, RunState};
-use super::trend;
 use crate::text::thousands;
 
 pub use super::state::Left;
@@ -64,11 +64,11 @@ fn best(run: &RunState, left: Left) -> Option<String> {
     }
     let began = run.core.phase.as_ref().map_or(0, |p| p.began_at);
     let was = before.map_or(String::new(), |b| {
-        format!(", was {}", trend::loss(b.val_loss()))
+        format!(", was {}", losses::loss(b.val_loss()))
     });
     let step = thousands(now.step.saturating_sub(began));
     Some(format!(
         "new best val {} at step {step}{was}",
-        trend::loss(now.val_loss())
+        losses::loss(now.val_loss())
     ))
 }

@@ -2,8 +2,9 @@
 
 use super::controls::Control;
 use super::event::{Phase, PhaseResult};
+use super::losses;
 use super::state::{RunState, Status};
-use super::trend;
+pub use crate::text::plural;
 
 /// Together no wider than an 80-column screen with a frame.
 const HEADINGS: [&str; 8] = [
@@ -73,7 +74,7 @@ fn row(phase: String, r: &PhaseResult) -> [String; 8] {
         r.layers.to_string(),
         count(r.parameters),
         r.steps.to_string(),
-        trend::loss_words(r.val_loss, f64::NAN),
+        losses::loss_words(r.val_loss, f64::NAN),
         gap,
         count(r.tokens_per_second.max(0.0) as u64),
         lazy(r),
@@ -102,14 +103,6 @@ pub fn count(n: u64) -> String {
         v if v < 10.0 => format!("{v:.2}{unit}"),
         v if v < 100.0 => format!("{v:.1}{unit}"),
         v => format!("{v:.0}{unit}"),
-    }
-}
-
-/// `1 layer`, `2 layers`.
-pub fn plural(n: usize, what: &str) -> String {
-    match n {
-        1 => format!("{n} {what}"),
-        _ => format!("{n} {what}s"),
     }
 }
 

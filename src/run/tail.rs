@@ -20,6 +20,7 @@ use super::event::Event;
 use super::holes;
 use super::lock::RunLock;
 use super::state::RunState;
+use crate::config;
 use crate::failure;
 use crate::file;
 use crate::text;
@@ -442,9 +443,15 @@ impl Read for Positioned<'_> {
     }
 }
 
-/// A run that the journal leaves running or paused is `interrupted` when no live process holds its lock.
+/// A run that the journal leaves running or paused is `interrupted` when no live process holds its lock. Schedules that the
+/// journal does not have are the config's.
 pub fn settle(state: &mut RunState, dir: &Path) {
     state.settle(RunLock::is_live(dir));
+    if state.lacks_schedules() {
+        let source = config::Source::Path(dir.join("config.toml"));
+        let loaded = config::load_as_written(&source);
+        state.configure(loaded.ok().map(|loaded| loaded.config));
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::event::Phase;
 use super::state::{CheckpointNote, RunState, Status};
-use super::{table, trend};
+use super::{losses, table};
 use crate::text::{duration, thousands};
 
 /// How many nats a diverged validation loss lies above the best of its phase: the perplexity has risen by 65 %, more
@@ -254,10 +254,10 @@ fn diverged(run: &RunState, is_kept: &dyn Fn(&str) -> bool) -> Option<Trouble> {
     let last = run.evals_of_phase().last()?;
     let now = run.core.phase.as_ref()?;
     let (what, step) = if is_diverged(last.val_loss(), best.val_loss(), best.stderr()) {
-        (format!("val {}", trend::loss(last.val_loss())), last.step)
+        (format!("val {}", losses::loss(last.val_loss())), last.step)
     } else {
         let (step, loss) = training_diverged(run)?;
-        (format!("training loss {}", trend::loss(loss)), step)
+        (format!("training loss {}", losses::loss(loss)), step)
     };
     let step = thousands(step.saturating_sub(now.began_at));
     let best_at = place(run, best.step);

@@ -87,6 +87,14 @@ pub fn thousands(n: u64) -> String {
     out
 }
 
+/// `1 layer`, `2 layers`.
+pub fn plural(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("{n} {what}"),
+        _ => format!("{n} {what}s"),
+    }
+}
+
 /// A path for a message: as [`exact::to_text`] writes it, and [`sanitize`]d.
 pub fn path(path: &Path) -> String {
     sanitize(&exact::to_text(path)).into_owned()

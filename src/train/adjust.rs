@@ -38,7 +38,7 @@ impl Trainer {
             true => self.config.train.steps,
             false => self.state.steps,
         };
-        plan::learning_rate(&self.config, &self.state.phase, steps)
+        plan::LearningRate::of_phase(&self.config, &self.state.phase, steps)
     }
 
     /// The hyperparameters of the next update.
@@ -177,6 +177,8 @@ impl Trainer {
         }
         let (place, scale) = (self.state.schedule_place(), self.state.rate_scale());
         self.state.live.cool_down(place, steps, (from, to), scale);
+        let step = self.state.phase_step;
+        self.state.course.cool_down(step, steps, from, to);
         self.state.due = due;
         self.resolve(by, Command::Cooldown { steps }.describe());
         if self.control.paused() == Some(Pause::Waiting) {

@@ -15,11 +15,15 @@ use crate::model::DecoderConfig;
 use crate::run::command::{By, Command};
 use crate::run::event::{
     Body, Decision, DecisionReason, DecisionStatus, Evaluation, Evidence, GrowthCost, Plateau,
+    Prospect, Verdict,
 };
+use crate::run::forecast;
 use crate::run::hints::DECIDE_OR_TRAIN_ON;
+use crate::run::losses::GapData;
 use crate::run::table;
-use crate::run::trend::{GapData, Trend};
 
+/// The share of a round from which on a forecast may end it.
+const JUDGED_FROM: f64 = 0.3;
 /// Growths whose cost is in the evidence: an event stays small for models of very many layers.
 const MOST_COSTS: usize = 48;
 
@@ -41,7 +45,11 @@ impl Trainer {
                 self.state.ended_at = Some(self.state.phase_step);
                 self.keeping().background("end of steps", true);
             }
-            let evidence = self.open_decision(DecisionReason::EndOfSteps)?;
+            let reason = match self.state.phase_step < self.state.steps && self.state.misses() {
+                true => DecisionReason::Forecast,
+                false => DecisionReason::EndOfSteps,
+            };
+            let evidence = self.open_decision(reason)?;
             return Ok(match self.policy {
                 PolicyMode::Auto => match self.decide_alone(&evidence) {
                     Some(choice) => Due::Choice(choice),
@@ -109,17 +117,39 @@ impl Trainer {
         Some(choice)
     }
 
-    /// Under `ask` and `pause`, a match or a plateau before the round's end is offered once.
-    pub(super) fn offer_early(&mut self, record: &Evaluation) -> Result<()> {
+    /// Judges where a round is going, after an evaluation before its end. Under `ask` and `pause`, a match, a plateau, and a
+    /// forecast that it will not match are each offered once; under `auto` such a forecast ends the round where
+    /// `policy.forecast` says so.
+    pub(super) fn judge_course(&mut self, record: &Evaluation) -> Result<()> {
         let early = self.state.phase_step < self.state.due;
-        if self.policy == PolicyMode::Auto || self.state.round() == 0 || !early {
+        if self.state.round() == 0 || !early {
             return Ok(());
         }
-        let losses = evidence::losses(&self.state.evals);
-        let flat = Trend::of(&losses).plateau == Plateau::Likely;
-        let reason = match (record.matched, flat) {
-            (true, _) => DecisionReason::Matched,
-            (false, true) => DecisionReason::Plateau,
+        let layers = self.learner.shape().n_layer;
+        let known = evidence::known(&self.state, &self.config, layers);
+        let forecast = known.forecast(Prospect::AsPlanned);
+        let judged = self.state.phase_step as f64 > JUDGED_FROM * self.state.due as f64;
+        self.state.consecutive_misses = match forecast.verdict {
+            Verdict::WillNotMatch if judged => self.state.consecutive_misses + 1,
+            _ => 0,
+        };
+        let misses = self.state.misses();
+        if self.policy == PolicyMode::Auto {
+            if misses && self.config.policy.forecast {
+                self.warn(format!(
+                    "the round ends here, {} steps early (policy.forecast): {}",
+                    self.state.due - self.state.phase_step,
+                    forecast.why
+                ));
+                self.state.due = self.state.phase_step;
+            }
+            return Ok(());
+        }
+        let flat = forecast::plateau(&known.curve, &forecast) == Plateau::Likely;
+        let reason = match (record.matched, misses, flat) {
+            (true, ..) => DecisionReason::Matched,
+            (false, true, _) => DecisionReason::Forecast,
+            (false, false, true) => DecisionReason::Plateau,
             _ => return Ok(()),
         };
         if self.state.decision.is_none() && !self.state.offered.contains(&reason) {

@@ -5,11 +5,14 @@ use super::state::{AtStep, TrainState};
 use crate::config::Config;
 use crate::run::command::GrowMode;
 use crate::run::event::{
-    DecisionReason, Evaluation, Evidence, Forecast, GrowthCost, Outcome, PhaseResult, Plateau,
-    Suggestion,
+    DecisionReason, Evaluation, Evidence, Forecast, GrowthCost, Outcome, Plateau, Prospect, Start,
+    Suggestion, Verdict,
 };
+use crate::run::forecast::{Curve, Known, Outlook, Past};
+use crate::run::losses::{self, GapData};
+use crate::run::schedule::Course;
+use crate::run::state::RoundResult;
 use crate::run::table;
-use crate::run::trend::{self, GapData, Line, Trend};
 use crate::run::trouble::is_diverged;
 
 /// What is measured for a decision besides what the state holds.
@@ -40,23 +43,32 @@ pub fn gather(
     let benchmark = state.benchmark.as_ref()?;
     let gap = record.gap.unwrap_or(f64::NAN);
     let gap_stderr = record.gap_stderr.unwrap_or(f64::NAN);
-    let losses = losses(&state.evals);
-    let trend = Trend::of(&losses);
-    let (slope, plateau) = (trend.slope_per_1k, trend.plateau);
+    let known = known(state, config, layers);
+    let Outlook {
+        forecast: ahead,
+        plateau,
+    } = known.outlook();
     let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
     let (suggestion, why) = suggest(
         divergence(&state.evals),
         record.matched,
         at_end,
         plateau,
+        &ahead,
         growth.is_some(),
         (gap, gap_stderr),
         layers,
     );
-    let steps = config.train.steps;
-    let grown_layers = growth.as_ref().map_or(layers, |g| g.layers);
-    let rounds = rounds_so_far(state, layers, record.val_loss());
     let probe = state.probe.as_ref();
+    let train_on = Prospect::TrainOn {
+        steps: known.round_steps,
+    };
+    let grow = growth.as_ref().map(|g| Prospect::Grow { layers: g.add });
+    let prospects = [Some(Prospect::AsPlanned), Some(train_on), grow];
+    let prospects = prospects.into_iter().flatten();
+    // Where the end is reached, what is planned is what has come out.
+    let open = prospects.filter(|p| *p != Prospect::AsPlanned || known.due > known.step);
+    let forecasts = open.map(|prospect| known.forecast(prospect)).collect();
     Some(Evidence {
         round: state.round(),
         layers,
@@ -68,11 +80,12 @@ pub fn gather(
         gap_stderr,
         tolerance: config.matching.tolerance,
         matched: record.matched,
-        slope_per_1k: slope.map(|s| s.0),
-        slope_stderr: slope.map(|s| s.1),
+        slope_per_1k: None,
+        slope_stderr: None,
         plateau,
-        forecast: trend.forecast(state.phase_step + steps),
-        forecast_grown: forecast_grown(&rounds, grown_layers, steps),
+        forecast: None,
+        forecast_grown: None,
+        forecasts,
         lazy_layers: probe.map_or(Vec::new(), |p| p.lazy_layers.clone()),
         reference_lazy_layers: benchmark.lazy_layers.clone(),
         growth,
@@ -98,34 +111,34 @@ pub(super) fn algorithm_1(evidence: &Evidence, mode: GrowMode) -> Option<Choice>
     })
 }
 
-/// Validation loss expected at the end of a round with `layers`: a line through the rounds so far (the present one
-/// included). `None` before two growths, and when a round's loss is not finite.
-pub fn forecast_grown(
-    rounds: &[(usize, f64)],
-    layers: usize,
-    at_phase_step: u64,
-) -> Option<Forecast> {
-    let points: Vec<_> = rounds.iter().map(|&(l, loss)| (l as f64, loss)).collect();
-    let (val_loss, stderr) = Line::fit(&points)?.predict(layers as f64);
-    Some(Forecast {
-        val_loss,
-        stderr,
-        at_phase_step,
-    })
-}
-
-/// Phase step and validation loss of every evaluation of the phase.
-pub fn losses(evals: &[AtStep<Evaluation>]) -> Vec<(f64, f64)> {
-    let pair = |e: &AtStep<Evaluation>| (e.phase_step as f64, e.val_loss());
-    evals.iter().map(pair).collect()
-}
-
-/// Layers and validation loss of the finished rounds and the present one.
-pub fn rounds_so_far(state: &TrainState, layers: usize, val_loss: f64) -> Vec<(usize, f64)> {
-    let finished = |r: &PhaseResult| (r.layers, r.val_loss);
-    let mut all: Vec<_> = state.rounds.iter().map(|r| finished(&r.result)).collect();
-    all.push((layers, val_loss));
-    all
+/// What forecasts need to know of the present phase and of those before it.
+pub fn known(state: &TrainState, config: &Config, layers: usize) -> Known {
+    let curve = |evals: &[AtStep<Evaluation>], course: &Course, is_cold: bool| {
+        let points = evals.iter().map(|e| (e.phase_step, e.val_loss()));
+        Curve::new(points, course.clone(), is_cold)
+    };
+    let past = state.finished.iter().map(|finished| Past {
+        phase: finished.phase.clone(),
+        curve: curve(
+            &finished.evals,
+            &finished.course,
+            finished.start == Some(Start::Random),
+        ),
+    });
+    let is_cold = state.start == Start::Random;
+    let finished = |r: &RoundResult| (r.result.layers, r.result.val_loss);
+    Known {
+        phase: state.phase.clone(),
+        layers,
+        curve: curve(&state.evals, &state.course, is_cold),
+        step: state.phase_step,
+        due: state.due,
+        past: past.collect(),
+        rounds: state.rounds.iter().map(finished).collect(),
+        round_steps: config.train.steps,
+        benchmark: state.benchmark.as_ref().map(|b| b.val_loss),
+        tolerance: config.matching.tolerance,
+    }
 }
 
 /// Whether the last of a phase's evaluations is far above the best of them, in a sentence; for the training that diverges.
@@ -136,19 +149,20 @@ pub fn divergence(evals: &[AtStep<Evaluation>]) -> Option<String> {
     is_diverged(last.val_loss(), best.val_loss(), best.stderr()).then(|| {
         format!(
             "diverged: val {} is far above {:.4}, the best of the phase, at its step {}",
-            trend::loss(last.val_loss()),
+            losses::loss(last.val_loss()),
             best.val_loss(),
             best.phase_step
         )
     })
 }
 
-/// What the evidence speaks for, and why. `diverged` is [`divergence`].
+/// What the evidence speaks for, and why. `diverged` is [`divergence`], `ahead` what is expected of training on.
 pub fn suggest(
     diverged: Option<String>,
     matched: bool,
     at_end: bool,
     plateau: Plateau,
+    ahead: &Forecast,
     can_grow: bool,
     gap: (f64, f64),
     layers: usize,
@@ -179,19 +193,27 @@ pub fn suggest(
         return (Suggestion::Stop, why);
     }
     let behind = format!("{model} {are} {gap:.4} ±{stderr:.4} behind the reference");
-    match (at_end || plateau == Plateau::Likely, can_grow) {
-        (true, true) => (Suggestion::Grow, behind),
+    let expected = match ahead.verdict {
+        Verdict::InsufficientData => None,
+        _ => Some(&ahead.why),
+    };
+    let grows = match ahead.verdict {
+        Verdict::WillMatch => false,
+        Verdict::WillNotMatch => true,
+        _ => at_end || plateau == Plateau::Likely,
+    };
+    let why = match expected {
+        Some(expected) => format!("{behind}; {expected}"),
+        None if at_end => behind,
+        None => format!("{behind}; {}", ahead.why),
+    };
+    match (grows, can_grow) {
+        (true, true) => (Suggestion::Grow, why),
         (true, false) => (
             Suggestion::Stop,
-            format!("{behind}, and no layer is left to inherit"),
+            format!("{why}; no layer is left to inherit"),
         ),
-        (false, _) => {
-            let so_far = match plateau {
-                Plateau::InsufficientData => "too early to tell",
-                _ => "still improving",
-            };
-            (Suggestion::TrainOn, format!("{behind}, {so_far}"))
-        }
+        (false, _) => (Suggestion::TrainOn, why),
     }
 }
 
@@ -200,24 +222,51 @@ mod tests {
     use super::*;
     use crate::run::event::finite;
 
-    #[test]
-    fn growth_is_forecast_only_after_two_growths() {
-        assert!(forecast_grown(&[(4, 2.0), (6, 1.9)], 8, 200).is_none());
-        let f = forecast_grown(&[(4, 2.0), (6, 1.9), (8, 1.8)], 10, 200).unwrap();
-        assert!((f.val_loss - 1.7).abs() < 1e-9);
-        assert!(forecast_grown(&[(4, 2.0), (6, f64::NAN), (8, 1.8)], 10, 200).is_none());
+    fn ahead(verdict: Verdict) -> Forecast {
+        Forecast {
+            prospect: Prospect::AsPlanned,
+            at_phase_step: 300,
+            final_loss: None,
+            final_gap: None,
+            verdict,
+            why: format!("{verdict}: a sentence"),
+            evaluations_used: 8,
+        }
     }
 
     #[test]
     fn suggestions_follow_the_evidence() {
+        let close = ahead(Verdict::TooClose);
         let s = |matched, at_end, plateau, can_grow| {
-            suggest(None, matched, at_end, plateau, can_grow, (0.04, 0.002), 4).0
+            let gap = (0.04, 0.002);
+            suggest(None, matched, at_end, plateau, &close, can_grow, gap, 4).0
         };
         assert_eq!(s(true, true, Plateau::No, true), Suggestion::Stop);
         assert_eq!(s(false, true, Plateau::No, true), Suggestion::Grow);
         assert_eq!(s(false, false, Plateau::No, true), Suggestion::TrainOn);
         assert_eq!(s(false, false, Plateau::Likely, true), Suggestion::Grow);
         assert_eq!(s(false, true, Plateau::No, false), Suggestion::Stop);
+    }
+
+    #[test]
+    fn a_forecast_overrules_the_plateau_and_the_end() {
+        let s = |verdict, at_end| {
+            let gap = (0.04, 0.002);
+            let ahead = ahead(verdict);
+            suggest(None, false, at_end, Plateau::No, &ahead, true, gap, 4)
+        };
+        assert_eq!(s(Verdict::WillNotMatch, false).0, Suggestion::Grow);
+        assert_eq!(s(Verdict::WillMatch, false).0, Suggestion::TrainOn);
+        assert_eq!(s(Verdict::WillMatch, true).0, Suggestion::TrainOn);
+        assert_eq!(s(Verdict::InsufficientData, false).0, Suggestion::TrainOn);
+        let (suggestion, why) = s(Verdict::InsufficientData, true);
+        assert_eq!(suggestion, Suggestion::Grow);
+        assert_eq!(why, "4 layers are 0.0400 ±0.0020 behind the reference");
+        let (_, why) = s(Verdict::WillNotMatch, false);
+        assert!(
+            why.ends_with("reference; will not match: a sentence"),
+            "{why}"
+        );
     }
 
     #[test]
@@ -242,7 +291,16 @@ mod tests {
         for at_end in [true, false] {
             let diverged = divergence(&evals(3.1));
             let gap = (0.04, 0.002);
-            let (suggestion, _) = suggest(diverged, false, at_end, Plateau::No, true, gap, 4);
+            let (suggestion, _) = suggest(
+                diverged,
+                false,
+                at_end,
+                Plateau::No,
+                &ahead(Verdict::TooClose),
+                true,
+                gap,
+                4,
+            );
             assert_eq!(suggestion, Suggestion::Rollback);
         }
         assert_eq!(divergence(&[]), None);
@@ -257,7 +315,16 @@ mod tests {
             ((-0.5, nan), "no error with one validation window"),
         ] {
             for at_end in [true, false] {
-                let (suggestion, why) = suggest(None, true, at_end, Plateau::Likely, true, gap, 4);
+                let (suggestion, why) = suggest(
+                    None,
+                    true,
+                    at_end,
+                    Plateau::Likely,
+                    &ahead(Verdict::TooClose),
+                    true,
+                    gap,
+                    4,
+                );
                 assert_eq!(suggestion, Suggestion::InsufficientData);
                 assert!(
                     why.starts_with("insufficient data") && why.contains(words),

@@ -6,7 +6,8 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::run::event::{Evaluation, Phase, Probe};
+use crate::run::event::{Evaluation, Phase, Probe, Start};
+use crate::run::schedule::Course;
 
 /// A measurement at a step of its phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,12 @@ impl<T> Deref for AtStep<T> {
 pub struct FinishedPhase {
     pub phase: Phase,
     pub evals: Vec<AtStep<Evaluation>>,
+    /// What it started from; absent in states of earlier versions.
+    #[serde(default)]
+    pub start: Option<Start>,
+    /// Its learning rates; in states of earlier versions not known.
+    #[serde(default)]
+    pub course: Course,
 }
 
 /// Reads a measurement of any version: earlier ones kept fewer of its fields, whose place the default's take.

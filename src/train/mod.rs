@@ -53,7 +53,6 @@ mod recipe;
 mod record;
 mod resume;
 mod rollback;
-pub mod schedule;
 mod sound;
 mod start;
 pub(crate) mod state;

@@ -9,10 +9,9 @@ use candle_core::Device;
 use super::memory::Memory;
 use super::objective::Objective;
 pub use super::passes::{Passes, mode, window_length, windows};
-pub use super::schedule::LearningRate;
 use super::start::Start;
 use super::task::Task;
-use crate::config::{Config, ReferenceTrainConfig, TrainConfig};
+use crate::config::{Config, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
 use crate::model::{DecoderConfig, Family, Files, Positions, Sizes, Workspace};
@@ -21,6 +20,7 @@ use crate::run::command::GrowMode;
 use crate::run::controls::Control;
 use crate::run::event::{self, Phase, Planned};
 use crate::run::order::Recipe;
+pub use crate::run::schedule::LearningRate;
 
 /// The shape of a reference that is trained here.
 pub fn reference_shape(config: &Config, tokenizer: &Tokenizer) -> DecoderConfig {
@@ -82,32 +82,6 @@ pub fn slow_compute(config: &Config, device: &Device) -> Option<String> {
         "train.dtype is \"bf16\", and this CPU has no bf16 instructions (AVX512-BF16, AMX): \"f32\" is faster here"
             .into()
     })
-}
-
-/// The learning rate of a phase of `steps`; the reference's own where `[reference.train]` says so.
-pub fn learning_rate(config: &Config, phase: &Phase, steps: u64) -> LearningRate {
-    let t = &config.train;
-    let reference = match phase {
-        Phase::Reference => config.reference.train.clone(),
-        _ => None,
-    };
-    let r = reference.unwrap_or(ReferenceTrainConfig {
-        steps,
-        lr: None,
-        min_lr: None,
-        warmup: None,
-        schedule: None,
-    });
-    let peak = r.lr.unwrap_or(t.lr);
-    // A reference with a peak of its own does not share the rounds' floor unless it says so.
-    let shared = if r.lr.is_some() { None } else { t.min_lr };
-    LearningRate {
-        kind: r.schedule.unwrap_or(t.schedule),
-        peak,
-        min: r.min_lr.or(shared).unwrap_or(peak / 10.0),
-        warmup: r.warmup.unwrap_or(t.warmup).min(steps),
-        steps,
-    }
 }
 
 /// Most layers the recipe may grow to.
@@ -200,7 +174,7 @@ pub fn phases(
         let eval_tokens = evals * (passes.eval_windows * context) as u64;
         let per_token = shape.flops_per_token(context);
         PhaseSpec {
-            schedule: learning_rate(config, &phase, steps),
+            schedule: LearningRate::of_phase(config, &phase, steps),
             start: planned_start(config, &phase),
             objective: objective(&phase),
             phase,

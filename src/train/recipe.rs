@@ -16,7 +16,7 @@ use crate::run::controls::Control;
 use crate::run::event::{Body, Done, Inheritance, Log, Outcome, Phase, PhaseEvent, PhaseResult};
 use crate::run::hints::NEXT_BATCH;
 use crate::run::state::{ControlResult, RoundResult};
-use crate::run::{table, trend};
+use crate::run::{losses, table};
 
 /// What the reference begins with: random weights where it is trained here.
 pub(super) fn first_start(config: &Config, n_layer: usize) -> Start {
@@ -74,7 +74,7 @@ impl Trainer {
                 self.probe()?;
                 self.state.probe_seconds += self.state.last_probe_seconds;
             }
-            self.offer_early(&record)?;
+            self.judge_course(&record)?;
         }
         let failed = self.judge_growth()?;
         if failed.is_some() {
@@ -369,7 +369,7 @@ impl Trainer {
                 "{} of {}, gap {}",
                 last.result.layers,
                 table::plural(reference.layers, "layer"),
-                trend::gap_words(last.result.gap, last.result.gap_stderr),
+                losses::gap_words(last.result.gap, last.result.gap_stderr),
             ),
             _ => "before the first round ended".into(),
         };

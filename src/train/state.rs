@@ -12,7 +12,11 @@ use crate::run::decisions::Repeat;
 use crate::run::event::{
     DecisionReason, Evaluation, Outcome, Phase, PhaseResult, Probe, Start, null_is_nan,
 };
+use crate::run::schedule::Course;
 use crate::run::state::{ControlResult, RoundResult};
+
+/// Evaluations in a row without a match in sight that end a round, or offer to.
+const MISSES: u32 = 3;
 
 /// The reference's measurements, which every gap refers to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,6 +108,9 @@ pub struct TrainState {
     /// Evaluations of the present phase.
     #[serde(deserialize_with = "evals_of_any_version")]
     pub(super) evals: Vec<AtStep<Evaluation>>,
+    /// The learning rates of the present phase; absent in states of earlier versions.
+    #[serde(default)]
+    pub(super) course: Course,
     /// The latest probe of the present phase; without any layer where the ranks could not be measured.
     #[serde(deserialize_with = "probe_of_any_version")]
     pub(crate) probe: Option<AtStep<Probe>>,
@@ -111,6 +118,9 @@ pub struct TrainState {
     #[serde(default)]
     pub(super) finished: Vec<FinishedPhase>,
     pub(super) consecutive_matches: u32,
+    /// Evaluations in a row at which the round was not expected to match.
+    #[serde(default)]
+    pub(super) consecutive_misses: u32,
     /// Reasons for which a decision has been offered in this round already.
     pub(super) offered: Vec<DecisionReason>,
     pub(super) decision: Option<Open>,
@@ -183,9 +193,11 @@ impl TrainState {
             probe_seconds: 0.0,
             last_probe_seconds: 0.0,
             evals: Vec::new(),
+            course: Course::default(),
             probe: None,
             finished: Vec::new(),
             consecutive_matches: 0,
+            consecutive_misses: 0,
             offered: Vec::new(),
             decision: None,
             overrun_from: 0,
@@ -235,8 +247,10 @@ impl TrainState {
         self.probe_seconds = 0.0;
         self.last_probe_seconds = 0.0;
         self.evals.clear();
+        self.course = Course::default();
         self.probe = None;
         self.consecutive_matches = 0;
+        self.consecutive_misses = 0;
         self.offered.clear();
         self.decision = None;
         self.overrun_from = 0;
@@ -252,7 +266,14 @@ impl TrainState {
         self.finished.push(FinishedPhase {
             phase: self.phase.clone(),
             evals: self.evals.clone(),
+            start: Some(self.start),
+            course: self.course.clone(),
         });
+    }
+
+    /// Whether so many evaluations in a row expect no match that the round may end for it.
+    pub(super) fn misses(&self) -> bool {
+        self.consecutive_misses >= MISSES
     }
 
     /// The round in progress, 0 outside rounds.

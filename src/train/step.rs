@@ -12,7 +12,7 @@ use super::state::AtStep;
 use super::trainer::Trainer;
 use crate::eval::{mean_stderr, paired_gap};
 use crate::run::event::{Body, Evaluation, Phase, Probe, TrainMetrics, finite};
-use crate::run::trend::GapData;
+use crate::run::losses::GapData;
 
 /// Steps of a large model are told of one by one, whatever `train.log_every` says.
 const SILENCE_SECONDS: f64 = 5.0;
@@ -23,6 +23,9 @@ impl Trainer {
         crate::fault::panic_at("trainer", self.state.step);
         let began = Instant::now();
         let lr = self.learning_rate();
+        let schedule = self.schedule();
+        self.state.course.follow(self.state.phase_step, schedule);
+        self.state.course.see(self.state.phase_step, lr);
         let (stream, step) = (self.state.stream, self.state.phase_step);
         let weights = self.weights();
         let batch = self.data.batch(stream, step, &weights)?;

@@ -13,6 +13,10 @@ section! {
         /// `ask`: train on until answered; `pause`: wait; `auto`: grow while worse than the reference.
         mode: Option<PolicyMode> = absent("`ask` at a terminal, `auto` without one"), FreeUntil(Controls);
 
+        /// Under `auto`: end a round early once three evaluations in a row past 30 % of it expect no match at its end (`heirloom
+        /// forecast` says how).
+        forecast: bool = default(false), FreeUntil(Controls);
+
         /// Under `ask`: steps past the round's end before the run pauses. 0: as many as the round has. A run that is
         /// resumed there (`p`, `ctl resume`) trains on for as many steps again, also after a rollback.
         max_overrun_steps: u64 = default(0), FreeUntil(Controls);
@@ -55,9 +59,9 @@ section! {
 /// of the struct.
 pub const POLICY: Section = {
     let keys = PolicyConfig::SECTION.keys;
-    assert!(keys.len() == 5);
+    assert!(keys.len() == 6);
     Section {
-        keys: &[keys[0], keys[1], keys[2], keys[4], keys[3]],
+        keys: &[keys[0], keys[1], keys[2], keys[3], keys[5], keys[4]],
         ..PolicyConfig::SECTION
     }
 };

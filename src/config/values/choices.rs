@@ -27,6 +27,14 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// All of them, in the order of documents.
+    pub const ALL: [Self; 4] = [Self::Cosine, Self::Linear, Self::Constant, Self::Wsd];
+
+    /// Returns the one of this name in the config.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Returns its name in the config.
     pub fn name(self) -> &'static str {
         match self {

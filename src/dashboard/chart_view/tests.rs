@@ -15,6 +15,8 @@ fn run(began_at: u64, due: u64, phase_step: u64) -> RunState {
         start: Start::Restart,
         source_layers: Vec::new(),
         added: 2,
+        began_seq: 0,
+        course: Default::default(),
     });
     (run.core.step, run.core.phase_step) = (began_at + phase_step, phase_step);
     run

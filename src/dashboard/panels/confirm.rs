@@ -13,7 +13,7 @@ use crate::run::command::{Command, GrowMode};
 use crate::run::controls::Control;
 use crate::run::event::{Evidence, Phase};
 use crate::run::show::duration;
-use crate::run::{table, trend};
+use crate::run::{losses, table};
 
 /// The question, what follows from its answer, and the keys that answer.
 pub fn lines(scene: &Scene<'_>, command: &Command) -> Vec<Line<'static>> {
@@ -138,10 +138,10 @@ fn stop(scene: &Scene<'_>) -> (String, Vec<String>) {
     if let Some(eval) = run.evals_of_phase().last() {
         result.push_str(&format!(
             ": val {}",
-            trend::loss_words(eval.val_loss(), f64::NAN)
+            losses::loss_words(eval.val_loss(), f64::NAN)
         ));
         if eval.gap.is_some() {
-            let gap = trend::gap_words(eval.gap, eval.gap_stderr);
+            let gap = losses::gap_words(eval.gap, eval.gap_stderr);
             result.push_str(&format!(", gap {gap}"));
         }
     }

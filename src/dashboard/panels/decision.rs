@@ -7,12 +7,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::evidence;
-use super::measured::{plateau_words, slope_words};
 use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
-use crate::run::state::EvalPoint;
+use crate::run::event::{Plateau, Verdict};
+use crate::run::losses;
 use crate::run::table;
-use crate::run::trend::{self, Trend};
 
 /// From this width on the panel has the whole evidence with its tables.
 const TABLES: u16 = 66;
@@ -56,9 +55,9 @@ pub fn brief(scene: &Scene<'_>) -> Vec<Line<'static>> {
         let why = format!(" {}", decision.evidence.why);
         lines.push(Line::styled(scene.text(&why), theme.plain));
     }
-    let began = run.core.phase.as_ref().map_or(0, |p| p.began_at);
-    if let Some(warning) = Trend::of(&losses(run.evals_of_phase(), began)).warning {
-        lines.push(Line::styled(format!(" {warning}"), theme.warning));
+    if is_broken(scene) {
+        let warning = " the latest evaluation is not finite: insufficient data";
+        lines.push(Line::styled(warning, theme.warning));
     }
     lines
 }
@@ -78,7 +77,7 @@ fn figures(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let val = last.map_or("-".into(), |e| {
         let step = thousands(e.step.saturating_sub(began));
-        format!("{} @{step}", trend::loss_words(e.val_loss(), f64::NAN))
+        format!("{} @{step}", losses::loss_words(e.val_loss(), f64::NAN))
     });
     let style = match last.is_some_and(|e| e.val_loss.is_none()) {
         true => theme.warning,
@@ -92,23 +91,14 @@ fn figures(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
     lines.push(row(scene, &label, &benchmark, theme.reference));
     if let Some(e) = last.filter(|e| e.gap.is_some()) {
         let style = if e.matched { theme.good } else { theme.plain };
-        let gap = trend::gap_words(e.gap, e.gap_stderr);
+        let gap = losses::gap_words(e.gap, e.gap_stderr);
         lines.push(row(scene, "gap", &gap, style));
     }
-    let losses = losses(evals, began);
-    let trend = Trend::of(&losses);
-    lines.push(row(
-        scene,
-        "slope/1k",
-        &slope_words(trend.slope_per_1k),
-        theme.plain,
-    ));
-    let (verdict, style) = match (trend.warning, wide) {
-        (Some(_), true) => ("insufficient data", theme.warning),
-        (Some(_), false) => ("insufficient", theme.warning),
-        (None, _) => (plateau_words(trend.plateau), theme.plain),
-    };
-    lines.push(row(scene, "plateau", verdict, style));
+    if last.is_some() {
+        let (forecast, verdict, style) = outlook(scene, wide);
+        lines.push(row(scene, "forecast", &forecast, theme.plain));
+        lines.push(row(scene, "outlook", &verdict, style));
+    }
     if let Some(probe) = run.probe() {
         let (lazy, all) = (probe.lazy_layers.len(), probe.max_rank.len());
         let style = if lazy > 0 { theme.warning } else { theme.plain };
@@ -122,10 +112,45 @@ fn figures(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
     lines
 }
 
-fn losses(evals: &[EvalPoint], began: u64) -> Vec<(f64, f64)> {
-    let pair = |e: &EvalPoint| (e.step.saturating_sub(began) as f64, e.val_loss());
-    evals.iter().map(pair).collect()
+/// What the phase is expected to come to, and whether that matches.
+fn outlook(scene: &Scene<'_>, wide: bool) -> (String, String, Style) {
+    let theme = scene.theme;
+    let Some(outlook) = scene.run.outlook() else {
+        return ("-".into(), "-".into(), theme.plain);
+    };
+    let forecast = &outlook.forecast;
+    let expected = match (forecast.final_gap, forecast.final_loss) {
+        (Some(gap), _) => losses::gap_words(Some(gap.value), Some(gap.half_width())),
+        (None, Some(loss)) => loss.to_string(),
+        (None, None) => "-".into(),
+    };
+    let at = thousands(forecast.at_phase_step);
+    let expected = match (forecast.final_loss, wide) {
+        (Some(_), true) => format!("{expected} @{at}"),
+        _ => expected,
+    };
+    let (verdict, style) = match forecast.verdict {
+        Verdict::WillMatch => ("will match", theme.good),
+        Verdict::WillNotMatch => ("will not match", theme.warning),
+        Verdict::TooClose => ("too close to call", theme.plain),
+        Verdict::InsufficientData if forecast.final_loss.is_some() => ("-", theme.plain),
+        Verdict::InsufficientData if is_broken(scene) => (NOT_FINITE, theme.warning),
+        Verdict::InsufficientData => ("insufficient data", theme.plain),
+    };
+    let verdict = match outlook.plateau {
+        Plateau::Likely => format!("{verdict}, plateau"),
+        _ => verdict.into(),
+    };
+    (expected, verdict, style)
 }
+
+/// Whether the latest evaluation of the phase is not finite.
+fn is_broken(scene: &Scene<'_>) -> bool {
+    let last = scene.run.evals_of_phase().last();
+    last.is_some_and(|eval| eval.val_loss.is_none())
+}
+
+const NOT_FINITE: &str = "not finite";
 
 /// What the operator is called to do, if anything.
 fn call(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {

@@ -12,7 +12,7 @@ use crate::dashboard::widgets::thousands;
 use crate::run::event::{Evidence, Suggestion};
 use crate::run::show::duration;
 use crate::run::state::OpenDecision;
-use crate::run::{table, trend};
+use crate::run::{losses, table};
 
 /// Rollback points and rounds that are shown.
 const MOST: usize = 6;
@@ -158,7 +158,7 @@ fn rounds(scene: &Scene<'_>) -> Vec<Line<'static>> {
             false => "-".into(),
         };
         let gap = match r.gap {
-            Some(_) => trend::gap_words(r.gap, r.gap_stderr),
+            Some(_) => losses::gap_words(r.gap, r.gap_stderr),
             None => "-".into(),
         };
         rows.push([

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::run::event::{
-    CheckpointWritten, Decision, Done, Evaluation, Growth, NonFinite, PhaseEvent, Probe, Rollback,
-    RunEvent, TrainMetrics,
+    CheckpointWritten, Decision, Done, Evaluation, Growth, Interval, NonFinite, PhaseEvent, Probe,
+    Prospect, Rollback, RunEvent, TrainMetrics, Verdict,
 };
 
 /// Events as a trainer would send them.
@@ -210,12 +210,22 @@ impl Story {
     }
 
     pub fn decision(&mut self, id: u64) -> Event {
-        let forecast = |val_loss| {
-            Some(Forecast {
-                val_loss,
-                stderr: 0.012,
-                at_phase_step: 400,
-            })
+        let forecast = Forecast {
+            prospect: Prospect::AsPlanned,
+            at_phase_step: 400,
+            final_loss: Some(Interval {
+                value: 1.99,
+                low: 1.97,
+                high: 2.01,
+            }),
+            final_gap: Some(Interval {
+                value: -0.01,
+                low: -0.03,
+                high: 0.01,
+            }),
+            verdict: Verdict::TooClose,
+            why: "too close to call: a sentence".into(),
+            evaluations_used: 8,
         };
         let evidence = Evidence {
             round: 1,
@@ -228,11 +238,12 @@ impl Story {
             gap_stderr: 0.0023,
             tolerance: 0.0,
             matched: false,
-            slope_per_1k: Some(-0.7),
-            slope_stderr: Some(0.06),
+            slope_per_1k: None,
+            slope_stderr: None,
             plateau: Plateau::No,
-            forecast: forecast(1.99),
+            forecast: None,
             forecast_grown: None,
+            forecasts: vec![forecast],
             lazy_layers: Vec::new(),
             reference_lazy_layers: vec![7],
             growth: Some(GrowthCost {

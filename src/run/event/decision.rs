@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::forecast::Forecast;
 use super::foreign::{LONGEST_SENTENCE, counted, cut, layers};
 use super::kind::Kind;
 use super::number::null_is_nan;
@@ -17,9 +18,9 @@ pub enum Plateau {
     InsufficientData,
 }
 
-/// A forecast of the validation loss with its standard error.
+/// A forecast of earlier versions, by a line in ln(step): the validation loss with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Forecast {
+pub struct LineForecast {
     #[serde(deserialize_with = "null_is_nan")]
     pub val_loss: f64,
     #[serde(deserialize_with = "null_is_nan")]
@@ -83,10 +84,12 @@ pub struct Evidence {
     pub slope_per_1k: Option<f64>,
     pub slope_stderr: Option<f64>,
     pub plateau: Plateau,
-    /// Forecast after `round_steps` more steps without growth; `None`: insufficient data.
-    pub forecast: Option<Forecast>,
-    /// Forecast with growth; `None` until two growths have been seen.
-    pub forecast_grown: Option<Forecast>,
+    /// Forecasts of earlier versions, without and with growth; `None` since.
+    pub forecast: Option<LineForecast>,
+    pub forecast_grown: Option<LineForecast>,
+    /// What each choice is expected to come to; empty in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forecasts: Vec<Forecast>,
     pub lazy_layers: Vec<usize>,
     pub reference_lazy_layers: Vec<usize>,
     /// Cost of growing by `grow.step`; `None` when no layer is left to inherit.
@@ -112,6 +115,7 @@ impl Evidence {
         let lazy = self.reference_lazy_layers.len();
         layers("evidence.reference_lazy_layers", lazy)?;
         layers("evidence.costs", self.costs.len())?;
+        layers("evidence.forecasts", self.forecasts.len())?;
         for growth in self.growth.iter().chain(&self.costs) {
             layers("growth.add", growth.add)?;
             layers("growth.layers", growth.layers)?;
@@ -138,6 +142,8 @@ pub enum DecisionReason {
     Matched,
     /// The validation loss no longer falls.
     Plateau,
+    /// The round is not expected to match at its end.
+    Forecast,
     /// The operator asked.
     Asked,
 }
@@ -148,6 +154,7 @@ impl fmt::Display for DecisionReason {
             Self::EndOfSteps => "end of steps",
             Self::Matched => "benchmark matched",
             Self::Plateau => "plateau",
+            Self::Forecast => "no match in sight",
             Self::Asked => "asked",
         })
     }
@@ -178,6 +185,9 @@ impl Kind for Decision {
     fn shorten(&mut self) {
         if let Some(evidence) = &mut self.evidence {
             cut(&mut evidence.why, LONGEST_SENTENCE);
+            for forecast in &mut evidence.forecasts {
+                cut(&mut forecast.why, LONGEST_SENTENCE);
+            }
         }
     }
 

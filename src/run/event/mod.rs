@@ -11,6 +11,7 @@ mod checkpoint;
 mod command;
 mod decision;
 mod envelope;
+mod forecast;
 pub(crate) mod foreign;
 mod info;
 mod kind;
@@ -25,9 +26,11 @@ pub use body::Body;
 pub use checkpoint::{CheckpointBegun, CheckpointWritten, Resumed, Rollback};
 pub use command::{Answer, Change, CommandGiven, Gap, Log, Warning};
 pub use decision::{
-    Decision, DecisionReason, DecisionStatus, Evidence, Forecast, GrowthCost, Plateau, Suggestion,
+    Decision, DecisionReason, DecisionStatus, Evidence, GrowthCost, LineForecast, Plateau,
+    Suggestion,
 };
 pub use envelope::{Event, FORMAT_VERSION};
+pub use forecast::{Forecast, Interval, Prospect, Verdict};
 pub use foreign::object as clean_object;
 pub use info::{RunInfo, RunStatus};
 pub use kind::DropOrder;

@@ -85,6 +85,11 @@ impl Curve {
         }
     }
 
+    /// The same evaluations under other learning rates.
+    pub fn under(self, course: Course) -> Self {
+        Self { course, ..self }
+    }
+
     /// The points after `from`, at most [`MOST_POINTS`], with their sums of rates, and the sums at `to`; `None` where a rate
     /// up to there is not known.
     pub(super) fn with_sums(&self, from: f64, to: u64) -> Option<(Vec<Point>, Sums)> {

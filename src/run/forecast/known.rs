@@ -1,8 +1,10 @@
 //! What is known of a run's phases, and the forecasts that follow from it.
 
-use super::{Curve, Question, Template, plateau};
+use super::answer::plateau;
+use super::curve::Curve;
+use super::question::{Question, Template};
 use crate::run::event::{Forecast, Interval, Phase, Plateau, Prospect, Verdict};
-use crate::run::table;
+use crate::text;
 
 /// Error of what a growth brings, as a share of it.
 const GROWTH_ERROR: f64 = 0.5;
@@ -35,7 +37,24 @@ pub struct Known {
     pub tolerance: f64,
 }
 
+/// Where a phase is going.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outlook {
+    /// Of its end or, where that is reached, of another round's steps.
+    pub forecast: Forecast,
+    pub plateau: Plateau,
+}
+
 impl Known {
+    /// Where the present phase is going, and whether the fall of its loss is over.
+    pub fn outlook(&self) -> Outlook {
+        let forecast = self.ahead();
+        Outlook {
+            plateau: plateau(&self.curve, &forecast),
+            forecast,
+        }
+    }
+
     /// Forecasts what a choice comes to.
     pub fn forecast(&self, prospect: Prospect) -> Forecast {
         let forecast = match prospect {
@@ -47,11 +66,6 @@ impl Known {
             prospect,
             ..forecast
         }
-    }
-
-    /// Whether the fall of the loss is over: until the end as planned or, once that is reached, over another round's steps.
-    pub fn plateau(&self) -> Plateau {
-        plateau(&self.curve, &self.ahead())
     }
 
     /// The forecast that says where the phase is going: at its end or, once that is reached, after another round's steps.
@@ -138,12 +152,12 @@ impl Known {
         forecast.why = format!(
             "{}: a line in ln(layers) through {} at {loss_before:.4} and {} at {:.4} expects {value:.4} ({:.4} to {:.4}) of {}",
             forecast.verdict,
-            table::plural(fewer, "layer"),
-            table::plural(self.layers, "layer"),
+            text::plural(fewer, "layer"),
+            text::plural(self.layers, "layer"),
             loss.value,
             interval.low,
             interval.high,
-            table::plural(layers, "layer"),
+            text::plural(layers, "layer"),
         );
         forecast
     }
@@ -171,6 +185,7 @@ impl Known {
 fn name(phase: &Phase) -> String {
     match phase {
         Phase::Reference => "the reference".into(),
-        phase => table::phase_name(phase),
+        Phase::Round(n) => format!("round {n}"),
+        phase => text::clean(&phase.to_string()).into_owned(),
     }
 }

@@ -6,7 +6,7 @@ use crate::run::event::{
     PhaseEvent, Suggestion, TrainMetrics,
 };
 use crate::run::state::RunState;
-use crate::run::{table, trend};
+use crate::run::{losses, table};
 
 /// Recognises all [occasions](Occasion) but a stall, which is the absence of events.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Recogniser {
                 Some(loss) => {
                     let is_best = self.on_loss(&event.phase, *loss);
                     let gap = gap
-                        .map(|gap| format!(", gap {}", trend::gap_words(Some(gap), *gap_stderr)));
+                        .map(|gap| format!(", gap {}", losses::gap_words(Some(gap), *gap_stderr)));
                     let gap = gap.unwrap_or_default();
                     let text = format!("best: val {loss:.4} at {}{gap}", place(event));
                     is_best.then_some((Occasion::Best, text))
@@ -179,7 +179,7 @@ fn describe_decision(evidence: &Evidence) -> String {
         Suggestion::Rollback => "rollback suggested",
         Suggestion::InsufficientData => "insufficient data",
     };
-    let gap = trend::gap_words(Some(evidence.gap), Some(evidence.gap_stderr));
+    let gap = losses::gap_words(Some(evidence.gap), Some(evidence.gap_stderr));
     format!("decision: {suggestion}, gap {gap}")
 }
 
@@ -312,6 +312,7 @@ mod tests {
             plateau: Plateau::InsufficientData,
             forecast: None,
             forecast_grown: None,
+            forecasts: Vec::new(),
             lazy_layers: Vec::new(),
             reference_lazy_layers: Vec::new(),
             growth: None,

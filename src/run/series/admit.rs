@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use crate::run::command::LONGEST_NOTE;
 use crate::run::event::foreign::{counted, layers};
 use crate::run::event::{Phase, PhaseResult};
-use crate::run::state::{Branch, Core, Mark, MarkKind, REMARKS_KEPT, RunState};
+use crate::run::state::{
+    Branch, Core, Mark, MarkKind, PHASES_KEPT, PhaseNow, REMARKS_KEPT, RunState,
+};
 use crate::run::tail::Position;
 use crate::text;
 
@@ -41,6 +43,8 @@ pub fn head(state: &RunState, position: &Position) -> bool {
         && state.elapsed.is_finite()
         && state.remarks.len() <= REMARKS_KEPT
         && state.remarks.iter().all(|r| r.text.chars().count() <= LONGEST_NOTE)
+        && state.phases.len() <= PHASES_KEPT
+        && state.phases.iter().all(phase_now)
         && core(&state.core)
 }
 
@@ -60,12 +64,7 @@ pub fn past(state: &RunState) -> bool {
 fn core(core: &Core) -> bool {
     let fine = |checked: Result<(), String>| checked.is_ok();
     let result = |r: &PhaseResult| fine(r.check());
-    let now = core.phase.as_ref().is_none_or(|now| {
-        phase(&now.phase)
-            && [now.began_at, now.steps, now.due].map(|n| fine(counted("", n))) == [true; 3]
-            && [now.layers, now.added, now.source_layers.len()].map(|n| fine(layers("", n)))
-                == [true; 3]
-    });
+    let now = core.phase.as_ref().is_none_or(phase_now);
     let mut decisions = core.decision.iter().chain(&core.last_decision);
     let moved = core.moved.is_none_or(|m| fine(counted("", m.due)));
     now && moved
@@ -75,6 +74,17 @@ fn core(core: &Core) -> bool {
         && core.rounds.iter().all(|r| result(&r.result))
         && core.controls.iter().all(|c| result(&c.result))
         && decisions.all(|d| fine(d.evidence.check()))
+}
+
+fn phase_now(now: &PhaseNow) -> bool {
+    phase(&now.phase)
+        && [now.began_at, now.began_seq, now.steps, now.due]
+            .iter()
+            .all(|&n| counted("", n).is_ok())
+        && [now.layers, now.added, now.source_layers.len()]
+            .iter()
+            .all(|&n| layers("", n).is_ok())
+        && now.course.is_sound()
 }
 
 fn branch(branch: &Branch) -> bool {
@@ -105,7 +115,6 @@ fn phase(phase: &Phase) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::state::PhaseNow;
 
     #[test]
     fn json_with_texts_that_draw_is_not_clean() {
@@ -141,6 +150,8 @@ mod tests {
             start: crate::run::event::Start::Random,
             source_layers: Vec::new(),
             added: 0,
+            began_seq: 0,
+            course: Default::default(),
         });
         assert!(!head(&state, &position));
         state.core.phase = None;

@@ -16,7 +16,8 @@ use super::bounded::at_most;
 use crate::file::NewFile;
 use crate::run::event::RunInfo;
 use crate::run::state::{
-    CHECKPOINTS_KEPT, CheckpointNote, Core, History, Left, NOTES_KEPT, Note, RunState, Snapshots,
+    CHECKPOINTS_KEPT, CheckpointNote, Core, History, Left, NOTES_KEPT, Note, PhaseNow, RunState,
+    Snapshots,
 };
 use crate::run::tail::Position;
 
@@ -40,6 +41,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "../event/command.rs",
     "../event/decision.rs",
     "../event/envelope.rs",
+    "../event/forecast.rs",
     "../event/foreign.rs",
     "../event/info.rs",
     "../event/kind.rs",
@@ -49,6 +51,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "../event/phase.rs",
     "../event/start.rs",
     "../gpu_stats.rs",
+    "../schedule.rs",
     "../event/train_line.rs",
     "../state/mod.rs",
     "../state/fold.rs",
@@ -94,6 +97,8 @@ struct Head {
     notes_gone: u64,
     #[serde(default)]
     remarks: Vec<Note>,
+    #[serde(default)]
+    phases: Vec<PhaseNow>,
     #[serde(default)]
     left: Option<Left>,
     noted: bool,
@@ -144,6 +149,7 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
         dropped: state.dropped,
         notes_gone: state.notes_gone,
         remarks: state.remarks.clone(),
+        phases: state.phases.clone(),
         left: state.left,
         noted: state.noted,
     };
@@ -277,6 +283,7 @@ impl Opened {
             notes_gone: head.notes_gone,
             left: head.left,
             remarks: head.remarks,
+            phases: head.phases,
             noted: head.noted,
             version: 1,
             ..RunState::default()

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::run::event::Phase;
 use crate::run::state::{Abandoned, Branch, EvalPoint, MarkKind, RunState};
-use crate::run::{table, trend};
+use crate::run::{losses, table};
 
 /// An evaluation of a round.
 #[derive(Debug, PartialEq, Serialize)]
@@ -106,7 +106,7 @@ pub fn text(state: &RunState) -> String {
                 let gap = match b.gap {
                     Some(_) => format!(
                         ", gap {}",
-                        table::ascii(&trend::gap_words(b.gap, b.gap_stderr))
+                        table::ascii(&losses::gap_words(b.gap, b.gap_stderr))
                     ),
                     None => String::new(),
                 };

@@ -5,6 +5,7 @@ mod commands;
 mod measurements;
 mod phases;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::RunState;
@@ -14,6 +15,7 @@ use crate::run::event::{
     Event, Gap, Growth, Inheritance, Log, PhaseEvent, Resumed, Rollback, RunEvent, Warning,
 };
 use crate::run::presence::is_departure;
+use crate::run::schedule::{Course, LearningRate};
 use crate::run::series::pyramid::Place;
 use crate::run::since::Left;
 
@@ -40,6 +42,12 @@ impl RunState {
         self.elapsed = event.elapsed;
         self.core.step = event.step;
         self.core.phase_step = event.phase_step;
+        if !matches!(
+            event.body,
+            Body::Train(_) | Body::Probe(_) | Body::Gpu(_) | Body::Log(_)
+        ) {
+            self.outlook = OnceLock::new();
+        }
         match &event.body {
             Body::Run(RunEvent {
                 status,
@@ -53,6 +61,7 @@ impl RunState {
                 start,
                 source_layers,
                 result,
+                schedule,
                 ..
             }) => match result {
                 Some(result) => self.on_phase_end(event, result),
@@ -68,6 +77,12 @@ impl RunState {
                         start: *start,
                         source_layers: source_layers.clone(),
                         added: 0,
+                        began_seq: event.seq,
+                        course: schedule
+                            .as_ref()
+                            .and_then(LearningRate::of_event)
+                            .map(Course::planned)
+                            .unwrap_or_default(),
                     },
                 ),
             },

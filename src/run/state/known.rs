@@ -1,18 +1,12 @@
 //! What forecasts need to know of a run.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{EvalPoint, PhaseNow, RunState};
-use crate::run::event::{Forecast, Phase, Plateau, Start};
-use crate::run::forecast::{Curve, Known, Past};
-
-/// Where a phase is going.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outlook {
-    /// Of its end or, where that is reached, of another round's steps.
-    pub forecast: Forecast,
-    pub plateau: Plateau,
-}
+use crate::config::Config;
+use crate::run::event::{Phase, Start};
+use crate::run::forecast::{Curve, Known, Outlook, Past};
+use crate::run::schedule::LearningRate;
 
 impl RunState {
     /// What is known of the present phase and of those before it on the live branch; `None` before any phase.
@@ -51,14 +45,24 @@ impl RunState {
         })
     }
 
+    /// Whether a phase has no schedule: the journal is of an earlier version, and the run's config can say it.
+    pub fn lacks_schedules(&self) -> bool {
+        let mut all = self.phases.iter().chain(&self.core.phase);
+        self.configured.get().is_none() && all.any(|p| p.steps > 0 && p.course.schedule().is_none())
+    }
+
+    /// Takes the schedules of phases that have none from the run's config, where it could be read.
+    pub fn configure(&mut self, config: Option<Config>) {
+        self.configured = OnceLock::from(config.map(Arc::new));
+        self.outlook = OnceLock::new();
+        self.version += 1;
+    }
+
     /// Where the present phase is going; `None` before any phase. It is worked out once for each evaluation.
     pub fn outlook(&self) -> Option<Arc<Outlook>> {
         let outlook = self.outlook.get_or_init(|| {
             let known = self.known()?;
-            Some(Arc::new(Outlook {
-                forecast: known.ahead(),
-                plateau: known.plateau(),
-            }))
+            Some(Arc::new(known.outlook()))
         });
         outlook.clone()
     }
@@ -68,8 +72,16 @@ impl RunState {
         let evals = &self.live().evals;
         let from = evals.partition_point(|e| e.seq < phase.began_seq);
         let to = evals.partition_point(|e| e.seq < end);
+        let mut course = phase.course.clone();
+        // A control goes through several rounds' schedules, which its config alone does not say.
+        let is_control = matches!(phase.phase, Phase::Control(_) | Phase::Other(_));
+        if let (None, Some(Some(config)), false) =
+            (course.schedule(), self.configured.get(), is_control)
+        {
+            course.assume(LearningRate::of_phase(config, &phase.phase, phase.steps));
+        }
         let point = |e: &EvalPoint| (e.step.saturating_sub(phase.began_at), e.val_loss());
         let points = evals[from..to.max(from)].iter().map(point);
-        Curve::new(points, phase.course.clone(), phase.start == Start::Random)
+        Curve::new(points, course, phase.start == Start::Random)
     }
 }

@@ -6,6 +6,7 @@
 mod branch;
 mod fold;
 mod json_list;
+mod known;
 mod left;
 mod points;
 mod snapshots;
@@ -14,9 +15,12 @@ mod tests;
 mod thin;
 
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 
 use super::event::RunInfo;
+use super::forecast::Outlook;
 use super::windows::EvalWindows;
+use crate::config::Config;
 
 pub use branch::{
     Abandoned, Branch, GAP, GAP_STDERR, GPU_PERCENT, GRAD_NORM, History, LOSS, LR,
@@ -35,6 +39,8 @@ pub use snapshots::Snapshots;
 pub(super) const NOTES_KEPT: usize = 1000;
 /// How many remarks of the operator's are kept.
 pub(in crate::run) const REMARKS_KEPT: usize = 100;
+/// How many phases that are over are remembered, with their learning rates.
+pub(in crate::run) const PHASES_KEPT: usize = 32;
 /// How many checkpoints are remembered; far more than a run keeps on disk.
 pub(super) const CHECKPOINTS_KEPT: usize = 16_384;
 
@@ -58,6 +64,8 @@ pub struct RunState {
     pub notes_gone: u64,
     /// The operator's last remarks, including those of abandoned branches; oldest first.
     pub remarks: Vec<Note>,
+    /// The last phases that are over, including those of abandoned branches; oldest first.
+    pub phases: Vec<PhaseNow>,
     /// The last event's number, run time and wall clock.
     pub seq: u64,
     pub elapsed: f64,
@@ -72,6 +80,10 @@ pub struct RunState {
     pub left: Option<Left>,
     /// Rises with every event, so that a view can detect changes.
     pub version: u64,
+    /// The run's config, for journals of earlier versions, which have no schedules; once it was looked for.
+    pub(super) configured: OnceLock<Option<Arc<Config>>>,
+    /// Where the present phase is going, once it was asked for.
+    pub(super) outlook: OnceLock<Option<Arc<Outlook>>>,
     pub(super) snapshots: Snapshots,
     /// Whether the event folded last has made a note.
     pub(super) noted: bool,

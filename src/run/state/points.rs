@@ -9,6 +9,7 @@ use crate::run::event::{
     Change, DecisionReason, Evaluation, Evidence, Outcome, Phase, PhaseResult, Probe, Start,
     null_is_nan,
 };
+use crate::run::schedule::Course;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +71,12 @@ pub struct PhaseNow {
     pub source_layers: Vec<usize>,
     /// How many of the layers, counted from the top, are new since the round before.
     pub added: usize,
+    /// Number of the event with which it began.
+    #[serde(default)]
+    pub began_seq: u64,
+    /// Its learning rates.
+    #[serde(default)]
+    pub course: Course,
 }
 
 /// A decision waiting for an answer.

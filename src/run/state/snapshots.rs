@@ -201,6 +201,8 @@ mod tests {
                 start: crate::run::event::Start::Random,
                 source_layers: Vec::new(),
                 added: 0,
+                began_seq: 0,
+                course: Default::default(),
             });
             snapshots.begin(seq, reason, &core);
             snapshots.written(seq, Some(1.0));

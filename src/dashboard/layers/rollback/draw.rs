@@ -13,7 +13,7 @@ use crate::dashboard::scene::Scene;
 use crate::dashboard::when;
 use crate::dashboard::widgets::thousands;
 use crate::run::command::Command;
-use crate::run::{table, trend};
+use crate::run::{losses, table};
 use crate::text;
 
 /// Rows that are asked for.
@@ -140,7 +140,7 @@ fn cells(scene: &Scene<'_>, p: &Point) -> [String; 7] {
     [
         scene.text(&p.note.name),
         step,
-        p.val_loss.map_or("-".into(), trend::loss),
+        p.val_loss.map_or("-".into(), losses::loss),
         gap,
         age.trim_end_matches(" ago").into(),
         table::bytes(p.note.bytes),

@@ -8,7 +8,7 @@ use crate::dashboard::widgets::thousands;
 use crate::dashboard::widgets::trace::latest_average;
 use crate::run::GpuStats;
 use crate::run::state::{LOSS, Status};
-use crate::run::{show, table, trend};
+use crate::run::{losses, show, table};
 
 /// Decay per optimizer step of the training loss that is shown as a number: an average over some 50 steps, whatever the
 /// chart shows.
@@ -127,14 +127,14 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
         Some(best) if best.seq == now.seq => " best".to_string(),
         Some(best) => format!(
             " (best {} @{})",
-            trend::loss(best.val_loss()),
+            losses::loss(best.val_loss()),
             in_phase(best.step)
         ),
         None => String::new(),
     };
     match now.val_loss.is_some() {
         true => {
-            let text = format!("val {}{best}", trend::loss(now.val_loss()));
+            let text = format!("val {}{best}", losses::loss(now.val_loss()));
             all.push("validation loss", 0, &text, theme.val);
         }
         false => {
@@ -143,7 +143,7 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
         }
     }
     if now.gap.is_some() {
-        let gap = trend::gap_words(now.gap, now.gap_stderr);
+        let gap = losses::gap_words(now.gap, now.gap_stderr);
         all.plain("gap to the reference", 1, &format!("gap {gap}"));
     }
     all.1
@@ -153,7 +153,7 @@ fn losses(scene: &Scene<'_>) -> Vec<Figure> {
 fn short(loss: f64) -> String {
     match loss.abs() < 1000.0 {
         true => format!("{loss:.3}"),
-        false => trend::loss(loss),
+        false => losses::loss(loss),
     }
 }
 

@@ -52,6 +52,10 @@ impl RunState {
             self.core.new_rate = None;
             if applied {
                 self.core.lr = lr;
+                let step = self.core.phase_step;
+                if let Some(now) = &mut self.core.phase {
+                    now.course.see(step, lr);
+                }
             }
         }
         if let Some(moved) = self.core.moved.filter(|moved| moved.id == id) {
@@ -64,6 +68,13 @@ impl RunState {
 
     /// Marks the change that a command has made, and keeps it with the value before any command.
     pub(super) fn on_change(&mut self, event: &Event, change: &Change) {
+        if let (Some(now), "cooldown") = (&mut self.core.phase, change.what.as_str()) {
+            let (first, last) = (change.old.parse(), change.new.parse());
+            let steps = now.due.saturating_sub(event.phase_step);
+            if let (Ok(first), Ok(last)) = (first, last) {
+                now.course.cool_down(event.phase_step, steps, first, last);
+            }
+        }
         let text = format!("{} {}", change.what, change.new);
         self.mark(event, MarkKind::Change(text.chars().take(MARKED).collect()));
         let short = |text: &str| text.chars().take(CHANGE_KEPT).collect::<String>();

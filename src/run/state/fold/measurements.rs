@@ -1,15 +1,20 @@
 //! Measurements: training, evaluations and probes.
 
 use crate::run::event::{Evaluation, Event, Probe, TrainMetrics};
+use crate::run::losses;
 use crate::run::state::points::{EvalPoint, Level, ProbePoint};
 use crate::run::state::{GPU_PERCENT, RunState};
-use crate::run::trend;
 
 impl RunState {
     pub(super) fn on_train(&mut self, event: &Event, metrics: &TrainMetrics) {
         let nan = f64::NAN;
         let (loss, grad_norm) = (metrics.loss, metrics.grad_norm);
         self.core.lr = metrics.lr;
+        if let Some(now) = &mut self.core.phase {
+            // The rate of the update that was taken last.
+            let step = event.phase_step.saturating_sub(1);
+            now.course.see(step, metrics.lr);
+        }
         self.core.grad_norm = grad_norm;
         let finite = loss.is_some() && grad_norm.is_some();
         self.core.not_finite = (!finite).then_some(event.step);
@@ -49,7 +54,7 @@ impl RunState {
         live.push_eval(eval, |live| snapshots.barriers(live));
         let text = match (eval.val_loss, eval.gap) {
             (Some(v), Some(_)) => {
-                let gap = trend::gap_words(eval.gap, eval.gap_stderr);
+                let gap = losses::gap_words(eval.gap, eval.gap_stderr);
                 format!("eval  val {v:.4}  gap {gap}")
             }
             (Some(v), None) => format!("eval  val {v:.4}"),

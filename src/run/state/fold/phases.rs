@@ -1,8 +1,9 @@
 //! The run's status, its phases and their results.
 
 use crate::run::event::{Event, Outcome, Phase, PhaseResult, RunInfo, RunStatus};
-use crate::run::state::RunState;
+use crate::run::schedule::LearningRate;
 use crate::run::state::points::{ControlResult, Level, MarkKind, PhaseNow, RoundResult, Status};
+use crate::run::state::{PHASES_KEPT, RunState};
 use crate::run::table;
 
 /// Largest number of control results.
@@ -28,6 +29,14 @@ impl RunState {
                 // An end that an operator has moved stays.
                 if now.due == now.steps {
                     now.due = planned;
+                }
+                if let Some(schedule) = now.course.schedule().filter(|s| s.steps == now.steps) {
+                    let schedule = LearningRate {
+                        steps: planned,
+                        warmup: schedule.warmup.min(planned),
+                        ..schedule
+                    };
+                    now.course.follow(event.phase_step, schedule);
                 }
                 now.steps = planned;
             }
@@ -68,6 +77,14 @@ impl RunState {
             "frozen layers" => grows,
             _ => true,
         });
+        if let Some(before) = self.core.phase.take() {
+            if self.phases.len() >= PHASES_KEPT {
+                self.phases.remove(0);
+            }
+            self.phases
+                .retain(|phase| phase.began_seq != before.began_seq);
+            self.phases.push(before);
+        }
         self.core.phase = Some(now);
         self.core.decision = None;
         self.mark(event, MarkKind::Phase(event.phase.clone()));

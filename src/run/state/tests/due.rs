@@ -86,6 +86,7 @@ fn evidence() -> Evidence {
         plateau: Plateau::InsufficientData,
         forecast: None,
         forecast_grown: None,
+        forecasts: Vec::new(),
         lazy_layers: Vec::new(),
         reference_lazy_layers: Vec::new(),
         growth: None,

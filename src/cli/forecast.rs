@@ -1,0 +1,344 @@
+//! `heirloom forecast`: what a training is expected to come to.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::{Global, exit, say};
+use crate::config::Schedule;
+use crate::run::dir::RunDir;
+use crate::run::event::{Forecast, Phase};
+use crate::run::forecast::{self, Curve, Known, Past};
+use crate::run::schedule::{Course, LearningRate};
+use crate::run::state::RunState;
+use crate::run::tail::{self, Tail, TailItem};
+use crate::text;
+
+/// Forecast the loss and the gap at the end of a phase
+///
+/// RUN is a run's directory or its name under the runs directory; its latest phase is forecast, with its own reference and its
+/// earlier rounds as templates. LOG is a published training log with lines "step N: train loss X, val loss Y"; the schedule
+/// of logs is a cosine to a thirtieth of the peak after a warm-up of 2 % of the steps, unless --schedule says otherwise.
+///
+/// Bounds are those that hold nine of ten outcomes; docs/advice.md has the method and its measured errors.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run or the log
+    #[arg(value_name = "RUN|LOG", value_parser = super::values::exact_text())]
+    training: String,
+    /// What it is compared with: a log, or a run, of which the reference counts, else its latest phase [default: the run's own reference]
+    #[arg(long, value_name = "RUN|LOG", value_parser = super::values::exact_text())]
+    reference: Option<String>,
+    /// Use nothing after this step of the phase [default: the latest]
+    #[arg(long, value_name = "STEP")]
+    at: Option<u64>,
+    /// The step of the phase to forecast [default: its planned end; of a log the end of its schedule, else of its reference]
+    #[arg(long, value_name = "STEP")]
+    to: Option<u64>,
+    /// The learning rates: cosine, linear, constant or wsd, and peak, lowest rate, steps of warm-up and of all
+    #[arg(long, value_name = "KIND:PEAK,MIN,WARMUP,STEPS", value_parser = schedule)]
+    schedule: Option<LearningRate>,
+    /// The largest gap that counts as a match, in nats [default: the run's matching.tolerance; 0 for logs]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    tolerance: Option<f64>,
+    #[command(flatten)]
+    global: Global,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads `cosine:3e-4,1e-5,2000,100000`.
+fn schedule(given: &str) -> Result<LearningRate, String> {
+    let form = "give KIND:PEAK,MIN,WARMUP,STEPS, as in cosine:3e-4,1e-5,2000,100000";
+    let (kind, numbers) = given.split_once(':').ok_or(form)?;
+    let kind = Schedule::of_name(kind).ok_or_else(|| {
+        let kinds = Schedule::ALL.map(Schedule::name).join(", ");
+        format!("{kind:?} is none of {kinds}")
+    })?;
+    let numbers: Vec<&str> = numbers.split(',').map(str::trim).collect();
+    let [peak, min, warmup, steps] = numbers[..] else {
+        return Err(form.into());
+    };
+    let rate = |what: &str, given: &str| match given.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
+        _ => Err(format!(
+            "{what} is {given:?}, and must be a rate of 0 or more; {form}"
+        )),
+    };
+    let count = |what: &str, given: &str| {
+        let count = given.replace('_', "").parse::<u64>();
+        count.map_err(|_| format!("{what} is {given:?}, and must be a number of steps; {form}"))
+    };
+    let schedule = LearningRate {
+        kind,
+        peak: rate("PEAK", peak)?,
+        min: rate("MIN", min)?,
+        warmup: count("WARMUP", warmup)?,
+        steps: count("STEPS", steps)?,
+    };
+    if schedule.peak <= 0.0 || schedule.min > schedule.peak {
+        return Err(format!("PEAK must be above 0 and not below MIN; {form}"));
+    }
+    if schedule.steps == 0 || schedule.warmup > schedule.steps || schedule.steps > MOST_STEPS {
+        return Err(format!(
+            "STEPS must be 1 to {MOST_STEPS} and not below WARMUP; {form}"
+        ));
+    }
+    Ok(schedule)
+}
+
+/// Far more than any training has.
+const MOST_STEPS: u64 = 1 << 40;
+/// Of a log's schedule: the lowest rate as a share of the peak, and the warm-up as a share of the steps.
+const LOWEST: f64 = 1.0 / 30.0;
+const WARMUP: f64 = 0.02;
+/// A log's peak, which only scales what is fitted.
+const PEAK: f64 = 3e-4;
+/// The share of a log from which its start shows, and how far below its reference's a loss must be there to have come from
+/// trained weights, as a share of the reference's fall still to come.
+const START: f64 = 0.05;
+const AHEAD: f64 = 0.1;
+
+impl Args {
+    /// # Errors
+    /// When a run or a log cannot be read, or they do not fit each other.
+    pub fn run(self) -> Result<()> {
+        if let Some(tolerance) = self.tolerance.filter(|t| !t.is_finite()) {
+            return Err(
+                exit::usage(&format!("--tolerance must be a number, is {tolerance}")).into(),
+            );
+        }
+        let known = match self.training_of(&self.training)? {
+            Training::Log(path) => self.known_of_log(&path)?,
+            Training::Run(dir) => self.known_of_run(&dir)?,
+        };
+        let forecast = known.forecast(crate::run::event::Prospect::AsPlanned);
+        match self.json {
+            true => say::json(&json(&known, &forecast))?,
+            false => say::out(&self.text(&known, &forecast))?,
+        }
+        Ok(())
+    }
+
+    fn training_of(&self, given: &str) -> Result<Training> {
+        let path = text::exact::to_path(given);
+        match path.is_file() {
+            true => Ok(Training::Log(path.into_owned())),
+            false => Ok(Training::Run(RunDir::open(&self.global.runs, given)?)),
+        }
+    }
+
+    /// A run's latest phase and the phases before it.
+    fn known_of_run(&self, dir: &RunDir) -> Result<Known> {
+        let mut known = read_run(dir, self.at)?;
+        if let Some(at) = self.at {
+            known.curve = known.curve.until(at);
+            known.step = known.step.min(at);
+        }
+        if let Some(schedule) = self.schedule {
+            known.curve = known.curve.under(Course::planned(schedule));
+        }
+        if let Some(to) = self.to {
+            known.due = to;
+        }
+        known.tolerance = self.tolerance.unwrap_or(known.tolerance);
+        if let Some(reference) = &self.reference {
+            let curve = self.reference_curve(reference, None)?;
+            known.benchmark = forecast::final_loss(&curve);
+            known.past = vec![Past {
+                phase: Phase::Reference,
+                curve,
+            }];
+        }
+        Ok(known)
+    }
+
+    /// A log, with its reference for the one phase before it.
+    fn known_of_log(&self, path: &Path) -> Result<Known> {
+        let evaluations = read_log(path)?;
+        let last = evaluations.iter().map(|e| e.0).max().unwrap_or(0);
+        let reference = self.reference.as_deref();
+        let reference = reference
+            .map(|r| self.reference_curve(r, Some(last)))
+            .transpose()?;
+        let end = reference.as_ref().and_then(Curve::last).map(|l| l.0);
+        let steps = self.schedule.map(|s| s.steps).or(end).unwrap_or(last);
+        let due = self.to.unwrap_or(steps);
+        let course = match (&reference, self.schedule) {
+            (_, Some(schedule)) => Course::planned(schedule),
+            // What its reference ran.
+            (Some(reference), None) if reference.course().schedule().is_some() => {
+                reference.course().clone()
+            }
+            _ => Course::planned(usual(steps.max(due))),
+        };
+        let is_cold = reference
+            .as_ref()
+            .is_none_or(|reference| !starts_ahead(&evaluations, reference));
+        let all = Curve::new(evaluations, course, is_cold);
+        let curve = match self.at {
+            Some(at) => all.until(at),
+            None => all,
+        };
+        Ok(Known {
+            phase: Phase::Round(1),
+            layers: 0,
+            step: curve.last().map_or(0, |l| l.0),
+            curve,
+            due,
+            benchmark: reference.as_ref().and_then(forecast::final_loss),
+            past: reference
+                .map(|curve| Past {
+                    phase: Phase::Reference,
+                    curve,
+                })
+                .into_iter()
+                .collect(),
+            rounds: Vec::new(),
+            round_steps: due,
+            tolerance: self.tolerance.unwrap_or(0.0),
+        })
+    }
+
+    /// The curve of what is compared with. `steps` is the length of a log that is compared with it.
+    fn reference_curve(&self, given: &str, steps: Option<u64>) -> Result<Curve> {
+        match self.training_of(given)? {
+            Training::Log(path) => {
+                let evaluations = read_log(&path)?;
+                let last = evaluations.iter().map(|e| e.0).max().unwrap_or(0);
+                let schedule = match (self.schedule, steps) {
+                    (Some(schedule), Some(_)) => schedule,
+                    _ => usual(last),
+                };
+                Ok(Curve::new(evaluations, Course::planned(schedule), true))
+            }
+            Training::Run(dir) => {
+                let known = read_run(&dir, None)?;
+                let reference = known.past.into_iter().find(|p| p.phase == Phase::Reference);
+                Ok(reference.map_or(known.curve, |past| past.curve))
+            }
+        }
+    }
+
+    fn text(&self, known: &Known, forecast: &Forecast) -> String {
+        let mut out = format!(
+            "{}, step {} of {}\n",
+            text::clean(&self.training),
+            text::thousands(known.step),
+            text::thousands(forecast.at_phase_step),
+        );
+        if let Some(loss) = forecast.final_loss {
+            out += &format!(
+                "final loss  {:.4}  ({:.4} to {:.4})\n",
+                loss.value, loss.low, loss.high
+            );
+        }
+        if let Some(gap) = forecast.final_gap {
+            out += &format!(
+                "final gap  {:+.4}  ({:+.4} to {:+.4})\n",
+                gap.value, gap.low, gap.high
+            );
+        }
+        out + &forecast.why + "\n"
+    }
+}
+
+/// What an argument names.
+enum Training {
+    Log(PathBuf),
+    Run(RunDir),
+}
+
+fn json(known: &Known, forecast: &Forecast) -> serde_json::Value {
+    json!({
+        "step": known.step,
+        "to": forecast.at_phase_step,
+        "final_loss": forecast.final_loss,
+        "final_gap": forecast.final_gap,
+        "benchmark": known.benchmark,
+        "tolerance": known.tolerance,
+        "verdict": forecast.verdict,
+        "why": forecast.why,
+        "evaluations_used": forecast.evaluations_used,
+    })
+}
+
+fn read_log(path: &Path) -> Result<Vec<(u64, f64)>> {
+    let shown = text::path(path);
+    let text =
+        crate::file::read_text(path, MOST_LOG).with_context(|| format!("cannot read {shown}"))?;
+    match forecast::read_log(&text) {
+        Ok(evaluations) => Ok(evaluations),
+        Err(why) => bail!("{shown}: {why}"),
+    }
+}
+
+/// Bytes of a log: a million lines.
+const MOST_LOG: u64 = 64 << 20;
+
+/// The schedule that a log is taken to have followed.
+fn usual(steps: u64) -> LearningRate {
+    LearningRate {
+        kind: Schedule::Cosine,
+        peak: PEAK,
+        min: LOWEST * PEAK,
+        warmup: (WARMUP * steps as f64) as u64,
+        steps,
+    }
+}
+
+/// Whether a log's first losses are so far below its reference's at the same steps that it started from trained weights.
+fn starts_ahead(evaluations: &[(u64, f64)], reference: &Curve) -> bool {
+    let Some((end, last)) = reference.last() else {
+        return false;
+    };
+    let early = evaluations
+        .iter()
+        .filter(|e| e.0 > 0 && e.0 as f64 <= START * end as f64);
+    let (mut lead, mut fall) = (0.0, 0.0);
+    for &(step, loss) in early {
+        let there = reference.points().iter().find(|p| p.0 >= step);
+        if let Some(&(_, other)) = there.filter(|_| loss.is_finite()) {
+            lead += other - loss;
+            fall += other - last;
+        }
+    }
+    lead > AHEAD * fall
+}
+
+/// Reads a run up to a step of its latest phase.
+fn read_run(dir: &RunDir, at: Option<u64>) -> Result<Known> {
+    let events = dir.events();
+    let unreadable = || format!("cannot read {}", text::path(&events));
+    let state = tail::load(dir.path()).with_context(unreadable)?;
+    let none = || format!("{}: nothing has been trained yet", dir.name());
+    let Some(at) = at else {
+        return state.known().with_context(none);
+    };
+    let now = state.core.phase.clone().with_context(none)?;
+    if state.core.phase_step <= at {
+        return state.known().with_context(none);
+    }
+    // Again, up to the first event of that phase after the step.
+    let mut before = RunState::default();
+    let mut journal = Tail::open(dir.path());
+    'all: loop {
+        for item in journal.poll().with_context(unreadable)? {
+            if let TailItem::Event(event) = &item
+                && event.phase == now.phase
+                && event.phase_step > at
+                && event.seq >= now.began_seq
+            {
+                break 'all;
+            }
+            item.apply_to(&mut before);
+        }
+        if journal.caught_up() {
+            break;
+        }
+    }
+    tail::settle(&mut before, dir.path());
+    before.known().with_context(none)
+}

@@ -1,0 +1,24 @@
+//! What is asked of a forecast.
+
+use super::curve::Curve;
+
+/// A curve that may show what a phase will go through.
+#[derive(Debug, Clone, Copy)]
+pub struct Template<'a> {
+    /// As a sentence names it: `the reference`, `round 1`.
+    pub name: &'a str,
+    pub curve: &'a Curve,
+}
+
+/// What is asked of a forecast.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub curve: &'a Curve,
+    /// The best first.
+    pub templates: &'a [Template<'a>],
+    /// Step of the phase.
+    pub to: u64,
+    /// The finished reference's validation loss in nats.
+    pub benchmark: Option<f64>,
+    pub tolerance: f64,
+}
