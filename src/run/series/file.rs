@@ -60,6 +60,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "../state/fold/measurements.rs",
     "../state/fold/phases.rs",
     "../state/json_list.rs",
+    "../state/known.rs",
     "../state/left.rs",
     "../state/points.rs",
     "../state/snapshots.rs",
