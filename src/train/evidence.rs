@@ -5,12 +5,12 @@ use super::state::{AtStep, TrainState};
 use crate::config::Config;
 use crate::run::command::GrowMode;
 use crate::run::event::{
-    DecisionReason, Evaluation, Evidence, Forecast, GrowthCost, Outcome, Plateau, Prospect, Start,
-    Suggestion, Verdict,
+    DecisionReason, Evaluation, Evidence, Forecast, GrowthCost, Outcome, Phase, Plateau, Prospect,
+    Start, Suggestion, Verdict,
 };
 use crate::run::forecast::{Curve, Known, Outlook, Past};
 use crate::run::losses::{self, GapData};
-use crate::run::schedule::Course;
+use crate::run::schedule::{Course, LearningRate};
 use crate::run::state::RoundResult;
 use crate::run::table;
 use crate::run::trouble::is_diverged;
@@ -142,13 +142,20 @@ pub fn known(state: &TrainState, config: &Config, layers: usize) -> Known {
         let points = evals.iter().map(|e| (e.phase_step, e.val_loss()));
         Curve::new(points, course.clone(), is_cold)
     };
-    let past = state.finished.iter().map(|finished| Past {
-        phase: finished.phase.clone(),
-        curve: curve(
-            &finished.evals,
-            &finished.course,
-            finished.start == Some(Start::Random),
-        ),
+    let past = state.finished.iter().map(|finished| {
+        let (phase, evals) = (&finished.phase, &finished.evals);
+        let mut course = finished.course.clone();
+        // States of earlier versions have neither rates nor starts.
+        if course.schedule().is_none() {
+            let steps = evals.last().map_or(0, |e| e.phase_step);
+            course.follow(0, LearningRate::of_phase(config, phase, steps));
+        }
+        let start = finished.start;
+        let is_cold = start.map_or(*phase == Phase::Reference, |s| s == Start::Random);
+        Past {
+            phase: phase.clone(),
+            curve: curve(evals, &course, is_cold),
+        }
     });
     let is_cold = state.start == Start::Random;
     let finished = |r: &RoundResult| (r.result.layers, r.result.val_loss);
