@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
 
 use super::{Global, exit, say};
 use crate::config::Schedule;
@@ -116,7 +115,7 @@ impl Args {
         };
         let forecast = known.forecast(crate::run::event::Prospect::AsPlanned);
         match self.json {
-            true => say::json(&json(&known, &forecast))?,
+            true => say::json(&known.json(&forecast))?,
             false => say::out(&self.text(&known, &forecast))?,
         }
         Ok(())
@@ -249,20 +248,6 @@ impl Args {
 enum Training {
     Log(PathBuf),
     Run(RunDir),
-}
-
-fn json(known: &Known, forecast: &Forecast) -> serde_json::Value {
-    json!({
-        "step": known.step,
-        "to": forecast.at_phase_step,
-        "final_loss": forecast.final_loss,
-        "final_gap": forecast.final_gap,
-        "benchmark": known.benchmark,
-        "tolerance": known.tolerance,
-        "verdict": forecast.verdict,
-        "why": forecast.why,
-        "evaluations_used": forecast.evaluations_used,
-    })
 }
 
 fn read_log(path: &Path) -> Result<Vec<(u64, f64)>> {

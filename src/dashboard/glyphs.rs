@@ -148,6 +148,8 @@ pub struct Marks {
     /// A value that is not finite.
     pub gap: char,
     pub cursor: char,
+    /// Where a line is expected to go.
+    pub cone: char,
 }
 
 const MARKS: Marks = Marks {
@@ -163,6 +165,7 @@ const MARKS: Marks = Marks {
     below: '▼',
     gap: '×',
     cursor: '│',
+    cone: '░',
 };
 
 const ASCII: Marks = Marks {
@@ -178,6 +181,7 @@ const ASCII: Marks = Marks {
     below: 'v',
     gap: 'x',
     cursor: '|',
+    cone: '/',
 };
 
 #[cfg(test)]
@@ -216,6 +220,7 @@ mod tests {
             m.below,
             m.gap,
             m.cursor,
+            m.cone,
         ];
         let mut all: Vec<char> = marks.to_vec();
         all.extend(Glyphs::Ascii.levels());

@@ -24,14 +24,15 @@ use super::theme::{Depth, Theme, ThemeName};
 use super::update::{self, Desk};
 use crate::run::command::{By, Command, GrowMode};
 use crate::run::event::{
-    Body, DecisionReason, DecisionStatus, Event, Evidence, FORMAT_VERSION, Forecast, GrowthCost,
-    Outcome, Phase, PhaseResult, Plateau, RunInfo, RunStatus, Start, Suggestion,
+    Body, DecisionReason, DecisionStatus, Event, Evidence, FORMAT_VERSION, GrowthCost, Outcome,
+    Phase, PhaseResult, Plateau, RunInfo, RunStatus, Start, Suggestion,
 };
 use crate::run::state::RunState;
 
 pub(super) mod contrast;
 mod deciding;
 mod evidence;
+mod forecasts;
 mod gallery;
 mod keys;
 mod layers;

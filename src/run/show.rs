@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+mod forecast;
 mod rollbacks;
 
 use super::dir::{RunDir, is_name};
@@ -83,6 +84,8 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
         "phase": core.phase.as_ref().map(|now| now.phase.to_string()),
         "step": core.step,
         "tokens": core.tokens,
+        "forecast": forecast::json(state),
+        "plateau": state.outlook().map(|outlook| outlook.plateau),
         "reference": core.reference.as_ref().map(reference),
         "rounds": core.rounds,
         "controls": core.controls,
@@ -175,6 +178,10 @@ pub fn status_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> 
             );
         }
         let _ = write!(out, " (step {})", eval.step);
+    }
+    let expected = forecast::sentences(state);
+    if !expected.is_empty() {
+        let _ = write!(out, "\nforecast: {}", expected.join("\n  "));
     }
     if let Some(decision) = &core.decision {
         let (reason, why) = (decision.reason, &decision.evidence.why);
@@ -271,6 +278,10 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
             table::count(core.tokens),
             duration(state.elapsed)
         )?;
+    }
+    for (i, sentence) in forecast::sentences(state).iter().enumerate() {
+        let label = if i == 0 { "forecast" } else { "" };
+        writeln!(out, "{label:<10} {}", table::ascii(sentence))?;
     }
     if let Some(changes) = changes(state) {
         writeln!(out, "set        {}", table::ascii(&changes))?;

@@ -11,7 +11,7 @@ use crate::dashboard::widgets::thousands;
 use crate::dashboard::{eta, when};
 use crate::run::command::{Command, GrowMode};
 use crate::run::controls::Control;
-use crate::run::event::{Evidence, Phase};
+use crate::run::event::{Evidence, Phase, Prospect};
 use crate::run::show::duration;
 use crate::run::{losses, table};
 
@@ -68,6 +68,15 @@ fn span(scene: &Scene<'_>, steps: u64, cost: &Cost) -> String {
     text
 }
 
+/// What a choice is expected to come to, or why that is not known.
+fn forecast(scene: &Scene<'_>, prospect: Prospect) -> Option<String> {
+    let forecast = scene.run.prospect(prospect)?;
+    Some(match forecast.final_loss {
+        Some(_) => format!("forecast: {}", forecast.words()),
+        None => format!("forecast: {}", forecast.why),
+    })
+}
+
 fn grow(scene: &Scene<'_>, layers: usize, mode: Option<GrowMode>) -> (String, Vec<String>) {
     let run = scene.run;
     let info = run.info.as_ref();
@@ -99,31 +108,32 @@ fn grow(scene: &Scene<'_>, layers: usize, mode: Option<GrowMode>) -> (String, Ve
         _ => 0,
     };
     let steps = info.map_or(0, |i| i.round_steps);
-    (
-        question,
-        vec![
-            model,
-            format!("round {}: {}", round + 1, span(scene, steps, &cost)),
-            how.into(),
-            format!("first a verified checkpoint, pre-grow-{round}, to roll back to"),
-        ],
-    )
+    let mut details = vec![
+        model,
+        format!("round {}: {}", round + 1, span(scene, steps, &cost)),
+    ];
+    details.extend(forecast(scene, Prospect::Grow { layers }));
+    details.push(how.into());
+    details.push(format!(
+        "first a verified checkpoint, pre-grow-{round}, to roll back to"
+    ));
+    (question, details)
 }
 
 fn train_on(scene: &Scene<'_>, steps: u64) -> (String, Vec<String>) {
     let cost = Cost::of(scene.run, known(scene), Choice::TrainOn(steps));
     let due = scene.run.core.phase_step.saturating_add(steps);
-    (
-        format!("Train on for {} steps?", thousands(steps)),
-        vec![
-            format!(
-                "{}, {}",
-                table::plural(cost.layers.0, "layer"),
-                span(scene, steps, &cost)
-            ),
-            format!("next decision at step {} of the round", thousands(due)),
-        ],
-    )
+    let mut details = vec![format!(
+        "{}, {}",
+        table::plural(cost.layers.0, "layer"),
+        span(scene, steps, &cost)
+    )];
+    details.extend(forecast(scene, Prospect::TrainOn { steps }));
+    details.push(format!(
+        "next decision at step {} of the round",
+        thousands(due)
+    ));
+    (format!("Train on for {} steps?", thousands(steps)), details)
 }
 
 fn stop(scene: &Scene<'_>) -> (String, Vec<String>) {

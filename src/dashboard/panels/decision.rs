@@ -7,9 +7,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::evidence;
+use super::measured::verdict_style;
 use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
 use crate::run::event::{Plateau, Verdict};
+use crate::run::forecast::Outlook;
 use crate::run::losses;
 use crate::run::table;
 
@@ -20,6 +22,16 @@ const TABLES: u16 = 66;
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let wide = area.width >= 40;
     let mut lines = figures(scene, wide);
+    let known = scene
+        .run
+        .outlook()
+        .filter(|_| wide && scene.run.core.decision.is_none());
+    if let (Some(known), Some(_)) = (known, scene.run.evals_of_phase().last()) {
+        lines.push(Line::styled(
+            scene.text(&known.forecast.why),
+            scene.theme.dim,
+        ));
+    }
     match area.width >= TABLES {
         true => {
             lines.push(Line::default());
@@ -41,8 +53,8 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     frame.render_widget(text.block(block), area);
 }
 
-/// The decision in a line or two, where there is no room for the panel.
-pub fn brief(scene: &Scene<'_>) -> Vec<Line<'static>> {
+/// The decision and the forecast in a few lines of `width` columns, where there is no room for the panel.
+pub fn brief(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let mut lines = call(scene, false);
     let (run, theme) = (scene.run, scene.theme);
     if let (Some(decision), Some(call)) = (&run.core.decision, lines.first_mut()) {
@@ -52,14 +64,29 @@ pub fn brief(scene: &Scene<'_>) -> Vec<Line<'static>> {
             let text = format!("  evidence {} steps old", table::count(age));
             call.push_span(Span::styled(text, theme.warning));
         }
+        lines.extend(forecast(scene));
         let why = format!(" {}", decision.evidence.why);
-        lines.push(Line::styled(scene.text(&why), theme.plain));
+        let why = scene.glyphs.fit(&why, usize::from(width));
+        lines.push(Line::styled(why, theme.plain));
+    } else {
+        lines.extend(forecast(scene));
     }
     if is_broken(scene) {
         let warning = " the latest evaluation is not finite: insufficient data";
         lines.push(Line::styled(warning, theme.warning));
     }
     lines
+}
+
+/// ` forecast: gap +0.0123 ±0.0110 at step 300, will match`, if there is one.
+fn forecast(scene: &Scene<'_>) -> Option<Line<'static>> {
+    let outlook = scene.run.outlook()?;
+    let forecast = &outlook.forecast;
+    let words = forecast.final_loss.map(|_| forecast.words())?;
+    Some(Line::from(vec![
+        Span::styled(" forecast: ", scene.theme.dim),
+        Span::styled(scene.text(&words), verdict_style(scene, forecast.verdict)),
+    ]))
 }
 
 fn row(scene: &Scene<'_>, label: &str, value: &str, style: Style) -> Line<'static> {
@@ -94,8 +121,8 @@ fn figures(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
         let gap = losses::gap_words(e.gap, e.gap_stderr);
         lines.push(row(scene, "gap", &gap, style));
     }
-    if last.is_some() {
-        let (forecast, verdict, style) = outlook(scene, wide);
+    if let Some(known) = run.outlook().filter(|_| last.is_some()) {
+        let (forecast, verdict, style) = outlook(scene, &known, wide);
         lines.push(row(scene, "forecast", &forecast, theme.plain));
         lines.push(row(scene, "outlook", &verdict, style));
     }
@@ -113,33 +140,23 @@ fn figures(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {
 }
 
 /// What the phase is expected to come to, and whether that matches.
-fn outlook(scene: &Scene<'_>, wide: bool) -> (String, String, Style) {
+fn outlook(scene: &Scene<'_>, outlook: &Outlook, wide: bool) -> (String, String, Style) {
     let theme = scene.theme;
-    let Some(outlook) = scene.run.outlook() else {
-        return ("-".into(), "-".into(), theme.plain);
-    };
     let forecast = &outlook.forecast;
-    let expected = match (forecast.final_gap, forecast.final_loss) {
-        (Some(gap), _) => losses::gap_words(Some(gap.value), Some(gap.half_width())),
-        (None, Some(loss)) => loss.to_string(),
-        (None, None) => "-".into(),
-    };
-    let at = thousands(forecast.at_phase_step);
-    let expected = match (forecast.final_loss, wide) {
-        (Some(_), true) => format!("{expected} @{at}"),
-        _ => expected,
+    let expected = forecast.gap_words().or_else(|| forecast.loss_words());
+    let expected = match (expected, wide) {
+        (Some(expected), true) => format!("{expected} @{}", thousands(forecast.at_phase_step)),
+        (Some(expected), false) => expected,
+        (None, _) => "-".into(),
     };
     let (verdict, style) = match forecast.verdict {
-        Verdict::WillMatch => ("will match", theme.good),
-        Verdict::WillNotMatch => ("will not match", theme.warning),
-        Verdict::TooClose => ("too close to call", theme.plain),
-        Verdict::InsufficientData if forecast.final_loss.is_some() => ("-", theme.plain),
-        Verdict::InsufficientData if is_broken(scene) => (NOT_FINITE, theme.warning),
-        Verdict::InsufficientData => ("insufficient data", theme.plain),
+        Verdict::InsufficientData if forecast.final_loss.is_some() => ("-".into(), theme.plain),
+        verdict if is_broken(scene) => (verdict.to_string(), theme.warning),
+        verdict => (verdict.to_string(), verdict_style(scene, verdict)),
     };
     let verdict = match outlook.plateau {
         Plateau::Likely => format!("{verdict}, plateau"),
-        _ => verdict.into(),
+        _ => verdict,
     };
     (expected, verdict, style)
 }
@@ -149,8 +166,6 @@ fn is_broken(scene: &Scene<'_>) -> bool {
     let last = scene.run.evals_of_phase().last();
     last.is_some_and(|eval| eval.val_loss.is_none())
 }
-
-const NOT_FINITE: &str = "not finite";
 
 /// What the operator is called to do, if anything.
 fn call(scene: &Scene<'_>, wide: bool) -> Vec<Line<'static>> {

@@ -22,7 +22,7 @@ pub fn lines(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if let Some(last) = &scene.run.core.last_decision {
         lines.extend(head(scene, last));
-        lines.extend(measured(scene, &last.evidence));
+        lines.extend(measured(scene, &last.evidence, usize::from(width)));
         lines.push(Line::default());
         lines.extend(choices(scene, &last.evidence));
     }

@@ -1,20 +1,53 @@
-//! The table of the evidence: what was measured, and what it is held against.
+//! The table of the evidence: what was measured, what each choice is expected to come to, and what that is held against.
 
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
-use crate::run::event::{Evidence, Forecast, Plateau, Prospect, Suggestion};
+use crate::run::event::{Evidence, Forecast, Plateau, Prospect, Suggestion, Verdict};
 use crate::run::losses;
+use crate::text;
 
-/// Now, reference or limit, reading.
-pub fn measured(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
+/// Columns of the labels.
+const LABEL: usize = 9;
+
+/// A row of losses and gaps.
+struct Row {
+    label: String,
+    loss: String,
+    gap: String,
+    /// What the gap means, from the fullest wording to the shortest.
+    readings: Vec<String>,
+    style: Style,
+}
+
+/// The table in lines of at most `width` columns, where the wording can be shortened to that.
+pub fn measured(scene: &Scene<'_>, e: &Evidence, width: usize) -> Vec<Line<'static>> {
     let theme = scene.theme;
-    let cells = |label: &str, now: &str, limit: &str, reading: &str| {
-        let [now, limit, reading] = [now, limit, reading].map(|cell| scene.text(cell));
+    let mut rows = vec![
+        Row {
+            label: String::new(),
+            loss: "val loss".into(),
+            gap: "gap".into(),
+            readings: Vec::new(),
+            style: theme.dim,
+        },
+        Row {
+            label: "now".into(),
+            loss: losses::loss_words(e.val_loss, e.stderr),
+            gap: losses::gap_words(Some(e.gap), Some(e.gap_stderr)),
+            readings: vec![format!("ref {:.4}", e.benchmark)],
+            style: theme.plain,
+        },
+    ];
+    let now = scene.run.core.phase_step;
+    rows.extend(e.forecasts.iter().map(|f| forecast_row(scene, f, now)));
+    let mut lines = aligned(scene, &rows, width);
+    let cells = |label: &str, text: &str| {
         Line::from(vec![
-            Span::styled(format!("{label:<9}"), theme.dim),
-            Span::styled(format!("{now:<18}{limit:<8}{reading}"), theme.plain),
+            Span::styled(format!("{label:<LABEL$}"), theme.dim),
+            Span::styled(scene.text(text), theme.plain),
         ])
     };
     let doubtful = e.suggestion == Suggestion::InsufficientData || !e.val_loss.is_finite();
@@ -22,46 +55,26 @@ pub fn measured(scene: &Scene<'_>, e: &Evidence) -> Vec<Line<'static>> {
         (Plateau::InsufficientData, true) => "insufficient data",
         (plateau, _) => plateau_words(plateau),
     };
-    let benchmark = format!("{:.4}", e.benchmark);
-    let mut lines = vec![
-        Line::styled(
-            format!("{:<9}{:<18}{:<8}reading", "", "now", "ref"),
-            theme.dim,
-        ),
-        cells(
-            "val loss",
-            &losses::loss_words(e.val_loss, e.stderr),
-            &benchmark,
-            &format!("gap {}", losses::gap_words(Some(e.gap), Some(e.gap_stderr))),
-        ),
-    ];
-    lines.extend(e.forecasts.iter().map(|f| {
-        let (label, now, reading) = forecast_cells(f, scene.run.core.phase_step);
-        cells(&label, &now, &benchmark, &reading)
-    }));
-    lines.push(cells("plateau", plateau, "", ""));
-    lines.push(cells(
-        "lazy",
-        &format!("{} of {}", e.lazy_layers.len(), e.layers),
-        &format!(
-            "{} of {}",
-            e.reference_lazy_layers.len(),
-            e.reference_layers
-        ),
-        "",
-    ));
-    if let Some(g) = &e.growth {
-        let sources: Vec<String> = g.source_layers.iter().map(usize::to_string).collect();
-        let sources = format!("reference layers {}", sources.join(","));
-        lines.push(cells("growing", &sources, "", ""));
-    } else {
-        lines.push(cells("growing", "no layer is left to inherit", "", ""));
-    }
+    let (lazy, all) = (e.lazy_layers.len(), e.layers);
+    let (lazy_there, all_there) = (e.reference_lazy_layers.len(), e.reference_layers);
+    let lazy = format!("{plateau}, lazy {lazy} of {all} (ref {lazy_there} of {all_there})");
+    lines.push(cells("plateau", &lazy));
+    lines.push(match &e.growth {
+        Some(growth) => {
+            let sources: Vec<String> = growth.source_layers.iter().map(usize::to_string).collect();
+            cells(
+                "growing",
+                &format!("reference layers {}", sources.join(",")),
+            )
+        }
+        None => cells("growing", "no layer is left to inherit"),
+    });
     lines
 }
 
-/// A choice, the loss that it is expected to come to, and the gap there or the verdict.
-fn forecast_cells(forecast: &Forecast, now: u64) -> (String, String, String) {
+/// A choice, and the loss and the gap that it is expected to come to.
+fn forecast_row(scene: &Scene<'_>, forecast: &Forecast, now: u64) -> Row {
+    let theme = scene.theme;
     let label = match forecast.prospect {
         Prospect::AsPlanned => "at end".into(),
         Prospect::TrainOn { .. } => "train on".into(),
@@ -70,19 +83,89 @@ fn forecast_cells(forecast: &Forecast, now: u64) -> (String, String, String) {
     let at = thousands(forecast.at_phase_step);
     let is_past =
         forecast.at_phase_step <= now && !matches!(forecast.prospect, Prospect::Grow { .. });
-    match (forecast.final_loss, forecast.final_gap) {
-        // A forecast for a step that has been reached is not shown.
-        _ if is_past => (label, "-".into(), format!("step {at} is past")),
-        (None, _) => (label, "insufficient data".into(), String::new()),
-        (Some(loss), None) => (label, loss.to_string(), format!("@{at}")),
-        (Some(loss), Some(gap)) => {
-            let gap = losses::gap_words(Some(gap.value), Some(gap.half_width()));
-            (
-                label,
-                loss.to_string(),
-                format!("gap {gap} @{at}: {}", forecast.verdict),
-            )
+    let only = |loss: String| Row {
+        label: label.clone(),
+        loss,
+        gap: String::new(),
+        readings: Vec::new(),
+        style: theme.plain,
+    };
+    // A forecast for a step that has been reached is not shown.
+    if is_past {
+        return only(format!("- (step {at} is past)"));
+    }
+    let (Some(loss), gap) = (forecast.loss_words(), forecast.gap_words()) else {
+        return only("insufficient data".into());
+    };
+    let (readings, style) = match gap {
+        None => (vec![format!("@{at}"), String::new()], theme.plain),
+        Some(_) => {
+            let verdict = forecast.verdict;
+            let short = match verdict {
+                Verdict::WillNotMatch => "no match".into(),
+                Verdict::TooClose => "too close".into(),
+                verdict => verdict.to_string(),
+            };
+            let readings = vec![format!("{verdict} @{at}"), verdict.to_string(), short];
+            (readings, verdict_style(scene, verdict))
         }
+    };
+    Row {
+        label,
+        loss,
+        gap: gap.unwrap_or_default(),
+        readings,
+        style,
+    }
+}
+
+/// The rows in columns, with the fullest wording with which all of them fit, else the shortest.
+fn aligned(scene: &Scene<'_>, rows: &[Row], width: usize) -> Vec<Line<'static>> {
+    let shown = |cell: &str| scene.text(cell);
+    // A row without a gap may reach into the next column.
+    let table = rows.iter().filter(|row| !row.gap.is_empty());
+    let widths = table.map(|row| {
+        (
+            text::width(&shown(&row.loss)),
+            text::width(&shown(&row.gap)),
+        )
+    });
+    let (loss, gap) = widths.fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+    let reading = |row: &Row, level: usize| {
+        let level = level.min(row.readings.len().saturating_sub(1));
+        shown(row.readings.get(level).map_or("", String::as_str))
+    };
+    let line = |row: &Row, level: usize| {
+        let (label, style) = (&row.label, row.style);
+        let fill = |cell: &str, width: usize| format!("{:<width$}", shown(cell));
+        Line::from(vec![
+            Span::styled(format!("{label:<LABEL$}"), scene.theme.dim),
+            Span::styled(format!("{} ", fill(&row.loss, loss)), calm(scene, row)),
+            Span::styled(format!("{} ", fill(&row.gap, gap)), calm(scene, row)),
+            Span::styled(reading(row, level), style),
+        ])
+    };
+    let all =
+        |level: usize| -> Vec<Line<'static>> { rows.iter().map(|r| line(r, level)).collect() };
+    let fits = |lines: &Vec<Line<'static>>| lines.iter().all(|line| line.width() <= width);
+    let wordings = (0..2).map(all).find(fits);
+    wordings.unwrap_or_else(|| all(2))
+}
+
+/// The style of a row's figures: the verdict alone stands out.
+fn calm(scene: &Scene<'_>, row: &Row) -> Style {
+    match row.label.is_empty() {
+        true => scene.theme.dim,
+        false => scene.theme.plain,
+    }
+}
+
+/// How a verdict stands out.
+pub fn verdict_style(scene: &Scene<'_>, verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::WillMatch => scene.theme.good,
+        Verdict::WillNotMatch => scene.theme.warning,
+        Verdict::TooClose | Verdict::InsufficientData => scene.theme.plain,
     }
 }
 

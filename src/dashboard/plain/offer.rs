@@ -5,7 +5,7 @@ use crate::dashboard::costs::{Choice, Cost};
 use crate::dashboard::layers::decision::{Decision, Entry};
 use crate::run::controls::Control;
 use crate::run::dir::RunDir;
-use crate::run::event::{DecisionReason, Phase, Suggestion};
+use crate::run::event::{DecisionReason, Phase, Prospect, Suggestion};
 use crate::run::show::{self, duration};
 use crate::run::state::{OpenDecision, RunState};
 use crate::run::table;
@@ -164,20 +164,30 @@ fn command(prompt: &Decision, entry: Entry) -> Option<String> {
     }
 }
 
-/// A choice with what it costs.
+/// A choice with what it costs, and what it is expected to come to.
 fn text(state: &RunState, prompt: &Decision, entry: Entry) -> String {
     let cost = |choice| cost_words(&Cost::of(state, Some(&prompt.decision.evidence), choice));
+    let expected = |prospect| {
+        let forecast = state.prospect(prospect).filter(|f| f.final_loss.is_some());
+        forecast.map_or(String::new(), |f| format!(", forecast: {}", f.words()))
+    };
     match entry {
         Entry::Grow => format!(
-            "grow by {} ({}): {}",
+            "grow by {} ({}): {}{}",
             table::plural(prompt.layers, "layer"),
             prompt.mode,
-            cost(Choice::Grow(prompt.layers))
+            cost(Choice::Grow(prompt.layers)),
+            expected(Prospect::Grow {
+                layers: prompt.layers
+            }),
         ),
         Entry::TrainOn => format!(
-            "train on for {} steps: {}",
+            "train on for {} steps: {}{}",
             prompt.steps,
-            cost(Choice::TrainOn(prompt.steps))
+            cost(Choice::TrainOn(prompt.steps)),
+            expected(Prospect::TrainOn {
+                steps: prompt.steps
+            }),
         ),
         Entry::Stop => format!("stop growing: {}", result_words(state)),
         Entry::Rollback => {

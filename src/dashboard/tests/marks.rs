@@ -144,13 +144,18 @@ fn ascii_tables_stay_in_their_columns() {
     screen.glyphs = Glyphs::Ascii;
     let text = screen.text(&run, 200, 60);
     assert!(text.contains("+-0.00") && !text.contains("~0.00"), "{text}");
+    let deciding = screen.text(&Story::deciding().state, 200, 60);
     let column = |row: &str, part: &str| {
-        let line = text.lines().find(|l| l.contains(row)).unwrap();
+        let line = deciding.lines().find(|l| l.contains(row)).unwrap();
         line.find(part).unwrap_or_else(|| panic!("{part}: {line}"))
     };
-    let reference = column("reading", " ref ");
-    for row in ["|val loss ", "|forecast "] {
-        assert_eq!(column(row, " 2.8875"), reference, "{row}: {text}");
+    let gap = column("|now ", "+0.0412");
+    for (row, there) in [
+        ("|at end ", "-0.0100"),
+        ("|train on ", "-0.0300"),
+        ("|grow 2 ", "+0.0500"),
+    ] {
+        assert_eq!(column(row, there), gap, "{row}: {deciding}");
     }
     // Right-aligned gaps of the rounds: both rows end in the same column.
     let end = |row: &str| {

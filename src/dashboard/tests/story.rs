@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::run::event::{
-    CheckpointWritten, Decision, Done, Evaluation, Growth, Interval, NonFinite, PhaseEvent, Probe,
-    Prospect, Rollback, RunEvent, TrainMetrics, Verdict,
+    CheckpointWritten, Decision, Done, Evaluation, Growth, NonFinite, PhaseEvent, Probe, Rollback,
+    RunEvent, TrainMetrics,
 };
 
 /// Events as a trainer would send them.
@@ -211,23 +211,6 @@ impl Story {
     }
 
     pub fn decision(&mut self, id: u64) -> Event {
-        let forecast = Forecast {
-            prospect: Prospect::AsPlanned,
-            at_phase_step: 400,
-            final_loss: Some(Interval {
-                value: 1.99,
-                low: 1.97,
-                high: 2.01,
-            }),
-            final_gap: Some(Interval {
-                value: -0.01,
-                low: -0.03,
-                high: 0.01,
-            }),
-            verdict: Verdict::TooClose,
-            why: "too close to call: a sentence".into(),
-            evaluations_used: 8,
-        };
         let evidence = Evidence {
             round: 1,
             layers: 4,
@@ -244,7 +227,7 @@ impl Story {
             plateau: Plateau::No,
             forecast: None,
             forecast_grown: None,
-            forecasts: vec![forecast],
+            forecasts: forecasts::of_choices(),
             lazy_layers: Vec::new(),
             reference_lazy_layers: vec![7],
             growth: Some(GrowthCost {

@@ -3,6 +3,7 @@
 use ratatui::style::Style;
 
 use super::axes::{Scale, Window};
+use super::cone::Cone;
 use super::fit;
 use super::foot::Mark;
 use super::trace::{Point, Trace};
@@ -25,6 +26,8 @@ pub struct Chart<'a> {
     /// From back to front.
     pub traces: Vec<Trace<'a>>,
     pub levels: Vec<Level>,
+    /// Behind the traces.
+    pub cone: Option<Cone>,
     pub marks: Vec<Mark>,
     /// Show everything rather than what matters.
     pub whole: bool,
@@ -62,6 +65,10 @@ impl Chart<'_> {
             true => fit::all(&points, &levels),
             false => fit::robust(&points, &levels),
         }?;
+        let (low, high) = match &self.cone {
+            Some(cone) => cone.widen((low, high)),
+            None => (low, high),
+        };
         let scale = Scale::over(low, high, self.log);
         let inside = |v| scale.contains(v);
         let cuts = points

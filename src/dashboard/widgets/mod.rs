@@ -11,6 +11,7 @@
 //! | [`fit`] | nothing: the range of values worth showing |
 //! | [`chart`] | nothing: what a chart shows, and the y axis fitted to it |
 //! | [`paint`] | a chart: traces, levels, bands, marks and a cursor over one pair of axes |
+//! | [`cone`] | a band that widens to the bounds of an expected value |
 //! | [`foot`] | the x axis and the marks below a chart |
 //! | [`dots`] | dots finer than cells |
 //! | [`heatmap`] | rows of shades over the x axis of a chart |
@@ -18,6 +19,7 @@
 
 pub mod axes;
 pub mod chart;
+pub mod cone;
 pub mod dots;
 pub mod fit;
 pub mod foot;

@@ -1,4 +1,4 @@
-//! Draws a chart: traces, levels, bands, marks and a cursor over one pair of axes.
+//! Draws a chart: a cone, traces, levels, bands, marks and a cursor over one pair of axes.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -38,6 +38,10 @@ impl Chart<'_> {
         };
         pen.labels(buffer, margin);
         pen.levels(buffer);
+        if let Some(cone) = &self.cone {
+            let c = self.glyphs.marks().cone;
+            cone.draw(buffer, plot, &fitted.scale, &self.window, c);
+        }
         pen.traces(buffer);
         pen.cursor(buffer);
         let row = |y| Rect {

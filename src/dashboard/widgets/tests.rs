@@ -81,6 +81,7 @@ fn chart<'a>(traces: Vec<Trace<'a>>, theme: &'a Theme) -> Chart<'a> {
         },
         traces,
         levels: Vec::new(),
+        cone: None,
         marks: Vec::new(),
         whole: false,
         log: false,

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::number::null_is_nan;
+use crate::run::losses;
+use crate::text;
 
 /// A value with the bounds that are expected to hold it in nine of ten cases, in nats.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -90,4 +92,58 @@ pub struct Forecast {
     /// What the forecast rests on, in one sentence.
     pub why: String,
     pub evaluations_used: usize,
+}
+
+impl Forecast {
+    /// Puts what is expected into words: `gap +0.0123 ±0.0110 at step 300, will match`; the loss where the gap is not known,
+    /// and `insufficient data` where neither is.
+    pub fn words(&self) -> String {
+        let step = text::thousands(self.at_phase_step);
+        match (self.gap_words(), self.loss_words()) {
+            (Some(gap), _) => format!("gap {gap} at step {step}, {}", self.verdict),
+            (None, Some(loss)) => format!("loss {loss} at step {step}"),
+            (None, None) => Verdict::InsufficientData.to_string(),
+        }
+    }
+
+    /// The expected loss with half the width of its bounds: `2.0123 ±0.0110`.
+    pub fn loss_words(&self) -> Option<String> {
+        let loss = self.final_loss?;
+        Some(losses::loss_words(loss.value, loss.half_width()))
+    }
+
+    /// The expected gap, in the same way: `+0.0123 ±0.0110`.
+    pub fn gap_words(&self) -> Option<String> {
+        let gap = self.final_gap?;
+        Some(losses::gap_words(Some(gap.value), Some(gap.half_width())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forecast_in_words_names_the_gap_else_the_loss_else_that_data_is_missing() {
+        let interval = |value: f64| Interval {
+            value,
+            low: value - 0.01,
+            high: value + 0.01,
+        };
+        let mut forecast = Forecast {
+            prospect: Prospect::AsPlanned,
+            at_phase_step: 1300,
+            final_loss: Some(interval(2.05)),
+            final_gap: Some(interval(0.05)),
+            verdict: Verdict::WillNotMatch,
+            why: "a sentence".into(),
+            evaluations_used: 8,
+        };
+        let wanted = "gap +0.0500 ±0.0100 at step 1,300, will not match";
+        assert_eq!(forecast.words(), wanted);
+        (forecast.final_gap, forecast.verdict) = (None, Verdict::InsufficientData);
+        assert_eq!(forecast.words(), "loss 2.0500 ±0.0100 at step 1,300");
+        forecast.final_loss = None;
+        assert_eq!(forecast.words(), "insufficient data");
+    }
 }

@@ -1,5 +1,7 @@
 //! What is known of a run's phases, and the forecasts that follow from it.
 
+use serde_json::{Value, json};
+
 use super::answer::plateau;
 use super::curve::Curve;
 use super::question::{Question, Template};
@@ -66,6 +68,21 @@ impl Known {
             prospect,
             ..forecast
         }
+    }
+
+    /// A forecast as `heirloom forecast --json`, `show --json` and `ctl status --json` print it.
+    pub fn json(&self, forecast: &Forecast) -> Value {
+        json!({
+            "step": self.step,
+            "to": forecast.at_phase_step,
+            "final_loss": forecast.final_loss,
+            "final_gap": forecast.final_gap,
+            "benchmark": self.benchmark,
+            "tolerance": self.tolerance,
+            "verdict": forecast.verdict,
+            "why": forecast.why,
+            "evaluations_used": forecast.evaluations_used,
+        })
     }
 
     /// The forecast that says where the phase is going: at its end or, once that is reached, after another round's steps.

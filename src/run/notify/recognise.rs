@@ -180,12 +180,16 @@ fn describe_decision(evidence: &Evidence) -> String {
         Suggestion::InsufficientData => "insufficient data",
     };
     let gap = losses::gap_words(Some(evidence.gap), Some(evidence.gap_stderr));
-    format!("decision: {suggestion}, gap {gap}")
+    // The first forecast is of the end as planned, else of training on.
+    let expected = evidence.forecasts.first();
+    let expected = expected.map_or(String::new(), |f| format!("; forecast: {}", f.words()));
+    format!("decision: {suggestion}, gap {gap}{expected}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::event::{Forecast, Interval, Prospect, Verdict};
     use crate::run::event::{Log, Rollback, Warning};
     use crate::run::event::{Outcome, Plateau, Start, finite};
 
@@ -333,6 +337,32 @@ mod tests {
         assert_eq!(run.decision(20, DecisionReason::EndOfSteps, true), wanted);
         assert_eq!(run.decision(20, DecisionReason::EndOfSteps, false), None);
         assert_eq!(run.decision(30, DecisionReason::EndOfSteps, true), wanted);
+    }
+
+    #[test]
+    fn a_decision_says_what_is_expected() {
+        let interval = |value: f64| Interval {
+            value,
+            low: value - 0.01,
+            high: value + 0.01,
+        };
+        let forecast = Forecast {
+            prospect: Prospect::AsPlanned,
+            at_phase_step: 100,
+            final_loss: Some(interval(2.05)),
+            final_gap: Some(interval(0.05)),
+            verdict: Verdict::WillNotMatch,
+            why: "a sentence".into(),
+            evaluations_used: 8,
+        };
+        let evidence = Evidence {
+            forecasts: vec![forecast],
+            ..evidence()
+        };
+        assert_eq!(
+            describe_decision(&evidence),
+            "decision: grow suggested, gap +0.0611 ±0.0022; forecast: gap +0.0500 ±0.0100 at step 100, will not match"
+        );
     }
 
     #[test]

@@ -63,6 +63,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "../state/known.rs",
     "../state/left.rs",
     "../state/points.rs",
+    "../state/prospects.rs",
     "../state/snapshots.rs",
     "../state/branch.rs",
     "../state/thin.rs",

@@ -5,7 +5,6 @@ mod commands;
 mod measurements;
 mod phases;
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::RunState;
@@ -46,7 +45,7 @@ impl RunState {
             event.body,
             Body::Train(_) | Body::Probe(_) | Body::Gpu(_) | Body::Log(_)
         ) {
-            self.outlook = OnceLock::new();
+            self.forget_forecasts();
         }
         match &event.body {
             Body::Run(RunEvent {

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{EvalPoint, LR, PhaseNow, RunState};
+use super::{EvalPoint, LR, PhaseNow, Prospects, RunState, Status};
 use crate::config::Config;
-use crate::run::event::{Phase, Start};
+use crate::run::event::{Forecast, Phase, Prospect, Start};
 use crate::run::forecast::{Curve, Known, Outlook, Past};
 use crate::run::schedule::{Course, LearningRate};
 
@@ -54,12 +54,16 @@ impl RunState {
     /// Takes the schedules of phases that have none from the run's config, where it could be read.
     pub fn configure(&mut self, config: Option<Config>) {
         self.configured = OnceLock::from(config.map(Arc::new));
-        self.outlook = OnceLock::new();
+        self.forget_forecasts();
         self.version += 1;
     }
 
-    /// Where the present phase is going; `None` before any phase. It is worked out once for each evaluation.
+    /// Where the present phase is going; `None` before any phase and once the run is done. It is worked out once for each
+    /// evaluation.
     pub fn outlook(&self) -> Option<Arc<Outlook>> {
+        if self.core.status == Status::Done {
+            return None;
+        }
         let outlook = self.outlook.get_or_init(|| {
             let known = self.known()?;
             Some(Arc::new(known.outlook()))
@@ -79,6 +83,22 @@ impl RunState {
                 course.see(middle.saturating_sub(phase.began_at + 1), rate.value());
             }
         }
+    }
+
+    /// What a choice comes to; `None` before any phase and once the run is done. It is worked out once for each evaluation, and
+    /// counts from the step at which it was asked for first.
+    pub fn prospect(&self, prospect: Prospect) -> Option<Arc<Forecast>> {
+        if self.core.status == Status::Done {
+            return None;
+        }
+        self.prospects
+            .get(prospect, || Some(self.known()?.forecast(prospect)))
+    }
+
+    /// Has every forecast worked out again.
+    pub(super) fn forget_forecasts(&mut self) {
+        self.outlook = OnceLock::new();
+        self.prospects = Prospects::default();
     }
 
     /// The evaluations of a phase up to the event with which the next one began.

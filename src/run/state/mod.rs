@@ -9,6 +9,7 @@ mod json_list;
 mod known;
 mod left;
 mod points;
+mod prospects;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use points::{
     CheckpointNote, ControlResult, Core, EvalPoint, Level, Mark, MarkKind, Moved, Note,
     OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
 };
+use prospects::Prospects;
 pub use snapshots::Snapshots;
 
 /// How many notes the event strip and the log keep.
@@ -84,6 +86,7 @@ pub struct RunState {
     pub(super) configured: OnceLock<Option<Arc<Config>>>,
     /// Where the present phase is going, once it was asked for.
     pub(super) outlook: OnceLock<Option<Arc<Outlook>>>,
+    pub(super) prospects: Prospects,
     pub(super) snapshots: Snapshots,
     /// Whether the event folded last has made a note.
     pub(super) noted: bool,

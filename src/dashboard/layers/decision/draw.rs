@@ -18,6 +18,8 @@ use crate::text;
 
 /// Width of the evidence table.
 const EVIDENCE: u16 = 55;
+/// Lines of the reason where the evidence stands next to the choices.
+const WHY: usize = 2;
 /// Up to this height, the evidence stands next to the choices.
 const SIDE_BY_SIDE: u16 = 12;
 
@@ -61,7 +63,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
         // Too narrow for the evidence: the sentence alone.
         if area.width >= EVIDENCE {
             lines.push(Line::default());
-            lines.extend(measured(scene, e));
+            lines.extend(measured(scene, e, room));
         }
         let (shown, more) = p.scroll.visible(lines, usize::from(inside.height));
         frame.render_widget(Paragraph::new(shown), inside);
@@ -70,8 +72,9 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
         }
         return;
     }
+    let why = first_lines(scene, why, room);
     let [line, rest, cost] = Layout::vertical([
-        Constraint::Length(1),
+        Constraint::Length(why.len() as u16),
         Constraint::Fill(1),
         Constraint::Length(1),
     ])
@@ -80,9 +83,27 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, p: &Decision, area: Rect, 
     let [left, right] =
         Layout::horizontal([Constraint::Length(EVIDENCE), Constraint::Fill(1)]).areas(rest);
     frame.render_widget(Paragraph::new(why), line);
-    frame.render_widget(Paragraph::new(measured(scene, e)), left);
+    let table = measured(scene, e, usize::from(EVIDENCE) - 1);
+    frame.render_widget(Paragraph::new(table), left);
     let asked = choices(scene, p);
     frame.render_widget(Paragraph::new(asked).wrap(Wrap { trim: false }), right);
+}
+
+/// The first lines of a sentence, with a sign that there is more.
+fn first_lines(scene: &Scene<'_>, why: Line<'static>, room: usize) -> Vec<Line<'static>> {
+    let mut lines = wrap(why, room, 0);
+    if lines.len() > WHY {
+        lines.truncate(WHY);
+        let last = lines.pop().unwrap_or_default();
+        let cut: String = last.spans.iter().map(|s| s.content.as_ref()).collect();
+        let more = format!("{cut}{}", scene.text("…"));
+        let more = match text::width(&more) <= room {
+            true => more,
+            false => scene.glyphs.fit(&more, room),
+        };
+        lines.push(Line::styled(more, scene.theme.title));
+    }
+    lines
 }
 
 /// As much of the title as fits into `room` columns.

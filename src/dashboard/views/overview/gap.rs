@@ -1,6 +1,7 @@
 //! The gap chart: the paired gap to the reference with its error band, and the lines that decide about it.
 
 use super::extent::View;
+use super::forecast;
 use super::loss;
 use crate::dashboard::widgets::chart::{Chart, Level};
 use crate::dashboard::widgets::trace::{Kind, Trace};
@@ -9,7 +10,7 @@ use crate::run::state::{GAP, GAP_STDERR};
 
 pub const TITLE: &str = "gap to reference ±2 stderr";
 
-/// Builds the chart, if the phase has a gap. The x axis reaches to the end of the phase: a forecast will stand there.
+/// Builds the chart, if the phase has a gap. The x axis reaches to the end of the phase, for which the forecast is.
 pub fn chart<'a>(view: &'a View<'_>) -> Option<Chart<'a>> {
     let (scene, parts) = (view.scene, &view.parts);
     let (run, look) = (scene.run, &scene.ui.chart);
@@ -46,6 +47,7 @@ pub fn chart<'a>(view: &'a View<'_>) -> Option<Chart<'a>> {
         window: view.window,
         traces,
         levels,
+        cone: forecast::of_gap(view),
         marks: Vec::new(),
         whole: look.all,
         // Gaps may be negative: there is no logarithm.

@@ -4,6 +4,7 @@
 use ratatui::text::{Line, Span};
 
 use super::extent::{MARGIN, View};
+use super::forecast;
 use super::marks;
 use super::phases::{self, Part};
 use crate::dashboard::chart_view::end_of_phase;
@@ -48,6 +49,7 @@ pub fn chart<'a>(view: &'a View<'_>, width: u16) -> Chart<'a> {
         window: view.window,
         traces,
         levels: benchmark(view).into_iter().collect(),
+        cone: forecast::of_loss(view),
         marks: marks::of(view),
         whole: look.all,
         log: look.log,
@@ -168,6 +170,10 @@ pub fn legend(view: &View<'_>, room: usize) -> Line<'static> {
     if !run.live().val.is_empty() {
         let mark = pick(&format!("{}{}", marks.point, marks.val), "●");
         items.push((format!("{mark} val"), theme.val));
+    }
+    // The reference has a label on its line.
+    if forecast::of_loss(view).is_some() {
+        items.push((forecast::legend(view), theme.val));
     }
     if let Some(reference) = &run.core.reference {
         let name = format!("{0}{0} ref {1}L", marks.level, reference.layers);

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`phases`], [`extent`] | the parts of a run that belong to its phases; which of it is shown |
 //! | [`loss`], [`gap`] | the two charts |
+//! | [`forecast`] | where the two curves are expected to go |
 //! | [`marks`] | what happened, as marks below the loss |
 //! | [`ranks`] | attention rank: a heat map, or small cells |
 //! | [`multiples`] | small series next to the heat map |
@@ -12,6 +13,7 @@
 
 mod cursor;
 mod extent;
+mod forecast;
 mod gap;
 mod loss;
 mod marks;
@@ -140,7 +142,7 @@ impl View<'_> {
             true => take(result::height(scene, area.height.saturating_sub(CHART)), 3),
             false => 0,
         };
-        let brief = decision::brief(scene);
+        let brief = decision::brief(scene, area.width);
         // Where the result is, nothing is left to decide.
         let brief_rows = match scene.over() {
             true => 0,
@@ -228,6 +230,13 @@ impl<'a> Panel<'a> {
         let title = view.title(name, self.fitted.as_ref(), self.chart.log);
         let room = usize::from(area.width.saturating_sub(2)).saturating_sub(text::width(&title));
         let mut block = scene.panel(title);
+        if !is_loss && self.chart.cone.is_some() {
+            let words = format!(" {} ", forecast::legend(view));
+            if text::width(&words) < room {
+                let words = Line::styled(words, scene.theme.val);
+                block = block.title(words.right_aligned());
+            }
+        }
         if is_loss {
             block = block.title(loss::legend(view, room));
             if let Some(words) = cursor::words(view, area.width.saturating_sub(2)) {
