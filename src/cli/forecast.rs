@@ -10,15 +10,16 @@ use crate::run::dir::RunDir;
 use crate::run::event::{Forecast, Phase};
 use crate::run::forecast::{self, Curve, Known, Past};
 use crate::run::schedule::{Course, LearningRate};
-use crate::run::state::RunState;
+use crate::run::state::{PhaseNow, RunState};
 use crate::run::tail::{self, Tail, TailItem};
 use crate::text;
 
 /// Forecast the loss and the gap at the end of a phase
 ///
-/// RUN is a run's directory or its name under the runs directory; its latest phase is forecast, with its own reference and its
-/// earlier rounds as templates. LOG is a published training log with lines "step N: train loss X, val loss Y"; the schedule
-/// of logs is a cosine to a thirtieth of the peak after a warm-up of 2 % of the steps, unless --schedule says otherwise.
+/// RUN is a run's directory or its name under the runs directory; its latest phase is forecast, or the one that --phase names as
+/// it was known then, with its own reference and its earlier rounds as templates. LOG is a published training log with lines
+/// "step N: train loss X, val loss Y"; the schedule of logs is a cosine to a thirtieth of the peak after a warm-up of 2 % of
+/// the steps, unless --schedule says otherwise.
 ///
 /// Bounds are those that hold nine of ten outcomes; docs/advice.md has the method and its measured errors.
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,9 @@ pub struct Args {
     /// What it is compared with: a log, or a run, of which the reference counts, else its latest phase [default: the run's own reference]
     #[arg(long, value_name = "RUN|LOG", value_parser = super::values::exact_text())]
     reference: Option<String>,
+    /// A phase of the run: reference, round-1, random, ... [default: the latest]
+    #[arg(long, value_name = "NAME")]
+    phase: Option<String>,
     /// Use nothing after this step of the phase [default: the latest]
     #[arg(long, value_name = "STEP")]
     at: Option<u64>,
@@ -110,6 +114,9 @@ impl Args {
             );
         }
         let known = match self.training_of(&self.training)? {
+            Training::Log(_) if self.phase.is_some() => {
+                return Err(exit::usage("--phase is for runs: a log has one phase").into());
+            }
             Training::Log(path) => self.known_of_log(&path)?,
             Training::Run(dir) => self.known_of_run(&dir)?,
         };
@@ -131,7 +138,7 @@ impl Args {
 
     /// A run's latest phase and the phases before it.
     fn known_of_run(&self, dir: &RunDir) -> Result<Known> {
-        let mut known = read_run(dir, self.at)?;
+        let mut known = read_run(dir, self.phase.as_deref(), self.at)?;
         if let Some(at) = self.at {
             known.curve = known.curve.until(at);
             known.step = known.step.min(at);
@@ -214,7 +221,7 @@ impl Args {
                 Ok(Curve::new(evaluations, Course::planned(schedule), true))
             }
             Training::Run(dir) => {
-                let known = read_run(&dir, None)?;
+                let known = read_run(&dir, None, None)?;
                 let reference = known.past.into_iter().find(|p| p.phase == Phase::Reference);
                 Ok(reference.map_or(known.curve, |past| past.curve))
             }
@@ -293,30 +300,35 @@ fn starts_ahead(evaluations: &[(u64, f64)], reference: &Curve) -> bool {
     lead > AHEAD * fall
 }
 
-/// Reads a run up to a step of its latest phase.
-fn read_run(dir: &RunDir, at: Option<u64>) -> Result<Known> {
+/// Reads a run up to the end of a phase, the latest if none is named, or up to a step of it.
+fn read_run(dir: &RunDir, phase: Option<&str>, at: Option<u64>) -> Result<Known> {
     let events = dir.events();
     let unreadable = || format!("cannot read {}", text::path(&events));
     let state = tail::load(dir.path()).with_context(unreadable)?;
     let none = || format!("{}: nothing has been trained yet", dir.name());
-    let Some(at) = at else {
-        return state.known().with_context(none);
+    let latest = state.core.phase.as_ref().with_context(none)?;
+    let wanted = match phase {
+        None => latest,
+        Some(name) => phase_named(&state, name)
+            .with_context(|| format!("{}: {}", dir.name(), no_phase(&state, name)))?,
     };
-    let now = state.core.phase.clone().with_context(none)?;
-    if state.core.phase_step <= at {
+    let is_latest = wanted.began_seq == latest.began_seq;
+    if is_latest && at.is_none_or(|at| state.core.phase_step <= at) {
         return state.known().with_context(none);
     }
-    // Again, up to the first event of that phase after the step.
-    let mut before = RunState::default();
-    let mut journal = Tail::open(dir.path());
+    let later = live_phases(&state).map(|p| p.began_seq);
+    let end = later.filter(|&seq| seq > wanted.began_seq).min();
+    // Again, up to the first event of that phase after the step, or to the next phase.
+    let (mut before, mut journal) = (RunState::default(), Tail::open(dir.path()));
     'all: loop {
         for item in journal.poll().with_context(unreadable)? {
-            if let TailItem::Event(event) = &item
-                && event.phase == now.phase
-                && event.phase_step > at
-                && event.seq >= now.began_seq
-            {
-                break 'all;
+            if let TailItem::Event(event) = &item {
+                let is_after = event.phase == wanted.phase
+                    && event.seq >= wanted.began_seq
+                    && at.is_some_and(|at| event.phase_step > at);
+                if is_after || end.is_some_and(|end| event.seq >= end) {
+                    break 'all;
+                }
             }
             item.apply_to(&mut before);
         }
@@ -326,4 +338,26 @@ fn read_run(dir: &RunDir, at: Option<u64>) -> Result<Known> {
     }
     tail::settle(&mut before, dir.path());
     before.known().with_context(none)
+}
+
+/// The phases that led to where a run is, oldest first.
+fn live_phases(state: &RunState) -> impl DoubleEndedIterator<Item = &PhaseNow> {
+    let past = state.phases.iter();
+    let past = past.filter(|p| state.live().contains(p.began_seq));
+    past.chain(&state.core.phase)
+}
+
+/// The phase of a name that a journal or a table gives it: `round-1`, `control-random` or `random`.
+fn phase_named<'a>(state: &'a RunState, name: &str) -> Option<&'a PhaseNow> {
+    live_phases(state).rfind(|p| match &p.phase {
+        Phase::Control(control) => [control.id, control.result, control.short].contains(&name),
+        phase => phase.to_string() == name,
+    })
+}
+
+/// Says which phases there are.
+fn no_phase(state: &RunState, name: &str) -> String {
+    let all: Vec<String> = live_phases(state).map(|p| p.phase.to_string()).collect();
+    let all = text::clean(&all.join(", ")).into_owned();
+    format!("unknown phase {name:?}; it has {all}")
 }

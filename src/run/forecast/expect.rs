@@ -18,7 +18,7 @@ pub const LEAST: usize = 4;
 /// The share by which a smaller model gains less from annealing than a template of the same schedule, and its standard
 /// deviation: from random weights, and from trained ones.
 const COLD_LOSS: (f64, f64) = (0.10, 0.12);
-const WARM_LOSS: (f64, f64) = (0.03, 0.06);
+const WARM_LOSS: (f64, f64) = (0.03, 0.05);
 /// What annealing brings as a share of a template's, where the template ran another schedule, and its standard deviation.
 const CARRIED: (f64, f64) = (0.9, 0.35);
 /// The exponent that is expected of a start from random weights, and from trained ones.
@@ -27,7 +27,7 @@ const WARM_EXPONENT: f64 = 0.08;
 /// Error of a forecast as a share of the fall still to come, and the same of trainings of less than [`SHORT`] steps: there
 /// the descent from the start takes a third of the training, and of a start from trained weights the curve of one from random
 /// weights says no more than what annealing brings.
-const FALL_ERROR: f64 = 0.04;
+const FALL_ERROR: f64 = 0.02;
 const SHORT_FALL_ERROR: f64 = 0.12;
 const SHORT: u64 = 10_000;
 /// Least variance of an estimate, and the share of its squared scatter that is added.
@@ -36,7 +36,7 @@ const SCATTER_SHARE: f64 = 0.03;
 /// The evaluation at the end scatters, too: this share of what evaluations scatter.
 const END_SCATTER: f64 = 0.2;
 /// The share of the squared differences between ways that counts as an error.
-const APART: f64 = 0.7;
+const APART: f64 = 0.5;
 /// Up to this share of a phase, another schedule's curve is of use only where the error at nine tenths is smaller than the
 /// fall, or than this, in nats.
 const EARLY: f64 = 0.3;

@@ -80,6 +80,7 @@ impl Known {
             "benchmark": self.benchmark,
             "tolerance": self.tolerance,
             "verdict": forecast.verdict,
+            "plateau": plateau(&self.curve, &self.ahead()),
             "why": forecast.why,
             "evaluations_used": forecast.evaluations_used,
         })
