@@ -33,6 +33,8 @@ pub struct Cost {
     /// Tokens a second.
     pub speed: Option<f64>,
     pub seconds: Option<f64>,
+    /// Whether the speed is an estimate, because the run has not trained a model of this size.
+    pub estimated: bool,
 }
 
 impl Cost {
@@ -60,6 +62,7 @@ impl Cost {
                     bytes: cost.map(|c| c.memory_bytes),
                     speed,
                     seconds: speed.map(|s| round * tokens / s),
+                    estimated: !cost.is_some_and(|c| c.measured),
                 }
             }
             Choice::TrainOn(steps) => {
@@ -72,6 +75,7 @@ impl Cost {
                     bytes: cost.map(|c| c.memory_bytes),
                     speed,
                     seconds: speed.map(|s| steps as f64 * tokens / s),
+                    estimated: false,
                 }
             }
             Choice::Stop => Self {
@@ -80,13 +84,15 @@ impl Cost {
                 bytes: None,
                 speed: None,
                 seconds: eta::of_controls(run),
+                estimated: false,
             },
         }
     }
 
-    /// Layers, parameters, memory, tokens a second, duration, in words.
+    /// Layers, parameters, memory, tokens a second, duration, in words; `~` marks estimates.
     pub fn cells(&self) -> [String; 5] {
         let dash = || "-".to_string();
+        let about = if self.estimated { "~" } else { "" };
         let layers = match self.layers {
             (a, b) if a == b => a.to_string(),
             (a, b) => format!("{a}→{b}"),
@@ -95,9 +101,10 @@ impl Cost {
             layers,
             self.parameters.map_or_else(dash, table::count),
             self.bytes.map_or_else(dash, table::bytes),
-            self.speed.map_or_else(dash, |s| table::count(s as u64)),
+            self.speed
+                .map_or_else(dash, |s| format!("{about}{}", table::count(s as u64))),
             match self.seconds {
-                Some(s) if s > 0.0 => duration(s),
+                Some(s) if s > 0.0 => format!("{about}{}", duration(s)),
                 _ => dash(),
             },
         ]
