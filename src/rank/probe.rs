@@ -26,6 +26,7 @@ struct Sums {
     k2: f64,
     m: f64,
     m2: f64,
+    sink: f64,
     largest: usize,
 }
 
@@ -48,6 +49,9 @@ pub struct ProbeResult {
     /// Mean m* over the windows, and its standard deviation.
     pub mass: Vec<Vec<f64>>,
     pub mass_std: Vec<Vec<f64>>,
+    /// Mean share of attention on the first token, over the rows after the first and the windows (an attention sink,
+    /// arXiv 2309.17453). NaN where a window has one token.
+    pub sink: Vec<Vec<f64>>,
     /// Per layer: the largest mean k* of its heads.
     pub max_rank: Vec<f64>,
     /// Per layer: the mean over heads of the mean m*.
@@ -97,7 +101,7 @@ impl ProbeAccumulator {
         let jobs = 4 * rayon::current_num_threads();
         let group = (attention.len() / (t * t)).div_ceil(jobs).max(LEAST);
         let groups = attention.par_chunks(group * t * t).enumerate();
-        let counts: Vec<Vec<(usize, usize)>> = groups
+        let counts: Vec<Vec<(usize, usize, f64)>> = groups
             .map(|(number, matrices)| {
                 let named = |i: usize, source| RankError::At {
                     layer,
@@ -105,12 +109,15 @@ impl ProbeAccumulator {
                     source: Box::new(source),
                 };
                 let k = k_stars(matrices, t, tau).map_err(|(i, error)| named(i, error))?;
-                let m = matrices.chunks_exact(t * t).enumerate();
-                let m = m.map(|(i, a)| m_star(a, t, eta).map_err(|error| named(i, error)));
-                k.into_iter().zip(m).map(|(k, m)| Ok((k, m?))).collect()
+                let each = k.into_iter().zip(matrices.chunks_exact(t * t)).enumerate();
+                let counts = each.map(|(i, (k, a))| {
+                    let m = m_star(a, t, eta).map_err(|error| named(i, error))?;
+                    Ok((k, m, sink(a, t)))
+                });
+                counts.collect()
             })
             .collect::<Result<_, RankError>>()?;
-        for (i, (k, m)) in counts.into_iter().flatten().enumerate() {
+        for (i, (k, m, sink)) in counts.into_iter().flatten().enumerate() {
             let sums = &mut self.layers[layer][i % n_head];
             let (kf, mf) = (k as f64, m as f64);
             sums.n += 1;
@@ -118,6 +125,7 @@ impl ProbeAccumulator {
             sums.k2 += kf * kf;
             sums.m += mf;
             sums.m2 += mf * mf;
+            sums.sink += sink;
             sums.largest = sums.largest.max(k);
         }
         Ok(())
@@ -136,6 +144,7 @@ impl ProbeAccumulator {
         let lazy = |heads: &Vec<Sums>| heads.iter().all(|s| s.largest == 1);
         ProbeResult {
             rank_std: table(&|s| std(f64::from(s.n), s.k, s.k2)),
+            sink: table(&|s| s.sink / f64::from(s.n)),
             mass_std: table(&|s| std(f64::from(s.n), s.m, s.m2)),
             max_rank: rank
                 .iter()
@@ -168,6 +177,12 @@ impl ProbeAccumulator {
     }
 }
 
+/// The mean of the first column of a row-major `t x t` matrix below its first row.
+fn sink(a: &[f32], t: usize) -> f64 {
+    let first = a.chunks_exact(t).skip(1).map(|row| f64::from(row[0]));
+    first.sum::<f64>() / (t - 1) as f64
+}
+
 /// Sample standard deviation from sums; 0 for a single value. (Counts are at most a few thousand, so cancellation is
 /// harmless.)
 fn std(n: f64, sum: f64, squares: f64) -> f64 {
@@ -188,7 +203,7 @@ pub struct LayerStats {
 }
 
 impl ProbeResult {
-    /// Writes `rank`, `rank_std`, `mass` and `mass_std`, f32 `[L, H]`, and `block_influence`, `grad_q` and `grad_k`,
+    /// Writes `rank`, `rank_std`, `mass`, `mass_std` and `sink`, f32 `[L, H]`, and `block_influence`, `grad_q` and `grad_k`,
     /// f32 `[L]`, where they were measured, as safetensors, replacing a file of that name. The file is not flushed,
     /// since a resume measures it again.
     ///
@@ -209,6 +224,7 @@ impl ProbeResult {
             table("rank_std", &self.rank_std),
             table("mass", &self.mass),
             table("mass_std", &self.mass_std),
+            table("sink", &self.sink),
         ];
         let lists = [
             list("block_influence", &stats.block_influence),
@@ -286,6 +302,8 @@ mod tests {
         assert_eq!(result.rank, [[1.0, 1.0], [1.0, 5.0], [9.0, 1.0]]);
         assert_eq!(result.max_rank, [1.0, 5.0, 9.0]);
         assert_eq!(result.avg_mass, [1.0, 3.0, 5.0]);
+        // All attention on the first token, or, but for the first row, none.
+        assert_eq!(result.sink, [[1.0, 1.0], [1.0, 0.5], [0.0, 1.0]]);
         assert_eq!(result.windows, 2);
         assert!((result.rank_std[1][1] - 32f64.sqrt()).abs() < 1e-12);
     }

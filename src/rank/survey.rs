@@ -161,6 +161,7 @@ impl Surveyed {
             "rank": r.rank,
             "rank_std": r.rank_std,
             "mass": r.mass,
+            "sink": r.sink,
             "mass_std": r.mass_std,
             "max_rank": r.max_rank,
             "avg_rank": self.avg_rank(),

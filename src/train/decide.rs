@@ -196,6 +196,7 @@ impl Trainer {
         let measured = evidence::Measured {
             record,
             layers: self.learner.shape().n_layer,
+            parameters: self.learner.shape().parameters(),
             growth: self.growth_cost(self.config.grow.step),
             costs: self.costs(),
         };
@@ -229,7 +230,10 @@ impl Trainer {
         let grown = shape.with_layers(vec![1.0; shape.n_layer + sources.len()]);
         let time = self.learner.passes().time;
         let now = self.tokens_per_second();
-        let speed = now * shape.flops_per_token(time) / grown.flops_per_token(time);
+        let measured = self.state.measured_speed(grown.n_layer);
+        let measured = measured.or_else(|| Some(now).filter(|_| sources.is_empty()));
+        let estimated = now * shape.flops_per_token(time) / grown.flops_per_token(time);
+        let speed = measured.unwrap_or(estimated);
         let tokens = self.config.train.steps as f64 * self.config.train.batch_tokens as f64;
         GrowthCost {
             add: sources.len(),
@@ -237,6 +241,7 @@ impl Trainer {
             parameters: grown.parameters(),
             memory_bytes: self.memory_of(&grown).total(),
             tokens_per_second: speed,
+            measured: measured.is_some_and(f64::is_finite),
             hours: tokens / speed / 3600.0,
             source_layers: sources,
         }

@@ -5,12 +5,12 @@ use super::state::{AtStep, TrainState};
 use crate::config::Config;
 use crate::run::command::GrowMode;
 use crate::run::event::{
-    DecisionReason, Evaluation, Evidence, Forecast, GrowthCost, Outcome, Plateau, Prospect, Start,
-    Suggestion, Verdict,
+    DecisionReason, Evaluation, Evidence, Forecast, GrowthCost, Outcome, Phase, Plateau, Prospect,
+    Start, Suggestion, Verdict,
 };
 use crate::run::forecast::{Curve, Known, Outlook, Past};
 use crate::run::losses::{self, GapData};
-use crate::run::schedule::Course;
+use crate::run::schedule::{Course, LearningRate};
 use crate::run::state::RoundResult;
 use crate::run::table;
 use crate::run::trouble::is_diverged;
@@ -19,8 +19,9 @@ use crate::run::trouble::is_diverged;
 pub struct Measured<'a> {
     /// The evaluation at the present step.
     pub record: &'a Evaluation,
-    /// Layers of the present model.
+    /// Layers and parameters of the present model.
     pub layers: usize,
+    pub parameters: u64,
     /// Cost of growing by `grow.step`, where layers are left.
     pub growth: Option<GrowthCost>,
     /// Cost of a round of the present model, and of each growth.
@@ -37,6 +38,7 @@ pub fn gather(
     let Measured {
         record,
         layers,
+        parameters,
         growth,
         costs,
     } = measured;
@@ -69,6 +71,7 @@ pub fn gather(
     // Where the end is reached, what is planned is what has come out.
     let open = prospects.filter(|p| *p != Prospect::AsPlanned || known.due > known.step);
     let forecasts = open.map(|prospect| known.forecast(prospect)).collect();
+    let grown = growth.as_ref().map(|g| g.parameters);
     Some(Evidence {
         round: state.round(),
         layers,
@@ -90,9 +93,31 @@ pub fn gather(
         reference_lazy_layers: benchmark.lazy_layers.clone(),
         growth,
         costs,
+        rules: rules(state.phase_tokens, parameters, grown),
         suggestion,
         why,
     })
+}
+
+/// Tokens per parameter beyond which growing gains less, and the factor at once beyond which it is unreliable
+/// (arXiv 2605.13405).
+const MOST_TOKENS: f64 = 20.0;
+const MOST_FACTOR: f64 = 2.0;
+
+/// What the literature says of growing from here to `grown` parameters, with its source.
+fn rules(tokens: u64, parameters: u64, grown: Option<u64>) -> Vec<String> {
+    let share = |n: u64| n as f64 / parameters.max(1) as f64;
+    let mut rules = vec![format!(
+        "{:.2} tokens per parameter in this round; growing gains less beyond {MOST_TOKENS} (arXiv 2605.13405)",
+        share(tokens)
+    )];
+    let factor = grown.map_or(1.0, share);
+    if factor > MOST_FACTOR {
+        rules.push(format!(
+            "grow.step makes the model {factor:.1} times as large; growing by more than {MOST_FACTOR} at once is unreliable (arXiv 2605.13405)"
+        ));
+    }
+    rules
 }
 
 /// Algorithm 1 of arXiv 2404.08634: grow while worse than the benchmark. `None` where the gap is not finite: it shows
@@ -117,13 +142,20 @@ pub fn known(state: &TrainState, config: &Config, layers: usize) -> Known {
         let points = evals.iter().map(|e| (e.phase_step, e.val_loss()));
         Curve::new(points, course.clone(), is_cold)
     };
-    let past = state.finished.iter().map(|finished| Past {
-        phase: finished.phase.clone(),
-        curve: curve(
-            &finished.evals,
-            &finished.course,
-            finished.start == Some(Start::Random),
-        ),
+    let past = state.finished.iter().map(|finished| {
+        let (phase, evals) = (&finished.phase, &finished.evals);
+        let mut course = finished.course.clone();
+        // States of earlier versions have neither rates nor starts.
+        if course.schedule().is_none() {
+            let steps = evals.last().map_or(0, |e| e.phase_step);
+            course.follow(0, LearningRate::of_phase(config, phase, steps));
+        }
+        let start = finished.start;
+        let is_cold = start.map_or(*phase == Phase::Reference, |s| s == Start::Random);
+        Past {
+            phase: phase.clone(),
+            curve: curve(evals, &course, is_cold),
+        }
     });
     let is_cold = state.start == Start::Random;
     let finished = |r: &RoundResult| (r.result.layers, r.result.val_loss);
@@ -267,6 +299,17 @@ mod tests {
             why.ends_with("reference; will not match: a sentence"),
             "{why}"
         );
+    }
+
+    #[test]
+    fn the_literature_is_cited_with_the_present_numbers() {
+        let few = rules(500, 1000, Some(1900));
+        assert_eq!(few.len(), 1);
+        assert!(few[0].starts_with("0.50 tokens per parameter"), "{few:?}");
+        let steep = rules(30_000, 1000, Some(2500));
+        assert!(steep[0].starts_with("30.00 tokens"), "{steep:?}");
+        assert!(steep[1].contains("2.5 times as large"), "{steep:?}");
+        assert_eq!(rules(0, 1000, None).len(), 1);
     }
 
     #[test]

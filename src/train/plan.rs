@@ -170,7 +170,7 @@ pub fn phases(
         let scales = (0..layers).map(|_| 1.0).collect();
         let shape = reference.with_layers(scales);
         let tokens = steps * config.train.batch_tokens;
-        let evals = steps / config.eval.every + 2;
+        let evals = steps / config.eval.interval(steps) + 2;
         let eval_tokens = evals * (passes.eval_windows * context) as u64;
         let per_token = shape.flops_per_token(context);
         PhaseSpec {

@@ -68,7 +68,7 @@ impl Trainer {
     /// that shows now.
     fn after_step(&mut self, probe: bool) -> Result<Option<String>> {
         let step = self.state.phase_step;
-        if step.is_multiple_of(self.config.eval.every) {
+        if step.is_multiple_of(self.config.eval.interval(self.state.steps)) {
             let record = self.evaluate()?;
             if probe {
                 self.probe()?;

@@ -284,6 +284,15 @@ impl TrainState {
         }
     }
 
+    /// Training speed of the last finished phase with so many layers, in tokens per second.
+    pub(super) fn measured_speed(&self, layers: usize) -> Option<f64> {
+        let rounds = self.rounds.iter().map(|r| &r.result);
+        let controls = self.controls.iter().map(|c| &c.result);
+        let all = self.reference.iter().chain(rounds).chain(controls);
+        let trained = all.filter(|r| r.layers == layers && r.tokens > 0);
+        trained.map(|r| r.tokens_per_second).last()
+    }
+
     /// Whether the present phase is compared with the rounds.
     pub(super) fn is_control(&self) -> bool {
         !matches!(self.phase, Phase::Reference | Phase::Round(_))

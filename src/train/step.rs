@@ -180,6 +180,7 @@ impl Trainer {
             max_rank: result.max_rank,
             avg_mass: result.avg_mass,
             rank: result.rank,
+            sink: rounded(&result.sink),
             lazy_layers: result.lazy_layers,
             block_influence: stats.block_influence,
             grad_q: stats.grad_q,
@@ -197,4 +198,11 @@ impl Trainer {
         self.emit(Body::Probe(probe));
         Ok(())
     }
+}
+
+/// Four decimals, which are more than a mean over a probe's windows is worth, so that an event stays short.
+fn rounded(table: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let round = |x: &f64| (x * 1e4).round() / 1e4;
+    let row = |row: &Vec<f64>| row.iter().filter(|x| x.is_finite()).map(round).collect();
+    table.iter().map(row).collect()
 }

@@ -8,8 +8,9 @@ use crate::config::rules::{MOST_WINDOWS, at_least, count, positive_share, share}
 section! {
     /// The fixed, evenly strided pass over the validation text.
     "eval" EvalConfig: Default {
-        /// Steps between evaluations.
-        every: u64 = default(100), Free, check at_least(1);
+        /// Steps between evaluations; 0: a twentieth of the phase's steps, so that eight have been made by 40 % of it,
+        /// as forecasts need.
+        every: u64 = default(100), Free;
 
         /// Validation windows; the same for every model. A text with room for fewer that share no tokens is evaluated
         /// on those.
@@ -31,5 +32,18 @@ section! {
 
         /// Share of the squared singular values (and of column mass) that counts.
         tau: f64 = default(0.9), FreeUntil(Measured), check positive_share;
+    }
+}
+
+/// Evaluations of a phase where [`EvalConfig::every`] is 0.
+const EVALUATIONS: u64 = 20;
+
+impl EvalConfig {
+    /// Steps between the evaluations of a phase of `steps`.
+    pub fn interval(&self, steps: u64) -> u64 {
+        match self.every {
+            0 => (steps / EVALUATIONS).max(1),
+            every => every,
+        }
     }
 }

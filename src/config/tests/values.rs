@@ -227,7 +227,6 @@ fn every_wrong_value_is_told_in_its_own_words() {
             "train.log_every=0",
             "train.log_every must be at least 1, is 0",
         ),
-        ("eval.every=0", "eval.every must be at least 1, is 0"),
         ("eval.windows=1", "eval.windows must be at least 2, is 1"),
         (
             "probe.budget=1.5",

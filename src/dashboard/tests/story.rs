@@ -124,6 +124,7 @@ impl Story {
         let lazy_layers = (0..layers).filter(|l| *l == 7).collect();
         self.tell(Body::Probe(Probe {
             rank: max_rank.iter().map(|r| vec![*r; 4]).collect(),
+            sink: Vec::new(),
             avg_mass: vec![0.5; layers],
             max_rank,
             lazy_layers,
@@ -236,9 +237,11 @@ impl Story {
                 parameters: 1_250_000,
                 memory_bytes: 77 << 20,
                 tokens_per_second: 35_600.0,
+                measured: false,
                 hours: 0.0016,
             }),
             costs: Vec::new(),
+            rules: Vec::new(),
             suggestion: Suggestion::Grow,
             why: "4 layers are 0.0412 ±0.0023 behind the reference".into(),
         };

@@ -39,9 +39,12 @@ pub struct GrowthCost {
     pub parameters: u64,
     /// Parameters, gradients, moments and activations.
     pub memory_bytes: u64,
-    /// Estimated from the measured speed and the FLOPs per token.
+    /// Estimated from the measured speed and the FLOPs per token, unless `measured`.
     #[serde(deserialize_with = "null_is_nan")]
     pub tokens_per_second: f64,
+    /// Whether the run has trained a model of this size, so that its speed is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub measured: bool,
     /// Hours one round of the grown model takes.
     #[serde(deserialize_with = "null_is_nan")]
     pub hours: f64,
@@ -101,6 +104,9 @@ pub struct Evidence {
     pub suggestion: Suggestion,
     /// Why, in one sentence.
     pub why: String,
+    /// What the literature says of growing at this point, a sentence each; empty in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
 }
 
 impl Evidence {
@@ -116,6 +122,7 @@ impl Evidence {
         layers("evidence.reference_lazy_layers", lazy)?;
         layers("evidence.costs", self.costs.len())?;
         layers("evidence.forecasts", self.forecasts.len())?;
+        layers("evidence.rules", self.rules.len())?;
         for growth in self.growth.iter().chain(&self.costs) {
             layers("growth.add", growth.add)?;
             layers("growth.layers", growth.layers)?;
@@ -185,6 +192,9 @@ impl Kind for Decision {
     fn shorten(&mut self) {
         if let Some(evidence) = &mut self.evidence {
             cut(&mut evidence.why, LONGEST_SENTENCE);
+            for rule in &mut evidence.rules {
+                cut(rule, LONGEST_SENTENCE);
+            }
             for forecast in &mut evidence.forecasts {
                 cut(&mut forecast.why, LONGEST_SENTENCE);
             }

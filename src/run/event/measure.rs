@@ -85,6 +85,9 @@ pub struct Probe {
     pub avg_mass: Vec<f64>,
     /// Mean k* as `[layer][head]`.
     pub rank: Vec<Vec<f64>>,
+    /// Mean share of attention on the first token, as `[layer][head]`; empty in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sink: Vec<Vec<f64>>,
     /// Layers in which every k* is 1, in every head and window.
     pub lazy_layers: Vec<usize>,
     /// Per layer: 1 - mean cosine similarity of a block's input and output (ShortGPT).
@@ -113,6 +116,7 @@ impl Kind for Probe {
             ("max_rank", self.max_rank.len()),
             ("avg_mass", self.avg_mass.len()),
             ("rank", self.rank.len()),
+            ("sink", self.sink.len()),
             ("lazy_layers", self.lazy_layers.len()),
             ("block_influence", self.block_influence.len()),
             ("grad_q", self.grad_q.len()),
@@ -120,7 +124,8 @@ impl Kind for Probe {
         ] {
             layers(what, n)?;
         }
-        let heads = self.rank.iter().map(Vec::len).max().unwrap_or(0);
+        let heads = self.rank.iter().chain(&self.sink).map(Vec::len);
+        let heads = heads.max().unwrap_or(0);
         most("heads", heads as u64, MOST_HEADS)
     }
 }

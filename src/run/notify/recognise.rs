@@ -321,6 +321,7 @@ mod tests {
             reference_lazy_layers: Vec::new(),
             growth: None,
             costs: Vec::new(),
+            rules: Vec::new(),
             suggestion: Suggestion::Grow,
             why: "2 layers are behind".into(),
         }

@@ -86,6 +86,7 @@ impl Story {
                 let layers = 2 + self.branch as usize;
                 self.tell(Body::Probe(Probe {
                     max_rank: vec![loss; layers],
+                    sink: Vec::new(),
                     avg_mass: vec![0.5; layers],
                     rank: vec![vec![loss; 2]; layers],
                     lazy_layers: vec![1],

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{EvalPoint, PhaseNow, Prospects, RunState, Status};
+use super::{EvalPoint, LR, PhaseNow, Prospects, RunState, Status};
 use crate::config::Config;
 use crate::run::event::{Forecast, Phase, Prospect, Start};
 use crate::run::forecast::{Curve, Known, Outlook, Past};
-use crate::run::schedule::LearningRate;
+use crate::run::schedule::{Course, LearningRate};
 
 impl RunState {
     /// What is known of the present phase and of those before it on the live branch; `None` before any phase.
@@ -87,6 +87,20 @@ impl RunState {
         self.prospects = Prospects::default();
     }
 
+    /// Takes in the rates of a phase's training curve.
+    fn see_rates(&self, course: &mut Course, phase: &PhaseNow, end: u64) {
+        let train = &self.live().train;
+        for (bucket, rate) in train.stretches().iter().zip(train.column(LR)) {
+            let is_within = bucket.first.seq > phase.began_seq && bucket.last.seq < end;
+            // A mean over several steps differs from every schedule.
+            if is_within && (bucket.count == 1 || course.schedule().is_none()) {
+                let middle = u64::midpoint(bucket.first.step, bucket.last.step);
+                // The rate of the update that was taken last.
+                course.see(middle.saturating_sub(phase.began_at + 1), rate.value());
+            }
+        }
+    }
+
     /// The evaluations of a phase up to the event with which the next one began.
     fn curve(&self, phase: &PhaseNow, end: u64) -> Curve {
         let evals = &self.live().evals;
@@ -98,7 +112,10 @@ impl RunState {
         if let (None, Some(Some(config)), false) =
             (course.schedule(), self.configured.get(), is_control)
         {
-            course.assume(LearningRate::of_phase(config, &phase.phase, phase.steps));
+            course = Course::planned(LearningRate::of_phase(config, &phase.phase, phase.steps));
+        }
+        if phase.course.schedule().is_none() {
+            self.see_rates(&mut course, phase, end);
         }
         let point = |e: &EvalPoint| (e.step.saturating_sub(phase.began_at), e.val_loss());
         let points = evals[from..to.max(from)].iter().map(point);

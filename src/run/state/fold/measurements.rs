@@ -10,7 +10,10 @@ impl RunState {
         let nan = f64::NAN;
         let (loss, grad_norm) = (metrics.loss, metrics.grad_norm);
         self.core.lr = metrics.lr;
-        if let Some(now) = &mut self.core.phase {
+        // Where the schedule is not known, rates come from the curve.
+        if let Some(now) = &mut self.core.phase
+            && now.course.schedule().is_some()
+        {
             // The rate of the update that was taken last.
             let step = event.phase_step.saturating_sub(1);
             now.course.see(step, metrics.lr);

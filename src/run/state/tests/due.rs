@@ -91,6 +91,7 @@ fn evidence() -> Evidence {
         reference_lazy_layers: Vec::new(),
         growth: None,
         costs: Vec::new(),
+        rules: Vec::new(),
         suggestion: Suggestion::Grow,
         why: "2 layers are behind".into(),
     }
