@@ -59,7 +59,7 @@ impl Cone {
             for row in top.min(bottom)..=top.max(bottom) {
                 let place = (plot.x + column as u16, plot.y + row as u16);
                 let cell = &mut buffer[place];
-                if cell.symbol() == " " || column.is_multiple_of(2) {
+                if cell.symbol() == " " || !column.is_multiple_of(2) {
                     put(cell, c, self.style);
                 }
             }
