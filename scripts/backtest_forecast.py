@@ -11,6 +11,9 @@ from forecasts import Limits, forecast, line, mean
 
 STEPS = 100_000
 AT = (10, 20, 30, 50, 70)
+PLATEAU_AT = range(10, 100, 5)
+# Nats up to which a training may still fall where `plateau` is said to be likely.
+PLATEAU = 0.01
 # Single published evaluations scatter by 0.005 to 0.025 nats: a smaller final gap counts as a tie.
 TIE = 0.006
 TAIL = 10
@@ -80,6 +83,17 @@ def is_decided(row):
     return row["verdict"].replace("_", " ") in ("will match", "will not match")
 
 
+def plateaus(logs, pair):
+    """Lists the shares at which a plateau is said to be likely, with the fall that was still to come."""
+    _, reference, target, _, schedule = pair
+    ours = read(logs / target)
+    for percent in PLATEAU_AT:
+        at = STEPS * percent // 100
+        said = forecast(logs / target, "--reference", logs / reference, "--at", at, "--schedule", schedule)
+        if said["plateau"] == "likely":
+            yield percent, mean(loss for step, loss in ours if at - 3000 < step <= at) - mean(last(ours))
+
+
 def main():
     data = os.environ.get("HEIRLOOM_DATA")
     logs = Path(data or "") / "inheritune-logs"
@@ -117,6 +131,11 @@ def main():
             limits.check("decided", decided, "at least 4 of 7", decided >= 4, "d")
             limits.check("truths within the interval", len(held), "at least 6 of 7", len(held) >= 6, "d")
             limits.check("mean half width, warm", half, "at most 0.035", half <= 0.035)
+    said = [found for pair in PAIRS for found in plateaus(logs, pair)]
+    first = min((percent for percent, _ in said), default=100)
+    print(f"plateau likely at {len(said)} of {len(PAIRS) * len(PLATEAU_AT)} shares from {PLATEAU_AT[0]} to {PLATEAU_AT[-1]} %, first at {first} %")
+    fall = max((fall for _, fall in said), default=0.0)
+    limits.check("most nats still to come", fall, f"at most {PLATEAU}", fall <= PLATEAU)
     print()
     print("| at | forecast, warm / cold | without unstable ends | same step | line | sign right: forecast, same step, line "
           "| wrong of decided | truths held | half width, warm |")

@@ -92,8 +92,9 @@ def main():
     print("| | at | forecast | same schedule / other | last value stays | line | truths held | half width |")
     print("|---|---|---|---|---|---|---|---|")
     for kind, percent, (error, last, by_line), like, other, held, given, half in table:
-        print(f"| {kind} | {percent} % | {error:.3f} | {like:.3f} / {other:.3f} | {last:.3f} | {by_line:.3f} "
-              f"| {held} of {given} | {half:.3f} |")
+        said = f"{error:.3f} | {like:.3f} / {other:.3f}" if given else "none | none"
+        width = f"{held} of {given} | {half:.3f}" if given else "none | none"
+        print(f"| {kind} | {percent} % | {said} | {last:.3f} | {by_line:.3f} | {width} |")
     limits.exit()
 
 

@@ -357,6 +357,7 @@ impl Course {
         let planned = self.schedule.map_or(last, |schedule| schedule.steps);
         let relaxation = RELAXATION.min(MOST_RELAXATION * planned as f64).max(1.0);
         let lambda = 1.0 - 1.0 / relaxation;
+        let kept_by_block = lambda.powf(block as f64);
         let (mut sums, mut momentum, mut has_fallen) = (Sums::default(), 0.0, false);
         let (mut done, mut rate) = (0u64, None);
         let mut all = Vec::with_capacity(steps.len());
@@ -374,7 +375,10 @@ impl Course {
                 let fall = before - new;
                 has_fallen |= fall > 0.0;
                 if has_fallen {
-                    let kept = lambda.powf(count);
+                    let kept = match n == block {
+                        true => kept_by_block,
+                        false => lambda.powf(count),
+                    };
                     let weights = lambda * (1.0 - kept) * relaxation;
                     let each = fall / count;
                     let sum = momentum * weights + each * relaxation * (count - weights);
