@@ -5,8 +5,8 @@ use super::state::{AtStep, TrainState};
 use crate::config::Config;
 use crate::run::command::GrowMode;
 use crate::run::event::{
-    DecisionReason, Evaluation, Evidence, Forecast, GrowthCost, Outcome, Phase, Plateau, Prospect,
-    Start, Suggestion, Verdict,
+    DecisionReason, Evaluation, Evidence, GrowthCost, Outcome, Phase, Plateau, Prospect, Start,
+    Suggestion, Verdict,
 };
 use crate::run::forecast::{Curve, Known, Outlook, Past};
 use crate::run::losses::{self, GapData};
@@ -46,17 +46,13 @@ pub fn gather(
     let gap = record.gap.unwrap_or(f64::NAN);
     let gap_stderr = record.gap_stderr.unwrap_or(f64::NAN);
     let known = known(state, config, layers);
-    let Outlook {
-        forecast: ahead,
-        plateau,
-    } = known.outlook();
+    let outlook = known.outlook();
     let at_end = reason == DecisionReason::EndOfSteps || state.phase_step >= state.due;
     let (suggestion, why) = suggest(
         divergence(&state.evals),
         record.matched,
         at_end,
-        plateau,
-        &ahead,
+        &outlook,
         growth.is_some(),
         (gap, gap_stderr),
         layers,
@@ -85,7 +81,7 @@ pub fn gather(
         matched: record.matched,
         slope_per_1k: None,
         slope_stderr: None,
-        plateau,
+        plateau: outlook.plateau,
         forecast: None,
         forecast_grown: None,
         forecasts,
@@ -188,13 +184,12 @@ pub fn divergence(evals: &[AtStep<Evaluation>]) -> Option<String> {
     })
 }
 
-/// What the evidence speaks for, and why. `diverged` is [`divergence`], `ahead` what is expected of training on.
+/// What the evidence speaks for, and why. `diverged` is [`divergence`], `outlook` what is expected of training on.
 pub fn suggest(
     diverged: Option<String>,
     matched: bool,
     at_end: bool,
-    plateau: Plateau,
-    ahead: &Forecast,
+    outlook: &Outlook,
     can_grow: bool,
     gap: (f64, f64),
     layers: usize,
@@ -225,6 +220,7 @@ pub fn suggest(
         return (Suggestion::Stop, why);
     }
     let behind = format!("{model} {are} {gap:.4} ±{stderr:.4} behind the reference");
+    let ahead = &outlook.forecast;
     let expected = match ahead.verdict {
         Verdict::InsufficientData => None,
         _ => Some(&ahead.why),
@@ -232,7 +228,7 @@ pub fn suggest(
     let grows = match ahead.verdict {
         Verdict::WillMatch => false,
         Verdict::WillNotMatch => true,
-        _ => at_end || plateau == Plateau::Likely,
+        _ => at_end || outlook.plateau == Plateau::Likely,
     };
     let why = match expected {
         Some(expected) => format!("{behind}; {expected}"),
@@ -252,10 +248,10 @@ pub fn suggest(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::event::finite;
+    use crate::run::event::{Forecast, finite};
 
-    fn ahead(verdict: Verdict) -> Forecast {
-        Forecast {
+    fn outlook(verdict: Verdict, plateau: Plateau) -> Outlook {
+        let forecast = Forecast {
             prospect: Prospect::AsPlanned,
             at_phase_step: 300,
             final_loss: None,
@@ -263,15 +259,16 @@ mod tests {
             verdict,
             why: format!("{verdict}: a sentence"),
             evaluations_used: 8,
-        }
+        };
+        Outlook { forecast, plateau }
     }
 
     #[test]
     fn suggestions_follow_the_evidence() {
-        let close = ahead(Verdict::TooClose);
         let s = |matched, at_end, plateau, can_grow| {
             let gap = (0.04, 0.002);
-            suggest(None, matched, at_end, plateau, &close, can_grow, gap, 4).0
+            let outlook = outlook(Verdict::TooClose, plateau);
+            suggest(None, matched, at_end, &outlook, can_grow, gap, 4).0
         };
         assert_eq!(s(true, true, Plateau::No, true), Suggestion::Stop);
         assert_eq!(s(false, true, Plateau::No, true), Suggestion::Grow);
@@ -284,8 +281,8 @@ mod tests {
     fn a_forecast_overrules_the_plateau_and_the_end() {
         let s = |verdict, at_end| {
             let gap = (0.04, 0.002);
-            let ahead = ahead(verdict);
-            suggest(None, false, at_end, Plateau::No, &ahead, true, gap, 4)
+            let outlook = outlook(verdict, Plateau::No);
+            suggest(None, false, at_end, &outlook, true, gap, 4)
         };
         assert_eq!(s(Verdict::WillNotMatch, false).0, Suggestion::Grow);
         assert_eq!(s(Verdict::WillMatch, false).0, Suggestion::TrainOn);
@@ -338,8 +335,7 @@ mod tests {
                 diverged,
                 false,
                 at_end,
-                Plateau::No,
-                &ahead(Verdict::TooClose),
+                &outlook(Verdict::TooClose, Plateau::No),
                 true,
                 gap,
                 4,
@@ -362,8 +358,7 @@ mod tests {
                     None,
                     true,
                     at_end,
-                    Plateau::Likely,
-                    &ahead(Verdict::TooClose),
+                    &outlook(Verdict::TooClose, Plateau::Likely),
                     true,
                     gap,
                     4,

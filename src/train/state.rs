@@ -290,7 +290,7 @@ impl TrainState {
         let controls = self.controls.iter().map(|c| &c.result);
         let all = self.reference.iter().chain(rounds).chain(controls);
         let trained = all.filter(|r| r.layers == layers && r.tokens > 0);
-        trained.map(|r| r.tokens_per_second).last()
+        trained.map(|r| r.tokens_per_second).next_back()
     }
 
     /// Whether the present phase is compared with the rounds.

@@ -17,7 +17,7 @@ const LAW_FROM: f64 = 0.05;
 pub const LEAST: usize = 4;
 /// The share by which a smaller model gains less from annealing than a template of the same schedule, and its standard
 /// deviation: from random weights, and from trained ones.
-const COLD_LOSS: (f64, f64) = (0.10, 0.12);
+const COLD_LOSS: (f64, f64) = (0.10, 0.17);
 const WARM_LOSS: (f64, f64) = (0.03, 0.05);
 /// What annealing brings as a share of a template's, where the template ran another schedule, and its standard deviation.
 const CARRIED: (f64, f64) = (0.9, 0.35);
