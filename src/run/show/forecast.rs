@@ -27,10 +27,12 @@ pub fn sentences(state: &RunState) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::run::dir::RunDir;
     use crate::run::event::{
-        Body, Evaluation, Event, Phase, PhaseEvent, PhaseResult, RunEvent, RunStatus, Schedule,
-        Start,
+        Body, Evaluation, Event, Log, Phase, PhaseEvent, PhaseResult, RunEvent, RunStatus,
+        Schedule, Start,
     };
     use crate::run::show;
     use crate::run::state::RunState;
@@ -137,6 +139,36 @@ mod tests {
         assert_eq!(same("verdict"), forecast.verdict.to_string());
         assert_eq!((same("step"), same("to")), (400.into(), 1000.into()));
         assert_eq!(json["plateau"], serde_json::json!(outlook.plateau));
+    }
+
+    #[test]
+    fn the_outlook_is_worked_out_once_for_each_evaluation() {
+        let mut state = trained();
+        let first = state.outlook().unwrap();
+        let mut tell = |body| {
+            state.apply(&Event {
+                step: state.core.step,
+                phase_step: state.core.phase_step,
+                phase: Phase::Round(1),
+                ..Event::numbered(state.seq + 1, body)
+            });
+            state.outlook().unwrap()
+        };
+        let message = "between two evaluations".to_string();
+        let same = tell(Body::Log(Log { message }));
+        assert!(Arc::ptr_eq(&first, &same));
+        let later = tell(Body::Eval(Evaluation {
+            val_loss: Some(2.6),
+            nonfinite: None,
+            stderr: Some(0.01),
+            windows: 16,
+            blocks: None,
+            gap: Some(0.1),
+            gap_stderr: Some(0.002),
+            matched: false,
+            seconds: 0.1,
+        }));
+        assert!(!Arc::ptr_eq(&first, &later));
     }
 
     #[test]
