@@ -61,6 +61,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("match.tolerance", "0.5"),
     ("match.patience", "2"),
     ("policy.mode", "pause"),
+    ("policy.forecast", "true"),
     ("policy.max_overrun_steps", "7"),
     ("policy.max_tokens", "1000000000000"),
     ("policy.unattended_minutes", "3.0"),
