@@ -407,7 +407,7 @@ fn a_note_stays_in_its_line_of_the_dashboard() {
     assert!(rows[22].contains(note), "{screen}");
     assert_eq!(screen.matches("grow by 77").count(), 1, "{screen}");
     // Below the panels a line of the program's own words, and three of the log.
-    assert!(rows[19].starts_with(" the latest evaluations"), "{screen}");
+    assert!(rows[19].starts_with(" the latest evaluation "), "{screen}");
     for row in &rows[5..19] {
         assert!(
             ["┌", "│", "└"].iter().any(|edge| row.starts_with(edge)),

@@ -79,7 +79,7 @@ fn an_operator_grows_pauses_stops_and_leaves() {
     let screen = pty.see("> grow by 1 (restart)");
     assert!(screen.contains("┌ loss"), "the chart stays:\n{screen}");
     assert!(
-        screen.contains("val loss") && screen.contains("gap +"),
+        screen.contains("val loss") && screen.contains("will not match"),
         "{screen}"
     );
     pty.press("m");

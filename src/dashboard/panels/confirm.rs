@@ -56,11 +56,12 @@ fn known<'a>(scene: &'a Scene<'_>) -> Option<&'a Evidence> {
     decision.map(|d| &d.evidence)
 }
 
-/// `300 steps, 12m40s, until Thu 14:10`.
+/// `300 steps, ~12m40s, until Thu 14:10`.
 fn span(scene: &Scene<'_>, steps: u64, cost: &Cost) -> String {
     let mut text = format!("{} steps", thousands(steps));
-    if let Some(seconds) = cost.seconds.filter(|&s| s > 0.0) {
-        text.push_str(&format!(", {}", duration(seconds)));
+    let [.., takes] = cost.cells();
+    if takes != "-" {
+        text.push_str(&format!(", {takes}"));
     }
     if let Some(end) = evidence::end(scene, cost) {
         text.push_str(&format!(", until {end}"));

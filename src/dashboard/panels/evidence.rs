@@ -23,6 +23,8 @@ pub fn lines(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     if let Some(last) = &scene.run.core.last_decision {
         lines.extend(head(scene, last));
         lines.extend(measured(scene, &last.evidence, usize::from(width)));
+        let rules = last.evidence.rules.iter().map(|rule| scene.text(rule));
+        lines.extend(rules.map(|rule| Line::styled(rule, scene.theme.dim)));
         lines.push(Line::default());
         lines.extend(choices(scene, &last.evidence));
     }
