@@ -58,7 +58,7 @@ fn schedule(given: &str) -> Result<LearningRate, String> {
     let (kind, numbers) = given.split_once(':').ok_or(form)?;
     let kind = Schedule::of_name(kind).ok_or_else(|| {
         let kinds = Schedule::ALL.map(Schedule::name).join(", ");
-        format!("{kind:?} is none of {kinds}")
+        format!("unknown schedule {kind:?}; give {kinds}")
     })?;
     let numbers: Vec<&str> = numbers.split(',').map(str::trim).collect();
     let [peak, min, warmup, steps] = numbers[..] else {

@@ -77,7 +77,7 @@ pub enum Mode {
     Recompute,
     /// Layers share one set of buffers.
     Forward,
-    /// As `Forward`, without the head: there is no memory for logits.
+    /// As `Forward`, without the head and without memory for logits.
     Trunk,
 }
 

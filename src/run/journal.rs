@@ -63,7 +63,7 @@ pub enum Place {
     /// It is elsewhere, and is still written.
     Moved,
     Deleted,
-    /// Another file has its place: the directory is no longer this run's.
+    /// Another file has taken its place, so the directory belongs to another run now.
     Replaced,
 }
 

@@ -138,7 +138,7 @@ impl RunLock {
         self.journal.try_clone()
     }
 
-    /// Writes the address of the control socket, or that there is none.
+    /// Writes the address of the control socket, or null without one.
     ///
     /// # Errors
     /// When the file cannot be written; the lock itself is still held.

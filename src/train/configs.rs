@@ -21,7 +21,7 @@ impl Deref for Configs {
 }
 
 impl Configs {
-    /// The configs of a phase that began with the values `phase`; of a run's start where there are none.
+    /// The configs of a phase that began with the values `phase`; if that is empty, the configs of a run's start.
     pub(super) fn new(wanted: Config, phase: &Values) -> Self {
         Self {
             in_force: resume::in_force(&wanted, phase),

@@ -85,7 +85,7 @@ impl Data {
     /// Evaluates the model at `step` of the run. Returns the loss of each validation window.
     ///
     /// # Errors
-    /// When there is no model, or not enough memory.
+    /// When the model cannot be evaluated, or memory is short.
     pub(super) fn evaluate(&mut self, learner: &mut Learner, step: u64) -> Result<&[f64]> {
         let mut losses = learner.evaluate(self.val())?;
         if fault::is_at("eval-nan", step) {

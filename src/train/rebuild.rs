@@ -26,7 +26,7 @@ impl Trainer {
                         "the run's journal was deleted and a new one was begun: its earlier events are lost, and so is whatever else was deleted".into()
                     }
                     Err(error) if first => format!(
-                        "the run's directory was deleted and cannot be made again: {error:#}; training goes on, and it is tried every second"
+                        "the run's directory was deleted and cannot be made again: {error:#}; training continues and tries again every second"
                     ),
                     Err(_) => return,
                 };

@@ -94,7 +94,8 @@ impl ByteBpe {
                 byte_ids[usize::from(byte)] = id;
             }
         }
-        // Bytes that never occur in UTF-8 need no token; others without one are dropped, if there is no unknown token.
+        // Bytes that never occur in UTF-8 need no token. Other bytes without a token are dropped if the vocabulary has no
+        // unknown token.
         let needed = |byte: u8| !matches!(byte, 0xc0 | 0xc1 | 0xf5..);
         let all = (0..=255).all(|byte| !needed(byte) || byte_ids[usize::from(byte)] != NO_TOKEN);
         if !all && !passes_over {

@@ -53,7 +53,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     frame.render_widget(text.block(block), area);
 }
 
-/// The decision and the forecast in a few lines of `width` columns, where there is no room for the panel.
+/// The decision and the forecast in a few lines of `width` columns, for screens too small for the panel.
 pub fn brief(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
     let mut lines = call(scene, false);
     let (run, theme) = (scene.run, scene.theme);

@@ -61,7 +61,7 @@ impl Client {
     ///
     /// # Errors
     /// When no process works on the run, when it works on another machine, when the answer comes from another process,
-    /// or when there is no answer.
+    /// or when the trainer does not answer.
     pub fn connect(dir: &RunDir, patience: Duration) -> Result<(Self, Outgoing), ConnectError> {
         let name = text::sanitize(&dir.name()).into_owned();
         let Some(holder) = RunLock::holder(dir.path()) else {

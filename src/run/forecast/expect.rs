@@ -57,7 +57,7 @@ pub fn used(question: &Question<'_>) -> usize {
     points.filter(|p| p.0 as f64 > from).count()
 }
 
-/// The expected loss and what it rests on, or why there is none.
+/// Returns the expected loss and what it rests on, or the reason why it cannot be forecast.
 pub fn expected(question: &Question<'_>, used: usize) -> Result<(Interval, String), String> {
     let (curve, step) = (question.curve, question.to);
     if curve.is_broken() {

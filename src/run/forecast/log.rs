@@ -1,9 +1,9 @@
 //! Published training logs: `step N: train loss X, val loss Y`.
 
-/// Reads the steps and validation losses of a log, in its order. Lines of another kind are passed by.
+/// Reads the steps and validation losses of a log, in its order. Other lines are skipped.
 ///
 /// # Errors
-/// A line that begins as an evaluation and does not go on as one, by its number; or that there is none.
+/// The number of a line that begins with `step` and cannot be read, or that the log has no evaluation.
 pub fn read(text: &str) -> Result<Vec<(u64, f64)>, String> {
     let mut all = Vec::new();
     for (i, line) in text.lines().enumerate() {

@@ -66,7 +66,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Runs the command for occasions in the run from now on. Returns `None` when there is no command or no occasion.
+    /// Runs the command for occasions in the run from now on. Returns `None` without a command or without occasions.
     ///
     /// # Errors
     /// When the system refuses the thread.

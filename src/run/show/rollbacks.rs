@@ -20,7 +20,7 @@ pub struct Best {
 /// A branch that was left.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Rollback {
-    /// The checkpoint that the run went back to; `None` when it is no longer known.
+    /// The checkpoint that the run went back to; `None` if it has been forgotten.
     pub checkpoint: Option<String>,
     /// The steps (over all phases) that the run went back to, and that the branch had reached.
     pub to_step: Option<u64>,
