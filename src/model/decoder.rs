@@ -247,12 +247,16 @@ impl Decoder {
     }
 
     /// Embedding, blocks, final norm: `ws.x_final`.
-    fn trunk(
+    pub(super) fn trunk(
         &self,
         ws: &Workspace,
         each_layer: &mut impl FnMut(usize, &Tensor, AttentionShape) -> Result<()>,
     ) -> Result<()> {
-        ops::embedding(ws.x(0), &ws.inputs, &self.w.wte, self.w.wpe.as_ref())?;
+        let wpe = match (&self.w.wpe, &ws.ragged) {
+            (Some(wpe), Some(ragged)) => Some(wpe.index_select(&ragged.positions, 0)?),
+            (wpe, _) => wpe.clone(),
+        };
+        ops::embedding(ws.x(0), &ws.inputs, &self.w.wte, wpe.as_ref())?;
         for layer in 0..self.config.n_layer {
             self.block(layer, ws.x(layer), ws.x(layer + 1), ws.layer(layer), ws)?;
             each_layer(layer, &ws.layer(layer).qkv, self.attention_shape(layer, ws))?;
@@ -292,7 +296,13 @@ impl Decoder {
         if let Some(table) = &ws.rope {
             ops::rope(&b.qkv, table, shape)?;
         }
-        ops::attention(ws.compute, &b.att, &b.lse, &b.qkv, shape)?;
+        match &ws.ragged {
+            None => ops::attention(ws.compute, &b.att, &b.lse, &b.qkv, shape)?,
+            Some(ragged) => {
+                let (out, stretches) = (&b.att, &ragged.stretches);
+                ops::attention_ragged(ws.compute, out, &b.lse, &b.qkv, stretches, shape)?;
+            }
+        }
         linear(
             ws.compute,
             (&w.attention_out, &p.attention_out),

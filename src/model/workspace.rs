@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::config::{DecoderConfig, Mlp, Positions};
-use crate::ops::{self, Precision};
+use crate::ops::{self, Precision, Stretch};
 
 /// Most elements of a chunk of logits in f32: bounds the head's scratch (64 MiB) for any vocabulary. Each chunk costs a
 /// pass over the weights and their gradients.
@@ -161,6 +161,14 @@ struct Room {
     chunk: Tensor,
 }
 
+/// How the rows of a pass belong to texts.
+#[derive(Debug)]
+pub(super) struct Ragged {
+    pub(super) stretches: Vec<Stretch>,
+    /// Position of each row in its text, `u32[M]`.
+    pub(super) positions: Tensor,
+}
+
 /// Buffers for batches of `batch` windows of `time` tokens.
 #[derive(Debug)]
 pub struct Workspace {
@@ -180,6 +188,8 @@ pub struct Workspace {
     pub(super) chunk: Tensor,
     /// Cosines and sines of rotary positions, `[T, D]`.
     pub(super) rope: Option<Tensor>,
+    /// Texts of many lengths, where the rows are not windows of one length.
+    pub(super) ragged: Option<Ragged>,
     xs: Vec<Tensor>,
     layers: Vec<LayerBuffers>,
     backward: Option<BackwardBuffers>,
@@ -353,6 +363,57 @@ impl Workspace {
             );
         }
         let device = &room.losses.device().clone();
+        let rope = match &config.positions {
+            Positions::Learned => None,
+            Positions::Rotary(rope) => {
+                let table = rope.table(config.head_size, time);
+                Some(Tensor::from_vec(table, (time, config.head_size), device)?)
+            }
+        };
+        Self::lay_out(room, config, (batch, time), mode, compute, (rope, None))
+    }
+
+    /// Returns a workspace for a forward pass over `m` rows of texts of many lengths in this workspace's memory. `rope`
+    /// has a row for each of them.
+    ///
+    /// # Errors
+    /// When the memory has fewer rows.
+    pub(super) fn ragged_view(
+        &self,
+        config: &DecoderConfig,
+        m: usize,
+        rope: Option<Tensor>,
+        ragged: Ragged,
+    ) -> Result<Self> {
+        if m > self.room.rows {
+            bail!("{m} rows do not fit a workspace of {}", self.room.rows);
+        }
+        let room = Arc::clone(&self.room);
+        let layout = (rope, Some(ragged));
+        Self::lay_out(room, config, (1, m), Mode::Forward, self.compute, layout)
+    }
+
+    /// The final norm's output of the latest pass in this memory, `[rows, C]`.
+    pub(super) fn room_final(&self, n_embd: usize) -> Result<Tensor> {
+        view(&self.room.x_final, &[self.room.rows, n_embd])
+    }
+
+    /// All of the memory for logits.
+    pub(super) fn room_chunk(&self) -> Result<Tensor> {
+        let (_, stride) = self.mode.chunk(self.room.format, 1, self.vocab);
+        let rows = self.room.chunk.elem_count() / stride;
+        view(&self.room.chunk, &[rows, stride])
+    }
+
+    fn lay_out(
+        room: Arc<Room>,
+        config: &DecoderConfig,
+        (batch, time): (usize, usize),
+        mode: Mode,
+        compute: Precision,
+        (rope, ragged): (Option<Tensor>, Option<Ragged>),
+    ) -> Result<Self> {
+        let device = &room.losses.device().clone();
         let (m, c, h) = (batch * time, config.n_embd, config.n_head);
         let (att, qkv) = (config.attention_width(), config.qkv_width());
         let (fc, inner) = (config.fc_width(), config.n_inner);
@@ -405,13 +466,6 @@ impl Workspace {
                 })
             }
         };
-        let rope = match &config.positions {
-            Positions::Learned => None,
-            Positions::Rotary(rope) => {
-                let table = rope.table(config.head_size, time);
-                Some(Tensor::from_vec(table, (time, config.head_size), device)?)
-            }
-        };
         let (chunk, stride) = mode.chunk(format, m, config.vocab);
         Ok(Self {
             batch,
@@ -428,6 +482,7 @@ impl Workspace {
             xs: (0..n_xs).map(x).collect::<Result<_>>()?,
             layers: (0..n_layers).map(layer).collect::<Result<_>>()?,
             rope,
+            ragged,
             backward,
             room,
         })

@@ -6,7 +6,7 @@ use super::access::slices;
 use super::clock::Part;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{AttentionShape, Precision, cpu};
+use super::{AttentionShape, Precision, Stretch, cpu};
 
 /// Causal attention: `qkv[B, T, (H + 2K) D]` to `out[B, T, H D]`, keeping the log-sum-exp of each row in `lse[B, H, T]`.
 pub fn attention(
@@ -70,6 +70,64 @@ pub fn attention_cached(
         Part::Attention.time(|| cpu::attention::cached(out, keys, values, qkv, past, s));
         Ok(())
     })
+}
+
+/// Causal attention within texts of many lengths: `qkv[M, (H + 2K) D]` to `out[M, H D]`. A query of a stretch sees the
+/// stretch's prefix and its own rows up to itself. Rows that belong to no stretch are left as they are. `lse[H M]` is
+/// scratch.
+///
+/// # Errors
+/// When stretches do not lie one after the other within the rows; on a GPU also when one has a prefix.
+pub fn attention_ragged(
+    compute: Precision,
+    out: &Tensor,
+    lse: &Tensor,
+    qkv: &Tensor,
+    stretches: &[Stretch],
+    s: AttentionShape,
+) -> Result<()> {
+    let rows = qkv.dim(0)?;
+    if !Stretch::are_apart(stretches, rows) {
+        candle_core::bail!("attention: {stretches:?} do not follow one another in {rows} rows");
+    }
+    if qkv.device().is_cuda() {
+        return in_batches(compute, (out, lse, qkv), stretches, s);
+    }
+    slices([out], [qkv], |[out], [qkv]| {
+        Part::Attention.time(|| cpu::attention::ragged(compute, out, qkv, stretches, s));
+        Ok(())
+    })
+}
+
+/// [`attention_ragged`] by [`attention`]: neighbouring stretches of one length are a batch.
+fn in_batches(
+    compute: Precision,
+    (out, lse, qkv): (&Tensor, &Tensor, &Tensor),
+    stretches: &[Stretch],
+    s: AttentionShape,
+) -> Result<()> {
+    if stretches.iter().any(|s| s.prefix.1 > 0) {
+        candle_core::bail!("attention with shared beginnings of texts runs on the CPU alone");
+    }
+    let lse = lse.flatten_all()?;
+    let follows = |a: &Stretch, b: &Stretch| a.len == b.len && a.start + a.len == b.start;
+    for batch in stretches.chunk_by(follows) {
+        let (start, time) = (batch[0].start, batch[0].len);
+        let rows = batch.len() * time;
+        let shape = AttentionShape {
+            batch: batch.len(),
+            time,
+            ..s
+        };
+        attention(
+            compute,
+            &out.narrow(0, start, rows)?,
+            &lse.narrow(0, 0, rows * s.n_head)?,
+            &qkv.narrow(0, start, rows)?,
+            shape,
+        )?;
+    }
+    Ok(())
 }
 
 /// The attention matrices themselves, `probs[B, H, T, T]`, for analysis.

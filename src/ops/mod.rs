@@ -54,9 +54,10 @@ pub use access::{fill, lend, read, write, zeros, zeros_of};
 pub use activation::{gelu, gelu_backward, gelu_erf, gelu_erf_backward, swiglu, swiglu_backward};
 pub use adamw::AdamW;
 pub use attention::{
-    attention, attention_backward, attention_cached, attention_probs, rope, rope_backward,
+    attention, attention_backward, attention_cached, attention_probs, attention_ragged, rope,
+    rope_backward,
 };
-pub use attention_shape::AttentionShape;
+pub use attention_shape::{AttentionShape, Stretch};
 pub use embedding::{embedding, embedding_backward};
 pub use head::{head_cross_entropy, head_logits};
 pub use instructions::{check_unit, unit, units, vectors};

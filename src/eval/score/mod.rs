@@ -1,14 +1,163 @@
-//! Log-likelihoods of continuations.
+//! Log-likelihoods of continuations: requests become token ids ([`Encoder`]), token ids passes ([`Prepared`]), passes
+//! scores ([`Scorer`]).
+
+mod encode;
+mod pack;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use anyhow::{Result, ensure};
+use candle_core::Device;
+
+use crate::model::{Decoder, DecoderConfig, Format, Mode, RaggedSpace, workspace_bytes};
+use crate::ops::Precision;
+
+pub use encode::{Encoder, Sequence};
+pub use pack::{Packing, Prepared};
+
+/// Tokens of a pass on the CPU and on a GPU, unless the user says otherwise.
+pub fn default_tokens(gpu: bool) -> usize {
+    if gpu { 32_768 } else { 2048 }
+}
 
 /// What a model says of one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// log p(continuation | context) in nats, summed over its tokens.
     pub log_likelihood: f64,
-    /// Every token of the continuation was the likeliest one.
+    /// Every token of the continuation was the likeliest one. False where that was not asked for.
     pub greedy: bool,
     /// Tokens of the continuation.
     pub tokens: usize,
     /// Tokens were cut off on the left: the request is longer than the model's context.
     pub truncated: bool,
+}
+
+/// Documents that were scored together, and how far the whole is.
+#[derive(Debug)]
+pub struct Finished<'a> {
+    /// Each document's number, and the scores of its requests.
+    pub scores: &'a [(usize, Vec<Score>)],
+    /// Rows computed (or known before), of [`Prepared::rows`].
+    pub rows: usize,
+}
+
+/// Scores of documents by their number.
+pub type Known = BTreeMap<usize, Vec<Score>>;
+
+/// Scores prepared documents with models of one shape.
+#[derive(Debug)]
+pub struct Scorer {
+    space: RaggedSpace,
+}
+
+impl Scorer {
+    /// Allocates memory for passes of up to `rows` tokens ([`Prepared::longest_pass`]), with products in `compute` and a
+    /// softmax over the first `vocab` rows of the vocabulary.
+    ///
+    /// # Errors
+    /// When the memory is not there.
+    pub fn new(
+        config: &DecoderConfig,
+        rows: usize,
+        compute: Precision,
+        vocab: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let space = RaggedSpace::new(config, rows, compute, vocab, device)?;
+        Ok(Self { space })
+    }
+
+    /// Bytes that [`Self::new`] allocates.
+    pub fn bytes(config: &DecoderConfig, rows: usize, format: Format) -> u64 {
+        workspace_bytes(config, (1, 1), Mode::Forward, format, rows)
+    }
+
+    /// Returns the scores of all documents, in their order. Documents in `known` are not computed again. `each` is called
+    /// with every group of documents that is finished, in an order that depends on the documents alone; where it breaks,
+    /// the result is `None`.
+    ///
+    /// # Errors
+    /// When a pass does not fit the memory, an id is outside the vocabulary, or an operation fails.
+    pub fn score(
+        &self,
+        model: &Decoder,
+        prepared: &Prepared,
+        known: &Known,
+        each: &mut dyn FnMut(Finished<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<Vec<Score>>>> {
+        let longest = prepared.longest_pass();
+        ensure!(
+            longest <= self.space.rows(),
+            "a pass of {longest} tokens does not fit memory for {}",
+            self.space.rows()
+        );
+        let fits = |i: &usize| known.get(i).map(Vec::len) == Some(prepared.requests[*i]);
+        let mut all: Vec<Vec<Score>> = vec![Vec::new(); prepared.documents()];
+        let mut rows = 0;
+        for group in &prepared.groups {
+            rows += group.rows();
+            if group.documents.iter().all(fits) {
+                for &i in &group.documents {
+                    all[i].clone_from(&known[&i]);
+                }
+                continue;
+            }
+            let scores = self.group(model, prepared, group)?;
+            let finished = Finished {
+                scores: &scores,
+                rows,
+            };
+            let go_on = each(finished);
+            for (i, scores) in scores {
+                all[i] = scores;
+            }
+            if go_on.is_break() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(all))
+    }
+
+    fn group(
+        &self,
+        model: &Decoder,
+        prepared: &Prepared,
+        group: &pack::Group,
+    ) -> Result<Vec<(usize, Vec<Score>)>> {
+        let empty = |i: usize| {
+            let score = |&(tokens, truncated): &(usize, bool)| Score {
+                log_likelihood: 0.0,
+                greedy: group.greedy,
+                tokens,
+                truncated,
+            };
+            (i, prepared.facts[i].iter().map(score).collect())
+        };
+        let mut scores: Vec<(usize, Vec<Score>)> =
+            group.documents.iter().map(|&i| empty(i)).collect();
+        let places = group.documents.iter().enumerate();
+        let place: BTreeMap<usize, usize> = places.map(|(place, &i)| (i, place)).collect();
+        for pass in &group.passes {
+            let (tokens, stretches, asked) = (&pass.tokens, &pass.stretches, &pass.asked);
+            let answers = match group.greedy {
+                true => self.space.greedy(model, tokens, stretches, asked)?,
+                false => {
+                    let found = self
+                        .space
+                        .log_likelihoods(model, tokens, stretches, asked)?;
+                    found.into_iter().map(|l| (l, false)).collect()
+                }
+            };
+            for ((log_likelihood, likeliest), owner) in answers.into_iter().zip(&pass.owners) {
+                let score = &mut scores[place[&owner.document]].1[owner.request];
+                score.log_likelihood += f64::from(log_likelihood);
+                score.greedy &= likeliest;
+            }
+        }
+        Ok(scores)
+    }
 }

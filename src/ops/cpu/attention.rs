@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 
 use super::gemm::{Accumulate, Mat, Packed, Right, Threads, matmul, matmul_shared};
 use super::{Shared, math};
-use crate::ops::{AttentionShape, Precision};
+use crate::ops::{AttentionShape, Precision, Stretch};
 
 /// Queries handled at once.
 const BLOCK: usize = 64;
@@ -16,6 +16,8 @@ thread_local! {
     static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
     /// A head's keys and values, packed for its products.
     static PACKED: Cell<[Packed; 3]> = Cell::default();
+    /// Keys and values that do not lie together.
+    static GATHERED: Cell<Vec<f32>> = Cell::default();
 }
 
 /// Lends two scratch buffers of `len` each; they grow once and stay with the thread.
@@ -286,6 +288,96 @@ pub fn backward(
             }
         });
         PACKED.set(packed);
+    });
+}
+
+/// Attention within texts of many lengths: each stretch's queries see its prefix and its own rows up to themselves.
+pub fn ragged(
+    compute: Precision,
+    out: &mut [f32],
+    qkv: &[f32],
+    stretches: &[Stretch],
+    s: AttentionShape,
+) {
+    let (row, width, d) = (s.row(), s.width(), s.head_size);
+    let group = s.n_head / s.n_kv_head;
+    let rows = qkv.len() / row;
+    assert!(
+        out.len() == rows * width && Stretch::are_apart(stretches, rows),
+        "ragged attention: operands do not fit {s:?}"
+    );
+    let out = Shared(out.as_mut_ptr());
+    let tasks = stretches.len() * s.n_head;
+    (0..tasks).into_par_iter().for_each(|task| {
+        let (stretch, head) = (stretches[task / s.n_head], task % s.n_head);
+        let (past, total) = (stretch.prefix.1, stretch.prefix.1 + stretch.len);
+        let mut packed = PACKED.take();
+        let mut gathered = GATHERED.take();
+        let [k_memory, v_memory, _] = &mut packed;
+        let at = width + head / group * d;
+        let (prefix, own) = (stretch.prefix.0 * row, stretch.start * row);
+        let (k, v) = match past {
+            0 => (
+                Mat::strided(qkv, own + at, row),
+                Mat::strided(qkv, own + at + s.n_kv_head * d, row),
+            ),
+            // Products want one distance between rows.
+            _ => {
+                gathered.clear();
+                for column in [at, at + s.n_kv_head * d] {
+                    for (start, n) in [(prefix, past), (own, stretch.len)] {
+                        let rows = qkv[start..].chunks(row).take(n);
+                        rows.for_each(|r| gathered.extend_from_slice(&r[column..][..d]));
+                    }
+                }
+                let (k, v) = gathered.split_at(total * d);
+                (Mat::rows(k, d), Mat::rows(v, d))
+            }
+        };
+        // SAFETY: the assertion bounds every row; `qkv` and what was gathered of it are not written to.
+        let (k, v) = unsafe {
+            (
+                Right::new(compute, k.t(), (d, total), k_memory),
+                Right::new(compute, v, (total, d), v_memory),
+            )
+        };
+        with_scratch(BLOCK * total, |probs, _| {
+            for from in (0..stretch.len).step_by(BLOCK) {
+                let rows = BLOCK.min(stretch.len - from);
+                // Products take whole panels of the keys, or all.
+                let keys = (past + from + rows).next_multiple_of(BLOCK).min(total);
+                let first = stretch.start + from;
+                // SAFETY: the assertion bounds every row; the scratch buffer holds BLOCK rows of scores; a task writes
+                // only its own head's columns of its own stretch.
+                unsafe {
+                    matmul_shared(
+                        (rows, d, keys),
+                        probs.as_mut_ptr(),
+                        keys,
+                        Accumulate::Nothing,
+                        Mat::strided(qkv, first * row + head * d, row),
+                        &k,
+                    );
+                    simd!(softmax_rows(
+                        &mut probs[..rows * keys],
+                        &mut [0.0; BLOCK],
+                        s.scale,
+                        past + from,
+                        keys
+                    ));
+                    matmul_shared(
+                        (rows, keys, d),
+                        out.at(first * width + head * d),
+                        width,
+                        Accumulate::Nothing,
+                        Mat::rows(probs, keys),
+                        &v,
+                    );
+                }
+            }
+        });
+        PACKED.set(packed);
+        GATHERED.set(gathered);
     });
 }
 

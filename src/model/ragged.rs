@@ -1,0 +1,222 @@
+//! Forward passes over texts of many lengths, packed row after row without padding, with beginnings that several texts
+//! share computed once.
+
+use candle_core::{Device, Result, Tensor, bail};
+
+use super::config::{DecoderConfig, Positions};
+use super::decoder::Decoder;
+use super::workspace::{Format, Mode, Ragged, Workspace};
+use crate::ops::{self, Precision, Stretch};
+
+/// Logits that are looked at at once for the likeliest token.
+const LOGITS: usize = 4 << 20;
+
+/// Memory for ragged passes of up to a number of rows.
+#[derive(Debug)]
+pub struct RaggedSpace {
+    room: Workspace,
+    /// Cosines and sines of all positions, `[context, D]`.
+    rope: Option<Vec<f32>>,
+    compute: Precision,
+    /// Rows of the vocabulary that a softmax covers.
+    vocab: usize,
+    device: Device,
+}
+
+/// A token that a pass is asked for: after which row, and which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub row: u32,
+    pub token: u32,
+}
+
+impl RaggedSpace {
+    /// Allocates memory for passes of up to `rows` rows with products in `compute` and a softmax over the first `vocab`
+    /// rows of the vocabulary.
+    ///
+    /// # Errors
+    /// When the memory is not there, or the model has fewer rows.
+    pub fn new(
+        config: &DecoderConfig,
+        rows: usize,
+        compute: Precision,
+        vocab: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        if vocab == 0 || vocab > config.vocab {
+            bail!("{vocab} of {} rows of the vocabulary", config.vocab);
+        }
+        let format = Format::on(device, compute);
+        let room =
+            Workspace::with_room(config, (1, 1), Mode::Forward, format, rows.max(1), device)?;
+        let rope = match &config.positions {
+            Positions::Learned => None,
+            Positions::Rotary(rope) => Some(rope.table(config.head_size, config.context_length)),
+        };
+        Ok(Self {
+            room,
+            rope,
+            compute,
+            vocab,
+            device: device.clone(),
+        })
+    }
+
+    /// Number of rows that a pass may have.
+    pub fn rows(&self) -> usize {
+        self.room.rows()
+    }
+
+    /// Returns log p of every token asked for, in nats, after a pass over `tokens` (M of them). `stretches` cover all
+    /// rows in order; one with a prefix continues the positions of its prefix.
+    ///
+    /// # Errors
+    /// When the rows do not fit the memory, a text the model's context, or an id the vocabulary.
+    pub fn log_likelihoods(
+        &self,
+        model: &Decoder,
+        tokens: &[u32],
+        stretches: &[Stretch],
+        asked: &[Asked],
+    ) -> Result<Vec<f32>> {
+        let (x, head) = self.final_rows(model, tokens, stretches, asked)?;
+        let losses = ops::zeros(asked.len(), &self.device)?;
+        let targets: Vec<u32> = asked.iter().map(|a| a.token).collect();
+        let targets = Tensor::from_vec(targets, asked.len(), &self.device)?;
+        let chunk = &self.room.room_chunk()?;
+        ops::head_cross_entropy(self.compute, &losses, None, chunk, &x, &head, &targets, 1.0)?;
+        Ok(ops::read(&losses)?.into_iter().map(|l| -l).collect())
+    }
+
+    /// As [`Self::log_likelihoods`]; also whether each token asked for is the likeliest one after its row.
+    ///
+    /// # Errors
+    /// As [`Self::log_likelihoods`].
+    pub fn greedy(
+        &self,
+        model: &Decoder,
+        tokens: &[u32],
+        stretches: &[Stretch],
+        asked: &[Asked],
+    ) -> Result<Vec<(f32, bool)>> {
+        let log_likelihoods = self.log_likelihoods(model, tokens, stretches, asked)?;
+        let (x, head) = self.gathered(model, asked)?;
+        let mut likeliest = Vec::with_capacity(asked.len());
+        let rows = (LOGITS / self.vocab).clamp(1, asked.len());
+        for from in (0..asked.len()).step_by(rows) {
+            let n = rows.min(asked.len() - from);
+            let logits = ops::zeros((n, self.vocab), &self.device)?;
+            ops::head_logits(self.compute, &logits, &x.narrow(0, from, n)?, &head)?;
+            likeliest.extend(logits.argmax(1)?.to_vec1::<u32>()?);
+        }
+        let same = likeliest.iter().zip(asked).map(|(id, a)| *id == a.token);
+        Ok(log_likelihoods.into_iter().zip(same).collect())
+    }
+
+    /// Runs the blocks; returns the rows that tokens are asked for after, and the head.
+    fn final_rows(
+        &self,
+        model: &Decoder,
+        tokens: &[u32],
+        stretches: &[Stretch],
+        asked: &[Asked],
+    ) -> Result<(Tensor, Tensor)> {
+        let m = tokens.len();
+        let ws = self.view(&model.config, m, stretches)?;
+        ops::write(&ws.inputs, tokens)?;
+        if let Some(outside) = asked.iter().find(|a| a.row as usize >= m) {
+            bail!("{outside:?} is not one of {m} rows");
+        }
+        model.trunk(&ws, &mut |_, _, _| Ok(()))?;
+        self.gathered(model, asked)
+    }
+
+    /// The rows of the latest pass that tokens are asked for after, `[R, C]`, and the head's weight.
+    fn gathered(&self, model: &Decoder, asked: &[Asked]) -> Result<(Tensor, Tensor)> {
+        let rows: Vec<u32> = asked.iter().map(|a| a.row).collect();
+        let rows = Tensor::from_vec(rows, asked.len(), &self.device)?;
+        let x = self.room.room_final(model.config.n_embd)?;
+        let head = &model.operands(self.compute)?.head;
+        Ok((x.index_select(&rows, 0)?, head.narrow(0, 0, self.vocab)?))
+    }
+
+    /// A workspace of `m` rows in this memory.
+    fn view(&self, config: &DecoderConfig, m: usize, stretches: &[Stretch]) -> Result<Workspace> {
+        let covered: usize = stretches.iter().map(|s| s.len).sum();
+        if m == 0 || covered != m {
+            bail!("stretches of {covered} rows do not cover {m} tokens");
+        }
+        let mut positions = Vec::with_capacity(m);
+        for stretch in stretches {
+            let from = stretch.prefix.1;
+            let to = from + stretch.len;
+            if to > config.context_length {
+                bail!(
+                    "a text of {to} tokens does not fit the model's context of {}",
+                    config.context_length
+                );
+            }
+            positions.extend((from..to).map(|p| p as u32));
+        }
+        let rope = match &self.rope {
+            None => None,
+            Some(table) => {
+                let d = config.head_size;
+                let rows = positions
+                    .iter()
+                    .flat_map(|&p| &table[p as usize * d..][..d]);
+                let rows: Vec<f32> = rows.copied().collect();
+                Some(Tensor::from_vec(rows, (m, d), &self.device)?)
+            }
+        };
+        let ragged = Ragged {
+            stretches: stretches.to_vec(),
+            positions: Tensor::from_vec(positions, m, &self.device)?,
+        };
+        self.room.ragged_view(config, m, rope, ragged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Sizes;
+
+    #[test]
+    fn rows_that_do_not_fit_are_refused() {
+        let sizes = Sizes {
+            n_layer: 1,
+            n_head: 2,
+            n_embd: 16,
+            context_length: 8,
+            vocab: 32,
+        };
+        let model = Decoder::random(DecoderConfig::gpt2(sizes, true), 1, &Device::Cpu).unwrap();
+        let space =
+            |vocab| RaggedSpace::new(&model.config, 12, Precision::F32, vocab, &Device::Cpu);
+        assert!(space(33).is_err());
+        let space = space(30).unwrap();
+        let stretch = |start, len, prefix| Stretch { start, len, prefix };
+        let refused = |tokens: &[u32], stretches: &[Stretch], asked: Asked| {
+            let answer = space.log_likelihoods(&model, tokens, stretches, &[asked]);
+            answer.unwrap_err().to_string()
+        };
+        let at = |row, token| Asked { row, token };
+        let whole = [stretch(0, 4, (0, 0))];
+        assert!(
+            space
+                .log_likelihoods(&model, &[1; 4], &whole, &[at(3, 29)])
+                .is_ok()
+        );
+        assert!(refused(&[1; 4], &whole, at(4, 1)).contains("not one of 4 rows"));
+        assert!(refused(&[1; 4], &whole, at(3, 30)).contains("30"));
+        assert!(refused(&[1; 5], &whole, at(3, 1)).contains("do not cover 5"));
+        assert!(refused(&[1; 13], &[stretch(0, 13, (0, 0))], at(0, 1)).contains("context of 8"));
+        let overlapping = [stretch(0, 4, (0, 0)), stretch(3, 4, (0, 0))];
+        assert!(refused(&[1; 8], &overlapping, at(0, 1)).contains("do not follow one another"));
+        let long = [stretch(0, 6, (0, 0)), stretch(6, 3, (0, 6))];
+        assert!(refused(&[1; 9], &long, at(0, 1)).contains("context of 8"));
+        let outside = [stretch(0, 6, (0, 0)), stretch(6, 1, (9, 1))];
+        assert!(refused(&[1; 7], &outside, at(0, 1)).contains("do not follow one another"));
+    }
+}
