@@ -34,14 +34,16 @@ TINY = {
 QUICK = {"model.n_embd": 16, "model.context_length": 32, "probe.length": 32, "train.batch_tokens": 128}
 # What depends on the machine, the moment and the directory.
 VARIES = {"t", "elapsed", "pid", "host", "seconds", "tokens_per_second", "tokens_per_second_wall", "hours", "bytes"}
+# What decisions say of the future: its formulas have changed.
+ADVICE = {"slope_per_1k", "slope_stderr", "plateau", "forecast", "forecast_grown", "suggestion", "why"}
 # What newer programs add.
-ADDED = {"change", "schedule", "planned", "milestone"}
+ADDED = {"change", "schedule", "planned", "milestone", "forecasts", "rules", "measured", "sink"}
 
 
 def strip(value):
     """The value without what varies."""
     if isinstance(value, dict):
-        return {key: strip(v) for key, v in value.items() if key not in VARIES | ADDED}
+        return {key: strip(v) for key, v in value.items() if key not in VARIES | ADVICE | ADDED}
     return [strip(v) for v in value] if isinstance(value, list) else value
 
 

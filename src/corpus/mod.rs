@@ -20,7 +20,7 @@ pub use ahead::{Batch, Batches, Draw};
 pub use dataset::{Dataset, Source, check, open};
 pub use error::CorpusError;
 pub use mixture::Mixture;
-pub use reader::{Found, Skipped, TEXT_FIELD, find, size};
+pub use reader::{Found, Record, Records, Skipped, TEXT_FIELD, find, read_text, records, size};
 pub use report::{Report, Reporter};
 pub use sampler::{Sampler, even_starts, even_starts_rank, fill_batch};
 pub use tokenizer::{END_OF_TEXT, GgufVocabulary, StreamDecoder, Tokenizer};

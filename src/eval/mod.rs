@@ -1,13 +1,14 @@
 //! How good a model is: its loss over a validation text, and downstream tasks scored as EleutherAI's
 //! lm-evaluation-harness scores them.
 //!
-//! `tasks` turns documents into requests, `score` has a model answer them, `metrics` turns scores into results. Nothing
+//! `sources` finds and reads the files of data sets, `tasks` turns documents into requests, `score` has a model answer them, `metrics` turns scores into results. Nothing
 //! here knows runs, terminals or the trainer.
 
 mod error;
 pub mod metrics;
 pub mod report;
 pub mod score;
+mod sources;
 pub mod tasks;
 mod validation;
 

@@ -40,14 +40,22 @@ pub fn kind(name: &str) -> Result<Kind, CorpusError> {
     Err(content::foreign_ending(path).unwrap_or(unknown))
 }
 
-fn known(path: &Path) -> Option<Kind> {
-    let ending = |path: &Path| Some(path.extension()?.to_str()?.to_ascii_lowercase());
-    let last = ending(path)?;
-    let packing = match last.as_str() {
-        "gz" => Packing::Gzip,
-        "zst" => Packing::Zstd,
+/// Returns how a file is packed, by its name.
+pub fn packing(path: &Path) -> Packing {
+    match ending(path).as_deref() {
+        Some("gz") => Packing::Gzip,
+        Some("zst") => Packing::Zstd,
         _ => Packing::Plain,
-    };
+    }
+}
+
+fn ending(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_str()?.to_ascii_lowercase())
+}
+
+fn known(path: &Path) -> Option<Kind> {
+    let last = ending(path)?;
+    let packing = packing(path);
     let kind = match packing {
         Packing::Plain => last,
         _ => ending(Path::new(path.file_stem()?))?,

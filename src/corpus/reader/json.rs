@@ -12,15 +12,19 @@ use super::{Pieces, ReadOptions};
 use crate::corpus::CorpusError;
 
 pub fn pieces(path: &Path, text: Text, how: &ReadOptions, tally: &Arc<Tally>) -> Pieces {
-    let values = Values {
+    let rows = Rows::new(path.into(), values(path, text), &how.field, tally);
+    Box::new(Cut::new(rows, how.cuts))
+}
+
+/// Splits a text into the elements of its array, or the values that follow each other.
+pub fn values(path: &Path, text: Text) -> impl Split + use<> {
+    Values {
         path: path.into(),
         read: text.mark as u64,
         bytes: BufReader::with_capacity(1 << 18, text),
         line: 1,
         place: Place::Start,
-    };
-    let rows = Rows::new(path.into(), values, &how.field, tally);
-    Box::new(Cut::new(rows, how.cuts))
+    }
 }
 
 /// The position of a reader in a file, between two values.

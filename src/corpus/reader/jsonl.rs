@@ -12,14 +12,18 @@ use super::{Pieces, ReadOptions};
 use crate::corpus::CorpusError;
 
 pub fn pieces(path: &Path, text: Text, how: &ReadOptions, tally: &Arc<Tally>) -> Pieces {
-    let lines = Lines {
+    let rows = Rows::new(path.into(), lines(path, text), &how.field, tally);
+    Box::new(Cut::new(rows, how.cuts))
+}
+
+/// Splits a text into its lines.
+pub fn lines(path: &Path, text: Text) -> impl Split + use<> {
+    Lines {
         path: path.into(),
         read: text.mark as u64,
         bytes: BufReader::with_capacity(1 << 18, text),
         line: 0,
-    };
-    let rows = Rows::new(path.into(), lines, &how.field, tally);
-    Box::new(Cut::new(rows, how.cuts))
+    }
 }
 
 struct Lines {

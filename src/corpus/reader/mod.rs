@@ -2,6 +2,8 @@
 //! `.ndjson`, `.json`; a field of each), all of them also `.gz` and `.zst`, and `.parquet` (a column). Never more than
 //! a few documents are in memory.
 
+#[cfg(feature = "parquet")]
+mod columns;
 mod compressed;
 mod content;
 mod cut;
@@ -13,6 +15,8 @@ mod options;
 mod parquet;
 mod piece;
 mod plain;
+mod record;
+mod records;
 mod rows;
 mod tally;
 #[cfg(test)]
@@ -26,6 +30,8 @@ pub use cut::Cuts;
 pub use inputs::{Found, Kind, find, kind};
 pub use options::{ReadOptions, TEXT_FIELD};
 pub use piece::{Piece, Pieces};
+pub use record::{Record, Records};
+pub use records::{read_text, records};
 pub use tally::{Skipped, Tally};
 
 /// The embedded text: the complete works' excerpt known from char-rnn, in the public domain.

@@ -125,10 +125,40 @@ enum Row<T> {
     Missing,
 }
 
-/// Reads a row. The error has the lines between the row's first and the fault.
+/// Reads the text of a row. The error has the lines between the row's first and the fault.
 fn parse(row: &[u8], field: &str) -> Result<Row<String>, (usize, String)> {
-    let mut error = match found(row, field) {
-        Ok(found) => return owned(found, field),
+    read(row, |row| {
+        found(row, field).map(|found| owned(found, field))
+    })?
+}
+
+/// Reads all fields of a row. The error has the lines between the row's first and the fault.
+pub fn object(row: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, (usize, String)> {
+    use serde_json::Value;
+
+    let what = match read(row, |row| serde_json::from_slice(row))? {
+        Value::Object(fields) => return Ok(fields),
+        Value::Array(_) => "an array",
+        Value::String(_) => "a string",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::Null => "null",
+    };
+    let hint = match what {
+        "an array" => "; a file that is one JSON array has the ending .json",
+        _ => "",
+    };
+    Err((0, format!("the row is {what}, not an object{hint}")))
+}
+
+/// Reads a row with `json`, which reads JSON, also where it has numbers that JSON does not have. The error has the lines
+/// between the row's first and the fault.
+fn read<T>(
+    row: &[u8],
+    json: impl Fn(&[u8]) -> serde_json::Result<T>,
+) -> Result<T, (usize, String)> {
+    let mut error = match json(row) {
+        Ok(read) => return Ok(read),
         Err(error) => error,
     };
     if row.starts_with(text::BYTE_ORDER_MARK) {
@@ -137,12 +167,12 @@ fn parse(row: &[u8], field: &str) -> Result<Row<String>, (usize, String)> {
     }
     let plain = without_nan(row, |_| b"null".into());
     if *plain != *row {
-        if let Ok(found) = found(&plain, field) {
-            return owned(found, field);
+        if let Ok(read) = json(&plain) {
+            return Ok(read);
         }
         // Another fault is reported, at its column in the original row, since replaced numbers keep their length.
         let same_length = without_nan(row, |n| format!("{:<n$}", 1).into());
-        error = found(&same_length, field).err().unwrap_or(error);
+        error = json(&same_length).err().unwrap_or(error);
     }
     let at = format!(" at line {} column", error.line());
     let what = error.to_string().replace(&at, " at column");

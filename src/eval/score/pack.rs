@@ -67,7 +67,7 @@ impl Prepared {
     /// Names the document that cannot be encoded, by its number from 1.
     pub fn new(encoder: &Encoder, documents: &[Document], packing: Packing) -> Result<Self> {
         ensure!(packing.tokens > 0, "a pass needs at least one token");
-        let mut units = Vec::new();
+        let mut encoded = Vec::with_capacity(documents.len());
         let mut facts = Vec::with_capacity(documents.len());
         for (i, document) in documents.iter().enumerate() {
             let requests = encoder
@@ -78,26 +78,24 @@ impl Prepared {
                 (tokens, windows.iter().any(|w| w.truncated))
             };
             facts.push(requests.iter().map(fact).collect());
-            units.push(units_of(i, document, requests, packing.share));
+            encoded.push(owned(i, requests));
         }
-        let size = |i: usize| units[i].iter().map(Unit::rows).max().unwrap_or(0);
-        let mut order: Vec<usize> = (0..documents.len()).collect();
-        order.sort_by_key(|&i| (std::cmp::Reverse(size(i)), i));
+        let mut bundles = bundles(documents, encoded, packing);
+        let size = |b: &Bundle| b.units.iter().map(Unit::rows).max().unwrap_or(0);
+        bundles.sort_by_key(|b| (std::cmp::Reverse(size(b)), b.documents[0]));
         let mut groups: Vec<Group> = Vec::new();
-        for i in order {
-            let rows: usize = units[i].iter().map(Unit::rows).sum();
-            let fits = groups
-                .last()
-                .is_some_and(|g| g.rows() + rows <= packing.tokens);
-            if !fits {
+        for bundle in bundles {
+            let rows: usize = bundle.units.iter().map(Unit::rows).sum();
+            let has_place = |g: &Group| g.rows() + rows <= packing.tokens;
+            if !groups.last().is_some_and(has_place) {
                 groups.push(Group::default());
             }
             if let Some(group) = groups.last_mut() {
-                group.documents.push(i);
-                group.greedy |= documents[i].answer == Answer::Word;
-                units[i]
-                    .iter()
-                    .for_each(|unit| unit.lay(group, packing.tokens));
+                group.greedy |= bundle.greedy;
+                group.documents.extend(bundle.documents);
+                for unit in &bundle.units {
+                    unit.lay(group, packing.tokens);
+                }
             }
         }
         let passes = || groups.iter().flat_map(|g| &g.passes);
@@ -132,45 +130,108 @@ impl Prepared {
     }
 }
 
-/// Sequences that lie in one pass, with the beginning that they share.
-struct Unit {
-    document: usize,
-    sequences: Vec<(usize, Sequence)>,
-    shared: usize,
+/// A sequence and the request that it answers.
+type Owned = (Owner, Sequence);
+
+fn owned(document: usize, requests: Vec<Vec<Sequence>>) -> Vec<Owned> {
+    let numbered = requests.into_iter().enumerate();
+    let owner = |request| Owner { document, request };
+    numbered
+        .flat_map(|(request, windows)| windows.into_iter().map(move |w| (owner(request), w)))
+        .collect()
 }
 
-/// The requests of a question are one unit; windows of a page are one each.
-fn units_of(
-    document: usize,
-    of: &Document,
-    requests: Vec<Vec<Sequence>>,
-    share: bool,
-) -> Vec<Unit> {
-    let numbered = requests.into_iter().enumerate();
-    let sequences: Vec<_> = numbered
-        .flat_map(|(request, windows)| windows.into_iter().map(move |w| (request, w)))
-        .collect();
-    let unit = |sequences: Vec<(usize, Sequence)>, shared| Unit {
-        document,
-        sequences,
-        shared,
-    };
-    let page = matches!(of.answer, Answer::Page { .. });
-    if page || !share || sequences.len() < 2 {
-        let one = |sequence| unit(vec![sequence], 0);
+/// Documents that are laid out together.
+struct Bundle {
+    documents: Vec<usize>,
+    units: Vec<Unit>,
+    greedy: bool,
+}
+
+/// A document alone, or several of one group that are one text with a token asked for at its end and share at least half
+/// of it: questions after the same examples.
+fn bundles(documents: &[Document], encoded: Vec<Vec<Owned>>, packing: Packing) -> Vec<Bundle> {
+    let mut bundles: Vec<Bundle> = Vec::new();
+    let mut joinable = false;
+    for (i, (document, sequences)) in documents.iter().zip(encoded).enumerate() {
+        let page = matches!(document.answer, Answer::Page { .. });
+        let one_text = sequences.windows(2).all(|w| w[0].1.inputs == w[1].1.inputs);
+        let join = packing.share && !page && one_text && document.group.is_some();
+        if join
+            && joinable
+            && let Some(last) = bundles.last_mut()
+            && documents[last.documents[0]].group == document.group
+            && let ([unit], Some((_, first))) = (&mut last.units[..], sequences.first())
+            && let Some(shared) = unit.shared_with(&first.inputs)
+            && 2 * shared >= first.inputs.len()
+            && unit.rows() + (unit.shared - shared) * unit.texts() + first.inputs.len() - shared
+                <= packing.tokens
+        {
+            unit.shared = shared;
+            unit.sequences.extend(sequences);
+            last.documents.push(i);
+            continue;
+        }
+        joinable = join;
+        bundles.push(Bundle {
+            documents: vec![i],
+            units: units_of(sequences, packing.share && !page),
+            greedy: document.answer == Answer::Word,
+        });
+    }
+    bundles
+}
+
+/// With `share`, all sequences are one unit; without, they are one each.
+fn units_of(sequences: Vec<Owned>, share: bool) -> Vec<Unit> {
+    if !share || sequences.len() < 2 {
+        let one = |sequence| Unit {
+            sequences: vec![sequence],
+            shared: 0,
+        };
         return sequences.into_iter().map(one).collect();
     }
     let first = &sequences[0].1.inputs;
-    let common = |s: &[u32]| first.iter().zip(s).take_while(|(a, b)| a == b).count();
-    let shared = sequences.iter().map(|(_, s)| common(&s.inputs)).min();
-    let shared = shared.unwrap_or(0);
-    vec![unit(sequences, shared)]
+    let shared = sequences
+        .iter()
+        .map(|(_, s)| common(first, &s.inputs))
+        .min();
+    vec![Unit {
+        shared: shared.unwrap_or(0),
+        sequences,
+    }]
+}
+
+/// Number of tokens that both begin with.
+fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Sequences that lie in one pass, with the beginning that they share.
+struct Unit {
+    sequences: Vec<Owned>,
+    shared: usize,
 }
 
 impl Unit {
+    /// The beginning that would be shared with another text as well.
+    fn shared_with(&self, inputs: &[u32]) -> Option<usize> {
+        let first = &self.sequences.first()?.1.inputs;
+        let texts = self.sequences.iter().map(|(_, s)| &s.inputs);
+        let least = texts.map(|text| common(first, text)).min()?;
+        Some(least.min(common(first, inputs)))
+    }
+
+    /// Number of texts: neighbours that read the same are one.
+    fn texts(&self) -> usize {
+        let differ = |w: &&[Owned]| w[0].1.inputs != w[1].1.inputs;
+        1 + self.sequences.windows(2).filter(differ).count()
+    }
+
     fn rows(&self) -> usize {
-        let own = |(_, s): &(usize, Sequence)| s.inputs.len() - self.shared;
-        self.shared + self.sequences.iter().map(own).sum::<usize>()
+        let own = |same: &[Owned]| same[0].1.inputs.len() - self.shared;
+        let texts = self.sequences.chunk_by(|a, b| a.1.inputs == b.1.inputs);
+        self.shared + texts.map(own).sum::<usize>()
     }
 
     /// Adds the unit to the group's last pass, or to a new one where that has no place left.
@@ -184,31 +245,27 @@ impl Unit {
         };
         let prefix = (pass.tokens.len(), self.shared);
         if self.shared > 0 {
-            let beginning = &self.sequences[0].1.inputs[..self.shared];
-            pass.stretch(beginning, (0, 0));
+            pass.stretch(&self.sequences[0].1.inputs[..self.shared], (0, 0));
         }
-        for (request, sequence) in &self.sequences {
+        for same in self.sequences.chunk_by(|a, b| a.1.inputs == b.1.inputs) {
             let start = pass.tokens.len();
-            let own = &sequence.inputs[self.shared..];
+            let own = &same[0].1.inputs[self.shared..];
             if !own.is_empty() {
                 let after = if self.shared > 0 { prefix } else { (0, 0) };
                 pass.stretch(own, after);
             }
-            let first = sequence.inputs.len() - sequence.targets.len();
-            for (i, &token) in sequence.targets.iter().enumerate() {
-                let position = first + i;
-                let row = match position < self.shared {
-                    true => prefix.0 + position,
-                    false => start + position - self.shared,
-                };
-                pass.asked.push(Asked {
-                    row: row as u32,
-                    token,
-                });
-                pass.owners.push(Owner {
-                    document: self.document,
-                    request: *request,
-                });
+            for (owner, sequence) in same {
+                let first = sequence.inputs.len() - sequence.targets.len();
+                for (i, &token) in sequence.targets.iter().enumerate() {
+                    let position = first + i;
+                    let row = match position < self.shared {
+                        true => prefix.0 + position,
+                        false => start + position - self.shared,
+                    };
+                    let row = row as u32;
+                    pass.asked.push(Asked { row, token });
+                    pass.owners.push(*owner);
+                }
             }
         }
     }

@@ -28,6 +28,21 @@ fn document(context: &str, continuations: &[&str], answer: Answer) -> Document {
     }
 }
 
+/// A question of one subject, after examples.
+fn question(examples: &str, text: &str) -> Document {
+    Document {
+        group: Some("subject".into()),
+        ..document(
+            &format!("{examples}{text}"),
+            &["A", "B"],
+            Answer::Choice {
+                gold: 0,
+                lengths: vec![1, 1],
+            },
+        )
+    }
+}
+
 fn documents() -> Vec<Document> {
     let choice = || Answer::Choice {
         gold: 0,
@@ -42,6 +57,9 @@ fn documents() -> Vec<Document> {
         document("One token", &["A", "B", "C"], choice()),
         document("", &["nothing before", "nothing"], choice()),
         document("The last", &[" word"], Answer::Word),
+        question(&long[..90], "Is it?"),
+        question(&long[..90], "Is it so?"),
+        question(&long[..90], "Or?"),
         document("", &[&long.repeat(3)], Answer::Page { words: 9, bytes: 9 }),
     ]
 }
@@ -151,4 +169,19 @@ fn what_is_known_is_not_computed_again_and_a_break_ends_it() {
     let (rest, fewer) = all(&known);
     assert_eq!(whole, rest);
     assert_eq!(fewer, count - 2);
+}
+
+#[test]
+fn questions_after_the_same_examples_read_them_once() {
+    let documents = documents();
+    let encoder = Encoder::new(Tokenizer::byte(), None, false, 160).unwrap();
+    let rows = |documents: &[Document], share| {
+        let packing = Packing { tokens: 400, share };
+        Prepared::new(&encoder, documents, packing).unwrap().rows()
+    };
+    // Bytes: 90 of examples, 6, 9 and 3 of questions; both answers follow the same text.
+    assert_eq!(rows(&documents[5..8], true), 90 + 6 + 9 + 3);
+    assert_eq!(rows(&documents[5..8], false), 2 * (96 + 99 + 93));
+    // A choice adds all but its last byte; both begin with a space.
+    assert_eq!(rows(&documents[..1], true), 11 + 1 + 13);
 }

@@ -1,68 +1,79 @@
 //! Downstream tasks: one file a task, one row of [`TASKS`] each.
+//!
+//! Prompts and answers are those of EleutherAI's lm-evaluation-harness (`lm_eval` 0.4.13), to the last character. `load`
+//! reads rows into documents, `strings` has Python's string functions.
 
-use std::path::{Path, PathBuf};
+mod arc_easy;
+mod boolq;
+mod document;
+mod hellaswag;
+mod lambada_openai;
+mod load;
+mod piqa;
+mod sciq;
+mod strings;
+mod task;
+#[cfg(test)]
+mod tests;
+mod wikitext;
+mod winogrande;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use super::metrics::Metric;
-
-/// A text and how it may continue: the model is asked for log p(continuation | context).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// Empty: the text begins after the token that begins (or ends) documents.
-    pub context: String,
-    pub continuation: String,
-}
-
-/// What a document's scores are compared with.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// One request for each choice.
-    Choice {
-        /// Index of the right one.
-        gold: usize,
-        /// Characters (Unicode scalar values) of each choice, for `acc_norm`.
-        lengths: Vec<usize>,
-    },
-    /// One request for each choice; several may be true (TruthfulQA's second form).
-    Truths(Vec<bool>),
-    /// One request, whose continuation should be the likeliest token by token.
-    Word,
-    /// One request without context, scored in windows over its whole length.
-    Page { words: usize, bytes: usize },
-}
-
-/// One question, or one text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Document {
-    pub requests: Vec<Request>,
-    pub answer: Answer,
-    /// The part of a task that it belongs to (a subject of MMLU); the parts' accuracies are averaged.
-    pub group: Option<String>,
-}
-
-/// A task's documents.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Set {
-    pub documents: Vec<Document>,
-    /// Documents left out, as the harness leaves them out.
-    pub skipped: usize,
-    /// The files they were read from.
-    pub files: Vec<PathBuf>,
-}
-
-/// A downstream task.
-#[derive(Debug)]
-pub struct Task {
-    pub name: &'static str,
-    /// The harness's version of the task's definition.
-    pub version: &'static str,
-    pub metrics: &'static [Metric],
-    /// Accuracy of guessing.
-    pub chance: Option<f64>,
-    /// Finds and reads the documents under a data directory, at most `limit`.
-    pub load: fn(data: &Path, limit: Option<usize>) -> Result<Set>,
-}
+pub use document::{Answer, Document, Request};
+pub use task::{Set, Task};
 
 /// All tasks, in the order in which they are listed.
-pub const TASKS: &[&Task] = &[];
+pub const TASKS: &[&Task] = &[
+    &arc_easy::TASK,
+    &piqa::TASK,
+    &sciq::TASK,
+    &hellaswag::TASK,
+    &winogrande::TASK,
+    &boolq::TASK,
+    &lambada_openai::TASK,
+    &wikitext::TASK,
+];
+
+/// Most bytes of a name that may be misspelled.
+const LONGEST_NAME: usize = 100;
+
+/// Returns the task of a name.
+///
+/// # Errors
+/// When there is none, with the name most like it.
+pub fn find(name: &str) -> Result<&'static Task> {
+    if let Some(task) = TASKS.iter().find(|task| task.name == name) {
+        return Ok(task);
+    }
+    let likeness = |task: &&&Task| strsim::normalized_damerau_levenshtein(name, task.name);
+    let nearest = TASKS
+        .iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let shown = crate::text::clean(crate::text::cut(name, LONGEST_NAME).as_ref()).into_owned();
+    match nearest.filter(|task| name.len() <= LONGEST_NAME && likeness(task) > 0.5) {
+        Some(task) => bail!("unknown task {shown:?}; did you mean {:?}?", task.name),
+        None => {
+            let names: Vec<&str> = TASKS.iter().map(|task| task.name).collect();
+            bail!("unknown task {shown:?}; the tasks are {}", names.join(", "))
+        }
+    }
+}
+
+/// Reads task names that are separated by commas. A name that is repeated counts once.
+///
+/// # Errors
+/// When there is no name, or one is unknown.
+pub fn parse(names: &str) -> Result<Vec<&'static Task>> {
+    let mut tasks: Vec<&'static Task> = Vec::new();
+    for name in names.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+        let task = find(name)?;
+        if !tasks.iter().any(|known| known.name == task.name) {
+            tasks.push(task);
+        }
+    }
+    if tasks.is_empty() {
+        bail!("no task is named; give names separated by commas, such as arc_easy,piqa");
+    }
+    Ok(tasks)
+}
