@@ -23,6 +23,11 @@ impl Metric {
             Self::BitsPerByte => "bits_per_byte",
         }
     }
+
+    /// Whether it is a share of documents, which guessing has a level of.
+    pub fn is_accuracy(self) -> bool {
+        matches!(self, Self::Acc | Self::AccNorm)
+    }
 }
 
 /// A measured value.

@@ -6,6 +6,7 @@
 
 mod error;
 pub mod metrics;
+pub mod report;
 pub mod score;
 mod sources;
 pub mod tasks;

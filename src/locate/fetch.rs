@@ -1,7 +1,8 @@
 //! Fetches models from the Hugging Face hub into its standard cache. Only files that heirloom reads are fetched:
-//! config, tokenizer and safetensors. A revision's name points to a snapshot only when all of it has been fetched. No
+//! config, tokenizer and safetensors; of data sets, chosen folders. A revision's name points to a snapshot only when all of it has been fetched. No
 //! more bytes are accepted of a file than the hub has announced.
 
+mod dataset;
 mod download;
 mod environment;
 
@@ -11,13 +12,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::hub::{self, Found, HubError, Name};
+use super::hub::{self, Found, HubError, Kind, Name};
 use super::request::{Client, RequestError};
 use crate::corpus::tokenizer::{COMPANIONS, TOKENIZER};
 use crate::file::{self, Dir};
 use crate::tensors::{self, INDEX, MODEL, PICKLES, TensorError};
 use crate::text;
 
+pub(super) use dataset::dataset;
 use environment::{is_offline, token, variable};
 
 /// Describes a model's shape; required.
@@ -92,7 +94,7 @@ fn is_whole(dir: &Path) -> bool {
     is_there(CONFIG) && (is_there(MODEL) || has_shards())
 }
 
-/// One model of the hub, and the cache for it.
+/// One model or data set of the hub, and the cache for it.
 struct Hub<'a> {
     wanted: Name<'a>,
     cache: PathBuf,
@@ -119,14 +121,22 @@ impl<'a> Hub<'a> {
     /// Returns the address of a file of a commit.
     fn url(&self, commit: &str, name: &str) -> String {
         let (endpoint, model) = (&self.client.endpoint, self.wanted.model);
-        format!("{endpoint}/{model}/resolve/{commit}/{name}")
+        let datasets = match self.wanted.kind {
+            Kind::Model => "",
+            Kind::Dataset => "datasets/",
+        };
+        format!("{endpoint}/{datasets}{model}/resolve/{commit}/{name}")
     }
 
     /// Asks for the files of the revision, and its commit.
     fn ask(&self) -> Result<Listing, HubError> {
         let (endpoint, model) = (&self.client.endpoint, self.wanted.model);
         let revision = self.wanted.revision.replace('/', "%2F");
-        let url = format!("{endpoint}/api/models/{model}/revision/{revision}");
+        let kind = match self.wanted.kind {
+            Kind::Model => "models",
+            Kind::Dataset => "datasets",
+        };
+        let url = format!("{endpoint}/api/{kind}/{model}/revision/{revision}");
         let mut answer = self
             .client
             .get(&url, None, LARGEST_LIST)

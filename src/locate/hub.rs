@@ -135,6 +135,14 @@ pub(super) struct Found {
     pub notice: Option<String>,
 }
 
+/// What a repository of the hub holds. Both kinds have names of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Model,
+    #[cfg(feature = "hub")]
+    Dataset,
+}
+
 /// A name of the hub, split and checked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Name<'a> {
@@ -142,6 +150,7 @@ pub(super) struct Name<'a> {
     pub model: &'a str,
     /// A branch, a tag or a commit; [`MAIN`] when none is named.
     pub revision: &'a str,
+    pub kind: Kind,
 }
 
 impl<'a> Name<'a> {
@@ -154,36 +163,63 @@ impl<'a> Name<'a> {
             parts.all(is_part)
         });
         if fits {
-            return Ok(Self { model, revision });
+            return Ok(Self {
+                model,
+                revision,
+                kind: Kind::Model,
+            });
         }
         Err(HubError::HubName {
             name: text::clean(name).into_owned(),
         })
     }
 
-    /// Returns where the cache keeps this model.
+    /// The name of a data set.
+    #[cfg(feature = "hub")]
+    pub fn of_dataset(name: &'a str, revision: &'a str) -> Self {
+        Self {
+            model: name,
+            revision,
+            kind: Kind::Dataset,
+        }
+    }
+
+    /// Returns where the cache keeps this model or data set.
     pub fn dir(&self, cache: &Path) -> PathBuf {
-        cache.join(format!("models--{}", self.model.replace('/', "--")))
+        let kind = match self.kind {
+            Kind::Model => "models",
+            #[cfg(feature = "hub")]
+            Kind::Dataset => "datasets",
+        };
+        cache.join(format!("{kind}--{}", self.model.replace('/', "--")))
+    }
+
+    /// Returns the snapshot that the cache keeps of it.
+    ///
+    /// # Errors
+    /// [`HubError::NotCached`].
+    pub fn cached(&self, cache: &Path) -> Result<PathBuf, HubError> {
+        let (dir, revision) = (self.dir(cache), self.revision);
+        let commit = file::read_text(&dir.join("refs").join(revision), LARGEST_REF);
+        // A name that is neither a branch nor a tag may be a commit itself.
+        let commit = commit.map_or_else(|_| revision.into(), |text| text.trim().to_string());
+        let snapshot = dir.join("snapshots").join(&commit);
+        if is_part(&commit) && snapshot.is_dir() {
+            return Ok(snapshot);
+        }
+        Err(HubError::NotCached {
+            name: self.model.into(),
+            revision: revision.into(),
+            cache: cache.into(),
+        })
     }
 }
 
 /// Returns the directory of `OWNER/NAME` or `OWNER/NAME@REVISION` in the cache.
 pub(super) fn cached(name: &str, cache: Option<&Path>) -> Result<PathBuf, HubError> {
-    let Name { model, revision } = Name::read(name)?;
+    let wanted = Name::read(name)?;
     let cache = cache.ok_or_else(|| HubError::NoCache { name: name.into() })?;
-    let dir = Name { model, revision }.dir(cache);
-    let commit = file::read_text(&dir.join("refs").join(revision), LARGEST_REF);
-    // A name that is neither a branch nor a tag may be a commit itself.
-    let commit = commit.map_or_else(|_| revision.into(), |text| text.trim().to_string());
-    let snapshot = dir.join("snapshots").join(&commit);
-    if is_part(&commit) && snapshot.is_dir() {
-        return Ok(snapshot);
-    }
-    Err(HubError::NotCached {
-        name: model.into(),
-        revision: revision.into(),
-        cache: cache.into(),
-    })
+    wanted.cached(cache)
 }
 
 /// Whether this is a part of a name of the hub, and not a path that leads elsewhere.

@@ -6,6 +6,7 @@ mod fetch;
 mod hub;
 #[cfg(feature = "hub")]
 mod request;
+mod results;
 mod tokenizer;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::text::{self, exact};
 use crate::train::checkpoint::Checkpoints;
 
 pub use hub::HubError;
+pub use results::{Finished, Results, results};
 pub use tokenizer::{HUGGING_FACE, tokenizer, vocabulary};
 
 /// Prefix of the hub's models.
@@ -148,6 +150,16 @@ fn find_in_hub(name: &str) -> Result<hub::Found, HubError> {
     #[cfg(not(feature = "hub"))]
     return hub::cached(name, hub::cache().as_deref())
         .map(|path| hub::Found { path, notice: None });
+}
+
+/// Fetches the Parquet files in `folders` of a data set of the hub into its cache, and returns their paths there. Without
+/// a connection, those of the cache.
+///
+/// # Errors
+/// When they are neither in the cache nor can be fetched.
+#[cfg(feature = "hub")]
+pub fn dataset(name: &str, revision: &str, folders: &[String]) -> Result<Vec<PathBuf>, HubError> {
+    fetch::dataset(name, revision, folders, hub::cache().as_deref())
 }
 
 /// Returns the last checkpoint of the last round, and a description of that choice.

@@ -8,6 +8,7 @@ use super::live::LiveControls;
 pub use super::measured::{AtStep, FinishedPhase};
 use super::measured::{evals_of_any_version, probe_of_any_version};
 pub use super::task::Task;
+use crate::run::controls::Control;
 use crate::run::decisions::Repeat;
 use crate::run::event::{
     DecisionReason, Evaluation, Outcome, Phase, PhaseResult, Probe, Start, null_is_nan,
@@ -269,6 +270,19 @@ impl TrainState {
             start: Some(self.start),
             course: self.course.clone(),
         });
+    }
+
+    /// Returns the results of the phases that are over, in the order in which they were trained: the reference, every round,
+    /// the controls.
+    pub fn results(&self) -> Vec<(Phase, &PhaseResult)> {
+        let reference = self.reference.iter().map(|r| (Phase::Reference, r));
+        let rounds = self.rounds.iter();
+        let rounds = rounds.map(|r| (Phase::Round(r.round), &r.result));
+        let controls = self.controls.iter().filter_map(|c| {
+            let control = Control::of_result(&c.name)?;
+            Some((Phase::Control(control), &c.result))
+        });
+        reference.chain(rounds).chain(controls).collect()
     }
 
     /// Whether so many evaluations in a row expect no match that the round may end for it.

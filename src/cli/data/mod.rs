@@ -1,6 +1,8 @@
-//! `heirloom data`: text into token files, and what is in either.
+//! `heirloom data`: text into token files, and what is in either; documents of downstream tasks.
 
+mod fetch;
 mod info;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::fetch::Fetch;
 use self::info::Info;
 use super::{exit, say};
 use crate::corpus::prepare::{Job, Prepared, Progress, prepare};
@@ -20,7 +23,7 @@ use crate::text;
 /// Time for finishing a batch after Ctrl-C, so that it need not be encoded again.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Prepare text for training, and look into it
+/// Prepare text for training, look into it, fetch tasks
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -37,6 +40,10 @@ enum Command {
     ///
     /// A file that cannot be read is named, the others are shown all the same, and the exit code is 2.
     Info(Info),
+    /// Fetch the documents of downstream tasks from the Hugging Face hub
+    ///
+    /// Where there is no connection, it prints what to copy from where. HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE are honoured.
+    Fetch(Fetch),
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,6 +81,7 @@ impl Args {
         match self.command {
             Command::Prepare(args) => args.run(),
             Command::Info(args) => args.run(),
+            Command::Fetch(args) => args.run(),
         }
     }
 }

@@ -1,0 +1,88 @@
+//! The checkpoints that hold the results of a run: its reference, the end of each round, the controls.
+
+use anyhow::{Result, bail};
+
+use crate::run::dir::RunDir;
+use crate::run::event::{Phase, PhaseResult};
+use crate::run::table;
+use crate::train::checkpoint::Checkpoints;
+use crate::train::state::TrainState;
+
+/// The checkpoint at the end of a phase.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    pub phase: Phase,
+    /// Directory under `checkpoints/`.
+    pub checkpoint: String,
+}
+
+/// What a run has on disk of its results.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Results {
+    /// In the order in which they were trained.
+    pub kept: Vec<Finished>,
+    /// Phases that are over and whose checkpoint has been deleted.
+    pub deleted: Vec<Phase>,
+    /// The phase that is not over, if there is one.
+    pub unfinished: Option<Phase>,
+}
+
+/// Looks for the checkpoints of a run's finished phases. Those of branches that a rollback has abandoned do not count.
+///
+/// # Errors
+/// When no checkpoint holds a result.
+pub fn results(run: &RunDir) -> Result<Results> {
+    let checkpoints = Checkpoints::at(run);
+    let names = checkpoints.names().into_iter();
+    let states: Vec<(String, TrainState)> = names
+        .filter_map(|name| {
+            let state = checkpoints.state(&name).ok()?;
+            Some((name, state))
+        })
+        .collect();
+    let latest = checkpoints.resolve("latest").ok();
+    let latest = latest.and_then(|latest| states.iter().find(|(name, _)| *name == latest));
+    let latest = latest.or_else(|| states.iter().max_by_key(|(_, state)| state.seq));
+    let name = run.argument();
+    let Some((_, latest)) = latest else {
+        bail!("run {name} has no checkpoint yet; one is written when its reference is finished");
+    };
+    let mut found = Results {
+        kept: Vec::new(),
+        deleted: Vec::new(),
+        unfinished: None,
+    };
+    let over = latest.results();
+    for (phase, result) in &over {
+        // The end of a phase is the checkpoint in that phase which knows its result.
+        let ends = states.iter().filter(|(_, state)| {
+            let own = state.results().into_iter().find(|(p, _)| p == phase);
+            state.phase == *phase && own.is_some_and(|(_, own)| is_same(own, result))
+        });
+        match ends.max_by_key(|(_, state)| state.seq) {
+            Some((checkpoint, _)) => found.kept.push(Finished {
+                phase: phase.clone(),
+                checkpoint: checkpoint.clone(),
+            }),
+            None => found.deleted.push(phase.clone()),
+        }
+    }
+    if !over.iter().any(|(phase, _)| *phase == latest.phase) {
+        found.unfinished = Some(latest.phase.clone());
+    }
+    if found.kept.is_empty() {
+        bail!(
+            "no phase of run {name} has a checkpoint of its end ({} at step {} of {}); {name}@latest is the model as it stands",
+            table::phase_name(&latest.phase),
+            latest.phase_step,
+            latest.steps
+        );
+    }
+    Ok(found)
+}
+
+/// Whether two results are of the same training.
+fn is_same(a: &PhaseResult, b: &PhaseResult) -> bool {
+    (a.steps, a.tokens, a.layers, a.val_loss.to_bits())
+        == (b.steps, b.tokens, b.layers, b.val_loss.to_bits())
+}
