@@ -71,13 +71,20 @@ impl Places {
                     }
                 }
             }
-            for folder in self.folders {
+            for folder in self.names() {
                 if let Some(files) = self.in_directory(data, folder, split, false)? {
                     return Ok(files);
                 }
             }
         }
         Err(self.not_found(data))
+    }
+
+    /// Returns the names that the task's folder may have: those of its data sets, and its own.
+    fn names(&self) -> Vec<&'static str> {
+        let own = [self.task].into_iter();
+        let own = own.filter(|own| self.folders.iter().all(|name| key(name) != key(own)));
+        self.folders.iter().copied().chain(own).collect()
     }
 
     /// Returns the directories of the task under `data`, by the order of the folders' names: for each the folder's name, and
@@ -98,9 +105,9 @@ impl Places {
         let own = own.as_deref().unwrap_or(data);
         let named = |d: &PathBuf, name| is_named(d, name) || d == data && is_named(own, name);
         let mut folders = Vec::new();
-        for name in self.folders {
+        for name in self.names() {
             for directory in all.iter().filter(|d| named(d, name)) {
-                folders.push((*name, self.within(directory)?));
+                folders.push((name, self.within(directory)?));
             }
         }
         Ok(folders)
@@ -206,12 +213,12 @@ impl Places {
             "{} with the ending {} (also .gz, .zst) in a folder named {}, up to {LEVELS} levels below",
             any_of(self.splits),
             any_of(&endings),
-            any_of(self.folders),
+            any_of(&self.names()),
         );
         if !self.parts.is_empty() {
             looked_for += &format!(" (in it also in {})", any_of(self.parts));
         }
-        if let ([folder, ..], [split, ..]) = (self.folders, self.splits) {
+        if let ([folder, ..], [split, ..]) = (&self.names()[..], self.splits) {
             looked_for += &format!(", and for {folder}_{split} in the directory itself");
         }
         DataError::NotFound {

@@ -40,21 +40,27 @@ fn read(data: &Path, limit: Option<usize>) -> Result<Set> {
 
 /// Places count characters. They are those of the text before its double spaces are removed, as in the harness.
 fn document(row: &Row) -> Result<Document> {
-    let text = row.text("text")?.replace("  ", " ");
+    let text = row.text("text")?;
     let pronoun = row.text("pronoun")?;
     let at = row.position("pronoun_loc")?;
     let gold = row.label("label", 2)?;
-    let chars: Vec<char> = text.chars().collect();
     let end = at.saturating_add(pronoun.chars().count());
-    if end > chars.len() || chars.len() < 2 {
-        let what = format!(
-            "the pronoun ends at {end}, behind the text's {} characters",
-            chars.len()
-        );
+    let length = text.chars().count();
+    if end > length {
+        let what = format!("the pronoun ends at {end}, behind the text's {length} characters");
         return Err(row.invalid(what).into());
     }
+    let chars: Vec<char> = text.replace("  ", " ").chars().collect();
     // Two characters before the pronoun; counted from the end where there are fewer, as Python does.
-    let before = chars[(at + chars.len() - 2) % chars.len()];
+    let before = match at.checked_sub(2) {
+        Some(before) => chars.get(before),
+        None => (at + chars.len()).checked_sub(2).and_then(|i| chars.get(i)),
+    };
+    let Some(before) = before.copied() else {
+        return Err(row.invalid("the text is too short for its pronoun").into());
+    };
+    // The text may have become shorter.
+    let (at, end) = (at.min(chars.len()), end.min(chars.len()));
     let options = row.texts("options")?;
     let [one, two] = options[..] else {
         let what = format!("expected 2 options, found {}", options.len());
