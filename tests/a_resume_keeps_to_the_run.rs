@@ -50,6 +50,12 @@ const OTHERS: &[(&str, &str)] = &[
     ("train.log_every", "2"),
     ("eval.every", "7"),
     ("eval.windows", "12"),
+    // Without their files a run with tasks does not go on.
+    ("eval.tasks", "[]"),
+    ("eval.tasks_every", "50"),
+    ("eval.limit", "10"),
+    ("eval.data", "tasks"),
+    ("eval.samples", "[\"Once\"]"),
     ("probe.budget", "0.02"),
     ("probe.windows", "3"),
     ("probe.length", "8"),

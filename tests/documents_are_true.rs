@@ -45,7 +45,7 @@ fn the_config_page_has_every_key() {
     let head = "# Config\n\n\
         A run starts from a TOML file. A flag (`--set section.key=value`) beats the file, the file beats the default. \
         Paths are relative to the file. Unknown keys are refused.\n\n\
-        `$NAME` and `${NAME}` take the value of an environment variable in the paths of `data.train`, `data.val`, `data.tokenizer` and `reference.path`,\n\
+        `$NAME` and `${NAME}` take the value of an environment variable in the paths of `data.train`, `data.val`, `data.tokenizer`, `reference.path` and `eval.data`,\n\
         and nowhere else: a name (`hf:owner/name`, `builtin:...`) and every other value stay as they are written. `$$` is a plain `$`, `~/` the\n\
         home directory. A run's `config.toml`, its checkpoints and the model card of an export keep the name of the variable and not its value,\n\
         so that the variable must be set for a resume; one that leads to another text is found out, because the tokens are compared. A variable\n\

@@ -299,7 +299,13 @@ fn is_text(kind: Kind) -> bool {
 }
 
 fn is_path(key: &Key) -> bool {
-    let paths = ["data.train", "data.val", "data.tokenizer", "reference.path"];
+    let paths = [
+        "data.train",
+        "data.val",
+        "data.tokenizer",
+        "reference.path",
+        "eval.data",
+    ];
     paths.contains(&key.path)
 }
 

@@ -86,7 +86,10 @@ fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
         _ => None,
     };
     let all = data.train.paths_mut().into_iter().chain(val);
-    all.chain(tokenizer).chain(config.reference.path.as_mut())
+    let models = config.reference.path.as_mut();
+    all.chain(tokenizer)
+        .chain(models)
+        .chain(config.eval.data.as_mut())
 }
 
 /// Makes the paths of data and reference absolute, so that the config can be used from anywhere. `base` is the

@@ -3,6 +3,7 @@
 //! A rule is a function of a key's path and its value; it returns the problems, a sentence each.
 
 use super::values::{BUILTIN, BUILTIN_TEXTS, Texts, TrainTexts};
+use crate::run::command::{LONGEST_PROMPT, LONGEST_TASK, MOST_TASKS};
 
 /// Bounds against typing errors: memory and sums stay countable.
 pub const MOST_BATCH_TOKENS: u64 = 1 << 30;
@@ -10,6 +11,7 @@ pub const MOST_WINDOWS: u64 = 1_000_000;
 /// Largest sizes that are not a typing error.
 pub const MOST_LAYERS: usize = 1000;
 pub const MOST_KEPT: u64 = 1_000_000;
+pub const MOST_SAMPLES: usize = 16;
 pub const WIDEST: u64 = 1 << 17;
 pub const LONGEST: u64 = 1 << 20;
 pub const MOST_TOKENS: u64 = 1 << 24;
@@ -130,6 +132,46 @@ pub fn given<T>(rule: impl Fn(&str, &T) -> Problems) -> impl Fn(&str, &Option<T>
 pub fn field(key: &str, name: &impl AsRef<str>) -> Problems {
     unless(!name.as_ref().is_empty(), || {
         format!("{key} is empty; name a field of the rows")
+    })
+}
+
+/// Names of tasks, each once.
+pub fn tasks(key: &str, names: &impl AsRef<[String]>) -> Problems {
+    let names = names.as_ref();
+    let mut problems = unless(names.len() <= MOST_TASKS, || {
+        format!("{key} names {} tasks, at most {MOST_TASKS}", names.len())
+    });
+    for (i, name) in names.iter().enumerate() {
+        let fits = !name.is_empty() && name.chars().count() <= LONGEST_TASK;
+        problems.extend(unless(fits, || {
+            format!("{key} holds {name:?}, which cannot be the name of a task")
+        }));
+        problems.extend(unless(!names[..i].contains(name), || {
+            format!("{key} names {name} twice")
+        }));
+    }
+    problems
+}
+
+/// Texts that a model continues.
+pub fn samples(key: &str, texts: &impl AsRef<[String]>) -> Problems {
+    let texts = texts.as_ref();
+    let mut problems = unless(texts.len() <= MOST_SAMPLES, || {
+        format!("{key} holds {} texts, at most {MOST_SAMPLES}", texts.len())
+    });
+    for text in texts {
+        let length = text.chars().count();
+        problems.extend(unless((1..=LONGEST_PROMPT).contains(&length), || {
+            format!("{key} holds a text of {length} characters: give 1 to {LONGEST_PROMPT}")
+        }));
+    }
+    problems
+}
+
+/// A path.
+pub fn path(key: &str, path: &impl AsRef<str>) -> Problems {
+    unless(!path.as_ref().is_empty(), || {
+        format!("{key} is empty; name a directory, or leave the key out")
     })
 }
 

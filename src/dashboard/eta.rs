@@ -11,7 +11,7 @@ const RECENT: usize = 50;
 /// Seconds to the end of the recipe if every growth happens, from the speed of late (evaluations and probes included)
 /// and the cost of each model left to train. `None` before a speed is known, and when nothing runs.
 pub fn seconds(run: &RunState) -> Option<f64> {
-    Some(flops_left(run)? * per_flop(run)?)
+    Some(flops_left(run)? * per_flop(run)? + of_tasks(run))
 }
 
 /// As [`seconds`], for a run whose curves are not at hand: from the speed of its last step and from how much evaluations and
@@ -58,6 +58,11 @@ fn per_flop(run: &RunState) -> Option<f64> {
     Some((b.elapsed - a.elapsed) / (tokens * cost(info, now.layers)))
 }
 
+/// Seconds until training goes on, while it waits for an evaluation on tasks.
+fn of_tasks(run: &RunState) -> f64 {
+    run.tasking().and_then(|t| t.left).unwrap_or(0.0)
+}
+
 /// Seconds to the end of the present round, at which a decision is due; `None` outside rounds and where no speed is known.
 pub fn to_decision(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
@@ -65,7 +70,8 @@ pub fn to_decision(run: &RunState) -> Option<f64> {
         return None;
     }
     let left = now.due - run.core.phase_step;
-    Some(left as f64 * info.batch_tokens as f64 * cost(info, now.layers) * per_flop(run)?)
+    let training = left as f64 * info.batch_tokens as f64 * cost(info, now.layers);
+    Some(training * per_flop(run)? + of_tasks(run))
 }
 
 /// Seconds that the controls take once the present round has ended with these layers; 0 where the config asks for none.

@@ -31,6 +31,7 @@ use crate::run::state::RunState;
 
 pub(super) mod contrast;
 mod deciding;
+mod evaluated;
 mod evidence;
 mod forecasts;
 mod gallery;

@@ -8,7 +8,7 @@ use super::subject::{FromRun, Subject};
 use crate::PROGRAM;
 use crate::config::{HUB, TrainTexts};
 use crate::run::event::{Phase, PhaseResult, Start};
-use crate::run::state::{Core, Status};
+use crate::run::state::{Core, RunState, Status, metric_words};
 use crate::run::table::{ascii, count, phase_name};
 use crate::tensors::DType;
 
@@ -29,6 +29,7 @@ pub fn text(subject: &Subject, plain: &Plain, target: &Path, dtype: DType) -> St
         Some(run) => {
             let _ = making(&mut out, run);
             let _ = results(&mut out, &run.state.core);
+            let _ = tasks(&mut out, &run.state);
             let _ = layers(&mut out, run);
             let _ = data(&mut out, run);
         }
@@ -179,6 +180,39 @@ pub(crate) fn results(out: &mut String, core: &Core) -> std::fmt::Result {
     }
     if core.controls.is_empty() && core.status == Status::Done {
         out.push_str("\nNo controls were run.\n");
+    }
+    Ok(())
+}
+
+/// Writes the latest results on downstream tasks, a column for each model; nothing where none was measured.
+fn tasks(out: &mut String, state: &RunState) -> std::fmt::Result {
+    let found = state.task_table();
+    if found.models.is_empty() {
+        return Ok(());
+    }
+    out.push_str(
+        "\n## Downstream tasks\n\nScored as EleutherAI's lm-evaluation-harness does, with standard errors over documents; the \
+         latest result of each model.\n\n| task | metric | chance |",
+    );
+    for model in &found.models {
+        write!(out, " {} |", words(&phase_name(model)))?;
+    }
+    out.push_str("\n|---|---|---:|");
+    out.push_str(&"---:|".repeat(found.models.len()));
+    out.push('\n');
+    for row in &found.rows {
+        let chance = row.chance.map_or("-".into(), |c| format!("{c:.2}"));
+        write!(
+            out,
+            "| {} | {} | {chance} |",
+            words(row.task),
+            words(row.metric)
+        )?;
+        for cell in &row.cells {
+            let cell = cell.map_or("-".into(), |m| metric_words(m).replace('±', "± "));
+            write!(out, " {cell} |")?;
+        }
+        out.push('\n');
     }
     Ok(())
 }

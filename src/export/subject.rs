@@ -110,7 +110,7 @@ impl Subject {
             subject.tokens.complete_from(tokens);
         }
         subject.name = text::clean(&format!("{}@{checkpoint}", run.name())).into_owned();
-        let state = series::open::brief(run.path(), &series::open::Budget::of_one());
+        let state = series::open::load(run.path());
         let state = state.map_err(|source| ExportError::Io {
             path: run.events(),
             source,

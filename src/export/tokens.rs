@@ -57,6 +57,18 @@ impl Tokens {
                 files.push((name, bytes));
             }
         }
+        Self::of_files(files, config, dir)
+    }
+
+    /// The same of files that are at hand; `dir` is where errors say that they lie.
+    ///
+    /// # Errors
+    /// As [`Self::of_directory`].
+    pub fn of_files(
+        files: Vec<(&'static str, Vec<u8>)>,
+        config: &Value,
+        dir: &Path,
+    ) -> Result<Self, ExportError> {
         let fail = |what: String| ExportError::Tokenizer {
             path: dir.join(TOKENIZER),
             what,

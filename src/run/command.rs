@@ -10,6 +10,11 @@ use super::setting::Setting;
 
 /// Longest note, in characters.
 pub const LONGEST_NOTE: usize = 500;
+/// Longest text to be continued, in characters.
+pub const LONGEST_PROMPT: usize = 500;
+/// Tasks of one command, and characters of a task's name.
+pub const MOST_TASKS: usize = 64;
+pub const LONGEST_TASK: usize = 64;
 /// Longest phase, in steps.
 pub const MOST_STEPS: u64 = 1_000_000_000;
 
@@ -72,6 +77,15 @@ pub enum Command {
     Checkpoint,
     /// Evaluate on the validation windows at the next step boundary.
     Eval,
+    /// Evaluate on downstream tasks at the next step boundary; training waits.
+    EvalTasks {
+        tasks: Vec<String>,
+        /// Most documents of each; all when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+    },
+    /// Continue a text with the model at the next step boundary.
+    Sample { text: String },
     /// Probe the attention ranks at the next step boundary.
     Probe,
     /// Gather fresh evidence and open a decision.
@@ -126,6 +140,11 @@ impl Command {
             Self::Resume => "resume".into(),
             Self::Checkpoint => "checkpoint".into(),
             Self::Eval => "evaluate".into(),
+            Self::EvalTasks { tasks, limit } => match limit {
+                Some(n) => format!("evaluate on {} (limit {n})", tasks.join(", ")),
+                None => format!("evaluate on {}", tasks.join(", ")),
+            },
+            Self::Sample { text } => format!("sample {text:?}"),
             Self::Probe => "probe ranks".into(),
             Self::Decide => "decide".into(),
             Self::Grow { layers, mode, .. } => match mode {

@@ -114,7 +114,12 @@ impl Found {
 /// Whether a command changes the training, or what later commands refer to.
 fn counts(command: &Command) -> bool {
     match command {
-        Command::Pause | Command::Probe | Command::Quit | Command::Note { .. } => false,
+        Command::Pause
+        | Command::Probe
+        | Command::Quit
+        | Command::EvalTasks { .. }
+        | Command::Sample { .. }
+        | Command::Note { .. } => false,
         // It ends a pause that the trainer made itself.
         Command::Resume
         | Command::Checkpoint

@@ -7,12 +7,13 @@ use std::fmt::Write;
 
 mod forecast;
 mod rollbacks;
+mod tasks;
 
 use super::dir::{RunDir, is_name};
 use super::event::{Change, PhaseResult};
 use super::lock::{Holder, RunLock};
 use super::losses;
-use super::state::{Level, RunState, Status};
+use super::state::{Level, RunState, Status, result_words};
 use super::table;
 use super::trouble::Trouble;
 use crate::text::{self, exact};
@@ -70,7 +71,7 @@ pub fn json(state: &RunState, dir: &RunDir) -> Value {
 /// As [`json()`], where `is_kept` decides whether a checkpoint is on disk.
 pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bool) -> Value {
     let core = &state.core;
-    json!({
+    let mut all = json!({
         "name": dir.name(),
         "state": state_word(state, dir),
         "outcome": core.outcome,
@@ -93,7 +94,9 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
         "notes": state.remarks,
         "changes": core.changes,
         "eval_windows": state.info.as_ref().and_then(|i| i.eval_windows),
-    })
+    });
+    tasks::extend(&mut all, state);
+    all
 }
 
 /// Returns the run's trouble, if it has any.
@@ -161,6 +164,9 @@ pub fn status_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> 
         let (step, steps) = (core.phase_step, now.due);
         let _ = write!(out, "\n{phase}: {layers}, step {step} of {steps}");
     }
+    if let Some(progress) = state.tasking() {
+        let _ = write!(out, "\nevaluating on {}; training waits", progress.words());
+    }
     if let Some(changes) = changes(state) {
         let _ = write!(out, "\nset by the operator: {changes}");
     }
@@ -178,6 +184,9 @@ pub fn status_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> 
             );
         }
         let _ = write!(out, " (step {})", eval.step);
+    }
+    for result in tasks::of_phase(state) {
+        let _ = write!(out, "\n{} (step {})", result_words(result), result.step);
     }
     let expected = forecast::sentences(state);
     if !expected.is_empty() {
@@ -205,6 +214,7 @@ pub fn text(state: &RunState, dir: &RunDir) -> String {
     let _ = head(&mut out, state, dir);
     out.push('\n');
     out.push_str(&table::text(state));
+    out.push_str(&tasks::text(state));
     out.push_str(&rollbacks::text(state));
     let _ = remarks(&mut out, state);
     let _ = checkpoints(&mut out, state, dir);

@@ -1,6 +1,8 @@
 //! Commands as words: what `heirloom ctl RUN ...` and the dashboard's `:` line understand.
 
-use super::command::{Command, GrowMode, LONGEST_NOTE, MOST_STEPS};
+use super::command::{
+    Command, GrowMode, LONGEST_NOTE, LONGEST_PROMPT, LONGEST_TASK, MOST_STEPS, MOST_TASKS,
+};
 use super::setting::{MOST_WEIGHT, Setting};
 use crate::text::clean;
 
@@ -27,6 +29,14 @@ pub const USAGES: &[Usage] = &[
         "write a checkpoint; answered when it is on disk",
     ),
     usage("eval", "evaluate on the validation windows"),
+    usage(
+        "eval TASK[,TASK] [limit N]",
+        "evaluate on downstream tasks, on N documents of each; training waits",
+    ),
+    usage(
+        "sample TEXT",
+        "continue TEXT with the present model, greedily and with a fixed seed",
+    ),
     usage("probe", "probe the attention ranks"),
     usage("decide", "gather evidence and open a decision"),
     usage(
@@ -83,6 +93,8 @@ pub fn is_drastic(command: &Command) -> bool {
         | Command::Resume
         | Command::Checkpoint
         | Command::Eval
+        | Command::EvalTasks { .. }
+        | Command::Sample { .. }
         | Command::Probe
         | Command::Decide
         | Command::TrainOn { .. }
@@ -113,6 +125,8 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
         ["resume"] => Ok(Command::Resume),
         ["checkpoint"] => Ok(Command::Checkpoint),
         ["eval"] => Ok(Command::Eval),
+        ["eval", tasks @ ..] => eval_tasks(tasks),
+        ["sample", text @ ..] if !text.is_empty() => sample(text),
         ["probe"] => Ok(Command::Probe),
         ["decide"] => Ok(Command::Decide),
         ["grow", layers, mode @ ..] => Ok(Command::Grow {
@@ -197,6 +211,50 @@ pub fn parse(words: &[&str]) -> Result<Command, String> {
     }
 }
 
+/// Reads `TASK[,TASK] [limit N]`. Which names are tasks, the trainer knows.
+fn eval_tasks(words: &[&str]) -> Result<Command, String> {
+    let (names, limit) = match words {
+        [names @ .., "limit", n] => (names, Some(number("eval", "limit", n, MOST_STEPS)?)),
+        names => (names, None),
+    };
+    let all = names.join(",");
+    let names = all
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let mut tasks: Vec<String> = Vec::new();
+    for name in names {
+        if name.chars().count() > LONGEST_TASK || clean(name) != name {
+            return Err(format!(
+                "eval: {:?} cannot be the name of a task",
+                clean(name)
+            ));
+        }
+        if !tasks.iter().any(|t| t == name) {
+            tasks.push(name.into());
+        }
+    }
+    match tasks.len() {
+        0 => Err("eval: name the tasks before the limit: `eval TASK[,TASK] [limit N]`".into()),
+        n if n > MOST_TASKS => Err(format!("eval: at most {MOST_TASKS} tasks, got {n}")),
+        _ => Ok(Command::EvalTasks { tasks, limit }),
+    }
+}
+
+/// Reads a text to be continued, in quotes or without.
+fn sample(words: &[&str]) -> Result<Command, String> {
+    let text = clean(&words.join(" ")).to_string();
+    let quoted = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+    let text = quoted.unwrap_or(&text).to_string();
+    match text.chars().count() {
+        0 => Err(wrong("sample")),
+        n if n > LONGEST_PROMPT => Err(format!(
+            "sample: at most {LONGEST_PROMPT} characters, got {n}"
+        )),
+        _ => Ok(Command::Sample { text }),
+    }
+}
+
 fn setting(name: &str) -> Option<Setting> {
     Setting::ALL.into_iter().find(|s| s.name() == name)
 }
@@ -256,6 +314,7 @@ mod tests {
             let said = usage
                 .words
                 .replace(" [restart|keep]", " keep")
+                .replace("TASK[,TASK] [limit N]", "piqa,sciq limit 100")
                 .replace("A..B", "0..2")
                 .replace('N', "2")
                 .replace('X', "3e-4")
@@ -296,5 +355,28 @@ mod tests {
         assert!(said("freeze 3..3").contains("layers as A..B"));
         assert!(said("cooldown 0").contains("from 1"));
         assert!(said("dance").contains("there are pause, resume"));
+        assert!(said("eval limit 5").contains("name the tasks before the limit"));
+        assert!(said("eval piqa limit 0").contains("limit must be a number from 1"));
+        assert_eq!(said("sample"), "sample: say it as `sample TEXT`");
+    }
+
+    #[test]
+    fn tasks_and_texts_are_read() {
+        let read = |text: &str| parse(&text.split(' ').collect::<Vec<_>>()).unwrap();
+        let eval = |tasks: &[&str], limit| Command::EvalTasks {
+            tasks: tasks.iter().map(ToString::to_string).collect(),
+            limit,
+        };
+        assert_eq!(read("eval"), Command::Eval);
+        assert_eq!(read("eval piqa"), eval(&["piqa"], None));
+        let two = eval(&["piqa", "sciq"], Some(200));
+        assert_eq!(read("eval piqa,sciq limit 200"), two);
+        assert_eq!(read("eval piqa, sciq,piqa limit 200"), two);
+        let text = "Once upon".to_string();
+        assert_eq!(
+            read("sample \"Once upon\""),
+            Command::Sample { text: text.clone() }
+        );
+        assert_eq!(read("sample Once upon"), Command::Sample { text });
     }
 }

@@ -98,7 +98,8 @@ impl Trainer {
                 let (passes, windows) = passes(shape, Some(&saved.state))?;
                 let mut learner = Learner::new(shape.clone(), passes, val, &device);
                 // A model that the next task replaces is not read first.
-                if saved.state.task == Task::Train {
+                let goes_on = saved.state.task == Task::Train;
+                if goes_on || saved.state.downstream.is_due() {
                     saved.load_into(&mut learner, saved.state.trains())?;
                 }
                 (learner, windows, saved.state, layers)

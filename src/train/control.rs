@@ -4,6 +4,7 @@
 
 mod retry;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -76,8 +77,8 @@ impl Sender {
 /// Everything outside the trainer that may decide what happens at a boundary.
 pub(super) struct Control {
     requests: Receiver<Request>,
-    /// A request that ended a pause's wait.
-    received: Option<Request>,
+    /// Requests that were received while something else was done, oldest first.
+    received: VecDeque<Request>,
     signalled: Arc<Signalled>,
     presence: Arc<Presence>,
     paused: Option<Pause>,
@@ -93,7 +94,7 @@ impl Control {
     ) -> Self {
         Self {
             requests,
-            received: None,
+            received: VecDeque::new(),
             signalled,
             presence,
             paused: None,
@@ -124,7 +125,7 @@ impl Control {
         }
         if let Some(request) = self
             .received
-            .take()
+            .pop_front()
             .or_else(|| self.requests.try_recv().ok())
         {
             let (by, command, sender) = Sender::of(request);
@@ -153,13 +154,15 @@ impl Control {
 
     /// Waits a moment for a request; the next verdict is about it.
     pub(super) fn wait(&mut self) {
-        self.received = self.receive();
+        if let Some(request) = self.receive() {
+            self.received.push_front(request);
+        }
     }
 
     /// Returns the next request, waiting a moment for it.
     fn receive(&mut self) -> Option<Request> {
         // One that was overtaken by a signal.
-        if let Some(request) = self.received.take() {
+        if let Some(request) = self.received.pop_front() {
             return Some(request);
         }
         match self.requests.recv_timeout(PAUSED_GLANCE) {
@@ -171,6 +174,22 @@ impl Control {
                 None
             }
         }
+    }
+
+    /// Whether a signal asks for the end of the process, or a command waits that `ends` what is being done.
+    pub(super) fn is_interrupted(&mut self, ends: impl Fn(&Command) -> bool) -> bool {
+        self.received.extend(self.requests.try_iter());
+        self.must_stop() || self.received.iter().any(|r| ends(&r.command))
+    }
+
+    /// Takes the first command that is `wanted` out of those that wait.
+    pub(super) fn take(
+        &mut self,
+        wanted: impl Fn(&Command) -> bool,
+    ) -> Option<(By, Command, Sender)> {
+        self.received.extend(self.requests.try_iter());
+        let found = self.received.iter().position(|r| wanted(&r.command))?;
+        self.received.remove(found).map(Sender::of)
     }
 
     /// Whether an operator can answer, or another run's decisions do.

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::passes::Passes;
 use crate::device::memory as machine;
+use crate::eval::score::Scorer;
 use crate::model::{self, DecoderConfig, Format, Mode, ModelError};
 use crate::ops::{OutOfMemory, Precision};
 use crate::rank;
@@ -46,6 +47,9 @@ pub struct Memory {
     pub workspace: u64,
     /// Attention matrices of a probe, and room to decompose them.
     pub probe: u64,
+    /// What scores downstream tasks, while training waits.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tasks: u64,
     /// Batches that are read ahead.
     pub batches: u64,
     /// The copy that a checkpoint is written from while training goes on. Where it does not fit, training waits instead.
@@ -75,6 +79,10 @@ impl Memory {
             moments: 2 * trained,
             workspace,
             probe: probe.device + probe.host,
+            tasks: match passes.task_tokens {
+                0 => 0,
+                tokens => Scorer::bytes(shape, tokens, format),
+            },
             // One in use, one read ahead, one to be filled: ids and targets.
             batches: 3 * 2 * F32 * passes.batch_tokens,
             checkpoint: F32 * p + 2 * trained,
@@ -82,7 +90,8 @@ impl Memory {
         };
         if format.gpu {
             memory.workspace += GPU_LIBRARY_BYTES;
-            memory.on_gpu = memory.weights + 3 * trained + memory.workspace + probe.device;
+            memory.on_gpu =
+                memory.weights + 3 * trained + memory.workspace + probe.device + memory.tasks;
         }
         memory
     }
@@ -109,11 +118,21 @@ impl Memory {
             moments,
             workspace,
             probe,
+            tasks,
             batches,
             checkpoint,
             on_gpu: _,
         } = *self;
-        program + text + weights + gradients + moments + workspace + probe + batches + checkpoint
+        program
+            + text
+            + weights
+            + gradients
+            + moments
+            + workspace
+            + probe
+            + tasks
+            + batches
+            + checkpoint
     }
 
     /// The same without a checkpoint's copy, which a phase can do without.
@@ -152,6 +171,12 @@ impl Memory {
         }
         Ok(())
     }
+}
+
+/// Whether nothing is counted.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// What a process can have in memory: what is free, and what it holds already and would give back.

@@ -18,6 +18,7 @@
 //! | `step`, `decide`, [`evidence`] | steps and measurements with their events; decisions and what they rest on |
 //! | `state`, `measured`, `sound` | what a checkpoint holds besides tensors, and whether a state that was read is possible |
 //! | `keeper`, [`checkpoint`], `owed`, `insist` | which checkpoints are written and kept; their files; small files that wait; results that the disk must take |
+//! | `tasks`, `samples`, `downstream` | evaluates the model in training on downstream tasks; has it continue texts; what of both is due |
 //! | `record` | events and answers into the journal |
 //! | `directory`, `rebuild` | looks for the run's directory and its lock; makes a deleted one again |
 
@@ -31,6 +32,7 @@ mod control;
 mod data;
 mod decide;
 mod directory;
+mod downstream;
 pub mod evidence;
 mod growth;
 mod insist;
@@ -53,11 +55,13 @@ mod recipe;
 mod record;
 mod resume;
 mod rollback;
+mod samples;
 mod sound;
 mod start;
 pub(crate) mod state;
 mod step;
 mod task;
+pub mod tasks;
 pub mod trainer;
 pub mod windows;
 

@@ -100,6 +100,13 @@ impl Trainer {
                 let record = self.evaluate()?;
                 done(format!("val {:.4} at {step}", record.measured_val_loss()))
             }
+            Command::EvalTasks { tasks, limit } => self
+                .obey_eval(tasks, *limit)
+                .map(|told| told.map(|message| (Next::Boundary, Some((message, None))))),
+            Command::Sample { text } => match self.sample(text) {
+                Ok(sample) => done(format!("{:?} at {step}", sample.greedy)),
+                Err(why) => refuse(format!("{why:#}")),
+            },
             Command::Probe => {
                 self.probe()?;
                 done(format!("ranks probed at {step}"))

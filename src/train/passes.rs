@@ -27,6 +27,8 @@ pub struct Passes {
     /// Windows of a probe, and their tokens.
     pub probe_windows: usize,
     pub probe_length: usize,
+    /// Tokens of a pass over downstream tasks; 0 where the config names none.
+    pub task_tokens: usize,
 }
 
 impl Passes {
@@ -49,6 +51,10 @@ impl Passes {
             eval_batch: eval::batch(time, eval_windows, format.gpu),
             probe_windows: config.probe.windows,
             probe_length: config.probe.length.min(time),
+            task_tokens: match config.eval.tasks().is_empty() {
+                true => 0,
+                false => eval::score::default_tokens(format.gpu),
+            },
         })
     }
 
@@ -74,6 +80,7 @@ impl Passes {
             eval_batch: eval::batch(time, eval_windows, false),
             probe_windows,
             probe_length: time.min(probe_length),
+            task_tokens: 0,
         }
     }
 

@@ -18,6 +18,11 @@ impl Trainer {
     pub fn run(&mut self) -> Result<Ended> {
         let ended = loop {
             let task = self.state.task.clone();
+            if task != Task::Train
+                && let Some(end) = self.measure_before_next()?
+            {
+                break end;
+            }
             match task {
                 Task::Train => {}
                 Task::Inherit | Task::Grow { .. } => self.adopt_config()?,

@@ -39,6 +39,9 @@ impl Trainer {
                 Boundary::Choice(choice) => return self.conclude(choice),
                 Boundary::End(ended) => return Ok(Some(ended)),
             };
+            if !self.measure_due()? {
+                continue;
+            }
             if self.state.phase_step >= self.state.due {
                 match self.due()? {
                     Due::Choice(choice) => return self.conclude(choice),
@@ -79,6 +82,12 @@ impl Trainer {
         let failed = self.judge_growth()?;
         if failed.is_some() {
             return Ok(failed);
+        }
+        if self.config.eval.tasks_due(step) {
+            let tasks = self.config.eval.tasks().to_vec();
+            self.state.downstream.owe(&tasks, step);
+            // Before the checkpoint, so that a resume from it need not measure again.
+            self.measure_due()?;
         }
         let every = self.config.checkpoint.every;
         // The phase's last checkpoint is written with its result.
@@ -203,6 +212,7 @@ impl Trainer {
         let body = Body::Phase(self.phase_event(Some(result.clone())));
         self.emit(body);
         self.state.end_phase();
+        self.owe_phase_end();
         Ok(result)
     }
 

@@ -58,6 +58,7 @@ impl TrainState {
             return Err(format!("the task is to grow by {layers} layers"));
         }
         self.live.check(MOST_LAYERS as usize)?;
+        self.downstream.check()?;
         let kept = self.kept.iter().map(|k| &k.name);
         let best = self.best.iter().map(|(name, _)| name);
         let pending = self.pending_growth.iter().map(|p| &p.checkpoint);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::downstream::Downstream;
 use super::live::LiveControls;
 pub use super::measured::{AtStep, FinishedPhase};
 use super::measured::{evals_of_any_version, probe_of_any_version};
@@ -164,6 +165,9 @@ pub struct TrainState {
     pub(super) eval_windows: Option<usize>,
     /// Fingerprints of the training and validation tokens: other data cannot continue this run.
     pub(super) data: [String; 2],
+    /// Tasks and samples that are due; absent where the config asks for none, and in states of earlier versions.
+    #[serde(default, skip_serializing_if = "Downstream::is_empty")]
+    pub(super) downstream: Downstream,
     /// The config in force, as TOML text by key; empty in checkpoints of version 0.1.
     #[serde(default)]
     pub(crate) values: BTreeMap<String, String>,
@@ -220,6 +224,7 @@ impl TrainState {
             optimizer_steps: Vec::new(),
             eval_windows: None,
             data,
+            downstream: Downstream::default(),
             values: BTreeMap::new(),
         }
     }
@@ -257,6 +262,7 @@ impl TrainState {
         self.overrun_from = 0;
         self.ended_at = None;
         self.pending_growth = None;
+        self.downstream = Downstream::default();
         if matches!(self.phase, Phase::Round(_)) {
             self.best = None;
         }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::eval_windows;
 use super::sources::{self, Source};
+use super::tasks::TaskCosts;
 use crate::cli::say;
 use crate::config::Config;
 use crate::corpus::{Dataset, Sampler, fill_batch};
@@ -42,6 +43,7 @@ struct Costs {
     /// Of a mixture.
     sources: Vec<Source>,
     windows: EvalWindows,
+    tasks: Option<TaskCosts>,
 }
 
 /// Prints the plan, as a table or as JSON.
@@ -65,6 +67,7 @@ pub fn run(
     let windows = eval_windows::planned(config, &shape, dataset)?;
     let passes = Passes::of(config, &shape, device)?.with_eval_windows(windows.windows);
     let phases = plan::phases(config, &shape, &passes, dataset.bytes_in_memory())?;
+    let task_costs = TaskCosts::of(config, &shape, dataset, device)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()?;
@@ -83,6 +86,7 @@ pub fn run(
         sources: sources::of(dataset),
         windows,
         phases,
+        tasks: task_costs,
     };
     let slow = plan::slow_compute(config, device).into_iter();
     for warning in slow.chain(windows.warning()) {
@@ -103,7 +107,11 @@ pub fn run(
 
 impl Costs {
     fn seconds(&self, p: &PhaseSpec) -> f64 {
-        p.flops / self.speed
+        (p.flops + self.task_flops(p)) / self.speed
+    }
+
+    fn task_flops(&self, p: &PhaseSpec) -> f64 {
+        self.tasks.as_ref().map_or(0.0, |tasks| tasks.flops(p))
     }
 
     /// The phase of most memory, whether it is certain to happen or not.
@@ -170,6 +178,10 @@ impl Costs {
             self.speed / 1e9
         ));
         out.push_str(&eval_windows::line(&self.windows));
+        if let Some(tasks) = &self.tasks {
+            let seconds = tasks.seconds(&self.phases, self.speed);
+            out.push_str(&tasks.line(seconds, total));
+        }
         out
     }
 
@@ -198,7 +210,7 @@ impl Costs {
                 "memory_bytes": bytes,
             })
         };
-        json!({
+        let mut all = json!({
             "phases": self.phases.iter().map(phase).collect::<Vec<_>>(),
             "transitions": self.phases.windows(2).map(transition).collect::<Vec<_>>(),
             "memory_bytes": self.largest().map(|p| p.memory.total()),
@@ -211,7 +223,13 @@ impl Costs {
             "dtype": self.dtype,
             "threads": self.threads,
             "flops_per_second": self.speed,
-        })
+        });
+        if let Some(tasks) = &self.tasks {
+            let seconds = tasks.seconds(&self.phases, self.speed);
+            let total: f64 = self.phases.iter().map(|p| self.seconds(p)).sum();
+            all["tasks"] = tasks.json(seconds, total);
+        }
+        all
     }
 }
 

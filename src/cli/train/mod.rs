@@ -15,6 +15,7 @@ mod progress;
 mod resume;
 mod session;
 mod sources;
+mod tasks;
 
 use std::io::IsTerminal;
 use std::sync::mpsc::Sender;

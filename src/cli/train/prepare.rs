@@ -29,7 +29,7 @@ use crate::run::presence::Presence;
 use crate::run::series::keep::{Keeping, SeriesKeeper};
 use crate::run::shared::SharedRun;
 use crate::text;
-use crate::train::Setup;
+use crate::train::{Setup, tasks};
 
 /// What `train` holds while it works.
 pub(super) struct Parts {
@@ -76,6 +76,7 @@ impl Args {
             } => {
                 let reference = self.known_reference(&config, &dir, &checkpoint)?;
                 let dataset = open_data(&config, reference.as_deref(), report)?;
+                tasks::check(&config)?;
                 begin()?;
                 let (journal, warning) = Journal::go_on(lock.journal()?, &lock.handle().root())?;
                 if let Some(warning) = warning {
@@ -102,6 +103,7 @@ impl Args {
                     *name = locate::pinned(name, path);
                 }
                 let dataset = open_data(&config, reference.as_deref(), report)?;
+                tasks::check(&config)?;
                 begin()?;
                 let new = NewRun::begin(&self.global.runs, name)?;
                 let lock = fill(new, &config, &plan.repeat)?;

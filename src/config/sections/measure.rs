@@ -3,7 +3,9 @@
 use crate::config::declare::section;
 use crate::config::key::OnResume::{Free, FreeUntil};
 use crate::config::key::Stage::Measured;
-use crate::config::rules::{MOST_WINDOWS, at_least, count, positive_share, share};
+use crate::config::rules::{
+    MOST_WINDOWS, at_least, count, given, path, positive_share, samples, share, tasks,
+};
 
 section! {
     /// The fixed, evenly strided pass over the validation text.
@@ -15,6 +17,23 @@ section! {
         /// Validation windows; the same for every model. A text with room for fewer that share no tokens is evaluated
         /// on those.
         windows: usize = default(256), FreeUntil(Measured), check count(2, MOST_WINDOWS);
+
+        /// Downstream tasks that the models are evaluated on while the run waits, by their names: at phase
+        /// ends and every `tasks_every` steps. Their files are looked for in `data`.
+        tasks: Option<Vec<String>> = absent("none"), Free, check given(tasks);
+
+        /// Steps between evaluations on the tasks; phase ends are evaluated in any case. 0: at phase ends alone.
+        tasks_every: Option<u64> = absent("0"), Free;
+
+        /// Documents of each task, the first of its file; 0: all.
+        limit: Option<u64> = absent("0"), Free;
+
+        /// Directory with the tasks' files, in which each task looks for the names its data set is published under. A
+        /// relative path is relative to the config file.
+        data: Option<String> = absent("the variable `HEIRLOOM_DATA` of the environment"), Free, check given(path);
+
+        /// Texts that each model continues at its phase's end, greedily and with one fixed seed.
+        samples: Option<Vec<String>> = absent("none"), Free, check given(samples);
     }
 }
 
@@ -39,6 +58,27 @@ section! {
 const EVALUATIONS: u64 = 20;
 
 impl EvalConfig {
+    /// The names of the tasks that are evaluated at phase ends.
+    pub fn tasks(&self) -> &[String] {
+        self.tasks.as_deref().unwrap_or_default()
+    }
+
+    /// Most documents of each task; `None`: all.
+    pub fn limit(&self) -> Option<u64> {
+        self.limit.filter(|&n| n > 0)
+    }
+
+    /// The texts that are continued at phase ends.
+    pub fn samples(&self) -> &[String] {
+        self.samples.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the tasks are due after step `step` of a phase that goes on.
+    pub fn tasks_due(&self, step: u64) -> bool {
+        let every = self.tasks_every.unwrap_or(0);
+        every > 0 && step.is_multiple_of(every) && !self.tasks().is_empty()
+    }
+
     /// Steps between the evaluations of a phase of `steps`.
     pub fn interval(&self, steps: u64) -> u64 {
         match self.every {

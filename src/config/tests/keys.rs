@@ -54,6 +54,11 @@ fn full() -> Config {
     config.train.min_lr = Some(0.5);
     config.model.tie_word_embeddings = Some(true);
     config.policy.mode = Some(PolicyMode::Ask);
+    config.eval.tasks = Some(vec!["piqa".into()]);
+    config.eval.tasks_every = Some(100);
+    config.eval.limit = Some(10);
+    config.eval.data = Some("tasks".into());
+    config.eval.samples = Some(vec!["Once".into()]);
     config
 }
 

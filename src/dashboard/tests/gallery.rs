@@ -26,6 +26,7 @@ const LOOKS: &[(&str, &[&str])] = &[
     ("frozen", &["f"]),
     ("refused", &["y", ":", "x", "y", "Enter"]),
     ("log", &["4"]),
+    ("eval", &["5"]),
     ("warnings", &["4", "w"]),
     ("found", &["4", "/", "e", "v", "a", "l", "Enter"]),
 ];

@@ -1,5 +1,6 @@
 //! The views: what fills the screen between header and footer. One file, or folder, a view, and a row of it in the table.
 
+mod eval;
 mod log;
 pub mod overview;
 mod view;
@@ -7,7 +8,7 @@ mod view;
 pub use view::Row;
 
 /// Every view, in the order of its tab. Digits of views that do not exist yet are left free.
-const VIEWS: &[Row] = &[overview::ROW, log::ROW];
+const VIEWS: &[Row] = &[overview::ROW, log::ROW, eval::ROW];
 
 /// The rows of [`VIEWS`]; under test, those that a test has added, too.
 pub fn all() -> impl Iterator<Item = &'static Row> {

@@ -9,6 +9,7 @@ use super::decision::Decision;
 use super::kind::{DropOrder, Kind};
 use super::measure::{Evaluation, Probe, TrainMetrics};
 use super::phase::{Done, Growth, Inheritance, PhaseEvent, RunEvent};
+use super::task::{Sample, TaskProgress, TaskResult};
 use crate::run::gpu_stats::GpuStats;
 
 /// The kinds of events and what they carry.
@@ -20,6 +21,12 @@ pub enum Body {
     Train(TrainMetrics),
     Eval(Evaluation),
     Probe(Probe),
+    /// Results on a downstream task.
+    Task(TaskResult),
+    /// How far an evaluation on tasks is.
+    Tasking(TaskProgress),
+    /// A text that the model has continued.
+    Sample(Sample),
     Checkpointing(CheckpointBegun),
     Checkpoint(CheckpointWritten),
     Command(CommandGiven),
@@ -49,6 +56,9 @@ macro_rules! each {
             Body::Train($carried) => $do,
             Body::Eval($carried) => $do,
             Body::Probe($carried) => $do,
+            Body::Task($carried) => $do,
+            Body::Tasking($carried) => $do,
+            Body::Sample($carried) => $do,
             Body::Checkpointing($carried) => $do,
             Body::Checkpoint($carried) => $do,
             Body::Command($carried) => $do,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::foreign::{counted, layers, most};
 use super::kind::{DropOrder, Kind};
-use crate::run::command::{By, Command, LONGEST_NOTE};
+use crate::run::command::{By, Command, LONGEST_NOTE, LONGEST_PROMPT, LONGEST_TASK, MOST_TASKS};
 
 /// A command that reached the trainer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,18 @@ impl Kind for CommandGiven {
             | Command::Cooldown { steps } => counted("steps", *steps),
             Command::Note { text } if text.chars().count() > LONGEST_NOTE => {
                 Err(format!("a note of more than {LONGEST_NOTE} characters"))
+            }
+            Command::EvalTasks { tasks, .. }
+                if tasks.len() > MOST_TASKS
+                    || tasks.iter().any(|t| t.chars().count() > LONGEST_TASK) =>
+            {
+                Err(format!(
+                    "more than {MOST_TASKS} tasks, or a longer name than tasks have"
+                ))
+            }
+            Command::EvalTasks { limit, .. } => counted("limit", limit.unwrap_or(0)),
+            Command::Sample { text } if text.chars().count() > LONGEST_PROMPT => {
+                Err(format!("a text of more than {LONGEST_PROMPT} characters"))
             }
             _ => Ok(()),
         }

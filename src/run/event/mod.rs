@@ -20,6 +20,7 @@ mod measure;
 mod number;
 mod phase;
 mod start;
+mod task;
 mod train_line;
 
 pub use body::Body;
@@ -40,6 +41,8 @@ pub use phase::{
     Done, Growth, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult, Planned, RunEvent, Schedule,
 };
 pub use start::Start;
+pub(in crate::run) use task::LONGEST_TEXT;
+pub use task::{Sample, TaskMetric, TaskProgress, TaskResult};
 
 #[cfg(test)]
 mod tests;

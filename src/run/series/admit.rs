@@ -6,9 +6,9 @@ use std::borrow::Cow;
 
 use crate::run::command::LONGEST_NOTE;
 use crate::run::event::foreign::{counted, layers};
-use crate::run::event::{Phase, PhaseResult};
+use crate::run::event::{LONGEST_TEXT, Phase, PhaseResult};
 use crate::run::state::{
-    Branch, Core, Mark, MarkKind, PHASES_KEPT, PhaseNow, REMARKS_KEPT, RunState,
+    Branch, Core, Mark, MarkKind, PHASES_KEPT, PhaseNow, REMARKS_KEPT, RunState, TaskPoint,
 };
 use crate::run::tail::Position;
 use crate::text;
@@ -103,6 +103,28 @@ fn branch(branch: &Branch) -> bool {
             .chain(branch.probes.iter().map(|p| &p.phase))
             .all(phase)
         && branch.probes.iter().all(|p| text::clean(&p.file) == p.file)
+        && branch.tasks.iter().all(task)
+        && branch.samples.iter().all(|s| {
+            phase(&s.phase)
+                && layers("", s.layers).is_ok()
+                && [&s.prompt, &s.greedy, &s.drawn].iter().all(|t| is_text(t))
+        })
+}
+
+fn task(point: &TaskPoint) -> bool {
+    let metrics = point.metrics.iter();
+    phase(&point.phase)
+        && layers("", point.layers).is_ok()
+        && counted("", point.step).is_ok()
+        && [&point.task, &point.version].iter().all(|t| is_text(t))
+        && metrics
+            .clone()
+            .all(|m| is_text(&m.name) && counted("", m.n).is_ok())
+}
+
+/// Whether a text is clean and no longer than those of events.
+fn is_text(text: &str) -> bool {
+    text::clean(text) == text && text.len() <= LONGEST_TEXT
 }
 
 fn phase(phase: &Phase) -> bool {

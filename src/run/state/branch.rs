@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json_list;
 use super::points::{EvalPoint, Mark, MarkKind, ProbePoint};
+use super::results::{MOST_RESULTS, MOST_SAMPLES, SamplePoint, TaskPoint, push_latest};
 use super::thin::{MOST_EVALS, thin_out};
 use crate::run::event::Phase;
 use crate::run::series::bounded::at_most;
@@ -61,6 +62,18 @@ pub struct Branch {
         deserialize_with = "json_list::read::<{ 2 * PROBES_KEPT }, _, _>"
     )]
     pub probes: Vec<ProbePoint>,
+    /// Results on downstream tasks; of very many the latest of each phase and task, and the newest.
+    #[serde(
+        serialize_with = "json_list::write",
+        deserialize_with = "json_list::read::<MOST_RESULTS, _, _>"
+    )]
+    pub tasks: Vec<TaskPoint>,
+    /// Continued texts, likewise.
+    #[serde(
+        serialize_with = "json_list::write",
+        deserialize_with = "json_list::read::<MOST_SAMPLES, _, _>"
+    )]
+    pub samples: Vec<SamplePoint>,
     #[serde(deserialize_with = "at_most::<MARKS_KEPT, _, _>")]
     pub marks: Vec<Mark>,
     /// The branch's event numbers: above the first, up to the second.
@@ -76,6 +89,8 @@ impl Default for Branch {
             ranks: Series::default(),
             evals: Vec::new(),
             probes: Vec::new(),
+            tasks: Vec::new(),
+            samples: Vec::new(),
             marks: Vec::new(),
             ranges: Vec::new(),
         }
@@ -145,6 +160,18 @@ impl Branch {
         push_bounded(&mut self.probes, probe, PROBES_KEPT);
     }
 
+    pub(super) fn push_task(&mut self, point: TaskPoint) {
+        push_latest(&mut self.tasks, point, MOST_RESULTS, |p| {
+            (p.phase.clone(), p.task.clone())
+        });
+    }
+
+    pub(super) fn push_sample(&mut self, point: SamplePoint) {
+        push_latest(&mut self.samples, point, MOST_SAMPLES, |p| {
+            (p.phase.clone(), p.prompt.clone())
+        });
+    }
+
     pub(super) fn push_mark(&mut self, mark: Mark) {
         if self.marks.len() >= MARKS_KEPT {
             let mut surplus = MARKS_KEPT / 4;
@@ -183,7 +210,7 @@ impl Branch {
 
     fn is_empty(&self) -> bool {
         let series = [&self.train, &self.val, &self.ranks];
-        series.into_iter().all(Series::is_empty) && self.marks.is_empty()
+        series.into_iter().all(Series::is_empty) && self.marks.is_empty() && self.tasks.is_empty()
     }
 
     /// Events after `seq` belong to this branch from now on.
@@ -205,6 +232,8 @@ impl Branch {
     fn split_off(&mut self, seq: u64) -> Self {
         let evals = self.evals.partition_point(|e| e.seq <= seq);
         let probes = self.probes.partition_point(|p| p.seq <= seq);
+        let tasks = self.tasks.partition_point(|p| p.seq <= seq);
+        let samples = self.samples.partition_point(|p| p.seq <= seq);
         // A checkpoint's mark has the number of its beginning, which is lower than those of events journaled while it
         // was written.
         let (marks, later): (Vec<Mark>, Vec<Mark>) = std::mem::take(&mut self.marks)
@@ -225,6 +254,8 @@ impl Branch {
             ranks: self.ranks.split_off(seq),
             evals: self.evals.split_off(evals),
             probes: self.probes.split_off(probes),
+            tasks: self.tasks.split_off(tasks),
+            samples: self.samples.split_off(samples),
             marks: later,
             ranges,
         }
@@ -251,6 +282,12 @@ impl Branch {
         }
         for probe in later.probes {
             push_bounded(&mut self.probes, probe, PROBES_KEPT);
+        }
+        for point in later.tasks {
+            self.push_task(point);
+        }
+        for point in later.samples {
+            self.push_sample(point);
         }
         self.ranges.extend(later.ranges);
     }

@@ -4,6 +4,7 @@ mod checkpoints;
 mod commands;
 mod measurements;
 mod phases;
+mod tasks;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,9 +44,28 @@ impl RunState {
         self.core.phase_step = event.phase_step;
         if !matches!(
             event.body,
-            Body::Train(_) | Body::Probe(_) | Body::Gpu(_) | Body::Log(_)
+            Body::Train(_)
+                | Body::Probe(_)
+                | Body::Gpu(_)
+                | Body::Log(_)
+                | Body::Task(_)
+                | Body::Tasking(_)
+                | Body::Sample(_)
         ) {
             self.forget_forecasts();
+        }
+        // An evaluation on tasks is over once something else is done.
+        if !matches!(
+            event.body,
+            Body::Tasking(_)
+                | Body::Gpu(_)
+                | Body::Log(_)
+                | Body::Warning(_)
+                | Body::Gap(_)
+                | Body::Command(_)
+                | Body::Checkpoint(_)
+        ) {
+            self.core.tasking = None;
         }
         match &event.body {
             Body::Run(RunEvent {
@@ -88,6 +108,9 @@ impl RunState {
             Body::Train(metrics) => self.on_train(event, metrics),
             Body::Eval(evaluation) => self.on_eval(event, *evaluation),
             Body::Probe(probe) => self.on_probe(event, probe),
+            Body::Task(result) => self.on_task(event, result),
+            Body::Tasking(progress) => self.on_tasking(event, progress),
+            Body::Sample(sample) => self.on_sample(event, sample),
             Body::Checkpointing(CheckpointBegun { reason, .. }) => {
                 self.snapshots.begin(event.seq, reason, &self.core);
             }

@@ -10,7 +10,9 @@ mod known;
 mod left;
 mod points;
 mod prospects;
+mod results;
 mod snapshots;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod thin;
@@ -35,6 +37,7 @@ pub use points::{
     OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
 };
 use prospects::Prospects;
+pub use results::{SamplePoint, TaskPoint, TaskRow, TaskTable, metric_words, result_words};
 pub use snapshots::Snapshots;
 
 /// How many notes the event strip and the log keep.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::GpuStats;
 use crate::run::event::{
     Change, DecisionReason, Evaluation, Evidence, Outcome, Phase, PhaseResult, Probe, Start,
-    null_is_nan,
+    TaskProgress, null_is_nan,
 };
 use crate::run::schedule::Course;
 
@@ -176,6 +176,9 @@ pub struct Core {
     /// Since which step the last checkpoint or the journal could not be written and why, until it could.
     #[serde(default)]
     pub unwritten: Option<(u64, String)>,
+    /// How far an evaluation on tasks is, while training waits for it.
+    #[serde(default)]
+    pub tasking: Option<TaskProgress>,
 }
 
 /// An evaluation, and where in the run it was made.

@@ -17,6 +17,7 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
     all.push("run", 0, scene.title, theme.title);
     let (word, style) = match core.status {
         Status::Empty => ("WAITING", theme.dim),
+        Status::Running if run.tasking().is_some() => ("● EVAL", theme.warning),
         Status::Running => ("● TRAIN", theme.good),
         Status::Paused => ("PAUSED", theme.warning),
         Status::Interrupted if run.is_crashed() => ("CRASHED", theme.warning),
@@ -52,6 +53,14 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
         None if scene.facts.replay.is_some() || scene.over() => {}
         None if scene.facts.read_only => all.push("control", 2, "read only", theme.dim),
         None => all.push("control", 6, "control: you", theme.dim),
+    }
+    if let Some(progress) = run.tasking() {
+        let left = match progress.left {
+            Some(left) => format!(", {} left", eta::words(left)),
+            None => String::new(),
+        };
+        let text = format!("tasks: {}{left}", progress.words());
+        all.push("tasks", 1, &text, theme.warning);
     }
     let Some(now) = &core.phase else {
         return all.1;

@@ -1,0 +1,188 @@
+//! What the view of evaluations looks like: with nothing measured, and with tasks and samples of several models.
+
+use super::*;
+use crate::run::event::{Sample, TaskMetric, TaskProgress, TaskResult};
+
+impl Story {
+    /// Reports a task's accuracies for the present model.
+    fn task(&mut self, task: &str, layers: usize, acc: f64, norm: Option<f64>, chance: f64) {
+        let metric = |name: &str, value: f64| TaskMetric {
+            name: name.into(),
+            value,
+            stderr: Some(0.0114),
+            n: 1838,
+        };
+        let mut metrics = vec![metric("acc", acc)];
+        metrics.extend(norm.map(|value| metric("acc_norm", value)));
+        self.tell(Body::Task(TaskResult {
+            task: task.into(),
+            version: "1".into(),
+            layers,
+            metrics,
+            chance: Some(chance),
+            limit: None,
+            skipped: 0,
+            truncated: 0,
+            seconds: 12.0,
+        }));
+    }
+
+    fn perplexity(&mut self, layers: usize, value: f64) {
+        self.tell(Body::Task(TaskResult {
+            task: "lambada_openai".into(),
+            version: "1".into(),
+            layers,
+            metrics: vec![TaskMetric {
+                name: "perplexity".into(),
+                value,
+                stderr: Some(value / 20.0),
+                n: 5153,
+            }],
+            chance: None,
+            limit: Some(200),
+            skipped: 0,
+            truncated: 3,
+            seconds: 12.0,
+        }));
+    }
+
+    fn sample(&mut self, prompt: &str, greedy: &str, layers: usize) {
+        self.tell(Body::Sample(Sample {
+            prompt: prompt.into(),
+            greedy: greedy.into(),
+            drawn: format!(
+                "{greedy} And so it went on, as it does in every tale that is told twice."
+            ),
+            seed: 1,
+            layers,
+        }));
+    }
+
+    /// Reference and two rounds with tasks and samples.
+    fn evaluated() -> Self {
+        let mut story = Self::new();
+        story.phase(Phase::Reference, 8, 1000, Start::Random);
+        story.eval(5.7);
+        story.train(500, 8, |i| 2.0 + 3.5 * (-i / 80.0).exp());
+        story.end(8, None);
+        story.results(8, 0.03);
+        story.sample(
+            "Once upon a time",
+            " there was a king who had three daughters.",
+            8,
+        );
+        story.sample(
+            "The capital of France is",
+            " Paris, and that of Spain is Madrid.",
+            8,
+        );
+        story.phase(Phase::Round(1), 4, 200, Start::Inherit);
+        story.train(100, 4, |i| 1.97 + 0.4 * (-i / 60.0).exp());
+        story.results(4, -0.05);
+        story.train(100, 4, |i| 1.95 + 0.1 * (-i / 60.0).exp());
+        story.end(4, Some(0.0412));
+        story.results(4, 0.0);
+        story.sample("Once upon a time", " there was a a time.", 4);
+        story.sample("The capital of France is", " the capital of France.", 4);
+        story.phase(Phase::Round(2), 6, 200, Start::Restart);
+        story.train(200, 6, |i| 1.94 + 0.4 * (-i / 60.0).exp());
+        story.results(6, 0.02);
+        story.sample("Once upon a time", " there was a king of the castle.", 6);
+        story
+    }
+
+    fn results(&mut self, layers: usize, by: f64) {
+        self.task("arc_easy", layers, 0.42 + by, Some(0.39 + by), 0.25);
+        self.task("piqa", layers, 0.61 + by, Some(0.60 + by), 0.5);
+        self.task("hellaswag", layers, 0.27 + by / 4.0, Some(0.28 + by), 0.25);
+        self.task("winogrande", layers, 0.50 + by / 4.0, None, 0.5);
+        self.task("sciq", layers, 0.70 + by, Some(0.62 + by), 0.25);
+        self.task("boolq", layers, 0.55 + by, None, 0.5);
+        self.perplexity(layers, 61.0 - 300.0 * by);
+    }
+}
+
+fn screen_of(story: &Story) -> Screen {
+    let mut screen = Screen::new();
+    screen.press(&story.state, KeyCode::Char('5'));
+    screen
+}
+
+#[test]
+fn without_results_the_view_says_how_to_get_them() {
+    let story = Story::deciding();
+    let text = screen_of(&story).text(&story.state, 80, 24);
+    insta::assert_snapshot!("eval_empty_80x24", text);
+    let before = Story::new();
+    let text = screen_of(&before).text(&before.state, 80, 24);
+    assert!(text.contains("no evaluation so far"), "{text}");
+}
+
+#[test]
+fn tasks_and_samples_of_every_model_stand_side_by_side() {
+    let story = Story::evaluated();
+    let mut screen = screen_of(&story);
+    for (width, height) in [(80, 24), (120, 40), (200, 60), (60, 15), (40, 12), (1, 1)] {
+        let name = format!("eval_{width}x{height}");
+        insta::assert_snapshot!(name, screen.text(&story.state, width, height));
+    }
+    screen.glyphs = Glyphs::Ascii;
+    let text = screen.text(&story.state, 80, 24);
+    assert!(text.is_ascii(), "{text}");
+}
+
+#[test]
+fn while_tasks_are_measured_header_and_eta_say_that_training_waits() {
+    let mut story = Story::deciding();
+    story.train(50, 4, |_| 1.9);
+    let mut screen = Screen::new();
+    let before = crate::dashboard::eta::seconds(&story.state);
+    story.tell(Body::Tasking(TaskProgress {
+        task: "piqa".into(),
+        number: 1,
+        tasks: 2,
+        done: 430,
+        of: 1000,
+        left: Some(100.0),
+    }));
+    let text = screen.text(&story.state, 200, 60);
+    assert!(text.contains("● EVAL"), "{text}");
+    assert!(
+        text.contains("tasks: piqa 43 %, 1 of 2, 1m40s left"),
+        "{text}"
+    );
+    assert!(
+        text.contains("evaluating on piqa (1 of 2); training waits"),
+        "{text}"
+    );
+    let during = crate::dashboard::eta::seconds(&story.state);
+    assert_eq!(during, before.map(|s| s + 100.0));
+    story.task("piqa", 4, 0.6, None, 0.5);
+    let text = screen.text(&story.state, 200, 60);
+    assert!(
+        text.contains("● TRAIN") && !text.contains("● EVAL"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_was_measured_after_a_checkpoint_goes_with_a_rollback() {
+    let mut story = Story::new();
+    story.phase(Phase::Reference, 8, 1000, Start::Random);
+    story.train(100, 8, |_| 2.0);
+    story.task("piqa", 8, 0.5, None, 0.5);
+    story.checkpoint();
+    let from_seq = story.seq;
+    story.train(100, 8, |_| 2.0);
+    story.task("piqa", 8, 0.7, None, 0.5);
+    story.sample("Once", " upon", 8);
+    assert_eq!(story.state.task_trend("piqa", "acc"), [0.5, 0.7]);
+    story.tell(Body::Rollback(crate::run::event::Rollback {
+        checkpoint: "b0-s00000100-reference".into(),
+        from_seq,
+        why: "requested".into(),
+        overruled: Vec::new(),
+    }));
+    assert_eq!(story.state.task_trend("piqa", "acc"), [0.5]);
+    assert!(story.state.live().samples.is_empty());
+}

@@ -1,0 +1,141 @@
+//! How good the models are: validation of each against the reference, downstream tasks by model, and texts that they
+//! continue.
+//!
+//! | module | builds |
+//! |---|---|
+//! | [`validation`] | a row a phase: loss, gap, and its course |
+//! | [`tasks`] | a row a task, a column a model, with errors, chance and trend |
+//! | [`samples`] | the reference's, the previous round's and the present model's continuation of each text |
+
+mod samples;
+mod tasks;
+mod trend;
+
+mod validation;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
+
+use super::view::Row;
+use crate::dashboard::keys::Differs;
+use crate::dashboard::scene::Scene;
+
+pub const ROW: Row = Row {
+    id: "eval",
+    title: "Eval",
+    keys: &["5"],
+    command: "view eval",
+    help: "validation, downstream tasks and samples of every model",
+    chart: false,
+    differs: Differs::Appears("validation ·"),
+    draw,
+    draw_small,
+    act: |_, _| {},
+};
+
+/// Rows of a panel's frame.
+const FRAME: u16 = 2;
+/// From this width on, samples stand next to the tables.
+const SIDE: u16 = 160;
+/// Rows of samples below the tasks: most, and most where the view is lower than that.
+const SAMPLES: (u16, u16) = (14, 5);
+const LOW: u16 = 20;
+
+/// Validation, tasks and samples below each other; on wide screens the samples stand on the right.
+fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    let validation = validation::lines(scene, inside(area.width));
+    let has_samples = !scene.run.live().samples.is_empty();
+    if area.width >= SIDE && area.height >= 12 {
+        let side = if has_samples { area.width / 2 } else { 0 };
+        let [left, right] =
+            Layout::horizontal([Constraint::Fill(1), Constraint::Length(side)]).areas(area);
+        let rows = validation.len() as u16 + FRAME;
+        let [above, below] = Layout::vertical([
+            Constraint::Length(rows.min(left.height / 2)),
+            Constraint::Fill(1),
+        ])
+        .areas(left);
+        let validation = validation::lines(scene, inside(left.width));
+        panel(frame, scene, validation::TITLE, validation, above);
+        panel(
+            frame,
+            scene,
+            tasks::TITLE,
+            tasks::lines(scene, inside(below.width), room(below)),
+            below,
+        );
+        if has_samples {
+            samples::wide(frame, scene, right);
+        }
+        return;
+    }
+    let most = match area.height < LOW {
+        true => SAMPLES.1,
+        false => SAMPLES.0,
+    };
+    let samples = match has_samples {
+        true => (samples::least(scene) + FRAME)
+            .min(most)
+            .min(area.height / 3),
+        false => 0,
+    };
+    let most = area.height.saturating_sub(samples) / 2;
+    let rows = (validation.len() as u16 + FRAME).min(most);
+    let [above, middle, below] = Layout::vertical([
+        Constraint::Length(rows),
+        Constraint::Fill(1),
+        Constraint::Length(samples),
+    ])
+    .areas(area);
+    panel(frame, scene, validation::TITLE, validation, above);
+    panel(
+        frame,
+        scene,
+        tasks::TITLE,
+        tasks::lines(scene, inside(middle.width), room(middle)),
+        middle,
+    );
+    if samples > FRAME {
+        let (title, lines) = samples::lines(scene, inside(below.width), room(below));
+        panel(frame, scene, &title, lines, below);
+    }
+}
+
+/// The tasks where any was measured, else the validation.
+fn draw_small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    let width = inside(area.width);
+    if scene.run.live().tasks.is_empty() && scene.run.tasking().is_none() {
+        let lines = validation::lines(scene, width);
+        panel(frame, scene, validation::TITLE, lines, area);
+    } else {
+        let lines = tasks::lines(scene, width, room(area));
+        panel(frame, scene, tasks::TITLE, lines, area);
+    }
+}
+
+/// Columns and rows inside a panel.
+fn inside(width: u16) -> usize {
+    usize::from(width.saturating_sub(2))
+}
+
+fn room(area: Rect) -> usize {
+    usize::from(area.height.saturating_sub(FRAME))
+}
+
+/// A panel of lines; where not all fit, the heading and the last stay.
+fn panel(
+    frame: &mut Frame<'_>,
+    scene: &Scene<'_>,
+    title: &str,
+    mut lines: Vec<Line<'static>>,
+    area: Rect,
+) {
+    let rows = room(area);
+    while lines.len() > rows && lines.len() > 1 {
+        lines.remove(1);
+    }
+    let block = scene.panel(scene.text(title));
+    frame.render_widget(Paragraph::new(lines).block(block), area);
+}

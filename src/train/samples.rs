@@ -1,0 +1,100 @@
+//! Texts that the model in training continues: greedily, and with tokens drawn from one fixed seed.
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+
+use super::trainer::Trainer;
+use crate::corpus::Tokenizer;
+use crate::model::{Decoder, Generator, Sampling};
+use crate::run::event::{Body, Log, Sample};
+use crate::text::clean;
+
+/// Tokens of a continuation.
+const TOKENS: usize = 64;
+/// The seed of drawn tokens: the same for every model, so that a difference is the model's.
+const SEED: u64 = 1;
+
+const GREEDY: Sampling = Sampling {
+    temperature: 0.0,
+    top_k: 0,
+    top_p: 1.0,
+    seed: SEED,
+};
+const DRAWN: Sampling = Sampling {
+    temperature: 0.8,
+    top_p: 0.95,
+    ..GREEDY
+};
+
+impl Trainer {
+    /// Continues the config's texts and journals them. What cannot be continued is logged, and training goes on.
+    pub(super) fn sample_all(&mut self) {
+        let prompts = self.config.eval.samples().to_vec();
+        for prompt in prompts {
+            if let Err(why) = self.sample(&prompt) {
+                let message = format!("no text was continued: {why:#}");
+                self.emit(Body::Log(Log { message }));
+                return;
+            }
+        }
+    }
+
+    /// Continues a text with the present model and journals it.
+    ///
+    /// # Errors
+    /// When the model lies on a GPU, which cannot generate text, or the text cannot be read or continued.
+    pub(super) fn sample(&mut self, prompt: &str) -> Result<Sample> {
+        if !self.machine.device().is_cpu() {
+            bail!(
+                "generation works on the CPU only, and this model is on a GPU; heirloom generate continues texts with a checkpoint"
+            );
+        }
+        let model = self.learner.model()?;
+        let tokenizer = self.data.tokenizer();
+        let sample = Sample {
+            prompt: clean(prompt).into_owned(),
+            greedy: continued(model, tokenizer, prompt, GREEDY)?,
+            drawn: continued(model, tokenizer, prompt, DRAWN)?,
+            seed: SEED,
+            layers: self.learner.shape().n_layer,
+        };
+        self.emit(Body::Sample(sample.clone()));
+        Ok(sample)
+    }
+}
+
+/// Returns how a model continues a text. A prompt that leaves no room in the model's context is cut on the left.
+fn continued(
+    model: &Decoder,
+    tokenizer: &Tokenizer,
+    prompt: &str,
+    sampling: Sampling,
+) -> Result<String> {
+    let context = model.config.context_length;
+    let mut ids = tokenizer.encode(prompt)?;
+    if ids.is_empty() {
+        ids.extend(tokenizer.end_of_text());
+    }
+    let most = context.saturating_sub(TOKENS).max(context / 2);
+    ids.drain(..ids.len().saturating_sub(most));
+    let room = ids.len().saturating_add(TOKENS).min(context);
+    let mut generator = Generator::new(model, room, sampling, &Device::Cpu)?;
+    let mut logits = generator
+        .read(&ids)
+        .context("the text cannot be read by the model")?;
+    let mut made = Vec::new();
+    while made.len() < TOKENS && logits.iter().all(|x| x.is_finite()) {
+        // Ids of padding stand for nothing.
+        let known = tokenizer.size().min(logits.len());
+        let id = generator.draw(&logits[..known]);
+        if tokenizer.stops().contains(&id) {
+            break;
+        }
+        made.push(id);
+        if made.len() == TOKENS || generator.left() == 0 {
+            break;
+        }
+        logits = generator.read(&[id])?;
+    }
+    Ok(clean(&tokenizer.decode(&made)?).into_owned())
+}
