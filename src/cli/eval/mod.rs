@@ -28,7 +28,7 @@ use crate::text;
 /// Time for finishing a pack of documents after Ctrl-C, so that it need not be scored again.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Evaluate models on downstream tasks, as lm-evaluation-harness does
+/// Evaluate models on downstream tasks as lm-eval does
 ///
 /// A run alone stands for its reference, the end of each round and its controls. Several models are printed side by side, with
 /// the paired differences to the first one. With --out, finished documents are kept in FILE.partial: the same command
