@@ -17,7 +17,7 @@ use super::record;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::corpus::Tokenizer;
-use crate::eval::score::{Encoder, Known, Packing, Prepared, Scorer, default_tokens};
+use crate::eval::score::{Encoder, Known, Packing, Prepared, Scorer};
 use crate::eval::tasks::{self, Set, Task};
 use crate::eval::{metrics, results};
 use crate::export::Tokens;
@@ -123,11 +123,7 @@ pub fn encoder(tokenizer: &Tokenizer, context: usize) -> Result<Encoder> {
 /// # Errors
 /// When a document cannot be encoded.
 pub fn prepare(encoder: &Encoder, set: &Set, gpu: bool) -> Result<Prepared> {
-    let packing = Packing {
-        tokens: default_tokens(gpu),
-        share: true,
-    };
-    Prepared::new(encoder, &set.documents, packing)
+    Prepared::new(encoder, &set.documents, Packing::on(gpu, None))
 }
 
 impl Trainer {

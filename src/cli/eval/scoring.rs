@@ -12,7 +12,7 @@ use super::subject::Subject;
 use crate::cli::memory::check_memory;
 use crate::eval::metrics::{self, Metric};
 use crate::eval::report::{Difference, ModelResults, Report, TaskFacts, TaskResults};
-use crate::eval::score::{Known, Packing, Prepared, Score, Scorer, default_tokens};
+use crate::eval::score::{Known, Packing, Prepared, Score, Scorer};
 use crate::eval::tasks::{Document, Set, Task};
 use crate::model::{Files, Format, arena_bytes};
 use crate::ops::Precision;
@@ -81,12 +81,7 @@ impl Scoring<'_> {
             // It need not be read.
             return Ok(Some(done));
         }
-        let packing = Packing {
-            tokens: self
-                .batch_tokens
-                .unwrap_or_else(|| default_tokens(self.device.is_cuda())),
-            share: true,
-        };
+        let packing = Packing::on(self.device.is_cuda(), self.batch_tokens);
         let encoder = subject.encoder(self.add_bos)?;
         let prepared = tasks.iter().map(|(task, documents)| {
             let prepared = Prepared::new(&encoder, documents, packing);

@@ -32,6 +32,17 @@ pub(super) struct Group {
     pub greedy: bool,
 }
 
+impl Packing {
+    /// How documents are laid out on the CPU or a GPU: `tokens` of a pass, or as many as suit the device. The GPU's attention reads
+    /// each text from its beginning.
+    pub fn on(gpu: bool, tokens: Option<usize>) -> Self {
+        Self {
+            tokens: tokens.unwrap_or(super::default_tokens(gpu)),
+            share: !gpu,
+        }
+    }
+}
+
 impl Group {
     pub fn rows(&self) -> usize {
         self.passes.iter().map(|p| p.tokens.len()).sum()
