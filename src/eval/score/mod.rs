@@ -16,12 +16,7 @@ use crate::model::{Decoder, DecoderConfig, Format, Mode, RaggedSpace, workspace_
 use crate::ops::Precision;
 
 pub use encode::{Encoder, Sequence};
-pub use pack::{Packing, Prepared};
-
-/// Tokens of a pass on the CPU and on a GPU, unless the user says otherwise.
-pub fn default_tokens(gpu: bool) -> usize {
-    if gpu { 32_768 } else { 2048 }
-}
+pub use pack::{Packing, Prepared, default_tokens};
 
 /// What a model says of one request.
 #[derive(Debug, Clone, Copy, PartialEq)]

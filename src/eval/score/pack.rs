@@ -37,7 +37,7 @@ impl Packing {
     /// each text from its beginning.
     pub fn on(gpu: bool, tokens: Option<usize>) -> Self {
         Self {
-            tokens: tokens.unwrap_or(super::default_tokens(gpu)),
+            tokens: tokens.unwrap_or(default_tokens(gpu)),
             share: !gpu,
         }
     }
@@ -47,6 +47,11 @@ impl Group {
     pub fn rows(&self) -> usize {
         self.passes.iter().map(|p| p.tokens.len()).sum()
     }
+}
+
+/// Tokens of a pass on the CPU and on a GPU, unless the user says otherwise.
+pub fn default_tokens(gpu: bool) -> usize {
+    if gpu { 32_768 } else { 2048 }
 }
 
 /// How documents are laid into passes.
