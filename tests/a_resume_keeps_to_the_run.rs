@@ -50,7 +50,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("train.log_every", "2"),
     ("eval.every", "7"),
     ("eval.windows", "12"),
-    // Without their files a run with tasks does not go on.
+    // Without their files a run with tasks does not start.
     ("eval.tasks", "[]"),
     ("eval.tasks_every", "50"),
     ("eval.limit", "10"),

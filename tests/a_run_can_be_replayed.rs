@@ -136,10 +136,11 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     pty.press("p");
     pty.see("a replay takes no commands");
     pty.press("?");
-    let help = pty.see("to so many tenths of the run");
+    let help = pty.see("back to the last mark");
     assert!(help.contains("j scrolls"), "{help}");
     pty.press("\x1b[6~");
-    pty.see("marks: | phase");
+    let rest = pty.see("marks: | phase");
+    assert!(rest.contains("to so many tenths of the run"), "{rest}");
     pty.press("?");
     // Slowly enough to be seen.
     pty.press("{{");

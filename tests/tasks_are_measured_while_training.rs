@@ -112,17 +112,17 @@ fn results_of_a_run_are_those_of_its_checkpoints() {
         let checkpoint = place.run_dir("a").join("checkpoints").join(name);
         for task in TASKS {
             let mut of_phase = kind(&events, "task").filter(|e| e["phase"] == phase);
-            let told = of_phase.find(|e| e["task"] == task).unwrap();
-            let metrics = told["metrics"].as_array().unwrap();
+            let got = of_phase.find(|e| e["task"] == task).unwrap();
+            let metrics = got["metrics"].as_array().unwrap();
             let wanted = of_checkpoint(&checkpoint, &data, task);
-            assert_eq!(metrics.len(), wanted.len(), "{told}");
+            assert_eq!(metrics.len(), wanted.len(), "{got}");
             for (metric, (name, value, stderr, n)) in metrics.iter().zip(wanted) {
                 assert_eq!(metric["name"], name.as_str());
                 assert_eq!(metric["n"], n);
-                let near = |told: &Value, wanted: f64| {
-                    let told = told.as_f64().unwrap_or(f64::NAN);
+                let near = |got: &Value, wanted: f64| {
+                    let got = got.as_f64().unwrap_or(f64::NAN);
                     let limit = 1e-6 * wanted.abs().max(1.0);
-                    (told.is_nan() && wanted.is_nan()) || (told - wanted).abs() <= limit
+                    (got.is_nan() && wanted.is_nan()) || (got - wanted).abs() <= limit
                 };
                 assert!(near(&metric["value"], value), "{metric} {value}");
                 assert!(near(&metric["stderr"], stderr), "{metric} {stderr}");
@@ -246,15 +246,15 @@ fn tasks_and_texts_are_asked_for_by_command() {
             .success()
             .then_some(())
     });
-    let told = place.expect(
+    let got = place.expect(
         0,
         &["ctl", "run", "eval", "piqa,lambada_openai", "limit", "2"],
     );
     assert!(
-        told.contains("piqa  acc") && told.contains("(2 documents"),
-        "{told}"
+        got.contains("piqa  acc") && got.contains("(2 documents"),
+        "{got}"
     );
-    assert!(told.contains("lambada_openai  perplexity"), "{told}");
+    assert!(got.contains("lambada_openai  perplexity"), "{got}");
     let (_, refused) = texts(&place.run(&["ctl", "run", "eval", "piqua"]));
     assert!(refused.contains("piqa"), "{refused}");
     let (_, refused) = texts(&place.run(&["ctl", "run", "eval", "sciq"]));

@@ -58,7 +58,7 @@ fn per_flop(run: &RunState) -> Option<f64> {
     Some((b.elapsed - a.elapsed) / (tokens * cost(info, now.layers)))
 }
 
-/// Seconds until training goes on, while it waits for an evaluation on tasks.
+/// Seconds until training continues, while it waits for an evaluation on tasks.
 fn of_tasks(run: &RunState) -> f64 {
     run.tasking().and_then(|t| t.left).unwrap_or(0.0)
 }

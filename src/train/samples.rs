@@ -27,7 +27,7 @@ const DRAWN: Sampling = Sampling {
 };
 
 impl Trainer {
-    /// Continues the config's texts and journals them. What cannot be continued is logged, and training goes on.
+    /// Continues the config's texts and journals them. What cannot be continued is logged, and training continues.
     pub(super) fn sample_all(&mut self) {
         let prompts = self.config.eval.samples().to_vec();
         for prompt in prompts {

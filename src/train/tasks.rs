@@ -30,7 +30,7 @@ use crate::text;
 /// The variable of the environment that names the directory of the tasks' files.
 pub const DATA: &str = "HEIRLOOM_DATA";
 /// Time between two events that say how far an evaluation is.
-const TELLS: Duration = Duration::from_secs(2);
+const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// How an evaluation on a task ended.
 enum Measured {
@@ -197,22 +197,22 @@ impl Trainer {
         if let Some(unknown) = names.iter().find_map(|name| tasks::find(name).err()) {
             return Ok(Err(format!("{unknown:#}")));
         }
-        let mut told = Vec::new();
+        let mut answers = Vec::new();
         for (i, name) in names.iter().enumerate() {
             let place = (i as u64 + 1, names.len() as u64);
             match self.measure(name, limit, place, &words::is_drastic) {
-                Ok(Measured::Done(result)) => told.push(result_words(&result)),
+                Ok(Measured::Done(result)) => answers.push(result_words(&result)),
                 Ok(Measured::Interrupted) => {
-                    told.push(format!("{name} was interrupted"));
-                    return Ok(Err(told.join("; ")));
+                    answers.push(format!("{name} was interrupted"));
+                    return Ok(Err(answers.join("; ")));
                 }
                 Err(error) => {
-                    told.push(format!("{error:#}"));
-                    return Ok(Err(told.join("; ")));
+                    answers.push(format!("{error:#}"));
+                    return Ok(Err(answers.join("; ")));
                 }
             }
         }
-        Ok(Ok(format!("{} at {}", told.join("; "), self.place())))
+        Ok(Ok(format!("{} at {}", answers.join("; "), self.place())))
     }
 
     /// Evaluates the present model on a task and journals the results. `place` is the task's number among those of this
@@ -226,7 +226,7 @@ impl Trainer {
     ) -> Result<Measured> {
         let began = Instant::now();
         let task = tasks::find(name)?;
-        self.tell_tasks(task, place, (0, 1), None);
+        self.report_task(task, place, (0, 1), None);
         let set = load(task, &directory(&self.config)?, limit)?;
         let shape = self.learner.shape().clone();
         let device = self.machine.device().clone();
@@ -249,14 +249,14 @@ impl Trainer {
         let scorer = Scorer::new(&shape, prepared.longest_pass(), compute, vocab, &device)?;
         let of = prepared.rows() as u64;
         let scoring = Instant::now();
-        let mut told = Instant::now();
+        let mut reported = Instant::now();
         let (control, journal, state) = (&mut self.control, &mut self.journal, &self.state);
         let mut each = |rows: usize| -> ControlFlow<()> {
             if is_over(control, ends) {
                 return ControlFlow::Break(());
             }
-            if told.elapsed() >= TELLS {
-                told = Instant::now();
+            if reported.elapsed() >= REPORT_EVERY {
+                reported = Instant::now();
                 let rate = scoring.elapsed().as_secs_f64() / rows.max(1) as f64;
                 let body = Body::Tasking(TaskProgress {
                     task: task.name.into(),
@@ -302,7 +302,7 @@ impl Trainer {
     }
 
     /// Journals how far a task is.
-    fn tell_tasks(
+    fn report_task(
         &mut self,
         task: &Task,
         (number, all): (u64, u64),

@@ -73,7 +73,7 @@ impl EvalConfig {
         self.samples.as_deref().unwrap_or_default()
     }
 
-    /// Whether the tasks are due after step `step` of a phase that goes on.
+    /// Whether the tasks are due after step `step` of a phase that has more of them.
     pub fn tasks_due(&self, step: u64) -> bool {
         let every = self.tasks_every.unwrap_or(0);
         every > 0 && step.is_multiple_of(every) && !self.tasks().is_empty()

@@ -49,7 +49,7 @@ fn documents() -> Vec<Document> {
         lengths: vec![1, 1],
     };
     let long =
-        "A long beginning that goes on for a while, so that blocks of queries follow one another. "
+        "A long beginning of very many words, so that several blocks of queries follow one another. "
             .repeat(2);
     vec![
         document("Who is it?", &[" me", " you and others"], choice()),

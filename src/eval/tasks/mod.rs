@@ -56,7 +56,7 @@ const LONGEST_NAME: usize = 100;
 /// Returns the task of a name.
 ///
 /// # Errors
-/// When there is none, with the name most like it.
+/// When no task has this name; names the one most like it.
 pub fn find(name: &str) -> Result<&'static Task> {
     if let Some(task) = TASKS.iter().find(|task| task.name == name) {
         return Ok(task);
@@ -78,7 +78,7 @@ pub fn find(name: &str) -> Result<&'static Task> {
 /// Reads task names that are separated by commas. A name that is repeated counts once.
 ///
 /// # Errors
-/// When there is no name, or one is unknown.
+/// When no task is named, or one is unknown.
 pub fn parse(names: &str) -> Result<Vec<&'static Task>> {
     let mut tasks: Vec<&'static Task> = Vec::new();
     for name in names.split(',').map(str::trim).filter(|n| !n.is_empty()) {

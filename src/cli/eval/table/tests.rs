@@ -78,26 +78,26 @@ average                  acc               0.5207  ±0.0060  2 tasks
 
 lambada_openai: 3 documents left out, as the harness does
 ";
-    let told = table(&report(&["a"]));
-    assert_eq!(told, wanted);
+    let shown = table(&report(&["a"]));
+    assert_eq!(shown, wanted);
 }
 
 #[test]
 fn the_models_of_a_run_stand_side_by_side_in_80_columns() {
-    let told = table(&report(&[
+    let shown = table(&report(&[
         "reference",
         "round 1",
         "round 2",
         "random",
         "continued",
     ]));
-    let wide: Vec<&str> = told.lines().filter(|l| text::width(l) > 80).collect();
+    let wide: Vec<&str> = shown.lines().filter(|l| text::width(l) > 80).collect();
     assert!(wide.is_empty(), "{wide:#?}");
     let wanted = "\
 task            metric                 n  chance        reference
 arc_easy        acc                 2376    0.25   0.6402 ±0.0098
 ";
-    assert!(told.starts_with(wanted), "{told}");
+    assert!(shown.starts_with(wanted), "{shown}");
     let wanted = "
 paired differences to reference
 
@@ -114,5 +114,5 @@ average         acc     +0.0000 ±0.0050
 lambada_openai: 3 documents left out, as the harness does
 lambada_openai, round 1: 1 document cut to the context
 ";
-    assert!(told.contains(wanted), "{told}");
+    assert!(shown.contains(wanted), "{shown}");
 }
