@@ -63,10 +63,12 @@ def evaluate(lm, tasks, limit=None, errors=False):
 
 
 def pages(text):
-    """The pages of WikiText's raw text: each begins at a line ` = Title = `."""
-    found = []
-    for line in text.splitlines(keepends=True):
-        if re.match(r"^ = [^=].*[^=] = $", line.rstrip("\n")) or not found:
-            found.append("")
-        found[-1] += line
-    return [page for page in found if page.strip()]
+    """The pages of WikiText's raw text, as the data set of the harness has them: each begins at a line ` = Title = ` and has
+    no line break at its end."""
+    found = [[]]
+    for line in text.split("\n"):
+        heading = line.replace("= = =", "===").replace("= =", "==").strip()
+        if heading.startswith("= ") and heading.endswith(" ="):
+            found.append([])
+        found[-1].append(line)
+    return [page for page in map("\n".join, found) if page.strip()]
