@@ -7,16 +7,19 @@ use rand::Rng;
 
 use super::super::{Case, SelfTest};
 use super::{SUMS, activation, exact, gradients, variable};
-use crate::ops::{self, AttentionShape};
+use crate::ops::{self, AttentionShape, Stretch};
 
 impl SelfTest<'_> {
-    /// Checks attention, its matrices, attention with a cache, and rotary positions.
+    /// Checks attention, its matrices, attention over texts of many lengths and with a cache, and rotary positions.
     pub fn attentions(&mut self) {
         for case in self.cases() {
             let name = case.name();
             for s in self.shapes() {
                 self.check_shares(&format!("attention {name} {}", words(s)), |t| {
                     t.attention_of(case, s)
+                });
+                self.check_shares(&format!("ragged attention {name} {}", words(s)), |t| {
+                    t.ragged_attention_of(case, s)
                 });
             }
         }
@@ -90,6 +93,53 @@ impl SelfTest<'_> {
             self.agree(&d, &want_d, case.one_of(3e-5, 1.5e-1, 1.5e-1))?,
             self.agree_in_norm(&d, &want_d, case.one_of(3e-5, 1e-2, 2e-2).0)?,
         ])
+    }
+
+    /// Texts of many lengths side by side come to what each comes to alone: two of one length, a shorter one and, on the CPU,
+    /// two that continue the first.
+    fn ragged_attention_of(&mut self, case: Case, s: AttentionShape) -> Result<Vec<f64>> {
+        let mut lengths = vec![s.time, s.time, self.rng.random_range(1..=s.time)];
+        if !self.device.is_cuda() {
+            lengths.extend([self.rng.random_range(1..100), 1]);
+        }
+        let mut rows = 0;
+        let mut stretches = Vec::new();
+        for (i, &len) in lengths.iter().enumerate() {
+            let prefix = if i > 2 { (0, s.time) } else { (0, 0) };
+            stretches.push(Stretch {
+                start: rows,
+                len,
+                prefix,
+            });
+            rows += len;
+        }
+        let qkv = self.normal_there(&[rows, s.row()], case.dtype, 1.0)?;
+        let out = self.poisoned_there(&[rows, s.width()], case.dtype)?;
+        let lse = self.poisoned_there(&[rows * s.n_head], DType::F32)?;
+        ops::attention_ragged(case.compute, &out, &lse, &qkv, &stretches, s)?;
+        let all = case.operand(&qkv)?;
+        let mut wanted = Vec::new();
+        for stretch in &stretches {
+            let own = all.narrow(0, stretch.start, stretch.len)?;
+            let text = match stretch.prefix {
+                (_, 0) => own,
+                (start, n) => Tensor::cat(&[all.narrow(0, start, n)?, own], 0)?,
+            };
+            let time = text.dim(0)?;
+            let alone = AttentionShape {
+                batch: 1,
+                time,
+                ..s
+            };
+            let whole = Attention::of(&text, alone)?.out;
+            wanted.push(whole.narrow(0, time - stretch.len, stretch.len)?);
+        }
+        let want = Tensor::cat(&wanted, 0)?;
+        Ok(vec![self.agree(
+            &out,
+            &want,
+            case.one_of(3e-5, 4e-2, 4e-2),
+        )?])
     }
 
     fn rope_and_matrices_of(&mut self, dtype: DType, s: AttentionShape) -> Result<Vec<f64>> {
