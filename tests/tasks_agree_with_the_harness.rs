@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use heirloom::corpus::Tokenizer;
 use heirloom::eval::metrics;
-use heirloom::eval::score::{Encoder, Known, Packing, Prepared, Score, Scorer};
-use heirloom::eval::tasks::{Answer, Document, TASKS, Task};
+use heirloom::eval::score::{Encoder, Finished, Known, Packing, Prepared, Score, Scorer};
+use heirloom::eval::tasks::{Answer, Document, Request, TASKS, Task};
 use heirloom::model::Files;
 use heirloom::ops::Precision;
 use serde_json::Value;
@@ -199,6 +199,44 @@ fn compare(model: &str, add_bos: bool) {
         asked > 100 * TASKS.len() / 2 && truncated > 1,
         "{asked} {truncated}"
     );
+}
+
+/// Requests without a context, and after a text that begins with the token that begins texts.
+fn compare_pairs(model: &str, add_bos: bool) {
+    let dir = fixtures().join("models").join(model);
+    let expected = json(&format!("models/{model}.json"));
+    let expected = expected["pairs"].as_array().unwrap().clone();
+    assert_eq!(expected.len(), 5);
+    let text = |v: &Value| v.as_str().unwrap().to_string();
+    let document = |pair: &Value| Document {
+        requests: vec![Request {
+            context: text(&pair[0]),
+            continuation: text(&pair[1]),
+        }],
+        answer: Answer::Word,
+        group: None,
+    };
+    let documents: Vec<Document> = expected.iter().map(document).collect();
+    let model = Files::open(&dir).unwrap().load(&Device::Cpu).unwrap();
+    let context = model.config.context_length;
+    let tokenizer = Tokenizer::from_dir(&dir).unwrap();
+    let encoder = Encoder::new(tokenizer, Some(0), add_bos, context).unwrap();
+    let prepared = Prepared::new(&encoder, &documents, Packing::on(false, None)).unwrap();
+    let (rows, vocab) = (prepared.longest_pass(), model.config.vocab);
+    let scorer = Scorer::new(&model.config, rows, Precision::F32, vocab, &Device::Cpu).unwrap();
+    let each = &mut |_: Finished<'_>| ControlFlow::Continue(());
+    let got = scorer.score(&model, &prepared, &Known::new(), each);
+    for (got, want) in got.unwrap().unwrap().iter().zip(&expected) {
+        let apart = (got[0].log_likelihood - want[2].as_f64().unwrap()).abs();
+        assert!(apart < 1e-3, "{got:?}, not {want}");
+        assert_eq!(got[0].greedy, want[3].as_bool().unwrap());
+    }
+}
+
+#[test]
+fn empty_contexts_and_written_out_special_tokens_are_read_as_the_harness_reads_them() {
+    compare_pairs("gpt2", false);
+    compare_pairs("llama", true);
 }
 
 #[test]
