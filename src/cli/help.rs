@@ -13,7 +13,9 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "Models",
-        &["info", "loss", "rank", "generate", "inherit", "export"],
+        &[
+            "info", "loss", "eval", "rank", "generate", "inherit", "export",
+        ],
     ),
     ("Data", &["data"]),
     (

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod ctl;
 pub mod data;
 pub mod demo;
+pub mod eval;
 pub mod exit;
 pub mod export;
 mod find;
@@ -62,6 +63,7 @@ enum Command {
     Data(data::Args),
     Info(info::Args),
     Loss(loss::Args),
+    Eval(eval::Args),
     Rank(rank::Args),
     Generate(generate::Args),
     Inherit(inherit::Args),
@@ -90,6 +92,7 @@ impl Command {
             Self::Data(_)
             | Self::Info(_)
             | Self::Loss(_)
+            | Self::Eval(_)
             | Self::Rank(_)
             | Self::Generate(_)
             | Self::Inherit(_)
@@ -123,6 +126,7 @@ impl Cli {
             Some(Command::Ls(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Info(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Loss(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
+            Some(Command::Eval(args)) => args.run().map_err(exit::input),
             Some(Command::Rank(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Generate(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
             Some(Command::Inherit(args)) => args.run().map(|()| exit::OK).map_err(exit::input),
@@ -178,7 +182,7 @@ mod tests {
             wanted.contains("\"d\"") && wanted.contains("plain: true"),
             "{wanted}"
         );
-        let commands: [&[&str]; 19] = [
+        let commands: [&[&str]; 21] = [
             &["train", "tiny"],
             &["attach"],
             &["ctl", "status"],
@@ -188,8 +192,10 @@ mod tests {
             &["forecast", "r"],
             &["ls"],
             &["data", "prepare", "a.txt", "--out", "b"],
+            &["data", "fetch", "piqa", "--data", "d"],
             &["info", "m"],
             &["loss", "m", "--text", "a"],
+            &["eval", "m", "--tasks", "piqa", "--data", "d"],
             &["rank", "m", "--text", "a"],
             &["generate", "m", "--prompt", "a"],
             &["inherit", "--from", "m", "--out", "o"],

@@ -20,7 +20,7 @@ pub use error::ExportError;
 pub use job::Job;
 pub use plain::{Form, Plain, plain};
 pub use subject::{FromRun, Subject, vocab_without_padding};
-pub use tokens::Tokens;
+pub use tokens::{Special, Tokens};
 
 /// What was written.
 #[derive(Debug)]

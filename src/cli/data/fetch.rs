@@ -85,11 +85,9 @@ fn find(_: &Source) -> Result<Vec<PathBuf>, String> {
 /// Describes what to copy from where.
 fn advice(source: &Source, data: &Path) -> String {
     let Source {
-        task,
-        dataset,
-        config,
-        ..
+        dataset, config, ..
     } = source;
+    let task = source.directory();
     let mut out = format!(
         "On a machine with a connection (pip install huggingface_hub):\n  hf download {dataset} --repo-type dataset --revision {REVISION} --include \"{config}/*\" --local-dir {task}\nThen copy"
     );
@@ -118,7 +116,7 @@ fn targets(source: &Source, found: &[PathBuf], data: &Path) -> Result<Vec<(PathB
         let of_split: Vec<_> = of_split.collect();
         for (i, path) in of_split.iter().enumerate() {
             let name = Source::file_name(split, i, of_split.len());
-            all.push(((*path).clone(), data.join(source.task).join(name)));
+            all.push(((*path).clone(), data.join(source.directory()).join(name)));
         }
     }
     if all.len() != found.len() {

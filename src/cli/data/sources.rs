@@ -75,6 +75,15 @@ pub const SOURCES: &[Source] = &[
 ];
 
 impl Source {
+    /// Returns the name of its directory in a data directory, in which the task's documents are looked for.
+    pub fn directory(&self) -> &'static str {
+        match self.task {
+            // Both read the same files.
+            "truthfulqa_mc1" | "truthfulqa_mc2" => "truthful_qa",
+            task => task,
+        }
+    }
+
     /// Returns the folders of the data set that hold its splits.
     pub fn folders(&self) -> Vec<String> {
         let folder = |split: &&str| format!("{}/{split}", self.config);

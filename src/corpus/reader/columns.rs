@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::compressed::check_ratio;
 use super::record::{Record, Records};
 use crate::corpus::CorpusError;
-use crate::file;
+use crate::{failure, file};
 
 pub fn records(path: &Path) -> Result<Records, CorpusError> {
     let fail = |what: String| CorpusError::Parquet {
@@ -26,7 +26,9 @@ pub fn records(path: &Path) -> Result<Records, CorpusError> {
     };
     let file = file::open(path).map_err(read)?;
     let packed = file.metadata().map_err(read)?.len();
-    let reader = SerializedFileReader::new(file).map_err(|e| fail(e.to_string()))?;
+    // The library panics on some damaged files.
+    let reader = failure::quietly(|| SerializedFileReader::new(file)).map_err(fail)?;
+    let reader = reader.map_err(|e| fail(e.to_string()))?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     for column in schema.root_schema().get_fields() {
         check(column).map_err(|what| fail(format!("its column {:?} {what}", column.name())))?;
@@ -89,9 +91,13 @@ impl Iterator for Rows {
         if self.failed {
             return None;
         }
-        let row = self.rows.next()?;
+        // The library panics on some damaged files; the rows are not read further then.
+        let row = match failure::quietly(|| self.rows.next()) {
+            Ok(row) => row?.map_err(|e| e.to_string()),
+            Err(panic) => Err(panic),
+        };
         self.at += 1;
-        let record = row.map_err(|e| e.to_string()).and_then(|row| {
+        let record = row.and_then(|row| {
             let fields = self.fields(&row);
             check_ratio(self.packed, self.read).map_err(|e| e.to_string())?;
             Ok(Record {

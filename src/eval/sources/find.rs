@@ -130,6 +130,15 @@ impl Places {
         Ok(within)
     }
 
+    /// Finds the files of a split in a directory that is in the task's folder.
+    ///
+    /// # Errors
+    /// When it cannot be read, or shards are missing.
+    pub fn split(&self, directory: &Path, split: &str) -> Result<Option<Files>, DataError> {
+        let folder = self.folders.first().copied().unwrap_or_default();
+        self.in_directory(directory, folder, split, true)
+    }
+
     /// Finds the files of a split in a directory. Outside of the task's folder (`inside` is false) a file's name must have
     /// the folder's name.
     fn in_directory(
@@ -235,7 +244,7 @@ fn any_of(names: &[&str]) -> String {
 }
 
 /// Letters and digits of a name, in lower case.
-pub fn key(name: &str) -> String {
+fn key(name: &str) -> String {
     let letters = name.chars().filter(|c| c.is_alphanumeric());
     letters.flat_map(char::to_lowercase).collect()
 }
@@ -258,7 +267,7 @@ pub fn directories(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// Returns the directories of a name in a directory.
-fn child(directory: &Path, name: &str) -> Result<Vec<PathBuf>, DataError> {
+pub fn child(directory: &Path, name: &str) -> Result<Vec<PathBuf>, DataError> {
     let mut found = directories(directory)?;
     let own = |path: &Path| path.file_name()?.to_str().map(key);
     found.retain(|path| own(path).as_deref() == Some(&key(name)));
@@ -345,6 +354,16 @@ fn shard(stem: &str) -> Option<(&str, usize, usize)> {
     let (rest, of) = stem.rsplit_once("-of-")?;
     let (name, number) = rest.rsplit_once('-')?;
     Some((name, number.parse().ok()?, of.parse().ok()?))
+}
+
+/// Returns the tables (`.csv`) in a directory, sorted, with the stems of their names.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn tables(directory: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
+    let mut found = files(directory)?;
+    found.retain(|f| f.format == Format::Csv);
+    Ok(found.into_iter().map(|f| (f.stem, f.path)).collect())
 }
 
 /// Returns the names of files, for a message.

@@ -9,7 +9,7 @@ mod row;
 mod table;
 
 pub use error::DataError;
-pub use find::{Format, Places, ROWS, names};
+pub use find::{Format, Places, ROWS, child, directories, names, tables};
 pub use place::Place;
 pub use read::{Rows, labels, rows, table};
 pub use row::Row;

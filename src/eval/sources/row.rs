@@ -58,6 +58,18 @@ impl Row {
         self.list(field, text)
     }
 
+    /// Returns the flags of a list: 0 or 1, false or true.
+    ///
+    /// # Errors
+    /// When the field is missing, or something else than a list of flags.
+    pub fn flags(&self, field: &str) -> Result<Vec<bool>, DataError> {
+        self.list(field, |value| match index(value) {
+            Some(0) => Ok(false),
+            Some(1) => Ok(true),
+            _ => Err("a list of labels 0 and 1"),
+        })
+    }
+
     fn list<'a, T>(
         &'a self,
         field: &str,
@@ -112,6 +124,16 @@ impl Row {
             let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
             self.unexpected(field, &names.join(" or "), value)
         })
+    }
+
+    /// Returns a place in a text, in characters.
+    ///
+    /// # Errors
+    /// When the field is missing, or not a number that a place can be.
+    pub fn position(&self, field: &str) -> Result<usize, DataError> {
+        let value = self.value(field)?;
+        let position = value.as_u64().and_then(|at| usize::try_from(at).ok());
+        position.ok_or_else(|| self.unexpected(field, "a position in the text", value))
     }
 
     /// The error for a field with another value than expected.

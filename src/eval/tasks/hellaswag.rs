@@ -35,6 +35,9 @@ fn document(row: &Row) -> Result<Document> {
     let activity = row.text("activity_label")?;
     let (a, b) = (row.text("ctx_a")?, capitalize(row.text("ctx_b")?));
     let endings: Vec<String> = row.texts("endings")?.into_iter().map(clean).collect();
+    if endings.is_empty() {
+        return Err(row.invalid("field \"endings\" is an empty list").into());
+    }
     let gold = row.label("label", endings.len())?;
     let context = clean(&format!("{activity}: {a} {b}"));
     Ok(Document::choices(&context, &endings, gold))

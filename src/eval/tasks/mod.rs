@@ -6,17 +6,23 @@
 mod arc_easy;
 mod boolq;
 mod document;
+mod glue;
 mod hellaswag;
 mod lambada_openai;
 mod load;
+mod logiqa;
+mod mmlu;
+mod openbookqa;
 mod piqa;
 mod sciq;
 mod strings;
 mod task;
 #[cfg(test)]
 mod tests;
+mod truthfulqa;
 mod wikitext;
 mod winogrande;
+mod wsc273;
 
 use anyhow::{Result, bail};
 
@@ -33,6 +39,15 @@ pub const TASKS: &[&Task] = &[
     &boolq::TASK,
     &lambada_openai::TASK,
     &wikitext::TASK,
+    &openbookqa::TASK,
+    &wsc273::TASK,
+    &logiqa::TASK,
+    &mmlu::TASK,
+    &truthfulqa::MC1,
+    &truthfulqa::MC2,
+    &glue::WNLI,
+    &glue::QNLI,
+    &glue::MNLI,
 ];
 
 /// Most bytes of a name that may be misspelled.

@@ -1,4 +1,4 @@
-//! Results of a task from the scores of its requests.
+//! Measures of how well a task is solved.
 
 /// A measure of how well a task is solved; its name is the harness's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,9 +24,20 @@ impl Metric {
         }
     }
 
-    /// Whether it is a share of documents, which guessing has a level of.
+    /// Returns whether it is a share of documents, which guessing has a level of.
     pub fn is_accuracy(self) -> bool {
         matches!(self, Self::Acc | Self::AccNorm)
+    }
+
+    /// Returns whether a higher value is a better one.
+    pub fn is_higher_better(self) -> bool {
+        matches!(self, Self::Acc | Self::AccNorm)
+    }
+
+    /// Returns the measure of a task that models are compared by: its accuracy, else its first measure.
+    pub fn main(metrics: &[Self]) -> Option<Self> {
+        let acc = metrics.iter().find(|metric| **metric == Self::Acc);
+        acc.or(metrics.first()).copied()
     }
 }
 

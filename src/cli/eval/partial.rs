@@ -1,0 +1,267 @@
+//! The progress file of an evaluation: scores of finished documents, so that the same command continues after a kill.
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::eval::score::{Known, Score};
+use crate::file;
+use crate::text;
+
+/// Version of the file's form.
+const VERSION: u64 = 1;
+
+/// An open progress file. Its first line holds the evaluation's fingerprint; each further line holds the scores of one
+/// document. Lines are appended with one write each, so that a kill loses at most the last one.
+#[derive(Debug)]
+pub struct Partial {
+    path: PathBuf,
+    file: File,
+    /// By model and task.
+    known: HashMap<(usize, String), Known>,
+}
+
+/// What was found where the progress file belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    Nothing,
+    /// Documents of this evaluation.
+    Documents(usize),
+    /// The progress of another evaluation, which is replaced.
+    Other,
+}
+
+impl Partial {
+    /// Returns the place of the progress file of an output file.
+    pub fn path_for(out: &Path) -> PathBuf {
+        let mut name = out.as_os_str().to_os_string();
+        name.push(".partial");
+        name.into()
+    }
+
+    /// Opens the progress of the evaluation with this fingerprint, or begins it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or another process writes it.
+    pub fn open(path: &Path, fingerprint: &str) -> Result<(Self, Before)> {
+        let named = || format!("{} cannot be written", text::path(path));
+        let file = file::open_to_append(path).with_context(named)?;
+        match file.try_lock() {
+            // Without locks, other processes cannot be detected.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock) => bail!(
+                "{} is being written by another process; wait for it, or give another --out",
+                text::path(path)
+            ),
+        }
+        let mut partial = Self {
+            path: path.into(),
+            file,
+            known: HashMap::new(),
+        };
+        let before = partial.read(fingerprint).with_context(named)?;
+        Ok((partial, before))
+    }
+
+    /// Reads what is there and cuts off what cannot be used: a torn last line, or all of another evaluation.
+    fn read(&mut self, fingerprint: &str) -> io::Result<Before> {
+        self.file.seek(SeekFrom::Start(0))?;
+        let mut reader = BufReader::new(&self.file);
+        let (mut line, mut documents, mut end) = (Vec::new(), 0, 0);
+        loop {
+            line.clear();
+            let n = reader.read_until(b'\n', &mut line)?;
+            let whole = line.strip_suffix(b"\n");
+            let value = whole.and_then(|line| serde_json::from_slice::<Value>(line).ok());
+            let Some(value) = value else {
+                break;
+            };
+            if end == 0 {
+                if value != header(fingerprint) {
+                    break;
+                }
+            } else {
+                let Some((model, task, document, scores)) = read_line(&value) else {
+                    break;
+                };
+                let known = self.known.entry((model, task)).or_default();
+                documents += usize::from(known.insert(document, scores).is_none());
+            }
+            end += n as u64;
+        }
+        let length = self.file.metadata()?.len();
+        if length > end {
+            self.file.set_len(end)?;
+        }
+        if end == 0 {
+            self.append(&header(fingerprint))?;
+        }
+        Ok(match (documents, end, length) {
+            (0, 0, 1..) => Before::Other,
+            (0, ..) => Before::Nothing,
+            (n, ..) => Before::Documents(n),
+        })
+    }
+
+    /// Takes the scores that are known of a model's documents of a task.
+    pub fn take(&mut self, model: usize, task: &str) -> Known {
+        self.known.remove(&(model, task.into())).unwrap_or_default()
+    }
+
+    /// Adds the scores of one document.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn add(
+        &mut self,
+        model: usize,
+        task: &str,
+        document: usize,
+        scores: &[Score],
+    ) -> Result<()> {
+        let scores: Vec<Value> = scores.iter().map(score).collect();
+        let line = json!({"model": model, "task": task, "doc": document, "scores": scores});
+        self.append(&line)
+            .with_context(|| format!("{} cannot be written", text::path(&self.path)))
+    }
+
+    fn append(&mut self, line: &Value) -> io::Result<()> {
+        self.file.write_all(format!("{line}\n").as_bytes())
+    }
+
+    /// Removes the file: the results are written.
+    pub fn finish(self) {
+        // What stays is replaced or continued by the next evaluation, which finds all of it done.
+        let _ = file::remove(&self.path);
+    }
+}
+
+fn header(fingerprint: &str) -> Value {
+    json!({"v": VERSION, "fingerprint": fingerprint})
+}
+
+/// A score as `[log-likelihood, greedy, tokens, truncated]`. JSON has no words for values that are not finite.
+fn score(score: &Score) -> Value {
+    let x = score.log_likelihood;
+    let x = match x.is_finite() {
+        true => json!(x),
+        false => json!(x.to_string()),
+    };
+    json!([x, score.greedy, score.tokens, score.truncated])
+}
+
+fn read_score(value: &Value) -> Option<Score> {
+    let [x, greedy, tokens, truncated] = &value.as_array()?[..] else {
+        return None;
+    };
+    let x = match x {
+        Value::String(word) => word.parse().ok().filter(|x: &f64| !x.is_finite()),
+        number => number.as_f64(),
+    };
+    Some(Score {
+        log_likelihood: x?,
+        greedy: greedy.as_bool()?,
+        tokens: usize::try_from(tokens.as_u64()?).ok()?,
+        truncated: truncated.as_bool()?,
+    })
+}
+
+fn read_line(value: &Value) -> Option<(usize, String, usize, Vec<Score>)> {
+    let number = |key: &str| usize::try_from(value[key].as_u64()?).ok();
+    let scores = value["scores"].as_array()?.iter().map(read_score);
+    let task = value["task"].as_str()?.to_string();
+    Some((
+        number("model")?,
+        task,
+        number("doc")?,
+        scores.collect::<Option<_>>()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(log_likelihood: f64) -> Score {
+        Score {
+            log_likelihood,
+            greedy: log_likelihood > -1.0,
+            tokens: 3,
+            truncated: false,
+        }
+    }
+
+    /// Scores without NaN, which equals nothing.
+    fn bits(scores: &[Score]) -> Vec<(u64, bool, usize, bool)> {
+        let one = |s: &Score| (s.log_likelihood.to_bits(), s.greedy, s.tokens, s.truncated);
+        scores.iter().map(one).collect()
+    }
+
+    #[test]
+    fn scores_come_back_bit_by_bit_and_a_torn_line_is_dropped() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = Partial::path_for(&tmp.path().join("out.json"));
+        assert!(path.ends_with("out.json.partial"));
+        let all = [
+            vec![
+                some(-0.1 - 0.2),
+                some(f64::from_bits(0xC04A_3D70_A3D7_0A3D)),
+            ],
+            vec![some(f64::NEG_INFINITY), some(-f64::MIN_POSITIVE)],
+            vec![some(-1e-320), some(-123_456_789.123_456_79)],
+        ];
+        let (mut partial, before) = Partial::open(&path, "f").unwrap();
+        assert_eq!(before, Before::Nothing);
+        for (i, scores) in all.iter().enumerate() {
+            partial.add(1, "piqa", 7 * i, scores).unwrap();
+        }
+        partial.add(0, "piqa", 2, &all[0]).unwrap();
+        let busy = Partial::open(&path, "f").unwrap_err().to_string();
+        assert!(
+            busy.contains("is being written by another process"),
+            "{busy}"
+        );
+        drop(partial);
+        // A kill in the middle of a line.
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() - 5]).unwrap();
+        let (mut partial, before) = Partial::open(&path, "f").unwrap();
+        assert_eq!(before, Before::Documents(3));
+        assert_eq!(partial.take(0, "piqa"), Known::new());
+        let known = partial.take(1, "piqa");
+        assert_eq!(known.keys().copied().collect::<Vec<_>>(), [0, 7, 14]);
+        for (i, scores) in all.iter().enumerate() {
+            assert_eq!(bits(&known[&(7 * i)]), bits(scores));
+        }
+        // What is appended afterwards begins a line of its own.
+        partial.add(0, "sciq", 5, &all[1]).unwrap();
+        drop(partial);
+        let (mut partial, before) = Partial::open(&path, "f").unwrap();
+        assert_eq!(before, Before::Documents(4));
+        assert_eq!(bits(&partial.take(0, "sciq")[&5]), bits(&all[1]));
+        partial.finish();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_progress_of_another_evaluation_is_replaced() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("x.partial");
+        let (mut partial, _) = Partial::open(&path, "first").unwrap();
+        partial.add(0, "piqa", 0, &[some(-1.5)]).unwrap();
+        drop(partial);
+        let (mut partial, before) = Partial::open(&path, "second").unwrap();
+        assert_eq!(
+            (before, partial.take(0, "piqa")),
+            (Before::Other, Known::new())
+        );
+        drop(partial);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+        std::fs::write(&path, "no header\n\n").unwrap();
+        assert_eq!(Partial::open(&path, "second").unwrap().1, Before::Other);
+    }
+}
