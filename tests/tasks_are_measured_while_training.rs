@@ -10,7 +10,7 @@ use std::time::Duration;
 use candle_core::Device;
 use common::{Place, signal, texts, wait};
 use heirloom::corpus::Tokenizer;
-use heirloom::eval::results;
+use heirloom::eval::metrics;
 use heirloom::eval::score::{Encoder, Known, Packing, Prepared, Scorer};
 use heirloom::eval::tasks;
 use heirloom::model::Files;
@@ -80,7 +80,7 @@ fn of_checkpoint(dir: &Path, data: &Path, task: &str) -> Vec<(String, f64, f64, 
     let go_on = &mut |_: heirloom::eval::score::Finished<'_>| ControlFlow::Continue(());
     let scores = scorer.score(&model, &prepared, &Known::new(), go_on);
     let scores = scores.unwrap().unwrap();
-    let values = results::results(task, &set.documents, &scores);
+    let values = metrics::results(task, &set.documents, &scores);
     values
         .into_iter()
         .map(|(metric, v)| (metric.name().to_string(), v.value, v.stderr, v.n))

@@ -7,7 +7,6 @@
 mod error;
 pub mod metrics;
 pub mod report;
-pub mod results;
 pub mod score;
 mod sources;
 pub mod tasks;

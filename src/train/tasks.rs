@@ -17,9 +17,9 @@ use super::record;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::corpus::Tokenizer;
+use crate::eval::metrics;
 use crate::eval::score::{Encoder, Known, Packing, Prepared, Scorer};
 use crate::eval::tasks::{self, Set, Task};
-use crate::eval::{metrics, results};
 use crate::export::Tokens;
 use crate::run::command::Command;
 use crate::run::event::{Body, TaskMetric, TaskProgress, TaskResult};
@@ -276,7 +276,7 @@ impl Trainer {
         let Some(scores) = scores else {
             return Ok(Measured::Interrupted);
         };
-        let values = results::results(task, &set.documents, &scores);
+        let values = metrics::results(task, &set.documents, &scores);
         let metric = |(metric, value): (metrics::Metric, metrics::Value)| TaskMetric {
             name: metric.name().into(),
             value: value.value,
