@@ -98,7 +98,7 @@ impl Evaluator {
         self.losses_with(model, tokens, &mut |_| {})
     }
 
-    /// As [`Self::losses`]; `progress` is told of the windows done.
+    /// As [`Self::losses`]; `progress` gets the number of windows done.
     pub fn losses_with(
         &mut self,
         model: &Decoder,

@@ -42,7 +42,7 @@ enum Command {
     Info(Info),
     /// Fetch the documents of downstream tasks from the Hugging Face hub
     ///
-    /// Where there is no connection, it prints what to copy from where. HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE are honoured.
+    /// Without a connection it prints what to copy from where. HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE count as for models.
     Fetch(Fetch),
 }
 

@@ -25,7 +25,7 @@ pub fn load(
     set(places, documents, files)
 }
 
-/// Returns the most documents that are read; as in the harness, a limit of 0 is no limit.
+/// Returns the most documents that are read; 0 stands for all of them, as in the harness.
 pub fn most(limit: Option<usize>) -> usize {
     limit.filter(|n| *n > 0).unwrap_or(usize::MAX)
 }
@@ -41,7 +41,7 @@ pub fn all(files: Vec<PathBuf>) -> impl Iterator<Item = Result<Row>> {
 /// Makes a set of documents.
 ///
 /// # Errors
-/// When there are none.
+/// When the files hold no document.
 pub fn set(places: &Places, documents: Vec<Document>, files: Vec<PathBuf>) -> Result<Set> {
     if documents.is_empty() {
         let (task, files) = (places.task, names(&files));
