@@ -105,6 +105,10 @@ fn making(out: &mut String, run: &FromRun) -> std::fmt::Result {
         Start::Inherit | Start::Restart => "the reference's layers",
         Start::Keep => "what the round before had trained, with further layers of the reference",
         Start::Reference => "the reference",
+        Start::Stack => "a model of half as many layers, twice, one block on the other",
+        Start::Hybrid => "the reference's first layers, twice",
+        Start::HalfWidth => "the first half of the reference's width",
+        Start::Layers => "parts of the reference's layers",
     };
     write!(
         out,

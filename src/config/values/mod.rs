@@ -3,11 +3,15 @@
 //! They are made when a config is read, so that later code does not compare words. Each is written with the words it
 //! was read from.
 
+mod baseline;
 mod choices;
 mod layers;
 mod texts;
 mod tokenizer;
 
+pub use baseline::{
+    BaselineConfig, BaselineStart, BaselineSteps, Distill, ObjectiveChoice, Place, Teacher,
+};
 pub use choices::{INHERITABLE, PolicyMode, Schedule};
 pub use layers::{LayerChoice, LayerRange};
 pub use texts::{BUILTIN, BUILTIN_TEXTS, HUB, Texts, TrainTexts, WeightedText, is_name};

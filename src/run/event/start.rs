@@ -14,6 +14,14 @@ pub enum Start {
     Restart,
     Keep,
     Reference,
+    /// A model that was trained, its layers twice, one block on the other.
+    Stack,
+    /// The reference's first layers, twice.
+    Hybrid,
+    /// The first half of the reference's width.
+    HalfWidth,
+    /// Parts of layers that were named.
+    Layers,
 }
 
 impl fmt::Display for Start {
@@ -25,6 +33,10 @@ impl fmt::Display for Start {
             Self::Restart => "restart",
             Self::Keep => "keep",
             Self::Reference => "reference",
+            Self::Stack => "stack",
+            Self::Hybrid => "hybrid",
+            Self::HalfWidth => "half_width",
+            Self::Layers => "layers",
         })
     }
 }
