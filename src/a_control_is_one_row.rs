@@ -44,13 +44,14 @@ fn the_plan_has_it_in_its_place_when_it_is_wanted() {
     assert_eq!(with.last().unwrap(), ID);
     assert_eq!(with[..with.len() - 1], without);
     // The recipe comes to it after the control before it, and to its end after it.
-    let after = |i: usize| extra::with(|| plan::control_after(Some(&CONTROLS[i]), &config));
+    let after_of = |i: usize| {
+        let before = Phase::Control(&CONTROLS[i]);
+        plan::comparison_after(Some(&before), &config, 4)
+    };
+    let after = |i: usize| extra::with(|| after_of(i));
     assert_eq!(after(1), Task::Control(&CONTROLS[2]));
     assert_eq!(after(2), Task::Finish);
-    assert_eq!(
-        plan::control_after(Some(&CONTROLS[1]), &config),
-        Task::Finish
-    );
+    assert_eq!(after_of(1), Task::Finish);
     let start = plan::start_of_control(&CONTROLS[2], 3, &config);
     assert_eq!(start.name(), Start::Random);
 }

@@ -351,6 +351,7 @@ fn live_phases(state: &RunState) -> impl DoubleEndedIterator<Item = &PhaseNow> {
 fn phase_named<'a>(state: &'a RunState, name: &str) -> Option<&'a PhaseNow> {
     live_phases(state).rfind(|p| match &p.phase {
         Phase::Control(control) => [control.id, control.result, control.short].contains(&name),
+        Phase::Baseline(baseline) => name == baseline.short() || name == baseline.to_string(),
         phase => phase.to_string() == name,
     })
 }

@@ -1,11 +1,11 @@
 //! Checks the values of a config: each alone, by the checks of its [declaration](super::declare), and together.
 
-use super::ConfigError;
 use super::keys::Kind;
 use super::places::Places;
 use super::rules::MOST_LAYERS;
 use super::sections::{Config, ModelConfig};
 use super::values::{LayerChoice, TokenizerChoice};
+use super::{ConfigError, baselines};
 use crate::model::Family;
 
 /// Checks a config that was built or changed in memory.
@@ -28,6 +28,7 @@ pub(super) fn values(config: &Config, places: &mut Places) {
     check.reference();
     check.measures();
     check.growth();
+    baselines::check(config, check.places);
     check.rest();
 }
 

@@ -1,6 +1,7 @@
 //! The reference page of the config, printed from the [table of keys](super::keys).
 
 use super::keys::{Need, SECTIONS};
+use super::sections::BASELINE;
 
 /// The rules of a resume, for the documentation.
 const RULES: [(&str, &str); 6] = [
@@ -27,11 +28,28 @@ const RULES: [(&str, &str); 6] = [
     ),
 ];
 
+/// What an entry of `[[baseline]]` holds.
+const BASELINES: &str = "\
+Any number of sections, each a model that is trained after the rounds and the controls and compared with them:
+
+- `name`: of a-z, 0-9, `-` and `_`; its phase is `baseline-NAME`.
+- `start`: `\"random\"` (the final model's shape), `\"full\"` (random, the reference's shape), `\"inherit\"` (the final model's layers of the
+  reference), `\"stack\"` (two phases: a random model of half the final model's layers, then that model twice, one block on the
+  other), `\"hybrid\"` (the reference's first layers, half as many, twice), `\"half-width\"` (every layer of the reference, the first half of its
+  width, heads and MLP units), `{half = true, n_head = 12}` (the same with so many heads, where they do not halve), or
+  `{layers = [0, 2], what = [\"attention\", \"norms\"]}` (parts of layers of the reference, each of the two keys optional; the rest is random).
+- `steps`: `\"same\"` (as the rounds that made the final model; the default), `\"2x\"`, or a number.
+- `objective`: `\"ce\"` (cross-entropy; the default) or `{distill = {teacher = \"reference\", alpha = 0.4, temperature = 1.0}}`: minimise
+  (1 - alpha) CE + alpha T^2 KL(teacher || student). `teacher` may be another model of the same vocabulary, as `reference.path` names one.";
+
 /// The reference page of the config, as Markdown.
 pub fn keys_markdown() -> String {
     let mut out = String::new();
     for section in SECTIONS {
-        let (name, doc) = (section.name, section.doc);
+        let (name, doc) = match section.name {
+            "" => (format!("[{BASELINE}]"), BASELINES),
+            name => (name.to_string(), section.doc),
+        };
         out.push_str(&format!(
             "## `[{name}]`\n\n{doc}\n\n| key | type | default | on resume | |\n|---|---|---|---|---|\n"
         ));

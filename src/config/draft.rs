@@ -5,13 +5,13 @@ use std::path::Path;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use super::ConfigError;
 use super::keys::{self, Key, Kind, Need};
 use super::places::{Place, Places};
-use super::sections::Config;
+use super::sections::{BASELINE, Config};
 use super::types::{plain, problems};
-use super::values::{TokenizerChoice, is_name};
+use super::values::{self, TokenizerChoice, is_name};
 use super::variables::{Expanded, Unexpanded, expand};
+use super::{ConfigError, baselines};
 use crate::text::{self, exact};
 
 /// Most bytes of the parser's message, which may quote the text.
@@ -79,7 +79,19 @@ impl Draft {
                 match item {
                     Item::Value(value) => drop(self.values.insert(key.path, value.clone())),
                     // [[data.train]] is also the list of sources.
-                    Item::ArrayOfTables(_) if key.kind == Kind::Sources => {
+                    Item::ArrayOfTables(tables)
+                        if [Kind::Sources, Kind::Baselines].contains(&key.kind) =>
+                    {
+                        for (i, table) in tables.iter().enumerate() {
+                            let entry = format!("{path}.{i}");
+                            for (name, item) in table {
+                                let span = table.key(name).and_then(toml_edit::Key::span);
+                                let place = Place::Line(line(span.or_else(|| item.span())));
+                                self.places.at.insert(format!("{entry}.{name}"), place);
+                            }
+                            let place = Place::Line(line(table.span()));
+                            self.places.at.insert(entry, place);
+                        }
                         if let Ok(value) = item.clone().into_value() {
                             self.values.insert(key.path, value);
                         }
@@ -220,8 +232,12 @@ impl Draft {
     /// Checks that each value is of its key's type.
     pub fn check_types(&mut self) {
         for (path, value) in &self.values {
-            if let Some(key) = keys::find(path) {
-                self.places.bad_for(path, &problems(key, value));
+            match keys::find(path) {
+                Some(key) if key.kind == Kind::Baselines => {
+                    baselines::check_types(value, &mut self.places);
+                }
+                Some(key) => self.places.bad_for(path, &problems(key, value)),
+                None => {}
             }
         }
     }
@@ -250,7 +266,8 @@ impl Draft {
     /// Builds the config. Wrong keys get their default or example, so that the others can be checked.
     pub fn build(&mut self) -> Result<Config, ConfigError> {
         let mut root = toml::Table::new();
-        for section in keys::SECTIONS.map(|section| section.name) {
+        let sections = keys::SECTIONS.map(|section| section.name);
+        for section in sections.into_iter().filter(|name| !name.is_empty()) {
             if self.places.given(section) || matches!(section, "data" | "reference" | "train") {
                 insert(&mut root, section, toml::Value::Table(toml::Table::new()));
             }
@@ -270,10 +287,14 @@ impl Draft {
                 insert(&mut root, key.path, value);
             }
         }
-        root.try_into().map_err(|e: toml::de::Error| {
+        let mut config: Config = root.try_into().map_err(|e: toml::de::Error| {
             let more = ConfigError::one(format!("{}: {}", self.places.label, e.message()));
             self.places.finish().err().unwrap_or(more)
-        })
+        })?;
+        for (i, baseline) in config.baseline.iter_mut().enumerate() {
+            baseline.place = values::Place(self.places.line(&format!("{BASELINE}.{i}")));
+        }
+        Ok(config)
     }
 }
 
@@ -305,6 +326,7 @@ fn is_path(key: &Key) -> bool {
         "data.tokenizer",
         "reference.path",
         "eval.data",
+        BASELINE,
     ];
     paths.contains(&key.path)
 }
@@ -325,6 +347,9 @@ fn each_path(value: &mut Value, replace: &mut dyn FnMut(&str) -> Option<String>)
         Value::InlineTable(source) => {
             if let Some(path) = source.get_mut("path") {
                 each_path(path, replace);
+            }
+            if let Some(teacher) = baselines::teacher_mut(source) {
+                each_path(teacher, replace);
             }
         }
         _ => {}

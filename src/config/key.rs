@@ -68,6 +68,8 @@ pub enum Stage {
     Controls,
     /// The last control, the continued reference, has begun.
     LastControl,
+    /// The baselines are being trained, or nothing is left to train.
+    Baselines,
 }
 
 impl std::fmt::Display for Stage {
@@ -78,6 +80,7 @@ impl std::fmt::Display for Stage {
             Self::Rounds => "round 1 has begun",
             Self::Controls => "the rounds are over",
             Self::LastControl => "the reference is being continued",
+            Self::Baselines => "the controls are over",
         })
     }
 }

@@ -38,7 +38,7 @@ pub fn find(path: &str) -> Option<&'static Key> {
 }
 
 pub fn is_section(path: &str) -> bool {
-    SECTIONS.iter().any(|section| section.name == path)
+    !path.is_empty() && SECTIONS.iter().any(|section| section.name == path)
 }
 
 /// Returns the known key with the spelling most like `path`; failing that, one of the same name in another section.

@@ -9,8 +9,8 @@ use crate::run::command::GrowMode;
 use crate::run::notify::{Bell, Occasion};
 
 use Kind::{
-    Count, Flag, Inputs, Layers, OneOf, Pair, Parts, Quoted, Real, SomeOf, Sources, Text, Texts,
-    Tokenizer,
+    Baselines, Count, Flag, Inputs, Layers, OneOf, Pair, Parts, Quoted, Real, SomeOf, Sources,
+    Text, Texts, Tokenizer,
 };
 
 /// The type of a key's value.
@@ -40,6 +40,8 @@ pub enum Kind {
     Layers,
     /// Two numbers.
     Pair,
+    /// A list of [baselines](super::values::BaselineConfig).
+    Baselines,
 }
 
 impl std::fmt::Display for Kind {
@@ -60,6 +62,7 @@ impl std::fmt::Display for Kind {
                 f.write_str("\"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices")
             }
             Pair => f.write_str("a list of two numbers"),
+            Baselines => f.write_str("a list of sections [[baseline]]"),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! text and overrides into a `draft`, with the `types` that keys require; [`check`](mod@check) checks values together,
 //! [`resume`] what a resume may change; `variables` expands paths, `places` records where a key was given.
 
+mod baselines;
 mod check;
 mod declare;
 mod document;
@@ -87,8 +88,13 @@ fn paths(config: &mut Config) -> impl Iterator<Item = &mut String> {
     };
     let all = data.train.paths_mut().into_iter().chain(val);
     let models = config.reference.path.as_mut();
+    let teachers = config
+        .baseline
+        .iter_mut()
+        .filter_map(|b| b.objective.teacher_mut());
     all.chain(tokenizer)
         .chain(models)
+        .chain(teachers)
         .chain(config.eval.data.as_mut())
 }
 

@@ -69,6 +69,14 @@ impl Places {
         }
     }
 
+    /// Returns `FILE:LINE` of what a file gives; empty for everything else.
+    pub fn line(&self, path: &str) -> String {
+        match self.at.get(path) {
+            Some(Place::Line(n)) => format!("{}:{n}", self.label),
+            _ => String::new(),
+        }
+    }
+
     /// Whether there are so many problems that no more are recorded.
     pub fn is_full(&self) -> bool {
         self.problems.len() >= MOST_PROBLEMS

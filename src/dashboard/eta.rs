@@ -1,8 +1,7 @@
 //! When the recipe will be over, at most.
 
-use crate::run::controls::Control;
 use crate::run::event::{Phase, RunInfo};
-use crate::run::order::Recipe;
+use crate::run::order::{Comparison, Recipe};
 use crate::run::state::{PhaseNow, RunState, Status};
 
 /// Points of the training curve that the speed is taken from.
@@ -77,11 +76,13 @@ pub fn to_decision(run: &RunState) -> Option<f64> {
 /// Seconds that the controls take once the present round has ended with these layers; 0 where the config asks for none.
 pub fn of_controls(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
-    let controls = Control::planned(info);
-    let flops: f64 = controls
-        .map(|control| cost(info, control.layers(now.layers, info.n_layer)))
-        .sum();
-    Some(flops * now.due as f64 * info.batch_tokens as f64 * per_flop(run)?)
+    let all = Comparison::of_run(info);
+    let of = |c: &Comparison| {
+        let layers = c.depth.layers(now.layers, info.n_layer);
+        cost(info, layers) * c.length.steps(now.due) as f64
+    };
+    let flops: f64 = all.iter().map(of).sum();
+    Some(flops * info.batch_tokens as f64 * per_flop(run)?)
 }
 
 /// The speed of `layers` layers in tokens a second, from that of the present model.

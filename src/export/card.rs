@@ -95,7 +95,7 @@ fn making(out: &mut String, run: &FromRun) -> std::fmt::Result {
         )?,
         other => writeln!(
             out,
-            "It is a control of the run ({}), trained for comparison.",
+            "It is a model for comparison of the run ({}), trained for comparison.",
             phase_name(other)
         )?,
     }
@@ -151,7 +151,13 @@ pub(crate) fn results(out: &mut String, core: &Core) -> std::fmt::Result {
     let rounds = rounds.map(|r| (format!("round {}", r.round), &r.result));
     let controls = core.controls.iter();
     let controls = controls.map(|c| (format!("control: {}", words(&c.name)), &c.result));
-    let rows: Vec<(String, &PhaseResult)> = reference.chain(rounds).chain(controls).collect();
+    let baselines = core.baselines.iter();
+    let baselines = baselines.map(|b| (format!("baseline: {}", words(&b.short())), &b.result));
+    let rows: Vec<(String, &PhaseResult)> = reference
+        .chain(rounds)
+        .chain(controls)
+        .chain(baselines)
+        .collect();
     if rows.is_empty() {
         return Ok(());
     }

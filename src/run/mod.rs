@@ -13,13 +13,14 @@
 //! | [`queue`], [`shared`] | carry events from the trainer to the one fold of its process |
 //! | [`control`], [`presence`] | the control socket; whether an operator is there |
 //! | [`dir`](mod@dir), [`create`], [`handle`], [`lock`], [`holder`], [`machine`], [`pick`] | where a run's files lie, who writes them, who works on them, which run is meant |
-//! | [`controls`], [`order`] | the models for comparison, a row each; the order of a run's phases |
+//! | [`controls`], [`baseline`], [`order`] | the models for comparison: controls, a row each, and baselines; the order of a run's phases |
 //! | [`windows`], [`losses`], [`trouble`], [`since`] | what follows from validation windows, losses and a state |
 //! | [`forecast`](mod@forecast), [`schedule`] | where a phase is going, by its evaluations and its learning rates |
 //! | [`show`], [`table`], [`advice`], [`hints`] | a state as text, and what can be done |
 //! | [`notify`] | what an operator who looks elsewhere should know |
 
 pub mod advice;
+pub mod baseline;
 pub mod command;
 pub mod control;
 pub mod controls;

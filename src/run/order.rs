@@ -1,7 +1,8 @@
 //! The order of a run's phases, for the trainer's plan and for forecasts on a screen.
 
+use super::baseline::BaselinePhase;
 use super::controls::Control;
-use super::event::{Phase, Planned, RunInfo};
+use super::event::{Depth, Length, Phase, Planned, PlannedBaseline, RunInfo, Start};
 
 /// What the order of a run's phases follows from.
 #[derive(Debug)]
@@ -14,8 +15,82 @@ pub struct Recipe {
     pub grow_step: usize,
     /// Most layers that a growth leads to.
     pub max_layers: usize,
-    /// The controls that the run trains, in order.
-    pub controls: Vec<&'static Control>,
+    /// The models that the run trains for comparison, in order.
+    pub comparisons: Vec<Comparison>,
+    /// Whether the comparisons follow the reference, without rounds.
+    pub without_rounds: bool,
+}
+
+/// A phase whose model is compared with the rounds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    pub phase: Phase,
+    pub depth: Depth,
+    pub length: Length,
+}
+
+impl Comparison {
+    fn of_control(control: &'static Control) -> Self {
+        Self {
+            phase: Phase::Control(control),
+            depth: match control.start {
+                Start::Reference => Depth::Reference,
+                _ => Depth::Final,
+            },
+            length: Length::Same,
+        }
+    }
+
+    fn of_baseline(baseline: &PlannedBaseline) -> Option<Self> {
+        Some(Self {
+            phase: Phase::Baseline(BaselinePhase::new(&baseline.name, baseline.part)?),
+            depth: baseline.depth,
+            length: baseline.length,
+        })
+    }
+
+    /// Returns the comparisons of a run with these controls and baselines, in the order in which they are trained. With
+    /// `only`, the phases of that baseline alone.
+    pub fn all(
+        controls: impl Iterator<Item = &'static Control>,
+        baselines: &[PlannedBaseline],
+        only: Option<&str>,
+    ) -> Vec<Self> {
+        let controls = controls.filter(|_| only.is_none()).map(Self::of_control);
+        let baselines = baselines
+            .iter()
+            .filter(|b| only.is_none_or(|only| b.name == only));
+        controls
+            .chain(baselines.filter_map(Self::of_baseline))
+            .collect()
+    }
+
+    /// Returns those of a run with these facts.
+    pub fn of_run(info: &RunInfo) -> Vec<Self> {
+        let only = info.only_baseline.as_deref();
+        Self::all(Control::planned(info), &info.baselines, only)
+    }
+}
+
+/// Returns the comparisons of `all` that are trained after `before`: all of them after another phase.
+pub fn after<'a>(all: &'a [Comparison], before: Option<&Phase>) -> &'a [Comparison] {
+    let place = |phase: &Phase| all.iter().position(|c| c.phase == *phase);
+    match before {
+        Some(before @ (Phase::Control(_) | Phase::Baseline(_))) => match (place(before), before) {
+            (Some(i), _) => &all[i + 1..],
+            // A control that the config does not ask for any more: those after it in their table follow.
+            (None, Phase::Control(control)) => {
+                let is_after = |c: &Comparison| match c.phase {
+                    Phase::Control(other) => other.is_after(Some(control)),
+                    _ => true,
+                };
+                let first = all.iter().position(is_after);
+                first.map_or(&[], |i| &all[i..])
+            }
+            (None, _) => &[],
+        },
+        _ => all,
+    }
 }
 
 impl Recipe {
@@ -27,22 +102,23 @@ impl Recipe {
             round_steps: info.round_steps,
             grow_step: info.grow_step,
             max_layers: info.max_layers,
-            controls: Control::planned(info).collect(),
+            comparisons: Comparison::of_run(info),
+            without_rounds: info.only_baseline.is_some(),
         }
     }
 
     /// Returns the phases from `first` on with every growth taken. The first round has `layers` layers if it is still to
-    /// come, and the present model has them otherwise. Controls take `control_steps`. Empty for a phase of a newer program.
-    pub fn phases(&self, first: &Phase, layers: usize, control_steps: u64) -> Vec<Planned> {
-        let control = |control: &'static Control, layers| Planned {
-            phase: Phase::Control(control),
-            layers: control.layers(layers, self.reference_layers),
-            steps: control_steps,
-            conditional: false,
-        };
+    /// come, and the present model has them otherwise. Models for comparison take `same` steps, or what their length makes of
+    /// it. Empty for a phase of a newer program.
+    pub fn phases(&self, first: &Phase, layers: usize, same: u64) -> Vec<Planned> {
         let mut all = Vec::new();
         let mut final_layers = layers;
-        let mut last_control = None;
+        let planned = |comparison: &Comparison, last| Planned {
+            phase: comparison.phase.clone(),
+            layers: comparison.depth.layers(last, self.reference_layers),
+            steps: comparison.length.steps(same),
+            conditional: false,
+        };
         match first {
             Phase::Reference => {
                 all.push(Planned {
@@ -51,17 +127,20 @@ impl Recipe {
                     steps: self.reference_steps,
                     conditional: false,
                 });
-                final_layers = self.rounds(1, layers, &mut all);
+                if !self.without_rounds {
+                    final_layers = self.rounds(1, layers, &mut all);
+                }
             }
             Phase::Round(n) => final_layers = self.rounds(*n, layers, &mut all),
-            Phase::Control(present) => {
-                all.push(control(present, layers));
-                last_control = Some(*present);
+            Phase::Control(control) => all.push(planned(&Comparison::of_control(control), layers)),
+            Phase::Baseline(_) => {
+                let known = self.comparisons.iter().find(|c| c.phase == *first);
+                all.extend(known.map(|c| planned(c, layers)));
             }
             Phase::Other(_) => return all,
         }
-        let controls = self.controls.iter().filter(|c| c.is_after(last_control));
-        all.extend(controls.map(|c| control(c, final_layers)));
+        let comparisons = after(&self.comparisons, Some(first));
+        all.extend(comparisons.iter().map(|c| planned(c, final_layers)));
         all
     }
 

@@ -95,6 +95,9 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
         "changes": core.changes,
         "eval_windows": state.info.as_ref().and_then(|i| i.eval_windows),
     });
+    if !core.baselines.is_empty() {
+        all["baselines"] = json!(core.baselines);
+    }
     tasks::extend(&mut all, state);
     all
 }

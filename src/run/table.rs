@@ -3,7 +3,7 @@
 use super::controls::Control;
 use super::event::{Phase, PhaseResult};
 use super::losses;
-use super::state::{RunState, Status};
+use super::state::{BaselineResult, Core, RunState, Status};
 pub use crate::text::plural;
 
 /// Together no wider than an 80-column screen with a frame.
@@ -55,12 +55,58 @@ fn rows(state: &RunState) -> Vec<[String; 8]> {
     for round in &core.rounds {
         rows.push(row(format!("round {}", round.round), &round.result));
     }
-    for control in &core.controls {
-        let known = Control::of_result(&control.name);
-        let name = known.map_or(control.name.as_str(), |c| c.short);
-        rows.push(row(ascii(name), &control.result));
+    for compared in compared(core) {
+        rows.push(row(ascii(&compared.short), compared.result));
     }
     rows
+}
+
+/// The result of a model that was trained for comparison.
+#[derive(Debug)]
+pub struct Compared<'a> {
+    /// As [`phase_name`] has it.
+    pub name: String,
+    pub short: String,
+    /// What it is; `None` where a newer program wrote it.
+    pub legend: Option<String>,
+    pub result: &'a PhaseResult,
+}
+
+/// Returns the results of the controls and the baselines, in order.
+pub fn compared(core: &Core) -> impl Iterator<Item = Compared<'_>> {
+    let controls = core.controls.iter().map(|c| {
+        let known = Control::of_result(&c.name);
+        let short = known.map_or(c.name.as_str(), |known| known.short);
+        Compared {
+            name: format!("control {short}"),
+            short: short.into(),
+            legend: known.map(|known| known.legend.into()),
+            result: &c.result,
+        }
+    });
+    let baselines = core.baselines.iter().map(|b| Compared {
+        name: format!("baseline {}", b.short()),
+        short: b.short(),
+        legend: Some(baseline_legend(b)),
+        result: &b.result,
+    });
+    controls.chain(baselines)
+}
+
+/// `baseline, start half_width, 300 steps`.
+fn baseline_legend(baseline: &BaselineResult) -> String {
+    let objective = match baseline.objective.as_str() {
+        "ce" => String::new(),
+        other => format!(", {other}"),
+    };
+    let steps = plural(
+        usize::try_from(baseline.result.steps).unwrap_or(usize::MAX),
+        "step",
+    );
+    format!(
+        "baseline, start {}, {steps}{objective}",
+        baseline.result.start
+    )
 }
 
 fn row(phase: String, r: &PhaseResult) -> [String; 8] {
@@ -148,9 +194,9 @@ fn push_legend(out: &mut String, state: &RunState) {
     if windows.is_some_and(|w| w.warning().is_some()) {
         out.push_str("one window of validation text: gaps have no error, nothing can match\n");
     }
-    for control in &state.core.controls {
-        if let Some(control) = Control::of_result(&control.name) {
-            out.push_str(&format!("{}: {}\n", control.short, control.legend));
+    for compared in compared(&state.core) {
+        if let Some(legend) = compared.legend {
+            out.push_str(&format!("{}: {}\n", ascii(&compared.short), ascii(&legend)));
         }
     }
 }
@@ -185,6 +231,7 @@ pub fn phase_name(phase: &Phase) -> String {
     match phase {
         Phase::Round(n) => format!("round {n}"),
         Phase::Control(control) => format!("control {}", control.short),
+        Phase::Baseline(baseline) => format!("baseline {}", baseline.short()),
         other => ascii(&other.to_string()),
     }
 }

@@ -34,7 +34,8 @@ impl Trainer {
 
     /// The schedule of the present phase; a control's is that of the rounds it is compared with.
     pub(super) fn schedule(&self) -> plan::LearningRate {
-        let steps = match self.state.is_control() {
+        let follows = self.state.is_control() && !self.state.has_own_schedule();
+        let steps = match follows {
             true => self.config.train.steps,
             false => self.state.steps,
         };

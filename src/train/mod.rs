@@ -24,9 +24,11 @@
 
 mod adjust;
 mod attention;
+pub mod baselines;
 mod begin;
 mod boundary;
 pub mod checkpoint;
+mod comparison;
 mod configs;
 mod control;
 mod data;

@@ -6,12 +6,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::Device;
 
+use super::baselines;
 use super::memory::Memory;
 use super::objective::Objective;
 pub use super::passes::{Passes, mode, window_length, windows};
 use super::start::Start;
 use super::task::Task;
-use crate::config::{Config, TrainConfig};
+use crate::config::{BaselineConfig, Config, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
 use crate::model::{DecoderConfig, Family, Files, Positions, Sizes, Workspace};
@@ -19,7 +20,7 @@ use crate::ops::{self, Precision};
 use crate::run::command::GrowMode;
 use crate::run::controls::Control;
 use crate::run::event::{self, Phase, Planned};
-use crate::run::order::Recipe;
+use crate::run::order::{Comparison, Recipe, after};
 pub use crate::run::schedule::LearningRate;
 
 /// The shape of a reference that is trained here.
@@ -99,8 +100,8 @@ pub enum PhaseEnd {
     Benchmark,
     /// The decision whether the model grows.
     Decision,
-    /// Its result is compared with that of the rounds; the next control follows.
-    Comparison(&'static Control),
+    /// Its result is compared with that of the rounds; the next control or baseline follows.
+    Comparison,
 }
 
 impl PhaseEnd {
@@ -109,17 +110,35 @@ impl PhaseEnd {
         match phase {
             Phase::Reference => Some(Self::Benchmark),
             Phase::Round(_) => Some(Self::Decision),
-            Phase::Control(control) => Some(Self::Comparison(control)),
+            Phase::Control(_) | Phase::Baseline(_) => Some(Self::Comparison),
             Phase::Other(_) => None,
         }
     }
 }
 
-/// Returns what follows a control, or the last round.
-pub fn control_after(before: Option<&Control>, config: &Config) -> Task {
-    let mut controls = Control::wanted(&config.control);
-    let next = controls.find(|control| control.is_after(before));
-    next.map_or(Task::Finish, Task::Control)
+/// Returns the models for comparison that a config asks for, in the order in which they are trained.
+fn comparisons(config: &Config, reference_layers: usize) -> Vec<Comparison> {
+    let baselines = baselines::planned(config, reference_layers);
+    let only = config.policy.only_baseline.as_deref();
+    Comparison::all(Control::wanted(&config.control), &baselines, only)
+}
+
+/// Returns what follows the reference.
+pub fn after_reference(config: &Config, reference_layers: usize) -> Task {
+    match config.policy.only_baseline {
+        Some(_) => comparison_after(None, config, reference_layers),
+        None => Task::Inherit,
+    }
+}
+
+/// Returns what follows a control or a baseline or, for another phase, the last round.
+pub fn comparison_after(before: Option<&Phase>, config: &Config, reference_layers: usize) -> Task {
+    let all = comparisons(config, reference_layers);
+    match after(&all, before).first().map(|next| &next.phase) {
+        Some(Phase::Control(control)) => Task::Control(control),
+        Some(Phase::Baseline(baseline)) => Task::Baseline(baseline.clone()),
+        _ => Task::Finish,
+    }
 }
 
 /// What a control starts from, where the final model has `n_layer` layers.
@@ -160,20 +179,32 @@ pub fn phases(
     text: u64,
 ) -> Result<Vec<PhaseSpec>> {
     let context = passes.time;
-    let planned = |planned: Planned| {
+    let layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
+    let steps = config.train.steps;
+    let order = order(config, &Phase::Reference, &layers, reference.n_layer, steps);
+    let rounds = order.iter().filter(|p| matches!(p.phase, Phase::Round(_)));
+    let mut sizes: Vec<usize> = rounds.map(|p| p.layers).collect();
+    if sizes.is_empty() {
+        sizes.push(layers.len());
+    }
+    baselines::check(config, reference, &sizes)?;
+    let last = sizes.last().copied().unwrap_or(1);
+    let planned = |planned: Planned| -> Result<PhaseSpec> {
         let Planned {
             phase,
             layers,
             steps,
             conditional,
         } = planned;
-        let scales = (0..layers).map(|_| 1.0).collect();
-        let shape = reference.with_layers(scales);
+        let shape = match baseline_of(config, &phase) {
+            Some((entry, part)) => baselines::shape(entry, part, reference, last)?,
+            None => reference.with_layers(vec![1.0; layers]),
+        };
         let tokens = steps * config.train.batch_tokens;
         let evals = steps / config.eval.interval(steps) + 2;
         let eval_tokens = evals * (passes.eval_windows * context) as u64;
         let per_token = shape.flops_per_token(context);
-        PhaseSpec {
+        Ok(PhaseSpec {
             schedule: LearningRate::of_phase(config, &phase, steps),
             start: planned_start(config, &phase),
             objective: objective(&phase),
@@ -185,12 +216,9 @@ pub fn phases(
             tokens,
             memory: Memory::of_phase(passes, &shape, steps > 0, text),
             flops: per_token * (tokens as f64 + eval_tokens as f64 / 3.0),
-        }
+        })
     };
-    let layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
-    let steps = config.train.steps;
-    let order = order(config, &Phase::Reference, &layers, reference.n_layer, steps);
-    Ok(order.into_iter().map(planned).collect())
+    order.into_iter().map(planned).collect()
 }
 
 /// Returns the phases from `first` on. The first round has the reference's layers `layers` if it is still to come, and the
@@ -210,7 +238,8 @@ pub fn order(
         round_steps: config.train.steps,
         grow_step: if grows { config.grow.step } else { 0 },
         max_layers: max_layers(config, reference_layers),
-        controls: Control::wanted(&config.control).collect(),
+        comparisons: comparisons(config, reference_layers),
+        without_rounds: config.policy.only_baseline.is_some(),
     };
     recipe.phases(first, layers.len(), control_steps)
 }
@@ -218,6 +247,14 @@ pub fn order(
 /// What the training of a phase minimises.
 pub fn objective(_: &Phase) -> Objective {
     Objective::CrossEntropy
+}
+
+/// The config's entry of a baseline's phase, and which of its phases it is.
+fn baseline_of<'c>(config: &'c Config, phase: &Phase) -> Option<(&'c BaselineConfig, u32)> {
+    match phase {
+        Phase::Baseline(baseline) => Some((baselines::entry(config, baseline)?, baseline.part())),
+        _ => None,
+    }
 }
 
 /// What a phase's model starts from, as the config has it.
@@ -230,6 +267,10 @@ fn planned_start(config: &Config, phase: &Phase) -> event::Start {
         (Phase::Round(_), GrowMode::Restart) => event::Start::Restart,
         (Phase::Round(_), GrowMode::Keep) => event::Start::Keep,
         (Phase::Control(control), _) => control.start,
+        (Phase::Baseline(_), _) => baseline_of(config, phase)
+            .map_or(event::Start::Random, |(entry, part)| {
+                baselines::start_name(entry, part)
+            }),
     }
 }
 

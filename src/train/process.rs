@@ -26,13 +26,14 @@ impl Trainer {
             match task {
                 Task::Train => {}
                 Task::Inherit | Task::Grow { .. } => self.adopt_config()?,
-                Task::Control(_) | Task::Finish => self.drop_waiting(),
+                Task::Control(_) | Task::Baseline(_) | Task::Finish => self.drop_waiting(),
             }
             let end = match task {
                 Task::Train => self.phase()?,
                 Task::Inherit => self.inherit().map(|()| None)?,
                 Task::Grow { layers, mode } => self.grow(layers, mode)?,
                 Task::Control(control) => self.control(control).map(|()| None)?,
+                Task::Baseline(phase) => self.baseline(phase).map(|()| None)?,
                 Task::Finish => Some(self.finish()),
             };
             if let Some(end) = end {

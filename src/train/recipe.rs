@@ -12,10 +12,9 @@ use super::trainer::Trainer;
 use crate::config::Config;
 use crate::inherit;
 use crate::model::Files;
-use crate::run::controls::Control;
 use crate::run::event::{Body, Done, Inheritance, Log, Outcome, Phase, PhaseEvent, PhaseResult};
 use crate::run::hints::NEXT_BATCH;
-use crate::run::state::{ControlResult, RoundResult};
+use crate::run::state::RoundResult;
 use crate::run::{losses, table};
 
 /// What the reference begins with: random weights where it is trained here.
@@ -102,6 +101,9 @@ impl Trainer {
     fn on_nonfinite(&mut self) -> Option<Ended> {
         let step = self.place();
         let what = format!("loss or gradient is not finite at {step}; the update was skipped");
+        if self.give_up_baseline(&what).is_some() {
+            return None;
+        }
         self.warn(what.clone());
         if self.control.verdict_on_failure(&self.state) == Verdict::Wait {
             let why = format!("{what}{NEXT_BATCH}");
@@ -145,20 +147,15 @@ impl Trainer {
         let layers = match (&state.phase, sources.is_empty()) {
             (Phase::Reference, _) => self.config.inherit.layers.of(shape.n_layer),
             // Controls have the size of the last round's model, or the reference's.
-            (Phase::Control(_), _) => {
-                let last = state
-                    .rounds
-                    .last()
-                    .map_or(shape.n_layer, |r| r.result.layers);
-                (0..last).collect()
-            }
+            (Phase::Control(_) | Phase::Baseline(_), _) => (0..self.final_layers()).collect(),
             (_, true) => (0..shape.n_layer).collect(),
             _ => sources.clone(),
         };
         // As many as the rounds that make the final model, once these are known.
-        let control_steps = match state.is_control() {
-            true => state.steps,
-            false => self.config.train.steps,
+        let control_steps = match (&state.phase, self.same_steps()) {
+            (Phase::Baseline(_), same) => same,
+            _ if state.is_control() => state.steps,
+            _ => self.config.train.steps,
         };
         PhaseEvent {
             layers: shape.n_layer,
@@ -229,21 +226,20 @@ impl Trainer {
                     lazy_layers: result.lazy_layers.clone(),
                 });
                 self.state.reference = Some(result);
-                self.state.task = Task::Inherit;
+                self.state.task = plan::after_reference(&self.config, self.reference_layers);
                 // The recipe inherits from it.
                 match self.insist_on_checkpoint("the finished reference", "reference", true, true) {
                     Insisted::Done(name) => self.keeping().link("reference", &name),
                     Insisted::End(ended) => return Ok(Some(ended)),
                 }
             }
-            Some(PhaseEnd::Comparison(control)) => {
-                self.state.controls.push(ControlResult {
-                    name: control.result.into(),
-                    result,
-                });
-                self.state.task = plan::control_after(Some(control), &self.config);
-                let what = format!("the result of {}", self.state.phase);
-                let written = self.insist_on_checkpoint(&what, "control", false, false);
+            Some(PhaseEnd::Comparison) => {
+                let phase = self.state.phase.clone();
+                let reason = self.keep_comparison(&phase, result);
+                self.state.task =
+                    plan::comparison_after(Some(&phase), &self.config, self.reference_layers);
+                let what = format!("the result of {phase}");
+                let written = self.insist_on_checkpoint(&what, reason, false, false);
                 if let Insisted::End(ended) = written {
                     return Ok(Some(ended));
                 }
@@ -276,6 +272,7 @@ impl Trainer {
         let matched = result.matched;
         let round = self.state.round();
         self.state.rounds.push(RoundResult { round, result });
+        self.state.inherited = self.state.source_layers.clone();
         let outcome = match choice {
             Choice::Grow { .. } => None,
             Choice::Stop if matched => Some(Outcome::Matched),
@@ -286,7 +283,9 @@ impl Trainer {
         self.state.task = match choice {
             Choice::Grow { layers, mode } => Task::Grow { layers, mode },
             Choice::Limit(Outcome::LimitTokens | Outcome::LimitHours) => Task::Finish,
-            Choice::Stop | Choice::Limit(_) => plan::control_after(None, &self.config),
+            Choice::Stop | Choice::Limit(_) => {
+                plan::comparison_after(None, &self.config, self.reference_layers)
+            }
         };
         // This model is the result, or what a growth goes back to: it must be on disk before another takes its place.
         let grows = matches!(choice, Choice::Grow { .. });
@@ -343,26 +342,6 @@ impl Trainer {
         self.begin(Phase::Round(1), &start, self.config.train.steps)?;
         self.keeping().background("start of round 1", false);
         Ok(())
-    }
-
-    /// Begins a control, with the steps, batches and learning rates of the final model.
-    pub(super) fn control(&mut self, control: &'static Control) -> Result<()> {
-        self.keeping().finish();
-        let last = self.state.rounds.last();
-        let last = last.map_or(self.learner.shape().n_layer, |r| r.result.layers);
-        let n_layer = control.layers(last, self.reference_layers);
-        let start = plan::start_of_control(control, n_layer, &self.config);
-        let reference = match start.takes_reference() {
-            true => Some(self.reference()?),
-            false => None,
-        };
-        let sources = Sources {
-            reference: reference.as_ref(),
-            own: None,
-        };
-        start.apply(&mut self.learner, sources, true)?;
-        let steps = self.state.recipe_rounds().iter().map(|r| r.1).sum();
-        self.begin(Phase::Control(control), &start, steps)
     }
 
     /// Says how the recipe ended, once everything before is on disk.

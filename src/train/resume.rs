@@ -71,11 +71,11 @@ impl TrainState {
             (Task::Inherit, _) => Stage::Measured,
             (Task::Grow { .. }, _) => Stage::Rounds,
             (Task::Control(control), _) => control.stage,
-            (Task::Finish, _) => Stage::LastControl,
+            (Task::Finish | Task::Baseline(_), _) => Stage::Baselines,
             (Task::Train, Phase::Reference) => Stage::Reference,
             (Task::Train, Phase::Round(_)) => Stage::Rounds,
             (Task::Train, Phase::Control(control)) => control.stage,
-            (Task::Train, Phase::Other(_)) => Stage::LastControl,
+            (Task::Train, Phase::Baseline(_) | Phase::Other(_)) => Stage::Baselines,
         }
     }
 }
@@ -239,7 +239,9 @@ impl Trainer {
             _ => return,
         };
         if !control.is_wanted(&self.config.control) {
-            self.state.task = plan::control_after(Some(control), &self.config);
+            let left = Phase::Control(control);
+            self.state.task =
+                plan::comparison_after(Some(&left), &self.config, self.reference_layers);
         }
     }
 

@@ -10,8 +10,10 @@ use crate::run::event::Phase;
 use crate::run::event::foreign::{MOST_COUNTED, MOST_LAYERS, MOST_ROUNDS};
 use crate::text;
 
-/// Phases of a recipe: the reference, rounds and controls.
-const MOST_PHASES: u64 = MOST_ROUNDS + 1 + CONTROLS.len() as u64;
+/// Phases of a recipe: the reference, rounds, controls and baselines.
+const MOST_PHASES: u64 = MOST_ROUNDS + 1 + CONTROLS.len() as u64 + MOST_BASELINES;
+/// Phases of baselines.
+const MOST_BASELINES: u64 = 64;
 /// Branches of a run: each rollback begins one.
 const MOST_BRANCHES: u32 = 1 << 20;
 

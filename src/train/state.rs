@@ -9,16 +9,20 @@ use super::live::LiveControls;
 pub use super::measured::{AtStep, FinishedPhase};
 use super::measured::{evals_of_any_version, probe_of_any_version};
 pub use super::task::Task;
+use crate::run::baseline::BaselinePhase;
 use crate::run::controls::Control;
 use crate::run::decisions::Repeat;
 use crate::run::event::{
     DecisionReason, Evaluation, Outcome, Phase, PhaseResult, Probe, Start, null_is_nan,
 };
 use crate::run::schedule::Course;
-use crate::run::state::{ControlResult, RoundResult};
+use crate::run::state::{BaselineResult, ControlResult, RoundResult};
 
 /// Evaluations in a row without a match in sight that end a round, or offer to.
 const MISSES: u32 = 3;
+
+/// In place of a round's number, for phases with a schedule of their own.
+const OWN_SCHEDULE: u32 = u32::MAX;
 
 /// The reference's measurements, which every gap refers to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,6 +140,12 @@ pub struct TrainState {
     pub(super) reference: Option<PhaseResult>,
     pub(super) rounds: Vec<RoundResult>,
     pub(super) controls: Vec<ControlResult>,
+    /// Finished phases of baselines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) baselines: Vec<BaselineResult>,
+    /// The reference's layers that the model of the last round was made of; empty in states of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) inherited: Vec<usize>,
     pub(super) outcome: Option<Outcome>,
     /// Rates that the operator has set, in all phases.
     #[serde(default)]
@@ -211,6 +221,8 @@ impl TrainState {
             reference: None,
             rounds: Vec::new(),
             controls: Vec::new(),
+            baselines: Vec::new(),
+            inherited: Vec::new(),
             outcome: None,
             rates: Vec::new(),
             live: LiveControls::default(),
@@ -279,7 +291,7 @@ impl TrainState {
     }
 
     /// Returns the results of the phases that are over, in the order in which they were trained: the reference, every round,
-    /// the controls.
+    /// the controls, the baselines.
     pub fn results(&self) -> Vec<(Phase, &PhaseResult)> {
         let reference = self.reference.iter().map(|r| (Phase::Reference, r));
         let rounds = self.rounds.iter();
@@ -288,7 +300,15 @@ impl TrainState {
             let control = Control::of_result(&c.name)?;
             Some((Phase::Control(control), &c.result))
         });
-        reference.chain(rounds).chain(controls).collect()
+        let baselines = self.baselines.iter().filter_map(|b| {
+            let phase = BaselinePhase::new(&b.name, b.part)?;
+            Some((Phase::Baseline(phase), &b.result))
+        });
+        reference
+            .chain(rounds)
+            .chain(controls)
+            .chain(baselines)
+            .collect()
     }
 
     /// Whether so many evaluations in a row expect no match that the round may end for it.
@@ -348,6 +368,10 @@ impl TrainState {
     /// goes through the schedules of the rounds that it is compared with, one after the other.
     pub(super) fn schedule_place(&self) -> (u32, u64) {
         let (mut round, mut step) = (self.round(), self.phase_step);
+        if self.has_own_schedule() {
+            // After all rounds, so that what operators have set in them holds.
+            return (OWN_SCHEDULE, step);
+        }
         if self.is_control() {
             let rounds = self.recipe_rounds();
             for (i, (number, steps)) in rounds.iter().enumerate() {
@@ -359,6 +383,13 @@ impl TrainState {
             }
         }
         (round, step)
+    }
+
+    /// Whether the present phase is a baseline that takes more or fewer steps than the rounds it is compared with, whose
+    /// schedules it then cannot follow.
+    pub(super) fn has_own_schedule(&self) -> bool {
+        let same: u64 = self.recipe_rounds().iter().map(|r| r.1).sum();
+        matches!(self.phase, Phase::Baseline(_)) && self.steps != same
     }
 
     /// Multiplies the rates of the rest of this phase's schedule.

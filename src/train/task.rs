@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::baseline::BaselinePhase;
 use crate::run::command::GrowMode;
 use crate::run::controls::Control;
 
@@ -17,6 +18,8 @@ pub enum Task {
     Grow { layers: usize, mode: GrowMode },
     /// Start a control.
     Control(&'static Control),
+    /// Start a phase of a baseline.
+    Baseline(BaselinePhase),
     /// End the recipe.
     Finish,
 }
@@ -34,14 +37,15 @@ struct Written {
 impl From<Task> for Written {
     fn from(task: Task) -> Self {
         let (name, layers, mode) = match task {
-            Task::Train => ("train", None, None),
-            Task::Inherit => ("inherit", None, None),
-            Task::Grow { layers, mode } => ("grow", Some(layers), Some(mode)),
-            Task::Control(control) => (control.task, None, None),
-            Task::Finish => ("finish", None, None),
+            Task::Train => ("train".into(), None, None),
+            Task::Inherit => ("inherit".into(), None, None),
+            Task::Grow { layers, mode } => ("grow".into(), Some(layers), Some(mode)),
+            Task::Control(control) => (control.task.into(), None, None),
+            Task::Baseline(baseline) => (baseline.to_string(), None, None),
+            Task::Finish => ("finish".into(), None, None),
         };
         Self {
-            task: name.into(),
+            task: name,
             layers,
             mode,
         }
@@ -58,9 +62,10 @@ impl TryFrom<Written> for Task {
             ("grow", Some(layers), Some(mode)) => Ok(Self::Grow { layers, mode }),
             ("grow", ..) => Err("the task to grow names no layers or no mode".into()),
             ("finish", ..) => Ok(Self::Finish),
-            (task, ..) => match Control::of_task(task) {
-                Some(control) => Ok(Self::Control(control)),
-                None => Err(format!("unknown task {task:?}")),
+            (task, ..) => match (Control::of_task(task), BaselinePhase::of_phase(task)) {
+                (Some(control), _) => Ok(Self::Control(control)),
+                (None, Some(baseline)) => Ok(Self::Baseline(baseline)),
+                (None, None) => Err(format!("unknown task {task:?}")),
             },
         }
     }
@@ -85,6 +90,10 @@ mod tests {
             (
                 Task::Control(&CONTROLS[1]),
                 r#"{"task":"control_reference"}"#,
+            ),
+            (
+                Task::Baseline(BaselinePhase::new("stacking", 2).unwrap()),
+                r#"{"task":"baseline-stacking.2"}"#,
             ),
             (Task::Finish, r#"{"task":"finish"}"#),
         ] {

@@ -1,5 +1,6 @@
 //! The trainer: what it is made of. Each part keeps its own invariants; other files say what is done with them.
 
+use super::baselines;
 use super::configs::Configs;
 use super::control::Control;
 use super::data::Data;
@@ -70,6 +71,8 @@ impl Trainer {
             probe_length: self.config.probe.length,
             control_random: self.config.control.random,
             control_reference: self.config.control.reference_continued,
+            baselines: baselines::planned(&self.config, self.reference_layers),
+            only_baseline: self.config.policy.only_baseline.clone(),
             eval_windows: Some(self.data.eval_windows()),
             tolerance: Some(self.config.matching.tolerance),
             ringing: self.config.notify.ringing(),

@@ -169,6 +169,7 @@ fn phases(name: &str, run: &RunDir, among_others: bool) -> Result<Vec<(String, S
     let kept = results.kept.into_iter().map(|finished| {
         let phase = match &finished.phase {
             Phase::Control(control) => control.short.to_string(),
+            Phase::Baseline(baseline) => baseline.short(),
             phase => phase_name(phase),
         };
         let label = match among_others {

@@ -1,6 +1,6 @@
 //! The phases of a run in words, as far as its config alone tells them.
 
-use crate::config::Config;
+use crate::config::{BaselineSteps, Config};
 use crate::inherit;
 use crate::run::controls::Control;
 use crate::run::event::Start;
@@ -61,6 +61,15 @@ pub fn phases_with(
             _ => Some(control.size.into()),
         };
         all.push(line(&name, [size, None]));
+    }
+    for baseline in &config.baseline {
+        let name = format!("Baseline {}", baseline.name);
+        let length = match baseline.steps {
+            BaselineSteps::Same => None,
+            BaselineSteps::Double => Some("twice as many steps".into()),
+            BaselineSteps::Exactly(n) => Some(steps(n)),
+        };
+        all.push(line(&name, [Some(baseline.start.to_string()), length]));
     }
     all
 }

@@ -1,5 +1,6 @@
 //! What a config holds: the sections, in the order of documents, each with its [declaration](super::declare).
 
+mod baseline;
 mod data;
 mod growth;
 mod inherit;
@@ -15,9 +16,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::key::Section;
-use super::values::TokenizerChoice;
+use super::values::{BaselineConfig, TokenizerChoice};
 use crate::corpus::TEXT_FIELD;
 
+pub use baseline::BASELINE;
 pub use data::DataConfig;
 pub use growth::{GrowConfig, MatchConfig};
 pub use inherit::InheritConfig;
@@ -55,6 +57,9 @@ pub struct Config {
     pub checkpoint: CheckpointConfig,
     #[serde(default)]
     pub notify: NotifyConfig,
+    /// Models that are trained for comparison after the rounds and the controls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baseline: Vec<BaselineConfig>,
     /// How paths with variables of the environment are written, by what they stand for here and now: files get the
     /// variables, and never their values.
     #[serde(skip)]
@@ -62,7 +67,7 @@ pub struct Config {
 }
 
 /// The sections.
-pub(super) const SECTIONS: [Section; 14] = [
+pub(super) const SECTIONS: [Section; 15] = [
     ModelConfig::SECTION,
     DataConfig::SECTION,
     ReferenceConfig::SECTION,
@@ -75,6 +80,7 @@ pub(super) const SECTIONS: [Section; 14] = [
     MatchConfig::SECTION,
     policy::POLICY,
     ControlConfig::SECTION,
+    baseline::SECTION,
     CheckpointConfig::SECTION,
     NotifyConfig::SECTION,
 ];

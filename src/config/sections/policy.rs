@@ -1,11 +1,13 @@
 //! `[policy]`, `[control]` and `[checkpoint]`: who decides, what is compared, and what is kept.
 
 use crate::config::declare::section;
-use crate::config::key::OnResume::{Free, FreeUntil, OffAfter};
+use crate::config::key::OnResume::{Free, FreeUntil, OffAfter, Refused};
 use crate::config::key::Section;
 use crate::config::key::Stage::{Controls, LastControl};
 use crate::config::rules::{MOST_KEPT, count, from};
 use crate::config::values::PolicyMode;
+
+const ONLY: &str = "the run trains another model without it";
 
 section! {
     /// Who decides, and the limits of every policy.
@@ -26,6 +28,10 @@ section! {
 
         /// Hours of run time; then the recipe ends. 0: no limit.
         max_hours: f64 = default(0.0), FreeUntil(Controls), check from(0.0);
+
+        /// Train this baseline alone, as large as the first round would be, without rounds and controls: what `--baseline NAME`
+        /// sets.
+        only_baseline: Option<String> = absent("the rounds, then the controls and baselines"), Refused(ONLY);
 
         /// Minutes that a question waits while no dashboard is there; then a checkpoint is written and the process ends
         /// with 75.
@@ -59,9 +65,11 @@ section! {
 /// of the struct.
 pub const POLICY: Section = {
     let keys = PolicyConfig::SECTION.keys;
-    assert!(keys.len() == 6);
+    assert!(keys.len() == 7);
     Section {
-        keys: &[keys[0], keys[1], keys[2], keys[3], keys[5], keys[4]],
+        keys: &[
+            keys[0], keys[1], keys[2], keys[3], keys[6], keys[4], keys[5],
+        ],
         ..PolicyConfig::SECTION
     }
 };

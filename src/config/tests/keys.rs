@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::keys::Kind::{
-    Count, Flag, Inputs, Layers, OneOf, Pair, Parts, Quoted, Real, SomeOf, Sources, Text, Texts,
-    Tokenizer,
+    Baselines, Count, Flag, Inputs, Layers, OneOf, Pair, Parts, Quoted, Real, SomeOf, Sources,
+    Text, Texts, Tokenizer,
 };
 use super::super::keys::{KEYS, Need, is_section, nearest, nearest_section};
 use super::*;
@@ -59,6 +59,10 @@ fn full() -> Config {
     config.eval.limit = Some(10);
     config.eval.data = Some("tasks".into());
     config.eval.samples = Some(vec!["Once".into()]);
+    config.policy.only_baseline = Some("half".into());
+    let half = "name = 'half'\nstart = 'half-width'".parse::<toml::Table>();
+    let half = toml::Value::Table(half.unwrap());
+    config.baseline = vec![half.try_into().unwrap()];
     config
 }
 
@@ -78,11 +82,12 @@ fn the_table_has_exactly_the_keys_that_a_config_writes() {
             Real => value.is_float(),
             Flag => value.is_bool(),
             Text | Inputs | Sources | Tokenizer | OneOf(_) | Quoted(_) => value.is_str(),
-            Texts | Parts | SomeOf(_) | Pair => value.is_array(),
+            Texts | Parts | SomeOf(_) | Pair | Baselines => value.is_array(),
             Layers => value.as_str() == Some("half"),
         };
         assert!(fits, "{}: {value:?}", key.path);
-        assert!(is_section(key.parts().0), "{}", key.path);
+        let is_whole = key.kind == Baselines;
+        assert!(is_whole || is_section(key.parts().0), "{}", key.path);
     }
 }
 

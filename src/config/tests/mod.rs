@@ -1,5 +1,6 @@
 //! What a config file may say, and every message about what it may not.
 
+mod baselines;
 mod keys;
 mod paths;
 mod places;

@@ -8,9 +8,7 @@ use toml::Value;
 use super::{INHERITABLE, LayerChoice};
 use crate::config::keys::best;
 use crate::model::Part;
-
-/// Longest name of a baseline, in bytes: it is part of names of checkpoints and a column of tables.
-pub const LONGEST_BASELINE: usize = 24;
+use crate::run::baseline::{LONGEST, is_name};
 
 /// An entry of `[[baseline]]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -210,14 +208,10 @@ fn start_forms() -> String {
 }
 
 fn read_name(value: &Value) -> Result<String, String> {
-    let fits = |name: &&str| {
-        let plain =
-            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-        (1..=LONGEST_BASELINE).contains(&name.len()) && name.bytes().all(plain)
-    };
+    let fits = |name: &&str| is_name(name);
     value.as_str().filter(fits).map(str::to_string).ok_or_else(|| {
         format!(
-            "baseline.name must be 1 to {LONGEST_BASELINE} of the characters a-z, 0-9, - and _, is {value}"
+            "baseline.name must be 1 to {LONGEST} of the characters a-z, 0-9, - and _, is {value}"
         )
     })
 }
@@ -394,6 +388,39 @@ impl From<BaselineConfig> for Written {
             start,
             steps,
             objective,
+        }
+    }
+}
+
+impl fmt::Display for BaselineStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((word, _)) = STARTS.iter().find(|(_, start)| start == self) {
+            return f.write_str(word);
+        }
+        match self {
+            Self::HalfWidth { n_head: Some(n) } => write!(f, "half width with {n} heads"),
+            Self::Layers { layers, what } => {
+                let parts: Vec<&str> = what.iter().map(|part| part.name()).collect();
+                let of = match layers {
+                    Some(_) => "named layers",
+                    None => "the final model's layers",
+                };
+                write!(f, "{} of {of}", parts.join(" and "))
+            }
+            _ => f.write_str("random"),
+        }
+    }
+}
+
+impl ObjectiveChoice {
+    /// Returns the name or path of its teacher, where that is a model other than the reference.
+    pub(in crate::config) fn teacher_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Distill(Distill {
+                teacher: Teacher::Model(name),
+                ..
+            }) => Some(name),
+            _ => None,
         }
     }
 }

@@ -129,6 +129,7 @@ impl Row {
 fn short_name(phase: &Phase) -> String {
     match phase {
         Phase::Control(control) => control.short.into(),
+        Phase::Baseline(baseline) => baseline.short(),
         other => table::phase_name(other),
     }
 }

@@ -10,8 +10,8 @@ use crate::dashboard::scene::Scene;
 use crate::dashboard::widgets::thousands;
 use crate::dashboard::{eta, when};
 use crate::run::command::{Command, GrowMode};
-use crate::run::controls::Control;
 use crate::run::event::{Evidence, Phase, Prospect};
+use crate::run::order::Comparison;
 use crate::run::show::duration;
 use crate::run::{losses, table};
 
@@ -156,9 +156,16 @@ fn stop(scene: &Scene<'_>) -> (String, Vec<String>) {
             result.push_str(&format!(", gap {gap}"));
         }
     }
-    let info = run.info.iter();
-    let controls = info.flat_map(Control::planned);
-    let controls: Vec<&str> = controls.map(|control| control.name).collect();
+    let all = run.info.as_ref().map_or(Vec::new(), Comparison::of_run);
+    let name = |c: &Comparison| match &c.phase {
+        Phase::Control(control) => Some(control.name.to_string()),
+        _ => None,
+    };
+    let mut controls: Vec<String> = all.iter().filter_map(name).collect();
+    let baselines = all.len() - controls.len();
+    if baselines > 0 {
+        controls.push(table::plural(baselines, "baseline phase"));
+    }
     let after = match controls.is_empty() {
         true => "the run ends".to_string(),
         false => {

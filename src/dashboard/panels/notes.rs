@@ -88,6 +88,7 @@ fn short(phase: &Phase) -> String {
         Phase::Reference => "ref ".into(),
         Phase::Round(n) => format!("r{n} "),
         Phase::Control(control) => format!("{} ", control.tag),
+        Phase::Baseline(_) => "base ".into(),
         Phase::Other(_) => "? ".into(),
     }
 }

@@ -3,9 +3,9 @@
 use super::place::{Answers, present_place};
 use crate::dashboard::costs::{Choice, Cost};
 use crate::dashboard::layers::decision::{Decision, Entry};
-use crate::run::controls::Control;
 use crate::run::dir::RunDir;
 use crate::run::event::{DecisionReason, Phase, Prospect, Suggestion};
+use crate::run::order::Comparison;
 use crate::run::show::{self, duration};
 use crate::run::state::{OpenDecision, RunState};
 use crate::run::table;
@@ -201,15 +201,23 @@ fn text(state: &RunState, prompt: &Decision, entry: Entry) -> String {
 /// What a stop leads to: `the present model of 4 layers is the result, then 2 controls`.
 pub fn result_words(state: &RunState) -> String {
     let layers = state.core.phase.as_ref().map_or(0, |now| now.layers);
-    let info = state.info.iter();
-    let controls = info.flat_map(Control::planned).count();
+    let all = state.info.as_ref().map_or(Vec::new(), Comparison::of_run);
+    let is_control = |c: &&Comparison| matches!(c.phase, Phase::Control(_));
+    let controls = all.iter().filter(is_control).count();
+    let baselines = all.len() - controls;
     let result = format!(
         "the present model of {} is the result",
         table::plural(layers, "layer")
     );
-    match controls {
-        0 => result,
-        n => format!("{result}, then {}", table::plural(n, "control")),
+    let mut after = Vec::new();
+    for (n, what) in [(controls, "control"), (baselines, "baseline phase")] {
+        if n > 0 {
+            after.push(table::plural(n, what));
+        }
+    }
+    match after.is_empty() {
+        true => result,
+        false => format!("{result}, then {}", after.join(" and ")),
     }
 }
 

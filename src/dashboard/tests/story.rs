@@ -50,6 +50,8 @@ impl Story {
             probe_length: 100,
             control_random: true,
             control_reference: true,
+            baselines: Vec::new(),
+            only_baseline: None,
             eval_windows: None,
             tolerance: Some(0.0),
             ringing: None,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::baseline::PlannedBaseline;
 use super::foreign::{counted, layers};
 use crate::run::command::GrowMode;
 use crate::run::notify::Ringing;
@@ -46,6 +47,12 @@ pub struct RunInfo {
     /// Whether each control runs at the end.
     pub control_random: bool,
     pub control_reference: bool,
+    /// The baselines that are trained after the controls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<PlannedBaseline>,
+    /// The one baseline that is trained, without rounds and controls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_baseline: Option<String>,
     /// Validation windows of every evaluation; absent in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_windows: Option<EvalWindows>,
@@ -75,6 +82,10 @@ impl RunInfo {
             ("vocab", self.vocab as u64),
         ] {
             counted(what, n)?;
+        }
+        layers("baselines", self.baselines.len())?;
+        for baseline in &self.baselines {
+            baseline.check()?;
         }
         if let Some(w) = &self.eval_windows {
             for n in [w.windows, w.asked, w.disjoint, w.time] {

@@ -6,6 +6,7 @@
 //! Each kind is a struct with its properties next to it ([`kind::Kind`]): whether the journal is flushed for it,
 //! whether a slow reader may lose it, and how much of it is accepted from outside.
 
+mod baseline;
 mod body;
 mod checkpoint;
 mod command;
@@ -23,6 +24,7 @@ mod start;
 mod task;
 mod train_line;
 
+pub use baseline::{Depth, Length, PlannedBaseline};
 pub use body::Body;
 pub use checkpoint::{CheckpointBegun, CheckpointWritten, Resumed, Rollback};
 pub use command::{Answer, Change, CommandGiven, Gap, Log, Warning};

@@ -4,11 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::baseline::PlannedBaseline;
 use super::foreign::{LONGEST_NAME, LONGEST_PHASE, MOST_ROUNDS, counted, cut, layers, most};
 use super::info::{RunInfo, RunStatus};
 use super::kind::Kind;
 use super::number::null_is_nan;
 use super::start::Start;
+use crate::run::baseline::BaselinePhase;
 use crate::run::command::GrowMode;
 use crate::run::controls::Control;
 
@@ -21,6 +23,8 @@ pub enum Phase {
     Round(u32),
     /// A model for comparison, once the rounds are over.
     Control(&'static Control),
+    /// A phase of a model for comparison that the config names, once the controls are over.
+    Baseline(BaselinePhase),
     /// A newer program's phase.
     Other(String),
 }
@@ -51,6 +55,7 @@ impl fmt::Display for Phase {
             Self::Reference => f.write_str("reference"),
             Self::Round(n) => write!(f, "round-{n}"),
             Self::Control(control) => f.write_str(control.id),
+            Self::Baseline(baseline) => baseline.fmt(f),
             Self::Other(s) => f.write_str(s),
         }
     }
@@ -62,9 +67,10 @@ impl From<&str> for Phase {
             "reference" => Self::Reference,
             _ => match s.strip_prefix("round-").and_then(|n| n.parse().ok()) {
                 Some(n) => Self::Round(n),
-                None => match Control::of_phase(s) {
-                    Some(control) => Self::Control(control),
-                    None => Self::Other(s.to_string()),
+                None => match (Control::of_phase(s), BaselinePhase::of_phase(s)) {
+                    (Some(control), _) => Self::Control(control),
+                    (None, Some(baseline)) => Self::Baseline(baseline),
+                    (None, None) => Self::Other(s.to_string()),
                 },
             },
         }
@@ -164,6 +170,7 @@ impl Kind for RunEvent {
     fn shorten(&mut self) {
         if let Some(info) = &mut self.info {
             cut(&mut info.name, LONGEST_NAME);
+            info.baselines.iter_mut().for_each(PlannedBaseline::shorten);
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use crate::run::baseline::BaselinePhase;
 use crate::run::command::LONGEST_NOTE;
 use crate::run::event::foreign::{counted, layers};
 use crate::run::event::{LONGEST_TEXT, Phase, PhaseResult};
@@ -73,6 +74,11 @@ fn core(core: &Core) -> bool {
         && core.reference.iter().all(result)
         && core.rounds.iter().all(|r| result(&r.result))
         && core.controls.iter().all(|c| result(&c.result))
+        && core.baselines.iter().all(|b| {
+            result(&b.result)
+                && is_text(&b.objective)
+                && BaselinePhase::new(&b.name, b.part).is_some()
+        })
         && decisions.all(|d| fine(d.evidence.check()))
 }
 

@@ -36,6 +36,7 @@ macro_rules! sources {
 
 /// The fold's code.
 const SOURCES: &[(&str, &str)] = sources![
+    "../event/baseline.rs",
     "../event/body.rs",
     "../event/checkpoint.rs",
     "../event/command.rs",

@@ -108,7 +108,7 @@ impl RunState {
         let to = evals.partition_point(|e| e.seq < end);
         let mut course = phase.course.clone();
         // A control goes through several rounds' schedules, which its config alone does not say.
-        let is_control = matches!(phase.phase, Phase::Control(_) | Phase::Other(_));
+        let is_control = !matches!(phase.phase, Phase::Reference | Phase::Round(_));
         if let (None, Some(Some(config)), false) =
             (course.schedule(), self.configured.get(), is_control)
         {

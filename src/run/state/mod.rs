@@ -33,8 +33,8 @@ pub use branch::{
 pub use fold::applied;
 pub use left::Left;
 pub use points::{
-    CheckpointNote, ControlResult, Core, EvalPoint, Level, Mark, MarkKind, Moved, Note,
-    OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
+    BaselineResult, CheckpointNote, ControlResult, Core, EvalPoint, Level, Mark, MarkKind, Moved,
+    Note, OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
 };
 use prospects::Prospects;
 pub use results::{SamplePoint, TaskPoint, TaskRow, TaskTable, metric_words, result_words};

@@ -54,6 +54,40 @@ pub struct ControlResult {
     pub result: PhaseResult,
 }
 
+/// A finished phase of a baseline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BaselineResult {
+    pub name: String,
+    /// Which of its phases; absent for the first.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub part: u32,
+    pub objective: String,
+    #[serde(flatten)]
+    pub result: PhaseResult,
+}
+
+fn first() -> u32 {
+    1
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_first(part: &u32) -> bool {
+    *part == 1
+}
+
+impl BaselineResult {
+    /// Its name in tables: `stacking`, `stacking.2`.
+    pub fn short(&self) -> String {
+        match self.part {
+            1 => self.name.clone(),
+            part => format!("{}.{part}", self.name),
+        }
+    }
+}
+
 /// What the present phase trains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseNow {
@@ -139,6 +173,9 @@ pub struct Core {
     pub reference: Option<PhaseResult>,
     pub rounds: Vec<RoundResult>,
     pub controls: Vec<ControlResult>,
+    /// Finished phases of baselines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<BaselineResult>,
     pub decision: Option<OpenDecision>,
     /// The last decision that was offered, open or not: its evidence stays readable.
     #[serde(default)]

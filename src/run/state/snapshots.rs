@@ -41,7 +41,8 @@ struct Snapshot {
 impl Snapshot {
     /// Number of results of phases and of changed values in it, plus one.
     fn weight(&self) -> usize {
-        1 + self.core.rounds.len() + self.core.controls.len() + self.core.changes.len()
+        let core = &self.core;
+        1 + core.rounds.len() + core.controls.len() + core.baselines.len() + core.changes.len()
     }
 
     fn phase(&self) -> Option<&crate::run::event::Phase> {

@@ -124,6 +124,7 @@ fn heading(
 fn model_name(phase: &Phase) -> String {
     match phase {
         Phase::Control(control) => control.short.to_string(),
+        Phase::Baseline(baseline) => baseline.short(),
         phase => table::phase_name(phase),
     }
 }

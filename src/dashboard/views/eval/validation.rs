@@ -5,7 +5,6 @@ use ratatui::text::{Line, Span};
 
 use super::trend::trend;
 use crate::dashboard::scene::Scene;
-use crate::run::controls::Control;
 use crate::run::event::PhaseResult;
 use crate::run::losses::{gap_words, loss_words};
 use crate::run::table;
@@ -97,14 +96,8 @@ fn entries(scene: &Scene<'_>) -> Vec<Entry> {
         let name = format!("round {}", round.round);
         all.push(finished(name, &round.result, theme.plain));
     }
-    for control in &core.controls {
-        let known = Control::of_result(&control.name);
-        let name = known.map_or(control.name.as_str(), |c| c.short);
-        all.push(finished(
-            format!("control {name}"),
-            &control.result,
-            theme.dim,
-        ));
+    for compared in table::compared(core) {
+        all.push(finished(compared.name, compared.result, theme.dim));
     }
     if let (Some(now), Some(eval)) = (&core.phase, core.eval) {
         let name = table::phase_name(&now.phase);

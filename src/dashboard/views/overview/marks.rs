@@ -46,6 +46,7 @@ fn label(mark: &state::Mark, grown: &HashSet<u64>) -> Option<(Option<String>, u8
         MarkKind::Phase(Phase::Reference) => return None,
         MarkKind::Phase(Phase::Round(1)) => ("inherit".into(), PHASE),
         MarkKind::Phase(Phase::Control(control)) => (control.short.into(), PHASE),
+        MarkKind::Phase(Phase::Baseline(baseline)) => (baseline.short(), PHASE),
         MarkKind::Phase(other) => (other.to_string(), PHASE),
         MarkKind::Resumed => ("resumed".into(), RESUMED),
         MarkKind::Rollback => ("rolled back".into(), ROLLBACK),

@@ -1,8 +1,11 @@
 //! The run's status, its phases and their results.
 
+use crate::run::baseline::BaselinePhase;
 use crate::run::event::{Event, Outcome, Phase, PhaseResult, RunInfo, RunStatus};
 use crate::run::schedule::LearningRate;
-use crate::run::state::points::{ControlResult, Level, MarkKind, PhaseNow, RoundResult, Status};
+use crate::run::state::points::{
+    BaselineResult, ControlResult, Level, MarkKind, PhaseNow, RoundResult, Status,
+};
 use crate::run::state::{PHASES_KEPT, RunState};
 use crate::run::table;
 
@@ -108,6 +111,7 @@ impl RunState {
                 });
             }
             Phase::Control(control) => self.on_control(control.result, result),
+            Phase::Baseline(phase) => self.on_baseline(phase, result),
             // A phase of a newer program.
             Phase::Other(name) => self.on_control(name, result),
         }
@@ -121,6 +125,25 @@ impl RunState {
         if controls.len() < CONTROLS_KEPT {
             controls.push(ControlResult {
                 name: name.into(),
+                result,
+            });
+        }
+    }
+
+    /// Keeps the result of a baseline's phase: the latest of each.
+    fn on_baseline(&mut self, phase: &BaselinePhase, result: PhaseResult) {
+        let planned = self.info.iter().flat_map(|info| &info.baselines);
+        let known = planned
+            .filter(|b| b.name == phase.name())
+            .find(|b| b.part == phase.part());
+        let baselines = &mut self.core.baselines;
+        let objective = known.map_or_else(|| "ce".into(), |b| b.objective.clone());
+        baselines.retain(|b| (b.name.as_str(), b.part) != (phase.name(), phase.part()));
+        if baselines.len() < CONTROLS_KEPT {
+            baselines.push(BaselineResult {
+                name: phase.name().into(),
+                part: phase.part(),
+                objective,
                 result,
             });
         }

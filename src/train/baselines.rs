@@ -1,0 +1,164 @@
+//! The baselines of a config: their phases, what these start from, and the shapes of their models.
+
+use anyhow::{Context, Result, bail};
+
+use super::start::Start;
+use crate::config::{BaselineConfig, BaselineStart, BaselineSteps, Config};
+use crate::inherit;
+use crate::model::DecoderConfig;
+use crate::run::baseline::BaselinePhase;
+use crate::run::event::{self, Depth, Length, PlannedBaseline};
+
+/// Returns the phases of a config's baselines, in the order in which they are trained.
+pub fn planned(config: &Config, reference_layers: usize) -> Vec<PlannedBaseline> {
+    let parts = config.baseline.iter().flat_map(|entry| {
+        let parts = 1..=parts(entry);
+        parts.map(move |part| (entry, part))
+    });
+    let planned = |(entry, part): (&BaselineConfig, u32)| PlannedBaseline {
+        name: entry.name.clone(),
+        part,
+        start: start_name(entry, part),
+        depth: depth(entry, part, reference_layers),
+        length: match entry.steps {
+            BaselineSteps::Same => Length::Same,
+            BaselineSteps::Double => Length::Double,
+            BaselineSteps::Exactly(n) => Length::Steps(n),
+        },
+        objective: entry.objective.to_string(),
+    };
+    parts.map(planned).collect()
+}
+
+/// Returns the config's entry that a phase belongs to.
+pub fn entry<'c>(config: &'c Config, phase: &BaselinePhase) -> Option<&'c BaselineConfig> {
+    config.baseline.iter().find(|b| b.name == phase.name())
+}
+
+/// Phases of a baseline.
+fn parts(entry: &BaselineConfig) -> u32 {
+    match entry.start {
+        BaselineStart::Stack => 2,
+        _ => 1,
+    }
+}
+
+/// What a phase starts from, as journals name it.
+pub fn start_name(entry: &BaselineConfig, part: u32) -> event::Start {
+    match (&entry.start, part) {
+        (BaselineStart::Random | BaselineStart::Full, _) | (BaselineStart::Stack, 1) => {
+            event::Start::Random
+        }
+        (BaselineStart::Inherit, _) => event::Start::Inherit,
+        (BaselineStart::Stack, _) => event::Start::Stack,
+        (BaselineStart::Hybrid, _) => event::Start::Hybrid,
+        (BaselineStart::HalfWidth { .. }, _) => event::Start::HalfWidth,
+        (BaselineStart::Layers { .. }, _) => event::Start::Layers,
+    }
+}
+
+fn depth(entry: &BaselineConfig, part: u32, reference_layers: usize) -> Depth {
+    match (&entry.start, part) {
+        (BaselineStart::Full | BaselineStart::HalfWidth { .. }, _) => Depth::Reference,
+        (BaselineStart::Stack, 1) => Depth::HalfFinal,
+        (
+            BaselineStart::Layers {
+                layers: Some(layers),
+                ..
+            },
+            _,
+        ) => Depth::Layers(layers.of(reference_layers).len()),
+        _ => Depth::Final,
+    }
+}
+
+/// What a run knows when a baseline begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    pub reference: &'a DecoderConfig,
+    /// The reference's MaxRank per layer; empty where it was not measured.
+    pub max_rank: &'a [f64],
+    /// The reference's layers that the final model was made of.
+    pub sources: &'a [usize],
+    pub seed: u64,
+}
+
+/// Returns what a phase of a baseline starts from.
+///
+/// # Errors
+/// When the shape of the reference or of the final model does not allow it.
+pub fn start(entry: &BaselineConfig, part: u32, known: Known<'_>) -> Result<Start> {
+    let n_layer = known.sources.len();
+    let made = match (&entry.start, part) {
+        (BaselineStart::Random, _) => Ok(Start::random_control(n_layer, known.seed)),
+        (BaselineStart::Full, _) => Ok(Start::random_control(known.reference.n_layer, known.seed)),
+        (BaselineStart::Inherit, _) => {
+            let parts = inherit::all_parts();
+            Ok(Start::inherit(known.sources, &parts, known.seed))
+        }
+        (BaselineStart::Stack, 1) => {
+            half_of(n_layer).map(|half| Start::random_control(half, known.seed))
+        }
+        (BaselineStart::Stack, _) => half_of(n_layer).map(Start::loaded),
+        (BaselineStart::Hybrid, _) => Ok(Start::loaded(n_layer)),
+        (BaselineStart::HalfWidth { n_head }, _) => Ok(Start::loaded(n_head.unwrap_or(1))),
+        (BaselineStart::Layers { layers, what }, _) => {
+            let layers = match layers {
+                None => known.sources.to_vec(),
+                Some(choice) => inherit::choose(choice, known.reference.n_layer, known.max_rank)?,
+            };
+            Ok(Start::inherit(&layers, what, known.seed))
+        }
+    };
+    made.with_context(|| entry.label())
+}
+
+fn half_of(n_layer: usize) -> Result<usize> {
+    if !n_layer.is_multiple_of(2) {
+        bail!(
+            "a stack needs an even number of layers, the final model has {n_layer}; choose inherit.layers and grow.step so that it is even"
+        );
+    }
+    Ok(n_layer / 2)
+}
+
+/// Checks that every baseline fits the reference and each number of layers that the model can grow to.
+///
+/// # Errors
+/// For the first that does not, with its place in the config.
+pub fn check(config: &Config, reference: &DecoderConfig, sizes: &[usize]) -> Result<()> {
+    for entry in &config.baseline {
+        for &size in sizes {
+            let sources: Vec<usize> = (0..size).collect();
+            let known = Known {
+                reference,
+                max_rank: &[],
+                sources: &sources,
+                seed: config.train.seed,
+            };
+            for part in 1..=parts(entry) {
+                start(entry, part, known)?;
+                shape(entry, part, reference, size)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the shape of a phase's model, where the final model has `last` layers. Attention scales are those of a random
+/// start: memory and time do not depend on them.
+///
+/// # Errors
+/// As [`start`].
+pub fn shape(
+    entry: &BaselineConfig,
+    part: u32,
+    reference: &DecoderConfig,
+    last: usize,
+) -> Result<DecoderConfig> {
+    let layers = depth(entry, part, reference.n_layer).layers(last, reference.n_layer);
+    match &entry.start {
+        BaselineStart::HalfWidth { .. } => bail!("TEMP"),
+        _ => Ok(reference.with_layers(vec![1.0; layers])),
+    }
+}

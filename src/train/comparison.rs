@@ -1,0 +1,163 @@
+//! The models that the recipe's result is compared with: controls and baselines, from their beginning to their result.
+
+use anyhow::{Context, Result, bail};
+
+use super::baselines;
+use super::checkpoint::Saved;
+use super::plan;
+use super::start::Sources;
+use super::trainer::Trainer;
+use crate::inherit;
+use crate::run::baseline::BaselinePhase;
+use crate::run::controls::Control;
+use crate::run::event::{Phase, PhaseResult};
+use crate::run::state::{BaselineResult, ControlResult};
+
+impl Trainer {
+    /// Layers of the final model; without rounds, those that the first one would have.
+    pub(super) fn final_layers(&self) -> usize {
+        match (self.state.rounds.last(), &self.config.policy.only_baseline) {
+            (Some(last), _) => last.result.layers,
+            (None, Some(_)) => self.config.inherit.layers.of(self.reference_layers).len(),
+            (None, None) => self.learner.shape().n_layer,
+        }
+    }
+
+    /// Steps of the rounds that made the final model; without rounds, those of one round.
+    pub(super) fn same_steps(&self) -> u64 {
+        match self.state.rounds.is_empty() {
+            true => self.config.train.steps,
+            false => self.state.recipe_rounds().iter().map(|r| r.1).sum(),
+        }
+    }
+
+    /// The reference's layers that the final model was made of; without rounds, those that the first one would take.
+    fn final_sources(&self) -> Result<Vec<usize>> {
+        if self.state.rounds.is_empty() {
+            let max_rank = self.state.reference.as_ref().map(|r| r.max_rank.as_slice());
+            let choice = &self.config.inherit.layers;
+            let max_rank = max_rank.unwrap_or_default();
+            return Ok(inherit::choose(choice, self.reference_layers, max_rank)?);
+        }
+        match self.state.inherited.is_empty() {
+            // A state of an earlier version, whose rounds took the first layers.
+            true => Ok((0..self.final_layers()).collect()),
+            false => Ok(self.state.inherited.clone()),
+        }
+    }
+
+    /// Begins a control, with the steps, batches and learning rates of the final model.
+    pub(super) fn control(&mut self, control: &'static Control) -> Result<()> {
+        self.keeping().finish();
+        let n_layer = control.layers(self.final_layers(), self.reference_layers);
+        let start = plan::start_of_control(control, n_layer, &self.config);
+        let reference = match start.takes_reference() {
+            true => Some(self.reference()?),
+            false => None,
+        };
+        let sources = Sources {
+            reference: reference.as_ref(),
+            own: None,
+        };
+        start.apply(&mut self.learner, sources, true)?;
+        let steps = self.same_steps();
+        self.begin(Phase::Control(control), &start, steps)
+    }
+
+    /// Begins a phase of a baseline.
+    pub(super) fn baseline(&mut self, phase: BaselinePhase) -> Result<()> {
+        self.keeping().finish();
+        let entry = baselines::entry(&self.config, &phase);
+        let entry =
+            entry.with_context(|| format!("the config has no baseline {:?}", phase.name()))?;
+        let (entry, part) = (entry.clone(), phase.part());
+        let reference = self.reference()?;
+        let sources = self.final_sources()?;
+        let max_rank = self.state.reference.as_ref().map(|r| r.max_rank.clone());
+        let known = baselines::Known {
+            reference: &reference.config,
+            max_rank: max_rank.as_deref().unwrap_or_default(),
+            sources: &sources,
+            seed: self.config.train.seed,
+        };
+        let start = baselines::start(&entry, part, known)?;
+        let shape = baselines::shape(&entry, part, &reference.config, sources.len())?;
+        let held = self.memory_held();
+        self.memory_of(&shape).check(&phase.to_string(), &held)?;
+        let own = match start.takes_own() {
+            true => Some(self.part_before(&phase)?),
+            false => None,
+        };
+        let models = Sources {
+            reference: start.takes_reference().then_some(&reference),
+            own: own.as_ref(),
+        };
+        start.apply(&mut self.learner, models, true)?;
+        let same = self.same_steps();
+        let planned = baselines::planned(&self.config, self.reference_layers);
+        let planned = planned
+            .iter()
+            .find(|b| b.name == entry.name && b.part == part);
+        let steps = planned.map_or(same, |b| b.length.steps(same));
+        // Batches of a later part are those that another round would have had.
+        let round = self.state.rounds.last().map_or(1, |r| r.round);
+        self.state.stream = u64::from(round) + u64::from(part - 1);
+        self.begin(Phase::Baseline(phase), &start, steps)
+    }
+
+    /// The checkpoint with which a baseline's phase before this one ended: the latest one, and it is verified.
+    fn part_before(&self, phase: &BaselinePhase) -> Result<Saved> {
+        let checkpoints = self.keeper.checkpoints();
+        let saved = checkpoints.open_saved(&checkpoints.newest_whole()?)?;
+        match &saved.state.phase {
+            Phase::Baseline(before)
+                if before.name() == phase.name() && before.part() + 1 == phase.part() =>
+            {
+                Ok(saved)
+            }
+            other => bail!(
+                "the latest checkpoint is of {other}, and {phase} starts from the phase before it"
+            ),
+        }
+    }
+
+    /// Has a baseline whose loss is not finite end here, so that the others can be trained: its result is that of the weights
+    /// that were finite. `None`: the present phase is not a baseline.
+    pub(super) fn give_up_baseline(&mut self, what: &str) -> Option<()> {
+        let Phase::Baseline(_) = self.state.phase else {
+            return None;
+        };
+        self.warn(format!(
+            "{what}; this baseline ends here, after {} of {} steps",
+            self.state.phase_step, self.state.steps
+        ));
+        self.state.due = self.state.phase_step;
+        Some(())
+    }
+
+    /// Records the result of a model for comparison. Returns the reason that its checkpoint is written for.
+    pub(super) fn keep_comparison(&mut self, phase: &Phase, result: PhaseResult) -> &'static str {
+        match phase {
+            Phase::Baseline(baseline) => {
+                let entry = baselines::entry(&self.config, baseline);
+                let objective = entry.map_or_else(|| "ce".into(), |b| b.objective.to_string());
+                self.state.baselines.push(BaselineResult {
+                    name: baseline.name().into(),
+                    part: baseline.part(),
+                    objective,
+                    result,
+                });
+                "baseline"
+            }
+            Phase::Control(control) => {
+                self.state.controls.push(ControlResult {
+                    name: control.result.into(),
+                    result,
+                });
+                "control"
+            }
+            // A checkpoint with another phase is not read, and the others do not end here.
+            Phase::Reference | Phase::Round(_) | Phase::Other(_) => "phase end",
+        }
+    }
+}
