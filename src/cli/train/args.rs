@@ -26,6 +26,9 @@ pub struct Args {
     /// Override a key of the config, e.g. train.lr=3e-4; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = exact_text())]
     pub(super) overrides: Vec<String>,
+    /// Train this [[baseline]] of the config alone, as large as the first round would be, without rounds and controls
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    pub(super) baseline: Option<String>,
     /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU of that number [default: auto, or the resumed run's]
     #[arg(long)]
     pub(super) device: Option<Choice>,
@@ -67,6 +70,13 @@ pub(super) enum Show {
 }
 
 impl Args {
+    /// The overrides of the config, those of other flags included.
+    pub(super) fn overrides(&self) -> Vec<String> {
+        let only = self.baseline.iter();
+        let only = only.map(|name| format!("policy.only_baseline={name:?}"));
+        self.overrides.iter().cloned().chain(only).collect()
+    }
+
     /// The options that every command has.
     #[cfg(test)]
     pub(in crate::cli) fn global(&self) -> &Global {

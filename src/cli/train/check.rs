@@ -122,7 +122,7 @@ impl Args {
                 None => bail!("{}", help::no_config()),
             },
         };
-        let mut loaded = config::load(&source, &self.overrides)?;
+        let mut loaded = config::load(&source, &self.overrides())?;
         config::resolve_paths(&mut loaded.config, &loaded.base);
         Ok(loaded)
     }
@@ -217,7 +217,7 @@ impl Args {
     fn notify_order(&self, config: &Config, presence: &Presence) -> Order {
         let mut command = config.notify.command.clone();
         let is_given = self.config.is_some()
-            || self.overrides.iter().any(|set| {
+            || self.overrides().iter().any(|set| {
                 set.split_once('=')
                     .is_some_and(|(path, _)| path.trim() == "notify.command")
             });
@@ -281,6 +281,7 @@ pub(in crate::cli) fn check_new(
         global: global.clone(),
         name: name.map(String::from),
         overrides,
+        baseline: None,
         device: None,
         threads: None,
         dry_run: false,

@@ -65,7 +65,7 @@ impl Args {
             (None, None, Some(run)) => format!("that of run {run}"),
             (None, None, None) => String::new(),
         };
-        for set in &self.overrides {
+        for set in self.overrides() {
             words.push_str(&format!(" --set {set}"));
         }
         words

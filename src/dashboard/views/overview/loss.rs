@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use super::extent::{MARGIN, View};
 use super::forecast;
 use super::marks;
-use super::phases::{self, Part};
+use super::phases;
 use crate::dashboard::chart_view::end_of_phase;
 use crate::dashboard::widgets::chart::{Chart, Level};
 use crate::dashboard::widgets::trace::{Kind, Trace, averages};
@@ -86,7 +86,7 @@ pub fn overlays<'a>(
             range: part.range(val),
             origin: scene.ui.chart.axis.value(&part.origin),
             fits: false,
-            ..Trace::new(val, column, Kind::Dotted(letter(part)), scene.theme.dim)
+            ..Trace::new(val, column, Kind::Dotted(part.letter), scene.theme.dim)
         })
         .collect()
 }
@@ -114,14 +114,6 @@ fn compared<'a>(view: &'a View<'_>) -> Option<Trace<'a>> {
 
 /// The letter of the dots of the run that is compared.
 const COMPARED: char = 'C';
-
-/// The letter of an earlier phase's dots.
-fn letter(part: &Part) -> char {
-    match part.phase {
-        Phase::Round(n) => char::from_digit(n % 10, 10).unwrap_or('?'),
-        _ => 'R',
-    }
-}
 
 /// What a rollback left behind, if it belongs to what is shown.
 fn abandoned<'a>(
@@ -193,7 +185,7 @@ pub fn legend(view: &View<'_>, room: usize) -> Line<'static> {
     }
     if !scene.ui.chart.alone {
         for part in view.parts.earlier.iter().rev() {
-            let letter = letter(part);
+            let letter = part.letter;
             let mark = pick(&format!("{letter}"), &format!("∙{letter}∙"));
             let name = crate::run::table::phase_name(&part.phase);
             let layers = part.layers.map_or(String::new(), |l| format!(" ({l}L)"));

@@ -13,6 +13,8 @@ use crate::run::table;
 /// A phase of the live branch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
+    /// Of its dots.
+    pub letter: char,
     pub phase: Phase,
     /// The event with which it began, and that with which the next one did.
     pub seq: u64,
@@ -41,7 +43,9 @@ pub struct Parts {
     now: Option<Phase>,
 }
 
-/// Most earlier rounds that are laid over the present one.
+/// Most earlier models for comparison that are laid over the present one.
+const COMPARED: usize = 6;
+/// Most earlier rounds that are laid over the present phase.
 const EARLIER: usize = 3;
 
 impl Parts {
@@ -53,17 +57,19 @@ impl Parts {
         let part = |i: usize| part(run, &starts, i);
         let mut earlier = Vec::new();
         let before = starts.len().saturating_sub(1);
-        let is = |i: usize, reference: bool| match starts[i].2 {
-            Phase::Reference => reference,
-            Phase::Round(_) => !reference,
-            _ => false,
-        };
         if !whole {
-            earlier.extend((0..before).rev().find(|&i| is(i, true)));
-            let rounds = (0..before).rev().filter(|&i| is(i, false)).take(EARLIER);
-            let mut rounds: Vec<usize> = rounds.collect();
-            rounds.reverse();
-            earlier.extend(rounds);
+            let latest = |is: &dyn Fn(&Phase) -> bool, most: usize| {
+                let found = (0..before).rev().filter(|&i| is(starts[i].2));
+                let mut found: Vec<usize> = found.take(most).collect();
+                found.reverse();
+                found
+            };
+            earlier.extend(latest(&|p| *p == Phase::Reference, 1));
+            let in_comparison = starts.last().is_some_and(|last| is_comparison(last.2));
+            // Next to models for comparison, the last round is the result.
+            let rounds = if in_comparison { 1 } else { EARLIER };
+            earlier.extend(latest(&|p| matches!(p, Phase::Round(_)), rounds));
+            earlier.extend(latest(&is_comparison, COMPARED));
         }
         let now = run.core.phase.as_ref();
         Self {
@@ -107,6 +113,10 @@ impl Parts {
     }
 }
 
+fn is_comparison(phase: &Phase) -> bool {
+    matches!(phase, Phase::Control(_) | Phase::Baseline(_))
+}
+
 /// The event, the step and the phase of each beginning on a branch.
 fn starts(branch: &Branch) -> Vec<(u64, u64, &Phase)> {
     let marks = branch.marks.iter();
@@ -120,6 +130,7 @@ fn starts(branch: &Branch) -> Vec<(u64, u64, &Phase)> {
 fn part(run: &RunState, starts: &[(u64, u64, &Phase)], i: usize) -> Part {
     let (seq, step, phase) = starts[i];
     Part {
+        letter: letter(starts, i),
         phase: phase.clone(),
         seq,
         next: starts.get(i + 1).map_or(u64::MAX, |s| s.0),
@@ -128,6 +139,18 @@ fn part(run: &RunState, starts: &[(u64, u64, &Phase)], i: usize) -> Part {
             ..place_before(run.live(), seq)
         },
         layers: layers(run, phase),
+    }
+}
+
+/// The letter of a phase's dots: a round's number, R for the reference, and a, b, ... for models for comparison.
+fn letter(starts: &[(u64, u64, &Phase)], i: usize) -> char {
+    match starts[i].2 {
+        Phase::Round(n) => char::from_digit(n % 10, 10).unwrap_or('?'),
+        phase if is_comparison(phase) => {
+            let before = starts[..i].iter().filter(|s| is_comparison(s.2)).count();
+            ('a'..='z').nth(before % 26).unwrap_or('?')
+        }
+        _ => 'R',
     }
 }
 
@@ -146,6 +169,10 @@ fn layers(run: &RunState, phase: &Phase) -> Option<usize> {
             let mut rounds = run.core.rounds.iter().rev();
             rounds.find(|r| r.round == *n).map(|r| r.result.layers)
         }
-        _ => None,
+        _ => {
+            let name = table::phase_name(phase);
+            let mut compared = table::compared(&run.core);
+            compared.find(|c| c.name == name).map(|c| c.result.layers)
+        }
     }
 }
