@@ -8,7 +8,7 @@ mod layers;
 mod texts;
 mod tokenizer;
 
-pub use choices::{INHERITABLE, PolicyMode, Schedule};
+pub use choices::{INHERITABLE, MuonScale, OptimizerChoice, PolicyMode, Schedule};
 pub use layers::{LayerChoice, LayerRange};
 pub use texts::{BUILTIN, BUILTIN_TEXTS, HUB, Texts, TrainTexts, WeightedText, is_name};
 pub use tokenizer::{TOKENIZERS, TokenizerChoice};
