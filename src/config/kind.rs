@@ -1,7 +1,8 @@
 //! The types of values, as messages and documents name them.
 
 use super::values::{
-    LayerChoice, MuonScale, OptimizerChoice, PolicyMode, Schedule, Texts as TextInputs, TokenizerChoice, TrainTexts,
+    LayerChoice, MuonScale, OptimizerChoice, PolicyMode, Schedule, Texts as TextInputs,
+    TokenizerChoice, TrainTexts,
 };
 use crate::model::{Family, Part};
 use crate::ops::Precision;

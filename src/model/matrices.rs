@@ -126,6 +126,9 @@ mod tests {
         let down = params.iter().find(|p| p.name.ends_with("down_proj.weight"));
         let down = llama.hidden_matrices(down.unwrap());
         assert_eq!((down[0].inputs, down[0].outputs), (llama.n_inner, 8));
-        assert_eq!((down[0].block.rows, down[0].block.columns), (8, llama.n_inner));
+        assert_eq!(
+            (down[0].block.rows, down[0].block.columns),
+            (8, llama.n_inner)
+        );
     }
 }

@@ -140,7 +140,15 @@ pub fn orthogonalize(x: &Tensor, room: &MuonRoom) -> Result<Tensor> {
             zero(&gram)?;
             linear_backward_weight(compute, &gram, Layout::InOut, None, &now, &now)?;
         }
-        linear(compute, &polynomial, &gram, &gram, Layout::InOut, None, None)?;
+        linear(
+            compute,
+            &polynomial,
+            &gram,
+            &gram,
+            Layout::InOut,
+            None,
+            None,
+        )?;
         blend(&polynomial, c, &gram, b)?;
         let (left, right) = match wide {
             true => (&polynomial, &now),

@@ -98,8 +98,12 @@ impl Memory {
         };
         if format.gpu {
             memory.workspace += GPU_LIBRARY_BYTES;
-            memory.on_gpu =
-                memory.weights + 3 * trained + memory.muon + memory.workspace + probe.device + memory.tasks;
+            memory.on_gpu = memory.weights
+                + 3 * trained
+                + memory.muon
+                + memory.workspace
+                + probe.device
+                + memory.tasks;
         }
         memory
     }

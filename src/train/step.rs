@@ -212,7 +212,10 @@ impl Trainer {
 
 /// A number to six significant digits, as charts need, so that an event stays short; `None` where it is not finite.
 fn six_digits(x: f64) -> Option<f64> {
-    format!("{x:.5e}").parse().ok().filter(|x: &f64| x.is_finite())
+    format!("{x:.5e}")
+        .parse()
+        .ok()
+        .filter(|x: &f64| x.is_finite())
 }
 
 /// Four decimals, which are more than a mean over a probe's windows is worth, so that an event stays short.

@@ -113,6 +113,9 @@ mod tests {
         // Embeddings, positions, the final norm's two, and in a layer four of the norms and four biases.
         assert_eq!(split.adamw.tensors, 4 + 8 * split.layers);
         let lines = split.lines();
-        assert!(lines.contains("muon     weights of attention and MLP: 8 tensors"), "{lines}");
+        assert!(
+            lines.contains("muon     weights of attention and MLP: 8 tensors"),
+            "{lines}"
+        );
     }
 }

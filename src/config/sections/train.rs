@@ -4,8 +4,8 @@ use crate::config::declare::section;
 use crate::config::key::OnResume::{Free, FreeUntil, NewPhase, Refused};
 use crate::config::key::Stage::Controls;
 use crate::config::rules::{
-    LARGEST_INTEGER, LONGEST, MOST_BATCH_TOKENS, above_zero, at_least, at_most, below_one, count, decays, from,
-    given,
+    LARGEST_INTEGER, LONGEST, MOST_BATCH_TOKENS, above_zero, at_least, at_most, below_one, count,
+    decays, from, given,
 };
 use crate::config::values::{MuonScale, OptimizerChoice, Schedule};
 use crate::ops::Precision;
