@@ -218,6 +218,65 @@ fn a_stop_by_signal_is_resumed_exactly() {
 }
 
 #[test]
+fn a_run_with_muon_is_resumed_exactly() {
+    let place = Place::new();
+    let muon = [
+        "mini.toml",
+        "--set",
+        "train.optimizer=muon",
+        // Some steps are clipped, and others are not.
+        "--set",
+        "train.clip=1.5",
+        "--set",
+        "train.log_every=7",
+        "--set",
+        "grow.mode=keep",
+    ];
+    let train = |name| [&["train", "--name", name], &muon[..]].concat();
+    place.expect(0, &train("whole"));
+    let mut child = place.start(&train("stopped"));
+    for phase in ["reference", "round-1", "round-2"] {
+        place.wait_event("stopped", phase, |e| {
+            e["phase"] == phase && e["kind"] == "train"
+        });
+        signal(child.id(), Signal::SIGTERM);
+        let code = wait("the end", || child.try_wait().unwrap()).code();
+        assert_eq!(code, Some(75), "{phase}: preempted");
+        child = place.start(&["train", "--resume", "stopped"]);
+    }
+    let code = wait("the end", || child.try_wait().unwrap()).code();
+    assert_eq!(code, Some(0));
+    assert!(outcome(&place, "stopped") == outcome(&place, "whole"));
+    // What the two report of the same steps is the same, but for times; a slow step is reported earlier in one of them.
+    let reported = |name: &str| -> Vec<Value> {
+        let events = place.events(name).into_iter();
+        let fields = [
+            "step",
+            "loss",
+            "lr",
+            "grad_norm",
+            "param_norm",
+            "momentum_norm",
+            "clip_rate",
+        ];
+        let train = events.filter(|e| e["kind"] == "train");
+        train
+            .map(|e| fields.map(|field| e[field].clone()).into())
+            .collect()
+    };
+    let (stopped, whole) = (reported("stopped"), reported("whole"));
+    let same = stopped.iter().filter(|event| whole.contains(event)).count();
+    assert!(
+        same > 10 && 10 * same >= 9 * whole.len(),
+        "{same} of {}",
+        whole.len()
+    );
+    let all_numbers = |e: &Value| e.as_array().unwrap().iter().all(Value::is_number);
+    assert!(whole.iter().all(all_numbers), "{whole:?}");
+    assert!(whole.iter().any(|e| e[6] != 0.0) && whole.iter().any(|e| e[6] != 1.0));
+}
+
+#[test]
 fn an_older_checkpoint_can_be_named() {
     let place = Place::new();
     place.expect(0, &["train", "mini.toml", "--name", "whole"]);

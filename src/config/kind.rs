@@ -1,7 +1,8 @@
 //! The types of values, as messages and documents name them.
 
 use super::values::{
-    LayerChoice, PolicyMode, Schedule, Texts as TextInputs, TokenizerChoice, TrainTexts,
+    LayerChoice, MuonScale, OptimizerChoice, PolicyMode, Schedule, Texts as TextInputs,
+    TokenizerChoice, TrainTexts,
 };
 use crate::model::{Family, Part};
 use crate::ops::Precision;
@@ -114,6 +115,8 @@ kinds! {
     Vec<Part> => Parts,
     Family => OneOf(&["gpt2", "llama"]),
     Precision => Quoted(&["f32", "bf16"]),
+    OptimizerChoice => OneOf(&["adamw", "muon"]),
+    MuonScale => OneOf(&["original", "match_rms_adamw"]),
     Schedule => OneOf(&["cosine", "linear", "constant", "wsd"]),
     GrowMode => OneOf(&["restart", "keep"]),
     PolicyMode => OneOf(&["ask", "pause", "auto"]),

@@ -115,6 +115,13 @@ pub fn positive_share(key: &str, &value: &f64) -> Problems {
     })
 }
 
+/// The decay rate of an average.
+pub fn below_one(key: &str, value: &f64) -> Problems {
+    unless((0.0..1.0).contains(value), || {
+        format!("{key} must be at least 0 and below 1, is {value}")
+    })
+}
+
 /// Decay rates of averages.
 pub fn decays(key: &str, values: &[f64; 2]) -> Problems {
     let wrong = values.iter().filter(|value| !(0.0..1.0).contains(*value));

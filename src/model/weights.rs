@@ -92,6 +92,14 @@ impl WeightArena {
         ops::read(&self.arena.flat)
     }
 
+    /// Sum of the squares of `len` elements from `offset` on.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn sum_of_squares(&self, offset: usize, len: usize) -> Result<f64> {
+        ops::sum_of_squares(&self.arena.flat.narrow(0, offset, len)?)
+    }
+
     /// Returns the weights for a reader that outlives this borrow. They may change while it holds them.
     pub fn share(&self) -> ReadOnly {
         ReadOnly::of(&self.arena)

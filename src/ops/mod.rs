@@ -43,6 +43,7 @@ mod head;
 mod instructions;
 mod layout;
 mod linear;
+mod muon;
 mod norm;
 #[cfg(any(test, feature = "cuda"))]
 mod operands;
@@ -65,6 +66,7 @@ pub use layout::Layout;
 pub use linear::{
     linear, linear_backward_gelu, linear_backward_input, linear_backward_weight, linear_gelu,
 };
+pub use muon::{Block, MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, to_unit_norm};
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;

@@ -9,7 +9,7 @@ use candle_core::Device;
 
 use super::attention::{self, Ranks};
 use super::objective::Objective;
-use super::optimizer::{Hyperparameters, Optimizer};
+use super::optimizer::{Hyperparameters, Norms, Optimizer};
 use super::passes::Passes;
 use crate::corpus::{Batch, Tokens};
 use crate::device::memory;
@@ -53,6 +53,8 @@ pub struct Step {
     pub loss: f64,
     /// Norm of the gradients before clipping, without those of frozen layers.
     pub grad_norm: f64,
+    /// Whether the gradients were scaled down.
+    pub clipped: bool,
     /// False when either is not finite: the weights were not touched.
     pub applied: bool,
 }
@@ -100,7 +102,7 @@ impl Learner {
         Ok(&self.held()?.model)
     }
 
-    /// AdamW's state; `None` for a model that is only measured.
+    /// The optimizer's state; `None` for a model that is only measured.
     ///
     /// # Errors
     /// When no model is held.
@@ -275,8 +277,20 @@ impl Learner {
         Ok(Step {
             loss,
             grad_norm,
+            clipped: applied && values.grad_scale(grad_norm) < 1.0,
             applied,
         })
+    }
+
+    /// Norms of what is trained without the `frozen` layers; `None` for a model that is only measured.
+    ///
+    /// # Errors
+    /// When no model is held, or the device cannot be read.
+    pub fn norms(&self, frozen: &[usize]) -> Result<Option<Norms>> {
+        let held = self.held()?;
+        let optimizer = held.optimizer.as_ref();
+        let norms = optimizer.map(|optimizer| optimizer.norms(&held.model, frozen));
+        Ok(norms.transpose()?)
     }
 
     /// The gradients of the latest step, in the order of the model's parameters; zeros before a first one.

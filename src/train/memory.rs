@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use candle_core::Device;
 use serde::Serialize;
 
+use super::optimizer::Optimizer;
 use super::passes::Passes;
 use crate::device::memory as machine;
 use crate::eval::score::Scorer;
@@ -41,8 +42,11 @@ pub struct Memory {
     /// The weights; on a GPU their copy in bf16, too.
     pub weights: u64,
     pub gradients: u64,
-    /// AdamW's moments.
+    /// Both moments of the optimizer.
     pub moments: u64,
+    /// What Muon orthogonalises matrices in.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub muon: u64,
     /// Activations and scratch of the largest pass: training, evaluation and probes share them.
     pub workspace: u64,
     /// Attention matrices of a probe, and room to decompose them.
@@ -77,6 +81,10 @@ impl Memory {
             weights,
             gradients: trained,
             moments: 2 * trained,
+            muon: match trainable && passes.muon {
+                true => Optimizer::muon_bytes(shape),
+                false => 0,
+            },
             workspace,
             probe: probe.device + probe.host,
             tasks: match passes.task_tokens {
@@ -90,8 +98,12 @@ impl Memory {
         };
         if format.gpu {
             memory.workspace += GPU_LIBRARY_BYTES;
-            memory.on_gpu =
-                memory.weights + 3 * trained + memory.workspace + probe.device + memory.tasks;
+            memory.on_gpu = memory.weights
+                + 3 * trained
+                + memory.muon
+                + memory.workspace
+                + probe.device
+                + memory.tasks;
         }
         memory
     }
@@ -116,6 +128,7 @@ impl Memory {
             weights,
             gradients,
             moments,
+            muon,
             workspace,
             probe,
             tasks,
@@ -128,6 +141,7 @@ impl Memory {
             + weights
             + gradients
             + moments
+            + muon
             + workspace
             + probe
             + tasks

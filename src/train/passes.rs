@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use candle_core::Device;
 
-use crate::config::{Config, TrainConfig};
+use crate::config::{Config, OptimizerChoice, TrainConfig};
 use crate::eval;
 use crate::model::{DecoderConfig, Format, Mode};
 
@@ -27,6 +27,8 @@ pub struct Passes {
     /// Windows of a probe, and their tokens.
     pub probe_windows: usize,
     pub probe_length: usize,
+    /// Whether Muon updates the hidden matrices.
+    pub muon: bool,
     /// Tokens of a pass over downstream tasks; 0 where the config names none.
     pub task_tokens: usize,
 }
@@ -51,6 +53,7 @@ impl Passes {
             eval_batch: eval::batch(time, eval_windows, format.gpu),
             probe_windows: config.probe.windows,
             probe_length: config.probe.length.min(time),
+            muon: config.train.optimizer == OptimizerChoice::Muon,
             task_tokens: match config.eval.tasks().is_empty() {
                 true => 0,
                 false => eval::score::default_tokens(format.gpu),
@@ -80,6 +83,7 @@ impl Passes {
             eval_batch: eval::batch(time, eval_windows, false),
             probe_windows,
             probe_length: time.min(probe_length),
+            muon: false,
             task_tokens: 0,
         }
     }

@@ -33,6 +33,7 @@ impl TrainState {
             ("tokens", self.tokens),
             ("phase_tokens", self.phase_tokens),
             ("loss_count", self.loss_count),
+            ("clipped", self.clipped),
             ("overrun_from", self.overrun_from),
             ("ended_at", self.ended_at.unwrap_or(0)),
             ("decisions", self.decisions),

@@ -41,6 +41,12 @@ fn nulls_are_nan<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::
     Ok(values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
 }
 
+/// Whether nothing is counted.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// A decision that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
@@ -106,6 +112,9 @@ pub struct TrainState {
     pub(super) loss_sum: f64,
     pub(super) loss_count: u64,
     pub(super) interval_seconds: f64,
+    /// Steps of those whose gradient was clipped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) clipped: u64,
     /// Seconds of training steps in this phase, of everything in it, and of budgeted probes.
     pub(super) train_seconds: f64,
     pub(super) wall_seconds: f64,
@@ -203,6 +212,7 @@ impl TrainState {
             loss_sum: 0.0,
             loss_count: 0,
             interval_seconds: 0.0,
+            clipped: 0,
             train_seconds: 0.0,
             wall_seconds: 0.0,
             probe_seconds: 0.0,
@@ -260,6 +270,7 @@ impl TrainState {
         self.loss_sum = 0.0;
         self.loss_count = 0;
         self.interval_seconds = 0.0;
+        self.clipped = 0;
         self.train_seconds = 0.0;
         self.wall_seconds = 0.0;
         self.probe_seconds = 0.0;

@@ -41,6 +41,7 @@ impl Trainer {
         let Step {
             loss,
             grad_norm: norm,
+            clipped,
             applied: good,
         } = step?;
         let seconds = began.elapsed().as_secs_f64();
@@ -50,21 +51,26 @@ impl Trainer {
         state.tokens += self.config.train.batch_tokens;
         state.loss_sum += loss;
         state.loss_count += 1;
+        state.clipped += u64::from(clipped);
         state.phase_tokens += self.config.train.batch_tokens;
         state.train_seconds += seconds;
         state.wall_seconds += seconds;
         state.interval_seconds += seconds;
         let due = state.phase_step.is_multiple_of(self.config.train.log_every);
         if !good || due || state.interval_seconds >= SILENCE_SECONDS {
-            self.tell_step(lr, norm);
+            self.tell_step(lr, norm, &frozen)?;
         }
         Ok(good)
     }
 
-    fn tell_step(&mut self, lr: f64, norm: f64) {
+    fn tell_step(&mut self, lr: f64, norm: f64, frozen: &[usize]) -> Result<()> {
+        let norms = self.learner.norms(frozen)?;
+        let clips = self.hyperparameters().clip > 0.0;
         let state = &mut self.state;
         let tokens = state.loss_count * self.config.train.batch_tokens;
         let (loss, nonfinite) = finite(state.loss_sum / state.loss_count as f64);
+        let clip_rate = clips.then(|| state.clipped as f64 / state.loss_count as f64);
+        state.clipped = 0;
         state.loss_sum = 0.0;
         state.loss_count = 0;
         let tokens_per_second = tokens as f64 / state.interval_seconds.max(1e-9);
@@ -74,6 +80,9 @@ impl Trainer {
             nonfinite,
             lr,
             grad_norm: finite(norm).0,
+            param_norm: norms.and_then(|norms| six_digits(norms.params)),
+            momentum_norm: norms.and_then(|norms| six_digits(norms.momentum)),
+            clip_rate,
             tokens: self.state.tokens,
             tokens_per_second,
         });
@@ -83,6 +92,7 @@ impl Trainer {
         }
         self.journal.flush();
         self.tell_journal_problem();
+        Ok(())
     }
 
     /// Evaluates on the fixed windows, unless that was done at this very step.
@@ -198,6 +208,14 @@ impl Trainer {
         self.emit(Body::Probe(probe));
         Ok(())
     }
+}
+
+/// A number to six significant digits, as charts need, so that an event stays short; `None` where it is not finite.
+fn six_digits(x: f64) -> Option<f64> {
+    format!("{x:.5e}")
+        .parse()
+        .ok()
+        .filter(|x: &f64| x.is_finite())
 }
 
 /// Four decimals, which are more than a mean over a probe's windows is worth, so that an event stays short.

@@ -8,6 +8,7 @@ use candle_core::Device;
 use serde_json::{Value, json};
 
 use super::eval_windows;
+use super::optimizer::Split;
 use super::sources::{self, Source};
 use super::tasks::TaskCosts;
 use crate::cli::say;
@@ -44,6 +45,8 @@ struct Costs {
     sources: Vec<Source>,
     windows: EvalWindows,
     tasks: Option<TaskCosts>,
+    /// Which tensors of the largest model Muon updates, where it does.
+    muon: Option<Split>,
 }
 
 /// Prints the plan, as a table or as JSON.
@@ -85,6 +88,7 @@ pub fn run(
         tokenizer: dataset.tokenizer.name().into(),
         sources: sources::of(dataset),
         windows,
+        muon: Split::of(config, &shape, plan::largest(&phases)),
         phases,
         tasks: task_costs,
     };
@@ -163,6 +167,9 @@ impl Costs {
                 table::bytes(memory.checkpoint),
             ));
         }
+        if let Some(muon) = &self.muon {
+            out.push_str(&muon.lines());
+        }
         out.push_str(&format!(
             "text     {} training and {} validation tokens ({})\n{}\
              disk     at most {} of checkpoints, plus one per extension of a round\n\
@@ -224,6 +231,9 @@ impl Costs {
             "threads": self.threads,
             "flops_per_second": self.speed,
         });
+        if let Some(muon) = &self.muon {
+            all["optimizer"] = json!(muon);
+        }
         if let Some(tasks) = &self.tasks {
             let seconds = tasks.seconds(&self.phases, self.speed);
             let total: f64 = self.phases.iter().map(|p| self.seconds(p)).sum();

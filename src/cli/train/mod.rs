@@ -8,6 +8,7 @@ mod dry_run;
 mod eval_windows;
 mod head;
 mod machine;
+mod optimizer;
 mod outline;
 mod prepare;
 mod printer;

@@ -4,13 +4,15 @@ use crate::config::declare::section;
 use crate::config::key::OnResume::{Free, FreeUntil, NewPhase, Refused};
 use crate::config::key::Stage::Controls;
 use crate::config::rules::{
-    LARGEST_INTEGER, LONGEST, MOST_BATCH_TOKENS, above_zero, at_least, at_most, count, decays, from,
+    LARGEST_INTEGER, LONGEST, MOST_BATCH_TOKENS, above_zero, at_least, at_most, below_one, count,
+    decays, from, given,
 };
-use crate::config::values::Schedule;
+use crate::config::values::{MuonScale, OptimizerChoice, Schedule};
 use crate::ops::Precision;
 use crate::run::command::MOST_STEPS;
 
 const WINDOWS: &str = "the losses so far were measured on windows of this length";
+const MOMENTS: &str = "the moments in its checkpoints are this optimizer's";
 const SEED: &str = "the initial weights and the order of the batches follow from it";
 
 section! {
@@ -39,6 +41,20 @@ section! {
 
         /// Course of the learning rate; `wsd`: warm up, stay, decay over the last fifth.
         schedule: Schedule = default(Schedule::Cosine), FreeUntil(Controls);
+
+        /// `adamw` for every tensor, or `muon` for the weights of attention and MLP and AdamW for all other tensors.
+        optimizer: OptimizerChoice = default(OptimizerChoice::AdamW), Refused(MOMENTS);
+
+        /// Peak learning rate of the tensors that Muon updates; their rate follows the schedule in proportion.
+        muon_lr: Option<f64> = absent("`lr`"), FreeUntil(Controls), check given(above_zero);
+
+        /// Muon's momentum, an average over past gradients; Nesterov's.
+        muon_momentum: f64 = default(0.95), FreeUntil(Controls), check below_one;
+
+        /// The factor on Muon's learning rate for a matrix of so many outputs and inputs: `match_rms_adamw`, 0.2 times the
+        /// root of the greater one, with which AdamW's rate and decay suit both; or `original`, the root of outputs / inputs
+        /// but at least 1.
+        muon_scale: MuonScale = default(MuonScale::MatchRmsAdamw), FreeUntil(Controls);
 
         /// AdamW's beta1 and beta2.
         betas: [f64; 2] = default([0.9, 0.95]), FreeUntil(Controls), check decays;

@@ -46,6 +46,26 @@ impl Schedule {
     }
 }
 
+/// What updates the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerChoice {
+    /// AdamW for every tensor.
+    AdamW,
+    /// Muon for the weights of attention and MLP, AdamW for all other tensors.
+    Muon,
+}
+
+/// How Muon's learning rate follows from a matrix's shape, by PyTorch's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MuonScale {
+    /// `sqrt(max(1, outputs / inputs))`.
+    Original,
+    /// `0.2 sqrt(max(outputs, inputs))`: updates are about as large as AdamW's (Liu et al., arXiv 2502.16982).
+    MatchRmsAdamw,
+}
+
 /// Who decides after a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -171,15 +171,21 @@ pub const OWN: &[Command] = &[
         "move the cursor forward",
         run_chart!(cursor_right),
     ),
-    screen("series next", "enlarge the next small series", |context| {
-        context.ui.chart.next_multiple(overview::SERIES);
-        Vec::new()
-    }),
+    screen(
+        "series next",
+        "enlarge the next small series; a small screen shows them in place of the chart",
+        |context| {
+            let all = overview::small_series(context.run);
+            context.ui.chart.next_multiple(all);
+            Vec::new()
+        },
+    ),
     screen(
         "series previous",
         "enlarge the small series before it",
         |context| {
-            context.ui.chart.previous_multiple(overview::SERIES);
+            let all = overview::small_series(context.run);
+            context.ui.chart.previous_multiple(all);
             Vec::new()
         },
     ),

@@ -74,6 +74,7 @@ impl Written {
                 grad_norm: Some(1.0),
                 tokens: self.step * 256,
                 tokens_per_second: 1000.0,
+                ..Default::default()
             }));
             if self.step.is_multiple_of(10) {
                 self.tell(Body::Eval(Evaluation {

@@ -109,6 +109,7 @@ impl Story {
                 grad_norm: Some(1.25),
                 tokens: 1024 * self.step,
                 tokens_per_second: 24_500.0,
+                ..Default::default()
             }));
             if i % 50 == 0 {
                 self.eval(loss(i as f64) + 0.05);
@@ -151,6 +152,7 @@ impl Story {
             grad_norm: None,
             tokens: 1024 * self.step,
             tokens_per_second: 1.0,
+            ..Default::default()
         }));
     }
 
@@ -287,6 +289,7 @@ impl Story {
                 grad_norm: Some(1.25),
                 tokens: 1024 * story.step,
                 tokens_per_second: 24_500.0,
+                ..Default::default()
             }));
             if i % 50 == 0 {
                 story.eval(2.5);

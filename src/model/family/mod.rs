@@ -95,6 +95,13 @@ pub(super) fn layout(config: &DecoderConfig) -> Layout {
     }
 }
 
+/// Returns the columns of each matrix of a tensor that holds several side by side: queries, keys and values.
+pub(super) fn columns(config: &DecoderConfig, p: &Param) -> Option<Vec<usize>> {
+    let is_qkv = config.family == Family::Gpt2 && p.stem.ends_with("attn.c_attn.weight");
+    let kv = config.n_kv_head * config.head_size;
+    is_qkv.then(|| vec![config.attention_width(), kv, kv])
+}
+
 /// Returns the sums of squares of the queries' part and of the keys' part of `values`, one layer's matrix of queries,
 /// keys and values.
 pub(super) fn query_key_squares(config: &DecoderConfig, values: &[f32]) -> (f64, f64) {

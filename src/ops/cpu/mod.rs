@@ -30,6 +30,7 @@ pub mod gemm;
 pub mod head;
 pub mod linear;
 pub mod math;
+pub mod muon;
 pub mod norm;
 pub mod optimizer;
 pub mod rope;

@@ -19,6 +19,7 @@ mod gemm;
 mod gpu;
 pub mod head;
 pub mod linear;
+pub mod muon;
 pub mod norm;
 pub mod optimizer;
 pub mod pointwise;

@@ -107,17 +107,22 @@ unsafe fn queue(
     }
 }
 
+/// Queues the sum of squares of all elements. Returns where its f64 will lie, in scratch memory.
+pub fn queue_sum_of_squares(gpu: &Gpu, x: &Tensor) -> Result<Address> {
+    let partial = gpu.scratch(8 * (BLOCKS + 1))?;
+    let out = partial + 8 * BLOCKS as u64;
+    // SAFETY: the scratch memory holds the blocks' sums and the total.
+    unsafe { queue(gpu, "sum_of_squares", x, partial, out, false)? };
+    Ok(out)
+}
+
 /// Sum of squares of all elements in f64. Waits for it.
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
     let gpu = Gpu::of(x)?;
-    let partial = gpu.scratch(8 * (BLOCKS + 1))?;
-    let out = partial + 8 * BLOCKS as u64;
+    let out = queue_sum_of_squares(&gpu, x)?;
     let mut sum = [0f64];
-    // SAFETY: the scratch memory holds the blocks' sums and the total.
-    unsafe {
-        queue(&gpu, "sum_of_squares", x, partial, out, false)?;
-        gpu.download(&mut sum, out)?;
-    }
+    // SAFETY: an f64 lies there.
+    unsafe { gpu.download(&mut sum, out)? };
     Ok(sum[0])
 }
 

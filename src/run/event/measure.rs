@@ -8,7 +8,7 @@ use super::number::{NonFinite, null_is_nan};
 use crate::run::gpu_stats::GpuStats;
 
 /// The training since the last such event.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainMetrics {
     /// Mean training loss in nats since the last `train` event.
     pub loss: Option<f64>,
@@ -18,6 +18,16 @@ pub struct TrainMetrics {
     pub lr: f64,
     /// Global gradient norm before clipping (last step).
     pub grad_norm: Option<f64>,
+    /// Norm of the weights after the last step, without those of frozen layers; to six digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param_norm: Option<f64>,
+    /// Norm of the optimizer's averages of past gradients (AdamW's first moment, Muon's momentum), likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub momentum_norm: Option<f64>,
+    /// Share of the steps since the last `train` event, or the phase's begin, whose gradient was clipped; absent where
+    /// nothing is clipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_rate: Option<f64>,
     /// Tokens since the run began, over all phases.
     pub tokens: u64,
     #[serde(deserialize_with = "null_is_nan")]

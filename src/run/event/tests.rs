@@ -26,6 +26,7 @@ fn a_line_reads_back_as_the_same_event() {
             grad_norm: Some(0.5),
             tokens: 4096,
             tokens_per_second: 10.0,
+            ..Default::default()
         }),
         Body::Command(CommandGiven {
             id: 3,
@@ -58,6 +59,7 @@ fn a_nan_loss_is_null_and_named() {
         grad_norm: None,
         tokens: 0,
         tokens_per_second: 0.0,
+        ..Default::default()
     }))
     .to_line();
     assert!(line.contains(r#""loss":null"#), "{line}");
@@ -73,6 +75,7 @@ fn numbers_that_are_not_finite_do_not_make_an_event_unknown() {
         grad_norm: None,
         tokens: 0,
         tokens_per_second: f64::INFINITY,
+        ..Default::default()
     }))
     .to_line();
     let Body::Train(TrainMetrics {

@@ -33,6 +33,12 @@ struct TrainLine<'a> {
     #[serde(deserialize_with = "null_is_nan")]
     lr: f64,
     grad_norm: Option<f64>,
+    #[serde(default)]
+    param_norm: Option<f64>,
+    #[serde(default)]
+    momentum_norm: Option<f64>,
+    #[serde(default)]
+    clip_rate: Option<f64>,
     tokens: u64,
     #[serde(deserialize_with = "null_is_nan")]
     tokens_per_second: f64,
@@ -61,6 +67,9 @@ pub(super) fn read(line: &str) -> Option<Event> {
             nonfinite: l.nonfinite.as_deref().and_then(NonFinite::from_name),
             lr: l.lr,
             grad_norm: l.grad_norm,
+            param_norm: l.param_norm,
+            momentum_norm: l.momentum_norm,
+            clip_rate: l.clip_rate,
             tokens: l.tokens,
             tokens_per_second: l.tokens_per_second,
         }),
@@ -72,7 +81,14 @@ pub(super) fn read(line: &str) -> Option<Event> {
 impl TrainLine<'_> {
     /// Whether the general reader would leave every text and number unchanged.
     fn is_usual(&self) -> bool {
-        let floats = [Some(self.elapsed), self.loss, self.grad_norm];
+        let floats = [
+            Some(self.elapsed),
+            self.loss,
+            self.grad_norm,
+            self.param_norm,
+            self.momentum_norm,
+            self.clip_rate,
+        ];
         // Null, read as NaN, is usual.
         let rates = [self.lr, self.tokens_per_second].map(|x| (!x.is_nan()).then_some(x));
         let mut all = floats.into_iter().chain(rates).flatten();
@@ -97,7 +113,11 @@ mod tests {
         let long = |line: &str| Event::from_value_of(line).unwrap();
         let nan = LINE.replace("3.1415926535897931", r#"null,"nonfinite":"nan""#);
         let whole = LINE.replace("0.0003", "null").replace("12.25", "12");
-        for line in [LINE, &nan, &whole] {
+        let norms = LINE.replace(
+            r#""tokens""#,
+            r#""param_norm":45.125,"momentum_norm":1.5e-3,"clip_rate":0.1,"tokens""#,
+        );
+        for line in [LINE, &nan, &whole, &norms] {
             let (short, long) = (read(line).unwrap(), long(line));
             assert_eq!(format!("{short:?}"), format!("{long:?}"));
         }
@@ -113,6 +133,7 @@ mod tests {
         );
         let strange = LINE.replace("round-2", "\\u001b[2J");
         let huge = LINE.replace("40960", &u64::MAX.to_string());
+        let norm = LINE.replace(r#""tokens""#, r#""param_norm":1e300,"tokens""#);
         let beyond = LINE.replace("0.0003", "1e300");
         for line in [
             &more,
@@ -121,6 +142,7 @@ mod tests {
             &strange,
             &huge,
             &beyond,
+            &norm,
             &LINE[..90].to_string(),
         ] {
             assert!(read(line).is_none(), "{line}");

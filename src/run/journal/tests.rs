@@ -26,6 +26,7 @@ fn train(loss: f64) -> Body {
         grad_norm: Some(1.0),
         tokens: 1024,
         tokens_per_second: 100.0,
+        ..Default::default()
     })
 }
 

@@ -276,6 +276,7 @@ mod tests {
                     grad_norm: finite(grad).0,
                     tokens: step,
                     tokens_per_second: 1.0,
+                    ..Default::default()
                 }),
             )
         }

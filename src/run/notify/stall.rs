@@ -34,6 +34,7 @@ mod tests {
                     grad_norm: Some(1.0),
                     tokens: seq,
                     tokens_per_second: 1.0,
+                    ..Default::default()
                 }),
             ));
         }

@@ -68,6 +68,7 @@ impl Story {
                 grad_norm: (i % 3 > 0).then_some(1.1),
                 tokens: 1024 * self.step,
                 tokens_per_second: 1e5 / 7.0,
+                ..Default::default()
             }));
             if i % 10 == 9 {
                 self.tell(Body::Eval(Evaluation {

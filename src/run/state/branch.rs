@@ -28,8 +28,12 @@ pub const LOSS: usize = 0;
 pub const LR: usize = 1;
 pub const GRAD_NORM: usize = 2;
 pub const TOKENS_PER_SECOND: usize = 3;
+/// Norms of the weights and of the averages of gradients, and the share of clipped steps; absent in earlier journals.
+pub const PARAM_NORM: usize = 4;
+pub const MOMENTUM_NORM: usize = 5;
+pub const CLIP_RATE: usize = 6;
 /// Share of the time in which the GPU had work, in percent, as last read; absent without a GPU.
-pub const GPU_PERCENT: usize = 4;
+pub const GPU_PERCENT: usize = 7;
 /// Curves of [`Branch::val`].
 pub const VAL_LOSS: usize = 0;
 pub const VAL_STDERR: usize = 1;
@@ -44,7 +48,8 @@ pub fn max_rank(layer: usize) -> usize {
 /// What happened along one branch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Branch {
-    /// Loss, learning rate, gradient norm, tokens per second, and with a GPU its utilization.
+    /// Loss, learning rate, gradient norm, tokens per second, norms of weights and momentum, the share of clipped steps, and
+    /// with a GPU its utilization.
     pub train: Series,
     /// Validation loss and gap, each with its standard error.
     pub val: Series,

@@ -26,8 +26,8 @@ use super::windows::EvalWindows;
 use crate::config::Config;
 
 pub use branch::{
-    Abandoned, Branch, GAP, GAP_STDERR, GPU_PERCENT, GRAD_NORM, History, LOSS, LR,
-    TOKENS_PER_SECOND, VAL_LOSS, VAL_STDERR, max_rank,
+    Abandoned, Branch, CLIP_RATE, GAP, GAP_STDERR, GPU_PERCENT, GRAD_NORM, History, LOSS, LR,
+    MOMENTUM_NORM, PARAM_NORM, TOKENS_PER_SECOND, VAL_LOSS, VAL_STDERR, max_rank,
 };
 #[doc(hidden)]
 pub use fold::applied;

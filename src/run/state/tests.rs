@@ -64,6 +64,7 @@ impl Run {
                 grad_norm: Some(1.0),
                 tokens: 10 * self.step,
                 tokens_per_second: 1.0,
+                ..Default::default()
             }));
         }
     }

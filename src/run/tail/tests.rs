@@ -28,6 +28,7 @@ fn train(step: u64) -> Body {
         grad_norm: Some(1.0),
         tokens: step * 1024,
         tokens_per_second: 100.0,
+        ..Default::default()
     })
 }
 

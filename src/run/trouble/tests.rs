@@ -52,6 +52,7 @@ impl Story {
             lr: 1e-3,
             tokens: self.step,
             tokens_per_second: 1.0,
+            ..Default::default()
         }));
         self.tell(Body::Run(RunEvent {
             status: RunStatus::Running,

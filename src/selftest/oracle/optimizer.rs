@@ -1,12 +1,16 @@
-//! AdamW and sums.
+//! AdamW, Muon and sums.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_nn::{Optimizer as _, ParamsAdamW};
 
 use super::super::SelfTest;
 use super::super::compare::Tolerance;
 use super::{SUMS, exact, variable};
-use crate::ops::{self, AdamW};
+use crate::ops::{self, AdamW, Block, MuonRoom};
+
+/// Tolerance of matrices that five Newton-Schulz steps in f32 have made: each multiplies the rounding errors along small
+/// singular values by up to 3.4.
+const ORTHOGONAL: Tolerance = Tolerance(1e-3);
 
 /// candle-nn's settings for an update.
 pub fn settings(o: &AdamW) -> ParamsAdamW {
@@ -20,13 +24,18 @@ pub fn settings(o: &AdamW) -> ParamsAdamW {
 }
 
 impl SelfTest<'_> {
-    /// Checks AdamW, the sums that a step needs, and zeros.
+    /// Checks AdamW, Muon, the sums that a step needs, and zeros.
     pub fn optimizer(&mut self) {
         if !self.checks_f32() {
             return;
         }
         for n in [7, 1000, 40_003, self.ragged(20_000) + 6] {
             self.check_shares(&format!("adamw, sums {n}"), |t| t.adamw_of(n));
+        }
+        let (some, other) = (self.ragged(70), self.ragged(70));
+        for (rows, columns) in [(16, 16), (24, 72), (72, 24), (8, 128), (some, other)] {
+            let what = format!("muon {rows}x{columns}");
+            self.check_shares(&what, |t| t.muon_of(rows, columns));
         }
     }
 
@@ -101,6 +110,73 @@ impl SelfTest<'_> {
         Ok(shares)
     }
 
+    /// Three steps of the middle one of three matrices side by side. The other two stay as they are.
+    fn muon_of(&mut self, rows: usize, columns: usize) -> Result<Vec<f64>> {
+        let block = Block {
+            rows,
+            columns,
+            first: columns,
+            stride: 3 * columns,
+        };
+        let whole = [rows, 3 * columns];
+        let [p, m] = [1.0, 0.0].map(|scale| self.normal_there(&whole, DType::F32, scale));
+        let (p, m) = (p?, m?);
+        let (before, middle) = (exact(&p)?, |t: &Tensor| t.narrow(1, columns, columns));
+        let (mut want_p, mut want_m) = (middle(&before)?, middle(&exact(&m)?)?);
+        let (momentum, scale, keep, lr) = (0.95, 0.5, 0.99, 0.1);
+        let room = MuonRoom::new(rows * columns, rows.min(columns), self.device)?;
+        let rounded = match self.device.is_cuda() {
+            true => Some(self.poisoned_there(&whole, DType::BF16)?),
+            false => None,
+        };
+        let mut shares = Vec::new();
+        for _ in 0..3 {
+            let g = self.normal_there(&whole, DType::F32, 0.1)?;
+            let grad = middle(&exact(&g)?)?.affine(f64::from(scale), 0.0)?;
+            let average = |a: &Tensor| a.affine(f64::from(momentum), 0.0);
+            let (of_m, of_g) = (
+                average(&want_m)?,
+                grad.affine(1.0 - f64::from(momentum), 0.0)?,
+            );
+            want_m = (of_m + &of_g)?;
+            let x = self.poisoned_there(&[rows, columns], DType::F32)?;
+            ops::muon_momentum(&x, &m, &g, block, momentum, scale)?;
+            shares.push(self.agree(&middle_of(&m, block)?, &want_m, SUMS)?);
+            shares.push(self.agree(&x, &(average(&want_m)? + of_g)?, SUMS)?);
+            let want = orthogonal(&exact(&x)?)?;
+            let x = ops::orthogonalize(&x, &room)?;
+            shares.push(self.agree(&x, &want, ORTHOGONAL)?);
+            let step = exact(&x)?.affine(f64::from(lr), 0.0)?;
+            want_p = (want_p.affine(f64::from(keep), 0.0)? - step)?;
+            ops::muon_weights(&p, rounded.as_ref(), &x, block, keep, lr)?;
+            shares.push(self.agree(&middle_of(&p, block)?, &want_p, SUMS)?);
+        }
+        for first in [0, 2 * columns] {
+            let side = Block { first, ..block };
+            let want = before.narrow(1, first, columns)?.contiguous()?;
+            shares.push(self.agree(&middle_of(&p, side)?, &want, Tolerance(1e-12))?);
+        }
+        if let Some(rounded) = &rounded {
+            let copy = middle_of(rounded, block)?;
+            shares.push(self.agree(&copy, &want_p, Tolerance(2e-2))?);
+        }
+        shares.push(self.blends_of(rows * columns)?);
+        Ok(shares)
+    }
+
+    /// The element-wise steps of a Newton-Schulz iteration.
+    fn blends_of(&mut self, n: usize) -> Result<f64> {
+        let [out, x] = [1.0, 2.0].map(|scale| self.normal_there(&[n], DType::F32, scale));
+        let (out, x) = (out?, x?);
+        let want = (exact(&out)?.affine(-1.5, 0.0)? + exact(&x)?.affine(0.5, 0.0)?)?;
+        ops::blend(&out, -1.5, &x, 0.5)?;
+        let share = self.agree(&out, &want, SUMS)?;
+        let norm = exact(&x)?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt();
+        let want = exact(&x)?.affine(1.0 / norm, 0.0)?;
+        ops::to_unit_norm(&x, 1e-7)?;
+        Ok(share.max(self.agree(&x, &want, SUMS)?))
+    }
+
     /// Sums are made in f64: a share of 1e-9 of them.
     fn sums_of(&mut self, x: &Tensor) -> Result<f64> {
         let x64 = exact(x)?;
@@ -119,4 +195,31 @@ impl SelfTest<'_> {
         }
         Ok(largest)
     }
+}
+
+/// A block's values, in f32 on the CPU.
+fn middle_of(whole: &Tensor, block: Block) -> Result<Tensor> {
+    let values = ops::read(whole)?;
+    let values = Tensor::from_vec(values, (block.rows, block.stride), &Device::Cpu)?;
+    values.narrow(1, block.first, block.columns)?.contiguous()
+}
+
+/// What [`ops::orthogonalize`] computes, in f64 and with every product by candle.
+fn orthogonal(x: &Tensor) -> Result<Tensor> {
+    let (rows, columns) = x.dims2()?;
+    let is_tall = rows > columns;
+    let mut x = if is_tall {
+        x.t()?.contiguous()?
+    } else {
+        x.clone()
+    };
+    let norm = x.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt();
+    x = x.affine(1.0 / norm.max(1e-7), 0.0)?;
+    for _ in 0..5 {
+        let gram = x.matmul(&x.t()?.contiguous()?)?;
+        let quartic = gram.matmul(&gram)?.affine(2.0315, 0.0)?;
+        let polynomial = (gram.affine(-4.7750, 0.0)? + quartic)?;
+        x = (x.affine(3.4445, 0.0)? + polynomial.matmul(&x)?)?;
+    }
+    if is_tall { x.t()?.contiguous() } else { Ok(x) }
 }

@@ -57,6 +57,7 @@ fn values() -> Hyperparameters<'static> {
         weight_decay: 0.1,
         clip: 1.0,
         frozen: &[],
+        muon: None,
     }
 }
 

@@ -5,7 +5,8 @@ use super::loss;
 use crate::dashboard::widgets::trace::{Kind, Trace};
 use crate::run::series::pyramid::Series;
 use crate::run::state::{
-    GAP, GAP_STDERR, GPU_PERCENT, GRAD_NORM, LOSS, LR, TOKENS_PER_SECOND, VAL_LOSS,
+    CLIP_RATE, GAP, GAP_STDERR, GPU_PERCENT, GRAD_NORM, LOSS, LR, MOMENTUM_NORM, PARAM_NORM,
+    TOKENS_PER_SECOND, VAL_LOSS,
 };
 use crate::run::table;
 use crate::text;
@@ -42,6 +43,13 @@ pub fn words(view: &View<'_>, width: u16) -> Option<String> {
         format!("{} tok/s", table::count(v as u64))
     });
     push(at(&live.train, GPU_PERCENT), &|v| format!("GPU {v:.0}%"));
+    push(at(&live.train, PARAM_NORM), &|v| format!("weights {v:.1}"));
+    push(at(&live.train, MOMENTUM_NORM), &|v| {
+        format!("moments {v:.3}")
+    });
+    push(at(&live.train, CLIP_RATE), &|v| {
+        format!("clipped {:.0}%", 100.0 * v)
+    });
     for (trace, part) in loss::overlays(view, VAL_LOSS, |_| true)
         .iter()
         .zip(&parts.earlier)

@@ -8,7 +8,7 @@
 //! | [`forecast`] | where the two curves are expected to go |
 //! | [`marks`] | what happened, as marks below the loss |
 //! | [`ranks`] | attention rank: a heat map, or small cells |
-//! | [`multiples`] | small series next to the heat map |
+//! | [`multiples`] | small series next to the heat map, or in place of the chart |
 //! | [`cursor`] | the value of every series at the cursor |
 
 mod cursor;
@@ -36,7 +36,7 @@ use crate::dashboard::ui::OVERVIEW;
 use crate::dashboard::widgets::chart::{Chart, Fitted};
 use crate::text;
 use extent::{MARGIN, View};
-pub use multiples::SERIES;
+pub use multiples::all as small_series;
 
 pub const ROW: Row = Row {
     id: OVERVIEW,
@@ -121,7 +121,7 @@ impl View<'_> {
                 Layout::horizontal([Constraint::Fill(1), Constraint::Length(beside)]).areas(middle);
             ranks::heatmap(frame, self, heat, margin, plot);
             if beside > 0 {
-                multiples::draw(frame, self, small);
+                multiples::draw(frame, self, small, false);
             }
         }
         if result > 0 {
@@ -129,7 +129,7 @@ impl View<'_> {
         }
     }
 
-    /// One chart, small cells of the ranks, and the decision in a line or two.
+    /// One chart or the small series, small cells of the ranks, and the decision in a line or two.
     fn narrow(&self, frame: &mut Frame<'_>, area: Rect) {
         let scene = self.scene;
         let mut room = area.height.saturating_sub(CHART);
@@ -156,7 +156,9 @@ impl View<'_> {
             Constraint::Length(result),
         ])
         .areas(area);
-        if top.height >= CHARTS {
+        if multiples::is_chosen(self) {
+            self.small_series(frame, top);
+        } else if top.height >= CHARTS {
             self.charts(frame, top);
         } else {
             self.chart(frame, top);
@@ -168,6 +170,20 @@ impl View<'_> {
         if result > 0 {
             result::draw(frame, scene, bottom);
         }
+    }
+
+    /// The small series, below the chart where both have room.
+    fn small_series(&self, frame: &mut Frame<'_>, area: Rect) {
+        let chart = match area.height >= CHARTS {
+            true => area.height / 2,
+            false => 0,
+        };
+        let [above, below] =
+            Layout::vertical([Constraint::Length(chart), Constraint::Fill(1)]).areas(area);
+        if chart > 0 {
+            self.chart(frame, above);
+        }
+        multiples::draw(frame, self, below, true);
     }
 
     fn chart(&self, frame: &mut Frame<'_>, area: Rect) {

@@ -1,4 +1,6 @@
-//! Small series next to the heat map: what explains the loss.
+//! Small series next to the heat map, or in place of the chart where there is no room for both: what explains the loss.
+
+use std::ops::Range;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -7,7 +9,10 @@ use super::extent::View;
 use crate::dashboard::widgets::heatmap::{Part, columns};
 use crate::dashboard::widgets::spark::{self, Spark};
 use crate::run::series::pyramid::Series;
-use crate::run::state::{GAP, GPU_PERCENT, GRAD_NORM, LR, TOKENS_PER_SECOND};
+use crate::run::state::{
+    CLIP_RATE, GAP, GPU_PERCENT, GRAD_NORM, LOSS, LR, MOMENTUM_NORM, PARAM_NORM, RunState,
+    TOKENS_PER_SECOND,
+};
 use crate::run::table;
 
 /// Columns of the figures.
@@ -30,9 +35,6 @@ enum Note {
     Greatest,
 }
 
-/// How many there are at most.
-pub const SERIES: usize = KINDS.len();
-
 /// A series of the training events, shown as it is.
 const fn kind(label: &'static str, column: usize, note: Note, words: fn(f64) -> String) -> Kind {
     Kind {
@@ -45,7 +47,7 @@ const fn kind(label: &'static str, column: usize, note: Note, words: fn(f64) -> 
     }
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 10] = [
     Kind {
         of_val: true,
         ..kind("gap", GAP, Note::Least, |v| format!("{v:+.4}"))
@@ -62,35 +64,67 @@ const KINDS: [Kind; 6] = [
             format!("{v:.0}")
         })
     },
+    kind("weights", PARAM_NORM, Note::Greatest, |v| format!("{v:.1}")),
+    kind("moments", MOMENTUM_NORM, Note::Greatest, |v| {
+        format!("{v:.3}")
+    }),
+    kind("clipped", CLIP_RATE, Note::Greatest, |v| {
+        format!("{:.0} %", 100.0 * v)
+    }),
+    LOSS_KIND,
 ];
 
-/// How many there are.
-pub fn count(view: &View<'_>) -> usize {
-    KINDS.iter().filter(|k| exists(view, k)).count()
+/// For where the series are shown in place of the loss.
+const LOSS_KIND: Kind = kind("loss", LOSS, Note::Least, |v| format!("{v:.4}"));
+
+/// The series that one can be chosen from, in all of a run.
+pub fn all(run: &RunState) -> usize {
+    let all = |kind: &&Kind| {
+        let series = series(run, kind);
+        is_finite(series, kind, 0..series.len())
+    };
+    KINDS.iter().filter(all).count()
 }
 
-fn series<'a>(view: &View<'a>, kind: &Kind) -> &'a Series {
-    let live = view.scene.run.live();
+/// The series that are shown, the loss among them or not.
+fn kinds(view: &View<'_>, with_loss: bool) -> impl Iterator<Item = &'static Kind> {
+    let few = KINDS.len() - usize::from(!with_loss);
+    KINDS[..few].iter().filter(|kind| {
+        let series = series(view.scene.run, kind);
+        is_finite(series, kind, view.parts.range(series))
+    })
+}
+
+/// How many there are next to the loss.
+pub fn count(view: &View<'_>) -> usize {
+    kinds(view, false).count()
+}
+
+/// Whether one of those that can be shown in place of the loss is chosen.
+pub fn is_chosen(view: &View<'_>) -> bool {
+    let chosen = view.scene.ui.chart.multiple;
+    chosen.is_some_and(|i| i < kinds(view, true).count())
+}
+
+fn series<'a>(run: &'a RunState, kind: &Kind) -> &'a Series {
+    let live = run.live();
     if kind.of_val { &live.val } else { &live.train }
 }
 
-fn exists(view: &View<'_>, kind: &Kind) -> bool {
-    let series = series(view, kind);
-    let shown = series.column(kind.column).get(view.parts.range(series));
+fn is_finite(series: &Series, kind: &Kind, range: Range<usize>) -> bool {
+    let shown = series.column(kind.column).get(range);
     // The first finite value is enough.
     shown.is_some_and(|spans| spans.iter().any(|s| s.low <= s.high))
 }
 
-/// Draws the panel.
-pub fn draw(frame: &mut Frame<'_>, view: &View<'_>, area: Rect) {
+/// Draws the panel, with the loss where it is drawn in place of it.
+pub fn draw(frame: &mut Frame<'_>, view: &View<'_>, area: Rect, with_loss: bool) {
     let scene = view.scene;
     let block = scene.panel(scene.text(" also measured · [ ] enlarges "));
     let inside = block.inner(area);
     frame.render_widget(block, area);
     let wide = inside.width.saturating_sub(spark::LABEL + FIGURES);
-    let sparks: Vec<Spark> = KINDS
-        .iter()
-        .filter(|k| exists(view, k))
+    let sparks: Vec<Spark> = kinds(view, with_loss)
         .map(|k| one(view, k, usize::from(wide)))
         .collect();
     spark::draw(
@@ -106,7 +140,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &View<'_>, area: Rect) {
 fn one(view: &View<'_>, kind: &Kind, wide: usize) -> Spark {
     let run = view.scene.run;
     let batch = run.info.as_ref().map_or(0, |i| i.batch_tokens) as f64;
-    let series = series(view, kind);
+    let series = series(run, kind);
     let axis = view.window.axis;
     let zero = view.parts.zero(axis);
     let part = Part {

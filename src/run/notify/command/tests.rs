@@ -69,6 +69,7 @@ impl Fixture {
             grad_norm: None,
             tokens: 1,
             tokens_per_second: 1.0,
+            ..Default::default()
         }));
     }
 

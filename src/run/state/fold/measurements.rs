@@ -3,7 +3,7 @@
 use crate::run::event::{Evaluation, Event, Probe, TrainMetrics};
 use crate::run::losses;
 use crate::run::state::points::{EvalPoint, Level, ProbePoint};
-use crate::run::state::{GPU_PERCENT, RunState};
+use crate::run::state::{PARAM_NORM, RunState};
 
 impl RunState {
     pub(super) fn on_train(&mut self, event: &Event, metrics: &TrainMetrics) {
@@ -28,13 +28,14 @@ impl RunState {
             metrics.lr,
             grad_norm.unwrap_or(nan),
             metrics.tokens_per_second,
+            metrics.param_norm.unwrap_or(nan),
+            metrics.momentum_norm.unwrap_or(nan),
+            metrics.clip_rate.unwrap_or(nan),
             self.gpu_percent(),
         ];
-        // Without a GPU this curve does not exist.
-        let values = match values[GPU_PERCENT].is_nan() {
-            true => &values[..GPU_PERCENT],
-            false => &values[..],
-        };
+        // The last curves do not exist without a GPU, nor those before them in journals of earlier versions.
+        let known = values.iter().rposition(|v| !v.is_nan());
+        let values = &values[..known.map_or(0, |last| last + 1).max(PARAM_NORM)];
         let place = self.place(event);
         let live = &mut self.history.live;
         if live.train.push(place, values) {

@@ -1,0 +1,49 @@
+//! Neighbouring tensors of an arena as one.
+
+use std::ops::Range;
+
+use candle_core::{Result, Tensor};
+
+use crate::model::Param;
+
+/// Neighbouring tensors of an arena.
+pub struct Span {
+    /// Indices of the tensors.
+    pub params: Range<usize>,
+    /// First element, and how many.
+    pub offset: usize,
+    pub len: usize,
+}
+
+impl Span {
+    /// The part of an arena.
+    pub fn of(&self, flat: &Tensor) -> Result<Tensor> {
+        flat.narrow(0, self.offset, self.len)
+    }
+}
+
+/// The longest spans of tensors that `has` is true of, in order: one span where it is true of all, so that sums are taken in
+/// the same order as over the whole arena.
+pub fn spans(params: &[Param], has: impl Fn(&Param) -> bool) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    let mut offset = 0;
+    let mut interrupted = true;
+    for (i, p) in params.iter().enumerate() {
+        let is_in = has(p);
+        match spans.last_mut() {
+            _ if !is_in => {}
+            Some(span) if !interrupted => {
+                span.params.end = i + 1;
+                span.len += p.len();
+            }
+            _ => spans.push(Span {
+                params: i..i + 1,
+                offset,
+                len: p.len(),
+            }),
+        }
+        interrupted = !is_in;
+        offset += p.len();
+    }
+    spans
+}
