@@ -149,7 +149,7 @@ impl Scorer {
             };
             for ((log_likelihood, likeliest), owner) in answers.into_iter().zip(&pass.owners) {
                 let score = &mut scores[place[&owner.document]].1[owner.request];
-                score.log_likelihood += f64::from(log_likelihood);
+                score.log_likelihood += log_likelihood;
                 score.greedy &= likeliest;
             }
         }
