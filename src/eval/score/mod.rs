@@ -15,7 +15,7 @@ use candle_core::Device;
 use crate::model::{Decoder, DecoderConfig, Format, Mode, RaggedSpace, workspace_bytes};
 use crate::ops::Precision;
 
-pub use encode::{Encoder, Sequence};
+pub use encode::{Encoder, Ids, Sequence};
 pub use pack::{Packing, Prepared, default_tokens};
 
 /// What a model says of one request.
