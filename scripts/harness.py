@@ -1,13 +1,16 @@
 """Runs tasks of EleutherAI's lm-evaluation-harness on local documents: the harness's own definitions, with the data set
 replaced by a JSON file. Written for lm_eval 0.4.13."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
 
 import lm_eval
-from lm_eval.evaluator import evaluate as run
+from lm_eval.api.model import CachingLM
 from lm_eval.api.task import ConfigurableTask
+from lm_eval.evaluator import evaluate as run
+from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -54,6 +57,46 @@ def requests(of, limit=None):
         entry = documents.setdefault(instance.doc_id, {"row": instance.doc, "requests": []})
         entry["requests"].append(list(instance.args))
     return [documents[i] for i in sorted(documents)]
+
+
+class ByPage(HFLM):
+    """The harness's model, which scores pages one after the other, so that a cache gets each as soon as it is done."""
+
+    def loglikelihood_rolling(self, requests, disable_tqdm=False):
+        return [answer for request in requests for answer in super(ByPage, self).loglikelihood_rolling([request], disable_tqdm)]
+
+
+# What decides the digits of an answer. Exponentials summed in f32 lose the small ones next to the large one: the harness
+# computes the log-softmax in f64 on request.
+OPTIONS = {"dtype": "float32", "softmax_dtype": "float64"}
+
+
+def model(export, batch, keep=None):
+    """The model of a Hugging Face directory. With `keep`, its answers are kept in a file in that directory, one for each
+    model, set of options and version of the harness, and not computed again."""
+    lm = ByPage(pretrained=str(export), device="cpu", batch_size=batch, **OPTIONS)
+    if not keep:
+        return lm
+    with open(Path(export) / "model.safetensors", "rb") as weights:
+        digest = hashlib.file_digest(weights, "sha256").hexdigest()
+    options = "-".join(f"{key}-{value}" for key, value in OPTIONS.items())
+    return CachingLM(lm, str(Path(keep) / f"{digest[:12]}-lm_eval-{lm_eval.__version__}-{options}.sqlite"))
+
+
+def ids(lm, arguments):
+    """Token ids of a request's context and continuation as the model gets them: what its context cannot hold is cut off
+    on the left. A page has the token that begins texts as its context."""
+    if len(arguments) == 1:
+        return [lm.prefix_token_id], lm.tok_encode(*arguments)
+    context, continuation = arguments
+    if context:
+        context, continuation = lm._encode_pair(context, continuation)
+    else:
+        context, continuation = [lm.prefix_token_id], lm.tok_encode(continuation)
+        if continuation[:1] == context:
+            continuation = continuation[1:]
+    whole = (context + continuation)[-(lm.max_length + 1) :]
+    return whole[: -len(continuation)], continuation
 
 
 def evaluate(lm, tasks, limit=None, errors=False):

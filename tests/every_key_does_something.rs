@@ -79,6 +79,40 @@ fn place() -> Place {
     place
 }
 
+/// Adds results on more tasks than a low screen has rows for.
+fn evaluate(place: &Place) {
+    let path = place.run_dir(journal::NAME).join("events.jsonl");
+    let mut journal = journal::journal(Moment::Deciding);
+    let last = journal.lines().last().unwrap();
+    let mut event: serde_json::Value = serde_json::from_str(last).unwrap();
+    let place: Vec<(String, serde_json::Value)> = [
+        "v",
+        "seq",
+        "t",
+        "elapsed",
+        "step",
+        "phase",
+        "phase_step",
+        "branch",
+    ]
+    .map(|key| (key.into(), event[key].take()))
+    .into();
+    let mut event = serde_json::Value::Object(place.into_iter().collect());
+    event["kind"] = "task".into();
+    let result = serde_json::json!({
+        "version": "1", "layers": 4, "seconds": 1.0,
+        "metrics": [{"name": "acc", "value": 0.5, "stderr": 0.01, "n": 100}],
+    });
+    let result = result.as_object().unwrap().clone();
+    event.as_object_mut().unwrap().extend(result);
+    for n in 0..40 {
+        event["seq"] = (event["seq"].as_u64().unwrap() + 1).into();
+        event["task"] = format!("task-{n:02}").into();
+        journal.push_str(&format!("{event}\n"));
+    }
+    std::fs::write(path, journal).unwrap();
+}
+
 /// More runs than fit on a page, the older ones empty, and a config with more wrong in it than fits into the form.
 fn home(place: &Place) -> Pty {
     for n in 0..40 {
@@ -100,6 +134,7 @@ fn way(scope: Scope) -> Vec<&'static str> {
     match scope {
         Scope::Layer("new run") => vec!["n"],
         Scope::View("log") => vec!["4"],
+        Scope::View("eval") => vec!["5"],
         Scope::Layer("command") => vec![":"],
         Scope::Layer("search") => vec!["/"],
         Scope::Layer("help") => vec!["?"],
@@ -113,6 +148,9 @@ fn way(scope: Scope) -> Vec<&'static str> {
 fn start(place: &Place, scope: Scope, size: (u16, u16)) -> Pty {
     if matches!(scope, Scope::View("home") | Scope::Layer("new run")) {
         return home(place);
+    }
+    if scope == Scope::View("eval") {
+        evaluate(place);
     }
     let run = format!("runs/{}", journal::NAME);
     let args: Vec<&str> = match scope {
@@ -148,6 +186,8 @@ fn every_key_that_needs_no_trainer_changes_the_screen() {
         Scope::Layer("help"),
         Scope::Layer("info"),
         Scope::Layer("since"),
+        // It writes into the journal.
+        Scope::View("eval"),
     ] {
         assert!(is_watched(scope));
         for binding in keymap::bindings().filter(|b| b.scope == scope) {
@@ -167,7 +207,7 @@ fn check(place: &Place, binding: &Binding, keys: &str) {
     // Where there is room for both charts, none takes the other's place.
     // Where everything is in sight, nothing scrolls.
     let size = match (binding.command, binding.scope) {
-        ("gap-chart", _) | (_, Scope::Layer("help" | "info")) => (80, 24),
+        ("gap-chart", _) | (_, Scope::Layer("help" | "info") | Scope::View("eval")) => (80, 24),
         (_, Scope::Layer("since")) => (60, 15),
         _ => (200, 60),
     };

@@ -86,6 +86,11 @@ fn right(path: &Path, model: &str) -> Vec<f64> {
         .collect()
 }
 
+/// The requests of a line of samples.
+fn requests(line: &str) -> Vec<Value> {
+    parsed(line)["requests"].as_array().unwrap().clone()
+}
+
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
@@ -139,6 +144,16 @@ fn a_run_stands_for_its_reference_its_rounds_and_its_controls() {
 
     // Each value is the share of right answers, each difference the mean of the documents' differences.
     let samples = place.path().join("s.jsonl");
+    let lines = read(&samples);
+    for request in lines.lines().flat_map(requests) {
+        // The miniature's tokens are bytes, and its context holds 32 of them.
+        let ids = |key: &str| request[key].as_array().unwrap().len();
+        let (context, continuation) = (ids("context_ids"), ids("continuation_ids"));
+        assert_eq!(continuation as u64, request["tokens"].as_u64().unwrap());
+        let text = |key: &str| request[key].as_str().unwrap().len();
+        let whole = text("context") + text("continuation");
+        assert_eq!(context + continuation, whole.min(33), "{request}");
+    }
     let name = |i: usize| models[i]["model"].as_str().unwrap();
     let first = right(&samples, name(0));
     assert_eq!(first.len(), 10);

@@ -57,9 +57,54 @@ fn per_flop(run: &RunState) -> Option<f64> {
     Some((b.elapsed - a.elapsed) / (tokens * cost(info, now.layers)))
 }
 
-/// Seconds until training continues, while it waits for an evaluation on tasks.
+/// Seconds that training still waits for downstream tasks: for those of the evaluation in progress, and for the planned ones
+/// at their latest speeds. A task that was not measured yet counts nothing but in its own evaluation.
 fn of_tasks(run: &RunState) -> f64 {
-    run.tasking().and_then(|t| t.left).unwrap_or(0.0)
+    of_evaluation(run) + planned_tasks(run).unwrap_or(0.0)
+}
+
+/// Seconds until training continues, while it waits for an evaluation on tasks.
+fn of_evaluation(run: &RunState) -> f64 {
+    let Some(progress) = run.tasking() else {
+        return 0.0;
+    };
+    let current = progress.left.unwrap_or(0.0);
+    let (Some(info), Some(now)) = (&run.info, &run.core.phase) else {
+        return current;
+    };
+    // An operator may have asked for other tasks, whose names are in no event.
+    let names = info.tasks.as_ref().map_or(&[][..], |t| &t.names);
+    let number = progress.number as usize;
+    let is_planned = names.len() as u64 == progress.tasks
+        && number.checked_sub(1).and_then(|i| names.get(i)) == Some(&progress.task);
+    let rest = names.iter().skip(number).filter(|_| is_planned);
+    let rest: f64 = rest
+        .map(|name| task_seconds(run, info, name) * cost(info, now.layers))
+        .sum();
+    current + rest
+}
+
+/// Seconds of the evaluations that the plan still has after that in progress.
+fn planned_tasks(run: &RunState) -> Option<f64> {
+    let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
+    let plan = info.tasks.as_ref()?;
+    let own = plan.evaluations_after(run.core.phase_step, now.due) as f64;
+    let later = later(info, now).into_iter();
+    let later = later
+        .map(|(layers, steps)| plan.evaluations_after(0, steps) as f64 * cost(info, layers))
+        .sum::<f64>();
+    let names = plan.names.iter();
+    let speed: f64 = names.map(|name| task_seconds(run, info, name)).sum();
+    Some(speed * (own * cost(info, now.layers) + later))
+}
+
+/// Seconds that a task took last, for one unit of [`cost`]; 0 where it was not measured.
+fn task_seconds(run: &RunState, info: &RunInfo, name: &str) -> f64 {
+    let points = run.live().tasks.iter().rev();
+    let mut of_task = points.filter(|p| p.task == name && p.refused.is_none());
+    of_task
+        .next()
+        .map_or(0.0, |p| p.seconds / cost(info, p.layers))
 }
 
 /// Seconds to the end of the present round, at which a decision is due; `None` outside rounds and where no speed is known.
@@ -70,7 +115,7 @@ pub fn to_decision(run: &RunState) -> Option<f64> {
     }
     let left = now.due - run.core.phase_step;
     let training = left as f64 * info.batch_tokens as f64 * cost(info, now.layers);
-    Some(training * per_flop(run)? + of_tasks(run))
+    Some(training * per_flop(run)? + of_evaluation(run))
 }
 
 /// Seconds that the controls take once the present round has ended with these layers; 0 where the config asks for none.

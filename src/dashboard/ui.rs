@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::chart_view::ChartView;
 use super::feed::Ticket;
 use super::keys::Tables;
+use super::layers::scroll::Scroll;
 use super::log_view::LogView;
 use super::session::Facts;
 use crate::run::command::Command;
@@ -27,6 +28,8 @@ pub struct Ui {
     pub view: &'static str,
     pub chart: ChartView,
     pub log: LogView,
+    /// How far the table of tasks is scrolled.
+    pub tasks: Scroll,
     /// One line of answer to the last key.
     pub notice: Option<String>,
     /// The last notice, also when it is gone.
@@ -55,6 +58,7 @@ impl Default for Ui {
             view: OVERVIEW,
             chart: ChartView::default(),
             log: LogView::default(),
+            tasks: Scroll::default(),
             notice: None,
             said: None,
             copy: None,

@@ -78,14 +78,12 @@ impl RaggedSpace {
         tokens: &[u32],
         stretches: &[Stretch],
         asked: &[Asked],
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Vec<f64>> {
         let (x, head) = self.final_rows(model, tokens, stretches, asked)?;
-        let losses = ops::zeros(asked.len(), &self.device)?;
         let targets: Vec<u32> = asked.iter().map(|a| a.token).collect();
         let targets = Tensor::from_vec(targets, asked.len(), &self.device)?;
         let chunk = &self.room.room_chunk()?;
-        ops::head_cross_entropy(self.compute, &losses, None, chunk, &x, &head, &targets, 1.0)?;
-        Ok(ops::read(&losses)?.into_iter().map(|l| -l).collect())
+        ops::head_log_likelihoods(self.compute, chunk, &x, &head, &targets)
     }
 
     /// As [`Self::log_likelihoods`]; also whether each token asked for is the likeliest one after its row.
@@ -98,7 +96,7 @@ impl RaggedSpace {
         tokens: &[u32],
         stretches: &[Stretch],
         asked: &[Asked],
-    ) -> Result<Vec<(f32, bool)>> {
+    ) -> Result<Vec<(f64, bool)>> {
         let log_likelihoods = self.log_likelihoods(model, tokens, stretches, asked)?;
         let (x, head) = self.gathered(model, asked)?;
         let mut likeliest = Vec::with_capacity(asked.len());

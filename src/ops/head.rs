@@ -1,8 +1,10 @@
-//! The language-model head: logits, and cross entropy without them.
+//! The language-model head: logits, and cross entropy and log-likelihoods without them.
 
 use candle_core::{Result, Tensor};
 
 use super::Precision;
+#[cfg(feature = "cuda")]
+use super::access::{read, zeros};
 use super::access::{slices, slices_with_ids};
 use super::clock::Part;
 use super::cpu;
@@ -69,6 +71,36 @@ pub fn head_cross_entropy(
             },
         ),
     }
+}
+
+/// Log p of each target in nats, M of them, after the rows `x[M, C]`: what scores are made of. `chunk[R, V]` is scratch.
+///
+/// With products in f32 on the CPU the softmax sums in f64; elsewhere these are the losses of [`head_cross_entropy`] with
+/// the opposite sign.
+pub fn head_log_likelihoods(
+    compute: Precision,
+    chunk: &Tensor,
+    x: &Tensor,
+    wte: &Tensor,
+    targets: &Tensor,
+) -> Result<Vec<f64>> {
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        let losses = zeros(targets.elem_count(), x.device())?;
+        head_cross_entropy(compute, &losses, None, chunk, x, wte, targets, 1.0)?;
+        return Ok(read(&losses)?.into_iter().map(|l| -f64::from(l)).collect());
+    }
+    let v = wte.dim(0)?;
+    slices_with_ids([chunk], [x, wte], targets, |[chunk], [x, wte], ids| {
+        check_ids(ids, v)?;
+        let of = Operands {
+            x,
+            wte,
+            targets: ids,
+            scale: 1.0,
+        };
+        Ok(Part::Head.time(|| cpu::head::log_likelihoods(compute, chunk, of)))
+    })
 }
 
 /// `logits[M, V] = x[M, C] wteᵀ`.

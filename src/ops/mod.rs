@@ -60,7 +60,7 @@ pub use attention::{
 };
 pub use attention_shape::{AttentionShape, Stretch};
 pub use embedding::{embedding, embedding_backward};
-pub use head::{head_cross_entropy, head_logits};
+pub use head::{head_cross_entropy, head_log_likelihoods, head_logits};
 pub use instructions::{check_unit, unit, units, vectors};
 pub use layout::Layout;
 pub use linear::{

@@ -22,7 +22,7 @@ use crate::eval::score::{Encoder, Known, Packing, Prepared, Scorer};
 use crate::eval::tasks::{self, Set, Task};
 use crate::export::Tokens;
 use crate::run::command::Command;
-use crate::run::event::{Body, TaskMetric, TaskProgress, TaskResult};
+use crate::run::event::{Body, PlannedTasks, TaskMetric, TaskProgress, TaskResult};
 use crate::run::state::result_words;
 use crate::run::{table, words};
 use crate::text;
@@ -106,6 +106,13 @@ pub fn check(config: &Config) -> Result<Vec<(&'static Task, Set)>> {
     sets.collect()
 }
 
+/// Returns a config's tasks and when they are due, for the run's journal; `None` without tasks.
+pub(super) fn planned(config: &Config) -> Option<PlannedTasks> {
+    let names = config.eval.tasks().to_vec();
+    let every = config.eval.tasks_every.unwrap_or(0);
+    (!names.is_empty()).then_some(PlannedTasks { names, every })
+}
+
 /// Makes token ids as `heirloom eval` does of a checkpoint, whose files are the tokenizer's JSON and the model's config.
 ///
 /// # Errors
@@ -174,7 +181,7 @@ impl Trainer {
             match self.measure(&name, limit, (number, all), ends) {
                 Ok(Measured::Done(_)) => {}
                 Ok(Measured::Interrupted) => return Ok(false),
-                Err(error) => self.warn(format!("task {name} was not measured: {error:#}")),
+                Err(error) => self.refuse_task(&name, limit, &error),
             }
             self.state.downstream.finish_task();
         }
@@ -289,6 +296,7 @@ impl Trainer {
             version: task.version.into(),
             layers: shape.n_layer,
             metrics: values.into_iter().map(metric).collect(),
+            refused: None,
             chance: task.chance,
             limit,
             skipped: set.skipped as u64,
@@ -299,6 +307,24 @@ impl Trainer {
         self.emit(Body::Task(result.clone()));
         self.journal.flush();
         Ok(Measured::Done(result))
+    }
+
+    /// Journals why a task was not measured.
+    fn refuse_task(&mut self, name: &str, limit: Option<u64>, why: &anyhow::Error) {
+        let task = tasks::find(name).ok();
+        self.emit(Body::Task(TaskResult {
+            task: name.into(),
+            version: task.map_or_else(String::new, |task| task.version.into()),
+            layers: self.learner.shape().n_layer,
+            metrics: Vec::new(),
+            refused: Some(format!("{why:#}")),
+            chance: task.and_then(|task| task.chance),
+            limit,
+            skipped: 0,
+            truncated: 0,
+            seconds: 0.0,
+        }));
+        self.journal.flush();
     }
 
     /// Journals how far a task is.

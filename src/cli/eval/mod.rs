@@ -153,7 +153,7 @@ impl Args {
                 .iter()
                 .map(|(task, all)| (task.name, *all))
                 .collect();
-            write_samples(path, &subjects, &sets, &scores)?;
+            write_samples(path, &subjects, scoring.add_bos, &sets, &scores)?;
         }
         if let Some(partial) = scoring.partial.take() {
             partial.finish();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::subject::Subject;
 use crate::cli::exit;
 use crate::eval::report::{self, Report};
-use crate::eval::score::Score;
+use crate::eval::score::{Ids, Score};
 use crate::eval::tasks::{Answer, Document};
 use crate::file::{self, NewFile};
 use crate::text;
@@ -92,42 +92,52 @@ fn unwritten(path: &Path) -> String {
     format!("{} cannot be written", text::path(path))
 }
 
-/// Writes every document's requests and scores, a line of JSON each, by model and task. `scores` holds them by model, task
-/// and document.
+/// Writes every document's requests, their token ids and scores, a line of JSON each, by model and task. `scores` holds them
+/// by model, task and document; `add_bos` is what the models were scored with.
 ///
 /// # Errors
-/// When the file cannot be written; an earlier one is then unchanged.
+/// When a document cannot be encoded or the file cannot be written; an earlier one is then unchanged.
 pub fn write_samples(
     path: &Path,
     subjects: &[Subject],
+    add_bos: Option<bool>,
     sets: &[(&str, &[Document])],
     scores: &[Vec<Vec<Vec<Score>>>],
 ) -> Result<()> {
-    let write = || -> std::io::Result<()> {
+    let write = || -> Result<()> {
         let mut new = NewFile::create(path)?;
         let mut out = BufWriter::new(&mut new);
         for (subject, scores) in subjects.iter().zip(scores) {
+            let encoder = subject.encoder(add_bos)?;
             for ((task, documents), scores) in sets.iter().zip(scores) {
                 for (i, (document, scores)) in documents.iter().zip(scores).enumerate() {
-                    let sample = sample(&subject.name, task, i, document, scores);
+                    let ids = encoder.ids(document)?;
+                    let sample = sample((&subject.name, task, i), document, &ids, scores);
                     writeln!(out, "{sample}")?;
                 }
             }
         }
         out.flush()?;
         drop(out);
-        new.commit()
+        Ok(new.commit()?)
     };
     write().with_context(|| unwritten(path))
 }
 
-fn sample(model: &str, task: &str, i: usize, document: &Document, scores: &[Score]) -> Value {
-    let requests = document.requests.iter().zip(scores);
+fn sample(
+    (model, task, i): (&str, &str, usize),
+    document: &Document,
+    ids: &[Ids],
+    scores: &[Score],
+) -> Value {
+    let requests = document.requests.iter().zip(ids).zip(scores);
     let requests: Vec<Value> = requests
-        .map(|(request, score)| {
+        .map(|((request, ids), score)| {
             json!({
                 "context": request.context,
                 "continuation": request.continuation,
+                "context_ids": ids.context,
+                "continuation_ids": ids.continuation,
                 "log_likelihood": score.log_likelihood,
                 "greedy": score.greedy,
                 "tokens": score.tokens,

@@ -76,6 +76,13 @@ pub const KEYS: &[Binding] = &[
     key(View("log"), &["y"], "copy", "", Appears("copied")),
     key(View("log"), &["Esc"], "back", "", Goes(&["/", "e", "v", "a", "l", "Enter"], "/eval")),
 
+    key(View("eval"), &["Up", "k"], "previous", "", Moves(&["j"])),
+    key(View("eval"), &["Down", "j"], "next", "", Moves(&[])),
+    key(View("eval"), &["PgUp"], "page up", "", Moves(&["j"])),
+    key(View("eval"), &["PgDn"], "page down", "", Moves(&[])),
+    key(View("eval"), &["g g"], "top", "", Moves(&["j"])),
+    key(View("eval"), &["G"], "bottom", "", Moves(&[])),
+
     key(View("home"), &["Enter"], "accept", "open", Appears("Enter resumes it")),
     key(View("home"), &["n"], "new run", "new", Appears(" new run ")),
     key(View("home"), &["w"], "watch", "watch", Appears("/100,000")),
@@ -172,6 +179,8 @@ pub const SHADOWS: &[(Scope, &str, &str)] = &[
     (Replay, "]", "a replay is moved by its marks; the small series can be chosen by their commands"),
     (View("log"), "G", "the log's end is meant where the log is shown; End is the replay's"),
     (View("log"), "g g", "the log's start is meant where the log is shown; Home is the replay's"),
+    (View("eval"), "G", "the end of the tasks is meant where they are shown; End is the replay's"),
+    (View("eval"), "g g", "the first tasks are meant where they are shown; Home is the replay's"),
     (Layer("info"), "Home", PAGES),
     (Layer("info"), "g g", PAGES),
     (Layer("info"), "End", PAGES),

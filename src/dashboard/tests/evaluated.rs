@@ -1,16 +1,31 @@
 //! What the view of evaluations looks like: with nothing measured, and with tasks and samples of several models.
 
+use std::path::Path;
+
 use super::*;
-use crate::run::event::{Sample, TaskMetric, TaskProgress, TaskResult};
+use crate::run::dir::RunDir;
+use crate::run::event::{PlannedTasks, Sample, TaskMetric, TaskProgress, TaskResult};
 
 impl Story {
     /// Reports a task's accuracies for the present model.
     fn task(&mut self, task: &str, layers: usize, acc: f64, norm: Option<f64>, chance: f64) {
+        self.task_on(task, layers, (acc, 1838), norm, chance);
+    }
+
+    /// As [`Self::task`], on so many documents.
+    fn task_on(
+        &mut self,
+        task: &str,
+        layers: usize,
+        (acc, n): (f64, u64),
+        norm: Option<f64>,
+        chance: f64,
+    ) {
         let metric = |name: &str, value: f64| TaskMetric {
             name: name.into(),
             value,
             stderr: Some(0.0114),
-            n: 1838,
+            n,
         };
         let mut metrics = vec![metric("acc", acc)];
         metrics.extend(norm.map(|value| metric("acc_norm", value)));
@@ -19,11 +34,28 @@ impl Story {
             version: "1".into(),
             layers,
             metrics,
+            refused: None,
             chance: Some(chance),
             limit: None,
             skipped: 0,
             truncated: 0,
             seconds: 12.0,
+        }));
+    }
+
+    /// Reports that a task was not measured.
+    fn refuse(&mut self, task: &str, layers: usize, why: &str) {
+        self.tell(Body::Task(TaskResult {
+            task: task.into(),
+            version: "1".into(),
+            layers,
+            metrics: Vec::new(),
+            refused: Some(why.into()),
+            chance: None,
+            limit: None,
+            skipped: 0,
+            truncated: 0,
+            seconds: 0.0,
         }));
     }
 
@@ -38,6 +70,7 @@ impl Story {
                 stderr: Some(value / 20.0),
                 n: 5153,
             }],
+            refused: None,
             chance: None,
             limit: Some(200),
             skipped: 0,
@@ -163,6 +196,134 @@ fn while_tasks_are_measured_header_and_eta_say_that_training_waits() {
         text.contains("● TRAIN") && !text.contains("● EVAL"),
         "{text}"
     );
+}
+
+#[test]
+fn values_on_different_numbers_of_documents_are_not_joined() {
+    let mut story = Story::evaluated();
+    let whole = story.state.task_trend("piqa", "acc");
+    assert_eq!(whole.len(), 4);
+    // What an operator asks for is often on few documents.
+    story.task_on("piqa", 6, (0.66, 200), Some(0.65), 0.5);
+    assert_eq!(story.state.task_trend("piqa", "acc"), [0.66]);
+    let text = screen_of(&story).text(&story.state, 120, 40);
+    insta::assert_snapshot!("eval_documents_120x40", text);
+    let shown = crate::run::show::text(&story.state, &RunDir::at(Path::new("x")));
+    assert!(shown.contains("documents"), "{shown}");
+    story.task_on("piqa", 6, (0.67, 1838), None, 0.5);
+    let again = story.state.task_trend("piqa", "acc");
+    assert_eq!((again.len(), again[4]), (5, 0.67));
+}
+
+#[test]
+fn a_task_that_was_not_measured_says_why_until_it_is() {
+    let mut story = Story::deciding();
+    story.refuse(
+        "piqa",
+        4,
+        "piqa: tasks/piqa/valid.jsonl:3: no field \"goal\"",
+    );
+    let text = screen_of(&story).text(&story.state, 120, 40);
+    let words = "piqa was not measured: piqa: tasks/piqa/valid.jsonl:3: no field \"goal\"";
+    assert!(text.contains(words), "{text}");
+    assert!(text.contains("eval.tasks = "), "{text}");
+    let note = story.state.notes.back().unwrap();
+    assert!(
+        note.text.contains(words) && note.level == crate::run::state::Level::Warning,
+        "{note:?}"
+    );
+    story.task("sciq", 4, 0.7, None, 0.25);
+    let text = screen_of(&story).text(&story.state, 80, 24);
+    assert!(text.contains("piqa was not measured"), "{text}");
+    story.task("piqa", 4, 0.6, None, 0.5);
+    let text = screen_of(&story).text(&story.state, 120, 40);
+    assert!(
+        !text.contains(
+            " piqa was not measured: piqa: tasks/piqa/valid.jsonl:3: no field \"goal\" ("
+        ),
+        "{text}"
+    );
+    assert!(story.state.refused_tasks().is_empty());
+}
+
+#[test]
+fn more_tasks_than_rows_scroll() {
+    let story = Story::evaluated();
+    let mut screen = screen_of(&story);
+    let text = screen.text(&story.state, 80, 24);
+    assert!(
+        text.contains("PgDn more") && !text.contains("boolq acc "),
+        "{text}"
+    );
+    screen.press(&story.state, KeyCode::Char('G'));
+    let text = screen.text(&story.state, 80, 24);
+    assert!(
+        text.contains("boolq acc ") && text.contains("task  "),
+        "{text}"
+    );
+    assert!(
+        !text.contains("arc_easy acc ") && !text.contains("PgDn more"),
+        "{text}"
+    );
+    screen.press(&story.state, KeyCode::PageUp);
+    screen.press(&story.state, KeyCode::Up);
+    let above = screen.text(&story.state, 80, 24);
+    assert_ne!(above, text);
+    for _ in 0..9 {
+        screen.press(&story.state, KeyCode::PageUp);
+    }
+    assert!(screen.text(&story.state, 80, 24).contains("arc_easy acc "));
+}
+
+#[test]
+fn the_eta_counts_the_tasks_of_later_evaluations() {
+    let mut story = Story::deciding();
+    story.train(50, 4, |_| 1.9);
+    let before = crate::dashboard::eta::seconds(&story.state).unwrap();
+    let names = ["piqa", "sciq"].map(String::from).to_vec();
+    story.state.info.as_mut().unwrap().tasks = Some(PlannedTasks { names, every: 0 });
+    let none = crate::dashboard::eta::seconds(&story.state).unwrap();
+    assert_eq!(none, before, "no task was measured yet");
+    // 12 s each, with four layers.
+    story.task("piqa", 4, 0.6, None, 0.5);
+    let one = crate::dashboard::eta::seconds(&story.state).unwrap() - before;
+    story.task("sciq", 4, 0.6, None, 0.5);
+    let two = crate::dashboard::eta::seconds(&story.state).unwrap() - before;
+    assert!((two - 2.0 * one).abs() < 1e-6 * two, "{one} {two}");
+    // The round's end, a round of six layers and two controls.
+    let evaluations = two / 24.0;
+    assert!(evaluations > 4.0 && evaluations < 8.0, "{evaluations}");
+    // The rest of an evaluation in progress.
+    let progress = |number, task: &str, left| {
+        Body::Tasking(TaskProgress {
+            task: task.into(),
+            number,
+            tasks: 2,
+            done: 1,
+            of: 2,
+            left: Some(left),
+        })
+    };
+    story.tell(progress(1, "piqa", 5.0));
+    let more = crate::dashboard::eta::seconds(&story.state).unwrap() - before - two;
+    assert!((more - 17.0).abs() < 1e-6, "{more}");
+    story.tell(progress(1, "arc_easy", 5.0));
+    let more = crate::dashboard::eta::seconds(&story.state).unwrap() - before - two;
+    assert!((more - 5.0).abs() < 1e-6, "an operator's tasks: {more}");
+}
+
+#[test]
+fn evaluations_after_a_step_are_counted() {
+    let plan = |every| PlannedTasks {
+        names: vec!["piqa".into()],
+        every,
+    };
+    assert_eq!(plan(0).evaluations_after(0, 100), 1);
+    assert_eq!(plan(0).evaluations_after(100, 100), 0);
+    assert_eq!(plan(30).evaluations_after(0, 100), 4);
+    assert_eq!(plan(30).evaluations_after(30, 100), 3);
+    assert_eq!(plan(50).evaluations_after(0, 100), 2, "50 and the end");
+    assert_eq!(plan(50).evaluations_after(99, 100), 1);
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl Story {
             eval_windows: None,
             tolerance: Some(0.0),
             ringing: None,
+            tasks: None,
         };
         story.tell(Body::Run(RunEvent {
             status: RunStatus::Started,

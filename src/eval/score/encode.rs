@@ -31,6 +31,13 @@ pub struct Sequence {
     pub truncated: bool,
 }
 
+/// Token ids of a request, of which those that the model's context cannot hold are cut off on the left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ids {
+    pub context: Vec<u32>,
+    pub continuation: Vec<u32>,
+}
+
 impl Encoder {
     /// Makes an encoder. `begin` is the token that stands for an empty context: the one that begins texts, else the one
     /// that ends them. With `bos`, that token is put before every other text.
@@ -75,6 +82,27 @@ impl Encoder {
             });
         }
         Ok(all)
+    }
+
+    /// Returns the token ids of every request of a document. The context of a page is the token that its first window
+    /// begins after.
+    ///
+    /// # Errors
+    /// As [`Self::sequences`].
+    pub fn ids(&self, document: &Document) -> Result<Vec<Ids>> {
+        let ids = |windows: Vec<Sequence>| {
+            let mut ids = Ids::default();
+            for window in windows {
+                if ids.continuation.is_empty() {
+                    // The last target is not an input.
+                    let context = window.inputs.len() + 1 - window.targets.len();
+                    ids.context = window.inputs[..context].to_vec();
+                }
+                ids.continuation.extend(window.targets);
+            }
+            ids
+        };
+        Ok(self.sequences(document)?.into_iter().map(ids).collect())
     }
 
     fn with_bos(&self, text: &str) -> Result<Vec<u32>> {
@@ -236,6 +264,24 @@ mod tests {
         assert!(error.to_string().contains("has 6 tokens"), "{error}");
         let error = e.sequences(&request("a", "")).unwrap_err();
         assert!(error.to_string().contains("no token of its own"), "{error}");
+    }
+
+    #[test]
+    fn ids_are_what_the_model_reads() {
+        let e = encoder(4, false);
+        let ids = |document: &Document| {
+            let ids = e.ids(document).unwrap().remove(0);
+            (ids.context, ids.continuation)
+        };
+        assert_eq!(ids(&request("ab", "cd")), (bytes("ab"), bytes("cd")));
+        // Five tokens are read and predicted at most.
+        assert_eq!(ids(&request("abcdef", "gh")), (bytes("def"), bytes("gh")));
+        assert_eq!(ids(&request("", "ab")), (vec![256], bytes("ab")));
+        let page = Document {
+            answer: Answer::Page { words: 1, bytes: 1 },
+            ..request("", "abcdefghij")
+        };
+        assert_eq!(ids(&page), (vec![256], bytes("abcdefghij")));
     }
 
     #[test]

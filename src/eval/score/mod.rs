@@ -15,7 +15,7 @@ use candle_core::Device;
 use crate::model::{Decoder, DecoderConfig, Format, Mode, RaggedSpace, workspace_bytes};
 use crate::ops::Precision;
 
-pub use encode::{Encoder, Sequence};
+pub use encode::{Encoder, Ids, Sequence};
 pub use pack::{Packing, Prepared, default_tokens};
 
 /// What a model says of one request.
@@ -149,7 +149,7 @@ impl Scorer {
             };
             for ((log_likelihood, likeliest), owner) in answers.into_iter().zip(&pass.owners) {
                 let score = &mut scores[place[&owner.document]].1[owner.request];
-                score.log_likelihood += f64::from(log_likelihood);
+                score.log_likelihood += log_likelihood;
                 score.greedy &= likeliest;
             }
         }

@@ -1,5 +1,5 @@
-//! The language-model head: logits, and cross entropy whose gradients are made in the forward pass, without a `[M, V]`
-//! matrix in memory.
+//! The language-model head: logits, cross entropy whose gradients are made in the forward pass, and log-likelihoods for
+//! scores, without a `[M, V]` matrix in memory.
 
 use std::cell::Cell;
 
@@ -79,11 +79,8 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
         targets,
         scale,
     } = of;
-    let (_, c, v) = of.sizes();
-    let rows = chunk.len() / v;
-    assert!(rows > 0, "no room for a row of logits");
-    // As few pieces, of like size: each reads and writes the gradients of all weights.
-    let rows = losses.len().div_ceil(losses.len().div_ceil(rows));
+    let (m, c, v) = of.sizes();
+    let rows = rows_of_piece(m, chunk, v);
     for (piece, losses) in losses.chunks_mut(rows).enumerate() {
         let (from, m) = (piece * rows, losses.len());
         let x = &x[from * c..][..m * c];
@@ -123,6 +120,52 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
             }
         }
     }
+}
+
+/// Rows of a piece of `m` rows of logits. As few pieces, of like size: each reads the weights, and reads and writes their
+/// gradients.
+fn rows_of_piece(m: usize, chunk: &[f32], v: usize) -> usize {
+    let rows = chunk.len() / v;
+    assert!(rows > 0, "no room for a row of logits");
+    m.div_ceil(m.div_ceil(rows))
+}
+
+/// Log-likelihoods of all targets in nats; `chunk` is scratch for whole rows of logits.
+///
+/// In f32 the exponentials of a row are summed in f64. Next to one that is close to 1, a sum in f32 loses those below
+/// 6e-8, which are most of a vocabulary: up to 1e-5 nats a token, always in the same direction.
+pub fn log_likelihoods(compute: Precision, chunk: &mut [f32], of: Operands<'_>) -> Vec<f64> {
+    if of.targets.is_empty() {
+        return Vec::new();
+    }
+    let (m, c, v) = of.sizes();
+    if compute == Precision::Bf16 {
+        let mut losses = vec![0.0; m];
+        by_columns(&mut losses, None, of);
+        return losses.into_iter().map(|loss| -f64::from(loss)).collect();
+    }
+    let mut all = vec![0.0; m];
+    let rows = rows_of_piece(m, chunk, v);
+    for (piece, all) in all.chunks_mut(rows).enumerate() {
+        let (from, m) = (piece * rows, all.len());
+        let chunk = &mut chunk[..m * v];
+        logits(compute, chunk, &of.x[from * c..][..m * c], of.wte, c, v);
+        chunk
+            .par_chunks(v)
+            .zip(all)
+            .zip(&of.targets[from..from + m])
+            .for_each(|((row, found), &target)| {
+                *found = simd!(log_likelihood(row, target as usize));
+            });
+    }
+    all
+}
+
+/// Log-likelihood of one row of logits.
+#[inline(always)]
+fn log_likelihood(row: &[f32], target: usize) -> f64 {
+    let max = math::max(row);
+    f64::from(row[target]) - f64::from(max) - math::sum_of_exp(row, max).ln()
 }
 
 /// Cross entropy of one row of logits; with `grad` the row becomes `scale · (softmax - onehot)`.

@@ -57,6 +57,23 @@ pub fn sum(x: &[f32]) -> f32 {
     reduce(x, |acc, v| acc + v)
 }
 
+/// Sum of `e^(x - max)`, in f64.
+#[inline(always)]
+pub fn sum_of_exp(x: &[f32], max: f32) -> f64 {
+    let mut lanes = [0f64; 16];
+    let chunks = x.chunks_exact(16);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for i in 0..16 {
+            lanes[i] += f64::from(exp(chunk[i] - max));
+        }
+    }
+    for (lane, &v) in lanes.iter_mut().zip(rest) {
+        *lane += f64::from(exp(v - max));
+    }
+    lanes.iter().sum()
+}
+
 /// Sum of squared distances to `mean`.
 #[inline(always)]
 pub fn sum_sq(x: &[f32], mean: f32) -> f32 {
@@ -146,6 +163,19 @@ mod tests {
         }
         assert!(exp(f32::NAN).is_nan());
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
+    }
+
+    #[test]
+    fn small_exponentials_next_to_a_large_one_count() {
+        // As a sure prediction over a large vocabulary: e^-17 is below half a digit of 1 in f32.
+        for n in [5, 16, 50_000] {
+            let mut x = vec![-17.0; n];
+            x[n / 2] = 0.0;
+            let want = 1.0 + (n - 1) as f64 * (-17f64).exp();
+            let got = sum_of_exp(&x, 0.0);
+            assert!((got / want - 1.0).abs() < 1e-9, "{got}, not {want}");
+        }
+        assert!(sum_of_exp(&[0.0, f32::NAN], f32::NAN).is_nan());
     }
 
     #[test]

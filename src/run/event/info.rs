@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::baseline::PlannedBaseline;
-use super::foreign::{counted, layers};
+use super::foreign::{LONGEST_NAME, counted, cut, layers, most};
+use super::task::{LONGEST_TASK, MOST_TASKS};
 use crate::run::command::GrowMode;
 use crate::run::notify::Ringing;
 use crate::run::windows::EvalWindows;
@@ -62,9 +63,41 @@ pub struct RunInfo {
     /// What the run's dashboards ring their terminal for, where they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ringing: Option<Ringing>,
+    /// The downstream tasks that are measured at phase ends, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<PlannedTasks>,
+}
+
+/// Which downstream tasks a run measures, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedTasks {
+    pub names: Vec<String>,
+    /// Steps between two evaluations within a phase; 0: only at its end.
+    pub every: u64,
+}
+
+impl PlannedTasks {
+    /// Returns how many evaluations follow step `step` of a phase of `steps` steps, that at its end included.
+    pub fn evaluations_after(&self, step: u64, steps: u64) -> u64 {
+        let within = |until: u64| until.checked_div(self.every).unwrap_or(0);
+        match step < steps {
+            // The end is counted apart, whether or not its step is a multiple.
+            true => 1 + within(steps - 1) - within(step),
+            false => 0,
+        }
+    }
 }
 
 impl RunInfo {
+    /// Cuts what would crowd a screen.
+    pub(super) fn shorten(&mut self) {
+        cut(&mut self.name, LONGEST_NAME);
+        self.baselines.iter_mut().for_each(PlannedBaseline::shorten);
+        if let Some(tasks) = &mut self.tasks {
+            tasks.names.iter_mut().for_each(|n| cut(n, LONGEST_TASK));
+        }
+    }
+
     /// Refuses numbers that no run has.
     ///
     /// # Errors
@@ -86,6 +119,10 @@ impl RunInfo {
         layers("baselines", self.baselines.len())?;
         for baseline in &self.baselines {
             baseline.check()?;
+        }
+        if let Some(tasks) = &self.tasks {
+            most("tasks", tasks.names.len() as u64, MOST_TASKS)?;
+            counted("tasks.every", tasks.every)?;
         }
         if let Some(w) = &self.eval_windows {
             for n in [w.windows, w.asked, w.disjoint, w.time] {

@@ -35,7 +35,7 @@ pub use decision::{
 pub use envelope::{Event, FORMAT_VERSION};
 pub use forecast::{Forecast, Interval, Prospect, Verdict};
 pub use foreign::object as clean_object;
-pub use info::{RunInfo, RunStatus};
+pub use info::{PlannedTasks, RunInfo, RunStatus};
 pub use kind::DropOrder;
 pub use measure::{Evaluation, Probe, TrainMetrics};
 pub use number::{NonFinite, finite, null_is_nan};

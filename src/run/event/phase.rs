@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::baseline::PlannedBaseline;
-use super::foreign::{LONGEST_NAME, LONGEST_PHASE, MOST_ROUNDS, counted, cut, layers, most};
+use super::foreign::{LONGEST_PHASE, MOST_ROUNDS, counted, cut, layers, most};
 use super::info::{RunInfo, RunStatus};
 use super::kind::Kind;
 use super::number::null_is_nan;
@@ -169,8 +168,7 @@ pub struct RunEvent {
 impl Kind for RunEvent {
     fn shorten(&mut self) {
         if let Some(info) = &mut self.info {
-            cut(&mut info.name, LONGEST_NAME);
-            info.baselines.iter_mut().for_each(PlannedBaseline::shorten);
+            info.shorten();
         }
     }
 

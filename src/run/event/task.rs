@@ -41,8 +41,11 @@ pub struct TaskResult {
     pub version: String,
     /// Layers of the model; phase and step are the event's.
     pub layers: usize,
-    /// In the order of the task's definition.
+    /// In the order of the task's definition; none where the task was not measured.
     pub metrics: Vec<TaskMetric>,
+    /// Why the task was not measured, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// Accuracy of guessing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chance: Option<f64>,
@@ -62,6 +65,9 @@ impl Kind for TaskResult {
     fn shorten(&mut self) {
         cut(&mut self.task, LONGEST_TASK);
         cut(&mut self.version, LONGEST_TASK);
+        if let Some(why) = &mut self.refused {
+            cut(why, LONGEST_TEXT);
+        }
         for metric in &mut self.metrics {
             cut(&mut metric.name, LONGEST_TASK);
         }

@@ -123,6 +123,7 @@ fn task(point: &TaskPoint) -> bool {
         && layers("", point.layers).is_ok()
         && counted("", point.step).is_ok()
         && [&point.task, &point.version].iter().all(|t| is_text(t))
+        && point.refused.iter().all(|why| is_text(why))
         && metrics
             .clone()
             .all(|m| is_text(&m.name) && counted("", m.n).is_ok())

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use crate::run::state::{RunState, TaskPoint, metric_words};
+use crate::run::state::{RunState, TaskPoint, documents, metric_words, result_words};
 use crate::run::table;
 use crate::text;
 
@@ -20,7 +20,7 @@ pub fn of_phase(state: &RunState) -> Vec<&TaskPoint> {
     };
     let mut latest: Vec<&TaskPoint> = Vec::new();
     let points = state.live().tasks.iter();
-    for point in points.filter(|p| p.phase == now.phase) {
+    for point in points.filter(|p| p.phase == now.phase && p.refused.is_none()) {
         match latest.iter_mut().find(|p| p.task == point.task) {
             Some(old) => *old = point,
             None => latest.push(point),
@@ -29,7 +29,7 @@ pub fn of_phase(state: &RunState) -> Vec<&TaskPoint> {
     latest
 }
 
-/// Adds the latest results of each model as `tasks`, and continued texts as `samples`, where there are any.
+/// Adds the latest results of each model as `tasks`, with `refused` where the latest evaluation failed, and continued texts as `samples`, where there are any.
 pub fn extend(all: &mut Value, state: &RunState) {
     let Value::Object(all) = all else {
         return;
@@ -42,6 +42,10 @@ pub fn extend(all: &mut Value, state: &RunState) {
         };
         let metrics: Map<String, Value> = point.metrics.iter().map(metric).collect();
         let model = models.entry(point.phase.to_string()).or_insert(json!({}));
+        if let Some(why) = &point.refused {
+            model[&point.task]["refused"] = json!(why);
+            continue;
+        }
         model[&point.task] = json!({
             "metrics": metrics,
             "chance": point.chance,
@@ -83,15 +87,25 @@ fn results(out: &mut String, state: &RunState) -> std::fmt::Result {
             *cell = table::phase_name(model);
         }
         rows.push(head);
-        for row in &found.rows {
-            let mut line: [String; 2 + ABREAST] = std::array::from_fn(|_| String::new());
-            line[0] = table::ascii(&format!("{} {}", row.task, row.metric));
-            line[1] = row.chance.map_or("-".into(), |c| format!("{c:.2}"));
-            for (i, cell) in line[2..].iter_mut().take(models.len()).enumerate() {
-                let metric = row.cells[first + i];
-                *cell = metric.map_or("-".into(), |m| table::ascii(&metric_words(m)));
+        for of_task in found.tasks() {
+            for row in of_task {
+                let mut line: [String; 2 + ABREAST] = std::array::from_fn(|_| String::new());
+                line[0] = table::ascii(&format!("{} {}", row.task, row.metric));
+                line[1] = row.chance.map_or("-".into(), |c| format!("{c:.2}"));
+                for (i, cell) in line[2..].iter_mut().take(models.len()).enumerate() {
+                    let metric = row.cells[first + i];
+                    *cell = metric.map_or("-".into(), |m| table::ascii(&metric_words(m)));
+                }
+                rows.push(line);
             }
-            rows.push(line);
+            if let Some(all) = documents(&of_task[0]) {
+                let mut line: [String; 2 + ABREAST] = std::array::from_fn(|_| String::new());
+                line[0] = "  documents".into();
+                for (cell, n) in line[2..].iter_mut().zip(&all[first..]) {
+                    *cell = n.map_or("-".into(), |n| n.to_string());
+                }
+                rows.push(line);
+            }
         }
         writeln!(out, "\n{}", table::aligned(&rows, &[0]).trim_end())?;
     }
@@ -100,6 +114,11 @@ fn results(out: &mut String, state: &RunState) -> std::fmt::Result {
             out,
             "tasks: value +/- standard error over documents, each model's latest"
         )?;
+    }
+    for refused in state.refused_tasks() {
+        let model = table::phase_name(&refused.phase);
+        let words = table::ascii(&result_words(&refused.result));
+        writeln!(out, "{words} ({model})")?;
     }
     Ok(())
 }

@@ -37,7 +37,9 @@ pub use points::{
     Note, OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
 };
 use prospects::Prospects;
-pub use results::{SamplePoint, TaskPoint, TaskRow, TaskTable, metric_words, result_words};
+pub use results::{
+    SamplePoint, TaskPoint, TaskRow, TaskTable, documents, metric_words, result_words,
+};
 pub use snapshots::Snapshots;
 
 /// How many notes the event strip and the log keep.

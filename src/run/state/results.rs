@@ -85,7 +85,24 @@ pub struct TaskRow<'a> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskTable<'a> {
     pub models: Vec<&'a Phase>,
+    /// The metrics of a task stand together.
     pub rows: Vec<TaskRow<'a>>,
+}
+
+impl<'a> TaskTable<'a> {
+    /// Returns the rows by task.
+    pub fn tasks(&self) -> impl Iterator<Item = &[TaskRow<'a>]> {
+        self.rows.chunk_by(|a, b| a.task == b.task)
+    }
+}
+
+/// Returns the number of documents behind each cell of a task's row, where these numbers differ: such values are not to
+/// be compared.
+pub fn documents(row: &TaskRow<'_>) -> Option<Vec<Option<u64>>> {
+    let all: Vec<Option<u64>> = row.cells.iter().map(|cell| cell.map(|m| m.n)).collect();
+    let mut known = all.iter().flatten();
+    let first = known.next()?;
+    known.any(|n| n != first).then_some(all)
 }
 
 /// Puts a metric into words: `0.6123 +/- 0.0114`, `18.42 +/- 0.31`, or `not finite`.
@@ -108,8 +125,12 @@ pub fn metric_words(metric: &TaskMetric) -> String {
     }
 }
 
-/// Puts a result into a line: `piqa  acc 0.6123 ±0.0114  acc_norm 0.6202 ±0.0113  (1838 documents)`.
+/// Puts a result into a line: `piqa  acc 0.6123 ±0.0114  acc_norm 0.6202 ±0.0113  (1838 documents)`, or
+/// `piqa was not measured: there are no documents in ...`.
 pub fn result_words(result: &TaskResult) -> String {
+    if let Some(why) = &result.refused {
+        return format!("{} was not measured: {why}", result.task);
+    }
     let mut words = result.task.clone();
     for metric in &result.metrics {
         words.push_str(&format!("  {} {}", metric.name, metric_words(metric)));

@@ -1,21 +1,21 @@
 //! What the live branch knows of downstream tasks and samples: as a table by model, as trends, side by side.
 
 use super::RunState;
-use super::results::{SamplePoint, TaskRow, TaskTable};
+use super::results::{SamplePoint, TaskPoint, TaskRow, TaskTable};
 use crate::run::event::{Phase, TaskProgress};
 
 impl RunState {
     /// Returns the latest results of each phase on the live branch: reference, rounds and controls in their order.
     pub fn task_table(&self) -> TaskTable<'_> {
-        let points = &self.live().tasks;
+        let points = || self.live().tasks.iter().filter(|p| p.refused.is_none());
         let mut models: Vec<&Phase> = Vec::new();
-        for point in points {
+        for point in points() {
             if !models.contains(&&point.phase) {
                 models.push(&point.phase);
             }
         }
         let mut rows: Vec<TaskRow<'_>> = Vec::new();
-        for point in points {
+        for point in points() {
             let Some(at) = models.iter().position(|m| **m == point.phase) else {
                 continue;
             };
@@ -43,11 +43,24 @@ impl RunState {
         TaskTable { models, rows }
     }
 
-    /// Returns the values of a task's metric over the run, oldest first.
+    /// Returns the tasks whose latest evaluation failed, each with its last failure; `refused` has the reason.
+    pub fn refused_tasks(&self) -> Vec<&TaskPoint> {
+        let mut latest: Vec<&TaskPoint> = Vec::new();
+        for point in &self.live().tasks {
+            latest.retain(|p| p.task != point.task);
+            latest.push(point);
+        }
+        latest.retain(|p| p.refused.is_some());
+        latest
+    }
+
+    /// Returns the values of a task's metric over the run, oldest first: those on as many documents as the latest one.
     pub fn task_trend(&self, task: &str, metric: &str) -> Vec<f64> {
         let points = self.live().tasks.iter().filter(|p| p.task == task);
         let values = points.filter_map(|p| p.metrics.iter().find(|m| m.name == metric));
-        values.map(|m| m.value).collect()
+        let latest = values.clone().last().map(|m| m.n);
+        let comparable = values.filter(|m| Some(m.n) == latest);
+        comparable.map(|m| m.value).collect()
     }
 
     /// Returns the texts that were continued, each once; the one that was continued last is the last.

@@ -323,6 +323,10 @@ impl SelfTest<'_> {
         let got = self.poisoned_there(&[m], DType::F32)?;
         head(None, &got)?;
         shares.push(self.agree(&got, &losses, loss)?);
+        let found = ops::head_log_likelihoods(compute, &chunk, &x, &wte, &targets.gpu)?;
+        let got = found.iter().map(|&l| -l as f32).collect();
+        let got = Tensor::from_vec(got, (m, 1), &Device::Cpu)?;
+        shares.push(self.agree(&got, &losses, loss)?);
         let got = self.poisoned_there(&[m, v], DType::F32)?;
         ops::head_logits(compute, &got, &x, &wte)?;
         shares.push(self.agree(&got, &logits, SUMS)?);

@@ -32,7 +32,7 @@ pub const ROW: Row = Row {
     differs: Differs::Appears("validation ·"),
     draw,
     draw_small,
-    act: |_, _| {},
+    act: |context, act| context.ui.tasks.act(act),
 };
 
 /// Rows of a panel's frame.
@@ -59,13 +59,7 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
         .areas(left);
         let validation = validation::lines(scene, inside(left.width));
         panel(frame, scene, validation::TITLE, validation, above);
-        panel(
-            frame,
-            scene,
-            tasks::TITLE,
-            tasks::lines(scene, inside(below.width), room(below)),
-            below,
-        );
+        tasks::draw(frame, scene, below);
         if has_samples {
             samples::wide(frame, scene, right);
         }
@@ -90,13 +84,7 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     ])
     .areas(area);
     panel(frame, scene, validation::TITLE, validation, above);
-    panel(
-        frame,
-        scene,
-        tasks::TITLE,
-        tasks::lines(scene, inside(middle.width), room(middle)),
-        middle,
-    );
+    tasks::draw(frame, scene, middle);
     if samples > FRAME {
         let (title, lines) = samples::lines(scene, inside(below.width), room(below));
         panel(frame, scene, &title, lines, below);
@@ -110,8 +98,7 @@ fn draw_small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
         let lines = validation::lines(scene, width);
         panel(frame, scene, validation::TITLE, lines, area);
     } else {
-        let lines = tasks::lines(scene, width, room(area));
-        panel(frame, scene, tasks::TITLE, lines, area);
+        tasks::draw(frame, scene, area);
     }
 }
 

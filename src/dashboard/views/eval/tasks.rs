@@ -1,15 +1,20 @@
 //! Tasks by model: the latest value of each metric with its standard error, next to chance.
 
+use ratatui::Frame;
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
 
 use super::trend::trend;
+use super::{inside, room};
+use crate::dashboard::layers::scroll::{INDENT, note_more, wrap};
 use crate::dashboard::scene::Scene;
 use crate::run::event::{Phase, TaskMetric};
-use crate::run::state::{TaskRow, TaskTable, metric_words};
+use crate::run::state::{TaskRow, TaskTable, documents, metric_words, result_words};
 use crate::run::table;
 use crate::text;
 
-pub const TITLE: &str = " tasks · value ± standard error; each model's latest ";
+const TITLE: &str = " tasks · value ± standard error; each model's latest ";
 
 /// Columns of a task's name and metric, of chance, and of a model.
 const NAME: usize = 24;
@@ -18,53 +23,69 @@ const MODEL: usize = 15;
 /// Columns of a trend, least and most.
 const TREND: (usize, usize) = (6, 24);
 
-/// A heading and a line a metric of each task, in `rows`; where nothing was measured, how results are had.
-pub fn lines(scene: &Scene<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
+/// How the table is divided into columns.
+struct Columns {
+    name: usize,
+    /// Which models are shown.
+    shown: Vec<usize>,
+    trend: usize,
+}
+
+/// A heading that stays, and below it a line for each metric of each task, which scroll; where nothing was measured, how
+/// results are had.
+pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
+    let (width, rows) = (inside(area.width), room(area));
     let found = scene.run.task_table();
     let mut lines = progress(scene);
-    if found.models.is_empty() {
-        lines.extend(advice(scene, width));
-        return lines;
-    }
-    let name = NAME.min(width / 3);
-    let left = width.saturating_sub(1 + name + CHANCE);
-    let fitting = (left / MODEL).max(1);
-    let shown = shown(found.models.len(), fitting);
-    let bars = left.saturating_sub(shown.len() * MODEL + 1).min(TREND.1);
-    lines.push(heading(scene, &found, &shown, name, bars, width));
-    let room = rows.saturating_sub(lines.len());
-    let all = &found.rows;
-    // Where not all fit, each task's first metric alone.
-    let firsts: Vec<&TaskRow<'_>> = match all.len() > room {
-        true => {
-            let is_first = |i: usize| i == 0 || all[i - 1].task != all[i].task;
-            (0..all.len())
-                .filter(|&i| is_first(i))
-                .map(|i| &all[i])
-                .collect()
+    let body = match found.rows.is_empty() {
+        true => refusals(scene, width)
+            .into_iter()
+            .chain(advice(scene, width))
+            .collect(),
+        false => {
+            let columns = Columns::of(&found, width);
+            lines.push(heading(scene, &found, &columns, width));
+            body(scene, &found, &columns, width)
         }
-        false => all.iter().collect(),
     };
-    let hidden = firsts.len().saturating_sub(room);
-    let kept = if hidden > 0 {
-        room.saturating_sub(1)
-    } else {
-        firsts.len()
-    };
-    for row in firsts.iter().take(kept) {
-        lines.push(line(scene, row, &shown, name, bars));
+    lines.truncate(rows.saturating_sub(1));
+    let (shown, more) = scene.ui.tasks.visible(body, rows - lines.len().min(rows));
+    lines.extend(shown);
+    let block = scene.panel(scene.text(TITLE));
+    frame.render_widget(Paragraph::new(lines).block(block), area);
+    if more {
+        note_more(frame, scene, area);
     }
-    if hidden > 0 {
-        let text = format!(
-            " and {} more: a higher screen, or heirloom show",
-            hidden + 1
-        );
-        lines.push(Line::styled(
-            scene.glyphs.fit(&text, width),
-            scene.theme.dim,
-        ));
+}
+
+/// The metrics of all tasks; below a task's, how many documents each model was measured on, where these numbers differ.
+fn body(
+    scene: &Scene<'_>,
+    found: &TaskTable<'_>,
+    columns: &Columns,
+    width: usize,
+) -> Vec<Line<'static>> {
+    let mut lines = refusals(scene, width);
+    for of_task in found.tasks() {
+        lines.extend(of_task.iter().map(|row| line(scene, row, columns)));
+        if let Some(all) = documents(&of_task[0]) {
+            lines.push(counts(scene, &all, columns));
+        }
     }
     lines
+}
+
+/// Why tasks were not measured.
+fn refusals(scene: &Scene<'_>, width: usize) -> Vec<Line<'static>> {
+    let refused = scene.run.refused_tasks().into_iter();
+    let line = |words: String| Line::styled(scene.text(&words), scene.theme.warning);
+    refused
+        .map(|point| {
+            let model = model_name(&point.phase);
+            line(format!(" {} ({model})", result_words(&point.result)))
+        })
+        .flat_map(|line| wrap(line, width, INDENT))
+        .collect()
 }
 
 /// How far an evaluation is, while one is in progress.
@@ -93,6 +114,20 @@ fn advice(scene: &Scene<'_>, width: usize) -> Vec<Line<'static>> {
     texts.into_iter().map(line).collect()
 }
 
+impl Columns {
+    fn of(found: &TaskTable<'_>, width: usize) -> Self {
+        let name = NAME.min(width / 3);
+        let left = width.saturating_sub(1 + name + CHANCE);
+        let shown = shown(found.models.len(), (left / MODEL).max(1));
+        let trend = left.saturating_sub(shown.len() * MODEL + 1).min(TREND.1);
+        Self { name, shown, trend }
+    }
+
+    fn has_trend(&self) -> bool {
+        self.trend >= TREND.0
+    }
+}
+
 /// Which of `all` models are shown in `fitting` columns: the first, which is the reference where it was measured, and the
 /// latest.
 fn shown(all: usize, fitting: usize) -> Vec<usize> {
@@ -106,16 +141,15 @@ fn shown(all: usize, fitting: usize) -> Vec<usize> {
 fn heading(
     scene: &Scene<'_>,
     found: &TaskTable<'_>,
-    shown: &[usize],
-    name: usize,
-    bars: usize,
+    columns: &Columns,
     width: usize,
 ) -> Line<'static> {
-    let mut text = format!(" {}{:>CHANCE$}", scene.glyphs.fit("task", name), "chance");
-    for &i in shown {
+    let name = scene.glyphs.fit("task", columns.name);
+    let mut text = format!(" {name}{:>CHANCE$}", "chance");
+    for &i in &columns.shown {
         text.push_str(&right(scene, &model_name(found.models[i]), MODEL));
     }
-    if bars >= TREND.0 {
+    if columns.has_trend() {
         text.push_str(" trend");
     }
     Line::styled(scene.glyphs.fit(&text, width), scene.theme.title)
@@ -129,21 +163,16 @@ fn model_name(phase: &Phase) -> String {
     }
 }
 
-fn line(
-    scene: &Scene<'_>,
-    row: &TaskRow<'_>,
-    shown: &[usize],
-    name: usize,
-    bars: usize,
-) -> Line<'static> {
+fn line(scene: &Scene<'_>, row: &TaskRow<'_>, columns: &Columns) -> Line<'static> {
     let theme = scene.theme;
     let task = scene.text(&format!("{} {}", row.task, row.metric));
     let chance = row.chance.map_or("-".into(), |c| format!("{c:.2}"));
+    let name = scene.glyphs.fit(&task, columns.name);
     let mut spans = vec![
-        Span::styled(format!(" {}", scene.glyphs.fit(&task, name)), theme.plain),
+        Span::styled(format!(" {name}"), theme.plain),
         Span::styled(format!("{chance:>CHANCE$}"), theme.dim),
     ];
-    for &i in shown {
+    for &i in &columns.shown {
         let cell = row.cells[i];
         let words = cell.map_or("-".into(), metric_words);
         let style = match cell.is_some_and(|m| is_at_chance(m, row.chance)) {
@@ -152,12 +181,23 @@ fn line(
         };
         spans.push(Span::styled(right(scene, &words, MODEL), style));
     }
-    if bars >= TREND.0 {
+    if columns.has_trend() {
         let values = scene.run.task_trend(row.task, row.metric);
-        let bars = trend(&values, bars, scene.glyphs);
+        let bars = trend(&values, columns.trend, scene.glyphs);
         spans.push(Span::styled(format!(" {bars}"), theme.val));
     }
     Line::from(spans)
+}
+
+/// The number of documents behind each model's values.
+fn counts(scene: &Scene<'_>, all: &[Option<u64>], columns: &Columns) -> Line<'static> {
+    let name = scene.glyphs.fit("  documents", columns.name);
+    let mut text = format!(" {name}{:CHANCE$}", "");
+    for &i in &columns.shown {
+        let n = all[i].map_or("-".into(), |n| table::count(n).to_string());
+        text.push_str(&right(scene, &n, MODEL));
+    }
+    Line::styled(text, scene.theme.warning)
 }
 
 /// Whether a value is within two standard errors of guessing.

@@ -11,6 +11,10 @@ const NOTED: usize = 200;
 impl RunState {
     pub(super) fn on_task(&mut self, event: &Event, result: &TaskResult) {
         let text = format!("task  {}", result_words(result));
+        let level = match result.refused {
+            Some(_) => Level::Warning,
+            None => Level::Info,
+        };
         self.history.live.push_task(TaskPoint {
             seq: event.seq,
             step: event.step,
@@ -19,7 +23,7 @@ impl RunState {
             result: result.clone(),
         });
         self.core.tasking = None;
-        self.note(event, Level::Info, text);
+        self.note(event, level, text);
     }
 
     /// Remembers how far the tasks are; the first such event of a task makes a note.
