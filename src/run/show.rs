@@ -95,6 +95,10 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
         "changes": core.changes,
         "eval_windows": state.info.as_ref().and_then(|i| i.eval_windows),
     });
+    // Absent where nothing was measured, as in runs of earlier versions.
+    if let Some(measured) = &core.chosen_by {
+        all["layers_chosen_by"] = json!(measured);
+    }
     tasks::extend(&mut all, state);
     all
 }
@@ -269,6 +273,11 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
             info.max_layers,
             table::ascii(&info.policy)
         )?;
+        if let Some(measured) = &core.chosen_by {
+            let on = table::plural(measured.windows as usize, "window");
+            let words = table::ascii(&measured.words());
+            writeln!(out, "layers     chosen {words} (on {on})")?;
+        }
         writeln!(
             out,
             "device     {}, {}, {}",

@@ -9,6 +9,7 @@ mod texts;
 mod tokenizer;
 
 pub use choices::{INHERITABLE, PolicyMode, Schedule};
-pub use layers::{LayerChoice, LayerRange};
+pub(in crate::config) use layers::SPREAD;
+pub use layers::{LayerChoice, LayerRange, Measure};
 pub use texts::{BUILTIN, BUILTIN_TEXTS, HUB, Texts, TrainTexts, WeightedText, is_name};
 pub use tokenizer::{TOKENIZERS, TokenizerChoice};
