@@ -66,6 +66,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("probe.tau", "0.8"),
     ("grow.step", "2"),
     ("grow.mode", "keep"),
+    ("grow.source", "copy-top"),
     ("grow.recover_steps", "3"),
     ("grow.max_layers", "3"),
     ("match.tolerance", "0.5"),

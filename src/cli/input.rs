@@ -24,6 +24,23 @@ pub struct Input {
     text_field: String,
 }
 
+impl Input {
+    /// A text or a file of ids that was given otherwise than by [`Input`]'s own arguments.
+    pub fn of(
+        text: Option<String>,
+        tokens: Option<String>,
+        tokenizer: Option<String>,
+        text_field: String,
+    ) -> Self {
+        Self {
+            text,
+            tokens,
+            tokenizer,
+            text_field,
+        }
+    }
+}
+
 /// Tokens, and what is known of them.
 pub struct Given {
     pub tokens: Tokens,

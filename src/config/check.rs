@@ -235,6 +235,12 @@ impl Check<'_> {
                 self.fewer_than_reference(*n);
             }
             LayerChoice::List(list) => self.layer_list(list),
+            LayerChoice::Spread(n) | LayerChoice::Measured(_, n) => {
+                self.need_alone(*n >= 1, "inherit.layers", || {
+                    format!("inherit.layers must keep at least 1 layer, keeps {n}")
+                });
+                self.fewer_than_reference(*n);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use super::values::{
 };
 use crate::model::{Family, Part};
 use crate::ops::Precision;
-use crate::run::command::GrowMode;
+use crate::run::command::{GrowMode, GrowSource};
 use crate::run::notify::{Bell, Occasion};
 
 use Kind::{
@@ -37,7 +37,7 @@ pub enum Kind {
     Parts,
     /// The name or the path of a tokenizer.
     Tokenizer,
-    /// `"half"`, a number of layers or a list of indices.
+    /// `"half"`, a number of layers, a list of indices, or another [`LayerChoice`].
     Layers,
     /// Two numbers.
     Pair,
@@ -60,7 +60,7 @@ impl std::fmt::Display for Kind {
             OneOf(names) => write!(f, "one of {}", names.join(", ")),
             SomeOf(names) => write!(f, "a list of any of {}", names.join(", ")),
             Layers => {
-                f.write_str("\"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices")
+                f.write_str("\"half\", \"auto\", a number of layers, a range \"a..b\", a list of layer indices, or \"influence:n\", \"angular:n\", \"loss:n\" or \"spread:n\"")
             }
             Pair => f.write_str("a list of two numbers"),
             Baselines => f.write_str("a list of sections [[baseline]]"),
@@ -119,6 +119,7 @@ kinds! {
     MuonScale => OneOf(&["original", "match_rms_adamw"]),
     Schedule => OneOf(&["cosine", "linear", "constant", "wsd"]),
     GrowMode => OneOf(&["restart", "keep"]),
+    GrowSource => OneOf(&GrowSource::NAMES),
     PolicyMode => OneOf(&["ask", "pause", "auto"]),
     Vec<Occasion> => SomeOf(&Occasion::NAMES),
     Bell => OneOf(&["off", "bell", "osc9"]),

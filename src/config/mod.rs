@@ -34,6 +34,7 @@ pub use check::check;
 pub use document::keys_markdown;
 pub use load::{Loaded, Source, load, load_as_written};
 pub use sections::*;
+pub use types::nearest_layers;
 pub use values::*;
 
 use crate::text::{self, exact};

@@ -3,7 +3,7 @@
 use toml_edit::Value;
 
 use super::keys::{self, Key, Kind};
-use super::values::{INHERITABLE, LayerChoice, TOKENIZERS, TokenizerChoice};
+use super::values::{INHERITABLE, LayerChoice, Measure, SPREAD, TOKENIZERS, TokenizerChoice};
 use crate::model::Part;
 
 /// Parts that a list may name; no list of all is longer.
@@ -84,7 +84,11 @@ fn fits(key: &Key, value: &Value) -> Result<(), String> {
             let index = |v: &Value| v.as_integer().is_some_and(|n| n >= 0);
             match value.as_str() {
                 Some(word) if LayerChoice::named(word).is_some() => Ok(()),
-                Some(word) => Err(format!("{}, is {word:?}", key.kind)),
+                Some(word) => {
+                    let near = nearest_layers(word);
+                    let hint = near.map_or(String::new(), |n| format!("; did you mean {n:?}?"));
+                    Err(format!("{}, is {word:?}{hint}", key.kind))
+                }
                 None if index(value) => Ok(()),
                 None if list(value).is_some_and(|mut layers| layers.all(index)) => Ok(()),
                 None => wrong(),
@@ -99,6 +103,19 @@ fn fits(key: &Key, value: &Value) -> Result<(), String> {
 fn hint(word: &str, names: &[&str]) -> String {
     keys::best(word, names.iter().copied(), 0.6)
         .map_or(String::new(), |near| format!("; did you mean {near:?}?"))
+}
+
+/// Returns the form nearest to a word that is not a choice of layers, if it looks like a rule with a number: `loss:6` for
+/// `los:6`, `loss:n` for `loss`.
+pub fn nearest_layers(word: &str) -> Option<String> {
+    let (rule, n) = word.split_once([':', '=', ' ']).unwrap_or((word, ""));
+    let rules = Measure::ALL.map(Measure::name).into_iter().chain([SPREAD]);
+    let rule = keys::best(rule.trim(), rules, 0.6)?;
+    let n = n.trim().parse::<usize>().ok().filter(|&n| n > 0);
+    Some(match n {
+        Some(n) => format!("{rule}:{n}"),
+        None => format!("{rule}:n"),
+    })
 }
 
 /// Returns the problems of a list of parts of a model: at least one, each known, each once.

@@ -22,7 +22,7 @@ use super::session::Facts;
 use super::stack::Stack;
 use super::theme::{Depth, Theme, ThemeName};
 use super::update::{self, Desk};
-use crate::run::command::{By, Command, GrowMode};
+use crate::run::command::{By, Command, GrowMode, GrowSource};
 use crate::run::event::{
     Body, DecisionReason, DecisionStatus, Event, Evidence, FORMAT_VERSION, GrowthCost, Outcome,
     Phase, PhaseResult, Plateau, RunInfo, RunStatus, Start, Suggestion,

@@ -88,6 +88,11 @@ impl Evaluator {
         paired_gap(model, reference, self.disjoint)
     }
 
+    /// The buffers that its passes go through.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
     /// Where the windows start.
     pub fn starts(&self) -> &[usize] {
         &self.starts

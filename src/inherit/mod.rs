@@ -2,6 +2,10 @@
 //!
 //! This room moves tensors between models; it knows no training and no files.
 
+mod choice;
+mod error;
+mod growth;
+pub mod measure;
 mod merge;
 mod origin;
 mod scale;
@@ -11,48 +15,15 @@ use std::collections::HashSet;
 
 use candle_core::Device;
 
-use crate::config::LayerChoice;
-use crate::model::{Decoder, DecoderConfig, ModelError, Part, Weights};
-use crate::tensors::DType;
+use crate::model::{Decoder, DecoderConfig, Part, Weights};
 
+pub use choice::{Chosen, choose, next_layers, resolve};
+pub use error::InheritError;
+pub use growth::{Grown, grow, sources};
+pub use measure::Measured;
 pub use merge::assemble_slices;
 pub use origin::{Ends, Origin, Taken};
 pub use slices::{Slices, SlicesError};
-
-/// A layer whose MaxRank is below this is lazy or nearly so.
-const POTENT_RANK: f64 = 2.0;
-
-/// The reference layers that a choice means, in order. `max_rank` is the reference's MaxRank per layer: `auto` takes
-/// half of the layers, but none from the first collapsing one on, and at least one.
-///
-/// # Errors
-/// When the choice names a layer the reference does not have, or none.
-pub fn choose(
-    choice: &LayerChoice,
-    n_layer: usize,
-    max_rank: &[f64],
-) -> Result<Vec<usize>, InheritError> {
-    let mut layers = choice.of(n_layer);
-    if *choice == LayerChoice::Auto {
-        let potent = max_rank.iter().position(|&rank| rank < POTENT_RANK);
-        layers.truncate(potent.unwrap_or(n_layer).max(1));
-    }
-    match layers.iter().find(|&&l| l >= n_layer) {
-        Some(&layer) => Err(InheritError::NoLayer { layer, n_layer }),
-        None if layers.is_empty() => Err(InheritError::Nothing),
-        None => Ok(layers),
-    }
-}
-
-/// The reference's next `n` contiguous layers after the last one inherited: fewer, or none, when it has no more, or
-/// when the layers were picked by hand and are not its first ones.
-pub fn next_layers(layers: &[usize], n: usize, n_layer: usize) -> Vec<usize> {
-    let contiguous = layers.iter().enumerate().all(|(i, &l)| i == l);
-    if !contiguous {
-        return Vec::new();
-    }
-    (layers.len()..n_layer.min(layers.len().saturating_add(n))).collect()
-}
 
 /// The parts that `inherit.what` names. A tied head is the embedding, so either name brings it along.
 pub fn parts(what: &[Part], tied_head: bool) -> HashSet<Part> {
@@ -61,34 +32,6 @@ pub fn parts(what: &[Part], tied_head: bool) -> HashSet<Part> {
         parts.insert(Part::Embeddings);
     }
     parts
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum InheritError {
-    #[error(
-        "tensor {name} has {value} times its scale, which {dtype} cannot hold; write dtype: float32 or another scale in the recipe"
-    )]
-    DoesNotFit {
-        name: String,
-        value: f32,
-        dtype: DType,
-    },
-    #[error(
-        "layers are taken that are not there: layer {layer} of a model of {n_layer}, counted from 0"
-    )]
-    NoLayer { layer: usize, n_layer: usize },
-    #[error("no layer is taken")]
-    Nothing,
-    #[error("models {0} and {1} cannot be put together: {2} differs")]
-    Unlike(usize, usize, &'static str),
-    #[error(transparent)]
-    Model(#[from] ModelError),
-}
-
-impl From<candle_core::Error> for InheritError {
-    fn from(error: candle_core::Error) -> Self {
-        Self::Model(error.into())
-    }
 }
 
 /// A model made of layers of one or several models of one shape, in the order named, with the parts named in `what`; the
@@ -311,34 +254,5 @@ mod tests {
         let want = tensor(&r, "transformer.h.0.attn.c_attn.weight");
         assert_eq!(tensor(&model, name), want);
         assert_eq!(model.config.attention_scales, [1.0, 1.0]);
-    }
-
-    #[test]
-    fn next_layers_are_contiguous_and_end_with_the_reference() {
-        assert_eq!(next_layers(&[0, 1], 2, 8), [2, 3]);
-        assert_eq!(next_layers(&[0, 1, 2], 2, 4), [3]);
-        assert!(next_layers(&[0, 1], 2, 2).is_empty());
-        assert!(next_layers(&[0, 5], 2, 8).is_empty());
-    }
-
-    #[test]
-    fn a_layer_the_reference_lacks_is_named() {
-        let error = choose(&LayerChoice::List(vec![0, 9]), 4, &[])
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("layer 9 of a model of 4"), "{error}");
-        assert_eq!(choose(&LayerChoice::Half, 5, &[]).unwrap(), [0, 1]);
-    }
-
-    #[test]
-    fn auto_ends_before_the_first_collapsing_layer() {
-        let auto = |ranks: &[f64]| choose(&LayerChoice::Auto, 8, ranks).unwrap();
-        assert_eq!(
-            auto(&[9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 1.0, 1.0]),
-            [0, 1, 2, 3]
-        );
-        assert_eq!(auto(&[9.0, 8.0, 1.9, 6.0, 5.0, 4.0, 1.0, 1.0]), [0, 1]);
-        assert_eq!(auto(&[1.0; 8]), [0]);
-        assert_eq!(auto(&[]), [0, 1, 2, 3], "not measured yet");
     }
 }

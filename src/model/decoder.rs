@@ -165,17 +165,7 @@ impl Decoder {
     /// When the head has fewer rows, or a target is not among them.
     pub fn forward_over(&self, ws: &Workspace, vocab: usize) -> Result<()> {
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
-        let head = self.operands(ws.compute)?.head.narrow(0, 0, vocab)?;
-        ops::head_cross_entropy(
-            ws.compute,
-            &ws.losses,
-            None,
-            &ws.chunk,
-            &ws.x_final,
-            &head,
-            &ws.targets,
-            1.0,
-        )
+        self.losses(ws, vocab)
     }
 
     /// Calls `each_layer` with the attention input of every layer (`qkv`, rotated by its positions), without computing
@@ -252,11 +242,7 @@ impl Decoder {
         ws: &Workspace,
         each_layer: &mut impl FnMut(usize, &Tensor, AttentionShape) -> Result<()>,
     ) -> Result<()> {
-        let wpe = match (&self.w.wpe, &ws.ragged) {
-            (Some(wpe), Some(ragged)) => Some(wpe.index_select(&ragged.positions, 0)?),
-            (wpe, _) => wpe.clone(),
-        };
-        ops::embedding(ws.x(0), &ws.inputs, &self.w.wte, wpe.as_ref())?;
+        self.embed(ws)?;
         for layer in 0..self.config.n_layer {
             self.block(layer, ws.x(layer), ws.x(layer + 1), ws.layer(layer), ws)?;
             each_layer(layer, &ws.layer(layer).qkv, self.attention_shape(layer, ws))?;

@@ -13,13 +13,14 @@ pub fn similarity(before: &[f32], after: &[f32], c: usize) -> f64 {
     rows.map(|(a, b)| cosine(a, b)).sum()
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
+/// The cosine of the angle between two vectors; 1 where one of them is zero, NaN where a value is not finite.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         let both = a.iter().zip(b);
         both.map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
     };
     let norms = (dot(a, a) * dot(b, b)).sqrt();
-    if norms > 0.0 { dot(a, b) / norms } else { 1.0 }
+    if norms == 0.0 { 1.0 } else { dot(a, b) / norms }
 }
 
 impl Decoder {
@@ -49,5 +50,7 @@ mod tests {
         let before = [1.0, 0.0, 3.0, 4.0, 0.0, 0.0];
         let after = [0.0, 2.0, 6.0, 8.0, 0.0, 0.0];
         assert_eq!(similarity(&before, &after, 2), 0.0 + 1.0 + 1.0);
+        assert!(cosine(&[1.0, f32::NAN], &[1.0, 0.0]).is_nan());
+        assert!(cosine(&[1.0, 0.0], &[f32::INFINITY, 0.0]).is_nan());
     }
 }

@@ -18,6 +18,7 @@ mod parts;
 mod ragged;
 mod read;
 mod rope;
+mod through;
 pub mod walk;
 mod weights;
 mod workspace;
@@ -27,7 +28,7 @@ pub use config::{Biases, DecoderConfig, Family, Mlp, Norms, Positions, Rope, Rop
 pub use decoder::{Decoder, Head};
 pub use files::{ModelError, Named, WEIGHTS, named, save, save_as, save_tensors, write_synced};
 pub use generate::{Generator, Sampling, cache_bytes};
-pub use influence::similarity;
+pub use influence::{cosine, similarity};
 pub use matrices::HiddenMatrix;
 pub use memory::{arena_bytes, memory_bytes, workspace_bytes};
 pub use part::Part;

@@ -25,7 +25,7 @@ pub enum GrowMode {
     /// All layers come fresh from the reference; new optimizer, new schedule.
     #[default]
     Restart,
-    /// Trained layers stay, the reference's next layers are appended; old moments are kept.
+    /// Trained layers stay, and so do their moments; the layers that are added come from [`GrowSource`].
     Keep,
 }
 
@@ -35,6 +35,40 @@ impl fmt::Display for GrowMode {
             Self::Restart => "restart",
             Self::Keep => "keep",
         })
+    }
+}
+
+/// Where the layers come from that a growth adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GrowSource {
+    /// The reference's next layers.
+    #[default]
+    Next,
+    /// The model's middle layers, copied right above themselves (Saunshi et al., "MIDAS", arXiv 2409.19044).
+    CopyMiddle,
+    /// The model's top layers, copied on top.
+    CopyTop,
+}
+
+impl GrowSource {
+    /// Their names in a config.
+    pub const NAMES: [&'static str; 3] = ["next", "copy-middle", "copy-top"];
+
+    /// Whether layers of the model are copied.
+    pub fn copies(self) -> bool {
+        self != Self::Next
+    }
+
+    /// Whether the reference's next layers are added, which journals do not mention.
+    pub fn is_next(&self) -> bool {
+        !self.copies()
+    }
+}
+
+impl fmt::Display for GrowSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::NAMES[*self as usize])
     }
 }
 

@@ -1,6 +1,7 @@
 //! The order of a run's phases, for the trainer's plan and for forecasts on a screen.
 
 use super::baseline::BaselinePhase;
+use super::command::GrowSource;
 use super::controls::Control;
 use super::event::{Depth, Length, Phase, Planned, PlannedBaseline, RunInfo, Start};
 
@@ -13,6 +14,8 @@ pub struct Recipe {
     pub round_steps: u64,
     /// Layers that each growth adds; 0 when the model cannot grow.
     pub grow_step: usize,
+    /// Where these come from: a model cannot be copied more than once over.
+    pub grow_source: GrowSource,
     /// Most layers that a growth leads to.
     pub max_layers: usize,
     /// The models that the run trains for comparison, in order.
@@ -101,6 +104,7 @@ impl Recipe {
             reference_steps: info.reference_steps,
             round_steps: info.round_steps,
             grow_step: info.grow_step,
+            grow_source: info.grow_source,
             max_layers: info.max_layers,
             comparisons: Comparison::of_run(info),
             without_rounds: info.only_baseline.is_some(),
@@ -154,7 +158,11 @@ impl Recipe {
                 steps: self.round_steps,
                 conditional,
             });
-            let added = self.grow_step.min(self.max_layers.saturating_sub(layers));
+            let room = self.max_layers.saturating_sub(layers);
+            let added = match self.grow_source.copies() {
+                true => self.grow_step.min(layers).min(room),
+                false => self.grow_step.min(room),
+            };
             if added == 0 {
                 return layers;
             }
@@ -162,5 +170,31 @@ impl Recipe {
             round = round.saturating_add(1);
             conditional = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_copied_once_over_at_most() {
+        let layers = |grow_source, grow_step| -> Vec<usize> {
+            let recipe = Recipe {
+                reference_layers: 8,
+                reference_steps: 10,
+                round_steps: 10,
+                grow_step,
+                grow_source,
+                max_layers: 7,
+                comparisons: Vec::new(),
+                without_rounds: false,
+            };
+            let phases = recipe.phases(&Phase::Round(1), 1, 10);
+            phases.iter().map(|planned| planned.layers).collect()
+        };
+        assert_eq!(layers(GrowSource::CopyTop, 4), [1, 2, 4, 7]);
+        assert_eq!(layers(GrowSource::CopyMiddle, 2), [1, 2, 4, 6, 7]);
+        assert_eq!(layers(GrowSource::Next, 4), [1, 5, 7]);
     }
 }

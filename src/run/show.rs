@@ -98,6 +98,10 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
     if !core.baselines.is_empty() {
         all["baselines"] = json!(core.baselines);
     }
+    // Absent where nothing was measured, as in runs of earlier versions.
+    if let Some(measured) = &core.chosen_by {
+        all["layers_chosen_by"] = json!(measured);
+    }
     tasks::extend(&mut all, state);
     all
 }
@@ -272,6 +276,11 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
             info.max_layers,
             table::ascii(&info.policy)
         )?;
+        if let Some(measured) = &core.chosen_by {
+            let on = table::plural(measured.windows as usize, "window");
+            let words = table::ascii(&measured.words());
+            writeln!(out, "layers     chosen {words} (on {on})")?;
+        }
         writeln!(
             out,
             "device     {}, {}, {}",

@@ -220,11 +220,18 @@ impl Trainer {
         let shape = self.learner.shape();
         let max = plan::max_layers(&self.config, self.reference_layers);
         let room = add.min(max.saturating_sub(shape.n_layer));
-        let sources = inherit::next_layers(&self.state.source_layers, room, self.reference_layers);
+        let present = &self.state.source_layers;
+        let grown = inherit::grow(
+            self.config.grow.source,
+            present,
+            room,
+            self.reference_layers,
+        );
+        let (_, sources) = inherit::sources(&grown, present);
         (!sources.is_empty()).then(|| self.cost_with(sources))
     }
 
-    /// What a round of the present model with these reference layers on top costs.
+    /// What a round of the present model with layers from these of the reference added costs.
     fn cost_with(&self, sources: Vec<usize>) -> GrowthCost {
         let shape = self.learner.shape();
         let grown = shape.with_layers(vec![1.0; shape.n_layer + sources.len()]);
@@ -268,10 +275,23 @@ impl Trainer {
         if layers == 0 {
             return Some("growing by 0 layers is no growth; give at least 1".into());
         }
-        if matches!(&self.config.inherit.layers, LayerChoice::List(_))
-            && self.growth_cost(1).is_none()
-        {
-            return Some("the layers were picked by a list, so that no next one is known".into());
+        let by = match &self.config.inherit.layers {
+            LayerChoice::List(_) => Some("by a list"),
+            LayerChoice::Measured(..) => Some("by a measure"),
+            LayerChoice::Spread(_) => Some("over the whole depth"),
+            _ => None,
+        };
+        let source = self.config.grow.source;
+        if let Some(by) = by.filter(|_| !source.copies() && self.growth_cost(1).is_none()) {
+            return Some(format!(
+                "the layers were picked {by}, so that no next one is known; grow.source = \"copy-middle\" or \"copy-top\" can grow them"
+            ));
+        }
+        if source.copies() && layers > have {
+            return Some(format!(
+                "grow.source = \"{source}\" copies at most the {} that there are",
+                table::plural(have, "layer")
+            ));
         }
         match self.growth_cost(layers) {
             None => Some(format!(

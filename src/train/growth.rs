@@ -37,14 +37,16 @@ impl Trainer {
         let round = before + 1;
         let sources = self.state.source_layers.clone();
         let reference = self.reference()?;
-        let added = inherit::next_layers(&sources, add, reference.config.n_layer);
+        let from = self.config.grow.source;
+        let layers = inherit::grow(from, &sources, add, reference.config.n_layer);
+        let (_, added) = inherit::sources(&layers, &sources);
         // By its own name: the link may be another branch's, and may not have been written.
         let link = pre_grow(before);
         let known = self.keeper.before_growth();
         let checkpoint =
             known.unwrap_or_else(|| self.keeper.checkpoints().resolve(&link).unwrap_or(link));
         let (what, seed) = (&self.config.inherit.what, self.config.train.seed);
-        let start = Start::grown(mode, &sources, &added, what, seed);
+        let start = Start::grown(mode, &sources, &layers, what, seed);
         let own = match start.takes_own() {
             // Written and verified before the growth.
             true => Some(self.keeper.checkpoints().open_saved(&checkpoint)?),
@@ -78,6 +80,7 @@ impl Trainer {
             to_layers,
             added,
             mode,
+            source: from,
             round,
         }));
         Ok(round)

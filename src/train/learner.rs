@@ -11,9 +11,12 @@ use super::attention::{self, Ranks};
 use super::objective::Objective;
 use super::optimizer::{Hyperparameters, Norms, Optimizer};
 use super::passes::Passes;
+use crate::config::Measure;
 use crate::corpus::{Batch, Tokens};
 use crate::device::memory;
 use crate::eval::Evaluator;
+use crate::inherit::Measured;
+use crate::inherit::measure::{self, Subject, Watch};
 use crate::model::{Arena, Decoder, DecoderConfig, Mode, Workspace};
 use crate::ops;
 
@@ -291,6 +294,30 @@ impl Learner {
         let optimizer = held.optimizer.as_ref();
         let norms = optimizer.map(|optimizer| optimizer.norms(&held.model, frozen));
         Ok(norms.transpose()?)
+    }
+
+    /// Measures the layers of the model on windows of the validation text, which start at `starts`, and chooses `keep` of
+    /// them. `None` where `watch` has stopped it.
+    ///
+    /// # Errors
+    /// When an operation fails, or a figure is not finite.
+    pub fn measure_layers(
+        &self,
+        val: &Tokens,
+        starts: &[usize],
+        measure: Measure,
+        keep: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Measured>> {
+        let held = self.held()?;
+        let subject = Subject {
+            model: &held.model,
+            workspace: held.buffers.evaluator.workspace(),
+            tokens: val,
+            starts,
+            vocab: held.model.config.vocab,
+        };
+        Ok(measure::measure(measure, keep, subject, watch)?)
     }
 
     /// The gradients of the latest step, in the order of the model's parameters; zeros before a first one.

@@ -10,6 +10,7 @@
 //! | `process`, `task`, `outcome` | from task to task until the process's part ends; what is next; how parts of the work end |
 //! | `recipe`, `growth`, `rollback` | phases from begin to end; growth as a transaction; back to a checkpoint |
 //! | [`plan`], [`schedule`], `passes`, [`memory`], [`windows`] | what follows from a config before anything is trained |
+//! | `choose` | measures the reference's layers where a choice of layers asks for that |
 //! | `start`, `objective` | what a phase's model starts from; what training minimises |
 //! | `configs`, `data`, `machine` | the config in force and the one wanted; batches, validation windows and their latest losses; device and threads |
 //! | `learner`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes. [`Learner`] knows no run, no journal and no clock |
@@ -28,6 +29,7 @@ pub mod baselines;
 mod begin;
 mod boundary;
 pub mod checkpoint;
+mod choose;
 mod comparison;
 mod configs;
 mod control;

@@ -230,18 +230,25 @@ pub fn order(
     reference_layers: usize,
     control_steps: u64,
 ) -> Vec<Planned> {
-    // Layers that were picked by hand have no next ones.
-    let grows = !inherit::next_layers(layers, 1, reference_layers).is_empty();
+    let grows = grows(config, layers, reference_layers);
     let recipe = Recipe {
         reference_layers,
         reference_steps: config.reference.train.as_ref().map_or(0, |r| r.steps),
         round_steps: config.train.steps,
         grow_step: if grows { config.grow.step } else { 0 },
+        grow_source: config.grow.source,
         max_layers: max_layers(config, reference_layers),
         comparisons: comparisons(config, reference_layers),
         without_rounds: config.policy.only_baseline.is_some(),
     };
     recipe.phases(first, layers.len(), control_steps)
+}
+
+/// Whether a model of these layers of the reference can grow. Layers that were picked by hand or by a measure have no next
+/// ones, but they can be copied.
+pub fn grows(config: &Config, layers: &[usize], reference_layers: usize) -> bool {
+    let grown = inherit::grow(config.grow.source, layers, 1, reference_layers);
+    grown.len() > layers.len()
 }
 
 /// What the training of a phase minimises.

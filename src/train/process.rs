@@ -30,7 +30,7 @@ impl Trainer {
             }
             let end = match task {
                 Task::Train => self.phase()?,
-                Task::Inherit => self.inherit().map(|()| None)?,
+                Task::Inherit => self.inherit()?,
                 Task::Grow { layers, mode } => self.grow(layers, mode)?,
                 Task::Control(control) => self.control(control).map(|()| None)?,
                 Task::Baseline(phase) => self.baseline(phase).map(|()| None)?,

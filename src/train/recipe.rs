@@ -10,7 +10,6 @@ use super::start::{Sources, Start};
 use super::state::{Benchmark, Task};
 use super::trainer::Trainer;
 use crate::config::Config;
-use crate::inherit;
 use crate::model::Files;
 use crate::run::event::{Body, Done, Inheritance, Log, Outcome, Phase, PhaseEvent, PhaseResult};
 use crate::run::hints::NEXT_BATCH;
@@ -123,9 +122,10 @@ impl Trainer {
     /// Starts a phase with the present model: event, first evaluation, first probe.
     pub(super) fn begin(&mut self, phase: Phase, start: &Start, steps: u64) -> Result<()> {
         let layers = start.source_layers(&self.state.source_layers);
-        // A growth keeps the indices; other models have other layers.
-        let thaws = !matches!(phase, Phase::Round(n) if n > 1)
-            && self.state.live.unfreeze(&(0..usize::MAX));
+        // A growth keeps the indices, unless it copies layers into the middle; other models have other layers.
+        let keeps = matches!(phase, Phase::Round(n) if n > 1)
+            && layers.starts_with(&self.state.source_layers);
+        let thaws = !keeps && self.state.live.unfreeze(&(0..usize::MAX));
         self.state.begin_phase(phase, start.name(), layers, steps);
         let body = Body::Phase(self.phase_event(None));
         self.emit(body);
@@ -310,16 +310,13 @@ impl Trainer {
         Ok(self.keeper.checkpoints().files(name)?)
     }
 
-    /// Round 1.
-    pub(super) fn inherit(&mut self) -> Result<()> {
+    /// Round 1. `Some` ends this process's part.
+    pub(super) fn inherit(&mut self) -> Result<Option<Ended>> {
         let reference = self.reference()?;
-        let measured = self.state.reference.as_ref();
-        let max_rank = measured.map_or(&[][..], |r| &r.max_rank);
-        let layers = inherit::choose(
-            &self.config.inherit.layers,
-            reference.config.n_layer,
-            max_rank,
-        )?;
+        let choice = self.config.inherit.layers.clone();
+        let Some((layers, measured)) = self.choose_layers(&choice, &reference)? else {
+            return self.after_interruption();
+        };
         let shape = reference.config.with_layers(vec![1.0; layers.len()]);
         let held = self.memory_held();
         self.memory_of(&shape).check("round 1", &held)?;
@@ -338,10 +335,11 @@ impl Trainer {
             layers,
             what: parts.map(|part| part.name().to_string()).collect(),
             from: "the reference".into(),
+            measured,
         }));
         self.begin(Phase::Round(1), &start, self.config.train.steps)?;
         self.keeping().background("start of round 1", false);
-        Ok(())
+        Ok(None)
     }
 
     /// Says how the recipe ended, once everything before is on disk.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::checkpoint::Saved;
 use super::learner::Learner;
-use crate::inherit::{self, Taken};
+use crate::inherit::{self, Grown, Taken};
 use crate::model::{DecoderConfig, Files, Part, Weights};
 use crate::run::command::GrowMode;
 use crate::run::event;
@@ -91,27 +91,29 @@ impl Start {
         }
     }
 
-    /// A growth: the layers `sources` of the last round and `added` ones of the reference. With [`GrowMode::Restart`] all
-    /// are taken from the reference again, as [`Self::inherit`] does; with [`GrowMode::Keep`] the trained ones stay, with
-    /// their moments.
+    /// A growth to the layers `grown`, where those of the last round came from the layers `sources` of the reference. With
+    /// [`GrowMode::Restart`] all are taken from the reference again, as [`Self::inherit`] does; with [`GrowMode::Keep`] the
+    /// trained ones stay, with their moments, and copies have both.
     pub fn grown(
         mode: GrowMode,
         sources: &[usize],
-        added: &[usize],
+        grown: &[Grown],
         what: &[Part],
         seed: u64,
     ) -> Self {
         match mode {
             GrowMode::Restart => Self {
                 name: event::Start::Restart,
-                ..Self::inherit(&[sources, added].concat(), what, seed)
+                ..Self::inherit(&inherit::sources(grown, sources).0, what, seed)
             },
             GrowMode::Keep => {
-                let own = (0..sources.len()).map(Origin::Own);
-                let added = added.iter().copied().map(Origin::Reference);
+                let origin = |layer: &Grown| match *layer {
+                    Grown::Kept(own) | Grown::Copied(own) => Origin::Own(own),
+                    Grown::Next(layer) => Origin::Reference(layer),
+                };
                 Self {
                     name: event::Start::Keep,
-                    layers: own.chain(added).collect(),
+                    layers: grown.iter().map(origin).collect(),
                     parts: inherit::all_parts(),
                     seed: 0,
                     moments: true,
@@ -173,7 +175,12 @@ impl Start {
             inherit::fill(model, &models, &layers, &self.parts, self.seed)?;
             if let Some((optimizer, own)) = optimizer.zip(sources.own).filter(|_| self.moments) {
                 let (params, steps) = (own.files.params(), &own.state.optimizer_steps);
-                own.moments.load_into(params, steps, model, optimizer)?;
+                let own_layer = |layer: usize| match self.layers.get(layer) {
+                    Some(Origin::Own(own)) => Some(*own),
+                    _ => None,
+                };
+                own.moments
+                    .load_layers_into(params, steps, model, optimizer, &own_layer)?;
             }
             Ok(())
         })
@@ -222,6 +229,7 @@ mod tests {
     use super::*;
     use crate::file::Dir;
     use crate::model::{self, Decoder, Sizes};
+    use crate::run::command::GrowSource;
     use crate::train::checkpoint::Moments;
     use crate::train::passes::Passes;
     use crate::train::state::TrainState;
@@ -272,7 +280,8 @@ mod tests {
         };
         let shape = own.files.config.clone();
         let mut learner = Learner::new(shape, Passes::usual(2, 8), 100, &Device::Cpu);
-        let start = Start::grown(GrowMode::Keep, &[0, 1], &[2, 3], &[], 0);
+        let layers = inherit::grow(GrowSource::Next, &[0, 1], 2, 4);
+        let start = Start::grown(GrowMode::Keep, &[0, 1], &layers, &[], 0);
         start.apply(&mut learner, sources, true).unwrap();
         let grown = learner.model().unwrap();
         let optimizer = learner.optimizer().unwrap().unwrap();
@@ -290,9 +299,50 @@ mod tests {
     }
 
     #[test]
+    fn copies_have_the_weights_and_the_moments_of_their_layers() {
+        let tmp = tempfile::tempdir().unwrap();
+        let own = saved(&tmp.path().join("own"), &[1.0, 0.5, 0.25], 2, 7);
+        let sources = Sources {
+            reference: None,
+            own: Some(&own),
+        };
+        let present = [0, 3, 7];
+        for (source, from) in [
+            (GrowSource::CopyMiddle, [0, 1, 0, 1, 2]),
+            (GrowSource::CopyTop, [0, 1, 2, 1, 2]),
+        ] {
+            let shape = own.files.config.clone();
+            let mut learner = Learner::new(shape, Passes::usual(2, 8), 100, &Device::Cpu);
+            let layers = inherit::grow(source, &present, 2, 8);
+            let start = Start::grown(GrowMode::Keep, &present, &layers, &[], 0);
+            assert_eq!(start.source_layers(&present), from.map(|l| present[l]));
+            start.apply(&mut learner, sources, true).unwrap();
+            let grown = learner.model().unwrap();
+            let optimizer = learner.optimizer().unwrap().unwrap();
+            assert_eq!(grown.config.n_layer, 5);
+            for (i, p) in grown.params.iter().enumerate() {
+                let layer = p.layer.map(|l| from[l]);
+                let mut wanted = vec![0.0; p.len()];
+                own.files.parameter(p.stem, layer, &mut wanted).unwrap();
+                assert_eq!(grown.weights.read(i).unwrap(), wanted, "{}", p.name);
+                // The moments of these checkpoints are as their weights.
+                for moment in [&optimizer.m, &optimizer.v] {
+                    let values = crate::ops::read(&moment.views[i]).unwrap();
+                    assert_eq!(values, wanted, "{}", p.name);
+                }
+                assert_eq!(optimizer.steps[i], 7, "{}", p.name);
+            }
+            let restart = Start::grown(GrowMode::Restart, &present, &layers, &[], 0);
+            let from = from.map(|l| Origin::Reference(present[l]));
+            assert_eq!(restart.layers, from);
+        }
+    }
+
+    #[test]
     fn a_growth_keeps_the_trained_layers_or_takes_them_again() {
         let what = [Part::Attention];
-        let grown = |mode| Start::grown(mode, &[0, 1], &[2], &what, 5);
+        let layers = inherit::grow(GrowSource::Next, &[0, 1], 1, 4);
+        let grown = |mode| Start::grown(mode, &[0, 1], &layers, &what, 5);
         let restart = grown(GrowMode::Restart);
         assert_eq!(
             restart.layers,

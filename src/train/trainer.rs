@@ -66,6 +66,7 @@ impl Trainer {
             round_steps: self.config.train.steps,
             grow_step: self.config.grow.step,
             grow_mode: self.config.grow.mode,
+            grow_source: self.config.grow.source,
             max_layers: plan::max_layers(&self.config, self.reference_layers),
             tau: self.config.probe.tau,
             probe_length: self.config.probe.length,

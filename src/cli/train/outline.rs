@@ -22,9 +22,7 @@ pub fn phases_with(
     let layers = |n: Option<usize>| layers(n, parameters);
     let inherited = n_layer.and_then(|n| inherit::choose(&config.inherit.layers, n, &[]).ok());
     let first = inherited.as_ref().map(Vec::len);
-    // Layers that were picked by hand may leave none to grow by.
-    let grows =
-        |n| !inherit::next_layers(inherited.as_deref().unwrap_or_default(), 1, n).is_empty();
+    let grows = |n| plan::grows(config, inherited.as_deref().unwrap_or_default(), n);
     let max = match (n_layer, first) {
         (Some(n), Some(first)) if grows(n) => plan::max_layers(config, n).max(first),
         (_, first) => first.unwrap_or(0),
@@ -40,7 +38,7 @@ pub fn phases_with(
     ];
     match first {
         Some(n) if n < max => {
-            let rounds = 1 + (max - n).div_ceil(config.grow.step.max(1));
+            let rounds = 1 + growths(config, n, max);
             let which = match rounds {
                 2 => "Round 2, if needed".to_string(),
                 n => format!("Rounds 2 to {n}, if needed"),
@@ -72,6 +70,17 @@ pub fn phases_with(
         all.push(line(&name, [Some(baseline.start.to_string()), length]));
     }
     all
+}
+
+/// How many growths lead from `n` to `max` layers. A model is copied once over at most.
+fn growths(config: &Config, mut n: usize, max: usize) -> usize {
+    let step = config.grow.step.max(1);
+    let mut growths = 0;
+    while config.grow.source.copies() && n < max && n < step {
+        n += n.max(1);
+        growths += 1;
+    }
+    growths + max.saturating_sub(n).div_ceil(step)
 }
 
 /// `Round 1: 4 layers, 300 steps`.
@@ -132,5 +141,39 @@ mod tests {
                 "Round 2, if needed: up to 6 layers, 6000 parameters, 300 steps",
             ]
         );
+    }
+
+    #[test]
+    fn chosen_layers_grow_by_copies_alone() {
+        let rounds = |sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+            let loaded = config::load(&Source::named("tiny").unwrap(), &sets).unwrap();
+            let all = phases(&loaded.config, Some(8));
+            all.into_iter()
+                .filter(|p| p.contains("ound"))
+                .take(2)
+                .collect::<Vec<_>>()
+        };
+        let next = rounds(&["inherit.layers=loss:4"]);
+        assert_eq!(next[0], "Round 1: 4 layers, 300 steps");
+        assert!(
+            !next[1..].iter().any(|p| p.contains("if needed")),
+            "{next:?}"
+        );
+        for copy in ["copy-middle", "copy-top"] {
+            let source = format!("grow.source={copy}");
+            let grown = rounds(&["inherit.layers=loss:4", &source, "grow.max_layers=7"]);
+            assert_eq!(
+                grown[1],
+                "Rounds 2 to 3, if needed: up to 7 layers, 300 steps"
+            );
+            // One layer is copied to two, these to four, and these to seven.
+            let step = "grow.step=4";
+            let grown = rounds(&["inherit.layers=1", &source, step, "grow.max_layers=7"]);
+            assert_eq!(
+                grown[1],
+                "Rounds 2 to 4, if needed: up to 7 layers, 300 steps"
+            );
+        }
     }
 }

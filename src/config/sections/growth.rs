@@ -4,7 +4,7 @@ use crate::config::declare::section;
 use crate::config::key::OnResume::FreeUntil;
 use crate::config::key::Stage::Controls;
 use crate::config::rules::{at_least, finite};
-use crate::run::command::GrowMode;
+use crate::run::command::{GrowMode, GrowSource};
 
 section! {
     /// How the model grows between rounds.
@@ -14,6 +14,10 @@ section! {
 
         /// `restart`: every layer fresh from the reference; `keep`: trained layers stay, the next ones are added.
         mode: GrowMode = default(GrowMode::Restart), FreeUntil(Controls);
+
+        /// Where the layers come from that a growth adds. `next`: the reference's next ones; `copy-middle`: the middle layers of
+        /// the model, a block of them copied right above itself (MIDAS, arXiv 2409.19044); `copy-top`: its top layers, on top.
+        source: GrowSource = default(GrowSource::Next), FreeUntil(Controls);
 
         /// Steps after a growth within which the validation loss must be below its value before the growth again, else
         /// it is rolled back; 0: it need not.

@@ -104,7 +104,7 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "inherit.layers=all",
-            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices, is \"all\"",
+            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\", a list of layer indices, or \"influence:n\", \"angular:n\", \"loss:n\" or \"spread:n\", is \"all\"",
         ),
         (
             "inherit.layers=0",
@@ -128,11 +128,31 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "inherit.layers=[0, -1]",
-            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices, found a list of 2",
+            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\", a list of layer indices, or \"influence:n\", \"angular:n\", \"loss:n\" or \"spread:n\", found a list of 2",
         ),
         (
             "inherit.layers=1.5",
-            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\" or a list of layer indices, found the number 1.5",
+            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\", a list of layer indices, or \"influence:n\", \"angular:n\", \"loss:n\" or \"spread:n\", found the number 1.5",
+        ),
+        (
+            "inherit.layers=los:6",
+            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\", a list of layer indices, or \"influence:n\", \"angular:n\", \"loss:n\" or \"spread:n\", is \"los:6\"; did you mean \"loss:6\"?",
+        ),
+        (
+            "inherit.layers=influence: 4",
+            "inherit.layers must be \"half\", \"auto\", a number of layers, a range \"a..b\", a list of layer indices, or \"influence:n\", \"angular:n\", \"loss:n\" or \"spread:n\", is \"influence: 4\"; did you mean \"influence:4\"?",
+        ),
+        (
+            "inherit.layers=loss:0",
+            "inherit.layers must keep at least 1 layer, keeps 0",
+        ),
+        (
+            "inherit.layers=spread:9",
+            "inherit.layers must be fewer than the reference's 8, is 9",
+        ),
+        (
+            "inherit.layers=angular:8",
+            "inherit.layers must be fewer than the reference's 8, is 8",
         ),
         (
             "inherit.what=[]",
@@ -248,6 +268,10 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         ("grow.step=0", "grow.step must be at least 1, is 0"),
         (
+            "grow.source=copy-midle",
+            "grow.source must be one of next, copy-middle, copy-top, is \"copy-midle\"; did you mean \"copy-middle\"?",
+        ),
+        (
             "grow.mode=keeep",
             "grow.mode must be one of restart, keep, is \"keeep\"; did you mean \"keep\"?",
         ),
@@ -340,6 +364,10 @@ fn good_values_pass() {
     for set in [
         "inherit.layers=4",
         "inherit.layers=auto",
+        "inherit.layers=influence:4",
+        "inherit.layers=angular:1",
+        "inherit.layers=loss:7",
+        "inherit.layers=spread:3",
         "inherit.layers=[0, 2, 5]",
         "inherit.what=[\"mlp\"]",
         "grow.max_layers=8",

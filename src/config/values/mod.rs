@@ -13,6 +13,7 @@ pub use baseline::{
     BaselineConfig, BaselineStart, BaselineSteps, Distill, ObjectiveChoice, Place, Teacher,
 };
 pub use choices::{INHERITABLE, MuonScale, OptimizerChoice, PolicyMode, Schedule};
-pub use layers::{LayerChoice, LayerRange};
+pub(in crate::config) use layers::SPREAD;
+pub use layers::{LayerChoice, LayerRange, Measure};
 pub use texts::{BUILTIN, BUILTIN_TEXTS, HUB, Texts, TrainTexts, WeightedText, is_name};
 pub use tokenizer::{TOKENIZERS, TokenizerChoice};

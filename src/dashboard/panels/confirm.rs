@@ -90,7 +90,13 @@ fn grow(scene: &Scene<'_>, layers: usize, mode: Option<GrowMode>) -> (String, Ve
     let mut all = e.into_iter().flat_map(|e| e.costs.iter().chain(&e.growth));
     if let Some(known) = all.find(|c| c.layers == cost.layers.1 && c.add == layers) {
         let sources: Vec<String> = known.source_layers.iter().map(usize::to_string).collect();
-        model.push_str(&format!(" (reference {})", sources.join(", ")));
+        let copies = info.is_some_and(|i| i.grow_source.copies());
+        let of = if copies {
+            "copies of reference"
+        } else {
+            "reference"
+        };
+        model.push_str(&format!(" ({of} {})", sources.join(", ")));
     }
     let [_, parameters, bytes, speed, _] = cost.cells();
     for (value, unit) in [(parameters, " parameters"), (bytes, ""), (speed, " tok/s")] {

@@ -62,10 +62,12 @@ pub fn measured(scene: &Scene<'_>, e: &Evidence, width: usize) -> Vec<Line<'stat
     lines.push(match &e.growth {
         Some(growth) => {
             let sources: Vec<String> = growth.source_layers.iter().map(usize::to_string).collect();
-            cells(
-                "growing",
-                &format!("reference layers {}", sources.join(",")),
-            )
+            let info = scene.run.info.as_ref();
+            let of = match info.is_some_and(|i| i.grow_source.copies()) {
+                true => "copies of reference layers",
+                false => "reference layers",
+            };
+            cells("growing", &format!("{of} {}", sources.join(",")))
         }
         None => cells("growing", "no layer is left to inherit"),
     });

@@ -45,6 +45,7 @@ impl Story {
             round_steps: 200,
             grow_step: 2,
             grow_mode: GrowMode::Restart,
+            grow_source: GrowSource::Next,
             max_layers: 6,
             tau: 0.9,
             probe_length: 100,
@@ -328,6 +329,7 @@ impl Story {
             to_layers: 6,
             added: vec![4, 5],
             mode: GrowMode::Restart,
+            source: GrowSource::Next,
             round: 2,
         }));
         story.train(200, 6, |i| 1.92 + 0.4 * (-i / 60.0).exp());

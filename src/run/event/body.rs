@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 use super::checkpoint::{CheckpointBegun, CheckpointWritten, Resumed, Rollback};
 use super::command::{Answer, CommandGiven, Gap, Log, Warning};
 use super::decision::Decision;
+use super::inherit::Inheritance;
 use super::kind::{DropOrder, Kind};
 use super::measure::{Evaluation, Probe, TrainMetrics};
-use super::phase::{Done, Growth, Inheritance, PhaseEvent, RunEvent};
+use super::phase::{Done, Growth, PhaseEvent, RunEvent};
 use super::task::{Sample, TaskProgress, TaskResult};
 use crate::run::gpu_stats::GpuStats;
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::baseline::PlannedBaseline;
 use super::foreign::{LONGEST_NAME, counted, cut, layers, most};
 use super::task::{LONGEST_TASK, MOST_TASKS};
-use crate::run::command::GrowMode;
+use crate::run::command::{GrowMode, GrowSource};
 use crate::run::notify::Ringing;
 use crate::run::windows::EvalWindows;
 
@@ -41,6 +41,9 @@ pub struct RunInfo {
     pub grow_step: usize,
     #[serde(default)]
     pub grow_mode: GrowMode,
+    /// Where a growth's layers come from; left out for the reference's next ones.
+    #[serde(default, skip_serializing_if = "GrowSource::is_next")]
+    pub grow_source: GrowSource,
     pub max_layers: usize,
     /// Rank threshold tau and window length T of the probe.
     pub tau: f64,

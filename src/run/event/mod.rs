@@ -15,6 +15,7 @@ mod envelope;
 mod forecast;
 pub(crate) mod foreign;
 mod info;
+mod inherit;
 mod kind;
 mod line;
 mod measure;
@@ -36,11 +37,12 @@ pub use envelope::{Event, FORMAT_VERSION};
 pub use forecast::{Forecast, Interval, Prospect, Verdict};
 pub use foreign::object as clean_object;
 pub use info::{PlannedTasks, RunInfo, RunStatus};
+pub use inherit::{Inheritance, LayerMeasure};
 pub use kind::DropOrder;
 pub use measure::{Evaluation, Probe, TrainMetrics};
 pub use number::{NonFinite, finite, null_is_nan};
 pub use phase::{
-    Done, Growth, Inheritance, Outcome, Phase, PhaseEvent, PhaseResult, Planned, RunEvent, Schedule,
+    Done, Growth, Outcome, Phase, PhaseEvent, PhaseResult, Planned, RunEvent, Schedule,
 };
 pub use start::Start;
 pub(in crate::run) use task::LONGEST_TEXT;

@@ -10,7 +10,7 @@ use super::kind::Kind;
 use super::number::null_is_nan;
 use super::start::Start;
 use crate::run::baseline::BaselinePhase;
-use crate::run::command::GrowMode;
+use crate::run::command::{GrowMode, GrowSource};
 use crate::run::controls::Control;
 
 /// A part of the recipe.
@@ -248,30 +248,17 @@ impl Kind for PhaseEvent {
     }
 }
 
-/// A model inherits layers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inheritance {
-    /// Reference layers taken, in order.
-    pub layers: Vec<usize>,
-    pub what: Vec<String>,
-    pub from: String,
-}
-
-impl Kind for Inheritance {
-    fn check(&self) -> Result<(), String> {
-        layers("layers", self.layers.len())?;
-        layers("what", self.what.len())
-    }
-}
-
 /// A growth is complete: the grown model has been evaluated. Until then its phase can still be rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Growth {
     pub from_layers: usize,
     pub to_layers: usize,
-    /// Reference layers that are new.
+    /// Reference layers that are new, or that the layers that were copied came from.
     pub added: Vec<usize>,
     pub mode: GrowMode,
+    /// Where they come from; left out for the reference's next ones.
+    #[serde(default, skip_serializing_if = "GrowSource::is_next")]
+    pub source: GrowSource,
     /// The round that starts.
     pub round: u32,
 }

@@ -45,6 +45,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "../event/forecast.rs",
     "../event/foreign.rs",
     "../event/info.rs",
+    "../event/inherit.rs",
     "../event/kind.rs",
     "../event/line.rs",
     "../event/measure.rs",

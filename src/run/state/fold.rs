@@ -174,18 +174,33 @@ impl RunState {
                 }
                 _ => self.on_decided(event, choice.as_deref(), *by, *evidence_step),
             },
-            Body::Inherit(Inheritance { layers, from, .. }) => {
+            Body::Inherit(Inheritance {
+                layers,
+                from,
+                measured,
+                ..
+            }) => {
                 let n = layers.len();
-                self.note(event, Level::Info, format!("inherit {n} layers of {from}"));
+                let mut text = format!("inherit {n} layers of {from}");
+                if let Some(measured) = measured {
+                    text.push_str(&format!(" {}", measured.words()));
+                }
+                self.core.chosen_by.clone_from(measured);
+                self.note(event, Level::Info, text);
             }
             Body::Grow(Growth {
                 from_layers,
                 to_layers,
                 mode,
+                source,
                 ..
             }) => {
                 self.mark(event, MarkKind::Growth(*from_layers, *to_layers));
-                let text = format!("grow  {from_layers} → {to_layers} layers ({mode})");
+                let how = match source.copies() {
+                    true => format!("{mode}, {source}"),
+                    false => mode.to_string(),
+                };
+                let text = format!("grow  {from_layers} → {to_layers} layers ({how})");
                 self.note(event, Level::Good, text);
             }
             Body::Rollback(Rollback {

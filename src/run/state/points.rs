@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::GpuStats;
 use crate::run::event::{
-    Change, DecisionReason, Evaluation, Evidence, Outcome, Phase, PhaseResult, Probe, Start,
-    TaskProgress, null_is_nan,
+    Change, DecisionReason, Evaluation, Evidence, LayerMeasure, Outcome, Phase, PhaseResult, Probe,
+    Start, TaskProgress, null_is_nan,
 };
 use crate::run::schedule::Course;
 
@@ -171,6 +171,9 @@ pub struct Core {
     pub phase_step: u64,
     pub phase: Option<PhaseNow>,
     pub reference: Option<PhaseResult>,
+    /// What the inherited layers were chosen by, where the reference was measured for that.
+    #[serde(default)]
+    pub chosen_by: Option<LayerMeasure>,
     pub rounds: Vec<RoundResult>,
     pub controls: Vec<ControlResult>,
     /// Finished phases of baselines.

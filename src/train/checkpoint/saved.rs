@@ -74,12 +74,31 @@ impl Moments {
         model: &Decoder,
         optimizer: &mut Optimizer,
     ) -> Result<(), ModelError> {
+        self.load_layers_into(saved, steps, model, optimizer, &Some)
+    }
+
+    /// As [`Self::load_into`], where `from` returns the layer of the checkpoint's model that a layer of `model` came from;
+    /// `None` for one that came from elsewhere, whose moments stay as they are.
+    ///
+    /// # Errors
+    /// As [`Self::load_into`].
+    pub fn load_layers_into(
+        &self,
+        saved: &[Param],
+        steps: &[u32],
+        model: &Decoder,
+        optimizer: &mut Optimizer,
+        from: &dyn Fn(usize) -> Option<usize>,
+    ) -> Result<(), ModelError> {
         for (i, p) in model.params.iter().enumerate() {
-            let Some(known) = saved.iter().position(|q| q.name == p.name) else {
+            let layer = p.layer.and_then(from);
+            let is_source = |q: &Param| q.stem == p.stem && q.layer == layer;
+            let known = saved.iter().position(is_source);
+            let Some(known) = known.filter(|_| layer.is_some() == p.layer.is_some()) else {
                 continue;
             };
             for (prefix, arena) in [("m.", &optimizer.m), ("v.", &optimizer.v)] {
-                let name = format!("{prefix}{}", p.name);
+                let name = format!("{prefix}{}", saved[known].name);
                 ops::fill(&arena.views[i], |out| self.source.read_into(&name, out))??;
             }
             optimizer.steps[i] = steps.get(known).copied().unwrap_or(0);

@@ -62,10 +62,15 @@ impl RunState {
     }
 
     pub(super) fn on_phase_start(&mut self, event: &Event, mut now: PhaseNow) {
+        let mut grows = matches!(now.phase, Phase::Round(n) if n > 1);
         if let (Some(before), Phase::Round(n)) = (&self.core.phase, &now.phase)
             && *n > 1
         {
-            now.added = now.layers.saturating_sub(before.layers);
+            // Layers that were copied into the middle are not on top, and move those above.
+            grows = now.source_layers.starts_with(&before.source_layers);
+            if grows {
+                now.added = now.layers.saturating_sub(before.layers);
+            }
         }
         let text = format!(
             "{} starts: {} ({})",
@@ -74,7 +79,6 @@ impl RunState {
             now.start
         );
         // Rates belong to their phase, and a model that is not a growth has other layers.
-        let grows = matches!(now.phase, Phase::Round(n) if n > 1);
         self.core.changes.retain(|c| match c.what.as_str() {
             "lr" | "cooldown" => false,
             "frozen layers" => grows,

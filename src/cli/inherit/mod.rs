@@ -1,31 +1,43 @@
 //! `heirloom inherit`: a new model from the layers of others.
 
+mod explain;
+mod measuring;
+mod ranks;
+mod table;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
+use measuring::{Found, Measuring};
+
 use super::{Global, exit, say};
-use crate::config::{INHERITABLE, LayerChoice};
+use crate::config::{INHERITABLE, LayerChoice, nearest_layers};
 use crate::export;
 use crate::file;
 use crate::inherit::{self, Ends, InheritError, Origin, Slices, Taken};
 use crate::locate::Located;
 use crate::model::{self, Decoder, DecoderConfig, Files, Part, Weights};
-use crate::run::table::{aligned, count, plural};
-use crate::tensors::{DType, Output, Source, check_space};
+use crate::tensors::{DType, Output, check_space};
 use crate::text::{self, exact};
 
-/// Most bytes of a slices file or a rank report.
+/// Most bytes of a slices file.
 const LARGEST: u64 = 16 << 20;
 
 /// Make a model from the layers of another
+///
+/// Layers can be chosen by a rule with the number of them that is kept: spread:n takes them evenly over the depth; influence:n
+/// keeps those of the highest block influence (ShortGPT, arXiv 2403.03853), angular:n all but the contiguous block of the least
+/// angular distance (arXiv 2403.17887), loss:n drops one at a time, the one without which the loss is least (SLEB, arXiv
+/// 2402.09025). These three are measured on windows of a text, spread evenly as `heirloom loss` spreads them; loss:n takes a pass
+/// for each layer that remains, each time one is dropped.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(long, value_name = "MODEL", required_unless_present = "slices", help = super::values::MODEL, value_parser = super::values::exact_text())]
     from: Option<String>,
-    /// Layers to take: a number of first ones, a range (8..16, without 16), a list (0,2,5), half, or auto: as many as
-    /// half, but none from the first collapsing layer on (needs --ranks)
+    /// Layers to take: a number of first ones, a range (8..16, without 16), a list (0,2,5), half, auto: as many as
+    /// half, but none from the first collapsing layer on (needs --ranks), or spread:n, influence:n, angular:n, loss:n
     #[arg(
         long,
         value_name = "LAYERS",
@@ -47,7 +59,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// The directory to write
-    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["dry_run", "explain"])]
     out: Option<PathBuf>,
     /// Replace an existing model
     #[arg(long)]
@@ -55,6 +67,14 @@ pub struct Args {
     /// Print what would come from where, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print what was measured of each layer and which are taken, and write nothing
+    #[arg(long, conflicts_with_all = ["slices", "out", "dry_run"])]
+    explain: bool,
+    /// With --explain: print JSON
+    #[arg(long, requires = "explain")]
+    json: bool,
+    #[command(flatten)]
+    measuring: Measuring,
     #[command(flatten)]
     global: Global,
 }
@@ -67,6 +87,8 @@ struct Recipe {
     layers: Vec<Taken>,
     /// What the layers are from, unless it is `--layers`.
     slices: Option<Slices>,
+    /// What was measured to choose them.
+    found: Option<Found>,
 }
 
 /// Refuses a recipe of tied models whose last one has a head in its file, too.
@@ -129,6 +151,9 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let what = self.parts()?;
         let recipe = self.recipe()?;
+        if self.explain {
+            return self.explain(&recipe);
+        }
         let sources: Vec<&dyn Weights> = recipe.files.iter().map(|f| f as &dyn Weights).collect();
         let shape = inherit::shape(&sources, &recipe.layers)?;
         say::out(&self.table(&recipe, &shape, &what))?;
@@ -212,25 +237,30 @@ impl Args {
             };
             let names = slices.models.iter().map(name);
             let names: Vec<String> = names.collect::<Result<_, _>>()?;
-            let mut recipe = self.opened(names, |_| Ok(slices.layers.clone()))?;
+            let layers = slices.layers.clone();
+            let mut recipe = self.opened(names, |_, _| Ok((layers, None)))?;
             recipe.slices = Some(slices);
             return Ok(recipe);
         }
         let name = self.from.clone().unwrap_or_default();
-        self.opened(vec![name], |files| {
+        self.opened(vec![name], |files, located| {
             let n_layer = files[0].config.n_layer;
-            let choice = LayerChoice::parse(&self.layers).ok_or_else(|| {
-                exit::usage(&format!(
-                    "--layers {:?} is none of: a number, a range 8..16, a list 0,2,5, half, auto",
-                    text::clean(&self.layers)
-                ))
-            })?;
+            let choice = self.choice()?;
             let auto = choice == LayerChoice::Auto;
             if self.ranks.is_some() && !auto {
                 return Err(exit::usage("--ranks is for --layers auto").into());
             }
+            if choice.measure().is_none()
+                && let Some(option) = self.measuring.given()
+            {
+                let names = "influence:n, angular:n and loss:n";
+                return Err(exit::usage(&format!(
+                    "{option} is for layers that are measured: --layers {names}"
+                ))
+                .into());
+            }
             let ranks = match (&self.ranks, auto) {
-                (Some(file), true) => ranks(file, n_layer)?,
+                (Some(file), true) => ranks::ranks(file, n_layer)?,
                 (None, true) => {
                     return Err(exit::usage(
                         "--layers auto needs the ranks of the reference's layers: --ranks FILE",
@@ -239,16 +269,42 @@ impl Args {
                 }
                 (_, false) => Vec::new(),
             };
-            let layers = inherit::choose(&choice, n_layer, &ranks)?;
+            let mut found = None;
+            let chosen = inherit::resolve(&choice, n_layer, &ranks, |measure, keep| {
+                let taken = self.measuring.take(&files[0], &located[0], measure, keep)?;
+                let measured = taken.measured.clone();
+                found = Some(taken);
+                anyhow::Ok(Some(measured))
+            })?;
+            let layers = chosen.map_or(Vec::new(), |chosen| chosen.layers);
             let taken = |&layer: &usize| Taken { source: 0, layer };
-            Ok(layers.iter().map(taken).collect())
+            Ok((layers.iter().map(taken).collect(), found))
         })
+    }
+
+    /// What `--layers` says.
+    fn choice(&self) -> Result<LayerChoice> {
+        let shown = text::clean(&self.layers);
+        let usage = |what: String| Err(exit::usage(&what).into());
+        match LayerChoice::parse(&self.layers) {
+            Some(LayerChoice::Spread(0) | LayerChoice::Measured(_, 0)) => {
+                usage(format!("--layers {shown:?} must keep at least 1 layer"))
+            }
+            Some(choice) => Ok(choice),
+            None => {
+                let near = nearest_layers(self.layers.trim());
+                let hint = near.map_or(String::new(), |n| format!("; did you mean {n}?"));
+                usage(format!(
+                    "--layers {shown:?} is none of: a number, a range 8..16, a list 0,2,5, half, auto, spread:n, influence:n, angular:n, loss:n{hint}"
+                ))
+            }
+        }
     }
 
     fn opened(
         &self,
         names: Vec<String>,
-        layers: impl FnOnce(&[Files]) -> Result<Vec<Taken>>,
+        layers: impl FnOnce(&[Files], &[Located]) -> Result<(Vec<Taken>, Option<Found>)>,
     ) -> Result<Recipe> {
         let mut files = Vec::new();
         let mut all = Vec::new();
@@ -258,123 +314,14 @@ impl Args {
             files.push(Files::open(&located.path).with_context(context)?);
             all.push(located);
         }
+        let (layers, found) = layers(&files, &all)?;
         Ok(Recipe {
-            layers: layers(&files)?,
+            layers,
             names,
             files,
             located: all,
             slices: None,
+            found,
         })
     }
-
-    /// What comes from where, and how many parameters that is.
-    fn table(&self, recipe: &Recipe, shape: &DecoderConfig, what: &[Part]) -> String {
-        let params = shape.params();
-        let size = |part: Part, layer: Option<usize>| -> u64 {
-            let of = params.iter().filter(|p| p.part == part && p.layer == layer);
-            of.map(|p| p.len() as u64).sum()
-        };
-        let taken = inherit::parts(what, shape.tied_head);
-        let label = |source: usize, what: &str| match recipe.names.len() {
-            1 => what.to_string(),
-            _ => format!("{} {what}", text::clean(&recipe.names[source])),
-        };
-        let mut rows =
-            vec![["layer", "comes from", "at random", "parameters", "scale"].map(String::from)];
-        let mut row =
-            |name: String, from: String, parts: &[Part], layer: Option<usize>, scale: String| {
-                let there: Vec<Part> = parts
-                    .iter()
-                    .copied()
-                    .filter(|p| size(*p, layer) > 0)
-                    .collect();
-                if there.is_empty() {
-                    return;
-                }
-                let random: Vec<&str> = there
-                    .iter()
-                    .filter(|p| !taken.contains(p))
-                    .map(|p| p.name())
-                    .collect();
-                let all_random = random.len() == there.len();
-                rows.push([
-                    name,
-                    if all_random { "-".into() } else { from },
-                    match random.len() {
-                        0 => String::new(),
-                        _ if all_random => "all".into(),
-                        _ => random.join(" "),
-                    },
-                    count(there.iter().map(|p| size(*p, layer)).sum()),
-                    scale,
-                ]);
-            };
-        for part in [Part::Embeddings, Part::Positions] {
-            row(
-                part.name().into(),
-                label(recipe.ends().source(part), part.name()),
-                &[part],
-                None,
-                String::new(),
-            );
-        }
-        let parts = [Part::Norms, Part::Attention, Part::Mlp];
-        for (i, t) in recipe.layers.iter().enumerate() {
-            let scale = match shape.attention_scales[i] {
-                1.0 => String::new(),
-                s => format!("{s:.4}"),
-            };
-            let from = label(t.source, &format!("layer {}", t.layer));
-            row(i.to_string(), from, &parts, Some(i), scale);
-        }
-        for part in [Part::FinalNorm, Part::Head] {
-            let name = part.name().replace('_', " ");
-            let from = label(recipe.ends().source(part), &name);
-            row(name, from, &[part], None, String::new());
-        }
-        let mut out = aligned(&rows, &[0, 1, 2]);
-        let all: u64 = recipe.files[0].config.parameters();
-        let reference = &recipe.files[0].config;
-        out.push_str(&format!(
-            "\n{} parameters in {}; the reference has {} in {}\n",
-            count(shape.parameters()),
-            plural(shape.n_layer, "layer"),
-            count(all),
-            reference.n_layer
-        ));
-        out.push_str(&recipe.changes(shape));
-        out
-    }
-}
-
-/// MaxRank by layer, from JSON or from a probe's file.
-fn ranks(path: &Path, n_layer: usize) -> Result<Vec<f64>> {
-    let shown = text::path(path).to_string();
-    let ranks: Vec<f64> = if path.extension().is_some_and(|e| e == "safetensors") {
-        let source = Source::open(path)?;
-        let heads = source.info("rank").filter(|info| info.shape.len() == 2);
-        let Some(info) = heads else {
-            bail!("{shown} holds no ranks by layer and head");
-        };
-        let mut values = vec![0.0; info.len()];
-        source.read_into("rank", &mut values)?;
-        let max = |heads: &[f32]| heads.iter().fold(0f64, |a, &x| a.max(f64::from(x)));
-        values.chunks(info.row().max(1)).map(max).collect()
-    } else {
-        let text = file::read_text(path, LARGEST).with_context(|| shown.clone())?;
-        let json: serde_json::Value =
-            serde_json::from_str(&text).with_context(|| format!("{shown} is no JSON"))?;
-        let found = [&json["max_rank"], &json["reference"]["max_rank"]];
-        let found = found.into_iter().find(|v| v.is_array());
-        let found = found.with_context(|| format!("{shown} has no list \"max_rank\""))?;
-        serde_json::from_value(found.clone())
-            .with_context(|| format!("{shown}: \"max_rank\" is no list of numbers"))?
-    };
-    if ranks.len() != n_layer {
-        bail!(
-            "{shown} tells of {} layers, the reference has {n_layer}",
-            ranks.len()
-        );
-    }
-    Ok(ranks)
 }

@@ -1,0 +1,36 @@
+//! Why no model can be made of the layers that are asked for.
+
+use crate::model::ModelError;
+use crate::tensors::DType;
+
+#[derive(Debug, thiserror::Error)]
+pub enum InheritError {
+    #[error(
+        "tensor {name} has {value} times its scale, which {dtype} cannot hold; write dtype: float32 or another scale in the recipe"
+    )]
+    DoesNotFit {
+        name: String,
+        value: f32,
+        dtype: DType,
+    },
+    #[error(
+        "layers are taken that are not there: layer {layer} of a model of {n_layer}, counted from 0"
+    )]
+    NoLayer { layer: usize, n_layer: usize },
+    #[error("no layer is taken")]
+    Nothing,
+    #[error("{keep} layers are to be kept of a model of {n_layer}")]
+    TooMany { keep: usize, n_layer: usize },
+    #[error("the layers cannot be compared: their {0} on these windows is not finite")]
+    NotFinite(&'static str),
+    #[error("models {0} and {1} cannot be put together: {2} differs")]
+    Unlike(usize, usize, &'static str),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+impl From<candle_core::Error> for InheritError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Model(error.into())
+    }
+}

@@ -1,0 +1,125 @@
+//! What the measures have in common: a model and windows, passes over them, and what is found.
+
+use std::ops::ControlFlow;
+
+use crate::config::Measure;
+use crate::corpus::{Tokens, fill_batch};
+use crate::inherit::error::InheritError;
+use crate::model::{Decoder, Workspace};
+use crate::ops;
+
+/// A model, and the windows that it is measured on.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub model: &'a Decoder,
+    /// For forward passes of this model over some windows at a time; its `time` is their length T.
+    pub workspace: &'a Workspace,
+    pub tokens: &'a Tokens,
+    /// Where windows start; each has T tokens and one more, its last target.
+    pub starts: &'a [usize],
+    /// Rows of the vocabulary that losses are taken over.
+    pub vocab: usize,
+}
+
+/// What was measured, and which layers that speaks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    pub measure: Measure,
+    /// Layers that are kept, ascending.
+    pub kept: Vec<usize>,
+    /// Layers that are not: the lowest influence first, the block from its first layer on, in the order of dropping.
+    pub dropped: Vec<usize>,
+    /// Influence: of each layer. Angular: of the block from each layer on, from 0 on. Loss: that after each layer that was
+    /// dropped, in nats.
+    pub values: Vec<f64>,
+    /// The loss of the whole model, for the measure by loss.
+    pub whole: Option<f64>,
+    /// What was measured before each layer was dropped, for the measure by loss.
+    pub rounds: Vec<Round>,
+}
+
+/// How far a measure is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The part of the work that is done, from 0 to 1.
+    pub share: f64,
+    /// The layer that was just dropped and the loss without it, for the measure by loss.
+    pub dropped: Option<(usize, f64)>,
+}
+
+/// Is called between passes; stops the measure where it breaks.
+pub type Watch<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// What was measured before a layer was dropped by the loss.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Round {
+    /// The layers that were still there, ascending, and the loss without each of them in nats.
+    pub without: Vec<(usize, f64)>,
+    /// The layer that was dropped, and the loss without it.
+    pub dropped: (usize, f64),
+}
+
+impl Subject<'_> {
+    /// Puts windows into the workspace, a batch at a time, and calls `each` with their number. Breaks where `each` does.
+    pub(super) fn each_batch(
+        &self,
+        each: &mut dyn FnMut(usize) -> Result<ControlFlow<()>, InheritError>,
+    ) -> Result<ControlFlow<()>, InheritError> {
+        let ws = self.workspace;
+        let (batch, time) = (ws.batch, ws.time);
+        let (mut inputs, mut targets) = (vec![0; batch * time], vec![0; batch * time]);
+        for starts in self.starts.chunks(batch) {
+            // The last batch is filled up with its first window, which is not counted again.
+            let mut padded = starts.to_vec();
+            padded.resize(batch, starts[0]);
+            fill_batch(self.tokens, &padded, time, &mut inputs, &mut targets)
+                .map_err(candle_core::Error::wrap)?;
+            ops::write(&ws.inputs, &inputs)?;
+            ops::write(&ws.targets, &targets)?;
+            if each(starts.len())?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Batches of one pass over all windows.
+    pub(super) fn batches(&self) -> usize {
+        self.starts.len().div_ceil(self.workspace.batch)
+    }
+}
+
+/// Reports passes over the windows that have no steps between them.
+pub(super) struct Passes<'w, 'f> {
+    watch: &'w mut Watch<'f>,
+    done: usize,
+    all: usize,
+}
+
+impl<'w, 'f> Passes<'w, 'f> {
+    /// One pass over all windows of `subject`.
+    pub(super) fn over(subject: &Subject<'_>, watch: &'w mut Watch<'f>) -> Self {
+        Self {
+            watch,
+            done: 0,
+            all: subject.batches(),
+        }
+    }
+
+    /// Reports that one more batch is done.
+    pub(super) fn one_more(&mut self) -> ControlFlow<()> {
+        self.done += 1;
+        (self.watch)(Progress {
+            share: self.done as f64 / self.all as f64,
+            dropped: None,
+        })
+    }
+}
+
+/// Refuses values that are not finite.
+pub(super) fn finite(measure: Measure, values: &[f64]) -> Result<(), InheritError> {
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(()),
+        false => Err(InheritError::NotFinite(measure.name())),
+    }
+}
