@@ -34,6 +34,7 @@ mod activation;
 mod adamw;
 mod attention;
 mod attention_shape;
+mod block;
 pub mod clock;
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -59,6 +60,7 @@ pub use attention::{
     rope_backward,
 };
 pub use attention_shape::{AttentionShape, Stretch};
+pub use block::Block;
 pub use embedding::{embedding, embedding_backward};
 pub use head::{head_cross_entropy, head_log_likelihoods, head_logits};
 pub use instructions::{check_unit, unit, units, vectors};
@@ -66,7 +68,7 @@ pub use layout::Layout;
 pub use linear::{
     linear, linear_backward_gelu, linear_backward_input, linear_backward_weight, linear_gelu,
 };
-pub use muon::{Block, MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, to_unit_norm};
+pub use muon::{MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, to_unit_norm};
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;

@@ -8,7 +8,7 @@ use super::access::{none_on_cpu, slices, zeros};
 use super::clock::Part;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Layout, Precision, cpu, linear, linear_backward_weight, zero};
+use super::{Block, Layout, Precision, cpu, linear, linear_backward_weight, zero};
 
 /// Newton-Schulz steps of [`orthogonalize`].
 const STEPS: usize = 5;
@@ -16,38 +16,6 @@ const STEPS: usize = 5;
 const QUINTIC: [f32; 3] = [3.4445, -4.7750, 2.0315];
 /// Least norm that a matrix is divided by.
 const EPS: f32 = 1e-7;
-
-/// A matrix that lies in a larger one of `stride` columns: `columns` of them from `first` on, in all `rows`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Block {
-    pub rows: usize,
-    pub columns: usize,
-    pub first: usize,
-    pub stride: usize,
-}
-
-impl Block {
-    /// Number of elements.
-    pub fn elements(&self) -> usize {
-        self.rows * self.columns
-    }
-
-    /// Refuses tensors that this is not a part of.
-    pub(super) fn check(&self, whole: &Tensor, own: &Tensor) -> Result<()> {
-        let fits = self.columns > 0
-            && self.first + self.columns <= self.stride
-            && whole.elem_count() == self.rows * self.stride
-            && own.elem_count() == self.elements();
-        match fits {
-            true => Ok(()),
-            false => bail!(
-                "{self:?} of {:?} in a tensor of {:?}",
-                whole.shape(),
-                own.shape()
-            ),
-        }
-    }
-}
 
 /// `m = μ m + (1 - μ) g` in a block of `m` and `g`, whose gradient is `grad_scale` times `g`, and `x = μ m + (1 - μ) g`,
 /// Nesterov's look ahead; `x` holds the block alone.

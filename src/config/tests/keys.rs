@@ -52,6 +52,7 @@ fn full() -> Config {
         schedule: Some(Schedule::Wsd),
     });
     config.train.min_lr = Some(0.5);
+    config.train.muon_lr = Some(0.5);
     config.model.tie_word_embeddings = Some(true);
     config.policy.mode = Some(PolicyMode::Ask);
     config.eval.tasks = Some(vec!["piqa".into()]);

@@ -215,6 +215,19 @@ fn every_wrong_value_is_told_in_its_own_words() {
             "train.schedule must be one of cosine, linear, constant, wsd, is \"step\"",
         ),
         (
+            "train.optimizer=lion",
+            "train.optimizer must be one of adamw, muon, is \"lion\"",
+        ),
+        ("train.muon_lr=0", "train.muon_lr must be above 0, is 0"),
+        (
+            "train.muon_momentum=1",
+            "train.muon_momentum must be at least 0 and below 1, is 1",
+        ),
+        (
+            "train.muon_scale=spectral",
+            "train.muon_scale must be one of original, match_rms_adamw, is \"spectral\"",
+        ),
+        (
             "train.betas=[0.9, 1.0]",
             "train.betas must be at least 0 and below 1, holds 1",
         ),

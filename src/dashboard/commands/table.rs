@@ -173,7 +173,7 @@ pub const OWN: &[Command] = &[
     ),
     screen(
         "series next",
-        "enlarge the next small series; a small screen shows them in place of the chart",
+        "next small series; where one chart fits, in its place",
         |context| {
             let all = overview::small_series(context.run);
             context.ui.chart.next_multiple(all);

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 
 use crate::dashboard::glyphs::Glyphs;
 use crate::dashboard::theme::Theme;
+use crate::text;
 
 /// A small series.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +66,6 @@ fn one(
     theme: &Theme,
     glyphs: Glyphs,
 ) {
-    let figures = format!(" {}  {}", spark.last, spark.note);
     let style = if chosen { theme.selected } else { theme.dim };
     let label = glyphs.fit(&spark.label, usize::from(LABEL - 1));
     buffer.set_stringn(area.x, area.y, label, usize::from(LABEL - 1), style);
@@ -85,6 +85,11 @@ fn one(
             buffer.set_stringn(x, y, last, room, theme.plain);
             buffer.set_stringn(x, y + 1, format!(" {}", spark.note), room, theme.dim);
         } else {
+            let both = format!(" {}  {}", spark.last, spark.note);
+            let figures = match text::width(&both) <= room {
+                true => both,
+                false => format!(" {}", spark.last),
+            };
             buffer.set_stringn(x, y, figures, room, theme.plain);
         }
     }

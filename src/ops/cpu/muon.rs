@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::optimizer::sum_of_squares;
 use super::{ELEMENTS_PER_TASK, ROWS_PER_TASK};
-use crate::ops::muon::Block;
+use crate::ops::Block;
 
 /// The momentum of a block, and in `x` the direction that follows from it.
 pub fn momentum(

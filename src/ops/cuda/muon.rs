@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::gpu::{Arg, Gpu, Launch};
 use super::{address_f32, address_or_null, int, reduce};
-use crate::ops::muon::Block;
+use crate::ops::Block;
 use crate::ops::operands::{BF16, F32, Operands};
 
 /// The momentum of a block, and in `x` the direction that follows from it.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::MuonScale;
 use crate::model::{DecoderConfig, Sizes};
 
 fn model() -> Decoder {
@@ -31,11 +32,14 @@ fn values(frozen: &[usize]) -> Hyperparameters<'_> {
 type State = (Vec<f32>, Vec<f32>, Vec<f32>, u32);
 
 fn updated(frozen: &[usize]) -> (Decoder, Vec<State>, f64) {
-    let model = model();
+    updated_with(model(), &values(frozen))
+}
+
+fn updated_with(model: Decoder, values: &Hyperparameters<'_>) -> (Decoder, Vec<State>, f64) {
     let mut optimizer = Optimizer::new(&model, &Device::Cpu).unwrap();
-    let norm = Optimizer::grad_norm(&model, frozen).unwrap();
+    let norm = Optimizer::grad_norm(&model, values.frozen).unwrap();
     for _ in 0..2 {
-        optimizer.step(&model, norm, &values(frozen)).unwrap();
+        optimizer.step(&model, norm, values).unwrap();
     }
     let state = |i: usize| {
         let read = |arena: &Arena| ops::read(&arena.views[i]).unwrap();
@@ -96,4 +100,101 @@ fn layers_that_train_do_so_as_if_alone_were_clipped() {
             assert_eq!(weights, states[i].0, "{}", p.name);
         }
     }
+}
+
+fn with_muon(frozen: &[usize]) -> Hyperparameters<'_> {
+    Hyperparameters {
+        muon: Some(Muon {
+            lr: 1e-2,
+            momentum: 0.95,
+            scale: MuonScale::MatchRmsAdamw,
+        }),
+        ..values(frozen)
+    }
+}
+
+#[test]
+fn muon_updates_hidden_matrices_and_adamw_the_rest() {
+    let (_, adamw, _) = updated(&[]);
+    let (model, muon, _) = updated_with(self::model(), &with_muon(&[]));
+    let mut hidden = 0;
+    for (i, p) in model.params.iter().enumerate() {
+        if p.is_hidden_matrix() {
+            hidden += 1;
+            let (w, m, v, steps) = &muon[i];
+            assert_ne!(w, &adamw[i].0, "{}", p.name);
+            assert!(m.iter().any(|&x| x != 0.0), "{}", p.name);
+            assert!(v.iter().all(|&x| x == 0.0) && *steps == 2, "{}", p.name);
+        } else {
+            assert_eq!(muon[i], adamw[i], "{}", p.name);
+        }
+    }
+    assert_eq!(hidden, 4 * 4);
+}
+
+#[test]
+fn muon_leaves_frozen_layers_alone() {
+    let frozen = [1, 3];
+    let (model, states, _) = updated_with(self::model(), &with_muon(&frozen));
+    let fresh = self::model();
+    for (i, (p, (w, m, _, steps))) in model.params.iter().zip(&states).enumerate() {
+        let before = fresh.weights.read(i).unwrap();
+        let is_frozen = p.layer.is_some_and(|layer| frozen.contains(&layer));
+        assert_eq!(w == &before, is_frozen, "{}", p.name);
+        assert_eq!(m.iter().all(|&x| x == 0.0), is_frozen, "{}", p.name);
+        assert_eq!(*steps == 0, is_frozen, "{}", p.name);
+    }
+}
+
+#[test]
+fn gradients_are_clipped_before_they_become_muons_momentum() {
+    let (_, clipped, norm) = updated_with(self::model(), &with_muon(&[]));
+    assert!(norm > 1.0);
+    let small = self::model();
+    let grads = ops::read(&small.grads.flat).unwrap();
+    let grads: Vec<f32> = grads
+        .iter()
+        .map(|&g| (f64::from(g) / norm) as f32)
+        .collect();
+    ops::write(&small.grads.flat, &grads).unwrap();
+    let not_clipped = Hyperparameters {
+        clip: 0.0,
+        ..with_muon(&[])
+    };
+    let (model, scaled, _) = updated_with(small, &not_clipped);
+    for (i, p) in model
+        .params
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.is_hidden_matrix())
+    {
+        let pairs = clipped[i].1.iter().zip(&scaled[i].1);
+        for (a, b) in pairs {
+            assert!(
+                (a - b).abs() <= 1e-6 * b.abs() + 1e-9,
+                "{}: {a} {b}",
+                p.name
+            );
+        }
+    }
+}
+
+#[test]
+fn norms_are_those_of_what_is_trained() {
+    let model = model();
+    let mut optimizer = Optimizer::new(&model, &Device::Cpu).unwrap();
+    let frozen = [2];
+    let norm = Optimizer::grad_norm(&model, &frozen).unwrap();
+    optimizer.step(&model, norm, &with_muon(&frozen)).unwrap();
+    let (mut params, mut momentum) = (0.0, 0.0);
+    for (i, p) in model.params.iter().enumerate() {
+        if p.layer != Some(2) {
+            let squares = |all: Vec<f32>| all.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+            params += squares(model.weights.read(i).unwrap());
+            momentum += squares(ops::read(&optimizer.m.views[i]).unwrap());
+        }
+    }
+    let norms = optimizer.norms(&model, &frozen).unwrap();
+    assert!((norms.params - params.sqrt()).abs() < 1e-9 * norms.params);
+    assert!((norms.momentum - momentum.sqrt()).abs() < 1e-9 * norms.momentum);
 }

@@ -15,8 +15,12 @@ use crate::run::state::{
 };
 use crate::run::table;
 
-/// Columns of the figures.
+/// Columns of both figures side by side, and below one another.
 const FIGURES: u16 = 22;
+const FIGURE: u16 = 13;
+/// More series than these, in a row each, need a panel of so many columns for both figures.
+const FEW: usize = 6;
+const BROAD: u16 = 60;
 
 /// One of them.
 struct Kind {
@@ -123,8 +127,13 @@ pub fn draw(frame: &mut Frame<'_>, view: &View<'_>, area: Rect, with_loss: bool)
     let block = scene.panel(scene.text(" also measured · [ ] enlarges "));
     let inside = block.inner(area);
     frame.render_widget(block, area);
-    let wide = inside.width.saturating_sub(spark::LABEL + FIGURES);
-    let sparks: Vec<Spark> = kinds(view, with_loss)
+    let kinds: Vec<&Kind> = kinds(view, with_loss).collect();
+    let is_tight =
+        kinds.len() > FEW && usize::from(inside.height) < 2 * kinds.len() && inside.width < BROAD;
+    let figures = if is_tight { FIGURE } else { FIGURES };
+    let wide = inside.width.saturating_sub(spark::LABEL + figures);
+    let sparks: Vec<Spark> = kinds
+        .into_iter()
         .map(|k| one(view, k, usize::from(wide)))
         .collect();
     spark::draw(

@@ -13,7 +13,7 @@ use crate::dashboard::session::Facts;
 use crate::dashboard::tests::realistic::{journal, journal::Moment, run_at};
 use crate::dashboard::theme::Theme;
 use crate::dashboard::ui::Ui;
-use crate::run::event::Event;
+use crate::run::event::{Body, Event};
 use crate::run::state::{GPU_PERCENT, RunState};
 
 fn drawn(run: &RunState, ui: &Ui, size: (u16, u16)) -> Buffer {
@@ -214,6 +214,66 @@ fn small_multiples_show_what_there_is_and_one_can_be_enlarged() {
         all.contains("│lr ") && !all.contains("│gap ") && !all.contains("gap to"),
         "{all}"
     );
+}
+
+/// The run with the norms and the share of clipped steps that later versions report.
+fn with_norms() -> RunState {
+    let mut run = RunState::default();
+    for line in journal::journal(Moment::Healthy).lines() {
+        let mut event = Event::from_line(line).unwrap();
+        if let Body::Train(metrics) = &mut event.body {
+            let share = event.phase_step as f64 / 100_000.0;
+            metrics.param_norm = Some(90.0 + 60.0 * share.sqrt());
+            metrics.momentum_norm = metrics.grad_norm.map(|norm| 0.2 * norm);
+            metrics.clip_rate = Some((0.3 - share).max(0.0));
+        }
+        run.apply(&event);
+    }
+    run
+}
+
+#[test]
+fn small_multiples_hold_norms_and_clipped_steps_at_both_sizes() {
+    let run = with_norms();
+    let mut ui = Ui::default();
+    let all = screen(&run, &ui, LARGE);
+    insta::assert_snapshot!("small_multiples_200x60", all);
+    for label in ["│weights ", "│moments ", "│clipped "] {
+        assert!(all.contains(label), "{label}\n{all}");
+    }
+    // On a small screen they come with the key, in place of the chart, and go after the last.
+    let series = super::small_series(&run);
+    assert_eq!(series, 10);
+    let chart = screen(&run, &ui, (80, 24));
+    assert!(chart.contains("┌ loss") && !chart.contains("also measured"));
+    ui.chart.next_multiple(series);
+    let all = screen(&run, &ui, (80, 24));
+    insta::assert_snapshot!("small_multiples_80x24", all);
+    let labels = [
+        "gap", "lr", "grad", "tok/s", "weights", "moments", "clipped", "loss",
+    ];
+    for label in labels {
+        assert!(all.contains(&format!("│{label} ")), "{label}\n{all}");
+    }
+    assert!(
+        !all.contains("┌ loss") && all.contains("attention rank"),
+        "{all}"
+    );
+    for _ in 0..series {
+        ui.chart.next_multiple(series);
+    }
+    assert_eq!(screen(&run, &ui, (80, 24)), chart);
+    // Where there is room, below the chart.
+    ui.chart.next_multiple(series);
+    let all = screen(&run, &ui, (100, 60));
+    assert!(
+        all.contains("┌ loss") && all.contains("also measured"),
+        "{all}"
+    );
+    // Journals of earlier versions have none of them.
+    let old = run_at(Moment::Healthy);
+    assert_eq!(super::small_series(&old), 7);
+    assert!(!screen(&old, &ui, (80, 24)).contains("│weights"));
 }
 
 #[test]
