@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Times `heirloom eval` against lm-evaluation-harness: SmolLM2-135M in f32, the first 300 questions of PIQA, two threads.
 
-    scripts/bench_eval.sh [--questions N] [--pairs N] [--batches 1,8,32]
+    scripts/bench_eval.sh [--questions N] [--pairs N] [--batches 1,8,32] [--count]
 
 (which fetches the model and builds heirloom). Each pair runs one program and then the other, loading of the model apart: the
 harness's time is that of its evaluator, heirloom's that of the whole command less that of the same command on one question.
 The harness runs at its best batch size. Prints the median ratio of the pairs, its limit, both peak memories and `ok` or `FAIL`;
-exits with 1 on a failure.
+exits with 1 on a failure. First it counts what both compute, which does not depend on how busy the machine is: rows of the
+transformer, and rows of the head; `--count` ends there.
 """
 
 import argparse
@@ -59,6 +60,33 @@ def by_heirloom(heirloom, model, questions):
     return [time.time() - begin, usage.ru_maxrss * 1024]
 
 
+def prefixes(texts):
+    """All beginnings of texts: the rows of a tree of them."""
+    return {text[:n] for text in texts for n in range(1, len(text) + 1)}
+
+
+def count(export, questions, batches):
+    """Prints how many rows the harness computes, which pads the texts of a batch, and how many are left where beginnings that
+    texts share are computed once: of each question alone, and of all."""
+    import compare_with_harness as compare
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(f"{export}/tokenizer.json")
+    encode = lambda text: tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+    asked, documents = set(), []
+    for n, q in enumerate(compare.rows(Path(os.environ["HEIRLOOM_DATA"]))["piqa"][:questions]):
+        context = f"Question: {q['goal']}\nAnswer:"
+        texts = [encode(f"{context} {q[key]}") for key in ("sol1", "sol2")]
+        first = len(encode(context))
+        asked |= {(n, text[: i + 1]) for text in texts for i in range(first, len(text))}
+        documents.append([text[:-1] for text in texts])
+    texts = [text for document in documents for text in document]
+    lengths = sorted(map(len, texts), reverse=True)
+    padded = {b: sum(len(lengths[i : i + b]) * lengths[i] for i in range(0, len(lengths), b)) for b in batches}
+    print(f"{questions} questions: {sum(lengths)} rows of texts; the harness, with padding and as many rows of logits:", ", ".join(f"batch {b}: {n}" for b, n in padded.items()))
+    print(f"without what the choices of a question share: {sum(len(prefixes(d)) for d in documents)} rows; of all questions: {len(prefixes(texts))} at least; rows of logits: {len(asked)}", flush=True)
+
+
 def main():
     if sys.argv[1:2] == ["--peer"]:
         return peer(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
@@ -68,6 +96,7 @@ def main():
     p.add_argument("--questions", type=int, default=300)
     p.add_argument("--pairs", type=int, default=3)
     p.add_argument("--batches", default="1,8,32")
+    p.add_argument("--count", action="store_true")
     a = p.parse_args()
     if not os.environ.get("HEIRLOOM_DATA"):
         sys.exit("HEIRLOOM_DATA must name the directory with piqa/")
@@ -75,6 +104,9 @@ def main():
         export = str(Path(scratch) / "export")
         subprocess.run([a.heirloom, "export", a.model, "--format", "hf", "--out", export], check=True, stdout=subprocess.DEVNULL)
         batches = [int(b) for b in a.batches.split(",")]
+        count(export, a.questions, batches)
+        if a.count:
+            return
         times = {b: by_harness(export, min(a.questions, 60), b)[0] for b in batches}
         best = min(times, key=times.get)
         print("harness, 60 questions:", ", ".join(f"batch {b}: {t:.1f} s" for b, t in times.items()), f"; best {best}", flush=True)

@@ -77,7 +77,7 @@ fn every_task_asks_what_the_harness_asks() {
                 let got: Vec<[String; 2]> = document
                     .requests
                     .iter()
-                    .map(|r| [r.context.clone(), r.continuation.clone()])
+                    .map(|r| [r.context.to_string(), r.continuation.clone()])
                     .collect();
                 assert_eq!(got, pairs(expected), "{name}, document {}", i + 1);
                 compared += 1;
@@ -210,7 +210,7 @@ fn compare_pairs(model: &str, add_bos: bool) {
     let text = |v: &Value| v.as_str().unwrap().to_string();
     let document = |pair: &Value| Document {
         requests: vec![Request {
-            context: text(&pair[0]),
+            context: text(&pair[0]).into(),
             continuation: text(&pair[1]),
         }],
         answer: Answer::Word,

@@ -8,7 +8,7 @@ use super::subject::{FromRun, Subject};
 use crate::PROGRAM;
 use crate::config::{HUB, TrainTexts};
 use crate::run::event::{Phase, PhaseResult, Start};
-use crate::run::state::{Core, RunState, Status, metric_words};
+use crate::run::state::{Core, RunState, Status, documents, metric_words};
 use crate::run::table::{ascii, count, phase_name};
 use crate::tensors::DType;
 
@@ -210,19 +210,25 @@ fn tasks(out: &mut String, state: &RunState) -> std::fmt::Result {
     out.push_str("\n|---|---|---:|");
     out.push_str(&"---:|".repeat(found.models.len()));
     out.push('\n');
-    for row in &found.rows {
-        let chance = row.chance.map_or("-".into(), |c| format!("{c:.2}"));
-        write!(
-            out,
-            "| {} | {} | {chance} |",
-            words(row.task),
-            words(row.metric)
-        )?;
-        for cell in &row.cells {
-            let cell = cell.map_or("-".into(), |m| metric_words(m).replace('±', "± "));
-            write!(out, " {cell} |")?;
+    for of_task in found.tasks() {
+        for row in of_task {
+            let chance = row.chance.map_or("-".into(), |c| format!("{c:.2}"));
+            let (task, metric) = (words(row.task), words(row.metric));
+            write!(out, "| {task} | {metric} | {chance} |")?;
+            for cell in &row.cells {
+                let cell = cell.map_or("-".into(), |m| metric_words(m).replace('±', "± "));
+                write!(out, " {cell} |")?;
+            }
+            out.push('\n');
         }
-        out.push('\n');
+        // Where they differ, values are not to be compared.
+        if let Some(all) = documents(&of_task[0]) {
+            write!(out, "| {} | documents | - |", words(of_task[0].task))?;
+            for n in all {
+                write!(out, " {} |", n.map_or("-".into(), |n| n.to_string()))?;
+            }
+            out.push('\n');
+        }
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ impl RaggedSpace {
     }
 
     /// Returns log p of every token asked for, in nats, after a pass over `tokens` (M of them). `stretches` cover all
-    /// rows in order; one with a prefix continues the positions of its prefix.
+    /// rows in order; one that continues another continues its positions.
     ///
     /// # Errors
     /// When the rows do not fit the memory, a text the model's context, or an id the vocabulary.
@@ -145,8 +145,10 @@ impl RaggedSpace {
             bail!("stretches of {covered} rows do not cover {m} tokens");
         }
         let mut positions = Vec::with_capacity(m);
-        for stretch in stretches {
-            let from = stretch.prefix.1;
+        let Some(pasts) = Stretch::pasts(stretches) else {
+            bail!("a stretch does not continue an earlier one: {stretches:?}");
+        };
+        for (stretch, from) in stretches.iter().zip(pasts) {
             let to = from + stretch.len;
             if to > config.context_length {
                 bail!(
@@ -194,13 +196,13 @@ mod tests {
             |vocab| RaggedSpace::new(&model.config, 12, Precision::F32, vocab, &Device::Cpu);
         assert!(space(33).is_err());
         let space = space(30).unwrap();
-        let stretch = |start, len, prefix| Stretch { start, len, prefix };
+        let stretch = |start, len, after| Stretch { start, len, after };
         let refused = |tokens: &[u32], stretches: &[Stretch], asked: Asked| {
             let answer = space.log_likelihoods(&model, tokens, stretches, &[asked]);
             answer.unwrap_err().to_string()
         };
         let at = |row, token| Asked { row, token };
-        let whole = [stretch(0, 4, (0, 0))];
+        let whole = [stretch(0, 4, None)];
         assert!(
             space
                 .log_likelihoods(&model, &[1; 4], &whole, &[at(3, 29)])
@@ -209,12 +211,12 @@ mod tests {
         assert!(refused(&[1; 4], &whole, at(4, 1)).contains("not one of 4 rows"));
         assert!(refused(&[1; 4], &whole, at(3, 30)).contains("30"));
         assert!(refused(&[1; 5], &whole, at(3, 1)).contains("do not cover 5"));
-        assert!(refused(&[1; 13], &[stretch(0, 13, (0, 0))], at(0, 1)).contains("context of 8"));
-        let overlapping = [stretch(0, 4, (0, 0)), stretch(3, 4, (0, 0))];
+        assert!(refused(&[1; 13], &[stretch(0, 13, None)], at(0, 1)).contains("context of 8"));
+        let overlapping = [stretch(0, 4, None), stretch(3, 4, None)];
         assert!(refused(&[1; 8], &overlapping, at(0, 1)).contains("do not follow one another"));
-        let long = [stretch(0, 6, (0, 0)), stretch(6, 3, (0, 6))];
+        let long = [stretch(0, 6, None), stretch(6, 3, Some(0))];
         assert!(refused(&[1; 9], &long, at(0, 1)).contains("context of 8"));
-        let outside = [stretch(0, 6, (0, 0)), stretch(6, 1, (9, 1))];
-        assert!(refused(&[1; 7], &outside, at(0, 1)).contains("do not follow one another"));
+        let itself = [stretch(0, 6, None), stretch(6, 1, Some(1))];
+        assert!(refused(&[1; 7], &itself, at(0, 1)).contains("does not continue an earlier one"));
     }
 }

@@ -73,11 +73,12 @@ pub fn attention_cached(
 }
 
 /// Causal attention within texts of many lengths: `qkv[M, (H + 2K) D]` to `out[M, H D]`. A query of a stretch sees the
-/// stretch's prefix and its own rows up to itself. Rows that belong to no stretch are left as they are. `lse[H M]` is
+/// stretches that its own one continues, and its own rows up to itself. Rows that belong to no stretch are left as they are. `lse[H M]` is
 /// scratch.
 ///
 /// # Errors
-/// When stretches do not lie one after the other within the rows; on a GPU also when one has a prefix.
+/// When stretches do not lie one after the other within the rows or continue no earlier one; on a GPU also when one
+/// continues another.
 pub fn attention_ragged(
     compute: Precision,
     out: &Tensor,
@@ -106,7 +107,7 @@ fn in_batches(
     stretches: &[Stretch],
     s: AttentionShape,
 ) -> Result<()> {
-    if stretches.iter().any(|s| s.prefix.1 > 0) {
+    if stretches.iter().any(|s| s.after.is_some()) {
         candle_core::bail!("attention with shared beginnings of texts runs on the CPU alone");
     }
     let lse = lse.flatten_all()?;

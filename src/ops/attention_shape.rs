@@ -32,19 +32,42 @@ pub struct Stretch {
     pub start: usize,
     /// Number of rows.
     pub len: usize,
-    /// The rows that it continues, from the text's beginning: first row and number. 0 rows where it begins a text.
-    pub prefix: (usize, usize),
+    /// The stretch that it continues, by its number; `None` where it begins a text. Several may continue one.
+    pub after: Option<usize>,
 }
 
 impl Stretch {
-    /// Whether the stretches are not empty, follow one another without overlap, and lie within `rows` rows with their
-    /// prefixes.
+    /// Whether the stretches are not empty, follow one another without overlap, lie within `rows` rows and continue
+    /// earlier ones.
     pub(super) fn are_apart(all: &[Self], rows: usize) -> bool {
-        let inside = |s: &Self| {
+        let inside = |(i, s): (usize, &Self)| {
             let own = s.start.checked_add(s.len).is_some_and(|end| end <= rows);
-            let prefix = s.prefix.0.checked_add(s.prefix.1);
-            s.len > 0 && own && prefix.is_some_and(|end| end <= rows)
+            s.len > 0 && own && s.after.is_none_or(|after| after < i)
         };
-        all.iter().all(inside) && all.windows(2).all(|w| w[0].start + w[0].len <= w[1].start)
+        all.iter().enumerate().all(inside)
+            && all.windows(2).all(|w| w[0].start + w[0].len <= w[1].start)
+    }
+
+    /// Returns the number of rows that each stretch continues, from its text's beginning: the position of its first row.
+    /// `None` where one does not continue an earlier one.
+    pub fn pasts(all: &[Self]) -> Option<Vec<usize>> {
+        let mut pasts: Vec<usize> = Vec::with_capacity(all.len());
+        for stretch in all {
+            pasts.push(match stretch.after {
+                None => 0,
+                Some(after) => pasts.get(after)? + all[after].len,
+            });
+        }
+        Some(pasts)
+    }
+
+    /// Returns the stretches of a text up to stretch `i`, from the text's beginning.
+    pub(super) fn chain(all: &[Self], i: usize) -> Vec<Self> {
+        let mut chain = vec![all[i]];
+        while let Some(after) = chain.last().and_then(|s| s.after) {
+            chain.push(all[after]);
+        }
+        chain.reverse();
+        chain
     }
 }

@@ -2,7 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::run::command::{LONGEST_TASK, MOST_TASKS};
+use crate::run::event::PlannedTasks;
+
+/// Returns a config's tasks and when they are due, for the run's journal; `None` without tasks.
+pub(super) fn planned(config: &Config) -> Option<PlannedTasks> {
+    let names = config.eval.tasks().to_vec();
+    let every = config.eval.tasks_every.unwrap_or(0);
+    (!names.is_empty()).then_some(PlannedTasks { names, every })
+}
 
 /// Tasks and samples that are due on the present model, and the tasks that were measured at its present step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

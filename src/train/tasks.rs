@@ -22,7 +22,7 @@ use crate::eval::score::{Encoder, Known, Packing, Prepared, Scorer};
 use crate::eval::tasks::{self, Set, Task};
 use crate::export::Tokens;
 use crate::run::command::Command;
-use crate::run::event::{Body, PlannedTasks, TaskMetric, TaskProgress, TaskResult};
+use crate::run::event::{Body, TaskMetric, TaskProgress, TaskResult};
 use crate::run::state::result_words;
 use crate::run::{table, words};
 use crate::text;
@@ -104,13 +104,6 @@ pub fn check(config: &Config) -> Result<Vec<(&'static Task, Set)>> {
         .into_iter()
         .map(|task| Ok((task, load(task, &data, limit)?)));
     sets.collect()
-}
-
-/// Returns a config's tasks and when they are due, for the run's journal; `None` without tasks.
-pub(super) fn planned(config: &Config) -> Option<PlannedTasks> {
-    let names = config.eval.tasks().to_vec();
-    let every = config.eval.tasks_every.unwrap_or(0);
-    (!names.is_empty()).then_some(PlannedTasks { names, every })
 }
 
 /// Makes token ids as `heirloom eval` does of a checkpoint, whose files are the tokenizer's JSON and the model's config.

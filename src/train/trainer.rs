@@ -77,7 +77,7 @@ impl Trainer {
             eval_windows: Some(self.data.eval_windows()),
             tolerance: Some(self.config.matching.tolerance),
             ringing: self.config.notify.ringing(),
-            tasks: super::tasks::planned(&self.config),
+            tasks: super::downstream::planned(&self.config),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What an evaluation computes, as one hash: scores may be used again only when nothing of it has changed.
+//! What an evaluation computes, as hashes: scores may be used again only when nothing of it has changed.
 
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -10,47 +10,61 @@ use crate::eval::tasks::{Document, Task};
 use crate::ops;
 use crate::text;
 
-/// Returns the fingerprint of models, documents and settings.
+/// A hash of texts that tells where each of them ends.
+struct Parts(blake3::Hasher);
+
+impl Parts {
+    fn new() -> Self {
+        Self(blake3::Hasher::new())
+    }
+
+    fn add(&mut self, text: &str) {
+        self.0.update(&(text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+    }
+
+    fn finish(&self) -> String {
+        self.0.finalize().to_hex().to_string()
+    }
+}
+
+/// Returns the fingerprint of models and settings.
 ///
 /// # Errors
 /// When a model's files cannot be looked at.
-pub fn fingerprint(
-    subjects: &[Subject],
-    tasks: &[(&Task, &[Document])],
-    settings: &str,
-) -> Result<String> {
-    let mut hash = blake3::Hasher::new();
-    let mut part = |text: &str| {
-        hash.update(&(text.len() as u64).to_le_bytes());
-        hash.update(text.as_bytes());
-    };
-    part(env!("CARGO_PKG_VERSION"));
-    part(ops::unit());
-    part(settings);
+pub fn of_models(subjects: &[Subject], settings: &str) -> Result<String> {
+    let mut parts = Parts::new();
+    parts.add(env!("CARGO_PKG_VERSION"));
+    parts.add(ops::unit());
+    parts.add(settings);
     for subject in subjects {
-        part(&subject.name);
+        parts.add(&subject.name);
         for file in files(&subject.located.path)? {
-            part(&file);
+            parts.add(&file);
         }
-        part(subject.tokenizer.fingerprint());
-        part(&format!("{:?} {}", subject.config, subject.vocab));
+        parts.add(subject.tokenizer.fingerprint());
+        parts.add(&format!("{:?} {}", subject.config, subject.vocab));
     }
-    for (task, documents) in tasks {
-        part(&format!(
-            "{} {} {}",
-            task.name,
-            task.version,
-            documents.len()
-        ));
-        for document in *documents {
-            for request in &document.requests {
-                part(&request.context);
-                part(&request.continuation);
-            }
-            part(&format!("{:?} {:?}", document.answer, document.group));
+    Ok(parts.finish())
+}
+
+/// Returns the fingerprint of a task's documents.
+pub fn of_task(task: &Task, documents: &[Document]) -> String {
+    let mut parts = Parts::new();
+    parts.add(&format!(
+        "{} {} {}",
+        task.name,
+        task.version,
+        documents.len()
+    ));
+    for document in documents {
+        for request in &document.requests {
+            parts.add(&request.context);
+            parts.add(&request.continuation);
         }
+        parts.add(&format!("{:?} {:?}", document.answer, document.group));
     }
-    Ok(hash.finalize().to_hex().to_string())
+    parts.finish()
 }
 
 /// Name, size and time of each file that holds the model.

@@ -120,8 +120,11 @@ impl Args {
         let kept = match outputs.first() {
             Some(output) => {
                 let settings = format!("{settings:?} {:?}", self.batch_tokens);
-                let print = fingerprint::fingerprint(&subjects, &documents, &settings)?;
-                Some(open_partial(output, &print)?)
+                let models = fingerprint::of_models(&subjects, &settings)?;
+                let tasks = documents
+                    .iter()
+                    .map(|(task, all)| (task.name.to_string(), fingerprint::of_task(task, all)));
+                Some(open_partial(output, &models, &tasks.collect::<Vec<_>>())?)
             }
             None => None,
         };
@@ -207,9 +210,9 @@ fn load(task: &Task, args: &Args) -> Result<Set> {
 }
 
 /// Opens the progress next to the first output file, and reports what was there.
-fn open_partial(output: &Output, fingerprint: &str) -> Result<Partial> {
+fn open_partial(output: &Output, models: &str, tasks: &[(String, String)]) -> Result<Partial> {
     let path = Partial::path_for(&output.path);
-    let (partial, before) = Partial::open(&path, fingerprint)?;
+    let (partial, before) = Partial::open(&path, models, tasks)?;
     match before {
         Before::Nothing => {}
         Before::Documents(n) => say::err(&format!(
@@ -218,7 +221,7 @@ fn open_partial(output: &Output, fingerprint: &str) -> Result<Partial> {
             text::path(&path)
         )),
         Before::Other => say::err(&format!(
-            "{} is of another evaluation (models, tasks, documents or options differ); it is replaced",
+            "{} is of another evaluation (models, documents or options differ); it is replaced",
             text::path(&path)
         )),
     }

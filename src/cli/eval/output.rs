@@ -134,7 +134,7 @@ fn sample(
     let requests: Vec<Value> = requests
         .map(|((request, ids), score)| {
             json!({
-                "context": request.context,
+                "context": &*request.context,
                 "continuation": request.continuation,
                 "context_ids": ids.context,
                 "continuation_ids": ids.continuation,

@@ -13,10 +13,11 @@ use crate::file;
 use crate::text;
 
 /// Version of the file's form.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
-/// An open progress file. Its first line holds the evaluation's fingerprint; each further line holds the scores of one
-/// document. Lines are appended with one write each, so that a kill loses at most the last one.
+/// An open progress file. Its first line holds the fingerprint of models and options. Each further line holds a task's
+/// fingerprint, which the scores after it belong to, or the scores of one document. Lines are appended with one write each,
+/// so that a kill loses at most the last one.
 #[derive(Debug)]
 pub struct Partial {
     path: PathBuf,
@@ -43,11 +44,12 @@ impl Partial {
         name.into()
     }
 
-    /// Opens the progress of the evaluation with this fingerprint, or begins it.
+    /// Opens the progress of an evaluation of `models`, a fingerprint, or begins it. Scores of a task are kept where its
+    /// fingerprint in `tasks` (names and fingerprints) is the same.
     ///
     /// # Errors
     /// When the file cannot be read or written, or another process writes it.
-    pub fn open(path: &Path, fingerprint: &str) -> Result<(Self, Before)> {
+    pub fn open(path: &Path, models: &str, tasks: &[(String, String)]) -> Result<(Self, Before)> {
         let named = || format!("{} cannot be written", text::path(path));
         let file = file::open_to_append(path).with_context(named)?;
         match file.try_lock() {
@@ -63,15 +65,17 @@ impl Partial {
             file,
             known: HashMap::new(),
         };
-        let before = partial.read(fingerprint).with_context(named)?;
+        let before = partial.read(models, tasks).with_context(named)?;
         Ok((partial, before))
     }
 
     /// Reads what is there and cuts off what cannot be used: a torn last line, or all of another evaluation.
-    fn read(&mut self, fingerprint: &str) -> io::Result<Before> {
+    fn read(&mut self, models: &str, tasks: &[(String, String)]) -> io::Result<Before> {
         self.file.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::new(&self.file);
-        let (mut line, mut documents, mut end) = (Vec::new(), 0, 0);
+        let (mut line, mut end) = (Vec::new(), 0);
+        // The fingerprint that was read last for each task.
+        let mut prints: HashMap<String, String> = HashMap::new();
         loop {
             line.clear();
             let n = reader.read_until(b'\n', &mut line)?;
@@ -81,15 +85,21 @@ impl Partial {
                 break;
             };
             if end == 0 {
-                if value != header(fingerprint) {
+                if value != header(models) {
                     break;
                 }
+            } else if let Some((task, print)) = read_task(&value) {
+                if prints.get(&task) != Some(&print) {
+                    self.known.retain(|(_, other), _| *other != task);
+                }
+                prints.insert(task, print);
             } else {
-                let Some((model, task, document, scores)) = read_line(&value) else {
+                let line = read_line(&value).filter(|line| prints.contains_key(&line.1));
+                let Some((model, task, document, scores)) = line else {
                     break;
                 };
                 let known = self.known.entry((model, task)).or_default();
-                documents += usize::from(known.insert(document, scores).is_none());
+                known.insert(document, scores);
             }
             end += n as u64;
         }
@@ -98,8 +108,17 @@ impl Partial {
             self.file.set_len(end)?;
         }
         if end == 0 {
-            self.append(&header(fingerprint))?;
+            self.append(&header(models))?;
         }
+        let is_same = |task: &str, print: &str| prints.get(task).is_some_and(|p| p == print);
+        self.known.retain(|(_, task), _| {
+            let same = |(name, print): &(String, String)| name == task && is_same(name, print);
+            tasks.iter().any(same)
+        });
+        for (task, print) in tasks.iter().filter(|(task, print)| !is_same(task, print)) {
+            self.append(&json!({"task": task, "fingerprint": print}))?;
+        }
+        let documents = self.known.values().map(Known::len).sum();
         Ok(match (documents, end, length) {
             (0, 0, 1..) => Before::Other,
             (0, ..) => Before::Nothing,
@@ -170,6 +189,12 @@ fn read_score(value: &Value) -> Option<Score> {
     })
 }
 
+/// A task and its fingerprint.
+fn read_task(value: &Value) -> Option<(String, String)> {
+    let text = |key: &str| Some(value[key].as_str()?.to_string());
+    Some((text("task")?, text("fingerprint")?))
+}
+
 fn read_line(value: &Value) -> Option<(usize, String, usize, Vec<Score>)> {
     let number = |key: &str| usize::try_from(value[key].as_u64()?).ok();
     let scores = value["scores"].as_array()?.iter().map(read_score);
@@ -195,6 +220,16 @@ mod tests {
         }
     }
 
+    /// Tasks with fingerprints.
+    fn tasks(all: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(task, print): &(&str, &str)| (task.to_string(), print.to_string());
+        all.iter().map(owned).collect()
+    }
+
+    fn open(path: &Path, models: &str) -> Result<(Partial, Before)> {
+        Partial::open(path, models, &tasks(&[("piqa", "p"), ("sciq", "s")]))
+    }
+
     /// Scores without NaN, which equals nothing.
     fn bits(scores: &[Score]) -> Vec<(u64, bool, usize, bool)> {
         let one = |s: &Score| (s.log_likelihood.to_bits(), s.greedy, s.tokens, s.truncated);
@@ -214,13 +249,13 @@ mod tests {
             vec![some(f64::NEG_INFINITY), some(-f64::MIN_POSITIVE)],
             vec![some(-1e-320), some(-123_456_789.123_456_79)],
         ];
-        let (mut partial, before) = Partial::open(&path, "f").unwrap();
+        let (mut partial, before) = open(&path, "f").unwrap();
         assert_eq!(before, Before::Nothing);
         for (i, scores) in all.iter().enumerate() {
             partial.add(1, "piqa", 7 * i, scores).unwrap();
         }
         partial.add(0, "piqa", 2, &all[0]).unwrap();
-        let busy = Partial::open(&path, "f").unwrap_err().to_string();
+        let busy = open(&path, "f").unwrap_err().to_string();
         assert!(
             busy.contains("is being written by another process"),
             "{busy}"
@@ -229,7 +264,7 @@ mod tests {
         // A kill in the middle of a line.
         let text = std::fs::read(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 5]).unwrap();
-        let (mut partial, before) = Partial::open(&path, "f").unwrap();
+        let (mut partial, before) = open(&path, "f").unwrap();
         assert_eq!(before, Before::Documents(3));
         assert_eq!(partial.take(0, "piqa"), Known::new());
         let known = partial.take(1, "piqa");
@@ -240,7 +275,7 @@ mod tests {
         // What is appended afterwards begins a line of its own.
         partial.add(0, "sciq", 5, &all[1]).unwrap();
         drop(partial);
-        let (mut partial, before) = Partial::open(&path, "f").unwrap();
+        let (mut partial, before) = open(&path, "f").unwrap();
         assert_eq!(before, Before::Documents(4));
         assert_eq!(bits(&partial.take(0, "sciq")[&5]), bits(&all[1]));
         partial.finish();
@@ -248,20 +283,54 @@ mod tests {
     }
 
     #[test]
+    fn tasks_of_both_lists_keep_their_scores() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("x.partial");
+        let open = |all: &[(&str, &str)]| Partial::open(&path, "m", &tasks(all)).unwrap();
+        let (mut partial, _) = open(&[("piqa", "p"), ("sciq", "s")]);
+        for (task, document) in [("piqa", 0), ("piqa", 1), ("sciq", 0)] {
+            partial.add(0, task, document, &[some(-1.5)]).unwrap();
+        }
+        drop(partial);
+        // One goes, another comes.
+        let (mut partial, before) = open(&[("boolq", "b"), ("piqa", "p")]);
+        assert_eq!(before, Before::Documents(2));
+        assert_eq!(partial.take(0, "piqa").len(), 2);
+        assert!(partial.take(0, "boolq").is_empty());
+        partial.add(0, "boolq", 3, &[some(-2.5)]).unwrap();
+        drop(partial);
+        // What went is still there; other documents of a task take the place of its first ones.
+        let (mut partial, before) = open(&[("piqa", "q"), ("boolq", "b"), ("sciq", "s")]);
+        assert_eq!(before, Before::Documents(2));
+        assert!(partial.take(0, "piqa").is_empty());
+        assert_eq!(partial.take(0, "sciq").len(), 1);
+        partial.add(0, "piqa", 7, &[some(-3.5)]).unwrap();
+        drop(partial);
+        let (mut partial, _) = open(&[("piqa", "q")]);
+        assert_eq!(
+            partial.take(0, "piqa").keys().copied().collect::<Vec<_>>(),
+            [7]
+        );
+        drop(partial);
+        let (_, before) = open(&[("piqa", "p")]);
+        assert_eq!(before, Before::Nothing);
+    }
+
+    #[test]
     fn the_progress_of_another_evaluation_is_replaced() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("x.partial");
-        let (mut partial, _) = Partial::open(&path, "first").unwrap();
+        let (mut partial, _) = open(&path, "first").unwrap();
         partial.add(0, "piqa", 0, &[some(-1.5)]).unwrap();
         drop(partial);
-        let (mut partial, before) = Partial::open(&path, "second").unwrap();
+        let (mut partial, before) = open(&path, "second").unwrap();
         assert_eq!(
             (before, partial.take(0, "piqa")),
             (Before::Other, Known::new())
         );
         drop(partial);
-        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
         std::fs::write(&path, "no header\n\n").unwrap();
-        assert_eq!(Partial::open(&path, "second").unwrap().1, Before::Other);
+        assert_eq!(open(&path, "second").unwrap().1, Before::Other);
     }
 }

@@ -1,6 +1,6 @@
 //! Results as tables of 80 columns.
 
-use crate::eval::report::{Grid, ModelResults, Report, differences, number, side_by_side};
+use crate::eval::report::{Grid, ModelResults, Report, differences, listing, side_by_side};
 use crate::run::table::aligned;
 use crate::text;
 
@@ -8,6 +8,8 @@ use crate::text;
 const WIDTH: usize = 80;
 /// Columns of a model's label.
 const LABEL: usize = 24;
+/// The column of standard errors in the table of one model.
+const STDERR: usize = 4;
 
 /// Returns the results of one model as the harness prints them, of several models side by side, and remarks.
 pub fn table(report: &Report) -> String {
@@ -34,44 +36,11 @@ fn one(report: &Report, model: &ModelResults) -> String {
         "task", "version", "metric", "value", "stderr", "n", "chance",
     ];
     let mut rows = vec![headings.map(String::from)];
-    for (task, results) in report.tasks.iter().zip(&model.tasks) {
-        for (k, (metric, value)) in results.values.iter().enumerate() {
-            let (name, version) = if k == 0 {
-                (task.name, task.version)
-            } else {
-                ("", "")
-            };
-            let chance = task.chance.filter(|_| metric.is_accuracy());
-            rows.push([
-                name.into(),
-                version.into(),
-                metric.name().into(),
-                number(value.value),
-                error(value.stderr),
-                value.n.to_string(),
-                chance.map_or(String::new(), |c| format!("{c:.2}")),
-            ]);
-        }
-    }
-    if let Some(mean) = model.average() {
-        rows.push([
-            "average".into(),
-            String::new(),
-            "acc".into(),
-            number(mean.value),
-            error(mean.stderr),
-            format!("{} tasks", mean.tasks),
-            String::new(),
-        ]);
+    rows.extend(listing(report, model));
+    for row in rows.iter_mut().skip(1).filter(|row| row[STDERR] != "-") {
+        row[STDERR].insert(0, '±');
     }
     aligned(&rows, &[0, 2])
-}
-
-fn error(stderr: f64) -> String {
-    match stderr.is_finite() {
-        true => format!("±{}", number(stderr)),
-        false => "-".into(),
-    }
 }
 
 /// A grid in blocks of as many models as fit next to the names of tasks. Numbers of documents and chance levels stand in

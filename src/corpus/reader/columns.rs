@@ -4,34 +4,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::basic::{ConvertedType, Repetition};
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::FileReader;
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
 use super::compressed::check_ratio;
+use super::parquet::{failed, open};
 use super::record::{Record, Records};
 use crate::corpus::CorpusError;
-use crate::{failure, file};
+use crate::failure;
 
 pub fn records(path: &Path) -> Result<Records, CorpusError> {
-    let fail = |what: String| CorpusError::Parquet {
-        path: path.into(),
-        what,
-    };
-    let read = |source| CorpusError::Read {
-        path: path.into(),
-        source,
-    };
-    let file = file::open(path).map_err(read)?;
-    let packed = file.metadata().map_err(read)?.len();
-    // The library panics on some damaged files.
-    let reader = failure::quietly(|| SerializedFileReader::new(file)).map_err(fail)?;
-    let reader = reader.map_err(|e| fail(e.to_string()))?;
+    let (reader, packed) = open(path)?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     for column in schema.root_schema().get_fields() {
-        check(column).map_err(|what| fail(format!("its column {:?} {what}", column.name())))?;
+        check(column)
+            .map_err(|what| failed(path, format!("its column {:?} {what}", column.name())))?;
     }
     // An empty row group has no pages to open.
     if reader.metadata().file_metadata().num_rows() == 0 {
@@ -106,10 +96,7 @@ impl Iterator for Rows {
             })
         });
         self.failed = record.is_err();
-        Some(record.map_err(|what| CorpusError::Parquet {
-            path: self.path.clone(),
-            what: format!("row {}: {what}", self.at),
-        }))
+        Some(record.map_err(|what| failed(&self.path, format!("row {}: {what}", self.at))))
     }
 }
 

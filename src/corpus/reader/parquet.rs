@@ -15,23 +15,39 @@ use super::cut::Cut;
 use super::tally::Tally;
 use super::{Pieces, ReadOptions};
 use crate::corpus::CorpusError;
-use crate::file;
+use crate::{failure, file};
 
 /// Rows read at a time.
 const ROWS: usize = 256;
 
-pub fn pieces(path: &Path, how: &ReadOptions, tally: &Arc<Tally>) -> Result<Pieces, CorpusError> {
-    let fail = |what: String| CorpusError::Parquet {
-        path: path.into(),
-        what,
-    };
+/// Opens a file, and returns it with its size in bytes.
+///
+/// # Errors
+/// When it cannot be read, or is not a sound Parquet file.
+pub(super) fn open(path: &Path) -> Result<(SerializedFileReader<File>, u64), CorpusError> {
     let read = |source| CorpusError::Read {
         path: path.into(),
         source,
     };
     let file = file::open(path).map_err(read)?;
     let packed = file.metadata().map_err(read)?.len();
-    let reader = SerializedFileReader::new(file).map_err(|e| fail(e.to_string()))?;
+    // The library panics on some damaged files.
+    let reader = failure::quietly(|| SerializedFileReader::new(file));
+    let reader = reader.map_err(|panic| failed(path, panic))?;
+    Ok((reader.map_err(|e| failed(path, e.to_string()))?, packed))
+}
+
+/// The error of a file that is wrong.
+pub(super) fn failed(path: &Path, what: String) -> CorpusError {
+    CorpusError::Parquet {
+        path: path.into(),
+        what,
+    }
+}
+
+pub fn pieces(path: &Path, how: &ReadOptions, tally: &Arc<Tally>) -> Result<Pieces, CorpusError> {
+    let fail = |what| failed(path, what);
+    let (reader, packed) = open(path)?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     let columns = schema.columns();
     // Writers give a column without values any type, and pandas leaves the column out.

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::layer::{Layer, Opening, Room, Row, Step};
-use super::scroll::Scroll;
+use super::scroll::{self, Scroll};
 use crate::dashboard::keys::{Binding, Differs, Scope};
 use crate::dashboard::message::Act;
 use crate::dashboard::panels::scrubber;
@@ -51,7 +51,7 @@ impl Layer for Help {
 
     fn draw(&self, frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect, _: bool) {
         let name = ("keys", "? or Esc");
-        self.0.draw(frame, scene, area, name, lines(scene));
+        scroll::draw(&self.0, frame, scene, area, name, lines(scene));
     }
 }
 

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::layer::{Layer, Opening, Room, Row, Step};
-use super::scroll::Scroll;
+use super::scroll::{self, Scroll};
 use crate::dashboard::keys::Differs;
 use crate::dashboard::message::Act;
 use crate::dashboard::panels::{evidence, figures, trouble};
@@ -70,6 +70,6 @@ impl Layer for Info {
         lines.push(Line::default());
         lines.extend(evidence::lines(scene, area.width.saturating_sub(4)));
         let name = ("figures", "i or Esc");
-        self.0.draw(frame, scene, area, name, lines);
+        scroll::draw(&self.0, frame, scene, area, name, lines);
     }
 }

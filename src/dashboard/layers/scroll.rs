@@ -1,7 +1,5 @@
 //! A panel of lines over the middle of the screen that can be scrolled: help and figures.
 
-use std::cell::Cell;
-
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -10,76 +8,42 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use crate::dashboard::message::Act;
 use crate::dashboard::scene::Scene;
+pub use crate::dashboard::scroll::Scroll;
 use crate::text;
 
-/// How far a panel is scrolled.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Scroll {
-    /// Lines scrolled past.
-    from: usize,
-    /// Most lines that can be, and the rows shown, as of the last frame.
-    shape: Cell<(usize, usize)>,
-}
-
-impl Scroll {
-    /// Moves by a line or a page, within what the last frame had.
-    pub fn act(&mut self, act: Act) {
-        let (most, rows) = self.shape.get();
-        let page = rows.max(1);
-        self.from = match act {
-            Act::Next => self.from + 1,
-            Act::Previous => self.from.saturating_sub(1),
-            Act::PageDown => self.from + page,
-            Act::PageUp => self.from.saturating_sub(page),
-            Act::Top => 0,
-            Act::Bottom => most,
-            _ => self.from,
-        }
-        .min(most);
-    }
-
-    /// The lines that are in sight where there are so many rows, and whether others are below them.
-    pub fn visible<'a>(&self, lines: Vec<Line<'a>>, rows: usize) -> (Vec<Line<'a>>, bool) {
-        let most = lines.len().saturating_sub(rows);
-        self.shape.set((most, rows));
-        let from = self.from.min(most);
-        (lines.into_iter().skip(from).collect(), from < most)
-    }
-
-    /// Draws the lines in the middle of `area`, as wide as the widest of them where there is room, wrapped where there is not.
-    /// `name` and `closing`, the keys that close the panel, stand in its frame.
-    pub fn draw(
-        &self,
-        frame: &mut Frame<'_>,
-        scene: &Scene<'_>,
-        area: Rect,
-        (name, closing): (&str, &str),
-        lines: Vec<Line<'_>>,
-    ) {
-        let widest = lines.iter().map(Line::width).max().unwrap_or(0) + 3;
-        let width = u16::try_from(widest).unwrap_or(u16::MAX).min(area.width);
-        let room = usize::from(width.saturating_sub(2));
-        let lines: Vec<Line<'_>> = lines
-            .into_iter()
-            .flat_map(|l| wrap(l, room, INDENT))
-            .collect();
-        let height = u16::try_from(lines.len() + 2)
-            .unwrap_or(u16::MAX)
-            .min(area.height);
-        let inside = Rect {
-            x: area.x + (area.width - width) / 2,
-            y: area.y + (area.height - height) / 2,
-            width,
-            height,
-        };
-        let rows = usize::from(height.saturating_sub(2));
-        let (shown, more) = self.visible(lines, rows);
-        let more = if more { "j scrolls · " } else { "" };
-        let title = scene.text(&format!(" {name} · {more}{closing} closes "));
-        let block = scene.panel(title).title_style(scene.theme.title);
-        frame.render_widget(Clear, inside);
-        frame.render_widget(Paragraph::new(shown).block(block), inside);
-    }
+/// Draws the lines in the middle of `area`, as wide as the widest of them where there is room, wrapped where there is not.
+/// `name` and `closing`, the keys that close the panel, stand in its frame.
+pub fn draw(
+    scroll: &Scroll,
+    frame: &mut Frame<'_>,
+    scene: &Scene<'_>,
+    area: Rect,
+    (name, closing): (&str, &str),
+    lines: Vec<Line<'_>>,
+) {
+    let widest = lines.iter().map(Line::width).max().unwrap_or(0) + 3;
+    let width = u16::try_from(widest).unwrap_or(u16::MAX).min(area.width);
+    let room = usize::from(width.saturating_sub(2));
+    let lines: Vec<Line<'_>> = lines
+        .into_iter()
+        .flat_map(|l| wrap(l, room, INDENT))
+        .collect();
+    let height = u16::try_from(lines.len() + 2)
+        .unwrap_or(u16::MAX)
+        .min(area.height);
+    let inside = Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y + (area.height - height) / 2,
+        width,
+        height,
+    };
+    let rows = usize::from(height.saturating_sub(2));
+    let (shown, more) = scroll.visible(lines, rows);
+    let more = if more { "j scrolls · " } else { "" };
+    let title = scene.text(&format!(" {name} · {more}{closing} closes "));
+    let block = scene.panel(title).title_style(scene.theme.title);
+    frame.render_widget(Clear, inside);
+    frame.render_widget(Paragraph::new(shown).block(block), inside);
 }
 
 /// Says in the lower edge of a panel that there is more below.

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::layer::{Layer, Opening, Room, Row, Step};
-use super::scroll::Scroll;
+use super::scroll::{self, Scroll};
 use crate::dashboard::keys::Differs;
 use crate::dashboard::message::Act;
 use crate::dashboard::panels::notes;
@@ -93,7 +93,7 @@ impl Layer for Looked {
             ])
         }));
         let name = format!("since you last looked, {ago}");
-        self.scroll
-            .draw(frame, scene, area, (&name, "S or Esc"), lines);
+        let closing = (&*name, "S or Esc");
+        scroll::draw(&self.scroll, frame, scene, area, closing, lines);
     }
 }

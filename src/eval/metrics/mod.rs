@@ -25,7 +25,9 @@ mod tests;
 
 pub use metric::{Metric, Value};
 
-use influence::{Measure, combine};
+pub(super) use influence::combine;
+
+use influence::Measure;
 
 use super::score::Score;
 use super::tasks::{Document, Task};

@@ -19,7 +19,7 @@ fn scores(all: &[&[f64]]) -> Vec<Vec<Score>> {
 
 fn document(answer: Answer) -> Document {
     let request = Request {
-        context: String::new(),
+        context: "".into(),
         continuation: String::new(),
     };
     Document {

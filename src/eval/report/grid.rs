@@ -1,6 +1,6 @@
 //! Several models side by side: a row for each task and metric, a column for each model.
 
-use super::{Report, TaskFacts};
+use super::{ModelResults, Report, TaskFacts};
 use crate::eval::metrics::Metric;
 
 /// Cells of text. The columns before the models' are `task`, `metric`, `n` and `chance`.
@@ -10,6 +10,41 @@ pub struct Grid {
     pub leading: usize,
     /// The first one holds the headings.
     pub rows: Vec<Vec<String>>,
+}
+
+/// Returns a row for each metric of one model: task, version, metric, value, standard error, documents and chance. The
+/// average over tasks is last.
+pub fn listing(report: &Report, model: &ModelResults) -> Vec<[String; 7]> {
+    let mut rows = Vec::new();
+    for (task, results) in report.tasks.iter().zip(&model.tasks) {
+        for (k, (metric, value)) in results.values.iter().enumerate() {
+            let (name, version) = match k {
+                0 => (task.name, task.version),
+                _ => ("", ""),
+            };
+            rows.push([
+                name.into(),
+                version.into(),
+                metric.name().into(),
+                number(value.value),
+                number(value.stderr),
+                value.n.to_string(),
+                chance(task, *metric),
+            ]);
+        }
+    }
+    if let Some(mean) = model.average() {
+        rows.push([
+            "average".into(),
+            String::new(),
+            "acc".into(),
+            number(mean.value),
+            number(mean.stderr),
+            format!("{} tasks", mean.tasks),
+            String::new(),
+        ]);
+    }
+    rows
 }
 
 /// Returns every value with its error.
@@ -35,11 +70,7 @@ pub fn side_by_side(report: &Report) -> Grid {
             rows.push(row);
         }
     }
-    let means: Vec<_> = report
-        .models
-        .iter()
-        .map(super::ModelResults::average)
-        .collect();
+    let means: Vec<_> = report.models.iter().map(ModelResults::average).collect();
     if let Some(Some(first)) = means.first() {
         let mut row = vec![
             "average".into(),
@@ -80,7 +111,7 @@ pub fn differences(report: &Report) -> Option<Grid> {
     }
     let means: Vec<_> = others
         .iter()
-        .map(super::ModelResults::average_difference)
+        .map(ModelResults::average_difference)
         .collect();
     if means.iter().any(Option::is_some) {
         let mut row = vec!["average".into(), "acc".into()];
@@ -91,7 +122,7 @@ pub fn differences(report: &Report) -> Option<Grid> {
 }
 
 /// Returns the accuracy of guessing for the metrics that are accuracies.
-pub(super) fn chance(task: &TaskFacts, metric: Metric) -> String {
+fn chance(task: &TaskFacts, metric: Metric) -> String {
     let chance = task.chance.filter(|_| metric.is_accuracy());
     chance.map_or(String::new(), |c| format!("{c:.2}"))
 }

@@ -1,6 +1,6 @@
 //! A report as Markdown.
 
-use super::grid::{Grid, chance, differences, number, side_by_side};
+use super::grid::{Grid, differences, listing, side_by_side};
 use super::{ModelResults, Report};
 
 /// Returns the table of one model as the harness prints it, or of several models side by side with their differences.
@@ -36,35 +36,7 @@ fn one(report: &Report, model: &ModelResults) -> String {
         "Tasks", "Version", "Metric", "Value", "Stderr", "n", "Chance",
     ];
     let mut rows = vec![headings.map(String::from).to_vec()];
-    for (task, results) in report.tasks.iter().zip(&model.tasks) {
-        for (k, (metric, value)) in results.values.iter().enumerate() {
-            let (name, version) = if k == 0 {
-                (task.name, task.version)
-            } else {
-                ("", "")
-            };
-            rows.push(vec![
-                name.into(),
-                version.into(),
-                metric.name().into(),
-                number(value.value),
-                number(value.stderr),
-                value.n.to_string(),
-                chance(task, *metric),
-            ]);
-        }
-    }
-    if let Some(mean) = model.average() {
-        rows.push(vec![
-            "average".into(),
-            String::new(),
-            "acc".into(),
-            number(mean.value),
-            number(mean.stderr),
-            format!("{} tasks", mean.tasks),
-            String::new(),
-        ]);
-    }
+    rows.extend(listing(report, model).into_iter().map(|row| row.to_vec()));
     format!("{}\n\n{}", cell(&model.name), lines(&rows, |i| i < 3))
 }
 

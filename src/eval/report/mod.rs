@@ -5,10 +5,10 @@ mod grid;
 mod json;
 mod markdown;
 
-use super::metrics::{Metric, Value};
+use super::metrics::{self, Metric, Value};
 
 pub use csv::csv;
-pub use grid::{Grid, differences, number, side_by_side, with_error};
+pub use grid::{Grid, differences, listing, number, side_by_side, with_error};
 pub use json::json;
 pub use markdown::markdown;
 
@@ -74,16 +74,13 @@ pub struct Average {
 }
 
 impl Average {
-    /// Returns the mean of values with their errors, if there are two or more of them: the mean of one task is that task's value.
-    fn of(values: &[(f64, f64)]) -> Option<Self> {
-        let tasks = values.len();
-        (tasks > 1).then(|| {
-            let n = tasks as f64;
-            Self {
-                value: values.iter().map(|v| v.0).sum::<f64>() / n,
-                stderr: values.iter().map(|v| v.1.powi(2)).sum::<f64>().sqrt() / n,
-                tasks,
-            }
+    /// Takes the mean over so many tasks, if there are two or more: the mean of one task is that task's value.
+    fn of(mean: Value, tasks: usize) -> Option<Self> {
+        let Value { value, stderr, .. } = mean;
+        (tasks > 1).then_some(Self {
+            value,
+            stderr,
+            tasks,
         })
     }
 }
@@ -99,15 +96,22 @@ impl TaskResults {
 impl ModelResults {
     /// Returns the unweighted mean accuracy over the tasks that have one.
     pub fn average(&self) -> Option<Average> {
-        let values = self.tasks.iter().filter_map(|t| t.value(Metric::Acc));
-        Average::of(&values.map(|v| (v.value, v.stderr)).collect::<Vec<_>>())
+        let tasks = self.tasks.iter();
+        let tasks = tasks.filter(|t| t.value(Metric::Acc).is_some());
+        let mean = metrics::average(tasks.clone().map(|t| &t.values[..]))?;
+        Average::of(mean, tasks.count())
     }
 
     /// Returns the mean of the differences in accuracy to the report's first model.
     pub fn average_difference(&self) -> Option<Average> {
         let all = self.tasks.iter().filter_map(|t| t.difference);
-        let acc = all.filter(|d| d.metric == Metric::Acc);
-        Average::of(&acc.map(|d| (d.value, d.stderr)).collect::<Vec<_>>())
+        let acc = all.filter(|d| d.metric == Metric::Acc).map(|d| Value {
+            value: d.value,
+            stderr: d.stderr,
+            n: 0,
+        });
+        let acc: Vec<Value> = acc.collect();
+        Average::of(metrics::combine(&acc), acc.len())
     }
 }
 

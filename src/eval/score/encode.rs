@@ -118,7 +118,7 @@ impl Encoder {
         request: &'r Request,
         contexts: &mut Vec<(&'r str, Vec<u32>)>,
     ) -> Result<Sequence> {
-        let (context, continuation) = match request.context.as_str() {
+        let (context, continuation) = match &*request.context {
             "" => {
                 let ids = self.tokenizer.encode(&request.continuation)?;
                 match ids.first() == Some(&self.begin) {

@@ -3,6 +3,7 @@
 
 mod encode;
 mod pack;
+mod pass;
 #[cfg(test)]
 mod tests;
 
@@ -138,7 +139,7 @@ impl Scorer {
         let place: BTreeMap<usize, usize> = places.map(|(place, &i)| (i, place)).collect();
         for pass in &group.passes {
             let (tokens, stretches, asked) = (&pass.tokens, &pass.stretches, &pass.asked);
-            let answers = match group.greedy {
+            let answers: Vec<(f64, bool)> = match group.greedy {
                 true => self.space.greedy(model, tokens, stretches, asked)?,
                 false => {
                     let found = self
@@ -147,7 +148,8 @@ impl Scorer {
                     found.into_iter().map(|l| (l, false)).collect()
                 }
             };
-            for ((log_likelihood, likeliest), owner) in answers.into_iter().zip(&pass.owners) {
+            for (answer, owner) in &pass.owners {
+                let (log_likelihood, likeliest) = answers[*answer];
                 let score = &mut scores[place[&owner.document]].1[owner.request];
                 score.log_likelihood += log_likelihood;
                 score.greedy &= likeliest;

@@ -3,25 +3,8 @@
 use anyhow::{Context, Result, ensure};
 
 use super::encode::{Encoder, Sequence};
+use super::pass::{Owned, Owner, Pass, Texts};
 use crate::eval::tasks::{Answer, Document};
-use crate::model::Asked;
-use crate::ops::Stretch;
-
-/// Which request a target belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub document: usize,
-    pub request: usize,
-}
-
-/// One forward pass: rows, how they belong to texts, what is asked, and for which request.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Pass {
-    pub tokens: Vec<u32>,
-    pub stretches: Vec<Stretch>,
-    pub asked: Vec<Asked>,
-    pub owners: Vec<Owner>,
-}
 
 /// Documents that are finished together.
 #[derive(Debug, Default, Clone)]
@@ -59,7 +42,7 @@ pub fn default_tokens(gpu: bool) -> usize {
 pub struct Packing {
     /// Tokens of a pass, as long as no document has more.
     pub tokens: usize,
-    /// Whether the beginning that a document's requests share is computed once.
+    /// Whether beginnings that several requests share are computed once.
     pub share: bool,
 }
 
@@ -76,8 +59,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes documents and lays them into passes: documents of like length together, the longest first. The same
-    /// documents give the same passes.
+    /// Encodes documents and lays them into passes: the longest documents first, or, where beginnings are shared, documents
+    /// that begin alike together. The same documents give the same passes.
     ///
     /// # Errors
     /// Names the document that cannot be encoded, by its number from 1.
@@ -94,26 +77,19 @@ impl Prepared {
                 (tokens, windows.iter().any(|w| w.truncated))
             };
             facts.push(requests.iter().map(fact).collect());
-            encoded.push(owned(i, requests));
+            encoded.push(Encoded {
+                number: i,
+                sequences: owned(i, requests),
+                greedy: document.answer == Answer::Word,
+            });
         }
-        let mut bundles = bundles(documents, encoded, packing);
-        let size = |b: &Bundle| b.units.iter().map(Unit::rows).max().unwrap_or(0);
-        bundles.sort_by_key(|b| (std::cmp::Reverse(size(b)), b.documents[0]));
-        let mut groups: Vec<Group> = Vec::new();
-        for bundle in bundles {
-            let rows: usize = bundle.units.iter().map(Unit::rows).sum();
-            let has_place = |g: &Group| g.rows() + rows <= packing.tokens;
-            if !groups.last().is_some_and(has_place) {
-                groups.push(Group::default());
-            }
-            if let Some(group) = groups.last_mut() {
-                group.greedy |= bundle.greedy;
-                group.documents.extend(bundle.documents);
-                for unit in &bundle.units {
-                    unit.lay(group, packing.tokens);
-                }
-            }
-        }
+        // The windows of a page share nothing, and need not be in memory together.
+        let is_page = |d: &Encoded| matches!(documents[d.number].answer, Answer::Page { .. });
+        let (shared, alone): (Vec<Encoded>, Vec<Encoded>) = encoded
+            .into_iter()
+            .partition(|d| packing.share && !is_page(d));
+        let mut groups = by_beginning(shared, packing.tokens);
+        groups.extend(by_length(alone, packing.tokens));
         let passes = || groups.iter().flat_map(|g| &g.passes);
         Ok(Self {
             rows: passes().map(|p| p.tokens.len()).sum(),
@@ -146,8 +122,18 @@ impl Prepared {
     }
 }
 
-/// A sequence and the request that it answers.
-type Owned = (Owner, Sequence);
+/// A document's sequences.
+struct Encoded {
+    number: usize,
+    sequences: Vec<Owned>,
+    greedy: bool,
+}
+
+impl Encoded {
+    fn texts(&self) -> impl Iterator<Item = &[u32]> {
+        self.sequences.iter().map(|(_, s)| &s.inputs[..])
+    }
+}
 
 fn owned(document: usize, requests: Vec<Vec<Sequence>>) -> Vec<Owned> {
     let numbered = requests.into_iter().enumerate();
@@ -157,143 +143,65 @@ fn owned(document: usize, requests: Vec<Vec<Sequence>>) -> Vec<Owned> {
         .collect()
 }
 
-/// Documents that are laid out together.
-struct Bundle {
-    documents: Vec<usize>,
-    units: Vec<Unit>,
-    greedy: bool,
+/// Groups documents of one pass each, in the order of their texts: of neighbours, the longest beginnings are the same.
+fn by_beginning(mut all: Vec<Encoded>, most: usize) -> Vec<Group> {
+    all.sort_by(|a, b| {
+        let order = a.texts().min().cmp(&b.texts().min());
+        order.then(a.number.cmp(&b.number))
+    });
+    let mut groups = Vec::new();
+    let mut rest = &all[..];
+    while let Some(first) = rest.first() {
+        let mut texts = Texts::default();
+        first.texts().for_each(|text| texts.add(text));
+        let mut fitting = 1;
+        for document in &rest[1..] {
+            let mut more = texts.clone();
+            document.texts().for_each(|text| more.add(text));
+            if more.rows() > most {
+                break;
+            }
+            texts = more;
+            fitting += 1;
+        }
+        let (now, later) = rest.split_at(fitting);
+        let mut pass = Pass::default();
+        pass.add(now.iter().flat_map(|document| &document.sequences));
+        groups.push(Group {
+            documents: now.iter().map(|d| d.number).collect(),
+            passes: vec![pass],
+            greedy: now.iter().any(|d| d.greedy),
+        });
+        rest = later;
+    }
+    groups
 }
 
-/// A document alone, or several of one group that are one text with a token asked for at its end and share at least half
-/// of it: questions after the same examples.
-fn bundles(documents: &[Document], encoded: Vec<Vec<Owned>>, packing: Packing) -> Vec<Bundle> {
-    let mut bundles: Vec<Bundle> = Vec::new();
-    let mut joinable = false;
-    for (i, (document, sequences)) in documents.iter().zip(encoded).enumerate() {
-        let page = matches!(document.answer, Answer::Page { .. });
-        let one_text = sequences.windows(2).all(|w| w[0].1.inputs == w[1].1.inputs);
-        let join = packing.share && !page && one_text && document.group.is_some();
-        if join
-            && joinable
-            && let Some(last) = bundles.last_mut()
-            && documents[last.documents[0]].group == document.group
-            && let ([unit], Some((_, first))) = (&mut last.units[..], sequences.first())
-            && let Some(shared) = unit.shared_with(&first.inputs)
-            && 2 * shared >= first.inputs.len()
-            && unit.rows() + (unit.shared - shared) * unit.texts() + first.inputs.len() - shared
-                <= packing.tokens
-        {
-            unit.shared = shared;
-            unit.sequences.extend(sequences);
-            last.documents.push(i);
+/// Groups documents of like length, the longest first, each sequence with all of its rows.
+fn by_length(mut all: Vec<Encoded>, most: usize) -> Vec<Group> {
+    let longest = |d: &Encoded| d.texts().map(<[u32]>::len).max().unwrap_or(0);
+    all.sort_by_key(|d| (std::cmp::Reverse(longest(d)), d.number));
+    let mut groups: Vec<Group> = Vec::new();
+    for document in all {
+        let rows: usize = document.texts().map(<[u32]>::len).sum();
+        let has_place = |g: &Group| g.rows() + rows <= most;
+        if !groups.last().is_some_and(has_place) {
+            groups.push(Group::default());
+        }
+        let Some(group) = groups.last_mut() else {
             continue;
-        }
-        joinable = join;
-        bundles.push(Bundle {
-            documents: vec![i],
-            units: units_of(sequences, packing.share && !page),
-            greedy: document.answer == Answer::Word,
-        });
-    }
-    bundles
-}
-
-/// With `share`, all sequences are one unit; without, they are one each.
-fn units_of(sequences: Vec<Owned>, share: bool) -> Vec<Unit> {
-    if !share || sequences.len() < 2 {
-        let one = |sequence| Unit {
-            sequences: vec![sequence],
-            shared: 0,
         };
-        return sequences.into_iter().map(one).collect();
-    }
-    let first = &sequences[0].1.inputs;
-    let shared = sequences
-        .iter()
-        .map(|(_, s)| common(first, &s.inputs))
-        .min();
-    vec![Unit {
-        shared: shared.unwrap_or(0),
-        sequences,
-    }]
-}
-
-/// Number of tokens that both begin with.
-fn common(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-/// Sequences that lie in one pass, with the beginning that they share.
-struct Unit {
-    sequences: Vec<Owned>,
-    shared: usize,
-}
-
-impl Unit {
-    /// The beginning that would be shared with another text as well.
-    fn shared_with(&self, inputs: &[u32]) -> Option<usize> {
-        let first = &self.sequences.first()?.1.inputs;
-        let texts = self.sequences.iter().map(|(_, s)| &s.inputs);
-        let least = texts.map(|text| common(first, text)).min()?;
-        Some(least.min(common(first, inputs)))
-    }
-
-    /// Number of texts: neighbours that read the same are one.
-    fn texts(&self) -> usize {
-        let differ = |w: &&[Owned]| w[0].1.inputs != w[1].1.inputs;
-        1 + self.sequences.windows(2).filter(differ).count()
-    }
-
-    fn rows(&self) -> usize {
-        let own = |same: &[Owned]| same[0].1.inputs.len() - self.shared;
-        let texts = self.sequences.chunk_by(|a, b| a.1.inputs == b.1.inputs);
-        self.shared + texts.map(own).sum::<usize>()
-    }
-
-    /// Adds the unit to the group's last pass, or to a new one where that has no place left.
-    fn lay(&self, group: &mut Group, most: usize) {
-        let has_place = |p: &Pass| p.tokens.len() + self.rows() <= most;
-        if !group.passes.last().is_some_and(has_place) {
-            group.passes.push(Pass::default());
-        }
-        let Some(pass) = group.passes.last_mut() else {
-            return;
-        };
-        let prefix = (pass.tokens.len(), self.shared);
-        if self.shared > 0 {
-            pass.stretch(&self.sequences[0].1.inputs[..self.shared], (0, 0));
-        }
-        for same in self.sequences.chunk_by(|a, b| a.1.inputs == b.1.inputs) {
-            let start = pass.tokens.len();
-            let own = &same[0].1.inputs[self.shared..];
-            if !own.is_empty() {
-                let after = if self.shared > 0 { prefix } else { (0, 0) };
-                pass.stretch(own, after);
+        group.greedy |= document.greedy;
+        group.documents.push(document.number);
+        for sequence in &document.sequences {
+            let has_place = |p: &Pass| p.tokens.len() + sequence.1.inputs.len() <= most;
+            if !group.passes.last().is_some_and(has_place) {
+                group.passes.push(Pass::default());
             }
-            for (owner, sequence) in same {
-                let first = sequence.inputs.len() - sequence.targets.len();
-                for (i, &token) in sequence.targets.iter().enumerate() {
-                    let position = first + i;
-                    let row = match position < self.shared {
-                        true => prefix.0 + position,
-                        false => start + position - self.shared,
-                    };
-                    let row = row as u32;
-                    pass.asked.push(Asked { row, token });
-                    pass.owners.push(*owner);
-                }
+            if let Some(pass) = group.passes.last_mut() {
+                pass.add([sequence]);
             }
         }
     }
-}
-
-impl Pass {
-    fn stretch(&mut self, tokens: &[u32], prefix: (usize, usize)) {
-        self.stretches.push(Stretch {
-            start: self.tokens.len(),
-            len: tokens.len(),
-            prefix,
-        });
-        self.tokens.extend(tokens);
-    }
+    groups
 }

@@ -179,9 +179,17 @@ fn questions_after_the_same_examples_read_them_once() {
         let packing = Packing { tokens: 400, share };
         Prepared::new(&encoder, documents, packing).unwrap().rows()
     };
-    // Bytes: 90 of examples, 6, 9 and 3 of questions; both answers follow the same text.
-    assert_eq!(rows(&documents[5..8], true), 90 + 6 + 9 + 3);
+    // Bytes: 90 of examples, 6, 9 and 3 of questions; both answers follow the same text, and two questions begin alike.
+    assert_eq!(rows(&documents[5..8], true), 90 + 6 + (9 - 5) + 3);
     assert_eq!(rows(&documents[5..8], false), 2 * (96 + 99 + 93));
     // A choice adds all but its last byte; both begin with a space.
     assert_eq!(rows(&documents[..1], true), 11 + 1 + 13);
+    // Of this and a document that begins alike, "Who is " is read once.
+    let mut like = documents[..1].to_vec();
+    like.push(document(
+        "Who is she?",
+        &[" I", " me"],
+        documents[0].answer.clone(),
+    ));
+    assert_eq!(rows(&like, true), 11 + 1 + 13 + 4 + 1 + 1);
 }

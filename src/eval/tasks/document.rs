@@ -1,10 +1,12 @@
 //! A document: its requests, and what their scores are compared with.
 
+use std::sync::Arc;
+
 /// A text and how it may continue: the model is asked for log p(continuation | context).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Empty: the text begins after the token that begins (or ends) documents.
-    pub context: String,
+    /// Empty: the text begins after the token that begins (or ends) documents. Requests of a document share it.
+    pub context: Arc<str>,
     pub continuation: String,
 }
 
@@ -38,8 +40,9 @@ pub struct Document {
 impl Document {
     /// Choices that follow one context, each after a space.
     pub fn choices(context: &str, choices: &[impl AsRef<str>], gold: usize) -> Self {
+        let context: Arc<str> = context.into();
         let request = |choice: &str| Request {
-            context: context.into(),
+            context: context.clone(),
             continuation: format!(" {choice}"),
         };
         let choices = choices.iter().map(AsRef::as_ref);
@@ -58,8 +61,8 @@ impl Document {
     pub fn contexts(contexts: [String; 2], continuation: &str, gold: usize) -> Self {
         let lengths = contexts.iter().map(|context| context.chars().count());
         let lengths = lengths.collect();
-        let request = |context| Request {
-            context,
+        let request = |context: String| Request {
+            context: context.into(),
             continuation: format!(" {continuation}"),
         };
         Self {

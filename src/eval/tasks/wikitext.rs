@@ -57,7 +57,7 @@ fn read(data: &Path, limit: Option<usize>) -> Result<Set> {
 fn document(page: &str) -> Document {
     Document {
         requests: vec![Request {
-            context: String::new(),
+            context: "".into(),
             continuation: detokenize(page),
         }],
         // Of the page as it was: the model that is not given the spaces has fewer tokens, but not fewer words.

@@ -291,7 +291,8 @@ pub fn backward(
     });
 }
 
-/// Attention within texts of many lengths: each stretch's queries see its prefix and its own rows up to themselves.
+/// Attention within texts of many lengths: each stretch's queries see the stretches that it continues and its own rows up to
+/// themselves. A task does the query heads that share a head of keys and values.
 pub fn ragged(
     compute: Precision,
     out: &mut [f32],
@@ -307,26 +308,28 @@ pub fn ragged(
         "ragged attention: operands do not fit {s:?}"
     );
     let out = Shared(out.as_mut_ptr());
-    let tasks = stretches.len() * s.n_head;
+    let tasks = stretches.len() * s.n_kv_head;
     (0..tasks).into_par_iter().for_each(|task| {
-        let (stretch, head) = (stretches[task / s.n_head], task % s.n_head);
-        let (past, total) = (stretch.prefix.1, stretch.prefix.1 + stretch.len);
+        let (index, kv) = (task / s.n_kv_head, task % s.n_kv_head);
+        let stretch = stretches[index];
+        let chain = Stretch::chain(stretches, index);
+        let total: usize = chain.iter().map(|s| s.len).sum();
+        let past = total - stretch.len;
         let mut packed = PACKED.take();
         let mut gathered = GATHERED.take();
         let [k_memory, v_memory, _] = &mut packed;
-        let at = width + head / group * d;
-        let (prefix, own) = (stretch.prefix.0 * row, stretch.start * row);
-        let (k, v) = match past {
-            0 => (
-                Mat::strided(qkv, own + at, row),
-                Mat::strided(qkv, own + at + s.n_kv_head * d, row),
-            ),
+        let columns = [width + kv * d, width + (s.n_kv_head + kv) * d];
+        let (k, v) = match &chain[..] {
+            [only] => {
+                let [k, v] = columns.map(|at| Mat::strided(qkv, only.start * row + at, row));
+                (k, v)
+            }
             // Products want one distance between rows.
             _ => {
                 gathered.clear();
-                for column in [at, at + s.n_kv_head * d] {
-                    for (start, n) in [(prefix, past), (own, stretch.len)] {
-                        let rows = qkv[start..].chunks(row).take(n);
+                for column in columns {
+                    for part in &chain {
+                        let rows = qkv[part.start * row..].chunks(row).take(part.len);
                         rows.for_each(|r| gathered.extend_from_slice(&r[column..][..d]));
                     }
                 }
@@ -342,37 +345,39 @@ pub fn ragged(
             )
         };
         with_scratch(BLOCK * total, |probs, _| {
-            for from in (0..stretch.len).step_by(BLOCK) {
-                let rows = BLOCK.min(stretch.len - from);
-                // Products take whole panels of the keys, or all.
-                let keys = (past + from + rows).next_multiple_of(BLOCK).min(total);
-                let first = stretch.start + from;
-                // SAFETY: the assertion bounds every row; the scratch buffer holds BLOCK rows of scores; a task writes
-                // only its own head's columns of its own stretch.
-                unsafe {
-                    matmul_shared(
-                        (rows, d, keys),
-                        probs.as_mut_ptr(),
-                        keys,
-                        Accumulate::Nothing,
-                        Mat::strided(qkv, first * row + head * d, row),
-                        &k,
-                    );
-                    simd!(softmax_rows(
-                        &mut probs[..rows * keys],
-                        &mut [0.0; BLOCK],
-                        s.scale,
-                        past + from,
-                        keys
-                    ));
-                    matmul_shared(
-                        (rows, keys, d),
-                        out.at(first * width + head * d),
-                        width,
-                        Accumulate::Nothing,
-                        Mat::rows(probs, keys),
-                        &v,
-                    );
+            for head in kv * group..(kv + 1) * group {
+                for from in (0..stretch.len).step_by(BLOCK) {
+                    let rows = BLOCK.min(stretch.len - from);
+                    // Products take whole panels of the keys, or all.
+                    let keys = (past + from + rows).next_multiple_of(BLOCK).min(total);
+                    let first = stretch.start + from;
+                    // SAFETY: the assertion bounds every row; the scratch buffer holds BLOCK rows of scores; a task
+                    // writes only its own heads' columns of its own stretch.
+                    unsafe {
+                        matmul_shared(
+                            (rows, d, keys),
+                            probs.as_mut_ptr(),
+                            keys,
+                            Accumulate::Nothing,
+                            Mat::strided(qkv, first * row + head * d, row),
+                            &k,
+                        );
+                        simd!(softmax_rows(
+                            &mut probs[..rows * keys],
+                            &mut [0.0; BLOCK],
+                            s.scale,
+                            past + from,
+                            keys
+                        ));
+                        matmul_shared(
+                            (rows, keys, d),
+                            out.at(first * width + head * d),
+                            width,
+                            Accumulate::Nothing,
+                            Mat::rows(probs, keys),
+                            &v,
+                        );
+                    }
                 }
             }
         });

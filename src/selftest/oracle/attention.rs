@@ -96,20 +96,28 @@ impl SelfTest<'_> {
     }
 
     /// Texts of many lengths side by side come to what each comes to alone: two of one length, a shorter one and, on the CPU,
-    /// two that continue the first.
+    /// three that continue the first, the last one by way of the second.
     fn ragged_attention_of(&mut self, case: Case, s: AttentionShape) -> Result<Vec<f64>> {
         let mut lengths = vec![s.time, s.time, self.rng.random_range(1..=s.time)];
         if !self.device.is_cuda() {
-            lengths.extend([self.rng.random_range(1..100), 1]);
+            lengths.extend([
+                self.rng.random_range(1..100),
+                1,
+                self.rng.random_range(1..100),
+            ]);
         }
         let mut rows = 0;
         let mut stretches = Vec::new();
         for (i, &len) in lengths.iter().enumerate() {
-            let prefix = if i > 2 { (0, s.time) } else { (0, 0) };
+            let after = match i {
+                3 | 4 => Some(0),
+                5 => Some(3),
+                _ => None,
+            };
             stretches.push(Stretch {
                 start: rows,
                 len,
-                prefix,
+                after,
             });
             rows += len;
         }
@@ -120,11 +128,13 @@ impl SelfTest<'_> {
         let all = case.operand(&qkv)?;
         let mut wanted = Vec::new();
         for stretch in &stretches {
-            let own = all.narrow(0, stretch.start, stretch.len)?;
-            let text = match stretch.prefix {
-                (_, 0) => own,
-                (start, n) => Tensor::cat(&[all.narrow(0, start, n)?, own], 0)?,
-            };
+            let mut parts = vec![all.narrow(0, stretch.start, stretch.len)?];
+            let mut last = stretch;
+            while let Some(after) = last.after {
+                last = &stretches[after];
+                parts.insert(0, all.narrow(0, last.start, last.len)?);
+            }
+            let text = Tensor::cat(&parts, 0)?;
             let time = text.dim(0)?;
             let alone = AttentionShape {
                 batch: 1,

@@ -7,17 +7,16 @@
 //! | [`tasks`] | a row a task, a column a model, with errors, chance and trend |
 //! | [`samples`] | the reference's, the previous round's and the present model's continuation of each text |
 
+mod panel;
 mod samples;
 mod tasks;
 mod trend;
-
 mod validation;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::Line;
-use ratatui::widgets::Paragraph;
 
+use self::panel::{FRAME, inside, panel, room};
 use super::view::Row;
 use crate::dashboard::keys::Differs;
 use crate::dashboard::scene::Scene;
@@ -35,8 +34,6 @@ pub const ROW: Row = Row {
     act: |context, act| context.ui.tasks.act(act),
 };
 
-/// Rows of a panel's frame.
-const FRAME: u16 = 2;
 /// From this width on, samples stand next to the tables.
 const SIDE: u16 = 160;
 /// Rows of samples below the tasks: most, and most where the view is lower than that.
@@ -100,29 +97,4 @@ fn draw_small(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     } else {
         tasks::draw(frame, scene, area);
     }
-}
-
-/// Columns and rows inside a panel.
-fn inside(width: u16) -> usize {
-    usize::from(width.saturating_sub(2))
-}
-
-fn room(area: Rect) -> usize {
-    usize::from(area.height.saturating_sub(FRAME))
-}
-
-/// A panel of lines; where not all fit, the heading and the last stay.
-fn panel(
-    frame: &mut Frame<'_>,
-    scene: &Scene<'_>,
-    title: &str,
-    mut lines: Vec<Line<'static>>,
-    area: Rect,
-) {
-    let rows = room(area);
-    while lines.len() > rows && lines.len() > 1 {
-        lines.remove(1);
-    }
-    let block = scene.panel(scene.text(title));
-    frame.render_widget(Paragraph::new(lines).block(block), area);
 }

@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use super::panel::{inside, room};
 use super::trend::trend;
-use super::{inside, room};
 use crate::dashboard::layers::scroll::{INDENT, note_more, wrap};
 use crate::dashboard::scene::Scene;
 use crate::run::event::{Phase, TaskMetric};

@@ -22,7 +22,7 @@ fn original_forms_are_read() {
     );
     let set = data.load("arc_easy");
     assert_eq!(
-        set.documents[0].requests[0].context,
+        &*set.documents[0].requests[0].context,
         "Question: Why?\nAnswer:"
     );
     assert_eq!(continuations(&set.documents[0]), [" a", " b"]);
@@ -33,7 +33,7 @@ fn original_forms_are_read() {
         r#"{"question": {"stem": "The sun", "choices": [{"text": "a", "label": "A"}]}, "answerKey": " A"}"#,
     );
     let set = data.load("openbookqa");
-    assert_eq!(set.documents[0].requests[0].context, "The sun");
+    assert_eq!(&*set.documents[0].requests[0].context, "The sun");
 
     data.put(
         "TruthfulQA/mc_task.json",
@@ -51,7 +51,7 @@ fn original_forms_are_read() {
     let set = data.load("boolq");
     assert_eq!(gold(&set.documents[0]), 1);
     assert_eq!(
-        set.documents[0].requests[0].context,
+        &*set.documents[0].requests[0].context,
         "p\nQuestion: is it?\nAnswer:"
     );
 
@@ -61,7 +61,7 @@ fn original_forms_are_read() {
     );
     let set = data.load("sciq");
     assert_eq!(
-        set.documents[0].requests[0].context,
+        &*set.documents[0].requests[0].context,
         "s \nQuestion: q\nAnswer:"
     );
     assert_eq!(continuations(&set.documents[0]), [" 1", " 2", " 3", " 4"]);
@@ -99,7 +99,7 @@ fn tables_of_glue_are_read() {
     let set = data.load("wnli");
     let request = &set.documents[0].requests[1];
     assert_eq!(
-        request.context,
+        &*request.context,
         "A \"b\nQuestion: two True or False?\nAnswer:"
     );
     assert_eq!(continuations(&set.documents[0]), [" False", " True"]);
@@ -185,7 +185,7 @@ fn logiqa_is_read_as_text() {
     let set = data.load("logiqa");
     assert_eq!(set.documents.len(), 2);
     assert_eq!(
-        set.documents[0].requests[0].context,
+        &*set.documents[0].requests[0].context,
         "Passage: One. Two.\nQuestion: Which?\nChoices:\nA. x. y\nB. z\nC. u\nD. v\nAnswer:"
     );
     assert_eq!(
@@ -290,7 +290,7 @@ fn all_shards_are_read_in_order() {
     assert_eq!(contexts[10], "Question: g10\nAnswer:");
     let limited = (find("piqa").unwrap().load)(data.path(), Some(2)).unwrap();
     assert_eq!(
-        limited.documents[1].requests[0].context,
+        &*limited.documents[1].requests[0].context,
         "Question: g1\nAnswer:"
     );
     std::fs::remove_file(data.path().join(shard(4, 11))).unwrap();

@@ -25,7 +25,7 @@ fn the_release_of_piqa_is_found_with_its_labels() {
     let names: Vec<_> = set.files.iter().filter_map(|f| f.file_name()).collect();
     assert_eq!(names, ["valid.jsonl", "valid-labels.lst"]);
     let document = &set.documents[1];
-    assert_eq!(document.requests[0].context, "Question: dresser\nAnswer:");
+    assert_eq!(&*document.requests[0].context, "Question: dresser\nAnswer:");
     assert_eq!(
         document.requests[0].continuation,
         " replace drawer with bobby pin "
@@ -89,7 +89,7 @@ fn prompts_of_rows_are_those_of_the_harness() {
     let set = load("hellaswag", &lines);
     let document = &set.documents[1];
     assert_eq!(
-        document.requests[0].context,
+        &*document.requests[0].context,
         "Baking: A cook mixes.. He then"
     );
     assert_eq!(document.requests[1].continuation, " burns it.");

@@ -1,0 +1,42 @@
+//! How far lines are scrolled that have more rows than their panel.
+
+use std::cell::Cell;
+
+use ratatui::text::Line;
+
+use super::message::Act;
+
+/// How far a panel is scrolled.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scroll {
+    /// Lines scrolled past.
+    from: usize,
+    /// Most lines that can be, and the rows shown, as of the last frame.
+    shape: Cell<(usize, usize)>,
+}
+
+impl Scroll {
+    /// Moves by a line or a page, within what the last frame had.
+    pub fn act(&mut self, act: Act) {
+        let (most, rows) = self.shape.get();
+        let page = rows.max(1);
+        self.from = match act {
+            Act::Next => self.from + 1,
+            Act::Previous => self.from.saturating_sub(1),
+            Act::PageDown => self.from + page,
+            Act::PageUp => self.from.saturating_sub(page),
+            Act::Top => 0,
+            Act::Bottom => most,
+            _ => self.from,
+        }
+        .min(most);
+    }
+
+    /// The lines that are in sight where there are so many rows, and whether others are below them.
+    pub fn visible<'a>(&self, lines: Vec<Line<'a>>, rows: usize) -> (Vec<Line<'a>>, bool) {
+        let most = lines.len().saturating_sub(rows);
+        self.shape.set((most, rows));
+        let from = self.from.min(most);
+        (lines.into_iter().skip(from).collect(), from < most)
+    }
+}
