@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
 use super::{Global, exit, say};
-use crate::config::{INHERITABLE, LayerChoice};
+use crate::config::{INHERITABLE, LayerChoice, PARTS};
 use crate::export;
 use crate::file;
 use crate::inherit::{self, Ends, InheritError, Origin, Slices, Taken};
@@ -37,7 +37,8 @@ pub struct Args {
     /// directory on
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     slices: Option<PathBuf>,
-    /// What comes along; the rest starts random
+    /// What comes along; the rest starts random. norms are both norms of a layer; attention_norm and mlp_norm name one of
+    /// them
     #[arg(long, value_name = "PARTS", value_delimiter = ',', default_values = INHERITABLE.map(Part::name))]
     what: Vec<String>,
     /// MaxRank by layer for auto: JSON with "max_rank" (of `heirloom show --json`, too), or a file of a run's rank/
@@ -166,9 +167,9 @@ impl Args {
     /// The parts that are taken.
     fn parts(&self) -> Result<Vec<Part>> {
         let part = |name: &String| {
-            let known = INHERITABLE.into_iter().find(|part| part.name() == name);
+            let known = PARTS.into_iter().find(|part| part.name() == name);
             known.ok_or_else(|| {
-                let names = INHERITABLE.map(Part::name).join(", ");
+                let names = PARTS.map(Part::name).join(", ");
                 exit::usage(&format!("--what: unknown part {name:?}; parts are {names}")).into()
             })
         };
@@ -271,7 +272,9 @@ impl Args {
     fn table(&self, recipe: &Recipe, shape: &DecoderConfig, what: &[Part]) -> String {
         let params = shape.params();
         let size = |part: Part, layer: Option<usize>| -> u64 {
-            let of = params.iter().filter(|p| p.part == part && p.layer == layer);
+            let of = params
+                .iter()
+                .filter(|p| part.contains(p.part) && p.layer == layer);
             of.map(|p| p.len() as u64).sum()
         };
         let taken = inherit::parts(what, shape.tied_head);
@@ -318,7 +321,12 @@ impl Args {
                 String::new(),
             );
         }
-        let parts = [Part::Norms, Part::Attention, Part::Mlp];
+        let norms: &[Part] =
+            match [Part::AttentionNorm, Part::MlpNorm].map(|norm| taken.contains(&norm)) {
+                [a, b] if a == b => &[Part::Norms],
+                _ => &[Part::AttentionNorm, Part::MlpNorm],
+            };
+        let parts = [norms, &[Part::Attention, Part::Mlp]].concat();
         for (i, t) in recipe.layers.iter().enumerate() {
             let scale = match shape.attention_scales[i] {
                 1.0 => String::new(),

@@ -14,7 +14,8 @@ section! {
         /// layers, a range `"a..b"` (without b), or a list of indices from 0.
         layers: LayerChoice = default(LayerChoice::Half), FreeUntil(Rounds);
 
-        /// The parts taken; the rest starts random.
+        /// The parts taken; the rest starts random. `norms` are both norms of a layer; `attention_norm` and `mlp_norm` name
+        /// one of them.
         what: Vec<Part> = default(INHERITABLE.to_vec()), NewPhase(Controls);
     }
 }

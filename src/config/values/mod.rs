@@ -12,7 +12,7 @@ mod tokenizer;
 pub use baseline::{
     BaselineConfig, BaselineStart, BaselineSteps, Distill, ObjectiveChoice, Place, Teacher,
 };
-pub use choices::{INHERITABLE, PolicyMode, Schedule};
+pub use choices::{INHERITABLE, PARTS, PolicyMode, Schedule};
 pub use layers::{LayerChoice, LayerRange};
 pub use texts::{BUILTIN, BUILTIN_TEXTS, HUB, Texts, TrainTexts, WeightedText, is_name};
 pub use tokenizer::{TOKENIZERS, TokenizerChoice};
