@@ -2,6 +2,7 @@
 //!
 //! This room moves tensors between models; it knows no training and no files.
 
+mod half;
 mod merge;
 mod origin;
 mod scale;
@@ -15,6 +16,7 @@ use crate::config::LayerChoice;
 use crate::model::{Decoder, DecoderConfig, ModelError, Part, Weights};
 use crate::tensors::DType;
 
+pub use half::{fill_half_width, half_width};
 pub use merge::assemble_slices;
 pub use origin::{Ends, Origin, Taken};
 pub use slices::{Slices, SlicesError};
@@ -86,6 +88,14 @@ pub enum InheritError {
     NoLayer { layer: usize, n_layer: usize },
     #[error("no layer is taken")]
     Nothing,
+    #[error("no part of a layer is taken; start = \"random\" takes nothing of the reference")]
+    NoPart,
+    #[error(
+        "a stack is one block of layers twice, so the final model needs an even number of layers, and has {0}; choose inherit.layers, grow.step and grow.max_layers for an even number, or another start"
+    )]
+    Odd(usize),
+    #[error("half the width: {what}; {advice}")]
+    NotHalved { what: String, advice: String },
     #[error("models {0} and {1} cannot be put together: {2} differs")]
     Unlike(usize, usize, &'static str),
     #[error(transparent)]
