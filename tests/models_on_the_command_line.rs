@@ -244,6 +244,20 @@ fn layers_are_taken_as_asked() {
     assert_eq!(info("range")["n_layer"], 2);
     take("half", &[]);
     assert_eq!(info("half")["n_layer"], 1);
+    // One norm of a layer is a part, both together are another.
+    let dry = |what: &str| {
+        let table = take("x", &["--dry-run", "--layers", "1", "--what", what]);
+        let layer = table.lines().find(|l| l.contains("layer 0")).unwrap();
+        let random = layer.split("layer 0").nth(1).unwrap();
+        let words = random.split_whitespace();
+        words.map(str::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(dry("attention,attention_norm")[..2], ["mlp_norm", "mlp"]);
+    assert_eq!(dry("mlp,mlp_norm")[..2], ["attention_norm", "attention"]);
+    assert_eq!(dry("attention,mlp")[0], "norms");
+    let both = dry("attention_norm,mlp_norm");
+    assert_eq!(both, dry("norms"));
+    assert_eq!(both[..2], ["attention", "mlp"]);
     // All of them are the model itself, also when they come by way of a slices file.
     let (tokens, want) = windows(&place, "gpt2-inverse-scale");
     let recipe = "slices:\n- sources: [{model: MODEL, layer_range: [0, 1]}]\n- sources: [{model: MODEL, layer_range: [1, 3]}]\nmerge_method: passthrough\n";

@@ -163,7 +163,7 @@ impl<'f> Facts<'f> {
         let (window, micro) = (passes.time, passes.micro);
         let params = config.params();
         let size = |part: Part| -> u64 {
-            let of = params.iter().filter(|p| p.part == part);
+            let of = params.iter().filter(|p| part.contains(p.part));
             of.map(|p| p.len() as u64).sum()
         };
         let parts = Part::ALL.map(|part| (part, size(part)));

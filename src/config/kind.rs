@@ -33,7 +33,7 @@ pub enum Kind {
     Quoted(&'static [&'static str]),
     /// A list of some of these names, each once.
     SomeOf(&'static [&'static str]),
-    /// A list of some of the [parts of a model](super::values::INHERITABLE), each once.
+    /// A list of some of the [parts of a model](super::values::PARTS), each once.
     Parts,
     /// The name or the path of a tokenizer.
     Tokenizer,

@@ -3,7 +3,7 @@
 use toml_edit::Value;
 
 use super::keys::{self, Key, Kind};
-use super::values::{INHERITABLE, LayerChoice, Measure, SPREAD, TOKENIZERS, TokenizerChoice};
+use super::values::{LayerChoice, Measure, PARTS, SPREAD, TOKENIZERS, TokenizerChoice};
 use crate::model::Part;
 
 /// Parts that a list may name; no list of all is longer.
@@ -120,7 +120,7 @@ pub fn nearest_layers(word: &str) -> Option<String> {
 
 /// Returns the problems of a list of parts of a model: at least one, each known, each once.
 fn parts(key: &str, words: &[&str]) -> Vec<String> {
-    let names = INHERITABLE.map(Part::name);
+    let names = PARTS.map(Part::name);
     let known = names.join(", ");
     if words.len() > MOST_PARTS {
         let n = words.len();

@@ -19,6 +19,14 @@ pub enum InheritError {
     NoLayer { layer: usize, n_layer: usize },
     #[error("no layer is taken")]
     Nothing,
+    #[error("no part of a layer is taken; start = \"random\" takes nothing of the reference")]
+    NoPart,
+    #[error(
+        "a stack is one block of layers twice, so the final model needs an even number of layers, and has {0}; choose inherit.layers, grow.step and grow.max_layers for an even number, or another start"
+    )]
+    Odd(usize),
+    #[error("half the width: {what}; {advice}")]
+    NotHalved { what: String, advice: String },
     #[error("{keep} layers are to be kept of a model of {n_layer}")]
     TooMany { keep: usize, n_layer: usize },
     #[error("the layers cannot be compared: their {0} on these windows is not finite")]

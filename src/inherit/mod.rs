@@ -5,6 +5,7 @@
 mod choice;
 mod error;
 mod growth;
+mod half;
 pub mod measure;
 mod merge;
 mod origin;
@@ -20,16 +21,24 @@ use crate::model::{Decoder, DecoderConfig, Part, Weights};
 pub use choice::{Chosen, choose, next_layers, resolve};
 pub use error::InheritError;
 pub use growth::{Grown, grow, sources};
+pub use half::{fill_half_width, half_width};
 pub use measure::Measured;
 pub use merge::assemble_slices;
 pub use origin::{Ends, Origin, Taken};
 pub use slices::{Slices, SlicesError};
 
-/// The parts that `inherit.what` names. A tied head is the embedding, so either name brings it along.
+/// The parts that `inherit.what` names. A tied head is the embedding, so either name brings it along; the norms of a layer
+/// are in the set each and, where both are taken, as [`Part::Norms`].
 pub fn parts(what: &[Part], tied_head: bool) -> HashSet<Part> {
     let mut parts: HashSet<Part> = what.iter().copied().collect();
     if tied_head && parts.contains(&Part::Head) {
         parts.insert(Part::Embeddings);
+    }
+    let of_layer = [Part::AttentionNorm, Part::MlpNorm];
+    if parts.contains(&Part::Norms) {
+        parts.extend(of_layer);
+    } else if of_layer.iter().all(|norm| parts.contains(norm)) {
+        parts.insert(Part::Norms);
     }
     parts
 }
@@ -229,6 +238,24 @@ mod tests {
         assert!(same("transformer.h.1.attn.c_attn.weight") && same("transformer.h.0.ln_2.bias"));
         assert!(!same("transformer.h.1.mlp.c_fc.weight") && !same("transformer.wte.weight"));
         assert_eq!(tensor(&model, "transformer.ln_f.weight"), vec![1.0; 8]);
+    }
+
+    #[test]
+    fn a_norm_comes_along_without_the_other_one() {
+        let r = reference();
+        let of = |what: &[Part]| {
+            let model = inherit(&r, &[0, 1], what, 1);
+            let same = |stem: &str| {
+                let name = format!("transformer.h.1.{stem}");
+                tensor(&model, &name) == tensor(&r, &name)
+            };
+            ["ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias"].map(same)
+        };
+        assert_eq!(of(&[Part::AttentionNorm]), [true, true, false, false]);
+        assert_eq!(of(&[Part::MlpNorm]), [false, false, true, true]);
+        assert_eq!(of(&[Part::MlpNorm, Part::AttentionNorm]), [true; 4]);
+        assert_eq!(of(&[Part::Norms]), [true; 4]);
+        assert_eq!(of(&[Part::Mlp]), [false; 4]);
     }
 
     #[test]

@@ -8,7 +8,12 @@ use serde::{Deserialize, Serialize};
 pub enum Part {
     Attention,
     Mlp,
+    /// Both norms of every layer.
     Norms,
+    /// The norm before attention.
+    AttentionNorm,
+    /// The norm before the MLP.
+    MlpNorm,
     Embeddings,
     Positions,
     FinalNorm,
@@ -16,7 +21,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Every part, in the order of tables.
+    /// Parts that make up a model, each tensor in one of them, in the order of tables.
     pub const ALL: [Self; 7] = [
         Self::Embeddings,
         Self::Positions,
@@ -33,10 +38,17 @@ impl Part {
             Self::Attention => "attention",
             Self::Mlp => "mlp",
             Self::Norms => "norms",
+            Self::AttentionNorm => "attention_norm",
+            Self::MlpNorm => "mlp_norm",
             Self::Embeddings => "embeddings",
             Self::Positions => "positions",
             Self::FinalNorm => "final_norm",
             Self::Head => "head",
         }
+    }
+
+    /// Whether `part` is this part or belongs to it: both norms of a layer belong to [`Self::Norms`].
+    pub fn contains(self, part: Self) -> bool {
+        self == part || self == Self::Norms && matches!(part, Self::AttentionNorm | Self::MlpNorm)
     }
 }

@@ -251,6 +251,18 @@ pub trait Weights {
         layer: Option<usize>,
         out: &mut [f32],
     ) -> Result<(), ModelError>;
+
+    /// Fills `out` with rows of such a parameter, along its first dimension, from row `first` on.
+    ///
+    /// # Errors
+    /// When the parameter or a row is missing, or cannot be read.
+    fn rows(
+        &self,
+        stem: &str,
+        layer: Option<usize>,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<(), ModelError>;
 }
 
 impl Weights for Decoder {
@@ -268,6 +280,17 @@ impl Weights for Decoder {
         out.copy_from_slice(&self.weights.read(i)?);
         Ok(())
     }
+
+    fn rows(
+        &self,
+        stem: &str,
+        layer: Option<usize>,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<(), ModelError> {
+        let i = index_of(&self.params, stem, layer)?;
+        copy_rows(&self.weights.read(i)?, &self.params[i], first, out)
+    }
 }
 
 impl Weights for Files {
@@ -284,6 +307,39 @@ impl Weights for Files {
         let i = index_of(&self.params, stem, layer)?;
         Ok(self.read(i, out)?)
     }
+
+    fn rows(
+        &self,
+        stem: &str,
+        layer: Option<usize>,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<(), ModelError> {
+        let i = index_of(&self.params, stem, layer)?;
+        let (p, (name, turn)) = (&self.params[i], &self.places[i]);
+        if *turn == Turn::None {
+            let rows = first..first.saturating_add(out.len() / row_of(p));
+            return Ok(self.source.read_rows_into(name, rows, out)?);
+        }
+        // The file's rows are not the model's.
+        let mut all = vec![0.0; p.len()];
+        self.read(i, &mut all)?;
+        copy_rows(&all, p, first, out)
+    }
+}
+
+/// Elements of a row of a parameter.
+fn row_of(p: &Param) -> usize {
+    p.shape[1..].iter().product()
+}
+
+/// Copies rows of a parameter out of all its values.
+fn copy_rows(all: &[f32], p: &Param, first: usize, out: &mut [f32]) -> Result<(), ModelError> {
+    let from = first.saturating_mul(row_of(p));
+    let rows = all.get(from..from.saturating_add(out.len()));
+    let rows = rows.ok_or_else(|| ModelError::NoParameter(format!("{} row {first}", p.name)))?;
+    out.copy_from_slice(rows);
+    Ok(())
 }
 
 fn index_of(params: &[Param], stem: &str, layer: Option<usize>) -> Result<usize, ModelError> {

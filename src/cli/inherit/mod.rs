@@ -13,7 +13,7 @@ use candle_core::Device;
 use measuring::{Found, Measuring};
 
 use super::{Global, exit, say};
-use crate::config::{INHERITABLE, LayerChoice, nearest_layers};
+use crate::config::{INHERITABLE, LayerChoice, PARTS, nearest_layers};
 use crate::export;
 use crate::file;
 use crate::inherit::{self, Ends, InheritError, Origin, Slices, Taken};
@@ -49,7 +49,8 @@ pub struct Args {
     /// directory on
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     slices: Option<PathBuf>,
-    /// What comes along; the rest starts random
+    /// What comes along; the rest starts random. norms are both norms of a layer; attention_norm and mlp_norm name one of
+    /// them
     #[arg(long, value_name = "PARTS", value_delimiter = ',', default_values = INHERITABLE.map(Part::name))]
     what: Vec<String>,
     /// MaxRank by layer for auto: JSON with "max_rank" (of `heirloom show --json`, too), or a file of a run's rank/
@@ -191,9 +192,9 @@ impl Args {
     /// The parts that are taken.
     fn parts(&self) -> Result<Vec<Part>> {
         let part = |name: &String| {
-            let known = INHERITABLE.into_iter().find(|part| part.name() == name);
+            let known = PARTS.into_iter().find(|part| part.name() == name);
             known.ok_or_else(|| {
-                let names = INHERITABLE.map(Part::name).join(", ");
+                let names = PARTS.map(Part::name).join(", ");
                 exit::usage(&format!("--what: unknown part {name:?}; parts are {names}")).into()
             })
         };

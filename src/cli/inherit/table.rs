@@ -11,7 +11,9 @@ impl Args {
     pub(super) fn table(&self, recipe: &Recipe, shape: &DecoderConfig, what: &[Part]) -> String {
         let params = shape.params();
         let size = |part: Part, layer: Option<usize>| -> u64 {
-            let of = params.iter().filter(|p| p.part == part && p.layer == layer);
+            let of = params
+                .iter()
+                .filter(|p| part.contains(p.part) && p.layer == layer);
             of.map(|p| p.len() as u64).sum()
         };
         let taken = inherit::parts(what, shape.tied_head);
@@ -58,7 +60,12 @@ impl Args {
                 String::new(),
             );
         }
-        let parts = [Part::Norms, Part::Attention, Part::Mlp];
+        let norms: &[Part] =
+            match [Part::AttentionNorm, Part::MlpNorm].map(|norm| taken.contains(&norm)) {
+                [a, b] if a == b => &[Part::Norms],
+                _ => &[Part::AttentionNorm, Part::MlpNorm],
+            };
+        let parts = [norms, &[Part::Attention, Part::Mlp]].concat();
         for (i, t) in recipe.layers.iter().enumerate() {
             let scale = match shape.attention_scales[i] {
                 1.0 => String::new(),

@@ -17,7 +17,8 @@ section! {
         /// others dropped one at a time by validation loss). [layers.md](layers.md) says how they are measured.
         layers: LayerChoice = default(LayerChoice::Half), FreeUntil(Rounds);
 
-        /// The parts taken; the rest starts random.
+        /// The parts taken; the rest starts random. `norms` are both norms of a layer; `attention_norm` and `mlp_norm` name
+        /// one of them.
         what: Vec<Part> = default(INHERITABLE.to_vec()), NewPhase(Controls);
     }
 }

@@ -156,7 +156,7 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ),
         (
             "inherit.what=[]",
-            "inherit.what is empty; name some of attention, mlp, norms, embeddings, positions, final_norm, head",
+            "inherit.what is empty; name some of attention, mlp, norms, attention_norm, mlp_norm, embeddings, positions, final_norm, head",
         ),
         (
             "inherit.what=['atention']",

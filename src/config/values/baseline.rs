@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::{INHERITABLE, LayerChoice};
+use super::{INHERITABLE, LayerChoice, PARTS};
 use crate::config::keys::best;
 use crate::model::Part;
 use crate::run::baseline::{LONGEST, is_name};
@@ -261,7 +261,7 @@ fn read_start(value: &Value) -> Result<BaselineStart, String> {
     let what = match table.get("what") {
         None => INHERITABLE.to_vec(),
         Some(what) => what.clone().try_into().map_err(|_| {
-            let names = INHERITABLE.map(Part::name).join(", ");
+            let names = PARTS.map(Part::name).join(", ");
             format!("baseline.start.what must be a list of some of {names}, is {what}")
         })?,
     };

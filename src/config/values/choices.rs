@@ -4,11 +4,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Part;
 
-/// The parts that `inherit.what` may name, in the order of documents.
+/// The parts that are inherited where `inherit.what` does not say otherwise: all of a model.
 pub const INHERITABLE: [Part; 7] = [
     Part::Attention,
     Part::Mlp,
     Part::Norms,
+    Part::Embeddings,
+    Part::Positions,
+    Part::FinalNorm,
+    Part::Head,
+];
+
+/// Every part that `inherit.what` may name, in the order of messages.
+pub const PARTS: [Part; 9] = [
+    Part::Attention,
+    Part::Mlp,
+    Part::Norms,
+    Part::AttentionNorm,
+    Part::MlpNorm,
     Part::Embeddings,
     Part::Positions,
     Part::FinalNorm,

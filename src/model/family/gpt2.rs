@@ -34,9 +34,21 @@ pub fn params(s: &DecoderConfig) -> Vec<Param> {
             }
         };
         use Init::{Normal, One, Residual, Zero};
-        use Part::{Attention, Mlp, Norms};
-        add(true, "transformer.h.{}.ln_1.weight", &[c], Norms, One);
-        add(b.norms, "transformer.h.{}.ln_1.bias", &[c], Norms, Zero);
+        use Part::{Attention, AttentionNorm, Mlp, MlpNorm};
+        add(
+            true,
+            "transformer.h.{}.ln_1.weight",
+            &[c],
+            AttentionNorm,
+            One,
+        );
+        add(
+            b.norms,
+            "transformer.h.{}.ln_1.bias",
+            &[c],
+            AttentionNorm,
+            Zero,
+        );
         add(
             true,
             "transformer.h.{}.attn.c_attn.weight",
@@ -65,8 +77,8 @@ pub fn params(s: &DecoderConfig) -> Vec<Param> {
             Attention,
             Zero,
         );
-        add(true, "transformer.h.{}.ln_2.weight", &[c], Norms, One);
-        add(b.norms, "transformer.h.{}.ln_2.bias", &[c], Norms, Zero);
+        add(true, "transformer.h.{}.ln_2.weight", &[c], MlpNorm, One);
+        add(b.norms, "transformer.h.{}.ln_2.bias", &[c], MlpNorm, Zero);
         add(
             true,
             "transformer.h.{}.mlp.c_fc.weight",

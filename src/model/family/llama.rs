@@ -30,12 +30,12 @@ pub fn params(s: &DecoderConfig) -> Vec<Param> {
             }
         };
         use Init::{Normal, One, Residual, Zero};
-        use Part::{Attention, Mlp, Norms};
+        use Part::{Attention, AttentionNorm, Mlp, MlpNorm};
         add(
             weighted,
             "model.layers.{}.input_layernorm.weight",
             &[c],
-            Norms,
+            AttentionNorm,
             One,
         );
         for (weight, n) in [
@@ -70,7 +70,7 @@ pub fn params(s: &DecoderConfig) -> Vec<Param> {
             weighted,
             "model.layers.{}.post_attention_layernorm.weight",
             &[c],
-            Norms,
+            MlpNorm,
             One,
         );
         for weight in [

@@ -71,6 +71,15 @@ pub fn scale_queries(config: &DecoderConfig, p: &Param, values: &mut [f32], by: 
     }
 }
 
+/// Number of equally wide parts that a row of parameter `p` has side by side: queries, keys and values in GPT-2's `c_attn`
+/// (weight `[in, q k v]` and bias `[q k v]`), one in all others.
+pub fn row_parts(p: &Param) -> usize {
+    match p.stem.contains("attn.c_attn.") {
+        true => 3,
+        false => 1,
+    }
+}
+
 /// Number of neighbouring tensors that the model reads as one matrix of queries, keys and values.
 pub(super) fn qkv_tensors(config: &DecoderConfig) -> usize {
     match config.family {

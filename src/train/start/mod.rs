@@ -1,5 +1,11 @@
 //! What a model starts a phase from, as a value: which layers from where, which parts of them, and what is random.
 
+mod arms;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod twins;
+
 use anyhow::{Context, Result};
 
 use super::checkpoint::Saved;
@@ -13,6 +19,8 @@ use crate::run::event;
 /// reference began with.
 const PARTS_SEED: u64 = 0x7061_7274;
 const CONTROL_SEED: u64 = 0x636f_6e74;
+
+const MISSING: &str = "a model that layers are taken from is missing";
 
 /// Where a layer comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +38,14 @@ pub struct Start {
     name: event::Start,
     /// Bottom first. What lies outside the layers comes from where the first one comes from.
     layers: Vec<Origin>,
-    /// The parts that are taken; the rest is random. None: all is random, and layers give the shape alone.
+    /// The parts that are taken; the rest is random. None: all is random, and layers give the shape alone: their number,
+    /// their attention scales, and whose width.
     parts: Vec<Part>,
     seed: u64,
     /// Whether AdamW's moments come along with the layers of the model that was trained last.
     moments: bool,
+    /// Query heads of a model that is narrower than the reference, whose layers these are.
+    n_head: Option<usize>,
 }
 
 /// The models that layers are taken from, on disk.
@@ -53,6 +64,7 @@ impl Start {
             parts: Vec::new(),
             seed,
             moments: false,
+            n_head: None,
         }
     }
 
@@ -77,6 +89,7 @@ impl Start {
             parts: inherit::all_parts(),
             seed: 0,
             moments: false,
+            n_head: None,
         }
     }
 
@@ -88,6 +101,7 @@ impl Start {
             parts: what.to_vec(),
             seed: seed ^ PARTS_SEED,
             moments: false,
+            n_head: None,
         }
     }
 
@@ -117,6 +131,7 @@ impl Start {
                     parts: inherit::all_parts(),
                     seed: 0,
                     moments: true,
+                    n_head: None,
                 }
             }
         }
@@ -146,10 +161,10 @@ impl Start {
         !self.parts.is_empty() && self.layers.iter().any(own)
     }
 
-    /// Whether weights of the reference are taken.
+    /// Whether the reference is read: its weights, or its shape alone.
     pub fn takes_reference(&self) -> bool {
         let reference = |origin: &Origin| matches!(origin, Origin::Reference(_));
-        !self.parts.is_empty() && self.layers.iter().any(reference)
+        self.layers.iter().any(reference)
     }
 
     /// Makes the model in `learner`, trainable or only to be measured.
@@ -164,9 +179,16 @@ impl Start {
         trainable: bool,
     ) -> Result<()> {
         if self.parts.is_empty() {
-            let shape = self.shape_alone(learner.shape())?;
+            let shape = self.shape_alone(learner.shape(), sources.reference)?;
             return learner.replace(shape, trainable, |model, _| {
                 Ok(model.randomise_all(self.seed)?)
+            });
+        }
+        if self.n_head.is_some() {
+            let reference = sources.reference.context(MISSING)?;
+            let shape = inherit::half_width(&reference.config, self.n_head)?;
+            return learner.replace(shape, trainable, |model, _| {
+                Ok(inherit::fill_half_width(model, reference)?)
             });
         }
         let (models, layers) = self.taken(sources)?;
@@ -186,15 +208,24 @@ impl Start {
         })
     }
 
-    /// The shape of a random start: that of the model before it, as many layers as are named.
-    fn shape_alone(&self, present: &DecoderConfig) -> Result<DecoderConfig> {
+    /// The shape of a random start: that of the reference, or of the model before it where the layers are named as its own,
+    /// as many layers as are named.
+    fn shape_alone(
+        &self,
+        present: &DecoderConfig,
+        reference: Option<&Files>,
+    ) -> Result<DecoderConfig> {
+        let whole = match self.takes_reference() {
+            true => &reference.context(MISSING)?.config,
+            false => present,
+        };
         let scale = |origin: &Origin| {
             let (Origin::Own(layer) | Origin::Reference(layer)) = *origin;
-            present.attention_scales.get(layer).copied()
+            whole.attention_scales.get(layer).copied()
         };
         let scales: Option<Vec<f32>> = self.layers.iter().map(scale).collect();
         let scales = scales.context("a random start names a layer that its shape lacks")?;
-        Ok(present.with_layers(scales))
+        Ok(whole.with_layers(scales))
     }
 
     /// Each model once, in the order in which the layers name them, and each layer's place among them.
@@ -210,164 +241,12 @@ impl Start {
             let source = match *known {
                 Some(source) => source,
                 None => {
-                    models.push(files.context("a model that layers are taken from is missing")?);
+                    models.push(files.context(MISSING)?);
                     *known.insert(models.len() - 1)
                 }
             };
             layers.push(Taken { source, layer });
         }
         Ok((models, layers))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use candle_core::Device;
-
-    use super::*;
-    use crate::file::Dir;
-    use crate::model::{self, Decoder, Sizes};
-    use crate::run::command::GrowSource;
-    use crate::train::checkpoint::Moments;
-    use crate::train::passes::Passes;
-    use crate::train::state::TrainState;
-
-    /// A checkpoint at `path` of a random model, whose layers have these scales; its moments are as its weights, and each
-    /// tensor has had `steps` updates.
-    fn saved(path: &Path, scales: &[f32], seed: u64, steps: u32) -> Saved {
-        let sizes = Sizes {
-            n_layer: scales.len(),
-            n_head: 2,
-            n_embd: 8,
-            context_length: 8,
-            vocab: 11,
-        };
-        let shape = DecoderConfig::gpt2(sizes, true).with_layers(scales.to_vec());
-        let model = Decoder::random(shape, seed, &Device::Cpu).unwrap();
-        let all = 0..model.params.len();
-        let values: Vec<f32> = all.flat_map(|i| model.weights.read(i).unwrap()).collect();
-        std::fs::create_dir(path).unwrap();
-        let dir = Dir::open(path).unwrap();
-        model::save(&model.config, &model.params, &values, None, &dir).unwrap();
-        let m = model::named("m.", &model.params, &values);
-        let v = model::named("v.", &model.params, &values);
-        model::save_tensors(&dir, "optimizer.safetensors", m.chain(v), &[]).unwrap();
-        Saved {
-            files: Files::open_in(&dir).unwrap(),
-            moments: Moments::open(&dir).unwrap(),
-            state: TrainState {
-                optimizer_steps: vec![steps; model.params.len()],
-                ..TrainState::new([String::new(), String::new()])
-            },
-        }
-    }
-
-    #[test]
-    fn a_growth_that_keeps_adds_layers_of_the_reference_to_what_was_trained() {
-        let tmp = tempfile::tempdir().unwrap();
-        let reference = saved(
-            &tmp.path().join("reference"),
-            &[1.0, 0.5, 0.25, 0.125],
-            1,
-            9,
-        );
-        let own = saved(&tmp.path().join("own"), &[1.0, 0.5], 2, 7);
-        let sources = Sources {
-            reference: Some(&reference.files),
-            own: Some(&own),
-        };
-        let shape = own.files.config.clone();
-        let mut learner = Learner::new(shape, Passes::usual(2, 8), 100, &Device::Cpu);
-        let layers = inherit::grow(GrowSource::Next, &[0, 1], 2, 4);
-        let start = Start::grown(GrowMode::Keep, &[0, 1], &layers, &[], 0);
-        start.apply(&mut learner, sources, true).unwrap();
-        let grown = learner.model().unwrap();
-        let optimizer = learner.optimizer().unwrap().unwrap();
-        assert_eq!(grown.config.attention_scales, [1.0, 0.5, 0.25, 0.125]);
-        for (i, p) in grown.params.iter().enumerate() {
-            let (from, steps) = match p.layer {
-                Some(2 | 3) => (&reference, 0),
-                _ => (&own, 7),
-            };
-            let mut wanted = vec![0.0; p.len()];
-            from.files.parameter(p.stem, p.layer, &mut wanted).unwrap();
-            assert_eq!(grown.weights.read(i).unwrap(), wanted, "{}", p.name);
-            assert_eq!(optimizer.steps[i], steps, "{}", p.name);
-        }
-    }
-
-    #[test]
-    fn copies_have_the_weights_and_the_moments_of_their_layers() {
-        let tmp = tempfile::tempdir().unwrap();
-        let own = saved(&tmp.path().join("own"), &[1.0, 0.5, 0.25], 2, 7);
-        let sources = Sources {
-            reference: None,
-            own: Some(&own),
-        };
-        let present = [0, 3, 7];
-        for (source, from) in [
-            (GrowSource::CopyMiddle, [0, 1, 0, 1, 2]),
-            (GrowSource::CopyTop, [0, 1, 2, 1, 2]),
-        ] {
-            let shape = own.files.config.clone();
-            let mut learner = Learner::new(shape, Passes::usual(2, 8), 100, &Device::Cpu);
-            let layers = inherit::grow(source, &present, 2, 8);
-            let start = Start::grown(GrowMode::Keep, &present, &layers, &[], 0);
-            assert_eq!(start.source_layers(&present), from.map(|l| present[l]));
-            start.apply(&mut learner, sources, true).unwrap();
-            let grown = learner.model().unwrap();
-            let optimizer = learner.optimizer().unwrap().unwrap();
-            assert_eq!(grown.config.n_layer, 5);
-            for (i, p) in grown.params.iter().enumerate() {
-                let layer = p.layer.map(|l| from[l]);
-                let mut wanted = vec![0.0; p.len()];
-                own.files.parameter(p.stem, layer, &mut wanted).unwrap();
-                assert_eq!(grown.weights.read(i).unwrap(), wanted, "{}", p.name);
-                // The moments of these checkpoints are as their weights.
-                for moment in [&optimizer.m, &optimizer.v] {
-                    let values = crate::ops::read(&moment.views[i]).unwrap();
-                    assert_eq!(values, wanted, "{}", p.name);
-                }
-                assert_eq!(optimizer.steps[i], 7, "{}", p.name);
-            }
-            let restart = Start::grown(GrowMode::Restart, &present, &layers, &[], 0);
-            let from = from.map(|l| Origin::Reference(present[l]));
-            assert_eq!(restart.layers, from);
-        }
-    }
-
-    #[test]
-    fn a_growth_keeps_the_trained_layers_or_takes_them_again() {
-        let what = [Part::Attention];
-        let layers = inherit::grow(GrowSource::Next, &[0, 1], 1, 4);
-        let grown = |mode| Start::grown(mode, &[0, 1], &layers, &what, 5);
-        let restart = grown(GrowMode::Restart);
-        assert_eq!(
-            restart.layers,
-            [0, 1, 2].map(Origin::Reference),
-            "all from the reference"
-        );
-        assert_eq!((restart.parts.len(), restart.takes_own()), (1, false));
-        let keep = grown(GrowMode::Keep);
-        assert_eq!(
-            keep.layers,
-            [Origin::Own(0), Origin::Own(1), Origin::Reference(2)]
-        );
-        assert!(keep.takes_own() && keep.moments && keep.parts == inherit::all_parts());
-        for start in [restart, keep] {
-            assert_eq!(start.source_layers(&[0, 1]), [0, 1, 2]);
-        }
-        let random = Start::random(2, 1);
-        assert!(random.source_layers(&[0, 1]).is_empty() && !random.takes_own());
-        assert_ne!(random.seed, Start::random_control(2, 1).seed);
-    }
-
-    #[test]
-    fn a_source_that_is_missing_is_an_error() {
-        let inherit = Start::inherit(&[0], &inherit::all_parts(), 1);
-        let error = inherit.taken(Sources::default()).err().unwrap();
-        assert!(error.to_string().contains("is missing"), "{error}");
     }
 }
