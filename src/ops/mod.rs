@@ -38,6 +38,7 @@ pub mod clock;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod distillation;
 mod embedding;
 mod head;
 mod instructions;
@@ -48,6 +49,7 @@ mod norm;
 mod operands;
 mod out_of_memory;
 mod precision;
+mod soft_targets;
 mod update;
 
 pub use access::{fill, lend, read, write, zeros, zeros_of};
@@ -58,6 +60,7 @@ pub use attention::{
     rope_backward,
 };
 pub use attention_shape::{AttentionShape, Stretch};
+pub use distillation::head_distillation;
 pub use embedding::{embedding, embedding_backward};
 pub use head::{head_cross_entropy, head_logits};
 pub use instructions::{check_unit, unit, units, vectors};
@@ -68,4 +71,5 @@ pub use linear::{
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;
+pub use soft_targets::SoftTargets;
 pub use update::{Sum, adamw, round, sum_of_squares, zero};

@@ -16,9 +16,10 @@ use super::driver_error::driver;
 use super::staging::Staging;
 
 /// The kernels, as PTX, by file.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     include_str!(concat!(env!("OUT_DIR"), "/attention.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/attention_plain.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/distillation.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/elementwise.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/embedding.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/head.ptx")),

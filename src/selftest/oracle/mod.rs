@@ -17,6 +17,7 @@
 
 mod attention;
 mod composed;
+mod distillation;
 mod layers;
 pub mod models;
 mod optimizer;
