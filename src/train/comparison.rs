@@ -82,8 +82,12 @@ impl Trainer {
         };
         let start = baselines::start(&entry, part, known)?;
         let shape = baselines::shape(&entry, part, &reference.config, sources.len())?;
-        let held = self.memory_held();
-        self.memory_of(&shape).check(&phase.to_string(), &held)?;
+        let teacher = self.teacher_shape(&entry.objective, &reference.config)?;
+        let (held, passes) = (self.memory_held(), self.learner.passes());
+        let memory = self
+            .memory_of(&shape)
+            .with_teacher(passes, teacher.as_ref());
+        memory.check(&phase.to_string(), &held)?;
         let own = match start.takes_own() {
             true => Some(self.part_before(&phase)?),
             false => None,
@@ -93,6 +97,7 @@ impl Trainer {
             own: own.as_ref(),
         };
         start.apply(&mut self.learner, models, true)?;
+        self.provide_teacher(&entry.objective)?;
         let same = self.same_steps();
         let planned = baselines::planned(&self.config, self.reference_layers);
         let planned = planned

@@ -14,7 +14,7 @@ use super::passes::Passes;
 use crate::corpus::{Batch, Tokens};
 use crate::device::memory;
 use crate::eval::Evaluator;
-use crate::model::{Arena, Decoder, DecoderConfig, Mode, Workspace};
+use crate::model::{Arena, Decoder, DecoderConfig, Mode, Teacher, Workspace};
 use crate::ops;
 
 /// Holds the model, and trains and measures it.
@@ -27,6 +27,8 @@ pub struct Learner {
     shape: DecoderConfig,
     /// `None` before a first model, and after a replacement that has failed.
     held: Option<Held>,
+    /// What the model learns from, where its objective asks for a teacher.
+    teacher: Option<Teacher>,
 }
 
 /// A model and its buffers. Without an optimizer it is only measured and copied from.
@@ -49,7 +51,7 @@ struct Buffers {
 /// What an optimizer step did.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Mean loss of the batch in nats.
+    /// Mean over the batch of what is minimised, in nats.
     pub loss: f64,
     /// Norm of the gradients before clipping, without those of frozen layers.
     pub grad_norm: f64,
@@ -66,6 +68,7 @@ impl Learner {
             val_tokens,
             shape,
             held: None,
+            teacher: None,
         }
     }
 
@@ -100,6 +103,19 @@ impl Learner {
         Ok(&self.held()?.model)
     }
 
+    /// What the model learns from; `None` without a teacher.
+    pub fn teacher(&self) -> Option<&Teacher> {
+        self.teacher.as_ref()
+    }
+
+    /// Gives the model a teacher, or frees the one it has. A model that takes the present one's place has none.
+    pub fn set_teacher(&mut self, teacher: Option<Teacher>) {
+        if self.teacher.take().is_some() {
+            memory::return_freed();
+        }
+        self.teacher = teacher;
+    }
+
     /// AdamW's state; `None` for a model that is only measured.
     ///
     /// # Errors
@@ -127,6 +143,7 @@ impl Learner {
         trainable: bool,
         fill: impl FnOnce(&Decoder, Option<&mut Optimizer>) -> Result<()>,
     ) -> Result<()> {
+        self.set_teacher(None);
         self.shape = shape;
         let fits = |held: &Held| {
             held.model.config.has_arenas_of(&self.shape) && held.optimizer.is_some() == trainable
@@ -146,9 +163,10 @@ impl Learner {
         Ok(())
     }
 
-    /// Frees the model and all buffers.
+    /// Frees the model, its teacher and all buffers.
     pub fn release(&mut self) {
         self.held = None;
+        self.teacher = None;
         memory::return_freed();
     }
 
@@ -230,7 +248,7 @@ impl Learner {
     /// are overwritten.
     ///
     /// # Errors
-    /// When an operation fails.
+    /// When the objective needs a teacher and none is set, or an operation fails.
     pub fn accumulate(
         &mut self,
         batch: &Batch,
@@ -242,13 +260,17 @@ impl Learner {
         }
         let held = self.held()?;
         let (model, ws) = (&held.model, &held.buffers.workspace);
+        let teacher = objective.learns_from(self.teacher())?;
         ops::zero(&model.grads.flat)?;
         let mut sum = ops::Sum::zero(&self.device)?;
         let (micro, scale) = (ws.batch * ws.time, 1.0 / tokens as f32);
         for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
             ops::write(&ws.inputs, inputs)?;
             ops::write(&ws.targets, targets)?;
-            model.forward_backward_with(ws, |head| objective.apply(&head, scale))?;
+            if let Some(teacher) = teacher {
+                teacher.read(inputs)?;
+            }
+            model.forward_backward_with(ws, |head| objective.apply(&head, teacher, scale))?;
             sum.add(&ws.losses)?;
         }
         Ok(sum)
