@@ -12,6 +12,7 @@ use crate::run::event::{Phase, Start};
 use crate::run::state::{ControlResult, RunState};
 use crate::run::{show, table};
 use crate::train::state::Task;
+use crate::train::teacher::TeacherPaths;
 use crate::train::{Passes, plan};
 
 const ID: &str = "control-extra";
@@ -31,7 +32,7 @@ fn names(config: &Config) -> Vec<String> {
     };
     let shape = DecoderConfig::gpt2(sizes, true);
     let passes = Passes::of(config, &shape, &Device::Cpu).unwrap();
-    let phases = plan::phases(config, &shape, &passes, 0).unwrap();
+    let phases = plan::phases(config, &shape, &passes, 0, &TeacherPaths::new()).unwrap();
     phases.iter().map(|p| p.phase.to_string()).collect()
 }
 

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use candle_core::Device;
-use heirloom::model::{DecoderConfig, Format, Sizes};
+use heirloom::model::{Decoder, DecoderConfig, Format, Sizes, Teacher};
 use heirloom::ops::Precision;
 use heirloom::train::memory::Memory;
-use heirloom::train::{Learner, Passes};
+use heirloom::train::{Learner, Passes, teacher};
 
 struct Counting;
 
@@ -49,7 +49,7 @@ static ALLOCATOR: Counting = Counting;
 /// What the learner itself holds of a promise: a probe's buffers come with the first probe, cuBLASLt's with the library.
 fn held(memory: &Memory) -> u64 {
     const LIBRARY: u64 = 32 << 20;
-    memory.weights + memory.gradients + memory.moments + memory.workspace - LIBRARY
+    memory.weights + memory.gradients + memory.moments + memory.workspace + memory.teacher - LIBRARY
 }
 
 /// A whole recipe of GPT-2 small as `configs/gpt2-books.toml` has it, in bf16 on a GPU: the check before it covers every
@@ -97,6 +97,27 @@ fn a_recipe_needs_no_more_than_its_largest_phase() -> Result<()> {
         let bound = largest.max(was) + (1 << 20);
         assert!(most <= bound, "{most} at most, {bound} are needed");
     }
+    // A teacher, here the reference, while six layers learn from it.
+    let student = layers(6);
+    let promised = promise(&student, true).with_teacher(&passes, Some(&reference));
+    assert!(promised.on_gpu > promise(&student, true).on_gpu);
+    learner.replace(student, true, |_, _| Ok(()))?;
+    MOST.store(ALIVE.load(Ordering::SeqCst), Ordering::SeqCst);
+    let format = teacher::format(&passes);
+    let model = Decoder::frozen(reference.clone(), format, &Device::Cpu)?;
+    let made = Teacher::new(model, (32, 1024), format, passes.format)?;
+    learner.set_teacher(Some(made));
+    let (promised, alive) = (held(&promised), ALIVE.load(Ordering::SeqCst) - before);
+    let ratio = promised as f64 / alive as f64;
+    println!("{promised} promised with a teacher, {alive} alive, {ratio:.4}");
+    assert!((0.999..=1.001).contains(&ratio), "{promised} {alive}");
+    let most = MOST.load(Ordering::SeqCst) - before;
+    assert!(most <= promised + (1 << 20), "{most} at most");
+    learner.set_teacher(None);
+    let freed = ALIVE.load(Ordering::SeqCst) - before;
+    let alone = held(&promise(&layers(6), true));
+    let ratio = alone as f64 / freed as f64;
+    assert!((0.999..=1.001).contains(&ratio), "{alone} {freed}");
     let largest = promise(&reference, true);
     let gb = largest.total() as f64 / 1e9;
     println!("{gb:.2} GB in all");

@@ -29,6 +29,11 @@ fn layers_agree() {
 }
 
 #[test]
+fn distillation_agrees() {
+    check(30, |t| t.distillation());
+}
+
+#[test]
 fn attention_agrees() {
     check(24, |t| t.attentions());
 }
@@ -43,7 +48,7 @@ fn the_optimizer_agrees() {
 fn every_op_is_among_the_checks() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let read = |path: &str| std::fs::read_to_string(src.join(path)).unwrap();
-    let oracle = ["layers", "attention", "optimizer"];
+    let oracle = ["layers", "attention", "optimizer", "distillation"];
     let checks = oracle.map(|name| read(&format!("selftest/oracle/{name}.rs")));
     let checks = checks.concat();
     let mut seen = 0;

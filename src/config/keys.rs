@@ -4,6 +4,7 @@
 
 pub use super::key::{Key, Need, OnResume, Section, Stage};
 pub use super::kind::Kind;
+pub use super::nearest::best;
 pub(super) use super::sections::SECTIONS;
 
 const COUNT: usize = {
@@ -55,28 +56,4 @@ pub fn nearest(path: &str) -> Option<&'static str> {
 
 pub fn nearest_section(path: &str) -> Option<&'static str> {
     best(path, SECTIONS.iter().map(|section| section.name), 0.6)
-}
-
-/// Most bytes of a word that may be misspelled.
-const LONGEST_WORD: usize = 100;
-
-/// Returns the candidate most like `word`, if the similarity is at least `enough` (of 1).
-pub fn best<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-    enough: f64,
-) -> Option<&'a str> {
-    // A longer word is not a misspelling; comparing takes time and memory that grow with its length.
-    if word.len() > LONGEST_WORD {
-        return None;
-    }
-    candidates
-        .map(|c| (strsim::normalized_damerau_levenshtein(word, c), c))
-        .filter(|(score, _)| *score >= enough)
-        // Of equals the first in the table.
-        .fold(None, |best: Option<(f64, &str)>, found| match best {
-            Some(best) if best.0 >= found.0 => Some(best),
-            _ => Some(found),
-        })
-        .map(|(_, c)| c)
 }

@@ -18,6 +18,7 @@ mod key;
 pub mod keys;
 mod kind;
 mod load;
+mod nearest;
 mod places;
 pub mod resume;
 mod rules;

@@ -34,13 +34,13 @@ pub struct Decoder {
 /// The end of a forward pass, where an objective computes the loss and the first gradients.
 pub struct Head<'a> {
     /// Holds `x_final` (B T, C), the targets and the losses, both (B T).
-    ws: &'a Workspace,
+    pub(super) ws: &'a Workspace,
     /// The head's weight (V, C), as products take it.
-    weight: &'a Tensor,
+    pub(super) weight: &'a Tensor,
     /// Gradient of `x_final` (B T, C): overwritten.
-    d_x: &'a Tensor,
+    pub(super) d_x: &'a Tensor,
     /// Gradient of the head's weight (V, C): added to.
-    d_weight: &'a Tensor,
+    pub(super) d_weight: &'a Tensor,
 }
 
 impl Head<'_> {

@@ -258,7 +258,7 @@ impl Room {
 }
 
 /// A tensor of zeros of the type that activations have.
-fn activations(shape: &[usize], format: Format, device: &Device) -> Result<Tensor> {
+pub(super) fn activations(shape: &[usize], format: Format, device: &Device) -> Result<Tensor> {
     match format.activation() {
         DType::F32 => ops::zeros(shape, device),
         half => ops::zeros_of(shape, half, device),

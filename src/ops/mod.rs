@@ -39,6 +39,7 @@ pub mod clock;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod distillation;
 mod embedding;
 mod head;
 mod instructions;
@@ -50,6 +51,7 @@ mod norm;
 mod operands;
 mod out_of_memory;
 mod precision;
+mod soft_targets;
 mod update;
 
 pub use access::{fill, lend, read, write, zeros, zeros_of};
@@ -61,6 +63,7 @@ pub use attention::{
 };
 pub use attention_shape::{AttentionShape, Stretch};
 pub use block::Block;
+pub use distillation::head_distillation;
 pub use embedding::{embedding, embedding_backward};
 pub use head::{head_cross_entropy, head_log_likelihoods, head_logits};
 pub use instructions::{check_unit, unit, units, vectors};
@@ -72,4 +75,5 @@ pub use muon::{MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, to_u
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;
+pub use soft_targets::SoftTargets;
 pub use update::{Sum, adamw, round, sum_of_squares, zero};

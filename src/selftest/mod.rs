@@ -63,6 +63,7 @@ impl<'a> SelfTest<'a> {
     /// Everything that one process can check by itself.
     pub fn all(&mut self) {
         self.layers();
+        self.distillation();
         self.attentions();
         self.optimizer();
         self.whole_models();

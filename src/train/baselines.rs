@@ -1,9 +1,9 @@
 //! The baselines of a config: their phases, what these start from, and the shapes of their models.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::start::Start;
-use crate::config::{BaselineConfig, BaselineStart, BaselineSteps, Config};
+use crate::config::{BaselineConfig, BaselineStart, BaselineSteps, Config, LayerChoice};
 use crate::inherit;
 use crate::model::DecoderConfig;
 use crate::run::baseline::BaselinePhase;
@@ -72,14 +72,22 @@ fn depth(entry: &BaselineConfig, part: u32, reference_layers: usize) -> Depth {
     }
 }
 
+/// The layers that a baseline names.
+pub fn named(entry: &BaselineConfig) -> Option<&LayerChoice> {
+    match &entry.start {
+        BaselineStart::Layers { layers, .. } => layers.as_ref(),
+        _ => None,
+    }
+}
+
 /// What a run knows when a baseline begins.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     pub reference: &'a DecoderConfig,
-    /// The reference's MaxRank per layer; empty where it was not measured.
-    pub max_rank: &'a [f64],
     /// The reference's layers that the final model was made of.
     pub sources: &'a [usize],
+    /// The layers that the baseline names, where it names some.
+    pub named: Option<&'a [usize]>,
     pub seed: u64,
 }
 
@@ -90,36 +98,24 @@ pub struct Known<'a> {
 pub fn start(entry: &BaselineConfig, part: u32, known: Known<'_>) -> Result<Start> {
     let n_layer = known.sources.len();
     let made = match (&entry.start, part) {
-        (BaselineStart::Random, _) => Ok(Start::random_control(n_layer, known.seed)),
-        (BaselineStart::Full, _) => Ok(Start::random_control(known.reference.n_layer, known.seed)),
+        (BaselineStart::Random, _) => Ok(Start::random_baseline(n_layer, known.seed)),
+        (BaselineStart::Full, _) => Ok(Start::full(known.reference.n_layer, known.seed)),
         (BaselineStart::Inherit, _) => {
             let parts = inherit::all_parts();
             Ok(Start::inherit(known.sources, &parts, known.seed))
         }
         (BaselineStart::Stack, 1) => {
-            half_of(n_layer).map(|half| Start::random_control(half, known.seed))
+            Start::stack_height(n_layer).map(|half| Start::random_baseline(half, known.seed))
         }
-        (BaselineStart::Stack, _) => half_of(n_layer).map(Start::loaded),
-        (BaselineStart::Hybrid, _) => Ok(Start::loaded(n_layer)),
-        (BaselineStart::HalfWidth { n_head }, _) => Ok(Start::loaded(n_head.unwrap_or(1))),
-        (BaselineStart::Layers { layers, what }, _) => {
-            let layers = match layers {
-                None => known.sources.to_vec(),
-                Some(choice) => inherit::choose(choice, known.reference.n_layer, known.max_rank)?,
-            };
-            Ok(Start::inherit(&layers, what, known.seed))
+        (BaselineStart::Stack, _) => Start::stack_height(n_layer).and_then(Start::stacked),
+        (BaselineStart::Hybrid, _) => Start::hybrid(n_layer),
+        (BaselineStart::HalfWidth { n_head }, _) => Start::half_width(known.reference, *n_head),
+        (BaselineStart::Layers { what, .. }, _) => {
+            let layers = known.named.unwrap_or(known.sources);
+            Start::layers(layers, what, known.seed)
         }
     };
     made.with_context(|| entry.label())
-}
-
-fn half_of(n_layer: usize) -> Result<usize> {
-    if !n_layer.is_multiple_of(2) {
-        bail!(
-            "a stack needs an even number of layers, the final model has {n_layer}; choose inherit.layers and grow.step so that it is even"
-        );
-    }
-    Ok(n_layer / 2)
 }
 
 /// Checks that every baseline fits the reference and each number of layers that the model can grow to.
@@ -130,10 +126,12 @@ pub fn check(config: &Config, reference: &DecoderConfig, sizes: &[usize]) -> Res
     for entry in &config.baseline {
         for &size in sizes {
             let sources: Vec<usize> = (0..size).collect();
+            let named = named(entry).map(|choice| inherit::choose(choice, reference.n_layer, &[]));
+            let named = named.transpose().with_context(|| entry.label())?;
             let known = Known {
                 reference,
-                max_rank: &[],
                 sources: &sources,
+                named: named.as_deref(),
                 seed: config.train.seed,
             };
             for part in 1..=parts(entry) {
@@ -158,7 +156,9 @@ pub fn shape(
 ) -> Result<DecoderConfig> {
     let layers = depth(entry, part, reference.n_layer).layers(last, reference.n_layer);
     match &entry.start {
-        BaselineStart::HalfWidth { .. } => bail!("TEMP"),
+        BaselineStart::HalfWidth { n_head } => {
+            inherit::half_width(reference, *n_head).with_context(|| entry.label())
+        }
         _ => Ok(reference.with_layers(vec![1.0; layers])),
     }
 }

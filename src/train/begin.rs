@@ -23,6 +23,7 @@ use super::recipe::first_start;
 use super::resume::{Resume, check_data, check_shape};
 use super::start::Sources;
 use super::state::{Task, TrainState};
+use super::teacher::TeacherPaths;
 use super::trainer::Trainer;
 use crate::config::{Config, PolicyMode};
 use crate::corpus::Dataset;
@@ -43,6 +44,8 @@ pub struct Setup {
     pub journal: Journal,
     /// Files of the reference that is loaded rather than trained here.
     pub reference: Option<PathBuf>,
+    /// Files of the models that baselines learn from.
+    pub teachers: TeacherPaths,
     pub dataset: Dataset,
     pub device: Device,
     /// The device as users call it.
@@ -115,7 +118,8 @@ impl Trainer {
                     None => (plan::reference_shape(&config, &dataset.tokenizer), None),
                 };
                 let (passes, windows) = passes(&shape, None)?;
-                let phases = plan::phases(&config, &shape, &passes, dataset.bytes_in_memory())?;
+                let (text, teachers) = (dataset.bytes_in_memory(), &setup.teachers);
+                let phases = plan::phases(&config, &shape, &passes, text, teachers)?;
                 if let Some(largest) = plan::largest(&phases) {
                     // Tokens are in memory already.
                     let what = format!("the phase {}", largest.phase);
@@ -150,6 +154,7 @@ impl Trainer {
             journal: setup.journal,
             control: Control::new(setup.requests, setup.signalled, setup.presence),
             reference_layers,
+            teachers: setup.teachers,
             state,
             learner,
             config,

@@ -1,13 +1,17 @@
 //! The models that the recipe's result is compared with: controls and baselines, from their beginning to their result.
 
+use std::ops::ControlFlow;
+
 use anyhow::{Context, Result, bail};
 
 use super::baselines;
 use super::checkpoint::Saved;
+use super::outcome::Ended;
 use super::plan;
 use super::start::Sources;
 use super::trainer::Trainer;
-use crate::inherit;
+use crate::config::BaselineConfig;
+use crate::model::Files;
 use crate::run::baseline::BaselinePhase;
 use crate::run::controls::Control;
 use crate::run::event::{Phase, PhaseResult};
@@ -31,19 +35,35 @@ impl Trainer {
         }
     }
 
-    /// The reference's layers that the final model was made of; without rounds, those that the first one would take.
-    fn final_sources(&self) -> Result<Vec<usize>> {
+    /// The reference's layers that the final model was made of; without rounds, those that the first one would take. `None`
+    /// where a measure of the layers was interrupted.
+    fn final_sources(&mut self, reference: &Files) -> Result<Option<Vec<usize>>> {
         if self.state.rounds.is_empty() {
-            let max_rank = self.state.reference.as_ref().map(|r| r.max_rank.as_slice());
-            let choice = &self.config.inherit.layers;
-            let max_rank = max_rank.unwrap_or_default();
-            return Ok(inherit::choose(choice, self.reference_layers, max_rank)?);
+            let choice = self.config.inherit.layers.clone();
+            let chosen = self.choose_layers(&choice, reference)?;
+            return Ok(chosen.map(|(layers, _)| layers));
         }
-        match self.state.inherited.is_empty() {
+        Ok(Some(match self.state.inherited.is_empty() {
             // A state of an earlier version, whose rounds took the first layers.
-            true => Ok((0..self.final_layers()).collect()),
-            false => Ok(self.state.inherited.clone()),
-        }
+            true => (0..self.final_layers()).collect(),
+            false => self.state.inherited.clone(),
+        }))
+    }
+
+    /// The layers that a baseline names, if it does.
+    fn named_layers(
+        &mut self,
+        entry: &BaselineConfig,
+        reference: &Files,
+    ) -> Result<ControlFlow<(), Option<Vec<usize>>>> {
+        let Some(choice) = baselines::named(entry) else {
+            return Ok(ControlFlow::Continue(None));
+        };
+        let chosen = self.choose_layers(choice, reference);
+        Ok(match chosen.with_context(|| entry.label())? {
+            Some((layers, _)) => ControlFlow::Continue(Some(layers)),
+            None => ControlFlow::Break(()),
+        })
     }
 
     /// Begins a control, with the steps, batches and learning rates of the final model.
@@ -64,35 +84,44 @@ impl Trainer {
         self.begin(Phase::Control(control), &start, steps)
     }
 
-    /// Begins a phase of a baseline.
-    pub(super) fn baseline(&mut self, phase: BaselinePhase) -> Result<()> {
+    /// Begins a phase of a baseline. `Some` ends this process's part.
+    pub(super) fn baseline(&mut self, phase: BaselinePhase) -> Result<Option<Ended>> {
         self.keeping().finish();
         let entry = baselines::entry(&self.config, &phase);
         let entry =
             entry.with_context(|| format!("the config has no baseline {:?}", phase.name()))?;
         let (entry, part) = (entry.clone(), phase.part());
         let reference = self.reference()?;
-        let sources = self.final_sources()?;
-        let max_rank = self.state.reference.as_ref().map(|r| r.max_rank.clone());
+        let Some(sources) = self.final_sources(&reference)? else {
+            return self.after_interruption();
+        };
+        let ControlFlow::Continue(named) = self.named_layers(&entry, &reference)? else {
+            return self.after_interruption();
+        };
         let known = baselines::Known {
             reference: &reference.config,
-            max_rank: max_rank.as_deref().unwrap_or_default(),
             sources: &sources,
+            named: named.as_deref(),
             seed: self.config.train.seed,
         };
         let start = baselines::start(&entry, part, known)?;
         let shape = baselines::shape(&entry, part, &reference.config, sources.len())?;
-        let held = self.memory_held();
-        self.memory_of(&shape).check(&phase.to_string(), &held)?;
+        let teacher = self.teacher_shape(&entry.objective, &reference.config)?;
+        let (held, passes) = (self.memory_held(), self.learner.passes());
+        let memory = self
+            .memory_of(&shape)
+            .with_teacher(passes, teacher.as_ref());
+        memory.check(&phase.to_string(), &held)?;
         let own = match start.takes_own() {
             true => Some(self.part_before(&phase)?),
             false => None,
         };
         let models = Sources {
-            reference: start.takes_reference().then_some(&reference),
+            reference: Some(&reference),
             own: own.as_ref(),
         };
         start.apply(&mut self.learner, models, true)?;
+        self.provide_teacher(&entry.objective)?;
         let same = self.same_steps();
         let planned = baselines::planned(&self.config, self.reference_layers);
         let planned = planned
@@ -102,7 +131,8 @@ impl Trainer {
         // Batches of a later part are those that another round would have had.
         let round = self.state.rounds.last().map_or(1, |r| r.round);
         self.state.stream = u64::from(round) + u64::from(part - 1);
-        self.begin(Phase::Baseline(phase), &start, steps)
+        self.begin(Phase::Baseline(phase), &start, steps)?;
+        Ok(None)
     }
 
     /// The checkpoint with which a baseline's phase before this one ended: the latest one, and it is verified.

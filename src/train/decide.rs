@@ -11,7 +11,7 @@ use super::state::Open;
 use super::trainer::Trainer;
 use crate::config::{LayerChoice, PolicyMode};
 use crate::inherit;
-use crate::model::DecoderConfig;
+use crate::model::{DecoderConfig, Teacher};
 use crate::run::command::{By, Command};
 use crate::run::event::{
     Body, Decision, DecisionReason, DecisionStatus, Evaluation, Evidence, GrowthCost, Plateau,
@@ -264,7 +264,10 @@ impl Trainer {
     pub(super) fn memory_held(&self) -> Held {
         let (passes, shape) = (self.learner.passes(), self.learner.shape());
         let held = self.learner.holds();
-        let memory = held.map(|trainable| Memory::of_phase(passes, shape, trainable, 0));
+        let teacher = self.learner.teacher().map(Teacher::config);
+        let memory = held.map(|trainable| {
+            Memory::of_phase(passes, shape, trainable, 0).with_teacher(passes, teacher)
+        });
         self.machine.held(memory.map_or(0, |m| m.on_gpu))
     }
 

@@ -152,7 +152,13 @@ impl Keeping<'_> {
         if best && let Some(now) = val_loss {
             self.state.best = Some((name.clone(), now));
         }
-        if self.state.task == Task::Inherit && self.state.reference_checkpoint.is_none() {
+        // What follows the reference is round 1 or, without rounds, a baseline.
+        let follows = match self.state.task {
+            Task::Inherit => true,
+            Task::Baseline(_) => self.state.rounds.is_empty(),
+            _ => false,
+        };
+        if follows && self.state.reference_checkpoint.is_none() {
             self.state.reference_checkpoint = Some(name.clone());
         }
         let bytes = self.copy_bytes();

@@ -17,7 +17,7 @@ use crate::device::memory;
 use crate::eval::Evaluator;
 use crate::inherit::Measured;
 use crate::inherit::measure::{self, Subject, Watch};
-use crate::model::{Arena, Decoder, DecoderConfig, Mode, Workspace};
+use crate::model::{Arena, Decoder, DecoderConfig, Mode, Teacher, Workspace};
 use crate::ops;
 
 /// Holds the model, and trains and measures it.
@@ -30,6 +30,8 @@ pub struct Learner {
     shape: DecoderConfig,
     /// `None` before a first model, and after a replacement that has failed.
     held: Option<Held>,
+    /// What the model learns from, where its objective asks for a teacher.
+    teacher: Option<Teacher>,
 }
 
 /// A model and its buffers. Without an optimizer it is only measured and copied from.
@@ -52,7 +54,7 @@ struct Buffers {
 /// What an optimizer step did.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Mean loss of the batch in nats.
+    /// Mean over the batch of what is minimised, in nats.
     pub loss: f64,
     /// Norm of the gradients before clipping, without those of frozen layers.
     pub grad_norm: f64,
@@ -71,6 +73,7 @@ impl Learner {
             val_tokens,
             shape,
             held: None,
+            teacher: None,
         }
     }
 
@@ -105,6 +108,19 @@ impl Learner {
         Ok(&self.held()?.model)
     }
 
+    /// What the model learns from; `None` without a teacher.
+    pub fn teacher(&self) -> Option<&Teacher> {
+        self.teacher.as_ref()
+    }
+
+    /// Gives the model a teacher, or frees the one it has. A model that takes the present one's place has none.
+    pub fn set_teacher(&mut self, teacher: Option<Teacher>) {
+        if self.teacher.take().is_some() {
+            memory::return_freed();
+        }
+        self.teacher = teacher;
+    }
+
     /// The optimizer's state; `None` for a model that is only measured.
     ///
     /// # Errors
@@ -132,6 +148,7 @@ impl Learner {
         trainable: bool,
         fill: impl FnOnce(&Decoder, Option<&mut Optimizer>) -> Result<()>,
     ) -> Result<()> {
+        self.set_teacher(None);
         self.shape = shape;
         let fits = |held: &Held| {
             held.model.config.has_arenas_of(&self.shape) && held.optimizer.is_some() == trainable
@@ -151,9 +168,10 @@ impl Learner {
         Ok(())
     }
 
-    /// Frees the model and all buffers.
+    /// Frees the model, its teacher and all buffers.
     pub fn release(&mut self) {
         self.held = None;
+        self.teacher = None;
         memory::return_freed();
     }
 
@@ -235,7 +253,7 @@ impl Learner {
     /// are overwritten.
     ///
     /// # Errors
-    /// When an operation fails.
+    /// When the objective needs a teacher and none is set, or an operation fails.
     pub fn accumulate(
         &mut self,
         batch: &Batch,
@@ -247,13 +265,17 @@ impl Learner {
         }
         let held = self.held()?;
         let (model, ws) = (&held.model, &held.buffers.workspace);
+        let teacher = objective.learns_from(self.teacher())?;
         ops::zero(&model.grads.flat)?;
         let mut sum = ops::Sum::zero(&self.device)?;
         let (micro, scale) = (ws.batch * ws.time, 1.0 / tokens as f32);
         for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
             ops::write(&ws.inputs, inputs)?;
             ops::write(&ws.targets, targets)?;
-            model.forward_backward_with(ws, |head| objective.apply(&head, scale))?;
+            if let Some(teacher) = teacher {
+                teacher.read(inputs)?;
+            }
+            model.forward_backward_with(ws, |head| objective.apply(&head, teacher, scale))?;
             sum.add(&ws.losses)?;
         }
         Ok(sum)

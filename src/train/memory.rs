@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::optimizer::Optimizer;
 use super::passes::Passes;
+use super::teacher;
 use crate::device::memory as machine;
 use crate::eval::score::Scorer;
 use crate::model::{self, DecoderConfig, Format, Mode, ModelError};
@@ -51,6 +52,9 @@ pub struct Memory {
     pub workspace: u64,
     /// Attention matrices of a probe, and room to decompose them.
     pub probe: u64,
+    /// The weights and buffers of a teacher.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub teacher: u64,
     /// What scores downstream tasks, while training waits.
     #[serde(skip_serializing_if = "is_zero")]
     pub tasks: u64,
@@ -87,6 +91,7 @@ impl Memory {
             },
             workspace,
             probe: probe.device + probe.host,
+            teacher: 0,
             tasks: match passes.task_tokens {
                 0 => 0,
                 tokens => Scorer::bytes(shape, tokens, format),
@@ -106,6 +111,16 @@ impl Memory {
                 + memory.tasks;
         }
         memory
+    }
+
+    /// The same with a teacher of this shape, if there is one.
+    pub fn with_teacher(self, passes: &Passes, teacher: Option<&DecoderConfig>) -> Self {
+        let bytes = teacher.map_or(0, |shape| teacher::bytes(passes, shape));
+        Self {
+            teacher: self.teacher + bytes,
+            on_gpu: self.on_gpu + if passes.format.gpu { bytes } else { 0 },
+            ..self
+        }
     }
 
     /// Bytes of the device that computes: the GPU's, or the process's anonymous memory. This is the number that is promised.
@@ -131,6 +146,7 @@ impl Memory {
             muon,
             workspace,
             probe,
+            teacher,
             tasks,
             batches,
             checkpoint,
@@ -144,6 +160,7 @@ impl Memory {
             + muon
             + workspace
             + probe
+            + teacher
             + tasks
             + batches
             + checkpoint

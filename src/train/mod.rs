@@ -11,7 +11,7 @@
 //! | `recipe`, `growth`, `rollback` | phases from begin to end; growth as a transaction; back to a checkpoint |
 //! | [`plan`], [`schedule`], `passes`, [`memory`], [`windows`] | what follows from a config before anything is trained |
 //! | `choose` | measures the reference's layers where a choice of layers asks for that |
-//! | `start`, `objective` | what a phase's model starts from; what training minimises |
+//! | `start`, `objective`, [`teacher`], `teaching` | what a phase's model starts from; what training minimises, which model it learns from, and when that is read |
 //! | `configs`, `data`, `machine` | the config in force and the one wanted; batches, validation windows and their latest losses; device and threads |
 //! | `learner`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes. [`Learner`] knows no run, no journal and no clock |
 //! | `control`, `boundary` | decide the [`Verdict`] at a step boundary, and what is done while a result is not on disk; do what a verdict asks |
@@ -66,6 +66,8 @@ pub(crate) mod state;
 mod step;
 mod task;
 pub mod tasks;
+pub mod teacher;
+mod teaching;
 pub mod trainer;
 pub mod windows;
 

@@ -12,7 +12,8 @@ use super::objective::Objective;
 pub use super::passes::{Passes, mode, window_length, windows};
 use super::start::Start;
 use super::task::Task;
-use crate::config::{BaselineConfig, Config, TrainConfig};
+use super::teacher::{self, TeacherPaths};
+use crate::config::{BaselineConfig, Config, ObjectiveChoice, TrainConfig};
 use crate::corpus::Tokenizer;
 use crate::inherit;
 use crate::model::{DecoderConfig, Family, Files, Positions, Sizes, Workspace};
@@ -164,19 +165,20 @@ pub struct PhaseSpec {
     pub steps: u64,
     pub tokens: u64,
     pub memory: Memory,
-    /// Training FLOPs, evaluations included (a forward pass is a third of a step).
+    /// Training FLOPs, evaluations and a teacher's passes included (a forward pass is a third of a step).
     pub flops: f64,
 }
 
-/// Every phase that can happen; `text` are the bytes of tokens in memory.
+/// Every phase that can happen; `text` are the bytes of tokens in memory, `teachers` where models lie that baselines learn from.
 ///
 /// # Errors
-/// When the config does not fit the reference's shape.
+/// When the config does not fit the reference's shape, or a teacher cannot teach models of this shape.
 pub fn phases(
     config: &Config,
     reference: &DecoderConfig,
     passes: &Passes,
     text: u64,
+    teachers: &TeacherPaths,
 ) -> Result<Vec<PhaseSpec>> {
     let context = passes.time;
     let layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
@@ -196,10 +198,18 @@ pub fn phases(
             steps,
             conditional,
         } = planned;
-        let shape = match baseline_of(config, &phase) {
+        let baseline = baseline_of(config, &phase);
+        let shape = match baseline {
             Some((entry, part)) => baselines::shape(entry, part, reference, last)?,
             None => reference.with_layers(vec![1.0; layers]),
         };
+        let objective = objective(config, &phase);
+        let teacher = match baseline {
+            Some((entry, _)) => teacher::shape(&objective, teachers, reference, context)
+                .with_context(|| entry.label())?,
+            None => None,
+        };
+        let teacher = teacher.as_ref();
         let tokens = steps * config.train.batch_tokens;
         let evals = steps / config.eval.interval(steps) + 2;
         let eval_tokens = evals * (passes.eval_windows * context) as u64;
@@ -207,15 +217,16 @@ pub fn phases(
         Ok(PhaseSpec {
             schedule: LearningRate::of_phase(config, &phase, steps),
             start: planned_start(config, &phase),
-            objective: objective(&phase),
+            objective: Objective::from(&objective),
             phase,
             conditional,
             layers,
             parameters: shape.parameters(),
             steps,
             tokens,
-            memory: Memory::of_phase(passes, &shape, steps > 0, text),
-            flops: per_token * (tokens as f64 + eval_tokens as f64 / 3.0),
+            memory: Memory::of_phase(passes, &shape, steps > 0, text).with_teacher(passes, teacher),
+            flops: per_token * (tokens as f64 + eval_tokens as f64 / 3.0)
+                + teacher::flops(teacher, tokens, context),
         })
     };
     order.into_iter().map(planned).collect()
@@ -252,8 +263,11 @@ pub fn grows(config: &Config, layers: &[usize], reference_layers: usize) -> bool
 }
 
 /// What the training of a phase minimises.
-pub fn objective(_: &Phase) -> Objective {
-    Objective::CrossEntropy
+pub fn objective(config: &Config, phase: &Phase) -> ObjectiveChoice {
+    let baseline = baseline_of(config, phase);
+    baseline.map_or(ObjectiveChoice::CrossEntropy, |(entry, _)| {
+        entry.objective.clone()
+    })
 }
 
 /// The config's entry of a baseline's phase, and which of its phases it is.

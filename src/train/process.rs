@@ -33,7 +33,7 @@ impl Trainer {
                 Task::Inherit => self.inherit()?,
                 Task::Grow { layers, mode } => self.grow(layers, mode)?,
                 Task::Control(control) => self.control(control).map(|()| None)?,
-                Task::Baseline(phase) => self.baseline(phase).map(|()| None)?,
+                Task::Baseline(phase) => self.baseline(phase)?,
                 Task::Finish => Some(self.finish()),
             };
             if let Some(end) = end {

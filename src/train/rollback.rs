@@ -8,9 +8,10 @@ use super::adjust::names;
 use super::checkpoint::Saved;
 use super::control::Pause;
 use super::memory::{Memory, out_of_memory};
+use super::plan;
 use super::state::Task;
 use super::trainer::Trainer;
-use crate::config::PolicyMode;
+use crate::config::{ObjectiveChoice, PolicyMode};
 use crate::fault;
 use crate::run::command::By;
 use crate::run::event::{Body, Phase, Rollback};
@@ -38,7 +39,13 @@ impl Trainer {
         let fits = self.return_to_values(&values).and_then(|()| {
             let (passes, shape) = (self.learner.passes(), &saved.files.config);
             let text = self.data.bytes_in_memory();
+            let objective = plan::objective(&self.config, &saved.state.phase);
+            let teacher = match objective {
+                ObjectiveChoice::CrossEntropy => None,
+                _ => self.teacher_shape(&objective, &self.reference()?.config)?,
+            };
             let memory = Memory::of_phase(passes, shape, saved.state.trains(), text);
+            let memory = memory.with_teacher(passes, teacher.as_ref());
             memory.check(&format!("checkpoint {name}"), &held)
         });
         if let Err(refusal) = fits {

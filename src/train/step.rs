@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::evidence;
 use super::learner::Step;
+use super::objective::Objective;
 use super::optimizer::Hyperparameters;
 use super::plan;
 use super::state::AtStep;
@@ -21,6 +22,9 @@ impl Trainer {
     /// One optimizer step. Returns false, without touching the weights, when loss or gradient are not finite.
     pub(super) fn train_step(&mut self) -> Result<bool> {
         crate::fault::panic_at("trainer", self.state.step);
+        let choice = plan::objective(&self.config, &self.state.phase);
+        self.provide_teacher(&choice)?;
+        let objective = Objective::from(&choice);
         let began = Instant::now();
         let lr = self.learning_rate();
         let schedule = self.schedule();
@@ -34,9 +38,7 @@ impl Trainer {
             frozen: &frozen,
             ..self.hyperparameters()
         };
-        let step = self
-            .learner
-            .train_step(&batch, plan::objective(&self.state.phase), &values);
+        let step = self.learner.train_step(&batch, objective, &values);
         self.data.give_back(batch);
         let Step {
             loss,

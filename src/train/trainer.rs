@@ -11,6 +11,7 @@ use super::machine::Machine;
 use super::plan;
 use super::record;
 use super::state::TrainState;
+use super::teacher::TeacherPaths;
 use crate::config::PolicyMode;
 use crate::run::event::{Body, Event, RunEvent, RunInfo, RunStatus};
 use crate::run::journal::Journal;
@@ -28,6 +29,7 @@ pub struct Trainer {
     pub(super) learner: Learner,
     pub(super) reference_layers: usize,
     pub(super) control: Control,
+    pub(super) teachers: TeacherPaths,
 }
 
 impl Trainer {

@@ -21,6 +21,7 @@ use crate::run::table;
 use crate::run::windows::EvalWindows;
 use crate::train::memory::Held;
 use crate::train::plan::PhaseSpec;
+use crate::train::teacher::TeacherPaths;
 use crate::train::{Passes, plan};
 
 /// Steps that are timed, after one that is not.
@@ -57,6 +58,7 @@ pub fn run(
     config: &Config,
     reference: Option<&Path>,
     dataset: &Dataset,
+    teachers: &TeacherPaths,
     device: &Device,
     threads: usize,
     json: bool,
@@ -69,7 +71,8 @@ pub fn run(
     dataset.check_length(plan::window_length(config, &shape)?)?;
     let windows = eval_windows::planned(config, &shape, dataset)?;
     let passes = Passes::of(config, &shape, device)?.with_eval_windows(windows.windows);
-    let phases = plan::phases(config, &shape, &passes, dataset.bytes_in_memory())?;
+    let text = dataset.bytes_in_memory();
+    let phases = plan::phases(config, &shape, &passes, text, teachers)?;
     let task_costs = TaskCosts::of(config, &shape, dataset, device)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

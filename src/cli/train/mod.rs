@@ -17,6 +17,7 @@ mod resume;
 mod session;
 mod sources;
 mod tasks;
+mod teachers;
 
 use std::io::IsTerminal;
 use std::sync::mpsc::Sender;
@@ -86,11 +87,16 @@ impl Args {
             let dataset = open_data(&loaded.config, reference.as_deref(), &say::report)
                 .map_err(exit::input)?;
             let reference = reference.as_deref();
-            let (config, device) = (&loaded.config, &machine.chosen.device);
+            let mut pinned = loaded.config.clone();
+            let found = teachers::find(&mut pinned, &self.global.runs, &|_| {});
+            let teachers = found.map_err(exit::input)?;
+            let (config, device) = (&pinned, &machine.chosen.device);
+            teachers::check(config, reference, &dataset, &teachers).map_err(exit::input)?;
             return dry_run::run(
                 config,
                 reference,
                 &dataset,
+                &teachers,
                 device,
                 machine.threads,
                 self.json,

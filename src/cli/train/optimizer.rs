@@ -96,7 +96,7 @@ mod tests {
             true,
         );
         let passes = Passes::of(&config, &shape, &candle_core::Device::Cpu).unwrap();
-        let phases = plan::phases(&config, &shape, &passes, 0).unwrap();
+        let phases = plan::phases(&config, &shape, &passes, 0, &Default::default()).unwrap();
         Split::of(&config, &shape, plan::largest(&phases))
     }
 

@@ -11,6 +11,7 @@ use super::args::Args;
 use super::check::{Plan, Planned};
 use super::data::{open_data, unusable};
 use super::progress::Progress;
+use super::teachers;
 use crate::cli::find::located;
 use crate::config::{self, Config};
 use crate::corpus::Reporter;
@@ -67,7 +68,7 @@ impl Args {
             // The signal handler ends the process.
             false => bail!("stopped before the training began"),
         };
-        let (dir, lock, journal, reference, dataset, resume) = match plan.what {
+        let (dir, lock, journal, reference, dataset, teachers, resume) = match plan.what {
             Planned::Resumed {
                 dir,
                 lock,
@@ -76,13 +77,19 @@ impl Args {
             } => {
                 let reference = self.known_reference(&config, &dir, &checkpoint)?;
                 let dataset = open_data(&config, reference.as_deref(), report)?;
+                let (teachers, missing) = teachers::kept(&config, &self.global.runs);
+                for warning in missing {
+                    progress.warn(warning, &presence);
+                }
+                teachers::check(&config, reference.as_deref(), &dataset, &teachers)?;
                 tasks::check(&config)?;
                 begin()?;
                 let (journal, warning) = Journal::go_on(lock.journal()?, &lock.handle().root())?;
                 if let Some(warning) = warning {
                     progress.warn(warning, &presence);
                 }
-                (dir, lock, journal, reference, dataset, Some(*resume))
+                let resume = Some(*resume);
+                (dir, lock, journal, reference, dataset, teachers, resume)
             }
             Planned::New(name) => {
                 // Before a directory is made: a run without data is none.
@@ -102,14 +109,17 @@ impl Args {
                     // What the hub calls main may be another model when the run is repeated.
                     *name = locate::pinned(name, path);
                 }
+                let show = |name: &str| progress.show("fetching", name);
+                let teachers = teachers::find(&mut config, &self.global.runs, &show)?;
                 let dataset = open_data(&config, reference.as_deref(), report)?;
+                teachers::check(&config, reference.as_deref(), &dataset, &teachers)?;
                 tasks::check(&config)?;
                 begin()?;
                 let new = NewRun::begin(&self.global.runs, name)?;
                 let lock = fill(new, &config, &plan.repeat)?;
                 let dir = lock.handle().dir().clone();
                 let (journal, _) = Journal::go_on(lock.journal()?, &lock.handle().root())?;
-                (dir, lock, journal, reference, dataset, None)
+                (dir, lock, journal, reference, dataset, teachers, None)
             }
         };
         progress.show("building", "the model");
@@ -150,6 +160,7 @@ impl Args {
             policy: plan.policy,
             journal,
             reference,
+            teachers,
             dataset,
             device: machine.chosen.device,
             device_name: machine.chosen.name,

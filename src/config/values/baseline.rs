@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::{INHERITABLE, LayerChoice, PARTS};
-use crate::config::keys::best;
+use crate::config::nearest::best;
 use crate::model::Part;
 use crate::run::baseline::{LONGEST, is_name};
 

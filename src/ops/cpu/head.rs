@@ -42,7 +42,7 @@ pub struct Operands<'a> {
 
 impl Operands<'_> {
     /// M, C and V.
-    fn sizes(&self) -> (usize, usize, usize) {
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
         let (m, c) = (self.targets.len(), self.x.len() / self.targets.len());
         assert!(self.x.len() == m * c && self.wte.len().is_multiple_of(c));
         (m, c, self.wte.len() / c)
@@ -95,29 +95,8 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
                 *loss = simd!(loss_row(row, target as usize, want_grads, scale));
             });
         if let Some((dx, dwte)) = &mut grads {
-            // SAFETY: `chunk` is m x v, `wte` and `dwte` v x c, `dx`'s piece m x c; all are separate.
-            unsafe {
-                matmul(
-                    Precision::F32,
-                    (m, v, c),
-                    dx[from * c..][..m * c].as_mut_ptr(),
-                    c,
-                    Accumulate::Nothing,
-                    Mat::rows(chunk, v),
-                    Mat::rows(wte, c),
-                    Threads::All,
-                );
-                matmul(
-                    Precision::F32,
-                    (v, m, c),
-                    dwte.as_mut_ptr(),
-                    c,
-                    Accumulate::Out,
-                    Mat::rows(chunk, v).t(),
-                    Mat::rows(x, c),
-                    Threads::All,
-                );
-            }
+            let dx = &mut dx[from * c..][..m * c];
+            input_gradients(Precision::F32, chunk, (dx, dwte), x, wte, (m, c, v));
         }
     }
 }
@@ -166,6 +145,42 @@ pub fn log_likelihoods(compute: Precision, chunk: &mut [f32], of: Operands<'_>) 
 fn log_likelihood(row: &[f32], target: usize) -> f64 {
     let max = math::max(row);
     f64::from(row[target]) - f64::from(max) - math::sum_of_exp(row, max).ln()
+}
+
+/// Takes the gradients `d` of m rows of logits to the head's operands: `dx = d wte`, `dwte += dᵀ x`.
+pub(super) fn input_gradients(
+    compute: Precision,
+    d: &[f32],
+    (dx, dwte): (&mut [f32], &mut [f32]),
+    x: &[f32],
+    wte: &[f32],
+    (m, c, v): (usize, usize, usize),
+) {
+    assert!(d.len() == m * v && x.len() == m * c && wte.len() == v * c);
+    assert!(dx.len() == x.len() && dwte.len() == wte.len());
+    // SAFETY: sizes were asserted: `d` is m x v, `wte` and `dwte` v x c, `x` and `dx` m x c; `dx` and `dwte` are separate `&mut`s.
+    unsafe {
+        matmul(
+            compute,
+            (m, v, c),
+            dx.as_mut_ptr(),
+            c,
+            Accumulate::Nothing,
+            Mat::rows(d, v),
+            Mat::rows(wte, c),
+            Threads::All,
+        );
+        matmul(
+            compute,
+            (v, m, c),
+            dwte.as_mut_ptr(),
+            c,
+            Accumulate::Out,
+            Mat::rows(d, v).t(),
+            Mat::rows(x, c),
+            Threads::All,
+        );
+    }
 }
 
 /// Cross entropy of one row of logits; with `grad` the row becomes `scale · (softmax - onehot)`.

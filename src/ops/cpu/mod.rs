@@ -24,6 +24,7 @@ macro_rules! simd {
 struct Once;
 
 pub mod attention;
+pub mod distillation;
 pub mod embedding;
 pub mod gelu;
 pub mod gemm;

@@ -19,6 +19,7 @@ use super::staging::Staging;
 const FILES: [&str; 9] = [
     include_str!(concat!(env!("OUT_DIR"), "/attention.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/attention_plain.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/distillation.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/elementwise.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/embedding.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/head.ptx")),

@@ -13,6 +13,7 @@
 pub mod access;
 pub mod attention;
 mod cublas;
+pub mod distillation;
 mod driver_error;
 pub mod embedding;
 mod gemm;

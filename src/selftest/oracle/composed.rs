@@ -131,6 +131,11 @@ impl<'a> Composed<'a> {
 
     /// Mean loss of windows of token ids, `[B, T]`.
     pub fn loss(&self, inputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        candle_nn::loss::cross_entropy(&self.logits(inputs)?, &targets.flatten_all()?)
+    }
+
+    /// Logits of windows of token ids, `[B T, V]`.
+    pub fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
         let c = self.config;
         let (b, t) = inputs.dims2()?;
         let (embedding, norms, last) = match self.is_gpt2() {
@@ -161,7 +166,6 @@ impl<'a> Composed<'a> {
             x = (&x + self.mlp(&norm(&x, 1)?, layer)?)?;
         }
         let head = self.maybe("lm_head.weight").unwrap_or(tokens);
-        let logits = Linear::new(head, None).forward(&self.norm(&x, last)?)?;
-        candle_nn::loss::cross_entropy(&logits, &targets.flatten_all()?)
+        Linear::new(head, None).forward(&self.norm(&x, last)?)
     }
 }

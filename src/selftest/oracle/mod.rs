@@ -12,12 +12,14 @@
 //! | Muon's Newton-Schulz steps | 1e-3 | - | - |
 //! | the head's losses | 3e-5 | 3e-5 | 3e-3 |
 //! | the head's gradients, rounded once before they are multiplied | 3e-5 | 2e-2 | 4e-2 |
+//! | distillation's, the difference of two softmaxes and so the larger | 3e-5 | 4e-2 | 6e-2 |
 //! | attention, its probabilities rounded | 3e-5 | 4e-2, in norm 5e-3 | 4e-2, in norm 1e-2 |
 //! | its gradient, a difference of nearly equal numbers | 3e-5 | 1.5e-1, in norm 1e-2 | 1.5e-1, in norm 2e-2 |
 //! | a model's gradients, in norm | 1e-5 | 8e-2 | three times the CPU's, and 5e-3 |
 
 mod attention;
 mod composed;
+mod distillation;
 mod layers;
 pub mod models;
 mod optimizer;

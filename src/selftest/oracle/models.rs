@@ -6,6 +6,7 @@ use candle_nn::{AdamW, Optimizer as _};
 use super::super::compare::Twin;
 use super::super::{Case, SelfTest};
 use super::composed::Composed;
+use super::distillation::{self, Mix};
 use super::optimizer::settings;
 use crate::config::TrainConfig;
 use crate::model::{
@@ -104,6 +105,13 @@ pub fn configs() -> Vec<(&'static str, DecoderConfig)> {
     ]
 }
 
+/// The one of [`configs`] with this name, and GPT-2 where there is none.
+fn of_name(name: &str) -> DecoderConfig {
+    let mut all = configs().into_iter();
+    let found = all.find(|(known, _)| *known == name);
+    found.map_or_else(|| DecoderConfig::gpt2(SIZES, true), |(_, config)| config)
+}
+
 impl SelfTest<'_> {
     /// Checks losses, gradients and steps of whole models.
     pub fn whole_models(&mut self) {
@@ -116,9 +124,41 @@ impl SelfTest<'_> {
             for case in self.cases() {
                 let what = format!("{name}, {}", case.name());
                 self.check_shares(&format!("gradients of {what}"), |t| {
-                    t.gradients_of(&config, case)
+                    t.gradients_of(&config, case, None)
                 });
                 self.check_shares(&format!("steps of {what}"), |t| t.steps_of(&config, case));
+            }
+        }
+    }
+
+    /// Checks losses and gradients of models that learn from another one, of the same vocabulary alone.
+    pub fn taught_models(&mut self) {
+        let [gpt2, llama] = ["gpt2", "llama"].map(of_name);
+        let wide = Sizes {
+            n_layer: 2,
+            n_embd: 40,
+            context_length: 96,
+            ..SIZES
+        };
+        let teacher = DecoderConfig::gpt2(wide, true);
+        let mix = |alpha, temperature| Mix { alpha, temperature };
+        for (name, student, teacher, mix) in [
+            ("gpt2", &gpt2, &teacher, mix(0.4, 2.0)),
+            ("llama", &llama, &teacher, mix(0.5, 1.0)),
+            ("gpt2", &gpt2, &llama, mix(1.0, 1.0)),
+        ] {
+            let [student, teacher] = [student, teacher].map(|config| DecoderConfig {
+                head_size: self.fit(config.head_size),
+                n_inner: self.fit(config.n_inner),
+                ..config.clone()
+            });
+            let learns = format!("{name} from {}, {mix}", teacher.family.name());
+            for case in self.cases() {
+                let what = format!("gradients of distillation, {learns}, {}", case.name());
+                self.check_shares(&what, |t| {
+                    let model = t.shaken(&teacher, &Device::Cpu)?;
+                    t.gradients_of(&student, case, Some((&model, mix)))
+                });
             }
         }
     }
@@ -136,14 +176,39 @@ impl SelfTest<'_> {
         Ok(model)
     }
 
-    fn gradients_of(&mut self, config: &DecoderConfig, case: Case) -> Result<Vec<f64>> {
+    fn gradients_of(
+        &mut self,
+        config: &DecoderConfig,
+        case: Case,
+        taught: Option<(&Decoder, Mix)>,
+    ) -> Result<Vec<f64>> {
         let model = self.shaken(config, self.device)?;
         let (inputs, targets) = (
             self.ids(&[BATCH, TIME], config.vocab)?,
             self.ids(&[BATCH, TIME], config.vocab)?,
         );
         let composed = Composed::of(&model)?;
-        let loss = composed.loss(&inputs.cpu, &targets.cpu)?;
+        let loss = match taught {
+            None => composed.loss(&inputs.cpu, &targets.cpu)?,
+            Some((teacher, mix)) => {
+                let taught = Composed::of(teacher)?.logits(&inputs.cpu)?.detach();
+                let logits = composed.logits(&inputs.cpu)?;
+                let ids = targets.cpu.flatten_all()?;
+                distillation::row_losses(&logits, &taught, &ids, mix)?.mean_all()?
+            }
+        };
+        let pass = |model: &Decoder, ws: &Workspace| {
+            let scale = 1.0 / (BATCH * TIME) as f32;
+            let Some((teacher, mix)) = taught else {
+                return model.forward_backward(ws, scale);
+            };
+            let teacher = distillation::teacher(teacher, ws, model.weights.device())?;
+            teacher.read(&inputs.cpu.flatten_all()?.to_vec1::<u32>()?)?;
+            let (alpha, temperature) = (mix.alpha as f32, mix.temperature as f32);
+            model.forward_backward_with(ws, |head| {
+                head.distillation(&teacher, alpha, temperature, scale)
+            })
+        };
         let oracle = loss.backward()?;
         let wanted = composed.vars.iter().map(|var| match oracle.get(var) {
             Some(grad) => grad.flatten_all()?.to_vec1::<f64>(),
@@ -152,7 +217,7 @@ impl SelfTest<'_> {
         let wanted: Vec<Vec<f64>> = wanted.collect::<Result<_>>()?;
 
         let ws = workspace(config, case.compute, self.device, [&inputs, &targets])?;
-        model.forward_backward(&ws, 1.0 / (BATCH * TIME) as f32)?;
+        pass(&model, &ws)?;
         let mut shares = vec![self.mean_loss(&ws, &loss, case)?];
         let distances = Distances::new(&wanted, &model)?;
         // A GPU rounds activations, too: it may lie so many times further away than the CPU.
@@ -162,7 +227,7 @@ impl SelfTest<'_> {
                 cpu.weights.write_all(&model.weights.read_all()?)?;
                 let ws = [&inputs, &targets];
                 let ws = workspace(config, case.compute, &Device::Cpu, ws)?;
-                cpu.forward_backward(&ws, 1.0 / (BATCH * TIME) as f32)?;
+                pass(&cpu, &ws)?;
                 Some(Distances::new(&wanted, &cpu)?)
             }
             _ => None,

@@ -1,0 +1,135 @@
+//! A frozen model whose probabilities another one learns (knowledge distillation).
+
+use candle_core::{Result, Tensor, bail};
+
+use super::config::DecoderConfig;
+use super::decoder::{Decoder, Head};
+use super::memory::workspace_bytes;
+use super::workspace::{Format, Mode, Workspace, activations};
+use crate::ops::{self, SoftTargets};
+
+/// A model without gradients, and buffers for passes over a student's windows. Its logits exist for as many rows at once as
+/// the student's.
+#[derive(Debug)]
+pub struct Teacher {
+    model: Decoder,
+    ws: Workspace,
+    /// A piece of its logits.
+    chunk: Tensor,
+    /// A piece of the student's, where the student's workspace has no room for rows of logits.
+    of_student: Option<Tensor>,
+}
+
+/// The rows of logits that exist at once, and elements from one to the next; and whether the student's workspace holds fewer:
+/// its head works on columns with bf16 on the CPU.
+fn piece(student: Format, rows: usize, vocab: usize) -> ((usize, usize), bool) {
+    match student.gpu {
+        true => (student.chunk(rows, vocab), false),
+        false => {
+            let piece = Format::PLAIN.chunk(rows, vocab);
+            (piece, piece != student.chunk(rows, vocab))
+        }
+    }
+}
+
+impl Teacher {
+    /// Makes a teacher for passes over `batch` windows of `time` tokens. `format` is what it computes in, which the model has
+    /// been made for, and `student` what its student does.
+    ///
+    /// # Errors
+    /// When `time` is longer than its context, or there is not enough memory.
+    pub fn new(
+        model: Decoder,
+        (batch, time): (usize, usize),
+        format: Format,
+        student: Format,
+    ) -> Result<Self> {
+        let device = model.weights.device().clone();
+        let ((rows, stride), own) = piece(student, batch * time, model.config.vocab);
+        let logits = |format| activations(&[rows, stride], format, &device);
+        Ok(Self {
+            ws: Workspace::with_room(
+                &model.config,
+                (batch, time),
+                Mode::Trunk,
+                format,
+                0,
+                &device,
+            )?,
+            chunk: logits(format)?,
+            of_student: own.then(|| logits(student)).transpose()?,
+            model,
+        })
+    }
+
+    /// Bytes of its buffers, weights not included.
+    pub fn buffer_bytes(
+        config: &DecoderConfig,
+        (batch, time): (usize, usize),
+        format: Format,
+        student: Format,
+    ) -> u64 {
+        let ((rows, stride), own) = piece(student, batch * time, config.vocab);
+        let logits = |format: Format| (rows * stride * format.activation().size_in_bytes()) as u64;
+        let own = if own { logits(student) } else { 0 };
+        workspace_bytes(config, (batch, time), Mode::Trunk, format, 0) + logits(format) + own
+    }
+
+    /// Its shape.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.model.config
+    }
+
+    /// Reads the windows `inputs` (B T token ids): what follows learns from these.
+    ///
+    /// # Errors
+    /// When they are more or fewer than its passes have, an id is not in the vocabulary, or an operation fails.
+    pub fn read(&self, inputs: &[u32]) -> Result<()> {
+        if inputs.len() != self.ws.batch * self.ws.time {
+            bail!(
+                "{} tokens for a teacher of {} x {}",
+                inputs.len(),
+                self.ws.batch,
+                self.ws.time
+            );
+        }
+        ops::write(&self.ws.inputs, inputs)?;
+        self.model.trunk(&self.ws, &mut |_, _, _| Ok(()))
+    }
+}
+
+impl Head<'_> {
+    /// Computes the loss of distillation of every token, in nats, and the gradients of `scale` times their sum:
+    /// `(1 - alpha) CE + alpha T² KL(teacher || student)`, both at the temperature T in the divergence. The teacher must have
+    /// read the same windows.
+    ///
+    /// # Errors
+    /// When the vocabularies differ, a target is not in them, or an operation fails.
+    pub fn distillation(
+        &self,
+        teacher: &Teacher,
+        alpha: f32,
+        temperature: f32,
+        scale: f32,
+    ) -> Result<()> {
+        let (ws, compute) = (self.ws, teacher.ws.compute);
+        ops::head_distillation(
+            ws.compute,
+            &ws.losses,
+            (self.d_x, self.d_weight),
+            teacher.of_student.as_ref().unwrap_or(&ws.chunk),
+            &ws.x_final,
+            self.weight,
+            &ws.targets,
+            scale,
+            SoftTargets {
+                compute,
+                x: &teacher.ws.x_final,
+                head: &teacher.model.operands(compute)?.head,
+                chunk: &teacher.chunk,
+                alpha,
+                temperature,
+            },
+        )
+    }
+}

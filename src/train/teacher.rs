@@ -1,0 +1,111 @@
+//! The teacher of a distilled model: which files it is read from, whether it can teach, what it takes and costs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+
+use super::passes::Passes;
+use crate::config::{self, ObjectiveChoice};
+use crate::model::{self, Decoder, DecoderConfig, Files, Format, Teacher};
+use crate::ops::{self, Precision};
+
+/// Where the files of teachers lie, by their names in the config. The run's reference is not among them.
+pub type TeacherPaths = BTreeMap<String, PathBuf>;
+
+/// What a teacher computes in: bf16 on a GPU, and on a CPU with instructions for it where `train.dtype` asks for bf16; else f32.
+pub fn format(passes: &Passes) -> Format {
+    let student = passes.format;
+    let half = student.compute == Precision::Bf16 && ops::unit() != "portable";
+    Format {
+        compute: match student.gpu || half {
+            true => Precision::Bf16,
+            false => Precision::F32,
+        },
+        ..student
+    }
+}
+
+/// Bytes of a teacher of this shape: its weights and buffers.
+pub fn bytes(passes: &Passes, teacher: &DecoderConfig) -> u64 {
+    let (format, size) = (format(passes), (passes.micro, passes.time));
+    model::arena_bytes(teacher, false, format)
+        + Teacher::buffer_bytes(teacher, size, format, passes.format)
+}
+
+/// Floating-point operations of a teacher over `tokens` tokens of training, in windows of `time`: a forward pass each, a third
+/// of a training step of its shape.
+pub fn flops(teacher: Option<&DecoderConfig>, tokens: u64, time: usize) -> f64 {
+    teacher.map_or(0.0, |teacher| {
+        teacher.flops_per_token(time) * tokens as f64 / 3.0
+    })
+}
+
+/// Refuses a teacher that models of this vocabulary, trained in windows of `time` tokens, cannot learn from.
+///
+/// # Errors
+/// Says what both are.
+pub fn check(teacher: &DecoderConfig, vocab: usize, time: usize) -> Result<()> {
+    if teacher.vocab != vocab {
+        bail!(
+            "the teacher has a vocabulary of {} tokens, and the models that are trained have one of {vocab}: a teacher must have the same vocabulary",
+            teacher.vocab
+        );
+    }
+    if teacher.context_length < time {
+        bail!(
+            "the teacher has a context of {} tokens, and the training windows have {time}: set train.context_length to at most {}",
+            teacher.context_length,
+            teacher.context_length
+        );
+    }
+    Ok(())
+}
+
+/// Returns the shape of the teacher that an objective asks for, read from its config alone; `None` for one without a teacher.
+/// `reference` is the shape of the run's reference, `time` the tokens of a training window.
+///
+/// # Errors
+/// When the teacher's files cannot be read, or as [`check`].
+pub fn shape(
+    objective: &ObjectiveChoice,
+    paths: &TeacherPaths,
+    reference: &DecoderConfig,
+    time: usize,
+) -> Result<Option<DecoderConfig>> {
+    let name = match objective {
+        ObjectiveChoice::CrossEntropy => return Ok(None),
+        ObjectiveChoice::Distill(distill) => match &distill.teacher {
+            config::Teacher::Reference => return Ok(Some(reference.clone())),
+            config::Teacher::Model(name) => name,
+        },
+    };
+    let files = files(name, paths)?;
+    check(&files.config, reference.vocab, time)
+        .with_context(|| format!("{name} cannot be the teacher"))?;
+    Ok(Some(files.config))
+}
+
+/// Opens the files of a teacher that the config names; its weights are not read.
+pub(super) fn files(name: &str, paths: &TeacherPaths) -> Result<Files> {
+    let unusable = || format!("the teacher {name} cannot be read");
+    let path = paths.get(name).with_context(unusable)?;
+    Files::open(path).with_context(unusable)
+}
+
+/// Reads a teacher into memory.
+///
+/// # Errors
+/// When it cannot be read, is of another vocabulary than `vocab`, has too short a context, or does not fit in memory.
+pub fn load(files: &Files, vocab: usize, passes: &Passes, device: &Device) -> Result<Teacher> {
+    check(&files.config, vocab, passes.time)?;
+    let format = format(passes);
+    let model = Decoder::frozen(files.config.clone(), format, device)?;
+    files.load_into(&model)?;
+    let size = (passes.micro, passes.time);
+    Ok(Teacher::new(model, size, format, passes.format)?)
+}
+
+#[cfg(test)]
+mod tests;
