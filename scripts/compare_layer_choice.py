@@ -18,7 +18,7 @@ Hidden states are taken before each block and after the last one, without the fi
     spread     numpy.linspace over the depth, rounded
 
 `--keep` is the number of layers that remain of the order by loss (the slow part), 26 of 30 by default; the other measures are compared
-for several numbers. Prints each figure with its limit and `ok` or `FAIL`; exits with 1 on a failure. Takes about 10 minutes on one core.
+for several numbers. Prints each figure with its limit and `ok` or `FAIL`; exits with 1 on a failure. With the defaults it takes some 10 minutes on one core.
 """
 
 import argparse

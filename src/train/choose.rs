@@ -74,6 +74,8 @@ impl Trainer {
         let n_layer = reference.config.n_layer;
         // After its phase the reference is still in memory.
         if self.state.phase != Phase::Reference || self.learner.holds().is_none() {
+            // A checkpoint that is on its way holds a copy of the model before.
+            self.keeping().finish();
             let sources = Sources {
                 reference: Some(reference),
                 own: None,

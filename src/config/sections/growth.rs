@@ -12,7 +12,7 @@ section! {
         /// Layers added per growth.
         step: usize = default(2), FreeUntil(Controls), check at_least(1);
 
-        /// `restart`: every layer fresh from the reference; `keep`: trained layers stay, the next ones are added.
+        /// `restart`: every layer fresh from the reference; `keep`: trained layers stay, new ones are added.
         mode: GrowMode = default(GrowMode::Restart), FreeUntil(Controls);
 
         /// Where the layers come from that a growth adds. `next`: the reference's next ones; `copy-middle`: the middle layers of

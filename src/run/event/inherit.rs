@@ -34,13 +34,17 @@ pub struct LayerMeasure {
     pub whole: Option<f64>,
 }
 
+/// Layers in a sentence.
+const MOST_LISTED: usize = 12;
+
 impl LayerMeasure {
     /// Describes what was dropped and why: `by loss: without 5 3.2104, 4 3.2519; 3.1998 with all`.
     pub fn words(&self) -> String {
         let at = |i: usize| self.values.get(i).copied().unwrap_or(f64::NAN);
-        let list = |items: Vec<String>| match items.is_empty() {
-            true => "none".into(),
-            false => items.join(", "),
+        let list = |items: Vec<String>| match items.len().saturating_sub(MOST_LISTED) {
+            _ if items.is_empty() => "none".into(),
+            0 => items.join(", "),
+            more => format!("{} and {more} more", items[..MOST_LISTED].join(", ")),
         };
         match (self.name.as_str(), self.dropped.first()) {
             ("influence", _) => {
@@ -120,6 +124,9 @@ mod tests {
             "by angular distance: dropped 1 to 2, 0.1000"
         );
         assert_eq!(words("newer", &[1], &[]), "by newer: dropped 1");
+        let many: Vec<usize> = (0..20).collect();
+        let many = words("newer", &many, &[]);
+        assert!(many.ends_with("10, 11 and 8 more"), "{many}");
         assert_eq!(words("influence", &[9], &[]), "by influence: dropped 9 NaN");
     }
 
