@@ -58,7 +58,7 @@ impl RunState {
     pub fn task_trend(&self, task: &str, metric: &str) -> Vec<f64> {
         let points = self.live().tasks.iter().filter(|p| p.task == task);
         let values = points.filter_map(|p| p.metrics.iter().find(|m| m.name == metric));
-        let latest = values.clone().last().map(|m| m.n);
+        let latest = values.clone().next_back().map(|m| m.n);
         let comparable = values.filter(|m| Some(m.n) == latest);
         comparable.map(|m| m.value).collect()
     }
