@@ -35,6 +35,7 @@ fn train(step: u64) -> Body {
         grad_norm: Some(1.0),
         tokens: 1024 * step,
         tokens_per_second: 1e5,
+        ..Default::default()
     })
 }
 

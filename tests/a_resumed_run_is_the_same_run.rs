@@ -224,11 +224,9 @@ fn a_run_with_muon_is_resumed_exactly() {
         "mini.toml",
         "--set",
         "train.optimizer=muon",
-        // Some steps are clipped, and others are not.
+        // Every step is reported, however slow it is.
         "--set",
-        "train.clip=1.5",
-        "--set",
-        "train.log_every=7",
+        "train.log_every=1",
         "--set",
         "grow.mode=keep",
     ];
@@ -247,7 +245,7 @@ fn a_run_with_muon_is_resumed_exactly() {
     let code = wait("the end", || child.try_wait().unwrap()).code();
     assert_eq!(code, Some(0));
     assert!(outcome(&place, "stopped") == outcome(&place, "whole"));
-    // What the two report of the same steps is the same, but for times; a slow step is reported earlier in one of them.
+    // What the two report of a step is the same, but for times.
     let reported = |name: &str| -> Vec<Value> {
         let events = place.events(name).into_iter();
         let fields = [
@@ -265,15 +263,19 @@ fn a_run_with_muon_is_resumed_exactly() {
             .collect()
     };
     let (stopped, whole) = (reported("stopped"), reported("whole"));
-    let same = stopped.iter().filter(|event| whole.contains(event)).count();
-    assert!(
-        same > 10 && 10 * same >= 9 * whole.len(),
-        "{same} of {}",
-        whole.len()
-    );
-    let all_numbers = |e: &Value| e.as_array().unwrap().iter().all(Value::is_number);
-    assert!(whole.iter().all(all_numbers), "{whole:?}");
-    assert!(whole.iter().any(|e| e[6] != 0.0) && whole.iter().any(|e| e[6] != 1.0));
+    assert!(whole.len() > 100, "{}", whole.len());
+    assert_eq!(stopped, whole);
+    for event in &whole {
+        let numbers: Vec<f64> = event
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap())
+            .collect();
+        // The config clips at 1.
+        let clipped = f64::from(u8::from(numbers[3] > 1.0));
+        assert_eq!(numbers[6], clipped, "{event}");
+    }
 }
 
 #[test]
