@@ -40,8 +40,12 @@ impl Trainer {
     fn final_sources(&mut self, reference: &Files) -> Result<Option<Vec<usize>>> {
         if self.state.rounds.is_empty() {
             let choice = self.config.inherit.layers.clone();
-            let chosen = self.choose_layers(&choice, reference)?;
-            return Ok(chosen.map(|(layers, _)| layers));
+            if self.state.inherited.is_empty() {
+                let chosen = self.choose_layers(&choice, reference)?;
+                self.state.inherited = chosen.map_or(Vec::new(), |(layers, _)| layers);
+            }
+            let layers = self.state.inherited.clone();
+            return Ok((!layers.is_empty()).then_some(layers));
         }
         Ok(Some(match self.state.inherited.is_empty() {
             // A state of an earlier version, whose rounds took the first layers.
@@ -93,10 +97,10 @@ impl Trainer {
         let (entry, part) = (entry.clone(), phase.part());
         let reference = self.reference()?;
         let Some(sources) = self.final_sources(&reference)? else {
-            return self.after_interruption();
+            return self.interrupted_choice();
         };
         let ControlFlow::Continue(named) = self.named_layers(&entry, &reference)? else {
-            return self.after_interruption();
+            return self.interrupted_choice();
         };
         let known = baselines::Known {
             reference: &reference.config,
@@ -133,6 +137,15 @@ impl Trainer {
         self.state.stream = u64::from(round) + u64::from(part - 1);
         self.begin(Phase::Baseline(phase), &start, steps)?;
         Ok(None)
+    }
+
+    /// A measure of the reference's layers was interrupted: what writes a checkpoint then must find the model of the present
+    /// phase in memory again.
+    fn interrupted_choice(&mut self) -> Result<Option<Ended>> {
+        let checkpoints = self.keeper.checkpoints();
+        let saved = checkpoints.open_saved(&checkpoints.newest_whole()?)?;
+        saved.load_into(&mut self.learner, saved.state.trains())?;
+        self.after_interruption()
     }
 
     /// The checkpoint with which a baseline's phase before this one ended: the latest one, and it is verified.
