@@ -16,6 +16,8 @@ use crate::run::{losses, table};
 
 /// Rollback points and rounds that are shown.
 const MOST: usize = 6;
+/// Most models for comparison in a table.
+const MOST_COMPARED: usize = 16;
 
 /// Everything, in lines of at most `width` columns.
 pub fn lines(scene: &Scene<'_>, width: u16) -> Vec<Line<'static>> {
@@ -144,7 +146,7 @@ fn aligned<const N: usize>(scene: &Scene<'_>, rows: &[[String; N]]) -> Vec<Line<
     text.lines().enumerate().map(line).collect()
 }
 
-/// The reference and the rounds that are over: layers, loss, gap, lazy layers, duration.
+/// The reference, the rounds and the models for comparison that are over: layers, loss, gap, lazy layers, duration.
 fn rounds(scene: &Scene<'_>) -> Vec<Line<'static>> {
     let core = &scene.run.core;
     let titles = ["so far", "layers", "val", "gap", "lazy", "takes"];
@@ -153,7 +155,11 @@ fn rounds(scene: &Scene<'_>) -> Vec<Line<'static>> {
     let skipped = core.rounds.len().saturating_sub(MOST);
     let rounds = core.rounds.iter().skip(skipped);
     let rounds = rounds.map(|r| (format!("round {}", r.round), &r.result));
-    for (name, r) in reference.chain(rounds) {
+    let compared: Vec<_> = table::compared(core).collect();
+    let gone = compared.len().saturating_sub(MOST_COMPARED);
+    let compared = compared.into_iter().skip(gone);
+    let compared = compared.map(|c| (scene.text(&c.short), c.result));
+    for (name, r) in reference.chain(rounds).chain(compared) {
         let speed = r.tokens_per_second_wall;
         let takes = match speed.is_finite() && speed > 0.0 {
             true => duration(r.tokens as f64 / speed),
