@@ -191,6 +191,44 @@ fn one_arm_is_trained_alone_and_resumed() {
 }
 
 #[test]
+fn a_run_is_resumed_in_a_narrower_model_and_after_it() {
+    let arms = ARMS.split("[[baseline]]").skip(1);
+    let wanted = ["half-width", "measured"];
+    let arms = arms.filter(|arm| wanted.iter().any(|name| arm.contains(&format!("{name:?}"))));
+    let arms: String = arms.map(|arm| format!("[[baseline]]{arm}")).collect();
+    let mini = config().replace(ARMS, "");
+    let mini = mini.replace("random = true", "random = false");
+    let mini = mini.replace("reference_continued = true", "reference_continued = false");
+    let place = place(&format!("{mini}{arms}"));
+    let train = ["train", "arms.toml", "--json", "--name"];
+    place.expect(0, &[&train[..], &["whole"]].concat());
+    // 8 steps of the reference, 6 of the round, 4 of each arm.
+    for (name, step) in [("within", 16), ("after", 20)] {
+        let output = place
+            .heirloom(&[&train[..], &[name]].concat())
+            .env("HEIRLOOM_FAULT", format!("trainer:{step}"))
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        place.expect(0, &["train", "--resume", name, "--json"]);
+        let (got, want) = (place.show(name), place.show("whole"));
+        for i in 0..2 {
+            let loss = |show: &Value| show["baselines"][i]["val_loss"].clone();
+            assert_eq!(loss(&got), loss(&want), "{name} {i}");
+        }
+        // The run's own facts are the reference's, whatever model was in memory.
+        for e in place.events(name) {
+            if !e["info"].is_null() {
+                assert_eq!(
+                    numbers(&e["info"], ["n_layer", "n_head", "n_embd"]),
+                    [4, 2, 32]
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_its_line() {
     let mini = MINI
         .replace("layers = 1", "layers = 3")
@@ -200,7 +238,7 @@ fn what_does_not_fit_is_refused_with_its_line() {
         ("start = \"hybrid\"", "even number of layers"),
         ("start = {half = true, n_head = 3}", "half the width"),
         ("start = {layers = [0, 9]}", "no layer 9"),
-        ("start = {layers = \"loss:9\"}", "9"),
+        ("start = {layers = \"loss:9\"}", "a reference of 4"),
         (
             "start = \"random\"\nobjective = {distill = {teacher = \"nowhere\"}}",
             "nowhere",

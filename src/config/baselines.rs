@@ -6,6 +6,7 @@ use super::places::Places;
 use super::sections::{BASELINE, Config};
 use super::types::plain;
 use super::values::{BaselineConfig, BaselineStart, LayerChoice};
+use crate::run::controls::{CONTROLS, Control};
 
 /// Most baselines of a run.
 const MOST_BASELINES: usize = 32;
@@ -64,6 +65,14 @@ pub(super) fn check(config: &Config, places: &mut Places) {
                 format!("two baselines are named {name:?}; each needs a name of its own"),
             );
         }
+        let is_taken = |c: &Control| [c.short, c.result, c.id].contains(&name.as_str());
+        if name == "reference" || CONTROLS.iter().any(is_taken) {
+            report(
+                i,
+                "name",
+                format!("{name:?} is the name of another model of every run; choose another one"),
+            );
+        }
         if let BaselineStart::Layers {
             layers: Some(layers),
             ..
@@ -87,6 +96,7 @@ pub(super) fn check(config: &Config, places: &mut Places) {
         }
     }
     if let Some(only) = &config.policy.only_baseline
+        && !places.bad.contains(BASELINE)
         && !config.baseline.iter().any(|b| b.name == *only)
     {
         let names: Vec<&str> = config.baseline.iter().map(|b| b.name.as_str()).collect();

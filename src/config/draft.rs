@@ -151,6 +151,10 @@ impl Draft {
             });
         }
         self.set_instead(path);
+        if key.kind == Kind::Baselines {
+            // The entries of the file have gone.
+            self.places.at.retain(|at, _| !at.starts_with("baseline."));
+        }
         self.places.bad.remove(path);
         self.places.at.insert(path.into(), place.clone());
         if let (section, _) = key.parts()
@@ -214,7 +218,11 @@ impl Draft {
                     path,
                     format!(
                         "{path} needs the environment variable {variable}, which is not set; \
-                         export it, or give --set {path}=PATH"
+                         export it{}",
+                        match key.kind {
+                            Kind::Baselines => String::new(),
+                            _ => format!(", or give --set {path}=PATH"),
+                        }
                     ),
                 ),
                 Some(Unexpanded::Secret(variable)) => self.places.bad(
@@ -292,7 +300,11 @@ impl Draft {
             self.places.finish().err().unwrap_or(more)
         })?;
         for (i, baseline) in config.baseline.iter_mut().enumerate() {
-            baseline.place = values::Place(self.places.line(&format!("{BASELINE}.{i}")));
+            let own = self.places.line(&format!("{BASELINE}.{i}"));
+            baseline.place = values::Place(match own.is_empty() {
+                true => self.places.line(BASELINE),
+                false => own,
+            });
         }
         Ok(config)
     }

@@ -1,8 +1,8 @@
 //! When the recipe will be over, at most.
 
-use crate::run::event::{Phase, RunInfo};
+use crate::run::event::{Phase, Planned, RunInfo, Start};
 use crate::run::order::{Comparison, Recipe};
-use crate::run::state::{PhaseNow, RunState, Status};
+use crate::run::state::{PhaseNow, RoundResult, RunState, Status};
 
 /// Points of the training curve that the speed is taken from.
 const RECENT: usize = 50;
@@ -26,17 +26,18 @@ pub fn rough_seconds(run: &RunState) -> Option<f64> {
     let ended = ended.or(run.core.reference.as_ref());
     let more = ended.map(|r| r.tokens_per_second / r.tokens_per_second_wall);
     let more = more.filter(|x| x.is_finite() && *x >= 1.0).unwrap_or(1.0);
-    let seconds = flops_left(run)? * more / (speed * cost(info, now.layers));
+    let seconds = flops_left(run)? * more / (speed * cost_of(info, &now.phase, now.layers));
     seconds.is_finite().then_some(seconds)
 }
 
 /// The training cost of what is left of the recipe if every growth happens, in units of [`cost`].
 fn flops_left(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
-    let left = now.due.saturating_sub(run.core.phase_step) as f64 * cost(info, now.layers);
-    let later: f64 = later(info, now)
-        .into_iter()
-        .map(|(layers, steps)| steps as f64 * cost(info, layers))
+    let left =
+        now.due.saturating_sub(run.core.phase_step) as f64 * cost_of(info, &now.phase, now.layers);
+    let later: f64 = later(run, info, now)
+        .iter()
+        .map(|p| p.steps as f64 * cost_of(info, &p.phase, p.layers))
         .sum();
     Some((left + later) * info.batch_tokens as f64)
 }
@@ -54,7 +55,7 @@ fn per_flop(run: &RunState) -> Option<f64> {
     let recent = &stretches[first.max(stretches.len().saturating_sub(RECENT))..];
     let (a, b) = (recent.first()?.last, recent.last()?.last);
     let tokens = b.tokens.checked_sub(a.tokens).filter(|&t| t > 0)? as f64;
-    Some((b.elapsed - a.elapsed) / (tokens * cost(info, now.layers)))
+    Some((b.elapsed - a.elapsed) / (tokens * cost_of(info, &now.phase, now.layers)))
 }
 
 /// Seconds that training still waits for downstream tasks: for those of the evaluation in progress, and for the planned ones
@@ -89,9 +90,10 @@ fn planned_tasks(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     let plan = info.tasks.as_ref()?;
     let own = plan.evaluations_after(run.core.phase_step, now.due) as f64;
-    let later = later(info, now).into_iter();
-    let later = later
-        .map(|(layers, steps)| plan.evaluations_after(0, steps) as f64 * cost(info, layers))
+    // An evaluation has no teacher, so that a baseline's own cost does not count.
+    let later = later(run, info, now)
+        .iter()
+        .map(|p| plan.evaluations_after(0, p.steps) as f64 * cost(info, p.layers))
         .sum::<f64>();
     let names = plan.names.iter();
     let speed: f64 = names.map(|name| task_seconds(run, info, name)).sum();
@@ -114,7 +116,7 @@ pub fn to_decision(run: &RunState) -> Option<f64> {
         return None;
     }
     let left = now.due - run.core.phase_step;
-    let training = left as f64 * info.batch_tokens as f64 * cost(info, now.layers);
+    let training = left as f64 * info.batch_tokens as f64 * cost_of(info, &now.phase, now.layers);
     Some(training * per_flop(run)? + of_evaluation(run))
 }
 
@@ -124,7 +126,7 @@ pub fn of_controls(run: &RunState) -> Option<f64> {
     let all = Comparison::of_run(info);
     let of = |c: &Comparison| {
         let layers = c.depth.layers(now.layers, info.n_layer);
-        cost(info, layers) * c.length.steps(now.due) as f64
+        cost_of(info, &c.phase, layers) * c.length.steps(now.due) as f64
     };
     let flops: f64 = all.iter().map(of).sum();
     Some(flops * info.batch_tokens as f64 * per_flop(run)?)
@@ -134,7 +136,7 @@ pub fn of_controls(run: &RunState) -> Option<f64> {
 pub fn speed_of(run: &RunState, layers: usize) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     let speed = run.core.tokens_per_second;
-    (speed > 0.0).then(|| speed * cost(info, now.layers) / cost(info, layers))
+    (speed > 0.0).then(|| speed * cost_of(info, &now.phase, now.layers) / cost(info, layers))
 }
 
 /// Training cost of one token, in units that cancel: blocks, attention over half a context, head.
@@ -143,19 +145,46 @@ fn cost(info: &RunInfo, layers: usize) -> f64 {
     layers as f64 * (12.0 * d * d + d * t) + info.vocab as f64 * d
 }
 
-/// Layers and steps of the phases after the present one, all growths taken.
-fn later(info: &RunInfo, now: &PhaseNow) -> Vec<(usize, u64)> {
+/// The same for a phase's model: a baseline may be narrower than the others, or have a teacher.
+fn cost_of(info: &RunInfo, phase: &Phase, layers: usize) -> f64 {
+    let factor = match phase {
+        Phase::Baseline(baseline) => {
+            let mut planned = info.baselines.iter().filter(|b| b.name == baseline.name());
+            let planned = planned.find(|b| b.part == baseline.part());
+            let cost = planned.and_then(|b| b.cost);
+            cost.filter(|c| c.is_finite() && *c > 0.0).unwrap_or(1.0)
+        }
+        _ => 1.0,
+    };
+    factor * cost(info, layers)
+}
+
+/// The phases after the present one, all growths taken.
+fn later(run: &RunState, info: &RunInfo, now: &PhaseNow) -> Vec<Planned> {
     let is_largest = now.layers >= info.max_layers || info.grow_step == 0;
-    let (layers, control_steps) = match &now.phase {
-        // How many layers the first round will have is in no event yet: half, as the recipe has it.
-        Phase::Reference => ((info.n_layer / 2).max(1), info.round_steps),
+    // How many layers the first round will have is in no event yet: half, as the recipe has it.
+    let half = (info.n_layer / 2).max(1);
+    let (layers, same) = match &now.phase {
+        Phase::Reference => (half, info.round_steps),
         Phase::Round(_) if !is_largest => (now.layers, info.round_steps),
+        // A baseline has layers and steps of its own; the final model is that of the last round.
+        Phase::Baseline(_) => match run.core.rounds.last() {
+            Some(last) => (last.result.layers, same_steps(&run.core.rounds)),
+            None => (half, info.round_steps),
+        },
         // Controls take as many steps as the last round, which may have been extended.
         _ => (now.layers, now.due),
     };
-    let phases = Recipe::of_run(info).phases(&now.phase, layers, control_steps);
-    let later = phases.into_iter().skip(1);
-    later.map(|phase| (phase.layers, phase.steps)).collect()
+    let mut phases = Recipe::of_run(info).phases(&now.phase, layers, same);
+    phases.drain(..1.min(phases.len()));
+    phases
+}
+
+/// Steps of the rounds that made the final model: since the last restart.
+fn same_steps(rounds: &[RoundResult]) -> u64 {
+    let restart = rounds.iter().rposition(|r| r.result.start != Start::Keep);
+    let last = &rounds[restart.unwrap_or(0)..];
+    last.iter().map(|r| r.result.steps).sum()
 }
 
 /// `40 s`, `4m30s`, `3h10m`: to two figures or so, so that it does not tick.

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::start::Start;
 use crate::config::{BaselineConfig, BaselineStart, BaselineSteps, Config, LayerChoice};
 use crate::inherit;
-use crate::model::DecoderConfig;
+use crate::model::{DecoderConfig, Part};
 use crate::run::baseline::BaselinePhase;
 use crate::run::event::{self, Depth, Length, PlannedBaseline};
 
@@ -26,6 +26,7 @@ pub fn planned(config: &Config, reference_layers: usize) -> Vec<PlannedBaseline>
             BaselineSteps::Exactly(n) => Length::Steps(n),
         },
         objective: entry.objective.to_string(),
+        cost: None,
     };
     parts.map(planned).collect()
 }
@@ -86,6 +87,8 @@ pub struct Known<'a> {
     pub reference: &'a DecoderConfig,
     /// The reference's layers that the final model was made of.
     pub sources: &'a [usize],
+    /// The parts that rounds take.
+    pub what: &'a [Part],
     /// The layers that the baseline names, where it names some.
     pub named: Option<&'a [usize]>,
     pub seed: u64,
@@ -100,10 +103,7 @@ pub fn start(entry: &BaselineConfig, part: u32, known: Known<'_>) -> Result<Star
     let made = match (&entry.start, part) {
         (BaselineStart::Random, _) => Ok(Start::random_baseline(n_layer, known.seed)),
         (BaselineStart::Full, _) => Ok(Start::full(known.reference.n_layer, known.seed)),
-        (BaselineStart::Inherit, _) => {
-            let parts = inherit::all_parts();
-            Ok(Start::inherit(known.sources, &parts, known.seed))
-        }
+        (BaselineStart::Inherit, _) => Ok(Start::inherit(known.sources, known.what, known.seed)),
         (BaselineStart::Stack, 1) => {
             Start::stack_height(n_layer).map(|half| Start::random_baseline(half, known.seed))
         }
@@ -131,6 +131,7 @@ pub fn check(config: &Config, reference: &DecoderConfig, sizes: &[usize]) -> Res
             let known = Known {
                 reference,
                 sources: &sources,
+                what: &config.inherit.what,
                 named: named.as_deref(),
                 seed: config.train.seed,
             };

@@ -8,7 +8,7 @@ use anyhow::Result;
 use candle_core::Device;
 
 use super::adjust::names;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, Saved};
 use super::configs::Configs;
 use super::control::{Control, Pause};
 use super::data::Data;
@@ -25,6 +25,7 @@ use super::start::Sources;
 use super::state::{Task, TrainState};
 use super::teacher::TeacherPaths;
 use super::trainer::Trainer;
+use crate::config::keys::Stage;
 use crate::config::{Config, PolicyMode};
 use crate::corpus::Dataset;
 use crate::model::DecoderConfig;
@@ -66,6 +67,25 @@ pub struct Setup {
     pub lock: Arc<Mutex<RunLock>>,
 }
 
+/// The shape of the reference of a run that is resumed: that of its checkpoint, which stays as long as the run; before it is
+/// finished, and where it was deleted, that of the checkpoint that the run is resumed from.
+fn known_reference(checkpoints: &Checkpoints, saved: &Saved) -> DecoderConfig {
+    let name = saved.state.reference_checkpoint.as_deref();
+    let files = name.and_then(|name| checkpoints.files(name).ok());
+    match files {
+        Some(files) => files.config,
+        None => {
+            let shape = &saved.files.config;
+            let layers = saved
+                .state
+                .benchmark
+                .as_ref()
+                .map_or(shape.n_layer, |b| b.layers);
+            shape.with_layers(vec![1.0; layers])
+        }
+    }
+}
+
 impl Trainer {
     /// Builds or resumes a trainer, and journals it.
     ///
@@ -87,17 +107,17 @@ impl Trainer {
             let windows = super::windows::of_run(asked, val, passes.time, state)?;
             Ok((passes.with_eval_windows(windows.windows), windows))
         };
-        let (learner, eval_windows, mut state, reference_layers) = match &resume.checkpoint {
+        let (learner, eval_windows, mut state, reference) = match &resume.checkpoint {
             Some(name) => {
                 let saved = checkpoints.open_saved(name)?;
                 check_data(&saved.state.data, &data, config.wanted(), directory.run())?;
                 let shape = &saved.files.config;
-                let layers = match &saved.state.benchmark {
-                    Some(b) => b.layers,
-                    None => shape.n_layer,
-                };
-                let reference = plan::reference_shape(config.wanted(), &dataset.tokenizer);
-                check_shape(config.wanted(), shape, &reference)?;
+                let reference = known_reference(&checkpoints, &saved);
+                let wanted = plan::reference_shape(config.wanted(), &dataset.tokenizer);
+                check_shape(config.wanted(), &reference, &wanted)?;
+                if saved.state.stage() < Stage::Controls {
+                    plan::check_baselines(config.wanted(), &reference)?;
+                }
                 let (passes, windows) = passes(shape, Some(&saved.state))?;
                 let mut learner = Learner::new(shape.clone(), passes, val, &device);
                 // A model that the next task replaces is not read first.
@@ -105,7 +125,7 @@ impl Trainer {
                 if goes_on || saved.state.downstream.is_due() {
                     saved.load_into(&mut learner, saved.state.trains())?;
                 }
-                (learner, windows, saved.state, layers)
+                (learner, windows, saved.state, reference)
             }
             None => {
                 let trains = config.reference.train.as_ref().is_some_and(|r| r.steps > 0);
@@ -120,10 +140,10 @@ impl Trainer {
                 let (passes, windows) = passes(&shape, None)?;
                 let (text, teachers) = (dataset.bytes_in_memory(), &setup.teachers);
                 let phases = plan::phases(&config, &shape, &passes, text, teachers)?;
-                if let Some(largest) = plan::largest(&phases) {
+                for phase in phases.iter().filter(|p| !p.conditional) {
                     // Tokens are in memory already.
-                    let what = format!("the phase {}", largest.phase);
-                    largest.memory.check(&what, &Held::now(&device, 0))?;
+                    let what = plan::label(&config, &phase.phase);
+                    phase.memory.check(&what, &Held::now(&device, 0))?;
                 }
                 let mut learner = Learner::new(shape.clone(), passes, val, &device);
                 let sources = Sources {
@@ -135,7 +155,7 @@ impl Trainer {
                     repeat: setup.repeat.into(),
                     ..TrainState::new(data)
                 };
-                (learner, windows, state, shape.n_layer)
+                (learner, windows, state, shape)
             }
         };
         let context = learner.passes().time;
@@ -153,7 +173,8 @@ impl Trainer {
             policy: setup.policy,
             journal: setup.journal,
             control: Control::new(setup.requests, setup.signalled, setup.presence),
-            reference_layers,
+            reference_layers: reference.n_layer,
+            reference_shape: reference,
             teachers: setup.teachers,
             state,
             learner,

@@ -9,12 +9,14 @@ use super::checkpoint::Saved;
 use super::outcome::Ended;
 use super::plan;
 use super::start::Sources;
+use super::state::Task;
+use super::teacher;
 use super::trainer::Trainer;
 use crate::config::BaselineConfig;
 use crate::model::Files;
 use crate::run::baseline::BaselinePhase;
 use crate::run::controls::Control;
-use crate::run::event::{Phase, PhaseResult};
+use crate::run::event::{Phase, PhaseResult, PlannedBaseline};
 use crate::run::state::{BaselineResult, ControlResult};
 
 impl Trainer {
@@ -105,17 +107,27 @@ impl Trainer {
         let known = baselines::Known {
             reference: &reference.config,
             sources: &sources,
+            what: &self.config.inherit.what,
             named: named.as_deref(),
             seed: self.config.train.seed,
         };
-        let start = baselines::start(&entry, part, known)?;
+        let start = match baselines::start(&entry, part, known) {
+            Ok(start) => start,
+            Err(why) => {
+                self.leave_out(&entry, &why);
+                return Ok(None);
+            }
+        };
         let shape = baselines::shape(&entry, part, &reference.config, sources.len())?;
         let teacher = self.teacher_shape(&entry.objective, &reference.config)?;
         let (held, passes) = (self.memory_held(), self.learner.passes());
         let memory = self
             .memory_of(&shape)
             .with_teacher(passes, teacher.as_ref());
-        memory.check(&phase.to_string(), &held)?;
+        if let Err(why) = memory.check(&entry.label(), &held) {
+            self.leave_out(&entry, &why.into());
+            return Ok(None);
+        }
         let own = match start.takes_own() {
             true => Some(self.part_before(&phase)?),
             false => None,
@@ -143,7 +155,7 @@ impl Trainer {
     /// phase in memory again.
     fn interrupted_choice(&mut self) -> Result<Option<Ended>> {
         let checkpoints = self.keeper.checkpoints();
-        let saved = checkpoints.open_saved(&checkpoints.newest_whole()?)?;
+        let saved = checkpoints.open_saved(&checkpoints.resolve("latest")?)?;
         saved.load_into(&mut self.learner, saved.state.trains())?;
         self.after_interruption()
     }
@@ -151,7 +163,7 @@ impl Trainer {
     /// The checkpoint with which a baseline's phase before this one ended: the latest one, and it is verified.
     fn part_before(&self, phase: &BaselinePhase) -> Result<Saved> {
         let checkpoints = self.keeper.checkpoints();
-        let saved = checkpoints.open_saved(&checkpoints.newest_whole()?)?;
+        let saved = checkpoints.open_saved(&checkpoints.resolve("latest")?)?;
         match &saved.state.phase {
             Phase::Baseline(before)
                 if before.name() == phase.name() && before.part() + 1 == phase.part() =>
@@ -162,6 +174,46 @@ impl Trainer {
                 "the latest checkpoint is of {other}, and {phase} starts from the phase before it"
             ),
         }
+    }
+
+    /// Goes on to what follows a baseline that cannot be trained, so that the others can be.
+    fn leave_out(&mut self, entry: &BaselineConfig, why: &anyhow::Error) {
+        self.warn(format!("{why:#}: this baseline is left out"));
+        let planned = baselines::planned(&self.config, self.reference_layers);
+        let last = planned.iter().rfind(|b| b.name == entry.name);
+        let last = last.and_then(|b| BaselinePhase::new(&b.name, b.part));
+        let last = last.map(Phase::Baseline);
+        self.state.task = match last {
+            Some(last) => plan::comparison_after(Some(&last), &self.config, self.reference_layers),
+            None => Task::Finish,
+        };
+    }
+
+    /// The config's baselines, as the journal has them.
+    pub(super) fn planned_baselines(&self) -> Vec<PlannedBaseline> {
+        let mut all = baselines::planned(&self.config, self.reference_layers);
+        for planned in &mut all {
+            planned.cost = self.cost_of(planned);
+        }
+        all
+    }
+
+    /// FLOPs of a token of a baseline's training, by those of a model as wide as the reference and as deep as it, without a
+    /// teacher; `None` where that is 1.
+    fn cost_of(&self, planned: &PlannedBaseline) -> Option<f64> {
+        let entry = self
+            .config
+            .baseline
+            .iter()
+            .find(|b| b.name == planned.name)?;
+        let (reference, last) = (&self.reference_shape, self.final_layers());
+        let shape = baselines::shape(entry, planned.part, reference, last).ok()?;
+        let time = self.learner.passes().time;
+        let teacher = self.teacher_shape(&entry.objective, reference).ok()?;
+        let own = shape.flops_per_token(time) + teacher::flops(teacher.as_ref(), 1, time);
+        let plain = reference.with_layers(vec![1.0; shape.n_layer]);
+        let cost = own / plain.flops_per_token(time);
+        ((cost - 1.0).abs() > 1e-9).then_some(cost)
     }
 
     /// Has a baseline whose loss is not finite end here, so that the others can be trained: its result is that of the weights

@@ -184,13 +184,8 @@ pub fn phases(
     let layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
     let steps = config.train.steps;
     let order = order(config, &Phase::Reference, &layers, reference.n_layer, steps);
-    let rounds = order.iter().filter(|p| matches!(p.phase, Phase::Round(_)));
-    let mut sizes: Vec<usize> = rounds.map(|p| p.layers).collect();
-    if sizes.is_empty() {
-        sizes.push(layers.len());
-    }
-    baselines::check(config, reference, &sizes)?;
-    let last = sizes.last().copied().unwrap_or(1);
+    check_baselines(config, reference)?;
+    let last = sizes(&order, layers.len()).last().copied().unwrap_or(1);
     let planned = |planned: Planned| -> Result<PhaseSpec> {
         let Planned {
             phase,
@@ -260,6 +255,35 @@ pub fn order(
 pub fn grows(config: &Config, layers: &[usize], reference_layers: usize) -> bool {
     let grown = inherit::grow(config.grow.source, layers, 1, reference_layers);
     grown.len() > layers.len()
+}
+
+/// Layers that the model can have, smallest first.
+fn sizes(order: &[Planned], first: usize) -> Vec<usize> {
+    let rounds = order.iter().filter(|p| matches!(p.phase, Phase::Round(_)));
+    let sizes: Vec<usize> = rounds.map(|p| p.layers).collect();
+    match sizes.is_empty() {
+        true => vec![first],
+        false => sizes,
+    }
+}
+
+/// Checks that every baseline fits the reference and each size that the model is planned to grow to.
+///
+/// # Errors
+/// For the first that does not, with its place in the config.
+pub fn check_baselines(config: &Config, reference: &DecoderConfig) -> Result<()> {
+    let layers = inherit::choose(&config.inherit.layers, reference.n_layer, &[])?;
+    let steps = config.train.steps;
+    let order = order(config, &Phase::Reference, &layers, reference.n_layer, steps);
+    baselines::check(config, reference, &sizes(&order, layers.len()))
+}
+
+/// Names a phase in messages: a baseline with its place in the config.
+pub fn label(config: &Config, phase: &Phase) -> String {
+    match baseline_of(config, phase) {
+        Some((entry, _)) => entry.label(),
+        None => format!("the phase {phase}"),
+    }
 }
 
 /// What the training of a phase minimises.

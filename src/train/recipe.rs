@@ -358,10 +358,19 @@ impl Trainer {
                 table::plural(reference.layers, "layer"),
                 losses::gap_words(last.result.gap, last.result.gap_stderr),
             ),
-            _ => "before the first round ended".into(),
+            _ => match state.baselines.last() {
+                Some(only) => format!(
+                    "baseline {}, gap {}",
+                    only.short(),
+                    losses::gap_words(only.result.gap, only.result.gap_stderr)
+                ),
+                None => "before the first round ended".into(),
+            },
         };
+        // A baseline alone is neither matched nor stopped.
+        let without_rounds = state.rounds.is_empty() && !state.baselines.is_empty();
         self.emit(Body::Done(Done {
-            outcome: Some(outcome),
+            outcome: (!without_rounds).then_some(outcome),
             failed: false,
             message,
         }));

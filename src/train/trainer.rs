@@ -1,6 +1,5 @@
 //! The trainer: what it is made of. Each part keeps its own invariants; other files say what is done with them.
 
-use super::baselines;
 use super::configs::Configs;
 use super::control::Control;
 use super::data::Data;
@@ -13,10 +12,11 @@ use super::record;
 use super::state::TrainState;
 use super::teacher::TeacherPaths;
 use crate::config::PolicyMode;
+use crate::model::DecoderConfig;
 use crate::run::event::{Body, Event, RunEvent, RunInfo, RunStatus};
 use crate::run::journal::Journal;
 
-/// Runs the recipe of one run directory. (`policy` and `reference_layers` stay what they are.)
+/// Runs the recipe of one run directory. (`policy`, `reference_layers` and `reference_shape` stay what they are.)
 pub struct Trainer {
     pub(super) config: Configs,
     pub(super) policy: PolicyMode,
@@ -28,6 +28,7 @@ pub struct Trainer {
     pub(super) state: TrainState,
     pub(super) learner: Learner,
     pub(super) reference_layers: usize,
+    pub(super) reference_shape: DecoderConfig,
     pub(super) control: Control,
     pub(super) teachers: TeacherPaths,
 }
@@ -46,7 +47,7 @@ impl Trainer {
     }
 
     pub(super) fn info(&self) -> RunInfo {
-        let shape = self.learner.shape();
+        let shape = &self.reference_shape;
         RunInfo {
             program: crate::PROGRAM.into(),
             name: self.directory.run().name(),
@@ -74,7 +75,7 @@ impl Trainer {
             probe_length: self.config.probe.length,
             control_random: self.config.control.random,
             control_reference: self.config.control.reference_continued,
-            baselines: baselines::planned(&self.config, self.reference_layers),
+            baselines: self.planned_baselines(),
             only_baseline: self.config.policy.only_baseline.clone(),
             eval_windows: Some(self.data.eval_windows()),
             tolerance: Some(self.config.matching.tolerance),

@@ -99,10 +99,11 @@ pub fn run(
     for warning in slow.chain(windows.warning()) {
         say::err(&warning);
     }
-    if let Some(largest) = plan::largest(&costs.phases) {
-        let what = format!("the phase {}", table::phase_name(&largest.phase));
-        if let Err(error) = largest.memory.check(&what, &Held::now(device, 0)) {
+    for phase in costs.phases.iter().filter(|p| !p.conditional) {
+        let what = plan::label(config, &phase.phase);
+        if let Err(error) = phase.memory.check(&what, &Held::now(device, 0)) {
             say::err(&format!("this run would be refused here: {error}"));
+            break;
         }
     }
     match json {

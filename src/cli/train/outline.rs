@@ -1,6 +1,6 @@
 //! The phases of a run in words, as far as its config alone tells them.
 
-use crate::config::{BaselineSteps, Config};
+use crate::config::{BaselineConfig, BaselineSteps, Config};
 use crate::inherit;
 use crate::run::controls::Control;
 use crate::run::event::Start;
@@ -32,6 +32,12 @@ pub fn phases_with(
         0 => "loaded and measured".to_string(),
         n => steps(n),
     };
+    let only = config.policy.only_baseline.as_ref();
+    if only.is_some() {
+        let mut all = vec![line("Reference", [layers(n_layer), Some(reference)])];
+        all.extend(baselines(config));
+        return all;
+    }
     let mut all = vec![
         line("Reference", [layers(n_layer), Some(reference)]),
         line("Round 1", [layers(first), Some(round.clone())]),
@@ -60,16 +66,25 @@ pub fn phases_with(
         };
         all.push(line(&name, [size, None]));
     }
-    for baseline in &config.baseline {
+    all.extend(baselines(config));
+    all
+}
+
+/// The baselines that are trained.
+fn baselines(config: &Config) -> Vec<String> {
+    let only = config.policy.only_baseline.as_ref();
+    let wanted = config.baseline.iter();
+    let wanted = wanted.filter(|b| only.is_none_or(|only| b.name == *only));
+    let words = |baseline: &BaselineConfig| {
         let name = format!("Baseline {}", baseline.name);
         let length = match baseline.steps {
             BaselineSteps::Same => None,
             BaselineSteps::Double => Some("twice as many steps".into()),
             BaselineSteps::Exactly(n) => Some(steps(n)),
         };
-        all.push(line(&name, [Some(baseline.start.to_string()), length]));
-    }
-    all
+        line(&name, [Some(baseline.start.to_string()), length])
+    };
+    wanted.map(words).collect()
 }
 
 /// How many growths lead from `n` to `max` layers. A model is copied once over at most.

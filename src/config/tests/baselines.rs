@@ -119,6 +119,16 @@ fn what_is_wrong_is_named_with_its_line() {
             "unknown key baseline.step; did you mean steps?",
         ),
         (
+            "name = 'random'\nstart = 'random'",
+            9,
+            "the name of another model",
+        ),
+        (
+            "name = 'a'\nstart = 'random'\nsteps = 10000000000000",
+            11,
+            "a number from 1 to",
+        ),
+        (
             "name = 'a'\nstart = 'random'\n[[baseline]]\nname = 'a'\nstart = 'full'",
             12,
             "two baselines are named \"a\"",

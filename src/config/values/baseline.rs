@@ -9,6 +9,7 @@ use super::{INHERITABLE, LayerChoice, PARTS};
 use crate::config::nearest::best;
 use crate::model::Part;
 use crate::run::baseline::{LONGEST, is_name};
+use crate::run::command::MOST_STEPS;
 
 /// An entry of `[[baseline]]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -150,7 +151,9 @@ impl BaselineConfig {
         let mut take = |key: &'static str, read: &mut dyn FnMut(&Value) -> Result<(), String>| {
             let done = match table.get(key) {
                 Some(value) => read(value),
-                None if key == "name" => Err("missing baseline.name; add name = \"random\"".into()),
+                None if key == "name" => {
+                    Err("missing baseline.name; add name = \"scratch\"".into())
+                }
                 None if key == "start" => Err(format!(
                     "missing baseline.start; add start = {}",
                     start_forms()
@@ -281,9 +284,11 @@ fn read_steps(value: &Value) -> Result<BaselineSteps, String> {
     match (value.as_str(), value.as_integer()) {
         (Some("same"), _) => Ok(BaselineSteps::Same),
         (Some("2x"), _) => Ok(BaselineSteps::Double),
-        (_, Some(n @ 1..)) => Ok(BaselineSteps::Exactly(n.unsigned_abs())),
+        (_, Some(n @ 1..)) if n.unsigned_abs() <= MOST_STEPS => {
+            Ok(BaselineSteps::Exactly(n.unsigned_abs()))
+        }
         _ => Err(format!(
-            "baseline.steps must be \"same\", \"2x\" or a number of at least 1, is {value}"
+            "baseline.steps must be \"same\", \"2x\" or a number from 1 to {MOST_STEPS}, is {value}"
         )),
     }
 }

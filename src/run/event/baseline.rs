@@ -51,7 +51,7 @@ impl Length {
 }
 
 /// A phase of a baseline that a run plans.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedBaseline {
     pub name: String,
     /// From 1.
@@ -61,6 +61,10 @@ pub struct PlannedBaseline {
     pub length: Length,
     /// What its training minimises, in words: `ce`, `distill(reference, alpha 0.4, T 1)`.
     pub objective: String,
+    /// FLOPs of a token of its training by those of a model of the run's width and as many layers, without a teacher; absent
+    /// where that is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
 }
 
 impl PlannedBaseline {
