@@ -1,4 +1,4 @@
-//! Ranks of a reference's layers that an earlier command has measured.
+//! Reads ranks of a reference's layers that an earlier command has measured.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::text;
 /// Most bytes of a rank report.
 const LARGEST: u64 = 16 << 20;
 
-/// MaxRank by layer, from JSON or from a probe's file.
+/// Reads MaxRank by layer from JSON or from a probe's file.
 pub(super) fn ranks(path: &Path, n_layer: usize) -> Result<Vec<f64>> {
     let shown = text::path(path).to_string();
     let ranks: Vec<f64> = if path.extension().is_some_and(|e| e == "safetensors") {

@@ -72,7 +72,7 @@ pub fn phases_with(
     all
 }
 
-/// How many growths lead from `n` to `max` layers. A model is copied once over at most.
+/// Returns the number of growths from `n` to `max` layers. One growth by copies at most doubles a model.
 fn growths(config: &Config, mut n: usize, max: usize) -> usize {
     let step = config.grow.step.max(1);
     let mut growths = 0;
