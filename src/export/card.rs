@@ -221,7 +221,7 @@ fn tasks(out: &mut String, state: &RunState) -> std::fmt::Result {
             }
             out.push('\n');
         }
-        // Where they differ, values are not to be compared.
+        // Values on different numbers of documents cannot be compared.
         if let Some(all) = documents(&of_task[0]) {
             write!(out, "| {} | documents | - |", words(of_task[0].task))?;
             for n in all {

@@ -49,8 +49,8 @@ pub(super) fn find(
     Ok(paths)
 }
 
-/// Finds the teachers of a resumed run; those of the hub are fetched where the cache lacks them. Also returns a warning for each
-/// that is missing, not an error: the baselines that learn from it may be finished.
+/// Finds the teachers of a resumed run; those of the hub are fetched where the cache lacks them. A missing one
+/// is a warning, not an error: the baselines that learn from it may be finished.
 pub(super) fn kept(config: &Config, runs: &Path) -> (TeacherPaths, Vec<String>) {
     let (mut paths, mut missing) = (TeacherPaths::new(), Vec::new());
     for mut entry in config.baseline.iter().cloned() {

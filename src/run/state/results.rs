@@ -96,8 +96,8 @@ impl<'a> TaskTable<'a> {
     }
 }
 
-/// Returns the number of documents behind each cell of a task's row, where these numbers differ: such values are not to
-/// be compared.
+/// Returns the number of documents behind each cell of a task's row, where these numbers differ: such values cannot be
+/// compared.
 pub fn documents(row: &TaskRow<'_>) -> Option<Vec<Option<u64>>> {
     let all: Vec<Option<u64>> = row.cells.iter().map(|cell| cell.map(|m| m.n)).collect();
     let mut known = all.iter().flatten();
