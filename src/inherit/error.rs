@@ -1,4 +1,4 @@
-//! Why no model can be made of the layers that are asked for.
+//! Errors of making a model from layers of others.
 
 use crate::model::ModelError;
 use crate::tensors::DType;

@@ -1,5 +1,5 @@
-//! A forward pass in parts: embedding, chosen layers, head. What a model is without some of its layers can be measured
-//! without making that model.
+//! A forward pass in parts: embedding, chosen layers, head. With it, a model without some of its layers can be measured
+//! without being built.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -25,7 +25,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the model lacks a layer, there are more layers than the workspace has streams for (one for forward passes has
-    /// two, which take turns), or an operation or `each` fails.
+    /// two, used alternately), or an operation or `each` fails.
     pub fn through<'w>(
         &self,
         ws: &'w Workspace,
