@@ -231,7 +231,7 @@ impl Trainer {
         (!sources.is_empty()).then(|| self.cost_with(sources))
     }
 
-    /// What a round of the present model with layers from these of the reference added costs.
+    /// Returns the cost of a round of the present model with these layers of the reference added.
     fn cost_with(&self, sources: Vec<usize>) -> GrowthCost {
         let shape = self.learner.shape();
         let grown = shape.with_layers(vec![1.0; shape.n_layer + sources.len()]);
