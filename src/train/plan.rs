@@ -142,7 +142,7 @@ pub fn comparison_after(before: Option<&Phase>, config: &Config, reference_layer
     }
 }
 
-/// What a control starts from, where the final model has `n_layer` layers.
+/// Returns the start of a control for a final model of `n_layer` layers.
 pub fn start_of_control(control: &Control, n_layer: usize, config: &Config) -> Start {
     match control.start {
         event::Start::Reference => Start::reference(n_layer),
