@@ -30,7 +30,7 @@ pub(super) fn check_types(value: &Value, places: &mut Places) {
         let n = entries.len();
         places.bad(
             BASELINE,
-            format!("at most {MOST_BASELINES} baselines fit into a run, the config has {n}"),
+            format!("a run has at most {MOST_BASELINES} baselines, the config has {n}"),
         );
         return;
     }

@@ -14,7 +14,7 @@ pub enum InheritError {
         dtype: DType,
     },
     #[error(
-        "layers are taken that are not there: layer {layer} of a model of {n_layer}, counted from 0"
+        "missing layer: layer {layer} of a model of {n_layer}, counted from 0"
     )]
     NoLayer { layer: usize, n_layer: usize },
     #[error("no layer is taken")]

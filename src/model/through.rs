@@ -34,7 +34,7 @@ impl Decoder {
     ) -> Result<&'w Tensor> {
         let n_layer = self.config.n_layer;
         if layers.iter().any(|&layer| layer >= n_layer) || layers.len() > n_layer {
-            bail!("a pass through layers {layers:?} of a model of {n_layer}");
+            bail!("cannot run layers {layers:?} of a model of {n_layer}");
         }
         for (place, &layer) in layers.iter().enumerate() {
             let (before, after) = (ws.x(place), ws.x(place + 1));

@@ -141,7 +141,7 @@ pub fn to_unit_norm(x: &Tensor, eps: f32) -> Result<()> {
 /// Computes `out = a out + b x`.
 pub fn blend(out: &Tensor, a: f32, x: &Tensor, b: f32) -> Result<()> {
     if out.elem_count() != x.elem_count() {
-        bail!("{:?} and {:?} are blended", out.shape(), x.shape());
+        bail!("cannot blend {:?} and {:?}", out.shape(), x.shape());
     }
     on_gpu!(Optimizer, out, cuda::muon::blend(out, a, x, b));
     slices([out], [x], |[out], [x]| {

@@ -287,12 +287,12 @@ impl Trainer {
         let source = self.config.grow.source;
         if let Some(by) = by.filter(|_| !source.copies() && self.growth_cost(1).is_none()) {
             return Some(format!(
-                "the layers were picked {by}, so that no next one is known; grow.source = \"copy-middle\" or \"copy-top\" can grow them"
+                "the layers were picked {by}, so the reference's next layers are undefined; set grow.source to \"copy-middle\" or \"copy-top\" to grow by copies"
             ));
         }
         if source.copies() && layers > have {
             return Some(format!(
-                "grow.source = \"{source}\" copies at most the {} that there are",
+                "grow.source = \"{source}\" can copy at most the model's {}",
                 table::plural(have, "layer")
             ));
         }
