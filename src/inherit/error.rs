@@ -13,9 +13,7 @@ pub enum InheritError {
         value: f32,
         dtype: DType,
     },
-    #[error(
-        "missing layer: layer {layer} of a model of {n_layer}, counted from 0"
-    )]
+    #[error("missing layer: layer {layer} of a model of {n_layer}, counted from 0")]
     NoLayer { layer: usize, n_layer: usize },
     #[error("no layer is taken")]
     Nothing,
