@@ -61,13 +61,13 @@ def by_heirloom(heirloom, model, questions):
 
 
 def prefixes(texts):
-    """All beginnings of texts: the rows of a tree of them."""
+    """Returns all prefixes of texts: the rows of their tree."""
     return {text[:n] for text in texts for n in range(1, len(text) + 1)}
 
 
 def count(export, questions, batches):
-    """Prints how many rows the harness computes, which pads the texts of a batch, and how many are left where beginnings that
-    texts share are computed once: of each question alone, and of all."""
+    """Prints the number of rows that the harness computes, which pads the texts of a batch, and the number of rows if shared
+    prefixes are computed once: within each question, and over all questions."""
     import compare_with_harness as compare
     from tokenizers import Tokenizer
 

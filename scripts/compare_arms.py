@@ -3,11 +3,11 @@
 
   scripts/compare_arms.py HEIRLOOM RUN...        RUNs are directories that differ in train.seed alone
 
-Prints a Markdown table: of each arm the mean of (its validation loss - the recipe's of the same seed), in nats; the standard
-error of that mean over seeds (ddof 1), which contains what initial weights and batches do to both; and the interval of
-Student's t for 95 %. All losses of a seed are measured on the same windows, so that the windows' own scatter cancels in the
-differences. The last column says what the interval does not allow one to say.
-Exit code 1 when a run is not done or lacks an arm that another one has.
+Prints a Markdown table with, for each arm, the mean of (its validation loss - the recipe's with the same seed), in nats; the
+standard error of that mean over seeds (ddof 1), which includes the effect of initial weights and batches on both; and the 95 %
+interval of Student's t. All losses of a seed are measured on the same windows, so that variation between windows cancels in
+the differences. The last column lists conclusions that the interval does not support.
+Exits with 1 when a run is not done or its arms differ from those of the first run.
 """
 
 import json
@@ -20,7 +20,7 @@ T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8:
 
 
 def arms(show):
-    """The rows of a run by name: the recipe first."""
+    """Returns the rows of a run by name, the recipe first."""
     last = show["rounds"][-1]
     rows = {"recipe": last, "reference": show["reference"]}
     for control in show["controls"]:
@@ -32,15 +32,15 @@ def arms(show):
 
 
 def sentence(name, arm, recipe, low, high):
-    """What the interval does not allow one to say."""
+    """Describes conclusions that the interval does not support."""
     other = []
     if arm["parameters"] != recipe["parameters"]:
         other.append(f"{arm['parameters'] / recipe['parameters']:.2g} times the parameters")
     if arm["steps"] != recipe["steps"]:
         other.append(f"{arm['steps'] / max(recipe['steps'], 1):.2g} times the steps")
-    cost = f" It has {' and '.join(other)}, which the gap does not weigh." if other else ""
+    cost = f" It has {' and '.join(other)}, which the gap does not account for." if other else ""
     if low <= 0 <= high:
-        return f"0 lies in the interval: not which of the two is better.{cost}"
+        return f"The interval contains 0: not which of the two is better.{cost}"
     if low > 0:
         return f"Behind here by {low:.3f} or more; not that it stays behind with more steps or another rate.{cost}"
     return f"Ahead here by {-high:.3f} or more; not that it stays ahead with more steps or another rate.{cost}"
@@ -65,7 +65,7 @@ def main():
             sys.exit(f"FAIL: {run} has the arms {', '.join(rows)}, not {', '.join(names)}")
     n = len(shows)
     print(f"{n} seeds; recipe: {', '.join(format(s['recipe']['val_loss'], '.4f') for s in shows)} nats\n")
-    print("| arm | layers | parameters | steps | gap to the recipe | 95 % | what the interval does not say |")
+    print("| arm | layers | parameters | steps | gap to the recipe | 95 % | what the interval does not show |")
     print("|---|---:|---:|---:|---:|---|---|")
     for name in names[1:]:
         gaps = [s[name]["val_loss"] - s["recipe"]["val_loss"] for s in shows]

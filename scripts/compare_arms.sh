@@ -3,8 +3,8 @@
 #
 #   scripts/compare_arms.sh [CONFIG [DIR [SEED...]]]
 #
-# CONFIG [configs/baselines.toml]: some 10 minutes a seed on two cores. DIR [runs/arms]: a run that is done is not trained again,
-# and one that was interrupted is resumed. SEEDs [1 2 3]. Exit code 1 when an arm is missing.
+# CONFIG [configs/baselines.toml]: about 10 minutes a seed on two cores. DIR [runs/arms]: a finished run is not trained again, and
+# an interrupted run is resumed. SEEDs [1 2 3]. Exits with 1 when an arm is missing.
 #
 # HEIRLOOM: the program to run [target/release/heirloom].
 set -eu

@@ -9,16 +9,17 @@
 
 MODEL is a .gguf file or a Hugging Face directory; transformers gets heirloom's export of a GGUF file (f32). The text is the embedded
 Shakespeare unless --text names another; tokens are made by the export's tokenizer.json, and both programs get the same ids.
-Hidden states are taken before each block and after the last one, without the final norm; what follows from them is numpy's in f64:
+Hidden states are taken before each block and after the last block, without the final norm; numpy computes the measures from them in f64:
 
     influence  1 - mean over tokens of cos(X_l, X_l+1)                            arXiv 2403.03853
     angular    arccos(cos(X_l, X_l+k)) / pi at the last token, mean over windows  arXiv 2403.17887
-    loss       one layer after the other is dropped, each time the one without which the loss is least; each loss is that of a
+    loss       layers are dropped one at a time, each time the one whose removal gives the lowest loss; each loss is that of a
                transformers model without these blocks                            arXiv 2402.09025
     spread     numpy.linspace over the depth, rounded
 
-`--keep` is the number of layers that remain of the order by loss (the slow part), 26 of 30 by default; the other measures are compared
-for several numbers. Prints each figure with its limit and `ok` or `FAIL`; exits with 1 on a failure. With the defaults it takes some 10 minutes on one core.
+`--keep` is the number of layers that the measure by loss (the slow part) keeps, 26 of 30 by default; the other measures are compared
+for several numbers. Prints each figure with its limit and `ok` or `FAIL`; exits with 1 on a failure. With the defaults it takes about
+10 minutes on one core.
 """
 
 import argparse
@@ -50,7 +51,7 @@ def blocks(model):
 
 
 def states(model, windows):
-    """The residual stream before each block and after the last one, in f64."""
+    """Returns the residual stream before each block and after the last block, in f64."""
     found = []
 
     def hook(_, args, kwargs, out):
@@ -69,7 +70,7 @@ def cosine(a, b):
 
 
 class Losses:
-    """The loss of a model without some of its blocks."""
+    """Losses of a model without some of its blocks."""
 
     def __init__(self, model, windows, targets):
         self.model, self.windows, self.targets = model, windows, targets

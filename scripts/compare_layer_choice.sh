@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compares `heirloom inherit --explain` with transformers and numpy on SmolLM2-135M: block influence, angular distances, and
-# the order in which layers are dropped by the loss.
+# the order in which the measure by loss drops layers.
 #
 #     scripts/compare_layer_choice.sh [--text FILE] [--windows N] [--length T] [--keep N]
 #

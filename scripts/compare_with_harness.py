@@ -50,7 +50,7 @@ def rows(data):
 
 
 def by_harness(task, documents, export, scratch, keep):
-    """Per document the harness's requests, their token ids and log-likelihoods; and its metrics."""
+    """Returns the harness's requests of each document, their token ids and log-likelihoods, and its metrics."""
     lm = harness.model(export, 1 if task == "wikitext" else 8, keep)
     found = harness.evaluate(lm, {task: harness.task(task, documents, scratch, split="validation")})
     samples = sorted(found["samples"][task], key=lambda s: s["doc_id"])

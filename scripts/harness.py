@@ -60,20 +60,20 @@ def requests(of, limit=None):
 
 
 class ByPage(HFLM):
-    """The harness's model, which scores pages one after the other, so that a cache gets each as soon as it is done."""
+    """The harness's model, scoring pages one at a time, so that a cache stores each as soon as it is done."""
 
     def loglikelihood_rolling(self, requests, disable_tqdm=False):
         return [answer for request in requests for answer in super(ByPage, self).loglikelihood_rolling([request], disable_tqdm)]
 
 
-# What decides the digits of an answer. Exponentials summed in f32 lose the small ones next to the large one: the harness
-# computes the log-softmax in f64 on request.
+# Options that affect the digits of an answer. A sum of exponentials in f32 loses the small terms: the harness computes the
+# log-softmax in f64 on request.
 OPTIONS = {"dtype": "float32", "softmax_dtype": "float64"}
 
 
 def model(export, batch, keep=None):
-    """The model of a Hugging Face directory. With `keep`, its answers are kept in a file in that directory, one for each
-    model, set of options and version of the harness, and not computed again."""
+    """Returns the model of a Hugging Face directory. With `keep`, its answers are stored in a file in that directory, one for
+    each model, set of options and version of the harness, and are not computed again."""
     lm = ByPage(pretrained=str(export), device="cpu", batch_size=batch, **OPTIONS)
     if not keep:
         return lm
@@ -84,8 +84,8 @@ def model(export, batch, keep=None):
 
 
 def ids(lm, arguments):
-    """Token ids of a request's context and continuation as the model gets them: what its context cannot hold is cut off
-    on the left. A page has the token that begins texts as its context."""
+    """Returns the token ids of a request's context and continuation as the model reads them, cut off on the left where its
+    context cannot hold them. The context of a page is the token that begins texts."""
     if len(arguments) == 1:
         return [lm.prefix_token_id], lm.tok_encode(*arguments)
     context, continuation = arguments

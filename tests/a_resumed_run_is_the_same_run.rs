@@ -224,7 +224,7 @@ fn a_run_with_muon_is_resumed_exactly() {
         "mini.toml",
         "--set",
         "train.optimizer=muon",
-        // Every step is reported, however slow it is.
+        // Every step is reported, regardless of its speed.
         "--set",
         "train.log_every=1",
         "--set",
@@ -245,7 +245,7 @@ fn a_run_with_muon_is_resumed_exactly() {
     let code = wait("the end", || child.try_wait().unwrap()).code();
     assert_eq!(code, Some(0));
     assert!(outcome(&place, "stopped") == outcome(&place, "whole"));
-    // What the two report of a step is the same, but for times.
+    // Both runs report the same values for each step, except times.
     let reported = |name: &str| -> Vec<Value> {
         let events = place.events(name).into_iter();
         let fields = [

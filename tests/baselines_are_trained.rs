@@ -1,5 +1,5 @@
-//! Every arm of a comparison is a phase after the rounds, with its own start, size and steps; one can be trained alone, and what
-//! does not fit is refused before anything is trained.
+//! Every arm of a comparison is a phase after the rounds, with its own start, size and steps. An arm can be trained alone, and
+//! one that does not fit is rejected before training.
 
 mod common;
 
@@ -47,7 +47,7 @@ start = "inherit"
 objective = { distill = { teacher = "reference", alpha = 0.5, temperature = 2.0 } }
 "#;
 
-/// The miniature recipe with two layers of four in one round of six steps.
+/// Returns the miniature recipe with two of four layers, in one round of six steps.
 fn config() -> String {
     let mini = MINI
         .replace("layers = 1", "layers = 2")
@@ -64,7 +64,7 @@ fn place(config: &str) -> Place {
     place
 }
 
-/// The phases of a run's journal, in order.
+/// Returns the phases of a run's journal, in order.
 fn phases(place: &Place, name: &str) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for e in place.events(name) {

@@ -79,7 +79,7 @@ fn place() -> Place {
     place
 }
 
-/// Adds results on more tasks than a low screen has rows for.
+/// Adds results on more tasks than fit on a low screen.
 fn evaluate(place: &Place) {
     let path = place.run_dir(journal::NAME).join("events.jsonl");
     let mut journal = journal::journal(Moment::Deciding);
@@ -186,7 +186,7 @@ fn every_key_that_needs_no_trainer_changes_the_screen() {
         Scope::Layer("help"),
         Scope::Layer("info"),
         Scope::Layer("since"),
-        // It writes into the journal.
+        // Adding its results writes to the journal.
         Scope::View("eval"),
     ] {
         assert!(is_watched(scope));

@@ -97,7 +97,7 @@ fn a_recipe_needs_no_more_than_its_largest_phase() -> Result<()> {
         let bound = largest.max(was) + (1 << 20);
         assert!(most <= bound, "{most} at most, {bound} are needed");
     }
-    // A teacher, here the reference, while six layers learn from it.
+    // Distillation of six layers with a teacher, here the reference.
     let student = layers(6);
     let promised = promise(&student, true).with_teacher(&passes, Some(&reference));
     assert!(promised.on_gpu > promise(&student, true).on_gpu);

@@ -1,5 +1,5 @@
-//! Layers are chosen by a measure of the reference, on the command line and in a run; grown models copy their own layers
-//! where the config says so.
+//! Layers are chosen by a measure of the reference, on the command line and in a run; models grow by copies of their own layers
+//! if the config asks for them.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn model(name: &str) -> String {
     fixtures().join("models").join(name).display().to_string()
 }
 
-/// What transformers and numpy find in a model, and the windows that it is of: `make_layer_choice_fixture.py`.
+/// Measures of a model by transformers and numpy, and their windows, from `make_layer_choice_fixture.py`.
 fn fixture(place: &Place, name: &str) -> (Value, Vec<String>) {
     let text = std::fs::read_to_string(fixtures().join("layer_choice.json")).unwrap();
     let all: Value = serde_json::from_str(&text).unwrap();
@@ -166,7 +166,7 @@ fn what_cannot_be_measured_is_refused() {
         err.contains("7 layers are to be kept of a model of 6"),
         "{err}"
     );
-    // A config that has no reference, and one whose reference has too few layers.
+    // A config without a reference, and one whose reference has too few layers.
     let without = common::MINI
         .replace("[reference.train]\nsteps = 60\nlr = 1e-2\nwarmup = 5\n", "")
         .replace("layers = 1", "layers = \"influence:2\"");
@@ -212,13 +212,13 @@ fn a_run_measures_its_reference_and_grows_by_copies() {
     let mut all = [taken.clone(), dropped.clone()].concat();
     all.sort_unstable();
     assert_eq!((all, taken.len()), (vec![0, 1, 2, 3], 2));
-    // The whole reference's loss is the benchmark, on the same windows.
+    // The loss with all layers is the reference's benchmark, on the same windows.
     let show = place.show("mine");
     let whole = measured["whole"].as_f64().unwrap();
     let benchmark = show["reference"]["val_loss"].as_f64().unwrap();
     assert!((whole - benchmark).abs() < 1e-6, "{whole}, {benchmark}");
     assert_eq!(&show["layers_chosen_by"], measured);
-    // The model that remains starts at the loss that was measured last.
+    // The remaining model starts at the loss that was measured last.
     let first = events
         .iter()
         .find(|e| e["kind"] == "eval" && e["phase"] == "round-1")

@@ -86,7 +86,7 @@ fn right(path: &Path, model: &str) -> Vec<f64> {
         .collect()
 }
 
-/// The requests of a line of samples.
+/// Returns the requests of a line of samples.
 fn requests(line: &str) -> Vec<Value> {
     parsed(line)["requests"].as_array().unwrap().clone()
 }

@@ -244,7 +244,7 @@ fn layers_are_taken_as_asked() {
     assert_eq!(info("range")["n_layer"], 2);
     take("half", &[]);
     assert_eq!(info("half")["n_layer"], 1);
-    // One norm of a layer is a part, both together are another.
+    // Each norm of a layer is a part, and both together are one as well.
     let dry = |what: &str| {
         let table = take("x", &["--dry-run", "--layers", "1", "--what", what]);
         let layer = table.lines().find(|l| l.contains("layer 0")).unwrap();

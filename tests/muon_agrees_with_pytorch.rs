@@ -1,5 +1,5 @@
-//! Fifty steps with given gradients lead to the weights that `torch.optim.Muon` has then: matrices with more rows, with more
-//! columns and square ones, and queries, keys and values in one tensor. `tests/fixtures/make_muon_fixtures.py` made them.
+//! Fifty steps with given gradients lead to the weights of `torch.optim.Muon`, for tall, wide and square matrices, and for
+//! queries, keys and values in one tensor. `tests/fixtures/make_muon_fixtures.py` made the fixtures.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use heirloom::ops;
 use heirloom::train::{Hyperparameters, Optimizer};
 
 const STEPS: u64 = 50;
-/// Farthest that a weight may lie from PyTorch's; they are up to 1 in size and move by up to 0.7.
+/// Largest allowed difference from PyTorch's weights, which have magnitudes up to 1 and move by up to 0.7.
 const MOST: f32 = 1e-5;
 
-/// Numbers in (-1, 1) by a hash of their place: those of a tensor at a step.
+/// Returns the numbers of a tensor at a step, in (-1, 1), from a hash of their positions.
 fn numbers(tensor: u64, step: u64, n: usize) -> Vec<f32> {
     let first = (tensor * 64 + step) << 20;
     (first..)
@@ -33,7 +33,7 @@ fn gradient(tensor: u64, step: u64, n: usize) -> Vec<f32> {
     both.map(|(a, b)| (a + 0.5 * b) * small).collect()
 }
 
-/// One layer; Llama's has half as many heads of keys and values.
+/// Returns a model of one layer; Llama's has half as many key and value heads.
 fn layer(family: &str) -> DecoderConfig {
     let sizes = Sizes {
         n_layer: 1,
@@ -52,7 +52,7 @@ fn layer(family: &str) -> DecoderConfig {
     }
 }
 
-/// Trains the layer, and returns by how much it differs from PyTorch's weights at most.
+/// Trains the layer, and returns the largest difference from PyTorch's weights.
 fn farthest(
     family: &str,
     scale: (MuonScale, &str),

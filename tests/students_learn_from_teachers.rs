@@ -1,11 +1,11 @@
-//! A baseline with `objective = {distill = ...}` learns from its teacher, is planned with it, and goes on with it after a resume.
+//! A baseline with `objective = {distill = ...}` learns from its teacher, is planned with it, and continues with it after a resume.
 
 mod common;
 
 use common::{MINI, Place, texts};
 use serde_json::Value;
 
-/// The miniature recipe, smaller still, with baselines that start as the reference itself and from random weights.
+/// Returns a smaller miniature recipe, with baselines that start from the reference and from random weights.
 fn config() -> String {
     let mini = MINI
         .replace("steps = 60", "steps = 6")
@@ -48,7 +48,7 @@ fn train(place: &Place, name: &str, only: &str) {
     );
 }
 
-/// Loss and gradient norm of each step of a phase, by the last word on it.
+/// Returns loss and gradient norm of each step of a phase, from its latest event.
 fn steps(place: &Place, name: &str, phase: &str) -> Vec<(f64, f64)> {
     let mut steps = std::collections::BTreeMap::new();
     for e in place.events(name) {
@@ -87,14 +87,14 @@ fn a_resumed_student_has_its_teacher_again() {
     train(&place, "whole", "kd");
     let whole = steps(&place, "whole", "baseline-kd");
     assert_eq!(whole.len(), 8);
-    // Half of another loss, from the same weights and batches.
+    // Half of the objective is the divergence, from the same weights and batches.
     let plain = steps(&place, "plain", "baseline-plain");
     assert!(
         plain[0].0 > 2.0 * whole[0].0 - 2.0 && plain[0] != whole[0],
         "{plain:?} {whole:?}"
     );
 
-    // In the middle of the student's phase, after its reference's 6 steps.
+    // In the middle of the student's phase, after the reference's 6 steps.
     let args = [
         "train",
         "kd.toml",

@@ -25,7 +25,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// A text or a file of ids that was given otherwise than by [`Input`]'s own arguments.
+    /// Makes an input from values that were not parsed by [`Input`]'s own arguments.
     pub fn of(
         text: Option<String>,
         tokens: Option<String>,

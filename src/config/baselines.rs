@@ -1,4 +1,4 @@
-//! The checks of `[[baseline]]`: each entry alone, and with the rest of the config.
+//! Checks of `[[baseline]]`: each entry alone, and together with the rest of the config.
 
 use toml_edit::{InlineTable, Value};
 
@@ -19,7 +19,7 @@ pub(super) fn teacher_mut(entry: &mut InlineTable) -> Option<&mut Value> {
     (teacher.as_str() != Some("reference")).then_some(teacher)
 }
 
-/// Records what is wrong with the entries as they were given.
+/// Records problems of single entries.
 pub(super) fn check_types(value: &Value, places: &mut Places) {
     let entries: Vec<&Value> = match value.as_array() {
         Some(list) => list.iter().collect(),
@@ -31,7 +31,7 @@ pub(super) fn check_types(value: &Value, places: &mut Places) {
         let n = entries.len();
         places.bad(
             BASELINE,
-            format!("at most {MOST_BASELINES} baselines fit into a run, the config has {n}"),
+            format!("a run has at most {MOST_BASELINES} baselines, the config has {n}"),
         );
         return;
     }
@@ -50,7 +50,7 @@ pub(super) fn check_types(value: &Value, places: &mut Places) {
     }
 }
 
-/// Records what does not fit the rest of the config. What depends on a reference that is loaded is checked with its shape.
+/// Records conflicts with the rest of the config. Checks that need a loaded reference are made once its shape is known.
 pub(super) fn check(config: &Config, places: &mut Places) {
     let mut report = |i: usize, key: &str, message: String| {
         let (key, entry) = (format!("{BASELINE}.{i}.{key}"), format!("{BASELINE}.{i}"));

@@ -28,7 +28,7 @@ const RULES: [(&str, &str); 6] = [
     ),
 ];
 
-/// What an entry of `[[baseline]]` holds.
+/// The keys of an entry of `[[baseline]]`.
 const BASELINES: &str = "\
 Any number of sections, each a model that is trained after the rounds and the controls and compared with them:
 

@@ -7,7 +7,8 @@
 //! [`Config`], the table of all [`keys`], the `document` printed from it, and the checks of single values (`rules`).
 //! `values` are the types of keys, which `kind` names; `key` has the other facts about a key. [`load`](mod@load) reads
 //! text and overrides into a `draft`, with the `types` that keys require; [`check`](mod@check) checks values together,
-//! [`resume`] what a resume may change; `variables` expands paths, `places` records where a key was given.
+//! `baselines` the entries of `[[baseline]]`, [`resume`] what a resume may change; `variables` expands paths, `places` records
+//! where a key was given, `nearest` finds suggestions for misspelled words.
 
 mod baselines;
 mod check;

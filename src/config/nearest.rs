@@ -1,4 +1,4 @@
-//! The known word that a misspelled one is most like.
+//! Finds the known word that is most similar to a misspelled one.
 
 /// Most bytes of a word that may be misspelled.
 const LONGEST_WORD: usize = 100;
@@ -16,7 +16,7 @@ pub fn best<'a>(
     candidates
         .map(|c| (strsim::normalized_damerau_levenshtein(word, c), c))
         .filter(|(score, _)| *score >= enough)
-        // Of equals the first in the table.
+        // Ties go to the first in the table.
         .fold(None, |best: Option<(f64, &str)>, found| match best {
             Some(best) if best.0 >= found.0 => Some(best),
             _ => Some(found),

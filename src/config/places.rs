@@ -69,7 +69,7 @@ impl Places {
         }
     }
 
-    /// Returns `FILE:LINE` of what a file gives; empty for everything else.
+    /// Returns `FILE:LINE` of a value from a file; empty for values from elsewhere.
     pub fn line(&self, path: &str) -> String {
         match self.at.get(path) {
             Some(Place::Line(n)) => format!("{}:{n}", self.label),

@@ -105,7 +105,7 @@ fn hint(word: &str, names: &[&str]) -> String {
         .map_or(String::new(), |near| format!("; did you mean {near:?}?"))
 }
 
-/// Returns the form nearest to a word that is not a choice of layers, if it looks like a rule with a number: `loss:6` for
+/// Returns the valid form nearest to a word that is not a choice of layers, if it looks like a rule with a number: `loss:6` for
 /// `los:6`, `loss:n` for `loss`.
 pub fn nearest_layers(word: &str) -> Option<String> {
     let (rule, n) = word.split_once([':', '=', ' ']).unwrap_or((word, ""));

@@ -58,13 +58,13 @@ fn per_flop(run: &RunState) -> Option<f64> {
     Some((b.elapsed - a.elapsed) / (tokens * cost_of(info, &now.phase, now.layers)))
 }
 
-/// Seconds that training still waits for downstream tasks: for those of the evaluation in progress, and for the planned ones
-/// at their latest speeds. A task that was not measured yet counts nothing but in its own evaluation.
+/// Returns the seconds that training will still wait for downstream tasks: those of the evaluation in progress, and the planned
+/// ones at their latest speeds. A task without a measured speed counts only in the evaluation in progress.
 fn of_tasks(run: &RunState) -> f64 {
     of_evaluation(run) + planned_tasks(run).unwrap_or(0.0)
 }
 
-/// Seconds until training continues, while it waits for an evaluation on tasks.
+/// Returns the seconds until training continues, while it waits for an evaluation on tasks.
 fn of_evaluation(run: &RunState) -> f64 {
     let Some(progress) = run.tasking() else {
         return 0.0;
@@ -73,7 +73,7 @@ fn of_evaluation(run: &RunState) -> f64 {
     let (Some(info), Some(now)) = (&run.info, &run.core.phase) else {
         return current;
     };
-    // An operator may have asked for other tasks, whose names are in no event.
+    // An operator may have asked for other tasks, which no event names.
     let names = info.tasks.as_ref().map_or(&[][..], |t| &t.names);
     let number = progress.number as usize;
     let is_planned = names.len() as u64 == progress.tasks
@@ -85,7 +85,7 @@ fn of_evaluation(run: &RunState) -> f64 {
     current + rest
 }
 
-/// Seconds of the evaluations that the plan still has after that in progress.
+/// Returns the seconds of the planned evaluations after the one in progress.
 fn planned_tasks(run: &RunState) -> Option<f64> {
     let (info, now) = (run.info.as_ref()?, run.core.phase.as_ref()?);
     let plan = info.tasks.as_ref()?;
@@ -100,7 +100,7 @@ fn planned_tasks(run: &RunState) -> Option<f64> {
     Some(speed * (own * cost(info, now.layers) + later))
 }
 
-/// Seconds that a task took last, for one unit of [`cost`]; 0 where it was not measured.
+/// Returns the seconds that a task took last per unit of [`cost`]; 0 where it was not measured.
 fn task_seconds(run: &RunState, info: &RunInfo, name: &str) -> f64 {
     let points = run.live().tasks.iter().rev();
     let mut of_task = points.filter(|p| p.task == name && p.refused.is_none());

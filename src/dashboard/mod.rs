@@ -12,7 +12,7 @@
 //! | [`views`], [`layers`] | what fills the screen and what lies over it, a row each |
 //! | [`session`], [`library`], [`neighbours`], [`around`] | the run that is shown; other runs; what else is read from disk |
 //! | [`feed`], [`replay`], [`answers`], [`starting`] | where events come from and commands go; answers; the start of a run |
-//! | [`screen`], [`scene`], [`panels`], [`widgets`], [`chart_view`], [`log_view`], [`scroll`] | a frame, from what it is drawn, its parts |
+//! | [`screen`], [`scene`], [`panels`], [`widgets`], [`chart_view`], [`log_view`], [`scroll`] | drawing a frame, its inputs, its parts |
 //! | [`eta`], [`costs`], [`rollback_points`], [`when`] | what is derived from a state for several places |
 //! | [`home`], [`plain`], [`collapse`] | the home screen; plain lines; the demonstration |
 //! | [`theme`], [`glyphs`], [`pace`], [`title`], [`alerts`] | colours, characters, how often frames are drawn, the window's title and bell |

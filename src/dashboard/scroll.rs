@@ -1,4 +1,4 @@
-//! How far lines are scrolled that have more rows than their panel.
+//! Scrolls lines that have more rows than their panel.
 
 use std::cell::Cell;
 
@@ -6,17 +6,17 @@ use ratatui::text::Line;
 
 use super::message::Act;
 
-/// How far a panel is scrolled.
+/// The scroll position of a panel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scroll {
-    /// Lines scrolled past.
+    /// Number of lines above the panel.
     from: usize,
-    /// Most lines that can be, and the rows shown, as of the last frame.
+    /// Largest offset, and number of visible rows, as of the last frame.
     shape: Cell<(usize, usize)>,
 }
 
 impl Scroll {
-    /// Moves by a line or a page, within what the last frame had.
+    /// Moves by a line or a page, within the limits of the last frame.
     pub fn act(&mut self, act: Act) {
         let (most, rows) = self.shape.get();
         let page = rows.max(1);
@@ -32,7 +32,7 @@ impl Scroll {
         .min(most);
     }
 
-    /// The lines that are in sight where there are so many rows, and whether others are below them.
+    /// Returns the lines that are visible in so many rows, and whether more follow.
     pub fn visible<'a>(&self, lines: Vec<Line<'a>>, rows: usize) -> (Vec<Line<'a>>, bool) {
         let most = lines.len().saturating_sub(rows);
         self.shape.set((most, rows));

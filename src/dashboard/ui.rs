@@ -28,7 +28,7 @@ pub struct Ui {
     pub view: &'static str,
     pub chart: ChartView,
     pub log: LogView,
-    /// How far the table of tasks is scrolled.
+    /// Scroll position of the table of tasks.
     pub tasks: Scroll,
     /// One line of answer to the last key.
     pub notice: Option<String>,

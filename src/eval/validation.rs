@@ -88,7 +88,7 @@ impl Evaluator {
         paired_gap(model, reference, self.disjoint)
     }
 
-    /// The buffers that its passes go through.
+    /// The buffers of its passes.
     pub fn workspace(&self) -> &Workspace {
         &self.workspace
     }

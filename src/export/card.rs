@@ -95,7 +95,7 @@ fn making(out: &mut String, run: &FromRun) -> std::fmt::Result {
         )?,
         other => writeln!(
             out,
-            "It is a model for comparison of the run ({}), trained for comparison.",
+            "It was trained by the run for comparison ({}).",
             phase_name(other)
         )?,
     }
@@ -105,8 +105,8 @@ fn making(out: &mut String, run: &FromRun) -> std::fmt::Result {
         Start::Inherit | Start::Restart => "the reference's layers",
         Start::Keep => "what the round before had trained, with further layers of the reference",
         Start::Reference => "the reference",
-        Start::Stack => "a model of half as many layers, twice, one block on the other",
-        Start::Hybrid => "the reference's first layers, twice",
+        Start::Stack => "a model of half as many layers, stacked twice",
+        Start::Hybrid => "the reference's first layers, stacked twice",
         Start::HalfWidth => "the first half of the reference's width",
         Start::Layers => "parts of the reference's layers",
     };
@@ -221,7 +221,7 @@ fn tasks(out: &mut String, state: &RunState) -> std::fmt::Result {
             }
             out.push('\n');
         }
-        // Where they differ, values are not to be compared.
+        // Values on different numbers of documents cannot be compared.
         if let Some(all) = documents(&of_task[0]) {
             write!(out, "| {} | documents | - |", words(of_task[0].task))?;
             for n in all {

@@ -1,4 +1,4 @@
-//! Which layers of a reference a choice means.
+//! Resolves a choice of layers to layers of a reference.
 
 use super::error::InheritError;
 use super::measure::Measured;
@@ -7,12 +7,12 @@ use crate::config::{LayerChoice, Measure};
 /// A layer whose MaxRank is below this is lazy or nearly so.
 const POTENT_RANK: f64 = 2.0;
 
-/// The reference layers that a choice means, in order, as far as they are known before the reference is measured: of a
-/// [measured](Measure) choice, the number alone ([`LayerChoice::of`]). `max_rank` is the reference's MaxRank per layer:
-/// `auto` takes half of the layers, but none from the first collapsing one on, and at least one.
+/// Returns the reference layers of a choice, in order. Of a [measured](Measure) choice only their number is right
+/// ([`LayerChoice::of`]). `max_rank` is the reference's MaxRank per layer: `auto` takes half of the layers, but none from the
+/// first collapsing one on, and at least one.
 ///
 /// # Errors
-/// When the choice names a layer the reference does not have, or none.
+/// When the choice names no layer, or one that the reference lacks.
 pub fn choose(
     choice: &LayerChoice,
     n_layer: usize,
@@ -35,15 +35,15 @@ pub fn choose(
     }
 }
 
-/// Layers that were chosen, in order, and what was measured for that.
+/// Chosen layers, in order, and the measure that chose them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chosen {
     pub layers: Vec<usize>,
     pub measured: Option<Measured>,
 }
 
-/// As [`choose`], with the measure taken where the choice needs one: `take` measures the reference
-/// ([`measure::measure`]) and returns `None` where it was interrupted, which is then the result.
+/// As [`choose`], but takes the measure that the choice needs: `take` measures the reference ([`measure::measure`]).
+/// Returns `None` if `take` does, which means that it was interrupted.
 ///
 /// # Errors
 /// As [`choose`], and those of `take`.
@@ -66,8 +66,8 @@ pub fn resolve<E: From<InheritError>>(
     }))
 }
 
-/// The reference's next `n` contiguous layers after the last one inherited: fewer, or none, when it has no more, or
-/// when the layers were picked by hand and are not its first ones.
+/// Returns the reference's next `n` contiguous layers after the last one inherited. They are fewer than `n` at the
+/// reference's end, and empty if the inherited layers are not its first ones.
 pub fn next_layers(layers: &[usize], n: usize, n_layer: usize) -> Vec<usize> {
     let contiguous = layers.iter().enumerate().all(|(i, &l)| i == l);
     if !contiguous {

@@ -1,4 +1,4 @@
-//! Why no model can be made of the layers that are asked for.
+//! Errors of making a model from layers of others.
 
 use crate::model::ModelError;
 use crate::tensors::DType;
@@ -13,9 +13,7 @@ pub enum InheritError {
         value: f32,
         dtype: DType,
     },
-    #[error(
-        "layers are taken that are not there: layer {layer} of a model of {n_layer}, counted from 0"
-    )]
+    #[error("missing layer: layer {layer} of a model of {n_layer}, counted from 0")]
     NoLayer { layer: usize, n_layer: usize },
     #[error("no layer is taken")]
     Nothing,

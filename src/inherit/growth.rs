@@ -1,4 +1,4 @@
-//! Which layers a grown model has.
+//! The layers of a grown model.
 
 use super::choice::next_layers;
 use crate::run::command::GrowSource;
@@ -6,20 +6,20 @@ use crate::run::command::GrowSource;
 /// A layer of a grown model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grown {
-    /// A layer of the model before.
+    /// A layer of the model before the growth.
     Kept(usize),
-    /// A copy of a layer of the model before, which stays as well.
+    /// A copy of a layer of the model before the growth, in addition to that layer.
     Copied(usize),
     /// A layer of the reference.
     Next(usize),
 }
 
-/// The layers of a model after a growth by up to `add`, bottom first. `present` are the reference's layers that those of the
-/// model came from. Where no layer can be added, all are kept.
+/// Returns the layers of a model after a growth by up to `add`, bottom first. `present` are the reference's layers that the
+/// model's layers came from. If no layer can be added, all are kept.
 ///
-/// A copy of the middle is a block of `add` layers that stands right above itself (Saunshi et al., "On the inductive bias
-/// of stacking towards improving reasoning" (MIDAS), arXiv 2409.19044); where its place is not in the very middle, it is the
-/// lower one. A model of fewer layers than `add` is copied as a whole.
+/// `CopyMiddle` copies the middle block of `add` layers right above itself (Saunshi et al., "On the inductive bias of stacking
+/// towards improving reasoning" (MIDAS), arXiv 2409.19044); of two middle blocks, the lower one. A model of fewer layers than
+/// `add` is copied as a whole.
 pub fn grow(
     source: GrowSource,
     present: &[usize],
@@ -48,8 +48,8 @@ pub fn grow(
         .collect()
 }
 
-/// The reference's layers that those of a grown model come from, and of these the ones that were added; `present` as for
-/// [`grow`].
+/// Returns the reference's layers that the layers of a grown model come from, and those of the added layers alone; `present`
+/// as for [`grow`].
 pub fn sources(grown: &[Grown], present: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let source = |layer: &Grown| match *layer {
         Grown::Kept(own) | Grown::Copied(own) => present[own],

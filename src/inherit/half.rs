@@ -4,15 +4,15 @@
 use super::InheritError;
 use crate::model::{Decoder, DecoderConfig, ModelError, Param, Weights, family};
 
-/// Most elements of an embedding or a head that are in memory on their way into a narrower one, unless a row has more.
+/// Most elements of an embedding or a head that are copied at once into a narrower one; at least a row.
 const ELEMENTS: usize = 1 << 20;
 
-/// The shape of the reference with `n_head` of its query heads, or half of them: head size, layers and their attention
+/// Returns the shape of the reference with `n_head` of its query heads, or half of them: head size, layers and their attention
 /// scales stay, while `n_embd`, `n_inner` and `n_kv_head` shrink by the same factor as `n_head`.
 ///
 /// # Errors
-/// When `n_head` is not below the reference's, or one of these numbers would not be whole: the error names a number of
-/// heads that fits, if one does.
+/// When `n_head` is not below the reference's, or one of these numbers would not be an integer: the error names a number of
+/// heads that fits, if there is one.
 pub fn half_width(
     reference: &DecoderConfig,
     n_head: Option<usize>,
@@ -51,7 +51,7 @@ pub fn half_width(
     }
 }
 
-/// A size that is not whole with `kept` of the reference's heads, and what it counts.
+/// Returns a size that is not an integer with `kept` of the reference's heads, and what it counts.
 fn uneven(reference: &DecoderConfig, kept: usize) -> Option<(&'static str, usize)> {
     let sizes = [
         ("key and value heads", reference.n_kv_head),
@@ -62,7 +62,7 @@ fn uneven(reference: &DecoderConfig, kept: usize) -> Option<(&'static str, usize
     sizes.into_iter().find(|(_, size)| !whole(*size))
 }
 
-/// What to write instead: the number of heads nearest to half of the reference's that fits.
+/// Describes what to write instead: the fitting number of heads nearest to half of the reference's.
 fn advice(reference: &DecoderConfig) -> String {
     let all = reference.n_head;
     let fitting = (1..all).filter(|&n| uneven(reference, n).is_none());
@@ -128,7 +128,7 @@ fn take(
     Ok(())
 }
 
-/// Elements of a row; a vector is one row.
+/// Returns the number of elements of a row; a vector is one row.
 fn row(p: &Param) -> usize {
     p.shape.last().copied().unwrap_or(1)
 }
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    /// A random model of this shape in memory, and the same in files.
+    /// Returns a random model of this shape in memory, and the same model in files.
     fn both(shape: DecoderConfig) -> (tempfile::TempDir, Decoder, Files) {
         let model = Decoder::random(shape, 3, &Device::Cpu).unwrap();
         let tmp = tempfile::tempdir().unwrap();
@@ -162,7 +162,7 @@ mod tests {
         (tmp, model, files)
     }
 
-    /// Element `at` of a parameter, row by row.
+    /// Returns element `at` of a parameter, in row-major order.
     fn element(model: &Decoder, name: &str, at: [usize; 2]) -> f32 {
         let i = model.params.iter().position(|p| p.name == name).unwrap();
         let row = row(&model.params[i]);

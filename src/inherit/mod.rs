@@ -27,8 +27,8 @@ pub use merge::assemble_slices;
 pub use origin::{Ends, Origin, Taken};
 pub use slices::{Slices, SlicesError};
 
-/// The parts that `inherit.what` names. A tied head is the embedding, so either name brings it along; the norms of a layer
-/// are in the set each and, where both are taken, as [`Part::Norms`].
+/// The parts that `inherit.what` names. A tied head is the embedding, so either name includes it. Each norm of a layer is in
+/// the set and, where both are taken, [`Part::Norms`] as well.
 pub fn parts(what: &[Part], tied_head: bool) -> HashSet<Part> {
     let mut parts: HashSet<Part> = what.iter().copied().collect();
     if tied_head && parts.contains(&Part::Head) {

@@ -13,7 +13,7 @@ pub fn similarity(before: &[f32], after: &[f32], c: usize) -> f64 {
     rows.map(|(a, b)| cosine(a, b)).sum()
 }
 
-/// The cosine of the angle between two vectors; 1 where one of them is zero, NaN where a value is not finite.
+/// Returns the cosine of the angle between two vectors; 1 if one of them is zero, NaN if a value is not finite.
 pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         let both = a.iter().zip(b);

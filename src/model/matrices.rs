@@ -1,4 +1,4 @@
-//! The matrices that map hidden states to hidden states: what an optimizer for matrices may treat as such.
+//! The hidden matrices, which map hidden states to hidden states: those that an optimizer for matrices may update.
 
 use super::arena::Param;
 use super::config::DecoderConfig;
@@ -9,16 +9,16 @@ use crate::ops::{Block, Layout};
 /// One of the matrices that a tensor holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HiddenMatrix {
-    /// Where it lies in the tensor.
+    /// Its place in the tensor.
     pub block: Block,
-    /// Its inputs and outputs, however it lies.
+    /// Its inputs and outputs, whichever layout the tensor has.
     pub inputs: usize,
     pub outputs: usize,
 }
 
 impl Param {
-    /// Whether this is a weight of a layer's attention or MLP. Embeddings, positions, the head, norms and biases are not,
-    /// although the former three have two dimensions: each of their rows belongs to a token or a position.
+    /// Whether this is a weight of a layer's attention or MLP. Embeddings, positions and the head are not, although they have
+    /// two dimensions: each of their rows belongs to a token or a position. Norms and biases are vectors.
     pub fn is_hidden_matrix(&self) -> bool {
         self.shape.len() == 2
             && self.layer.is_some()
@@ -27,8 +27,8 @@ impl Param {
 }
 
 impl DecoderConfig {
-    /// Returns the matrices of a tensor that [is one](Param::is_hidden_matrix): the tensor itself, or the queries', the
-    /// keys' and the values' where it holds all three.
+    /// Returns the matrices of a [hidden matrix](Param::is_hidden_matrix) tensor: the tensor itself, or the matrices of
+    /// queries, keys and values if it holds all three.
     pub fn hidden_matrices(&self, p: &Param) -> Vec<HiddenMatrix> {
         let [rows, stride] = p.shape[..] else {
             return Vec::new();

@@ -21,7 +21,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Parts that make up a model, each tensor in one of them, in the order of tables.
+    /// Parts that together make up a model, in the order of tables; each tensor is in exactly one.
     pub const ALL: [Self; 7] = [
         Self::Embeddings,
         Self::Positions,

@@ -252,7 +252,7 @@ pub trait Weights {
         out: &mut [f32],
     ) -> Result<(), ModelError>;
 
-    /// Fills `out` with rows of such a parameter, along its first dimension, from row `first` on.
+    /// Fills `out` with rows of such a parameter, along its first dimension, starting with row `first`.
     ///
     /// # Errors
     /// When the parameter or a row is missing, or cannot be read.
@@ -321,19 +321,19 @@ impl Weights for Files {
             let rows = first..first.saturating_add(out.len() / row_of(p));
             return Ok(self.source.read_rows_into(name, rows, out)?);
         }
-        // The file's rows are not the model's.
+        // The file's layout differs from the model's.
         let mut all = vec![0.0; p.len()];
         self.read(i, &mut all)?;
         copy_rows(&all, p, first, out)
     }
 }
 
-/// Elements of a row of a parameter.
+/// Returns the number of elements of a row of a parameter.
 fn row_of(p: &Param) -> usize {
     p.shape[1..].iter().product()
 }
 
-/// Copies rows of a parameter out of all its values.
+/// Copies rows from all values of a parameter.
 fn copy_rows(all: &[f32], p: &Param, first: usize, out: &mut [f32]) -> Result<(), ModelError> {
     let from = first.saturating_mul(row_of(p));
     let rows = all.get(from..from.saturating_add(out.len()));

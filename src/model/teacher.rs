@@ -1,4 +1,4 @@
-//! A frozen model whose probabilities another one learns (knowledge distillation).
+//! A frozen model whose probabilities another model is trained on (knowledge distillation).
 
 use candle_core::{Result, Tensor, bail};
 
@@ -8,20 +8,20 @@ use super::memory::workspace_bytes;
 use super::workspace::{Format, Mode, Workspace, activations};
 use crate::ops::{self, SoftTargets};
 
-/// A model without gradients, and buffers for passes over a student's windows. Its logits exist for as many rows at once as
-/// the student's.
+/// A model without gradients, and buffers for passes over a student's windows. As for the student, logits exist for a piece of
+/// the rows at a time.
 #[derive(Debug)]
 pub struct Teacher {
     model: Decoder,
     ws: Workspace,
-    /// A piece of its logits.
+    /// The teacher's logits for a piece of the rows.
     chunk: Tensor,
-    /// A piece of the student's, where the student's workspace has no room for rows of logits.
+    /// The student's logits for a piece of the rows, if the student's workspace cannot hold complete rows.
     of_student: Option<Tensor>,
 }
 
-/// The rows of logits that exist at once, and elements from one to the next; and whether the student's workspace holds fewer:
-/// its head works on columns with bf16 on the CPU.
+/// Returns the number of rows of logits that exist at once and their stride, and whether the student needs such a buffer of its
+/// own: with bf16 on the CPU its head works on columns.
 fn piece(student: Format, rows: usize, vocab: usize) -> ((usize, usize), bool) {
     match student.gpu {
         true => (student.chunk(rows, vocab), false),
@@ -33,8 +33,8 @@ fn piece(student: Format, rows: usize, vocab: usize) -> ((usize, usize), bool) {
 }
 
 impl Teacher {
-    /// Makes a teacher for passes over `batch` windows of `time` tokens. `format` is what it computes in, which the model has
-    /// been made for, and `student` what its student does.
+    /// Makes a teacher for passes over `batch` windows of `time` tokens. `format`, for which the model was made, is the teacher's
+    /// format, and `student` the student's.
     ///
     /// # Errors
     /// When `time` is longer than its context, or there is not enough memory.
@@ -62,7 +62,7 @@ impl Teacher {
         })
     }
 
-    /// Bytes of its buffers, weights not included.
+    /// Returns the bytes of its buffers, without the weights.
     pub fn buffer_bytes(
         config: &DecoderConfig,
         (batch, time): (usize, usize),
@@ -75,15 +75,15 @@ impl Teacher {
         workspace_bytes(config, (batch, time), Mode::Trunk, format, 0) + logits(format) + own
     }
 
-    /// Its shape.
+    /// Returns its shape.
     pub fn config(&self) -> &DecoderConfig {
         &self.model.config
     }
 
-    /// Reads the windows `inputs` (B T token ids): what follows learns from these.
+    /// Runs the windows `inputs` (B T token ids) through the model, for the losses that follow.
     ///
     /// # Errors
-    /// When they are more or fewer than its passes have, an id is not in the vocabulary, or an operation fails.
+    /// When their number is not that of its passes, an id is not in the vocabulary, or an operation fails.
     pub fn read(&self, inputs: &[u32]) -> Result<()> {
         if inputs.len() != self.ws.batch * self.ws.time {
             bail!(
@@ -99,12 +99,12 @@ impl Teacher {
 }
 
 impl Head<'_> {
-    /// Computes the loss of distillation of every token, in nats, and the gradients of `scale` times their sum:
-    /// `(1 - alpha) CE + alpha T² KL(teacher || student)`, both at the temperature T in the divergence. The teacher must have
-    /// read the same windows.
+    /// Computes the distillation loss of every token, in nats, and the gradients of `scale` times their sum:
+    /// `(1 - alpha) CE + alpha T² KL(teacher || student)`, with both distributions of the divergence at temperature T. The
+    /// teacher must have read the same windows.
     ///
     /// # Errors
-    /// When the vocabularies differ, a target is not in them, or an operation fails.
+    /// When the vocabularies differ, a target is outside them, or an operation fails.
     pub fn distillation(
         &self,
         teacher: &Teacher,

@@ -1,5 +1,5 @@
-//! A forward pass in parts: embedding, chosen layers, head. What a model is without some of its layers can be measured
-//! without making that model.
+//! A forward pass in parts: embedding, chosen layers, head. With it, a model without some of its layers can be measured
+//! without being built.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -25,7 +25,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the model lacks a layer, there are more layers than the workspace has streams for (one for forward passes has
-    /// two, which take turns), or an operation or `each` fails.
+    /// two, used alternately), or an operation or `each` fails.
     pub fn through<'w>(
         &self,
         ws: &'w Workspace,
@@ -34,7 +34,7 @@ impl Decoder {
     ) -> Result<&'w Tensor> {
         let n_layer = self.config.n_layer;
         if layers.iter().any(|&layer| layer >= n_layer) || layers.len() > n_layer {
-            bail!("a pass through layers {layers:?} of a model of {n_layer}");
+            bail!("cannot run layers {layers:?} of a model of {n_layer}");
         }
         for (place, &layer) in layers.iter().enumerate() {
             let (before, after) = (ws.x(place), ws.x(place + 1));

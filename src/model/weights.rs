@@ -92,7 +92,7 @@ impl WeightArena {
         ops::read(&self.arena.flat)
     }
 
-    /// Sum of the squares of `len` elements from `offset` on.
+    /// Returns the sum of the squares of `len` elements from `offset` on.
     ///
     /// # Errors
     /// When the device cannot be read.

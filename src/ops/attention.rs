@@ -72,13 +72,13 @@ pub fn attention_cached(
     })
 }
 
-/// Causal attention within texts of many lengths: `qkv[M, (H + 2K) D]` to `out[M, H D]`. A query of a stretch sees the
-/// stretches that its own one continues, and its own rows up to itself. Rows that belong to no stretch are left as they are. `lse[H M]` is
-/// scratch.
+/// Causal attention within texts of many lengths: `qkv[M, (H + 2K) D]` to `out[M, H D]`. A query attends to the
+/// stretches that its own stretch continues, and causally to its own stretch. Rows outside all stretches are unchanged.
+/// `lse[H M]` is scratch.
 ///
 /// # Errors
-/// When stretches do not lie one after the other within the rows or continue no earlier one; on a GPU also when one
-/// continues another.
+/// When stretches overlap, are out of order or outside the rows, or continue one that is not earlier; on a GPU also when
+/// a stretch continues another.
 pub fn attention_ragged(
     compute: Precision,
     out: &Tensor,

@@ -32,7 +32,7 @@ pub struct Stretch {
     pub start: usize,
     /// Number of rows.
     pub len: usize,
-    /// The stretch that it continues, by its number; `None` where it begins a text. Several may continue one.
+    /// The index of the stretch that it continues; `None` at the beginning of a text. Several stretches may continue the same one.
     pub after: Option<usize>,
 }
 
@@ -48,8 +48,8 @@ impl Stretch {
             && all.windows(2).all(|w| w[0].start + w[0].len <= w[1].start)
     }
 
-    /// Returns the number of rows that each stretch continues, from its text's beginning: the position of its first row.
-    /// `None` where one does not continue an earlier one.
+    /// Returns the position of each stretch's first row in its text: the number of rows of the stretches before it. `None` if a
+    /// stretch continues one that is not earlier.
     pub fn pasts(all: &[Self]) -> Option<Vec<usize>> {
         let mut pasts: Vec<usize> = Vec::with_capacity(all.len());
         for stretch in all {

@@ -1,8 +1,8 @@
-//! A matrix in a larger one.
+//! A matrix within a larger matrix.
 
 use candle_core::{Result, Tensor, bail};
 
-/// A matrix that lies in a larger one of `stride` columns: `columns` of them from `first` on, in all `rows`.
+/// Columns of a larger matrix: `columns` of its `stride` columns, from `first` on, in all `rows`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
     pub rows: usize,
@@ -17,7 +17,7 @@ impl Block {
         self.rows * self.columns
     }
 
-    /// Refuses tensors that this is not a part of.
+    /// Rejects tensors that do not contain this block.
     pub(super) fn check(&self, whole: &Tensor, own: &Tensor) -> Result<()> {
         let fits = self.columns > 0
             && self.first + self.columns <= self.stride

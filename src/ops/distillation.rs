@@ -13,7 +13,7 @@ use super::cuda;
 use super::embedding::check_ids;
 use super::soft_targets::SoftTargets;
 
-/// As [`super::head_cross_entropy`], for the loss of knowledge distillation (Hinton et al., arXiv 1503.02531): each row's is
+/// As [`super::head_cross_entropy`], for the loss of knowledge distillation (Hinton et al., arXiv 1503.02531). The loss of a row is
 /// `(1 - alpha) CE + alpha T² KL(softmax(t / T) || softmax(z / T))`, in nats, with the student's logits z and the teacher's t.
 ///
 /// `losses[M]`; `grads` are `dx[M, C] = scale · ∂Σloss/∂x` and `dwte[V, C] += scale · ∂Σloss/∂wte`. `chunk[R, V]` is scratch.

@@ -73,7 +73,7 @@ pub fn head_cross_entropy(
     }
 }
 
-/// Log p of each target in nats, M of them, after the rows `x[M, C]`: what scores are made of. `chunk[R, V]` is scratch.
+/// Computes the log-likelihood of each of M targets in nats, from the rows `x[M, C]`, for scores. `chunk[R, V]` is scratch.
 ///
 /// With products in f32 on the CPU the softmax sums in f64; elsewhere these are the losses of [`head_cross_entropy`] with
 /// the opposite sign.

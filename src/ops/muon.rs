@@ -1,6 +1,6 @@
-//! Muon (Jordan et al., 2024, <https://kellerjordan.github.io/posts/muon/>): momentum whose matrices are brought close to
-//! orthogonal ones before they change the weights. The order of operations, the coefficients and epsilon are those of
-//! PyTorch's `torch.optim.Muon`; all of it is computed in f32, where PyTorch rounds to bf16 in [`orthogonalize`].
+//! Muon (Jordan et al., 2024, <https://kellerjordan.github.io/posts/muon/>): momentum whose matrices are approximately
+//! orthogonalised before they update the weights. The order of operations, the coefficients and epsilon are those of
+//! PyTorch's `torch.optim.Muon`; everything is computed in f32, where PyTorch rounds to bf16 in [`orthogonalize`].
 
 use candle_core::{Device, Result, Tensor, bail};
 
@@ -17,8 +17,8 @@ const QUINTIC: [f32; 3] = [3.4445, -4.7750, 2.0315];
 /// Least norm that a matrix is divided by.
 const EPS: f32 = 1e-7;
 
-/// `m = μ m + (1 - μ) g` in a block of `m` and `g`, whose gradient is `grad_scale` times `g`, and `x = μ m + (1 - μ) g`,
-/// Nesterov's look ahead; `x` holds the block alone.
+/// Computes `m = μ m + (1 - μ) g` in a block of `m` and `g`, where the gradient is `grad_scale` times `g`, and
+/// `x = μ m + (1 - μ) g`, Nesterov's look-ahead; `x` holds the block alone.
 pub fn muon_momentum(
     x: &Tensor,
     m: &Tensor,
@@ -40,7 +40,7 @@ pub fn muon_momentum(
     })
 }
 
-/// `p = keep p - lr x` in a block of `p`; on a GPU, `rounded` gets the new `p` in bf16.
+/// Computes `p = keep p - lr x` in a block of `p`; on a GPU, `rounded` receives the new `p` in bf16.
 pub fn muon_weights(
     p: &Tensor,
     rounded: Option<&Tensor>,
@@ -62,7 +62,7 @@ pub fn muon_weights(
     })
 }
 
-/// What [`orthogonalize`] works in: another matrix and two square ones.
+/// Scratch memory of [`orthogonalize`]: a matrix and two square matrices.
 #[derive(Debug)]
 pub struct MuonRoom {
     matrix: Tensor,
@@ -70,7 +70,7 @@ pub struct MuonRoom {
 }
 
 impl MuonRoom {
-    /// Room for matrices of up to `elements` elements and `side` rows or columns, whichever are fewer.
+    /// Allocates scratch for matrices of up to `elements` elements whose smaller dimension is at most `side`.
     ///
     /// # Errors
     /// When there is not enough memory.
@@ -82,9 +82,9 @@ impl MuonRoom {
     }
 }
 
-/// Brings `x`, a matrix, close to the orthogonal factor of its polar decomposition: singular values from about 0.7 to 1.2,
-/// by five steps of a quintic Newton-Schulz iteration, `X = a X + (b A + c A²) X` with `A = X Xᵀ`. A matrix of more rows than
-/// columns is multiplied from the right, with `A = Xᵀ X`, which is the same. Returns the matrix, which lies in `room`;
+/// Approximates the orthogonal factor of the polar decomposition of the matrix `x`, with singular values from about 0.7 to 1.2,
+/// by five steps of a quintic Newton-Schulz iteration, `X = a X + (b A + c A²) X` with `A = X Xᵀ`. A matrix with more rows than
+/// columns is multiplied from the right, with `A = Xᵀ X`, which is equivalent. Returns the result, which lies in `room`;
 /// `x` is overwritten.
 ///
 /// # Errors
@@ -129,7 +129,7 @@ pub fn orthogonalize(x: &Tensor, room: &MuonRoom) -> Result<Tensor> {
     Ok(now)
 }
 
-/// `x = x / max(‖x‖, eps)`.
+/// Computes `x = x / max(‖x‖, eps)`.
 pub fn to_unit_norm(x: &Tensor, eps: f32) -> Result<()> {
     on_gpu!(Optimizer, x, cuda::muon::to_unit_norm(x, eps));
     slices([x], [], |[x], []| {
@@ -138,10 +138,10 @@ pub fn to_unit_norm(x: &Tensor, eps: f32) -> Result<()> {
     })
 }
 
-/// `out = a out + b x`.
+/// Computes `out = a out + b x`.
 pub fn blend(out: &Tensor, a: f32, x: &Tensor, b: f32) -> Result<()> {
     if out.elem_count() != x.elem_count() {
-        bail!("{:?} and {:?} are blended", out.shape(), x.shape());
+        bail!("cannot blend {:?} and {:?}", out.shape(), x.shape());
     }
     on_gpu!(Optimizer, out, cuda::muon::blend(out, a, x, b));
     slices([out], [x], |[out], [x]| {

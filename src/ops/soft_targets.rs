@@ -1,13 +1,13 @@
-//! What a student learns from its teacher, as operands of an op.
+//! A teacher's operands for the distillation loss.
 
 use candle_core::Tensor;
 
 use super::Precision;
 
-/// What a student learns from its teacher, whose vocabulary is the student's and whose width may be another one.
+/// The teacher's side of the distillation loss. Its vocabulary is the student's; its width may differ.
 #[derive(Debug, Clone, Copy)]
 pub struct SoftTargets<'a> {
-    /// What products of the teacher are computed with.
+    /// Precision of the teacher's products.
     pub compute: Precision,
     /// The teacher's final rows, `[M, C']`.
     pub x: &'a Tensor,

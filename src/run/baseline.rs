@@ -1,15 +1,15 @@
-//! Baselines: models that a run trains for comparison besides its controls, each under a name that its config gives.
+//! Baselines: models that a run trains for comparison in addition to its controls, each named by the config.
 
 use std::fmt;
 
-/// What the names of their phases begin with.
+/// Prefix of the names of their phases.
 const PREFIX: &str = "baseline-";
 /// Longest name of a baseline, in bytes.
 pub const LONGEST: usize = 24;
 /// Most phases of one baseline: stacking has two.
 const MOST_PARTS: u32 = 2;
 
-/// Whether a baseline can have this name.
+/// Whether this is a valid name of a baseline.
 pub fn is_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
     (1..=LONGEST).contains(&name.len()) && name.bytes().all(plain)
@@ -24,7 +24,7 @@ pub struct BaselinePhase {
 }
 
 impl BaselinePhase {
-    /// The phase `part`, from 1, of a baseline; `None` for a name or a number that no baseline has.
+    /// Returns phase `part`, from 1, of a baseline; `None` for an invalid name or number.
     pub fn new(name: &str, part: u32) -> Option<Self> {
         let fits = is_name(name) && (1..=MOST_PARTS).contains(&part);
         fits.then(|| Self {
@@ -42,17 +42,17 @@ impl BaselinePhase {
         }
     }
 
-    /// The baseline's name.
+    /// Returns the baseline's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Which of its phases, from 1.
+    /// Returns the number of the phase, from 1.
     pub fn part(&self) -> u32 {
         self.part
     }
 
-    /// Its name in tables and charts: `stacking`, `stacking.2`.
+    /// Returns its name in tables and charts: `stacking`, `stacking.2`.
     pub fn short(&self) -> String {
         match self.part {
             1 => self.name.clone(),

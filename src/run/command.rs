@@ -25,7 +25,7 @@ pub enum GrowMode {
     /// All layers come fresh from the reference; new optimizer, new schedule.
     #[default]
     Restart,
-    /// Trained layers stay, and so do their moments; the layers that are added come from [`GrowSource`].
+    /// Trained layers stay, with their moments; [`GrowSource`] names the layers that are added.
     Keep,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for GrowMode {
     }
 }
 
-/// Where the layers come from that a growth adds.
+/// The source of the layers that a growth adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GrowSource {
@@ -52,7 +52,7 @@ pub enum GrowSource {
 }
 
 impl GrowSource {
-    /// Their names in a config.
+    /// The names in a config.
     pub const NAMES: [&'static str; 3] = ["next", "copy-middle", "copy-top"];
 
     /// Whether layers of the model are copied.
@@ -60,7 +60,7 @@ impl GrowSource {
         self != Self::Next
     }
 
-    /// Whether the reference's next layers are added, which journals do not mention.
+    /// Whether the reference's next layers are added, which journals omit.
     pub fn is_next(&self) -> bool {
         !self.copies()
     }

@@ -14,7 +14,7 @@ pub struct Recipe {
     pub round_steps: u64,
     /// Layers that each growth adds; 0 when the model cannot grow.
     pub grow_step: usize,
-    /// Where these come from: a model cannot be copied more than once over.
+    /// The source of these layers; one growth by copies at most doubles a model.
     pub grow_source: GrowSource,
     /// Most layers that a growth leads to.
     pub max_layers: usize,
@@ -68,7 +68,7 @@ impl Comparison {
             .collect()
     }
 
-    /// Returns those of a run with these facts.
+    /// Returns the comparisons of a run with these facts.
     pub fn of_run(info: &RunInfo) -> Vec<Self> {
         let only = info.only_baseline.as_deref();
         Self::all(Control::planned(info), &info.baselines, only)
@@ -81,7 +81,7 @@ pub fn after<'a>(all: &'a [Comparison], before: Option<&Phase>) -> &'a [Comparis
     match before {
         Some(before @ (Phase::Control(_) | Phase::Baseline(_))) => match (place(before), before) {
             (Some(i), _) => &all[i + 1..],
-            // A control that the config does not ask for any more: those after it in their table follow.
+            // The config has since dropped this control: the comparisons after it in the table follow.
             (None, Phase::Control(control)) => {
                 let is_after = |c: &Comparison| match c.phase {
                     Phase::Control(other) => other.is_after(Some(control)),
@@ -112,8 +112,8 @@ impl Recipe {
     }
 
     /// Returns the phases from `first` on with every growth taken. The first round has `layers` layers if it is still to
-    /// come, and the present model has them otherwise. Models for comparison take `same` steps, or what their length makes of
-    /// it. Empty for a phase of a newer program.
+    /// come, and the present model has them otherwise. Models for comparison take `same` steps, scaled or replaced by
+    /// their length. Empty for a phase of a newer program.
     pub fn phases(&self, first: &Phase, layers: usize, same: u64) -> Vec<Planned> {
         let mut all = Vec::new();
         let mut final_layers = layers;

@@ -98,7 +98,7 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
     if !core.baselines.is_empty() {
         all["baselines"] = json!(core.baselines);
     }
-    // Absent where nothing was measured, as in runs of earlier versions.
+    // Absent without measurements, and in runs of earlier versions.
     if let Some(measured) = &core.chosen_by {
         all["layers_chosen_by"] = json!(measured);
     }

@@ -64,10 +64,10 @@ fn rows(state: &RunState) -> Vec<[String; 8]> {
 /// The result of a model that was trained for comparison.
 #[derive(Debug)]
 pub struct Compared<'a> {
-    /// As [`phase_name`] has it.
+    /// Its name, as from [`phase_name`].
     pub name: String,
     pub short: String,
-    /// What it is; `None` where a newer program wrote it.
+    /// Its description; `None` if a newer program wrote it.
     pub legend: Option<String>,
     pub result: &'a PhaseResult,
 }

@@ -1,4 +1,4 @@
-//! The baselines of a config: their phases, what these start from, and the shapes of their models.
+//! The baselines of a config: their phases, and the starts and shapes of their models.
 
 use anyhow::{Context, Result};
 
@@ -36,7 +36,7 @@ pub fn entry<'c>(config: &'c Config, phase: &BaselinePhase) -> Option<&'c Baseli
     config.baseline.iter().find(|b| b.name == phase.name())
 }
 
-/// Phases of a baseline.
+/// Returns the number of phases of a baseline.
 fn parts(entry: &BaselineConfig) -> u32 {
     match entry.start {
         BaselineStart::Stack => 2,
@@ -44,7 +44,7 @@ fn parts(entry: &BaselineConfig) -> u32 {
     }
 }
 
-/// What a phase starts from, as journals name it.
+/// Returns the start of a phase, as journals name it.
 pub fn start_name(entry: &BaselineConfig, part: u32) -> event::Start {
     match (&entry.start, part) {
         (BaselineStart::Random | BaselineStart::Full, _) | (BaselineStart::Stack, 1) => {
@@ -73,7 +73,7 @@ fn depth(entry: &BaselineConfig, part: u32, reference_layers: usize) -> Depth {
     }
 }
 
-/// The layers that a baseline names.
+/// Returns the layers that a baseline names.
 pub fn named(entry: &BaselineConfig) -> Option<&LayerChoice> {
     match &entry.start {
         BaselineStart::Layers { layers, .. } => layers.as_ref(),
@@ -81,23 +81,23 @@ pub fn named(entry: &BaselineConfig) -> Option<&LayerChoice> {
     }
 }
 
-/// What a run knows when a baseline begins.
+/// Facts about the run when a baseline begins.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     pub reference: &'a DecoderConfig,
-    /// The reference's layers that the final model was made of.
+    /// The reference's layers from which the final model was made.
     pub sources: &'a [usize],
     /// The parts that rounds take.
     pub what: &'a [Part],
-    /// The layers that the baseline names, where it names some.
+    /// The layers that the baseline names, if any.
     pub named: Option<&'a [usize]>,
     pub seed: u64,
 }
 
-/// Returns what a phase of a baseline starts from.
+/// Returns the start of a phase of a baseline.
 ///
 /// # Errors
-/// When the shape of the reference or of the final model does not allow it.
+/// When the shape of the reference or of the final model does not allow this start.
 pub fn start(entry: &BaselineConfig, part: u32, known: Known<'_>) -> Result<Start> {
     let n_layer = known.sources.len();
     let made = match (&entry.start, part) {
@@ -121,7 +121,7 @@ pub fn start(entry: &BaselineConfig, part: u32, known: Known<'_>) -> Result<Star
 /// Checks that every baseline fits the reference and each number of layers that the model can grow to.
 ///
 /// # Errors
-/// For the first that does not, with its place in the config.
+/// Names the first baseline that does not fit, with its place in the config.
 pub fn check(config: &Config, reference: &DecoderConfig, sizes: &[usize]) -> Result<()> {
     for entry in &config.baseline {
         for &size in sizes {
@@ -144,8 +144,8 @@ pub fn check(config: &Config, reference: &DecoderConfig, sizes: &[usize]) -> Res
     Ok(())
 }
 
-/// Returns the shape of a phase's model, where the final model has `last` layers. Attention scales are those of a random
-/// start: memory and time do not depend on them.
+/// Returns the shape of a phase's model, where the final model has `last` layers. Its attention scales are those of a
+/// random start: memory and time do not depend on them.
 ///
 /// # Errors
 /// As [`start`].

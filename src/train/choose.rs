@@ -1,4 +1,4 @@
-//! Which layers of the reference a model takes: measured on the validation text where the choice asks for that.
+//! Chooses the layers of the reference that a model takes, by a measure on the validation text if the choice asks for one.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -17,21 +17,21 @@ use crate::run::event::{Body, LayerMeasure, Log, Phase};
 use crate::run::table;
 use crate::text::duration;
 
-/// Tokens of the validation text that losses without a layer are measured on, which takes many passes.
+/// Tokens of the validation text on which losses without a layer are measured; few, because there are many passes.
 const LOSS_TOKENS: usize = 16_384;
-/// Time between two events that say how far a measure is.
+/// Time between two events that report the progress of a measure.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// Layers of the reference, in order, and what they were chosen by where it was measured.
+/// Layers of the reference, in order, and the measure that chose them, if any.
 pub(super) type Layers = (Vec<usize>, Option<LayerMeasure>);
 
 impl Trainer {
-    /// Returns the layers of the finished reference that a choice means. A measured choice is measured on the validation
-    /// windows; a signal or `quit` interrupts that, and the result is `None`. The model in memory is the reference then, and
-    /// after a measure.
+    /// Returns the layers of the finished reference that a choice selects. A measured choice is measured on the validation
+    /// windows; a signal or `quit` interrupts it, and the result is `None`. After a measure, interrupted or not, the model in
+    /// memory is the reference.
     ///
     /// # Errors
-    /// When the choice names layers that the reference lacks, or it cannot be read or measured.
+    /// When the choice names layers that the reference lacks, or the reference cannot be read or measured.
     pub(super) fn choose_layers(
         &mut self,
         choice: &LayerChoice,
@@ -50,7 +50,7 @@ impl Trainer {
         }))
     }
 
-    /// Where the windows start that a measure is taken on: all validation windows, or of those some, evenly spread.
+    /// Returns the starts of the windows for a measure: all validation windows, or some of them, evenly spread.
     fn measured_starts(&self, measure: Option<Measure>) -> Vec<usize> {
         let passes = self.learner.passes();
         let (all, time) = (passes.eval_windows, passes.time);
@@ -63,7 +63,7 @@ impl Trainer {
         (0..wanted).map(|i| starts[i * all / wanted]).collect()
     }
 
-    /// `None` where a signal or `quit` has interrupted it.
+    /// Takes a measure. `None` if a signal or `quit` has interrupted it.
     fn measure_layers(
         &mut self,
         reference: &Files,
@@ -72,9 +72,9 @@ impl Trainer {
         starts: &[usize],
     ) -> Result<Option<Measured>> {
         let n_layer = reference.config.n_layer;
-        // After its phase the reference is still in memory.
+        // After the reference's phase it is still in memory.
         if self.state.phase != Phase::Reference || self.learner.holds().is_none() {
-            // A checkpoint that is on its way holds a copy of the model before.
+            // A checkpoint that is being written holds a copy of the previous model.
             self.keeping().finish();
             let sources = Sources {
                 reference: Some(reference),
@@ -116,7 +116,7 @@ impl Trainer {
             .measure_layers(val, starts, measure, keep, &mut watch)
     }
 
-    /// Does what has interrupted a measure whose task stays due. `Some` ends this process's part.
+    /// Handles the interruption of a measure; its task stays due. `Some` ends this process's part.
     pub(super) fn after_interruption(&mut self) -> Result<Option<Ended>> {
         if let Some((by, command, sender)) = self.control.take(quits) {
             return Ok(match self.obey(by, command, sender)? {

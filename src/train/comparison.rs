@@ -1,4 +1,4 @@
-//! The models that the recipe's result is compared with: controls and baselines, from their beginning to their result.
+//! The models that the recipe's result is compared with: begins controls and baselines, and records their results.
 
 use std::ops::ControlFlow;
 
@@ -20,7 +20,7 @@ use crate::run::event::{Phase, PhaseResult, PlannedBaseline};
 use crate::run::state::{BaselineResult, ControlResult};
 
 impl Trainer {
-    /// Layers of the final model; without rounds, those that the first one would have.
+    /// Number of layers of the final model; without rounds, of the first round that there would have been.
     pub(super) fn final_layers(&self) -> usize {
         match (self.state.rounds.last(), &self.config.policy.only_baseline) {
             (Some(last), _) => last.result.layers,
@@ -29,7 +29,7 @@ impl Trainer {
         }
     }
 
-    /// Steps of the rounds that made the final model; without rounds, those of one round.
+    /// Steps of the rounds that made the final model; without rounds, the steps of one round.
     pub(super) fn same_steps(&self) -> u64 {
         match self.state.rounds.is_empty() {
             true => self.config.train.steps,
@@ -37,8 +37,8 @@ impl Trainer {
         }
     }
 
-    /// The reference's layers that the final model was made of; without rounds, those that the first one would take. `None`
-    /// where a measure of the layers was interrupted.
+    /// Returns the reference's layers from which the final model was made; without rounds, those that the first round would take.
+    /// `None` if a measure of the layers was interrupted.
     fn final_sources(&mut self, reference: &Files) -> Result<Option<Vec<usize>>> {
         if self.state.rounds.is_empty() {
             let choice = self.config.inherit.layers.clone();
@@ -56,7 +56,7 @@ impl Trainer {
         }))
     }
 
-    /// The layers that a baseline names, if it does.
+    /// Returns the layers that a baseline names, if any.
     fn named_layers(
         &mut self,
         entry: &BaselineConfig,
@@ -151,8 +151,8 @@ impl Trainer {
         Ok(None)
     }
 
-    /// A measure of the reference's layers was interrupted: what writes a checkpoint then must find the model of the present
-    /// phase in memory again.
+    /// Restores the model of the present phase after an interrupted measure of the reference's layers, so that a checkpoint
+    /// written next holds it.
     fn interrupted_choice(&mut self) -> Result<Option<Ended>> {
         let checkpoints = self.keeper.checkpoints();
         let saved = checkpoints.open_saved(&checkpoints.resolve("latest")?)?;
@@ -160,7 +160,7 @@ impl Trainer {
         self.after_interruption()
     }
 
-    /// The checkpoint with which a baseline's phase before this one ended: the latest one, and it is verified.
+    /// Opens the checkpoint at the end of the baseline's previous phase: the latest checkpoint, verified.
     fn part_before(&self, phase: &BaselinePhase) -> Result<Saved> {
         let checkpoints = self.keeper.checkpoints();
         let saved = checkpoints.open_saved(&checkpoints.resolve("latest")?)?;
@@ -176,7 +176,7 @@ impl Trainer {
         }
     }
 
-    /// Goes on to what follows a baseline that cannot be trained, so that the others can be.
+    /// Skips a baseline that cannot be trained, so that the others can be.
     fn leave_out(&mut self, entry: &BaselineConfig, why: &anyhow::Error) {
         self.warn(format!("{why:#}: this baseline is left out"));
         let planned = baselines::planned(&self.config, self.reference_layers);
@@ -216,8 +216,8 @@ impl Trainer {
         ((cost - 1.0).abs() > 1e-9).then_some(cost)
     }
 
-    /// Has a baseline whose loss is not finite end here, so that the others can be trained: its result is that of the weights
-    /// that were finite. `None`: the present phase is not a baseline.
+    /// Ends a baseline whose loss is not finite, so that the others can be trained: its result is that of the last finite weights.
+    /// `None` if the present phase is not a baseline.
     pub(super) fn give_up_baseline(&mut self, what: &str) -> Option<()> {
         let Phase::Baseline(_) = self.state.phase else {
             return None;
@@ -230,7 +230,7 @@ impl Trainer {
         Some(())
     }
 
-    /// Records the result of a model for comparison. Returns the reason that its checkpoint is written for.
+    /// Records the result of a model for comparison. Returns the reason for which its checkpoint is written.
     pub(super) fn keep_comparison(&mut self, phase: &Phase, result: PhaseResult) -> &'static str {
         match phase {
             Phase::Baseline(baseline) => {
@@ -251,7 +251,7 @@ impl Trainer {
                 });
                 "control"
             }
-            // A checkpoint with another phase is not read, and the others do not end here.
+            // Checkpoints with unknown phases are rejected, and the other phases do not end here.
             Phase::Reference | Phase::Round(_) | Phase::Other(_) => "phase end",
         }
     }

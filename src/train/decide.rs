@@ -231,7 +231,7 @@ impl Trainer {
         (!sources.is_empty()).then(|| self.cost_with(sources))
     }
 
-    /// What a round of the present model with layers from these of the reference added costs.
+    /// Returns the cost of a round of the present model with these layers of the reference added.
     fn cost_with(&self, sources: Vec<usize>) -> GrowthCost {
         let shape = self.learner.shape();
         let grown = shape.with_layers(vec![1.0; shape.n_layer + sources.len()]);
@@ -287,12 +287,12 @@ impl Trainer {
         let source = self.config.grow.source;
         if let Some(by) = by.filter(|_| !source.copies() && self.growth_cost(1).is_none()) {
             return Some(format!(
-                "the layers were picked {by}, so that no next one is known; grow.source = \"copy-middle\" or \"copy-top\" can grow them"
+                "the layers were picked {by}, so the reference's next layers are undefined; set grow.source to \"copy-middle\" or \"copy-top\" to grow by copies"
             ));
         }
         if source.copies() && layers > have {
             return Some(format!(
-                "grow.source = \"{source}\" copies at most the {} that there are",
+                "grow.source = \"{source}\" can copy at most the model's {}",
                 table::plural(have, "layer")
             ));
         }

@@ -152,7 +152,7 @@ impl Keeping<'_> {
         if best && let Some(now) = val_loss {
             self.state.best = Some((name.clone(), now));
         }
-        // What follows the reference is round 1 or, without rounds, a baseline.
+        // The reference is followed by round 1 or, without rounds, by a baseline.
         let follows = match self.state.task {
             Task::Inherit => true,
             Task::Baseline(_) => self.state.rounds.is_empty(),

@@ -30,7 +30,7 @@ pub struct Learner {
     shape: DecoderConfig,
     /// `None` before a first model, and after a replacement that has failed.
     held: Option<Held>,
-    /// What the model learns from, where its objective asks for a teacher.
+    /// The teacher, if the objective asks for one.
     teacher: Option<Teacher>,
 }
 
@@ -54,11 +54,11 @@ struct Buffers {
 /// What an optimizer step did.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Mean over the batch of what is minimised, in nats.
+    /// Mean of the objective over the batch, in nats.
     pub loss: f64,
     /// Norm of the gradients before clipping, without those of frozen layers.
     pub grad_norm: f64,
-    /// Whether the gradients were scaled down.
+    /// Whether the gradients were clipped.
     pub clipped: bool,
     /// False when either is not finite: the weights were not touched.
     pub applied: bool,
@@ -108,12 +108,12 @@ impl Learner {
         Ok(&self.held()?.model)
     }
 
-    /// What the model learns from; `None` without a teacher.
+    /// Returns the teacher, if the model has one.
     pub fn teacher(&self) -> Option<&Teacher> {
         self.teacher.as_ref()
     }
 
-    /// Gives the model a teacher, or frees the one it has. A model that takes the present one's place has none.
+    /// Sets the model's teacher, or frees it. Replacing the model also frees the teacher.
     pub fn set_teacher(&mut self, teacher: Option<Teacher>) {
         if self.teacher.take().is_some() {
             memory::return_freed();
@@ -253,7 +253,7 @@ impl Learner {
     /// are overwritten.
     ///
     /// # Errors
-    /// When the objective needs a teacher and none is set, or an operation fails.
+    /// When the objective needs a teacher that is not set, or an operation fails.
     pub fn accumulate(
         &mut self,
         batch: &Batch,
@@ -307,7 +307,7 @@ impl Learner {
         })
     }
 
-    /// Norms of what is trained without the `frozen` layers; `None` for a model that is only measured.
+    /// Returns norms of the trained tensors, without the `frozen` layers; `None` for a model that is only measured.
     ///
     /// # Errors
     /// When no model is held, or the device cannot be read.
@@ -318,8 +318,8 @@ impl Learner {
         Ok(norms.transpose()?)
     }
 
-    /// Measures the layers of the model on windows of the validation text, which start at `starts`, and chooses `keep` of
-    /// them. `None` where `watch` has stopped it.
+    /// Measures the layers of the model on the windows of the validation text that start at `starts`, and chooses `keep` of
+    /// them. `None` if `watch` has stopped it.
     ///
     /// # Errors
     /// When an operation fails, or a figure is not finite.

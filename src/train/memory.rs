@@ -45,7 +45,7 @@ pub struct Memory {
     pub gradients: u64,
     /// Both moments of the optimizer.
     pub moments: u64,
-    /// What Muon orthogonalises matrices in.
+    /// Muon's scratch memory.
     #[serde(skip_serializing_if = "is_zero")]
     pub muon: u64,
     /// Activations and scratch of the largest pass: training, evaluation and probes share them.
@@ -113,7 +113,7 @@ impl Memory {
         memory
     }
 
-    /// The same with a teacher of this shape, if there is one.
+    /// Adds the memory of a teacher of this shape, if given.
     pub fn with_teacher(self, passes: &Passes, teacher: Option<&DecoderConfig>) -> Self {
         let bytes = teacher.map_or(0, |shape| teacher::bytes(passes, shape));
         Self {

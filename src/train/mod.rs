@@ -10,8 +10,9 @@
 //! | `process`, `task`, `outcome` | from task to task until the process's part ends; what is next; how parts of the work end |
 //! | `recipe`, `growth`, `rollback` | phases from begin to end; growth as a transaction; back to a checkpoint |
 //! | [`plan`], [`schedule`], `passes`, [`memory`], [`windows`] | what follows from a config before anything is trained |
-//! | `choose` | measures the reference's layers where a choice of layers asks for that |
-//! | `start`, `objective`, [`teacher`], `teaching` | what a phase's model starts from; what training minimises, which model it learns from, and when that is read |
+//! | `choose` | measures the reference's layers if a choice of layers needs it |
+//! | [`baselines`], `comparison` | the config's baselines: phases, starts, shapes; begins the phases of controls and baselines, and records their results |
+//! | `start`, `objective`, [`teacher`], `teaching` | a phase's start; the training objective; a teacher's files, checks and cost; when a teacher is loaded |
 //! | `configs`, `data`, `machine` | the config in force and the one wanted; batches, validation windows and their latest losses; device and threads |
 //! | `learner`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes. [`Learner`] knows no run, no journal and no clock |
 //! | `control`, `boundary` | decide the [`Verdict`] at a step boundary, and what is done while a result is not on disk; do what a verdict asks |

@@ -20,7 +20,7 @@ impl Objective {
     /// Returns the teacher if this objective learns from one.
     ///
     /// # Errors
-    /// When it needs a teacher and there is none.
+    /// When the objective needs a teacher and `teacher` is `None`.
     pub fn learns_from(self, teacher: Option<&Teacher>) -> Result<Option<&Teacher>> {
         match (self, teacher) {
             (Self::CrossEntropy, _) => Ok(None),
@@ -29,8 +29,8 @@ impl Objective {
         }
     }
 
-    /// Writes the loss of every token of a pass, and the gradients of `scale` times their sum. A teacher has read the pass's
-    /// windows.
+    /// Computes the loss of every token of a pass, and the gradients of `scale` times their sum. A teacher must have read the
+    /// pass's windows.
     ///
     /// # Errors
     /// When a teacher is needed and missing, or an operation fails.

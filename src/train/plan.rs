@@ -142,7 +142,7 @@ pub fn comparison_after(before: Option<&Phase>, config: &Config, reference_layer
     }
 }
 
-/// What a control starts from, where the final model has `n_layer` layers.
+/// Returns the start of a control for a final model of `n_layer` layers.
 pub fn start_of_control(control: &Control, n_layer: usize, config: &Config) -> Start {
     match control.start {
         event::Start::Reference => Start::reference(n_layer),
@@ -169,7 +169,8 @@ pub struct PhaseSpec {
     pub flops: f64,
 }
 
-/// Every phase that can happen; `text` are the bytes of tokens in memory, `teachers` where models lie that baselines learn from.
+/// Returns every phase that can happen; `text` is the bytes of tokens in memory, `teachers` the paths of the models that
+/// baselines learn from.
 ///
 /// # Errors
 /// When the config does not fit the reference's shape, or a teacher cannot teach models of this shape.
@@ -250,8 +251,8 @@ pub fn order(
     recipe.phases(first, layers.len(), control_steps)
 }
 
-/// Whether a model of these layers of the reference can grow. Layers that were picked by hand or by a measure have no next
-/// ones, but they can be copied.
+/// Whether a model of these layers of the reference can grow. Layers that were listed or measured can be copied, but have no
+/// next layers.
 pub fn grows(config: &Config, layers: &[usize], reference_layers: usize) -> bool {
     let grown = inherit::grow(config.grow.source, layers, 1, reference_layers);
     grown.len() > layers.len()
@@ -294,7 +295,7 @@ pub fn objective(config: &Config, phase: &Phase) -> ObjectiveChoice {
     })
 }
 
-/// The config's entry of a baseline's phase, and which of its phases it is.
+/// The config's entry of a baseline's phase, and the number of the phase.
 fn baseline_of<'c>(config: &'c Config, phase: &Phase) -> Option<(&'c BaselineConfig, u32)> {
     match phase {
         Phase::Baseline(baseline) => Some((baselines::entry(config, baseline)?, baseline.part())),

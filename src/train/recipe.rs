@@ -122,7 +122,7 @@ impl Trainer {
     /// Starts a phase with the present model: event, first evaluation, first probe.
     pub(super) fn begin(&mut self, phase: Phase, start: &Start, steps: u64) -> Result<()> {
         let layers = start.source_layers(&self.state.source_layers);
-        // A growth keeps the indices, unless it copies layers into the middle; other models have other layers.
+        // A growth keeps the indices, unless it copies layers into the middle; the layers of other models are different ones.
         let keeps = matches!(phase, Phase::Round(n) if n > 1)
             && layers.starts_with(&self.state.source_layers);
         let thaws = !keeps && self.state.live.unfreeze(&(0..usize::MAX));
@@ -310,7 +310,7 @@ impl Trainer {
         Ok(self.keeper.checkpoints().files(name)?)
     }
 
-    /// Round 1. `Some` ends this process's part.
+    /// Begins round 1. `Some` ends this process's part.
     pub(super) fn inherit(&mut self) -> Result<Option<Ended>> {
         let reference = self.reference()?;
         let choice = self.config.inherit.layers.clone();

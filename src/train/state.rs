@@ -41,7 +41,7 @@ fn nulls_are_nan<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::
     Ok(values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
 }
 
-/// Whether nothing is counted.
+/// Whether all counts are zero.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
@@ -112,7 +112,7 @@ pub struct TrainState {
     pub(super) loss_sum: f64,
     pub(super) loss_count: u64,
     pub(super) interval_seconds: f64,
-    /// Steps of those whose gradient was clipped.
+    /// Number of these steps whose gradient was clipped.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) clipped: u64,
     /// Seconds of training steps in this phase, of everything in it, and of budgeted probes.
@@ -152,7 +152,7 @@ pub struct TrainState {
     /// Finished phases of baselines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) baselines: Vec<BaselineResult>,
-    /// The reference's layers that the model of the last round was made of; empty in states of earlier versions.
+    /// The reference's layers from which the model of the last round was made; empty in states of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) inherited: Vec<usize>,
     pub(super) outcome: Option<Outcome>,
@@ -380,7 +380,7 @@ impl TrainState {
     pub(super) fn schedule_place(&self) -> (u32, u64) {
         let (mut round, mut step) = (self.round(), self.phase_step);
         if self.has_own_schedule() {
-            // After all rounds, so that what operators have set in them holds.
+            // After all rounds, so that settings that operators changed in them apply.
             return (OWN_SCHEDULE, step);
         }
         if self.is_control() {
@@ -396,8 +396,8 @@ impl TrainState {
         (round, step)
     }
 
-    /// Whether the present phase is a baseline that takes more or fewer steps than the rounds it is compared with, whose
-    /// schedules it then cannot follow.
+    /// Whether the present phase is a baseline whose number of steps differs from that of the rounds, so that it cannot follow
+    /// their schedules.
     pub(super) fn has_own_schedule(&self) -> bool {
         let same: u64 = self.recipe_rounds().iter().map(|r| r.1).sum();
         matches!(self.phase, Phase::Baseline(_)) && self.steps != same

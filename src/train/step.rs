@@ -212,7 +212,7 @@ impl Trainer {
     }
 }
 
-/// A number to six significant digits, as charts need, so that an event stays short; `None` where it is not finite.
+/// Rounds to six significant digits, enough for charts, so that events stay short; `None` if the number is not finite.
 fn six_digits(x: f64) -> Option<f64> {
     format!("{x:.5e}")
         .parse()

@@ -302,7 +302,7 @@ impl Trainer {
         Ok(Measured::Done(result))
     }
 
-    /// Journals why a task was not measured.
+    /// Records in the journal why a task was not measured.
     fn refuse_task(&mut self, name: &str, limit: Option<u64>, why: &anyhow::Error) {
         let task = tasks::find(name).ok();
         self.emit(Body::Task(TaskResult {

@@ -1,4 +1,4 @@
-//! The teacher of a distilled model: which files it is read from, whether it can teach, what it takes and costs.
+//! The teacher of a distilled model: its files, its checks, its memory and its cost.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use crate::config::{self, ObjectiveChoice};
 use crate::model::{self, Decoder, DecoderConfig, Files, Format, Teacher};
 use crate::ops::{self, Precision};
 
-/// Where the files of teachers lie, by their names in the config. The run's reference is not among them.
+/// Paths of teachers' files by the names in the config, without the run's reference.
 pub type TeacherPaths = BTreeMap<String, PathBuf>;
 
-/// What a teacher computes in: bf16 on a GPU, and on a CPU with instructions for it where `train.dtype` asks for bf16; else f32.
+/// Returns a teacher's format: bf16 on a GPU, and on a CPU with bf16 instructions if `train.dtype` is bf16; otherwise f32.
 pub fn format(passes: &Passes) -> Format {
     let student = passes.format;
     let half = student.compute == Precision::Bf16 && ops::unit() != "portable";
@@ -27,25 +27,25 @@ pub fn format(passes: &Passes) -> Format {
     }
 }
 
-/// Bytes of a teacher of this shape: its weights and buffers.
+/// Returns the bytes of the weights and buffers of a teacher of this shape.
 pub fn bytes(passes: &Passes, teacher: &DecoderConfig) -> u64 {
     let (format, size) = (format(passes), (passes.micro, passes.time));
     model::arena_bytes(teacher, false, format)
         + Teacher::buffer_bytes(teacher, size, format, passes.format)
 }
 
-/// Floating-point operations of a teacher over `tokens` tokens of training, in windows of `time`: a forward pass each, a third
-/// of a training step of its shape.
+/// Returns the floating-point operations of a teacher over `tokens` training tokens, in windows of `time`: those of forward
+/// passes, a third of training the same shape.
 pub fn flops(teacher: Option<&DecoderConfig>, tokens: u64, time: usize) -> f64 {
     teacher.map_or(0.0, |teacher| {
         teacher.flops_per_token(time) * tokens as f64 / 3.0
     })
 }
 
-/// Refuses a teacher that models of this vocabulary, trained in windows of `time` tokens, cannot learn from.
+/// Rejects a teacher for models of this vocabulary, trained in windows of `time` tokens, that cannot teach them.
 ///
 /// # Errors
-/// Says what both are.
+/// When vocabularies differ or the context is too short; the message names both numbers.
 pub fn check(teacher: &DecoderConfig, vocab: usize, time: usize) -> Result<()> {
     if teacher.vocab != vocab {
         bail!(
@@ -63,7 +63,7 @@ pub fn check(teacher: &DecoderConfig, vocab: usize, time: usize) -> Result<()> {
     Ok(())
 }
 
-/// Returns the shape of the teacher that an objective asks for, read from its config alone; `None` for one without a teacher.
+/// Returns the shape of an objective's teacher, read only from its config; `None` without a teacher.
 /// `reference` is the shape of the run's reference, `time` the tokens of a training window.
 ///
 /// # Errors
@@ -87,7 +87,7 @@ pub fn shape(
     Ok(Some(files.config))
 }
 
-/// Opens the files of a teacher that the config names; its weights are not read.
+/// Opens the files of a teacher that the config names, without reading its weights.
 pub(super) fn files(name: &str, paths: &TeacherPaths) -> Result<Files> {
     let unusable = || format!("the teacher {name} cannot be read");
     let path = paths.get(name).with_context(unusable)?;
@@ -97,7 +97,7 @@ pub(super) fn files(name: &str, paths: &TeacherPaths) -> Result<Files> {
 /// Reads a teacher into memory.
 ///
 /// # Errors
-/// When it cannot be read, is of another vocabulary than `vocab`, has too short a context, or does not fit in memory.
+/// When it cannot be read, its vocabulary is not `vocab`, its context is too short, or it does not fit in memory.
 pub fn load(files: &Files, vocab: usize, passes: &Passes, device: &Device) -> Result<Teacher> {
     check(&files.config, vocab, passes.time)?;
     let format = format(passes);

@@ -35,8 +35,8 @@ impl Trainer {
         teacher::shape(objective, &self.teachers, reference, time)
     }
 
-    /// Sees to it that the model in training has the teacher that its objective asks for, and no other: at the start of a
-    /// phase, after a resume and after a rollback, which all leave it without one.
+    /// Loads the teacher that the objective asks for, or frees one that it does not: at the start of a phase, after a resume and
+    /// after a rollback, which all leave the model without a teacher.
     ///
     /// # Errors
     /// As [`Self::open_teacher`].

@@ -1,4 +1,4 @@
-//! What an evaluation computes, as hashes: scores may be used again only when nothing of it has changed.
+//! Fingerprints of an evaluation: scores are used again only when models, settings and documents are unchanged.
 
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -10,7 +10,7 @@ use crate::eval::tasks::{Document, Task};
 use crate::ops;
 use crate::text;
 
-/// A hash of texts that tells where each of them ends.
+/// A hash of texts that includes where each of them ends.
 struct Parts(blake3::Hasher);
 
 impl Parts {

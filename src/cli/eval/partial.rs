@@ -45,7 +45,7 @@ impl Partial {
     }
 
     /// Opens the progress of an evaluation of `models`, a fingerprint, or begins it. Scores of a task are kept where its
-    /// fingerprint in `tasks` (names and fingerprints) is the same.
+    /// fingerprint in `tasks` (names and fingerprints) is unchanged.
     ///
     /// # Errors
     /// When the file cannot be read or written, or another process writes it.
@@ -74,7 +74,7 @@ impl Partial {
         self.file.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::new(&self.file);
         let (mut line, mut end) = (Vec::new(), 0);
-        // The fingerprint that was read last for each task.
+        // The last fingerprint of each task.
         let mut prints: HashMap<String, String> = HashMap::new();
         loop {
             line.clear();
@@ -292,14 +292,14 @@ mod tests {
             partial.add(0, task, document, &[some(-1.5)]).unwrap();
         }
         drop(partial);
-        // One goes, another comes.
+        // One task is removed, another is added.
         let (mut partial, before) = open(&[("boolq", "b"), ("piqa", "p")]);
         assert_eq!(before, Before::Documents(2));
         assert_eq!(partial.take(0, "piqa").len(), 2);
         assert!(partial.take(0, "boolq").is_empty());
         partial.add(0, "boolq", 3, &[some(-2.5)]).unwrap();
         drop(partial);
-        // What went is still there; other documents of a task take the place of its first ones.
+        // The removed task's scores are kept; other documents of a task replace its first ones.
         let (mut partial, before) = open(&[("piqa", "q"), ("boolq", "b"), ("sciq", "s")]);
         assert_eq!(before, Before::Documents(2));
         assert!(partial.take(0, "piqa").is_empty());

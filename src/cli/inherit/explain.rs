@@ -1,4 +1,4 @@
-//! What was measured of each layer, and which layers that speaks for, as a table or as JSON.
+//! Prints the measure of each layer and the layers that it chooses, as a table or as JSON.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ fn text_of(n_layer: usize, taken: &[usize], found: Option<&Found>) -> String {
     out
 }
 
-/// As many cells as the widest table has.
+/// Number of cells in a row of the widest table.
 fn cells<'a>(filled: impl Iterator<Item = &'a str>) -> [String; 5] {
     let mut cells = <[String; 5]>::default();
     for (cell, text) in cells.iter_mut().zip(filled) {
@@ -103,7 +103,7 @@ fn cells<'a>(filled: impl Iterator<Item = &'a str>) -> [String; 5] {
     cells
 }
 
-/// The figures of a layer, a column each.
+/// Returns the figures of a layer, one for each column.
 fn figures(found: &Found, layer: usize) -> Vec<String> {
     let m = &found.measured;
     let shown = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.4}"));
@@ -122,7 +122,7 @@ fn figures(found: &Found, layer: usize) -> Vec<String> {
     }
 }
 
-/// What was measured, by what rule, on what.
+/// Describes the measure, its rule and the text.
 fn facts(found: &Found) -> String {
     let m = &found.measured;
     let rule = match m.measure {

@@ -1,4 +1,4 @@
-//! The text and the windows that layers are measured on, as users ask for them.
+//! Command-line options for the text and the windows that layers are measured on.
 
 use std::ops::ControlFlow;
 
@@ -18,7 +18,7 @@ use crate::inherit::measure::{self, Measured, Subject};
 use crate::locate::Located;
 use crate::model::{Files, Format, Mode, Workspace, memory_bytes};
 
-/// Windows and their tokens when nothing else is said: a loss without a layer takes a pass for each layer.
+/// Default number of windows and tokens of each; few, because a loss without a layer takes a pass for each layer.
 const WINDOWS: usize = 16;
 const LENGTH: usize = 128;
 const MOST_WINDOWS: usize = 100_000;
@@ -46,7 +46,7 @@ pub(super) struct Measuring {
     window_length: Option<usize>,
 }
 
-/// What was measured, and on what.
+/// A measure, and the text and windows that it was taken on.
 pub(super) struct Found {
     pub(super) measured: Measured,
     pub(super) starts: Vec<usize>,
@@ -58,7 +58,7 @@ pub(super) struct Found {
 }
 
 impl Measuring {
-    /// Returns an option that was given.
+    /// Returns the first of these options that was given.
     pub(super) fn given(&self) -> Option<&'static str> {
         [
             ("--text", self.text.is_some()),
@@ -72,10 +72,10 @@ impl Measuring {
         .find_map(|(name, is_given)| is_given.then_some(name))
     }
 
-    /// Measures a model's layers, on the CPU in f32, with a bar on the terminal.
+    /// Measures a model's layers on the CPU in f32, with a progress bar on the terminal.
     ///
     /// # Errors
-    /// When model or text cannot be read, do not fit each other, or there is not enough memory.
+    /// When the model or the text cannot be read, they do not fit each other, or there is not enough memory.
     pub(super) fn take(
         &self,
         files: &Files,

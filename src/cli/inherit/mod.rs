@@ -88,7 +88,7 @@ struct Recipe {
     layers: Vec<Taken>,
     /// What the layers are from, unless it is `--layers`.
     slices: Option<Slices>,
-    /// What was measured to choose them.
+    /// The measure that chose them.
     found: Option<Found>,
 }
 
@@ -283,7 +283,7 @@ impl Args {
         })
     }
 
-    /// What `--layers` says.
+    /// Parses `--layers`.
     fn choice(&self) -> Result<LayerChoice> {
         let shown = text::clean(&self.layers);
         let usage = |what: String| Err(exit::usage(&what).into());

@@ -1,4 +1,4 @@
-//! Ranks of a reference's layers that an earlier command has measured.
+//! Reads ranks of a reference's layers that an earlier command has measured.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::text;
 /// Most bytes of a rank report.
 const LARGEST: u64 = 16 << 20;
 
-/// MaxRank by layer, from JSON or from a probe's file.
+/// Reads MaxRank by layer from JSON or from a probe's file.
 pub(super) fn ranks(path: &Path, n_layer: usize) -> Result<Vec<f64>> {
     let shown = text::path(path).to_string();
     let ranks: Vec<f64> = if path.extension().is_some_and(|e| e == "safetensors") {
@@ -27,12 +27,12 @@ pub(super) fn ranks(path: &Path, n_layer: usize) -> Result<Vec<f64>> {
     } else {
         let text = file::read_text(path, LARGEST).with_context(|| shown.clone())?;
         let json: serde_json::Value =
-            serde_json::from_str(&text).with_context(|| format!("{shown} is no JSON"))?;
+            serde_json::from_str(&text).with_context(|| format!("{shown} is not valid JSON"))?;
         let found = [&json["max_rank"], &json["reference"]["max_rank"]];
         let found = found.into_iter().find(|v| v.is_array());
         let found = found.with_context(|| format!("{shown} has no list \"max_rank\""))?;
         serde_json::from_value(found.clone())
-            .with_context(|| format!("{shown}: \"max_rank\" is no list of numbers"))?
+            .with_context(|| format!("{shown}: \"max_rank\" is not a list of numbers"))?
     };
     if ranks.len() != n_layer {
         bail!(

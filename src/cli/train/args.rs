@@ -70,7 +70,7 @@ pub(super) enum Show {
 }
 
 impl Args {
-    /// The overrides of the config, those of other flags included.
+    /// Returns the overrides of the config, including those of other flags.
     pub(super) fn overrides(&self) -> Vec<String> {
         let only = self.baseline.iter();
         let only = only.map(|name| format!("policy.only_baseline={name:?}"));

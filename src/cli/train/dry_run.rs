@@ -46,7 +46,7 @@ struct Costs {
     sources: Vec<Source>,
     windows: EvalWindows,
     tasks: Option<TaskCosts>,
-    /// Which tensors of the largest model Muon updates, where it does.
+    /// The tensors of the largest model that Muon updates; `None` without Muon.
     muon: Option<Split>,
 }
 

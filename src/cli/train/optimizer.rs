@@ -1,4 +1,4 @@
-//! Which tensors Muon updates, and which AdamW.
+//! Counts the tensors that Muon updates and those that AdamW updates.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::model::{DecoderConfig, Param};
 use crate::run::table;
 use crate::train::plan::PhaseSpec;
 
-/// Tensors of a model and their parameters.
+/// Numbers of tensors and of their parameters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 struct Tensors {
     tensors: usize,
@@ -30,19 +30,19 @@ impl std::fmt::Display for Tensors {
     }
 }
 
-/// The tensors of one model by what updates them.
+/// The tensors of one model by the optimizer that updates them.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Split {
     name: &'static str,
     layers: usize,
     muon: Tensors,
-    /// Matrices that are orthogonalised one by one.
+    /// Number of matrices that are orthogonalised separately.
     matrices: usize,
     adamw: Tensors,
 }
 
 impl Split {
-    /// The tensors of `largest`, a phase of a run whose reference has this shape; `None` where AdamW updates all of them.
+    /// Counts the tensors of `largest`, a phase of a run whose reference has this shape; `None` where AdamW updates all of them.
     pub(super) fn of(
         config: &Config,
         reference: &DecoderConfig,
@@ -64,7 +64,7 @@ impl Split {
         })
     }
 
-    /// The split in two lines.
+    /// Describes the split in two lines.
     pub(super) fn lines(&self) -> String {
         let layers = table::plural(self.layers, "layer");
         format!(
@@ -110,7 +110,7 @@ mod tests {
             parameters: 768 * split.layers as u64,
         };
         assert_eq!((split.muon, split.matrices), (muon, 6 * split.layers));
-        // Embeddings, positions, the final norm's two, and in a layer four of the norms and four biases.
+        // Embeddings, positions, two of the final norm, and per layer four of the norms and four biases.
         assert_eq!(split.adamw.tensors, 4 + 8 * split.layers);
         let lines = split.lines();
         assert!(

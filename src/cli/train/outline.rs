@@ -87,7 +87,7 @@ fn baselines(config: &Config) -> Vec<String> {
     wanted.map(words).collect()
 }
 
-/// How many growths lead from `n` to `max` layers. A model is copied once over at most.
+/// Returns the number of growths from `n` to `max` layers. One growth by copies at most doubles a model.
 fn growths(config: &Config, mut n: usize, max: usize) -> usize {
     let step = config.grow.step.max(1);
     let mut growths = 0;

@@ -1,4 +1,4 @@
-//! The models that baselines learn from: where they lie, and whether they can teach.
+//! Finds the models that baselines learn from, and checks whether they can teach.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::locate::{self, HUB};
 use crate::train::plan;
 use crate::train::teacher::{self, TeacherPaths};
 
-/// The name of the model that a baseline learns from; `None` for one without a teacher, and for the run's reference.
+/// Returns the name of the model that a baseline learns from; `None` without a teacher, and for the run's reference.
 fn name_mut(entry: &mut BaselineConfig) -> Option<&mut String> {
     match &mut entry.objective {
         ObjectiveChoice::Distill(distill) => match &mut distill.teacher {
@@ -22,11 +22,11 @@ fn name_mut(entry: &mut BaselineConfig) -> Option<&mut String> {
     }
 }
 
-/// Finds the teachers that a config names, and pins names of the hub to what was found: what the hub calls main may be another
-/// model when the run is repeated. `fetching` hears the name of each that comes from the hub.
+/// Finds the teachers that a config names, and pins names of the hub to the revision that was found: `main` may be another
+/// revision when the run is repeated. `fetching` is called with the name of each that comes from the hub.
 ///
 /// # Errors
-/// When one is missing or damaged, with the baseline that names it.
+/// When a teacher is missing or damaged; names its baseline.
 pub(super) fn find(
     config: &mut Config,
     runs: &Path,
@@ -49,8 +49,8 @@ pub(super) fn find(
     Ok(paths)
 }
 
-/// Finds the teachers of a resumed run; those of the hub are fetched where the cache lacks them. Also returns a warning for each
-/// that is missing: the baselines that learn from it may be over.
+/// Finds the teachers of a resumed run; those of the hub are fetched where the cache lacks them. A missing one
+/// is a warning, not an error: the baselines that learn from it may be finished.
 pub(super) fn kept(config: &Config, runs: &Path) -> (TeacherPaths, Vec<String>) {
     let (mut paths, mut missing) = (TeacherPaths::new(), Vec::new());
     for mut entry in config.baseline.iter().cloned() {
@@ -73,7 +73,7 @@ pub(super) fn kept(config: &Config, runs: &Path) -> (TeacherPaths, Vec<String>) 
 /// for their windows.
 ///
 /// # Errors
-/// For the first that does not, with the baseline that names it.
+/// When a teacher does not fit; names the first one's baseline.
 pub(super) fn check(
     config: &Config,
     reference: Option<&Path>,

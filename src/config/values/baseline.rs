@@ -1,4 +1,4 @@
-//! A baseline: a model that is trained for comparison, with its start, its steps and what its training minimises.
+//! A baseline: a model that is trained for comparison, with its start, its steps and its training objective.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ pub struct BaselineConfig {
     pub start: BaselineStart,
     pub steps: BaselineSteps,
     pub objective: ObjectiveChoice,
-    /// Where a file has it, for messages.
+    /// Its place in a file, for messages.
     pub place: Place,
 }
 
-/// `FILE:LINE`, or empty. It does not count when configs are compared.
+/// `FILE:LINE`, or empty. Comparisons of configs ignore it.
 #[derive(Debug, Clone, Default)]
 pub struct Place(pub String);
 
@@ -33,16 +33,16 @@ impl PartialEq for Place {
     }
 }
 
-/// What a baseline starts from.
+/// The initial weights of a baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BaselineStart {
     /// Random weights in the shape of the final model.
     Random,
     /// Random weights in the shape of the whole reference.
     Full,
-    /// The final model's layers of the reference, as a round that starts again from the reference.
+    /// The final model's layers of the reference, as in a round that restarts from the reference.
     Inherit,
-    /// Two phases: random weights in half of the final model's layers, which the second phase has twice, one block on the other.
+    /// Two phases: random weights in half of the final model's layers; the second phase starts from that block stacked twice.
     Stack,
     /// The reference's first layers, half as many as the final model has, twice.
     Hybrid,
@@ -55,7 +55,7 @@ pub enum BaselineStart {
     },
 }
 
-/// How long a baseline is trained.
+/// Training steps of a baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BaselineSteps {
     /// As long as the rounds that made the final model.
@@ -65,7 +65,7 @@ pub enum BaselineSteps {
     Exactly(u64),
 }
 
-/// What training minimises.
+/// The training objective.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ObjectiveChoice {
     CrossEntropy,
@@ -83,13 +83,13 @@ pub struct Distill {
     pub temperature: f64,
 }
 
-/// The model whose probabilities a student learns.
+/// The model whose probabilities a student is trained on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Teacher {
     /// The run's reference.
     Reference,
-    /// A directory, a file, or a name of the hub.
+    /// A directory, a file, or a name on the hub.
     Model(String),
 }
 
@@ -111,14 +111,13 @@ impl From<Teacher> for String {
     }
 }
 
-/// The share of the distillation term without `alpha`, and the temperature without `temperature`: the paper's (arXiv
-/// 2404.08634, appendix D) and none.
+/// Defaults of `alpha`, the paper's (arXiv 2404.08634, appendix D), and of `temperature`, which leaves the logits unchanged.
 const ALPHA: f64 = 0.4;
 const TEMPERATURE: f64 = 1.0;
 
 const KEYS: [&str; 4] = ["name", "start", "steps", "objective"];
 
-/// The starts that are one word.
+/// The starts that a single word names.
 const STARTS: [(&str, BaselineStart); 6] = [
     ("random", BaselineStart::Random),
     ("full", BaselineStart::Full),
@@ -135,7 +134,7 @@ impl BaselineConfig {
     /// Reads an entry.
     ///
     /// # Errors
-    /// Every problem with it.
+    /// Returns every problem of the entry.
     pub fn read(entry: &Value) -> Result<Self, Vec<Problem>> {
         let Some(table) = entry.as_table() else {
             return Err(vec![("name", "[[baseline]] must be a section".into())]);
@@ -182,7 +181,7 @@ impl BaselineConfig {
         }
     }
 
-    /// Names it in a message, with its place where that is known: `runs.toml:12: baseline "half"`.
+    /// Returns its name for messages, with its place where that is known: `runs.toml:12: baseline "half"`.
     pub fn label(&self) -> String {
         match self.place.0.as_str() {
             "" => format!("baseline {:?}", self.name),
@@ -340,12 +339,12 @@ fn read_objective(value: &Value) -> Result<ObjectiveChoice, String> {
     }))
 }
 
-/// Returns a value of a config as TOML, which can hold each of them.
+/// Returns a value of a config as TOML, which can represent every such value.
 fn toml_of(value: &impl Serialize) -> Value {
     Value::try_from(value).unwrap_or(Value::Boolean(false))
 }
 
-/// An entry in TOML.
+/// Returns an entry as TOML.
 #[derive(Serialize)]
 struct Written {
     name: String,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Part;
 
-/// The parts that are inherited where `inherit.what` does not say otherwise: all of a model.
+/// The parts that are inherited by default: the whole model.
 pub const INHERITABLE: [Part; 7] = [
     Part::Attention,
     Part::Mlp,
@@ -59,7 +59,7 @@ impl Schedule {
     }
 }
 
-/// What updates the weights.
+/// The optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerChoice {
@@ -69,7 +69,7 @@ pub enum OptimizerChoice {
     Muon,
 }
 
-/// How Muon's learning rate follows from a matrix's shape, by PyTorch's names.
+/// The factor on Muon's learning rate by a matrix's shape, under PyTorch's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MuonScale {

@@ -14,27 +14,27 @@ pub enum LayerChoice {
     /// Half, but none from the first collapsing layer on.
     Auto,
     Range(LayerRange),
-    /// So many layers, evenly over the depth, with the first and the last.
+    /// This many layers, evenly over the depth, including the first and the last.
     Spread(usize),
-    /// So many layers are kept: those that a measure of the reference speaks for.
+    /// This many layers, chosen by a measure of the reference.
     Measured(Measure, usize),
 }
 
-/// How the layers of a reference are compared. [`crate::inherit::measure`] computes them.
+/// A measure by which the layers of a reference are compared. [`crate::inherit::measure`] computes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     /// Block influence (Men et al., "ShortGPT", arXiv 2403.03853): the layers that change their input most are kept.
     Influence,
     /// Angular distance (Gromov et al., "The unreasonable ineffectiveness of the deeper layers", arXiv 2403.17887): the
-    /// contiguous block that turns its input least is dropped.
+    /// contiguous block that rotates its input least is dropped.
     Angular,
-    /// The loss: layers are dropped one at a time, each the one without which the validation loss is least (Song et al.,
+    /// The loss: layers are dropped one at a time, each time the one whose removal gives the lowest validation loss (Song et al.,
     /// "SLEB", arXiv 2402.09025).
     Loss,
 }
 
 impl Measure {
-    /// All of them.
+    /// All measures.
     pub const ALL: [Self; 3] = [Self::Influence, Self::Angular, Self::Loss];
 
     /// Its name in a choice of layers.
@@ -46,7 +46,7 @@ impl Measure {
         }
     }
 
-    /// The paper that it is from.
+    /// Its paper.
     pub fn paper(self) -> &'static str {
         match self {
             Self::Influence => "arXiv 2403.03853",
@@ -139,9 +139,9 @@ impl LayerChoice {
         }
     }
 
-    /// A rule with the number of layers that it keeps, in digits.
+    /// Splits a rule from the number of layers that it keeps, in digits.
     fn ruled(rule: &str, n: &str) -> Option<Self> {
-        // As it is written: no sign, no zeros before it.
+        // As it is printed: no sign, no leading zeros.
         let n = n
             .parse()
             .ok()
@@ -153,9 +153,9 @@ impl LayerChoice {
         }
     }
 
-    /// Returns the chosen indices for a reference of `n_layer` layers, in order, as far as they are known before it is
-    /// measured: their number is right. While ranks are unknown, `auto` is also half of them; a measured choice is the
-    /// last layers ([`crate::inherit::resolve`] measures). A number of layers that is too large ends with the index of a
+    /// Returns the chosen indices for a reference of `n_layer` layers, in order. Before the reference is measured, only their
+    /// number is right: `auto` is half of the layers while ranks are unknown, and a measured choice is the last layers
+    /// ([`crate::inherit::resolve`] measures). If more layers are asked for than exist, the list ends with the index of a
     /// missing layer.
     pub fn of(&self, n_layer: usize) -> Vec<usize> {
         let at_most = |n: usize| n.min(n_layer.saturating_add(1));
@@ -168,13 +168,13 @@ impl LayerChoice {
                 (*from..at_most(*to).max(from + 1)).collect()
             }
             Self::Spread(n) if *n <= n_layer => spread(*n, n_layer),
-            // Not the first ones, which could be continued by the reference's next layers.
+            // Not the first layers, after which the reference's next layers could be added.
             Self::Measured(_, n) if *n <= n_layer => (n_layer - n..n_layer).collect(),
             Self::Spread(n) | Self::Measured(_, n) => (0..at_most(*n)).collect(),
         }
     }
 
-    /// The measure that the choice needs.
+    /// Returns the measure that the choice needs.
     pub fn measure(&self) -> Option<Measure> {
         match self {
             Self::Measured(measure, _) => Some(*measure),
@@ -195,8 +195,8 @@ impl LayerChoice {
     }
 }
 
-/// `n` of `n_layer` layers, evenly over the depth with the first and the last: i (n_layer - 1) / (n - 1), rounded, halves
-/// up. One layer is the first.
+/// Returns `n` of `n_layer` layers, evenly over the depth including the first and the last: i (n_layer - 1) / (n - 1),
+/// rounded, halves up. A single layer is the first.
 fn spread(n: usize, n_layer: usize) -> Vec<usize> {
     let (last, steps) = (n_layer.saturating_sub(1), n.saturating_sub(1));
     (0..n)

@@ -20,10 +20,10 @@ use crate::{failure, file};
 /// Rows read at a time.
 const ROWS: usize = 256;
 
-/// Opens a file, and returns it with its size in bytes.
+/// Opens a file and returns it with its size in bytes.
 ///
 /// # Errors
-/// When it cannot be read, or is not a sound Parquet file.
+/// When it cannot be read, or is not a valid Parquet file.
 pub(super) fn open(path: &Path) -> Result<(SerializedFileReader<File>, u64), CorpusError> {
     let read = |source| CorpusError::Read {
         path: path.into(),
@@ -37,7 +37,7 @@ pub(super) fn open(path: &Path) -> Result<(SerializedFileReader<File>, u64), Cor
     Ok((reader.map_err(|e| failed(path, e.to_string()))?, packed))
 }
 
-/// The error of a file that is wrong.
+/// Returns the error for an invalid file.
 pub(super) fn failed(path: &Path, what: String) -> CorpusError {
     CorpusError::Parquet {
         path: path.into(),

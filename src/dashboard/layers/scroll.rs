@@ -11,8 +11,8 @@ use crate::dashboard::scene::Scene;
 pub use crate::dashboard::scroll::Scroll;
 use crate::text;
 
-/// Draws the lines in the middle of `area`, as wide as the widest of them where there is room, wrapped where there is not.
-/// `name` and `closing`, the keys that close the panel, stand in its frame.
+/// Draws the lines in the middle of `area`, as wide as the widest line if there is room, wrapped otherwise. The frame shows
+/// `name` and `closing`, the keys that close the panel.
 pub fn draw(
     scroll: &Scroll,
     frame: &mut Frame<'_>,

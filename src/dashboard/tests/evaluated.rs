@@ -12,7 +12,7 @@ impl Story {
         self.task_on(task, layers, (acc, 1838), norm, chance);
     }
 
-    /// As [`Self::task`], on so many documents.
+    /// As [`Self::task`], with a number of documents.
     fn task_on(
         &mut self,
         task: &str,
@@ -203,7 +203,7 @@ fn values_on_different_numbers_of_documents_are_not_joined() {
     let mut story = Story::evaluated();
     let whole = story.state.task_trend("piqa", "acc");
     assert_eq!(whole.len(), 4);
-    // What an operator asks for is often on few documents.
+    // Operators often ask for evaluations on few documents.
     story.task_on("piqa", 6, (0.66, 200), Some(0.65), 0.5);
     assert_eq!(story.state.task_trend("piqa", "acc"), [0.66]);
     let text = screen_of(&story).text(&story.state, 120, 40);

@@ -74,7 +74,7 @@ pub struct Average {
 }
 
 impl Average {
-    /// Takes the mean over so many tasks, if there are two or more: the mean of one task is that task's value.
+    /// Returns a mean over tasks; `None` for a single task, whose mean is its own value.
     fn of(mean: Value, tasks: usize) -> Option<Self> {
         let Value { value, stderr, .. } = mean;
         (tasks > 1).then_some(Self {

@@ -31,7 +31,7 @@ pub struct Sequence {
     pub truncated: bool,
 }
 
-/// Token ids of a request, of which those that the model's context cannot hold are cut off on the left.
+/// Token ids of a request, cut off on the left where the model's context cannot hold all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ids {
     pub context: Vec<u32>,
@@ -84,8 +84,7 @@ impl Encoder {
         Ok(all)
     }
 
-    /// Returns the token ids of every request of a document. The context of a page is the token that its first window
-    /// begins after.
+    /// Returns the token ids of every request of a document. The context of a page is the token before its first window.
     ///
     /// # Errors
     /// As [`Self::sequences`].
@@ -274,7 +273,7 @@ mod tests {
             (ids.context, ids.continuation)
         };
         assert_eq!(ids(&request("ab", "cd")), (bytes("ab"), bytes("cd")));
-        // Five tokens are read and predicted at most.
+        // At most five tokens are read and predicted.
         assert_eq!(ids(&request("abcdef", "gh")), (bytes("def"), bytes("gh")));
         assert_eq!(ids(&request("", "ab")), (vec![256], bytes("ab")));
         let page = Document {

@@ -42,7 +42,7 @@ pub fn default_tokens(gpu: bool) -> usize {
 pub struct Packing {
     /// Tokens of a pass, as long as no document has more.
     pub tokens: usize,
-    /// Whether beginnings that several requests share are computed once.
+    /// Whether a prefix that several requests share is computed once.
     pub share: bool,
 }
 
@@ -59,8 +59,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes documents and lays them into passes: the longest documents first, or, where beginnings are shared, documents
-    /// that begin alike together. The same documents give the same passes.
+    /// Encodes documents and groups them into passes: the longest documents first, or, with shared prefixes, documents with a
+    /// common prefix together. The same documents give the same passes.
     ///
     /// # Errors
     /// Names the document that cannot be encoded, by its number from 1.
@@ -83,7 +83,7 @@ impl Prepared {
                 greedy: document.answer == Answer::Word,
             });
         }
-        // The windows of a page share nothing, and need not be in memory together.
+        // The windows of a page share no prefix, and need not be in memory together.
         let is_page = |d: &Encoded| matches!(documents[d.number].answer, Answer::Page { .. });
         let (shared, alone): (Vec<Encoded>, Vec<Encoded>) = encoded
             .into_iter()
@@ -143,7 +143,7 @@ fn owned(document: usize, requests: Vec<Vec<Sequence>>) -> Vec<Owned> {
         .collect()
 }
 
-/// Groups documents of one pass each, in the order of their texts: of neighbours, the longest beginnings are the same.
+/// Groups documents into passes, in the sorted order of their texts: neighbours share the longest prefixes.
 fn by_beginning(mut all: Vec<Encoded>, most: usize) -> Vec<Group> {
     all.sort_by(|a, b| {
         let order = a.texts().min().cmp(&b.texts().min());
@@ -177,7 +177,7 @@ fn by_beginning(mut all: Vec<Encoded>, most: usize) -> Vec<Group> {
     groups
 }
 
-/// Groups documents of like length, the longest first, each sequence with all of its rows.
+/// Groups documents of similar length, the longest first, each sequence with all of its rows.
 fn by_length(mut all: Vec<Encoded>, most: usize) -> Vec<Group> {
     let longest = |d: &Encoded| d.texts().map(<[u32]>::len).max().unwrap_or(0);
     all.sort_by_key(|d| (std::cmp::Reverse(longest(d)), d.number));

@@ -1,4 +1,4 @@
-//! Texts of many lengths in one forward pass, in which beginnings that several texts share are computed once.
+//! Texts of many lengths in one forward pass, in which a prefix that several texts share is computed once.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::encode::Sequence;
 use crate::model::Asked;
 use crate::ops::Stretch;
 
-/// Which request a target belongs to.
+/// The request that a target belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner {
     pub document: usize,
@@ -16,22 +16,22 @@ pub(super) struct Owner {
 /// A sequence and the request that it answers.
 pub(super) type Owned = (Owner, Sequence);
 
-/// One forward pass: rows, how they belong to texts, what is asked, and for which requests.
+/// One forward pass: its rows, the texts that they form, the targets to score, and the requests of these targets.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Pass {
     pub tokens: Vec<u32>,
     pub stretches: Vec<Stretch>,
-    /// Each once.
+    /// Targets to score, without duplicates.
     pub asked: Vec<Asked>,
-    /// Places in `asked`, and whose scores the answers belong to; the tokens of a request are in their order.
+    /// Places in `asked` with the requests that their scores belong to; the tokens of a request are in order.
     pub owners: Vec<(usize, Owner)>,
 }
 
 impl Pass {
-    /// Adds sequences as a tree whose branches are stretches: a beginning that several of them share is one branch.
+    /// Adds sequences as a tree whose branches are stretches: a prefix that several of them share is one branch.
     pub(super) fn add<'a>(&mut self, sequences: impl IntoIterator<Item = &'a Owned>) {
         let mut sorted: Vec<&Owned> = sequences.into_iter().collect();
-        // Stable: requests that read the same keep their order.
+        // Stable: requests with equal inputs keep their order.
         sorted.sort_by(|a, b| a.1.inputs.cmp(&b.1.inputs));
         let mut tree = Tree {
             pass: self,
@@ -54,14 +54,14 @@ struct Tree<'p> {
 impl Tree<'_> {
     /// Adds sequences, sorted by inputs, which all begin with the `position` tokens that end with the stretch `after`.
     fn branch(&mut self, sorted: &[&Owned], position: usize, after: Option<usize>) {
-        // What ends here comes before what it begins.
+        // A sequence that ends here sorts before its continuations.
         let ended = sorted.partition_point(|s| s.1.inputs.len() == position);
         let (ended, longer) = sorted.split_at(ended);
         for (owner, sequence) in ended {
             self.ask(*owner, sequence);
         }
         for same in longer.chunk_by(|a, b| a.1.inputs[position] == b.1.inputs[position]) {
-            // The first and the last one differ the earliest.
+            // In sorted order, the first and the last sequence share the shortest prefix.
             let (one, other) = (&same[0].1.inputs, &same[same.len() - 1].1.inputs);
             let end = common(one, other);
             let start = self.pass.tokens.len();
@@ -77,7 +77,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Asks for a sequence's targets, but for those that another one has asked for.
+    /// Asks for a sequence's targets, except those that another sequence has asked for.
     fn ask(&mut self, owner: Owner, sequence: &Sequence) {
         let begin = sequence.inputs.len() - sequence.targets.len();
         for (i, &token) in sequence.targets.iter().enumerate() {
@@ -96,12 +96,12 @@ impl Tree<'_> {
     }
 }
 
-/// Number of tokens that both begin with.
+/// Returns the length of the common prefix in tokens.
 fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// Texts of a pass to come, and how many rows they take in a tree.
+/// The texts of the next pass, and the number of rows that they take as a tree.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Texts<'a> {
     sorted: Vec<&'a [u32]>,
@@ -109,10 +109,10 @@ pub(super) struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    /// Adds a text, whose rows are those of what no other text begins with.
+    /// Adds a text; counts the rows that it shares with no other text.
     pub(super) fn add(&mut self, text: &'a [u32]) {
         let at = self.sorted.partition_point(|other| *other < text);
-        // No text shares more with it than its neighbours.
+        // The longest shared prefix is that of a neighbour in sorted order.
         let neighbours = self.sorted[at.saturating_sub(1)..].iter().take(2);
         let shared = neighbours.map(|other| common(other, text)).max();
         self.rows += text.len() - shared.unwrap_or(0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// A text and how it may continue: the model is asked for log p(continuation | context).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Empty: the text begins after the token that begins (or ends) documents. Requests of a document share it.
+    /// Empty: the text follows the token that begins (or ends) documents. Requests of a document share it.
     pub context: Arc<str>,
     pub continuation: String,
 }

@@ -1,6 +1,6 @@
 //! Angular distance: Gromov et al., "The unreasonable ineffectiveness of the deeper layers", arXiv 2403.17887.
 //! d(l, l + k) = arccos(cos(X_l, X_l+k)) / pi, of the hidden states before layer l and k layers later, at the last token of
-//! each window, averaged over windows. The block of k layers of the least distance is dropped as a whole.
+//! each window, averaged over windows. The block of k layers with the least distance is dropped as a whole.
 
 use std::f64::consts::PI;
 use std::ops::ControlFlow;
@@ -27,7 +27,7 @@ pub(super) fn choose(
         _ => distances(&states, block, subject.model.config.n_embd),
     };
     finite(Measure::Angular, &values)?;
-    // Of equals the first.
+    // Ties go to the first.
     let least = (0..values.len()).min_by(|&a, &b| values[a].total_cmp(&values[b]));
     let first = least.unwrap_or(n_layer);
     let (dropped, kept) = (0..n_layer).partition(|l| (first..first + block).contains(l));
@@ -41,7 +41,7 @@ pub(super) fn choose(
     }))
 }
 
-/// The distance that each block of `block` layers makes, from the one that begins with layer 0 on.
+/// Returns the distance between input and output of each block of `block` layers, in the order of their first layers.
 fn distances(states: &[Vec<f32>], block: usize, c: usize) -> Vec<f64> {
     let angle = |(a, b): (&[f32], &[f32])| cosine(a, b).clamp(-1.0, 1.0).acos() / PI;
     let pairs = states.iter().zip(&states[block..]);
@@ -54,7 +54,7 @@ fn distances(states: &[Vec<f32>], block: usize, c: usize) -> Vec<f64> {
         .collect()
 }
 
-/// The hidden states at the last token of each window, before each layer and after the last one: n_layer + 1 times (N, C).
+/// Returns the hidden states at the last token of each window, before each layer and after the last one: n_layer + 1 times (N, C).
 fn last_states(
     subject: Subject<'_>,
     watch: &mut Watch<'_>,

@@ -21,7 +21,7 @@ pub(super) fn choose(
     };
     finite(Measure::Influence, &values)?;
     let mut order: Vec<usize> = (0..values.len()).collect();
-    // Stable: of equals, the lower layer comes first and is kept.
+    // Stable: of layers with equal influence, the lower one comes first and is kept.
     order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
     let mut dropped = order.split_off(keep);
     dropped.reverse();
@@ -36,7 +36,7 @@ pub(super) fn choose(
     }))
 }
 
-/// The influence of each layer.
+/// Returns the influence of each layer.
 fn influences(
     subject: Subject<'_>,
     watch: &mut Watch<'_>,
@@ -51,7 +51,7 @@ fn influences(
         model.embed(ws)?;
         model.through(ws, &layers, &mut |layer, before, after| {
             let (before, after) = (ops::read(before)?, ops::read(after)?);
-            // Window by window, so that the sum does not depend on how many there are in a pass.
+            // Window by window, so that the sum does not depend on the number of windows in a pass.
             let before = before[..seen].chunks(ws.time * c);
             for (before, after) in before.zip(after[..seen].chunks(ws.time * c)) {
                 similar[layer] += similarity(before, after, c);

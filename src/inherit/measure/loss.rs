@@ -1,6 +1,6 @@
-//! Loss: layers are dropped one at a time, each time the one without which the loss on the windows is least, until as many
-//! remain as are to be kept. The remaining layers are measured again after each one, as in Song et al., "SLEB: streamlining
-//! LLMs through redundancy verification and elimination of transformer blocks", arXiv 2402.09025.
+//! Loss: layers are dropped one at a time, each time the one whose removal gives the lowest loss on the windows. The remaining
+//! layers are measured again after each removal, as in Song et al., "SLEB: streamlining LLMs through redundancy verification and
+//! elimination of transformer blocks", arXiv 2402.09025.
 
 use std::ops::ControlFlow;
 
@@ -25,7 +25,7 @@ pub(super) fn choose(
         let Some(losses) = losses_without(&subject, &kept, &mut work)? else {
             return Ok(None);
         };
-        // Of equals the first. Losses that are not finite are the largest.
+        // Ties go to the first. Non-finite losses count as the largest.
         let finite = |loss: f64| {
             if loss.is_finite() {
                 loss
@@ -54,7 +54,7 @@ pub(super) fn choose(
     }))
 }
 
-/// Mean loss over all windows of the model of these layers.
+/// Returns the mean loss over all windows of the model with these layers.
 fn loss_of(
     subject: &Subject<'_>,
     layers: &[usize],
@@ -70,8 +70,8 @@ fn loss_of(
     Ok(matches!(went, ControlFlow::Continue(())).then_some(mean))
 }
 
-/// Mean losses over all windows of the model of these layers without each of them. The layers before the one that is missing
-/// are run once for all: half of the passes.
+/// Returns the mean losses over all windows of the model with these layers, without each of them in turn. The layers below the
+/// missing one are run only once, which halves the work.
 fn losses_without(
     subject: &Subject<'_>,
     layers: &[usize],
@@ -81,7 +81,7 @@ fn losses_without(
     let mut sums = vec![0.0; layers.len()];
     let went = subject.each_batch(&mut |windows| {
         model.embed(ws)?;
-        // The stream before the layer that is missing, of which `through` leaves nothing.
+        // The stream before the missing layer, which `through` overwrites.
         let mut before = ops::read(ws.x(0))?;
         for (place, &layer) in layers.iter().enumerate() {
             sums[place] += rest(subject, &layers[place + 1..], windows)?;
@@ -116,7 +116,7 @@ fn rest(subject: &Subject<'_>, layers: &[usize], windows: usize) -> Result<f64, 
         .sum())
 }
 
-/// How much of the work is done, in parameters of the layers and heads that a batch has gone through.
+/// Tracks the work done, in parameters of the layers and heads that batches have gone through.
 struct Work<'w, 'f> {
     watch: &'w mut Watch<'f>,
     layer: f64,
@@ -134,7 +134,7 @@ impl<'w, 'f> Work<'w, 'f> {
             .map(crate::model::Param::len)
             .sum();
         let (layer, head) = (first as f64, (config.n_embd * subject.vocab) as f64);
-        // The whole model, and for each layer of each round what comes after it.
+        // The whole model, and for each layer of each round the layers from it on.
         let round = |m: usize| (m * (m + 1) / 2) as f64 * layer + m as f64 * head;
         let rounds: f64 = (keep + 1..=config.n_layer).map(round).sum();
         let whole = config.n_layer as f64 * layer + head;
@@ -147,7 +147,7 @@ impl<'w, 'f> Work<'w, 'f> {
         }
     }
 
-    /// Counts what was done and reports it.
+    /// Adds work and reports the progress.
     fn report(&mut self, done: f64, dropped: Option<(usize, f64)>) -> ControlFlow<()> {
         self.done += done;
         (self.watch)(Progress {

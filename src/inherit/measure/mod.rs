@@ -1,4 +1,4 @@
-//! How much the layers of a model matter, measured on a text, and which of them to keep.
+//! Measures how much the layers of a model matter on a text, and chooses those to keep.
 //!
 //! Each measure is a function of a model and windows of tokens, in a file of its own that names its paper. None of them
 //! changes the model. Hidden states are those of the residual stream between blocks: the last one is taken before the
@@ -16,11 +16,11 @@ use crate::config::Measure;
 
 pub use subject::{Measured, Progress, Round, Subject, Watch};
 
-/// Measures a model's layers and chooses `keep` of them, as many as it has at most. Of equals, the lower layer is kept by its
-/// influence, and dropped otherwise. `None` where `watch` has stopped it.
+/// Measures a model's layers and chooses `keep` of them, at most as many as it has. Of layers with equal figures, the lower one
+/// is kept by influence, and dropped by the other measures. Returns `None` if `watch` has stopped it.
 ///
 /// # Errors
-/// When a window is not in the text, a figure is not finite, or an operation fails.
+/// When a window is outside the text, a figure is not finite, or an operation fails.
 pub fn measure(
     measure: Measure,
     keep: usize,

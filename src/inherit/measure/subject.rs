@@ -1,4 +1,4 @@
-//! What the measures have in common: a model and windows, passes over them, and what is found.
+//! Types that the measures share: the model and its windows, passes over them, and results.
 
 use std::ops::ControlFlow;
 
@@ -21,24 +21,24 @@ pub struct Subject<'a> {
     pub vocab: usize,
 }
 
-/// What was measured, and which layers that speaks for.
+/// The result of a measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     pub measure: Measure,
     /// Layers that are kept, ascending.
     pub kept: Vec<usize>,
-    /// Layers that are not: the lowest influence first, the block from its first layer on, in the order of dropping.
+    /// The other layers. Influence: ascending by influence. Angular: the block, ascending. Loss: in the order of dropping.
     pub dropped: Vec<usize>,
-    /// Influence: of each layer. Angular: of the block from each layer on, from 0 on. Loss: that after each layer that was
-    /// dropped, in nats.
+    /// Influence: a value for each layer. Angular: the distance of the block that begins with each layer, from layer 0 on. Loss:
+    /// the loss after each drop, in nats.
     pub values: Vec<f64>,
     /// The loss of the whole model, for the measure by loss.
     pub whole: Option<f64>,
-    /// What was measured before each layer was dropped, for the measure by loss.
+    /// For the measure by loss: a round for each dropped layer.
     pub rounds: Vec<Round>,
 }
 
-/// How far a measure is.
+/// The progress of a measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
     /// The part of the work that is done, from 0 to 1.
@@ -47,20 +47,20 @@ pub struct Progress {
     pub dropped: Option<(usize, f64)>,
 }
 
-/// Is called between passes; stops the measure where it breaks.
+/// A callback between passes; stops the measure by returning `Break`.
 pub type Watch<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
-/// What was measured before a layer was dropped by the loss.
+/// One round of the measure by loss: the losses from which a layer was chosen to be dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {
-    /// The layers that were still there, ascending, and the loss without each of them in nats.
+    /// The remaining layers, ascending, and the loss without each of them in nats.
     pub without: Vec<(usize, f64)>,
     /// The layer that was dropped, and the loss without it.
     pub dropped: (usize, f64),
 }
 
 impl Subject<'_> {
-    /// Puts windows into the workspace, a batch at a time, and calls `each` with their number. Breaks where `each` does.
+    /// Puts windows into the workspace, a batch at a time, and calls `each` with their number. Breaks if `each` does.
     pub(super) fn each_batch(
         &self,
         each: &mut dyn FnMut(usize) -> Result<ControlFlow<()>, InheritError>,
@@ -83,13 +83,13 @@ impl Subject<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Batches of one pass over all windows.
+    /// Returns the number of batches of one pass over all windows.
     pub(super) fn batches(&self) -> usize {
         self.starts.len().div_ceil(self.workspace.batch)
     }
 }
 
-/// Reports passes over the windows that have no steps between them.
+/// Reports the progress of a single pass over the windows.
 pub(super) struct Passes<'w, 'f> {
     watch: &'w mut Watch<'f>,
     done: usize,
@@ -97,7 +97,7 @@ pub(super) struct Passes<'w, 'f> {
 }
 
 impl<'w, 'f> Passes<'w, 'f> {
-    /// One pass over all windows of `subject`.
+    /// Starts a pass over all windows of `subject`.
     pub(super) fn over(subject: &Subject<'_>, watch: &'w mut Watch<'f>) -> Self {
         Self {
             watch,
@@ -116,7 +116,7 @@ impl<'w, 'f> Passes<'w, 'f> {
     }
 }
 
-/// Refuses values that are not finite.
+/// Rejects non-finite values.
 pub(super) fn finite(measure: Measure, values: &[f64]) -> Result<(), InheritError> {
     match values.iter().all(|value| value.is_finite()) {
         true => Ok(()),

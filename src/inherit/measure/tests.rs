@@ -1,4 +1,4 @@
-//! The measures find in small models what transformers and numpy find (`tests/fixtures/make_layer_choice_fixture.py`).
+//! The measures agree with transformers and numpy on small models (`tests/fixtures/make_layer_choice_fixture.py`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ struct Want {
     tokens: Vec<u16>,
     starts: Vec<usize>,
     influence: Vec<f64>,
-    /// By the number of layers that are dropped, from 1 on.
+    /// By the number of dropped layers, from 1 on.
     angular: Vec<Vec<f64>>,
     loss: Losses,
 }
@@ -168,7 +168,7 @@ fn loss_drops_one_layer_at_a_time() {
         }
         let dropped: Vec<usize> = want.loss.rounds.iter().map(|r| r.dropped).collect();
         assert_eq!(found.dropped, dropped);
-        // Fewer rounds are the first ones.
+        // With fewer rounds, they are the first of these.
         let some = here.found(Measure::Loss, 4);
         assert_eq!(some.dropped, dropped[..2]);
         assert_eq!(some.values, found.values[..2]);

@@ -71,8 +71,8 @@ pub fn scale_queries(config: &DecoderConfig, p: &Param, values: &mut [f32], by: 
     }
 }
 
-/// Number of equally wide parts that a row of parameter `p` has side by side: queries, keys and values in GPT-2's `c_attn`
-/// (weight `[in, q k v]` and bias `[q k v]`), one in all others.
+/// Returns the number of equally wide parts that a row of parameter `p` holds: queries, keys and values in GPT-2's `c_attn`
+/// (weight `[in, q k v]` and bias `[q k v]`), one in all other parameters.
 pub fn row_parts(p: &Param) -> usize {
     match p.stem.contains("attn.c_attn.") {
         true => 3,
@@ -104,7 +104,7 @@ pub(super) fn layout(config: &DecoderConfig) -> Layout {
     }
 }
 
-/// Returns the columns of each matrix of a tensor that holds several side by side: queries, keys and values.
+/// Returns the columns of each matrix in a tensor of several adjacent ones: queries, keys and values.
 pub(super) fn columns(config: &DecoderConfig, p: &Param) -> Option<Vec<usize>> {
     let is_qkv = config.family == Family::Gpt2 && p.stem.ends_with("attn.c_attn.weight");
     let kv = config.n_kv_head * config.head_size;

@@ -291,8 +291,8 @@ pub fn backward(
     });
 }
 
-/// Attention within texts of many lengths: each stretch's queries see the stretches that it continues and its own rows up to
-/// themselves. A task does the query heads that share a head of keys and values.
+/// Attention within texts of many lengths: the queries of a stretch attend to the stretches that it continues and causally to
+/// its own rows. A task computes the query heads that share a key and value head.
 pub fn ragged(
     compute: Precision,
     out: &mut [f32],
@@ -348,7 +348,7 @@ pub fn ragged(
             for head in kv * group..(kv + 1) * group {
                 for from in (0..stretch.len).step_by(BLOCK) {
                     let rows = BLOCK.min(stretch.len - from);
-                    // Products take whole panels of the keys, or all.
+                    // Products take full panels of the keys, or all keys.
                     let keys = (past + from + rows).next_multiple_of(BLOCK).min(total);
                     let first = stretch.start + from;
                     // SAFETY: the assertion bounds every row; the scratch buffer holds BLOCK rows of scores; a task

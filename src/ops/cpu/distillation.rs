@@ -1,4 +1,4 @@
-//! Knowledge distillation at the language-model head: losses and gradients from the logits of a student and its teacher, a
+//! Knowledge distillation at the language-model head: losses and gradients from the logits of a student and its teacher, for a
 //! piece of the rows at a time.
 
 use rayon::prelude::*;
@@ -7,7 +7,7 @@ use super::head::{Operands, input_gradients, logits};
 use super::math;
 use crate::ops::Precision;
 
-/// The teacher's side.
+/// The teacher's operands.
 #[derive(Clone, Copy)]
 pub struct Teacher<'a> {
     pub compute: Precision,
@@ -18,15 +18,15 @@ pub struct Teacher<'a> {
     pub mix: Mix,
 }
 
-/// How hard targets and the teacher's probabilities are mixed.
+/// The weights of the hard targets and the teacher's probabilities.
 #[derive(Clone, Copy)]
 pub struct Mix {
     pub alpha: f32,
     pub temperature: f32,
 }
 
-/// Loss of every row, and with `(dx, dwte)` the gradients of their sum times the scale: `dx = …`, `dwte += …`. The two
-/// chunks are scratch for whole rows of the student's and the teacher's logits.
+/// Computes the loss of every row, and with `(dx, dwte)` the gradients of their sum times the scale: `dx = …`, `dwte += …`. The
+/// two chunks are scratch for complete rows of the student's and the teacher's logits.
 pub fn distillation(
     compute: Precision,
     losses: &mut [f32],
@@ -41,7 +41,7 @@ pub fn distillation(
     assert!(teacher.x.len() == m * width && teacher.head.len() == v * width);
     let rows = (chunk.len() / v).min(taught.len() / v);
     assert!(rows > 0, "no room for a row of logits");
-    // As few pieces, of like size: each reads and writes the gradients of all weights.
+    // Few pieces of similar size: each reads and writes the gradients of all weights.
     let rows = m.div_ceil(m.div_ceil(rows));
     for (piece, losses) in losses.chunks_mut(rows).enumerate() {
         let (from, m) = (piece * rows, losses.len());
@@ -69,7 +69,7 @@ pub fn distillation(
     }
 }
 
-/// Sums over a row of logits z and the teacher's t, whose largest elements are subtracted before.
+/// Sums over a row of logits z and the teacher's t, after their largest elements are subtracted.
 struct Sums {
     /// `Σ exp(z)`, `Σ exp(z / T)` and `Σ exp(t / T)`.
     hard: f32,
@@ -79,7 +79,7 @@ struct Sums {
     apart: f32,
 }
 
-/// Loss of one row; the row of the student's logits becomes their gradient, that of the teacher's is scratch.
+/// Returns the loss of one row and replaces the student's logits by their gradient; the teacher's logits are scratch.
 ///
 /// `(1 - alpha) (lse(z) - z[target]) + alpha T² KL(q || p)` with `p = softmax(z / T)` and `q = softmax(t / T)` (Hinton et
 /// al., arXiv 1503.02531, section 2), whose gradient is `(1 - alpha) (softmax(z) - onehot) + alpha T (p - q)`.
@@ -108,14 +108,14 @@ fn loss_row(row: &mut [f32], taught: &mut [f32], target: usize, scale: f32, mix:
     ((1.0 - alpha) * cross_entropy + alpha * t * t * divergence) as f32
 }
 
-/// What an element adds to each of [`Sums`].
+/// Returns the terms that an element adds to [`Sums`].
 #[inline(always)]
 fn terms(z: f32, t: f32, inverse: f32) -> [f32; 4] {
     let q = math::exp(t * inverse);
     [math::exp(z), math::exp(z * inverse), q, q * (t - z)]
 }
 
-/// Sums a row up. The teacher's logits become `exp(t / T)`.
+/// Sums over a row. The teacher's logits become `exp(t / T)`.
 #[inline(always)]
 fn sums(row: &[f32], taught: &mut [f32], [max, max_taught]: [f32; 2], inverse: f32) -> Sums {
     let mut lanes = [[0f32; 16]; 4];
@@ -151,7 +151,7 @@ fn sums(row: &[f32], taught: &mut [f32], [max, max_taught]: [f32; 2], inverse: f
 mod tests {
     use super::*;
 
-    /// Loss and gradient of a row in f64, by the definition.
+    /// Computes loss and gradient of a row in f64 from the definition.
     fn exact(z: &[f32], t: &[f32], target: usize, mix: Mix) -> (f64, Vec<f64>) {
         let softmax = |x: &[f32], temperature: f64| -> Vec<f64> {
             let x: Vec<f64> = x.iter().map(|&x| f64::from(x) / temperature).collect();
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_teacher_that_agrees_teaches_nothing() {
         let z: Vec<f32> = (0..40).map(|i| (i as f32 * 0.9).cos()).collect();
-        // A softmax does not see a constant.
+        // A softmax is invariant to an added constant.
         let mut taught: Vec<f32> = z.iter().map(|z| z + 7.0).collect();
         let mut row = z;
         let mix = Mix {

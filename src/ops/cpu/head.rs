@@ -1,4 +1,4 @@
-//! The language-model head: logits, cross entropy whose gradients are made in the forward pass, and log-likelihoods for
+//! The language-model head: logits, cross entropy whose gradients are computed in the forward pass, and log-likelihoods for
 //! scores, without a `[M, V]` matrix in memory.
 
 use std::cell::Cell;
@@ -101,15 +101,15 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
     }
 }
 
-/// Rows of a piece of `m` rows of logits. As few pieces, of like size: each reads the weights, and reads and writes their
-/// gradients.
+/// Returns the number of rows of a piece of `m` rows of logits. Pieces are few and of similar size: each reads the weights, and
+/// reads and writes their gradients.
 fn rows_of_piece(m: usize, chunk: &[f32], v: usize) -> usize {
     let rows = chunk.len() / v;
     assert!(rows > 0, "no room for a row of logits");
     m.div_ceil(m.div_ceil(rows))
 }
 
-/// Log-likelihoods of all targets in nats; `chunk` is scratch for whole rows of logits.
+/// Computes the log-likelihoods of all targets in nats; `chunk` is scratch for complete rows of logits.
 ///
 /// In f32 the exponentials of a row are summed in f64. Next to one that is close to 1, a sum in f32 loses those below
 /// 6e-8, which are most of a vocabulary: up to 1e-5 nats a token, always in the same direction.
@@ -140,14 +140,14 @@ pub fn log_likelihoods(compute: Precision, chunk: &mut [f32], of: Operands<'_>) 
     all
 }
 
-/// Log-likelihood of one row of logits.
+/// Returns the log-likelihood of a target from its row of logits.
 #[inline(always)]
 fn log_likelihood(row: &[f32], target: usize) -> f64 {
     let max = math::max(row);
     f64::from(row[target]) - f64::from(max) - math::sum_of_exp(row, max).ln()
 }
 
-/// Takes the gradients `d` of m rows of logits to the head's operands: `dx = d wte`, `dwte += dᵀ x`.
+/// Propagates the gradients `d` of m rows of logits to the head's operands: `dx = d wte`, `dwte += dᵀ x`.
 pub(super) fn input_gradients(
     compute: Precision,
     d: &[f32],

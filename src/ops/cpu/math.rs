@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn small_exponentials_next_to_a_large_one_count() {
-        // As a sure prediction over a large vocabulary: e^-17 is below half a digit of 1 in f32.
+        // Like a certain prediction over a large vocabulary: e^-17 is below half an ulp of 1 in f32.
         for n in [5, 16, 50_000] {
             let mut x = vec![-17.0; n];
             x[n / 2] = 0.0;

@@ -6,7 +6,7 @@ use super::optimizer::sum_of_squares;
 use super::{ELEMENTS_PER_TASK, ROWS_PER_TASK};
 use crate::ops::Block;
 
-/// The momentum of a block, and in `x` the direction that follows from it.
+/// Updates the momentum of a block, and writes the direction that follows from it to `x`.
 pub fn momentum(
     x: &mut [f32],
     m: &mut [f32],
@@ -36,7 +36,7 @@ pub fn momentum(
         });
 }
 
-/// The weights of a block after a step in the direction of `x`.
+/// Updates the weights of a block by a step in the direction of `x`.
 pub fn weights(p: &mut [f32], x: &[f32], block: Block, keep: f32, lr: f32) {
     assert!(x.len() == block.elements());
     let (columns, of) = (block.columns, block.first..block.first + block.columns);
@@ -55,14 +55,14 @@ pub fn weights(p: &mut [f32], x: &[f32], block: Block, keep: f32, lr: f32) {
         });
 }
 
-/// `x / max(‖x‖, eps)`.
+/// Computes `x = x / max(‖x‖, eps)`.
 pub fn to_unit_norm(x: &mut [f32], eps: f32) {
     let norm = (sum_of_squares(x).sqrt() as f32).max(eps);
     x.par_chunks_mut(ELEMENTS_PER_TASK)
         .for_each(|part| simd!(part.iter_mut().for_each(|x| *x /= norm)));
 }
 
-/// `a out + b x`.
+/// Computes `out = a out + b x`.
 pub fn blend(out: &mut [f32], a: f32, x: &[f32], b: f32) {
     assert!(out.len() == x.len());
     out.par_chunks_mut(ELEMENTS_PER_TASK)

@@ -1,4 +1,4 @@
-//! Knowledge distillation at the language-model head, a piece of the rows at a time.
+//! Knowledge distillation at the language-model head, for a piece of the rows at a time.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -9,9 +9,9 @@ use super::{address, address_f32, int, suffix};
 use crate::ops::SoftTargets;
 use crate::ops::operands::{ACTIVATIONS, F32, IDS, Operands};
 
-/// Losses of all rows, and with `grads = (dx, dwte)` the gradients of their sum times `scale`: `dx = …`, `dwte += …`. `chunk`
-/// and the teacher's have room for rows of logits, [`stride`] apart. Activations of the teacher may be bf16 where the student's
-/// are f32.
+/// Computes the losses of all rows, and with `grads = (dx, dwte)` the gradients of their sum times `scale`: `dx = …`,
+/// `dwte += …`. `chunk` and the teacher's chunk hold rows of logits, [`stride`] apart. The teacher's activations may be bf16 where
+/// the student's are f32.
 #[allow(clippy::too_many_arguments)]
 pub fn distillation(
     losses: &Tensor,
@@ -56,7 +56,7 @@ pub fn distillation(
     operands.check("targets", targets, m, IDS)?;
     operands.check("dx", dx, m * c, ACTIVATIONS)?;
     operands.check("dwte", dwte, v * c, F32)?;
-    // As few pieces, of like size.
+    // Few pieces of similar size.
     let rows = m.div_ceil(m.div_ceil(rows));
     let gpu = Gpu::of(x)?;
     let (all, all_taught) = (Operand::rows(x, c)?, Operand::rows(teacher.x, width)?);

@@ -7,7 +7,7 @@ use super::{address_f32, address_or_null, int, reduce};
 use crate::ops::Block;
 use crate::ops::operands::{BF16, F32, Operands};
 
-/// The momentum of a block, and in `x` the direction that follows from it.
+/// Updates the momentum of a block, and writes the direction that follows from it to `x`.
 pub fn momentum(
     x: &Tensor,
     m: &Tensor,
@@ -37,7 +37,7 @@ pub fn momentum(
     unsafe { gpu.launch("muon_momentum", Launch::elements(&gpu, n), &args) }
 }
 
-/// The weights of a block after a step in the direction of `x`.
+/// Updates the weights of a block by a step in the direction of `x`.
 pub fn weights(
     p: &Tensor,
     rounded: Option<&Tensor>,
@@ -68,7 +68,7 @@ pub fn weights(
     unsafe { gpu.launch("muon_weights", Launch::elements(&gpu, n), &args) }
 }
 
-/// `x = x / max(‖x‖, eps)`, without waiting for the norm.
+/// Computes `x = x / max(‖x‖, eps)` without waiting for the norm.
 pub fn to_unit_norm(x: &Tensor, eps: f32) -> Result<()> {
     let n = x.elem_count();
     Operands::of("a norm", x).check("x", x, n, F32)?;
@@ -80,11 +80,11 @@ pub fn to_unit_norm(x: &Tensor, eps: f32) -> Result<()> {
         Arg::Count(n as i64),
         Arg::Float(eps),
     ];
-    // SAFETY: compared: x [n]; the sum lies in scratch memory that nothing has taken since.
+    // SAFETY: compared: x [n]; the sum lies in scratch memory that has not been reused since.
     unsafe { gpu.launch("to_unit_norm", Launch::elements(&gpu, n), &args) }
 }
 
-/// `out = a out + b x`.
+/// Computes `out = a out + b x`.
 pub fn blend(out: &Tensor, a: f32, x: &Tensor, b: f32) -> Result<()> {
     let n = out.elem_count();
     let operands = Operands::of("a blend", out);

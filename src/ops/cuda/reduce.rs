@@ -107,7 +107,7 @@ unsafe fn queue(
     }
 }
 
-/// Queues the sum of squares of all elements. Returns where its f64 will lie, in scratch memory.
+/// Queues the sum of squares of all elements. Returns the address of the f64 result, in scratch memory.
 pub fn queue_sum_of_squares(gpu: &Gpu, x: &Tensor) -> Result<Address> {
     let partial = gpu.scratch(8 * (BLOCKS + 1))?;
     let out = partial + 8 * BLOCKS as u64;

@@ -1,4 +1,4 @@
-//! Baselines as a run plans them, for readers without its config.
+//! The baselines that a run plans, for readers without its config.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +9,9 @@ use super::start::Start;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Depth {
-    /// That of the final model.
+    /// As many as the final model.
     Final,
-    /// Half of it.
+    /// Half as many.
     HalfFinal,
     Reference,
     Layers(usize),
@@ -59,7 +59,7 @@ pub struct PlannedBaseline {
     pub start: Start,
     pub depth: Depth,
     pub length: Length,
-    /// What its training minimises, in words: `ce`, `distill(reference, alpha 0.4, T 1)`.
+    /// Its training objective in words: `ce`, `distill(reference, alpha 0.4, T 1)`.
     pub objective: String,
     /// FLOPs of a token of its training by those of a model of the run's width and as many layers, without a teacher; absent
     /// where that is 1.
@@ -68,16 +68,16 @@ pub struct PlannedBaseline {
 }
 
 impl PlannedBaseline {
-    /// Cuts words that would crowd a screen.
+    /// Truncates words that are too long for a screen.
     pub(super) fn shorten(&mut self) {
         cut(&mut self.name, LONGEST_PHASE);
         cut(&mut self.objective, LONGEST_PHASE);
     }
 
-    /// Refuses numbers that no run has.
+    /// Rejects numbers outside the limits of a run.
     ///
     /// # Errors
-    /// The first such number, in words.
+    /// Describes the first such number.
     pub(super) fn check(&self) -> Result<(), String> {
         if let Depth::Layers(n) = self.depth {
             layers("baselines.depth", n)?;

@@ -41,7 +41,7 @@ pub struct RunInfo {
     pub grow_step: usize,
     #[serde(default)]
     pub grow_mode: GrowMode,
-    /// Where a growth's layers come from; left out for the reference's next ones.
+    /// The source of a growth's layers; omitted for the reference's next layers.
     #[serde(default, skip_serializing_if = "GrowSource::is_next")]
     pub grow_source: GrowSource,
     pub max_layers: usize,
@@ -66,12 +66,12 @@ pub struct RunInfo {
     /// What the run's dashboards ring their terminal for, where they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ringing: Option<Ringing>,
-    /// The downstream tasks that are measured at phase ends, where there are any.
+    /// The downstream tasks that are measured at phase ends, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<PlannedTasks>,
 }
 
-/// Which downstream tasks a run measures, and when.
+/// The downstream tasks that a run measures, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedTasks {
     pub names: Vec<String>,
@@ -80,11 +80,11 @@ pub struct PlannedTasks {
 }
 
 impl PlannedTasks {
-    /// Returns how many evaluations follow step `step` of a phase of `steps` steps, that at its end included.
+    /// Returns the number of evaluations after step `step` of a phase of `steps` steps, including the one at its end.
     pub fn evaluations_after(&self, step: u64, steps: u64) -> u64 {
         let within = |until: u64| until.checked_div(self.every).unwrap_or(0);
         match step < steps {
-            // The end is counted apart, whether or not its step is a multiple.
+            // The end is counted separately, whether or not its step is a multiple.
             true => 1 + within(steps - 1) - within(step),
             false => 0,
         }
@@ -92,7 +92,7 @@ impl PlannedTasks {
 }
 
 impl RunInfo {
-    /// Cuts what would crowd a screen.
+    /// Truncates texts and lists that are too long for a screen.
     pub(super) fn shorten(&mut self) {
         cut(&mut self.name, LONGEST_NAME);
         self.baselines.iter_mut().for_each(PlannedBaseline::shorten);

@@ -1,4 +1,4 @@
-//! Layers that a model inherits, and what they were chosen by.
+//! Layers that a model inherits, and the measure that chose them.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,33 +12,33 @@ pub struct Inheritance {
     pub layers: Vec<usize>,
     pub what: Vec<String>,
     pub from: String,
-    /// What the layers were chosen by, where the reference was measured for that.
+    /// The measure that chose the layers, if the reference was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<LayerMeasure>,
 }
 
-/// How the layers of a reference compare.
+/// A measure of a reference's layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerMeasure {
     /// `influence`, `angular` or `loss`.
     pub name: String,
-    /// Windows of the validation text that it was measured on.
+    /// Number of windows of the validation text that it was taken on.
     pub windows: u64,
     /// Layers that were not taken, in the order in which they were dropped.
     pub dropped: Vec<usize>,
-    /// Influence: of each layer. Angular: of the block from each layer on, from 0 on. Loss: that after each layer that was
-    /// dropped, in nats.
+    /// Influence: a value for each layer. Angular: the distance of the block that begins with each layer, from layer 0 on. Loss:
+    /// the loss after each drop, in nats.
     pub values: Vec<f64>,
     /// The loss of the whole reference on these windows, for the measure by loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole: Option<f64>,
 }
 
-/// Layers in a sentence.
+/// Most layers that a sentence lists.
 const MOST_LISTED: usize = 12;
 
 impl LayerMeasure {
-    /// Describes what was dropped and why: `by loss: without 5 3.2104, 4 3.2519; 3.1998 with all`.
+    /// Describes the dropped layers and why they were dropped: `by loss: dropped 5 3.2104, 4 3.2519; 3.1998 with all`.
     pub fn words(&self) -> String {
         let at = |i: usize| self.values.get(i).copied().unwrap_or(f64::NAN);
         let list = |items: Vec<String>| match items.len().saturating_sub(MOST_LISTED) {

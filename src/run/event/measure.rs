@@ -18,14 +18,14 @@ pub struct TrainMetrics {
     pub lr: f64,
     /// Global gradient norm before clipping (last step).
     pub grad_norm: Option<f64>,
-    /// Norm of the weights after the last step, without those of frozen layers; to six digits.
+    /// Norm of the weights after the last step, without frozen layers; to six digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub param_norm: Option<f64>,
     /// Norm of the optimizer's averages of past gradients (AdamW's first moment, Muon's momentum), likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub momentum_norm: Option<f64>,
-    /// Share of the steps since the last `train` event, or the phase's begin, whose gradient was clipped; absent where
-    /// nothing is clipped.
+    /// Share of the steps since the last `train` event, or since the phase began, whose gradient was clipped; absent without
+    /// clipping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_rate: Option<f64>,
     /// Tokens since the run began, over all phases.

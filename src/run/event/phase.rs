@@ -253,10 +253,10 @@ impl Kind for PhaseEvent {
 pub struct Growth {
     pub from_layers: usize,
     pub to_layers: usize,
-    /// Reference layers that are new, or that the layers that were copied came from.
+    /// Reference layers that are new, or the origins of the copied layers.
     pub added: Vec<usize>,
     pub mode: GrowMode,
-    /// Where they come from; left out for the reference's next ones.
+    /// The source of the added layers; omitted for the reference's next layers.
     #[serde(default, skip_serializing_if = "GrowSource::is_next")]
     pub source: GrowSource,
     /// The round that starts.

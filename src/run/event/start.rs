@@ -14,13 +14,13 @@ pub enum Start {
     Restart,
     Keep,
     Reference,
-    /// A model that was trained, its layers twice, one block on the other.
+    /// A trained model's block of layers, stacked twice.
     Stack,
-    /// The reference's first layers, twice.
+    /// The reference's first layers, stacked twice.
     Hybrid,
     /// The first half of the reference's width.
     HalfWidth,
-    /// Parts of layers that were named.
+    /// Parts of named layers.
     Layers,
 }
 

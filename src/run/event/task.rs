@@ -41,9 +41,9 @@ pub struct TaskResult {
     pub version: String,
     /// Layers of the model; phase and step are the event's.
     pub layers: usize,
-    /// In the order of the task's definition; none where the task was not measured.
+    /// In the order of the task's definition; empty if the task was not measured.
     pub metrics: Vec<TaskMetric>,
-    /// Why the task was not measured, where that is so.
+    /// The reason, if the task was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
     /// Accuracy of guessing.

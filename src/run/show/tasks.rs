@@ -29,7 +29,8 @@ pub fn of_phase(state: &RunState) -> Vec<&TaskPoint> {
     latest
 }
 
-/// Adds the latest results of each model as `tasks`, with `refused` where the latest evaluation failed, and continued texts as `samples`, where there are any.
+/// Adds the latest results of each model as `tasks`, with `refused` if the latest evaluation failed, and any continued texts as
+/// `samples`.
 pub fn extend(all: &mut Value, state: &RunState) {
     let Value::Object(all) = all else {
         return;

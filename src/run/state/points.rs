@@ -58,7 +58,7 @@ pub struct ControlResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BaselineResult {
     pub name: String,
-    /// Which of its phases; absent for the first.
+    /// Number of the phase; absent for the first.
     #[serde(default = "first", skip_serializing_if = "is_first")]
     pub part: u32,
     pub objective: String,
@@ -79,7 +79,7 @@ fn is_first(part: &u32) -> bool {
 }
 
 impl BaselineResult {
-    /// Its name in tables: `stacking`, `stacking.2`.
+    /// Returns its name in tables: `stacking`, `stacking.2`.
     pub fn short(&self) -> String {
         match self.part {
             1 => self.name.clone(),
@@ -171,7 +171,7 @@ pub struct Core {
     pub phase_step: u64,
     pub phase: Option<PhaseNow>,
     pub reference: Option<PhaseResult>,
-    /// What the inherited layers were chosen by, where the reference was measured for that.
+    /// The measure that chose the inherited layers, if the reference was measured.
     #[serde(default)]
     pub chosen_by: Option<LayerMeasure>,
     pub rounds: Vec<RoundResult>,

@@ -85,7 +85,7 @@ pub struct TaskRow<'a> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskTable<'a> {
     pub models: Vec<&'a Phase>,
-    /// The metrics of a task stand together.
+    /// The metrics of a task are adjacent.
     pub rows: Vec<TaskRow<'a>>,
 }
 
@@ -96,8 +96,8 @@ impl<'a> TaskTable<'a> {
     }
 }
 
-/// Returns the number of documents behind each cell of a task's row, where these numbers differ: such values are not to
-/// be compared.
+/// Returns the number of documents behind each cell of a task's row, where these numbers differ: such values cannot be
+/// compared.
 pub fn documents(row: &TaskRow<'_>) -> Option<Vec<Option<u64>>> {
     let all: Vec<Option<u64>> = row.cells.iter().map(|cell| cell.map(|m| m.n)).collect();
     let mut known = all.iter().flatten();
@@ -125,7 +125,7 @@ pub fn metric_words(metric: &TaskMetric) -> String {
     }
 }
 
-/// Puts a result into a line: `piqa  acc 0.6123 ±0.0114  acc_norm 0.6202 ±0.0113  (1838 documents)`, or
+/// Formats a result as a line: `piqa  acc 0.6123 ±0.0114  acc_norm 0.6202 ±0.0113  (1838 documents)`, or
 /// `piqa was not measured: there are no documents in ...`.
 pub fn result_words(result: &TaskResult) -> String {
     if let Some(why) = &result.refused {

@@ -54,7 +54,7 @@ impl RunState {
         latest
     }
 
-    /// Returns the values of a task's metric over the run, oldest first: those on as many documents as the latest one.
+    /// Returns the values of a task's metric over the run, oldest first, that were measured on as many documents as the latest one.
     pub fn task_trend(&self, task: &str, metric: &str) -> Vec<f64> {
         let points = self.live().tasks.iter().filter(|p| p.task == task);
         let values = points.filter_map(|p| p.metrics.iter().find(|m| m.name == metric));

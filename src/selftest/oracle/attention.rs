@@ -96,7 +96,7 @@ impl SelfTest<'_> {
     }
 
     /// Texts of many lengths side by side come to what each comes to alone: two of one length, a shorter one and, on the CPU,
-    /// three that continue the first, the last one by way of the second.
+    /// three that continue the first, the last of them through the second.
     fn ragged_attention_of(&mut self, case: Case, s: AttentionShape) -> Result<Vec<f64>> {
         let mut lengths = vec![s.time, s.time, self.rng.random_range(1..=s.time)];
         if !self.device.is_cuda() {

@@ -1,4 +1,4 @@
-//! Knowledge distillation: the loss at the head and its gradients, for a student and a teacher of another width.
+//! Knowledge distillation: the loss at the head and its gradients, for a student and a teacher of different width.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ pub fn row_losses(logits: &Tensor, taught: &Tensor, targets: &Tensor, mix: Mix) 
     (hard * (1.0 - mix.alpha))? + soft
 }
 
-/// A frozen copy of `model` on `device`, that teaches in passes as `ws` has them.
+/// Returns a frozen copy of `model` on `device` as a teacher for the passes of `ws`.
 pub fn teacher(model: &Decoder, ws: &Workspace, device: &Device) -> Result<Teacher> {
     let format = Format::on(device, ws.compute);
     let copy = Decoder::frozen(model.config.clone(), format, device)?;
@@ -66,7 +66,7 @@ impl SelfTest<'_> {
         self.taught_models();
     }
 
-    /// What students and teachers compute with. A GPU's student in bf16 has a teacher in bf16.
+    /// Precisions of students and teachers. On a GPU, a student in bf16 has a teacher in bf16.
     fn pairs(&self) -> Vec<(Case, Case)> {
         let cases = self.cases();
         let all = cases.iter().flat_map(|&student| {
@@ -94,7 +94,7 @@ impl SelfTest<'_> {
             true => v.next_multiple_of(64),
             false => v,
         };
-        // Pieces of different sizes: the smaller one counts.
+        // The pieces differ in size; the smaller size applies to both.
         let chunk = self.poisoned_there(&[m.min(64), stride], student.dtype)?;
         let teacher_chunk = self.poisoned_there(&[m.min(70), stride], taught.dtype)?;
 
@@ -104,7 +104,7 @@ impl SelfTest<'_> {
         let of_teacher = Linear::new(taught.operand(&head)?, None);
         let of_teacher = of_teacher.forward(&taught.operand(&teacher_x)?)?;
         let losses = row_losses(&logits, &of_teacher, &targets.cpu.flatten_all()?, mix)?;
-        // The gradient of the rows' sum times this.
+        // The scale of the gradients.
         let scale = 0.25f32;
         let dy = losses.ones_like()?.affine(f64::from(scale), 0.0)?;
         let [want_dx, want_dw] = gradients(&losses, &dy, [&xv, &wv])?;
@@ -131,7 +131,7 @@ impl SelfTest<'_> {
                 temperature: mix.temperature as f32,
             },
         )?;
-        // What a GPU rounds of the teacher's logits shows in losses and gradients.
+        // On a GPU, rounding of the teacher's logits is visible in losses and gradients.
         let rounded = match taught.compute {
             Precision::F32 => student,
             Precision::Bf16 if self.device.is_cuda() => taught,

@@ -105,7 +105,7 @@ pub fn configs() -> Vec<(&'static str, DecoderConfig)> {
     ]
 }
 
-/// The one of [`configs`] with this name, and GPT-2 where there is none.
+/// Returns the entry of [`configs`] with this name, or GPT-2.
 fn of_name(name: &str) -> DecoderConfig {
     let mut all = configs().into_iter();
     let found = all.find(|(known, _)| *known == name);
@@ -131,7 +131,7 @@ impl SelfTest<'_> {
         }
     }
 
-    /// Checks losses and gradients of models that learn from another one, of the same vocabulary alone.
+    /// Checks losses and gradients of models distilled from a teacher that shares only their vocabulary.
     pub fn taught_models(&mut self) {
         let [gpt2, llama] = ["gpt2", "llama"].map(of_name);
         let wide = Sizes {

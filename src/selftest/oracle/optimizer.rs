@@ -8,8 +8,8 @@ use super::super::compare::Tolerance;
 use super::{SUMS, exact, variable};
 use crate::ops::{self, AdamW, Block, MuonRoom};
 
-/// Tolerance of matrices that five Newton-Schulz steps in f32 have made: each multiplies the rounding errors along small
-/// singular values by up to 3.4.
+/// Tolerance of matrices after five Newton-Schulz steps in f32: each step multiplies the rounding errors along small singular
+/// values by up to 3.4.
 const ORTHOGONAL: Tolerance = Tolerance(1e-3);
 
 /// candle-nn's settings for an update.
@@ -110,7 +110,7 @@ impl SelfTest<'_> {
         Ok(shares)
     }
 
-    /// Three steps of the middle one of three matrices side by side. The other two stay as they are.
+    /// Checks three steps of the middle one of three adjacent matrices. The other two must not change.
     fn muon_of(&mut self, rows: usize, columns: usize) -> Result<Vec<f64>> {
         let block = Block {
             rows,
@@ -164,7 +164,7 @@ impl SelfTest<'_> {
         Ok(shares)
     }
 
-    /// The element-wise steps of a Newton-Schulz iteration.
+    /// Checks the element-wise steps of a Newton-Schulz iteration.
     fn blends_of(&mut self, n: usize) -> Result<f64> {
         let [out, x] = [1.0, 2.0].map(|scale| self.normal_there(&[n], DType::F32, scale));
         let (out, x) = (out?, x?);
@@ -197,14 +197,14 @@ impl SelfTest<'_> {
     }
 }
 
-/// A block's values, in f32 on the CPU.
+/// Returns a block's values, in f32 on the CPU.
 fn middle_of(whole: &Tensor, block: Block) -> Result<Tensor> {
     let values = ops::read(whole)?;
     let values = Tensor::from_vec(values, (block.rows, block.stride), &Device::Cpu)?;
     values.narrow(1, block.first, block.columns)?.contiguous()
 }
 
-/// What [`ops::orthogonalize`] computes, in f64 and with every product by candle.
+/// Computes [`ops::orthogonalize`] in f64, with candle's products.
 fn orthogonal(x: &Tensor) -> Result<Tensor> {
     let (rows, columns) = x.dims2()?;
     let is_tall = rows > columns;

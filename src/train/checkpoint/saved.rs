@@ -77,8 +77,8 @@ impl Moments {
         self.load_layers_into(saved, steps, model, optimizer, &Some)
     }
 
-    /// As [`Self::load_into`], where `from` returns the layer of the checkpoint's model that a layer of `model` came from;
-    /// `None` for one that came from elsewhere, whose moments stay as they are.
+    /// As [`Self::load_into`]. `from` maps a layer of `model` to the layer of the checkpoint's model that it came from, or to
+    /// `None` if it came from elsewhere; the moments of such a layer are unchanged.
     ///
     /// # Errors
     /// As [`Self::load_into`].

@@ -27,16 +27,16 @@ pub struct Hyperparameters<'a> {
     pub betas: [f64; 2],
     /// Decoupled decay of tensors with two or more dimensions.
     pub weight_decay: f64,
-    /// Gradients of a larger norm are scaled down to this; 0: no clipping.
+    /// Gradients of a larger norm are scaled down to this norm; 0 disables clipping.
     pub clip: f64,
     /// Layers whose weights, moments and step counts stay as they are.
     pub frozen: &'a [usize],
-    /// What updates the hidden matrices; `None`: AdamW, as all other tensors.
+    /// Muon's settings for the hidden matrices; `None` if AdamW updates them.
     pub muon: Option<Muon>,
 }
 
 impl Hyperparameters<'static> {
-    /// Those of a config, with learning rate `lr` and no frozen layer. Muon's rate follows the same schedule.
+    /// Returns the hyperparameters of a config, with learning rate `lr` and no frozen layer. Muon's rate follows the same schedule.
     pub fn of(config: &TrainConfig, lr: f64) -> Self {
         let muon = || Muon {
             lr: lr * config.muon_lr.map_or(1.0, |peak| peak / config.lr),
@@ -55,7 +55,7 @@ impl Hyperparameters<'static> {
 }
 
 impl Hyperparameters<'_> {
-    /// The factor on gradients of this norm: less than 1 where they are clipped.
+    /// Returns the factor on gradients of this norm: less than 1 if they are clipped.
     pub fn grad_scale(&self, grad_norm: f64) -> f64 {
         match self.clip > 0.0 && grad_norm > self.clip {
             true => self.clip / grad_norm,
@@ -69,30 +69,30 @@ impl Hyperparameters<'_> {
     }
 }
 
-/// Norms over the tensors that are trained.
+/// Norms over the trained tensors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Norms {
-    /// Of the weights.
+    /// Norm of the weights.
     pub params: f64,
-    /// Of the first moments, which are averages of past gradients, with AdamW and with Muon.
+    /// Norm of the first moments, which are averages of past gradients, with AdamW and with Muon.
     pub momentum: f64,
 }
 
 /// The optimizer's state for one model.
 #[derive(Debug)]
 pub struct Optimizer {
-    /// First moments; of hidden matrices Muon's momentum, where it updates them.
+    /// First moments; for hidden matrices that Muon updates, its momentum.
     pub m: Arena,
     /// Second moments; zero where Muon updates.
     pub v: Arena,
-    /// Updates each tensor has had: tensors that a growth brings start at zero.
+    /// Number of updates of each tensor; tensors that a growth adds start at zero.
     pub steps: Vec<u32>,
-    /// Made by Muon's first update.
+    /// Allocated by Muon's first update.
     room: Option<Room>,
 }
 
 impl Optimizer {
-    /// Zero moments for a model.
+    /// Makes zero moments for a model.
     ///
     /// # Errors
     /// When there is not enough memory.
@@ -105,7 +105,7 @@ impl Optimizer {
         })
     }
 
-    /// Bytes besides the moments that updates with Muon need for a model of this shape.
+    /// Returns the bytes that updates with Muon need in addition to the moments, for a model of this shape.
     pub fn muon_bytes(shape: &DecoderConfig) -> u64 {
         Room::bytes(shape)
     }
@@ -120,7 +120,7 @@ impl Optimizer {
         ops::zero(&self.v.flat)
     }
 
-    /// Norm of the gradients of all layers but the `frozen` ones.
+    /// Returns the norm of the gradients of all tensors except those of `frozen` layers.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -132,7 +132,7 @@ impl Optimizer {
         Ok(squares.sqrt())
     }
 
-    /// Norms of the weights and of the first moments of all layers but the `frozen` ones.
+    /// Returns the norms of the weights and of the first moments of all tensors except those of `frozen` layers.
     ///
     /// # Errors
     /// When the device cannot be read.
@@ -148,7 +148,7 @@ impl Optimizer {
         })
     }
 
-    /// One update; `grad_norm` is [`Self::grad_norm`] with the same frozen layers.
+    /// Updates the weights once; `grad_norm` is [`Self::grad_norm`] with the same frozen layers.
     ///
     /// # Errors
     /// When an operation fails.

@@ -16,7 +16,7 @@ pub struct Muon {
     pub scale: MuonScale,
 }
 
-/// How the rate of a matrix follows from its shape.
+/// The factor on a matrix's rate by its shape.
 fn factor(scale: MuonScale, matrix: &HiddenMatrix) -> f64 {
     let (inputs, outputs) = (matrix.inputs as f64, matrix.outputs as f64);
     match scale {
@@ -25,14 +25,14 @@ fn factor(scale: MuonScale, matrix: &HiddenMatrix) -> f64 {
     }
 }
 
-/// Memory that matrices are orthogonalised in.
+/// Scratch memory for orthogonalising matrices.
 #[derive(Debug)]
 pub struct Room {
     direction: Tensor,
     work: MuonRoom,
 }
 
-/// Elements of a model's largest hidden matrix, and the most rows or columns, whichever are fewer, of any.
+/// Returns the elements of a model's largest hidden matrix, and the largest of their smaller dimensions.
 fn largest(config: &DecoderConfig) -> (usize, usize) {
     let params = config.params();
     let hidden = params.iter().filter(|p| p.is_hidden_matrix());
@@ -44,7 +44,7 @@ fn largest(config: &DecoderConfig) -> (usize, usize) {
 }
 
 impl Room {
-    /// Room for the hidden matrices of a model.
+    /// Allocates scratch memory for the hidden matrices of a model.
     ///
     /// # Errors
     /// When there is not enough memory.
@@ -56,14 +56,14 @@ impl Room {
         })
     }
 
-    /// Its bytes.
+    /// Returns its bytes.
     pub fn bytes(config: &DecoderConfig) -> u64 {
         let (elements, side) = largest(config);
         (size_of::<f32>() * 2 * (elements + side * side)) as u64
     }
 }
 
-/// A tensor's values, momentum and gradient, and the values' copy in bf16 where there is one.
+/// A tensor's values, momentum and gradient, and the bf16 copy of the values, if any.
 pub struct Operands<'a> {
     pub p: &'a Tensor,
     pub rounded: Option<&'a Tensor>,
@@ -71,7 +71,7 @@ pub struct Operands<'a> {
     pub g: &'a Tensor,
 }
 
-/// One update of a tensor of hidden matrices, with the gradient scaled by `grad_scale`.
+/// Updates a tensor of hidden matrices once, with the gradient scaled by `grad_scale`.
 ///
 /// # Errors
 /// When an operation fails.

@@ -1,4 +1,4 @@
-//! Neighbouring tensors of an arena as one.
+//! Groups adjacent tensors of an arena.
 
 use std::ops::Range;
 
@@ -6,24 +6,24 @@ use candle_core::{Result, Tensor};
 
 use crate::model::Param;
 
-/// Neighbouring tensors of an arena.
+/// Adjacent tensors of an arena.
 pub struct Span {
     /// Indices of the tensors.
     pub params: Range<usize>,
-    /// First element, and how many.
+    /// First element, and number of elements.
     pub offset: usize,
     pub len: usize,
 }
 
 impl Span {
-    /// The part of an arena.
+    /// Returns this part of an arena.
     pub fn of(&self, flat: &Tensor) -> Result<Tensor> {
         flat.narrow(0, self.offset, self.len)
     }
 }
 
-/// The longest spans of tensors that `has` is true of, in order: one span where it is true of all, so that sums are taken in
-/// the same order as over the whole arena.
+/// Returns the longest spans of tensors for which `has` is true, in order. If it is true for all, this is one span, so that sums
+/// are taken in the same order as over the whole arena.
 pub fn spans(params: &[Param], has: impl Fn(&Param) -> bool) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut offset = 0;

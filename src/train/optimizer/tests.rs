@@ -28,7 +28,7 @@ fn values(frozen: &[usize]) -> Hyperparameters<'_> {
     }
 }
 
-/// Weights, moments and counts of one tensor after two updates.
+/// Returns weights, moments and counts of one tensor after two updates.
 type State = (Vec<f32>, Vec<f32>, Vec<f32>, u32);
 
 fn updated(frozen: &[usize]) -> (Decoder, Vec<State>, f64) {
@@ -81,7 +81,7 @@ fn frozen_layers_do_not_change_by_a_bit_and_do_not_count() {
 
 #[test]
 fn layers_that_train_do_so_as_if_alone_were_clipped() {
-    // The norm is over what trains: the same scale, and the same update, as a model with other gradients of zero.
+    // The norm covers only trained tensors: scale and update equal those of a model whose other gradients are zero.
     let (_, states, norm) = updated(&[1]);
     let model = model();
     for (p, grad) in model.params.iter().zip(&model.grads.views) {

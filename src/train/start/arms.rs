@@ -1,15 +1,15 @@
-//! The starts of the arms that the recipe is compared with (arXiv 2404.08634, section 4.3 and appendix D).
+//! Starts of the arms that the recipe is compared with (arXiv 2404.08634, section 4.3 and appendix D).
 
 use super::{Origin, Start};
 use crate::inherit::{self, InheritError};
 use crate::model::{DecoderConfig, Part};
 use crate::run::event;
 
-/// Sets the random numbers of a baseline apart from those that the reference and a control begin with.
+/// Separates the random numbers of a baseline from those of the reference and the controls.
 const BASELINE_SEED: u64 = 0x6261_7365;
 
 impl Start {
-    /// Random weights in the shape of the reference's first `n_layer` layers, whatever was trained before.
+    /// Random weights in the shape of the reference's first `n_layer` layers, independent of earlier training.
     pub fn random_baseline(n_layer: usize, seed: u64) -> Self {
         Self {
             name: event::Start::Random,
@@ -26,8 +26,8 @@ impl Start {
         Self::random_baseline(reference_layers, seed)
     }
 
-    /// Hybrid stacking: the first half of `n_layer` layers is the reference's first ones, and the second half is the same
-    /// ones again. Each keeps its attention scale.
+    /// Hybrid stacking: both halves of the `n_layer` layers are the reference's first `n_layer / 2` layers. Each layer keeps its
+    /// attention scale.
     ///
     /// # Errors
     /// When `n_layer` is odd or 0.
@@ -42,8 +42,8 @@ impl Start {
     }
 
     /// Stacking (Gong et al., "Efficient Training of BERT by Progressively Stacking", ICML 2019), its second phase: the
-    /// `half` layers of the model that was trained last, twice, and what lies outside them. Each layer keeps the attention
-    /// scale of the one it copies; AdamW's moments begin at zero. The first phase has [`Self::stack_height`] layers.
+    /// `half` layers of the model that was trained last, stacked twice, and that model's tensors outside the layers. Each layer
+    /// keeps the attention scale of its source; AdamW's moments begin at zero. The first phase has [`Self::stack_height`] layers.
     ///
     /// # Errors
     /// When `half` is 0.
@@ -59,9 +59,9 @@ impl Start {
         })
     }
 
-    /// These layers of the reference in this order, which may name one several times, and of all parts those named in
-    /// `what`; the rest is random, with the numbers of [`Self::inherit`]. DistilBERT (arXiv 1910.01108) starts from every
-    /// other layer; the ablation of sub-modules names parts.
+    /// The parts named in `what` of these layers of the reference, in this order; a layer may be named several times. The rest is
+    /// random, with the numbers of [`Self::inherit`]. DistilBERT (arXiv 1910.01108) starts from every other layer; the ablation
+    /// of sub-modules names parts.
     ///
     /// # Errors
     /// When no layer or no part is named.
@@ -76,11 +76,11 @@ impl Start {
         }
     }
 
-    /// Half width: every layer of the reference, with `n_head` of its query heads, or half of them, and the same share of its
-    /// width ([`inherit::half_width`]).
+    /// Half width: every layer of the reference, with `n_head` of its query heads, by default half of them, and the same share of
+    /// its width ([`inherit::half_width`]).
     ///
     /// # Errors
-    /// When the heads, the width, the MLP units or the heads of keys and values cannot be divided so.
+    /// When the heads, the width, the MLP units or the key and value heads cannot be divided in this way.
     pub fn half_width(
         reference: &DecoderConfig,
         n_head: Option<usize>,
@@ -93,7 +93,7 @@ impl Start {
         })
     }
 
-    /// Number of layers of each of the two equal blocks of a stack of `n_layer` layers.
+    /// Returns the number of layers of each of the two equal blocks of a stack of `n_layer` layers.
     ///
     /// # Errors
     /// When `n_layer` is odd or 0.

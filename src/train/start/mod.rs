@@ -1,4 +1,4 @@
-//! What a model starts a phase from, as a value: which layers from where, which parts of them, and what is random.
+//! A phase's start as a value: which layers come from which model, which of their parts are taken, and what is random.
 
 mod arms;
 #[cfg(test)]
@@ -38,13 +38,13 @@ pub struct Start {
     name: event::Start,
     /// Bottom first. What lies outside the layers comes from where the first one comes from.
     layers: Vec<Origin>,
-    /// The parts that are taken; the rest is random. None: all is random, and layers give the shape alone: their number,
-    /// their attention scales, and whose width.
+    /// The parts that are taken; the rest is random. If empty, everything is random, and the layers determine only the shape:
+    /// number of layers, attention scales and width.
     parts: Vec<Part>,
     seed: u64,
     /// Whether AdamW's moments come along with the layers of the model that was trained last.
     moments: bool,
-    /// Query heads of a model that is narrower than the reference, whose layers these are.
+    /// Number of query heads, for a model that takes the reference's layers but is narrower.
     n_head: Option<usize>,
 }
 
@@ -105,9 +105,9 @@ impl Start {
         }
     }
 
-    /// A growth to the layers `grown`, where those of the last round came from the layers `sources` of the reference. With
-    /// [`GrowMode::Restart`] all are taken from the reference again, as [`Self::inherit`] does; with [`GrowMode::Keep`] the
-    /// trained ones stay, with their moments, and copies have both.
+    /// A growth to the layers `grown`; the layers of the last round came from the layers `sources` of the reference. With
+    /// [`GrowMode::Restart`] all are taken from the reference again, as in [`Self::inherit`]; with [`GrowMode::Keep`] the
+    /// trained layers stay, with their moments, and copies have the weights and moments of their sources.
     pub fn grown(
         mode: GrowMode,
         sources: &[usize],
@@ -161,7 +161,7 @@ impl Start {
         !self.parts.is_empty() && self.layers.iter().any(own)
     }
 
-    /// Whether the reference is read: its weights, or its shape alone.
+    /// Whether the reference is read, for its weights or only for its shape.
     pub fn takes_reference(&self) -> bool {
         let reference = |origin: &Origin| matches!(origin, Origin::Reference(_));
         self.layers.iter().any(reference)
@@ -208,8 +208,8 @@ impl Start {
         })
     }
 
-    /// The shape of a random start: that of the reference, or of the model before it where the layers are named as its own,
-    /// as many layers as are named.
+    /// Returns the shape of a random start: that of the reference, or of the model before it if its layers are named, with as many
+    /// layers as are named.
     fn shape_alone(
         &self,
         present: &DecoderConfig,

@@ -10,7 +10,7 @@ use crate::train::checkpoint::Moments;
 use crate::train::passes::Passes;
 use crate::train::state::TrainState;
 
-/// A checkpoint at `path` of a random model, whose layers have these scales; its moments are as its weights, and each
+/// Writes a checkpoint to `path` of a random model whose layers have these scales; its moments equal its weights, and each
 /// tensor has had `steps` updates.
 fn saved(path: &Path, scales: &[f32], seed: u64, steps: u32) -> Saved {
     let sizes = Sizes {
@@ -25,7 +25,7 @@ fn saved(path: &Path, scales: &[f32], seed: u64, steps: u32) -> Saved {
     save(path, &model, steps)
 }
 
-/// As [`saved`], of this model.
+/// As [`saved`], with this model.
 pub(super) fn save(path: &Path, model: &Decoder, steps: u32) -> Saved {
     let values = model.weights.read_all().unwrap();
     std::fs::create_dir(path).unwrap();
@@ -105,7 +105,7 @@ fn copies_have_the_weights_and_the_moments_of_their_layers() {
             let mut wanted = vec![0.0; p.len()];
             own.files.parameter(p.stem, layer, &mut wanted).unwrap();
             assert_eq!(grown.weights.read(i).unwrap(), wanted, "{}", p.name);
-            // The moments of these checkpoints are as their weights.
+            // The moments of these checkpoints equal their weights.
             for moment in [&optimizer.m, &optimizer.v] {
                 let values = crate::ops::read(&moment.views[i]).unwrap();
                 assert_eq!(values, wanted, "{}", p.name);
@@ -151,7 +151,7 @@ fn a_source_that_is_missing_is_an_error() {
     assert!(error.to_string().contains("is missing"), "{error}");
 }
 
-/// A reference of four layers whose attention scales differ, and a place for it.
+/// Returns a reference of four layers with different attention scales, and its directory.
 fn reference() -> (tempfile::TempDir, Saved) {
     let tmp = tempfile::tempdir().unwrap();
     let scales = [1.0, 0.5, 0.25, 0.125];

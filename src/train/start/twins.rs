@@ -1,4 +1,4 @@
-//! Every arm of a comparison, against a start that PyTorch makes from the same files and 20 steps of its AdamW.
+//! Compares every arm with a start that PyTorch makes from the same files, and with 20 steps of PyTorch's AdamW.
 //!
 //! The fixtures are made by `tests/fixtures/make_baseline_fixtures.py`.
 
@@ -19,7 +19,7 @@ use crate::train::{Hyperparameters, Learner, Objective, Passes};
 /// Differences between losses of the two programs stay below this, in nats.
 const TOLERANCE: f64 = 1e-5;
 
-/// What the script wrote for a family.
+/// The script's output for a family.
 struct Fixture {
     reference: Files,
     /// `ARM/TENSOR`.
@@ -74,7 +74,7 @@ impl Fixture {
         steps.iter().map(batch).collect()
     }
 
-    /// Gives what is random the values that PyTorch began with.
+    /// Sets random tensors to the values that PyTorch began with.
     fn overwrite(&self, learner: &Learner, arm: &str) -> HashSet<String> {
         let model = learner.model().unwrap();
         let mut random = HashSet::new();
@@ -123,7 +123,7 @@ impl Fixture {
         }
     }
 
-    /// Checks an arm of one phase: the bits that it begins with, and its losses.
+    /// Checks an arm of one phase: its initial bits and its losses.
     fn check(&self, arm: &str, start: &Start) {
         let mut learner = self.learner();
         start.apply(&mut learner, self.sources(), true).unwrap();
@@ -162,7 +162,7 @@ impl Fixture {
         params.map(read).collect()
     }
 
-    /// Checks the arms whose layers have the reference's width.
+    /// Checks the arms with layers of the reference's width.
     fn check_arms_of_full_width(&self, n_layer: usize) {
         let layers = |layers: &[usize], what: &[Part]| Start::layers(layers, what, 1).unwrap();
         let half = n_layer / 2;

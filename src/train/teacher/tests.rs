@@ -46,7 +46,7 @@ impl Expected {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// The batch of a step.
+    /// Returns the batch of a step.
     fn batch(&self, step: usize) -> Batch {
         let windows = self.tokens.chunks_exact(self.context + 1);
         let windows: Vec<&[u32]> = windows.skip(step * self.batch).take(self.batch).collect();
@@ -77,7 +77,7 @@ impl Expected {
         }
     }
 
-    /// A learner with a model of the fixture, in passes of `micro` windows.
+    /// Returns a learner with a model of the fixture, with passes of `micro` windows.
     fn learner(&self, student: &str, passes: Passes) -> Learner {
         let files = opened(student);
         let mut learner = Learner::new(files.config.clone(), passes, 100, &Device::Cpu);
@@ -86,7 +86,7 @@ impl Expected {
         learner
     }
 
-    /// Mean cross-entropy of a batch.
+    /// Returns the mean cross-entropy of a batch.
     fn cross_entropy(&self, learner: &Learner, batch: &Batch) -> f64 {
         let model = learner.model().unwrap();
         let (size, device) = ((self.batch, self.context), &Device::Cpu);
@@ -147,7 +147,7 @@ fn twenty_steps_agree_with_torch() {
     }
 }
 
-/// Losses in bf16 stay near those in f32.
+/// Losses in bf16 stay close to those in f32.
 #[test]
 fn students_in_bf16_learn_by_pieces_of_rows() {
     let expected = Expected::read();
@@ -262,7 +262,7 @@ fn a_teacher_of_another_vocabulary_or_too_short_a_context_is_refused_by_its_conf
         let begins = format!("the teacher {missing} cannot be read");
         assert!(error.starts_with(&begins), "{error}");
     }
-    // Neither is a model that is given to a learner.
+    // Loading rejects a different vocabulary as well.
     let passes = Passes::usual(1, 16);
     assert!(load(&opened("gpt2-teacher"), 62, &passes, &Device::Cpu).is_err());
 }

@@ -1,4 +1,4 @@
-//! A panel of the view, and the room inside it.
+//! Draws a panel of the view, and measures the space inside it.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -20,7 +20,7 @@ pub fn room(area: Rect) -> usize {
     usize::from(area.height.saturating_sub(FRAME))
 }
 
-/// A panel of lines; where not all fit, the heading and the last stay.
+/// Draws a panel of lines; where they do not all fit, the heading and the last line stay.
 pub fn panel(
     frame: &mut Frame<'_>,
     scene: &Scene<'_>,

@@ -23,16 +23,15 @@ const MODEL: usize = 15;
 /// Columns of a trend, least and most.
 const TREND: (usize, usize) = (6, 24);
 
-/// How the table is divided into columns.
+/// The widths of the table's columns.
 struct Columns {
     name: usize,
-    /// Which models are shown.
+    /// The models that are shown.
     shown: Vec<usize>,
     trend: usize,
 }
 
-/// A heading that stays, and below it a line for each metric of each task, which scroll; where nothing was measured, how
-/// results are had.
+/// Draws a fixed heading and below it, scrolling, a line for each metric of each task; without results, how to get them.
 pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     let (width, rows) = (inside(area.width), room(area));
     let found = scene.run.task_table();
@@ -58,7 +57,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, area: Rect) {
     }
 }
 
-/// The metrics of all tasks; below a task's, how many documents each model was measured on, where these numbers differ.
+/// Returns the metrics of all tasks; below a task's metrics, the number of documents of each model where these numbers differ.
 fn body(
     scene: &Scene<'_>,
     found: &TaskTable<'_>,
@@ -75,7 +74,7 @@ fn body(
     lines
 }
 
-/// Why tasks were not measured.
+/// Returns the reasons for which tasks were not measured.
 fn refusals(scene: &Scene<'_>, width: usize) -> Vec<Line<'static>> {
     let refused = scene.run.refused_tasks().into_iter();
     let line = |words: String| Line::styled(scene.text(&words), scene.theme.warning);
@@ -189,7 +188,7 @@ fn line(scene: &Scene<'_>, row: &TaskRow<'_>, columns: &Columns) -> Line<'static
     Line::from(spans)
 }
 
-/// The number of documents behind each model's values.
+/// Returns the number of documents behind each model's values.
 fn counts(scene: &Scene<'_>, all: &[Option<u64>], columns: &Columns) -> Line<'static> {
     let name = scene.glyphs.fit("  documents", columns.name);
     let mut text = format!(" {name}{:CHANCE$}", "");

@@ -129,7 +129,7 @@ impl View<'_> {
         }
     }
 
-    /// One chart or the small series, small cells of the ranks, and the decision in a line or two.
+    /// Draws one chart or the small series, small cells of the ranks, and the decision in a line or two.
     fn narrow(&self, frame: &mut Frame<'_>, area: Rect) {
         let scene = self.scene;
         let mut room = area.height.saturating_sub(CHART);
@@ -172,7 +172,7 @@ impl View<'_> {
         }
     }
 
-    /// The small series, below the chart where both have room.
+    /// Draws the small series, below the chart where there is room for both.
     fn small_series(&self, frame: &mut Frame<'_>, area: Rect) {
         let chart = match area.height >= CHARTS {
             true => area.height / 2,

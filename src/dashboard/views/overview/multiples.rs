@@ -1,4 +1,4 @@
-//! Small series next to the heat map, or in place of the chart where there is no room for both: what explains the loss.
+//! Small series that explain the loss, next to the heat map, or in place of the chart where both do not fit.
 
 use std::ops::Range;
 
@@ -15,14 +15,14 @@ use crate::run::state::{
 };
 use crate::run::table;
 
-/// Columns of both figures side by side, and below one another.
+/// Columns of both figures side by side, and stacked.
 const FIGURES: u16 = 22;
 const FIGURE: u16 = 13;
-/// More series than these, in a row each, need a panel of so many columns for both figures.
+/// Above this number of series, one per row, both figures need a panel of this many columns.
 const FEW: usize = 6;
 const BROAD: u16 = 60;
 
-/// One of them.
+/// A series.
 struct Kind {
     label: &'static str,
     of_val: bool,
@@ -78,10 +78,10 @@ const KINDS: [Kind; 10] = [
     LOSS_KIND,
 ];
 
-/// For where the series are shown in place of the loss.
+/// The loss, for panels in which the series replace its chart.
 const LOSS_KIND: Kind = kind("loss", LOSS, Note::Least, |v| format!("{v:.4}"));
 
-/// The series that one can be chosen from, in all of a run.
+/// Returns the series that can be chosen, over the whole run.
 pub fn all(run: &RunState) -> usize {
     let all = |kind: &&Kind| {
         let series = series(run, kind);
@@ -90,7 +90,7 @@ pub fn all(run: &RunState) -> usize {
     KINDS.iter().filter(all).count()
 }
 
-/// The series that are shown, the loss among them or not.
+/// Returns the series that are shown, with or without the loss.
 fn kinds(view: &View<'_>, with_loss: bool) -> impl Iterator<Item = &'static Kind> {
     let few = KINDS.len() - usize::from(!with_loss);
     KINDS[..few].iter().filter(|kind| {
@@ -99,12 +99,12 @@ fn kinds(view: &View<'_>, with_loss: bool) -> impl Iterator<Item = &'static Kind
     })
 }
 
-/// How many there are next to the loss.
+/// Returns the number of series next to the loss.
 pub fn count(view: &View<'_>) -> usize {
     kinds(view, false).count()
 }
 
-/// Whether one of those that can be shown in place of the loss is chosen.
+/// Whether a series that replaces the loss is chosen.
 pub fn is_chosen(view: &View<'_>) -> bool {
     let chosen = view.scene.ui.chart.multiple;
     chosen.is_some_and(|i| i < kinds(view, true).count())

@@ -13,7 +13,7 @@ use crate::run::table;
 /// A phase of the live branch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
-    /// Of its dots.
+    /// The letter of its dots.
     pub letter: char,
     pub phase: Phase,
     /// The event with which it began, and that with which the next one did.
@@ -43,9 +43,9 @@ pub struct Parts {
     now: Option<Phase>,
 }
 
-/// Most earlier models for comparison that are laid over the present one.
+/// Most earlier models for comparison that are drawn with the present one.
 const COMPARED: usize = 6;
-/// Most earlier rounds that are laid over the present phase.
+/// Most earlier rounds that are drawn with the present phase.
 const EARLIER: usize = 3;
 
 impl Parts {
@@ -142,7 +142,7 @@ fn part(run: &RunState, starts: &[(u64, u64, &Phase)], i: usize) -> Part {
     }
 }
 
-/// The letter of a phase's dots: a round's number, R for the reference, and a, b, ... for models for comparison.
+/// Returns the letter of a phase's dots: a round's number, R for the reference, and a, b, ... for models for comparison.
 fn letter(starts: &[(u64, u64, &Phase)], i: usize) -> char {
     match starts[i].2 {
         Phase::Round(n) => char::from_digit(n % 10, 10).unwrap_or('?'),

@@ -241,7 +241,7 @@ fn small_multiples_hold_norms_and_clipped_steps_at_both_sizes() {
     for label in ["│weights ", "│moments ", "│clipped "] {
         assert!(all.contains(label), "{label}\n{all}");
     }
-    // On a small screen they come with the key, in place of the chart, and go after the last.
+    // On a small screen the key shows them in place of the chart, and after the last one the chart again.
     let series = super::small_series(&run);
     assert_eq!(series, 10);
     let chart = screen(&run, &ui, (80, 24));
@@ -263,14 +263,14 @@ fn small_multiples_hold_norms_and_clipped_steps_at_both_sizes() {
         ui.chart.next_multiple(series);
     }
     assert_eq!(screen(&run, &ui, (80, 24)), chart);
-    // Where there is room, below the chart.
+    // A larger screen shows them below the chart.
     ui.chart.next_multiple(series);
     let all = screen(&run, &ui, (100, 60));
     assert!(
         all.contains("┌ loss") && all.contains("also measured"),
         "{all}"
     );
-    // Journals of earlier versions have none of them.
+    // Journals of earlier versions lack them.
     let old = run_at(Moment::Healthy);
     assert_eq!(super::small_series(&old), 7);
     assert!(!screen(&old, &ui, (80, 24)).contains("│weights"));

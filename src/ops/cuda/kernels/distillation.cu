@@ -1,7 +1,7 @@
-// Knowledge distillation on rows of a student's logits, which become their own gradient, and of its teacher's.
+// Knowledge distillation on rows of logits of a student and its teacher. The student's logits are replaced by their gradient.
 #include "common.cuh"
 
-// Largest value over a block of whole warps; every thread gets it. `room` holds 32 floats, and is free again after the next
+// Returns the largest value over a block of full warps to every thread. `room` holds 32 floats, and can be reused after the next
 // barrier.
 __device__ __forceinline__ float block_max(float x, float *room) {
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;

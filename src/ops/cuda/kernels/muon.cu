@@ -1,4 +1,4 @@
-// Muon's element-wise work. A block is a matrix of `columns` columns from `first` on, in a larger one of `stride` columns.
+// Muon's element-wise kernels. A block is `columns` columns, from `first` on, of a larger matrix of `stride` columns.
 #include "common.cuh"
 
 // The first element of this thread and the distance to its next one.

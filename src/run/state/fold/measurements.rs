@@ -33,7 +33,7 @@ impl RunState {
             metrics.clip_rate.unwrap_or(nan),
             self.gpu_percent(),
         ];
-        // The last curves do not exist without a GPU, nor those before them in journals of earlier versions.
+        // The last curves are missing without a GPU, and those before them in journals of earlier versions.
         let known = values.iter().rposition(|v| !v.is_nan());
         let values = &values[..known.map_or(0, |last| last + 1).max(PARAM_NORM)];
         let place = self.place(event);

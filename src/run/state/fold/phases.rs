@@ -66,7 +66,7 @@ impl RunState {
         if let (Some(before), Phase::Round(n)) = (&self.core.phase, &now.phase)
             && *n > 1
         {
-            // Layers that were copied into the middle are not on top, and move those above.
+            // Copies in the middle are not on top, and move the layers above them.
             grows = now.source_layers.starts_with(&before.source_layers);
             if grows {
                 now.added = now.layers.saturating_sub(before.layers);
@@ -134,7 +134,7 @@ impl RunState {
         }
     }
 
-    /// Keeps the result of a baseline's phase: the latest of each.
+    /// Keeps the latest result of each baseline's phase.
     fn on_baseline(&mut self, phase: &BaselinePhase, result: PhaseResult) {
         let planned = self.info.iter().flat_map(|info| &info.baselines);
         let known = planned
