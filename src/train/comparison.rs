@@ -125,7 +125,7 @@ impl Trainer {
             .memory_of(&shape)
             .with_teacher(passes, teacher.as_ref());
         if let Err(why) = memory.check(&entry.label(), &held) {
-            self.leave_out(&entry, &why.into());
+            self.leave_out(&entry, &why);
             return Ok(None);
         }
         let own = match start.takes_own() {
