@@ -16,7 +16,7 @@ use super::driver_error::driver;
 use super::staging::Staging;
 
 /// The kernels, as PTX, by file.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     include_str!(concat!(env!("OUT_DIR"), "/attention.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/attention_plain.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/distillation.ptx")),
