@@ -127,6 +127,8 @@ pub fn draw(frame: &mut Frame<'_>, view: &View<'_>, area: Rect, with_loss: bool)
     let block = scene.panel(scene.text(" also measured · [ ] enlarges "));
     let inside = block.inner(area);
     frame.render_widget(block, area);
+    // The loss comes after all others. Where it is chosen next to its chart, it is a series as well, so that every choice shows.
+    let with_loss = with_loss || scene.ui.chart.multiple == Some(count(view));
     let kinds: Vec<&Kind> = kinds(view, with_loss).collect();
     let is_tight =
         kinds.len() > FEW && usize::from(inside.height) < 2 * kinds.len() && inside.width < BROAD;
