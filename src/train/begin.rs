@@ -140,11 +140,8 @@ impl Trainer {
                 let (passes, windows) = passes(&shape, None)?;
                 let (text, teachers) = (dataset.bytes_in_memory(), &setup.teachers);
                 let phases = plan::phases(&config, &shape, &passes, text, teachers)?;
-                for phase in phases.iter().filter(|p| !p.conditional) {
-                    // Tokens are in memory already.
-                    let what = plan::label(&config, &phase.phase);
-                    phase.memory.check(&what, &Held::now(&device, 0))?;
-                }
+                // Tokens are in memory already.
+                plan::check_memory(&config, &phases, &Held::now(&device, 0))?;
                 let mut learner = Learner::new(shape.clone(), passes, val, &device);
                 let sources = Sources {
                     reference: files.as_ref(),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 
 use super::baselines;
-use super::memory::Memory;
+use super::memory::{Held, Memory};
 use super::objective::Objective;
 pub use super::passes::{Passes, mode, window_length, windows};
 use super::start::Start;
@@ -279,14 +279,6 @@ pub fn check_baselines(config: &Config, reference: &DecoderConfig) -> Result<()>
     baselines::check(config, reference, &sizes(&order, layers.len()))
 }
 
-/// Names a phase in messages: a baseline with its place in the config.
-pub fn label(config: &Config, phase: &Phase) -> String {
-    match baseline_of(config, phase) {
-        Some((entry, _)) => entry.label(),
-        None => format!("the phase {phase}"),
-    }
-}
-
 /// What the training of a phase minimises.
 pub fn objective(config: &Config, phase: &Phase) -> ObjectiveChoice {
     let baseline = baseline_of(config, phase);
@@ -324,6 +316,22 @@ fn planned_start(config: &Config, phase: &Phase) -> event::Start {
 pub fn largest(phases: &[PhaseSpec]) -> Option<&PhaseSpec> {
     let certain = phases.iter().filter(|p| !p.conditional);
     certain.max_by_key(|p| p.memory.total())
+}
+
+/// Checks that every phase that will happen fits into memory, the largest one first.
+///
+/// # Errors
+/// For one that does not; a baseline is named with its place in the config.
+pub fn check_memory(config: &Config, phases: &[PhaseSpec], held: &Held) -> Result<()> {
+    let certain = phases.iter().filter(|p| !p.conditional);
+    for phase in largest(phases).into_iter().chain(certain) {
+        let what = match baseline_of(config, &phase.phase) {
+            Some((entry, _)) => entry.label(),
+            None => format!("the phase {}", phase.phase),
+        };
+        phase.memory.check(&what, held)?;
+    }
+    Ok(())
 }
 
 /// The reference's files at `path`, checked against the tokenizer.

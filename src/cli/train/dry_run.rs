@@ -99,12 +99,8 @@ pub fn run(
     for warning in slow.chain(windows.warning()) {
         say::err(&warning);
     }
-    for phase in costs.phases.iter().filter(|p| !p.conditional) {
-        let what = plan::label(config, &phase.phase);
-        if let Err(error) = phase.memory.check(&what, &Held::now(device, 0)) {
-            say::err(&format!("this run would be refused here: {error}"));
-            break;
-        }
+    if let Err(error) = plan::check_memory(config, &costs.phases, &Held::now(device, 0)) {
+        say::err(&format!("this run would be refused here: {error}"));
     }
     match json {
         true => say::json(&costs.json())?,
