@@ -13,7 +13,11 @@ fn fixtures() -> PathBuf {
 }
 
 fn model(name: &str) -> String {
-    fixtures().join("models").join(name).display().to_string()
+    fixtures()
+        .join("layer_choice")
+        .join(name)
+        .display()
+        .to_string()
 }
 
 /// Measures of a model by transformers and numpy, and their windows, from `make_layer_choice_fixture.py`.

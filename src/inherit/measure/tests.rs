@@ -62,7 +62,7 @@ impl Here {
     fn new(name: &str, batch: usize) -> Self {
         let fixture = fixture();
         let want = &fixture.models[name];
-        let model = model::load(&fixtures().join("models").join(name), &Device::Cpu).unwrap();
+        let model = model::load(&fixtures().join("layer_choice").join(name), &Device::Cpu).unwrap();
         let time = fixture.window_length;
         let workspace = Workspace::new(&model.config, batch, time, Mode::Forward, &Device::Cpu);
         let starts = even_starts(want.tokens.len(), time, fixture.windows);
