@@ -299,7 +299,7 @@ fn layers_are_taken_as_asked() {
     taken(&["x", "--layers", "1..9"], &["layer 3 of a model of 3"]);
     taken(
         &["x", "--layers", "some"],
-        &["--layers \"some\" is none of"],
+        &["--layers \"some\" must be a number"],
     );
     taken(
         &["x", "--what", "attention,brain"],
@@ -314,7 +314,7 @@ fn layers_are_taken_as_asked() {
     std::fs::write(&ranks, r#"{"max_rank": [9.0]}"#).unwrap();
     taken(
         &["x", "--layers", "auto", "--ranks", "ranks.json"],
-        &["tells of 1 layers, the reference has 3"],
+        &["has the ranks of 1 layers, the reference has 3"],
     );
 }
 

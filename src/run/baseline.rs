@@ -54,10 +54,15 @@ impl BaselinePhase {
 
     /// Returns its name in tables and charts: `stacking`, `stacking.2`.
     pub fn short(&self) -> String {
-        match self.part {
-            1 => self.name.clone(),
-            part => format!("{}.{part}", self.name),
-        }
+        short(&self.name, self.part)
+    }
+}
+
+/// The name of a baseline's phase in tables and charts.
+pub(in crate::run) fn short(name: &str, part: u32) -> String {
+    match part {
+        1 => name.into(),
+        part => format!("{name}.{part}"),
     }
 }
 

@@ -11,9 +11,9 @@ use crate::run::event::foreign::{MOST_COUNTED, MOST_LAYERS, MOST_ROUNDS};
 use crate::text;
 
 /// Most phases of a recipe: the reference, rounds, controls and baselines.
-const MOST_PHASES: u64 = MOST_ROUNDS + 1 + CONTROLS.len() as u64 + MOST_BASELINES;
+const MOST_PHASES: u64 = MOST_ROUNDS + 1 + CONTROLS.len() as u64 + MOST_BASELINE_PHASES;
 /// Most phases of baselines.
-const MOST_BASELINES: u64 = 64;
+const MOST_BASELINE_PHASES: u64 = 64;
 /// Branches of a run: each rollback begins one.
 const MOST_BRANCHES: u32 = 1 << 20;
 

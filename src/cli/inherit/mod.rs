@@ -296,7 +296,7 @@ impl Args {
                 let near = nearest_layers(self.layers.trim());
                 let hint = near.map_or(String::new(), |n| format!("; did you mean {n}?"));
                 usage(format!(
-                    "--layers {shown:?} is none of: a number, a range 8..16, a list 0,2,5, half, auto, spread:n, influence:n, angular:n, loss:n{hint}"
+                    "--layers {shown:?} must be a number, a range 8..16, a list 0,2,5, half, auto, spread:n, influence:n, angular:n or loss:n{hint}"
                 ))
             }
         }

@@ -36,7 +36,7 @@ pub(super) fn ranks(path: &Path, n_layer: usize) -> Result<Vec<f64>> {
     };
     if ranks.len() != n_layer {
         bail!(
-            "{shown} tells of {} layers, the reference has {n_layer}",
+            "{shown} has the ranks of {} layers, the reference has {n_layer}",
             ranks.len()
         );
     }

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 
 use crate::run::GpuStats;
+use crate::run::baseline::short;
 use crate::run::event::{
     Change, DecisionReason, Evaluation, Evidence, LayerMeasure, Outcome, Phase, PhaseResult, Probe,
     Start, TaskProgress, null_is_nan,
@@ -81,10 +82,7 @@ fn is_first(part: &u32) -> bool {
 impl BaselineResult {
     /// Returns its name in tables: `stacking`, `stacking.2`.
     pub fn short(&self) -> String {
-        match self.part {
-            1 => self.name.clone(),
-            part => format!("{}.{part}", self.name),
-        }
+        short(&self.name, self.part)
     }
 }
 
