@@ -71,7 +71,9 @@ pub use layout::Layout;
 pub use linear::{
     linear, linear_backward_gelu, linear_backward_input, linear_backward_weight, linear_gelu,
 };
-pub use muon::{MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, to_unit_norm};
+pub use muon::{
+    MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, orthogonalize_flops, to_unit_norm,
+};
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;
