@@ -8,7 +8,7 @@ use super::access::{none_on_cpu, slices, zeros};
 use super::clock::Part;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Block, Layout, Precision, cpu, linear, linear_backward_weight, zero};
+use super::{Accumulation, Block, Layout, Precision, cpu, linear, linear_backward_weight, zero};
 
 /// Newton-Schulz steps of [`orthogonalize`].
 const STEPS: usize = 5;
@@ -106,7 +106,8 @@ pub fn orthogonalize(x: &Tensor, room: &MuonRoom) -> Result<Tensor> {
             linear(compute, &gram, &now, &now, Layout::OutIn, None, None)?;
         } else {
             zero(&gram)?;
-            linear_backward_weight(compute, &gram, Layout::InOut, None, &now, &now)?;
+            let add = Accumulation::Add;
+            linear_backward_weight(compute, add, &gram, Layout::InOut, None, &now, &now)?;
         }
         linear(
             compute,
