@@ -33,6 +33,7 @@ mod access;
 mod activation;
 mod adamw;
 mod attention;
+mod attention_kernels;
 mod attention_shape;
 mod block;
 pub mod clock;
@@ -61,6 +62,7 @@ pub use attention::{
     attention, attention_backward, attention_cached, attention_probs, attention_ragged, rope,
     rope_backward,
 };
+pub use attention_kernels::check_head_size;
 pub use attention_shape::{AttentionShape, Stretch};
 pub use block::Block;
 pub use distillation::head_distillation;
