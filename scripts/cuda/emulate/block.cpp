@@ -16,7 +16,7 @@ thread_local __align__(1024) char memory[MOST_SHARED];
 
 namespace {
 
-constexpr int WARP = 32, GROUP = 128;
+constexpr int WARP = 32;
 constexpr size_t STACK = 256 << 10;
 
 // ---- fibers
@@ -114,7 +114,7 @@ struct Block {
     Freedom freedom;
     std::vector<Thread> threads;
     std::vector<Meeting> warps;
-    Meeting all, group;
+    Meeting all;
     Context scheduler;
     int now = 0;
     std::string wrong;
@@ -206,48 +206,48 @@ char *described(uint64_t descriptor, int row, int piece) {
     return spot(at ^ (at >> 7 & 7) << 4, 16, "a product's operand");
 }
 
-// Does the product that every thread of the group has as its first one.
+// Does the product that every thread of this warp has: its 16 rows of A, all of B. The four warps of a group issue it
+// together, but nothing makes one wait for another.
 void carry_out(const std::vector<const Product *> &of) {
-    static thread_local float a[64][16], b[16][64], c[64][64];
-    for (int t = 1; t < GROUP; t++)
-        if (*of[t] != *of[0]) return fail("threads differ in their product");
+    float a[16][16], b[16][64], c[16][64];
+    int first = block->now / WARP % 4 * 16;
+    for (int l = 1; l < WARP; l++)
+        if (*of[l] != *of[0]) return fail("threads differ in their product");
     const Product &p = *of[0];
     for (int k = 0; k < 16; k++)
         for (int n = 0; n < 64; n++)
             b[k][n] = element(p.turned ? described(p.b, k, n / 8) + n % 8 * 2 : described(p.b, n, k / 8) + k % 8 * 2);
-    for (int t = 0; t < GROUP; t++) {
-        int row = t / WARP * 16 + t % WARP / 4, column = 2 * (t % 4);
-        for (int i = 0; of[t]->a && i < 8; i++)
-            a[row + i / 2 % 2 * 8][column + i / 4 * 8 + i % 2] = half(of[t]->a[i / 2], i % 2);
+    for (int l = 0; l < WARP; l++) {
+        int row = l / 4, column = 2 * (l % 4);
+        for (int i = 0; p.a && i < 8; i++) a[row + i / 2 % 2 * 8][column + i / 4 * 8 + i % 2] = half(of[l]->a[i / 2], i % 2);
         for (int n = 0; n < 8; n++)
-            for (int e = 0; e < 4; e++) c[row + e / 2 * 8][n * 8 + column + e % 2] = p.add ? of[t]->c[n][e] : 0.f;
+            for (int e = 0; e < 4; e++) c[row + e / 2 * 8][n * 8 + column + e % 2] = p.add ? of[l]->c[n][e] : 0.f;
     }
     if (!p.a)
-        for (int m = 0; m < 64; m++)
-            for (int k = 0; k < 16; k++) a[m][k] = element(described(p.described, m, k / 8) + k % 8 * 2);
-    for (int m = 0; m < 64; m++)
+        for (int m = 0; m < 16; m++)
+            for (int k = 0; k < 16; k++) a[m][k] = element(described(p.described, first + m, k / 8) + k % 8 * 2);
+    for (int m = 0; m < 16; m++)
         for (int k = 0; k < 16; k++)
             for (int n = 0; n < 64; n++) c[m][n] += a[m][k] * b[k][n];
-    for (int t = 0; t < GROUP; t++) {
-        int row = t / WARP * 16 + t % WARP / 4, column = 2 * (t % 4);
+    for (int l = 0; l < WARP; l++)
         for (int n = 0; n < 8; n++)
-            for (int e = 0; e < 4; e++) of[t]->c[n][e] = c[row + e / 2 * 8][n * 8 + column + e % 2];
-    }
+            for (int e = 0; e < 4; e++) of[l]->c[n][e] = c[l / 4 + e / 2 * 8][n * 8 + 2 * (l % 4) + e % 2];
 }
-// Does all products but those of the last `but` groups that are complete.
+// Does all products of this warp but those of the last `but` groups that are complete.
 void carry_out_products(size_t but) {
-    auto &first = block->threads[0].products;
+    auto &first = lane(0).products;
     while (first.size() > but + 1) {
         for (size_t i = 0; i < first[0].size(); i++) {
             std::vector<const Product *> of;
-            for (auto &t : block->threads) {
-                if (t.products.size() != first.size() || t.products[0].size() != first[0].size())
+            for (int l = 0; l < WARP; l++) {
+                auto &own = lane(l).products;
+                if (own.size() != first.size() || own[0].size() != first[0].size())
                     return fail("threads differ in the number of their products");
-                of.push_back(&t.products[0][i]);
+                of.push_back(&own[0][i]);
             }
             carry_out(of);
         }
-        for (auto &t : block->threads) t.products.erase(t.products.begin());
+        for (int l = 0; l < WARP; l++) lane(l).products.erase(lane(l).products.begin());
     }
 }
 
@@ -259,25 +259,36 @@ std::string run_block(const Launch &launch, const std::vector<Memory> &memory_, 
     b.threads = std::vector<Thread>(launch.threads);
     b.warps = std::vector<Meeting>(launch.threads / WARP);
     for (auto &w : b.warps) w.size = WARP;
-    b.all.size = int(launch.threads), b.group.size = GROUP;
+    b.all.size = int(launch.threads);
     blockIdx = index, gridDim = launch.grid, blockDim = {launch.threads, 1, 1};
     // bf16 and f32 NaN.
     memset(memory, 0xff, sizeof memory);
     char *stack = stacks(int(launch.threads));
     int n = int(launch.threads);
     for (int i = 0; i < n; i++) b.threads[i].context.prepare(stack + i * STACK, STACK, begin_fiber);
-    for (int left = n; left > 0 && b.wrong.empty();) {
+    int left = n;
+    // Runs this warp as far as it comes without the others.
+    auto run_warp = [&](int warp) {
         bool moved = false;
-        for (int i = 0; i < n && b.wrong.empty(); i++) {
-            b.now = freedom.reversed ? n - 1 - i : i;
-            Thread &t = b.threads[b.now];
-            if (t.ended || (t.waits_for && t.waits_for->times == t.times)) continue;
-            t.waits_for = nullptr;
-            threadIdx = {unsigned(b.now), 0, 0};
-            go(b.scheduler, t.context);
-            moved = true;
-            if (t.ended) left--;
+        for (bool again = true; again && b.wrong.empty();) {
+            again = false;
+            for (int i = 0; i < WARP && b.wrong.empty(); i++) {
+                b.now = warp * WARP + (freedom.reversed ? WARP - 1 - i : i);
+                Thread &t = b.threads[b.now];
+                if (t.ended || (t.waits_for && t.waits_for->times == t.times)) continue;
+                t.waits_for = nullptr;
+                threadIdx = {unsigned(b.now), 0, 0};
+                go(b.scheduler, t.context);
+                again = moved = true;
+                if (t.ended) left--;
+            }
         }
+        return moved;
+    };
+    while (left > 0 && b.wrong.empty()) {
+        bool moved = false;
+        int warps = n / WARP;
+        for (int w = 0; w < warps; w++) moved |= run_warp(freedom.reversed ? warps - 1 - w : w);
         if (!moved && b.wrong.empty()) b.wrong = "threads wait for others that do not come";
     }
     block = nullptr;
@@ -313,14 +324,14 @@ void copy_bytes(uint32_t to, const void *from, bool there, int bytes) {
         if (!inside) fail("a copy from outside the operands");
     }
     Copy copy{to, from, there, bytes};
-    if (!block->freedom.late) carry_out(copy);
+    if (!block->freedom.late_copies) carry_out(copy);
     self().copies.back().push_back(copy);
 }
 void commit() { self().copies.emplace_back(); }
 void wait_for_copies(int but) {
     Thread &t = self();
     while (t.copies.size() > size_t(but) + 1) {
-        if (block->freedom.late)
+        if (block->freedom.late_copies)
             for (const Copy &copy : t.copies[0]) carry_out(copy);
         t.unseen |= !t.copies[0].empty();
         t.copies.erase(t.copies.begin());
@@ -376,16 +387,16 @@ void begin_product(float (&c)[8][4], const uint32_t *a, uint64_t described, uint
     for (Thread &t : block->threads)
         if (t.unseen) fail("a product before products_see_copies");
     self().products.back().push_back({c, a, described, b, add, turned});
-    if (block->freedom.late) return;
-    meet(block->group, "a product", [] {
+    if (!block->freedom.late_copies) return; // it happens when it is waited for
+    meet(warp(), "a product of four warps", [] {
         std::vector<const Product *> of;
-        for (auto &t : block->threads) of.push_back(&t.products.back().back());
+        for (int l = 0; l < WARP; l++) of.push_back(&lane(l).products.back().back());
         carry_out(of);
-        for (auto &t : block->threads) t.products.back().pop_back();
+        for (int l = 0; l < WARP; l++) lane(l).products.back().pop_back();
     });
 }
 void wait_for_products(int but) {
-    meet(block->group, "a wait for products", [&] { carry_out_products(size_t(but)); });
+    meet(warp(), "a wait for products", [&] { carry_out_products(size_t(but)); });
     self().fenced = false;
 }
 

@@ -1,4 +1,5 @@
-// A block of a kernel's grid on the CPU: its threads are fibers, which run one at a time, each until it waits for others.
+// A block of a kernel's grid on the CPU: its threads are fibers, which run one at a time, each until it waits for
+// others, and a warp as far as it comes without the other warps.
 #pragma once
 #include <stdint.h>
 
@@ -8,9 +9,11 @@
 
 #include "cuda_bf16.h"
 
-// What an order of events that the GPU does not promise may be. A kernel must be right under each.
+// The order of what the GPU leaves open. A kernel must be right under every one.
 struct Freedom {
-    bool late;     // copies and products of Hopper happen when they are waited for, rather than when they begin
+    // Copies happen when they are waited for and products of Hopper when they begin, rather than the other way round: what is
+    // read before it has arrived is found, rather than what is overwritten before it has been read.
+    bool late_copies;
     bool reversed; // the last thread runs first
 };
 

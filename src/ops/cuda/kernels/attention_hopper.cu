@@ -201,6 +201,9 @@ __device__ __forceinline__ void backward_keys(bf16 *dqkv, const bf16 *dout, cons
                                               const float *delta, Shape s, Padding padding) {
     const int d = PADDED ? padding.d : D;
     constexpr int TILE = ROWS * D * 2;
+    // Whether dV's product runs while dS is made. With 64 channels the registers for it would cost the third block on a
+    // multiprocessor, or all overlap: ptxas lets products that lack registers wait for each other.
+    constexpr bool AT_ONCE = D > 64;
     extern __shared__ __align__(1024) char memory[];
     __shared__ __align__(16) float2 rows[2][ROWS]; // log2-sum-exp and delta of the queries
     int group = blockIdx.y, batch = blockIdx.z, first = blockIdx.x * ROWS;
@@ -261,9 +264,11 @@ __device__ __forceinline__ void backward_keys(bf16 *dqkv, const bf16 *dout, cons
         for (int k = 0; k < 4; k++) as_a(a[k], p, k);
         products_done<0>();
         pin(dp);
-        products_begin();
-        sums<D>(dv, a, dt);
-        products_queued();
+        if constexpr (AT_ONCE) {
+            products_begin();
+            sums<D>(dv, a, dt);
+            products_queued();
+        }
 #pragma unroll
         for (int n = 0; n < 8; n++) {
             float4 both = *reinterpret_cast<const float4 *>(&rows[turn][n * 8 + 2 * (lane & 3)]);
@@ -274,6 +279,7 @@ __device__ __forceinline__ void backward_keys(bf16 *dqkv, const bf16 *dout, cons
 #pragma unroll
         for (int k = 0; k < 4; k++) as_a(ds[k], dp, k);
         products_begin();
+        if constexpr (!AT_ONCE) sums<D>(dv, a, dt);
         sums<D>(dk, ds, qt);
         products_queued();
         products_done<0>();
@@ -296,11 +302,11 @@ __device__ __forceinline__ void backward_keys(bf16 *dqkv, const bf16 *dout, cons
             }
     }
 }
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
     attention_backward_keys_64_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s) {
     backward_keys<64, false>(dqkv, dout, qkv, lse, delta, s, {});
 }
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
     attention_backward_keys_64_padded_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s, int d, int bytes) {
     backward_keys<64, true>(dqkv, dout, qkv, lse, delta, s, {d, bytes});
 }
