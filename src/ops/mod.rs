@@ -34,6 +34,7 @@ mod accumulation;
 mod activation;
 mod adamw;
 mod attention;
+mod attention_kernels;
 mod attention_shape;
 mod block;
 pub mod clock;
@@ -64,6 +65,7 @@ pub use attention::{
     attention, attention_backward, attention_cached, attention_probs, attention_ragged, rope,
     rope_backward,
 };
+pub use attention_kernels::check_head_size;
 pub use attention_shape::{AttentionShape, Stretch};
 pub use block::Block;
 pub use distillation::head_distillation;
