@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use candle_core::{Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use heirloom::ops::{self, AttentionShape, Layout, Precision};
+use heirloom::ops::{self, Accumulation, AttentionShape, Layout, Precision};
 
 const ROWS: usize = 2048;
 const WIDTH: usize = 384;
@@ -32,7 +32,17 @@ fn linear(c: &mut Criterion) {
             b.iter(|| ops::linear_backward_input(compute, &x, &y, &w, Layout::InOut));
         });
         group.bench_function(format!("weight's gradient {compute:?}"), |b| {
-            b.iter(|| ops::linear_backward_weight(compute, &w, Layout::InOut, None, &x, &y));
+            b.iter(|| {
+                ops::linear_backward_weight(
+                    compute,
+                    Accumulation::Add,
+                    &w,
+                    Layout::InOut,
+                    None,
+                    &x,
+                    &y,
+                )
+            });
         });
     }
 }
@@ -75,7 +85,7 @@ fn head(c: &mut Criterion) {
     let ids: Vec<u32> = (0..ROWS as u32).map(|i| i * 17).collect();
     let ids = Tensor::from_vec(ids, (1, ROWS), &Device::Cpu).expect("as many ids as rows");
     for compute in BOTH {
-        for grads in [None, Some((&dx, &dwte))] {
+        for grads in [None, Some((&dx, &dwte, Accumulation::Add))] {
             let what = if grads.is_some() {
                 "and gradients"
             } else {

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Result};
 use heirloom::model::{Decoder, DecoderConfig, Mode, Workspace};
-use heirloom::ops::{self, Precision};
+use heirloom::ops::{self, Accumulation, Precision};
 use heirloom::selftest::{SelfTest, configs};
 
 /// One of the models that `heirloom selftest` checks.
@@ -155,6 +155,45 @@ fn recomputed_activations_give_the_same_gradients() -> Result<()> {
 fn accumulated_micro_batches_give_the_whole_batchs_gradient() -> Result<()> {
     for config in [config("gpt2"), config("llama")] {
         accumulated(&model(config)?)?;
+    }
+    Ok(())
+}
+
+/// The checks of `heirloom selftest`: losses, gradients and their norms of a batch in parts.
+#[test]
+fn batches_in_parts_agree_with_whole_ones() {
+    let mut failed = Vec::new();
+    let mut told = |good: bool, name: &str, found: &str| {
+        if !good {
+            failed.push(format!("{name}: {found}"));
+        }
+    };
+    let mut test = SelfTest::new(&Device::Cpu, 1, &mut told);
+    test.passes();
+    let checks = 2 * configs().len();
+    assert_eq!(test.counts(), (checks, 0), "{}", failed.join("\n"));
+}
+
+/// A first pass that writes leaves what one leaves that adds to zeros, to the bit but for the sign of zeros.
+#[test]
+fn gradients_that_are_written_are_those_added_to_zeros() -> Result<()> {
+    for (what, config) in configs() {
+        for compute in [Precision::F32, Precision::Bf16] {
+            let model = model(config.clone())?;
+            let ws = computing(&model.config, 40, Mode::Train, compute)?;
+            let gradients = |before: f32, how| -> Result<Vec<f32>> {
+                let values = vec![before; model.grads.flat.elem_count()];
+                ops::write(&model.grads.flat, &values)?;
+                model.forward_backward_with(&ws, how, |head| head.cross_entropy(1.0 / 80.0))?;
+                ops::read(&model.grads.flat)
+            };
+            let added = gradients(0.0, Accumulation::Add)?;
+            assert!(added.iter().any(|&g| g != 0.0));
+            assert!(
+                gradients(f32::NAN, Accumulation::Write)? == added,
+                "{what}, {compute:?}: other gradients"
+            );
+        }
     }
     Ok(())
 }

@@ -153,6 +153,17 @@ fn shapes_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn a_gpu_feature_that_does_not_exist_is_named() {
+    let place = Place::new();
+    let mut command = place.heirloom(&SMALL);
+    let out = command.env("HEIRLOOM_GPU", "warp-drive").output().unwrap();
+    let (_, err) = texts(&out);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    assert!(err.contains("HEIRLOOM_GPU names \"warp-drive\""), "{err}");
+    assert!(err.contains("write-gradients"), "{err}");
+}
+
+#[test]
 fn a_unit_that_this_machine_lacks_is_named() {
     let place = Place::new();
     let out = place

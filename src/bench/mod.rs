@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::TrainConfig;
 use crate::model::{Decoder, DecoderConfig, Format, Mode, Positions, Workspace, memory_bytes};
-use crate::ops::{self, clock};
+use crate::ops::{self, Accumulation, Sums, clock};
 use crate::train::{Hyperparameters, Optimizer, plan};
 
 pub use crate::device::memory::peak_resident as peak_memory;
@@ -98,6 +98,7 @@ impl Job {
             true => None,
             false => Some(Optimizer::new(model, device)?),
         };
+        let mut sums = Sums::zero(device)?;
         let (mut seconds, mut losses) = (Vec::new(), Vec::new());
         let mut parts: Vec<(&'static str, Vec<f64>)> = Vec::new();
         // A GPU's parts are told apart only by waiting for each, which steps that are timed must not do.
@@ -107,8 +108,8 @@ impl Job {
             clock::wait_for_gpu(waits);
             let (begin, before) = (Instant::now(), clock::spent());
             let loss = match &mut optimizer {
-                None => self.loss(model, &ws)?,
-                Some(optimizer) => self.step(model, &ws, optimizer)?,
+                None => self.loss(model, &ws, &mut sums)?,
+                Some(optimizer) => self.step(model, &ws, optimizer, &mut sums)?,
             };
             let passed = begin.elapsed().as_secs_f64();
             if step >= WARM_UP && !waits {
@@ -136,26 +137,36 @@ impl Job {
         })
     }
 
-    fn loss(&self, model: &Decoder, ws: &Workspace) -> Result<f64> {
+    fn tokens(&self) -> usize {
+        self.batch * self.time
+    }
+
+    fn loss(&self, model: &Decoder, ws: &Workspace, sums: &mut Sums) -> Result<f64> {
         model.forward(ws)?;
-        mean_loss(ws)
+        sums.clear()?;
+        sums.add_losses(&ws.losses)?;
+        Ok(sums.read()?.losses / self.tokens() as f64)
     }
 
     /// A training step as the trainer does it.
-    fn step(&self, model: &Decoder, ws: &Workspace, optimizer: &mut Optimizer) -> Result<f64> {
-        ops::zero(&model.grads.flat)?;
-        model.forward_backward(ws, 1.0 / (self.batch * self.time) as f32)?;
-        let norm = Optimizer::grad_norm(model, &[])?;
+    fn step(
+        &self,
+        model: &Decoder,
+        ws: &Workspace,
+        optimizer: &mut Optimizer,
+        sums: &mut Sums,
+    ) -> Result<f64> {
+        let how = Accumulation::first(&model.grads.flat)?;
+        let scale = 1.0 / self.tokens() as f32;
+        model.forward_backward_with(ws, how, |head| head.cross_entropy(scale))?;
+        sums.clear()?;
+        sums.add_losses(&ws.losses)?;
+        Optimizer::add_squares(model, &[], sums)?;
+        let totals = sums.read()?;
         let values = Hyperparameters::of(&self.train, self.train.lr);
-        optimizer.step(model, norm, &values)?;
-        mean_loss(ws)
+        optimizer.step(model, totals.squares.sqrt(), &values)?;
+        Ok(totals.losses / self.tokens() as f64)
     }
-}
-
-fn mean_loss(ws: &Workspace) -> Result<f64> {
-    let mut sum = ops::Sum::zero(ws.losses.device())?;
-    sum.add(&ws.losses)?;
-    Ok(sum.read()? / ws.losses.elem_count() as f64)
 }
 
 /// Seconds by part between two readings of the clock, `passed` seconds apart.

@@ -72,6 +72,10 @@ const VARIABLES: &[(&str, &str)] = &[
         "HEIRLOOM_ATTENTION",
         "mma keeps a Hopper GPU to the general attention kernels",
     ),
+    (
+        "HEIRLOOM_GPU",
+        "features of a GPU's step that are off by default (docs/gpu.md), or all",
+    ),
     ("RUST_BACKTRACE=1", "where an internal error came from"),
 ];
 

@@ -111,6 +111,7 @@ impl Cli {
     /// What the command failed of; [`exit::code`] says which code it stands for.
     pub fn run(self) -> Result<i32> {
         crate::ops::check_unit().map_err(|e| exit::usage(&e))?;
+        crate::ops::check_gpu_features().map_err(|e| exit::usage(&e))?;
         self.global.ui.theme_name().map_err(exit::input)?;
         if self.command.as_ref().is_some_and(Command::computes) {
             threads::start_pool()?;

@@ -12,7 +12,7 @@ use super::config::{DecoderConfig, Mlp, Norms};
 use super::parts::{Linear, Norm, Parts};
 use super::weights::WeightArena;
 use super::workspace::{BackwardBuffers, Format, LayerBuffers, Mode, Workspace};
-use crate::ops::{self, AttentionShape, Precision};
+use crate::ops::{self, Accumulation, AttentionShape, Precision};
 
 /// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.
 const INIT_STD: f32 = 0.02;
@@ -39,8 +39,9 @@ pub struct Head<'a> {
     pub(super) weight: &'a Tensor,
     /// Gradient of `x_final` (B T, C): overwritten.
     pub(super) d_x: &'a Tensor,
-    /// Gradient of the head's weight (V, C): added to.
+    /// Gradient of the head's weight (V, C): written or added to.
     pub(super) d_weight: &'a Tensor,
+    pub(super) how: Accumulation,
 }
 
 impl Head<'_> {
@@ -53,7 +54,7 @@ impl Head<'_> {
         ops::head_cross_entropy(
             ws.compute,
             &ws.losses,
-            Some((self.d_x, self.d_weight)),
+            Some((self.d_x, self.d_weight, self.how)),
             &ws.chunk,
             &ws.x_final,
             self.weight,
@@ -201,17 +202,18 @@ impl Decoder {
     /// One forward and backward pass: losses as in [`Self::forward`], and the gradient of `scale · Σ losses` is added
     /// to `self.grads`.
     pub fn forward_backward(&self, ws: &Workspace, scale: f32) -> Result<()> {
-        self.forward_backward_with(ws, |head| head.cross_entropy(scale))
+        self.forward_backward_with(ws, Accumulation::Add, |head| head.cross_entropy(scale))
     }
 
     /// As [`Self::forward_backward`], with the loss that `objective` computes between the two passes: it writes
-    /// `ws.losses` and the head's gradients.
+    /// `ws.losses` and the head's gradients. `how` says whether the gradients replace those in `self.grads`.
     ///
     /// # Errors
     /// When the model or the workspace has no memory for gradients, or an operation fails.
     pub fn forward_backward_with(
         &self,
         ws: &Workspace,
+        how: Accumulation,
         objective: impl FnOnce(Head<'_>) -> Result<()>,
     ) -> Result<()> {
         let (back, grads) = (ws.backward()?, self.gradients()?);
@@ -221,19 +223,33 @@ impl Decoder {
             weight: &self.operands(ws.compute)?.head,
             d_x: &back.d_norm,
             d_weight: &grads.head,
+            how,
         })?;
         ops::zero(&back.dx)?;
         let last = ws.x(self.config.n_layer);
         let (w, g) = (&self.w.norm_final, &grads.norm_final);
-        self.norm_backward(w, g, back, &back.d_norm, last, &ws.stats_final)?;
+        self.norm_backward(how, (w, g), back, &back.d_norm, last, &ws.stats_final)?;
         for layer in (0..self.config.n_layer).rev() {
             // The last layer's activations are still there.
             if ws.mode == Mode::Recompute && layer + 1 < self.config.n_layer {
                 self.activations(layer, ws.x(layer), ws.layer(layer), ws)?;
             }
-            self.block_backward(layer, ws)?;
+            self.block_backward(layer, ws, how)?;
         }
+        self.prepare_embeddings(grads, how)?;
         ops::embedding_backward(&grads.wte, grads.wpe.as_ref(), &ws.inputs, &back.dx)
+    }
+
+    /// Zeros the gradients of embeddings that are to be replaced: most rows of a table get none. A tied table has the head's
+    /// gradient already.
+    fn prepare_embeddings(&self, grads: &Parts, how: Accumulation) -> Result<()> {
+        if how == Accumulation::Add {
+            return Ok(());
+        }
+        if !self.config.tied_head {
+            ops::zero(&grads.wte)?;
+        }
+        grads.wpe.as_ref().map_or(Ok(()), ops::zero)
     }
 
     /// Embedding, blocks, final norm: `ws.x_final`.
@@ -306,8 +322,8 @@ impl Decoder {
         self.activation(&b.act, &b.fc)
     }
 
-    /// Propagates `dx` from the block's output to its input, and adds the block's weight gradients.
-    fn block_backward(&self, layer: usize, ws: &Workspace) -> Result<()> {
+    /// Propagates `dx` from the block's output to its input, and writes or adds the block's weight gradients.
+    fn block_backward(&self, layer: usize, ws: &Workspace, how: Accumulation) -> Result<()> {
         let (w, g) = (&self.w.blocks[layer], &self.gradients()?.blocks[layer]);
         let p = &self.operands(ws.compute)?.blocks[layer];
         let (b, back) = (ws.layer(layer), ws.backward()?);
@@ -315,7 +331,7 @@ impl Decoder {
         // MLP; `dx` bypasses it on the residual path.
         let (next, dy) = (&p.fc_out, back.dy());
         let (gw, gb) = (&g.fc_out.weight, g.fc_out.bias.as_ref());
-        ops::linear_backward_weight(ws.compute, gw, next.layout, gb, &b.act, dy)?;
+        ops::linear_backward_weight(ws.compute, how, gw, next.layout, gb, &b.act, dy)?;
         let (w_next, layout) = (&next.weight, next.layout);
         match self.config.mlp {
             Mlp::Gelu => {
@@ -332,19 +348,20 @@ impl Decoder {
         }
         linear_backward(
             ws.compute,
-            &p.fc,
-            &g.fc,
+            how,
+            (&p.fc, &g.fc),
             &back.d_norm,
             &b.norm_2,
             &back.d_fc,
         )?;
         let d_norm = &back.d_norm;
-        self.norm_backward(&w.norm_2, &g.norm_2, back, d_norm, &b.x_mid, &b.stats_2)?;
+        let norm = (&w.norm_2, &g.norm_2);
+        self.norm_backward(how, norm, back, d_norm, &b.x_mid, &b.stats_2)?;
         // Attention.
         linear_backward(
             ws.compute,
-            &p.attention_out,
-            &g.attention_out,
+            how,
+            (&p.attention_out, &g.attention_out),
             &back.d_att,
             &b.att,
             back.dy(),
@@ -361,8 +378,10 @@ impl Decoder {
         if let Some(table) = &ws.rope {
             ops::rope_backward(&back.d_qkv, table, shape)?;
         }
-        linear_backward(ws.compute, &p.qkv, &g.qkv, d_norm, &b.norm_1, &back.d_qkv)?;
-        self.norm_backward(&w.norm_1, &g.norm_1, back, d_norm, ws.x(layer), &b.stats_1)
+        let qkv = (&p.qkv, &g.qkv);
+        linear_backward(ws.compute, how, qkv, d_norm, &b.norm_1, &back.d_qkv)?;
+        let norm = (&w.norm_1, &g.norm_1);
+        self.norm_backward(how, norm, back, d_norm, ws.x(layer), &b.stats_1)
     }
 
     pub(super) fn activation(&self, out: &Tensor, fc: &Tensor) -> Result<()> {
@@ -385,8 +404,8 @@ impl Decoder {
 
     fn norm_backward(
         &self,
-        w: &Norm,
-        g: &Norm,
+        how: Accumulation,
+        (w, g): (&Norm, &Norm),
         into: &BackwardBuffers,
         dy: &Tensor,
         x: &Tensor,
@@ -395,9 +414,11 @@ impl Decoder {
         let (dx, rounded) = (&into.dx, into.dx_rounded.as_ref());
         match self.config.norm {
             Norms::LayerNorm | Norms::Plain => {
-                ops::layer_norm_backward(dx, rounded, &g.span, dy, x, &w.weight, stats)
+                ops::layer_norm_backward(how, dx, rounded, &g.span, dy, x, &w.weight, stats)
             }
-            Norms::RmsNorm => ops::rms_norm_backward(dx, rounded, &g.span, dy, x, &w.weight, stats),
+            Norms::RmsNorm => {
+                ops::rms_norm_backward(how, dx, rounded, &g.span, dy, x, &w.weight, stats)
+            }
         }
     }
 
@@ -441,12 +462,12 @@ fn bias<'a>(w: &'a Linear, p: &'a Linear, out: &Tensor) -> Option<&'a Tensor> {
 /// The layer's weight gradients from its input `x` and `dy`, and `dx` (overwritten).
 fn linear_backward(
     compute: Precision,
-    p: &Linear,
-    g: &Linear,
+    how: Accumulation,
+    (p, g): (&Linear, &Linear),
     dx: &Tensor,
     x: &Tensor,
     dy: &Tensor,
 ) -> Result<()> {
-    ops::linear_backward_weight(compute, &g.weight, g.layout, g.bias.as_ref(), x, dy)?;
+    ops::linear_backward_weight(compute, how, &g.weight, g.layout, g.bias.as_ref(), x, dy)?;
     ops::linear_backward_input(compute, dx, dy, &p.weight, p.layout)
 }

@@ -47,8 +47,13 @@ pub fn workspace_bytes(
     if mode.trains() {
         let d_att = if att == c { 0 } else { att };
         let d_act = if fc == inner { 0 } else { inner };
-        let rounded = if format.half() { c } else { 0 };
-        bytes += m as u64 * (WHOLE * c + act * (c + qkv + fc + d_att + d_act + rounded));
+        let rounded = if format.rounds_stream_gradient() {
+            c
+        } else {
+            0
+        };
+        let dx = format.stream_gradient().size_in_bytes() as u64;
+        bytes += m as u64 * (dx * c + act * (c + qkv + fc + d_att + d_act + rounded));
     }
     if let Positions::Rotary(_) = config.positions {
         bytes += WHOLE * (time * config.head_size) as u64;

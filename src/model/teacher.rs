@@ -116,7 +116,7 @@ impl Head<'_> {
         ops::head_distillation(
             ws.compute,
             &ws.losses,
-            (self.d_x, self.d_weight),
+            (self.d_x, self.d_weight, self.how),
             teacher.of_student.as_ref().unwrap_or(&ws.chunk),
             &ws.x_final,
             self.weight,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::config::{DecoderConfig, Mlp, Positions};
-use crate::ops::{self, Precision, Stretch};
+use crate::ops::{self, GpuFeature, Precision, Stretch};
 
 /// Most elements of a chunk of logits in f32: bounds the head's scratch (64 MiB) for any vocabulary. Each chunk costs a
 /// pass over the weights and their gradients.
@@ -52,6 +52,19 @@ impl Format {
             true => DType::BF16,
             false => DType::F32,
         }
+    }
+
+    /// Type of the residual stream's gradient.
+    pub(super) fn stream_gradient(self) -> DType {
+        match self.half() && GpuFeature::Bf16Gradients.is_on() {
+            true => DType::BF16,
+            false => DType::F32,
+        }
+    }
+
+    /// Whether products need a copy in bf16 of the residual stream's gradient.
+    pub(super) fn rounds_stream_gradient(self) -> bool {
+        self.activation() != self.stream_gradient()
     }
 
     /// Rows of logits that exist at once, and elements from one to the next.
@@ -127,7 +140,7 @@ pub struct LayerBuffers {
 pub struct BackwardBuffers {
     /// Gradient on the residual stream, `[M, C]`.
     pub dx: Tensor,
-    /// The same in bf16, where products need it.
+    /// The same in bf16, where products need it and it is not.
     pub dx_rounded: Option<Tensor>,
     pub d_norm: Tensor,
     /// As wide as the heads; the same memory as `d_norm` when that is as wide.
@@ -259,7 +272,11 @@ impl Room {
 
 /// A tensor of zeros of the type that activations have.
 pub(super) fn activations(shape: &[usize], format: Format, device: &Device) -> Result<Tensor> {
-    match format.activation() {
+    buffer(shape, format.activation(), device)
+}
+
+fn buffer(shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
+    match dtype {
         DType::F32 => ops::zeros(shape, device),
         half => ops::zeros_of(shape, half, device),
     }
@@ -447,9 +464,9 @@ impl Workspace {
             Mode::Train | Mode::Recompute => {
                 let d_norm = acts(&[m, c])?;
                 let d_fc = acts(&[m, fc])?;
-                let rounded = format.half().then(|| acts(&[m, c]));
+                let rounded = format.rounds_stream_gradient().then(|| acts(&[m, c]));
                 Some(BackwardBuffers {
-                    dx: zeros(&[m, c])?,
+                    dx: buffer(&[m, c], format.stream_gradient(), device)?,
                     dx_rounded: rounded.transpose()?,
                     d_att: if att == c {
                         d_norm.clone()

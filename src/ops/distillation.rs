@@ -2,7 +2,6 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::Precision;
 use super::access::slices_with_ids;
 use super::clock::Part;
 use super::cpu;
@@ -12,11 +11,12 @@ use super::cpu::head::Operands;
 use super::cuda;
 use super::embedding::check_ids;
 use super::soft_targets::SoftTargets;
+use super::{Accumulation, Precision};
 
 /// As [`super::head_cross_entropy`], for the loss of knowledge distillation (Hinton et al., arXiv 1503.02531). The loss of a row is
 /// `(1 - alpha) CE + alpha T² KL(softmax(t / T) || softmax(z / T))`, in nats, with the student's logits z and the teacher's t.
 ///
-/// `losses[M]`; `grads` are `dx[M, C] = scale · ∂Σloss/∂x` and `dwte[V, C] += scale · ∂Σloss/∂wte`. `chunk[R, V]` is scratch.
+/// `losses[M]`; `grads` are `dx[M, C] = scale · ∂Σloss/∂x` and `dwte[V, C] = scale · ∂Σloss/∂wte`, or `+=`. `chunk[R, V]` is scratch.
 ///
 /// # Errors
 /// When sizes do not fit, a target is not in the vocabulary, or an operation fails.
@@ -24,7 +24,7 @@ use super::soft_targets::SoftTargets;
 pub fn head_distillation(
     compute: Precision,
     losses: &Tensor,
-    grads: (&Tensor, &Tensor),
+    grads: (&Tensor, &Tensor, Accumulation),
     chunk: &Tensor,
     x: &Tensor,
     wte: &Tensor,
@@ -38,6 +38,7 @@ pub fn head_distillation(
         x,
         cuda::distillation::distillation(losses, grads, chunk, x, wte, targets, scale, &teacher)
     );
+    grads.2.prepare([grads.1])?;
     let v = wte.dim(0)?;
     slices_with_ids(
         [losses, chunk, grads.0, grads.1, teacher.chunk],

@@ -2,7 +2,6 @@
 
 use candle_core::{Result, Tensor};
 
-use super::Precision;
 #[cfg(feature = "cuda")]
 use super::access::{read, zeros};
 use super::access::{slices, slices_with_ids};
@@ -12,16 +11,17 @@ use super::cpu::head::Operands;
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::embedding::check_ids;
+use super::{Accumulation, Precision};
 
 /// The language-model head and cross entropy in one, chunked over rows so that no `[M, V]` matrix exists.
 ///
 /// `losses[M]` gets each row's loss in nats. With `grads`, also `dx[M, C] = scale · ∂Σloss/∂x` and
-/// `dwte += scale · ∂Σloss/∂wte`. `chunk[R, V]` is scratch.
+/// `dwte = scale · ∂Σloss/∂wte`, or `+=`. `chunk[R, V]` is scratch.
 #[allow(clippy::too_many_arguments)]
 pub fn head_cross_entropy(
     compute: Precision,
     losses: &Tensor,
-    grads: Option<(&Tensor, &Tensor)>,
+    grads: Option<(&Tensor, &Tensor, Accumulation)>,
     chunk: &Tensor,
     x: &Tensor,
     wte: &Tensor,
@@ -35,25 +35,27 @@ pub fn head_cross_entropy(
     );
     let v = wte.dim(0)?;
     match grads {
-        Some((dx, dwte)) => slices_with_ids(
-            [losses, chunk, dx, dwte],
-            [x, wte],
-            targets,
-            |[losses, chunk, dx, dwte], [x, wte], ids| {
-                check_ids(ids, v)?;
-                let (grads, of) = (
-                    Some((dx, dwte)),
-                    Operands {
-                        x,
-                        wte,
-                        targets: ids,
-                        scale,
-                    },
-                );
-                Part::Head.time(|| cpu::head::cross_entropy(compute, losses, grads, chunk, of));
-                Ok(())
-            },
-        ),
+        Some((dx, dwte, how)) => how.prepare([dwte]).and_then(|()| {
+            slices_with_ids(
+                [losses, chunk, dx, dwte],
+                [x, wte],
+                targets,
+                |[losses, chunk, dx, dwte], [x, wte], ids| {
+                    check_ids(ids, v)?;
+                    let (grads, of) = (
+                        Some((dx, dwte)),
+                        Operands {
+                            x,
+                            wte,
+                            targets: ids,
+                            scale,
+                        },
+                    );
+                    Part::Head.time(|| cpu::head::cross_entropy(compute, losses, grads, chunk, of));
+                    Ok(())
+                },
+            )
+        }),
         None => slices_with_ids(
             [losses, chunk],
             [x, wte],

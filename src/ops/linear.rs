@@ -7,7 +7,7 @@ use super::clock::Part;
 use super::cpu;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Layout, Precision, gelu, gelu_backward};
+use super::{Accumulation, Layout, Precision, gelu, gelu_backward};
 
 /// `out[M, N] = x[M, K] w (+ bias[N]) (+ residual[M, N])` with `w` of K inputs and N outputs.
 pub fn linear(
@@ -89,9 +89,10 @@ pub fn linear_backward_input(
     })
 }
 
-/// `dw += xᵀ dy` (as `[in, out]`) and `dbias += Σ_rows dy`.
+/// `dw = xᵀ dy` (as `[in, out]`) and `dbias = Σ_rows dy`, or `+=`.
 pub fn linear_backward_weight(
     compute: Precision,
+    how: Accumulation,
     dw: &Tensor,
     layout: Layout,
     dbias: Option<&Tensor>,
@@ -101,8 +102,9 @@ pub fn linear_backward_weight(
     on_gpu!(
         Linear,
         dw,
-        cuda::linear::backward_weight(dw, layout, dbias, x, dy)
+        cuda::linear::backward_weight(how, dw, layout, dbias, x, dy)
     );
+    how.prepare([dw].into_iter().chain(dbias))?;
     let sizes = layout.sizes(dw)?;
     slices([dw], [x, dy], |[dw], [x, dy]| {
         Part::Linear.time(|| cpu::linear::backward_weight(compute, dw, layout, x, dy, sizes));

@@ -30,6 +30,7 @@ macro_rules! on_gpu {
 }
 
 mod access;
+mod accumulation;
 mod activation;
 mod adamw;
 mod attention;
@@ -41,6 +42,7 @@ pub mod cpu;
 pub mod cuda;
 mod distillation;
 mod embedding;
+mod gpu_features;
 mod head;
 mod instructions;
 mod layout;
@@ -55,6 +57,7 @@ mod soft_targets;
 mod update;
 
 pub use access::{fill, lend, read, write, zeros, zeros_of};
+pub use accumulation::Accumulation;
 pub use activation::{gelu, gelu_backward, gelu_erf, gelu_erf_backward, swiglu, swiglu_backward};
 pub use adamw::AdamW;
 pub use attention::{
@@ -65,15 +68,18 @@ pub use attention_shape::{AttentionShape, Stretch};
 pub use block::Block;
 pub use distillation::head_distillation;
 pub use embedding::{embedding, embedding_backward};
+pub use gpu_features::{GpuFeature, check_gpu_features};
 pub use head::{head_cross_entropy, head_log_likelihoods, head_logits};
 pub use instructions::{check_unit, unit, units, vectors};
 pub use layout::Layout;
 pub use linear::{
     linear, linear_backward_gelu, linear_backward_input, linear_backward_weight, linear_gelu,
 };
-pub use muon::{MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, to_unit_norm};
+pub use muon::{
+    MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, orthogonalize_flops, to_unit_norm,
+};
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;
 pub use soft_targets::SoftTargets;
-pub use update::{Sum, adamw, round, sum_of_squares, zero};
+pub use update::{Sums, Totals, adamw, round, sum_of_squares, zero};

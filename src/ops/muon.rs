@@ -8,7 +8,7 @@ use super::access::{none_on_cpu, slices, zeros};
 use super::clock::Part;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Block, Layout, Precision, cpu, linear, linear_backward_weight, zero};
+use super::{Accumulation, Block, Layout, Precision, cpu, linear, linear_backward_weight, zero};
 
 /// Newton-Schulz steps of [`orthogonalize`].
 const STEPS: usize = 5;
@@ -106,7 +106,8 @@ pub fn orthogonalize(x: &Tensor, room: &MuonRoom) -> Result<Tensor> {
             linear(compute, &gram, &now, &now, Layout::OutIn, None, None)?;
         } else {
             zero(&gram)?;
-            linear_backward_weight(compute, &gram, Layout::InOut, None, &now, &now)?;
+            let add = Accumulation::Add;
+            linear_backward_weight(compute, add, &gram, Layout::InOut, None, &now, &now)?;
         }
         linear(
             compute,
@@ -127,6 +128,14 @@ pub fn orthogonalize(x: &Tensor, room: &MuonRoom) -> Result<Tensor> {
         std::mem::swap(&mut now, &mut next);
     }
     Ok(now)
+}
+
+/// Returns the floating-point operations of [`orthogonalize`]'s products for a matrix of these sizes; a multiplication and an
+/// addition are two.
+pub fn orthogonalize_flops(rows: usize, columns: usize) -> f64 {
+    let (side, other) = (rows.min(columns) as f64, rows.max(columns) as f64);
+    // X Xᵀ and the product with X take side² other each, A² takes side³.
+    2.0 * STEPS as f64 * (2.0 * side * side * other + side * side * side)
 }
 
 /// Computes `x = x / max(‖x‖, eps)`.

@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
+use super::Accumulation;
 use super::access::{self, none_on_cpu, slices};
 use super::clock::Part;
 use super::cpu;
@@ -32,9 +33,11 @@ pub fn layer_norm(
     })
 }
 
-/// LayerNorm's gradients: `dx += …`, and `dwb += …` where `dwb` holds the weight's gradient, then the bias's if there
+/// LayerNorm's gradients: `dx += …`, and `dwb = …` or `dwb += …` where `dwb` holds the weight's gradient, then the bias's if there
 /// is one (they lie side by side in the gradient arena). On a GPU, `rounded` gets the sum `dx` in bf16.
+#[allow(clippy::too_many_arguments)]
 pub fn layer_norm_backward(
+    how: Accumulation,
     dx: &Tensor,
     rounded: Option<&Tensor>,
     dwb: &Tensor,
@@ -46,9 +49,10 @@ pub fn layer_norm_backward(
     on_gpu!(
         Norm,
         dx,
-        cuda::norm::backward(Kind::Layer, dx, rounded, dwb, dy, x, w, stats)
+        cuda::norm::backward(Kind::Layer, how, dx, rounded, dwb, dy, x, w, stats)
     );
     none_on_cpu(rounded)?;
+    how.prepare([dwb])?;
     slices(
         [dx, dwb],
         [dy, x, w, stats],
@@ -72,8 +76,10 @@ pub fn rms_norm(out: &Tensor, stats: &Tensor, x: &Tensor, w: &Tensor, eps: f32) 
     })
 }
 
-/// RMSNorm's gradients: `dx += …` and `dw += …`. On a GPU, `rounded` gets the sum `dx` in bf16.
+/// RMSNorm's gradients: `dx += …`, and `dw = …` or `dw += …`. On a GPU, `rounded` gets the sum `dx` in bf16.
+#[allow(clippy::too_many_arguments)]
 pub fn rms_norm_backward(
+    how: Accumulation,
     dx: &Tensor,
     rounded: Option<&Tensor>,
     dw: &Tensor,
@@ -85,9 +91,10 @@ pub fn rms_norm_backward(
     on_gpu!(
         Norm,
         dx,
-        cuda::norm::backward(Kind::Rms, dx, rounded, dw, dy, x, w, stats)
+        cuda::norm::backward(Kind::Rms, how, dx, rounded, dw, dy, x, w, stats)
     );
     none_on_cpu(rounded)?;
+    how.prepare([dw])?;
     slices(
         [dx, dw],
         [dy, x, w, stats],

@@ -6,7 +6,7 @@ use super::access::{none_on_cpu, read, slices, zeros_of};
 use super::clock::Part;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{AdamW, cpu};
+use super::{Accumulation, AdamW, GpuFeature, cpu};
 
 /// Sum of squares in f64, in a fixed order.
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
@@ -46,39 +46,83 @@ pub fn round(out: &Tensor, x: &Tensor) -> Result<()> {
     )
 }
 
-/// A sum in f64, in a fixed order, of tensors that come one by one. A GPU's stays there until it is read.
-#[derive(Debug)]
-pub struct Sum {
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "sums of a GPU"))]
-    device: Option<Tensor>,
-    host: f64,
+/// What an optimizer step is decided by.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Totals {
+    /// Sum of the losses of all tokens.
+    pub losses: f64,
+    /// Sum of the squares of all gradients.
+    pub squares: f64,
 }
 
-impl Sum {
-    /// Zero.
+/// The [`Totals`] of a step, in f64 and in a fixed order, of tensors that come one by one. A GPU's stay there until both are
+/// read, with one wait.
+#[derive(Debug)]
+pub struct Sums {
+    /// Losses and squares, on a GPU.
+    device: Option<Tensor>,
+    host: Totals,
+}
+
+impl Sums {
+    /// Makes sums of zero.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
     pub fn zero(device: &Device) -> Result<Self> {
-        let there = |_| zeros_of(1, DType::F64, device);
+        let there = |_| zeros_of(2, DType::F64, device);
         Ok(Self {
             device: device.is_cuda().then_some(()).map(there).transpose()?,
-            host: 0.0,
+            host: Totals::default(),
         })
     }
 
-    /// Adds all elements of `x`.
-    pub fn add(&mut self, x: &Tensor) -> Result<()> {
+    /// Sets both sums to zero.
+    ///
+    /// # Errors
+    /// When the device cannot be written.
+    pub fn clear(&mut self) -> Result<()> {
+        self.host = Totals::default();
+        self.device.as_ref().map_or(Ok(()), zero)
+    }
+
+    /// Adds losses.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn add_losses(&mut self, x: &Tensor) -> Result<()> {
         #[cfg(feature = "cuda")]
-        if let Some(sum) = &self.device {
-            return Part::Head.time_on_gpu(x.device(), || cuda::reduce::add_total(sum, x));
+        if let Some(sums) = &self.device {
+            let sum = sums.narrow(0, 0, 1)?;
+            return Part::Head.time_on_gpu(x.device(), || cuda::reduce::add_total(&sum, x));
         }
-        self.host += read(x)?.iter().map(|&v| f64::from(v)).sum::<f64>();
+        self.host.losses += read(x)?.iter().map(|&v| f64::from(v)).sum::<f64>();
         Ok(())
     }
 
-    /// The sum so far, after all that is queued.
-    pub fn read(&self) -> Result<f64> {
+    /// Adds the squares of gradients.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn add_squares(&mut self, x: &Tensor) -> Result<()> {
         #[cfg(feature = "cuda")]
-        if let Some(sum) = &self.device {
-            return cuda::reduce::read_total(sum);
+        if let Some(sums) = &self.device {
+            let sum = sums.narrow(0, 1, 1)?;
+            return Part::Optimizer.time_on_gpu(x.device(), || cuda::reduce::add_squares(&sum, x));
+        }
+        self.host.squares += sum_of_squares(x)?;
+        Ok(())
+    }
+
+    /// Returns both sums, after all that is queued.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn read(&self) -> Result<Totals> {
+        #[cfg(feature = "cuda")]
+        if let Some(sums) = &self.device {
+            let [losses, squares] = cuda::reduce::read_totals(sums)?;
+            return Ok(Totals { losses, squares });
         }
         Ok(self.host)
     }
@@ -91,4 +135,27 @@ pub fn zero(x: &Tensor) -> Result<()> {
         Part::Optimizer.time(|| cpu::optimizer::zero(x));
         Ok(())
     })
+}
+
+impl Accumulation {
+    /// What the first pass of a step does to the gradients of all weights, which lie in `flat`: they are zeroed where that pass
+    /// adds to them.
+    ///
+    /// # Errors
+    /// When the device cannot be written.
+    pub fn first(flat: &Tensor) -> Result<Self> {
+        if flat.device().is_cuda() && GpuFeature::WriteGradients.is_on() {
+            return Ok(Self::Write);
+        }
+        zero(flat)?;
+        Ok(Self::Add)
+    }
+
+    /// Prepares destinations for an op that can only add: zeros them where they are to be replaced.
+    pub(super) fn prepare<'a>(self, dst: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
+        match self {
+            Self::Write => dst.into_iter().try_for_each(zero),
+            Self::Add => Ok(()),
+        }
+    }
 }

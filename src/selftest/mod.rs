@@ -9,6 +9,7 @@ mod compare;
 mod models;
 mod ops;
 mod oracle;
+mod stream;
 
 use std::fmt::Display;
 
@@ -67,8 +68,10 @@ impl<'a> SelfTest<'a> {
         self.attentions();
         self.optimizer();
         self.whole_models();
+        self.passes();
         if self.device.is_cuda() {
             self.ops();
+            self.half_streams();
             self.models();
         }
     }

@@ -7,7 +7,7 @@ use super::SelfTest;
 use super::compare::{Tolerance, apart};
 use crate::config::TrainConfig;
 use crate::model::{Decoder, DecoderConfig, Mode, Sizes, Workspace};
-use crate::ops::{self, Precision};
+use crate::ops::{self, Accumulation, Precision};
 use crate::train::{Hyperparameters, Optimizer};
 
 const BATCH: usize = 3;
@@ -152,12 +152,15 @@ impl SelfTest<'_> {
             let mut optimizer = Optimizer::new(&model, device)?;
             let mut losses = Vec::new();
             for _ in 0..STEPS {
-                ops::zero(&model.grads.flat)?;
-                model.forward_backward(&ws, 1.0 / (BATCH * TIME) as f32)?;
-                let mut sum = ops::Sum::zero(device)?;
-                sum.add(&ws.losses)?;
-                losses.push((sum.read()? / (BATCH * TIME) as f64) as f32);
-                let norm = Optimizer::grad_norm(&model, &[])?;
+                let how = Accumulation::first(&model.grads.flat)?;
+                let scale = 1.0 / (BATCH * TIME) as f32;
+                model.forward_backward_with(&ws, how, |head| head.cross_entropy(scale))?;
+                let mut sums = ops::Sums::zero(device)?;
+                sums.add_losses(&ws.losses)?;
+                Optimizer::add_squares(&model, &[], &mut sums)?;
+                let totals = sums.read()?;
+                losses.push((totals.losses / (BATCH * TIME) as f64) as f32);
+                let norm = totals.squares.sqrt();
                 optimizer.step(&model, norm, &Hyperparameters::of(&train, LR))?;
             }
             Ok(losses)

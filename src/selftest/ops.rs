@@ -4,7 +4,7 @@ use candle_core::{DType, Result};
 
 use super::SelfTest;
 use super::compare::{Tolerance, Twin, tolerance};
-use crate::ops::{self, AdamW, AttentionShape, Layout, Precision};
+use crate::ops::{self, Accumulation, AdamW, AttentionShape, Layout, Precision};
 
 const TYPES: [DType; 2] = [DType::F32, DType::BF16];
 
@@ -170,6 +170,7 @@ impl SelfTest<'_> {
         ops::linear_backward_input(compute(dtype), &dx.gpu, &dy.gpu, &w.gpu, layout)?;
         ops::linear_backward_weight(
             Precision::F32,
+            Accumulation::Add,
             &dw.cpu,
             layout,
             Some(&db.cpu),
@@ -178,6 +179,7 @@ impl SelfTest<'_> {
         )?;
         ops::linear_backward_weight(
             compute(dtype),
+            Accumulation::Add,
             &dw.gpu,
             layout,
             Some(&db.gpu),
@@ -276,20 +278,48 @@ impl SelfTest<'_> {
                 ops::rms_norm(&out.cpu, &stats.cpu, &x.cpu, &w.cpu, 1e-5)?;
                 ops::rms_norm(&out.gpu, &stats.gpu, &x.gpu, &w.gpu, 1e-5)?;
                 ops::rms_norm_backward(
-                    &dx.cpu, None, &dwb.cpu, &dy.cpu, &x.cpu, &w.cpu, &stats.cpu,
+                    Accumulation::Add,
+                    &dx.cpu,
+                    None,
+                    &dwb.cpu,
+                    &dy.cpu,
+                    &x.cpu,
+                    &w.cpu,
+                    &stats.cpu,
                 )?;
                 ops::rms_norm_backward(
-                    &dx.gpu, half, &dwb.gpu, &dy.gpu, &x.gpu, &w.gpu, &stats.gpu,
+                    Accumulation::Add,
+                    &dx.gpu,
+                    half,
+                    &dwb.gpu,
+                    &dy.gpu,
+                    &x.gpu,
+                    &w.gpu,
+                    &stats.gpu,
                 )?;
             }
             false => {
                 ops::layer_norm(&out.cpu, &stats.cpu, &x.cpu, &w.cpu, None, 1e-5)?;
                 ops::layer_norm(&out.gpu, &stats.gpu, &x.gpu, &w.gpu, None, 1e-5)?;
                 ops::layer_norm_backward(
-                    &dx.cpu, None, &dwb.cpu, &dy.cpu, &x.cpu, &w.cpu, &stats.cpu,
+                    Accumulation::Add,
+                    &dx.cpu,
+                    None,
+                    &dwb.cpu,
+                    &dy.cpu,
+                    &x.cpu,
+                    &w.cpu,
+                    &stats.cpu,
                 )?;
                 ops::layer_norm_backward(
-                    &dx.gpu, half, &dwb.gpu, &dy.gpu, &x.gpu, &w.gpu, &stats.gpu,
+                    Accumulation::Add,
+                    &dx.gpu,
+                    half,
+                    &dwb.gpu,
+                    &dy.gpu,
+                    &x.gpu,
+                    &w.gpu,
+                    &stats.gpu,
                 )?;
             }
         }
@@ -412,7 +442,7 @@ impl SelfTest<'_> {
         ops::head_cross_entropy(
             Precision::F32,
             &losses.cpu,
-            Some((&dx.cpu, &dwte.cpu)),
+            Some((&dx.cpu, &dwte.cpu, Accumulation::Add)),
             &chunk.cpu,
             &x.cpu,
             &wte.cpu,
@@ -422,7 +452,7 @@ impl SelfTest<'_> {
         ops::head_cross_entropy(
             compute(dtype),
             &losses.gpu,
-            Some((&dx.gpu, &dwte.gpu)),
+            Some((&dx.gpu, &dwte.gpu, Accumulation::Add)),
             &chunk.gpu,
             &x.gpu,
             &wte.gpu,

@@ -17,8 +17,11 @@ use crate::device::memory;
 use crate::eval::Evaluator;
 use crate::inherit::Measured;
 use crate::inherit::measure::{self, Subject, Watch};
-use crate::model::{Arena, Decoder, DecoderConfig, Mode, Teacher, Workspace};
-use crate::ops;
+use crate::model::{Arena, Decoder, DecoderConfig, Head, Mode, Teacher, Workspace};
+use crate::ops::{self, Accumulation, Sums};
+
+/// What is wrong where a model should be held.
+const NONE_HELD: &str = "no model is in memory: the last one was not replaced successfully";
 
 /// Holds the model, and trains and measures it.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ struct Held {
 #[derive(Debug)]
 struct Buffers {
     workspace: Workspace,
+    /// Of the latest step.
+    sums: Sums,
     evaluator: Evaluator,
     /// Made by the first probe.
     probe: Option<attention::Buffers>,
@@ -130,9 +135,7 @@ impl Learner {
     }
 
     fn held(&self) -> Result<&Held> {
-        self.held
-            .as_ref()
-            .context("no model is in memory: the last one was not replaced successfully")
+        self.held.as_ref().context(NONE_HELD)
     }
 
     /// Takes a model of `shape` into use, trainable or only to be measured. `fill` writes its weights (all of them), and what
@@ -212,13 +215,14 @@ impl Learner {
         Ok(Buffers {
             evaluator: Evaluator::within(pass, self.val_tokens, p.eval_windows)?,
             workspace,
+            sums: Sums::zero(&self.device)?,
             probe: None,
         })
     }
 
     /// Allocates what training needs for a model that was only measured so far.
     fn make_trainable(&mut self) -> Result<()> {
-        let held = self.held.take().context("no model is in memory")?;
+        let held = self.held.take().context(NONE_HELD)?;
         let Held {
             mut model, buffers, ..
         } = held;
@@ -244,30 +248,29 @@ impl Learner {
         values: &Hyperparameters<'_>,
     ) -> Result<Step> {
         let tokens = batch.inputs.len();
-        let losses = self.accumulate(batch, objective, tokens)?;
-        self.update(&losses, tokens, values)
+        self.accumulate(batch, objective, tokens)?;
+        self.update(tokens, values)
     }
 
     /// Computes the gradient of the mean loss of a step of `tokens` tokens, of which `batch` may hold a part: the
-    /// gradients of all parts add up to the step's. Returns the sum of the part's losses. Gradients of an earlier step
-    /// are overwritten.
+    /// gradients of all parts add up to the step's. [`Self::sums`] holds the sum of the part's losses then. Gradients
+    /// of an earlier step are overwritten.
     ///
     /// # Errors
     /// When the objective needs a teacher that is not set, or an operation fails.
-    pub fn accumulate(
-        &mut self,
-        batch: &Batch,
-        objective: Objective,
-        tokens: usize,
-    ) -> Result<ops::Sum> {
+    pub fn accumulate(&mut self, batch: &Batch, objective: Objective, tokens: usize) -> Result<()> {
         if self.optimizer()?.is_none() {
             self.make_trainable()?;
         }
-        let held = self.held()?;
-        let (model, ws) = (&held.model, &held.buffers.workspace);
-        let teacher = objective.learns_from(self.teacher())?;
-        ops::zero(&model.grads.flat)?;
-        let mut sum = ops::Sum::zero(&self.device)?;
+        let teacher = objective.learns_from(self.teacher.as_ref())?;
+        let held = self.held.as_mut().context(NONE_HELD)?;
+        let (model, buffers) = (&held.model, &mut held.buffers);
+        let (ws, sums) = (&buffers.workspace, &mut buffers.sums);
+        sums.clear()?;
+        let mut how = Accumulation::first(&model.grads.flat)?;
+        if batch.inputs.is_empty() {
+            ops::zero(&model.grads.flat)?;
+        }
         let (micro, scale) = (ws.batch * ws.time, 1.0 / tokens as f32);
         for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
             ops::write(&ws.inputs, inputs)?;
@@ -275,26 +278,25 @@ impl Learner {
             if let Some(teacher) = teacher {
                 teacher.read(inputs)?;
             }
-            model.forward_backward_with(ws, |head| objective.apply(&head, teacher, scale))?;
-            sum.add(&ws.losses)?;
+            let apply = |head: Head<'_>| objective.apply(&head, teacher, scale);
+            model.forward_backward_with(ws, how, apply)?;
+            sums.add_losses(&ws.losses)?;
+            how = Accumulation::Add;
         }
-        Ok(sum)
+        Ok(())
     }
 
     /// Updates the weights from the gradients of a step of `tokens` tokens and the sum of its losses.
     ///
     /// # Errors
     /// When an operation fails.
-    pub fn update(
-        &mut self,
-        losses: &ops::Sum,
-        tokens: usize,
-        values: &Hyperparameters<'_>,
-    ) -> Result<Step> {
-        let held = self.held.as_mut().context("no model is in memory")?;
+    pub fn update(&mut self, tokens: usize, values: &Hyperparameters<'_>) -> Result<Step> {
+        let held = self.held.as_mut().context(NONE_HELD)?;
+        let sums = &mut held.buffers.sums;
+        Optimizer::add_squares(&held.model, values.frozen, sums)?;
         // The one wait of a step on a GPU.
-        let grad_norm = Optimizer::grad_norm(&held.model, values.frozen)?;
-        let loss = losses.read()? / tokens as f64;
+        let totals = sums.read()?;
+        let (loss, grad_norm) = (totals.losses / tokens as f64, totals.squares.sqrt());
         let applied = loss.is_finite() && grad_norm.is_finite();
         if let Some(optimizer) = held.optimizer.as_mut().filter(|_| applied) {
             optimizer.step(&held.model, grad_norm, values)?;
@@ -342,6 +344,15 @@ impl Learner {
         Ok(measure::measure(measure, keep, subject, watch)?)
     }
 
+    /// The sums of the latest step: of its losses after [`Self::accumulate`], and of the squares of its gradients after
+    /// [`Self::update`].
+    ///
+    /// # Errors
+    /// When no model is held.
+    pub fn sums(&self) -> Result<&Sums> {
+        Ok(&self.held()?.buffers.sums)
+    }
+
     /// The gradients of the latest step, in the order of the model's parameters; zeros before a first one.
     ///
     /// # Errors
@@ -355,7 +366,7 @@ impl Learner {
     /// # Errors
     /// When an operation fails.
     pub fn evaluate(&mut self, val: &Tokens) -> Result<Vec<f64>> {
-        let held = self.held.as_mut().context("no model is in memory")?;
+        let held = self.held.as_mut().context(NONE_HELD)?;
         Ok(held.buffers.evaluator.losses(&held.model, val)?)
     }
 
@@ -369,7 +380,7 @@ impl Learner {
     /// # Errors
     /// When an operation fails. (Attention that is not finite is an error inside [`Ranks`].)
     pub fn probe(&mut self, val: &Tokens, tau: f64) -> Result<Ranks> {
-        let held = self.held.as_mut().context("no model is in memory")?;
+        let held = self.held.as_mut().context(NONE_HELD)?;
         let (buffers, passes) = (&mut held.buffers, &self.passes);
         if buffers.probe.is_none() {
             let made = attention::Buffers::new(&buffers.workspace, &self.shape, passes)?;

@@ -6,16 +6,16 @@ use super::gemm::{Accumulate, Epilogue, Matmul, Operand};
 use super::gpu::{Arg, Gpu, Launch};
 use super::head::stride;
 use super::{address, address_f32, int, suffix};
-use crate::ops::SoftTargets;
 use crate::ops::operands::{ACTIVATIONS, F32, IDS, Operands};
+use crate::ops::{Accumulation, SoftTargets};
 
-/// Computes the losses of all rows, and with `grads = (dx, dwte)` the gradients of their sum times `scale`: `dx = …`,
-/// `dwte += …`. `chunk` and the teacher's chunk hold rows of logits, [`stride`] apart. The teacher's activations may be bf16 where
+/// Computes the losses of all rows, and with `grads = (dx, dwte, how)` the gradients of their sum times `scale`: `dx = …`,
+/// `dwte = …` or `+=`. `chunk` and the teacher's chunk hold rows of logits, [`stride`] apart. The teacher's activations may be bf16 where
 /// the student's are f32.
 #[allow(clippy::too_many_arguments)]
 pub fn distillation(
     losses: &Tensor,
-    (dx, dwte): (&Tensor, &Tensor),
+    (dx, dwte, how): (&Tensor, &Tensor, Accumulation),
     chunk: &Tensor,
     x: &Tensor,
     wte: &Tensor,
@@ -108,7 +108,10 @@ pub fn distillation(
             a: logits.t(),
             b: x,
             out: Operand::rows(dwte, c)?,
-            onto: Accumulate::Out,
+            onto: match from {
+                0 => how.into(),
+                _ => Accumulate::Out,
+            },
             then: Epilogue::Nothing,
         };
         // SAFETY: compared: both chunks (at least [rows, stride]), x [m, c], wte [v, c], the teacher's x [m, width] and head

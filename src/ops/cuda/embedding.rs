@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 
 use super::gpu::{Arg, Gpu, Launch};
-use super::{address, address_f32, address_or_null, int};
-use crate::ops::operands::{F32, IDS, Operands};
+use super::{address, address_f32, address_or_null, int, suffix};
+use crate::ops::operands::{ACTIVATIONS, F32, IDS, Operands};
 
 /// Ids that a block of the backward kernel owns, as the kernel has it.
 const OWN: usize = 32;
@@ -47,11 +47,11 @@ pub fn backward(dwte: &Tensor, dwpe: Option<&Tensor>, ids: &Tensor, dx: &Tensor)
     let (b, t) = ids.dims2()?;
     let (v, c) = dwte.dims2()?;
     let operands = Operands::of("embedding's gradient", dx);
-    operands.check("dx", dx, b * t * c, F32)?;
+    operands.check("dx", dx, b * t * c, ACTIVATIONS)?;
     operands.check("ids", ids, b * t, IDS)?;
     operands.check("dwte", dwte, v * c, F32)?;
     let dwpe = positions(&operands, dwpe, t, c)?;
-    let gpu = Gpu::of(dx)?;
+    let (gpu, of) = (Gpu::of(dx)?, suffix(dx)?);
     let shape = Launch {
         grid: (v.div_ceil(OWN) as u32, c.div_ceil(THREADS) as u32, 1),
         block: (THREADS as u32, 1, 1),
@@ -60,22 +60,22 @@ pub fn backward(dwte: &Tensor, dwpe: Option<&Tensor>, ids: &Tensor, dx: &Tensor)
     let args = [
         Arg::At(address_f32(dwte)?),
         Arg::At(address(ids)?),
-        Arg::At(address_f32(dx)?),
+        Arg::At(address(dx)?),
         Arg::Int(int(b * t)?),
         Arg::Int(int(c)?),
         Arg::Int(int(v)?),
     ];
     // SAFETY: compared: dwte [v, c], ids [b, t], dx [b, t, c]. The kernel adds to ids below v only.
-    unsafe { gpu.launch("embedding_backward_tokens", shape, &args)? };
+    unsafe { gpu.launch(&format!("embedding_backward_tokens_{of}"), shape, &args)? };
     let Some(dwpe) = dwpe else { return Ok(()) };
     let args = [
         Arg::At(address_f32(&dwpe)?),
-        Arg::At(address_f32(dx)?),
+        Arg::At(address(dx)?),
         Arg::Int(int(b)?),
         Arg::Int(int(t)?),
         Arg::Int(int(c)?),
     ];
     let shape = Launch::blocks((t * c).div_ceil(256), 256);
     // SAFETY: compared: dwpe [t, c], dx [b, t, c].
-    unsafe { gpu.launch("embedding_backward_positions", shape, &args) }
+    unsafe { gpu.launch(&format!("embedding_backward_positions_{of}"), shape, &args) }
 }

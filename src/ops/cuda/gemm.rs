@@ -12,6 +12,7 @@ use super::cublas::{CublasLt, Key, Plan, WORKSPACE, failed};
 use super::driver_error::driver;
 use super::gpu::Gpu;
 use super::{Address, address};
+use crate::ops::Accumulation;
 
 /// A row-major matrix, read as it lies or transposed.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +59,15 @@ pub enum Accumulate {
     Out,
     /// A matrix that lies as the output does.
     Other(Address),
+}
+
+impl From<Accumulation> for Accumulate {
+    fn from(how: Accumulation) -> Self {
+        match how {
+            Accumulation::Write => Self::Nothing,
+            Accumulation::Add => Self::Out,
+        }
+    }
 }
 
 /// What is done with a product before it is written.

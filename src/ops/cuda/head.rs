@@ -5,6 +5,7 @@ use candle_core::{Result, Tensor, bail};
 use super::gemm::{Accumulate, Epilogue, Matmul, Operand};
 use super::gpu::{Arg, Gpu, Launch};
 use super::{address, address_f32, int, suffix};
+use crate::ops::Accumulation;
 use crate::ops::operands::{ACTIVATIONS, F32, IDS, Operands};
 
 /// Elements from one row of logits to the next: rows begin where wide accesses may.
@@ -34,11 +35,11 @@ pub fn logits(logits: &Tensor, x: &Tensor, wte: &Tensor) -> Result<()> {
     unsafe { product.queue(&*Gpu::of(x)?) }
 }
 
-/// Losses of all rows; with `grads = (dx, dwte)` the gradients of their sum times `scale`: `dx = …`, `dwte += …`. `chunk` has
+/// Losses of all rows; with `grads = (dx, dwte, how)` the gradients of their sum times `scale`: `dx = …`, `dwte = …` or `+=`. `chunk` has
 /// room for rows of logits, [`stride`] apart.
 pub fn cross_entropy(
     losses: &Tensor,
-    grads: Option<(&Tensor, &Tensor)>,
+    grads: Option<(&Tensor, &Tensor, Accumulation)>,
     chunk: &Tensor,
     x: &Tensor,
     wte: &Tensor,
@@ -66,7 +67,7 @@ pub fn cross_entropy(
     operands.same_type(&[chunk, x, wte])?;
     operands.check("losses", losses, m, F32)?;
     operands.check("targets", targets, m, IDS)?;
-    if let Some((dx, dwte)) = grads {
+    if let Some((dx, dwte, _)) = grads {
         operands.check("dx", dx, m * c, ACTIVATIONS)?;
         operands.check("dwte", dwte, v * c, F32)?;
     }
@@ -109,7 +110,9 @@ pub fn cross_entropy(
             product.queue(&gpu)?;
             gpu.launch(&name, Launch::blocks(n, 1024), &args)?;
         }
-        let Some((dx, dwte)) = grads else { continue };
+        let Some((dx, dwte, how)) = grads else {
+            continue;
+        };
         let input = Matmul {
             m: n,
             k: v,
@@ -127,7 +130,10 @@ pub fn cross_entropy(
             a: logits.t(),
             b: x,
             out: Operand::rows(dwte, c)?,
-            onto: Accumulate::Out,
+            onto: match from {
+                0 => how.into(),
+                _ => Accumulate::Out,
+            },
             then: Epilogue::Nothing,
         };
         // SAFETY: compared: as above, and dx [m, c], dwte [v, c].

@@ -5,8 +5,8 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::gemm::{Accumulate, Epilogue, Matmul, Operand};
 use super::gpu::Gpu;
 use super::{address, address_f32, is_bf16, pointwise, reduce};
-use crate::ops::Layout;
 use crate::ops::operands::{ACTIVATIONS, F32, Operands};
+use crate::ops::{Accumulation, Layout};
 
 /// `out[M, N] = x[M, K] w (+ bias) (+ residual)`; the bias is of the output's type.
 pub fn forward(
@@ -157,8 +157,9 @@ pub fn backward_input(dx: &Tensor, dy: &Tensor, w: &Tensor, layout: Layout) -> R
     unsafe { product.queue(&*Gpu::of(dx)?) }
 }
 
-/// `dw += xᵀ dy` and `dbias += Σ dy`.
+/// `dw = xᵀ dy` and `dbias = Σ dy`, or `+=`.
 pub fn backward_weight(
+    how: Accumulation,
     dw: &Tensor,
     layout: Layout,
     dbias: Option<&Tensor>,
@@ -186,13 +187,13 @@ pub fn backward_weight(
         a,
         b,
         out: Operand::rows(dw, columns)?,
-        onto: Accumulate::Out,
+        onto: how.into(),
         then: Epilogue::Nothing,
     };
     // SAFETY: compared: x [m, k], dy [m, n], dw [k, n] or [n, k].
     unsafe { product.queue(&gpu)? };
     match dbias {
-        Some(db) => reduce::add_column_sums(&gpu, db, dy, m, n),
+        Some(db) => reduce::column_sums(&gpu, how, db, dy, m, n),
         None => Ok(()),
     }
 }

@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::gpu::{Arg, Gpu, Launch};
-use super::{address, address_f32, address_or_null, aligned, int, reduce, suffix};
+use super::{address, address_f32, address_or_null, aligned, int, is_bf16, reduce, suffix};
+use crate::ops::Accumulation;
 use crate::ops::operands::{ACTIVATIONS, BF16, F32, Operands};
 
 /// The two kinds.
@@ -62,10 +63,11 @@ pub fn forward(
     }
 }
 
-/// `dx += …` (also rounded to `rounded`), `dwb += …`.
+/// `dx += …` (also rounded to `rounded`), `dwb = …` or `dwb += …`. A `dx` of bf16 needs `dy` in bf16 and no rounded copy.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
     kind: Kind,
+    how: Accumulation,
     dx: &Tensor,
     rounded: Option<&Tensor>,
     dwb: &Tensor,
@@ -78,13 +80,20 @@ pub fn backward(
     let m = x.elem_count() / c;
     let n = dwb.elem_count();
     let operands = Operands::of("a norm's gradient", dx);
-    operands.check("dx", dx, m * c, F32)?;
+    operands.check("dx", dx, m * c, ACTIVATIONS)?;
     operands.check_optional("the rounded dx", rounded, m * c, BF16)?;
     operands.check("dwb", dwb, if n == c { c } else { 2 * c }, F32)?;
     operands.check("dy", dy, m * c, ACTIVATIONS)?;
     operands.check("x", x, m * c, F32)?;
     operands.check("the weight", w, c, F32)?;
     operands.check("stats", stats, 2 * m, F32)?;
+    let half = is_bf16(dx);
+    if half && (rounded.is_some() || !is_bf16(dy)) {
+        bail!(
+            "a norm's gradient: dx in bf16 with dy in {:?} or a rounded copy",
+            dy.dtype()
+        );
+    }
     let gpu = Gpu::of(dx)?;
     let weight = address_f32(w)?;
     let (wide, threads) = match c.is_multiple_of(4) && aligned(weight, 16) {
@@ -103,7 +112,7 @@ pub fn backward(
     let blocks = m.div_ceil(4).min(8 * gpu.processors as usize);
     let partial = gpu.scratch(4 * blocks * 2 * c)?;
     let args = [
-        Arg::At(address_f32(dx)?),
+        Arg::At(address(dx)?),
         Arg::At(address_or_null(rounded)?),
         Arg::At(partial),
         Arg::At(address(dy)?),
@@ -113,11 +122,12 @@ pub fn backward(
         Arg::Int(int(m)?),
         Arg::Int(int(c)?),
     ];
-    let name = format!("{}_backward_{}_{form}", kind.name(), suffix(dy)?);
+    let of = if half { "half" } else { suffix(dy)? };
+    let name = format!("{}_backward_{of}_{form}", kind.name());
     // SAFETY: compared: dx and rounded [m, c], dwb [c] or [2, c], dy and x [m, c], w [c], stats [2, m]; the scratch memory
     // is [blocks, 2, c].
     unsafe {
         gpu.launch(&name, Launch::blocks(blocks, threads as u32), &args)?;
-        reduce::add_rows(&gpu, address_f32(dwb)?, partial, blocks, n, 2 * c)
+        reduce::sum_rows(&gpu, how, address_f32(dwb)?, partial, blocks, n, 2 * c)
     }
 }

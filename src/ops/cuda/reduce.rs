@@ -4,14 +4,16 @@ use candle_core::{Result, Tensor};
 
 use super::gpu::{Arg, Gpu, Launch};
 use super::{Address, address, address_f32, aligned, int, suffix};
+use crate::ops::Accumulation;
 use crate::ops::operands::{ACTIVATIONS, F32, F64, Operands};
 
-/// `out[i] += Σ_r partial[r, i]` for `n` columns of `rows` rows, `stride` apart.
+/// `out[i] = Σ_r partial[r, i]`, or `+=`, for `n` columns of `rows` rows, `stride` apart.
 ///
 /// # Safety
 /// Both must have room for that.
-pub unsafe fn add_rows(
+pub unsafe fn sum_rows(
     gpu: &Gpu,
+    how: Accumulation,
     out: Address,
     partial: Address,
     rows: usize,
@@ -30,12 +32,23 @@ pub unsafe fn add_rows(
         Arg::Int(int(n)?),
         Arg::Int(int(stride)?),
     ];
+    let kernel = match how {
+        Accumulation::Write => "write_rows",
+        Accumulation::Add => "add_rows",
+    };
     // SAFETY: as the caller says.
-    unsafe { gpu.launch("add_rows", shape, &args) }
+    unsafe { gpu.launch(kernel, shape, &args) }
 }
 
-/// `out[N] += Σ_m x[m, N]`.
-pub fn add_column_sums(gpu: &Gpu, out: &Tensor, x: &Tensor, m: usize, n: usize) -> Result<()> {
+/// `out[N] = Σ_m x[m, N]`, or `+=`.
+pub fn column_sums(
+    gpu: &Gpu,
+    how: Accumulation,
+    out: &Tensor,
+    x: &Tensor,
+    m: usize,
+    n: usize,
+) -> Result<()> {
     let operands = Operands::of("column sums", out);
     operands.check("x", x, m * n, ACTIVATIONS)?;
     operands.check("out", out, n, F32)?;
@@ -67,7 +80,7 @@ pub fn add_column_sums(gpu: &Gpu, out: &Tensor, x: &Tensor, m: usize, n: usize) 
     // SAFETY: compared: x [m, n], out [n]; the scratch memory is [shares, n].
     unsafe {
         gpu.launch(&name, shape, &args)?;
-        add_rows(gpu, address_f32(out)?, partial, shares, n, n)
+        sum_rows(gpu, how, address_f32(out)?, partial, shares, n, n)
     }
 }
 
@@ -126,20 +139,30 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
     Ok(sum[0])
 }
 
-/// `sum[f64] += Σ x`.
-pub fn add_total(sum: &Tensor, x: &Tensor) -> Result<()> {
+/// Queues `kernel`'s sum over `x`, which is added to `sum`.
+fn add(kernel: &str, sum: &Tensor, x: &Tensor) -> Result<()> {
     let gpu = Gpu::of(x)?;
     Operands::of("a sum", x).check("the sum", sum, 1, F64)?;
     let partial = gpu.scratch(8 * BLOCKS)?;
     // SAFETY: compared: sum [1] of f64; the scratch memory holds the blocks' sums.
-    unsafe { queue(&gpu, "sum", x, partial, address(sum)?, true) }
+    unsafe { queue(&gpu, kernel, x, partial, address(sum)?, true) }
 }
 
-/// The value of a sum, after all that is queued.
-pub fn read_total(sum: &Tensor) -> Result<f64> {
-    let mut value = [0f64];
-    Operands::of("a sum", sum).check("the sum", sum, 1, F64)?;
-    // SAFETY: compared: sum [1] of f64.
-    unsafe { Gpu::of(sum)?.download(&mut value, address(sum)?)? };
-    Ok(value[0])
+/// `sum[f64] += Σ x`.
+pub fn add_total(sum: &Tensor, x: &Tensor) -> Result<()> {
+    add("sum", sum, x)
+}
+
+/// `sum[f64] += Σ x²`.
+pub fn add_squares(sum: &Tensor, x: &Tensor) -> Result<()> {
+    add("sum_of_squares", sum, x)
+}
+
+/// The values of two sums, after all that is queued: one copy, one wait.
+pub fn read_totals(sums: &Tensor) -> Result<[f64; 2]> {
+    let mut values = [0f64; 2];
+    Operands::of("sums", sums).check("the sums", sums, values.len(), F64)?;
+    // SAFETY: compared: sums [2] of f64.
+    unsafe { Gpu::of(sums)?.download(&mut values, address(sums)?)? };
+    Ok(values)
 }

@@ -8,7 +8,7 @@ use candle_nn::{Linear, Module};
 use super::super::{Case, SelfTest};
 use super::{exact, gradients, variable};
 use crate::model::{Decoder, Format, Teacher, Workspace};
-use crate::ops::{self, Precision, SoftTargets};
+use crate::ops::{self, Accumulation, Precision, SoftTargets};
 
 /// The share of the divergence, and the temperature.
 #[derive(Clone, Copy)]
@@ -116,7 +116,7 @@ impl SelfTest<'_> {
         ops::head_distillation(
             student.compute,
             &got,
-            (&dx, &dw),
+            (&dx, &dw, Accumulation::Add),
             &chunk,
             &x,
             &wte,

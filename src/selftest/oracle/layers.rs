@@ -5,7 +5,7 @@ use candle_nn::{Embedding, LayerNorm, Linear, Module, RmsNorm};
 
 use super::super::{Case, SelfTest};
 use super::{SUMS, activation, exact, gradients, sides, variable};
-use crate::ops::{self, Layout};
+use crate::ops::{self, Accumulation, Layout};
 
 /// Epsilon of norms.
 const EPS: f32 = 1e-5;
@@ -105,12 +105,27 @@ impl SelfTest<'_> {
         let dx = self.poisoned_there(&[m, k], dtype)?;
         ops::linear_backward_input(compute, &dx, &dy, &w, layout)?;
         shares.push(self.agree(&dx, &want_dx, case.activation())?);
-        // Gradients of weights are added to what is there. A bias takes dy as it is.
+        // Gradients of weights replace what is there, or are added to it. A bias takes dy as it is.
         let dw = self.normal_there(&sides(layout, k, n), DType::F32, 1.0)?;
         let db = self.normal_there(&[n], DType::F32, 1.0)?;
+        let written_dw = self.poisoned_there(&sides(layout, k, n), DType::F32)?;
+        let written_db = self.poisoned_there(&[n], DType::F32)?;
+        let bias = Some(&written_db);
+        ops::linear_backward_weight(
+            compute,
+            Accumulation::Write,
+            &written_dw,
+            layout,
+            bias,
+            &x,
+            &dy,
+        )?;
+        let want_db = exact(&dy)?.sum(0)?;
+        shares.push(self.agree(&written_dw, &want_dw, SUMS)?);
+        shares.push(self.agree(&written_db, &want_db, SUMS)?);
         let want_dw = (exact(&dw)? + want_dw)?;
-        let want_db = (exact(&db)? + exact(&dy)?.sum(0)?)?;
-        ops::linear_backward_weight(compute, &dw, layout, Some(&db), &x, &dy)?;
+        let want_db = (exact(&db)? + want_db)?;
+        ops::linear_backward_weight(compute, Accumulation::Add, &dw, layout, Some(&db), &x, &dy)?;
         shares.push(self.agree(&dw, &want_dw, SUMS)?);
         shares.push(self.agree(&db, &want_db, SUMS)?);
         Ok(shares)
@@ -190,8 +205,10 @@ impl SelfTest<'_> {
         };
         let half = rounded.as_ref();
         match norm {
-            Norm::Rms => ops::rms_norm_backward(&dx, half, &dwb, &dy, &x, &w, &stats)?,
-            _ => ops::layer_norm_backward(&dx, half, &dwb, &dy, &x, &w, &stats)?,
+            Norm::Rms => {
+                ops::rms_norm_backward(Accumulation::Add, &dx, half, &dwb, &dy, &x, &w, &stats)?
+            }
+            _ => ops::layer_norm_backward(Accumulation::Add, &dx, half, &dwb, &dy, &x, &w, &stats)?,
         }
         shares.push(self.agree(&dx, &want_dx, SUMS)?);
         shares.push(self.agree(&dwb, &want_wb, SUMS)?);
@@ -316,7 +333,7 @@ impl SelfTest<'_> {
             let ids = &targets.gpu;
             ops::head_cross_entropy(compute, got, grads, &chunk, &x, &wte, ids, scale)
         };
-        head(Some((&dx, &dw)), &got)?;
+        head(Some((&dx, &dw, Accumulation::Add)), &got)?;
         let mut shares = vec![self.agree(&got, &losses, loss)?];
         shares.push(self.agree(&dx, &want_dx, gradient)?);
         shares.push(self.agree(&dw, &want_dw, gradient)?);

@@ -12,7 +12,7 @@ use crate::config::TrainConfig;
 use crate::model::{
     Biases, Decoder, DecoderConfig, Mlp, Mode, Norms, Positions, RopeScaling, Sizes, Workspace,
 };
-use crate::ops::{self, Precision};
+use crate::ops::{self, Accumulation, Precision};
 use crate::train::{Hyperparameters, Optimizer};
 
 const SIZES: Sizes = Sizes {
@@ -24,8 +24,8 @@ const SIZES: Sizes = Sizes {
 };
 
 /// Two windows: longer than one attention block, not a multiple of any vector length.
-const BATCH: usize = 2;
-const TIME: usize = 70;
+pub(super) const BATCH: usize = 2;
+pub(super) const TIME: usize = 70;
 
 /// A gradient this much smaller than the mean one is rounding: a bias on keys shifts a row's scores alike.
 const SMALL: f64 = 1e-2;
@@ -164,7 +164,7 @@ impl SelfTest<'_> {
     }
 
     /// A model whose norms and biases are not at their trivial start.
-    fn shaken(&mut self, config: &DecoderConfig, device: &Device) -> Result<Decoder> {
+    pub(super) fn shaken(&mut self, config: &DecoderConfig, device: &Device) -> Result<Decoder> {
         let model = Decoder::random(config.clone(), 7, device)?;
         for (i, p) in model.params.iter().enumerate() {
             let size = if p.shape.len() == 1 { 0.1 } else { 0.05 };
@@ -205,7 +205,7 @@ impl SelfTest<'_> {
             let teacher = distillation::teacher(teacher, ws, model.weights.device())?;
             teacher.read(&inputs.cpu.flatten_all()?.to_vec1::<u32>()?)?;
             let (alpha, temperature) = (mix.alpha as f32, mix.temperature as f32);
-            model.forward_backward_with(ws, |head| {
+            model.forward_backward_with(ws, Accumulation::Add, |head| {
                 head.distillation(&teacher, alpha, temperature, scale)
             })
         };

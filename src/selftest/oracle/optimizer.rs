@@ -183,11 +183,19 @@ impl SelfTest<'_> {
         let squares = x64.sqr()?.sum_all()?.to_scalar::<f64>()?;
         let total = x64.sum_all()?.to_scalar::<f64>()?;
         let size = x64.abs()?.sum_all()?.to_scalar::<f64>()?;
-        let mut sum = ops::Sum::zero(self.device)?;
-        sum.add(x)?;
-        let (got_squares, got_total) = (ops::sum_of_squares(x)?, sum.read()?);
+        let mut sums = ops::Sums::zero(self.device)?;
+        sums.add_losses(x)?;
+        sums.clear()?;
+        sums.add_losses(x)?;
+        let part = x.flatten_all()?;
+        let (half, n) = (part.elem_count() / 2, part.elem_count());
+        sums.add_squares(&part.narrow(0, 0, half)?)?;
+        sums.add_squares(&part.narrow(0, half, n - half)?)?;
+        let (got, alone) = (sums.read()?, ops::sum_of_squares(x)?);
+        let (got_squares, got_total) = (got.squares, got.losses);
         let share = |got: f64, want: f64, size: f64| (got - want).abs() / (1e-9 * size);
         let largest = share(got_squares, squares, squares).max(share(got_total, total, size));
+        let largest = largest.max(share(alone, squares, squares));
         if largest.is_nan() || largest > 1.0 {
             bail!(
                 "the sums are {got_total} and, of squares, {got_squares}, expected {total} and {squares}"

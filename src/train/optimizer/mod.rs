@@ -10,7 +10,7 @@ use candle_core::{Device, Result};
 
 use crate::config::{OptimizerChoice, TrainConfig};
 use crate::model::{Arena, Decoder, DecoderConfig, Param};
-use crate::ops::{self, AdamW};
+use crate::ops::{self, AdamW, Sums};
 pub use muon::Muon;
 use muon::{Operands, Room};
 use spans::{Span, spans};
@@ -110,6 +110,11 @@ impl Optimizer {
         Room::bytes(shape)
     }
 
+    /// Returns the floating-point operations of the products of one update with Muon, for a model of this shape.
+    pub fn muon_flops(shape: &DecoderConfig) -> f64 {
+        muon::flops(shape)
+    }
+
     /// Sets the moments and step counts to zero.
     ///
     /// # Errors
@@ -120,16 +125,24 @@ impl Optimizer {
         ops::zero(&self.v.flat)
     }
 
+    /// Adds the squares of the gradients of all tensors except those of `frozen` layers to `sums`.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn add_squares(model: &Decoder, frozen: &[usize], sums: &mut Sums) -> Result<()> {
+        let spans = spans(&model.params, |p| !is_frozen(p, frozen));
+        let mut spans = spans.iter();
+        spans.try_for_each(|span| sums.add_squares(&span.of(&model.grads.flat)?))
+    }
+
     /// Returns the norm of the gradients of all tensors except those of `frozen` layers.
     ///
     /// # Errors
     /// When the device cannot be read.
     pub fn grad_norm(model: &Decoder, frozen: &[usize]) -> Result<f64> {
-        let mut squares = 0.0;
-        for span in spans(&model.params, |p| !is_frozen(p, frozen)) {
-            squares += ops::sum_of_squares(&span.of(&model.grads.flat)?)?;
-        }
-        Ok(squares.sqrt())
+        let mut sums = Sums::zero(model.weights.device())?;
+        Self::add_squares(model, frozen, &mut sums)?;
+        Ok(sums.read()?.squares.sqrt())
     }
 
     /// Returns the norms of the weights and of the first moments of all tensors except those of `frozen` layers.

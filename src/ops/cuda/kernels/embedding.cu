@@ -30,8 +30,8 @@ extern "C" __global__ void embedding_f32(float *out, const uint32_t *ids, const 
 // dwte[id] += dx of every row with that id, in the rows' order. A block owns OWN ids and blockDim.x columns, reads all ids,
 // and adds up the rows it owns in shared memory: no atomics on floats, the same bits every time.
 constexpr int OWN = 32, THREADS = 256, WARPS = THREADS / WARP, EACH = 4;
-extern "C" __global__ void __launch_bounds__(THREADS)
-    embedding_backward_tokens(float *dwte, const uint32_t *ids, const float *dx, int m, int c, int v) {
+template <typename T>
+__device__ void backward_tokens(float *dwte, const uint32_t *ids, const T *dx, int m, int c, int v) {
     extern __shared__ float sums[]; // [OWN, THREADS]
     __shared__ int hits[EACH * THREADS];
     __shared__ int counts[EACH * WARPS];
@@ -72,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
             int row = hits[h];
             int k = int(ids[row] - first);
             touched |= 1u << k;
-            if (column < c) sums[k * THREADS + threadIdx.x] += dx[int64_t(row) * c + column];
+            if (column < c) sums[k * THREADS + threadIdx.x] += to_float(dx[int64_t(row) * c + column]);
         }
         __syncthreads();
     }
@@ -81,12 +81,27 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         if (touched >> k & 1) dwte[int64_t(first + k) * c + column] += sums[k * THREADS + threadIdx.x];
 }
 
+extern "C" __global__ void __launch_bounds__(THREADS)
+    embedding_backward_tokens_f32(float *dwte, const uint32_t *ids, const float *dx, int m, int c, int v) {
+    backward_tokens(dwte, ids, dx, m, c, v);
+}
+extern "C" __global__ void __launch_bounds__(THREADS)
+    embedding_backward_tokens_bf16(float *dwte, const uint32_t *ids, const bf16 *dx, int m, int c, int v) {
+    backward_tokens(dwte, ids, dx, m, c, v);
+}
+
 // dwpe[t] += sum over b of dx[b, t].
-extern "C" __global__ void embedding_backward_positions(float *dwpe, const float *dx, int batch, int t, int c) {
+template <typename T> __device__ void backward_positions(float *dwpe, const T *dx, int batch, int t, int c) {
     int64_t n = int64_t(t) * c;
     int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
     if (i >= n) return;
     float sum = 0.f;
-    for (int b = 0; b < batch; b++) sum += dx[b * n + i];
+    for (int b = 0; b < batch; b++) sum += to_float(dx[b * n + i]);
     dwpe[i] += sum;
+}
+extern "C" __global__ void embedding_backward_positions_f32(float *dwpe, const float *dx, int batch, int t, int c) {
+    backward_positions(dwpe, dx, batch, t, c);
+}
+extern "C" __global__ void embedding_backward_positions_bf16(float *dwpe, const bf16 *dx, int batch, int t, int c) {
+    backward_positions(dwpe, dx, batch, t, c);
 }

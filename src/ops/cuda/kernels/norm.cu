@@ -55,9 +55,9 @@ NORM(rms_norm_bf16, bf16, true)
 
 // dx += ..., and each block's sums over its rows: partial[block, 2, c] (weight's gradient, bias's gradient).
 // A block takes rows in turn; a thread keeps its columns: V groups of N, blockDim.x N columns apart.
-// `rounded`, if there, gets dx in bf16.
-template <typename T, int N, int V, bool RMS>
-__device__ void norm_backward(float *dx, bf16 *rounded, float *partial, const T *dy, const float *x, const float *w,
+// `rounded`, if there, gets dx in bf16. G is the type of dx.
+template <typename T, typename G, int N, int V, bool RMS>
+__device__ void norm_backward(G *dx, bf16 *rounded, float *partial, const T *dy, const float *x, const float *w,
                               const float *stats, int m, int c) {
     __shared__ float room[2][2][32];
     float dw[V][N] = {}, db[V][N] = {};
@@ -112,7 +112,7 @@ __device__ void norm_backward(float *dx, bf16 *rounded, float *partial, const T 
     extern "C" __global__ void __launch_bounds__(256)                                                                  \
         NAME(float *dx, bf16 *rounded, float *partial, const T *dy, const float *x, const float *w, const float *stats, \
              int m, int c) {                                                                                           \
-        norm_backward<T, N, V, RMS>(dx, rounded, partial, dy, x, w, stats, m, c);                                      \
+        norm_backward<T, float, N, V, RMS>(dx, rounded, partial, dy, x, w, stats, m, c);                               \
     }
 #define NORM_BACKWARDS(NAME, T, RMS)                                                                                   \
     NORM_BACKWARD(NAME##_4x1, T, 4, 1, RMS)                                                                            \
@@ -124,3 +124,19 @@ NORM_BACKWARDS(layer_norm_backward_f32, float, false)
 NORM_BACKWARDS(layer_norm_backward_bf16, bf16, false)
 NORM_BACKWARDS(rms_norm_backward_f32, float, true)
 NORM_BACKWARDS(rms_norm_backward_bf16, bf16, true)
+
+// The same onto a gradient of the residual stream that is kept in bf16; `rounded` is null.
+#define NORM_BACKWARD_HALF(NAME, N, V, RMS)                                                                            \
+    extern "C" __global__ void __launch_bounds__(256)                                                                  \
+        NAME(bf16 *dx, bf16 *rounded, float *partial, const bf16 *dy, const float *x, const float *w,                  \
+             const float *stats, int m, int c) {                                                                       \
+        norm_backward<bf16, bf16, N, V, RMS>(dx, nullptr, partial, dy, x, w, stats, m, c);                             \
+    }
+#define NORM_BACKWARDS_HALF(NAME, RMS)                                                                                 \
+    NORM_BACKWARD_HALF(NAME##_4x1, 4, 1, RMS)                                                                          \
+    NORM_BACKWARD_HALF(NAME##_4x2, 4, 2, RMS)                                                                          \
+    NORM_BACKWARD_HALF(NAME##_4x4, 4, 4, RMS)                                                                          \
+    NORM_BACKWARD_HALF(NAME##_4x8, 4, 8, RMS)                                                                          \
+    NORM_BACKWARD_HALF(NAME##_1x32, 1, 32, RMS)
+NORM_BACKWARDS_HALF(layer_norm_backward_half, false)
+NORM_BACKWARDS_HALF(rms_norm_backward_half, true)

@@ -1,8 +1,8 @@
 // Sums in a fixed order, so that results repeat to the bit.
 #include "common.cuh"
 
-// out[i] += sum over r of partial[r, i], r < rows, i < n, rows `stride` apart. Blocks of 32 columns by 8 rows.
-extern "C" __global__ void add_rows(float *out, const float *partial, int rows, int n, int stride) {
+// out[i] = (ADDS: out[i] +) sum over r of partial[r, i], r < rows, i < n, rows `stride` apart. Blocks of 32 columns by 8 rows.
+template <bool ADDS> __device__ void sum_rows(float *out, const float *partial, int rows, int n, int stride) {
     __shared__ float sums[8][33];
     int i = blockIdx.x * 32 + threadIdx.x;
     float sum = 0.f;
@@ -13,8 +13,14 @@ extern "C" __global__ void add_rows(float *out, const float *partial, int rows, 
     if (threadIdx.y == 0 && i < n) {
 #pragma unroll
         for (int k = 1; k < 8; k++) sum += sums[k][threadIdx.x];
-        out[i] += sum;
+        out[i] = ADDS ? out[i] + sum : sum;
     }
+}
+extern "C" __global__ void add_rows(float *out, const float *partial, int rows, int n, int stride) {
+    sum_rows<true>(out, partial, rows, n, stride);
+}
+extern "C" __global__ void write_rows(float *out, const float *partial, int rows, int n, int stride) {
+    sum_rows<false>(out, partial, rows, n, stride);
 }
 
 // partial[s, i] = sum of column i over the s-th share of the rows of x[m, n]. Blocks of 32 (times N columns) by 8 rows.

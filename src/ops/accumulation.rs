@@ -1,0 +1,10 @@
+//! What a gradient does to the values of its destination.
+
+/// What a gradient does to the values of its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accumulation {
+    /// Replaces them, as the first pass of a step may: nothing need be zeroed before.
+    Write,
+    /// Is added to them.
+    Add,
+}
