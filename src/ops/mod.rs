@@ -51,6 +51,7 @@ mod norm;
 mod operands;
 mod out_of_memory;
 mod precision;
+mod precision_choice;
 mod soft_targets;
 mod update;
 
@@ -75,5 +76,6 @@ pub use muon::{MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, to_u
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;
+pub use precision_choice::{Bf16Products, EMULATED, PrecisionChoice, Resolved, slow_bf16};
 pub use soft_targets::SoftTargets;
 pub use update::{Sum, adamw, round, sum_of_squares, zero};
