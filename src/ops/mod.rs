@@ -53,6 +53,7 @@ mod norm;
 mod operands;
 mod out_of_memory;
 mod precision;
+mod recording;
 mod soft_targets;
 mod update;
 
@@ -79,5 +80,6 @@ pub use muon::{MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, to_u
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;
+pub use recording::Recording;
 pub use soft_targets::SoftTargets;
 pub use update::{Sums, Totals, adamw, round, sum_of_squares, zero};
