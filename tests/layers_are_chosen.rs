@@ -5,7 +5,8 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Place, texts};
+use common::{Place, signal, texts, wait};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 fn fixtures() -> PathBuf {
@@ -245,6 +246,48 @@ fn a_run_measures_its_reference_and_grows_by_copies() {
     let sources = json!([taken[0], taken[0], taken[1]]);
     assert_eq!(round["source_layers"], sources);
     assert_eq!(show["rounds"][1]["layers"], 3);
+}
+
+#[test]
+fn a_measure_that_a_signal_interrupts_is_taken_again() {
+    let place = Place::new();
+    let settings = [
+        "model.n_layer=6",
+        "inherit.layers=loss:2",
+        "eval.windows=64",
+        "train.steps=2",
+        "reference.train.steps=5",
+        "grow.max_layers=2",
+        "control.random=false",
+        "control.reference_continued=false",
+    ];
+    let start = |name: &'static str| {
+        let mut args = vec!["train", "mini.toml", "--name", name];
+        args.extend(settings.iter().flat_map(|set| ["--set", set]));
+        args
+    };
+    place.expect(0, &start("whole"));
+    let mut child = place.start(&start("cut"));
+    place.wait_event("cut", "the measure", |e| {
+        let message = e["message"].as_str().unwrap_or_default();
+        message.starts_with("choosing 2 of 6 layers by loss")
+    });
+    signal(child.id(), Signal::SIGTERM);
+    let code = wait("the end", || child.try_wait().unwrap()).code();
+    assert_eq!(code, Some(75), "{}", place.printed());
+    assert!(find(&place.events("cut"), "inherit").is_empty());
+    place.expect(0, &["train", "--resume", "cut"]);
+    let inherit = |name: &str| {
+        let events = place.events(name);
+        let found = find(&events, "inherit");
+        let [event] = found[..] else {
+            panic!("{found:?}")
+        };
+        (event["layers"].clone(), event["measured"].clone())
+    };
+    let (layers, measured) = inherit("cut");
+    assert_eq!(measured["dropped"].as_array().unwrap().len(), 4);
+    assert_eq!((layers, measured), inherit("whole"));
 }
 
 #[test]

@@ -74,7 +74,13 @@ impl Decoder {
 
     /// Makes a model of zeros without memory for gradients, stored as `format` says (which need not be the device's own
     /// format): it can be evaluated and copied from.
+    ///
+    /// # Errors
+    /// When the device has no attention for heads of this size, or no memory for the weights.
     pub fn frozen(config: DecoderConfig, format: Format, device: &Device) -> Result<Self> {
+        if device.is_cuda() {
+            ops::check_head_size(config.head_size)?;
+        }
         let params = config.params();
         let weights = WeightArena::zeros(&params, format.gpu, device)?;
         let view = |arena: &Arena| Parts::view(&config, &params, arena, device);

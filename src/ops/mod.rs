@@ -34,6 +34,7 @@ mod accumulation;
 mod activation;
 mod adamw;
 mod attention;
+mod attention_kernels;
 mod attention_shape;
 mod block;
 pub mod clock;
@@ -65,6 +66,7 @@ pub use attention::{
     attention, attention_backward, attention_cached, attention_probs, attention_ragged, rope,
     rope_backward,
 };
+pub use attention_kernels::check_head_size;
 pub use attention_shape::{AttentionShape, Stretch};
 pub use block::Block;
 pub use distillation::head_distillation;
@@ -76,7 +78,9 @@ pub use layout::Layout;
 pub use linear::{
     linear, linear_backward_gelu, linear_backward_input, linear_backward_weight, linear_gelu,
 };
-pub use muon::{MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, to_unit_norm};
+pub use muon::{
+    MuonRoom, blend, muon_momentum, muon_weights, orthogonalize, orthogonalize_flops, to_unit_norm,
+};
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;

@@ -130,6 +130,14 @@ pub fn orthogonalize(x: &Tensor, room: &MuonRoom) -> Result<Tensor> {
     Ok(now)
 }
 
+/// Returns the floating-point operations of [`orthogonalize`]'s products for a matrix of these sizes; a multiplication and an
+/// addition are two.
+pub fn orthogonalize_flops(rows: usize, columns: usize) -> f64 {
+    let (side, other) = (rows.min(columns) as f64, rows.max(columns) as f64);
+    // X Xᵀ and the product with X take side² other each, A² takes side³.
+    2.0 * STEPS as f64 * (2.0 * side * side * other + side * side * side)
+}
+
 /// Computes `x = x / max(‖x‖, eps)`.
 pub fn to_unit_norm(x: &Tensor, eps: f32) -> Result<()> {
     on_gpu!(Optimizer, x, cuda::muon::to_unit_norm(x, eps));

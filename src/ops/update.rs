@@ -31,13 +31,7 @@ pub fn adamw(
     );
     none_on_cpu(rounded)?;
     slices([p, m, v], [g], |[p, m, v], [g]| {
-        let mut from = 0;
-        for (len, o) in parts {
-            let of = from..from + len;
-            let (p, m, v) = (&mut p[of.clone()], &mut m[of.clone()], &mut v[of.clone()]);
-            Part::Optimizer.time(|| cpu::optimizer::adamw(p, m, v, &g[of], *o));
-            from += len;
-        }
+        Part::Optimizer.time(|| cpu::optimizer::adamw(p, m, v, g, parts));
         Ok(())
     })
 }

@@ -90,6 +90,8 @@ impl Trainer {
             self.learner.passes().time,
         );
         self.emit(Body::Log(Log { message }));
+        // A measure takes long, and readers of the journal see what it reports.
+        self.journal.flush();
         let (control, journal, state) = (&mut self.control, &mut self.journal, &self.state);
         let (began, mut reported) = (Instant::now(), Instant::now());
         let mut watch = |progress: inherit::measure::Progress| {
@@ -108,6 +110,7 @@ impl Trainer {
                     false => format!("{done} ({})", duration(began.elapsed().as_secs_f64())),
                 };
                 record::emit(journal, state, Body::Log(Log { message }));
+                journal.flush();
             }
             ControlFlow::Continue(())
         };

@@ -9,6 +9,7 @@ use candle_core::Device;
 use super::baselines;
 use super::memory::{Held, Memory};
 use super::objective::Objective;
+use super::optimizer::Optimizer;
 pub use super::passes::{Passes, mode, window_length, windows};
 use super::start::Start;
 use super::task::Task;
@@ -165,7 +166,7 @@ pub struct PhaseSpec {
     pub steps: u64,
     pub tokens: u64,
     pub memory: Memory,
-    /// Training FLOPs, evaluations and a teacher's passes included (a forward pass is a third of a step).
+    /// Training FLOPs; evaluations (a forward pass is a third of a step), a teacher's passes and Muon's updates are included.
     pub flops: f64,
 }
 
@@ -210,6 +211,10 @@ pub fn phases(
         let evals = steps / config.eval.interval(steps) + 2;
         let eval_tokens = evals * (passes.eval_windows * context) as u64;
         let per_token = shape.flops_per_token(context);
+        let muon_flops = match passes.muon {
+            true => Optimizer::muon_flops(&shape),
+            false => 0.0,
+        };
         Ok(PhaseSpec {
             schedule: LearningRate::of_phase(config, &phase, steps),
             start: planned_start(config, &phase),
@@ -222,7 +227,8 @@ pub fn phases(
             tokens,
             memory: Memory::of_phase(passes, &shape, steps > 0, text).with_teacher(passes, teacher),
             flops: per_token * (tokens as f64 + eval_tokens as f64 / 3.0)
-                + teacher::flops(teacher, tokens, context),
+                + teacher::flops(teacher, tokens, context)
+                + steps as f64 * muon_flops,
         })
     };
     order.into_iter().map(planned).collect()
@@ -342,4 +348,78 @@ pub fn open_reference(path: &Path, tokenizer: &Tokenizer) -> Result<Files> {
     let files = Files::open(path).context("the reference cannot be read")?;
     tokenizer.vocabulary_fits(files.config.vocab)?;
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+        [reference]
+        path = "reference"
+        [data]
+        train = "a.txt"
+        [inherit]
+        layers = 1
+        [train]
+        steps = 9
+        batch_tokens = 16
+        lr = 0.1
+        [grow]
+        max_layers = 1
+        [control]
+        random = false
+        reference_continued = false
+        [[baseline]]
+        name = "whole"
+        start = "full"
+    "#;
+
+    fn planned(text: &str) -> (Config, Vec<PhaseSpec>) {
+        let config: Config = toml::from_str(text).unwrap();
+        let sizes = Sizes {
+            n_layer: 6,
+            n_head: 4,
+            n_embd: 64,
+            context_length: 16,
+            vocab: 64,
+        };
+        let shape = DecoderConfig::gpt2(sizes, true);
+        let passes = Passes::of(&config, &shape, &Device::Cpu).unwrap();
+        let phases = phases(&config, &shape, &passes, 0, &TeacherPaths::new()).unwrap();
+        (config, phases)
+    }
+
+    #[test]
+    fn a_baseline_that_does_not_fit_in_memory_is_named() {
+        let (config, phases) = planned(CONFIG);
+        let of = |name: &str| {
+            let found = phases.iter().find(|p| p.phase.to_string() == name);
+            found.unwrap().memory.without_copy().host()
+        };
+        // A reference that is loaded is only measured; the baseline trains all of its layers.
+        let (whole, others) = (of("baseline-whole"), of("reference").max(of("round-1")));
+        assert!(whole > others, "{whole}, {others}");
+        let with = |room| Held {
+            gpu_room: None,
+            host_room: Some(room),
+        };
+        assert!(check_memory(&config, &phases, &with(whole)).is_ok());
+        let error = check_memory(&config, &phases, &with(whole - 1)).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("baseline \"whole\" needs"), "{message}");
+        assert!(!check_memory(&config, &phases[..2], &with(whole - 1)).is_err());
+    }
+
+    #[test]
+    fn muons_products_are_planned() {
+        let flops = |text: &str| planned(text).1[1].flops;
+        let muon = CONFIG.replace("lr = 0.1", "lr = 0.1\noptimizer = \"muon\"");
+        let more = flops(&muon) - flops(CONFIG);
+        // Five Newton-Schulz steps on Q, K, V and the projection (64 x 64) and on two matrices of 64 x 256.
+        let square =
+            |side: f64, other: f64| 10.0 * (2.0 * side * side * other + side * side * side);
+        let layer = 4.0 * square(64.0, 64.0) + 2.0 * square(64.0, 256.0);
+        assert!((more - 9.0 * layer).abs() < 1e-6 * layer, "{more}, {layer}");
+    }
 }

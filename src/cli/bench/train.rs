@@ -121,7 +121,8 @@ impl Train {
         bar.set_style(ProgressStyle::with_template(
             "{bar:30} {pos}/{len} steps  {eta} left",
         )?);
-        let measured = job.run(&model, &mut || bar.inc(1))?;
+        // On a compute thread, as the trainer: from outside, every op would be handed to one and waited for.
+        let measured = rayon::scope(|_| job.run(&model, &mut || bar.inc(1)))?;
         bar.finish_and_clear();
         let mut facts = Facts::of(&job, &config, &measured, peak);
         facts.on(card, &job, &config, &device);

@@ -5,8 +5,9 @@
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
 
+use super::Shared;
 use super::gemm::{Accumulate, Mat, Packed, Right, Threads, matmul, matmul_shared};
-use super::{Shared, math};
+use super::math::{self, Arithmetic, LANES, Largest};
 use crate::ops::{AttentionShape, Precision, Stretch};
 
 /// Queries handled at once.
@@ -101,7 +102,7 @@ pub fn forward(
                 let rows = BLOCK.min(s.time - from);
                 let keys = from + rows;
                 scores(probs, qkv, &k, &head, from, rows, &s);
-                simd!(softmax_rows(
+                simd!(A => softmax_rows::<A>(
                     probs,
                     &mut lse[from..keys],
                     s.scale,
@@ -152,24 +153,88 @@ fn scores(
 
 /// Softmax over the causal part of each row of scores times `scale`; the rest becomes zero.
 #[inline(always)]
-fn softmax_rows(probs: &mut [f32], lse: &mut [f32], scale: f32, from: usize, keys: usize) {
+fn softmax_rows<A: Arithmetic>(
+    probs: &mut [f32],
+    lse: &mut [f32],
+    scale: f32,
+    from: usize,
+    keys: usize,
+) {
     for (i, (row, lse)) in probs.chunks_exact_mut(keys).zip(lse).enumerate() {
-        let (seen, masked) = row.split_at_mut(from + i + 1);
-        for z in seen.iter_mut() {
-            *z *= scale;
-        }
-        let max = math::max(seen);
-        for z in seen.iter_mut() {
-            *z = math::exp(*z - max);
-        }
-        let total = math::sum(seen);
+        let seen = from + i + 1;
+        let max = largest::<A>(row, seen, scale);
+        let total = exponentials::<A>(row, seen, scale, max);
         let factor = 1.0 / total;
-        for z in seen.iter_mut() {
+        // Up to whole vectors: the rest is zero.
+        for z in &mut row[..seen.next_multiple_of(LANES).min(keys)] {
             *z *= factor;
         }
-        masked.fill(0.0);
         *lse = max + total.ln();
     }
+}
+
+/// The largest of a row's first `seen` scores times `scale`; NaN if any is not finite.
+#[inline(always)]
+fn largest<A: Arithmetic>(row: &[f32], seen: usize, scale: f32) -> f32 {
+    let mut largest = Largest::default();
+    let chunks = row[..seen].chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (i, z) in chunk.iter().enumerate() {
+            largest.see::<A>(i, z * scale);
+        }
+    }
+    match row[seen - rest.len()..].first_chunk::<LANES>() {
+        // As a whole vector, in which what is not seen repeats the first score.
+        Some(chunk) if !rest.is_empty() => {
+            for (i, z) in chunk.iter().enumerate() {
+                let z = if i < rest.len() { *z } else { chunk[0] };
+                largest.see::<A>(i, z * scale);
+            }
+        }
+        _ => {
+            for (i, z) in rest.iter().enumerate() {
+                largest.see::<A>(i, z * scale);
+            }
+        }
+    }
+    largest.value()
+}
+
+/// Replaces a row's first `seen` scores by `e^(score * scale - shift)` and the rest by zeros, and returns the sum.
+#[inline(always)]
+fn exponentials<A: Arithmetic>(row: &mut [f32], seen: usize, scale: f32, shift: f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let exp = |z: f32| math::exp::<A>(A::mul_add(z, scale, -shift));
+    let whole = seen / LANES * LANES;
+    let (body, row) = row.split_at_mut(whole);
+    for chunk in body.chunks_exact_mut(LANES) {
+        for (lane, z) in lanes.iter_mut().zip(chunk) {
+            *z = exp(*z);
+            *lane += *z;
+        }
+    }
+    let left = seen - whole;
+    let masked = match row.split_first_chunk_mut::<LANES>() {
+        // As a whole vector, which takes less time than half as many single values.
+        Some((chunk, masked)) => {
+            for (i, (lane, z)) in lanes.iter_mut().zip(chunk).enumerate() {
+                *z = if i < left { exp(*z) } else { 0.0 };
+                *lane += *z;
+            }
+            masked
+        }
+        None => {
+            let (rest, masked) = row.split_at_mut(left);
+            for (lane, z) in lanes.iter_mut().zip(rest) {
+                *z = exp(*z);
+                *lane += *z;
+            }
+            masked
+        }
+    };
+    masked.fill(0.0);
+    math::total(lanes)
 }
 
 /// Backward pass: `dqkv = …`.
@@ -220,14 +285,10 @@ pub fn backward(
                     false => Accumulate::Out,
                 };
                 scores(probs, qkv, &k_scores, &head, from, rows, &s);
-                simd!({
+                simd!(A => {
                     for (i, row) in probs[..rows * keys].chunks_exact_mut(keys).enumerate() {
-                        let (seen, masked) = row.split_at_mut(from + i + 1);
-                        let lse = lse[head.lse + from + i];
-                        for z in seen.iter_mut() {
-                            *z = math::exp(*z * s.scale - lse);
-                        }
-                        masked.fill(0.0);
+                        let seen = from + i;
+                        exponentials::<A>(row, seen + 1, s.scale, lse[head.lse + seen]);
                     }
                 });
                 let d_rows = Mat::strided(dout, head.out + from * c, c);
@@ -249,12 +310,12 @@ pub fn backward(
                     let into = dprobs.as_mut_ptr();
                     matmul_shared((rows, d, keys), into, keys, Accumulate::Nothing, d_rows, &v);
                 }
-                simd!({
+                simd!(A => {
                     for i in 0..rows {
                         let at = head.out + (from + i) * c;
                         // Σ_j P_ij dP_ij = dO_i · O_i
                         let delta =
-                            math::dot(&dout[at..][..s.head_size], &out[at..][..s.head_size]);
+                            math::dot::<A>(&dout[at..][..s.head_size], &out[at..][..s.head_size]);
                         let p = &mut probs[i * keys..][..keys];
                         let dp = &dprobs[i * keys..][..keys];
                         for (p, dp) in p.iter_mut().zip(dp) {
@@ -362,7 +423,7 @@ pub fn ragged(
                             Mat::strided(qkv, first * row + head * d, row),
                             &k,
                         );
-                        simd!(softmax_rows(
+                        simd!(A => softmax_rows::<A>(
                             &mut probs[..rows * keys],
                             &mut [0.0; BLOCK],
                             s.scale,
@@ -422,12 +483,12 @@ pub fn cached(
         let from = h / group * room * d;
         let seen = past + t + 1;
         with_scratch(seen, |probs, _| {
-            simd!({
+            simd!(A => {
                 let q = &qkv[t * row + h * d..][..d];
                 for (p, k) in probs.iter_mut().zip(keys[from..].chunks_exact(d)) {
-                    *p = math::dot(q, k);
+                    *p = math::dot::<A>(q, k);
                 }
-                softmax_rows(probs, &mut [0.0], s.scale, seen - 1, seen);
+                softmax_rows::<A>(probs, &mut [0.0], s.scale, seen - 1, seen);
                 out.fill(0.0);
                 for (p, v) in probs.iter().zip(values[from..].chunks_exact(d)) {
                     for (o, v) in out.iter_mut().zip(v) {
@@ -452,6 +513,6 @@ pub fn probs(probs: &mut [f32], qkv: &[f32], s: AttentionShape) {
         // SAFETY: as in `forward`.
         let k = unsafe { Right::new(Precision::F32, k, (s.head_size, t), &mut memory) };
         scores(p, qkv, &k, &head, 0, t, &s);
-        simd!(softmax_rows(p, &mut lse, s.scale, 0, t));
+        simd!(A => softmax_rows::<A>(p, &mut lse, s.scale, 0, t));
     });
 }

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::head::{Operands, input_gradients, logits};
-use super::math;
+use super::math::{self, Arithmetic};
 use crate::ops::Precision;
 
 /// The teacher's operands.
@@ -56,7 +56,7 @@ pub fn distillation(
             .zip(losses.par_iter_mut())
             .zip(&of.targets[from..from + m])
             .for_each(|(((row, taught), loss), &target)| {
-                *loss = simd!(loss_row(
+                *loss = simd!(A => loss_row::<A>(
                     row,
                     taught,
                     target as usize,
@@ -84,12 +84,18 @@ struct Sums {
 /// `(1 - alpha) (lse(z) - z[target]) + alpha T² KL(q || p)` with `p = softmax(z / T)` and `q = softmax(t / T)` (Hinton et
 /// al., arXiv 1503.02531, section 2), whose gradient is `(1 - alpha) (softmax(z) - onehot) + alpha T (p - q)`.
 #[inline(always)]
-fn loss_row(row: &mut [f32], taught: &mut [f32], target: usize, scale: f32, mix: Mix) -> f32 {
+fn loss_row<A: Arithmetic>(
+    row: &mut [f32],
+    taught: &mut [f32],
+    target: usize,
+    scale: f32,
+    mix: Mix,
+) -> f32 {
     let Mix { alpha, temperature } = mix;
-    let largest = [math::max(row), math::max(taught)];
+    let largest = [math::max::<A>(row), math::max::<A>(taught)];
     let at_target = row[target];
     let inverse = 1.0 / temperature;
-    let sums = sums(row, taught, largest, inverse);
+    let sums = sums::<A>(row, taught, largest, inverse);
     let (hard, soft, teaching) = (
         scale * (1.0 - alpha) / sums.hard,
         scale * alpha * temperature / sums.soft,
@@ -97,7 +103,7 @@ fn loss_row(row: &mut [f32], taught: &mut [f32], target: usize, scale: f32, mix:
     );
     for (z, &q) in row.iter_mut().zip(taught.iter()) {
         let x = *z - largest[0];
-        *z = hard * math::exp(x) + soft * math::exp(x * inverse) - teaching * q;
+        *z = hard * math::exp::<A>(x) + soft * math::exp::<A>(x * inverse) - teaching * q;
     }
     row[target] -= scale * (1.0 - alpha);
     let [alpha, t] = [alpha, temperature].map(f64::from);
@@ -110,21 +116,31 @@ fn loss_row(row: &mut [f32], taught: &mut [f32], target: usize, scale: f32, mix:
 
 /// Returns the terms that an element adds to [`Sums`].
 #[inline(always)]
-fn terms(z: f32, t: f32, inverse: f32) -> [f32; 4] {
-    let q = math::exp(t * inverse);
-    [math::exp(z), math::exp(z * inverse), q, q * (t - z)]
+fn terms<A: Arithmetic>(z: f32, t: f32, inverse: f32) -> [f32; 4] {
+    let q = math::exp::<A>(t * inverse);
+    [
+        math::exp::<A>(z),
+        math::exp::<A>(z * inverse),
+        q,
+        q * (t - z),
+    ]
 }
 
 /// Sums over a row. The teacher's logits become `exp(t / T)`.
 #[inline(always)]
-fn sums(row: &[f32], taught: &mut [f32], [max, max_taught]: [f32; 2], inverse: f32) -> Sums {
+fn sums<A: Arithmetic>(
+    row: &[f32],
+    taught: &mut [f32],
+    [max, max_taught]: [f32; 2],
+    inverse: f32,
+) -> Sums {
     let mut lanes = [[0f32; 16]; 4];
     let whole = row.len() / 16 * 16;
     let (body, rest) = row.split_at(whole);
     let (taught, taught_rest) = taught.split_at_mut(whole);
     for (z, t) in body.chunks_exact(16).zip(taught.chunks_exact_mut(16)) {
         for i in 0..16 {
-            let terms = terms(z[i] - max, t[i] - max_taught, inverse);
+            let terms = terms::<A>(z[i] - max, t[i] - max_taught, inverse);
             t[i] = terms[2];
             for (lane, term) in lanes.iter_mut().zip(terms) {
                 lane[i] += term;
@@ -132,13 +148,13 @@ fn sums(row: &[f32], taught: &mut [f32], [max, max_taught]: [f32; 2], inverse: f
         }
     }
     for (i, (z, t)) in rest.iter().zip(taught_rest).enumerate() {
-        let terms = terms(z - max, *t - max_taught, inverse);
+        let terms = terms::<A>(z - max, *t - max_taught, inverse);
         *t = terms[2];
         for (lane, term) in lanes.iter_mut().zip(terms) {
             lane[i] += term;
         }
     }
-    let [hard, soft, taught, apart] = lanes.map(|lane| lane.iter().sum());
+    let [hard, soft, taught, apart] = lanes.map(math::total);
     Sums {
         hard,
         soft,
@@ -149,6 +165,7 @@ fn sums(row: &[f32], taught: &mut [f32], [max, max_taught]: [f32; 2], inverse: f
 
 #[cfg(test)]
 mod tests {
+    use super::super::math::Fused;
     use super::*;
 
     /// Computes loss and gradient of a row in f64 from the definition.
@@ -188,7 +205,7 @@ mod tests {
                 let mix = Mix { alpha, temperature };
                 let (want, want_gradient) = exact(&z, &t, target, mix);
                 let (mut got, mut taught) = (z.clone(), t.clone());
-                let loss = f64::from(loss_row(&mut got, &mut taught, target, 0.5, mix));
+                let loss = f64::from(loss_row::<Fused>(&mut got, &mut taught, target, 0.5, mix));
                 assert!(
                     (loss - want).abs() < 1e-5 * (1.0 + want.abs()),
                     "{n}: {loss} {want}"
@@ -213,7 +230,7 @@ mod tests {
             alpha: 1.0,
             temperature: 3.0,
         };
-        let loss = loss_row(&mut row, &mut taught, 5, 1.0, mix);
+        let loss = loss_row::<Fused>(&mut row, &mut taught, 5, 1.0, mix);
         assert!(loss.abs() < 1e-5, "{loss}");
         assert!(row.iter().all(|g| g.abs() < 1e-6), "{row:?}");
     }
@@ -227,7 +244,7 @@ mod tests {
         for (student, teacher) in [(f32::NAN, 0.0), (0.0, f32::NAN), (0.0, f32::INFINITY)] {
             let (mut row, mut taught) = (vec![0.5; 20], vec![0.25; 20]);
             (row[3], taught[17]) = (student, teacher);
-            assert!(loss_row(&mut row, &mut taught, 0, 1.0, mix).is_nan());
+            assert!(loss_row::<Fused>(&mut row, &mut taught, 0, 1.0, mix).is_nan());
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{ELEMENTS_PER_TASK, math};
-
-const SQRT_2_OVER_PI: f32 = 0.797_884_6;
-const CUBIC: f32 = 0.044_715;
+use super::ELEMENTS_PER_TASK;
+use super::math::{self, Arithmetic};
 
 /// `out = 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
 pub fn forward(out: &mut [f32], x: &[f32]) {
@@ -13,10 +11,9 @@ pub fn forward(out: &mut [f32], x: &[f32]) {
     out.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(out, x)| {
-            simd!({
+            simd!(A => {
                 for (o, &x) in out.iter_mut().zip(x) {
-                    let t = math::tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
-                    *o = 0.5 * x * (1.0 + t);
+                    *o = x * math::gelu_factor::<A>(x).0;
                 }
             });
         });
@@ -28,11 +25,9 @@ pub fn backward(d: &mut [f32], x: &[f32]) {
     d.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(d, x)| {
-            simd!({
+            simd!(A => {
                 for (d, &x) in d.iter_mut().zip(x) {
-                    let t = math::tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
-                    let inner = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
-                    *d *= 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner;
+                    *d *= math::gelu_factor::<A>(x).1;
                 }
             });
         });
@@ -44,9 +39,9 @@ pub fn forward_erf(out: &mut [f32], x: &[f32]) {
     out.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(out, x)| {
-            simd!({
+            simd!(A => {
                 for (o, &x) in out.iter_mut().zip(x) {
-                    *o = x * phi(x);
+                    *o = x * phi::<A>(x);
                 }
             });
         });
@@ -59,15 +54,16 @@ pub fn backward_erf(d: &mut [f32], x: &[f32]) {
     d.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(d, x)| {
-            simd!({
+            simd!(A => {
                 for (d, &x) in d.iter_mut().zip(x) {
-                    *d *= phi(x) + x * INV_SQRT_TAU * math::exp(-0.5 * x * x);
+                    let density = INV_SQRT_TAU * math::exp::<A>(-0.5 * x * x);
+                    *d *= A::mul_add(x, density, phi::<A>(x));
                 }
             });
         });
 }
 
 #[inline(always)]
-fn phi(x: f32) -> f32 {
-    0.5 * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2))
+fn phi<A: Arithmetic>(x: f32) -> f32 {
+    0.5 * (1.0 + math::erf::<A>(x * std::f32::consts::FRAC_1_SQRT_2))
 }

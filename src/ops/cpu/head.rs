@@ -5,8 +5,9 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::gemm::{Accumulate, Isa, Mat, Packed, Side, Threads, matmul, multiply};
-use super::{Shared, math};
+use super::Shared;
+use super::gemm::{Accumulate, Isa, Mat, Packed, Side, Threads, fill_both, matmul, multiply};
+use super::math::{self, Arithmetic};
 use crate::ops::Precision;
 
 /// `logits = x wteᵀ`.
@@ -92,7 +93,7 @@ fn by_rows(losses: &mut [f32], mut grads: Grads<'_>, chunk: &mut [f32], of: Oper
             .zip(losses.par_iter_mut())
             .zip(&targets[from..from + m])
             .for_each(|((row, loss), &target)| {
-                *loss = simd!(loss_row(row, target as usize, want_grads, scale));
+                *loss = simd!(A => loss_row::<A>(row, target as usize, want_grads, scale));
             });
         if let Some((dx, dwte)) = &mut grads {
             let dx = &mut dx[from * c..][..m * c];
@@ -134,7 +135,7 @@ pub fn log_likelihoods(compute: Precision, chunk: &mut [f32], of: Operands<'_>) 
             .zip(all)
             .zip(&of.targets[from..from + m])
             .for_each(|((row, found), &target)| {
-                *found = simd!(log_likelihood(row, target as usize));
+                *found = simd!(A => log_likelihood::<A>(row, target as usize));
             });
     }
     all
@@ -142,9 +143,9 @@ pub fn log_likelihoods(compute: Precision, chunk: &mut [f32], of: Operands<'_>) 
 
 /// Returns the log-likelihood of a target from its row of logits.
 #[inline(always)]
-fn log_likelihood(row: &[f32], target: usize) -> f64 {
-    let max = math::max(row);
-    f64::from(row[target]) - f64::from(max) - math::sum_of_exp(row, max).ln()
+fn log_likelihood<A: Arithmetic>(row: &[f32], target: usize) -> f64 {
+    let max = math::max::<A>(row);
+    f64::from(row[target]) - f64::from(max) - math::sum_of_exp_f64::<A>(row, max).ln()
 }
 
 /// Propagates the gradients `d` of m rows of logits to the head's operands: `dx = d wte`, `dwte += dᵀ x`.
@@ -185,13 +186,10 @@ pub(super) fn input_gradients(
 
 /// Cross entropy of one row of logits; with `grad` the row becomes `scale · (softmax - onehot)`.
 #[inline(always)]
-fn loss_row(row: &mut [f32], target: usize, grad: bool, scale: f32) -> f32 {
-    let max = math::max(row);
+fn loss_row<A: Arithmetic>(row: &mut [f32], target: usize, grad: bool, scale: f32) -> f32 {
+    let max = math::max::<A>(row);
     let at_target = row[target];
-    for z in row.iter_mut() {
-        *z = math::exp(*z - max);
-    }
-    let total = math::sum(row);
+    let total = math::exp_in_place::<A>(row, max);
     if grad {
         let factor = scale / total;
         for z in row.iter_mut() {
@@ -279,12 +277,12 @@ fn by_columns(losses: &mut [f32], grads: Grads<'_>, of: Operands<'_>) {
                         Threads::One,
                     );
                 }
-                simd!({
+                simd!(A => {
                     let each = max.iter_mut().zip(sums).zip(at_target).zip(targets);
                     for (row, (((max, sum), at_target), &target)) in logits.chunks(stride).zip(each)
                     {
                         let row = &row[..n];
-                        gather(row, max, sum);
+                        gather::<A>(row, max, sum);
                         if let Some(&logit) = row.get((target as usize).wrapping_sub(from)) {
                             *at_target = logit;
                         }
@@ -329,9 +327,9 @@ impl Kept {
             // SAFETY: as above.
             unsafe {
                 let w = Mat::rows(w, c);
-                self.w_logits.fill(unit, Side::Right, w, n, c, Threads::All);
-                self.w_input
-                    .fill(unit, Side::Right, w.t(), c, n, Threads::All);
+                let logits = self.w_logits.pieces(unit, Side::Right, w, n, c);
+                let input = self.w_input.pieces(unit, Side::Right, w.t(), c, n);
+                fill_both(&logits, &input, Threads::All);
             }
             self.d_left.shape(n, m);
             let d_left = self.d_left.by_depth(unit);
@@ -356,11 +354,11 @@ impl Kept {
                             Threads::One,
                         );
                     }
-                    simd!({
+                    simd!(A => {
                         for (i, row) in d.chunks_mut(stride).take(rows).enumerate() {
                             let (row, lse) = (&mut row[..n], lse[first + i]);
                             for z in row.iter_mut() {
-                                *z = scale * math::exp(*z - lse);
+                                *z = scale * math::exp::<A>(*z - lse);
                             }
                             let target = targets[first + i] as usize;
                             if let Some(z) = row.get_mut(target.wrapping_sub(from)) {
@@ -412,21 +410,11 @@ fn room(logits: &mut Vec<f32>, rows: usize, n: usize) -> usize {
 
 /// Adds a row's exponentials to those gathered so far, relative to the largest logit.
 #[inline(always)]
-fn gather(row: &[f32], max: &mut f32, sum: &mut f32) {
-    let largest = math::max(row);
+fn gather<A: Arithmetic>(row: &[f32], max: &mut f32, sum: &mut f32) {
+    let largest = math::max::<A>(row);
     // Written so that NaN goes on.
     let new = if largest < *max { *max } else { largest };
-    let mut lanes = [0f32; 16];
-    let chunks = row.chunks_exact(16);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for i in 0..16 {
-            lanes[i] += math::exp(chunk[i] - new);
-        }
-    }
-    for (lane, &z) in lanes.iter_mut().zip(rest) {
-        *lane += math::exp(z - new);
-    }
-    *sum = *sum * math::exp(*max - new) + lanes.iter().sum::<f32>();
+    let before = *sum * math::exp::<A>(*max - new);
+    *sum = before + math::sum_of_exp::<A>(row, new);
     *max = new;
 }

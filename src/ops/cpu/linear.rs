@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::ROWS_PER_TASK;
+use super::columns::{add_rows, column_sums, rows_of_piece};
 use super::gemm::{Accumulate, Mat, Threads, matmul};
 use crate::ops::{Layout, Precision};
 
@@ -127,18 +128,9 @@ pub fn backward_weight(
     }
 }
 
-/// `db += Σ_rows dy`, each column in row order.
+/// `db += Σ_rows dy`.
 pub fn backward_bias(db: &mut [f32], dy: &[f32]) {
     let n = db.len();
-    // Columns are split, not rows: every column keeps one order of addition.
-    db.par_chunks_mut(64).enumerate().for_each(|(task, part)| {
-        simd!({
-            let from = task * 64;
-            for row in dy.chunks_exact(n) {
-                for (b, d) in part.iter_mut().zip(&row[from..]) {
-                    *b += d;
-                }
-            }
-        });
-    });
+    let pieces = dy.par_chunks(rows_of_piece(dy.len() / n) * n);
+    column_sums(db, pieces, |_, dy, sums| simd!(add_rows(sums, dy)));
 }

@@ -5,9 +5,31 @@
 
 /// Runs an expression compiled for the best instruction set of this machine. What it calls must be `#[inline(always)]`.
 ///
+/// With `A => expression`, `A` is the [`math::Arithmetic`] of that instruction set, for the functions of [`math`].
+///
 /// What is not inlined is compiled for plain x86-64, silently. Hence a macro, which marks the closure, and hence
 /// [`Once`]: a closure that could be called twice is called through a shim that the mark does not reach.
 macro_rules! simd {
+    ($arithmetic:ident => $work:expr) => {
+        match pulp::Arch::new() {
+            pulp::Arch::Scalar => {
+                type $arithmetic = $crate::ops::cpu::math::Separate;
+                $work
+            }
+            // Every other set has fused multiply-add.
+            arch => {
+                let once = $crate::ops::cpu::Once;
+                arch.dispatch(
+                    #[inline(always)]
+                    || {
+                        type $arithmetic = $crate::ops::cpu::math::Fused;
+                        let _once: $crate::ops::cpu::Once = once;
+                        $work
+                    },
+                )
+            }
+        }
+    };
     ($work:expr) => {{
         let once = $crate::ops::cpu::Once;
         pulp::Arch::new().dispatch(
@@ -24,6 +46,7 @@ macro_rules! simd {
 struct Once;
 
 pub mod attention;
+mod columns;
 pub mod distillation;
 pub mod embedding;
 pub mod gelu;

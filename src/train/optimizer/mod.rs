@@ -110,6 +110,11 @@ impl Optimizer {
         Room::bytes(shape)
     }
 
+    /// Returns the floating-point operations of the products of one update with Muon, for a model of this shape.
+    pub fn muon_flops(shape: &DecoderConfig) -> f64 {
+        muon::flops(shape)
+    }
+
     /// Sets the moments and step counts to zero.
     ///
     /// # Errors

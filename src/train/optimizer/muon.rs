@@ -63,6 +63,15 @@ impl Room {
     }
 }
 
+/// Returns the floating-point operations of the products of one update of all hidden matrices.
+pub fn flops(config: &DecoderConfig) -> f64 {
+    let params = config.params();
+    let hidden = params.iter().filter(|p| p.is_hidden_matrix());
+    let all = hidden.flat_map(|p| config.hidden_matrices(p));
+    all.map(|m| ops::orthogonalize_flops(m.inputs, m.outputs))
+        .sum()
+}
+
 /// A tensor's values, momentum and gradient, and the bf16 copy of the values, if any.
 pub struct Operands<'a> {
     pub p: &'a Tensor,

@@ -21,7 +21,7 @@ use crate::ops::Precision;
 pub use accumulate::Accumulate;
 pub use isa::Isa;
 pub use mat::Mat;
-pub use pack::{Packed, Panels, Right};
+pub use pack::{Packed, Panels, Right, fill_both};
 pub use threads::Threads;
 pub use tile::Side;
 pub use tiles::multiply;
@@ -47,8 +47,9 @@ pub unsafe fn matmul(
             Precision::F32 => single::multiply((m, k, n), out, out_row, onto, a, b, threads),
             Precision::Bf16 => {
                 let (unit, (mut left, mut right)) = (Isa::chosen(), PACKED.take());
-                left.fill(unit, Side::Left, a, m, k, threads);
-                right.fill(unit, Side::Right, b.t(), n, k, threads);
+                let a = left.pieces(unit, Side::Left, a, m, k);
+                let b = right.pieces(unit, Side::Right, b.t(), n, k);
+                fill_both(&a, &b, threads);
                 multiply(unit, left.all(), right.all(), out, out_row, onto, threads);
                 PACKED.set((left, right));
             }

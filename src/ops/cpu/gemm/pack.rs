@@ -55,39 +55,25 @@ impl Packed {
         k: usize,
         threads: Threads,
     ) {
-        self.shape(rows, k);
-        if from.row == 1 && from.col > 1 {
-            // Neighbours are in different panels: a step of all panels after the other, so that memory is read in order.
-            let all = self.by_depth(unit);
-            let step = |first: usize| {
-                let k = LINE.min(k - first);
-                // SAFETY: forwarded to the caller; every step is another depth.
-                unsafe { all.fill(side, from.at(0, first), first, k) };
-            };
-            return match threads {
-                Threads::One => (0..k).step_by(LINE).for_each(step),
-                Threads::All => (0..k).into_par_iter().step_by(LINE).for_each(step),
-            };
-        }
-        let panel_lines = self.steps * PANEL;
-        let lines = &mut self.lines[..rows.div_ceil(PANEL) * panel_lines];
-        let one = |(panel, lines): (usize, &mut [Line])| {
-            let first = panel * PANEL;
-            // SAFETY: the panel's rows are rows of `from`.
-            unsafe {
-                pack(
-                    unit,
-                    side,
-                    lines,
-                    from.at(first, 0),
-                    PANEL.min(rows - first),
-                    k,
-                )
-            };
-        };
+        let pieces = self.pieces(unit, side, from, rows, k);
+        // SAFETY: forwarded to the caller; every piece is packed once, and the borrow of `self` lasts.
+        let one = |piece: usize| unsafe { pieces.fill(piece) };
         match threads {
-            Threads::One => lines.chunks_mut(panel_lines).enumerate().for_each(one),
-            Threads::All => lines.par_chunks_mut(panel_lines).enumerate().for_each(one),
+            Threads::One => (0..pieces.count()).for_each(one),
+            Threads::All => (0..pieces.count()).into_par_iter().for_each(one),
+        }
+    }
+
+    /// Makes room for `from[rows, k]`, and divides the packing into pieces.
+    pub fn pieces(&mut self, unit: Isa, side: Side, from: Mat, rows: usize, k: usize) -> Pieces {
+        self.shape(rows, k);
+        Pieces {
+            into: self.by_depth(unit),
+            side,
+            from,
+            k,
+            // Neighbours in memory are in different panels then: a step of all panels after the other reads it in order.
+            by_step: from.row == 1 && from.col > 1,
         }
     }
 
@@ -170,6 +156,69 @@ impl<'m> Right<'m> {
             }
         };
         Self { mat, packed }
+    }
+}
+
+/// The pieces in which an operand is packed: its panels, or its steps along `k`.
+pub struct Pieces {
+    into: ByDepth,
+    side: Side,
+    from: Mat,
+    k: usize,
+    by_step: bool,
+}
+
+impl Pieces {
+    /// Number of pieces.
+    pub fn count(&self) -> usize {
+        match self.by_step {
+            true => self.into.steps,
+            false => self.into.rows.div_ceil(PANEL),
+        }
+    }
+
+    /// Packs one piece.
+    ///
+    /// # Safety
+    /// The matrix must be valid for its sizes, the operand must be alive and otherwise unused, and no other task may pack this piece.
+    pub unsafe fn fill(&self, piece: usize) {
+        assert!(piece < self.count());
+        if self.by_step {
+            let first = piece * LINE;
+            let (from, k) = (self.from.at(0, first), LINE.min(self.k - first));
+            // SAFETY: forwarded to the caller; every piece is another depth.
+            return unsafe { self.into.fill(self.side, from, first, k) };
+        }
+        let (first, lines) = (piece * PANEL, self.into.steps * PANEL);
+        let rows = PANEL.min(self.into.rows - first);
+        // SAFETY: the operand has room for all its panels, of which every piece is another; the panel's rows are rows of `from`.
+        unsafe {
+            let into = std::slice::from_raw_parts_mut(self.into.lines.add(piece * lines), lines);
+            let from = self.from.at(first, 0);
+            pack(self.into.unit, self.side, into, from, rows, self.k);
+        }
+    }
+}
+
+/// Packs two operands at once.
+///
+/// # Safety
+/// As [`Pieces::fill`] for all pieces of both.
+pub unsafe fn fill_both(a: &Pieces, b: &Pieces, threads: Threads) {
+    let count = a.count();
+    let one = |piece: usize| {
+        // SAFETY: forwarded to the caller; every piece is packed once.
+        unsafe {
+            match piece.checked_sub(count) {
+                None => a.fill(piece),
+                Some(piece) => b.fill(piece),
+            }
+        }
+    };
+    let all = 0..count + b.count();
+    match threads {
+        Threads::One => all.for_each(one),
+        Threads::All => all.into_par_iter().for_each(one),
     }
 }
 

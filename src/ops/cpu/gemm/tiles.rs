@@ -26,14 +26,18 @@ pub unsafe fn multiply(
 ) {
     assert!(left.steps == right.steps, "operands of different depth");
     let (panels_a, panels_b) = (left.rows.div_ceil(PANEL), right.rows.div_ceil(PANEL));
-    let jobs_a = panels_a.div_ceil(JOB_LEFT);
-    let jobs_b = panels_b.div_ceil(JOB_RIGHT);
+    let threads_used = match threads {
+        Threads::One => 1,
+        Threads::All => rayon::current_num_threads(),
+    };
+    let (job_a, job_b) = job_size(panels_a, panels_b, threads_used);
+    let (jobs_a, jobs_b) = (panels_a.div_ceil(job_a), panels_b.div_ceil(job_b));
     let onto = onto.mat(out, out_row);
     let out = Shared(out);
     let job = |index: usize| {
         let (ja, jb) = (index % jobs_a, index / jobs_a);
-        let rows = ja * JOB_LEFT..((ja + 1) * JOB_LEFT).min(panels_a);
-        let columns = jb * JOB_RIGHT..((jb + 1) * JOB_RIGHT).min(panels_b);
+        let rows = ja * job_a..((ja + 1) * job_a).min(panels_a);
+        let columns = jb * job_b..((jb + 1) * job_b).min(panels_b);
         let _tiles = (unit == Isa::Amx).then(amx::Tiles::configure);
         for from in (0..left.steps).step_by(DEPTH) {
             // Neighbouring columns one after the other: their rows share pages.
@@ -69,6 +73,18 @@ pub unsafe fn multiply(
 const JOB_LEFT: usize = 4;
 const JOB_RIGHT: usize = 16;
 const DEPTH: usize = 24;
+
+/// Returns the panels of a job: the most there may be, or fewer where a product is so small that threads would have nothing to
+/// do. A narrow model's weight gradients, 128 x 384 values, would be one job otherwise. Sums do not depend on it.
+fn job_size(panels_a: usize, panels_b: usize, threads: usize) -> (usize, usize) {
+    let (mut a, mut b) = (JOB_LEFT, JOB_RIGHT);
+    // Two jobs a thread, so that one that is interrupted does not hold up all.
+    let wanted = if threads == 1 { 1 } else { 2 * threads };
+    while panels_a.div_ceil(a) * panels_b.div_ceil(b) < wanted && a * b > 1 {
+        if b > a { b /= 2 } else { a /= 2 }
+    }
+    (a, b)
+}
 
 /// 32x32 values of a product.
 struct Block<'p> {
@@ -120,5 +136,28 @@ impl Block<'_> {
                 Isa::Portable => portable::block(a, b, steps, out, onto),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_products_are_work_for_all_threads() {
+        let jobs = |m: usize, n: usize, threads: usize| {
+            let (panels_a, panels_b) = (m.div_ceil(PANEL), n.div_ceil(PANEL));
+            let (a, b) = job_size(panels_a, panels_b, threads);
+            panels_a.div_ceil(a) * panels_b.div_ceil(b)
+        };
+        for (m, n) in [(128, 384), (128, 128), (512, 128), (1024, 64)] {
+            assert!(jobs(m, n, 2) >= 4, "{m}x{n}");
+            assert!(jobs(m, n, 8) >= 16, "{m}x{n}");
+        }
+        // Large ones, and those of one thread, keep jobs of full size.
+        assert_eq!(job_size(64, 1572, 2), (JOB_LEFT, JOB_RIGHT));
+        assert_eq!(job_size(4, 12, 1), (JOB_LEFT, JOB_RIGHT));
+        // Fewer blocks than threads.
+        assert_eq!(jobs(1, 1, 64), 1);
     }
 }
