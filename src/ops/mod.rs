@@ -55,6 +55,7 @@ mod operands;
 mod out_of_memory;
 mod precision;
 mod precision_choice;
+mod recording;
 mod soft_targets;
 mod update;
 
@@ -85,5 +86,6 @@ pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;
 pub use precision_choice::{Bf16Products, EMULATED, PrecisionChoice, Resolved, slow_bf16};
+pub use recording::Recording;
 pub use soft_targets::SoftTargets;
 pub use update::{Sums, Totals, adamw, round, sum_of_squares, zero};
