@@ -2,9 +2,10 @@
 //!
 //! Every op and whole models of both families are compared with candle-nn's layers, losses and AdamW and candle's autograd,
 //! in f64 on the CPU (`oracle`), on fresh random inputs, with ragged shapes and outputs filled with NaN before. A GPU is also
-//! compared with the CPU, at larger sizes (`ops`, `models`): gradients of whole models, repetition to the bit, more memory
-//! than there is.
+//! compared with the CPU, at larger sizes and with operands that cards differ in (`ops`, `cards`, `models`): gradients of whole
+//! models, repetition to the bit, more memory than there is.
 
+mod cards;
 mod compare;
 mod models;
 mod ops;
@@ -69,6 +70,7 @@ impl<'a> SelfTest<'a> {
         self.whole_models();
         if self.device.is_cuda() {
             self.ops();
+            self.unusual_operands();
             self.models();
         }
     }

@@ -24,8 +24,8 @@ const SIZES: Sizes = Sizes {
 };
 
 /// Two windows: longer than one attention block, not a multiple of any vector length.
-const BATCH: usize = 2;
-const TIME: usize = 70;
+pub(super) const BATCH: usize = 2;
+pub(super) const TIME: usize = 70;
 
 /// A gradient this much smaller than the mean one is rounding: a bias on keys shifts a row's scores alike.
 const SMALL: f64 = 1e-2;
@@ -106,7 +106,7 @@ pub fn configs() -> Vec<(&'static str, DecoderConfig)> {
 }
 
 /// Returns the entry of [`configs`] with this name, or GPT-2.
-fn of_name(name: &str) -> DecoderConfig {
+pub(super) fn of_name(name: &str) -> DecoderConfig {
     let mut all = configs().into_iter();
     let found = all.find(|(known, _)| *known == name);
     found.map_or_else(|| DecoderConfig::gpt2(SIZES, true), |(_, config)| config)
@@ -129,6 +129,7 @@ impl SelfTest<'_> {
                 self.check_shares(&format!("steps of {what}"), |t| t.steps_of(&config, case));
             }
         }
+        self.micro_batches();
     }
 
     /// Checks losses and gradients of models distilled from a teacher that shares only their vocabulary.
@@ -164,7 +165,7 @@ impl SelfTest<'_> {
     }
 
     /// A model whose norms and biases are not at their trivial start.
-    fn shaken(&mut self, config: &DecoderConfig, device: &Device) -> Result<Decoder> {
+    pub(super) fn shaken(&mut self, config: &DecoderConfig, device: &Device) -> Result<Decoder> {
         let model = Decoder::random(config.clone(), 7, device)?;
         for (i, p) in model.params.iter().enumerate() {
             let size = if p.shape.len() == 1 { 0.1 } else { 0.05 };
@@ -375,7 +376,7 @@ impl SelfTest<'_> {
 }
 
 /// Buffers with these token ids.
-fn workspace(
+pub(super) fn workspace(
     config: &DecoderConfig,
     compute: Precision,
     device: &Device,
