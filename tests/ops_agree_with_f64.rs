@@ -39,6 +39,11 @@ fn attention_agrees() {
 }
 
 #[test]
+fn attention_spreads_nan_to_what_sees_it() {
+    check(8, |t| t.attention_extremes());
+}
+
+#[test]
 fn the_optimizer_agrees() {
     check(9, |t| t.optimizer());
 }

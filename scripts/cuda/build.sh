@@ -3,7 +3,10 @@
 #
 #   scripts/cuda/build.sh            the program, target/cuda/release/heirloom: one that starts with and without a GPU
 #   scripts/cuda/build.sh check      types and lints of the GPU's code, without NVIDIA's compiler; nothing that could run
-#   scripts/cuda/build.sh ptxas      how NVIDIA's assembler sees the kernels: registers and spills, by kernel
+#   scripts/cuda/build.sh ptxas      assembles every kernel for every kind of GPU and prints registers, spills and the assembler's
+#                                    messages. Exit code 1 where one does not assemble, or Hopper's products would wait for each other
+#   scripts/cuda/build.sh emulate    compiles the attention kernels for the CPU (g++) and compares them with f64, some
+#                                    minutes; "emulate few" in seconds, without the compiler's checks of addresses. Exit code 1 on a difference
 #
 # NVIDIA's compiler comes from PyPI into target/cuda/toolkit; CUDA_HOME=/usr/local/cuda uses an installed one. It must be 13.0:
 # drivers refuse PTX that is newer than they are, and 13.0's is read from driver 580 on.
@@ -66,19 +69,47 @@ check)
     ;;
 ptxas)
     toolkit
+    status=0
     for kernel in src/ops/cuda/kernels/*.cu; do
-        ptx=$work/$(basename "$kernel" .cu).ptx
+        name=$(basename "$kernel" .cu)
         case $kernel in
-        *_hopper.cu) virtual=compute_90a real=sm_90a ;;
-        *) virtual=compute_80 real=sm_$CUDA_COMPUTE_CAP ;;
+        *_hopper.cu) virtual=compute_90a real=90a ;;
+        *) virtual=compute_80 real='80 86 89 90 100 120' ;;
         esac
-        "$CUDA_HOME/bin/nvcc" -std=c++17 -arch="$virtual" --ptx -o "$ptx" "$kernel"
-        "$CUDA_HOME/bin/ptxas" -arch="$real" -v -o /dev/null "$ptx" 2>&1 |
-            sed -n "s/.*Compiling entry function '\([^']*\)'.*/\1/p; s/^ptxas info *: Used/    used/p; /spill/p"
+        if ! "$CUDA_HOME/bin/nvcc" -std=c++17 -arch="$virtual" --ptx -o "$work/$name.ptx" "$kernel"; then
+            echo "FAIL $name.cu: not compiled"
+            status=1
+            continue
+        fi
+        for one in $real; do
+            if ! "$CUDA_HOME/bin/ptxas" -arch="sm_$one" -v -o "$work/$name.$one.cubin" "$work/$name.ptx" >"$work/$name.$one.log" 2>&1; then
+                echo "FAIL $name.cu, sm_$one: not assembled"
+                cat "$work/$name.$one.log"
+                status=1
+            fi
+            python3 "$here/ptxas_report.py" "$name.cu, sm_$one" <"$work/$name.$one.log" || status=1
+        done
     done
+    exit $status
+    ;;
+emulate)
+    few=${2:-}
+    objects=$work/emulate${few:+-few}
+    mkdir -p "$objects"
+    flags=(-std=c++17 -fno-strict-aliasing -fno-extern-tls-init -Wno-unknown-pragmas -pthread -I "$here/emulate")
+    if [ -n "$few" ]; then flags+=(-O1); else flags+=(-O2 -fsanitize=address,alignment -fno-sanitize-recover=all); fi
+    compilers=()
+    for source in "$here"/emulate/*.cpp; do
+        g++ "${flags[@]}" -c -o "$objects/$(basename "$source" .cpp).o" "$source" &
+        compilers+=($!)
+    done
+    for compiler in "${compilers[@]}"; do wait "$compiler"; done
+    g++ "${flags[@]}" -o "$objects/emulate" "$objects"/*.o
+    shift
+    "$objects/emulate" "$@"
     ;;
 *)
-    echo "unknown: $what (build, check, ptxas)" >&2
+    echo "unknown: $what (build, check, ptxas, emulate)" >&2
     exit 2
     ;;
 esac

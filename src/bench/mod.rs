@@ -12,8 +12,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::TrainConfig;
-use crate::model::{Decoder, DecoderConfig, Format, Mode, Positions, Workspace, memory_bytes};
-use crate::ops::{self, Accumulation, Sums, clock};
+use crate::model::{
+    Decoder, DecoderConfig, Format, Head, Mode, Positions, Workspace, memory_bytes,
+};
+use crate::ops::{self, Accumulation, Recording, Sums, clock};
 use crate::train::{Hyperparameters, Optimizer, plan};
 
 pub use crate::device::memory::peak_resident as peak_memory;
@@ -52,7 +54,7 @@ pub struct Measured {
 impl Job {
     /// Bytes the job needs on `device`.
     pub fn bytes(&self, config: &DecoderConfig, device: &Device) -> u64 {
-        let format = Format::on(device, self.train.dtype);
+        let format = Format::on(device, self.train.dtype.on(device));
         memory_bytes(config, self.batch, self.time, self.mode(), format)
     }
 
@@ -88,7 +90,7 @@ impl Job {
     /// When a loss is no number.
     pub fn run(&self, model: &Decoder, after_step: &mut dyn FnMut()) -> Result<Measured> {
         let (config, device) = (&model.config, model.weights.device());
-        let compute = self.train.dtype;
+        let compute = self.train.dtype.on(device);
         let (batch, time) = (self.batch, self.time);
         let ws = Workspace::computing(config, batch, time, self.mode(), compute, device)?;
         let (inputs, targets) = tokens(self.batch, self.time, model.config.vocab);
@@ -98,7 +100,7 @@ impl Job {
             true => None,
             false => Some(Optimizer::new(model, device)?),
         };
-        let mut sums = Sums::zero(device)?;
+        let (mut sums, mut recording) = (Sums::zero(device)?, Recording::default());
         let (mut seconds, mut losses) = (Vec::new(), Vec::new());
         let mut parts: Vec<(&'static str, Vec<f64>)> = Vec::new();
         // A GPU's parts are told apart only by waiting for each, which steps that are timed must not do.
@@ -109,7 +111,12 @@ impl Job {
             let (begin, before) = (Instant::now(), clock::spent());
             let loss = match &mut optimizer {
                 None => self.loss(model, &ws, &mut sums)?,
-                Some(optimizer) => self.step(model, &ws, optimizer, &mut sums)?,
+                Some(optimizer) => {
+                    let how = Accumulation::first(&model.grads.flat)?;
+                    let loss = |head: Head<'_>| head.cross_entropy(1.0 / self.tokens() as f32);
+                    model.forward_backward_recorded(&mut recording, &ws, how, loss)?;
+                    self.update(model, &ws, optimizer, &mut sums)?
+                }
             };
             let passed = begin.elapsed().as_secs_f64();
             if step >= WARM_UP && !waits {
@@ -148,17 +155,14 @@ impl Job {
         Ok(sums.read()?.losses / self.tokens() as f64)
     }
 
-    /// A training step as the trainer does it.
-    fn step(
+    /// Updates the weights as the trainer does it. Returns the loss.
+    fn update(
         &self,
         model: &Decoder,
         ws: &Workspace,
         optimizer: &mut Optimizer,
         sums: &mut Sums,
     ) -> Result<f64> {
-        let how = Accumulation::first(&model.grads.flat)?;
-        let scale = 1.0 / self.tokens() as f32;
-        model.forward_backward_with(ws, how, |head| head.cross_entropy(scale))?;
         sums.clear()?;
         sums.add_losses(&ws.losses)?;
         Optimizer::add_squares(model, &[], sums)?;

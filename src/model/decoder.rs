@@ -12,7 +12,7 @@ use super::config::{DecoderConfig, Mlp, Norms};
 use super::parts::{Linear, Norm, Parts};
 use super::weights::WeightArena;
 use super::workspace::{BackwardBuffers, Format, LayerBuffers, Mode, Workspace};
-use crate::ops::{self, Accumulation, AttentionShape, Precision};
+use crate::ops::{self, Accumulation, AttentionShape, Precision, Recording};
 
 /// Standard deviation of fresh weights; projections onto the residual stream get `/ sqrt(2 n_layer)`.
 const INIT_STD: f32 = 0.02;
@@ -74,7 +74,13 @@ impl Decoder {
 
     /// Makes a model of zeros without memory for gradients, stored as `format` says (which need not be the device's own
     /// format): it can be evaluated and copied from.
+    ///
+    /// # Errors
+    /// When the device has no attention for heads of this size, or no memory for the weights.
     pub fn frozen(config: DecoderConfig, format: Format, device: &Device) -> Result<Self> {
+        if device.is_cuda() {
+            ops::check_head_size(config.head_size)?;
+        }
         let params = config.params();
         let weights = WeightArena::zeros(&params, format.gpu, device)?;
         let view = |arena: &Arena| Parts::view(&config, &params, arena, device);
@@ -238,6 +244,24 @@ impl Decoder {
         }
         self.prepare_embeddings(grads, how)?;
         ops::embedding_backward(&grads.wte, grads.wpe.as_ref(), &ws.inputs, &back.dx)
+    }
+
+    /// As [`Self::forward_backward_with`], through a recording, which must be of this model, this workspace and this `how`, and of
+    /// an objective that does not change.
+    ///
+    /// # Errors
+    /// As [`Self::forward_backward_with`], and when the pass cannot be recorded.
+    pub fn forward_backward_recorded(
+        &self,
+        recording: &mut Recording,
+        ws: &Workspace,
+        how: Accumulation,
+        objective: impl Fn(Head<'_>) -> Result<()>,
+    ) -> Result<()> {
+        // Brings the copy in bf16 up to date, which is needed after some steps alone: it must not be recorded.
+        self.operands(ws.compute)?;
+        let pass = || self.forward_backward_with(ws, how, &objective);
+        recording.queue(self.weights.device(), pass)
     }
 
     /// Zeros the gradients of embeddings that are to be replaced: most rows of a table get none. A tied table has the head's

@@ -50,6 +50,12 @@ pub fn wait_for_gpu(wait: bool) {
     WAIT.store(wait, Ordering::Relaxed);
 }
 
+/// Whether every op of a GPU is waited for.
+#[cfg(feature = "cuda")]
+pub(super) fn waits_for_gpu() -> bool {
+    WAIT.load(Ordering::Relaxed)
+}
+
 #[cfg(feature = "cuda")]
 impl Part {
     /// Does `f`, which queues an op on a GPU, on this part's time if ops are waited for.

@@ -16,13 +16,16 @@ pub enum GpuFeature {
     WriteGradients,
     /// With bf16, the gradient of the residual stream is bf16, too, and not f32 with a rounded copy.
     Bf16Gradients,
+    /// The passes of a step are queued as one CUDA graph.
+    Graph,
 }
 
 impl GpuFeature {
     /// All features, in the order of [`GpuFeature`], with their names.
-    const NAMES: [(Self, &str); 2] = [
+    const NAMES: [(Self, &str); 3] = [
         (Self::WriteGradients, "write-gradients"),
         (Self::Bf16Gradients, "bf16-gradients"),
+        (Self::Graph, "graph"),
     ];
 
     /// Whether `HEIRLOOM_GPU` names this feature.

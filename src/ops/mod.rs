@@ -34,6 +34,7 @@ mod accumulation;
 mod activation;
 mod adamw;
 mod attention;
+mod attention_kernels;
 mod attention_shape;
 mod block;
 pub mod clock;
@@ -53,6 +54,8 @@ mod norm;
 mod operands;
 mod out_of_memory;
 mod precision;
+mod precision_choice;
+mod recording;
 mod soft_targets;
 mod update;
 
@@ -64,6 +67,7 @@ pub use attention::{
     attention, attention_backward, attention_cached, attention_probs, attention_ragged, rope,
     rope_backward,
 };
+pub use attention_kernels::check_head_size;
 pub use attention_shape::{AttentionShape, Stretch};
 pub use block::Block;
 pub use distillation::head_distillation;
@@ -81,5 +85,7 @@ pub use muon::{
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;
+pub use precision_choice::{Bf16Products, EMULATED, PrecisionChoice, Resolved, slow_bf16};
+pub use recording::Recording;
 pub use soft_targets::SoftTargets;
 pub use update::{Sums, Totals, adamw, round, sum_of_squares, zero};

@@ -5,6 +5,7 @@
 //! compared with the CPU, at larger sizes (`ops`, `models`): gradients of whole models, repetition to the bit, more memory
 //! than there is.
 
+mod attention;
 mod compare;
 mod models;
 mod ops;
@@ -66,6 +67,7 @@ impl<'a> SelfTest<'a> {
         self.layers();
         self.distillation();
         self.attentions();
+        self.attention_extremes();
         self.optimizer();
         self.whole_models();
         self.passes();

@@ -6,8 +6,8 @@ use rand::Rng;
 use super::SelfTest;
 use super::compare::{Tolerance, apart};
 use crate::config::TrainConfig;
-use crate::model::{Decoder, DecoderConfig, Mode, Sizes, Workspace};
-use crate::ops::{self, Accumulation, Precision};
+use crate::model::{Decoder, DecoderConfig, Head, Mode, Sizes, Workspace};
+use crate::ops::{self, Accumulation, Precision, Recording};
 use crate::train::{Hyperparameters, Optimizer};
 
 const BATCH: usize = 3;
@@ -40,6 +40,9 @@ impl SelfTest<'_> {
                     &format!("{what}: the same bits again, and recomputed"),
                     |t| t.repeats(&config, compute),
                 );
+                self.check(&format!("{what}: the same bits of recorded passes"), |t| {
+                    t.recorded(&config, compute)
+                });
                 self.check(&format!("{what}: training on one batch"), |t| {
                     t.steps(&config, compute)
                 });
@@ -135,6 +138,45 @@ impl SelfTest<'_> {
             }
         }
         Ok("three times".into())
+    }
+
+    /// Passes over other tokens each time, as they are and as the trainer queues them: with the feature `graph`, the third and
+    /// later ones are queued as they were recorded.
+    fn recorded(&mut self, config: &DecoderConfig, compute: Precision) -> Result<String> {
+        const PASSES: usize = 5;
+        let batches: Vec<_> = (0..PASSES).map(|_| self.tokens(config.vocab)).collect();
+        let mut all = Vec::new();
+        for recorded in [false, true] {
+            let model = Self::model(config, self.device)?;
+            let mode = Mode::Train;
+            let ws = Self::workspace(config, mode, compute, self.device, &batches[0])?;
+            let mut recording = Recording::default();
+            let mut found = Vec::new();
+            for (inputs, targets) in &batches {
+                ops::write(&ws.inputs, inputs)?;
+                ops::write(&ws.targets, targets)?;
+                let how = Accumulation::Add;
+                let loss = |head: Head<'_>| head.cross_entropy(1.0);
+                match recorded {
+                    true => model.forward_backward_recorded(&mut recording, &ws, how, loss)?,
+                    false => model.forward_backward_with(&ws, how, loss)?,
+                }
+                found.push((ops::read(&ws.losses)?, ops::read(&model.grads.flat)?));
+                // The copy in bf16 must follow the weights.
+                let scaled = model
+                    .weights
+                    .read_all()?
+                    .iter()
+                    .map(|w| 0.99 * w)
+                    .collect::<Vec<_>>();
+                model.weights.write_all(&scaled)?;
+            }
+            all.push(found);
+        }
+        match all[0].iter().zip(&all[1]).position(|(a, b)| a != b) {
+            None => Ok(format!("{PASSES} passes")),
+            Some(pass) => bail!("other bits in pass {pass}"),
+        }
     }
 
     fn steps(&mut self, config: &DecoderConfig, compute: Precision) -> Result<String> {

@@ -11,6 +11,7 @@ use super::attention::{self, Ranks};
 use super::objective::Objective;
 use super::optimizer::{Hyperparameters, Norms, Optimizer};
 use super::passes::Passes;
+use super::recordings::Recordings;
 use crate::config::Measure;
 use crate::corpus::{Batch, Tokens};
 use crate::device::memory;
@@ -51,6 +52,8 @@ struct Buffers {
     workspace: Workspace,
     /// Of the latest step.
     sums: Sums,
+    /// Of passes over this model.
+    recordings: Recordings,
     evaluator: Evaluator,
     /// Made by the first probe.
     probe: Option<attention::Buffers>,
@@ -180,6 +183,8 @@ impl Learner {
 
     fn cleared(&self, mut held: Held) -> Result<Held> {
         held.model.config = self.shape.clone();
+        // Attention's scales may be others, which are recorded with the passes.
+        held.buffers.recordings = Recordings::default();
         ops::zero(&held.model.grads.flat)?;
         if let Some(optimizer) = &mut held.optimizer {
             optimizer.reset()?;
@@ -216,6 +221,7 @@ impl Learner {
             evaluator: Evaluator::within(pass, self.val_tokens, p.eval_windows)?,
             workspace,
             sums: Sums::zero(&self.device)?,
+            recordings: Recordings::default(),
             probe: None,
         })
     }
@@ -266,6 +272,7 @@ impl Learner {
         let held = self.held.as_mut().context(NONE_HELD)?;
         let (model, buffers) = (&held.model, &mut held.buffers);
         let (ws, sums) = (&buffers.workspace, &mut buffers.sums);
+        let recordings = &mut buffers.recordings;
         sums.clear()?;
         let mut how = Accumulation::first(&model.grads.flat)?;
         if batch.inputs.is_empty() {
@@ -278,8 +285,17 @@ impl Learner {
             if let Some(teacher) = teacher {
                 teacher.read(inputs)?;
             }
-            let apply = |head: Head<'_>| objective.apply(&head, teacher, scale);
-            model.forward_backward_with(ws, how, apply)?;
+            match objective {
+                Objective::CrossEntropy => {
+                    let recording = recordings.of(how, scale);
+                    let loss = |head: Head<'_>| head.cross_entropy(scale);
+                    model.forward_backward_recorded(recording, ws, how, loss)?;
+                }
+                Objective::Distill { .. } => {
+                    let loss = |head: Head<'_>| objective.apply(&head, teacher, scale);
+                    model.forward_backward_with(ws, how, loss)?;
+                }
+            }
             sums.add_losses(&ws.losses)?;
             how = Accumulation::Add;
         }

@@ -14,7 +14,7 @@
 //! | [`baselines`], `comparison` | the config's baselines: phases, starts, shapes; begins the phases of controls and baselines, and records their results |
 //! | `start`, `objective`, [`teacher`], `teaching` | a phase's start; the training objective; a teacher's files, checks and cost; when a teacher is loaded |
 //! | `configs`, `data`, `machine` | the config in force and the one wanted; batches, validation windows and their latest losses; device and threads |
-//! | `learner`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes. [`Learner`] knows no run, no journal and no clock |
+//! | `learner`, `recordings`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes; passes that a GPU gets again and again. [`Learner`] knows no run, no journal and no clock |
 //! | `control`, `boundary` | decide the [`Verdict`] at a step boundary, and what is done while a result is not on disk; do what a verdict asks |
 //! | `obey`, `adjust`, `live` | commands one by one; values that operators set, and from which step on they hold |
 //! | `step`, `decide`, [`evidence`] | steps and measurements with their events; decisions and what they rest on |
@@ -58,6 +58,7 @@ mod process;
 mod rebuild;
 mod recipe;
 mod record;
+mod recordings;
 mod resume;
 mod rollback;
 mod samples;

@@ -1,14 +1,12 @@
-//! Causal attention: tensor cores for bf16 heads of 64 and 128 channels, a plain kernel for everything else.
+//! Causal attention: tensor cores for bf16 heads of any even size up to 128 channels, a plain kernel for everything else.
 
 use candle_core::{Result, Tensor, bail};
 
 use super::gpu::{Arg, Gpu, Launch, Sizes};
 use super::{address, address_f32, int, is_bf16, suffix};
 use crate::ops::AttentionShape;
+use crate::ops::attention_kernels::{Kernel, TensorCores, check_head_size};
 use crate::ops::operands::{ACTIVATIONS, F32, Operands};
-
-/// Widest heads of the plain kernels.
-const WIDEST: usize = 256;
 
 fn sizes(s: AttentionShape) -> Result<Arg> {
     Ok(Arg::Attention(Sizes {
@@ -43,21 +41,20 @@ fn check(
     check_qkv(operands, "qkv", qkv, s)?;
     operands.check("out", out, rows * s.width(), ACTIVATIONS)?;
     operands.check("lse", lse, rows * s.n_head, F32)?;
-    if s.head_size > WIDEST {
-        bail!(
-            "attention of heads of {} channels: more than {WIDEST}",
-            s.head_size
-        );
-    }
+    check_head_size(s.head_size)?;
     operands.same_type(&[qkv, out])
 }
 
-/// A grid of blocks of `rows` rows of time, heads and windows.
-fn grid(s: AttentionShape, rows: usize, heads: usize, threads: u32, shared: usize) -> Launch {
+/// A grid of a kernel's blocks: rows of time, heads and windows.
+fn grid(kernel: &Kernel, s: AttentionShape, heads: usize) -> Launch {
     Launch {
-        grid: (s.time.div_ceil(rows) as u32, heads as u32, s.batch as u32),
-        block: (threads, 1, 1),
-        shared: shared as u32,
+        grid: (
+            s.time.div_ceil(kernel.rows) as u32,
+            heads as u32,
+            s.batch as u32,
+        ),
+        block: (kernel.threads, 1, 1),
+        shared: kernel.shared as u32,
     }
 }
 
@@ -66,8 +63,29 @@ fn warps(s: AttentionShape, heads: usize) -> Launch {
     Launch::blocks((s.batch * heads * s.time).div_ceil(4), 128)
 }
 
-fn on_tensor_cores(qkv: &Tensor, s: AttentionShape) -> bool {
-    is_bf16(qkv) && matches!(s.head_size, 64 | 128)
+/// The kernels for tensor cores, where they take these operands.
+fn tensor_cores(gpu: &Gpu, s: AttentionShape, operands: &[&Tensor]) -> Result<Option<TensorCores>> {
+    if !operands.iter().all(|t| is_bf16(t)) {
+        return Ok(None);
+    }
+    let addresses = operands.iter().map(|t| address(t));
+    let addresses = addresses.collect::<Result<Vec<_>>>()?;
+    Ok(TensorCores::choose(s.head_size, &addresses, gpu.hopper))
+}
+
+/// The name of the kernel that makes the forward pass of these operands, to be checked.
+pub fn kernel(out: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<String> {
+    let chosen = tensor_cores(&*Gpu::of(qkv)?, s, &[out, qkv])?;
+    let plain = format!("attention_plain_{}", suffix(qkv)?);
+    Ok(chosen.map_or(plain, |chosen| chosen.forward().name))
+}
+
+/// What padded kernels take besides: the heads' size and the pieces in which they are copied.
+fn padding(args: &mut Vec<Arg>, chosen: TensorCores, s: AttentionShape) -> Result<()> {
+    if let Some(bytes) = chosen.pieces {
+        args.extend([Arg::Int(int(s.head_size)?), Arg::Int(int(bytes)?)]);
+    }
+    Ok(())
 }
 
 pub fn forward(out: &Tensor, lse: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
@@ -79,27 +97,20 @@ pub fn forward(out: &Tensor, lse: &Tensor, qkv: &Tensor, s: AttentionShape) -> R
         Arg::At(address(qkv)?),
         sizes(s)?,
     ];
-    let d = s.head_size;
-    let (name, shape) = if on_tensor_cores(qkv, s) {
-        // Queries of a block, and two blocks each of 64 keys and values.
-        let (suffix, rows, threads) = match (gpu.hopper, d) {
-            (true, _) => ("_hopper", 64, 128),
-            (false, 64) => ("", 64, 128),
-            (false, _) => ("", 128, 256),
-        };
-        (
-            format!("attention_{d}{suffix}"),
-            grid(s, rows, s.n_head, threads, 2 * d * (rows + 4 * 64)),
-        )
+    let (name, shape) = if let Some(chosen) = tensor_cores(&gpu, s, &[out, qkv])? {
+        padding(&mut args, chosen, s)?;
+        let kernel = chosen.forward();
+        let shape = grid(&kernel, s, s.n_head);
+        (kernel.name, shape)
     } else {
-        args.extend([Arg::Int(int(s.batch)?), Arg::Int(int(d)?)]);
+        args.extend([Arg::Int(int(s.batch)?), Arg::Int(int(s.head_size)?)]);
         (
             format!("attention_plain_{}", suffix(qkv)?),
             warps(s, s.n_head),
         )
     };
-    // SAFETY: compared: qkv [b, t, (h + 2 kv) d], out [b, t, h d] of one type, lse [b, h, t]; kv divides h, d is at most
-    // WIDEST.
+    // SAFETY: compared: qkv [b, t, (h + 2 kv) d], out [b, t, h d] of one type, lse [b, h, t]; kv divides h, d has kernels, and
+    // those for tensor cores take d and the operands' alignment.
     unsafe { gpu.launch(&name, shape, &args) }
 }
 
@@ -118,7 +129,7 @@ pub fn backward(
     operands.check("dout", dout, rows * s.width(), ACTIVATIONS)?;
     operands.same_type(&[qkv, out, dqkv, dout])?;
     let gpu = Gpu::of(qkv)?;
-    let d = s.head_size;
+    let chosen = tensor_cores(&gpu, s, &[qkv, out, dqkv, dout])?;
     let delta = gpu.scratch(4 * rows * s.n_head)?;
     let products = [
         Arg::At(delta),
@@ -127,7 +138,7 @@ pub fn backward(
         Arg::Int(int(rows)?),
         Arg::Int(int(s.time)?),
         Arg::Int(int(s.n_head)?),
-        Arg::Int(int(d)?),
+        Arg::Int(int(s.head_size)?),
     ];
     let mut args = vec![
         Arg::At(address(dqkv)?),
@@ -138,33 +149,27 @@ pub fn backward(
         sizes(s)?,
     ];
     let suffix = suffix(qkv)?;
+    let (delta, shape) = if chosen.is_some_and(TensorCores::sums_wide) {
+        // Eight threads a row.
+        let shape = Launch::blocks((rows * s.n_head).div_ceil(32), 256);
+        ("attention_delta_bf16".to_string(), shape)
+    } else {
+        let shape = Launch::blocks((rows * s.n_head).div_ceil(8), 256);
+        (format!("attention_plain_delta_{suffix}"), shape)
+    };
     // SAFETY: compared: qkv and dqkv [b, t, (h + 2 kv) d], out and dout [b, t, h d], of one type, lse [b, h, t]; kv divides
-    // h, d is at most WIDEST. The scratch memory holds a number for each row and head.
+    // h, d has kernels, and those for tensor cores take d and the operands' alignment. The scratch memory holds a number for each
+    // row and head.
     unsafe {
-        if on_tensor_cores(qkv, s) {
-            // Eight threads a row.
-            let shape = Launch::blocks((rows * s.n_head).div_ceil(32), 256);
-            gpu.launch("attention_delta_bf16", shape, &products)?;
-            // 64 keys and values; two blocks each of 64 (32) queries and gradients.
-            let (suffix, queries) = match (gpu.hopper, d) {
-                (true, _) => ("_hopper", 64),
-                (false, 64) => ("", 64),
-                (false, _) => ("", 32),
-            };
-            let keys = grid(s, 64, s.n_kv_head, 128, 2 * d * (2 * 64 + 4 * queries));
-            gpu.launch(&format!("attention_backward_keys_{d}{suffix}"), keys, &args)?;
-            // 64 queries and gradients; two blocks each of 64 keys and values.
-            let queries = grid(s, 64, s.n_head, 128, 2 * d * (2 * 64 + 4 * 64));
-            gpu.launch(
-                &format!("attention_backward_queries_{d}{suffix}"),
-                queries,
-                &args,
-            )
+        gpu.launch(&delta, shape, &products)?;
+        if let Some(chosen) = chosen {
+            padding(&mut args, chosen, s)?;
+            let keys = chosen.backward_keys();
+            gpu.launch(&keys.name, grid(&keys, s, s.n_kv_head), &args)?;
+            let queries = chosen.backward_queries();
+            gpu.launch(&queries.name, grid(&queries, s, s.n_head), &args)
         } else {
-            let name = format!("attention_plain_delta_{suffix}");
-            let shape = Launch::blocks((rows * s.n_head).div_ceil(8), 256);
-            gpu.launch(&name, shape, &products)?;
-            args.extend([Arg::Int(int(s.batch)?), Arg::Int(int(d)?)]);
+            args.extend([Arg::Int(int(s.batch)?), Arg::Int(int(s.head_size)?)]);
             let name = format!("attention_plain_backward_keys_{suffix}");
             gpu.launch(&name, warps(s, s.n_kv_head), &args)?;
             let name = format!("attention_plain_backward_queries_{suffix}");
@@ -186,8 +191,13 @@ pub fn matrices(probs: &Tensor, qkv: &Tensor, s: AttentionShape) -> Result<()> {
         sizes(s)?,
         Arg::Int(int(s.head_size)?),
     ];
-    let shape = grid(s, 1, s.n_head, 128, 4 * (s.time + s.head_size));
-    let name = format!("attention_matrices_{}", suffix(qkv)?);
+    let kernel = Kernel {
+        name: format!("attention_matrices_{}", suffix(qkv)?),
+        rows: 1,
+        threads: 128,
+        shared: 4 * (s.time + s.head_size),
+    };
+    let shape = grid(&kernel, s, s.n_head);
     // SAFETY: compared: probs [b, h, t, t], qkv [b, t, (h + 2 kv) d]; kv divides h.
-    unsafe { gpu.launch(&name, shape, &args) }
+    unsafe { gpu.launch(&kernel.name, shape, &args) }
 }

@@ -178,6 +178,12 @@ impl Gpu {
         }
     }
 
+    /// Where scratch memory lies now, if there is any: it moves when more is needed.
+    pub fn scratch_place(&self) -> Option<Address> {
+        let scratch = lock(&self.scratch);
+        scratch.as_ref().map(|s| s.device_ptr(&self.stream).0)
+    }
+
     /// Copies bytes to the GPU. The source may change as soon as this returns.
     ///
     /// # Safety

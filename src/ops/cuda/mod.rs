@@ -18,6 +18,7 @@ mod driver_error;
 pub mod embedding;
 mod gemm;
 mod gpu;
+pub mod graph;
 pub mod head;
 pub mod linear;
 pub mod muon;

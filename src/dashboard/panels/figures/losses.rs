@@ -52,6 +52,12 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
                 ),
             ),
         }
+        if let Some(dtype) = &info.dtype {
+            all.plain("dtype", 7, dtype);
+        }
+        if let Some(reason) = &info.dtype_reason {
+            all.plain("dtype because", INFO, reason);
+        }
         all.plain("policy", 9, &format!("policy {}", info.policy));
         if core.tokens > 0 {
             let step = format!("{} steps total", thousands(core.step));

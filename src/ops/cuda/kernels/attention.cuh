@@ -1,25 +1,36 @@
 // What the attention kernels share: shapes, copies to shared memory, fragments.
 #pragma once
 #include "common.cuh"
+#include "instructions.cuh"
 
 struct Shape {
     int time, n_head, n_kv_head;
     float scale;
 };
 
-__device__ __forceinline__ uint32_t shared_address(const void *p) { return uint32_t(__cvta_generic_to_shared(p)); }
+// A head's channels, of which kernels for D take D or, PADDED, an even number of fewer; zeros stand for the rest, which change no
+// product. Heads of padded kernels begin at multiples of `bytes` (4, 8 or 16), in which they are copied.
+struct Padding {
+    int d, bytes;
+};
 
-// Begins to copy 16 bytes to shared memory, or zeros.
-__device__ __forceinline__ void copy16(uint32_t to, const bf16 *from, bool there) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(there ? 16 : 0));
-}
-__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;\n"); }
-template <int N> __device__ __forceinline__ void wait() { asm volatile("cp.async.wait_group %0;\n" ::"n"(N)); }
-
-__device__ __forceinline__ float exp2_of(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
-    return y;
+// Begins to copy the 16 bytes that are one piece of a row to shared memory, or zeros for what is not there.
+template <bool PADDED>
+__device__ __forceinline__ void copy_piece(uint32_t to, const bf16 *from, bool there, int piece, Padding padding) {
+    if constexpr (!PADDED) {
+        copy<16>(to, from, there);
+    } else {
+        int left = there ? padding.d - piece * 8 : 0; // channels
+        if (padding.bytes == 16) {
+            copy<16>(to, from, left > 0);
+        } else if (padding.bytes == 8) {
+#pragma unroll
+            for (int k = 0; k < 8; k += 4) copy<8>(to + k * 2, from + k, left > k);
+        } else {
+#pragma unroll
+            for (int k = 0; k < 8; k += 2) copy<4>(to + k * 2, from + k, left > k);
+        }
+    }
 }
 __device__ __forceinline__ uint32_t pack(float a, float b) {
     __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
