@@ -56,7 +56,7 @@ pub struct Train {
     #[arg(long, value_name = "N", default_value_t = 10)]
     steps: usize,
     /// f32, bf16, or auto: bf16 where the device has products of bf16
-    #[arg(long, value_name = "DTYPE", default_value_t = PrecisionChoice::F32)]
+    #[arg(long, default_value_t = PrecisionChoice::F32, value_parser = crate::cli::values::precision())]
     dtype: PrecisionChoice,
     /// auto, cpu, or cuda with a GPU's number: cuda:1
     #[arg(long, value_name = "DEVICE", default_value_t = Choice::Cpu)]

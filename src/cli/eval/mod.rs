@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", default_value_t = Choice::Auto)]
     device: Choice,
     /// f32, bf16, or auto: bf16 where the device has products of bf16
-    #[arg(long, value_name = "DTYPE", default_value_t = PrecisionChoice::F32)]
+    #[arg(long, default_value_t = PrecisionChoice::F32, value_parser = super::values::precision())]
     dtype: PrecisionChoice,
     /// Begin every text with the tokenizer's BOS token, even where the tokenizer itself adds none
     #[arg(long)]

@@ -52,12 +52,6 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
                 ),
             ),
         }
-        if let Some(dtype) = &info.dtype {
-            all.plain("dtype", 7, dtype);
-        }
-        if let Some(reason) = &info.dtype_reason {
-            all.plain("dtype because", INFO, reason);
-        }
         all.plain("policy", 9, &format!("policy {}", info.policy));
         if core.tokens > 0 {
             let step = format!("{} steps total", thousands(core.step));
@@ -73,6 +67,14 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
     if let Some(last) = &core.last_decision {
         let (age, style) = evidence::age(scene, last);
         all.push("evidence", INFO, &age, style);
+    }
+    if let Some(info) = &run.info {
+        if let Some(dtype) = &info.dtype {
+            all.plain("dtype", 8, dtype);
+        }
+        if let Some(reason) = &info.dtype_reason {
+            all.plain("dtype because", INFO, reason);
+        }
     }
     if run.dropped > 0 {
         let text = format!("{} points dropped", run.dropped);
