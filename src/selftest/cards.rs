@@ -5,7 +5,7 @@ use candle_core::{DType, Result, bail};
 
 use super::SelfTest;
 use super::compare::{Twin, tolerance};
-use crate::ops::{self, AttentionShape, Layout, Precision};
+use crate::ops::{self, Accumulation, AttentionShape, Layout, Precision};
 
 /// Elements that a view begins after: 24, 72 and 200 bytes in bf16.
 const OFFSETS: [usize; 3] = [12, 36, 100];
@@ -89,7 +89,7 @@ impl SelfTest<'_> {
             ops::head_cross_entropy(
                 compute,
                 &pick(&losses),
-                Some((&pick(&dx), &pick(&dwte))),
+                Some((&pick(&dx), &pick(&dwte), Accumulation::Add)),
                 &chunk,
                 &pick(&x),
                 &pick(&wte),

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use super::super::compare::Tolerance;
 use super::super::{Case, SelfTest};
 use super::exact;
-use crate::ops;
+use crate::ops::{self, Accumulation};
 
 impl SelfTest<'_> {
     /// Elements from one row of logits to the next.
@@ -50,7 +50,7 @@ impl SelfTest<'_> {
         let mut shares = Vec::new();
         for (grads, most) in [
             (None, MOST),
-            (Some((&dx, &dwte)), if rounded { 0.5 } else { MOST }),
+            (Some((&dx, &dwte, Accumulation::Write)), if rounded { 0.5 } else { MOST }),
         ] {
             let got = self.poisoned_there(&[m], DType::F32)?;
             let ids = &targets.gpu;
