@@ -16,6 +16,10 @@ use crate::run::gpu_stats::GpuStats;
 /// The kinds of events and what they carry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one event at a time is alive in most places, and lists of events keep other types"
+)]
 pub enum Body {
     Run(RunEvent),
     Phase(PhaseEvent),

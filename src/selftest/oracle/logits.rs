@@ -50,7 +50,10 @@ impl SelfTest<'_> {
         let mut shares = Vec::new();
         for (grads, most) in [
             (None, MOST),
-            (Some((&dx, &dwte, Accumulation::Write)), if rounded { 0.5 } else { MOST }),
+            (
+                Some((&dx, &dwte, Accumulation::Write)),
+                if rounded { 0.5 } else { MOST },
+            ),
         ] {
             let got = self.poisoned_there(&[m], DType::F32)?;
             let ids = &targets.gpu;
