@@ -28,9 +28,9 @@ fn a_gpu_that_cannot_be_had_is_an_error_that_says_why() {
     for (device, answers, hidden, what) in [
         (
             "cuda",
-            "12040 0 1 0",
+            "11080 0 1 0",
             "",
-            "it supports CUDA 12.4, this program needs 13.0",
+            "it supports CUDA 11.8, and the oldest cuBLAS that this program computes with needs 12.0 (driver 525",
         ),
         ("cuda", "13000 803 1 0", "", mismatch),
         ("cuda", "13000 100 1 0", "", "finds no GPU"),
@@ -59,8 +59,20 @@ fn a_gpu_that_cannot_be_had_is_an_error_that_says_why() {
             "Test GPU 2 takes no work: its compute mode is \"prohibited\"",
         ),
         (
+            "cuda",
+            "12040 0 1 0 75",
+            "",
+            "Test GPU 0 cannot be used: its compute capability is 7.5, and the kernels need 8.0",
+        ),
+        (
+            "cuda",
+            "12000 0 1 0 80",
+            "",
+            "Test GPU 0 is there, but this program was built without the feature `cuda`",
+        ),
+        (
             "cuda:1",
-            "13000 0 2 0",
+            "13000 0 2 0 121",
             "",
             "Test GPU 1 is there, but this program was built without the feature `cuda`",
         ),
@@ -131,13 +143,13 @@ fn a_bench_and_a_selftest_say_why_there_is_no_gpu() {
         let out = place
             .heirloom(command)
             .env("LD_LIBRARY_PATH", place.path())
-            .env("DRIVER", "12040 0 1 0")
+            .env("DRIVER", "11080 0 1 0")
             .output()
             .unwrap();
         let (_, err) = texts(&out);
         assert_eq!(out.status.code(), Some(2), "{err}");
         assert!(
-            err.contains("it supports CUDA 12.4, this program needs 13.0"),
+            err.contains("it supports CUDA 11.8, and the oldest cuBLAS that this program computes with needs 12.0 (driver 525"),
             "{err}"
         );
     }

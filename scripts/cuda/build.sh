@@ -8,8 +8,8 @@
 #   scripts/cuda/build.sh emulate    compiles the attention kernels for the CPU (g++) and compares them with f64, some
 #                                    minutes; "emulate few" in seconds, without the compiler's checks of addresses. Exit code 1 on a difference
 #
-# NVIDIA's compiler comes from PyPI into target/cuda/toolkit; CUDA_HOME=/usr/local/cuda uses an installed one. It must be 13.0:
-# drivers refuse PTX that is newer than they are, and 13.0's is read from driver 580 on.
+# NVIDIA's compiler comes from PyPI into target/cuda/toolkit; CUDA_HOME=/usr/local/cuda uses an installed one. Which version it
+# is does not matter to the driver: build.rs gives the PTX the oldest version that has its instructions.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -17,8 +17,11 @@ what=${1:-build}
 work=$PWD/target/cuda
 mkdir -p "$work"
 
-# A GPU cannot be asked here: Hopper (9.0) for candle's own kernels; heirloom's are made for 8.0 and all later ones.
-export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90}
+# For candle's own kernels, which heirloom does not use: 8.0, as heirloom's own, which run on all later cards. (For 90 the PTX
+# would be of sm_90a, which no other card takes.)
+export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
+# Names the functions and error codes that cudarc knows: those of the newest drivers, since a code that it does not know has no
+# meaning in Rust. What drivers from 525 on lack is left out of the libraries that are linked (lazy_libraries.py).
 export CUDARC_CUDA_VERSION=13000
 export CUDAFORGE_THREADS=${CUDAFORGE_THREADS:-$(nproc)}
 
@@ -59,7 +62,11 @@ build)
     lazy_libraries
     cp "$CUDA_HOME/lib/libcudart_static.a" "$work/libraries/libcudart.a"
     HEIRLOOM_NVCC=lite CARGO_TARGET_DIR=$work cargo build --release --features cuda
-    grep -aq '^\.target sm_' "$work/release/heirloom" || { echo "the program holds no kernels" >&2; exit 1; }
+    grep -aq '^\.target sm_80' "$work/release/heirloom" || { echo "the program holds no kernels" >&2; exit 1; }
+    # Drivers from 525 on read PTX up to 8.0. candle's modules, which nothing loads, keep the compiler's version.
+    for version in 7.4 8.0; do
+        grep -aq "^\.version $version" "$work/release/heirloom" || { echo "no kernels of PTX $version" >&2; exit 1; }
+    done
     ls -l "$work/release/heirloom"
     ;;
 check)

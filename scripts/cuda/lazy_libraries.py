@@ -6,6 +6,9 @@
 A program linked with them needs no NVIDIA library to start. Where one is missing, each of its functions returns an error
 code. x86-64 Linux: a function is a jump through a table, whose slots are empty at first; the first call keeps the registers
 that carry arguments, looks the function up, and goes on to it.
+
+Functions that the oldest supported driver lacks (CUDA 12.0: driver 525) are left out: a program that could call one does not
+link.
 """
 
 import pathlib
@@ -13,16 +16,21 @@ import re
 import subprocess
 import sys
 
-# Name to link with, cudarc's module, versions of the library to try, and what its functions return when there is none.
+# Name to link with, cudarc's module, versions of the library to try, with the version of CUDA that the driver must support
+# for each, and what its functions return when there is none. Libraries of one major version of CUDA run with every driver of
+# that version and later ones (CUDA Compatibility, <https://docs.nvidia.com/deploy/cuda-compatibility/>).
 LIBRARIES = [
-    ("cuda", "driver", ["libcuda.so.1"], 100),  # CUDA_ERROR_NO_DEVICE
-    ("cublas", "cublas", ["libcublas.so.13", "libcublas.so.12"], 1),  # CUBLAS_STATUS_NOT_INITIALIZED
-    ("cublasLt", "cublaslt", ["libcublasLt.so.13", "libcublasLt.so.12"], 1),
-    ("curand", "curand", ["libcurand.so.10"], 203),  # CURAND_STATUS_INITIALIZATION_FAILED
-    ("nvrtc", "nvrtc", ["libnvrtc.so.13", "libnvrtc.so.12"], 11),  # NVRTC_ERROR_INTERNAL_ERROR
+    ("cuda", "driver", {"libcuda.so.1": 0}, 100),  # CUDA_ERROR_NO_DEVICE
+    ("cublas", "cublas", {"libcublas.so.13": 13000, "libcublas.so.12": 12000}, 1),  # CUBLAS_STATUS_NOT_INITIALIZED
+    ("cublasLt", "cublaslt", {"libcublasLt.so.13": 13000, "libcublasLt.so.12": 12000}, 1),
+    ("curand", "curand", {"libcurand.so.10": 0}, 203),  # CURAND_STATUS_INITIALIZATION_FAILED
+    ("nvrtc", "nvrtc", {"libnvrtc.so.13": 13000, "libnvrtc.so.12": 12000}, 11),  # NVRTC_ERROR_INTERNAL_ERROR
 ]
+# cudarc's name for the functions of the oldest driver.
+OLDEST = '"cuda-12000"'
 FOLDERS = ["", "/usr/local/cuda/lib64/", "/opt/cuda/lib64/", "/usr/lib/x86_64-linux-gnu/"]
 DECLARED = re.compile(r'extern "C" \{\s*fn (\w+)\([^;]*?\)\s*(?:->\s*([^;]+))?;', re.S)
+VERSIONS = re.compile(r"^(#\[cfg\(any\([^\n]*\)\)\]\n)?pub unsafe fn (\w+)\(", re.M)
 INTEGERS = ["rdi", "rsi", "rdx", "rcx", "r8", "r9"]
 
 JUMP = """
@@ -77,15 +85,24 @@ extern void *lazy_{library}_table[] __attribute__((visibility("hidden")));
 static const char *const names[] = {{ {quoted(names)} }};
 static const char returns_text[] = {{ {", ".join("1" if n in texts else "0" for n in names)} }};
 static const char *const files[] = {{ {quoted(files)} }};
+static const int drivers[] = {{ {", ".join(map(str, files.values()))} }};
 static const char *const folders[] = {{ {quoted(FOLDERS)} }};
 static void *library;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int missing(void) {{ return {code}; }}
-static const char *missing_text(void) {{ return "{files[0]} was not found"; }}
+static const char *missing_text(void) {{ return "{next(iter(files))} was not found"; }}
+static int driver_version(void) {{
+    int version = 0;
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_GLOBAL);
+    int (*ask)(int *) = driver ? (int (*)(int *))dlsym(driver, "cuDriverGetVersion") : 0;
+    return ask && !ask(&version) ? version : 0;
+}}
 static void open_library(void) {{
+    int version = driver_version();
     for (unsigned i = 0; !library && i < sizeof folders / sizeof *folders; i++)
         for (unsigned j = 0; !library && j < sizeof files / sizeof *files; j++) {{
             char path[256];
+            if (version < drivers[j]) continue;
             snprintf(path, sizeof path, "%s%s", folders[i], files[j]);
             library = dlopen(path, RTLD_LAZY | RTLD_GLOBAL);
         }}
@@ -104,8 +121,10 @@ def main():
     source, into = map(pathlib.Path, sys.argv[1:3])
     into.mkdir(parents=True, exist_ok=True)
     for library, module, files, code in LIBRARIES:
-        declared = DECLARED.findall((source / "src" / module / "sys" / "mod.rs").read_text())
-        names = sorted({name for name, _ in declared})
+        text = (source / "src" / module / "sys" / "mod.rs").read_text()
+        declared = DECLARED.findall(text)
+        old = {name for versions, name in VERSIONS.findall(text) if not versions or OLDEST in versions}
+        names = sorted({name for name, _ in declared} & old)
         if not names:
             sys.exit(f"cudarc declares no functions of {library} where they were looked for")
         texts = {name for name, returned in declared if "c_char" in returned}

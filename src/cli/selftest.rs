@@ -91,6 +91,9 @@ impl Args {
                 }
             }
         }
+        if on_gpu && self.only.is_none() {
+            self.check_alternatives(&chosen.device, &mut test);
+        }
         if self.only.is_none() {
             let device = if on_gpu { self.gpu() } else { "cpu".into() };
             test.note("a miniature recipe", recipe(&device));
@@ -111,12 +114,43 @@ impl Args {
         }
     }
 
+    /// Has other processes check the kernels that this GPU would not use by itself.
+    fn check_alternatives(&self, device: &candle_core::Device, test: &mut SelfTest<'_>) {
+        for (variable, value) in alternatives(device) {
+            if std::env::var_os(variable).is_some() {
+                continue;
+            }
+            match self.check_with(
+                &self.gpu(),
+                (variable, value),
+                &format!("{variable}={value}: "),
+            ) {
+                Ok(counts) => test.add(counts),
+                Err(error) => test.note(
+                    &format!("{variable}={value}"),
+                    Err::<String, _>(exit::words(&error)),
+                ),
+            }
+        }
+    }
+
     /// Has another process check a lesser unit, and prints what it finds. Returns how many checks passed and failed.
     fn check_unit(&self, unit: &str) -> Result<(usize, usize)> {
+        self.check_with("cpu", ("HEIRLOOM_UNIT", unit), "")
+    }
+
+    /// Has another process check products in bf16 on `device` with one variable set, and prints what it finds, each line with
+    /// `prefix`. Returns how many checks passed and failed.
+    fn check_with(
+        &self,
+        device: &str,
+        (variable, value): (&str, &str),
+        prefix: &str,
+    ) -> Result<(usize, usize)> {
         let out = Command::new(std::env::current_exe()?)
-            .args(["selftest", "--device", "cpu", "--only", "bf16", "--seed"])
+            .args(["selftest", "--device", device, "--only", "bf16", "--seed"])
             .arg(self.seed.to_string())
-            .env("HEIRLOOM_UNIT", unit)
+            .env(variable, value)
             .output()?;
         let mut counts = (0, 0);
         for line in String::from_utf8_lossy(&out.stdout).lines() {
@@ -130,7 +164,7 @@ impl Args {
                 false => counts.1 += 1,
             }
             let (name, found) = rest.split_once(": ").unwrap_or((rest, ""));
-            print(self.quiet, good, name, found);
+            print(self.quiet, good, &format!("{prefix}{name}"), found);
         }
         let expected = if counts.1 == 0 {
             exit::OK
@@ -143,6 +177,24 @@ impl Args {
         }
         Ok(counts)
     }
+}
+
+/// Settings that make a GPU compute with kernels that it would not use by itself: those of all other cards on a Hopper, of
+/// libraries without fused epilogues, and of logits in f32 in training.
+fn alternatives(device: &candle_core::Device) -> Vec<(&'static str, &'static str)> {
+    let always = [("HEIRLOOM_EPILOGUES", "apart"), ("HEIRLOOM_LOGITS", "f32")];
+    let general = is_hopper(device).then_some(("HEIRLOOM_ATTENTION", "mma"));
+    general.into_iter().chain(always).collect()
+}
+
+/// Whether a GPU has kernels of attention that no other kind of card uses.
+fn is_hopper(device: &candle_core::Device) -> bool {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return ops::cuda::is_hopper(device).unwrap_or(false);
+    }
+    let _ = device;
+    false
 }
 
 /// Prints the result of a check.

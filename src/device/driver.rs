@@ -3,13 +3,35 @@
 
 use std::error::Error as _;
 use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::fmt;
 use std::sync::OnceLock;
 
 use libloading::Library;
 use thiserror::Error;
 
-/// The version of CUDA that a driver must support (13.0: driver 580), in NVIDIA's way of counting.
-const CUDA: i32 = 13_000;
+/// The version of CUDA that a driver must support (12.0: driver 525), in NVIDIA's way of counting: that of the oldest cuBLAS
+/// which this program opens (`scripts/cuda/lazy_libraries.py`). The kernels ask for no more: their PTX is of version 8.0 at most
+/// (`build/ptx.rs`).
+const CUDA: i32 = 12_000;
+
+/// The first driver that supports [`CUDA`].
+const DRIVER: u32 = 525;
+
+/// The least compute capability that the kernels are made for.
+pub const CAPABILITY: Capability = Capability { major: 8, minor: 0 };
+
+/// What a GPU can compute, as NVIDIA counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Capability {
+    pub major: i32,
+    pub minor: i32,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
 
 /// A GPU as the driver counts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +39,7 @@ pub struct Gpu {
     pub name: String,
     /// Whether its compute mode lets no program use it.
     pub prohibited: bool,
+    pub capability: Capability,
 }
 
 /// Why the driver has no GPUs to offer.
@@ -27,8 +50,8 @@ pub enum DriverError {
     #[error("the NVIDIA driver lacks {0}: it is too old or damaged")]
     Damaged(&'static str),
     #[error(
-        "the NVIDIA driver is too old: it supports CUDA {}, this program needs {} (driver 580 or newer)",
-        version(*.0), version(CUDA)
+        "the NVIDIA driver is too old: it supports CUDA {}, and the oldest cuBLAS that this program computes with needs {} (driver {} or newer; nvidia-smi shows which one is installed)",
+        version(*.0), version(CUDA), DRIVER
     )]
     TooOld(i32),
     #[error("the NVIDIA driver finds no GPU{0}")]
@@ -47,6 +70,8 @@ fn version(number: i32) -> String {
 
 const NO_DEVICE: c_int = 100;
 const ATTRIBUTE_COMPUTE_MODE: c_int = 20;
+const ATTRIBUTE_CAPABILITY_MAJOR: c_int = 75;
+const ATTRIBUTE_CAPABILITY_MINOR: c_int = 76;
 const MODE_PROHIBITED: c_int = 2;
 
 /// The GPUs of this machine that this process may see (`CUDA_VISIBLE_DEVICES`).
@@ -155,7 +180,7 @@ impl Driver {
         type Name = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
         type Attribute = unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int;
         type Get = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
-        let (mut device, mut mode, mut name) = (0, 0, [0u8; 256]);
+        let (mut device, mut name) = (0, [0u8; 256]);
         // SAFETY: forwarded to the caller.
         unsafe {
             self.check(self.function::<Get>("cuDeviceGet")?(&mut device, index))?;
@@ -164,12 +189,43 @@ impl Driver {
             let room = name.len() as c_int - 1;
             self.check(get(name.as_mut_ptr().cast(), room, device))?;
             let get = self.function::<Attribute>("cuDeviceGetAttribute")?;
-            self.check(get(&mut mode, ATTRIBUTE_COMPUTE_MODE, device))?;
+            let attribute = |which| {
+                let mut value = 0;
+                self.check(get(&mut value, which, device)).map(|()| value)
+            };
             let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
             Ok(Gpu {
                 name: name.to_string_lossy().into_owned(),
-                prohibited: mode == MODE_PROHIBITED,
+                prohibited: attribute(ATTRIBUTE_COMPUTE_MODE)? == MODE_PROHIBITED,
+                capability: Capability {
+                    major: attribute(ATTRIBUTE_CAPABILITY_MAJOR)?,
+                    minor: attribute(ATTRIBUTE_CAPABILITY_MINOR)?,
+                },
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_driver_is_named_with_what_is_needed() {
+        let error = DriverError::TooOld(11_080).to_string();
+        assert!(error.contains("it supports CUDA 11.8"), "{error}");
+        assert!(error.contains("needs 12.0 (driver 525"), "{error}");
+    }
+
+    #[test]
+    fn capabilities_are_ordered_as_nvidia_counts() {
+        let of = |major, minor| Capability { major, minor };
+        for old in [of(5, 2), of(7, 0), of(7, 5)] {
+            assert!(old < CAPABILITY, "{old}");
+        }
+        for new in [of(8, 0), of(8, 6), of(8, 9), of(9, 0), of(10, 0), of(12, 0)] {
+            assert!(new >= CAPABILITY, "{new}");
+        }
+        assert_eq!(of(12, 1).to_string(), "12.1");
     }
 }

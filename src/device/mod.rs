@@ -17,7 +17,7 @@ use thiserror::Error;
 #[cfg(not(feature = "cuda"))]
 use crate::run::GpuStats;
 
-pub use driver::{DriverError, Gpu, gpus};
+pub use driver::{CAPABILITY, Capability, DriverError, Gpu, gpus};
 #[cfg(feature = "cuda")]
 pub use monitor::Monitor;
 
@@ -97,6 +97,13 @@ pub enum DeviceError {
     )]
     Prohibited { name: String },
     #[error(
+        "{name} cannot be used: its compute capability is {capability}, and the kernels need {CAPABILITY} (Ampere: A100, A10, RTX 30) or later"
+    )]
+    TooOld {
+        name: String,
+        capability: Capability,
+    },
+    #[error(
         "{name} is there, but this program was built without the feature `cuda` (docs/gpu.md tells how to build it)"
     )]
     CpuOnly { name: String },
@@ -162,15 +169,22 @@ fn gpu(index: usize) -> Result<Chosen, DeviceError> {
     if index >= gpus.len() {
         return Err(DeviceError::NoSuchGpu { there: gpus.len() });
     }
-    let Gpu { name, prohibited } = gpus.swap_remove(index);
-    match prohibited {
-        true => Err(DeviceError::Prohibited { name }),
-        false => Ok(Chosen {
-            name: format!("cuda:{index} {name}"),
-            device: opened(index, name)?,
-            note: None,
-        }),
+    let Gpu {
+        name,
+        prohibited,
+        capability,
+    } = gpus.swap_remove(index);
+    if prohibited {
+        return Err(DeviceError::Prohibited { name });
     }
+    if capability < CAPABILITY {
+        return Err(DeviceError::TooOld { name, capability });
+    }
+    Ok(Chosen {
+        name: format!("cuda:{index} {name}"),
+        device: opened(index, name)?,
+        note: None,
+    })
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -204,7 +218,7 @@ fn told(error: &str) -> String {
         e if e.contains("OUT_OF_MEMORY") => cause("its memory is used up by others"),
         e if e.contains("DEVICE_UNAVAILABLE") => cause("another program holds it for itself"),
         e if e.contains("CUBLAS_STATUS_NOT_INITIALIZED") || e.contains("CURAND") => cause(
-            "libcublas, libcublasLt or libcurand of CUDA 13 is not found or does not start; they come with CUDA and with PyTorch, and LD_LIBRARY_PATH tells where they are",
+            "libcublas, libcublasLt or libcurand of CUDA 12 or 13 (drivers before 580: of 12) is not found or does not start; they come with CUDA and with PyTorch, and LD_LIBRARY_PATH tells where they are",
         ),
         _ => error.to_string(),
     }

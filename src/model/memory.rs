@@ -43,7 +43,7 @@ pub fn workspace_bytes(
     let first = layer + 2 * stream + outside;
     let mut bytes = m as u64 * all + (rows - m) as u64 * first;
     let (chunk, stride) = mode.chunk(format, rows, config.vocab);
-    bytes += act * (chunk * stride) as u64;
+    bytes += WHOLE * (chunk * stride) as u64;
     if mode.trains() {
         let d_att = if att == c { 0 } else { att };
         let d_act = if fc == inner { 0 } else { inner };

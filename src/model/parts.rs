@@ -1,11 +1,11 @@
 //! A model's tensors by their role: views into an arena. Parameters and gradients have the same form.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 
 use super::arena::{Arena, Param};
 use super::config::{DecoderConfig, Norms, Positions};
 use super::family;
-use crate::ops::Layout;
+use crate::ops::{self, Layout};
 
 /// A norm: weight, bias, and both in one span (for gradients).
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl Parts {
             arena,
             at: 0,
             without_weight: match config.norm {
-                Norms::Plain => Some(Tensor::ones(config.n_embd, DType::F32, device)?),
+                Norms::Plain => Some(ones(config.n_embd, device)?),
                 Norms::LayerNorm | Norms::RmsNorm => None,
             },
         };
@@ -90,6 +90,13 @@ impl Parts {
             head,
         })
     }
+}
+
+/// A tensor of ones, without a kernel of candle's: those are compiled for one kind of GPU.
+fn ones(n: usize, device: &Device) -> Result<Tensor> {
+    let all = ops::zeros(n, device)?;
+    ops::write(&all, &vec![1.0f32; n])?;
+    Ok(all)
 }
 
 /// Walks along an arena.

@@ -105,7 +105,9 @@ impl RaggedSpace {
             let n = rows.min(asked.len() - from);
             let logits = ops::zeros((n, self.vocab), &self.device)?;
             ops::head_logits(self.compute, &logits, &x.narrow(0, from, n)?, &head)?;
-            likeliest.extend(logits.argmax(1)?.to_vec1::<u32>()?);
+            ops::lend(&logits, |logits| {
+                likeliest.extend(logits.chunks(self.vocab).map(first_maximum));
+            })?;
         }
         let same = likeliest.iter().zip(asked).map(|(id, a)| *id == a.token);
         Ok(log_likelihoods.into_iter().zip(same).collect())
@@ -132,10 +134,11 @@ impl RaggedSpace {
     /// The rows of the latest pass that tokens are asked for after, `[R, C]`, and the head's weight.
     fn gathered(&self, model: &Decoder, asked: &[Asked]) -> Result<(Tensor, Tensor)> {
         let rows: Vec<u32> = asked.iter().map(|a| a.row).collect();
-        let rows = Tensor::from_vec(rows, asked.len(), &self.device)?;
         let x = self.room.room_final(model.config.n_embd)?;
+        let out = ops::zeros_of((rows.len(), model.config.n_embd), x.dtype(), &self.device)?;
+        ops::gather_rows(&out, &x, &rows)?;
         let head = &model.operands(self.compute)?.head;
-        Ok((x.index_select(&rows, 0)?, head.narrow(0, 0, self.vocab)?))
+        Ok((out, head.narrow(0, 0, self.vocab)?))
     }
 
     /// A workspace of `m` rows in this memory.
@@ -171,10 +174,21 @@ impl RaggedSpace {
         };
         let ragged = Ragged {
             stretches: stretches.to_vec(),
-            positions: Tensor::from_vec(positions, m, &self.device)?,
+            positions,
         };
         self.room.ragged_view(config, m, rope, ragged)
     }
+}
+
+/// Index of the largest value, the first of several.
+fn first_maximum(row: &[f32]) -> u32 {
+    let mut best = 0;
+    for (i, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = i;
+        }
+    }
+    best as u32
 }
 
 #[cfg(test)]

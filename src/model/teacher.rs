@@ -24,7 +24,12 @@ pub struct Teacher {
 /// own: with bf16 on the CPU its head works on columns.
 fn piece(student: Format, rows: usize, vocab: usize) -> ((usize, usize), bool) {
     match student.gpu {
-        true => (student.chunk(rows, vocab), false),
+        true => {
+            // The student's memory is counted in f32, and its logits are of its activations' type.
+            let (whole, stride) = student.chunk(rows, vocab);
+            let own = whole * size_of::<f32>() / student.activation().size_in_bytes();
+            ((own.min(rows), stride), false)
+        }
         false => {
             let piece = Format::PLAIN.chunk(rows, vocab);
             (piece, piece != student.chunk(rows, vocab))

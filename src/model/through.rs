@@ -14,7 +14,12 @@ impl Decoder {
     /// When a token is not in the vocabulary.
     pub fn embed(&self, ws: &Workspace) -> Result<()> {
         let wpe = match (&self.w.wpe, &ws.ragged) {
-            (Some(wpe), Some(ragged)) => Some(wpe.index_select(&ragged.positions, 0)?),
+            (Some(wpe), Some(ragged)) => {
+                let rows = (ragged.positions.len(), self.config.n_embd);
+                let rows = ops::zeros(rows, wpe.device())?;
+                ops::gather_rows(&rows, wpe, &ragged.positions)?;
+                Some(rows)
+            }
             (wpe, _) => wpe.clone(),
         };
         ops::embedding(ws.x(0), &ws.inputs, &self.w.wte, wpe.as_ref())

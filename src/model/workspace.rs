@@ -8,14 +8,16 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::config::{DecoderConfig, Mlp, Positions};
+use crate::ops::logits::stride;
 use crate::ops::{self, GpuFeature, Precision, Stretch};
 
 /// Most elements of a chunk of logits in f32: bounds the head's scratch (64 MiB) for any vocabulary. Each chunk costs a
 /// pass over the weights and their gradients.
 const CHUNK_ELEMENTS: usize = 16 << 20;
 
-/// The same on a GPU, whose products need many rows.
-const CHUNK_ELEMENTS_GPU: usize = 1 << 29;
+/// The same on a GPU, whose products need many rows, in f32 (2 GiB) and with bf16 (1 GiB, where training in bf16 has twice the
+/// rows).
+const CHUNK_ELEMENTS_GPU: [usize; 2] = [1 << 29, 1 << 28];
 
 /// The types of a model's tensors. On the CPU everything is f32, and operands of products are rounded as they are read.
 /// On a GPU, activations and their gradients are bf16 with [`Precision::Bf16`], and so is a copy of the weights; the
@@ -67,11 +69,11 @@ impl Format {
         self.activation() != self.stream_gradient()
     }
 
-    /// Rows of logits that exist at once, and elements from one to the next.
+    /// Rows of logits in f32 that exist at once, and elements from one to the next.
     pub(super) fn chunk(self, m: usize, vocab: usize) -> (usize, usize) {
         let (most, stride) = match (self.gpu, self.compute) {
-            // Rows begin at offsets that allow wide accesses.
-            (true, _) => (CHUNK_ELEMENTS_GPU, vocab.next_multiple_of(64)),
+            (true, Precision::F32) => (CHUNK_ELEMENTS_GPU[0], stride(vocab)),
+            (true, Precision::Bf16) => (CHUNK_ELEMENTS_GPU[1], stride(vocab)),
             (false, Precision::F32) => (CHUNK_ELEMENTS, vocab),
             // The head computes blocks of columns in its own scratch.
             (false, Precision::Bf16) => (vocab, vocab),
@@ -178,8 +180,8 @@ struct Room {
 #[derive(Debug)]
 pub(super) struct Ragged {
     pub(super) stretches: Vec<Stretch>,
-    /// Position of each row in its text, `u32[M]`.
-    pub(super) positions: Tensor,
+    /// Position of each of the M rows in its text.
+    pub(super) positions: Vec<u32>,
 }
 
 /// Buffers for batches of `batch` windows of `time` tokens.
@@ -248,7 +250,8 @@ impl Room {
             losses: zeros(1)?,
             inputs: ids()?,
             targets: ids()?,
-            chunk: activations(&[chunk * stride], format, device)?,
+            // In f32 whatever activations are: evaluations round no logits.
+            chunk: ops::zeros(chunk * stride, device)?,
         })
     }
 

@@ -43,18 +43,25 @@ pub mod cpu;
 pub mod cuda;
 mod distillation;
 mod embedding;
+mod gather;
 mod gpu_features;
 mod head;
 mod instructions;
 mod layout;
 mod linear;
+pub mod logits;
 mod muon;
 mod norm;
 #[cfg(any(test, feature = "cuda"))]
 mod operands;
 mod out_of_memory;
+#[cfg(any(test, feature = "cuda"))]
+mod plans;
 mod precision;
 mod recording;
+mod runs;
+#[cfg(any(test, feature = "cuda"))]
+mod shared_memory;
 mod soft_targets;
 mod update;
 
@@ -71,6 +78,7 @@ pub use attention_shape::{AttentionShape, Stretch};
 pub use block::Block;
 pub use distillation::head_distillation;
 pub use embedding::{embedding, embedding_backward};
+pub use gather::gather_rows;
 pub use gpu_features::{GpuFeature, check_gpu_features};
 pub use head::{head_cross_entropy, head_log_likelihoods, head_logits};
 pub use instructions::{check_unit, unit, units, vectors};

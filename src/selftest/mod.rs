@@ -2,10 +2,11 @@
 //!
 //! Every op and whole models of both families are compared with candle-nn's layers, losses and AdamW and candle's autograd,
 //! in f64 on the CPU (`oracle`), on fresh random inputs, with ragged shapes and outputs filled with NaN before. A GPU is also
-//! compared with the CPU, at larger sizes (`ops`, `models`): gradients of whole models, repetition to the bit, more memory
-//! than there is.
+//! compared with the CPU, at larger sizes and with operands that cards differ in (`ops`, `cards`, `models`): gradients of whole
+//! models, repetition to the bit, more memory than there is.
 
 mod attention;
+mod cards;
 mod compare;
 mod models;
 mod ops;
@@ -74,6 +75,7 @@ impl<'a> SelfTest<'a> {
         if self.device.is_cuda() {
             self.ops();
             self.half_streams();
+            self.unusual_operands();
             self.models();
         }
     }

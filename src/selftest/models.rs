@@ -6,7 +6,7 @@ use rand::Rng;
 use super::SelfTest;
 use super::compare::{Tolerance, apart};
 use crate::config::TrainConfig;
-use crate::model::{Decoder, DecoderConfig, Head, Mode, Sizes, Workspace};
+use crate::model::{Decoder, DecoderConfig, Head, Mlp, Mode, Norms, Sizes, Workspace};
 use crate::ops::{self, Accumulation, Precision, Recording};
 use crate::train::{Hyperparameters, Optimizer};
 
@@ -30,7 +30,20 @@ impl SelfTest<'_> {
         });
         llama.n_kv_head = 2;
         llama.n_inner = 344;
-        for (name, config) in [("gpt2", gpt2), ("llama", llama)] {
+        let exact_gelu = DecoderConfig {
+            mlp: Mlp::GeluErf,
+            ..gpt2.clone()
+        };
+        let olmo = DecoderConfig {
+            norm: Norms::Plain,
+            ..llama.clone()
+        };
+        for (name, config) in [
+            ("gpt2", gpt2),
+            ("gpt2 with exact gelu", exact_gelu),
+            ("llama", llama),
+            ("olmo", olmo),
+        ] {
             for compute in [Precision::F32, Precision::Bf16] {
                 let what = format!("{name} {}", compute.name());
                 self.check(&format!("gradients of a {what} model"), |t| {

@@ -318,7 +318,7 @@ impl Facts {
     fn on(&mut self, card: Option<String>, job: &Job, config: &DecoderConfig, device: &Device) {
         #[cfg(feature = "cuda")]
         if device.is_cuda() {
-            self.memory = ops::cuda::memory_in_use(device).ok().map(|m| m.peak);
+            self.memory = ops::cuda::memory_in_use(device).ok().and_then(|m| m.peak);
         }
         let peak = card.as_deref().and_then(peak_bf16);
         // For products in f32 the data sheets' number is none.

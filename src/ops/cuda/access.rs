@@ -1,11 +1,14 @@
 //! Values between the CPU's memory and the GPU's.
 
+use candle_core::cuda_backend::cudarc::driver::result;
 use candle_core::{DType, Result, Tensor, WithDType, bail};
 use half::bf16;
 
+use super::driver_error::driver;
 use super::gpu::{Arg, Gpu, Launch};
 use super::{address, address_f32};
-use crate::ops::operands::{BF16, F32, Operands};
+use crate::ops::operands::{ACTIVATIONS, BF16, F32, Operands};
+use crate::ops::runs::Run;
 
 /// Copies a tensor's values out, after everything queued so far.
 pub fn read(t: &Tensor) -> Result<Vec<f32>> {
@@ -52,6 +55,30 @@ pub fn zero(t: &Tensor) -> Result<()> {
     let bytes = t.elem_count() * t.dtype().size_in_bytes();
     // SAFETY: the tensor has these bytes.
     unsafe { Gpu::of(t)?.clear(address(t)?, bytes) }
+}
+
+/// Copies runs of rows of `x[R, C]` to `out[R', C]`.
+pub fn copy_rows(out: &Tensor, x: &Tensor, runs: &[Run]) -> Result<()> {
+    let ((r, c), rows) = (x.dims2()?, out.dim(0)?);
+    let operands = Operands::of("copies of rows", out);
+    operands.check("x", x, r * c, ACTIVATIONS)?;
+    operands.check("out", out, rows * c, ACTIVATIONS)?;
+    operands.same_type(&[out, x])?;
+    let last = |run: &Run| (run.to + run.len > rows) || (run.from + run.len > r);
+    if let Some(run) = runs.iter().find(|run| last(run)) {
+        bail!("{run:?} leaves {r} rows or {rows}");
+    }
+    let gpu = Gpu::of(out)?;
+    gpu.stream.context().bind_to_thread().map_err(driver)?;
+    let (to, from, row) = (address(out)?, address(x)?, c * x.dtype().size_in_bytes());
+    for run in runs {
+        let at = |base: u64, n: usize| base + (n * row) as u64;
+        let (to, from) = (at(to, run.to), at(from, run.from));
+        let stream = gpu.stream.cu_stream();
+        // SAFETY: compared: x [r, c], out [rows, c], and the run lies within both.
+        unsafe { result::memcpy_dtod_async(to, from, run.len * row, stream) }.map_err(driver)?;
+    }
+    Ok(())
 }
 
 /// `out[bf16] = x[f32]`, rounded to the nearest.

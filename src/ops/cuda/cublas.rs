@@ -1,28 +1,14 @@
 //! What is kept of cuBLASLt: its handle, its workspace and the plans made so far.
 
-use std::collections::HashMap;
-
 use candle_core::cuda_backend::cudarc::cublaslt::{result as lt, sys};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
-use candle_core::{DType, Error, Result};
+use candle_core::{Error, Result};
 
 use super::driver_error::driver;
+use crate::ops::plans::{Key, Plans};
 
 /// Memory that a product may use besides its operands: what NVIDIA advises for Hopper GPUs.
 pub const WORKSPACE: usize = 32 << 20;
-
-/// All that a plan depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
-    pub(super) sizes: (usize, usize, usize),
-    pub(super) strides: (usize, usize, usize),
-    pub(super) transposed: (bool, bool),
-    pub(super) dtypes: (DType, DType),
-    pub(super) alignment: (u64, u64, u64, u64),
-    pub(super) adds: bool,
-    pub(super) epilogue: i32,
-    pub(super) pre: u64,
-}
 
 /// What cuBLASLt needs to do a product, found once.
 pub struct Plan {
@@ -33,15 +19,32 @@ pub struct Plan {
     pub(super) algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
+impl Drop for Plan {
+    fn drop(&mut self) {
+        // SAFETY: made for this plan, which nothing uses any more. What a failed release leaves behind is some bytes.
+        unsafe {
+            let _ = lt::destroy_matmul_desc(self.desc);
+            for layout in [self.a, self.b, self.out] {
+                let _ = lt::destroy_matrix_layout(layout);
+            }
+        }
+    }
+}
+
 /// cuBLASLt's handle and the plans made so far.
 pub struct CublasLt {
     pub(super) handle: sys::cublasLtHandle_t,
     pub(super) workspace: CudaSlice<u8>,
-    pub(super) plans: HashMap<Key, Plan>,
+    pub(super) plans: Plans<Key, Plan>,
 }
 
 // SAFETY: the handle and the descriptions are used under a lock, by one thread at a time.
 unsafe impl Send for CublasLt {}
+
+/// Whether cuBLASLt has no algorithm for what was asked, rather than failing at it.
+pub fn is_unsupported(e: &lt::CublasError) -> bool {
+    e.0 == sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED
+}
 
 pub fn failed(e: lt::CublasError) -> Error {
     Error::Msg(format!("cuBLASLt reports {e}"))
@@ -59,7 +62,7 @@ impl CublasLt {
         Ok(Self {
             handle,
             workspace,
-            plans: HashMap::new(),
+            plans: Plans::default(),
         })
     }
 }

@@ -4,14 +4,14 @@ use candle_core::{Result, Tensor, bail};
 
 use super::gemm::{Accumulate, Epilogue, Matmul, Operand};
 use super::gpu::{Arg, Gpu, Launch};
-use super::head::stride;
+use super::head::Piece;
 use super::{address, address_f32, int, suffix};
 use crate::ops::operands::{ACTIVATIONS, F32, IDS, Operands};
 use crate::ops::{Accumulation, SoftTargets};
 
 /// Computes the losses of all rows, and with `grads = (dx, dwte, how)` the gradients of their sum times `scale`: `dx = …`,
-/// `dwte = …` or `+=`. `chunk` and the teacher's chunk hold rows of logits, [`stride`] apart. The teacher's activations may be bf16 where
-/// the student's are f32.
+/// `dwte = …` or `+=`. `chunk` and the teacher's chunk are memory for rows of logits, which are of their model's type of activations. The
+/// teacher's may be bf16 where the student's are f32.
 #[allow(clippy::too_many_arguments)]
 pub fn distillation(
     losses: &Tensor,
@@ -24,49 +24,31 @@ pub fn distillation(
     teacher: &SoftTargets<'_>,
 ) -> Result<()> {
     let ((v, c), (taught, width)) = (wte.dims2()?, teacher.head.dims2()?);
-    let (m, stride) = (targets.elem_count(), stride(v));
-    let rows = chunk.elem_count().min(teacher.chunk.elem_count()) / stride;
-    if rows == 0 || taught != v {
-        bail!(
-            "distillation: the pieces {:?} and {:?} have no room for a row of {stride}, or the vocabularies of {v} and {taught} differ",
-            chunk.shape(),
-            teacher.chunk.shape()
-        );
+    let m = targets.elem_count();
+    if taught != v {
+        bail!("distillation: the vocabularies of {v} and {taught} differ");
     }
     let operands = Operands::of("distillation", x);
     operands.check("x", x, m * c, ACTIVATIONS)?;
     operands.check("wte", wte, v * c, ACTIVATIONS)?;
-    operands.check(
-        "the piece of logits",
-        chunk,
-        chunk.elem_count(),
-        ACTIVATIONS,
-    )?;
-    operands.same_type(&[chunk, x, wte])?;
+    operands.same_type(&[x, wte])?;
     operands.check("the teacher's x", teacher.x, m * width, ACTIVATIONS)?;
     operands.check("the teacher's head", teacher.head, v * width, ACTIVATIONS)?;
-    operands.check(
-        "the piece of the teacher's logits",
-        teacher.chunk,
-        teacher.chunk.elem_count(),
-        ACTIVATIONS,
-    )?;
-    operands.same_type(&[teacher.chunk, teacher.x, teacher.head])?;
+    operands.same_type(&[teacher.x, teacher.head])?;
     operands.check("losses", losses, m, F32)?;
     operands.check("targets", targets, m, IDS)?;
     operands.check("dx", dx, m * c, ACTIVATIONS)?;
     operands.check("dwte", dwte, v * c, F32)?;
+    let own = Piece::new(&operands, chunk, x.dtype(), v)?;
+    let of_teacher = Piece::new(&operands, teacher.chunk, teacher.x.dtype(), v)?;
     // Few pieces of similar size.
-    let rows = m.div_ceil(m.div_ceil(rows));
+    let rows = m.div_ceil(m.div_ceil(own.rows().min(of_teacher.rows())));
     let gpu = Gpu::of(x)?;
     let (all, all_taught) = (Operand::rows(x, c)?, Operand::rows(teacher.x, width)?);
     let (weight, head) = (Operand::rows(wte, c)?, Operand::rows(teacher.head, width)?);
-    let (logits, taught) = (
-        Operand::rows(chunk, stride)?,
-        Operand::rows(teacher.chunk, stride)?,
-    );
+    let (logits, taught) = (own.logits(), of_teacher.logits());
     let (losses, targets) = (address_f32(losses)?, address(targets)?);
-    let name = format!("distillation_{}_{}", suffix(chunk)?, suffix(teacher.chunk)?);
+    let name = format!("distillation_{}_{}", suffix(x)?, suffix(teacher.x)?);
     for from in (0..m).step_by(rows) {
         let n = rows.min(m - from);
         let x = all.skip(from);
@@ -81,12 +63,12 @@ pub fn distillation(
             then: Epilogue::Nothing,
         };
         let args = [
-            Arg::At(address(chunk)?),
-            Arg::At(address(teacher.chunk)?),
+            Arg::At(logits.at),
+            Arg::At(taught.at),
             Arg::At(losses + 4 * from as u64),
             Arg::At(targets + 4 * from as u64),
             Arg::Int(int(v)?),
-            Arg::Int(int(stride)?),
+            Arg::Int(int(own.stride())?),
             Arg::Float(scale),
             Arg::Float(teacher.alpha),
             Arg::Float(teacher.temperature),
@@ -114,7 +96,7 @@ pub fn distillation(
             },
             then: Epilogue::Nothing,
         };
-        // SAFETY: compared: both chunks (at least [rows, stride]), x [m, c], wte [v, c], the teacher's x [m, width] and head
+        // SAFETY: compared: both pieces (at least `rows` rows, of equal stride), x [m, c], wte [v, c], the teacher's x [m, width] and head
         // [v, width], losses [m], targets [m], dx [m, c], dwte [v, c]; the n rows from `from` on are among the m, and n is at most
         // `rows`.
         unsafe {

@@ -1,18 +1,18 @@
 //! Matrix products by cuBLASLt: operands of one type, sums in f32.
 
-use std::collections::hash_map::Entry;
 use std::ffi::c_void;
-use std::sync::PoisonError;
+use std::sync::{OnceLock, PoisonError};
 
 use candle_core::cuda_backend::cudarc::cublaslt::{result as lt, sys};
 use candle_core::cuda_backend::cudarc::driver::DevicePtr;
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::cublas::{CublasLt, Key, Plan, WORKSPACE, failed};
+use super::cublas::{CublasLt, Plan, WORKSPACE, failed, is_unsupported};
 use super::driver_error::driver;
 use super::gpu::Gpu;
 use super::{Address, address};
 use crate::ops::Accumulation;
+use crate::ops::plans::{Alignments, Key, alignment, sums_in_f32_alone};
 
 /// A row-major matrix, read as it lies or transposed.
 #[derive(Debug, Clone, Copy)]
@@ -129,17 +129,19 @@ pub struct Matmul {
     pub then: Epilogue,
 }
 
+/// Whether biases and GELUs are computed after products, by kernels of their own: `HEIRLOOM_EPILOGUES=apart`. So a card whose
+/// cuBLASLt has the fused ones can check the way of those where it lacks them.
+fn apart() -> bool {
+    static APART: OnceLock<bool> = OnceLock::new();
+    *APART.get_or_init(|| std::env::var_os("HEIRLOOM_EPILOGUES").is_some_and(|v| v == "apart"))
+}
+
 fn type_of(dtype: DType) -> Result<sys::cudaDataType> {
     match dtype {
         DType::F32 => Ok(sys::cudaDataType::CUDA_R_32F),
         DType::BF16 => Ok(sys::cudaDataType::CUDA_R_16BF),
         other => bail!("products of {other:?} are not made"),
     }
-}
-
-/// The largest power of two up to 256 that divides an address.
-fn alignment(at: Address) -> u64 {
-    1 << at.trailing_zeros().min(8)
 }
 
 impl Matmul {
@@ -153,12 +155,7 @@ impl Matmul {
             strides: (self.a.stride, self.b.stride, self.out.stride),
             transposed: (self.a.transposed, self.b.transposed),
             dtypes: (self.a.dtype, self.out.dtype),
-            alignment: (
-                alignment(self.a.at),
-                alignment(self.b.at),
-                alignment(other),
-                alignment(self.out.at),
-            ),
+            alignments: Alignments::of(self.a.at, self.b.at, other, self.out.at, self.then.bias()),
             adds: !matches!(self.onto, Accumulate::Nothing),
             epilogue: self.then.epilogue() as i32,
             pre: self.then.pre().map_or(0, alignment),
@@ -170,8 +167,31 @@ impl Matmul {
     /// # Safety
     /// The operands must have the sizes told, and the output must overlap with none but itself.
     pub unsafe fn queue(self, gpu: &Gpu) -> Result<()> {
+        // SAFETY: as the caller says.
+        match unsafe { self.try_queue(gpu) }? {
+            true => Ok(()),
+            false => bail!(
+                "cuBLASLt has no algorithm for a product of {} x {} by {} x {} in {:?}, {:?}",
+                self.m,
+                self.k,
+                self.k,
+                self.n,
+                self.a.dtype,
+                self.then
+            ),
+        }
+    }
+
+    /// Queues the product where cuBLASLt has an algorithm for it; returns whether it has.
+    ///
+    /// # Safety
+    /// As for [`Self::queue`].
+    pub unsafe fn try_queue(self, gpu: &Gpu) -> Result<bool> {
         if self.a.dtype != self.b.dtype {
             bail!("a product of {:?} by {:?}", self.a.dtype, self.b.dtype);
+        }
+        if !matches!(self.then, Epilogue::Nothing) && apart() {
+            return Ok(false);
         }
         gpu.stream.context().bind_to_thread().map_err(driver)?;
         let mut products = gpu.products.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,9 +200,8 @@ impl Matmul {
             workspace,
             plans,
         } = &mut *products;
-        let plan = match plans.entry(self.key()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(self.plan(*handle)?),
+        let Some(plan) = plans.get_or_make(self.key(), || self.plan(*handle))? else {
+            return Ok(false);
         };
         let (alpha, beta) = (
             1f32,
@@ -197,7 +216,7 @@ impl Matmul {
             Accumulate::Nothing | Accumulate::Out => self.out.at,
         };
         // SAFETY: addresses are the caller's, descriptions live in the plan, and the stream is the device's.
-        unsafe {
+        let done = unsafe {
             self.point(plan.desc)?;
             // cuBLASLt counts by columns: the transposed product, with the operands exchanged.
             lt::matmul(
@@ -218,7 +237,15 @@ impl Matmul {
                 WORKSPACE,
                 gpu.stream.cu_stream().cast(),
             )
-            .map_err(failed)
+        };
+        match done {
+            Ok(()) => Ok(true),
+            // An algorithm was offered that does not take the operands: the next call asks no more.
+            Err(e) if is_unsupported(&e) => {
+                plans.give_up(self.key());
+                Ok(false)
+            }
+            Err(e) => Err(failed(e)),
         }
     }
 
@@ -249,7 +276,8 @@ impl Matmul {
         Ok(())
     }
 
-    fn plan(&self, handle: sys::cublasLtHandle_t) -> Result<Plan> {
+    /// Asks cuBLASLt for an algorithm; `None` when it has none.
+    fn plan(&self, handle: sys::cublasLtHandle_t) -> Result<Option<Plan>> {
         let (m, k, n) = (self.m as u64, self.k as u64, self.n as u64);
         let layout = |of: &Operand, rows: u64, columns: u64| {
             // A row-major matrix is, by columns, its transpose.
@@ -280,63 +308,65 @@ impl Matmul {
             layout(&self.a, m, k)?,
             layout(&self.out, m, n)?,
         );
-        let wish = lt::create_matmul_pref().map_err(failed)?;
-        let key = self.key();
+        // Owns what was made above: dropped where there is no algorithm.
+        let mut plan = Plan {
+            desc,
+            a,
+            b,
+            out,
+            algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
+        };
+        match self.algorithm(handle, &plan) {
+            Ok(found) => {
+                plan.algorithm = found;
+                Ok(Some(plan))
+            }
+            Err(e) if is_unsupported(&e) => Ok(None),
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    /// cuBLASLt's first choice of an algorithm.
+    fn algorithm(
+        &self,
+        handle: sys::cublasLtHandle_t,
+        plan: &Plan,
+    ) -> std::result::Result<sys::cublasLtMatmulAlgo_t, lt::CublasError> {
         use sys::cublasLtMatmulPreferenceAttributes_t as Wish;
-        let alignments = [
-            (
-                Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
-                key.alignment.1,
-            ),
-            (
-                Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-                key.alignment.0,
-            ),
-            (
-                Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
-                key.alignment.2,
-            ),
-            (
-                Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
-                key.alignment.3,
-            ),
+        let Alignments { a, b, onto, out } = self.key().alignments;
+        let mut wishes = vec![
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, b),
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, a),
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, onto),
+            (Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, out),
         ];
-        // SAFETY: as above.
-        let found = unsafe {
+        if sums_in_f32_alone(self.out.dtype) {
+            use sys::cublasLtReductionScheme_t as Scheme;
+            let schemes = Scheme::CUBLASLT_REDUCTION_SCHEME_NONE as u32
+                | Scheme::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
+            wishes.push((Wish::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes));
+        }
+        let wish = lt::create_matmul_pref()?;
+        let ask = || {
             let room = std::ptr::from_ref(&WORKSPACE).cast();
             let most = Wish::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
-            lt::set_matmul_pref_attribute(wish, most, room, size_of::<usize>()).map_err(failed)?;
-            for (attribute, bytes) in alignments {
-                let bytes = bytes as u32;
-                lt::set_matmul_pref_attribute(
-                    wish,
-                    attribute,
-                    std::ptr::from_ref(&bytes).cast(),
-                    4,
-                )
-                .map_err(failed)?;
+            // SAFETY: attributes have the types that cuBLASLt documents: size_t here, uint32_t for all others.
+            unsafe { lt::set_matmul_pref_attribute(wish, most, room, size_of::<usize>()) }?;
+            for (attribute, value) in wishes {
+                let value = std::ptr::from_ref(&value).cast();
+                // SAFETY: as above.
+                unsafe { lt::set_matmul_pref_attribute(wish, attribute, value, 4) }?;
             }
-            let found = lt::get_matmul_algo_heuristic(handle, desc, a, b, out, out, wish);
-            lt::destroy_matmul_pref(wish).map_err(failed)?;
-            found
+            let Plan {
+                desc, a, b, out, ..
+            } = *plan;
+            // SAFETY: the descriptions live in the plan.
+            unsafe { lt::get_matmul_algo_heuristic(handle, desc, a, b, out, out, wish) }
         };
-        match found {
-            Ok(found) => Ok(Plan {
-                desc,
-                a,
-                b,
-                out,
-                algorithm: found.algo,
-            }),
-            Err(e) => bail!(
-                "cuBLASLt has no way to make a product of {} x {} by {} x {} in {:?}: {e}",
-                self.m,
-                self.k,
-                self.k,
-                self.n,
-                self.a.dtype
-            ),
-        }
+        let found = ask();
+        // SAFETY: made above, and used no more.
+        unsafe { lt::destroy_matmul_pref(wish) }?;
+        Ok(found?.algo)
     }
 }
 

@@ -14,11 +14,13 @@ use super::Address;
 use super::cublas::CublasLt;
 use super::driver_error::driver;
 use super::staging::Staging;
+use crate::ops::shared_memory::SharedMemory;
 
 /// The kernels, as PTX, by file.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     include_str!(concat!(env!("OUT_DIR"), "/attention.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/attention_plain.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/bias.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/distillation.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/elementwise.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/embedding.ptx")),
@@ -39,7 +41,7 @@ pub const THREADS: u32 = 256;
 pub struct Gpu {
     pub stream: Arc<CudaStream>,
     modules: Vec<Arc<CudaModule>>,
-    functions: Mutex<HashMap<String, CudaFunction>>,
+    functions: Mutex<HashMap<String, Function>>,
     pub products: Mutex<CublasLt>,
     /// Memory for partial sums, as large as the largest need so far.
     scratch: Mutex<Option<CudaSlice<u8>>>,
@@ -48,6 +50,13 @@ pub struct Gpu {
     pub processors: u32,
     /// Whether it has the kernels of compute capability 9.0.
     pub hopper: bool,
+}
+
+/// A loaded kernel.
+struct Function {
+    kernel: CudaFunction,
+    /// Bytes of dynamic shared memory that it may use.
+    shared: SharedMemory,
 }
 
 static GPUS: OnceLock<Mutex<HashMap<DeviceId, Arc<Gpu>>>> = OnceLock::new();
@@ -94,17 +103,11 @@ impl Gpu {
             attribute(Which::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(Which::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         );
-        if capability < (8, 0) {
-            bail!(
-                "its compute capability is {}.{}; the kernels need 8.0 (Ampere) or later",
-                capability.0,
-                capability.1
-            );
-        }
         // So that the general kernels can be checked and timed on a Hopper GPU, too.
         let general = std::env::var_os("HEIRLOOM_ATTENTION").is_some_and(|v| v == "mma");
         let hopper = capability == (9, 0) && !general;
         let files = FILES.iter().chain(hopper.then_some(&HOPPER));
+        keep_freed(pool(&stream));
         Ok(Self {
             modules: files.map(load).collect::<Result<_>>()?,
             hopper,
@@ -120,20 +123,23 @@ impl Gpu {
     /// A kernel that may use `shared` bytes of dynamic shared memory.
     fn function(&self, name: &str, shared: u32) -> Result<CudaFunction> {
         let mut functions = lock(&self.functions);
-        if let Some(f) = functions.get(name) {
-            return Ok(f.clone());
+        if !functions.contains_key(name) {
+            let mut found = self.modules.iter().map(|m| m.load_function(name));
+            let Some(kernel) = found.find_map(std::result::Result::ok) else {
+                bail!("there is no kernel {name}")
+            };
+            let shared = SharedMemory::default();
+            functions.insert(name.to_string(), Function { kernel, shared });
         }
-        let mut found = self.modules.iter().map(|m| m.load_function(name));
-        let Some(f) = found.find_map(std::result::Result::ok) else {
+        let Some(function) = functions.get_mut(name) else {
             bail!("there is no kernel {name}")
         };
-        // More than 48 KiB, what the kernel has of its own included, has to be asked for.
-        if shared > 32 << 10 {
+        function.shared.grow(shared, |bytes| {
             let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            f.set_attribute(most, shared as i32).map_err(driver)?;
-        }
-        functions.insert(name.to_string(), f.clone());
-        Ok(f)
+            let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+            function.kernel.set_attribute(most, bytes).map_err(driver)
+        })?;
+        Ok(function.kernel.clone())
     }
 
     /// Queues a kernel.
@@ -234,33 +240,71 @@ pub fn uuid(device: &Device) -> Result<[u8; 16]> {
     Ok(uuid.bytes.map(|b| b as u8))
 }
 
+/// The pool that a GPU's memory comes from; `None` where the driver has none (some virtual GPUs, WSL).
+fn pool(stream: &CudaStream) -> Option<sys::CUmemoryPool> {
+    let context = stream.context();
+    let supported = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED;
+    if !matches!(context.attribute(supported), Ok(1..)) {
+        return None;
+    }
+    // SAFETY: the context's own device.
+    unsafe { result::device::get_default_mem_pool(context.cu_device()) }.ok()
+}
+
+/// Lets a pool keep what is freed. Without that, it unmaps freed memory whenever the stream is waited for, which is once a step.
+/// A driver that refuses is only slower.
+fn keep_freed(pool: Option<sys::CUmemoryPool>) {
+    let Some(pool) = pool else { return };
+    let which = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    let mut most = u64::MAX;
+    let value = std::ptr::from_mut(&mut most).cast();
+    // SAFETY: the attribute is a 64-bit number.
+    let _ = unsafe { result::mem_pool::set_attribute(pool, which, value) };
+}
+
 /// Bytes of a GPU's memory.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryUse {
     pub free: u64,
     pub total: u64,
-    /// Most that this process has had allocated at a time.
-    pub peak: u64,
+    /// Most that this process has had allocated at a time; `None` where the driver does not count it.
+    pub peak: Option<u64>,
 }
 
-/// What the driver says of the GPU's memory.
+/// What the driver says of the GPU's memory, after everything queued so far. Freed memory is given back first.
+///
+/// # Errors
+/// When the driver cannot be asked.
 pub fn memory_in_use(device: &Device) -> Result<MemoryUse> {
     let gpu = Gpu::on(device)?;
-    let context = gpu.stream.context();
-    let (free, total) = context.mem_get_info().map_err(driver)?;
-    let mut peak = 0u64;
-    // SAFETY: the attribute is a 64-bit number.
-    unsafe {
-        let pool = result::device::get_default_mem_pool(context.cu_device()).map_err(driver)?;
+    let pool = pool(&gpu.stream);
+    if let Some(pool) = pool {
+        gpu.stream.synchronize().map_err(driver)?;
+        // SAFETY: the device's own pool. What it does not give back does not count as free, which is safe to believe.
+        let _ = unsafe { result::mem_pool::trim_to(pool, 0) };
+    }
+    let (free, total) = gpu.stream.context().mem_get_info().map_err(driver)?;
+    let peak = pool.and_then(|pool| {
+        let mut peak = 0u64;
         let which = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
         let into = std::ptr::from_mut(&mut peak).cast();
-        result::mem_pool::get_attribute(pool, which, into).map_err(driver)?;
-    }
+        // SAFETY: the attribute is a 64-bit number.
+        unsafe { result::mem_pool::get_attribute(pool, which, into) }.ok()?;
+        Some(peak)
+    });
     Ok(MemoryUse {
         free: free as u64,
         total: total as u64,
         peak,
     })
+}
+
+/// Whether this GPU computes attention with the kernels of compute capability 9.0.
+///
+/// # Errors
+/// When the device is not a GPU.
+pub fn is_hopper(device: &Device) -> Result<bool> {
+    Ok(Gpu::on(device)?.hopper)
 }
 
 /// A kernel's grid, block and dynamic shared memory.

@@ -1,7 +1,11 @@
 //! Linear layers. The input, the weight and `dy` are of one type (f32 or bf16), weights' gradients f32.
+//!
+//! Where cuBLASLt has no algorithm that adds a bias or takes a GELU in passing (older libraries, cards that they do not know), the
+//! plain product is followed by a kernel.
 
 use candle_core::{DType, Result, Tensor, bail};
 
+use super::bias::add as add_bias;
 use super::gemm::{Accumulate, Epilogue, Matmul, Operand};
 use super::gpu::Gpu;
 use super::{address, address_f32, is_bf16, pointwise, reduce};
@@ -43,8 +47,23 @@ pub fn forward(
         onto,
         then: bias.map_or(Ok(Epilogue::Nothing), |b| address(b).map(Epilogue::Bias))?,
     };
-    // SAFETY: compared: out and residual [m, n], x [m, k], w [k, n] or [n, k], bias [n].
-    unsafe { product.queue(&*Gpu::of(out)?) }
+    let gpu = Gpu::of(out)?;
+    let Some(bias) = bias else {
+        // SAFETY: compared: out and residual [m, n], x [m, k], w [k, n] or [n, k].
+        return unsafe { product.queue(&gpu) };
+    };
+    let plain = Matmul {
+        then: Epilogue::Nothing,
+        ..product
+    };
+    // SAFETY: as above, and bias [n].
+    unsafe {
+        if product.try_queue(&gpu)? {
+            return Ok(());
+        }
+        plain.queue(&gpu)?;
+    }
+    add_bias(out, bias)
 }
 
 /// Whether cuBLASLt takes the GELU of such an output in passing.
@@ -62,9 +81,12 @@ pub fn gelu(
     bias: Option<&Tensor>,
 ) -> Result<()> {
     let (k, n) = layout.sizes(w)?;
-    if !fuses(act, n) {
+    let apart = || {
         forward(pre, x, w, layout, bias, None)?;
-        return pointwise::activation("gelu", act, pre);
+        pointwise::activation("gelu", act, pre)
+    };
+    if !fuses(act, n) {
+        return apart();
     }
     let m = x.elem_count() / k;
     let operands = Operands::of("linear with gelu", act);
@@ -88,7 +110,10 @@ pub fn gelu(
         },
     };
     // SAFETY: compared: act and pre [m, n], x [m, k], w [k, n] or [n, k], bias [n], of one type.
-    unsafe { product.queue(&*Gpu::of(act)?) }
+    if unsafe { product.try_queue(&*Gpu::of(act)?) }? {
+        return Ok(());
+    }
+    apart()
 }
 
 /// `dx = (dy wᵀ) gelu'(pre)`.
@@ -100,9 +125,12 @@ pub fn backward_gelu(
     pre: &Tensor,
 ) -> Result<()> {
     let (k, n) = layout.sizes(w)?;
-    if !fuses(dx, k) {
+    let apart = || {
         backward_input(dx, dy, w, layout)?;
-        return pointwise::activation("gelu_backward", dx, pre);
+        pointwise::activation("gelu_backward", dx, pre)
+    };
+    if !fuses(dx, k) {
+        return apart();
     }
     let m = dy.elem_count() / n;
     let operands = Operands::of("linear's gradient through gelu", dx);
@@ -122,7 +150,10 @@ pub fn backward_gelu(
         then: Epilogue::GeluSlope { pre: address(pre)? },
     };
     // SAFETY: compared: dx and pre [m, k], dy [m, n], w [k, n] or [n, k], of one type.
-    unsafe { product.queue(&*Gpu::of(dx)?) }
+    if unsafe { product.try_queue(&*Gpu::of(dx)?) }? {
+        return Ok(());
+    }
+    apart()
 }
 
 /// A weight as `[in, out]`.

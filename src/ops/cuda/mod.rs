@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod attention;
+mod bias;
 mod cublas;
 pub mod distillation;
 mod driver_error;
@@ -31,7 +32,7 @@ mod staging;
 use candle_core::cuda_backend::cudarc::driver::DevicePtr;
 use candle_core::{DType, Result, Storage, Tensor, bail};
 
-pub use gpu::{MemoryUse, memory_in_use, synchronize, uuid};
+pub use gpu::{MemoryUse, is_hopper, memory_in_use, synchronize, uuid};
 
 /// A place in the GPU's memory.
 type Address = u64;
@@ -78,7 +79,12 @@ fn address_f32(t: &Tensor) -> Result<Address> {
 
 /// The end of a kernel's name: the type of its activations.
 fn suffix(t: &Tensor) -> Result<&'static str> {
-    match t.dtype() {
+    suffix_of(t.dtype())
+}
+
+/// As [`suffix`], of a type.
+fn suffix_of(dtype: DType) -> Result<&'static str> {
+    match dtype {
         DType::F32 => Ok("f32"),
         DType::BF16 => Ok("bf16"),
         other => bail!("activations of {other:?} have no kernels"),

@@ -95,7 +95,7 @@ impl SelfTest<'_> {
             false => v,
         };
         // The pieces differ in size; the smaller size applies to both.
-        let chunk = self.poisoned_there(&[m.min(64), stride], student.dtype)?;
+        let chunk = self.poisoned_there(&[m.min(64), stride], DType::F32)?;
         let teacher_chunk = self.poisoned_there(&[m.min(70), stride], taught.dtype)?;
 
         let xv = variable(&student.operand(&x)?)?;

@@ -35,6 +35,9 @@ impl SelfTest<'_> {
                     t.head_layer(case, (m, c, v), rows)
                 });
             }
+            self.check_shares(&format!("losses of logits near -100 {name}"), |t| {
+                t.distant_logits(case, (50, 40, 1100))
+            });
         }
         for dtype in self.dtypes() {
             let name = format!("{dtype:?}").to_lowercase();
@@ -50,6 +53,7 @@ impl SelfTest<'_> {
                     });
                 }
             }
+            self.check_shares(&format!("chosen rows {name}"), |t| t.chosen_rows(dtype));
             for n in [1, 1013, self.ragged(5000)] {
                 self.check_shares(&format!("activations {name} {n}"), |t| {
                     t.activation_layers(dtype, n)
@@ -302,11 +306,8 @@ impl SelfTest<'_> {
         let x = self.normal_there(&[m, c], dtype, 1.0)?;
         let wte = self.normal_there(&[v, c], dtype, 0.5)?;
         let targets = self.ids(&[1, m], v)?;
-        let stride = match self.device.is_cuda() {
-            true => v.next_multiple_of(64),
-            false => v,
-        };
-        let chunk = self.poisoned_there(&[rows, stride], dtype)?;
+        let stride = self.stride(v);
+        let chunk = self.poisoned_there(&[rows, stride], DType::F32)?;
         let (xv, wv) = (
             variable(&case.operand(&x)?)?,
             variable(&case.operand(&wte)?)?,
@@ -339,6 +340,8 @@ impl SelfTest<'_> {
         shares.push(self.agree(&dw, &want_dw, gradient)?);
         let got = self.poisoned_there(&[m], DType::F32)?;
         head(None, &got)?;
+        // Logits are f32 where no gradients are computed.
+        let loss = case.one_of(3e-5, 3e-5, 1e-4);
         shares.push(self.agree(&got, &losses, loss)?);
         let found = ops::head_log_likelihoods(compute, &chunk, &x, &wte, &targets.gpu)?;
         let got = found.iter().map(|&l| -l as f32).collect();

@@ -10,7 +10,8 @@
 //! | products | 3e-5 | 3e-5 | 2e-2, outputs being bf16 |
 //! | norms, activations, embeddings, AdamW | 3e-5 | - | 2e-2 |
 //! | Muon's Newton-Schulz steps | 1e-3 | - | - |
-//! | the head's losses | 3e-5 | 3e-5 | 3e-3 |
+//! | the head's losses, alone | 3e-5 | 3e-5 | 1e-4 |
+//! | the head's losses, with gradients | 3e-5 | 3e-5 | 3e-3 |
 //! | the head's gradients, rounded once before they are multiplied | 3e-5 | 2e-2 | 4e-2 |
 //! | distillation's, the difference of two softmaxes and so the larger | 3e-5 | 4e-2 | 6e-2 |
 //! | attention, its probabilities rounded | 3e-5 | 4e-2, in norm 5e-3 | 4e-2, in norm 1e-2 |
@@ -22,6 +23,8 @@ mod attention;
 mod composed;
 mod distillation;
 mod layers;
+mod logits;
+mod micro_batches;
 pub mod models;
 mod optimizer;
 mod passes;

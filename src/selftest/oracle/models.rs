@@ -106,7 +106,7 @@ pub fn configs() -> Vec<(&'static str, DecoderConfig)> {
 }
 
 /// Returns the entry of [`configs`] with this name, or GPT-2.
-fn of_name(name: &str) -> DecoderConfig {
+pub(super) fn of_name(name: &str) -> DecoderConfig {
     let mut all = configs().into_iter();
     let found = all.find(|(known, _)| *known == name);
     found.map_or_else(|| DecoderConfig::gpt2(SIZES, true), |(_, config)| config)
@@ -129,6 +129,7 @@ impl SelfTest<'_> {
                 self.check_shares(&format!("steps of {what}"), |t| t.steps_of(&config, case));
             }
         }
+        self.micro_batches();
     }
 
     /// Checks losses and gradients of models distilled from a teacher that shares only their vocabulary.
@@ -375,7 +376,7 @@ impl SelfTest<'_> {
 }
 
 /// Buffers with these token ids.
-fn workspace(
+pub(super) fn workspace(
     config: &DecoderConfig,
     compute: Precision,
     device: &Device,

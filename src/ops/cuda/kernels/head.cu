@@ -2,8 +2,8 @@
 #include "common.cuh"
 
 // A block per row of v logits, rows `stride` apart. losses[row] = lse - logit of the target; with `grad` the row becomes
-// scale (softmax - onehot), and what lies between v and stride zero.
-template <typename T>
+// scale (softmax - onehot) as elements of G, from the row's beginning on, and what lies between v and stride zero.
+template <typename T, typename G>
 __device__ void cross_entropy(T *logits, float *losses, const uint32_t *targets, int v, int stride, float scale, int grad) {
     __shared__ float maxima[32], sums[32];
     T *row = logits + int64_t(blockIdx.x) * stride;
@@ -42,22 +42,43 @@ __device__ void cross_entropy(T *logits, float *losses, const uint32_t *targets,
     if (threadIdx.x == 0) losses[blockIdx.x] = logf(sum) + (all - at_target);
     if (!grad) return;
     float factor = scale / sum;
-    for (int i = threadIdx.x * 4; i < stride; i += blockDim.x * 4) {
-        float x[4];
-        load<4>(x, row + i);
+    auto differentiate = [&](float(&x)[4], int i) {
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             float p = i + k < v ? __expf(x[k] - all) * factor : 0.f;
             x[k] = p - (uint32_t(i + k) == target ? scale : 0.f);
         }
-        store<4>(row + i, x);
+    };
+    float x[4];
+    if constexpr (sizeof(G) == sizeof(T)) {
+        for (int i = threadIdx.x * 4; i < stride; i += blockDim.x * 4) {
+            load<4>(x, row + i);
+            differentiate(x, i);
+            store<4>(row + i, x);
+        }
+    } else {
+        // Smaller gradients take the place of logits of earlier turns and, after the barrier, of this one's.
+        G *gradients = reinterpret_cast<G *>(row);
+        for (int from = 0; from < stride; from += blockDim.x * 4) {
+            int i = from + threadIdx.x * 4;
+            if (i < stride) load<4>(x, row + i);
+            __syncthreads();
+            if (i >= stride) continue;
+            differentiate(x, i);
+            store<4>(gradients + i, x);
+        }
     }
 }
 extern "C" __global__ void __launch_bounds__(1024)
     cross_entropy_f32(float *l, float *losses, const uint32_t *targets, int v, int stride, float scale, int grad) {
-    cross_entropy(l, losses, targets, v, stride, scale, grad);
+    cross_entropy<float, float>(l, losses, targets, v, stride, scale, grad);
 }
 extern "C" __global__ void __launch_bounds__(1024)
     cross_entropy_bf16(bf16 *l, float *losses, const uint32_t *targets, int v, int stride, float scale, int grad) {
-    cross_entropy(l, losses, targets, v, stride, scale, grad);
+    cross_entropy<bf16, bf16>(l, losses, targets, v, stride, scale, grad);
+}
+// Logits in f32 that become gradients in bf16.
+extern "C" __global__ void __launch_bounds__(1024)
+    cross_entropy_f32_bf16(float *l, float *losses, const uint32_t *targets, int v, int stride, float scale, int grad) {
+    cross_entropy<float, bf16>(l, losses, targets, v, stride, scale, grad);
 }

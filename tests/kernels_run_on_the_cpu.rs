@@ -1,0 +1,44 @@
+//! CUDA kernels, compiled for the CPU with one thread for each of the GPU's (`fixtures/cuda`), compute what their definitions say.
+//! That shows their indices, their masks and missing barriers; not what a GPU's own instructions do.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Compiles a program of `fixtures/cuda`, which includes a file of kernels, and runs it.
+fn check(program: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let fixtures = root.join("tests/fixtures/cuda");
+    let dir = tempfile::tempdir().unwrap();
+    let built = dir.path().join(program);
+    let done = Command::new("c++")
+        .args(["-std=c++17", "-O1", "-fno-strict-aliasing", "-w", "-I"])
+        .arg(&fixtures)
+        .arg("-I")
+        .arg(root.join("src/ops/cuda/kernels"))
+        .arg("-o")
+        .arg(&built)
+        .arg(fixtures.join(program).with_extension("cpp"))
+        .arg("-lpthread")
+        .output();
+    let done = match done {
+        Ok(done) => done,
+        Err(error) => {
+            eprintln!("skipped: no C++ compiler ({error})");
+            return;
+        }
+    };
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let out = Command::new(&built).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{said}");
+    assert!(said.lines().count() > 1, "nothing was checked: {said:?}");
+}
+
+#[test]
+fn cross_entropy_and_its_gradients() {
+    check("head");
+}
