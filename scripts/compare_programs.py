@@ -24,6 +24,7 @@ TINY = {
     "reference.train.steps": 60,
     "reference.train.warmup": 10,
     "train.steps": 20,
+    "train.dtype": "f32",
     "train.log_every": 1,
     "eval.every": 10,
     "eval.windows": 32,

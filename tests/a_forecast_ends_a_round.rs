@@ -28,6 +28,7 @@ layers = 1
 [train]
 steps = 200
 batch_tokens = 256
+dtype = "f32"
 lr = 1e-5
 warmup = 5
 

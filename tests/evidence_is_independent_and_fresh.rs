@@ -35,6 +35,7 @@ layers = 1
 [train]
 steps = 40
 batch_tokens = 256
+dtype = "f32"
 lr = 1e-3
 
 [eval]

@@ -637,6 +637,7 @@ layers = 1
 [train]
 steps = 4
 batch_tokens = 64
+dtype = "f32"
 context_length = 32
 lr = 1e-3
 
@@ -987,6 +988,7 @@ fn a_run_is_exported_by_its_name() {
         "| control: random | 3 |",
         "Trained on builtin:tinyshakespeare",
         "tokenizer: byte",
+        "; matrix products in f32.",
         "320 rows became the tokenizer's 257",
     ] {
         assert!(card.contains(wanted), "{wanted}\n{card}");

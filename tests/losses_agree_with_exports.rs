@@ -31,6 +31,7 @@ layers = 1
 [train]
 steps = 4
 batch_tokens = 64
+dtype = "f32"
 lr = 1e-3
 
 [eval]

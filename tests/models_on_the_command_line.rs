@@ -543,6 +543,7 @@ layers = "0..2"
 steps = 10
 context_length = 16
 batch_tokens = 128
+dtype = "f32"
 lr = 1e-3
 
 [eval]

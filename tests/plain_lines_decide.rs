@@ -369,6 +369,7 @@ fn in_a_pipe_the_lines_say_it_all() {
         ),
         ("phase", "Reference: 4 layers, 62.1k parameters, 60 steps"),
         ("phase", "Round 1: 1 layer, 24.0k parameters, 20 steps"),
+        ("dtype", "f32"),
         ("limits", "none (policy.max_tokens, policy.max_hours)"),
     ] {
         assert!(facts.contains(&fact), "{fact:?} in {facts:#?}");

@@ -33,6 +33,7 @@ layers = 2
 [train]
 steps = 100000
 batch_tokens = 32
+dtype = "f32"
 lr = 2e-3
 schedule = "constant"
 log_every = 1

@@ -24,6 +24,7 @@ fn the_recipe_runs_and_leaves_a_readable_run() {
         "round 3",
         "random",
         "continued",
+        "products computed in f32\n",
         "outcome: ",
     ] {
         assert!(table.contains(row), "{row} is missing:\n{out}");
@@ -276,7 +277,13 @@ fn bf16_trains_to_the_same_losses() {
     let place = Place::new();
     let losses = |name: &str, dtype: &str| -> [f64; 2] {
         let dtype = format!("train.dtype={dtype}");
-        place.expect(0, &["train", "mini.toml", "--name", name, "--set", &dtype]);
+        let out = place.expect(0, &["train", "mini.toml", "--name", name, "--set", &dtype]);
+        let emulated = match (name, heirloom::ops::unit()) {
+            ("bf16", "portable") => " (emulated)",
+            _ => "",
+        };
+        let words = format!("\nproducts computed in {name}{emulated}\n");
+        assert!(out.contains(&words), "{words} is missing:\n{out}");
         let show = place.show(name);
         let random = show["controls"].as_array().unwrap().iter();
         let random = random.into_iter().find(|c| c["name"] == "random").unwrap();

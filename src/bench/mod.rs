@@ -54,7 +54,7 @@ pub struct Measured {
 impl Job {
     /// Bytes the job needs on `device`.
     pub fn bytes(&self, config: &DecoderConfig, device: &Device) -> u64 {
-        let format = Format::on(device, self.train.dtype);
+        let format = Format::on(device, self.train.dtype.on(device));
         memory_bytes(config, self.batch, self.time, self.mode(), format)
     }
 
@@ -90,7 +90,7 @@ impl Job {
     /// When a loss is no number.
     pub fn run(&self, model: &Decoder, after_step: &mut dyn FnMut()) -> Result<Measured> {
         let (config, device) = (&model.config, model.weights.device());
-        let compute = self.train.dtype;
+        let compute = self.train.dtype.on(device);
         let (batch, time) = (self.batch, self.time);
         let ws = Workspace::computing(config, batch, time, self.mode(), compute, device)?;
         let (inputs, targets) = tokens(self.batch, self.time, model.config.vocab);

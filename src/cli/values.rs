@@ -1,7 +1,8 @@
 //! Values that arguments of several commands have.
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 
+use crate::ops::PrecisionChoice;
 use crate::text::exact;
 
 /// Windows of this length, or the model's context, when nothing else is said.
@@ -9,6 +10,12 @@ pub(super) const WINDOW: usize = 1024;
 
 /// What MODEL may be.
 pub(super) const MODEL: &str = "A model's directory, a .gguf file, hf:OWNER/NAME[@REVISION], or RUN, RUN@best, RUN@reference, RUN@STEP, RUN@CHECKPOINT; a run alone means the end of its last round";
+
+/// Reads the precision of `--dtype`; the names are listed in help and completed.
+pub(super) fn precision() -> impl TypedValueParser<Value = PrecisionChoice> {
+    PossibleValuesParser::new(PrecisionChoice::NAMES)
+        .try_map(|name| name.parse::<PrecisionChoice>())
+}
 
 /// Reads an argument that names a run, a model or a file: as it is where it is UTF-8, with the escapes of
 /// [`exact::to_text`] where it is not. What `--json` printed can therefore be given again.

@@ -119,6 +119,13 @@ impl Draft {
         }
     }
 
+    /// Gives a key that the file lacks this value, in TOML.
+    pub fn assume(&mut self, path: &'static str, value: &str) {
+        if let Ok(value) = value.parse::<Value>() {
+            self.values.entry(path).or_insert(value);
+        }
+    }
+
     /// Applies one `section.key=value`.
     pub fn set(&mut self, raw: &str, cwd: &Path) {
         let Some((path, text)) = raw.split_once('=') else {

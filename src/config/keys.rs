@@ -34,6 +34,10 @@ const ALL: [Key; COUNT] = {
 /// All keys, by section.
 pub const KEYS: &[Key] = &ALL;
 
+/// Defaults of keys in programs that did not write the key into a run's config, where they differ from today's: what such a run
+/// was trained with.
+pub(super) const FORMER_DEFAULTS: [(&str, &str); 1] = [("train.dtype", "\"f32\"")];
+
 pub fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|k| k.path == path)
 }

@@ -5,7 +5,7 @@ use super::values::{
     TokenizerChoice, TrainTexts,
 };
 use crate::model::{Family, Part};
-use crate::ops::Precision;
+use crate::ops::PrecisionChoice;
 use crate::run::command::{GrowMode, GrowSource};
 use crate::run::notify::{Bell, Occasion};
 
@@ -114,7 +114,7 @@ kinds! {
     LayerChoice => Layers,
     Vec<Part> => Parts,
     Family => OneOf(&["gpt2", "llama"]),
-    Precision => Quoted(&["f32", "bf16"]),
+    PrecisionChoice => Quoted(&PrecisionChoice::NAMES),
     OptimizerChoice => OneOf(&["adamw", "muon"]),
     MuonScale => OneOf(&["original", "match_rms_adamw"]),
     Schedule => OneOf(&["cosine", "linear", "constant", "wsd"]),

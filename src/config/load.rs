@@ -15,6 +15,8 @@ const LARGEST_FILE: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     Path(PathBuf),
+    /// The config of a run's directory, where a key that it lacks has the value that the run was trained with.
+    Run(PathBuf),
     /// A preset that is built into the program.
     Text {
         name: String,
@@ -61,7 +63,7 @@ impl Source {
     /// Returns its name in messages.
     fn label(&self) -> String {
         match self {
-            Self::Path(path) => text::path(path),
+            Self::Path(path) | Self::Run(path) => text::path(path),
             Self::Text { name, .. } => format!("preset {name}"),
         }
     }
@@ -115,7 +117,7 @@ pub(super) fn load_with(
     let label = source.label();
     let (text, base, name) = match source {
         Source::Text { name, text } => (text.clone(), cwd.to_path_buf(), name.clone()),
-        Source::Path(path) => {
+        Source::Path(path) | Source::Run(path) => {
             let text = file::read_text(path, LARGEST_FILE)
                 .map_err(|e| ConfigError::one(format!("cannot read {label}: {e}")))?;
             let full = cwd.join(path);
@@ -125,6 +127,11 @@ pub(super) fn load_with(
         }
     };
     let mut draft = Draft::read(&label, &text)?;
+    if matches!(source, Source::Run(_)) {
+        for (path, value) in keys::FORMER_DEFAULTS {
+            draft.assume(path, value);
+        }
+    }
     for raw in overrides {
         draft.set(raw, cwd);
     }

@@ -58,12 +58,16 @@ fn parse(text: &str) -> Option<toml::Value> {
     table.remove("x")
 }
 
-/// Returns what differs between two sets of values. A key that the old set lacks had its default.
+/// Returns what differs between two sets of values. A key that the old set lacks had the default of the
+/// programs that did not know it.
 pub fn changes(old: &Values, new: &Values) -> Vec<Change> {
     let change = |key: &'static Key| {
-        let default = match key.need {
-            Need::Default(value) => Some(value()),
-            _ => None,
+        let mut former = keys::FORMER_DEFAULTS.iter();
+        let former = former.find(|(path, _)| *path == key.path);
+        let default = match (former, key.need) {
+            (Some((_, value)), _) => Some((*value).to_string()),
+            (None, Need::Default(value)) => Some(value()),
+            (None, _) => None,
         };
         let had = old.get(key.path).cloned().or(default);
         let has = new.get(key.path).cloned();
@@ -249,6 +253,16 @@ mod tests {
         let mut old = values(&config(BEFORE));
         old.remove("probe.tau");
         assert_eq!(changes(&old, &values(&config(BEFORE))), []);
+        // Products were computed in f32 then, whatever the default is now.
+        old.remove("train.dtype");
+        let in_f32 = config(&format!("{BEFORE}dtype = 'f32'\n"));
+        assert_eq!(changes(&old, &values(&in_f32)), []);
+        let in_bf16 = config(&format!("{BEFORE}dtype = 'bf16'\n"));
+        let told = &changes(&old, &values(&in_bf16))[0];
+        assert_eq!(
+            (told.key.path, told.old.as_deref()),
+            ("train.dtype", Some("\"f32\""))
+        );
     }
 
     #[test]

@@ -61,7 +61,13 @@ fn fits(key: &Key, value: &Value) -> Result<(), String> {
             Some(word) if names.contains(&word) => Ok(()),
             Some(word) => {
                 let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
-                Err(format!("{}, is {word:?}", names.join(" or ")))
+                let names = match names.split_last() {
+                    Some((last, rest)) if !rest.is_empty() => {
+                        format!("{} or {last}", rest.join(", "))
+                    }
+                    _ => names.concat(),
+                };
+                Err(format!("{names}, is {word:?}"))
             }
             None => wrong(),
         },

@@ -13,7 +13,7 @@ use crate::signals::Signalled;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     pub title: String,
-    /// Device and threads.
+    /// Device, threads and what products are computed in.
     pub device: String,
     /// One line a phase, in order.
     pub phases: Vec<String>,

@@ -139,7 +139,11 @@ fn making(out: &mut String, run: &FromRun) -> std::fmt::Result {
     }
     out.push('\n');
     if let Some(info) = &run.state.info {
-        writeln!(out, "\nTrained with {}.", words(&info.program))?;
+        write!(out, "\nTrained with {}", words(&info.program))?;
+        if let Some(dtype) = info.dtype_words() {
+            write!(out, "; matrix products in {}", words(&dtype))?;
+        }
+        out.push_str(".\n");
     }
     Ok(())
 }

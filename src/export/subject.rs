@@ -99,7 +99,7 @@ impl Subject {
         let checkpoints = Checkpoints::at(&run);
         let at = checkpoints.verify(checkpoint)?;
         let mut subject = Self::of_path(&checkpoints.path().join(checkpoint))?;
-        let source = config::Source::Path(run.config());
+        let source = config::Source::Run(run.config());
         let config = config::load_as_written(&source);
         let config = config.ok().map(|loaded| loaded.config);
         let reference = config::load(&source, &[]).ok().map(|loaded| loaded.config);
@@ -170,7 +170,7 @@ pub fn vocab_without_padding(files: &Files, located: &Located) -> Result<usize, 
         .clone()
         .or_else(|| checkpoint_by_path(path));
     let config =
-        run.and_then(|(run, _)| config::load(&config::Source::Path(run.config()), &[]).ok());
+        run.and_then(|(run, _)| config::load(&config::Source::Run(run.config()), &[]).ok());
     let config = config.as_ref().map(|loaded| &loaded.config);
     let ids = Tokens::of_directory(dir, &json)?.ids;
     Ok(ids

@@ -51,8 +51,17 @@ pub fn linear_gelu(
         act,
         cuda::linear::gelu(act, pre, x, w, layout, bias)
     );
-    linear(compute, pre, x, w, layout, bias, None)?;
-    gelu(act, pre)
+    if compute == Precision::F32 {
+        linear(compute, pre, x, w, layout, bias, None)?;
+        return gelu(act, pre);
+    }
+    let sizes = layout.sizes(w)?;
+    let bias = bias.map(access::guard);
+    slices([act, pre], [x, w], |both, [x, w]| {
+        let bias = access::opt(&bias)?;
+        Part::Linear.time(|| cpu::linear::forward_gelu(both, x, w, layout, bias, sizes));
+        Ok(())
+    })
 }
 
 /// Gradient of [`linear_gelu`]'s input to the next layer, `d_pre = (dy wᵀ) gelu'(pre)`, with that layer's `w` and `dy`.
@@ -69,8 +78,16 @@ pub fn linear_backward_gelu(
         d_pre,
         cuda::linear::backward_gelu(d_pre, dy, w, layout, pre)
     );
-    linear_backward_input(compute, d_pre, dy, w, layout)?;
-    gelu_backward(d_pre, pre)
+    if compute == Precision::F32 {
+        linear_backward_input(compute, d_pre, dy, w, layout)?;
+        return gelu_backward(d_pre, pre);
+    }
+    let sizes = layout.sizes(w)?;
+    slices([d_pre], [dy, w, pre], |[d_pre], [dy, w, pre]| {
+        let work = || cpu::linear::backward_gelu(d_pre, dy, w, layout, pre, sizes);
+        Part::Linear.time(work);
+        Ok(())
+    })
 }
 
 /// `dx = dy wᵀ` (of `w` as `[in, out]`).

@@ -59,6 +59,7 @@ mod out_of_memory;
 #[cfg(any(test, feature = "cuda"))]
 mod plans;
 mod precision;
+mod precision_choice;
 mod recording;
 mod runs;
 #[cfg(any(test, feature = "cuda"))]
@@ -93,6 +94,7 @@ pub use muon::{
 pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use out_of_memory::OutOfMemory;
 pub use precision::Precision;
+pub use precision_choice::{Bf16Products, EMULATED, PrecisionChoice, Resolved, slow_bf16};
 pub use recording::Recording;
 pub use soft_targets::SoftTargets;
 pub use update::{Sums, Totals, adamw, round, sum_of_squares, zero};

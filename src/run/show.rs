@@ -98,6 +98,11 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
     if !core.baselines.is_empty() {
         all["baselines"] = json!(core.baselines);
     }
+    // Absent in runs of earlier versions.
+    if let Some(info) = state.info.as_ref().filter(|info| info.dtype.is_some()) {
+        all["dtype"] = json!(info.dtype);
+        all["dtype_reason"] = json!(info.dtype_reason);
+    }
     // Absent without measurements, and in runs of earlier versions.
     if let Some(measured) = &core.chosen_by {
         all["layers_chosen_by"] = json!(measured);
@@ -288,6 +293,9 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
             table::plural(info.threads, "thread"),
             table::ascii(&info.program)
         )?;
+        if let Some(words) = info.dtype_words() {
+            writeln!(out, "dtype      {}", table::ascii(&words))?;
+        }
     }
     if let Some(now) = &core.phase {
         let name = table::phase_name(&now.phase);

@@ -1,7 +1,7 @@
 //! The final table of a run as text: the reference, every round, the controls.
 
 use super::controls::Control;
-use super::event::{Phase, PhaseResult};
+use super::event::{Phase, PhaseResult, RunInfo};
 use super::losses;
 use super::state::{BaselineResult, Core, RunState, Status};
 pub use crate::text::plural;
@@ -185,6 +185,9 @@ fn push_legend(out: &mut String, state: &RunState) {
     let windows = state.info.as_ref().and_then(|i| i.eval_windows);
     if let Some(words) = windows.and_then(|w| w.words()) {
         out.push_str(&format!("evaluated on {words}\n"));
+    }
+    if let Some(words) = state.info.as_ref().and_then(RunInfo::dtype_words) {
+        out.push_str(&format!("products computed in {}\n", ascii(&words)));
     }
     if let Some((n, factor)) = state.understated_errors() {
         out.push_str(&format!(

@@ -448,7 +448,7 @@ impl Read for Positioned<'_> {
 pub fn settle(state: &mut RunState, dir: &Path) {
     state.settle(RunLock::is_live(dir));
     if state.lacks_schedules() {
-        let source = config::Source::Path(dir.join("config.toml"));
+        let source = config::Source::Run(dir.join("config.toml"));
         let loaded = config::load_as_written(&source);
         state.configure(loaded.ok().map(|loaded| loaded.config));
     }

@@ -54,6 +54,8 @@ pub struct Setup {
     /// What is to be said of the choice of device.
     pub device_note: Option<String>,
     pub threads: usize,
+    /// Why products are computed in the config's `train.dtype`, where that was not simply asked for.
+    pub dtype_reason: Option<String>,
     /// Commands from dashboards and scripts.
     pub requests: Receiver<Request>,
     pub signalled: Arc<Signalled>,
@@ -166,7 +168,7 @@ impl Trainer {
         let mut trainer = Self {
             data: Data::new(dataset, &config, context, eval_windows)?,
             keeper: Keeper::new(checkpoints, Arc::clone(directory.handle()))?,
-            machine: Machine::new(device, setup.device_name, setup.threads),
+            machine: Machine::new(device, setup.device_name, setup.threads, setup.dtype_reason),
             policy: setup.policy,
             journal: setup.journal,
             control: Control::new(setup.requests, setup.signalled, setup.presence),

@@ -13,15 +13,23 @@ pub(super) struct Machine {
     name: String,
     monitor: Option<Monitor>,
     threads: usize,
+    dtype_reason: Option<String>,
 }
 
 impl Machine {
-    pub(super) fn new(device: Device, name: String, threads: usize) -> Self {
+    /// `dtype_reason` says why products are computed in the config's `train.dtype`.
+    pub(super) fn new(
+        device: Device,
+        name: String,
+        threads: usize,
+        dtype_reason: Option<String>,
+    ) -> Self {
         Self {
             monitor: device::monitor(&device),
             device,
             name,
             threads,
+            dtype_reason,
         }
     }
 
@@ -39,6 +47,10 @@ impl Machine {
 
     pub(super) fn threads(&self) -> usize {
         self.threads
+    }
+
+    pub(super) fn dtype_reason(&self) -> Option<&str> {
+        self.dtype_reason.as_deref()
     }
 
     /// Measures how a GPU is doing, if the last measurement is long enough ago.

@@ -41,7 +41,7 @@ impl Passes {
     pub fn of(config: &Config, reference: &DecoderConfig, device: &Device) -> Result<Self> {
         let time = window_length(config, reference)?;
         let (_, micro) = windows(config, time)?;
-        let format = Format::on(device, config.train.dtype);
+        let format = Format::on(device, config.train.dtype.on(device));
         let eval_windows = config.eval.windows;
         Ok(Self {
             micro,

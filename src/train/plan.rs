@@ -69,22 +69,18 @@ pub fn workspace(
     time: usize,
     device: &Device,
 ) -> candle_core::Result<Workspace> {
-    Workspace::computing(shape, batch, time, mode(config), config.dtype, device)
+    let compute = config.dtype.on(device);
+    Workspace::computing(shape, batch, time, mode(config), compute, device)
 }
 
 /// What to say where `train.dtype` asks for what the device cannot do well.
 pub fn slow_compute(config: &Config, device: &Device) -> Option<String> {
-    if device.is_cuda() {
-        let slow = config.train.dtype == Precision::F32;
-        return slow.then(|| {
-            "train.dtype is \"f32\": on a GPU \"bf16\" trains some twenty times as fast".into()
-        });
+    let dtype = config.train.dtype.on(device);
+    if device.is_cuda() && dtype == Precision::F32 {
+        let warning = "train.dtype is \"f32\": on a GPU \"bf16\" trains some twenty times as fast";
+        return Some(warning.into());
     }
-    let slow = config.train.dtype == Precision::Bf16 && ops::unit() == "portable";
-    slow.then(|| {
-        "train.dtype is \"bf16\", and this CPU has no bf16 instructions (AVX512-BF16, AMX): \"f32\" is faster here"
-            .into()
-    })
+    ops::slow_bf16(dtype, device).map(|why| format!("train.dtype is \"bf16\": {why}"))
 }
 
 /// Most layers the recipe may grow to.

@@ -9,7 +9,7 @@ use candle_core::Device;
 use super::passes::Passes;
 use crate::config::{self, ObjectiveChoice};
 use crate::model::{self, Decoder, DecoderConfig, Files, Format, Teacher};
-use crate::ops::{self, Precision};
+use crate::ops::{Bf16Products, Precision};
 
 /// Paths of teachers' files by the names in the config, without the run's reference.
 pub type TeacherPaths = BTreeMap<String, PathBuf>;
@@ -17,7 +17,8 @@ pub type TeacherPaths = BTreeMap<String, PathBuf>;
 /// Returns a teacher's format: bf16 on a GPU, and on a CPU with bf16 instructions if `train.dtype` is bf16; otherwise f32.
 pub fn format(passes: &Passes) -> Format {
     let student = passes.format;
-    let half = student.compute == Precision::Bf16 && ops::unit() != "portable";
+    let half = student.compute == Precision::Bf16
+        && Bf16Products::of(&Device::Cpu) != Bf16Products::Emulated;
     Format {
         compute: match student.gpu || half {
             true => Precision::Bf16,

@@ -55,6 +55,15 @@ impl Trainer {
             pid: std::process::id(),
             device: self.machine.device_name().into(),
             threads: self.machine.threads(),
+            dtype: Some(
+                self.config
+                    .train
+                    .dtype
+                    .on(self.machine.device())
+                    .name()
+                    .into(),
+            ),
+            dtype_reason: self.machine.dtype_reason().map(String::from),
             policy: self.policy.to_string(),
             tokenizer: self.data.tokenizer().name().into(),
             train_tokens: self.data.train_tokens() as u64,

@@ -39,6 +39,7 @@ layers = 1
 [train]
 steps = 20
 batch_tokens = 256
+dtype = "f32"
 lr = 5e-5
 warmup = 2
 log_every = 5

@@ -74,15 +74,19 @@ const Kernels ALL_KERNELS[] = {
 
 // ---- operands
 
-// `n` elements that begin `offset` bytes after a multiple of 256, between guards that must stay as they are. The end is the end
-// of what was allocated, so that -fsanitize=address sees what lies beyond.
+// `n` elements that begin `offset` bytes after a multiple of 256, between guards that must stay as they are. With
+// -fsanitize=address, which sees reads as well, the end of the elements is the end of what was allocated.
 template <typename T> struct Buffer {
-    static constexpr size_t GUARD = 256;
+    static constexpr size_t GUARD = 4096;
+#if defined(__SANITIZE_ADDRESS__)
+    static constexpr size_t AFTER = 0;
+#else
+    static constexpr size_t AFTER = GUARD;
+#endif
     char *all;
     T *data;
-    size_t n, offset;
-    Buffer(size_t n, size_t offset = 0) : n(n), offset(offset) {
-        size_t bytes = GUARD + offset + n * sizeof(T);
+    size_t n, offset, bytes;
+    Buffer(size_t n, size_t offset = 0) : n(n), offset(offset), bytes(GUARD + offset + n * sizeof(T) + AFTER) {
         if (posix_memalign(reinterpret_cast<void **>(&all), 256, bytes)) abort();
         data = reinterpret_cast<T *>(all + GUARD + offset);
         memset(all, 0xff, bytes); // NaN
@@ -91,9 +95,8 @@ template <typename T> struct Buffer {
     ~Buffer() { free(all); }
     Memory memory() const { return {data, n * sizeof(T)}; }
     bool intact() const {
-        for (size_t i = 0; i < GUARD + offset; i++)
-            if (all[i] != char(0xff)) return false;
-        return true;
+        auto guard = [&](size_t from, size_t to) { return std::all_of(all + from, all + to, [](char c) { return c == char(0xff); }); };
+        return guard(0, GUARD + offset) && guard(bytes - AFTER, bytes);
     }
 };
 float value(float v) { return v; }
@@ -245,7 +248,7 @@ Found compare(const Case &c, Freedom freedom, unsigned seed, Wanted &wanted) {
     });
     if (!found.wrong.empty()) return found;
     if (!(qkv.intact() && out.intact() && dout.intact() && dqkv.intact() && lse.intact() && delta.intact()))
-        found.wrong = "something was written before a buffer";
+        found.wrong = "something was written outside the outputs";
 
     if (wanted.out.empty()) {
         wanted = {std::vector<double>(out.n), std::vector<double>(lse.n), std::vector<double>(dqkv.n)};

@@ -13,7 +13,7 @@ use crate::config::TrainConfig;
 use crate::device::Choice;
 use crate::file::{self, Dir};
 use crate::model::{self, Decoder, DecoderConfig, Family, Files, Sizes, save};
-use crate::ops::{self, Precision};
+use crate::ops::{self, Precision, PrecisionChoice};
 use crate::run::table::{aligned, count};
 use crate::text;
 
@@ -55,9 +55,9 @@ pub struct Train {
     /// Measured steps; two more come first
     #[arg(long, value_name = "N", default_value_t = 10)]
     steps: usize,
-    /// f32 or bf16
-    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
-    dtype: String,
+    /// f32, bf16, or auto: bf16 where the device has products of bf16
+    #[arg(long, default_value_t = PrecisionChoice::F32, value_parser = crate::cli::values::precision())]
+    dtype: PrecisionChoice,
     /// auto, cpu, or cuda with a GPU's number: cuda:1
     #[arg(long, value_name = "DEVICE", default_value_t = Choice::Cpu)]
     device: Choice,
@@ -94,6 +94,7 @@ impl Train {
             say::err(note);
         }
         let device = chosen.device;
+        let compute = self.dtype.on(&device);
         let what = match self.forward {
             true => "evaluating this model",
             false => "training this model",
@@ -115,7 +116,7 @@ impl Train {
         let card = name.filter(|_| device.is_cuda());
         let peak = match &card {
             Some(_) => None,
-            None => Some(gemm_gflops(job.train.dtype)),
+            None => Some(gemm_gflops(compute)),
         };
         let bar = ProgressBar::new(self.steps as u64 + 2);
         bar.set_style(ProgressStyle::with_template(
@@ -127,8 +128,8 @@ impl Train {
         let mut facts = Facts::of(&job, &config, &measured, peak);
         facts.on(card, &job, &config, &device);
         match self.json {
-            true => say::json(&facts.json(&self.dtype, &measured))?,
-            false => say::out(&facts.text(&self.dtype, &measured))?,
+            true => say::json(&facts.json(compute.name(), &measured))?,
+            false => say::out(&facts.text(compute.name(), &measured))?,
         }
         Ok(())
     }
@@ -322,7 +323,7 @@ impl Facts {
         }
         let peak = card.as_deref().and_then(peak_bf16);
         // For products in f32 the data sheets' number is none.
-        let bf16 = job.train.dtype == Precision::Bf16 && device.is_cuda();
+        let bf16 = job.train.dtype.on(device) == Precision::Bf16 && device.is_cuda();
         self.mfu = peak
             .filter(|_| bf16)
             .map(|peak| self.tokens_per_second * job.mfu_flops(config) / peak);

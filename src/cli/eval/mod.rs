@@ -20,7 +20,7 @@ use super::{Global, exit, say};
 use crate::device::Choice;
 use crate::eval::report::{self, Report};
 use crate::eval::tasks::{self, Document, Set, Task};
-use crate::ops::Precision;
+use crate::ops::{self, Precision, PrecisionChoice};
 use crate::run::table::count;
 use crate::signals::Signalled;
 use crate::text;
@@ -53,9 +53,9 @@ pub struct Args {
     /// auto, cpu, or cuda with a GPU's number: cuda:1
     #[arg(long, value_name = "DEVICE", default_value_t = Choice::Auto)]
     device: Choice,
-    /// f32 or bf16
-    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
-    dtype: String,
+    /// f32, bf16, or auto: bf16 where the device has products of bf16
+    #[arg(long, default_value_t = PrecisionChoice::F32, value_parser = super::values::precision())]
+    dtype: PrecisionChoice,
     /// Begin every text with the tokenizer's BOS token, even where the tokenizer itself adds none
     #[arg(long)]
     add_bos: bool,
@@ -111,7 +111,11 @@ impl Args {
         if let Some(note) = &chosen.note {
             say::err(note);
         }
-        let settings = self.settings(&chosen.name);
+        let compute = self.dtype.on(&chosen.device);
+        if let Some(warning) = ops::slow_bf16(compute, &chosen.device) {
+            say::err(&warning);
+        }
+        let settings = self.settings(&chosen.name, compute);
         let documents: Vec<(&Task, &[Document])> = tasks
             .iter()
             .zip(&sets)
@@ -137,7 +141,7 @@ impl Args {
             subjects: &subjects,
             tasks: &documents,
             device: chosen.device,
-            compute: self.compute(),
+            compute,
             batch_tokens: self.batch_tokens,
             add_bos: self.add_bos.then_some(true),
             partial: kept,
@@ -173,19 +177,12 @@ impl Args {
         Ok(())
     }
 
-    fn compute(&self) -> Precision {
-        match self.dtype.as_str() {
-            "bf16" => Precision::Bf16,
-            _ => Precision::F32,
-        }
-    }
-
     /// How it is measured, for the reports.
-    fn settings(&self, device: &str) -> Vec<(&'static str, serde_json::Value)> {
+    fn settings(&self, device: &str, compute: Precision) -> Vec<(&'static str, serde_json::Value)> {
         vec![
             ("limit", json!(self.limit)),
             ("device", json!(device)),
-            ("dtype", json!(self.dtype)),
+            ("dtype", json!(compute.name())),
             ("add_bos", json!(self.add_bos.then_some(true))),
             ("tokenizer", json!(self.tokenizer)),
         ]

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::args::{Args, Show};
 use super::data::{tokenizer, unusable};
+use super::dtype::Dtype;
 use super::machine::Machine;
 use super::outline;
 use super::resume::Reopened;
@@ -43,6 +44,7 @@ pub(super) struct Plan {
     pub(super) policy: PolicyMode,
     pub(super) repeat: Vec<Repeat>,
     pub(super) machine: Machine,
+    pub(super) dtype: Dtype,
     pub(super) signalled: Arc<Signalled>,
     pub(super) what: Planned,
     /// The reference that was found at its path.
@@ -103,9 +105,10 @@ impl Plan {
         Facts {
             title: self.name(),
             device: format!(
-                "{} · {}",
+                "{} · {} · {}",
                 self.machine.chosen.name,
-                table::plural(self.machine.threads, "thread")
+                table::plural(self.machine.threads, "thread"),
+                self.dtype.precision.name()
             ),
             phases,
         }
@@ -116,9 +119,9 @@ impl Args {
     pub(super) fn load(&self) -> Result<Loaded> {
         let source = match (&self.config, &self.resume) {
             (Some(word), _) => Source::named(word)?,
-            (None, Some(run)) => Source::Path(self.resumed(run)?.0.config()),
+            (None, Some(run)) => Source::Run(self.resumed(run)?.0.config()),
             (None, None) => match &self.decisions {
-                Some(run) => Source::Path(RunDir::open(&self.global.runs, run)?.config()),
+                Some(run) => Source::Run(RunDir::open(&self.global.runs, run)?.config()),
                 None => bail!("{}", help::no_config()),
             },
         };
@@ -140,6 +143,7 @@ impl Args {
         let machine = self.machine(info.as_ref())?;
         let loaded = self.load()?;
         let mut config = loaded.config;
+        let dtype = self.resolve_dtype(&mut config, &machine.chosen.device, info.as_ref())?;
         // Resolved like everything else, so that a resume elsewhere does not change who decides.
         let policy = *config.policy.mode.get_or_insert(match show {
             Show::Dashboard | Show::Prompts => PolicyMode::Ask,
@@ -158,6 +162,7 @@ impl Args {
                 let checkpoints = Checkpoints::open(lock.handle())?;
                 let mut resume = self.judge_resume(&config, &dir, &checkpoints, &checkpoint)?;
                 resume.warnings.splice(..0, machine.changes.clone());
+                resume.changes.extend(dtype.note.clone());
                 for line in resume.changes.iter().chain(&resume.warnings) {
                     say::err(line);
                 }
@@ -198,6 +203,7 @@ impl Args {
             policy,
             repeat,
             machine,
+            dtype,
             signalled,
             what,
             reference,

@@ -7,7 +7,9 @@ use anyhow::Result;
 use candle_core::Device;
 use serde_json::{Value, json};
 
+use super::dtype::Dtype;
 use super::eval_windows;
+use super::machine::Machine;
 use super::optimizer::Split;
 use super::sources::{self, Source};
 use super::tasks::TaskCosts;
@@ -31,12 +33,12 @@ const TIMED_LAYERS: usize = 2;
 const TIMED_TOKENS: usize = 1024;
 
 /// What a config would cost.
-struct Costs {
+struct Costs<'a> {
     phases: Vec<PhaseSpec>,
     /// Floating-point operations a second of training here.
     speed: f64,
     threads: usize,
-    dtype: &'static str,
+    dtype: &'a Dtype,
     /// Most bytes of checkpoints on disk.
     disk: u64,
     train_tokens: u64,
@@ -59,10 +61,11 @@ pub fn run(
     reference: Option<&Path>,
     dataset: &Dataset,
     teachers: &TeacherPaths,
-    device: &Device,
-    threads: usize,
+    machine: &Machine,
+    dtype: &Dtype,
     json: bool,
 ) -> Result<()> {
+    let (device, threads) = (&machine.chosen.device, machine.threads);
     let shape = match reference {
         Some(path) => plan::open_reference(path, &dataset.tokenizer)?.config,
         None => plan::reference_shape(config, &dataset.tokenizer),
@@ -84,7 +87,7 @@ pub fn run(
     let costs = Costs {
         speed: pool.install(|| flops_per_second(config, &shape, dataset, device))?,
         threads,
-        dtype: config.train.dtype.name(),
+        dtype,
         disk: milestones.saturating_add(kept),
         train_tokens: dataset.train.len() as u64,
         val_tokens: dataset.val.len() as u64,
@@ -109,7 +112,7 @@ pub fn run(
     Ok(())
 }
 
-impl Costs {
+impl Costs<'_> {
     fn seconds(&self, p: &PhaseSpec) -> f64 {
         (p.flops + self.task_flops(p)) / self.speed
     }
@@ -172,15 +175,17 @@ impl Costs {
         }
         out.push_str(&format!(
             "text     {} training and {} validation tokens ({})\n{}\
+             dtype    {}\n\
              disk     at most {} of checkpoints, plus one per extension of a round\n\
              time     at most {} (from {TIMED} timed steps: {}, {}, {:.0} GFLOP/s)\n",
             table::count(self.train_tokens),
             table::count(self.val_tokens),
             self.tokenizer,
             sources::lines(&self.sources),
+            self.dtype.words(),
             table::bytes(self.disk),
             duration(total),
-            self.dtype,
+            self.dtype.precision.name(),
             table::plural(self.threads, "thread"),
             self.speed / 1e9
         ));
@@ -227,7 +232,8 @@ impl Costs {
             "tokenizer": self.tokenizer,
             "sources": self.sources,
             "eval_windows": self.windows,
-            "dtype": self.dtype,
+            "dtype": self.dtype.precision.name(),
+            "dtype_reason": self.dtype.reason,
             "threads": self.threads,
             "flops_per_second": self.speed,
         });

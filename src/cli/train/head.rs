@@ -6,6 +6,7 @@ use crate::config::{Config, PolicyMode, Source};
 use crate::dashboard::plain::Lines;
 use crate::model::DecoderConfig;
 use crate::run::dir::RunDir;
+use crate::run::event::dtype_words;
 use crate::run::shared::SharedRun;
 use crate::run::show::duration;
 use crate::run::table;
@@ -13,7 +14,7 @@ use crate::text;
 use crate::train::{Setup, plan};
 
 impl Args {
-    /// Returns the run's directory, config, device, data, phases, limits and policy, one fact a line, each with the time.
+    /// Returns the run's directory, config, device, dtype, data, phases, limits and policy, one fact a line, each with the time.
     pub(super) fn head(&self, setup: &Setup, dir: &RunDir, run: &SharedRun) -> String {
         let config = &setup.config;
         let known = run.with(|state| state.info.as_ref().map(|info| info.n_layer));
@@ -26,11 +27,14 @@ impl Args {
         let directory = std::path::absolute(dir.path());
         let directory = directory.unwrap_or_else(|_| dir.path().into());
         let threads = table::plural(setup.threads, "thread");
+        let reason = setup.dtype_reason.as_deref();
+        let dtype = dtype_words(config.train.dtype.name(), reason);
         let mut facts = vec![
             ("run", dir.name()),
             ("directory", text::path(&directory)),
             ("config", self.config_words()),
             ("device", format!("{}, {threads}", setup.device_name)),
+            ("dtype", dtype),
             ("data", data_words(setup)),
         ];
         let phases = outline::phases_with(config, n_layer, &parameters);

@@ -5,6 +5,7 @@ mod check;
 mod data;
 mod detached;
 mod dry_run;
+mod dtype;
 mod eval_windows;
 mod head;
 mod machine;
@@ -80,9 +81,16 @@ impl Args {
         }
         threads::start_pool()?;
         if self.dry_run {
-            let loaded = self.load().map_err(exit::input)?;
-            let info = self.info_to_resume(&loaded.config).map_err(exit::input)?;
-            let machine = self.machine(info.as_ref()).map_err(exit::input)?;
+            let mut loaded = self.load().map_err(exit::input)?;
+            let past = self.past_info().map_err(exit::input)?;
+            let machine = self.machine(past.as_ref()).map_err(exit::input)?;
+            let device = &machine.chosen.device;
+            let dtype = self.resolve_dtype(&mut loaded.config, device, past.as_ref());
+            let dtype = dtype.map_err(exit::input)?;
+            self.check_resume(&loaded.config).map_err(exit::input)?;
+            if let Some(note) = &dtype.note {
+                say::err(note);
+            }
             let reference = self.reference(&loaded.config).map_err(exit::input)?;
             let dataset = open_data(&loaded.config, reference.as_deref(), &say::report)
                 .map_err(exit::input)?;
@@ -90,16 +98,10 @@ impl Args {
             let mut pinned = loaded.config.clone();
             let found = teachers::find(&mut pinned, &self.global.runs, &|_| {});
             let teachers = found.map_err(exit::input)?;
-            let (config, device) = (&pinned, &machine.chosen.device);
+            let config = &pinned;
             teachers::check(config, reference, &dataset, &teachers).map_err(exit::input)?;
             return dry_run::run(
-                config,
-                reference,
-                &dataset,
-                &teachers,
-                device,
-                machine.threads,
-                self.json,
+                config, reference, &dataset, &teachers, &machine, &dtype, self.json,
             )
             .map(|()| exit::OK);
         }

@@ -60,6 +60,7 @@ impl Args {
             signalled,
             presence,
             machine,
+            dtype,
             ..
         } = plan;
         let report: Reporter<'_> = &|report| progress.report(report);
@@ -166,6 +167,7 @@ impl Args {
             device_name: machine.chosen.name,
             device_note: machine.chosen.note,
             threads: machine.threads,
+            dtype_reason: dtype.reason,
             requests: plan.requests,
             signalled,
             presence,

@@ -53,18 +53,28 @@ impl Args {
         Ok((RunDir::open(&self.global.runs, name)?, checkpoint.into()))
     }
 
-    /// Checks, without taking the run's lock, that it can be resumed with this config, and returns its description in the
-    /// journal; `None` without `--resume`.
+    /// Returns the description in the journal of the run that `--resume` names, without taking the run's lock; `None` without
+    /// `--resume`.
     ///
     /// # Errors
-    /// As [`Self::judge_resume`].
-    pub(super) fn info_to_resume(&self, config: &Config) -> Result<Option<RunInfo>> {
+    /// When the run or its journal cannot be read.
+    pub(super) fn past_info(&self) -> Result<Option<RunInfo>> {
         let Some(run) = &self.resume else {
             return Ok(None);
         };
-        let (dir, checkpoint) = self.resumed(run)?;
-        self.judge_resume(config, &dir, &Checkpoints::at(&dir), &checkpoint)?;
-        Ok(tail::load(dir.path())?.info)
+        Ok(tail::load(self.resumed(run)?.0.path())?.info)
+    }
+
+    /// Checks, without taking the run's lock, that the run of `--resume`, if any, can be resumed with this config.
+    ///
+    /// # Errors
+    /// As [`Self::judge_resume`].
+    pub(super) fn check_resume(&self, config: &Config) -> Result<()> {
+        if let Some(run) = &self.resume {
+            let (dir, checkpoint) = self.resumed(run)?;
+            self.judge_resume(config, &dir, &Checkpoints::at(&dir), &checkpoint)?;
+        }
+        Ok(())
     }
 
     /// Compares the config with the run's own, by the rules of the table of keys. `wanted` names the checkpoint.
@@ -95,7 +105,7 @@ impl Args {
             .state(name)
             .or_else(|_| checkpoints.verify(name))?;
         // Without the overrides; a file that is only good with them is not compared.
-        let stored = config::load(&Source::Path(dir.config()), &[]).ok();
+        let stored = config::load(&Source::Run(dir.config()), &[]).ok();
         let stored = stored.map(|mut stored| {
             config::resolve_paths(&mut stored.config, &stored.base);
             resume::values(&stored.config)

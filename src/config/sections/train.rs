@@ -8,7 +8,7 @@ use crate::config::rules::{
     decays, from, given,
 };
 use crate::config::values::{MuonScale, OptimizerChoice, Schedule};
-use crate::ops::Precision;
+use crate::ops::PrecisionChoice;
 use crate::run::command::MOST_STEPS;
 
 const WINDOWS: &str = "the losses so far were measured on windows of this length";
@@ -65,9 +65,10 @@ section! {
         /// The global gradient norm is clipped to this; 0: no clipping.
         clip: f64 = default(1.0), FreeUntil(Controls), check from(0.0);
 
-        /// What matrix products are computed in, `"f32"` or `"bf16"`; weights, sums and all else are f32. bf16 is the
-        /// faster one on GPUs, where activations are also bf16, and on CPUs with AMX or AVX512-BF16.
-        dtype: Precision = default(Precision::F32), Free;
+        /// What matrix products are computed in: `"f32"`, `"bf16"`, or `"auto"`, bf16 where the device has products of bf16 (a
+        /// GPU, or a CPU with AMX or AVX512-BF16) and f32 elsewhere. Weights, sums and all else are f32; on GPUs,
+        /// activations are also bf16. A run resolves `"auto"` once, when it begins, and keeps the result when it is resumed.
+        dtype: PrecisionChoice = default(PrecisionChoice::Auto), Free;
 
         /// Keep only each layer's input and make its other activations again in the backward pass: less memory for long
         /// windows and many layers, a fifth slower; the same results.

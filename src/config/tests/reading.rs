@@ -12,6 +12,25 @@ fn a_small_config_takes_the_defaults() {
 }
 
 #[test]
+fn a_run_whose_config_lacks_a_precision_was_trained_in_f32() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    let dtype = |text: &str, sets: &[&str]| {
+        std::fs::write(&path, text).unwrap();
+        let of = |source| loaded(&source, sets).unwrap().config.train.dtype;
+        (
+            of(Source::Path(path.clone())),
+            of(Source::Run(path.clone())),
+        )
+    };
+    use crate::ops::PrecisionChoice::{Auto, Bf16, F32};
+    assert_eq!(dtype(GOOD, &[]), (Auto, F32));
+    assert_eq!(dtype(GOOD, &["train.dtype=auto"]), (Auto, Auto));
+    let given = format!("{GOOD}dtype = 'bf16'\n");
+    assert_eq!(dtype(&given, &[]), (Bf16, Bf16));
+}
+
+#[test]
 fn overrides_beat_the_file_and_the_last_one_wins() {
     let sets = [
         "train.lr=3e-4",

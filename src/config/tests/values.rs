@@ -250,11 +250,11 @@ fn every_wrong_value_is_told_in_its_own_words() {
         ("train.clip=-0.5", "train.clip must be at least 0, is -0.5"),
         (
             "train.dtype=fp16",
-            "train.dtype must be \"f32\" or \"bf16\", is \"fp16\"",
+            "train.dtype must be \"auto\", \"f32\" or \"bf16\", is \"fp16\"",
         ),
         (
             "train.dtype=f8",
-            "train.dtype must be \"f32\" or \"bf16\", is \"f8\"",
+            "train.dtype must be \"auto\", \"f32\" or \"bf16\", is \"f8\"",
         ),
         (
             "train.log_every=0",

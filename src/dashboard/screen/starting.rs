@@ -202,7 +202,7 @@ mod tests {
         ];
         let facts = Facts {
             title: "books-20261129-080717".into(),
-            device: "cpu · 2 threads".into(),
+            device: "cpu · 2 threads · bf16".into(),
             phases: phases.map(String::from).to_vec(),
         };
         let note =

@@ -31,6 +31,8 @@ impl Story {
             pid: 4242,
             device: "cpu".into(),
             threads: 2,
+            dtype: Some("bf16".into()),
+            dtype_reason: Some("auto: AMX".into()),
             policy: "ask".into(),
             tokenizer: "byte".into(),
             train_tokens: 1_000_000,

@@ -11,12 +11,16 @@ pub fn forward(out: &mut [f32], x: &[f32]) {
     out.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(out, x)| {
-            simd!(A => {
-                for (o, &x) in out.iter_mut().zip(x) {
-                    *o = x * math::gelu_factor::<A>(x).0;
-                }
-            });
+            simd!(A => piece::<A>(out, x));
         });
+}
+
+/// [`forward`] of a piece, within `simd!`.
+#[inline(always)]
+pub fn piece<A: Arithmetic>(out: &mut [f32], x: &[f32]) {
+    for (o, &x) in out.iter_mut().zip(x) {
+        *o = x * math::gelu_factor::<A>(x).0;
+    }
 }
 
 /// `d *= gelu'(x)`.
@@ -25,12 +29,16 @@ pub fn backward(d: &mut [f32], x: &[f32]) {
     d.par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(x.par_chunks(ELEMENTS_PER_TASK))
         .for_each(|(d, x)| {
-            simd!(A => {
-                for (d, &x) in d.iter_mut().zip(x) {
-                    *d *= math::gelu_factor::<A>(x).1;
-                }
-            });
+            simd!(A => piece_backward::<A>(d, x));
         });
+}
+
+/// [`backward`] of a piece, within `simd!`.
+#[inline(always)]
+pub fn piece_backward<A: Arithmetic>(d: &mut [f32], x: &[f32]) {
+    for (d, &x) in d.iter_mut().zip(x) {
+        *d *= math::gelu_factor::<A>(x).1;
+    }
 }
 
 /// `out = x Φ(x)` with the normal distribution's Φ.

@@ -65,7 +65,7 @@ fn exp_within<A: Arithmetic>(x: f32) -> f32 {
 /// Returns `s` and `gelu'`. Beyond 9.9, where `s` is 0 or 1 within 1e-37, x counts as 9.9: products with its square stay finite.
 #[inline(always)]
 pub fn gelu_factor<A: Arithmetic>(x: f32) -> (f32, f32) {
-    const LINEAR: f32 = 1.595_769_1;
+    const LINEAR: f32 = 1.595_769;
     const CUBIC: f32 = 0.071_354_816;
     // Comparisons written this way round keep NaN.
     let x = if x < -9.9 { -9.9 } else { x };

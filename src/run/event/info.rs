@@ -9,6 +9,9 @@ use crate::run::command::{GrowMode, GrowSource};
 use crate::run::notify::Ringing;
 use crate::run::windows::EvalWindows;
 
+/// Most bytes of what products are computed in, and of the reason.
+const LONGEST_DTYPE: usize = 60;
+
 /// Facts about a run that do not change while it lives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
@@ -21,6 +24,12 @@ pub struct RunInfo {
     /// `cpu` or `cuda:0`.
     pub device: String,
     pub threads: usize,
+    /// What matrix products are computed in, `f32` or `bf16`; absent in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
+    /// Why, where that was not simply asked for: `auto: AMX`, `emulated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype_reason: Option<String>,
     /// `ask`, `pause` or `auto`.
     pub policy: String,
     pub tokenizer: String,
@@ -71,6 +80,14 @@ pub struct RunInfo {
     pub tasks: Option<PlannedTasks>,
 }
 
+/// Returns what matrix products are computed in, and why: `bf16 (auto: AMX)`.
+pub fn dtype_words(dtype: &str, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => format!("{dtype} ({reason})"),
+        None => dtype.into(),
+    }
+}
+
 /// The downstream tasks that a run measures, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedTasks {
@@ -92,9 +109,23 @@ impl PlannedTasks {
 }
 
 impl RunInfo {
+    /// Returns what matrix products are computed in, and why, as far as the journal has both: `bf16 (auto: AMX)`.
+    pub fn dtype_words(&self) -> Option<String> {
+        Some(dtype_words(
+            self.dtype.as_ref()?,
+            self.dtype_reason.as_deref(),
+        ))
+    }
+
     /// Truncates texts and lists that are too long for a screen.
     pub(super) fn shorten(&mut self) {
         cut(&mut self.name, LONGEST_NAME);
+        for words in [&mut self.dtype, &mut self.dtype_reason]
+            .into_iter()
+            .flatten()
+        {
+            cut(words, LONGEST_DTYPE);
+        }
         self.baselines.iter_mut().for_each(PlannedBaseline::shorten);
         if let Some(tasks) = &mut self.tasks {
             tasks.names.iter_mut().for_each(|n| cut(n, LONGEST_TASK));

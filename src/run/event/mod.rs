@@ -36,7 +36,7 @@ pub use decision::{
 pub use envelope::{Event, FORMAT_VERSION};
 pub use forecast::{Forecast, Interval, Prospect, Verdict};
 pub use foreign::object as clean_object;
-pub use info::{PlannedTasks, RunInfo, RunStatus};
+pub use info::{PlannedTasks, RunInfo, RunStatus, dtype_words};
 pub use inherit::{Inheritance, LayerMeasure};
 pub use kind::DropOrder;
 pub use measure::{Evaluation, Probe, TrainMetrics};

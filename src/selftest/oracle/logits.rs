@@ -51,7 +51,7 @@ impl SelfTest<'_> {
         for (grads, most) in [
             (None, MOST),
             (
-                Some((&dx, &dwte, Accumulation::Add)),
+                Some((&dx, &dwte, Accumulation::Write)),
                 if rounded { 0.5 } else { MOST },
             ),
         ] {

@@ -6,6 +6,7 @@ use super::*;
 use crate::config::Distill;
 use crate::corpus::{Batch, Tokens};
 use crate::model::{Mode, Sizes, Workspace};
+use crate::ops;
 use crate::train::{Hyperparameters, Learner, Objective};
 
 #[derive(Deserialize)]

@@ -68,6 +68,14 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
         let (age, style) = evidence::age(scene, last);
         all.push("evidence", INFO, &age, style);
     }
+    if let Some(info) = &run.info {
+        if let Some(dtype) = &info.dtype {
+            all.plain("dtype", 8, dtype);
+        }
+        if let Some(reason) = &info.dtype_reason {
+            all.plain("dtype because", INFO, reason);
+        }
+    }
     if run.dropped > 0 {
         let text = format!("{} points dropped", run.dropped);
         all.plain("not shown", 5, &text);

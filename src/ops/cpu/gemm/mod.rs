@@ -24,7 +24,7 @@ pub use mat::Mat;
 pub use pack::{Packed, Panels, Right, fill_both};
 pub use threads::Threads;
 pub use tile::Side;
-pub use tiles::multiply;
+pub use tiles::{Then, multiply, multiply_then};
 
 /// `out[m, n] = onto[m, n] + a[m, k] b[k, n]`; `out`'s rows lie `out_row` apart. No size is zero.
 ///
@@ -46,15 +46,35 @@ pub unsafe fn matmul(
         match compute {
             Precision::F32 => single::multiply((m, k, n), out, out_row, onto, a, b, threads),
             Precision::Bf16 => {
-                let (unit, (mut left, mut right)) = (Isa::chosen(), PACKED.take());
-                let a = left.pieces(unit, Side::Left, a, m, k);
-                let b = right.pieces(unit, Side::Right, b.t(), n, k);
-                fill_both(&a, &b, threads);
-                multiply(unit, left.all(), right.all(), out, out_row, onto, threads);
-                PACKED.set((left, right));
+                let out = (out, out_row);
+                matmul_bf16_then((m, k, n), out, onto, a, b, threads, &|_, _| {});
             }
         }
     }
+}
+
+/// As [`matmul`] in bf16, and calls `then` once for each part of the output that is finished; the parts do not overlap.
+///
+/// # Safety
+/// As [`matmul`].
+pub unsafe fn matmul_bf16_then(
+    (m, k, n): (usize, usize, usize),
+    out: (*mut f32, usize),
+    onto: Accumulate,
+    a: Mat,
+    b: Mat,
+    threads: Threads,
+    then: Then<'_>,
+) {
+    let (unit, (mut left, mut right)) = (Isa::chosen(), PACKED.take());
+    // SAFETY: forwarded to the caller; the packed operands live until the product is done.
+    unsafe {
+        let a = left.pieces(unit, Side::Left, a, m, k);
+        let b = right.pieces(unit, Side::Right, b.t(), n, k);
+        fill_both(&a, &b, threads);
+        multiply_then(unit, left.all(), right.all(), out, onto, threads, then);
+    }
+    PACKED.set((left, right));
 }
 
 /// As [`matmul`] on this thread, with the first `k` rows and `n` columns of a right operand that several products share:

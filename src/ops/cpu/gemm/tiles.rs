@@ -1,5 +1,7 @@
 //! Products of packed operands in bf16, block by block on the unit that was chosen.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::accumulate::Accumulate;
@@ -24,6 +26,26 @@ pub unsafe fn multiply(
     onto: Accumulate,
     threads: Threads,
 ) {
+    // SAFETY: forwarded to the caller.
+    unsafe { multiply_then(unit, left, right, (out, out_row), onto, threads, &|_, _| {}) }
+}
+
+/// What is done with rows and columns of a product while they are still in the cache of the thread that computed them.
+pub type Then<'t> = &'t (dyn Fn(Range<usize>, Range<usize>) + Sync);
+
+/// As [`multiply`], and calls `then` once for each part of the output that is finished; the parts do not overlap.
+///
+/// # Safety
+/// As [`multiply`].
+pub unsafe fn multiply_then(
+    unit: Isa,
+    left: Panels<'_>,
+    right: Panels<'_>,
+    (out, out_row): (*mut f32, usize),
+    onto: Accumulate,
+    threads: Threads,
+    then: Then<'_>,
+) {
     assert!(left.steps == right.steps, "operands of different depth");
     let (panels_a, panels_b) = (left.rows.div_ceil(PANEL), right.rows.div_ceil(PANEL));
     let threads_used = match threads {
@@ -38,7 +60,7 @@ pub unsafe fn multiply(
         let (ja, jb) = (index % jobs_a, index / jobs_a);
         let rows = ja * job_a..((ja + 1) * job_a).min(panels_a);
         let columns = jb * job_b..((jb + 1) * job_b).min(panels_b);
-        let _tiles = (unit == Isa::Amx).then(amx::Tiles::configure);
+        let tiles = (unit == Isa::Amx).then(amx::Tiles::configure);
         for from in (0..left.steps).step_by(DEPTH) {
             // Neighbouring columns one after the other: their rows share pages.
             for pa in rows.clone() {
@@ -61,6 +83,10 @@ pub unsafe fn multiply(
                 }
             }
         }
+        drop(tiles);
+        let of =
+            |panels: Range<usize>, end: usize| panels.start * PANEL..(panels.end * PANEL).min(end);
+        then(of(rows, left.rows), of(columns, right.rows));
     };
     match threads {
         Threads::One => (0..jobs_a * jobs_b).for_each(job),

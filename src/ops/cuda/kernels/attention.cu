@@ -58,6 +58,7 @@ __device__ __forceinline__ void times_columns(float (&c)[D / 8][4], const uint32
         multiply(c[n + 1], a, b[2], b[3]);
     }
 }
+
 // ---- forward
 
 // 16 WARPS queries.
@@ -232,7 +233,8 @@ __device__ __forceinline__ void backward_keys(bf16 *dqkv, const bf16 *dout, cons
     auto begin = [&](int step) {
         int head = group * heads + step / each, q = (from + step % each) * BQ, turn = step & 1;
         fetch<D, BQ, THREADS, PADDED>(q_tile + turn * TILE, base + head * d, stride, q, s.time, padding);
-        fetch<D, BQ, THREADS, PADDED>(d_tile + turn * TILE, dout + int64_t(batch) * s.time * width + head * d, width, q, s.time, padding);
+        fetch<D, BQ, THREADS, PADDED>(d_tile + turn * TILE, dout + int64_t(batch) * s.time * width + head * d, width, q, s.time,
+                                      padding);
         int64_t at = (int64_t(batch) * s.n_head + head) * s.time + q;
         for (int i = threadIdx.x; i < BQ; i += THREADS)
             rows[turn][i] = q + i < s.time ? make_float2(lse[at + i] * LOG2E, delta[at + i]) : make_float2(INFINITY, 0.f);
@@ -322,7 +324,8 @@ extern "C" __global__ void __launch_bounds__(128, 2)
     backward_keys<64, 64, 4, false>(dqkv, dout, qkv, lse, delta, s, {});
 }
 extern "C" __global__ void __launch_bounds__(128, 2)
-    attention_backward_keys_64_padded(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s, int d, int bytes) {
+    attention_backward_keys_64_padded(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s, int d, int bytes) {
     backward_keys<64, 64, 4, true>(dqkv, dout, qkv, lse, delta, s, {d, bytes});
 }
 extern "C" __global__ void __launch_bounds__(128, 2)
@@ -330,7 +333,8 @@ extern "C" __global__ void __launch_bounds__(128, 2)
     backward_keys<128, 32, 4, false>(dqkv, dout, qkv, lse, delta, s, {});
 }
 extern "C" __global__ void __launch_bounds__(128, 2)
-    attention_backward_keys_128_padded(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s, int d, int bytes) {
+    attention_backward_keys_128_padded(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s, int d, int bytes) {
     backward_keys<128, 32, 4, true>(dqkv, dout, qkv, lse, delta, s, {d, bytes});
 }
 
@@ -441,7 +445,8 @@ extern "C" __global__ void __launch_bounds__(128, 3)
     backward_queries<64, 64, 4, false>(dqkv, dout, qkv, lse, delta, s, {});
 }
 extern "C" __global__ void __launch_bounds__(128, 3)
-    attention_backward_queries_64_padded(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s, int d, int bytes) {
+    attention_backward_queries_64_padded(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s, int d, int bytes) {
     backward_queries<64, 64, 4, true>(dqkv, dout, qkv, lse, delta, s, {d, bytes});
 }
 extern "C" __global__ void __launch_bounds__(128, 2)
@@ -449,6 +454,7 @@ extern "C" __global__ void __launch_bounds__(128, 2)
     backward_queries<128, 64, 4, false>(dqkv, dout, qkv, lse, delta, s, {});
 }
 extern "C" __global__ void __launch_bounds__(128, 2)
-    attention_backward_queries_128_padded(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s, int d, int bytes) {
+    attention_backward_queries_128_padded(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s, int d, int bytes) {
     backward_queries<128, 64, 4, true>(dqkv, dout, qkv, lse, delta, s, {d, bytes});
 }

@@ -1,7 +1,7 @@
-// Causal attention on Hopper GPUs (compute capability 9.0): the algorithm of attention.cu, padding included, with the instructions that four warps
-// issue together (wgmma m64n64k16), whose operands lie in shared memory. A block has one such group of 64 rows; several blocks
-// on a multiprocessor, and in the forward pass the product with V of the block before, fill the time that exponentials take
-// (Shah et al., "FlashAttention-3", arXiv 2407.08608).
+// Causal attention on Hopper GPUs (compute capability 9.0): the algorithm of attention.cu, padding included, with the
+// instructions that four warps issue together (wgmma m64n64k16), whose operands lie in shared memory. A block has one such group of
+// 64 rows; several blocks on a multiprocessor, and in the forward pass the product with V of the block before, fill the time that
+// exponentials take (Shah et al., "FlashAttention-3", arXiv 2407.08608).
 #include "attention.cuh"
 
 constexpr int THREADS = 4 * WARP, ROWS = 64, PANEL = ROWS * 128;
@@ -303,19 +303,23 @@ __device__ __forceinline__ void backward_keys(bf16 *dqkv, const bf16 *dout, cons
     }
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 3)
-    attention_backward_keys_64_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s) {
+    attention_backward_keys_64_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s) {
     backward_keys<64, false>(dqkv, dout, qkv, lse, delta, s, {});
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 3)
-    attention_backward_keys_64_padded_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s, int d, int bytes) {
+    attention_backward_keys_64_padded_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s, int d, int bytes) {
     backward_keys<64, true>(dqkv, dout, qkv, lse, delta, s, {d, bytes});
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    attention_backward_keys_128_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s) {
+    attention_backward_keys_128_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s) {
     backward_keys<128, false>(dqkv, dout, qkv, lse, delta, s, {});
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    attention_backward_keys_128_padded_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s, int d, int bytes) {
+    attention_backward_keys_128_padded_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s, int d, int bytes) {
     backward_keys<128, true>(dqkv, dout, qkv, lse, delta, s, {d, bytes});
 }
 
@@ -411,18 +415,22 @@ __device__ __forceinline__ void backward_queries(bf16 *dqkv, const bf16 *dout, c
     }
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 3)
-    attention_backward_queries_64_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s) {
+    attention_backward_queries_64_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s) {
     backward_queries<64, false>(dqkv, dout, qkv, lse, delta, s, {});
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 3)
-    attention_backward_queries_64_padded_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s, int d, int bytes) {
+    attention_backward_queries_64_padded_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s, int d, int bytes) {
     backward_queries<64, true>(dqkv, dout, qkv, lse, delta, s, {d, bytes});
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    attention_backward_queries_128_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s) {
+    attention_backward_queries_128_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s) {
     backward_queries<128, false>(dqkv, dout, qkv, lse, delta, s, {});
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    attention_backward_queries_128_padded_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv, const float *lse, const float *delta, Shape s, int d, int bytes) {
+    attention_backward_queries_128_padded_hopper(bf16 *dqkv, const bf16 *dout, const bf16 *qkv,
+        const float *lse, const float *delta, Shape s, int d, int bytes) {
     backward_queries<128, true>(dqkv, dout, qkv, lse, delta, s, {d, bytes});
 }
