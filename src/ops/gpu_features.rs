@@ -18,21 +18,37 @@ pub enum GpuFeature {
     Bf16Gradients,
     /// The passes of a step are queued as one CUDA graph.
     Graph,
+    /// Biases' gradients are summed up in the products of weights' gradients.
+    BiasEpilogue,
+    /// Products use the fastest of cuBLASLt's first choices, timed once ([`super::algorithms`]).
+    TimedProducts,
 }
 
 impl GpuFeature {
     /// All features, in the order of [`GpuFeature`], with their names.
-    const NAMES: [(Self, &str); 3] = [
+    const NAMES: [(Self, &str); 5] = [
         (Self::WriteGradients, "write-gradients"),
         (Self::Bf16Gradients, "bf16-gradients"),
         (Self::Graph, "graph"),
+        (Self::BiasEpilogue, "bias-epilogue"),
+        (Self::TimedProducts, "timed-products"),
     ];
 
     /// Whether `HEIRLOOM_GPU` names this feature.
     pub fn is_on(self) -> bool {
+        Self::all_named().contains(&self)
+    }
+
+    /// Returns the names of all features that `HEIRLOOM_GPU` names, if any.
+    pub fn named_in_words() -> Option<String> {
+        let on = Self::NAMES.iter().filter(|(feature, _)| feature.is_on());
+        let names: Vec<_> = on.map(|(_, name)| *name).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
+    fn all_named() -> &'static [Self] {
         static NAMED: OnceLock<Vec<GpuFeature>> = OnceLock::new();
-        let named = NAMED.get_or_init(|| named().unwrap_or_default());
-        named.contains(&self)
+        NAMED.get_or_init(|| named().unwrap_or_default())
     }
 }
 

@@ -33,6 +33,7 @@ mod access;
 mod accumulation;
 mod activation;
 mod adamw;
+pub mod algorithms;
 mod attention;
 mod attention_kernels;
 mod attention_shape;

@@ -224,6 +224,7 @@ impl Trainer {
             };
             trainer.emit(Body::Log(Log { message }));
         }
+        trainer.begin_on_gpu();
         let slow = plan::slow_compute(&trainer.config, trainer.machine.device());
         let blind = eval_windows.warning();
         for warning in setup.device_note.into_iter().chain(slow).chain(blind) {

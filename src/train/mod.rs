@@ -13,7 +13,7 @@
 //! | `choose` | measures the reference's layers if a choice of layers needs it |
 //! | [`baselines`], `comparison` | the config's baselines: phases, starts, shapes; begins the phases of controls and baselines, and records their results |
 //! | `start`, `objective`, [`teacher`], `teaching` | a phase's start; the training objective; a teacher's files, checks and cost; when a teacher is loaded |
-//! | `configs`, `data`, `machine` | the config in force and the one wanted; batches, validation windows and their latest losses; device and threads |
+//! | `configs`, `data`, `machine`, `algorithms` | the config in force and the one wanted; batches, validation windows and their latest losses; device and threads; algorithms of a GPU's products |
 //! | `learner`, `recordings`, [`optimizer`], `attention` | the model and its buffers: steps, evaluations, probes; passes that a GPU gets again and again. [`Learner`] knows no run, no journal and no clock |
 //! | `control`, `boundary` | decide the [`Verdict`] at a step boundary, and what is done while a result is not on disk; do what a verdict asks |
 //! | `obey`, `adjust`, `live` | commands one by one; values that operators set, and from which step on they hold |
@@ -25,6 +25,7 @@
 //! | `directory`, `rebuild` | looks for the run's directory and its lock; makes a deleted one again |
 
 mod adjust;
+mod algorithms;
 mod attention;
 pub mod baselines;
 mod begin;

@@ -40,6 +40,7 @@ impl Trainer {
                 break end;
             }
         };
+        self.keep_algorithms();
         self.keeping().finish();
         self.keeping().write_owed();
         match &ended {

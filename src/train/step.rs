@@ -59,6 +59,8 @@ impl Trainer {
         state.wall_seconds += seconds;
         state.interval_seconds += seconds;
         let due = state.phase_step.is_multiple_of(self.config.train.log_every);
+        self.keep_algorithms();
+        let state = &self.state;
         if !good || due || state.interval_seconds >= SILENCE_SECONDS {
             self.tell_step(lr, norm, &frozen)?;
         }

@@ -9,10 +9,12 @@ use candle_core::{DType, Result, Tensor, bail};
 
 use super::cublas::{CublasLt, Plan, WORKSPACE, failed, is_unsupported};
 use super::driver_error::driver;
+pub use super::epilogue::Epilogue;
 use super::gpu::Gpu;
-use super::{Address, address};
-use crate::ops::Accumulation;
+use super::{Address, address, algorithms};
+use crate::ops::algorithms::Algorithm;
 use crate::ops::plans::{Alignments, Key, alignment, sums_in_f32_alone};
+use crate::ops::{Accumulation, GpuFeature};
 
 /// A row-major matrix, read as it lies or transposed.
 #[derive(Debug, Clone, Copy)]
@@ -70,51 +72,6 @@ impl From<Accumulation> for Accumulate {
     }
 }
 
-/// What is done with a product before it is written.
-#[derive(Debug, Clone, Copy)]
-pub enum Epilogue {
-    Nothing,
-    /// `+ bias[N]`, in the output's type.
-    Bias(Address),
-    /// The tanh-approximated GELU; what it is taken of, `+ bias[N]`, goes to `pre`, which lies as the output does.
-    Gelu {
-        bias: Option<Address>,
-        pre: Address,
-    },
-    /// `* gelu'(pre)`.
-    GeluSlope {
-        pre: Address,
-    },
-}
-
-impl Epilogue {
-    fn epilogue(self) -> sys::cublasLtEpilogue_t {
-        use sys::cublasLtEpilogue_t as Code;
-        match self {
-            Self::Nothing => Code::CUBLASLT_EPILOGUE_DEFAULT,
-            Self::Bias(_) => Code::CUBLASLT_EPILOGUE_BIAS,
-            Self::Gelu { bias: None, .. } => Code::CUBLASLT_EPILOGUE_GELU_AUX,
-            Self::Gelu { bias: Some(_), .. } => Code::CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
-            Self::GeluSlope { .. } => Code::CUBLASLT_EPILOGUE_DGELU,
-        }
-    }
-
-    fn bias(self) -> Option<Address> {
-        match self {
-            Self::Bias(bias) => Some(bias),
-            Self::Gelu { bias, .. } => bias,
-            Self::Nothing | Self::GeluSlope { .. } => None,
-        }
-    }
-
-    fn pre(self) -> Option<Address> {
-        match self {
-            Self::Gelu { pre, .. } | Self::GeluSlope { pre } => Some(pre),
-            Self::Nothing | Self::Bias(_) => None,
-        }
-    }
-}
-
 /// `out[M, N] = a[M, K] b[K, N] (+ onto)`, and then what [`Epilogue`] says.
 #[derive(Debug, Clone, Copy)]
 pub struct Matmul {
@@ -157,7 +114,7 @@ impl Matmul {
             dtypes: (self.a.dtype, self.out.dtype),
             alignments: Alignments::of(self.a.at, self.b.at, other, self.out.at, self.then.bias()),
             adds: !matches!(self.onto, Accumulate::Nothing),
-            epilogue: self.then.epilogue() as i32,
+            epilogue: self.then.code() as i32,
             pre: self.then.pre().map_or(0, alignment),
         }
     }
@@ -200,9 +157,46 @@ impl Matmul {
             workspace,
             plans,
         } = &mut *products;
-        let Some(plan) = plans.get_or_make(self.key(), || self.plan(*handle))? else {
+        let workspace = workspace.device_ptr(&gpu.stream).0;
+        // SAFETY: as the caller says.
+        let make = || unsafe { self.plan(gpu, *handle, workspace) };
+        let Some(plan) = plans.get_or_make(self.key(), make)? else {
             return Ok(false);
         };
+        // SAFETY: as the caller says.
+        let done = unsafe {
+            self.point(plan.desc)?;
+            self.multiply(
+                gpu,
+                (*handle, workspace),
+                plan,
+                &plan.algorithm,
+                self.out.at,
+            )
+        };
+        match done {
+            Ok(()) => Ok(true),
+            // An algorithm was offered that does not take the operands: the next call asks no more.
+            Err(e) if is_unsupported(&e) => {
+                plans.give_up(self.key());
+                Ok(false)
+            }
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    /// Queues the product with an algorithm, its output at an address.
+    ///
+    /// # Safety
+    /// As for [`Self::queue`]; the plan must be this product's.
+    unsafe fn multiply(
+        &self,
+        gpu: &Gpu,
+        (handle, workspace): (sys::cublasLtHandle_t, Address),
+        plan: &Plan,
+        algorithm: &sys::cublasLtMatmulAlgo_t,
+        out: Address,
+    ) -> std::result::Result<(), lt::CublasError> {
         let (alpha, beta) = (
             1f32,
             if matches!(self.onto, Accumulate::Nothing) {
@@ -216,11 +210,10 @@ impl Matmul {
             Accumulate::Nothing | Accumulate::Out => self.out.at,
         };
         // SAFETY: addresses are the caller's, descriptions live in the plan, and the stream is the device's.
-        let done = unsafe {
-            self.point(plan.desc)?;
+        unsafe {
             // cuBLASLt counts by columns: the transposed product, with the operands exchanged.
             lt::matmul(
-                *handle,
+                handle,
                 plan.desc,
                 std::ptr::from_ref(&alpha).cast(),
                 std::ptr::from_ref(&beta).cast(),
@@ -230,22 +223,13 @@ impl Matmul {
                 plan.b,
                 onto as *const c_void,
                 plan.out,
-                self.out.at as *mut c_void,
+                out as *mut c_void,
                 plan.out,
-                &plan.algorithm,
-                workspace.device_ptr(&gpu.stream).0 as *mut c_void,
+                algorithm,
+                workspace as *mut c_void,
                 WORKSPACE,
                 gpu.stream.cu_stream().cast(),
             )
-        };
-        match done {
-            Ok(()) => Ok(true),
-            // An algorithm was offered that does not take the operands: the next call asks no more.
-            Err(e) if is_unsupported(&e) => {
-                plans.give_up(self.key());
-                Ok(false)
-            }
-            Err(e) => Err(failed(e)),
         }
     }
 
@@ -276,8 +260,16 @@ impl Matmul {
         Ok(())
     }
 
-    /// Asks cuBLASLt for an algorithm; `None` when it has none.
-    fn plan(&self, handle: sys::cublasLtHandle_t) -> Result<Option<Plan>> {
+    /// Asks cuBLASLt for an algorithm, or for several, of which the fastest is taken; `None` when it has none.
+    ///
+    /// # Safety
+    /// As for [`Self::queue`]: algorithms are timed with the operands, and with memory of their own for the output.
+    unsafe fn plan(
+        &self,
+        gpu: &Gpu,
+        handle: sys::cublasLtHandle_t,
+        workspace: Address,
+    ) -> Result<Option<Plan>> {
         let (m, k, n) = (self.m as u64, self.k as u64, self.n as u64);
         let layout = |of: &Operand, rows: u64, columns: u64| {
             // A row-major matrix is, by columns, its transpose.
@@ -299,7 +291,7 @@ impl Matmul {
         unsafe {
             set(desc, Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &op(&self.b))?;
             set(desc, Attribute::CUBLASLT_MATMUL_DESC_TRANSB, &op(&self.a))?;
-            let epilogue = self.then.epilogue();
+            let epilogue = self.then.code();
             set(desc, Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
             self.point(desc)?;
         }
@@ -316,22 +308,39 @@ impl Matmul {
             out,
             algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
         };
-        match self.algorithm(handle, &plan) {
-            Ok(found) => {
-                plan.algorithm = found;
-                Ok(Some(plan))
+        let found = match self.algorithms(handle, &plan) {
+            Ok(found) => found,
+            Err(e) if is_unsupported(&e) => return Ok(None),
+            Err(e) => return Err(failed(e)),
+        };
+        let Some(first) = found.first() else {
+            return Ok(None);
+        };
+        plan.algorithm.data = *first;
+        if GpuFeature::TimedProducts.is_on() {
+            let bytes = self.m * self.out.stride * self.out.dtype.size_in_bytes();
+            let run = |algorithm: &Algorithm, out| {
+                let algorithm = sys::cublasLtMatmulAlgo_t { data: *algorithm };
+                // SAFETY: as the caller says; there are `bytes` at `out`.
+                unsafe { self.multiply(gpu, (handle, workspace), &plan, &algorithm, out) }.is_ok()
+            };
+            let product = format!("{:?}", self.key());
+            // SAFETY: the plan owns its descriptions.
+            let best =
+                unsafe { algorithms::fastest(gpu, handle, &plan, &product, &found, bytes, run)? };
+            if let Some(best) = best {
+                plan.algorithm.data = best;
             }
-            Err(e) if is_unsupported(&e) => Ok(None),
-            Err(e) => Err(failed(e)),
         }
+        Ok(Some(plan))
     }
 
-    /// cuBLASLt's first choice of an algorithm.
-    fn algorithm(
+    /// cuBLASLt's first choice of an algorithm; several where they are to be timed.
+    fn algorithms(
         &self,
         handle: sys::cublasLtHandle_t,
         plan: &Plan,
-    ) -> std::result::Result<sys::cublasLtMatmulAlgo_t, lt::CublasError> {
+    ) -> std::result::Result<Vec<Algorithm>, lt::CublasError> {
         use sys::cublasLtMatmulPreferenceAttributes_t as Wish;
         let Alignments { a, b, onto, out } = self.key().alignments;
         let mut wishes = vec![
@@ -357,16 +366,22 @@ impl Matmul {
                 // SAFETY: as above.
                 unsafe { lt::set_matmul_pref_attribute(wish, attribute, value, 4) }?;
             }
+            if GpuFeature::TimedProducts.is_on() {
+                // SAFETY: the descriptions live in the plan.
+                return unsafe { algorithms::first_choices(handle, plan, wish) };
+            }
             let Plan {
                 desc, a, b, out, ..
             } = *plan;
             // SAFETY: the descriptions live in the plan.
-            unsafe { lt::get_matmul_algo_heuristic(handle, desc, a, b, out, out, wish) }
+            let found =
+                unsafe { lt::get_matmul_algo_heuristic(handle, desc, a, b, out, out, wish) }?;
+            Ok(vec![found.algo.data])
         };
         let found = ask();
         // SAFETY: made above, and used no more.
         unsafe { lt::destroy_matmul_pref(wish) }?;
-        Ok(found?.algo)
+        found
     }
 }
 

@@ -8,9 +8,9 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::bias::add as add_bias;
 use super::gemm::{Accumulate, Epilogue, Matmul, Operand};
 use super::gpu::Gpu;
-use super::{address, address_f32, is_bf16, pointwise, reduce};
+use super::{address, address_f32, bias_gradient, is_bf16, pointwise, reduce};
 use crate::ops::operands::{ACTIVATIONS, F32, Operands};
-use crate::ops::{Accumulation, Layout};
+use crate::ops::{Accumulation, GpuFeature, Layout};
 
 /// `out[M, N] = x[M, K] w (+ bias) (+ residual)`; the bias is of the output's type.
 pub fn forward(
@@ -221,6 +221,17 @@ pub fn backward_weight(
         onto: how.into(),
         then: Epilogue::Nothing,
     };
+    if let Some(db) = dbias
+        && is_bf16(dy)
+        && GpuFeature::BiasEpilogue.is_on()
+    {
+        operands.check("dbias", db, n, F32)?;
+        // SAFETY: compared: x [m, k], dy [m, n], dw [k, n] or [n, k], db [n].
+        let done = unsafe { bias_gradient::queue(&gpu, how, product, layout, address_f32(db)?, n) };
+        if done? {
+            return Ok(());
+        }
+    }
     // SAFETY: compared: x [m, k], dy [m, n], dw [k, n] or [n, k].
     unsafe { product.queue(&gpu)? };
     match dbias {

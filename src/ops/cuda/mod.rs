@@ -11,12 +11,15 @@
 //! note on safety says "compared", it names these.
 
 pub mod access;
+mod algorithms;
 pub mod attention;
 mod bias;
+mod bias_gradient;
 mod cublas;
 pub mod distillation;
 mod driver_error;
 pub mod embedding;
+mod epilogue;
 mod gemm;
 mod gpu;
 pub mod graph;

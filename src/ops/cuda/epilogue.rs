@@ -1,0 +1,57 @@
+//! What cuBLASLt does with a product in passing.
+
+use candle_core::cuda_backend::cudarc::cublaslt::sys;
+
+use super::Address;
+
+/// What is done with a product before it is written.
+#[derive(Debug, Clone, Copy)]
+pub enum Epilogue {
+    Nothing,
+    /// `+ bias[N]`, in the output's type.
+    Bias(Address),
+    /// The tanh-approximated GELU; what it is taken of, `+ bias[N]`, goes to `pre`, which lies as the output does.
+    Gelu {
+        bias: Option<Address>,
+        pre: Address,
+    },
+    /// `* gelu'(pre)`.
+    GeluSlope {
+        pre: Address,
+    },
+    /// Nothing; the sums over K of `a`, one for each of M, go to this address, in the output's type.
+    SumsOfA(Address),
+    /// Likewise of `b`, one for each of N.
+    SumsOfB(Address),
+}
+
+impl Epilogue {
+    pub(super) fn code(self) -> sys::cublasLtEpilogue_t {
+        use sys::cublasLtEpilogue_t as Code;
+        match self {
+            Self::Nothing => Code::CUBLASLT_EPILOGUE_DEFAULT,
+            Self::Bias(_) => Code::CUBLASLT_EPILOGUE_BIAS,
+            Self::Gelu { bias: None, .. } => Code::CUBLASLT_EPILOGUE_GELU_AUX,
+            Self::Gelu { bias: Some(_), .. } => Code::CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+            Self::GeluSlope { .. } => Code::CUBLASLT_EPILOGUE_DGELU,
+            // The operands are exchanged: cuBLASLt's A is `b`.
+            Self::SumsOfA(_) => Code::CUBLASLT_EPILOGUE_BGRADB,
+            Self::SumsOfB(_) => Code::CUBLASLT_EPILOGUE_BGRADA,
+        }
+    }
+
+    pub(super) fn bias(self) -> Option<Address> {
+        match self {
+            Self::Bias(at) | Self::SumsOfA(at) | Self::SumsOfB(at) => Some(at),
+            Self::Gelu { bias, .. } => bias,
+            Self::Nothing | Self::GeluSlope { .. } => None,
+        }
+    }
+
+    pub(super) fn pre(self) -> Option<Address> {
+        match self {
+            Self::Gelu { pre, .. } | Self::GeluSlope { pre } => Some(pre),
+            Self::Nothing | Self::Bias(_) | Self::SumsOfA(_) | Self::SumsOfB(_) => None,
+        }
+    }
+}
