@@ -53,7 +53,7 @@ fn the_optimizer_agrees() {
 fn every_op_is_among_the_checks() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let read = |path: &str| std::fs::read_to_string(src.join(path)).unwrap();
-    let oracle = ["layers", "attention", "optimizer", "distillation"];
+    let oracle = ["layers", "attention", "optimizer", "distillation", "logits"];
     let checks = oracle.map(|name| read(&format!("selftest/oracle/{name}.rs")));
     let checks = checks.concat();
     let mut seen = 0;
