@@ -174,7 +174,7 @@ fn batches_in_parts_agree_with_whole_ones() {
     assert_eq!(test.counts(), (checks, 0), "{}", failed.join("\n"));
 }
 
-/// A first pass that writes leaves what one leaves that adds to zeros, to the bit but for the sign of zeros.
+/// A first pass that writes leaves what one leaves that adds to zeros, bit for bit except the sign of zeros.
 #[test]
 fn gradients_that_are_written_are_those_added_to_zeros() -> Result<()> {
     for (what, config) in configs() {

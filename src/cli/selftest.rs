@@ -114,7 +114,7 @@ impl Args {
         }
     }
 
-    /// Has other processes check the kernels that this GPU would not use by itself.
+    /// Has other processes check the kernels that this GPU would not choose.
     fn check_alternatives(&self, device: &candle_core::Device, test: &mut SelfTest<'_>) {
         for (variable, value) in alternatives(device) {
             if std::env::var_os(variable).is_some() {
@@ -179,7 +179,7 @@ impl Args {
     }
 }
 
-/// Settings that make a GPU compute with kernels that it would not use by itself: those of all other cards on a Hopper, of
+/// Settings that make a GPU compute with kernels that it would not choose: those of all other cards on a Hopper, of
 /// libraries without fused epilogues, and of logits in f32 in training.
 fn alternatives(device: &candle_core::Device) -> Vec<(&'static str, &'static str)> {
     let always = [("HEIRLOOM_EPILOGUES", "apart"), ("HEIRLOOM_LOGITS", "f32")];

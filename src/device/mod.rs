@@ -218,7 +218,7 @@ fn told(error: &str) -> String {
         e if e.contains("OUT_OF_MEMORY") => cause("its memory is used up by others"),
         e if e.contains("DEVICE_UNAVAILABLE") => cause("another program holds it for itself"),
         e if e.contains("CUBLAS_STATUS_NOT_INITIALIZED") || e.contains("CURAND") => cause(
-            "libcublas, libcublasLt or libcurand of CUDA 12 or 13 (drivers before 580: of 12) is not found or does not start; they come with CUDA and with PyTorch, and LD_LIBRARY_PATH tells where they are",
+            "libcublas, libcublasLt or libcurand of CUDA 12 or 13 (drivers before 580: of 12) is not found or does not start; they come with CUDA and with PyTorch, and LD_LIBRARY_PATH names their directory",
         ),
         _ => error.to_string(),
     }

@@ -14,7 +14,7 @@ const ALL: &str = "all";
 pub enum GpuFeature {
     /// The first pass of a step writes the gradients of weights, which are not zeroed before.
     WriteGradients,
-    /// With bf16, the gradient of the residual stream is bf16, too, and not f32 with a rounded copy.
+    /// With bf16, the gradient of the residual stream is also bf16, and not f32 with a rounded copy.
     Bf16Gradients,
     /// The passes of a step are queued as one CUDA graph.
     Graph,

@@ -22,7 +22,7 @@ constexpr size_t STACK = 256 << 10;
 // ---- fibers
 
 #if defined(__x86_64__)
-// Saves what a function must preserve and the stack's top, and goes on at another one's.
+// Saves what a function must preserve and the stack's top, and continues at another one's.
 extern "C" void switch_stack(void **save, void *to);
 asm(R"(
 .text

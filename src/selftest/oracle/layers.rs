@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Embedding, LayerNorm, Linear, Module, RmsNorm};
 
 use super::super::{Case, SelfTest};
-use super::{SUMS, activation, exact, gradients, sides, variable};
+use super::{SUMS, Tolerance, activation, exact, gradients, sides, variable};
 use crate::ops::{self, Accumulation, Layout};
 
 /// Epsilon of norms.
@@ -214,7 +214,11 @@ impl SelfTest<'_> {
             }
             _ => ops::layer_norm_backward(Accumulation::Add, &dx, half, &dwb, &dy, &x, &w, &stats)?,
         }
-        shares.push(self.agree(&dx, &want_dx, SUMS)?);
+        // Where a row's variance is small, its gradient is a small difference of terms as large as 1/std.
+        let inverse_std = ops::read(&stats)?.into_iter().skip(m);
+        let steepest = inverse_std.fold(0f32, f32::max);
+        let terms = Tolerance(SUMS.0 * f64::from(steepest / 16.0).max(1.0));
+        shares.push(self.agree(&dx, &want_dx, terms)?);
         shares.push(self.agree(&dwb, &want_wb, SUMS)?);
         if let Some(rounded) = &rounded {
             shares.push(self.agree(rounded, &want_dx, activation(DType::BF16))?);

@@ -10,6 +10,7 @@
 //! | products | 3e-5 | 3e-5 | 2e-2, outputs being bf16 |
 //! | norms, activations, embeddings, AdamW | 3e-5 | - | 2e-2 |
 //! | Muon's Newton-Schulz steps | 1e-3 | - | - |
+//! | a norm's gradient, where 1/std of a row exceeds 16 | 3e-5 / 16 times 1/std | - | the same |
 //! | the head's losses, alone | 3e-5 | 3e-5 | 1e-4 |
 //! | the head's losses, with gradients | 3e-5 | 3e-5 | 3e-3 |
 //! | the head's gradients, rounded once before they are multiplied | 3e-5 | 2e-2 | 4e-2 |
@@ -24,7 +25,6 @@ mod composed;
 mod distillation;
 mod layers;
 mod logits;
-mod micro_batches;
 pub mod models;
 mod optimizer;
 mod passes;

@@ -129,7 +129,6 @@ impl SelfTest<'_> {
                 self.check_shares(&format!("steps of {what}"), |t| t.steps_of(&config, case));
             }
         }
-        self.micro_batches();
     }
 
     /// Checks losses and gradients of models distilled from a teacher that shares only their vocabulary.
