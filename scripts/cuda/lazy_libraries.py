@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 # Name to link with, cudarc's module, versions of the library to try, with the version of CUDA that the driver must support
-# for each, and what its functions return when there is none. Libraries of one major version of CUDA run with every driver of
+# for each, and what its functions return where the library is missing. Libraries of one major version of CUDA run with every driver of
 # that version and later ones (CUDA Compatibility, <https://docs.nvidia.com/deploy/cuda-compatibility/>).
 LIBRARIES = [
     ("cuda", "driver", {"libcuda.so.1": 0}, 100),  # CUDA_ERROR_NO_DEVICE

@@ -65,8 +65,8 @@ impl Choices {
     }
 
     /// Returns the algorithm for a product: the known one if `is_usable`, else the fastest of `candidates`, the library's own first
-    /// choice first, which is known from then on. `time` returns seconds, `None` for an algorithm that fails; without
-    /// any that works there is no choice.
+    /// choice first, which is known from then on. `time` returns seconds, `None` for an algorithm that fails. Returns
+    /// `None` if all fail.
     pub fn choose(
         &mut self,
         library: &str,

@@ -8,7 +8,7 @@ const WIDEST: usize = 256;
 /// Checks that there are kernels for heads of this many channels.
 ///
 /// # Errors
-/// When there are none: the size, and the sizes that work.
+/// When the size has no kernels; names it and the sizes that work.
 pub fn check_head_size(head_size: usize) -> Result<()> {
     if head_size == 0 || head_size > WIDEST {
         bail!(

@@ -1,4 +1,4 @@
-//! A bias's gradient in passing: cuBLASLt sums up the columns of `dy` while it multiplies them for the weight's gradient.
+//! A bias's gradient as an epilogue: cuBLASLt sums up the columns of `dy` while it multiplies them for the weight's gradient.
 
 use candle_core::Result;
 

@@ -1,4 +1,4 @@
-//! What cuBLASLt does with a product in passing.
+//! Epilogues: what cuBLASLt does with a product before it writes it.
 
 use candle_core::cuda_backend::cudarc::cublaslt::sys;
 

@@ -300,7 +300,7 @@ impl Matmul {
             layout(&self.a, m, k)?,
             layout(&self.out, m, n)?,
         );
-        // Owns what was made above: dropped where there is no algorithm.
+        // Owns the descriptions, so that they are freed if no algorithm is found.
         let mut plan = Plan {
             desc,
             a,

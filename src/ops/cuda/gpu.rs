@@ -126,13 +126,13 @@ impl Gpu {
         if !functions.contains_key(name) {
             let mut found = self.modules.iter().map(|m| m.load_function(name));
             let Some(kernel) = found.find_map(std::result::Result::ok) else {
-                bail!("there is no kernel {name}")
+                bail!("the program has no kernel named {name}")
             };
             let shared = SharedMemory::default();
             functions.insert(name.to_string(), Function { kernel, shared });
         }
         let Some(function) = functions.get_mut(name) else {
-            bail!("there is no kernel {name}")
+            bail!("the program has no kernel named {name}")
         };
         function.shared.grow(shared, |bytes| {
             let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;

@@ -1,6 +1,6 @@
 //! Linear layers. The input, the weight and `dy` are of one type (f32 or bf16), weights' gradients f32.
 //!
-//! Where cuBLASLt has no algorithm that adds a bias or takes a GELU in passing (older libraries, cards that they do not know), the
+//! Where cuBLASLt lacks an algorithm that adds a bias or takes a GELU within the product (older libraries, cards unknown to them), the
 //! plain product is followed by a kernel.
 
 use candle_core::{DType, Result, Tensor, bail};
@@ -66,7 +66,7 @@ pub fn forward(
     add_bias(out, bias)
 }
 
-/// Whether cuBLASLt takes the GELU of such an output in passing.
+/// Whether cuBLASLt takes the GELU of such an output within the product.
 fn fuses(out: &Tensor, n: usize) -> bool {
     is_bf16(out) && n.is_multiple_of(8)
 }

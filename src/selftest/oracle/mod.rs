@@ -35,6 +35,7 @@ use rand::Rng;
 
 use super::compare::Tolerance;
 use super::{Case, SelfTest};
+use crate::model::DecoderConfig;
 use crate::ops::{self, Layout, Precision};
 
 /// Tolerance of f32 sums of some hundred terms.
@@ -119,7 +120,16 @@ impl SelfTest<'_> {
         }
     }
 
-    /// A size from 1 to `most` that nobody chose.
+    /// The model's shape with head and MLP sizes as [`Self::fit`] gives them.
+    fn fitted(&self, config: &DecoderConfig) -> DecoderConfig {
+        DecoderConfig {
+            head_size: self.fit(config.head_size),
+            n_inner: self.fit(config.n_inner),
+            ..config.clone()
+        }
+    }
+
+    /// A random size from 1 to `most`.
     fn ragged(&mut self, most: usize) -> usize {
         let size = self.rng.random_range(1..=most);
         self.fit(size)

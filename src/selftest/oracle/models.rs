@@ -116,11 +116,7 @@ impl SelfTest<'_> {
     /// Checks losses, gradients and steps of whole models.
     pub fn whole_models(&mut self) {
         for (name, config) in configs() {
-            let config = DecoderConfig {
-                head_size: self.fit(config.head_size),
-                n_inner: self.fit(config.n_inner),
-                ..config
-            };
+            let config = self.fitted(&config);
             for case in self.cases() {
                 let what = format!("{name}, {}", case.name());
                 self.check_shares(&format!("gradients of {what}"), |t| {
@@ -147,11 +143,7 @@ impl SelfTest<'_> {
             ("llama", &llama, &teacher, mix(0.5, 1.0)),
             ("gpt2", &gpt2, &llama, mix(1.0, 1.0)),
         ] {
-            let [student, teacher] = [student, teacher].map(|config| DecoderConfig {
-                head_size: self.fit(config.head_size),
-                n_inner: self.fit(config.n_inner),
-                ..config.clone()
-            });
+            let [student, teacher] = [student, teacher].map(|config| self.fitted(config));
             let learns = format!("{name} from {}, {mix}", teacher.family.name());
             for case in self.cases() {
                 let what = format!("gradients of distillation, {learns}, {}", case.name());

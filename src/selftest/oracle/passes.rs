@@ -14,11 +14,7 @@ impl SelfTest<'_> {
     /// Checks that windows one by one give the losses, the gradients and their norm that all windows at once give.
     pub fn passes(&mut self) {
         for (name, config) in configs() {
-            let config = DecoderConfig {
-                head_size: self.fit(config.head_size),
-                n_inner: self.fit(config.n_inner),
-                ..config
-            };
+            let config = self.fitted(&config);
             for case in self.cases() {
                 let what = format!("a batch in parts, {name}, {}", case.name());
                 self.check_shares(&what, |t| t.parts_of(&config, case));
