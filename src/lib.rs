@@ -1,7 +1,7 @@
 //! heirloom trains small language models from the good layers of big ones, from a terminal.
 //!
 //! `docs/architecture.md` has a line per module. Dependencies point downwards: `cli -> dashboard -> run`,
-//! `cli -> train -> {inherit, rank, eval, model, corpus, run}`, `cli -> {export, locate, bench, selftest} -> train`,
+//! `cli -> train -> {inherit, rank, eval, model, corpus, run, dist}`, `cli -> {export, locate, bench, selftest} -> train`,
 //! `{cli, dashboard} -> demo -> rank`, `model -> {ops, tensors}`. `dashboard` and `train` do not know each other. `text`, `file`,
 //! `threads` and `failure` are below all of them.
 
@@ -16,6 +16,7 @@ pub mod corpus;
 pub mod dashboard;
 pub mod demo;
 pub mod device;
+pub mod dist;
 pub mod eval;
 pub mod export;
 pub mod failure;

@@ -1,0 +1,38 @@
+//! What can go wrong between ranks.
+
+use thiserror::Error;
+
+/// An exchange between ranks that failed. Messages name the rank and what was seen by which rank.
+#[derive(Debug, Error)]
+pub enum DistError {
+    /// A rank has ended, or cannot be reached.
+    #[error("rank {rank} is lost: {seen}")]
+    Lost {
+        /// The rank that is lost.
+        rank: usize,
+        /// What was seen, by which rank.
+        seen: String,
+    },
+    /// Ranks that live did not take part in an exchange within `dist.timeout_s`.
+    #[error("rank {rank} does not respond: {seen}")]
+    Hangs {
+        /// The rank that does not respond.
+        rank: usize,
+        /// What was seen, by which rank.
+        seen: String,
+    },
+    /// Ranks that were started differently.
+    #[error("rank {rank} differs from rank 0: {what}")]
+    Differs {
+        /// The rank that differs.
+        rank: usize,
+        /// In what, with both values and what to do.
+        what: String,
+    },
+    /// The library refused a call, or is missing.
+    #[error("{0}")]
+    Library(String),
+    /// A tensor could not be read or written.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
