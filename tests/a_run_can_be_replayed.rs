@@ -140,7 +140,10 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     assert!(help.contains("j scrolls"), "{help}");
     pty.press("\x1b[6~");
     let rest = pty.see("marks: | phase");
-    assert!(rest.contains("to so many tenths of the run"), "{rest}");
+    assert!(
+        rest.contains("jump to N tenths of the run, 0 to 9"),
+        "{rest}"
+    );
     pty.press("?");
     // Slowly enough to be seen.
     pty.press("{{");
@@ -249,7 +252,7 @@ fn a_run_that_goes_on_is_replayed_up_to_now_and_a_resumed_one_with_what_it_did_a
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(0), "{err}");
     assert!(
-        err.contains("the run goes on; this replays what there is now"),
+        err.contains("the run is still in progress; this replays what it has written so far"),
         "{err}"
     );
     assert!(out.contains("round-1"), "{out}");

@@ -144,7 +144,7 @@ fn what_cannot_be_measured_is_refused() {
         (vec!["--layers", "loss:0"], "must keep at least 1 layer"),
         (
             vec!["--layers", "half", "--windows", "3"],
-            "--windows is for layers that are measured",
+            "--windows needs layers chosen by a measurement",
         ),
         (
             vec!["--layers", "loss:2", "--window-length", "64"],

@@ -121,7 +121,7 @@ impl Change {
         match self.key.on_resume {
             OnResume::NewPhase(_) => {
                 format!(
-                    "{given} takes effect at the next phase that is a round; the present one keeps {old}, and so do \
+                    "{given} takes effect with the next round; the present one keeps {old}, and so do \
                      controls that follow it"
                 )
             }
@@ -199,7 +199,7 @@ pub fn judge(
         };
         let problem = format!(
             "{path} cannot change on a resume: it is {old} in this run, {place} makes it {new}, and {why}; \
-             {remedy} to go on with run {run}, or start a new run for another value"
+             {remedy} to continue run {run}, or start a new run for another value"
         );
         problems.push(text::clean(&problem).into_owned());
     }

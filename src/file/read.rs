@@ -77,7 +77,7 @@ pub fn read_start(file: &File, into: &mut [u8]) -> io::Result<usize> {
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(read_bytes(path, most)?).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        invalid(format!("it is not UTF-8: byte {at} does not belong"))
+        invalid(format!("it is not UTF-8: byte {at} is invalid"))
     })
 }
 

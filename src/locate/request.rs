@@ -177,15 +177,15 @@ impl Client {
         let location = answer.headers().get(header::LOCATION);
         let location = location.and_then(|location| location.to_str().ok());
         let to = location.and_then(|location| joined(from, location));
-        let to = to.ok_or(RequestError::Answer("it leads to no address"))?;
+        let to = to.ok_or(RequestError::Answer("it redirects without an address"))?;
         if has_credentials(&to) {
             return Err(RequestError::Answer(
-                "it leads to an address with a password in it",
+                "it redirects to an address with a password in it",
             ));
         }
         let is_secure = |uri: &Uri| Origin::of(uri).is_some_and(|origin| origin.https);
         if is_secure(from) && !is_secure(&to) {
-            return Err(RequestError::Answer("it leads from https to http"));
+            return Err(RequestError::Answer("it redirects from https to http"));
         }
         Ok(Some(to))
     }
@@ -209,7 +209,7 @@ impl Client {
                 Some(to) => uri = to,
             }
         }
-        Err(RequestError::Answer("it leads on and on"))
+        Err(RequestError::Answer("too many redirects"))
     }
 
     /// Returns a file's metadata. ETag and commit are taken from the hub's own last answer, the size from the server that
@@ -243,7 +243,7 @@ impl Client {
             }
             let length = header("content-range")
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok())
-                .ok_or(RequestError::Answer("it does not say how long the file is"))?;
+                .ok_or(RequestError::Answer("it does not give the file's length"))?;
             let Some((etag, commit)) = named else {
                 break;
             };
@@ -253,7 +253,7 @@ impl Client {
                 size: length,
             });
         }
-        Err(RequestError::Answer("it leads on and on"))
+        Err(RequestError::Answer("too many redirects"))
     }
 }
 

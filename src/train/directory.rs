@@ -91,7 +91,7 @@ impl Directory {
             }
             Place::Moved => Found::Lost(first.then(|| {
                 format!(
-                    "{} is no longer where it was: events and checkpoints are written to the moved directory. Move it back, or end \
+                    "{} has been moved: events and checkpoints are written to the moved directory. Move it back, or end \
                      this process (kill {}), which writes a checkpoint first",
                     text::path(self.run().path()),
                     std::process::id()

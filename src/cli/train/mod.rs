@@ -169,7 +169,7 @@ impl Args {
         if self.resume.is_some()
             && let Err(error) = write_config(&handle, &config)
         {
-            say::err(&format!("{error:#}; the run goes on"));
+            say::err(&format!("{error:#}; the run continues"));
         }
         Ok(session)
     }
@@ -288,7 +288,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
         Ok((Exit::Hangup, _)) => Leave::HungUp,
         Err(error) => {
             say::err(&format!(
-                "{error:#}; training goes on without the dashboard"
+                "{error:#}; training continues without the dashboard"
             ));
             let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
             Leave::Failed

@@ -68,7 +68,8 @@ pub fn document() -> String {
     for (scope, key, why) in SHADOWS {
         out.push_str(&format!("- `{key}` {}: {why}\n", scope.title()));
     }
-    out.push_str("\n## Commands\n\nThe first ones are those of `heirloom ctl RUN`, too.\n\n| command | what it does |\n|---|---|\n");
+    out.push_str("\n## Commands\n\nThe first ones also work with `heirloom ctl RUN`.\n\n| command | what it does \
+     |\n|---|---|\n");
     for entry in commands::listed() {
         out.push_str(&format!("| `{}` | {} |\n", entry.words, entry.help));
     }

@@ -107,7 +107,7 @@ const WANTED: &[(&str, Want)] = {
         ("comma-missing.json", Refused("comma-missing.json:1: not valid JSON: a comma or ] is missing")),
         ("cut.json", Refused("cut.json:1: not valid JSON: the file ends within the value")),
         ("open.json", Refused("open.json:1: not valid JSON: the file ends within its array")),
-        ("behind.json", Refused("behind.json:1: not valid JSON: this is behind the end of the array")),
+        ("behind.json", Refused("behind.json:1: not valid JSON: this follows the end of the array")),
         ("array-in-array.json", Refused("array-in-array.json:1: no string field \"text\"")),
         ("bzip2.jsonl", Refused("unpack it first: bzip2 -dk")),
         ("bzip2-empty.jsonl", Refused("unpack it first: bzip2 -dk")),
