@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::evidence;
+use super::instruction::Order;
 use super::learner::Step;
 use super::objective::Objective;
 use super::optimizer::Hyperparameters;
@@ -31,14 +32,15 @@ impl Trainer {
         self.state.course.follow(self.state.phase_step, schedule);
         self.state.course.see(self.state.phase_step, lr);
         let (stream, step) = (self.state.stream, self.state.phase_step);
-        let weights = self.weights();
-        let batch = self.data.batch(stream, step, &weights)?;
+        let drawn = self.data.drawn(stream, step, self.weights());
+        let batch = self.data.batch(&drawn)?;
         let frozen = self.state.live.frozen().to_vec();
         let values = Hyperparameters {
             frozen: &frozen,
             ..self.hyperparameters()
         };
-        let step = self.learner.train_step(&batch, objective, &values);
+        let order = Order::new(drawn, objective, &values);
+        let step = self.learner.lead_step(&batch, order);
         self.data.give_back(batch);
         let Step {
             loss,
