@@ -83,7 +83,8 @@ fn live_and_last_runs_are_found() {
         (&["attach"], "heirloom attach second"),
     ] {
         let (code, _, err) = run(&place, command);
-        let wanted = format!("2 runs are in progress under runs: second, third; name one: {example}");
+        let wanted =
+            format!("2 runs are in progress under runs: second, third; name one: {example}");
         assert!(code == 2 && err[0].ends_with(&wanted), "{err:?}");
     }
 }

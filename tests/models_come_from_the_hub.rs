@@ -448,9 +448,7 @@ fn refusals_say_why_and_what_to_do() {
         set(&|s| s.status = status);
         told("set HF_TOKEN or run `hf auth login` (no token was found)");
         set(&|s| s.file_status = status);
-        told(&format!(
-            "refuses x/y (HTTP status {status}): it is gated"
-        ));
+        told(&format!("refuses x/y (HTTP status {status}): it is gated"));
     }
     let with_token = info_with(&place, &server.address, "hf:x/y", &[("HF_TOKEN", "hf_abc")]);
     let err = refuses(&with_token, "the token that was found has no access");

@@ -122,6 +122,11 @@ impl UiArgs {
         args
     }
 
+    /// Number of colours of this process's terminal.
+    pub fn depth(&self) -> Depth {
+        Theme::depth_of_terminal(self.color)
+    }
+
     /// Characters that charts are drawn with, where that was asked for.
     pub fn glyphs(&self) -> Option<Glyphs> {
         self.glyphs

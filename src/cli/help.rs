@@ -20,7 +20,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Data", &["data"]),
     (
         "This machine",
-        &["bench", "selftest", "demo", "completions", "man"],
+        &["doctor", "bench", "selftest", "demo", "completions", "man"],
     ),
 ];
 

@@ -321,7 +321,7 @@ mod tests {
             say("lr = 0.01", "lr = 0.02", Stage::Reference),
             "train.lr = 0.02 takes effect in round 1; the reference follows reference.train.lr (was 0.01)"
         );
-        assert!(say("128", "256", Stage::Rounds).contains("takes effect at the next phase"));
+        assert!(say("128", "256", Stage::Rounds).contains("takes effect with the next round"));
     }
 
     /// Each rule is explained on the page.

@@ -3,6 +3,7 @@
 //! This room knows no model, and of a run only how it reports a GPU.
 
 mod driver;
+mod libraries;
 pub mod memory;
 #[cfg(feature = "cuda")]
 mod monitor;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use crate::run::GpuStats;
 
 pub use driver::{CAPABILITY, Capability, DriverError, Gpu, gpus};
+pub use libraries::first_library;
 #[cfg(feature = "cuda")]
 pub use monitor::Monitor;
 

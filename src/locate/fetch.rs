@@ -20,11 +20,11 @@ use crate::tensors::{self, INDEX, MODEL, PICKLES, TensorError};
 use crate::text;
 
 pub(super) use dataset::dataset;
-use environment::{is_offline, token, variable};
+pub(super) use environment::{is_offline, token, variable};
 
 /// Describes a model's shape; required.
 const CONFIG: &str = "config.json";
-const HUGGING_FACE: &str = "https://huggingface.co";
+pub(super) const HUGGING_FACE: &str = "https://huggingface.co";
 /// Most bytes of a list of files.
 const LARGEST_LIST: u64 = 16 << 20;
 /// Most files of weights of one model; the largest models have some hundreds.

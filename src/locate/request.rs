@@ -90,6 +90,19 @@ impl Client {
     /// # Errors
     /// Describes what is wrong with the address; never shows a password in it.
     pub fn new(endpoint: &str, token: Option<String>) -> Result<Self, String> {
+        Self::patient(endpoint, token, CONNECT, ANSWER)
+    }
+
+    /// As [`Self::new`], with the longest waits for a connection and for an answer.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn patient(
+        endpoint: &str,
+        token: Option<String>,
+        connect: Duration,
+        answer: Duration,
+    ) -> Result<Self, String> {
         let endpoint = endpoint.trim_end_matches('/');
         let shown = || match endpoint.contains(['@', '?']) {
             // The text before or after these may be a secret.
@@ -111,8 +124,9 @@ impl Client {
         }
         let config = Agent::config_builder()
             .max_redirects(0)
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(ANSWER))
+            .timeout_resolve(Some(connect))
+            .timeout_connect(Some(connect))
+            .timeout_recv_response(Some(answer))
             .build();
         Ok(Self {
             agent: config.into(),
@@ -210,6 +224,22 @@ impl Client {
             }
         }
         Err(RequestError::Answer("too many redirects"))
+    }
+
+    /// Sends a request to the hub itself; any answer counts.
+    ///
+    /// # Errors
+    /// Describes why there was no answer.
+    pub fn reach(&self) -> Result<(), String> {
+        let uri = self.endpoint.parse::<Uri>().map_err(|e| e.to_string())?;
+        match self.ask(&uri, None, 0) {
+            Ok(_) => Ok(()),
+            Err(RequestError::Http(error)) => match *error {
+                ureq::Error::StatusCode(_) => Ok(()),
+                error => Err(self.clean(&error.to_string())),
+            },
+            Err(RequestError::Answer(what)) => Err(what.into()),
+        }
     }
 
     /// Returns a file's metadata. ETag and commit are taken from the hub's own last answer, the size from the server that

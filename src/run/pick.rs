@@ -100,7 +100,7 @@ mod tests {
         let another = RunLock::acquire(&tmp.path().join("new")).unwrap();
         let several = said(tmp.path());
         for word in [
-            "2 runs are live",
+            "2 runs are in progress",
             "/new, ",
             "/old; name one: heirloom attach ",
         ] {

@@ -317,7 +317,7 @@ mod tests {
         let said = |replace| Output::directory(&target, replace).unwrap_err().to_string();
         assert!(said(true).ends_with("it does not look like a model"));
         fs::write(target.join("config.json"), "old").unwrap();
-        assert!(said(false).contains("model exists; name another place"));
+        assert!(said(false).contains("model exists; choose another path"));
         fs::create_dir(target.join("sub")).unwrap();
         assert!(said(true).ends_with("it holds more than plain files"));
         fs::remove_dir(target.join("sub")).unwrap();

@@ -234,7 +234,7 @@ mod tests {
             (
                 "F16\",\"shape\":[2],\"data_offsets\":[8,12]}",
                 15,
-                "3 bytes behind the last",
+                "3 bytes after the last",
             ),
             (
                 "F16\",\"shape\":[2],\"data_offsets\":[6,10]}",

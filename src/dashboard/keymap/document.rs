@@ -25,8 +25,8 @@ fn line(binding: &Binding) -> String {
     format!("| {} | {} |\n", keys.join(" "), binding.help)
 }
 
-/// The table for the README.
-pub fn readme_table() -> String {
+/// Returns the table of the keys that matter most, for the tutorial.
+pub fn main_keys_table() -> String {
     let mut out = String::from("| key | what it does |\n|---|---|\n");
     for command in MOST {
         // One row of each: the same command may have a key in a prompt, too.

@@ -202,7 +202,7 @@ mod tests {
                 "is another run's",
             ),
             (hello(7, Some(50), "boot", None), "older program"),
-            (Outgoing::Lagged { missed: 0 }, "does not say who it is"),
+            (Outgoing::Lagged { missed: 0 }, "does not identify itself"),
         ] {
             let said = said(&hello, &holder);
             assert!(said.contains(why), "{why}: {said}");

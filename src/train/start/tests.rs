@@ -240,7 +240,7 @@ fn half_width_and_named_layers_refuse_what_they_cannot_take() {
     let none = Start::layers(&[], &norms, 7).unwrap_err().to_string();
     assert_eq!(none, "no layer is selected");
     let none = Start::layers(&[0], &[], 7).unwrap_err().to_string();
-    assert!(none.contains("no part of a layer is taken"), "{none}");
+    assert!(none.contains("no part of a layer is selected"), "{none}");
     let sources = Sources {
         reference: Some(&reference.files),
         own: None,

@@ -92,7 +92,7 @@ const WANTED: &[(&str, Want)] = {
         ("members-within-a-line.jsonl.gz", As("gzip")),
         ("members-empty.jsonl.gz", As("gzip")),
         ("members-padded.jsonl.gz", As("python")),
-        ("garbage.jsonl.gz", Refused("garbage.jsonl.gz beyond its first 16 bytes of text: all of its gzip data is unpacked there")),
+        ("garbage.jsonl.gz", Refused("garbage.jsonl.gz beyond its first 16 bytes of text: its gzip data ends there")),
         ("header-only.jsonl.gz", Refused("header-only.jsonl.gz beyond its first 16 bytes of text")),
         ("cut.jsonl.gz", Refused("cut.jsonl.gz beyond its first")),
         ("plain.jsonl.gz", Refused("plain.jsonl.gz: it does not begin as a file packed with gzip does")),
