@@ -6,6 +6,8 @@
 
 mod error;
 pub mod launch;
+pub mod nccl;
+pub mod peer;
 mod solo;
 
 use std::ops::Range;
