@@ -55,6 +55,7 @@ impl Trainer {
             pid: std::process::id(),
             device: self.machine.device_name().into(),
             threads: self.machine.threads(),
+            ranks: None,
             dtype: Some(
                 self.config
                     .train
