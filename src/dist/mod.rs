@@ -5,7 +5,11 @@
 //! of our own may enter.
 
 mod error;
+#[cfg(any(feature = "mpi", test))]
+mod health;
 pub mod launch;
+#[cfg(feature = "mpi")]
+pub mod mpi;
 pub mod nccl;
 pub mod peer;
 mod solo;
@@ -100,6 +104,16 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
 
     /// Sets how long a rank waits for another one that lives but does not come.
     fn set_timeout(&self, _timeout: Duration) {}
+
+    /// The engine's name and release.
+    fn library(&self) -> String {
+        String::new()
+    }
+
+    /// The number of ranks that run on the same cores as this one, itself included.
+    fn sharing(&self) -> usize {
+        1
+    }
 
     /// Ends this process's part, once nothing is left to be done: returns when all ranks may exit. After a failure no rank is
     /// waited for, and the others are ended.

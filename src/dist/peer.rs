@@ -18,6 +18,8 @@ pub struct Peer {
     pub pid: u32,
     /// When it began, in ticks since the system did: a later process may have its number.
     began: u64,
+    /// Stands for the cores that it may run on.
+    cores: String,
 }
 
 /// What can be seen of a process.
@@ -48,12 +50,18 @@ impl Peer {
             place: format!("{} {}", boot.trim(), numbering.display()),
             pid,
             began: stat(pid).map_or(0, |(_, began)| began),
+            cores: cores(),
         }
     }
 
     /// Whether the two run on the same host and know each other's numbers.
     pub fn is_near(&self, other: &Self) -> bool {
         self.place == other.place && self.host == other.host
+    }
+
+    /// Whether the two run on the same cores.
+    pub fn shares(&self, other: &Self) -> bool {
+        self.is_near(other) && self.cores == other.cores
     }
 
     /// Looks for the process from another one.
@@ -68,6 +76,16 @@ impl Peer {
             Some(_) => Life::Lives,
         }
     }
+}
+
+/// Stands for the list of cores in `/proc/self/status`, however long it is.
+fn cores() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status
+        .lines()
+        .find(|line| line.starts_with("Cpus_allowed:"));
+    let hash = blake3::hash(list.unwrap_or_default().as_bytes());
+    hash.to_hex().chars().take(16).collect()
 }
 
 /// A process's state and the time of its beginning, from `/proc/PID/stat` (proc(5)): its name in parentheses may contain

@@ -330,6 +330,8 @@ impl Learner {
         }
         let (micro, scale) = (ws.batch * ws.time, 1.0 / tokens as f32);
         for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
+            // A step may be long, and a launcher does not wait for its end.
+            self.peers.ranks().check()?;
             ops::write(&ws.inputs, inputs)?;
             ops::write(&ws.targets, targets)?;
             if let Some(teacher) = teacher {
