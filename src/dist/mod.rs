@@ -5,6 +5,8 @@
 //! of our own may enter.
 
 mod error;
+#[cfg(test)]
+pub(crate) mod local;
 mod solo;
 
 use std::ops::Range;

@@ -175,6 +175,7 @@ impl Args {
             resume,
             repeat: plan.repeat,
             ranks: Arc::new(Solo),
+            layout: None,
             lock,
         };
         Ok((parts, setup))
