@@ -8,6 +8,8 @@ mod error;
 #[cfg(any(feature = "mpi", test))]
 mod health;
 pub mod launch;
+#[cfg(test)]
+pub(crate) mod local;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 pub mod nccl;

@@ -14,7 +14,7 @@ use super::control::{Control, Pause};
 use super::data::Data;
 use super::directory::Directory;
 use super::keeper::Keeper;
-use super::learner::Learner;
+use super::learner::{Learner, bucket_elements};
 use super::machine::Machine;
 use super::memory::Held;
 use super::passes::Passes;
@@ -33,7 +33,7 @@ use crate::dist::Ranks;
 use crate::model::DecoderConfig;
 use crate::run::command::Request;
 use crate::run::decisions::Repeat;
-use crate::run::event::{Body, Log, Resumed, RunStatus};
+use crate::run::event::{Body, Log, RankLayout, Resumed, RunStatus};
 use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
 use crate::run::presence::Presence;
@@ -69,6 +69,8 @@ pub struct Setup {
     pub repeat: Vec<Repeat>,
     /// The ranks that train this run, of which this process is rank 0. The others [follow](super::follow).
     pub ranks: Arc<dyn Ranks>,
+    /// How many ranks there are, and where; `None` in a run of one process.
+    pub layout: Option<RankLayout>,
     /// This process's claim on the run's directory.
     pub lock: Arc<Mutex<RunLock>>,
 }
@@ -103,7 +105,7 @@ impl Trainer {
         } = setup;
         // Whatever fails from here on, the other ranks leave.
         let peers = Arc::new(Peers::new(setup.ranks));
-        let place = peers.place();
+        let (place, bucket) = (peers.place(), bucket_elements());
         let directory = Directory::new(setup.lock);
         let checkpoints = Checkpoints::open(directory.handle())?;
         let data = dataset.fingerprints();
@@ -129,7 +131,7 @@ impl Trainer {
                 }
                 let (passes, windows) = passes(shape, Some(&saved.state))?;
                 let learner = Learner::new(shape.clone(), passes, val, &device);
-                let mut learner = learner.among(&peers)?;
+                let mut learner = learner.among(&peers, bucket)?;
                 // A model that the next task replaces is not read first.
                 let goes_on = saved.state.task == Task::Train;
                 if goes_on || saved.state.downstream.is_due() {
@@ -153,7 +155,7 @@ impl Trainer {
                 // Tokens are in memory already.
                 plan::check_memory(&config, &phases, &Held::now(&device, 0))?;
                 let learner = Learner::new(shape.clone(), passes, val, &device);
-                let mut learner = learner.among(&peers)?;
+                let mut learner = learner.among(&peers, bucket)?;
                 let sources = Sources {
                     reference: files.as_ref(),
                     own: None,
@@ -184,6 +186,7 @@ impl Trainer {
             reference_layers: reference.n_layer,
             reference_shape: reference,
             teachers: setup.teachers,
+            layout: setup.layout,
             state,
             learner,
             config,

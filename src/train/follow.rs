@@ -56,10 +56,14 @@ impl Follower {
         loop {
             match self.peers.hear()? {
                 Instruction::End(ended) => return Ok(ended),
-                Instruction::Begin { shape, passes } => {
+                Instruction::Begin {
+                    shape,
+                    passes,
+                    bucket,
+                } => {
                     let val = self.reader.dataset.val.len();
                     let learner = Learner::new(shape, passes, val, &self.device);
-                    self.learner = Some(learner.among(&self.peers)?);
+                    self.learner = Some(learner.among(&self.peers, bucket)?);
                 }
                 other => {
                     let learner = self.learner.as_mut().context("no learner was announced")?;
@@ -95,8 +99,17 @@ fn carry_out(instruction: Instruction, learner: &mut Learner, reader: &mut Reade
             learner.evaluate(&reader.dataset.val)?;
         }
         Instruction::Probe { tau } => {
-            learner.probe(&reader.dataset.val, tau)?.ok();
+            let _ = learner.probe(&reader.dataset.val, tau)?;
+        }
+        Instruction::Score { vocab } => learner.help_score(vocab)?,
+        Instruction::Pace => {
+            learner.take_pace()?;
         }
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod recipe;
+#[cfg(test)]
+mod tests;

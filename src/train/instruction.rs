@@ -16,6 +16,8 @@ pub enum Instruction {
     Begin {
         shape: DecoderConfig,
         passes: Passes,
+        /// Least elements of gradients that are summed at once.
+        bucket: Option<usize>,
     },
     /// Use these passes from the next model on.
     Passes(Passes),
@@ -32,6 +34,12 @@ pub enum Instruction {
     Probe {
         tau: f64,
     },
+    /// Score documents that rank 0 hands out, with a softmax over so many rows of the vocabulary.
+    Score {
+        vocab: usize,
+    },
+    /// Say how long the latest steps took.
+    Pace,
     /// Leave: this process's part is over as rank 0's is.
     End(Ended),
 }

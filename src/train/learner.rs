@@ -5,6 +5,7 @@
 //! than the larger of the two phases ([`super::memory`] counts it).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
@@ -23,7 +24,11 @@ use crate::eval::Evaluator;
 use crate::inherit::Measured;
 use crate::inherit::measure::{self, Subject, Watch};
 use crate::model::{Arena, Decoder, DecoderConfig, Head, Mode, Teacher, Workspace};
-use crate::ops::{self, Accumulation, Sums};
+use crate::ops::{self, Accumulation, Recording, Sums};
+
+use buckets::Buckets;
+pub use buckets::bucket_elements;
+pub use pace::Pace;
 
 /// What is wrong where a model should be held.
 const NONE_HELD: &str = "no model is in memory: the last one was not replaced successfully";
@@ -42,6 +47,10 @@ pub struct Learner {
     teacher: Option<Teacher>,
     /// The ranks that hold the same model.
     peers: Arc<Peers>,
+    /// Least elements of gradients that are summed over ranks at once; `None`: all, after the backward pass.
+    bucket: Option<usize>,
+    /// Since it was last asked for.
+    pace: Pace,
 }
 
 /// A model and its buffers. Without an optimizer it is only measured and copied from.
@@ -89,19 +98,25 @@ impl Learner {
             held: None,
             teacher: None,
             peers: Arc::new(Peers::none()),
+            bucket: None,
+            pace: Pace::default(),
         }
     }
 
     /// The same as one of several ranks, which all hold the same model: each computes its part of steps and measurements. On rank 0,
-    /// operations are announced to the others.
+    /// operations are announced to the others. Gradients are summed in buckets of at least `bucket` elements
+    /// ([`bucket_elements`]).
     ///
     /// # Errors
     /// When a rank is lost.
-    pub fn among(mut self, peers: &Arc<Peers>) -> Result<Self> {
+    pub fn among(mut self, peers: &Arc<Peers>, bucket: Option<usize>) -> Result<Self> {
         self.peers = Arc::clone(peers);
+        // One process has nothing to add up.
+        self.bucket = bucket.filter(|_| peers.are_there());
         self.peers.tell(|| Instruction::Begin {
             shape: self.shape.clone(),
             passes: self.passes,
+            bucket,
         })?;
         self.peers.done();
         Ok(self)
@@ -301,9 +316,12 @@ impl Learner {
         objective: Objective,
         values: &Hyperparameters<'_>,
     ) -> Result<Step> {
+        let began = Instant::now();
         let tokens = batch.inputs.len() * self.peers.ranks().world();
         self.accumulate(batch, objective, tokens)?;
         let step = self.update(tokens, values)?;
+        self.pace.steps += 1;
+        self.pace.seconds += began.elapsed().as_secs_f64();
         self.peers.done();
         Ok(step)
     }
@@ -329,7 +347,11 @@ impl Learner {
             ops::zero(&model.grads.flat)?;
         }
         let (micro, scale) = (ws.batch * ws.time, 1.0 / tokens as f32);
-        for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
+        let passes = batch.inputs.len().div_ceil(micro);
+        let mut buckets = Buckets::new(self.peers.ranks(), &model.grads.flat, self.bucket);
+        let overlaps = self.bucket.is_some() && !Recording::replays(&self.device);
+        let chunks = batch.inputs.chunks(micro).zip(batch.targets.chunks(micro));
+        for (pass, (inputs, targets)) in chunks.enumerate() {
             // A step may be long, and a launcher does not wait for its end.
             self.peers.ranks().check()?;
             ops::write(&ws.inputs, inputs)?;
@@ -338,6 +360,12 @@ impl Learner {
                 teacher.read(inputs)?;
             }
             match objective {
+                // Its gradients are the step's: sums over ranks start while the others are computed.
+                _ if overlaps && pass + 1 == passes => {
+                    let loss = |head: Head<'_>| objective.apply(&head, teacher, scale);
+                    let finished = &mut |from| buckets.finish(from);
+                    model.forward_backward_watched(ws, how, loss, finished)?;
+                }
                 Objective::CrossEntropy => {
                     let recording = recordings.of(how, scale);
                     let loss = |head: Head<'_>| head.cross_entropy(scale);
@@ -351,7 +379,7 @@ impl Learner {
             sums.add_losses(&ws.losses)?;
             how = Accumulation::Add;
         }
-        self.start_sums()
+        Ok(buckets.rest()?)
     }
 
     /// Updates the weights from the gradients of a step of `tokens` tokens and the sum of its losses.
@@ -361,12 +389,15 @@ impl Learner {
     pub fn update(&mut self, tokens: usize, values: &Hyperparameters<'_>) -> Result<Step> {
         let held = self.held.as_mut().context(NONE_HELD)?;
         let sums = &mut held.buffers.sums;
-        self.peers.ranks().finish_sums()?;
+        let waited = self.peers.ranks().finish_sums()?;
+        self.pace.add(waited);
         Optimizer::add_squares(&held.model, values.frozen, sums)?;
         // The one wait of a step on a GPU.
         let totals = sums.read()?;
         let mut losses = [totals.losses];
+        let began = Instant::now();
         self.peers.sum(&mut losses)?;
+        self.pace.wait += began.elapsed().as_secs_f64();
         let (loss, grad_norm) = (losses[0] / tokens as f64, totals.squares.sqrt());
         let applied = loss.is_finite() && grad_norm.is_finite();
         if let Some(optimizer) = held.optimizer.as_mut().filter(|_| applied) {
@@ -473,6 +504,9 @@ impl Learner {
     }
 }
 
+mod buckets;
+mod pace;
+mod score;
 mod shared;
 #[cfg(test)]
 mod tests;

@@ -111,7 +111,19 @@ impl Peers {
         Ok(self.ranks.announce(&mut bytes)?)
     }
 
-    fn receive<T: DeserializeOwned>(&self) -> Result<T> {
+    /// On rank 0, gives the others a value that they [receive](Self::receive).
+    ///
+    /// # Errors
+    /// As [`Self::hear`].
+    pub fn hand_out(&self, value: &impl Serialize) -> Result<()> {
+        self.announce(value)
+    }
+
+    /// On other ranks than 0, takes what rank 0 hands out.
+    ///
+    /// # Errors
+    /// As [`Self::hear`].
+    pub fn receive<T: DeserializeOwned>(&self) -> Result<T> {
         let mut bytes = Vec::new();
         self.ranks.announce(&mut bytes)?;
         postcard::from_bytes(&bytes)

@@ -6,14 +6,16 @@ use anyhow::Result;
 
 use super::evidence;
 use super::instruction::Order;
-use super::learner::Step;
+use super::learner::{Pace, Step};
 use super::objective::Objective;
 use super::optimizer::Hyperparameters;
 use super::plan;
 use super::state::AtStep;
 use super::trainer::Trainer;
 use crate::eval::{mean_stderr, paired_gap};
-use crate::run::event::{Body, Evaluation, Phase, Probe, TrainMetrics, finite};
+use crate::run::event::{
+    Body, Evaluation, Phase, Probe, RankSeconds, RankTimes, TrainMetrics, finite,
+};
 use crate::run::losses::GapData;
 
 /// Steps of a large model are told of one by one, whatever `train.log_every` says.
@@ -93,6 +95,12 @@ impl Trainer {
             tokens_per_second,
         });
         self.emit(body);
+        if self.learner.peers().are_there() {
+            let pace = self.learner.take_pace()?;
+            let steps = pace.first().map_or(0, |pace| pace.steps);
+            let pace: Vec<RankSeconds> = pace.iter().map(to_seconds).collect();
+            self.emit(Body::Ranks(RankTimes::of(steps, &pace)));
+        }
         if let Some(reading) = self.machine.gpu_stats() {
             self.emit(Body::Gpu(reading));
         }
@@ -213,6 +221,15 @@ impl Trainer {
         });
         self.emit(Body::Probe(probe));
         Ok(())
+    }
+}
+
+/// A rank's times as journals have them.
+fn to_seconds(pace: &Pace) -> RankSeconds {
+    RankSeconds {
+        compute: (pace.seconds - pace.wait).max(0.0),
+        wait: pace.wait,
+        exchange: pace.exchange,
     }
 }
 

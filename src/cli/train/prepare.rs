@@ -187,6 +187,7 @@ impl Args {
             resume,
             repeat: plan.repeat,
             ranks: group.map_or_else(|| Arc::new(Solo) as _, |group| Arc::clone(group.ranks())),
+            layout: None,
             lock,
         };
         Ok((parts, setup))

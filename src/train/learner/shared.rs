@@ -1,8 +1,8 @@
-//! What ranks do together besides measuring: give all of them rank 0's model and teacher, and add up gradients.
+//! What ranks do together besides measuring: give all of them rank 0's model and teacher, and say how long they took.
 
 use anyhow::Result;
 
-use super::{Held, Learner, memory};
+use super::{Held, Learner, Pace, memory};
 use crate::model::{Decoder, DecoderConfig, Teacher};
 use crate::train::instruction::Instruction;
 use crate::train::optimizer::Optimizer;
@@ -92,11 +92,14 @@ impl Learner {
         }
     }
 
-    /// Starts adding up the gradients of all ranks.
-    pub(super) fn start_sums(&self) -> Result<()> {
-        if self.peers.are_there() {
-            self.peers.ranks().start_sum(&self.gradients()?.flat)?;
-        }
-        Ok(())
+    /// What each rank did in its steps since this was last called, in the order of ranks; on rank 0.
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn take_pace(&mut self) -> Result<Vec<Pace>> {
+        self.peers.tell(|| Instruction::Pace)?;
+        let all = self.peers.gather(std::mem::take(&mut self.pace))?;
+        self.peers.done();
+        Ok(all)
     }
 }
