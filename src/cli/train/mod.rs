@@ -15,6 +15,7 @@ mod prepare;
 mod printer;
 mod progress;
 mod resume;
+mod scale;
 mod session;
 mod sources;
 mod tasks;
@@ -101,7 +102,13 @@ impl Args {
             let config = &pinned;
             teachers::check(config, reference, &dataset, &teachers).map_err(exit::input)?;
             return dry_run::run(
-                config, reference, &dataset, &teachers, &machine, &dtype, self.json,
+                config,
+                reference,
+                &dataset,
+                &teachers,
+                &machine,
+                &dtype,
+                self.asked(),
             )
             .map(|()| exit::OK);
         }
