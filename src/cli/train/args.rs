@@ -1,6 +1,6 @@
 //! The arguments of `heirloom train`.
 
-use super::dry_run::Asked;
+use super::scale::Asked;
 use crate::cli::Global;
 use crate::cli::values::{above_zero, exact_text};
 use crate::device::Choice;

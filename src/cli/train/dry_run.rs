@@ -11,7 +11,7 @@ use super::dtype::Dtype;
 use super::eval_windows;
 use super::machine::Machine;
 use super::optimizer::Split;
-use super::scale::Scale;
+use super::scale::{Asked, Scale};
 use super::sources::{self, Source};
 use super::tasks::TaskCosts;
 use crate::cli::say;
@@ -55,19 +55,11 @@ struct Costs<'a> {
     scale: Option<Scale>,
 }
 
-/// How a plan is shown, and for how many processes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Asked {
-    pub json: bool,
-    /// Ranks, and Gbit/s between them where they are known.
-    pub ranks: Option<(usize, Option<f64>)>,
-}
-
 /// Prints the plan, as a table or as JSON.
 ///
 /// # Errors
 /// When the shapes do not fit or the reference cannot be read.
-pub fn run(
+pub(super) fn run(
     config: &Config,
     reference: Option<&Path>,
     dataset: &Dataset,

@@ -21,6 +21,14 @@ const F32: f64 = 4.0;
 /// Share of a training step's operations in its backward pass.
 const BACKWARD: f64 = 2.0 / 3.0;
 
+/// How a plan is shown, and for how many processes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Asked {
+    pub json: bool,
+    /// Ranks, and Gbit/s between them where they are known.
+    pub ranks: Option<(usize, Option<f64>)>,
+}
+
 /// A step of several ranks, without its exchange.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Step {
