@@ -6,6 +6,8 @@
 
 mod error;
 mod solo;
+#[cfg(test)]
+pub mod threads;
 
 use std::ops::Range;
 use std::time::Duration;

@@ -102,7 +102,7 @@ impl WeightArena {
 
     /// Returns the weights for a reader that outlives this borrow. They may change while it holds them.
     pub fn share(&self) -> ReadOnly {
-        ReadOnly::of(&self.arena)
+        ReadOnly::of(&self.arena.flat)
     }
 
     /// Overwrites tensor `index`.
@@ -136,6 +136,12 @@ impl WeightArena {
         ops::fill(&self.arena.views[index], f)
     }
 
+    /// Lends all weights to `f`, which overwrites them; their copy in bf16 is made again.
+    pub fn overwrite<R>(&self, f: impl FnOnce(&Tensor) -> R) -> R {
+        self.mark_stale();
+        f(&self.arena.flat)
+    }
+
     /// Lends all weights to `f`, which changes them and, if it exists, their copy in bf16 in the same way.
     ///
     /// # Errors
@@ -146,14 +152,14 @@ impl WeightArena {
     }
 }
 
-/// Values of an arena that can only be read.
+/// Values of a flat tensor that can only be read.
 #[derive(Debug)]
 pub struct ReadOnly(Tensor);
 
 impl ReadOnly {
-    /// The values of an arena.
-    pub fn of(arena: &Arena) -> Self {
-        Self(arena.flat.clone())
+    /// The values of a flat tensor.
+    pub fn of(flat: &Tensor) -> Self {
+        Self(flat.clone())
     }
 
     /// Copies the values out.

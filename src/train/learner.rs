@@ -4,12 +4,14 @@
 //! its memory after the predecessor's has been freed ([`Learner::replace`]), so that a change of phase needs no more memory
 //! than the larger of the two phases ([`super::memory`] counts it).
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
 use candle_core::Device;
 
 use super::attention::{self, Ranks};
 use super::objective::Objective;
-use super::optimizer::{Hyperparameters, Norms, Optimizer};
+use super::optimizer::{Hyperparameters, Moment, Norms, Optimizer};
 use super::passes::Passes;
 use super::recordings::Recordings;
 use crate::config::Measure;
@@ -135,6 +137,15 @@ impl Learner {
     /// When no model is held.
     pub fn optimizer(&self) -> Result<Option<&Optimizer>> {
         Ok(self.held()?.optimizer.as_ref())
+    }
+
+    /// Brings elements `range` of a moment of all parameters from the ranks that hold them.
+    ///
+    /// # Errors
+    /// When no model that is trained is held, or an exchange fails.
+    pub fn gather_moments(&self, moment: Moment, range: Range<usize>) -> Result<Vec<f32>> {
+        let optimizer = self.optimizer()?.context("the model is not trained")?;
+        Ok(optimizer.gather(moment, range)?)
     }
 
     fn held(&self) -> Result<&Held> {

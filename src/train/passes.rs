@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use candle_core::Device;
 
-use crate::config::{Config, OptimizerChoice, TrainConfig};
+use crate::config::{Config, OptimizerChoice, ShardChoice, TrainConfig};
 use crate::eval;
 use crate::model::{DecoderConfig, Format, Mode};
 
@@ -29,6 +29,10 @@ pub struct Passes {
     pub probe_length: usize,
     /// Whether Muon updates the hidden matrices.
     pub muon: bool,
+    /// Number of ranks that train together.
+    pub world: usize,
+    /// Whether each of them keeps the moments of its part of the parameters alone.
+    pub sharded: bool,
     /// Tokens of a pass over downstream tasks; 0 where the config names none.
     pub task_tokens: usize,
 }
@@ -54,6 +58,8 @@ impl Passes {
             probe_windows: config.probe.windows,
             probe_length: config.probe.length.min(time),
             muon: config.train.optimizer == OptimizerChoice::Muon,
+            world: 1,
+            sharded: config.train.shard == ShardChoice::Optimizer,
             task_tokens: match config.eval.tasks().is_empty() {
                 true => 0,
                 false => eval::score::default_tokens(format.gpu),
@@ -84,6 +90,8 @@ impl Passes {
             probe_windows,
             probe_length: time.min(probe_length),
             muon: false,
+            world: 1,
+            sharded: false,
             task_tokens: 0,
         }
     }
