@@ -89,6 +89,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("notify.command", "[\"true\"]"),
     ("notify.on", "[\"done\"]"),
     ("notify.terminal", "bell"),
+    ("dist.timeout_s", "60"),
 ];
 /// Their new values need other files, which the tests of changed texts bring.
 const FILES: [&str; 2] = ["data.val", "data.tokenizer"];

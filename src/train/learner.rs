@@ -236,6 +236,8 @@ impl Learner {
         let overlaps = self.bucket.is_some() && !Recording::replays(&self.device);
         let chunks = batch.inputs.chunks(micro).zip(batch.targets.chunks(micro));
         for (pass, (inputs, targets)) in chunks.enumerate() {
+            // A step may be long, and a launcher does not wait for its end.
+            self.peers.ranks().check()?;
             ops::write(&ws.inputs, inputs)?;
             ops::write(&ws.targets, targets)?;
             if let Some(teacher) = teacher {

@@ -82,6 +82,7 @@ impl Peers {
         if !self.are_there() || !self.leads() {
             return Ok(());
         }
+        self.ranks.check()?;
         if self.stage.swap(BUSY, Ordering::Relaxed) != IDLE {
             bail!("the other ranks are out of step after an error: resume the run");
         }

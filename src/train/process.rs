@@ -105,6 +105,12 @@ impl Trainer {
         }
     }
 
+    /// Journals a warning at once.
+    pub fn note(&mut self, message: &str) {
+        self.warn(message.into());
+        self.journal.flush();
+    }
+
     /// Journals that the run failed.
     pub fn fail(&mut self, message: &str) {
         self.keeping().finish();

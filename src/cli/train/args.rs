@@ -47,6 +47,9 @@ pub struct Args {
     /// Print JSON, without a dashboard: the journal's events, or the plan of --dry-run
     #[arg(long)]
     pub(super) json: bool,
+    /// Processes of the run that share this one's cores.
+    #[arg(skip = 1_usize)]
+    pub(super) sharing: usize,
 }
 
 /// The variables that `notify.command` is run with.

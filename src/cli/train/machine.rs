@@ -47,6 +47,7 @@ impl Args {
             ));
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = (cores / self.sharing).max(1);
         let (threads, change) = threads(self.threads, info.map(|info| info.threads), cores);
         // A GPU's numbers do not depend on them.
         changes.extend(change.filter(|_| !chosen.device.is_cuda()));
