@@ -5,9 +5,9 @@
 //! of our own may enter.
 
 mod error;
-mod solo;
 #[cfg(test)]
-pub mod threads;
+pub(crate) mod local;
+mod solo;
 
 use std::ops::Range;
 use std::time::Duration;

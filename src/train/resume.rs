@@ -286,10 +286,10 @@ impl Trainer {
     /// Makes batches and passes fit the config's numbers of windows.
     fn fit_batches(&mut self) -> Result<()> {
         let passes = Passes::of(&self.config, self.learner.shape(), self.machine.device())?
+            .among(&self.config, self.learner.peers().ranks().world())?
             .with_eval_windows(self.data.eval_windows().windows);
         self.data.fit(&self.config, passes.time)?;
-        self.learner.set_passes(passes);
-        Ok(())
+        self.learner.set_passes(passes)
     }
 }
 

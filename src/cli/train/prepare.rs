@@ -15,6 +15,7 @@ use super::teachers;
 use crate::cli::find::located;
 use crate::config::{self, Config};
 use crate::corpus::Reporter;
+use crate::dist::Solo;
 use crate::file::{self, Dir};
 use crate::locate;
 use crate::run::command::Request;
@@ -173,6 +174,8 @@ impl Args {
             presence,
             resume,
             repeat: plan.repeat,
+            ranks: Arc::new(Solo),
+            layout: None,
             lock,
         };
         Ok((parts, setup))

@@ -31,6 +31,7 @@ impl Story {
             pid: 4242,
             device: "cpu".into(),
             threads: 2,
+            ranks: None,
             dtype: Some("bf16".into()),
             dtype_reason: Some("auto: AMX".into()),
             policy: "ask".into(),

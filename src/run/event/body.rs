@@ -10,6 +10,7 @@ use super::inherit::Inheritance;
 use super::kind::{DropOrder, Kind};
 use super::measure::{Evaluation, Probe, TrainMetrics};
 use super::phase::{Done, Growth, PhaseEvent, RunEvent};
+use super::ranks::RankTimes;
 use super::task::{Sample, TaskProgress, TaskResult};
 use crate::run::gpu_stats::GpuStats;
 
@@ -26,6 +27,8 @@ pub enum Body {
     Train(TrainMetrics),
     Eval(Evaluation),
     Probe(Probe),
+    /// What the ranks did per step.
+    Ranks(RankTimes),
     /// Results on a downstream task.
     Task(TaskResult),
     /// How far an evaluation on tasks is.
@@ -61,6 +64,7 @@ macro_rules! each {
             Body::Train($carried) => $do,
             Body::Eval($carried) => $do,
             Body::Probe($carried) => $do,
+            Body::Ranks($carried) => $do,
             Body::Task($carried) => $do,
             Body::Tasking($carried) => $do,
             Body::Sample($carried) => $do,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::PlannedBaseline;
 use super::foreign::{LONGEST_NAME, counted, cut, layers, most};
+use super::ranks::RankLayout;
 use super::task::{LONGEST_TASK, MOST_TASKS};
 use crate::run::command::{GrowMode, GrowSource};
 use crate::run::notify::Ringing;
@@ -24,6 +25,9 @@ pub struct RunInfo {
     /// `cpu` or `cuda:0`.
     pub device: String,
     pub threads: usize,
+    /// The ranks that train it, where they are more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<RankLayout>,
     /// What matrix products are computed in, `f32` or `bf16`; absent in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<String>,
@@ -127,6 +131,9 @@ impl RunInfo {
             cut(words, LONGEST_DTYPE);
         }
         self.baselines.iter_mut().for_each(PlannedBaseline::shorten);
+        if let Some(ranks) = &mut self.ranks {
+            ranks.shorten();
+        }
         if let Some(tasks) = &mut self.tasks {
             tasks.names.iter_mut().for_each(|n| cut(n, LONGEST_TASK));
         }
@@ -149,6 +156,9 @@ impl RunInfo {
             ("vocab", self.vocab as u64),
         ] {
             counted(what, n)?;
+        }
+        if let Some(ranks) = &self.ranks {
+            ranks.check()?;
         }
         layers("baselines", self.baselines.len())?;
         for baseline in &self.baselines {

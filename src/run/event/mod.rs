@@ -21,6 +21,7 @@ mod line;
 mod measure;
 mod number;
 mod phase;
+mod ranks;
 mod start;
 mod task;
 mod train_line;
@@ -44,6 +45,7 @@ pub use number::{NonFinite, finite, null_is_nan};
 pub use phase::{
     Done, Growth, Outcome, Phase, PhaseEvent, PhaseResult, Planned, RunEvent, Schedule,
 };
+pub use ranks::{RankLayout, RankSeconds, RankTimes};
 pub use start::Start;
 pub(in crate::run) use task::LONGEST_TEXT;
 pub use task::{Sample, TaskMetric, TaskProgress, TaskResult};

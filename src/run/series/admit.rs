@@ -42,6 +42,7 @@ pub fn head(state: &RunState, position: &Position) -> bool {
         // Sums of values in events are unbounded.
         && sums.into_iter().all(|n| n < u64::MAX / 4)
         && state.elapsed.is_finite()
+        && state.ranks.as_ref().is_none_or(|r| r.check_numbers().is_ok())
         && state.remarks.len() <= REMARKS_KEPT
         && state.remarks.iter().all(|r| r.text.chars().count() <= LONGEST_NOTE)
         && state.phases.len() <= PHASES_KEPT

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::admit;
 use super::bounded::at_most;
 use crate::file::NewFile;
-use crate::run::event::RunInfo;
+use crate::run::event::{RankTimes, RunInfo};
 use crate::run::state::{
     CHECKPOINTS_KEPT, CheckpointNote, Core, History, Left, NOTES_KEPT, Note, PhaseNow, RunState,
     Snapshots,
@@ -51,6 +51,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "../event/measure.rs",
     "../event/number.rs",
     "../event/phase.rs",
+    "../event/ranks.rs",
     "../event/start.rs",
     "../event/task.rs",
     "../gpu_stats.rs",
@@ -68,6 +69,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "../state/left.rs",
     "../state/points.rs",
     "../state/prospects.rs",
+    "../state/ranks.rs",
     "../state/snapshots.rs",
     "../state/branch.rs",
     "../state/results.rs",
@@ -103,6 +105,8 @@ struct Head {
     running_since: u64,
     dropped: u64,
     notes_gone: u64,
+    #[serde(default)]
+    ranks: Option<RankTimes>,
     #[serde(default)]
     remarks: Vec<Note>,
     #[serde(default)]
@@ -156,6 +160,7 @@ pub fn encode(state: &RunState, position: &Position) -> Option<Vec<u8>> {
         running_since: state.running_since,
         dropped: state.dropped,
         notes_gone: state.notes_gone,
+        ranks: state.ranks.clone(),
         remarks: state.remarks.clone(),
         phases: state.phases.clone(),
         left: state.left,
@@ -289,6 +294,7 @@ impl Opened {
             running_since: head.running_since,
             dropped: head.dropped,
             notes_gone: head.notes_gone,
+            ranks: head.ranks,
             left: head.left,
             remarks: head.remarks,
             phases: head.phases,

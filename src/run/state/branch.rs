@@ -19,6 +19,8 @@ const PROBES_KEPT: usize = 64;
 const VAL_BUCKETS: usize = 8192;
 /// Marks of one branch; beyond that the oldest checkpoints lose theirs.
 const MARKS_KEPT: usize = 16_384;
+/// Buckets of the ranks' times: their charts are small.
+const TIMES_BUCKETS: usize = 1024;
 /// Rollbacks whose abandoned branch stays visible, and the buckets of its curves.
 const ABANDONED_KEPT: usize = 16;
 const ABANDONED_BUCKETS: usize = 1024;
@@ -55,6 +57,8 @@ pub struct Branch {
     pub val: Series,
     /// MaxRank and AvgMass of every layer.
     pub ranks: Series,
+    /// What the ranks did per step: seconds of exchange, then of computation and waiting of each.
+    pub times: Series,
     /// The latest evaluations, at least [`LATEST_KEPT`](super::thin::LATEST_KEPT) of them, and of very many some of each phase's earlier ones.
     #[serde(
         serialize_with = "json_list::write",
@@ -92,6 +96,7 @@ impl Default for Branch {
             train: Series::default(),
             val: Series::new(VAL_BUCKETS),
             ranks: Series::default(),
+            times: Series::new(TIMES_BUCKETS),
             evals: Vec::new(),
             probes: Vec::new(),
             tasks: Vec::new(),
@@ -214,7 +219,7 @@ impl Branch {
     }
 
     fn is_empty(&self) -> bool {
-        let series = [&self.train, &self.val, &self.ranks];
+        let series = [&self.train, &self.val, &self.ranks, &self.times];
         series.into_iter().all(Series::is_empty) && self.marks.is_empty() && self.tasks.is_empty()
     }
 
@@ -257,6 +262,7 @@ impl Branch {
             train: self.train.split_off(seq),
             val: self.val.split_off(seq),
             ranks: self.ranks.split_off(seq),
+            times: self.times.split_off(seq),
             evals: self.evals.split_off(evals),
             probes: self.probes.split_off(probes),
             tasks: self.tasks.split_off(tasks),
@@ -272,6 +278,7 @@ impl Branch {
             (&mut self.train, later.train),
             (&mut self.val, later.val),
             (&mut self.ranks, later.ranks),
+            (&mut self.times, later.times),
         ];
         for (series, later) in pairs {
             if series.append(later) {
@@ -298,14 +305,19 @@ impl Branch {
     }
 
     fn shrink(&mut self, barriers: &[u64]) {
-        for series in [&mut self.train, &mut self.val, &mut self.ranks] {
+        for series in [
+            &mut self.train,
+            &mut self.val,
+            &mut self.ranks,
+            &mut self.times,
+        ] {
             series.shrink(ABANDONED_BUCKETS, barriers);
         }
         self.marks.shrink_to_fit();
     }
 
     pub(in crate::run) fn is_sound(&self) -> bool {
-        let series = [&self.train, &self.val, &self.ranks];
+        let series = [&self.train, &self.val, &self.ranks, &self.times];
         series.into_iter().all(Series::is_sound)
     }
 }

@@ -46,6 +46,7 @@ impl RunState {
             event.body,
             Body::Train(_)
                 | Body::Probe(_)
+                | Body::Ranks(_)
                 | Body::Gpu(_)
                 | Body::Log(_)
                 | Body::Task(_)
@@ -58,6 +59,7 @@ impl RunState {
         if !matches!(
             event.body,
             Body::Tasking(_)
+                | Body::Ranks(_)
                 | Body::Gpu(_)
                 | Body::Log(_)
                 | Body::Warning(_)
@@ -108,6 +110,7 @@ impl RunState {
             Body::Train(metrics) => self.on_train(event, metrics),
             Body::Eval(evaluation) => self.on_eval(event, *evaluation),
             Body::Probe(probe) => self.on_probe(event, probe),
+            Body::Ranks(times) => self.on_ranks(event, times),
             Body::Task(result) => self.on_task(event, result),
             Body::Tasking(progress) => self.on_tasking(event, progress),
             Body::Sample(sample) => self.on_sample(event, sample),
@@ -249,7 +252,7 @@ impl RunState {
         }
     }
 
-    fn place(&self, event: &Event) -> Place {
+    pub(super) fn place(&self, event: &Event) -> Place {
         Place {
             seq: event.seq,
             step: event.step,

@@ -10,6 +10,7 @@ mod known;
 mod left;
 mod points;
 mod prospects;
+mod ranks;
 mod results;
 mod snapshots;
 mod tasks;
@@ -20,7 +21,7 @@ mod thin;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
-use super::event::RunInfo;
+use super::event::{RankTimes, RunInfo};
 use super::forecast::Outlook;
 use super::windows::EvalWindows;
 use crate::config::Config;
@@ -37,6 +38,7 @@ pub use points::{
     Note, OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
 };
 use prospects::Prospects;
+pub use ranks::{EXCHANGE, compute_of, wait_of};
 pub use results::{
     SamplePoint, TaskPoint, TaskRow, TaskTable, documents, metric_words, result_words,
 };
@@ -77,6 +79,8 @@ pub struct RunState {
     pub seq: u64,
     pub elapsed: f64,
     pub t: i64,
+    /// What the ranks did per step, according to the latest such event; `None` in a run of one process.
+    pub ranks: Option<RankTimes>,
     /// Number of commands that were refused so far.
     pub refusals: u64,
     /// The event with which the run last began to run: started, resumed, rolled back, or no longer paused.

@@ -10,6 +10,7 @@ use crate::run::event::{
 mod changes;
 mod due;
 mod evals;
+mod ranks;
 
 /// Events as a trainer emits them.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use super::copied::tests::checkpoint;
 use super::fetch::{Fetch, Piece};
 use super::*;
 use crate::dist::Ranks;
-use crate::dist::threads::Threads;
+use crate::dist::local;
 use crate::model::{self, Decoder, Sizes};
 use crate::train::optimizer::{Hyperparameters, Moment, Optimizer, Share};
 
@@ -74,7 +74,7 @@ fn what_three_ranks_save_two_ranks_go_on_with() {
         Dir::open(&path).unwrap()
     };
     let (three, one) = (path("three"), path("one"));
-    let wanted = Threads::run(1, |ranks| {
+    let wanted = local::run(1, |ranks| {
         let model = model();
         let mut optimizer = optimizer(&model, &ranks);
         train(&model, &mut optimizer, 0..3);
@@ -82,7 +82,7 @@ fn what_three_ranks_save_two_ranks_go_on_with() {
         train(&model, &mut optimizer, 3..6);
         state(&model, &optimizer)
     });
-    let steps = Threads::run(3, |ranks| {
+    let steps = local::run(3, |ranks| {
         let model = model();
         let mut optimizer = optimizer(&model, &ranks);
         train(&model, &mut optimizer, 0..3);
@@ -93,7 +93,7 @@ fn what_three_ranks_save_two_ranks_go_on_with() {
         let read = |dir: &Dir| std::fs::read(dir.path_of(file)).unwrap();
         assert!(read(&three) == read(&one), "{file}");
     }
-    let found = Threads::run(2, |ranks| {
+    let found = local::run(2, |ranks| {
         let model = model();
         let mut optimizer = optimizer(&model, &ranks);
         if ranks.leads() {

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::config::{OptimizerChoice, TrainConfig};
 use crate::dist::{DistError, Ranks, Solo};
@@ -88,7 +89,7 @@ pub struct Norms {
 }
 
 /// One of the two values that AdamW keeps for each parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Moment {
     /// The average of past gradients; for hidden matrices that Muon updates, its momentum.
     First,

@@ -1,7 +1,7 @@
 //! Sharded optimizers against whole ones.
 
 use super::*;
-use crate::dist::threads::Threads;
+use crate::dist::local;
 
 /// Updates after which states are compared.
 const STEPS: usize = 10;
@@ -61,7 +61,7 @@ fn whole(model: &Decoder, optimizer: &Optimizer) -> Whole {
 
 /// What `world` ranks have after ten updates.
 fn trained(world: usize, sharded: bool, muon: bool) -> Vec<(Whole, Norms)> {
-    Threads::run(world, |ranks| {
+    local::run(world, |ranks| {
         let model = uneven();
         let place = (ranks.rank(), ranks.world());
         let share = Share::of(&model.params, place, sharded, muon);
@@ -144,7 +144,7 @@ fn numbered(at: usize, rows: Range<usize>, row: usize, out: &mut [f32]) {
 #[test]
 fn moments_are_sent_to_the_ranks_that_hold_them() {
     for (world, sharded) in [(1, true), (2, true), (3, true), (3, false)] {
-        let all = Threads::run(world, |ranks| {
+        let all = local::run(world, |ranks| {
             let model = uneven();
             let place = (ranks.rank(), ranks.world());
             let share = Share::of(&model.params, place, sharded, false);
@@ -188,7 +188,7 @@ fn moments_are_sent_to_the_ranks_that_hold_them() {
 
 #[test]
 fn a_rank_refuses_the_state_of_another_model() {
-    let errors = Threads::run(2, |ranks| {
+    let errors = local::run(2, |ranks| {
         let model = uneven();
         let made = Share::of(&model.params, (ranks.rank(), 2), true, false);
         let mut optimizer =

@@ -1,0 +1,57 @@
+//! What the ranks of a run did per step: the latest times, and their curves.
+
+use super::RunState;
+use crate::run::event::{Event, RankTimes};
+use crate::run::series::pyramid::MOST_COLUMNS;
+
+/// The curve of the exchange in [`Branch::times`](super::Branch::times).
+pub const EXCHANGE: usize = 0;
+/// Ranks whose curves are kept: as many as a series has room for.
+const CURVES: usize = (MOST_COLUMNS - 1) / 2;
+
+/// The curve of rank `rank`'s computation in [`Branch::times`](super::Branch::times).
+pub fn compute_of(rank: usize) -> usize {
+    1 + 2 * rank
+}
+
+/// The curve of rank `rank`'s waiting in [`Branch::times`](super::Branch::times).
+pub fn wait_of(rank: usize) -> usize {
+    2 + 2 * rank
+}
+
+impl RunState {
+    pub(super) fn on_ranks(&mut self, event: &Event, times: &RankTimes) {
+        let mut values = vec![times.exchange];
+        let wait = times
+            .wait
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(f64::NAN));
+        for (&compute, wait) in times.compute.iter().zip(wait).take(CURVES) {
+            values.extend([compute, wait]);
+        }
+        let place = self.place(event);
+        let live = &mut self.history.live;
+        if live.times.push(place, &values) {
+            let barriers = self.snapshots.barriers(live);
+            live.times.gather(&barriers);
+        }
+        self.ranks = Some(times.clone());
+    }
+
+    /// Returns the number of ranks that train the run, as far as it is known to be more than one.
+    pub fn world(&self) -> Option<usize> {
+        let planned = self.info.as_ref().and_then(|info| info.ranks.as_ref());
+        let world = planned.map(|ranks| ranks.world);
+        world
+            .or_else(|| self.ranks.as_ref().map(|r| r.world))
+            .filter(|&n| n > 1)
+    }
+
+    /// Returns what the present ranks did per step, according to the latest event; `None` in a run of one process, and
+    /// before the first event of a run that was resumed with another number of ranks.
+    pub fn rank_times(&self) -> Option<&RankTimes> {
+        let world = self.world()?;
+        self.ranks.as_ref().filter(|times| times.world == world)
+    }
+}
