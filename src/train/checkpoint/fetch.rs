@@ -6,11 +6,12 @@
 use std::ops::Range;
 use std::sync::mpsc::{Sender, channel};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, bail};
 
 use super::CheckpointError;
-use super::writer::Word;
 use crate::train::optimizer::{Moment, PIECE};
+
+const ENDED: &str = "the trainer has ended";
 
 /// Gets elements of a moment from the ranks that hold them.
 pub type Serve<'a> = dyn FnMut(Moment, Range<usize>) -> Result<Vec<f32>> + 'a;
@@ -32,16 +33,15 @@ impl Piece {
 
 /// Asks the trainer for moments.
 pub(super) struct Fetch<'a> {
-    tell: &'a Sender<Word>,
+    /// Passes on what is asked for, if the trainer still listens.
+    ask: &'a dyn Fn(Piece) -> bool,
 }
 
-impl<'a> From<&'a Sender<Word>> for Fetch<'a> {
-    fn from(tell: &'a Sender<Word>) -> Self {
-        Self { tell }
+impl<'a> Fetch<'a> {
+    pub(super) fn by(ask: &'a dyn Fn(Piece) -> bool) -> Self {
+        Self { ask }
     }
-}
 
-impl Fetch<'_> {
     /// Gets elements `range` of a moment, in pieces, and hands each of them to `take` with its first element.
     ///
     /// # Errors
@@ -67,8 +67,9 @@ impl Fetch<'_> {
             range,
             reply,
         };
-        let ended = || anyhow!("the trainer has ended");
-        self.tell.send(Word::Wants(piece)).map_err(|_| ended())?;
-        answer.recv().map_err(|_| ended())?
+        if !(self.ask)(piece) {
+            bail!(ENDED);
+        }
+        answer.recv().context(ENDED)?
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use candle_core::Device;
 
 use super::copied::tests::checkpoint;
-use super::fetch::Fetch;
+use super::fetch::{Fetch, Piece};
 use super::*;
 use crate::dist::Ranks;
 use crate::dist::local;
@@ -129,20 +129,18 @@ fn a_checkpoint_of_fetched_moments_is_the_same_file() {
     let moments = [values(1), values(2)];
     let here = checkpoint("here", &model, Some(moments.clone()));
     let elsewhere = checkpoint("elsewhere", &model, None);
-    let (tell, words) = channel();
+    let (tell, pieces) = channel::<Piece>();
     let asked = std::thread::scope(|scope| {
-        let writing = scope.spawn(|| {
+        let (here, elsewhere, to) = (&here, &elsewhere, &to);
+        let writing = scope.spawn(move || {
             // Verified: each of both moments is asked for twice.
-            let fetch = Fetch::from(&tell);
-            here.save(&to, &fetch).unwrap();
-            elsewhere.save(&to, &fetch).unwrap();
-            drop(tell);
+            let ask = |piece| tell.send(piece).is_ok();
+            let fetch = Fetch::by(&ask);
+            here.save(to, &fetch).unwrap();
+            elsewhere.save(to, &fetch).unwrap();
         });
         let mut asked = 0;
-        for word in words {
-            let writer::Word::Wants(piece) = word else {
-                panic!("nothing is done yet");
-            };
+        for piece in pieces {
             piece.answer(&mut |moment, range| {
                 asked += range.len();
                 Ok(moments[moment as usize][range].to_vec())
@@ -164,13 +162,14 @@ fn a_checkpoint_whose_moments_do_not_come_leaves_nothing_behind() {
     std::fs::create_dir_all(run.checkpoints()).unwrap();
     let to = Checkpoints::at(&run);
     let elsewhere = checkpoint("elsewhere", &model(), None);
-    let (tell, words) = channel();
+    let (tell, pieces) = channel::<Piece>();
     let error = std::thread::scope(|scope| {
-        let writing = scope.spawn(move || elsewhere.save(&to, &Fetch::from(&tell)).unwrap_err());
-        for word in words {
-            if let writer::Word::Wants(piece) = word {
-                piece.answer(&mut |_, _| anyhow::bail!("rank 1 is lost"));
-            }
+        let writing = scope.spawn(move || {
+            let ask = |piece| tell.send(piece).is_ok();
+            elsewhere.save(&to, &Fetch::by(&ask)).unwrap_err()
+        });
+        for piece in pieces {
+            piece.answer(&mut |_, _| anyhow::bail!("rank 1 is lost"));
         }
         writing.join().unwrap()
     });

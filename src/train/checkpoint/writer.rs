@@ -15,7 +15,7 @@ pub struct Writer {
 }
 
 /// What the thread says.
-pub(super) enum Word {
+enum Word {
     /// It needs moments that other ranks hold.
     Wants(Piece),
     /// One is written, or not.
@@ -32,7 +32,8 @@ impl Writer {
         let (tell, words) = channel();
         threads::spawn("checkpoints", move || {
             for job in waiting {
-                let fetch = Fetch::from(&tell);
+                let ask = |piece| tell.send(Word::Wants(piece)).is_ok();
+                let fetch = Fetch::by(&ask);
                 let saved = catch_unwind(AssertUnwindSafe(|| job.save(&to, &fetch)));
                 let saved = saved.unwrap_or(Err(CheckpointError::WriterDied));
                 // Its memory is free before anybody hears that it is written.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::share::common;
 use super::{Moment, Optimizer};
 use crate::dist::DistError;
-use crate::model::{Decoder, ReadOnly};
+use crate::model::{Decoder, DecoderConfig, ReadOnly};
 use crate::ops;
 
 /// Most elements of a moment that are sent at once: 16 MiB.
@@ -21,12 +21,16 @@ const END: u8 = 2;
 /// Bytes before a piece's values: the moment, and the first element.
 const HEADER: usize = 1 + size_of::<u64>();
 
-/// Bytes of one piece of so many parameters on its way: values read, the messages, and values received.
-pub fn bytes(parameters: u64) -> u64 {
-    3 * size_of::<f32>() as u64 * parameters.min(PIECE as u64)
-}
-
 impl Optimizer {
+    /// Returns the bytes of one piece of a moment on its way between ranks, for a model of this shape: values read, the
+    /// messages, and values received.
+    pub fn exchange_bytes(shape: &DecoderConfig, world: usize) -> u64 {
+        match world {
+            0 | 1 => 0,
+            _ => 3 * size_of::<f32>() as u64 * shape.parameters().min(PIECE as u64),
+        }
+    }
+
     /// Fetches the weights that other ranks have updated, if the optimizer is sharded. Every rank calls this after
     /// [`Self::step`].
     ///

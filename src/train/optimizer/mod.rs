@@ -172,14 +172,6 @@ impl Optimizer {
         (size_of::<f32>() * Moment::BOTH.len() * share.most_room()) as u64
     }
 
-    /// Returns the bytes that the pieces of moments take that ranks exchange, for a model of this shape.
-    pub fn exchange_bytes(shape: &DecoderConfig, world: usize) -> u64 {
-        match world {
-            0 | 1 => 0,
-            _ => exchange::bytes(shape.parameters()),
-        }
-    }
-
     /// Returns the bytes that updates with Muon need in addition to the moments, for a model of this shape.
     pub fn muon_bytes(shape: &DecoderConfig) -> u64 {
         Room::bytes(shape)
