@@ -142,7 +142,8 @@ impl Args {
                 };
                 // Rank 0 prints its own.
                 if !error.chain().any(verdict) {
-                    say::err(&format!("rank {}: {words}", ranks.rank()));
+                    let rank = format!("rank {}: ", ranks.rank());
+                    say::err(&format!("{rank}{}", words.trim_start_matches(&rank)));
                 }
                 ranks.end(&End::Failed(words));
                 exit::FAILED
