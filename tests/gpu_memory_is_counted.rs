@@ -106,14 +106,14 @@ fn a_recipe_needs_no_more_than_its_largest_phase() -> Result<()> {
     let format = teacher::format(&passes);
     let model = Decoder::frozen(reference.clone(), format, &Device::Cpu)?;
     let made = Teacher::new(model, (32, 1024), format, passes.format)?;
-    learner.set_teacher(Some(made));
+    learner.set_teacher(Some(made)).unwrap();
     let (promised, alive) = (held(&promised), ALIVE.load(Ordering::SeqCst) - before);
     let ratio = promised as f64 / alive as f64;
     println!("{promised} promised with a teacher, {alive} alive, {ratio:.4}");
     assert!((0.999..=1.001).contains(&ratio), "{promised} {alive}");
     let most = MOST.load(Ordering::SeqCst) - before;
     assert!(most <= promised + (1 << 20), "{most} at most");
-    learner.set_teacher(None);
+    learner.set_teacher(None).unwrap();
     let freed = ALIVE.load(Ordering::SeqCst) - before;
     let alone = held(&promise(&layers(6), true));
     let ratio = alone as f64 / freed as f64;

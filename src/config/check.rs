@@ -380,5 +380,6 @@ impl Check<'_> {
         self.alone(|config, report| config.control.check_each(report));
         self.alone(|config, report| config.checkpoint.check_each(report));
         self.alone(|config, report| config.notify.check_each(report));
+        self.alone(|config, report| config.dist.check_each(report));
     }
 }

@@ -1,13 +1,14 @@
 //! Training batches, read from the token files by another thread while the step before them runs.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::{CorpusError, Mixture, Sampler, Tokens, fill_batch};
 use crate::threads;
 
-/// All windows of one optimizer step, one after the other, and their targets.
+/// The windows of one optimizer step, one after the other, and their targets: all of them, or those of one rank.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub inputs: Vec<u32>,
@@ -30,6 +31,8 @@ pub struct Draw {
     /// Windows of a batch and tokens of a window.
     pub windows: usize,
     pub time: usize,
+    /// The windows of a batch that are read; the others are drawn alone.
+    pub part: Range<usize>,
 }
 
 impl Draw {
@@ -39,14 +42,20 @@ impl Draw {
         mixture: &Mixture,
         batch: &mut Batch,
     ) -> Result<(), CorpusError> {
-        let n = self.windows * self.time;
+        let starts = self.starts((stream, step), mixture);
+        let n = starts.len() * self.time;
         batch.inputs.resize(n, 0);
         batch.targets.resize(n, 0);
-        let starts = self
-            .sampler
-            .starts(stream, step, self.windows, mixture, self.time);
         let (inputs, targets) = (&mut batch.inputs, &mut batch.targets);
         fill_batch(&self.tokens, &starts, self.time, inputs, targets)
+    }
+
+    /// Where the windows start that are read.
+    fn starts(&self, (stream, step): Place, mixture: &Mixture) -> Vec<usize> {
+        let (all, time) = (self.windows, self.time);
+        let mut starts = self.sampler.starts(stream, step, all, mixture, time);
+        starts.truncate(self.part.end);
+        starts.split_off(self.part.start.min(starts.len()))
     }
 }
 
@@ -142,6 +151,7 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dist::slice;
 
     fn draw(tokens: Tokens) -> Draw {
         Draw {
@@ -150,7 +160,47 @@ mod tests {
             sampler: Sampler { seed: 5 },
             windows: 3,
             time: 10,
+            part: 0..3,
         }
+    }
+
+    /// Over 1,000 steps, the parts of 2, 3 and 4 ranks are together the windows of one process, in its order.
+    #[test]
+    fn the_parts_of_ranks_are_the_windows_of_the_step() {
+        let mixture = Mixture::new([(5000, 2.0), (900, 1.0)]);
+        let whole = Draw {
+            mixture: mixture.clone(),
+            windows: 12,
+            part: 0..12,
+            ..draw(Tokens::owned((0..5900).map(|i| (i % 50) as u16).collect()))
+        };
+        for step in 0..1000 {
+            let all = whole.starts((3, step), &mixture);
+            assert_eq!(all.len(), 12);
+            for world in 2..=4 {
+                let part = |rank| Draw {
+                    part: slice(12, rank, world),
+                    ..whole.clone()
+                };
+                let parts = (0..world).map(|rank| part(rank).starts((3, step), &mixture));
+                let parts: Vec<Vec<usize>> = parts.collect();
+                assert!(parts.iter().all(|p| p.len() == 12 / world));
+                assert_eq!(parts.concat(), all, "step {step} of {world} ranks");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_is_read_as_it_stands_in_the_whole_batch() {
+        let whole = draw(Tokens::owned((0..1000).collect()));
+        let part = Draw {
+            part: 1..3,
+            ..whole.clone()
+        };
+        let all = Batches::of(whole).unwrap().take(2, 7).unwrap();
+        let own = Batches::of(part).unwrap().take(2, 7).unwrap();
+        assert_eq!(own.inputs, all.inputs[10..]);
+        assert_eq!(own.targets, all.targets[10..]);
     }
 
     /// In order, repeated, from elsewhere, of another stream: always the windows of the requested step.

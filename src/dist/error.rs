@@ -29,10 +29,36 @@ pub enum DistError {
         /// In what, with both values and what to do.
         what: String,
     },
+    /// Rank 0 has ended the run, for the reason that it reports itself.
+    #[error("rank 0 has ended the run: {0}")]
+    Verdict(String),
     /// The library refused a call, or is missing.
     #[error("{0}")]
     Library(String),
     /// A tensor could not be read or written.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+impl DistError {
+    /// The same error once more, for another caller.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Lost { rank, seen } => Self::Lost {
+                rank: *rank,
+                seen: seen.clone(),
+            },
+            Self::Hangs { rank, seen } => Self::Hangs {
+                rank: *rank,
+                seen: seen.clone(),
+            },
+            Self::Differs { rank, what } => Self::Differs {
+                rank: *rank,
+                what: what.clone(),
+            },
+            Self::Verdict(why) => Self::Verdict(why.clone()),
+            Self::Library(why) => Self::Library(why.clone()),
+            Self::Tensor(error) => Self::Library(error.to_string()),
+        }
+    }
 }

@@ -5,6 +5,15 @@
 //! of our own may enter.
 
 mod error;
+#[cfg(any(feature = "mpi", test))]
+mod health;
+pub mod launch;
+#[cfg(test)]
+pub(crate) mod local;
+#[cfg(feature = "mpi")]
+pub mod mpi;
+pub mod nccl;
+pub mod peer;
 mod solo;
 
 use std::ops::Range;
@@ -22,6 +31,15 @@ pub struct Waited {
     pub wait: Duration,
     /// Time from the start of the first exchange to the end of the last one, computation meanwhile included.
     pub exchange: Duration,
+}
+
+/// How a rank's part ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// As that of all others: each waits for the last.
+    Together,
+    /// It cannot go on, for this reason.
+    Failed(String),
 }
 
 /// The ranks of a run, as one of them sees them. Rank 0 leads: it owns the run directory and the clock.
@@ -77,6 +95,31 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`Self::finish_sums`].
     fn gather(&self, message: &[u8]) -> Result<Vec<Vec<u8>>, DistError>;
+
+    /// Whether the ranks can still be used. Costs next to nothing: long work of one rank alone calls it now and then.
+    ///
+    /// # Errors
+    /// When a rank is lost or hangs.
+    fn check(&self) -> Result<(), DistError> {
+        Ok(())
+    }
+
+    /// Sets how long a rank waits for another one that lives but does not come.
+    fn set_timeout(&self, _timeout: Duration) {}
+
+    /// The engine's name and release.
+    fn library(&self) -> String {
+        String::new()
+    }
+
+    /// The number of ranks that run on the same cores as this one, itself included.
+    fn sharing(&self) -> usize {
+        1
+    }
+
+    /// Ends this process's part, once nothing is left to be done: returns when all ranks may exit. After a failure no rank is
+    /// waited for, and the others are ended.
+    fn end(&self, _how: &End) {}
 
     /// Whether this rank leads.
     fn leads(&self) -> bool {

@@ -3,6 +3,8 @@
 //! Every model sees the same windows, so differences are taken window by window: their standard error is a fraction
 //! of that of two separate means.
 
+use std::ops::Range;
+
 use candle_core::{Device, Result};
 
 use super::error::{disjoint_windows, mean_stderr, paired_gap};
@@ -110,9 +112,38 @@ impl Evaluator {
         tokens: &Tokens,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<f64>> {
+        self.some(model, tokens, 0..self.passes(), progress)
+    }
+
+    /// Number of passes over all windows.
+    pub fn passes(&self) -> usize {
+        self.starts.len().div_ceil(self.workspace.batch)
+    }
+
+    /// As [`Self::losses`], of the windows of some passes: several processes that share the passes get the bits of one.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn losses_of(
+        &mut self,
+        model: &Decoder,
+        tokens: &Tokens,
+        passes: Range<usize>,
+    ) -> Result<Vec<f64>> {
+        self.some(model, tokens, passes, &mut |_| {})
+    }
+
+    fn some(
+        &mut self,
+        model: &Decoder,
+        tokens: &Tokens,
+        passes: Range<usize>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<f64>> {
         let (batch, time) = (self.workspace.batch, self.workspace.time);
-        let mut all = Vec::with_capacity(self.starts.len());
-        for starts in self.starts.chunks(batch) {
+        let mut all = Vec::with_capacity(passes.len() * batch);
+        let chunks = self.starts.chunks(batch);
+        for starts in chunks.skip(passes.start).take(passes.len()) {
             // The last piece is filled up with its first window, whose extra losses are dropped.
             let mut padded = starts.to_vec();
             padded.resize(batch, starts[0]);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 pub use super::rope::{Rope, RopeScaling};
 
 /// A decoder-only transformer. Everything that sets one family apart from another is a value here.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DecoderConfig {
     /// The family whose tensor names and weight layout the files have.
     pub family: Family,
@@ -53,7 +53,7 @@ impl Family {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Norms {
     LayerNorm,
     RmsNorm,
@@ -61,14 +61,14 @@ pub enum Norms {
     Plain,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Positions {
     /// An embedding added to the tokens'.
     Learned,
     Rotary(Rope),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mlp {
     /// GELU with the tanh approximation (`gelu_new`).
     Gelu,
@@ -79,7 +79,7 @@ pub enum Mlp {
 }
 
 /// Which layers add a bias.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Biases {
     pub norms: bool,
     pub qkv: bool,

@@ -9,6 +9,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::arena::{Arena, Init, Param};
 use super::config::{DecoderConfig, Mlp, Norms};
+use super::part::Part;
 use super::parts::{Linear, Norm, Parts};
 use super::weights::WeightArena;
 use super::workspace::{BackwardBuffers, Format, LayerBuffers, Mode, Workspace};
@@ -222,6 +223,25 @@ impl Decoder {
         how: Accumulation,
         objective: impl FnOnce(Head<'_>) -> Result<()>,
     ) -> Result<()> {
+        self.forward_backward_watched(ws, how, objective, &mut |_| Ok(()))
+    }
+
+    /// As [`Self::forward_backward_with`]; `finished` is called each time that gradients are queued that no later operation of the
+    /// pass changes: those from this element of the flat arena on, to its end, which becomes smaller from call to call, and 0
+    /// at last. Embeddings, a tied head with them, are finished last.
+    ///
+    /// A [recording](Self::forward_backward_recorded) calls back while it is made and not when it is replayed: a pass that is
+    /// watched cannot be recorded.
+    ///
+    /// # Errors
+    /// As [`Self::forward_backward_with`], and when `finished` fails.
+    pub fn forward_backward_watched(
+        &self,
+        ws: &Workspace,
+        how: Accumulation,
+        objective: impl FnOnce(Head<'_>) -> Result<()>,
+        finished: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
         let (back, grads) = (ws.backward()?, self.gradients()?);
         self.trunk(ws, &mut |_, _, _| Ok(()))?;
         objective(Head {
@@ -235,15 +255,29 @@ impl Decoder {
         let last = ws.x(self.config.n_layer);
         let (w, g) = (&self.w.norm_final, &grads.norm_final);
         self.norm_backward(how, (w, g), back, &back.d_norm, last, &ws.stats_final)?;
+        finished(self.finished_from(self.config.n_layer))?;
         for layer in (0..self.config.n_layer).rev() {
             // The last layer's activations are still there.
             if ws.mode == Mode::Recompute && layer + 1 < self.config.n_layer {
                 self.activations(layer, ws.x(layer), ws.layer(layer), ws)?;
             }
             self.block_backward(layer, ws, how)?;
+            finished(self.finished_from(layer))?;
         }
         self.prepare_embeddings(grads, how)?;
-        ops::embedding_backward(&grads.wte, grads.wpe.as_ref(), &ws.inputs, &back.dx)
+        ops::embedding_backward(&grads.wte, grads.wpe.as_ref(), &ws.inputs, &back.dx)?;
+        finished(0)
+    }
+
+    /// The element of the arena from which on all gradients are finished after the backward pass of block `layer`.
+    fn finished_from(&self, layer: usize) -> usize {
+        let is_finished = |p: &&Param| match p.layer {
+            Some(own) => own >= layer,
+            None => !matches!(p.part, Part::Embeddings | Part::Positions),
+        };
+        let all: usize = self.params.iter().map(Param::len).sum();
+        let finished = self.params.iter().rev().take_while(is_finished);
+        all - finished.map(Param::len).sum::<usize>()
     }
 
     /// As [`Self::forward_backward_with`], through a recording, which must be of this model, this workspace and this `how`, and of

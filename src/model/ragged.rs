@@ -2,6 +2,7 @@
 //! share computed once.
 
 use candle_core::{Device, Result, Tensor, bail};
+use serde::{Deserialize, Serialize};
 
 use super::config::{DecoderConfig, Positions};
 use super::decoder::Decoder;
@@ -24,7 +25,7 @@ pub struct RaggedSpace {
 }
 
 /// A token that a pass is asked for: after which row, and which one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     pub row: u32,
     pub token: u32,

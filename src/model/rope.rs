@@ -2,8 +2,10 @@
 
 use std::f64::consts::TAU;
 
+use serde::{Deserialize, Serialize};
+
 /// Base and scaling of rotary positions.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rope {
     /// `rope_theta`.
     pub theta: f64,
@@ -11,7 +13,7 @@ pub struct Rope {
 }
 
 /// How angles are changed for contexts beyond those of pre-training.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RopeScaling {
     None,
     /// Every frequency is divided by the factor (Chen et al., arXiv 2306.15595).

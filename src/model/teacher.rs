@@ -5,6 +5,7 @@ use candle_core::{Result, Tensor, bail};
 use super::config::DecoderConfig;
 use super::decoder::{Decoder, Head};
 use super::memory::workspace_bytes;
+use super::weights::WeightArena;
 use super::workspace::{Format, Mode, Workspace, activations};
 use crate::ops::{self, SoftTargets};
 
@@ -78,6 +79,11 @@ impl Teacher {
         let logits = |format: Format| (rows * stride * format.activation().size_in_bytes()) as u64;
         let own = if own { logits(student) } else { 0 };
         workspace_bytes(config, (batch, time), Mode::Trunk, format, 0) + logits(format) + own
+    }
+
+    /// Returns its weights, which [`Self::new`] was given.
+    pub fn weights(&self) -> &WeightArena {
+        &self.model.weights
     }
 
     /// Returns its shape.

@@ -136,6 +136,12 @@ impl WeightArena {
         ops::fill(&self.arena.views[index], f)
     }
 
+    /// Lends all weights to `f`, which overwrites them; their copy in bf16 is made again.
+    pub fn overwrite<R>(&self, f: impl FnOnce(&Tensor) -> R) -> R {
+        self.mark_stale();
+        f(&self.arena.flat)
+    }
+
     /// Lends all weights to `f`, which changes them and, if it exists, their copy in bf16 in the same way.
     ///
     /// # Errors

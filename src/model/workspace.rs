@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
+use serde::{Deserialize, Serialize};
 
 use super::config::{DecoderConfig, Mlp, Positions};
 use crate::ops::logits::stride;
@@ -22,7 +23,7 @@ const CHUNK_ELEMENTS_GPU: [usize; 2] = [1 << 29, 1 << 28];
 /// The types of a model's tensors. On the CPU everything is f32, and operands of products are rounded as they are read.
 /// On a GPU, activations and their gradients are bf16 with [`Precision::Bf16`], and so is a copy of the weights; the
 /// residual stream, weights, gradients of weights and moments stay f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Format {
     /// What products are computed with.
     pub compute: Precision,
@@ -83,7 +84,7 @@ impl Format {
 }
 
 /// The purpose of a workspace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Keeps every layer's activations for the backward pass.
     Train,

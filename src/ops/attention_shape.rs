@@ -1,5 +1,7 @@
 //! Sizes of an attention, as its operations and their kernels need them.
 
+use serde::{Deserialize, Serialize};
+
 /// Sizes of a multi-head attention with H query heads and K key and value heads of D channels.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionShape {
@@ -26,7 +28,7 @@ impl AttentionShape {
 }
 
 /// Rows of a text that follow one another in a pass over texts of many lengths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stretch {
     /// First row.
     pub start: usize,

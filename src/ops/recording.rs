@@ -30,6 +30,16 @@ enum Stage {
 }
 
 impl Recording {
+    /// Whether work that is queued again on this device is replayed, without a call of what describes it.
+    pub fn replays(device: &Device) -> bool {
+        #[cfg(feature = "cuda")]
+        if device.is_cuda() && GpuFeature::Graph.is_on() && !clock::waits_for_gpu() {
+            return true;
+        }
+        let _ = device;
+        false
+    }
+
     /// Queues what `f` queues, which must be the same at each call: the same ops on the same tensors with the same numbers. What
     /// `f` does on the host may be left out.
     ///
@@ -37,7 +47,7 @@ impl Recording {
     /// When `f` fails, or waits for the device or allocates on it.
     pub fn queue(&mut self, device: &Device, f: impl Fn() -> Result<()>) -> Result<()> {
         #[cfg(feature = "cuda")]
-        if device.is_cuda() && GpuFeature::Graph.is_on() && !clock::waits_for_gpu() {
+        if Self::replays(device) {
             return self.queue_recorded(device, f);
         }
         let _ = device;

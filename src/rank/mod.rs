@@ -18,7 +18,7 @@ pub use batched::{MOST_SIDE_BY_SIDE, k_stars};
 pub use budget::ProbeBudget;
 pub use figure::Figure;
 pub use maps::{Head, MOST_MAPS, Map, Maps};
-pub use probe::{LayerStats, ProbeAccumulator, ProbeResult, decomposing_bytes};
+pub use probe::{Count, LayerStats, ProbeAccumulator, ProbeResult, decomposing_bytes};
 pub use survey::{COLLAPSED, Measure, SWEEP, Survey, Surveyed};
 
 /// Share of the squared column norms that m* columns hold.

@@ -3,6 +3,7 @@
 use std::io;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::approximate::{RankError, m_star};
 use super::batched::{k_stars, scratch_bytes};
@@ -28,6 +29,14 @@ struct Sums {
     m2: f64,
     sink: f64,
     largest: usize,
+}
+
+/// k* and m* of one attention matrix, and the mean attention on its first token.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Count {
+    k: usize,
+    m: usize,
+    sink: f64,
 }
 
 /// Collects attention matrices, layer by layer and batch by batch.
@@ -96,12 +105,22 @@ impl ProbeAccumulator {
     /// # Errors
     /// When a matrix holds a number that is not finite, named by layer and head.
     pub fn add(&mut self, layer: usize, attention: &[f32]) -> Result<(), RankError> {
+        let counts = self.count(layer, attention)?;
+        self.add_counts(layer, &counts);
+        Ok(())
+    }
+
+    /// Counts what [`Self::add`] adds of a layer's matrices, `attention[B, H, T, T]`: B H counts in their order.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn count(&self, layer: usize, attention: &[f32]) -> Result<Vec<Count>, RankError> {
         let (t, tau, eta, n_head) = (self.length, self.tau, self.eta, self.n_head);
         // Many matrices for each thread, since groups are formed from those that remain.
         let jobs = 4 * rayon::current_num_threads();
         let group = (attention.len() / (t * t)).div_ceil(jobs).max(LEAST);
         let groups = attention.par_chunks(group * t * t).enumerate();
-        let counts: Vec<Vec<(usize, usize, f64)>> = groups
+        let counts: Vec<Vec<Count>> = groups
             .map(|(number, matrices)| {
                 let named = |i: usize, source| RankError::At {
                     layer,
@@ -112,13 +131,20 @@ impl ProbeAccumulator {
                 let each = k.into_iter().zip(matrices.chunks_exact(t * t)).enumerate();
                 let counts = each.map(|(i, (k, a))| {
                     let m = m_star(a, t, eta).map_err(|error| named(i, error))?;
-                    Ok((k, m, sink(a, t)))
+                    let sink = sink(a, t);
+                    Ok(Count { k, m, sink })
                 });
                 counts.collect()
             })
             .collect::<Result<_, RankError>>()?;
-        for (i, (k, m, sink)) in counts.into_iter().flatten().enumerate() {
-            let sums = &mut self.layers[layer][i % n_head];
+        Ok(counts.concat())
+    }
+
+    /// Adds counts of a layer's matrices, those of one window after the other. Sums depend on the windows' order alone, not on how
+    /// many are added at once.
+    pub fn add_counts(&mut self, layer: usize, counts: &[Count]) {
+        for (i, &Count { k, m, sink }) in counts.iter().enumerate() {
+            let sums = &mut self.layers[layer][i % self.n_head];
             let (kf, mf) = (k as f64, m as f64);
             sums.n += 1;
             sums.k += kf;
@@ -128,7 +154,6 @@ impl ProbeAccumulator {
             sums.sink += sink;
             sums.largest = sums.largest.max(k);
         }
-        Ok(())
     }
 
     /// Means, spreads and verdicts.

@@ -377,7 +377,7 @@ fn next(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
         "interrupted" => writeln!(out, "\nresume: heirloom train --resume {run}"),
         "failed" if !state.checkpoints.is_empty() => writeln!(
             out,
-            "\ngo on from its last checkpoint: heirloom train --resume {run}"
+            "\ncontinue from its last checkpoint: heirloom train --resume {run}"
         ),
         _ => Ok(()),
     }

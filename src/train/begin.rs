@@ -14,10 +14,11 @@ use super::control::{Control, Pause};
 use super::data::Data;
 use super::directory::Directory;
 use super::keeper::Keeper;
-use super::learner::Learner;
+use super::learner::{Learner, bucket_elements};
 use super::machine::Machine;
 use super::memory::Held;
 use super::passes::Passes;
+use super::peers::Peers;
 use super::plan;
 use super::recipe::first_start;
 use super::resume::{Resume, check_data, check_shape};
@@ -28,10 +29,11 @@ use super::trainer::Trainer;
 use crate::config::keys::Stage;
 use crate::config::{Config, PolicyMode};
 use crate::corpus::Dataset;
+use crate::dist::Ranks;
 use crate::model::DecoderConfig;
 use crate::run::command::Request;
 use crate::run::decisions::Repeat;
-use crate::run::event::{Body, Log, Resumed, RunStatus};
+use crate::run::event::{Body, Log, RankLayout, Resumed, RunStatus};
 use crate::run::journal::Journal;
 use crate::run::lock::RunLock;
 use crate::run::presence::Presence;
@@ -65,6 +67,10 @@ pub struct Setup {
     pub resume: Option<Resume>,
     /// Commands that another run's operator gave, to be given again at the same steps.
     pub repeat: Vec<Repeat>,
+    /// The ranks that train this run, of which this process is rank 0. The others [follow](super::follow).
+    pub ranks: Arc<dyn Ranks>,
+    /// How many ranks there are, and where; `None` in a run of one process.
+    pub layout: Option<RankLayout>,
     /// This process's claim on the run's directory.
     pub lock: Arc<Mutex<RunLock>>,
 }
@@ -97,6 +103,9 @@ impl Trainer {
         let Setup {
             device, dataset, ..
         } = setup;
+        // Whatever fails from here on, the other ranks leave.
+        let peers = Arc::new(Peers::new(setup.ranks));
+        let (place, bucket) = (peers.place(), bucket_elements());
         let directory = Directory::new(setup.lock);
         let checkpoints = Checkpoints::open(directory.handle())?;
         let data = dataset.fingerprints();
@@ -104,7 +113,7 @@ impl Trainer {
         let config = Configs::new(setup.config, &resume.values);
         let val = dataset.val.len();
         let passes = |reference: &DecoderConfig, state: Option<&TrainState>| -> Result<_> {
-            let passes = Passes::of(&config, reference, &device)?;
+            let passes = Passes::of(&config, reference, &device)?.among(&config, place.1)?;
             let asked = config.eval.windows;
             let windows = super::windows::of_run(asked, val, passes.time, state)?;
             Ok((passes.with_eval_windows(windows.windows), windows))
@@ -121,7 +130,8 @@ impl Trainer {
                     plan::check_baselines(config.wanted(), &reference)?;
                 }
                 let (passes, windows) = passes(shape, Some(&saved.state))?;
-                let mut learner = Learner::new(shape.clone(), passes, val, &device);
+                let learner = Learner::new(shape.clone(), passes, val, &device);
+                let mut learner = learner.among(&peers, bucket)?;
                 // A model that the next task replaces is not read first.
                 let goes_on = saved.state.task == Task::Train;
                 if goes_on || saved.state.downstream.is_due() {
@@ -144,7 +154,8 @@ impl Trainer {
                 let phases = plan::phases(&config, &shape, &passes, text, teachers)?;
                 // Tokens are in memory already.
                 plan::check_memory(&config, &phases, &Held::now(&device, 0))?;
-                let mut learner = Learner::new(shape.clone(), passes, val, &device);
+                let learner = Learner::new(shape.clone(), passes, val, &device);
+                let mut learner = learner.among(&peers, bucket)?;
                 let sources = Sources {
                     reference: files.as_ref(),
                     own: None,
@@ -159,14 +170,14 @@ impl Trainer {
         };
         let context = learner.passes().time;
         dataset.check_length(context)?;
-        plan::windows(config.wanted(), context)?;
+        plan::windows_of_rank(config.wanted(), context, place.1)?;
         let known_windows = state.eval_windows.replace(eval_windows.windows);
         let now = config.values();
         let round = state.schedule_place().0;
         let overruled = state.live.give_way(&state.values, &now, round);
         state.values = now;
         let mut trainer = Self {
-            data: Data::new(dataset, &config, context, eval_windows)?,
+            data: Data::new(dataset, &config, context, eval_windows, place)?,
             keeper: Keeper::new(checkpoints, Arc::clone(directory.handle()))?,
             machine: Machine::new(device, setup.device_name, setup.threads, setup.dtype_reason),
             policy: setup.policy,
@@ -175,6 +186,7 @@ impl Trainer {
             reference_layers: reference.n_layer,
             reference_shape: reference,
             teachers: setup.teachers,
+            layout: setup.layout,
             state,
             learner,
             config,

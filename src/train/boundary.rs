@@ -13,6 +13,8 @@ impl Trainer {
     /// Does what verdicts ask for until a step is to be taken, or something else comes next.
     pub(super) fn boundary(&mut self) -> Result<Boundary> {
         loop {
+            // First: a launcher that has lost a rank asks this one to stop by a signal.
+            self.learner.peers().ranks().check()?;
             self.journal_news();
             for _ in 0..fault::owed_at("flood") {
                 let message = "asked for by HEIRLOOM_FAULT".into();
@@ -33,7 +35,7 @@ impl Trainer {
                 Verdict::Diverged { step, count } => {
                     self.state.repeat.clear();
                     self.warn(format!(
-                        "this run has left the other one's path before step {step}: its last {count} decisions are not repeated"
+                        "diverged from the source run before step {step}: its last {count} decisions were not replayed"
                     ));
                 }
                 Verdict::Preempt { signal } => {

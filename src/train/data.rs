@@ -2,42 +2,47 @@
 
 use anyhow::Result;
 
+use super::instruction::Drawn;
 use super::learner::Learner;
 use super::plan;
+use super::reader::Reader;
 use crate::config::Config;
-use crate::corpus::{Batch, Batches, CorpusError, Dataset, Draw, Sampler, Tokenizer, Tokens};
+use crate::corpus::{Batch, Dataset, Tokenizer, Tokens};
 use crate::fault;
 use crate::run::windows::EvalWindows;
 
 /// Batches of the config's size, and the losses of the latest evaluation.
 pub(super) struct Data {
-    dataset: Dataset,
-    batches: Batches,
-    /// Windows of a batch.
+    reader: Reader,
+    seed: u64,
+    /// Windows of a batch, of all ranks together, and tokens of a window.
     windows: usize,
+    time: usize,
     eval_windows: EvalWindows,
     /// Loss of each validation window at the latest evaluation; empty after a resume or a rollback, which restore its record alone.
     window_losses: Vec<f64>,
 }
 
 impl Data {
-    /// Draws batches as `config` says, of windows of `time` tokens.
+    /// Draws batches as `config` says, of windows of `time` tokens. `place` is this rank, and how many there are.
     ///
     /// # Errors
-    /// When a batch cannot be cut into such windows, or no thread can be had.
+    /// When a batch cannot be cut into such windows.
     pub(super) fn new(
         dataset: Dataset,
         config: &Config,
         time: usize,
         eval_windows: EvalWindows,
+        place: (usize, usize),
     ) -> Result<Self> {
         let (windows, _) = plan::windows(config, time)?;
         Ok(Self {
-            batches: draw(&dataset, config, windows, time)?,
+            reader: Reader::new(dataset, place),
+            seed: config.train.seed,
             windows,
+            time,
             eval_windows,
             window_losses: Vec::new(),
-            dataset,
         })
     }
 
@@ -47,39 +52,38 @@ impl Data {
     /// As [`Self::new`].
     pub(super) fn fit(&mut self, config: &Config, time: usize) -> Result<()> {
         let (windows, _) = plan::windows(config, time)?;
-        if windows != self.windows {
-            self.batches = draw(&self.dataset, config, windows, time)?;
-            self.windows = windows;
-        }
+        (self.windows, self.time) = (windows, time);
         Ok(())
     }
 
-    /// Returns the batch of a step of a stream, drawn from the sources with these weights. [`Self::give_back`] its memory
-    /// after use.
+    /// Returns the batch of a step of a stream, drawn from the sources with these weights.
+    pub(super) fn drawn(&self, stream: u64, step: u64, weights: Vec<f64>) -> Drawn {
+        Drawn {
+            seed: self.seed,
+            stream,
+            step,
+            weights,
+            windows: self.windows,
+            time: self.time,
+        }
+    }
+
+    /// Returns this rank's windows of a batch. [`Self::give_back`] their memory after use.
     ///
     /// # Errors
-    /// When an id is outside the vocabulary.
-    pub(super) fn batch(
-        &mut self,
-        stream: u64,
-        step: u64,
-        weights: &[f64],
-    ) -> Result<Batch, CorpusError> {
-        if self.dataset.mixture.len() > 1 {
-            let mixture = self.dataset.mixture.with_weights(weights);
-            self.batches.set_mixture(mixture);
-        }
-        self.batches.take(stream, step)
+    /// When no thread can be had, or an id is outside the vocabulary.
+    pub(super) fn batch(&mut self, drawn: &Drawn) -> Result<Batch> {
+        self.reader.read(drawn)
     }
 
     /// Returns the memory of a batch.
     pub(super) fn give_back(&mut self, batch: Batch) {
-        self.batches.give_back(batch);
+        self.reader.give_back(batch);
     }
 
     /// The weights of the sources of the training text, as configured.
     pub(super) fn weights(&self) -> &[f64] {
-        self.dataset.weights()
+        self.reader.dataset.weights()
     }
 
     /// Evaluates the model at `step` of the run. Returns the loss of each validation window.
@@ -118,37 +122,20 @@ impl Data {
 
     /// The validation text.
     pub(super) fn val(&self) -> &Tokens {
-        &self.dataset.val
+        &self.reader.dataset.val
     }
 
     /// Tokens of the training text.
     pub(super) fn train_tokens(&self) -> usize {
-        self.dataset.train.len()
+        self.reader.dataset.train.len()
     }
 
     pub(super) fn tokenizer(&self) -> &Tokenizer {
-        &self.dataset.tokenizer
+        &self.reader.dataset.tokenizer
     }
 
     /// Bytes of tokens that are not mapped from files.
     pub(super) fn bytes_in_memory(&self) -> u64 {
-        self.dataset.bytes_in_memory()
+        self.reader.dataset.bytes_in_memory()
     }
-}
-
-fn draw(
-    dataset: &Dataset,
-    config: &Config,
-    windows: usize,
-    time: usize,
-) -> std::io::Result<Batches> {
-    Batches::of(Draw {
-        tokens: dataset.train.clone(),
-        mixture: dataset.mixture.clone(),
-        sampler: Sampler {
-            seed: config.train.seed,
-        },
-        windows,
-        time,
-    })
 }

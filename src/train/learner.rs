@@ -4,13 +4,18 @@
 //! its memory after the predecessor's has been freed ([`Learner::replace`]), so that a change of phase needs no more memory
 //! than the larger of the two phases ([`super::memory`] counts it).
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use candle_core::Device;
 
 use super::attention::{self, Ranks};
+use super::instruction::{Instruction, Order};
 use super::objective::Objective;
 use super::optimizer::{Hyperparameters, Norms, Optimizer};
 use super::passes::Passes;
+use super::peers::Peers;
 use super::recordings::Recordings;
 use crate::config::Measure;
 use crate::corpus::{Batch, Tokens};
@@ -19,7 +24,11 @@ use crate::eval::Evaluator;
 use crate::inherit::Measured;
 use crate::inherit::measure::{self, Subject, Watch};
 use crate::model::{Arena, Decoder, DecoderConfig, Head, Mode, Teacher, Workspace};
-use crate::ops::{self, Accumulation, Sums};
+use crate::ops::{self, Accumulation, Recording, Sums};
+
+use buckets::Buckets;
+pub use buckets::bucket_elements;
+pub use pace::Pace;
 
 /// What is wrong where a model should be held.
 const NONE_HELD: &str = "no model is in memory: the last one was not replaced successfully";
@@ -36,6 +45,12 @@ pub struct Learner {
     held: Option<Held>,
     /// The teacher, if the objective asks for one.
     teacher: Option<Teacher>,
+    /// The ranks that hold the same model.
+    peers: Arc<Peers>,
+    /// Least elements of gradients that are summed over ranks at once; `None`: all, after the backward pass.
+    bucket: Option<usize>,
+    /// Since it was last asked for.
+    pace: Pace,
 }
 
 /// A model and its buffers. Without an optimizer it is only measured and copied from.
@@ -82,7 +97,34 @@ impl Learner {
             shape,
             held: None,
             teacher: None,
+            peers: Arc::new(Peers::none()),
+            bucket: None,
+            pace: Pace::default(),
         }
+    }
+
+    /// The same as one of several ranks, which all hold the same model: each computes its part of steps and measurements. On rank 0,
+    /// operations are announced to the others. Gradients are summed in buckets of at least `bucket` elements
+    /// ([`bucket_elements`]).
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn among(mut self, peers: &Arc<Peers>, bucket: Option<usize>) -> Result<Self> {
+        self.peers = Arc::clone(peers);
+        // One process has nothing to add up.
+        self.bucket = bucket.filter(|_| peers.are_there());
+        self.peers.tell(|| Instruction::Begin {
+            shape: self.shape.clone(),
+            passes: self.passes,
+            bucket,
+        })?;
+        self.peers.done();
+        Ok(self)
+    }
+
+    /// The ranks that hold the same model.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// The shape of the model that is held, or was held last.
@@ -101,11 +143,17 @@ impl Learner {
     }
 
     /// Sets the sizes of the passes of the next model. When they change, the present one is freed.
-    pub fn set_passes(&mut self, passes: Passes) {
+    ///
+    /// # Errors
+    /// When a rank is lost.
+    pub fn set_passes(&mut self, passes: Passes) -> Result<()> {
         if self.passes != passes {
+            self.peers.tell(|| Instruction::Passes(passes))?;
             self.passes = passes;
             self.release();
+            self.peers.done();
         }
+        Ok(())
     }
 
     /// The model.
@@ -121,14 +169,6 @@ impl Learner {
         self.teacher.as_ref()
     }
 
-    /// Sets the model's teacher, or frees it. Replacing the model also frees the teacher.
-    pub fn set_teacher(&mut self, teacher: Option<Teacher>) {
-        if self.teacher.take().is_some() {
-            memory::return_freed();
-        }
-        self.teacher = teacher;
-    }
-
     /// The optimizer's state; `None` for a model that is only measured.
     ///
     /// # Errors
@@ -142,36 +182,44 @@ impl Learner {
     }
 
     /// Takes a model of `shape` into use, trainable or only to be measured. `fill` writes its weights (all of them), and what
-    /// it wants of the optimizer's state, which begins at zero.
+    /// it wants of the optimizer's state, which begins at zero. Of several ranks, rank 0 alone calls it, and the others get
+    /// what it wrote.
     ///
     /// Memory of the same shape is used again; memory of another shape is freed first. After an error no model is held.
     ///
     /// # Errors
-    /// When there is not enough memory, or `fill` fails.
+    /// When there is not enough memory (on any rank), or `fill` fails.
     pub fn replace(
         &mut self,
         shape: DecoderConfig,
         trainable: bool,
         fill: impl FnOnce(&Decoder, Option<&mut Optimizer>) -> Result<()>,
     ) -> Result<()> {
-        self.set_teacher(None);
+        self.peers.tell(|| Instruction::Replace {
+            shape: shape.clone(),
+            trainable,
+        })?;
+        self.free_teacher();
         self.shape = shape;
+        let held = self.fill_together(trainable, fill)?;
+        self.peers.done();
+        self.held = Some(held?);
+        Ok(())
+    }
+
+    /// Makes room for a model of the present shape.
+    fn prepare(&mut self, trainable: bool) -> Result<Held> {
         let fits = |held: &Held| {
             held.model.config.has_arenas_of(&self.shape) && held.optimizer.is_some() == trainable
         };
-        let mut held = match self.held.take() {
-            Some(held) if fits(&held) => self.cleared(held)?,
+        match self.held.take() {
+            Some(held) if fits(&held) => self.cleared(held),
             other => {
                 drop(other);
                 memory::return_freed();
-                self.build(trainable)?
+                self.build(trainable)
             }
-        };
-        fill(&held.model, held.optimizer.as_mut())?;
-        // Temporary buffers of `fill` would otherwise stay resident.
-        memory::return_freed();
-        self.held = Some(held);
-        Ok(())
+        }
     }
 
     /// Frees the model, its teacher and all buffers.
@@ -243,19 +291,39 @@ impl Learner {
         Ok(())
     }
 
-    /// One optimizer step on a batch, `micro` windows at a time.
+    /// As [`Self::train_step`], announced to the other ranks; `batch` is this rank's part of the windows that `order` names.
     ///
     /// # Errors
-    /// When an operation fails.
+    /// As [`Self::train_step`], and when a rank is lost.
+    pub fn lead_step(&mut self, batch: &Batch, order: Order) -> Result<Step> {
+        let objective = order.objective;
+        let instruction = Instruction::Step(order);
+        self.peers.tell(|| instruction.clone())?;
+        let Instruction::Step(order) = &instruction else {
+            unreachable!("made just now")
+        };
+        self.train_step(batch, objective, &order.values())
+    }
+
+    /// One optimizer step on a batch, `micro` windows at a time. Of several ranks, each has as large a part of the batch, and all
+    /// take part.
+    ///
+    /// # Errors
+    /// When an operation fails, or a rank is lost.
     pub fn train_step(
         &mut self,
         batch: &Batch,
         objective: Objective,
         values: &Hyperparameters<'_>,
     ) -> Result<Step> {
-        let tokens = batch.inputs.len();
+        let began = Instant::now();
+        let tokens = batch.inputs.len() * self.peers.ranks().world();
         self.accumulate(batch, objective, tokens)?;
-        self.update(tokens, values)
+        let step = self.update(tokens, values)?;
+        self.pace.steps += 1;
+        self.pace.seconds += began.elapsed().as_secs_f64();
+        self.peers.done();
+        Ok(step)
     }
 
     /// Computes the gradient of the mean loss of a step of `tokens` tokens, of which `batch` may hold a part: the
@@ -279,13 +347,25 @@ impl Learner {
             ops::zero(&model.grads.flat)?;
         }
         let (micro, scale) = (ws.batch * ws.time, 1.0 / tokens as f32);
-        for (inputs, targets) in batch.inputs.chunks(micro).zip(batch.targets.chunks(micro)) {
+        let passes = batch.inputs.len().div_ceil(micro);
+        let mut buckets = Buckets::new(self.peers.ranks(), &model.grads.flat, self.bucket);
+        let overlaps = self.bucket.is_some() && !Recording::replays(&self.device);
+        let chunks = batch.inputs.chunks(micro).zip(batch.targets.chunks(micro));
+        for (pass, (inputs, targets)) in chunks.enumerate() {
+            // A step may be long, and a launcher does not wait for its end.
+            self.peers.ranks().check()?;
             ops::write(&ws.inputs, inputs)?;
             ops::write(&ws.targets, targets)?;
             if let Some(teacher) = teacher {
                 teacher.read(inputs)?;
             }
             match objective {
+                // Its gradients are the step's: sums over ranks start while the others are computed.
+                _ if overlaps && pass + 1 == passes => {
+                    let loss = |head: Head<'_>| objective.apply(&head, teacher, scale);
+                    let finished = &mut |from| buckets.finish(from);
+                    model.forward_backward_watched(ws, how, loss, finished)?;
+                }
                 Objective::CrossEntropy => {
                     let recording = recordings.of(how, scale);
                     let loss = |head: Head<'_>| head.cross_entropy(scale);
@@ -299,7 +379,7 @@ impl Learner {
             sums.add_losses(&ws.losses)?;
             how = Accumulation::Add;
         }
-        Ok(())
+        Ok(buckets.rest()?)
     }
 
     /// Updates the weights from the gradients of a step of `tokens` tokens and the sum of its losses.
@@ -309,10 +389,16 @@ impl Learner {
     pub fn update(&mut self, tokens: usize, values: &Hyperparameters<'_>) -> Result<Step> {
         let held = self.held.as_mut().context(NONE_HELD)?;
         let sums = &mut held.buffers.sums;
+        let waited = self.peers.ranks().finish_sums()?;
+        self.pace.add(waited);
         Optimizer::add_squares(&held.model, values.frozen, sums)?;
         // The one wait of a step on a GPU.
         let totals = sums.read()?;
-        let (loss, grad_norm) = (totals.losses / tokens as f64, totals.squares.sqrt());
+        let mut losses = [totals.losses];
+        let began = Instant::now();
+        self.peers.sum(&mut losses)?;
+        self.pace.wait += began.elapsed().as_secs_f64();
+        let (loss, grad_norm) = (losses[0] / tokens as f64, totals.squares.sqrt());
         let applied = loss.is_finite() && grad_norm.is_finite();
         if let Some(optimizer) = held.optimizer.as_mut().filter(|_| applied) {
             optimizer.step(&held.model, grad_norm, values)?;
@@ -377,13 +463,19 @@ impl Learner {
         Ok(&self.held()?.model.grads)
     }
 
-    /// Mean loss in nats of each validation window.
+    /// Mean loss in nats of each validation window. Ranks share the passes; those other than 0 get no losses.
     ///
     /// # Errors
-    /// When an operation fails.
+    /// When an operation fails, or a rank is lost.
     pub fn evaluate(&mut self, val: &Tokens) -> Result<Vec<f64>> {
+        self.peers.tell(|| Instruction::Evaluate)?;
         let held = self.held.as_mut().context(NONE_HELD)?;
-        Ok(held.buffers.evaluator.losses(&held.model, val)?)
+        let evaluator = &mut held.buffers.evaluator;
+        let own = self.peers.part(evaluator.passes());
+        let losses = evaluator.losses_of(&held.model, val, own)?;
+        let all = self.peers.gather(losses)?;
+        self.peers.done();
+        Ok(all.concat())
     }
 
     /// Validation windows of an evaluation.
@@ -391,11 +483,13 @@ impl Learner {
         self.passes.eval_windows
     }
 
-    /// Attention ranks over the probe's windows of the validation text, with `tau` as the share of k*.
+    /// Attention ranks over the probe's windows of the validation text, with `tau` as the share of k*. Ranks share the passes; the
+    /// result is rank 0's.
     ///
     /// # Errors
-    /// When an operation fails. (Attention that is not finite is an error inside [`Ranks`].)
+    /// When an operation fails, or a rank is lost. (Attention that is not finite is an error inside [`Ranks`].)
     pub fn probe(&mut self, val: &Tokens, tau: f64) -> Result<Ranks> {
+        self.peers.tell(|| Instruction::Probe { tau })?;
         let held = self.held.as_mut().context(NONE_HELD)?;
         let (buffers, passes) = (&mut held.buffers, &self.passes);
         if buffers.probe.is_none() {
@@ -403,9 +497,16 @@ impl Learner {
             buffers.probe = Some(made);
         }
         let probe = buffers.probe.as_ref().context("made just now")?;
-        attention::ranks(&held.model, probe, val, tau, passes)
+        let found = attention::count(&held.model, probe, val, tau, passes, &self.peers)?;
+        let all = self.peers.gather(found)?;
+        self.peers.done();
+        attention::ranks(&held.model, all, tau, passes)
     }
 }
 
+mod buckets;
+mod pace;
+mod score;
+mod shared;
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@
 //! | `keeper`, [`checkpoint`], `owed`, `insist` | which checkpoints are written and kept; their files; small files that wait; results that the disk must take |
 //! | `tasks`, `samples`, `downstream` | evaluates the model in training on downstream tasks; has it continue texts; what of both is due |
 //! | `record` | events and answers into the journal |
+//! | [`follow`], `peers`, `instruction`, `reader` | the part of ranks other than 0 in a run of several; what rank 0 announces to them; each rank's part of a batch |
 //! | `directory`, `rebuild` | looks for the run's directory and its lock; makes a deleted one again |
 
 mod adjust;
@@ -40,8 +41,10 @@ mod decide;
 mod directory;
 mod downstream;
 pub mod evidence;
+pub mod follow;
 mod growth;
 mod insist;
+mod instruction;
 mod keeper;
 mod learner;
 mod live;
@@ -54,8 +57,10 @@ pub mod optimizer;
 mod outcome;
 mod owed;
 mod passes;
+mod peers;
 pub mod plan;
 mod process;
+mod reader;
 mod rebuild;
 mod recipe;
 mod record;

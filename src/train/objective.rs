@@ -1,12 +1,13 @@
 //! What training minimises.
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 
 use crate::config::ObjectiveChoice;
 use crate::model::{Head, Teacher};
 
 /// The loss at the head of the model in training. Evaluations always measure cross-entropy, whatever is minimised.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub enum Objective {
     /// Mean cross-entropy of the next token, in nats.
     #[default]

@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use crate::run::command::{GrowMode, Reply};
 use crate::run::event::Outcome;
 
 /// How a trainer's work ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ended {
     /// The recipe is done.
     Done,

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use candle_core::Device;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, OptimizerChoice, TrainConfig};
 use crate::eval;
@@ -11,12 +12,12 @@ use crate::model::{DecoderConfig, Format, Mode};
 const PROBE_ELEMENTS: usize = 8 << 20;
 
 /// Sizes of every pass of a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Passes {
-    /// Windows of a forward and backward pass, and tokens of a window.
+    /// Windows of a forward and backward pass of this process, and tokens of a window.
     pub micro: usize,
     pub time: usize,
-    /// Tokens of an optimizer step.
+    /// Tokens of an optimizer step, of all ranks together.
     pub batch_tokens: u64,
     /// What a training pass keeps.
     pub mode: Mode,
@@ -68,6 +69,15 @@ impl Passes {
             eval_batch: eval::batch(self.time, eval_windows, self.format.gpu),
             ..self
         }
+    }
+
+    /// The same for one of `world` ranks, which share each step's windows equally.
+    ///
+    /// # Errors
+    /// As [`windows_of_rank`].
+    pub fn among(self, config: &Config, world: usize) -> Result<Self> {
+        let (_, micro) = windows_of_rank(config, self.time, world)?;
+        Ok(Self { micro, ..self })
     }
 
     /// Passes of `micro` windows of `time` tokens in f32 on the CPU, with a config's defaults otherwise.
@@ -129,8 +139,20 @@ pub fn mode(config: &TrainConfig) -> Mode {
     }
 }
 
-/// Windows per optimizer step and per forward pass.
+/// Windows per optimizer step and per forward pass of a run of one process.
+///
+/// # Errors
+/// When windows do not divide the batch, or passes do not divide the windows.
 pub fn windows(config: &Config, context: usize) -> Result<(usize, usize)> {
+    windows_of_rank(config, context, 1)
+}
+
+/// Windows per optimizer step, of all ranks together, and per forward pass of one of `world` ranks.
+///
+/// # Errors
+/// When windows do not divide the batch, ranks cannot share the windows equally, passes do not divide a rank's windows, or
+/// there are more ranks than passes.
+pub fn windows_of_rank(config: &Config, context: usize, world: usize) -> Result<(usize, usize)> {
     let batch = usize::try_from(config.train.batch_tokens)?;
     if batch == 0 || !batch.is_multiple_of(context) {
         bail!(
@@ -139,14 +161,93 @@ pub fn windows(config: &Config, context: usize) -> Result<(usize, usize)> {
         );
     }
     let windows = batch / context;
-    let micro = match config.train.micro_batch {
-        0 => windows,
+    let (asked, ranks) = (config.train.micro_batch, world.max(1));
+    if asked > 0 && !windows.is_multiple_of(asked) {
+        bail!(
+            "train.micro_batch = {asked} does not divide the {windows} windows of a step: give a divisor, or 0 for all of them at once"
+        );
+    }
+    let passes = windows / asked.max(1);
+    if ranks > passes {
+        let what = match asked {
+            0 | 1 => format!("the {windows} windows of a step"),
+            n => format!("the {passes} passes of {n} windows (train.micro_batch) of a step"),
+        };
+        bail!(
+            "{ranks} ranks are more than {what}: start at most {passes}, or set train.batch_tokens to {} or more",
+            ranks * asked.max(1) * context
+        );
+    }
+    if !windows.is_multiple_of(ranks) {
+        bail!(
+            "the {windows} windows of a step (train.batch_tokens = {batch}, windows of {context} tokens) do not divide among {ranks} ranks: start {} ranks, or set train.batch_tokens to {}",
+            divisor_below(windows, ranks),
+            windows.next_multiple_of(ranks) * context
+        );
+    }
+    let own = windows / ranks;
+    let micro = match asked {
+        0 => own,
         n => n,
     };
-    if !windows.is_multiple_of(micro) {
+    if !own.is_multiple_of(micro) {
         bail!(
-            "train.micro_batch = {micro} does not divide the {windows} windows of a step: give a divisor, or 0 for all of them at once"
+            "train.micro_batch = {micro} does not divide the {own} windows that each of {ranks} ranks has of a step: give a divisor of {own}, or 0 for all of them at once"
         );
     }
     Ok((windows, micro))
+}
+
+/// The largest divisor of `n` that is at most `most`.
+fn divisor_below(n: usize, most: usize) -> usize {
+    (1..=most).rev().find(|d| n.is_multiple_of(*d)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(batch_tokens: u64, micro_batch: usize) -> Config {
+        let text = format!(
+            "data.train = 'a.txt'\n[train]\nsteps = 1\nbatch_tokens = {batch_tokens}\nmicro_batch = {micro_batch}\n"
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn ranks_share_the_windows_of_a_step_equally() {
+        for (batch, micro, world, wanted) in [
+            (640, 0, 1, (64, 64)),
+            (640, 0, 4, (64, 16)),
+            (640, 8, 4, (64, 8)),
+            (640, 1, 64, (64, 1)),
+        ] {
+            let found = windows_of_rank(&config(batch, micro), 10, world).unwrap();
+            assert_eq!(found, wanted, "{batch} {micro} {world}");
+        }
+    }
+
+    #[test]
+    fn batches_that_ranks_cannot_share_are_refused_with_what_to_set() {
+        for (batch, micro, world, wanted) in [
+            (60, 0, 4, "start 3 ranks, or set train.batch_tokens to 80"),
+            (60, 0, 7, "start at most 6, or set train.batch_tokens to 70"),
+            (
+                80,
+                4,
+                3,
+                "the 2 passes of 4 windows (train.micro_batch) of a step: start at most 2",
+            ),
+            (
+                120,
+                4,
+                2,
+                "does not divide the 6 windows that each of 2 ranks has",
+            ),
+            (55, 0, 2, "not a multiple of the context of 10 tokens"),
+        ] {
+            let error = windows_of_rank(&config(batch, micro), 10, world).unwrap_err();
+            assert!(error.to_string().contains(wanted), "{error}");
+        }
+    }
 }

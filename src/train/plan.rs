@@ -10,7 +10,7 @@ use super::baselines;
 use super::memory::{Held, Memory};
 use super::objective::Objective;
 use super::optimizer::Optimizer;
-pub use super::passes::{Passes, mode, window_length, windows};
+pub use super::passes::{Passes, mode, window_length, windows, windows_of_rank};
 use super::start::Start;
 use super::task::Task;
 use super::teacher::{self, TeacherPaths};

@@ -50,7 +50,9 @@ impl Trainer {
             Ended::Preempted => self.interrupted("checkpointed and stopped"),
             Ended::Lost(_) => self.interrupted("stopped without a checkpoint of its last state"),
         }
-        Ok(self.end_journal(ended))
+        let ended = self.end_journal(ended);
+        self.learner.peers().dismiss(&ended);
+        Ok(ended)
     }
 
     /// Writes the journal's last lines, retrying for [`LAST_LINES`]. Missing lines are reported.
@@ -101,6 +103,12 @@ impl Trainer {
                 self.directory.run().argument()
             ),
         }
+    }
+
+    /// Journals a warning at once.
+    pub fn note(&mut self, message: &str) {
+        self.warn(message.into());
+        self.journal.flush();
     }
 
     /// Journals that the run failed.

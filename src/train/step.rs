@@ -5,14 +5,17 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::evidence;
-use super::learner::Step;
+use super::instruction::Order;
+use super::learner::{Pace, Step};
 use super::objective::Objective;
 use super::optimizer::Hyperparameters;
 use super::plan;
 use super::state::AtStep;
 use super::trainer::Trainer;
 use crate::eval::{mean_stderr, paired_gap};
-use crate::run::event::{Body, Evaluation, Phase, Probe, TrainMetrics, finite};
+use crate::run::event::{
+    Body, Evaluation, Phase, Probe, RankSeconds, RankTimes, TrainMetrics, finite,
+};
 use crate::run::losses::GapData;
 
 /// Steps of a large model are told of one by one, whatever `train.log_every` says.
@@ -31,14 +34,15 @@ impl Trainer {
         self.state.course.follow(self.state.phase_step, schedule);
         self.state.course.see(self.state.phase_step, lr);
         let (stream, step) = (self.state.stream, self.state.phase_step);
-        let weights = self.weights();
-        let batch = self.data.batch(stream, step, &weights)?;
+        let drawn = self.data.drawn(stream, step, self.weights());
+        let batch = self.data.batch(&drawn)?;
         let frozen = self.state.live.frozen().to_vec();
         let values = Hyperparameters {
             frozen: &frozen,
             ..self.hyperparameters()
         };
-        let step = self.learner.train_step(&batch, objective, &values);
+        let order = Order::new(drawn, objective, &values);
+        let step = self.learner.lead_step(&batch, order);
         self.data.give_back(batch);
         let Step {
             loss,
@@ -91,6 +95,12 @@ impl Trainer {
             tokens_per_second,
         });
         self.emit(body);
+        if self.learner.peers().are_there() {
+            let pace = self.learner.take_pace()?;
+            let steps = pace.first().map_or(0, |pace| pace.steps);
+            let pace: Vec<RankSeconds> = pace.iter().map(to_seconds).collect();
+            self.emit(Body::Ranks(RankTimes::of(steps, &pace)));
+        }
         if let Some(reading) = self.machine.gpu_stats() {
             self.emit(Body::Gpu(reading));
         }
@@ -211,6 +221,15 @@ impl Trainer {
         });
         self.emit(Body::Probe(probe));
         Ok(())
+    }
+}
+
+/// A rank's times as journals have them.
+fn to_seconds(pace: &Pace) -> RankSeconds {
+    RankSeconds {
+        compute: (pace.seconds - pace.wait).max(0.0),
+        wait: pace.wait,
+        exchange: pace.exchange,
     }
 }
 

@@ -18,7 +18,7 @@ use super::trainer::Trainer;
 use crate::config::Config;
 use crate::corpus::Tokenizer;
 use crate::eval::metrics;
-use crate::eval::score::{Encoder, Known, Packing, Prepared, Scorer};
+use crate::eval::score::{Encoder, Packing, Prepared, Scorer};
 use crate::eval::tasks::{self, Set, Task};
 use crate::export::Tokens;
 use crate::run::command::Command;
@@ -76,11 +76,7 @@ fn load(task: &Task, data: &Path, limit: Option<u64>) -> Result<Set> {
             .iter()
             .map(|f| text::path(f).to_string())
             .collect();
-        bail!(
-            "{}: there are no documents in {}",
-            task.name,
-            files.join(", ")
-        );
+        bail!("{}: no documents in {}", task.name, files.join(", "));
     }
     Ok(set)
 }
@@ -232,7 +228,6 @@ impl Trainer {
         let device = self.machine.device().clone();
         let encoder = encoder(self.data.tokenizer(), shape.context_length)?;
         let prepared = prepare(&encoder, &set, device.is_cuda())?;
-        let compute = self.learner.passes().format.compute;
         let vocab = self.vocab();
         let need = Scorer::bytes(
             &shape,
@@ -246,12 +241,11 @@ impl Trainer {
                 table::bytes(free)
             );
         }
-        let scorer = Scorer::new(&shape, prepared.longest_pass(), compute, vocab, &device)?;
         let of = prepared.rows() as u64;
         let scoring = Instant::now();
         let mut reported = Instant::now();
         let (control, journal, state) = (&mut self.control, &mut self.journal, &self.state);
-        let mut each = |rows: usize| -> ControlFlow<()> {
+        let each = &mut |rows: usize| -> ControlFlow<()> {
             if is_over(control, ends) {
                 return ControlFlow::Break(());
             }
@@ -271,9 +265,7 @@ impl Trainer {
             }
             ControlFlow::Continue(())
         };
-        let model = self.learner.model()?;
-        let scores = scorer.score(model, &prepared, &Known::new(), &mut |f| each(f.rows))?;
-        let Some(scores) = scores else {
+        let Some(scores) = self.learner.score(&prepared, vocab, each)? else {
             return Ok(Measured::Interrupted);
         };
         let values = metrics::results(task, &set.documents, &scores);

@@ -101,11 +101,22 @@ pub(super) fn files(name: &str, paths: &TeacherPaths) -> Result<Files> {
 /// When it cannot be read, its vocabulary is not `vocab`, its context is too short, or it does not fit in memory.
 pub fn load(files: &Files, vocab: usize, passes: &Passes, device: &Device) -> Result<Teacher> {
     check(&files.config, vocab, passes.time)?;
-    let format = format(passes);
-    let model = Decoder::frozen(files.config.clone(), format, device)?;
+    let model = Decoder::frozen(files.config.clone(), format(passes), device)?;
     files.load_into(&model)?;
+    with_buffers(model, passes)
+}
+
+/// Makes room for a teacher of this shape, whose weights are still to be written.
+///
+/// # Errors
+/// When it does not fit in memory.
+pub(super) fn blank(shape: DecoderConfig, passes: &Passes, device: &Device) -> Result<Teacher> {
+    with_buffers(Decoder::frozen(shape, format(passes), device)?, passes)
+}
+
+fn with_buffers(model: Decoder, passes: &Passes) -> Result<Teacher> {
     let size = (passes.micro, passes.time);
-    Ok(Teacher::new(model, size, format, passes.format)?)
+    Ok(Teacher::new(model, size, format(passes), passes.format)?)
 }
 
 #[cfg(test)]

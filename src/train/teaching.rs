@@ -43,10 +43,10 @@ impl Trainer {
     pub fn provide_teacher(&mut self, objective: &ObjectiveChoice) -> Result<()> {
         match (objective, self.learner.teacher()) {
             (ObjectiveChoice::CrossEntropy, None) | (ObjectiveChoice::Distill(_), Some(_)) => {}
-            (ObjectiveChoice::CrossEntropy, Some(_)) => self.learner.set_teacher(None),
+            (ObjectiveChoice::CrossEntropy, Some(_)) => self.learner.set_teacher(None)?,
             (ObjectiveChoice::Distill(distill), None) => {
                 let teacher = self.open_teacher(distill)?;
-                self.learner.set_teacher(Some(teacher));
+                self.learner.set_teacher(Some(teacher))?;
             }
         }
         Ok(())

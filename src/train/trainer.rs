@@ -13,10 +13,10 @@ use super::state::TrainState;
 use super::teacher::TeacherPaths;
 use crate::config::PolicyMode;
 use crate::model::DecoderConfig;
-use crate::run::event::{Body, Event, RunEvent, RunInfo, RunStatus};
+use crate::run::event::{Body, Event, RankLayout, RunEvent, RunInfo, RunStatus};
 use crate::run::journal::Journal;
 
-/// Runs the recipe of one run directory. (`policy`, `reference_layers` and `reference_shape` stay what they are.)
+/// Runs the recipe of one run directory. (`policy`, `layout`, `reference_layers` and `reference_shape` stay what they are.)
 pub struct Trainer {
     pub(super) config: Configs,
     pub(super) policy: PolicyMode,
@@ -31,6 +31,7 @@ pub struct Trainer {
     pub(super) reference_shape: DecoderConfig,
     pub(super) control: Control,
     pub(super) teachers: TeacherPaths,
+    pub(super) layout: Option<RankLayout>,
 }
 
 impl Trainer {
@@ -55,7 +56,7 @@ impl Trainer {
             pid: std::process::id(),
             device: self.machine.device_name().into(),
             threads: self.machine.threads(),
-            ranks: None,
+            ranks: self.layout.clone(),
             dtype: Some(
                 self.config
                     .train

@@ -7,8 +7,9 @@ use crate::device::Choice;
 
 /// Train a reference and the recipe on it, live in a dashboard
 ///
-/// Without a terminal, or with --plain, what happens is printed as plain lines, each with date, time and step; the first
-/// ones say what will be trained, and a decision names the commands that answer it. At a terminal, plain lines offer
+/// Without a terminal, or with --plain, events are printed as plain lines, each with date, time and step; the first
+/// lines describe what will be trained, and a decision lists the commands that answer it. At a terminal, plain lines
+/// offer
 /// numbered choices, and commands can be typed at any time: ? lists them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = NOTIFY_HELP)]
@@ -16,7 +17,7 @@ pub struct Args {
     /// A preset (tiny, books) or a path to a TOML config
     #[arg(conflicts_with = "resume", value_parser = exact_text())]
     pub(super) config: Option<String>,
-    /// Go on with an interrupted run, from its latest checkpoint or a named one
+    /// Continue an interrupted run from its latest checkpoint or a named one
     #[arg(long, value_name = "RUN[@CHECKPOINT]", value_parser = exact_text())]
     pub(super) resume: Option<String>,
     #[command(flatten)]
@@ -45,15 +46,18 @@ pub struct Args {
     /// With --ranks: Gbit/s in each direction of the slowest link between ranks [default: several usual ones]
     #[arg(long, value_name = "GBIT", requires = "ranks", value_parser = above_zero())]
     pub(super) link: Option<f64>,
-    /// Give the operator's decisions of another run again, at the same steps; without a config, that run's is taken
+    /// Replay the operator's decisions of another run at the same steps; without a config, use that run's
     #[arg(long, value_name = "RUN", conflicts_with = "resume", value_parser = exact_text())]
     pub(super) decisions: Option<String>,
-    /// Start in the background: the shell has its prompt back once the training has begun
+    /// Run in the background; the command returns once training has started
     #[arg(short, long, conflicts_with_all = ["dry_run", "json"])]
     pub(super) detach: bool,
     /// Print JSON, without a dashboard: the journal's events, or the plan of --dry-run
     #[arg(long)]
     pub(super) json: bool,
+    /// Processes of the run that share this one's cores.
+    #[arg(skip = 1_usize)]
+    pub(super) sharing: usize,
 }
 
 /// The variables that `notify.command` is run with.

@@ -296,6 +296,7 @@ pub(in crate::cli) fn check_new(
         decisions: None,
         detach: false,
         json: false,
+        sharing: 1,
     };
     let loaded = args.load()?;
     NewName::choose(&global.runs, &loaded.name, name)?;

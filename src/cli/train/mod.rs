@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod data;
 mod detached;
+mod difference;
 mod dry_run;
 mod dtype;
 mod eval_windows;
@@ -14,6 +15,7 @@ mod outline;
 mod prepare;
 mod printer;
 mod progress;
+mod ranks;
 mod resume;
 mod scale;
 mod session;
@@ -52,6 +54,7 @@ pub(super) use data::open_data;
 use prepare::{Parts, write_config};
 use printer::Printing;
 use progress::Progress;
+use ranks::Group;
 use session::Session;
 
 /// Stack of the thread that starts a run: as much as a process has for its main thread, which does so elsewhere.
@@ -60,13 +63,28 @@ const START_STACK: usize = 8 << 20;
 impl Args {
     /// # Errors
     /// When the arguments, the config or the data are not usable (exit code 2), or training fails (1).
-    pub fn run(self) -> Result<i32> {
+    pub fn run(mut self) -> Result<i32> {
+        let Some(group) = self.join()? else {
+            return self.run_one(None);
+        };
+        if group.leads() {
+            let done = self.run_one(Some(&group));
+            return group.finish(done);
+        }
+        threads::start_pool()?;
+        Ok(self.follow(&group))
+    }
+
+    /// Trains as the only process, or as the one that leads a `group`.
+    fn run_one(&self, group: Option<&Group>) -> Result<i32> {
         if let Some(threads) = self.threads
             && threads == 0
         {
             bail!(exit::usage("--threads must be at least 1, is 0"));
         }
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        // The terminal is the launcher's.
+        let terminal = terminal && group.is_none();
         let show = match (
             self.json,
             terminal && !self.global.ui.plain() && !self.dry_run,
@@ -113,14 +131,21 @@ impl Args {
             .map(|()| exit::OK);
         }
         let plan = self.check(show).map_err(exit::input)?;
+        if let Some(group) = group {
+            let opened = group.open(&plan, self.resume.is_some());
+            opened.map_err(exit::input)?;
+        }
         let (run, applied) = (Arc::clone(&plan.run), state::applied());
         let (ended, name) = match show {
             Show::Dashboard => self.with_dashboard(plan)?,
             Show::Nothing => self.in_background(plan)?,
             Show::Lines | Show::Prompts | Show::Json => {
                 let (commands, hub) = (plan.commands.clone(), Arc::clone(&plan.hub));
-                let prepared = self.prepare(plan, Progress::Lines);
+                let prepared = self.prepare(plan, Progress::Lines, group);
                 let (parts, setup) = prepared.map_err(exit::input)?;
+                if let Some(group) = group {
+                    group.begin(&setup);
+                }
                 if show != Show::Json {
                     // A reader that has gone must not stop the training.
                     let _ = say::out(&self.head(&setup, &parts.dir, &parts.run));
@@ -176,7 +201,7 @@ impl Args {
         if self.resume.is_some()
             && let Err(error) = write_config(&handle, &config)
         {
-            say::err(&format!("{error:#}; the run goes on"));
+            say::err(&format!("{error:#}; the run continues"));
         }
         Ok(session)
     }
@@ -225,7 +250,7 @@ impl Args {
 
     /// Does everything from the checks to the trainer's first step, under a screen that shows how far it is.
     fn begin(&self, plan: Plan, start: &Start) -> Result<(Session, Parts)> {
-        let prepared = self.prepare(plan, Progress::Screen(start));
+        let prepared = self.prepare(plan, Progress::Screen(start), None);
         let (parts, setup) = prepared.map_err(exit::input)?;
         let session = self.start(setup)?;
         start.finish(&parts.dir.log());
@@ -234,7 +259,7 @@ impl Args {
 
     /// Trains without a dashboard, and lets the shell go on once the training has begun.
     fn in_background(&self, plan: Plan) -> Result<(Ended, String)> {
-        let prepared = self.prepare(plan, Progress::Lines);
+        let prepared = self.prepare(plan, Progress::Lines, None);
         let (parts, setup) = prepared.map_err(exit::input)?;
         let head = self.head(&setup, &parts.dir, &parts.run);
         let session = self.start(setup)?;
@@ -295,7 +320,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
         Ok((Exit::Hangup, _)) => Leave::HungUp,
         Err(error) => {
             say::err(&format!(
-                "{error:#}; training goes on without the dashboard"
+                "{error:#}; training continues without the dashboard"
             ));
             let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
             Leave::Failed

@@ -11,10 +11,12 @@ use super::args::Args;
 use super::check::{Plan, Planned};
 use super::data::{open_data, unusable};
 use super::progress::Progress;
+use super::ranks::Group;
 use super::teachers;
 use crate::cli::find::located;
 use crate::config::{self, Config};
-use crate::corpus::Reporter;
+use crate::corpus::{Dataset, Reporter};
+use crate::dist::Solo;
 use crate::file::{self, Dir};
 use crate::locate;
 use crate::run::command::Request;
@@ -54,7 +56,12 @@ impl Args {
     /// # Errors
     /// When a reference or a text cannot be used, the directory cannot be made, or a stop was asked for before. Nothing is
     /// left behind then.
-    pub(super) fn prepare(&self, plan: Plan, progress: Progress<'_>) -> Result<(Parts, Setup)> {
+    pub(super) fn prepare(
+        &self,
+        plan: Plan,
+        progress: Progress<'_>,
+        group: Option<&Group>,
+    ) -> Result<(Parts, Setup)> {
         let Plan {
             mut config,
             signalled,
@@ -68,6 +75,10 @@ impl Args {
             true => Ok(()),
             // The signal handler ends the process.
             false => bail!("stopped before the training began"),
+        };
+        let share = |reference: &Option<PathBuf>, dataset: &Dataset| match group {
+            Some(group) => group.share_texts(reference.as_deref(), dataset),
+            None => Ok(()),
         };
         let (dir, lock, journal, reference, dataset, teachers, resume) = match plan.what {
             Planned::Resumed {
@@ -84,6 +95,7 @@ impl Args {
                 }
                 teachers::check(&config, reference.as_deref(), &dataset, &teachers)?;
                 tasks::check(&config)?;
+                share(&reference, &dataset)?;
                 begin()?;
                 let (journal, warning) = Journal::go_on(lock.journal()?, &lock.handle().root())?;
                 if let Some(warning) = warning {
@@ -115,6 +127,7 @@ impl Args {
                 let dataset = open_data(&config, reference.as_deref(), report)?;
                 teachers::check(&config, reference.as_deref(), &dataset, &teachers)?;
                 tasks::check(&config)?;
+                share(&reference, &dataset)?;
                 begin()?;
                 let new = NewRun::begin(&self.global.runs, name)?;
                 let lock = fill(new, &config, &plan.repeat)?;
@@ -173,6 +186,8 @@ impl Args {
             presence,
             resume,
             repeat: plan.repeat,
+            ranks: group.map_or_else(|| Arc::new(Solo) as _, |group| Arc::clone(group.ranks())),
+            layout: None,
             lock,
         };
         Ok((parts, setup))

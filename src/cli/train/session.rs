@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::cli::exit;
+use crate::dist::DistError;
 use crate::failure::panic_words;
 use crate::threads;
 use crate::train::{Ended, Setup, Trainer, memory};
@@ -29,13 +30,7 @@ impl Session {
     /// # Errors
     /// When the trainer cannot be built (nothing has been trained then) or no thread can be had.
     pub fn start(setup: Setup) -> Result<Self> {
-        let threads = setup.threads;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("compute-{i}"))
-            .start_handler(|_| be_nice())
-            .build()
-            .map_err(|why| threads::refused(&format!("{threads} compute threads"), &why))?;
+        let pool = pool(setup.threads)?;
         let mut trainer = Trainer::new(setup).map_err(exit::input)?;
         let thread = std::thread::Builder::new()
             .name("trainer".into())
@@ -48,7 +43,13 @@ impl Session {
                         }
                         return ended;
                     }
-                    Ok(Err(error)) => in_words(&error),
+                    Ok(Err(error)) => {
+                        // A launcher that has lost a rank kills this one soon: what has happened is written first.
+                        if let Some(lost) = error.downcast_ref::<DistError>() {
+                            trainer.note(&lost.to_string());
+                        }
+                        in_words(&error)
+                    }
                     Err(panic) => format!("the trainer panicked: {}", panic_words(&*panic)),
                 };
                 // The journal outlives a panic in the middle of a step.
@@ -68,6 +69,19 @@ impl Session {
         let lost = || Ended::Failed("the trainer's thread died".into());
         self.thread.join().unwrap_or_else(|_| lost())
     }
+}
+
+/// Starts the threads that compute.
+///
+/// # Errors
+/// When the system refuses them.
+pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("compute-{i}"))
+        .start_handler(|_| be_nice())
+        .build()
+        .map_err(|why| threads::refused(&format!("{threads} compute threads"), &why).into())
 }
 
 /// Ends the process a little later, if nothing else has: a pipe that is not read, or a terminal that takes no frames,

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod data;
+mod dist;
 mod growth;
 mod inherit;
 mod measure;
@@ -21,6 +22,7 @@ use crate::corpus::TEXT_FIELD;
 
 pub use baseline::BASELINE;
 pub use data::DataConfig;
+pub use dist::DistConfig;
 pub use growth::{GrowConfig, MatchConfig};
 pub use inherit::InheritConfig;
 pub use measure::{EvalConfig, ProbeConfig};
@@ -57,6 +59,8 @@ pub struct Config {
     pub checkpoint: CheckpointConfig,
     #[serde(default)]
     pub notify: NotifyConfig,
+    #[serde(default)]
+    pub dist: DistConfig,
     /// Models that are trained for comparison after the rounds and the controls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub baseline: Vec<BaselineConfig>,
@@ -67,7 +71,7 @@ pub struct Config {
 }
 
 /// The sections.
-pub(super) const SECTIONS: [Section; 15] = [
+pub(super) const SECTIONS: [Section; 16] = [
     ModelConfig::SECTION,
     DataConfig::SECTION,
     ReferenceConfig::SECTION,
@@ -83,6 +87,7 @@ pub(super) const SECTIONS: [Section; 15] = [
     baseline::SECTION,
     CheckpointConfig::SECTION,
     NotifyConfig::SECTION,
+    DistConfig::SECTION,
 ];
 
 impl Config {

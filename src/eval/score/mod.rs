@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Result, ensure};
 use candle_core::Device;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Decoder, DecoderConfig, Format, Mode, RaggedSpace, workspace_bytes};
 use crate::ops::Precision;
@@ -20,7 +21,7 @@ pub use encode::{Encoder, Ids, Sequence};
 pub use pack::{Packing, Prepared, default_tokens};
 
 /// What a model says of one request.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// log p(continuation | context) in nats, summed over its tokens.
     pub log_likelihood: f64,
@@ -116,6 +117,20 @@ impl Scorer {
             }
         }
         Ok(Some(all))
+    }
+
+    /// Returns the scores of one of [`Prepared::groups`], with each document's number; none where there is no such group.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    pub fn score_group(
+        &self,
+        model: &Decoder,
+        prepared: &Prepared,
+        group: usize,
+    ) -> Result<Vec<(usize, Vec<Score>)>> {
+        let group = prepared.groups.get(group);
+        group.map_or(Ok(Vec::new()), |group| self.group(model, prepared, group))
     }
 
     fn group(

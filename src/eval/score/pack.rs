@@ -1,13 +1,14 @@
 //! Lays the sequences of documents into forward passes.
 
 use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
 
 use super::encode::{Encoder, Sequence};
 use super::pass::{Owned, Owner, Pass, Texts};
 use crate::eval::tasks::{Answer, Document};
 
 /// Documents that are finished together.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Group {
     pub documents: Vec<usize>,
     pub passes: Vec<Pass>,
@@ -47,7 +48,7 @@ pub struct Packing {
 }
 
 /// The documents of a task as a model reads them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Prepared {
     pub(super) groups: Vec<Group>,
     /// Number of requests of each document.
@@ -113,6 +114,16 @@ impl Prepared {
     /// Rows of all passes: what an evaluation costs.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Number of groups of documents that are finished together.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Rows of a group's passes; 0 where there is no such group.
+    pub fn group_rows(&self, group: usize) -> usize {
+        self.groups.get(group).map_or(0, Group::rows)
     }
 
     /// Number of documents of which a part was cut off.

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::encode::Sequence;
 use crate::model::Asked;
 use crate::ops::Stretch;
 
 /// The request that a target belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owner {
     pub document: usize,
     pub request: usize,
@@ -17,7 +19,7 @@ pub(super) struct Owner {
 pub(super) type Owned = (Owner, Sequence);
 
 /// One forward pass: its rows, the texts that they form, the targets to score, and the requests of these targets.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Pass {
     pub tokens: Vec<u32>,
     pub stretches: Vec<Stretch>,

@@ -2,13 +2,14 @@
 //! [`Param::is_hidden_matrix`]; AdamW updates all others. Of AdamW's two moments Muon uses the first alone, as its momentum.
 
 use candle_core::{Device, Result, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::config::MuonScale;
 use crate::model::{DecoderConfig, HiddenMatrix, Param};
 use crate::ops::{self, MuonRoom};
 
 /// Muon's settings for one update.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Muon {
     /// Learning rate, before the factor for a matrix's shape.
     pub lr: f64,

@@ -103,7 +103,7 @@ impl Expected {
 fn taught(learner: &mut Learner, teacher: &str) {
     let (vocab, passes) = (learner.shape().vocab, *learner.passes());
     let teacher = load(&opened(teacher), vocab, &passes, &Device::Cpu).unwrap();
-    learner.set_teacher(Some(teacher));
+    learner.set_teacher(Some(teacher)).unwrap();
 }
 
 #[test]

@@ -20,7 +20,11 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
     let core = &run.core;
     let mut all = Figures(scene, Vec::new());
     if scene.facts.replay.as_ref().is_some_and(|r| r.growing) {
-        all.plain("replay", 0, "up to where the run was when this began");
+        all.plain(
+            "replay",
+            0,
+            "up to the step the run had reached at the start",
+        );
     }
     all.1.extend(losses(scene));
     if core.tokens > 0 {

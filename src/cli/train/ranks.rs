@@ -1,0 +1,400 @@
+//! What a process does that a launcher has started as one of several: all meet, compare what they were started with, and
+//! rank 0 leads. It prints the lines and has the control socket; the others carry out what it announces, and print errors
+//! alone.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::args::Args;
+use super::check::Plan;
+use super::data::open_data;
+use super::difference;
+use super::machine::Machine;
+use super::session;
+use crate::cli::{exit, say};
+use crate::config::{self, Config};
+use crate::corpus::{Dataset, Report};
+use crate::dist::launch::{Engine, Features, Launch};
+use crate::dist::{DistError, End, Ranks, Solo};
+use crate::signals::WATCHED;
+use crate::train::Setup;
+use crate::train::follow::{self, FollowSetup};
+
+/// Time for what ranks do before the training: reading texts takes as long as it takes, and every rank is seen to live.
+const START: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The processes that were started together, as one of them has them.
+pub(super) struct Group {
+    ranks: Arc<dyn Ranks>,
+    launch: Launch,
+    stage: Cell<Stage>,
+}
+
+/// How far rank 0 has come, from which follows what the others wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// For what it says next.
+    Starting,
+    /// For nothing: they have been refused.
+    Refused,
+    /// For the trainer.
+    Training,
+}
+
+/// What rank 0 says before anything is read, or the exit code of a start that it has refused.
+type Opened = Result<Opening, i32>;
+
+/// What all ranks must have in common, as rank 0 has it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Opening {
+    program: String,
+    library: String,
+    /// TOML.
+    config: String,
+    /// Whether the config is that of a run's directory, which rank 0 alone reads.
+    resumed: bool,
+    gpu: bool,
+    threads: usize,
+}
+
+/// The texts as rank 0 has read them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Texts {
+    /// Where its reference lies.
+    reference: Option<PathBuf>,
+    fingerprints: [String; 2],
+}
+
+/// What another rank has found: in what it differs, or why it cannot take part.
+type Answer = Option<String>;
+
+/// Rank 0's verdict on the answers: an exit code where a rank differs.
+type Verdict = Result<(), i32>;
+
+impl Args {
+    /// Meets the other ranks where a launcher has started this process; `None` for a process that was started alone.
+    ///
+    /// # Errors
+    /// When the launcher's variables cannot be used, the program cannot exchange with other ranks, or they are not met.
+    pub(super) fn join(&mut self) -> Result<Option<Group>> {
+        let launch = Launch::of_process().map_err(|why| exit::usage(&why.to_string()))?;
+        let Some(launch) = launch else {
+            return Ok(None);
+        };
+        if self.detach {
+            bail!(exit::usage(&format!(
+                "-d starts a process in the background, but {} waits for this one: leave -d out, and follow the run with heirloom attach",
+                launch.launcher
+            )));
+        }
+        let engine = launch.engine(Features::built(), self.wants_gpu());
+        let engine = engine.map_err(|why| exit::usage(&why.to_string()))?;
+        if launch.rank > 0 {
+            ignore_signals();
+        }
+        let ranks: Arc<dyn Ranks> = match engine {
+            Engine::Solo => Arc::new(Solo),
+            // One of them describes the plan of all.
+            _ if self.dry_run => Arc::new(Solo),
+            engine => connect(engine, &launch).map_err(|why| exit::input(why.into()))?,
+        };
+        ranks.set_timeout(START);
+        self.sharing = ranks.sharing();
+        Ok(Some(Group {
+            ranks,
+            launch,
+            stage: Cell::new(Stage::Starting),
+        }))
+    }
+
+    /// Whether the command line asks for a GPU, or leaves the choice to a program that can use one.
+    fn wants_gpu(&self) -> bool {
+        use crate::device::Choice;
+        match self.device {
+            Some(Choice::Cpu) => false,
+            Some(Choice::Cuda(_)) => true,
+            Some(Choice::Auto) | None => cfg!(feature = "cuda"),
+        }
+    }
+
+    /// Takes part in the run that rank 0 leads, and returns the exit code.
+    pub(super) fn follow(&self, group: &Group) -> i32 {
+        if self.dry_run {
+            return exit::OK;
+        }
+        let ranks = &group.ranks;
+        match self.follow_to_end(group) {
+            Ok(code) => {
+                ranks.end(&End::Together);
+                code
+            }
+            Err(error) => {
+                let words = exit::words(&error);
+                let verdict = |cause: &(dyn std::error::Error + 'static)| {
+                    matches!(cause.downcast_ref(), Some(DistError::Verdict(_)))
+                };
+                // Rank 0 prints its own.
+                if !error.chain().any(verdict) {
+                    say::err(&format!("rank {}: {words}", ranks.rank()));
+                }
+                ranks.end(&End::Failed(words));
+                exit::FAILED
+            }
+        }
+    }
+
+    fn follow_to_end(&self, group: &Group) -> Result<i32> {
+        let opening = match group.hear::<Opened>()? {
+            Ok(opening) => opening,
+            Err(code) => return Ok(code),
+        };
+        let machine = self.machine(None);
+        let compared = match &machine {
+            Ok(machine) => self.compare(group, &opening, machine),
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        let (config, answer) = match compared {
+            Ok(config) => (Some(config), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        if let Err(code) = group.answer(answer)? {
+            return Ok(code);
+        }
+        // Rank 0 has found no error in the answers, this one's among them.
+        let (config, machine) = (config.context("compared before")?, machine?);
+        let texts = match group.hear::<Result<Texts, i32>>()? {
+            Ok(texts) => texts,
+            Err(code) => return Ok(code),
+        };
+        let read = self.read_texts(&config, &texts);
+        let answer = read.as_ref().err().map(|error| format!("{error:#}"));
+        if let Err(code) = group.answer(answer)? {
+            return Ok(code);
+        }
+        group.ranks.set_timeout(timeout(&config));
+        let setup = FollowSetup {
+            dataset: read?,
+            device: machine.chosen.device,
+            ranks: Arc::clone(&group.ranks),
+        };
+        let pool = session::pool(self.threads.unwrap_or(opening.threads))?;
+        // Rank 0 says its exit code, or ends all ranks.
+        let _ended = pool.install(|| follow::run(setup))?;
+        group.hear()
+    }
+
+    /// Compares what this rank was started with and rank 0's `opening`, and returns the config in force.
+    fn compare(&self, group: &Group, opening: &Opening, machine: &Machine) -> Result<Config> {
+        difference::of("the program", &program(), &opening.program)?;
+        difference::of("the MPI library", &group.ranks.library(), &opening.library)?;
+        let kind = |gpu| if gpu { "a GPU" } else { "the CPU" };
+        let device = machine.chosen.device.is_cuda();
+        difference::of("--device", kind(device), kind(opening.gpu))?;
+        let announced = config::Source::Text {
+            name: "rank 0".into(),
+            text: opening.config.clone(),
+        };
+        let loaded = config::load(&announced, &[]);
+        let config = loaded.context("rank 0's config cannot be read")?.config;
+        if !opening.resumed {
+            let mut own = self.load()?.config;
+            self.resolve_dtype(&mut own, &machine.chosen.device, None)?;
+            // Only rank 0 asks.
+            own.policy.mode = config.policy.mode;
+            // Names of what rank 0 has found.
+            difference::of_configs(&config::to_toml(&own), &opening.config)?;
+        }
+        Ok(config)
+    }
+
+    /// Reads the texts that rank 0 has read, and compares them.
+    fn read_texts(&self, config: &Config, texts: &Texts) -> Result<Dataset> {
+        let reference = match &texts.reference {
+            Some(path) if path.exists() => Some(path.clone()),
+            Some(_) => self.reference(config)?,
+            None => None,
+        };
+        let quiet = |_: Report<'_>| {};
+        let dataset = open_data(config, reference.as_deref(), &quiet)?;
+        let own = dataset.fingerprints();
+        for (what, (own, theirs)) in ["data.train", "data.val"]
+            .iter()
+            .zip(own.iter().zip(&texts.fingerprints))
+        {
+            let short = |hash: &String| hash.chars().take(12).collect::<String>();
+            difference::of(
+                &format!("{what} (fingerprint of its tokens)"),
+                &short(own),
+                &short(theirs),
+            )?;
+        }
+        Ok(dataset)
+    }
+}
+
+impl Group {
+    /// Whether this process leads.
+    pub(super) fn leads(&self) -> bool {
+        self.launch.rank == 0
+    }
+
+    /// The ranks.
+    pub(super) fn ranks(&self) -> &Arc<dyn Ranks> {
+        &self.ranks
+    }
+
+    /// Whether there is anything to agree on.
+    fn is_alone(&self) -> bool {
+        self.ranks.world() == 1
+    }
+
+    fn say<T: Serialize>(&self, value: &T) -> Result<()> {
+        let mut bytes = serde_json::to_vec(value)?;
+        Ok(self.ranks.announce(&mut bytes)?)
+    }
+
+    fn hear<T: DeserializeOwned>(&self) -> Result<T> {
+        let mut bytes = Vec::new();
+        self.ranks.announce(&mut bytes)?;
+        serde_json::from_slice(&bytes)
+            .context("rank 0 says what this rank does not know: are the programs the same?")
+    }
+
+    /// On other ranks: gives an answer, and hears rank 0's verdict on all of them.
+    fn answer(&self, answer: Answer) -> Result<Verdict> {
+        self.ranks.gather(&serde_json::to_vec(&answer)?)?;
+        self.hear()
+    }
+
+    /// On rank 0: collects answers, and passes a verdict.
+    fn judge(&self) -> Result<()> {
+        let own = serde_json::to_vec(&None::<String>)?;
+        for (rank, bytes) in self.ranks.gather(&own)?.iter().enumerate() {
+            let answer: Answer = serde_json::from_slice(bytes)
+                .with_context(|| format!("rank {rank} answers what rank 0 does not know"))?;
+            if let Some(what) = answer {
+                self.say::<Verdict>(&Err(exit::INPUT))?;
+                self.stage.set(Stage::Refused);
+                return Err(DistError::Differs { rank, what }.into());
+            }
+        }
+        self.say::<Verdict>(&Ok(()))
+    }
+
+    /// On rank 0: says what the run is, and hears whether all ranks were started alike.
+    ///
+    /// # Errors
+    /// When one was not; it is named.
+    pub(super) fn open(&self, plan: &Plan, resumed: bool) -> Result<()> {
+        if self.is_alone() {
+            return Ok(());
+        }
+        let opening = Opening {
+            program: program(),
+            library: self.ranks.library(),
+            config: config::to_toml(&plan.config),
+            resumed,
+            gpu: plan.machine.chosen.device.is_cuda(),
+            threads: plan.machine.threads,
+        };
+        self.say::<Opened>(&Ok(opening))?;
+        self.judge()
+    }
+
+    /// On rank 0: has all ranks read the texts that it has read.
+    ///
+    /// # Errors
+    /// When one cannot, or has read others; it is named.
+    pub(super) fn share_texts(&self, reference: Option<&Path>, dataset: &Dataset) -> Result<()> {
+        if self.is_alone() {
+            return Ok(());
+        }
+        let others = self.ranks.world() - 1;
+        let others = crate::run::table::plural(others, "other rank");
+        say::err(&format!(
+            "the texts are read; waiting for {others} to read them"
+        ));
+        let texts = Texts {
+            reference: reference.map(Path::to_path_buf),
+            fingerprints: dataset.fingerprints(),
+        };
+        self.say::<Result<Texts, i32>>(&Ok(texts))?;
+        self.judge()
+    }
+
+    /// On rank 0: the training is about to begin.
+    pub(super) fn begin(&self, setup: &Setup) {
+        self.stage.set(Stage::Training);
+        self.ranks.set_timeout(timeout(&setup.config));
+    }
+
+    /// On rank 0: ends the others as this process ends.
+    pub(super) fn finish(&self, done: Result<i32>) -> Result<i32> {
+        let code = match &done {
+            Ok(code) => *code,
+            Err(error) => exit::code(error),
+        };
+        let said = match (self.is_alone(), self.stage.get()) {
+            (true, _) | (_, Stage::Refused) => Ok(()),
+            (_, Stage::Starting) => self.say::<Verdict>(&Err(code)),
+            (_, Stage::Training) if code == exit::FAILED => {
+                Err(DistError::Verdict(String::new()).into())
+            }
+            (_, Stage::Training) => self.say(&code),
+        };
+        self.ranks.end(&match said {
+            Ok(()) => End::Together,
+            Err(_) => End::Failed("rank 0 has failed".into()),
+        });
+        done
+    }
+}
+
+/// Meets the other ranks over the engine.
+fn connect(engine: Engine, launch: &Launch) -> Result<Arc<dyn Ranks>, DistError> {
+    match engine {
+        #[cfg(feature = "mpi")]
+        Engine::Mpi => Ok(Arc::new(crate::dist::mpi::Mpi::connect(launch)?)),
+        _ => Err(DistError::Library(format!(
+            "this program has no engine for the ranks of {}",
+            launch.launcher
+        ))),
+    }
+}
+
+fn timeout(config: &Config) -> Duration {
+    Duration::from_secs(config.dist.timeout_s)
+}
+
+/// Version and contents of this program.
+fn program() -> String {
+    let contents = std::env::current_exe().and_then(|path| {
+        let mut hash = blake3::Hasher::new();
+        hash.update_reader(std::fs::File::open(path)?)?;
+        Ok(hash
+            .finalize()
+            .to_hex()
+            .chars()
+            .take(12)
+            .collect::<String>())
+    });
+    let contents = contents.unwrap_or_else(|_| "unknown contents".into());
+    format!("heirloom {} ({contents})", env!("CARGO_PKG_VERSION"))
+}
+
+/// Leaves it to rank 0 what a signal to all ranks means.
+fn ignore_signals() {
+    for number in WATCHED {
+        if let Ok(number) = Signal::try_from(number) {
+            // SAFETY: a signal that is ignored runs no handler.
+            let _ = unsafe { signal(number, SigHandler::SigIgn) };
+        }
+    }
+}

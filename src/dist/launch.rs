@@ -1,0 +1,530 @@
+//! Which launcher has started this process as one of several, read from the environment.
+//!
+//! A process may carry the variables of several launchers: `mpirun` within a SLURM job, `torchrun` within a step of it.
+//! The one that is closest to the process counts: MPI's first, then torchrun's, then SLURM's.
+//!
+//! Of SLURM only a job step has several tasks. A batch script sees the job's `SLURM_NTASKS` and `SLURM_PROCID`, too, but is
+//! one process: steps alone have `SLURM_STEP_ID` and `SLURM_STEP_NUM_TASKS` (srun(1), output environment variables).
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Steps of a job from this number on are its batch script, its interactive shell and the like.
+const SLURM_SPECIAL_STEPS: u64 = 0xffff_fff0;
+
+/// A program that starts several processes of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Launcher {
+    /// `mpirun` of Open MPI.
+    OpenMpi,
+    /// `mpiexec` of MPICH and its relatives, and `srun --mpi=pmi2`.
+    Pmi,
+    /// `torchrun`.
+    Torchrun,
+    /// `srun`, with PMIx or without any help for MPI.
+    Slurm,
+}
+
+impl Launcher {
+    /// The variable that has the number of processes.
+    pub fn size_variable(self) -> &'static str {
+        match self {
+            Self::OpenMpi => "OMPI_COMM_WORLD_SIZE",
+            Self::Pmi => "PMI_SIZE",
+            Self::Torchrun => "WORLD_SIZE",
+            Self::Slurm => "SLURM_NTASKS",
+        }
+    }
+}
+
+impl fmt::Display for Launcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenMpi => "mpirun",
+            Self::Pmi => "mpiexec or srun",
+            Self::Torchrun => "torchrun",
+            Self::Slurm => "srun",
+        })
+    }
+}
+
+/// Where the agent of `torchrun` listens. Its port belongs to the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Master {
+    /// Host name or address of rank 0.
+    pub address: String,
+    /// The agent's port.
+    pub port: u16,
+}
+
+/// A process's place among those that were started with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// What has started them.
+    pub launcher: Launcher,
+    /// This process's number, from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub world: usize,
+    /// This process's number among those of its host, where the launcher says it.
+    pub local_rank: Option<usize>,
+    /// How many there are on its host, where the launcher says it.
+    pub local_world: Option<usize>,
+    /// Of torchrun alone.
+    pub master: Option<Master>,
+}
+
+/// Variables of a launcher that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadLaunch {
+    /// A value that is not a number.
+    #[error("{variable} of {launcher}: expected a whole number, got {value:?}")]
+    Number {
+        /// The launcher that sets the variable.
+        launcher: Launcher,
+        /// Its name.
+        variable: &'static str,
+        /// What it was set to.
+        value: String,
+    },
+    /// A variable that the launcher always sets.
+    #[error(
+        "{set} is set, as by {launcher}, but {missing} is not: start heirloom with {launcher}, or unset {set}"
+    )]
+    Missing {
+        /// The launcher that sets the variables.
+        launcher: Launcher,
+        /// One that is set.
+        set: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
+    /// A rank that cannot be.
+    #[error("{variable} of {launcher} is {rank}, but {} is {world}", .launcher.size_variable())]
+    Rank {
+        /// The launcher that sets the variables.
+        launcher: Launcher,
+        /// The rank's.
+        variable: &'static str,
+        /// The rank.
+        rank: usize,
+        /// The number of ranks.
+        world: usize,
+    },
+}
+
+/// Why processes that were started together cannot train together. Each message says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Ranks of MPI, and a program without it.
+    #[error(
+        "this is rank {rank} of {world} that {launcher} has started ({} = {world}), but this heirloom is built without MPI and would train \
+         {world} times: build it with --features mpi (Open MPI or MPICH with their headers, and libclang), or start one process",
+        .launcher.size_variable()
+    )]
+    NoMpi {
+        /// What has started them.
+        launcher: Launcher,
+        /// This process's number.
+        rank: usize,
+        /// How many there are.
+        world: usize,
+    },
+    /// GPU ranks, and a program without GPUs.
+    #[error(
+        "this is rank {rank} of {world} that torchrun has started (WORLD_SIZE = {world}), but this heirloom is built without CUDA: build it \
+         with --features cuda; CPU ranks need mpirun or srun and --features mpi"
+    )]
+    NoCuda {
+        /// This process's number.
+        rank: usize,
+        /// How many there are.
+        world: usize,
+    },
+    /// torchrun's processes without GPUs.
+    #[error(
+        "this is rank {rank} of {world} that torchrun has started (WORLD_SIZE = {world}), but it computes on the CPU: CPU ranks need \
+         mpirun or srun"
+    )]
+    CpuRanks {
+        /// This process's number.
+        rank: usize,
+        /// How many there are.
+        world: usize,
+    },
+}
+
+/// What a program was built with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// Over MPI.
+    pub mpi: bool,
+    /// On NVIDIA GPUs.
+    pub cuda: bool,
+}
+
+impl Features {
+    /// Those of this program.
+    pub fn built() -> Self {
+        Self {
+            mpi: cfg!(feature = "mpi"),
+            cuda: cfg!(feature = "cuda"),
+        }
+    }
+}
+
+/// What carries the exchanges of a launched process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// None: there is one process.
+    Solo,
+    /// MPI; GPU ranks agree over it on NCCL's id.
+    Mpi,
+    /// NCCL with its own bootstrap.
+    Nccl,
+}
+
+impl Launch {
+    /// Reads the variables of launchers that `get` returns; `None` for a process that was started alone.
+    ///
+    /// # Errors
+    /// When a variable cannot be used; the message names it.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, BadLaunch> {
+        let env = Variables(&get);
+        if let Some(launch) = env.mpi()? {
+            return Ok(Some(launch));
+        }
+        if let Some(launch) = env.torchrun()? {
+            return Ok(Some(launch));
+        }
+        env.slurm()
+    }
+
+    /// Reads the environment of this process.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn of_process() -> Result<Option<Self>, BadLaunch> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Returns what carries the exchanges in a program of these `features`, on a GPU or not.
+    ///
+    /// # Errors
+    /// When nothing does.
+    pub fn engine(&self, features: Features, on_gpu: bool) -> Result<Engine, Refusal> {
+        let (rank, world) = (self.rank, self.world);
+        if world == 1 {
+            return Ok(Engine::Solo);
+        }
+        match self.launcher {
+            Launcher::Torchrun if !features.cuda => Err(Refusal::NoCuda { rank, world }),
+            Launcher::Torchrun if !on_gpu => Err(Refusal::CpuRanks { rank, world }),
+            Launcher::Torchrun => Ok(Engine::Nccl),
+            _ if features.mpi => Ok(Engine::Mpi),
+            launcher => Err(Refusal::NoMpi {
+                launcher,
+                rank,
+                world,
+            }),
+        }
+    }
+}
+
+/// Environment variables by their names.
+struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Variables<'_> {
+    fn number(
+        &self,
+        launcher: Launcher,
+        variable: &'static str,
+    ) -> Result<Option<usize>, BadLaunch> {
+        let Some(value) = (self.0)(variable) else {
+            return Ok(None);
+        };
+        match value.trim().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(BadLaunch::Number {
+                launcher,
+                variable,
+                value,
+            }),
+        }
+    }
+
+    fn needed(
+        &self,
+        launcher: Launcher,
+        set: &'static str,
+        variable: &'static str,
+    ) -> Result<usize, BadLaunch> {
+        self.number(launcher, variable)?.ok_or(BadLaunch::Missing {
+            launcher,
+            set,
+            missing: variable,
+        })
+    }
+
+    /// Those of `mpirun` and `mpiexec`.
+    fn mpi(&self) -> Result<Option<Launch>, BadLaunch> {
+        const OPEN: [&str; 4] = [
+            "OMPI_COMM_WORLD_RANK",
+            "OMPI_COMM_WORLD_SIZE",
+            "OMPI_COMM_WORLD_LOCAL_RANK",
+            "OMPI_COMM_WORLD_LOCAL_SIZE",
+        ];
+        const PMI: [&str; 4] = ["PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"];
+        for (launcher, [rank, size, local, locals]) in
+            [(Launcher::OpenMpi, OPEN), (Launcher::Pmi, PMI)]
+        {
+            if !self.is_set(rank) && !self.is_set(size) {
+                continue;
+            }
+            let world = self.needed(launcher, rank, size)?;
+            let ranks = (rank, self.needed(launcher, size, rank)?);
+            let local = (
+                self.number(launcher, local)?,
+                self.number(launcher, locals)?,
+            );
+            return place(launcher, ranks, world, local, None).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Those of torchrun, both of which have common names: one of them alone may mean something else.
+    fn torchrun(&self) -> Result<Option<Launch>, BadLaunch> {
+        const LAUNCHER: Launcher = Launcher::Torchrun;
+        if !self.is_set("WORLD_SIZE") {
+            return Ok(None);
+        }
+        let world = self.needed(LAUNCHER, "RANK", "WORLD_SIZE")?;
+        if world <= 1 && !self.is_set("RANK") {
+            return Ok(None);
+        }
+        let rank = self.needed(LAUNCHER, "WORLD_SIZE", "RANK")?;
+        let port = self.number(LAUNCHER, "MASTER_PORT")?;
+        let port = port.map(|port| {
+            u16::try_from(port).map_err(|_| BadLaunch::Number {
+                launcher: LAUNCHER,
+                variable: "MASTER_PORT",
+                value: port.to_string(),
+            })
+        });
+        let master = match ((self.0)("MASTER_ADDR"), port.transpose()?) {
+            (Some(address), Some(port)) => Some(Master { address, port }),
+            _ => None,
+        };
+        let local = (
+            self.number(LAUNCHER, "LOCAL_RANK")?,
+            self.number(LAUNCHER, "LOCAL_WORLD_SIZE")?,
+        );
+        place(LAUNCHER, ("RANK", rank), world, local, master).map(Some)
+    }
+
+    /// Those of a job step.
+    fn slurm(&self) -> Result<Option<Launch>, BadLaunch> {
+        const LAUNCHER: Launcher = Launcher::Slurm;
+        let step = (self.0)("SLURM_STEP_ID").and_then(|step| step.trim().parse::<u64>().ok());
+        if step.is_none_or(|step| step >= SLURM_SPECIAL_STEPS) {
+            return Ok(None);
+        }
+        let world = match self.number(LAUNCHER, "SLURM_STEP_NUM_TASKS")? {
+            Some(world) => world,
+            None => self.needed(LAUNCHER, "SLURM_STEP_ID", "SLURM_NTASKS")?,
+        };
+        let rank = self.needed(LAUNCHER, "SLURM_STEP_ID", "SLURM_PROCID")?;
+        let local = (self.number(LAUNCHER, "SLURM_LOCALID")?, None);
+        place(LAUNCHER, ("SLURM_PROCID", rank), world, local, None).map(Some)
+    }
+
+    fn is_set(&self, variable: &str) -> bool {
+        (self.0)(variable).is_some()
+    }
+}
+
+/// A place among ranks, if it can be one.
+fn place(
+    launcher: Launcher,
+    (variable, rank): (&'static str, usize),
+    world: usize,
+    (local_rank, local_world): (Option<usize>, Option<usize>),
+    master: Option<Master>,
+) -> Result<Launch, BadLaunch> {
+    if rank >= world {
+        return Err(BadLaunch::Rank {
+            launcher,
+            variable,
+            rank,
+            world,
+        });
+    }
+    Ok(Launch {
+        launcher,
+        rank,
+        world,
+        local_rank,
+        local_world,
+        master,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads variables written `NAME=value NAME=value`.
+    fn read(variables: &str) -> Result<Option<Launch>, BadLaunch> {
+        let get = |name: &str| {
+            let mut pairs = variables
+                .split_whitespace()
+                .filter_map(|v| v.split_once('='));
+            pairs.find(|(key, _)| *key == name).map(|(_, v)| v.into())
+        };
+        Launch::read(get)
+    }
+
+    fn launched(variables: &str) -> (Launcher, usize, usize, Option<usize>) {
+        let launch = read(variables).unwrap().unwrap();
+        (
+            launch.launcher,
+            launch.rank,
+            launch.world,
+            launch.local_rank,
+        )
+    }
+
+    const OPEN_MPI: &str =
+        "OMPI_COMM_WORLD_RANK=3 OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_LOCAL_RANK=1 PMIX_RANK=3";
+    const MPICH: &str = "PMI_RANK=1 PMI_SIZE=2 MPI_LOCALRANKID=1 MPI_LOCALNRANKS=2";
+    const TORCHRUN: &str =
+        "RANK=5 WORLD_SIZE=16 LOCAL_RANK=5 LOCAL_WORLD_SIZE=8 MASTER_ADDR=n0 MASTER_PORT=29500";
+    const SRUN: &str =
+        "SLURM_STEP_ID=0 SLURM_PROCID=2 SLURM_STEP_NUM_TASKS=8 SLURM_NTASKS=8 SLURM_LOCALID=0";
+
+    #[test]
+    fn each_launcher_is_recognised() {
+        assert_eq!(read("HOME=/root RANK=3").unwrap(), None);
+        assert_eq!(launched(OPEN_MPI), (Launcher::OpenMpi, 3, 4, Some(1)));
+        assert_eq!(launched(MPICH), (Launcher::Pmi, 1, 2, Some(1)));
+        assert_eq!(read(MPICH).unwrap().unwrap().local_world, Some(2));
+        assert_eq!(launched(TORCHRUN), (Launcher::Torchrun, 5, 16, Some(5)));
+        let master = read(TORCHRUN).unwrap().unwrap().master.unwrap();
+        assert_eq!((master.address.as_str(), master.port), ("n0", 29500));
+        assert_eq!(launched(SRUN), (Launcher::Slurm, 2, 8, Some(0)));
+    }
+
+    #[test]
+    fn of_several_launchers_the_closest_one_counts() {
+        let all = format!("{SRUN} {TORCHRUN} {MPICH} {OPEN_MPI}");
+        assert_eq!(launched(&all).0, Launcher::OpenMpi);
+        assert_eq!(
+            launched(&format!("{SRUN} {TORCHRUN} {MPICH}")).0,
+            Launcher::Pmi
+        );
+        assert_eq!(
+            launched(&format!("{SRUN} {TORCHRUN}")).0,
+            Launcher::Torchrun
+        );
+    }
+
+    #[test]
+    fn a_batch_script_is_one_process() {
+        // What sbatch --ntasks 4 gives its script, and what an interactive step has.
+        let batch = "SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_NPROCS=4 SLURM_PROCID=0 SLURM_LOCALID=0";
+        assert_eq!(read(batch).unwrap(), None);
+        for special in ["batch", "4294967291", "4294967290"] {
+            let step = format!("{batch} SLURM_STEP_ID={special}");
+            assert_eq!(read(&step).unwrap(), None);
+        }
+        // A step of one task in a job of four.
+        let one = format!("{batch} SLURM_STEP_ID=1 SLURM_STEP_NUM_TASKS=1");
+        assert_eq!(launched(&one), (Launcher::Slurm, 0, 1, Some(0)));
+        // Releases that do not say the step's tasks.
+        let old = format!("{batch} SLURM_STEP_ID=1");
+        assert_eq!(launched(&old), (Launcher::Slurm, 0, 4, Some(0)));
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let refused = |variables: &str| read(variables).unwrap_err().to_string();
+        for (variables, named) in [
+            (
+                "OMPI_COMM_WORLD_RANK=x OMPI_COMM_WORLD_SIZE=2",
+                r#"OMPI_COMM_WORLD_RANK of mpirun: expected a whole number, got "x""#,
+            ),
+            (
+                "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=-2",
+                r#"OMPI_COMM_WORLD_SIZE of mpirun: expected a whole number, got "-2""#,
+            ),
+            ("PMI_RANK=1", "PMI_SIZE is not"),
+            ("PMI_SIZE=2", "PMI_RANK is not"),
+            (
+                "PMI_RANK=2 PMI_SIZE=2",
+                "PMI_RANK of mpiexec or srun is 2, but PMI_SIZE is 2",
+            ),
+            ("WORLD_SIZE=4", "RANK is not"),
+            ("WORLD_SIZE=four RANK=0", "WORLD_SIZE of torchrun"),
+            (
+                "WORLD_SIZE=4 RANK=0 MASTER_PORT=70000",
+                "MASTER_PORT of torchrun",
+            ),
+            (
+                "SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2",
+                "SLURM_PROCID is not",
+            ),
+            (
+                "SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=0",
+                "SLURM_PROCID of srun is 0",
+            ),
+        ] {
+            let message = refused(variables);
+            assert!(message.contains(named), "{variables}: {message}");
+        }
+        // A common name that means something else here.
+        assert_eq!(read("WORLD_SIZE=1").unwrap(), None);
+    }
+
+    #[test]
+    fn a_program_that_cannot_exchange_refuses_to_train_several_times() {
+        let features = |mpi, cuda| Features { mpi, cuda };
+        let engine = |variables: &str, features, gpu| {
+            let launch = read(variables).unwrap().unwrap();
+            launch.engine(features, gpu).map_err(|why| why.to_string())
+        };
+        for variables in [OPEN_MPI, MPICH, SRUN] {
+            assert_eq!(
+                engine(variables, features(true, false), false),
+                Ok(Engine::Mpi)
+            );
+            assert_eq!(
+                engine(variables, features(true, true), true),
+                Ok(Engine::Mpi)
+            );
+            let refused = engine(variables, features(false, true), true).unwrap_err();
+            assert!(refused.contains("--features mpi"), "{refused}");
+        }
+        assert!(
+            engine(OPEN_MPI, features(false, false), false)
+                .unwrap_err()
+                .starts_with(
+                    "this is rank 3 of 4 that mpirun has started (OMPI_COMM_WORLD_SIZE = 4)"
+                )
+        );
+        assert_eq!(
+            engine(TORCHRUN, features(false, true), true),
+            Ok(Engine::Nccl)
+        );
+        let cpu = engine(TORCHRUN, features(true, true), false).unwrap_err();
+        assert!(cpu.contains("CPU ranks need mpirun or srun"), "{cpu}");
+        let none = engine(TORCHRUN, features(true, false), false).unwrap_err();
+        assert!(none.contains("--features cuda"), "{none}");
+        // One process needs nothing.
+        let alone = "OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=1";
+        assert_eq!(
+            engine(alone, features(false, false), false),
+            Ok(Engine::Solo)
+        );
+    }
+}

@@ -1,0 +1,515 @@
+//! The thread that owns the library: it starts what others ask for, lets it progress while they compute, reports about
+//! once a second, and finds out who is lost.
+
+use std::ffi::c_void;
+use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use super::board::Board;
+use super::calls::{Group, Kind, Library, Pending, Place};
+use super::lend::Lent;
+use crate::dist::health::{self, Beat, Health, Waits};
+use crate::dist::peer::{Life, Peer};
+use crate::dist::{DistError, End};
+
+/// How often processes are looked for and reports are read.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// A pause between two looks at the library while others compute: short enough for a network, too short to take a
+/// noticeable share of a core.
+const BETWEEN: Duration = Duration::from_micros(60);
+
+/// Time that rank 0 has after a failure to write its journal, and other ranks to see rank 0 end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Time after a failed call to find out which rank is lost.
+const BLAME: Duration = Duration::from_secs(11);
+
+/// Time that rank 0 waits for the others at the end, who have nothing to do by then.
+const PARTING: Duration = Duration::from_secs(15);
+
+/// What the library works on: kept here until it is done.
+#[derive(Debug)]
+pub enum Memory {
+    Tensor(Lent),
+    Bytes(Vec<u8>),
+    None,
+}
+
+/// What other threads ask for.
+#[derive(Debug)]
+pub enum Ask {
+    /// Add up a tensor; the board counts it.
+    Sum(Lent),
+    /// Copy rank 0's memory to all. A `patient` rank waits as long as rank 0 lives.
+    Broadcast {
+        memory: Memory,
+        patient: bool,
+        done: Done,
+    },
+    /// Complete memory by every rank's part, in numbers of its kind.
+    AllGather {
+        memory: Memory,
+        parts: Vec<Range<usize>>,
+        done: Done,
+    },
+    /// End this process's part.
+    End { how: End, done: Done },
+}
+
+/// Gets the memory back.
+pub type Done = SyncSender<Memory>;
+
+/// An exchange under way.
+#[derive(Debug)]
+struct Exchange {
+    number: u64,
+    since: Instant,
+    patient: bool,
+    requests: Vec<Pending>,
+    memory: Memory,
+    /// Counts and displacements that the library reads.
+    table: Vec<i32>,
+    /// `None`: a sum.
+    done: Option<Done>,
+}
+
+/// A report on its way from or to another rank. The library uses the bytes while a request is under way.
+#[derive(Debug)]
+struct Wire {
+    rank: usize,
+    bytes: Box<[u8; health::BYTES]>,
+    pending: Option<Pending>,
+    /// After an error it is not used again.
+    broken: bool,
+}
+
+impl Wire {
+    fn to(rank: usize) -> Self {
+        Self {
+            rank,
+            bytes: Box::new([0; health::BYTES]),
+            pending: None,
+            broken: false,
+        }
+    }
+
+    /// Reads what has come, and waits for more.
+    fn receive(&mut self, library: &Library, group: Group) -> Result<Vec<Beat>, String> {
+        let mut beats = Vec::new();
+        loop {
+            if let Some(pending) = &mut self.pending {
+                if !library.is_done(pending)? {
+                    return Ok(beats);
+                }
+                beats.push(Beat::decode(&self.bytes));
+            }
+            let place = self.place();
+            self.pending = Some(library.receive(group, place, self.rank)?);
+        }
+    }
+
+    /// Sends a report, unless the one before is still under way.
+    fn send(&mut self, library: &Library, group: Group, beat: &Beat) -> Result<(), String> {
+        if let Some(pending) = &mut self.pending
+            && !library.is_done(pending)?
+        {
+            return Ok(());
+        }
+        *self.bytes = beat.encode();
+        let place = self.place();
+        self.pending = Some(library.send(group, place, self.rank)?);
+        Ok(())
+    }
+
+    fn place(&mut self) -> Place {
+        let begin = self.bytes.as_mut_ptr().cast::<c_void>();
+        // SAFETY: the boxed bytes stay where they are; they are read and written by this file only while no request is under
+        // way, and leaked with the worker if one remains at its end.
+        unsafe { Place::new(begin, health::BYTES, Kind::Bytes) }
+    }
+}
+
+/// Everything that the thread has.
+pub struct Worker {
+    library: Library,
+    data: Group,
+    reports: Group,
+    board: Arc<Board>,
+    asks: Receiver<Ask>,
+    running: Vec<Exchange>,
+    health: Health,
+    own: Peer,
+    leader: Peer,
+    beat: Beat,
+    from: Vec<Wire>,
+    to: Vec<Wire>,
+    sent: Option<Instant>,
+    glanced: Instant,
+    /// Since when nothing has progressed.
+    quiet: Instant,
+    failed: Option<Instant>,
+    /// A call that has failed, and when.
+    broken: Option<(Instant, String)>,
+    /// Since when a caller does nothing but wait.
+    waits: Option<Instant>,
+}
+
+impl Worker {
+    pub fn new(
+        library: Library,
+        (data, reports): (Group, Group),
+        peers: &[Peer],
+        board: Arc<Board>,
+        asks: Receiver<Ask>,
+    ) -> Self {
+        let now = Instant::now();
+        let health = Health::new(data.rank, peers, now);
+        let wires = || health.ranks().map(Wire::to).collect();
+        Self {
+            from: wires(),
+            to: wires(),
+            health,
+            library,
+            own: peers[data.rank].clone(),
+            leader: peers[0].clone(),
+            data,
+            reports,
+            board,
+            asks,
+            running: Vec::new(),
+            beat: Beat::default(),
+            sent: None,
+            glanced: now,
+            quiet: now,
+            failed: None,
+            broken: None,
+            waits: None,
+        }
+    }
+
+    /// Serves until the end.
+    pub fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            match self.next() {
+                Ok(Ask::End { how, done }) => return self.end(how, &done),
+                Ok(ask) => {
+                    self.quiet = now;
+                    // After a failure an ask is dropped, which its sender notices.
+                    if self.failed.is_none() && self.broken.is_none() {
+                        let started = self.start(ask);
+                        self.note(started);
+                    }
+                }
+                Err(TryRecvError::Empty) => self.pause(),
+                // A process that ends without a word, as after a panic.
+                Err(TryRecvError::Disconnected) => {
+                    let how = End::Failed("its process ends".into());
+                    return self.end(how, &std::sync::mpsc::sync_channel(1).0);
+                }
+            }
+            if self.failed.is_none() && self.broken.is_none() {
+                let progressed = self.progress();
+                self.note(progressed);
+            }
+            self.glance();
+        }
+    }
+
+    /// Notes that a call has failed: nothing is exchanged any more, and who is lost will show.
+    fn note(&mut self, done: Result<(), String>) {
+        if let Err(why) = done {
+            self.broken = Some((Instant::now(), why));
+        }
+    }
+
+    /// The next thing to do. Waits for it where nothing is under way.
+    fn next(&self) -> Result<Ask, TryRecvError> {
+        if !self.running.is_empty() {
+            return self.asks.try_recv();
+        }
+        match self.asks.recv_timeout(GLANCE) {
+            Ok(ask) => Ok(ask),
+            Err(RecvTimeoutError::Timeout) => Err(TryRecvError::Empty),
+            Err(RecvTimeoutError::Disconnected) => Err(TryRecvError::Disconnected),
+        }
+    }
+
+    /// Leaves the core to others between two looks, for longer the longer nothing happens.
+    fn pause(&self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let quiet = self.quiet.elapsed();
+        let pause = match self.board.is_waited_for() {
+            false => BETWEEN,
+            true if quiet < Duration::from_millis(5) => Duration::ZERO,
+            true if quiet < Duration::from_millis(200) => Duration::from_micros(20),
+            true if quiet < Duration::from_secs(2) => Duration::from_micros(200),
+            true => Duration::from_millis(2),
+        };
+        match pause.is_zero() {
+            true => std::thread::yield_now(),
+            false => std::thread::sleep(pause),
+        }
+    }
+
+    /// Starts what was asked for.
+    fn start(&mut self, ask: Ask) -> Result<(), String> {
+        self.beat.begun += 1;
+        let mut exchange = Exchange {
+            number: self.beat.begun,
+            since: Instant::now(),
+            patient: false,
+            requests: Vec::new(),
+            memory: Memory::None,
+            table: Vec::new(),
+            done: None,
+        };
+        match ask {
+            Ask::Sum(lent) => {
+                exchange.requests = self.library.sum(self.data, lent.place())?;
+                exchange.memory = Memory::Tensor(lent);
+            }
+            Ask::Broadcast {
+                memory,
+                patient,
+                done,
+            } => {
+                exchange.memory = memory;
+                exchange.patient = patient && self.data.rank != 0;
+                exchange.done = Some(done);
+                let place = place(&mut exchange.memory);
+                exchange.requests = self.library.broadcast(self.data, place, 0)?;
+            }
+            Ask::AllGather {
+                memory,
+                parts,
+                done,
+            } => {
+                exchange.memory = memory;
+                exchange.done = Some(done);
+                let place = place(&mut exchange.memory);
+                let (requests, table) = self.library.all_gather(self.data, place, &parts)?;
+                (exchange.requests, exchange.table) = (requests, table);
+            }
+            // Served by `run`.
+            Ask::End { .. } => {}
+        }
+        self.running.push(exchange);
+        Ok(())
+    }
+
+    /// Lets the library work, and gives back what is done.
+    fn progress(&mut self) -> Result<(), String> {
+        let mut at = 0;
+        while at < self.running.len() {
+            let exchange = &mut self.running[at];
+            while let Some(pending) = exchange.requests.last_mut() {
+                if !self.library.is_done(pending)? {
+                    break;
+                }
+                exchange.requests.pop();
+                self.quiet = Instant::now();
+            }
+            if !exchange.requests.is_empty() {
+                at += 1;
+                continue;
+            }
+            let exchange = self.running.remove(at);
+            match exchange.done {
+                // A caller that has gone needs no answer.
+                Some(done) => drop(done.send(exchange.memory)),
+                None => {
+                    drop(exchange.memory);
+                    self.board.end_sum();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Now and then: reads and sends reports, and judges.
+    fn glance(&mut self) {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.glanced) < GLANCE {
+            return;
+        }
+        self.glanced = now;
+        let reported = self.report(now);
+        if let Some(failed) = self.failed {
+            if now.saturating_duration_since(failed) >= LAST_WORDS + Duration::from_secs(3) {
+                self.end_by_force();
+            }
+            return;
+        }
+        self.waits = match self.board.is_waited_for() {
+            true => self.waits.or(Some(now)),
+            false => None,
+        };
+        let waits = self.running.first().filter(|exchange| !exchange.patient);
+        let waits = waits.zip(self.waits).map(|(exchange, since)| Waits {
+            exchange: exchange.number,
+            since: since.max(exchange.since),
+        });
+        let judged = self.health.judge(now, waits, self.board.timeout());
+        if let Err(failure) = judged.and(reported) {
+            return self.fail(failure);
+        }
+        // Which rank is lost shows by now, if it is one.
+        if let Some((since, why)) = &self.broken
+            && now.saturating_duration_since(*since) >= BLAME
+        {
+            self.fail(DistError::Library(why.clone()));
+        }
+    }
+
+    /// Receives and sends what is due. A rank that takes no more reports gets none.
+    ///
+    /// # Errors
+    /// The first one, after all other ranks have been served.
+    fn report(&mut self, now: Instant) -> Result<(), DistError> {
+        let mut failed = None;
+        let mut note = |wire: &mut Wire, why: String| {
+            wire.broken = true;
+            failed.get_or_insert(DistError::Lost {
+                rank: wire.rank,
+                seen: why,
+            });
+        };
+        let (library, group) = (&self.library, self.reports);
+        for wire in self.from.iter_mut().filter(|wire| !wire.broken) {
+            match wire.receive(library, group) {
+                Ok(beats) => {
+                    for beat in beats {
+                        self.health.hear(wire.rank, beat, now);
+                    }
+                }
+                Err(why) => note(wire, why),
+            }
+        }
+        let since = self.sent.map(|sent| now.saturating_duration_since(sent));
+        if since.is_none_or(|since| since >= health::EVERY) {
+            self.sent = Some(now);
+            for wire in self.to.iter_mut().filter(|wire| !wire.broken) {
+                if let Err(why) = wire.send(library, group, &self.beat) {
+                    note(wire, why);
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Notes that the ranks cannot be used any more, and says so to those that hear this one.
+    fn fail(&mut self, failure: DistError) {
+        if self.failed.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        self.failed = Some(now);
+        self.beat.failed = Some(failure.to_string());
+        self.board.fail(failure);
+        for mut exchange in self.running.drain(..) {
+            // Dropped, it wakes the caller.
+            drop(exchange.done.take());
+            // The library may still write to it.
+            std::mem::forget(exchange.memory);
+            std::mem::forget(exchange.table);
+        }
+        self.sent = None;
+        let _ = self.report(now);
+    }
+
+    fn end(mut self, how: End, done: &Done) {
+        let how = match (how, self.failed) {
+            (End::Together, Some(_)) => End::Failed(self.board.failure().to_string()),
+            (how, _) => how,
+        };
+        let together = how == End::Together && self.meet();
+        if together {
+            let Self {
+                library, from, to, ..
+            } = self;
+            // Reports may be under way.
+            std::mem::forget((from, to));
+            library.finish();
+            let _ = done.send(Memory::None);
+            return;
+        }
+        if let End::Failed(why) = how {
+            self.fail(DistError::Library(why));
+        }
+        match self.data.rank {
+            // Everything is written: the launcher ends the others.
+            0 => self.library.abort(1),
+            _ => self.outlive_leader(),
+        }
+        let _ = done.send(Memory::None);
+        std::mem::forget((self.from, self.to));
+    }
+
+    /// Waits until all ranks are at their end. False when one is lost before.
+    fn meet(&mut self) -> bool {
+        let since = Instant::now();
+        let Ok(mut pending) = self.library.barrier(self.data) else {
+            return false;
+        };
+        loop {
+            match self.library.is_done(&mut pending) {
+                Ok(true) => return true,
+                Ok(false) => std::thread::sleep(Duration::from_millis(1)),
+                Err(_) => return false,
+            }
+            self.glance();
+            let late = self.data.rank == 0 && since.elapsed() >= PARTING;
+            if self.failed.is_some() || late {
+                return false;
+            }
+        }
+    }
+
+    /// Waits for rank 0's end, so that the launcher does not end rank 0 for this one's before its journal is written.
+    fn outlive_leader(&mut self) {
+        let since = Instant::now();
+        while since.elapsed() < LAST_WORDS && self.leader.look_from(&self.own) != Life::Ended {
+            self.sent = None;
+            let _ = self.report(Instant::now());
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// Ends a process whose other threads do not.
+    fn end_by_force(&self) -> ! {
+        let _ = writeln!(
+            std::io::stderr(),
+            "rank {}: {}; its work does not end, so that the process does",
+            self.data.rank,
+            self.board.failure()
+        );
+        if self.data.rank == 0 {
+            self.library.abort(1);
+        }
+        std::process::exit(1);
+    }
+}
+
+/// Where memory lies. It does not move while an exchange has it.
+fn place(memory: &mut Memory) -> Place {
+    match memory {
+        Memory::Tensor(lent) => lent.place(),
+        Memory::Bytes(bytes) => {
+            let (begin, n) = (bytes.as_mut_ptr().cast::<c_void>(), bytes.len());
+            // SAFETY: a vector's memory stays where it is when the vector is moved; it is neither read nor changed until the
+            // exchange is done, and leaked if the ranks fail before.
+            unsafe { Place::new(begin, n, Kind::Bytes) }
+        }
+        // SAFETY: of no bytes.
+        Memory::None => unsafe {
+            Place::new(std::ptr::NonNull::dangling().as_ptr(), 0, Kind::Bytes)
+        },
+    }
+}

@@ -1,0 +1,67 @@
+//! Sums of gradients over ranks, in parts that are started while the backward pass still computes others.
+
+use candle_core::{Error, Result, Tensor};
+
+use crate::dist::{DistError, Ranks};
+
+/// Bytes of a bucket, as PyTorch's DistributedDataParallel has it (`bucket_cap_mb`): large enough that an exchange's start costs
+/// little, small enough that the first begins soon. Buckets are whole layers and may be larger.
+const BUCKET: usize = 25 << 20;
+
+/// Set to `off`, gradients are summed at once after the backward pass, to measure what the overlap gains.
+const SWITCH: &str = "HEIRLOOM_BUCKETS";
+
+/// The least elements of a bucket; `None` where the environment switches buckets off.
+pub fn bucket_elements() -> Option<usize> {
+    let off = std::env::var_os(SWITCH).is_some_and(|value| value == "off");
+    (!off).then_some(BUCKET / size_of::<f32>())
+}
+
+/// The gradients of a step, of which sums are started from the arena's end to its beginning.
+pub(super) struct Buckets<'a> {
+    ranks: &'a dyn Ranks,
+    grads: &'a Tensor,
+    least: usize,
+    /// Elements from here on have been started.
+    started: usize,
+}
+
+impl<'a> Buckets<'a> {
+    /// Buckets of a flat arena, of at least `least` elements; without, one of all.
+    pub(super) fn new(ranks: &'a dyn Ranks, grads: &'a Tensor, least: Option<usize>) -> Self {
+        Self {
+            ranks,
+            grads,
+            least: least.unwrap_or(usize::MAX),
+            started: grads.elem_count(),
+        }
+    }
+
+    /// Starts a bucket of what is finished, from this element on, if that is enough for one.
+    ///
+    /// # Errors
+    /// When the exchange cannot be started.
+    pub(super) fn finish(&mut self, from: usize) -> Result<()> {
+        if self.started.saturating_sub(from) < self.least {
+            return Ok(());
+        }
+        self.start(from).map_err(Error::wrap)
+    }
+
+    /// Starts what is left.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub(super) fn rest(mut self) -> std::result::Result<(), DistError> {
+        match self.started {
+            0 => Ok(()),
+            _ => self.start(0),
+        }
+    }
+
+    fn start(&mut self, from: usize) -> std::result::Result<(), DistError> {
+        let part = self.grads.narrow(0, from, self.started - from)?;
+        self.started = from;
+        self.ranks.start_sum(&part)
+    }
+}
