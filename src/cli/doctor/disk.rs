@@ -33,7 +33,7 @@ pub fn check(runs: &Path) -> Vec<Finding> {
     let shown = text::path(&place);
     let other = "name another directory with --runs DIR";
     let room = nix::sys::statvfs::statvfs(&place)
-        .map(|stat| stat.blocks_available() as u64 * stat.fragment_size() as u64);
+        .map(|stat| stat.blocks_available() * stat.fragment_size());
     let mut all = Vec::new();
     match measure(&place) {
         Ok(speed) => {
