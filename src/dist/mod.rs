@@ -12,8 +12,8 @@ pub mod launch;
 pub(crate) mod local;
 #[cfg(feature = "mpi")]
 pub mod mpi;
-#[cfg(any(feature = "mpi", test))]
-mod peer;
+pub mod nccl;
+pub mod peer;
 mod solo;
 
 use std::ops::Range;
