@@ -293,6 +293,7 @@ pub(in crate::cli) fn check_new(
         dry_run: false,
         decisions: None,
         detach: false,
+        gpus: None,
         json: false,
         sharing: 1,
     };

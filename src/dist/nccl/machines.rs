@@ -71,12 +71,11 @@ mod tests {
 
     #[test]
     fn a_message_names_machines() {
-        let at = |host: &str, address: &str| Process {
-            peer: Peer {
-                host: host.into(),
-                ..Peer::own()
-            },
-            addresses: vec![address.parse().unwrap()],
+        let at = |host: &str, address: &str| {
+            let mut process = Process::own();
+            process.peer.host = host.into();
+            process.addresses = vec![address.parse().unwrap()];
+            process
         };
         let all = [
             at("n0", "10.0.0.1"),
