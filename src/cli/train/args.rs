@@ -1,7 +1,8 @@
 //! The arguments of `heirloom train`.
 
+use super::scale::Asked;
 use crate::cli::Global;
-use crate::cli::values::exact_text;
+use crate::cli::values::{above_zero, exact_text};
 use crate::device::Choice;
 
 /// Train a reference and the recipe on it, live in a dashboard
@@ -42,6 +43,12 @@ pub struct Args {
     /// Print parameters, memory, tokens, disk and estimated time per phase, and train nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// With --dry-run: what so many ranks would cost: memory of each, volume of a step, expected efficiency
+    #[arg(long, value_name = "N", requires = "dry_run", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(super) ranks: Option<u32>,
+    /// With --ranks: Gbit/s in each direction of the slowest link between ranks [default: several usual ones]
+    #[arg(long, value_name = "GBIT", requires = "ranks", value_parser = above_zero())]
+    pub(super) link: Option<f64>,
     /// Replay the operator's decisions of another run at the same steps; without a config, use that run's
     #[arg(long, value_name = "RUN", conflicts_with = "resume", value_parser = exact_text())]
     pub(super) decisions: Option<String>,
@@ -82,6 +89,14 @@ impl Args {
         let only = self.baseline.iter();
         let only = only.map(|name| format!("policy.only_baseline={name:?}"));
         self.overrides.iter().cloned().chain(only).collect()
+    }
+
+    /// How the plan of a dry run is shown, and for how many processes.
+    pub(super) fn asked(&self) -> Asked {
+        Asked {
+            json: self.json,
+            ranks: self.ranks.map(|ranks| (ranks as usize, self.link)),
+        }
     }
 
     /// The options that every command has.

@@ -18,6 +18,7 @@ mod printer;
 mod progress;
 mod ranks;
 mod resume;
+mod scale;
 mod session;
 mod sources;
 mod tasks;
@@ -123,7 +124,13 @@ impl Args {
             let config = &pinned;
             teachers::check(config, reference, &dataset, &teachers).map_err(exit::input)?;
             return dry_run::run(
-                config, reference, &dataset, &teachers, &machine, &dtype, self.json,
+                config,
+                reference,
+                &dataset,
+                &teachers,
+                &machine,
+                &dtype,
+                self.asked(),
             )
             .map(|()| exit::OK);
         }

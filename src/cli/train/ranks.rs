@@ -2,7 +2,7 @@
 //! rank 0 leads. It prints the lines and has the control socket; the others carry out what it announces, and print errors
 //! alone.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,8 @@ use crate::config::{self, Config};
 use crate::corpus::{Dataset, Report};
 use crate::dist::launch::{Engine, Features, Launch};
 use crate::dist::{DistError, End, Ranks, Solo};
+use crate::run::event::RankLayout;
+use crate::run::machine::host_name;
 use crate::signals::WATCHED;
 use crate::train::Setup;
 use crate::train::follow::{self, FollowSetup};
@@ -36,6 +38,8 @@ pub(super) struct Group {
     ranks: Arc<dyn Ranks>,
     launch: Launch,
     stage: Cell<Stage>,
+    /// On rank 0, once all have read the texts.
+    layout: OnceCell<RankLayout>,
 }
 
 /// How far rank 0 has come, from which follows what the others wait for.
@@ -116,6 +120,7 @@ impl Args {
             ranks,
             launch,
             stage: Cell::new(Stage::Starting),
+            layout: OnceCell::new(),
         }))
     }
 
@@ -173,7 +178,8 @@ impl Args {
                 };
                 // Rank 0 prints its own.
                 if !error.chain().any(verdict) {
-                    say::err(&format!("rank {}: {words}", ranks.rank()));
+                    let rank = format!("rank {}: ", ranks.rank());
+                    say::err(&format!("{rank}{}", words.trim_start_matches(&rank)));
                 }
                 ranks.end(&End::Failed(words));
                 exit::FAILED
@@ -189,11 +195,11 @@ impl Args {
         let machine = self.machine(None);
         let compared = match &machine {
             Ok(machine) => self.compare(group, &opening, machine),
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+            Err(error) => Err(anyhow::anyhow!(exit::words(error))),
         };
         let (config, answer) = match compared {
             Ok(config) => (Some(config), None),
-            Err(error) => (None, Some(format!("{error:#}"))),
+            Err(error) => (None, Some(exit::words(&error))),
         };
         if let Err(code) = group.answer(answer)? {
             return Ok(code);
@@ -205,10 +211,11 @@ impl Args {
             Err(code) => return Ok(code),
         };
         let read = self.read_texts(&config, &texts);
-        let answer = read.as_ref().err().map(|error| format!("{error:#}"));
+        let answer = read.as_ref().err().map(exit::words);
         if let Err(code) = group.answer(answer)? {
             return Ok(code);
         }
+        group.ranks.gather(host_name().as_bytes())?;
         group.ranks.set_timeout(timeout(&config));
         let setup = FollowSetup {
             dataset: read?,
@@ -357,7 +364,27 @@ impl Group {
             fingerprints: dataset.fingerprints(),
         };
         self.say::<Result<Texts, i32>>(&Ok(texts))?;
-        self.judge()
+        self.judge()?;
+        let hosts = self.ranks.gather(host_name().as_bytes())?;
+        let mut layout = RankLayout {
+            world: self.ranks.world(),
+            launcher: self.launch.launcher.to_string(),
+            hosts: Vec::new(),
+        };
+        for host in hosts {
+            let host = String::from_utf8_lossy(&host).into_owned();
+            if !layout.hosts.contains(&host) {
+                layout.hosts.push(host);
+            }
+        }
+        // Texts are shared once.
+        let _ = self.layout.set(layout);
+        Ok(())
+    }
+
+    /// How the ranks of the run are laid out, on rank 0 once texts are shared; `None` for one process.
+    pub(super) fn layout(&self) -> Option<RankLayout> {
+        self.layout.get().cloned()
     }
 
     /// On rank 0: the training is about to begin.
