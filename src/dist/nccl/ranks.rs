@@ -417,8 +417,12 @@ impl Ranks for Nccl {
         over.map_or_else(|| nccl.clone(), |over| format!("{over}, {nccl}"))
     }
 
+    fn hosts(&self) -> Vec<String> {
+        self.watch.hosts()
+    }
+
     fn sharing(&self) -> usize {
-        self.watch.near()
+        self.watch.sharing()
     }
 
     fn end(&self, how: &End) {

@@ -57,11 +57,22 @@ impl Watch {
         self.over.as_ref()
     }
 
-    /// The ranks on this one's machine, itself included.
-    pub(super) fn near(&self) -> usize {
+    /// The names of the hosts, each once, in the order of their first rank.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let mut hosts: Vec<String> = Vec::new();
+        for process in &self.processes {
+            if !hosts.contains(&process.peer.host) {
+                hosts.push(process.peer.host.clone());
+            }
+        }
+        hosts
+    }
+
+    /// The ranks on the cores of this one, itself included.
+    pub(super) fn sharing(&self) -> usize {
         let own = self.processes.get(self.rank);
-        let near = |p: &&Process| own.is_some_and(|own| p.peer.is_near(&own.peer));
-        self.processes.iter().filter(near).count().max(1)
+        let shares = |p: &&Process| own.is_some_and(|own| p.peer.shares(&own.peer));
+        self.processes.iter().filter(shares).count().max(1)
     }
 
     pub(super) fn know(&mut self, processes: Vec<Process>) {
