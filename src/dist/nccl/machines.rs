@@ -72,10 +72,12 @@ mod tests {
     #[test]
     fn a_message_names_machines() {
         let at = |host: &str, address: &str| {
-            let mut process = Process::own();
-            process.peer.host = host.into();
-            process.addresses = vec![address.parse().unwrap()];
-            process
+            let mut peer = Peer::own();
+            peer.host = host.into();
+            Process {
+                peer,
+                addresses: vec![address.parse().unwrap()],
+            }
         };
         let all = [
             at("n0", "10.0.0.1"),
