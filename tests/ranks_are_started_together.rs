@@ -51,6 +51,41 @@ fn torchrun_needs_gpus() {
 }
 
 #[test]
+#[cfg(not(feature = "cuda"))]
+fn ranks_of_gpus_are_refused_without_them() {
+    let place = Place::new();
+    let launched = [("OMPI_COMM_WORLD_SIZE", "2"), ("OMPI_COMM_WORLD_RANK", "1")];
+    for (args, variables, named) in [
+        (
+            &["--gpus", "2"][..],
+            &[][..],
+            "CPU ranks need mpirun or srun",
+        ),
+        (
+            &["--gpus", "2", "--device", "cpu"],
+            &[],
+            "CPU ranks need mpirun or srun",
+        ),
+        (&["--gpus", "0"], &[], "at least one GPU"),
+        (
+            &["--gpus", "2", "--device", "cuda:1"],
+            &[],
+            "CUDA_VISIBLE_DEVICES",
+        ),
+        (&["--gpus", "2", "-d"], &[], "heirloom attach"),
+        (&["--gpus", "2"], &launched, "mpirun has started 2 already"),
+    ] {
+        let (code, err) = train(&place, args, variables);
+        assert_eq!(code, 2, "{args:?}: {err}");
+        assert!(
+            err.contains("--gpus") && err.contains(named),
+            "{args:?}: {err}"
+        );
+    }
+    assert!(!place.path().join("runs").exists());
+}
+
+#[test]
 fn variables_that_cannot_be_used_are_named() {
     let place = Place::new();
     let bad = [("PMI_SIZE", "two"), ("PMI_RANK", "0")];

@@ -45,6 +45,16 @@ pub fn monitor(device: &Device) -> Option<Monitor> {
     None
 }
 
+/// The library that computes `device`'s products, with its version; `None` on a CPU.
+pub fn library(device: &Device) -> Option<String> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return Some(crate::ops::cuda::products_library());
+    }
+    let _ = device;
+    None
+}
+
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Choice {
@@ -196,6 +206,15 @@ fn opened(_: usize, name: String) -> Result<Device, DeviceError> {
 
 #[cfg(feature = "cuda")]
 fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
+    use std::collections::HashMap;
+    use std::sync::{Mutex, PoisonError};
+    // A GPU has one stream, which whoever exchanges between ranks must know: what is opened again is the same.
+    static OPENED: Mutex<Option<HashMap<usize, Device>>> = Mutex::new(None);
+    let mut all = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    let all = all.get_or_insert_default();
+    if let Some(device) = all.get(&index) {
+        return Ok(device.clone());
+    }
     let open = || {
         let device = Device::new_cuda_with_stream(index)?;
         // SAFETY: everything on this device is queued on its one stream, in order.
@@ -204,10 +223,12 @@ fn opened(index: usize, name: String) -> Result<Device, DeviceError> {
         crate::ops::cuda::synchronize(&device)?;
         Ok(device)
     };
-    open().map_err(|e: candle_core::Error| DeviceError::Refused {
+    let device = open().map_err(|e: candle_core::Error| DeviceError::Refused {
         name,
         why: told(&e.to_string()),
-    })
+    })?;
+    all.insert(index, device.clone());
+    Ok(device)
 }
 
 /// What can be said of an error of CUDA's libraries, in words.

@@ -114,6 +114,11 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
         String::new()
     }
 
+    /// The names of the hosts, each once, in the order of their first rank.
+    fn hosts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The number of ranks that run on the same cores as this one, itself included.
     fn sharing(&self) -> usize {
         1

@@ -66,6 +66,7 @@ impl Trainer {
                     .into(),
             ),
             dtype_reason: self.machine.dtype_reason().map(String::from),
+            library: crate::device::library(self.machine.device()),
             policy: self.policy.to_string(),
             tokenizer: self.data.tokenizer().name().into(),
             train_tokens: self.data.train_tokens() as u64,

@@ -34,6 +34,9 @@ pub struct Args {
     /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU of that number [default: auto, or the resumed run's]
     #[arg(long)]
     pub(super) device: Option<Choice>,
+    /// Train on the first N GPUs of this machine together, by a process for each
+    #[arg(long, value_name = "N")]
+    pub(super) gpus: Option<usize>,
     /// Compute threads [default: one per core, or the resumed run's]
     #[arg(long)]
     pub(super) threads: Option<usize>,

@@ -295,6 +295,7 @@ pub(in crate::cli) fn check_new(
         link: None,
         decisions: None,
         detach: false,
+        gpus: None,
         json: false,
         sharing: 1,
     };

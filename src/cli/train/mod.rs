@@ -8,6 +8,7 @@ mod difference;
 mod dry_run;
 mod dtype;
 mod eval_windows;
+mod gpus;
 mod head;
 mod machine;
 mod optimizer;
@@ -64,6 +65,9 @@ impl Args {
     /// # Errors
     /// When the arguments, the config or the data are not usable (exit code 2), or training fails (1).
     pub fn run(mut self) -> Result<i32> {
+        if let Some(code) = self.start_ranks()? {
+            return Ok(code);
+        }
         let Some(group) = self.join()? else {
             return self.run_one(None);
         };

@@ -16,6 +16,7 @@ use super::args::Args;
 use super::check::Plan;
 use super::data::open_data;
 use super::difference;
+use super::gpus;
 use super::machine::Machine;
 use super::session;
 use crate::cli::{exit, say};
@@ -99,7 +100,11 @@ impl Args {
             )));
         }
         let engine = launch.engine(Features::built(), self.wants_gpu());
-        let engine = engine.map_err(|why| exit::usage(&why.to_string()))?;
+        let engine = match engine.map_err(|why| exit::usage(&why.to_string()))? {
+            // Asked for with --gpus 1, to compare.
+            Engine::Solo if gpus::is_rank() => Engine::Nccl,
+            engine => engine,
+        };
         if launch.rank > 0 {
             ignore_signals();
         }
@@ -107,7 +112,7 @@ impl Args {
             Engine::Solo => Arc::new(Solo),
             // One of them describes the plan of all.
             _ if self.dry_run => Arc::new(Solo),
-            engine => connect(engine, &launch).map_err(|why| exit::input(why.into()))?,
+            engine => self.connect(engine, &launch).map_err(exit::input)?,
         };
         ranks.set_timeout(START);
         self.sharing = ranks.sharing();
@@ -117,6 +122,32 @@ impl Args {
             stage: Cell::new(Stage::Starting),
             layout: OnceCell::new(),
         }))
+    }
+
+    /// Meets the other ranks over the engine. On GPUs that is NCCL, whose id MPI carries where there is MPI.
+    fn connect(&mut self, engine: Engine, launch: &Launch) -> Result<Arc<dyn Ranks>> {
+        #[cfg(feature = "cuda")]
+        if self.wants_gpu() {
+            gpus::set_environment(launch)?;
+        }
+        let over: Option<Arc<dyn Ranks>> = match engine {
+            #[cfg(feature = "mpi")]
+            Engine::Mpi => Some(Arc::new(crate::dist::mpi::Mpi::connect(launch)?)),
+            _ => None,
+        };
+        #[cfg(feature = "cuda")]
+        if gpus::are_meant(self.device, over.as_deref())? {
+            let (choice, ranks) = gpus::connect(launch, over)?;
+            self.device = Some(choice);
+            return Ok(ranks);
+        }
+        let nothing = || {
+            format!(
+                "this program has no engine for the ranks of {}",
+                launch.launcher
+            )
+        };
+        over.with_context(nothing)
     }
 
     /// Whether the command line asks for a GPU, or leaves the choice to a program that can use one.
@@ -381,18 +412,6 @@ impl Group {
             Err(_) => End::Failed("rank 0 has failed".into()),
         });
         done
-    }
-}
-
-/// Meets the other ranks over the engine.
-fn connect(engine: Engine, launch: &Launch) -> Result<Arc<dyn Ranks>, DistError> {
-    match engine {
-        #[cfg(feature = "mpi")]
-        Engine::Mpi => Ok(Arc::new(crate::dist::mpi::Mpi::connect(launch)?)),
-        _ => Err(DistError::Library(format!(
-            "this program has no engine for the ranks of {}",
-            launch.launcher
-        ))),
     }
 }
 

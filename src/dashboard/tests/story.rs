@@ -34,6 +34,7 @@ impl Story {
             ranks: None,
             dtype: Some("bf16".into()),
             dtype_reason: Some("auto: AMX".into()),
+            library: None,
             policy: "ask".into(),
             tokenizer: "byte".into(),
             train_tokens: 1_000_000,

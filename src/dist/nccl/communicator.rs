@@ -12,7 +12,7 @@ use candle_core::cuda_backend::cudarc::nccl::sys::{
 };
 
 use super::library::{self, Id};
-use super::waiting::Limit;
+use super::limit::Limit;
 use crate::dist::DistError;
 use crate::threads;
 
@@ -79,14 +79,16 @@ impl Communicator {
         let begun = unsafe {
             sys::ncclCommInitRankConfig(&raw mut comm.raw, ranks, id, number, &raw mut config)
         };
-        let joined = comm.settled(begun, "ranks meet");
-        joined.map_err(|error| match error {
+        let Err(error) = comm.settled(begun, "ranks meet") else {
+            return Ok(comm);
+        };
+        comm.give_up();
+        Err(match error {
             DistError::Library(why) => DistError::Library(format!(
                 "rank {rank} of {world} cannot meet the others over NCCL: {why}. NCCL_DEBUG=INFO shows more"
             )),
             other => other,
-        })?;
-        Ok(comm)
+        })
     }
 
     /// Waits until NCCL has taken a call in. What it queues on a stream is then queued.

@@ -8,6 +8,8 @@ pub mod address;
 mod communicator;
 #[cfg(feature = "cuda")]
 mod library;
+#[cfg(feature = "cuda")]
+mod limit;
 pub mod machines;
 pub mod messages;
 #[cfg(feature = "cuda")]

@@ -13,11 +13,13 @@ use candle_core::cuda_backend::cudarc::driver::{
 };
 use candle_core::{DType, Device, Tensor};
 
+use super::address::version;
 use super::communicator::{Communicator, Place};
-use super::library::Id;
+use super::library::{self, Id};
+use super::limit::Limit;
 use super::machines::Process;
 use super::messages::{self, HEAD, PART};
-use super::waiting::{Limit, Patience, Watch};
+use super::waiting::{Patience, Watch};
 use crate::dist::{DistError, End, Ranks, Waited};
 use crate::ops::cuda::address;
 
@@ -47,7 +49,8 @@ struct State {
 }
 
 impl Nccl {
-    /// Meets the other ranks; every rank's `device` is another GPU.
+    /// Meets the other ranks; every rank's `device` is another GPU. `over` is the library that has carried the id, if one has: it ends
+    /// with this, and may see sooner that a rank is lost.
     ///
     /// # Errors
     /// When NCCL's library is missing or too old, a rank does not come within `limit`, or there is no route to it.
@@ -57,6 +60,7 @@ impl Nccl {
         world: usize,
         id: &Id,
         limit: Duration,
+        over: Option<Arc<dyn Ranks>>,
     ) -> Result<Self, DistError> {
         let compute = device.as_cuda_device()?.cuda_stream();
         let context = compute.context();
@@ -75,7 +79,7 @@ impl Nccl {
             device: device.clone(),
             compute,
             stream,
-            watch: Watch::new(rank, limit.clone()),
+            watch: Watch::new(rank, limit.clone(), over),
             limit,
             state: Mutex::new(state),
         };
@@ -401,6 +405,24 @@ impl Ranks for Nccl {
 
     fn set_timeout(&self, timeout: Duration) {
         self.limit.set(timeout);
+        if let Some(over) = self.watch.over() {
+            over.set_timeout(timeout);
+        }
+    }
+
+    fn library(&self) -> String {
+        let over = self.watch.over().map(|over| over.library());
+        let nccl = library::version().map_or(0, |number| number);
+        let nccl = format!("NCCL {}", version(nccl));
+        over.map_or_else(|| nccl.clone(), |over| format!("{over}, {nccl}"))
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        self.watch.hosts()
+    }
+
+    fn sharing(&self) -> usize {
+        self.watch.sharing()
     }
 
     fn end(&self, how: &End) {
@@ -413,6 +435,9 @@ impl Ranks for Nccl {
                 End::Together => drop(comm),
                 End::Failed(_) => comm.give_up(),
             }
+        }
+        if let Some(over) = self.watch.over() {
+            over.end(how);
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Waiting for the GPU while other ranks may be lost: nothing here waits where it cannot look up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use candle_core::cuda_backend::cudarc::driver::CudaEvent;
 
 use super::communicator::Communicator;
+use super::limit::Limit;
 use super::machines::{Process, named_in};
-use crate::dist::DistError;
 use crate::dist::peer::Life;
+use crate::dist::{DistError, Ranks};
 
 /// A wait begins with looking all the time, for so long.
 const BUSY: Duration = Duration::from_millis(2);
@@ -22,27 +22,6 @@ const LONG: Duration = Duration::from_millis(50);
 const LOOKS: Duration = Duration::from_millis(200);
 /// What a process that has ended has sent before may still be on its way.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
-
-/// `dist.timeout_s`, which may be set while ranks wait.
-#[derive(Debug, Clone)]
-pub(super) struct Limit(Arc<AtomicU64>);
-
-impl Limit {
-    pub(super) fn new(limit: Duration) -> Self {
-        let own = Self(Arc::default());
-        own.set(limit);
-        own
-    }
-
-    pub(super) fn set(&self, limit: Duration) {
-        let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        self.0.store(milliseconds, Ordering::Relaxed);
-    }
-
-    pub(super) fn get(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
-    }
-}
 
 /// How long a wait may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +38,41 @@ pub(super) struct Watch {
     rank: usize,
     limit: Limit,
     processes: Vec<Process>,
+    /// Another library, which sees ranks of other machines, too.
+    over: Option<Arc<dyn Ranks>>,
 }
 
 impl Watch {
     /// Knows no process yet.
-    pub(super) fn new(rank: usize, limit: Limit) -> Self {
+    pub(super) fn new(rank: usize, limit: Limit, over: Option<Arc<dyn Ranks>>) -> Self {
         Self {
             rank,
             limit,
             processes: Vec::new(),
+            over,
         }
+    }
+
+    pub(super) fn over(&self) -> Option<&Arc<dyn Ranks>> {
+        self.over.as_ref()
+    }
+
+    /// The names of the hosts, each once, in the order of their first rank.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let mut hosts: Vec<String> = Vec::new();
+        for process in &self.processes {
+            if !hosts.contains(&process.peer.host) {
+                hosts.push(process.peer.host.clone());
+            }
+        }
+        hosts
+    }
+
+    /// The ranks on the cores of this one, itself included.
+    pub(super) fn sharing(&self) -> usize {
+        let own = self.processes.get(self.rank);
+        let shares = |p: &&Process| own.is_some_and(|own| p.peer.shares(&own.peer));
+        self.processes.iter().filter(shares).count().max(1)
     }
 
     pub(super) fn know(&mut self, processes: Vec<Process>) {
@@ -98,6 +102,9 @@ impl Watch {
             let waited = now - start;
             if now - looked >= LOOKS {
                 looked = now;
+                if let Some(over) = &self.over {
+                    over.check()?;
+                }
                 if let Some(error) = comm.error() {
                     return Err(self.lost_in(&format!("while {what}, NCCL reports {error}")));
                 }
@@ -126,6 +133,9 @@ impl Watch {
     /// Looks at the other ranks once.
     pub(super) fn look(&self, comm: &Communicator) -> Result<(), DistError> {
         const WHAT: &str = "working alone";
+        if let Some(over) = &self.over {
+            over.check()?;
+        }
         if let Some(error) = comm.error() {
             return Err(self.lost_in(&format!("while {WHAT}, NCCL reports {error}")));
         }

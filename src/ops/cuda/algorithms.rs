@@ -104,8 +104,7 @@ pub unsafe fn fastest(
     };
     let out = room.device_ptr(&gpu.stream).0;
     let name = gpu.stream.context().name().map_err(driver)?;
-    // SAFETY: a function without arguments.
-    let version = unsafe { sys::cublasLtGetVersion() };
+    let version = version();
     let library = format!(
         "{name}, {} multiprocessors, cuBLASLt {version}",
         gpu.processors
@@ -114,6 +113,19 @@ pub unsafe fn fastest(
     let usable = |algorithm: &Algorithm| unsafe { is_usable(handle, plan, algorithm) };
     let time = |algorithm: &Algorithm| seconds(gpu, || run(algorithm, out));
     Ok(choices().choose(&library, product, candidates, usable, time))
+}
+
+/// cuBLASLt's version in its own way of counting; 0 where it is missing, or an error's code.
+fn version() -> usize {
+    // SAFETY: a function without arguments.
+    unsafe { sys::cublasLtGetVersion() }
+}
+
+/// The library of products with its version, for people: 130100 is 13.1.0, 120805 is 12.8.5.
+pub fn library() -> String {
+    let number = version();
+    let (major, minor, patch) = (number / 10_000, number / 100 % 100, number % 100);
+    format!("cuBLASLt {major}.{minor}.{patch}")
 }
 
 /// Seconds of what `run` queues; `None` when it fails.

@@ -35,6 +35,7 @@ mod staging;
 use candle_core::cuda_backend::cudarc::driver::DevicePtr;
 use candle_core::{DType, Result, Storage, Tensor, bail};
 
+pub use algorithms::library as products_library;
 pub use gpu::{MemoryUse, is_hopper, memory_in_use, synchronize, uuid};
 
 /// A place in the GPU's memory.

@@ -34,6 +34,9 @@ pub struct RunInfo {
     /// Why, where that was not simply asked for: `auto: AMX`, `emulated`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype_reason: Option<String>,
+    /// The library that computes a GPU's products, with its version, since other versions have other bits: `cuBLASLt 13.1.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
     /// `ask`, `pause` or `auto`.
     pub policy: String,
     pub tokenizer: String,
@@ -124,7 +127,7 @@ impl RunInfo {
     /// Truncates texts and lists that are too long for a screen.
     pub(super) fn shorten(&mut self) {
         cut(&mut self.name, LONGEST_NAME);
-        for words in [&mut self.dtype, &mut self.dtype_reason]
+        for words in [&mut self.dtype, &mut self.dtype_reason, &mut self.library]
             .into_iter()
             .flatten()
         {
