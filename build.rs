@@ -1,4 +1,4 @@
-//! Compiles the CUDA kernels to PTX when the `cuda` feature is on.
+//! Names the version of this build, and compiles the CUDA kernels to PTX when the `cuda` feature is on.
 //!
 //! The compiler is `$NVCC`, else `$CUDA_HOME/bin/nvcc`, else `nvcc`. PTX for compute capability 8.0 runs on every later GPU:
 //! the driver makes machine code of it when the program first uses it. The PTX gets the oldest version that has its
@@ -16,6 +16,7 @@ const KERNELS: &str = "src/ops/cuda/kernels";
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=build/ptx.rs");
+    println!("cargo:rustc-env=HEIRLOOM_VERSION={}", version());
     if env::var_os("CARGO_FEATURE_CUDA").is_none() {
         return;
     }
@@ -35,6 +36,39 @@ fn main() {
             compile(&nvcc, &tool("ptxas"), &file, &out);
         }
     }
+}
+
+/// The package's version, in release builds followed by the commit: `0.1.0 (1a2b3c4d5)`. The commit is that of
+/// `HEIRLOOM_COMMIT` where it is set, else git's, else left out. Other builds leave it out as well, since every commit would
+/// compile the program again.
+fn version() -> String {
+    println!("cargo:rerun-if-env-changed=HEIRLOOM_COMMIT");
+    let package = env::var("CARGO_PKG_VERSION").expect("cargo sets CARGO_PKG_VERSION");
+    let given = env::var("HEIRLOOM_COMMIT").ok().filter(|c| !c.is_empty());
+    let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    match given.or_else(|| is_release.then(commit).flatten()) {
+        Some(commit) => format!("{package} ({commit})"),
+        None => package,
+    }
+}
+
+/// The commit of the working tree, if this package is the root of a git repository and git is installed.
+fn commit() -> Option<String> {
+    let git = |args: &[&str]| {
+        let done = Command::new("git").args(args).output().ok()?;
+        let text = String::from_utf8(done.stdout).ok()?;
+        (done.status.success()).then(|| text.trim().to_string())
+    };
+    let root = PathBuf::from(git(&["rev-parse", "--show-toplevel"])?);
+    if root.canonicalize().ok()? != env::current_dir().ok()?.canonicalize().ok()? {
+        return None;
+    }
+    // Grows with every commit and checkout. A path that does not exist would run this script every time.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+    if Path::new(&log).is_file() {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    git(&["rev-parse", "--short=9", "HEAD"])
 }
 
 /// Compiles one file of kernels into the directory `out`.

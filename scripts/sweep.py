@@ -63,7 +63,7 @@ every = 10
 keep = 2
 """
 
-# What `docs/how-it-works.md` lists.
+# What `docs/exit-codes.md` lists.
 CODES = {0, 1, 2, 3, 75, 130}
 PATIENCE = 60  # seconds after which a run hangs
 OTHER_USER = 65534

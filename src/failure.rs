@@ -77,14 +77,15 @@ fn report(panic: &PanicHookInfo<'_>) {
     let sentence = match is_refusal(&message) {
         true => format!(
             "the system refused a thread or memory ({message}): raise the limit on processes and threads (ulimit -u, the pids \
-             limit of a container or a job) or on memory (ulimit -v). A run goes on from its last checkpoint with --resume"
+             limit of a container or a job) or on memory (ulimit -v). A run can be continued from its last checkpoint \
+             with --resume"
         ),
         false => {
             let thread = std::thread::current();
             let place = panic.location().map(|at| format!(" at {at}"));
             format!(
-                "internal error in thread {}{}: {message}. This is a bug in heirloom; a run goes on from its last checkpoint \
-                 with --resume",
+                "internal error in thread {}{}: {message}. This is a bug in heirloom; a run can be continued from its \
+                 last checkpoint with --resume",
                 thread.name().unwrap_or("without a name"),
                 place.unwrap_or_default()
             )
@@ -125,7 +126,7 @@ fn on_abort() {
     exit_at_once();
 }
 
-const RESUME: &[u8] = b". A run goes on from its last checkpoint with --resume\n";
+const RESUME: &[u8] = b". A run can be continued from its last checkpoint with --resume\n";
 
 /// Runs `work` with allocations that may fail: it gets null pointers instead of the process being ended.
 pub fn fallible<T>(work: impl FnOnce() -> T) -> T {

@@ -209,7 +209,7 @@ impl Signalled {
                 std::thread::sleep(grace);
                 let _ = writeln!(
                     io::stderr(),
-                    "{} received; the same command goes on from what is done",
+                    "{} received; run the same command again to continue",
                     name(signal)
                 );
                 std::process::exit(STOPPED_EARLY);

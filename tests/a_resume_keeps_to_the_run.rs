@@ -286,7 +286,7 @@ fn a_value_for_the_next_phase_waits_for_it() {
     let printed = place.printed();
     assert!(
         printed.contains(
-            "train.batch_tokens = 512 takes effect at the next phase that is a round; the present one keeps 256"
+            "train.batch_tokens = 512 takes effect with the next round; the present one keeps 256"
         ),
         "{printed}"
     );
@@ -328,7 +328,7 @@ fn a_value_that_waits_in_vain_is_reported() {
     assert_eq!(show["rounds"][0]["tokens"], 300 * 256);
     assert_eq!(show["controls"][0]["tokens"], 300 * 256);
     let reported =
-        "train.batch_tokens = 512 waited for another round, and there is none: it was not used";
+        "train.batch_tokens = 512 waited for another round, but no round follows: it was not used";
     let events = place.events("r");
     assert!(
         events
@@ -517,8 +517,8 @@ fn device_and_threads_stay_or_the_change_is_reported() {
     let (printed, warned) = resume(&[]);
     for said in [&printed, &warned] {
         for word in [
-            "the run computed on cuda:99 NVIDIA H200, which cannot be had here",
-            "was cuda:99 NVIDIA H200; from here on the numbers are not those of an undisturbed run",
+            "the run computed on cuda:99 NVIDIA H200, which is not available here",
+            "was cuda:99 NVIDIA H200; from here on the numbers differ slightly from those of an uninterrupted run",
             ", was 4096 (this machine has",
         ] {
             assert!(said.contains(word), "{word}: {said}");

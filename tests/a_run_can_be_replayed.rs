@@ -140,7 +140,10 @@ fn it_plays_to_the_end_pauses_goes_back_and_changes_nothing() {
     assert!(help.contains("j scrolls"), "{help}");
     pty.press("\x1b[6~");
     let rest = pty.see("marks: | phase");
-    assert!(rest.contains("to so many tenths of the run"), "{rest}");
+    assert!(
+        rest.contains("jump to N tenths of the run, 0 to 9"),
+        "{rest}"
+    );
     pty.press("?");
     // Slowly enough to be seen.
     pty.press("{{");
@@ -249,13 +252,16 @@ fn a_run_that_goes_on_is_replayed_up_to_now_and_a_resumed_one_with_what_it_did_a
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(0), "{err}");
     assert!(
-        err.contains("the run goes on; this replays what there is now"),
+        err.contains("the run is still in progress; this replays what it has written so far"),
         "{err}"
     );
     assert!(out.contains("round-1"), "{out}");
     let mut pty = Pty::start(&place, &["replay", "mine", "--speed", "max"], 100, 24);
     let screen = pty.see("\n end ");
-    assert!(screen.contains("up to where the run was"), "{screen}");
+    assert!(
+        screen.contains("up to the step the run had reached"),
+        "{screen}"
+    );
     let steps = |pty: &Pty| {
         pty.text()
             .lines()
@@ -403,5 +409,5 @@ fn what_cannot_be_replayed_is_told() {
     let err = refused(&["replay", "tiny-20260101", "--at", "4"]);
     assert!(err.contains("--at 4: the run's last step is 3"), "{err}");
     let err = refused(&["replay", "tiny-20260101", "--at", "1h"]);
-    assert!(err.contains("the run took 1 s, not 1h00m"), "{err}");
+    assert!(err.contains("--at 1h00m: the run lasted 1 s"), "{err}");
 }

@@ -38,7 +38,8 @@ fn live_and_last_runs_are_found() {
     // None is live: what to do about the last one.
     for command in [&["ctl", "pause"][..], &["attach"]] {
         let (code, _, err) = run(&place, command);
-        let wanted = "no run is live under runs; of the last one written: run first is done; its table: heirloom show first";
+        let wanted = "no run is in progress under runs; the most recently written: run first is done; its table: \
+         heirloom show first";
         assert!(code == 2 && err[0].ends_with(wanted), "{err:?}");
     }
     let _second = place.in_background("second", &LONG, "");
@@ -46,7 +47,7 @@ fn live_and_last_runs_are_found() {
     let (code, out, err) = run(&place, &["ctl", "pause"]);
     assert_eq!(
         (code, err[0].as_str()),
-        (0, "heirloom: run second, the only live one")
+        (0, "heirloom: run second, the only one in progress")
     );
     assert!(out.starts_with("paused at step"), "{out}");
     let (code, out, _) = run(&place, &["ctl", "set", "lr", "1e-5"]);
@@ -71,7 +72,7 @@ fn live_and_last_runs_are_found() {
         let (code, _, err) = run(&place, command);
         assert_eq!(
             (code, err[0].as_str()),
-            (0, "heirloom: run second, the last one written"),
+            (0, "heirloom: run second, the most recently written"),
             "{command:?}"
         );
     }
@@ -82,7 +83,8 @@ fn live_and_last_runs_are_found() {
         (&["attach"], "heirloom attach second"),
     ] {
         let (code, _, err) = run(&place, command);
-        let wanted = format!("2 runs are live under runs: second, third; name one: {example}");
+        let wanted =
+            format!("2 runs are in progress under runs: second, third; name one: {example}");
         assert!(code == 2 && err[0].ends_with(&wanted), "{err:?}");
     }
 }
@@ -98,7 +100,7 @@ fn a_run_that_is_named_like_a_command() {
     );
     let (code, out, err) = run(&place, &["ctl", "pause"]);
     assert!(code == 0 && out.starts_with("paused at step"), "{out}");
-    assert_eq!(err, ["heirloom: run pause, the only live one"]);
+    assert_eq!(err, ["heirloom: run pause, the only one in progress"]);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn the_whole_selftest_passes() {
     assert_eq!(out.status.code(), Some(0), "{said}{err}");
     let recipe = said.lines().find(|l| l.contains("a miniature recipe"));
     assert!(
-        recipe.is_some_and(|l| l.ends_with("twice the same")),
+        recipe.is_some_and(|l| l.ends_with("identical in both runs")),
         "{recipe:?}"
     );
 }

@@ -176,7 +176,7 @@ fn a_screen_that_panics_during_the_start_does_not_end_it() {
     assert_eq!(pty.exit_code(), 0);
     // There was no log yet: the shell gets the report.
     pty.see("asked for by HEIRLOOM_FAULT");
-    pty.see("training goes on without the dashboard");
+    pty.see("training continues without the dashboard");
     pty.gives_the_screen_back();
     place.wait_event("mine", "the end", |e| e["kind"] == "done");
 }

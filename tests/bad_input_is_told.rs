@@ -40,7 +40,7 @@ fn texts_that_cannot_be_trained_on() {
     train("latin1.txt", &["latin1.txt", "not UTF-8", "byte 3"]);
     train("broken.jsonl", &["broken.jsonl", "2", "text"]);
     std::fs::create_dir(place.path().join("nothing")).unwrap();
-    train("nothing", &["nothing: no file of a known kind"]);
+    train("nothing", &["nothing: no file of a supported kind"]);
     train("x_*.txt", &["x_*.txt: no file of a known kind"]);
     train(".", &["broken.jsonl", "2", "text"]);
     write("cut.txt.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03K");

@@ -24,7 +24,8 @@ fn driver(dir: &Path) {
 fn a_gpu_that_cannot_be_had_is_an_error_that_says_why() {
     let place = Place::new();
     driver(place.path());
-    let mismatch = "the NVIDIA driver answers CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (error 803): its library and its kernel module differ";
+    let mismatch = "the NVIDIA driver reports CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (error 803): its library and its \
+     kernel module differ";
     for (device, answers, hidden, what) in [
         (
             "cuda",

@@ -1,5 +1,5 @@
-//! What documents repeat from the program is what the program says. `UPDATE_DOCS=1 cargo test --test
-//! documents_are_true` writes it anew.
+//! Checks that documents repeat the program's tables and output correctly. `UPDATE_DOCS=1 cargo test --test
+//! documents_are_true` writes them again.
 
 use std::path::{Path, PathBuf};
 
@@ -23,15 +23,18 @@ fn same(name: &str, wanted: &str) {
 }
 
 #[test]
-fn the_readme_has_the_keys_that_matter() {
-    let (_, text) = document("README.md");
-    let (before, rest) = text.split_once("## Keys\n\n").expect("a section on keys");
-    let (_, after) = rest.split_once("\n## ").expect("a section after it");
-    let table = heirloom::dashboard::keymap::readme_table();
-    let more = "Every key and command: [docs/keys.md](docs/keys.md).\n";
+fn the_tutorial_has_the_keys_that_matter() {
+    let (_, text) = document("docs/tutorial.md");
+    let (before, rest) = text
+        .split_once("from the program's own.\n\n")
+        .expect("a table of keys");
+    let (_, after) = rest
+        .split_once("\nEvery key and command:")
+        .expect("a link after it");
+    let table = heirloom::dashboard::keymap::main_keys_table();
     same(
-        "README.md",
-        &format!("{before}## Keys\n\n{table}\n{more}\n## {after}"),
+        "docs/tutorial.md",
+        &format!("{before}from the program's own.\n\n{table}\nEvery key and command:{after}"),
     );
 }
 
@@ -54,7 +57,7 @@ fn the_config_page_has_every_key() {
     same("docs/config.md", &(page.trim_end().to_string() + "\n"));
 }
 
-/// The journal of a GPU's run is kept with the documents: what they say of it is what the program says of it.
+/// The journal of a GPU's run is kept with the documents, which quote the program's table of it.
 #[test]
 fn the_results_are_those_of_the_run() {
     let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runs");
@@ -64,11 +67,91 @@ fn the_results_are_those_of_the_run() {
         .output()
         .unwrap();
     assert!(out.status.success());
-    let told = String::from_utf8(out.stdout).unwrap();
-    assert!(told.contains("cuda:0 NVIDIA H200, 16 threads"), "{told}");
-    let table = told.lines().skip_while(|line| !line.starts_with("phase "));
+    let shown = String::from_utf8(out.stdout).unwrap();
+    assert!(shown.contains("cuda:0 NVIDIA H200, 16 threads"), "{shown}");
+    let table = shown.lines().skip_while(|line| !line.starts_with("phase "));
     let table: Vec<&str> = table.take_while(|line| !line.starts_with("gap:")).collect();
-    assert_eq!(table.len(), 5, "{told}");
+    assert_eq!(table.len(), 5, "{shown}");
     let (_, text) = document("docs/results.md");
     assert!(text.contains(&table.join("\n")), "{}", table.join("\n"));
+}
+
+/// Every page of Markdown that users read.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    for folder in ["docs", "docs/how-to"] {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        pages.extend(paths.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    }
+    pages
+}
+
+/// `scripts/run_docs.sh` runs or counts every block of shell by its tag.
+#[test]
+fn every_block_of_shell_has_a_tag() {
+    let mut blocks = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for (line, row) in (1..).zip(text.lines()) {
+            let Some(info) = row.trim_start().strip_prefix("```sh") else {
+                continue;
+            };
+            let place = format!("{}:{line}", page.display());
+            let tags = ["run", "long", "gpu", "net"];
+            assert!(
+                tags.contains(&info.trim()),
+                "{place}: {row:?}: give it one of {tags:?}"
+            );
+            blocks += 1;
+        }
+    }
+    assert!(blocks > 20, "{blocks}");
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = words
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn links_lead_to_files_and_headings() {
+    let headings = |page: &Path| -> Vec<String> {
+        let text = std::fs::read_to_string(page).unwrap();
+        text.lines()
+            .filter(|l| l.starts_with('#'))
+            .map(anchor)
+            .collect()
+    };
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            if link.contains("://") || link.contains(char::is_whitespace) {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+            let is_page = target.extension().is_some_and(|e| e == "md");
+            if is_page && !heading.is_empty() {
+                assert!(
+                    headings(&target).contains(&heading.to_string()),
+                    "{}: {link}: there is no such heading",
+                    page.display()
+                );
+            }
+        }
+    }
 }

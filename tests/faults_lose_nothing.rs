@@ -102,7 +102,10 @@ fn a_full_disk_is_survived() {
         "{text}"
     );
     let (code, text) = ctl(&place, &["quit"]);
-    assert!(code == 1 && text.contains("make room first"), "{text}");
+    assert!(
+        code == 1 && text.contains("free some disk space first"),
+        "{text}"
+    );
     wait("more steps", || {
         (step(&place) > trained + 100).then_some(())
     });

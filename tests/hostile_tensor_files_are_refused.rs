@@ -173,7 +173,7 @@ fn tensors_that_cannot_be_are_named() {
         ),
         (
             &[(b"a", &[9], 0, 0), (b"b", &[8], 0, 32)],
-            "tensors a and b lie over each other",
+            "tensors a and b overlap",
         ),
         (
             &[(b"a", &[8], 0, 16)],
@@ -199,7 +199,7 @@ fn tensors_that_cannot_be_are_named() {
         (&[(b"a", &[1; 5], 0, 0)], "tensor a has 5 dimensions"),
         (
             &[(b"a", &[33], 8, 0)],
-            "rows of tensor a have 33 values, no whole number of Q8_0's blocks of 32",
+            "rows of tensor a have 33 values, which is not a multiple of Q8_0's block size 32",
         ),
         (
             &[(b"a", &[8], 99, 0)],
@@ -251,7 +251,7 @@ fn other_files_are_refused_with_a_way_out() {
         (
             "text.txt",
             b"Once upon a time there was",
-            "it is no safetensors file",
+            "it is not a safetensors file",
         ),
     ] {
         let path = tmp.path().join(name);

@@ -326,7 +326,7 @@ fn a_panic_of_the_dashboard_gives_the_terminal_back_and_training_goes_on() {
     let place = Place::new();
     let mut pty = faulty(&place, "dashboard:0");
     assert_eq!(pty.exit_code(), 0);
-    pty.see("training goes on without the dashboard");
+    pty.see("training continues without the dashboard");
     pty.gives_the_screen_back();
     place.wait_event("mine", "the end", |e| e["kind"] == "done");
     let log = std::fs::read_to_string(place.run_dir("mine").join("log.txt")).unwrap();

@@ -1,5 +1,5 @@
-//! CUDA kernels, compiled for the CPU with one thread for each of the GPU's (`fixtures/cuda`), compute what their definitions say.
-//! That shows their indices, their masks and missing barriers; not what a GPU's own instructions do.
+//! CUDA kernels, compiled for the CPU with a fiber for each of the GPU's threads (`fixtures/cuda`, `scripts/cuda/emulate`), compute
+//! what their definitions say. That shows their indices, their masks and missing barriers; not what a GPU's own instructions do.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,16 +8,25 @@ use std::process::Command;
 fn check(program: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let fixtures = root.join("tests/fixtures/cuda");
+    let emulate = root.join("scripts/cuda/emulate");
     let dir = tempfile::tempdir().unwrap();
     let built = dir.path().join(program);
     let done = Command::new("c++")
-        .args(["-std=c++17", "-O1", "-fno-strict-aliasing", "-w", "-I"])
-        .arg(&fixtures)
+        .args([
+            "-std=c++17",
+            "-O1",
+            "-fno-strict-aliasing",
+            "-fno-extern-tls-init",
+            "-w",
+            "-I",
+        ])
+        .arg(&emulate)
         .arg("-I")
         .arg(root.join("src/ops/cuda/kernels"))
         .arg("-o")
         .arg(&built)
         .arg(fixtures.join(program).with_extension("cpp"))
+        .arg(emulate.join("block.cpp"))
         .arg("-lpthread")
         .output();
     let done = match done {

@@ -144,7 +144,7 @@ fn what_cannot_be_measured_is_refused() {
         (vec!["--layers", "loss:0"], "must keep at least 1 layer"),
         (
             vec!["--layers", "half", "--windows", "3"],
-            "--windows is for layers that are measured",
+            "--windows needs layers chosen by a measurement",
         ),
         (
             vec!["--layers", "loss:2", "--window-length", "64"],
@@ -168,7 +168,7 @@ fn what_cannot_be_measured_is_refused() {
     ];
     let (_, err) = texts(&place.run(&args));
     assert!(
-        err.contains("7 layers are to be kept of a model of 6"),
+        err.contains("cannot keep 7 of the model's 6 layers"),
         "{err}"
     );
     // A config without a reference, and one whose reference has too few layers.

@@ -137,7 +137,7 @@ fn a_run_stands_for_its_reference_its_rounds_and_its_controls() {
     assert_eq!(*labels.last().unwrap(), "continued");
     let has_random = labels.contains(&"random");
     assert_eq!(
-        err.contains("control random of mini is left out: its checkpoint was not kept"),
+        err.contains("control random of mini is skipped: its checkpoint was not kept"),
         !has_random,
         "{labels:?} {err}"
     );
@@ -213,7 +213,7 @@ fn a_run_stands_for_its_reference_its_rounds_and_its_controls() {
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(0), "{out}{err}");
     assert!(
-        err.contains("reference of mini is left out: its checkpoint was not kept"),
+        err.contains("reference of mini is skipped: its checkpoint was not kept"),
         "{err}"
     );
     assert!(out.contains("paired differences to round 1"), "{out}");
@@ -371,7 +371,7 @@ fn what_is_wrong_is_named() {
         (&["a", "--tasks", "sciq", "--data", "tasks"], "sciq"),
         (
             &["a", "--tasks", "piqa", "--data", "none"],
-            "--data none: there is no such directory",
+            "--data none: no such directory",
         ),
         (&["--tasks", "piqa", "--data", "tasks"], "<MODEL>..."),
         (

@@ -330,7 +330,7 @@ fn a_model_is_fetched_once_and_used_without_a_network() {
     assert_eq!(asked, Vec::<String>::new(), "offline nobody is asked");
     let (_, err) = succeeds(&info_with(&place, "http://127.0.0.1:9", "hf:x/y", &[]));
     assert!(
-        err.contains("is the copy in") && err.contains("http://127.0.0.1:9 gives no answer of use"),
+        err.contains("is the copy in") && err.contains("http://127.0.0.1:9 gave no usable answer"),
         "{err}"
     );
 
@@ -339,7 +339,7 @@ fn a_model_is_fetched_once_and_used_without_a_network() {
     let offline = [("HF_HUB_OFFLINE", "1")];
     refuses(
         &info_with(&place, &server.address, "hf:x/y", &offline),
-        "not, or not wholly, in the hub's cache",
+        "missing or incomplete in the hub's cache",
     );
     refuses(
         &info_with(&place, "http://127.0.0.1:9", "hf:x/y", &[]),
@@ -448,17 +448,15 @@ fn refusals_say_why_and_what_to_do() {
         set(&|s| s.status = status);
         told("set HF_TOKEN or run `hf auth login` (no token was found)");
         set(&|s| s.file_status = status);
-        told(&format!(
-            "does not give out x/y (HTTP status {status}): it is gated"
-        ));
+        told(&format!("refuses x/y (HTTP status {status}): it is gated"));
     }
     let with_token = info_with(&place, &server.address, "hf:x/y", &[("HF_TOKEN", "hf_abc")]);
-    let err = refuses(&with_token, "the token found gives no access");
+    let err = refuses(&with_token, "the token that was found has no access");
     assert!(!err.contains("hf_abc"), "{err}");
     set(&|s| s.status = 503);
     told("x/y cannot be fetched from http://127.0.0.1");
     set(&|s| s.listing = Some("<html>\u{1b}[2J".into()));
-    let err = told("the answer is no list of files");
+    let err = told("the answer is not a list of files");
     assert!(!err.contains('\u{1b}'), "{err:?}");
     for (files, wanted) in [
         (
@@ -653,7 +651,7 @@ fn secrets_are_in_no_message() {
     server.shelf.lock().unwrap().list_leads_to = Some(String::new());
     refuses(
         &info_with(&place, &server.address, "hf:x/y", &env),
-        "it leads on and on",
+        "too many redirects",
     );
 }
 
@@ -681,7 +679,7 @@ fn no_more_is_taken_than_was_announced() {
     );
     told(
         &|s| s.announced = Some(0),
-        "does not say how long the file is",
+        "does not give the file's length",
     );
     told(&|s| s.announced = Some(1 << 50), "MB are needed");
     *server.shelf.lock().unwrap() = Shelf::whole();

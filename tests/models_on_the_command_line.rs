@@ -155,7 +155,7 @@ fn the_loss_on_a_text_is_that_of_transformers() {
     refused(
         &place,
         &["loss", &fixture("models/gpt2"), "--text", "mini.toml"],
-        &["the model brings no tokenizer; name one"],
+        &["the model has no tokenizer; name one"],
     );
     let short = place.path().join("short.bin");
     std::fs::write(&short, [1, 0, 2, 0]).unwrap();
@@ -448,7 +448,7 @@ fn recipes_make_what_mergekit_makes_of_them() {
                     "{out}"
                 );
             }
-            "keys that mean nothing" => assert!(out.contains("chat_template is not used"), "{out}"),
+            "keys that mean nothing" => assert!(out.contains("chat_template is ignored"), "{out}"),
             _ => {}
         }
     }

@@ -171,7 +171,7 @@ fn what_answers_must_be_the_process_that_the_lock_names() {
         (
             json!({}),
             json!({"type": "lagged", "missed": 1}),
-            "does not say who it is",
+            "does not identify itself",
         ),
     ] {
         foreign.lock(&socket, lock.clone());

@@ -132,7 +132,7 @@ fn a_plain_terminal_takes_the_answer() {
     ask(
         &mut pty,
         "1",
-        "refused: the decision that 1 belongs to is no longer open\n",
+        "refused: the decision of choice 1 has been closed or replaced\n",
     );
     assert_eq!(kinds(&place, "decision").len(), opened + 1);
     assert_eq!(kinds(&place, "grow").len(), 0);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Place, texts};
 
-/// docs/how-it-works.md lists them.
+/// docs/exit-codes.md lists them.
 const CODES: [i32; 7] = [0, 1, 2, 3, 70, 75, 130];
 const OTHER_USER: u32 = 65534;
 

@@ -455,7 +455,7 @@ fn controls_and_single_sources_take_no_settings() {
         refused.len() == 1 && refused[0].contains("has one source"),
         "{refused:?}"
     );
-    let why = "a control takes the values of what it is compared with";
+    let why = "a control is trained with the same values as the model it is compared with";
     assert_eq!(answers("control-random", false), [why; 5]);
     let clip = json!([{"what": "clip", "old": "1", "new": "0.5"}]);
     assert_eq!(place.show("mine")["changes"], clip);

@@ -118,14 +118,14 @@ fn shapes_that_do_not_fit_are_refused() {
     for (args, what) in [
         (
             &["--width", "100", "--heads", "3"][..],
-            "--width 100 is not divided by --heads 3",
+            "--width 100 is not divisible by --heads 3",
         ),
         (&["--layers", "0"], "--layers must be between 1 and"),
         (&["--batch", "0"], "--batch must be between 1 and"),
         (&["--steps", "0"], "--steps must be between 1 and"),
         (
             &["--family", "llama", "--heads", "6", "--kv-heads", "4"],
-            "--heads 6 is not divided by --kv-heads 4",
+            "--heads 6 is not divisible by --kv-heads 4",
         ),
         (&["--kv-heads", "3"], "use --family llama"),
         (

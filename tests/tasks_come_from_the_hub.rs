@@ -181,7 +181,7 @@ fn without_a_connection_it_says_what_to_copy_from_where() {
         (("HF_ENDPOINT", nowhere.as_str()), "cannot be reached"),
         (
             ("HF_HUB_OFFLINE", "1"),
-            "HF_HUB_OFFLINE forbids to fetch it",
+            "HF_HUB_OFFLINE is set; unset it to fetch from the hub",
         ),
     ] {
         let output = fetch(&place, &["arc_easy"], &[env]);

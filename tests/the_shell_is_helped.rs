@@ -100,3 +100,105 @@ fn every_command_has_a_manual_page() {
     assert!(page("heirloom-data-prepare.1").contains(".SH NAME"));
     assert_eq!(stdout(&["man"]), page("heirloom.1"));
 }
+
+/// `heirloom doctor` with these variables, without a network: what it prints, and its exit code.
+fn doctor(
+    place: &std::path::Path,
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
+    command.arg("doctor").args(args).current_dir(place);
+    for name in [
+        "LC_ALL",
+        "LC_CTYPE",
+        "LANG",
+        "NO_COLOR",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        command.env_remove(name);
+    }
+    command
+        .env("HF_HUB_OFFLINE", "1")
+        .envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+#[test]
+fn doctor_names_what_is_there_and_what_to_do() {
+    let place = tempfile::tempdir().unwrap();
+    let (code, text) = doctor(place.path(), &[], &[("LANG", "C")]);
+    assert_eq!(code, Some(0), "{text}");
+    for wanted in [
+        "ok    terminal   stdout is not a terminal\n",
+        "warn  locale     LANG=C is not UTF-8",
+        "export LC_ALL=C.UTF-8\n",
+        "ok    cpu        ",
+        "train.dtype = \"auto\" is ",
+        "ok    disk       ",
+        "ok    hub        not asked: HF_HUB_OFFLINE is set\n",
+        "ready to train\n",
+    ] {
+        assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
+    }
+    // Nothing is left behind.
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn doctor_has_the_same_as_json() {
+    let place = tempfile::tempdir().unwrap();
+    let (code, text) = doctor(place.path(), &["--json"], &[("LC_ALL", "C.UTF-8")]);
+    assert_eq!(code, Some(0), "{text}");
+    let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(all["usable"], true);
+    let version = all["version"].as_str().unwrap();
+    assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{version}");
+    let checks = all["checks"].as_array().unwrap();
+    let of = |name: &str| checks.iter().find(|c| c["name"] == name).unwrap();
+    for name in [
+        "terminal", "colours", "locale", "glyphs", "cpu", "kernels", "memory", "gpu", "mpi",
+        "nccl", "disk", "space", "hub",
+    ] {
+        let check = of(name);
+        let status = check["status"].as_str().unwrap();
+        assert!(["ok", "warn"].contains(&status), "{check}");
+        // A warning says what to do.
+        assert!(status == "ok" || check["advice"].is_string(), "{check}");
+    }
+    assert_eq!(of("locale")["status"], "ok");
+}
+
+/// A hub that does not answer is a finding; a place that takes no runs makes heirloom unusable.
+#[test]
+fn doctor_fails_only_where_no_run_can_be_written() {
+    let place = tempfile::tempdir().unwrap();
+    let dead = [
+        ("HF_HUB_OFFLINE", ""),
+        ("HF_ENDPOINT", "http://127.0.0.1:9"),
+    ];
+    let (code, text) = doctor(place.path(), &[], &dead);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("warn  hub        http://127.0.0.1:9 cannot be reached"),
+        "{text}"
+    );
+    let (code, text) = doctor(place.path(), &["--runs", "/proc/self"], &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("FAIL  disk       /proc/self cannot be written"),
+        "{text}"
+    );
+    assert!(
+        text.contains("name another directory with --runs DIR"),
+        "{text}"
+    );
+    assert!(text.contains("no training is possible"), "{text}");
+}

@@ -7,8 +7,8 @@ A program linked with them needs no NVIDIA library to start. Where one is missin
 code. x86-64 Linux: a function is a jump through a table, whose slots are empty at first; the first call keeps the registers
 that carry arguments, looks the function up, and goes on to it.
 
-Functions that the oldest supported driver lacks (CUDA 12.0: driver 525) are left out: a program that could call one does not
-link.
+Functions that the oldest supported driver (CUDA 12.0: driver 525) or NCCL (2.22) lacks are left out: a program that could call
+one does not link.
 """
 
 import pathlib
@@ -16,18 +16,21 @@ import re
 import subprocess
 import sys
 
+# cudarc's names for the functions of the oldest driver, and of the oldest NCCL that it knows.
+CUDA = '"cuda-12000"'
+NCCL = '"nccl-02022"'
 # Name to link with, cudarc's module, versions of the library to try, with the version of CUDA that the driver must support
-# for each, and what its functions return where the library is missing. Libraries of one major version of CUDA run with every driver of
-# that version and later ones (CUDA Compatibility, <https://docs.nvidia.com/deploy/cuda-compatibility/>).
+# for each, what its functions return where the library is missing, and the oldest version whose functions count. Libraries of one
+# major version of CUDA run with every driver of that version and later ones (CUDA Compatibility,
+# <https://docs.nvidia.com/deploy/cuda-compatibility/>).
 LIBRARIES = [
-    ("cuda", "driver", {"libcuda.so.1": 0}, 100),  # CUDA_ERROR_NO_DEVICE
-    ("cublas", "cublas", {"libcublas.so.13": 13000, "libcublas.so.12": 12000}, 1),  # CUBLAS_STATUS_NOT_INITIALIZED
-    ("cublasLt", "cublaslt", {"libcublasLt.so.13": 13000, "libcublasLt.so.12": 12000}, 1),
-    ("curand", "curand", {"libcurand.so.10": 0}, 203),  # CURAND_STATUS_INITIALIZATION_FAILED
-    ("nvrtc", "nvrtc", {"libnvrtc.so.13": 13000, "libnvrtc.so.12": 12000}, 11),  # NVRTC_ERROR_INTERNAL_ERROR
+    ("cuda", "driver", {"libcuda.so.1": 0}, 100, CUDA),  # CUDA_ERROR_NO_DEVICE
+    ("cublas", "cublas", {"libcublas.so.13": 13000, "libcublas.so.12": 12000}, 1, CUDA),  # CUBLAS_STATUS_NOT_INITIALIZED
+    ("cublasLt", "cublaslt", {"libcublasLt.so.13": 13000, "libcublasLt.so.12": 12000}, 1, CUDA),
+    ("curand", "curand", {"libcurand.so.10": 0}, 203, CUDA),  # CURAND_STATUS_INITIALIZATION_FAILED
+    ("nvrtc", "nvrtc", {"libnvrtc.so.13": 13000, "libnvrtc.so.12": 12000}, 11, CUDA),  # NVRTC_ERROR_INTERNAL_ERROR
+    ("nccl", "nccl", {"libnccl.so.2": 0}, 2, NCCL),  # ncclSystemError
 ]
-# cudarc's name for the functions of the oldest driver.
-OLDEST = '"cuda-12000"'
 FOLDERS = ["", "/usr/local/cuda/lib64/", "/opt/cuda/lib64/", "/usr/lib/x86_64-linux-gnu/"]
 DECLARED = re.compile(r'extern "C" \{\s*fn (\w+)\([^;]*?\)\s*(?:->\s*([^;]+))?;', re.S)
 VERSIONS = re.compile(r"^(#\[cfg\(any\([^\n]*\)\)\]\n)?pub unsafe fn (\w+)\(", re.M)
@@ -120,10 +123,10 @@ __attribute__((visibility("hidden"))) void *lazy_{library}_find(unsigned i) {{
 def main():
     source, into = map(pathlib.Path, sys.argv[1:3])
     into.mkdir(parents=True, exist_ok=True)
-    for library, module, files, code in LIBRARIES:
+    for library, module, files, code, oldest in LIBRARIES:
         text = (source / "src" / module / "sys" / "mod.rs").read_text()
         declared = DECLARED.findall(text)
-        old = {name for versions, name in VERSIONS.findall(text) if not versions or OLDEST in versions}
+        old = {name for versions, name in VERSIONS.findall(text) if not versions or oldest in versions}
         names = sorted({name for name, _ in declared} & old)
         if not names:
             sys.exit(f"cudarc declares no functions of {library} where they were looked for")

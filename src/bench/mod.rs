@@ -27,7 +27,7 @@ pub use peak::gemm_gflops;
 pub struct Job {
     pub batch: usize,
     pub time: usize,
-    /// Measured steps; two more come first.
+    /// Measured steps, after two warm-up steps.
     pub steps: usize,
     /// Losses without gradients and updates.
     pub forward: bool,

@@ -16,18 +16,19 @@ use crate::text;
 
 /// Control a running training: pause, grow, roll back, query status
 ///
-/// Without RUN, the only live run is meant: the first word is RUN when what follows it is a command (and there is such a
-/// run, where the whole line is a command as well). Exit codes: 0 done,
+/// Without RUN, the command goes to the only run in progress. The first word is taken as RUN if the rest is a command;
+/// if the whole line is a command as well, only if a run of that name exists. Exit codes: 0 done,
 /// 1 refused by the trainer or not answered, 2 no such command, no such run, or a run that is not running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help(), override_usage = "heirloom ctl [OPTIONS] [RUN] COMMAND...")]
 pub struct Args {
-    /// The run's name under the runs directory, or a path [default: the only live run], then what to do; see below
+    /// The run's name under the runs directory, or a path [default: the only run in progress], then what to do; see
+    /// below
     #[arg(value_name = "COMMAND", required = true, num_args = 1.., value_parser = super::values::exact_text())]
     words: Vec<String>,
     #[command(flatten)]
     global: Global,
-    /// Longest wait for the answer, which comes at a step boundary
+    /// Maximum wait for the answer, which is sent at a step boundary
     #[arg(long, value_name = "SECONDS", default_value_t = 120.0)]
     timeout: f64,
     /// Print the answer as JSON
@@ -38,7 +39,7 @@ pub struct Args {
 fn help() -> String {
     let status = (
         "status",
-        "how the run stands (with --json as `show --json`)",
+        "status of the run (with --json: as `show --json`)",
     );
     let rows = words::USAGES.iter().map(|u| (u.words, u.help));
     let mut text = String::from("Commands:\n");
@@ -118,13 +119,13 @@ impl Args {
         };
         client.set_timeout(Some(seconds))?;
         if client.send(&message).is_err() {
-            return self.unanswered("the trainer has gone");
+            return self.unanswered("the trainer's process has ended");
         }
         match client.receive() {
             Ok(answer) => self.tell(answer),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 self.unanswered(&format!(
-                    "no answer within {} s; the command may still be obeyed at the next step boundary",
+                    "no answer within {} s; the command may still be applied at the next step boundary",
                     self.timeout
                 ))
             }

@@ -13,7 +13,7 @@ use crate::dashboard::collapse;
 use crate::demo::{self, Demo, Head, Known, Told};
 use crate::threads;
 
-/// See attention collapse, in a toy
+/// Show attention collapse in a small example
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -35,7 +35,8 @@ impl Args {
     }
 }
 
-/// Two toys of the Inheritune authors: softmax takes the rank of noisy scores to 1, and so does training of attention alone
+/// Two small examples of the Inheritune authors: softmax reduces the rank of noisy scores to 1, and so does training
+/// attention alone
 ///
 /// First, queries and keys of noise: k* of each head's scores and of their softmax, averaged over a batch. Then a network of one
 /// attention layer and nothing else, trained on random targets: k* of its heads as the steps go by. Reduced sizes take some
@@ -45,7 +46,7 @@ struct Collapse {
     /// The published sizes: a few minutes
     #[arg(long)]
     full: bool,
-    /// What the noise is drawn from
+    /// Seed of the noise
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
     /// Print JSON
@@ -73,7 +74,7 @@ impl Collapse {
         }
         // Who leaves early does not wait: the next word finds nobody.
         drop(told);
-        worker.join().map_err(|_| anyhow!("the demo broke off"))?;
+        worker.join().map_err(|_| anyhow!("the demo failed"))?;
         match self.json {
             true => say::json(&self.value(&known))?,
             false => say::out(&summary(&known))?,

@@ -26,10 +26,10 @@ pub struct Args {
     /// The directory (hf) or file (gguf) to write
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// What weights are stored as: f32, f16 or bf16 (hf), f32, f16 or q8_0 (gguf)
+    /// Type in which weights are stored: f32, f16 or bf16 (hf), f32, f16 or q8_0 (gguf)
     #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
     dtype: Type,
-    /// Most bytes in one safetensors file, as in 500MB or 5GB (hf)
+    /// Maximum size of one safetensors file, as in 500MB or 5GB (hf)
     #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
     shard_size: u64,
     /// Replace an existing model

@@ -18,7 +18,7 @@ pub(super) fn live_run(name: Option<&str>, runs: &Path, command: &str) -> Result
         return Ok(RunDir::open(runs, name)?);
     }
     let dir = pick::only_live(runs, command)?;
-    say::err(&format!("run {}, the only live one", dir.name()));
+    say::err(&format!("run {}, the only one in progress", dir.name()));
     Ok(dir)
 }
 
@@ -28,7 +28,7 @@ pub(super) fn live_run(name: Option<&str>, runs: &Path, command: &str) -> Result
 /// When it is missing.
 pub(super) fn last_run(runs: &Path) -> Result<RunDir> {
     let dir = pick::last_written(runs)?;
-    say::err(&format!("run {}, the last one written", dir.name()));
+    say::err(&format!("run {}, the most recently written", dir.name()));
     Ok(dir)
 }
 

@@ -27,13 +27,13 @@ pub struct Args {
     /// The run or the log
     #[arg(value_name = "RUN|LOG", value_parser = super::values::exact_text())]
     training: String,
-    /// What it is compared with: a log, or a run, of which the reference counts, else its latest phase [default: the run's own reference]
+    /// Reference curve: a log, or a run (its reference, or else its latest phase) [default: the run's own reference]
     #[arg(long, value_name = "RUN|LOG", value_parser = super::values::exact_text())]
     reference: Option<String>,
     /// A phase of the run: reference, round-1, random, ... [default: the latest]
     #[arg(long, value_name = "NAME")]
     phase: Option<String>,
-    /// Use nothing after this step of the phase [default: the latest]
+    /// Ignore everything after this step of the phase [default: the latest]
     #[arg(long, value_name = "STEP")]
     at: Option<u64>,
     /// The step of the phase to forecast [default: its planned end; of a log the end of its schedule, else of its reference]
@@ -42,7 +42,7 @@ pub struct Args {
     /// The learning rates: cosine, linear, constant or wsd, and peak, lowest rate, steps of warm-up and of all
     #[arg(long, value_name = "KIND:PEAK,MIN,WARMUP,STEPS", value_parser = schedule)]
     schedule: Option<LearningRate>,
-    /// The largest gap that counts as a match, in nats [default: the run's matching.tolerance; 0 for logs]
+    /// Largest gap that counts as a match, in nats [default: the run's matching.tolerance; 0 for logs]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     tolerance: Option<f64>,
     #[command(flatten)]

@@ -20,10 +20,10 @@ const LONGEST_PROMPT: u64 = 16 << 20;
 pub struct Args {
     #[arg(value_name = "MODEL", help = super::values::MODEL, value_parser = super::values::exact_text())]
     model: String,
-    /// The text to go on from; - reads it from stdin
+    /// The text to continue; - reads it from stdin
     #[arg(long, value_name = "TEXT")]
     prompt: String,
-    /// Most tokens to add
+    /// Maximum number of tokens to generate
     #[arg(short = 'n', long = "tokens", value_name = "N", default_value_t = 100)]
     n: usize,
     /// Divides the logits; 0 takes the likeliest token every time
@@ -82,7 +82,7 @@ impl Args {
         let shape = &files.config;
         let need = memory_bytes(shape, 1, room.min(256), Mode::Forward, Format::PLAIN)
             + cache_bytes(shape, room);
-        super::memory::check_memory(need, &Device::Cpu, "this model with so long a text")?;
+        super::memory::check_memory(need, &Device::Cpu, "this model with a text of this length")?;
         let model = files.load(&Device::Cpu)?;
         let sampling = Sampling {
             temperature: self.temperature,

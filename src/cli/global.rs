@@ -52,7 +52,7 @@ pub struct UiArgs {
     /// Colours for a dark or a light background [default: HEIRLOOM_THEME, else auto: by COLORFGBG, else dark]
     #[arg(long, value_enum, value_name = "NAME", global = true)]
     theme: Option<ThemeName>,
-    /// What charts are drawn with [default: braille; block for TERM=linux; ascii in a locale without UTF-8]
+    /// Characters that charts are drawn with [default: braille; block for TERM=linux; ascii in a locale without UTF-8]
     #[arg(long, value_enum, value_name = "SET", global = true)]
     glyphs: Option<Glyphs>,
     /// No full-screen dashboard: plain lines (as with ACCESSIBLE=1, TERM=dumb, TERM=vt100)
@@ -122,7 +122,12 @@ impl UiArgs {
         args
     }
 
-    /// What charts are drawn with, where that was asked for.
+    /// Number of colours of this process's terminal.
+    pub fn depth(&self) -> Depth {
+        Theme::depth_of_terminal(self.color)
+    }
+
+    /// Characters that charts are drawn with, where that was asked for.
     pub fn glyphs(&self) -> Option<Glyphs> {
         self.glyphs
     }

@@ -20,7 +20,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Data", &["data"]),
     (
         "This machine",
-        &["bench", "selftest", "demo", "completions", "man"],
+        &["doctor", "bench", "selftest", "demo", "completions", "man"],
     ),
 ];
 
@@ -58,25 +58,31 @@ const VARIABLES: &[(&str, &str)] = &[
         "HF_TOKEN, HF_HOME",
         "the Hugging Face hub: access token, cache",
     ),
-    ("HF_ENDPOINT", "another address of the hub"),
-    ("HF_HUB_OFFLINE=1", "take models from the cache alone"),
+    ("HF_ENDPOINT", "address of a mirror of the hub"),
+    (
+        "HF_HUB_OFFLINE=1",
+        "take models from the cache only, without network",
+    ),
     (
         "CUDA_VISIBLE_DEVICES",
-        "the GPUs that --device cuda:N counts",
+        "the visible GPUs; --device cuda:N counts them from 0",
     ),
     (
         "HEIRLOOM_UNIT",
-        "the CPU's unit for bf16: amx, avx512 or portable",
+        "instructions for bf16 on a CPU: amx, avx512 or portable",
     ),
     (
         "HEIRLOOM_ATTENTION",
-        "mma keeps a Hopper GPU to the general attention kernels",
+        "mma: the general attention kernels also on Hopper GPUs",
     ),
     (
         "HEIRLOOM_GPU",
-        "features of a GPU's step that are off by default (docs/gpu.md), or all",
+        "optional GPU features, off by default (docs/gpu.md), or all",
     ),
-    ("RUST_BACKTRACE=1", "where an internal error came from"),
+    (
+        "RUST_BACKTRACE=1",
+        "print a backtrace after an internal error",
+    ),
 ];
 
 /// Gives the command line's definition grouped help.

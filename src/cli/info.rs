@@ -78,7 +78,7 @@ impl Args {
             let config = config::load(&source, &[])?.config;
             if config.reference.train.is_none() {
                 bail!(
-                    "{} reads its reference from a path; ask for that: heirloom info {}",
+                    "{} reads its reference from a path; describe that model instead: heirloom info {}",
                     text::clean(&self.model),
                     text::clean(config.reference.path.as_deref().unwrap_or(""))
                 );

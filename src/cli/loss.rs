@@ -121,7 +121,7 @@ impl Args {
         let mut more = String::new();
         match blocks {
             Some(1) => more.push_str(
-                "no error    the text holds one window: more of them are the same tokens\n",
+                "no error    the text has room for one window; more would repeat its tokens\n",
             ),
             Some(blocks) => more.push_str(&format!(
                 "error       over the {blocks} disjoint blocks of the text: the windows overlap\n"

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod ctl;
 pub mod data;
 pub mod demo;
+pub mod doctor;
 pub mod eval;
 pub mod exit;
 pub mod export;
@@ -38,11 +39,14 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::threads;
 pub use global::{Global, UiArgs};
 
+/// The version of this program, with the commit of a release build from a repository.
+pub const VERSION: &str = env!("HEIRLOOM_VERSION");
+
 /// Train small language models from the good layers of big ones.
 ///
 /// Without a command, the home screen: presets to start, runs to open.
 #[derive(Debug, Parser)]
-#[command(name = "heirloom", version, about, max_term_width = 100)]
+#[command(name = "heirloom", version = VERSION, about, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -71,6 +75,7 @@ enum Command {
     Bench(bench::Args),
     Selftest(selftest::Args),
     Demo(demo::Args),
+    Doctor(doctor::Args),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -87,6 +92,7 @@ impl Command {
             | Self::Show(_)
             | Self::Forecast(_)
             | Self::Ls(_)
+            | Self::Doctor(_)
             | Self::Completions(_)
             | Self::Man(_) => false,
             Self::Data(_)
@@ -136,6 +142,7 @@ impl Cli {
             Some(Command::Selftest(args)) => args.run().map_err(exit::input),
             Some(Command::Data(args)) => args.run().map_err(exit::input),
             Some(Command::Export(args)) => args.run().map_err(exit::input),
+            Some(Command::Doctor(args)) => args.run(),
             Some(Command::Completions(args)) => args.run(command()).map(|()| exit::OK),
             Some(Command::Man(args)) => args.run(command()).map(|()| exit::OK),
             None => home::run(&self.global, command()),
@@ -183,7 +190,7 @@ mod tests {
             wanted.contains("\"d\"") && wanted.contains("plain: true"),
             "{wanted}"
         );
-        let commands: [&[&str]; 21] = [
+        let commands: [&[&str]; 22] = [
             &["train", "tiny"],
             &["attach"],
             &["ctl", "status"],
@@ -205,6 +212,7 @@ mod tests {
             &["bench", "ranks", "m", "--text", "a"],
             &["selftest"],
             &["demo", "collapse"],
+            &["doctor"],
         ];
         for command in commands {
             for place in 0..=command.len() {

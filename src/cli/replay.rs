@@ -22,12 +22,12 @@ const LARGEST: (u16, u16) = (500, 200);
 
 /// Replay a run as it happened, at any speed
 ///
-/// Without a terminal, what happens is printed as plain lines.
+/// Without a terminal, events are printed as plain lines.
 ///
 /// Nothing in the run's directory is changed. Waits of more than three seconds are shortened.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name under the runs directory, or a path [default: the last one written]
+    /// The run's name under the runs directory, or a path [default: the most recently written]
     #[arg(value_name = "RUN", value_parser = super::values::exact_text())]
     run: Option<String>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct Args {
     /// Begin at a step (1200) or at a run time (90s, 5m, 1h30m)
     #[arg(long, value_name = "STEP|TIME", value_parser = moment)]
     at: Option<Moment>,
-    /// Begin with standing still
+    /// Start paused
     #[arg(long)]
     paused: bool,
     /// Write the dashboard as it stood at --at (without it: at the end) to this file: a picture as .svg, text as .txt
@@ -64,10 +64,9 @@ impl Args {
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let screen = terminal && !self.json && !self.global.ui.plain();
         if self.paused && !screen {
-            return Err(exit::usage(
-                "--paused needs the dashboard: nothing could ever end a pause of plain lines",
-            )
-            .into());
+            return Err(
+                exit::usage("--paused needs the dashboard: plain lines cannot be resumed").into(),
+            );
         }
         let mut replay = Replay::open(dir.path(), self.speed)?;
         if let Some(moment) = self.at {
@@ -155,7 +154,7 @@ fn size(text: &str) -> Result<(u16, u16), String> {
 /// The lines as they came, then the table.
 fn lines(replay: Replay, dir: &RunDir, json: bool) -> Result<()> {
     if replay.is_growing() {
-        say::err("the run goes on; this replays what there is now");
+        say::err("the run is still in progress; this replays what it has written so far");
     }
     let end = replay::print(replay, &mut std::io::stdout().lock(), json)?;
     if let Some(mut state) = end.filter(|_| !json) {

@@ -24,13 +24,13 @@ pub struct Args {
     /// auto (the first GPU, else the CPU), cpu, cuda, or cuda:N for the GPU of that number
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
-    /// The number that inputs are drawn from
+    /// Seed of the inputs
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Check one precision of products, and no recipe
     #[arg(long, value_enum, value_name = "DTYPE")]
     only: Option<Only>,
-    /// Print failures and the counts alone
+    /// Print failures and the counts only
     #[arg(long)]
     quiet: bool,
 }
@@ -239,13 +239,13 @@ fn recipe_in(place: &Path, device: &str) -> Result<String> {
     };
     let (first, second) = (losses("first")?, losses("second")?);
     if first != second {
-        bail!("validation losses are others when it is run again: {first:?}, {second:?}");
+        bail!("validation losses differ between two identical runs: {first:?}, {second:?}");
     }
     let (Some(begin), Some(end)) = (first.first(), first.last()) else {
         bail!("no evaluation was made");
     };
     Ok(format!(
-        "{} evaluations, {begin} to {end}, twice the same",
+        "{} evaluations, {begin} to {end}, identical in both runs",
         first.len()
     ))
 }

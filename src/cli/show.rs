@@ -11,7 +11,7 @@ use crate::text;
 /// Show a run: its state, the table of its phases, its checkpoints
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name under the runs directory, or a path [default: the last one written]
+    /// The run's name under the runs directory, or a path [default: the most recently written]
     #[arg(value_name = "RUN", value_parser = super::values::exact_text())]
     run: Option<String>,
     #[command(flatten)]

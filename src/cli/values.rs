@@ -1,6 +1,8 @@
 //! Values that arguments of several commands have.
 
-use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{
+    OsStringValueParser, PossibleValuesParser, StringValueParser, TypedValueParser,
+};
 
 use crate::ops::PrecisionChoice;
 use crate::text::exact;
@@ -15,6 +17,14 @@ pub(super) const MODEL: &str = "A model's directory, a .gguf file, hf:OWNER/NAME
 pub(super) fn precision() -> impl TypedValueParser<Value = PrecisionChoice> {
     PossibleValuesParser::new(PrecisionChoice::NAMES)
         .try_map(|name| name.parse::<PrecisionChoice>())
+}
+
+/// Reads a number above 0, such as the rate of a link.
+pub(super) fn above_zero() -> impl TypedValueParser<Value = f64> {
+    StringValueParser::new().try_map(|given| match given.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err(format!("expected a number above 0, got {given:?}")),
+    })
 }
 
 /// Reads an argument that names a run, a model or a file: as it is where it is UTF-8, with the escapes of

@@ -19,10 +19,10 @@ use crate::text::{self, exact};
 
 /// Watch a run of another process, or a finished one
 ///
-/// Without a terminal, what happens is printed as plain lines.
+/// Without a terminal, events are printed as plain lines.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name under the runs directory, or a path [default: the last one written]
+    /// The run's name under the runs directory, or a path [default: the most recently written]
     #[arg(value_name = "PATH", value_parser = super::values::exact_text())]
     path: Option<String>,
     #[command(flatten)]

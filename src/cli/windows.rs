@@ -24,7 +24,7 @@ pub struct Windows {
     /// Where windows start
     #[arg(long, value_enum, value_name = "HOW", default_value = "even")]
     sample: Sample,
-    /// What random starts are drawn from
+    /// Seed of random starts
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }

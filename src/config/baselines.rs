@@ -70,7 +70,7 @@ pub(super) fn check(config: &Config, places: &mut Places) {
             report(
                 i,
                 "name",
-                format!("{name:?} is the name of another model of every run; choose another one"),
+                format!("{name:?} is reserved for a model that every run has; choose another name"),
             );
         }
         if let BaselineStart::Layers {

@@ -8,19 +8,20 @@ const RULES: [(&str, &str); 6] = [
     ("free", "takes effect with the next step."),
     (
         "free until ...",
-        "takes effect with the next step (values of the rounds: from round 1 on); refused once the run has come that far.",
+        "takes effect with the next step (values of the rounds: from round 1 on); refused from that point of the run on.",
     ),
     (
         "then only `false`",
-        "a control that is switched off is left out, or given up when it is in progress.",
+        "switches a control off: it is skipped, or stopped if it is in progress.",
     ),
     (
         "next round",
-        "takes effect at the next phase that is a round; the phase in progress keeps its value, however often it is resumed, and so do the controls that follow it.",
+        "takes effect with the next round; the phase in progress and the controls after it keep their values, also \
+         through further resumes.",
     ),
     (
         "same tokens",
-        "other files may be named, when their tokens are the same: fingerprints are compared.",
+        "the files may change if their tokens stay the same (fingerprints are compared).",
     ),
     (
         "refused",
@@ -36,7 +37,7 @@ Any number of sections, each a model that is trained after the rounds and the co
 - `start`: `\"random\"` (the final model's shape), `\"full\"` (random, the reference's shape), `\"inherit\"` (the final model's layers of the
   reference), `\"stack\"` (two phases: a random model of half the final model's layers, then that model twice, one block on the
   other), `\"hybrid\"` (the reference's first layers, half as many, twice), `\"half-width\"` (every layer of the reference, the first half of its
-  width, heads and MLP units), `{half = true, n_head = 12}` (the same with so many heads, where they do not halve), or
+  width, heads and MLP units), `{half = true, n_head = 12}` (the same with this number of heads, where half of the heads is not a whole number), or
   `{layers = [0, 2], what = [\"attention\", \"norms\"]}` (parts of layers of the reference, each of the two keys optional; the rest is random).
 - `steps`: `\"same\"` (as the rounds that made the final model; the default), `\"2x\"`, or a number.
 - `objective`: `\"ce\"` (cross-entropy; the default) or `{distill = {teacher = \"reference\", alpha = 0.4, temperature = 1.0}}`: minimise

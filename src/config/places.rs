@@ -106,7 +106,7 @@ impl Places {
         problems.sort_by_key(|(order, _)| *order);
         let mut problems: Vec<String> = problems.into_iter().map(|(_, text)| text).collect();
         if full {
-            problems.push("there may be more problems: these are mended first".into());
+            problems.push("there may be more problems; fix these first".into());
         }
         if problems.is_empty() {
             Ok(())

@@ -121,7 +121,7 @@ impl Change {
         match self.key.on_resume {
             OnResume::NewPhase(_) => {
                 format!(
-                    "{given} takes effect at the next phase that is a round; the present one keeps {old}, and so do \
+                    "{given} takes effect with the next round; the present one keeps {old}, and so do \
                      controls that follow it"
                 )
             }
@@ -199,7 +199,7 @@ pub fn judge(
         };
         let problem = format!(
             "{path} cannot change on a resume: it is {old} in this run, {place} makes it {new}, and {why}; \
-             {remedy} to go on with run {run}, or start a new run for another value"
+             {remedy} to continue run {run}, or start a new run for another value"
         );
         problems.push(text::clean(&problem).into_owned());
     }
@@ -321,7 +321,7 @@ mod tests {
             say("lr = 0.01", "lr = 0.02", Stage::Reference),
             "train.lr = 0.02 takes effect in round 1; the reference follows reference.train.lr (was 0.01)"
         );
-        assert!(say("128", "256", Stage::Rounds).contains("takes effect at the next phase"));
+        assert!(say("128", "256", Stage::Rounds).contains("takes effect with the next round"));
     }
 
     /// Each rule is explained on the page.

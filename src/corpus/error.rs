@@ -29,7 +29,7 @@ pub enum CorpusError {
         path: PathBuf,
         encoding: &'static str,
     },
-    #[error("{} is not UTF-8: byte {at} does not belong; convert it first", path.display())]
+    #[error("{} is not UTF-8: byte {at} is invalid; convert it first", path.display())]
     NotUtf8 { path: PathBuf, at: usize },
     #[error("{}:{line}: {what}", path.display())]
     Line {
@@ -47,9 +47,9 @@ pub enum CorpusError {
     Directory { name: String },
     #[error("{name}: {what}")]
     Pattern { name: String, what: String },
-    #[error("{name}: no file of a known kind is there")]
+    #[error("{name}: no file of a supported kind there")]
     NoFiles { name: String },
-    #[error("{name} means texts and token files alike; name one kind")]
+    #[error("{name} matches both texts and token files; name one kind")]
     Mixed { name: String },
     #[error(
         "unknown tokenizer {name:?}; use \"byte\", \"gpt2\", or the path of a tokenizer.json or of a directory with one"
@@ -66,7 +66,8 @@ pub enum CorpusError {
         vocab: usize,
     },
     #[error(
-        "the {name} tokenizer names no end of text, which parts documents; add \"eos_token\" to a tokenizer_config.json beside it"
+        "the {name} tokenizer has no end-of-text token to separate documents; add \"eos_token\" to a \
+         tokenizer_config.json next to it"
     )]
     NoEndOfText { name: String },
     #[error("{}: {what}", path.display())]
@@ -93,7 +94,7 @@ pub enum CorpusError {
     NoMemory { name: String, held: u64, free: u64 },
     #[error("{} exists; --force overwrites it", path.display())]
     Exists { path: PathBuf },
-    #[error("{}: {what}; --force begins again", path.display())]
+    #[error("{}: {what}; --force starts over", path.display())]
     Unlike { path: PathBuf, what: String },
 }
 

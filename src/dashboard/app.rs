@@ -72,7 +72,7 @@ fn show(feed: &mut dyn Feed, options: &Options, past: RunState) -> Result<(Exit,
         Some(start) => hold_output(start.held()).map(Some),
         None => options.log.as_deref().map(redirect_output).transpose(),
     };
-    output = redirected.context("cannot set the shell's output aside")?;
+    output = redirected.context("cannot redirect stdout and stderr")?;
     let mut app = App::new(feed, options, past, output.as_mut());
     let exit = event_loop::drive(&mut app, &mut terminal)?;
     Ok((exit, app.session.run))

@@ -61,7 +61,7 @@ impl Nearby {
             None => "Tab lists those that do".into(),
         };
         Err(format!(
-            "compare: no run {name:?} lies next to this one; {advice}"
+            "compare: no run {name:?} in the same directory; {advice}"
         ))
     }
 

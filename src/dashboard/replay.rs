@@ -88,7 +88,7 @@ impl Replay {
                 let (_, end) = clock::span(events);
                 if seconds > end {
                     let (at, end) = (duration(seconds), duration(end));
-                    bail!("--at: the run took {end}, not {at}; a bare number is a step");
+                    bail!("--at {at}: the run lasted {end}; a number without a unit is a step");
                 }
                 self.clock.go_to_time(events, seconds);
             }

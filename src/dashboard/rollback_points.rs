@@ -62,7 +62,7 @@ fn last_eval<'a>(branch: &'a Branch, note: &CheckpointNote) -> Option<&'a EvalPo
 pub fn abandons(run: &RunState, point: &Point) -> String {
     if !point.live {
         return format!(
-            "it returns to a branch that was left; the present one, at step {}, is abandoned",
+            "it returns to an abandoned branch; the present branch, at step {}, is abandoned",
             thousands(run.core.step)
         );
     }

@@ -40,6 +40,7 @@ mod layers;
 mod marks;
 mod notices;
 mod plain;
+mod ranked;
 pub(super) mod realistic;
 mod replay;
 pub(super) mod rows;

@@ -113,13 +113,7 @@ impl Theme {
     }
 
     fn for_environment(name: ThemeName, mode: ColorMode, value: impl Fn(&str) -> String) -> Self {
-        let depth = match mode {
-            ColorMode::Auto => depth(&value),
-            ColorMode::Never => Depth::Mono,
-            ColorMode::Basic => Depth::Basic,
-            ColorMode::Indexed => Depth::Indexed,
-            ColorMode::True => Depth::True,
-        };
+        let depth = depth_for(mode, &value);
         let name = match name {
             ThemeName::Auto => match is_light(&value("COLORFGBG")) {
                 Some(true) => ThemeName::Light,
@@ -130,6 +124,11 @@ impl Theme {
             chosen => chosen,
         };
         Self::of(name, depth)
+    }
+
+    /// Returns the number of colours that a theme may use on this process's terminal.
+    pub fn depth_of_terminal(mode: ColorMode) -> Depth {
+        depth_for(mode, &|name: &str| std::env::var(name).unwrap_or_default())
     }
 
     /// Returns a theme of so many colours; `Auto` is dark.
@@ -293,7 +292,18 @@ pub fn put(cell: &mut Cell, c: char, style: Style) {
     cell.set_char(c).set_style(Style::reset().patch(style));
 }
 
-/// How many colours the terminal has.
+/// Returns the number of colours for a mode, in an environment.
+fn depth_for(mode: ColorMode, value: &impl Fn(&str) -> String) -> Depth {
+    match mode {
+        ColorMode::Auto => depth(value),
+        ColorMode::Never => Depth::Mono,
+        ColorMode::Basic => Depth::Basic,
+        ColorMode::Indexed => Depth::Indexed,
+        ColorMode::True => Depth::True,
+    }
+}
+
+/// Returns the number of colours that the terminal has.
 fn depth(value: &impl Fn(&str) -> String) -> Depth {
     let (term, colorterm) = (value("TERM"), value("COLORTERM"));
     // https://no-color.org: set and not empty.

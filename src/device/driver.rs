@@ -56,7 +56,7 @@ pub enum DriverError {
     TooOld(i32),
     #[error("the NVIDIA driver finds no GPU{0}")]
     NoGpu(String),
-    #[error("the NVIDIA driver answers {name} (error {code}){hint}")]
+    #[error("the NVIDIA driver reports {name} (error {code}){hint}")]
     Refused {
         code: i32,
         name: String,
@@ -145,12 +145,12 @@ impl Driver {
             0 => return Ok(()),
             NO_DEVICE => return Err(no_gpu()),
             2 => ": its memory is full",
-            46 => ": another program has it for itself",
+            46 => ": another process uses it exclusively",
             802 => ": NVSwitch's fabric manager is not running",
             803 => {
                 ": its library and its kernel module differ; restart the machine or reload the module"
             }
-            999 => ": nvidia-smi and the kernel's log may tell more",
+            999 => "; see nvidia-smi and the kernel's log (dmesg)",
             _ => "",
         };
         Err(DriverError::Refused {

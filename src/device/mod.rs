@@ -3,6 +3,7 @@
 //! This room knows no model, and of a run only how it reports a GPU.
 
 mod driver;
+mod libraries;
 pub mod memory;
 #[cfg(feature = "cuda")]
 mod monitor;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use crate::run::GpuStats;
 
 pub use driver::{CAPABILITY, Capability, DriverError, Gpu, gpus};
+pub use libraries::first_library;
 #[cfg(feature = "cuda")]
 pub use monitor::Monitor;
 
@@ -104,7 +106,7 @@ pub enum DeviceError {
         capability: Capability,
     },
     #[error(
-        "{name} is there, but this program was built without the feature `cuda` (docs/gpu.md tells how to build it)"
+        "{name} is there, but this program was built without the feature `cuda` (how to build with it: docs/gpu.md)"
     )]
     CpuOnly { name: String },
     #[error("{name} cannot be used: {why}")]
@@ -148,7 +150,7 @@ fn best() -> Chosen {
     if cfg!(not(feature = "cuda")) {
         return cpu(installed.map(|name| {
             format!(
-                "{name} is not used: this program was built without the feature `cuda` (docs/gpu.md tells how to build it)"
+                "{name} is not used: this program was built without the feature `cuda` (how to build with it: docs/gpu.md)"
             )
         }));
     }
@@ -215,8 +217,8 @@ fn told(error: &str) -> String {
     let error = error.lines().next().unwrap_or_default();
     let cause = |words: &str| format!("{words} ({error})");
     match error {
-        e if e.contains("OUT_OF_MEMORY") => cause("its memory is used up by others"),
-        e if e.contains("DEVICE_UNAVAILABLE") => cause("another program holds it for itself"),
+        e if e.contains("OUT_OF_MEMORY") => cause("its memory is used by other processes"),
+        e if e.contains("DEVICE_UNAVAILABLE") => cause("another process uses it exclusively"),
         e if e.contains("CUBLAS_STATUS_NOT_INITIALIZED") || e.contains("CURAND") => cause(
             "libcublas, libcublasLt or libcurand of CUDA 12 or 13 (drivers before 580: of 12) is not found or does not start; they come with CUDA and with PyTorch, and LD_LIBRARY_PATH names their directory",
         ),
@@ -264,13 +266,13 @@ mod tests {
     fn errors_of_cudas_libraries_are_told_in_words() {
         let busy = told("DriverError(CUDA_ERROR_DEVICE_UNAVAILABLE, \"busy\")\n   0: main\n");
         assert!(
-            busy.starts_with("another program holds it for itself ("),
+            busy.starts_with("another process uses it exclusively ("),
             "{busy}"
         );
         assert!(!busy.contains('\n'), "{busy}");
         let full = told("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
         assert!(
-            full.starts_with("its memory is used up by others"),
+            full.starts_with("its memory is used by other processes"),
             "{full}"
         );
         let blas = told("CublasError(CUBLAS_STATUS_NOT_INITIALIZED)");

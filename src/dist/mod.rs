@@ -12,8 +12,8 @@ pub mod launch;
 pub(crate) mod local;
 #[cfg(feature = "mpi")]
 pub mod mpi;
-#[cfg(any(feature = "mpi", test))]
-mod peer;
+pub mod nccl;
+pub mod peer;
 mod solo;
 
 use std::ops::Range;
@@ -110,6 +110,11 @@ pub trait Ranks: std::fmt::Debug + Send + Sync {
     /// The engine's name and release.
     fn library(&self) -> String {
         String::new()
+    }
+
+    /// The names of the hosts, each once, in the order of their first rank.
+    fn hosts(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// The number of ranks that run on the same cores as this one, itself included.

@@ -34,8 +34,8 @@ pub fn text(subject: &Subject, plain: &Plain, target: &Path, dtype: DType) -> St
             let _ = data(&mut out, run);
         }
         None => out.push_str(
-            "It was converted from a model of another form. What it was trained on, and how, is told where that model \
-             comes from; so are its license and its limits.\n",
+            "It was converted from another format. For its training data, license and limitations, see the \
+             documentation of the original model.\n",
         ),
     }
     if !plain.changes.is_empty() {
@@ -103,7 +103,9 @@ fn making(out: &mut String, run: &FromRun) -> std::fmt::Result {
         Start::Random => "random weights",
         Start::Loaded => "the loaded weights",
         Start::Inherit | Start::Restart => "the reference's layers",
-        Start::Keep => "what the round before had trained, with further layers of the reference",
+        Start::Keep => {
+            "the layers trained in the previous round, and further layers of the reference"
+        }
         Start::Reference => "the reference",
         Start::Stack => "a model of half as many layers, stacked twice",
         Start::Hybrid => "the reference's first layers, stacked twice",

@@ -55,7 +55,7 @@ pub fn save(subject: &Subject, plain: &mut Plain, job: Job) -> Result<(), Export
     let wide = |spec: &&Spec| spec.shape.len() > 1 && stored_as(spec) != spec.dtype;
     if let Some(first) = specs.iter().find(wide) {
         plain.changes.push(format!(
-            "{} tensors, {} the first, are stored as F16: their rows are no whole number of blocks of {}.",
+            "{} tensors, {} the first, are stored as F16: the length of their rows is not a multiple of the block size {}.",
             specs.iter().filter(wide).count(),
             first.name,
             job.dtype

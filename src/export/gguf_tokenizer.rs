@@ -28,7 +28,7 @@ pub fn metadata(
         return Err(ExportError::Tokenizer {
             path: path.into(),
             what: format!(
-                "its tokenizer has {ids} ids, its vocabulary {vocab} rows; GGUF readers need as many"
+                "its tokenizer has {ids} ids, its vocabulary {vocab} rows; GGUF readers need equal numbers"
             ),
         });
     }
@@ -86,7 +86,8 @@ pub fn metadata(
         written.hugging_face = Some(json.to_string());
         changes.push(match byte_level && written.pre.is_none() {
             true => "llama.cpp has no name for the way the tokenizer splits text, so it takes another: feed it tokens, not text. Heirloom reads the tokenizer.json, which is in the file.".into(),
-            false => "llama.cpp's keys do not say all of the tokenizer: texts may become other tokens there. Heirloom reads the tokenizer.json, which is in the file.".into(),
+            false => "llama.cpp's keys cannot describe this tokenizer completely: llama.cpp may tokenize texts \
+             differently. Heirloom reads the tokenizer.json, which is in the file.".into(),
         });
     }
     let mut all = keys(written);

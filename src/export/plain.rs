@@ -56,7 +56,8 @@ pub fn plain(
     {
         let named = named_scaling(rope, factors, original.head_size).ok_or_else(|| {
             ExportError::Form(
-                "its rotary positions have a table of divisors that is no scaling config.json has a name for; write it with --format gguf".into(),
+                "its rotary positions use a table of divisors that config.json cannot describe; write it with \
+                 --format gguf".into(),
             )
         })?;
         changes.push(match named {

@@ -216,7 +216,7 @@ impl Dir {
         let links = fstat(&file)?.st_nlink;
         match links > 1 {
             true => Err(invalid(format!(
-                "it has {links} names (hard links), and the others would change with it; give it a copy of its own: cp \
+                "it has {links} hard links, and all of them would change; give it a copy of its own: cp \
                  FILE COPY && mv COPY FILE"
             ))),
             false => Ok(file),

@@ -77,7 +77,7 @@ pub fn read_start(file: &File, into: &mut [u8]) -> io::Result<usize> {
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(read_bytes(path, most)?).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        invalid(format!("it is not UTF-8: byte {at} does not belong"))
+        invalid(format!("it is not UTF-8: byte {at} is invalid"))
     })
 }
 
@@ -161,7 +161,7 @@ mod tests {
         let said = |path: &Path, most| read_text(path, most).unwrap_err().to_string();
         assert_eq!(said(&path, 4), "it is larger than 0 KiB");
         std::fs::write(&path, b"ab\xff").unwrap();
-        assert_eq!(said(&path, 9), "it is not UTF-8: byte 2 does not belong");
+        assert_eq!(said(&path, 9), "it is not UTF-8: byte 2 is invalid");
         let pipe = tmp.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for odd in [&pipe, tmp.path(), Path::new("/dev/zero")] {

@@ -104,7 +104,7 @@ mod tests {
             LayerChoice::Measured(Measure::Loss, 5),
         ] {
             let error = choose(&choice, 4, &[]).unwrap_err().to_string();
-            assert_eq!(error, "5 layers are to be kept of a model of 4");
+            assert_eq!(error, "cannot keep 5 of the model's 4 layers");
             assert_eq!(choose(&choice, 8, &[]).unwrap().len(), 5);
         }
     }

@@ -15,9 +15,9 @@ pub enum InheritError {
     },
     #[error("missing layer: layer {layer} of a model of {n_layer}, counted from 0")]
     NoLayer { layer: usize, n_layer: usize },
-    #[error("no layer is taken")]
+    #[error("no layer is selected")]
     Nothing,
-    #[error("no part of a layer is taken; start = \"random\" takes nothing of the reference")]
+    #[error("no part of a layer is selected; start = \"random\" uses nothing of the reference")]
     NoPart,
     #[error(
         "a stack is one block of layers twice, so the final model needs an even number of layers, and has {0}; choose inherit.layers, grow.step and grow.max_layers for an even number, or another start"
@@ -25,7 +25,7 @@ pub enum InheritError {
     Odd(usize),
     #[error("half the width: {what}; {advice}")]
     NotHalved { what: String, advice: String },
-    #[error("{keep} layers are to be kept of a model of {n_layer}")]
+    #[error("cannot keep {keep} of the model's {n_layer} layers")]
     TooMany { keep: usize, n_layer: usize },
     #[error("the layers cannot be compared: their {0} on these windows is not finite")]
     NotFinite(&'static str),

@@ -25,7 +25,7 @@ pub fn half_width(
     let kept = match n_head {
         Some(n) if n == 0 || n >= all => {
             return fail(format!(
-                "n_head = {n} is not a number of heads from 1 on and below the reference's {all}"
+                "n_head = {n} must be at least 1 and below the reference's {all}"
             ));
         }
         Some(n) => n,

@@ -109,12 +109,12 @@ impl File {
             (
                 self.tokenizer_source.is_some(),
                 "tokenizer_source",
-                "the tokenizer of base_model, or else of the first model, goes along as it is; leave the key out",
+                "the tokenizer of base_model, or else of the first model, is copied unchanged; leave the key out",
             ),
             (
                 self.tokenizer.is_some(),
                 "tokenizer",
-                "the tokenizer of base_model, or else of the first model, goes along as it is; leave the key out",
+                "the tokenizer of base_model, or else of the first model, is copied unchanged; leave the key out",
             ),
         ];
         if let Some((_, key, advice)) = refused.iter().find(|(there, ..)| *there) {

@@ -20,11 +20,11 @@ use crate::tensors::{self, INDEX, MODEL, PICKLES, TensorError};
 use crate::text;
 
 pub(super) use dataset::dataset;
-use environment::{is_offline, token, variable};
+pub(super) use environment::{is_offline, token, variable};
 
 /// Describes a model's shape; required.
 const CONFIG: &str = "config.json";
-const HUGGING_FACE: &str = "https://huggingface.co";
+pub(super) const HUGGING_FACE: &str = "https://huggingface.co";
 /// Most bytes of a list of files.
 const LARGEST_LIST: u64 = 16 << 20;
 /// Most files of weights of one model; the largest models have some hundreds.
@@ -72,7 +72,7 @@ pub(super) fn fetch(name: &str, cache: Option<&Path>) -> Result<Found, HubError>
         && let Some(path) = kept()
     {
         let notice = format!(
-            "the copy in {}: {} gives no answer of use ({why})",
+            "the copy in {}: {} gave no usable answer ({why})",
             text::path(&path),
             hub.client.endpoint,
         );
@@ -273,7 +273,7 @@ impl<'a> Hub<'a> {
         let (endpoint, name) = (self.client.endpoint.clone(), self.wanted.model.to_string());
         let error = match error {
             RequestError::Answer(why) => {
-                return self.refused(&format!("the answer makes no sense: {why}"));
+                return self.refused(&format!("unexpected answer: {why}"));
             }
             RequestError::Http(error) => *error,
         };
@@ -291,14 +291,14 @@ impl<'a> Hub<'a> {
                 token: self.client.has_token(),
             },
             ureq::Error::StatusCode(429) => {
-                self.refused("it has been asked too often (HTTP status 429); try again later")
+                self.refused("too many requests (HTTP status 429); try again later")
             }
             ureq::Error::StatusCode(status) => self.refused(&format!("HTTP status {status}")),
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
                 self.refused(&format!("{why}; check HF_ENDPOINT and HF_TOKEN"))
             }
             ureq::Error::Json(_) | ureq::Error::BodyExceedsLimit(_) => {
-                self.refused(&format!("the answer is no list of files ({why})"))
+                self.refused(&format!("the answer is not a list of files ({why})"))
             }
             _ => HubError::Unreachable {
                 endpoint,

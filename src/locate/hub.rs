@@ -26,12 +26,13 @@ pub enum HubError {
         cache: PathBuf,
     },
     #[error(
-        "neither HF_HUB_CACHE, HF_HOME nor HOME says where the hub's cache is; name a directory instead of hf:{name}"
+        "the hub's cache has no directory: set HF_HUB_CACHE, HF_HOME or HOME, or name a model's directory instead of \
+         hf:{name}"
     )]
     NoCache { name: String },
     #[error(
-        "{name} at revision {revision} is not, or not wholly, in the hub's cache at {}, and HF_HUB_OFFLINE forbids to fetch \
-         it; unset HF_HUB_OFFLINE, or name a directory",
+        "{name} at revision {revision} is missing or incomplete in the hub's cache at {}, and HF_HUB_OFFLINE is set; \
+         unset it, or name a directory",
         text::path(cache)
     )]
     Offline {
@@ -40,8 +41,8 @@ pub enum HubError {
         cache: PathBuf,
     },
     #[error(
-        "{endpoint} cannot be reached ({why}), and no whole copy of {name} is in the hub's cache at {}; check the network \
-         and HF_ENDPOINT (HTTPS_PROXY is heeded), or name a directory",
+        "{endpoint} cannot be reached ({why}), and the hub's cache at {} has no complete copy of {name}; check the \
+         network, HF_ENDPOINT and HTTPS_PROXY, or name a directory",
         text::path(cache)
     )]
     Unreachable {
@@ -51,7 +52,7 @@ pub enum HubError {
         cache: PathBuf,
     },
     #[error(
-        "{endpoint} knows no {name} at revision {revision}; check the spelling (a private model needs HF_TOKEN or \
+        "{endpoint} has no {name} at revision {revision}; check the spelling (a private model needs HF_TOKEN or \
          `hf auth login`)"
     )]
     NotThere {
@@ -60,9 +61,9 @@ pub enum HubError {
         revision: String,
     },
     #[error(
-        "{endpoint} does not give out {name} (HTTP status {status}): it is gated, private or not there; accept its licence on \
+        "{endpoint} refuses {name} (HTTP status {status}): it is gated, private or not there; accept its licence on \
          https://huggingface.co/{name}, then set HF_TOKEN or run `hf auth login` ({})",
-        if *token { "the token found gives no access" } else { "no token was found" }
+        if *token { "the token that was found has no access" } else { "no token was found" }
     )]
     NoAccess {
         endpoint: String,
@@ -79,7 +80,8 @@ pub enum HubError {
         why: String,
     },
     #[error(
-        "the connection to {endpoint} broke in {name}/{file} ({why}); what came is kept, the same command goes on from there"
+        "the connection to {endpoint} broke in {name}/{file} ({why}); what was downloaded is kept; run the same \
+         command again to continue"
     )]
     Broken {
         endpoint: String,

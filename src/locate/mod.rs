@@ -2,6 +2,8 @@
 //! (`RUN@latest`, `RUN@best`, `RUN@1200` for a step, `RUN@b0-s00001200-round-1`), or one of the Hugging Face hub (`hf:owner/name[@revision]`).
 
 #[cfg(feature = "hub")]
+mod access;
+#[cfg(feature = "hub")]
 mod fetch;
 mod hub;
 #[cfg(feature = "hub")]
@@ -19,6 +21,8 @@ use crate::run::table;
 use crate::text::{self, exact};
 use crate::train::checkpoint::Checkpoints;
 
+#[cfg(feature = "hub")]
+pub use access::{HubAccess, hub_access};
 pub use hub::HubError;
 pub use results::{Finished, Results, results};
 pub use tokenizer::{HUGGING_FACE, tokenizer, vocabulary};

@@ -90,6 +90,19 @@ impl Client {
     /// # Errors
     /// Describes what is wrong with the address; never shows a password in it.
     pub fn new(endpoint: &str, token: Option<String>) -> Result<Self, String> {
+        Self::patient(endpoint, token, CONNECT, ANSWER)
+    }
+
+    /// As [`Self::new`], with the longest waits for a connection and for an answer.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn patient(
+        endpoint: &str,
+        token: Option<String>,
+        connect: Duration,
+        answer: Duration,
+    ) -> Result<Self, String> {
         let endpoint = endpoint.trim_end_matches('/');
         let shown = || match endpoint.contains(['@', '?']) {
             // The text before or after these may be a secret.
@@ -111,8 +124,9 @@ impl Client {
         }
         let config = Agent::config_builder()
             .max_redirects(0)
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(ANSWER))
+            .timeout_resolve(Some(connect))
+            .timeout_connect(Some(connect))
+            .timeout_recv_response(Some(answer))
             .build();
         Ok(Self {
             agent: config.into(),
@@ -177,15 +191,15 @@ impl Client {
         let location = answer.headers().get(header::LOCATION);
         let location = location.and_then(|location| location.to_str().ok());
         let to = location.and_then(|location| joined(from, location));
-        let to = to.ok_or(RequestError::Answer("it leads to no address"))?;
+        let to = to.ok_or(RequestError::Answer("it redirects without an address"))?;
         if has_credentials(&to) {
             return Err(RequestError::Answer(
-                "it leads to an address with a password in it",
+                "it redirects to an address with a password in it",
             ));
         }
         let is_secure = |uri: &Uri| Origin::of(uri).is_some_and(|origin| origin.https);
         if is_secure(from) && !is_secure(&to) {
-            return Err(RequestError::Answer("it leads from https to http"));
+            return Err(RequestError::Answer("it redirects from https to http"));
         }
         Ok(Some(to))
     }
@@ -209,7 +223,23 @@ impl Client {
                 Some(to) => uri = to,
             }
         }
-        Err(RequestError::Answer("it leads on and on"))
+        Err(RequestError::Answer("too many redirects"))
+    }
+
+    /// Sends a request to the hub itself; any answer counts.
+    ///
+    /// # Errors
+    /// Describes why there was no answer.
+    pub fn reach(&self) -> Result<(), String> {
+        let uri = self.endpoint.parse::<Uri>().map_err(|e| e.to_string())?;
+        match self.ask(&uri, None, 0) {
+            Ok(_) => Ok(()),
+            Err(RequestError::Http(error)) => match *error {
+                ureq::Error::StatusCode(_) => Ok(()),
+                error => Err(self.clean(&error.to_string())),
+            },
+            Err(RequestError::Answer(what)) => Err(what.into()),
+        }
     }
 
     /// Returns a file's metadata. ETag and commit are taken from the hub's own last answer, the size from the server that
@@ -243,7 +273,7 @@ impl Client {
             }
             let length = header("content-range")
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok())
-                .ok_or(RequestError::Answer("it does not say how long the file is"))?;
+                .ok_or(RequestError::Answer("it does not give the file's length"))?;
             let Some((etag, commit)) = named else {
                 break;
             };
@@ -253,7 +283,7 @@ impl Client {
                 size: length,
             });
         }
-        Err(RequestError::Answer("it leads on and on"))
+        Err(RequestError::Answer("too many redirects"))
     }
 }
 

@@ -72,7 +72,7 @@ pub fn results(run: &RunDir) -> Result<Results> {
     }
     if found.kept.is_empty() {
         bail!(
-            "no phase of run {name} has a checkpoint of its end ({} at step {} of {}); {name}@latest is the model as it stands",
+            "no phase of run {name} has a checkpoint of its end ({} at step {} of {}); {name}@latest is its current model",
             table::phase_name(&latest.phase),
             latest.phase_step,
             latest.steps

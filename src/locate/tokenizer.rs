@@ -13,7 +13,7 @@ use crate::tensors::{Source, TensorError};
 /// # Errors
 /// When the tokenizer is missing or cannot be used.
 pub fn tokenizer(model: &Path) -> Result<Tokenizer> {
-    const ADVICE: &str = "the model brings no tokenizer; name one: \"gpt2\", \"byte\" or the path of its tokenizer.json";
+    const ADVICE: &str = "the model has no tokenizer; name one: \"gpt2\", \"byte\" or the path of its tokenizer.json";
     if model.is_dir() {
         return Tokenizer::from_dir(model).context(ADVICE);
     }

@@ -22,7 +22,7 @@ pub enum ModelError {
     },
     #[error("{}: {what}", text::path(path))]
     Format { path: PathBuf, what: String },
-    #[error("the model that is taken from has no {0}")]
+    #[error("the source model has no {0}")]
     NoParameter(String),
     #[error(transparent)]
     Tensors(#[from] TensorError),

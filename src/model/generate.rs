@@ -101,7 +101,7 @@ impl<'m> Generator<'m> {
     /// When `ids` is empty, or does not fit the remaining positions or the vocabulary.
     pub fn read(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         if ids.is_empty() {
-            bail!("a text needs at least one token to go on from");
+            bail!("a text needs at least one token to continue from");
         }
         let mut logits = Vec::new();
         let pieces = ids.chunks(PIECE).count();

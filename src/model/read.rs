@@ -153,7 +153,7 @@ impl Files {
                 self.source.read_rows_into(head, r..r + 1, &mut b)?;
             }
             if !same_shape || a != b {
-                let what = "lm_head.weight differs from the token embedding, though the config says that they are tied; \
+                let what = "lm_head.weight differs from the token embedding, although the config ties them; \
                             set tie_word_embeddings to false in config.json to read them as two, as transformers 5 does \
                             (transformers 4 drops lm_head.weight)";
                 return Err(format(self.source.path(), what.into()));

@@ -13,7 +13,7 @@ const POWER_STEPS: usize = 3;
 pub enum RankError {
     #[error("tau and eta must lie in (0, 1], not {0}")]
     Threshold(f64),
-    #[error("{values} values are no {t} x {t} matrix")]
+    #[error("{values} values do not fill a {t} x {t} matrix")]
     Shape { values: usize, t: usize },
     #[error("the attention matrix holds a number that is not finite (row {row}, column {column})")]
     NotFinite { row: usize, column: usize },

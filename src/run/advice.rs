@@ -26,7 +26,7 @@ pub fn of_idle(dir: &RunDir) -> String {
     match dir.config().is_file() {
         true => format!("run {name} {how}; {resume}"),
         false => format!(
-            "run {name} {how}, and has no config.toml to resume it with; what there is of it: heirloom show {run}"
+            "run {name} {how}, and has no config.toml to resume it with; to inspect it: heirloom show {run}"
         ),
     }
 }

@@ -229,12 +229,13 @@ pub fn describe_elsewhere(holder: &Holder, sign: Sign, lock: &str, fresh: u64) -
             words(ahead)
         ),
         Sign::Past(ago) => format!(
-            "its last sign of life was {} ago. It is commanded on that machine. If the process is gone, the run is free {minutes} \
+            "its last sign of life was {} ago. Control it from that machine. If the process is gone, the run is free \
+             {minutes} \
              min after that sign; to free it sooner, {remove}",
             words(ago)
         ),
         Sign::Unknown => {
-            format!("it is commanded on that machine. If the process is gone, {remove}")
+            format!("control it from that machine. If the process is gone, {remove}")
         }
     }
 }

@@ -12,12 +12,12 @@ pub enum PickError {
     #[error("no runs under {}; `heirloom train tiny` starts one", text::path(.0))]
     NoRuns(PathBuf),
     #[error(
-        "no run is live under {}; of the last one written: {last}",
+        "no run is in progress under {}; the most recently written: {last}",
         text::path(runs)
     )]
     NoneLive { runs: PathBuf, last: String },
     #[error(
-        "{} runs are live under {}: {}; name one: {example}",
+        "{} runs are in progress under {}: {}; name one: {example}",
         names.len(),
         text::path(runs),
         names.join(", ")
@@ -100,7 +100,7 @@ mod tests {
         let another = RunLock::acquire(&tmp.path().join("new")).unwrap();
         let several = said(tmp.path());
         for word in [
-            "2 runs are live",
+            "2 runs are in progress",
             "/new, ",
             "/old; name one: heirloom attach ",
         ] {

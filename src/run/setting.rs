@@ -46,7 +46,7 @@ impl Setting {
             Self::WeightDecay => ((0.0..=10.0).contains(&value), "in [0, 10]"),
             Self::Clip => (
                 (0.0..=1e6).contains(&value),
-                "in [0, 1000000], where 0 is no clipping",
+                "in [0, 1000000], 0: no clipping",
             ),
             // Updates compute in f32, where a number too near 1 is 1, which no bias can be corrected by.
             Self::Beta2 => (

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 mod forecast;
+mod ranks;
 mod rollbacks;
 mod tasks;
 
@@ -107,6 +108,7 @@ pub fn json_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> bo
     if let Some(measured) = &core.chosen_by {
         all["layers_chosen_by"] = json!(measured);
     }
+    ranks::extend(&mut all, state);
     tasks::extend(&mut all, state);
     all
 }
@@ -178,6 +180,9 @@ pub fn status_knowing(state: &RunState, dir: &RunDir, is_kept: &dyn Fn(&str) -> 
     }
     if let Some(progress) = state.tasking() {
         let _ = write!(out, "\nevaluating on {}; training waits", progress.words());
+    }
+    for (_, words) in ranks::lines(state) {
+        let _ = write!(out, "\n{words}");
     }
     if let Some(changes) = changes(state) {
         let _ = write!(out, "\nset by the operator: {changes}");
@@ -296,6 +301,9 @@ fn head(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
         if let Some(words) = info.dtype_words() {
             writeln!(out, "dtype      {}", table::ascii(&words))?;
         }
+        for (label, words) in ranks::lines(state) {
+            writeln!(out, "{label:<10} {}", table::ascii(&words))?;
+        }
     }
     if let Some(now) = &core.phase {
         let name = table::phase_name(&now.phase);
@@ -369,7 +377,7 @@ fn next(out: &mut String, state: &RunState, dir: &RunDir) -> std::fmt::Result {
         "interrupted" => writeln!(out, "\nresume: heirloom train --resume {run}"),
         "failed" if !state.checkpoints.is_empty() => writeln!(
             out,
-            "\ngo on from its last checkpoint: heirloom train --resume {run}"
+            "\ncontinue from its last checkpoint: heirloom train --resume {run}"
         ),
         _ => Ok(()),
     }

@@ -331,8 +331,8 @@ random          6   1.20M    200    1.8500  +0.2000 +/- 0.0045  12.3k  1 of 6
 continued       8   1.60M    200    1.6000  -0.0500 +/- 0.0045  12.3k  1 of 8
 gap: mean paired difference of the validation loss to the reference in nats,
 with its standard error over the same windows; positive: worse than it
-random: control, a random start of the final size, as many steps
-continued: control, the reference trained on for as many steps
+random: control, random weights in the final size, same number of steps
+continued: control, the reference trained further, same number of steps
 outcome: matched - round 2 matched the reference
 ";
         assert_eq!(text, wanted);

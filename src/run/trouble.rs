@@ -162,7 +162,7 @@ impl Trouble {
             Help::LowerRate(lr) => {
                 format!("half the learning rate: heirloom ctl {run} set lr {lr:.2e}")
             }
-            Help::TryNow => format!("try again now: heirloom ctl {run} checkpoint"),
+            Help::TryNow => format!("retry now: heirloom ctl {run} checkpoint"),
             Help::Resume => format!("resume: heirloom train --resume {run}"),
         };
         self.helps.iter().map(command).collect()
@@ -199,7 +199,7 @@ fn disk(run: &RunState) -> Option<Trouble> {
         // The commands that follow in the reason are those of `helps`.
         let what = why.split(IN_MEMORY).next().unwrap_or(why);
         let what = format!("{what}is in memory only");
-        let done = "training waits, and tries again every 10 s";
+        let done = "training waits and retries every 10 s";
         return Some(trouble(core.step, &what, done, vec![Help::TryNow]));
     }
     let (step, why) = core.unwritten.as_ref()?;

@@ -70,7 +70,7 @@ impl EvalWindows {
         }
         (windows < asked).then(|| {
             format!(
-                "{windows} validation window{plural} of {time} tokens, not the {asked} of eval.windows: more would overlap, and overlapping windows are no new evidence"
+                "{windows} validation window{plural} of {time} tokens, not the {asked} of eval.windows: more would overlap, and overlapping windows add no evidence"
             )
         })
     }

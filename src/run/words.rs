@@ -23,7 +23,7 @@ const fn usage(words: &'static str, help: &'static str) -> Usage {
 /// Every command of a trainer.
 pub const USAGES: &[Usage] = &[
     usage("pause", "stop stepping at the next step boundary"),
-    usage("resume", "go on after a pause"),
+    usage("resume", "resume after a pause"),
     usage(
         "checkpoint",
         "write a checkpoint; answered when it is on disk",
@@ -43,8 +43,11 @@ pub const USAGES: &[Usage] = &[
         "grow N [restart|keep]",
         "end the round and grow by N layers",
     ),
-    usage("train-on N", "next decision N steps from here"),
-    usage("extend N", "put the end of this phase off by N steps"),
+    usage(
+        "train-on N",
+        "train on; the next decision is due in N steps",
+    ),
+    usage("extend N", "extend this phase by N steps"),
     usage(
         "set lr X",
         "learning rate of the next update; the schedule is scaled with it",
@@ -68,9 +71,9 @@ pub const USAGES: &[Usage] = &[
     ),
     usage(
         "freeze A..B",
-        "keep layers A to B-1 as they are: no updates, no decay",
+        "freeze layers A to B-1: no updates, no weight decay",
     ),
-    usage("unfreeze A..B", "train layers A to B-1 again"),
+    usage("unfreeze A..B", "train the frozen layers A to B-1 again"),
     usage("rollback NAME", "go back to a checkpoint, on a new branch"),
     usage("stop", "stop growing: the present model is the result"),
     usage(
@@ -79,7 +82,7 @@ pub const USAGES: &[Usage] = &[
     ),
     usage(
         "note TEXT",
-        "keep a remark at this step: in the journal, the log, the chart and `show`",
+        "add a note at this step: journal, log, chart and `show`",
     ),
 ];
 
@@ -291,7 +294,7 @@ fn number<T: std::str::FromStr + PartialOrd + From<u8> + std::fmt::Display>(
 fn wrong(first: &str) -> String {
     let name = |u: &Usage| u.words.split(' ').next().unwrap_or_default().to_string();
     if let Some(known) = USAGES.iter().find(|u| name(u) == first) {
-        return format!("{first}: say it as `{}`", known.words);
+        return format!("{first}: write it as `{}`", known.words);
     }
     let score = |u: &Usage| strsim::normalized_damerau_levenshtein(&name(u), first);
     let nearest = USAGES.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
@@ -299,7 +302,10 @@ fn wrong(first: &str) -> String {
         Some(near) => format!("unknown command {first:?}; did you mean {}?", name(near)),
         None => {
             let all: Vec<String> = USAGES.iter().map(name).collect();
-            format!("unknown command {first:?}; there are {}", all.join(", "))
+            format!(
+                "unknown command {first:?}; the commands are {}",
+                all.join(", ")
+            )
         }
     }
 }

@@ -484,7 +484,7 @@ impl SelfTest<'_> {
         };
         alone.agree(Tolerance(2e-5))?;
         if dtype == DType::F32 && ops::read(&alone.gpu)? != ops::read(&losses.gpu)? {
-            candle_core::bail!("losses without gradients are others");
+            candle_core::bail!("losses without gradients differ");
         }
         let logits = self.poisoned(&[m, v], DType::F32)?;
         ops::head_logits(Precision::F32, &logits.cpu, &x.cpu, &wte.cpu)?;

@@ -62,7 +62,7 @@ pub enum TensorError {
         what: String,
     },
     #[error(
-        "{} exists; name another place, or say that it is to be replaced",
+        "{} exists; choose another path, or replace it with --force",
         text::path(path)
     )]
     Exists { path: PathBuf },

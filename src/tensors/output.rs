@@ -79,7 +79,7 @@ impl Output<File> {
     pub fn file(target: &Path, replace: bool) -> Result<Self, TensorError> {
         let (parent, name) = parent(target)?;
         if let Some(kind) = parent.kind(&name).map_err(TensorError::io(target))? {
-            let why = (kind != Kind::File).then_some("it is no regular file");
+            let why = (kind != Kind::File).then_some("it is not a regular file");
             refuse(target, replace, why)?;
         }
         Self::begin(target, parent, name, |parent, tmp| parent.create_file(tmp))
@@ -207,7 +207,7 @@ fn is_empty_directory(parent: &Dir, name: &OsStr) -> bool {
 /// What speaks against deleting this in favour of a new model.
 fn looks_like_a_model(parent: &Dir, name: &OsStr) -> io::Result<Option<&'static str>> {
     if parent.kind(name)? != Some(Kind::Directory) {
-        return Ok(Some("it is no directory"));
+        return Ok(Some("it is not a directory"));
     }
     let mut is_model = false;
     for (name, kind) in parent.open_subdir(name)?.entries()? {
@@ -317,7 +317,7 @@ mod tests {
         let said = |replace| Output::directory(&target, replace).unwrap_err().to_string();
         assert!(said(true).ends_with("it does not look like a model"));
         fs::write(target.join("config.json"), "old").unwrap();
-        assert!(said(false).contains("model exists; name another place"));
+        assert!(said(false).contains("model exists; choose another path"));
         fs::create_dir(target.join("sub")).unwrap();
         assert!(said(true).ends_with("it holds more than plain files"));
         fs::remove_dir(target.join("sub")).unwrap();
@@ -340,7 +340,7 @@ mod tests {
         );
 
         let said = |path: &Path| Output::file(path, true).unwrap_err().to_string();
-        assert!(said(&target).ends_with("it is no regular file"));
+        assert!(said(&target).ends_with("it is not a regular file"));
         assert!(said(&tmp.path().join("none/..")).contains("no name of its own"));
         assert!(said(Path::new("/")).contains("cannot be replaced"));
     }

@@ -82,7 +82,7 @@ pub fn parse(path: &Path, file: &[u8]) -> Result<Vec<(String, Entry)>, TensorErr
     let length = u64::from_le_bytes(*length);
     if length > LARGEST_HEADER {
         return Err(damaged(format!(
-            "it is no safetensors file: its header would have {length} bytes"
+            "it is not a safetensors file: its header would have {length} bytes"
         )));
     }
     let header = usize::try_from(length).ok().and_then(|n| rest.get(..n));
@@ -108,7 +108,7 @@ pub fn parse(path: &Path, file: &[u8]) -> Result<Vec<(String, Entry)>, TensorErr
     match file.len() - data - end {
         0 => Ok(tensors),
         more => Err(damaged(format!(
-            "{more} bytes behind the last tensor belong to none"
+            "{more} bytes after the last tensor belong to no tensor"
         ))),
     }
 }
@@ -140,11 +140,11 @@ fn place(
         ));
     }
     if from < end {
-        return damaged(format!("tensor {shown} lies over another"));
+        return damaged(format!("tensor {shown} overlaps another"));
     }
     if from > end {
         return damaged(format!(
-            "{} bytes before tensor {shown} belong to none",
+            "{} bytes before tensor {shown} belong to no tensor",
             from - end
         ));
     }
@@ -234,7 +234,7 @@ mod tests {
             (
                 "F16\",\"shape\":[2],\"data_offsets\":[8,12]}",
                 15,
-                "3 bytes behind the last",
+                "3 bytes after the last",
             ),
             (
                 "F16\",\"shape\":[2],\"data_offsets\":[6,10]}",

@@ -82,7 +82,7 @@ impl Trainer {
             ));
         }
         if self.state.is_control() {
-            return Err("a control takes the rates of what it is compared with".into());
+            return Err("a control is trained with the same learning rates as the model it is compared with".into());
         }
         let planned = self.planned_rate();
         if !(lr / planned).is_finite() {
@@ -259,7 +259,9 @@ impl Trainer {
 
     fn refuse_in_control(&self) -> Result<(), String> {
         match self.state.is_control() {
-            true => Err("a control takes the values of what it is compared with".into()),
+            true => Err(
+                "a control is trained with the same values as the model it is compared with".into(),
+            ),
             false => Ok(()),
         }
     }

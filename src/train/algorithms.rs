@@ -22,7 +22,7 @@ impl Trainer {
         }
         if let Some(names) = GpuFeature::named_in_words() {
             let message = format!(
-                "features of a GPU's step that are off by default: {names}; runs with other ones have other bits"
+                "features of a GPU's step that are off by default: {names}; runs with different ones give different bits"
             );
             self.emit(Body::Log(Log { message }));
         }

@@ -35,7 +35,7 @@ impl Trainer {
                 Verdict::Diverged { step, count } => {
                     self.state.repeat.clear();
                     self.warn(format!(
-                        "this run has left the other one's path before step {step}: its last {count} decisions are not repeated"
+                        "diverged from the source run before step {step}: its last {count} decisions were not replayed"
                     ));
                 }
                 Verdict::Preempt { signal } => {

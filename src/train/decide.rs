@@ -98,7 +98,7 @@ impl Trainer {
     fn decide_alone(&mut self, evidence: &Evidence) -> Option<Choice> {
         if GapData::of(evidence.gap, evidence.gap_stderr) == GapData::NoError {
             self.warn(format!(
-                "{}: the policy takes it for no match",
+                "{}: the policy counts it as no match",
                 evidence.why
             ));
         }
@@ -276,7 +276,7 @@ impl Trainer {
         let have = self.learner.shape().n_layer;
         let max = plan::max_layers(&self.config, self.reference_layers);
         if layers == 0 {
-            return Some("growing by 0 layers is no growth; give at least 1".into());
+            return Some("cannot grow by 0 layers; give at least 1".into());
         }
         let by = match &self.config.inherit.layers {
             LayerChoice::List(_) => Some("by a list"),
@@ -298,7 +298,7 @@ impl Trainer {
         }
         match self.growth_cost(layers) {
             None => Some(format!(
-                "{} is the most (grow.max_layers = {max})",
+                "the model already has {}, the maximum (grow.max_layers = {max})",
                 table::plural(have, "layer")
             )),
             Some(g) if g.add < layers => Some(format!(

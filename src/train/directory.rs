@@ -91,7 +91,7 @@ impl Directory {
             }
             Place::Moved => Found::Lost(first.then(|| {
                 format!(
-                    "{} is no longer where it was: events and checkpoints are written to the moved directory. Move it back, or end \
+                    "{} has been moved: events and checkpoints are written to the moved directory. Move it back, or end \
                      this process (kill {}), which writes a checkpoint first",
                     text::path(self.run().path()),
                     std::process::id()
@@ -163,7 +163,7 @@ mod tests {
         for _ in 0..2 {
             std::fs::rename(&at, &away).unwrap();
             let warning = lost(look(&mut directory, &journal)).unwrap();
-            assert!(warning.contains("is no longer where it was"), "{warning}");
+            assert!(warning.contains("has been moved"), "{warning}");
             assert_eq!(lost(look(&mut directory, &journal)), None);
             std::fs::rename(&away, &at).unwrap();
             assert!(matches!(look(&mut directory, &journal), Found::Kept(None)));

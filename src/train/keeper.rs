@@ -432,8 +432,9 @@ pub(super) fn describe_replacement(own: &Journal, run: &RunDir) -> String {
         ),
     };
     format!(
-        "{} is another file now, a copy or another run's: this process writes its events into the former file, and no \
-         checkpoints, which would overwrite what is there. {way}; or end this process (kill {}), and what it has \
+        "{} is now a different file, a copy or another run's: this process keeps writing events into the original \
+         file, but no checkpoints, which would overwrite the new files. {way}; or end this process (kill {}), and \
+         what it has \
          trained since its last checkpoint is lost",
         text::path(&journal),
         std::process::id()

@@ -114,7 +114,7 @@ impl Trainer {
             Command::Decide if !matches!(self.state.phase, Phase::Round(_)) => {
                 let phase = &self.state.phase;
                 Ok(Err(format!(
-                    "there is nothing to decide in phase {phase}: decisions belong to rounds"
+                    "there is nothing to decide in phase {phase}: decisions are made in rounds"
                 )))
             }
             Command::Decide => {
@@ -206,7 +206,7 @@ impl Trainer {
                     Ok(Ok((Next::End(Ended::Stopped), Some((message, None)))))
                 }
                 Err(why) => Ok(Err(format!(
-                    "no checkpoint could be written, so the run goes on; make room first ({why})"
+                    "no checkpoint could be written, so the run continues; free some disk space first ({why})"
                 ))),
             },
         }
@@ -226,10 +226,12 @@ impl Trainer {
     /// Puts the end of the present steps off.
     fn extend(&mut self, by: By, steps: u64) -> Result<String, String> {
         if steps == 0 {
-            return Err("0 steps are no training; give at least 1".into());
+            return Err("steps must be at least 1, got 0".into());
         }
         if !matches!(self.state.phase, Phase::Reference | Phase::Round(_)) {
-            return Err("a control takes the steps of what it is compared with".into());
+            return Err(
+                "a control is trained for the same steps as the model it is compared with".into(),
+            );
         }
         let from = self.state.due.max(self.state.phase_step);
         let due = from.saturating_add(steps);

@@ -76,9 +76,7 @@ impl Owed {
             Err(_) if self.reported => None,
             Err(why) => {
                 self.reported = true;
-                Some(Report::Warning(format!(
-                    "{why}; it is tried again every second"
-                )))
+                Some(Report::Warning(format!("{why}; retrying every second")))
             }
         }
     }

@@ -130,7 +130,7 @@ impl Trainer {
         let body = Body::Phase(self.phase_event(None));
         self.emit(body);
         if thaws {
-            let message = "no layer is frozen any more: this is another model".into();
+            let message = "no layer is frozen any more: the model is new".into();
             self.emit(Body::Log(Log { message }));
         }
         self.evaluate()?;

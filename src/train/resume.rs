@@ -56,7 +56,7 @@ impl Checkpoints {
         };
         match self.newest_whole() {
             Ok(whole) => {
-                let damage = format!("{error}; the run goes on from {whole}");
+                let damage = format!("{error}; resuming from {whole}");
                 Ok((Some(whole), Some(damage)))
             }
             Err(_) => Err(error),
@@ -183,7 +183,8 @@ pub(super) fn check_data(
         .iter()
         .filter_map(|key| Some(format!("{key} = {}", values.get(*key)?)));
     bail!(
-        "{what} that run {} began with: its tokens are others ({}). Put the former text back, name it with --set data.train=PATH, \
+        "{what} that run {} began with: its tokens differ ({}). Put the original text back, name it with --set \
+         data.train=PATH, \
          or start a new run on the new text: heirloom train {} --name NAME",
         dir.name(),
         given.collect::<Vec<_>>().join(", "),
@@ -267,7 +268,7 @@ impl Trainer {
             return;
         };
         self.warn(format!(
-            "{waiting} waited for another round, and there is none: it was not used"
+            "{waiting} waited for another round, but no round follows: it was not used"
         ));
         self.config.drop_waiting();
         if let Err(error) = self.directory.write_config(self.config.wanted()) {

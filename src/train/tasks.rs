@@ -76,11 +76,7 @@ fn load(task: &Task, data: &Path, limit: Option<u64>) -> Result<Set> {
             .iter()
             .map(|f| text::path(f).to_string())
             .collect();
-        bail!(
-            "{}: there are no documents in {}",
-            task.name,
-            files.join(", ")
-        );
+        bail!("{}: no documents in {}", task.name, files.join(", "));
     }
     Ok(set)
 }

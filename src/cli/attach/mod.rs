@@ -20,12 +20,12 @@ use crate::run::state::{RunState, Status};
 /// printed and commands are typed; Ctrl-D leaves.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's name under the runs directory, or a path [default: the only live one]
+    /// The run's name under the runs directory, or a path [default: the only one in progress]
     #[arg(value_name = "RUN", value_parser = super::values::exact_text())]
     run: Option<String>,
     #[command(flatten)]
     global: Global,
-    /// Only look: never take control
+    /// Read-only: never take control
     #[arg(long)]
     read_only: bool,
 }

@@ -174,8 +174,8 @@ fn follow(shared: &Shared, dir: &RunDir, terminal: &Terminal, known: &mut Known)
         let now = feed.controller();
         if now != known.controller {
             text.push(lines.now(&match &now {
-                Some(name) => format!("{name} has control; take-control takes it"),
-                None => "control is here or free".to_string(),
+                Some(name) => format!("{name} has control; take-control to take over"),
+                None => "you have control, or no client has it".to_string(),
             }));
             known.controller = now;
         }

@@ -120,11 +120,11 @@ impl Ranks {
                 "memory".into(),
                 match peak_memory() {
                     Some(peak) => format!(
-                        "{} MB at most, {} MB reckoned for the layers",
+                        "at most {} MB, {} MB estimated for the layers",
                         peak >> 20,
                         self.windows.bytes(&files.config) >> 20
                     ),
-                    None => "not told by this system".into(),
+                    None => "unknown on this system".into(),
                 },
             ],
         ];

@@ -52,7 +52,7 @@ pub struct Train {
     batch: usize,
     #[arg(long, value_name = "N", default_value_t = 50304)]
     vocab: usize,
-    /// Measured steps; two more come first
+    /// Measured steps, after two warm-up steps
     #[arg(long, value_name = "N", default_value_t = 10)]
     steps: usize,
     /// f32, bf16, or auto: bf16 where the device has products of bf16
@@ -61,13 +61,13 @@ pub struct Train {
     /// auto, cpu, or cuda with a GPU's number: cuda:1
     #[arg(long, value_name = "DEVICE", default_value_t = Choice::Cpu)]
     device: Choice,
-    /// Only losses, as in an evaluation: no gradients, no update
+    /// Compute losses only, as in an evaluation: no gradients, no update
     #[arg(long)]
     forward: bool,
     /// Keep only each layer's input of the forward pass (train.recompute)
     #[arg(long, conflicts_with = "forward")]
     recompute: bool,
-    /// Write the weights and tokens that it begins with to this directory, for measuring another program
+    /// Write the initial weights and the tokens to this directory, to measure another program with
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
     #[command(flatten)]
@@ -168,7 +168,7 @@ impl Train {
         }
         if let Some(name) = &self.preset {
             let shape = presets::shape(name, self.context());
-            return Ok((shape.context("a name of the list")?, None));
+            return Ok((shape.context("a name in the list")?, None));
         }
         let sizes = Sizes {
             n_layer: self.layers,
@@ -179,7 +179,7 @@ impl Train {
         };
         if !self.width.is_multiple_of(self.heads) {
             bail!(
-                "--width {} is not divided by --heads {}: every head needs the same number of channels",
+                "--width {} is not divisible by --heads {}: every head needs the same number of channels",
                 self.width,
                 self.heads
             );
@@ -196,11 +196,11 @@ impl Train {
         }
         if let Some(n) = self.kv_heads {
             if !self.heads.is_multiple_of(n) {
-                bail!("--heads {} is not divided by --kv-heads {n}", self.heads);
+                bail!("--heads {} is not divisible by --kv-heads {n}", self.heads);
             }
             if config.family == Family::Gpt2 && n != self.heads {
                 bail!(
-                    "GPT-2's family has as many key and value heads as heads; use --family llama"
+                    "the gpt2 family has no grouped-query attention, so --kv-heads must equal --heads; use --family llama"
                 );
             }
             config.n_kv_head = n;
@@ -361,7 +361,7 @@ impl Facts {
     fn text(&self, dtype: &str, measured: &Measured) -> String {
         let memory = match self.memory {
             Some(bytes) => format!("{:.2} GB at most", bytes as f64 / 1e9),
-            None => "not told by this system".into(),
+            None => "unknown on this system".into(),
         };
         let threads = rayon::current_num_threads();
         let mut rows = vec![

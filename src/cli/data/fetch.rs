@@ -69,9 +69,9 @@ fn find(source: &Source) -> Result<Vec<PathBuf>, String> {
         HubError::Unreachable { endpoint, why, .. } => {
             format!("{endpoint} cannot be reached ({why})")
         }
-        HubError::Offline { .. } => "HF_HUB_OFFLINE forbids to fetch it".into(),
+        HubError::Offline { .. } => "HF_HUB_OFFLINE is set; unset it to fetch from the hub".into(),
         HubError::NoCache { .. } => {
-            "neither HF_HUB_CACHE, HF_HOME nor HOME says where the hub's cache is".into()
+            "the hub's cache has no directory: set HF_HUB_CACHE, HF_HOME or HOME".into()
         }
         error => error.to_string(),
     })
@@ -79,7 +79,7 @@ fn find(source: &Source) -> Result<Vec<PathBuf>, String> {
 
 #[cfg(not(feature = "hub"))]
 fn find(_: &Source) -> Result<Vec<PathBuf>, String> {
-    Err("this program was built without the feature `hub` and fetches nothing".into())
+    Err("this program was built without the feature `hub`, so it cannot fetch anything".into())
 }
 
 /// Describes what to copy from where.
@@ -120,7 +120,10 @@ fn targets(source: &Source, found: &[PathBuf], data: &Path) -> Result<Vec<(PathB
         }
     }
     if all.len() != found.len() {
-        bail!("{}: files came that were not asked for", source.task);
+        bail!(
+            "{}: the hub sent files that were not requested",
+            source.task
+        );
     }
     Ok(all)
 }

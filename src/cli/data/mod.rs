@@ -23,7 +23,7 @@ use crate::text;
 /// Time for finishing a batch after Ctrl-C, so that it need not be encoded again.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Prepare text for training, look into it, fetch tasks
+/// Prepare text for training, inspect it, fetch tasks
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -34,7 +34,7 @@ pub struct Args {
 enum Command {
     /// Encode texts into one token file
     ///
-    /// Ctrl-C stops it, and so may anything else: the same command goes on where it was.
+    /// Safe to interrupt: run the same command again to continue.
     Prepare(Prepare),
     /// Show what is in texts or token files: documents, tokens, skipped rows, the first line
     ///
@@ -67,7 +67,7 @@ struct Prepare {
     /// Share of the documents that is held out, evenly strided
     #[arg(long, value_name = "SHARE", requires = "val_out")]
     val_fraction: Option<f64>,
-    /// Replace existing files, and begin again
+    /// Replace existing files and start over
     #[arg(long)]
     force: bool,
 }
@@ -124,7 +124,7 @@ impl Prepare {
             }
             checking = now.checking;
             bar.set_message(if checking {
-                "checking what is done  "
+                "checking finished parts  "
             } else {
                 ""
             });
@@ -166,7 +166,10 @@ fn summary(job: &Job, made: &Prepared) -> String {
         out.push_str(&format!("{line}\n"));
     }
     if made.kept > 0 {
-        out.push_str(&format!("{} bytes were done before\n", count(made.kept)));
+        out.push_str(&format!(
+            "{} bytes were done by an earlier call\n",
+            count(made.kept)
+        ));
     }
     out
 }

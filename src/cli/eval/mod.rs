@@ -47,7 +47,7 @@ pub struct Args {
     /// Only the first N documents of each task
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Most tokens of one forward pass [default: by device]
+    /// Maximum number of tokens of one forward pass [default: by device]
     #[arg(long, value_name = "N")]
     batch_tokens: Option<usize>,
     /// auto, cpu, or cuda with a GPU's number: cuda:1
@@ -97,10 +97,7 @@ impl Args {
         }
         let tasks = tasks::parse(&self.tasks)?;
         if !self.data.is_dir() {
-            bail!(
-                "--data {}: there is no such directory",
-                text::path(&self.data)
-            );
+            bail!("--data {}: no such directory", text::path(&self.data));
         }
         let sets = tasks.iter().map(|task| load(task, &self));
         let sets = sets.collect::<Result<Vec<_>>>()?;
@@ -197,11 +194,7 @@ fn load(task: &Task, args: &Args) -> Result<Set> {
     let set = (task.load)(&args.data, args.limit).with_context(|| task.name.to_string())?;
     if set.documents.is_empty() {
         let files: Vec<String> = set.files.iter().map(|file| text::path(file)).collect();
-        bail!(
-            "{}: there are no documents in {}",
-            task.name,
-            files.join(", ")
-        );
+        bail!("{}: no documents in {}", task.name, files.join(", "));
     }
     Ok(set)
 }

@@ -156,13 +156,13 @@ fn phases(name: &str, run: &RunDir, among_others: bool) -> Result<Vec<(String, S
     let results = locate::results(run)?;
     for phase in &results.deleted {
         say::err(&format!(
-            "{} of {name} is left out: its checkpoint was not kept (checkpoint.keep)",
+            "{} of {name} is skipped: its checkpoint was not kept (checkpoint.keep)",
             phase_name(phase)
         ));
     }
     if let Some(phase) = &results.unfinished {
         say::err(&format!(
-            "{} of {name} is left out: it is not over; {name}@latest is the model as it stands",
+            "{} of {name} is skipped: it has not finished; {name}@latest is its current model",
             phase_name(phase)
         ));
     }

@@ -109,10 +109,7 @@ fn remarks(report: &Report) -> String {
     for (i, task) in report.tasks.iter().enumerate() {
         if task.skipped > 0 {
             let n = text::plural(task.skipped, "document");
-            out.push_str(&format!(
-                "{}: {n} left out, as the harness does\n",
-                task.name
-            ));
+            out.push_str(&format!("{}: {n} skipped, as in the harness\n", task.name));
         }
         for model in &report.models {
             let truncated = model.tasks[i].truncated;

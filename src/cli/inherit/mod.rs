@@ -25,7 +25,7 @@ use crate::text::{self, exact};
 /// Most bytes of a slices file.
 const LARGEST: u64 = 16 << 20;
 
-/// Make a model from the layers of another
+/// Make a model from layers of another
 ///
 /// Layers can be chosen by a rule with the number of them that is kept: spread:n takes them evenly over the depth; influence:n
 /// keeps those of the highest block influence (ShortGPT, arXiv 2403.03853), angular:n all but the contiguous block of the least
@@ -45,7 +45,7 @@ pub struct Args {
         conflicts_with = "slices"
     )]
     layers: String,
-    /// Take layers and scale them as a passthrough recipe of mergekit says (YAML); its models are paths, from the file's
+    /// Take and scale layers by a passthrough recipe of mergekit (YAML); its models are paths, from the file's
     /// directory on
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     slices: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub struct Args {
     /// them
     #[arg(long, value_name = "PARTS", value_delimiter = ',', default_values = INHERITABLE.map(Part::name))]
     what: Vec<String>,
-    /// MaxRank by layer for auto: JSON with "max_rank" (of `heirloom show --json`, too), or a file of a run's rank/
+    /// MaxRank by layer for auto: JSON with "max_rank" (also of `heirloom show --json`), or a file of a run's rank/
     #[arg(long, value_name = "FILE")]
     ranks: Option<PathBuf>,
     /// Seed of what starts random
@@ -65,7 +65,7 @@ pub struct Args {
     /// Replace an existing model
     #[arg(long)]
     force: bool,
-    /// Print what would come from where, and write nothing
+    /// Print the source of every layer, and write nothing
     #[arg(long)]
     dry_run: bool,
     /// Print what was measured of each layer and which are taken, and write nothing
@@ -97,9 +97,10 @@ fn check_heads(recipe: &Recipe) -> Result<()> {
     let ends = recipe.ends();
     if ends.first != ends.last && recipe.files[ends.last].stores_tied_head() {
         bail!(exit::usage(&format!(
-            "{}: its head is tied to its embedding, and its file has lm_head.weight, too. mergekit takes that one for the head of a \
-             model whose embedding is another one's, which is not tied any more: for such a model, set tie_word_embeddings to \
-             false in the config.json of every model of the recipe; for a tied one, leave lm_head.weight out of the file",
+            "{}: its head is tied to its embedding, but its file also has lm_head.weight. mergekit would use that \
+             tensor as a separate head, because the recipe takes the embedding from another model: to get the same, \
+             set tie_word_embeddings to false in the config.json of every model of the recipe; to keep the head tied, \
+             remove lm_head.weight from the file",
             text::clean(&recipe.names[ends.last])
         )));
     }
@@ -140,7 +141,7 @@ impl Recipe {
             out.push_str(&format!("written as {dtype}\n"));
         }
         if slices.chat_template {
-            out.push_str("chat_template is not used: it is for files that are not written\n");
+            out.push_str("chat_template is ignored: heirloom writes no file that uses it\n");
         }
         out
     }
@@ -249,14 +250,14 @@ impl Args {
             let choice = self.choice()?;
             let auto = choice == LayerChoice::Auto;
             if self.ranks.is_some() && !auto {
-                return Err(exit::usage("--ranks is for --layers auto").into());
+                return Err(exit::usage("--ranks needs --layers auto").into());
             }
             if choice.measure().is_none()
                 && let Some(option) = self.measuring.given()
             {
                 let names = "influence:n, angular:n and loss:n";
                 return Err(exit::usage(&format!(
-                    "{option} is for layers that are measured: --layers {names}"
+                    "{option} needs layers chosen by a measurement: --layers {names}"
                 ))
                 .into());
             }

@@ -38,10 +38,10 @@ pub struct Args {
     /// Average the attention over the windows before taking ranks
     #[arg(long)]
     batch_mean: bool,
-    /// MaxRank at tau = 0.80, 0.85, 0.90 and 0.95, too
+    /// Also print MaxRank at tau = 0.80, 0.85, 0.90 and 0.95
     #[arg(long)]
     sweep: bool,
-    /// Another model beside it, of the same tokens: what it was made from, or became
+    /// A second model to compare with, of the same tokenizer: for example its reference
     #[arg(long, value_name = "MODEL", value_parser = super::values::exact_text())]
     against: Option<String>,
     /// Draw what this head attends to, e.g. 3.0; may be given again
@@ -103,7 +103,7 @@ impl Args {
             && other.config.vocab != vocab
         {
             bail!(
-                "{} has a vocabulary of {}, {} one of {vocab}: the same tokens mean other things to them",
+                "{} has a vocabulary of {}, {} one of {vocab}: their tokens differ, so they cannot be compared",
                 text::clean(name),
                 other.config.vocab,
                 text::clean(&self.model)

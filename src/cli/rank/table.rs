@@ -106,13 +106,13 @@ fn verdict(found: &Surveyed) -> String {
     let chosen = inherit::choose(&auto, n, &found.ranks.max_rank).map_or(0, |l| l.len());
     let (potent, lazy) = (found.potent_prefix(), found.nearly_lazy_layers().len());
     let why = match (potent, lazy) {
-        (_, 0) => "no layer is lazy, so that half of them is the place to begin".into(),
-        (0, _) => "the first layer has collapsed already, and one is the least to take".into(),
+        (_, 0) => "no layer is lazy: start with half of them".into(),
+        (0, _) => "the first layer has already collapsed: start with 1, the minimum".into(),
         (p, l) if chosen == p => {
-            format!("layer {p} is the first of {l} collapsed: those before it are potent")
+            format!("layer {p} is the first of {l} collapsed layers: inherit those before it")
         }
         (p, l) => format!(
-            "layers 0 to {} are potent, {l} collapsed; half is the place to begin",
+            "layers 0 to {} are potent and {l} collapsed: start with half",
             p - 1
         ),
     };

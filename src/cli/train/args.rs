@@ -1,13 +1,15 @@
 //! The arguments of `heirloom train`.
 
+use super::scale::Asked;
 use crate::cli::Global;
-use crate::cli::values::exact_text;
+use crate::cli::values::{above_zero, exact_text};
 use crate::device::Choice;
 
 /// Train a reference and the recipe on it, live in a dashboard
 ///
-/// Without a terminal, or with --plain, what happens is printed as plain lines, each with date, time and step; the first
-/// ones say what will be trained, and a decision names the commands that answer it. At a terminal, plain lines offer
+/// Without a terminal, or with --plain, events are printed as plain lines, each with date, time and step; the first
+/// lines describe what will be trained, and a decision lists the commands that answer it. At a terminal, plain lines
+/// offer
 /// numbered choices, and commands can be typed at any time: ? lists them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = NOTIFY_HELP)]
@@ -15,7 +17,7 @@ pub struct Args {
     /// A preset (tiny, books) or a path to a TOML config
     #[arg(conflicts_with = "resume", value_parser = exact_text())]
     pub(super) config: Option<String>,
-    /// Go on with an interrupted run, from its latest checkpoint or a named one
+    /// Continue an interrupted run from its latest checkpoint or a named one
     #[arg(long, value_name = "RUN[@CHECKPOINT]", value_parser = exact_text())]
     pub(super) resume: Option<String>,
     #[command(flatten)]
@@ -38,10 +40,16 @@ pub struct Args {
     /// Print parameters, memory, tokens, disk and estimated time per phase, and train nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Give the operator's decisions of another run again, at the same steps; without a config, that run's is taken
+    /// With --dry-run: what so many ranks would cost: memory of each, volume of a step, expected efficiency
+    #[arg(long, value_name = "N", requires = "dry_run", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(super) ranks: Option<u32>,
+    /// With --ranks: Gbit/s in each direction of the slowest link between ranks [default: several usual ones]
+    #[arg(long, value_name = "GBIT", requires = "ranks", value_parser = above_zero())]
+    pub(super) link: Option<f64>,
+    /// Replay the operator's decisions of another run at the same steps; without a config, use that run's
     #[arg(long, value_name = "RUN", conflicts_with = "resume", value_parser = exact_text())]
     pub(super) decisions: Option<String>,
-    /// Start in the background: the shell has its prompt back once the training has begun
+    /// Run in the background; the command returns once training has started
     #[arg(short, long, conflicts_with_all = ["dry_run", "json"])]
     pub(super) detach: bool,
     /// Print JSON, without a dashboard: the journal's events, or the plan of --dry-run
@@ -78,6 +86,14 @@ impl Args {
         let only = self.baseline.iter();
         let only = only.map(|name| format!("policy.only_baseline={name:?}"));
         self.overrides.iter().cloned().chain(only).collect()
+    }
+
+    /// How the plan of a dry run is shown, and for how many processes.
+    pub(super) fn asked(&self) -> Asked {
+        Asked {
+            json: self.json,
+            ranks: self.ranks.map(|ranks| (ranks as usize, self.link)),
+        }
     }
 
     /// The options that every command has.

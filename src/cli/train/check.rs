@@ -291,6 +291,8 @@ pub(in crate::cli) fn check_new(
         device: None,
         threads: None,
         dry_run: false,
+        ranks: None,
+        link: None,
         decisions: None,
         detach: false,
         json: false,

@@ -254,8 +254,8 @@ pub fn farewell(dir: &RunDir, is_reachable: bool) -> String {
     match is_reachable {
         true => format!("{running}; reattach: heirloom attach {run}\n"),
         false => format!(
-            "{running} without a control socket, so that attach and ctl cannot reach it (the journal says why): heirloom \
-             watch {run} follows it, kill {pid} ends it after a checkpoint\n"
+            "{running} without a control socket, so that attach and ctl cannot reach it (the journal has the reason): \
+             heirloom watch {run} follows it, kill {pid} ends it after a checkpoint\n"
         ),
     }
 }

@@ -11,6 +11,7 @@ use super::dtype::Dtype;
 use super::eval_windows;
 use super::machine::Machine;
 use super::optimizer::Split;
+use super::scale::{Asked, Scale};
 use super::sources::{self, Source};
 use super::tasks::TaskCosts;
 use crate::cli::say;
@@ -50,20 +51,22 @@ struct Costs<'a> {
     tasks: Option<TaskCosts>,
     /// The tensors of the largest model that Muon updates; `None` without Muon.
     muon: Option<Split>,
+    /// Of several ranks, where they were asked for.
+    scale: Option<Scale>,
 }
 
 /// Prints the plan, as a table or as JSON.
 ///
 /// # Errors
 /// When the shapes do not fit or the reference cannot be read.
-pub fn run(
+pub(super) fn run(
     config: &Config,
     reference: Option<&Path>,
     dataset: &Dataset,
     teachers: &TeacherPaths,
     machine: &Machine,
     dtype: &Dtype,
-    json: bool,
+    asked: Asked,
 ) -> Result<()> {
     let (device, threads) = (&machine.chosen.device, machine.threads);
     let shape = match reference {
@@ -84,8 +87,13 @@ pub fn run(
     let most = phases.iter().map(|p| p.parameters).max().unwrap_or(0);
     let milestones: u64 = phases.iter().map(|p| checkpoint(p.parameters)).sum();
     let kept = (config.checkpoint.keep as u64 + 1).saturating_mul(checkpoint(most));
+    let speed = pool.install(|| flops_per_second(config, &shape, dataset, device))?;
+    let scale = asked
+        .ranks
+        .map(|ranks| Scale::of(config, &shape, &passes, &phases, ranks, speed));
     let costs = Costs {
-        speed: pool.install(|| flops_per_second(config, &shape, dataset, device))?,
+        speed,
+        scale: scale.transpose()?,
         threads,
         dtype,
         disk: milestones.saturating_add(kept),
@@ -105,7 +113,10 @@ pub fn run(
     if let Err(error) = plan::check_memory(config, &costs.phases, &Held::now(device, 0)) {
         say::err(&format!("this run would be refused here: {error}"));
     }
-    match json {
+    if let Some(why) = costs.scale.as_ref().and_then(|s| s.refused.as_ref()) {
+        say::err(&format!("these ranks would be refused: {why}"));
+    }
+    match asked.json {
         true => say::json(&costs.json())?,
         false => say::out(&costs.text())?,
     }
@@ -190,6 +201,9 @@ impl Costs<'_> {
             self.speed / 1e9
         ));
         out.push_str(&eval_windows::line(&self.windows));
+        if let Some(scale) = &self.scale {
+            out.push_str(&scale.lines());
+        }
         if let Some(tasks) = &self.tasks {
             let seconds = tasks.seconds(&self.phases, self.speed);
             out.push_str(&tasks.line(seconds, total));
@@ -237,6 +251,9 @@ impl Costs<'_> {
             "threads": self.threads,
             "flops_per_second": self.speed,
         });
+        if let Some(scale) = &self.scale {
+            all["ranks"] = json!(scale);
+        }
         if let Some(muon) = &self.muon {
             all["optimizer"] = json!(muon);
         }

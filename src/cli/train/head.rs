@@ -49,7 +49,7 @@ impl Args {
             let count = table::plural(setup.repeat.len(), "decision");
             facts.push((
                 "decisions",
-                format!("{count} of another run to be repeated"),
+                format!("{count} of another run, replayed at the same steps"),
             ));
         }
         facts.push(("commands", commands_words(dir)));
@@ -66,7 +66,7 @@ impl Args {
                 _ => word.clone(),
             },
             (None, Some(_), _) => "the run's own config.toml".into(),
-            (None, None, Some(run)) => format!("that of run {run}"),
+            (None, None, Some(run)) => format!("config of run {run}"),
             (None, None, None) => String::new(),
         };
         for set in self.overrides() {

@@ -16,7 +16,7 @@ pub(super) struct Machine {
 
 /// Said wherever device or threads change.
 const NOT_THE_SAME: &str =
-    "from here on the numbers are not those of an undisturbed run to the bit";
+    "from here on the numbers differ slightly from those of an uninterrupted run";
 
 impl Args {
     /// The device and the threads that are given or, where they are not, those of the run so far as `info` tells them.
@@ -33,7 +33,7 @@ impl Args {
                 Err(error) => {
                     let device = before.unwrap_or_default();
                     changes.push(format!(
-                        "the run computed on {device}, which cannot be had here ({error})"
+                        "the run computed on {device}, which is not available here ({error})"
                     ));
                     Choice::Auto.open()?
                 }

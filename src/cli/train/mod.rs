@@ -17,6 +17,7 @@ mod printer;
 mod progress;
 mod ranks;
 mod resume;
+mod scale;
 mod session;
 mod sources;
 mod tasks;
@@ -119,7 +120,13 @@ impl Args {
             let config = &pinned;
             teachers::check(config, reference, &dataset, &teachers).map_err(exit::input)?;
             return dry_run::run(
-                config, reference, &dataset, &teachers, &machine, &dtype, self.json,
+                config,
+                reference,
+                &dataset,
+                &teachers,
+                &machine,
+                &dtype,
+                self.asked(),
             )
             .map(|()| exit::OK);
         }
@@ -194,7 +201,7 @@ impl Args {
         if self.resume.is_some()
             && let Err(error) = write_config(&handle, &config)
         {
-            say::err(&format!("{error:#}; the run goes on"));
+            say::err(&format!("{error:#}; the run continues"));
         }
         Ok(session)
     }
@@ -313,7 +320,7 @@ fn after_dashboard(shown: Result<(Exit, RunState)>, session: Session, parts: Par
         Ok((Exit::Hangup, _)) => Leave::HungUp,
         Err(error) => {
             say::err(&format!(
-                "{error:#}; training goes on without the dashboard"
+                "{error:#}; training continues without the dashboard"
             ));
             let _ = say::out(&detached::farewell(&parts.dir, is_reachable(&parts.server)));
             Leave::Failed

@@ -187,7 +187,7 @@ impl Args {
             resume,
             repeat: plan.repeat,
             ranks: group.map_or_else(|| Arc::new(Solo) as _, |group| Arc::clone(group.ranks())),
-            layout: None,
+            layout: group.and_then(Group::layout),
             lock,
         };
         Ok((parts, setup))

@@ -23,6 +23,7 @@ use crate::config::{self, Config};
 use crate::corpus::{Dataset, Report};
 use crate::dist::launch::{Engine, Features, Launch};
 use crate::dist::{DistError, End, Ranks, Solo};
+use crate::run::event::RankLayout;
 use crate::signals::WATCHED;
 use crate::train::Setup;
 use crate::train::follow::{self, FollowSetup};
@@ -34,6 +35,7 @@ const START: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(super) struct Group {
     ranks: Arc<dyn Ranks>,
     launch: Launch,
+    engine: Engine,
     stage: Cell<Stage>,
 }
 
@@ -110,6 +112,7 @@ impl Args {
         Ok(Some(Group {
             ranks,
             launch,
+            engine,
             stage: Cell::new(Stage::Starting),
         }))
     }
@@ -249,6 +252,16 @@ impl Group {
     /// The ranks.
     pub(super) fn ranks(&self) -> &Arc<dyn Ranks> {
         &self.ranks
+    }
+
+    /// How the ranks are laid out; `None` for one alone.
+    pub(super) fn layout(&self) -> Option<RankLayout> {
+        let engine = self.engine;
+        (!self.is_alone()).then(|| RankLayout {
+            world: self.ranks.world(),
+            launcher: format!("{engine} ({})", self.launch.launcher),
+            hosts: self.ranks.hosts(),
+        })
     }
 
     /// Whether there is anything to agree on.

@@ -130,7 +130,7 @@ impl Args {
             let described = change.describe(stage, &new);
             match change.key.path {
                 "train.dtype" => origin.warnings.push(format!(
-                    "{described}: from here on the numbers are not those of an undisturbed run to the bit"
+                    "{described}: from here on the numbers differ slightly from those of an uninterrupted run"
                 )),
                 _ => origin.changes.push(described),
             }

@@ -15,7 +15,8 @@ section! {
         /// `restart`: every layer fresh from the reference; `keep`: trained layers stay, new ones are added.
         mode: GrowMode = default(GrowMode::Restart), FreeUntil(Controls);
 
-        /// Where the layers come from that a growth adds. `next`: the reference's next ones; `copy-middle`: the middle layers of
+        /// Source of the layers that a growth adds. `next`: the reference's next ones; `copy-middle`: the middle layers
+        /// of
         /// the model, a block of them copied right above itself (MIDAS, arXiv 2409.19044); `copy-top`: its top layers, on top.
         source: GrowSource = default(GrowSource::Next), FreeUntil(Controls);
 
@@ -29,7 +30,7 @@ section! {
 }
 
 section! {
-    /// When the small model counts as good as the reference.
+    /// Conditions for a match with the reference.
     "match" MatchConfig: Default {
         /// Largest paired gap in nats that counts as a match.
         tolerance: f64 = default(0.0), FreeUntil(Controls), check finite;

@@ -14,8 +14,8 @@ section! {
         /// as forecasts need.
         every: u64 = default(100), Free;
 
-        /// Validation windows; the same for every model. A text with room for fewer that share no tokens is evaluated
-        /// on those.
+        /// Validation windows; the same for every model. A text with room for fewer disjoint windows is evaluated on
+        /// those.
         windows: usize = default(256), FreeUntil(Measured), check count(2, MOST_WINDOWS);
 
         /// Downstream tasks that the models are evaluated on while the run waits, by their names: at phase

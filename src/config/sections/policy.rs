@@ -15,12 +15,13 @@ section! {
         /// `ask`: train on until answered; `pause`: wait; `auto`: grow while worse than the reference.
         mode: Option<PolicyMode> = absent("`ask` at a terminal, `auto` without one"), FreeUntil(Controls);
 
-        /// Under `auto`: end a round early once three evaluations in a row past 30 % of it expect no match at its end (`heirloom
-        /// forecast` says how).
+        /// Under `auto`: end a round early once three evaluations in a row past 30 % of it expect no match at its end
+        /// (as `heirloom forecast` computes it).
         forecast: bool = default(false), FreeUntil(Controls);
 
-        /// Under `ask`: steps past the round's end before the run pauses. 0: as many as the round has. A run that is
-        /// resumed there (`p`, `ctl resume`) trains on for as many steps again, also after a rollback.
+        /// Under `ask`: steps past the round's end before the run pauses. 0: the number of steps of the round. A run
+        /// that is resumed there (`p`, `ctl resume`) trains on for the same number of steps again, also after a
+        /// rollback.
         max_overrun_steps: u64 = default(0), FreeUntil(Controls);
 
         /// Tokens over all phases; then the recipe ends. 0: no limit.
@@ -51,12 +52,12 @@ section! {
 }
 
 section! {
-    /// What is kept on disk.
+    /// Checkpoints on disk.
     "checkpoint" CheckpointConfig: Default {
         /// Steps between checkpoints; 0: only at phase ends, growths and exit.
         every: u64 = default(500), Free;
 
-        /// How many of the newest are kept besides the milestones.
+        /// Number of the newest checkpoints that are kept in addition to the milestones.
         keep: usize = default(2), Free, check count(1, MOST_KEPT);
     }
 }

@@ -51,9 +51,9 @@ section! {
         /// Muon's momentum, an average over past gradients; Nesterov's.
         muon_momentum: f64 = default(0.95), FreeUntil(Controls), check below_one;
 
-        /// The factor on Muon's learning rate for a matrix of so many outputs and inputs: `match_rms_adamw`, 0.2 times the
-        /// root of the greater one, with which AdamW's rate and decay suit both; or `original`, the root of outputs / inputs
-        /// but at least 1.
+        /// Factor on Muon's learning rate by a matrix's outputs and inputs: `match_rms_adamw`, 0.2 times the square
+        /// root of the larger of them, so that AdamW's learning rate and weight decay suit both optimizers; or
+        /// `original`, the square root of outputs / inputs, but at least 1.
         muon_scale: MuonScale = default(MuonScale::MatchRmsAdamw), FreeUntil(Controls);
 
         /// AdamW's beta1 and beta2.
@@ -65,13 +65,14 @@ section! {
         /// The global gradient norm is clipped to this; 0: no clipping.
         clip: f64 = default(1.0), FreeUntil(Controls), check from(0.0);
 
-        /// What matrix products are computed in: `"f32"`, `"bf16"`, or `"auto"`, bf16 where the device has products of bf16 (a
+        /// Type in which matrix products are computed: `"f32"`, `"bf16"`, or `"auto"`, bf16 where the device has
+        /// products of bf16 (a
         /// GPU, or a CPU with AMX or AVX512-BF16) and f32 elsewhere. Weights, sums and all else are f32; on GPUs,
         /// activations are also bf16. A run resolves `"auto"` once, when it begins, and keeps the result when it is resumed.
         dtype: PrecisionChoice = default(PrecisionChoice::Auto), Free;
 
-        /// Keep only each layer's input and make its other activations again in the backward pass: less memory for long
-        /// windows and many layers, a fifth slower; the same results.
+        /// Keep only each layer's input and recompute its other activations in the backward pass: less memory for long
+        /// windows and many layers, 20 % slower, same results.
         recompute: bool = default(false), Free;
 
         /// What several ranks divide besides the batch: `optimizer`, each keeps the moments of its part of the parameters and

@@ -121,7 +121,7 @@ fn what_is_wrong_is_named_with_its_line() {
         (
             "name = 'random'\nstart = 'random'",
             9,
-            "the name of another model",
+            "is reserved for a model",
         ),
         (
             "name = 'a'\nstart = 'random'\nsteps = 10000000000000",

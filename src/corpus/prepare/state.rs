@@ -95,7 +95,7 @@ impl State {
         let left: Self =
             serde_json::from_slice(&bytes).map_err(|e| unlike(&format!("it is damaged: {e}")))?;
         if left.version != self.version {
-            return Err(unlike("it is of another version of heirloom"));
+            return Err(unlike("it was begun by another version of heirloom"));
         }
         let same_texts = left.tokenizer == self.tokenizer && left.field == self.field;
         let same_share = left.val_share == self.val_share;

@@ -103,7 +103,8 @@ fn next_member<R: BufRead>(mut bytes: R) -> io::Result<Option<GzDecoder<R>>> {
                 return Ok(Some(GzDecoder::new(bytes)));
             }
             Some(_) => {
-                let why = "all of its gzip data is unpacked there, and something else follows; if the text is whole, unpack it with gzip -dc, which leaves that out";
+                let why = "its gzip data ends there, and something else follows; if the text is complete, unpack it \
+                 with gzip -dc, which ignores the rest";
                 return Err(io::Error::new(ErrorKind::InvalidData, why));
             }
         }

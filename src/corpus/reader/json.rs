@@ -208,7 +208,7 @@ impl Split for Values {
                 (Place::ArrayEnd, Some(_)) => {
                     return Err(self.fail(
                         self.line,
-                        "not valid JSON: this is behind the end of the array",
+                        "not valid JSON: this follows the end of the array",
                     ));
                 }
                 (place, Some(_)) => {

@@ -169,7 +169,7 @@ fn marks_and_encodings_of_plain_texts_are_no_text() {
         (b"\xfe\xff\0o", Err("is UTF-16 text")),
         (b"o\0n\0e\0", Err("is UTF-16LE text")),
         (b"\0o\0n\0e", Err("is UTF-16BE text")),
-        (b"\xef\xbb\xbfab\xff", Err("byte 5 does not belong")),
+        (b"\xef\xbb\xbfab\xff", Err("byte 5 is invalid")),
     ] {
         for packed in [false, true] {
             let name = match packed {

@@ -120,7 +120,7 @@ pub fn layout(bytes: &[u8], named: Named) -> Result<Layout, String> {
     };
     if !bytes.len().is_multiple_of(width.bytes()) {
         return Err(format!(
-            "{} bytes are no whole number of {} tokens, and no known header begins them",
+            "{} bytes are not a multiple of the size of a {} token, and there is no known header",
             bytes.len(),
             width.name()
         ));
@@ -160,7 +160,7 @@ fn within(
             n,
         }),
         _ => Err(format!(
-            "it is cut off: the header tells of {n} tokens, there are {have}"
+            "it is truncated: its header announces {n} tokens, the file has {have}"
         )),
     }
 }
@@ -172,11 +172,11 @@ fn llm_c(bytes: &[u8], version: i32, width: Width) -> Result<Layout, String> {
     let said = i32_at(bytes, 4).unwrap_or(0);
     if said != version {
         return Err(format!(
-            "its header says version {said}; {version} is known"
+            "its header has version {said}; only version {version} is supported"
         ));
     }
     let n = i32_at(bytes, 8).unwrap_or(0);
-    let n = u64::try_from(n).map_err(|_| format!("its header tells of {n} tokens"))?;
+    let n = u64::try_from(n).map_err(|_| format!("its header announces {n} tokens"))?;
     within(bytes, Format::LlmC, LLM_C_BYTES, width, n)
 }
 
@@ -187,7 +187,9 @@ fn packed(bytes: &[u8]) -> Result<Layout, String> {
         return Err("it ends within its header".into());
     };
     if version != 1 {
-        return Err(format!("its header says version {version}; 1 is known"));
+        return Err(format!(
+            "its header has version {version}; only version 1 is supported"
+        ));
     }
     let width = match dtype {
         8 => Width::Two,
@@ -222,7 +224,7 @@ fn npy(bytes: &[u8]) -> Result<Layout, String> {
         },
         other => {
             return Err(format!(
-                "its header says NumPy format {other}; 1 to 3 are known"
+                "its header has NumPy format {other}; formats 1 to 3 are supported"
             ));
         }
     };
@@ -232,7 +234,7 @@ fn npy(bytes: &[u8]) -> Result<Layout, String> {
         ));
     }
     let text = bytes.get(start..start + length).ok_or_else(short)?;
-    let text = std::str::from_utf8(text).map_err(|_| "its header is no text".to_string())?;
+    let text = std::str::from_utf8(text).map_err(|_| "its header is not text".to_string())?;
     let (width, n) = npy_header(text)?;
     within(bytes, Format::Npy, start + length, width, n)
 }

@@ -74,7 +74,7 @@ impl Sidecar {
             return Ok(());
         }
         let other = match self.tokenizer == tokenizer.name() {
-            true => "another one of that name".into(),
+            true => "a different tokenizer of that name".into(),
             false => tokenizer.name().to_string(),
         };
         Err(format!(

@@ -195,7 +195,10 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 2]).unwrap();
         let error = open(&path, &Tokenizer::byte()).unwrap_err().to_string();
-        assert!(error.contains("tells of 4 tokens, there are 3"), "{error}");
+        assert!(
+            error.contains("announces 4 tokens, the file has 3"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub fn encoder() -> ByteBpe {
         normalizing: None,
     })
     // All bytes are tokens of GPT-2's.
-    .unwrap_or_else(|| unreachable!("the embedded vocabulary is whole"))
+    .unwrap_or_else(|| unreachable!("the embedded vocabulary is complete"))
 }
 
 /// `tokenizer.json`.

@@ -124,7 +124,7 @@ pub fn run(context: &mut Context<'_>, line: &str) -> Result<Ran, String> {
             Run::Screen(f) => Ok(Ran::Done(f(context))),
             Run::Steer(to) => steered(context, to),
             Run::Act(act) => Ok(Ran::Act(act)),
-            Run::Tenth | Run::Compare | Run::Config => Err(format!("say it as `{}`", own.words)),
+            Run::Tenth | Run::Compare | Run::Config => Err(format!("write it as `{}`", own.words)),
         };
     }
     let command = words::parse(&words).map_err(|error| suggestion(&joined).unwrap_or(error))?;

@@ -131,12 +131,12 @@ pub const OWN: &[Command] = &[
     ),
     screen(
         "overlay",
-        "earlier phases over the present one, or not",
+        "show or hide earlier phases on the chart",
         chart!(toggle_overlay),
     ),
     screen(
         "gap-chart",
-        "the gap in place of the loss, where one chart has room",
+        "show the gap instead of the loss, where only one chart fits",
         chart!(toggle_gap),
     ),
     screen("zoom in", "zoom in on the chart", chart!(zoom_in)),
@@ -171,18 +171,14 @@ pub const OWN: &[Command] = &[
         "move the cursor forward",
         run_chart!(cursor_right),
     ),
-    screen(
-        "series next",
-        "next small series; where one chart fits, in its place",
-        |context| {
-            let all = overview::small_series(context.run);
-            context.ui.chart.next_multiple(all);
-            Vec::new()
-        },
-    ),
+    screen("series next", "enlarge the next small chart", |context| {
+        let all = overview::small_series(context.run);
+        context.ui.chart.next_multiple(all);
+        Vec::new()
+    }),
     screen(
         "series previous",
-        "enlarge the small series before it",
+        "enlarge the previous small chart",
         |context| {
             let all = overview::small_series(context.run);
             context.ui.chart.previous_multiple(all);
@@ -192,31 +188,31 @@ pub const OWN: &[Command] = &[
     steer("play", "play or pause", Steer::PlayPause),
     steer(
         "mark back",
-        "back to the last mark: phase, growth, decision, ...",
+        "previous mark: phase, growth, decision, ...",
         Steer::PreviousLandmark,
     ),
-    steer("mark forward", "on to the next mark", Steer::NextLandmark),
-    steer("event back", "one event back", Steer::EventBack),
-    steer("event forward", "one event on", Steer::EventForward),
+    steer("mark forward", "next mark", Steer::NextLandmark),
+    steer("event back", "previous event", Steer::EventBack),
+    steer("event forward", "next event", Steer::EventForward),
     steer("slower", "half the speed", Steer::Slower),
     steer("faster", "twice the speed", Steer::Faster),
-    steer("start", "to the start", Steer::ToStart),
-    steer("end", "to the end", Steer::ToEnd),
+    steer("start", "jump to the start", Steer::ToStart),
+    steer("end", "jump to the end", Steer::ToEnd),
     Command {
         words: "tenths N",
-        help: "to so many tenths of the run",
+        help: "jump to N tenths of the run, 0 to 9",
         control: false,
         run: Run::Tenth,
     },
     Command {
         words: "compare RUN",
-        help: "lay another run's validation loss over the chart; without RUN: none",
+        help: "overlay the validation loss of another run; without RUN: remove it",
         control: false,
         run: Run::Compare,
     },
     Command {
         words: "config KEY",
-        help: "the value of a key of this run's config, and what it means",
+        help: "show a key of this run's config: value and meaning",
         control: false,
         run: Run::Config,
     },
@@ -233,25 +229,25 @@ pub const OWN: &[Command] = &[
         "complete the word, or the next choice",
         Act::Complete,
     ),
-    act("older", "the line before", Act::Older),
-    act("newer", "the line after", Act::Newer),
+    act("older", "previous command of the history", Act::Older),
+    act("newer", "next command of the history", Act::Newer),
     act("page down", "a page down", Act::PageDown),
     act("page up", "a page up", Act::PageUp),
-    act("top", "to the first line", Act::Top),
-    act("bottom", "to the last line, and follow", Act::Bottom),
-    act(
-        "next match",
-        "next line that was searched for",
-        Act::NextMatch,
-    ),
+    act("top", "first line", Act::Top),
+    act("bottom", "last line, and follow new ones", Act::Bottom),
+    act("next match", "next match of the search", Act::NextMatch),
     act(
         "previous match",
-        "previous line that was searched for",
+        "previous match of the search",
         Act::PreviousMatch,
     ),
     act("wrap", "wrap long lines, or cut them", Act::Wrap),
-    act("warnings", "warnings alone, or every line", Act::Warnings),
-    act("copy", "copy the line by the terminal (OSC 52)", Act::Copy),
+    act(
+        "warnings",
+        "show warnings only, or every line",
+        Act::Warnings,
+    ),
+    act("copy", "copy the line to the clipboard (OSC 52)", Act::Copy),
     act("watch", "watch the run without control", Act::Watch),
     act(
         "new run",

@@ -51,7 +51,7 @@ pub type Check<'a> = &'a dyn Fn(&Start) -> Result<()>;
 
 /// `policy.mode` and what it means.
 pub const POLICIES: [(Option<&str>, &str); 4] = [
-    (None, "as the config says; ask, if it says nothing"),
+    (None, "from the config; ask if unset there"),
     (
         Some("ask"),
         "ask: train on past the end of a round until you decide",
@@ -62,7 +62,7 @@ pub const POLICIES: [(Option<&str>, &str); 4] = [
     ),
     (
         Some("auto"),
-        "auto: grow while worse than the reference, ask nothing",
+        "auto: grow while worse than the reference, without asking",
     ),
 ];
 

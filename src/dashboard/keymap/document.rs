@@ -25,8 +25,8 @@ fn line(binding: &Binding) -> String {
     format!("| {} | {} |\n", keys.join(" "), binding.help)
 }
 
-/// The table for the README.
-pub fn readme_table() -> String {
+/// Returns the table of the keys that matter most, for the tutorial.
+pub fn main_keys_table() -> String {
     let mut out = String::from("| key | what it does |\n|---|---|\n");
     for command in MOST {
         // One row of each: the same command may have a key in a prompt, too.
@@ -68,7 +68,8 @@ pub fn document() -> String {
     for (scope, key, why) in SHADOWS {
         out.push_str(&format!("- `{key}` {}: {why}\n", scope.title()));
     }
-    out.push_str("\n## Commands\n\nThe first ones are those of `heirloom ctl RUN`, too.\n\n| command | what it does |\n|---|---|\n");
+    out.push_str("\n## Commands\n\nThe first ones also work with `heirloom ctl RUN`.\n\n| command | what it does \
+     |\n|---|---|\n");
     for entry in commands::listed() {
         out.push_str(&format!("| `{}` | {} |\n", entry.words, entry.help));
     }

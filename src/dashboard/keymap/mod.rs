@@ -17,7 +17,7 @@ use super::ui::Ui;
 use super::views;
 
 pub use super::keys::{Binding, Differs, Scope, event};
-pub use document::{document, readme_table};
+pub use document::{document, main_keys_table};
 pub use table::SHADOWS;
 
 /// Every key: those that open views and layers, then the others.

@@ -98,10 +98,8 @@ impl Stamp {
 
     pub fn refusal(&self) -> &'static str {
         match self {
-            Self::Decision(_) => {
-                "not done: the decision has changed meanwhile; press D for the new evidence"
-            }
-            Self::Stretch(..) => "not done: the run has moved to another phase meanwhile",
+            Self::Decision(_) => "decision out of date; press D for the new evidence",
+            Self::Stretch(..) => "not applied: the run has since entered another phase",
         }
     }
 }

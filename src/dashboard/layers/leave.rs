@@ -152,11 +152,11 @@ fn words(scene: &Scene<'_>, entry: Entry, training: Training) -> (String, String
     let (entry, note) = match (entry, training) {
         (Entry::Detach, Training::Runs) => (
             "detach - training continues in the background",
-            format!("The shell is yours; {attach} shows this screen again."),
+            format!("This terminal returns to the shell; {attach} shows this screen again."),
         ),
         (Entry::Detach, Training::Paused) => (
             "detach - stays paused in the background",
-            format!("It keeps its memory and waits until you resume it: {attach}, then p."),
+            format!("It stays in memory until you resume it: {attach}, then p."),
         ),
         (Entry::Detach, Training::Waits) => (
             "detach - waits for your answer in the background",

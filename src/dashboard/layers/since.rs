@@ -21,7 +21,7 @@ pub const ROW: Row = Row {
     id: "since",
     keys: &["S"],
     footer: "",
-    help: "what has happened since the last dashboard was left",
+    help: "events since you last looked",
     control: false,
     passes: true,
     differs: Differs::Appears("since you last looked"),

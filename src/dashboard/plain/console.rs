@@ -94,13 +94,13 @@ impl Console {
     fn choose(&mut self, number: usize, state: &RunState, shown: Option<&Decision>) -> Move {
         let Some(shown) = shown else {
             return Move::Say(format!(
-                "{number} chooses nothing: no decision has been offered; ? lists the commands"
+                "no choice {number}: no decision has been offered; ? lists the commands"
             ));
         };
         let open = state.core.decision.as_ref().map(|open| open.id);
         if open != Some(shown.decision.id) {
             return Move::Say(format!(
-                "refused: the decision that {number} belongs to is no longer open"
+                "refused: the decision of choice {number} has been closed or replaced"
             ));
         }
         let choices = shown.entries.len();
@@ -216,11 +216,8 @@ fn help(role: Role) -> String {
     };
     let own = [
         ("NUMBER", "choose among the numbered choices printed last"),
-        ("status", "how the run stands"),
-        (
-            "take-control",
-            "take the control over from another terminal",
-        ),
+        ("status", "status of the run"),
+        ("take-control", "take control from another terminal"),
         ("Ctrl-C", interrupt),
         ("Ctrl-D", end),
     ];

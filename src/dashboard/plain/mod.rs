@@ -241,8 +241,13 @@ fn words(state: &RunState, event: &Event) -> Option<String> {
             ..
         }) => {
             let loss = loss.map_or("not finite".into(), |l| format!("{l:.4}"));
+            let ranks = state.rank_times().map_or(String::new(), |times| {
+                let wait = 100.0 * times.wait_share();
+                let slowest = times.slowest_words().unwrap_or_default();
+                format!("  {} ranks wait {wait:.0} %, {slowest}", times.world)
+            });
             Some(format!(
-                "loss {loss}  lr {lr:.2e}  {tokens_per_second:.0} tok/s"
+                "loss {loss}  lr {lr:.2e}  {tokens_per_second:.0} tok/s{ranks}"
             ))
         }
         Body::Gap(Gap { dropped }) => {

@@ -223,7 +223,7 @@ fn a_replay_begins_where_it_is_told_and_says_when_there_is_no_such_place() {
     assert_eq!(said, "--at 51: the run's last step is 50");
     let said = replay.start_at(Moment::Seconds(60.0)).unwrap_err();
     assert!(
-        said.to_string().contains("the run took 6 s, not 1m00s"),
+        said.to_string().contains("--at 1m00s: the run lasted 6 s"),
         "{said}"
     );
 }

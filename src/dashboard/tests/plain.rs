@@ -267,7 +267,7 @@ fn a_number_answers_the_decision_it_was_printed_with_alone() {
         other => panic!("{other:?}"),
     };
     let refused = said(console.read("1", &story.state, Some(&offered)));
-    assert!(refused.contains("no longer open"), "{refused}");
+    assert!(refused.contains("has been closed or replaced"), "{refused}");
     let refused = said(console.read("1", &story.state, None));
     assert!(
         refused.contains("no decision has been offered"),

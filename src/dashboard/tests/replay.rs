@@ -83,7 +83,10 @@ fn pauses_ends_waits_and_growing_runs_are_told() {
     let text = say(&|p| p.shortened = Some(7200.0));
     assert!(text.contains("2h00m shortened"), "{text}");
     let text = say(&|p| p.growing = true);
-    assert!(text.contains("up to where the run was"), "{text}");
+    assert!(
+        text.contains("up to the step the run had reached"),
+        "{text}"
+    );
     let text = say(&|p| p.speed = f64::INFINITY);
     assert!(text.contains("REPLAY max"), "{text}");
 }

@@ -109,7 +109,6 @@ impl Story {
             let noise = 0.05 * ((self.step * 7919 % 101) as f64 / 101.0 - 0.5);
             self.tell(Body::Train(TrainMetrics {
                 loss: Some(loss(i as f64) + noise),
-                nonfinite: None,
                 lr: 1e-3,
                 grad_norm: Some(1.25),
                 tokens: 1024 * self.step,

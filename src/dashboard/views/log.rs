@@ -45,7 +45,7 @@ fn act(context: &mut Context<'_>, act: Act) {
         Act::NextMatch | Act::PreviousMatch => {
             log.find(run, act == Act::PreviousMatch);
             if log.search.is_empty() {
-                context.ui.notice = Some("nothing is searched for: press / first".into());
+                context.ui.notice = Some("no search yet: press / first".into());
             } else if log.found.is_none() {
                 context.ui.notice = Some(format!("{:?} is not in the log", log.search));
             }

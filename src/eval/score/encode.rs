@@ -52,7 +52,7 @@ impl Encoder {
     ) -> Result<Self> {
         let Some(begin) = begin.or_else(|| tokenizer.end_of_text()) else {
             bail!(
-                "the tokenizer {} names no token that begins or ends a text; tasks need one where a context is empty",
+                "the tokenizer {} has no begin-of-text or end-of-text token; tasks with an empty context need one",
                 tokenizer.name()
             );
         };

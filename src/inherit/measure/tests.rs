@@ -184,7 +184,7 @@ fn nothing_is_dropped_where_all_layers_are_kept() {
         assert!(found.dropped.is_empty() && found.rounds.is_empty());
     }
     let error = here.measure(Measure::Loss, 7).unwrap_err().to_string();
-    assert_eq!(error, "7 layers are to be kept of a model of 6");
+    assert_eq!(error, "cannot keep 7 of the model's 6 layers");
     assert!(matches!(
         here.measure(Measure::Loss, 0),
         Err(InheritError::Nothing)

@@ -76,7 +76,7 @@ impl Hub<'_> {
         let meta = self.client.metadata(&self.url(commit, name));
         let meta = meta.map_err(|e| match e {
             RequestError::Answer(why) => {
-                self.refused(&format!("the answer for {name} makes no sense: {why}"))
+                self.refused(&format!("unexpected answer for {name}: {why}"))
             }
             error => self.failed(error),
         })?;

@@ -8,19 +8,19 @@ use crate::file;
 const LARGEST_TOKEN: u64 = 4 << 10;
 
 /// Returns a variable of the environment that is set and not empty.
-pub(super) fn variable(key: &str) -> Option<String> {
+pub(in crate::locate) fn variable(key: &str) -> Option<String> {
     let value = std::env::var(key).ok()?;
     let value = value.trim();
     (!value.is_empty()).then(|| value.to_string())
 }
 
-pub(super) fn is_offline() -> bool {
+pub(in crate::locate) fn is_offline() -> bool {
     variable("HF_HUB_OFFLINE")
         .is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str()))
 }
 
 /// Returns `HF_TOKEN`, or the token that `hf auth login` has stored.
-pub(super) fn token() -> Option<String> {
+pub(in crate::locate) fn token() -> Option<String> {
     let home = |key: &str, rest: &str| variable(key).map(|dir| Path::new(&dir).join(rest));
     let in_file = || {
         let path = variable("HF_TOKEN_PATH")

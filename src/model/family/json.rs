@@ -31,7 +31,7 @@ impl<'v> Json<'v> {
     pub fn new(value: &'v Value) -> Result<Self, ConfigJsonError> {
         match value.is_object() {
             true => Ok(Self(value)),
-            false => Err(ConfigJsonError("it is no JSON object".into())),
+            false => Err(ConfigJsonError("it is not a JSON object".into())),
         }
     }
 

@@ -91,7 +91,7 @@ impl Gpu {
         let load = |ptx: &&str| {
             if ptx.trim().is_empty() {
                 bail!(
-                    "this program was built without its GPU kernels: build it as docs/gpu.md tells"
+                    "this program was built without its GPU kernels; how to build it: docs/gpu.md"
                 )
             }
             context.load_module((*ptx).into()).map_err(driver)

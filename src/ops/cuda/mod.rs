@@ -38,7 +38,7 @@ use candle_core::{DType, Result, Storage, Tensor, bail};
 pub use gpu::{MemoryUse, is_hopper, memory_in_use, synchronize, uuid};
 
 /// A place in the GPU's memory.
-type Address = u64;
+pub(crate) type Address = u64;
 
 /// Where a contiguous tensor of `T` lies.
 fn address_of<T>(t: &Tensor, dtype: DType) -> Result<Address>
@@ -60,7 +60,7 @@ where
 }
 
 /// Where a contiguous tensor lies, whatever its type.
-fn address(t: &Tensor) -> Result<Address> {
+pub(crate) fn address(t: &Tensor) -> Result<Address> {
     match t.dtype() {
         DType::F32 => address_of::<f32>(t, DType::F32),
         DType::BF16 => address_of::<half::bf16>(t, DType::BF16),

@@ -68,7 +68,7 @@ pub fn rope(qkv: &Tensor, table: &Tensor, s: AttentionShape, back: bool) -> Resu
     let rows = s.batch * s.time;
     let (d, turned) = (s.head_size, s.n_head + s.n_kv_head);
     if !d.is_multiple_of(2) {
-        bail!("rope: heads of {d} channels, which are no pairs");
+        bail!("rope: an even number of channels per head is needed, got {d}");
     }
     let operands = Operands::of("rope", qkv);
     operands.check("qkv", qkv, rows * s.row(), ACTIVATIONS)?;

@@ -22,18 +22,18 @@ pub const GREETING: Duration = Duration::from_secs(10);
 pub enum ConnectError {
     #[error("{0}")]
     NotRunning(String),
-    #[error("run {name} is worked on by {holder}: {way}")]
+    #[error("run {name} is in use by {holder}: {way}")]
     Elsewhere {
         name: String,
         holder: String,
         way: String,
     },
     #[error(
-        "{holder} works on run {name}, but takes no commands (it is starting or ending, or could make no socket); `heirloom \
+        "{holder} trains run {name} but accepts no commands (it is starting or ending, or has no control socket); `heirloom \
          watch` follows it, and ends with a checkpoint when the process gets SIGTERM"
     )]
     NoSocket { name: String, holder: String },
-    #[error("run {name} is not commanded, and nothing was sent: {what}. {way}")]
+    #[error("run {name}: the command was not sent: {what}. {way}")]
     Impostor {
         name: String,
         what: String,
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// # Errors
-    /// When the trainer has gone.
+    /// When the trainer's process has ended.
     pub fn send(&mut self, message: &Incoming) -> io::Result<()> {
         self.writing.write_all(message.to_line().as_bytes())
     }

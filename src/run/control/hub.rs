@@ -262,7 +262,7 @@ impl Hub {
         }
         if inner.waiting >= COMMANDS_WAITING {
             return Err(format!(
-                "{COMMANDS_WAITING} commands wait for the next step already"
+                "{COMMANDS_WAITING} commands already wait for the next step"
             ));
         }
         if !inner.bucket.take(now) {

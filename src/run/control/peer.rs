@@ -59,8 +59,8 @@ pub fn check_user(uid: Uid, own: Uid) -> Result<(), String> {
     match uid == own || uid.is_root() {
         true => Ok(()),
         false => Err(format!(
-            "the socket that its lock names belongs to user {uid}, and only your own trainings (user {own}) and root's are \
-             commanded"
+            "the socket that its lock names belongs to user {uid}, and commands are sent only to your own trainings \
+             (user {own}) and root's"
         )),
     }
 }
@@ -75,7 +75,7 @@ pub fn check_identity(
     holder: &Holder,
     asked: &Path,
 ) -> Result<(), String> {
-    let dir = DirId::of(asked).map_err(|e| format!("its directory cannot be looked at: {e}"))?;
+    let dir = DirId::of(asked).map_err(|e| format!("its directory cannot be inspected: {e}"))?;
     let open = |pid| has_open(pid, asked);
     compare(hello, peer, holder, dir, &boot_id(), &open)
 }
@@ -97,7 +97,7 @@ fn compare(
         ..
     } = hello
     else {
-        return Err("what answers does not say who it is".into());
+        return Err("the process at the socket does not identify itself".into());
     };
     if *pid != holder.pid {
         return Err(format!(
@@ -117,8 +117,8 @@ fn compare(
     if *dir != asked || holder.dir.is_some_and(|dir| dir != asked) {
         let other = text::clean(run);
         return Err(format!(
-            "its lock is another run's (process {pid} works on {other} in another directory); lock and directory were copied, \
-             or somebody wrote it"
+            "its lock is another run's (process {pid} works on {other} in another directory); lock and directory were \
+             copied, or the lock was forged"
         ));
     }
     // One program writes lock and greeting: a field that only one of them has was not written by the same process.
@@ -202,7 +202,7 @@ mod tests {
                 "is another run's",
             ),
             (hello(7, Some(50), "boot", None), "older program"),
-            (Outgoing::Lagged { missed: 0 }, "does not say who it is"),
+            (Outgoing::Lagged { missed: 0 }, "does not identify itself"),
         ] {
             let said = said(&hello, &holder);
             assert!(said.contains(why), "{why}: {said}");

@@ -74,8 +74,8 @@ impl Server {
         if let Err(why) = &listening {
             let attendance = shared.hub.attendance();
             attendance.tell(format!(
-                "no control socket yet: {why}; attach and ctl cannot reach this run until one of these places takes it, \
-                 which is tried every {} s. `heirloom watch` follows the run, and `kill {}` ends it after a checkpoint",
+                "no control socket yet: {why}; attach and ctl cannot reach this run until one of these places works; \
+                 retrying every {} s. `heirloom watch` follows the run, and `kill {}` ends it after a checkpoint",
                 RETRY.as_secs(),
                 std::process::id()
             ));

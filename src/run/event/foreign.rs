@@ -39,7 +39,7 @@ pub fn object(line: &str) -> Result<Map<String, Value>, Error> {
     json.end()?;
     match value {
         Value::Object(map) => Ok(map),
-        _ => Err(Error::custom("it is no JSON object")),
+        _ => Err(Error::custom("it is not a JSON object")),
     }
 }
 

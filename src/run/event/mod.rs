@@ -45,7 +45,7 @@ pub use number::{NonFinite, finite, null_is_nan};
 pub use phase::{
     Done, Growth, Outcome, Phase, PhaseEvent, PhaseResult, Planned, RunEvent, Schedule,
 };
-pub use ranks::{RankLayout, RankSeconds, RankTimes};
+pub use ranks::{RankLayout, RankSeconds, RankTimes, time_words};
 pub use start::Start;
 pub(in crate::run) use task::LONGEST_TEXT;
 pub use task::{Sample, TaskMetric, TaskProgress, TaskResult};

@@ -108,6 +108,46 @@ impl RankTimes {
         self.wait.iter().sum::<f64>() / self.wait.len().max(1) as f64
     }
 
+    /// Returns by how much the slowest rank computed longer than the ranks do on average; 0.1 is ten percent.
+    pub fn lag(&self) -> f64 {
+        let mean = self.mean_compute();
+        match self.slowest() {
+            Some((_, seconds)) if mean > 0.0 => seconds / mean - 1.0,
+            _ => 0.0,
+        }
+    }
+
+    /// Returns the share of a step's time in which ranks waited, on average.
+    pub fn wait_share(&self) -> f64 {
+        let (wait, compute) = (self.mean_wait(), self.mean_compute());
+        match wait + compute > 0.0 {
+            true => wait / (wait + compute),
+            false => 0.0,
+        }
+    }
+
+    /// Names the slowest rank: `slowest 5 (+12 %)`.
+    pub fn slowest_words(&self) -> Option<String> {
+        let (rank, _) = self.slowest()?;
+        Some(format!("slowest {rank} (+{:.0} %)", 100.0 * self.lag()))
+    }
+
+    /// Puts them into a few words: `computing 412 ms a step, waiting 21 ms (5 %), exchange 30 ms, slowest 5 (+12 %)`.
+    pub fn words(&self) -> String {
+        let mut words = format!(
+            "computing {} a step, waiting {} ({:.0} %), exchange {}",
+            time_words(self.mean_compute()),
+            time_words(self.mean_wait()),
+            100.0 * self.wait_share(),
+            time_words(self.exchange),
+        );
+        if let Some(slowest) = self.slowest_words() {
+            words.push_str(", ");
+            words.push_str(&slowest);
+        }
+        words
+    }
+
     /// Refuses numbers that no run has.
     ///
     /// # Errors
@@ -127,6 +167,18 @@ impl RankTimes {
     /// Returns the mean time that ranks computed, in seconds per step.
     pub fn mean_compute(&self) -> f64 {
         self.compute.iter().sum::<f64>() / self.compute.len().max(1) as f64
+    }
+}
+
+/// A short time with three digits or less: `21 ms`, `1.23 s`.
+pub fn time_words(seconds: f64) -> String {
+    match seconds {
+        s if !s.is_finite() => "-".into(),
+        s if s < 0.000_95 => format!("{:.1} ms", 1000.0 * s.max(0.0)),
+        s if s < 0.999_5 => format!("{:.0} ms", 1000.0 * s),
+        s if s < 9.995 => format!("{s:.2} s"),
+        s if s < 99.95 => format!("{s:.1} s"),
+        s => format!("{s:.0} s"),
     }
 }
 
@@ -212,6 +264,26 @@ mod tests {
         let times = RankTimes::of(1, &[RankSeconds::default(); 1025]);
         let e = Event::from_line(&line(times)).unwrap_err().to_string();
         assert!(e.contains("1025, beyond 1024"), "{e}");
+    }
+
+    #[test]
+    fn times_are_put_into_words() {
+        let rank = |compute| RankSeconds {
+            compute,
+            wait: 0.1,
+            exchange: 0.03,
+        };
+        let times = RankTimes::of(1, &[rank(0.3), rank(0.3), rank(0.6)]);
+        assert_eq!(
+            times.words(),
+            "computing 400 ms a step, waiting 100 ms (20 %), exchange 30 ms, slowest 2 (+50 %)"
+        );
+        let words = [0.0, 0.0004, 0.0213, 0.9999, 9.99, 12.34, 123.4].map(time_words);
+        let expected = [
+            "0.0 ms", "0.4 ms", "21 ms", "1.00 s", "9.99 s", "12.3 s", "123 s",
+        ];
+        assert_eq!(words, expected);
+        assert_eq!(time_words(f64::NAN), "-");
     }
 
     #[test]

@@ -125,7 +125,7 @@ pub fn expected(question: &Question<'_>, used: usize) -> Result<(Interval, Strin
             return Err(format!("{} ran another schedule", found.template.name));
         }
         (_, None) if is_vague => {
-            return Err("no finished phase shows what annealing will bring".into());
+            return Err("no finished phase shows the effect of annealing".into());
         }
         (Some(found), None) => {
             let name = found.template.name;
@@ -156,7 +156,7 @@ fn kind(curve: &Curve) -> &'static str {
     schedule.map_or("measured", |schedule| schedule.kind.name())
 }
 
-const NO_COURSE: &str = "the evaluations determine no course";
+const NO_COURSE: &str = "the evaluations do not determine a curve";
 
 /// The best template: the first of the same schedule, else the first.
 fn found<'a>(question: &'a Question<'_>) -> Option<Found<'a>> {

@@ -364,7 +364,7 @@ fn what_cannot_be_forecast_is_refused_in_a_sentence() {
             "no curve",
             curve(noisy),
             None,
-            "no finished phase shows what annealing will bring",
+            "no finished phase shows the effect of annealing",
         ),
     ];
     for (name, curve, template, why) in cases {

@@ -131,7 +131,8 @@ impl<'a> Backwards<'a> {
             }
             if passed > GIVEN_UP {
                 let why = format!(
-                    "{} MiB without a line break are at its end, so this is not a journal; to resume, leave only its whole lines",
+                    "{} MiB without a line break are at its end, so this is not a journal; to resume, keep only its \
+                     complete lines",
                     GIVEN_UP >> 20
                 );
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));

@@ -57,7 +57,7 @@ pub struct Branch {
     pub val: Series,
     /// MaxRank and AvgMass of every layer.
     pub ranks: Series,
-    /// What the ranks did per step: seconds of exchange, then of computation and waiting of each.
+    /// What the ranks did, in seconds per step: the exchange, the mean wait, then computation and waiting of each.
     pub times: Series,
     /// The latest evaluations, at least [`LATEST_KEPT`](super::thin::LATEST_KEPT) of them, and of very many some of each phase's earlier ones.
     #[serde(

@@ -38,7 +38,7 @@ pub use points::{
     Note, OpenDecision, PhaseNow, ProbePoint, RoundResult, Status,
 };
 use prospects::Prospects;
-pub use ranks::{EXCHANGE, compute_of, wait_of};
+pub use ranks::{EXCHANGE, MEAN_WAIT, compute_of, wait_of};
 pub use results::{
     SamplePoint, TaskPoint, TaskRow, TaskTable, documents, metric_words, result_words,
 };

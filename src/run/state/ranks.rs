@@ -6,22 +6,24 @@ use crate::run::series::pyramid::MOST_COLUMNS;
 
 /// The curve of the exchange in [`Branch::times`](super::Branch::times).
 pub const EXCHANGE: usize = 0;
+/// The curve of the mean over ranks of the waiting in it.
+pub const MEAN_WAIT: usize = 1;
 /// Ranks whose curves are kept: as many as a series has room for.
-const CURVES: usize = (MOST_COLUMNS - 1) / 2;
+const CURVES: usize = (MOST_COLUMNS - 2) / 2;
 
 /// The curve of rank `rank`'s computation in [`Branch::times`](super::Branch::times).
 pub fn compute_of(rank: usize) -> usize {
-    1 + 2 * rank
+    2 + 2 * rank
 }
 
 /// The curve of rank `rank`'s waiting in [`Branch::times`](super::Branch::times).
 pub fn wait_of(rank: usize) -> usize {
-    2 + 2 * rank
+    3 + 2 * rank
 }
 
 impl RunState {
     pub(super) fn on_ranks(&mut self, event: &Event, times: &RankTimes) {
-        let mut values = vec![times.exchange];
+        let mut values = vec![times.exchange, times.mean_wait()];
         let wait = times
             .wait
             .iter()

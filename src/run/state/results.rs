@@ -126,7 +126,7 @@ pub fn metric_words(metric: &TaskMetric) -> String {
 }
 
 /// Formats a result as a line: `piqa  acc 0.6123 ±0.0114  acc_norm 0.6202 ±0.0113  (1838 documents)`, or
-/// `piqa was not measured: there are no documents in ...`.
+/// `piqa was not measured: no documents in ...`.
 pub fn result_words(result: &TaskResult) -> String {
     if let Some(why) = &result.refused {
         return format!("{} was not measured: {why}", result.task);

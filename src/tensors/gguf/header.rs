@@ -126,7 +126,7 @@ impl Reader<'_> {
         match usize::try_from(n) {
             Ok(n) if n <= most => Ok(n),
             _ => Err(self.damaged(format!(
-                "its header tells of {n} {of}, for which it is too short"
+                "its header announces {n} {of}, for which it is too short"
             ))),
         }
     }
@@ -135,7 +135,7 @@ impl Reader<'_> {
     fn entries(&mut self, of: &str, each: usize) -> Result<usize, TensorError> {
         match self.count(of, each)? {
             n if n <= MOST => Ok(n),
-            n => Err(self.damaged(format!("its header tells of {n} {of}, more than {MOST}"))),
+            n => Err(self.damaged(format!("its header announces {n} {of}, more than {MOST}"))),
         }
     }
 
@@ -196,7 +196,7 @@ impl Reader<'_> {
     fn bad_type(&self, key: &str, found: u32) -> TensorError {
         let key = text::clean(key);
         self.damaged(match found {
-            9 => format!("metadata key {key} is an array of arrays, which nobody reads"),
+            9 => format!("metadata key {key} is an array of arrays, which is not supported"),
             _ => format!("metadata key {key} is of type {found}, which is not known"),
         })
     }
@@ -276,7 +276,7 @@ impl Reader<'_> {
             return Err(TensorError::Unsupported {
                 path: self.path.into(),
                 what: format!(
-                    "tensor {shown} is of type {id}, which is not known; quantize the model anew, say to Q8_0"
+                    "tensor {shown} is of type {id}, which is not known; quantize the model again, for example to Q8_0"
                 ),
             });
         };
@@ -284,7 +284,7 @@ impl Reader<'_> {
         let row = shape.last().copied().unwrap_or(1);
         if !row.is_multiple_of(dtype.block()) {
             return Err(self.damaged(format!(
-                "rows of tensor {shown} have {row} values, no whole number of {dtype}'s blocks of {}",
+                "rows of tensor {shown} have {row} values, which is not a multiple of {dtype}'s block size {}",
                 dtype.block()
             )));
         }
@@ -364,7 +364,7 @@ fn place(
     for pair in by_place.windows(2) {
         if pair[0].1.start + pair[0].1.bytes > pair[1].1.start {
             let (a, b) = (text::clean(&pair[0].0), text::clean(&pair[1].0));
-            return damaged(format!("tensors {a} and {b} lie over each other"));
+            return damaged(format!("tensors {a} and {b} overlap"));
         }
     }
     Ok(entries)

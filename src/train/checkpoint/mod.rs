@@ -77,7 +77,7 @@ pub enum CheckpointError {
     #[error("{}: {source}", text::path(path))]
     Io { path: PathBuf, source: io::Error },
     #[error(
-        "the thread that writes checkpoints has died: end this process and resume the run, which goes on from its last checkpoint"
+        "the thread that writes checkpoints has died: end this process and resume the run from its last checkpoint"
     )]
     WriterDied,
     #[error("{0:#}")]
@@ -307,7 +307,7 @@ impl Checkpoints {
                     let run = self.run.argument();
                     let remedy = match self.newest_whole() {
                         Ok(whole) => format!(
-                            "; an older one is whole: go on from it with heirloom train --resume {run}@{whole}"
+                            "; an older one is intact: resume from it with heirloom train --resume {run}@{whole}"
                         ),
                         Err(_) => format!(", and no other one is intact; {}", self.start_again()),
                     };
@@ -341,7 +341,7 @@ impl Checkpoints {
             CheckpointError::NoneIntact {
                 dir: self.path(),
                 damage: match damage.is_empty() {
-                    true => "there is none".into(),
+                    true => "none was found".into(),
                     false => damage.join("; "),
                 },
                 remedy: self.start_again(),
@@ -436,12 +436,15 @@ fn verify_in(dir: &Dir, name: &str) -> Result<TrainState, CheckpointError> {
     let file = read_state(dir, name)?;
     for part in FILES {
         if !file.files.contains_key(part) {
-            return Err(damaged(name, format!("{STATE} does not tell of {part}")));
+            return Err(damaged(name, format!("{STATE} has no entry for {part}")));
         }
     }
     for (part, want) in &file.files {
         if !is_name(part) {
-            return Err(damaged(name, format!("{STATE} tells of a file elsewhere")));
+            return Err(damaged(
+                name,
+                format!("{STATE} names a file in another directory"),
+            ));
         }
         let got = checksum(dir, part).map_err(|e| damaged(name, e.to_string()))?;
         if got.bytes != want.bytes {
@@ -469,7 +472,7 @@ fn read_state(dir: &Dir, name: &str) -> Result<StateFile, CheckpointError> {
     let file: StateFile = serde_json::from_slice(&text).map_err(|e| {
         // It quotes what it has read.
         let e = e.to_string();
-        damaged(name, format!("{STATE} is not whole ({})", text::clean(&e)))
+        damaged(name, format!("{STATE} is incomplete ({})", text::clean(&e)))
     })?;
     let sound = file.state.check();
     sound.map_err(|e| damaged(name, format!("{STATE} was not written by a trainer: {e}")))?;

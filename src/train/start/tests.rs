@@ -220,7 +220,7 @@ fn stacks_repeat_their_layers_and_know_where_these_came_from() {
     let odd = Start::hybrid(5).unwrap_err().to_string();
     assert!(odd.contains("an even number of layers, and has 5"), "{odd}");
     for nothing in [Start::hybrid(0), Start::stacked(0)] {
-        assert_eq!(nothing.unwrap_err().to_string(), "no layer is taken");
+        assert_eq!(nothing.unwrap_err().to_string(), "no layer is selected");
     }
 }
 
@@ -239,9 +239,9 @@ fn half_width_and_named_layers_refuse_what_they_cannot_take() {
     assert_eq!(some.name(), event::Start::Layers);
     assert_eq!(some.seed, Start::inherit(&[0], &norms, 7).seed);
     let none = Start::layers(&[], &norms, 7).unwrap_err().to_string();
-    assert_eq!(none, "no layer is taken");
+    assert_eq!(none, "no layer is selected");
     let none = Start::layers(&[0], &[], 7).unwrap_err().to_string();
-    assert!(none.contains("no part of a layer is taken"), "{none}");
+    assert!(none.contains("no part of a layer is selected"), "{none}");
     let sources = Sources {
         reference: Some(&reference.files),
         own: None,

@@ -76,7 +76,7 @@ wikitext            2.0  word_perplexity  25.5199        -       62
                          bits_per_byte     0.8737        -       62
 average                  acc               0.5207  ±0.0060  2 tasks
 
-lambada_openai: 3 documents left out, as the harness does
+lambada_openai: 3 documents skipped, as in the harness
 ";
     let shown = table(&report(&["a"]));
     assert_eq!(shown, wanted);
@@ -111,7 +111,7 @@ arc_easy        acc     -0.0400 ±0.0071
 lambada_openai  acc     +0.0400 ±0.0071
 average         acc     +0.0000 ±0.0050
 
-lambada_openai: 3 documents left out, as the harness does
+lambada_openai: 3 documents skipped, as in the harness
 lambada_openai, round 1: 1 document cut to the context
 ";
     assert!(shown.contains(wanted), "{shown}");

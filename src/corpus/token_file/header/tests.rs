@@ -67,10 +67,19 @@ fn hostile_headers_are_refused() {
         let error = layout(bytes, Named::Bin).unwrap_err();
         assert!(error.contains(what), "{error}");
     };
-    refused(&[1, 0, 2], "3 bytes are no whole number of u16 tokens");
-    refused(&llm_c(LLM_C, 1, 3, 4), "tells of 3 tokens, there are 2");
-    refused(&llm_c(LLM_C, 2, 3, 6), "version 2; 1 is known");
-    refused(&llm_c(LLAMA_3, 1, 3, 12), "version 1; 7 is known");
+    refused(
+        &[1, 0, 2],
+        "3 bytes are not a multiple of the size of a u16 token",
+    );
+    refused(&llm_c(LLM_C, 1, 3, 4), "announces 3 tokens, the file has 2");
+    refused(
+        &llm_c(LLM_C, 2, 3, 6),
+        "version 2; only version 1 is supported",
+    );
+    refused(
+        &llm_c(LLAMA_3, 1, 3, 12),
+        "version 1; only version 7 is supported",
+    );
     refused(&llm_c(LLM_C, 1, -1, 6), "tells of -1 tokens");
     refused(&llm_c(LLM_C, 1, 3, 6)[..1000], "ends within its header");
     refused(&packed(2, 8, 1, &[0, 0]), "version 2");
@@ -87,7 +96,7 @@ fn hostile_headers_are_refused() {
         ("(5,)", "(5, 1)", "one dimension"),
         ("(5,)", "()", "one dimension"),
         ("(5,)", "(-5,)", "one dimension"),
-        ("(5,)", "(6,)", "tells of 6 tokens, there are 5"),
+        ("(5,)", "(6,)", "announces 6 tokens, the file has 5"),
         ("(5,)", "(18446744073709551615,)", "there are 5"),
         (
             "(5,)",

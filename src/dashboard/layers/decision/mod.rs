@@ -40,9 +40,10 @@ fn open(context: &mut Context<'_>) -> Opening {
             let kept = |name: &str| context.facts.nearby.is_kept(name);
             Opening::of(Decision::new(decision, run, &kept))
         }
-        None if !in_round(run) => {
-            Opening::refused(context, "nothing to decide yet: decisions belong to rounds")
-        }
+        None if !in_round(run) => Opening::refused(
+            context,
+            "nothing to decide now: decisions are made in rounds",
+        ),
         None => Opening::Effects(ask(context, None)),
     }
 }

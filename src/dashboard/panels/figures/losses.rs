@@ -20,7 +20,11 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
     let core = &run.core;
     let mut all = Figures(scene, Vec::new());
     if scene.facts.replay.as_ref().is_some_and(|r| r.growing) {
-        all.plain("replay", 0, "up to where the run was when this began");
+        all.plain(
+            "replay",
+            0,
+            "up to the step the run had reached at the start",
+        );
     }
     all.1.extend(losses(scene));
     if core.tokens > 0 {
@@ -76,9 +80,24 @@ pub fn of_losses(scene: &Scene<'_>) -> Vec<Figure> {
             all.plain("dtype because", INFO, reason);
         }
     }
+    all.1.extend(ranks(scene));
     if run.dropped > 0 {
         let text = format!("{} points dropped", run.dropped);
         all.plain("not shown", 5, &text);
+    }
+    all.1
+}
+
+/// The ranks of a run of several, and what they do per step; the first line has their number.
+fn ranks(scene: &Scene<'_>) -> Vec<Figure> {
+    let run = scene.run;
+    let mut all = Figures(scene, Vec::new());
+    let layout = run.info.as_ref().and_then(|info| info.ranks.as_ref());
+    if let Some(layout) = layout.filter(|_| run.world().is_some()) {
+        all.push("ranks", INFO, &layout.words(), scene.theme.plain);
+    }
+    if let Some(times) = run.rank_times() {
+        all.push("ranks' time", INFO, &times.words(), scene.theme.plain);
     }
     all.1
 }

@@ -54,6 +54,9 @@ pub fn of_state(scene: &Scene<'_>) -> Vec<Figure> {
         None if scene.facts.read_only => all.push("control", 2, "read only", theme.dim),
         None => all.push("control", 6, "control: you", theme.dim),
     }
+    if let Some(world) = run.world() {
+        all.plain("", 4, &format!("{world} ranks"));
+    }
     if let Some(progress) = run.tasking() {
         let left = match progress.left {
             Some(left) => format!(", {} left", eta::words(left)),

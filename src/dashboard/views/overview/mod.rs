@@ -8,6 +8,7 @@
 //! | [`forecast`] | where the two curves are expected to go |
 //! | [`marks`] | what happened, as marks below the loss |
 //! | [`ranks`] | attention rank: a heat map, or small cells |
+//! | [`rank_times`] | what the processes of a run of several do per step |
 //! | [`multiples`] | small series next to the heat map, or in place of the chart |
 //! | [`cursor`] | the value of every series at the cursor |
 
@@ -19,6 +20,7 @@ mod loss;
 mod marks;
 mod multiples;
 mod phases;
+mod rank_times;
 mod ranks;
 #[cfg(test)]
 mod tests;
@@ -97,12 +99,22 @@ impl View<'_> {
             wanted if room >= 4 => wanted.min(room),
             _ => 0,
         };
-        let [top, middle, bottom] = Layout::vertical([
+        // Its processes come after what the model learns.
+        let left = area.height.saturating_sub(result + CHART + ranks);
+        let times = match rank_times::height(scene, area.width) {
+            wanted if wanted <= left => wanted,
+            _ => 0,
+        };
+        let [top, processes, middle, bottom] = Layout::vertical([
             Constraint::Fill(1),
+            Constraint::Length(times),
             Constraint::Length(ranks),
             Constraint::Length(result),
         ])
         .areas(area);
+        if times > 0 {
+            rank_times::draw(frame, self, processes);
+        }
         let side = if area.width >= VERY_WIDE { 70 } else { 44 };
         let [left, right] =
             Layout::horizontal([Constraint::Fill(1), Constraint::Length(side)]).areas(top);
@@ -142,7 +154,10 @@ impl View<'_> {
             true => take(result::height(scene, area.height.saturating_sub(CHART)), 3),
             false => 0,
         };
-        let brief = decision::brief(scene, area.width);
+        let mut brief = decision::brief(scene, area.width);
+        if let Some(line) = rank_times::line(scene, area.width) {
+            brief.push(line);
+        }
         // Where the result is, nothing is left to decide.
         let brief_rows = match scene.over() {
             true => 0,

@@ -10,8 +10,8 @@ use crate::dashboard::widgets::heatmap::{Part, columns};
 use crate::dashboard::widgets::spark::{self, Spark};
 use crate::run::series::pyramid::Series;
 use crate::run::state::{
-    CLIP_RATE, GAP, GPU_PERCENT, GRAD_NORM, LOSS, LR, MOMENTUM_NORM, PARAM_NORM, RunState,
-    TOKENS_PER_SECOND,
+    CLIP_RATE, EXCHANGE, GAP, GPU_PERCENT, GRAD_NORM, LOSS, LR, MEAN_WAIT, MOMENTUM_NORM,
+    PARAM_NORM, RunState, TOKENS_PER_SECOND,
 };
 use crate::run::table;
 
@@ -25,12 +25,20 @@ const BROAD: u16 = 60;
 /// A series.
 struct Kind {
     label: &'static str,
-    of_val: bool,
+    from: From,
     column: usize,
     /// From the series' value to the one shown.
     value: fn(f64, f64) -> f64,
     words: fn(f64) -> String,
     note: Note,
+}
+
+/// The events that a series is measured by.
+#[derive(Clone, Copy)]
+enum From {
+    Train,
+    Val,
+    Ranks,
 }
 
 /// The figure besides the last value.
@@ -43,7 +51,7 @@ enum Note {
 const fn kind(label: &'static str, column: usize, note: Note, words: fn(f64) -> String) -> Kind {
     Kind {
         label,
-        of_val: false,
+        from: From::Train,
         column,
         value: |v, _| v,
         words,
@@ -51,9 +59,18 @@ const fn kind(label: &'static str, column: usize, note: Note, words: fn(f64) -> 
     }
 }
 
-const KINDS: [Kind; 10] = [
+/// A time per step that ranks take for one another.
+const fn of_ranks(label: &'static str, column: usize) -> Kind {
     Kind {
-        of_val: true,
+        from: From::Ranks,
+        value: |v, _| 1000.0 * v,
+        ..kind(label, column, Note::Greatest, |v| format!("{v:.1}"))
+    }
+}
+
+const KINDS: [Kind; 12] = [
+    Kind {
+        from: From::Val,
         ..kind("gap", GAP, Note::Least, |v| format!("{v:+.4}"))
     },
     kind("lr", LR, Note::Greatest, |v| format!("{v:.2e}")),
@@ -68,6 +85,8 @@ const KINDS: [Kind; 10] = [
             format!("{v:.0}")
         })
     },
+    of_ranks("wait ms", MEAN_WAIT),
+    of_ranks("exch ms", EXCHANGE),
     kind("weights", PARAM_NORM, Note::Greatest, |v| format!("{v:.1}")),
     kind("moments", MOMENTUM_NORM, Note::Greatest, |v| {
         format!("{v:.3}")
@@ -112,7 +131,11 @@ pub fn is_chosen(view: &View<'_>) -> bool {
 
 fn series<'a>(run: &'a RunState, kind: &Kind) -> &'a Series {
     let live = run.live();
-    if kind.of_val { &live.val } else { &live.train }
+    match kind.from {
+        From::Train => &live.train,
+        From::Val => &live.val,
+        From::Ranks => &live.times,
+    }
 }
 
 fn is_finite(series: &Series, kind: &Kind, range: Range<usize>) -> bool {

@@ -1,0 +1,303 @@
+//! `train --dry-run --ranks N`: what several ranks would cost, by formulas (docs/scale.md).
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::dist;
+use crate::model::{DecoderConfig, Positions};
+use crate::run::event::time_words;
+use crate::run::table;
+use crate::train::Passes;
+use crate::train::memory::Memory;
+use crate::train::plan::{self, PhaseSpec};
+
+/// Links that are shown unless one is named, in Gbit/s: Ethernet of three kinds, InfiniBand NDR, and an H100's NVLink in one
+/// direction.
+const LINKS: [f64; 5] = [1.0, 10.0, 100.0, 400.0, 3600.0];
+/// Bytes of a bucket of gradients.
+const BUCKET: f64 = 25.0 * 1024.0 * 1024.0;
+/// Bytes of an f32.
+const F32: f64 = 4.0;
+/// Share of a training step's operations in its backward pass.
+const BACKWARD: f64 = 2.0 / 3.0;
+
+/// How a plan is shown, and for how many processes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Asked {
+    pub json: bool,
+    /// Ranks, and Gbit/s between them where they are known.
+    pub ranks: Option<(usize, Option<f64>)>,
+}
+
+/// A step of several ranks, without its exchange.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Step {
+    /// Number of ranks.
+    pub world: usize,
+    pub parameters: u64,
+    /// Those of the embeddings, whose gradients are finished last.
+    pub embeddings: u64,
+    /// Seconds of one rank's computation.
+    pub compute: f64,
+    /// Micro-batches of one rank.
+    pub micro_batches: usize,
+}
+
+impl Step {
+    /// Bytes that each rank sends, and receives, while gradients are summed: a ring's reduce-scatter and all-gather
+    /// (Patarasuk and Yuan, J. Parallel Distrib. Comput. 69, 2009).
+    pub fn sum_bytes(&self) -> f64 {
+        2.0 * self.part() * self.gradients()
+    }
+
+    /// Bytes that each rank sends, and receives, while weights are completed that a sharded optimizer has updated.
+    pub fn gather_bytes(&self) -> f64 {
+        self.part() * self.gradients()
+    }
+
+    fn gradients(&self) -> f64 {
+        F32 * self.parameters as f64
+    }
+
+    fn part(&self) -> f64 {
+        (self.world - 1) as f64 / self.world as f64
+    }
+
+    /// Seconds of the backward pass that exchanges can hide behind: the last micro-batch's.
+    pub fn backward(&self) -> f64 {
+        BACKWARD * self.compute / self.micro_batches as f64
+    }
+
+    /// What the exchanges of a step take over a link of `gbit` Gbit/s in each direction.
+    pub fn over(&self, gbit: f64) -> Exchange {
+        let seconds = |bytes: f64| 8.0 * bytes / (1e9 * gbit);
+        let sum = seconds(self.sum_bytes());
+        // The last bucket and the embeddings are finished when nothing is left to compute.
+        let last = (F32 * self.embeddings as f64 + BUCKET).min(self.gradients());
+        let hidden = sum * (1.0 - last / self.gradients());
+        let exposed = sum - hidden.min(self.backward());
+        let gather = seconds(self.gather_bytes());
+        Exchange {
+            gbit,
+            sum_seconds: sum,
+            exposed_seconds: exposed,
+            efficiency: self.compute / (self.compute + exposed),
+            gather_seconds: gather,
+            efficiency_sharded: self.compute / (self.compute + exposed + gather),
+        }
+    }
+}
+
+/// What a step's exchanges take over a link.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Exchange {
+    pub gbit: f64,
+    /// All of the sums, and what of them is not hidden behind the backward pass.
+    pub sum_seconds: f64,
+    pub exposed_seconds: f64,
+    /// Speed of all ranks over that of as many single processes.
+    pub efficiency: f64,
+    /// Completing the weights, with a sharded optimizer.
+    pub gather_seconds: f64,
+    pub efficiency_sharded: f64,
+}
+
+/// What several ranks would cost.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Scale {
+    pub world: usize,
+    /// Windows of a step, and of one pass.
+    pub windows: usize,
+    pub micro_batch: usize,
+    /// Why the ranks would be refused.
+    pub refused: Option<String>,
+    /// Per rank, of the phase that takes most.
+    pub memory_bytes: u64,
+    pub memory_bytes_sharded: u64,
+    /// What each rank sends in a step.
+    pub sum_bytes: u64,
+    pub gather_bytes: u64,
+    pub compute_seconds: f64,
+    pub backward_seconds: f64,
+    pub links: Vec<Exchange>,
+}
+
+impl Scale {
+    /// What `world` ranks would cost that train these phases at `speed` operations a second each, over a link of `gbit` Gbit/s
+    /// or usual ones. `shape` is the reference's.
+    ///
+    /// # Errors
+    /// When windows do not divide a batch.
+    pub fn of(
+        config: &Config,
+        shape: &DecoderConfig,
+        passes: &Passes,
+        phases: &[PhaseSpec],
+        (world, gbit): (usize, Option<f64>),
+        speed: f64,
+    ) -> anyhow::Result<Self> {
+        let world = world.max(1);
+        let (windows, micro) = plan::windows(config, passes.time)?;
+        let largest = phases.iter().max_by_key(|p| p.parameters);
+        let layers = largest.map_or(shape.n_layer, |p| p.layers);
+        let shape = shape.with_layers(vec![1.0; layers]);
+        let positions = match shape.positions {
+            Positions::Learned => shape.context_length,
+            Positions::Rotary(_) => 0,
+        };
+        let flops = shape.flops_per_token(passes.time) * passes.batch_tokens as f64;
+        let step = Step {
+            world,
+            parameters: shape.parameters(),
+            embeddings: ((shape.vocab + positions) * shape.n_embd) as u64,
+            compute: flops / speed / world as f64,
+            micro_batches: (windows / world / micro.max(1)).max(1),
+        };
+        let most = |sharded: bool| {
+            let all = phases.iter().map(|p| of_rank(p.memory, world, sharded));
+            all.map(|memory| memory.total()).max().unwrap_or(0)
+        };
+        let links = match gbit {
+            Some(gbit) => vec![gbit],
+            None => LINKS.to_vec(),
+        };
+        Ok(Self {
+            world,
+            windows,
+            micro_batch: micro,
+            refused: refused(windows, micro, world),
+            memory_bytes: most(false),
+            memory_bytes_sharded: most(true),
+            sum_bytes: step.sum_bytes() as u64,
+            gather_bytes: step.gather_bytes() as u64,
+            compute_seconds: step.compute,
+            backward_seconds: step.backward(),
+            links: links.into_iter().map(|gbit| step.over(gbit)).collect(),
+        })
+    }
+
+    /// The lines of the plan.
+    pub fn lines(&self) -> String {
+        let each = self.windows / self.world;
+        let mut out = format!(
+            "ranks    {}: {} of a step each, {} at a time\n\
+             memory   of a rank at most {}; {} with train.shard = \"optimizer\"\n\
+             volume   {} sent and received by each rank a step; {} more to complete the weights if\n         \
+             the optimizer is sharded\n\
+             compute  {} a step, if every rank is as fast as this machine; {} of it can hide sums\n",
+            self.world,
+            table::plural(each, "window"),
+            self.micro_batch.min(each.max(1)),
+            table::bytes(self.memory_bytes),
+            table::bytes(self.memory_bytes_sharded),
+            table::bytes(self.sum_bytes),
+            table::bytes(self.gather_bytes),
+            time_words(self.compute_seconds),
+            time_words(self.backward_seconds),
+        );
+        if self.world > 1 {
+            let mut rows = vec![
+                [
+                    "link",
+                    "sums",
+                    "not hidden",
+                    "efficiency",
+                    "weights",
+                    "sharded",
+                ]
+                .map(String::from),
+            ];
+            rows.extend(self.links.iter().map(|e| {
+                [
+                    format!("{} Gbit/s", e.gbit),
+                    time_words(e.sum_seconds),
+                    time_words(e.exposed_seconds),
+                    format!("{:.0} %", 100.0 * e.efficiency),
+                    time_words(e.gather_seconds),
+                    format!("{:.0} %", 100.0 * e.efficiency_sharded),
+                ]
+            }));
+            out.push_str(&table::aligned(&rows, &[]));
+        }
+        out
+    }
+}
+
+/// What of a phase's memory one rank takes, at most: rank 0's, which writes the checkpoints. With a sharded optimizer
+/// it keeps its part of the moments (stage 1 of ZeRO: Rajbhandari et al., 2020, arXiv 1910.02054, section 5.1).
+fn of_rank(memory: Memory, world: usize, sharded: bool) -> Memory {
+    let n = world as u64;
+    let moments = match sharded {
+        true => memory.moments.div_ceil(n),
+        false => memory.moments,
+    };
+    let freed = memory.moments - moments;
+    Memory {
+        moments,
+        batches: memory.batches.div_ceil(n),
+        on_gpu: memory.on_gpu.saturating_sub(freed),
+        ..memory
+    }
+}
+
+/// Why a step of so many windows cannot be divided, and what to set.
+fn refused(windows: usize, micro: usize, world: usize) -> Option<String> {
+    let each = dist::slice(windows, 0, world).len();
+    if !windows.is_multiple_of(world) {
+        return Some(format!(
+            "{windows} windows of a step cannot be divided among {world} ranks: set train.batch_tokens to a multiple of {world} windows"
+        ));
+    }
+    (!each.is_multiple_of(micro)).then(|| {
+        format!(
+            "{each} windows of each rank are not a multiple of train.micro_batch = {micro}: set it to a divisor of {each}"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(world: usize) -> Step {
+        Step {
+            world,
+            parameters: 124_000_000,
+            embeddings: 40_000_000,
+            compute: 0.5,
+            micro_batches: 2,
+        }
+    }
+
+    #[test]
+    fn a_rings_volume_is_less_than_twice_the_gradients() {
+        assert_eq!(step(1).sum_bytes(), 0.0);
+        assert_eq!(step(2).sum_bytes(), 496e6);
+        assert_eq!(step(8).sum_bytes(), 868e6);
+        assert_eq!(step(8).gather_bytes(), 434e6);
+    }
+
+    #[test]
+    fn sums_hide_behind_the_last_backward_pass_alone() {
+        // 868 MB at 100 Gbit/s: 69 ms, of which embeddings and a bucket stay.
+        let fast = step(8).over(100.0);
+        let stays = 0.069_44 * (160e6 + 25.0 * 1_048_576.0) / 496e6;
+        assert!((fast.exposed_seconds - stays).abs() < 1e-5, "{fast:?}");
+        // At 1 Gbit/s 6.9 s, behind 2/3 of half of a step of 0.5 s.
+        let slow = step(8).over(1.0);
+        let expected = 6.944 - 0.5 / 3.0;
+        assert!((slow.exposed_seconds - expected).abs() < 1e-5, "{slow:?}");
+        assert!(slow.efficiency < 0.07 && fast.efficiency > 0.94);
+        assert!(slow.efficiency_sharded < slow.efficiency);
+        let alone = step(1).over(1.0);
+        assert_eq!((alone.exposed_seconds, alone.efficiency), (0.0, 1.0));
+    }
+
+    #[test]
+    fn what_cannot_be_divided_is_said() {
+        assert_eq!(refused(16, 2, 8), None);
+        assert!(refused(16, 4, 8).unwrap().contains("a divisor of 2"));
+        assert!(refused(15, 1, 2).unwrap().contains("multiple of 2 windows"));
+        assert!(refused(2, 1, 4).is_some());
+    }
+}

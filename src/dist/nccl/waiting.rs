@@ -1,0 +1,212 @@
+//! Waiting for the GPU while other ranks may be lost: nothing here waits where it cannot look up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use candle_core::cuda_backend::cudarc::driver::CudaEvent;
+
+use super::communicator::Communicator;
+use super::machines::{Process, named_in};
+use crate::dist::DistError;
+use crate::dist::peer::Life;
+
+/// A wait begins with looking all the time, for so long.
+const BUSY: Duration = Duration::from_millis(2);
+/// Then it looks this often.
+const OFTEN: Duration = Duration::from_micros(50);
+/// And this often where it takes longer than [`LONG`].
+const SELDOM: Duration = Duration::from_micros(500);
+const LONG: Duration = Duration::from_millis(50);
+/// Between two looks at NCCL's state and the others' processes.
+const LOOKS: Duration = Duration::from_millis(200);
+/// What a process that has ended has sent before may still be on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+
+/// `dist.timeout_s`, which may be set while ranks wait.
+#[derive(Debug, Clone)]
+pub(super) struct Limit(Arc<AtomicU64>);
+
+impl Limit {
+    pub(super) fn new(limit: Duration) -> Self {
+        let own = Self(Arc::default());
+        own.set(limit);
+        own
+    }
+
+    pub(super) fn set(&self, limit: Duration) {
+        let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(milliseconds, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// How long a wait may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// `dist.timeout_s`.
+    Limited,
+    /// As long as the others live.
+    Unlimited,
+}
+
+/// The other ranks, as one of them watches them.
+#[derive(Debug)]
+pub(super) struct Watch {
+    rank: usize,
+    limit: Limit,
+    processes: Vec<Process>,
+}
+
+impl Watch {
+    /// Knows no process yet.
+    pub(super) fn new(rank: usize, limit: Limit) -> Self {
+        Self {
+            rank,
+            limit,
+            processes: Vec::new(),
+        }
+    }
+
+    pub(super) fn know(&mut self, processes: Vec<Process>) {
+        self.processes = processes;
+    }
+
+    /// Waits until an event has come, or another rank is seen to be lost.
+    pub(super) fn wait(
+        &self,
+        event: &CudaEvent,
+        comm: &Communicator,
+        what: &str,
+        patience: Patience,
+    ) -> Result<(), DistError> {
+        let start = Instant::now();
+        let (mut looked, mut ended) = (start, None);
+        loop {
+            match event.try_is_complete() {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    let seen = format!("while {what}, the GPU's driver reports {error}");
+                    return Err(self.lost_in(&seen));
+                }
+            }
+            let now = Instant::now();
+            let waited = now - start;
+            if now - looked >= LOOKS {
+                looked = now;
+                if let Some(error) = comm.error() {
+                    return Err(self.lost_in(&format!("while {what}, NCCL reports {error}")));
+                }
+                let (rank, since) = match ended.take() {
+                    Some(known) => known,
+                    None => (self.is_any(Life::Ended), now),
+                };
+                ended = rank.map(|rank| (Some(rank), since));
+                if let Some(rank) = rank
+                    && now - since >= ON_ITS_WAY
+                {
+                    return Err(self.ended(rank, what));
+                }
+            }
+            if patience == Patience::Limited && waited > self.limit.get() {
+                return Err(self.hangs(what));
+            }
+            match waited {
+                w if w < BUSY => std::thread::yield_now(),
+                w if w < LONG => std::thread::sleep(OFTEN),
+                _ => std::thread::sleep(SELDOM),
+            }
+        }
+    }
+
+    /// Looks at the other ranks once.
+    pub(super) fn look(&self, comm: &Communicator) -> Result<(), DistError> {
+        const WHAT: &str = "working alone";
+        if let Some(error) = comm.error() {
+            return Err(self.lost_in(&format!("while {WHAT}, NCCL reports {error}")));
+        }
+        match self.is_any(Life::Ended) {
+            Some(rank) => Err(self.ended(rank, WHAT)),
+            None => Ok(()),
+        }
+    }
+
+    fn ended(&self, rank: usize, what: &str) -> DistError {
+        let (name, by) = (self.name(rank), self.rank);
+        DistError::Lost {
+            rank,
+            seen: format!("{name} has ended, as rank {by} saw while {what}"),
+        }
+    }
+
+    fn name(&self, rank: usize) -> String {
+        self.processes
+            .get(rank)
+            .map_or_else(|| "its process".into(), Process::name)
+    }
+
+    /// The first other rank that is so.
+    fn is_any(&self, life: Life) -> Option<usize> {
+        let own = self.processes.get(self.rank)?;
+        let mut others = self.processes.iter().enumerate();
+        let found =
+            others.find(|(rank, p)| *rank != self.rank && p.peer.look_from(&own.peer) == life);
+        found.map(|(rank, _)| rank)
+    }
+
+    /// An error of NCCL: of the rank whose process has ended, or whose machine the message names.
+    fn lost_in(&self, seen: &str) -> DistError {
+        let by = format!("{seen} (seen by rank {})", self.rank);
+        // The kernel may need a moment to end a process whose connection has gone.
+        std::thread::sleep(LOOKS);
+        if let Some(rank) = self.is_any(Life::Ended) {
+            let name = self.name(rank);
+            return DistError::Lost {
+                rank,
+                seen: format!("{name} has ended; {by}"),
+            };
+        }
+        match named_in(seen, &self.processes, self.rank).as_slice() {
+            [] => DistError::Library(by),
+            [rank] => DistError::Lost {
+                rank: *rank,
+                seen: by,
+            },
+            [first, .., last] => DistError::Lost {
+                rank: *first,
+                seen: format!(
+                    "or one of ranks {first} to {last}, all on {}: {by}",
+                    self.processes[*first].peer.host
+                ),
+            },
+        }
+    }
+
+    fn hangs(&self, what: &str) -> DistError {
+        let seconds = self.limit.get().as_secs();
+        let waited = format!(
+            "rank {} waited {seconds} s (dist.timeout_s) while {what}",
+            self.rank
+        );
+        if let Some(rank) = self.is_any(Life::Stopped) {
+            let name = self.name(rank);
+            return DistError::Hangs {
+                rank,
+                seen: format!("{name} is stopped; {waited}"),
+            };
+        }
+        match (self.rank, self.processes.len()) {
+            (rank @ (0 | 1), 2) => DistError::Hangs {
+                rank: 1 - rank,
+                seen: waited,
+            },
+            _ => DistError::Library(format!(
+                "{waited}, and NCCL does not say for which rank: the last lines of every rank say what it was doing"
+            )),
+        }
+    }
+}
