@@ -185,6 +185,16 @@ pub enum Engine {
     Nccl,
 }
 
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Solo => "one process",
+            Self::Mpi => "mpi",
+            Self::Nccl => "nccl",
+        })
+    }
+}
+
 impl Launch {
     /// Reads the variables of launchers that `get` returns; `None` for a process that was started alone.
     ///

@@ -91,11 +91,6 @@ impl Mpi {
         })
     }
 
-    /// The name of each rank's host, in their order.
-    pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.peers.iter().map(|peer| peer.host.as_str())
-    }
-
     /// This rank's number among those of its host.
     pub fn local_rank(&self) -> usize {
         let own = &self.peers[self.rank];
@@ -286,6 +281,16 @@ impl Ranks for Mpi {
 
     fn library(&self) -> String {
         self.library.clone()
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        let mut hosts: Vec<String> = Vec::new();
+        for peer in &self.peers {
+            if !hosts.contains(&peer.host) {
+                hosts.push(peer.host.clone());
+            }
+        }
+        hosts
     }
 
     fn sharing(&self) -> usize {
