@@ -52,6 +52,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("train.clip", "0.5"),
     ("train.dtype", "bf16"),
     ("train.recompute", "true"),
+    ("train.shard", "optimizer"),
     ("train.seed", "7"),
     ("train.log_every", "2"),
     ("eval.every", "7"),

@@ -1,8 +1,8 @@
 //! The types of values, as messages and documents name them.
 
 use super::values::{
-    LayerChoice, MuonScale, OptimizerChoice, PolicyMode, Schedule, Texts as TextInputs,
-    TokenizerChoice, TrainTexts,
+    LayerChoice, MuonScale, OptimizerChoice, PolicyMode, Schedule, ShardChoice,
+    Texts as TextInputs, TokenizerChoice, TrainTexts,
 };
 use crate::model::{Family, Part};
 use crate::ops::PrecisionChoice;
@@ -116,6 +116,7 @@ kinds! {
     Family => OneOf(&["gpt2", "llama"]),
     PrecisionChoice => Quoted(&PrecisionChoice::NAMES),
     OptimizerChoice => OneOf(&["adamw", "muon"]),
+    ShardChoice => OneOf(&["none", "optimizer"]),
     MuonScale => OneOf(&["original", "match_rms_adamw"]),
     Schedule => OneOf(&["cosine", "linear", "constant", "wsd"]),
     GrowMode => OneOf(&["restart", "keep"]),

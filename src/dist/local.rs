@@ -70,6 +70,20 @@ pub fn ranks(world: usize) -> Vec<Arc<dyn Ranks>> {
     (0..world).map(rank).collect()
 }
 
+/// Runs `f` on `world` threads and returns what they return, in the order of ranks.
+///
+/// # Panics
+/// When a thread panics.
+pub fn run<T: Send>(world: usize, f: impl Fn(Arc<dyn Ranks>) -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let f = &f;
+        let start = |rank| scope.spawn(move || f(rank));
+        let threads: Vec<_> = ranks(world).into_iter().map(start).collect();
+        let found = threads.into_iter().map(|thread| thread.join().unwrap());
+        found.collect()
+    })
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -242,21 +256,9 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    /// Returns what each rank's thread returns.
-    fn each<T: Send>(world: usize, f: impl Fn(&dyn Ranks) -> T + Sync) -> Vec<T> {
-        std::thread::scope(|scope| {
-            let f = &f;
-            let threads = ranks(world)
-                .into_iter()
-                .map(|rank| scope.spawn(move || f(&*rank)));
-            let threads: Vec<_> = threads.collect();
-            threads.into_iter().map(|t| t.join().unwrap()).collect()
-        })
-    }
-
     #[test]
     fn every_rank_gets_the_same_sums_copies_and_parts() {
-        let all = each(3, |ranks| {
+        let all = run(3, |ranks| {
             let own = vec![ranks.rank() as f32 + 0.5; 4];
             let x = Tensor::new(own, &Device::Cpu).unwrap();
             ranks.start_sum(&x.narrow(0, 0, 2).unwrap()).unwrap();
@@ -287,12 +289,12 @@ mod tests {
 
     #[test]
     fn a_rank_that_ends_or_calls_another_method_ends_the_exchange() {
-        let all = each(2, |ranks| match ranks.rank() {
+        let all = run(2, |ranks| match ranks.rank() {
             0 => ranks.sum(&mut [0.0]).map_err(|e| e.to_string()),
             _ => Ok(()),
         });
         assert!(all[0].as_ref().unwrap_err().contains("rank 1 is lost"));
-        let all = each(2, |ranks| match ranks.rank() {
+        let all = run(2, |ranks| match ranks.rank() {
             0 => ranks.sum(&mut [0.0]),
             _ => ranks.announce(&mut Vec::new()),
         });

@@ -1,13 +1,16 @@
 //! This program's own checkpoints: a directory with `config.json` and `model.safetensors`, with Hugging Face's names.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use super::arena::Param;
 use super::config::DecoderConfig;
 use super::family;
 use crate::file::Dir;
-use crate::tensors::{DType, Spec, TensorError, save_safetensors, write_safetensors};
+use crate::tensors::{
+    DType, Spec, TensorError, save_safetensors, stream_safetensors, write_safetensors,
+};
 use crate::text;
 
 #[derive(Debug, thiserror::Error)]
@@ -128,21 +131,58 @@ pub fn save_tensors<'v>(
     metadata: &[(&str, &str)],
 ) -> Result<(), ModelError> {
     let tensors = tensors.map(|(name, shape, values)| {
-        let spec = Spec {
-            name,
-            shape: shape.into(),
-            dtype: DType::F32,
-        };
+        let spec = spec(name, shape);
         (spec, bytemuck::cast_slice(values))
     });
+    into_file(dir, name, |file, path| {
+        Ok(write_safetensors(file, path, Some(metadata), tensors)?)
+    })
+}
+
+/// As [`save_tensors`], of tensors whose values need not be in memory together: `give` is called once for each of them with its
+/// place in the list, and hands over its values, in one or more pieces.
+///
+/// # Errors
+/// When writing fails, or `give` does.
+pub fn stream_tensors<E: From<ModelError> + From<TensorError>>(
+    dir: &Dir,
+    name: &str,
+    tensors: &[(String, &[usize])],
+    mut give: impl FnMut(usize, &mut dyn FnMut(&[f32]) -> Result<(), TensorError>) -> Result<(), E>,
+) -> Result<(), E> {
+    let specs = tensors
+        .iter()
+        .map(|(name, shape)| spec(name.clone(), shape));
+    let specs: Vec<Spec> = specs.collect();
+    into_file(dir, name, |file, path| {
+        stream_safetensors(file, path, Some(&[]), &specs, |i, write| {
+            give(i, &mut |values| write(bytemuck::cast_slice(values)))
+        })
+    })
+}
+
+fn spec(name: String, shape: &[usize]) -> Spec {
+    Spec {
+        name,
+        shape: shape.into(),
+        dtype: DType::F32,
+    }
+}
+
+/// Has a new file written and flushes it to disk.
+fn into_file<E: From<ModelError>>(
+    dir: &Dir,
+    name: &str,
+    write: impl FnOnce(&File, &Path) -> Result<(), E>,
+) -> Result<(), E> {
     let path = dir.path_of(name);
     let io = |source| ModelError::Io {
         path: path.clone(),
         source,
     };
     let file = dir.create_file(name).map_err(io)?;
-    write_safetensors(&file, &path, Some(metadata), tensors)?;
-    file.sync_all().map_err(io)
+    write(&file, &path)?;
+    Ok(file.sync_all().map_err(io)?)
 }
 
 /// Writes a new file and waits until the disk has it.

@@ -27,7 +27,9 @@ mod workspace;
 pub use arena::{Arena, Init, Param};
 pub use config::{Biases, DecoderConfig, Family, Mlp, Norms, Positions, Rope, RopeScaling, Sizes};
 pub use decoder::{Decoder, Head};
-pub use files::{ModelError, Named, WEIGHTS, named, save, save_as, save_tensors, write_synced};
+pub use files::{
+    ModelError, Named, WEIGHTS, named, save, save_as, save_tensors, stream_tensors, write_synced,
+};
 pub use generate::{Generator, Sampling, cache_bytes};
 pub use influence::{cosine, similarity};
 pub use matrices::HiddenMatrix;

@@ -102,7 +102,7 @@ impl WeightArena {
 
     /// Returns the weights for a reader that outlives this borrow. They may change while it holds them.
     pub fn share(&self) -> ReadOnly {
-        ReadOnly::of(&self.arena)
+        ReadOnly::of(&self.arena.flat)
     }
 
     /// Overwrites tensor `index`.
@@ -152,14 +152,14 @@ impl WeightArena {
     }
 }
 
-/// Values of an arena that can only be read.
+/// Values of a flat tensor that can only be read.
 #[derive(Debug)]
 pub struct ReadOnly(Tensor);
 
 impl ReadOnly {
-    /// The values of an arena.
-    pub fn of(arena: &Arena) -> Self {
-        Self(arena.flat.clone())
+    /// The values of a flat tensor.
+    pub fn of(flat: &Tensor) -> Self {
+        Self(flat.clone())
     }
 
     /// Copies the values out.

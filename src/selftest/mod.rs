@@ -2,8 +2,8 @@
 //!
 //! Every op and whole models of both families are compared with candle-nn's layers, losses and AdamW and candle's autograd,
 //! in f64 on the CPU (`oracle`), on fresh random inputs, with ragged shapes and outputs filled with NaN before. A GPU is also
-//! compared with the CPU, at larger sizes and with operands that cards differ in (`ops`, `cards`, `models`): gradients of whole
-//! models, repetition to the bit, more memory than there is.
+//! compared with the CPU, at larger sizes and with operands that cards differ in (`ops`, `cards`, `models`, `shards`): gradients of
+//! whole models, repetition to the bit, updates by several ranks, more memory than there is.
 
 mod attention;
 mod cards;
@@ -11,6 +11,7 @@ mod compare;
 mod models;
 mod ops;
 mod oracle;
+mod shards;
 mod stream;
 
 use std::fmt::Display;
@@ -77,6 +78,7 @@ impl<'a> SelfTest<'a> {
             self.half_streams();
             self.unusual_operands();
             self.models();
+            self.shards();
         }
     }
 

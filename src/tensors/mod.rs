@@ -19,7 +19,7 @@ mod source;
 pub use dtype::DType;
 pub use error::TensorError;
 pub use output::{Output, check_space};
-pub use save::{Spec, save_safetensors, write_safetensors};
+pub use save::{Spec, save_safetensors, stream_safetensors, write_safetensors};
 pub use source::Source;
 
 #[cfg(feature = "hub")]

@@ -98,23 +98,52 @@ pub fn write_safetensors<'v>(
 ) -> Result<(), TensorError> {
     let (specs, bytes): (Vec<Spec>, Vec<&[u8]>) = tensors.into_iter().unzip();
     let sizes = count_bytes(path, &specs, |spec| spec.dtype)?;
+    let mut wrong = (0..specs.len()).filter(|&i| bytes[i].len() as u64 != sizes[i]);
+    if let Some(i) = wrong.next() {
+        return Err(misfit(path, &specs[i], bytes[i].len() as u64, sizes[i]));
+    }
+    stream_safetensors(file, path, metadata, &specs, |i, write| write(bytes[i]))
+}
+
+/// As [`write_safetensors`], of tensors whose bytes need not be in memory together: `give` is called once for each tensor with
+/// its place in the list, and hands over its bytes, in one or more pieces.
+///
+/// # Errors
+/// As [`write_safetensors`], and when `give` fails.
+pub fn stream_safetensors<E: From<TensorError>>(
+    file: &File,
+    path: &Path,
+    metadata: Option<&[(&str, &str)]>,
+    specs: &[Spec],
+    mut give: impl FnMut(usize, &mut dyn FnMut(&[u8]) -> Result<(), TensorError>) -> Result<(), E>,
+) -> Result<(), E> {
+    let sizes = count_bytes(path, specs, |spec| spec.dtype)?;
     let mut order: Vec<usize> = (0..specs.len()).collect();
     order.sort_by_key(|&i| {
         let dtype = specs[i].dtype;
         let width = std::cmp::Reverse(dtype.block_bytes());
         (width, dtype.name(), &specs[i].name)
     });
-    if let Some(&i) = order.iter().find(|&&i| bytes[i].len() as u64 != sizes[i]) {
-        let what = format!("{} bytes are not its {}", bytes[i].len(), sizes[i]);
-        return Err(TensorError::request(path, &specs[i].name, what));
-    }
     let sorted: Vec<&Spec> = order.iter().map(|&i| &specs[i]).collect();
     let mut file = Sink::of(file, path)?;
     file.write(&header(&sorted, metadata))?;
     for i in order {
-        file.write(bytes[i])?;
+        let before = file.written;
+        give(i, &mut |bytes| file.write(bytes))?;
+        let given = file.written - before;
+        if given != sizes[i] {
+            return Err(misfit(path, &specs[i], given, sizes[i]).into());
+        }
     }
-    file.flush()
+    Ok(file.flush()?)
+}
+
+fn misfit(path: &Path, spec: &Spec, given: u64, wanted: u64) -> TensorError {
+    TensorError::request(
+        path,
+        &spec.name,
+        format!("{given} bytes are not its {wanted}"),
+    )
 }
 
 /// Bytes of each tensor, stored as `stored` says.

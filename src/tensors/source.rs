@@ -275,12 +275,21 @@ impl Source {
     /// # Errors
     /// When the file lacks the tensor.
     pub fn holds(&self, name: &str, bytes: &[u8]) -> Result<bool, TensorError> {
+        let (tensor, _) = self.find(name)?;
+        Ok(tensor.entry.bytes == bytes.len() && self.holds_at(name, 0, bytes)?)
+    }
+
+    /// Whether a tensor's stored bytes from byte `from` on are these.
+    ///
+    /// # Errors
+    /// When the file lacks the tensor.
+    pub fn holds_at(&self, name: &str, from: usize, bytes: &[u8]) -> Result<bool, TensorError> {
         const BLOCK: usize = 4 << 20;
         let (tensor, file) = self.find(name)?;
-        if tensor.entry.bytes != bytes.len() {
+        if from.saturating_add(bytes.len()) > tensor.entry.bytes {
             return Ok(false);
         }
-        let mut at = tensor.entry.start;
+        let mut at = tensor.entry.start + from;
         for wanted in bytes.chunks(BLOCK) {
             let same = file.map[at..at + wanted.len()] == *wanted;
             file.let_go(at, wanted.len());

@@ -101,6 +101,12 @@ fn carry_out(instruction: Instruction, learner: &mut Learner, reader: &mut Reade
         Instruction::Probe { tau } => {
             let _ = learner.probe(&reader.dataset.val, tau)?;
         }
+        Instruction::Norms(frozen) => {
+            learner.norms(&frozen)?;
+        }
+        Instruction::Moments { moment, range } => {
+            learner.gather_moments(moment, range)?;
+        }
         Instruction::Score { vocab } => learner.help_score(vocab)?,
         Instruction::Pace => {
             learner.take_pace()?;
@@ -109,6 +115,8 @@ fn carry_out(instruction: Instruction, learner: &mut Learner, reader: &mut Reade
     Ok(())
 }
 
+#[cfg(test)]
+mod ends;
 #[cfg(test)]
 mod recipe;
 #[cfg(test)]

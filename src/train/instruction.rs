@@ -1,9 +1,11 @@
 //! What rank 0 has all ranks do.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::objective::Objective;
-use super::optimizer::{Hyperparameters, Muon};
+use super::optimizer::{Hyperparameters, Moment, Muon};
 use super::outcome::Ended;
 use super::passes::Passes;
 use crate::model::DecoderConfig;
@@ -33,6 +35,13 @@ pub enum Instruction {
     /// Measure attention ranks, with this share of k*.
     Probe {
         tau: f64,
+    },
+    /// Add up the squares of weights and first moments, without these layers.
+    Norms(Vec<usize>),
+    /// Bring elements of a moment to rank 0.
+    Moments {
+        moment: Moment,
+        range: Range<usize>,
     },
     /// Score documents that rank 0 hands out, with a softmax over so many rows of the vocabulary.
     Score {

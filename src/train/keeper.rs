@@ -292,7 +292,8 @@ impl Keeping<'_> {
 
     /// Completes the checkpoint that is being written, if the disk has it.
     pub(super) fn poll(&mut self) {
-        if let Some(result) = self.keeper.writer.poll() {
+        let mut serve = |moment, range| self.learner.gather_moments(moment, range);
+        if let Some(result) = self.keeper.writer.poll(&mut serve) {
             // A failure is a warning.
             let _ = self.complete(result);
         }
@@ -301,7 +302,8 @@ impl Keeping<'_> {
     /// Waits for the checkpoint that is being written, if there is one. Returns its name, or the reason why it was not
     /// written, which has been logged as a warning.
     pub(super) fn finish(&mut self) -> Option<Result<String, String>> {
-        let result = self.keeper.writer.wait()?;
+        let mut serve = |moment, range| self.learner.gather_moments(moment, range);
+        let result = self.keeper.writer.wait(&mut serve)?;
         self.complete(result)
     }
 

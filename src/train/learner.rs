@@ -19,11 +19,10 @@ use super::peers::Peers;
 use super::recordings::Recordings;
 use crate::config::Measure;
 use crate::corpus::{Batch, Tokens};
-use crate::device::memory;
 use crate::eval::Evaluator;
 use crate::inherit::Measured;
 use crate::inherit::measure::{self, Subject, Watch};
-use crate::model::{Arena, Decoder, DecoderConfig, Head, Mode, Teacher, Workspace};
+use crate::model::{Arena, Decoder, DecoderConfig, Head, Teacher, Workspace};
 use crate::ops::{self, Accumulation, Recording, Sums};
 
 use buckets::Buckets;
@@ -181,128 +180,13 @@ impl Learner {
         self.held.as_ref().context(NONE_HELD)
     }
 
-    /// Takes a model of `shape` into use, trainable or only to be measured. `fill` writes its weights (all of them), and what
-    /// it wants of the optimizer's state, which begins at zero. Of several ranks, rank 0 alone calls it, and the others get
-    /// what it wrote.
-    ///
-    /// Memory of the same shape is used again; memory of another shape is freed first. After an error no model is held.
-    ///
-    /// # Errors
-    /// When there is not enough memory (on any rank), or `fill` fails.
-    pub fn replace(
-        &mut self,
-        shape: DecoderConfig,
-        trainable: bool,
-        fill: impl FnOnce(&Decoder, Option<&mut Optimizer>) -> Result<()>,
-    ) -> Result<()> {
-        self.peers.tell(|| Instruction::Replace {
-            shape: shape.clone(),
-            trainable,
-        })?;
-        self.free_teacher();
-        self.shape = shape;
-        let held = self.fill_together(trainable, fill)?;
-        self.peers.done();
-        self.held = Some(held?);
-        Ok(())
-    }
-
-    /// Makes room for a model of the present shape.
-    fn prepare(&mut self, trainable: bool) -> Result<Held> {
-        let fits = |held: &Held| {
-            held.model.config.has_arenas_of(&self.shape) && held.optimizer.is_some() == trainable
-        };
-        match self.held.take() {
-            Some(held) if fits(&held) => self.cleared(held),
-            other => {
-                drop(other);
-                memory::return_freed();
-                self.build(trainable)
-            }
-        }
-    }
-
-    /// Frees the model, its teacher and all buffers.
-    pub fn release(&mut self) {
-        self.held = None;
-        self.teacher = None;
-        memory::return_freed();
-    }
-
-    fn cleared(&self, mut held: Held) -> Result<Held> {
-        held.model.config = self.shape.clone();
-        // Attention's scales may be others, which are recorded with the passes.
-        held.buffers.recordings = Recordings::default();
-        ops::zero(&held.model.grads.flat)?;
-        if let Some(optimizer) = &mut held.optimizer {
-            optimizer.reset()?;
-        }
-        Ok(held)
-    }
-
-    fn build(&self, trainable: bool) -> Result<Held> {
-        let format = self.passes.format;
-        let mut model = Decoder::frozen(self.shape.clone(), format, &self.device)?;
-        let optimizer = match trainable {
-            true => {
-                model.make_trainable()?;
-                Some(Optimizer::new(&model, &self.device)?)
-            }
-            false => None,
-        };
-        Ok(Held {
-            buffers: self.buffers(trainable)?,
-            model,
-            optimizer,
-        })
-    }
-
-    fn buffers(&self, trainable: bool) -> Result<Buffers> {
-        let (p, shape) = (&self.passes, &self.shape);
-        let (size, mode) = match trainable {
-            true => ((p.micro, p.time), p.mode),
-            false => ((p.eval_batch, p.time), Mode::Forward),
-        };
-        let workspace = Workspace::with_room(shape, size, mode, p.format, p.rows(), &self.device)?;
-        let pass = workspace.forward_view(shape, p.eval_batch, p.time, p.format.compute)?;
-        Ok(Buffers {
-            evaluator: Evaluator::within(pass, self.val_tokens, p.eval_windows)?,
-            workspace,
-            sums: Sums::zero(&self.device)?,
-            recordings: Recordings::default(),
-            probe: None,
-        })
-    }
-
-    /// Allocates what training needs for a model that was only measured so far.
-    fn make_trainable(&mut self) -> Result<()> {
-        let held = self.held.take().context(NONE_HELD)?;
-        let Held {
-            mut model, buffers, ..
-        } = held;
-        drop(buffers);
-        memory::return_freed();
-        model.make_trainable()?;
-        self.held = Some(Held {
-            optimizer: Some(Optimizer::new(&model, &self.device)?),
-            buffers: self.buffers(true)?,
-            model,
-        });
-        Ok(())
-    }
-
     /// As [`Self::train_step`], announced to the other ranks; `batch` is this rank's part of the windows that `order` names.
     ///
     /// # Errors
     /// As [`Self::train_step`], and when a rank is lost.
-    pub fn lead_step(&mut self, batch: &Batch, order: Order) -> Result<Step> {
-        let objective = order.objective;
-        let instruction = Instruction::Step(order);
-        self.peers.tell(|| instruction.clone())?;
-        let Instruction::Step(order) = &instruction else {
-            unreachable!("made just now")
-        };
-        self.train_step(batch, objective, &order.values())
+    pub fn lead_step(&mut self, batch: &Batch, order: &Order) -> Result<Step> {
+        self.peers.tell(|| Instruction::Step(order.clone()))?;
+        self.train_step(batch, order.objective, &order.values())
     }
 
     /// One optimizer step on a batch, `micro` windows at a time. Of several ranks, each has as large a part of the batch, and all
@@ -402,6 +286,9 @@ impl Learner {
         let applied = loss.is_finite() && grad_norm.is_finite();
         if let Some(optimizer) = held.optimizer.as_mut().filter(|_| applied) {
             optimizer.step(&held.model, grad_norm, values)?;
+            let began = Instant::now();
+            optimizer.complete(&held.model)?;
+            self.pace.wait += began.elapsed().as_secs_f64();
         }
         Ok(Step {
             loss,
@@ -411,15 +298,25 @@ impl Learner {
         })
     }
 
-    /// Returns norms of the trained tensors, without the `frozen` layers; `None` for a model that is only measured.
+    /// Returns norms of the trained tensors, without the `frozen` layers; `None` for a model that is only measured. With
+    /// shards, each rank computes those of its part.
     ///
     /// # Errors
-    /// When no model is held, or the device cannot be read.
+    /// When no model is held, the device cannot be read, or a rank is lost.
     pub fn norms(&self, frozen: &[usize]) -> Result<Option<Norms>> {
         let held = self.held()?;
-        let optimizer = held.optimizer.as_ref();
-        let norms = optimizer.map(|optimizer| optimizer.norms(&held.model, frozen));
-        Ok(norms.transpose()?)
+        let Some(optimizer) = &held.optimizer else {
+            return Ok(None);
+        };
+        let sharded = optimizer.share().is_sharded();
+        if sharded {
+            self.peers.tell(|| Instruction::Norms(frozen.to_vec()))?;
+        }
+        let norms = optimizer.norms(&held.model, frozen)?;
+        if sharded {
+            self.peers.done();
+        }
+        Ok(Some(norms))
     }
 
     /// Measures the layers of the model on the windows of the validation text that start at `starts`, and chooses `keep` of
@@ -506,6 +403,7 @@ impl Learner {
 
 mod buckets;
 mod pace;
+mod replace;
 mod score;
 mod shared;
 #[cfg(test)]

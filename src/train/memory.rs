@@ -43,8 +43,11 @@ pub struct Memory {
     /// The weights; on a GPU their copy in bf16, too.
     pub weights: u64,
     pub gradients: u64,
-    /// Both moments of the optimizer.
+    /// Both moments of the optimizer; if they are sharded, of the largest part.
     pub moments: u64,
+    /// Moments on their way between ranks.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub exchange: u64,
     /// Muon's scratch memory.
     #[serde(skip_serializing_if = "is_zero")]
     pub muon: u64,
@@ -67,12 +70,20 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What a phase with a model of `shape` takes. A model that is not `trainable` (a reference that was loaded) is only
-    /// measured. `text` are the bytes of tokens in memory.
+    /// What a phase with a model of `shape` takes, of several ranks on rank 0, which writes the checkpoints. A model that
+    /// is not `trainable` (a reference that was loaded) is only measured. `text` are the bytes of tokens in memory.
     pub fn of_phase(passes: &Passes, shape: &DecoderConfig, trainable: bool, text: u64) -> Self {
         let (format, p) = (passes.format, shape.parameters());
         let weights = model::arena_bytes(shape, false, format);
         let trained = if trainable { F32 * p } else { 0 };
+        let (world, sharded) = (passes.world, passes.sharded);
+        let (moments, exchange) = match trainable {
+            true => (
+                Optimizer::moment_bytes(shape, world, sharded, passes.muon),
+                Optimizer::exchange_bytes(shape, world),
+            ),
+            false => (0, 0),
+        };
         let (size, mode) = match trainable {
             true => ((passes.micro, passes.time), passes.mode),
             false => ((passes.eval_batch, passes.time), Mode::Forward),
@@ -84,7 +95,8 @@ impl Memory {
             text,
             weights,
             gradients: trained,
-            moments: 2 * trained,
+            moments,
+            exchange,
             muon: match trainable && passes.muon {
                 true => Optimizer::muon_bytes(shape),
                 false => 0,
@@ -104,7 +116,8 @@ impl Memory {
         if format.gpu {
             memory.workspace += GPU_LIBRARY_BYTES;
             memory.on_gpu = memory.weights
-                + 3 * trained
+                + trained
+                + moments
                 + memory.muon
                 + memory.workspace
                 + probe.device
@@ -143,6 +156,7 @@ impl Memory {
             weights,
             gradients,
             moments,
+            exchange,
             muon,
             workspace,
             probe,
@@ -157,6 +171,7 @@ impl Memory {
             + weights
             + gradients
             + moments
+            + exchange
             + muon
             + workspace
             + probe
@@ -299,6 +314,38 @@ impl Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shards_divide_the_memory_of_moments_alone() {
+        let shape = crate::model::Sizes {
+            n_layer: 4,
+            n_head: 4,
+            n_embd: 64,
+            context_length: 32,
+            vocab: 1000,
+        };
+        let shape = DecoderConfig::gpt2(shape, true);
+        let of = |world, sharded| {
+            let passes = Passes {
+                world,
+                sharded,
+                ..Passes::usual(2, 32)
+            };
+            Memory::of_phase(&passes, &shape, true, 0)
+        };
+        let (alone, whole) = (of(1, false), 8 * shape.parameters());
+        assert_eq!(alone.moments, whole);
+        assert_eq!(of(1, true), alone);
+        for world in [2, 3, 8] {
+            let shared = of(world, false);
+            assert_eq!(shared.total(), alone.total() + shared.exchange);
+            let sharded = of(world, true);
+            // Blocks of 64 elements, of which the largest part has one more than the smallest.
+            assert!(sharded.moments.abs_diff(whole / world as u64) <= 8 * 128);
+            let without = shared.total() - shared.moments;
+            assert_eq!(sharded.total() - sharded.moments, without);
+        }
+    }
 
     #[test]
     fn full_memory_is_recognised_behind_other_errors() {

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, OptimizerChoice, TrainConfig};
+use crate::config::{Config, OptimizerChoice, ShardChoice, TrainConfig};
 use crate::eval;
 use crate::model::{DecoderConfig, Format, Mode};
 
@@ -30,6 +30,10 @@ pub struct Passes {
     pub probe_length: usize,
     /// Whether Muon updates the hidden matrices.
     pub muon: bool,
+    /// Number of ranks that train together.
+    pub world: usize,
+    /// Whether each of them keeps the moments of its part of the parameters alone.
+    pub sharded: bool,
     /// Tokens of a pass over downstream tasks; 0 where the config names none.
     pub task_tokens: usize,
 }
@@ -55,6 +59,8 @@ impl Passes {
             probe_windows: config.probe.windows,
             probe_length: config.probe.length.min(time),
             muon: config.train.optimizer == OptimizerChoice::Muon,
+            world: 1,
+            sharded: config.train.shard == ShardChoice::Optimizer,
             task_tokens: match config.eval.tasks().is_empty() {
                 true => 0,
                 false => eval::score::default_tokens(format.gpu),
@@ -77,7 +83,11 @@ impl Passes {
     /// As [`windows_of_rank`].
     pub fn among(self, config: &Config, world: usize) -> Result<Self> {
         let (_, micro) = windows_of_rank(config, self.time, world)?;
-        Ok(Self { micro, ..self })
+        Ok(Self {
+            micro,
+            world,
+            ..self
+        })
     }
 
     /// Passes of `micro` windows of `time` tokens in f32 on the CPU, with a config's defaults otherwise.
@@ -94,6 +104,8 @@ impl Passes {
             probe_windows,
             probe_length: time.min(probe_length),
             muon: false,
+            world: 1,
+            sharded: false,
             task_tokens: 0,
         }
     }

@@ -48,6 +48,11 @@ impl Peers {
         &*self.ranks
     }
 
+    /// The same, to be shared.
+    pub fn engine(&self) -> Arc<dyn Ranks> {
+        Arc::clone(&self.ranks)
+    }
+
     /// This process's number, and the number of ranks.
     pub fn place(&self) -> (usize, usize) {
         (self.ranks.rank(), self.ranks.world())

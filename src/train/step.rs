@@ -42,7 +42,7 @@ impl Trainer {
             ..self.hyperparameters()
         };
         let order = Order::new(drawn, objective, &values);
-        let step = self.learner.lead_step(&batch, order);
+        let step = self.learner.lead_step(&batch, &order);
         self.data.give_back(batch);
         let Step {
             loss,

@@ -147,7 +147,8 @@ impl Args {
                 };
                 // Rank 0 prints its own.
                 if !error.chain().any(verdict) {
-                    say::err(&format!("rank {}: {words}", ranks.rank()));
+                    let rank = format!("rank {}: ", ranks.rank());
+                    say::err(&format!("{rank}{}", words.trim_start_matches(&rank)));
                 }
                 ranks.end(&End::Failed(words));
                 exit::FAILED
@@ -163,11 +164,11 @@ impl Args {
         let machine = self.machine(None);
         let compared = match &machine {
             Ok(machine) => self.compare(group, &opening, machine),
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+            Err(error) => Err(anyhow::anyhow!(exit::words(error))),
         };
         let (config, answer) = match compared {
             Ok(config) => (Some(config), None),
-            Err(error) => (None, Some(format!("{error:#}"))),
+            Err(error) => (None, Some(exit::words(&error))),
         };
         if let Err(code) = group.answer(answer)? {
             return Ok(code);
@@ -179,7 +180,7 @@ impl Args {
             Err(code) => return Ok(code),
         };
         let read = self.read_texts(&config, &texts);
-        let answer = read.as_ref().err().map(|error| format!("{error:#}"));
+        let answer = read.as_ref().err().map(exit::words);
         if let Err(code) = group.answer(answer)? {
             return Ok(code);
         }

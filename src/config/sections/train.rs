@@ -7,7 +7,7 @@ use crate::config::rules::{
     LARGEST_INTEGER, LONGEST, MOST_BATCH_TOKENS, above_zero, at_least, at_most, below_one, count,
     decays, from, given,
 };
-use crate::config::values::{MuonScale, OptimizerChoice, Schedule};
+use crate::config::values::{MuonScale, OptimizerChoice, Schedule, ShardChoice};
 use crate::ops::PrecisionChoice;
 use crate::run::command::MOST_STEPS;
 
@@ -74,6 +74,10 @@ section! {
         /// Keep only each layer's input and recompute its other activations in the backward pass: less memory for long
         /// windows and many layers, 20 % slower, same results.
         recompute: bool = default(false), Free;
+
+        /// What several ranks divide besides the batch: `optimizer`, each keeps the moments of its part of the parameters and
+        /// updates that part, which needs less memory and gives the same results; or `none`, each keeps all of them.
+        shard: ShardChoice = default(ShardChoice::None), Free;
 
         /// Seed of initial weights and of the batches.
         seed: u64 = default(0), Refused(SEED), check at_most(LARGEST_INTEGER);

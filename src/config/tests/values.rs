@@ -218,6 +218,10 @@ fn every_wrong_value_is_told_in_its_own_words() {
             "train.optimizer=lion",
             "train.optimizer must be one of adamw, muon, is \"lion\"",
         ),
+        (
+            "train.shard=weights",
+            "train.shard must be one of none, optimizer, is \"weights\"",
+        ),
         ("train.muon_lr=0", "train.muon_lr must be above 0, is 0"),
         (
             "train.muon_momentum=1",

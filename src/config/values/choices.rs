@@ -69,6 +69,17 @@ pub enum OptimizerChoice {
     Muon,
 }
 
+/// What the ranks of a run divide among themselves besides the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShardChoice {
+    /// Nothing: every rank has the whole optimizer.
+    None,
+    /// The optimizer: each rank has the moments of its part of the parameters, and updates that part (stage 1 of ZeRO,
+    /// arXiv 1910.02054).
+    Optimizer,
+}
+
 /// The factor on Muon's learning rate by a matrix's shape, under PyTorch's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

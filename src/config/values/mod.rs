@@ -12,7 +12,9 @@ mod tokenizer;
 pub use baseline::{
     BaselineConfig, BaselineStart, BaselineSteps, Distill, ObjectiveChoice, Place, Teacher,
 };
-pub use choices::{INHERITABLE, MuonScale, OptimizerChoice, PARTS, PolicyMode, Schedule};
+pub use choices::{
+    INHERITABLE, MuonScale, OptimizerChoice, PARTS, PolicyMode, Schedule, ShardChoice,
+};
 pub(in crate::config) use layers::SPREAD;
 pub use layers::{LayerChoice, LayerRange, Measure};
 pub use texts::{BUILTIN, BUILTIN_TEXTS, HUB, Texts, TrainTexts, WeightedText, is_name};

@@ -472,14 +472,22 @@ impl Worker {
         }
     }
 
-    /// Waits for rank 0's end, so that the launcher does not end rank 0 for this one's before its journal is written.
+    /// Waits for rank 0's end, so that the launcher does not end rank 0 for this one's before its journal is written; then
+    /// ends all, since not every launcher does.
     fn outlive_leader(&mut self) {
         let since = Instant::now();
-        while since.elapsed() < LAST_WORDS && self.leader.look_from(&self.own) != Life::Ended {
+        while since.elapsed() < LAST_WORDS && self.leader_writes() {
             self.sent = None;
             let _ = self.report(Instant::now());
             std::thread::sleep(GLANCE);
         }
+        self.library.abort(1);
+    }
+
+    /// Whether rank 0 may still write its journal, as far as that can be seen.
+    fn leader_writes(&self) -> bool {
+        let life = self.leader.look_from(&self.own);
+        !matches!(life, Life::Ended | Life::Stopped)
     }
 
     /// Ends a process whose other threads do not.

@@ -2,9 +2,11 @@
 //! is written. Where there is no memory for a copy, it is written from the model's own memory, and training waits.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use super::fetch::Fetch;
 use super::{
-    CheckpointError, Checkpoints, FILES, OPTIMIZER, STATE, StateFile, UNFINISHED, VERSION,
+    CheckpointError, Checkpoints, FILES, MOMENTS, OPTIMIZER, STATE, StateFile, UNFINISHED, VERSION,
     checksum, damaged, verify_in,
 };
 use crate::corpus::Tokenizer;
@@ -13,10 +15,8 @@ use crate::model::{self, DecoderConfig, ModelError, Param, ReadOnly};
 use crate::run::handle::EVENTS;
 use crate::tensors::Source;
 use crate::train::learner::Learner;
+use crate::train::optimizer::{Moment, Optimizer};
 use crate::train::state::TrainState;
-
-/// The parts of a model's file and of the optimizer's.
-const MOMENTS: [&str; 2] = ["m.", "v."];
 
 /// One checkpoint, not yet on disk.
 pub struct Copied {
@@ -26,10 +26,42 @@ pub struct Copied {
     config: DecoderConfig,
     params: Vec<Param>,
     weights: Values,
-    /// First and second moments.
-    moments: [Values; 2],
+    moments: MomentValues,
     state: TrainState,
     tokenizer: Tokenizer,
+}
+
+/// First and second moments.
+enum MomentValues {
+    Here([Values; 2]),
+    /// Parts of them lie on other ranks, which give them while they are written.
+    Elsewhere,
+}
+
+impl MomentValues {
+    fn of(learner: &Learner, optimizer: &Optimizer, copy: bool) -> Result<Self, CheckpointError> {
+        let [m, v] = Moment::BOTH.map(|moment| match optimizer.lend(moment) {
+            Some(values) => Values::of(values, copy).map(Some),
+            None if copy => {
+                let values = learner.gather_moments(moment, 0..optimizer.elements());
+                let values = values.map_err(CheckpointError::Nothing)?;
+                Ok(Some(Values::Copied(values)))
+            }
+            None => Ok(None),
+        });
+        Ok(m?
+            .zip(v?)
+            .map_or(Self::Elsewhere, |(m, v)| Self::Here([m, v])))
+    }
+}
+
+/// A moment of one parameter.
+struct Place<'a> {
+    name: String,
+    shape: &'a [usize],
+    moment: Moment,
+    /// Its elements in the flat arena.
+    range: Range<usize>,
 }
 
 /// The values of an arena.
@@ -79,17 +111,14 @@ impl Copied {
         let model = learner.model().map_err(CheckpointError::Nothing)?;
         let (moments, steps) = match learner.optimizer().map_err(CheckpointError::Nothing)? {
             Some(optimizer) => (
-                [
-                    Values::of(ReadOnly::of(&optimizer.m), copy)?,
-                    Values::of(ReadOnly::of(&optimizer.v), copy)?,
-                ],
+                MomentValues::of(learner, optimizer, copy)?,
                 optimizer.steps.clone(),
             ),
             // A model that is only measured has had no update.
             None => {
                 let n = model.weights.elements();
                 (
-                    [Values::Zeros(n), Values::Zeros(n)],
+                    MomentValues::Here([Values::Zeros(n), Values::Zeros(n)]),
                     vec![0; model.params.len()],
                 )
             }
@@ -113,18 +142,24 @@ impl Copied {
     ///
     /// # Errors
     /// When there is no room (checked first) or writing fails; a half-written one leaves nothing behind.
-    pub(super) fn save(&self, to: &Checkpoints) -> Result<u64, CheckpointError> {
+    pub(super) fn save(&self, to: &Checkpoints, fetch: &Fetch<'_>) -> Result<u64, CheckpointError> {
         to.check_space(&self.config)?;
         let folder = to.folder()?;
         let tmp = format!("{UNFINISHED}{}", self.name);
-        let result = self.write(to, &folder, &tmp);
+        let result = self.write(to, &folder, &tmp, fetch);
         if result.is_err() {
             let _ = folder.remove_all(&tmp);
         }
         result
     }
 
-    fn write(&self, to: &Checkpoints, folder: &Dir, tmp: &str) -> Result<u64, CheckpointError> {
+    fn write(
+        &self,
+        to: &Checkpoints,
+        folder: &Dir,
+        tmp: &str,
+        fetch: &Fetch<'_>,
+    ) -> Result<u64, CheckpointError> {
         let io = to.io(tmp);
         if folder.kind(tmp).map_err(&io)?.is_some() {
             folder.remove_all(tmp).map_err(&io)?;
@@ -134,17 +169,7 @@ impl Copied {
         self.weights
             .lend(|weights| Ok(model::save(&self.config, &self.params, weights, end, &new)?))?;
         model::write_synced(&new, "tokenizer.json", &self.tokenizer.tokenizer_json())?;
-        let [m, v] = &self.moments;
-        m.lend(|m| {
-            v.lend(|v| {
-                Ok(model::save_tensors(
-                    &new,
-                    OPTIMIZER,
-                    self.named_moments(m, v),
-                    &[],
-                )?)
-            })
-        })?;
+        self.write_moments(&new, fetch)?;
         let mut files = BTreeMap::new();
         for file in FILES {
             files.insert(file.to_string(), checksum(&new, file)?);
@@ -161,7 +186,7 @@ impl Copied {
         new.sync().map_err(&io)?;
         if self.verify {
             verify_in(&new, &self.name)?;
-            self.compare(&new)?;
+            self.compare(&new, fetch)?;
         }
         // A resume goes on from the line that tells of this checkpoint's beginning, so that line must not get lost.
         let journal = to.handle.as_ref().map(|run| run.root().open_file(EVENTS));
@@ -185,13 +210,84 @@ impl Copied {
     }
 
     /// Compares every tensor on disk with the one in memory.
-    fn compare(&self, dir: &Dir) -> Result<(), CheckpointError> {
+    fn compare(&self, dir: &Dir, fetch: &Fetch<'_>) -> Result<(), CheckpointError> {
         self.weights.lend(|weights| {
             let weights = model::named("", &self.params, weights);
             self.compare_file(dir, model::WEIGHTS, weights)
         })?;
-        let [m, v] = &self.moments;
-        m.lend(|m| v.lend(|v| self.compare_file(dir, OPTIMIZER, self.named_moments(m, v))))
+        match &self.moments {
+            MomentValues::Here([m, v]) => {
+                m.lend(|m| v.lend(|v| self.compare_file(dir, OPTIMIZER, self.named_moments(m, v))))
+            }
+            MomentValues::Elsewhere => self.compare_fetched(dir, fetch),
+        }
+    }
+
+    fn write_moments(&self, dir: &Dir, fetch: &Fetch<'_>) -> Result<(), CheckpointError> {
+        match &self.moments {
+            MomentValues::Here([m, v]) => m.lend(|m| {
+                v.lend(|v| {
+                    let named = self.named_moments(m, v);
+                    Ok(model::save_tensors(dir, OPTIMIZER, named, &[])?)
+                })
+            }),
+            MomentValues::Elsewhere => {
+                let places: Vec<Place<'_>> = self.places().collect();
+                let tensors = places.iter().map(|at| (at.name.clone(), at.shape));
+                let tensors: Vec<_> = tensors.collect();
+                model::stream_tensors(dir, OPTIMIZER, &tensors, |i, write| {
+                    let (moment, range) = (places[i].moment, places[i].range.clone());
+                    fetch.each(moment, range, |_, values| Ok(write(values)?))
+                })
+            }
+        }
+    }
+
+    /// Both moments of all parameters.
+    fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        let both = MOMENTS.iter().zip(Moment::BOTH);
+        both.flat_map(|(prefix, moment)| {
+            let mut end = 0;
+            self.params.iter().map(move |p| {
+                let start = end;
+                end += p.len();
+                Place {
+                    name: format!("{prefix}{}", p.name),
+                    shape: &p.shape,
+                    moment,
+                    range: start..end,
+                }
+            })
+        })
+    }
+
+    /// As [`Self::compare_file`], of moments that lie on other ranks.
+    fn compare_fetched(&self, dir: &Dir, fetch: &Fetch<'_>) -> Result<(), CheckpointError> {
+        let file = Source::open_in(dir, OPTIMIZER).map_err(|_| self.differs("its file"))?;
+        for place in self.places() {
+            let Place {
+                name,
+                shape,
+                moment,
+                range,
+            } = place;
+            if file.info(&name).is_none_or(|info| info.shape != shape) {
+                return Err(self.differs(&name));
+            }
+            let first = range.start;
+            fetch.each(moment, range, |at, values| {
+                let from = (at - first) * size_of::<f32>();
+                match file.holds_at(&name, from, bytemuck::cast_slice(values))? {
+                    true => Ok(()),
+                    false => Err(self.differs(&name)),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn differs(&self, tensor: &str) -> CheckpointError {
+        damaged(&self.name, format!("{tensor} reads back differently"))
     }
 
     /// Both moments under their parameters' names.
@@ -210,17 +306,37 @@ impl Copied {
         name: &str,
         tensors: impl Iterator<Item = model::Named<'v>>,
     ) -> Result<(), CheckpointError> {
-        let differs =
-            |tensor: &str| damaged(&self.name, format!("{tensor} reads back differently"));
-        let file = Source::open_in(dir, name).map_err(|_| differs("its file"))?;
+        let file = Source::open_in(dir, name).map_err(|_| self.differs("its file"))?;
         for (name, shape, values) in tensors {
             let same_shape = file.info(&name).is_some_and(|info| info.shape == shape);
             // By their bits: NaN is not equal to itself.
             let bytes = bytemuck::cast_slice(values);
             if !same_shape || !file.holds(&name, bytes).map_err(ModelError::from)? {
-                return Err(differs(&name));
+                return Err(self.differs(&name));
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::Decoder;
+
+    /// A checkpoint that is verified, of a model and of these moments or of ones that other ranks hold.
+    pub fn checkpoint(name: &str, model: &Decoder, moments: Option<[Vec<f32>; 2]>) -> Copied {
+        Copied {
+            name: name.into(),
+            verify: true,
+            config: model.config.clone(),
+            params: model.params.clone(),
+            weights: Values::Copied(model.weights.read_all().unwrap()),
+            moments: moments.map_or(MomentValues::Elsewhere, |both| {
+                MomentValues::Here(both.map(Values::Copied))
+            }),
+            state: TrainState::new([String::new(), String::new()]),
+            tokenizer: Tokenizer::byte(),
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! BLAKE3 of every other file. [`Copied`] is one on its way to disk, [`Writer`] the thread that writes it, [`Saved`] one that is read.
 
 mod copied;
+mod fetch;
 mod saved;
 mod writer;
 
@@ -22,10 +23,12 @@ use crate::file::{Dir, Kind, is_temporary};
 use crate::model::{DecoderConfig, Files, ModelError};
 use crate::run::dir::{RunDir, is_name};
 use crate::run::handle::RunHandle;
+use crate::tensors::TensorError;
 use crate::text;
 
 pub use copied::Copied;
-use saved::OPTIMIZER;
+pub use fetch::Serve;
+use saved::{MOMENTS, OPTIMIZER};
 pub use saved::{Moments, Saved};
 pub use writer::Writer;
 
@@ -81,6 +84,12 @@ pub enum CheckpointError {
     Nothing(anyhow::Error),
     #[error(transparent)]
     Model(#[from] ModelError),
+}
+
+impl From<TensorError> for CheckpointError {
+    fn from(error: TensorError) -> Self {
+        Self::Model(error.into())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -491,3 +500,6 @@ fn checksum(dir: &Dir, name: &str) -> Result<FileSum, CheckpointError> {
         blake3: hash.finalize().to_hex().to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests;

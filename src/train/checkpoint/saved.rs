@@ -2,14 +2,16 @@
 
 use crate::file::Dir;
 use crate::model::{Decoder, Files, ModelError, Param};
-use crate::ops;
 use crate::tensors::Source;
 use crate::train::learner::Learner;
-use crate::train::optimizer::Optimizer;
+use crate::train::optimizer::{Moment, Optimizer};
 use crate::train::state::TrainState;
 
 /// The file with AdamW's moments.
 pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
+
+/// What the names of both moments begin with, in their file.
+pub(super) const MOMENTS: [&str; 2] = ["m.", "v."];
 
 /// A verified checkpoint whose tensors are still on disk.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Moments {
     /// Whether both moments of a parameter are there, in its shape.
     pub fn has(&self, p: &Param) -> bool {
         let fits = |name: &str| self.source.info(name).is_some_and(|i| i.shape == p.shape);
-        ["m.", "v."]
+        MOMENTS
             .iter()
             .all(|prefix| fits(&format!("{prefix}{}", p.name)))
     }
@@ -66,14 +68,14 @@ impl Moments {
     /// `steps` are its counts, in the order of `saved`.
     ///
     /// # Errors
-    /// When a tensor cannot be read.
+    /// When a tensor cannot be read, or not be sent to the rank that holds it.
     pub fn load_into(
         &self,
         saved: &[Param],
         steps: &[u32],
         model: &Decoder,
         optimizer: &mut Optimizer,
-    ) -> Result<(), ModelError> {
+    ) -> anyhow::Result<()> {
         self.load_layers_into(saved, steps, model, optimizer, &Some)
     }
 
@@ -89,7 +91,7 @@ impl Moments {
         model: &Decoder,
         optimizer: &mut Optimizer,
         from: &dyn Fn(usize) -> Option<usize>,
-    ) -> Result<(), ModelError> {
+    ) -> anyhow::Result<()> {
         for (i, p) in model.params.iter().enumerate() {
             let layer = p.layer.and_then(from);
             let is_source = |q: &Param| q.stem == p.stem && q.layer == layer;
@@ -97,9 +99,12 @@ impl Moments {
             let Some(known) = known.filter(|_| layer.is_some() == p.layer.is_some()) else {
                 continue;
             };
-            for (prefix, arena) in [("m.", &optimizer.m), ("v.", &optimizer.v)] {
+            let rows = p.shape.first().copied().unwrap_or(1);
+            for (prefix, moment) in MOMENTS.iter().zip(Moment::BOTH) {
                 let name = format!("{prefix}{}", saved[known].name);
-                ops::fill(&arena.views[i], |out| self.source.read_into(&name, out))??;
+                optimizer.fill(moment, i, rows, |rows, out| {
+                    Ok::<_, anyhow::Error>(self.source.read_rows_into(&name, rows, out)?)
+                })?;
             }
             optimizer.steps[i] = steps.get(known).copied().unwrap_or(0);
         }

@@ -3,14 +3,23 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
+use super::fetch::{Fetch, Piece, Serve};
 use super::{CheckpointError, Checkpoints, Copied};
 use crate::threads;
 
 /// Writes checkpoints while training goes on.
 pub struct Writer {
     jobs: Sender<Copied>,
-    done: Receiver<Result<u64, CheckpointError>>,
+    words: Receiver<Word>,
     busy: bool,
+}
+
+/// What the thread says.
+enum Word {
+    /// It needs moments that other ranks hold.
+    Wants(Piece),
+    /// One is written, or not.
+    Done(Result<u64, CheckpointError>),
 }
 
 impl Writer {
@@ -20,21 +29,23 @@ impl Writer {
     /// When no thread can be had.
     pub fn start(to: Checkpoints) -> std::io::Result<Self> {
         let (jobs, waiting) = channel::<Copied>();
-        let (tell, done) = channel();
+        let (tell, words) = channel();
         threads::spawn("checkpoints", move || {
             for job in waiting {
-                let saved = catch_unwind(AssertUnwindSafe(|| job.save(&to)));
+                let ask = |piece| tell.send(Word::Wants(piece)).is_ok();
+                let fetch = Fetch::by(&ask);
+                let saved = catch_unwind(AssertUnwindSafe(|| job.save(&to, &fetch)));
                 let saved = saved.unwrap_or(Err(CheckpointError::WriterDied));
                 // Its memory is free before anybody hears that it is written.
                 drop(job);
-                if tell.send(saved).is_err() {
+                if tell.send(Word::Done(saved)).is_err() {
                     return;
                 }
             }
         })?;
         Ok(Self {
             jobs,
-            done,
+            words,
             busy: false,
         })
     }
@@ -53,26 +64,35 @@ impl Writer {
     }
 
     /// The size in bytes of the one that was begun, or why it was not written; `None` while it is being written, and
-    /// when none was begun.
-    pub fn poll(&mut self) -> Option<Result<u64, CheckpointError>> {
-        if !self.busy {
-            return None;
+    /// when none was begun. `serve` gets what other ranks hold.
+    pub fn poll(&mut self, serve: &mut Serve<'_>) -> Option<Result<u64, CheckpointError>> {
+        while self.busy {
+            match self.words.try_recv() {
+                Err(TryRecvError::Empty) => return None,
+                Ok(Word::Wants(piece)) => piece.answer(serve),
+                Ok(Word::Done(result)) => return Some(self.end(result)),
+                Err(TryRecvError::Disconnected) => {
+                    return Some(self.end(Err(CheckpointError::WriterDied)));
+                }
+            }
         }
-        let result = match self.done.try_recv() {
-            Err(TryRecvError::Empty) => return None,
-            Ok(result) => result,
-            Err(TryRecvError::Disconnected) => Err(CheckpointError::WriterDied),
-        };
-        self.busy = false;
-        Some(result)
+        None
     }
 
     /// The same, waiting for the end.
-    pub fn wait(&mut self) -> Option<Result<u64, CheckpointError>> {
-        if !self.busy {
-            return None;
+    pub fn wait(&mut self, serve: &mut Serve<'_>) -> Option<Result<u64, CheckpointError>> {
+        while self.busy {
+            match self.words.recv() {
+                Ok(Word::Wants(piece)) => piece.answer(serve),
+                Ok(Word::Done(result)) => return Some(self.end(result)),
+                Err(_) => return Some(self.end(Err(CheckpointError::WriterDied))),
+            }
         }
+        None
+    }
+
+    fn end(&mut self, result: Result<u64, CheckpointError>) -> Result<u64, CheckpointError> {
         self.busy = false;
-        Some(self.done.recv().unwrap_or(Err(CheckpointError::WriterDied)))
+        result
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::config::{self, Config, PolicyMode};
+use crate::config::{self, Config, PolicyMode, ShardChoice};
 use crate::corpus::Source;
 use crate::dist::local;
 use crate::run::command::{By, Command, Request};
@@ -61,6 +61,9 @@ length = 8
 step = 1
 max_layers = 2
 
+[match]
+tolerance = -9.0
+
 [policy]
 mode = "auto"
 
@@ -75,8 +78,8 @@ steps = 2
 objective = { distill = { teacher = "reference", alpha = 0.5, temperature = 2.0 } }
 "#;
 
-/// A directory of runs and a text.
-struct Place(tempfile::TempDir);
+/// A directory of runs and a text, and what the runs' optimizers are cut into.
+struct Place(tempfile::TempDir, ShardChoice);
 
 /// What ends a run's process, or disturbs it, after a step of a phase.
 #[derive(Clone)]
@@ -90,7 +93,11 @@ impl Place {
         let tmp = tempfile::tempdir().unwrap();
         let words = (0..900).map(|i| format!("{} ", (i * i + 7 * i) % 101));
         std::fs::write(tmp.path().join("text.txt"), words.collect::<String>()).unwrap();
-        Self(tmp)
+        Self(tmp, ShardChoice::None)
+    }
+
+    fn sharded() -> Self {
+        Self(Self::new().0, ShardChoice::Optimizer)
     }
 
     fn text(&self) -> PathBuf {
@@ -99,7 +106,9 @@ impl Place {
 
     fn config(&self) -> Config {
         let data = format!("[data]\ntrain = {:?}", self.text());
-        toml::from_str(&RECIPE.replace("[data]", &data)).unwrap()
+        let mut config: Config = toml::from_str(&RECIPE.replace("[data]", &data)).unwrap();
+        config.train.shard = self.1;
+        config
     }
 
     fn dataset(&self) -> Dataset {
@@ -229,7 +238,7 @@ impl Place {
     ) -> Course {
         let quit = At(phase, step, Command::Quit);
         let ended = self.train(name, worlds[0], None, &[quit]);
-        assert_eq!(ended, Ended::Preempted);
+        assert_eq!(ended, Ended::Stopped);
         self.done(name, worlds[1], Some("latest"), &[])
     }
 }
@@ -276,6 +285,8 @@ fn a_recipe_of_several_ranks_is_that_of_one_process() {
     assert!(two != alone, "sums are taken in another order");
     assert_eq!(place.done("again", 2, None, &[]), two);
     assert_close(&place.done("three", 3, None, &[]), &alone);
+    // Updates are those of each element, whichever rank has it.
+    assert_eq!(Place::sharded().done("two", 2, None, &[]), two);
 }
 
 #[test]
@@ -294,6 +305,10 @@ fn a_run_that_is_interrupted_has_the_bits_of_one_that_is_not() {
     // Other numbers of ranks read the same checkpoint.
     assert_close(&place.interrupted("more", [2, 4], "round-2", 1), &straight);
     assert_close(&place.interrupted("fewer", [3, 1], "round-2", 1), &straight);
+    // Checkpoints are whole, also where the ranks had a part of the moments each.
+    let place = Place::sharded();
+    assert_eq!(place.interrupted("same", [2, 2], "round-2", 2), straight);
+    assert_close(&place.interrupted("more", [2, 3], "round-2", 2), &straight);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::*;
+use crate::config::MuonScale;
 use crate::corpus::{Batch, Source, Tokenizer};
 use crate::dist::local;
 use crate::eval::score::{Packing, Prepared};
@@ -11,6 +12,7 @@ use crate::eval::tasks::Document;
 use crate::model::{Decoder, DecoderConfig, Sizes, WeightArena};
 use crate::ops;
 use crate::train::instruction::{Drawn, Order};
+use crate::train::optimizer::{Moment, Muon};
 use crate::train::{Hyperparameters, Objective, Passes};
 use crate::train::{tasks, teacher};
 
@@ -18,7 +20,7 @@ const TIME: usize = 16;
 /// Windows of a step: 1, 2, 3 and 4 ranks share them equally.
 const WINDOWS: usize = 12;
 
-fn dataset() -> Dataset {
+pub fn dataset() -> Dataset {
     let tmp = tempfile::tempdir().unwrap();
     let path = tmp.path().join("text.txt");
     let words = (0..900).map(|i| format!("{} ", (i * i + 7 * i) % 101));
@@ -76,7 +78,7 @@ fn with_ranks<T>(world: usize, dataset: &Dataset, lead: impl FnOnce(&Arc<Peers>)
 }
 
 /// A run of rank 0 without a recipe.
-struct Run {
+pub struct Run {
     learner: Learner,
     reader: Reader,
     step: u64,
@@ -84,7 +86,7 @@ struct Run {
 
 impl Run {
     /// A random model, in passes of one window and sums of `bucket` elements.
-    fn new(peers: &Arc<Peers>, dataset: &Dataset, bucket: Option<usize>) -> Self {
+    pub fn new(peers: &Arc<Peers>, dataset: &Dataset, bucket: Option<usize>) -> Self {
         let passes = Passes {
             batch_tokens: (WINDOWS * TIME) as u64,
             eval_windows: 7,
@@ -122,12 +124,12 @@ impl Run {
         self.step += 1;
         let batch: Batch = self.reader.read(&drawn).unwrap();
         let order = Order::new(drawn, objective, values);
-        let step = self.learner.lead_step(&batch, order).unwrap();
+        let step = self.learner.lead_step(&batch, &order).unwrap();
         self.reader.give_back(batch);
         (step.loss, step.grad_norm)
     }
 
-    fn steps(&mut self, n: usize) -> Vec<(f64, f64)> {
+    pub fn steps(&mut self, n: usize) -> Vec<(f64, f64)> {
         let values = values(&[]);
         (0..n)
             .map(|_| self.step(Objective::CrossEntropy, &values))
@@ -208,6 +210,50 @@ fn losses_of_steps_are_those_of_one_process_and_repeat_their_bits() {
         assert_close(&first.0, &alone.0);
         let again = train(world);
         assert!(first == again, "{world} ranks");
+    }
+}
+
+#[test]
+fn shards_of_the_optimizer_give_the_bits_of_a_whole_one() {
+    let dataset = dataset();
+    let train = |world, sharded, muon| {
+        with_ranks(world, &dataset, |peers| {
+            let mut run = Run::new(peers, &dataset, Some(700));
+            let passes = Passes {
+                sharded,
+                muon,
+                ..*run.learner.passes()
+            };
+            run.learner.set_passes(passes).unwrap();
+            run.fill(2, 7).unwrap();
+            let frozen = [1];
+            let muon = muon.then_some(Muon {
+                lr: 1e-2,
+                momentum: 0.95,
+                scale: MuonScale::MatchRmsAdamw,
+            });
+            let mut all = Vec::new();
+            for frozen in [&[][..], &frozen] {
+                let values = Hyperparameters {
+                    muon,
+                    ..values(frozen)
+                };
+                all.extend((0..3).map(|_| run.step(Objective::CrossEntropy, &values)));
+            }
+            let norms = run.learner.norms(&frozen).unwrap().unwrap();
+            let n = run.weights().len();
+            let moments = Moment::BOTH.map(|m| run.learner.gather_moments(m, 0..n).unwrap());
+            (all, run.weights(), norms, moments)
+        })
+    };
+    for muon in [false, true] {
+        let alone = train(1, false, muon);
+        for world in [2, 3] {
+            let whole = train(world, false, muon);
+            assert!(train(world, true, muon) == whole, "{world} {muon}");
+            assert_close(&whole.0, &alone.0);
+            assert!((whole.2.momentum - alone.2.momentum).abs() < 1e-4 * alone.2.momentum);
+        }
     }
 }
 
@@ -306,59 +352,6 @@ fn a_model_that_cannot_be_filled_leaves_the_ranks_in_step() {
     let straight = train(2, false);
     assert_eq!(train(2, true), straight);
     assert_close(&straight, &train(1, true));
-}
-
-/// What a follower of two ranks returns when rank 0 does this.
-fn follower_of(lead: impl FnOnce(Arc<Peers>, &Dataset)) -> Result<Ended> {
-    let dataset = dataset();
-    let mut ranks = local::ranks(2).into_iter();
-    let first = ranks.next().unwrap();
-    let setup = FollowSetup {
-        dataset: dataset.clone(),
-        device: Device::Cpu,
-        ranks: ranks.next().unwrap(),
-    };
-    drop(ranks);
-    std::thread::scope(|scope| {
-        let follower = scope.spawn(move || run(setup));
-        lead(Arc::new(Peers::new(first)), &dataset);
-        follower.join().unwrap()
-    })
-}
-
-#[test]
-fn ranks_leave_as_rank_0_does() {
-    for ended in [
-        Ended::Done,
-        Ended::Stopped,
-        Ended::Preempted,
-        Ended::Lost("no disk".into()),
-        Ended::Failed("loss is not finite".into()),
-    ] {
-        let heard = follower_of(|peers, _| peers.dismiss(&ended));
-        assert_eq!(heard.unwrap(), ended);
-    }
-    // Before a learner was made, and between two operations.
-    let heard = follower_of(|peers, _| drop(peers));
-    assert_eq!(heard.unwrap(), Ended::Failed("rank 0 has failed".into()));
-    let heard = follower_of(|peers, dataset| {
-        let mut run = Run::new(&peers, dataset, None);
-        run.steps(1);
-    });
-    assert_eq!(heard.unwrap(), Ended::Failed("rank 0 has failed".into()));
-}
-
-#[test]
-fn a_rank_whose_rank_0_is_lost_in_a_step_fails() {
-    let heard = follower_of(|peers, dataset| {
-        let run = Run::new(&peers, dataset, None);
-        peers.tell(|| Instruction::Evaluate).unwrap();
-        let again = peers.tell(|| Instruction::Evaluate).unwrap_err();
-        assert!(again.to_string().contains("out of step"), "{again}");
-        drop(run);
-    });
-    let error = format!("{:#}", heard.unwrap_err());
-    assert!(error.contains("rank 1: rank 0 is lost"), "{error}");
 }
 
 #[test]

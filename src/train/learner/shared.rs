@@ -1,48 +1,33 @@
-//! What ranks do together besides measuring: give all of them rank 0's model and teacher, and say how long they took.
+//! What ranks do together besides training and measuring: take rank 0's teacher, collect moments, and say how long they took.
 
-use anyhow::Result;
+use std::ops::Range;
 
-use super::{Held, Learner, Pace, memory};
-use crate::model::{Decoder, DecoderConfig, Teacher};
+use anyhow::{Context, Result};
+
+use super::{Learner, Pace};
+use crate::device::memory;
+use crate::model::{DecoderConfig, Teacher};
 use crate::train::instruction::Instruction;
-use crate::train::optimizer::Optimizer;
+use crate::train::optimizer::Moment;
 use crate::train::teacher;
 
 impl Learner {
-    /// Makes room for a model on every rank, has rank 0 fill its own, and copies it to the others. The outer error is the
-    /// exchange's; the inner one is known to all ranks.
-    pub(super) fn fill_together(
-        &mut self,
-        trainable: bool,
-        fill: impl FnOnce(&Decoder, Option<&mut Optimizer>) -> Result<()>,
-    ) -> Result<Result<Held>> {
-        let prepared = self.prepare(trainable);
-        let mut held = match self.peers.agree(prepared)? {
-            Ok(held) => held,
-            Err(why) => return Ok(Err(why)),
-        };
-        let filled = match self.peers.leads() {
-            true => fill(&held.model, held.optimizer.as_mut()),
-            false => Ok(()),
-        };
-        // Temporary buffers of `fill` would otherwise stay resident.
-        memory::return_freed();
-        let steps = |optimizer: &Optimizer| optimizer.steps.clone();
-        let steps = filled.map(|()| held.optimizer.as_ref().map(steps));
-        let steps = match self.peers.follow(steps)? {
-            Ok(steps) => steps,
-            Err(why) => return Ok(Err(why)),
-        };
-        if self.peers.are_there() {
-            let ranks = self.peers.ranks();
-            held.model.weights.overwrite(|all| ranks.broadcast(all))?;
-            if let (Some(optimizer), Some(steps)) = (&mut held.optimizer, steps) {
-                ranks.broadcast(&optimizer.m.flat)?;
-                ranks.broadcast(&optimizer.v.flat)?;
-                optimizer.steps = steps;
-            }
+    /// Brings elements `range` of a moment of all parameters to rank 0 from the ranks that hold them.
+    ///
+    /// # Errors
+    /// When no model that is trained is held, or a rank is lost.
+    pub fn gather_moments(&self, moment: Moment, range: Range<usize>) -> Result<Vec<f32>> {
+        let optimizer = self.optimizer()?.context("the model is not trained")?;
+        if !optimizer.share().is_sharded() {
+            return Ok(optimizer.gather(moment, range)?);
         }
-        Ok(Ok(held))
+        self.peers.tell(|| Instruction::Moments {
+            moment,
+            range: range.clone(),
+        })?;
+        let values = optimizer.gather(moment, range)?;
+        self.peers.done();
+        Ok(values)
     }
 
     /// Sets the model's teacher, or frees it. Replacing the model also frees the teacher. Other ranks get rank 0's.

@@ -1,18 +1,28 @@
 //! The optimizer over a model's arena: moments, a step count per tensor, decay groups, clipping, frozen layers. AdamW
 //! updates every tensor, or with [`muon`] all but the hidden matrices.
 
+mod exchange;
 mod muon;
+mod share;
 mod spans;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{Device, Result};
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{Device, Result, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::config::{OptimizerChoice, TrainConfig};
-use crate::model::{Arena, Decoder, DecoderConfig, Param};
+use crate::dist::{DistError, Ranks, Solo};
+use crate::model::{Decoder, DecoderConfig, Param};
 use crate::ops::{self, AdamW, Sums};
+pub use exchange::PIECE;
 pub use muon::Muon;
 use muon::{Operands, Room};
+use share::common;
+pub use share::{Share, parts};
 use spans::{Span, spans};
 
 /// Epsilon of AdamW.
@@ -78,31 +88,88 @@ pub struct Norms {
     pub momentum: f64,
 }
 
-/// The optimizer's state for one model.
+/// One of the two values that AdamW keeps for each parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Moment {
+    /// The average of past gradients; for hidden matrices that Muon updates, its momentum.
+    First,
+    /// The average of their squares; zero where Muon updates.
+    Second,
+}
+
+impl Moment {
+    /// Both, in the order of checkpoints.
+    pub const BOTH: [Self; 2] = [Self::First, Self::Second];
+}
+
+/// The optimizer's state for one model, or one rank's part of it.
 #[derive(Debug)]
 pub struct Optimizer {
-    /// First moments; for hidden matrices that Muon updates, its momentum.
-    pub m: Arena,
-    /// Second moments; zero where Muon updates.
-    pub v: Arena,
-    /// Number of updates of each tensor; tensors that a growth adds start at zero.
+    /// Of the elements that this rank holds, from [`Share::origin`] on.
+    moments: [Tensor; 2],
+    /// Number of updates of each tensor, of all ranks' parts; tensors that a growth adds start at zero.
     pub steps: Vec<u32>,
+    /// Where each tensor begins in the flat arena, and where the last one ends.
+    offsets: Vec<usize>,
+    share: Share,
+    ranks: Arc<dyn Ranks>,
     /// Allocated by Muon's first update.
     room: Option<Room>,
 }
 
 impl Optimizer {
-    /// Makes zero moments for a model.
+    /// Makes zero moments for a model that one process trains.
     ///
     /// # Errors
     /// When there is not enough memory.
     pub fn new(model: &Decoder, device: &Device) -> Result<Self> {
+        let share = Share::of(&model.params, (0, 1), false, false);
+        Self::of_share(model, share, Arc::new(Solo), device)
+    }
+
+    /// Makes zero moments for this rank's share of a model.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn of_share(
+        model: &Decoder,
+        share: Share,
+        ranks: Arc<dyn Ranks>,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut end = 0;
+        let ends = model.params.iter().map(|p| {
+            end += p.len();
+            end
+        });
         Ok(Self {
-            m: Arena::zeros(&model.params, device)?,
-            v: Arena::zeros(&model.params, device)?,
+            moments: [
+                ops::zeros(share.room(), device)?,
+                ops::zeros(share.room(), device)?,
+            ],
             steps: vec![0; model.params.len()],
+            offsets: std::iter::once(0).chain(ends).collect(),
+            share,
+            ranks,
             room: None,
         })
+    }
+
+    /// This rank's share of the model.
+    pub fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// Elements `range` of a moment, which this rank must hold.
+    fn moment(&self, moment: Moment, range: &Range<usize>) -> Result<Tensor> {
+        let start = range.start - self.share.origin();
+        self.moments[moment as usize].narrow(0, start, range.len())
+    }
+
+    /// Returns the bytes of both moments of a model of this shape on the rank that holds the most of them.
+    pub fn moment_bytes(shape: &DecoderConfig, world: usize, sharded: bool, muon: bool) -> u64 {
+        let share = Share::of(&shape.params(), (0, world), sharded, muon);
+        (size_of::<f32>() * Moment::BOTH.len() * share.most_room()) as u64
     }
 
     /// Returns the bytes that updates with Muon need in addition to the moments, for a model of this shape.
@@ -121,8 +188,7 @@ impl Optimizer {
     /// When the device cannot be written.
     pub fn reset(&mut self) -> Result<()> {
         self.steps.fill(0);
-        ops::zero(&self.m.flat)?;
-        ops::zero(&self.v.flat)
+        self.moments.iter().try_for_each(ops::zero)
     }
 
     /// Adds the squares of the gradients of all tensors except those of `frozen` layers to `sums`.
@@ -145,23 +211,50 @@ impl Optimizer {
         Ok(sums.read()?.squares.sqrt())
     }
 
-    /// Returns the norms of the weights and of the first moments of all tensors except those of `frozen` layers.
+    /// Returns the norms of the weights and of the first moments of all tensors except those of `frozen` layers. Every rank
+    /// calls this if [they are sharded](Share::is_sharded). The squares are added up part by part, so that the norms have
+    /// the same bits with shards and without.
     ///
     /// # Errors
-    /// When the device cannot be read.
-    pub fn norms(&self, model: &Decoder, frozen: &[usize]) -> Result<Norms> {
-        let (mut params, mut momentum) = (0.0, 0.0);
-        for span in spans(&model.params, |p| !is_frozen(p, frozen)) {
-            params += model.weights.sum_of_squares(span.offset, span.len)?;
-            momentum += ops::sum_of_squares(&span.of(&self.m.flat)?)?;
+    /// When the device cannot be read, or the exchange fails.
+    pub fn norms(
+        &self,
+        model: &Decoder,
+        frozen: &[usize],
+    ) -> std::result::Result<Norms, DistError> {
+        let mut squares = [0.0; 2];
+        match self.share.is_sharded() {
+            true => {
+                squares = self.squares(model, frozen, &self.share.part())?;
+                self.ranks.sum(&mut squares)?;
+            }
+            false => {
+                for part in self.share.parts() {
+                    let of_part = self.squares(model, frozen, part)?;
+                    squares = [0, 1].map(|i| squares[i] + of_part[i]);
+                }
+            }
         }
-        Ok(Norms {
-            params: params.sqrt(),
-            momentum: momentum.sqrt(),
-        })
+        let [params, momentum] = squares.map(f64::sqrt);
+        Ok(Norms { params, momentum })
     }
 
-    /// Updates the weights once; `grad_norm` is [`Self::grad_norm`] with the same frozen layers.
+    /// Returns the sums of squares of the weights and of the first moments in a part, without `frozen` layers.
+    fn squares(&self, model: &Decoder, frozen: &[usize], part: &Range<usize>) -> Result<[f64; 2]> {
+        let (mut params, mut momentum) = (0.0, 0.0);
+        for span in spans(&model.params, |p| !is_frozen(p, frozen)) {
+            let own = common(&span.range(), part);
+            if own.is_empty() {
+                continue;
+            }
+            params += model.weights.sum_of_squares(own.start, own.len())?;
+            momentum += ops::sum_of_squares(&self.moment(Moment::First, &own)?)?;
+        }
+        Ok([params, momentum])
+    }
+
+    /// Updates the weights that this rank holds once; `grad_norm` is [`Self::grad_norm`] with the same frozen layers. If
+    /// [they are sharded](Share::is_sharded), the other parts must be fetched from their ranks then: [`Self::complete`].
     ///
     /// # Errors
     /// When an operation fails.
@@ -189,10 +282,15 @@ impl Optimizer {
         grad_scale: f64,
         values: &Hyperparameters<'_>,
     ) -> Result<()> {
+        let own = common(&span.range(), &self.share.held());
         let mut parts = Vec::with_capacity(span.params.len());
         for i in span.params.clone() {
             let p = &model.params[i];
             self.steps[i] += 1;
+            let len = common(&self.tensor(i), &own).len();
+            if len == 0 {
+                continue;
+            }
             let decay = if p.decays() { values.weight_decay } else { 0.0 };
             let update = AdamW {
                 lr: values.lr as f32,
@@ -203,14 +301,24 @@ impl Optimizer {
                 grad_scale: grad_scale as f32,
                 step: self.steps[i],
             };
-            parts.push((p.len(), update));
+            parts.push((len, update));
         }
-        let (m, v) = (span.of(&self.m.flat)?, span.of(&self.v.flat)?);
-        let g = span.of(&model.grads.flat)?;
+        if own.is_empty() {
+            return Ok(());
+        }
+        let m = self.moment(Moment::First, &own)?;
+        let v = self.moment(Moment::Second, &own)?;
+        let of = |flat: &Tensor| flat.narrow(0, own.start, own.len());
+        let g = of(&model.grads.flat)?;
         model.weights.update(|p, rounded| {
-            let rounded = rounded.map(|all| span.of(all)).transpose()?;
-            ops::adamw([&span.of(p)?, &m, &v, &g], rounded.as_ref(), &parts)
+            let rounded = rounded.map(of).transpose()?;
+            ops::adamw([&of(p)?, &m, &v, &g], rounded.as_ref(), &parts)
         })
+    }
+
+    /// The elements of tensor `index` in the flat arena.
+    pub fn tensor(&self, index: usize) -> Range<usize> {
+        self.offsets[index]..self.offsets[index + 1]
     }
 
     fn muon(
@@ -220,28 +328,29 @@ impl Optimizer {
         values: &Hyperparameters<'_>,
         muon: &Muon,
     ) -> Result<()> {
-        let room = match &mut self.room {
-            Some(room) => room,
-            none => none.insert(Room::new(&model.config, model.weights.device())?),
-        };
         let factors = (values.weight_decay, grad_scale);
-        let mut offset = 0;
+        let held = self.share.held();
         for (i, param) in model.params.iter().enumerate() {
-            let one = Span {
-                params: i..i + 1,
-                offset,
-                len: param.len(),
-            };
-            offset += param.len();
             if is_frozen(param, values.frozen) || !values.gives_to_muon(param) {
                 continue;
             }
             self.steps[i] += 1;
-            let (m, g) = (one.of(&self.m.flat)?, one.of(&model.grads.flat)?);
+            let one = self.tensor(i);
+            if common(&one, &held) != one {
+                // Another rank holds it, and all of it.
+                continue;
+            }
+            let m = self.moment(Moment::First, &one)?;
+            let of = |flat: &Tensor| flat.narrow(0, one.start, one.len());
+            let g = of(&model.grads.flat)?;
+            let room = match &mut self.room {
+                Some(room) => room,
+                none => none.insert(Room::new(&model.config, model.weights.device())?),
+            };
             model.weights.update(|p, rounded| {
-                let rounded = rounded.map(|all| one.of(all)).transpose()?;
+                let rounded = rounded.map(of).transpose()?;
                 let operands = Operands {
-                    p: &one.of(p)?,
+                    p: &of(p)?,
                     rounded: rounded.as_ref(),
                     m: &m,
                     g: &g,

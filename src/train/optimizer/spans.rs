@@ -16,6 +16,11 @@ pub struct Span {
 }
 
 impl Span {
+    /// Its elements.
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.len
+    }
+
     /// Returns this part of an arena.
     pub fn of(&self, flat: &Tensor) -> Result<Tensor> {
         flat.narrow(0, self.offset, self.len)

@@ -1,3 +1,5 @@
+mod sharded;
+
 use super::*;
 use crate::config::MuonScale;
 use crate::model::{DecoderConfig, Sizes};
@@ -31,6 +33,11 @@ fn values(frozen: &[usize]) -> Hyperparameters<'_> {
 /// Returns weights, moments and counts of one tensor after two updates.
 type State = (Vec<f32>, Vec<f32>, Vec<f32>, u32);
 
+fn read(optimizer: &Optimizer, moment: Moment, index: usize) -> Vec<f32> {
+    let tensor = optimizer.tensor(index);
+    optimizer.gather(moment, tensor).unwrap()
+}
+
 fn updated(frozen: &[usize]) -> (Decoder, Vec<State>, f64) {
     updated_with(model(), &values(frozen))
 }
@@ -42,11 +49,10 @@ fn updated_with(model: Decoder, values: &Hyperparameters<'_>) -> (Decoder, Vec<S
         optimizer.step(&model, norm, values).unwrap();
     }
     let state = |i: usize| {
-        let read = |arena: &Arena| ops::read(&arena.views[i]).unwrap();
         (
             model.weights.read(i).unwrap(),
-            read(&optimizer.m),
-            read(&optimizer.v),
+            read(&optimizer, Moment::First, i),
+            read(&optimizer, Moment::Second, i),
             optimizer.steps[i],
         )
     };
@@ -191,7 +197,7 @@ fn norms_are_those_of_what_is_trained() {
         if p.layer != Some(2) {
             let squares = |all: Vec<f32>| all.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
             params += squares(model.weights.read(i).unwrap());
-            momentum += squares(ops::read(&optimizer.m.views[i]).unwrap());
+            momentum += squares(read(&optimizer, Moment::First, i));
         }
     }
     let norms = optimizer.norms(&model, &frozen).unwrap();
