@@ -23,7 +23,7 @@ type Read = (Place, Batch, Result<(), CorpusError>);
 
 /// The source and the rules of every batch.
 #[derive(Debug, Clone)]
-pub struct Draw {
+pub struct BatchSpec {
     pub tokens: Tokens,
     pub mixture: Mixture,
     pub sampler: Sampler,
@@ -32,7 +32,7 @@ pub struct Draw {
     pub time: usize,
 }
 
-impl Draw {
+impl BatchSpec {
     fn read(
         &self,
         (stream, step): Place,
@@ -67,7 +67,7 @@ impl Batches {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn of(draw: Draw) -> io::Result<Self> {
+    pub fn of(draw: BatchSpec) -> io::Result<Self> {
         let (wanted, orders) = sync_channel::<Wanted>(1);
         let (done, read) = sync_channel::<Read>(1);
         let mixture = Arc::new(draw.mixture.clone());
@@ -143,8 +143,8 @@ impl Batches {
 mod tests {
     use super::*;
 
-    fn draw(tokens: Tokens) -> Draw {
-        Draw {
+    fn draw(tokens: Tokens) -> BatchSpec {
+        BatchSpec {
             mixture: Mixture::single(tokens.len()),
             tokens,
             sampler: Sampler { seed: 5 },

@@ -1,4 +1,4 @@
-//! What matrix products are computed with.
+//! The precision of matrix products.
 
 /// What matrix products are computed with. Sums are in f32 either way, and on the CPU so is everything else; on a GPU, activations
 /// and their gradients are of the operands' type.

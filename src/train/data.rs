@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::learner::Learner;
 use super::plan;
 use crate::config::Config;
-use crate::corpus::{Batch, Batches, CorpusError, Dataset, Draw, Sampler, Tokenizer, Tokens};
+use crate::corpus::{Batch, BatchSpec, Batches, CorpusError, Dataset, Sampler, Tokenizer, Tokens};
 use crate::fault;
 use crate::run::windows::EvalWindows;
 
@@ -142,7 +142,7 @@ fn draw(
     windows: usize,
     time: usize,
 ) -> std::io::Result<Batches> {
-    Batches::of(Draw {
+    Batches::of(BatchSpec {
         tokens: dataset.train.clone(),
         mixture: dataset.mixture.clone(),
         sampler: Sampler {

@@ -22,7 +22,7 @@ use crate::model::{Arena, Decoder, DecoderConfig, Head, Mode, Teacher, Workspace
 use crate::ops::{self, Accumulation, Sums};
 
 /// What is wrong where a model should be held.
-const NONE_HELD: &str = "no model is in memory: the last one was not replaced successfully";
+const NONE_HELD: &str = "no model is in memory: replacing the last one failed";
 
 /// Holds the model, and trains and measures it.
 #[derive(Debug)]
